@@ -1,0 +1,3 @@
+//! The `fermata` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Frames, model cards, preprocessing and drawing.
