@@ -1,0 +1,5 @@
+//! Graph files: reading, checking and resolving them.
+
+mod settings;
+
+pub use settings::{Settings, SettingsError};

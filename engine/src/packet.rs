@@ -1,0 +1,81 @@
+//! What travels on an edge: a payload and the envelope that says whose it is and when it was captured.
+//!
+//! Owns the envelope's fields and the payload trait. Queues, marks and counters are elsewhere.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::sync::Arc;
+
+/// Data that a packet carries from actor to actor.
+///
+/// A payload is shared between all consumers of an output, so it is immutable once emitted;
+/// an actor that wants to change it clones it (cheap where the large parts are reference-counted).
+pub trait Payload: Any + Send + Sync {
+    /// How much of a batch's `max` this payload takes: faces of a frame, rows of a shard.
+    fn weight(&self) -> usize {
+        1
+    }
+
+    /// Bytes held in memory, for queues that are limited by `bytes`.
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+/// A payload whose type is known at run time only.
+pub type AnyPayload = Arc<dyn Payload>;
+
+/// Gives the payload back as its own type, or the untouched payload if it is of another type.
+pub fn downcast<T: Payload>(payload: AnyPayload) -> Result<Arc<T>, AnyPayload> {
+    if (*payload).type_id() == TypeId::of::<T>() {
+        let any: Arc<dyn Any + Send + Sync> = payload;
+        Ok(any
+            .downcast::<T>()
+            .expect("the type was compared just before"))
+    } else {
+        Err(payload)
+    }
+}
+
+/// One camera, file or shard sequence: the unit of ordering.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Unique in the run, in the order in which streams were added.
+    pub id: u32,
+    /// Name as shown and used in paths; a stream that returns under an old name is `door.2`.
+    pub name: String,
+    /// Where it comes from, as written (may hold credentials: never log it unredacted).
+    pub uri: String,
+}
+
+/// Who a packet belongs to and when it was captured; equal for all packets that derive from one capture.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// The stream that captured it.
+    pub stream: Arc<Stream>,
+    /// Counts the stream's reconnects from 0.
+    pub segment: u32,
+    /// Position in the stream from 0, dense at the source, never restarting within a stream.
+    pub sequence: u64,
+    /// Presentation time stamp of the source, nanoseconds.
+    pub pts_ns: i64,
+    /// Clock time at which the source handed it over, nanoseconds since the run's start.
+    pub captured_ns: u64,
+}
+
+/// An envelope and its payload.
+#[derive(Clone)]
+pub struct Packet {
+    /// Whose it is.
+    pub envelope: Envelope,
+    /// What it carries.
+    pub payload: AnyPayload,
+}
+
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packet")
+            .field("envelope", &self.envelope)
+            .finish_non_exhaustive()
+    }
+}

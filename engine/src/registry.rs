@@ -1,0 +1,157 @@
+//! The names after `use:` and what stands behind them.
+
+use std::collections::BTreeMap;
+
+use schemars::Schema;
+
+use crate::actor::{Actor, ActorError, Input, Next, Outputs, Pacing, Ports, Setup, Source};
+use crate::graph::{Settings, SettingsError};
+use crate::packet::Stream;
+use std::sync::Arc;
+
+/// The actors that graphs may use. A program starts from [`Registry::builtin`] and registers its own.
+#[derive(Default)]
+pub struct Registry {
+    types: BTreeMap<&'static str, ActorType>,
+}
+
+impl Registry {
+    /// Adds an actor.
+    ///
+    /// # Panics
+    /// If the name is taken: two behaviours under one name is a mistake in the program.
+    pub fn register<A: Actor>(&mut self) {
+        self.insert(ActorType {
+            name: A::NAME,
+            source: false,
+            schema: || schemars::schema_for!(A::Settings),
+            ports: |settings| Ok(A::ports(&settings.parse()?)),
+            check: |settings| A::check(&settings.parse()?),
+            create: |settings, setup| {
+                Ok(Behaviour::Actor(Box::new(A::create(
+                    settings.parse()?,
+                    setup,
+                )?)))
+            },
+        });
+    }
+
+    /// Adds a source; see [`Registry::register`].
+    pub fn register_source<S: Source>(&mut self) {
+        self.insert(ActorType {
+            name: S::NAME,
+            source: true,
+            schema: || schemars::schema_for!(S::Settings),
+            ports: |settings| Ok(S::ports(&settings.parse()?)),
+            check: |settings| S::check(&settings.parse()?),
+            create: |settings, setup| {
+                Ok(Behaviour::Source(Box::new(S::create(
+                    settings.parse()?,
+                    setup,
+                )?)))
+            },
+        });
+    }
+
+    fn insert(&mut self, actor_type: ActorType) {
+        let name = actor_type.name;
+        let earlier = self.types.insert(name, actor_type);
+        assert!(earlier.is_none(), "actor `{name}` is registered twice");
+    }
+
+    /// The actor type of this name.
+    pub fn get(&self, name: &str) -> Option<&ActorType> {
+        self.types.get(name)
+    }
+
+    /// All actor types by name.
+    pub fn iter(&self) -> impl Iterator<Item = &ActorType> {
+        self.types.values()
+    }
+}
+
+/// What the registry knows of an actor.
+#[derive(Clone)]
+pub struct ActorType {
+    /// The name after `use:`.
+    pub name: &'static str,
+    /// True for a source.
+    pub source: bool,
+    schema: fn() -> Schema,
+    ports: fn(&Settings) -> Result<Ports, SettingsError>,
+    check: fn(&Settings) -> Result<(), ActorError>,
+    create: fn(&Settings, &Setup) -> Result<Behaviour, ActorError>,
+}
+
+impl ActorType {
+    /// JSON Schema of the settings; descriptions are the doc comments of the settings' fields.
+    pub fn schema(&self) -> Schema {
+        (self.schema)()
+    }
+
+    /// Reads the settings and says which ports the node has under them.
+    pub fn ports(&self, settings: &Settings) -> Result<Ports, SettingsError> {
+        (self.ports)(settings)
+    }
+
+    /// See [`Actor::check`].
+    pub fn check(&self, settings: &Settings) -> Result<(), ActorError> {
+        (self.check)(settings)
+    }
+
+    pub(crate) fn create(
+        &self,
+        settings: &Settings,
+        setup: &Setup,
+    ) -> Result<Behaviour, ActorError> {
+        (self.create)(settings, setup)
+    }
+}
+
+/// A created actor or source.
+pub(crate) enum Behaviour {
+    Actor(Box<dyn AnyActor>),
+    Source(Box<dyn AnySource>),
+}
+
+/// [`Actor`] without its types.
+pub(crate) trait AnyActor: Send {
+    fn process(&mut self, input: Input, out: &mut Outputs) -> Result<(), ActorError>;
+    fn process_batch(&mut self, inputs: Vec<Input>, out: &mut Outputs) -> Result<(), ActorError>;
+    fn stream_started(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError>;
+    fn stream_ended(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError>;
+    fn finish(&mut self) -> Result<(), ActorError>;
+}
+
+impl<A: Actor> AnyActor for A {
+    fn process(&mut self, input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        Actor::process(self, input, out)
+    }
+    fn process_batch(&mut self, inputs: Vec<Input>, out: &mut Outputs) -> Result<(), ActorError> {
+        Actor::process_batch(self, inputs, out)
+    }
+    fn stream_started(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
+        Actor::stream_started(self, stream)
+    }
+    fn stream_ended(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
+        Actor::stream_ended(self, stream)
+    }
+    fn finish(&mut self) -> Result<(), ActorError> {
+        Actor::finish(self)
+    }
+}
+
+/// [`Source`] without its types.
+pub(crate) trait AnySource: Send {
+    fn pacing(&self) -> Pacing;
+    fn next(&mut self) -> Result<Next, ActorError>;
+}
+
+impl<S: Source> AnySource for S {
+    fn pacing(&self) -> Pacing {
+        Source::pacing(self)
+    }
+    fn next(&mut self) -> Result<Next, ActorError> {
+        Source::next(self)
+    }
+}
