@@ -193,6 +193,12 @@ impl Input {
         }
     }
 
+    /// Weight of the payloads together; see [`Payload::weight`].
+    pub(crate) fn weight(&self) -> usize {
+        let payloads = self.first.iter().chain(self.rest.iter().flatten());
+        payloads.map(|payload| payload.weight()).sum()
+    }
+
     /// Takes the payload of the first (for most actors: only) input.
     ///
     /// # Panics

@@ -44,10 +44,25 @@ impl Clock {
         }
     }
 
-    /// Advances a manual clock; a real one only waits for nobody.
+    /// Advances a manual clock; a real one waits for nobody.
     pub fn advance(&self, by: Duration) {
         if let Kind::Virtual(now) = &self.0 {
             now.fetch_add(nanoseconds(by), Ordering::AcqRel);
+        }
+    }
+
+    /// Keeps a core busy for a time, as a computation would; a manual clock just moves on.
+    pub fn work(&self, work_ns: u64) {
+        match &self.0 {
+            Kind::Real(_) => {
+                let end = self.now_ns().saturating_add(work_ns);
+                while self.now_ns() < end {
+                    std::hint::spin_loop();
+                }
+            }
+            Kind::Virtual(now) => {
+                now.fetch_add(work_ns, Ordering::AcqRel);
+            }
         }
     }
 }

@@ -1,11 +1,19 @@
 //! Streaming dataflow engine: a graph file wires actors, and the engine runs them with bounded queues,
 //! per-stream order, supervision and books that balance.
 
+mod accounts;
 pub mod actor;
+pub mod builtin;
 pub mod clock;
+mod control;
 pub mod graph;
 pub mod packet;
 pub mod registry;
+pub mod report;
+pub mod run;
+mod runtime;
+#[cfg(test)] mod scratch;
+pub mod units;
 
 pub use actor::{
     Actor, ActorError, Captured, Input, Next, Outputs, Pacing, Port, PortType, Ports, Setup, Source,
@@ -13,3 +21,5 @@ pub use actor::{
 pub use clock::{Clock, ClockMode};
 pub use packet::{AnyPayload, Envelope, Packet, Payload, Stream};
 pub use registry::{ActorType, Registry};
+pub use report::Report;
+pub use run::{RunHandle, RunOptions, RunningGraph, StartError};

@@ -16,6 +16,13 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// The engine's own actors, see [`crate::builtin`].
+    pub fn builtin() -> Self {
+        let mut registry = Self::default();
+        crate::builtin::register(&mut registry);
+        registry
+    }
+
     /// Adds an actor.
     ///
     /// # Panics

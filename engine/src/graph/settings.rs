@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 
 /// An actor's settings as written in the graph file, interpolated, with their places.
 #[derive(Clone, Debug)]
-pub struct Settings(serde_json::Value);
+pub struct Settings(pub(crate) serde_json::Value);
 
 /// Settings that do not fit the actor.
 #[derive(Debug, thiserror::Error)]

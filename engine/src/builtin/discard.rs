@@ -1,0 +1,31 @@
+//! The end of a graph that wants no result.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::actor::{Actor, ActorError, Input, Outputs, Ports, Setup};
+
+/// Takes packets and does nothing with them.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscardSettings {}
+
+/// See [`DiscardSettings`].
+pub struct Discard;
+
+impl Actor for Discard {
+    const NAME: &'static str = "discard";
+    type Settings = DiscardSettings;
+
+    fn ports(_: &DiscardSettings) -> Ports {
+        Ports::new().any_input("in").stateless()
+    }
+
+    fn create(_: DiscardSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Ok(())
+    }
+}

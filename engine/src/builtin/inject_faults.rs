@@ -1,0 +1,63 @@
+//! Breaks things on purpose.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::actor::{Actor, ActorError, Input, Outputs, Ports, Setup};
+
+/// Hands packets on, but fails, panics or never returns now and then: for seeing what a graph does about it.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InjectFaultsSettings {
+    /// Panics on every n-th packet that this instance gets. Default: never.
+    #[serde(default)]
+    pub panic_every: Option<u64>,
+    /// Fails on every n-th packet that this instance gets. Default: never.
+    #[serde(default)]
+    pub fail_every: Option<u64>,
+    /// Never returns after this many packets. Default: always returns.
+    #[serde(default)]
+    pub stall_after: Option<u64>,
+}
+
+/// See [`InjectFaultsSettings`].
+pub struct InjectFaults {
+    settings: InjectFaultsSettings,
+    seen: u64,
+}
+
+impl Actor for InjectFaults {
+    const NAME: &'static str = "inject_faults";
+    type Settings = InjectFaultsSettings;
+
+    fn ports(_: &InjectFaultsSettings) -> Ports {
+        Ports::new().any_input("in").same_output("out").stateless()
+    }
+
+    fn create(settings: InjectFaultsSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self { settings, seen: 0 })
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        self.seen += 1;
+        let seen = self.seen;
+        let falls_on =
+            |every: Option<u64>| every.is_some_and(|every| every > 0 && seen.is_multiple_of(every));
+        if self.settings.stall_after.is_some_and(|after| seen > after) {
+            loop {
+                std::thread::park();
+            }
+        }
+        assert!(
+            !falls_on(self.settings.panic_every),
+            "panic on purpose at packet {seen}"
+        );
+        if falls_on(self.settings.fail_every) {
+            return Err(format!("failure on purpose at packet {seen}").into());
+        }
+        if let Some(payload) = input.take_any(0) {
+            out.emit_any(0, input.envelope, payload);
+        }
+        Ok(())
+    }
+}

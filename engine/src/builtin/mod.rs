@@ -1,0 +1,21 @@
+//! Actors of the engine itself, for tests, benches and people's own experiments.
+
+mod discard;
+mod identity;
+mod inject_faults;
+mod test_source;
+
+pub use discard::Discard;
+pub use identity::Identity;
+pub use inject_faults::InjectFaults;
+pub use test_source::{Blob, TestSource};
+
+use crate::registry::Registry;
+
+/// Registers the actors of this module.
+pub(crate) fn register(registry: &mut Registry) {
+    registry.register_source::<TestSource>();
+    registry.register::<Identity>();
+    registry.register::<Discard>();
+    registry.register::<InjectFaults>();
+}

@@ -1,0 +1,302 @@
+//! The life of a run as a pure state machine: starting, running, draining, stopping, over.
+//!
+//! Decides what a failed node means for its stream or the run, when shared nodes may finish, and when deadlines have
+//! passed. It names instances and streams by their numbers and does nothing itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::clock::nanoseconds;
+use crate::runtime::protocol::NodeId;
+
+/// How long threads get to notice that the run is being stopped.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// What the run's supervisor is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GraphEvent {
+    /// Instances have been wired and will be created; `source` is set for a stream added while the graph runs.
+    Wired {
+        group: usize,
+        nodes: Vec<(NodeId, InstanceKind)>,
+    },
+    NodeReady {
+        node: NodeId,
+    },
+    CreateFailed {
+        node: NodeId,
+        message: String,
+    },
+    /// A node is beyond its restarts.
+    Escalated {
+        node: NodeId,
+        reason: String,
+    },
+    SourceEnded {
+        node: NodeId,
+        failure: Option<String>,
+    },
+    NodeFinished {
+        node: NodeId,
+        failure: Option<String>,
+    },
+    /// No further stream will be added by the program that runs the graph.
+    StreamsComplete,
+    RemoveStream {
+        stream: u32,
+    },
+    Drain,
+    Stop,
+    /// All lanes wait for each other.
+    Deadlocked {
+        message: String,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What the lifecycle has to know of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InstanceKind {
+    /// The stream of an `each: stream` instance.
+    pub(crate) stream: Option<u32>,
+    pub(crate) source: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Directive {
+    /// All instances of the group exist: its sources begin.
+    Start {
+        group: usize,
+    },
+    /// Some instance of the group could not be created.
+    StartFailed {
+        group: usize,
+    },
+    Retire {
+        node: NodeId,
+    },
+    /// The source of the stream ends early.
+    CancelStream {
+        stream: u32,
+    },
+    CancelAll,
+    /// Shared nodes finish when the present streams have ended.
+    Close,
+    StopAll,
+    /// The run is over; these instances never returned.
+    Over {
+        hung: Vec<NodeId>,
+    },
+}
+
+/// Something that went wrong, for the report and the exit code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) node: Option<NodeId>,
+    pub(crate) message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Phase {
+    Running,
+    Draining,
+    Stopping,
+    Over,
+}
+
+struct Group {
+    waiting_for: usize,
+    failed: bool,
+    stream: Option<u32>,
+}
+
+pub(crate) struct GraphLifecycle {
+    phase: Phase,
+    drain_ns: u64,
+    deadline_ns: Option<u64>,
+    streams_complete: bool,
+    closed: bool,
+    groups: BTreeMap<usize, Group>,
+    group_of: BTreeMap<NodeId, usize>,
+    kinds: BTreeMap<NodeId, InstanceKind>,
+    active_sources: BTreeSet<NodeId>,
+    unfinished: BTreeSet<NodeId>,
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl GraphLifecycle {
+    pub(crate) fn new(drain: Duration) -> Self {
+        Self {
+            phase: Phase::Running,
+            drain_ns: nanoseconds(drain),
+            deadline_ns: None,
+            streams_complete: false,
+            closed: false,
+            groups: BTreeMap::new(),
+            group_of: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            active_sources: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// Decides on an event at a clock time.
+    pub(crate) fn decide(&mut self, event: GraphEvent, now_ns: u64) -> Vec<Directive> {
+        let mut directives = Vec::new();
+        match event {
+            GraphEvent::Wired { group, nodes } => self.wired(group, nodes),
+            GraphEvent::NodeReady { node } => directives.extend(self.created(node, true)),
+            GraphEvent::CreateFailed { node, message } => {
+                self.fault(Some(node), message);
+                directives.extend(self.created(node, false));
+            }
+            GraphEvent::Escalated { node, reason } => {
+                directives.extend(self.escalated(node, reason, now_ns))
+            }
+            GraphEvent::SourceEnded { node, failure } => {
+                if let Some(message) = failure {
+                    self.fault(Some(node), message);
+                }
+                self.active_sources.remove(&node);
+            }
+            GraphEvent::NodeFinished { node, failure } => {
+                if let Some(message) = failure {
+                    self.fault(Some(node), message);
+                }
+                self.active_sources.remove(&node);
+                self.unfinished.remove(&node);
+            }
+            GraphEvent::StreamsComplete => self.streams_complete = true,
+            GraphEvent::RemoveStream { stream } => {
+                directives.push(Directive::CancelStream { stream })
+            }
+            GraphEvent::Drain => directives.extend(self.drain(now_ns)),
+            GraphEvent::Stop => directives.extend(self.stop(now_ns)),
+            GraphEvent::Deadlocked { message } => {
+                if self.phase < Phase::Stopping {
+                    self.fault(None, message);
+                    directives.extend(self.stop(now_ns));
+                }
+            }
+            GraphEvent::Tick => {}
+        }
+        directives.extend(self.proceed(now_ns));
+        directives
+    }
+
+    pub(crate) fn accepts_streams(&self) -> bool {
+        self.phase == Phase::Running && !self.closed
+    }
+
+    fn fault(&mut self, node: Option<NodeId>, message: String) {
+        self.faults.push(Fault { node, message });
+    }
+
+    fn wired(&mut self, group: usize, nodes: Vec<(NodeId, InstanceKind)>) {
+        let stream = (group > 0)
+            .then(|| nodes.iter().find_map(|(_, kind)| kind.stream))
+            .flatten();
+        self.groups.insert(
+            group,
+            Group {
+                waiting_for: nodes.len(),
+                failed: false,
+                stream,
+            },
+        );
+        for (node, kind) in nodes {
+            self.group_of.insert(node, group);
+            self.kinds.insert(node, kind);
+            self.unfinished.insert(node);
+            if kind.source {
+                self.active_sources.insert(node);
+            }
+        }
+    }
+
+    fn created(&mut self, node: NodeId, ready: bool) -> Option<Directive> {
+        let number = *self.group_of.get(&node)?;
+        let group = self.groups.get_mut(&number)?;
+        group.waiting_for = group.waiting_for.saturating_sub(1);
+        group.failed |= !ready;
+        if group.waiting_for > 0 {
+            return None;
+        }
+        Some(if group.failed {
+            Directive::StartFailed { group: number }
+        } else {
+            Directive::Start { group: number }
+        })
+    }
+
+    /// A per-stream node takes its stream with it, a shared node the run; the rest is drained.
+    fn escalated(&mut self, node: NodeId, reason: String, now_ns: u64) -> Vec<Directive> {
+        self.fault(Some(node), reason);
+        let mut directives = vec![Directive::Retire { node }];
+        match self.kinds.get(&node) {
+            Some(InstanceKind {
+                stream: Some(stream),
+                ..
+            }) => directives.push(Directive::CancelStream { stream: *stream }),
+            _ => directives.extend(self.drain(now_ns)),
+        }
+        directives
+    }
+
+    fn drain(&mut self, now_ns: u64) -> Option<Directive> {
+        (self.phase == Phase::Running).then(|| {
+            self.phase = Phase::Draining;
+            self.deadline_ns = Some(now_ns.saturating_add(self.drain_ns));
+            Directive::CancelAll
+        })
+    }
+
+    fn stop(&mut self, now_ns: u64) -> Option<Directive> {
+        (self.phase < Phase::Stopping).then(|| {
+            self.phase = Phase::Stopping;
+            self.deadline_ns = Some(now_ns.saturating_add(nanoseconds(STOP_GRACE)));
+            Directive::StopAll
+        })
+    }
+
+    /// What follows from the state by itself.
+    fn proceed(&mut self, now_ns: u64) -> Vec<Directive> {
+        let mut directives = Vec::new();
+        if self.phase == Phase::Over || self.groups.is_empty() {
+            return directives;
+        }
+        let complete = self.streams_complete || self.phase > Phase::Running;
+        if complete && !self.closed && self.active_sources.is_empty() {
+            self.closed = true;
+            directives.push(Directive::Close);
+        }
+        if self.unfinished.is_empty() && complete {
+            self.phase = Phase::Over;
+            directives.push(Directive::Over { hung: Vec::new() });
+            return directives;
+        }
+        if self.deadline_ns.is_some_and(|deadline| deadline <= now_ns) {
+            if self.phase == Phase::Draining {
+                let seconds = self.drain_ns as f64 / 1e9;
+                self.fault(
+                    None,
+                    format!("draining took longer than {seconds} s; the rest was abandoned"),
+                );
+                directives.extend(self.stop(now_ns));
+            } else {
+                self.phase = Phase::Over;
+                let hung = self.unfinished.iter().copied().collect();
+                directives.push(Directive::Over { hung });
+            }
+        }
+        directives
+    }
+
+    /// The stream that a group of a dynamically added stream belongs to.
+    pub(crate) fn stream_of_group(&self, group: usize) -> Option<u32> {
+        self.groups.get(&group)?.stream
+    }
+}

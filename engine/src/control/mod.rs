@@ -1,0 +1,6 @@
+//! The control plane: decisions are pure state machines, actix actors carry them out.
+
+pub(crate) mod graph_lifecycle;
+pub(crate) mod node_lifecycle;
+pub(crate) mod supervisor;
+pub(crate) mod watchdog;

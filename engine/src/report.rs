@@ -1,0 +1,169 @@
+//! What a run says at its end, and at any moment before: books, statistics and faults.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The report of a run, as `report.json` holds it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Name of the graph.
+    pub graph: String,
+    /// Seconds from the first capture to the last delivery at a sink; loading is not in it.
+    pub wall_s: f64,
+    /// Seconds from the start of the run until every node had been created.
+    pub startup_s: f64,
+    /// `live`, `replay 2` or `asap`.
+    pub clock: String,
+    /// Whether all books balance; see [`Report::imbalances`].
+    pub balanced: bool,
+    /// Each book that does not balance.
+    pub imbalances: Vec<String>,
+    /// What went wrong; empty for a run that succeeded.
+    pub faults: Vec<FaultReport>,
+    /// Nodes whose call had not returned when the report was written.
+    pub hung: Vec<String>,
+    /// By node instance.
+    pub nodes: BTreeMap<String, NodeReport>,
+    /// By pair of instances, all streams together.
+    pub edges: Vec<EdgeReport>,
+    /// By stream.
+    pub streams: BTreeMap<String, StreamReport>,
+    /// By batching node instance.
+    pub batches: BTreeMap<String, BatchReport>,
+}
+
+/// Something that went wrong in a run.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FaultReport {
+    /// The node instance, if one is to blame.
+    pub node: Option<String>,
+    /// What happened.
+    pub message: String,
+}
+
+/// Books and statistics of a node instance; received = processed + failed + unmatched + abandoned.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct NodeReport {
+    /// Packets taken from its inputs.
+    pub received: u64,
+    /// Packets of calls that returned without an error; for a source, packets captured.
+    pub processed: u64,
+    /// Packets of calls that failed or panicked.
+    pub failed: u64,
+    /// Packets of a join for which a required partner never came.
+    pub unmatched: u64,
+    /// Packets given up because the run was stopped or the node was beyond its restarts.
+    pub abandoned: u64,
+    /// How often the actor was built anew.
+    pub restarts: u64,
+    /// Time in calls.
+    pub service_ms: Quantiles,
+    /// Time in the input's queue.
+    pub queue_wait_ms: Quantiles,
+    /// Share of the node's life spent in calls, 0..1 (above 1 with replicas).
+    pub busy: f64,
+    /// Share spent waiting for input.
+    pub waiting: f64,
+    /// Share spent waiting for room in a consumer's queue.
+    pub blocked: f64,
+}
+
+/// Books of an edge; sent = received + dropped + abandoned.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct EdgeReport {
+    /// Producing node instance.
+    pub from: String,
+    /// Consuming node instance.
+    pub to: String,
+    /// Packets sent into the queue.
+    pub sent: u64,
+    /// Packets taken out of it.
+    pub received: u64,
+    /// Packets dropped, by cause.
+    pub dropped: BTreeMap<String, u64>,
+    /// Packets left in it when the run was stopped.
+    pub abandoned: u64,
+    /// Most packets of one stream in it at any moment.
+    pub high_water: u64,
+}
+
+/// Books of a stream; at each sink captured = delivered + losses.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct StreamReport {
+    /// Packets that the source handed to the graph.
+    pub captured: u64,
+    /// Frames of a live source that were overwritten before the graph could take them; they are not in `captured`.
+    pub missed: u64,
+    /// Packets that reached every lossless sink (of all sinks, if none is lossless, the least).
+    pub delivered: u64,
+    /// By sink instance.
+    pub sinks: BTreeMap<String, SinkReport>,
+}
+
+/// A stream at a sink.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct SinkReport {
+    /// Packets handled by the sink.
+    pub delivered: u64,
+    /// Packets that did not get here, by cause and place.
+    pub losses: BTreeMap<String, u64>,
+    /// Time from capture to delivery.
+    pub latency_ms: Quantiles,
+}
+
+/// Batches of a node.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct BatchReport {
+    /// Batches formed.
+    pub count: u64,
+    /// Mean weight of a batch.
+    pub mean_size: f64,
+    /// Why they were closed.
+    pub flush: FlushReport,
+}
+
+/// Batches by the reason for which they were closed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct FlushReport {
+    /// `max` was reached.
+    pub full: u64,
+    /// `wait` was over.
+    pub time: u64,
+    /// Nothing more could come.
+    pub end: u64,
+}
+
+/// Quantiles of a time, milliseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Quantiles {
+    /// Median.
+    pub p50: f64,
+    /// 90 %.
+    pub p90: f64,
+    /// 99 %.
+    pub p99: f64,
+    /// 99.9 %.
+    pub p999: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+impl Quantiles {
+    /// Quantiles of a histogram of nanoseconds.
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e6;
+        Self {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: histogram.max() as f64 / 1e6,
+        }
+    }
+}

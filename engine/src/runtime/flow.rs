@@ -1,0 +1,470 @@
+//! One stream inside one node: what comes in on each input, what is matched, and what waits to go out.
+//!
+//! Owns the matching of joins by (stream, sequence) and the order of everything that a node publishes for a stream.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::actor::Input;
+use crate::packet::{AnyPayload, Envelope, Packet, Stream};
+use crate::runtime::books::{FlowBooks, count};
+use crate::runtime::link::{END, Link, LinkBooks, Queued};
+
+/// Where an input's packets come from.
+pub(crate) enum Intake {
+    /// Another lane, through a queue.
+    Link {
+        link: Arc<Link>,
+        head: Option<Queued>,
+    },
+    /// The same lane, by hand-over.
+    Lane {
+        queue: VecDeque<Queued>,
+        next: u64,
+        books: Arc<LinkBooks>,
+    },
+}
+
+impl Intake {
+    /// An input that nothing reaches.
+    pub(crate) fn ended() -> Self {
+        Self::Lane {
+            queue: VecDeque::new(),
+            next: END,
+            books: Arc::default(),
+        }
+    }
+
+    /// The sequence of the packet at the head, if there is one.
+    fn head(&mut self, now_ns: u64) -> Option<u64> {
+        let head = match self {
+            Self::Link { link, head } => {
+                if head.is_none() {
+                    *head = link.receive(now_ns);
+                }
+                head.as_ref()
+            }
+            Self::Lane { queue, .. } => queue.front(),
+        };
+        head.map(|queued| queued.packet.envelope.sequence)
+    }
+
+    fn take(&mut self) -> Option<Queued> {
+        match self {
+            Self::Link { head, .. } => head.take(),
+            Self::Lane { queue, .. } => queue.pop_front(),
+        }
+    }
+
+    fn mark(&self) -> u64 {
+        match self {
+            Self::Link { link, .. } => link.next(),
+            Self::Lane { next, .. } => *next,
+        }
+    }
+}
+
+/// Where an output's packets go.
+#[derive(Clone)]
+pub(crate) enum Outlet {
+    Link(Arc<Link>),
+    Lane {
+        node: usize,
+        port: usize,
+        books: Arc<LinkBooks>,
+    },
+}
+
+/// Something handed from node to node inside a lane.
+pub(crate) struct HandOver {
+    pub(crate) node: usize,
+    pub(crate) port: usize,
+    pub(crate) slot: usize,
+    pub(crate) item: HandedOver,
+}
+
+pub(crate) enum HandedOver {
+    Packet(Queued),
+    Mark(u64),
+}
+
+/// What could not be published yet, in order.
+enum Pending {
+    Packet(Arc<Link>, Packet),
+    Mark(Arc<Link>, u64),
+}
+
+impl Pending {
+    fn link(&self) -> &Arc<Link> {
+        match self {
+            Self::Packet(link, _) | Self::Mark(link, _) => link,
+        }
+    }
+}
+
+/// What a look at the inputs found.
+pub(crate) enum Found {
+    /// A packet, or a join's matched packets.
+    Input(Taken),
+    /// Nothing to handle now.
+    Nothing,
+    /// The stream has ended and everything of it has been taken.
+    Ended,
+}
+
+/// Packets taken from a flow's inputs as one input of the actor.
+pub(crate) struct Taken {
+    pub(crate) slot: usize,
+    pub(crate) input: Input,
+    /// Bit n is set if input n has a packet.
+    pub(crate) present: u64,
+    pub(crate) queued_ns: u64,
+}
+
+pub(crate) struct Flow {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) books: Arc<FlowBooks>,
+    pub(crate) intakes: Vec<Intake>,
+    pub(crate) outlets: Vec<Vec<Outlet>>,
+    /// Bit n is set if a set without a packet on input n is unmatched.
+    pub(crate) required: u64,
+    /// All sequences below have been taken here or have ended upstream.
+    pub(crate) position: u64,
+    /// All sequences below have been published or have been marked on the outputs.
+    marked: u64,
+    /// Packets that a batch or a replica holds.
+    pub(crate) held: usize,
+    pending: VecDeque<Pending>,
+}
+
+impl Flow {
+    pub(crate) fn new(
+        stream: Arc<Stream>,
+        books: Arc<FlowBooks>,
+        intakes: Vec<Intake>,
+        outlets: Vec<Vec<Outlet>>,
+        required: u64,
+    ) -> Self {
+        Self {
+            stream,
+            books,
+            intakes,
+            outlets,
+            required,
+            position: 0,
+            marked: 0,
+            held: 0,
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// True if something waits for room in a queue; the flow takes nothing until it is gone.
+    pub(crate) fn is_suspended(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Takes the next packet, or at a join the next complete set.
+    pub(crate) fn take(&mut self, slot: usize, now_ns: u64) -> Found {
+        if self.intakes.len() == 1 {
+            return self.take_single(slot, now_ns);
+        }
+        loop {
+            let Some(sequence) = self.complete_sequence(now_ns) else {
+                return if self.position == END {
+                    Found::Ended
+                } else {
+                    Found::Nothing
+                };
+            };
+            self.position = sequence + 1;
+            if let Some(taken) = self.take_set(slot, sequence) {
+                return Found::Input(taken);
+            }
+        }
+    }
+
+    fn take_single(&mut self, slot: usize, now_ns: u64) -> Found {
+        let intake = &mut self.intakes[0];
+        let mark = intake.mark();
+        if intake.head(now_ns).is_none() {
+            self.position = self.position.max(mark);
+            return if mark == END {
+                Found::Ended
+            } else {
+                Found::Nothing
+            };
+        }
+        let Some(queued) = intake.take() else {
+            return Found::Nothing;
+        };
+        let books = &self.books.ports[0];
+        count(&books.received, 1);
+        count(&books.in_hand, 1);
+        let Packet { envelope, payload } = queued.packet;
+        self.position = envelope.sequence + 1;
+        Found::Input(Taken {
+            slot,
+            input: Input {
+                envelope,
+                first: Some(payload),
+                rest: Vec::new(),
+            },
+            present: 1,
+            queued_ns: queued.queued_ns,
+        })
+    }
+
+    /// The next sequence of which it is known on every input whether it comes; moves the position over what has ended.
+    fn complete_sequence(&mut self, now_ns: u64) -> Option<u64> {
+        let mut lowest_head = END;
+        let mut lowest_mark = END;
+        for intake in &mut self.intakes {
+            let mark = intake.mark();
+            match intake.head(now_ns) {
+                Some(sequence) => lowest_head = lowest_head.min(sequence),
+                None => lowest_mark = lowest_mark.min(mark),
+            }
+        }
+        self.position = self.position.max(lowest_head.min(lowest_mark));
+        (lowest_head < lowest_mark).then_some(lowest_head)
+    }
+
+    /// The position after a look at the inputs: nothing below it can come any more.
+    pub(crate) fn settled_position(&mut self, now_ns: u64) -> u64 {
+        self.complete_sequence(now_ns);
+        self.position
+    }
+
+    /// Takes the packets of a sequence, or counts them as unmatched if a required one is missing.
+    fn take_set(&mut self, slot: usize, sequence: u64) -> Option<Taken> {
+        let mut envelope: Option<Envelope> = None;
+        let mut queued_ns = 0;
+        let mut present = 0u64;
+        let mut payloads: Vec<Option<AnyPayload>> = Vec::with_capacity(self.intakes.len());
+        for (port, intake) in self.intakes.iter_mut().enumerate() {
+            // Heads were filled by `complete_sequence`; a later arrival would have a higher sequence.
+            let here = match intake {
+                Intake::Link { head, .. } => head.as_ref(),
+                Intake::Lane { queue, .. } => queue.front(),
+            }
+            .is_some_and(|queued| queued.packet.envelope.sequence == sequence);
+            let queued = if here { intake.take() } else { None };
+            payloads.push(queued.map(|queued| {
+                present |= 1 << port;
+                queued_ns = queued_ns.max(queued.queued_ns);
+                count(&self.books.ports[port].received, 1);
+                envelope = Some(queued.packet.envelope);
+                queued.packet.payload
+            }));
+        }
+        let envelope = envelope?;
+        if present & self.required != self.required {
+            for port in ports(present) {
+                count(&self.books.ports[port].unmatched, 1);
+            }
+            return None;
+        }
+        for port in ports(present) {
+            count(&self.books.ports[port].in_hand, 1);
+        }
+        let rest = payloads.split_off(1);
+        Some(Taken {
+            slot,
+            input: Input {
+                envelope,
+                first: payloads.pop().flatten(),
+                rest,
+            },
+            present,
+            queued_ns,
+        })
+    }
+
+    /// Accepts a hand-over from the same lane.
+    pub(crate) fn accept(&mut self, port: usize, item: HandedOver) {
+        if let Intake::Lane { queue, next, books } = &mut self.intakes[port] {
+            match item {
+                HandedOver::Packet(queued) => {
+                    count(&books.received, 1);
+                    *next = (*next).max(queued.packet.envelope.sequence + 1);
+                    queue.push_back(queued);
+                }
+                HandedOver::Mark(mark) => *next = (*next).max(mark),
+            }
+        }
+    }
+
+    /// Counts the fate of a taken input on each of its ports.
+    pub(crate) fn account(&self, present: u64, fate: Fate) {
+        for port in ports(present) {
+            let books = &self.books.ports[port];
+            let counter = match fate {
+                Fate::Processed => &books.processed,
+                Fate::Failed => &books.failed,
+                Fate::Abandoned => &books.abandoned,
+            };
+            count(counter, 1);
+            let in_hand = &books.in_hand;
+            in_hand.store(in_hand.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Publishes a packet on one output.
+    pub(crate) fn publish(
+        &mut self,
+        slot: usize,
+        output: usize,
+        packet: Packet,
+        now_ns: u64,
+        work: &mut VecDeque<HandOver>,
+    ) {
+        let (outlets, pending) = (&self.outlets[output], &mut self.pending);
+        let Some((last, others)) = outlets.split_last() else {
+            return;
+        };
+        for outlet in others {
+            send(outlet, packet.clone(), slot, now_ns, work, pending);
+        }
+        send(last, packet, slot, now_ns, work, pending);
+    }
+
+    /// Marks all sequences below `next` as ended on one output.
+    pub(crate) fn mark_output(
+        &mut self,
+        slot: usize,
+        output: usize,
+        next: u64,
+        work: &mut VecDeque<HandOver>,
+    ) {
+        for outlet in &self.outlets[output] {
+            match outlet {
+                Outlet::Link(link) if waits_for(&self.pending, link) => {
+                    self.pending
+                        .push_back(Pending::Mark(Arc::clone(link), next));
+                }
+                Outlet::Link(link) => link.advance(next),
+                Outlet::Lane { node, port, .. } => work.push_back(HandOver {
+                    node: *node,
+                    port: *port,
+                    slot,
+                    item: HandedOver::Mark(next),
+                }),
+            }
+        }
+    }
+
+    /// Tells the outputs that everything below the position has ended, unless a part of it is still held here.
+    pub(crate) fn mark_outputs(&mut self, slot: usize, next: u64, work: &mut VecDeque<HandOver>) {
+        if self.held == 0 && next > self.marked {
+            self.marked = next;
+            for output in 0..self.outlets.len() {
+                self.mark_output(slot, output, next, work);
+            }
+        }
+    }
+
+    /// Remembers that a sequence has been settled on all outputs by publishing.
+    pub(crate) fn published(&mut self, sequence: u64) {
+        self.marked = self.marked.max(sequence + 1);
+    }
+
+    /// Tries again what waited for room, each link by itself. True if nothing waits any more.
+    pub(crate) fn flush(&mut self, now_ns: u64) -> bool {
+        let mut full: Vec<Arc<Link>> = Vec::new();
+        for _ in 0..self.pending.len() {
+            let Some(pending) = self.pending.pop_front() else {
+                break;
+            };
+            if full.iter().any(|link| Arc::ptr_eq(link, pending.link())) {
+                self.pending.push_back(pending);
+                continue;
+            }
+            match pending {
+                Pending::Mark(link, next) => link.advance(next),
+                Pending::Packet(link, packet) => {
+                    let retried = link.send(packet, now_ns).or_else(|packet| {
+                        link.suspend();
+                        link.send(packet, now_ns)
+                    });
+                    match retried {
+                        Ok(()) => {
+                            link.books.suspended.fetch_sub(1, Ordering::Relaxed);
+                        }
+                        Err(packet) => {
+                            full.push(Arc::clone(&link));
+                            self.pending.push_back(Pending::Packet(link, packet));
+                        }
+                    }
+                }
+            }
+        }
+        self.pending.is_empty()
+    }
+
+    /// Gives up everything that the flow holds, counting it; the run is being stopped.
+    pub(crate) fn abandon(&mut self, now_ns: u64) {
+        self.pending.clear();
+        for (port, intake) in self.intakes.iter_mut().enumerate() {
+            while intake.head(now_ns).is_some() && intake.take().is_some() {
+                count(&self.books.ports[port].received, 1);
+                count(&self.books.ports[port].abandoned, 1);
+            }
+        }
+    }
+}
+
+/// What became of a taken input.
+#[derive(Clone, Copy)]
+pub(crate) enum Fate {
+    Processed,
+    Failed,
+    Abandoned,
+}
+
+/// The port numbers in a bit set.
+pub(crate) fn ports(bits: u64) -> impl Iterator<Item = usize> {
+    (0..u64::BITS as usize).filter(move |port| bits & (1 << port) != 0)
+}
+
+/// Whether something for this link waits already, so that what follows must queue up behind it.
+fn waits_for(pending: &VecDeque<Pending>, link: &Arc<Link>) -> bool {
+    pending
+        .iter()
+        .any(|pending| Arc::ptr_eq(pending.link(), link))
+}
+
+fn send(
+    outlet: &Outlet,
+    packet: Packet,
+    slot: usize,
+    now_ns: u64,
+    work: &mut VecDeque<HandOver>,
+    pending: &mut VecDeque<Pending>,
+) {
+    match outlet {
+        Outlet::Lane { node, port, books } => {
+            count(&books.sent, 1);
+            work.push_back(HandOver {
+                node: *node,
+                port: *port,
+                slot,
+                item: HandedOver::Packet(Queued {
+                    packet,
+                    queued_ns: now_ns,
+                }),
+            });
+        }
+        Outlet::Link(link) => {
+            let refused = if waits_for(pending, link) {
+                Some(packet)
+            } else {
+                link.send(packet, now_ns).err()
+            };
+            if let Some(packet) = refused {
+                link.books.suspended.fetch_add(1, Ordering::Relaxed);
+                pending.push_back(Pending::Packet(Arc::clone(link), packet));
+            }
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! A lane: the nodes that share one thread, as a state machine that is stepped.
+//!
+//! A step never blocks on another lane, so that the same code runs on a thread of its own and under a simulated scheduler.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::clock::Clock;
+use crate::runtime::flow::{HandedOver, Intake};
+use crate::runtime::node::{LaneContext, Node, Role};
+use crate::runtime::protocol::{Command, Event, EventSink, Mailbox, NodeId};
+
+/// How often recorders are merged into the shared statistics.
+const STATISTICS_PERIOD_NS: u64 = 1_000_000_000;
+
+/// What a step led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Something was done; step again.
+    Progressed,
+    /// Nothing can be done until something comes in, room appears, or this clock time.
+    Idle { until_ns: Option<u64> },
+    /// Every node is finished.
+    Finished,
+}
+
+pub(crate) struct Lane {
+    pub(crate) id: usize,
+    pub(crate) name: String,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Set when every instance of the run has been created: sources begin.
+    started: Arc<AtomicBool>,
+    cx: LaneContext,
+    /// Streams with a packet that waits for room, of any node.
+    held_up: Vec<u32>,
+    next_node: usize,
+    merged_ns: u64,
+    idle_since_ns: Option<u64>,
+    stopped: bool,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        id: usize,
+        name: String,
+        nodes: Vec<Node>,
+        mailbox: Arc<Mailbox>,
+        started: Arc<AtomicBool>,
+        clock: Clock,
+        events: EventSink,
+    ) -> Self {
+        let cx = LaneContext {
+            now_ns: clock.now_ns(),
+            clock,
+            work: Default::default(),
+            events,
+        };
+        Self {
+            id,
+            name,
+            nodes,
+            mailbox,
+            started,
+            cx,
+            held_up: Vec::new(),
+            next_node: 0,
+            merged_ns: 0,
+            idle_since_ns: None,
+            stopped: false,
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.cx.clock.clone()
+    }
+
+    /// Does the next thing there is to do.
+    pub(crate) fn step(&mut self) -> Step {
+        if self.idle_since_ns.is_some() {
+            self.cx.tick();
+        }
+        let commanded = self.obey();
+        if self.stopped {
+            return Step::Finished;
+        }
+        let flushed = self.flush();
+        let progressed = commanded | flushed | self.work_off() || self.poll_nodes();
+        if progressed {
+            self.leave_idle();
+            return Step::Progressed;
+        }
+        let finished = self.finish_nodes();
+        if self
+            .nodes
+            .iter()
+            .all(|node| matches!(node.role, Role::Finished))
+        {
+            return Step::Finished;
+        }
+        if finished {
+            return Step::Progressed;
+        }
+        self.enter_idle();
+        Step::Idle {
+            until_ns: self.next_deadline(),
+        }
+    }
+
+    fn obey(&mut self) -> bool {
+        let commands = self.mailbox.take();
+        let any = !commands.is_empty();
+        for command in commands {
+            match command {
+                Command::Attach { flows } => {
+                    for (node, attachment) in self.nodes.iter_mut().zip(flows) {
+                        let (flow, latency) = match attachment {
+                            Some(attachment) => (Some(attachment.flow), attachment.latency),
+                            None => (None, None),
+                        };
+                        node.attach(flow, latency, &self.cx);
+                    }
+                }
+                Command::Close => self.nodes.iter_mut().for_each(|node| node.closing = true),
+                Command::Restart {
+                    node,
+                    replica,
+                    at_ns,
+                } => self.restart(node, replica, at_ns),
+                Command::Retire { node } => {
+                    if let Some(index) = self.nodes.iter().position(|known| known.parts.id == node)
+                    {
+                        self.nodes[index].retire(&mut self.cx);
+                    }
+                }
+                Command::Stop => self.stop(),
+            }
+        }
+        any
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.iter_mut().find(|node| node.parts.id == id)
+    }
+
+    fn restart(&mut self, id: NodeId, replica: usize, at_ns: u64) {
+        if let Some(node) = self.node_mut(id) {
+            match &mut node.role {
+                Role::Absent { create_at_ns } => *create_at_ns = Some(at_ns),
+                Role::Pool(pool) => pool.recreate(replica, at_ns),
+                _ => {}
+            }
+        }
+    }
+
+    /// Tries again what waited for room, and notes which streams still wait.
+    fn flush(&mut self) -> bool {
+        let waited = self.held_up.len();
+        self.held_up.clear();
+        for node in &mut self.nodes {
+            let mut blocked = false;
+            for flow in node.flows.iter_mut().flatten() {
+                if flow.is_suspended() && !flow.flush(self.cx.now_ns) {
+                    blocked = true;
+                    self.held_up.push(flow.stream.id);
+                }
+            }
+            if blocked != node.parts.watch.blocked.load(Ordering::Relaxed) {
+                node.parts.watch.blocked.store(blocked, Ordering::Relaxed);
+            }
+        }
+        self.held_up.len() < waited
+    }
+
+    /// Handles hand-overs inside the lane, oldest first. Those to a node that is absent or held up wait.
+    fn work_off(&mut self) -> bool {
+        let mut progressed = false;
+        for _ in 0..self.cx.work.len() {
+            let Some(hand_over) = self.cx.work.pop_front() else {
+                break;
+            };
+            let node = &mut self.nodes[hand_over.node];
+            let slot = hand_over.slot;
+            if !node.can_work_off(slot) {
+                // Behind the others, which belong to other nodes or streams or will wait here in the same order.
+                self.cx.work.push_back(hand_over);
+                continue;
+            }
+            progressed = true;
+            if let Some(flow) = &mut node.flows[slot] {
+                flow.accept(hand_over.port, hand_over.item);
+                node.work_off(slot, &mut self.cx);
+            }
+        }
+        progressed
+    }
+
+    fn poll_nodes(&mut self) -> bool {
+        let mut progressed = false;
+        // What has been handed over inside the lane goes first: it bounds what the lane holds.
+        if !self.cx.work.is_empty() {
+            return self.collect_only();
+        }
+        let count = self.nodes.len();
+        for offset in 0..count {
+            let index = (self.next_node + offset) % count;
+            let node = &mut self.nodes[index];
+            progressed |= match &node.role {
+                Role::Absent { .. } => node.create_if_due(&mut self.cx),
+                Role::Source(_) => {
+                    self.started.load(Ordering::Acquire)
+                        && node.step_source(&mut self.cx)
+                }
+                Role::Finished => false,
+                Role::Actor(_) | Role::Pool(_) | Role::Retired => {
+                    node.poll(&self.held_up, &mut self.cx)
+                }
+            };
+            if progressed {
+                self.next_node = if node_is_source(&self.nodes[index]) {
+                    index + 1
+                } else {
+                    index
+                };
+                return true;
+            }
+        }
+        false
+    }
+
+    /// While hand-overs wait for a node, the other nodes only go on with what they have already begun.
+    fn collect_only(&mut self) -> bool {
+        let mut progressed = false;
+        for node in &mut self.nodes {
+            progressed |= match &node.role {
+                Role::Absent { .. } => node.create_if_due(&mut self.cx),
+                Role::Pool(_) => node.collect(&mut self.cx),
+                _ => false,
+            };
+        }
+        progressed
+    }
+
+    fn finish_nodes(&mut self) -> bool {
+        let mut finished = false;
+        if self.cx.work.is_empty() {
+            for node in &mut self.nodes {
+                finished |= node.finish_if_done(&mut self.cx);
+            }
+        }
+        finished
+    }
+
+    /// The earliest clock time at which something can be done without anything coming in.
+    fn next_deadline(&mut self) -> Option<u64> {
+        let mut earliest: Option<u64> = None;
+        let mut consider = |time: Option<u64>| {
+            if let Some(time) = time {
+                earliest = Some(earliest.map_or(time, |known| known.min(time)));
+            }
+        };
+        for node in &mut self.nodes {
+            match &node.role {
+                Role::Absent { create_at_ns } => consider(*create_at_ns),
+                Role::Source(_) if self.started.load(Ordering::Acquire) => {
+                    consider(node.source_deadline());
+                }
+                Role::Pool(pool) => consider(pool.deadline()),
+                _ => {}
+            }
+            if node.can_take() {
+                consider(node.batch.as_ref().and_then(|batch| batch.due_ns()));
+            }
+        }
+        earliest
+    }
+
+    fn enter_idle(&mut self) {
+        self.idle_since_ns.get_or_insert(self.cx.now_ns);
+        self.merge_statistics();
+    }
+
+    fn leave_idle(&mut self) {
+        if let Some(since) = self.idle_since_ns.take() {
+            let idle = self.cx.now_ns.saturating_sub(since);
+            for node in &mut self.nodes {
+                if node.parts.watch.blocked.load(Ordering::Relaxed) {
+                    node.recorder.blocked_ns += idle;
+                }
+            }
+        }
+        self.merge_statistics();
+    }
+
+    fn merge_statistics(&mut self) {
+        if self.cx.now_ns.saturating_sub(self.merged_ns) >= STATISTICS_PERIOD_NS {
+            self.merged_ns = self.cx.now_ns;
+            for node in &mut self.nodes {
+                node.parts.watch.absorb(&mut node.recorder);
+            }
+        }
+    }
+
+    /// Gives up everything, counting it.
+    fn stop(&mut self) {
+        self.stopped = true;
+        for hand_over in self.cx.work.drain(..) {
+            let flow = self.nodes[hand_over.node].flows[hand_over.slot].as_mut();
+            if let (HandedOver::Packet(_), Some(flow)) = (&hand_over.item, flow)
+                && let Intake::Lane { books, .. } = &flow.intakes[hand_over.port]
+            {
+                books.abandoned.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        for node in &mut self.nodes {
+            if !matches!(node.role, Role::Finished) {
+                node.stop(&mut self.cx);
+            }
+        }
+    }
+
+    /// Reports the end of the thread.
+    pub(crate) fn exited(&self) {
+        self.cx.tell(Event::LaneExited { lane: self.id });
+    }
+}
+
+fn node_is_source(node: &Node) -> bool {
+    matches!(node.role, Role::Source(_))
+}

@@ -1,0 +1,63 @@
+//! Parking and waking a lane's thread without losing a wake-up and without a system call while it is awake.
+//!
+//! A thread that finds nothing to do announces that it is about to park, looks once more, and parks only then; a waker
+//! publishes its data first and looks for the announcement after. The two fences make one of them see the other.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering, fence};
+use std::thread::Thread;
+use std::time::Duration;
+
+const AWAKE: u8 = 0;
+const PARKING: u8 = 1;
+const WOKEN: u8 = 2;
+
+/// One lane's parking place.
+#[derive(Default)]
+pub(crate) struct Parker {
+    state: AtomicU8,
+    thread: OnceLock<Thread>,
+}
+
+impl Parker {
+    /// Makes the current thread the one that parks here.
+    pub(crate) fn adopt_current_thread(&self) {
+        self.thread.get_or_init(std::thread::current);
+    }
+
+    /// Announces that the thread will park unless it finds work in one more look.
+    pub(crate) fn announce(&self) {
+        self.state.store(PARKING, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Takes the announcement back: work was found.
+    pub(crate) fn retract(&self) {
+        self.state.store(AWAKE, Ordering::Relaxed);
+    }
+
+    /// Sleeps until woken or until the time is over; returns at once if somebody woke since [`Parker::announce`].
+    pub(crate) fn park(&self, timeout: Option<Duration>) {
+        while self.state.load(Ordering::Acquire) == PARKING {
+            match timeout {
+                Some(timeout) => {
+                    std::thread::park_timeout(timeout);
+                    break;
+                }
+                None => std::thread::park(),
+            }
+        }
+        self.state.store(AWAKE, Ordering::Relaxed);
+    }
+
+    /// Wakes the thread if it is parked or about to park. The caller has published what there is to find before.
+    pub(crate) fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.state.load(Ordering::Relaxed) == PARKING
+            && self.state.swap(WOKEN, Ordering::AcqRel) == PARKING
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What lanes tell the control plane, and what it tells them. No frame travels here.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::runtime::flow::Flow;
+use crate::runtime::parker::Parker;
+use crate::runtime::stats::SinkLatency;
+
+/// Identifies a node instance in a run.
+pub(crate) type NodeId = usize;
+
+/// What happened in a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The instance has been created.
+    NodeReady { node: NodeId },
+    /// The instance could not be created.
+    CreateFailed { node: NodeId, message: String },
+    /// A call panicked; the instance (or this replica of it) is gone.
+    Panicked {
+        node: NodeId,
+        replica: usize,
+        message: String,
+    },
+    /// A call failed and the node's `on_error` asks for a new instance.
+    WantsRestart {
+        node: NodeId,
+        replica: usize,
+        message: String,
+    },
+    /// A call failed and the node's `on_error` asks to stop, or the node cannot go on at all.
+    WantsStop { node: NodeId, message: String },
+    /// A source has no more packets; with a message if it broke.
+    SourceEnded {
+        node: NodeId,
+        failure: Option<String>,
+    },
+    /// Everything was handled and the instance is finished; with a message if finishing failed.
+    NodeFinished {
+        node: NodeId,
+        failure: Option<String>,
+    },
+    /// The thread of a lane is over.
+    LaneExited { lane: usize },
+}
+
+/// Receives events; called from lanes, must return at once.
+pub(crate) type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// A stream at one node.
+pub(crate) struct Attachment {
+    pub(crate) flow: Flow,
+    /// At a sink: where its latencies are recorded.
+    pub(crate) latency: Option<Arc<SinkLatency>>,
+}
+
+/// What a lane is to do.
+pub(crate) enum Command {
+    /// A stream begins: its flows, one entry for each node of the lane.
+    Attach { flows: Vec<Option<Attachment>> },
+    /// No further stream will come: shared nodes finish when the present ones have ended.
+    Close,
+    /// Build the instance (or one replica of it) anew at this clock time.
+    Restart {
+        node: NodeId,
+        replica: usize,
+        at_ns: u64,
+    },
+    /// The node will not come back: what reaches it is counted as abandoned.
+    Retire { node: NodeId },
+    /// Give up everything at once, counting it.
+    Stop,
+}
+
+/// A lane's inbox for commands: a handful in a run, looked at by a flag.
+pub(crate) struct Mailbox {
+    commands: Mutex<VecDeque<Command>>,
+    filled: AtomicBool,
+    parker: Arc<Parker>,
+}
+
+impl Mailbox {
+    pub(crate) fn new(parker: Arc<Parker>) -> Self {
+        Self {
+            commands: Mutex::default(),
+            filled: AtomicBool::new(false),
+            parker,
+        }
+    }
+
+    pub(crate) fn send(&self, command: Command) {
+        self.commands
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(command);
+        self.filled.store(true, Ordering::Release);
+        self.parker.wake();
+    }
+
+    /// Wakes the lane so that it looks at flags that others have set.
+    pub(crate) fn nudge(&self) {
+        self.parker.wake();
+    }
+
+    pub(crate) fn take(&self) -> VecDeque<Command> {
+        if !self.filled.swap(false, Ordering::AcqRel) {
+            return VecDeque::new();
+        }
+        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
