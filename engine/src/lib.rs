@@ -12,7 +12,8 @@ pub mod registry;
 pub mod report;
 pub mod run;
 mod runtime;
-#[cfg(test)] mod scratch;
+#[cfg(test)]
+mod scratch;
 pub mod units;
 
 pub use actor::{

@@ -208,8 +208,7 @@ impl Lane {
             progressed |= match &node.role {
                 Role::Absent { .. } => node.create_if_due(&mut self.cx),
                 Role::Source(_) => {
-                    self.started.load(Ordering::Acquire)
-                        && node.step_source(&mut self.cx)
+                    self.started.load(Ordering::Acquire) && node.step_source(&mut self.cx)
                 }
                 Role::Finished => false,
                 Role::Actor(_) | Role::Pool(_) | Role::Retired => {
