@@ -1,5 +1,43 @@
-test:
+# Every entry point of the project. `make demo` and `make test` each work alone on a fresh Debian 12 or Ubuntu with Rust,
+# and take no time for the set-up when it has been done. The steps themselves are in scripts/.
+
+# Where rustup puts cargo, for shells that were started before it was installed.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help setup setup-learn setup-cuda setup-test demo test bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: ## Install packages (apt) and ONNX Runtime (.native/): all that the live graphs need
+	@scripts/apt.sh scripts/apt-build.txt
+	@scripts/rust.sh
+	@scripts/native.sh onnxruntime
+
+setup-learn: setup ## Also get libtorch for training (about 550 MB to download, 700 MB on disk)
+	@scripts/native.sh libtorch
+
+setup-cuda: setup ## Put ONNX Runtime's CUDA 13 build in the place of the CPU one
+	@scripts/native.sh onnxruntime-cuda
+
+setup-test: setup
+	@scripts/apt.sh scripts/apt-test.txt
+	@scripts/rust.sh clippy rustfmt
+
+demo: setup ## Build the live part and run graphs/demo.yaml
+	cargo run --release --no-default-features --features live -- run graphs/demo.yaml
+
+test: setup-test ## Check format, lints, docs and the engine's independence, then run every test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+	cargo build -p fermata-engine
+	@scripts/engine-alone.sh
 	cargo test --workspace
-.PHONY: test
+
+bench: setup ## Run the benchmarks
+	cargo bench --workspace
+
+clean: ## Remove what was built and downloaded (target/ and .native/), not the results in runs/
+	cargo clean
+	rm -rf .native

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Installs what is missing of the Debian packages that a list names: scripts/apt.sh LIST.txt...
+# Owns the decision how to get root. Does nothing, and asks for no rights, when nothing is missing.
+set -euo pipefail
+
+fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+if [ "${FERMATA_SKIP_APT:-}" = 1 ]; then
+    echo "apt: not looked at (FERMATA_SKIP_APT=1)"
+    exit 0
+fi
+
+wanted=()
+for list in "$@"; do
+    mapfile -t names < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$list")
+    wanted+=("${names[@]}")
+done
+
+if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+    fail "no apt-get here: this set-up is for Debian 12 or Ubuntu. Elsewhere, install what matches these packages, then" \
+        "run make again with FERMATA_SKIP_APT=1: ${wanted[*]}"
+fi
+
+missing=()
+for name in "${wanted[@]}"; do
+    # The architecture's own copy counts, not a foreign one (libc6:i386).
+    state="$(dpkg-query --show --showformat='${db:Status-Status}\n' "$name" 2>/dev/null | head -n 1 || true)"
+    [ "$state" = installed ] || missing+=("$name")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null ||
+        fail "packages are missing, and there is no sudo to install them with. As root, run:" \
+            "apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+    as_root=(sudo)
+fi
+apt_get() {
+    # `env` because sudo does not pass variables on.
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq "$@"
+}
+
+echo "apt: installing ${missing[*]}"
+# One unreachable third-party source must not stop the set-up: the install below fails if it mattered.
+apt_get update || echo "apt: 'apt-get update' reported errors; going on" >&2
+apt_get install --yes --no-install-recommends "${missing[@]}" </dev/null ||
+    fail "apt-get could not install: ${missing[*]}. What it said is above; mend that and run make again"

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Puts native libraries into .native/, out of wheels that pip downloads and checks by sha256 (scripts/pins/):
+#   scripts/native.sh onnxruntime        ONNX Runtime for the CPU (kept as it is where the CUDA build is in place)
+#   scripts/native.sh onnxruntime-cuda   ONNX Runtime for CUDA 13, in the place of the CPU one
+#   scripts/native.sh libtorch           libtorch for the CPU, laid out as the crate torch-sys expects it
+# A folder that is there is whole: it is filled beside and renamed. It holds a copy of its pins, which is how a second
+# run knows, at once and without network, that nothing has to be done. Python is only the downloader.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+# up_to_date FOLDER PINS...: is FOLDER what one of PINS describes?
+up_to_date() {
+    local folder="$1" pins
+    shift
+    for pins in "$@"; do
+        if cmp --silent "$folder/pins.txt" "scripts/pins/$pins.txt"; then return 0; fi
+    done
+    return 1
+}
+
+# The first Python that has pip: the one in front on the PATH may be a virtual environment without it.
+python_with_pip() {
+    local python
+    for python in python3 /usr/bin/python3; do
+        if "$python" -m pip --version >/dev/null 2>&1; then
+            echo "$python"
+            return
+        fi
+    done
+    fail "no python3 with pip: install python3-pip, then run make again"
+}
+
+# download PINS FOLDER: every wheel that PINS names, for this machine's processor, checked by pip.
+download() {
+    local pins="$1" folder="$2" machine python tag options=()
+    machine="$(uname -m)"
+    case "$machine" in
+    x86_64 | aarch64) ;;
+    *) fail "no prebuilt $pins for the processor $machine: only x86_64 and aarch64 have wheels" ;;
+    esac
+    # pip takes these tags literally, so each one that a pinned wheel carries must be named. All fit Debian 12's libc.
+    for tag in 2_34 2_28 2_27 2_25 2_17; do
+        options+=(--platform "manylinux_${tag}_$machine")
+    done
+    [ -t 1 ] || options+=(--quiet)
+    python="$(python_with_pip)"
+    # The libraries do not depend on Python, but their wheels do: always cp311's, whatever version runs pip. TMPDIR,
+    # because pip unpacks half a gigabyte there and /tmp may be small.
+    TMPDIR="$PWD/$folder" "$python" -m pip download --disable-pip-version-check --no-cache-dir --no-deps \
+        --only-binary=:all: --implementation cp --python-version 311 --abi cp311 --abi none "${options[@]}" \
+        --require-hashes --requirement "scripts/pins/$pins.txt" --dest "$folder" ||
+        fail "pip could not download $pins, or a file was not the pinned one (its message is above)"
+}
+
+unpack_onnxruntime() {
+    unzip -q -j "$1"/wheels/onnxruntime*.whl 'onnxruntime/capi/libonnxruntime*.so*' -d "$1/lib"
+    mv "$1"/lib/libonnxruntime.so.* "$1/lib/libonnxruntime.so"
+}
+
+unpack_libtorch() {
+    local wheels="$1/wheels"
+    # libtorch_cuda.so must stay out: torch-sys would link to it, and with it to all of CUDA.
+    unzip -q -j "$wheels"/torch-*.whl 'torch/lib/*.so*' -d "$1/lib" \
+        -x '*_cuda*' '*_nvrtc*' '*_nvshmem*' '*_python*' '*_global_deps*' '*/libshm*'
+    unzip -q -j "$wheels"/nvidia_cuda_runtime-*.whl '*/libcudart.so.13' -d "$1/lib"
+    unzip -q -j "$wheels"/nvidia_cuda_cupti-*.whl '*/libcupti.so.13' -d "$1/lib"
+    unzip -q "$wheels"/torch-*.whl 'torch/include/*' -d "$1"
+    mv "$1/torch/include" "$1/include"
+    rmdir "$1/torch"
+    sed -n 's/^torch==\([^ ]*\).*/\1/p' scripts/pins/libtorch.txt >"$1/build-version"
+}
+
+# place PINS NAME UNPACK: downloads, unpacks beside, and renames to .native/NAME.
+place() {
+    local pins="$1" folder=".native/$2" unpack="$3" part=".native/$2.part"
+    echo "native: downloading $(sed -n 's/^\([a-z-]*==[^ ]*\).*/\1/p' "scripts/pins/$pins.txt" | paste -sd ' ')"
+    rm -rf "$part"
+    mkdir -p "$part/wheels" "$part/lib"
+    download "$pins" "$part/wheels"
+    "$unpack" "$part"
+    rm -rf "$part/wheels"
+    cp "scripts/pins/$pins.txt" "$part/pins.txt"
+    rm -rf "$folder"
+    mv "$part" "$folder"
+    echo "native: $folder is ready"
+}
+
+mkdir -p .native
+# Two makes at once take turns; the second then finds the work done.
+exec 9>.native/lock
+flock 9
+
+case "${1:-}" in
+onnxruntime)
+    up_to_date .native/onnxruntime onnxruntime onnxruntime-cuda || place onnxruntime onnxruntime unpack_onnxruntime
+    ;;
+onnxruntime-cuda)
+    up_to_date .native/onnxruntime onnxruntime-cuda || place onnxruntime-cuda onnxruntime unpack_onnxruntime
+    lacking="$(ldd .native/onnxruntime/lib/libonnxruntime_providers_cuda.so | awk '/not found/ {print $1}' | paste -sd ' ')"
+    [ -z "$lacking" ] ||
+        echo "native: on this machine ONNX Runtime's CUDA part lacks $lacking: it needs NVIDIA's driver, CUDA 13 and" \
+            "cuDNN 9 where the loader finds them (ldconfig or LD_LIBRARY_PATH)" >&2
+    ;;
+libtorch)
+    up_to_date .native/libtorch libtorch || place libtorch libtorch unpack_libtorch
+    ;;
+*)
+    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch"
+    ;;
+esac
