@@ -2,6 +2,7 @@
 # Installs what is missing of the Debian packages that a list names: scripts/apt.sh LIST.txt...
 # Owns the decision how to get root. Does nothing, and asks for no rights, when nothing is missing.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 fail() {
     echo "error: $*" >&2
@@ -42,12 +43,18 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=(sudo)
 fi
 apt_get() {
-    # `env` because sudo does not pass variables on.
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq "$@"
+    # `env` because sudo does not pass variables on. A changed configuration file stays as its owner left it.
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
+        -o Dpkg::Options::=--force-confold "$@" </dev/null >>"$log" 2>&1
 }
 
-echo "apt: installing ${missing[*]}"
+log=.native/apt.log
+mkdir -p .native
+: >"$log"
+echo "apt: installing ${missing[*]} (log: $log)"
 # One unreachable third-party source must not stop the set-up: the install below fails if it mattered.
 apt_get update || echo "apt: 'apt-get update' reported errors; going on" >&2
-apt_get install --yes --no-install-recommends "${missing[@]}" </dev/null ||
-    fail "apt-get could not install: ${missing[*]}. What it said is above; mend that and run make again"
+if ! apt_get install --yes --no-install-recommends "${missing[@]}"; then
+    tail -n 20 "$log" >&2
+    fail "apt-get could not install: ${missing[*]}. What it said last is above; mend that and run make again"
+fi
