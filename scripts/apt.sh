@@ -16,8 +16,9 @@ fi
 
 wanted=()
 for list in "$@"; do
-    mapfile -t names < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$list")
-    wanted+=("${names[@]}")
+    names="$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$list")"
+    mapfile -t lines <<<"$names"
+    wanted+=("${lines[@]}")
 done
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then

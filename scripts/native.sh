@@ -77,7 +77,9 @@ unpack_libtorch() {
 
 # place PINS NAME UNPACK: downloads, unpacks beside, and renames to .native/NAME.
 place() {
-    local pins="$1" folder=".native/$2" unpack="$3" part=".native/$2.part"
+    local pins="$1" folder=".native/$2" unpack="$3"
+    part=".native/$2.part"
+    trap 'rm -rf "$part"' EXIT
     echo "native: downloading $(sed -n 's/^\([a-z-]*==[^ ]*\).*/\1/p' "scripts/pins/$pins.txt" | paste -sd ' ')"
     rm -rf "$part"
     mkdir -p "$part/wheels" "$part/lib"
