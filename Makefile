@@ -14,7 +14,7 @@ setup: ## Install packages (apt) and ONNX Runtime (.native/): all that the live 
 	@scripts/rust.sh
 	@scripts/native.sh onnxruntime
 
-setup-learn: setup ## Also get libtorch for training (about 550 MB to download, 700 MB on disk)
+setup-learn: setup ## Also get libtorch for training (550 MB to download, 500 MB on disk)
 	@scripts/native.sh libtorch
 
 setup-cuda: setup ## Put ONNX Runtime's CUDA 13 build in the place of the CPU one
