@@ -12,14 +12,13 @@ pub mod registry;
 pub mod report;
 pub mod run;
 mod runtime;
-#[cfg(test)]
-mod scratch;
 pub mod units;
 
 pub use actor::{
     Actor, ActorError, Captured, Input, Next, Outputs, Pacing, Port, PortType, Ports, Setup, Source,
 };
 pub use clock::{Clock, ClockMode};
+pub use graph::{Graph, LoadOptions, Overrides, Problem, Problems};
 pub use packet::{AnyPayload, Envelope, Packet, Payload, Stream};
 pub use registry::{ActorType, Registry};
 pub use report::Report;

@@ -31,7 +31,7 @@ impl Registry {
         self.insert(ActorType {
             name: A::NAME,
             source: false,
-            schema: || schemars::schema_for!(A::Settings),
+            schema: crate::graph::schema_of::<A::Settings>,
             ports: |settings| Ok(A::ports(&settings.parse()?)),
             check: |settings| A::check(&settings.parse()?),
             create: |settings, setup| {
@@ -48,7 +48,7 @@ impl Registry {
         self.insert(ActorType {
             name: S::NAME,
             source: true,
-            schema: || schemars::schema_for!(S::Settings),
+            schema: crate::graph::schema_of::<S::Settings>,
             ports: |settings| Ok(S::ports(&settings.parse()?)),
             check: |settings| S::check(&settings.parse()?),
             create: |settings, setup| {

@@ -10,7 +10,7 @@ use crate::actor::{Actor, ActorError, Input, Outputs, Ports, Setup};
 #[serde(deny_unknown_fields)]
 pub struct DiscardSettings {}
 
-/// See [`DiscardSettings`].
+/// See `DiscardSettings`.
 pub struct Discard;
 
 impl Actor for Discard {

@@ -1,128 +1,155 @@
-//! Graph files: reading, checking and resolving them.
+//! Graph files: reading, checking and resolving them. Running them is elsewhere.
+//!
+//! A file goes through these rooms: `tree` (YAML with places), `file` (includes, overrides, parameters), `node` (one
+//! block), `build` (ports and connections), `check` (the graph as a whole), and comes out as a [`Graph`].
 
+mod build;
+mod check;
+mod file;
+mod interpolate;
+mod node;
+mod overrides;
+mod problem;
+mod redact;
+mod render;
+mod schema;
 mod settings;
+mod spec;
+mod tree;
 
-use crate::actor::Ports;
-use crate::clock::ClockMode;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::registry::Registry;
+
+pub use overrides::Overrides;
+pub use problem::{Problem, Problems};
+pub use redact::redact;
+pub(crate) use schema::inline as schema_of;
+pub use schema::schema;
 pub use settings::{Settings, SettingsError};
-use std::path::PathBuf;
-use std::time::Duration;
+pub use spec::{
+    BatchSpec, DEFAULT_CAPACITY, Graph, InputSpec, NodeSpec, OnError, OutputRef, QueueSpec,
+    Require, RestartSpec, RunSpec, StreamSpec, WhenFull,
+};
 
-/// s
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnError {
-    /// s
-    Skip,
-    /// s
-    Restart,
-    /// s
-    Stop,
-}
-/// s
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// s
-    Block,
-    /// s
-    DropOldest,
-    /// s
-    DropNewest,
-}
-/// s
+/// What a graph file is resolved with.
 #[derive(Clone, Debug)]
-pub enum Require {
-    /// s
-    All,
-    /// s
-    Ports(Vec<String>),
-}
-/// s
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct QueueSpec {
-    pub capacity: usize,
-    pub bytes: Option<u64>,
-    pub full: WhenFull,
-    pub max_age: Option<Duration>,
-}
-/// s
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct BatchSpec {
-    pub max: usize,
-    pub wait: Duration,
-}
-/// s
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct StreamSpec {
-    pub name: String,
-    pub uri: String,
-}
-/// s
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct OutputRef {
-    pub node: usize,
-    pub output: usize,
-}
-/// s
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct InputSpec {
-    pub port: usize,
-    pub from: Vec<OutputRef>,
-}
-/// s
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct RestartSpec {
-    pub most: u32,
-    pub within: Duration,
-}
-/// s
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct RunSpec {
-    pub clock: ClockMode,
-    pub drain: Duration,
-    pub restart: RestartSpec,
-    pub call_deadline: Duration,
-}
-/// s
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct NodeSpec {
-    pub name: String,
-    pub actor: String,
-    pub each_stream: bool,
-    pub inputs: Vec<InputSpec>,
-    pub ports: Ports,
-    pub queue: QueueSpec,
-    pub lane: Option<String>,
-    pub replicas: usize,
-    pub batch: Option<BatchSpec>,
-    pub on_error: OnError,
-    pub require: Require,
-    pub raw: serde_json::Value,
-}
-/// s
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Graph {
-    pub name: String,
-    pub streams: Vec<StreamSpec>,
-    pub nodes: Vec<NodeSpec>,
-    pub run: RunSpec,
+pub struct LoadOptions {
+    /// What the command line changes.
+    pub overrides: Overrides,
+    /// `${run.dir}`: where outputs go.
     pub run_dir: PathBuf,
+    /// `${env.…}`.
+    pub env: BTreeMap<String, String>,
 }
-/// s
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("x")]
-pub struct Problems;
-impl NodeSpec {
-    /// s
-    pub fn settings(&self, _stream: Option<&StreamSpec>) -> Result<Settings, Problems> {
-        Ok(Settings(self.raw.clone()))
+
+impl LoadOptions {
+    /// No overrides, and the environment of the process.
+    pub fn new(run_dir: impl Into<PathBuf>) -> Self {
+        // Variables that are not text cannot be written into a graph.
+        let env = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self {
+            overrides: Overrides::default(),
+            run_dir: run_dir.into(),
+            env,
+        }
+    }
+}
+
+impl Graph {
+    /// Reads and checks a graph file. Nothing is created or opened besides the file and what it includes.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(path: &Path, registry: &Registry, options: &LoadOptions) -> Result<Self, Problems> {
+        let tree = file::read(path)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let merged = file::merge(tree, &fitting_name(&stem), options)?;
+        build::build(merged, registry, options)
+    }
+
+    /// Reads and checks a graph from a text; `name` stands for the file in messages. Includes are looked for in the
+    /// current folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        registry: &Registry,
+        options: &LoadOptions,
+    ) -> Result<Self, Problems> {
+        let tree = file::with_includes(name, text.to_owned(), Path::new(name), &mut Vec::new())?;
+        let merged = file::merge(tree, "graph", options)?;
+        build::build(merged, registry, options)
+    }
+
+    /// Asks every actor whether what its settings name is there (a model file, a device). Nothing is created.
+    ///
+    /// # Errors
+    /// Everything that is missing.
+    pub fn check(&self, registry: &Registry) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        for node in &self.nodes {
+            let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
+                true => self.streams.iter().map(Some).collect(),
+                false => vec![None],
+            };
+            for stream in streams {
+                let settings = match node.settings(stream) {
+                    Ok(settings) => settings,
+                    Err(found) => {
+                        problems.extend(found);
+                        continue;
+                    }
+                };
+                let actor = registry.get(&node.actor);
+                if let Some(Err(error)) = actor.map(|actor| actor.check(&settings)) {
+                    let message = redact(&error.to_string());
+                    let problem = node.problem(&settings, message);
+                    if !problems
+                        .iter()
+                        .any(|known| known.to_string() == problem.to_string())
+                    {
+                        problems.push(problem);
+                    }
+                }
+            }
+        }
+        problems.or_ok(())
+    }
+
+    /// Whether the graph has a source that is waiting for streams.
+    pub fn takes_streams(&self) -> bool {
+        let mut sources = self.nodes.iter().filter(|node| node.inputs.is_empty());
+        sources.any(|node| node.each_stream)
+    }
+}
+
+/// Names are parts of paths and of other names.
+fn valid_name(what: &str, name: &str, span: &tree::Span) -> Result<(), Problem> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.chars().all(fits) && !name.starts_with('-') {
+        return Ok(());
+    }
+    Err(
+        Problem::at(span, format!("`{name}` cannot be the name of {what}"))
+            .help("names are made of letters a–z, digits, `_` and `-`"),
+    )
+}
+
+/// The name that a file gives to its graph.
+fn fitting_name(stem: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let name: String = stem
+        .chars()
+        .map(|c| if fits(c) { c } else { '_' })
+        .collect();
+    match name.trim_start_matches('-') {
+        "" => "graph".to_owned(),
+        name => name.to_owned(),
     }
 }

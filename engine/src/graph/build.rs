@@ -1,0 +1,426 @@
+//! From a merged file to a graph: streams, ports, connections, order.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::actor::{PortType, Ports};
+use crate::clock::ClockMode;
+use crate::registry::Registry;
+
+use super::check;
+use super::file::{Merged, section_of};
+use super::node::{self, Draft};
+use super::problem::{Problem, Problems};
+use super::settings::{Settings, read};
+use super::spec::{
+    ClockFile, Graph, InputSpec, NodeSpec, OutputRef, RestartSpec, RunFile, RunSpec, StreamSpec,
+};
+use super::tree::{Span, Tree};
+use super::{LoadOptions, interpolate};
+
+/// A draft with its ports and what feeds them.
+pub(crate) struct Wired {
+    pub(crate) draft: Draft,
+    pub(crate) ports: Ports,
+    pub(crate) inputs: Vec<InputSpec>,
+    /// By input: where the file says so.
+    pub(crate) input_spans: Vec<Span>,
+    /// Files that its instances write, one entry for each stream that is known (or one for a shared node).
+    pub(crate) writes: Vec<Vec<PathBuf>>,
+}
+
+/// Builds and checks a graph; all of its problems at once.
+pub(crate) fn build(
+    merged: Merged,
+    registry: &Registry,
+    options: &LoadOptions,
+) -> Result<Graph, Problems> {
+    let mut problems = Problems::default();
+    let tree = &merged.tree;
+    let streams = streams(tree, &mut problems);
+    let run = problems.note(run(tree)).unwrap_or_default();
+    let entries = section_of(tree, "nodes");
+    if entries.is_empty() {
+        problems.push(Problem::at(&tree.span, "the graph has no nodes"));
+    }
+    let drafts = node::read_nodes(entries, registry, &mut problems);
+    let known: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+    let mut wired = Vec::new();
+    for draft in drafts {
+        if let Some((ports, writes)) = ports(&draft, &streams, &mut problems) {
+            wired.push(Wired {
+                inputs: Vec::new(),
+                input_spans: Vec::new(),
+                draft,
+                ports,
+                writes,
+            });
+        }
+    }
+    connect(&mut wired, &known, &mut problems);
+    let Some(mut wired) = in_order(wired, &mut problems) else {
+        return Err(problems);
+    };
+    check::check(&mut wired, &streams, &run, &mut problems);
+    let nodes = wired.into_iter().map(finished).collect();
+    problems.or_ok(Graph {
+        name: merged.name,
+        streams,
+        nodes,
+        run,
+        run_dir: options.run_dir.clone(),
+        resolved: merged.tree,
+    })
+}
+
+fn finished(wired: Wired) -> NodeSpec {
+    let draft = wired.draft;
+    NodeSpec {
+        name: draft.name,
+        actor: draft.actor.name.to_owned(),
+        each_stream: draft.each_stream,
+        inputs: wired.inputs,
+        ports: wired.ports,
+        queue: draft.queue,
+        lane: draft.lane.map(|(lane, _)| lane),
+        replicas: draft.replicas,
+        batch: draft.batch,
+        on_error: draft.on_error,
+        require: draft.require,
+        settings: draft.settings,
+    }
+}
+
+fn streams(tree: &Tree, problems: &mut Problems) -> Vec<StreamSpec> {
+    let mut streams = Vec::new();
+    for entry in section_of(tree, "streams") {
+        // The last round of interpolation takes the escapes away; a stream's place cannot speak of a stream.
+        match interpolate::stream_values(&entry.value, None) {
+            Ok(value) => match value.as_text().filter(|text| !text.is_empty()) {
+                Some(uri) => streams.push(StreamSpec {
+                    name: entry.key.clone(),
+                    uri: uri.to_owned(),
+                }),
+                None => problems.push(Problem::at(
+                    &entry.key_span,
+                    format!("the stream `{}` is bound to nothing", entry.key),
+                )),
+            },
+            Err(found) => problems.extend(found),
+        }
+    }
+    streams
+}
+
+fn run(tree: &Tree) -> Result<RunSpec, Problem> {
+    let Some(entry) = tree.get("run").filter(|entry| !entry.value.is_null()) else {
+        return Ok(RunSpec::default());
+    };
+    let file: RunFile = read(&entry.value).map_err(super::SettingsError::into_problem)?;
+    let default = RunSpec::default();
+    let clock = match file.clock {
+        None | Some(ClockFile::Live) => ClockMode::Live,
+        Some(ClockFile::Asap) => ClockMode::Asap,
+        Some(ClockFile::Replay(speed)) if speed.is_finite() && speed > 0.0 => {
+            ClockMode::Replay(speed)
+        }
+        Some(ClockFile::Replay(_)) => {
+            let clock = entry.value.get("clock");
+            let span = clock.map_or(&entry.value.span, |clock| &clock.value.span);
+            return Err(Problem::at(
+                span,
+                "the speed of a replay is a positive number",
+            ));
+        }
+    };
+    let restart = match file.restart {
+        None => default.restart,
+        Some(file) => RestartSpec {
+            most: file.most.unwrap_or(default.restart.most),
+            within: file.within.map_or(default.restart.within, |time| time.0),
+        },
+    };
+    Ok(RunSpec {
+        clock,
+        drain: file.drain.map_or(default.drain, |time| time.0),
+        restart,
+        call_deadline: file
+            .call_deadline
+            .map_or(default.call_deadline, |time| time.0),
+    })
+}
+
+/// Reads a node's settings for every stream that is known, and asks the actor for its ports.
+fn ports(
+    draft: &Draft,
+    streams: &[StreamSpec],
+    problems: &mut Problems,
+) -> Option<(Ports, Vec<Vec<PathBuf>>)> {
+    // A graph that gets its streams later is checked with a made-up one.
+    let made_up = [StreamSpec {
+        name: "stream".to_owned(),
+        uri: "stream".to_owned(),
+    }];
+    let instances: Vec<Option<&StreamSpec>> = match draft.each_stream {
+        false => vec![None],
+        true if streams.is_empty() => made_up.iter().map(Some).collect(),
+        true => streams.iter().map(Some).collect(),
+    };
+    let mut first = None;
+    let mut writes = Vec::new();
+    for stream in instances {
+        let settings = match interpolate::stream_values(&draft.settings, stream) {
+            Ok(settings) => Settings(Arc::new(settings)),
+            Err(found) => {
+                problems.extend(found);
+                return None;
+            }
+        };
+        let ports = problems.note(
+            draft
+                .actor
+                .ports(&settings)
+                .map_err(super::SettingsError::into_problem),
+        )?;
+        writes.push(ports.writes.clone());
+        first.get_or_insert(ports);
+    }
+    first.map(|ports| (ports, writes))
+}
+
+/// Finds the outputs that the inputs name.
+fn connect(wired: &mut [Wired], known: &[&str], problems: &mut Problems) {
+    let by_name: HashMap<String, usize> = wired
+        .iter()
+        .enumerate()
+        .map(|(index, wired)| (wired.draft.name.clone(), index))
+        .collect();
+    let outputs: Vec<Vec<String>> = wired
+        .iter()
+        .map(|wired| {
+            let outputs = wired.ports.outputs.iter();
+            outputs.map(|port| port.name.clone()).collect()
+        })
+        .collect();
+    for wired in wired.iter_mut() {
+        let mut by_port: BTreeMap<usize, (Vec<OutputRef>, Span)> = BTreeMap::new();
+        for input in &wired.draft.inputs {
+            let Some(port) = problems.note(port_index(&wired.draft, &wired.ports, &input.port))
+            else {
+                continue;
+            };
+            for (reference, span) in &input.from {
+                let from = output(reference, span, &by_name, &outputs, known);
+                // A node that could not be read is known by name; what it says is its own problem.
+                if let Some(Some(from)) = problems.note(from) {
+                    let (all, _) = by_port.entry(port).or_insert((Vec::new(), span.clone()));
+                    if all.contains(&from) {
+                        problems.push(Problem::at(
+                            span,
+                            format!("`{reference}` feeds this input twice"),
+                        ));
+                    } else {
+                        all.push(from);
+                    }
+                }
+            }
+        }
+        let resolved: usize = by_port.values().map(|(from, _)| from.len()).sum();
+        let written: usize = wired
+            .draft
+            .inputs
+            .iter()
+            .map(|input| input.from.len())
+            .sum();
+        // What is written but wrong has been told already.
+        if resolved == written {
+            missing_inputs(wired, &by_port, problems);
+        }
+        wired.inputs = by_port
+            .iter()
+            .map(|(&port, (from, _))| InputSpec {
+                port,
+                from: from.clone(),
+            })
+            .collect();
+        wired.input_spans = by_port.into_values().map(|(_, span)| span).collect();
+    }
+}
+
+fn port_index(
+    draft: &Draft,
+    ports: &Ports,
+    port: &Option<(String, Span)>,
+) -> Result<usize, Problem> {
+    let names = || ports.inputs.iter().map(|port| port.name.as_str());
+    match port {
+        Some((name, span)) => names().position(|known| known == name).ok_or_else(|| {
+            let message = format!("`{}` has no input `{name}`", draft.actor.name);
+            Problem::at(span, message).did_you_mean(name, names())
+        }),
+        None if ports.inputs.len() > 1 => {
+            let place = draft.inputs.iter().flat_map(|input| &input.from).next();
+            let span = place.map_or(&draft.name_span, |(_, span)| span);
+            let names: Vec<&str> = names().collect();
+            Err(Problem::at(
+                span,
+                format!("`{}` has several inputs: name them", draft.actor.name),
+            )
+            .help(format!("`in: {{{}: …}}`", names.join(": …, "))))
+        }
+        None => Ok(0),
+    }
+}
+
+/// The output that a reference names; none if its node could not be read.
+fn output(
+    reference: &str,
+    span: &Span,
+    by_name: &HashMap<String, usize>,
+    outputs: &[Vec<String>],
+    known: &[&str],
+) -> Result<Option<OutputRef>, Problem> {
+    let (node, port) = match reference.split_once('.') {
+        Some((node, port)) => (node, Some(port)),
+        None => (reference, None),
+    };
+    let Some(&index) = by_name.get(node) else {
+        if known.contains(&node) {
+            return Ok(None);
+        }
+        return Err(Problem::at(span, format!("there is no node `{node}`"))
+            .did_you_mean(node, known.iter().copied()));
+    };
+    let names = &outputs[index];
+    let output = match port {
+        _ if names.is_empty() => {
+            return Err(Problem::at(
+                span,
+                format!("`{node}` is a sink: it has no output to take packets from"),
+            ));
+        }
+        Some(port) => names.iter().position(|name| name == port).ok_or_else(|| {
+            Problem::at(span, format!("`{node}` has no output `{port}`"))
+                .did_you_mean(port, names.iter().map(String::as_str))
+        })?,
+        None if names.len() > 1 => {
+            return Err(
+                Problem::at(span, format!("`{node}` has several outputs: say which")).help(
+                    format!("one of {node}.{}", names.join(&format!(", {node}."))),
+                ),
+            );
+        }
+        None => 0,
+    };
+    Ok(Some(OutputRef {
+        node: index,
+        output,
+    }))
+}
+
+fn missing_inputs(
+    wired: &Wired,
+    by_port: &BTreeMap<usize, (Vec<OutputRef>, Span)>,
+    problems: &mut Problems,
+) {
+    let draft = &wired.draft;
+    let inputs = wired.ports.inputs.iter().enumerate();
+    for (_, port) in inputs.filter(|(index, _)| !by_port.contains_key(index)) {
+        problems.push(
+            Problem::at(
+                &draft.name_span,
+                format!(
+                    "nothing feeds the input `{}` of `{}`",
+                    port.name, draft.name
+                ),
+            )
+            .help(match wired.ports.inputs.len() {
+                1 => "add `in: NODE`".to_owned(),
+                _ => format!("add `{}: NODE` to `in`", port.name),
+            }),
+        );
+    }
+}
+
+/// Sorts the nodes so that each stands after what feeds it; a cycle is a problem.
+fn in_order(wired: Vec<Wired>, problems: &mut Problems) -> Option<Vec<Wired>> {
+    let feeders: Vec<Vec<usize>> = wired
+        .iter()
+        .map(|wired| {
+            let inputs = wired.inputs.iter();
+            inputs
+                .flat_map(|input| input.from.iter().map(|from| from.node))
+                .collect()
+        })
+        .collect();
+    let mut order: Vec<usize> = Vec::new();
+    let mut placed = vec![false; wired.len()];
+    while order.len() < wired.len() {
+        let ready =
+            |&index: &usize| !placed[index] && feeders[index].iter().all(|&from| placed[from]);
+        let Some(next) = (0..wired.len()).find(ready) else {
+            problems.push(cycle(&wired, &feeders, &placed));
+            return None;
+        };
+        placed[next] = true;
+        order.push(next);
+    }
+    let mut place = vec![0; wired.len()];
+    for (new, &old) in order.iter().enumerate() {
+        place[old] = new;
+    }
+    let mut slots: Vec<Option<Wired>> = wired.into_iter().map(Some).collect();
+    let sorted = order.iter().filter_map(|&old| slots[old].take());
+    let sorted = sorted.map(|mut wired| {
+        for input in &mut wired.inputs {
+            for from in &mut input.from {
+                from.node = place[from.node];
+            }
+        }
+        wired
+    });
+    Some(sorted.collect())
+}
+
+/// Names the nodes of a cycle: from any node that could not be placed, walking against the edges leads into one.
+fn cycle(wired: &[Wired], feeders: &[Vec<usize>], placed: &[bool]) -> Problem {
+    let mut path = vec![(0..wired.len()).find(|&index| !placed[index]).unwrap_or(0)];
+    loop {
+        let here = path[path.len() - 1];
+        let before = feeders[here].iter().copied().find(|&from| !placed[from]);
+        let before = before.unwrap_or(here);
+        if let Some(at) = path.iter().position(|&node| node == before) {
+            let mut names: Vec<&str> = path[at..]
+                .iter()
+                .rev()
+                .map(|&node| wired[node].draft.name.as_str())
+                .collect();
+            names.push(names[0]);
+            let node = &wired[path[path.len() - 1]];
+            let span = node.input_spans.first().unwrap_or(&node.draft.name_span);
+            return Problem::at(
+                span,
+                format!(
+                    "the nodes feed each other in a circle: {}",
+                    names.join(" → ")
+                ),
+            );
+        }
+        path.push(before);
+    }
+}
+
+/// What an output carries, through outputs that carry what their node's first input carries.
+pub(crate) fn carried(wired: &[Wired], output: OutputRef) -> PortType {
+    let node = &wired[output.node];
+    match node.ports.outputs[output.output].carries {
+        PortType::Any => node
+            .inputs
+            .iter()
+            .find(|input| input.port == 0)
+            .and_then(|input| input.from.first())
+            .map_or(PortType::Any, |&from| carried(wired, from)),
+        carries => carries,
+    }
+}

@@ -1,0 +1,243 @@
+//! From files and overrides to one tree: reading, including, and the values of parameters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::interpolate::{self, Scope};
+use super::problem::{Problem, Problems, Source};
+use super::tree::{Entry, Tree, Value};
+use super::{LoadOptions, valid_name};
+
+const KEYS: [&str; 7] = [
+    "fermata", "name", "include", "params", "streams", "nodes", "run",
+];
+
+/// A graph file with everything included, overridden and replaced that can be before the streams are known.
+pub(crate) struct Merged {
+    pub(crate) tree: Tree,
+    pub(crate) name: String,
+}
+
+/// Reads a file and what it includes.
+pub(crate) fn read(path: &Path) -> Result<Tree, Problems> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Problem::nowhere(format!(
+            "cannot read the graph file {}: {error}",
+            path.display()
+        ))
+    })?;
+    with_includes(&path.display().to_string(), text, path, &mut Vec::new())
+}
+
+/// Reads a text; what it includes is looked for beside `path`.
+pub(crate) fn with_includes(
+    name: &str,
+    text: String,
+    path: &Path,
+    open: &mut Vec<PathBuf>,
+) -> Result<Tree, Problems> {
+    let tree = Tree::parse(&Source::new(name, text))?;
+    check_top(&tree)?;
+    let includes: Vec<Tree> = match tree.get("include").map(|entry| &entry.value) {
+        None => return Ok(tree),
+        Some(list) => match &list.value {
+            Value::List(items) => items.clone(),
+            _ => vec![list.clone()],
+        },
+    };
+    let here = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    open.push(here);
+    let mut merged: Option<Tree> = None;
+    let mut problems = Problems::default();
+    for include in &includes {
+        match included(include, path, open) {
+            Ok(tree) => match &mut merged {
+                Some(merged) => merged.overlay(tree),
+                None => merged = Some(tree),
+            },
+            Err(found) => problems.extend(found),
+        }
+    }
+    open.pop();
+    let Some(mut merged) = problems.or_ok(merged)? else {
+        return Ok(tree);
+    };
+    merged.overlay(tree);
+    if let Value::Map(entries) = &mut merged.value {
+        entries.retain(|entry| entry.key != "include");
+    }
+    Ok(merged)
+}
+
+fn included(include: &Tree, path: &Path, open: &mut Vec<PathBuf>) -> Result<Tree, Problems> {
+    let Some(file) = include.as_text().filter(|text| !text.is_empty()) else {
+        let message = format!("{} stands where a file is expected", include.kind());
+        return Err(Problem::at(&include.span, message).into());
+    };
+    let beside = path.parent().unwrap_or(Path::new(".")).join(file);
+    let text = std::fs::read_to_string(&beside).map_err(|error| {
+        Problem::at(
+            &include.span,
+            format!("cannot read {}: {error}", beside.display()),
+        )
+    })?;
+    let canonical = beside.canonicalize().unwrap_or_else(|_| beside.clone());
+    if open.contains(&canonical) {
+        return Err(Problem::at(&include.span, format!("`{file}` includes itself")).into());
+    }
+    with_includes(&beside.display().to_string(), text, &beside, open)
+}
+
+/// Checks what can be said of the top level of a single file.
+fn check_top(tree: &Tree) -> Result<(), Problems> {
+    let Some(entries) = tree.as_map() else {
+        let message = format!("a graph file is a map, but this is {}", tree.kind());
+        return Err(Problem::at(&tree.span, message).into());
+    };
+    let mut problems = Problems::default();
+    for entry in entries
+        .iter()
+        .filter(|entry| !KEYS.contains(&entry.key.as_str()))
+    {
+        problems.push(
+            Problem::at(&entry.key_span, format!("unknown key `{}`", entry.key))
+                .did_you_mean(&entry.key, KEYS),
+        );
+    }
+    match tree.get("fermata") {
+        None => problems.push(
+            Problem::at(&start(tree), "the version of the file format is missing")
+                .help("begin the file with `fermata: 1`"),
+        ),
+        Some(entry) if entry.value.as_text() != Some("1") => problems.push(Problem::at(
+            &entry.value.span,
+            "this program reads version 1 of the file format",
+        )),
+        Some(_) => {}
+    }
+    for section in ["params", "streams", "nodes", "run"] {
+        if let Some(entry) = tree.get(section)
+            && entry.value.as_map().is_none()
+            && !entry.value.is_null()
+        {
+            let message = format!("`{section}` is a map, but this is {}", entry.value.kind());
+            problems.push(Problem::at(&entry.value.span, message));
+        }
+    }
+    problems.or_ok(())
+}
+
+fn start(tree: &Tree) -> super::tree::Span {
+    let mut span = tree.span.clone();
+    span.end = span.start;
+    span
+}
+
+/// Applies the overrides and replaces every `${…}` that does not speak of a stream.
+pub(crate) fn merge(
+    mut tree: Tree,
+    default_name: &str,
+    options: &LoadOptions,
+) -> Result<Merged, Problems> {
+    options.overrides.apply(&mut tree)?;
+    // `--set` can make new keys on the top level.
+    check_top(&tree)?;
+    let name = graph_name(&tree, default_name)?;
+    let mut problems = Problems::default();
+    for (section, what) in [
+        ("params", "a parameter"),
+        ("streams", "a stream"),
+        ("nodes", "a node"),
+    ] {
+        for entry in section_of(&tree, section) {
+            problems.note(valid_name(what, &entry.key, &entry.key_span));
+        }
+    }
+    let (params, missing) = params(&tree, options, &mut problems);
+    let scope = Scope {
+        params: &params,
+        missing: &missing,
+        env: &options.env,
+        run_dir: &options.run_dir,
+        run_name: &name,
+    };
+    if let Value::Map(entries) = &mut tree.value {
+        for entry in entries.iter_mut() {
+            if !["streams", "nodes", "run"].contains(&entry.key.as_str()) {
+                continue;
+            }
+            match interpolate::graph_values(&entry.value, &scope) {
+                Ok(value) => entry.value = value,
+                Err(found) => problems.extend(found),
+            }
+        }
+        show_params(entries, &params);
+    }
+    problems.or_ok(Merged { tree, name })
+}
+
+fn graph_name(tree: &Tree, default_name: &str) -> Result<String, Problem> {
+    match tree.get("name") {
+        None => Ok(default_name.to_owned()),
+        Some(entry) => {
+            let name = entry.value.as_text().unwrap_or_default();
+            valid_name("a graph", name, &entry.value.span)?;
+            Ok(name.to_owned())
+        }
+    }
+}
+
+/// The entries of a section that may be absent.
+pub(crate) fn section_of<'a>(tree: &'a Tree, section: &str) -> &'a [Entry] {
+    tree.get(section)
+        .and_then(|entry| entry.value.as_map())
+        .unwrap_or_default()
+}
+
+/// The parameters with a value, and those without.
+fn params(
+    tree: &Tree,
+    options: &LoadOptions,
+    problems: &mut Problems,
+) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    let (mut params, mut missing) = (BTreeMap::new(), BTreeSet::new());
+    for entry in section_of(tree, "params") {
+        if entry.value.is_null() {
+            missing.insert(entry.key.clone());
+            continue;
+        }
+        if entry.value.as_text().is_none() {
+            let message = format!(
+                "a parameter is one value, but `{}` is {}",
+                entry.key,
+                entry.value.kind()
+            );
+            problems.push(Problem::at(&entry.value.span, message));
+            continue;
+        }
+        match interpolate::environment_values(&entry.value, &options.env) {
+            Ok(value) => {
+                params.insert(
+                    entry.key.clone(),
+                    value.as_text().unwrap_or_default().to_owned(),
+                );
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    (params, missing)
+}
+
+/// Lets the resolved graph show the values that were used.
+fn show_params(entries: &mut [Entry], params: &BTreeMap<String, String>) {
+    let section = entries.iter_mut().find(|entry| entry.key == "params");
+    if let Some(Value::Map(declared)) = section.map(|section| &mut section.value.value) {
+        for entry in declared {
+            if let (Some(value), Value::Scalar { text, .. }) =
+                (params.get(&entry.key), &mut entry.value.value)
+            {
+                text.clone_from(value);
+            }
+        }
+    }
+}

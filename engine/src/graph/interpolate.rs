@@ -1,0 +1,245 @@
+//! `${…}` in graph files: parameters, the environment, the run and the stream.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::problem::{Problem, Problems};
+use super::spec::StreamSpec;
+use super::tree::{Entry, Quoting, Span, Tree, Value};
+
+/// What `${…}` may refer to.
+pub(crate) struct Scope<'a> {
+    /// Parameters by name.
+    pub(crate) params: &'a BTreeMap<String, String>,
+    /// Parameters that are declared without a value and that nobody gave.
+    pub(crate) missing: &'a BTreeSet<String>,
+    pub(crate) env: &'a BTreeMap<String, String>,
+    pub(crate) run_dir: &'a Path,
+    pub(crate) run_name: &'a str,
+}
+
+/// Replaces everything but `${stream.…}`, which only the instances of a node know. What is escaped (`$${`) stays so.
+pub(crate) fn graph_values(tree: &Tree, scope: &Scope<'_>) -> Result<Tree, Problems> {
+    replace(tree, false, &|name| scope.lookup(name))
+}
+
+/// Replaces environment values only: what the values of parameters may hold.
+pub(crate) fn environment_values(
+    tree: &Tree,
+    env: &BTreeMap<String, String>,
+) -> Result<Tree, Problems> {
+    replace(tree, true, &|name| match name.strip_prefix("env.") {
+        Some(variable) => Ok(Found::from(env.get(variable))),
+        None => Err(Unusable::new(
+            "a parameter's value may refer to the environment only (`${env.NAME}`)",
+        )),
+    })
+}
+
+/// Replaces `${stream.…}` and unescapes `$${`.
+pub(crate) fn stream_values(tree: &Tree, stream: Option<&StreamSpec>) -> Result<Tree, Problems> {
+    replace(tree, true, &|name| match (name, stream) {
+        ("stream.name", Some(stream)) => Ok(Found::Value(stream.name.clone())),
+        ("stream.uri", Some(stream)) => Ok(Found::Value(stream.uri.clone())),
+        (_, None) => Err(Unusable::new(
+            "`${stream.…}` stands in a node that all streams share; it needs `each: stream`",
+        )),
+        _ => Err(Unusable::new(
+            "a stream has `${stream.name}` and `${stream.uri}`",
+        )),
+    })
+}
+
+enum Found {
+    Value(String),
+    Absent,
+    /// To be replaced later.
+    Later,
+}
+
+impl From<Option<&String>> for Found {
+    fn from(value: Option<&String>) -> Self {
+        value.map_or(Self::Absent, |value| Self::Value(value.clone()))
+    }
+}
+
+struct Unusable {
+    message: String,
+    help: Option<String>,
+}
+
+impl Unusable {
+    fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: None,
+        }
+    }
+}
+
+impl Scope<'_> {
+    fn lookup(&self, name: &str) -> Result<Found, Unusable> {
+        if name.starts_with("stream.") {
+            return Ok(Found::Later);
+        }
+        if let Some(variable) = name.strip_prefix("env.") {
+            return Ok(Found::from(self.env.get(variable)));
+        }
+        match name {
+            "run.dir" => return Ok(Found::Value(self.run_dir.display().to_string())),
+            "run.name" => return Ok(Found::Value(self.run_name.to_owned())),
+            _ => {}
+        }
+        if self.missing.contains(name) {
+            return Ok(Found::Absent);
+        }
+        if let Some(value) = self.params.get(name) {
+            return Ok(Found::Value(value.clone()));
+        }
+        let known = self.params.keys().chain(self.missing).map(String::as_str);
+        let known: Vec<&str> = known
+            .chain(["run.dir", "run.name", "stream.name", "stream.uri"])
+            .collect();
+        let alike = super::problem::most_alike(name, known.iter().copied());
+        Err(Unusable {
+            message: format!("`${{{name}}}` refers to nothing"),
+            help: Some(alike.map_or_else(
+                || format!("declare it under `params:`; known: {}", known.join(", ")),
+                |alike| format!("did you mean `${{{alike}}}`?"),
+            )),
+        })
+    }
+}
+
+type Lookup<'a> = dyn Fn(&str) -> Result<Found, Unusable> + 'a;
+
+/// `last`: no later round will look at the result, so escapes end here.
+fn replace(tree: &Tree, last: bool, lookup: &Lookup<'_>) -> Result<Tree, Problems> {
+    let mut problems = Problems::default();
+    let replaced = walk(tree, last, lookup, &mut problems);
+    problems.or_ok(replaced)
+}
+
+fn walk(tree: &Tree, last: bool, lookup: &Lookup<'_>, problems: &mut Problems) -> Tree {
+    let value = match &tree.value {
+        Value::Scalar { text, quoting } => {
+            return match scalar(text, *quoting, &tree.span, last, lookup) {
+                Ok(scalar) => scalar,
+                Err(problem) => {
+                    problems.push(problem);
+                    tree.clone()
+                }
+            };
+        }
+        Value::List(items) => {
+            let items = items.iter();
+            Value::List(
+                items
+                    .map(|item| walk(item, last, lookup, problems))
+                    .collect(),
+            )
+        }
+        Value::Map(entries) => {
+            let entries = entries.iter().map(|entry| Entry {
+                key: entry.key.clone(),
+                key_span: entry.key_span.clone(),
+                value: walk(&entry.value, last, lookup, problems),
+            });
+            Value::Map(entries.collect())
+        }
+    };
+    Tree {
+        value,
+        span: tree.span.clone(),
+    }
+}
+
+fn scalar(
+    text: &str,
+    quoting: Quoting,
+    span: &Span,
+    last: bool,
+    lookup: &Lookup<'_>,
+) -> Result<Tree, Problem> {
+    let mut out = String::new();
+    let mut rest = text;
+    let mut replaced = false;
+    while let Some(at) = rest.find("${") {
+        if rest[..at].ends_with('$') {
+            out.push_str(&rest[..at - 1]);
+            out.push_str(if last { "${" } else { "$${" });
+            rest = &rest[at + 2..];
+            continue;
+        }
+        out.push_str(&rest[..at]);
+        let inside = &rest[at + 2..];
+        let Some(end) = inside.find('}') else {
+            return Err(Problem::at(span, "`${` without its `}`")
+                .help("write `$${` where the characters themselves are meant"));
+        };
+        let reference = &inside[..end];
+        match value_of(reference, span, lookup)? {
+            Some(value) => {
+                replaced = true;
+                if last {
+                    out.push_str(&value);
+                } else {
+                    out.push_str(&value.replace("${", "$${"));
+                }
+            }
+            None => {
+                out.push_str("${");
+                out.push_str(reference);
+                out.push('}');
+            }
+        }
+        rest = &inside[end + 1..];
+    }
+    out.push_str(rest);
+    let quoting = match quoting {
+        _ if replaced && whole_reference(text) => Quoting::Interpolated,
+        // What was put together from parts is text, whatever it looks like.
+        Quoting::Plain if replaced => Quoting::Quoted,
+        quoting => quoting,
+    };
+    Ok(Tree::scalar(out, quoting, span.clone()))
+}
+
+/// What a reference stands for; none if a later round will know.
+fn value_of(reference: &str, span: &Span, lookup: &Lookup<'_>) -> Result<Option<String>, Problem> {
+    let (name, default) = match reference.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (reference, None),
+    };
+    match lookup(name) {
+        Ok(Found::Value(value)) => Ok(Some(value)),
+        Ok(Found::Later) => Ok(None),
+        Ok(Found::Absent) => default
+            .map(|default| Some(default.to_owned()))
+            .ok_or_else(|| absent(name, span)),
+        Err(Unusable { message, help }) => {
+            let problem = Problem::at(span, message);
+            Err(match help {
+                Some(help) => problem.help(help),
+                None => problem,
+            })
+        }
+    }
+}
+
+/// Whether a text is one reference and nothing else, so that it takes the type of what it refers to.
+fn whole_reference(text: &str) -> bool {
+    text.starts_with("${") && text.find('}') == Some(text.len() - 1)
+}
+
+fn absent(name: &str, span: &Span) -> Problem {
+    match name.strip_prefix("env.") {
+        Some(variable) => Problem::at(
+            span,
+            format!("the environment variable `{variable}` is not set"),
+        )
+        .help(format!("set it, or give a default: `${{{name}:-…}}`")),
+        None => Problem::at(span, format!("the parameter `{name}` has no value"))
+            .help(format!("give it with `--param {name}=…`")),
+    }
+}

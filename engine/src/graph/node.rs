@@ -1,0 +1,268 @@
+//! One node's block: the engine's keys, and what is left for the actor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::registry::{ActorType, Registry};
+
+use super::problem::{Problem, Problems};
+use super::settings::read;
+use super::spec::{BatchFile, BatchSpec, DEFAULT_CAPACITY, OnError, QueueFile, QueueSpec, Require};
+use super::tree::{Entry, Span, Tree, Value};
+use super::valid_name;
+
+/// The keys of a node that belong to the engine.
+pub(crate) const ENGINE_KEYS: [&str; 9] = [
+    "use", "each", "in", "queue", "lane", "replicas", "batch", "on_error", "require",
+];
+
+/// A node whose own block has been read; what it is connected to is not known yet.
+pub(crate) struct Draft {
+    pub(crate) name: String,
+    pub(crate) name_span: Span,
+    pub(crate) actor: ActorType,
+    pub(crate) each_stream: bool,
+    pub(crate) inputs: Vec<DraftInput>,
+    pub(crate) queue: QueueSpec,
+    pub(crate) queue_span: Option<Span>,
+    /// Whether the file gives `queue.capacity`.
+    pub(crate) sized: bool,
+    pub(crate) lane: Option<(String, Span)>,
+    pub(crate) replicas: usize,
+    pub(crate) replicas_span: Option<Span>,
+    pub(crate) batch: Option<BatchSpec>,
+    pub(crate) on_error: OnError,
+    pub(crate) require: Require,
+    pub(crate) require_span: Option<Span>,
+    pub(crate) settings: Arc<Tree>,
+}
+
+/// What a file says of one input.
+pub(crate) struct DraftInput {
+    /// None: the first input.
+    pub(crate) port: Option<(String, Span)>,
+    pub(crate) from: Vec<(String, Span)>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Each {
+    Stream,
+}
+
+/// Reads a node. The first problem of a block is enough.
+pub(crate) fn read_node(entry: &Entry, registry: &Registry) -> Result<Draft, Problem> {
+    let block = &entry.value;
+    if block.as_map().is_none() {
+        let message = format!(
+            "node `{}` is a map, but this is {}",
+            entry.key,
+            block.kind()
+        );
+        return Err(Problem::at(&block.span, message));
+    }
+    let actor = actor(entry, registry)?;
+    let queue: Option<QueueFile> = part(block, "queue")?;
+    let queue_span = span_of(block, "queue");
+    let batch: Option<BatchFile> = part(block, "batch")?;
+    let replicas: Option<usize> = part(block, "replicas")?;
+    let draft = Draft {
+        name: entry.key.clone(),
+        name_span: entry.key_span.clone(),
+        each_stream: part::<Each>(block, "each")?.is_some(),
+        inputs: inputs(block)?,
+        sized: queue.as_ref().is_some_and(|queue| queue.capacity.is_some()),
+        queue: queue_spec(queue.unwrap_or_default(), queue_span.as_ref())?,
+        queue_span,
+        lane: lane(block)?,
+        replicas: replicas.unwrap_or(1),
+        replicas_span: span_of(block, "replicas"),
+        batch: batch_spec(batch, block)?,
+        on_error: part(block, "on_error")?.unwrap_or_default(),
+        require: require(block)?,
+        require_span: span_of(block, "require"),
+        settings: Arc::new(settings(entry)),
+        actor,
+    };
+    if draft.replicas == 0 {
+        return Err(at_least_one(block, "replicas"));
+    }
+    if draft.actor.source {
+        refuse_keys_of_inputs(block, &draft)?;
+    }
+    Ok(draft)
+}
+
+fn actor(entry: &Entry, registry: &Registry) -> Result<ActorType, Problem> {
+    let Some(name) = entry.value.get("use") else {
+        let message = format!("node `{}` does not say which actor it is", entry.key);
+        return Err(Problem::at(&entry.key_span, message).help("add `use: ACTOR`"));
+    };
+    let text = name.value.as_text().unwrap_or_default();
+    registry.get(text).cloned().ok_or_else(|| {
+        Problem::at(&name.value.span, format!("there is no actor `{text}`"))
+            .did_you_mean(text, registry.iter().map(|actor| actor.name))
+    })
+}
+
+/// Reads the value of an engine key, if it is given.
+fn part<T: serde::de::DeserializeOwned>(block: &Tree, key: &str) -> Result<Option<T>, Problem> {
+    block
+        .get(key)
+        .filter(|entry| !entry.value.is_null())
+        .map(|entry| read(&entry.value).map_err(super::SettingsError::into_problem))
+        .transpose()
+}
+
+fn span_of(block: &Tree, key: &str) -> Option<Span> {
+    block.get(key).map(|entry| entry.key_span.clone())
+}
+
+fn at_least_one(block: &Tree, key: &str) -> Problem {
+    let span = block
+        .get(key)
+        .map_or(&block.span, |entry| &entry.value.span);
+    Problem::at(span, format!("`{key}` must be at least 1"))
+}
+
+fn queue_spec(file: QueueFile, span: Option<&Span>) -> Result<QueueSpec, Problem> {
+    let spec = QueueSpec {
+        capacity: file.capacity.unwrap_or(DEFAULT_CAPACITY),
+        bytes: file.bytes.map(|bytes| bytes.0),
+        full: file.full,
+        max_age: file.max_age.map(|age| age.0),
+    };
+    match span {
+        Some(span) if spec.capacity == 0 => {
+            Err(Problem::at(span, "a queue holds at least 1 packet"))
+        }
+        Some(span) if spec.max_age == Some(Duration::ZERO) => Err(Problem::at(
+            span,
+            "with a `max_age` of 0 every packet would be dropped",
+        )),
+        _ => Ok(spec),
+    }
+}
+
+fn batch_spec(file: Option<BatchFile>, block: &Tree) -> Result<Option<BatchSpec>, Problem> {
+    let Some(file) = file else {
+        return Ok(None);
+    };
+    if file.max == 0 {
+        let batch = block.get("batch").map_or(block, |entry| &entry.value);
+        return Err(at_least_one(batch, "max"));
+    }
+    Ok(Some(BatchSpec {
+        max: file.max,
+        wait: file.wait.map_or(Duration::from_millis(5), |wait| wait.0),
+    }))
+}
+
+fn lane(block: &Tree) -> Result<Option<(String, Span)>, Problem> {
+    let Some(name) = part::<String>(block, "lane")? else {
+        return Ok(None);
+    };
+    let span = block
+        .get("lane")
+        .map_or(&block.span, |entry| &entry.value.span);
+    valid_name("a lane", &name, span)?;
+    Ok(Some((name, span.clone())))
+}
+
+fn require(block: &Tree) -> Result<Require, Problem> {
+    let Some(entry) = block.get("require") else {
+        return Ok(Require::All);
+    };
+    match &entry.value.value {
+        Value::List(items) if !items.is_empty() => {
+            let names = items.iter().map(|item| {
+                item.as_text()
+                    .map(str::to_owned)
+                    .ok_or_else(|| Problem::at(&item.span, "the name of an input is expected"))
+            });
+            Ok(Require::Ports(names.collect::<Result<_, _>>()?))
+        }
+        Value::Scalar { text, .. } if text == "all" => Ok(Require::All),
+        _ => Err(Problem::at(
+            &entry.value.span,
+            "`require` is `all` or a list of inputs",
+        )),
+    }
+}
+
+fn inputs(block: &Tree) -> Result<Vec<DraftInput>, Problem> {
+    let Some(entry) = block.get("in") else {
+        return Ok(Vec::new());
+    };
+    if let Value::Map(ports) = &entry.value.value {
+        return ports
+            .iter()
+            .map(|port| {
+                Ok(DraftInput {
+                    port: Some((port.key.clone(), port.key_span.clone())),
+                    from: outputs(&port.value)?,
+                })
+            })
+            .collect();
+    }
+    Ok(vec![DraftInput {
+        port: None,
+        from: outputs(&entry.value)?,
+    }])
+}
+
+fn outputs(tree: &Tree) -> Result<Vec<(String, Span)>, Problem> {
+    let items = match &tree.value {
+        Value::List(items) if !items.is_empty() => items.as_slice(),
+        _ => std::slice::from_ref(tree),
+    };
+    items
+        .iter()
+        .map(|item| match item.as_text() {
+            Some(text) if !text.is_empty() => Ok((text.to_owned(), item.span.clone())),
+            _ => Err(Problem::at(
+                &item.span,
+                "an input takes NODE or NODE.OUTPUT, or a list of them",
+            )),
+        })
+        .collect()
+}
+
+fn settings(entry: &Entry) -> Tree {
+    let own = entry.value.as_map().unwrap_or_default().iter();
+    let own = own.filter(|setting| !ENGINE_KEYS.contains(&setting.key.as_str()));
+    Tree {
+        value: Value::Map(own.cloned().collect()),
+        // What is missing in the block is shown at its name.
+        span: entry.key_span.clone(),
+    }
+}
+
+fn refuse_keys_of_inputs(block: &Tree, draft: &Draft) -> Result<(), Problem> {
+    for key in ["in", "queue", "batch", "require", "replicas"] {
+        if let Some(entry) = block.get(key) {
+            return Err(Problem::at(
+                &entry.key_span,
+                format!(
+                    "`{}` is a source (`{}`): it has no input, so `{key}` means nothing here",
+                    draft.name, draft.actor.name
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Reads all nodes; each contributes its first problem.
+pub(crate) fn read_nodes(
+    nodes: &[Entry],
+    registry: &Registry,
+    problems: &mut Problems,
+) -> Vec<Draft> {
+    nodes
+        .iter()
+        .filter_map(|entry| problems.note(read_node(entry, registry)))
+        .collect()
+}

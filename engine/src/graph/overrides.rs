@@ -1,0 +1,181 @@
+//! What the command line changes in a graph: `--param`, `--stream`, `--set`.
+
+use std::sync::Arc;
+
+use super::problem::{Problem, Problems, Source};
+use super::tree::{Entry, Quoting, Span, Tree, Value};
+
+/// Changes to a graph file, as typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `NAME=VALUE`: gives a declared parameter its value, literally.
+    pub params: Vec<String>,
+    /// `NAME=URI`: adds a stream, or binds a declared one to another place.
+    pub streams: Vec<String>,
+    /// `PATH=VALUE`, such as `nodes.emotion.batch.max=8`: sets one value of the file; the value is YAML.
+    pub set: Vec<String>,
+}
+
+/// An argument split at its first `=`, with the places of both halves.
+struct Assignment {
+    name: String,
+    name_span: Span,
+    value: String,
+    value_span: Span,
+}
+
+fn split(option: &str, argument: &str) -> Result<Assignment, Problem> {
+    let source = Source::new("command line", format!("--{option} {argument}"));
+    let start = option.len() + 3;
+    let span = |start, end| Span {
+        source: Arc::clone(&source),
+        start,
+        end,
+    };
+    let whole = start + argument.len();
+    match argument.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok(Assignment {
+            name: name.to_owned(),
+            name_span: span(start, start + name.len()),
+            value: value.to_owned(),
+            value_span: span(start + name.len() + 1, whole),
+        }),
+        _ => Err(Problem::at(
+            &span(start, whole),
+            format!("`--{option}` takes NAME=VALUE"),
+        )),
+    }
+}
+
+impl Overrides {
+    /// Applies `--param` and `--stream`, then `--set`, to the tree of a graph file.
+    pub(crate) fn apply(&self, tree: &mut Tree) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        for argument in &self.params {
+            problems.note(split("param", argument).and_then(|assignment| param(tree, assignment)));
+        }
+        for argument in &self.streams {
+            problems
+                .note(split("stream", argument).and_then(|assignment| stream(tree, assignment)));
+        }
+        for argument in &self.set {
+            problems.note(split("set", argument).and_then(|assignment| set(tree, &assignment)));
+        }
+        problems.or_ok(())
+    }
+}
+
+fn param(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
+    let declared: Vec<String> = tree
+        .get("params")
+        .and_then(|params| params.value.as_map())
+        .map(|params| params.iter().map(|entry| entry.key.clone()).collect())
+        .unwrap_or_default();
+    if !declared.contains(&assignment.name) {
+        let message = format!("the graph has no parameter `{}`", assignment.name);
+        return Err(Problem::at(&assignment.name_span, message)
+            .did_you_mean(&assignment.name, declared.iter().map(String::as_str)));
+    }
+    // Dollars are doubled because the file's own values may refer to the environment and typed ones may not.
+    let value = Tree::scalar(
+        assignment.value.replace("${", "$${"),
+        Quoting::Interpolated,
+        assignment.value_span,
+    );
+    put(
+        tree,
+        &["params", &assignment.name],
+        &assignment.name_span,
+        value,
+    )
+}
+
+fn stream(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
+    if assignment.value.is_empty() {
+        return Err(Problem::at(
+            &assignment.name_span,
+            format!("the stream `{}` is bound to nothing", assignment.name),
+        ));
+    }
+    let value = Tree::scalar(
+        assignment.value.replace("${", "$${"),
+        Quoting::Interpolated,
+        assignment.value_span,
+    );
+    put(
+        tree,
+        &["streams", &assignment.name],
+        &assignment.name_span,
+        value,
+    )
+}
+
+fn set(tree: &mut Tree, assignment: &Assignment) -> Result<(), Problem> {
+    let path: Vec<&str> = assignment.name.split('.').collect();
+    if path.iter().any(|part| part.is_empty()) {
+        return Err(Problem::at(
+            &assignment.name_span,
+            "a path is made of names with single dots between them, such as `nodes.detect.every`",
+        ));
+    }
+    if let ["nodes", node, ..] = path.as_slice() {
+        let nodes = tree.get("nodes").and_then(|nodes| nodes.value.as_map());
+        let nodes = nodes.unwrap_or_default();
+        if !nodes.iter().any(|entry| entry.key == *node) {
+            let message = format!("the graph has no node `{node}`");
+            return Err(Problem::at(&assignment.name_span, message)
+                .did_you_mean(node, nodes.iter().map(|entry| entry.key.as_str())));
+        }
+    }
+    let mut value = Tree::parse(&Source::new("command line", assignment.value.as_str()))?;
+    if assignment.value.trim().is_empty() {
+        value = Tree::scalar("", Quoting::Plain, assignment.value_span.clone());
+    }
+    place_all(&mut value, &assignment.value_span);
+    put(tree, &path, &assignment.name_span, value)
+}
+
+/// Lets every part of a value point at the argument it came from.
+fn place_all(tree: &mut Tree, span: &Span) {
+    tree.span = span.clone();
+    match &mut tree.value {
+        Value::Scalar { .. } => {}
+        Value::List(items) => items.iter_mut().for_each(|item| place_all(item, span)),
+        Value::Map(entries) => {
+            for entry in entries {
+                entry.key_span = span.clone();
+                place_all(&mut entry.value, span);
+            }
+        }
+    }
+}
+
+/// Sets the value at a path; maps on the way are made.
+fn put(tree: &mut Tree, path: &[&str], key_span: &Span, value: Tree) -> Result<(), Problem> {
+    let Some((first, rest)) = path.split_first() else {
+        *tree = value;
+        return Ok(());
+    };
+    if tree.is_null() {
+        *tree = Tree::empty_map(key_span.clone());
+    }
+    let kind = tree.kind();
+    let Value::Map(entries) = &mut tree.value else {
+        return Err(Problem::at(
+            key_span,
+            format!("`{first}` cannot be set inside {kind}"),
+        ));
+    };
+    let index = match entries.iter().position(|entry| entry.key == *first) {
+        Some(index) => index,
+        None => {
+            entries.push(Entry {
+                key: (*first).to_owned(),
+                key_span: key_span.clone(),
+                value: Tree::empty_map(key_span.clone()),
+            });
+            entries.len() - 1
+        }
+    };
+    put(&mut entries[index].value, rest, key_span, value)
+}

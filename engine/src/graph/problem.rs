@@ -1,0 +1,245 @@
+//! What is wrong with a graph, and where: every problem can be shown with its file, line, column and the offending text underlined.
+
+use std::fmt;
+use std::sync::Arc;
+
+use miette::{Diagnostic, LabeledSpan, MietteError, SourceCode, SourceSpan, SpanContents};
+
+use super::tree::Span;
+
+/// A text that problems point into: a graph file, or an argument of the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+impl Source {
+    pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            text: text.into(),
+        })
+    }
+
+    /// Line and column, both from 1, of a byte offset.
+    fn place(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.matches('\n').count() + 1;
+        (line, before[line_start..].chars().count() + 1)
+    }
+}
+
+impl SourceCode for Source {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        context_lines_before: usize,
+        context_lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let inner = self
+            .text
+            .read_span(span, context_lines_before, context_lines_after)?;
+        Ok(Box::new(miette::MietteSpanContents::new_named(
+            self.name.clone(),
+            inner.data(),
+            *inner.span(),
+            inner.line(),
+            inner.column(),
+            inner.line_count(),
+        )))
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    message: String,
+    help: Option<String>,
+    /// The place itself first, then others that matter, with what to say about them.
+    labels: Vec<(Span, Option<String>)>,
+}
+
+impl Problem {
+    pub(crate) fn at(span: &Span, message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: None,
+            labels: vec![(span.clone(), None)],
+        }
+    }
+
+    pub(crate) fn nowhere(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: None,
+            labels: Vec::new(),
+        }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds the known name that is most like the given one, if one is alike.
+    pub(crate) fn did_you_mean<'a>(
+        self,
+        given: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        match most_alike(given, known.iter().copied()) {
+            Some(name) => self.help(format!("did you mean `{name}`?")),
+            None if known.is_empty() => self,
+            None => self.help(format!("known: {}", known.join(", "))),
+        }
+    }
+
+    /// Points at a second place, if it is in the same source.
+    pub(crate) fn also(mut self, span: &Span, label: &str) -> Self {
+        if self
+            .labels
+            .first()
+            .is_some_and(|(first, _)| first.source == span.source)
+        {
+            self.labels.push((span.clone(), Some(label.to_owned())));
+        }
+        self
+    }
+
+    /// What is wrong, without its place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it, if there is something to say.
+    pub fn advice(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// Line and column in the source, both from 1.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        let (span, _) = self.labels.first()?;
+        Some(span.source.place(span.start))
+    }
+}
+
+/// The known name that is most like a given one.
+pub(crate) fn most_alike<'a>(
+    given: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .filter(|(distance, name)| {
+            *distance <= name.chars().count().max(given.chars().count()) / 3 + 1
+        })
+        .filter(|(distance, name)| *distance < name.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((span, _)) = self.labels.first() {
+            let (line, column) = span.source.place(span.start);
+            write!(f, "{}:{line}:{column}: ", span.source.name)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Diagnostic for Problem {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.labels
+            .first()
+            .map(|(span, _)| &*span.source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        if self.labels.is_empty() {
+            return None;
+        }
+        let labels = self.labels.iter().map(|(span, label)| {
+            LabeledSpan::new(label.clone(), span.start, (span.end - span.start).max(1))
+        });
+        Some(Box::new(labels))
+    }
+}
+
+/// Everything that is wrong with a graph.
+#[derive(Debug, Clone, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(crate) fn push(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
+    pub(crate) fn extend(&mut self, found: Self) {
+        self.0.extend(found.0);
+    }
+
+    /// The problems, in the order in which they were found.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Ok if there is none.
+    pub(crate) fn or_ok<T>(self, value: T) -> Result<T, Self> {
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
+    }
+
+    /// Keeps the value, or the problem.
+    pub(crate) fn note<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
+        result.map_err(|problem| self.push(problem)).ok()
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+            if let Some(help) = &problem.help {
+                write!(f, " ({help})")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}

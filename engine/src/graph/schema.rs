@@ -1,0 +1,178 @@
+//! The JSON Schema of graph files, for editors: generated from the same types that read them.
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::{Transform, transform_subschemas};
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
+
+use crate::registry::{ActorType, Registry};
+
+use super::spec::{BatchFile, OnError, QueueFile, RunFile};
+
+/// A schema without references, so that schemas of several actors can stand in one document.
+pub(crate) fn inline<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        })
+        .into_generator()
+        .into_root_schema_for::<T>()
+}
+
+/// The JSON Schema (draft 2020-12) of graph files that use the actors of this registry.
+pub fn schema(registry: &Registry) -> Value {
+    let names: Vec<&str> = registry.iter().map(|actor| actor.name).collect();
+    let nodes: Vec<Value> = registry.iter().map(node).collect();
+    let scalar = json!({"type": ["string", "number", "boolean", "null"]});
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Fermata graph",
+        "type": "object",
+        "required": ["fermata"],
+        "additionalProperties": false,
+        "properties": {
+            "fermata": {"const": 1, "description": "Version of the file format."},
+            "name": {"type": "string", "description": "Name of the graph. Default: the file's."},
+            "include": {
+                "description": "Graph files, relative to this one, over which this one is laid.",
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+            },
+            "params": {
+                "description": "Values that `--param` can change; one without a value must be given.",
+                "type": "object",
+                "additionalProperties": scalar,
+            },
+            "streams": {
+                "description": "Cameras, files or shard sequences by name.",
+                "type": "object",
+                "additionalProperties": {"type": ["string", "number"]},
+            },
+            "nodes": {
+                "description": "Actors by name, and what feeds them.",
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "required": ["use"],
+                    "properties": {"use": {"enum": names}},
+                    "allOf": nodes,
+                },
+            },
+            "run": part::<RunFile>(),
+        },
+    })
+}
+
+fn part<T: JsonSchema>() -> Value {
+    let mut schema = inline::<T>();
+    AllowReferences.transform(&mut schema);
+    let mut value = schema.to_value();
+    if let Value::Object(object) = &mut value {
+        object.remove("title");
+    }
+    value
+}
+
+/// What a node of this actor may hold.
+fn node(actor: &ActorType) -> Value {
+    let mut settings = actor.schema();
+    AllowReferences.transform(&mut settings);
+    let settings = settings.to_value();
+    let mut properties = engine_properties(actor.source);
+    if let Some(Value::Object(own)) = settings.get("properties") {
+        properties.extend(own.clone());
+    }
+    let mut then = json!({"properties": properties, "additionalProperties": false});
+    for key in ["required", "description"] {
+        if let Some(value) = settings.get(key) {
+            then[key] = value.clone();
+        }
+    }
+    json!({"if": {"properties": {"use": {"const": actor.name}}}, "then": then})
+}
+
+fn engine_properties(source: bool) -> Map<String, Value> {
+    let mut properties = Map::new();
+    let mut add = |key: &str, description: &str, mut schema: Value| {
+        schema["description"] = json!(description);
+        properties.insert(key.to_owned(), schema);
+    };
+    add("use", "The actor.", json!({"type": "string"}));
+    add(
+        "each",
+        "`stream`: every stream has an instance of its own.",
+        json!({"const": "stream"}),
+    );
+    add(
+        "lane",
+        "Nodes of one lane share a thread.",
+        json!({"type": "string"}),
+    );
+    add(
+        "on_error",
+        "What an error on a packet does. Default: skip.",
+        part::<OnError>(),
+    );
+    if source {
+        return properties;
+    }
+    let outputs =
+        json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]});
+    add(
+        "in",
+        "What feeds the input: NODE or NODE.OUTPUT, a list of them, or a map by input.",
+        json!({"anyOf": [outputs, {"type": "object", "additionalProperties": outputs}]}),
+    );
+    add(
+        "queue",
+        "The queue at each input, for each stream.",
+        part::<QueueFile>(),
+    );
+    add(
+        "replicas",
+        "Workers of a stateless actor; order is kept. Default: 1.",
+        part::<usize>(),
+    );
+    add(
+        "batch",
+        "Hands packets to the actor in batches.",
+        part::<BatchFile>(),
+    );
+    add(
+        "require",
+        "Inputs that a join needs: `all` (default) or a list.",
+        json!({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
+    );
+    properties
+}
+
+/// Lets `${…}` stand wherever a number or a truth value does.
+struct AllowReferences;
+
+impl Transform for AllowReferences {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        let Some(object) = schema.as_object_mut() else {
+            return;
+        };
+        let reads_number = match object.get("type") {
+            Some(Value::String(one)) => ["integer", "number", "boolean"].contains(&one.as_str()),
+            Some(Value::Array(several)) => !several.iter().any(|one| one == "string"),
+            _ => false,
+        };
+        if reads_number && !object.contains_key("properties") {
+            let description = object.remove("description");
+            let default = object.remove("default");
+            let plain = Value::Object(std::mem::take(object));
+            object.insert(
+                "anyOf".to_owned(),
+                json!([plain, {"type": "string", "pattern": r"^\$\{.*\}$"}]),
+            );
+            for (key, value) in [("description", description), ("default", default)] {
+                if let Some(value) = value {
+                    object.insert(key.to_owned(), value);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What a graph file says, once it has been read and checked. How it is read is elsewhere.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::actor::Ports;
+use crate::clock::ClockMode;
+use crate::units::{HumanBytes, HumanDuration};
+
+use super::interpolate;
+use super::problem::{Problem, Problems};
+use super::settings::Settings;
+use super::tree::Tree;
+
+/// A graph that can run.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// Name of the graph; it names the run's folder.
+    pub name: String,
+    /// The streams that the file or the command line declares.
+    pub streams: Vec<StreamSpec>,
+    /// The nodes, each after all that it takes packets from.
+    pub nodes: Vec<NodeSpec>,
+    /// How it is run.
+    pub run: RunSpec,
+    /// Where outputs go.
+    pub run_dir: PathBuf,
+    pub(crate) resolved: Tree,
+}
+
+/// A stream of the graph file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSpec {
+    /// Used in instance names and paths.
+    pub name: String,
+    /// Where it comes from; may hold credentials.
+    pub uri: String,
+}
+
+/// A node of the graph file.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    /// Name of the node.
+    pub name: String,
+    /// Name of its actor.
+    pub actor: String,
+    /// Whether each stream has an instance of its own.
+    pub each_stream: bool,
+    /// What feeds its inputs.
+    pub inputs: Vec<InputSpec>,
+    /// Its ports, as the actor declares them under these settings.
+    pub ports: Ports,
+    /// The queue at each input, for each stream.
+    pub queue: QueueSpec,
+    /// Nodes of one lane share a thread.
+    pub lane: Option<String>,
+    /// Workers of a stateless actor.
+    pub replicas: usize,
+    /// Packets are handed to the actor in batches.
+    pub batch: Option<BatchSpec>,
+    /// What an error on a packet does.
+    pub on_error: OnError,
+    /// Which inputs of a join a packet needs.
+    pub require: Require,
+    pub(crate) settings: Arc<Tree>,
+}
+
+impl NodeSpec {
+    /// The actor's settings for an instance.
+    ///
+    /// # Errors
+    /// `${stream.…}` in a node that is not `each: stream`.
+    pub fn settings(&self, stream: Option<&StreamSpec>) -> Result<Settings, Problems> {
+        let tree = interpolate::stream_values(&self.settings, stream)?;
+        Ok(Settings(Arc::new(tree)))
+    }
+
+    /// A problem with the settings, underlined where the message quotes one of them.
+    pub(crate) fn problem(&self, settings: &Settings, message: String) -> Problem {
+        let place = quoted_in(&settings.0, &message);
+        Problem::at(
+            &place.unwrap_or(&settings.0).span,
+            format!("node `{}`: {message}", self.name),
+        )
+    }
+}
+
+/// The longest scalar that a message quotes.
+fn quoted_in<'a>(tree: &'a Tree, message: &str) -> Option<&'a Tree> {
+    use super::tree::Value;
+    let candidates: Vec<&Tree> = match &tree.value {
+        Value::Scalar { text, .. } => {
+            return (text.len() > 2 && message.contains(text.as_str())).then_some(tree);
+        }
+        Value::List(items) => items.iter().collect(),
+        Value::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
+    };
+    candidates
+        .into_iter()
+        .filter_map(|tree| quoted_in(tree, message))
+        .max_by_key(|tree| tree.as_text().map_or(0, str::len))
+}
+
+/// What feeds one input.
+#[derive(Clone, Debug)]
+pub struct InputSpec {
+    /// Index of the input.
+    pub port: usize,
+    /// The outputs that feed it; more than one if streams are merged.
+    pub from: Vec<OutputRef>,
+}
+
+/// An output of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputRef {
+    /// Index of the node.
+    pub node: usize,
+    /// Index of the output.
+    pub output: usize,
+}
+
+/// Packets a queue holds if the graph does not say.
+pub const DEFAULT_CAPACITY: usize = 4;
+
+/// `queue:` of a node: how much waits at each of its inputs, for each stream, and what happens when it is full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// Packets.
+    pub capacity: usize,
+    /// Bytes of payload; a packet that is larger by itself is admitted alone.
+    pub bytes: Option<u64>,
+    /// What a full queue does.
+    pub full: WhenFull,
+    /// Packets that have waited longer than this are dropped.
+    pub max_age: Option<Duration>,
+}
+
+impl Default for QueueSpec {
+    fn default() -> Self {
+        Self {
+            capacity: DEFAULT_CAPACITY,
+            bytes: None,
+            full: WhenFull::Block,
+            max_age: None,
+        }
+    }
+}
+
+/// What a full queue does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The producer waits; nothing is lost.
+    #[default]
+    Block,
+    /// The oldest packet in the queue makes room, and is counted as dropped.
+    DropOldest,
+    /// The packet that comes is dropped and counted.
+    DropNewest,
+}
+
+/// `batch:` of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchSpec {
+    /// Weight (faces, rows) at which a batch is closed; also the most packets it holds.
+    pub max: usize,
+    /// How long the oldest packet waits for others. Under `asap` batches are closed by `max` and at the end only.
+    pub wait: Duration,
+}
+
+/// What an error on a packet does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The packet is counted as failed and logged, and the graph goes on.
+    #[default]
+    Skip,
+    /// The actor is built anew, as after a panic.
+    Restart,
+    /// The failure escalates: the node's stream ends, or for a shared node the graph drains.
+    Stop,
+}
+
+/// Which inputs of a join a packet needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Require {
+    /// All of them.
+    All,
+    /// These; the others may be absent.
+    Ports(Vec<String>),
+}
+
+/// `run:` of a graph.
+#[derive(Clone, Debug)]
+pub struct RunSpec {
+    /// How time passes.
+    pub clock: ClockMode,
+    /// How long a drain may take before the run ends with what is left counted as abandoned.
+    pub drain: Duration,
+    /// How often a node may be restarted.
+    pub restart: RestartSpec,
+    /// A call that takes longer is named.
+    pub call_deadline: Duration,
+}
+
+impl Default for RunSpec {
+    fn default() -> Self {
+        Self {
+            clock: ClockMode::Live,
+            drain: Duration::from_secs(10),
+            restart: RestartSpec::default(),
+            call_deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The restart budget of a node instance.
+#[derive(Clone, Debug)]
+pub struct RestartSpec {
+    /// Restarts …
+    pub most: u32,
+    /// … within this time; one more escalates.
+    pub within: Duration,
+}
+
+impl Default for RestartSpec {
+    fn default() -> Self {
+        Self {
+            most: 5,
+            within: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `queue:` as written.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QueueFile {
+    /// Packets of one stream that may wait here. Default: 4.
+    pub(crate) capacity: Option<usize>,
+    /// Bytes of one stream that may wait here; a larger packet is admitted alone. Default: no limit.
+    pub(crate) bytes: Option<HumanBytes>,
+    /// What a full queue does. Default: block.
+    #[serde(default)]
+    pub(crate) full: WhenFull,
+    /// Packets that have waited longer are dropped. Default: none.
+    pub(crate) max_age: Option<HumanDuration>,
+}
+
+/// `batch:` as written.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BatchFile {
+    /// Weight (faces, rows) at which a batch is closed; also the most packets it holds.
+    pub(crate) max: usize,
+    /// How long the oldest packet waits for others. Default: 5ms.
+    pub(crate) wait: Option<HumanDuration>,
+}
+
+/// `run:` as written.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunFile {
+    /// How time passes. Default: live.
+    pub(crate) clock: Option<ClockFile>,
+    /// How long a drain may take. Default: 10s.
+    pub(crate) drain: Option<HumanDuration>,
+    /// How often a node may be restarted.
+    pub(crate) restart: Option<RestartFile>,
+    /// A call that takes longer is named. Default: 30s.
+    pub(crate) call_deadline: Option<HumanDuration>,
+}
+
+/// `run.clock` as written.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ClockFile {
+    /// Wall time; recordings are paced by their time stamps.
+    Live,
+    /// Like live, at this multiple of the recording's own speed.
+    Replay(f64),
+    /// As fast as possible; every edge blocks, results do not depend on timing.
+    Asap,
+}
+
+/// `run.restart` as written.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestartFile {
+    /// Restarts of one node instance. Default: 5.
+    pub(crate) most: Option<u32>,
+    /// Time within which they count. Default: 60s.
+    pub(crate) within: Option<HumanDuration>,
+}

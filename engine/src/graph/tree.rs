@@ -1,0 +1,457 @@
+//! A YAML document as a tree in which every value knows where it was written. What the values mean is read elsewhere.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span as ParserSpan};
+
+use super::problem::{Problem, Source};
+
+/// Values a document may have, aliases expanded, so that a small file cannot become a large one.
+const MOST_VALUES: usize = 100_000;
+/// How deep a document may be nested.
+const MOST_DEPTH: usize = 64;
+
+/// A place in a source text.
+#[derive(Clone)]
+pub(crate) struct Span {
+    pub(crate) source: Arc<Source>,
+    /// Byte offsets.
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}..{}", self.source.name, self.start, self.end)
+    }
+}
+
+impl Span {
+    /// All of a source.
+    pub(crate) fn whole(source: &Arc<Source>) -> Self {
+        Self {
+            source: Arc::clone(source),
+            start: 0,
+            end: source.text.trim_end().len(),
+        }
+    }
+}
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    pub(crate) value: Value,
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Scalar { text: String, quoting: Quoting },
+    List(Vec<Tree>),
+    Map(Vec<Entry>),
+}
+
+/// How a scalar was written, which decides whether `5` is a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quoting {
+    Plain,
+    Quoted,
+    /// Came out of an interpolation: a number where a number is wanted, text where text is wanted.
+    Interpolated,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_span: Span,
+    pub(crate) value: Tree,
+}
+
+/// What a plain scalar is by YAML's core schema.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Scalar<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(&'a str),
+}
+
+pub(crate) fn resolve(text: &str) -> Scalar<'_> {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Scalar::Null,
+        "true" | "True" | "TRUE" => return Scalar::Bool(true),
+        "false" | "False" | "FALSE" => return Scalar::Bool(false),
+        ".nan" | ".NaN" | ".NAN" => return Scalar::Float(f64::NAN),
+        ".inf" | "+.inf" => return Scalar::Float(f64::INFINITY),
+        "-.inf" => return Scalar::Float(f64::NEG_INFINITY),
+        _ => {}
+    }
+    let radix = |prefix, radix| {
+        let digits = text.strip_prefix(prefix)?;
+        i64::from_str_radix(digits, radix).ok()
+    };
+    let integer = text
+        .parse()
+        .ok()
+        .or_else(|| radix("0x", 16))
+        .or_else(|| radix("0o", 8));
+    if let Some(integer) = integer {
+        return Scalar::Int(integer);
+    }
+    let numeric = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+        && text.contains(|c: char| c.is_ascii_digit())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_digit() || "+-.eE".contains(c));
+    match text.parse() {
+        Ok(float) if numeric => Scalar::Float(float),
+        _ => Scalar::Text(text),
+    }
+}
+
+impl Tree {
+    /// Reads a document.
+    pub(crate) fn parse(source: &Arc<Source>) -> Result<Self, Problem> {
+        Reader::new(source).document()
+    }
+
+    /// A scalar from the command line or an interpolation.
+    pub(crate) fn scalar(text: impl Into<String>, quoting: Quoting, span: Span) -> Self {
+        Self {
+            value: Value::Scalar {
+                text: text.into(),
+                quoting,
+            },
+            span,
+        }
+    }
+
+    pub(crate) fn empty_map(span: Span) -> Self {
+        Self {
+            value: Value::Map(Vec::new()),
+            span,
+        }
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, quoting } if *quoting != Quoting::Quoted && resolve(text) == Scalar::Null)
+    }
+
+    /// The text of a scalar, however it is typed.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_map(&self) -> Option<&[Entry]> {
+        match &self.value {
+            Value::Map(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        self.as_map()?.iter().find(|entry| entry.key == key)
+    }
+
+    /// What kind of thing it is, for messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Map(_) => "a map",
+            Value::List(_) => "a list",
+            Value::Scalar { text, quoting } => match resolve(text) {
+                _ if *quoting == Quoting::Quoted => "text",
+                Scalar::Null => "nothing",
+                Scalar::Bool(_) => "true or false",
+                Scalar::Int(_) | Scalar::Float(_) => "a number",
+                Scalar::Text(_) => "text",
+            },
+        }
+    }
+
+    /// Lays another document over this one: maps are merged key by key, everything else is replaced.
+    pub(crate) fn overlay(&mut self, over: Self) {
+        match (&mut self.value, over) {
+            (
+                Value::Map(entries),
+                Self {
+                    value: Value::Map(over),
+                    span,
+                },
+            ) => {
+                self.span = span;
+                for entry in over {
+                    match entries.iter_mut().find(|known| known.key == entry.key) {
+                        Some(known) => {
+                            known.key_span = entry.key_span;
+                            known.value.overlay(entry.value);
+                        }
+                        None => entries.push(entry),
+                    }
+                }
+            }
+            (_, over) => *self = over,
+        }
+    }
+}
+
+struct Reader<'a> {
+    source: &'a Arc<Source>,
+    events: Parser<'a, saphyr_parser::StrInput<'a>>,
+    /// Byte offset of each character, for texts that are not ASCII.
+    offsets: Option<Vec<usize>>,
+    anchors: HashMap<usize, Tree>,
+    values: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(source: &'a Arc<Source>) -> Self {
+        let text = source.text.as_str();
+        let offsets = (!text.is_ascii()).then(|| text.char_indices().map(|(at, _)| at).collect());
+        Self {
+            source,
+            events: Parser::new_from_str(text),
+            offsets,
+            anchors: HashMap::new(),
+            values: 0,
+        }
+    }
+
+    fn byte(&self, index: usize) -> usize {
+        let length = self.source.text.len();
+        match &self.offsets {
+            Some(offsets) => offsets.get(index).copied().unwrap_or(length),
+            None => index.min(length),
+        }
+    }
+
+    fn span(&self, span: ParserSpan) -> Span {
+        let start = self.byte(span.start.index());
+        let end = self.byte(span.end.index()).max(start);
+        let written = self.source.text.get(start..end).unwrap_or_default();
+        Span {
+            source: Arc::clone(self.source),
+            start,
+            end: start + written.trim_end().len(),
+        }
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Span), Problem> {
+        match self.events.next() {
+            Some(Ok((event, span))) => Ok((event, self.span(span))),
+            Some(Err(error)) => {
+                let at = self.byte(error.marker().index());
+                let span = Span {
+                    source: Arc::clone(self.source),
+                    start: at,
+                    end: at,
+                };
+                Err(Problem::at(&span, format!("not YAML: {}", error.info())))
+            }
+            None => Err(Problem::at(
+                &Span::whole(self.source),
+                "the document ends too early",
+            )),
+        }
+    }
+
+    fn document(mut self) -> Result<Tree, Problem> {
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamStart | Event::DocumentStart(_) => {}
+                Event::StreamEnd => return Ok(Tree::empty_map(Span::whole(self.source))),
+                event => {
+                    let tree = self.value(event, span, 0)?;
+                    return self.end(tree);
+                }
+            }
+        }
+    }
+
+    fn end(mut self, tree: Tree) -> Result<Tree, Problem> {
+        loop {
+            match self.next()? {
+                (Event::StreamEnd, _) => return Ok(tree),
+                (Event::DocumentEnd, _) => {}
+                (_, span) => {
+                    return Err(Problem::at(
+                        &span,
+                        "a second document begins here, but one is all that is read",
+                    ));
+                }
+            }
+        }
+    }
+
+    fn value(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Tree, Problem> {
+        self.count(1, &span)?;
+        if depth > MOST_DEPTH {
+            return Err(Problem::at(
+                &span,
+                format!("nested deeper than {MOST_DEPTH} levels"),
+            ));
+        }
+        let (anchor, tree) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                if tag.is_some() {
+                    return Err(Problem::at(&span, "tags (`!…`) have no meaning here"));
+                }
+                let quoting = match style {
+                    ScalarStyle::Plain => Quoting::Plain,
+                    _ => Quoting::Quoted,
+                };
+                (anchor, Tree::scalar(text, quoting, span))
+            }
+            Event::SequenceStart(anchor, _) => (anchor, self.list(span, depth)?),
+            Event::MappingStart(anchor, _) => (anchor, self.map(span, depth)?),
+            Event::Alias(anchor) => {
+                let tree = self.anchors.get(&anchor).cloned().ok_or_else(|| {
+                    Problem::at(&span, "an alias of something that is not complete yet")
+                })?;
+                self.count(size(&tree), &span)?;
+                (0, tree)
+            }
+            _ => return Err(Problem::at(&span, "a value is missing here")),
+        };
+        if anchor > 0 {
+            self.anchors.insert(anchor, tree.clone());
+        }
+        Ok(tree)
+    }
+
+    fn count(&mut self, values: usize, span: &Span) -> Result<(), Problem> {
+        self.values += values;
+        if self.values > MOST_VALUES {
+            return Err(Problem::at(
+                span,
+                format!("more than {MOST_VALUES} values, aliases expanded"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, span: Span, depth: usize) -> Result<Tree, Problem> {
+        let mut items = Vec::new();
+        loop {
+            let (event, item_span) = self.next()?;
+            if matches!(event, Event::SequenceEnd) {
+                return Ok(Tree {
+                    value: Value::List(items),
+                    span: up_to(span, &item_span),
+                });
+            }
+            items.push(self.value(event, item_span, depth + 1)?);
+        }
+    }
+
+    fn map(&mut self, span: Span, depth: usize) -> Result<Tree, Problem> {
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let (event, key_span) = self.next()?;
+            let key = match event {
+                Event::MappingEnd => {
+                    return Ok(Tree {
+                        value: Value::Map(entries),
+                        span: up_to(span, &key_span),
+                    });
+                }
+                Event::Scalar(text, ..) => text.into_owned(),
+                _ => return Err(Problem::at(&key_span, "a key must be plain text")),
+            };
+            if let Some(known) = entries.iter().find(|entry| entry.key == key) {
+                let problem = Problem::at(&key_span, format!("`{key}` is given twice"))
+                    .also(&known.key_span, "first given here");
+                return Err(problem);
+            }
+            let (event, value_span) = self.next()?;
+            let value = self.value(event, value_span, depth + 1)?;
+            entries.push(Entry {
+                key,
+                key_span,
+                value,
+            });
+        }
+    }
+}
+
+/// From the start of a collection to its end; the end of a block collection is where the next token begins.
+fn up_to(mut span: Span, end: &Span) -> Span {
+    let end = end.end.max(span.start);
+    let written = span.source.text.get(span.start..end).unwrap_or_default();
+    span.end = span.start + written.trim_end().len();
+    span
+}
+
+fn size(tree: &Tree) -> usize {
+    match &tree.value {
+        Value::Scalar { .. } => 1,
+        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Map(entries) => {
+            1 + entries
+                .iter()
+                .map(|entry| size(&entry.value))
+                .sum::<usize>()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Tree, Problem> {
+        Tree::parse(&Source::new("test.yaml", text))
+    }
+
+    fn written(span: &Span) -> &str {
+        &span.source.text[span.start..span.end]
+    }
+
+    #[test]
+    fn every_value_knows_where_it_was_written() {
+        let tree = parse("ä: {b: [1, 'two']}\nc: three # why\n").unwrap();
+        let inner = tree.get("ä").unwrap().value.get("b").unwrap();
+        assert_eq!(written(&inner.key_span), "b");
+        let Value::List(items) = &inner.value.value else {
+            panic!("a list");
+        };
+        assert_eq!(written(&items[1].span), "'two'");
+        assert_eq!(written(&tree.get("c").unwrap().value.span), "three");
+        assert_eq!(written(&inner.value.span), "[1, 'two']");
+    }
+
+    #[test]
+    fn a_duplicate_key_is_refused_with_both_places() {
+        let problem = parse("a: 1\nb: 2\na: 3\n").unwrap_err();
+        assert_eq!(problem.to_string(), "test.yaml:3:1: `a` is given twice");
+    }
+
+    #[test]
+    fn aliases_cannot_blow_a_document_up() {
+        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..8 {
+            let before = format!("*a{}", level - 1);
+            let list = vec![before; 10].join(", ");
+            text.push_str(&format!("a{level}: &a{level} [{list}]\n"));
+        }
+        assert!(parse(&text).unwrap_err().to_string().contains("more than"));
+    }
+
+    #[test]
+    fn scalars_are_typed_by_the_core_schema() {
+        assert_eq!(resolve("12"), Scalar::Int(12));
+        assert_eq!(resolve("0x1f"), Scalar::Int(31));
+        assert_eq!(resolve("-1.5e3"), Scalar::Float(-1500.0));
+        assert_eq!(resolve("no"), Scalar::Text("no"));
+        assert_eq!(resolve("1.2.3"), Scalar::Text("1.2.3"));
+        assert_eq!(resolve("inf"), Scalar::Text("inf"));
+        assert_eq!(resolve("-"), Scalar::Text("-"));
+        assert_eq!(resolve(""), Scalar::Null);
+    }
+}

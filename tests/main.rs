@@ -1,0 +1,5 @@
+//! The integration tests: one program, a module for each behaviour.
+
+mod graph_files;
+mod running;
+mod support;

@@ -1,0 +1,163 @@
+//! Graphs that run: what arrives, in which order, and whether the books say so.
+
+use fermata_engine::{Registry, RunOptions};
+
+use crate::support::{assert_balanced, run, start, start_with};
+
+#[test]
+fn a_chain_delivers_everything() {
+    let report = run("\
+fermata: 1
+nodes:
+  source: {use: test_source, count: 20000, bytes: 900KiB}
+  middle: {use: identity, in: source, queue: {capacity: 10}, lane: one}
+  end:    {use: discard, in: middle, lane: one}
+");
+    assert_balanced(&report);
+    assert_eq!(report.streams["source"].delivered, 20_000);
+    assert_eq!(report.nodes["end"].processed, 20_000);
+}
+
+#[test]
+fn failing_and_panicking_actors_lose_only_their_packets() {
+    let report = run("\
+fermata: 1
+nodes:
+  source: {use: test_source, count: 1000}
+  bad:    {use: inject_faults, in: source, panic_every: 400, fail_every: 7}
+  pool:   {use: identity, in: bad, work: 50us, replicas: 3, batch: {max: 4}}
+  end:    {use: discard, in: pool}
+run: {clock: asap}
+");
+    assert_balanced(&report);
+    let bad = &report.nodes["bad"];
+    assert_eq!(bad.restarts, 2);
+    assert!(bad.failed > 2, "{bad:?}");
+    let sink = &report.streams["source"].sinks["end"];
+    assert_eq!(sink.delivered + sink.losses.values().sum::<u64>(), 1000);
+    assert_eq!(sink.delivered, 1000 - bad.failed);
+}
+
+#[test]
+fn a_drain_delivers_every_captured_packet() {
+    let running = start(
+        "\
+fermata: 1
+nodes:
+  source: {use: test_source}
+  slow:   {use: identity, in: source, work: 200us}
+  end:    {use: discard, in: slow}
+",
+    );
+    let handle = running.handle();
+    while handle.report().nodes["end"].processed < 50 {
+        std::thread::yield_now();
+    }
+    handle.drain();
+    let report = running.wait();
+    assert_balanced(&report);
+    let stream = &report.streams["source"];
+    assert!(stream.captured >= 50);
+    assert_eq!(stream.delivered, stream.captured);
+}
+
+#[test]
+fn a_stop_counts_what_it_abandons() {
+    let running = start(
+        "\
+fermata: 1
+nodes:
+  source: {use: test_source}
+  slow:   {use: identity, in: source, work: 1ms}
+  end:    {use: discard, in: slow}
+",
+    );
+    let handle = running.handle();
+    while handle.report().nodes["end"].processed < 5 {
+        std::thread::yield_now();
+    }
+    handle.stop();
+    let report = running.wait();
+    assert_balanced(&report);
+    let sink = &report.streams["source"].sinks["end"];
+    assert!(sink.losses.values().sum::<u64>() > 0, "{sink:?}");
+}
+
+#[test]
+fn streams_come_and_go_while_the_graph_runs() {
+    let options = RunOptions { hold_open: true };
+    let running = start_with(
+        "\
+fermata: 1
+nodes:
+  source: {use: test_source, each: stream, rate: 500}
+  shared: {use: identity, in: source}
+  end:    {use: discard, each: stream, in: shared}
+",
+        Registry::builtin(),
+        options,
+    );
+    let handle = running.handle();
+    assert_eq!(handle.add_stream("door", "x").unwrap(), "door");
+    assert_eq!(handle.add_stream("hall", "x").unwrap(), "hall");
+    let delivered = |name: &str| {
+        let report = handle.report();
+        report.nodes.get(name).map_or(0, |node| node.processed)
+    };
+    while delivered("end@door") < 10 || delivered("end@hall") < 10 {
+        std::thread::yield_now();
+    }
+    assert!(handle.remove_stream("door"));
+    assert!(!handle.remove_stream("cellar"));
+    assert_eq!(handle.add_stream("door", "x").unwrap(), "door.2");
+    while delivered("end@door.2") < 10 {
+        std::thread::yield_now();
+    }
+    handle.drain();
+    let report = running.wait();
+    assert_balanced(&report);
+    assert_eq!(report.streams.len(), 3);
+    for (name, stream) in &report.streams {
+        assert_eq!(stream.delivered, stream.captured, "{name}");
+    }
+}
+
+#[test]
+fn a_slow_sink_that_drops_does_not_delay_a_lossless_one() {
+    let report = run("\
+fermata: 1
+nodes:
+  source: {use: test_source, count: 300, rate: 1000}
+  fast:   {use: discard, in: source}
+  slow:   {use: identity, in: source, work: 10ms, queue: {capacity: 1, full: drop_oldest}}
+  end:    {use: discard, in: slow}
+");
+    assert_balanced(&report);
+    let stream = &report.streams["source"];
+    assert_eq!(stream.sinks["fast"].delivered, 300);
+    let edge = report.edges.iter().find(|edge| edge.to == "slow").unwrap();
+    assert!(edge.dropped["drop_oldest"] > 100, "{edge:?}");
+    assert_eq!(stream.delivered, 300, "lossless sinks count");
+}
+
+#[test]
+fn a_call_that_never_returns_is_named() {
+    let running = start(
+        "\
+fermata: 1
+nodes:
+  source: {use: test_source, count: 100}
+  stuck:  {use: inject_faults, in: source, stall_after: 3}
+  end:    {use: discard, in: stuck}
+run: {drain: 200ms}
+",
+    );
+    let handle = running.handle();
+    while handle.report().nodes["end"].processed < 3 {
+        std::thread::yield_now();
+    }
+    handle.drain();
+    let report = running.wait();
+    assert_balanced(&report);
+    assert_eq!(report.hung, ["stuck"]);
+}
