@@ -1,3 +1,42 @@
-//! The `fermata` program.
+//! The `fermata` program: runs, checks, draws and explains graphs. One file per command.
 
-fn main() {}
+mod actors;
+mod check;
+mod cli;
+mod doctor;
+mod draw;
+mod load;
+mod progress;
+mod run;
+mod run_folder;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use cli::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Run(run) => run::run(&run),
+        Command::Check(graph) => check::check(&graph),
+        Command::Graph(draw) => draw::draw(&draw),
+        Command::Actors { name } => actors::actors(name.as_deref()),
+        Command::Schema => actors::schema(),
+        Command::Doctor => doctor::doctor(),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "fermata", &mut std::io::stdout());
+            Ok(cli::SUCCESS)
+        }
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(cli::REFUSED)
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! `fermata check`: whether a graph could run.
+
+use std::path::Path;
+
+use crate::cli::{GraphArguments, REFUSED, SUCCESS};
+use crate::load;
+
+/// Reads the graph and looks for everything that it names.
+pub(crate) fn check(arguments: &GraphArguments) -> anyhow::Result<u8> {
+    let registry = load::registry();
+    let Some(graph) = load::checked(arguments, &registry, Path::new("runs/check")) else {
+        return Ok(REFUSED);
+    };
+    let (nodes, streams) = (graph.nodes.len(), graph.streams.len());
+    println!(
+        "{}: nothing wrong with {nodes} nodes and {streams} streams",
+        arguments.graph.display()
+    );
+    if graph.takes_streams() && graph.streams.is_empty() {
+        println!("it has no streams yet: give them with --stream NAME=URI");
+    }
+    Ok(SUCCESS)
+}

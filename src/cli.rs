@@ -1,0 +1,106 @@
+//! What can be typed, and what the exit codes mean.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Everything went as the graph says.
+pub(crate) const SUCCESS: u8 = 0;
+/// The run ended, but something in it failed: a node, a stream, a call that never returned.
+pub(crate) const FAILED: u8 = 1;
+/// What was typed or written cannot be run; nothing was started. (clap ends with the same code.)
+pub(crate) const REFUSED: u8 = 2;
+/// The books of the run do not balance: an error in the engine.
+pub(crate) const UNBALANCED: u8 = 3;
+/// The run was ended by Ctrl-C or SIGTERM.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    everything went as the graph says
+  1    the run ended, but a node or stream in it failed, or a call never returned
+  2    the command line, the graph or what it names is wrong; nothing was started
+  3    the books of the run do not balance (an error in the engine)
+  130  ended early by Ctrl-C or SIGTERM; a first one drains, a second one stops";
+
+/// Runs graphs of actors over live cameras, recordings and data.
+#[derive(Debug, Parser)]
+#[command(name = "fermata", version, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a graph until its streams end
+    Run(RunArguments),
+    /// Check a graph and what it names (models, devices, files) without running it
+    Check(GraphArguments),
+    /// Draw a graph
+    Graph(DrawArguments),
+    /// List the actors, or explain one
+    Actors {
+        /// The actor to explain
+        name: Option<String>,
+    },
+    /// Print the JSON Schema of graph files, for editors
+    Schema,
+    /// Say what is installed and which devices and providers work
+    Doctor,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// A graph file and what is changed in it.
+#[derive(Debug, Args)]
+pub(crate) struct GraphArguments {
+    /// Graph file (YAML)
+    pub(crate) graph: PathBuf,
+    /// Add a stream, or bind a declared one to another file, device or URL
+    #[arg(long = "stream", value_name = "NAME=URI")]
+    pub(crate) streams: Vec<String>,
+    /// Give a parameter of the graph its value
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub(crate) params: Vec<String>,
+    /// Set one value of the graph file, such as nodes.emotion.batch.max=8
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) graph: GraphArguments,
+    /// Folder for outputs, report and log [default: runs/NAME-TIME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Show no progress, only warnings and the summary
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrawArguments {
+    #[command(flatten)]
+    pub(crate) graph: GraphArguments,
+    /// Language of the drawing
+    #[arg(long, value_enum, default_value_t = Format::Dot)]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Graphviz
+    Dot,
+    /// Mermaid flow chart
+    Mermaid,
+    /// A picture
+    Svg,
+    /// The graph file with everything resolved
+    Yaml,
+}

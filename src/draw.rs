@@ -1,0 +1,36 @@
+//! `fermata graph`: drawings of a graph.
+
+use std::path::Path;
+
+use layout::backends::svg::SVGWriter;
+use layout::gv::{DotParser, GraphBuilder};
+
+use crate::cli::{DrawArguments, Format, REFUSED, SUCCESS};
+use crate::load;
+
+/// Prints the graph in the language that was asked for.
+pub(crate) fn draw(arguments: &DrawArguments) -> anyhow::Result<u8> {
+    let registry = load::registry();
+    let Some(graph) = load::parsed(&arguments.graph, &registry, Path::new("runs/graph")) else {
+        return Ok(REFUSED);
+    };
+    let drawing = match arguments.format {
+        Format::Dot => graph.to_dot(),
+        Format::Mermaid => graph.to_mermaid(),
+        Format::Yaml => graph.resolved_yaml(),
+        Format::Svg => svg(&graph.to_dot())?,
+    };
+    print!("{drawing}");
+    Ok(SUCCESS)
+}
+
+fn svg(dot: &str) -> anyhow::Result<String> {
+    let parsed = DotParser::new(dot)
+        .process()
+        .map_err(|error| anyhow::anyhow!("the drawing cannot be laid out: {error}"))?;
+    let mut builder = GraphBuilder::new();
+    builder.visit_graph(&parsed);
+    let mut svg = SVGWriter::new();
+    builder.get().do_it(false, false, false, &mut svg);
+    Ok(svg.finalize())
+}

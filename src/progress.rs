@@ -1,0 +1,159 @@
+//! What a run shows while it runs: a live table on a terminal, log lines otherwise; and where log lines go.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use fermata_engine::Report;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::prelude::*;
+
+/// Streams that the table shows one by one.
+const MOST_ROWS: usize = 16;
+/// Time between two log lines where there is no terminal.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows how a run goes.
+pub(crate) struct Progress {
+    table: Option<MultiProgress>,
+    rows: Vec<ProgressBar>,
+    before: BTreeMap<String, u64>,
+    last: Instant,
+    last_log: Instant,
+    quiet: bool,
+}
+
+impl Progress {
+    /// A table if the error output is a terminal.
+    pub(crate) fn new(quiet: bool) -> Self {
+        let table = (io::stderr().is_terminal() && !quiet).then(MultiProgress::new);
+        Self {
+            table,
+            rows: Vec::new(),
+            before: BTreeMap::new(),
+            last: Instant::now(),
+            last_log: Instant::now(),
+            quiet,
+        }
+    }
+
+    /// Sends log lines to the log file, and those that matter above the table.
+    pub(crate) fn log_to(&self, file: File) {
+        let to_file = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(Mutex::new(file))
+            .with_filter(LevelFilter::INFO);
+        let level = match self.quiet || self.table.is_some() {
+            true => LevelFilter::WARN,
+            false => LevelFilter::INFO,
+        };
+        let to_people = tracing_subscriber::fmt::layer()
+            .with_ansi(self.table.is_some())
+            .with_target(false)
+            .with_writer(AboveTable(self.table.clone()))
+            .with_filter(level);
+        tracing_subscriber::registry()
+            .with(to_file)
+            .with(to_people)
+            .init();
+    }
+
+    /// Shows the report as of now.
+    pub(crate) fn show(&mut self, report: &Report) {
+        let passed = self.last.elapsed().as_secs_f64().max(1e-3);
+        let lines: Vec<String> = report
+            .streams
+            .iter()
+            .map(|(name, stream)| {
+                let before = self.before.get(name).copied().unwrap_or(0);
+                let rate = stream.delivered.saturating_sub(before) as f64 / passed;
+                let lost: u64 = stream.sinks.values().flat_map(|sink| sink.losses.values()).sum();
+                let latency = stream.sinks.values().map(|sink| sink.latency_ms.p50);
+                let latency = latency.fold(0.0, f64::max);
+                format!(
+                    "{name:<12} {:>8} frames {rate:>7.1}/s  latency {latency:>6.1} ms  lost {lost}  missed {}",
+                    stream.delivered, stream.missed
+                )
+            })
+            .collect();
+        if let Some(table) = &self.table {
+            let table = table.clone();
+            self.draw(&table, &lines);
+        } else if !self.quiet && self.last_log.elapsed() >= LOG_EVERY {
+            self.last_log = Instant::now();
+            for line in &lines {
+                tracing::info!("{line}");
+            }
+        } else if self.table.is_none() {
+            // Between two log lines nothing is shown, and rates are counted over the whole time.
+            return;
+        }
+        let delivered = report.streams.iter();
+        self.before = delivered
+            .map(|(name, stream)| (name.clone(), stream.delivered))
+            .collect();
+        self.last = Instant::now();
+    }
+
+    fn draw(&mut self, table: &MultiProgress, lines: &[String]) {
+        let rows = lines.len().min(MOST_ROWS) + usize::from(lines.len() > MOST_ROWS);
+        while self.rows.len() < rows {
+            let row = table.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+                row.set_style(style);
+            }
+            self.rows.push(row);
+        }
+        for (index, row) in self.rows.iter().enumerate() {
+            match lines.get(index) {
+                Some(line) if index < MOST_ROWS => row.set_message(line.clone()),
+                Some(_) => row.set_message(format!("… and {} more", lines.len() - MOST_ROWS)),
+                None => {}
+            }
+            row.tick();
+        }
+    }
+
+    /// Takes the table away.
+    pub(crate) fn end(&self) {
+        for row in &self.rows {
+            row.finish_and_clear();
+        }
+    }
+}
+
+/// Writes log lines to the error output, above the table if there is one.
+struct AboveTable(Option<MultiProgress>);
+
+/// One log line on its way.
+struct Line<'a> {
+    table: Option<&'a MultiProgress>,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.table {
+            Some(table) => table.suspend(|| io::stderr().write_all(bytes))?,
+            None => io::stderr().write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for AboveTable {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line {
+            table: self.0.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The folder that a run owns: its outputs, the resolved graph, the report and the log.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use fermata_engine::{Graph, Report};
+
+/// A run's folder.
+pub(crate) struct RunFolder {
+    path: PathBuf,
+    /// Whether this run made it.
+    made: bool,
+}
+
+const REPORT: &str = "report.json";
+const GRAPH: &str = "graph.yaml";
+const LOG: &str = "run.log";
+
+impl RunFolder {
+    /// Where a run without `--out` goes: `runs/NAME-TIME`, with a number behind it if that is taken.
+    pub(crate) fn fresh(name: &str) -> PathBuf {
+        let time = jiff::ZonedDateTime::now()
+            .strftime("%Y%m%d-%H%M%S")
+            .to_string();
+        let first = PathBuf::from(format!("runs/{name}-{time}"));
+        if !first.exists() {
+            return first;
+        }
+        (2..)
+            .map(|number| PathBuf::from(format!("runs/{name}-{time}-{number}")))
+            .find(|path| !path.exists())
+            .unwrap_or(first)
+    }
+
+    /// Makes the folder, or takes one that is there; what an earlier run said of itself is removed.
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let made = !path.exists();
+        fs::create_dir_all(path)
+            .with_context(|| format!("cannot make the output folder {}", path.display()))?;
+        let folder = Self {
+            path: path.to_owned(),
+            made,
+        };
+        for file in [REPORT, GRAPH, LOG] {
+            let file = path.join(file);
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error)
+                        .with_context(|| format!("cannot replace {}", file.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(folder)
+    }
+
+    /// The log, open for writing.
+    pub(crate) fn log(&self) -> anyhow::Result<fs::File> {
+        let path = self.path.join(LOG);
+        fs::File::create(&path)
+            .with_context(|| format!("cannot write into the output folder: {}", path.display()))
+    }
+
+    /// Writes the resolved graph.
+    pub(crate) fn write_graph(&self, graph: &Graph) -> anyhow::Result<()> {
+        self.write_whole(GRAPH, graph.resolved_yaml().as_bytes())
+    }
+
+    /// Writes the report.
+    pub(crate) fn write_report(&self, report: &Report) -> anyhow::Result<PathBuf> {
+        let mut text = serde_json::to_vec_pretty(report).context("the report is not JSON")?;
+        text.push(b'\n');
+        self.write_whole(REPORT, &text)?;
+        Ok(self.path.join(REPORT))
+    }
+
+    /// Writes beside and renames, so that a file is whole or not there.
+    fn write_whole(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = self.path.join(name);
+        let beside = self.path.join(format!("{name}.part"));
+        let written = fs::File::create(&beside)
+            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&beside, &path));
+        if written.is_err() {
+            // What could not be written whole is of no use; that it cannot be removed either adds nothing.
+            let _ = fs::remove_file(&beside);
+        }
+        written.with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Takes back what was written for a run that did not start.
+    pub(crate) fn take_back(self) {
+        for file in [GRAPH, LOG] {
+            let _ = fs::remove_file(self.path.join(file));
+        }
+        if self.made {
+            // Only an empty folder is removed.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a run says at its end, in a few lines.
+
+use std::fmt::Write as _;
+
+use fermata_engine::Report;
+
+/// The summary of a run.
+pub(crate) fn summary(report: &Report) -> String {
+    let mut out = String::new();
+    let delivered: u64 = report.streams.values().map(|stream| stream.delivered).sum();
+    let rate = match report.wall_s {
+        wall if wall > 0.0 => format!(", {:.1} frames/s", delivered as f64 / wall),
+        _ => String::new(),
+    };
+    let _ = writeln!(
+        out,
+        "{}: {delivered} frames in {:.2} s{rate} (clock {}, started in {:.2} s)",
+        report.graph, report.wall_s, report.clock, report.startup_s
+    );
+    streams(report, &mut out);
+    nodes(report, &mut out);
+    for fault in &report.faults {
+        let node = fault.node.as_ref();
+        let node = node.map_or_else(String::new, |node| format!("node `{node}`: "));
+        let _ = writeln!(out, "failed: {node}{}", fault.message);
+    }
+    for node in &report.hung {
+        let _ = writeln!(out, "failed: node `{node}` did not return from a call");
+    }
+    if !report.balanced {
+        let _ = writeln!(out, "the books do not balance:");
+        for imbalance in &report.imbalances {
+            let _ = writeln!(out, "  {imbalance}");
+        }
+    }
+    out
+}
+
+fn streams(report: &Report, out: &mut String) {
+    let width = width(report.streams.keys(), "stream");
+    let _ = writeln!(
+        out,
+        "\n{:width$}  captured  missed  delivered  latency p50/p99 ms  lost",
+        "stream"
+    );
+    for (name, stream) in &report.streams {
+        let mut lost: Vec<String> = Vec::new();
+        for sink in stream.sinks.values() {
+            for (cause, count) in sink.losses.iter().filter(|(_, count)| **count > 0) {
+                let line = format!("{count} {cause}");
+                if !lost.contains(&line) {
+                    lost.push(line);
+                }
+            }
+        }
+        let slowest = stream
+            .sinks
+            .values()
+            .map(|sink| sink.latency_ms)
+            .max_by(|a, b| a.p50.total_cmp(&b.p50))
+            .unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "{name:width$}  {:>8}  {:>6}  {:>9}  {:>8.1} / {:<8.1} {}",
+            stream.captured,
+            stream.missed,
+            stream.delivered,
+            slowest.p50,
+            slowest.p99,
+            if lost.is_empty() {
+                " none".to_owned()
+            } else {
+                format!(" {}", lost.join(", "))
+            }
+        );
+    }
+}
+
+fn nodes(report: &Report, out: &mut String) {
+    let width = width(report.nodes.keys(), "node");
+    let _ = writeln!(
+        out,
+        "\n{:width$}  processed  failed  restarts  service p50/p99 ms  busy",
+        "node"
+    );
+    for (name, node) in &report.nodes {
+        let _ = writeln!(
+            out,
+            "{name:width$}  {:>9}  {:>6}  {:>8}  {:>8.2} / {:<8.2} {:>4.0}%",
+            node.processed,
+            node.failed,
+            node.restarts,
+            node.service_ms.p50,
+            node.service_ms.p99,
+            node.busy * 100.0
+        );
+    }
+    out.push('\n');
+}
+
+fn width<'a>(names: impl Iterator<Item = &'a String>, title: &str) -> usize {
+    names
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(title.len())
+}
