@@ -1,0 +1,3 @@
+//! Actors that look at one stream over time: who is who from frame to frame, and which expression lasts.
+
+pub mod track_faces;
