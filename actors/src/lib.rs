@@ -7,5 +7,6 @@ use fermata_engine::Registry;
 
 /// Adds every actor of this crate: the only list of names and what stands behind them.
 pub fn register(registry: &mut Registry) {
+    registry.register::<temporal::smooth_labels::SmoothLabels>();
     registry.register::<temporal::track_faces::TrackFaces>();
 }
