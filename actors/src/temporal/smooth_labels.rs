@@ -1,6 +1,6 @@
 //! Keeps a face's expression from flickering: smooths probabilities and chooses a label that lasts, for each track.
 //!
-//! Owns time and which state belongs to which track; [`filter`] smooths, [`choice`] votes and holds on, [`settings`] reads
+//! Owns time and which state belongs to which track; `filter` smooths, `choice` votes and holds on, `settings` reads
 //! the graph file.
 
 mod choice;

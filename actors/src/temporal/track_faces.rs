@@ -1,6 +1,6 @@
 //! Follows the faces of a stream from frame to frame and fills the frames at which the detector did not look.
 //!
-//! Owns settings, time and segments; [`tracker`] owns the tracks, [`motion`] their prediction, [`assignment`] the matching.
+//! Owns settings, time and segments; `tracker` owns the tracks, `motion` their prediction, `assignment` the matching.
 //! Says which boxes are one face in one stream, never who that is.
 
 mod assignment;
