@@ -1,8 +1,14 @@
 //! The actors of the facial-expression-recognition system: one file each, in folders by role.
 
 pub mod payload;
+pub mod sinks;
+pub mod temporal;
 
 use fermata_engine::Registry;
 
 /// Adds every actor of this crate: the only list of names and what stands behind them.
-pub fn register(_registry: &mut Registry) {}
+pub fn register(registry: &mut Registry) {
+    registry.register::<sinks::write_csv::WriteCsv>();
+    registry.register::<temporal::smooth_labels::SmoothLabels>();
+    registry.register::<temporal::track_faces::TrackFaces>();
+}

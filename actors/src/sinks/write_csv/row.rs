@@ -1,0 +1,229 @@
+//! The columns of the table and how each value is written.
+
+use std::fmt::{Display, Write as _};
+use std::io::Write;
+
+use fermata_engine::Envelope;
+use fermata_vision::face::EXPRESSIONS;
+use fermata_vision::{Expression, Face, GroundTruth, Rect};
+
+use crate::payload::Faces;
+
+/// The columns.
+pub(super) const HEADER: [&str; 21] = [
+    "stream",
+    "segment",
+    "sequence",
+    "pts_ms",
+    "track",
+    "x",
+    "y",
+    "w",
+    "h",
+    "score",
+    "raw_label",
+    "label",
+    "p_angry",
+    "p_disgust",
+    "p_fear",
+    "p_happy",
+    "p_sad",
+    "p_surprise",
+    "p_neutral",
+    "truth",
+    "latency_ms",
+];
+
+/// From this overlap on a drawn face is the one that was found.
+const LEAST_IOU: f32 = 0.3;
+
+/// Writes rows.
+pub(super) struct Rows<W: Write> {
+    writer: csv::Writer<W>,
+    /// The cell being written; kept so that a row allocates nothing.
+    cell: String,
+}
+
+impl<W: Write> Rows<W> {
+    pub(super) fn new(to: W) -> Self {
+        Self {
+            writer: csv::Writer::from_writer(to),
+            cell: String::new(),
+        }
+    }
+
+    /// Writes all that is still in memory, and gives the file back.
+    pub(super) fn into_inner(self) -> csv::Result<W> {
+        self.writer
+            .into_inner()
+            .map_err(|error| error.into_error().into())
+    }
+
+    pub(super) fn header(&mut self) -> csv::Result<()> {
+        self.writer.write_record(HEADER)
+    }
+
+    /// One row for each face of a frame, or one for a frame without.
+    pub(super) fn frame(
+        &mut self,
+        envelope: &Envelope,
+        faces: &Faces,
+        latency_ns: Option<u64>,
+    ) -> csv::Result<()> {
+        let truth = faces.video.truth.as_deref();
+        if faces.faces.is_empty() {
+            self.row(envelope, None, None, latency_ns)?;
+        }
+        for face in &faces.faces {
+            let truth = truth.and_then(|truth| truth_of(&face.rect, truth));
+            self.row(envelope, Some(face), truth, latency_ns)?;
+        }
+        Ok(())
+    }
+
+    fn row(
+        &mut self,
+        envelope: &Envelope,
+        face: Option<&Face>,
+        truth: Option<Expression>,
+        latency_ns: Option<u64>,
+    ) -> csv::Result<()> {
+        self.writer.write_field(&envelope.stream.name)?;
+        self.known(Some(envelope.segment))?;
+        self.known(Some(envelope.sequence))?;
+        self.known(Some(Milliseconds(envelope.pts_ns.into())))?;
+        self.known(face.and_then(|face| face.track))?;
+        let rect = face.map(|face| face.rect);
+        let sides: [fn(Rect) -> f32; 4] = [|r| r.x, |r| r.y, |r| r.w, |r| r.h];
+        for side in sides {
+            self.decimal(rect.map(side), 2)?;
+        }
+        self.decimal(face.and_then(|face| face.score), 4)?;
+        self.known(face.and_then(|face| face.raw_label))?;
+        self.known(face.and_then(|face| face.label))?;
+        let smoothed = face.and_then(|face| face.smoothed);
+        for index in 0..EXPRESSIONS {
+            self.decimal(smoothed.map(|smoothed| smoothed[index]), 6)?;
+        }
+        self.known(truth)?;
+        self.known(latency_ns.map(|ns| Milliseconds(ns.into())))?;
+        self.writer.write_record(None::<&[u8]>)
+    }
+
+    /// A cell that is empty if the value is not known.
+    fn known(&mut self, value: Option<impl Display>) -> csv::Result<()> {
+        self.cell.clear();
+        if let Some(value) = value {
+            write!(self.cell, "{value}").expect("a string takes everything");
+        }
+        self.writer.write_field(&self.cell)
+    }
+
+    /// A number with so many decimals.
+    fn decimal(&mut self, value: Option<f32>, decimals: usize) -> csv::Result<()> {
+        self.cell.clear();
+        if let Some(value) = value {
+            write_decimal(&mut self.cell, value, decimals);
+        }
+        self.writer.write_field(&self.cell)
+    }
+}
+
+/// Writes a number with a fixed count of decimals into an empty cell; a zero has no sign.
+fn write_decimal(cell: &mut String, value: f32, decimals: usize) {
+    write!(cell, "{value:.decimals$}").expect("a string takes everything");
+    if cell.starts_with('-') && cell.chars().all(|c| matches!(c, '-' | '0' | '.')) {
+        cell.remove(0);
+    }
+}
+
+/// Nanoseconds, written as milliseconds with 3 decimals; in whole numbers, so that no time stamp is too large to be exact.
+struct Milliseconds(i128);
+
+impl Display for Milliseconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let us = (self.0 + 500).div_euclid(1000);
+        let sign = if us < 0 { "-" } else { "" };
+        let us = us.unsigned_abs();
+        write!(f, "{sign}{}.{:03}", us / 1000, us % 1000)
+    }
+}
+
+/// What the drawn face expresses that overlaps the box most; the first one of a tie.
+fn truth_of(rect: &Rect, truth: &GroundTruth) -> Option<Expression> {
+    let sides = [rect.x, rect.y, rect.w, rect.h];
+    if !sides.iter().all(|side| side.is_finite()) {
+        return None;
+    }
+    let mut best = None;
+    let mut best_iou = LEAST_IOU;
+    for face in &truth.faces {
+        let iou = face.rect.iou(rect);
+        if iou > best_iou || (iou == best_iou && best.is_none()) {
+            (best, best_iou) = (Some(face.expression), iou);
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn milliseconds_are_exact_to_the_microsecond() {
+        for (ns, text) in [
+            (0, "0.000"),
+            (33_366_667, "33.367"),
+            (499, "0.000"),
+            (500, "0.001"),
+            (-1_000_000, "-1.000"),
+            (-499, "0.000"),
+            (1_735_689_600_123_456_000, "1735689600123.456"),
+        ] {
+            assert_eq!(Milliseconds(ns).to_string(), text);
+        }
+    }
+
+    fn decimal(value: f32, decimals: usize) -> String {
+        let mut cell = String::new();
+        write_decimal(&mut cell, value, decimals);
+        cell
+    }
+
+    #[test]
+    fn decimals_are_fixed_and_zero_has_no_sign() {
+        for (value, decimals, text) in [
+            (1.0, 2, "1.00"),
+            (-12.345, 2, "-12.35"),
+            (-0.001, 2, "0.00"),
+            (-0.005, 2, "0.00"),
+            (f32::NEG_INFINITY, 2, "-inf"),
+            (-0.0, 6, "0.000000"),
+            (0.123_456_7, 4, "0.1235"),
+            (f32::NAN, 2, "NaN"),
+            (f32::INFINITY, 2, "inf"),
+        ] {
+            assert_eq!(decimal(value, decimals), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_number_reads_back_within_half_a_step(value in -1e4..1e4_f32, decimals in 0..7_usize) {
+            let text = decimal(value, decimals);
+            prop_assert!(!text.starts_with("-0") || text.contains(|c: char| ('1'..='9').contains(&c)));
+            let back: f64 = text.parse().unwrap();
+            let half_a_step = 0.5 * 10_f64.powi(-(decimals as i32));
+            prop_assert!((back - f64::from(value)).abs() <= half_a_step * 1.000_01);
+        }
+
+        #[test]
+        fn written_milliseconds_read_back_within_half_a_microsecond(ns in any::<i64>()) {
+            let text = Milliseconds(ns.into()).to_string();
+            let us: i128 = text.replace('.', "").parse().unwrap();
+            prop_assert!((us * 1000 - i128::from(ns)).abs() <= 500);
+        }
+    }
+}

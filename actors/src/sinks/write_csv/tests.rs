@@ -1,0 +1,337 @@
+//! What is in the file, and when there is one.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fermata_engine::{Envelope, Stream};
+use fermata_vision::{Expression, Face, Frame, GroundTruth, Rect, TrueFace};
+use tempfile::TempDir;
+
+use super::*;
+use crate::payload::VideoFrame;
+
+const HEADER_LINE: &str = "stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,latency_ms";
+
+fn create(
+    path: &Path,
+    clock_mode: ClockMode,
+    clock: Option<Clock>,
+) -> Result<WriteCsv, ActorError> {
+    let mut setup = Setup::detached("log", path.parent().unwrap(), clock_mode);
+    if let Some(clock) = clock {
+        setup.clock = clock;
+    }
+    let path = path.to_owned();
+    WriteCsv::create(WriteCsvSettings { path }, &setup)
+}
+
+fn asap(path: &Path) -> WriteCsv {
+    create(path, ClockMode::Asap, None).unwrap()
+}
+
+fn envelope(stream: &str, sequence: u64) -> Envelope {
+    Envelope {
+        stream: Arc::new(Stream {
+            id: 0,
+            name: stream.into(),
+            uri: String::new(),
+        }),
+        segment: 1,
+        sequence,
+        pts_ns: 33_366_667 * sequence as i64,
+        captured_ns: 2_000_000,
+    }
+}
+
+fn frame(faces: Vec<Face>, truth: Option<GroundTruth>) -> Arc<Faces> {
+    let video = VideoFrame {
+        frame: Frame::from_bgr(1, 1, vec![0; 3]),
+        truth: truth.map(Arc::new),
+    };
+    Arc::new(Faces {
+        video,
+        faces,
+        detected: true,
+    })
+}
+
+fn send(actor: &mut WriteCsv, envelope: Envelope, faces: Arc<Faces>) -> Result<(), ActorError> {
+    let mut out = Outputs::default();
+    let result = actor.process(Input::single(envelope, faces), &mut out);
+    assert!(out.take().is_empty());
+    result
+}
+
+fn rect(x: f32, side: f32) -> Rect {
+    Rect {
+        x,
+        y: 20.5,
+        w: side,
+        h: side,
+    }
+}
+
+fn known_face() -> Face {
+    Face {
+        rect: rect(-10.126, 64.0),
+        score: Some(0.987_66),
+        track: Some(7),
+        raw_label: Some(Expression::Sad),
+        smoothed: Some([0.0, 0.125, 0.0, 0.5, 0.25, 0.0, 0.125]),
+        label: Some(Expression::Happy),
+        ..Face::default()
+    }
+}
+
+fn names(folder: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(folder.path()).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn every_face_has_a_row_and_so_has_a_frame_without_one() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("faces.csv");
+    let mut actor = asap(&path);
+    let unknown = Face {
+        rect: rect(100.0, 32.0),
+        ..Face::default()
+    };
+    send(&mut actor, envelope("lobby", 0), frame(vec![], None)).unwrap();
+    send(
+        &mut actor,
+        envelope("lobby", 1),
+        frame(vec![known_face(), unknown], None),
+    )
+    .unwrap();
+    actor.finish().unwrap();
+    let expected = [
+        HEADER_LINE,
+        "lobby,1,0,0.000,,,,,,,,,,,,,,,,,",
+        "lobby,1,1,33.367,7,-10.13,20.50,64.00,64.00,0.9877,sad,happy,0.000000,0.125000,0.000000,0.500000,0.250000,0.000000,0.125000,,",
+        "lobby,1,1,33.367,,100.00,20.50,32.00,32.00,,,,,,,,,,,,",
+        "",
+    ];
+    assert_eq!(fs::read_to_string(&path).unwrap(), expected.join("\n"));
+    assert_eq!(names(&folder), ["faces.csv"]);
+}
+
+#[test]
+fn the_columns_are_those_of_the_expressions() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("faces.csv");
+    asap(&path).finish().unwrap();
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        format!("{HEADER_LINE}\n")
+    );
+    let columns: Vec<&str> = HEADER_LINE
+        .split(',')
+        .filter_map(|name| name.strip_prefix("p_"))
+        .collect();
+    assert_eq!(columns, Expression::ALL.map(Expression::name));
+}
+
+#[test]
+fn latency_is_the_time_from_capture_by_the_runs_clock() {
+    for mode in [ClockMode::Live, ClockMode::Replay(2.0)] {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("faces.csv");
+        let clock = Clock::manual();
+        let mut actor = create(&path, mode, Some(clock.clone())).unwrap();
+        clock.advance(Duration::from_micros(14_345));
+        send(&mut actor, envelope("lobby", 0), frame(vec![], None)).unwrap();
+        actor.finish().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            text.lines().nth(1).unwrap().rsplit(',').next(),
+            Some("12.345")
+        );
+    }
+}
+
+#[test]
+fn truth_is_the_drawn_face_that_overlaps_most() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("faces.csv");
+    let mut actor = asap(&path);
+    let drawn = |x: f32, expression| TrueFace {
+        identity: 0,
+        rect: rect(x, 60.0),
+        expression,
+    };
+    let truth = GroundTruth {
+        faces: vec![drawn(0.0, Expression::Angry), drawn(20.0, Expression::Fear)],
+    };
+    // IoU with a box moved by d out of 60: (60 − d) / (60 + d), which is 0.3 at d = 32.3.
+    let boxes = [-5.0, 11.0, 52.0, 53.0, 300.0, f32::NAN];
+    let faces = boxes.map(|x| Face {
+        rect: rect(x, 60.0),
+        ..Face::default()
+    });
+    send(
+        &mut actor,
+        envelope("lobby", 0),
+        frame(faces.into(), Some(truth)),
+    )
+    .unwrap();
+    actor.finish().unwrap();
+    let mut reader = csv::Reader::from_path(&path).unwrap();
+    let found: Vec<String> = reader
+        .records()
+        .map(|row| row.unwrap()[19].to_owned())
+        .collect();
+    assert_eq!(found, ["angry", "fear", "fear", "", "", ""]);
+}
+
+#[test]
+fn any_stream_name_reads_back() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("faces.csv");
+    let mut actor = asap(&path);
+    let streams = ["a,b", "say \"hi\"", "two\nlines", "", "Türe 2", "=1+1"];
+    for stream in streams {
+        send(
+            &mut actor,
+            envelope(stream, 0),
+            frame(vec![known_face()], None),
+        )
+        .unwrap();
+    }
+    actor.finish().unwrap();
+    let mut reader = csv::Reader::from_path(&path).unwrap();
+    let read: Vec<String> = reader
+        .records()
+        .map(|row| row.unwrap()[0].to_owned())
+        .collect();
+    assert_eq!(read, streams);
+}
+
+#[test]
+fn there_is_no_file_until_it_is_finished_and_none_if_it_never_is() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("faces.csv");
+    let mut actor = asap(&path);
+    send(&mut actor, envelope("lobby", 0), frame(vec![], None)).unwrap();
+    assert_eq!(names(&folder), ["faces.csv.part"]);
+    drop(actor);
+    assert!(names(&folder).is_empty());
+}
+
+#[test]
+fn a_file_of_an_earlier_run_stays_until_the_new_one_is_finished() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("faces.csv");
+    fs::write(&path, "old").unwrap();
+    fs::write(
+        folder.path().join("faces.csv.part"),
+        "left by a killed run, and longer than a header".repeat(20),
+    )
+    .unwrap();
+    drop(asap(&path));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    asap(&path).finish().unwrap();
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        format!("{HEADER_LINE}\n")
+    );
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_refused_when_the_actor_is_created() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("nowhere").join("faces.csv");
+    let error = create(&path, ClockMode::Asap, None)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.starts_with("cannot create `") && error.contains("nowhere/faces.csv.part"),
+        "{error}"
+    );
+    assert!(
+        error.ends_with("its folder must exist and be writable"),
+        "{error}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_nobody_may_write_to_is_refused_when_the_actor_is_created() {
+    // Not even root creates files there.
+    let error = create(Path::new("/proc/faces.csv"), ClockMode::Asap, None)
+        .err()
+        .unwrap();
+    assert!(
+        error.to_string().contains("must exist and be writable"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_path_that_names_no_file_is_refused_before_anything_starts() {
+    let folder = TempDir::new().unwrap();
+    for path in [folder.path().to_owned(), "/".into(), "".into()] {
+        let error = WriteCsv::check(&WriteCsvSettings { path }).unwrap_err();
+        assert!(error.to_string().contains("must name a file"), "{error}");
+    }
+}
+
+/// An actor whose file stands on a device that is always full.
+#[cfg(target_os = "linux")]
+fn on_a_full_disk(folder: &TempDir) -> WriteCsv {
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("faces.csv.part")).unwrap();
+    asap(&folder.path().join("faces.csv"))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_that_only_the_last_flush_meets_is_an_error() {
+    let folder = TempDir::new().unwrap();
+    let mut actor = on_a_full_disk(&folder);
+    send(&mut actor, envelope("lobby", 0), frame(vec![], None)).unwrap();
+    let error = actor.finish().unwrap_err().to_string();
+    assert!(
+        error.contains("faces.csv") && error.contains("No space left"),
+        "{error}"
+    );
+    drop(actor);
+    assert!(names(&folder).is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn after_a_failed_write_every_frame_fails_and_the_file_gets_no_name() {
+    let folder = TempDir::new().unwrap();
+    let mut actor = on_a_full_disk(&folder);
+    let mut failed = None;
+    for sequence in 0..1000 {
+        let sent = send(
+            &mut actor,
+            envelope("lobby", sequence),
+            frame(vec![known_face()], None),
+        );
+        match (&failed, sent) {
+            (None, Ok(())) => {}
+            (None, Err(error)) => failed = Some(error.to_string()),
+            (Some(_), sent) => {
+                let error = sent.unwrap_err().to_string();
+                assert!(
+                    error.contains("given up after an earlier write failed"),
+                    "{error}"
+                );
+            }
+        }
+    }
+    assert!(
+        failed
+            .expect("the buffer is smaller than this")
+            .contains("No space left")
+    );
+    assert!(actor.finish().is_err());
+    assert!(names(&folder).is_empty());
+}
