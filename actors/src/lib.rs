@@ -1,5 +1,6 @@
 //! The actors of the facial-expression-recognition system: one file each, in folders by role.
 
+pub mod inference;
 pub mod payload;
 
 use fermata_engine::Registry;
