@@ -73,7 +73,8 @@ impl Yunet {
         min_score: f32,
         found: &mut Vec<Candidate>,
     ) -> Result<(), ActorError> {
-        let (size, padded) = self.sizes((frame.width(), frame.height()));
+        let frame_size = (frame.width(), frame.height());
+        let (size, padded) = self.layout.sizes(frame_size, self.max_side);
         let bgr = self.resized.bgr(frame, size, INTER_AREA)?;
         let values = &mut self.values;
         pixels::to_planes(bgr, size, padded, Planes::Bgr, f32::from, values);
@@ -98,23 +99,6 @@ impl Yunet {
             scale(candidate, scale_x, scale_y);
         }
         Ok(())
-    }
-
-    /// Size at which the frame is looked at, and the size with padding.
-    fn sizes(&self, frame: (usize, usize)) -> ((usize, usize), (usize, usize)) {
-        let size = pixels::limited(frame, self.max_side);
-        match self.layout.fixed {
-            None => {
-                let up = |side: usize| side.next_multiple_of(MULTIPLE);
-                (size, (up(size.0), up(size.1)))
-            }
-            Some((width, height)) => {
-                // The longer side's limit at which both sides fit.
-                let longer = size.0.max(size.1);
-                let fitting = (longer * width / size.0).min(longer * height / size.1);
-                (pixels::limited(size, Some(fitting)), (width, height))
-            }
-        }
     }
 }
 
@@ -143,6 +127,23 @@ impl Layout {
             Places::of(session, third)?,
         ];
         (input.element == ElementType::F32).then_some(Self { fixed, places })
+    }
+
+    /// Size at which a frame is looked at, and the size with padding.
+    fn sizes(
+        &self,
+        frame: (usize, usize),
+        max_side: Option<usize>,
+    ) -> ((usize, usize), (usize, usize)) {
+        let size = pixels::limited(frame, max_side);
+        let Some((width, height)) = self.fixed else {
+            let up = |side: usize| side.next_multiple_of(MULTIPLE);
+            return (size, (up(size.0), up(size.1)));
+        };
+        // The longer side's limit at which both sides fit.
+        let longer = size.0.max(size.1);
+        let fitting = (longer * width / size.0).min(longer * height / size.1);
+        (pixels::limited(size, Some(fitting)), (width, height))
     }
 }
 
@@ -277,6 +278,29 @@ mod tests {
         let landmarks = face.landmarks.unwrap();
         assert_eq!(landmarks[0], Point { x: 16.0, y: 0.0 });
         assert_eq!(landmarks[4], Point { x: 8.0, y: 8.0 });
+    }
+
+    #[test]
+    fn a_frame_is_padded_or_shrunk_into_a_fixed_input() {
+        let places = [Places {
+            class: 0,
+            object: 0,
+            rect: 0,
+            points: 0,
+        }; 3];
+        let any = Layout {
+            fixed: None,
+            places,
+        };
+        assert_eq!(any.sizes((480, 270), None), ((480, 270), (480, 288)));
+        assert_eq!(any.sizes((640, 480), Some(320)), ((320, 240), (320, 256)));
+        let fixed = Layout {
+            fixed: Some((320, 320)),
+            places,
+        };
+        assert_eq!(fixed.sizes((640, 480), None), ((320, 240), (320, 320)));
+        assert_eq!(fixed.sizes((270, 480), None), ((180, 320), (320, 320)));
+        assert_eq!(fixed.sizes((100, 50), None), ((100, 50), (320, 320)));
     }
 
     #[test]
