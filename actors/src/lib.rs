@@ -1,5 +1,7 @@
 //! The actors of the facial-expression-recognition system: one file each, in folders by role.
 
+pub mod faces;
+pub mod inference;
 pub mod payload;
 pub mod sinks;
 pub mod temporal;
@@ -8,6 +10,7 @@ use fermata_engine::Registry;
 
 /// Adds every actor of this crate: the only list of names and what stands behind them.
 pub fn register(registry: &mut Registry) {
+    registry.register::<faces::detect_faces::DetectFaces>();
     registry.register::<sinks::write_csv::WriteCsv>();
     registry.register::<temporal::smooth_labels::SmoothLabels>();
     registry.register::<temporal::track_faces::TrackFaces>();

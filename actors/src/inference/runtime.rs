@@ -1,0 +1,163 @@
+//! Finds ONNX Runtime's shared library and loads it once for the process. Models and tensors are [`super::session`]'s.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+
+/// Names the library to load instead of the places where it is looked for.
+const VARIABLE: &str = "ORT_DYLIB_PATH";
+const FILE: &str = "libonnxruntime.so";
+/// Where `make setup` puts the library, under the checkout's root.
+const NATIVE: &str = ".native/onnxruntime/lib";
+
+/// Why ONNX Runtime cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuntimeError {
+    /// Not in any of the usual places.
+    #[error(
+        "ONNX Runtime is missing: no {FILE} as {}; run `make setup`, or set {VARIABLE} to the library",
+        list(.looked_at)
+    )]
+    Missing {
+        /// Files that were looked for.
+        looked_at: Vec<PathBuf>,
+    },
+    /// There, but not to be loaded: another architecture, too old, no ONNX Runtime at all.
+    #[error(
+        "cannot load ONNX Runtime from {}: {reason}; run `make setup`, or set {VARIABLE} to another library",
+        path.display()
+    )]
+    Unusable {
+        /// The library.
+        path: PathBuf,
+        /// What the loader says.
+        reason: String,
+    },
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
+    paths.join(", ")
+}
+
+/// Kept for as long as the process lives: ONNX Runtime allows one environment and must outlive its sessions.
+static LOADED: Mutex<Option<Environment>> = Mutex::new(None);
+
+/// The process's environment, loading the library at the first call. A failure is not remembered.
+pub(super) fn environment() -> Result<Environment, RuntimeError> {
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(environment) = &*loaded {
+        return Ok(environment.clone());
+    }
+    let path = library(
+        std::env::var_os(VARIABLE),
+        std::env::current_exe().ok().as_deref(),
+    )?;
+    let environment = load(&path)?;
+    *loaded = Some(environment.clone());
+    Ok(environment)
+}
+
+fn library(variable: Option<OsString>, program: Option<&Path>) -> Result<PathBuf, RuntimeError> {
+    if let Some(named) = variable.filter(|value| !value.is_empty()) {
+        return Ok(named.into());
+    }
+    let looked_at = places(program);
+    let found = looked_at.iter().find(|path| path.is_file()).cloned();
+    found.ok_or(RuntimeError::Missing { looked_at })
+}
+
+/// Beside the program, then where `make setup` puts it as seen from `target/<profile>`, `target/<profile>/deps`
+/// (tests, benches), the checkout's root and one of its crates.
+fn places(program: Option<&Path>) -> Vec<PathBuf> {
+    let native = Path::new(NATIVE).join(FILE);
+    let mut places = Vec::new();
+    if let Some(folder) = program.and_then(Path::parent) {
+        places.push(folder.join(FILE));
+        let roots = folder.ancestors().skip(2).take(2);
+        places.extend(roots.map(|root| root.join(&native)));
+    }
+    places.push(Path::new(".").join(&native));
+    places.push(Path::new("..").join(&native));
+    places
+}
+
+fn load(path: &Path) -> Result<Environment, RuntimeError> {
+    let unusable = |reason: String| RuntimeError::Unusable {
+        path: path.to_owned(),
+        reason,
+    };
+    // Of all ways into `ort` the one that reports a bad library; the others panic.
+    let environment = ort::init_from(path)
+        .map_err(|error| unusable(error.to_string()))?
+        .with_name("fermata")
+        .with_telemetry(false)
+        .with_logger(Arc::new(log))
+        .build()
+        .map_err(|error| unusable(error.to_string()))?;
+    environment.set_log_level(LogLevel::Warning);
+    tracing::debug!(path = %path.display(), build = ort::info(), "loaded ONNX Runtime");
+    Ok(environment)
+}
+
+/// ONNX Runtime logs each error that it also returns, so its own log is of interest only when one looks for a cause.
+fn log(level: LogLevel, category: &str, _id: &str, place: &str, message: &str) {
+    match level {
+        LogLevel::Fatal => tracing::error!(target: "onnxruntime", category, place, "{message}"),
+        LogLevel::Error | LogLevel::Warning => {
+            tracing::debug!(target: "onnxruntime", category, place, "{message}");
+        }
+        LogLevel::Info | LogLevel::Verbose => {
+            tracing::trace!(target: "onnxruntime", category, place, "{message}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_wins_over_every_other_place() {
+        let named = library(Some("/opt/ort.so".into()), None);
+        assert_eq!(named, Ok(PathBuf::from("/opt/ort.so")));
+    }
+
+    #[test]
+    fn a_missing_library_is_an_error_that_lists_the_places_and_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("target/release/fermata");
+        let looked_at = places(Some(&program));
+        assert_eq!(looked_at[0], program.with_file_name(FILE));
+        assert!(looked_at.contains(&folder.path().join(NATIVE).join(FILE)));
+        let message = RuntimeError::Missing { looked_at }.to_string();
+        assert!(message.contains("make setup") && message.contains("target/release"));
+    }
+
+    #[test]
+    fn the_library_beside_the_program_comes_before_the_checkout() {
+        let folder = tempfile::tempdir().unwrap();
+        let release = folder.path().join("target/release");
+        let native = folder.path().join(NATIVE);
+        std::fs::create_dir_all(&release).unwrap();
+        std::fs::create_dir_all(&native).unwrap();
+        let program = release.join("fermata");
+        std::fs::write(native.join(FILE), "").unwrap();
+        assert_eq!(library(None, Some(&program)), Ok(native.join(FILE)));
+        std::fs::write(release.join(FILE), "").unwrap();
+        let empty = Some(OsString::new());
+        assert_eq!(library(empty, Some(&program)), Ok(release.join(FILE)));
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_an_error_and_no_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, "not a library").unwrap();
+        let error = load(&path).unwrap_err();
+        assert!(matches!(error, RuntimeError::Unusable { .. }), "{error}");
+    }
+}

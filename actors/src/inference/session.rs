@@ -1,0 +1,449 @@
+//! A loaded ONNX model: f32 tensors in, f32 tensors out, on an explicit device with explicit threads. Preprocessing and the
+//! meaning of the outputs are the caller's.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use ort::ep;
+use ort::logging::LogLevel;
+use ort::session::SessionInputValue;
+use ort::session::builder::SessionBuilder;
+use ort::value::{TensorElementType, TensorRef, ValueType};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::runtime;
+pub use super::runtime::RuntimeError;
+
+/// Where a model runs: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The NVIDIA GPU with this number.
+    Cuda(u32),
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = match text {
+            "cpu" => return Ok(Self::Cpu),
+            "cuda" => Some(0),
+            _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()),
+        };
+        number
+            .map(Self::Cuda)
+            .ok_or_else(|| format!("unknown device `{text}`: write `cpu`, `cuda` or `cuda:N`"))
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+impl From<Device> for String {
+    fn from(device: Device) -> Self {
+        device.to_string()
+    }
+}
+
+/// How to run a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionSpec {
+    /// Where. A device that is not there is an error, never a silent run elsewhere.
+    pub device: Device,
+    /// Threads inside an operator, at least 1, the caller's own among them. Idle ones sleep.
+    pub threads: usize,
+}
+
+impl Default for SessionSpec {
+    /// The processor, one thread.
+    fn default() -> Self {
+        Self {
+            device: Device::Cpu,
+            threads: 1,
+        }
+    }
+}
+
+/// Why a model could not be loaded or run. The messages hold the cause.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum SessionError {
+    /// ONNX Runtime itself.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The device, or the part of ONNX Runtime that drives it, is not there.
+    #[error(
+        "device {device} cannot be used: {reason}; run on `device: cpu`, or install ONNX Runtime for CUDA with `make setup-cuda`"
+    )]
+    Device { device: Device, reason: String },
+    /// The file is missing, no ONNX model, or not for this device.
+    #[error("cannot load model {} on {device}: {reason}", path.display())]
+    Load {
+        path: PathBuf,
+        device: Device,
+        reason: String,
+    },
+    /// The spec makes no sense.
+    #[error("cannot load model {}: `threads` must be at least 1", path.display())]
+    NoThreads { path: PathBuf },
+    /// Values and shape of an input contradict each other.
+    #[error("input {input} of model {} has {values} values for the shape {shape:?}", path.display())]
+    InputShape {
+        path: PathBuf,
+        input: usize,
+        values: usize,
+        shape: Vec<usize>,
+    },
+    /// Another number of inputs than the model has.
+    #[error("model {} takes {expected} inputs, not {given}", path.display())]
+    InputCount {
+        path: PathBuf,
+        expected: usize,
+        given: usize,
+    },
+    /// The model failed.
+    #[error("model {} failed: {reason}", path.display())]
+    Run { path: PathBuf, reason: String },
+    /// No f32 tensor at this place among the outputs.
+    #[error("output {output} of model {}: {reason}", path.display())]
+    Output {
+        path: PathBuf,
+        output: usize,
+        reason: String,
+    },
+}
+
+/// Type of a tensor's elements, as far as callers tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ElementType {
+    F32,
+    F16,
+    U8,
+    I64,
+    /// Another type, or no tensor at all.
+    Other,
+}
+
+/// An input or output of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name in the graph.
+    pub name: String,
+    /// Its dimensions; none for one that the model leaves open.
+    pub shape: Vec<Option<usize>>,
+    /// Type of its elements.
+    pub element: ElementType,
+}
+
+impl TensorInfo {
+    fn of(outlet: &ort::value::Outlet) -> Self {
+        let (shape, element) = match outlet.dtype() {
+            ValueType::Tensor { ty, shape, .. } => {
+                let shape = shape.iter().map(|&side| usize::try_from(side).ok());
+                let element = match ty {
+                    TensorElementType::Float32 => ElementType::F32,
+                    TensorElementType::Float16 => ElementType::F16,
+                    TensorElementType::Uint8 => ElementType::U8,
+                    TensorElementType::Int64 => ElementType::I64,
+                    _ => ElementType::Other,
+                };
+                (shape.collect(), element)
+            }
+            _ => (Vec::new(), ElementType::Other),
+        };
+        Self {
+            name: outlet.name().to_owned(),
+            shape,
+            element,
+        }
+    }
+}
+
+impl fmt::Display for TensorInfo {
+    /// `input[?,3,240,320] F32`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sides = self.shape.iter();
+        let sides = sides.map(|side| side.map_or("?".to_owned(), |n| n.to_string()));
+        let sides = sides.collect::<Vec<_>>().join(",");
+        write!(f, "{}[{sides}] {:?}", self.name, self.element)
+    }
+}
+
+/// A borrowed tensor, row-major.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorIn<'a> {
+    /// Its dimensions.
+    pub shape: &'a [usize],
+    /// As many values as the dimensions multiply to.
+    pub values: &'a [f32],
+}
+
+/// A view of a tensor that the model computed, row-major.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorOut<'a> {
+    /// Its dimensions.
+    pub shape: &'a [i64],
+    /// Its values.
+    pub values: &'a [f32],
+}
+
+/// A loaded model. One thread at a time runs it; replicas load it again.
+#[derive(Debug)]
+pub struct Session {
+    path: PathBuf,
+    inner: ort::session::Session,
+    inputs: Vec<TensorInfo>,
+    outputs: Vec<TensorInfo>,
+}
+
+impl Session {
+    /// Loads the model in the file `path` (`.onnx`).
+    ///
+    /// # Errors
+    /// If ONNX Runtime, the device or the file is not there or not usable.
+    pub fn load(path: impl AsRef<Path>, spec: &SessionSpec) -> Result<Self, SessionError> {
+        let path = path.as_ref().to_owned();
+        if spec.threads == 0 {
+            return Err(SessionError::NoThreads { path });
+        }
+        let environment = runtime::environment()?;
+        let load_error = |error: ort::Error| SessionError::Load {
+            path: path.clone(),
+            device: spec.device,
+            reason: error.to_string(),
+        };
+        let builder = ort::session::Session::builder(&environment).map_err(load_error)?;
+        let builder = with_threads(builder, spec.threads).map_err(load_error)?;
+        let mut builder = with_device(builder, spec.device)?;
+        let inner = builder.commit_from_file(&path).map_err(load_error)?;
+        let inputs = inner.inputs().iter().map(TensorInfo::of).collect();
+        let outputs = inner.outputs().iter().map(TensorInfo::of).collect();
+        Ok(Self {
+            path,
+            inner,
+            inputs,
+            outputs,
+        })
+    }
+
+    /// The file it was loaded from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it takes, in the order of [`Session::run`].
+    pub fn inputs(&self) -> &[TensorInfo] {
+        &self.inputs
+    }
+
+    /// What it computes, in the order of [`Outputs::get`].
+    pub fn outputs(&self) -> &[TensorInfo] {
+        &self.outputs
+    }
+
+    /// Place of the output with this name.
+    pub fn output_index(&self, name: &str) -> Option<usize> {
+        self.outputs.iter().position(|output| output.name == name)
+    }
+
+    /// Runs the model. Inputs stand in the model's order and are read in place; the outputs borrow the session.
+    ///
+    /// # Errors
+    /// If the inputs are not what the model takes, or the model fails.
+    pub fn run<const N: usize>(
+        &mut self,
+        inputs: [TensorIn<'_>; N],
+    ) -> Result<Outputs<'_>, SessionError> {
+        let Self { path, inner, .. } = self;
+        if N != self.inputs.len() {
+            return Err(SessionError::InputCount {
+                path: path.clone(),
+                expected: self.inputs.len(),
+                given: N,
+            });
+        }
+        for (input, tensor) in inputs.iter().enumerate() {
+            if element_count(tensor.shape) != Some(tensor.values.len()) {
+                return Err(SessionError::InputShape {
+                    path: path.clone(),
+                    input,
+                    values: tensor.values.len(),
+                    shape: tensor.shape.to_vec(),
+                });
+            }
+        }
+        let run_error = |error: ort::Error| SessionError::Run {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
+        let mut values = Vec::with_capacity(N);
+        for tensor in inputs {
+            let value = TensorRef::from_array_view((tensor.shape, tensor.values));
+            values.push(SessionInputValue::from(value.map_err(run_error)?));
+        }
+        let values = inner.run(values.as_slice()).map_err(run_error)?;
+        Ok(Outputs { path, values })
+    }
+}
+
+/// What a model computed; valid until its session runs again.
+#[derive(Debug)]
+pub struct Outputs<'s> {
+    path: &'s Path,
+    values: ort::session::SessionOutputs<'s>,
+}
+
+impl Outputs<'_> {
+    /// A view of the output at this place (see [`Session::outputs`]), without a copy.
+    ///
+    /// # Errors
+    /// If there is no such output, or it does not hold f32.
+    pub fn get(&self, output: usize) -> Result<TensorOut<'_>, SessionError> {
+        let error = |reason: String| SessionError::Output {
+            path: self.path.to_owned(),
+            output,
+            reason,
+        };
+        if output >= self.values.len() {
+            return Err(error("there is no such output".to_owned()));
+        }
+        let (shape, values) = self.values[output]
+            .try_extract_tensor::<f32>()
+            .map_err(|cause| error(cause.to_string()))?;
+        Ok(TensorOut { shape, values })
+    }
+}
+
+fn element_count(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1_usize, |count, &side| count.checked_mul(side))
+}
+
+/// No pool that nobody asked for, and no thread that burns a core while it waits for work.
+fn with_threads(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuilder> {
+    Ok(builder
+        .with_intra_threads(threads)?
+        .with_inter_threads(1)?
+        .with_parallel_execution(false)?
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?
+        .with_log_level(LogLevel::Warning)?)
+}
+
+fn with_device(builder: SessionBuilder, device: Device) -> Result<SessionBuilder, SessionError> {
+    let Device::Cuda(number) = device else {
+        return Ok(builder);
+    };
+    let device_error = |reason: String| SessionError::Device { device, reason };
+    let number = i32::try_from(number).map_err(|error| device_error(error.to_string()))?;
+    let provider = ep::CUDA::default().with_device_id(number).build();
+    builder
+        .with_execution_providers([provider.error_on_failure()])
+        .map_err(|error| device_error(error.to_string().trim_end_matches('.').to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read_as_written() {
+        assert_eq!("cpu".parse(), Ok(Device::Cpu));
+        assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
+        assert_eq!("cuda:2".parse(), Ok(Device::Cuda(2)));
+        assert_eq!(Device::Cuda(2).to_string(), "cuda:2");
+        let error = "gpu".parse::<Device>().unwrap_err();
+        assert!(error.contains("`gpu`") && error.contains("cuda:N"));
+        assert!("cuda:".parse::<Device>().is_err());
+    }
+
+    #[test]
+    fn an_overflowing_shape_has_no_element_count() {
+        assert_eq!(element_count(&[2, 3]), Some(6));
+        assert_eq!(element_count(&[]), Some(1));
+        assert_eq!(element_count(&[usize::MAX, 2]), None);
+    }
+
+    fn model() -> Option<PathBuf> {
+        let Some(data) = std::env::var_os("FERMATA_DATA") else {
+            println!("skipped: no FERMATA_DATA");
+            return None;
+        };
+        Some(Path::new(&data).join("classify/faceapi_face_expression.onnx"))
+    }
+
+    #[test]
+    fn a_model_runs_and_says_what_it_takes() {
+        let Some(path) = model() else { return };
+        let mut session = Session::load(&path, &SessionSpec::default()).unwrap();
+        let input = &session.inputs()[0];
+        assert_eq!(input.to_string(), "input[?,3,112,112] F32");
+        assert_eq!(session.output_index("probs"), Some(0));
+
+        let values = vec![128.0; 2 * 3 * 112 * 112];
+        let shape = [2, 3, 112, 112];
+        let shape = &shape[..];
+        let outputs = session.run([TensorIn {
+            shape,
+            values: &values,
+        }]);
+        let outputs = outputs.unwrap();
+        let probabilities = outputs.get(0).unwrap();
+        assert_eq!(probabilities.shape, [2, 7]);
+        let sum: f32 = probabilities.values[..7].iter().sum();
+        assert!((sum - 1.0).abs() < 1e-4);
+        assert!(outputs.get(1).is_err());
+        drop(outputs);
+
+        let values = &values[1..];
+        let error = session.run([TensorIn { shape, values }]).unwrap_err();
+        assert!(matches!(error, SessionError::InputShape { .. }), "{error}");
+        let error = session.run([]).unwrap_err();
+        assert!(matches!(error, SessionError::InputCount { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_an_error() {
+        let Some(path) = model() else { return };
+        let spec = SessionSpec {
+            device: Device::Cuda(999),
+            ..SessionSpec::default()
+        };
+        let error = Session::load(&path, &spec).unwrap_err();
+        assert!(error.to_string().contains("cuda:999"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_model_is_an_error_that_names_it() {
+        let Some(path) = model() else { return };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for path in [file.path(), &path.with_extension("missing")] {
+            let error = Session::load(path, &SessionSpec::default()).unwrap_err();
+            let name = path.display().to_string();
+            assert!(error.to_string().contains(&name), "{error}");
+        }
+    }
+}
