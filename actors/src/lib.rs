@@ -2,6 +2,7 @@
 
 pub mod faces;
 pub mod inference;
+pub mod installed;
 pub mod payload;
 pub mod sinks;
 pub mod temporal;
@@ -11,6 +12,7 @@ use fermata_engine::Registry;
 /// Adds every actor of this crate: the only list of names and what stands behind them.
 pub fn register(registry: &mut Registry) {
     registry.register::<faces::detect_faces::DetectFaces>();
+    registry.register::<sinks::show_window::ShowWindow>();
     registry.register::<sinks::write_csv::WriteCsv>();
     registry.register::<temporal::smooth_labels::SmoothLabels>();
     registry.register::<temporal::track_faces::TrackFaces>();

@@ -11,6 +11,7 @@ use fermata_vision::{Face, Frame};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use super::haar::DEFAULT as HAAR_DEFAULT;
 use super::haar::{self, Haar};
 use super::nms::{self, Candidate};
 use super::ultraface::{self, Ultraface};

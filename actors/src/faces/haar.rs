@@ -15,7 +15,7 @@ use super::pixels::{self, Resized};
 
 /// The cascade behind `model: haar`. On the videos that it was chosen with it finds as many faces as
 /// `haarcascade_frontalface_default.xml` and far fewer things that are none.
-pub(super) const DEFAULT: &str = "/usr/share/opencv4/haarcascades/haarcascade_frontalface_alt2.xml";
+pub const DEFAULT: &str = "/usr/share/opencv4/haarcascades/haarcascade_frontalface_alt2.xml";
 
 /// Ratio of the sizes at which neighbouring levels look.
 const SCALE_FACTOR: f64 = 1.1;

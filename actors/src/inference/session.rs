@@ -66,6 +66,17 @@ impl From<Device> for String {
     }
 }
 
+/// Version and build of ONNX Runtime, which is loaded for it.
+///
+/// # Errors
+/// Why it cannot be used, and what to do.
+pub fn runtime_build() -> Result<String, String> {
+    match runtime::environment() {
+        Ok(_) => Ok(ort::info().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// How to run a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionSpec {

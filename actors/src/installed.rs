@@ -1,0 +1,100 @@
+//! What of the outside world is there: native libraries, data files, devices, displays. For `fermata doctor`.
+
+use std::path::Path;
+
+use ort::ep::ExecutionProvider;
+
+use crate::faces::detect_faces::HAAR_DEFAULT;
+use crate::inference::session;
+
+/// One thing that graphs may need.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// What it is.
+    pub name: &'static str,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// What was found, or what is missing and what to do about it.
+    pub state: Result<String, String>,
+    /// Whether the demo needs it.
+    pub essential: bool,
+}
+
+/// Looks at everything. Loads ONNX Runtime.
+pub fn installed() -> Vec<Part> {
+    let part = |name, purpose, essential, state| Part {
+        name,
+        purpose,
+        state,
+        essential,
+    };
+    vec![
+        part("opencv", "images, drawing", true, opencv_version()),
+        part("ffmpeg", "video in and out", true, Ok(ffmpeg_version())),
+        part("h264", "write_video", true, h264()),
+        part("haar cascade", "detect_faces without a model", true, haar()),
+        part("onnx runtime", "models", false, session::runtime_build()),
+        part("cuda", "models with `device: cuda`", false, cuda()),
+        part("cameras", "video_source on /dev/video*", false, cameras()),
+        part("display", "show_window", false, display()),
+    ]
+}
+
+fn opencv_version() -> Result<String, String> {
+    opencv::core::get_version_string().map_err(|error| error.to_string())
+}
+
+fn ffmpeg_version() -> String {
+    let version = ffmpeg_next::codec::version();
+    format!(
+        "libavcodec {}.{}.{}",
+        version >> 16,
+        (version >> 8) & 0xff,
+        version & 0xff
+    )
+}
+
+fn h264() -> Result<String, String> {
+    ffmpeg_next::encoder::find_by_name("libx264")
+        .map(|codec| codec.description().to_owned())
+        .ok_or_else(|| "this ffmpeg has no libx264; install Debian's libavcodec".to_owned())
+}
+
+fn haar() -> Result<String, String> {
+    match Path::new(HAAR_DEFAULT).is_file() {
+        true => Ok(HAAR_DEFAULT.to_owned()),
+        false => Err(format!(
+            "no {HAAR_DEFAULT}; install Debian's package opencv-data"
+        )),
+    }
+}
+
+fn cuda() -> Result<String, String> {
+    session::runtime_build()?;
+    match ort::ep::CUDA::is_available() {
+        Ok(true) => Ok("ONNX Runtime has the CUDA provider".to_owned()),
+        Ok(false) => Err("this ONNX Runtime has no CUDA provider; `make setup-cuda`".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn cameras() -> Result<String, String> {
+    let entries = std::fs::read_dir("/sys/class/video4linux").map_err(|_| "none".to_owned())?;
+    let mut cameras: Vec<String> = entries
+        .flatten()
+        .map(|entry| {
+            let name = std::fs::read_to_string(entry.path().join("name")).unwrap_or_default();
+            let device = entry.file_name().to_string_lossy().into_owned();
+            format!("/dev/{device} ({})", name.trim())
+        })
+        .collect();
+    cameras.sort();
+    match cameras.is_empty() {
+        true => Err("none".to_owned()),
+        false => Ok(cameras.join(", ")),
+    }
+}
+
+fn display() -> Result<String, String> {
+    std::env::var("DISPLAY").map_err(|_| "none: DISPLAY is not set".to_owned())
+}
