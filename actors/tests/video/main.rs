@@ -1,0 +1,4 @@
+//! Video in and out, against ffmpeg's own programs and a real RTSP server.
+
+mod files;
+mod support;
