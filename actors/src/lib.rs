@@ -3,8 +3,10 @@
 pub mod faces;
 pub mod inference;
 pub mod installed;
+mod libav;
 pub mod payload;
 pub mod sinks;
+pub mod sources;
 pub mod temporal;
 
 use fermata_engine::Registry;
@@ -14,6 +16,7 @@ pub fn register(registry: &mut Registry) {
     registry.register::<faces::detect_faces::DetectFaces>();
     registry.register::<sinks::show_window::ShowWindow>();
     registry.register::<sinks::write_csv::WriteCsv>();
+    registry.register_source::<sources::video_source::VideoSource>();
     registry.register::<temporal::smooth_labels::SmoothLabels>();
     registry.register::<temporal::track_faces::TrackFaces>();
 }

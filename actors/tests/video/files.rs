@@ -1,0 +1,316 @@
+//! Reading files: every frame, the container's times, ffmpeg's own colours, and what happens when a file is bad.
+
+use std::path::Path;
+
+use fermata_actors::sources::video_source::VideoSource;
+use fermata_engine::{Next, Pacing, Source};
+
+use crate::support::{
+    assert_same_times, data, ffmpeg, ffprobe_pts_us, largest_difference, open, pts_us, read_all,
+    read_whole, settings, settings_of, setup,
+};
+
+const VIDEOS: [(&str, usize); 8] = [
+    ("intel_asl_again.mkv", 77),
+    ("intel_face-demographics-walking-and-pause.mp4", 41),
+    ("intel_head-pose-face-detection-female-and-male.mp4", 56),
+    ("intel_classroom.mp4", 45),
+    ("pyfeat_WolfgangLanger_Pexels.mp4", 472),
+    ("pyfeat_single_face.mp4", 72),
+    ("pyfeat_no_face.mp4", 95),
+    ("pyfeat_noface_face.mov", 169),
+];
+
+/// Compares the first frames with what `ffmpeg -pix_fmt bgr24` makes of them.
+fn assert_ffmpegs_pixels(path: &Path, most: usize) {
+    let line = format!("-i {{}} -frames:v {most} -vsync passthrough -pix_fmt bgr24 -f rawvideo -");
+    let theirs = ffmpeg(&line, path);
+    let mut source = open(settings(path));
+    let mut rest = &theirs[..];
+    while let (false, Next::Packet(captured)) = (rest.is_empty(), source.next().expect("a frame")) {
+        let video = fermata_engine::packet::downcast::<fermata_actors::payload::VideoFrame>(
+            captured.payload,
+        );
+        let video = video.unwrap_or_else(|_| panic!("not a video frame"));
+        let (frame, after) = rest.split_at(video.frame.bgr().len());
+        let difference = largest_difference(video.frame.bgr(), frame);
+        assert!(
+            difference <= 2,
+            "{}: pixels differ by {difference}",
+            path.display()
+        );
+        rest = after;
+    }
+    assert!(rest.is_empty(), "fewer frames than ffmpeg");
+}
+
+#[test]
+fn real_videos_have_all_frames_at_ffprobes_times() {
+    let Some(data) = data() else { return };
+    for (name, count) in VIDEOS {
+        let path = data.join("videos").join(name);
+        let frames = read_whole(&path);
+        assert_eq!(frames.len(), count, "{name}");
+        assert_same_times(&pts_us(&frames), &ffprobe_pts_us(&path), 1);
+        assert!(frames.iter().all(|frame| !frame.new_segment));
+    }
+}
+
+#[test]
+fn real_videos_have_ffmpegs_colours() {
+    let Some(data) = data() else { return };
+    for (name, _) in VIDEOS {
+        assert_ffmpegs_pixels(&data.join("videos").join(name), 10);
+    }
+}
+
+#[test]
+fn matrix_range_and_subsampling_of_a_video_are_respected() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kinds = [
+        (
+            "bt709:out_range=tv",
+            "yuv420p",
+            "-colorspace bt709 -color_range tv",
+        ),
+        (
+            "bt601:out_range=tv",
+            "yuv422p",
+            "-colorspace smpte170m -color_range tv",
+        ),
+        (
+            "bt709:out_range=pc",
+            "yuv420p",
+            "-colorspace bt709 -color_range pc",
+        ),
+        ("bt601:out_range=pc", "yuv444p", "-color_range pc"),
+    ];
+    for (matrix, format, tags) in kinds {
+        let path = folder.path().join("clip.mkv");
+        let line = format!(
+            "-f lavfi -i testsrc2=size=162x90:rate=10:duration=0.5 -vf scale=out_color_matrix={matrix},format={format} \
+             -c:v libx264 -qp 1 {tags} {{}}"
+        );
+        ffmpeg(&line, &path);
+        assert_ffmpegs_pixels(&path, 5);
+    }
+}
+
+#[test]
+fn a_variable_frame_rate_keeps_its_times() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("clip.mp4");
+    let line = "-f lavfi -i testsrc=size=160x120:rate=25:duration=4 -vf select=not(mod(n\\,3))+not(mod(n\\,7)) \
+                -vsync vfr -c:v libx264 {}";
+    ffmpeg(line, &path);
+    let frames = read_whole(&path);
+    let distances: std::collections::BTreeSet<i64> = frames
+        .windows(2)
+        .map(|two| two[1].pts_ns - two[0].pts_ns)
+        .collect();
+    assert!(distances.len() > 1, "the clip has a fixed rate");
+    assert_same_times(&pts_us(&frames), &ffprobe_pts_us(&path), 1);
+}
+
+#[test]
+fn several_decoder_threads_change_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("clip.mp4");
+    ffmpeg(
+        "-f lavfi -i testsrc=size=160x120:rate=25:duration=2 -c:v libx264 {}",
+        &path,
+    );
+    let one = read_whole(&path);
+    let several = settings_of(serde_json::json!({ "uri": path, "threads": 4 }));
+    let (several, error) = read_all(&mut open(several));
+    assert!(error.is_none());
+    assert_eq!(one.len(), 50);
+    assert_eq!(pts_us(&one), pts_us(&several));
+    for (a, b) in one.iter().zip(&several) {
+        assert!(a.video.frame.bgr() == b.video.frame.bgr());
+    }
+}
+
+#[test]
+fn a_phones_rotation_is_undone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lying = folder.path().join("lying.mp4");
+    ffmpeg(
+        "-f lavfi -i testsrc=size=160x120:rate=5:duration=1 -c:v libx264 {}",
+        &lying,
+    );
+    for degrees in [90, 180, 270] {
+        let turned = folder.path().join("turned.mp4");
+        let source = lying.display();
+        ffmpeg(
+            &format!("-i {source} -c copy -metadata:s:v:0 rotate={degrees} {{}}"),
+            &turned,
+        );
+        let frame = &read_whole(&turned)[0].video.frame;
+        let expected = if degrees == 180 {
+            (160, 120)
+        } else {
+            (120, 160)
+        };
+        assert_eq!((frame.width(), frame.height()), expected, "{degrees}°");
+        assert_ffmpegs_pixels(&turned, 5);
+    }
+}
+
+#[test]
+fn a_resolution_that_changes_on_the_way_is_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut both = Vec::new();
+    for size in ["160x120", "96x64"] {
+        let path = folder.path().join("one.ts");
+        ffmpeg(
+            &format!("-f lavfi -i testsrc=size={size}:rate=10:duration=1 -c:v libx264 {{}}"),
+            &path,
+        );
+        both.extend(std::fs::read(&path).expect("a part"));
+    }
+    let path = folder.path().join("both.ts");
+    std::fs::write(&path, both).expect("both parts");
+    let frames = read_whole(&path);
+    assert_same_times(&pts_us(&frames), &ffprobe_pts_us(&path), 1);
+    let sizes = frames
+        .iter()
+        .map(|read| (read.video.frame.width(), read.video.frame.height()));
+    let mut sizes: Vec<_> = sizes.collect();
+    sizes.dedup();
+    assert_eq!(sizes, [(160, 120), (96, 64)]);
+}
+
+#[test]
+fn a_file_that_ends_too_early_delivers_what_it_has_and_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, flags) in [("clip.mp4", "-movflags +faststart"), ("clip.mkv", "")] {
+        let path = folder.path().join(name);
+        let line = format!(
+            "-f lavfi -i testsrc=size=320x240:rate=25:duration=4 -c:v libx264 -g 10 {flags} {{}}"
+        );
+        ffmpeg(&line, &path);
+        let whole = std::fs::read(&path).expect("the clip");
+        // Ten places, since a cut may also fall between two packets.
+        for cut in (0..10).map(|step| whole.len() * 2 / 3 + step * 97) {
+            std::fs::write(&path, &whole[..cut]).expect("half a clip");
+            let (frames, error) = read_all(&mut open(settings(&path)));
+            assert!(
+                (20..100).contains(&frames.len()),
+                "{name}: {} frames",
+                frames.len()
+            );
+            let error = error
+                .unwrap_or_else(|| panic!("{name} seemed whole"))
+                .to_string();
+            assert!(
+                error.contains("ends too early") && error.contains(name),
+                "{error}"
+            );
+            assert!(
+                error.contains(&format!("after {} frames", frames.len())),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_trimmed_recording_is_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (long, trimmed) = (
+        folder.path().join("long.mp4"),
+        folder.path().join("trimmed.mp4"),
+    );
+    ffmpeg(
+        "-f lavfi -i testsrc=size=160x120:rate=25:duration=4 -c:v libx264 -g 20 {}",
+        &long,
+    );
+    let source = long.display();
+    ffmpeg(
+        &format!("-ss 1.3 -t 1.5 -i {source} -c copy {{}}"),
+        &trimmed,
+    );
+    assert_same_times(&pts_us(&read_whole(&trimmed)), &ffprobe_pts_us(&trimmed), 1);
+}
+
+#[test]
+fn what_is_no_video_is_refused_with_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = folder.path().join("notes.mp4");
+    std::fs::write(&text, "not a video").expect("a text");
+    let sound = folder.path().join("sound.wav");
+    ffmpeg("-f lavfi -i sine=duration=0.1 {}", &sound);
+    let missing = folder.path().join("missing.mp4");
+    for (path, said) in [
+        (text.as_path(), "cannot open"),
+        (&sound, "no video stream"),
+        (&missing, "No such file"),
+        (folder.path(), "it is a folder"),
+    ] {
+        let refused = VideoSource::create(settings(path), &setup()).err();
+        let refused = refused
+            .unwrap_or_else(|| panic!("{} was opened", path.display()))
+            .to_string();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a name");
+        assert!(
+            refused.contains(said) && refused.contains(name),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_meant_are_refused_before_anything_starts() {
+    for (wrong, said) in [
+        (
+            serde_json::json!({ "uri": "/dev/video98" }),
+            "no camera at /dev/video98",
+        ),
+        (serde_json::json!({ "uri": "rtsp:///main" }), "no host"),
+        (
+            serde_json::json!({ "uri": "rtsp://h/", "size": "big" }),
+            "640x480",
+        ),
+        (serde_json::json!({ "uri": "rtsp://h/", "fps": 0 }), "fps"),
+        (
+            serde_json::json!({ "uri": "rtsp://h/", "threads": 0 }),
+            "threads",
+        ),
+        (
+            serde_json::json!({ "uri": "rtsp://h/", "timeout": "0s" }),
+            "timeout",
+        ),
+        (
+            serde_json::json!({ "uri": "rtsp://h/", "reconnect": {"first": "9s", "most": "1s"} }),
+            "reconnect",
+        ),
+    ] {
+        let refused = VideoSource::check(&settings_of(wrong))
+            .expect_err(said)
+            .to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+}
+
+#[test]
+fn a_file_is_paced_by_its_times_and_a_cancelled_one_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("clip.mp4");
+    ffmpeg(
+        "-f lavfi -i testsrc=size=160x120:rate=25:duration=1 -c:v libx264 {}",
+        &path,
+    );
+    let setup = setup();
+    let mut source =
+        VideoSource::create(settings(&path), &setup).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(source.pacing(), Pacing::ByPts);
+    assert!(matches!(source.next(), Ok(Next::Packet(_))));
+    setup
+        .cancel_flag()
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(matches!(source.next(), Ok(Next::End)));
+}

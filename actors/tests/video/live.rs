@@ -1,0 +1,254 @@
+//! Network streams: a real RTSP server that dies and comes back, one that is late, one that says nothing, and HTTP.
+
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use fermata_actors::sources::video_source::VideoSource;
+use fermata_engine::{Captured, Next, Pacing, Setup, Source};
+
+use crate::support::{
+    assert_same_times, ffmpeg, ffprobe_pts_us, open, pts_us, read_all, settings_of, setup,
+};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A server that is killed when it goes out of scope.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    /// `None`, with a printed reason, where GStreamer's RTSP server is not installed.
+    fn start(port: u16, credentials: &[&str]) -> Option<Self> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/video/rtsp_server.py");
+        // Debian's own interpreter is the one that sees Debian's bindings.
+        let system = std::path::Path::new("/usr/bin/python3");
+        let python = if system.exists() {
+            "/usr/bin/python3"
+        } else {
+            "python3"
+        };
+        let mut command = Command::new(python);
+        command.arg(script).arg(port.to_string()).args(credentials);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                println!("skipped: no {python}: {error}");
+                return None;
+            }
+        };
+        let mut said = String::new();
+        let stdout = child.stdout.take().expect("a piped output");
+        BufReader::new(stdout)
+            .read_line(&mut said)
+            .expect("the server's port");
+        if let Ok(port) = said.trim().parse() {
+            return Some(Self { child, port });
+        }
+        let mut stderr = String::new();
+        child
+            .stderr
+            .take()
+            .expect("a piped output")
+            .read_to_string(&mut stderr)
+            .expect("text");
+        let _ = child.wait();
+        let reason = stderr
+            .trim()
+            .strip_prefix("skip: ")
+            .unwrap_or_else(|| panic!("RTSP server: {stderr}"));
+        println!("skipped: {reason}");
+        None
+    }
+
+    fn uri(&self) -> String {
+        format!("rtsp://127.0.0.1:{}/live", self.port)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn camera(uri: &str, setup: &Setup) -> VideoSource {
+    let settings = serde_json::json!({
+        "uri": uri, "timeout": "3s", "reconnect": { "first": "50ms", "most": "200ms" }
+    });
+    VideoSource::create(settings_of(settings), setup).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Asks until a frame comes.
+fn next_frame(source: &mut VideoSource) -> Captured {
+    let started = Instant::now();
+    while started.elapsed() < DEADLINE {
+        match source.next().unwrap_or_else(|error| panic!("{error}")) {
+            Next::Packet(captured) => return captured,
+            Next::Wait(time) => std::thread::park_timeout(time),
+            Next::End => panic!("a live stream ended"),
+        }
+    }
+    panic!("no frame within {DEADLINE:?}");
+}
+
+/// Asks until the source has to wait.
+fn until_lost(source: &mut VideoSource) {
+    let started = Instant::now();
+    while started.elapsed() < DEADLINE {
+        match source.next().unwrap_or_else(|error| panic!("{error}")) {
+            Next::Packet(_) => {}
+            Next::Wait(_) => return,
+            Next::End => panic!("a live stream ended"),
+        }
+    }
+    panic!("not lost within {DEADLINE:?}");
+}
+
+#[test]
+fn a_camera_that_dies_and_comes_back_begins_a_new_segment() {
+    let Some(server) = Server::start(0, &[]) else {
+        return;
+    };
+    let (port, uri) = (server.port, server.uri());
+    let setup = setup();
+    let mut source = camera(&uri, &setup);
+    assert_eq!(source.pacing(), Pacing::Live);
+    let first: Vec<Captured> = (0..10).map(|_| next_frame(&mut source)).collect();
+    assert!(first.iter().all(|captured| !captured.new_segment));
+    assert!(first.windows(2).all(|two| two[0].pts_ns < two[1].pts_ns));
+
+    drop(server);
+    until_lost(&mut source);
+
+    let _server = Server::start(port, &[]).expect("the server started before");
+    let again: Vec<bool> = (0..5)
+        .map(|_| next_frame(&mut source).new_segment)
+        .collect();
+    assert_eq!(again, [true, false, false, false, false]);
+
+    setup.cancel_flag().store(true, Ordering::Relaxed);
+    assert!(matches!(source.next(), Ok(Next::End)));
+}
+
+#[test]
+fn a_camera_that_is_absent_at_start_is_tried_again() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("its address").port();
+    drop(free);
+    let mut source = camera(&format!("rtsp://127.0.0.1:{port}/live"), &setup());
+    until_lost(&mut source);
+    let Some(_server) = Server::start(port, &[]) else {
+        return;
+    };
+    assert!(!next_frame(&mut source).new_segment);
+}
+
+#[test]
+fn credentials_of_the_uri_open_a_guarded_camera() {
+    let Some(server) = Server::start(0, &["guard", "s3cret"]) else {
+        return;
+    };
+    let uri = server.uri();
+    let mut refused = camera(&uri, &setup());
+    until_lost(&mut refused);
+    let guarded = uri.replace("rtsp://", "rtsp://guard:s3cret@");
+    next_frame(&mut camera(&guarded, &setup()));
+}
+
+#[test]
+fn udp_carries_pictures_too() {
+    let Some(server) = Server::start(0, &[]) else {
+        return;
+    };
+    let udp = serde_json::json!({ "uri": server.uri(), "transport": "udp" });
+    let mut source = open(settings_of(udp));
+    let frames: Vec<i64> = (0..5).map(|_| next_frame(&mut source).pts_ns).collect();
+    assert!(frames.is_sorted());
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up_after_the_timeout() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("its address");
+    let uri = format!("rtsp://{address}/live");
+    let mut source = open(settings_of(
+        serde_json::json!({ "uri": uri, "timeout": "200ms" }),
+    ));
+    let started = Instant::now();
+    assert!(matches!(source.next(), Ok(Next::Wait(_))));
+    let took = started.elapsed();
+    assert!(
+        took >= Duration::from_millis(200) && took < DEADLINE,
+        "{took:?}"
+    );
+}
+
+#[test]
+fn a_cancellation_interrupts_a_read_that_would_take_long() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let uri = format!("rtsp://{}/live", silent.local_addr().expect("its address"));
+    let settings = settings_of(serde_json::json!({ "uri": uri, "timeout": "10m" }));
+    let setup = setup();
+    let mut source =
+        VideoSource::create(settings, &setup).unwrap_or_else(|error| panic!("{error}"));
+    let reader = std::thread::spawn(move || source.next().map(|next| matches!(next, Next::End)));
+    // The source is inside libav as soon as its connection arrives.
+    let _connection = silent.accept().expect("a connection");
+    setup.cancel_flag().store(true, Ordering::Relaxed);
+    let ended = reader
+        .join()
+        .expect("no panic")
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(ended);
+}
+
+#[test]
+fn a_recording_over_http_ends_at_its_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("clip.mp4");
+    ffmpeg(
+        "-f lavfi -i testsrc=size=160x120:rate=25:duration=2 -c:v libx264 -movflags +faststart {}",
+        &path,
+    );
+    let clip = std::fs::read(&path).expect("the clip");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            // A client that has seen enough closes: nothing to handle.
+            let _ = serve(connection, &clip);
+        }
+    });
+    let mut source = open(settings_of(
+        serde_json::json!({ "uri": format!("http://{address}/clip.mp4") }),
+    ));
+    let (frames, error) = read_all(&mut source);
+    assert!(error.is_none(), "{error:?}");
+    assert_same_times(&pts_us(&frames), &ffprobe_pts_us(&path), 1);
+}
+
+/// Answers one HTTP request with a whole file.
+fn serve(mut connection: TcpStream, body: &[u8]) -> std::io::Result<()> {
+    let mut request = BufReader::new(connection.try_clone()?).lines();
+    while request
+        .next()
+        .transpose()?
+        .is_some_and(|line| !line.is_empty())
+    {}
+    let length = body.len();
+    write!(
+        connection,
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    )?;
+    connection.write_all(body)
+}

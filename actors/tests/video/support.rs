@@ -1,0 +1,139 @@
+//! What the tests share: running ffmpeg's programs, reading sources to their end, waiting with a deadline.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use fermata_actors::payload::VideoFrame;
+use fermata_actors::sources::video_source::{VideoSource, VideoSourceSettings};
+use fermata_engine::packet::downcast;
+use fermata_engine::{ActorError, ClockMode, Next, Setup, Source};
+
+/// A frame as a source handed it over.
+pub(crate) struct Read {
+    pub(crate) video: Arc<VideoFrame>,
+    pub(crate) pts_ns: i64,
+    pub(crate) new_segment: bool,
+}
+
+/// Folder of the real test data, if there is one.
+pub(crate) fn data() -> Option<PathBuf> {
+    let data = std::env::var_os("FERMATA_DATA").map(PathBuf::from);
+    if data.is_none() {
+        println!("skipped: no FERMATA_DATA");
+    }
+    data
+}
+
+pub(crate) fn setup() -> Setup {
+    Setup::detached("capture", std::env::temp_dir(), ClockMode::Asap)
+}
+
+pub(crate) fn settings(uri: impl AsRef<Path>) -> VideoSourceSettings {
+    let uri = uri.as_ref().to_str().expect("a path in UTF-8");
+    settings_of(serde_json::json!({ "uri": uri }))
+}
+
+pub(crate) fn settings_of<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> T {
+    serde_json::from_value(json).expect("settings")
+}
+
+pub(crate) fn open(settings: VideoSourceSettings) -> VideoSource {
+    VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Reads a recording to its end, or to its error.
+pub(crate) fn read_all(source: &mut impl Source) -> (Vec<Read>, Option<ActorError>) {
+    let mut frames = Vec::new();
+    loop {
+        match source.next() {
+            Ok(Next::Packet(captured)) => {
+                let Ok(video) = downcast::<VideoFrame>(captured.payload) else {
+                    panic!("not a video frame");
+                };
+                frames.push(Read {
+                    video,
+                    pts_ns: captured.pts_ns,
+                    new_segment: captured.new_segment,
+                });
+            }
+            Ok(Next::Wait(_)) => panic!("a recording made its reader wait"),
+            Ok(Next::End) => return (frames, None),
+            Err(error) => return (frames, Some(error)),
+        }
+    }
+}
+
+/// Reads a recording that must be whole.
+pub(crate) fn read_whole(uri: impl AsRef<Path>) -> Vec<Read> {
+    let (frames, error) = read_all(&mut open(settings(uri)));
+    assert!(error.is_none(), "{error:?}");
+    frames
+}
+
+/// Runs ffmpeg with the words of `line`; `{}` stands for `path`. Panics if it fails.
+pub(crate) fn ffmpeg(line: &str, path: &Path) -> Vec<u8> {
+    program("ffmpeg", &format!("-nostdin -v error -y {line}"), path)
+}
+
+fn program(name: &str, line: &str, path: &Path) -> Vec<u8> {
+    let words = line.split_whitespace().map(|word| match word {
+        "{}" => path.as_os_str().to_owned(),
+        word => word.into(),
+    });
+    let output = Command::new(name).args(words).output();
+    let output = output.unwrap_or_else(|error| panic!("{name} (apt package ffmpeg): {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} {line}: {said}");
+    output.stdout
+}
+
+/// The time stamps of all frames as ffprobe tells them, in microseconds.
+pub(crate) fn ffprobe_pts_us(path: &Path) -> Vec<i64> {
+    let line = "-v error -select_streams v:0 -show_entries frame=best_effort_timestamp_time -of csv=p=0 {}";
+    let told = String::from_utf8(program("ffprobe", line, path)).expect("text");
+    let seconds = told.lines().map(|line| line.trim_end_matches(','));
+    let stamps = seconds.filter(|line| !line.is_empty());
+    stamps
+        .map(|text| {
+            text.parse::<f64>()
+                .unwrap_or_else(|_| panic!("`{text}` from ffprobe"))
+        })
+        .map(|seconds| (seconds * 1e6).round() as i64)
+        .collect()
+}
+
+/// One entry that ffprobe shows of the first video stream.
+#[allow(dead_code)]
+pub(crate) fn ffprobe_stream(path: &Path, entry: &str) -> String {
+    let line =
+        format!("-v error -select_streams v:0 -show_entries stream={entry} -of csv=p=0 {{}}");
+    let told = String::from_utf8(program("ffprobe", &line, path)).expect("text");
+    told.trim().trim_end_matches(',').to_owned()
+}
+
+/// Time stamps as ffprobe rounds them.
+pub(crate) fn pts_us(frames: &[Read]) -> Vec<i64> {
+    let rounded = frames
+        .iter()
+        .map(|frame| (frame.pts_ns as f64 / 1e3).round());
+    rounded.map(|us| us as i64).collect()
+}
+
+/// Fails if two lists of time stamps differ by more than `within_us` anywhere.
+pub(crate) fn assert_same_times(ours: &[i64], theirs: &[i64], within_us: i64) {
+    assert_eq!(ours.len(), theirs.len(), "number of frames");
+    for (index, (a, b)) in ours.iter().zip(theirs).enumerate() {
+        assert!(
+            (a - b).abs() <= within_us,
+            "frame {index}: {a} µs and {b} µs"
+        );
+    }
+}
+
+/// Largest difference of two pictures of the same size.
+pub(crate) fn largest_difference(ours: &[u8], theirs: &[u8]) -> u8 {
+    assert_eq!(ours.len(), theirs.len(), "bytes of a picture");
+    let differences = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b));
+    differences.max().unwrap_or(0)
+}
