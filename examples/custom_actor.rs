@@ -54,7 +54,7 @@ impl Actor for SkipDark {
         let sum: u64 = pixels.iter().map(|&value| u64::from(value)).sum();
         // Emitting nothing ends the packet here; the engine tells everybody downstream.
         if sum as f64 >= self.least * pixels.len() as f64 {
-            out.emit(input.envelope, video);
+            out.emit::<VideoFrame>(input.envelope, video);
         }
         Ok(())
     }
