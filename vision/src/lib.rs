@@ -4,8 +4,10 @@ pub mod card;
 pub mod face;
 pub mod frame;
 pub mod pool;
+pub mod preprocess;
 pub mod scores;
 
 pub use card::{Model, ModelCard, Weights};
 pub use face::{Expression, Face, GroundTruth, Landmarks, Point, Rect, TrueFace};
 pub use frame::{Frame, FrameMut, FramePool};
+pub use preprocess::Preprocessor;
