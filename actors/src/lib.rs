@@ -1,9 +1,12 @@
 //! The actors of the facial-expression-recognition system: one file each, in folders by role.
 
+pub mod faces;
 pub mod inference;
 pub mod payload;
 
 use fermata_engine::Registry;
 
 /// Adds every actor of this crate: the only list of names and what stands behind them.
-pub fn register(_registry: &mut Registry) {}
+pub fn register(registry: &mut Registry) {
+    registry.register::<faces::detect_faces::DetectFaces>();
+}

@@ -362,7 +362,7 @@ fn with_device(builder: SessionBuilder, device: Device) -> Result<SessionBuilder
     let provider = ep::CUDA::default().with_device_id(number).build();
     builder
         .with_execution_providers([provider.error_on_failure()])
-        .map_err(|error| device_error(error.to_string()))
+        .map_err(|error| device_error(error.to_string().trim_end_matches('.').to_owned()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,435 @@
+//! Finds the faces of a frame with the detector that a model file turns out to hold. Which face is whose continuation, and
+//! the frames that the detector does not look at, are `track_faces`'s.
+
+use std::fs::File;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
+
+use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_vision::{Face, Frame};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::haar::{self, Haar};
+use super::nms::{self, Candidate};
+use super::ultraface::{self, Ultraface};
+use super::yunet::{self, Yunet};
+use crate::inference::session::{Device, Session, SessionSpec};
+use crate::payload::{Faces, VideoFrame};
+
+/// Finds faces. Takes `VideoFrame`, emits `Faces` sorted by descending score; keeps nothing between packets, so it may have
+/// `replicas`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DetectFacesSettings {
+    /// The detector: a YuNet or UltraFace as `.onnx` file or as a folder with `model.onnx`, a Haar cascade as `.xml` file, or the
+    /// word `haar` for the frontal face cascade of Debian's `opencv-data`.
+    pub model: PathBuf,
+    /// Looks only at packets whose sequence number is a multiple of this; the others pass without faces and marked as not
+    /// looked at. Default: 1.
+    #[serde(default = "one_packet")]
+    pub every: NonZeroU64,
+    /// Where the model runs: `cpu`, `cuda` or `cuda:N`. Default: `cpu`.
+    #[serde(default)]
+    pub device: Device,
+    /// Threads inside an operator of the model; for more throughput prefer `replicas`. Default: 1.
+    #[serde(default = "one_thread")]
+    pub threads: NonZeroUsize,
+    /// Least score of a face, 0..1. Scores of different detectors do not compare. Default: 0.6 for YuNet, 0.7 for UltraFace,
+    /// 0.5 for a cascade (four windows that agree).
+    #[serde(default)]
+    pub min_score: Option<f32>,
+    /// Of boxes whose intersection over union exceeds this only the best one stays, 0..1. Default: 0.3.
+    #[serde(default)]
+    pub nms_iou: Option<f32>,
+    /// Faces whose shorter side is below this many pixels of the frame are left out. Default: 0 for networks, 24 for a cascade
+    /// (which becomes much faster with a larger value).
+    #[serde(default)]
+    pub min_size: Option<f32>,
+    /// Looks at a copy whose longer side has at most this many pixels: faster, but misses small faces. Boxes are in
+    /// pixels of the frame all the same. UltraFace has a size of its own and refuses this. Default: the frame's own size.
+    #[serde(default)]
+    pub max_side: Option<NonZeroUsize>,
+}
+
+fn one_packet() -> NonZeroU64 {
+    NonZeroU64::MIN
+}
+
+fn one_thread() -> NonZeroUsize {
+    NonZeroUsize::MIN
+}
+
+/// Why there is no detector.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum DetectFacesError {
+    /// `model` names something that cannot be read.
+    #[error("cannot read the face detector {}: {reason}{hint}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        reason: std::io::Error,
+        hint: &'static str,
+    },
+    /// `model` names a file of another kind.
+    #[error(
+        "{} is no face detector: `model` is an .onnx file, a folder with model.onnx, an .xml file with a Haar cascade, or `haar`",
+        path.display()
+    )]
+    UnknownFile { path: PathBuf },
+    /// An ONNX model that is neither.
+    #[error(
+        "model {} is no face detector known here; expected {} or {}; found {found}",
+        path.display(), yunet::EXPECTED, ultraface::EXPECTED
+    )]
+    UnknownModel { path: PathBuf, found: String },
+    /// A number out of its range.
+    #[error("`{setting}` is {value}, but must be {range}")]
+    Range {
+        setting: &'static str,
+        value: f32,
+        range: &'static str,
+    },
+    /// A setting that this detector cannot follow.
+    #[error("`{setting}` cannot be used with {detector}: {reason}")]
+    Unsupported {
+        setting: &'static str,
+        detector: &'static str,
+        reason: &'static str,
+    },
+    /// Something without pixels.
+    #[error("the frame is empty ({width} × {height} pixels)")]
+    EmptyFrame { width: usize, height: usize },
+    /// NaN or infinity in a box or score.
+    #[error(
+        "the detector computed a box or score that is no number; the model file may be damaged"
+    )]
+    NoNumber,
+}
+
+/// What `model` names.
+#[derive(Debug, PartialEq, Eq)]
+enum ModelFile {
+    Onnx(PathBuf),
+    Cascade(PathBuf),
+}
+
+impl ModelFile {
+    fn of(model: &Path) -> Result<Self, DetectFacesError> {
+        if model == Path::new("haar") {
+            return Ok(Self::Cascade(haar::DEFAULT.into()));
+        }
+        if model.is_dir() {
+            return Ok(Self::Onnx(model.join("model.onnx")));
+        }
+        match model.extension().and_then(|extension| extension.to_str()) {
+            Some("onnx") => Ok(Self::Onnx(model.to_owned())),
+            Some("xml") => Ok(Self::Cascade(model.to_owned())),
+            // What is not there is reported as missing: perhaps a folder was meant.
+            _ => match std::fs::metadata(model) {
+                Ok(_) => Err(DetectFacesError::UnknownFile {
+                    path: model.to_owned(),
+                }),
+                Err(reason) => Err(unreadable(model, reason)),
+            },
+        }
+    }
+
+    fn readable(&self) -> Result<(), DetectFacesError> {
+        let (Self::Onnx(path) | Self::Cascade(path)) = self;
+        let opened = File::open(path).and_then(|file| file.metadata());
+        match opened {
+            Ok(metadata) if metadata.is_file() => Ok(()),
+            Ok(_) => Err(DetectFacesError::UnknownFile { path: path.clone() }),
+            Err(reason) => Err(unreadable(path, reason)),
+        }
+    }
+}
+
+fn unreadable(path: &Path, reason: std::io::Error) -> DetectFacesError {
+    let hint = if path == Path::new(haar::DEFAULT) {
+        "; install the package opencv-data, or name a cascade file"
+    } else {
+        ""
+    };
+    DetectFacesError::Unreadable {
+        path: path.to_owned(),
+        reason,
+        hint,
+    }
+}
+
+impl DetectFacesSettings {
+    /// The model file, once the settings make sense together with it.
+    fn model_file(&self) -> Result<ModelFile, DetectFacesError> {
+        let share = |setting, value: Option<f32>| match value {
+            Some(value) if !(0.0..=1.0).contains(&value) => Err(DetectFacesError::Range {
+                setting,
+                value,
+                range: "between 0 and 1",
+            }),
+            _ => Ok(()),
+        };
+        share("min_score", self.min_score)?;
+        share("nms_iou", self.nms_iou)?;
+        if let Some(value) = self.min_size.filter(|size| !(0.0..1e6).contains(size)) {
+            return Err(DetectFacesError::Range {
+                setting: "min_size",
+                value,
+                range: "a number of pixels, 0 or more",
+            });
+        }
+        let file = ModelFile::of(&self.model)?;
+        let cascade = matches!(file, ModelFile::Cascade(_));
+        let unsupported = |setting, reason| DetectFacesError::Unsupported {
+            setting,
+            detector: "a Haar cascade",
+            reason,
+        };
+        if cascade && self.device != Device::Cpu {
+            return Err(unsupported("device", "it runs on the processor only"));
+        }
+        if cascade && self.threads.get() != 1 {
+            return Err(unsupported("threads", "it has one; use `replicas`"));
+        }
+        Ok(file)
+    }
+}
+
+enum Detector {
+    Yunet(Box<Yunet>),
+    Ultraface(Box<Ultraface>),
+    Haar(Box<Haar>),
+}
+
+impl Detector {
+    fn load(settings: &DetectFacesSettings) -> Result<Self, ActorError> {
+        let file = settings.model_file()?;
+        file.readable()?;
+        let max_side = settings.max_side.map(NonZeroUsize::get);
+        let path = match file {
+            ModelFile::Onnx(path) => path,
+            ModelFile::Cascade(path) => {
+                let min_size = settings.min_size.unwrap_or(HAAR_MIN_SIZE);
+                let haar = Haar::load(&path, max_side, min_size)?;
+                return Ok(Self::Haar(Box::new(haar)));
+            }
+        };
+        let spec = SessionSpec {
+            device: settings.device,
+            threads: settings.threads.get(),
+        };
+        let session = Session::load(&path, &spec)?;
+        if let Some(layout) = yunet::Layout::of(&session) {
+            let yunet = Yunet::new(session, layout, max_side);
+            return Ok(Self::Yunet(Box::new(yunet)));
+        }
+        if let Some(layout) = ultraface::Layout::of(&session) {
+            if max_side.is_some() {
+                return Err(DetectFacesError::Unsupported {
+                    setting: "max_side",
+                    detector: "UltraFace",
+                    reason: "its input has a fixed size",
+                }
+                .into());
+            }
+            let ultraface = Ultraface::new(session, layout);
+            return Ok(Self::Ultraface(Box::new(ultraface)));
+        }
+        let found = describe(&session);
+        Err(DetectFacesError::UnknownModel { path, found }.into())
+    }
+
+    fn default_min_score(&self) -> f32 {
+        match self {
+            Self::Yunet(_) => 0.6,
+            Self::Ultraface(_) => 0.7,
+            Self::Haar(_) => 0.5,
+        }
+    }
+
+    fn detect(
+        &mut self,
+        frame: &Frame,
+        min_score: f32,
+        found: &mut Vec<Candidate>,
+    ) -> Result<(), ActorError> {
+        match self {
+            Self::Yunet(yunet) => yunet.detect(frame, min_score, found),
+            Self::Ultraface(ultraface) => ultraface.detect(frame, min_score, found),
+            Self::Haar(haar) => haar.detect(frame, min_score, found),
+        }
+    }
+}
+
+const NMS_IOU: f32 = 0.3;
+const HAAR_MIN_SIZE: f32 = 24.0;
+
+fn describe(session: &Session) -> String {
+    let list = |infos: &[_]| {
+        let infos = infos.iter().map(ToString::to_string);
+        infos.collect::<Vec<_>>().join(", ")
+    };
+    let (inputs, outputs) = (list(session.inputs()), list(session.outputs()));
+    format!("inputs {inputs}; outputs {outputs}")
+}
+
+/// See [`DetectFacesSettings`].
+pub struct DetectFaces {
+    detector: Detector,
+    every: NonZeroU64,
+    min_score: f32,
+    nms_iou: f32,
+    min_size: f32,
+    candidates: Vec<Candidate>,
+}
+
+impl DetectFaces {
+    /// The faces of one frame, best first.
+    fn find(&mut self, frame: &Frame) -> Result<Vec<Face>, ActorError> {
+        let (width, height) = (frame.width(), frame.height());
+        if width == 0 || height == 0 {
+            return Err(DetectFacesError::EmptyFrame { width, height }.into());
+        }
+        let candidates = &mut self.candidates;
+        candidates.clear();
+        self.detector.detect(frame, self.min_score, candidates)?;
+        if !candidates.iter().all(Candidate::is_finite) {
+            return Err(DetectFacesError::NoNumber.into());
+        }
+        candidates.retain(|candidate| candidate.rect.w.min(candidate.rect.h) >= self.min_size);
+        nms::suppress(candidates, self.nms_iou);
+        let faces = candidates.iter().map(|candidate| Face {
+            rect: candidate.rect,
+            landmarks: candidate.landmarks,
+            score: Some(candidate.score),
+            ..Face::default()
+        });
+        Ok(faces.collect())
+    }
+}
+
+impl Actor for DetectFaces {
+    const NAME: &'static str = "detect_faces";
+    type Settings = DetectFacesSettings;
+
+    fn ports(_: &DetectFacesSettings) -> Ports {
+        let ports = Ports::new().input::<VideoFrame>("in");
+        ports.output::<Faces>("out").stateless()
+    }
+
+    fn check(settings: &DetectFacesSettings) -> Result<(), ActorError> {
+        Ok(settings.model_file()?.readable()?)
+    }
+
+    fn create(settings: DetectFacesSettings, _: &Setup) -> Result<Self, ActorError> {
+        // OpenCV's own threads would compete with the lanes; the number is the process's.
+        static ONE_THREAD: Once = Once::new();
+        let mut set = Ok(());
+        ONE_THREAD.call_once(|| set = opencv::core::set_num_threads(1));
+        set?;
+        let detector = Detector::load(&settings)?;
+        Ok(Self {
+            min_score: settings
+                .min_score
+                .unwrap_or_else(|| detector.default_min_score()),
+            detector,
+            every: settings.every,
+            nms_iou: settings.nms_iou.unwrap_or(NMS_IOU),
+            min_size: settings.min_size.unwrap_or(0.0),
+            candidates: Vec::new(),
+        })
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        let video = Arc::unwrap_or_clone(input.take::<VideoFrame>());
+        let detected = input.envelope.sequence.is_multiple_of(self.every.get());
+        let faces = if detected {
+            self.find(&video.frame)?
+        } else {
+            Vec::new()
+        };
+        let faces = Faces {
+            video,
+            faces,
+            detected,
+        };
+        out.emit(input.envelope, faces);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(model: &str) -> DetectFacesSettings {
+        DetectFacesSettings {
+            model: model.into(),
+            every: one_packet(),
+            device: Device::Cpu,
+            threads: one_thread(),
+            min_score: None,
+            nms_iou: None,
+            min_size: None,
+            max_side: None,
+        }
+    }
+
+    fn refusal(settings: &DetectFacesSettings) -> String {
+        let error = DetectFaces::check(settings).expect_err("refused");
+        error.to_string()
+    }
+
+    #[test]
+    fn a_missing_model_is_found_before_anything_starts() {
+        for model in ["nowhere/yunet.onnx", "nowhere/cascade.xml", "nowhere"] {
+            let message = refusal(&settings(model));
+            assert!(message.contains(model), "{message}");
+        }
+        let empty = tempfile::tempdir().unwrap();
+        let message = refusal(&settings(empty.path().to_str().unwrap()));
+        assert!(message.contains("model.onnx"), "{message}");
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused() {
+        let file = tempfile::NamedTempFile::with_suffix(".txt").unwrap();
+        let message = refusal(&settings(file.path().to_str().unwrap()));
+        assert!(message.contains(".onnx") && message.contains("`haar`"));
+    }
+
+    #[test]
+    fn the_missing_default_cascade_names_its_package() {
+        let reason = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let message = unreadable(Path::new(haar::DEFAULT), reason).to_string();
+        assert!(message.contains("opencv-data"), "{message}");
+    }
+
+    #[test]
+    fn numbers_out_of_range_and_what_a_cascade_cannot_do_are_refused() {
+        let mut wrong = settings("haar");
+        wrong.min_score = Some(1.5);
+        assert!(refusal(&wrong).contains("`min_score` is 1.5"));
+        wrong.min_score = None;
+        wrong.nms_iou = Some(f32::NAN);
+        assert!(refusal(&wrong).contains("`nms_iou`"));
+        wrong.nms_iou = None;
+        wrong.min_size = Some(-1.0);
+        assert!(refusal(&wrong).contains("`min_size`"));
+        wrong.min_size = None;
+        wrong.device = Device::Cuda(0);
+        assert!(refusal(&wrong).contains("`device`"));
+        wrong.device = Device::Cpu;
+        wrong.threads = NonZeroUsize::new(2).unwrap();
+        assert!(refusal(&wrong).contains("`replicas`"));
+    }
+
+    #[test]
+    fn ports_do_not_look_for_the_model() {
+        let ports = DetectFaces::ports(&settings("nowhere/yunet.onnx"));
+        assert!(ports.stateless);
+        assert_eq!((ports.inputs.len(), ports.outputs.len()), (1, 1));
+    }
+}

@@ -1,0 +1,10 @@
+//! Faces in frames: where they are and whose continuation they are.
+
+pub mod detect_faces;
+mod haar;
+mod nms;
+#[cfg(test)]
+mod oracle_tests;
+mod pixels;
+mod ultraface;
+mod yunet;

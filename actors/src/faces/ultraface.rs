@@ -1,0 +1,152 @@
+//! UltraFace: an SSD-style face detector with a small fixed input, without landmarks.
+//! <https://github.com/Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB>
+//!
+//! Owns the input's layout and the reading of the outputs. Overlapping boxes are [`super::nms`]'s.
+
+use fermata_engine::ActorError;
+use fermata_vision::{Frame, Rect};
+use opencv::imgproc::INTER_LINEAR;
+
+use super::nms::Candidate;
+use super::pixels::{self, Planes, Resized};
+use crate::inference::session::{ElementType, Session, TensorIn};
+
+/// What makes a model an UltraFace, for messages.
+pub(super) const EXPECTED: &str = "UltraFace (one input [1,3,H,W] of fixed size; outputs scores[1,anchors,2] and boxes[1,anchors,4])";
+
+/// How a model's inputs and outputs are those of an UltraFace.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    width: usize,
+    height: usize,
+    scores: usize,
+    boxes: usize,
+}
+
+/// A loaded UltraFace and its buffers.
+pub(super) struct Ultraface {
+    session: Session,
+    layout: Layout,
+    resized: Resized,
+    values: Vec<f32>,
+}
+
+impl Ultraface {
+    /// A detector that looks at frames at the model's own size.
+    pub(super) fn new(session: Session, layout: Layout) -> Self {
+        Self {
+            session,
+            layout,
+            resized: Resized::default(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Adds what may be a face with at least this score, in pixels of the frame.
+    pub(super) fn detect(
+        &mut self,
+        frame: &Frame,
+        min_score: f32,
+        found: &mut Vec<Candidate>,
+    ) -> Result<(), ActorError> {
+        let layout = self.layout;
+        let size = (layout.width, layout.height);
+        let bgr = self.resized.bgr(frame, size, INTER_LINEAR)?;
+        let values = &mut self.values;
+        pixels::to_planes(bgr, size, size, Planes::Rgb, normalised, values);
+        let shape = &[1, 3, layout.height, layout.width];
+        let outputs = self.session.run([TensorIn { shape, values }])?;
+        let scores = outputs.get(layout.scores)?.values;
+        let boxes = outputs.get(layout.boxes)?.values;
+        let frame_size = (frame.width() as f32, frame.height() as f32);
+        decode(scores, boxes, frame_size, min_score, found)
+    }
+}
+
+fn normalised(value: u8) -> f32 {
+    (f32::from(value) - 127.0) / 128.0
+}
+
+impl Layout {
+    /// None if the model is no UltraFace.
+    pub(super) fn of(session: &Session) -> Option<Self> {
+        let [input] = session.inputs() else {
+            return None;
+        };
+        let [_, Some(3), Some(height), Some(width)] = input.shape[..] else {
+            return None;
+        };
+        let place = |name: &str, values: usize| {
+            let index = session.output_index(name)?;
+            let output = &session.outputs()[index];
+            let fits = output.element == ElementType::F32
+                && matches!(output.shape[..], [_, _, last] if last.is_none_or(|n| n == values));
+            fits.then_some(index)
+        };
+        let (scores, boxes) = (place("scores", 2)?, place("boxes", 4)?);
+        (input.element == ElementType::F32).then_some(Self {
+            width,
+            height,
+            scores,
+            boxes,
+        })
+    }
+}
+
+/// Column 1 of the scores is the face's; boxes are left, top, right, bottom in 0..1 of the frame.
+fn decode(
+    scores: &[f32],
+    boxes: &[f32],
+    (width, height): (f32, f32),
+    min_score: f32,
+    found: &mut Vec<Candidate>,
+) -> Result<(), ActorError> {
+    if boxes.len() != 2 * scores.len() {
+        let (scores, boxes) = (scores.len() / 2, boxes.len() / 4);
+        return Err(format!("UltraFace computed {scores} scores for {boxes} boxes").into());
+    }
+    for (score, corners) in scores.chunks_exact(2).zip(boxes.chunks_exact(4)) {
+        if score[1] < min_score {
+            continue;
+        }
+        let rect = Rect {
+            x: corners[0] * width,
+            y: corners[1] * height,
+            w: (corners[2] - corners[0]) * width,
+            h: (corners[3] - corners[1]) * height,
+        };
+        found.push(Candidate {
+            rect,
+            landmarks: None,
+            score: score[1],
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boxes_are_scaled_to_the_frame_and_weak_ones_left_out() {
+        let scores = [0.9, 0.1, 0.25, 0.75];
+        let boxes = [0.0, 0.0, 1.0, 1.0, 0.25, 0.5, 0.75, 1.0];
+        let mut found = Vec::new();
+        decode(&scores, &boxes, (640.0, 480.0), 0.7, &mut found).unwrap();
+        assert_eq!(found.len(), 1);
+        let expected = Rect {
+            x: 160.0,
+            y: 240.0,
+            w: 320.0,
+            h: 240.0,
+        };
+        assert_eq!((found[0].rect, found[0].score), (expected, 0.75));
+    }
+
+    #[test]
+    fn scores_without_boxes_are_refused() {
+        let error = decode(&[0.0, 1.0], &[], (1.0, 1.0), 0.5, &mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("1 scores for 0 boxes"));
+    }
+}
