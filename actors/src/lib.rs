@@ -8,5 +8,7 @@ use fermata_engine::Registry;
 
 /// Adds every actor of this crate: the only list of names and what stands behind them.
 pub fn register(registry: &mut Registry) {
+    registry.register::<faces::crop_faces::CropFaces>();
     registry.register::<faces::detect_faces::DetectFaces>();
+    registry.register::<inference::classify_expression::ClassifyExpression>();
 }
