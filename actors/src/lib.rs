@@ -13,7 +13,9 @@ use fermata_engine::Registry;
 
 /// Adds every actor of this crate: the only list of names and what stands behind them.
 pub fn register(registry: &mut Registry) {
+    registry.register::<faces::crop_faces::CropFaces>();
     registry.register::<faces::detect_faces::DetectFaces>();
+    registry.register::<inference::classify_expression::ClassifyExpression>();
     registry.register::<sinks::show_window::ShowWindow>();
     registry.register::<sinks::write_csv::WriteCsv>();
     registry.register_source::<sources::video_source::VideoSource>();

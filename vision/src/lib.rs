@@ -1,9 +1,13 @@
-//! What the vision actors share: frames, faces, model cards, preprocessing (the only place where it is implemented) and drawing.
 //! Knows nothing of graphs.
 
+pub mod card;
 pub mod face;
 pub mod frame;
 pub mod pool;
+pub mod preprocess;
+pub mod scores;
 
+pub use card::{Model, ModelCard, Weights};
 pub use face::{Expression, Face, GroundTruth, Landmarks, Point, Rect, TrueFace};
 pub use frame::{Frame, FrameMut, FramePool};
+pub use preprocess::Preprocessor;

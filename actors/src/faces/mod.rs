@@ -1,5 +1,6 @@
 //! Faces in frames: where they are and whose continuation they are.
 
+pub mod crop_faces;
 pub mod detect_faces;
 mod haar;
 mod nms;

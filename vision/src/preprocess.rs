@@ -1,0 +1,216 @@
+//! From a face in a frame to what a model takes, as its card says: the only place where this is implemented, for training,
+//! batch and live alike.
+//!
+//! Owns the order of the steps and the errors. Each step has a file: which part of the frame (`crop`), the equalisation
+//! (`clahe`), values and layout (`scaling`). Buffers are kept between faces, so that a face allocates no pixels.
+
+mod canvas;
+mod clahe;
+mod crop;
+mod scaling;
+#[cfg(test)]
+mod tests;
+
+use opencv::boxed_ref::BoxedRef;
+use opencv::core::{self, Mat};
+use opencv::imgproc;
+use opencv::prelude::*;
+
+use self::canvas::Canvas;
+use self::clahe::Equaliser;
+use self::crop::Cropper;
+use self::scaling::Scaler;
+use crate::card::{ClaheStage, Colour, Interpolation, ModelCard, Size};
+use crate::face::{Landmarks, Rect};
+use crate::frame::Frame;
+
+/// Why a face has no crop. Something about the face, not about the program: callers count it and go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+pub enum FaceError {
+    /// Its box has no area, or coordinates that are no numbers.
+    #[error("its box has no area or no finite coordinates")]
+    NoArea,
+    /// Nothing of it is in the frame.
+    #[error("its box or its landmarks lie outside of the frame")]
+    OutsideFrame,
+    /// Its crop would be more than four times as wide or high as the frame's longer side.
+    #[error("its crop would be far larger than the frame")]
+    TooLarge,
+    /// The card aligns by landmarks, and it has none.
+    #[error(
+        "it has no landmarks, by which the card aligns (`alignment: landmarks_or_box` crops it by its box)"
+    )]
+    NoLandmarks,
+    /// Its landmarks lie on one point, or are no numbers.
+    #[error("its landmarks lie on one point or are not finite")]
+    NoShape,
+}
+
+/// Why there is no input for the model.
+#[derive(Debug, thiserror::Error)]
+pub enum PreprocessError {
+    /// See [`FaceError`].
+    #[error("a face has no crop: {0}")]
+    Face(#[from] FaceError),
+    /// The caller's buffer is of another model.
+    #[error("a buffer of {given} values was given for an input of {expected}")]
+    BufferLength {
+        /// Values in the buffer.
+        given: usize,
+        /// Values of an input.
+        expected: usize,
+    },
+    /// OpenCV itself.
+    #[error("OpenCV failed: {0}")]
+    OpenCv(#[from] opencv::Error),
+}
+
+/// Makes a model's input as its card says. Keeps buffers, so each thread has its own.
+#[derive(Debug)]
+pub struct Preprocessor {
+    cropper: Cropper,
+    fitter: Fitter,
+}
+
+impl Preprocessor {
+    /// A preprocessor for the model with this card, which must come from [`ModelCard::load`] or [`ModelCard::parse`].
+    ///
+    /// # Errors
+    /// OpenCV's own.
+    pub fn new(card: &ModelCard) -> Result<Self, PreprocessError> {
+        // The engine's lanes are the parallelism; a pool behind each of them would only get in their way.
+        core::set_num_threads(1)?;
+        Ok(Self {
+            cropper: Cropper::new(card),
+            fitter: Fitter::new(card)?,
+        })
+    }
+
+    /// Values of one input.
+    pub fn len(&self) -> usize {
+        self.fitter.len
+    }
+
+    /// Never: an input has values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes the input for the face in `rect` into `out`, without the batch dimension.
+    ///
+    /// # Errors
+    /// [`PreprocessError::Face`] for a face that has no crop; `out` is arbitrary then.
+    pub fn run(
+        &mut self,
+        frame: &Frame,
+        rect: &Rect,
+        landmarks: Option<&Landmarks>,
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
+        self.fitter.check(out)?;
+        let picture = frame.mat()?;
+        let patch = self.cropper.crop(&picture, rect, landmarks)?;
+        self.fitter.fit(patch, out)
+    }
+
+    /// As [`Preprocessor::run`] for a picture that is a crop already (a data set's): no margin, no alignment, the whole
+    /// picture, stretched if its aspect ratio is not the input's.
+    ///
+    /// # Errors
+    /// [`FaceError::NoArea`] for a picture without pixels.
+    pub fn run_whole(&mut self, picture: &Frame, out: &mut [f32]) -> Result<(), PreprocessError> {
+        self.fitter.check(out)?;
+        if picture.width() == 0 || picture.height() == 0 {
+            return Err(FaceError::NoArea.into());
+        }
+        self.fitter.fit(picture.mat()?, out)
+    }
+}
+
+/// From a crop to values: everything after the place of the face is settled.
+#[derive(Debug)]
+struct Fitter {
+    len: usize,
+    size: Size,
+    gray: bool,
+    interpolation: i32,
+    equaliser: Option<(ClaheStage, Equaliser)>,
+    scaler: Scaler,
+    one_channel: Canvas,
+    resized: Canvas,
+}
+
+impl Fitter {
+    fn new(card: &ModelCard) -> Result<Self, PreprocessError> {
+        let equaliser = match &card.clahe {
+            None => None,
+            Some(spec) => Some((spec.at, Equaliser::new(spec)?)),
+        };
+        Ok(Self {
+            len: card.input.len(),
+            size: card.input.size,
+            gray: card.input.colour == Colour::Gray,
+            interpolation: method(card.interpolation),
+            equaliser,
+            scaler: Scaler::new(card),
+            one_channel: Canvas::default(),
+            resized: Canvas::default(),
+        })
+    }
+
+    fn check(&self, out: &[f32]) -> Result<(), PreprocessError> {
+        let (given, expected) = (out.len(), self.len);
+        if given == expected {
+            Ok(())
+        } else {
+            Err(PreprocessError::BufferLength { given, expected })
+        }
+    }
+
+    fn fit(&mut self, patch: BoxedRef<'_, Mat>, out: &mut [f32]) -> Result<(), PreprocessError> {
+        let Self {
+            equaliser,
+            one_channel,
+            resized,
+            ..
+        } = self;
+        let channels = if self.gray { 1 } else { 3 };
+        let patch = if self.gray {
+            let mut gray = one_channel.paint(patch.size()?, channels)?;
+            imgproc::cvt_color_def(&patch, &mut gray, imgproc::COLOR_BGR2GRAY)?;
+            gray.into()
+        } else {
+            patch
+        };
+        let (before, after) = match equaliser {
+            None => (None, None),
+            Some((ClaheStage::Crop, equaliser)) => (Some(equaliser), None),
+            Some((ClaheStage::Input, equaliser)) => (None, Some(equaliser)),
+        };
+        let patch = match before {
+            None => patch,
+            Some(equaliser) => equaliser.equalise(&patch)?,
+        };
+        let size = canvas::size(self.size.width, self.size.height);
+        let mut fitting = resized.paint(size, channels)?;
+        imgproc::resize(&patch, &mut fitting, size, 0.0, 0.0, self.interpolation)?;
+        let fitting = fitting.into();
+        let fitting: BoxedRef<'_, Mat> = match after {
+            None => fitting,
+            Some(equaliser) => equaliser.equalise(&fitting)?,
+        };
+        self.scaler.write(fitting.data_bytes()?, out);
+        Ok(())
+    }
+}
+
+/// OpenCV's number for a method.
+fn method(interpolation: Interpolation) -> i32 {
+    match interpolation {
+        Interpolation::Nearest => imgproc::INTER_NEAREST,
+        Interpolation::Linear => imgproc::INTER_LINEAR,
+        Interpolation::Cubic => imgproc::INTER_CUBIC,
+        Interpolation::Area => imgproc::INTER_AREA,
+        Interpolation::Lanczos4 => imgproc::INTER_LANCZOS4,
+    }
+}

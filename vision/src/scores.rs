@@ -1,0 +1,177 @@
+//! From what a model says to probabilities in the canonical class order, as its card tells. Running models is elsewhere.
+
+use crate::card::{ModelCard, OutputKind};
+use crate::face::{EXPRESSIONS, Probabilities};
+
+/// How far the sum of a model's probabilities may be from 1: half precision and quantised models stay well within.
+const SUM_TOLERANCE: f64 = 0.05;
+
+/// Why a model's output is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ScoreError {
+    /// Another number of values than there are expressions.
+    #[error("the model said {given} values for a face, but there are {EXPRESSIONS} expressions")]
+    Count { given: usize },
+    /// NaN or infinite.
+    #[error(
+        "the model said {value} for a face; its weights are broken, or its input is not what its card says"
+    )]
+    NotFinite { value: f32 },
+    /// Values that cannot be probabilities.
+    #[error(
+        "the model's values (sum {sum}, smallest {smallest}) are no probabilities; does its card mean `kind: logits`?"
+    )]
+    NotProbabilities { sum: f64, smallest: f32 },
+}
+
+/// The model's values in the canonical order of [`crate::Expression::ALL`], as they are.
+///
+/// # Errors
+/// If there are not as many values as expressions, or one is not finite.
+pub fn to_canonical_order(card: &ModelCard, raw: &[f32]) -> Result<[f32; EXPRESSIONS], ScoreError> {
+    if raw.len() != EXPRESSIONS || card.output.classes.len() != EXPRESSIONS {
+        return Err(ScoreError::Count { given: raw.len() });
+    }
+    let mut ordered = [0.0; EXPRESSIONS];
+    for (&value, class) in raw.iter().zip(&card.output.classes) {
+        if !value.is_finite() {
+            return Err(ScoreError::NotFinite { value });
+        }
+        ordered[class.index()] = value;
+    }
+    Ok(ordered)
+}
+
+/// Probabilities in the canonical order: softmax(z / T) of logits z. A model that says probabilities p is taken for one
+/// that says the logits ln p, so that its temperature means the same.
+///
+/// # Errors
+/// See [`ScoreError`].
+pub fn to_probabilities(card: &ModelCard, raw: &[f32]) -> Result<Probabilities, ScoreError> {
+    let ordered = to_canonical_order(card, raw)?;
+    let logits = match card.output.kind {
+        OutputKind::Logits => ordered.map(f64::from),
+        OutputKind::Probabilities => {
+            check_probabilities(&ordered)?;
+            ordered.map(|p| f64::from(p.max(0.0)).ln())
+        }
+    };
+    Ok(softmax(&logits, card.temperature))
+}
+
+fn check_probabilities(values: &[f32; EXPRESSIONS]) -> Result<(), ScoreError> {
+    let sum: f64 = values.iter().copied().map(f64::from).sum();
+    let smallest = values.iter().copied().fold(f32::INFINITY, f32::min);
+    // A little below 0 is what a quantised softmax may leave.
+    if (sum - 1.0).abs() > SUM_TOLERANCE || smallest < -1e-3 {
+        return Err(ScoreError::NotProbabilities { sum, smallest });
+    }
+    Ok(())
+}
+
+/// The largest logit is subtracted first, so that nothing overflows; one of −∞ has probability 0.
+fn softmax(logits: &[f64; EXPRESSIONS], temperature: f64) -> Probabilities {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights = logits.map(|logit| ((logit - largest) / temperature).exp());
+    let sum: f64 = weights.iter().sum();
+    weights.map(|weight| (weight / sum) as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::face::Expression;
+
+    fn card(kind: &str, temperature: f64) -> ModelCard {
+        let text = format!(
+            "input: {{name: x, size: 4, layout: nchw, colour: gray}}
+interpolation: area
+scaling: []
+output: {{name: y, kind: {kind}, classes: [neutral, happy, sad, angry, fear, disgust, surprise]}}
+temperature: {temperature}
+licence: none
+source: a test
+sha256: {}
+",
+            "0".repeat(64)
+        );
+        ModelCard::parse(&text, Path::new("card.yaml")).unwrap()
+    }
+
+    #[test]
+    fn values_are_permuted_to_the_canonical_order() {
+        let raw = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let ordered = to_canonical_order(&card("logits", 1.0), &raw).unwrap();
+        assert_eq!(ordered, [3.0, 5.0, 4.0, 1.0, 2.0, 6.0, 0.0]);
+    }
+
+    #[test]
+    fn temperature_divides_the_logits() {
+        // Two logits ln 4 apart, T = 2: their odds are 2.
+        let raw = [0.0, 4.0_f32.ln(), 0.0, 0.0, 0.0, 0.0, 0.0];
+        let scores = to_probabilities(&card("logits", 2.0), &raw).unwrap();
+        assert!((scores[Expression::Happy.index()] - 2.0 / 8.0).abs() < 1e-6);
+        assert!((scores[Expression::Sad.index()] - 1.0 / 8.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn temperature_means_the_same_for_probabilities() {
+        let logits = [0.3, -2.0, 1.5, 0.0, 4.0, -1.0, 2.5];
+        let plain = softmax(&logits, 1.0);
+        let cooled = softmax(&logits, 2.5);
+        let card = card("probabilities", 2.5);
+        let again = to_probabilities(&card, &plain).unwrap();
+        for (index, class) in card.output.classes.iter().enumerate() {
+            assert!((again[class.index()] - cooled[index]).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn huge_logits_and_certain_probabilities_stay_finite() {
+        let raw = [1e30, -1e30, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let scores = to_probabilities(&card("logits", 0.1), &raw).unwrap();
+        assert_eq!(scores, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+        let certain = [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let scores = to_probabilities(&card("probabilities", 3.0), &certain).unwrap();
+        assert_eq!(scores, [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_an_error() {
+        let logits = card("logits", 1.0);
+        let mut raw = [0.0; EXPRESSIONS];
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            raw[4] = value;
+            let error = to_probabilities(&logits, &raw).unwrap_err();
+            assert!(matches!(error, ScoreError::NotFinite { .. }), "{error}");
+        }
+        let error = to_probabilities(&logits, &raw[..4]).unwrap_err();
+        assert_eq!(error, ScoreError::Count { given: 4 });
+        let unscaled = [3.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let error = to_probabilities(&card("probabilities", 1.0), &unscaled).unwrap_err();
+        assert!(matches!(error, ScoreError::NotProbabilities { .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn probabilities_sum_to_1_and_keep_the_order_of_the_logits(
+            raw in prop::array::uniform7(-50.0_f32..50.0),
+            temperature in 0.05_f64..20.0,
+        ) {
+            let card = card("logits", temperature);
+            let ordered = to_canonical_order(&card, &raw).unwrap();
+            let scores = to_probabilities(&card, &raw).unwrap();
+            prop_assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+            for a in 0..EXPRESSIONS {
+                for b in 0..EXPRESSIONS {
+                    prop_assert!(ordered[a] > ordered[b] || scores[a] <= scores[b]);
+                }
+            }
+        }
+    }
+}
