@@ -2,11 +2,13 @@
 
 mod libav;
 pub mod payload;
+pub mod sinks;
 pub mod sources;
 
 use fermata_engine::Registry;
 
 /// Adds every actor of this crate: the only list of names and what stands behind them.
 pub fn register(registry: &mut Registry) {
+    registry.register::<sinks::write_video::WriteVideo>();
     registry.register_source::<sources::video_source::VideoSource>();
 }
