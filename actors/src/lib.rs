@@ -18,6 +18,7 @@ pub fn register(registry: &mut Registry) {
     registry.register::<inference::classify_expression::ClassifyExpression>();
     registry.register::<sinks::show_window::ShowWindow>();
     registry.register::<sinks::write_csv::WriteCsv>();
+    registry.register::<sinks::write_video::WriteVideo>();
     registry.register_source::<sources::video_source::VideoSource>();
     registry.register::<temporal::smooth_labels::SmoothLabels>();
     registry.register::<temporal::track_faces::TrackFaces>();

@@ -2,3 +2,8 @@
 
 pub mod show_window;
 pub mod write_csv;
+//! Where results go: video files.
+
+mod mp4_encoder;
+mod timeline;
+pub mod write_video;

@@ -3,3 +3,4 @@
 mod files;
 mod live;
 mod support;
+mod write;

@@ -104,7 +104,6 @@ pub(crate) fn ffprobe_pts_us(path: &Path) -> Vec<i64> {
 }
 
 /// One entry that ffprobe shows of the first video stream.
-#[allow(dead_code)]
 pub(crate) fn ffprobe_stream(path: &Path, entry: &str) -> String {
     let line =
         format!("-v error -select_streams v:0 -show_entries stream={entry} -of csv=p=0 {{}}");

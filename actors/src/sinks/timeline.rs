@@ -1,0 +1,147 @@
+//! Times in a written video: the source's own, made strictly increasing. Pure arithmetic.
+
+use std::time::Duration;
+
+/// Within a segment, a step back of up to this is a stumble of one frame; a longer one is a clock that was set.
+const STUMBLE_US: i64 = 1_000_000;
+
+/// Distance of frames where none is known yet: 25 frames per second.
+const FIRST_DISTANCE_US: i64 = 40_000;
+
+/// Places frames in time, in microseconds.
+///
+/// Times are kept as they come as long as they increase. A segment that begins at or before the last frame (a camera
+/// that counts from zero again after a reconnect) is shifted as a whole, so that it goes on after the last frame by the
+/// last distance; so is the rest of a segment that jumps back by more than a second. A single frame that does not
+/// come after the last one otherwise is placed one microsecond behind it.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    last_us: Option<i64>,
+    distance_us: i64,
+    offset_us: i64,
+    segment: u32,
+    moved: u64,
+}
+
+impl Timeline {
+    pub(crate) fn new() -> Self {
+        Self {
+            last_us: None,
+            distance_us: FIRST_DISTANCE_US,
+            offset_us: 0,
+            segment: 0,
+            moved: 0,
+        }
+    }
+
+    /// The time of the next frame.
+    pub(crate) fn place(&mut self, segment: u32, pts_ns: i64) -> i64 {
+        let pts_us = microseconds(pts_ns);
+        let begins = self.segment != segment;
+        self.segment = segment;
+        if begins {
+            self.offset_us = 0;
+        }
+        let wanted_us = pts_us.saturating_add(self.offset_us);
+        let Some(last_us) = self.last_us else {
+            self.last_us = Some(wanted_us);
+            return wanted_us;
+        };
+        let step_us = wanted_us.saturating_sub(last_us);
+        let placed_us = if step_us > 0 {
+            if !begins {
+                self.distance_us = step_us;
+            }
+            wanted_us
+        } else {
+            self.moved += 1;
+            if begins || step_us < -STUMBLE_US {
+                let resumed_us = last_us.saturating_add(self.distance_us);
+                self.offset_us = resumed_us.saturating_sub(pts_us);
+                resumed_us
+            } else {
+                last_us.saturating_add(1)
+            }
+        };
+        self.last_us = Some(placed_us);
+        placed_us
+    }
+
+    /// How long a last frame is taken to last.
+    pub(crate) fn distance(&self) -> Duration {
+        Duration::from_micros(self.distance_us.unsigned_abs())
+    }
+
+    /// How often the source's time could not be kept.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved
+    }
+}
+
+fn microseconds(pts_ns: i64) -> i64 {
+    pts_ns.saturating_add(500).div_euclid(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: i64 = 1_000_000;
+
+    fn placed(frames: impl IntoIterator<Item = (u32, i64)>) -> Vec<i64> {
+        let mut timeline = Timeline::new();
+        let placed = frames
+            .into_iter()
+            .map(|(segment, pts_ns)| timeline.place(segment, pts_ns));
+        placed.collect()
+    }
+
+    #[test]
+    fn a_segment_that_starts_over_goes_on_after_the_last_frame() {
+        let times = placed([
+            (0, 100 * MS),
+            (0, 140 * MS),
+            (1, 0),
+            (1, 50 * MS),
+            (2, 400 * MS),
+            (3, 10 * MS),
+        ]);
+        assert_eq!(
+            times,
+            [100_000, 140_000, 180_000, 230_000, 400_000, 450_000]
+        );
+    }
+
+    #[test]
+    fn one_frame_that_stumbles_does_not_move_the_others() {
+        let times = placed([
+            (0, 0),
+            (0, 40 * MS),
+            (0, 40 * MS),
+            (0, 30 * MS),
+            (0, 80 * MS),
+        ]);
+        assert_eq!(times, [0, 40_000, 40_001, 40_002, 80_000]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_moves_what_follows() {
+        let times = placed([(0, 9_000 * MS), (0, 9_040 * MS), (0, 0), (0, 40 * MS)]);
+        assert_eq!(times, [9_000_000, 9_040_000, 9_080_000, 9_120_000]);
+    }
+
+    proptest! {
+        #[test]
+        fn times_always_increase(frames in proptest::collection::vec((0_u32..3, -i64::MAX / 4..i64::MAX / 4), 1..50)) {
+            let times = placed(frames);
+            prop_assert!(times.windows(2).all(|two| two[0] < two[1]), "{:?}", times);
+        }
+
+        #[test]
+        fn increasing_times_are_kept(start in -5_000_i64..5_000, steps in proptest::collection::vec(1_i64..100_000, 1..50)) {
+            let times: Vec<i64> = steps.iter().scan(start, |at, step| { *at += step; Some(*at) }).collect();
+            prop_assert_eq!(placed(times.iter().map(|us| (0, us * 1000))), times);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Writing videos: what goes in comes out again, at its times and in its colours, or not at all.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fermata_actors::payload::VideoFrame;
+use fermata_actors::sinks::write_video::WriteVideo;
+use fermata_engine::{Actor, ActorError, Envelope, Input, Outputs, Stream};
+use fermata_vision::Frame;
+
+use crate::support::{
+    assert_same_times, data, ffmpeg, ffprobe_pts_us, ffprobe_stream, pts_us, read_whole,
+    settings_of, setup,
+};
+
+const SIZE: (usize, usize) = (160, 96);
+
+/// A smooth picture that is different for each number.
+fn picture((width, height): (usize, usize), number: usize) -> Frame {
+    let pixel = |index: usize| {
+        let (x, y) = (index % width, index / width);
+        let shade = |part: usize, whole: usize| (40 + part * 160 / whole.max(1)) as u8;
+        [
+            shade(x, width),
+            shade(y, height),
+            40 + (number * 37 % 160) as u8,
+        ]
+    };
+    let pixels = (0..width * height).flat_map(pixel).collect();
+    Frame::from_bgr(width, height, pixels)
+}
+
+/// Every pixel another value than its neighbours: nothing that compresses.
+fn noise((width, height): (usize, usize), seed: usize) -> Frame {
+    let mut state = seed as u32 | 1;
+    let pixels = (0..width * height * 3).map(|_| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    });
+    Frame::from_bgr(width, height, pixels.collect())
+}
+
+fn create(path: &Path) -> Result<WriteVideo, ActorError> {
+    WriteVideo::create(settings_of(serde_json::json!({ "path": path })), &setup())
+}
+
+fn packet(frame: Frame, sequence: u64, segment: u32, pts_ns: i64) -> Input {
+    let stream = Stream {
+        id: 0,
+        name: "lobby".to_owned(),
+        uri: String::new(),
+    };
+    let envelope = Envelope {
+        stream: Arc::new(stream),
+        segment,
+        sequence,
+        pts_ns,
+        captured_ns: 0,
+    };
+    Input::single(envelope, Arc::new(VideoFrame { frame, truth: None }))
+}
+
+/// Writes one picture at each (segment, time).
+fn write(
+    path: &Path,
+    times: &[(u32, i64)],
+    frame: impl Fn(usize) -> Frame,
+) -> Result<(), ActorError> {
+    let mut writer = create(path)?;
+    for (number, (segment, pts_ns)) in times.iter().enumerate() {
+        let input = packet(frame(number), number as u64, *segment, *pts_ns);
+        writer.process(input, &mut Outputs::default())?;
+    }
+    writer.finish()
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("the folder").flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn what_is_written_reads_back_at_its_times_and_in_its_colours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    // A variable rate that does not begin at zero.
+    let times: Vec<(u32, i64)> = (0..60)
+        .map(|n: i64| (0, 1_500_000_000 + n * 33_333_333 + (n % 4) * 5_000_000))
+        .collect();
+    write(&path, &times, |number| picture(SIZE, number)).unwrap_or_else(|error| panic!("{error}"));
+    let frames = read_whole(&path);
+    let expected: Vec<i64> = times.iter().map(|(_, pts_ns)| pts_ns / 1000).collect();
+    assert_same_times(&pts_us(&frames), &expected, 1);
+    assert_same_times(&ffprobe_pts_us(&path), &expected, 1);
+    for (number, read) in frames.iter().enumerate() {
+        let written = picture(SIZE, number);
+        let differences = read
+            .video
+            .frame
+            .bgr()
+            .iter()
+            .zip(written.bgr())
+            .map(|(a, b)| u64::from(a.abs_diff(*b)));
+        let mean = differences.sum::<u64>() as f64 / written.bgr().len() as f64;
+        assert!(mean < 3.0, "frame {number} is off by {mean} on average");
+    }
+    assert_eq!(names_in(folder.path()), ["out.mp4"]);
+}
+
+#[test]
+fn the_file_says_what_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a:b.mp4");
+    let times: Vec<(u32, i64)> = (0..25).map(|n| (0, n * 40_000_000)).collect();
+    write(&path, &times, |number| picture(SIZE, number)).unwrap_or_else(|error| panic!("{error}"));
+    let path = folder.path().join("plain.mp4");
+    std::fs::rename(folder.path().join("a:b.mp4"), &path).expect("another name");
+    for (entry, value) in [
+        ("codec_name", "h264"),
+        ("pix_fmt", "yuv420p"),
+        ("color_space", "bt709"),
+        ("color_range", "tv"),
+        ("color_transfer", "bt709"),
+        ("color_primaries", "bt709"),
+        ("avg_frame_rate", "25/1"),
+        // The last frame lasts as long as the others.
+        ("duration", "1.000000"),
+    ] {
+        assert_eq!(ffprobe_stream(&path, entry), value, "{entry}");
+    }
+    let level: u32 = ffprobe_stream(&path, "level").parse().expect("a level");
+    assert!(level <= 20, "level {level} for a tiny picture");
+}
+
+#[test]
+fn a_segment_that_starts_over_goes_on_after_the_last_frame() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    let segment = |segment| (0..10).map(move |n: i64| (segment, n * 50_000_000));
+    let times: Vec<(u32, i64)> = segment(0).chain(segment(1)).collect();
+    write(&path, &times, |number| picture(SIZE, number)).unwrap_or_else(|error| panic!("{error}"));
+    let expected: Vec<i64> = (0..20).map(|n| n * 50_000).collect();
+    assert_same_times(&pts_us(&read_whole(&path)), &expected, 1);
+}
+
+#[test]
+fn odd_sizes_lose_a_line_and_changing_sizes_are_scaled_to_the_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    let sizes = [(161, 97), (161, 97), (320, 200), (99, 33)];
+    let times: Vec<(u32, i64)> = (0..4).map(|n| (0, n * 40_000_000)).collect();
+    write(&path, &times, |number| picture(sizes[number], 0))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let frames = read_whole(&path);
+    assert_eq!(frames.len(), 4);
+    assert!(
+        frames
+            .iter()
+            .all(|read| (read.video.frame.width(), read.video.frame.height()) == (160, 96))
+    );
+}
+
+#[test]
+fn a_single_frame_is_a_video() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    write(&path, &[(0, 0)], |number| picture(SIZE, number))
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(read_whole(&path).len(), 1);
+}
+
+#[test]
+fn a_stream_without_frames_leaves_no_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    write(&path, &[], |number| picture(SIZE, number)).unwrap_or_else(|error| panic!("{error}"));
+    assert!(names_in(folder.path()).is_empty());
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_nothing_that_looks_whole_and_spares_an_earlier_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    std::fs::write(&path, "of an earlier run").expect("an earlier file");
+    let mut writer = create(&path).unwrap_or_else(|error| panic!("{error}"));
+    for number in 0..5 {
+        let input = packet(
+            picture(SIZE, number),
+            number as u64,
+            0,
+            number as i64 * 40_000_000,
+        );
+        writer
+            .process(input, &mut Outputs::default())
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+    assert!(folder.path().join("out.mp4.part").exists());
+    drop(writer);
+    assert_eq!(names_in(folder.path()), ["out.mp4"]);
+    assert_eq!(
+        std::fs::read(&path).expect("the earlier file"),
+        b"of an earlier run"
+    );
+}
+
+#[test]
+fn a_full_disk_fails_the_packets_and_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("out.mp4.part"))
+        .expect("a full disk");
+    let mut writer = create(&path).unwrap_or_else(|error| panic!("{error}"));
+    let mut errors = (0..80).filter_map(|number: usize| {
+        let input = packet(
+            noise((320, 240), number),
+            number as u64,
+            0,
+            number as i64 * 40_000_000,
+        );
+        writer.process(input, &mut Outputs::default()).err()
+    });
+    let first = errors.next().expect("an error").to_string();
+    assert!(
+        first.contains("No space left on device") && first.contains("out.mp4"),
+        "{first}"
+    );
+    assert!(
+        errors.count() > 0,
+        "writing went on after the disk was full"
+    );
+    assert!(writer.finish().is_err());
+    drop(writer);
+    assert!(names_in(folder.path()).is_empty());
+}
+
+#[test]
+fn a_full_disk_at_the_very_end_fails_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("out.mp4.part"))
+        .expect("a full disk");
+    let failed = write(&path, &[(0, 0), (0, 40_000_000)], |number| {
+        picture(SIZE, number)
+    });
+    let failed = failed.expect_err("a full disk").to_string();
+    assert!(failed.contains("No space left on device"), "{failed}");
+    assert!(names_in(folder.path()).is_empty());
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_refused_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("taken.mp4")).expect("a folder");
+    for (name, said) in [
+        ("missing/out.mp4", "folder must exist"),
+        ("taken.mp4", "it is a folder"),
+        ("out.avi", "must end in .mp4"),
+    ] {
+        let refused = create(&folder.path().join(name))
+            .err()
+            .expect(name)
+            .to_string();
+        assert!(
+            refused.contains(said) && refused.contains(name),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn a_real_video_survives_being_read_and_written() {
+    let Some(data) = data() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["pyfeat_no_face.mp4", "pyfeat_noface_face.mov"] {
+        let source = data.join("videos").join(name);
+        let path = folder.path().join("out.mp4");
+        let frames = read_whole(&source);
+        let times: Vec<(u32, i64)> = frames.iter().map(|read| (0, read.pts_ns)).collect();
+        write(&path, &times, |number| frames[number].video.frame.clone())
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_same_times(&ffprobe_pts_us(&path), &pts_us(&frames), 1);
+        // Decodes without a complaint: `ffmpeg` runs with `-v error` and `-xerror`.
+        ffmpeg("-xerror -i {} -f null -", &path);
+    }
+}
