@@ -1,9 +1,7 @@
-//! Actors at the end of a graph: files, pages, statistics.
-
-pub mod show_window;
-pub mod write_csv;
-//! Where results go: video files.
+//! Actors at the end of a graph: video files, CSV, windows.
 
 mod mp4_encoder;
+pub mod show_window;
 mod timeline;
+pub mod write_csv;
 pub mod write_video;
