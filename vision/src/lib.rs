@@ -1,3 +1,4 @@
+//! What the vision actors share: frames, faces, model cards, preprocessing (the only place where it is implemented) and drawing.
 //! Knows nothing of graphs.
 
 pub mod card;
