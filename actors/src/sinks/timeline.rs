@@ -13,7 +13,8 @@ const FIRST_DISTANCE_US: i64 = 40_000;
 /// Times are kept as they come as long as they increase. A segment that begins at or before the last frame (a camera
 /// that counts from zero again after a reconnect) is shifted as a whole, so that it goes on after the last frame by the
 /// last distance; so is the rest of a segment that jumps back by more than a second. A single frame that does not
-/// come after the last one otherwise is placed one microsecond behind it.
+/// come after the last one otherwise is placed one microsecond behind it. A stream that begins before zero, where MP4
+/// has no place, begins at zero instead.
 #[derive(Debug)]
 pub(crate) struct Timeline {
     last_us: Option<i64>,
@@ -44,8 +45,11 @@ impl Timeline {
         }
         let wanted_us = pts_us.saturating_add(self.offset_us);
         let Some(last_us) = self.last_us else {
-            self.last_us = Some(wanted_us);
-            return wanted_us;
+            let placed_us = wanted_us.max(0);
+            self.offset_us = placed_us.saturating_sub(pts_us);
+            self.moved += u64::from(placed_us != wanted_us);
+            self.last_us = Some(placed_us);
+            return placed_us;
         };
         let step_us = wanted_us.saturating_sub(last_us);
         let placed_us = if step_us > 0 {
@@ -131,15 +135,24 @@ mod tests {
         assert_eq!(times, [9_000_000, 9_040_000, 9_080_000, 9_120_000]);
     }
 
+    #[test]
+    fn a_stream_that_begins_before_zero_begins_at_zero() {
+        assert_eq!(
+            placed([(0, -80 * MS), (0, -40 * MS), (0, 10 * MS)]),
+            [0, 40_000, 90_000]
+        );
+    }
+
     proptest! {
         #[test]
         fn times_always_increase(frames in proptest::collection::vec((0_u32..3, -i64::MAX / 4..i64::MAX / 4), 1..50)) {
             let times = placed(frames);
+            prop_assert!(times[0] >= 0);
             prop_assert!(times.windows(2).all(|two| two[0] < two[1]), "{:?}", times);
         }
 
         #[test]
-        fn increasing_times_are_kept(start in -5_000_i64..5_000, steps in proptest::collection::vec(1_i64..100_000, 1..50)) {
+        fn increasing_times_are_kept(start in 0_i64..5_000, steps in proptest::collection::vec(1_i64..100_000, 1..50)) {
             let times: Vec<i64> = steps.iter().scan(start, |at, step| { *at += step; Some(*at) }).collect();
             prop_assert_eq!(placed(times.iter().map(|us| (0, us * 1000))), times);
         }

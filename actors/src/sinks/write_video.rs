@@ -1,5 +1,5 @@
 //! Writes a stream's frames to a video file, under its final name only once it is whole. Encoding is
-//! [`super::mp4_encoder`]'s, times are [`super::timeline`]'s.
+//! `mp4_encoder`'s, times are `timeline`'s.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::sinks::timeline::Timeline;
 /// Writes the frames of one stream to an MP4 file with their own time stamps; a variable frame rate stays variable.
 ///
 /// Time stamps are kept to the microsecond. After a reconnect that made them start over, the new segment goes on after
-/// the last frame. An odd last column or row is cut off, since H.264 has none; frames whose size changes on the
+/// the last frame; a stream that begins before zero begins at zero. An odd last column or row is cut off, since H.264 has none; frames whose size changes on the
 /// way are scaled to that of the first one. Colours are BT.709 of limited range, and say so.
 ///
 /// The file is written as `PATH.part` and renamed when the stream has ended; a run that is killed leaves no file

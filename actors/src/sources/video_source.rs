@@ -1,5 +1,5 @@
-//! Video files, V4L2 cameras and network streams as one source. Decoding is [`super::video_reader`]'s, the decisions of
-//! a reconnect are [`super::reconnect`]'s.
+//! Video files, V4L2 cameras and network streams as one source. Decoding is `video_reader`'s, the decisions of
+//! a reconnect are `reconnect`'s.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 #[serde(deny_unknown_fields)]
 pub struct VideoSourceSettings {
     /// A file, a camera (`/dev/video0`), or an `rtsp://`, `rtsps://`, `http://` or `https://` address. A network stream
-    /// whose container states a duration ends at its end instead of being opened again.
+    /// whose container states a duration is a recording: it ends at its end, and fails when it breaks before.
     pub uri: String,
     /// Camera only: V4L2 pixel or codec format, such as `mjpeg` or `yuyv422`. Default: the driver's choice.
     #[serde(default)]
@@ -184,14 +184,17 @@ impl VideoSource {
         let Some(reader) = &mut self.reader else {
             return Ok(Some(Next::End));
         };
-        match reader.next() {
+        let read = reader.next();
+        // A recording would start over when it is opened again.
+        let opens_again = self.origin.is_live() && !reader.has_duration();
+        match read {
             Ok(Some((frame, pts_ns))) => Ok(Some(self.delivered(frame, pts_ns))),
-            Ok(None) if self.origin.is_live() && !reader.has_duration() => {
+            Ok(None) if opens_again => {
                 self.lost(&"the other side ended the stream");
                 Ok(None)
             }
             Ok(None) | Err(VideoError::Cancelled) => Ok(Some(Next::End)),
-            Err(error) if self.origin.is_live() => {
+            Err(error) if opens_again => {
                 self.lost(&error);
                 Ok(None)
             }

@@ -6,8 +6,8 @@ use fermata_actors::sources::video_source::VideoSource;
 use fermata_engine::{Next, Pacing, Source};
 
 use crate::support::{
-    assert_same_times, data, ffmpeg, ffprobe_pts_us, largest_difference, open, pts_us, read_all,
-    read_whole, settings, settings_of, setup,
+    assert_same_times, data, ffmpeg, ffprobe_packets, ffprobe_pts_us, largest_difference, open,
+    pts_us, read_all, read_whole, settings, settings_of, setup,
 };
 
 const VIDEOS: [(&str, usize); 8] = [
@@ -232,6 +232,26 @@ fn a_trimmed_recording_is_whole() {
         &trimmed,
     );
     assert_same_times(&pts_us(&read_whole(&trimmed)), &ffprobe_pts_us(&trimmed), 1);
+}
+
+#[test]
+fn a_packet_that_cannot_be_decoded_does_not_end_the_stream() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("clip.mp4");
+    ffmpeg(
+        "-f lavfi -i testsrc=size=160x120:rate=25:duration=2 -c:v libx264 -g 10 -bf 0 {}",
+        &path,
+    );
+    let (at, size) = ffprobe_packets(&path)[25];
+    let mut bytes = std::fs::read(&path).expect("the clip");
+    bytes[at..at + size].fill(0xFF);
+    std::fs::write(&path, bytes).expect("a damaged clip");
+    for threads in [1, 3] {
+        let settings = settings_of(serde_json::json!({ "uri": path, "threads": threads }));
+        let (frames, error) = read_all(&mut open(settings));
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(frames.len(), 49);
+    }
 }
 
 #[test]

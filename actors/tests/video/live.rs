@@ -213,7 +213,7 @@ fn a_cancellation_interrupts_a_read_that_would_take_long() {
 }
 
 #[test]
-fn a_recording_over_http_ends_at_its_end() {
+fn a_recording_over_http_ends_at_its_end_or_fails_where_it_breaks() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("clip.mp4");
     ffmpeg(
@@ -221,31 +221,39 @@ fn a_recording_over_http_ends_at_its_end() {
         &path,
     );
     let clip = std::fs::read(&path).expect("the clip");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("its address");
-    std::thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            // A client that has seen enough closes: nothing to handle.
-            let _ = serve(connection, &clip);
+    for (sent, is_whole) in [(clip.len(), true), (clip.len() / 2, false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let clip = clip.clone();
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                // A client that has seen enough closes: nothing to handle.
+                let _ = serve(connection, clip.len(), &clip[..sent]);
+            }
+        });
+        let uri = format!("http://guest:s3cret@{address}/clip.mp4");
+        let (frames, error) = read_all(&mut open(settings_of(serde_json::json!({ "uri": uri }))));
+        if is_whole {
+            assert!(error.is_none(), "{error:?}");
+            assert_same_times(&pts_us(&frames), &ffprobe_pts_us(&path), 1);
+        } else {
+            let error = error.expect("an error").to_string();
+            assert!(
+                error.contains("http://***@127.0.0.1") && !error.contains("s3cret"),
+                "{error}"
+            );
         }
-    });
-    let mut source = open(settings_of(
-        serde_json::json!({ "uri": format!("http://{address}/clip.mp4") }),
-    ));
-    let (frames, error) = read_all(&mut source);
-    assert!(error.is_none(), "{error:?}");
-    assert_same_times(&pts_us(&frames), &ffprobe_pts_us(&path), 1);
+    }
 }
 
-/// Answers one HTTP request with a whole file.
-fn serve(mut connection: TcpStream, body: &[u8]) -> std::io::Result<()> {
+/// Answers one HTTP request with a file of this length, or as much of it as there is.
+fn serve(mut connection: TcpStream, length: usize, body: &[u8]) -> std::io::Result<()> {
     let mut request = BufReader::new(connection.try_clone()?).lines();
     while request
         .next()
         .transpose()?
         .is_some_and(|line| !line.is_empty())
     {}
-    let length = body.len();
     write!(
         connection,
         "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"

@@ -103,6 +103,18 @@ pub(crate) fn ffprobe_pts_us(path: &Path) -> Vec<i64> {
         .collect()
 }
 
+/// Place and size of all packets of the first video stream in the file.
+pub(crate) fn ffprobe_packets(path: &Path) -> Vec<(usize, usize)> {
+    let line =
+        "-v error -select_streams v:0 -show_entries packet=pos,size -of default=nk=1:nw=1 {}";
+    let told = String::from_utf8(program("ffprobe", line, path)).expect("text");
+    let numbers: Vec<usize> = told.lines().filter_map(|line| line.parse().ok()).collect();
+    numbers
+        .chunks_exact(2)
+        .map(|size_and_place| (size_and_place[1], size_and_place[0]))
+        .collect()
+}
+
 /// One entry that ffprobe shows of the first video stream.
 pub(crate) fn ffprobe_stream(path: &Path, entry: &str) -> String {
     let line =

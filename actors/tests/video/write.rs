@@ -287,3 +287,18 @@ fn a_real_video_survives_being_read_and_written() {
         ffmpeg("-xerror -i {} -f null -", &path);
     }
 }
+
+#[test]
+fn times_far_from_zero_are_kept_and_times_before_it_moved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    for (start_us, first_us) in [(1_764_000_000_000_000, 1_764_000_000_000_000), (-80_000, 0)] {
+        let times: Vec<(u32, i64)> = (0..30)
+            .map(|n| (0, (start_us + n * 40_000) * 1000))
+            .collect();
+        write(&path, &times, |number| picture(SIZE, number))
+            .unwrap_or_else(|error| panic!("{error}"));
+        let expected: Vec<i64> = (0..30).map(|n| first_us + n * 40_000).collect();
+        assert_same_times(&ffprobe_pts_us(&path), &expected, 1);
+    }
+}

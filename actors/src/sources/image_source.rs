@@ -1,0 +1,321 @@
+//! A folder or a pattern of images as a stream. Which labels they have is no business of this source.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fermata_engine::{ActorError, Captured, Next, Ports, Setup, Source};
+use fermata_vision::{Frame, FramePool};
+use opencv::core::{Mat, Vector};
+use opencv::imgcodecs;
+use opencv::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::payload::VideoFrame;
+
+/// Files of a folder that are taken for images.
+const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "bmp", "webp"];
+
+/// Reads images in the natural order of their names (`img2` before `img10`), as a stream with a fixed frame rate.
+/// Images are turned as their camera noted; transparency and bits beyond eight per colour are dropped.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSourceSettings {
+    /// A folder, of which all png, jpg, bmp and webp files are read, or a pattern such as `shots/*.png`
+    /// (`**` stands for folders at any depth).
+    pub path: String,
+    /// Images per second: image number n gets the time stamp n / fps. Default: 1.
+    #[serde(default = "default_fps")]
+    pub fps: f64,
+    /// Goes on after an image that cannot be read, which then counts as `missed` and leaves a gap in the time stamps,
+    /// instead of failing the stream. Default: false.
+    #[serde(default)]
+    pub skip_unreadable: bool,
+}
+
+fn default_fps() -> f64 {
+    1.0
+}
+
+/// See [`ImageSourceSettings`].
+pub struct ImageSource {
+    settings: ImageSourceSettings,
+    setup: Setup,
+    pool: FramePool,
+    images: std::iter::Enumerate<std::vec::IntoIter<PathBuf>>,
+}
+
+impl Source for ImageSource {
+    const NAME: &'static str = "image_source";
+    type Settings = ImageSourceSettings;
+
+    fn ports(_: &ImageSourceSettings) -> Ports {
+        Ports::new().output::<VideoFrame>("out")
+    }
+
+    fn check(settings: &ImageSourceSettings) -> Result<(), ActorError> {
+        let fps = settings.fps;
+        if !(fps.is_finite() && fps > 0.0) {
+            return Err(format!("fps is {fps}, but must be a positive number").into());
+        }
+        find_images(&settings.path).map(drop)
+    }
+
+    fn create(settings: ImageSourceSettings, setup: &Setup) -> Result<Self, ActorError> {
+        Self::check(&settings)?;
+        opencv::core::set_num_threads(1)?;
+        Ok(Self {
+            images: find_images(&settings.path)?.into_iter().enumerate(),
+            settings,
+            setup: setup.clone(),
+            pool: FramePool::new(),
+        })
+    }
+
+    fn next(&mut self) -> Result<Next, ActorError> {
+        for (number, path) in self.images.by_ref() {
+            if self.setup.cancelled() {
+                break;
+            }
+            match read_image(&path, &self.pool) {
+                Ok(frame) => {
+                    return Ok(Next::Packet(Captured {
+                        payload: Arc::new(VideoFrame { frame, truth: None }),
+                        pts_ns: (number as f64 / self.settings.fps * 1e9).round() as i64,
+                        new_segment: false,
+                    }));
+                }
+                Err(error) if self.settings.skip_unreadable => {
+                    self.setup.count_missed(1);
+                    let node = &self.setup.node;
+                    tracing::warn!(%node, %error, "an image counts as missed");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Next::End)
+    }
+}
+
+/// The images behind a folder or pattern, in order.
+fn find_images(path: &str) -> Result<Vec<PathBuf>, ActorError> {
+    let folder = Path::new(path);
+    let mut images = if folder.is_dir() {
+        images_of_folder(folder)?
+    } else {
+        images_of_pattern(path)?
+    };
+    alphanumeric_sort::sort_path_slice(&mut images);
+    Ok(images)
+}
+
+fn images_of_folder(folder: &Path) -> Result<Vec<PathBuf>, ActorError> {
+    let shown = folder.display();
+    let cannot = |error: std::io::Error| format!("cannot list {shown}: {error}");
+    let mut images = Vec::new();
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        let extension = path
+            .extension()
+            .map(|extension| extension.to_string_lossy().to_lowercase());
+        if extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+            && path.is_file()
+        {
+            images.push(path);
+        }
+    }
+    if images.is_empty() {
+        return Err(format!(
+            "{shown} holds no image ({} files are read)",
+            EXTENSIONS.join(", ")
+        )
+        .into());
+    }
+    Ok(images)
+}
+
+fn images_of_pattern(pattern: &str) -> Result<Vec<PathBuf>, ActorError> {
+    let found = glob::glob(pattern)
+        .map_err(|error| format!("`{pattern}` is no pattern of files: {error}"))?;
+    let mut images = Vec::new();
+    for path in found {
+        let path = path.map_err(|error| format!("cannot list {pattern}: {error}"))?;
+        if path.is_file() {
+            images.push(path);
+        }
+    }
+    if images.is_empty() {
+        return Err(format!("{pattern} is no folder, and no file matches it").into());
+    }
+    Ok(images)
+}
+
+fn read_image(path: &Path, pool: &FramePool) -> Result<Frame, ActorError> {
+    let unreadable = |reason: String| {
+        ActorError::from(format!("cannot read image {}: {reason}", path.display()))
+    };
+    // Through memory, since OpenCV takes only UTF-8 paths, and does not say why it could not open one.
+    let bytes = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    if is_cut_jpeg(&bytes) {
+        return Err(unreadable("the file ends too early".to_owned()));
+    }
+    let bytes = Vector::<u8>::from_slice(&bytes);
+    let image = match imgcodecs::imdecode(&bytes, imgcodecs::IMREAD_COLOR) {
+        Ok(image) => image,
+        Err(error) => return Err(unreadable(error.message)),
+    };
+    if image.empty() {
+        return Err(unreadable(
+            "it is damaged, or no image of a known format".to_owned(),
+        ));
+    }
+    Ok(copy(&image, pool)?)
+}
+
+fn copy(image: &Mat, pool: &FramePool) -> opencv::Result<Frame> {
+    let size = image.size()?;
+    let side = |length| usize::try_from(length).unwrap_or(0);
+    let mut frame = pool.take(side(size.width), side(size.height));
+    frame.bgr_mut().copy_from_slice(image.data_bytes()?);
+    Ok(frame.freeze())
+}
+
+/// True for a JPEG file that has no end-of-image marker behind its last start of scan: OpenCV would fill the missing
+/// part with gray and say nothing. (ITU-T T.81, B.1.1: inside a scan, 0xFF is never followed by a marker's code.)
+fn is_cut_jpeg(bytes: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|two| two == marker);
+    let (scan, end) = (last([0xFF, 0xDA]), last([0xFF, 0xD9]));
+    bytes.starts_with(&[0xFF, 0xD8, 0xFF]) && (end.is_none() || end < scan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fermata_engine::ClockMode;
+    use fermata_engine::packet::downcast;
+
+    fn write(folder: &Path, name: &str, shade: u8) -> PathBuf {
+        write_pixels(folder, name, vec![shade; 32 * 16 * 3])
+    }
+
+    /// An image that fills more than the header of its file.
+    fn write_noise(folder: &Path, name: &str) -> PathBuf {
+        let noise =
+            (0..32 * 16 * 3_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8);
+        write_pixels(folder, name, noise.collect())
+    }
+
+    fn write_pixels(folder: &Path, name: &str, pixels: Vec<u8>) -> PathBuf {
+        let path = folder.join(name);
+        let frame = Frame::from_bgr(32, 16, pixels);
+        let image = frame.mat().expect("a small mat");
+        let named = path.to_str().expect("a path in UTF-8");
+        assert!(imgcodecs::imwrite_def(named, &image).expect("an encoder"));
+        path
+    }
+
+    fn settings(path: impl AsRef<Path>) -> ImageSourceSettings {
+        ImageSourceSettings {
+            path: path.as_ref().display().to_string(),
+            fps: 4.0,
+            skip_unreadable: false,
+        }
+    }
+
+    fn setup() -> Setup {
+        Setup::detached("images", std::env::temp_dir(), ClockMode::Asap)
+    }
+
+    /// Shades and times of all frames, and the error if one came.
+    fn read(settings: ImageSourceSettings) -> (Vec<(u8, i64)>, Option<String>) {
+        let mut source =
+            ImageSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"));
+        let mut frames = Vec::new();
+        loop {
+            match source.next() {
+                Ok(Next::Packet(captured)) => {
+                    let video = downcast::<VideoFrame>(captured.payload);
+                    let frame = &video.unwrap_or_else(|_| panic!("not a video frame")).frame;
+                    assert_eq!((frame.width(), frame.height()), (32, 16));
+                    frames.push((frame.bgr()[0], captured.pts_ns));
+                }
+                Ok(Next::Wait(_)) => panic!("images make nobody wait"),
+                Ok(Next::End) => return (frames, None),
+                Err(error) => return (frames, Some(error.to_string())),
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_is_read_in_natural_order_at_its_rate() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, shade) in [
+            ("img10.png", 30),
+            ("img2.JPG", 20),
+            ("img1.bmp", 10),
+            ("img11.webp", 40),
+        ] {
+            write(folder.path(), name, shade);
+        }
+        fs::write(folder.path().join("notes.txt"), "no image").expect("a text");
+        let (frames, error) = read(settings(folder.path()));
+        assert_eq!(error, None);
+        let times: Vec<i64> = frames.iter().map(|(_, pts_ns)| *pts_ns).collect();
+        assert_eq!(times, [0, 250_000_000, 500_000_000, 750_000_000]);
+        for ((shade, _), expected) in frames.iter().zip([10_u8, 20, 30, 40]) {
+            assert!(
+                shade.abs_diff(expected) <= 2,
+                "{shade} where {expected} was written"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pattern_takes_what_matches() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "a1.png", 10);
+        write(folder.path(), "b1.png", 20);
+        let (frames, _) = read(settings(folder.path().join("b*.png")));
+        assert_eq!(frames, [(20, 0)]);
+    }
+
+    #[test]
+    fn an_image_that_is_damaged_or_cut_fails_with_its_name_or_counts_as_missed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "1.png", 10);
+        write(folder.path(), "3.png", 30);
+        for name in ["2.jpg", "2.png", "2.bmp", "2.webp"] {
+            let path = write_noise(folder.path(), name);
+            let whole = fs::read(&path).expect("the image");
+            fs::write(&path, &whole[..whole.len() * 3 / 4]).expect("most of the image");
+            let (frames, error) = read(settings(folder.path()));
+            assert_eq!(frames, [(10, 0)], "{name}");
+            assert!(error.unwrap_or_default().contains(name), "{name} was read");
+            let mut skipping = settings(folder.path());
+            skipping.skip_unreadable = true;
+            assert_eq!(
+                read(skipping),
+                (vec![(10, 0), (30, 500_000_000)], None),
+                "{name}"
+            );
+            fs::remove_file(&path).expect("removed");
+        }
+    }
+
+    #[test]
+    fn a_folder_or_pattern_without_images_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (path, said) in [
+            (folder.path().to_owned(), "holds no image"),
+            (folder.path().join("*.png"), "no file matches"),
+            (folder.path().join("missing"), "no file matches"),
+            (folder.path().join("***"), "no pattern"),
+        ] {
+            let refused = ImageSource::check(&settings(path))
+                .expect_err(said)
+                .to_string();
+            assert!(refused.contains(said), "{refused}");
+        }
+    }
+}
