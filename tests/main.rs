@@ -1,5 +1,19 @@
-//! The integration tests: one program, a module for each behaviour.
+//! The integration tests: one program, a module for each behaviour. Tests on real video and models look for them in
+//! `FERMATA_DATA` and say so when it is not set.
 
+#[cfg(feature = "live")]
+#[path = "../examples/custom_actor.rs"]
+mod custom_actor;
 mod graph_files;
+#[cfg(feature = "live")]
+mod live;
+#[cfg(feature = "live")]
+mod program;
 mod running;
 mod support;
+
+#[cfg(feature = "live")]
+#[test]
+fn the_example_of_an_actor_of_ones_own_runs() {
+    custom_actor::main().expect("the example");
+}

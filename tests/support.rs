@@ -53,3 +53,55 @@ pub(crate) fn assert_balanced(report: &Report) {
         serde_json::to_string_pretty(report).expect("a report is JSON")
     );
 }
+
+/// A file of this repository.
+pub(crate) fn repository(path: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The program.
+#[cfg(feature = "live")]
+pub(crate) fn fermata() -> &'static str {
+    env!("CARGO_BIN_EXE_fermata")
+}
+
+/// All actors of the program.
+#[cfg(feature = "live")]
+pub(crate) fn registry() -> Registry {
+    let mut registry = Registry::builtin();
+    fermata_actors::register(&mut registry);
+    registry
+}
+
+/// Real videos and models, which are not part of the repository.
+#[cfg(feature = "live")]
+pub(crate) fn data() -> Option<std::path::PathBuf> {
+    let data = std::env::var_os("FERMATA_DATA").map(std::path::PathBuf::from);
+    if data.is_none() {
+        println!("skipped: no FERMATA_DATA");
+    }
+    data
+}
+
+/// A model folder with mini-XCEPTION and its card.
+#[cfg(feature = "live")]
+pub(crate) fn card_of_mini_xception(data: &std::path::Path) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let weights = folder.path().join("model.onnx");
+    let original = data.join("classify/fer2013_mini_XCEPTION.102-0.66.onnx");
+    std::fs::copy(original, &weights).expect("the model");
+    let sum = fermata_vision::card::sha256(&weights).expect("a checksum");
+    let card = format!(
+        "\
+input: {{name: input, size: 64, layout: nchw, colour: gray}}
+interpolation: area
+scaling: [{{divide: 255}}, {{multiply: 2}}, {{subtract: 1}}]
+output: {{name: probs, kind: probabilities, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}}
+licence: MIT
+source: oarriaga/face_classification
+sha256: {sum}
+"
+    );
+    std::fs::write(folder.path().join("card.yaml"), card).expect("the card");
+    folder
+}

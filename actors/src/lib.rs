@@ -16,6 +16,7 @@ pub fn register(registry: &mut Registry) {
     registry.register::<faces::crop_faces::CropFaces>();
     registry.register::<faces::detect_faces::DetectFaces>();
     registry.register::<inference::classify_expression::ClassifyExpression>();
+    registry.register::<sinks::draw_overlay::DrawOverlay>();
     registry.register::<sinks::show_window::ShowWindow>();
     registry.register::<sinks::write_csv::WriteCsv>();
     registry.register::<sinks::write_video::WriteVideo>();

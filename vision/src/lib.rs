@@ -2,6 +2,7 @@
 //! Knows nothing of graphs.
 
 pub mod card;
+pub mod draw;
 pub mod face;
 pub mod frame;
 pub mod pool;

@@ -1,5 +1,6 @@
 //! Actors at the end of a graph: video files, CSV, windows.
 
+pub mod draw_overlay;
 mod mp4_encoder;
 pub mod show_window;
 mod timeline;
