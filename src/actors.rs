@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::cli::SUCCESS;
 use crate::load;
+use crate::print::print_line;
 
 /// Lists the actors, or explains one.
 pub(crate) fn actors(name: Option<&str>) -> anyhow::Result<u8> {
@@ -15,21 +16,21 @@ pub(crate) fn actors(name: Option<&str>) -> anyhow::Result<u8> {
             let schema = actor.schema().to_value();
             let what = schema["description"].as_str().unwrap_or_default();
             let first = what.split("\n\n").next().unwrap_or_default();
-            println!(
+            print_line(&format!(
                 "{:width$}  {}",
                 actor.name,
                 first.replace('\n', " "),
                 width = width.unwrap_or(0)
-            );
+            ))?;
         }
-        println!("\n`fermata actors NAME` explains the settings of one.");
+        print_line("\n`fermata actors NAME` explains the settings of one.")?;
         return Ok(SUCCESS);
     };
     let Some(actor) = registry.get(name) else {
         bail!("there is no actor `{name}`; `fermata actors` lists them");
     };
     let schema = actor.schema().to_value();
-    println!("{}", schema["description"].as_str().unwrap_or_default());
+    print_line(schema["description"].as_str().unwrap_or_default())?;
     let settings = schema["properties"].as_object();
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     for (key, setting) in settings.into_iter().flatten() {
@@ -37,10 +38,10 @@ pub(crate) fn actors(name: Option<&str>) -> anyhow::Result<u8> {
             true => ", required",
             false => "",
         };
-        println!("\n{key} ({}{must})", type_of(setting));
+        print_line(&format!("\n{key} ({}{must})", type_of(setting)))?;
         let description = setting["description"].as_str().unwrap_or_default();
         for line in description.lines() {
-            println!("    {line}");
+            print_line(&format!("    {line}"))?;
         }
     }
     Ok(SUCCESS)
@@ -86,6 +87,6 @@ fn plain(value: &Value) -> String {
 pub(crate) fn schema() -> anyhow::Result<u8> {
     let schema = fermata_engine::graph::schema(&load::registry());
     let text = serde_json::to_string_pretty(&schema).context("the schema is not JSON")?;
-    println!("{text}");
+    print_line(&text)?;
     Ok(SUCCESS)
 }

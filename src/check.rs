@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::cli::{GraphArguments, REFUSED, SUCCESS};
 use crate::load;
+use crate::print::print_line;
 
 /// Reads the graph and looks for everything that it names.
 pub(crate) fn check(arguments: &GraphArguments) -> anyhow::Result<u8> {
@@ -12,12 +13,12 @@ pub(crate) fn check(arguments: &GraphArguments) -> anyhow::Result<u8> {
         return Ok(REFUSED);
     };
     let (nodes, streams) = (graph.nodes.len(), graph.streams.len());
-    println!(
+    print_line(&format!(
         "{}: nothing wrong with {nodes} nodes and {streams} streams",
         arguments.graph.display()
-    );
+    ))?;
     if graph.takes_streams() && graph.streams.is_empty() {
-        println!("it has no streams yet: give them with --stream NAME=URI");
+        print_line("it has no streams yet: give them with --stream NAME=URI")?;
     }
     Ok(SUCCESS)
 }

@@ -3,11 +3,15 @@
 #[cfg(feature = "live")]
 use crate::cli::FAILED;
 use crate::cli::SUCCESS;
+use crate::print::print_line;
 
 /// Prints one line for each thing that graphs may need; fails if one is missing that every graph of cameras needs.
 pub(crate) fn doctor() -> anyhow::Result<u8> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("fermata {}, {cores} cores\n", env!("CARGO_PKG_VERSION"));
+    print_line(&format!(
+        "fermata {}, {cores} cores\n",
+        env!("CARGO_PKG_VERSION")
+    ))?;
     #[cfg_attr(not(feature = "live"), expect(unused_mut))]
     let mut code = SUCCESS;
     #[cfg(feature = "live")]
@@ -20,8 +24,8 @@ pub(crate) fn doctor() -> anyhow::Result<u8> {
             }
             Err(missing) => ("-", missing),
         };
-        println!("{mark:<8} {:<14} {text}", part.name);
-        println!("{:<8} {:<14} for {}", "", "", part.purpose);
+        print_line(&format!("{mark:<8} {:<14} {text}", part.name))?;
+        print_line(&format!("{:<8} {:<14} for {}", "", "", part.purpose))?;
     }
     Ok(code)
 }

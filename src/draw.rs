@@ -7,6 +7,7 @@ use layout::gv::{DotParser, GraphBuilder};
 
 use crate::cli::{DrawArguments, Format, REFUSED, SUCCESS};
 use crate::load;
+use crate::print::print;
 
 /// Prints the graph in the language that was asked for.
 pub(crate) fn draw(arguments: &DrawArguments) -> anyhow::Result<u8> {
@@ -20,7 +21,7 @@ pub(crate) fn draw(arguments: &DrawArguments) -> anyhow::Result<u8> {
         Format::Yaml => graph.resolved_yaml(),
         Format::Svg => svg(&graph.to_dot())?,
     };
-    print!("{drawing}");
+    print(&drawing)?;
     Ok(SUCCESS)
 }
 

@@ -6,6 +6,7 @@ mod cli;
 mod doctor;
 mod draw;
 mod load;
+mod print;
 mod progress;
 mod run;
 mod run_folder;
@@ -28,8 +29,9 @@ fn main() -> ExitCode {
         Command::Doctor => doctor::doctor(),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "fermata", &mut std::io::stdout());
-            Ok(cli::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "fermata", &mut script);
+            print::print(&String::from_utf8_lossy(&script)).map(|()| cli::SUCCESS)
         }
     };
     match result {

@@ -11,6 +11,7 @@ use fermata_engine::{Graph, Registry, Report, RunOptions, RunningGraph};
 
 use crate::cli::{FAILED, INTERRUPTED, REFUSED, RunArguments, SUCCESS, UNBALANCED};
 use crate::load;
+use crate::print::{print, print_line};
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use crate::summary::summary;
@@ -43,9 +44,9 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     watch_signals(running.handle(), Arc::clone(&interrupts))?;
     let report = wait(running, &mut progress);
     progress.end();
-    print!("{}", summary(&report));
+    print(&summary(&report))?;
     let written = folder.write_report(&report)?;
-    println!("report: {}", written.display());
+    print_line(&format!("report: {}", written.display()))?;
     let code = exit_code(&report, interrupts.load(Ordering::Relaxed));
     // A call that never returned keeps its thread: ending the process is the only way to end it.
     std::process::exit(i32::from(code));
@@ -136,11 +137,11 @@ fn exit_code(report: &Report, interrupts: u8) -> u8 {
     match interrupts {
         0 => SUCCESS,
         1 => {
-            println!("ended early: what was in flight was finished");
+            eprintln!("ended early: what was in flight was finished");
             INTERRUPTED
         }
         _ => {
-            println!("ended early: what was in flight was given up");
+            eprintln!("ended early: what was in flight was given up");
             INTERRUPTED
         }
     }

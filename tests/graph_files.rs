@@ -45,8 +45,15 @@ fn a_graph_says_what_its_file_says() {
     assert_eq!(graph.run.drain.as_secs(), 2);
     let middle = &graph.nodes[1];
     assert_eq!(middle.queue.capacity, 2);
-    assert_eq!(middle.queue.full, WhenFull::DropOldest);
-    assert_eq!(middle.queue.max_age.unwrap().as_millis(), 1000);
+    assert_eq!(
+        middle.queue.full,
+        WhenFull::Block,
+        "under asap every edge blocks"
+    );
+    assert_eq!(middle.queue.max_age, None, "under asap nothing ages");
+    let live = load_with(CHAIN, &["run.clock=live"]).unwrap();
+    assert_eq!(live.nodes[1].queue.full, WhenFull::DropOldest);
+    assert_eq!(live.nodes[1].queue.max_age.unwrap().as_millis(), 1000);
     assert_eq!(graph.nodes[2].on_error, OnError::Stop);
 }
 
@@ -225,7 +232,7 @@ fn an_included_file_is_laid_under_the_including_one() {
     let registry = Registry::builtin();
     let graph = Graph::load(&top, &registry, &options()).unwrap();
     assert_eq!(graph.nodes[1].queue.capacity, 7);
-    assert_eq!(graph.nodes[1].queue.full, WhenFull::DropOldest);
+    assert_eq!(graph.name, "chain");
     std::fs::write(&base, "fermata: 1\ninclude: top.yaml\n").unwrap();
     let problems = Graph::load(&top, &registry, &options()).unwrap_err();
     assert!(

@@ -8,7 +8,7 @@ use crate::clock::ClockMode;
 
 use super::build::{Wired, carried};
 use super::problem::{Problem, Problems};
-use super::spec::{Require, RunSpec, StreamSpec};
+use super::spec::{Require, RunSpec, StreamSpec, WhenFull};
 
 /// Checks the connected nodes, and sizes the queues that must hold what a batch beside them holds back.
 pub(crate) fn check(
@@ -23,6 +23,11 @@ pub(crate) fn check(
     lanes(wired, problems);
     writers(wired, streams, problems);
     if run.clock == ClockMode::Asap {
+        for node in wired.iter_mut() {
+            // Whatever a policy would lose depends on timing.
+            node.draft.queue.full = WhenFull::Block;
+            node.draft.queue.max_age = None;
+        }
         diamonds(wired, problems);
     }
 }
