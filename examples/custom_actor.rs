@@ -15,7 +15,7 @@ use serde::Deserialize;
 /// Lets only frames pass that are bright enough to see something.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SkipDarkSettings {
+struct SkipDarkSettings {
     /// Mean pixel value, 0 to 255, below which a frame is skipped. Default: 30.
     #[serde(default = "default_least")]
     least: f64,
@@ -26,7 +26,7 @@ fn default_least() -> f64 {
 }
 
 /// See `SkipDarkSettings`.
-pub struct SkipDark {
+struct SkipDark {
     least: f64,
 }
 
@@ -71,7 +71,7 @@ run: {clock: asap}
 ";
 
 /// Runs the graph and says how many frames passed.
-pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut registry = Registry::builtin();
     fermata_actors::register(&mut registry);
     registry.register::<SkipDark>();

@@ -339,7 +339,7 @@ fn the_schema_knows_every_actor_and_its_keys() {
 
 #[test]
 fn drawings_show_every_node_and_edge() {
-    let graph = load(CHAIN).unwrap();
+    let graph = load_with(CHAIN, &["run.clock=live"]).unwrap();
     assert!(
         graph
             .to_dot()

@@ -1,6 +1,9 @@
 //! The integration tests: one program, a module for each behaviour. Tests on real video and models look for them in
 //! `FERMATA_DATA` and say so when it is not set.
 
+// All of this program is tests, also the functions that several of them share.
+#![allow(clippy::unwrap_used)]
+
 #[cfg(feature = "live")]
 #[path = "../examples/custom_actor.rs"]
 mod custom_actor;

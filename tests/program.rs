@@ -243,7 +243,10 @@ fn models_that_contradict_their_cards_are_refused() {
     let more = ["--stream", stream.as_str(), "--param", model_param.as_str()];
     for (wrong, words) in [
         (right.replace("size: 64", "size: 48"), "48"),
-        (right.replace("colour: gray", "colour: rgb"), "rgb"),
+        (
+            right.replace("colour: gray", "colour: rgb"),
+            "contradicts the model",
+        ),
         (right.replace("angry, disgust", "angry, angry"), "angry"),
         (right.replace("name: probs", "name: logits"), "logits"),
         (right.replace("sha256: ", "sha256: 0"), "sha256"),

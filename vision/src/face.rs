@@ -125,13 +125,14 @@ impl Rect {
         }
     }
 
-    /// Intersection over union with another box, 0..1.
+    /// Intersection over union with another box, 0..1; 0 with a box of no sense (NaN).
     pub fn iou(&self, other: &Self) -> f32 {
         let w = (self.x + self.w).min(other.x + other.w) - self.x.max(other.x);
         let h = (self.y + self.h).min(other.y + other.h) - self.y.max(other.y);
         let intersection = w.max(0.0) * h.max(0.0);
         let union = self.area() + other.area() - intersection;
-        if union > 0.0 {
+        let sides = [self.x, self.y, other.x, other.y];
+        if union > 0.0 && sides.iter().all(|side| side.is_finite()) {
             intersection / union
         } else {
             0.0
@@ -218,6 +219,7 @@ mod tests {
         assert!((a.iou(&b) - 1.0 / 3.0).abs() < 1e-6);
         assert_eq!(a.iou(&Rect { x: 5.0, ..a }), 0.0);
         assert_eq!(Rect::default().iou(&Rect::default()), 0.0);
+        assert_eq!(a.iou(&Rect { x: f32::NAN, ..a }), 0.0);
     }
 
     #[test]

@@ -6,5 +6,3 @@ mod uri;
 mod video_reader;
 pub mod video_source;
 mod whole_file;
-
-pub use uri::redact;

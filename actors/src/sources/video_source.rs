@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fermata_engine::graph::redact;
 use fermata_engine::units::HumanDuration;
 use fermata_engine::{ActorError, Captured, Next, Pacing, Ports, Setup, Source};
 use fermata_vision::{Frame, FramePool};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::libav;
 use crate::payload::VideoFrame;
 use crate::sources::reconnect::{Command, Event, Reconnect};
-use crate::sources::uri::{Origin, redact};
+use crate::sources::uri::Origin;
 use crate::sources::video_reader::{
     Decoding, VideoError, VideoReader, Watch, open_device, open_url,
 };
