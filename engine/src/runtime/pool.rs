@@ -8,8 +8,10 @@ use std::sync::Arc;
 use crate::actor::{ActorError, Outputs};
 use crate::registry::{AnyActor, Behaviour};
 use crate::runtime::call::{Outcome, Work, call, discard, guard};
-use crate::runtime::node::{NodeParts, Ticket};
+use crate::runtime::node::NodeParts;
 use crate::runtime::parker::Parker;
+use crate::runtime::settling::Ticket;
+use crate::runtime::stats::NodeWatch;
 
 /// What a replica is asked to do.
 enum Job {
@@ -38,7 +40,10 @@ enum Answer {
 
 struct Replica {
     jobs: flume::Sender<Job>,
+    /// It has an actor and no job.
     idle: bool,
+    /// It has been given a job and has not answered yet.
+    working: bool,
 }
 
 struct InFlight {
@@ -79,6 +84,7 @@ impl Pool {
                 inbox,
                 answer: answer.clone(),
                 parker: Arc::clone(&parts.parker),
+                watch: Arc::clone(&parts.watch),
                 actor: None,
                 actor_type: parts.actor_type.clone(),
                 settings: parts.settings.clone(),
@@ -89,7 +95,11 @@ impl Pool {
                 .spawn(move || worker.run())?;
             // The channel has room for two: sending to a fresh replica cannot block.
             let _ = jobs.send(Job::Create);
-            replicas.push(Replica { jobs, idle: false });
+            replicas.push(Replica {
+                jobs,
+                idle: false,
+                working: true,
+            });
         }
         let mut pool = Self {
             replicas,
@@ -134,6 +144,7 @@ impl Pool {
                 return;
             };
             replica.idle = false;
+            replica.working = true;
             // An idle replica has an empty inbox.
             let _ = replica.jobs.send(Job::Call { number, work });
         }
@@ -149,6 +160,7 @@ impl Pool {
         self.to_create.retain(|&(replica, at_ns)| {
             let due = at_ns <= now_ns;
             if due {
+                self.replicas[replica].working = true;
                 // A replica without an actor has an empty inbox.
                 let _ = self.replicas[replica].jobs.send(Job::Create);
             }
@@ -160,10 +172,13 @@ impl Pool {
 
     fn note(&mut self, answer: Answer) {
         match answer {
-            Answer::Created { replica, result } => match result {
-                Ok(()) => self.replicas[replica].idle = true,
-                Err(message) => self.failed_creations.push((replica, message)),
-            },
+            Answer::Created { replica, result } => {
+                self.replicas[replica].working = false;
+                match result {
+                    Ok(()) => self.replicas[replica].idle = true,
+                    Err(message) => self.failed_creations.push((replica, message)),
+                }
+            }
             Answer::Called {
                 replica,
                 number,
@@ -171,6 +186,7 @@ impl Pool {
                 out,
                 service_ns,
             } => {
+                self.replicas[replica].working = false;
                 self.replicas[replica].idle = !matches!(outcome, Outcome::Panicked(_));
                 if let Some(call) = self.in_flight.iter_mut().find(|call| call.number == number) {
                     call.result = Some((replica, outcome, out, service_ns));
@@ -224,6 +240,14 @@ impl Pool {
         self.to_create.iter().map(|&(_, at_ns)| at_ns).min()
     }
 
+    /// Whether some replica has not answered yet.
+    pub(crate) fn is_working(&mut self) -> bool {
+        while let Ok(answer) = self.answers.try_recv() {
+            self.note(answer);
+        }
+        self.replicas.iter().any(|replica| replica.working)
+    }
+
     /// Gives up what is under way and says what that was.
     pub(crate) fn abandon(&mut self) -> Vec<Ticket> {
         self.queue.clear();
@@ -239,6 +263,7 @@ struct Worker {
     inbox: flume::Receiver<Job>,
     answer: flume::Sender<Answer>,
     parker: Arc<Parker>,
+    watch: Arc<NodeWatch>,
     actor: Option<Box<dyn AnyActor>>,
     actor_type: crate::registry::ActorType,
     settings: crate::graph::Settings,
@@ -281,10 +306,12 @@ impl Worker {
     fn call(&mut self, number: u64, work: Work) -> Answer {
         let mut out = Outputs::default();
         let started = self.setup.clock.now_ns();
+        self.watch.call_began(self.replica, started);
         let outcome = match &mut self.actor {
             Some(actor) => call(&mut **actor, work, &mut out),
             None => Outcome::Failed("the replica has no actor".into()),
         };
+        self.watch.call_ended(self.replica);
         let service_ns = self.setup.clock.now_ns().saturating_sub(started);
         if matches!(outcome, Outcome::Panicked(_))
             && let Some(actor) = self.actor.take()
