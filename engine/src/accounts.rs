@@ -18,7 +18,7 @@ use crate::runtime::wiring::Wiring;
 
 /// The report as of now. `hung` are instances whose call has not returned.
 pub(crate) fn report(wiring: &Wiring, started_ns: u64, hung: &[NodeId]) -> Report {
-    let now_ns = wiring.clock.now_ns();
+    let now_ns = wiring.host.clock.now_ns();
     let mut report = Report {
         graph: wiring.graph.name.clone(),
         startup_s: started_ns as f64 / 1e9,

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Clock;
 use crate::runtime::flow::{HandedOver, Intake};
+use crate::runtime::host::Host;
 use crate::runtime::node::{LaneContext, Node, Role};
-use crate::runtime::protocol::{Command, Event, EventSink, Mailbox, NodeId};
+use crate::runtime::protocol::{Command, Event, Mailbox, NodeId};
 
 /// How often recorders are merged into the shared statistics.
 const STATISTICS_PERIOD_NS: u64 = 1_000_000_000;
@@ -47,15 +48,13 @@ impl Lane {
         nodes: Vec<Node>,
         mailbox: Arc<Mailbox>,
         started: Arc<AtomicBool>,
-        clock: Clock,
-        events: EventSink,
+        host: Host,
     ) -> Self {
         let cx = LaneContext {
-            now_ns: clock.now_ns(),
-            clock,
+            now_ns: host.clock.now_ns(),
+            host,
             work: Default::default(),
             suspended: false,
-            events,
         };
         Self {
             id,
@@ -73,7 +72,7 @@ impl Lane {
     }
 
     pub(crate) fn clock(&self) -> Clock {
-        self.cx.clock.clone()
+        self.cx.host.clock.clone()
     }
 
     /// Does the next thing there is to do.
@@ -354,9 +353,13 @@ mod tests {
     #[test]
     fn a_lane_in_which_nothing_waits_for_room_looks_at_no_flow() {
         let mailbox = Arc::new(Mailbox::new(Arc::default()));
-        let (started, clock) = (Arc::default(), Clock::manual());
-        let name = "lane".to_owned();
-        let mut lane = Lane::new(0, name, vec![], mailbox, started, clock, Arc::new(|_| {}));
+        let host = Host {
+            clock: Clock::manual(),
+            events: Arc::new(|_| {}),
+            workers: crate::runtime::host::Workers::Threads,
+            deliveries: None,
+        };
+        let mut lane = Lane::new(0, "lane".to_owned(), vec![], mailbox, Arc::default(), host);
         lane.held_up.push(7);
         assert!(!lane.flush());
         assert_eq!(lane.held_up, [7], "it did not look");

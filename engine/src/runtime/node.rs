@@ -7,40 +7,39 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::actor::{ActorError, Outputs, Setup};
-use crate::clock::Clock;
 use crate::graph::{OnError, Settings};
 use crate::registry::{ActorType, AnyActor, Behaviour};
 use crate::runtime::batch::Batch;
 use crate::runtime::call::{discard, guard};
 use crate::runtime::flow::{Fate, Flow, HandOver};
+use crate::runtime::host::{Host, Workers};
 use crate::runtime::link::END;
 use crate::runtime::parker::Parker;
 use crate::runtime::pool::Pool;
-use crate::runtime::protocol::{Event, EventSink, NodeId};
+use crate::runtime::protocol::{Event, NodeId};
 use crate::runtime::settling::Ticket;
 use crate::runtime::source::SourceRunner;
 use crate::runtime::stats::{NodeStats, NodeWatch, SinkLatency};
 
 /// What all nodes of a lane share while one of them runs.
 pub(crate) struct LaneContext {
-    pub(crate) clock: Clock,
+    pub(crate) host: Host,
     /// Clock time of the last look, refreshed after each call.
     pub(crate) now_ns: u64,
     /// Hand-overs inside the lane that have not been handled yet.
     pub(crate) work: VecDeque<HandOver>,
     /// Set when some flow of the lane holds packets for a full queue, so that a lane that flows freely looks at none.
     pub(crate) suspended: bool,
-    pub(crate) events: EventSink,
 }
 
 impl LaneContext {
     pub(crate) fn tick(&mut self) -> u64 {
-        self.now_ns = self.clock.now_ns();
+        self.now_ns = self.host.clock.now_ns();
         self.now_ns
     }
 
     pub(crate) fn tell(&self, event: Event) {
-        (self.events)(event);
+        (self.host.events)(event);
     }
 }
 
@@ -50,6 +49,7 @@ pub(crate) struct NodeParts {
     pub(crate) watch: Arc<NodeWatch>,
     /// Where the lane parks; replicas wake it.
     pub(crate) parker: Arc<Parker>,
+    pub(crate) workers: Workers,
     pub(crate) actor_type: ActorType,
     pub(crate) settings: Settings,
     pub(crate) setup: Setup,

@@ -90,11 +90,10 @@ impl Pool {
                 settings: parts.settings.clone(),
                 setup: parts.setup.clone(),
             };
-            std::thread::Builder::new()
-                .name(format!("{}#{replica}", parts.watch.name))
-                .spawn(move || worker.run())?;
             // The channel has room for two: sending to a fresh replica cannot block.
             let _ = jobs.send(Job::Create);
+            let name = format!("{}#{replica}", parts.watch.name);
+            parts.workers.start(name, worker)?;
             replicas.push(Replica {
                 jobs,
                 idle: false,
@@ -258,7 +257,8 @@ impl Pool {
     }
 }
 
-struct Worker {
+/// One replica's own side: it works off its jobs.
+pub(crate) struct Worker {
     replica: usize,
     inbox: flume::Receiver<Job>,
     answer: flume::Sender<Answer>,
@@ -272,17 +272,35 @@ struct Worker {
 
 impl Worker {
     /// Works until the pool is gone.
-    fn run(mut self) {
+    pub(crate) fn run(&mut self) {
         while let Ok(job) = self.inbox.recv() {
-            let answer = match job {
-                Job::Create => self.create(),
-                Job::Call { number, work } => self.call(number, work),
-            };
-            if self.answer.send(answer).is_err() {
+            if !self.work_off(job) {
                 return;
             }
-            self.parker.wake();
         }
+    }
+
+    /// Does one job if there is one. For a replica without a thread.
+    pub(crate) fn step(&mut self) {
+        if let Ok(job) = self.inbox.try_recv() {
+            self.work_off(job);
+        }
+    }
+
+    /// Whether a job waits.
+    pub(crate) fn has_job(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Does a job. False if the pool is gone.
+    fn work_off(&mut self, job: Job) -> bool {
+        let answer = match job {
+            Job::Create => self.create(),
+            Job::Call { number, work } => self.call(number, work),
+        };
+        let heard = self.answer.send(answer).is_ok();
+        self.parker.wake();
+        heard
     }
 
     fn create(&mut self) -> Answer {

@@ -8,6 +8,7 @@ use crate::packet::{Envelope, Packet};
 use crate::runtime::books::count;
 use crate::runtime::call::{Outcome, discard};
 use crate::runtime::flow::{Fate, Taken};
+use crate::runtime::host::Delivered;
 use crate::runtime::node::{LaneContext, Node, Role};
 use crate::runtime::protocol::Event;
 
@@ -154,6 +155,14 @@ impl Node {
                     .watch
                     .last_delivery_ns
                     .store(cx.now_ns, Ordering::Relaxed);
+                if let Some(tell) = &cx.host.deliveries {
+                    tell(Delivered {
+                        node: self.parts.id,
+                        stream: ticket.stream,
+                        sequence: ticket.sequence,
+                        inputs: ticket.present,
+                    });
+                }
             }
         }
     }

@@ -8,18 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::actor::Setup;
-use crate::clock::{Clock, ClockMode};
+use crate::clock::ClockMode;
 use crate::graph::{Graph, NodeSpec, Problems, StreamSpec};
 use crate::packet::Stream;
 use crate::registry::Registry;
 use crate::runtime::batch::Batch;
 use crate::runtime::books::FlowBooks;
 use crate::runtime::flow::{Flow, Intake, Outlet};
+use crate::runtime::host::Host;
 use crate::runtime::lane::Lane;
 use crate::runtime::link::Link;
 use crate::runtime::node::{Node, NodeParts};
 use crate::runtime::parker::Parker;
-use crate::runtime::protocol::{Attachment, Command, EventSink, Mailbox, NodeId};
+use crate::runtime::protocol::{Attachment, Command, Mailbox, NodeId};
 use crate::runtime::records::{
     Carrier, EdgeRecord, FlowRecord, Instance, LaneRecord, StreamRecord,
 };
@@ -30,8 +31,7 @@ use crate::runtime::topology::{is_leaf, per_stream_source, policy, reached_from,
 pub(crate) struct Wiring {
     pub(crate) graph: Arc<Graph>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) clock: Clock,
-    events: EventSink,
+    pub(crate) host: Host,
     pub(crate) instances: Vec<Instance>,
     pub(crate) edges: Vec<EdgeRecord>,
     pub(crate) lanes: Vec<LaneRecord>,
@@ -58,17 +58,11 @@ struct Half {
 }
 
 impl Wiring {
-    pub(crate) fn new(
-        graph: Arc<Graph>,
-        registry: Arc<Registry>,
-        clock: Clock,
-        events: EventSink,
-    ) -> Self {
+    pub(crate) fn new(graph: Arc<Graph>, registry: Arc<Registry>, host: Host) -> Self {
         Self {
             graph,
             registry,
-            clock,
-            events,
+            host,
             instances: Vec::new(),
             edges: Vec::new(),
             lanes: Vec::new(),
@@ -334,7 +328,7 @@ impl Wiring {
             stream: stream.map(|(_, stream)| Arc::clone(stream)),
             run_dir: self.graph.run_dir.clone(),
             clock_mode: self.graph.run.clock,
-            clock: self.clock.clone(),
+            clock: self.host.clock.clone(),
             cancel: Arc::clone(&cancel),
             missed: Arc::clone(&missed),
         };
@@ -355,6 +349,7 @@ impl Wiring {
             id,
             watch,
             parker: Arc::clone(&self.lanes[lane].parker),
+            workers: self.host.workers.clone(),
             per_stream: spec.each_stream || actor_type.source,
             actor_type,
             settings,
@@ -402,8 +397,7 @@ impl Wiring {
                     nodes,
                     Arc::clone(&record.mailbox),
                     Arc::clone(started),
-                    self.clock.clone(),
-                    Arc::clone(&self.events),
+                    self.host.clone(),
                 );
                 (lane, Arc::clone(&record.parker))
             })
