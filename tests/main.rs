@@ -8,6 +8,7 @@
 #[path = "../examples/custom_actor.rs"]
 mod custom_actor;
 mod graph_files;
+mod laws;
 #[cfg(feature = "live")]
 mod live;
 #[cfg(feature = "live")]

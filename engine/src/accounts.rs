@@ -13,11 +13,12 @@ use crate::report::{
 use crate::runtime::books::read;
 use crate::runtime::link::DropCause;
 use crate::runtime::protocol::NodeId;
-use crate::runtime::wiring::{EdgeRecord, FlowRecord, Instance, Wiring};
+use crate::runtime::records::{EdgeRecord, FlowRecord, Instance};
+use crate::runtime::wiring::Wiring;
 
 /// The report as of now. `hung` are instances whose call has not returned.
 pub(crate) fn report(wiring: &Wiring, started_ns: u64, hung: &[NodeId]) -> Report {
-    let now_ns = wiring.clock.now_ns();
+    let now_ns = wiring.host.clock.now_ns();
     let mut report = Report {
         graph: wiring.graph.name.clone(),
         startup_s: started_ns as f64 / 1e9,
@@ -265,7 +266,7 @@ impl Trail<'_> {
 
     fn primary_port(&self, node: NodeId, flow: &FlowRecord) -> usize {
         let spec = &self.wiring.graph.nodes[self.wiring.instances[node].spec];
-        let required = crate::runtime::wiring::required(spec);
+        let required = crate::runtime::topology::required(spec);
         crate::runtime::flow::ports(required)
             .find(|&port| self.edge_into(flow, port).is_some())
             .unwrap_or(0)

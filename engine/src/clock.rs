@@ -51,6 +51,17 @@ impl Clock {
         }
     }
 
+    /// Never returns, as a call that hangs would. Under a manual clock, where one thread runs everything, the simulation
+    /// never runs the caller again.
+    pub fn hang(&self) -> ! {
+        match &self.0 {
+            Kind::Real(_) => loop {
+                std::thread::park();
+            },
+            Kind::Virtual(_) => std::panic::resume_unwind(Box::new(Hang)),
+        }
+    }
+
     /// Keeps a core busy for a time, as a computation would; a manual clock just moves on.
     pub fn work(&self, work_ns: u64) {
         match &self.0 {
@@ -66,6 +77,9 @@ impl Clock {
         }
     }
 }
+
+/// What a call unwinds with that never returns: the simulation takes it off its thread and never steps it again.
+pub(crate) struct Hang;
 
 /// A duration as whole nanoseconds, saturating (584 years).
 pub fn nanoseconds(duration: Duration) -> u64 {

@@ -12,6 +12,7 @@ pub mod registry;
 pub mod report;
 pub mod run;
 mod runtime;
+pub mod sim;
 pub mod units;
 
 pub use actor::{

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use crate::clock::Clock;
 
 /// Hands packets on, but fails, panics or never returns now and then: for seeing what a graph does about it.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -24,6 +25,7 @@ pub struct InjectFaultsSettings {
 pub struct InjectFaults {
     settings: InjectFaultsSettings,
     seen: u64,
+    clock: Clock,
 }
 
 impl Actor for InjectFaults {
@@ -34,8 +36,12 @@ impl Actor for InjectFaults {
         Ports::new().any_input("in").same_output("out").stateless()
     }
 
-    fn create(settings: InjectFaultsSettings, _: &Setup) -> Result<Self, ActorError> {
-        Ok(Self { settings, seen: 0 })
+    fn create(settings: InjectFaultsSettings, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self {
+            settings,
+            seen: 0,
+            clock: setup.clock.clone(),
+        })
     }
 
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
@@ -44,9 +50,7 @@ impl Actor for InjectFaults {
         let falls_on =
             |every: Option<u64>| every.is_some_and(|every| every > 0 && seen.is_multiple_of(every));
         if self.settings.stall_after.is_some_and(|after| seen > after) {
-            loop {
-                std::thread::park();
-            }
+            self.clock.hang();
         }
         assert!(
             !falls_on(self.settings.panic_every),

@@ -2,5 +2,6 @@
 
 pub(crate) mod graph_lifecycle;
 pub(crate) mod node_lifecycle;
+pub(crate) mod supervision;
 pub(crate) mod supervisor;
 pub(crate) mod watchdog;

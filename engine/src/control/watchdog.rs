@@ -14,7 +14,8 @@ const STANDSTILL_NS: u64 = 2_000_000_000;
 
 pub(crate) struct Watchdog {
     call_deadline_ns: u64,
-    named: HashSet<(NodeId, u64)>,
+    /// By instance, replica and the time at which the call began.
+    named: HashSet<(NodeId, usize, u64)>,
     activity: u64,
     still_since_ns: u64,
 }
@@ -50,10 +51,9 @@ impl Watchdog {
             if watch.finished_ns.load(Ordering::Relaxed) > 0 {
                 continue;
             }
-            let started = watch.call_started_ns.load(Ordering::Relaxed);
-            calling |= started > 0;
-            if started > 0 && now_ns.saturating_sub(started) > self.call_deadline_ns {
-                self.name_call(id, &watch.name, started, now_ns);
+            for (replica, started) in watch.running_calls() {
+                calling = true;
+                self.judge_call(id, replica, &watch.name, started, now_ns);
             }
             let is_blocked = watch.blocked.load(Ordering::Relaxed);
             if is_blocked {
@@ -86,10 +86,27 @@ impl Watchdog {
         ))
     }
 
-    fn name_call(&mut self, id: NodeId, name: &str, started: u64, now_ns: u64) {
-        if self.named.insert((id, started)) {
-            let seconds = now_ns.saturating_sub(started) as f64 / 1e9;
-            tracing::error!(node = %name, "a call has not returned for {seconds:.1} s");
+    /// Names a call that has taken longer than the deadline, once.
+    fn judge_call(&mut self, id: NodeId, replica: usize, name: &str, started: u64, now_ns: u64) {
+        let elapsed_ns = now_ns.saturating_sub(started);
+        if elapsed_ns > self.call_deadline_ns && self.named.insert((id, replica, started)) {
+            let seconds = elapsed_ns as f64 / 1e9;
+            tracing::error!(node = %name, replica, "a call has not returned for {seconds:.1} s");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_call_that_takes_too_long_is_named_once_whatever_its_replica() {
+        let mut watchdog = Watchdog::new(Duration::from_nanos(10));
+        for now_ns in [5, 11, 12, 30] {
+            watchdog.judge_call(0, 0, "pool", 1, now_ns);
+            watchdog.judge_call(0, 1, "pool", 15, now_ns);
+        }
+        assert_eq!(watchdog.named, HashSet::from([(0, 0, 1), (0, 1, 15)]));
     }
 }

@@ -1,9 +1,10 @@
 //! Calling an actor: panics are caught, what it emitted is checked against the contract.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::actor::{ActorError, Input, Outputs};
+use crate::clock::Hang;
 use crate::registry::AnyActor;
 
 /// How a call ended.
@@ -32,6 +33,7 @@ pub(crate) fn call(actor: &mut dyn AnyActor, work: Work, out: &mut Outputs) -> O
     match result {
         Ok(Ok(())) => Outcome::Done,
         Ok(Err(error)) => Outcome::Failed(error),
+        Err(panic) if panic.is::<Hang>() => resume_unwind(panic),
         Err(panic) => Outcome::Panicked(panic_message(&*panic)),
     }
 }
@@ -40,6 +42,7 @@ pub(crate) fn call(actor: &mut dyn AnyActor, work: Work, out: &mut Outputs) -> O
 pub(crate) fn guard<T>(function: impl FnOnce() -> Result<T, ActorError>) -> Result<T, ActorError> {
     match catch_unwind(AssertUnwindSafe(function)) {
         Ok(result) => result,
+        Err(panic) if panic.is::<Hang>() => resume_unwind(panic),
         Err(panic) => Err(format!("panicked: {}", panic_message(&*panic)).into()),
     }
 }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Clock;
 use crate::runtime::flow::{HandedOver, Intake};
+use crate::runtime::host::Host;
 use crate::runtime::node::{LaneContext, Node, Role};
-use crate::runtime::protocol::{Command, Event, EventSink, Mailbox, NodeId};
+use crate::runtime::protocol::{Command, Event, Mailbox, NodeId};
 
 /// How often recorders are merged into the shared statistics.
 const STATISTICS_PERIOD_NS: u64 = 1_000_000_000;
@@ -47,14 +48,13 @@ impl Lane {
         nodes: Vec<Node>,
         mailbox: Arc<Mailbox>,
         started: Arc<AtomicBool>,
-        clock: Clock,
-        events: EventSink,
+        host: Host,
     ) -> Self {
         let cx = LaneContext {
-            now_ns: clock.now_ns(),
-            clock,
+            now_ns: host.clock.now_ns(),
+            host,
             work: Default::default(),
-            events,
+            suspended: false,
         };
         Self {
             id,
@@ -72,30 +72,24 @@ impl Lane {
     }
 
     pub(crate) fn clock(&self) -> Clock {
-        self.cx.clock.clone()
+        self.cx.host.clock.clone()
     }
 
     /// Does the next thing there is to do.
     pub(crate) fn step(&mut self) -> Step {
-        if self.idle_since_ns.is_some() {
-            self.cx.tick();
-        }
+        self.leave_idle();
         let commanded = self.obey();
         if self.stopped {
-            return Step::Finished;
+            return self.leave();
         }
         let flushed = self.flush();
         let progressed = commanded | flushed | self.work_off() || self.poll_nodes();
         if progressed {
-            self.leave_idle();
+            self.merge_statistics();
             return Step::Progressed;
         }
         let finished = self.finish_nodes();
-        if self
-            .nodes
-            .iter()
-            .all(|node| matches!(node.role, Role::Finished))
-        {
+        if self.is_finished() {
             return Step::Finished;
         }
         if finished {
@@ -104,6 +98,23 @@ impl Lane {
         self.enter_idle();
         Step::Idle {
             until_ns: self.next_deadline(),
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        let mut roles = self.nodes.iter().map(|node| &node.role);
+        roles.all(|role| matches!(role, Role::Finished))
+    }
+
+    /// After a stop there is only to wait for calls of replicas; a replica that returns wakes the lane.
+    fn leave(&mut self) -> Step {
+        for node in &mut self.nodes {
+            node.leave(&mut self.cx);
+        }
+        if self.is_finished() {
+            Step::Finished
+        } else {
+            Step::Idle { until_ns: None }
         }
     }
 
@@ -155,6 +166,9 @@ impl Lane {
 
     /// Tries again what waited for room, and notes which streams still wait.
     fn flush(&mut self) -> bool {
+        if !self.cx.suspended {
+            return false;
+        }
         let waited = self.held_up.len();
         self.held_up.clear();
         for node in &mut self.nodes {
@@ -169,6 +183,7 @@ impl Lane {
                 node.parts.watch.blocked.store(blocked, Ordering::Relaxed);
             }
         }
+        self.cx.suspended = !self.held_up.is_empty();
         self.held_up.len() < waited
     }
 
@@ -210,7 +225,7 @@ impl Lane {
                 Role::Source(_) => {
                     self.started.load(Ordering::Acquire) && node.step_source(&mut self.cx)
                 }
-                Role::Finished => false,
+                Role::Leaving(_) | Role::Finished => false,
                 Role::Actor(_) | Role::Pool(_) | Role::Retired => {
                     node.poll(&self.held_up, &mut self.cx)
                 }
@@ -275,20 +290,20 @@ impl Lane {
     }
 
     fn enter_idle(&mut self) {
-        self.idle_since_ns.get_or_insert(self.cx.now_ns);
+        self.idle_since_ns = Some(self.cx.now_ns);
         self.merge_statistics();
     }
 
+    /// Credits the time since the last look to the nodes that wait for room, as they stood during it.
     fn leave_idle(&mut self) {
         if let Some(since) = self.idle_since_ns.take() {
-            let idle = self.cx.now_ns.saturating_sub(since);
+            let idle = self.cx.tick().saturating_sub(since);
             for node in &mut self.nodes {
                 if node.parts.watch.blocked.load(Ordering::Relaxed) {
                     node.recorder.blocked_ns += idle;
                 }
             }
         }
-        self.merge_statistics();
     }
 
     fn merge_statistics(&mut self) {
@@ -302,6 +317,9 @@ impl Lane {
 
     /// Gives up everything, counting it.
     fn stop(&mut self) {
+        if self.stopped {
+            return;
+        }
         self.stopped = true;
         for hand_over in self.cx.work.drain(..) {
             let flow = self.nodes[hand_over.node].flows[hand_over.slot].as_mut();
@@ -326,4 +344,27 @@ impl Lane {
 
 fn node_is_source(node: &Node) -> bool {
     matches!(node.role, Role::Source(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_in_which_nothing_waits_for_room_looks_at_no_flow() {
+        let mailbox = Arc::new(Mailbox::new(Arc::default()));
+        let host = Host {
+            clock: Clock::manual(),
+            events: Arc::new(|_| {}),
+            workers: crate::runtime::host::Workers::Threads,
+            deliveries: None,
+        };
+        let mut lane = Lane::new(0, "lane".to_owned(), vec![], mailbox, Arc::default(), host);
+        lane.held_up.push(7);
+        assert!(!lane.flush());
+        assert_eq!(lane.held_up, [7], "it did not look");
+        lane.cx.suspended = true;
+        assert!(lane.flush(), "what waited has gone");
+        assert!(lane.held_up.is_empty() && !lane.cx.suspended);
+    }
 }

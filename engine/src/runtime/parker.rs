@@ -31,6 +31,11 @@ impl Parker {
         fence(Ordering::SeqCst);
     }
 
+    /// Whether the thread has announced that it parks and nobody has woken it since.
+    pub(crate) fn is_parking(&self) -> bool {
+        self.state.load(Ordering::Acquire) == PARKING
+    }
+
     /// Takes the announcement back: work was found.
     pub(crate) fn retract(&self) {
         self.state.store(AWAKE, Ordering::Relaxed);

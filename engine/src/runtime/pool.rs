@@ -8,8 +8,10 @@ use std::sync::Arc;
 use crate::actor::{ActorError, Outputs};
 use crate::registry::{AnyActor, Behaviour};
 use crate::runtime::call::{Outcome, Work, call, discard, guard};
-use crate::runtime::node::{NodeParts, Ticket};
+use crate::runtime::node::NodeParts;
 use crate::runtime::parker::Parker;
+use crate::runtime::settling::Ticket;
+use crate::runtime::stats::NodeWatch;
 
 /// What a replica is asked to do.
 enum Job {
@@ -38,7 +40,10 @@ enum Answer {
 
 struct Replica {
     jobs: flume::Sender<Job>,
+    /// It has an actor and no job.
     idle: bool,
+    /// It has been given a job and has not answered yet.
+    working: bool,
 }
 
 struct InFlight {
@@ -79,17 +84,21 @@ impl Pool {
                 inbox,
                 answer: answer.clone(),
                 parker: Arc::clone(&parts.parker),
+                watch: Arc::clone(&parts.watch),
                 actor: None,
                 actor_type: parts.actor_type.clone(),
                 settings: parts.settings.clone(),
                 setup: parts.setup.clone(),
             };
-            std::thread::Builder::new()
-                .name(format!("{}#{replica}", parts.watch.name))
-                .spawn(move || worker.run())?;
             // The channel has room for two: sending to a fresh replica cannot block.
             let _ = jobs.send(Job::Create);
-            replicas.push(Replica { jobs, idle: false });
+            let name = format!("{}#{replica}", parts.watch.name);
+            parts.workers.start(name, worker)?;
+            replicas.push(Replica {
+                jobs,
+                idle: false,
+                working: true,
+            });
         }
         let mut pool = Self {
             replicas,
@@ -134,6 +143,7 @@ impl Pool {
                 return;
             };
             replica.idle = false;
+            replica.working = true;
             // An idle replica has an empty inbox.
             let _ = replica.jobs.send(Job::Call { number, work });
         }
@@ -149,6 +159,7 @@ impl Pool {
         self.to_create.retain(|&(replica, at_ns)| {
             let due = at_ns <= now_ns;
             if due {
+                self.replicas[replica].working = true;
                 // A replica without an actor has an empty inbox.
                 let _ = self.replicas[replica].jobs.send(Job::Create);
             }
@@ -160,10 +171,13 @@ impl Pool {
 
     fn note(&mut self, answer: Answer) {
         match answer {
-            Answer::Created { replica, result } => match result {
-                Ok(()) => self.replicas[replica].idle = true,
-                Err(message) => self.failed_creations.push((replica, message)),
-            },
+            Answer::Created { replica, result } => {
+                self.replicas[replica].working = false;
+                match result {
+                    Ok(()) => self.replicas[replica].idle = true,
+                    Err(message) => self.failed_creations.push((replica, message)),
+                }
+            }
             Answer::Called {
                 replica,
                 number,
@@ -171,6 +185,7 @@ impl Pool {
                 out,
                 service_ns,
             } => {
+                self.replicas[replica].working = false;
                 self.replicas[replica].idle = !matches!(outcome, Outcome::Panicked(_));
                 if let Some(call) = self.in_flight.iter_mut().find(|call| call.number == number) {
                     call.result = Some((replica, outcome, out, service_ns));
@@ -224,6 +239,14 @@ impl Pool {
         self.to_create.iter().map(|&(_, at_ns)| at_ns).min()
     }
 
+    /// Whether some replica has not answered yet.
+    pub(crate) fn is_working(&mut self) -> bool {
+        while let Ok(answer) = self.answers.try_recv() {
+            self.note(answer);
+        }
+        self.replicas.iter().any(|replica| replica.working)
+    }
+
     /// Gives up what is under way and says what that was.
     pub(crate) fn abandon(&mut self) -> Vec<Ticket> {
         self.queue.clear();
@@ -234,11 +257,13 @@ impl Pool {
     }
 }
 
-struct Worker {
+/// One replica's own side: it works off its jobs.
+pub(crate) struct Worker {
     replica: usize,
     inbox: flume::Receiver<Job>,
     answer: flume::Sender<Answer>,
     parker: Arc<Parker>,
+    watch: Arc<NodeWatch>,
     actor: Option<Box<dyn AnyActor>>,
     actor_type: crate::registry::ActorType,
     settings: crate::graph::Settings,
@@ -247,17 +272,35 @@ struct Worker {
 
 impl Worker {
     /// Works until the pool is gone.
-    fn run(mut self) {
+    pub(crate) fn run(&mut self) {
         while let Ok(job) = self.inbox.recv() {
-            let answer = match job {
-                Job::Create => self.create(),
-                Job::Call { number, work } => self.call(number, work),
-            };
-            if self.answer.send(answer).is_err() {
+            if !self.work_off(job) {
                 return;
             }
-            self.parker.wake();
         }
+    }
+
+    /// Does one job if there is one. For a replica without a thread.
+    pub(crate) fn step(&mut self) {
+        if let Ok(job) = self.inbox.try_recv() {
+            self.work_off(job);
+        }
+    }
+
+    /// Whether a job waits.
+    pub(crate) fn has_job(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Does a job. False if the pool is gone.
+    fn work_off(&mut self, job: Job) -> bool {
+        let answer = match job {
+            Job::Create => self.create(),
+            Job::Call { number, work } => self.call(number, work),
+        };
+        let heard = self.answer.send(answer).is_ok();
+        self.parker.wake();
+        heard
     }
 
     fn create(&mut self) -> Answer {
@@ -281,10 +324,12 @@ impl Worker {
     fn call(&mut self, number: u64, work: Work) -> Answer {
         let mut out = Outputs::default();
         let started = self.setup.clock.now_ns();
+        self.watch.call_began(self.replica, started);
         let outcome = match &mut self.actor {
             Some(actor) => call(&mut **actor, work, &mut out),
             None => Outcome::Failed("the replica has no actor".into()),
         };
+        self.watch.call_ended(self.replica);
         let service_ns = self.setup.clock.now_ns().saturating_sub(started);
         if matches!(outcome, Outcome::Panicked(_))
             && let Some(actor) = self.actor.take()

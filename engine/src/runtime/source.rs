@@ -116,14 +116,9 @@ impl Node {
             return;
         };
         let started = cx.now_ns;
-        let watch = &self.parts.watch;
-        watch
-            .call_started_ns
-            .store(started.max(1), std::sync::atomic::Ordering::Relaxed);
+        self.parts.watch.call_began(0, started);
         let next = guard(|| runner.source.next());
-        watch
-            .call_started_ns
-            .store(0, std::sync::atomic::Ordering::Relaxed);
+        self.parts.watch.call_ended(0);
         let service = cx.tick().saturating_sub(started);
         self.recorder.busy_ns += service;
         match next {
@@ -188,6 +183,7 @@ impl Node {
             flow.publish(0, 0, packet, cx.now_ns, &mut cx.work);
         }
         flow.published(sequence);
+        cx.suspended |= flow.is_suspended();
     }
 
     /// Ends the stream. A packet that was read but is not published yet was never captured.

@@ -1,7 +1,7 @@
 //! What a node measures of itself. A recorder belongs to its lane; once a second it is merged into the shared statistics.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
 
@@ -72,8 +72,8 @@ impl NodeStats {
 pub(crate) struct NodeWatch {
     pub(crate) name: String,
     pub(crate) stats: Mutex<NodeStats>,
-    /// Clock time at which the running call began; 0 between calls.
-    pub(crate) call_started_ns: AtomicU64,
+    /// By replica (a node without replicas is its own first): clock time at which the running call began; 0 between calls.
+    calls: Box<[AtomicU64]>,
     /// Something of it waits for room in a queue, and nothing else can go on.
     pub(crate) blocked: AtomicBool,
     pub(crate) restarts: AtomicU64,
@@ -85,11 +85,11 @@ pub(crate) struct NodeWatch {
 }
 
 impl NodeWatch {
-    pub(crate) fn new(name: String) -> Self {
+    pub(crate) fn new(name: String, replicas: usize) -> Self {
         Self {
             name,
+            calls: (0..replicas).map(|_| AtomicU64::new(0)).collect(),
             stats: Mutex::new(NodeStats::new()),
-            call_started_ns: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             restarts: AtomicU64::new(0),
             created_ns: AtomicU64::new(0),
@@ -97,6 +97,23 @@ impl NodeWatch {
             first_capture_ns: AtomicU64::new(u64::MAX),
             last_delivery_ns: AtomicU64::new(0),
         }
+    }
+
+    /// A replica's call begins.
+    pub(crate) fn call_began(&self, replica: usize, now_ns: u64) {
+        self.calls[replica].store(now_ns.max(1), Ordering::Relaxed);
+    }
+
+    /// A replica's call has returned.
+    pub(crate) fn call_ended(&self, replica: usize) {
+        self.calls[replica].store(0, Ordering::Relaxed);
+    }
+
+    /// The calls that are running now: replica, and clock time at which the call began.
+    pub(crate) fn running_calls(&self) -> impl Iterator<Item = (usize, u64)> {
+        let calls = self.calls.iter().enumerate();
+        let calls = calls.map(|(replica, began)| (replica, began.load(Ordering::Relaxed)));
+        calls.filter(|&(_, began)| began > 0)
     }
 
     /// A copy of the statistics up to the last merge.

@@ -3,104 +3,35 @@
 //! Every stream is wired by itself, those of the graph file at the start and others while the graph runs, so there is
 //! one way in which a stream comes to be. Shared nodes exist once; instances of `each: stream` nodes come with their stream.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::actor::Setup;
-use crate::clock::{Clock, ClockMode, nanoseconds};
-use crate::graph::{Graph, NodeSpec, Problems, Require, StreamSpec};
+use crate::clock::ClockMode;
+use crate::graph::{Graph, NodeSpec, Problems, StreamSpec};
 use crate::packet::Stream;
 use crate::registry::Registry;
 use crate::runtime::batch::Batch;
 use crate::runtime::books::FlowBooks;
 use crate::runtime::flow::{Flow, Intake, Outlet};
+use crate::runtime::host::Host;
 use crate::runtime::lane::Lane;
-use crate::runtime::link::{Link, LinkBooks, Policy};
+use crate::runtime::link::Link;
 use crate::runtime::node::{Node, NodeParts};
 use crate::runtime::parker::Parker;
-use crate::runtime::protocol::{Attachment, Command, EventSink, Mailbox, NodeId};
+use crate::runtime::protocol::{Attachment, Command, Mailbox, NodeId};
+use crate::runtime::records::{
+    Carrier, EdgeRecord, FlowRecord, Instance, LaneRecord, StreamRecord,
+};
 use crate::runtime::stats::{NodeWatch, SinkLatency};
-
-/// An instance as reports and the control plane see it.
-pub(crate) struct Instance {
-    /// Index of its node in the graph.
-    pub(crate) spec: usize,
-    /// The stream of an `each: stream` node, or the stream that a shared source is.
-    pub(crate) stream: Option<u32>,
-    pub(crate) source: bool,
-    pub(crate) sink: bool,
-    pub(crate) irreplaceable: bool,
-    pub(crate) watch: Arc<NodeWatch>,
-    pub(crate) lane: usize,
-    pub(crate) cancel: Arc<AtomicBool>,
-    pub(crate) missed: Arc<AtomicU64>,
-    /// By stream id.
-    pub(crate) flows: HashMap<u32, FlowRecord>,
-}
-
-/// A stream at an instance.
-pub(crate) struct FlowRecord {
-    pub(crate) books: Arc<FlowBooks>,
-    pub(crate) latency: Option<Arc<SinkLatency>>,
-    /// By input: index of the edge record that feeds it.
-    pub(crate) fed_by: Vec<usize>,
-}
-
-/// How packets of a stream get from one instance to another.
-pub(crate) enum Carrier {
-    Link(Arc<Link>),
-    /// Inside a lane.
-    HandOver(Arc<LinkBooks>),
-}
-
-impl Carrier {
-    pub(crate) fn books(&self) -> &LinkBooks {
-        match self {
-            Self::Link(link) => &link.books,
-            Self::HandOver(books) => books,
-        }
-    }
-
-    /// Counts what is left as abandoned; only once neither end runs.
-    pub(crate) fn abandon(&self) {
-        if let Self::Link(link) = self {
-            link.abandon();
-        }
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        matches!(self, Self::Link(link) if link.depth() >= link.capacity())
-    }
-}
-
-/// An edge between two instances, for one stream.
-pub(crate) struct EdgeRecord {
-    pub(crate) from: NodeId,
-    pub(crate) output: usize,
-    pub(crate) to: NodeId,
-    pub(crate) port: usize,
-    pub(crate) carrier: Carrier,
-}
-
-pub(crate) struct LaneRecord {
-    pub(crate) name: String,
-    pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) parker: Arc<Parker>,
-    pub(crate) nodes: Vec<NodeId>,
-}
-
-pub(crate) struct StreamRecord {
-    pub(crate) stream: Arc<Stream>,
-    pub(crate) source: NodeId,
-}
+use crate::runtime::topology::{is_leaf, per_stream_source, policy, reached_from, required};
 
 /// Everything that has been wired in a run, also what has ended since: the report is made from it.
 pub(crate) struct Wiring {
     pub(crate) graph: Arc<Graph>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) clock: Clock,
-    events: EventSink,
+    pub(crate) host: Host,
     pub(crate) instances: Vec<Instance>,
     pub(crate) edges: Vec<EdgeRecord>,
     pub(crate) lanes: Vec<LaneRecord>,
@@ -127,17 +58,11 @@ struct Half {
 }
 
 impl Wiring {
-    pub(crate) fn new(
-        graph: Arc<Graph>,
-        registry: Arc<Registry>,
-        clock: Clock,
-        events: EventSink,
-    ) -> Self {
+    pub(crate) fn new(graph: Arc<Graph>, registry: Arc<Registry>, host: Host) -> Self {
         Self {
             graph,
             registry,
-            clock,
-            events,
+            host,
             instances: Vec::new(),
             edges: Vec::new(),
             lanes: Vec::new(),
@@ -396,14 +321,14 @@ impl Wiring {
         let lane = self.lane(&lane_name);
         self.lanes[lane].nodes.push(id);
         let asap = self.graph.run.clock == ClockMode::Asap;
-        let watch = Arc::new(NodeWatch::new(name.clone()));
+        let watch = Arc::new(NodeWatch::new(name.clone(), spec.replicas));
         let (cancel, missed) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let setup = Setup {
             node: name,
             stream: stream.map(|(_, stream)| Arc::clone(stream)),
             run_dir: self.graph.run_dir.clone(),
             clock_mode: self.graph.run.clock,
-            clock: self.clock.clone(),
+            clock: self.host.clock.clone(),
             cancel: Arc::clone(&cancel),
             missed: Arc::clone(&missed),
         };
@@ -424,6 +349,7 @@ impl Wiring {
             id,
             watch,
             parker: Arc::clone(&self.lanes[lane].parker),
+            workers: self.host.workers.clone(),
             per_stream: spec.each_stream || actor_type.source,
             actor_type,
             settings,
@@ -471,109 +397,12 @@ impl Wiring {
                     nodes,
                     Arc::clone(&record.mailbox),
                     Arc::clone(started),
-                    self.clock.clone(),
-                    Arc::clone(&self.events),
+                    self.host.clone(),
                 );
                 (lane, Arc::clone(&record.parker))
             })
             .collect();
         lanes.sort_by_key(|(lane, _)| lane.id);
         lanes
-    }
-}
-
-impl EdgeRecord {
-    fn intake(&self) -> Intake {
-        match &self.carrier {
-            Carrier::Link(link) => Intake::Link {
-                link: Arc::clone(link),
-                head: None,
-            },
-            Carrier::HandOver(books) => Intake::Lane {
-                queue: Default::default(),
-                next: 0,
-                books: Arc::clone(books),
-            },
-        }
-    }
-
-    fn outlet(&self, place_in_lane: usize) -> Outlet {
-        match &self.carrier {
-            Carrier::Link(link) => Outlet::Link(Arc::clone(link)),
-            Carrier::HandOver(books) => Outlet::Lane {
-                node: place_in_lane,
-                port: self.port,
-                books: Arc::clone(books),
-            },
-        }
-    }
-}
-
-/// The source that every declared stream comes from.
-pub(crate) fn per_stream_source(graph: &Graph) -> Option<usize> {
-    graph
-        .nodes
-        .iter()
-        .position(|node| node.each_stream && node.inputs.is_empty())
-}
-
-/// The nodes that packets of a source can reach, in declared order.
-pub(crate) fn reached_from(graph: &Graph, source: usize) -> BTreeSet<usize> {
-    let mut reached = BTreeSet::from([source]);
-    loop {
-        let before = reached.len();
-        for (index, node) in graph.nodes.iter().enumerate() {
-            let fed = node
-                .inputs
-                .iter()
-                .flat_map(|input| &input.from)
-                .any(|from| reached.contains(&from.node));
-            if fed {
-                reached.insert(index);
-            }
-        }
-        if reached.len() == before {
-            return reached;
-        }
-    }
-}
-
-fn is_leaf(graph: &Graph, index: usize) -> bool {
-    !graph
-        .nodes
-        .iter()
-        .flat_map(|node| &node.inputs)
-        .flat_map(|input| &input.from)
-        .any(|from| from.node == index)
-}
-
-/// The inputs without which a join's set is unmatched, as a bit set.
-pub(crate) fn required(node: &NodeSpec) -> u64 {
-    let names: Option<&Vec<String>> = match &node.require {
-        Require::All => None,
-        Require::Ports(names) => Some(names),
-    };
-    let mut bits = 0;
-    for (port, input) in node.ports.inputs.iter().enumerate() {
-        if names.is_none_or(|names| names.contains(&input.name)) {
-            bits |= 1 << port;
-        }
-    }
-    bits
-}
-
-fn policy(graph: &Graph, node: &NodeSpec, join: bool) -> Policy {
-    let queue = &node.queue;
-    let eager = join || graph.run.clock == ClockMode::Asap;
-    Policy {
-        capacity: queue.capacity,
-        bytes: queue.bytes,
-        full: queue.full,
-        max_age_ns: queue.max_age.map(nanoseconds),
-        wake_at: if eager {
-            queue.capacity - 1
-        } else {
-            queue.capacity / 2
-        },
     }
 }

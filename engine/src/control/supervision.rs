@@ -1,0 +1,144 @@
+//! What the control plane does, without the actors that carry its messages: events in, decisions carried out.
+//!
+//! The supervisor's actors and the simulation both stand on this, so that they decide alike.
+
+use std::sync::Arc;
+
+use crate::control::graph_lifecycle::{Directive, GraphEvent, GraphLifecycle};
+use crate::control::node_lifecycle::{NodeDecision, NodeEvent, NodeLifecycle};
+use crate::control::watchdog::Watchdog;
+use crate::run::Core;
+use crate::runtime::protocol::{Command, Event, NodeId};
+
+/// Who an event of a lane is for.
+pub(crate) enum Route {
+    Graph(GraphEvent),
+    Node(NodeId, NodeEvent),
+    LaneExited(usize),
+}
+
+impl From<Event> for Route {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::NodeReady { node } => Self::Graph(GraphEvent::NodeReady { node }),
+            Event::CreateFailed { node, message } => {
+                Self::Graph(GraphEvent::CreateFailed { node, message })
+            }
+            Event::SourceEnded { node, failure } => {
+                Self::Graph(GraphEvent::SourceEnded { node, failure })
+            }
+            Event::NodeFinished { node, failure } => {
+                Self::Graph(GraphEvent::NodeFinished { node, failure })
+            }
+            Event::Panicked {
+                node,
+                replica,
+                message,
+            } => Self::Node(node, NodeEvent::Panicked { replica, message }),
+            Event::WantsRestart {
+                node,
+                replica,
+                message,
+            } => Self::Node(node, NodeEvent::WantsRestart { replica, message }),
+            Event::WantsStop { node, message } => {
+                Self::Node(node, NodeEvent::WantsStop { message })
+            }
+            Event::LaneExited { lane } => Self::LaneExited(lane),
+        }
+    }
+}
+
+/// Supervises one run.
+pub(crate) struct Supervision {
+    core: Arc<Core>,
+    lifecycle: GraphLifecycle,
+    watchdog: Watchdog,
+}
+
+impl Supervision {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        let run = &core.graph.run;
+        Self {
+            lifecycle: GraphLifecycle::new(run.drain),
+            watchdog: Watchdog::new(run.call_deadline),
+            core,
+        }
+    }
+
+    /// Lets the lifecycle decide on an event and carries out what it decides.
+    pub(crate) fn decide(&mut self, event: GraphEvent) {
+        let directives = self.lifecycle.decide(event, self.core.clock.now_ns());
+        for directive in directives {
+            if let Directive::StartFailed { group } = directive {
+                self.abandon_start(group);
+            }
+            self.core.carry_out(&directive);
+        }
+        self.core.publish_faults(&self.lifecycle.faults);
+        self.core
+            .set_accepts_streams(self.lifecycle.accepts_streams());
+    }
+
+    /// A run that cannot start is stopped; a stream that cannot start is taken out again.
+    fn abandon_start(&mut self, group: usize) {
+        let event = match self.lifecycle.stream_of_group(group) {
+            Some(stream) => GraphEvent::RemoveStream { stream },
+            None => GraphEvent::Stop,
+        };
+        if group > 0 {
+            self.core.retire_group(group);
+        }
+        self.decide(event);
+    }
+
+    /// Time has passed: looks for deadlines, calls that do not return, and deadlocks.
+    pub(crate) fn tick(&mut self) {
+        let deadlock = self.watchdog.look(&self.core, self.core.clock.now_ns());
+        if let Some(message) = deadlock {
+            self.decide(GraphEvent::Deadlocked { message });
+        }
+        self.decide(GraphEvent::Tick);
+    }
+}
+
+/// Steers one instance: its restart budget and backoff.
+pub(crate) struct NodeControl {
+    node: NodeId,
+    lifecycle: NodeLifecycle,
+    core: Arc<Core>,
+}
+
+impl NodeControl {
+    pub(crate) fn new(node: NodeId, core: &Arc<Core>) -> Self {
+        Self {
+            node,
+            lifecycle: NodeLifecycle::new(&core.graph.run.restart, core.is_irreplaceable(node)),
+            core: Arc::clone(core),
+        }
+    }
+
+    /// Decides on an event and carries the decision out; what concerns the whole run is returned.
+    pub(crate) fn decide(&mut self, event: NodeEvent) -> Option<GraphEvent> {
+        let node = self.node;
+        match self.lifecycle.decide(event, self.core.clock.now_ns()) {
+            NodeDecision::Restart {
+                replica,
+                at_ns,
+                reason,
+            } => {
+                tracing::warn!(node = %self.core.node_name(node), "restarting: {reason}");
+                let command = Command::Restart {
+                    node,
+                    replica,
+                    at_ns,
+                };
+                self.core.command(node, command);
+                None
+            }
+            NodeDecision::Escalate { reason } => {
+                tracing::error!(node = %self.core.node_name(node), "giving up: {reason}");
+                Some(GraphEvent::Escalated { node, reason })
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Questions about the shape of a graph that wiring and reports ask.
+
+use std::collections::BTreeSet;
+
+use crate::clock::{ClockMode, nanoseconds};
+use crate::graph::{Graph, NodeSpec, Require};
+use crate::runtime::link::Policy;
+
+/// The source that every declared stream comes from.
+pub(crate) fn per_stream_source(graph: &Graph) -> Option<usize> {
+    graph
+        .nodes
+        .iter()
+        .position(|node| node.each_stream && node.inputs.is_empty())
+}
+
+/// The nodes that packets of a source can reach, in declared order.
+pub(crate) fn reached_from(graph: &Graph, source: usize) -> BTreeSet<usize> {
+    let mut reached = BTreeSet::from([source]);
+    loop {
+        let before = reached.len();
+        for (index, node) in graph.nodes.iter().enumerate() {
+            let fed = node
+                .inputs
+                .iter()
+                .flat_map(|input| &input.from)
+                .any(|from| reached.contains(&from.node));
+            if fed {
+                reached.insert(index);
+            }
+        }
+        if reached.len() == before {
+            return reached;
+        }
+    }
+}
+
+pub(crate) fn is_leaf(graph: &Graph, index: usize) -> bool {
+    !graph
+        .nodes
+        .iter()
+        .flat_map(|node| &node.inputs)
+        .flat_map(|input| &input.from)
+        .any(|from| from.node == index)
+}
+
+/// The inputs without which a join's set is unmatched, as a bit set.
+pub(crate) fn required(node: &NodeSpec) -> u64 {
+    let names: Option<&Vec<String>> = match &node.require {
+        Require::All => None,
+        Require::Ports(names) => Some(names),
+    };
+    let mut bits = 0;
+    for (port, input) in node.ports.inputs.iter().enumerate() {
+        if names.is_none_or(|names| names.contains(&input.name)) {
+            bits |= 1 << port;
+        }
+    }
+    bits
+}
+
+pub(crate) fn policy(graph: &Graph, node: &NodeSpec, join: bool) -> Policy {
+    let queue = &node.queue;
+    let eager = join || graph.run.clock == ClockMode::Asap;
+    Policy {
+        capacity: queue.capacity,
+        bytes: queue.bytes,
+        full: queue.full,
+        max_age_ns: queue.max_age.map(nanoseconds),
+        wake_at: if eager {
+            queue.capacity - 1
+        } else {
+            queue.capacity / 2
+        },
+    }
+}

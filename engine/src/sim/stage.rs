@@ -1,0 +1,453 @@
+//! The scheduler of a simulation: who can be stepped, who is, and when time moves on.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::random::Dice;
+use super::{At, Delivery, SimCommand, SimOptions, SimRun};
+use crate::clock::{Clock, Hang, nanoseconds};
+use crate::control::graph_lifecycle::GraphEvent;
+use crate::control::supervision::{NodeControl, Route, Supervision};
+use crate::control::supervisor::TICK;
+use crate::graph::Graph;
+use crate::registry::Registry;
+use crate::run::{Core, Launch, StartError};
+use crate::runtime::host::{Delivered, Host, Workers};
+use crate::runtime::lane::{Lane, Step};
+use crate::runtime::parker::Parker;
+use crate::runtime::pool::Worker;
+use crate::runtime::protocol::{Event, NodeId};
+use crate::runtime::wiring::NewLanes;
+
+/// Somebody who could go but was not chosen for so many steps goes next: no thread starves for ever.
+const PATIENCE: u64 = 300;
+/// A lane that would spin is stepped again after this time.
+const SPIN_NS: u64 = 1_000_000;
+/// What a step takes at most, one of these in a run: nothing, or about what it does on a fast, a slow or a busy machine.
+const STEP_COSTS_NS: [u64; 4] = [1, 2_000, 50_000, 1_000_000];
+
+type Shared<T> = Arc<Mutex<T>>;
+
+enum Rest {
+    /// Has work.
+    Awake,
+    /// Found nothing once and announced that it parks; looks once more.
+    Announced,
+    /// Parked until it is woken or until its time.
+    Parked { until_ns: Option<u64> },
+    /// Never runs again: finished, or a call hangs.
+    Gone,
+}
+
+struct Performer {
+    lane: Lane,
+    parker: Arc<Parker>,
+    rest: Rest,
+    /// How often it is chosen, compared with others.
+    weight: u64,
+    passed_over: u64,
+}
+
+impl Performer {
+    fn can_go(&self, now_ns: u64) -> bool {
+        match self.rest {
+            Rest::Awake | Rest::Announced => true,
+            Rest::Parked { until_ns } => {
+                !self.parker.is_parking() || until_ns.is_some_and(|until| until <= now_ns)
+            }
+            Rest::Gone => false,
+        }
+    }
+}
+
+/// Who can go.
+#[derive(Clone, Copy)]
+enum Turn {
+    Lane(usize),
+    Worker(usize),
+    Control,
+    Tick,
+}
+
+/// What waits for the supervisor.
+enum Message {
+    Lane(Event),
+    Run(GraphEvent),
+}
+
+/// A stream that was asked for.
+enum Asked {
+    Launched(Launch, String),
+    Answered(Result<String, StartError>),
+}
+
+pub(super) struct Stage {
+    core: Arc<Core>,
+    over: flume::Receiver<Vec<NodeId>>,
+    clock: Clock,
+    dice: Dice,
+    supervision: Supervision,
+    controls: HashMap<NodeId, NodeControl>,
+    inbox: Shared<VecDeque<Message>>,
+    performers: Vec<Performer>,
+    hired: Shared<Vec<Worker>>,
+    workers: Vec<Worker>,
+    delivered: Shared<Vec<Delivered>>,
+    commands: Vec<(At, SimCommand)>,
+    opening: Launch,
+    hold_open: bool,
+    asked: Vec<Asked>,
+    step_cost_ns: u64,
+    next_tick_ns: u64,
+    deadline_ns: u64,
+    steps: u64,
+    spins: u64,
+}
+
+impl Stage {
+    pub(super) fn new(
+        graph: Graph,
+        registry: Arc<Registry>,
+        options: &SimOptions,
+    ) -> Result<Self, StartError> {
+        let inbox: Shared<VecDeque<Message>> = Arc::default();
+        let hired: Shared<Vec<Worker>> = Arc::default();
+        let delivered: Shared<Vec<Delivered>> = Arc::default();
+        let clock = Clock::manual();
+        let host = Host {
+            clock: clock.clone(),
+            events: {
+                let inbox = Arc::clone(&inbox);
+                Arc::new(move |event| lock(&inbox).push_back(Message::Lane(event)))
+            },
+            workers: Workers::Stepped(Arc::clone(&hired)),
+            deliveries: Some({
+                let delivered = Arc::clone(&delivered);
+                Arc::new(move |delivery| lock(&delivered).push(delivery))
+            }),
+        };
+        let (core, over) = Core::new(graph, registry, host);
+        let new = core.wiring().wire_graph()?;
+        let (opening, wired) = core.launch(&new);
+        lock(&inbox).push_back(Message::Run(wired));
+        let mut dice = Dice::new(options.seed);
+        let step_cost_ns = STEP_COSTS_NS[dice.below(STEP_COSTS_NS.len() as u64) as usize];
+        let mut stage = Self {
+            supervision: Supervision::new(Arc::clone(&core)),
+            core,
+            over,
+            clock,
+            dice,
+            controls: HashMap::new(),
+            inbox,
+            performers: Vec::new(),
+            hired,
+            workers: Vec::new(),
+            delivered,
+            commands: options.commands.clone(),
+            opening,
+            hold_open: options.hold_open,
+            asked: Vec::new(),
+            step_cost_ns,
+            next_tick_ns: nanoseconds(TICK),
+            deadline_ns: nanoseconds(options.deadline),
+            steps: 0,
+            spins: 0,
+        };
+        stage.enter(new);
+        Ok(stage)
+    }
+
+    fn enter(&mut self, new: NewLanes) {
+        for (lane, parker) in new.lanes {
+            let weight = [1, 1, 10, 100][self.dice.below(4) as usize];
+            self.performers.push(Performer {
+                lane,
+                parker,
+                rest: Rest::Awake,
+                weight,
+                passed_over: 0,
+            });
+        }
+    }
+
+    /// Steps until the run is over or its deadline has passed.
+    pub(super) fn play(mut self) -> Result<SimRun, StartError> {
+        let mut hung = None;
+        while hung.is_none() && self.clock.now_ns() < self.deadline_ns {
+            self.give_commands();
+            self.workers.append(&mut lock(&self.hired));
+            match self.choose() {
+                Some(turn) => self.take(turn),
+                None => self.let_time_pass(),
+            }
+            self.answer()?;
+            hung = self.over.try_recv().ok();
+        }
+        let ended = hung.is_some();
+        if ended {
+            self.clear_stage();
+        }
+        Ok(self.curtain(ended, &hung.unwrap_or_default()))
+    }
+
+    /// The run is over: what has not finished its last steps does so, as threads do before they are joined.
+    fn clear_stage(&mut self) {
+        for index in 0..self.performers.len() {
+            // A lane that was given up at the stop's deadline may still have work; it gets as long as a thread would.
+            for _ in 0..PATIENCE {
+                if !self.performers[index].can_go(self.clock.now_ns()) {
+                    break;
+                }
+                self.step_lane(index);
+            }
+        }
+    }
+
+    fn curtain(self, ended: bool, hung: &[NodeId]) -> SimRun {
+        let report = self.core.close_books(hung);
+        let wiring = self.core.wiring();
+        let delivered = lock(&self.delivered);
+        let deliveries = delivered.iter().map(|delivered| Delivery {
+            node: wiring.instances[delivered.node].watch.name.clone(),
+            stream: wiring.streams[delivered.stream as usize]
+                .stream
+                .name
+                .clone(),
+            sequence: delivered.sequence,
+            inputs: delivered.inputs,
+        });
+        let added = self.asked.into_iter().map(|asked| match asked {
+            Asked::Launched(..) => Err(StartError::Ending),
+            Asked::Answered(answer) => answer,
+        });
+        SimRun {
+            report,
+            deliveries: deliveries.collect(),
+            steps: self.steps,
+            time: Duration::from_nanos(self.clock.now_ns()),
+            ended,
+            spins: self.spins,
+            added: added.collect(),
+        }
+    }
+
+    fn give_commands(&mut self) {
+        let (steps, now) = (self.steps, Duration::from_nanos(self.clock.now_ns()));
+        let is_due = |at: &At| match at {
+            At::Step(step) => *step <= steps,
+            At::Time(time) => *time <= now,
+        };
+        let (due, later) = std::mem::take(&mut self.commands)
+            .into_iter()
+            .partition(|(at, _)| is_due(at));
+        self.commands = later;
+        for (_, command) in due {
+            self.give(command);
+        }
+    }
+
+    fn give(&mut self, command: SimCommand) {
+        let event = match command {
+            SimCommand::AddStream { name, uri } => return self.add_stream(&name, &uri),
+            SimCommand::RemoveStream { name } => match self.core.stream_named(&name) {
+                Some(stream) => GraphEvent::RemoveStream { stream },
+                None => return,
+            },
+            SimCommand::StreamsComplete => GraphEvent::StreamsComplete,
+            SimCommand::Drain => GraphEvent::Drain,
+            SimCommand::Stop => GraphEvent::Stop,
+        };
+        self.tell(event);
+    }
+
+    fn tell(&self, event: GraphEvent) {
+        lock(&self.inbox).push_back(Message::Run(event));
+    }
+
+    fn add_stream(&mut self, name: &str, uri: &str) {
+        let asked = match self.core.wire_stream(name, uri) {
+            Ok((new, name)) => {
+                let (launch, wired) = self.core.launch(&new);
+                self.tell(wired);
+                self.enter(new);
+                Asked::Launched(launch, name)
+            }
+            Err(error) => Asked::Answered(Err(error)),
+        };
+        self.asked.push(asked);
+    }
+
+    /// Notes which launches have succeeded or failed.
+    fn answer(&mut self) -> Result<(), StartError> {
+        match self.opening.created.try_recv() {
+            Ok(true) if !self.hold_open => self.tell(GraphEvent::StreamsComplete),
+            Ok(false) => return Err(self.core.failure_of(&self.opening)),
+            _ => {}
+        }
+        for asked in &mut self.asked {
+            if let Asked::Launched(launch, name) = asked
+                && let Ok(created) = launch.created.try_recv()
+            {
+                *asked = Asked::Answered(if created {
+                    Ok(std::mem::take(name))
+                } else {
+                    Err(self.core.failure_of(launch))
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Who goes next, if anybody can.
+    fn choose(&mut self) -> Option<Turn> {
+        let now_ns = self.clock.now_ns();
+        let mut candidates: Vec<(Turn, u64)> = Vec::new();
+        for (index, performer) in self.performers.iter_mut().enumerate() {
+            if performer.can_go(now_ns) {
+                performer.passed_over += 1;
+                if performer.passed_over > PATIENCE {
+                    return Some(Turn::Lane(index));
+                }
+                candidates.push((Turn::Lane(index), performer.weight));
+            }
+        }
+        for (index, worker) in self.workers.iter().enumerate() {
+            if worker.has_job() {
+                candidates.push((Turn::Worker(index), 10));
+            }
+        }
+        if !lock(&self.inbox).is_empty() {
+            candidates.push((Turn::Control, 10));
+        }
+        if self.next_tick_ns <= now_ns {
+            candidates.push((Turn::Tick, 10));
+        }
+        let total: u64 = candidates.iter().map(|(_, weight)| weight).sum();
+        if total == 0 {
+            return None;
+        }
+        let mut drawn = self.dice.below(total);
+        let chosen = candidates.iter().find(|(_, weight)| {
+            let hit = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            hit
+        });
+        chosen.map(|(turn, _)| *turn)
+    }
+
+    fn take(&mut self, turn: Turn) {
+        self.steps += 1;
+        let cost = self.dice.below(self.step_cost_ns);
+        match turn {
+            Turn::Lane(index) => self.step_lane(index),
+            Turn::Worker(index) => {
+                if hangs(|| self.workers[index].step()).is_none() {
+                    // Kept from being stepped or dropped, like a thread that never returns.
+                    std::mem::forget(self.workers.swap_remove(index));
+                }
+            }
+            Turn::Control => self.step_control(),
+            Turn::Tick => {
+                self.next_tick_ns = self.clock.now_ns() + nanoseconds(TICK);
+                self.supervision.tick();
+            }
+        }
+        self.clock.advance(Duration::from_nanos(cost));
+    }
+
+    /// One turn of the loop that `runtime::driver` runs on a thread.
+    fn step_lane(&mut self, index: usize) {
+        let now_ns = self.clock.now_ns();
+        let performer = &mut self.performers[index];
+        performer.passed_over = 0;
+        if matches!(performer.rest, Rest::Parked { .. }) {
+            performer.parker.retract();
+            performer.rest = Rest::Awake;
+        }
+        let Some(step) = hangs(|| performer.lane.step()) else {
+            performer.rest = Rest::Gone;
+            return;
+        };
+        performer.rest = match (step, &performer.rest) {
+            (Step::Finished, _) => {
+                performer.lane.exited();
+                Rest::Gone
+            }
+            (Step::Progressed, _) => {
+                performer.parker.retract();
+                Rest::Awake
+            }
+            (Step::Idle { .. }, Rest::Awake) => {
+                performer.parker.announce();
+                Rest::Announced
+            }
+            (Step::Idle { until_ns }, _) if until_ns.is_some_and(|until| until <= now_ns) => {
+                self.spins += 1;
+                Rest::Parked {
+                    until_ns: Some(now_ns + SPIN_NS),
+                }
+            }
+            (Step::Idle { until_ns }, _) => Rest::Parked { until_ns },
+        };
+    }
+
+    fn step_control(&mut self) {
+        let Some(message) = lock(&self.inbox).pop_front() else {
+            return;
+        };
+        let event = match message {
+            Message::Run(event) => event,
+            Message::Lane(event) => match Route::from(event) {
+                Route::Graph(event) => event,
+                Route::Node(node, event) => {
+                    let control = self.controls.entry(node);
+                    let control = control.or_insert_with(|| NodeControl::new(node, &self.core));
+                    if let Some(event) = control.decide(event) {
+                        self.tell(event);
+                    }
+                    return;
+                }
+                Route::LaneExited(_) => return,
+            },
+        };
+        self.supervision.decide(event);
+    }
+
+    /// Nobody can go: time moves on to the next moment at which somebody can.
+    fn let_time_pass(&mut self) {
+        let now_ns = self.clock.now_ns();
+        let mut next_ns = self.next_tick_ns.min(self.deadline_ns);
+        for performer in &self.performers {
+            if let Rest::Parked {
+                until_ns: Some(until),
+            } = performer.rest
+            {
+                next_ns = next_ns.min(until);
+            }
+        }
+        for (at, _) in &self.commands {
+            if let At::Time(time) = at {
+                next_ns = next_ns.min(nanoseconds(*time));
+            }
+        }
+        let passes_ns = next_ns.saturating_sub(now_ns).max(1);
+        self.clock.advance(Duration::from_nanos(passes_ns));
+    }
+}
+
+fn lock<T>(shared: &Shared<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a step; none if a call in it hangs.
+fn hangs<T>(step: impl FnOnce() -> T) -> Option<T> {
+    // What the step left behind is not looked at by anybody but the report, which reads counters.
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(result) => Some(result),
+        Err(panic) if panic.is::<Hang>() => None,
+        Err(panic) => resume_unwind(panic),
+    }
+}
