@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""What a packet costs from hop to hop: Fermata beside GStreamer with the same queues, in turns on one machine.
+
+    cargo build --release && benches/peers/hops.py
+
+Each pair of runs takes N and 4N packets, so that the start drops out: cost = (t(4N) - t(N)) / 3N. Prints medians over the pairs,
+wall time and processor time, and the ratio. Needs gst-launch-1.0 (Debian: gstreamer1.0-tools, gstreamer1.0-plugins-base).
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+
+SOURCE = "fakesrc num-buffers={n} sizetype=fixed sizemax=921600 filltype=nothing"
+QUEUE = "queue max-size-buffers=10 max-size-bytes=0 max-size-time=0"
+IDENTITY = "identity silent=true"
+SINK = "fakesink sync=false"
+
+PEERS = {
+    "hop1": " ! ".join([SOURCE, QUEUE, IDENTITY, SINK]),
+    "hop5": " ! ".join([SOURCE] + [QUEUE, IDENTITY] * 5 + [SINK]),
+    "lane5": " ! ".join([SOURCE] + [IDENTITY] * 5 + [SINK]),
+}
+
+
+def timed(command):
+    """Wall seconds and processor seconds of a command that must succeed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wall = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, cpu
+
+
+def marginal(make, n):
+    """Microseconds of wall and processor time per packet."""
+    small, large = timed(make(n)), timed(make(4 * n))
+    return [(large[i] - small[i]) / (3 * n) * 1e6 for i in (0, 1)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fermata", default="target/release/fermata")
+    parser.add_argument("--packets", type=int, default=200_000)
+    parser.add_argument("--pairs", type=int, default=5)
+    arguments = parser.parse_args()
+    print(f"{os.cpu_count()} cores, {arguments.pairs} pairs, N = {arguments.packets}")
+    print("graph  what      fermata us  gstreamer us  ratio (min..max)")
+    with tempfile.TemporaryDirectory() as out:
+        for graph, pipeline in PEERS.items():
+            def ours(n):
+                return [arguments.fermata, "run", f"graphs/bench/{graph}.yaml", "--quiet", "--param", f"count={n}", "--out", out]
+
+            def theirs(n):
+                return ["gst-launch-1.0", "-q", *pipeline.format(n=n).split()]
+
+            rows = []
+            for _ in range(arguments.pairs):
+                rows.append((marginal(ours, arguments.packets), marginal(theirs, arguments.packets)))
+            with open(os.path.join(out, "report.json")) as file:
+                assert json.load(file)["balanced"], "the books of the last run do not balance"
+            for index, what in enumerate(["wall", "processor"]):
+                mine = [row[0][index] for row in rows]
+                peer = [row[1][index] for row in rows]
+                ratios = sorted(a / b for a, b in zip(mine, peer))
+                print(
+                    f"{graph:6} {what:9} {statistics.median(mine):10.3f}  {statistics.median(peer):12.3f}  "
+                    f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}..{ratios[-1]:.2f})"
+                )
+
+
+if __name__ == "__main__":
+    main()
