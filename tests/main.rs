@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 #[cfg(feature = "live")]
+mod cameras;
+#[cfg(feature = "live")]
 #[path = "../examples/custom_actor.rs"]
 mod custom_actor;
 mod graph_files;

@@ -6,11 +6,11 @@ use std::sync::Once;
 use ffmpeg_next::{Error, filter, format::Pixel, frame, log};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Registers devices and error texts, and keeps libav's own chatter down to errors. Call before anything else of libav.
+/// Registers devices and error texts, and keeps libav's own chatter down: errors are returned, and told by the actors. Call before anything else of libav.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        log::set_level(log::Level::Error);
+        log::set_level(log::Level::Fatal);
         if let Err(error) = ffmpeg_next::init() {
             tracing::error!(%error, "libav did not start");
         }

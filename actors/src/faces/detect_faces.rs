@@ -25,7 +25,8 @@ use crate::payload::{Faces, VideoFrame};
 #[serde(deny_unknown_fields)]
 pub struct DetectFacesSettings {
     /// The detector: a YuNet or UltraFace as `.onnx` file or as a folder with `model.onnx`, a Haar cascade as `.xml` file, or the
-    /// word `haar` for the frontal face cascade of Debian's `opencv-data`.
+    /// word `haar` for the frontal face cascade of Debian's `opencv-data`. Default: `haar`.
+    #[serde(default = "haar_cascade")]
     pub model: PathBuf,
     /// Looks only at packets whose sequence number is a multiple of this; the others pass without faces and marked as not
     /// looked at. Default: 1.
@@ -52,6 +53,10 @@ pub struct DetectFacesSettings {
     /// pixels of the frame all the same. UltraFace has a size of its own and refuses this. Default: the frame's own size.
     #[serde(default)]
     pub max_side: Option<NonZeroUsize>,
+}
+
+fn haar_cascade() -> PathBuf {
+    PathBuf::from("haar")
 }
 
 fn one_packet() -> NonZeroU64 {

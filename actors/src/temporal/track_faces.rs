@@ -38,7 +38,7 @@ pub struct TrackFacesSettings {
     #[serde(default = "default_iou")]
     pub iou: f32,
     /// Least score of a detection that may start a track, and of those that are matched first. A detection without a score
-    /// counts as 1. Default: 0.6.
+    /// counts as 1. Default: 0.5, the least score that any of the detectors gives by default.
     #[serde(default = "default_high")]
     pub high: f32,
     /// Least score of a detection that may continue a track that was there on the detector's previous frame, after those from
@@ -60,7 +60,7 @@ fn default_iou() -> f32 {
 }
 
 fn default_high() -> f32 {
-    0.6
+    0.5
 }
 
 fn default_low() -> f32 {

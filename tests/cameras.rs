@@ -1,0 +1,132 @@
+//! Live cameras in a graph: one that dies and returns must not touch the others, and must not end its own stream.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fermata_engine::run::RunHandle;
+use fermata_engine::{Graph, RunOptions, RunningGraph};
+
+use crate::support::{assert_balanced, options, registry, repository};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// gst-rtsp-server, killed when it goes out of scope.
+struct Camera {
+    child: Child,
+    port: u16,
+}
+
+impl Camera {
+    /// None, with the reason printed, where GStreamer's RTSP server is not installed.
+    fn start(port: u16) -> Option<Self> {
+        let mut child = Command::new("/usr/bin/python3")
+            .arg(repository("actors/tests/video/rtsp_server.py"))
+            .arg(port.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let mut said = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut said).unwrap();
+        let Ok(port) = said.trim().parse() else {
+            println!("skipped: no RTSP server");
+            return None;
+        };
+        Some(Self { child, port })
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait_for(what: &str, happened: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !happened() {
+        assert!(started.elapsed() < DEADLINE, "waited in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn delivered(handle: &RunHandle, stream: &str) -> u64 {
+    let report = handle.report();
+    report
+        .streams
+        .get(stream)
+        .map_or(0, |stream| stream.delivered)
+}
+
+#[test]
+fn a_camera_that_dies_and_returns_goes_on_in_a_new_segment_and_nobody_else_notices() {
+    let Some(camera) = Camera::start(0) else {
+        return;
+    };
+    let port = camera.port;
+    let out = tempfile::tempdir().unwrap();
+    let text = format!(
+        "
+fermata: 1
+streams: {{network: 'rtsp://127.0.0.1:{port}/live', clip: 'rtsp://127.0.0.1:{port}/live'}}
+nodes:
+  capture: {{use: video_source, each: stream, uri: \"${{stream.uri}}\", timeout: 3s, reconnect: {{first: 50ms, most: 200ms}}}}
+  detect:  {{use: detect_faces, in: capture, every: 1000000, queue: {{capacity: 2, full: drop_oldest}}}}
+  log:     {{use: write_csv, in: detect, path: \"${{run.dir}}/faces.csv\"}}
+run: {{clock: live, drain: 5s}}
+"
+    );
+    let registry = registry();
+    let mut options = options();
+    options.run_dir = out.path().to_owned();
+    let graph = Graph::parse("cameras.yaml", &text, &registry, &options).unwrap();
+    let running = RunningGraph::start(
+        graph,
+        std::sync::Arc::new(registry),
+        RunOptions { hold_open: true },
+    )
+    .unwrap();
+    let handle = running.handle();
+    wait_for("frames of both", || {
+        delivered(&handle, "network") > 5 && delivered(&handle, "clip") > 5
+    });
+    // A third one that will never be there: it is tried again and again, and nobody else notices.
+    handle
+        .add_stream("absent", "rtsp://127.0.0.1:9/live")
+        .unwrap();
+    drop(camera);
+    let before = delivered(&handle, "network");
+    let _camera = Camera::start(port).expect("the same server as before");
+    wait_for("frames after the return", || {
+        delivered(&handle, "network") > before + 10 && delivered(&handle, "clip") > before + 10
+    });
+    assert!(handle.remove_stream("clip"));
+    let at_removal = delivered(&handle, "network");
+    wait_for("frames after the other was removed", || {
+        delivered(&handle, "network") > at_removal + 10
+    });
+    handle.drain();
+    let report = running.wait();
+    assert_balanced(&report);
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    let mut segments = std::collections::BTreeMap::new();
+    let mut reader = csv::Reader::from_path(out.path().join("faces.csv")).unwrap();
+    for row in reader.records() {
+        let row = row.unwrap();
+        let sequences: &mut Vec<(u32, u64)> = segments.entry(row[0].to_owned()).or_default();
+        sequences.push((row[1].parse().unwrap(), row[2].parse().unwrap()));
+    }
+    for name in ["network", "clip"] {
+        let rows = &segments[name];
+        assert!(rows.is_sorted(), "{name}: sequences never restart");
+        assert_eq!(rows[0].0, 0);
+        assert!(
+            rows.last().unwrap().0 >= 1,
+            "{name} came back in a new segment"
+        );
+    }
+    assert!(!segments.contains_key("absent"));
+}
