@@ -377,3 +377,40 @@ fn ctrl_c_finishes_what_is_in_flight() {
     }
     assert!(listing(&out).contains(&"left.mp4".to_owned()));
 }
+
+#[test]
+fn the_graph_in_the_readme_is_right() {
+    let readme = std::fs::read_to_string(crate::support::repository("README.md")).unwrap();
+    let graph = readme
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let graph = graph.expect("a graph in the README");
+    let loaded = fermata_engine::Graph::parse(
+        "README.md",
+        graph,
+        &crate::support::registry(),
+        &crate::support::options(),
+    );
+    assert_eq!(
+        loaded
+            .unwrap_or_else(|problems| panic!("{problems}"))
+            .nodes
+            .len(),
+        6
+    );
+}
+
+#[test]
+fn the_card_in_the_guide_is_right() {
+    let guide = std::fs::read_to_string(crate::support::repository("docs/models.md")).unwrap();
+    let card = guide
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let card = card
+        .expect("a card in the guide")
+        .replace("sha256: …", &format!("sha256: {:064}", 1));
+    let parsed = fermata_vision::ModelCard::parse(&card, Path::new("card.yaml"));
+    parsed.unwrap_or_else(|error| panic!("{error}"));
+}
