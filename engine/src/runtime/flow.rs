@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::actor::Input;
 use crate::packet::{AnyPayload, Envelope, Packet, Stream};
 use crate::runtime::books::{FlowBooks, count};
-use crate::runtime::link::{END, Link, LinkBooks, Queued};
+use crate::runtime::link::{END, HANDED_OVER, Link, LinkBooks, Queued};
 
 /// Where an input's packets come from.
 pub(crate) enum Intake {
@@ -451,7 +451,7 @@ fn send(
                 slot,
                 item: HandedOver::Packet(Queued {
                     packet,
-                    queued_ns: now_ns,
+                    queued_ns: HANDED_OVER,
                 }),
             });
         }

@@ -14,6 +14,9 @@ use crate::runtime::protocol::{Command, Event, Mailbox, NodeId};
 /// How often recorders are merged into the shared statistics.
 const STATISTICS_PERIOD_NS: u64 = 1_000_000_000;
 
+/// Hand-overs that a step handles before it looks at commands and queues again.
+const HAND_OVERS_PER_STEP: usize = 64;
+
 /// What a step led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -190,7 +193,11 @@ impl Lane {
     /// Handles hand-overs inside the lane, oldest first. Those to a node that is absent or held up wait.
     fn work_off(&mut self) -> bool {
         let mut progressed = false;
-        for _ in 0..self.cx.work.len() {
+        let mut budget = HAND_OVERS_PER_STEP;
+        // Hand-overs since the last one that could be handled: when all of them had to wait, nothing can go on.
+        let mut waiting = 0;
+        while waiting < self.cx.work.len() && budget > 0 {
+            budget -= 1;
             let Some(hand_over) = self.cx.work.pop_front() else {
                 break;
             };
@@ -199,8 +206,10 @@ impl Lane {
             if !node.can_work_off(slot) {
                 // Behind the others, which belong to other nodes or streams or will wait here in the same order.
                 self.cx.work.push_back(hand_over);
+                waiting += 1;
                 continue;
             }
+            waiting = 0;
             progressed = true;
             if let Some(flow) = &mut node.flows[slot] {
                 flow.accept(hand_over.port, hand_over.item);

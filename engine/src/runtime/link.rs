@@ -53,6 +53,9 @@ pub(crate) struct LinkBooks {
     pub(crate) suspended: AtomicU64,
 }
 
+/// The queueing time of a packet that was handed over inside its lane and never stood in a queue.
+pub(crate) const HANDED_OVER: u64 = u64::MAX;
+
 /// A packet in a queue and the time at which it was queued.
 pub(crate) struct Queued {
     pub(crate) packet: Packet,

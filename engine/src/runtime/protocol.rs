@@ -105,7 +105,8 @@ impl Mailbox {
     }
 
     pub(crate) fn take(&self) -> VecDeque<Command> {
-        if !self.filled.swap(false, Ordering::AcqRel) {
+        // Looked at for every packet, so the common case must not be a locked operation.
+        if !self.filled.load(Ordering::Relaxed) || !self.filled.swap(false, Ordering::AcqRel) {
             return VecDeque::new();
         }
         std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))

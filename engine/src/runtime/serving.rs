@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::runtime::batch::FlushReason;
 use crate::runtime::call::{Work, call};
 use crate::runtime::flow::{Fate, Found, Taken};
-use crate::runtime::link::END;
+use crate::runtime::link::{END, HANDED_OVER};
 use crate::runtime::node::{LaneContext, Node, Role};
 use crate::runtime::protocol::Event;
 use crate::runtime::settling::Ticket;
@@ -119,8 +119,10 @@ impl Node {
             self.settle_all(&[Ticket::of(&taken)], Fate::Abandoned, cx);
             return;
         }
-        let waited = cx.now_ns.saturating_sub(taken.queued_ns);
-        self.recorder.queue_wait_ns.saturating_record(waited);
+        if taken.queued_ns != HANDED_OVER {
+            let waited = cx.now_ns.saturating_sub(taken.queued_ns);
+            self.recorder.queue_wait_ns.saturating_record(waited);
+        }
         let Some(batch) = &mut self.batch else {
             self.run_single(taken, cx);
             return;

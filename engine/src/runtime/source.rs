@@ -90,6 +90,16 @@ impl Node {
             return false;
         }
         self.read_source(cx);
+        if !held_up
+            && let Role::Source(runner) = &mut self.role
+            && runner
+                .in_hand
+                .as_ref()
+                .is_some_and(|(_, due)| *due <= cx.now_ns)
+            && let Some((captured, _)) = runner.in_hand.take()
+        {
+            self.publish_captured(captured, cx);
+        }
         true
     }
 
