@@ -1,13 +1,14 @@
 //! `fermata run`: runs a graph until its streams end or somebody ends it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use fermata_engine::run::RunHandle;
 use fermata_engine::{Graph, Registry, Report, RunOptions, RunningGraph};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{FAILED, INTERRUPTED, REFUSED, RunArguments, SUCCESS, UNBALANCED};
 use crate::load;
@@ -33,6 +34,7 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     }
     let folder = RunFolder::open(&path)?;
     let mut progress = Progress::new(arguments.quiet);
+    let interrupts = Interrupts::watch()?;
     let running = match prepare(&folder, &progress, graph, registry) {
         Ok(running) => running,
         Err(error) => {
@@ -40,14 +42,13 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
             return Err(error);
         }
     };
-    let interrupts = Arc::new(AtomicU8::new(0));
-    watch_signals(running.handle(), Arc::clone(&interrupts))?;
+    interrupts.started(running.handle());
     let report = wait(running, &mut progress);
     progress.end();
     print(&summary(&report))?;
     let written = folder.write_report(&report)?;
     print_line(&format!("report: {}", written.display()))?;
-    let code = exit_code(&report, interrupts.load(Ordering::Relaxed));
+    let code = exit_code(&report, interrupts.count());
     // A call that never returned keeps its thread: ending the process is the only way to end it.
     std::process::exit(i32::from(code));
 }
@@ -75,46 +76,76 @@ fn prepare(
         .context("nothing was started")
 }
 
-/// The first Ctrl-C or SIGTERM drains the run, the second one stops it.
-fn watch_signals(handle: RunHandle, count: Arc<AtomicU8>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .context("cannot watch for Ctrl-C")?;
-    let watch = move || {
-        runtime.block_on(async move {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut interrupt), Ok(mut terminate)) = (
-                signal(SignalKind::interrupt()),
-                signal(SignalKind::terminate()),
-            ) else {
-                tracing::warn!("cannot watch for Ctrl-C: it will end the process at once");
-                return;
-            };
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                match count.fetch_add(1, Ordering::Relaxed) {
-                    0 => {
-                        tracing::warn!("finishing what is in flight; once more to stop at once");
-                        handle.drain();
+/// What Ctrl-C and SIGTERM do: the first drains the run, the second stops it.
+#[derive(Clone, Default)]
+struct Interrupts {
+    count: Arc<AtomicU8>,
+    /// The run, once it has started.
+    handle: Arc<OnceLock<RunHandle>>,
+}
+
+impl Interrupts {
+    /// Watches for signals from now on, so that one that comes while the run is being started is not its death.
+    fn watch() -> anyhow::Result<Self> {
+        let interrupts = Self::default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .context("cannot watch for Ctrl-C")?;
+        let (mut interrupt, mut terminate) = {
+            let _inside = runtime.enter();
+            let watched = |kind| signal(kind).context("cannot watch for Ctrl-C");
+            (
+                watched(SignalKind::interrupt())?,
+                watched(SignalKind::terminate())?,
+            )
+        };
+        let watcher = interrupts.clone();
+        let watch = move || {
+            runtime.block_on(async move {
+                loop {
+                    tokio::select! {
+                        _ = interrupt.recv() => {}
+                        _ = terminate.recv() => {}
                     }
-                    1 => {
-                        tracing::warn!("stopping; what is in flight is given up and counted");
-                        handle.stop();
-                    }
-                    _ => {}
+                    watcher.count.fetch_add(1, Ordering::Relaxed);
+                    watcher.act();
                 }
+            });
+        };
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(watch)
+            .context("cannot watch for Ctrl-C")?;
+        Ok(interrupts)
+    }
+
+    /// The run has started; what came before holds for it too.
+    fn started(&self, handle: RunHandle) {
+        let _ = self.handle.set(handle);
+        self.act();
+    }
+
+    fn act(&self) {
+        let Some(handle) = self.handle.get() else {
+            return;
+        };
+        match self.count() {
+            0 => {}
+            1 => {
+                tracing::warn!("finishing what is in flight; once more to stop at once");
+                handle.drain();
             }
-        });
-    };
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(watch)
-        .context("cannot watch for Ctrl-C")?;
-    Ok(())
+            _ => {
+                tracing::warn!("stopping; what is in flight is given up and counted");
+                handle.stop();
+            }
+        }
+    }
+
+    fn count(&self) -> u8 {
+        self.count.load(Ordering::Relaxed)
+    }
 }
 
 fn wait(mut running: RunningGraph, progress: &mut Progress) -> Report {

@@ -21,6 +21,7 @@ pub fn register(registry: &mut Registry) {
     registry.register::<sinks::write_csv::WriteCsv>();
     registry.register::<sinks::write_video::WriteVideo>();
     registry.register_source::<sources::image_source::ImageSource>();
+    registry.register_source::<sources::synthetic_faces::SyntheticFaces>();
     registry.register_source::<sources::video_source::VideoSource>();
     registry.register::<temporal::smooth_labels::SmoothLabels>();
     registry.register::<temporal::track_faces::TrackFaces>();

@@ -1,7 +1,8 @@
-//! Where streams come from: video files, cameras, folders of images.
+//! Where streams come from: video files, cameras, folders of images, drawn people.
 
 pub mod image_source;
 mod reconnect;
+pub mod synthetic_faces;
 mod uri;
 mod video_reader;
 pub mod video_source;

@@ -1,0 +1,212 @@
+//! Video of drawn people, for demonstrations, tests and benchmarks without a camera or recordings of real people. Detectors
+//! take the drawn faces for faces; who they are, where they are and what they express is known (`GroundTruth`).
+//!
+//! A frame is a function of the settings and its number: every machine draws the same bytes. How things look is in
+//! `synthetic_faces/`: `scene` (who is where, when), `looks` (persons and expressions), `portrait` (drawing one person), `paint`
+//! (soft shapes), `numbers` (reproducible ones).
+
+mod looks;
+mod numbers;
+mod paint;
+mod portrait;
+mod scene;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fermata_engine::units::HumanDuration;
+use fermata_engine::{ActorError, Captured, Next, Ports, Setup, Source};
+use fermata_vision::FramePool;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::payload::VideoFrame;
+use scene::{Scene, SceneSpec};
+
+/// Draws people who move their heads, blink and change their expressions. Emits `VideoFrame` with the truth about it.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SyntheticFacesSettings {
+    /// Columns of a frame, 64 to 4096. Default: 640.
+    #[serde(default = "default_width")]
+    pub width: usize,
+    /// Rows of a frame, 64 to 4096. Default: 480.
+    #[serde(default = "default_height")]
+    pub height: usize,
+    /// Frames per second: frame number n gets the time stamp n / fps. Default: 25.
+    #[serde(default = "default_fps")]
+    pub fps: f64,
+    /// Number of frames; without it the source never ends.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// Number of people, 1 to 4. Default: 1.
+    #[serde(default = "default_faces")]
+    pub faces: usize,
+    /// Sources with different seeds show different people in different rooms. Default: 0.
+    #[serde(default)]
+    pub seed: u64,
+    /// Two people whose ways cross: one passes behind the other every four seconds; needs `faces: 2`. Default: false.
+    #[serde(default)]
+    pub crossing: bool,
+    /// Time from one expression to the next; the change takes half a second around that moment, or a third of the time if that
+    /// is less. Default: 2s.
+    #[serde(default = "default_expression_every")]
+    pub expression_every: HumanDuration,
+    /// Sensor noise: the most by which it changes a channel of a pixel, 0 to 64. Default: 0.
+    #[serde(default)]
+    pub noise: u8,
+}
+
+fn default_width() -> usize {
+    640
+}
+
+fn default_height() -> usize {
+    480
+}
+
+fn default_fps() -> f64 {
+    25.0
+}
+
+fn default_faces() -> usize {
+    1
+}
+
+fn default_expression_every() -> HumanDuration {
+    HumanDuration(Duration::from_secs(2))
+}
+
+/// Why there is nothing to draw.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum SyntheticFacesError {
+    /// A number out of its range.
+    #[error("`{setting}` is {value}, but must be {range}")]
+    Range {
+        setting: &'static str,
+        value: String,
+        range: &'static str,
+    },
+    /// Who should cross whom?
+    #[error("`crossing` is about two people, but `faces` is {faces}; set `faces: 2`")]
+    Crossing { faces: usize },
+}
+
+impl SyntheticFacesSettings {
+    fn problem(&self) -> Option<SyntheticFacesError> {
+        let side = "64 to 4096 pixels";
+        let every = self.expression_every;
+        let checks = [
+            (
+                "width",
+                self.width.to_string(),
+                side,
+                (64..=4096).contains(&self.width),
+            ),
+            (
+                "height",
+                self.height.to_string(),
+                side,
+                (64..=4096).contains(&self.height),
+            ),
+            (
+                "fps",
+                self.fps.to_string(),
+                "above 0 and at most 1000",
+                self.fps > 0.0 && self.fps <= 1000.0,
+            ),
+            (
+                "faces",
+                self.faces.to_string(),
+                "1 to 4",
+                (1..=4).contains(&self.faces),
+            ),
+            ("noise", self.noise.to_string(), "0 to 64", self.noise <= 64),
+            (
+                "expression_every",
+                every.to_string(),
+                "10ms or more",
+                every.0 >= Duration::from_millis(10),
+            ),
+        ];
+        let wrong = checks.into_iter().find(|(.., fine)| !fine);
+        if let Some((setting, value, range, _)) = wrong {
+            return Some(SyntheticFacesError::Range {
+                setting,
+                value,
+                range,
+            });
+        }
+        let faces = self.faces;
+        (self.crossing && faces != 2).then_some(SyntheticFacesError::Crossing { faces })
+    }
+
+    fn spec(&self) -> SceneSpec {
+        SceneSpec {
+            width: self.width,
+            height: self.height,
+            faces: self.faces,
+            seed: self.seed,
+            crossing: self.crossing,
+            every_ns: u64::try_from(self.expression_every.0.as_nanos()).unwrap_or(u64::MAX),
+            noise: self.noise,
+        }
+    }
+}
+
+/// See [`SyntheticFacesSettings`].
+pub struct SyntheticFaces {
+    settings: SyntheticFacesSettings,
+    setup: Setup,
+    scene: Scene,
+    pool: FramePool,
+    drawn: u64,
+}
+
+impl Source for SyntheticFaces {
+    const NAME: &'static str = "synthetic_faces";
+    type Settings = SyntheticFacesSettings;
+
+    fn ports(_: &SyntheticFacesSettings) -> Ports {
+        Ports::new().output::<VideoFrame>("out")
+    }
+
+    fn check(settings: &SyntheticFacesSettings) -> Result<(), ActorError> {
+        settings
+            .problem()
+            .map_or(Ok(()), |problem| Err(problem.into()))
+    }
+
+    fn create(settings: SyntheticFacesSettings, setup: &Setup) -> Result<Self, ActorError> {
+        Self::check(&settings)?;
+        Ok(Self {
+            scene: Scene::new(settings.spec()),
+            settings,
+            setup: setup.clone(),
+            pool: FramePool::new(),
+            drawn: 0,
+        })
+    }
+
+    fn next(&mut self) -> Result<Next, ActorError> {
+        let number = self.drawn;
+        if self.settings.count.is_some_and(|count| number >= count) || self.setup.cancelled() {
+            return Ok(Next::End);
+        }
+        self.drawn += 1;
+        let pts_ns = (number as f64 * 1e9 / self.settings.fps).round();
+        let mut frame = self.pool.take(self.settings.width, self.settings.height);
+        let truth = self.scene.draw(&mut frame, pts_ns as u64);
+        Ok(Next::Packet(Captured {
+            payload: Arc::new(VideoFrame {
+                frame: frame.freeze(),
+                truth: Some(Arc::new(truth)),
+            }),
+            pts_ns: pts_ns as i64,
+            new_segment: false,
+        }))
+    }
+}
