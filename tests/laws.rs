@@ -1,4 +1,7 @@
 //! The laws that every run keeps, whatever the graph: tried on random graphs, and on the cases that once broke them.
 
+mod actors;
+mod case;
 mod found;
+mod random;
 mod simulated;

@@ -120,6 +120,8 @@ pub struct SimRun {
     pub time: Duration,
     /// False if the run was given up at its deadline; the report is then of that moment.
     pub ended: bool,
+    /// Node instances that had not finished when the run was over or was given up.
+    pub unfinished: Vec<String>,
     /// How often a lane had nothing to do but wanted to be stepped again at once: on a thread it would spin.
     pub spins: u64,
     /// What became of each [`SimCommand::AddStream`] that was given, in order: the stream's name.

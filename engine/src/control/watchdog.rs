@@ -72,7 +72,7 @@ impl Watchdog {
         let waits: Vec<String> = wiring
             .edges
             .iter()
-            .filter(|edge| blocked.contains(&edge.from) && edge.carrier.is_full())
+            .filter(|edge| blocked.contains(&edge.from) && edge.carrier.is_waited_for())
             .map(|edge| {
                 let from = &wiring.instances[edge.from].watch.name;
                 let to = &wiring.instances[edge.to].watch.name;

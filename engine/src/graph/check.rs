@@ -20,6 +20,7 @@ pub(crate) fn check(
     types(wired, problems);
     placement(wired, problems);
     merges(wired, problems);
+    joins(wired, problems);
     lanes(wired, problems);
     writers(wired, streams, problems);
     if run.clock == ClockMode::Asap {
@@ -154,6 +155,37 @@ fn merges(wired: &[Wired], problems: &mut Problems) {
                         .help("outputs that meet again are joined: use an actor with an input for each"),
                     );
                 }
+            }
+        }
+    }
+}
+
+/// A stream that reaches a join on some input, but never on one that the join requires, would be lost there as a whole.
+fn joins(wired: &[Wired], problems: &mut Problems) {
+    let origins = origins(wired);
+    for node in wired.iter().filter(|node| node.inputs.len() > 1) {
+        let reaching = |port: usize| -> BTreeSet<usize> {
+            let input = node.inputs.iter().find(|input| input.port == port);
+            let fed = input.into_iter().flat_map(|input| &input.from);
+            fed.flat_map(|from| &origins[from.node]).copied().collect()
+        };
+        let all: BTreeSet<usize> = (0..node.ports.inputs.len()).flat_map(reaching).collect();
+        for (port, input) in node.ports.inputs.iter().enumerate() {
+            let is_required = match &node.draft.require {
+                Require::All => true,
+                Require::Ports(names) => names.contains(&input.name),
+            };
+            let reached = reaching(port);
+            if let (true, Some(&lost)) = (is_required, all.difference(&reached).next()) {
+                let span = node.draft.require_span.as_ref();
+                let problem = Problem::at(
+                    span.unwrap_or(&node.draft.name_span),
+                    format!(
+                        "the packets of `{}` reach `{}`, but never its input `{}`, which it requires: all of them would be unmatched",
+                        wired[lost].draft.name, node.draft.name, input.name
+                    ),
+                );
+                problems.push(problem.help("feed that input too, or leave it out of `require`"));
             }
         }
     }
@@ -315,6 +347,18 @@ fn diamonds(wired: &mut [Wired], problems: &mut Problems) {
             .max()
             .unwrap_or(0);
         let draft = &mut node.draft;
+        if needed > 1 && draft.queue.bytes.is_some() {
+            problems.push(
+                Problem::at(
+                    draft.queue_span.as_ref().unwrap_or(&draft.name_span),
+                    format!(
+                        "the ways into the join `{}` could block each other: one holds back up to {needed} packets in a batch, and whether the queue of the other takes as many depends on their bytes",
+                        draft.name
+                    ),
+                )
+                .help(format!("give `{}` a queue capacity instead of `bytes`", draft.name)),
+            );
+        }
         if needed <= draft.queue.capacity {
             continue;
         }

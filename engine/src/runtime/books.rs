@@ -7,6 +7,11 @@ pub(crate) fn count(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
+/// Takes one off a counter that only one thread writes.
+pub(crate) fn uncount(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+}
+
 /// Reads a counter.
 pub(crate) fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
@@ -23,6 +28,14 @@ pub(crate) struct PortBooks {
     pub(crate) abandoned: AtomicU64,
     /// Received and not yet accounted for; what a node that never returned is holding.
     pub(crate) in_hand: AtomicU64,
+}
+
+impl PortBooks {
+    /// A packet has come into the node's hands.
+    pub(crate) fn receive(&self) {
+        count(&self.received, 1);
+        count(&self.in_hand, 1);
+    }
 }
 
 /// The books of one stream at one node.

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::actor::Input;
 use crate::packet::{AnyPayload, Envelope, Packet, Stream};
-use crate::runtime::books::{FlowBooks, count};
+use crate::runtime::books::{FlowBooks, count, uncount};
 use crate::runtime::link::{END, HANDED_OVER, Link, LinkBooks, Queued};
 
 /// Where an input's packets come from.
@@ -34,20 +34,6 @@ impl Intake {
             next: END,
             books: Arc::default(),
         }
-    }
-
-    /// The sequence of the packet at the head, if there is one.
-    fn head(&mut self, now_ns: u64) -> Option<u64> {
-        let head = match self {
-            Self::Link { link, head } => {
-                if head.is_none() {
-                    *head = link.receive(now_ns);
-                }
-                head.as_ref()
-            }
-            Self::Lane { queue, .. } => queue.front(),
-        };
-        head.map(|queued| queued.packet.envelope.sequence)
     }
 
     fn take(&mut self) -> Option<Queued> {
@@ -107,6 +93,8 @@ impl Pending {
 pub(crate) enum Found {
     /// A packet, or a join's matched packets.
     Input(Taken),
+    /// A join's set that lacked a required input has been settled; there may be more.
+    Unmatched,
     /// Nothing to handle now.
     Nothing,
     /// The stream has ended and everything of it has been taken.
@@ -164,30 +152,47 @@ impl Flow {
         !self.pending.is_empty()
     }
 
-    /// Takes the next packet, or at a join the next complete set.
+    /// Takes the next packet, or at a join what there is of the next sequence: one sequence and no more, since a node that
+    /// serves streams strictly in turn must choose again after each.
     pub(crate) fn take(&mut self, slot: usize, now_ns: u64) -> Found {
         if self.intakes.len() == 1 {
             return self.take_single(slot, now_ns);
         }
-        loop {
-            let Some(sequence) = self.complete_sequence(now_ns) else {
-                return if self.position == END {
-                    Found::Ended
-                } else {
-                    Found::Nothing
-                };
+        let Some(sequence) = self.complete_sequence(now_ns) else {
+            return if self.position == END {
+                Found::Ended
+            } else {
+                Found::Nothing
             };
-            self.position = sequence + 1;
-            if let Some(taken) = self.take_set(slot, sequence) {
-                return Found::Input(taken);
-            }
+        };
+        self.position = sequence + 1;
+        match self.take_set(slot, sequence) {
+            Some(taken) => Found::Input(taken),
+            None => Found::Unmatched,
         }
     }
 
+    /// The sequence of the packet at the head of an input, if there is one. A packet becomes the flow's, in its books too,
+    /// when it gets to the head of a queue or is handed over.
+    fn head(&mut self, port: usize, now_ns: u64) -> Option<u64> {
+        let head = match &mut self.intakes[port] {
+            Intake::Link { link, head } => {
+                if head.is_none() {
+                    *head = link.receive(now_ns);
+                    if head.is_some() {
+                        self.books.ports[port].receive();
+                    }
+                }
+                head.as_ref()
+            }
+            Intake::Lane { queue, .. } => queue.front(),
+        };
+        head.map(|queued| queued.packet.envelope.sequence)
+    }
+
     fn take_single(&mut self, slot: usize, now_ns: u64) -> Found {
-        let intake = &mut self.intakes[0];
-        let mark = intake.mark();
-        if intake.head(now_ns).is_none() {
+        let mark = self.intakes[0].mark();
+        if self.head(0, now_ns).is_none() {
             self.position = self.position.max(mark);
             return if mark == END {
                 Found::Ended
@@ -195,12 +200,9 @@ impl Flow {
                 Found::Nothing
             };
         }
-        let Some(queued) = intake.take() else {
+        let Some(queued) = self.intakes[0].take() else {
             return Found::Nothing;
         };
-        let books = &self.books.ports[0];
-        count(&books.received, 1);
-        count(&books.in_hand, 1);
         let Packet { envelope, payload } = queued.packet;
         self.position = envelope.sequence + 1;
         Found::Input(Taken {
@@ -219,9 +221,9 @@ impl Flow {
     fn complete_sequence(&mut self, now_ns: u64) -> Option<u64> {
         let mut lowest_head = END;
         let mut lowest_mark = END;
-        for intake in &mut self.intakes {
-            let mark = intake.mark();
-            match intake.head(now_ns) {
+        for port in 0..self.intakes.len() {
+            let mark = self.intakes[port].mark();
+            match self.head(port, now_ns) {
                 Some(sequence) => lowest_head = lowest_head.min(sequence),
                 None => lowest_mark = lowest_mark.min(mark),
             }
@@ -253,20 +255,14 @@ impl Flow {
             payloads.push(queued.map(|queued| {
                 present |= 1 << port;
                 queued_ns = queued_ns.max(queued.queued_ns);
-                count(&self.books.ports[port].received, 1);
                 envelope = Some(queued.packet.envelope);
                 queued.packet.payload
             }));
         }
         let envelope = envelope?;
         if present & self.required != self.required {
-            for port in ports(present) {
-                count(&self.books.ports[port].unmatched, 1);
-            }
+            self.account(present, Fate::Unmatched);
             return None;
-        }
-        for port in ports(present) {
-            count(&self.books.ports[port].in_hand, 1);
         }
         let rest = payloads.split_off(1);
         Some(Taken {
@@ -287,6 +283,8 @@ impl Flow {
             match item {
                 HandedOver::Packet(queued) => {
                     count(&books.received, 1);
+                    uncount(&books.suspended);
+                    self.books.ports[port].receive();
                     *next = (*next).max(queued.packet.envelope.sequence + 1);
                     queue.push_back(queued);
                 }
@@ -302,11 +300,11 @@ impl Flow {
             let counter = match fate {
                 Fate::Processed => &books.processed,
                 Fate::Failed => &books.failed,
+                Fate::Unmatched => &books.unmatched,
                 Fate::Abandoned => &books.abandoned,
             };
             count(counter, 1);
-            let in_hand = &books.in_hand;
-            in_hand.store(in_hand.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+            uncount(&books.in_hand);
         }
     }
 
@@ -405,10 +403,9 @@ impl Flow {
     /// Gives up everything that the flow holds, counting it; the run is being stopped.
     pub(crate) fn abandon(&mut self, now_ns: u64) {
         self.pending.clear();
-        for (port, intake) in self.intakes.iter_mut().enumerate() {
-            while intake.head(now_ns).is_some() && intake.take().is_some() {
-                count(&self.books.ports[port].received, 1);
-                count(&self.books.ports[port].abandoned, 1);
+        for port in 0..self.intakes.len() {
+            while self.head(port, now_ns).is_some() && self.intakes[port].take().is_some() {
+                self.account(1 << port, Fate::Abandoned);
             }
         }
     }
@@ -419,6 +416,8 @@ impl Flow {
 pub(crate) enum Fate {
     Processed,
     Failed,
+    /// A join's required partner never came.
+    Unmatched,
     Abandoned,
 }
 
@@ -445,6 +444,7 @@ fn send(
     match outlet {
         Outlet::Lane { node, port, books } => {
             count(&books.sent, 1);
+            count(&books.suspended, 1);
             work.push_back(HandOver {
                 node: *node,
                 port: *port,

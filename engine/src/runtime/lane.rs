@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Clock;
-use crate::runtime::flow::{HandedOver, Intake};
+use crate::runtime::flow::Outlet;
+use crate::runtime::held_up::HeldUp;
 use crate::runtime::host::Host;
 use crate::runtime::node::{LaneContext, Node, Role};
-use crate::runtime::protocol::{Command, Event, Mailbox, NodeId};
+use crate::runtime::protocol::{Attachment, Command, Event, Mailbox, NodeId};
 
 /// How often recorders are merged into the shared statistics.
 const STATISTICS_PERIOD_NS: u64 = 1_000_000_000;
@@ -36,8 +37,6 @@ pub(crate) struct Lane {
     /// Set when every instance of the run has been created: sources begin.
     started: Arc<AtomicBool>,
     cx: LaneContext,
-    /// Streams with a packet that waits for room, of any node.
-    held_up: Vec<u32>,
     next_node: usize,
     merged_ns: u64,
     idle_since_ns: Option<u64>,
@@ -48,12 +47,16 @@ impl Lane {
     pub(crate) fn new(
         id: usize,
         name: String,
-        nodes: Vec<Node>,
+        mut nodes: Vec<Node>,
         mailbox: Arc<Mailbox>,
         started: Arc<AtomicBool>,
         host: Host,
     ) -> Self {
+        for (place, node) in nodes.iter_mut().enumerate() {
+            node.place = place;
+        }
         let cx = LaneContext {
+            held_up: HeldUp::new(nodes.len()),
             now_ns: host.clock.now_ns(),
             host,
             work: Default::default(),
@@ -66,7 +69,6 @@ impl Lane {
             mailbox,
             started,
             cx,
-            held_up: Vec::new(),
             next_node: 0,
             merged_ns: 0,
             idle_since_ns: None,
@@ -126,15 +128,7 @@ impl Lane {
         let any = !commands.is_empty();
         for command in commands {
             match command {
-                Command::Attach { flows } => {
-                    for (node, attachment) in self.nodes.iter_mut().zip(flows) {
-                        let (flow, latency) = match attachment {
-                            Some(attachment) => (Some(attachment.flow), attachment.latency),
-                            None => (None, None),
-                        };
-                        node.attach(flow, latency, &self.cx);
-                    }
-                }
+                Command::Attach { flows } => self.attach(flows),
                 Command::Close => self.nodes.iter_mut().for_each(|node| node.closing = true),
                 Command::Restart {
                     node,
@@ -151,6 +145,28 @@ impl Lane {
             }
         }
         any
+    }
+
+    /// Gives a stream the first free slot, so that a run of many short streams looks at no more slots than live at once.
+    fn attach(&mut self, flows: Vec<Option<Attachment>>) {
+        let slots = self.nodes.first().map_or(0, |node| node.flows.len());
+        let is_free = |slot: &usize| {
+            self.nodes.iter().all(|node| node.flows[*slot].is_none())
+                && self.cx.work.iter().all(|hand_over| hand_over.slot != *slot)
+        };
+        let slot = (0..slots).find(is_free).unwrap_or(slots);
+        for (node, attachment) in self.nodes.iter_mut().zip(flows) {
+            let (flow, latency) = match attachment {
+                Some(attachment) => (Some(attachment.flow), attachment.latency),
+                None => (None, None),
+            };
+            for outlet in flow.iter().flat_map(|flow| flow.outlets.iter().flatten()) {
+                if let Outlet::Lane { node: to, .. } = outlet {
+                    self.cx.held_up.connect(node.place, *to);
+                }
+            }
+            node.attach(slot, flow, latency, &self.cx);
+        }
     }
 
     fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
@@ -172,22 +188,26 @@ impl Lane {
         if !self.cx.suspended {
             return false;
         }
-        let waited = self.held_up.len();
-        self.held_up.clear();
+        let suspended = &mut self.cx.held_up.suspended;
+        let waited = suspended.len();
+        suspended.clear();
         for node in &mut self.nodes {
             let mut blocked = false;
-            for flow in node.flows.iter_mut().flatten() {
-                if flow.is_suspended() && !flow.flush(self.cx.now_ns) {
+            for (slot, flow) in node.flows.iter_mut().enumerate() {
+                if let Some(flow) = flow
+                    && flow.is_suspended()
+                    && !flow.flush(self.cx.now_ns)
+                {
                     blocked = true;
-                    self.held_up.push(flow.stream.id);
+                    suspended.push((node.place, slot));
                 }
             }
             if blocked != node.parts.watch.blocked.load(Ordering::Relaxed) {
                 node.parts.watch.blocked.store(blocked, Ordering::Relaxed);
             }
         }
-        self.cx.suspended = !self.held_up.is_empty();
-        self.held_up.len() < waited
+        self.cx.suspended = !suspended.is_empty();
+        suspended.len() < waited
     }
 
     /// Handles hand-overs inside the lane, oldest first. Those to a node that is absent or held up wait.
@@ -221,10 +241,13 @@ impl Lane {
 
     fn poll_nodes(&mut self) -> bool {
         let mut progressed = false;
-        // What has been handed over inside the lane goes first: it bounds what the lane holds.
-        if !self.cx.work.is_empty() {
-            return self.collect_only();
-        }
+        // What is left of the hand-overs cannot be handled now.
+        let (held_up, work) = (&mut self.cx.held_up, &self.cx.work);
+        held_up.waiting.clear();
+        held_up.waiting.extend(
+            work.iter()
+                .map(|hand_over| (hand_over.node, hand_over.slot)),
+        );
         let count = self.nodes.len();
         for offset in 0..count {
             let index = (self.next_node + offset) % count;
@@ -235,9 +258,7 @@ impl Lane {
                     self.started.load(Ordering::Acquire) && node.step_source(&mut self.cx)
                 }
                 Role::Leaving(_) | Role::Finished => false,
-                Role::Actor(_) | Role::Pool(_) | Role::Retired => {
-                    node.poll(&self.held_up, &mut self.cx)
-                }
+                Role::Actor(_) | Role::Pool(_) | Role::Retired => node.poll(&mut self.cx),
             };
             if progressed {
                 self.next_node = if node_is_source(&self.nodes[index]) {
@@ -249,19 +270,6 @@ impl Lane {
             }
         }
         false
-    }
-
-    /// While hand-overs wait for a node, the other nodes only go on with what they have already begun.
-    fn collect_only(&mut self) -> bool {
-        let mut progressed = false;
-        for node in &mut self.nodes {
-            progressed |= match &node.role {
-                Role::Absent { .. } => node.create_if_due(&mut self.cx),
-                Role::Pool(_) => node.collect(&mut self.cx),
-                _ => false,
-            };
-        }
-        progressed
     }
 
     fn finish_nodes(&mut self) -> bool {
@@ -286,7 +294,7 @@ impl Lane {
             match &node.role {
                 Role::Absent { create_at_ns } => consider(*create_at_ns),
                 Role::Source(_) if self.started.load(Ordering::Acquire) => {
-                    consider(node.source_deadline());
+                    consider(node.source_deadline(&self.cx.held_up));
                 }
                 Role::Pool(pool) => consider(pool.deadline()),
                 _ => {}
@@ -330,14 +338,8 @@ impl Lane {
             return;
         }
         self.stopped = true;
-        for hand_over in self.cx.work.drain(..) {
-            let flow = self.nodes[hand_over.node].flows[hand_over.slot].as_mut();
-            if let (HandedOver::Packet(_), Some(flow)) = (&hand_over.item, flow)
-                && let Intake::Lane { books, .. } = &flow.intakes[hand_over.port]
-            {
-                books.abandoned.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        // Packets on their way inside the lane are counted as abandoned with the edges.
+        self.cx.work.clear();
         for node in &mut self.nodes {
             if !matches!(node.role, Role::Finished) {
                 node.stop(&mut self.cx);
@@ -369,11 +371,11 @@ mod tests {
             deliveries: None,
         };
         let mut lane = Lane::new(0, "lane".to_owned(), vec![], mailbox, Arc::default(), host);
-        lane.held_up.push(7);
+        lane.cx.held_up.suspended.push((7, 0));
         assert!(!lane.flush());
-        assert_eq!(lane.held_up, [7], "it did not look");
+        assert_eq!(lane.cx.held_up.suspended.len(), 1, "it did not look");
         lane.cx.suspended = true;
         assert!(lane.flush(), "what waited has gone");
-        assert!(lane.held_up.is_empty() && !lane.cx.suspended);
+        assert!(lane.cx.held_up.suspended.is_empty() && !lane.cx.suspended);
     }
 }

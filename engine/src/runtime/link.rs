@@ -50,6 +50,7 @@ pub(crate) struct LinkBooks {
     pub(crate) abandoned: AtomicU64,
     pub(crate) high_water: AtomicU64,
     /// Packets that the producer holds because the queue is full; they count as sent and abandoned if the run stops there.
+    /// Inside a lane: packets on their way, which count as sent already.
     pub(crate) suspended: AtomicU64,
 }
 
@@ -206,11 +207,6 @@ impl Link {
         }
     }
 
-    /// Packets in the queue now.
-    pub(crate) fn depth(&self) -> usize {
-        self.receiver.len()
-    }
-
     /// Empties the queue of a run that has been stopped, counting each packet as abandoned. Only once neither end runs.
     pub(crate) fn abandon(&self) {
         while self.receiver.try_recv().is_ok() {
@@ -219,9 +215,5 @@ impl Link {
         let suspended = self.books.suspended.swap(0, Ordering::Relaxed);
         self.books.sent.fetch_add(suspended, Ordering::Relaxed);
         self.books.abandoned.fetch_add(suspended, Ordering::Relaxed);
-    }
-
-    pub(crate) fn capacity(&self) -> usize {
-        self.policy.capacity
     }
 }

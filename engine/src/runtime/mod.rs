@@ -5,6 +5,7 @@ pub(crate) mod books;
 pub(crate) mod call;
 pub(crate) mod driver;
 pub(crate) mod flow;
+pub(crate) mod held_up;
 pub(crate) mod host;
 pub(crate) mod lane;
 pub(crate) mod link;

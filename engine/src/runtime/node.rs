@@ -12,6 +12,7 @@ use crate::registry::{ActorType, AnyActor, Behaviour};
 use crate::runtime::batch::Batch;
 use crate::runtime::call::{discard, guard};
 use crate::runtime::flow::{Fate, Flow, HandOver};
+use crate::runtime::held_up::HeldUp;
 use crate::runtime::host::{Host, Workers};
 use crate::runtime::link::END;
 use crate::runtime::parker::Parker;
@@ -30,6 +31,7 @@ pub(crate) struct LaneContext {
     pub(crate) work: VecDeque<HandOver>,
     /// Set when some flow of the lane holds packets for a full queue, so that a lane that flows freely looks at none.
     pub(crate) suspended: bool,
+    pub(crate) held_up: HeldUp,
 }
 
 impl LaneContext {
@@ -82,6 +84,8 @@ pub(crate) enum Role {
 
 pub(crate) struct Node {
     pub(crate) parts: NodeParts,
+    /// Its index in the lane.
+    pub(crate) place: usize,
     pub(crate) role: Role,
     /// By the lane's stream slots.
     pub(crate) flows: Vec<Option<Flow>>,
@@ -89,6 +93,8 @@ pub(crate) struct Node {
     pub(crate) batch: Option<Batch>,
     pub(crate) recorder: NodeStats,
     pub(crate) closing: bool,
+    /// A stream has been attached.
+    attached: bool,
     pub(super) turn: usize,
     pub(super) out: Outputs,
     /// What a source keeps over a restart.
@@ -99,6 +105,7 @@ impl Node {
     pub(crate) fn new(parts: NodeParts, batch: Option<Batch>) -> Self {
         Self {
             parts,
+            place: 0,
             role: Role::Absent {
                 create_at_ns: Some(0),
             },
@@ -107,6 +114,7 @@ impl Node {
             batch,
             recorder: NodeStats::new(),
             closing: false,
+            attached: false,
             turn: 0,
             out: Outputs::default(),
             source_memory: Default::default(),
@@ -191,16 +199,27 @@ impl Node {
         });
     }
 
-    /// Adds a stream under the lane's next slot.
+    /// Adds a stream under one of the lane's slots, a free one or the next.
     pub(crate) fn attach(
         &mut self,
+        slot: usize,
         flow: Option<Flow>,
         latency: Option<Arc<SinkLatency>>,
         cx: &LaneContext,
     ) {
-        self.flows.push(flow);
-        self.latencies.push(latency);
-        self.start_stream(self.flows.len() - 1, cx);
+        if slot == self.flows.len() {
+            self.flows.push(None);
+            self.latencies.push(None);
+        }
+        self.attached |= flow.is_some();
+        self.flows[slot] = flow;
+        self.latencies[slot] = latency;
+        self.start_stream(slot, cx);
+    }
+
+    /// The slot of a source's only stream, until that has ended.
+    pub(super) fn source_slot(&self) -> Option<usize> {
+        self.flows.iter().position(Option::is_some)
     }
 
     /// Closes a flow whose stream has ended, once nothing of it is held or waits.
@@ -234,8 +253,10 @@ impl Node {
         }
         let given_up = self.give_up_held();
         let role = std::mem::replace(&mut self.role, Role::Retired);
-        if self.parts.actor_type.source {
-            self.close_flow(0, cx);
+        if self.parts.actor_type.source
+            && let Some(slot) = self.source_slot()
+        {
+            self.close_flow(slot, cx);
         }
         discard(role);
         self.release(&given_up);
@@ -258,7 +279,7 @@ impl Node {
     pub(crate) fn finish_if_done(&mut self, cx: &mut LaneContext) -> bool {
         let all_ended = self.flows.iter().all(Option::is_none);
         let no_more = if self.parts.per_stream {
-            !self.flows.is_empty()
+            self.attached
         } else {
             self.closing
         };
@@ -327,7 +348,7 @@ impl Node {
 
     fn retire_statistics(&mut self, cx: &mut LaneContext) {
         let watch = &self.parts.watch;
-        watch.finished_ns.store(cx.tick(), Ordering::Relaxed);
+        watch.finished_ns.store(cx.tick().max(1), Ordering::Relaxed);
         watch.blocked.store(false, Ordering::Relaxed);
         watch.absorb(&mut self.recorder);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::packet::Stream;
 use crate::runtime::books::FlowBooks;
@@ -54,13 +54,18 @@ impl Carrier {
 
     /// Counts what is left as abandoned; only once neither end runs.
     pub(crate) fn abandon(&self) {
-        if let Self::Link(link) = self {
-            link.abandon();
+        match self {
+            Self::Link(link) => link.abandon(),
+            Self::HandOver(books) => {
+                let on_their_way = books.suspended.swap(0, Ordering::Relaxed);
+                books.abandoned.fetch_add(on_their_way, Ordering::Relaxed);
+            }
         }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        matches!(self, Self::Link(link) if link.depth() >= link.capacity())
+    /// Whether its producer holds packets that the queue has no room for.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.books().suspended.load(Ordering::Relaxed) > 0
     }
 }
 

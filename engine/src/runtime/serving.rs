@@ -22,25 +22,25 @@ impl Node {
         }
     }
 
-    /// Takes and handles the next input from a queue, if there is one. `held_up` are streams that wait for room
-    /// further down this lane. True if anything was done.
-    pub(crate) fn poll(&mut self, held_up: &[u32], cx: &mut LaneContext) -> bool {
+    /// Takes and handles the next input from a queue, if there is one. True if anything was done.
+    pub(crate) fn poll(&mut self, cx: &mut LaneContext) -> bool {
         let mut progressed = self.collect(cx);
         if !self.can_take() {
             return progressed;
         }
         let slots = self.flows.len();
         if self.parts.strict {
-            return self.poll_strictly(held_up, cx) || self.flush_if_due(cx) || progressed;
+            return self.poll_strictly(cx) || self.flush_if_due(cx) || progressed;
         }
         for step in 0..slots {
             let slot = (self.turn + step) % slots;
-            match self.look(slot, held_up, cx) {
+            match self.look(slot, cx) {
                 Found::Input(taken) => {
                     self.turn = slot + 1;
                     self.handle(taken, cx);
                     return true;
                 }
+                Found::Unmatched => return true,
                 Found::Ended => progressed |= self.end_flow(slot, cx),
                 Found::Nothing => {}
             }
@@ -49,7 +49,7 @@ impl Node {
     }
 
     /// Serves the stream whose next unsettled sequence is lowest, the first declared among equals, and waits for it.
-    pub(super) fn poll_strictly(&mut self, held_up: &[u32], cx: &mut LaneContext) -> bool {
+    pub(super) fn poll_strictly(&mut self, cx: &mut LaneContext) -> bool {
         let mut lowest: Option<(u64, usize)> = None;
         for slot in 0..self.flows.len() {
             if let Some(flow) = &mut self.flows[slot] {
@@ -61,11 +61,15 @@ impl Node {
             }
         }
         let mut progressed = false;
-        if let Some((_, slot)) = lowest
-            && let Found::Input(taken) = self.look(slot, held_up, cx)
-        {
-            self.handle(taken, cx);
-            return true;
+        if let Some((_, slot)) = lowest {
+            match self.look(slot, cx) {
+                Found::Input(taken) => {
+                    self.handle(taken, cx);
+                    return true;
+                }
+                Found::Unmatched => return true,
+                Found::Ended | Found::Nothing => {}
+            }
         }
         for slot in 0..self.flows.len() {
             if self.flows[slot]
@@ -78,9 +82,10 @@ impl Node {
         progressed
     }
 
-    pub(super) fn look(&mut self, slot: usize, held_up: &[u32], cx: &mut LaneContext) -> Found {
+    /// Looks at a stream's inputs, unless nothing may be taken of it now.
+    pub(super) fn look(&mut self, slot: usize, cx: &mut LaneContext) -> Found {
         match &mut self.flows[slot] {
-            Some(flow) if !flow.is_suspended() && !held_up.contains(&flow.stream.id) => {
+            Some(flow) if !flow.is_suspended() && !cx.held_up.blocks(self.place, slot) => {
                 let found = flow.take(slot, cx.now_ns);
                 if !matches!(found, Found::Input(_)) && flow.position != END {
                     let position = flow.position;
@@ -95,8 +100,9 @@ impl Node {
     /// Handles what another node of the lane handed over to `slot`.
     pub(crate) fn work_off(&mut self, slot: usize, cx: &mut LaneContext) {
         loop {
-            match self.look(slot, &[], cx) {
+            match self.look(slot, cx) {
                 Found::Input(taken) => self.handle(taken, cx),
+                Found::Unmatched => {}
                 Found::Ended => {
                     self.end_flow(slot, cx);
                     return;

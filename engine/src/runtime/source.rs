@@ -6,6 +6,8 @@ use crate::packet::{Envelope, Packet};
 use crate::registry::AnySource;
 use crate::runtime::books::count;
 use crate::runtime::call::guard;
+use crate::runtime::flow::Flow;
+use crate::runtime::held_up::HeldUp;
 use crate::runtime::node::{LaneContext, Node, Role};
 use crate::runtime::protocol::Event;
 
@@ -25,6 +27,8 @@ pub(crate) struct SourceRunner {
     /// Read, but not due yet; or, of a live source, read while the graph has no room.
     in_hand: Option<(Captured, u64)>,
     ask_again_ns: u64,
+    /// Nothing more will be read, and why if it broke; the stream ends once what is in hand has gone.
+    ending: Option<Option<String>>,
 }
 
 impl SourceRunner {
@@ -34,6 +38,7 @@ impl SourceRunner {
             origin: None,
             in_hand: None,
             ask_again_ns: 0,
+            ending: None,
         }
     }
 
@@ -57,67 +62,84 @@ impl SourceRunner {
 }
 
 impl Node {
-    /// Lets the source go one step. False if it has to wait: for its time, or for room.
+    /// Lets the source go one step. False if it has to wait: for its time, or for room; or if its stream has ended.
     pub(crate) fn step_source(&mut self, cx: &mut LaneContext) -> bool {
-        let held_up = self
-            .flows
-            .first()
-            .is_some_and(|flow| flow.as_ref().is_none_or(|flow| flow.is_suspended()));
+        let Some(slot) = self.source_slot() else {
+            return false;
+        };
+        let held_up = self.is_held_up(slot, &cx.held_up);
         let Role::Source(runner) = &mut self.role else {
             return false;
         };
         let live = runner.source.pacing() == Pacing::Live;
-        if self.parts.setup.cancelled() && !held_up {
-            self.end_source(None, cx);
-            return true;
-        }
-        if let Some((_, due_ns)) = runner.in_hand {
-            if held_up && !live {
-                return false;
-            }
-            if due_ns > cx.now_ns {
-                return false;
-            }
-            if !held_up && let Some((captured, _)) = runner.in_hand.take() {
-                self.publish_captured(captured, cx);
-                return true;
+        if self.parts.setup.cancelled() && runner.ending.is_none() {
+            runner.ending = Some(None);
+            if !live {
+                // Read ahead of its time: it was never captured.
+                runner.in_hand = None;
             }
         }
-        if held_up && (!live || self.parts.setup.cancelled()) {
-            return false;
+        let mut stepped = false;
+        // A live source reads on while it is held up, so that what it could not hand over is counted.
+        let has_time = runner.ask_again_ns <= cx.now_ns;
+        if runner.ending.is_none() && has_time && (live || (!held_up && runner.in_hand.is_none())) {
+            self.read_source(cx);
+            stepped = true;
         }
-        if runner.ask_again_ns > cx.now_ns {
-            return false;
+        // What is published may have to wait for room, so the end is a step of its own.
+        if !held_up {
+            stepped |= self.publish_due(cx) || self.end_if_empty(cx);
         }
-        self.read_source(cx);
-        if !held_up
-            && let Role::Source(runner) = &mut self.role
+        stepped
+    }
+
+    /// Publishes the packet in hand if its time has come.
+    fn publish_due(&mut self, cx: &mut LaneContext) -> bool {
+        if let Role::Source(runner) = &mut self.role
             && runner
                 .in_hand
                 .as_ref()
-                .is_some_and(|(_, due)| *due <= cx.now_ns)
+                .is_some_and(|(_, due_ns)| *due_ns <= cx.now_ns)
             && let Some((captured, _)) = runner.in_hand.take()
         {
             self.publish_captured(captured, cx);
+            return true;
         }
-        true
+        false
+    }
+
+    /// Ends the stream if the source has come to its end and nothing is in hand any more.
+    fn end_if_empty(&mut self, cx: &mut LaneContext) -> bool {
+        if let Role::Source(runner) = &mut self.role
+            && runner.in_hand.is_none()
+            && let Some(failure) = runner.ending.take()
+        {
+            self.end_source(failure, cx);
+            return true;
+        }
+        false
+    }
+
+    fn is_held_up(&self, slot: usize, held_up: &HeldUp) -> bool {
+        let suspended = self.flows[slot].as_ref().is_some_and(Flow::is_suspended);
+        suspended || held_up.blocks(self.place, slot)
     }
 
     /// When the source wants to be looked at again.
-    pub(crate) fn source_deadline(&self) -> Option<u64> {
-        let held_up = self
-            .flows
-            .first()
-            .is_some_and(|flow| flow.as_ref().is_some_and(|flow| flow.is_suspended()));
-        match &self.role {
-            // Room in the queue wakes the lane.
-            Role::Source(_) if held_up => None,
-            Role::Source(runner) => match &runner.in_hand {
-                Some((_, due_ns)) => Some(*due_ns),
-                None => Some(runner.ask_again_ns),
-            },
-            _ => None,
+    pub(crate) fn source_deadline(&self, held_up: &HeldUp) -> Option<u64> {
+        let slot = self.source_slot()?;
+        let Role::Source(runner) = &self.role else {
+            return None;
+        };
+        if self.is_held_up(slot, held_up) {
+            // Room wakes the lane; only a live source goes on reading until then.
+            let reads_on = runner.source.pacing() == Pacing::Live && runner.ending.is_none();
+            return reads_on.then_some(runner.ask_again_ns);
         }
+        Some(match &runner.in_hand {
+            Some((_, due_ns)) => *due_ns,
+            None => runner.ask_again_ns,
+        })
     }
 
     fn read_source(&mut self, cx: &mut LaneContext) {
@@ -143,14 +165,20 @@ impl Node {
             Ok(Next::Wait(time)) => {
                 runner.ask_again_ns = cx.now_ns.saturating_add(nanoseconds(time));
             }
-            Ok(Next::End) => self.end_source(None, cx),
+            Ok(Next::End) => runner.ending = Some(None),
             Err(error) => self.fail_source(error, cx),
         }
     }
 
     fn fail_source(&mut self, error: ActorError, cx: &mut LaneContext) {
         let message = error.to_string();
+        let Role::Source(runner) = &mut self.role else {
+            return;
+        };
         if self.parts.on_error == crate::graph::OnError::Restart {
+            if runner.in_hand.is_some() {
+                self.parts.setup.count_missed(1);
+            }
             self.role = Role::Absent { create_at_ns: None };
             self.source_memory.restarted = true;
             cx.tell(Event::WantsRestart {
@@ -159,12 +187,15 @@ impl Node {
                 message,
             });
         } else {
-            self.end_source(Some(message), cx);
+            runner.ending = Some(Some(message));
         }
     }
 
     fn publish_captured(&mut self, captured: Captured, cx: &mut LaneContext) {
-        let Some(Some(flow)) = self.flows.first_mut() else {
+        let Some(slot) = self.source_slot() else {
+            return;
+        };
+        let Some(flow) = &mut self.flows[slot] else {
             return;
         };
         let memory = &mut self.source_memory;
@@ -190,15 +221,17 @@ impl Node {
             payload: captured.payload,
         };
         if !flow.outlets.is_empty() {
-            flow.publish(0, 0, packet, cx.now_ns, &mut cx.work);
+            flow.publish(slot, 0, packet, cx.now_ns, &mut cx.work);
         }
         flow.published(sequence);
         cx.suspended |= flow.is_suspended();
     }
 
-    /// Ends the stream. A packet that was read but is not published yet was never captured.
+    /// Ends the stream; nothing of it may wait for room.
     fn end_source(&mut self, failure: Option<String>, cx: &mut LaneContext) {
-        self.close_flow(0, cx);
+        if let Some(slot) = self.source_slot() {
+            self.close_flow(slot, cx);
+        }
         cx.tell(Event::SourceEnded {
             node: self.parts.id,
             failure,

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -219,6 +220,11 @@ impl Stage {
             sequence: delivered.sequence,
             inputs: delivered.inputs,
         });
+        let unfinished = wiring
+            .instances
+            .iter()
+            .filter(|instance| instance.watch.finished_ns.load(Ordering::Relaxed) == 0)
+            .map(|instance| instance.watch.name.clone());
         let added = self.asked.into_iter().map(|asked| match asked {
             Asked::Launched(..) => Err(StartError::Ending),
             Asked::Answered(answer) => answer,
@@ -229,6 +235,7 @@ impl Stage {
             steps: self.steps,
             time: Duration::from_nanos(self.clock.now_ns()),
             ended,
+            unfinished: unfinished.collect(),
             spins: self.spins,
             added: added.collect(),
         }
