@@ -359,13 +359,12 @@ fn ctrl_c_finishes_what_is_in_flight() {
         .spawn()
         .expect("the program");
     let started = std::time::Instant::now();
-    // Both videos have begun: a stream of which no frame was captured has none.
-    while listing(&out)
-        .iter()
-        .filter(|name| name.ends_with(".mp4.part"))
-        .count()
-        < 2
-    {
+    // Both videos have begun: a stream of which no frame has come has none, and its file is empty.
+    let begun = |name: &str| {
+        let part = std::fs::metadata(out.join(name));
+        part.is_ok_and(|part| part.len() > 0)
+    };
+    while !(begun("left.mp4.part") && begun("right.mp4.part")) {
         assert!(started.elapsed().as_secs() < 60, "{:?}", listing(&out));
         std::thread::yield_now();
     }

@@ -548,6 +548,23 @@ impl Case {
                 .any(|source| source.fail_after.is_some())
     }
 
+    /// Whether a batch that closes by count alone may get so few packets that another way into a join fills up first. That
+    /// cannot be known when the graph is built, so such a run is stopped and the deadlock named.
+    pub(crate) fn may_starve_a_batch(&self) -> bool {
+        let mut thinned: Vec<bool> = vec![false; self.first_node()];
+        let mut starved = false;
+        for (node, connected) in self.nodes.iter().zip(self.connect()) {
+            let before = connected
+                .inputs
+                .iter()
+                .flatten()
+                .any(|from| thinned[from.node]);
+            starved |= node.batch.is_some() && before;
+            thinned.push(before || !matches!(node.kind, Kind::Identity { .. }));
+        }
+        starved && self.clock == ClockCase::Asap
+    }
+
     /// Whether a queue may lose packets.
     pub(crate) fn drops(&self) -> bool {
         self.clock != ClockCase::Asap

@@ -332,11 +332,14 @@ fn plain(path: &Path) -> PathBuf {
 fn diamonds(wired: &mut [Wired], problems: &mut Problems) {
     let held = held_back(wired);
     for node in wired.iter_mut().filter(|node| node.ports.inputs.len() > 1) {
-        let ways: Vec<&BTreeMap<usize, usize>> = node
+        // What is merged into one input is of different sources.
+        let ways: Vec<BTreeMap<usize, usize>> = node
             .inputs
             .iter()
-            .map(|input| input.from[0].node)
-            .map(|from| &held[from])
+            .map(|input| {
+                let merged = input.from.iter().flat_map(|from| &held[from.node]);
+                merged.map(|(&source, &held)| (source, held)).collect()
+            })
             .collect();
         let meets = |source: &usize| ways.iter().filter(|way| way.contains_key(source)).count() > 1;
         let needed = ways

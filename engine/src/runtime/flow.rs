@@ -293,6 +293,14 @@ impl Flow {
         }
     }
 
+    /// Whether packets that were handed over inside the lane could be taken, but it is not the stream's turn.
+    pub(crate) fn awaits_its_turn(&mut self, now_ns: u64) -> bool {
+        let mut intakes = self.intakes.iter();
+        let handed_over =
+            intakes.any(|intake| matches!(intake, Intake::Lane { queue, .. } if !queue.is_empty()));
+        handed_over && self.complete_sequence(now_ns).is_some()
+    }
+
     /// Counts the fate of a taken input on each of its ports.
     pub(crate) fn account(&self, present: u64, fate: Fate) {
         for port in ports(present) {

@@ -10,7 +10,7 @@ pub(crate) type FlowPlace = (usize, usize);
 pub(crate) struct HeldUp {
     /// Flows with a packet that waits for room in another lane's queue.
     pub(crate) suspended: Vec<FlowPlace>,
-    /// Flows with a hand-over that could not be handled yet.
+    /// Flows with a hand-over that could not be handled yet; whether they themselves can go on they know best.
     pub(crate) waiting: Vec<FlowPlace>,
     /// By node: the nodes to which its packets can be handed over, by any number of hand-overs; itself included.
     leads_to: Vec<Vec<bool>>,
@@ -41,8 +41,11 @@ impl HeldUp {
 
     /// Whether a node must take nothing of a stream.
     pub(crate) fn blocks(&self, node: usize, slot: usize) -> bool {
-        let leads_there = |&(held, stream): &FlowPlace| stream == slot && self.leads_to[node][held];
-        self.suspended.iter().any(leads_there) || self.waiting.iter().any(leads_there)
+        let leads_there =
+            |&&(held, stream): &&FlowPlace| stream == slot && self.leads_to[node][held];
+        let mut waiting = self.waiting.iter().filter(leads_there);
+        self.suspended.iter().any(|held| leads_there(&held))
+            || waiting.any(|&(held, _)| held != node)
     }
 }
 
@@ -62,7 +65,8 @@ mod tests {
         assert!(!held_up.blocks(0, 8));
         held_up.suspended.clear();
         held_up.waiting.push((1, 8));
-        assert!(held_up.blocks(0, 8) && held_up.blocks(1, 8));
+        assert!(held_up.blocks(0, 8));
+        assert!(!held_up.blocks(1, 8), "it knows by itself");
         assert!(!held_up.blocks(2, 8), "what comes after may go on");
     }
 }

@@ -233,7 +233,11 @@ impl Lane {
             progressed = true;
             if let Some(flow) = &mut node.flows[slot] {
                 flow.accept(hand_over.port, hand_over.item);
-                node.work_off(slot, &mut self.cx);
+                match node.parts.strict {
+                    // It may not be this stream's turn: then the packet waits with its flow.
+                    true => while node.poll_strictly(&mut self.cx) {},
+                    false => node.work_off(slot, &mut self.cx),
+                }
             }
         }
         progressed
@@ -248,6 +252,15 @@ impl Lane {
             work.iter()
                 .map(|hand_over| (hand_over.node, hand_over.slot)),
         );
+        for node in self.nodes.iter_mut().filter(|node| node.parts.strict) {
+            for (slot, flow) in node.flows.iter_mut().enumerate() {
+                if let Some(flow) = flow
+                    && flow.awaits_its_turn(self.cx.now_ns)
+                {
+                    held_up.waiting.push((node.place, slot));
+                }
+            }
+        }
         let count = self.nodes.len();
         for offset in 0..count {
             let index = (self.next_node + offset) % count;
