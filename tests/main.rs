@@ -9,6 +9,8 @@ mod cameras;
 #[cfg(feature = "live")]
 #[path = "../examples/custom_actor.rs"]
 mod custom_actor;
+#[cfg(feature = "live")]
+mod disk;
 mod graph_files;
 mod laws;
 #[cfg(feature = "live")]

@@ -217,7 +217,7 @@ impl Laws<'_> {
         }
         let mut broken = Vec::new();
         for (stream, report) in &self.report().streams {
-            for (sink, _) in &report.sinks {
+            for sink in report.sinks.keys() {
                 let place = place_of(sink);
                 let due = self.due(place, stream, report.captured);
                 let got = got

@@ -1,8 +1,7 @@
 //! Writes what is known of every face of every frame into one table.
 //!
-//! Owns the file's life and its errors; `row` owns columns and number formats, `part_file` the file beside.
+//! Owns the file's life and its errors; `row` owns columns and number formats.
 
-mod part_file;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -14,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::payload::Faces;
-use part_file::PartFile;
+use crate::sinks::part_file::PartFile;
 use row::Rows;
 
 /// Writes a CSV file with one row for each face, and for a frame without a face one row whose face cells are empty, so that
@@ -41,6 +40,8 @@ pub struct WriteCsvSettings {
 pub struct WriteCsv {
     /// Gone once a write has failed, or when the file is finished.
     rows: Option<Rows<PartFile>>,
+    /// Why the file was given up: half a row may be in it.
+    broken: Option<String>,
     path: PathBuf,
     /// None where latency means nothing.
     clock: Option<Clock>,
@@ -70,6 +71,7 @@ impl Actor for WriteCsv {
         let file = PartFile::create(&settings.path)?;
         let mut actor = Self {
             rows: Some(Rows::new(file)),
+            broken: None,
             path: settings.path,
             clock: (setup.clock_mode != ClockMode::Asap).then(|| setup.clock.clone()),
         };
@@ -94,7 +96,7 @@ impl Actor for WriteCsv {
 }
 
 impl WriteCsv {
-    /// Writes, unless a write has failed before: half a row may be in the file since.
+    /// Writes, unless a write has failed before.
     fn write(
         &mut self,
         write: impl FnOnce(&mut Rows<PartFile>) -> csv::Result<()>,
@@ -104,6 +106,7 @@ impl WriteCsv {
         };
         if let Err(error) = write(rows) {
             self.rows = None;
+            self.broken = Some(error.to_string());
             return Err(self.failed(&error));
         }
         Ok(())
@@ -116,6 +119,7 @@ impl WriteCsv {
 
     fn gave_up(&self) -> ActorError {
         let path = self.path.display();
-        format!("`{path}` was given up after an earlier write failed").into()
+        let reason = self.broken.as_deref().unwrap_or("it is finished");
+        format!("`{path}` was given up after an earlier write failed: {reason}").into()
     }
 }

@@ -1,8 +1,7 @@
 //! Writes a stream's frames to a video file, under its final name only once it is whole. Encoding is
 //! `mp4_encoder`'s, times are `timeline`'s.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::libav;
 use crate::payload::VideoFrame;
 use crate::sinks::mp4_encoder::{EncodeError, H264_ENCODER, Mp4Encoder, Quality};
+use crate::sinks::part_file::PartFile;
 use crate::sinks::timeline::Timeline;
 
 /// Writes the frames of one stream to an MP4 file with their own time stamps; a variable frame rate stays variable.
@@ -98,13 +98,15 @@ fn default_threads() -> usize {
 pub struct WriteVideo {
     settings: WriteVideoSettings,
     node: String,
-    part: PartFile,
+    /// Gone when the video is finished.
+    part: Option<PartFile>,
     encoder: Option<Mp4Encoder>,
     timeline: Timeline,
     /// The newest frame and its time: how long it lasts is known when the next one comes.
     newest: Option<(Arc<VideoFrame>, i64)>,
     written: u64,
-    failed: bool,
+    /// Why no more is written: what the file holds since is anybody's guess, so it never gets its name.
+    broken: Option<String>,
 }
 
 impl Actor for WriteVideo {
@@ -143,20 +145,20 @@ impl Actor for WriteVideo {
     fn create(settings: WriteVideoSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
         Ok(Self {
-            part: PartFile::create(&settings.path)?,
+            part: Some(PartFile::create(&settings.path)?),
             settings,
             node: setup.node.clone(),
             encoder: None,
             timeline: Timeline::new(),
             newest: None,
             written: 0,
-            failed: false,
+            broken: None,
         })
     }
 
     fn process(&mut self, mut input: Input, _: &mut Outputs) -> Result<(), ActorError> {
-        if self.failed {
-            return Err(self.failure(&"an earlier frame could not be written"));
+        if let Some(reason) = &self.broken {
+            return Err(self.failure(reason));
         }
         let video = input.take::<VideoFrame>();
         let envelope = &input.envelope;
@@ -170,8 +172,8 @@ impl Actor for WriteVideo {
     }
 
     fn finish(&mut self) -> Result<(), ActorError> {
-        if self.failed {
-            return Err(self.failure(&"an earlier frame could not be written"));
+        if let Some(reason) = &self.broken {
+            return Err(self.failure(reason));
         }
         if let Some((last, pts_us)) = self.newest.take() {
             let duration_us = i64::try_from(self.timeline.distance().as_micros())?;
@@ -186,16 +188,13 @@ impl Actor for WriteVideo {
             let moved = self.timeline.moved();
             tracing::warn!(%node, %path, moved, "times of the source did not increase and were moved");
         }
-        let (part, written) = (&mut self.part, self.written);
         let finished = encoder.finish().map_err(ActorError::from);
-        let kept = finished.and_then(|()| part.keep(&self.settings.path).map_err(ActorError::from));
-        match kept {
-            Ok(()) => tracing::info!(%node, %path, written, "video written"),
-            Err(error) => {
-                self.failed = true;
-                return Err(self.failure(&error));
-            }
-        }
+        let kept = finished.and_then(|()| match self.part.take() {
+            Some(part) => part.finish().map_err(ActorError::from),
+            None => Ok(()),
+        });
+        kept.map_err(|error| self.failure(&error))?;
+        tracing::info!(%node, %path, written = self.written, "video written");
         Ok(())
     }
 }
@@ -209,8 +208,7 @@ impl WriteVideo {
     ) -> Result<(), ActorError> {
         let written = self.encode(video, pts_us, duration_us);
         written.map_err(|error| {
-            // What the file holds from here on is anybody's guess: it never gets its name.
-            self.failed = true;
+            self.broken = Some(error.to_string());
             self.encoder = None;
             self.failure(&error)
         })
@@ -222,9 +220,11 @@ impl WriteVideo {
         pts_us: i64,
         duration_us: i64,
     ) -> Result<(), EncodeError> {
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            none => {
+        let encoder = match (&mut self.encoder, &self.part) {
+            (Some(encoder), _) => encoder,
+            // Packets come before the file is finished.
+            (None, None) => return Ok(()),
+            (none, Some(part)) => {
                 let quality = Quality {
                     crf: self.settings.crf,
                     preset: self.settings.preset.name(),
@@ -232,7 +232,7 @@ impl WriteVideo {
                 };
                 let distance = Duration::from_micros(duration_us.unsigned_abs());
                 none.insert(Mp4Encoder::open(
-                    &self.part.path,
+                    part.part(),
                     &video.frame,
                     distance,
                     &quality,
@@ -247,49 +247,5 @@ impl WriteVideo {
     fn failure(&self, error: &dyn std::fmt::Display) -> ActorError {
         let path = self.settings.path.display();
         format!("cannot write {path} after {} frames: {error}", self.written).into()
-    }
-}
-
-/// The unfinished file beside the final one; gone when it is dropped before it was kept.
-struct PartFile {
-    path: PathBuf,
-    kept: bool,
-}
-
-impl PartFile {
-    fn create(path: &Path) -> Result<Self, ActorError> {
-        let shown = path.display();
-        if path.is_dir() {
-            return Err(format!("cannot write {shown}: it is a folder").into());
-        }
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let path = PathBuf::from(part);
-        match fs::File::create(&path) {
-            Ok(_) => Ok(Self { path, kept: false }),
-            Err(error) => {
-                let path = path.display();
-                Err(format!("cannot write {shown}: creating {path}: {error}; its folder must exist and be writable").into())
-            }
-        }
-    }
-
-    /// Gives the file its final name once its bytes are on the disk.
-    fn keep(&mut self, path: &Path) -> std::io::Result<()> {
-        fs::File::open(&self.path)?.sync_all()?;
-        fs::rename(&self.path, path)?;
-        self.kept = true;
-        Ok(())
-    }
-}
-
-impl Drop for PartFile {
-    fn drop(&mut self) {
-        if !self.kept
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            let path = self.path.display();
-            tracing::warn!(%path, %error, "an unfinished video stays behind");
-        }
     }
 }

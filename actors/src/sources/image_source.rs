@@ -157,6 +157,9 @@ fn read_image(path: &Path, pool: &FramePool) -> Result<Frame, ActorError> {
     };
     // Through memory, since OpenCV takes only UTF-8 paths, and does not say why it could not open one.
     let bytes = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    if bytes.is_empty() {
+        return Err(unreadable("the file is empty".to_owned()));
+    }
     if is_cut_jpeg(&bytes) {
         return Err(unreadable("the file ends too early".to_owned()));
     }

@@ -261,7 +261,11 @@ impl VideoReader {
         Some(VideoError::Broken { frames: 0, reason })
     }
 
-    fn send(&mut self, packet: &impl packet::Ref) -> Result<(), VideoError> {
+    fn send(&mut self, packet: &Packet) -> Result<(), VideoError> {
+        if packet.size() == 0 {
+            // libav would take a packet without bytes for the end of the video.
+            return self.count_undecodable(Error::InvalidData);
+        }
         match self.decoder.send_packet(packet) {
             Ok(()) => Ok(()),
             Err(error) => self.count_undecodable(error),

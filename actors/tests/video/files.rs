@@ -255,6 +255,27 @@ fn a_packet_that_cannot_be_decoded_does_not_end_the_stream() {
 }
 
 #[test]
+fn a_packet_of_zero_bytes_is_a_lost_frame_and_not_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("clip.mp4");
+    ffmpeg(
+        "-f lavfi -i testsrc=size=160x120:rate=25:duration=2 -c:v mjpeg -an {}",
+        &path,
+    );
+    let mut bytes = std::fs::read(&path).expect("the clip");
+    // The table of sample sizes: its name, version, a common size of 0, the number of samples, their sizes. The last
+    // sample becomes empty, which moves no other.
+    let table = bytes.windows(4).position(|name| name == b"stsz");
+    let last = table.expect("a table of sample sizes") + 16 + 4 * 49;
+    bytes[last..last + 4].fill(0);
+    std::fs::write(&path, bytes).expect("a clip with an empty sample");
+    let mut source = open(settings_of(serde_json::json!({ "uri": path })));
+    let (frames, error) = read_all(&mut source);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(frames.len(), 49);
+}
+
+#[test]
 fn what_is_no_video_is_refused_with_its_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = folder.path().join("notes.mp4");

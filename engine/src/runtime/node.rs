@@ -97,6 +97,8 @@ pub(crate) struct Node {
     attached: bool,
     pub(super) turn: usize,
     pub(super) out: Outputs,
+    /// Failed packets so far, for deciding which of them are logged.
+    pub(super) failures: u64,
     /// What a source keeps over a restart.
     pub(crate) source_memory: crate::runtime::source::SourceMemory,
 }
@@ -117,6 +119,7 @@ impl Node {
             attached: false,
             turn: 0,
             out: Outputs::default(),
+            failures: 0,
             source_memory: Default::default(),
         }
     }

@@ -12,6 +12,9 @@ use crate::runtime::host::Delivered;
 use crate::runtime::node::{LaneContext, Node, Role};
 use crate::runtime::protocol::Event;
 
+/// Failed packets of a node that are all logged.
+const FAILURES_LOGGED_EACH: u64 = 8;
+
 /// What is needed to settle a packet after the actor took its payload.
 #[derive(Clone, Copy)]
 pub(crate) struct Ticket {
@@ -98,12 +101,19 @@ impl Node {
         }
     }
 
-    pub(super) fn log_failure(&self, tickets: &[Ticket], error: &ActorError) {
+    /// Logs failed packets: the first ones each, then those at which their number has doubled, so that a node that fails
+    /// on everything does not fill the disk. The books count all of them.
+    pub(super) fn log_failure(&mut self, tickets: &[Ticket], error: &ActorError) {
         for ticket in tickets {
+            self.failures += 1;
+            let failures = self.failures;
+            if failures > FAILURES_LOGGED_EACH && !failures.is_power_of_two() {
+                continue;
+            }
             let stream = self.flows[ticket.slot]
                 .as_ref()
                 .map_or("", |flow| flow.stream.name.as_str());
-            tracing::warn!(node = %self.parts.watch.name, stream, sequence = ticket.sequence, "packet failed: {error}");
+            tracing::warn!(node = %self.parts.watch.name, stream, sequence = ticket.sequence, failures, "packet failed: {error}");
         }
     }
 

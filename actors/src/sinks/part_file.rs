@@ -27,6 +27,14 @@ pub(super) struct PartFile {
 impl PartFile {
     /// Begins the file; what an earlier, killed run left at `NAME.part` is overwritten.
     pub(super) fn create(path: &Path) -> Result<Self, PartFileError> {
+        if path.is_dir() {
+            return Err(PartFileError {
+                what: "write",
+                path: path.to_owned(),
+                advice: "it is a folder",
+                source: io::ErrorKind::IsADirectory.into(),
+            });
+        }
         let mut part = OsString::from(path);
         part.push(".part");
         let part = PathBuf::from(part);
@@ -44,6 +52,11 @@ impl PartFile {
                 source,
             }),
         }
+    }
+
+    /// Where the file is until it is complete, for what writes by name.
+    pub(super) fn part(&self) -> &Path {
+        &self.part
     }
 
     /// Makes the contents durable and gives the file its name.
