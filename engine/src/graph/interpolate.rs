@@ -197,7 +197,7 @@ fn scalar(
     }
     out.push_str(rest);
     let quoting = match quoting {
-        _ if replaced && whole_reference(text) => Quoting::Interpolated,
+        _ if replaced && whole_reference(text) => Quoting::Plain,
         // What was put together from parts is text, whatever it looks like.
         Quoting::Plain if replaced => Quoting::Quoted,
         quoting => quoting,

@@ -79,7 +79,7 @@ fn param(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
     // Dollars are doubled because the file's own values may refer to the environment and typed ones may not.
     let value = Tree::scalar(
         assignment.value.replace("${", "$${"),
-        Quoting::Interpolated,
+        Quoting::Plain,
         assignment.value_span,
     );
     put(
@@ -99,7 +99,7 @@ fn stream(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
     }
     let value = Tree::scalar(
         assignment.value.replace("${", "$${"),
-        Quoting::Interpolated,
+        Quoting::Plain,
         assignment.value_span,
     );
     put(

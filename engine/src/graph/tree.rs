@@ -56,10 +56,9 @@ pub(crate) enum Value {
 /// How a scalar was written, which decides whether `5` is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quoting {
+    /// A number where a number is wanted, text where text is wanted.
     Plain,
     Quoted,
-    /// Came out of an interpolation: a number where a number is wanted, text where text is wanted.
-    Interpolated,
 }
 
 #[derive(Clone, Debug)]
