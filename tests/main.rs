@@ -9,6 +9,7 @@ mod cameras;
 #[cfg(feature = "live")]
 #[path = "../examples/custom_actor.rs"]
 mod custom_actor;
+mod fuzzing;
 mod graph_files;
 mod laws;
 #[cfg(feature = "live")]
