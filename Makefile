@@ -4,7 +4,7 @@
 # Where rustup puts cargo, for shells that were started before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help setup setup-learn setup-cuda setup-test demo test bench clean
+.PHONY: help setup setup-learn setup-cuda setup-test demo test fuzz bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -35,9 +35,13 @@ test: setup-test ## Check format, lints, docs and the engine's independence, the
 	@scripts/engine-alone.sh
 	cargo test --workspace
 
+fuzz: setup ## Fuzz graph files, cards, interpolation and overrides, a minute each
+	@scripts/fuzz.sh
+
 bench: setup ## Run the benchmarks
 	cargo bench --workspace
 
 clean: ## Remove what was built and downloaded (target/ and .native/), not the results in runs/
 	cargo clean
+	rm -rf tests/fuzz/target
 	rm -rf .native

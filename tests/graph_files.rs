@@ -327,6 +327,49 @@ nodes:
 }
 
 #[test]
+fn a_key_that_is_no_text_stays_itself_in_the_resolved_graph() {
+    let mut registry = Registry::builtin();
+    registry.register::<Count>();
+    let text = "fermata: 1\nnodes:\n  s: {use: test_source, each: stream}\n  \
+                e: {use: count, each: stream, in: s, \"\": nothing, 5: five, null: word}\n";
+    let graph = Graph::parse("t.yaml", text, &registry, &options()).unwrap();
+    let resolved = graph.resolved_yaml();
+    for line in ["    \"\": nothing\n", "    5: five\n", "    null: word\n"] {
+        assert!(resolved.contains(line), "{resolved}");
+    }
+}
+
+#[test]
+fn numbers_beyond_reason_are_refused() {
+    let problems = refused(
+        "\
+fermata: 1
+nodes:
+  s: {use: test_source}
+  a: {use: identity, in: s, queue: {capacity: 1000001}}
+  b: {use: identity, in: s, replicas: 257}
+  c: {use: identity, in: s, batch: {max: 1000001}}
+",
+    );
+    assert_eq!(
+        problems,
+        [
+            "4:47 `capacity` must be at most 1000000",
+            "5:39 `replicas` must be at most 256",
+            "6:42 `max` must be at most 1000000"
+        ]
+    );
+}
+
+#[test]
+fn a_stream_bound_to_null_is_bound_to_nothing() {
+    let problems = refused(
+        "fermata: 1\nstreams: {door: null}\nnodes:\n  s: {use: test_source, each: stream}\n  e: {use: discard, in: s}\n",
+    );
+    assert_eq!(problems, ["2:11 the stream `door` is bound to nothing"]);
+}
+
+#[test]
 fn the_schema_knows_every_actor_and_its_keys() {
     let registry = Registry::builtin();
     let schema = schema(&registry).to_string();

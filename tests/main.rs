@@ -11,6 +11,7 @@ mod cameras;
 mod custom_actor;
 #[cfg(feature = "live")]
 mod disk;
+mod fuzzing;
 mod graph_files;
 mod laws;
 #[cfg(feature = "live")]

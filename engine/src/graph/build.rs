@@ -98,11 +98,11 @@ fn streams(tree: &Tree, problems: &mut Problems) -> Vec<StreamSpec> {
         // The last round of interpolation takes the escapes away; a stream's place cannot speak of a stream.
         match interpolate::stream_values(&entry.value, None) {
             Ok(value) => match value.as_text().filter(|text| !text.is_empty()) {
-                Some(uri) => streams.push(StreamSpec {
+                Some(uri) if !value.is_null() => streams.push(StreamSpec {
                     name: entry.key.clone(),
                     uri: uri.to_owned(),
                 }),
-                None => problems.push(Problem::at(
+                _ => problems.push(Problem::at(
                     &entry.key_span,
                     format!("the stream `{}` is bound to nothing", entry.key),
                 )),

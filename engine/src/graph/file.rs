@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::interpolate::{self, Scope};
 use super::problem::{Problem, Problems, Source};
-use super::tree::{Entry, Tree, Value};
+use super::tree::{Entry, Quoting, Scalar, Tree, Value, resolve};
 use super::{LoadOptions, valid_name};
 
 const KEYS: [&str; 7] = [
@@ -233,10 +233,14 @@ fn show_params(entries: &mut [Entry], params: &BTreeMap<String, String>) {
     let section = entries.iter_mut().find(|entry| entry.key == "params");
     if let Some(Value::Map(declared)) = section.map(|section| &mut section.value.value) {
         for entry in declared {
-            if let (Some(value), Value::Scalar { text, .. }) =
-                (params.get(&entry.key), &mut entry.value.value)
-            {
-                text.clone_from(value);
+            if let Some(value) = params.get(&entry.key) {
+                let span = entry.value.span.clone();
+                let quoting = match resolve(value) {
+                    // Without quotes it would be a parameter without a value.
+                    Scalar::Null => Quoting::Quoted,
+                    _ => Quoting::Plain,
+                };
+                entry.value = Tree::scalar(value.replace("${", "$${"), quoting, span);
             }
         }
     }

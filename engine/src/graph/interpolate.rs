@@ -166,12 +166,12 @@ fn scalar(
     let mut replaced = false;
     while let Some(at) = rest.find("${") {
         if rest[..at].ends_with('$') {
-            out.push_str(&rest[..at - 1]);
+            literal(&mut out, &rest[..at - 1], last);
             out.push_str(if last { "${" } else { "$${" });
             rest = &rest[at + 2..];
             continue;
         }
-        out.push_str(&rest[..at]);
+        literal(&mut out, &rest[..at], last);
         let inside = &rest[at + 2..];
         let Some(end) = inside.find('}') else {
             return Err(Problem::at(span, "`${` without its `}`")
@@ -181,11 +181,13 @@ fn scalar(
         match value_of(reference, span, lookup)? {
             Some(value) => {
                 replaced = true;
-                if last {
-                    out.push_str(&value);
-                } else {
-                    out.push_str(&value.replace("${", "$${"));
-                }
+                literal(&mut out, &value, last);
+            }
+            None if out.ends_with('$') => {
+                let message =
+                    format!("a value that ends in `$` stands right before `${{{reference}}}`");
+                return Err(Problem::at(span, message)
+                    .help("put something between them: together they would read as `$${`"));
             }
             None => {
                 out.push_str("${");
@@ -195,14 +197,26 @@ fn scalar(
         }
         rest = &inside[end + 1..];
     }
-    out.push_str(rest);
+    literal(&mut out, rest, last);
     let quoting = match quoting {
-        _ if replaced && whole_reference(text) => Quoting::Interpolated,
+        _ if replaced && whole_reference(text) => Quoting::Plain,
         // What was put together from parts is text, whatever it looks like.
         Quoting::Plain if replaced => Quoting::Quoted,
         quoting => quoting,
     };
     Ok(Tree::scalar(out, quoting, span.clone()))
+}
+
+/// Appends what is meant as it is. A later round must not find a reference in it, nor where it meets what is there.
+fn literal(out: &mut String, text: &str, last: bool) {
+    if last {
+        out.push_str(text);
+        return;
+    }
+    if out.ends_with('$') && text.starts_with('{') {
+        out.push('$');
+    }
+    out.push_str(&text.replace("${", "$${"));
 }
 
 /// What a reference stands for; none if a later round will know.

@@ -9,7 +9,10 @@ use crate::registry::{ActorType, Registry};
 
 use super::problem::{Problem, Problems};
 use super::settings::read;
-use super::spec::{BatchFile, BatchSpec, DEFAULT_CAPACITY, OnError, QueueFile, QueueSpec, Require};
+use super::spec::{
+    BatchFile, BatchSpec, DEFAULT_CAPACITY, MOST_BATCH, MOST_CAPACITY, MOST_REPLICAS, OnError,
+    QueueFile, QueueSpec, Require,
+};
 use super::tree::{Entry, Span, Tree, Value};
 use super::valid_name;
 
@@ -74,7 +77,7 @@ pub(crate) fn read_node(entry: &Entry, registry: &Registry) -> Result<Draft, Pro
         each_stream: part::<Each>(block, "each")?.is_some(),
         inputs: inputs(block)?,
         sized: queue.as_ref().is_some_and(|queue| queue.capacity.is_some()),
-        queue: queue_spec(queue.unwrap_or_default(), queue_span.as_ref())?,
+        queue: queue_spec(queue.unwrap_or_default(), block)?,
         queue_span,
         lane: lane(block)?,
         replicas: replicas.unwrap_or(1),
@@ -86,9 +89,7 @@ pub(crate) fn read_node(entry: &Entry, registry: &Registry) -> Result<Draft, Pro
         settings: Arc::new(settings(entry)),
         actor,
     };
-    if draft.replicas == 0 {
-        return Err(at_least_one(block, "replicas"));
-    }
+    within(block, "replicas", draft.replicas, MOST_REPLICAS)?;
     if draft.actor.source {
         refuse_keys_of_inputs(block, &draft)?;
     }
@@ -120,40 +121,49 @@ fn span_of(block: &Tree, key: &str) -> Option<Span> {
     block.get(key).map(|entry| entry.key_span.clone())
 }
 
-fn at_least_one(block: &Tree, key: &str) -> Problem {
+/// Refuses a number that is not between 1 and the most that makes sense.
+fn within(block: &Tree, key: &str, given: usize, most: usize) -> Result<(), Problem> {
+    if (1..=most).contains(&given) {
+        return Ok(());
+    }
     let span = block
         .get(key)
         .map_or(&block.span, |entry| &entry.value.span);
-    Problem::at(span, format!("`{key}` must be at least 1"))
+    Err(Problem::at(
+        span,
+        match given {
+            0 => format!("`{key}` must be at least 1"),
+            _ => format!("`{key}` must be at most {most}"),
+        },
+    ))
 }
 
-fn queue_spec(file: QueueFile, span: Option<&Span>) -> Result<QueueSpec, Problem> {
+fn queue_spec(file: QueueFile, block: &Tree) -> Result<QueueSpec, Problem> {
     let spec = QueueSpec {
         capacity: file.capacity.unwrap_or(DEFAULT_CAPACITY),
         bytes: file.bytes.map(|bytes| bytes.0),
         full: file.full,
         max_age: file.max_age.map(|age| age.0),
     };
-    match span {
-        Some(span) if spec.capacity == 0 => {
-            Err(Problem::at(span, "a queue holds at least 1 packet"))
-        }
-        Some(span) if spec.max_age == Some(Duration::ZERO) => Err(Problem::at(
-            span,
+    let Some(queue) = block.get("queue") else {
+        return Ok(spec);
+    };
+    within(&queue.value, "capacity", spec.capacity, MOST_CAPACITY)?;
+    if spec.max_age == Some(Duration::ZERO) {
+        return Err(Problem::at(
+            &queue.key_span,
             "with a `max_age` of 0 every packet would be dropped",
-        )),
-        _ => Ok(spec),
+        ));
     }
+    Ok(spec)
 }
 
 fn batch_spec(file: Option<BatchFile>, block: &Tree) -> Result<Option<BatchSpec>, Problem> {
     let Some(file) = file else {
         return Ok(None);
     };
-    if file.max == 0 {
-        let batch = block.get("batch").map_or(block, |entry| &entry.value);
-        return Err(at_least_one(batch, "max"));
-    }
+    let batch = block.get("batch").map_or(block, |entry| &entry.value);
+    within(batch, "max", file.max, MOST_BATCH)?;
     Ok(Some(BatchSpec {
         max: file.max,
         wait: file.wait.map_or(Duration::from_millis(5), |wait| wait.0),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::problem::{Problem, Problems, Source};
-use super::tree::{Entry, Quoting, Span, Tree, Value};
+use super::tree::{Entry, Quoting, Span, Tree, Value, extent, fits};
 
 /// Changes to a graph file, as typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,7 +79,7 @@ fn param(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
     // Dollars are doubled because the file's own values may refer to the environment and typed ones may not.
     let value = Tree::scalar(
         assignment.value.replace("${", "$${"),
-        Quoting::Interpolated,
+        Quoting::Plain,
         assignment.value_span,
     );
     put(
@@ -99,7 +99,7 @@ fn stream(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
     }
     let value = Tree::scalar(
         assignment.value.replace("${", "$${"),
-        Quoting::Interpolated,
+        Quoting::Plain,
         assignment.value_span,
     );
     put(
@@ -131,6 +131,8 @@ fn set(tree: &mut Tree, assignment: &Assignment) -> Result<(), Problem> {
     if assignment.value.trim().is_empty() {
         value = Tree::scalar("", Quoting::Plain, assignment.value_span.clone());
     }
+    let (_, height) = extent(&value);
+    fits(path.len() + height, &assignment.name_span)?;
     place_all(&mut value, &assignment.value_span);
     put(tree, &path, &assignment.name_span, value)
 }

@@ -87,7 +87,7 @@ fn block(tree: &Tree, indent: usize, out: &mut String) {
     match &tree.value {
         Value::Map(entries) if !entries.is_empty() => {
             for entry in entries {
-                let _ = write!(out, "{:indent$}{}:", "", text(&entry.key, Quoting::Plain));
+                let _ = write!(out, "{:indent$}{}:", "", key(&entry.key));
                 nested(&entry.value, indent + 2, out);
             }
         }
@@ -129,12 +129,20 @@ fn short(value: &Value) -> String {
     }
 }
 
+/// Keys are text even where they look like something else; nothing at all must be quoted.
+fn key(key: &str) -> String {
+    match key {
+        "" => text(key, Quoting::Quoted),
+        key => text(key, Quoting::Plain),
+    }
+}
+
 fn text(text: &str, quoting: Quoting) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_-./+".contains(c);
     let typed = !matches!(resolve(text), Scalar::Text(_));
     let safe = !text.is_empty() && text.chars().all(plain) && !text.starts_with('-');
     match quoting {
-        Quoting::Plain | Quoting::Interpolated if typed && !text.is_empty() => text.to_owned(),
+        Quoting::Plain if typed && !text.is_empty() => text.to_owned(),
         Quoting::Plain if text.is_empty() => "null".to_owned(),
         _ if safe && !typed => text.to_owned(),
         // A JSON string is a YAML string.

@@ -130,7 +130,7 @@ fn engine_properties(source: bool) -> Map<String, Value> {
     );
     add(
         "replicas",
-        "Workers of a stateless actor; order is kept. Default: 1.",
+        "Workers of a stateless actor, at most 256; order is kept. Default: 1.",
         part::<usize>(),
     );
     add(

@@ -136,7 +136,7 @@ macro_rules! text {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingsError> {
             match &self.0.value {
-                Value::Scalar { text, quoting: Quoting::Interpolated } => visitor
+                Value::Scalar { text, .. } if !self.0.is_null() => visitor
                     .visit_borrowed_str(text)
                     .map_err(|error: SettingsError| error.or_at(&self.0.span)),
                 _ => self.deserialize_any(visitor),

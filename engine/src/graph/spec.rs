@@ -125,6 +125,12 @@ pub struct OutputRef {
 
 /// Packets a queue holds if the graph does not say.
 pub const DEFAULT_CAPACITY: usize = 4;
+/// Packets a queue may be told to hold; more is a slip of the pen, and would take gigabytes.
+pub(crate) const MOST_CAPACITY: usize = 1_000_000;
+/// Replicas a node may have: each is a thread.
+pub(crate) const MOST_REPLICAS: usize = 256;
+/// Weight at which a batch may be told to close.
+pub(crate) const MOST_BATCH: usize = 1_000_000;
 
 /// `queue:` of a node: how much waits at each of its inputs, for each stream, and what happens when it is full.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,7 +246,8 @@ impl Default for RestartSpec {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct QueueFile {
-    /// Packets of one stream that may wait here. Default: 4.
+    /// Packets of one stream that may wait here, at most 1000000. Default: 4.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) capacity: Option<usize>,
     /// Bytes of one stream that may wait here; a larger packet is admitted alone. Default: no limit.
     pub(crate) bytes: Option<HumanBytes>,
@@ -255,7 +262,8 @@ pub(crate) struct QueueFile {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BatchFile {
-    /// Weight (faces, rows) at which a batch is closed; also the most packets it holds.
+    /// Weight (faces, rows) at which a batch is closed; also the most packets it holds. At most 1000000.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) max: usize,
     /// How long the oldest packet waits for others. Default: 5ms.
     pub(crate) wait: Option<HumanDuration>,

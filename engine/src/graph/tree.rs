@@ -56,10 +56,9 @@ pub(crate) enum Value {
 /// How a scalar was written, which decides whether `5` is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quoting {
+    /// A number where a number is wanted, text where text is wanted.
     Plain,
     Quoted,
-    /// Came out of an interpolation: a number where a number is wanted, text where text is wanted.
-    Interpolated,
 }
 
 #[derive(Clone, Debug)]
@@ -291,12 +290,7 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Tree, Problem> {
         self.count(1, &span)?;
-        if depth > MOST_DEPTH {
-            return Err(Problem::at(
-                &span,
-                format!("nested deeper than {MOST_DEPTH} levels"),
-            ));
-        }
+        fits(depth, &span)?;
         let (anchor, tree) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 if tag.is_some() {
@@ -314,7 +308,9 @@ impl<'a> Reader<'a> {
                 let tree = self.anchors.get(&anchor).cloned().ok_or_else(|| {
                     Problem::at(&span, "an alias of something that is not complete yet")
                 })?;
-                self.count(size(&tree), &span)?;
+                let (size, height) = extent(&tree);
+                self.count(size, &span)?;
+                fits(depth + height, &span)?;
                 (0, tree)
             }
             _ => return Err(Problem::at(&span, "a value is missing here")),
@@ -388,17 +384,25 @@ fn up_to(mut span: Span, end: &Span) -> Span {
     span
 }
 
-fn size(tree: &Tree) -> usize {
-    match &tree.value {
-        Value::Scalar { .. } => 1,
-        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Value::Map(entries) => {
-            1 + entries
-                .iter()
-                .map(|entry| size(&entry.value))
-                .sum::<usize>()
-        }
+/// Refuses what is nested so deeply that walking it could take the whole stack.
+pub(crate) fn fits(depth: usize, span: &Span) -> Result<(), Problem> {
+    if depth <= MOST_DEPTH {
+        return Ok(());
     }
+    let message = format!("nested deeper than {MOST_DEPTH} levels");
+    Err(Problem::at(span, message))
+}
+
+/// How many values there are in a tree, and how many levels below its own.
+pub(crate) fn extent(tree: &Tree) -> (usize, usize) {
+    let parts: Vec<&Tree> = match &tree.value {
+        Value::Scalar { .. } => return (1, 0),
+        Value::List(items) => items.iter().collect(),
+        Value::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
+    };
+    let (sizes, heights): (Vec<usize>, Vec<usize>) = parts.into_iter().map(extent).unzip();
+    let height = heights.into_iter().max().map_or(0, |most| most + 1);
+    (1 + sizes.into_iter().sum::<usize>(), height)
 }
 
 #[cfg(test)]
@@ -441,6 +445,14 @@ mod tests {
             text.push_str(&format!("a{level}: &a{level} [{list}]\n"));
         }
         assert!(parse(&text).unwrap_err().to_string().contains("more than"));
+    }
+
+    #[test]
+    fn aliases_cannot_nest_a_document_deeper_than_it_is_written() {
+        let nested = |inner: &str| format!("{}{inner}{}", "[".repeat(40), "]".repeat(40));
+        assert!(parse(&format!("a: &a {}\nb: *a\n", nested("x"))).is_ok());
+        let text = format!("a: &a {}\nb: {}\n", nested("x"), nested("*a"));
+        assert!(parse(&text).unwrap_err().to_string().contains("deeper"));
     }
 
     #[test]
