@@ -12,7 +12,7 @@ mod scaling;
 mod tests;
 
 use opencv::boxed_ref::BoxedRef;
-use opencv::core::{self, Mat};
+use opencv::core::Mat;
 use opencv::imgproc;
 use opencv::prelude::*;
 
@@ -23,6 +23,7 @@ use self::scaling::Scaler;
 use crate::card::{ClaheStage, Colour, Interpolation, ModelCard, Size};
 use crate::face::{Landmarks, Rect};
 use crate::frame::Frame;
+use crate::opencv_threads;
 
 /// Why a face has no crop. Something about the face, not about the program: callers count it and go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
@@ -78,8 +79,7 @@ impl Preprocessor {
     /// # Errors
     /// OpenCV's own.
     pub fn new(card: &ModelCard) -> Result<Self, PreprocessError> {
-        // The engine's lanes are the parallelism; a pool behind each of them would only get in their way.
-        core::set_num_threads(1)?;
+        opencv_threads::use_one_thread()?;
         Ok(Self {
             cropper: Cropper::new(card),
             fitter: Fitter::new(card)?,

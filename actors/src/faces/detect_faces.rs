@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_vision::{Face, Frame};
@@ -330,11 +330,7 @@ impl Actor for DetectFaces {
     }
 
     fn create(settings: DetectFacesSettings, _: &Setup) -> Result<Self, ActorError> {
-        // OpenCV's own threads would compete with the lanes; the number is the process's.
-        static ONE_THREAD: Once = Once::new();
-        let mut set = Ok(());
-        ONE_THREAD.call_once(|| set = opencv::core::set_num_threads(1));
-        set?;
+        fermata_vision::opencv_threads::use_one_thread()?;
         let detector = Detector::load(&settings)?;
         Ok(Self {
             min_score: settings

@@ -73,6 +73,7 @@ impl Actor for DrawOverlay {
     }
 
     fn create(settings: DrawOverlaySettings, setup: &Setup) -> Result<Self, ActorError> {
+        fermata_vision::opencv_threads::use_one_thread()?;
         let timed = setup.clock_mode != ClockMode::Asap;
         Ok(Self {
             settings,

@@ -64,7 +64,7 @@ impl Source for ImageSource {
 
     fn create(settings: ImageSourceSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
-        opencv::core::set_num_threads(1)?;
+        fermata_vision::opencv_threads::use_one_thread()?;
         Ok(Self {
             images: find_images(&settings.path)?.into_iter().enumerate(),
             settings,

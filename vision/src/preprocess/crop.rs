@@ -184,8 +184,9 @@ fn window(spec: &CropSpec, input: Size, rect: &Rect) -> core::Rect {
         height = height.max(width / aspect);
     }
     let (width, height) = (width.round().max(1.0), height.round().max(1.0));
-    let left = (x + w / 2.0 - width / 2.0).round();
-    let top = (y + h / 2.0 - height / 2.0).round();
+    // Halves go up on both sides of zero, so that a face at the frame's edge is cut like any other.
+    let left = (x + w / 2.0 - width / 2.0 + 0.5).floor();
+    let top = (y + h / 2.0 - height / 2.0 + 0.5).floor();
     // Far below the integers' limits, so that no sum of two overflows; `check_size` refuses what is cut off here.
     let [left, top, width, height] =
         [left, top, width, height].map(|side| side.clamp(-1e9, 1e9) as i32);
