@@ -11,6 +11,8 @@ mod cameras;
 mod custom_actor;
 #[cfg(feature = "live")]
 mod disk;
+#[cfg(feature = "live")]
+mod endurance;
 mod fuzzing;
 mod graph_files;
 mod laws;

@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 use crate::clock::ClockMode;
 use crate::graph::{OutputRef, WhenFull};
 use crate::report::{
-    BatchReport, EdgeReport, FlushReport, NodeReport, Quantiles, Report, SinkReport, StreamReport,
+    BatchReport, EdgeReport, FlushReport, NodeReport, Report, SinkReport, StreamReport,
 };
 use crate::runtime::books::read;
 use crate::runtime::link::DropCause;
 use crate::runtime::protocol::NodeId;
-use crate::runtime::records::{EdgeRecord, FlowRecord, Instance};
+use crate::runtime::records::{EdgeRecord, FlowRecord, Instance, StreamRecord};
 use crate::runtime::wiring::Wiring;
 
 /// The report as of now. `hung` are instances whose call has not returned.
@@ -60,11 +60,11 @@ fn clock_name(mode: ClockMode) -> String {
 
 fn node_report(instance: &Instance, now_ns: u64, hung: bool) -> NodeReport {
     let watch = &instance.watch;
-    let stats = watch.snapshot();
+    let stats = watch.stats();
     let mut node = NodeReport {
         restarts: read(&watch.restarts),
-        service_ms: Quantiles::of(&stats.service_ns),
-        queue_wait_ms: Quantiles::of(&stats.queue_wait_ns),
+        service_ms: stats.service_ns.quantiles(),
+        queue_wait_ms: stats.queue_wait_ns.quantiles(),
         ..NodeReport::default()
     };
     for flow in instance.flows.values() {
@@ -95,7 +95,7 @@ fn node_report(instance: &Instance, now_ns: u64, hung: bool) -> NodeReport {
 
 fn batch_report(wiring: &Wiring, instance: &Instance) -> Option<BatchReport> {
     wiring.graph.nodes[instance.spec].batch.as_ref()?;
-    let stats = instance.watch.snapshot();
+    let stats = instance.watch.stats();
     Some(BatchReport {
         count: stats.batches,
         mean_size: stats.batch_weight as f64 / stats.batches.max(1) as f64,
@@ -146,53 +146,67 @@ fn stream_reports(
     hung: &[NodeId],
     imbalances: &mut Vec<String>,
 ) -> BTreeMap<String, StreamReport> {
-    let mut streams = BTreeMap::new();
-    for record in &wiring.streams {
-        let id = record.stream.id;
-        let source = &wiring.instances[record.source];
-        let captured = source
-            .flows
-            .get(&id)
-            .map_or(0, |flow| read(&flow.books.captured));
-        let mut stream = StreamReport {
-            captured,
-            missed: source.missed.load(Ordering::Relaxed),
-            ..StreamReport::default()
+    let records = wiring.streams.iter();
+    let reports = records.map(|record| {
+        let report = stream_report(wiring, record, hung, imbalances);
+        (record.stream.name.clone(), report)
+    });
+    reports.collect()
+}
+
+/// The books of one stream.
+pub(crate) fn stream_report(
+    wiring: &Wiring,
+    record: &StreamRecord,
+    hung: &[NodeId],
+    imbalances: &mut Vec<String>,
+) -> StreamReport {
+    let id = record.stream.id;
+    let source = &wiring.instances[record.source];
+    let captured = source
+        .flows
+        .get(&id)
+        .map_or(0, |flow| read(&flow.books.captured));
+    let mut stream = StreamReport {
+        captured,
+        missed: source.missed.load(Ordering::Relaxed),
+        ended: true,
+        ..StreamReport::default()
+    };
+    let mut lossless: Option<u64> = None;
+    let mut least: Option<u64> = None;
+    for &node in &record.nodes {
+        let instance = &wiring.instances[node];
+        let Some(flow) = instance.flows.get(&id) else {
+            continue;
         };
-        let mut lossless: Option<u64> = None;
-        let mut least: Option<u64> = None;
-        for (node, instance) in wiring
-            .instances
-            .iter()
-            .enumerate()
-            .filter(|(_, instance)| instance.sink)
-        {
-            let Some(flow) = instance.flows.get(&id) else {
-                continue;
-            };
-            let trail = Trail {
-                wiring,
-                stream: id,
-                hung,
-            };
-            let sink = trail.sink(node, flow);
-            let accounted = sink.delivered + sink.losses.values().sum::<u64>();
-            if accounted != captured {
-                imbalances.push(format!(
-                    "stream {} at {}: captured {captured} but accounted for {accounted}",
-                    record.stream.name, instance.watch.name
-                ));
-            }
-            least = Some(least.map_or(sink.delivered, |known| known.min(sink.delivered)));
-            if trail.is_lossless(node) {
-                lossless = Some(lossless.map_or(sink.delivered, |known| known.min(sink.delivered)));
-            }
-            stream.sinks.insert(instance.watch.name.clone(), sink);
+        let finished = instance.watch.finished_ns.load(Ordering::Relaxed) > 0;
+        stream.ended &=
+            finished || (instance.stream != Some(id) && flow.books.ended.load(Ordering::Relaxed));
+        if !instance.sink {
+            continue;
         }
-        stream.delivered = lossless.or(least).unwrap_or(0);
-        streams.insert(record.stream.name.clone(), stream);
+        let trail = Trail {
+            wiring,
+            stream: id,
+            hung,
+        };
+        let sink = trail.sink(node, flow);
+        let accounted = sink.delivered + sink.losses.values().sum::<u64>();
+        if accounted != captured {
+            imbalances.push(format!(
+                "stream {} at {}: captured {captured} but accounted for {accounted}",
+                record.stream.name, instance.watch.name
+            ));
+        }
+        least = Some(least.map_or(sink.delivered, |known| known.min(sink.delivered)));
+        if trail.is_lossless(node) {
+            lossless = Some(lossless.map_or(sink.delivered, |known| known.min(sink.delivered)));
+        }
+        stream.sinks.insert(instance.watch.name.clone(), sink);
     }
-    streams
+    stream.delivered = lossless.or(least).unwrap_or(0);
+    stream
 }
 
 /// Follows one stream from a sink back to its source. At a join it follows a required input: a packet that is lost on
@@ -220,7 +234,7 @@ impl Trail<'_> {
             latency_ms: flow
                 .latency
                 .as_ref()
-                .map(|latency| Quantiles::of(&latency.snapshot()))
+                .map(|latency| latency.quantiles())
                 .unwrap_or_default(),
         }
     }

@@ -97,6 +97,8 @@ pub struct StreamReport {
     pub captured: u64,
     /// Frames of a live source that were overwritten before the graph could take them; they are not in `captured`.
     pub missed: u64,
+    /// Whether the last packet of it has been handled everywhere, and files of its own are complete.
+    pub ended: bool,
     /// Packets that reached every lossless sink (of all sinks, if none is lossless, the least).
     pub delivered: u64,
     /// By sink instance.

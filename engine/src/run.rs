@@ -14,7 +14,7 @@ use crate::control::graph_lifecycle::GraphEvent;
 use crate::control::supervisor::{GraphSupervisor, LaneEvent, RunEvent};
 use crate::graph::{Graph, Problems};
 use crate::registry::Registry;
-use crate::report::{FaultReport, Report};
+use crate::report::{FaultReport, Report, StreamReport};
 use crate::runtime::driver;
 use crate::runtime::host::{Host, Workers};
 use crate::runtime::protocol::{EventSink, NodeId};
@@ -240,6 +240,11 @@ impl RunHandle {
     /// Ends the run at once; what is in flight is abandoned and counted.
     pub fn stop(&self) {
         self.tell(GraphEvent::Stop);
+    }
+
+    /// The books of one stream as of now; none if there has been no stream of this name.
+    pub fn stream_report(&self, name: &str) -> Option<StreamReport> {
+        self.core.stream_report(name)
     }
 
     /// The report as of now, while the graph runs.

@@ -104,6 +104,8 @@ pub(crate) struct Case {
     /// The first is that of `each: stream`, if there are streams; the others are shared.
     pub(crate) sources: Vec<SourceCase>,
     pub(crate) nodes: Vec<NodeCase>,
+    /// Restarts of one node before it is given up.
+    pub(crate) restarts: u32,
     /// By moment: a step of the simulation, or milliseconds.
     pub(crate) commands: Vec<(bool, u32, CommandCase)>,
 }
@@ -226,16 +228,20 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
         0usize..4,
         prop::collection::vec(source(), 1..4),
         prop::collection::vec(node(), 1..10),
+        0u32..9,
         commands,
     )
-        .prop_map(|(seed, clock, streams, sources, nodes, commands)| Case {
-            seed,
-            clock,
-            streams,
-            sources,
-            nodes,
-            commands,
-        })
+        .prop_map(
+            |(seed, clock, streams, sources, nodes, restarts, commands)| Case {
+                seed,
+                clock,
+                streams,
+                sources,
+                nodes,
+                restarts,
+                commands,
+            },
+        )
 }
 
 /// An output that later nodes may take from.
@@ -381,7 +387,11 @@ impl Case {
             ClockCase::Replay => "{replay: 3}",
             ClockCase::Asap => "asap",
         };
-        let _ = writeln!(text, "run: {{clock: {clock}}}");
+        let _ = writeln!(
+            text,
+            "run: {{clock: {clock}, restart: {{most: {}}}}}",
+            self.restarts
+        );
         text
     }
 

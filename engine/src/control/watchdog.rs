@@ -55,6 +55,8 @@ impl Watchdog {
                 calling = true;
                 self.judge_call(id, replica, &watch.name, started, now_ns);
             }
+            // What waits for a node that will come back has only to wait.
+            calling |= watch.restart_at_ns.load(Ordering::Relaxed) >= now_ns;
             let is_blocked = watch.blocked.load(Ordering::Relaxed);
             if is_blocked {
                 blocked.push(id);

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::accounts::stream_report;
 use crate::clock::Clock;
 use crate::control::graph_lifecycle::{Directive, Fault, GraphEvent, InstanceKind};
 use crate::graph::{Graph, StreamSpec};
 use crate::registry::Registry;
-use crate::report::{FaultReport, Report};
+use crate::report::{FaultReport, Report, StreamReport};
 use crate::run::StartError;
 use crate::runtime::host::Host;
 use crate::runtime::protocol::{Command, NodeId};
@@ -199,6 +200,14 @@ impl Core {
         let mut streams = wiring.streams.iter();
         let record = streams.find(|record| record.stream.name == name)?;
         Some(record.stream.id)
+    }
+
+    /// The books of the stream of this name.
+    pub(crate) fn stream_report(&self, name: &str) -> Option<StreamReport> {
+        let wiring = self.wiring();
+        let mut streams = wiring.streams.iter();
+        let record = streams.find(|record| record.stream.name == name)?;
+        Some(stream_report(&wiring, record, &[], &mut Vec::new()))
     }
 
     /// Registers what has been wired as a group. The event is for the lifecycle, before the lanes start.

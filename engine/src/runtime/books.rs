@@ -1,6 +1,6 @@
 //! The counters that make a run's books: written by one lane each, read by reports and watchers at any time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Adds to a counter that only one thread writes; cheaper than a locked addition.
 pub(crate) fn count(counter: &AtomicU64, by: u64) {
@@ -45,6 +45,8 @@ pub(crate) struct FlowBooks {
     pub(crate) filtered: Box<[AtomicU64]>,
     /// Packets that a source handed to the graph.
     pub(crate) captured: AtomicU64,
+    /// The last packet of the stream has been handled here.
+    pub(crate) ended: AtomicBool,
 }
 
 impl FlowBooks {
@@ -53,6 +55,7 @@ impl FlowBooks {
             ports: (0..inputs).map(|_| PortBooks::default()).collect(),
             filtered: (0..outputs).map(|_| AtomicU64::new(0)).collect(),
             captured: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
         }
     }
 }

@@ -175,6 +175,8 @@ impl Lane {
 
     fn restart(&mut self, id: NodeId, replica: usize, at_ns: u64) {
         if let Some(node) = self.node_mut(id) {
+            let restart = &node.parts.watch.restart_at_ns;
+            restart.fetch_max(at_ns, Ordering::Relaxed);
             match &mut node.role {
                 Role::Absent { create_at_ns } => *create_at_ns = Some(at_ns),
                 Role::Pool(pool) => pool.recreate(replica, at_ns),

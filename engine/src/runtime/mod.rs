@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod books;
 pub(crate) mod call;
+pub(crate) mod distribution;
 pub(crate) mod driver;
 pub(crate) mod flow;
 pub(crate) mod held_up;

@@ -114,7 +114,7 @@ impl Node {
             flows: Vec::new(),
             latencies: Vec::new(),
             batch,
-            recorder: NodeStats::new(),
+            recorder: NodeStats::default(),
             closing: false,
             attached: false,
             turn: 0,
@@ -137,7 +137,10 @@ impl Node {
         }
         self.role = Role::Absent { create_at_ns: None };
         let first = self.parts.watch.created_ns.load(Ordering::Relaxed) == 0;
-        match guard(|| self.build()) {
+        self.parts.watch.call_began(0, cx.now_ns);
+        let built = guard(|| self.build());
+        self.parts.watch.call_ended(0);
+        match built {
             Ok(role) => {
                 self.role = role;
                 self.start_streams(cx);
@@ -246,6 +249,10 @@ impl Node {
     pub(crate) fn close_flow(&mut self, slot: usize, cx: &mut LaneContext) {
         if let Some(mut flow) = self.flows[slot].take() {
             flow.mark_outputs(slot, END, &mut cx.work);
+            flow.books.ended.store(true, Ordering::Relaxed);
+            if let Some(latency) = self.latencies[slot].take() {
+                latency.close();
+            }
         }
     }
 
@@ -354,5 +361,6 @@ impl Node {
         watch.finished_ns.store(cx.tick().max(1), Ordering::Relaxed);
         watch.blocked.store(false, Ordering::Relaxed);
         watch.absorb(&mut self.recorder);
+        watch.close_statistics();
     }
 }

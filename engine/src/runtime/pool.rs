@@ -307,12 +307,15 @@ impl Worker {
         if let Some(actor) = self.actor.take() {
             discard(actor);
         }
+        self.watch
+            .call_began(self.replica, self.setup.clock.now_ns());
         let built = guard(
             || match self.actor_type.create(&self.settings, &self.setup)? {
                 Behaviour::Actor(actor) => Ok(actor),
                 Behaviour::Source(_) => Err("a source cannot have replicas".into()),
             },
         );
+        self.watch.call_ended(self.replica);
         Answer::Created {
             replica: self.replica,
             result: built

@@ -88,6 +88,8 @@ pub(crate) struct LaneRecord {
 pub(crate) struct StreamRecord {
     pub(crate) stream: Arc<Stream>,
     pub(crate) source: NodeId,
+    /// All instances that it reaches, its source included.
+    pub(crate) nodes: Vec<NodeId>,
 }
 
 impl EdgeRecord {

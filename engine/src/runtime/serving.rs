@@ -127,7 +127,7 @@ impl Node {
         }
         if taken.queued_ns != HANDED_OVER {
             let waited = cx.now_ns.saturating_sub(taken.queued_ns);
-            self.recorder.queue_wait_ns.saturating_record(waited);
+            self.recorder.queue_wait_ns.record(waited);
         }
         let Some(batch) = &mut self.batch else {
             self.run_single(taken, cx);
@@ -226,7 +226,7 @@ impl Node {
         let outcome = call(&mut **actor, work, &mut out);
         self.parts.watch.call_ended(0);
         let service = cx.tick().saturating_sub(started);
-        self.recorder.service_ns.saturating_record(service);
+        self.recorder.service_ns.record(service);
         self.recorder.busy_ns += service;
         self.conclude(tickets, outcome, &mut out, 0, cx);
         out.emitted.clear();
@@ -256,7 +256,7 @@ impl Node {
             && let Some(mut done) = pool.next_in_order()
         {
             progressed = true;
-            self.recorder.service_ns.saturating_record(done.service_ns);
+            self.recorder.service_ns.record(done.service_ns);
             self.recorder.busy_ns += done.service_ns;
             self.release(&done.tickets);
             self.conclude(&done.tickets, done.outcome, &mut done.out, done.replica, cx);

@@ -155,7 +155,7 @@ impl Node {
         self.recorder.busy_ns += service;
         match next {
             Ok(Next::Packet(captured)) => {
-                self.recorder.service_ns.saturating_record(service);
+                self.recorder.service_ns.record(service);
                 let due_ns = runner.due_ns(&captured, mode, cx.now_ns);
                 if runner.in_hand.replace((captured, due_ns)).is_some() {
                     // Only a live source reads on while its packet has no room.

@@ -180,6 +180,7 @@ impl Wiring {
         self.streams.push(StreamRecord {
             stream: Arc::clone(&stream),
             source: source_id,
+            nodes: ids.values().copied().collect(),
         });
         let first_edge = self.edges.len();
         for &index in &reached {
@@ -247,9 +248,7 @@ impl Wiring {
                 }
             }
             let books = Arc::new(FlowBooks::new(inputs, node.ports.outputs.len()));
-            let latency = self.instances[id]
-                .sink
-                .then(|| Arc::new(SinkLatency::new()));
+            let latency = self.instances[id].sink.then(Arc::<SinkLatency>::default);
             let flow = Flow::new(
                 Arc::clone(stream),
                 Arc::clone(&books),

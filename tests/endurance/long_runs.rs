@@ -1,0 +1,279 @@
+//! What a run must not gather: memory under overload, threads and file descriptors over many streams; and a queue that is
+//! held for long. Each runs in a process of its own, in which nothing else has threads and memory.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fermata_engine::{
+    Actor, ActorError, Graph, Input, Outputs, Ports, Registry, RunOptions, RunningGraph, Setup,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::soak;
+use crate::support::{assert_balanced, options};
+
+/// Set in the process of its own.
+const ALONE: &str = "FERMATA_ALONE";
+
+/// Runs one test of this file again, alone in a process. True in that process.
+fn is_alone(test: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let output = Command::new(std::env::current_exe().expect("this program"))
+        .args([
+            "--exact",
+            "--nocapture",
+            &format!("endurance::long_runs::{test}"),
+        ])
+        .env(ALONE, "1")
+        .output()
+        .expect("this program again");
+    let said = String::from_utf8_lossy(&output.stdout);
+    print!("{said}");
+    let ran = said.contains("1 passed");
+    assert!(
+        ran && output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    false
+}
+
+/// Resident memory of this process, KiB.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("VmRSS");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
+}
+
+fn entries(folder: &str) -> usize {
+    std::fs::read_dir(folder).expect("Linux").count()
+}
+
+fn start(text: &str, registry: Registry, hold_open: bool) -> RunningGraph {
+    let graph = Graph::parse("long.yaml", text, &registry, &options()).expect("a correct graph");
+    RunningGraph::start(graph, Arc::new(registry), RunOptions { hold_open })
+        .expect("a graph that starts")
+}
+
+fn wait_for(what: &str, happened: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !happened() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "waited in vain: {what}"
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn streams_that_come_and_go_leave_no_threads_and_no_files_open() {
+    if !is_alone("streams_that_come_and_go_leave_no_threads_and_no_files_open") {
+        return;
+    }
+    let (warm_up, streams) = (20, if soak() { 1000 } else { 200 });
+    let running = start(
+        "
+fermata: 1
+nodes:
+  source: {use: test_source, each: stream, bytes: 64KiB}
+  shared: {use: identity, in: source}
+  split:  {use: identity, each: stream, in: shared}
+  end:    {use: discard, each: stream, in: split}
+",
+        Registry::builtin(),
+        true,
+    );
+    let handle = running.handle();
+    let mut before = (0, 0, 0);
+    for number in 0..warm_up + streams {
+        if number == warm_up {
+            before = (
+                entries("/proc/self/task"),
+                entries("/proc/self/fd"),
+                resident_kib(),
+            );
+        }
+        let name = handle.add_stream("door", "x").expect("a stream");
+        wait_for("packets", || {
+            handle
+                .stream_report(&name)
+                .is_some_and(|stream| stream.delivered > 2)
+        });
+        assert!(handle.remove_stream(&name));
+        wait_for("its end", || {
+            handle
+                .stream_report(&name)
+                .is_some_and(|stream| stream.ended)
+        });
+    }
+    wait_for("the last threads", || {
+        entries("/proc/self/task") <= before.0
+    });
+    let after = (
+        entries("/proc/self/task"),
+        entries("/proc/self/fd"),
+        resident_kib(),
+    );
+    assert_eq!(
+        (after.0, after.1),
+        (before.0, before.1),
+        "threads, open files"
+    );
+    let kib = after.2.saturating_sub(before.2) as f64 / f64::from(streams);
+    println!("memory kept for a stream of four nodes that has ended: {kib:.1} KiB");
+    assert!(kib < 64.0, "a stream that has ended keeps {kib} KiB");
+    handle.drain();
+    let report = running.wait();
+    assert_balanced(&report);
+    assert_eq!(report.streams.len() as u32, (warm_up + streams) as u32);
+}
+
+#[test]
+fn an_overload_of_four_times_drops_and_keeps_its_memory() {
+    if !is_alone("an_overload_of_four_times_drops_and_keeps_its_memory") {
+        return;
+    }
+    let time = Duration::from_secs(if soak() { 600 } else { 4 });
+    // Each stream gives 400 packets a second, of which the node can take 100; frames of 920 KB of their own.
+    let mut registry = Registry::builtin();
+    registry.register::<Pause>();
+    registry.register::<Copy>();
+    let running = start(
+        "
+fermata: 1
+streams: {a: x, b: x}
+nodes:
+  source: {use: test_source, each: stream, rate: 400, bytes: 900KiB}
+  frame:  {use: copy, each: stream, in: source}
+  slow:   {use: pause, each: stream, time: 10ms, in: frame, queue: {capacity: 4, full: drop_oldest}}
+  end:    {use: discard, in: slow}
+",
+        registry,
+        false,
+    );
+    std::thread::sleep(time / 4);
+    let before = resident_kib();
+    std::thread::sleep(time * 3 / 4);
+    let after = resident_kib();
+    running.handle().drain();
+    let report = running.wait();
+    assert_balanced(&report);
+    for (name, stream) in &report.streams {
+        let dropped = stream.sinks["end"].losses.values().sum::<u64>();
+        assert!(dropped > stream.captured / 2, "{name}: {stream:?}");
+    }
+    println!("resident: {before} KiB after a quarter of the time, {after} KiB at its end");
+    assert!(
+        after < before + 8 * 1024,
+        "memory grew from {before} to {after} KiB"
+    );
+}
+
+#[test]
+fn a_queue_that_is_held_for_long_loses_nothing() {
+    if !is_alone("a_queue_that_is_held_for_long_loses_nothing") {
+        return;
+    }
+    let time = if soak() { "3m" } else { "2s" };
+    let mut registry = Registry::builtin();
+    registry.register::<Pause>();
+    let text = format!(
+        "
+fermata: 1
+nodes:
+  source: {{use: test_source, count: 1000}}
+  held:   {{use: pause, time: {time}, once: true, in: source}}
+  end:    {{use: discard, in: held}}
+  aside:  {{use: discard, in: source, queue: {{capacity: 1, full: drop_oldest}}}}
+run: {{call_deadline: 1s}}
+"
+    );
+    let report = start(&text, registry, false).wait();
+    assert_balanced(&report);
+    assert_eq!(report.streams["source"].delivered, 1000);
+    assert!(
+        report.faults.is_empty() && report.hung.is_empty(),
+        "{:?}",
+        report.faults
+    );
+}
+
+/// Sleeps at every packet, or at the first one.
+struct Pause {
+    time: Duration,
+    once: bool,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PauseSettings {
+    time: fermata_engine::units::HumanDuration,
+    #[serde(default)]
+    once: bool,
+}
+
+impl Actor for Pause {
+    const NAME: &'static str = "pause";
+    type Settings = PauseSettings;
+
+    fn ports(_: &PauseSettings) -> Ports {
+        Ports::new().any_input("in").same_output("out")
+    }
+
+    fn create(settings: PauseSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self {
+            time: settings.time.0,
+            once: settings.once,
+        })
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        std::thread::sleep(self.time);
+        if self.once {
+            self.time = Duration::ZERO;
+        }
+        if let Some(payload) = input.take_any(0) {
+            out.emit_any(0, input.envelope, payload);
+        }
+        Ok(())
+    }
+}
+
+/// Gives every packet a payload of its own, as a camera does.
+struct Copy;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CopySettings {}
+
+impl Actor for Copy {
+    const NAME: &'static str = "copy";
+    type Settings = CopySettings;
+
+    fn ports(_: &CopySettings) -> Ports {
+        use fermata_engine::builtin::Blob;
+        Ports::new().input::<Blob>("in").output::<Blob>("out")
+    }
+
+    fn create(_: CopySettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        use fermata_engine::builtin::Blob;
+        let bytes = input.take::<Blob>().bytes.clone();
+        out.emit::<Blob>(input.envelope, Blob { bytes });
+        Ok(())
+    }
+}
