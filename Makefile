@@ -4,7 +4,7 @@
 # Where rustup puts cargo, for shells that were started before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help setup setup-learn setup-cuda setup-test demo test fuzz bench clean
+.PHONY: help setup setup-learn setup-cuda setup-test demo test soak fuzz bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,10 @@ test: setup-test ## Check format, lints, docs and the engine's independence, the
 
 fuzz: setup ## Fuzz graph files, cards, interpolation and overrides, a minute each
 	@scripts/fuzz.sh
+
+soak: setup-test ## Try the laws on 20,000 random graphs that no run has tried, and the faults for minutes (a quarter of an hour)
+	@seed=$${FERMATA_LAWS_SEED:-$$(date +%s)}; echo "FERMATA_LAWS_SEED=$$seed"; \
+		FERMATA_LAWS=20000 FERMATA_LAWS_SEED=$$seed FERMATA_SOAK=1 cargo test --test main -- laws endurance --nocapture
 
 bench: setup ## Run the benchmarks
 	cargo bench --workspace

@@ -143,6 +143,7 @@ pub struct Setup {
     pub clock: Clock,
     pub(crate) cancel: Arc<AtomicBool>,
     pub(crate) missed: Arc<AtomicU64>,
+    pub(crate) lasting: Arc<AtomicU64>,
 }
 
 impl Setup {
@@ -156,6 +157,7 @@ impl Setup {
             clock: Clock::real(),
             cancel: Arc::default(),
             missed: Arc::default(),
+            lasting: Arc::default(),
         }
     }
 
@@ -167,6 +169,12 @@ impl Setup {
     /// The flag behind [`Setup::cancelled`], for code that must poll it from elsewhere (an interrupt callback).
     pub fn cancel_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.cancel)
+    }
+
+    /// A number, 0 at first, that belongs to the node instance and not to the actor: it survives restarts. What an actor
+    /// must never give out twice is counted with it.
+    pub fn lasting_number(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lasting)
     }
 
     /// Counts frames that a live source lost before it could hand them over.

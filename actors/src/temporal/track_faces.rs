@@ -91,13 +91,11 @@ impl Actor for TrackFaces {
     const NAME: &'static str = "track_faces";
     type Settings = TrackFacesSettings;
 
-    /// Irreplaceable, because a new instance would give ids out again that the stream has seen.
     fn ports(_: &TrackFacesSettings) -> Ports {
         Ports::new()
             .input::<Faces>("in")
             .output::<Faces>("out")
             .per_stream()
-            .irreplaceable()
     }
 
     fn check(settings: &TrackFacesSettings) -> Result<(), ActorError> {
@@ -127,13 +125,17 @@ impl Actor for TrackFaces {
         Self::check(&settings)?;
         Ok(Self {
             node: setup.node.clone(),
-            tracker: Tracker::new(Rules {
-                iou: settings.iou,
-                high: settings.high,
-                low: settings.low,
-                max_lost: settings.max_lost.0,
-                min_hits: settings.min_hits,
-            }),
+            // After a panic the faces get new ids, which the stream has not seen yet.
+            tracker: Tracker::new(
+                Rules {
+                    iou: settings.iou,
+                    high: settings.high,
+                    low: settings.low,
+                    max_lost: settings.max_lost.0,
+                    min_hits: settings.min_hits,
+                },
+                setup.lasting_number(),
+            ),
             max_lost: settings.max_lost.0,
             previous: None,
             since_detection: None,

@@ -330,6 +330,7 @@ impl Wiring {
             clock: self.host.clock.clone(),
             cancel: Arc::clone(&cancel),
             missed: Arc::clone(&missed),
+            lasting: Arc::default(),
         };
         let sink = !actor_type.source && is_leaf(&self.graph, index);
         self.instances.push(Instance {

@@ -1,6 +1,8 @@
 //! The tracks of one stream: when they begin, which detection continues which, when they are lost and when they end.
 //! Knows no packets and no clock; the caller says how much time went by.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fermata_vision::face::Landmarks;
@@ -40,15 +42,16 @@ struct Track {
 pub(super) struct Tracker {
     rules: Rules,
     tracks: Vec<Track>,
-    last_id: u64,
+    /// The id that was given out last; it outlives the tracker.
+    last_id: Arc<AtomicU64>,
 }
 
 impl Tracker {
-    pub(super) fn new(rules: Rules) -> Self {
+    pub(super) fn new(rules: Rules, last_id: Arc<AtomicU64>) -> Self {
         Self {
             rules,
             tracks: Vec::new(),
-            last_id: 0,
+            last_id,
         }
     }
 
@@ -175,8 +178,7 @@ impl Tracker {
     fn identify(&mut self, index: usize) -> Option<u64> {
         let track = &mut self.tracks[index];
         if track.id.is_none() && track.hits >= self.rules.min_hits {
-            self.last_id += 1;
-            track.id = Some(self.last_id);
+            track.id = Some(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
         }
         track.id
     }
