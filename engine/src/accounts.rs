@@ -118,12 +118,12 @@ fn edge_reports(wiring: &Wiring, imbalances: &mut Vec<String>) -> Vec<EdgeReport
                 ..EdgeReport::default()
             });
         let books = edge.carrier.books();
-        report.sent += read(&books.sent);
-        report.received += read(&books.received);
-        report.abandoned += read(&books.abandoned);
-        report.high_water = report.high_water.max(read(&books.high_water));
+        report.sent += read(&books.producer.sent);
+        report.received += read(&books.consumer.received);
+        report.abandoned += read(&books.consumer.abandoned);
+        report.high_water = report.high_water.max(read(&books.producer.high_water));
         for (cause, name) in DropCause::ALL {
-            let dropped = read(&books.dropped[cause as usize]);
+            let dropped = books.dropped(cause);
             if dropped > 0 {
                 *report.dropped.entry(name.to_owned()).or_default() += dropped;
             }
@@ -259,9 +259,9 @@ impl Trail<'_> {
         };
         let books = edge.carrier.books();
         for (cause, cause_name) in DropCause::ALL {
-            lose(cause_name, read(&books.dropped[cause as usize]));
+            lose(cause_name, books.dropped(cause));
         }
-        lose("abandoned before", read(&books.abandoned));
+        lose("abandoned before", read(&books.consumer.abandoned));
         let producer = &self.wiring.instances[edge.from];
         let Some(upstream) = producer.flows.get(&self.stream) else {
             return;

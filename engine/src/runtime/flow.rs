@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::actor::Input;
 use crate::packet::{AnyPayload, Envelope, Packet, Stream};
@@ -17,6 +16,8 @@ pub(crate) enum Intake {
     Link {
         link: Arc<Link>,
         head: Option<Queued>,
+        /// Nothing below this sequence is in the queue: while the mark is not above it, there is nothing to look for.
+        seen: u64,
     },
     /// The same lane, by hand-over.
     Lane {
@@ -176,10 +177,13 @@ impl Flow {
     /// when it gets to the head of a queue or is handed over.
     fn head(&mut self, port: usize, now_ns: u64) -> Option<u64> {
         let head = match &mut self.intakes[port] {
-            Intake::Link { link, head } => {
-                if head.is_none() {
+            Intake::Link { link, head, seen } => {
+                let mark = link.next();
+                if head.is_none() && mark > *seen {
                     *head = link.receive(now_ns);
-                    if head.is_some() {
+                    *seen = mark;
+                    if let Some(queued) = head {
+                        *seen = queued.packet.envelope.sequence + 1;
                         self.books.ports[port].receive();
                     }
                 }
@@ -277,13 +281,44 @@ impl Flow {
         })
     }
 
+    /// Takes a hand-over from the same lane at once if nothing has to come before it; otherwise it is accepted, and waits.
+    pub(crate) fn pass(&mut self, slot: usize, port: usize, item: HandedOver) -> Option<Taken> {
+        if self.intakes.len() > 1 || !matches!(item, HandedOver::Packet(_)) {
+            self.accept(port, item);
+            return None;
+        }
+        let Intake::Lane { queue, next, books } = &mut self.intakes[port] else {
+            return None;
+        };
+        let HandedOver::Packet(queued) = item else {
+            return None;
+        };
+        count(&books.consumer.received, 1);
+        uncount(&books.producer.suspended);
+        self.books.ports[port].receive();
+        let Packet { envelope, payload } = queued.packet;
+        *next = (*next).max(envelope.sequence + 1);
+        debug_assert!(queue.is_empty(), "it is worked off after each hand-over");
+        self.position = envelope.sequence + 1;
+        Some(Taken {
+            slot,
+            input: Input {
+                envelope,
+                first: Some(payload),
+                rest: Vec::new(),
+            },
+            present: 1,
+            queued_ns: queued.queued_ns,
+        })
+    }
+
     /// Accepts a hand-over from the same lane.
     pub(crate) fn accept(&mut self, port: usize, item: HandedOver) {
         if let Intake::Lane { queue, next, books } = &mut self.intakes[port] {
             match item {
                 HandedOver::Packet(queued) => {
-                    count(&books.received, 1);
-                    uncount(&books.suspended);
+                    count(&books.consumer.received, 1);
+                    uncount(&books.producer.suspended);
                     self.books.ports[port].receive();
                     *next = (*next).max(queued.packet.envelope.sequence + 1);
                     queue.push_back(queued);
@@ -382,7 +417,8 @@ impl Flow {
             let Some(pending) = self.pending.pop_front() else {
                 break;
             };
-            if full.iter().any(|link| Arc::ptr_eq(link, pending.link())) {
+            let link = pending.link();
+            if link.is_still_full() || full.iter().any(|full| Arc::ptr_eq(full, link)) {
                 self.pending.push_back(pending);
                 continue;
             }
@@ -395,7 +431,7 @@ impl Flow {
                     });
                     match retried {
                         Ok(()) => {
-                            link.books.suspended.fetch_sub(1, Ordering::Relaxed);
+                            uncount(&link.books.producer.suspended);
                         }
                         Err(packet) => {
                             full.push(Arc::clone(&link));
@@ -430,8 +466,12 @@ pub(crate) enum Fate {
 }
 
 /// The port numbers in a bit set.
-pub(crate) fn ports(bits: u64) -> impl Iterator<Item = usize> {
-    (0..u64::BITS as usize).filter(move |port| bits & (1 << port) != 0)
+pub(crate) fn ports(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
+        bits &= bits - 1;
+        Some(lowest)
+    })
 }
 
 /// Whether something for this link waits already, so that what follows must queue up behind it.
@@ -451,8 +491,8 @@ fn send(
 ) {
     match outlet {
         Outlet::Lane { node, port, books } => {
-            count(&books.sent, 1);
-            count(&books.suspended, 1);
+            count(&books.producer.sent, 1);
+            count(&books.producer.suspended, 1);
             work.push_back(HandOver {
                 node: *node,
                 port: *port,
@@ -470,7 +510,7 @@ fn send(
                 link.send(packet, now_ns).err()
             };
             if let Some(packet) = refused {
-                link.books.suspended.fetch_add(1, Ordering::Relaxed);
+                count(&link.books.producer.suspended, 1);
                 pending.push_back(Pending::Packet(Arc::clone(link), packet));
             }
         }

@@ -12,6 +12,8 @@ pub(crate) struct HeldUp {
     pub(crate) suspended: Vec<FlowPlace>,
     /// Flows with a hand-over that could not be handled yet; whether they themselves can go on they know best.
     pub(crate) waiting: Vec<FlowPlace>,
+    /// Flows with a hand-over whose stream is not in turn, and the slot of the stream that is.
+    pub(crate) out_of_turn: Vec<(FlowPlace, usize)>,
     /// By node: the nodes to which its packets can be handed over, by any number of hand-overs; itself included.
     leads_to: Vec<Vec<bool>>,
 }
@@ -39,13 +41,17 @@ impl HeldUp {
         }
     }
 
-    /// Whether a node must take nothing of a stream.
-    pub(crate) fn blocks(&self, node: usize, slot: usize) -> bool {
-        let leads_there =
-            |&&(held, stream): &&FlowPlace| stream == slot && self.leads_to[node][held];
-        let mut waiting = self.waiting.iter().filter(leads_there);
-        self.suspended.iter().any(|held| leads_there(&held))
-            || waiting.any(|&(held, _)| held != node)
+    /// Whether a node must take nothing of a stream. A node that also has the stream which is in turn further on serves
+    /// both in turn itself: it must go on.
+    pub(crate) fn blocks(&self, node: usize, slot: usize, has: impl Fn(usize) -> bool) -> bool {
+        let leads_to = |&(held, stream): &FlowPlace| stream == slot && self.leads_to[node][held];
+        let comes_before = |place: &FlowPlace| place.0 != node && leads_to(place);
+        self.suspended.iter().any(leads_to)
+            || self.waiting.iter().any(comes_before)
+            || self
+                .out_of_turn
+                .iter()
+                .any(|(place, in_turn)| comes_before(place) && !has(*in_turn))
     }
 }
 
@@ -60,13 +66,22 @@ mod tests {
         held_up.connect(1, 2);
         held_up.connect(0, 1);
         held_up.suspended.push((2, 7));
-        let blocked: Vec<bool> = (0..4).map(|node| held_up.blocks(node, 7)).collect();
+        let blocked: Vec<bool> = (0..4)
+            .map(|node| held_up.blocks(node, 7, |_| false))
+            .collect();
         assert_eq!(blocked, [true, true, true, false]);
-        assert!(!held_up.blocks(0, 8));
+        assert!(!held_up.blocks(0, 8, |_| false));
         held_up.suspended.clear();
         held_up.waiting.push((1, 8));
-        assert!(held_up.blocks(0, 8));
-        assert!(!held_up.blocks(1, 8), "it knows by itself");
-        assert!(!held_up.blocks(2, 8), "what comes after may go on");
+        assert!(held_up.blocks(0, 8, |_| false));
+        assert!(!held_up.blocks(1, 8, |_| false), "it knows by itself");
+        assert!(
+            !held_up.blocks(2, 8, |_| false),
+            "what comes after may go on"
+        );
+        held_up.waiting.clear();
+        held_up.out_of_turn.push(((2, 8), 9));
+        assert!(held_up.blocks(1, 8, |slot| slot != 9));
+        assert!(!held_up.blocks(1, 8, |slot| slot == 9), "it serves both");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Clock;
-use crate::runtime::flow::Outlet;
+use crate::runtime::flow::{HandOver, Outlet};
 use crate::runtime::held_up::HeldUp;
 use crate::runtime::host::Host;
 use crate::runtime::node::{LaneContext, Node, Role};
@@ -87,8 +87,12 @@ impl Lane {
         if self.stopped {
             return self.leave();
         }
-        let flushed = self.flush();
-        let progressed = commanded | flushed | self.work_off() || self.poll_nodes();
+        let mut progressed = commanded | self.flush() | self.work_off();
+        // Which streams are held up was looked at before hand-overs were handled.
+        let is_held_up = self.cx.suspended || !self.cx.work.is_empty();
+        if !(progressed && is_held_up) {
+            progressed |= self.poll_nodes();
+        }
         if progressed {
             self.merge_statistics();
             return Step::Progressed;
@@ -212,34 +216,25 @@ impl Lane {
         suspended.len() < waited
     }
 
-    /// Handles hand-overs inside the lane, oldest first. Those to a node that is absent or held up wait.
+    /// Handles hand-overs inside the lane, oldest first. Those to a node that is absent or held up wait in their places, and so
+    /// do those of the same stream behind them.
     fn work_off(&mut self) -> bool {
         let mut progressed = false;
-        let mut budget = HAND_OVERS_PER_STEP;
-        // Hand-overs since the last one that could be handled: when all of them had to wait, nothing can go on.
         let mut waiting = 0;
-        while waiting < self.cx.work.len() && budget > 0 {
-            budget -= 1;
-            let Some(hand_over) = self.cx.work.pop_front() else {
+        for _ in 0..HAND_OVERS_PER_STEP {
+            let Some(hand_over) = self.cx.work.get(waiting) else {
                 break;
             };
-            let node = &mut self.nodes[hand_over.node];
-            let slot = hand_over.slot;
-            if !node.can_work_off(slot) {
-                // Behind the others, which belong to other nodes or streams or will wait here in the same order.
-                self.cx.work.push_back(hand_over);
+            let (node, slot) = (&mut self.nodes[hand_over.node], hand_over.slot);
+            let is_same = |other: &HandOver| (other.node, other.slot) == (node.place, slot);
+            let is_behind = self.cx.work.iter().take(waiting).any(is_same);
+            if is_behind || !node.can_work_off(slot) {
                 waiting += 1;
                 continue;
             }
-            waiting = 0;
             progressed = true;
-            if let Some(flow) = &mut node.flows[slot] {
-                flow.accept(hand_over.port, hand_over.item);
-                match node.parts.strict {
-                    // It may not be this stream's turn: then the packet waits with its flow.
-                    true => while node.poll_strictly(&mut self.cx) {},
-                    false => node.work_off(slot, &mut self.cx),
-                }
+            if let Some(hand_over) = self.cx.work.remove(waiting) {
+                node.accept(hand_over, &mut self.cx);
             }
         }
         progressed
@@ -254,14 +249,9 @@ impl Lane {
             work.iter()
                 .map(|hand_over| (hand_over.node, hand_over.slot)),
         );
+        held_up.out_of_turn.clear();
         for node in self.nodes.iter_mut().filter(|node| node.parts.strict) {
-            for (slot, flow) in node.flows.iter_mut().enumerate() {
-                if let Some(flow) = flow
-                    && flow.awaits_its_turn(self.cx.now_ns)
-                {
-                    held_up.waiting.push((node.place, slot));
-                }
-            }
+            node.note_out_of_turn(&mut self.cx);
         }
         let count = self.nodes.len();
         for offset in 0..count {
@@ -273,6 +263,7 @@ impl Lane {
                     self.started.load(Ordering::Acquire) && node.step_source(&mut self.cx)
                 }
                 Role::Leaving(_) | Role::Finished => false,
+                Role::Actor(_) if node.is_fed_by_hand() => false,
                 Role::Actor(_) | Role::Pool(_) | Role::Retired => node.poll(&mut self.cx),
             };
             if progressed {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use crate::graph::WhenFull;
 use crate::packet::Packet;
+use crate::runtime::books::{count, read};
 use crate::runtime::parker::Parker;
 
 /// The mark of a stream that has ended on this link: no sequence can come any more.
@@ -41,17 +42,46 @@ impl DropCause {
     ];
 }
 
-/// Counts of one link. Written by one side each, read by reports at any time.
+/// Counts of one link, read by reports at any time. Each side is written by one thread and has cache lines of its own, so
+/// that counting on one end does not slow the other.
 #[derive(Default)]
 pub(crate) struct LinkBooks {
+    pub(crate) producer: ProducerBooks,
+    pub(crate) consumer: ConsumerBooks,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct ProducerBooks {
     pub(crate) sent: AtomicU64,
-    pub(crate) received: AtomicU64,
-    pub(crate) dropped: [AtomicU64; 3],
-    pub(crate) abandoned: AtomicU64,
+    /// By the causes at the producer: [`DropCause::Oldest`] and [`DropCause::Newest`].
+    dropped: [AtomicU64; 2],
     pub(crate) high_water: AtomicU64,
+    /// The consumer's `taken` when it was last looked at.
+    taken_seen: AtomicU64,
     /// Packets that the producer holds because the queue is full; they count as sent and abandoned if the run stops there.
     /// Inside a lane: packets on their way, which count as sent already.
     pub(crate) suspended: AtomicU64,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct ConsumerBooks {
+    pub(crate) received: AtomicU64,
+    aged: AtomicU64,
+    /// Packets that the consumer has taken out, received or aged.
+    taken: AtomicU64,
+    pub(crate) abandoned: AtomicU64,
+}
+
+impl LinkBooks {
+    /// Packets dropped for a cause.
+    pub(crate) fn dropped(&self, cause: DropCause) -> u64 {
+        read(match cause {
+            DropCause::Oldest | DropCause::Newest => &self.producer.dropped[cause as usize],
+            DropCause::Aged => &self.consumer.aged,
+        })
+    }
 }
 
 /// The queueing time of a packet that was handed over inside its lane and never stood in a queue.
@@ -68,13 +98,17 @@ pub(crate) struct Link {
     sender: flume::Sender<Queued>,
     receiver: flume::Receiver<Queued>,
     bytes: AtomicU64,
-    /// All sequences below this have been sent or have ended upstream.
-    next: AtomicU64,
     producer_suspended: AtomicBool,
     producer: Arc<Parker>,
     consumer: Arc<Parker>,
+    mark: Mark,
     pub(crate) books: LinkBooks,
 }
+
+/// All sequences below this have been sent or have ended upstream.
+#[derive(Default)]
+#[repr(align(128))]
+struct Mark(AtomicU64);
 
 impl Link {
     pub(crate) fn new(policy: Policy, producer: Arc<Parker>, consumer: Arc<Parker>) -> Self {
@@ -84,10 +118,10 @@ impl Link {
             sender,
             receiver,
             bytes: AtomicU64::new(0),
-            next: AtomicU64::new(0),
             producer_suspended: AtomicBool::new(false),
             producer,
             consumer,
+            mark: Mark::default(),
             books: LinkBooks::default(),
         }
     }
@@ -114,26 +148,25 @@ impl Link {
             match self.policy.full {
                 WhenFull::Block => return Err(queued.packet),
                 WhenFull::DropNewest => {
-                    self.books.sent.fetch_add(1, Ordering::Relaxed);
-                    self.count_drop(DropCause::Newest);
+                    count(&self.books.producer.sent, 1);
+                    count(&self.books.producer.dropped[DropCause::Newest as usize], 1);
                     self.advance(sequence + 1);
                     return Ok(());
                 }
                 WhenFull::DropOldest => {
                     if let Ok(oldest) = self.receiver.try_recv() {
                         self.forget_bytes(&oldest);
-                        self.count_drop(DropCause::Oldest);
+                        count(&self.books.producer.dropped[DropCause::Oldest as usize], 1);
                     }
                 }
             }
         }
-        self.bytes.fetch_add(size, Ordering::Relaxed);
-        self.books.sent.fetch_add(1, Ordering::Relaxed);
-        let depth = self.sender.len() as u64;
-        if depth > self.books.high_water.load(Ordering::Relaxed) {
-            self.books.high_water.store(depth, Ordering::Relaxed);
+        if self.policy.bytes.is_some() {
+            self.bytes.fetch_add(size, Ordering::Relaxed);
         }
-        self.next.store(sequence + 1, Ordering::Release);
+        count(&self.books.producer.sent, 1);
+        self.note_depth();
+        self.mark.0.store(sequence + 1, Ordering::Release);
         self.consumer.wake();
         Ok(())
     }
@@ -156,14 +189,27 @@ impl Link {
         }
     }
 
-    fn count_drop(&self, cause: DropCause) {
-        self.books.dropped[cause as usize].fetch_add(1, Ordering::Relaxed);
+    /// Keeps the high-water mark. How many packets the consumer has taken is looked up only when as many as were never in
+    /// the queue before may be in it: the counter is in the other end's cache.
+    fn note_depth(&self) {
+        let books = &self.books.producer;
+        let put = read(&books.sent) - read(&books.dropped[0]) - read(&books.dropped[1]);
+        if put - read(&books.taken_seen) <= read(&books.high_water) {
+            return;
+        }
+        let taken = read(&self.books.consumer.taken);
+        books.taken_seen.store(taken, Ordering::Relaxed);
+        // A packet that has just been taken may not have been counted as taken yet.
+        let depth = put.saturating_sub(taken).min(self.policy.capacity as u64);
+        if depth > read(&books.high_water) {
+            books.high_water.store(depth, Ordering::Relaxed);
+        }
     }
 
     /// Moves the mark: all sequences below `next` have been sent or have ended.
     pub(crate) fn advance(&self, next: u64) {
-        if next > self.next.load(Ordering::Relaxed) {
-            self.next.store(next, Ordering::Release);
+        if next > self.mark.0.load(Ordering::Relaxed) {
+            self.mark.0.store(next, Ordering::Release);
             self.consumer.wake();
         }
     }
@@ -174,9 +220,14 @@ impl Link {
         fence(Ordering::SeqCst);
     }
 
+    /// Whether the queue has not drained since [`Link::suspend`], so that trying again would be in vain.
+    pub(crate) fn is_still_full(&self) -> bool {
+        self.producer_suspended.load(Ordering::Acquire)
+    }
+
     /// The mark. Read it before [`Link::receive`]: what an empty queue then proves is that nothing below it is left.
     pub(crate) fn next(&self) -> u64 {
-        self.next.load(Ordering::Acquire)
+        self.mark.0.load(Ordering::Acquire)
     }
 
     /// Takes the oldest packet that has not aged.
@@ -184,15 +235,16 @@ impl Link {
         loop {
             let queued = self.receiver.try_recv().ok()?;
             self.forget_bytes(&queued);
+            count(&self.books.consumer.taken, 1);
             self.wake_suspended_producer();
             let aged = self.policy.max_age_ns.is_some_and(|most| {
                 now_ns.saturating_sub(queued.packet.envelope.captured_ns) > most
             });
             if aged {
-                self.count_drop(DropCause::Aged);
+                count(&self.books.consumer.aged, 1);
                 continue;
             }
-            self.books.received.fetch_add(1, Ordering::Relaxed);
+            count(&self.books.consumer.received, 1);
             return Some(queued);
         }
     }
@@ -210,10 +262,10 @@ impl Link {
     /// Empties the queue of a run that has been stopped, counting each packet as abandoned. Only once neither end runs.
     pub(crate) fn abandon(&self) {
         while self.receiver.try_recv().is_ok() {
-            self.books.abandoned.fetch_add(1, Ordering::Relaxed);
+            count(&self.books.consumer.abandoned, 1);
         }
-        let suspended = self.books.suspended.swap(0, Ordering::Relaxed);
-        self.books.sent.fetch_add(suspended, Ordering::Relaxed);
-        self.books.abandoned.fetch_add(suspended, Ordering::Relaxed);
+        let suspended = self.books.producer.suspended.swap(0, Ordering::Relaxed);
+        count(&self.books.producer.sent, suspended);
+        count(&self.books.consumer.abandoned, suspended);
     }
 }

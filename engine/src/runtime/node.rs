@@ -11,7 +11,7 @@ use crate::graph::{OnError, Settings};
 use crate::registry::{ActorType, AnyActor, Behaviour};
 use crate::runtime::batch::Batch;
 use crate::runtime::call::{discard, guard};
-use crate::runtime::flow::{Fate, Flow, HandOver};
+use crate::runtime::flow::{Fate, Flow, HandOver, Intake};
 use crate::runtime::held_up::HeldUp;
 use crate::runtime::host::{Host, Workers};
 use crate::runtime::link::END;
@@ -95,6 +95,8 @@ pub(crate) struct Node {
     pub(crate) closing: bool,
     /// A stream has been attached.
     attached: bool,
+    /// There may be something to look for: some input comes through a queue, or is joined with another.
+    pub(super) is_polled: bool,
     pub(super) turn: usize,
     pub(super) out: Outputs,
     /// Failed packets so far, for deciding which of them are logged.
@@ -117,6 +119,7 @@ impl Node {
             recorder: NodeStats::default(),
             closing: false,
             attached: false,
+            is_polled: false,
             turn: 0,
             out: Outputs::default(),
             failures: 0,
@@ -217,7 +220,12 @@ impl Node {
             self.flows.push(None);
             self.latencies.push(None);
         }
-        self.attached |= flow.is_some();
+        if let Some(flow) = &flow {
+            self.attached = true;
+            let mut intakes = flow.intakes.iter();
+            self.is_polled |= flow.intakes.len() > 1;
+            self.is_polled |= intakes.any(|intake| matches!(intake, Intake::Link { .. }));
+        }
         self.flows[slot] = flow;
         self.latencies[slot] = latency;
         self.start_stream(slot, cx);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::packet::Stream;
-use crate::runtime::books::FlowBooks;
+use crate::runtime::books::{FlowBooks, count};
 use crate::runtime::flow::{Intake, Outlet};
 use crate::runtime::link::{Link, LinkBooks};
 use crate::runtime::parker::Parker;
@@ -57,15 +57,15 @@ impl Carrier {
         match self {
             Self::Link(link) => link.abandon(),
             Self::HandOver(books) => {
-                let on_their_way = books.suspended.swap(0, Ordering::Relaxed);
-                books.abandoned.fetch_add(on_their_way, Ordering::Relaxed);
+                let on_their_way = books.producer.suspended.swap(0, Ordering::Relaxed);
+                count(&books.consumer.abandoned, on_their_way);
             }
         }
     }
 
     /// Whether its producer holds packets that the queue has no room for.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.books().suspended.load(Ordering::Relaxed) > 0
+        self.books().producer.suspended.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -98,6 +98,7 @@ impl EdgeRecord {
             Carrier::Link(link) => Intake::Link {
                 link: Arc::clone(link),
                 head: None,
+                seen: 0,
             },
             Carrier::HandOver(books) => Intake::Lane {
                 queue: Default::default(),

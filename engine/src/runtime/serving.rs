@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 use crate::runtime::batch::FlushReason;
 use crate::runtime::call::{Work, call};
-use crate::runtime::flow::{Fate, Found, Taken};
+use crate::runtime::flow::{Fate, Found, HandOver, Taken};
+use crate::runtime::held_up::HeldUp;
 use crate::runtime::link::{END, HANDED_OVER};
 use crate::runtime::node::{LaneContext, Node, Role};
 use crate::runtime::protocol::Event;
@@ -50,14 +51,11 @@ impl Node {
 
     /// Serves the stream whose next unsettled sequence is lowest, the first declared among equals, and waits for it.
     pub(super) fn poll_strictly(&mut self, cx: &mut LaneContext) -> bool {
-        let mut lowest: Option<(u64, usize)> = None;
-        for slot in 0..self.flows.len() {
-            if let Some(flow) = &mut self.flows[slot] {
-                let position = flow.settled_position(cx.now_ns);
+        let lowest = self.lowest(cx.now_ns);
+        for (slot, flow) in self.flows.iter_mut().enumerate() {
+            if let Some(flow) = flow {
+                let position = flow.position;
                 flow.mark_outputs(slot, position, &mut cx.work);
-                if position != END && lowest.is_none_or(|(least, _)| position < least) {
-                    lowest = Some((position, slot));
-                }
             }
         }
         let mut progressed = false;
@@ -84,8 +82,52 @@ impl Node {
 
     /// Looks at a stream's inputs, unless nothing may be taken of it now.
     pub(super) fn look(&mut self, slot: usize, cx: &mut LaneContext) -> Found {
+        if self.is_blocked(slot, &cx.held_up) {
+            return Found::Nothing;
+        }
+        self.look_anyway(slot, cx)
+    }
+
+    /// Whether nothing may be taken of a stream because what it leads to is held up.
+    pub(super) fn is_blocked(&self, slot: usize, held_up: &HeldUp) -> bool {
+        let has = |slot: usize| self.flows.get(slot).is_some_and(Option::is_some);
+        held_up.blocks(self.place, slot, has)
+    }
+
+    /// The flows of a node that serves strictly in turn whose hand-overs are not in turn, and the slot of what is.
+    pub(crate) fn note_out_of_turn(&mut self, cx: &mut LaneContext) {
+        let Some((_, in_turn)) = self.lowest(cx.now_ns) else {
+            return;
+        };
+        for (slot, flow) in self.flows.iter_mut().enumerate() {
+            if slot != in_turn
+                && flow
+                    .as_mut()
+                    .is_some_and(|flow| flow.awaits_its_turn(cx.now_ns))
+            {
+                cx.held_up.out_of_turn.push(((self.place, slot), in_turn));
+            }
+        }
+    }
+
+    /// The lowest position of a stream here and its slot, the first declared among equals.
+    fn lowest(&mut self, now_ns: u64) -> Option<(u64, usize)> {
+        let mut lowest: Option<(u64, usize)> = None;
+        for (slot, flow) in self.flows.iter_mut().enumerate() {
+            if let Some(flow) = flow {
+                let position = flow.settled_position(now_ns);
+                if position != END && lowest.is_none_or(|(least, _)| position < least) {
+                    lowest = Some((position, slot));
+                }
+            }
+        }
+        lowest
+    }
+
+    /// Looks at a stream's inputs also if what it leads to is held up: for what is inside the lane already.
+    fn look_anyway(&mut self, slot: usize, cx: &mut LaneContext) -> Found {
         match &mut self.flows[slot] {
-            Some(flow) if !flow.is_suspended() && !cx.held_up.blocks(self.place, slot) => {
+            Some(flow) if !flow.is_suspended() => {
                 let found = flow.take(slot, cx.now_ns);
                 if !matches!(found, Found::Input(_)) && flow.position != END {
                     let position = flow.position;
@@ -98,9 +140,9 @@ impl Node {
     }
 
     /// Handles what another node of the lane handed over to `slot`.
-    pub(crate) fn work_off(&mut self, slot: usize, cx: &mut LaneContext) {
+    fn work_off(&mut self, slot: usize, cx: &mut LaneContext) {
         loop {
-            match self.look(slot, cx) {
+            match self.look_anyway(slot, cx) {
                 Found::Input(taken) => self.handle(taken, cx),
                 Found::Unmatched => {}
                 Found::Ended => {
@@ -110,6 +152,31 @@ impl Node {
                 Found::Nothing => return,
             }
         }
+    }
+
+    /// Takes and handles what another node of the lane has handed over.
+    pub(crate) fn accept(&mut self, hand_over: HandOver, cx: &mut LaneContext) {
+        let HandOver {
+            slot, port, item, ..
+        } = hand_over;
+        let Some(flow) = &mut self.flows[slot] else {
+            return;
+        };
+        if self.parts.strict {
+            flow.accept(port, item);
+            // It may not be this stream's turn: then the packet waits with its flow.
+            while self.poll_strictly(cx) {}
+            return;
+        }
+        match flow.pass(slot, port, item) {
+            Some(taken) => self.handle(taken, cx),
+            None => self.work_off(slot, cx),
+        }
+    }
+
+    /// Whether all it ever has to do comes by hand-over, so that there is nothing to look for.
+    pub(crate) fn is_fed_by_hand(&self) -> bool {
+        !self.is_polled && self.batch.is_none() && !self.parts.strict
     }
 
     /// Whether a hand-over to this node can be handled now.

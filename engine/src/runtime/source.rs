@@ -122,7 +122,7 @@ impl Node {
 
     fn is_held_up(&self, slot: usize, held_up: &HeldUp) -> bool {
         let suspended = self.flows[slot].as_ref().is_some_and(Flow::is_suspended);
-        suspended || held_up.blocks(self.place, slot)
+        suspended || self.is_blocked(slot, held_up)
     }
 
     /// When the source wants to be looked at again.
