@@ -1,5 +1,6 @@
 //! The actors of random graphs: numbered packets, and actors that look whether the numbers are the right ones.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,6 +126,22 @@ impl Source for Counter {
     }
 }
 
+/// What an actor has seen so far. It panics where a law is broken; only actors that break on purpose may.
+#[derive(Default)]
+struct Seen(BTreeMap<u32, u64>);
+
+impl Seen {
+    /// Looks whether a packet comes after those of its stream that came before it.
+    fn note(&mut self, input: &Input) {
+        let envelope = &input.envelope;
+        let before = self.0.insert(envelope.stream.id, envelope.sequence);
+        assert!(
+            before.is_none_or(|before| before < envelope.sequence),
+            "out of order: {envelope:?} after {before:?}"
+        );
+    }
+}
+
 /// Takes the payload of an input and looks whether it belongs to the envelope.
 fn look(input: &mut Input, port: usize) -> Option<Arc<Numbered>> {
     let payload = input.take_port::<Numbered>(port)?;
@@ -135,10 +152,8 @@ fn look(input: &mut Input, port: usize) -> Option<Arc<Numbered>> {
         "{payload:?} is not of {envelope:?}"
     );
     let stream = &envelope.stream.name;
-    let made_by = payload
-        .maker
-        .split_once('@')
-        .map_or(payload.maker.as_str(), |(_, stream)| stream);
+    let maker = payload.maker.split_once('@');
+    let made_by = maker.map_or(payload.maker.as_str(), |(_, stream)| stream);
     assert_eq!(made_by, stream, "a packet of another stream");
     Some(payload)
 }
@@ -152,6 +167,7 @@ pub(crate) struct ChooseSettings {
 
 struct Choose {
     every: u64,
+    seen: Seen,
 }
 
 impl Actor for Choose {
@@ -168,10 +184,12 @@ impl Actor for Choose {
     fn create(settings: ChooseSettings, _: &Setup) -> Result<Self, ActorError> {
         Ok(Self {
             every: settings.every,
+            seen: Seen::default(),
         })
     }
 
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        self.seen.note(&input);
         if let Some(payload) = look(&mut input, 0)
             && input.envelope.sequence.is_multiple_of(self.every)
         {
@@ -186,7 +204,7 @@ impl Actor for Choose {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SplitSettings {}
 
-struct Split;
+struct Split(Seen);
 
 impl Actor for Split {
     const NAME: &'static str = "split";
@@ -201,10 +219,11 @@ impl Actor for Split {
     }
 
     fn create(_: SplitSettings, _: &Setup) -> Result<Self, ActorError> {
-        Ok(Self)
+        Ok(Self(Seen::default()))
     }
 
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        self.0.note(&input);
         if let Some(payload) = look(&mut input, 0) {
             let envelope = input.envelope;
             if envelope.sequence.is_multiple_of(2) {
@@ -227,6 +246,7 @@ pub(crate) struct MeetSettings {
 
 struct Meet {
     inputs: usize,
+    seen: Seen,
 }
 
 /// Names of a join's inputs.
@@ -247,10 +267,12 @@ impl Actor for Meet {
     fn create(settings: MeetSettings, _: &Setup) -> Result<Self, ActorError> {
         Ok(Self {
             inputs: settings.inputs,
+            seen: Seen::default(),
         })
     }
 
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        self.seen.note(&input);
         let found: Vec<_> = (0..self.inputs)
             .filter_map(|port| look(&mut input, port))
             .collect();

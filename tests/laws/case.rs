@@ -547,6 +547,38 @@ impl Case {
         })
     }
 
+    /// The same graph with a hundred times the packets, as fast as they go: queues are full and lanes park all the time.
+    pub(crate) fn pressed(mut self) -> Self {
+        for source in &mut self.sources {
+            source.count *= 100;
+            source.rate = 1_000_000;
+        }
+        for node in &mut self.nodes {
+            match &mut node.kind {
+                Kind::Identity { work_us } => *work_us %= 3,
+                Kind::Faulty { fail_every, .. } => {
+                    *fail_every = fail_every.map(|every| every * 100)
+                }
+                _ => {}
+            }
+        }
+        self
+    }
+
+    /// Whether its sources or restarts take seconds of real time.
+    pub(crate) fn takes_long(&self) -> bool {
+        let panics = |node: &NodeCase| {
+            matches!(
+                node.kind,
+                Kind::Faulty {
+                    panic_every: Some(_),
+                    ..
+                }
+            ) || node.on_error == "restart"
+        };
+        self.nodes.iter().any(panics)
+    }
+
     /// Whether an actor or source may break.
     pub(crate) fn breaks(&self) -> bool {
         self.nodes

@@ -418,7 +418,12 @@ impl Flow {
                 break;
             };
             let link = pending.link();
-            if link.is_still_full() || full.iter().any(|full| Arc::ptr_eq(full, link)) {
+            let is_known = full.iter().any(|full| Arc::ptr_eq(full, link));
+            if is_known || link.is_still_full() {
+                // Looked at once: the queue may drain meanwhile, and what comes later must not overtake this.
+                if !is_known {
+                    full.push(Arc::clone(link));
+                }
                 self.pending.push_back(pending);
                 continue;
             }

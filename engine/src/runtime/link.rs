@@ -166,6 +166,7 @@ impl Link {
         }
         count(&self.books.producer.sent, 1);
         self.note_depth();
+        debug_assert!(sequence >= self.next(), "{sequence} is sent after its mark");
         self.mark.0.store(sequence + 1, Ordering::Release);
         self.consumer.wake();
         Ok(())
