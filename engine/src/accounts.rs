@@ -87,6 +87,7 @@ fn node_report(instance: &Instance, now_ns: u64, hung: bool) -> NodeReport {
     let life = until
         .saturating_sub(watch.created_ns.load(Ordering::Relaxed))
         .max(1) as f64;
+    node.busy_s = stats.busy_ns as f64 / 1e9;
     node.busy = stats.busy_ns as f64 / life;
     node.blocked = stats.blocked_ns as f64 / life;
     node.waiting = (1.0 - node.busy - node.blocked).max(0.0);

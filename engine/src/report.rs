@@ -63,6 +63,8 @@ pub struct NodeReport {
     pub service_ms: Quantiles,
     /// Time in the input's queue.
     pub queue_wait_ms: Quantiles,
+    /// Seconds spent in calls, of all replicas together.
+    pub busy_s: f64,
     /// Share of the node's life spent in calls, 0..1 (above 1 with replicas).
     pub busy: f64,
     /// Share spent waiting for input.
