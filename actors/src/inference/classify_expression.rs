@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_engine::{Actor, ActorError, Envelope, Input, Outputs, Ports, Setup};
 use fermata_vision::card::{CARD_FILE, Model};
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::scores::{ScoreError, to_probabilities};
@@ -86,6 +86,8 @@ pub struct ClassifyExpression {
     values: Vec<f32>,
     /// What the model said, seven values for each face; kept for its memory.
     said: Vec<f32>,
+    /// Packets of a batch; empty between calls, kept for its memory.
+    packets: Vec<(Envelope, Faces)>,
     classified: u64,
     without_crop: u64,
 }
@@ -128,6 +130,7 @@ impl Actor for ClassifyExpression {
             fixed_batch: fit.batch,
             values: Vec::new(),
             said: Vec::new(),
+            packets: Vec::new(),
             classified: 0,
             without_crop: 0,
         })
@@ -138,7 +141,7 @@ impl Actor for ClassifyExpression {
     }
 
     fn process_batch(&mut self, inputs: Vec<Input>, out: &mut Outputs) -> Result<(), ActorError> {
-        let mut packets = Vec::with_capacity(inputs.len());
+        let mut packets = std::mem::take(&mut self.packets);
         for mut input in inputs {
             let faces = Arc::unwrap_or_clone(input.take::<Faces>());
             match self.strange_crop(&faces) {
@@ -148,7 +151,7 @@ impl Actor for ClassifyExpression {
         }
         self.ask(packets.iter().flat_map(|(_, faces)| &faces.faces))?;
         let mut from = 0;
-        for (envelope, mut faces) in packets {
+        for (envelope, mut faces) in packets.drain(..) {
             let asked = faces
                 .faces
                 .iter()
@@ -165,6 +168,7 @@ impl Actor for ClassifyExpression {
                 Err(error) => out.fail(&envelope, error),
             }
         }
+        self.packets = packets;
         Ok(())
     }
 

@@ -1,0 +1,375 @@
+//! What detector, crop and classifier allocate for a frame once they are warm: nothing above 4 KiB.
+//!
+//! An actor is warm when it has seen as many and as large faces before: its buffers only grow, by doubling, and a crop that
+//! is under way needs one of its own. So every clip is shown twice, and the second time counts.
+//!
+//! Its own program, because it replaces the allocator by one that counts: what Rust code asks for on the thread that calls
+//! an actor, during the call. Not counted is what libraries take from `malloc` themselves: ONNX Runtime; OpenCV's tables
+//! inside of each `resize` and `warpAffine` (5 to 16 KiB) and, with `clahe`, its bordered copy of a crop. Sources, and the
+//! engine between the actors, are not looked at.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fmt;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fermata_actors::faces::crop_faces::CropFaces;
+use fermata_actors::faces::detect_faces::DetectFaces;
+use fermata_actors::inference::classify_expression::ClassifyExpression;
+use fermata_actors::payload::Faces;
+use fermata_actors::sources::synthetic_faces::SyntheticFaces;
+use fermata_actors::sources::video_source::VideoSource;
+use fermata_engine::{
+    Actor, ActorError, ClockMode, Envelope, Input, Next, Outputs, Setup, Source, Stream,
+};
+use fermata_vision::Face;
+use fermata_vision::card::{CARD_FILE, ONNX_FILE, sha256};
+use serde_json::{Value, json};
+
+/// Bytes above which an allocation is large.
+const LARGE: usize = 4096;
+/// Frames of a clip; in the test of batches, packets of a batch.
+const FRAMES: usize = 64;
+
+/// What was allocated.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    large: u64,
+    small: u64,
+    small_bytes: u64,
+    largest: usize,
+}
+
+impl Tally {
+    const NOTHING: Self = Self {
+        large: 0,
+        small: 0,
+        small_bytes: 0,
+        largest: 0,
+    };
+
+    fn add(&mut self, bytes: usize) {
+        self.largest = self.largest.max(bytes);
+        if bytes > LARGE {
+            self.large += 1;
+        } else {
+            self.small += 1;
+            self.small_bytes += bytes as u64;
+        }
+    }
+}
+
+thread_local! {
+    /// What this thread has allocated. Without a destructor, so that the allocator may use it at any time.
+    static ALLOCATED: Cell<Tally> = const { Cell::new(Tally::NOTHING) };
+}
+
+/// The system's allocator, with books.
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn count(bytes: usize) {
+    let mut tally = ALLOCATED.get();
+    tally.add(bytes);
+    ALLOCATED.set(tally);
+}
+
+#[allow(
+    unsafe_code,
+    reason = "an allocator cannot be replaced without; every call goes to the system's as it came"
+)]
+// SAFETY: allocates nothing itself and hands on what it is given.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count(new_size);
+        // SAFETY: the caller's.
+        unsafe { System.realloc(place, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+/// An actor and what it has allocated.
+struct Counted<A> {
+    actor: A,
+    out: Outputs,
+    warming: Tally,
+    tally: Tally,
+}
+
+impl<A: Actor> Counted<A> {
+    fn new(settings: Value) -> Self {
+        Self {
+            actor: A::create(settings_of(settings), &setup()).expect("an actor"),
+            out: Outputs::default(),
+            warming: Tally::NOTHING,
+            tally: Tally::NOTHING,
+        }
+    }
+
+    /// What comes now counts.
+    fn warm(&mut self) {
+        self.warming = std::mem::take(&mut self.tally);
+    }
+
+    fn process(&mut self, input: Input) -> Input {
+        self.count(|actor, out| actor.process(input, out));
+        self.emitted().pop().expect("a packet for the packet")
+    }
+
+    fn process_batch(&mut self, inputs: Vec<Input>) -> Vec<Input> {
+        let packets = inputs.len();
+        self.count(|actor, out| actor.process_batch(inputs, out));
+        let emitted = self.emitted();
+        assert_eq!(emitted.len(), packets, "a packet for each packet");
+        emitted
+    }
+
+    fn count(&mut self, call: impl FnOnce(&mut A, &mut Outputs) -> Result<(), ActorError>) {
+        ALLOCATED.set(self.tally);
+        let done = call(&mut self.actor, &mut self.out);
+        self.tally = ALLOCATED.get();
+        done.expect("a call without an error");
+    }
+
+    fn emitted(&mut self) -> Vec<Input> {
+        let emitted = self.out.take().into_iter();
+        let packets = emitted.map(|(_, envelope, payload)| Input::single(envelope, payload));
+        packets.collect()
+    }
+
+    /// Prints the books and fails if something large is in them.
+    fn close(&self, with: impl fmt::Display) {
+        let Tally {
+            large,
+            small,
+            small_bytes,
+            largest,
+        } = self.tally;
+        let frames = FRAMES as f64;
+        println!(
+            "{} ({with}): {:.2} large allocations for a frame, {:.1} small ones of {:.0} bytes together, none above {largest} bytes; {} large ones to warm up",
+            A::NAME,
+            large as f64 / frames,
+            small as f64 / frames,
+            small_bytes as f64 / frames,
+            self.warming.large,
+        );
+        assert_eq!(
+            large,
+            0,
+            "{} ({with}) allocated more than {LARGE} bytes in {FRAMES} frames, at most {largest}",
+            A::NAME
+        );
+    }
+}
+
+fn setup() -> Setup {
+    Setup::detached("counted", std::env::temp_dir(), ClockMode::Asap)
+}
+
+fn settings_of<T: serde::de::DeserializeOwned>(settings: Value) -> T {
+    serde_json::from_value(settings).expect("settings")
+}
+
+/// A clip, each frame made when it is asked for.
+fn frames<S: Source>(settings: Value) -> impl Iterator<Item = Input> {
+    let mut source = S::create(settings_of(settings), &setup()).expect("a source");
+    let stream = Arc::new(Stream {
+        id: 0,
+        name: "test".to_owned(),
+        uri: String::new(),
+    });
+    (0..FRAMES as u64).map(move |sequence| {
+        let Next::Packet(captured) = source.next().expect("a frame") else {
+            panic!("the source has too few frames");
+        };
+        let envelope = Envelope {
+            stream: Arc::clone(&stream),
+            segment: 0,
+            sequence,
+            pts_ns: captured.pts_ns,
+            captured_ns: 0,
+        };
+        Input::single(envelope, captured.payload)
+    })
+}
+
+/// Two people who move.
+fn drawn() -> Box<dyn Iterator<Item = Input>> {
+    let settings = json!({ "faces": 2, "noise": 8 });
+    Box::new(frames::<SyntheticFaces>(settings))
+}
+
+/// One large face that moves, from the real data; else what is drawn.
+fn clip(data: Option<&PathBuf>) -> Box<dyn Iterator<Item = Input>> {
+    let Some(data) = data else { return drawn() };
+    let path = data.join("videos/pyfeat_WolfgangLanger_Pexels.mp4");
+    Box::new(frames::<VideoSource>(json!({ "uri": path })))
+}
+
+/// What an actor has found out.
+fn faces(mut packet: Input) -> Vec<Face> {
+    Arc::unwrap_or_clone(packet.take::<Faces>()).faces
+}
+
+/// Real models and videos, which are not part of the repository.
+fn data() -> Option<PathBuf> {
+    let data = std::env::var_os("FERMATA_DATA").map(PathBuf::from);
+    if data.is_none() {
+        println!("skipped: no FERMATA_DATA");
+    }
+    data
+}
+
+const MINI_XCEPTION: &str = "\
+input: {name: input, size: 64, layout: nchw, colour: gray}
+interpolation: area
+scaling: [{divide: 255}, {multiply: 2}, {subtract: 1}]
+output: {name: probs, kind: probabilities, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}
+";
+
+const FACE_API: &str = "\
+input: {name: input, size: 112, layout: nchw, colour: rgb}
+interpolation: linear
+scaling: []
+output: {name: probs, kind: probabilities, classes: [neutral, happy, sad, angry, fear, disgust, surprise]}
+";
+
+/// Everything that preprocessing can do, in the frame's own resolution.
+const ALIGNED_AND_EQUALISED: &str = "\
+crop: {alignment: landmarks_or_box, margin: 0.3}
+clahe: {clip: 2, tiles: 8, on: l, at: crop}
+";
+
+/// A model folder; weights that only `crop_faces` sees may be anything.
+fn model(card: &str, weights: &[u8]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join(ONNX_FILE);
+    std::fs::write(&file, weights).expect("the weights");
+    let sum = sha256(&file).expect("a checksum");
+    let card = format!("{card}licence: MIT\nsource: a test\nsha256: {sum}\n");
+    std::fs::write(folder.path().join(CARD_FILE), card).expect("the card");
+    folder
+}
+
+#[test]
+fn large_and_small_allocations_are_told_apart() {
+    ALLOCATED.set(Tally::NOTHING);
+    let mut buffer = black_box(vec![0_u8; LARGE]);
+    assert_eq!((ALLOCATED.get().large, ALLOCATED.get().small), (0, 1));
+    buffer.reserve_exact(LARGE + 1);
+    black_box(Vec::<f32>::with_capacity(LARGE));
+    assert_eq!((ALLOCATED.get().large, ALLOCATED.get().small), (2, 1));
+    assert_eq!(ALLOCATED.get().largest, LARGE * size_of::<f32>());
+}
+
+#[test]
+fn a_cascade_and_its_crops_allocate_nothing_large() {
+    let aligned = format!("{FACE_API}{ALIGNED_AND_EQUALISED}");
+    for (card, settings) in [
+        (MINI_XCEPTION, json!({ "min_size": 60 })),
+        (&aligned, json!({ "min_size": 60, "max_side": 320 })),
+    ] {
+        let folder = model(card, b"no weights");
+        let with = settings.to_string();
+        let mut detect = Counted::<DetectFaces>::new(settings);
+        let mut crop = Counted::<CropFaces>::new(json!({ "model": folder.path() }));
+        for _ in 0..2 {
+            detect.warm();
+            crop.warm();
+            let packets = drawn().map(|frame| crop.process(detect.process(frame)));
+            let crops = packets.flat_map(faces).filter_map(|face| face.crop).count();
+            assert!(crops > FRAMES, "{crops} crops");
+        }
+        detect.close(&with);
+        crop.close(&with);
+    }
+}
+
+#[test]
+fn networks_allocate_nothing_large() {
+    let Some(data) = data() else { return };
+    let weights = |name: &str| std::fs::read(data.join("classify").join(name)).unwrap();
+    let mini_xception = weights("fer2013_mini_XCEPTION.102-0.66.onnx");
+    let face_api = weights("faceapi_face_expression.onnx");
+    let aligned = format!("{FACE_API}{ALIGNED_AND_EQUALISED}");
+    let yunet = data.join("detect/yunet_n_dynamic.onnx");
+    let ultraface = data.join("detect/ultraface_version-RFB-320.onnx");
+    let whole = json!({ "model": yunet });
+    let shrunk = json!({ "model": yunet, "max_side": 320 });
+    let fixed = json!({ "model": ultraface });
+    for (detector, card, weights) in [
+        (whole, MINI_XCEPTION, &mini_xception),
+        (shrunk, &aligned, &face_api),
+        (fixed, FACE_API, &face_api),
+    ] {
+        let folder = model(card, weights);
+        for filmed in [false, true] {
+            let classifier = json!({ "model": folder.path() });
+            let mut detect = Counted::<DetectFaces>::new(detector.clone());
+            let mut crop = Counted::<CropFaces>::new(classifier.clone());
+            let mut classify = Counted::<ClassifyExpression>::new(classifier);
+            for _ in 0..2 {
+                detect.warm();
+                crop.warm();
+                classify.warm();
+                let frames = clip(filmed.then_some(&data));
+                let packets =
+                    frames.map(|frame| classify.process(crop.process(detect.process(frame))));
+                let told = packets
+                    .flat_map(faces)
+                    .filter_map(|face| face.probabilities);
+                let told = told.count();
+                assert!(told >= FRAMES, "{told} faces");
+            }
+            let source = if filmed { "filmed" } else { "drawn" };
+            let with = format!("{source}, {detector}");
+            detect.close(&with);
+            crop.close(&with);
+            classify.close(&with);
+        }
+    }
+}
+
+#[test]
+fn a_classifier_of_batches_allocates_nothing_large() {
+    let Some(data) = data() else { return };
+    let weights = std::fs::read(data.join("classify/fer2013_mini_XCEPTION.102-0.66.onnx")).unwrap();
+    let folder = model(MINI_XCEPTION, &weights);
+    let settings = json!({ "model": folder.path() });
+    let detector = data.join("detect/yunet_n_dynamic.onnx");
+    let mut detect = Counted::<DetectFaces>::new(json!({ "model": detector }));
+    let mut crop = Counted::<CropFaces>::new(settings.clone());
+    let mut classify = Counted::<ClassifyExpression>::new(settings);
+    for _ in 0..2 {
+        classify.warm();
+        let batch = drawn().map(|frame| crop.process(detect.process(frame)));
+        let packets = classify.process_batch(batch.collect()).into_iter();
+        let told = packets
+            .flat_map(faces)
+            .filter_map(|face| face.probabilities);
+        let told = told.count();
+        assert!(told > FRAMES, "{told} faces");
+    }
+    classify.close(format_args!("a batch of {FRAMES} packets"));
+}
