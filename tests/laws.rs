@@ -2,6 +2,7 @@
 
 mod actors;
 mod case;
+mod draw;
 mod found;
 mod random;
 mod simulated;

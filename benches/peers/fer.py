@@ -5,8 +5,8 @@
     python3 -m venv .native/peers && .native/peers/bin/pip install numpy opencv-python-headless onnxruntime==1.31.1
     benches/peers/fer.py --detector YUNET.onnx --model FOLDER CLIP.mp4 CLIP.mkv ...
 
-Prints for each setting the medians over the pairs, the ratio, peak memory, and how much of the cores' time went into the stages:
-the work of all stages, timed while they run side by side, over cores x wall time. 95 % of the most that two cores can do is 0.95.
+Prints for each setting the medians over the pairs, the ratio, peak memory, and the share of the cores' time that the process
+used from its first capture to its last delivery (what it used before and after is in it too): where that is 1, only less work is faster.
 """
 
 import argparse
@@ -17,14 +17,14 @@ import subprocess
 import tempfile
 
 
-def children_peak_mib(command):
-    """Runs a command that must succeed; its output and its peak memory, MiB."""
+def measured(command):
+    """Runs a command that must succeed; its output, its peak memory, MiB, and its processor seconds."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         raise SystemExit(f"failed: {' '.join(command)}")
-    return output, usage.ru_maxrss / 1024
+    return output, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
 
 
 def ours(arguments, every, out):
@@ -32,20 +32,19 @@ def ours(arguments, every, out):
     command += ["--param", f"detector={arguments.detector}", "--param", f"model={arguments.model}", "--param", f"every={every}"]
     for number, video in enumerate(arguments.videos):
         command += ["--stream", f"s{number}={video}"]
-    _, peak = children_peak_mib(command)
+    _, peak, processor = measured(command)
     with open(os.path.join(out, "report.json")) as file:
         report = json.load(file)
     assert report["balanced"]
     frames = sum(stream["delivered"] for stream in report["streams"].values())
-    busy = sum(node["busy_s"] for node in report["nodes"].values())
-    return frames / report["wall_s"], peak, busy / (os.cpu_count() * report["wall_s"]), frames
+    return frames / report["wall_s"], peak, processor / (os.cpu_count() * report["wall_s"]), frames
 
 
 def theirs(arguments, out):
     command = [arguments.python, "benches/peers/sequential.py", "--detector", arguments.detector]
     command += ["--classifier", os.path.join(arguments.model, "model.onnx"), "--threads", "1"]
     command += ["--out", os.path.join(out, "peer.csv"), *arguments.videos]
-    output, _ = children_peak_mib(command)
+    output, _, _ = measured(command)
     said = json.loads(output)
     return said["frames"] / said["seconds"], said["peak_mib"], said["frames"]
 

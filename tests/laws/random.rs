@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use super::actors;
-use super::case::{Case, ClockCase, CommandCase, Connected, Kind, Output, case};
+use super::case::{Case, ClockCase, CommandCase, Connected, Kind, Output};
+use super::draw::case;
 use crate::support::options;
 
 /// How many graphs `make test` tries.
