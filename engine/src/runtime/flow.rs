@@ -8,49 +8,8 @@ use std::sync::Arc;
 use crate::actor::Input;
 use crate::packet::{AnyPayload, Envelope, Packet, Stream};
 use crate::runtime::books::{FlowBooks, count, uncount};
+use crate::runtime::intake::Intake;
 use crate::runtime::link::{END, HANDED_OVER, Link, LinkBooks, Queued};
-
-/// Where an input's packets come from.
-pub(crate) enum Intake {
-    /// Another lane, through a queue.
-    Link {
-        link: Arc<Link>,
-        head: Option<Queued>,
-        /// Nothing below this sequence is in the queue: while the mark is not above it, there is nothing to look for.
-        seen: u64,
-    },
-    /// The same lane, by hand-over.
-    Lane {
-        queue: VecDeque<Queued>,
-        next: u64,
-        books: Arc<LinkBooks>,
-    },
-}
-
-impl Intake {
-    /// An input that nothing reaches.
-    pub(crate) fn ended() -> Self {
-        Self::Lane {
-            queue: VecDeque::new(),
-            next: END,
-            books: Arc::default(),
-        }
-    }
-
-    fn take(&mut self) -> Option<Queued> {
-        match self {
-            Self::Link { head, .. } => head.take(),
-            Self::Lane { queue, .. } => queue.pop_front(),
-        }
-    }
-
-    fn mark(&self) -> u64 {
-        match self {
-            Self::Link { link, .. } => link.next(),
-            Self::Lane { next, .. } => *next,
-        }
-    }
-}
 
 /// Where an output's packets go.
 #[derive(Clone)]
@@ -109,6 +68,23 @@ pub(crate) struct Taken {
     /// Bit n is set if input n has a packet.
     pub(crate) present: u64,
     pub(crate) queued_ns: u64,
+}
+
+impl Taken {
+    /// The packet of a node with one input.
+    fn alone(slot: usize, queued: Queued) -> Self {
+        let Packet { envelope, payload } = queued.packet;
+        Self {
+            slot,
+            input: Input {
+                envelope,
+                first: Some(payload),
+                rest: Vec::new(),
+            },
+            present: 1,
+            queued_ns: queued.queued_ns,
+        }
+    }
 }
 
 pub(crate) struct Flow {
@@ -207,18 +183,8 @@ impl Flow {
         let Some(queued) = self.intakes[0].take() else {
             return Found::Nothing;
         };
-        let Packet { envelope, payload } = queued.packet;
-        self.position = envelope.sequence + 1;
-        Found::Input(Taken {
-            slot,
-            input: Input {
-                envelope,
-                first: Some(payload),
-                rest: Vec::new(),
-            },
-            present: 1,
-            queued_ns: queued.queued_ns,
-        })
+        self.position = queued.packet.envelope.sequence + 1;
+        Found::Input(Taken::alone(slot, queued))
     }
 
     /// The next sequence of which it is known on every input whether it comes; moves the position over what has ended.
@@ -296,20 +262,10 @@ impl Flow {
         count(&books.consumer.received, 1);
         uncount(&books.producer.suspended);
         self.books.ports[port].receive();
-        let Packet { envelope, payload } = queued.packet;
-        *next = (*next).max(envelope.sequence + 1);
+        self.position = queued.packet.envelope.sequence + 1;
+        *next = (*next).max(self.position);
         debug_assert!(queue.is_empty(), "it is worked off after each hand-over");
-        self.position = envelope.sequence + 1;
-        Some(Taken {
-            slot,
-            input: Input {
-                envelope,
-                first: Some(payload),
-                rest: Vec::new(),
-            },
-            present: 1,
-            queued_ns: queued.queued_ns,
-        })
+        Some(Taken::alone(slot, queued))
     }
 
     /// Accepts a hand-over from the same lane.

@@ -8,6 +8,7 @@ pub(crate) mod driver;
 pub(crate) mod flow;
 pub(crate) mod held_up;
 pub(crate) mod host;
+pub(crate) mod intake;
 pub(crate) mod lane;
 pub(crate) mod link;
 pub(crate) mod node;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::packet::Stream;
 use crate::runtime::books::{FlowBooks, count};
-use crate::runtime::flow::{Intake, Outlet};
+use crate::runtime::flow::Outlet;
+use crate::runtime::intake::Intake;
 use crate::runtime::link::{Link, LinkBooks};
 use crate::runtime::parker::Parker;
 use crate::runtime::protocol::{Mailbox, NodeId};
