@@ -1,6 +1,6 @@
 //! Faults for real, on threads and over time: what breaks, what is held up, what floods, and what a long run must not gather.
 //!
-//! In `make test` each takes seconds; with `FERMATA_SOAK=1` (`make soak`) they take the minutes that the issue of the day needs.
+//! In `make test` each takes seconds; with `FERMATA_SOAK=1` (`make soak`) the long runs take minutes.
 
 mod faults;
 mod long_runs;

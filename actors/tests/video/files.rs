@@ -1,9 +1,12 @@
 //! Reading files: every frame, the container's times, ffmpeg's own colours, and what happens when a file is bad.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use fermata_actors::sources::video_source::VideoSource;
-use fermata_engine::{Next, Pacing, Source};
+use fermata_engine::{
+    Graph, LoadOptions, Next, Pacing, Registry, RunOptions, RunningGraph, Source,
+};
 
 use crate::support::{
     assert_same_times, data, ffmpeg, ffprobe_packets, ffprobe_pts_us, largest_difference, open,
@@ -269,10 +272,25 @@ fn a_packet_of_zero_bytes_is_a_lost_frame_and_not_the_end() {
     let last = table.expect("a table of sample sizes") + 16 + 4 * 49;
     bytes[last..last + 4].fill(0);
     std::fs::write(&path, bytes).expect("a clip with an empty sample");
-    let mut source = open(settings_of(serde_json::json!({ "uri": path })));
-    let (frames, error) = read_all(&mut source);
-    assert!(error.is_none(), "{error:?}");
-    assert_eq!(frames.len(), 49);
+    let text = format!(
+        "
+fermata: 1
+nodes:
+  clip: {{use: video_source, uri: '{}'}}
+  end:  {{use: discard, in: clip}}
+run: {{clock: asap}}
+",
+        path.display()
+    );
+    let mut registry = Registry::builtin();
+    registry.register_source::<VideoSource>();
+    let options = LoadOptions::new(folder.path());
+    let graph = Graph::parse("clip.yaml", &text, &registry, &options).expect("a correct graph");
+    let running = RunningGraph::start(graph, Arc::new(registry), RunOptions::default());
+    let report = running.expect("a graph that starts").wait();
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    let clip = &report.streams["clip"];
+    assert_eq!((clip.delivered, clip.missed), (49, 1));
 }
 
 #[test]
