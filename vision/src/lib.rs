@@ -5,6 +5,7 @@ pub mod card;
 pub mod draw;
 pub mod face;
 pub mod frame;
+pub mod image_file;
 pub mod opencv_threads;
 pub mod pool;
 pub mod preprocess;

@@ -11,7 +11,7 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::format::context::Output;
 use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, color, encoder, format, frame};
 
-use crate::libav::{self, Converter};
+use crate::libav::{self, Converter, Target};
 
 /// Times are written in microseconds: finer than any camera, and still a time scale that players take.
 const TIME_BASE: Rational = Rational(1, 1_000_000);
@@ -79,14 +79,13 @@ impl Mp4Encoder {
         let packet_time_base = output
             .stream(0)
             .map_or(TIME_BASE, |stream| stream.time_base());
-        let converter = Converter::new(format!(
-            "scale=w={width}:h={height}:flags=bicubic+accurate_rnd+full_chroma_inp:out_color_matrix=bt709:out_range=tv:\
-             threads=1,format=yuv420p"
-        ));
         Ok(Self {
             output,
             encoder,
-            converter,
+            converter: Converter::new(Target::Yuv420Bt709 {
+                width: width as u32,
+                height: height as u32,
+            }),
             packet_time_base,
             durations: VecDeque::new(),
         })
@@ -99,10 +98,10 @@ impl Mp4Encoder {
         pts_us: i64,
         duration_us: i64,
     ) -> Result<(), EncodeError> {
-        let mut bgr = even_part(frame)?;
+        let bgr = even_part(frame)?;
         let yuv = self
             .converter
-            .convert(&mut bgr)
+            .convert(&bgr)
             .map_err(failed("converting from BGR"))?;
         yuv.set_pts(Some(pts_us));
         self.durations.push_back((pts_us, duration_us));

@@ -5,17 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fermata_engine::{ActorError, Captured, Next, Ports, Setup, Source};
+use fermata_vision::image_file::{self, EXTENSIONS};
 use fermata_vision::{Frame, FramePool};
-use opencv::core::{Mat, Vector};
-use opencv::imgcodecs;
-use opencv::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::payload::VideoFrame;
-
-/// Files of a folder that are taken for images.
-const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "bmp", "webp"];
 
 /// Reads images in the natural order of their names (`img2` before `img10`), as a stream with a fixed frame rate.
 /// Images are turned as their camera noted; transparency and bits beyond eight per colour are dropped.
@@ -64,7 +59,6 @@ impl Source for ImageSource {
 
     fn create(settings: ImageSourceSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
-        fermata_vision::opencv_threads::use_one_thread()?;
         Ok(Self {
             images: find_images(&settings.path)?.into_iter().enumerate(),
             settings,
@@ -152,44 +146,8 @@ fn images_of_pattern(pattern: &str) -> Result<Vec<PathBuf>, ActorError> {
 }
 
 fn read_image(path: &Path, pool: &FramePool) -> Result<Frame, ActorError> {
-    let unreadable = |reason: String| {
-        ActorError::from(format!("cannot read image {}: {reason}", path.display()))
-    };
-    // Through memory, since OpenCV takes only UTF-8 paths, and does not say why it could not open one.
-    let bytes = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    if bytes.is_empty() {
-        return Err(unreadable("the file is empty".to_owned()));
-    }
-    if is_cut_jpeg(&bytes) {
-        return Err(unreadable("the file ends too early".to_owned()));
-    }
-    let bytes = Vector::<u8>::from_slice(&bytes);
-    let image = match imgcodecs::imdecode(&bytes, imgcodecs::IMREAD_COLOR) {
-        Ok(image) => image,
-        Err(error) => return Err(unreadable(error.message)),
-    };
-    if image.empty() {
-        return Err(unreadable(
-            "it is damaged, or no image of a known format".to_owned(),
-        ));
-    }
-    Ok(copy(&image, pool)?)
-}
-
-fn copy(image: &Mat, pool: &FramePool) -> opencv::Result<Frame> {
-    let size = image.size()?;
-    let side = |length| usize::try_from(length).unwrap_or(0);
-    let mut frame = pool.take(side(size.width), side(size.height));
-    frame.bgr_mut().copy_from_slice(image.data_bytes()?);
-    Ok(frame.freeze())
-}
-
-/// True for a JPEG file that has no end-of-image marker behind its last start of scan: OpenCV would fill the missing
-/// part with gray and say nothing. (ITU-T T.81, B.1.1: inside a scan, 0xFF is never followed by a marker's code.)
-fn is_cut_jpeg(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|two| two == marker);
-    let (scan, end) = (last([0xFF, 0xDA]), last([0xFF, 0xD9]));
-    bytes.starts_with(&[0xFF, 0xD8, 0xFF]) && (end.is_none() || end < scan)
+    image_file::read(path, pool)
+        .map_err(|error| format!("cannot read image {}: {error}", path.display()).into())
 }
 
 #[cfg(test)]
@@ -211,10 +169,7 @@ mod tests {
 
     fn write_pixels(folder: &Path, name: &str, pixels: Vec<u8>) -> PathBuf {
         let path = folder.join(name);
-        let frame = Frame::from_bgr(32, 16, pixels);
-        let image = frame.mat().expect("a small mat");
-        let named = path.to_str().expect("a path in UTF-8");
-        assert!(imgcodecs::imwrite_def(named, &image).expect("an encoder"));
+        image::save_buffer(&path, &pixels, 32, 16, image::ColorType::Rgb8).expect("an encoder");
         path
     }
 

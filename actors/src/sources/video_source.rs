@@ -129,6 +129,8 @@ impl Source for VideoSource {
     fn create(settings: VideoSourceSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
         libav::start();
+        // It turns the frames of videos that were recorded lying.
+        fermata_vision::opencv_threads::use_one_thread()?;
         let delays = settings.reconnect;
         let mut source = Self {
             origin: Origin::parse(&settings.uri)?,

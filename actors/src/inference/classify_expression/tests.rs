@@ -8,8 +8,8 @@ use fermata_vision::face::{Crop, Probabilities};
 use fermata_vision::pool::Pooled;
 use fermata_vision::{Frame, Preprocessor, Rect};
 use opencv::core::{Mat, Size};
+use opencv::imgproc;
 use opencv::prelude::*;
-use opencv::{imgcodecs, imgproc};
 
 use super::*;
 use crate::payload::VideoFrame;
@@ -351,8 +351,10 @@ fn pictures(class: &str, count: usize) -> Vec<Mat> {
         .map(|entry| entry.unwrap().path())
         .collect();
     paths.sort();
+    let pool = fermata_vision::FramePool::new();
     let read = |path: &PathBuf| {
-        imgcodecs::imread(path.to_str().unwrap(), imgcodecs::IMREAD_COLOR).unwrap()
+        let frame = fermata_vision::image_file::read(path, &pool).unwrap();
+        frame.mat().unwrap().try_clone().unwrap()
     };
     paths.iter().take(count).map(read).collect()
 }
