@@ -22,7 +22,7 @@ use fermata_actors::payload::Faces;
 use fermata_actors::sources::synthetic_faces::SyntheticFaces;
 use fermata_actors::sources::video_source::VideoSource;
 use fermata_engine::{
-    Actor, ActorError, ClockMode, Envelope, Input, Next, Outputs, Setup, Source, Stream,
+    Actor, ActorError, Capture, ClockMode, Envelope, Input, Next, Outputs, Setup, Source, Stream,
 };
 use fermata_vision::Face;
 use fermata_vision::card::{CARD_FILE, ONNX_FILE, sha256};
@@ -203,13 +203,13 @@ fn frames<S: Source>(settings: Value) -> impl Iterator<Item = Input> {
         let Next::Packet(captured) = source.next().expect("a frame") else {
             panic!("the source has too few frames");
         };
-        let envelope = Envelope {
+        let envelope = Envelope::from(Capture {
             stream: Arc::clone(&stream),
             segment: 0,
             sequence,
             pts_ns: captured.pts_ns,
             captured_ns: 0,
-        };
+        });
         Input::single(envelope, captured.payload)
     })
 }

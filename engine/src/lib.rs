@@ -20,7 +20,7 @@ pub use actor::{
 };
 pub use clock::{Clock, ClockMode};
 pub use graph::{Graph, LoadOptions, Overrides, Problem, Problems};
-pub use packet::{AnyPayload, Envelope, Packet, Payload, Stream};
+pub use packet::{AnyPayload, Capture, Envelope, Packet, Payload, Stream};
 pub use registry::{ActorType, Registry};
 pub use report::Report;
 pub use run::{RunHandle, RunOptions, RunningGraph, StartError};

@@ -4,6 +4,7 @@
 
 use std::any::{Any, TypeId};
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Data that a packet carries from actor to actor.
@@ -48,9 +49,9 @@ pub struct Stream {
     pub uri: String,
 }
 
-/// Who a packet belongs to and when it was captured; equal for all packets that derive from one capture.
-#[derive(Clone, Debug)]
-pub struct Envelope {
+/// Who a packet belongs to and when it was captured.
+#[derive(Debug)]
+pub struct Capture {
     /// The stream that captured it.
     pub stream: Arc<Stream>,
     /// Counts the stream's reconnects from 0.
@@ -61,6 +62,25 @@ pub struct Envelope {
     pub pts_ns: i64,
     /// Clock time at which the source handed it over, nanoseconds since the run's start.
     pub captured_ns: u64,
+}
+
+/// The capture that a packet derives from, shared by all packets that do: a packet is moved a dozen times between two
+/// actors of a lane, and what is moved should be small.
+#[derive(Clone, Debug)]
+pub struct Envelope(Arc<Capture>);
+
+impl From<Capture> for Envelope {
+    fn from(capture: Capture) -> Self {
+        Self(Arc::new(capture))
+    }
+}
+
+impl Deref for Envelope {
+    type Target = Capture;
+
+    fn deref(&self) -> &Capture {
+        &self.0
+    }
 }
 
 /// An envelope and its payload.

@@ -381,11 +381,7 @@ impl Case {
                 },
             ));
         }
-        let adds = self
-            .commands
-            .iter()
-            .any(|(_, _, command)| matches!(command, CommandCase::AddStream(_)));
-        if adds {
+        if self.adds_streams() {
             commands.push((
                 At::Time(Duration::from_secs(5)),
                 SimCommand::StreamsComplete,
@@ -395,7 +391,7 @@ impl Case {
             commands.push((At::Time(Duration::from_secs(100)), SimCommand::Drain));
         }
         SimOptions {
-            hold_open: adds,
+            hold_open: self.adds_streams(),
             commands,
             ..SimOptions::seeded(self.seed)
         }
@@ -438,7 +434,13 @@ impl Case {
                 .any(|source| source.fail_after.is_some())
     }
 
-    /// Whether a batch that closes by count alone may get so few packets that another way into a join fills up first. That
+    fn adds_streams(&self) -> bool {
+        let mut commands = self.commands.iter();
+        commands.any(|(_, _, command)| matches!(command, CommandCase::AddStream(_)))
+    }
+
+    /// Whether a batch that closes by count alone may get so few packets that another way into a join fills up first, or
+    /// may hold packets of a stream that was added late, for which a later node lets all other streams wait. That
     /// cannot be known when the graph is built, so such a run is stopped and the deadlock named.
     pub(crate) fn may_starve_a_batch(&self) -> bool {
         let mut thinned: Vec<bool> = vec![false; self.first_node()];
@@ -449,7 +451,7 @@ impl Case {
                 .iter()
                 .flatten()
                 .any(|from| thinned[from.node]);
-            starved |= node.batch.is_some() && before;
+            starved |= node.batch.is_some() && (before || self.adds_streams());
             thinned.push(before || !matches!(node.kind, Kind::Identity { .. }));
         }
         starved && self.clock == ClockCase::Asap

@@ -154,6 +154,10 @@ impl Case {
                 }
                 _ => {}
             }
+            // A join may let no more than a few packets into each batch, which then takes its time.
+            if let Some((_, wait_ms)) = &mut node.batch {
+                *wait_ms = wait_ms.div_ceil(100);
+            }
         }
         self
     }

@@ -115,7 +115,7 @@ impl CropFaces {
 mod tests {
     use std::path::Path;
 
-    use fermata_engine::{ClockMode, Envelope, Stream};
+    use fermata_engine::{Capture, ClockMode, Envelope, Stream};
     use fermata_vision::Rect;
     use fermata_vision::card::{CARD_FILE, ONNX_FILE, sha256};
 
@@ -141,7 +141,7 @@ sha256: {sum}
     }
 
     fn packet(faces: Vec<Face>) -> Input {
-        let envelope = Envelope {
+        let envelope = Envelope::from(Capture {
             stream: Arc::new(Stream {
                 id: 0,
                 name: "test".to_owned(),
@@ -151,7 +151,7 @@ sha256: {sum}
             sequence: 0,
             pts_ns: 0,
             captured_ns: 0,
-        };
+        });
         let pixels = (0..4 * 2).flat_map(|value: u8| [value * 10; 3]).collect();
         let faces = Faces {
             video: VideoFrame {

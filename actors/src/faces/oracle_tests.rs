@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use fermata_engine::clock::ClockMode;
-use fermata_engine::{Actor, Envelope, Input, Outputs, Setup, Stream, packet};
+use fermata_engine::{Actor, Capture, Envelope, Input, Outputs, Setup, Stream, packet};
 use fermata_vision::{Face, Frame, Rect};
 use serde::Deserialize;
 
@@ -89,13 +89,13 @@ fn detect_at(actor: &mut DetectFaces, frame: &Frame, sequence: u64) -> Arc<Faces
         name: "test".to_owned(),
         uri: String::new(),
     };
-    let envelope = Envelope {
+    let envelope = Envelope::from(Capture {
         stream: Arc::new(stream),
         segment: 0,
         sequence,
         pts_ns: 0,
         captured_ns: 0,
-    };
+    });
     let video = VideoFrame {
         frame: frame.clone(),
         truth: None,

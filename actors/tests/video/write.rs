@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fermata_actors::payload::VideoFrame;
 use fermata_actors::sinks::write_video::WriteVideo;
-use fermata_engine::{Actor, ActorError, Envelope, Input, Outputs, Stream};
+use fermata_engine::{Actor, ActorError, Capture, Envelope, Input, Outputs, Stream};
 use fermata_vision::Frame;
 
 use crate::support::{
@@ -52,13 +52,13 @@ fn packet(frame: Frame, sequence: u64, segment: u32, pts_ns: i64) -> Input {
         name: "lobby".to_owned(),
         uri: String::new(),
     };
-    let envelope = Envelope {
+    let envelope = Envelope::from(Capture {
         stream: Arc::new(stream),
         segment,
         sequence,
         pts_ns,
         captured_ns: 0,
-    };
+    });
     Input::single(envelope, Arc::new(VideoFrame { frame, truth: None }))
 }
 

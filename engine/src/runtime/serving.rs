@@ -289,16 +289,12 @@ impl Node {
         };
         let started = cx.now_ns;
         self.parts.watch.call_began(0, started);
-        let mut out = std::mem::take(&mut self.out);
-        let outcome = call(&mut **actor, work, &mut out);
+        let outcome = call(&mut **actor, work, &mut self.out);
         self.parts.watch.call_ended(0);
         let service = cx.tick().saturating_sub(started);
         self.recorder.service_ns.record(service);
         self.recorder.busy_ns += service;
-        self.conclude(tickets, outcome, &mut out, 0, cx);
-        out.emitted.clear();
-        out.failed.clear();
-        self.out = out;
+        self.conclude(tickets, outcome, 0, cx);
     }
 
     /// Takes results of replicas and publishes what is in order.
@@ -320,13 +316,14 @@ impl Node {
         }
         let mut progressed = false;
         while let Role::Pool(pool) = &mut self.role
-            && let Some(mut done) = pool.next_in_order()
+            && let Some(done) = pool.next_in_order()
         {
             progressed = true;
             self.recorder.service_ns.record(done.service_ns);
             self.recorder.busy_ns += done.service_ns;
             self.release(&done.tickets);
-            self.conclude(&done.tickets, done.outcome, &mut done.out, done.replica, cx);
+            self.out = done.out;
+            self.conclude(&done.tickets, done.outcome, done.replica, cx);
         }
         if progressed {
             cx.tick();

@@ -39,25 +39,24 @@ impl Ticket {
 }
 
 impl Node {
-    /// Settles the packets of a call by its outcome.
+    /// Settles the packets of a call by its outcome. What the call emitted stands in `out`, which is empty afterwards.
     pub(super) fn conclude(
         &mut self,
         tickets: &[Ticket],
         outcome: Outcome,
-        out: &mut Outputs,
         replica: usize,
         cx: &mut LaneContext,
     ) {
         let node = self.parts.id;
         let outcome = match outcome {
-            Outcome::Done => match breach(tickets, out, self.parts.outputs) {
+            Outcome::Done => match breach(tickets, &self.out, self.parts.outputs) {
                 None => Outcome::Done,
                 Some(message) => Outcome::Failed(message.into()),
             },
             other => other,
         };
         match outcome {
-            Outcome::Done => self.publish(tickets, out, cx),
+            Outcome::Done => self.publish(tickets, cx),
             Outcome::Failed(error) => {
                 self.log_failure(tickets, &error);
                 self.settle_all(tickets, Fate::Failed, cx);
@@ -85,6 +84,8 @@ impl Node {
                 });
             }
         }
+        self.out.emitted.clear();
+        self.out.failed.clear();
     }
 
     /// Gets rid of an actor (or one replica) that will be replaced.
@@ -118,14 +119,12 @@ impl Node {
     }
 
     /// Publishes what a call emitted, in the order of its inputs.
-    pub(super) fn publish(&mut self, tickets: &[Ticket], out: &mut Outputs, cx: &mut LaneContext) {
+    pub(super) fn publish(&mut self, tickets: &[Ticket], cx: &mut LaneContext) {
         for ticket in tickets {
-            let failure = out
-                .failed
-                .iter()
-                .position(|(envelope, _)| is_of(envelope, ticket));
+            let mut failed = self.out.failed.iter();
+            let failure = failed.position(|(envelope, _)| is_of(envelope, ticket));
             if let Some(index) = failure {
-                let (_, error) = out.failed.swap_remove(index);
+                let (_, error) = self.out.failed.swap_remove(index);
                 self.log_failure(&[*ticket], &error);
                 self.settle_all(&[*ticket], Fate::Failed, cx);
                 if self.parts.on_error != OnError::Skip {
@@ -137,6 +136,7 @@ impl Node {
                 continue;
             };
             flow.account(ticket.present, Fate::Processed);
+            let out = &mut self.out;
             let mut emitted = 0u64;
             let mut index = 0;
             while index < out.emitted.len() {

@@ -2,7 +2,7 @@
 
 use crate::actor::{ActorError, Captured, Next, Pacing};
 use crate::clock::{ClockMode, nanoseconds};
-use crate::packet::{Envelope, Packet};
+use crate::packet::{Capture, Envelope, Packet};
 use crate::registry::AnySource;
 use crate::runtime::books::count;
 use crate::runtime::call::guard;
@@ -211,13 +211,13 @@ impl Node {
             first.fetch_min(cx.now_ns, std::sync::atomic::Ordering::Relaxed);
         }
         let packet = Packet {
-            envelope: Envelope {
+            envelope: Envelope::from(Capture {
                 stream: std::sync::Arc::clone(&flow.stream),
                 segment: memory.segment,
                 sequence,
                 pts_ns: captured.pts_ns,
                 captured_ns: cx.now_ns,
-            },
+            }),
             payload: captured.payload,
         };
         if !flow.outlets.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fermata_engine::{ClockMode, Envelope, Stream};
+use fermata_engine::{Capture, ClockMode, Envelope, Stream};
 use fermata_vision::card::{CARD_FILE, Interpolation, ONNX_FILE, SAFETENSORS_FILE, sha256};
 use fermata_vision::face::{Crop, Probabilities};
 use fermata_vision::pool::Pooled;
@@ -100,7 +100,7 @@ fn create(model: &Path) -> Result<ClassifyExpression, ActorError> {
 }
 
 fn envelope(sequence: u64) -> Envelope {
-    Envelope {
+    Envelope::from(Capture {
         stream: Arc::new(Stream {
             id: 0,
             name: "test".to_owned(),
@@ -110,7 +110,7 @@ fn envelope(sequence: u64) -> Envelope {
         sequence,
         pts_ns: 0,
         captured_ns: 0,
-    }
+    })
 }
 
 fn face(crop: Option<Vec<f32>>) -> Face {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fermata_engine::{Envelope, Stream};
+use fermata_engine::{Capture, Envelope, Stream};
 use fermata_vision::{Expression, Face, Frame, GroundTruth, Rect, TrueFace};
 use tempfile::TempDir;
 
@@ -32,7 +32,7 @@ fn asap(path: &Path) -> WriteCsv {
 }
 
 fn envelope(stream: &str, sequence: u64) -> Envelope {
-    Envelope {
+    Envelope::from(Capture {
         stream: Arc::new(Stream {
             id: 0,
             name: stream.into(),
@@ -42,7 +42,7 @@ fn envelope(stream: &str, sequence: u64) -> Envelope {
         sequence,
         pts_ns: 33_366_667 * sequence as i64,
         captured_ns: 2_000_000,
-    }
+    })
 }
 
 fn frame(faces: Vec<Face>, truth: Option<GroundTruth>) -> Arc<Faces> {

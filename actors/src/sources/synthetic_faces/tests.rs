@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fermata_engine::packet::downcast;
-use fermata_engine::{Actor, ClockMode, Envelope, Input, Outputs, Stream};
+use fermata_engine::{Actor, Capture, ClockMode, Envelope, Input, Outputs, Stream};
 use fermata_vision::{Expression, GroundTruth, Rect};
 use serde_json::{Value, json};
 
@@ -234,7 +234,7 @@ fn videos() -> Vec<(Value, Vec<Arc<VideoFrame>>)> {
 }
 
 fn faces_found(detector: &mut DetectFaces, sequence: u64, frame: &Arc<VideoFrame>) -> Vec<Rect> {
-    let envelope = Envelope {
+    let envelope = Envelope::from(Capture {
         stream: Arc::new(Stream {
             id: 0,
             name: "drawn".to_owned(),
@@ -244,7 +244,7 @@ fn faces_found(detector: &mut DetectFaces, sequence: u64, frame: &Arc<VideoFrame
         sequence,
         pts_ns: 0,
         captured_ns: 0,
-    };
+    });
     let mut out = Outputs::default();
     let input = Input::single(envelope, Arc::clone(frame) as _);
     detector.process(input, &mut out).unwrap();

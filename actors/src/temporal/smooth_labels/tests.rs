@@ -1,6 +1,6 @@
 //! What a graph sees of the smoothing: packets in, packets out.
 
-use fermata_engine::ClockMode;
+use fermata_engine::{Capture, ClockMode};
 use fermata_vision::Frame;
 use fermata_vision::face::EXPRESSIONS;
 use proptest::prelude::*;
@@ -42,13 +42,13 @@ fn ms(ms: i64) -> At {
 }
 
 fn send(actor: &mut SmoothLabels, at: At, faces: Vec<Face>) -> Result<Vec<Face>, ActorError> {
-    let envelope = Envelope {
+    let envelope = Envelope::from(Capture {
         stream: stream(at.stream),
         segment: at.segment,
         sequence: 0,
         pts_ns: at.ms * MS,
         captured_ns: 0,
-    };
+    });
     let video = VideoFrame {
         frame: Frame::from_bgr(1, 1, vec![0; 3]),
         truth: None,

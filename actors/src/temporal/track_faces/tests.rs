@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fermata_engine::{ClockMode, Envelope, Stream};
+use fermata_engine::{Capture, ClockMode, Envelope, Stream};
 use fermata_vision::{Face, Frame, Point, Rect};
 use proptest::prelude::*;
 
@@ -43,13 +43,13 @@ impl Rig {
     }
 
     fn send(&mut self, faces: Vec<Face>, detected: bool) -> Result<Vec<Face>, ActorError> {
-        let envelope = Envelope {
+        let envelope = Envelope::from(Capture {
             stream: Arc::clone(&self.stream),
             segment: self.segment,
             sequence: self.sequence,
             pts_ns: self.pts_ns,
             captured_ns: 0,
-        };
+        });
         self.sequence += 1;
         self.pts_ns += FRAME_NS;
         let video = VideoFrame {
