@@ -104,3 +104,23 @@ nodes:
         assert_eq!(stream.delivered, stream.captured, "{name}");
     }
 }
+
+/// A replica may have been given its next call before the lane knows that the last one failed.
+#[test]
+fn replicas_that_are_replaced_while_they_have_work_do_not_stop_their_lane() {
+    const TEXT: &str = "\
+fermata: 1
+nodes:
+  source: {use: test_source, count: 60}
+  bad:    {use: inject_faults, in: source, fail_every: 1, on_error: restart, replicas: 3}
+  end:    {use: discard, in: bad}
+run: {restart: {most: 1000}}
+";
+    for seed in 0..20 {
+        let run = simulated(TEXT, &SimOptions::seeded(seed));
+        assert!(run.ended, "{seed}: {:#?}", run.report);
+        assert_balanced(&run.report);
+        let bad = &run.report.nodes["bad"];
+        assert!(bad.failed > 0 && bad.restarts > 0, "{seed}: {bad:?}");
+    }
+}

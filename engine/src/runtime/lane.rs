@@ -314,6 +314,12 @@ impl Lane {
 
     fn enter_idle(&mut self) {
         self.idle_since_ns = Some(self.cx.now_ns);
+        for node in &self.nodes {
+            // A source waits for room also where a node behind it in the lane does.
+            if let Some(held_up) = node.is_source_held_up(&self.cx.held_up) {
+                node.parts.watch.blocked.store(held_up, Ordering::Relaxed);
+            }
+        }
         self.merge_statistics();
     }
 

@@ -40,8 +40,8 @@ enum Answer {
 
 struct Replica {
     jobs: flume::Sender<Job>,
-    /// It has an actor and no job.
-    idle: bool,
+    /// It has an actor that is not to be replaced.
+    has_actor: bool,
     /// It has been given a job and has not answered yet.
     working: bool,
 }
@@ -96,7 +96,7 @@ impl Pool {
             parts.workers.start(name, worker)?;
             replicas.push(Replica {
                 jobs,
-                idle: false,
+                has_actor: false,
                 working: true,
             });
         }
@@ -138,13 +138,16 @@ impl Pool {
     }
 
     fn hand_out(&mut self) {
-        for replica in self.replicas.iter_mut().filter(|replica| replica.idle) {
+        for replica in self
+            .replicas
+            .iter_mut()
+            .filter(|replica| replica.has_actor && !replica.working)
+        {
             let Some((number, work)) = self.queue.pop_front() else {
                 return;
             };
-            replica.idle = false;
             replica.working = true;
-            // An idle replica has an empty inbox.
+            // A replica that does not work has an empty inbox.
             let _ = replica.jobs.send(Job::Call { number, work });
         }
     }
@@ -157,13 +160,14 @@ impl Pool {
             self.note(answer);
         }
         self.to_create.retain(|&(replica, at_ns)| {
-            let due = at_ns <= now_ns;
-            if due {
-                self.replicas[replica].working = true;
-                // A replica without an actor has an empty inbox.
-                let _ = self.replicas[replica].jobs.send(Job::Create);
+            let replica = &mut self.replicas[replica];
+            // It may have been given a call before it was known how the last one ended.
+            let now = at_ns <= now_ns && !replica.working;
+            if now {
+                replica.working = true;
+                let _ = replica.jobs.send(Job::Create);
             }
-            !due
+            !now
         });
         self.hand_out();
         restarts
@@ -174,7 +178,7 @@ impl Pool {
             Answer::Created { replica, result } => {
                 self.replicas[replica].working = false;
                 match result {
-                    Ok(()) => self.replicas[replica].idle = true,
+                    Ok(()) => self.replicas[replica].has_actor = true,
                     Err(message) => self.failed_creations.push((replica, message)),
                 }
             }
@@ -186,7 +190,7 @@ impl Pool {
                 service_ns,
             } => {
                 self.replicas[replica].working = false;
-                self.replicas[replica].idle = !matches!(outcome, Outcome::Panicked(_));
+                self.replicas[replica].has_actor &= !matches!(outcome, Outcome::Panicked(_));
                 if let Some(call) = self.in_flight.iter_mut().find(|call| call.number == number) {
                     call.result = Some((replica, outcome, out, service_ns));
                 }
@@ -226,17 +230,26 @@ impl Pool {
 
     /// A replica whose actor is to be replaced gets no calls until [`Pool::recreate`] has succeeded.
     pub(crate) fn drop_replica(&mut self, replica: usize) {
-        self.replicas[replica].idle = false;
+        self.replicas[replica].has_actor = false;
     }
 
-    /// Builds a replica's actor anew at this clock time.
+    /// Builds a replica's actor anew at this clock time, once for all calls that want it.
     pub(crate) fn recreate(&mut self, replica: usize, at_ns: u64) {
-        self.to_create.push((replica, at_ns));
+        match self
+            .to_create
+            .iter_mut()
+            .find(|(known, _)| *known == replica)
+        {
+            Some((_, known_ns)) => *known_ns = at_ns.max(*known_ns),
+            None => self.to_create.push((replica, at_ns)),
+        }
     }
 
-    /// When the next replica is to be built anew.
+    /// When the next replica is to be built anew. One that works yet wakes the lane when it has answered.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        self.to_create.iter().map(|&(_, at_ns)| at_ns).min()
+        let to_create = self.to_create.iter();
+        let free = to_create.filter(|(replica, _)| !self.replicas[*replica].working);
+        free.map(|&(_, at_ns)| at_ns).min()
     }
 
     /// Whether some replica has not answered yet.

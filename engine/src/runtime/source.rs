@@ -120,6 +120,12 @@ impl Node {
         false
     }
 
+    /// Whether it is a source that could go on if there were room.
+    pub(crate) fn is_source_held_up(&self, held_up: &HeldUp) -> Option<bool> {
+        let slot = self.source_slot()?;
+        matches!(self.role, Role::Source(_)).then(|| self.is_held_up(slot, held_up))
+    }
+
     fn is_held_up(&self, slot: usize, held_up: &HeldUp) -> bool {
         let suspended = self.flows[slot].as_ref().is_some_and(Flow::is_suspended);
         suspended || self.is_blocked(slot, held_up)
