@@ -1,0 +1,1 @@
+//! Seeded changes of training images.

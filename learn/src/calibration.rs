@@ -1,0 +1,1 @@
+//! Temperature scaling, of one model and of an ensemble.

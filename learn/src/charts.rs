@@ -1,0 +1,1 @@
+//! Reliability diagrams and confusion matrices as SVG.

@@ -1,0 +1,20 @@
+//! Networks, losses, metrics, calibration and training whose numbers mean the same as those of the Python references:
+//! a checkpoint goes from timm and back, a metric is scikit-learn's or torchmetrics', a loss is its paper's.
+//!
+//! Owns everything between images with labels and a model folder. Does not own actors or graphs, and what happens to an
+//! image before it is a tensor is `fermata-vision`'s.
+
+pub mod augment;
+pub mod calibration;
+pub mod charts;
+pub mod export;
+pub mod keyed_random;
+pub mod losses;
+pub mod metrics;
+pub mod network;
+pub mod optimiser;
+pub mod predictions;
+pub mod sampler;
+pub mod schedule;
+pub mod weight_average;
+pub mod weights;

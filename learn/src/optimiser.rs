@@ -1,0 +1,1 @@
+//! SGD and AdamW whose state can be saved.

@@ -1,0 +1,1 @@
+//! Logits and labels of a run, and the files that hold them.
