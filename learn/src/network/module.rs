@@ -1,0 +1,337 @@
+//! A description as a libtorch module: tensors under timm's names, and the computation over them. Owns inference and the
+//! forward half of training; gradients are libtorch's, files of weights are [`crate::weights`]'.
+
+use tch::{Device, Kind, Tensor, no_grad};
+
+use super::layer::{Activation, Conv, Layer, Norm, Padding};
+use super::{Architecture, Description, Head, TensorSpec, initial};
+
+/// How batch normalisation computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// With the running statistics, which stay as they are.
+    Evaluation,
+    /// With the batch's statistics, which also go into the running ones (momentum 0.1, variance with N − 1).
+    Training,
+}
+
+const MOMENTUM: f64 = 0.1;
+
+/// An input that a network cannot take.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// Wrong dimensions.
+    #[error(
+        "the input has the shape {0:?}; expected [N, 3, H, W] with N at least 1 and H and W at least 32"
+    )]
+    Shape(Vec<i64>),
+    /// Wrong type.
+    #[error("the input's values are {0}; expected 32-bit floats")]
+    Kind(String),
+}
+
+/// A tensor of a network, and what it is.
+pub struct NamedTensor {
+    /// Name, shape and role.
+    pub spec: TensorSpec,
+    /// The values; f32, or i64 for a batch count.
+    pub tensor: Tensor,
+}
+
+/// A network with weights.
+pub struct Network {
+    description: Description,
+    tensors: Vec<NamedTensor>,
+    body: Vec<Step>,
+    classifier: Step,
+}
+
+/// A layer with its tensors found.
+enum Step {
+    Conv {
+        weight: Tensor,
+        bias: Option<Tensor>,
+        conv: Conv,
+    },
+    BatchNorm {
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        count: Tensor,
+        epsilon: f64,
+    },
+    LayerNorm {
+        weight: Tensor,
+        bias: Tensor,
+        norm: Norm,
+    },
+    Linear {
+        weight: Tensor,
+        bias: Tensor,
+    },
+    Cosine {
+        weight: Tensor,
+        scale: f64,
+    },
+    /// Times [C] as [C, 1, 1].
+    Scale(Tensor),
+    Plain(Layer),
+    Residual(Vec<Step>, Vec<Step>),
+    Gate(Vec<Step>),
+}
+
+impl Network {
+    /// A network with the weights that timm would begin a training with. Each tensor's values depend on the seed and its name
+    /// alone.
+    pub fn new(architecture: Architecture, head: Head, seed: u64, device: Device) -> Self {
+        let description = Description::new(architecture, head);
+        let tensors = description
+            .tensors()
+            .into_iter()
+            .map(|spec| {
+                let tensor = initial::values(architecture, &spec, seed).to_device(device);
+                NamedTensor { spec, tensor }
+            })
+            .collect();
+        Self::from_tensors(description, tensors)
+    }
+
+    fn from_tensors(description: Description, tensors: Vec<NamedTensor>) -> Self {
+        for named in &tensors {
+            if named.spec.role.is_trained() {
+                let _ = named.tensor.set_requires_grad(true);
+            }
+        }
+        let mut left = tensors.iter();
+        let body = steps(&description.body, &mut left);
+        let classifier = step(&description.classifier, &mut left);
+        Self {
+            description,
+            tensors,
+            body,
+            classifier,
+        }
+    }
+
+    /// The layers it was made from.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// All its tensors, in the order of the layers. They share memory with the network: a change in place changes it.
+    pub fn tensors(&self) -> &[NamedTensor] {
+        &self.tensors
+    }
+
+    /// The tensors that are trained.
+    pub fn parameters(&self) -> impl Iterator<Item = &NamedTensor> {
+        let tensors = self.tensors.iter();
+        tensors.filter(|named| named.spec.role.is_trained())
+    }
+
+    /// Where it is.
+    pub fn device(&self) -> Device {
+        self.tensors[0].tensor.device()
+    }
+
+    /// The head's weight, [classes, features].
+    pub fn head_weight(&self) -> &Tensor {
+        match &self.classifier {
+            Step::Linear { weight, .. } | Step::Cosine { weight, .. } => weight,
+            _ => unreachable!("a head is linear or a cosine"),
+        }
+    }
+
+    /// Logits, [N, 3, H, W] → [N, classes].
+    ///
+    /// # Errors
+    /// The input is not what the network takes.
+    pub fn forward(&self, input: &Tensor, mode: Mode) -> Result<Tensor, InputError> {
+        let embedding = self.embed(input, mode)?;
+        Ok(self.classify(&embedding))
+    }
+
+    /// The embedding that the head takes, [N, 3, H, W] → [N, features].
+    ///
+    /// # Errors
+    /// The input is not what the network takes.
+    pub fn embed(&self, input: &Tensor, mode: Mode) -> Result<Tensor, InputError> {
+        let size = input.size();
+        match size[..] {
+            [n, 3, height, width] if n >= 1 && height >= 32 && width >= 32 => {}
+            _ => return Err(InputError::Shape(size)),
+        }
+        if input.kind() != Kind::Float {
+            return Err(InputError::Kind(format!("{:?}", input.kind())));
+        }
+        Ok(run(&self.body, input.shallow_clone(), mode))
+    }
+
+    /// Logits of embeddings, [N, features] → [N, classes].
+    pub fn classify(&self, embedding: &Tensor) -> Tensor {
+        self.classifier
+            .apply(embedding.shallow_clone(), Mode::Evaluation)
+    }
+}
+
+fn steps<'a>(layers: &[Layer], left: &mut impl Iterator<Item = &'a NamedTensor>) -> Vec<Step> {
+    layers.iter().map(|layer| step(layer, left)).collect()
+}
+
+/// A layer with the next tensors: they come in the order in which the layers are walked.
+fn step<'a>(layer: &Layer, left: &mut impl Iterator<Item = &'a NamedTensor>) -> Step {
+    let mut own: Vec<Tensor> = Vec::new();
+    for spec in layer.tensors() {
+        let named = left
+            .next()
+            .expect("there is a tensor for each of the layers'");
+        debug_assert_eq!(named.spec.name, spec.name);
+        own.push(named.tensor.shallow_clone());
+    }
+    let mut own = own.into_iter();
+    let mut next = || own.next().expect("as many as the layer has");
+    match layer {
+        Layer::Conv(conv) => Step::Conv {
+            weight: next(),
+            bias: conv.bias.then(next),
+            conv: conv.clone(),
+        },
+        Layer::BatchNorm(norm) => Step::BatchNorm {
+            weight: next(),
+            bias: next(),
+            mean: next(),
+            variance: next(),
+            count: next(),
+            epsilon: norm.epsilon,
+        },
+        Layer::LayerNorm(norm) => Step::LayerNorm {
+            weight: next(),
+            bias: next(),
+            norm: norm.clone(),
+        },
+        Layer::Linear { .. } => Step::Linear {
+            weight: next(),
+            bias: next(),
+        },
+        Layer::Cosine { scale, .. } => Step::Cosine {
+            weight: next(),
+            scale: *scale,
+        },
+        Layer::Scale { .. } => Step::Scale(next()),
+        Layer::Residual { body, shortcut } => {
+            Step::Residual(steps(body, left), steps(shortcut, left))
+        }
+        Layer::Gate(gate) => Step::Gate(steps(gate, left)),
+        plain => Step::Plain(plain.clone()),
+    }
+}
+
+fn run(steps: &[Step], input: Tensor, mode: Mode) -> Tensor {
+    steps.iter().fold(input, |x, step| step.apply(x, mode))
+}
+
+impl Step {
+    fn apply(&self, x: Tensor, mode: Mode) -> Tensor {
+        match self {
+            Self::Conv { weight, bias, conv } => convolve(x, weight, bias.as_ref(), conv),
+            Self::BatchNorm {
+                weight,
+                bias,
+                mean,
+                variance,
+                count,
+                epsilon,
+            } => {
+                let training = mode == Mode::Training;
+                if training {
+                    let _ = no_grad(|| count.shallow_clone().g_add_scalar_(1));
+                }
+                x.batch_norm(
+                    Some(weight),
+                    Some(bias),
+                    Some(mean),
+                    Some(variance),
+                    training,
+                    MOMENTUM,
+                    *epsilon,
+                    true,
+                )
+            }
+            Self::LayerNorm { weight, bias, norm } => x.layer_norm(
+                [norm.channels],
+                Some(weight),
+                Some(bias),
+                norm.epsilon,
+                true,
+            ),
+            Self::Linear { weight, bias } => x.linear(weight, Some(bias)),
+            Self::Cosine { weight, scale } => {
+                unit_rows(&x).linear(&unit_rows(weight), None::<&Tensor>) * *scale
+            }
+            Self::Scale(gamma) => x * gamma.reshape([-1, 1, 1]),
+            Self::Residual(body, shortcut) => {
+                let through = run(body, x.shallow_clone(), mode);
+                through + run(shortcut, x, mode)
+            }
+            Self::Gate(gate) => {
+                let factor = run(gate, x.shallow_clone(), mode);
+                x * factor
+            }
+            Self::Plain(layer) => plain(layer, &x),
+        }
+    }
+}
+
+/// Rows with length 1, as torch's `normalize`: a row of zeros stays one.
+pub(crate) fn unit_rows(x: &Tensor) -> Tensor {
+    let lengths = x.norm_scalaropt_dim(2.0, [1], true);
+    x / lengths.clamp_min(1e-12)
+}
+
+fn convolve(x: Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: &Conv) -> Tensor {
+    let stride = [conv.stride, conv.stride];
+    let (x, padding) = match conv.padding {
+        Padding::Each(padding) => (x, [padding, padding]),
+        Padding::Same => {
+            let size = x.size();
+            let amounts = |side| conv.padding.amounts(side, conv.kernel, conv.stride);
+            let ((top, bottom), (left, right)) = (amounts(size[2]), amounts(size[3]));
+            if (top, left) == (bottom, right) {
+                (x, [top, left])
+            } else {
+                (x.constant_pad_nd([left, right, top, bottom]), [0, 0])
+            }
+        }
+    };
+    x.conv2d(weight, bias, stride, padding, [1, 1], conv.groups)
+}
+
+fn plain(layer: &Layer, x: &Tensor) -> Tensor {
+    match layer {
+        Layer::Activation(activation) => match activation {
+            Activation::Relu => x.relu(),
+            Activation::Silu => x.silu(),
+            Activation::HardSwish => x.hardswish(),
+            Activation::HardSigmoid => x.hardsigmoid(),
+            Activation::Sigmoid => x.sigmoid(),
+            Activation::Gelu => x.gelu("none"),
+        },
+        Layer::MaxPool {
+            kernel,
+            stride,
+            padding,
+        } => x.max_pool2d(
+            [*kernel, *kernel],
+            [*stride, *stride],
+            [*padding, *padding],
+            [1, 1],
+            false,
+        ),
+        Layer::MeanPool => x.mean_dim([2i64, 3].as_slice(), true, None::<Kind>),
+        Layer::Flatten => x.flatten(1, -1),
+        Layer::ChannelsLast => x.permute([0, 2, 3, 1]),
+        Layer::ChannelsFirst => x.permute([0, 3, 1, 2]),
+        _ => unreachable!("a layer with tensors or branches is a step of its own"),
+    }
+}
