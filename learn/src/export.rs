@@ -1,1 +1,79 @@
-//! Networks as ONNX graphs and model folders.
+//! Networks as ONNX graphs (opset 17), written from the same description that the libtorch module is made from, and model folders with
+//! a card that the live graph loads. Owns how each layer is said in ONNX. The format's messages are in `onnx`.
+
+mod folder;
+mod onnx;
+mod writer;
+
+use prost::Message;
+
+pub use self::folder::{ExportError, Overwrite, write_folder};
+use self::onnx::{Graph, Model, OperatorSet, Property, Value};
+use self::writer::Writer;
+use crate::network::Network;
+
+/// Name of the graph's input, f32 [batch, 3, height, width].
+pub const INPUT: &str = "input";
+/// Name of its output, f32 [batch, classes].
+pub const OUTPUT: &str = "logits";
+
+const IR_VERSION: i64 = 8;
+const OPSET: i64 = 17;
+
+/// How a network is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnnxOptions {
+    /// Width of the input in pixels. It is fixed: some paddings depend on it.
+    pub width: i64,
+    /// Height of the input in pixels.
+    pub height: i64,
+    /// Whether each batch normalisation behind a convolution goes into the convolution's weights.
+    pub fold_batch_norm: bool,
+}
+
+/// The network in evaluation mode as an ONNX file. An ArcFace head is written in its inference form, without margin. `provenance`
+/// goes into the file's metadata under `fermata`.
+pub fn onnx(
+    network: &Network,
+    options: OnnxOptions,
+    provenance: Option<&serde_json::Value>,
+) -> Vec<u8> {
+    let description = network.description();
+    let mut writer = Writer::new(network, options);
+    let embedding = writer.layers(&description.body, INPUT.to_owned());
+    writer.classifier(&description.classifier, embedding);
+    let (node, initializer) = writer.finish();
+    let model = Model {
+        ir_version: IR_VERSION,
+        producer_name: "fermata".to_owned(),
+        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        graph: Some(Graph {
+            node,
+            name: description.architecture.name().to_owned(),
+            initializer,
+            input: vec![Value::batch_of_floats(
+                INPUT,
+                &[3, options.height, options.width],
+            )],
+            output: vec![Value::batch_of_floats(
+                OUTPUT,
+                &[description.head.classes()],
+            )],
+        }),
+        opset_import: vec![OperatorSet {
+            domain: String::new(),
+            version: OPSET,
+        }],
+        metadata_props: provenance
+            .map(|provenance| Property {
+                key: "fermata".to_owned(),
+                value: provenance.to_string(),
+            })
+            .into_iter()
+            .collect(),
+    };
+    model.encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests;

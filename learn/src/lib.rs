@@ -13,6 +13,7 @@ pub mod losses;
 pub mod metrics;
 pub mod network;
 pub mod optimiser;
+mod part_file;
 pub mod predictions;
 pub mod sampler;
 pub mod schedule;

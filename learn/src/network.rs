@@ -15,7 +15,8 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use self::layer::{Layer, TensorRole, TensorSpec};
-pub use self::module::{InputError, Mode, Network};
+pub(crate) use self::module::unit_rows;
+pub use self::module::{InputError, Mode, NamedTensor, Network};
 
 /// A network that can be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -244,4 +245,4 @@ fn operations(layers: &[Layer], mut size: [i64; 2], counted: &mut i64) -> [i64; 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
