@@ -20,7 +20,7 @@ setup-learn: setup ## Also get libtorch for training (550 MB to download, 500 MB
 setup-cuda: setup ## Put ONNX Runtime's CUDA 13 build in the place of the CPU one
 	@scripts/native.sh onnxruntime-cuda
 
-setup-test: setup
+setup-test: setup-learn
 	@scripts/apt.sh scripts/apt-test.txt
 	@scripts/rust.sh clippy rustfmt
 
@@ -42,7 +42,7 @@ soak: setup-test ## Try the laws on 20,000 random graphs that no run has tried, 
 	@seed=$${FERMATA_LAWS_SEED:-$$(date +%s)}; echo "FERMATA_LAWS_SEED=$$seed"; \
 		FERMATA_LAWS=20000 FERMATA_LAWS_SEED=$$seed FERMATA_SOAK=1 cargo test --test main -- laws endurance --nocapture
 
-bench: setup ## Run the benchmarks
+bench: setup-learn ## Run the benchmarks
 	cargo bench --workspace
 
 clean: ## Remove what was built and downloaded (target/ and .native/), not the results in runs/

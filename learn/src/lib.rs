@@ -4,18 +4,8 @@
 //! Owns everything between images with labels and a model folder. Does not own actors or graphs, and what happens to an
 //! image before it is a tensor is `fermata-vision`'s.
 
-pub mod augment;
-pub mod calibration;
-pub mod charts;
 pub mod export;
 pub mod keyed_random;
-pub mod losses;
-pub mod metrics;
 pub mod network;
-pub mod optimiser;
 mod part_file;
-pub mod predictions;
-pub mod sampler;
-pub mod schedule;
-pub mod weight_average;
 pub mod weights;

@@ -1,1 +1,0 @@
-//! Seeded changes of training images.

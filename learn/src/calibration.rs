@@ -1,1 +1,0 @@
-//! Temperature scaling, of one model and of an ensemble.

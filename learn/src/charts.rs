@@ -1,1 +1,0 @@
-//! Reliability diagrams and confusion matrices as SVG.

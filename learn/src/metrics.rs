@@ -1,1 +1,0 @@
-//! What predictions are measured by.

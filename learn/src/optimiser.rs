@@ -1,1 +1,0 @@
-//! SGD and AdamW whose state can be saved.

@@ -1,1 +1,0 @@
-//! Logits and labels of a run, and the files that hold them.

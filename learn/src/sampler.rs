@@ -1,1 +1,0 @@
-//! The order in which an epoch visits its rows.

@@ -1,1 +1,0 @@
-//! Moving average of weights.
