@@ -4,8 +4,12 @@
 //! Owns everything between images with labels and a model folder. Does not own actors or graphs, and what happens to an
 //! image before it is a tensor is `fermata-vision`'s.
 
+pub mod calibration;
 pub mod export;
 pub mod keyed_random;
+pub mod metrics;
 pub mod network;
+pub mod npz;
 mod part_file;
+pub mod predictions;
 pub mod weights;

@@ -1,0 +1,158 @@
+//! Temperature scaling (Guo et al. 2017, <https://arxiv.org/abs/1706.04599>): logits divided by one number, fitted so that the
+//! likelihood of labels is largest. Owns the fit. A temperature is fitted on validation rows and never on those it is judged by.
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::log_softmax;
+use crate::predictions::Predictions;
+
+/// Lowest and highest temperature that are looked at.
+pub const BOUNDS: (f64, f64) = (1e-3, 1e4);
+
+/// A fitted temperature.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Temperature {
+    /// T.
+    pub value: f64,
+    /// Mean −ln p of the labels with T = 1.
+    pub nll_before: f64,
+    /// The same with the fitted T.
+    pub nll_after: f64,
+    /// The likelihood still rises at a bound: there is no best temperature (all rows right, or worse than chance).
+    pub bound_hit: bool,
+    /// Rows it was fitted on.
+    pub rows: usize,
+}
+
+/// Mean −ln p of the labels with logits divided by `temperature`.
+pub fn nll_at(predictions: &Predictions, temperature: f64) -> f64 {
+    let inverse = temperature.recip();
+    let mut scaled = vec![0.0; predictions.classes().len()];
+    let each = predictions.rows().map(|(logits, label)| {
+        for (scaled, logit) in scaled.iter_mut().zip(logits) {
+            *scaled = logit * inverse;
+        }
+        -log_softmax(&scaled)[label]
+    });
+    each.sum::<f64>() / predictions.len() as f64
+}
+
+/// Steps of ln T in which the minimum is bracketed.
+const GRID: usize = 64;
+/// Width of ln T at which the search ends.
+const TOLERANCE: f64 = 1e-10;
+
+/// The temperature with the least NLL. In 1/T the NLL is convex, so that there is one minimum; it is bracketed over all of
+/// [`BOUNDS`] and found by golden-section search over ln T.
+pub fn fit_temperature(predictions: &Predictions) -> Temperature {
+    let (low, high) = (BOUNDS.0.ln(), BOUNDS.1.ln());
+    let at = |u: f64| nll_at(predictions, u.exp());
+    let step = (high - low) / GRID as f64;
+    let grid: Vec<f64> = (0..=GRID).map(|index| low + step * index as f64).collect();
+    let values: Vec<f64> = grid.iter().map(|&u| at(u)).collect();
+    let best = (0..values.len())
+        .min_by(|&one, &other| values[one].total_cmp(&values[other]))
+        .unwrap_or(0);
+    let (mut left, mut right) = (grid[best.saturating_sub(1)], grid[(best + 1).min(GRID)]);
+    let ratio = (5f64.sqrt() - 1.0) / 2.0;
+    let (mut one, mut other) = (
+        right - ratio * (right - left),
+        left + ratio * (right - left),
+    );
+    let (mut at_one, mut at_other) = (at(one), at(other));
+    while right - left > TOLERANCE {
+        if at_one <= at_other {
+            (right, other, at_other) = (other, one, at_one);
+            one = right - ratio * (right - left);
+            at_one = at(one);
+        } else {
+            (left, one, at_one) = (one, other, at_other);
+            other = left + ratio * (right - left);
+            at_other = at(other);
+        }
+    }
+    let mut u = (left + right) / 2.0;
+    // Near a bound the likelihood may be flat to the last digit.
+    let bound_hit = u - low < step || high - u < step;
+    if bound_hit {
+        u = if u - low < step { low } else { high };
+    }
+    Temperature {
+        value: u.exp(),
+        nll_before: nll_at(predictions, 1.0),
+        nll_after: at(u),
+        bound_hit,
+        rows: predictions.len(),
+    }
+}
+
+/// Teachers that cannot be fused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FusionError {
+    /// None, or not one weight and temperature for each.
+    #[error(
+        "{teachers} teachers, {weights} weights and {temperatures} temperatures; expected as many of each, at least one"
+    )]
+    Counts {
+        /// Number of teachers.
+        teachers: usize,
+        /// Number of weights.
+        weights: usize,
+        /// Number of temperatures.
+        temperatures: usize,
+    },
+    /// Other rows or classes.
+    #[error("teacher {0} was asked about other rows or classes than the first")]
+    Rows(usize),
+    /// A temperature of 0 or less, or a weight that is negative, or none above 0.
+    #[error("temperatures must be above 0, and weights at least 0 with a sum above 0")]
+    Values,
+}
+
+/// Fused logits Σ w_k z_k / T_k of teachers that were asked about the same rows.
+///
+/// # Errors
+/// See [`FusionError`].
+pub fn fuse(
+    teachers: &[Predictions],
+    weights: &[f64],
+    temperatures: &[f64],
+) -> Result<Vec<f64>, FusionError> {
+    if teachers.is_empty()
+        || weights.len() != teachers.len()
+        || temperatures.len() != teachers.len()
+    {
+        return Err(FusionError::Counts {
+            teachers: teachers.len(),
+            weights: weights.len(),
+            temperatures: temperatures.len(),
+        });
+    }
+    let are_good = weights
+        .iter()
+        .all(|&weight| weight >= 0.0 && weight.is_finite())
+        && weights.iter().sum::<f64>() > 0.0
+        && temperatures
+            .iter()
+            .all(|&temperature| temperature > 0.0 && temperature.is_finite());
+    if !are_good {
+        return Err(FusionError::Values);
+    }
+    let first = &teachers[0];
+    for (index, teacher) in teachers.iter().enumerate() {
+        if teacher.classes() != first.classes() || teacher.labels() != first.labels() {
+            return Err(FusionError::Rows(index));
+        }
+    }
+    let mut fused = vec![0.0; first.len() * first.classes().len()];
+    for ((teacher, weight), temperature) in teachers.iter().zip(weights).zip(temperatures) {
+        let logits = teacher.rows().flat_map(|(logits, _)| logits);
+        for (sum, logit) in fused.iter_mut().zip(logits) {
+            *sum += weight * logit / temperature;
+        }
+    }
+    Ok(fused)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,299 @@
+//! NumPy's files: one array (`.npy`) and archives of arrays (`.npz`). Owns reading and writing them as plain arrays; what an array means
+//! is the caller's. Everything written opens in NumPy, and the same arrays give the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use npyz::npz::NpzArchive;
+use npyz::{DType, NpyFile, WriterBuilder};
+
+use crate::part_file;
+
+/// Why an array cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ArrayError {
+    /// Not to be read or written.
+    #[error("cannot {} {}: {reason}", doing, path.display())]
+    File {
+        /// `read` or `write`.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// Cut, damaged, or another format.
+    #[error("{} is no whole {format} file: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// `npy` or `npz`.
+        format: &'static str,
+        /// What is wrong with it.
+        reason: io::Error,
+    },
+    /// An archive without an array.
+    #[error("{} has no array `{wanted}`; it has {}", path.display(), listed(found))]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        wanted: String,
+        /// What is there.
+        found: Vec<String>,
+    },
+    /// Values of another type.
+    #[error("{}: {array} holds {found}; expected {expected}", path.display())]
+    Type {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        array: String,
+        /// NumPy's name of the type.
+        found: String,
+        /// What could have been read.
+        expected: &'static str,
+    },
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Values in row-major order and their dimensions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array<T> {
+    /// Dimensions; none for a single number.
+    pub shape: Vec<usize>,
+    /// As many as the product of the dimensions.
+    pub values: Vec<T>,
+}
+
+/// Reads f32 (or f64, rounded to f32) from a `.npy` file.
+///
+/// # Errors
+/// See [`ArrayError`].
+pub fn read_npy(path: &Path) -> Result<Array<f32>, ArrayError> {
+    let file = File::open(path).map_err(|reason| unreadable(path, reason))?;
+    floats(
+        path,
+        "the array",
+        NpyFile::new(BufReader::new(file)).map_err(|reason| damaged(path, "npy", reason))?,
+        "npy",
+    )
+}
+
+/// Writes f32 as a `.npy` file, whole or not at all.
+///
+/// # Errors
+/// See [`ArrayError`].
+pub fn write_npy(path: &Path, array: &Array<f32>) -> Result<(), ArrayError> {
+    let bytes = npy_bytes(array).expect("memory can be written to");
+    part_file::write(path, &bytes).map_err(|reason| ArrayError::File {
+        doing: "write",
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+fn npy_bytes<T: npyz::AutoSerialize + Copy>(array: &Array<T>) -> io::Result<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    let shape: Vec<u64> = array.shape.iter().map(|&side| side as u64).collect();
+    let mut writer = npyz::WriteOptions::new()
+        .default_dtype()
+        .shape(&shape)
+        .writer(&mut bytes)
+        .begin_nd()?;
+    writer.extend(array.values.iter().copied())?;
+    writer.finish()?;
+    Ok(bytes.into_inner())
+}
+
+fn unreadable(path: &Path, reason: io::Error) -> ArrayError {
+    ArrayError::File {
+        doing: "read",
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+fn damaged(path: &Path, format: &'static str, reason: io::Error) -> ArrayError {
+    ArrayError::Format {
+        path: path.to_owned(),
+        format,
+        reason,
+    }
+}
+
+fn is_fortran<R: Read>(file: &NpyFile<R>) -> bool {
+    file.order() == npyz::Order::Fortran && file.shape().len() > 1
+}
+
+fn floats<R: Read>(
+    path: &Path,
+    array: &str,
+    file: NpyFile<R>,
+    format: &'static str,
+) -> Result<Array<f32>, ArrayError> {
+    let shape = file.shape().iter().map(|&side| side as usize).collect();
+    let wrong = |found: String| ArrayError::Type {
+        path: path.to_owned(),
+        array: array.to_owned(),
+        found,
+        expected: "32- or 64-bit floats in row-major order",
+    };
+    if is_fortran(&file) {
+        return Err(wrong("columns after each other (Fortran order)".to_owned()));
+    }
+    let name = type_name(&file.dtype());
+    let values = match name.as_str() {
+        "<f4" => file.into_vec::<f32>(),
+        "<f8" => file
+            .into_vec::<f64>()
+            .map(|values| values.into_iter().map(|value| value as f32).collect()),
+        _ => return Err(wrong(name)),
+    };
+    let values = values.map_err(|reason| damaged(path, format, reason))?;
+    Ok(Array { shape, values })
+}
+
+fn type_name(dtype: &DType) -> String {
+    match dtype {
+        DType::Plain(plain) => plain.to_string(),
+        other => other.descr(),
+    }
+}
+
+/// An archive that is read array by array.
+pub struct Npz {
+    path: PathBuf,
+    archive: NpzArchive<BufReader<File>>,
+    names: Vec<String>,
+}
+
+impl Npz {
+    /// Opens an archive.
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn open(path: &Path) -> Result<Self, ArrayError> {
+        let file = File::open(path).map_err(|reason| unreadable(path, reason))?;
+        let archive =
+            NpzArchive::new(BufReader::new(file)).map_err(|reason| damaged(path, "npz", reason))?;
+        let mut names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+        names.sort_unstable();
+        Ok(Self {
+            path: path.to_owned(),
+            archive,
+            names,
+        })
+    }
+
+    /// Names of its arrays, sorted.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Reads f32 (or f64, rounded).
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn floats(&mut self, name: &str) -> Result<Array<f32>, ArrayError> {
+        let path = self.path.clone();
+        floats(&path, &format!("`{name}`"), self.array(name)?, "npz")
+    }
+
+    /// Reads whole numbers of any width.
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn integers(&mut self, name: &str) -> Result<Array<i64>, ArrayError> {
+        let path = self.path.clone();
+        let file = self.array(name)?;
+        let shape = file.shape().iter().map(|&side| side as usize).collect();
+        let found = type_name(&file.dtype());
+        let values = match found.as_str() {
+            "<i8" => file.into_vec::<i64>(),
+            "<i4" => file.into_vec::<i32>().map(widened),
+            "<i2" => file.into_vec::<i16>().map(widened),
+            "|i1" => file.into_vec::<i8>().map(widened),
+            "|u1" => file.into_vec::<u8>().map(widened),
+            _ => {
+                return Err(ArrayError::Type {
+                    path,
+                    array: format!("`{name}`"),
+                    found,
+                    expected: "whole numbers",
+                });
+            }
+        };
+        let values = values.map_err(|reason| damaged(&path, "npz", reason))?;
+        Ok(Array { shape, values })
+    }
+
+    fn array(&mut self, name: &str) -> Result<NpyFile<impl Read>, ArrayError> {
+        if !self.names.iter().any(|known| known == name) {
+            return Err(ArrayError::Missing {
+                path: self.path.clone(),
+                wanted: name.to_owned(),
+                found: self.names.clone(),
+            });
+        }
+        let file = self
+            .archive
+            .by_name(name)
+            .map_err(|reason| damaged(&self.path, "npz", reason))?;
+        Ok(file.expect("it is one of the archive's names"))
+    }
+}
+
+fn widened<T: Into<i64>>(values: Vec<T>) -> Vec<i64> {
+    values.into_iter().map(Into::into).collect()
+}
+
+/// One array of an archive that is written.
+pub enum NpzArray {
+    /// `float32`.
+    Floats(Array<f32>),
+    /// `int64`.
+    Integers(Array<i64>),
+}
+
+/// Writes an archive, whole or not at all.
+///
+/// # Errors
+/// See [`ArrayError`].
+pub fn write_npz(path: &Path, arrays: &BTreeMap<&str, NpzArray>) -> Result<(), ArrayError> {
+    let bytes = npz_bytes(arrays).expect("memory can be written to");
+    part_file::write(path, &bytes).map_err(|reason| ArrayError::File {
+        doing: "write",
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+fn npz_bytes(arrays: &BTreeMap<&str, NpzArray>) -> io::Result<Vec<u8>> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    // Stored, as numpy.savez does, with the format's first date: the time of writing would make the bytes differ.
+    let options = zip::write::FileOptions::default()
+        .compression_method(zip::CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default());
+    for (name, array) in arrays {
+        archive.start_file(format!("{name}.npy"), options)?;
+        let bytes = match array {
+            NpzArray::Floats(array) => npy_bytes(array)?,
+            NpzArray::Integers(array) => npy_bytes(array)?,
+        };
+        io::Write::write_all(&mut archive, &bytes)?;
+    }
+    Ok(archive.finish()?.into_inner())
+}

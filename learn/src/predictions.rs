@@ -1,0 +1,280 @@
+//! What a model said of labelled rows: logits and labels, checked when they are made. Owns the files that hold them (`.npz` and
+//! `.csv`). What they are measured by is in [`crate::metrics`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::npz::{Array, ArrayError, Npz, NpzArray, write_npz};
+
+/// Logits and labels of N rows over K classes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    classes: Vec<String>,
+    /// Row after row.
+    logits: Vec<f64>,
+    labels: Vec<usize>,
+}
+
+/// Why predictions are refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictionsError {
+    /// Fewer than two classes, or two of one name.
+    #[error("the classes are {0:?}; expected at least two, each with a name of its own")]
+    Classes(Vec<String>),
+    /// Nothing to measure.
+    #[error("there are no rows")]
+    Empty,
+    /// Not [N, K].
+    #[error(
+        "the logits have the shape {found:?}; expected [{rows}, {classes}] for {rows} labels and {classes} classes"
+    )]
+    Shape {
+        /// Dimensions found.
+        found: Vec<usize>,
+        /// Number of labels.
+        rows: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// NaN or infinite.
+    #[error("row {row}, class {class}: the logit is {value}; expected a finite number")]
+    NotFinite {
+        /// From 0.
+        row: usize,
+        /// Name of the class.
+        class: String,
+        /// The value.
+        value: f64,
+    },
+    /// A label that is no class.
+    #[error("row {row}: the label is {label}; expected 0 to {}", classes - 1)]
+    Label {
+        /// From 0.
+        row: usize,
+        /// The label.
+        label: i64,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A file of arrays.
+    #[error(transparent)]
+    Array(#[from] ArrayError),
+    /// A table that is not one of predictions.
+    #[error("{}: {reason}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+}
+
+/// Columns of a table of predictions that hold logits begin with this; the rest is the class.
+const LOGIT: &str = "logit_";
+const LABEL: &str = "label";
+
+impl Predictions {
+    /// Checks and keeps predictions. `logits` are row after row.
+    ///
+    /// # Errors
+    /// See [`PredictionsError`].
+    pub fn new(
+        classes: Vec<String>,
+        logits: Vec<f64>,
+        labels: &[i64],
+    ) -> Result<Self, PredictionsError> {
+        let shape = [logits.len() / classes.len().max(1), classes.len()];
+        Self::shaped(classes, &shape, logits, labels)
+    }
+
+    fn shaped(
+        classes: Vec<String>,
+        shape: &[usize],
+        logits: Vec<f64>,
+        labels: &[i64],
+    ) -> Result<Self, PredictionsError> {
+        let count = classes.len();
+        let is_doubled = |name: &String| classes.iter().filter(|other| *other == name).count() > 1;
+        if count < 2 || classes.iter().any(is_doubled) {
+            return Err(PredictionsError::Classes(classes));
+        }
+        if shape != [labels.len(), count] || logits.len() != labels.len() * count {
+            return Err(PredictionsError::Shape {
+                found: shape.to_vec(),
+                rows: labels.len(),
+                classes: count,
+            });
+        }
+        if labels.is_empty() {
+            return Err(PredictionsError::Empty);
+        }
+        if let Some(place) = logits.iter().position(|value| !value.is_finite()) {
+            return Err(PredictionsError::NotFinite {
+                row: place / count,
+                class: classes[place % count].clone(),
+                value: logits[place],
+            });
+        }
+        let labels = labels.iter().enumerate().map(|(row, &label)| {
+            usize::try_from(label)
+                .ok()
+                .filter(|&label| label < count)
+                .ok_or(PredictionsError::Label {
+                    row,
+                    label,
+                    classes: count,
+                })
+        });
+        Ok(Self {
+            labels: labels.collect::<Result<_, _>>()?,
+            classes,
+            logits,
+        })
+    }
+
+    /// Names of the classes, in the order of the logits.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Number of rows, at least 1.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Never.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Labels as indexes of the classes.
+    pub fn labels(&self) -> &[usize] {
+        &self.labels
+    }
+
+    /// Logits of one row.
+    pub fn row(&self, row: usize) -> &[f64] {
+        let count = self.classes.len();
+        &self.logits[row * count..(row + 1) * count]
+    }
+
+    /// Each row's logits and label.
+    pub fn rows(&self) -> impl Iterator<Item = (&[f64], usize)> {
+        self.logits
+            .chunks_exact(self.classes.len())
+            .zip(self.labels.iter().copied())
+    }
+
+    /// The same with other logits, for calibration: each divided by the temperature.
+    pub fn divided_by(&self, temperature: f64) -> Self {
+        Self {
+            logits: self
+                .logits
+                .iter()
+                .map(|logit| logit / temperature)
+                .collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Reads `.npz` (arrays `logits` f32 [N, K] and `labels` of whole numbers [N]) or `.csv` (columns `label`, with a class's name or number,
+    /// and `logit_CLASS` for each class; other columns are left alone). An `.npz` has no names: they are given.
+    ///
+    /// # Errors
+    /// See [`PredictionsError`].
+    pub fn read(path: &Path, classes: &[String]) -> Result<Self, PredictionsError> {
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("npz") => Self::read_npz(path, classes),
+            Some("csv") => Self::read_csv(path),
+            _ => Err(PredictionsError::Table {
+                path: path.to_owned(),
+                reason: "predictions are .npz or .csv files".to_owned(),
+            }),
+        }
+    }
+
+    fn read_npz(path: &Path, classes: &[String]) -> Result<Self, PredictionsError> {
+        let mut npz = Npz::open(path)?;
+        let logits = npz.floats("logits")?;
+        let labels = npz.integers("labels")?;
+        if labels.shape.len() != 1 {
+            return Err(PredictionsError::Table {
+                path: path.to_owned(),
+                reason: format!("`labels` has the shape {:?}; expected [N]", labels.shape),
+            });
+        }
+        let values = logits.values.into_iter().map(f64::from).collect();
+        Self::shaped(classes.to_vec(), &logits.shape, values, &labels.values)
+    }
+
+    fn read_csv(path: &Path) -> Result<Self, PredictionsError> {
+        let wrong = |reason: String| PredictionsError::Table {
+            path: path.to_owned(),
+            reason,
+        };
+        let mut reader = csv::Reader::from_path(path).map_err(|error| wrong(error.to_string()))?;
+        let header = reader
+            .headers()
+            .map_err(|error| wrong(error.to_string()))?
+            .clone();
+        let label_column = header.iter().position(|name| name == LABEL);
+        let label_column =
+            label_column.ok_or_else(|| wrong(format!("there is no column `{LABEL}`")))?;
+        let columns: Vec<(usize, String)> = header
+            .iter()
+            .enumerate()
+            .filter_map(|(index, name)| Some((index, name.strip_prefix(LOGIT)?.to_owned())))
+            .collect();
+        if columns.is_empty() {
+            return Err(wrong(format!("there are no columns `{LOGIT}CLASS`")));
+        }
+        let classes: Vec<String> = columns.iter().map(|(_, class)| class.clone()).collect();
+        let (mut logits, mut labels) = (Vec::new(), Vec::new());
+        for (row, record) in reader.records().enumerate() {
+            let record = record.map_err(|error| wrong(error.to_string()))?;
+            let label = &record[label_column];
+            let named = classes
+                .iter()
+                .position(|class| class == label)
+                .map(|index| index as i64);
+            let label = named.or_else(|| label.parse().ok()).ok_or_else(|| {
+                wrong(format!(
+                    "row {row}: `{label}` is no class; there are {}",
+                    classes.join(", ")
+                ))
+            })?;
+            labels.push(label);
+            for (column, class) in &columns {
+                let text = &record[*column];
+                let logit: f64 = text.trim().parse().map_err(|_| {
+                    wrong(format!("row {row}, class {class}: `{text}` is no number"))
+                })?;
+                logits.push(logit);
+            }
+        }
+        Self::new(classes, logits, &labels)
+    }
+
+    /// Writes `logits` (f32) and `labels` (i64) as an `.npz` file.
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn write_npz(&self, path: &Path) -> Result<(), ArrayError> {
+        let logits = Array {
+            shape: vec![self.len(), self.classes.len()],
+            values: self.logits.iter().map(|&logit| logit as f32).collect(),
+        };
+        let labels = Array {
+            shape: vec![self.len()],
+            values: self.labels.iter().map(|&label| label as i64).collect(),
+        };
+        let arrays = BTreeMap::from([
+            ("logits", NpzArray::Floats(logits)),
+            ("labels", NpzArray::Integers(labels)),
+        ]);
+        write_npz(path, &arrays)
+    }
+}
+
+#[cfg(test)]
+mod tests;
