@@ -7,6 +7,7 @@
 pub mod calibration;
 pub mod export;
 pub mod keyed_random;
+pub mod losses;
 pub mod metrics;
 pub mod network;
 pub mod npz;

@@ -1,0 +1,244 @@
+//! What training minimises. All losses take logits [N, K] and labels i64 [N] and give one number with gradients; all go by log-softmax, so
+//! that no scale of the logits makes them infinite or NaN. Owns the formulas; ArcFace's margin is in [`arcface`].
+//!
+//! Labels must be in 0..K: datasets check them before a training begins.
+
+pub mod arcface;
+
+use tch::{Kind, Reduction, Tensor};
+
+use crate::keyed_random::KeyedRandom;
+
+/// Settings of the cross-entropy.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CrossEntropy {
+    /// Share of the label that is spread over all classes (Szegedy et al. 2016), 0 to 1.
+    pub label_smoothing: f64,
+    /// Weight of each class; the mean is over the weights, as torch's.
+    pub class_weights: Option<Vec<f64>>,
+    /// Added to the logits: τ·ln of each class's share (Menon et al. 2021).
+    pub logit_adjustment: Option<Vec<f64>>,
+}
+
+/// Mean cross-entropy.
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor, settings: &CrossEntropy) -> Tensor {
+    let like_logits = |values: &Vec<f64>| {
+        Tensor::from_slice(values)
+            .to_kind(logits.kind())
+            .to_device(logits.device())
+    };
+    let adjusted = match &settings.logit_adjustment {
+        Some(adjustment) => logits + like_logits(adjustment),
+        None => logits.shallow_clone(),
+    };
+    let weights = settings.class_weights.as_ref().map(like_logits);
+    adjusted.cross_entropy_loss(
+        labels,
+        weights,
+        Reduction::Mean,
+        IGNORED,
+        settings.label_smoothing,
+    )
+}
+
+/// torch's mark for a row without label. Labels are never negative here.
+const IGNORED: i64 = -100;
+
+fn log_softmax(logits: &Tensor) -> Tensor {
+    logits.log_softmax(-1, None::<Kind>)
+}
+
+/// Sum of p ln(p / q) over the classes, from ln p and ln q; [N].
+fn divergence(log_p: &Tensor, log_q: &Tensor) -> Tensor {
+    (log_p.exp() * (log_p - log_q)).sum_dim_intlist([-1i64].as_slice(), false, None::<Kind>)
+}
+
+/// Distillation (Hinton et al. 2015, <https://arxiv.org/abs/1503.02531>): T² · mean KL(teacher ‖ student), both softened by T.
+pub fn distillation(student: &Tensor, teacher: &Tensor, temperature: f64) -> Tensor {
+    let (teacher, student) = (
+        log_softmax(&(teacher / temperature)),
+        log_softmax(&(student / temperature)),
+    );
+    divergence(&teacher, &student).mean(None::<Kind>) * (temperature * temperature)
+}
+
+/// The two parts of decoupled distillation (Zhao et al. 2022, <https://arxiv.org/abs/2203.08679>), each T² · mean.
+#[derive(Debug)]
+pub struct Decoupled {
+    /// Of the label against all other classes together.
+    pub target: Tensor,
+    /// Among the other classes.
+    pub others: Tensor,
+}
+
+/// Logits seen from the label: of it, and of all others together.
+struct Split {
+    log_target: Tensor,
+    log_rest: Tensor,
+    /// Log-softmax among the other classes; without meaning at the label itself.
+    log_others: Tensor,
+}
+
+fn split(logits: &Tensor, is_label: &Tensor) -> Split {
+    let all = logits.logsumexp([-1i64].as_slice(), true);
+    let without = logits
+        .masked_fill(is_label, f64::NEG_INFINITY)
+        .logsumexp([-1i64].as_slice(), true);
+    let target = logits
+        .masked_fill(&is_label.logical_not(), 0.0)
+        .sum_dim_intlist([-1i64].as_slice(), true, None::<Kind>);
+    Split {
+        log_target: target - &all,
+        log_rest: &without - all,
+        log_others: logits - without,
+    }
+}
+
+fn is_label(logits: &Tensor, labels: &Tensor) -> Tensor {
+    labels
+        .one_hot(*logits.size().last().expect("logits have classes"))
+        .to_kind(Kind::Bool)
+}
+
+/// Decoupled distillation's parts. The others' softmax is a log-sum-exp over them, not a subtraction from the label's logit.
+pub fn decoupled(
+    student: &Tensor,
+    teacher: &Tensor,
+    labels: &Tensor,
+    temperature: f64,
+) -> Decoupled {
+    let is_label = is_label(student, labels);
+    let teacher = split(&(teacher / temperature), &is_label);
+    let student = split(&(student / temperature), &is_label);
+    let binary = |split: &Split| Tensor::cat(&[&split.log_target, &split.log_rest], -1);
+    let target = divergence(&binary(&teacher), &binary(&student));
+    let p = teacher.log_others.exp().masked_fill(&is_label, 0.0);
+    let difference = (&teacher.log_others - &student.log_others).masked_fill(&is_label, 0.0);
+    let others = (p * difference).sum_dim_intlist([-1i64].as_slice(), false, None::<Kind>);
+    let square = temperature * temperature;
+    Decoupled {
+        target: target.mean(None::<Kind>) * square,
+        others: others.mean(None::<Kind>) * square,
+    }
+}
+
+/// How decoupled distillation is put together with the cross-entropy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DecoupledForm {
+    /// mdistiller's: w·CE + min(epoch / warm-up, 1) · (α·target + β·others), epochs from 1.
+    Reference {
+        /// Weight of the cross-entropy.
+        cross_entropy: f64,
+        /// Epochs over which the distillation rises.
+        warm_up: u32,
+    },
+    /// The report's: (1 − α)·CE + α·target + β·others.
+    Report,
+}
+
+/// Settings of decoupled distillation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DecoupledDistillation {
+    /// T.
+    pub temperature: f64,
+    /// Weight of the label's part.
+    pub alpha: f64,
+    /// Weight of the others' part.
+    pub beta: f64,
+    /// How it is put together.
+    pub form: DecoupledForm,
+}
+
+/// Decoupled distillation with cross-entropy. `epoch` counts from 1.
+pub fn decoupled_distillation(
+    student: &Tensor,
+    teacher: &Tensor,
+    labels: &Tensor,
+    cross_entropy: &Tensor,
+    settings: &DecoupledDistillation,
+    epoch: u32,
+) -> Tensor {
+    let parts = decoupled(student, teacher, labels, settings.temperature);
+    let distilled = parts.target * settings.alpha + parts.others * settings.beta;
+    match settings.form {
+        DecoupledForm::Reference {
+            cross_entropy: weight,
+            warm_up,
+        } => {
+            let rise = (f64::from(epoch) / f64::from(warm_up.max(1))).min(1.0);
+            cross_entropy * weight + distilled * rise
+        }
+        DecoupledForm::Report => cross_entropy * (1.0 - settings.alpha) + distilled,
+    }
+}
+
+/// −ln(1 − p) of a class that each row is not (Kim et al. 2019, <https://arxiv.org/abs/1908.07387>), as LSE(all) − LSE(others); [N].
+pub fn negative(logits: &Tensor, not: &Tensor) -> Tensor {
+    let is_not = is_label(logits, not);
+    let all = logits.logsumexp([-1i64].as_slice(), false);
+    all - logits
+        .masked_fill(&is_not, f64::NEG_INFINITY)
+        .logsumexp([-1i64].as_slice(), false)
+}
+
+/// A class for each row that is not its label, all others equally likely; depends on the key and the row's place alone.
+pub fn complementary(labels: &[i64], classes: i64, key: &[u64]) -> Vec<i64> {
+    let mut random = KeyedRandom::new(key);
+    let each = labels.iter().map(|&label| {
+        let other = random.below(classes as u64 - 1) as i64;
+        if other < label { other } else { other + 1 }
+    });
+    each.collect()
+}
+
+/// Stages of learning with noisy labels: NL, then NL of what is above chance, then cross-entropy of what is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NegativeStage {
+    /// Negative learning of all rows.
+    All,
+    /// Of the rows whose label has p ≥ 1/K.
+    Selected,
+    /// Cross-entropy of the rows whose label has p ≥ 0.5.
+    Positive,
+}
+
+/// Negative learning's loss at a stage: the mean over the rows that take part, 0 if none does.
+pub fn selective(logits: &Tensor, labels: &Tensor, not: &Tensor, stage: NegativeStage) -> Tensor {
+    let logs = log_softmax(logits);
+    let log_label = logs
+        .gather(-1, &labels.unsqueeze(-1), false)
+        .squeeze_dim(-1);
+    let classes = *logits.size().last().expect("logits have classes") as f64;
+    let (loss, least) = match stage {
+        NegativeStage::All => return negative(logits, not).mean(None::<Kind>),
+        NegativeStage::Selected => (negative(logits, not), -classes.ln()),
+        NegativeStage::Positive => (-&log_label, 0.5f64.ln()),
+    };
+    mean_where(&loss, &log_label.detach().ge(least))
+}
+
+/// NL of the rows to whose label the teacher gives less than chance: what it does not believe is not learnt from it. The mean over them, 0
+/// if there are none.
+pub fn negative_of_doubted(
+    logits: &Tensor,
+    teacher: &Tensor,
+    labels: &Tensor,
+    not: &Tensor,
+) -> Tensor {
+    let log_label = log_softmax(teacher)
+        .gather(-1, &labels.unsqueeze(-1), false)
+        .squeeze_dim(-1);
+    let classes = *logits.size().last().expect("logits have classes") as f64;
+    mean_where(&negative(logits, not), &log_label.lt(-classes.ln()))
+}
+
+fn mean_where(values: &Tensor, chosen: &Tensor) -> Tensor {
+    let count = chosen.sum(values.kind()).clamp_min(1.0);
+    values
+        .masked_fill(&chosen.logical_not(), 0.0)
+        .sum(None::<Kind>)
+        / count
+}
+
+#[cfg(test)]
+mod tests;

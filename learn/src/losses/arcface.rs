@@ -1,0 +1,77 @@
+//! ArcFace's additive angular margin (Deng et al. 2019, <https://arxiv.org/abs/1801.07698>): logits of a training, whose label's angle is
+//! made larger by a margin. Inference has no margin: [`crate::network::Head::ArcFace`].
+
+use std::f64::consts::PI;
+
+use tch::{Kind, Tensor};
+
+use crate::network::unit_rows;
+
+/// Cosines are kept this far from ±1, where the angle has no derivative.
+const EPSILON: f64 = 1e-4;
+
+/// What the margin does to the gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarginGradient {
+    /// The derivative of cos(θ + m).
+    Analytic,
+    /// As if there were no margin: insightface.
+    StraightThrough,
+}
+
+/// Settings of the margin over a training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ArcFace {
+    /// s.
+    pub scale: f64,
+    /// m in radians, at the end of the ramp.
+    pub margin: f64,
+    /// Epochs without margin.
+    pub warm_up: f64,
+    /// Epochs over which the margin rises after that; 0: at once.
+    pub ramp: f64,
+    /// What the margin does to the gradient.
+    pub gradient: MarginGradient,
+}
+
+impl ArcFace {
+    /// The margin in an epoch, counted from 0: m · clip((e − warm-up) / ramp, 0, 1).
+    pub fn margin_at(&self, epoch: f64) -> f64 {
+        let past = epoch - self.warm_up;
+        let share = if past < 0.0 {
+            0.0
+        } else if self.ramp > 0.0 {
+            (past / self.ramp).min(1.0)
+        } else {
+            1.0
+        };
+        self.margin * share
+    }
+
+    /// Logits of embeddings [N, F] against the classes' weights [K, F], with this margin at the labels.
+    pub fn logits(
+        &self,
+        embeddings: &Tensor,
+        weight: &Tensor,
+        labels: &Tensor,
+        margin: f64,
+    ) -> Tensor {
+        let cosines = unit_rows(embeddings).linear(&unit_rows(weight), None::<&Tensor>);
+        if margin == 0.0 {
+            return cosines * self.scale;
+        }
+        // Clamped without a clamp's zero gradient.
+        let clamped = &cosines + (cosines.clamp(EPSILON - 1.0, 1.0 - EPSILON) - &cosines).detach();
+        let sines = (-clamped.square() + 1.0).sqrt();
+        let moved = &clamped * margin.cos() - sines * margin.sin();
+        // Beyond π cos(θ + m) would rise again.
+        let continued = &clamped - margin * margin.sin();
+        let target = moved.where_self(&clamped.gt((PI - margin).cos()), &continued);
+        let target = match self.gradient {
+            MarginGradient::Analytic => target,
+            MarginGradient::StraightThrough => &clamped + (target - &clamped).detach(),
+        };
+        let is_label = labels.one_hot(weight.size()[0]).to_kind(Kind::Bool);
+        target.where_self(&is_label, &clamped) * self.scale
+    }
+}
