@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::learn_cli::LearnCommand;
+
 /// Everything went as the graph says.
 pub(crate) const SUCCESS: u8 = 0;
 /// The run ended, but something in it failed: a node, a stream, a call that never returned.
@@ -45,6 +47,8 @@ pub(crate) enum Command {
         /// The actor to explain
         name: Option<String>,
     },
+    #[command(flatten)]
+    Learn(LearnCommand),
     /// Print the JSON Schema of graph files, for editors
     Schema,
     /// Say what is installed and which devices and providers work

@@ -5,6 +5,8 @@ mod check;
 mod cli;
 mod doctor;
 mod draw;
+mod hand_over;
+mod learn_cli;
 mod load;
 mod print;
 mod progress;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         Command::Check(graph) => check::check(&graph),
         Command::Graph(draw) => draw::draw(&draw),
         Command::Actors { name } => actors::actors(name.as_deref()),
+        Command::Learn(_) => hand_over::hand_over(),
         Command::Schema => actors::schema(),
         Command::Doctor => doctor::doctor(),
         Command::Completions { shell } => {

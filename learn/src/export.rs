@@ -75,5 +75,39 @@ pub fn onnx(
     model.encode_to_vec()
 }
 
+/// What an ONNX file says of itself; see [`summary`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnnxSummary {
+    /// Program that wrote it, with its version.
+    pub producer: String,
+    /// Name of the graph.
+    pub graph: String,
+    /// Number of nodes.
+    pub nodes: usize,
+    /// Values in its initializers.
+    pub parameters: i64,
+    /// Where it comes from, if this program wrote it.
+    pub provenance: Option<serde_json::Value>,
+}
+
+/// Reads what an ONNX file says of itself. None if it is no ONNX file.
+pub fn summary(bytes: &[u8]) -> Option<OnnxSummary> {
+    let model = Model::decode(bytes).ok()?;
+    let graph = model.graph?;
+    let mut properties = model.metadata_props.iter();
+    let provenance = properties.find(|property| property.key == "fermata");
+    Some(OnnxSummary {
+        producer: format!("{} {}", model.producer_name, model.producer_version),
+        nodes: graph.node.len(),
+        parameters: graph
+            .initializer
+            .iter()
+            .map(|tensor| tensor.dims.iter().product::<i64>())
+            .sum(),
+        graph: graph.name,
+        provenance: provenance.and_then(|property| serde_json::from_str(&property.value).ok()),
+    })
+}
+
 #[cfg(test)]
 mod tests;

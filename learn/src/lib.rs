@@ -5,12 +5,14 @@
 //! image before it is a tensor is `fermata-vision`'s.
 
 pub mod calibration;
+pub mod charts;
+pub mod evaluation;
 pub mod export;
 pub mod keyed_random;
 pub mod losses;
 pub mod metrics;
 pub mod network;
 pub mod npz;
-mod part_file;
+pub mod part_file;
 pub mod predictions;
 pub mod weights;

@@ -8,7 +8,7 @@ mod calibration_error;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::bootstrap::{Comparison, Interval, compare, intervals};
+pub use self::bootstrap::{Comparison, Interval, NotPaired, compare, intervals};
 pub use self::calibration_error::{
     BINS, Bin, Edges, adaptive_calibration_error, calibration_error, classwise_calibration_error,
     reliability,

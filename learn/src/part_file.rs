@@ -12,7 +12,10 @@ pub(crate) fn part_path(path: &Path) -> PathBuf {
 }
 
 /// Writes a whole file, in the place of one that is there.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// What the system says; there is then no file, or the old one.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = part_path(path);
     let written = File::create(&part).and_then(|mut file| {
         file.write_all(bytes)?;

@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor, no_grad};
 
 pub use self::mismatch::Mismatch;
-use crate::network::{Architecture, Network, TensorRole};
+use crate::network::{Architecture, Head, Network, TensorRole};
 use crate::part_file;
 
 /// Key of the header's metadata under which this program writes where a file comes from, as JSON.
@@ -142,6 +142,30 @@ impl TensorFile {
             path: path.to_owned(),
             reason,
         })
+    }
+}
+
+impl TensorFile {
+    /// The network whose tensors these are, and the head that they have: one without bias is ArcFace's, whose scale is no tensor
+    /// and has to be said.
+    pub fn network(&self, arcface_scale: f64) -> Option<(Architecture, Head)> {
+        let architecture = mismatch::body_of(&self.tensors)?;
+        let head = architecture.head_name();
+        let classes = *self
+            .tensors
+            .get(&format!("{head}.weight"))?
+            .size()
+            .first()?;
+        let has_bias = self.tensors.contains_key(&format!("{head}.bias"));
+        let head = if has_bias {
+            Head::Linear { classes }
+        } else {
+            Head::ArcFace {
+                classes,
+                scale: arcface_scale,
+            }
+        };
+        Some((architecture, head))
     }
 }
 

@@ -60,10 +60,7 @@ impl Mismatch {
                 .chain(&mismatch.unexpected)
                 .chain(shapes);
             mismatch.only_head = names.all(|name| description.is_of_head(name));
-            let others = Architecture::ALL
-                .into_iter()
-                .filter(|other| *other != description.architecture);
-            mismatch.looks_like = others.into_iter().find(|other| is_body_of(*other, file));
+            mismatch.looks_like = body_of(file).filter(|other| *other != description.architecture);
         }
         mismatch
     }
@@ -72,6 +69,12 @@ impl Mismatch {
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.shapes.is_empty()
     }
+}
+
+/// The network whose tensors a file has, but for the head.
+pub(super) fn body_of(file: &BTreeMap<String, Tensor>) -> Option<Architecture> {
+    let mut all = Architecture::ALL.into_iter();
+    all.find(|architecture| is_body_of(*architecture, file))
 }
 
 fn is_body_of(architecture: Architecture, file: &BTreeMap<String, Tensor>) -> bool {

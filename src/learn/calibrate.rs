@@ -1,0 +1,37 @@
+//! `fermata calibrate`: a temperature from validation predictions, into a model's card if one is named.
+
+use anyhow::Context;
+use fermata_learn::calibration::fit_temperature;
+use fermata_learn::part_file;
+use fermata_learn::predictions::Predictions;
+use fermata_vision::ModelCard;
+use fermata_vision::card::CARD_FILE;
+
+use crate::learn_cli::CalibrateArguments;
+use crate::print::print_line;
+
+pub(crate) fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
+    let given = &arguments.predictions;
+    let predictions = Predictions::read(&given.predictions, &crate::classes(&given.classes))?;
+    // Read before anything is said, so that a wrong folder is found first.
+    let model = arguments.model.as_ref().map(ModelCard::load).transpose()?;
+    let fit = fit_temperature(&predictions);
+    print_line(&format!(
+        "temperature {:.6} on {} rows: NLL {:.6} before, {:.6} after",
+        fit.value, fit.rows, fit.nll_before, fit.nll_after
+    ))?;
+    if fit.bound_hit {
+        anyhow::bail!(
+            "the likelihood still rises at the bound {:.3}: these predictions have no best temperature (all rows right, or worse than chance)",
+            fit.value
+        );
+    }
+    if let Some(mut model) = model {
+        model.card.temperature = fit.value;
+        let path = model.folder.join(CARD_FILE);
+        part_file::write(&path, model.card.to_yaml().as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        print_line(&format!("written to {}", path.display()))?;
+    }
+    Ok(())
+}

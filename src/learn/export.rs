@@ -1,0 +1,67 @@
+//! `fermata export`: weights as a model folder that the live graph loads.
+
+use std::fs;
+
+use anyhow::{Context, bail};
+use fermata_learn::export::{INPUT, OUTPUT, OnnxOptions, Overwrite, onnx, write_folder};
+use fermata_learn::network::Architecture;
+use fermata_vision::card::{self, Colour, Layout, ModelCard, OutputKind};
+use serde_json::json;
+use tch::Device;
+
+use crate::infer::load;
+use crate::learn_cli::ExportArguments;
+use crate::print::print_line;
+
+pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
+    let architecture: Architecture = arguments.arch.parse()?;
+    let text = fs::read_to_string(&arguments.card)
+        .with_context(|| format!("cannot read the card {}", arguments.card.display()))?;
+    let mut card = ModelCard::parse(&text, &arguments.card)?;
+    let network = load(
+        architecture,
+        &arguments.weights,
+        arguments.scale,
+        Device::Cpu,
+    )?;
+    let classes = network.description().head.classes() as usize;
+    if card.output.classes.len() != classes {
+        bail!(
+            "the weights have {classes} classes, and the card names {}",
+            card.output.classes.len()
+        );
+    }
+    if card.input.layout != Layout::Nchw
+        || card.input.colour == Colour::Gray
+        || card.output.kind != OutputKind::Logits
+    {
+        bail!(
+            "the network takes nchw inputs with three channels and gives logits; the card says otherwise"
+        );
+    }
+    card.architecture = None;
+    card.input.name = INPUT.to_owned();
+    card.output.name = OUTPUT.to_owned();
+    let options = OnnxOptions {
+        width: card.input.size.width as i64,
+        height: card.input.size.height as i64,
+        fold_batch_norm: !arguments.keep_batch_norm,
+    };
+    let provenance = json!({
+        "architecture": architecture.name(),
+        "weights_sha256": card::sha256(&arguments.weights)?,
+        "fold_batch_norm": options.fold_batch_norm,
+        "fermata": env!("CARGO_PKG_VERSION"),
+    });
+    let weights = onnx(&network, options, Some(&provenance));
+    let overwrite = if arguments.overwrite {
+        Overwrite::Allowed
+    } else {
+        Overwrite::Refused
+    };
+    write_folder(&arguments.output, card, &weights, overwrite)?;
+    print_line(&format!(
+        "{architecture} written to {}",
+        arguments.output.display()
+    ))
+}

@@ -1,0 +1,41 @@
+//! `fermata models describe`: parameters and operations of the networks.
+
+use anyhow::bail;
+use fermata_learn::network::{Architecture, Description, Head};
+
+use crate::print::print;
+
+pub(crate) fn describe(names: &[String], size: i64, classes: i64) -> anyhow::Result<()> {
+    if size < 32 || classes < 2 {
+        bail!(
+            "the size is {size} and there are {classes} classes; expected at least 32 pixels and 2 classes"
+        );
+    }
+    let mut architectures = Vec::new();
+    for name in names {
+        architectures.push(name.parse::<Architecture>()?);
+    }
+    if architectures.is_empty() {
+        architectures.extend(Architecture::ALL);
+    }
+    let mut text = format!(
+        "{:<24}{:>14}{:>12}{:>12}{:>10}\n",
+        "network", "parameters", "MB (f32)", "GFLOPs", "features"
+    );
+    for architecture in architectures {
+        let cost = Description::new(architecture, Head::Linear { classes }).cost(size, size);
+        text += &format!(
+            "{:<24}{:>14}{:>12.1}{:>12.3}{:>10}\n",
+            architecture.name(),
+            cost.parameters,
+            cost.parameters as f64 * 4.0 / 1e6,
+            2.0 * cost.multiply_accumulates as f64 / 1e9,
+            architecture.features(),
+        );
+    }
+    text += &format!(
+        "\n{classes} classes, {size} x {size} pixels; a multiply-accumulate counts as two operations, and only those of convolutions and\n\
+         fully connected layers are counted.\n"
+    );
+    print(&text)
+}

@@ -1,0 +1,144 @@
+//! What can be typed about models and predictions. `fermata` knows these commands and hands them over to `fermata-learn`, which
+//! carries them out: libtorch is loaded only there.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LearnCommand {
+    /// Compute a model's logits for inputs in a NumPy file
+    Infer(InferArguments),
+    /// Measure predictions: metrics.json, a table for each class, pictures
+    Evaluate(EvaluateArguments),
+    /// Fit a temperature on validation predictions
+    Calibrate(CalibrateArguments),
+    /// Write a network's weights as a model folder for the live graph (ONNX and card)
+    Export(ExportArguments),
+    /// Say what a checkpoint, an export or a file of arrays is and where it comes from
+    Inspect {
+        /// .safetensors, .onnx or .npz file
+        file: PathBuf,
+    },
+    /// The networks that can be built
+    Models {
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// Show parameters and operations of the networks
+    Describe {
+        /// Networks [default: all]
+        names: Vec<String>,
+        /// Width and height of the input in pixels
+        #[arg(long, default_value_t = 224)]
+        size: i64,
+        /// Number of classes
+        #[arg(long, default_value_t = 7)]
+        classes: i64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// For a model.onnx
+    Onnxruntime,
+    /// For a model.safetensors
+    Libtorch,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InferArguments {
+    /// Model folder (card.yaml and weights)
+    #[arg(long, value_name = "FOLDER", required_unless_present = "weights", conflicts_with_all = ["weights", "arch"])]
+    pub(crate) model: Option<PathBuf>,
+    /// Network of the weights, by timm's name
+    #[arg(long, value_name = "NAME", requires = "weights")]
+    pub(crate) arch: Option<String>,
+    /// Weights (.safetensors)
+    #[arg(long, value_name = "FILE", requires = "arch")]
+    pub(crate) weights: Option<PathBuf>,
+    /// f32 [N, C, H, W] in a .npy file
+    #[arg(long, value_name = "X.npy")]
+    pub(crate) input: PathBuf,
+    /// Where the logits f32 [N, K] go
+    #[arg(long, value_name = "Y.npy")]
+    pub(crate) output: PathBuf,
+    /// What computes [default: what the weights are for]
+    #[arg(long, value_enum)]
+    pub(crate) backend: Option<Backend>,
+    /// cpu or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Inputs computed at once
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+    /// Threads
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) threads: u32,
+    /// Scale of an ArcFace head (weights without bias)
+    #[arg(long, default_value_t = 30.0)]
+    pub(crate) scale: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PredictionsArguments {
+    /// Predictions: .npz (logits [N, K], labels [N]) or .csv (label, logit_CLASS…)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) predictions: PathBuf,
+    /// Names of an .npz file's classes [default: the seven expressions]
+    #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
+    pub(crate) classes: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArguments {
+    #[command(flatten)]
+    pub(crate) predictions: PredictionsArguments,
+    /// Validation predictions of the same model, to fit a temperature on; never the ones that are evaluated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibrate_on: Option<PathBuf>,
+    /// Predictions of another model on the same rows, to compare with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) compare: Option<PathBuf>,
+    /// Folder for metrics.json, per_class.csv, reliability.svg and confusion.svg
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArguments {
+    #[command(flatten)]
+    pub(crate) predictions: PredictionsArguments,
+    /// Model folder whose card gets the temperature
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) model: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// Network of the weights, by timm's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) arch: String,
+    /// Weights (.safetensors)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: PathBuf,
+    /// Card of the new folder; input and output names and sha256 are filled in
+    #[arg(long, value_name = "CARD.yaml")]
+    pub(crate) card: PathBuf,
+    /// The new folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: PathBuf,
+    /// Keep batch normalisation as it is instead of folding it into the convolutions
+    #[arg(long)]
+    pub(crate) keep_batch_norm: bool,
+    /// Replace a model folder that is there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Scale of an ArcFace head (weights without bias)
+    #[arg(long, default_value_t = 30.0)]
+    pub(crate) scale: f64,
+}
