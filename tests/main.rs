@@ -16,6 +16,8 @@ mod endurance;
 mod fuzzing;
 mod graph_files;
 mod laws;
+#[cfg(feature = "learn")]
+mod learning;
 #[cfg(feature = "live")]
 mod live;
 #[cfg(feature = "live")]

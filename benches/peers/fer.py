@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Frames per second of `graphs/bench/fer.yaml` beside the loop that most people write (`sequential.py`), in turns.
 
-    cargo build --release
+    cargo build --release --no-default-features --features live
     python3 -m venv .native/peers && .native/peers/bin/pip install numpy opencv-python-headless onnxruntime==1.31.1
     benches/peers/fer.py --detector YUNET.onnx --model FOLDER CLIP.mp4 CLIP.mkv ...
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a packet costs from hop to hop: Fermata beside GStreamer with the same queues, in turns on one machine.
 
-    cargo build --release && benches/peers/hops.py
+    cargo build --release --no-default-features --features live && benches/peers/hops.py
 
 Each pair of runs takes N and 4N packets, so that the start drops out: cost = (t(4N) - t(N)) / 3N. Prints medians over the pairs,
 wall time and processor time, and the ratio. Needs gst-launch-1.0 (Debian: gstreamer1.0-tools, gstreamer1.0-plugins-base).

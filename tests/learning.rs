@@ -1,0 +1,251 @@
+//! The commands about models and predictions as a new user meets them. What the numbers mean is tested in the crate.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::fermata;
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(fermata()).args(arguments).output().unwrap();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[track_caller]
+fn refused(arguments: &[&str], words: &[&str]) {
+    let (code, _, errors) = run(arguments);
+    assert_eq!(code, 2, "{arguments:?}: {errors}");
+    for word in words {
+        assert!(errors.contains(word), "`{word}` is not in:\n{errors}");
+    }
+}
+
+/// Predictions of two classes: `right` rows of three are right.
+fn table(path: &Path, right: usize) {
+    let mut text = "image,label,logit_happy,logit_sad\n".to_owned();
+    for row in 0..30 {
+        let logit = if row % 3 < right { 2.0 } else { -1.0 };
+        text += &format!("{row}.png,happy,{logit},0\n");
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+/// A .npy file of zeros.
+fn zeros(path: &Path, shape: &[usize]) {
+    let dimensions = shape
+        .iter()
+        .map(|side| format!("{side},"))
+        .collect::<String>();
+    let mut header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dimensions}), }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.into_bytes());
+    bytes.resize(bytes.len() + 4 * shape.iter().product::<usize>(), 0);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn the_live_program_does_not_link_to_libtorch() {
+    let libraries = |program: &Path| {
+        let output = Command::new("ldd").arg(program).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let live = Path::new(fermata());
+    assert!(!libraries(live).contains("libtorch"));
+    assert!(libraries(&live.with_file_name("fermata-learn")).contains("libtorch"));
+}
+
+#[test]
+fn networks_are_described() {
+    let (code, text, _) = run(&["models", "describe", "resnet18", "--classes", "1000"]);
+    assert_eq!(code, 0);
+    assert!(
+        text.contains("11689512") && text.contains("3.628"),
+        "{text}"
+    );
+    refused(
+        &["models", "describe", "vgg"],
+        &["no network `vgg`", "convnext_tiny"],
+    );
+    refused(
+        &["models", "describe", "--size", "8"],
+        &["at least 32 pixels"],
+    );
+}
+
+#[test]
+fn predictions_are_evaluated_calibrated_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    table(&folder.path().join("test.csv"), 2);
+    table(&folder.path().join("other.csv"), 1);
+    let mut validation = std::fs::read_to_string(path("test.csv")).unwrap();
+    validation.push_str("30.png,sad,0,1\n");
+    std::fs::write(path("validation.csv"), validation).unwrap();
+    let (code, text, errors) = run(&[
+        "evaluate",
+        "--predictions",
+        &path("test.csv"),
+        "--calibrate-on",
+        &path("validation.csv"),
+        "--compare",
+        &path("other.csv"),
+        "--out",
+        &path("out"),
+    ]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(text.contains("accuracy          0.6667"), "{text}");
+    assert!(text.contains("right only here 10, only there 0"), "{text}");
+    let json = std::fs::read_to_string(path("out/metrics.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        json["raw"]["metrics"]["confusion"],
+        serde_json::json!([[20, 10], [0, 0]])
+    );
+    assert!(json["scaled"]["metrics"]["nll"].as_f64() < json["raw"]["metrics"]["nll"].as_f64());
+    for name in [
+        "per_class.csv",
+        "confusion.svg",
+        "reliability.svg",
+        "reliability_scaled.svg",
+    ] {
+        assert!(Path::new(&path(&format!("out/{name}"))).is_file(), "{name}");
+    }
+    let (code, text, _) = run(&["calibrate", "--predictions", &path("validation.csv")]);
+    assert!(code == 0 && text.contains("on 31 rows"), "{text}");
+}
+
+#[test]
+fn wrong_predictions_are_refused_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    table(&folder.path().join("p.csv"), 2);
+    table(&folder.path().join("all_right.csv"), 3);
+    let out = path("out");
+    let evaluate = |more: &[&str], words: &[&str]| {
+        let mut arguments = vec!["evaluate", "--out", &out];
+        arguments.extend(more);
+        refused(&arguments, words);
+        assert!(!Path::new(&out).exists(), "{words:?}");
+    };
+    let good = path("p.csv");
+    evaluate(&["--predictions", &path("none.csv")], &["No such file"]);
+    evaluate(
+        &["--predictions", &good, "--calibrate-on", &good],
+        &["never fitted on those"],
+    );
+    std::fs::write(
+        path("short.csv"),
+        "label,logit_happy,logit_sad\nhappy,1,0\n",
+    )
+    .unwrap();
+    evaluate(
+        &["--predictions", &good, "--compare", &path("short.csv")],
+        &["not of the same rows: 1 and 30 rows"],
+    );
+    std::fs::write(
+        path("nan.csv"),
+        "label,logit_happy,logit_sad\nhappy,NaN,0\n",
+    )
+    .unwrap();
+    evaluate(
+        &["--predictions", &path("nan.csv")],
+        &["row 0, class happy", "finite"],
+    );
+    refused(
+        &["calibrate", "--predictions", &path("all_right.csv")],
+        &["no best temperature"],
+    );
+}
+
+#[test]
+fn wrong_weights_inputs_and_devices_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (input, weights, output) = (path("x.npy"), path("w.safetensors"), path("y.npy"));
+    zeros(Path::new(&input), &[1, 3, 64, 64]);
+    std::fs::write(&weights, [16, 0, 0, 0, 0, 0, 0, 0, b'{']).unwrap();
+    let infer = |arch: &str, input: &str, more: &[&str], words: &[&str]| {
+        let mut arguments = vec![
+            "infer",
+            "--arch",
+            arch,
+            "--weights",
+            &weights,
+            "--input",
+            input,
+            "--output",
+            &output,
+        ];
+        arguments.extend(more);
+        refused(&arguments, words);
+        assert!(!Path::new(&output).exists(), "{words:?}");
+    };
+    infer(
+        "resnet18",
+        &input,
+        &[],
+        &["w.safetensors is no whole safetensors file"],
+    );
+    infer("resnet50", &input, &[], &["no network `resnet50`"]);
+    infer(
+        "resnet18",
+        &input,
+        &["--device", "cuda:99"],
+        &["no device cuda:99", "CUDA devices"],
+    );
+    infer(
+        "resnet18",
+        &input,
+        &["--device", "gpu"],
+        &["`gpu` is no device"],
+    );
+    infer(
+        "resnet18",
+        &input,
+        &["--backend", "onnxruntime"],
+        &["is for libtorch"],
+    );
+    zeros(&folder.path().join("flat.npy"), &[3, 64]);
+    infer(
+        "resnet18",
+        &path("flat.npy"),
+        &[],
+        &["has the shape [3, 64]; expected [N, C, H, W]"],
+    );
+    infer(
+        "resnet18",
+        &weights,
+        &[],
+        &["w.safetensors is no whole npy file"],
+    );
+    refused(
+        &[
+            "infer",
+            "--model",
+            &path("none"),
+            "--input",
+            &input,
+            "--output",
+            &output,
+        ],
+        &["model card", "none/card.yaml"],
+    );
+    refused(
+        &["infer", "--input", &input, "--output", &output],
+        &["--model"],
+    );
+    refused(&["inspect", &weights], &["is no whole safetensors file"]);
+    refused(
+        &["inspect", &path("x.npy")],
+        &["none of .safetensors, .onnx and .npz"],
+    );
+}
