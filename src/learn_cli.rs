@@ -86,7 +86,7 @@ pub(crate) struct InferArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct PredictionsArguments {
-    /// Predictions: .npz (logits [N, K], labels [N]) or .csv (label, logit_CLASS…)
+    /// Predictions: .npz (arrays logits and labels) or .csv (label, logit_CLASS…)
     #[arg(long, value_name = "FILE")]
     pub(crate) predictions: PathBuf,
     /// Names of an .npz file's classes [default: the seven expressions]

@@ -73,7 +73,7 @@ pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
 }
 
 /// Parts of the input, each with its dimensions.
-fn batches<'a>(input: &'a Array<f32>, batch: u32) -> impl Iterator<Item = (Vec<usize>, &'a [f32])> {
+fn batches(input: &Array<f32>, batch: u32) -> impl Iterator<Item = (Vec<usize>, &[f32])> {
     let row: usize = input.shape[1..].iter().product();
     input
         .values

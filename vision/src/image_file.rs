@@ -78,3 +78,100 @@ fn is_cut_jpeg(bytes: &[u8]) -> bool {
     let (scan, end) = (last([0xFF, 0xDA]), last([0xFF, 0xD9]));
     bytes.starts_with(&[0xFF, 0xD8, 0xFF]) && (end.is_none() || end < scan)
 }
+
+#[cfg(test)]
+mod tests {
+    use image::{ImageBuffer, ImageFormat, Rgb, Rgba};
+
+    use super::*;
+
+    fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn decoded(bytes: &[u8]) -> Frame {
+        decode(bytes, &FramePool::new()).unwrap()
+    }
+
+    /// Left half red, right half blue.
+    fn red_and_blue() -> DynamicImage {
+        let colour = |x, _| {
+            if x < 16 {
+                Rgb([255u8, 0, 0])
+            } else {
+                Rgb([0, 0, 255])
+            }
+        };
+        ImageBuffer::from_fn(32, 16, colour).into()
+    }
+
+    #[test]
+    fn every_format_gives_blue_green_red() {
+        for format in [
+            ImageFormat::Png,
+            ImageFormat::Bmp,
+            ImageFormat::WebP,
+            ImageFormat::Jpeg,
+        ] {
+            let frame = decoded(&encoded(&red_and_blue(), format));
+            assert_eq!((frame.width(), frame.height()), (32, 16), "{format:?}");
+            for (x, expected) in [(2, [0, 0, 255]), (29, [255, 0, 0])] {
+                let pixel = &frame.bgr()[CHANNELS * (8 * 32 + x)..][..CHANNELS];
+                let off = pixel
+                    .iter()
+                    .zip(expected)
+                    .map(|(&a, b)| a.abs_diff(b))
+                    .max();
+                // A JPEG is not exact.
+                assert!(off <= Some(3), "{format:?}: {pixel:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn transparency_and_the_lower_byte_of_sixteen_bits_are_left_out() {
+        let clear = ImageBuffer::from_pixel(1, 1, Rgba([10u8, 20, 30, 0]));
+        let frame = decoded(&encoded(&clear.into(), ImageFormat::Png));
+        assert_eq!(frame.bgr(), [30, 20, 10]);
+        let deep = ImageBuffer::from_pixel(1, 1, Rgb([0xFFFFu16, 0x8080, 0]));
+        let frame = decoded(&encoded(&deep.into(), ImageFormat::Png));
+        assert_eq!(frame.bgr(), [0, 0x80, 0xFF]);
+    }
+
+    #[test]
+    fn a_picture_is_turned_as_its_camera_noted() {
+        let jpeg = encoded(&red_and_blue(), ImageFormat::Jpeg);
+        // An Exif segment behind the start of the image: one entry, Orientation (0x0112) = 6, to be turned clockwise.
+        let mut turned = jpeg[..2].to_vec();
+        turned.extend([0xFF, 0xE1, 0, 34]);
+        turned.extend(b"Exif\0\0II*\0\x08\0\0\0");
+        turned.extend([1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0]);
+        turned.extend(&jpeg[2..]);
+        let frame = decoded(&turned);
+        assert_eq!((frame.width(), frame.height()), (16, 32));
+        let (top, bottom) = (&frame.bgr()[..CHANNELS], &frame.bgr()[CHANNELS * 16 * 31..]);
+        assert!(top[2] > 250 && bottom[0] > 250, "what was left is on top");
+    }
+
+    #[test]
+    fn what_is_cut_empty_or_no_image_is_said_to_be() {
+        let error = |bytes: &[u8]| decode(bytes, &FramePool::new()).unwrap_err();
+        assert!(matches!(error(&[]), ImageFileError::Empty));
+        assert!(matches!(
+            error(b"not an image at all"),
+            ImageFileError::UnknownFormat
+        ));
+        let jpeg = encoded(&red_and_blue(), ImageFormat::Jpeg);
+        for length in [20, jpeg.len() / 2, jpeg.len() - 2] {
+            let error = error(&jpeg[..length]);
+            assert!(matches!(error, ImageFileError::Cut), "{length}: {error}");
+        }
+        let png = encoded(&red_and_blue(), ImageFormat::Png);
+        let error = error(&png[..png.len() / 2]);
+        assert!(matches!(error, ImageFileError::Damaged(_)), "{error}");
+        let missing = read(Path::new("none.png"), &FramePool::new()).unwrap_err();
+        assert!(matches!(missing, ImageFileError::Unreadable(_)));
+    }
+}
