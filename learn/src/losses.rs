@@ -1,4 +1,4 @@
-//! What training minimises. All losses take logits [N, K] and labels i64 [N] and give one number with gradients; all go by log-softmax, so
+//! What training minimises. All losses take logits [N, K] and labels i64 `[N]` and give one number with gradients; all go by log-softmax, so
 //! that no scale of the logits makes them infinite or NaN. Owns the formulas; ArcFace's margin is in [`arcface`].
 //!
 //! Labels must be in 0..K: datasets check them before a training begins.
@@ -48,7 +48,7 @@ fn log_softmax(logits: &Tensor) -> Tensor {
     logits.log_softmax(-1, None::<Kind>)
 }
 
-/// Sum of p ln(p / q) over the classes, from ln p and ln q; [N].
+/// Sum of p ln(p / q) over the classes, from ln p and ln q; `[N]`.
 fn divergence(log_p: &Tensor, log_q: &Tensor) -> Tensor {
     (log_p.exp() * (log_p - log_q)).sum_dim_intlist([-1i64].as_slice(), false, None::<Kind>)
 }
@@ -172,7 +172,7 @@ pub fn decoupled_distillation(
     }
 }
 
-/// −ln(1 − p) of a class that each row is not (Kim et al. 2019, <https://arxiv.org/abs/1908.07387>), as LSE(all) − LSE(others); [N].
+/// −ln(1 − p) of a class that each row is not (Kim et al. 2019, <https://arxiv.org/abs/1908.07387>), as LSE(all) − LSE(others); `[N]`.
 pub fn negative(logits: &Tensor, not: &Tensor) -> Tensor {
     let is_not = is_label(logits, not);
     let all = logits.logsumexp([-1i64].as_slice(), false);

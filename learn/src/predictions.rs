@@ -177,7 +177,7 @@ impl Predictions {
         }
     }
 
-    /// Reads `.npz` (arrays `logits` f32 [N, K] and `labels` of whole numbers [N]) or `.csv` (columns `label`, with a class's name or number,
+    /// Reads `.npz` (arrays `logits` f32 [N, K] and `labels` of whole numbers `[N]`) or `.csv` (columns `label`, with a class's name or number,
     /// and `logit_CLASS` for each class; other columns are left alone). An `.npz` has no names: they are given.
     ///
     /// # Errors

@@ -74,7 +74,7 @@ enum Step {
         weight: Tensor,
         scale: f64,
     },
-    /// Times [C] as [C, 1, 1].
+    /// Times `[C]` as [C, 1, 1].
     Scale(Tensor),
     Plain(Layer),
     Residual(Vec<Step>, Vec<Step>),
