@@ -10,6 +10,7 @@ pub mod evaluation;
 pub mod export;
 pub mod keyed_random;
 pub mod losses;
+pub mod manifest;
 pub mod metrics;
 pub mod network;
 pub mod npz;

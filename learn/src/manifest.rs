@@ -1,0 +1,316 @@
+//! Manifests: the list of labelled images that a training or an evaluation uses, as CSV. Owns the file's columns and what makes a line wrong.
+//! Whether the images are there and what they show is looked at when they are read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use fermata_vision::Expression;
+use fermata_vision::card;
+
+/// Columns, in their order.
+pub const COLUMNS: [&str; 8] = [
+    "image", "label", "source", "split", "group", "sha256", "width", "height",
+];
+
+/// What a row is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Split {
+    /// Learnt from.
+    Train,
+    /// Chosen by: checkpoints, temperatures.
+    Validation,
+    /// Reported.
+    Test,
+}
+
+impl FromStr for Split {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "train" => Ok(Self::Train),
+            "validation" => Ok(Self::Validation),
+            "test" => Ok(Self::Test),
+            _ => Err(format!(
+                "unknown split `{name}`; there are train, validation, test"
+            )),
+        }
+    }
+}
+
+/// One labelled image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// As written: relative to the manifest's folder.
+    pub image: PathBuf,
+    /// What it shows.
+    pub label: Expression,
+    /// Name of the collection that it comes from.
+    pub source: String,
+    /// What it is for.
+    pub split: Split,
+    /// Images of one group (near-duplicates, one person) are never in two splits.
+    pub group: String,
+    /// SHA-256 of the file, 64 hexadecimal digits in lower case.
+    pub sha256: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+}
+
+/// A manifest, read and found right line by line.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// Where images are looked for.
+    pub folder: PathBuf,
+    /// In the order of the file.
+    pub rows: Vec<Row>,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// Why a manifest is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Not to be read.
+    #[error("cannot read the manifest {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// Other columns.
+    #[error("the manifest {} has the columns {found}; expected {}", path.display(), COLUMNS.join(","))]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
+    /// Wrong lines; the first of them.
+    #[error("the manifest {} has {count} wrong lines:\n{}", path.display(), shown.join("\n"))]
+    Lines {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        count: usize,
+        /// `line 7: …`, the first twenty.
+        shown: Vec<String>,
+    },
+    /// No rows.
+    #[error("the manifest {} has no rows", .0.display())]
+    Empty(PathBuf),
+}
+
+/// Wrong lines that are shown.
+const SHOWN: usize = 20;
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// See [`ManifestError`]: all wrong lines are counted, also an image that is listed twice and a group in two splits.
+    pub fn read(path: &Path) -> Result<Self, ManifestError> {
+        let unreadable = |reason| ManifestError::File {
+            path: path.to_owned(),
+            reason,
+        };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let sha256 = card::sha256(path).map_err(unreadable)?;
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            .from_reader(text.as_bytes());
+        let header: Vec<String> = reader.headers().map_or(Vec::new(), |header| {
+            header.iter().map(str::to_owned).collect()
+        });
+        if header != COLUMNS {
+            return Err(ManifestError::Columns {
+                path: path.to_owned(),
+                found: header.join(","),
+            });
+        }
+        let (mut rows, mut wrong) = (Vec::new(), Vec::new());
+        let mut lines_of: BTreeMap<PathBuf, u64> = BTreeMap::new();
+        let mut split_of: BTreeMap<String, (Split, u64)> = BTreeMap::new();
+        for record in reader.records() {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    wrong.push(error.to_string());
+                    continue;
+                }
+            };
+            let line = record.position().map_or(0, csv::Position::line);
+            match row(&record) {
+                Ok(row) => {
+                    if let Some(first) = lines_of.insert(row.image.clone(), line) {
+                        wrong.push(format!(
+                            "line {line}: `{}` is in line {first} already",
+                            row.image.display()
+                        ));
+                    }
+                    let (split, first) = *split_of
+                        .entry(row.group.clone())
+                        .or_insert((row.split, line));
+                    if split != row.split {
+                        wrong.push(format!(
+                            "line {line}: the group `{}` is in another split in line {first}",
+                            row.group
+                        ));
+                    }
+                    rows.push(row);
+                }
+                Err(reason) => wrong.push(format!("line {line}: {reason}")),
+            }
+        }
+        if !wrong.is_empty() {
+            let count = wrong.len();
+            wrong.truncate(SHOWN);
+            return Err(ManifestError::Lines {
+                path: path.to_owned(),
+                count,
+                shown: wrong,
+            });
+        }
+        if rows.is_empty() {
+            return Err(ManifestError::Empty(path.to_owned()));
+        }
+        Ok(Self {
+            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+            rows,
+            sha256,
+        })
+    }
+
+    /// The rows of a split.
+    pub fn split(&self, split: Split) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.split == split)
+    }
+}
+
+fn row(record: &csv::StringRecord) -> Result<Row, String> {
+    if record.len() != COLUMNS.len() {
+        return Err(format!(
+            "{} columns; expected {}",
+            record.len(),
+            COLUMNS.len()
+        ));
+    }
+    let text = |column: usize| match &record[column] {
+        "" => Err(format!("`{}` is empty", COLUMNS[column])),
+        text => Ok(text),
+    };
+    let pixels = |column: usize| {
+        let number = text(column)?
+            .parse()
+            .ok()
+            .filter(|&pixels: &u32| pixels > 0);
+        number.ok_or_else(|| {
+            format!(
+                "`{}` is `{}`; expected a number of pixels",
+                COLUMNS[column], &record[column]
+            )
+        })
+    };
+    let sha256 = text(5)?;
+    let is_digest = sha256.len() == 64
+        && sha256
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if !is_digest {
+        return Err(format!(
+            "`sha256` is `{sha256}`; expected 64 hexadecimal digits in lower case"
+        ));
+    }
+    Ok(Row {
+        image: PathBuf::from(text(0)?),
+        label: text(1)?.parse()?,
+        source: text(2)?.to_owned(),
+        split: text(3)?.parse()?,
+        group: text(4)?.to_owned(),
+        sha256: sha256.to_owned(),
+        width: pixels(6)?,
+        height: pixels(7)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn read(lines: &[String]) -> Result<Manifest, ManifestError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.csv");
+        let text = format!("{}\n{}", COLUMNS.join(","), lines.join("\n"));
+        std::fs::write(&path, text).unwrap();
+        Manifest::read(&path)
+    }
+
+    #[test]
+    fn rows_are_read_with_their_splits() {
+        let lines = [
+            format!("a/1.png,happy,fer,train,g1,{DIGEST},48,48"),
+            format!("\"b, c.png\",sad,fer,test,g2,{DIGEST},350,340"),
+        ];
+        let manifest = read(&lines).unwrap();
+        assert_eq!(manifest.rows.len(), 2);
+        let test: Vec<&Row> = manifest.split(Split::Test).collect();
+        assert_eq!(test[0].image, Path::new("b, c.png"));
+        assert_eq!(
+            (test[0].label, test[0].width, test[0].height),
+            (Expression::Sad, 350, 340)
+        );
+        assert_eq!(manifest.split(Split::Validation).count(), 0);
+    }
+
+    #[test]
+    fn every_wrong_line_is_named() {
+        let lines = [
+            format!("1.png,happy,fer,train,g1,{DIGEST},48,48"),
+            format!("2.png,content,fer,train,g1,{DIGEST},48,48"),
+            format!("3.png,happy,fer,training,g1,{DIGEST},48,48"),
+            format!("4.png,happy,fer,train,g1,{},48,48", &DIGEST[1..]),
+            format!("5.png,happy,fer,train,g1,{DIGEST},0,48"),
+            format!("1.png,happy,fer,train,g1,{DIGEST},48,48"),
+            format!("7.png,happy,fer,test,g1,{DIGEST},48,48"),
+            format!("8.png,happy,fer,train,,{DIGEST},48,48"),
+            "9.png,happy".to_owned(),
+        ];
+        let error = read(&lines).unwrap_err().to_string();
+        for words in [
+            "8 wrong lines",
+            "line 3: unknown expression `content`",
+            "line 4: unknown split `training`; there are train, validation, test",
+            "line 5: `sha256` is",
+            "line 6: `width` is `0`; expected a number of pixels",
+            "line 7: `1.png` is in line 2 already",
+            "line 8: the group `g1` is in another split in line 2",
+            "line 9: `group` is empty",
+            "line 10: 2 columns; expected 8",
+        ] {
+            assert!(error.contains(words), "`{words}` is not in:\n{error}");
+        }
+    }
+
+    #[test]
+    fn other_columns_and_no_rows_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.csv");
+        std::fs::write(&path, "image,label\n").unwrap();
+        let error = Manifest::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("has the columns image,label; expected image,label,source,"),
+            "{error}"
+        );
+        assert!(read(&[]).unwrap_err().to_string().contains("has no rows"));
+        let error = Manifest::read(&folder.path().join("none.csv"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("cannot read the manifest"), "{error}");
+    }
+}
