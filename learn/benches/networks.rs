@@ -1,6 +1,6 @@
 //! Times of a forward pass (evaluation mode, no gradients) and of a training step (forward, cross-entropy, backward, AdamW):
 //! `cargo bench -p fermata-learn --bench networks -- [NETWORK SIZE BATCH forward|training SECONDS]`; without arguments all cases, 3 s each.
-//! `benches/peers/torch.py` runs single cases beside Python's torch.
+//! `benches/peers/networks.py` runs single cases beside Python's torch.
 //!
 //! Prints the case, the median milliseconds of a pass and the process's peak memory in MiB, one line for each.
 
@@ -68,6 +68,8 @@ fn peak_mib() -> f64 {
 }
 
 fn main() {
+    // As the programs do.
+    fermata_learn::memory::keep_freed_blocks();
     tch::set_num_threads(1);
     let arguments: Vec<String> = std::env::args()
         .skip(1)

@@ -29,6 +29,9 @@ pub struct Evaluation {
     pub scaled: Option<Measured>,
     /// That temperature.
     pub temperature: Option<Temperature>,
+    /// Where the predictions come from, if they were made here: model, manifest and split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<serde_json::Value>,
     /// Beside another model on the same rows: this one minus the other.
     pub comparison: Option<Comparison>,
 }
@@ -76,6 +79,7 @@ impl Evaluation {
             raw: Measured::of(predictions),
             scaled,
             temperature,
+            source: None,
             comparison,
         })
     }

@@ -4,13 +4,18 @@
 //! Owns everything between images with labels and a model folder. Does not own actors or graphs, and what happens to an
 //! image before it is a tensor is `fermata-vision`'s.
 
+pub mod augmentation;
 pub mod calibration;
 pub mod charts;
+pub mod dataset;
 pub mod evaluation;
 pub mod export;
+pub mod inference;
 pub mod keyed_random;
+pub mod loader;
 pub mod losses;
 pub mod manifest;
+pub mod memory;
 pub mod metrics;
 pub mod network;
 pub mod npz;
@@ -19,5 +24,6 @@ pub mod part_file;
 pub mod predictions;
 pub mod sampler;
 pub mod schedule;
+pub mod training;
 pub mod weight_average;
 pub mod weights;

@@ -5,6 +5,7 @@
 
 pub mod arcface;
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
 
 use crate::keyed_random::KeyedRandom;
@@ -123,7 +124,8 @@ pub fn decoupled(
 }
 
 /// How decoupled distillation is put together with the cross-entropy.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DecoupledForm {
     /// mdistiller's: w·CE + min(epoch / warm-up, 1) · (α·target + β·others), epochs from 1.
     Reference {
@@ -137,7 +139,8 @@ pub enum DecoupledForm {
 }
 
 /// Settings of decoupled distillation.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DecoupledDistillation {
     /// T.
     pub temperature: f64,

@@ -2,6 +2,7 @@
 //! Whether the images are there and what they show is looked at when they are read.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -24,18 +25,23 @@ pub enum Split {
     Test,
 }
 
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        })
+    }
+}
+
 impl FromStr for Split {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "train" => Ok(Self::Train),
-            "validation" => Ok(Self::Validation),
-            "test" => Ok(Self::Test),
-            _ => Err(format!(
-                "unknown split `{name}`; there are train, validation, test"
-            )),
-        }
+        let mut all = [Self::Train, Self::Validation, Self::Test].into_iter();
+        let found = all.find(|split| split.to_string() == name);
+        found.ok_or_else(|| format!("unknown split `{name}`; there are train, validation, test"))
     }
 }
 

@@ -14,12 +14,15 @@ mod resnet18;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::layer::{Layer, TensorRole, TensorSpec};
 pub(crate) use self::module::unit_rows;
 pub use self::module::{InputError, Mode, NamedTensor, Network};
 
 /// A network that can be built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Architecture {
     /// ResNet-18.
     ResNet18,
@@ -91,6 +94,20 @@ impl Architecture {
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl From<Architecture> for String {
+    fn from(architecture: Architecture) -> Self {
+        architecture.name().to_owned()
+    }
+}
+
+impl TryFrom<String> for Architecture {
+    type Error = UnknownArchitecture;
+
+    fn try_from(name: String) -> Result<Self, UnknownArchitecture> {
+        name.parse()
     }
 }
 

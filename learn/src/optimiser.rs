@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
 use crate::network::{Network, TensorRole};
 
 /// How gradients become updates.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Rule {
     /// Stochastic gradient descent; weight decay is added to the gradient.
     Sgd {
@@ -94,7 +96,7 @@ pub struct NotFinite(pub f64, pub i64);
 pub struct StateError(String);
 
 /// Prefix of the state's names in a checkpoint.
-const PREFIX: &str = "optimiser";
+pub(crate) const PREFIX: &str = "optimiser.";
 
 impl Optimiser {
     /// At its beginning.
@@ -214,10 +216,10 @@ impl Optimiser {
 
     /// The state as named tensors, for a checkpoint.
     pub fn state(&self) -> BTreeMap<String, Tensor> {
-        let mut tensors = BTreeMap::from([(format!("{PREFIX}.steps"), Tensor::from(self.steps))]);
+        let mut tensors = BTreeMap::from([(format!("{PREFIX}steps"), Tensor::from(self.steps))]);
         for (parameter, state) in self.parameters.iter().zip(&self.state) {
             for (part, tensor) in self.rule.parts().iter().zip(state) {
-                tensors.insert(format!("{PREFIX}.{part}.{}", parameter.name), tensor.copy());
+                tensors.insert(format!("{PREFIX}{part}.{}", parameter.name), tensor.copy());
             }
         }
         tensors
@@ -241,19 +243,18 @@ impl Optimiser {
                 Some(_) => {}
             }
         }
-        let prefix = format!("{PREFIX}.");
         if let Some(name) = tensors
             .keys()
-            .find(|name| name.starts_with(&prefix) && !own.contains_key(*name))
+            .find(|name| name.starts_with(PREFIX) && !own.contains_key(*name))
         {
             return Err(StateError(format!("`{name}` is another optimiser's")));
         }
-        self.steps = tensors[&format!("{PREFIX}.steps")].int64_value(&[]);
+        self.steps = tensors[&format!("{PREFIX}steps")].int64_value(&[]);
         let parts = self.rule.parts();
         no_grad(|| {
             for (parameter, state) in self.parameters.iter().zip(&mut self.state) {
                 for (part, tensor) in parts.iter().zip(state) {
-                    tensor.copy_(&tensors[&format!("{PREFIX}.{part}.{}", parameter.name)]);
+                    tensor.copy_(&tensors[&format!("{PREFIX}{part}.{}", parameter.name)]);
                 }
             }
         });

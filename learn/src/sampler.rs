@@ -1,12 +1,16 @@
 //! In which order an epoch visits its rows: a function of seed, epoch and labels alone, so that a training can be resumed in the middle
 //! of an epoch.
 
+use serde::{Deserialize, Serialize};
+
 use crate::keyed_random::KeyedRandom;
 
 /// How rows are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Sampling {
     /// Each row once, shuffled.
+    #[default]
     Shuffled,
     /// As many draws as rows, with replacement: first a class, all present ones equally likely, then one of its rows.
     Balanced,

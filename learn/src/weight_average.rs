@@ -8,7 +8,7 @@ use tch::{Kind, Tensor, no_grad};
 use crate::network::Network;
 
 /// Prefix of its names in a checkpoint.
-const PREFIX: &str = "average";
+pub(crate) const PREFIX: &str = "average.";
 
 /// average ← decay · average + (1 − decay) · tensor, for weights and running statistics; batch counts are copied.
 pub struct WeightAverage {
@@ -51,13 +51,13 @@ impl WeightAverage {
     pub fn state(&self) -> BTreeMap<String, Tensor> {
         let tensors = self.tensors.iter();
         tensors
-            .map(|(name, tensor)| (format!("{PREFIX}.{name}"), tensor.copy()))
+            .map(|(name, tensor)| (format!("{PREFIX}{name}"), tensor.copy()))
             .collect()
     }
 
     /// Goes on from a checkpoint's averages. False, and nothing is changed, if one is missing or has another shape.
     pub fn restore(&mut self, checkpoint: &BTreeMap<String, Tensor>) -> bool {
-        let of = |name: &String| checkpoint.get(&format!("{PREFIX}.{name}"));
+        let of = |name: &String| checkpoint.get(&format!("{PREFIX}{name}"));
         let fits = |(name, tensor): (&String, &Tensor)| {
             of(name).is_some_and(|saved| saved.size() == tensor.size())
         };

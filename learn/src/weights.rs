@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
 pub use self::mismatch::Mismatch;
@@ -62,7 +63,8 @@ pub struct TensorFile {
 }
 
 /// What is done with the head of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HeadOf {
     /// It is loaded, and must fit.
     File,

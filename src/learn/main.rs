@@ -30,6 +30,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    fermata_learn::memory::keep_freed_blocks();
     let result = match Arguments::parse().command {
         LearnCommand::Infer(arguments) => infer::infer(&arguments),
         LearnCommand::Evaluate(arguments) => evaluate::evaluate(&arguments),

@@ -3,6 +3,7 @@
 
 use std::f64::consts::PI;
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::network::unit_rows;
@@ -11,16 +12,19 @@ use crate::network::unit_rows;
 const EPSILON: f64 = 1e-4;
 
 /// What the margin does to the gradient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MarginGradient {
     /// The derivative of cos(θ + m).
+    #[default]
     Analytic,
     /// As if there were no margin: insightface.
     StraightThrough,
 }
 
 /// Settings of the margin over a training.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct ArcFace {
     /// s.
     pub scale: f64,
@@ -32,6 +36,19 @@ pub struct ArcFace {
     pub ramp: f64,
     /// What the margin does to the gradient.
     pub gradient: MarginGradient,
+}
+
+/// The report's.
+impl Default for ArcFace {
+    fn default() -> Self {
+        Self {
+            scale: 30.0,
+            margin: 0.35,
+            warm_up: 0.0,
+            ramp: 0.0,
+            gradient: MarginGradient::Analytic,
+        }
+    }
 }
 
 impl ArcFace {

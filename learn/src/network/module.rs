@@ -168,6 +168,27 @@ impl Network {
         Ok(run(&self.body, input.shallow_clone(), mode))
     }
 
+    /// Logits of inputs [N, channels, height, width] in evaluation mode and without gradients, row after row.
+    ///
+    /// # Errors
+    /// The inputs are not what the network takes, or not whole rows.
+    pub fn logits(&self, inputs: &[f32], shape: [i64; 3]) -> Result<Vec<f32>, InputError> {
+        let [channels, height, width] = shape;
+        let rows = inputs.len() as i64 / shape.iter().product::<i64>().max(1);
+        let size = [rows, channels, height, width];
+        if size.iter().product::<i64>() != inputs.len() as i64 {
+            return Err(InputError::Shape(size.to_vec()));
+        }
+        let inputs = Tensor::from_slice(inputs)
+            .reshape(size)
+            .to_device(self.device());
+        let logits = no_grad(|| self.forward(&inputs, Mode::Evaluation))?.to_device(Device::Cpu);
+        let mut values = vec![0f32; logits.numel()];
+        let count = values.len();
+        logits.copy_data(&mut values, count);
+        Ok(values)
+    }
+
     /// Logits of embeddings, [N, features] → [N, classes].
     pub fn classify(&self, embedding: &Tensor) -> Tensor {
         self.classifier
@@ -220,11 +241,20 @@ fn step<'a>(layer: &Layer, left: &mut impl Iterator<Item = &'a NamedTensor>) -> 
         },
         Layer::Scale { .. } => Step::Scale(next()),
         Layer::Residual { body, shortcut } => {
+            debug_assert!(!begins_with_activation(body) && !begins_with_activation(shortcut));
             Step::Residual(steps(body, left), steps(shortcut, left))
         }
-        Layer::Gate(gate) => Step::Gate(steps(gate, left)),
+        Layer::Gate(gate) => {
+            debug_assert!(!begins_with_activation(gate));
+            Step::Gate(steps(gate, left))
+        }
         plain => Step::Plain(plain.clone()),
     }
+}
+
+/// What would change the other branch's input.
+fn begins_with_activation(branch: &[Layer]) -> bool {
+    matches!(branch.first(), Some(Layer::Activation(_)))
 }
 
 fn run(steps: &[Step], input: Tensor, mode: Mode) -> Tensor {
@@ -271,13 +301,14 @@ impl Step {
             }
             Self::Scale(gamma) => x * gamma.reshape([-1, 1, 1]),
             Self::Residual(body, shortcut) => {
-                let through = run(body, x.shallow_clone(), mode);
-                through + run(shortcut, x, mode)
+                let mut through = run(body, x.shallow_clone(), mode);
+                through.g_add_(&run(shortcut, x, mode))
             }
             Self::Gate(gate) => {
                 let factor = run(gate, x.shallow_clone(), mode);
                 x * factor
             }
+            Self::Plain(Layer::Activation(activation)) => activate(*activation, x),
             Self::Plain(layer) => plain(layer, &x),
         }
     }
@@ -307,16 +338,21 @@ fn convolve(x: Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: &Conv) -> T
     x.conv2d(weight, bias, stride, padding, [1, 1], conv.groups)
 }
 
+/// In place where libtorch can: large activations cost as much to allocate as to compute. `x` is nobody else's, since no branch begins with
+/// an activation.
+fn activate(activation: Activation, mut x: Tensor) -> Tensor {
+    match activation {
+        Activation::Relu => x.relu_(),
+        Activation::Silu => x.silu_(),
+        Activation::HardSwish => x.hardswish_(),
+        Activation::HardSigmoid => x.hardsigmoid_(),
+        Activation::Sigmoid => x.sigmoid_(),
+        Activation::Gelu => x.gelu("none"),
+    }
+}
+
 fn plain(layer: &Layer, x: &Tensor) -> Tensor {
     match layer {
-        Layer::Activation(activation) => match activation {
-            Activation::Relu => x.relu(),
-            Activation::Silu => x.silu(),
-            Activation::HardSwish => x.hardswish(),
-            Activation::HardSigmoid => x.hardsigmoid(),
-            Activation::Sigmoid => x.sigmoid(),
-            Activation::Gelu => x.gelu("none"),
-        },
         Layer::MaxPool {
             kernel,
             stride,

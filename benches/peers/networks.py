@@ -2,7 +2,7 @@
 """Networks in Fermata beside the same in Python's torch, one thread each, in turns on one machine; ONNX Runtime's forward beside them.
 
     pip install torch==2.11.0 timm==1.0.31 onnxruntime==1.31.1 numpy        # in a virtual environment
-    cargo bench -p fermata-learn --bench networks --no-run && python benches/peers/torch.py
+    cargo bench -p fermata-learn --bench networks --no-run && python benches/peers/networks.py
 
 Prints medians over the pairs, the ratio (torch's time over Fermata's: above 1 Fermata is faster) and each process's peak memory. ONNX Runtime
 runs the export of `fermata export` (`cargo build --release` makes it) where target/release/fermata is there.
@@ -27,7 +27,7 @@ interpolation: area
 scaling: [{divide: 255}]
 output: {name: logits, kind: logits, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}
 licence: none
-source: torch.py
+source: networks.py
 sha256: '0000000000000000000000000000000000000000000000000000000000000000'
 """
 
@@ -87,7 +87,7 @@ def onnx_runtime(name, size, batch, _, seconds):
 def in_process(which, case, seconds):
     """Runs a case in a process of its own; returns milliseconds and peak MiB."""
     command = [sys.executable, __file__, "--one", which, *map(str, case), "--seconds", str(seconds)]
-    ms, mib = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    ms, mib = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     return float(ms), float(mib)
 
 
@@ -109,7 +109,7 @@ def main():
     for case in CASES:
         ours, theirs = [], []
         for _ in range(arguments.pairs):
-            line = subprocess.run([bench, *map(str, case), str(arguments.seconds)], check=True, capture_output=True, text=True).stdout.split()
+            line = subprocess.run([bench, *map(str, case), str(arguments.seconds)], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
             ours.append((float(line[4]), float(line[5])))
             theirs.append(in_process("torch", case, arguments.seconds))
         ratios = sorted(b[0] / a[0] for a, b in zip(ours, theirs))

@@ -1,0 +1,208 @@
+use fermata_vision::ModelCard;
+use proptest::prelude::*;
+
+use super::*;
+
+/// A bright spot on black, at this place of a 33 × 21 picture.
+fn spot(x: usize, y: usize) -> Frame {
+    let mut pixels = vec![0; 33 * 21 * 3];
+    pixels[3 * (y * 33 + x)..][..3].fill(200);
+    Frame::from_bgr(33, 21, pixels)
+}
+
+/// Where the brightest pixel is.
+fn brightest(frame: &Frame) -> (usize, usize) {
+    let green = frame.bgr().chunks(3).map(|pixel| pixel[1]);
+    let (place, _) = green
+        .enumerate()
+        .max_by_key(|&(place, value)| (value, usize::MAX - place))
+        .unwrap();
+    (place % frame.width(), place / frame.width())
+}
+
+fn unchanged() -> Variation {
+    Augmentation::NONE.draw(0, 0, 0)
+}
+
+fn applied(variation: &Variation, frame: &Frame) -> Frame {
+    variation.apply(frame, &FramePool::new()).unwrap()
+}
+
+#[test]
+fn no_augmentation_leaves_a_picture_as_it_is() {
+    let picture = spot(3, 4);
+    assert_eq!(applied(&unchanged(), &picture).bgr(), picture.bgr());
+}
+
+#[test]
+fn a_mirror_image_is_exact_and_twice_the_picture() {
+    let flipped = Variation {
+        is_flipped: true,
+        ..unchanged()
+    };
+    let picture = spot(3, 4);
+    let once = applied(&flipped, &picture);
+    assert_eq!(once.bgr(), spot(29, 4).bgr());
+    assert_eq!(applied(&flipped, &once).bgr(), picture.bgr());
+}
+
+#[test]
+fn a_spot_goes_where_geometry_says() {
+    // The centre is (16, 10).
+    let cases = [
+        (
+            Variation {
+                shift: [3.0 / 33.0, -2.0 / 21.0],
+                ..unchanged()
+            },
+            (16, 10),
+            (19, 8),
+        ),
+        (
+            Variation {
+                radians: 90f64.to_radians(),
+                ..unchanged()
+            },
+            (20, 10),
+            (16, 14),
+        ),
+        (
+            Variation {
+                scale: 2.0,
+                ..unchanged()
+            },
+            (18, 9),
+            (20, 8),
+        ),
+        // Mirrored first, then moved.
+        (
+            Variation {
+                is_flipped: true,
+                shift: [3.0 / 33.0, 0.0],
+                ..unchanged()
+            },
+            (14, 10),
+            (21, 10),
+        ),
+    ];
+    for (variation, (x, y), expected) in cases {
+        assert_eq!(
+            brightest(&applied(&variation, &spot(x, y))),
+            expected,
+            "{variation:?}"
+        );
+    }
+}
+
+#[test]
+fn tones_are_changed_and_clipped() {
+    let tone = |variation: &Variation, value: usize| variation.tones()[value];
+    let brighter = Variation {
+        brightness: 0.2,
+        ..unchanged()
+    };
+    assert_eq!(
+        [0, 100, 250].map(|value| tone(&brighter, value)),
+        [51, 151, 255]
+    );
+    let darker = Variation {
+        exponent: 2.0,
+        ..unchanged()
+    };
+    assert_eq!(
+        [0, 128, 255].map(|value| tone(&darker, value)),
+        [0, 64, 255]
+    );
+}
+
+fn input(layout: &str) -> InputSpec {
+    let text = format!(
+        "input: {{name: x, size: [40, 20], layout: {layout}, colour: rgb}}
+interpolation: area
+scaling: []
+output: {{name: y, kind: logits, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}}
+licence: none
+source: a test
+sha256: '{}'
+",
+        "0".repeat(64)
+    );
+    ModelCard::parse(&text, std::path::Path::new("card.yaml"))
+        .unwrap()
+        .input
+}
+
+#[test]
+fn the_same_rectangle_is_erased_in_both_layouts() {
+    let variation = Variation {
+        erased: Some([0.25, 0.5, 0.5, 0.25]),
+        ..unchanged()
+    };
+    let erased = |layout: &str| {
+        let mut values = vec![1.0; 40 * 20 * 3];
+        variation.erase(&mut values, &input(layout));
+        values
+    };
+    let (planes, pixels) = (erased("nchw"), erased("nhwc"));
+    for y in 0..20 {
+        for x in 0..40 {
+            let is_inside = (10..30).contains(&x) && (10..15).contains(&y);
+            let expected = if is_inside { 0.0 } else { 1.0 };
+            for channel in 0..3 {
+                assert_eq!(planes[(channel * 20 + y) * 40 + x], expected);
+                assert_eq!(pixels[(y * 40 + x) * 3 + channel], expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_and_epochs_differ_and_shares_are_as_asked() {
+    let augmentation = Augmentation::default();
+    assert_ne!(augmentation.draw(1, 0, 7), augmentation.draw(1, 1, 7));
+    assert_ne!(augmentation.draw(1, 0, 7), augmentation.draw(1, 0, 8));
+    assert_ne!(augmentation.draw(1, 0, 7), augmentation.draw(2, 0, 7));
+    let drawn: Vec<Variation> = (0..4000).map(|row| augmentation.draw(1, 0, row)).collect();
+    let flipped = drawn.iter().filter(|drawn| drawn.is_flipped).count();
+    let erased = drawn.iter().filter(|drawn| drawn.erased.is_some()).count();
+    // Within five standard deviations.
+    assert!(flipped.abs_diff(2000) < 5 * 32, "{flipped}");
+    assert!(erased.abs_diff(1000) < 5 * 28, "{erased}");
+}
+
+#[test]
+fn amounts_out_of_range_are_named() {
+    let wrong = Augmentation {
+        flip: 1.5,
+        scale: -0.1,
+        gamma: f64::NAN,
+        ..Augmentation::default()
+    };
+    assert_eq!(
+        wrong.problems(),
+        [
+            "augmentation.flip is 1.5; expected 0 to 1",
+            "augmentation.scale is -0.1; expected 0 to 0.9",
+            "augmentation.gamma is NaN; expected 0 to 10"
+        ]
+    );
+    assert!(Augmentation::default().problems().is_empty());
+}
+
+proptest! {
+    #[test]
+    fn draws_stay_within_their_limits_and_one_does_not_move_another(seed: u64, epoch in 0u64..100, row: u64) {
+        let augmentation = Augmentation { erase: 1.0, ..Augmentation::default() };
+        let drawn = augmentation.draw(seed, epoch, row);
+        prop_assert_eq!(&drawn, &augmentation.draw(seed, epoch, row));
+        prop_assert!(drawn.shift.iter().all(|shift| shift.abs() <= 0.0625));
+        prop_assert!((drawn.scale - 1.0).abs() <= 0.1 && drawn.radians.abs() <= 15f64.to_radians());
+        prop_assert!(drawn.brightness.abs() <= 0.2 && drawn.exponent <= 1.25 + 1e-9 && drawn.exponent >= 0.8 - 1e-9);
+        if let Some([left, top, width, height]) = drawn.erased {
+            prop_assert!(left >= 0.0 && top >= 0.0 && left + width <= 1.0 + 1e-9 && top + height <= 1.0 + 1e-9);
+            prop_assert!(width * height >= 0.02 - 1e-9 && width * height <= 0.33 + 1e-9);
+        }
+        let without = Augmentation { rotate_degrees: 0.0, flip: 0.0, ..augmentation }.draw(seed, epoch, row);
+        prop_assert_eq!(without, Variation { radians: 0.0, is_flipped: false, ..drawn });
+    }
+}

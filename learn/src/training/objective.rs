@@ -1,0 +1,282 @@
+//! What a training minimises, put together from [`crate::losses`]: cross-entropy, a teacher, negative labels. Owns the settings, what
+//! they need and when each term begins.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::losses::{
+    CrossEntropy, DecoupledDistillation, DecoupledForm, NegativeStage, complementary,
+    cross_entropy, decoupled_distillation, distillation, negative, negative_of_doubted, selective,
+};
+
+/// The loss of a training. Default: plain cross-entropy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Objective {
+    /// Share of the label that is spread over all classes (Szegedy et al. 2016). Default: 0.
+    pub label_smoothing: f64,
+    /// Weights of the classes in the cross-entropy. Default: none.
+    pub class_weights: ClassWeights,
+    /// τ of τ·ln(share of the class), added to the logits of the cross-entropy (Menon et al. 2021). Default: 0.
+    pub logit_adjustment: f64,
+    /// A teacher beside the labels. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<Distillation>,
+    /// What a row is not. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative: Option<Negative>,
+}
+
+/// Weights of the classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// All the same.
+    #[default]
+    None,
+    /// Rows / (classes · rows of the class), as scikit-learn's `balanced`.
+    Balanced,
+}
+
+/// Learning from a teacher's logits.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "snake_case",
+    rename_all_fields = "snake_case",
+    deny_unknown_fields
+)]
+pub enum Distillation {
+    /// (1 − α)·CE + α·KD (Hinton et al. 2015).
+    Plain {
+        /// T.
+        temperature: f64,
+        /// α.
+        alpha: f64,
+    },
+    /// Zhao et al. 2022, in one of two forms.
+    Decoupled(DecoupledDistillation),
+}
+
+/// Learning from classes that a row is not, drawn anew for each row and epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "snake_case",
+    rename_all_fields = "snake_case",
+    deny_unknown_fields
+)]
+pub enum Negative {
+    /// λ·NL beside the rest of the loss (Kim et al. 2019).
+    Added {
+        /// λ.
+        weight: f64,
+    },
+    /// NL alone, then SelNL alone, then SelPL alone, in the place of the rest.
+    Staged {
+        /// Epochs of NL.
+        all: u32,
+        /// Epochs of SelNL after that.
+        selected: u32,
+    },
+    /// λ·NL of the rows to whose label the teacher gives less than chance.
+    OfDoubted {
+        /// λ.
+        weight: f64,
+    },
+}
+
+/// The rows of one step.
+#[derive(Debug)]
+pub(crate) struct Seen<'a> {
+    /// [N, K].
+    pub(crate) logits: &'a Tensor,
+    /// i64 `[N]`, where the logits are.
+    pub(crate) labels: &'a Tensor,
+    /// The same, on the CPU.
+    pub(crate) label_values: &'a [i64],
+    /// [N, K].
+    pub(crate) teacher: Option<&'a Tensor>,
+    /// From 0.
+    pub(crate) epoch: u32,
+    /// Seed, epoch and batch.
+    pub(crate) key: [u64; 3],
+}
+
+/// Distinguishes these random numbers from others of the same step.
+const PURPOSE: u64 = 0x4E65_6761;
+
+impl Objective {
+    /// Whether each row needs a teacher's logits.
+    pub fn needs_teacher(&self) -> bool {
+        self.distillation.is_some() || matches!(self.negative, Some(Negative::OfDoubted { .. }))
+    }
+
+    /// What is wrong with the settings, each by name.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check = |name: &str, value: f64, is_right: bool, expected: &str| {
+            if !is_right {
+                problems.push(format!("objective.{name} is {value}; expected {expected}"));
+            }
+        };
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        let not_negative = |value: f64| value.is_finite() && value >= 0.0;
+        check(
+            "label_smoothing",
+            self.label_smoothing,
+            (0.0..1.0).contains(&self.label_smoothing),
+            "0 to below 1",
+        );
+        check(
+            "logit_adjustment",
+            self.logit_adjustment,
+            not_negative(self.logit_adjustment),
+            "0 or more",
+        );
+        match self.distillation {
+            None => {}
+            Some(Distillation::Plain { temperature, alpha }) => {
+                check(
+                    "distillation.temperature",
+                    temperature,
+                    not_negative(temperature) && temperature > 0.0,
+                    "above 0",
+                );
+                check("distillation.alpha", alpha, share(alpha), "0 to 1");
+            }
+            Some(Distillation::Decoupled(settings)) => {
+                let DecoupledDistillation {
+                    temperature,
+                    alpha,
+                    beta,
+                    form,
+                } = settings;
+                check(
+                    "distillation.temperature",
+                    temperature,
+                    not_negative(temperature) && temperature > 0.0,
+                    "above 0",
+                );
+                check("distillation.beta", beta, not_negative(beta), "0 or more");
+                match form {
+                    DecoupledForm::Report => {
+                        check("distillation.alpha", alpha, share(alpha), "0 to 1")
+                    }
+                    DecoupledForm::Reference { cross_entropy, .. } => {
+                        check(
+                            "distillation.alpha",
+                            alpha,
+                            not_negative(alpha),
+                            "0 or more",
+                        );
+                        check(
+                            "distillation.cross_entropy",
+                            cross_entropy,
+                            not_negative(cross_entropy),
+                            "0 or more",
+                        );
+                    }
+                }
+            }
+        }
+        if let Some(Negative::Added { weight } | Negative::OfDoubted { weight }) = self.negative {
+            check("negative.weight", weight, not_negative(weight), "0 or more");
+        }
+        if self.distillation.is_some() && matches!(self.negative, Some(Negative::Staged { .. })) {
+            problems.push("objective.negative.staged takes the place of the whole loss, so there can be no distillation".to_owned());
+        }
+        problems
+    }
+
+    /// The cross-entropy's settings for training labels of K classes.
+    ///
+    /// # Errors
+    /// A class that has no rows would get an infinite weight or adjustment; says which.
+    pub(crate) fn cross_entropy(
+        &self,
+        labels: &[usize],
+        classes: usize,
+    ) -> Result<CrossEntropy, usize> {
+        let mut counts = vec![0usize; classes];
+        for &label in labels {
+            counts[label] += 1;
+        }
+        let needs_all =
+            self.class_weights == ClassWeights::Balanced || self.logit_adjustment != 0.0;
+        if let Some(class) = counts
+            .iter()
+            .position(|&count| count == 0)
+            .filter(|_| needs_all)
+        {
+            return Err(class);
+        }
+        let rows = labels.len() as f64;
+        let balanced = || {
+            counts
+                .iter()
+                .map(|&count| rows / (classes * count) as f64)
+                .collect()
+        };
+        let adjusted = || {
+            let logs = counts.iter().map(|&count| (count as f64 / rows).ln());
+            logs.map(|log| self.logit_adjustment * log).collect()
+        };
+        Ok(CrossEntropy {
+            label_smoothing: self.label_smoothing,
+            class_weights: (self.class_weights == ClassWeights::Balanced).then(balanced),
+            logit_adjustment: (self.logit_adjustment != 0.0).then(adjusted),
+        })
+    }
+
+    /// The loss of a step, one number with gradients. The teacher is there if [`Objective::needs_teacher`].
+    pub(crate) fn loss(&self, seen: &Seen<'_>, settings: &CrossEntropy) -> Tensor {
+        if let Some(Negative::Staged { all, selected }) = self.negative {
+            let stage = match seen.epoch {
+                epoch if epoch < all => NegativeStage::All,
+                epoch if epoch < all.saturating_add(selected) => NegativeStage::Selected,
+                _ => NegativeStage::Positive,
+            };
+            return selective(seen.logits, seen.labels, &seen.others(), stage);
+        }
+        let entropy = cross_entropy(seen.logits, seen.labels, settings);
+        let loss = match self.distillation {
+            None => entropy,
+            Some(Distillation::Plain { temperature, alpha }) => {
+                entropy * (1.0 - alpha)
+                    + distillation(seen.logits, seen.teacher(), temperature) * alpha
+            }
+            Some(Distillation::Decoupled(settings)) => decoupled_distillation(
+                seen.logits,
+                seen.teacher(),
+                seen.labels,
+                &entropy,
+                &settings,
+                seen.epoch + 1,
+            ),
+        };
+        match self.negative {
+            Some(Negative::Added { weight }) => {
+                loss + negative(seen.logits, &seen.others()).mean(None::<Kind>) * weight
+            }
+            Some(Negative::OfDoubted { weight }) => {
+                loss + negative_of_doubted(seen.logits, seen.teacher(), seen.labels, &seen.others())
+                    * weight
+            }
+            _ => loss,
+        }
+    }
+}
+
+impl Seen<'_> {
+    fn teacher(&self) -> &Tensor {
+        self.teacher
+            .expect("a step without a teacher is refused before")
+    }
+
+    /// A class that each row is not.
+    fn others(&self) -> Tensor {
+        let classes = self.logits.size()[1];
+        let key = [PURPOSE, self.key[0], self.key[1], self.key[2]];
+        Tensor::from_slice(&complementary(self.label_values, classes, &key))
+            .to_device(self.logits.device())
+    }
+}

@@ -1,0 +1,325 @@
+//! What a training does, as written in a file. Owns the settings, their defaults, what makes them wrong, and which rows each step sees.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::objective::Objective;
+use crate::augmentation::Augmentation;
+use crate::loader::Wanted;
+use crate::losses::arcface::ArcFace;
+use crate::network::{Architecture, Head};
+use crate::optimiser::Rule;
+use crate::sampler::{Sampling, order};
+use crate::schedule::Cosine;
+use crate::weights::HeadOf;
+
+/// A training, without its data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSpec {
+    /// Network, by timm's name.
+    pub architecture: Architecture,
+    /// Its head. Default: `linear`.
+    #[serde(default)]
+    pub head: HeadSpec,
+    /// Weights to begin with. Default: new ones, drawn from the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<Initial>,
+    /// Of all that is drawn. Default: 0.
+    #[serde(default)]
+    pub seed: u64,
+    /// Passes over the rows.
+    pub epochs: u32,
+    /// Rows of a step. What is left at an epoch's end is a smaller step; a single row is left out, since batch normalisation has no variance of one.
+    pub batch: usize,
+    /// Which rows an epoch has. Default: `shuffled`.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// How pictures are varied. Default: see [`Augmentation`].
+    #[serde(default)]
+    pub augmentation: Augmentation,
+    /// What is minimised. Default: cross-entropy.
+    #[serde(default)]
+    pub objective: Objective,
+    /// How gradients become updates. Default: AdamW with torch's settings.
+    #[serde(default = "adam_w")]
+    pub rule: Rule,
+    /// Of weights, not of biases and norms. Default: 0.05.
+    #[serde(default = "weight_decay")]
+    pub weight_decay: f64,
+    /// Default: 3e-4 to 1e-5 without warm-up.
+    #[serde(default)]
+    pub learning_rate: LearningRate,
+    /// Longest gradient; longer ones are shortened. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Decay of a moving average of the weights, which is then validated and kept instead of them. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_decay: Option<f64>,
+    /// By which validation metric the best epoch is chosen. Default: `macro_f1`.
+    #[serde(default)]
+    pub select_by: SelectBy,
+    /// Epochs without a better one after which the training stops. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u32>,
+    /// Steps between checkpoints within an epoch. Default: none, only at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every: Option<u64>,
+    /// Threads of the computation on a CPU; another number gives slightly other weights. Default: 1.
+    #[serde(default = "one")]
+    pub threads: u32,
+}
+
+fn adam_w() -> Rule {
+    Rule::ADAM_W
+}
+
+fn weight_decay() -> f64 {
+    0.05
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The head of a network in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum HeadSpec {
+    /// Fully connected.
+    #[default]
+    Linear,
+    /// Cosines with a margin.
+    Arcface(ArcFace),
+}
+
+impl HeadSpec {
+    /// The head that the network has.
+    pub fn of(self, classes: i64) -> Head {
+        match self {
+            Self::Linear => Head::Linear { classes },
+            Self::Arcface(ArcFace { scale, .. }) => Head::ArcFace { classes, scale },
+        }
+    }
+}
+
+/// Weights to begin with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Initial {
+    /// Safetensors of this network, timm's or a training's.
+    pub weights: PathBuf,
+    /// `file`: its head too. `network`: a new head, for other classes.
+    pub head: HeadOf,
+}
+
+/// Learning rates over the training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LearningRate {
+    /// After the warm-up. Default: 3e-4.
+    pub base: f64,
+    /// At the end. Default: 1e-5.
+    pub least: f64,
+    /// Epochs of the warm-up. Default: 0.
+    pub warm_up_epochs: u32,
+}
+
+impl Default for LearningRate {
+    fn default() -> Self {
+        Self {
+            base: 3e-4,
+            least: 1e-5,
+            warm_up_epochs: 0,
+        }
+    }
+}
+
+/// A validation metric by which epochs are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SelectBy {
+    /// Higher is better.
+    #[default]
+    MacroF1,
+    /// Higher is better.
+    Accuracy,
+    /// Lower is better.
+    Nll,
+}
+
+impl SelectBy {
+    /// Whether the first value is better than the second.
+    pub fn is_better(self, value: f64, than: f64) -> bool {
+        match self {
+            Self::MacroF1 | Self::Accuracy => value > than,
+            Self::Nll => value < than,
+        }
+    }
+}
+
+impl TrainingSpec {
+    /// What is wrong with the settings, each by name.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = self.augmentation.problems();
+        problems.extend(self.objective.problems());
+        let mut check =
+            |is_right: bool, name: &str, value: &dyn std::fmt::Display, expected: &str| {
+                if !is_right {
+                    problems.push(format!("{name} is {value}; expected {expected}"));
+                }
+            };
+        let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
+        let above_0 = |value: f64| value.is_finite() && value > 0.0;
+        check(self.epochs > 0, "epochs", &self.epochs, "at least 1");
+        check(self.batch > 1, "batch", &self.batch, "at least 2");
+        check(self.threads > 0, "threads", &self.threads, "at least 1");
+        check(
+            at_least_0(self.weight_decay),
+            "weight_decay",
+            &self.weight_decay,
+            "0 or more",
+        );
+        let rate = self.learning_rate;
+        check(
+            above_0(rate.base),
+            "learning_rate.base",
+            &rate.base,
+            "above 0",
+        );
+        let least_is_right = at_least_0(rate.least) && rate.least <= rate.base;
+        check(
+            least_is_right,
+            "learning_rate.least",
+            &rate.least,
+            "0 to the base",
+        );
+        let warm_up_is_right = rate.warm_up_epochs < self.epochs;
+        check(
+            warm_up_is_right,
+            "learning_rate.warm_up_epochs",
+            &rate.warm_up_epochs,
+            "fewer than epochs",
+        );
+        if let Some(norm) = self.clip_norm {
+            check(above_0(norm), "clip_norm", &norm, "above 0");
+        }
+        if let Some(decay) = self.average_decay {
+            check(
+                (0.0..1.0).contains(&decay),
+                "average_decay",
+                &decay,
+                "0 to below 1",
+            );
+        }
+        if let Some(patience) = self.patience {
+            check(patience > 0, "patience", &patience, "at least 1");
+        }
+        if let Some(steps) = self.checkpoint_every {
+            check(steps > 0, "checkpoint_every", &steps, "at least 1");
+        }
+        if let HeadSpec::Arcface(arcface) = self.head {
+            check(
+                above_0(arcface.scale),
+                "head.arcface.scale",
+                &arcface.scale,
+                "above 0",
+            );
+            check(
+                (0.0..1.6).contains(&arcface.margin),
+                "head.arcface.margin",
+                &arcface.margin,
+                "0 to below 1.6 radians",
+            );
+            check(
+                at_least_0(arcface.warm_up),
+                "head.arcface.warm_up",
+                &arcface.warm_up,
+                "0 or more",
+            );
+            check(
+                at_least_0(arcface.ramp),
+                "head.arcface.ramp",
+                &arcface.ramp,
+                "0 or more",
+            );
+        }
+        match self.rule {
+            Rule::Sgd { momentum, nesterov } => {
+                check(
+                    (0.0..1.0).contains(&momentum),
+                    "rule.sgd.momentum",
+                    &momentum,
+                    "0 to below 1",
+                );
+                check(
+                    !nesterov || momentum > 0.0,
+                    "rule.sgd.momentum",
+                    &momentum,
+                    "above 0 with nesterov",
+                );
+            }
+            Rule::AdamW {
+                beta1,
+                beta2,
+                epsilon,
+            } => {
+                check(
+                    (0.0..1.0).contains(&beta1),
+                    "rule.adam_w.beta1",
+                    &beta1,
+                    "0 to below 1",
+                );
+                check(
+                    (0.0..1.0).contains(&beta2),
+                    "rule.adam_w.beta2",
+                    &beta2,
+                    "0 to below 1",
+                );
+                check(above_0(epsilon), "rule.adam_w.epsilon", &epsilon, "above 0");
+            }
+        }
+        problems
+    }
+
+    /// Steps of an epoch over this number of rows.
+    pub fn steps(&self, rows: usize) -> u64 {
+        let whole = rows / self.batch;
+        (whole + usize::from(rows % self.batch > 1)) as u64
+    }
+
+    /// The rate of each step of a training over this number of rows.
+    pub fn schedule(&self, rows: usize) -> Cosine {
+        let steps = self.steps(rows);
+        Cosine {
+            base: self.learning_rate.base,
+            least: self.learning_rate.least,
+            warm_up: u64::from(self.learning_rate.warm_up_epochs) * steps,
+            steps: u64::from(self.epochs) * steps,
+        }
+    }
+
+    /// The rows of each step of an epoch (from 0), and how each is varied: a function of seed, epoch and row.
+    pub fn epoch(&self, labels: &[usize], epoch: u32) -> Vec<Vec<Wanted>> {
+        let epoch = u64::from(epoch);
+        let rows = order(labels, self.sampling, self.seed, epoch);
+        let wanted = |(place, &row): (usize, &usize)| {
+            // A row that is drawn twice is varied in two ways.
+            let key = (place as u64) << 40 | row as u64;
+            let key = if self.sampling == Sampling::Balanced {
+                key
+            } else {
+                row as u64
+            };
+            let varied = self.augmentation != Augmentation::NONE;
+            (
+                row,
+                varied.then(|| self.augmentation.draw(self.seed, epoch, key)),
+            )
+        };
+        let wanted: Vec<Wanted> = rows.iter().enumerate().map(wanted).collect();
+        let steps = wanted.chunks(self.batch).filter(|step| step.len() > 1);
+        steps.map(<[Wanted]>::to_vec).collect()
+    }
+}

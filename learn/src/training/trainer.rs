@@ -1,0 +1,452 @@
+//! A training step by step, in memory: what comes in are batches and, at an epoch's end, validation predictions; what it has come to can be
+//! saved and taken up again at any step. Owns the network, the optimiser, the average and the progress. Rows and files are the caller's.
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use super::TrainingError;
+use super::objective::Seen;
+use super::spec::{HeadSpec, SelectBy, TrainingSpec};
+use crate::loader::Batch;
+use crate::losses::CrossEntropy;
+use crate::metrics::Metrics;
+use crate::network::{Mode, Network};
+use crate::optimiser::{self, Optimiser};
+use crate::predictions::Predictions;
+use crate::schedule::Cosine;
+use crate::weight_average::{self, WeightAverage};
+use crate::weights::{HeadOf, TensorFile};
+
+/// Where a training stands: the next step, and what is known of the steps before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// From 0; the epochs before it are complete.
+    pub epoch: u32,
+    /// Steps of this epoch that have been trained.
+    pub step: u64,
+    /// Epoch at which the training ends; later than planned if it was taken up for more.
+    pub end: u32,
+    /// Sum over this epoch's rows of their step's loss.
+    pub loss_sum: f64,
+    /// Rows trained in this epoch.
+    pub rows: u64,
+    /// Best epoch so far.
+    pub best: Option<Best>,
+    /// Epochs since then.
+    pub epochs_since_best: u32,
+    /// Whether it stopped early.
+    pub has_stopped: bool,
+    /// The complete epochs.
+    pub history: Vec<EpochRow>,
+}
+
+/// The best epoch by validation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// From 0.
+    pub epoch: u32,
+    /// Of the metric that selects.
+    pub value: f64,
+}
+
+/// An epoch, as a line of `history.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochRow {
+    /// From 0.
+    pub epoch: u32,
+    /// Rows trained.
+    pub rows: u64,
+    /// Learning rate of the last step.
+    pub rate: f64,
+    /// Mean loss over the rows.
+    pub train_loss: f64,
+    /// On the validation rows.
+    pub accuracy: f64,
+    /// On the validation rows.
+    pub macro_f1: f64,
+    /// On the validation rows.
+    pub nll: f64,
+    /// On the validation rows.
+    pub ece: f64,
+    /// Whether it is the best so far.
+    pub is_best: bool,
+}
+
+/// What one step was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepDone {
+    /// Mean loss of its rows.
+    pub loss: f64,
+    /// Its learning rate.
+    pub rate: f64,
+}
+
+/// A network in training.
+pub struct Trainer {
+    spec: TrainingSpec,
+    /// [channels, height, width] of an input.
+    input: [i64; 3],
+    network: Network,
+    average: Option<Average>,
+    optimiser: Optimiser,
+    schedule: Cosine,
+    steps: u64,
+    cross_entropy: CrossEntropy,
+    progress: Progress,
+}
+
+/// The average, and a network to validate it with.
+struct Average {
+    average: WeightAverage,
+    network: Network,
+    /// Whether the network holds the present average.
+    is_in_network: bool,
+}
+
+impl Trainer {
+    /// At its beginning. `input` is [3, height, width], `labels` are the training rows' classes.
+    ///
+    /// # Errors
+    /// The settings are wrong, or the initial weights cannot be loaded.
+    pub fn new(
+        spec: TrainingSpec,
+        input: [i64; 3],
+        labels: &[usize],
+        classes: i64,
+        device: Device,
+    ) -> Result<Self, TrainingError> {
+        let problems = spec.problems();
+        if !problems.is_empty() {
+            return Err(TrainingError::Spec(problems));
+        }
+        let steps = spec.steps(labels.len());
+        if steps == 0 {
+            return Err(TrainingError::TooFewRows(labels.len()));
+        }
+        let cross_entropy = spec.objective.cross_entropy(labels, classes as usize);
+        let cross_entropy = cross_entropy.map_err(TrainingError::AbsentClass)?;
+        let head = spec.head.of(classes);
+        let mut network = Network::new(spec.architecture, head, spec.seed, device);
+        if let Some(initial) = &spec.initial {
+            network.load(&initial.weights, initial.head)?;
+        }
+        let average = spec.average_decay.map(|decay| Average {
+            average: WeightAverage::new(&network, decay),
+            network: Network::new(spec.architecture, head, spec.seed, device),
+            is_in_network: false,
+        });
+        Ok(Self {
+            input,
+            average,
+            optimiser: Optimiser::new(network.trained(), spec.rule, spec.weight_decay),
+            network,
+            schedule: spec.schedule(labels.len()),
+            steps,
+            cross_entropy,
+            progress: Progress {
+                end: spec.epochs,
+                ..Progress::default()
+            },
+            spec,
+        })
+    }
+
+    /// The settings.
+    pub fn spec(&self) -> &TrainingSpec {
+        &self.spec
+    }
+
+    /// Where it stands.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Whether there is nothing left to do.
+    pub fn is_done(&self) -> bool {
+        self.progress.has_stopped || self.progress.epoch >= self.progress.end
+    }
+
+    /// Steps of an epoch.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Goes on for this many epochs from here, also after an early stop.
+    ///
+    /// # Errors
+    /// None at all would do nothing.
+    pub fn extend(&mut self, epochs: u32) -> Result<(), TrainingError> {
+        if epochs == 0 {
+            return Err(TrainingError::NothingToDo(self.progress.epoch));
+        }
+        self.progress.end = self.progress.epoch + epochs;
+        self.progress.has_stopped = false;
+        self.progress.epochs_since_best = 0;
+        Ok(())
+    }
+
+    /// Trains one step: the next one of the epoch ([`TrainingSpec::epoch`]).
+    ///
+    /// # Errors
+    /// The batch is no batch of this training, or the loss is not finite; the network is then as it was (batch statistics aside).
+    pub fn train(&mut self, batch: &Batch) -> Result<StepDone, TrainingError> {
+        self.check(batch)?;
+        let device = self.network.device();
+        let classes = self.network.description().head.classes();
+        let rows = batch.labels.len() as i64;
+        let [channels, height, width] = self.input;
+        let inputs = Tensor::from_slice(&batch.inputs).reshape([rows, channels, height, width]);
+        let inputs = inputs.to_device(device);
+        let labels = Tensor::from_slice(&batch.labels).to_device(device);
+        let teacher = batch.teacher.as_ref();
+        let teacher = teacher.map(|logits| {
+            Tensor::from_slice(logits)
+                .reshape([rows, classes])
+                .to_device(device)
+        });
+        let embedding = self.network.embed(&inputs, Mode::Training)?;
+        let logits = match self.spec.head {
+            HeadSpec::Linear => self.network.classify(&embedding),
+            HeadSpec::Arcface(arcface) => {
+                let margin = arcface.margin_at(f64::from(self.progress.epoch));
+                arcface.logits(&embedding, self.network.head_weight(), &labels, margin)
+            }
+        };
+        let seen = Seen {
+            logits: &logits,
+            labels: &labels,
+            label_values: &batch.labels,
+            teacher: teacher.as_ref(),
+            epoch: self.progress.epoch,
+            key: [
+                self.spec.seed,
+                u64::from(self.progress.epoch),
+                self.progress.step,
+            ],
+        };
+        let loss = self.spec.objective.loss(&seen, &self.cross_entropy);
+        let value = loss.double_value(&[]);
+        if !value.is_finite() {
+            let Progress { epoch, step, .. } = self.progress;
+            return Err(TrainingError::Diverged {
+                epoch,
+                step,
+                loss: value,
+            });
+        }
+        self.optimiser.zero_gradients();
+        loss.backward();
+        if let Some(norm) = self.spec.clip_norm {
+            self.optimiser.clip_gradients(norm)?;
+        }
+        let rate = self.rate();
+        self.optimiser.step(rate);
+        if let Some(average) = &mut self.average {
+            average.average.update(&self.network);
+            average.is_in_network = false;
+        }
+        self.progress.step += 1;
+        self.progress.rows += rows as u64;
+        self.progress.loss_sum += value * rows as f64;
+        Ok(StepDone { loss: value, rate })
+    }
+
+    /// Rate of the next step.
+    fn rate(&self) -> f64 {
+        self.schedule
+            .rate(u64::from(self.progress.epoch) * self.steps + self.progress.step)
+    }
+
+    fn check(&self, batch: &Batch) -> Result<(), TrainingError> {
+        let wrong = |what: String| Err(TrainingError::Batch(what));
+        if self.is_done() {
+            return Err(TrainingError::NothingToDo(self.progress.epoch));
+        }
+        if self.progress.step >= self.steps {
+            return wrong(format!(
+                "the epoch has {} steps, and this is one more",
+                self.steps
+            ));
+        }
+        let (rows, classes) = (
+            batch.labels.len(),
+            self.network.description().head.classes(),
+        );
+        if rows < 2 {
+            return wrong(format!("it has {rows} rows; expected at least 2"));
+        }
+        let len = self.input.iter().product::<i64>() as usize;
+        if batch.inputs.len() != rows * len {
+            return wrong(format!(
+                "it has {} values for {rows} rows of {:?}",
+                batch.inputs.len(),
+                self.input
+            ));
+        }
+        if let Some(label) = batch
+            .labels
+            .iter()
+            .find(|label| !(0..classes).contains(*label))
+        {
+            return wrong(format!(
+                "it has the label {label}; expected 0 to {}",
+                classes - 1
+            ));
+        }
+        match &batch.teacher {
+            None if self.spec.objective.needs_teacher() => {
+                wrong("it has no teacher's logits, which the objective needs".to_owned())
+            }
+            Some(logits) if logits.len() != rows * classes as usize => wrong(format!(
+                "the teacher has {} logits for {rows} rows of {classes}",
+                logits.len()
+            )),
+            Some(logits) if !logits.iter().all(|logit| logit.is_finite()) => {
+                wrong("the teacher has logits that are not finite".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Logits of inputs in evaluation mode, row after row: of the average, if there is one.
+    ///
+    /// # Errors
+    /// The inputs are not this training's.
+    pub fn predict(&mut self, inputs: &[f32]) -> Result<Vec<f32>, TrainingError> {
+        let input = self.input;
+        Ok(self.network().logits(inputs, input)?)
+    }
+
+    /// Ends an epoch with the predictions of the validation rows.
+    ///
+    /// # Errors
+    /// The epoch has steps left.
+    pub fn end_epoch(&mut self, validation: &Predictions) -> Result<&EpochRow, TrainingError> {
+        if self.progress.step != self.steps {
+            let left = self.steps - self.progress.step;
+            return Err(TrainingError::Batch(format!(
+                "the epoch ends with {left} steps left"
+            )));
+        }
+        self.progress.step -= 1;
+        let rate = self.rate();
+        let metrics = Metrics::of(validation);
+        let select_by = self.spec.select_by;
+        let value = match select_by {
+            SelectBy::MacroF1 => metrics.macro_f1,
+            SelectBy::Accuracy => metrics.accuracy,
+            SelectBy::Nll => metrics.nll,
+        };
+        let progress = &mut self.progress;
+        let is_best = progress
+            .best
+            .is_none_or(|best| select_by.is_better(value, best.value));
+        if is_best {
+            progress.best = Some(Best {
+                epoch: progress.epoch,
+                value,
+            });
+            progress.epochs_since_best = 0;
+        } else {
+            progress.epochs_since_best += 1;
+        }
+        progress.has_stopped = self
+            .spec
+            .patience
+            .is_some_and(|patience| progress.epochs_since_best >= patience);
+        progress.history.push(EpochRow {
+            epoch: progress.epoch,
+            rows: progress.rows,
+            rate,
+            train_loss: progress.loss_sum / progress.rows as f64,
+            accuracy: metrics.accuracy,
+            macro_f1: metrics.macro_f1,
+            nll: metrics.nll,
+            ece: metrics.ece,
+            is_best,
+        });
+        progress.epoch += 1;
+        progress.step = 0;
+        progress.rows = 0;
+        progress.loss_sum = 0.0;
+        Ok(progress.history.last().expect("it was just pushed"))
+    }
+
+    /// The network that predicts: the average, if there is one.
+    pub fn network(&mut self) -> &Network {
+        match &mut self.average {
+            None => &self.network,
+            Some(average) => {
+                average.refresh();
+                &average.network
+            }
+        }
+    }
+
+    /// All that the training goes on from. Its progress is in the file's provenance.
+    pub fn checkpoint(&self) -> TensorFile {
+        let network = self.network.tensors().iter();
+        let mut tensors = self.optimiser.state();
+        tensors.extend(network.map(|named| (named.spec.name.clone(), named.tensor.detach())));
+        if let Some(average) = &self.average {
+            tensors.extend(average.average.state());
+        }
+        let progress = serde_json::to_value(&self.progress).expect("progress is JSON");
+        TensorFile {
+            tensors,
+            provenance: Some(serde_json::json!({ PROGRESS: progress })),
+        }
+    }
+
+    /// Goes on from a checkpoint of the same training.
+    ///
+    /// # Errors
+    /// It is of another one; the trainer is then not to be used.
+    pub fn restore(&mut self, checkpoint: &TensorFile) -> Result<(), TrainingError> {
+        let other = |what: String| TrainingError::Checkpoint(what);
+        let progress = checkpoint
+            .provenance
+            .as_ref()
+            .and_then(|provenance| provenance.get(PROGRESS));
+        let progress = progress.ok_or_else(|| {
+            other("it has no progress: it is no checkpoint of a training".to_owned())
+        })?;
+        let progress = Progress::deserialize(progress).map_err(|error| other(error.to_string()))?;
+        let of_network = |name: &str| {
+            !name.starts_with(optimiser::PREFIX) && !name.starts_with(weight_average::PREFIX)
+        };
+        let tensors = checkpoint
+            .tensors
+            .iter()
+            .filter(|(name, _)| of_network(name));
+        let tensors = tensors.map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        let filled = self.network.fill(&tensors.collect(), HeadOf::File);
+        filled.map_err(|mismatch| other(mismatch.to_string()))?;
+        let restored = self.optimiser.restore(&checkpoint.tensors);
+        restored.map_err(|error| other(error.to_string()))?;
+        if let Some(average) = &mut self.average {
+            if !average.average.restore(&checkpoint.tensors) {
+                return Err(other("it has no average of the weights".to_owned()));
+            }
+            average.is_in_network = false;
+        }
+        self.progress = progress;
+        Ok(())
+    }
+}
+
+/// Key of the progress in a checkpoint's provenance.
+const PROGRESS: &str = "progress";
+
+impl Average {
+    fn refresh(&mut self) {
+        if !self.is_in_network {
+            let filled = self.network.fill(self.average.tensors(), HeadOf::File);
+            filled.expect("the average has the network's tensors");
+            self.is_in_network = true;
+        }
+    }
+}

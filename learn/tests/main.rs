@@ -1,0 +1,10 @@
+//! The learning library through its public door: images in, trained models out.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "main/dataset.rs"]
+mod dataset;
+#[path = "main/pictures.rs"]
+mod pictures;
+#[path = "main/training.rs"]
+mod training;

@@ -1,0 +1,78 @@
+//! A small set of pictures that a network can learn, with its manifest and a card.
+
+use std::path::{Path, PathBuf};
+
+use fermata_learn::keyed_random::KeyedRandom;
+use fermata_learn::manifest::COLUMNS;
+use fermata_vision::{Expression, ModelCard};
+use image::{GrayImage, Luma};
+use sha2::{Digest, Sha256};
+
+/// Pixels of a picture's side.
+pub(crate) const SIDE: u32 = 40;
+
+/// A picture of a class: bars whose number is the class, at a place and a brightness of its own, and noise.
+pub(crate) fn picture(class: usize, number: u64) -> GrayImage {
+    let mut random = KeyedRandom::new(&[class as u64, number]);
+    let (phase, bright) = (random.uniform(0.0, 6.0), random.uniform(60.0, 120.0));
+    GrayImage::from_fn(SIDE, SIDE, |x, _| {
+        let bars = (f64::from(x) / f64::from(SIDE) * (class + 1) as f64 * 6.28 + phase).sin();
+        let value = 128.0 + bright * bars + 8.0 * random.normal();
+        Luma([value.clamp(0.0, 255.0) as u8])
+    })
+}
+
+/// Writes a picture and gives its line of a manifest.
+pub(crate) fn write(
+    folder: &Path,
+    name: &str,
+    picture: &GrayImage,
+    class: usize,
+    split: &str,
+) -> String {
+    let path = folder.join(name);
+    picture.save(&path).unwrap();
+    let digest = Sha256::digest(std::fs::read(&path).unwrap());
+    let label = Expression::ALL[class];
+    let (width, height) = picture.dimensions();
+    format!("{name},{label},bars,{split},{name},{digest:x},{width},{height}\n")
+}
+
+/// Writes `counts` pictures of each class for train, validation and test; returns the manifest.
+pub(crate) fn set(folder: &Path, counts: [u64; 3]) -> PathBuf {
+    let mut text = format!("{}\n", COLUMNS.join(","));
+    let mut number = 0;
+    for (split, count) in ["train", "validation", "test"].into_iter().zip(counts) {
+        for _ in 0..count {
+            for class in 0..Expression::ALL.len() {
+                number += 1;
+                text += &write(
+                    folder,
+                    &format!("{number}.png"),
+                    &picture(class, number),
+                    class,
+                    split,
+                );
+            }
+        }
+    }
+    let path = folder.join("manifest.csv");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Inputs of 32 × 32 pixels.
+pub(crate) fn card() -> ModelCard {
+    let text = format!(
+        "input: {{name: input, size: 32, layout: nchw, colour: rgb}}
+interpolation: area
+scaling: [{{divide: 127.5}}, {{subtract: 1}}]
+output: {{name: logits, kind: logits, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}}
+licence: none
+source: a test
+sha256: '{}'
+",
+        "0".repeat(64)
+    );
+    ModelCard::parse(&text, Path::new("card.yaml")).unwrap()
+}
