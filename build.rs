@@ -1,4 +1,4 @@
-//! Lets `fermata-learn`, and it alone, find libtorch where it was at build time.
+//! Lets `fermata-learn` and the tests find libtorch where it was at build time; `fermata` does not need it.
 
 use std::env;
 use std::path::PathBuf;
@@ -9,9 +9,8 @@ fn main() {
         && let Some(libtorch) = env::var_os("LIBTORCH")
     {
         let lib = PathBuf::from(libtorch).join("lib");
-        println!(
-            "cargo::rustc-link-arg-bin=fermata-learn=-Wl,-rpath,{}",
-            lib.display()
-        );
+        for target in ["rustc-link-arg-bin=fermata-learn", "rustc-link-arg-tests"] {
+            println!("cargo::{target}=-Wl,-rpath,{}", lib.display());
+        }
     }
 }

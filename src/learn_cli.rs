@@ -67,6 +67,13 @@ pub(crate) struct InferArguments {
     /// Where the logits f32 [N, K] go
     #[arg(long, value_name = "Y.npy")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArguments,
+}
+
+/// What computes a model.
+#[derive(Debug, Args)]
+pub(crate) struct ComputeArguments {
     /// What computes [default: what the weights are for]
     #[arg(long, value_enum)]
     pub(crate) backend: Option<Backend>,
@@ -79,9 +86,9 @@ pub(crate) struct InferArguments {
     /// Threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) threads: u32,
-    /// Scale of an ArcFace head (weights without bias)
-    #[arg(long, default_value_t = 30.0)]
-    pub(crate) scale: f64,
+    /// Scale of an ArcFace head (weights without bias) [default: the training's, or 30]
+    #[arg(long)]
+    pub(crate) scale: Option<f64>,
 }
 
 #[derive(Debug, Args)]
@@ -96,10 +103,28 @@ pub(crate) struct PredictionsArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArguments {
-    #[command(flatten)]
-    pub(crate) predictions: PredictionsArguments,
-    /// Validation predictions of the same model, to fit a temperature on; never the ones that are evaluated
-    #[arg(long, value_name = "FILE")]
+    /// Predictions: .npz (arrays logits and labels) or .csv (label, logit_CLASS…)
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "model",
+        conflicts_with = "model"
+    )]
+    pub(crate) predictions: Option<PathBuf>,
+    /// Names of an .npz file's classes [default: the seven expressions]
+    #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
+    pub(crate) classes: Vec<String>,
+    /// Model folder (card.yaml and weights) that predicts a manifest's rows
+    #[arg(long, value_name = "FOLDER", requires = "manifest")]
+    pub(crate) model: Option<PathBuf>,
+    /// Labelled images
+    #[arg(long, value_name = "FILE.csv", requires = "model")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// The manifest's rows that are evaluated: train, validation or test
+    #[arg(long, default_value = "test", requires = "manifest")]
+    pub(crate) split: String,
+    /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest; never on what is evaluated
+    #[arg(long, value_name = "FILE|SPLIT")]
     pub(crate) calibrate_on: Option<PathBuf>,
     /// Predictions of another model on the same rows, to compare with
     #[arg(long, value_name = "FILE")]
@@ -107,6 +132,8 @@ pub(crate) struct EvaluateArguments {
     /// Folder for metrics.json, per_class.csv, reliability.svg and confusion.svg
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArguments,
 }
 
 #[derive(Debug, Args)]
@@ -138,7 +165,7 @@ pub(crate) struct ExportArguments {
     /// Replace a model folder that is there
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Scale of an ArcFace head (weights without bias)
-    #[arg(long, default_value_t = 30.0)]
-    pub(crate) scale: f64,
+    /// Scale of an ArcFace head (weights without bias) [default: the training's, or 30]
+    #[arg(long)]
+    pub(crate) scale: Option<f64>,
 }

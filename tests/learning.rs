@@ -3,6 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
+use fermata_learn::export::{Overwrite, write_folder};
+use fermata_learn::manifest::COLUMNS;
+use fermata_learn::network::{Architecture, Head, Network};
+use fermata_learn::npz::Npz;
+use fermata_vision::{Expression, ModelCard, card};
+use image::{GrayImage, Luma};
+use tch::Device;
+
 use crate::support::fermata;
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
@@ -121,6 +129,116 @@ fn predictions_are_evaluated_calibrated_and_compared() {
     }
     let (code, text, _) = run(&["calibrate", "--predictions", &path("validation.csv")]);
     assert!(code == 0 && text.contains("on 31 rows"), "{text}");
+}
+
+/// Seven pictures for each split, one of each expression, and their manifest.
+fn pictures(folder: &Path) -> String {
+    let mut text = format!("{}\n", COLUMNS.join(","));
+    for (number, split) in ["validation", "test"].into_iter().enumerate() {
+        for (class, label) in Expression::ALL.into_iter().enumerate() {
+            let name = format!("{split}{class}.png");
+            let path = folder.join(&name);
+            let value =
+                |x: u32, y: u32| Luma([(x * 3 + y * class as u32 + 40 * number as u32) as u8]);
+            GrayImage::from_fn(40, 36, value).save(&path).unwrap();
+            let digest = card::sha256(&path).unwrap();
+            text += &format!("{name},{label},a test,{split},{name},{digest},40,36\n");
+        }
+    }
+    let path = folder.join("manifest.csv");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+/// A model folder with a new network whose weights say what scale its head has.
+fn model(folder: &Path) -> String {
+    let head = Head::ArcFace {
+        classes: 7,
+        scale: 12.0,
+    };
+    let network = Network::new(Architecture::ResNet18, head, 3, Device::Cpu);
+    let weights = folder.join("w.safetensors");
+    let training = serde_json::json!({"training": {"head": {"arcface": {"scale": 12.0}}}});
+    network.save(&weights, Some(training)).unwrap();
+    let text = format!(
+        "architecture: resnet18
+input: {{name: input, size: 32, layout: nchw, colour: rgb}}
+interpolation: area
+scaling: [{{divide: 255}}]
+output: {{name: logits, kind: logits, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}}
+licence: none
+source: a test
+sha256: '{}'
+",
+        "0".repeat(64)
+    );
+    let card = ModelCard::parse(&text, Path::new("card.yaml")).unwrap();
+    let bytes = std::fs::read(&weights).unwrap();
+    let model = write_folder(&folder.join("model"), card, &bytes, Overwrite::Refused).unwrap();
+    model.folder.display().to_string()
+}
+
+#[test]
+fn a_model_is_evaluated_on_a_manifests_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (manifest, model, out) = (pictures(folder.path()), model(folder.path()), path("out"));
+    let asked = [
+        "evaluate",
+        "--model",
+        &model,
+        "--manifest",
+        &manifest,
+        "--out",
+        &out,
+    ];
+    let with = |more: &[&'static str]| [&asked[..], more].concat();
+    refused(
+        &with(&["--split", "train"]),
+        &["no rows of the split train"],
+    );
+    refused(&with(&["--split", "half"]), &["unknown split `half`"]);
+    refused(
+        &with(&["--calibrate-on", "test"]),
+        &["never fitted on those"],
+    );
+    refused(&with(&["--device", "cuda:99"]), &["no device cuda:99"]);
+    refused(&with(&["--predictions", "p.csv"]), &["cannot be used with"]);
+    refused(&asked[..3], &["--manifest"]);
+    assert!(!Path::new(&out).exists());
+
+    let (code, text, errors) = run(&with(&["--calibrate-on", "validation"]));
+    assert!(code == 0 && text.starts_with("7 rows"), "{text}{errors}");
+    let json = std::fs::read_to_string(path("out/metrics.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["source"]["split"], "test");
+    assert!(json["temperature"]["value"].as_f64().unwrap() > 0.0);
+    // The predictions that it leaves are those that it measured.
+    let predictions = path("out/predictions.npz");
+    let (code, _, errors) = run(&[
+        "evaluate",
+        "--predictions",
+        &predictions,
+        "--out",
+        &path("again"),
+    ]);
+    assert_eq!(code, 0, "{errors}");
+    let again = std::fs::read_to_string(path("again/metrics.json")).unwrap();
+    let again: serde_json::Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(again["raw"]["metrics"], json["raw"]["metrics"]);
+    // Cosines times the scale that the file names.
+    let logits = Npz::open(Path::new(&predictions))
+        .unwrap()
+        .floats("logits")
+        .unwrap();
+    let largest = logits
+        .values
+        .iter()
+        .fold(0f32, |most, logit| most.max(logit.abs()));
+    assert!(largest > 0.1 && largest <= 12.0, "{largest}");
+
+    std::fs::remove_file(folder.path().join("test3.png")).unwrap();
+    refused(&asked, &["1 images cannot be read", "test3.png: "]);
 }
 
 #[test]

@@ -57,7 +57,7 @@ def peer(name, size, batch, what, seconds):
             model(images)
 
     def training():
-        optimiser.zero_grad(set_to_none=False)
+        optimiser.zero_grad()
         torch.nn.functional.cross_entropy(model(images), labels).backward()
         optimiser.step()
 

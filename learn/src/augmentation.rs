@@ -137,7 +137,7 @@ fn rectangle(random: &mut KeyedRandom) -> Option<[f64; 4]> {
         let (height, width) = ((area * aspect).sqrt(), (area / aspect).sqrt());
         let (left, top) = (random.unit(), random.unit());
         let fits = height < 1.0 && width < 1.0;
-        fits.then(|| [left * (1.0 - width), top * (1.0 - height), width, height])
+        fits.then_some([left * (1.0 - width), top * (1.0 - height), width, height])
     })
 }
 

@@ -110,3 +110,6 @@ pub enum TrainingError {
     #[error(transparent)]
     Export(#[from] ExportError),
 }
+
+#[cfg(test)]
+mod tests;

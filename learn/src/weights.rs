@@ -171,6 +171,14 @@ impl TensorFile {
     }
 }
 
+impl TensorFile {
+    /// Scale of the ArcFace head, if the file is of a training that says so.
+    pub fn trained_scale(&self) -> Option<f64> {
+        let training = self.provenance.as_ref()?.get("training")?;
+        training.get("head")?.get("arcface")?.get("scale")?.as_f64()
+    }
+}
+
 fn tensor_of(view: &TensorView) -> Result<Tensor, String> {
     let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
     let kind = match view.dtype() {

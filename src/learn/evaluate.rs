@@ -3,34 +3,55 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use fermata_learn::calibration::fit_temperature;
 use fermata_learn::charts::{confusion_matrix, reliability_diagram};
+use fermata_learn::dataset::Dataset;
 use fermata_learn::evaluation::{Evaluation, Measured};
-use fermata_learn::part_file;
+use fermata_learn::manifest::{Manifest, Split};
 use fermata_learn::predictions::Predictions;
+use fermata_learn::{inference, part_file};
+use fermata_vision::ModelCard;
+use fermata_vision::face::EXPRESSIONS;
+use fermata_vision::scores::to_logits;
+use serde_json::json;
 
 use crate::learn_cli::EvaluateArguments;
+use crate::loaded_model::LoadedModel;
 use crate::print::print;
 
+/// A model's predictions of a manifest's rows, for `--predictions` and `--compare`.
+const PREDICTIONS: &str = "predictions.npz";
+
 pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
-    let classes = crate::classes(&arguments.predictions.classes);
+    let classes = crate::classes(&arguments.classes);
     let read = |path: &Path| Predictions::read(path, &classes);
-    let predictions = read(&arguments.predictions.predictions)?;
+    // Read first: it is quicker to be wrong than a model.
     let other = arguments.compare.as_deref().map(read).transpose()?;
-    let temperature = match &arguments.calibrate_on {
-        Some(path) => {
-            let validation = read(path)?;
+    let found = match (
+        &arguments.predictions,
+        &arguments.model,
+        &arguments.manifest,
+    ) {
+        (None, Some(model), Some(manifest)) => of_model(model, manifest, arguments)?,
+        (Some(path), ..) => Found {
+            predictions: read(path)?,
+            validation: arguments.calibrate_on.as_deref().map(read).transpose()?,
+            source: None,
+        },
+        _ => bail!("name predictions, or a model and a manifest"),
+    };
+    let predictions = found.predictions;
+    let temperature = match found.validation {
+        Some(validation) => {
             if validation == predictions {
                 bail!(
-                    "{} holds the rows that are evaluated: a temperature is never fitted on those",
-                    path.display()
+                    "--calibrate-on names the rows that are evaluated: a temperature is never fitted on those"
                 );
             }
             if validation.classes() != predictions.classes() {
                 bail!(
-                    "{} has other classes: {}",
-                    path.display(),
+                    "the predictions of --calibrate-on have other classes: {}",
                     validation.classes().join(", ")
                 );
             }
@@ -38,10 +59,69 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let evaluation = Evaluation::of(&predictions, temperature, other.as_ref())?;
+    let mut evaluation = Evaluation::of(&predictions, temperature, other.as_ref())?;
+    evaluation.source = found.source;
     write(&arguments.out, &evaluation)?;
+    if arguments.model.is_some() {
+        predictions.write_npz(&arguments.out.join(PREDICTIONS))?;
+    }
     print(&summary(&evaluation))?;
     print(&format!("\nwritten to {}\n", arguments.out.display()))
+}
+
+/// What is evaluated.
+struct Found {
+    predictions: Predictions,
+    /// To fit a temperature on.
+    validation: Option<Predictions>,
+    source: Option<serde_json::Value>,
+}
+
+/// What a model says of a manifest's rows.
+fn of_model(folder: &Path, path: &Path, arguments: &EvaluateArguments) -> anyhow::Result<Found> {
+    let model = ModelCard::load(folder)?;
+    let manifest = Manifest::read(path)?;
+    let split: Split = arguments.split.parse().map_err(anyhow::Error::msg)?;
+    let fitted_on = arguments.calibrate_on.as_ref().map(|name| {
+        let split = name.to_string_lossy().parse::<Split>();
+        split.map_err(|error| anyhow!("--calibrate-on: {error}"))
+    });
+    let fitted_on = fitted_on.transpose()?;
+    if fitted_on == Some(split) {
+        bail!(
+            "--calibrate-on names the rows that are evaluated: a temperature is never fitted on those"
+        );
+    }
+    let dataset = Dataset::new(&manifest, split, &model.card)?;
+    let validation = fitted_on
+        .map(|split| Dataset::new(&manifest, split, &model.card))
+        .transpose()?;
+    let output = Some(model.card.output.name.as_str());
+    let mut loaded = LoadedModel::load(&model.weights, output, &arguments.compute)?;
+    let batch = loaded.batch(arguments.compute.batch);
+    let mut predict = |dataset: &Dataset| {
+        inference::predict(dataset, batch, |inputs| {
+            let card = &model.card;
+            let rows = inputs.len() / card.input.len();
+            let [a, b, c] = card.input.shape();
+            let said = loaded.run(&[rows, a, b, c], inputs)?;
+            let mut logits = Vec::with_capacity(rows * EXPRESSIONS);
+            for row in said.chunks(said.len().div_ceil(rows).max(1)) {
+                logits.extend(to_logits(card, row)?);
+            }
+            Ok::<_, anyhow::Error>(logits)
+        })
+    };
+    let predictions = predict(&dataset)?;
+    Ok(Found {
+        validation: validation.map(|dataset| predict(&dataset)).transpose()?,
+        predictions,
+        source: Some(json!({
+            "weights_sha256": model.card.sha256,
+            "manifest_sha256": manifest.sha256,
+            "split": split.to_string(),
+        })),
+    })
 }
 
 fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {

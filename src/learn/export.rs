@@ -9,8 +9,8 @@ use fermata_vision::card::{self, Colour, Layout, ModelCard, OutputKind};
 use serde_json::json;
 use tch::Device;
 
-use crate::infer::load;
 use crate::learn_cli::ExportArguments;
+use crate::loaded_model::network;
 use crate::print::print_line;
 
 pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
@@ -18,7 +18,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     let text = fs::read_to_string(&arguments.card)
         .with_context(|| format!("cannot read the card {}", arguments.card.display()))?;
     let mut card = ModelCard::parse(&text, &arguments.card)?;
-    let network = load(
+    let network = network(
         architecture,
         &arguments.weights,
         arguments.scale,

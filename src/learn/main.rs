@@ -7,6 +7,7 @@ mod infer;
 mod inspect;
 #[path = "../learn_cli.rs"]
 mod learn_cli;
+mod loaded_model;
 mod models;
 #[path = "../print.rs"]
 mod print;

@@ -60,6 +60,20 @@ pub fn to_probabilities(card: &ModelCard, raw: &[f32]) -> Result<Probabilities, 
     Ok(softmax(&logits, card.temperature))
 }
 
+/// Logits in the canonical order, not divided by the temperature. Of probabilities p they are ln p, and of p = 0 that of the smallest positive
+/// f32, so that they stay finite.
+///
+/// # Errors
+/// See [`ScoreError`].
+pub fn to_logits(card: &ModelCard, raw: &[f32]) -> Result<[f32; EXPRESSIONS], ScoreError> {
+    let ordered = to_canonical_order(card, raw)?;
+    if card.output.kind == OutputKind::Probabilities {
+        check_probabilities(&ordered)?;
+        return Ok(ordered.map(|p| p.max(f32::MIN_POSITIVE).ln()));
+    }
+    Ok(ordered)
+}
+
 fn check_probabilities(values: &[f32; EXPRESSIONS]) -> Result<(), ScoreError> {
     let sum: f64 = values.iter().copied().map(f64::from).sum();
     let smallest = values.iter().copied().fold(f32::INFINITY, f32::min);
@@ -129,6 +143,20 @@ sha256: {}
         for (index, class) in card.output.classes.iter().enumerate() {
             assert!((again[class.index()] - cooled[index]).abs() < 1e-6);
         }
+    }
+
+    #[test]
+    fn logits_of_probabilities_are_finite_and_ordered() {
+        let raw = [0.0, 0.75, 0.25, 0.0, 0.0, 0.0, 0.0];
+        let logits = to_logits(&card("probabilities", 3.0), &raw).unwrap();
+        // The card's order begins with neutral, happy, sad.
+        let of = |expression: Expression| logits[expression.index()];
+        assert!((of(Expression::Happy) - of(Expression::Sad) - 3.0_f32.ln()).abs() < 1e-6);
+        assert!(of(Expression::Neutral) < -87.0 && of(Expression::Neutral).is_finite());
+        let given = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+        let logits = to_logits(&card("logits", 3.0), &given).unwrap();
+        assert_eq!(logits[Expression::Neutral.index()], 1.0);
+        assert!(to_logits(&card("probabilities", 1.0), &given).is_err());
     }
 
     #[test]

@@ -301,7 +301,7 @@ impl TrainingRun {
                 let done = self.trainer.train(&batch?)?;
                 let progress = self.trainer.progress();
                 let every = self.config.training.checkpoint_every;
-                if every.is_some_and(|every| progress.step % every == 0) {
+                if every.is_some_and(|every| progress.step.is_multiple_of(every)) {
                     self.save()?;
                 }
                 if watch(Event::Step(done, self.trainer.progress())).is_break() {

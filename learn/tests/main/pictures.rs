@@ -1,5 +1,6 @@
 //! A small set of pictures that a network can learn, with its manifest and a card.
 
+use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 
 use fermata_learn::keyed_random::KeyedRandom;
@@ -16,7 +17,7 @@ pub(crate) fn picture(class: usize, number: u64) -> GrayImage {
     let mut random = KeyedRandom::new(&[class as u64, number]);
     let (phase, bright) = (random.uniform(0.0, 6.0), random.uniform(60.0, 120.0));
     GrayImage::from_fn(SIDE, SIDE, |x, _| {
-        let bars = (f64::from(x) / f64::from(SIDE) * (class + 1) as f64 * 6.28 + phase).sin();
+        let bars = (f64::from(x) / f64::from(SIDE) * (class + 1) as f64 * TAU + phase).sin();
         let value = 128.0 + bright * bars + 8.0 * random.normal();
         Luma([value.clamp(0.0, 255.0) as u8])
     })

@@ -1,0 +1,304 @@
+//! Steps and objectives in memory; whole runs are in `tests/main/training.rs`.
+
+use tch::{Device, Kind, Tensor};
+
+use super::objective::Seen;
+use super::*;
+use crate::loader::Batch;
+use crate::losses::{self, CrossEntropy, NegativeStage};
+
+const CLASSES: i64 = 3;
+
+fn objective(yaml: &str) -> Objective {
+    serde_saphyr::from_str(yaml).unwrap()
+}
+
+fn tensor(values: &[f64]) -> Tensor {
+    Tensor::from_slice(values).reshape([-1, CLASSES])
+}
+
+/// Student, teacher and labels of four rows; the teacher doubts the second label.
+fn rows() -> (Tensor, Tensor, Vec<i64>) {
+    let student = tensor(&[1.0, 0.2, -0.5, 0.1, 0.0, 2.0, -1.0, 0.5, 0.3, 0.0, 0.0, 0.1]);
+    let teacher = tensor(&[2.0, 0.1, 0.0, 3.0, -1.0, 0.0, 0.0, 2.5, 0.1, 0.3, 0.2, 1.5]);
+    (student, teacher, vec![0, 1, 1, 2])
+}
+
+/// The loss of an objective in an epoch, and the classes that it drew.
+fn loss(yaml: &str, epoch: u32) -> f64 {
+    let (student, teacher, label_values) = rows();
+    let objective = objective(yaml);
+    let labels = Tensor::from_slice(&label_values);
+    let seen = Seen {
+        logits: &student,
+        labels: &labels,
+        label_values: &label_values,
+        teacher: objective.needs_teacher().then_some(&teacher),
+        epoch,
+        key: [1, u64::from(epoch), 0],
+    };
+    let settings = objective
+        .cross_entropy(&[0, 0, 1, 2], CLASSES as usize)
+        .unwrap();
+    objective.loss(&seen, &settings).double_value(&[])
+}
+
+#[track_caller]
+fn close(found: f64, expected: f64) {
+    assert!(
+        (found - expected).abs() < 1e-12,
+        "{found} is not {expected}"
+    );
+}
+
+#[test]
+fn terms_are_put_together_as_they_are_written() {
+    let (student, teacher, labels) = rows();
+    let labels = Tensor::from_slice(&labels);
+    let plain = CrossEntropy::default();
+    let entropy = losses::cross_entropy(&student, &labels, &plain);
+    let value = |tensor: &Tensor| tensor.double_value(&[]);
+    close(loss("{}", 0), value(&entropy));
+
+    let kd = losses::distillation(&student, &teacher, 2.0);
+    let found = loss("distillation: {plain: {temperature: 2, alpha: 0.3}}", 0);
+    close(found, 0.7 * value(&entropy) + 0.3 * value(&kd));
+
+    let parts = losses::decoupled(&student, &teacher, &labels, 2.0);
+    let found = loss(
+        "distillation: {decoupled: {temperature: 2, alpha: 0.5, beta: 4, form: report}}",
+        0,
+    );
+    close(
+        found,
+        0.5 * value(&entropy) + 0.5 * value(&parts.target) + 4.0 * value(&parts.others),
+    );
+    // The second epoch of a warm-up of four.
+    let reference = "distillation: {decoupled: {temperature: 2, alpha: 1, beta: 8, form: {reference: {cross_entropy: 1, warm_up: 4}}}}";
+    let expected = value(&entropy) + 0.5 * (value(&parts.target) + 8.0 * value(&parts.others));
+    close(loss(reference, 1), expected);
+}
+
+#[test]
+fn classes_that_are_rare_weigh_more_and_are_adjusted() {
+    let (student, _, labels) = rows();
+    let labels = Tensor::from_slice(&labels);
+    // Two, one and one of four rows.
+    let settings = CrossEntropy {
+        label_smoothing: 0.1,
+        class_weights: Some(vec![4.0 / 6.0, 4.0 / 3.0, 4.0 / 3.0]),
+        logit_adjustment: Some([0.5f64, 0.25, 0.25].map(|share| 2.0 * share.ln()).to_vec()),
+    };
+    let expected = losses::cross_entropy(&student, &labels, &settings).double_value(&[]);
+    close(
+        loss(
+            "{label_smoothing: 0.1, class_weights: balanced, logit_adjustment: 2}",
+            0,
+        ),
+        expected,
+    );
+    let absent = objective("{logit_adjustment: 1}").cross_entropy(&[0, 2], 3);
+    assert_eq!(absent, Err(1));
+    assert!(objective("{}").cross_entropy(&[0, 2], 3).is_ok());
+}
+
+#[test]
+fn negative_learning_goes_through_its_stages() {
+    let (student, teacher, labels) = rows();
+    let staged = "negative: {staged: {all: 1, selected: 2}}";
+    let label_tensor = Tensor::from_slice(&labels);
+    let others = |epoch: u64| {
+        let key = [0x4E65_6761, 1, epoch, 0];
+        Tensor::from_slice(&losses::complementary(&labels, CLASSES, &key))
+    };
+    for (epoch, stage) in [
+        (0, NegativeStage::All),
+        (1, NegativeStage::Selected),
+        (2, NegativeStage::Selected),
+        (3, NegativeStage::Positive),
+    ] {
+        let expected = losses::selective(&student, &label_tensor, &others(epoch), stage);
+        close(loss(staged, epoch as u32), expected.double_value(&[]));
+    }
+    let added = loss("{}", 0)
+        + 0.5
+            * losses::negative(&student, &others(0))
+                .mean(None::<Kind>)
+                .double_value(&[]);
+    close(loss("negative: {added: {weight: 0.5}}", 0), added);
+    let doubted = losses::negative_of_doubted(&student, &teacher, &label_tensor, &others(0))
+        .double_value(&[]);
+    assert!(doubted > 0.0);
+    close(
+        loss("negative: {of_doubted: {weight: 0.5}}", 0),
+        loss("{}", 0) + 0.5 * doubted,
+    );
+}
+
+#[test]
+fn wrong_objectives_are_named() {
+    let problems = |yaml: &str| objective(yaml).problems();
+    assert!(problems("{}").is_empty());
+    let both = "{distillation: {plain: {temperature: 0, alpha: 2}}, negative: {staged: {all: 1, selected: 1}}}";
+    let found = problems(both);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(
+        found[0].contains("distillation.temperature is 0; expected above 0"),
+        "{found:?}"
+    );
+    let found = problems("{negative: {added: {weight: -1}}, logit_adjustment: -1}");
+    assert_eq!(found.len(), 2, "{found:?}");
+    let unknown = serde_saphyr::from_str::<Objective>(
+        "distillation: {plain: {temperature: 2, alpha: 0.5, beta: 4}}",
+    );
+    assert!(unknown.unwrap_err().to_string().contains("beta"));
+}
+
+fn trainer(more: &str) -> Trainer {
+    let yaml = format!(
+        "architecture: resnet18\nbatch: 4\nepochs: 1\naugmentation: {{flip: 0, shift: 0, scale: 0}}\n{more}"
+    );
+    let spec = serde_saphyr::from_str(&yaml).unwrap();
+    Trainer::new(
+        spec,
+        [3, 32, 32],
+        &[0, 1, 2, 1, 0, 1, 2, 1],
+        CLASSES,
+        Device::Cpu,
+    )
+    .unwrap()
+}
+
+fn batch() -> Batch {
+    let (_, teacher, labels) = rows();
+    let mut logits = vec![0f32; 12];
+    teacher.to_kind(Kind::Float).copy_data(&mut logits, 12);
+    Batch {
+        rows: vec![0, 1, 2, 3],
+        inputs: (0..4 * 3 * 32 * 32)
+            .map(|index| (index as f32 / 700.0).sin())
+            .collect(),
+        labels,
+        teacher: Some(logits),
+    }
+}
+
+#[test]
+fn a_batch_that_is_not_of_the_training_is_refused() {
+    let distilling = "objective: {distillation: {plain: {temperature: 2, alpha: 0.5}}}";
+    let mut trainer = trainer(distilling);
+    let mut refused = |change: fn(&mut Batch), words: &str| {
+        let mut wrong = batch();
+        change(&mut wrong);
+        let error = trainer.train(&wrong).unwrap_err().to_string();
+        assert!(error.contains(words), "`{words}` is not in: {error}");
+    };
+    refused(|batch| batch.teacher = None, "no teacher's logits");
+    refused(
+        |batch| batch.teacher = Some(vec![0.0; 8]),
+        "8 logits for 4 rows of 3",
+    );
+    refused(
+        |batch| batch.teacher = Some(vec![f32::NAN; 12]),
+        "not finite",
+    );
+    refused(|batch| batch.labels[1] = 3, "the label 3; expected 0 to 2");
+    refused(|batch| batch.labels[1] = -1, "the label -1");
+    refused(
+        |batch| batch.labels.truncate(3),
+        "values for 3 rows of [3, 32, 32]",
+    );
+    refused(
+        |batch| batch.labels.truncate(1),
+        "1 rows; expected at least 2",
+    );
+    assert_eq!(trainer.progress().step, 0);
+
+    // Two steps are an epoch.
+    assert!(trainer.train(&batch()).unwrap().loss.is_finite());
+    let predictions = |rows: usize| {
+        let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
+        crate::predictions::Predictions::new(classes, vec![0.5; 3 * rows], &vec![1; rows]).unwrap()
+    };
+    let error = trainer.end_epoch(&predictions(2)).unwrap_err().to_string();
+    assert!(error.contains("1 steps left"), "{error}");
+    trainer.train(&batch()).unwrap();
+    let error = trainer.train(&batch()).unwrap_err().to_string();
+    assert!(error.contains("the epoch has 2 steps"), "{error}");
+    let row = trainer.end_epoch(&predictions(2)).unwrap();
+    assert_eq!((row.epoch, row.rows, row.accuracy), (0, 8, 0.0));
+    assert!(trainer.is_done());
+    let error = trainer.train(&batch()).unwrap_err().to_string();
+    assert!(error.contains("nothing left to do"), "{error}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_training_and_leaves_the_weights() {
+    let mut trainer = trainer("");
+    let weight = trainer.network().head_weight().copy();
+    let mut broken = batch();
+    broken.inputs[7] = f32::NAN;
+    let error = trainer.train(&broken).unwrap_err().to_string();
+    assert!(
+        error.contains("epoch 0, step 0: the loss is NaN: the training has diverged"),
+        "{error}"
+    );
+    assert!(trainer.network().head_weight().equal(&weight));
+    assert_eq!(trainer.progress().step, 0);
+}
+
+#[test]
+fn a_checkpoint_of_other_settings_is_refused() {
+    let mut sgd = trainer("rule: {sgd: {momentum: 0.9, nesterov: false}}");
+    sgd.train(&batch()).unwrap();
+    let checkpoint = sgd.checkpoint();
+    let error = trainer("").restore(&checkpoint).unwrap_err().to_string();
+    assert!(
+        error.contains("the optimiser's state does not fit"),
+        "{error}"
+    );
+    let averaging = "rule: {sgd: {momentum: 0.9, nesterov: false}}\naverage_decay: 0.9";
+    let error = trainer(averaging)
+        .restore(&checkpoint)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no average of the weights"), "{error}");
+    let bare = crate::weights::TensorFile {
+        provenance: None,
+        ..sgd.checkpoint()
+    };
+    let error = sgd.restore(&bare).unwrap_err().to_string();
+    assert!(error.contains("no checkpoint of a training"), "{error}");
+    assert!(sgd.restore(&checkpoint).is_ok());
+}
+
+#[test]
+fn the_plan_of_an_epoch_covers_the_rows_in_steps() {
+    let labels: Vec<usize> = (0..13).map(|row| row % 3).collect();
+    let spec = |batch: usize| TrainingSpec {
+        batch,
+        ..trainer("").spec().clone()
+    };
+    let sizes = |batch: usize| {
+        spec(batch)
+            .epoch(&labels, 0)
+            .iter()
+            .map(Vec::len)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(5), [5, 5, 3]);
+    // A single row is left out.
+    assert_eq!(sizes(4), [4, 4, 4]);
+    assert_eq!(sizes(20), [13]);
+    for batch in [4, 5, 20] {
+        assert_eq!(spec(batch).steps(13) as usize, sizes(batch).len());
+    }
+    let mut rows: Vec<usize> = spec(5)
+        .epoch(&labels, 3)
+        .into_iter()
+        .flatten()
+        .map(|(row, _)| row)
+        .collect();
+    rows.sort_unstable();
+    assert_eq!(rows, (0..13).collect::<Vec<_>>());
+}
