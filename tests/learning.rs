@@ -202,7 +202,7 @@ fn a_model_is_evaluated_on_a_manifests_rows() {
         &with(&["--calibrate-on", "test"]),
         &["never fitted on those"],
     );
-    refused(&with(&["--device", "cuda:99"]), &["no device cuda:99"]);
+    refused(&with(&["--device", "cuda:99"]), &["no device cuda:99: "]);
     refused(&with(&["--predictions", "p.csv"]), &["cannot be used with"]);
     refused(&asked[..3], &["--manifest"]);
     assert!(!Path::new(&out).exists());
@@ -318,7 +318,7 @@ fn wrong_weights_inputs_and_devices_are_refused() {
         "resnet18",
         &input,
         &["--device", "cuda:99"],
-        &["no device cuda:99", "CUDA devices"],
+        &["no device cuda:99: "],
     );
     infer(
         "resnet18",

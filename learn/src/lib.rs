@@ -8,6 +8,7 @@ pub mod augmentation;
 pub mod calibration;
 pub mod charts;
 pub mod dataset;
+pub mod device;
 pub mod evaluation;
 pub mod export;
 pub mod inference;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use fermata_actors::inference::session::{Session, SessionSpec, TensorIn};
+use fermata_learn::device::device;
 use fermata_learn::network::{Architecture, Head, Mode, Network};
 use fermata_learn::weights::{HeadOf, TensorFile};
 use fermata_vision::Weights;
@@ -107,23 +108,6 @@ impl LoadedModel {
             }
         }
     }
-}
-
-/// The device of this name, if libtorch has it.
-fn device(name: &str) -> anyhow::Result<Device> {
-    if name == "cpu" {
-        return Ok(Device::Cpu);
-    }
-    let number = name
-        .strip_prefix("cuda:")
-        .and_then(|number| number.parse::<usize>().ok());
-    let number =
-        number.with_context(|| format!("`{name}` is no device; there are cpu and cuda:N"))?;
-    let there = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
-    if number >= there {
-        bail!("there is no device cuda:{number}: libtorch sees {there} CUDA devices");
-    }
-    Ok(Device::Cuda(number))
 }
 
 /// A network with the weights of a file and the head that they have. The scale of an ArcFace head is the one that was given, or the file's.
