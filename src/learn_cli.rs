@@ -20,10 +20,41 @@ pub(crate) enum LearnCommand {
         /// .safetensors, .onnx or .npz file
         file: PathBuf,
     },
+    /// Lists of labelled images: make one of raw sources, look at one before it is used
+    Manifest {
+        #[command(subcommand)]
+        command: ManifestCommand,
+    },
     /// The networks that can be built
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ManifestCommand {
+    /// Map the tables of sources to the seven expressions, leave out what would spoil a training, split what is not split
+    Make {
+        /// The sources: their mappings, tables and images
+        recipe: PathBuf,
+        /// Folder for manifest.csv and clean_report.json
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Replace a manifest that is there
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// Look at every row and image; fails if something is missing, damaged, stale, doubled, or in two splits
+    Validate {
+        /// The manifest
+        manifest: PathBuf,
+        /// Look at this many images only
+        #[arg(long, value_name = "N")]
+        sample: Option<usize>,
+        /// Where the findings go [default: manifest_validation.json beside the manifest]
+        #[arg(long, value_name = "FILE.json")]
+        out: Option<PathBuf>,
     },
 }
 

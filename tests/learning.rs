@@ -150,6 +150,57 @@ fn pictures(folder: &Path) -> String {
     path.display().to_string()
 }
 
+#[test]
+fn a_manifest_is_made_and_passes_until_something_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    pictures(folder.path());
+    let mapping = "source: web\npolicy: words\nimage: '{image}'\nlabel:\n  column: {name: label, values: {glad: happy, sad: sad}}\n";
+    std::fs::write(path("mapping.yaml"), mapping).unwrap();
+    let table = "image,label\ntest0.png,glad\ntest3.png,sad\ntest5.png,\n";
+    std::fs::write(path("table.csv"), table).unwrap();
+    let recipe = "parts: [{mapping: mapping.yaml, table: table.csv, images: ., split: test}]\n";
+    std::fs::write(path("recipe.yaml"), recipe).unwrap();
+    let (recipe, out) = (path("recipe.yaml"), path("made"));
+
+    std::fs::write(path("table.csv"), table.replace("sad", "bored")).unwrap();
+    refused(
+        &["manifest", "make", &recipe, "--out", &out],
+        &["line 3", "`label` is `bored`"],
+    );
+    assert!(!Path::new(&out).exists());
+    std::fs::write(path("table.csv"), table).unwrap();
+    let (code, text, errors) = run(&["manifest", "make", &recipe, "--out", &out]);
+    assert!(
+        code == 0 && text.starts_with("3 rows in, 2 out\n  left out, policy: 1"),
+        "{text}{errors}"
+    );
+    assert!(Path::new(&path("made/clean_report.json")).is_file());
+    let made = path("made/manifest.csv");
+    refused(
+        &["manifest", "make", &recipe, "--out", &out],
+        &["is there already; --overwrite"],
+    );
+
+    let (code, text, _) = run(&["manifest", "validate", &made]);
+    assert!(
+        code == 0 && text.starts_with("2 rows, 2 images looked at"),
+        "{text}"
+    );
+    std::fs::remove_file(folder.path().join("test3.png")).unwrap();
+    refused(
+        &["manifest", "validate", &made],
+        &["has 1 problems and must not be used"],
+    );
+    let found = std::fs::read_to_string(path("made/manifest_validation.json")).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(found["problems"], serde_json::json!({"missing": 1}));
+    refused(
+        &["manifest", "validate", &path("none.csv")],
+        &["cannot read", "none.csv"],
+    );
+}
+
 /// A model folder with a new network whose weights say what scale its head has.
 fn model(folder: &Path) -> String {
     let head = Head::ArcFace {

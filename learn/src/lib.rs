@@ -22,6 +22,7 @@ pub mod network;
 pub mod npz;
 pub mod optimiser;
 pub mod part_file;
+pub mod picture_hash;
 pub mod predictions;
 pub mod sampler;
 pub mod schedule;

@@ -1,5 +1,10 @@
 //! Manifests: the list of labelled images that a training or an evaluation uses, as CSV. Owns the file's columns and what makes a line wrong.
-//! Whether the images are there and what they show is looked at when they are read.
+//! Manifests are made of raw sources by a [`Recipe`] and its [`Mapping`]s, and looked at, images and all, by [`Validation`].
+
+mod mapping;
+mod pictures;
+mod recipe;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,6 +13,13 @@ use std::str::FromStr;
 
 use fermata_vision::Expression;
 use fermata_vision::card;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use self::mapping::{LabelRule, Mapping, SplitRule};
+pub use self::recipe::{CleanReport, Draw, Part, Reason, Recipe, Removed};
+pub use self::validation::{Problem, Validation};
 
 /// Columns, in their order.
 pub const COLUMNS: [&str; 8] = [
@@ -15,7 +27,8 @@ pub const COLUMNS: [&str; 8] = [
 ];
 
 /// What a row is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Split {
     /// Learnt from.
     Train,
@@ -81,7 +94,7 @@ pub struct Manifest {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// Not to be read.
-    #[error("cannot read the manifest {}: {reason}", path.display())]
+    #[error("cannot read {}: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -97,7 +110,7 @@ pub enum ManifestError {
         found: String,
     },
     /// Wrong lines; the first of them.
-    #[error("the manifest {} has {count} wrong lines:\n{}", path.display(), shown.join("\n"))]
+    #[error("{} has {count} wrong lines:\n{}", path.display(), shown.join("\n"))]
     Lines {
         /// The file.
         path: PathBuf,
@@ -109,6 +122,22 @@ pub enum ManifestError {
     /// No rows.
     #[error("the manifest {} has no rows", .0.display())]
     Empty(PathBuf),
+    /// A recipe or mapping that is none. The reason names line and column.
+    #[error("{} cannot be understood: {reason}", path.display())]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Images of a recipe that cannot be read.
+    #[error("{count} images cannot be read:\n{}", shown.join("\n"))]
+    Images {
+        /// All of them.
+        count: usize,
+        /// The first twenty.
+        shown: Vec<String>,
+    },
 }
 
 /// Wrong lines that are shown.
@@ -172,15 +201,7 @@ impl Manifest {
                 Err(reason) => wrong.push(format!("line {line}: {reason}")),
             }
         }
-        if !wrong.is_empty() {
-            let count = wrong.len();
-            wrong.truncate(SHOWN);
-            return Err(ManifestError::Lines {
-                path: path.to_owned(),
-                count,
-                shown: wrong,
-            });
-        }
+        refuse_lines(path, wrong)?;
         if rows.is_empty() {
             return Err(ManifestError::Empty(path.to_owned()));
         }
@@ -191,10 +212,84 @@ impl Manifest {
         })
     }
 
+    /// A manifest of rows that are right, for a folder.
+    fn of(folder: PathBuf, rows: Vec<Row>) -> Self {
+        let mut manifest = Self {
+            folder,
+            rows,
+            sha256: String::new(),
+        };
+        manifest.sha256 = format!("{:x}", Sha256::digest(manifest.to_csv()));
+        manifest
+    }
+
+    /// The file's text.
+    pub fn to_csv(&self) -> Vec<u8> {
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let header = table.write_record(COLUMNS);
+        let rows = self.rows.iter().try_for_each(|row| {
+            let (width, height) = (row.width.to_string(), row.height.to_string());
+            let image = row.image.to_string_lossy();
+            let split = row.split.to_string();
+            table.write_record([
+                &image,
+                row.label.name(),
+                &row.source,
+                &split,
+                &row.group,
+                &row.sha256,
+                &width,
+                &height,
+            ])
+        });
+        header.and(rows).expect("a table is written into memory");
+        table.into_inner().expect("memory takes all")
+    }
+
     /// The rows of a split.
     pub fn split(&self, split: Split) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(move |row| row.split == split)
     }
+}
+
+fn refuse_lines(path: &Path, mut wrong: Vec<String>) -> Result<(), ManifestError> {
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let count = wrong.len();
+    wrong.truncate(SHOWN);
+    Err(ManifestError::Lines {
+        path: path.to_owned(),
+        count,
+        shown: wrong,
+    })
+}
+
+fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestError> {
+    let text = std::fs::read_to_string(path).map_err(|reason| ManifestError::File {
+        path: path.to_owned(),
+        reason,
+    })?;
+    serde_saphyr::from_str(&text).map_err(|error| ManifestError::Yaml {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Rows by source, label and split.
+pub type Counts = BTreeMap<String, BTreeMap<Expression, BTreeMap<Split, usize>>>;
+
+fn counts(rows: &[Row]) -> Counts {
+    let mut counts = Counts::new();
+    for row in rows {
+        let of_source = counts.entry(row.source.clone()).or_default();
+        *of_source
+            .entry(row.label)
+            .or_default()
+            .entry(row.split)
+            .or_default() += 1;
+    }
+    counts
 }
 
 fn row(record: &csv::StringRecord) -> Result<Row, String> {
@@ -317,6 +412,6 @@ mod tests {
         let error = Manifest::read(&folder.path().join("none.csv"))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("cannot read the manifest"), "{error}");
+        assert!(error.contains("cannot read "), "{error}");
     }
 }

@@ -4,6 +4,8 @@
 
 #[path = "main/dataset.rs"]
 mod dataset;
+#[path = "main/manifests.rs"]
+mod manifests;
 #[path = "main/pictures.rs"]
 mod pictures;
 #[path = "main/training.rs"]

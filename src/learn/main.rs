@@ -8,6 +8,7 @@ mod inspect;
 #[path = "../learn_cli.rs"]
 mod learn_cli;
 mod loaded_model;
+mod manifest;
 mod models;
 #[path = "../print.rs"]
 mod print;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         LearnCommand::Calibrate(arguments) => calibrate::calibrate(&arguments),
         LearnCommand::Export(arguments) => export::export(&arguments),
         LearnCommand::Inspect { file } => inspect::inspect(&file),
+        LearnCommand::Manifest { command } => manifest::manifest(&command),
         LearnCommand::Models {
             command:
                 ModelsCommand::Describe {

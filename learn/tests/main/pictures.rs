@@ -77,3 +77,29 @@ sha256: '{}'
     );
     ModelCard::parse(&text, Path::new("card.yaml")).unwrap()
 }
+
+/// A picture unlike any of another seed: soft blobs, as large as asked.
+pub(crate) fn blobs(seed: u64, side: u32) -> GrayImage {
+    let mut random = KeyedRandom::new(&[seed, 1]);
+    let blobs: Vec<[f64; 4]> = (0..80)
+        .map(|_| {
+            [
+                random.unit(),
+                random.unit(),
+                random.uniform(0.02, 0.1),
+                random.uniform(-60.0, 60.0),
+            ]
+        })
+        .collect();
+    GrayImage::from_fn(side, side, |x, y| {
+        let at = |place: u32| (f64::from(place) + 0.5) / f64::from(side);
+        let sum: f64 = blobs
+            .iter()
+            .map(|[cx, cy, size, weight]| {
+                let square = (at(x) - cx).powi(2) + (at(y) - cy).powi(2);
+                weight * (-square / (2.0 * size * size)).exp()
+            })
+            .sum();
+        Luma([(128.0 + sum).clamp(0.0, 255.0) as u8])
+    })
+}

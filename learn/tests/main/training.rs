@@ -282,7 +282,7 @@ fn what_cannot_be_trained_is_refused_and_leaves_no_folder() {
         Path::new("none.csv"),
         card(),
         "epochs: 1\n",
-        &["cannot read the manifest none.csv"],
+        &["cannot read none.csv"],
     );
     refused(
         &manifest,

@@ -1,0 +1,290 @@
+//! How a source's own table becomes labels: a small YAML file per source and label policy. Owns the rules and what a row can become; no
+//! order of classes is ever guessed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fermata_vision::Expression;
+use serde::{Deserialize, Serialize};
+
+use super::{ManifestError, Split};
+
+/// A source's table under one label policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mapping {
+    /// Name of the collection, for the manifest's column `source`.
+    pub source: String,
+    /// Name of the label policy, for reports.
+    pub policy: String,
+    /// Character between columns. Default: a comma.
+    #[serde(default = "comma")]
+    pub delimiter: char,
+    /// Whether the first line names the columns. Without names they are `0`, `1`, …. Default: true.
+    #[serde(default = "yes")]
+    pub header: bool,
+    /// Path of a row's image in the source's folder. `{COLUMN}` stands for a column's value, `{COLUMN:stem}` for it without its ending.
+    pub image: String,
+    /// What a row shows.
+    pub label: LabelRule,
+    /// Which split a row is in. Default: the recipe says, or it is drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitRule>,
+}
+
+fn comma() -> char {
+    ','
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What a row shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "snake_case",
+    rename_all_fields = "snake_case",
+    deny_unknown_fields
+)]
+pub enum LabelRule {
+    /// One column names it.
+    Column {
+        /// The column.
+        name: String,
+        /// Its values, as they are in the table.
+        values: BTreeMap<String, Expression>,
+        /// Values that are left out on purpose; an empty cell is always.
+        #[serde(default)]
+        left_out: Vec<String>,
+    },
+    /// Columns hold numbers of votes; a label has more than half of all.
+    StrictMajority {
+        /// Columns that are votes for an expression.
+        votes: BTreeMap<String, Expression>,
+        /// Columns whose votes count, and that are no expression.
+        #[serde(default)]
+        others: Vec<String>,
+    },
+    /// Columns hold a distribution; a label has the largest share alone.
+    Largest {
+        /// Columns and what they are the share of.
+        shares: BTreeMap<String, Expression>,
+    },
+}
+
+/// Which split a row is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "snake_case",
+    rename_all_fields = "snake_case",
+    deny_unknown_fields
+)]
+pub enum SplitRule {
+    /// One column names it.
+    Column {
+        /// The column.
+        name: String,
+        /// Its values.
+        values: BTreeMap<String, Split>,
+    },
+    /// The image's path begins with one of these.
+    Prefix(BTreeMap<String, Split>),
+}
+
+/// A row of a table, mapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mapped {
+    pub(super) image: String,
+    /// None: left out by the policy.
+    pub(super) label: Option<Expression>,
+    /// None: not said.
+    pub(super) split: Option<Split>,
+}
+
+/// A line's values by column.
+struct Line<'a> {
+    columns: &'a [String],
+    record: &'a csv::StringRecord,
+}
+
+impl Line<'_> {
+    fn value(&self, column: &str) -> Result<&str, String> {
+        let place = self.columns.iter().position(|name| name == column);
+        let value = place.and_then(|place| self.record.get(place));
+        value.map(str::trim).ok_or_else(|| {
+            format!(
+                "there is no column `{column}`; there are {}",
+                self.columns.join(", ")
+            )
+        })
+    }
+
+    fn number(&self, column: &str) -> Result<f64, String> {
+        let text = self.value(column)?;
+        let number = text
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.is_finite() && *number >= 0.0);
+        number.ok_or_else(|| format!("`{column}` is `{text}`; expected a number of at least 0"))
+    }
+}
+
+impl Mapping {
+    /// Reads a mapping.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no mapping.
+    pub fn read(path: &Path) -> Result<Self, ManifestError> {
+        super::read_yaml(path)
+    }
+
+    /// All rows of a table, in order.
+    ///
+    /// # Errors
+    /// The table cannot be read, or has lines that are wrong; all of them.
+    pub(super) fn rows(&self, path: &Path) -> Result<Vec<Mapped>, ManifestError> {
+        let text = std::fs::read_to_string(path).map_err(|reason| ManifestError::File {
+            path: path.to_owned(),
+            reason,
+        })?;
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(u8::try_from(self.delimiter).unwrap_or(b','))
+            .has_headers(self.header)
+            .flexible(true)
+            .from_reader(text.as_bytes());
+        let mut columns: Vec<String> = Vec::new();
+        if self.header
+            && let Ok(header) = reader.headers()
+        {
+            columns = header.iter().map(|name| name.trim().to_owned()).collect();
+        }
+        let (mut rows, mut wrong) = (Vec::new(), Vec::new());
+        for record in reader.records() {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    wrong.push(error.to_string());
+                    continue;
+                }
+            };
+            if !self.header {
+                columns = (0..record.len()).map(|column| column.to_string()).collect();
+            }
+            let line = record.position().map_or(0, csv::Position::line);
+            let row = Line {
+                columns: &columns,
+                record: &record,
+            };
+            match self.row(&row) {
+                Ok(row) => rows.push(row),
+                Err(reason) => wrong.push(format!("line {line}: {reason}")),
+            }
+        }
+        super::refuse_lines(path, wrong)?;
+        Ok(rows)
+    }
+
+    fn row(&self, line: &Line<'_>) -> Result<Mapped, String> {
+        let image = self.image_path(line)?;
+        let split = match &self.split {
+            None => None,
+            Some(SplitRule::Column { name, values }) => {
+                let value = line.value(name)?;
+                let split = values.get(value).copied();
+                Some(split.ok_or_else(|| {
+                    format!("`{name}` is `{value}`, which the mapping does not know")
+                })?)
+            }
+            Some(SplitRule::Prefix(prefixes)) => {
+                let split = prefixes
+                    .iter()
+                    .find(|(prefix, _)| image.starts_with(prefix.as_str()));
+                Some(
+                    *split
+                        .ok_or_else(|| {
+                            format!("`{image}` begins with none of the mapping's prefixes")
+                        })?
+                        .1,
+                )
+            }
+        };
+        Ok(Mapped {
+            label: self.label.of(line)?,
+            image,
+            split,
+        })
+    }
+
+    fn image_path(&self, line: &Line<'_>) -> Result<String, String> {
+        let mut path = String::new();
+        let mut rest = self.image.as_str();
+        while let Some((before, from)) = rest.split_once('{') {
+            let (column, after) = from
+                .split_once('}')
+                .ok_or("`image` of the mapping has a `{` without `}`")?;
+            path += before;
+            let value = match column.strip_suffix(":stem") {
+                None => line.value(column)?,
+                Some(column) => {
+                    let value = line.value(column)?;
+                    value.rsplit_once('.').map_or(value, |(stem, _)| stem)
+                }
+            };
+            path += value;
+            rest = after;
+        }
+        path += rest;
+        if path.is_empty() {
+            Err("the image's path is empty".to_owned())
+        } else {
+            Ok(path)
+        }
+    }
+}
+
+impl LabelRule {
+    /// What a line shows, or nothing if the policy leaves it out.
+    fn of(&self, line: &Line<'_>) -> Result<Option<Expression>, String> {
+        match self {
+            Self::Column {
+                name,
+                values,
+                left_out,
+            } => {
+                let value = line.value(name)?;
+                if value.is_empty() || left_out.iter().any(|out| out == value) {
+                    return Ok(None);
+                }
+                let label = values.get(value).copied();
+                label.map(Some).ok_or_else(|| {
+                    format!("`{name}` is `{value}`, which the mapping does not know")
+                })
+            }
+            Self::StrictMajority { votes, others } => {
+                let mut all = 0.0;
+                for column in votes.keys().chain(others) {
+                    all += line.number(column)?;
+                }
+                for (column, &label) in votes {
+                    if 2.0 * line.number(column)? > all {
+                        return Ok(Some(label));
+                    }
+                }
+                Ok(None)
+            }
+            Self::Largest { shares } => {
+                let mut best = (f64::NEG_INFINITY, None);
+                for (column, &label) in shares {
+                    let share = line.number(column)?;
+                    if share > best.0 {
+                        best = (share, Some(label));
+                    } else if share == best.0 {
+                        best.1 = None;
+                    }
+                }
+                Ok(best.1)
+            }
+        }
+    }
+}

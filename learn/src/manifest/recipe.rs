@@ -1,0 +1,343 @@
+//! A manifest made of raw sources: their tables are mapped, their images looked at, and what would spoil a training is left out with its reason.
+//! Owns what goes and why.
+//!
+//! One picture (scaled, compressed again, mirrored) is one group. Of a group, the same bytes are kept once; a group with two labels goes whole; a group that
+//! lies in two splits keeps its rows in test, else validation, and loses the others, so that nothing is tested that was learnt. Groups
+//! without a split are drawn, each whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::mapping::Mapping;
+use super::pictures::look_at;
+use super::{Counts, Manifest, ManifestError, Row, Split};
+use crate::keyed_random::KeyedRandom;
+use crate::picture_hash::same_pictures;
+
+/// What a manifest is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The sources' tables. Paths are relative to the recipe.
+    pub parts: Vec<Part>,
+    /// How rows are split that have no split. Default: a tenth each for validation and test, seed 0.
+    #[serde(default)]
+    pub draw: Draw,
+}
+
+/// A table of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The mapping's file.
+    pub mapping: PathBuf,
+    /// The table.
+    pub table: PathBuf,
+    /// Folder of the images.
+    pub images: PathBuf,
+    /// Split of all its rows. Default: what the mapping says, else drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+}
+
+/// Shares of splits that are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Draw {
+    /// Of the draw.
+    pub seed: u64,
+    /// Share of the groups for validation.
+    pub validation: f64,
+    /// Share of the groups for test.
+    pub test: f64,
+}
+
+impl Default for Draw {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            validation: 0.1,
+            test: 0.1,
+        }
+    }
+}
+
+/// Distinguishes these random numbers from others of the same seed.
+const PURPOSE: u64 = 0x4472_6177;
+
+/// Why a row is not in the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The label policy leaves it out.
+    Policy,
+    /// Its bytes are there already.
+    SameBytes,
+    /// Its picture is there with another label.
+    TwoLabels,
+    /// Its picture is in a split that must not see it.
+    OtherSplit,
+}
+
+/// A row that is not in the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Removed {
+    /// The image, as the manifest would have named it.
+    pub image: String,
+    /// Its source.
+    pub source: String,
+    /// Why.
+    pub reason: Reason,
+    /// The row that is kept in its place, or that contradicts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because_of: Option<String>,
+}
+
+/// `clean_report.json`: what went, and why. The same sources give the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CleanReport {
+    /// Label policies by source.
+    pub policies: BTreeMap<String, BTreeSet<String>>,
+    /// Rows of all tables.
+    pub rows_in: usize,
+    /// Rows of the manifest.
+    pub rows_out: usize,
+    /// How many went for each reason.
+    pub removed_by_reason: BTreeMap<Reason, usize>,
+    /// Rows of the manifest by source, label and split.
+    pub counts: Counts,
+    /// All that went.
+    pub removed: Vec<Removed>,
+}
+
+/// A row on its way into the manifest.
+struct Candidate {
+    row: Row,
+    split: Option<Split>,
+    group: usize,
+    removed: Option<(Reason, Option<usize>)>,
+}
+
+impl Recipe {
+    /// Reads a recipe.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no recipe.
+    pub fn read(path: &Path) -> Result<Self, ManifestError> {
+        let recipe: Self = super::read_yaml(path)?;
+        let Draw {
+            validation, test, ..
+        } = recipe.draw;
+        let are_shares = [validation, test, validation + test]
+            .iter()
+            .all(|share| (0.0..1.0).contains(share));
+        if recipe.parts.is_empty() || !are_shares {
+            let reason =
+                "expected parts, and shares of 0 to below 1 that leave rows to train".to_owned();
+            return Err(ManifestError::Yaml {
+                path: path.to_owned(),
+                reason,
+            });
+        }
+        Ok(recipe)
+    }
+
+    /// Makes the manifest for a folder. `at` is the folder of the recipe. Nothing is written.
+    ///
+    /// # Errors
+    /// A table or mapping is wrong, or images cannot be read: all of them.
+    pub fn make(&self, at: &Path, folder: &Path) -> Result<(Manifest, CleanReport), ManifestError> {
+        let mut removed = Vec::new();
+        let mut policies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut candidates = Vec::new();
+        let mut paths = Vec::new();
+        let mut rows_in = 0;
+        for part in &self.parts {
+            let mapping = Mapping::read(&at.join(&part.mapping))?;
+            policies
+                .entry(mapping.source.clone())
+                .or_default()
+                .insert(mapping.policy.clone());
+            let images = at.join(&part.images);
+            let images = images
+                .canonicalize()
+                .map_err(|reason| ManifestError::File {
+                    path: images,
+                    reason,
+                })?;
+            for mapped in mapping.rows(&at.join(&part.table))? {
+                rows_in += 1;
+                let path = images.join(&mapped.image);
+                let image = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+                let source = mapping.source.clone();
+                let Some(label) = mapped.label else {
+                    let image = image.display().to_string();
+                    removed.push(Removed {
+                        image,
+                        source,
+                        reason: Reason::Policy,
+                        because_of: None,
+                    });
+                    continue;
+                };
+                paths.push(path);
+                candidates.push(Candidate {
+                    row: Row {
+                        image,
+                        label,
+                        source,
+                        split: Split::Train,
+                        group: String::new(),
+                        sha256: String::new(),
+                        width: 0,
+                        height: 0,
+                    },
+                    split: part.split.or(mapped.split),
+                    group: 0,
+                    removed: None,
+                });
+            }
+        }
+        look(&mut candidates, &paths)?;
+        self.clean(&mut candidates);
+        let named = |place: usize| candidates[place].row.image.display().to_string();
+        for candidate in &candidates {
+            if let Some((reason, because_of)) = candidate.removed {
+                removed.push(Removed {
+                    image: candidate.row.image.display().to_string(),
+                    source: candidate.row.source.clone(),
+                    reason,
+                    because_of: because_of.map(named),
+                });
+            }
+        }
+        let rows: Vec<Row> = candidates
+            .into_iter()
+            .filter(|candidate| candidate.removed.is_none())
+            .map(|candidate| candidate.row)
+            .collect();
+        if rows.is_empty() {
+            return Err(ManifestError::Empty(folder.join("manifest.csv")));
+        }
+        let mut report = CleanReport {
+            policies,
+            rows_in,
+            rows_out: rows.len(),
+            removed_by_reason: BTreeMap::new(),
+            counts: super::counts(&rows),
+            removed,
+        };
+        for removed in &report.removed {
+            *report.removed_by_reason.entry(removed.reason).or_default() += 1;
+        }
+        Ok((Manifest::of(folder.to_owned(), rows), report))
+    }
+
+    /// Marks what goes, and settles split and group of what stays.
+    fn clean(&self, candidates: &mut [Candidate]) {
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (place, candidate) in candidates.iter().enumerate() {
+            groups.entry(candidate.group).or_default().push(place);
+        }
+        for places in groups.values() {
+            let first_other = |label| {
+                places
+                    .iter()
+                    .copied()
+                    .find(|&place| candidates[place].row.label != label)
+            };
+            let others: Vec<Option<usize>> = places
+                .iter()
+                .map(|&place| first_other(candidates[place].row.label))
+                .collect();
+            if others.iter().any(Option::is_some) {
+                for (&place, other) in places.iter().zip(others) {
+                    candidates[place].removed = Some((Reason::TwoLabels, other));
+                }
+                continue;
+            }
+            let smallest = places
+                .iter()
+                .map(|&place| candidates[place].row.sha256.clone())
+                .min();
+            let smallest = smallest.expect("a group has rows");
+            // What is tested is kept rather than what is learnt.
+            let split = places
+                .iter()
+                .filter_map(|&place| candidates[place].split)
+                .max();
+            let split = split.unwrap_or_else(|| self.drawn(&smallest));
+            let in_split = |place: usize| candidates[place].split.is_none_or(|own| own == split);
+            let keeper = places.iter().copied().find(|&place| in_split(place));
+            let gone: Vec<usize> = places
+                .iter()
+                .copied()
+                .filter(|&place| !in_split(place))
+                .collect();
+            for place in gone {
+                candidates[place].removed = Some((Reason::OtherSplit, keeper));
+            }
+            let mut bytes: BTreeMap<String, usize> = BTreeMap::new();
+            for &place in places {
+                let candidate = &mut candidates[place];
+                candidate.row.split = split;
+                candidate.row.group.clone_from(&smallest);
+                if candidate.removed.is_none() {
+                    let first = *bytes.entry(candidate.row.sha256.clone()).or_insert(place);
+                    if first != place {
+                        candidate.removed = Some((Reason::SameBytes, Some(first)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The split of a group: a function of its content and the seed.
+    fn drawn(&self, sha256: &str) -> Split {
+        let share = KeyedRandom::named(self.draw.seed ^ PURPOSE, sha256).unit();
+        if share < self.draw.test {
+            Split::Test
+        } else if share < self.draw.test + self.draw.validation {
+            Split::Validation
+        } else {
+            Split::Train
+        }
+    }
+}
+
+/// Fills in what the files hold, and which rows are one picture.
+fn look(candidates: &mut [Candidate], paths: &[PathBuf]) -> Result<(), ManifestError> {
+    let (mut hashes, mut wrong) = (Vec::new(), Vec::new());
+    for ((candidate, path), answer) in candidates.iter_mut().zip(paths).zip(look_at(paths)) {
+        match answer {
+            Err(error) => wrong.push(format!("{}: {error}", path.display())),
+            Ok(picture) => {
+                candidate.row.sha256 = picture.sha256;
+                candidate.row.width = picture.width;
+                candidate.row.height = picture.height;
+                hashes.push(picture.hash);
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        let count = wrong.len();
+        wrong.truncate(super::SHOWN);
+        return Err(ManifestError::Images {
+            count,
+            shown: wrong,
+        });
+    }
+    for (place, candidate) in candidates.iter_mut().enumerate() {
+        candidate.group = place;
+    }
+    for group in same_pictures(&hashes) {
+        for &place in &group {
+            candidates[place].group = group[0];
+        }
+    }
+    Ok(())
+}

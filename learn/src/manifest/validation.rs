@@ -1,0 +1,181 @@
+//! The gate before a training: a manifest whose files are there, and are what it says, and are not one picture in two splits or with two labels.
+//! Owns what is a problem; `manifest_validation.json`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::pictures::{Picture, look_at};
+use super::{Counts, Manifest, ManifestError, Row, SHOWN, Split, counts};
+use crate::keyed_random::KeyedRandom;
+use crate::picture_hash::same_pictures;
+
+/// What is wrong with rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// A line that is no row: a bad label, a missing column.
+    WrongLine,
+    /// There is no such file, or it cannot be read.
+    Missing,
+    /// It is no image, or damaged.
+    Undecodable,
+    /// Its bytes or its size are not the manifest's.
+    Stale,
+    /// The same bytes in two rows of one split.
+    DuplicateRow,
+    /// The same picture in two splits.
+    TwoSplits,
+    /// The same picture with two labels.
+    TwoLabels,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Hash of the manifest.
+    pub manifest_sha256: String,
+    /// Its rows.
+    pub rows: usize,
+    /// Images that were looked at.
+    pub images_checked: usize,
+    /// Rows by source, label and split.
+    pub counts: Counts,
+    /// How many rows have each problem.
+    pub problems: BTreeMap<Problem, usize>,
+    /// The first rows with each.
+    pub examples: BTreeMap<Problem, Vec<String>>,
+}
+
+impl Validation {
+    /// Whether the manifest may be used.
+    pub fn passes(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn add(&mut self, problem: Problem, example: String) {
+        *self.problems.entry(problem).or_default() += 1;
+        let examples = self.examples.entry(problem).or_default();
+        if examples.len() < SHOWN {
+            examples.push(example);
+        }
+    }
+
+    /// Looks at a manifest and its images: at all, or at a sample of this many, drawn by a fixed seed.
+    ///
+    /// # Errors
+    /// The manifest cannot be read, or has other columns. What is wrong with its rows is no error of this function.
+    pub fn of(path: &Path, sample: Option<usize>) -> Result<Self, ManifestError> {
+        let (manifest, wrong) = match Manifest::read(path) {
+            Ok(manifest) => (Some(manifest), None),
+            Err(ManifestError::Lines { count, shown, .. }) => (None, Some((count, shown))),
+            Err(error) => return Err(error),
+        };
+        let sha256 = fermata_vision::card::sha256(path);
+        let mut found = Self {
+            manifest_sha256: sha256.map_err(|reason| ManifestError::File {
+                path: path.to_owned(),
+                reason,
+            })?,
+            rows: 0,
+            images_checked: 0,
+            counts: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            examples: BTreeMap::new(),
+        };
+        if let Some((count, shown)) = wrong {
+            found.problems.insert(Problem::WrongLine, count);
+            found.examples.insert(Problem::WrongLine, shown);
+        }
+        if let Some(manifest) = manifest {
+            found.rows = manifest.rows.len();
+            found.counts = counts(&manifest.rows);
+            found.look_at(&manifest, sample);
+        }
+        Ok(found)
+    }
+
+    fn look_at(&mut self, manifest: &Manifest, sample: Option<usize>) {
+        let mut rows: Vec<&Row> = manifest.rows.iter().collect();
+        if let Some(sample) = sample {
+            let mut places: Vec<usize> = (0..rows.len()).collect();
+            KeyedRandom::new(&[0]).shuffle(&mut places);
+            places.truncate(sample);
+            places.sort_unstable();
+            rows = places
+                .into_iter()
+                .map(|place| &manifest.rows[place])
+                .collect();
+        }
+        self.images_checked = rows.len();
+        let paths: Vec<PathBuf> = rows
+            .iter()
+            .map(|row| manifest.folder.join(&row.image))
+            .collect();
+        let mut seen: Vec<(&Row, Picture)> = Vec::new();
+        for (row, answer) in rows.into_iter().zip(look_at(&paths)) {
+            let image = row.image.display();
+            match answer {
+                Err(error @ fermata_vision::image_file::ImageFileError::Unreadable(_)) => {
+                    self.add(Problem::Missing, format!("{image}: {error}"));
+                }
+                Err(error) => self.add(Problem::Undecodable, format!("{image}: {error}")),
+                Ok(picture) => {
+                    if picture.sha256 != row.sha256 {
+                        self.add(
+                            Problem::Stale,
+                            format!("{image}: its sha256 is {}", picture.sha256),
+                        );
+                    } else if (picture.width, picture.height) != (row.width, row.height) {
+                        self.add(
+                            Problem::Stale,
+                            format!(
+                                "{image}: it is {} x {} pixels",
+                                picture.width, picture.height
+                            ),
+                        );
+                    }
+                    seen.push((row, picture));
+                }
+            }
+        }
+        self.compare(&seen);
+    }
+
+    fn compare(&mut self, seen: &[(&Row, Picture)]) {
+        let mut first_with: HashMap<(&str, Split), &Row> = HashMap::new();
+        for (row, picture) in seen {
+            let first = *first_with
+                .entry((&picture.sha256, row.split))
+                .or_insert(row);
+            if first.image != row.image {
+                self.add(
+                    Problem::DuplicateRow,
+                    format!("{} is {}", row.image.display(), first.image.display()),
+                );
+            }
+        }
+        let hashes: Vec<_> = seen.iter().map(|(_, picture)| picture.hash).collect();
+        for group in same_pictures(&hashes) {
+            let first = seen[group[0]].0;
+            for &place in &group[1..] {
+                let row = seen[place].0;
+                let (one, other) = (row.image.display(), first.image.display());
+                if row.split != first.split {
+                    self.add(
+                        Problem::TwoSplits,
+                        format!("{one} ({}) is {other} ({})", row.split, first.split),
+                    );
+                }
+                if row.label != first.label {
+                    self.add(
+                        Problem::TwoLabels,
+                        format!("{one} ({}) is {other} ({})", row.label, first.label),
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `fermata manifest`: labelled images as a list that trainings use, made of raw sources and looked at before use.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use fermata_learn::manifest::{CleanReport, Recipe, Validation};
+use fermata_learn::part_file;
+use serde::Serialize;
+
+use crate::learn_cli::ManifestCommand;
+use crate::print::{print, print_line};
+
+const MANIFEST: &str = "manifest.csv";
+const REPORT: &str = "clean_report.json";
+const VALIDATION: &str = "manifest_validation.json";
+
+pub(crate) fn manifest(command: &ManifestCommand) -> anyhow::Result<()> {
+    match command {
+        ManifestCommand::Make {
+            recipe,
+            out,
+            overwrite,
+        } => make(recipe, out, *overwrite),
+        ManifestCommand::Validate {
+            manifest,
+            sample,
+            out,
+        } => {
+            let beside = manifest.with_file_name(VALIDATION);
+            validate(manifest, *sample, out.as_ref().unwrap_or(&beside))
+        }
+    }
+}
+
+fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
+    let path = out.join(MANIFEST);
+    if path.exists() && !overwrite {
+        bail!(
+            "{} is there already; --overwrite replaces it",
+            path.display()
+        );
+    }
+    let spec = Recipe::read(recipe)?;
+    let at = recipe
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", recipe.display()))?;
+    let at = at.parent().unwrap_or(Path::new("/"));
+    let folder = match out.canonicalize() {
+        Ok(folder) => folder,
+        Err(_) => std::path::absolute(out)?,
+    };
+    let (manifest, report) = spec.make(at, &folder)?;
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    save(&out.join(REPORT), json(&report).as_bytes())?;
+    // Last: where it is, its report is there too.
+    save(&path, &manifest.to_csv())?;
+    print(&summary(&report))?;
+    print_line(&format!("written to {}", path.display()))
+}
+
+fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Result<()> {
+    let found = Validation::of(manifest, sample)?;
+    save(out, json(&found).as_bytes())?;
+    print_line(&format!(
+        "{} rows, {} images looked at",
+        found.rows, found.images_checked
+    ))?;
+    for (problem, count) in &found.problems {
+        print_line(&format!("\n{}: {count}", name(problem)))?;
+        for example in &found.examples[problem] {
+            print_line(&format!("  {example}"))?;
+        }
+    }
+    print_line(&format!("\nwritten to {}", out.display()))?;
+    if !found.passes() {
+        let count: usize = found.problems.values().sum();
+        bail!(
+            "{} has {count} problems and must not be used",
+            manifest.display()
+        );
+    }
+    Ok(())
+}
+
+/// As it is written in files.
+fn name(value: &impl Serialize) -> String {
+    let json = serde_json::to_value(value).unwrap_or_default();
+    json.as_str().unwrap_or_default().replace('_', " ")
+}
+
+fn json(value: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).expect("names and numbers are JSON");
+    text + "\n"
+}
+
+fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    part_file::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn summary(report: &CleanReport) -> String {
+    let mut text = format!("{} rows in, {} out\n", report.rows_in, report.rows_out);
+    for (reason, count) in &report.removed_by_reason {
+        text += &format!("  left out, {}: {count}\n", name(reason));
+    }
+    for (source, labels) in &report.counts {
+        text += &format!(
+            "\n{source:<16}{:>12}{:>12}{:>12}\n",
+            "train", "validation", "test"
+        );
+        for (label, splits) in labels {
+            let of = |split| splits.get(&split).copied().unwrap_or(0);
+            use fermata_learn::manifest::Split::{Test, Train, Validation};
+            text += &format!(
+                "{:<16}{:>12}{:>12}{:>12}\n",
+                label.name(),
+                of(Train),
+                of(Validation),
+                of(Test)
+            );
+        }
+    }
+    text + "\n"
+}
