@@ -151,89 +151,43 @@ impl Recipe {
     /// # Errors
     /// A table or mapping is wrong, or images cannot be read: all of them.
     pub fn make(&self, at: &Path, folder: &Path) -> Result<(Manifest, CleanReport), ManifestError> {
-        let mut removed = Vec::new();
-        let mut policies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        let mut candidates = Vec::new();
-        let mut paths = Vec::new();
-        let mut rows_in = 0;
+        let mut gathered = Gathered::default();
         for part in &self.parts {
-            let mapping = Mapping::read(&at.join(&part.mapping))?;
-            policies
-                .entry(mapping.source.clone())
-                .or_default()
-                .insert(mapping.policy.clone());
-            let images = at.join(&part.images);
-            let images = images
-                .canonicalize()
-                .map_err(|reason| ManifestError::File {
-                    path: images,
-                    reason,
-                })?;
-            for mapped in mapping.rows(&at.join(&part.table))? {
-                rows_in += 1;
-                let path = images.join(&mapped.image);
-                let image = path.strip_prefix(folder).unwrap_or(&path).to_owned();
-                let source = mapping.source.clone();
-                let Some(label) = mapped.label else {
-                    let image = image.display().to_string();
-                    removed.push(Removed {
-                        image,
-                        source,
-                        reason: Reason::Policy,
-                        because_of: None,
-                    });
-                    continue;
-                };
-                paths.push(path);
-                candidates.push(Candidate {
-                    row: Row {
-                        image,
-                        label,
-                        source,
-                        split: Split::Train,
-                        group: String::new(),
-                        sha256: String::new(),
-                        width: 0,
-                        height: 0,
-                    },
-                    split: part.split.or(mapped.split),
-                    group: 0,
-                    removed: None,
-                });
-            }
+            gathered.add(part, at, folder)?;
         }
-        look(&mut candidates, &paths)?;
+        let mut candidates = gathered.candidates;
+        look(&mut candidates, &gathered.paths)?;
         self.clean(&mut candidates);
-        let named = |place: usize| candidates[place].row.image.display().to_string();
+        let mut removed = gathered.left_out;
         for candidate in &candidates {
             if let Some((reason, because_of)) = candidate.removed {
                 removed.push(Removed {
-                    image: candidate.row.image.display().to_string(),
+                    image: candidate.name(),
                     source: candidate.row.source.clone(),
                     reason,
-                    because_of: because_of.map(named),
+                    because_of: because_of.map(|place: usize| candidates[place].name()),
                 });
             }
         }
-        let rows: Vec<Row> = candidates
-            .into_iter()
-            .filter(|candidate| candidate.removed.is_none())
-            .map(|candidate| candidate.row)
-            .collect();
+        let kept = candidates
+            .iter()
+            .filter(|candidate| candidate.removed.is_none());
+        let rows: Vec<Row> = kept.map(|candidate| candidate.row.clone()).collect();
         if rows.is_empty() {
             return Err(ManifestError::Empty(folder.join("manifest.csv")));
         }
-        let mut report = CleanReport {
-            policies,
-            rows_in,
+        let mut removed_by_reason = BTreeMap::new();
+        for removed in &removed {
+            *removed_by_reason.entry(removed.reason).or_default() += 1;
+        }
+        let report = CleanReport {
+            policies: gathered.policies,
+            rows_in: gathered.rows,
             rows_out: rows.len(),
-            removed_by_reason: BTreeMap::new(),
+            removed_by_reason,
             counts: super::counts(&rows),
             removed,
         };
-        for removed in &report.removed {
-            *report.removed_by_reason.entry(removed.reason).or_default() += 1;
-        }
         Ok((Manifest::of(folder.to_owned(), rows), report))
     }
 
@@ -306,6 +260,72 @@ impl Recipe {
         } else {
             Split::Train
         }
+    }
+}
+
+/// The rows of all tables, mapped.
+#[derive(Default)]
+struct Gathered {
+    /// Of all tables.
+    rows: usize,
+    policies: BTreeMap<String, BTreeSet<String>>,
+    candidates: Vec<Candidate>,
+    /// The candidates' files.
+    paths: Vec<PathBuf>,
+    /// By their policies.
+    left_out: Vec<Removed>,
+}
+
+impl Gathered {
+    fn add(&mut self, part: &Part, at: &Path, folder: &Path) -> Result<(), ManifestError> {
+        let mapping = Mapping::read(&at.join(&part.mapping))?;
+        let policies = self.policies.entry(mapping.source.clone()).or_default();
+        policies.insert(mapping.policy.clone());
+        let images = at.join(&part.images);
+        let images = images
+            .canonicalize()
+            .map_err(|reason| ManifestError::File {
+                path: images,
+                reason,
+            })?;
+        for mapped in mapping.rows(&at.join(&part.table))? {
+            self.rows += 1;
+            let path = images.join(&mapped.image);
+            let image = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+            let source = mapping.source.clone();
+            let Some(label) = mapped.label else {
+                self.left_out.push(Removed {
+                    image: image.display().to_string(),
+                    source,
+                    reason: Reason::Policy,
+                    because_of: None,
+                });
+                continue;
+            };
+            self.paths.push(path);
+            self.candidates.push(Candidate {
+                row: Row {
+                    image,
+                    label,
+                    source,
+                    split: Split::Train,
+                    group: String::new(),
+                    sha256: String::new(),
+                    width: 0,
+                    height: 0,
+                },
+                split: part.split.or(mapped.split),
+                group: 0,
+                removed: None,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Candidate {
+    fn name(&self) -> String {
+        self.row.image.display().to_string()
     }
 }
 

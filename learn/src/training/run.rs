@@ -129,18 +129,24 @@ impl TrainingRun {
             training,
         };
         let run = Self::new(folder, &manifest, config, card, device)?;
-        let made = fs::create_dir_all(folder.join(CHECKPOINTS));
-        made.map_err(|error| failed(&folder.join(CHECKPOINTS), &error))?;
-        run.write(ENVIRONMENT, &json_text(&Environment::of(device)))?;
-        run.write(CARD_FILE, &run.card.to_yaml())?;
-        let yaml = serde_saphyr::to_string(&run.config);
-        // Last: a folder with a config is a run.
-        run.write(
-            CONFIG,
-            &yaml.expect("settings hold nothing that YAML cannot say"),
-        )?;
-        run.save()?;
+        if let Err(error) = run.begin() {
+            // A run that did not begin leaves nothing; that it cannot be removed either adds nothing.
+            let _ = fs::remove_dir_all(folder);
+            return Err(error);
+        }
         Ok(run)
+    }
+
+    fn begin(&self) -> Result<(), TrainingError> {
+        let checkpoints = self.folder.join(CHECKPOINTS);
+        fs::create_dir_all(&checkpoints).map_err(|error| failed(&checkpoints, &error))?;
+        self.write(ENVIRONMENT, &json_text(&Environment::of(self.device)))?;
+        self.write(CARD_FILE, &self.card.to_yaml())?;
+        self.save()?;
+        let yaml = serde_saphyr::to_string(&self.config);
+        // Last: a folder with a config is a run.
+        let yaml = yaml.expect("settings hold nothing that YAML cannot say");
+        self.write(CONFIG, &yaml)
     }
 
     /// Takes a run up at its last checkpoint: for this many more epochs from there, or to its planned end.
@@ -245,10 +251,11 @@ impl TrainingRun {
             fs::remove_file(&metrics).map_err(|error| failed(&metrics, &error))?;
         }
         self.write_history()?;
+        let Progress { epoch, step, .. } = *self.progress();
+        let of = Environment::of(self.device);
         self.log(&format!(
-            "goes on at epoch {}, step {}",
-            self.progress().epoch,
-            self.progress().step
+            "goes on at epoch {epoch}, step {step}: fermata {}, commit {}, libtorch {}, {} on {}",
+            of.fermata, of.git_commit, of.libtorch, of.device, of.processor
         ))?;
         while !self.trainer.is_done() {
             let began = Instant::now();
@@ -326,8 +333,12 @@ impl TrainingRun {
     }
 
     fn write_history(&self) -> Result<(), TrainingError> {
+        let history = &self.trainer.progress().history;
+        if history.is_empty() {
+            return Ok(());
+        }
         let mut table = csv::Writer::from_writer(Vec::new());
-        for row in &self.trainer.progress().history {
+        for row in history {
             table
                 .serialize(row)
                 .expect("numbers are written into memory");

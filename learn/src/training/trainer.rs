@@ -242,7 +242,7 @@ impl Trainer {
         if let Some(norm) = self.spec.clip_norm {
             self.optimiser.clip_gradients(norm)?;
         }
-        let rate = self.rate();
+        let rate = self.rate(self.progress.step);
         self.optimiser.step(rate);
         if let Some(average) = &mut self.average {
             average.average.update(&self.network);
@@ -254,10 +254,10 @@ impl Trainer {
         Ok(StepDone { loss: value, rate })
     }
 
-    /// Rate of the next step.
-    fn rate(&self) -> f64 {
+    /// Rate of a step of the present epoch.
+    fn rate(&self, step: u64) -> f64 {
         self.schedule
-            .rate(u64::from(self.progress.epoch) * self.steps + self.progress.step)
+            .rate(u64::from(self.progress.epoch) * self.steps + step)
     }
 
     fn check(&self, batch: &Batch) -> Result<(), TrainingError> {
@@ -331,8 +331,7 @@ impl Trainer {
                 "the epoch ends with {left} steps left"
             )));
         }
-        self.progress.step -= 1;
-        let rate = self.rate();
+        let rate = self.rate(self.steps - 1);
         let metrics = Metrics::of(validation);
         let select_by = self.spec.select_by;
         let value = match select_by {
