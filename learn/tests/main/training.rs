@@ -413,7 +413,7 @@ fn two_halves_of_a_training_on_real_faces_equal_the_whole() {
     let at = |name: &str| folder.path().join(name);
     let manifest = fer(folder.path(), Path::new(&data));
     let training = || {
-        let yaml = "architecture: mobilenetv3_large_100\nepochs: 3\nbatch: 64\nseed: 1\nthreads: 2\nlearning_rate: {base: 1e-3}\naverage_decay: 0.99\n";
+        let yaml = "architecture: mobilenetv3_large_100\nepochs: 3\nbatch: 64\nseed: 1\nlearning_rate: {base: 1e-3}\naverage_decay: 0.99\n";
         serde_saphyr::from_str::<TrainingSpec>(yaml).unwrap()
     };
     let mut whole = create(&at("whole"), &manifest, training()).unwrap();
