@@ -95,6 +95,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--only", metavar="CASE", help='one case, such as "resnet18 64 32 forward"')
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -107,6 +108,8 @@ def main():
     bench = max(benches, key=os.path.getmtime)
     print(f"{'case':40}{'fermata ms':>11}{'torch ms':>10}{'ratio (min..max)':>20}{'fermata MiB':>12}{'torch MiB':>10}{'ONNX Runtime ms':>17}")
     for case in CASES:
+        if arguments.only not in (None, " ".join(map(str, case))):
+            continue
         ours, theirs = [], []
         for _ in range(arguments.pairs):
             line = subprocess.run([bench, *map(str, case), str(arguments.seconds)], check=True, stdout=subprocess.PIPE, text=True).stdout.split()

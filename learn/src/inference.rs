@@ -1,12 +1,9 @@
 //! What a model says of a dataset's rows. Owns the order of the rows and what happens to those that cannot be read; the model is the caller's.
 
 use crate::dataset::{Dataset, RowErrors};
-use crate::loader::{Wanted, read_ahead};
+use crate::loader::{READERS, Wanted, read_ahead};
 use crate::predictions::{Predictions, PredictionsError};
 use fermata_vision::Expression;
-
-/// Threads that read and preprocess ahead of the model.
-const READERS: usize = 2;
 
 /// Logits of all rows in their order, `batch` at a time. `infer` gets inputs [N, …] and gives logits [N, 7] in the canonical class order.
 ///

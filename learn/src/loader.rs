@@ -10,6 +10,9 @@ use crate::dataset::{Dataset, Reader, RowError, RowErrors};
 /// Batches that each thread reads ahead.
 const AHEAD: usize = 2;
 
+/// Threads that read and preprocess ahead of a network.
+pub(crate) const READERS: usize = 2;
+
 /// A row of a batch that is to be read.
 pub type Wanted = (usize, Option<Variation>);
 

@@ -32,7 +32,7 @@ use crate::dataset::Dataset;
 use crate::evaluation::Evaluation;
 use crate::export::{Overwrite, write_folder};
 use crate::inference::predict;
-use crate::loader::read_ahead;
+use crate::loader::{READERS, read_ahead};
 use crate::manifest::{Manifest, Split};
 use crate::network::Network;
 use crate::part_file;
@@ -47,9 +47,6 @@ const HISTORY: &str = "history.csv";
 const LOG: &str = "training.log";
 const MODEL: &str = "model";
 const METRICS: &str = "metrics.json";
-
-/// Threads that read and preprocess ahead of the computation.
-const READERS: usize = 2;
 
 /// `config.yaml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -206,7 +203,6 @@ impl TrainingRun {
             let reason = "objective.distillation needs a teacher's logits for each row, and a manifest has none";
             return Err(TrainingError::Spec(vec![reason.to_owned()]));
         }
-        tch::set_num_threads(i32::try_from(config.training.threads).unwrap_or(i32::MAX));
         let train = Dataset::new(manifest, Split::Train, &card)?;
         let shape = input.shape().map(|side| side as i64);
         let classes = EXPRESSIONS as i64;
@@ -245,6 +241,8 @@ impl TrainingRun {
         // Of this thread, which computes.
         tch::set_num_threads(i32::try_from(self.config.training.threads).unwrap_or(i32::MAX));
         let labels = self.train.labels();
+        // Epochs that were asked for are not forgotten by a run that is killed before its next checkpoint.
+        self.save()?;
         let metrics = self.folder.join(METRICS);
         if metrics.exists() {
             // Of fewer epochs.

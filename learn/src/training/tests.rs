@@ -270,6 +270,21 @@ fn a_checkpoint_of_other_settings_is_refused() {
     let error = sgd.restore(&bare).unwrap_err().to_string();
     assert!(error.contains("no checkpoint of a training"), "{error}");
     assert!(sgd.restore(&checkpoint).is_ok());
+
+    let mut two_steps = trainer("");
+    two_steps.train(&batch()).unwrap();
+    two_steps.train(&batch()).unwrap();
+    let spec = TrainingSpec {
+        batch: 8,
+        ..two_steps.spec().clone()
+    };
+    let labels = [0, 1, 2, 1, 0, 1, 2, 1];
+    let mut one_step = Trainer::new(spec, [3, 32, 32], &labels, CLASSES, Device::Cpu).unwrap();
+    let error = one_step.restore(&two_steps.checkpoint()).unwrap_err();
+    assert!(
+        error.to_string().contains("2 steps in an epoch of 1"),
+        "{error}"
+    );
 }
 
 #[test]

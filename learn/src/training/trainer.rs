@@ -414,6 +414,12 @@ impl Trainer {
             other("it has no progress: it is no checkpoint of a training".to_owned())
         })?;
         let progress = Progress::deserialize(progress).map_err(|error| other(error.to_string()))?;
+        if progress.step > self.steps {
+            return Err(other(format!(
+                "it has {} steps in an epoch of {}",
+                progress.step, self.steps
+            )));
+        }
         let of_network = |name: &str| {
             !name.starts_with(optimiser::PREFIX) && !name.starts_with(weight_average::PREFIX)
         };
