@@ -6,6 +6,8 @@
 mod dataset;
 #[path = "main/manifests.rs"]
 mod manifests;
+#[path = "main/picture_hashes.rs"]
+mod picture_hashes;
 #[path = "main/pictures.rs"]
 mod pictures;
 #[path = "main/training.rs"]

@@ -7,7 +7,7 @@ use fermata_learn::manifest::{CleanReport, Manifest, Problem, Reason, Recipe, Sp
 use image::GrayImage;
 use image::imageops::flip_horizontal;
 
-use crate::pictures::{blobs, write};
+use crate::pictures::{blobs, brighter, write};
 
 /// A folder with a source: images, a table and a mapping.
 struct Source {
@@ -67,14 +67,6 @@ impl Source {
         );
         read
     }
-}
-
-fn brighter(picture: &GrayImage) -> GrayImage {
-    let mut picture = picture.clone();
-    for pixel in picture.pixels_mut() {
-        pixel.0[0] = (f64::from(pixel.0[0]) * 0.9 + 20.0) as u8;
-    }
-    picture
 }
 
 #[test]

@@ -103,3 +103,12 @@ pub(crate) fn blobs(seed: u64, side: u32) -> GrayImage {
         Luma([(128.0 + sum).clamp(0.0, 255.0) as u8])
     })
 }
+
+/// The same picture, brighter and with less contrast.
+pub(crate) fn brighter(picture: &GrayImage) -> GrayImage {
+    let mut picture = picture.clone();
+    for pixel in picture.pixels_mut() {
+        pixel.0[0] = (f64::from(pixel.0[0]) * 0.9 + 20.0) as u8;
+    }
+    picture
+}
