@@ -1,7 +1,6 @@
 //! The folder that a run owns: its outputs, the resolved graph, the report and the log.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -65,29 +64,20 @@ impl RunFolder {
 
     /// Writes the resolved graph.
     pub(crate) fn write_graph(&self, graph: &Graph) -> anyhow::Result<()> {
-        self.write_whole(GRAPH, graph.resolved_yaml().as_bytes())
+        let text = graph.resolved_yaml();
+        Ok(fermata_files::write(
+            &self.path.join(GRAPH),
+            text.as_bytes(),
+        )?)
     }
 
     /// Writes the report.
     pub(crate) fn write_report(&self, report: &Report) -> anyhow::Result<PathBuf> {
         let mut text = serde_json::to_vec_pretty(report).context("the report is not JSON")?;
         text.push(b'\n');
-        self.write_whole(REPORT, &text)?;
-        Ok(self.path.join(REPORT))
-    }
-
-    /// Writes beside and renames, so that a file is whole or not there.
-    fn write_whole(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let path = self.path.join(name);
-        let beside = self.path.join(format!("{name}.part"));
-        let written = fs::File::create(&beside)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&beside, &path));
-        if written.is_err() {
-            // What could not be written whole is of no use; that it cannot be removed either adds nothing.
-            let _ = fs::remove_file(&beside);
-        }
-        written.with_context(|| format!("cannot write {}", path.display()))
+        let path = self.path.join(REPORT);
+        fermata_files::write(&path, &text)?;
+        Ok(path)
     }
 
     /// Takes back what was written for a run that did not start.

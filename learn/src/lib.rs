@@ -21,7 +21,6 @@ pub mod metrics;
 pub mod network;
 pub mod npz;
 pub mod optimiser;
-pub mod part_file;
 pub mod picture_hash;
 pub mod predictions;
 pub mod sampler;

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use npyz::npz::NpzArchive;
 use npyz::{DType, NpyFile, WriterBuilder};
 
-use crate::part_file;
-
 /// Why an array cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ArrayError {
@@ -98,10 +96,10 @@ pub fn read_npy(path: &Path) -> Result<Array<f32>, ArrayError> {
 /// See [`ArrayError`].
 pub fn write_npy(path: &Path, array: &Array<f32>) -> Result<(), ArrayError> {
     let bytes = npy_bytes(array).expect("memory can be written to");
-    part_file::write(path, &bytes).map_err(|reason| ArrayError::File {
+    fermata_files::write(path, &bytes).map_err(|error| ArrayError::File {
         doing: "write",
         path: path.to_owned(),
-        reason,
+        reason: error.reason,
     })
 }
 
@@ -274,10 +272,10 @@ pub enum NpzArray {
 /// See [`ArrayError`].
 pub fn write_npz(path: &Path, arrays: &BTreeMap<&str, NpzArray>) -> Result<(), ArrayError> {
     let bytes = npz_bytes(arrays).expect("memory can be written to");
-    part_file::write(path, &bytes).map_err(|reason| ArrayError::File {
+    fermata_files::write(path, &bytes).map_err(|error| ArrayError::File {
         doing: "write",
         path: path.to_owned(),
-        reason,
+        reason: error.reason,
     })
 }
 

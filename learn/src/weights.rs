@@ -15,7 +15,6 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 pub use self::mismatch::Mismatch;
 use crate::network::{Architecture, Head, Network, TensorRole};
-use crate::part_file;
 
 /// Key of the header's metadata under which this program writes where a file comes from, as JSON.
 const PROVENANCE: &str = "fermata";
@@ -139,10 +138,10 @@ impl TensorFile {
                 path: path.to_owned(),
                 reason: error.to_string(),
             })?;
-        part_file::write(path, &file).map_err(|reason| WeightsError::File {
+        fermata_files::write(path, &file).map_err(|error| WeightsError::File {
             doing: "write",
             path: path.to_owned(),
-            reason,
+            reason: error.reason,
         })
     }
 }

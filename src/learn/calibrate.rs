@@ -1,8 +1,6 @@
 //! `fermata calibrate`: a temperature from validation predictions, into a model's card if one is named.
 
-use anyhow::Context;
 use fermata_learn::calibration::fit_temperature;
-use fermata_learn::part_file;
 use fermata_learn::predictions::Predictions;
 use fermata_vision::ModelCard;
 use fermata_vision::card::CARD_FILE;
@@ -29,8 +27,7 @@ pub(crate) fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
     if let Some(mut model) = model {
         model.card.temperature = fit.value;
         let path = model.folder.join(CARD_FILE);
-        part_file::write(&path, model.card.to_yaml().as_bytes())
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        fermata_files::write(&path, model.card.to_yaml().as_bytes())?;
         print_line(&format!("written to {}", path.display()))?;
     }
     Ok(())

@@ -8,9 +8,9 @@ use fermata_learn::calibration::fit_temperature;
 use fermata_learn::charts::{confusion_matrix, reliability_diagram};
 use fermata_learn::dataset::Dataset;
 use fermata_learn::evaluation::{Evaluation, Measured};
+use fermata_learn::inference;
 use fermata_learn::manifest::{Manifest, Split};
 use fermata_learn::predictions::Predictions;
-use fermata_learn::{inference, part_file};
 use fermata_vision::ModelCard;
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::scores::to_logits;
@@ -127,11 +127,7 @@ fn of_model(folder: &Path, path: &Path, arguments: &EvaluateArguments) -> anyhow
 fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
     fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let save = |name: &str, text: String| {
-        let path = folder.join(name);
-        part_file::write(&path, text.as_bytes())
-            .with_context(|| format!("cannot write {}", path.display()))
-    };
+    let save = |name: &str, text: String| fermata_files::write(&folder.join(name), text.as_bytes());
     let raw = &evaluation.raw;
     save("per_class.csv", per_class(raw))?;
     save(
@@ -150,7 +146,8 @@ fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
         )?;
     }
     // Last: where it is, the rest is there too.
-    save("metrics.json", evaluation.to_json())
+    save("metrics.json", evaluation.to_json())?;
+    Ok(())
 }
 
 fn per_class(measured: &Measured) -> String {

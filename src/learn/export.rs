@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, bail};
 use fermata_learn::export::{INPUT, OUTPUT, OnnxOptions, Overwrite, onnx, write_folder};
 use fermata_learn::network::Architecture;
-use fermata_vision::card::{self, Colour, Layout, ModelCard, OutputKind};
+use fermata_vision::card::{Colour, Layout, ModelCard, OutputKind};
 use serde_json::json;
 use tch::Device;
 
@@ -49,7 +49,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     };
     let provenance = json!({
         "architecture": architecture.name(),
-        "weights_sha256": card::sha256(&arguments.weights)?,
+        "weights_sha256": fermata_files::sha256_of_file(&arguments.weights)?,
         "fold_batch_norm": options.fold_batch_norm,
         "fermata": env!("CARGO_PKG_VERSION"),
     });

@@ -6,7 +6,6 @@ use anyhow::{Context, bail};
 use fermata_learn::export;
 use fermata_learn::npz::Npz;
 use fermata_learn::weights::TensorFile;
-use fermata_vision::card;
 
 use crate::print::print;
 
@@ -14,7 +13,7 @@ use crate::print::print;
 const ANY_SCALE: f64 = 30.0;
 
 pub(crate) fn inspect(file: &Path) -> anyhow::Result<()> {
-    let sha256 = card::sha256(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let sha256 = fermata_files::sha256_of_file(file)?;
     let described = match file.extension().and_then(|ending| ending.to_str()) {
         Some("safetensors") => safetensors(file)?,
         Some("onnx") => onnx(file)?,

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use fermata_learn::manifest::{CleanReport, Recipe, Validation};
-use fermata_learn::part_file;
 use serde::Serialize;
 
 use crate::learn_cli::ManifestCommand;
@@ -52,16 +51,16 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
     };
     let (manifest, report) = spec.make(at, &folder)?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    save(&out.join(REPORT), json(&report).as_bytes())?;
+    fermata_files::write(&out.join(REPORT), json(&report).as_bytes())?;
     // Last: where it is, its report is there too.
-    save(&path, &manifest.to_csv())?;
+    fermata_files::write(&path, &manifest.to_csv())?;
     print(&summary(&report))?;
     print_line(&format!("written to {}", path.display()))
 }
 
 fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Result<()> {
     let found = Validation::of(manifest, sample)?;
-    save(out, json(&found).as_bytes())?;
+    fermata_files::write(out, json(&found).as_bytes())?;
     print_line(&format!(
         "{} rows, {} images looked at",
         found.rows, found.images_checked
@@ -92,10 +91,6 @@ fn name(value: &impl Serialize) -> String {
 fn json(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value).expect("names and numbers are JSON");
     text + "\n"
-}
-
-fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    part_file::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn summary(report: &CleanReport) -> String {

@@ -2,7 +2,6 @@
 
 pub mod draw_overlay;
 mod mp4_encoder;
-mod part_file;
 pub mod show_window;
 mod timeline;
 pub mod write_csv;

@@ -9,11 +9,11 @@ mod tests;
 use std::path::PathBuf;
 
 use fermata_engine::{Actor, ActorError, Clock, ClockMode, Input, Outputs, Ports, Setup};
+use fermata_files::{PartFile, Unfinished};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::payload::Faces;
-use crate::sinks::part_file::PartFile;
 use row::Rows;
 
 /// Writes a CSV file with one row for each face, and for a frame without a face one row whose face cells are empty, so that
@@ -68,7 +68,7 @@ impl Actor for WriteCsv {
 
     fn create(settings: WriteCsvSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
-        let file = PartFile::create(&settings.path)?;
+        let file = PartFile::create(&settings.path, Unfinished::Removed)?;
         let mut actor = Self {
             rows: Some(Rows::new(file)),
             broken: None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_files::{PartFile, Unfinished};
 use ffmpeg_next::encoder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::libav;
 use crate::payload::VideoFrame;
 use crate::sinks::mp4_encoder::{EncodeError, H264_ENCODER, Mp4Encoder, Quality};
-use crate::sinks::part_file::PartFile;
 use crate::sinks::timeline::Timeline;
 
 /// Writes the frames of one stream to an MP4 file with their own time stamps; a variable frame rate stays variable.
@@ -145,7 +145,7 @@ impl Actor for WriteVideo {
     fn create(settings: WriteVideoSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
         Ok(Self {
-            part: Some(PartFile::create(&settings.path)?),
+            part: Some(PartFile::create(&settings.path, Unfinished::Removed)?),
             settings,
             node: setup.node.clone(),
             encoder: None,

@@ -1,13 +1,10 @@
 //! A model's folder: `card.yaml` and its weights, as the live graph loads it. It is there whole or not at all.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fermata_files::{FileError, PartFolder};
 use fermata_vision::card::{CARD_FILE, CardError, Model, ModelCard, ONNX_FILE, SAFETENSORS_FILE};
-use sha2::{Digest, Sha256};
-
-use crate::part_file;
 
 /// What happens to a folder that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +48,6 @@ pub fn write_folder(
     weights: &[u8],
     overwrite: Overwrite,
 ) -> Result<Model, ExportError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |reason| ExportError::File { path, reason }
-    };
     if folder.symlink_metadata().is_ok() {
         if overwrite == Overwrite::Refused {
             return Err(ExportError::Exists(folder.to_owned()));
@@ -68,28 +61,20 @@ pub fn write_folder(
     } else {
         ONNX_FILE
     };
-    card.sha256 = Sha256::digest(weights)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let part = part_file::part_path(folder);
-    let written = (|| {
-        if part.exists() {
-            fs::remove_dir_all(&part).map_err(failed(&part))?;
+    card.sha256 = fermata_files::sha256(weights);
+    let part = PartFolder::create(folder)?;
+    fermata_files::write(&part.part().join(file), weights)?;
+    fermata_files::write(&part.part().join(CARD_FILE), card.to_yaml().as_bytes())?;
+    ModelCard::load(part.part())?;
+    part.finish()?;
+    Ok(ModelCard::load(folder)?)
+}
+
+impl From<FileError> for ExportError {
+    fn from(error: FileError) -> Self {
+        Self::File {
+            path: error.path,
+            reason: error.reason,
         }
-        fs::create_dir_all(&part).map_err(failed(&part))?;
-        part_file::write(&part.join(file), weights).map_err(failed(&part.join(file)))?;
-        let card_path = part.join(CARD_FILE);
-        part_file::write(&card_path, card.to_yaml().as_bytes()).map_err(failed(&card_path))?;
-        ModelCard::load(&part)?;
-        if folder.exists() {
-            fs::remove_dir_all(folder).map_err(failed(folder))?;
-        }
-        fs::rename(&part, folder).map_err(failed(folder))?;
-        Ok(ModelCard::load(folder)?)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_dir_all(&part);
     }
-    written
 }

@@ -35,7 +35,6 @@ use crate::inference::predict;
 use crate::loader::{READERS, read_ahead};
 use crate::manifest::{Manifest, Split};
 use crate::network::Network;
-use crate::part_file;
 use crate::weights::{HeadOf, TensorFile};
 
 const CONFIG: &str = "config.yaml";
@@ -343,7 +342,7 @@ impl TrainingRun {
         }
         let table = table.into_inner().expect("memory takes all");
         let path = self.folder.join(HISTORY);
-        part_file::write(&path, &table).map_err(|error| failed(&path, &error))
+        fermata_files::write(&path, &table).map_err(|error| failed(&path, &error.reason))
     }
 
     fn save(&self) -> Result<(), TrainingError> {
@@ -434,7 +433,7 @@ impl TrainingRun {
 
     fn write(&self, name: &str, text: &str) -> Result<(), TrainingError> {
         let path = self.folder.join(name);
-        part_file::write(&path, text.as_bytes()).map_err(|error| failed(&path, &error))
+        fermata_files::write(&path, text.as_bytes()).map_err(|error| failed(&path, &error.reason))
     }
 
     fn log(&self, line: &str) -> Result<(), TrainingError> {

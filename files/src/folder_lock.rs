@@ -1,0 +1,223 @@
+//! One process at a time owns a folder. Owns the lock file, who holds it, and its way to the program that a process becomes.
+//!
+//! The lock is advisory: flock(2) on [`LOCK_FILE`] in the folder. The system gives it back when the process ends, however it
+//! ends, so that a lock file without a process locks nothing.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::FileError;
+
+mod handed_over;
+
+/// The file in a locked folder that carries the lock and says who holds it. It is removed when the lock is given back; a process
+/// that is killed leaves it.
+pub const LOCK_FILE: &str = ".lock";
+
+/// A process that holds a lock, as it called itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub process: u32,
+    /// The name of its program.
+    pub program: String,
+    /// The machine it runs on: folders may be shared.
+    pub host: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            process,
+            program,
+            host,
+        } = self;
+        write!(f, "{program} (process {process} on {host})")
+    }
+}
+
+impl Holder {
+    fn this() -> Self {
+        let program = std::env::current_exe().ok();
+        let program = program.as_deref().and_then(Path::file_name);
+        let host = rustix::system::uname();
+        Self {
+            process: std::process::id(),
+            program: program.map_or("a program".into(), |name| {
+                name.to_string_lossy().replace('\n', " ")
+            }),
+            host: host.nodename().to_string_lossy().replace('\n', " "),
+        }
+    }
+
+    /// One value a line.
+    fn to_text(&self) -> String {
+        let Self {
+            process,
+            program,
+            host,
+        } = self;
+        format!("{process}\n{program}\n{host}\n")
+    }
+
+    /// None for what no holder wrote, or not to its end.
+    fn of_text(text: &str) -> Option<Self> {
+        let mut lines = text.strip_suffix('\n')?.split('\n');
+        let holder = Self {
+            process: lines.next()?.parse().ok()?,
+            program: lines.next()?.to_owned(),
+            host: lines.next()?.to_owned(),
+        };
+        lines.next().is_none().then_some(holder)
+    }
+}
+
+/// Why a folder was not locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process, or another part of this one, has it.
+    #[error("`{}` is in use by {}; wait until it ends, or name another folder", folder.display(), named(holder.as_ref()))]
+    Held {
+        /// The folder.
+        folder: PathBuf,
+        /// Who has it, if that is known.
+        holder: Option<Holder>,
+    },
+    /// The system does not let it be locked.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+fn named(holder: Option<&Holder>) -> String {
+    holder.map_or("another process".to_owned(), Holder::to_string)
+}
+
+/// The right to write into a folder, until it is dropped or the process ends. Programs that this one starts do not get it.
+#[derive(Debug)]
+pub struct FolderLock {
+    folder: PathBuf,
+    file: File,
+}
+
+impl FolderLock {
+    /// Locks a folder that is there, or takes over the lock that the program before this one handed over
+    /// ([`FolderLock::hand_over`]). Never waits.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] if somebody has it; [`LockError::File`] if there is no such folder, it cannot be written to, or its
+    /// file system knows no locks.
+    pub fn take(folder: &Path) -> Result<Self, LockError> {
+        let path = folder.join(LOCK_FILE);
+        if let Some(file) = handed_over::take(&path) {
+            return Self::held(folder, file);
+        }
+        loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(|reason| FileError::new("create", &path, reason))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LockError::Held {
+                        folder: folder.to_owned(),
+                        holder: read_holder(file),
+                    });
+                }
+                Err(TryLockError::Error(reason)) => {
+                    return Err(FileError::new("lock", &path, reason).into());
+                }
+            }
+            // Who held it until now removed the file: a lock on a file that nobody finds locks nothing.
+            if is_at(&file, &path) {
+                return Self::held(folder, file);
+            }
+        }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Lets the lock go on in the program that this process becomes by `exec` with `command`; there [`FolderLock::take`] of the
+    /// same folder takes it over. Without a call of this the lock ends with the program. For `exec` alone: a program that is
+    /// started beside this one would share the lock.
+    ///
+    /// # Errors
+    /// If the system does not let it be inherited.
+    pub fn hand_over(&self, command: &mut Command) -> Result<(), FileError> {
+        handed_over::give(&self.file, command)
+            .map_err(|reason| FileError::new("hand over the lock of", &self.folder, reason))
+    }
+
+    /// Writes down who has it. That it cannot be written down (a full disk) costs others a name, and nothing else.
+    fn held(folder: &Path, mut file: File) -> Result<Self, LockError> {
+        let text = Holder::this().to_text();
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(text.as_bytes()));
+        if let Err(error) = written {
+            tracing::debug!(folder = %folder.display(), "the holder of the lock is not written down: {error}");
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            file,
+        })
+    }
+}
+
+impl Drop for FolderLock {
+    /// Removes the file while it is still locked, so that it is nobody else's.
+    fn drop(&mut self) {
+        let path = self.folder.join(LOCK_FILE);
+        if is_at(&self.file, &path) {
+            let _ = fs::remove_file(&path);
+        }
+        // Closing alone would leave a lock that was handed over to this process, whose first descriptor stays open.
+        let _ = self.file.unlock();
+    }
+}
+
+fn read_holder(mut file: File) -> Option<Holder> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    Holder::of_text(&text)
+}
+
+/// Whether this is the file under this name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let here = || -> io::Result<bool> {
+        let (open, found) = (file.metadata()?, fs::metadata(path)?);
+        Ok((open.dev(), open.ino()) == (found.dev(), found.ino()))
+    };
+    here().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_read_as_it_was_written_and_half_of_one_not_at_all() {
+        let holder = Holder {
+            process: 42,
+            program: "fermata run".to_owned(),
+            host: "lobby".to_owned(),
+        };
+        let text = holder.to_text();
+        assert_eq!(Holder::of_text(&text), Some(holder));
+        for end in 0..text.len() {
+            assert_eq!(Holder::of_text(&text[..end]), None, "{end}");
+        }
+        assert_eq!(Holder::of_text("12\na\nb\nc\n"), None);
+    }
+}

@@ -1,0 +1,48 @@
+//! SHA-256, in lower-case hexadecimal digits.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::FileError;
+
+/// Bytes that are read at a time.
+const CHUNK: usize = 1 << 16;
+
+/// Of bytes in memory.
+pub fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// Of all that is left to read, which is never in memory as a whole.
+///
+/// # Errors
+/// What the reader says.
+pub fn sha256_of(mut reader: impl Read) -> io::Result<String> {
+    let mut digest = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match reader.read(&mut chunk) {
+            Ok(0) => return Ok(format!("{:x}", digest.finalize())),
+            Ok(read) => digest.update(&chunk[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Of a file's contents.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn sha256_of_file(path: &Path) -> Result<String, FileError> {
+    let read = File::open(path).and_then(sha256_of);
+    read.map_err(|reason| FileError {
+        doing: "read",
+        path: path.to_owned(),
+        reason,
+        advice: String::new(),
+    })
+}

@@ -1,0 +1,24 @@
+//! What everything that writes to a disk needs once: files and folders that are whole or not there, their hashes, and the lock
+//! of a folder.
+//!
+//! - [`PartFile`]: a file that is written as `NAME.part` and gets its name when it is complete; whoever begins it says what
+//!   becomes of one that nobody finishes.
+//! - [`write`]: the same for contents that are in memory.
+//! - [`PartFolder`]: a folder that is filled as `NAME.part` and gets its name, or takes another's, in one step.
+//! - [`sha256`], [`sha256_of_file`]: as cards, manifests and provenance write them.
+//! - [`FolderLock`]: one process at a time owns a folder; the lock can be handed over to the program that a process becomes.
+//!
+//! It knows no formats and no names of files: what stands in a run's folder is the program's. It does not retry, and it does not
+//! guard against other programs that write to the same files without asking for the lock.
+
+mod error;
+mod folder_lock;
+mod hash;
+mod part_file;
+mod part_folder;
+
+pub use error::FileError;
+pub use folder_lock::{FolderLock, Holder, LOCK_FILE, LockError};
+pub use hash::{sha256, sha256_of, sha256_of_file};
+pub use part_file::{PartFile, Unfinished, part_path, write};
+pub use part_folder::PartFolder;

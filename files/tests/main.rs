@@ -1,0 +1,22 @@
+//! Files, folders and locks through the public door: what is on the disk after everything that can happen to a writer.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "main/folders.rs"]
+mod folders;
+#[path = "main/hashes.rs"]
+mod hashes;
+#[path = "main/locks.rs"]
+mod locks;
+#[path = "main/part_files.rs"]
+mod part_files;
+
+/// The names in a folder, sorted.
+fn names(folder: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}

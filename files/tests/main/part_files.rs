@@ -1,0 +1,190 @@
+//! A file is whole or not there.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use fermata_files::{PartFile, Unfinished, part_path, write};
+use proptest::prelude::*;
+use tempfile::{TempDir, tempdir};
+
+use crate::names;
+
+/// What happens to a file that was begun.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Finished,
+    Dropped,
+    Removed,
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![Just(End::Finished), Just(End::Dropped), Just(End::Removed)]
+}
+
+fn unfinished() -> impl Strategy<Value = Unfinished> {
+    prop_oneof![Just(Unfinished::Kept), Just(Unfinished::Removed)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Several writers one after another: under the name there is always the last finished file, under `.part` what the last
+    /// unfinished one left, if it was to be kept.
+    #[test]
+    fn a_name_only_ever_shows_a_finished_file(
+        writers in prop::collection::vec((prop::collection::vec(any::<Vec<u8>>(), 0..4), unfinished(), end()), 1..6),
+    ) {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("file.csv");
+        let (mut finished, mut left) = (None, None);
+        for (pieces, unfinished, end) in writers {
+            let mut file = PartFile::create(&path, unfinished).unwrap();
+            let mut contents = Vec::new();
+            for piece in &pieces {
+                file.write_all(piece).unwrap();
+                contents.extend_from_slice(piece);
+                prop_assert_eq!(fs::read(&path).ok(), finished.clone());
+                prop_assert_eq!(&fs::read(file.part()).unwrap(), &contents);
+            }
+            left = None;
+            match end {
+                End::Finished => {
+                    file.finish().unwrap();
+                    finished = Some(contents);
+                }
+                End::Dropped => {
+                    drop(file);
+                    left = (unfinished == Unfinished::Kept).then_some(contents);
+                }
+                End::Removed => file.remove().unwrap(),
+            }
+            prop_assert_eq!(fs::read(&path).ok(), finished.clone());
+            prop_assert_eq!(fs::read(part_path(&path)).ok(), left.clone());
+        }
+        let there = usize::from(finished.is_some()) + usize::from(left.is_some());
+        prop_assert_eq!(names(folder.path()).len(), there);
+    }
+
+    #[test]
+    fn what_is_written_whole_is_read_back(first: Vec<u8>, second: Vec<u8>) {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        for contents in [first, second] {
+            write(&path, &contents).unwrap();
+            prop_assert_eq!(fs::read(&path).unwrap(), contents);
+            prop_assert_eq!(names(folder.path()), ["report.json"]);
+        }
+    }
+}
+
+#[test]
+fn the_part_stands_beside_the_file_however_the_path_is_written() {
+    for (path, part) in [
+        ("a/b.csv", "a/b.csv.part"),
+        ("b.csv", "b.csv.part"),
+        ("a/model/", "a/model.part"),
+        ("a/./model/.", "a/model.part"),
+        ("/b", "/b.part"),
+    ] {
+        assert_eq!(part_path(Path::new(path)), PathBuf::from(part), "{path}");
+    }
+}
+
+/// A path whose part stands on a device that is always full.
+fn on_a_full_disk(folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("faces.csv");
+    symlink("/dev/full", part_path(&path)).unwrap();
+    path
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_and_says_what_to_do() {
+    let folder = tempdir().unwrap();
+    let path = on_a_full_disk(&folder);
+    fs::write(&path, "old").unwrap();
+    let error = write(&path, b"new").unwrap_err().to_string();
+    assert!(error.starts_with("cannot write `"), "{error}");
+    assert!(
+        error.contains("faces.csv`: No space left on device"),
+        "{error}"
+    );
+    assert!(error.ends_with("; make room on its disk"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(names(folder.path()), ["faces.csv"]);
+}
+
+#[test]
+fn after_a_failed_write_a_file_that_is_to_be_kept_is_kept() {
+    for (unfinished, left) in [
+        (Unfinished::Kept, &["faces.csv.part"][..]),
+        (Unfinished::Removed, &[]),
+    ] {
+        let folder = tempdir().unwrap();
+        let mut file = PartFile::create(&on_a_full_disk(&folder), unfinished).unwrap();
+        assert!(file.write_all(b"row").is_err());
+        drop(file);
+        assert_eq!(names(folder.path()), left, "{unfinished:?}");
+    }
+}
+
+#[test]
+fn a_name_that_was_taken_in_between_fails_the_file_and_tells_where_its_contents_are() {
+    for (unfinished, said, left) in [
+        (
+            Unfinished::Kept,
+            "what was written is in `",
+            &["faces.csv", "faces.csv.part"][..],
+        ),
+        (
+            Unfinished::Removed,
+            "the file is incomplete and was removed",
+            &["faces.csv"],
+        ),
+    ] {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("faces.csv");
+        let mut file = PartFile::create(&path, unfinished).unwrap();
+        file.write_all(b"row").unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inside"), "").unwrap();
+        let error = file.finish().unwrap_err().to_string();
+        assert!(
+            error.contains("faces.csv`") && error.contains(said),
+            "{error}"
+        );
+        assert_eq!(names(folder.path()), left);
+    }
+}
+
+#[test]
+fn where_nothing_can_be_written_it_is_said_before_anything_is() {
+    let folder = tempdir().unwrap();
+    for (path, said) in [
+        (
+            folder.path().join("nowhere/a.csv"),
+            "must exist and be writable",
+        ),
+        (folder.path().to_owned(), "it is a folder"),
+        ("/proc/a.csv".into(), "must exist and be writable"),
+    ] {
+        let error = PartFile::create(&path, Unfinished::Kept)
+            .unwrap_err()
+            .to_string();
+        assert!(error.ends_with(said), "{error}");
+        let error = write(&path, b"").unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+    }
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn a_file_in_the_present_folder_is_finished() {
+    // Its folder is the empty path. In a process of its own the present folder could be changed; here it is the crate's.
+    let name = format!("part-file-test-{}", std::process::id());
+    write(Path::new(&name), b"x").unwrap();
+    let read = fs::read(&name);
+    fs::remove_file(&name).unwrap();
+    assert_eq!(read.unwrap(), b"x");
+}
