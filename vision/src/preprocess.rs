@@ -1,12 +1,13 @@
 //! From a face in a frame to what a model takes, as its card says: the only place where this is implemented, for training,
 //! batch and live alike.
 //!
-//! Owns the order of the steps and the errors. Each step has a file: which part of the frame (`crop`), the equalisation
-//! (`clahe`), values and layout (`scaling`). Buffers are kept between faces, so that a face allocates no pixels.
+//! Owns the order of the steps. Each step has a file: which part of the frame (`crop`), the equalisation (`clahe`), values and
+//! layout (`scaling`). Buffers are kept between faces, so that a face allocates no pixels.
 
 mod canvas;
 mod clahe;
 mod crop;
+mod error;
 mod scaling;
 #[cfg(test)]
 mod tests;
@@ -16,55 +17,15 @@ use opencv::core::Mat;
 use opencv::imgproc;
 use opencv::prelude::*;
 
-use self::canvas::Canvas;
+use self::canvas::{Canvas, method};
 use self::clahe::Equaliser;
 use self::crop::Cropper;
+pub use self::error::{FaceError, PreprocessError};
 use self::scaling::Scaler;
-use crate::card::{ClaheStage, Colour, Interpolation, ModelCard, Size};
+use crate::card::{ClaheStage, Colour, ModelCard, Size};
 use crate::face::{Landmarks, Rect};
 use crate::frame::Frame;
 use crate::opencv_threads;
-
-/// Why a face has no crop. Something about the face, not about the program: callers count it and go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
-pub enum FaceError {
-    /// Its box has no area, or coordinates that are no numbers.
-    #[error("its box has no area or no finite coordinates")]
-    NoArea,
-    /// Nothing of it is in the frame.
-    #[error("its box or its landmarks lie outside of the frame")]
-    OutsideFrame,
-    /// Its crop would be more than four times as wide or high as the frame's longer side.
-    #[error("its crop would be far larger than the frame")]
-    TooLarge,
-    /// The card aligns by landmarks, and it has none.
-    #[error(
-        "it has no landmarks, by which the card aligns (`alignment: landmarks_or_box` crops it by its box)"
-    )]
-    NoLandmarks,
-    /// Its landmarks lie on one point, or are no numbers.
-    #[error("its landmarks lie on one point or are not finite")]
-    NoShape,
-}
-
-/// Why there is no input for the model.
-#[derive(Debug, thiserror::Error)]
-pub enum PreprocessError {
-    /// See [`FaceError`].
-    #[error("a face has no crop: {0}")]
-    Face(#[from] FaceError),
-    /// The caller's buffer is of another model.
-    #[error("a buffer of {given} values was given for an input of {expected}")]
-    BufferLength {
-        /// Values in the buffer.
-        given: usize,
-        /// Values of an input.
-        expected: usize,
-    },
-    /// OpenCV itself.
-    #[error("OpenCV failed: {0}")]
-    OpenCv(#[from] opencv::Error),
-}
 
 /// Makes a model's input as its card says. Keeps buffers, so each thread has its own.
 #[derive(Debug)]
@@ -201,16 +162,5 @@ impl Fitter {
         };
         self.scaler.write(fitting.data_bytes()?, out);
         Ok(())
-    }
-}
-
-/// OpenCV's number for a method.
-fn method(interpolation: Interpolation) -> i32 {
-    match interpolation {
-        Interpolation::Nearest => imgproc::INTER_NEAREST,
-        Interpolation::Linear => imgproc::INTER_LINEAR,
-        Interpolation::Cubic => imgproc::INTER_CUBIC,
-        Interpolation::Area => imgproc::INTER_AREA,
-        Interpolation::Lanczos4 => imgproc::INTER_LANCZOS4,
     }
 }

@@ -8,6 +8,7 @@
 mod looks;
 mod numbers;
 mod paint;
+mod person;
 mod portrait;
 mod scene;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a card may not say although its YAML is well-formed.
 
-use super::{ClaheChannel, Colour, Factors, ModelCard, ScalingStep};
+use super::spec::{ClaheChannel, Colour, ModelCard, ScalingStep};
+use super::values::Factors;
 use crate::face::{EXPRESSIONS, Expression};
 
 /// An input beyond this side is a slip of the pen, and would take gigabytes.

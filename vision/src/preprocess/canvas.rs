@@ -1,7 +1,11 @@
-//! Pixels that OpenCV writes into, kept between faces. A `Mat` would be freed and allocated for every new size.
+//! Pixels that OpenCV writes into, kept between faces (a `Mat` would be freed and allocated for every new size), and sizes and
+//! methods as OpenCV has them.
 
 use opencv::boxed_ref::BoxedRefMut;
 use opencv::core::{Mat, Size, Vec3b};
+use opencv::imgproc;
+
+use crate::card::Interpolation;
 
 /// A picture of changing size in a buffer that only grows.
 #[derive(Debug, Default)]
@@ -34,4 +38,15 @@ impl Canvas {
 pub(super) fn size(width: usize, height: usize) -> Size {
     let side = |pixels| i32::try_from(pixels).unwrap_or(i32::MAX);
     Size::new(side(width), side(height))
+}
+
+/// OpenCV's number for a method.
+pub(super) fn method(interpolation: Interpolation) -> i32 {
+    match interpolation {
+        Interpolation::Nearest => imgproc::INTER_NEAREST,
+        Interpolation::Linear => imgproc::INTER_LINEAR,
+        Interpolation::Cubic => imgproc::INTER_CUBIC,
+        Interpolation::Area => imgproc::INTER_AREA,
+        Interpolation::Lanczos4 => imgproc::INTER_LANCZOS4,
+    }
 }

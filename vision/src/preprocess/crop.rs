@@ -5,8 +5,8 @@ use opencv::core::{self, Mat, Scalar};
 use opencv::imgproc;
 use opencv::prelude::*;
 
-use super::canvas::{self, Canvas};
-use super::{FaceError, PreprocessError, method};
+use super::canvas::{self, Canvas, method};
+use super::error::{FaceError, PreprocessError};
 use crate::card::{
     Alignment, Aspect, Border, ClaheStage, CropSpec, Interpolation, ModelCard, Size,
 };

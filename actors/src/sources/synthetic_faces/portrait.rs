@@ -6,78 +6,13 @@
 
 mod mouth;
 
-use super::looks::{Features, Hair, Look};
-use super::numbers::smooth;
-use super::paint::{Canvas, Egg, Glow, Lens, Mouth, Oval, Rgb, Shape, Space, filter, times};
-
-/// Where a head is and how it is held.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stance {
-    /// Middle of the head, pixels.
-    pub(super) x: f32,
-    /// Middle of the head, pixels.
-    pub(super) y: f32,
-    /// Half the width of the face, pixels.
-    pub(super) scale: f32,
-    /// Cosine and sine of the tilt towards a shoulder.
-    pub(super) roll: (f32, f32),
-    /// Sine of the turn to a side.
-    pub(super) yaw: f32,
-    /// Sine of the nod, downwards.
-    pub(super) pitch: f32,
-    /// How far the lids are shut, 0..1.
-    pub(super) blink: f32,
-}
-
-impl Stance {
-    /// The part of the picture that the person may touch: columns and rows, first and one after the last.
-    pub(super) fn place(&self, width: usize, height: usize) -> [usize; 4] {
-        let (reach, head) = (2.35 * self.scale, 1.9 * self.scale);
-        // A float becomes an integer with saturation.
-        [
-            ((self.x - reach) as usize).min(width),
-            ((self.y - head) as usize).min(height),
-            ((self.x + reach) as usize).min(width),
-            height,
-        ]
-    }
-}
-
-/// Direction of the light: to the right, downwards.
-pub(super) type Light = (f32, f32);
+use super::looks::Hair;
+use super::paint::{Canvas, Egg, Glow, Lens, Shape, times};
+use super::person::{Person, Portrait, oval};
 
 /// Draws a person on the part of a picture that begins at `place`.
 pub(super) fn draw(canvas: &mut Canvas, place: [usize; 4], person: &Person<'_>) {
-    let stance = person.stance;
-    let upright = Space {
-        x: stance.x - place[0] as f32,
-        y: stance.y - place[1] as f32,
-        scale: stance.scale,
-        turn: (1.0, 0.0),
-    };
-    let look = person.look;
-    let cos_yaw = 1.0 - stance.yaw * stance.yaw / 2.0;
-    let mut portrait = Portrait {
-        canvas,
-        space: Space {
-            turn: stance.roll,
-            ..upright
-        },
-        upright,
-        look,
-        features: person.features,
-        stance,
-        light: person.light,
-        cos_yaw,
-        egg: Egg {
-            height: look.height,
-            jaw: look.jaw,
-            soft: 0.03,
-            grow: 1.0,
-        },
-        dark: filter(look.skin, [0.5, 0.42, 0.4]),
-        gloss: 1.0 + ((190.0 - look.skin.iter().sum::<f32>() / 3.0) / 75.0).max(0.0),
-    };
+    let mut portrait = Portrait::new(canvas, place, person);
     portrait.body();
     portrait.head();
     portrait.nose();
@@ -90,59 +25,7 @@ pub(super) fn draw(canvas: &mut Canvas, place: [usize; 4], person: &Person<'_>) 
     portrait.hair();
 }
 
-/// Who is drawn, doing what, in what light.
-pub(super) struct Person<'a> {
-    pub(super) look: &'a Look,
-    pub(super) features: Features,
-    pub(super) stance: Stance,
-    pub(super) light: Light,
-}
-
-struct Portrait<'a> {
-    canvas: &'a mut Canvas,
-    /// Turns with the head; (0, 0) is its middle, 1 half its width.
-    space: Space,
-    upright: Space,
-    look: &'a Look,
-    features: Features,
-    stance: Stance,
-    light: Light,
-    cos_yaw: f32,
-    egg: Egg,
-    /// Lines and holes.
-    dark: Rgb,
-    /// Strength of highlights: dark skin shows its relief by them.
-    gloss: f32,
-}
-
 impl Portrait<'_> {
-    /// Where a point at `depth` in front of the head's axis is seen, sideways.
-    fn x(&self, x: f32, depth: f32) -> f32 {
-        x * self.cos_yaw + depth * self.stance.yaw
-    }
-
-    /// The same, vertically.
-    fn y(&self, y: f32, depth: f32) -> f32 {
-        y + depth * self.stance.pitch
-    }
-
-    fn paint(&mut self, shape: &impl Shape, color: Rgb, opacity: f32) {
-        self.canvas.paint(&self.space, shape, color, opacity);
-    }
-
-    fn shade(&mut self, shape: &impl Shape, factor: f32, opacity: f32) {
-        self.tone(shape, [factor; 3], opacity);
-    }
-
-    fn tone(&mut self, shape: &impl Shape, factor: Rgb, opacity: f32) {
-        self.canvas.shade(&self.space, shape, factor, opacity);
-    }
-
-    /// A highlight.
-    fn lit(&mut self, shape: &impl Shape, factor: f32, opacity: f32) {
-        self.shade(shape, 1.0 + (factor - 1.0) * self.gloss, opacity);
-    }
-
     fn body(&mut self) {
         let (look, space) = (self.look, self.upright);
         if look.style == Hair::Long {
@@ -199,11 +82,6 @@ impl Portrait<'_> {
             let color = times(look.hair, 0.9);
             self.paint(&beard.within(egg).within(chin), color, look.beard);
         }
-    }
-
-    /// A glow at a depth in front of the head's axis.
-    fn glow(&self, x: f32, y: f32, depth: f32, rx: f32, ry: f32) -> Glow {
-        Glow::new(self.x(x, depth), self.y(y, 0.75), rx, ry)
     }
 
     fn nose(&mut self) {
@@ -401,8 +279,4 @@ impl Portrait<'_> {
             }
         }
     }
-}
-
-fn oval(x: f32, y: f32, rx: f32, ry: f32, soft: f32) -> Oval {
-    Oval { x, y, rx, ry, soft }
 }

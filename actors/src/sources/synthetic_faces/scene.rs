@@ -7,7 +7,8 @@ use fermata_vision::{Expression, FrameMut, GroundTruth, Rect, TrueFace};
 use super::looks::{Features, Look};
 use super::numbers::{Random, sine, smooth};
 use super::paint::{Canvas, Rgb};
-use super::portrait::{self, Light, Person, Stance};
+use super::person::{Light, Person, Stance};
+use super::portrait;
 
 /// Size and cast of a scene.
 #[derive(Clone, Copy, Debug)]

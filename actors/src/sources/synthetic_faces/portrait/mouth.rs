@@ -1,6 +1,8 @@
 //! The mouth of a person: closed lips, teeth, and what shows between them. The rest of the head is the portrait's.
 
-use super::*;
+use crate::sources::synthetic_faces::numbers::smooth;
+use crate::sources::synthetic_faces::paint::{Glow, Lens, Mouth, Rgb, Shape, filter, times};
+use crate::sources::synthetic_faces::person::{Portrait, oval};
 
 impl Portrait<'_> {
     pub(super) fn mouth(&mut self) {
