@@ -8,7 +8,7 @@ use crate::load;
 use crate::print::print_line;
 
 /// Lists the actors, or explains one.
-pub(crate) fn actors(name: Option<&str>) -> anyhow::Result<u8> {
+pub fn actors(name: Option<&str>) -> anyhow::Result<u8> {
     let registry = load::registry();
     let Some(name) = name else {
         let width = registry.iter().map(|actor| actor.name.len()).max();
@@ -84,7 +84,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Prints the JSON Schema of graph files.
-pub(crate) fn schema() -> anyhow::Result<u8> {
+pub fn schema() -> anyhow::Result<u8> {
     let schema = fermata_engine::graph::schema(&load::registry());
     let text = serde_json::to_string_pretty(&schema).context("the schema is not JSON")?;
     print_line(&text)?;

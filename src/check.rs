@@ -7,7 +7,7 @@ use crate::load;
 use crate::print::print_line;
 
 /// Reads the graph and looks for everything that it names.
-pub(crate) fn check(arguments: &GraphArguments) -> anyhow::Result<u8> {
+pub fn check(arguments: &GraphArguments) -> anyhow::Result<u8> {
     let registry = load::registry();
     let Some(graph) = load::checked(arguments, &registry, Path::new("runs/check")) else {
         return Ok(REFUSED);

@@ -1,5 +1,10 @@
 //! What can be typed, and what the exit codes mean.
 
+#![allow(
+    missing_docs,
+    reason = "what is written on these types is printed as help"
+)]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -8,15 +13,15 @@ use clap_complete::Shell;
 use crate::learn_cli::LearnCommand;
 
 /// Everything went as the graph says.
-pub(crate) const SUCCESS: u8 = 0;
+pub const SUCCESS: u8 = 0;
 /// The run ended, but something in it failed: a node, a stream, a call that never returned.
-pub(crate) const FAILED: u8 = 1;
+pub const FAILED: u8 = 1;
 /// What was typed or written cannot be run; nothing was started. (clap ends with the same code.)
-pub(crate) const REFUSED: u8 = 2;
+pub const REFUSED: u8 = 2;
 /// The books of the run do not balance: an error in the engine.
-pub(crate) const UNBALANCED: u8 = 3;
+pub const UNBALANCED: u8 = 3;
 /// The run was ended by Ctrl-C or SIGTERM.
-pub(crate) const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -29,13 +34,13 @@ Exit codes:
 /// Runs graphs of actors over live cameras, recordings and data.
 #[derive(Debug, Parser)]
 #[command(name = "fermata", version, after_help = EXIT_CODES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// Run a graph until its streams end
     Run(RunArguments),
     /// Check a graph and what it names (models, devices, files) without running it
@@ -62,43 +67,43 @@ pub(crate) enum Command {
 
 /// A graph file and what is changed in it.
 #[derive(Debug, Args)]
-pub(crate) struct GraphArguments {
+pub struct GraphArguments {
     /// Graph file (YAML)
-    pub(crate) graph: PathBuf,
+    pub graph: PathBuf,
     /// Add a stream, or bind a declared one to another file, device or URL
     #[arg(long = "stream", value_name = "NAME=URI")]
-    pub(crate) streams: Vec<String>,
+    pub streams: Vec<String>,
     /// Give a parameter of the graph its value
     #[arg(long = "param", value_name = "NAME=VALUE")]
-    pub(crate) params: Vec<String>,
+    pub params: Vec<String>,
     /// Set one value of the graph file, such as nodes.emotion.batch.max=8
     #[arg(long = "set", value_name = "PATH=VALUE")]
-    pub(crate) set: Vec<String>,
+    pub set: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct RunArguments {
+pub struct RunArguments {
     #[command(flatten)]
-    pub(crate) graph: GraphArguments,
+    pub graph: GraphArguments,
     /// Folder for outputs, report and log [default: runs/NAME-TIME]
     #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
     /// Show no progress, only warnings and the summary
     #[arg(short, long)]
-    pub(crate) quiet: bool,
+    pub quiet: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct DrawArguments {
+pub struct DrawArguments {
     #[command(flatten)]
-    pub(crate) graph: GraphArguments,
+    pub graph: GraphArguments,
     /// Language of the drawing
     #[arg(long, value_enum, default_value_t = Format::Dot)]
-    pub(crate) format: Format,
+    pub format: Format,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub enum Format {
     /// Graphviz
     Dot,
     /// Mermaid flow chart

@@ -6,7 +6,7 @@ use crate::cli::SUCCESS;
 use crate::print::print_line;
 
 /// Prints one line for each thing that graphs may need; fails if one is missing that every graph of cameras needs.
-pub(crate) fn doctor() -> anyhow::Result<u8> {
+pub fn doctor() -> anyhow::Result<u8> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     print_line(&format!(
         "fermata {}, {cores} cores\n",

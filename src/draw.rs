@@ -10,7 +10,7 @@ use crate::load;
 use crate::print::print;
 
 /// Prints the graph in the language that was asked for.
-pub(crate) fn draw(arguments: &DrawArguments) -> anyhow::Result<u8> {
+pub fn draw(arguments: &DrawArguments) -> anyhow::Result<u8> {
     let registry = load::registry();
     let Some(graph) = load::parsed(&arguments.graph, &registry, Path::new("runs/graph")) else {
         return Ok(REFUSED);

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 const PROGRAM: &str = "fermata-learn";
 
 /// Becomes `fermata-learn` with the same arguments. Returns only if that is not possible.
-pub(crate) fn hand_over() -> anyhow::Result<u8> {
+pub fn hand_over() -> anyhow::Result<u8> {
     let this = std::env::current_exe().context("cannot find where this program is")?;
     let program = this.with_file_name(PROGRAM);
     if !program.is_file() {

@@ -1,12 +1,17 @@
 //! What can be typed about models and predictions. `fermata` knows these commands and hands them over to `fermata-learn`, which
 //! carries them out: libtorch is loaded only there.
 
+#![allow(
+    missing_docs,
+    reason = "what is written on these types is printed as help"
+)]
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum LearnCommand {
+pub enum LearnCommand {
     /// Compute a model's logits for inputs in a NumPy file
     Infer(InferArguments),
     /// Measure predictions: metrics.json, a table for each class, pictures
@@ -33,7 +38,7 @@ pub(crate) enum LearnCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum ManifestCommand {
+pub enum ManifestCommand {
     /// Map the tables of sources to the seven expressions, leave out what would spoil a training, split what is not split
     Make {
         /// The sources: their mappings, tables and images
@@ -59,7 +64,7 @@ pub(crate) enum ManifestCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum ModelsCommand {
+pub enum ModelsCommand {
     /// Show parameters and operations of the networks
     Describe {
         /// Networks [default: all]
@@ -74,7 +79,7 @@ pub(crate) enum ModelsCommand {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Backend {
+pub enum Backend {
     /// For a model.onnx
     Onnxruntime,
     /// For a model.safetensors
@@ -82,58 +87,58 @@ pub(crate) enum Backend {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct InferArguments {
+pub struct InferArguments {
     /// Model folder (card.yaml and weights)
     #[arg(long, value_name = "FOLDER", required_unless_present = "weights", conflicts_with_all = ["weights", "arch"])]
-    pub(crate) model: Option<PathBuf>,
+    pub model: Option<PathBuf>,
     /// Network of the weights, by timm's name
     #[arg(long, value_name = "NAME", requires = "weights")]
-    pub(crate) arch: Option<String>,
+    pub arch: Option<String>,
     /// Weights (.safetensors)
     #[arg(long, value_name = "FILE", requires = "arch")]
-    pub(crate) weights: Option<PathBuf>,
+    pub weights: Option<PathBuf>,
     /// f32 [N, C, H, W] in a .npy file
     #[arg(long, value_name = "X.npy")]
-    pub(crate) input: PathBuf,
+    pub input: PathBuf,
     /// Where the logits f32 [N, K] go
     #[arg(long, value_name = "Y.npy")]
-    pub(crate) output: PathBuf,
+    pub output: PathBuf,
     #[command(flatten)]
-    pub(crate) compute: ComputeArguments,
+    pub compute: ComputeArguments,
 }
 
 /// What computes a model.
 #[derive(Debug, Args)]
-pub(crate) struct ComputeArguments {
+pub struct ComputeArguments {
     /// What computes [default: what the weights are for]
     #[arg(long, value_enum)]
-    pub(crate) backend: Option<Backend>,
+    pub backend: Option<Backend>,
     /// cpu or cuda:N
     #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
+    pub device: String,
     /// Inputs computed at once
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) batch: u32,
+    pub batch: u32,
     /// Threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) threads: u32,
+    pub threads: u32,
     /// Scale of an ArcFace head (weights without bias) [default: the training's, or 30]
     #[arg(long)]
-    pub(crate) scale: Option<f64>,
+    pub scale: Option<f64>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PredictionsArguments {
+pub struct PredictionsArguments {
     /// Predictions: .npz (arrays logits and labels) or .csv (label, logit_CLASS…)
     #[arg(long, value_name = "FILE")]
-    pub(crate) predictions: PathBuf,
+    pub predictions: PathBuf,
     /// Names of an .npz file's classes [default: the seven expressions]
     #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
-    pub(crate) classes: Vec<String>,
+    pub classes: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct EvaluateArguments {
+pub struct EvaluateArguments {
     /// Predictions: .npz (arrays logits and labels) or .csv (label, logit_CLASS…)
     #[arg(
         long,
@@ -141,62 +146,62 @@ pub(crate) struct EvaluateArguments {
         required_unless_present = "model",
         conflicts_with = "model"
     )]
-    pub(crate) predictions: Option<PathBuf>,
+    pub predictions: Option<PathBuf>,
     /// Names of an .npz file's classes [default: the seven expressions]
     #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
-    pub(crate) classes: Vec<String>,
+    pub classes: Vec<String>,
     /// Model folder (card.yaml and weights) that predicts a manifest's rows
     #[arg(long, value_name = "FOLDER", requires = "manifest")]
-    pub(crate) model: Option<PathBuf>,
+    pub model: Option<PathBuf>,
     /// Labelled images
     #[arg(long, value_name = "FILE.csv", requires = "model")]
-    pub(crate) manifest: Option<PathBuf>,
+    pub manifest: Option<PathBuf>,
     /// The manifest's rows that are evaluated: train, validation or test
     #[arg(long, default_value = "test", requires = "manifest")]
-    pub(crate) split: String,
+    pub split: String,
     /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest; never on what is evaluated
     #[arg(long, value_name = "FILE|SPLIT")]
-    pub(crate) calibrate_on: Option<PathBuf>,
+    pub calibrate_on: Option<PathBuf>,
     /// Predictions of another model on the same rows, to compare with
     #[arg(long, value_name = "FILE")]
-    pub(crate) compare: Option<PathBuf>,
+    pub compare: Option<PathBuf>,
     /// Folder for metrics.json, per_class.csv, reliability.svg and confusion.svg
     #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    pub out: PathBuf,
     #[command(flatten)]
-    pub(crate) compute: ComputeArguments,
+    pub compute: ComputeArguments,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct CalibrateArguments {
+pub struct CalibrateArguments {
     #[command(flatten)]
-    pub(crate) predictions: PredictionsArguments,
+    pub predictions: PredictionsArguments,
     /// Model folder whose card gets the temperature
     #[arg(long, value_name = "FOLDER")]
-    pub(crate) model: Option<PathBuf>,
+    pub model: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ExportArguments {
+pub struct ExportArguments {
     /// Network of the weights, by timm's name
     #[arg(long, value_name = "NAME")]
-    pub(crate) arch: String,
+    pub arch: String,
     /// Weights (.safetensors)
     #[arg(long, value_name = "FILE")]
-    pub(crate) weights: PathBuf,
+    pub weights: PathBuf,
     /// Card of the new folder; input and output names and sha256 are filled in
     #[arg(long, value_name = "CARD.yaml")]
-    pub(crate) card: PathBuf,
+    pub card: PathBuf,
     /// The new folder
     #[arg(long, value_name = "FOLDER")]
-    pub(crate) output: PathBuf,
+    pub output: PathBuf,
     /// Keep batch normalisation as it is instead of folding it into the convolutions
     #[arg(long)]
-    pub(crate) keep_batch_norm: bool,
+    pub keep_batch_norm: bool,
     /// Replace a model folder that is there
     #[arg(long)]
-    pub(crate) overwrite: bool,
+    pub overwrite: bool,
     /// Scale of an ArcFace head (weights without bias) [default: the training's, or 30]
     #[arg(long)]
-    pub(crate) scale: Option<f64>,
+    pub scale: Option<f64>,
 }

@@ -21,7 +21,7 @@ use crate::summary::summary;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs the graph. The process ends with the code that comes back, also if a call in it never returned.
-pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
+pub fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     let registry = load::registry();
     let Some(path) = out_folder(arguments, &registry) else {
         return Ok(REFUSED);

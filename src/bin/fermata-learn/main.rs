@@ -1,27 +1,20 @@
 //! The `fermata-learn` program: what `fermata` hands over because it needs libtorch. One file per command.
 
 mod calibrate;
+mod classes;
 mod evaluate;
 mod export;
 mod infer;
 mod inspect;
-#[path = "../learn_cli.rs"]
-mod learn_cli;
 mod loaded_model;
 mod manifest;
 mod models;
-#[path = "../print.rs"]
-mod print;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use fermata_vision::Expression;
-
-use learn_cli::{LearnCommand, ModelsCommand};
-
-/// What was typed cannot be done. (clap ends with the same code.)
-const REFUSED: u8 = 2;
+use fermata::cli::REFUSED;
+use fermata::learn_cli::{LearnCommand, ModelsCommand};
 
 /// Models and predictions. Called by `fermata`.
 #[derive(Debug, Parser)]
@@ -55,16 +48,5 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::from(REFUSED)
         }
-    }
-}
-
-/// The classes that were named, or the seven expressions.
-fn classes(named: &[String]) -> Vec<String> {
-    if named.is_empty() {
-        Expression::ALL
-            .map(|expression| expression.to_string())
-            .to_vec()
-    } else {
-        named.to_vec()
     }
 }

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use fermata::print::print;
 use fermata_learn::export;
 use fermata_learn::npz::Npz;
 use fermata_learn::weights::TensorFile;
-
-use crate::print::print;
 
 /// Shown where it makes no difference.
 const ANY_SCALE: f64 = 30.0;

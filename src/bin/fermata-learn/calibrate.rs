@@ -1,16 +1,17 @@
 //! `fermata calibrate`: a temperature from validation predictions, into a model's card if one is named.
 
+use fermata::learn_cli::CalibrateArguments;
+use fermata::print::print_line;
 use fermata_learn::calibration::fit_temperature;
 use fermata_learn::predictions::Predictions;
 use fermata_vision::ModelCard;
 use fermata_vision::card::CARD_FILE;
 
-use crate::learn_cli::CalibrateArguments;
-use crate::print::print_line;
+use crate::classes::classes;
 
 pub(crate) fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
     let given = &arguments.predictions;
-    let predictions = Predictions::read(&given.predictions, &crate::classes(&given.classes))?;
+    let predictions = Predictions::read(&given.predictions, &classes(&given.classes))?;
     // Read before anything is said, so that a wrong folder is found first.
     let model = arguments.model.as_ref().map(ModelCard::load).transpose()?;
     let fit = fit_temperature(&predictions);

@@ -3,15 +3,15 @@
 use std::fs;
 
 use anyhow::{Context, bail};
+use fermata::learn_cli::ExportArguments;
+use fermata::print::print_line;
 use fermata_learn::export::{INPUT, OUTPUT, OnnxOptions, Overwrite, onnx, write_folder};
 use fermata_learn::network::Architecture;
 use fermata_vision::card::{Colour, Layout, ModelCard, OutputKind};
 use serde_json::json;
 use tch::Device;
 
-use crate::learn_cli::ExportArguments;
 use crate::loaded_model::network;
-use crate::print::print_line;
 
 pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     let architecture: Architecture = arguments.arch.parse()?;

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
+use fermata::learn_cli::EvaluateArguments;
+use fermata::print::print;
 use fermata_learn::calibration::fit_temperature;
 use fermata_learn::charts::{confusion_matrix, reliability_diagram};
 use fermata_learn::dataset::Dataset;
@@ -16,15 +18,14 @@ use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::scores::to_logits;
 use serde_json::json;
 
-use crate::learn_cli::EvaluateArguments;
+use crate::classes::classes;
 use crate::loaded_model::LoadedModel;
-use crate::print::print;
 
 /// A model's predictions of a manifest's rows, for `--predictions` and `--compare`.
 const PREDICTIONS: &str = "predictions.npz";
 
 pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
-    let classes = crate::classes(&arguments.classes);
+    let classes = classes(&arguments.classes);
     let read = |path: &Path| Predictions::read(path, &classes);
     // Read first: it is quicker to be wrong than a model.
     let other = arguments.compare.as_deref().map(read).transpose()?;

@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use fermata::learn_cli::{Backend, ComputeArguments};
 use fermata_actors::inference::session::{Session, SessionSpec, TensorIn};
 use fermata_learn::device::device;
 use fermata_learn::network::{Architecture, Head, Mode, Network};
 use fermata_learn::weights::{HeadOf, TensorFile};
 use fermata_vision::Weights;
 use tch::{Device, Tensor, no_grad};
-
-use crate::learn_cli::{Backend, ComputeArguments};
 
 /// Scale of an ArcFace head whose file says nothing of it.
 const USUAL_SCALE: f64 = 30.0;

@@ -1,12 +1,12 @@
 //! `fermata infer`: logits of inputs in a NumPy file, by ONNX Runtime or libtorch.
 
 use anyhow::bail;
+use fermata::learn_cli::InferArguments;
+use fermata::print::print_line;
 use fermata_learn::npz::{Array, read_npy, write_npy};
 use fermata_vision::{ModelCard, Weights};
 
-use crate::learn_cli::InferArguments;
 use crate::loaded_model::LoadedModel;
-use crate::print::print_line;
 
 pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
     let input = read_npy(&arguments.input)?;

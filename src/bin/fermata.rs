@@ -1,24 +1,10 @@
-//! The `fermata` program: runs, checks, draws and explains graphs. One file per command.
-
-mod actors;
-mod check;
-mod cli;
-mod doctor;
-mod draw;
-mod hand_over;
-mod learn_cli;
-mod load;
-mod print;
-mod progress;
-mod run;
-mod run_folder;
-mod summary;
+//! The `fermata` program: runs, checks, draws and explains graphs.
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-
-use cli::{Arguments, Command};
+use fermata::cli::{self, Arguments, Command};
+use fermata::{actors, check, doctor, draw, hand_over, print, run};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -1,9 +1,8 @@
 //! `fermata models describe`: parameters and operations of the networks.
 
 use anyhow::bail;
+use fermata::print::print;
 use fermata_learn::network::{Architecture, Description, Head};
-
-use crate::print::print;
 
 pub(crate) fn describe(names: &[String], size: i64, classes: i64) -> anyhow::Result<()> {
     if size < 32 || classes < 2 {

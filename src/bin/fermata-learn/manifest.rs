@@ -4,11 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use fermata::learn_cli::ManifestCommand;
+use fermata::print::{print, print_line};
 use fermata_learn::manifest::{CleanReport, Recipe, Validation};
 use serde::Serialize;
-
-use crate::learn_cli::ManifestCommand;
-use crate::print::{print, print_line};
 
 const MANIFEST: &str = "manifest.csv";
 const REPORT: &str = "clean_report.json";

@@ -1,0 +1,23 @@
+//! The programs' commands and what they share: one file per command, and the command line itself.
+//!
+//! - [`cli`], [`learn_cli`]: what can be typed, and the exit codes.
+//! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
+//! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`].
+//! - [`mod@print`]: results on the standard output.
+//!
+//! What needs libtorch is not here but in `src/bin/fermata-learn/`: this library is part of `fermata`, which must not load it.
+//! It is no public interface: whoever builds a program of their own uses `fermata-engine` and `fermata-actors`.
+
+pub mod actors;
+pub mod check;
+pub mod cli;
+pub mod doctor;
+pub mod draw;
+pub mod hand_over;
+pub mod learn_cli;
+mod load;
+pub mod print;
+mod progress;
+pub mod run;
+mod run_folder;
+mod summary;
