@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use ort::ep::ExecutionProvider;
-
 use crate::faces::detect_faces::HAAR_DEFAULT;
-use crate::inference::session;
 
 /// One thing that graphs may need.
 #[derive(Clone, Debug)]
@@ -33,8 +30,18 @@ pub fn installed() -> Vec<Part> {
         part("ffmpeg", "video in and out", true, Ok(ffmpeg_version())),
         part("h264", "write_video", true, h264()),
         part("haar cascade", "detect_faces without a model", true, haar()),
-        part("onnx runtime", "models", false, session::runtime_build()),
-        part("cuda", "models with `device: cuda`", false, cuda()),
+        part(
+            "onnx runtime",
+            "models",
+            false,
+            fermata_onnx::runtime_build(),
+        ),
+        part(
+            "cuda",
+            "models with `device: cuda`",
+            false,
+            fermata_onnx::cuda(),
+        ),
         part("cameras", "video_source on /dev/video*", false, cameras()),
         part("display", "show_window", false, display()),
     ]
@@ -66,15 +73,6 @@ fn haar() -> Result<String, String> {
         false => Err(format!(
             "no {HAAR_DEFAULT}; install Debian's package opencv-data"
         )),
-    }
-}
-
-fn cuda() -> Result<String, String> {
-    session::runtime_build()?;
-    match ort::ep::CUDA::is_available() {
-        Ok(true) => Ok("ONNX Runtime has the CUDA provider".to_owned()),
-        Ok(false) => Err("this ONNX Runtime has no CUDA provider; `make setup-cuda`".to_owned()),
-        Err(error) => Err(error.to_string()),
     }
 }
 

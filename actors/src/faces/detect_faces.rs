@@ -16,8 +16,8 @@ use super::haar::{self, Haar};
 use super::nms::{self, Candidate};
 use super::ultraface::{self, Ultraface};
 use super::yunet::{self, Yunet};
-use crate::inference::session::{Device, Session, SessionSpec};
 use crate::payload::{Faces, VideoFrame};
+use fermata_onnx::{Device, Session, SessionSpec};
 
 /// Finds faces. Takes `VideoFrame`, emits `Faces` sorted by descending score; keeps nothing between packets, so it may have
 /// `replicas`.

@@ -9,7 +9,7 @@ use opencv::imgproc::INTER_LINEAR;
 
 use super::nms::Candidate;
 use super::pixels::{self, Planes, Resized};
-use crate::inference::session::{ElementType, Session, TensorIn};
+use fermata_onnx::{ElementType, Session, TensorIn};
 
 /// What makes a model an UltraFace, for messages.
 pub(super) const EXPECTED: &str = "UltraFace (one input [1,3,H,W] of fixed size; outputs scores[1,anchors,2] and boxes[1,anchors,4])";

@@ -9,7 +9,7 @@ use opencv::imgproc::INTER_AREA;
 
 use super::nms::Candidate;
 use super::pixels::{self, Planes, Resized};
-use crate::inference::session::{ElementType, Session, TensorIn};
+use fermata_onnx::{ElementType, Session, TensorIn};
 
 /// Pixels between the cells of the three grids.
 const STRIDES: [usize; 3] = [8, 16, 32];

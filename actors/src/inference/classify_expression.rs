@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, Envelope, Input, Outputs, Ports, Setup};
-use fermata_vision::card::{CARD_FILE, Model};
+use fermata_onnx::{CardModel, Device, SessionSpec};
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::scores::{ScoreError, to_probabilities};
-use fermata_vision::{Expression, Face, ModelCard, Weights};
+use fermata_vision::{Expression, Face, ModelCard};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::session::{Device, ElementType, Session, SessionSpec, TensorIn, TensorInfo};
 use crate::payload::Faces;
 
 #[cfg(test)]
@@ -47,41 +46,17 @@ fn one_thread() -> NonZeroUsize {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ClassifyExpressionError {
-    /// Weights for another backend.
-    #[error(
-        "{} holds the parameters of {architecture}, which ONNX Runtime cannot run; export it to model.onnx and drop `architecture` from its card",
-        path.display()
-    )]
-    NotOnnx { path: PathBuf, architecture: String },
-    /// Card and model disagree.
-    #[error(
-        "the card contradicts the model: {} says {card}, but {} has {model}",
-        folder.join(CARD_FILE).display(), path.display()
-    )]
-    Contradiction {
-        folder: PathBuf,
-        path: PathBuf,
-        card: String,
-        model: String,
-    },
     /// A crop for another model.
     #[error(
         "a face has a crop of {given} values, but the model takes {expected}; `crop_faces` must name the same model"
     )]
     Crop { given: usize, expected: usize },
-    /// The model computed another number of values than its faces need.
-    #[error("the model said {given} values for {faces} faces, not {EXPRESSIONS} for each")]
-    Count { given: usize, faces: usize },
 }
 
 /// See [`ClassifyExpressionSettings`].
 pub struct ClassifyExpression {
     node: String,
-    card: ModelCard,
-    session: Session,
-    output: usize,
-    /// Faces of a run, if the model insists on a number.
-    fixed_batch: Option<usize>,
+    model: CardModel,
     /// Inputs of a run; kept for its memory.
     values: Vec<f32>,
     /// What the model said, seven values for each face; kept for its memory.
@@ -104,30 +79,18 @@ impl Actor for ClassifyExpression {
     }
 
     fn check(settings: &ClassifyExpressionSettings) -> Result<(), ActorError> {
-        load(settings)?;
+        CardModel::read(&settings.model)?;
         Ok(())
     }
 
     fn create(settings: ClassifyExpressionSettings, setup: &Setup) -> Result<Self, ActorError> {
-        let model = load(&settings)?;
         let spec = SessionSpec {
             device: settings.device,
             threads: settings.threads.get(),
         };
-        let session = Session::load(model.weights.path(), &spec)?;
-        let fit = fit(&model.card, session.inputs(), session.outputs());
-        let fit = fit.map_err(|(card, found)| ClassifyExpressionError::Contradiction {
-            folder: model.folder,
-            path: model.weights.path().to_owned(),
-            card,
-            model: found,
-        })?;
         Ok(Self {
             node: setup.node.clone(),
-            card: model.card,
-            session,
-            output: fit.output,
-            fixed_batch: fit.batch,
+            model: CardModel::load(CardModel::read(&settings.model)?, &spec)?,
             values: Vec::new(),
             said: Vec::new(),
             packets: Vec::new(),
@@ -159,7 +122,7 @@ impl Actor for ClassifyExpression {
                 .count();
             let said = &self.said[from * EXPRESSIONS..(from + asked) * EXPRESSIONS];
             from += asked;
-            match tell(&self.card, &mut faces.faces, said) {
+            match tell(self.model.card(), &mut faces.faces, said) {
                 Ok(()) => {
                     self.classified += asked as u64;
                     self.without_crop += (faces.faces.len() - asked) as u64;
@@ -188,18 +151,6 @@ impl Actor for ClassifyExpression {
     }
 }
 
-fn load(settings: &ClassifyExpressionSettings) -> Result<Model, ActorError> {
-    let model = ModelCard::load(&settings.model)?;
-    match &model.weights {
-        Weights::Onnx { .. } => Ok(model),
-        Weights::Safetensors { path, architecture } => Err(ClassifyExpressionError::NotOnnx {
-            path: path.clone(),
-            architecture: architecture.clone(),
-        }
-        .into()),
-    }
-}
-
 /// Fills in what the model said about the faces that have a crop, in their order.
 fn tell(card: &ModelCard, faces: &mut [Face], said: &[f32]) -> Result<(), ScoreError> {
     let mut said = said.chunks_exact(EXPRESSIONS);
@@ -215,7 +166,7 @@ fn tell(card: &ModelCard, faces: &mut [Face], said: &[f32]) -> Result<(), ScoreE
 impl ClassifyExpression {
     /// The error of a packet with a crop that is not for this model.
     fn strange_crop(&self, faces: &Faces) -> Option<ClassifyExpressionError> {
-        let expected = self.card.input.len();
+        let expected = self.model.card().input.len();
         let crops = faces.faces.iter().filter_map(|face| face.crop.as_ref());
         let mut lengths = crops.map(|crop| crop.values.len());
         lengths
@@ -227,7 +178,7 @@ impl ClassifyExpression {
     fn ask<'a>(&mut self, faces: impl Iterator<Item = &'a Face>) -> Result<(), ActorError> {
         self.said.clear();
         self.values.clear();
-        let most = self.fixed_batch.unwrap_or(MOST_AT_ONCE);
+        let most = self.model.fixed_batch().unwrap_or(MOST_AT_ONCE);
         let mut gathered = 0;
         for crop in faces.filter_map(|face| face.crop.as_ref()) {
             self.values.extend_from_slice(&crop.values);
@@ -243,104 +194,10 @@ impl ClassifyExpression {
         Ok(())
     }
 
-    /// Runs the model once on the inputs gathered in `values` and empties them. A model with a batch dimension of its own
-    /// gets zeros in the place of faces that are not there; what it says of them is left out.
+    /// Runs the model once on the inputs gathered in `values` and empties them.
     fn run(&mut self, faces: usize) -> Result<(), ActorError> {
-        let [a, b, c] = self.card.input.shape();
-        let batch = self.fixed_batch.unwrap_or(faces);
-        self.values.resize(batch * self.card.input.len(), 0.0);
-        let outputs = self.session.run([TensorIn {
-            shape: &[batch, a, b, c],
-            values: &self.values,
-        }])?;
-        let answer = outputs.get(self.output)?.values;
-        if answer.len() != batch * EXPRESSIONS {
-            return Err(ClassifyExpressionError::Count {
-                given: answer.len(),
-                faces: batch,
-            }
-            .into());
-        }
-        self.said.extend_from_slice(&answer[..faces * EXPRESSIONS]);
+        self.model.run(faces, &mut self.values, &mut self.said)?;
         self.values.clear();
         Ok(())
     }
-}
-
-/// Where a model and its card meet.
-#[derive(Debug, PartialEq, Eq)]
-struct Fit {
-    output: usize,
-    /// The model's batch dimension, unless it leaves it open.
-    batch: Option<usize>,
-}
-
-/// What the card says and what the model has instead, both in words.
-type Disagreement = (String, String);
-
-fn fit(
-    card: &ModelCard,
-    inputs: &[TensorInfo],
-    outputs: &[TensorInfo],
-) -> Result<Fit, Disagreement> {
-    Ok(Fit {
-        batch: fit_input(card, inputs)?,
-        output: fit_output(card, outputs)?,
-    })
-}
-
-fn fit_input(card: &ModelCard, inputs: &[TensorInfo]) -> Result<Option<usize>, Disagreement> {
-    let [a, b, c] = card.input.shape();
-    let said = format!("input {}[N,{a},{b},{c}] F32", card.input.name);
-    let disagreement = || {
-        let (s, list) = listed(inputs);
-        (said.clone(), format!("input{s} {list}"))
-    };
-    let [input] = inputs else {
-        return Err(disagreement());
-    };
-    let [batch, sides @ ..] = input.shape.as_slice() else {
-        return Err(disagreement());
-    };
-    let agrees = input.name == card.input.name
-        && input.element == ElementType::F32
-        && sides.len() == 3
-        && sides
-            .iter()
-            .zip([a, b, c])
-            .all(|(side, said)| side.is_none_or(|side| side == said))
-        && *batch != Some(0);
-    if agrees {
-        Ok(*batch)
-    } else {
-        Err(disagreement())
-    }
-}
-
-fn fit_output(card: &ModelCard, outputs: &[TensorInfo]) -> Result<usize, Disagreement> {
-    let disagreement = || {
-        let (s, list) = listed(outputs);
-        let said = format!("output {}[N,{EXPRESSIONS}] F32", card.output.name);
-        (said, format!("output{s} {list}"))
-    };
-    let named = outputs
-        .iter()
-        .position(|output| output.name == card.output.name);
-    let at = named.ok_or_else(disagreement)?;
-    let output = &outputs[at];
-    // [N, 7], or with sides of 1 behind it ([N, 7, 1, 1]).
-    let agrees = output.element == ElementType::F32
-        && match output.shape.as_slice() {
-            [_, classes, ones @ ..] => {
-                classes.is_none_or(|classes| classes == EXPRESSIONS)
-                    && ones.iter().all(|side| side.is_none_or(|side| side == 1))
-            }
-            _ => false,
-        };
-    if agrees { Ok(at) } else { Err(disagreement()) }
-}
-
-fn listed(tensors: &[TensorInfo]) -> (&'static str, String) {
-    let names: Vec<_> = tensors.iter().map(ToString::to_string).collect();
-    (if tensors.len() == 1 { "" } else { "s" }, names.join(", "))
 }

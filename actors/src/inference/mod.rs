@@ -1,5 +1,3 @@
-//! Running models: the library behind it and one session for each actor that needs one.
+//! What models say of faces.
 
 pub mod classify_expression;
-mod runtime;
-pub mod session;

@@ -97,18 +97,17 @@ fn of_model(folder: &Path, path: &Path, arguments: &EvaluateArguments) -> anyhow
     let validation = fitted_on
         .map(|split| Dataset::new(&manifest, split, &model.card))
         .transpose()?;
-    let output = Some(model.card.output.name.as_str());
-    let mut loaded = LoadedModel::load(&model.weights, output, &arguments.compute)?;
+    let card = model.card.clone();
+    let mut loaded = LoadedModel::of_folder(model, &arguments.compute)?;
     let batch = loaded.batch(arguments.compute.batch);
     let mut predict = |dataset: &Dataset| {
         inference::predict(dataset, batch, |inputs| {
-            let card = &model.card;
             let rows = inputs.len() / card.input.len();
             let [a, b, c] = card.input.shape();
             let said = loaded.run(&[rows, a, b, c], inputs)?;
             let mut logits = Vec::with_capacity(rows * EXPRESSIONS);
             for row in said.chunks(said.len().div_ceil(rows).max(1)) {
-                logits.extend(to_logits(card, row)?);
+                logits.extend(to_logits(&card, row)?);
             }
             Ok::<_, anyhow::Error>(logits)
         })
@@ -118,7 +117,7 @@ fn of_model(folder: &Path, path: &Path, arguments: &EvaluateArguments) -> anyhow
         validation: validation.map(|dataset| predict(&dataset)).transpose()?,
         predictions,
         source: Some(json!({
-            "weights_sha256": model.card.sha256,
+            "weights_sha256": card.sha256,
             "manifest_sha256": manifest.sha256,
             "split": split.to_string(),
         })),

@@ -4,7 +4,7 @@ use anyhow::bail;
 use fermata::learn_cli::InferArguments;
 use fermata::print::print_line;
 use fermata_learn::npz::{Array, read_npy, write_npy};
-use fermata_vision::{ModelCard, Weights};
+use fermata_vision::ModelCard;
 
 use crate::loaded_model::LoadedModel;
 
@@ -23,18 +23,15 @@ pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
             input.shape
         );
     }
-    let model = arguments.model.as_ref().map(ModelCard::load).transpose()?;
-    let weights = match (&model, &arguments.weights, &arguments.arch) {
-        (Some(model), ..) => model.weights.clone(),
-        (None, Some(path), Some(architecture)) => Weights::Safetensors {
-            path: path.clone(),
-            architecture: architecture.clone(),
-        },
+    let compute = &arguments.compute;
+    let mut model = match (&arguments.model, &arguments.weights, &arguments.arch) {
+        (Some(folder), ..) => LoadedModel::of_folder(ModelCard::load(folder)?, compute)?,
+        (None, Some(path), Some(architecture)) => {
+            LoadedModel::of_weights(path, architecture, compute)?
+        }
         _ => bail!("name a model folder, or a network and its weights"),
     };
-    let output = model.as_ref().map(|model| model.card.output.name.as_str());
-    let mut model = LoadedModel::load(&weights, output, &arguments.compute)?;
-    let output = logits(&mut model, &input, arguments.compute.batch)?;
+    let output = logits(&mut model, &input, compute.batch)?;
     if let Some(place) = output.values.iter().position(|value| !value.is_finite()) {
         bail!(
             "the logits of row {} are not finite numbers; nothing was written",

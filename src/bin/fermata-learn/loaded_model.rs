@@ -2,23 +2,21 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use fermata::learn_cli::{Backend, ComputeArguments};
-use fermata_actors::inference::session::{Session, SessionSpec, TensorIn};
 use fermata_learn::device::device;
 use fermata_learn::network::{Architecture, Head, Mode, Network};
 use fermata_learn::weights::{HeadOf, TensorFile};
+use fermata_onnx::{CardModel, SessionSpec};
 use fermata_vision::Weights;
+use fermata_vision::card::Model;
 use tch::{Device, Tensor, no_grad};
 
 /// Scale of an ArcFace head whose file says nothing of it.
 const USUAL_SCALE: f64 = 30.0;
 
 pub(crate) enum LoadedModel {
-    OnnxRuntime {
-        session: Session,
-        output: usize,
-    },
+    OnnxRuntime(Box<CardModel>),
     Libtorch {
         network: Box<Network>,
         device: Device,
@@ -26,39 +24,19 @@ pub(crate) enum LoadedModel {
 }
 
 impl LoadedModel {
-    /// Loads weights for a device. `output` names the output of a graph; without a name it is the first.
-    pub(crate) fn load(
-        weights: &Weights,
-        output: Option<&str>,
-        compute: &ComputeArguments,
-    ) -> anyhow::Result<Self> {
-        match (weights, compute.backend) {
-            (Weights::Onnx { path }, None | Some(Backend::Onnxruntime)) => {
+    /// Loads a model's folder for a device.
+    pub(crate) fn of_folder(model: Model, compute: &ComputeArguments) -> anyhow::Result<Self> {
+        match (&model.weights, compute.backend) {
+            (Weights::Onnx { .. }, None | Some(Backend::Onnxruntime)) => {
                 let spec = SessionSpec {
                     device: compute.device.parse().map_err(anyhow::Error::msg)?,
                     threads: compute.threads as usize,
                 };
-                let session = Session::load(path, &spec)?;
-                let output = match output {
-                    None => 0,
-                    Some(name) => session.output_index(name).with_context(|| {
-                        format!(
-                            "{} has no output `{name}`, which its card names",
-                            path.display()
-                        )
-                    })?,
-                };
-                Ok(Self::OnnxRuntime { session, output })
+                let model = CardModel::load(model, &spec)?;
+                Ok(Self::OnnxRuntime(Box::new(model)))
             }
-            (Weights::Safetensors { path, architecture }, None | Some(Backend::Libtorch)) => {
-                let device = device(&compute.device)?;
-                tch::set_num_threads(compute.threads as i32);
-                let architecture: Architecture = architecture.parse()?;
-                let network = network(architecture, path, compute.scale, device)?;
-                Ok(Self::Libtorch {
-                    network: Box::new(network),
-                    device,
-                })
+            (Weights::Safetensors { path, architecture }, _) => {
+                Self::of_weights(path, architecture, compute)
             }
             (Weights::Onnx { path }, Some(Backend::Libtorch)) => {
                 bail!(
@@ -66,33 +44,53 @@ impl LoadedModel {
                     path.display()
                 )
             }
-            (Weights::Safetensors { path, .. }, Some(Backend::Onnxruntime)) => {
-                bail!(
-                    "{} is for libtorch; ONNX Runtime takes a model.onnx (fermata export writes one)",
-                    path.display()
-                )
-            }
         }
     }
 
-    /// Rows computed at once: as many as wanted, or one where the graph takes only one.
+    /// Loads a network's weights, which have no card, for a device.
+    pub(crate) fn of_weights(
+        path: &Path,
+        architecture: &str,
+        compute: &ComputeArguments,
+    ) -> anyhow::Result<Self> {
+        if compute.backend == Some(Backend::Onnxruntime) {
+            bail!(
+                "{} is for libtorch; ONNX Runtime takes a model.onnx (fermata export writes one)",
+                path.display()
+            )
+        }
+        let device = device(&compute.device)?;
+        tch::set_num_threads(compute.threads as i32);
+        let architecture: Architecture = architecture.parse()?;
+        let network = network(architecture, path, compute.scale, device)?;
+        Ok(Self::Libtorch {
+            network: Box::new(network),
+            device,
+        })
+    }
+
+    /// Rows computed at once: as many as wanted, or as many as the graph insists on.
     pub(crate) fn batch(&self, wanted: u32) -> usize {
-        let fixed = match self {
-            Self::OnnxRuntime { session, .. } => {
-                let input = session.inputs().first();
-                input.and_then(|input| input.shape.first().copied().flatten())
-            }
-            Self::Libtorch { .. } => None,
-        };
-        if fixed == Some(1) { 1 } else { wanted as usize }
+        match self {
+            Self::OnnxRuntime(model) => model.fixed_batch().unwrap_or(wanted as usize),
+            Self::Libtorch { .. } => wanted as usize,
+        }
     }
 
     /// What it says of inputs of this shape, row after row.
     pub(crate) fn run(&mut self, shape: &[usize], values: &[f32]) -> anyhow::Result<Vec<f32>> {
         match self {
-            Self::OnnxRuntime { session, output } => {
-                let outputs = session.run([TensorIn { shape, values }])?;
-                Ok(outputs.get(*output)?.values.to_vec())
+            Self::OnnxRuntime(model) => {
+                let [rows, sides @ ..] = shape else {
+                    bail!("an input has no shape");
+                };
+                let expected = model.card().input.shape();
+                if sides != expected {
+                    bail!("the inputs have the shape {sides:?}; the card says {expected:?}");
+                }
+                let mut said = Vec::new();
+                model.run(*rows, &mut values.to_vec(), &mut said)?;
+                Ok(said)
             }
             Self::Libtorch { network, device } => {
                 let shape: Vec<i64> = shape.iter().map(|&side| side as i64).collect();

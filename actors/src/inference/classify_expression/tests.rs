@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fermata_engine::{Capture, ClockMode, Envelope, Stream};
+use fermata_onnx::{Session, TensorIn};
 use fermata_vision::card::{CARD_FILE, Interpolation, ONNX_FILE, SAFETENSORS_FILE, sha256};
 use fermata_vision::face::{Crop, Probabilities};
 use fermata_vision::pool::Pooled;
@@ -297,32 +298,6 @@ fn a_model_that_is_not_what_its_card_says_is_refused_with_both() {
     assert!(error.contains("x[N,3,1,7]"), "{error}");
     let error = message(&pixels_as_logits().replace("nchw", "nhwc"), [0, 1, 1, 7]);
     assert!(error.contains("x[N,1,7,1]"), "{error}");
-}
-
-#[test]
-fn outputs_must_have_seven_values_for_each_face() {
-    let folder = folder(&pixels_as_logits(), b"");
-    let card = ModelCard::load(folder.path()).unwrap().card;
-    let output = |shape: &[Option<usize>]| TensorInfo {
-        name: "y".to_owned(),
-        shape: shape.to_vec(),
-        element: ElementType::F32,
-    };
-    let other = TensorInfo {
-        name: "features".to_owned(),
-        ..output(&[None, Some(512)])
-    };
-    for good in [
-        &[None, Some(7)][..],
-        &[None, None],
-        &[Some(1), Some(7), Some(1), Some(1)],
-    ] {
-        assert_eq!(fit_output(&card, &[other.clone(), output(good)]), Ok(1));
-    }
-    for bad in [&[None, Some(8)][..], &[Some(7)], &[None, Some(7), Some(2)]] {
-        let (said, found) = fit_output(&card, &[output(bad)]).unwrap_err();
-        assert!(said.contains("y[N,7]") && found.contains("y["), "{found}");
-    }
 }
 
 #[test]

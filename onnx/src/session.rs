@@ -1,81 +1,16 @@
 //! A loaded ONNX model: f32 tensors in, f32 tensors out, on an explicit device with explicit threads. Preprocessing and the
 //! meaning of the outputs are the caller's.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use ort::ep;
 use ort::logging::LogLevel;
 use ort::session::SessionInputValue;
 use ort::session::builder::SessionBuilder;
-use ort::value::{TensorElementType, TensorRef, ValueType};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use ort::value::TensorRef;
 
-use super::runtime;
-pub use super::runtime::RuntimeError;
-
-/// Where a model runs: `cpu`, `cuda` (the first GPU) or `cuda:N`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
-pub enum Device {
-    /// The processor.
-    #[default]
-    Cpu,
-    /// The NVIDIA GPU with this number.
-    Cuda(u32),
-}
-
-impl FromStr for Device {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = match text {
-            "cpu" => return Ok(Self::Cpu),
-            "cuda" => Some(0),
-            _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()),
-        };
-        number
-            .map(Self::Cuda)
-            .ok_or_else(|| format!("unknown device `{text}`: write `cpu`, `cuda` or `cuda:N`"))
-    }
-}
-
-impl TryFrom<String> for Device {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
-        }
-    }
-}
-
-impl From<Device> for String {
-    fn from(device: Device) -> Self {
-        device.to_string()
-    }
-}
-
-/// Version and build of ONNX Runtime, which is loaded for it.
-///
-/// # Errors
-/// Why it cannot be used, and what to do.
-pub fn runtime_build() -> Result<String, String> {
-    match runtime::environment() {
-        Ok(_) => Ok(ort::info().to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
+use crate::device::Device;
+use crate::runtime::{self, RuntimeError};
+use crate::tensor::{TensorIn, TensorInfo, TensorOut, element_count};
 
 /// How to run a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,81 +80,6 @@ pub enum SessionError {
     },
 }
 
-/// Type of a tensor's elements, as far as callers tell them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum ElementType {
-    F32,
-    F16,
-    U8,
-    I64,
-    /// Another type, or no tensor at all.
-    Other,
-}
-
-/// An input or output of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Its name in the graph.
-    pub name: String,
-    /// Its dimensions; none for one that the model leaves open.
-    pub shape: Vec<Option<usize>>,
-    /// Type of its elements.
-    pub element: ElementType,
-}
-
-impl TensorInfo {
-    fn of(outlet: &ort::value::Outlet) -> Self {
-        let (shape, element) = match outlet.dtype() {
-            ValueType::Tensor { ty, shape, .. } => {
-                let shape = shape.iter().map(|&side| usize::try_from(side).ok());
-                let element = match ty {
-                    TensorElementType::Float32 => ElementType::F32,
-                    TensorElementType::Float16 => ElementType::F16,
-                    TensorElementType::Uint8 => ElementType::U8,
-                    TensorElementType::Int64 => ElementType::I64,
-                    _ => ElementType::Other,
-                };
-                (shape.collect(), element)
-            }
-            _ => (Vec::new(), ElementType::Other),
-        };
-        Self {
-            name: outlet.name().to_owned(),
-            shape,
-            element,
-        }
-    }
-}
-
-impl fmt::Display for TensorInfo {
-    /// `input[?,3,240,320] F32`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sides = self.shape.iter();
-        let sides = sides.map(|side| side.map_or("?".to_owned(), |n| n.to_string()));
-        let sides = sides.collect::<Vec<_>>().join(",");
-        write!(f, "{}[{sides}] {:?}", self.name, self.element)
-    }
-}
-
-/// A borrowed tensor, row-major.
-#[derive(Clone, Copy, Debug)]
-pub struct TensorIn<'a> {
-    /// Its dimensions.
-    pub shape: &'a [usize],
-    /// As many values as the dimensions multiply to.
-    pub values: &'a [f32],
-}
-
-/// A view of a tensor that the model computed, row-major.
-#[derive(Clone, Copy, Debug)]
-pub struct TensorOut<'a> {
-    /// Its dimensions.
-    pub shape: &'a [i64],
-    /// Its values.
-    pub values: &'a [f32],
-}
-
 /// A loaded model. One thread at a time runs it; replicas load it again.
 #[derive(Debug)]
 pub struct Session {
@@ -247,7 +107,13 @@ impl Session {
         };
         let builder = ort::session::Session::builder(&environment).map_err(load_error)?;
         let builder = with_threads(builder, spec.threads).map_err(load_error)?;
-        let mut builder = with_device(builder, spec.device)?;
+        let mut builder =
+            spec.device
+                .applied_to(builder)
+                .map_err(|reason| SessionError::Device {
+                    device: spec.device,
+                    reason,
+                })?;
         let inner = builder.commit_from_file(&path).map_err(load_error)?;
         let inputs = inner.inputs().iter().map(TensorInfo::of).collect();
         let outputs = inner.outputs().iter().map(TensorInfo::of).collect();
@@ -327,6 +193,11 @@ pub struct Outputs<'s> {
 }
 
 impl Outputs<'_> {
+    /// The file of the model that computed them.
+    pub fn path(&self) -> &Path {
+        self.path
+    }
+
     /// A view of the output at this place (see [`Session::outputs`]), without a copy.
     ///
     /// # Errors
@@ -347,12 +218,6 @@ impl Outputs<'_> {
     }
 }
 
-fn element_count(shape: &[usize]) -> Option<usize> {
-    shape
-        .iter()
-        .try_fold(1_usize, |count, &side| count.checked_mul(side))
-}
-
 /// No pool that nobody asked for, and no thread that burns a core while it waits for work.
 fn with_threads(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuilder> {
     Ok(builder
@@ -364,39 +229,9 @@ fn with_threads(builder: SessionBuilder, threads: usize) -> ort::Result<SessionB
         .with_log_level(LogLevel::Warning)?)
 }
 
-fn with_device(builder: SessionBuilder, device: Device) -> Result<SessionBuilder, SessionError> {
-    let Device::Cuda(number) = device else {
-        return Ok(builder);
-    };
-    let device_error = |reason: String| SessionError::Device { device, reason };
-    let number = i32::try_from(number).map_err(|error| device_error(error.to_string()))?;
-    let provider = ep::CUDA::default().with_device_id(number).build();
-    builder
-        .with_execution_providers([provider.error_on_failure()])
-        .map_err(|error| device_error(error.to_string().trim_end_matches('.').to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn devices_are_read_as_written() {
-        assert_eq!("cpu".parse(), Ok(Device::Cpu));
-        assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
-        assert_eq!("cuda:2".parse(), Ok(Device::Cuda(2)));
-        assert_eq!(Device::Cuda(2).to_string(), "cuda:2");
-        let error = "gpu".parse::<Device>().unwrap_err();
-        assert!(error.contains("`gpu`") && error.contains("cuda:N"));
-        assert!("cuda:".parse::<Device>().is_err());
-    }
-
-    #[test]
-    fn an_overflowing_shape_has_no_element_count() {
-        assert_eq!(element_count(&[2, 3]), Some(6));
-        assert_eq!(element_count(&[]), Some(1));
-        assert_eq!(element_count(&[usize::MAX, 2]), None);
-    }
 
     fn model() -> Option<PathBuf> {
         let Some(data) = std::env::var_os("FERMATA_DATA") else {

@@ -1,4 +1,4 @@
-//! Finds ONNX Runtime's shared library and loads it once for the process. Models and tensors are [`super::session`]'s.
+//! Finds ONNX Runtime's shared library and loads it once for the process. Models are `session`'s.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ fn list(paths: &[PathBuf]) -> String {
 static LOADED: Mutex<Option<Environment>> = Mutex::new(None);
 
 /// The process's environment, loading the library at the first call. A failure is not remembered.
-pub(super) fn environment() -> Result<Environment, RuntimeError> {
+pub(crate) fn environment() -> Result<Environment, RuntimeError> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(environment) = &*loaded {
         return Ok(environment.clone());
@@ -59,6 +59,17 @@ pub(super) fn environment() -> Result<Environment, RuntimeError> {
     let environment = load(&path)?;
     *loaded = Some(environment.clone());
     Ok(environment)
+}
+
+/// Version and build of ONNX Runtime, which is loaded for it.
+///
+/// # Errors
+/// Why it cannot be used, and what to do.
+pub fn runtime_build() -> Result<String, String> {
+    match environment() {
+        Ok(_) => Ok(ort::info().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn library(variable: Option<OsString>, program: Option<&Path>) -> Result<PathBuf, RuntimeError> {

@@ -1,0 +1,298 @@
+//! A model's folder in ONNX Runtime: where its card and its graph meet. Owns that they agree, and batches that the graph insists
+//! on; what goes in is made by the card's preprocessing, and what the outputs mean is the caller's.
+
+use std::path::{Path, PathBuf};
+
+use fermata_vision::card::{CARD_FILE, CardError, Model};
+use fermata_vision::face::EXPRESSIONS;
+use fermata_vision::{ModelCard, Weights};
+
+use crate::session::{Session, SessionError, SessionSpec};
+use crate::tensor::{ElementType, TensorIn, TensorInfo};
+
+/// Why a model's folder cannot be run.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum CardModelError {
+    /// The card or the weights' file.
+    #[error(transparent)]
+    Card(#[from] CardError),
+    /// Weights for another backend.
+    #[error(
+        "{} holds the parameters of {architecture}, which ONNX Runtime cannot run; export it to model.onnx and drop `architecture` from its card",
+        path.display()
+    )]
+    NotOnnx { path: PathBuf, architecture: String },
+    /// Card and model disagree.
+    #[error(
+        "the card contradicts the model: {} says {card}, but {} has {model}",
+        folder.join(CARD_FILE).display(), path.display()
+    )]
+    Contradiction {
+        folder: PathBuf,
+        path: PathBuf,
+        card: String,
+        model: String,
+    },
+    /// ONNX Runtime, the device, or the model itself.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// Values that are no inputs of this model.
+    #[error("{given} values are not {rows} inputs of {} values each, which model {} takes", expected, path.display())]
+    Values {
+        path: PathBuf,
+        given: usize,
+        rows: usize,
+        expected: usize,
+    },
+    /// The model computed another number of values than its inputs need.
+    #[error("model {} said {given} values for {rows} inputs, not {EXPRESSIONS} for each", path.display())]
+    Count {
+        path: PathBuf,
+        given: usize,
+        rows: usize,
+    },
+}
+
+/// A loaded model whose card and graph agree. One thread at a time runs it.
+#[derive(Debug)]
+pub struct CardModel {
+    card: ModelCard,
+    session: Session,
+    fit: Fit,
+}
+
+impl CardModel {
+    /// Reads a folder whose weights are for ONNX Runtime, without loading them.
+    ///
+    /// # Errors
+    /// See [`CardModelError`].
+    pub fn read(folder: &Path) -> Result<Model, CardModelError> {
+        let model = ModelCard::load(folder)?;
+        onnx_file(&model.weights)?;
+        Ok(model)
+    }
+
+    /// Loads a model that was read.
+    ///
+    /// # Errors
+    /// See [`CardModelError`].
+    pub fn load(model: Model, spec: &SessionSpec) -> Result<Self, CardModelError> {
+        let path = onnx_file(&model.weights)?;
+        let session = Session::load(path, spec)?;
+        let fit = fit(&model.card, session.inputs(), session.outputs());
+        let fit = fit.map_err(|(card, found)| CardModelError::Contradiction {
+            folder: model.folder,
+            path: path.to_owned(),
+            card,
+            model: found,
+        })?;
+        Ok(Self {
+            card: model.card,
+            session,
+            fit,
+        })
+    }
+
+    /// What it takes and says.
+    pub fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// How many inputs it computes at once, if its graph insists on a number.
+    pub fn fixed_batch(&self) -> Option<usize> {
+        self.fit.batch
+    }
+
+    /// Runs the model once on `rows` inputs that lie in `values` one after another, and appends what it says of each, seven values,
+    /// to `said`. A graph with a batch dimension of its own takes at most that many; it gets zeros in the place of inputs that are
+    /// not there (`values` grows by them), and what it says of them is left out.
+    ///
+    /// # Errors
+    /// If the values are no inputs of the model, or it fails; `said` is as it was then.
+    pub fn run(
+        &mut self,
+        rows: usize,
+        values: &mut Vec<f32>,
+        said: &mut Vec<f32>,
+    ) -> Result<(), CardModelError> {
+        let [a, b, c] = self.card.input.shape();
+        let expected = self.card.input.len();
+        let batch = self.fit.batch.unwrap_or(rows);
+        if Some(values.len()) != rows.checked_mul(expected) || rows > batch {
+            return Err(CardModelError::Values {
+                path: self.session.path().to_owned(),
+                given: values.len(),
+                rows: rows.min(batch),
+                expected,
+            });
+        }
+        values.resize(batch * expected, 0.0);
+        let outputs = self.session.run([TensorIn {
+            shape: &[batch, a, b, c],
+            values,
+        }])?;
+        let answer = outputs.get(self.fit.output)?.values;
+        if answer.len() != batch * EXPRESSIONS {
+            return Err(CardModelError::Count {
+                path: outputs.path().to_owned(),
+                given: answer.len(),
+                rows: batch,
+            });
+        }
+        said.extend_from_slice(&answer[..rows * EXPRESSIONS]);
+        Ok(())
+    }
+}
+
+fn onnx_file(weights: &Weights) -> Result<&Path, CardModelError> {
+    match weights {
+        Weights::Onnx { path } => Ok(path),
+        Weights::Safetensors { path, architecture } => Err(CardModelError::NotOnnx {
+            path: path.clone(),
+            architecture: architecture.clone(),
+        }),
+    }
+}
+
+/// Where a model and its card meet.
+#[derive(Debug, PartialEq, Eq)]
+struct Fit {
+    output: usize,
+    /// The model's batch dimension, unless it leaves it open.
+    batch: Option<usize>,
+}
+
+/// What the card says and what the model has instead, both in words.
+type Disagreement = (String, String);
+
+fn fit(
+    card: &ModelCard,
+    inputs: &[TensorInfo],
+    outputs: &[TensorInfo],
+) -> Result<Fit, Disagreement> {
+    Ok(Fit {
+        batch: fit_input(card, inputs)?,
+        output: fit_output(card, outputs)?,
+    })
+}
+
+fn fit_input(card: &ModelCard, inputs: &[TensorInfo]) -> Result<Option<usize>, Disagreement> {
+    let [a, b, c] = card.input.shape();
+    let said = format!("input {}[N,{a},{b},{c}] F32", card.input.name);
+    let disagreement = || {
+        let (s, list) = listed(inputs);
+        (said.clone(), format!("input{s} {list}"))
+    };
+    let [input] = inputs else {
+        return Err(disagreement());
+    };
+    let [batch, sides @ ..] = input.shape.as_slice() else {
+        return Err(disagreement());
+    };
+    let agrees = input.name == card.input.name
+        && input.element == ElementType::F32
+        && sides.len() == 3
+        && sides
+            .iter()
+            .zip([a, b, c])
+            .all(|(side, said)| side.is_none_or(|side| side == said))
+        && *batch != Some(0);
+    if agrees {
+        Ok(*batch)
+    } else {
+        Err(disagreement())
+    }
+}
+
+fn fit_output(card: &ModelCard, outputs: &[TensorInfo]) -> Result<usize, Disagreement> {
+    let disagreement = || {
+        let (s, list) = listed(outputs);
+        let said = format!("output {}[N,{EXPRESSIONS}] F32", card.output.name);
+        (said, format!("output{s} {list}"))
+    };
+    let named = outputs
+        .iter()
+        .position(|output| output.name == card.output.name);
+    let at = named.ok_or_else(disagreement)?;
+    let output = &outputs[at];
+    // [N, 7], or with sides of 1 behind it ([N, 7, 1, 1]).
+    let agrees = output.element == ElementType::F32
+        && match output.shape.as_slice() {
+            [_, classes, ones @ ..] => {
+                classes.is_none_or(|classes| classes == EXPRESSIONS)
+                    && ones.iter().all(|side| side.is_none_or(|side| side == 1))
+            }
+            _ => false,
+        };
+    if agrees { Ok(at) } else { Err(disagreement()) }
+}
+
+fn listed(tensors: &[TensorInfo]) -> (&'static str, String) {
+    let names: Vec<_> = tensors.iter().map(ToString::to_string).collect();
+    (if tensors.len() == 1 { "" } else { "s" }, names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CARD: &str = "\
+input: {name: x, size: [7, 1], layout: nchw, colour: gray}
+interpolation: nearest
+scaling: []
+output: {name: y, kind: logits, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}
+licence: MIT
+source: a test
+sha256: '0000000000000000000000000000000000000000000000000000000000000000'
+";
+
+    fn card() -> ModelCard {
+        ModelCard::parse(CARD, Path::new(CARD_FILE)).unwrap()
+    }
+
+    fn tensor(name: &str, shape: &[Option<usize>]) -> TensorInfo {
+        TensorInfo {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            element: ElementType::F32,
+        }
+    }
+
+    #[test]
+    fn outputs_must_have_seven_values_for_each_input() {
+        let other = tensor("features", &[None, Some(512)]);
+        for good in [
+            &[None, Some(7)][..],
+            &[None, None],
+            &[Some(1), Some(7), Some(1), Some(1)],
+        ] {
+            let outputs = [other.clone(), tensor("y", good)];
+            assert_eq!(fit_output(&card(), &outputs), Ok(1));
+        }
+        for bad in [&[None, Some(8)][..], &[Some(7)], &[None, Some(7), Some(2)]] {
+            let (said, found) = fit_output(&card(), &[tensor("y", bad)]).unwrap_err();
+            assert!(said.contains("y[N,7]") && found.contains("y["), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_graph_may_leave_sides_open_and_insist_on_a_batch() {
+        let fits = |shape: &[Option<usize>]| fit_input(&card(), &[tensor("x", shape)]);
+        assert_eq!(fits(&[None, Some(1), Some(1), Some(7)]), Ok(None));
+        assert_eq!(fits(&[None, Some(1), None, None]), Ok(None));
+        assert_eq!(fits(&[Some(3), Some(1), Some(1), Some(7)]), Ok(Some(3)));
+        for bad in [
+            &[Some(0), Some(1), Some(1), Some(7)][..],
+            &[None, Some(3), Some(1), Some(7)],
+            &[None, Some(1), Some(7)],
+            &[],
+        ] {
+            let (said, found) = fits(bad).unwrap_err();
+            assert!(
+                said.contains("x[N,1,1,7]") && found.contains("x["),
+                "{found}"
+            );
+        }
+    }
+}

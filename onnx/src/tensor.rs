@@ -1,0 +1,99 @@
+//! Tensors on their way into a model and out of it, and how a model describes them.
+
+use std::fmt;
+
+use ort::value::{TensorElementType, ValueType};
+
+/// Type of a tensor's elements, as far as callers tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ElementType {
+    F32,
+    F16,
+    U8,
+    I64,
+    /// Another type, or no tensor at all.
+    Other,
+}
+
+/// An input or output of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name in the graph.
+    pub name: String,
+    /// Its dimensions; none for one that the model leaves open.
+    pub shape: Vec<Option<usize>>,
+    /// Type of its elements.
+    pub element: ElementType,
+}
+
+impl TensorInfo {
+    pub(crate) fn of(outlet: &ort::value::Outlet) -> Self {
+        let (shape, element) = match outlet.dtype() {
+            ValueType::Tensor { ty, shape, .. } => {
+                let shape = shape.iter().map(|&side| usize::try_from(side).ok());
+                let element = match ty {
+                    TensorElementType::Float32 => ElementType::F32,
+                    TensorElementType::Float16 => ElementType::F16,
+                    TensorElementType::Uint8 => ElementType::U8,
+                    TensorElementType::Int64 => ElementType::I64,
+                    _ => ElementType::Other,
+                };
+                (shape.collect(), element)
+            }
+            _ => (Vec::new(), ElementType::Other),
+        };
+        Self {
+            name: outlet.name().to_owned(),
+            shape,
+            element,
+        }
+    }
+}
+
+impl fmt::Display for TensorInfo {
+    /// `input[?,3,240,320] F32`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sides = self.shape.iter();
+        let sides = sides.map(|side| side.map_or("?".to_owned(), |n| n.to_string()));
+        let sides = sides.collect::<Vec<_>>().join(",");
+        write!(f, "{}[{sides}] {:?}", self.name, self.element)
+    }
+}
+
+/// A borrowed tensor, row-major.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorIn<'a> {
+    /// Its dimensions.
+    pub shape: &'a [usize],
+    /// As many values as the dimensions multiply to.
+    pub values: &'a [f32],
+}
+
+/// A view of a tensor that the model computed, row-major.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorOut<'a> {
+    /// Its dimensions.
+    pub shape: &'a [i64],
+    /// Its values.
+    pub values: &'a [f32],
+}
+
+/// How many values a tensor of this shape has; none if nobody could count them.
+pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1_usize, |count, &side| count.checked_mul(side))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overflowing_shape_has_no_element_count() {
+        assert_eq!(element_count(&[2, 3]), Some(6));
+        assert_eq!(element_count(&[]), Some(1));
+        assert_eq!(element_count(&[usize::MAX, 2]), None);
+    }
+}
