@@ -4,6 +4,9 @@
 # Where rustup puts cargo, for shells that were started before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
+# Crates whose files must not import each other in a circle; `scripts/no-circles.py --list` looks at the others too.
+WITHOUT_CIRCLES := . vision files onnx actors
+
 .PHONY: help setup setup-learn setup-cuda setup-test demo test soak fuzz bench clean
 
 help: ## Show this list
@@ -27,12 +30,14 @@ setup-test: setup-learn
 demo: setup ## Build the live part and run graphs/demo.yaml
 	cargo run --release --no-default-features --features live -- run graphs/demo.yaml
 
-test: setup-test ## Check format, lints, docs and the engine's independence, then run every test
+test: setup-test ## Check format, lints, docs, the engine's independence and that no files import each other in a circle, then run every test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 	cargo build -p fermata-engine
 	@scripts/engine-alone.sh
+	@scripts/no-circles.py --self-test
+	@scripts/no-circles.py $(WITHOUT_CIRCLES)
 	cargo test --workspace
 
 fuzz: setup ## Fuzz graph files, cards, interpolation and overrides, a minute each
