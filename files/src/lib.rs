@@ -3,7 +3,7 @@
 //!
 //! - [`PartFile`]: a file that is written as `NAME.part` and gets its name when it is complete; whoever begins it says what
 //!   becomes of one that nobody finishes.
-//! - [`write`]: the same for contents that are in memory.
+//! - [`write()`]: the same for contents that are in memory.
 //! - [`PartFolder`]: a folder that is filled as `NAME.part` and gets its name, or takes another's, in one step.
 //! - [`sha256`], [`sha256_of_file`]: as cards, manifests and provenance write them.
 //! - [`FolderLock`]: one process at a time owns a folder; the lock can be handed over to the program that a process becomes.

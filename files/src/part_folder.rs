@@ -34,7 +34,7 @@ impl PartFolder {
         })
     }
 
-    /// Where the files go; [`crate::write`] makes them durable.
+    /// Where the files go; [`crate::write()`] makes them durable.
     pub fn part(&self) -> &Path {
         &self.part
     }
