@@ -15,6 +15,7 @@ mod disk;
 mod endurance;
 mod fuzzing;
 mod graph_files;
+mod graph_meetings;
 mod laws;
 #[cfg(feature = "learn")]
 mod learning;

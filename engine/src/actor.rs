@@ -327,6 +327,8 @@ pub struct Ports {
     pub irreplaceable: bool,
     /// The actor keeps state of one stream and must stand in a node with `each: stream`.
     pub per_stream: bool,
+    /// What the actor keeps of one stream does not depend on others, so that streams that are units of work may share it.
+    pub streams_apart: bool,
 }
 
 impl Ports {
@@ -392,6 +394,14 @@ impl Ports {
     /// Declares that the actor must stand in a node with `each: stream`.
     pub fn per_stream(mut self) -> Self {
         self.per_stream = true;
+        self
+    }
+
+    /// Declares that the actor, if it is shared, keeps its streams apart: what it does for one depends on no other, and
+    /// is complete when that one has ended. Where streams are units of work, a shared node must do so or be stateless:
+    /// a unit that is replayed after a failure has to come out the same.
+    pub fn keeps_streams_apart(mut self) -> Self {
+        self.streams_apart = true;
         self
     }
 }

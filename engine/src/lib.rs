@@ -6,8 +6,10 @@ pub mod actor;
 pub mod builtin;
 pub mod clock;
 mod control;
+pub mod end;
 pub mod graph;
 pub mod packet;
+pub mod provider;
 pub mod registry;
 pub mod report;
 pub mod run;
@@ -19,8 +21,10 @@ pub use actor::{
     Actor, ActorError, Captured, Input, Next, Outputs, Pacing, Port, PortType, Ports, Setup, Source,
 };
 pub use clock::{Clock, ClockMode};
+pub use end::{End, How};
 pub use graph::{Graph, LoadOptions, Overrides, Problem, Problems};
 pub use packet::{AnyPayload, Capture, Envelope, Packet, Payload, Stream};
-pub use registry::{ActorType, Registry};
+pub use provider::{ProviderSetup, StreamProvider};
+pub use registry::{ActorType, ProviderType, Registry};
 pub use report::Report;
 pub use run::{RunHandle, RunOptions, RunningGraph, StartError};

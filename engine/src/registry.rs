@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use schemars::Schema;
 
 use crate::actor::{Actor, ActorError, Input, Next, Outputs, Pacing, Ports, Setup, Source};
-use crate::graph::{Settings, SettingsError};
+use crate::end::End;
+use crate::graph::{Settings, SettingsError, StreamSpec};
 use crate::packet::Stream;
+use crate::provider::{ProviderSetup, StreamProvider};
 use std::sync::Arc;
 
 /// The actors that graphs may use. A program starts from [`Registry::builtin`] and registers its own.
 #[derive(Default)]
 pub struct Registry {
     types: BTreeMap<&'static str, ActorType>,
+    providers: BTreeMap<&'static str, ProviderType>,
 }
 
 impl Registry {
@@ -74,6 +77,92 @@ impl Registry {
     /// All actor types by name.
     pub fn iter(&self) -> impl Iterator<Item = &ActorType> {
         self.types.values()
+    }
+
+    /// Adds a provider of streams.
+    ///
+    /// # Panics
+    /// See [`Registry::register`].
+    pub fn register_provider<P: StreamProvider>(&mut self) {
+        let earlier = self.providers.insert(
+            P::NAME,
+            ProviderType {
+                name: P::NAME,
+                schema: crate::graph::schema_of::<P::Settings>,
+                read: |settings| settings.parse::<P::Settings>().map(drop),
+                check: |settings| P::check(&settings.parse()?),
+                create: |settings, setup| Ok(Box::new(P::create(settings.parse()?, setup)?)),
+            },
+        );
+        assert!(
+            earlier.is_none(),
+            "provider `{}` is registered twice",
+            P::NAME
+        );
+    }
+
+    /// The provider of this name.
+    pub fn provider(&self, name: &str) -> Option<&ProviderType> {
+        self.providers.get(name)
+    }
+
+    /// All providers by name.
+    pub fn providers(&self) -> impl Iterator<Item = &ProviderType> {
+        self.providers.values()
+    }
+}
+
+/// What the registry knows of a provider of streams.
+#[derive(Clone)]
+pub struct ProviderType {
+    /// The name after `use:`.
+    pub name: &'static str,
+    schema: fn() -> Schema,
+    read: fn(&Settings) -> Result<(), SettingsError>,
+    check: fn(&Settings) -> Result<(), ActorError>,
+    create: fn(&Settings, &ProviderSetup) -> Result<Box<dyn AnyProvider>, ActorError>,
+}
+
+impl ProviderType {
+    /// JSON Schema of the settings; see [`ActorType::schema`].
+    pub fn schema(&self) -> Schema {
+        (self.schema)()
+    }
+
+    /// Whether the settings can be read as the provider's own type.
+    pub(crate) fn read(&self, settings: &Settings) -> Result<(), SettingsError> {
+        (self.read)(settings)
+    }
+
+    /// See [`StreamProvider::check`].
+    pub fn check(&self, settings: &Settings) -> Result<(), ActorError> {
+        (self.check)(settings)
+    }
+
+    // Called once the run opens streams by itself.
+    #[allow(dead_code)]
+    pub(crate) fn create(
+        &self,
+        settings: &Settings,
+        setup: &ProviderSetup,
+    ) -> Result<Box<dyn AnyProvider>, ActorError> {
+        (self.create)(settings, setup)
+    }
+}
+
+/// [`StreamProvider`] without its types.
+#[allow(dead_code)]
+pub(crate) trait AnyProvider: Send {
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError>;
+    fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError>;
+}
+
+impl<P: StreamProvider> AnyProvider for P {
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        StreamProvider::next(self)
+    }
+    fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError> {
+        StreamProvider::ended(self, stream, end)
     }
 }
 

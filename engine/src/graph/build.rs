@@ -1,15 +1,14 @@
 //! From a merged file to a graph: streams, ports, connections, order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::actor::{PortType, Ports};
+use crate::actor::Ports;
 use crate::clock::ClockMode;
 use crate::registry::Registry;
 
-use super::check;
-use super::file::{Merged, section_of};
+use super::file::Merged;
 use super::node::{self, Draft};
 use super::problem::{Problem, Problems};
 use super::settings::{Settings, read};
@@ -17,7 +16,7 @@ use super::spec::{
     ClockFile, Graph, InputSpec, NodeSpec, OutputRef, RestartSpec, RunFile, RunSpec, StreamSpec,
 };
 use super::tree::{Span, Tree};
-use super::{LoadOptions, interpolate};
+use super::{LoadOptions, check, interpolate, streams};
 
 /// A draft with its ports and what feeds them.
 pub(crate) struct Wired {
@@ -38,9 +37,9 @@ pub(crate) fn build(
 ) -> Result<Graph, Problems> {
     let mut problems = Problems::default();
     let tree = &merged.tree;
-    let streams = streams(tree, &mut problems);
+    let streams::Streams { listed, provider } = streams::read(tree, registry, &mut problems);
     let run = problems.note(run(tree)).unwrap_or_default();
-    let entries = section_of(tree, "nodes");
+    let entries = tree.section("nodes");
     if entries.is_empty() {
         problems.push(Problem::at(&tree.span, "the graph has no nodes"));
     }
@@ -48,7 +47,7 @@ pub(crate) fn build(
     let known: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
     let mut wired = Vec::new();
     for draft in drafts {
-        if let Some((ports, writes)) = ports(&draft, &streams, &mut problems) {
+        if let Some((ports, writes)) = ports(&draft, &listed, &mut problems) {
             wired.push(Wired {
                 inputs: Vec::new(),
                 input_spans: Vec::new(),
@@ -62,11 +61,17 @@ pub(crate) fn build(
     let Some(mut wired) = in_order(wired, &mut problems) else {
         return Err(problems);
     };
-    check::check(&mut wired, &streams, &run, &mut problems);
+    let world = check::World {
+        streams: &listed,
+        provider: provider.as_ref(),
+        clock: run.clock,
+    };
+    check::check(&mut wired, &world, &mut problems);
     let nodes = wired.into_iter().map(finished).collect();
     problems.or_ok(Graph {
         name: merged.name,
-        streams,
+        streams: listed,
+        provider: provider.map(|(provider, _)| provider),
         nodes,
         run,
         run_dir: options.run_dir.clone(),
@@ -90,27 +95,6 @@ fn finished(wired: Wired) -> NodeSpec {
         require: draft.require,
         settings: draft.settings,
     }
-}
-
-fn streams(tree: &Tree, problems: &mut Problems) -> Vec<StreamSpec> {
-    let mut streams = Vec::new();
-    for entry in section_of(tree, "streams") {
-        // The last round of interpolation takes the escapes away; a stream's place cannot speak of a stream.
-        match interpolate::stream_values(&entry.value, None) {
-            Ok(value) => match value.as_text().filter(|text| !text.is_empty()) {
-                Some(uri) if !value.is_null() => streams.push(StreamSpec {
-                    name: entry.key.clone(),
-                    uri: uri.to_owned(),
-                }),
-                _ => problems.push(Problem::at(
-                    &entry.key_span,
-                    format!("the stream `{}` is bound to nothing", entry.key),
-                )),
-            },
-            Err(found) => problems.extend(found),
-        }
-    }
-    streams
 }
 
 fn run(tree: &Tree) -> Result<RunSpec, Problem> {
@@ -411,16 +395,16 @@ fn cycle(wired: &[Wired], feeders: &[Vec<usize>], placed: &[bool]) -> Problem {
     }
 }
 
-/// What an output carries, through outputs that carry what their node's first input carries.
-pub(crate) fn carried(wired: &[Wired], output: OutputRef) -> PortType {
-    let node = &wired[output.node];
-    match node.ports.outputs[output.output].carries {
-        PortType::Any => node
-            .inputs
-            .iter()
-            .find(|input| input.port == 0)
-            .and_then(|input| input.from.first())
-            .map_or(PortType::Any, |&from| carried(wired, from)),
-        carries => carries,
+/// By node: the sources whose streams reach it. All streams of an `each: stream` source count as one.
+pub(crate) fn origins(wired: &[Wired]) -> Vec<BTreeSet<usize>> {
+    let mut origins: Vec<BTreeSet<usize>> = Vec::with_capacity(wired.len());
+    for (index, node) in wired.iter().enumerate() {
+        let fed = node.inputs.iter().flat_map(|input| &input.from);
+        let mut from: BTreeSet<usize> = fed.flat_map(|from| origins[from.node].clone()).collect();
+        if node.draft.actor.source {
+            from.insert(index);
+        }
+        origins.push(from);
     }
+    origins
 }

@@ -1,12 +1,15 @@
 //! Graph files: reading, checking and resolving them. Running them is elsewhere.
 //!
-//! A file goes through these rooms: `tree` (YAML with places), `file` (includes, overrides, parameters), `node` (one
-//! block), `build` (ports and connections), `check` (the graph as a whole), and comes out as a [`Graph`].
+//! A file goes through these rooms: `tree` (YAML with places), `file` (includes, overrides, parameters), `streams` and
+//! `node` (one block), `build` (ports and connections), `check` (the graph as a whole; `types`, `writes` and `sizes` are its
+//! larger questions), and comes out as a [`Graph`]. `added` asks the same of a stream that comes while the graph runs.
 
+mod added;
 mod build;
 mod check;
 mod file;
 mod interpolate;
+mod names;
 mod node;
 mod overrides;
 mod problem;
@@ -14,8 +17,12 @@ mod redact;
 mod render;
 mod schema;
 mod settings;
+mod sizes;
 mod spec;
+mod streams;
 mod tree;
+mod types;
+mod writes;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,8 +36,8 @@ pub(crate) use schema::inline as schema_of;
 pub use schema::schema;
 pub use settings::{Settings, SettingsError};
 pub use spec::{
-    BatchSpec, DEFAULT_CAPACITY, Graph, InputSpec, NodeSpec, OnError, OutputRef, QueueSpec,
-    Require, RestartSpec, RunSpec, StreamSpec, WhenFull,
+    BatchSpec, DEFAULT_CAPACITY, Graph, InputSpec, NodeSpec, OnError, OutputRef, ProviderSpec,
+    QueueSpec, Require, RestartSpec, RunSpec, StreamSpec, WhenFull,
 };
 
 /// What a graph file is resolved with.
@@ -67,7 +74,7 @@ impl Graph {
     pub fn load(path: &Path, registry: &Registry, options: &LoadOptions) -> Result<Self, Problems> {
         let tree = file::read(path)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let merged = file::merge(tree, &fitting_name(&stem), options)?;
+        let merged = file::merge(tree, &names::fitting_name(&stem), options)?;
         build::build(merged, registry, options)
     }
 
@@ -93,6 +100,13 @@ impl Graph {
     /// Everything that is missing.
     pub fn check(&self, registry: &Registry) -> Result<(), Problems> {
         let mut problems = Problems::default();
+        if let Some(spec) = &self.provider
+            && let Some(provider) = registry.provider(&spec.name)
+            && let Err(error) = provider.check(&spec.settings)
+        {
+            let message = redact(&error.to_string());
+            problems.push(spec.problem(message));
+        }
         for node in &self.nodes {
             let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
                 true => self.streams.iter().map(Some).collect(),
@@ -122,34 +136,12 @@ impl Graph {
         problems.or_ok(())
     }
 
-    /// Whether the graph has a source that is waiting for streams.
+    /// Whether the graph has a source that is waiting for somebody to give it streams.
     pub fn takes_streams(&self) -> bool {
+        if self.provider.is_some() {
+            return false;
+        }
         let mut sources = self.nodes.iter().filter(|node| node.inputs.is_empty());
         sources.any(|node| node.each_stream)
-    }
-}
-
-/// Names are parts of paths and of other names.
-fn valid_name(what: &str, name: &str, span: &tree::Span) -> Result<(), Problem> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !name.is_empty() && name.chars().all(fits) && !name.starts_with('-') {
-        return Ok(());
-    }
-    Err(
-        Problem::at(span, format!("`{name}` cannot be the name of {what}"))
-            .help("names are made of letters a–z, digits, `_` and `-`"),
-    )
-}
-
-/// The name that a file gives to its graph.
-fn fitting_name(stem: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let name: String = stem
-        .chars()
-        .map(|c| if fits(c) { c } else { '_' })
-        .collect();
-    match name.trim_start_matches('-') {
-        "" => "graph".to_owned(),
-        name => name.to_owned(),
     }
 }

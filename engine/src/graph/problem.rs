@@ -78,6 +78,12 @@ impl Problem {
         }
     }
 
+    /// The same problem, at a place.
+    pub(crate) fn placed(mut self, span: &Span) -> Self {
+        self.labels = vec![(span.clone(), None)];
+        self
+    }
+
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self

@@ -135,6 +135,12 @@ impl Tree {
         }
     }
 
+    /// The entries of a map that may be absent.
+    pub(crate) fn section(&self, key: &str) -> &[Entry] {
+        let section = self.get(key).and_then(|entry| entry.value.as_map());
+        section.unwrap_or_default()
+    }
+
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, quoting } if *quoting != Quoting::Quoted && resolve(text) == Scalar::Null)
     }
