@@ -248,6 +248,27 @@ run: {clock: asap}
 }
 
 #[test]
+fn streams_that_meet_at_two_nodes_side_by_side_block_each_other_behind_a_batch() {
+    let text = |capacity| {
+        format!(
+            "\
+nodes:
+  s1: {{use: apples}}
+  s2: {{use: apples}}
+  x:  {{use: identity, in: s2, batch: {{max: 64}}}}
+  a:  {{use: discard, in: [s1, s2]}}
+  b:  {{use: discard, in: [s1, x]{capacity}}}
+run: {{clock: asap}}
+"
+        )
+    };
+    let graph = read(&text("")).unwrap();
+    assert_eq!((capacity(&graph, "a"), capacity(&graph, "b")), (4, 64));
+    let problems = read(&text(", queue: {capacity: 63}")).unwrap_err();
+    assert!(problems.contains("would block each other"), "{problems}");
+}
+
+#[test]
 fn a_lane_has_queues_and_joins_like_threads_do() {
     let graph = read(
         "\

@@ -4,7 +4,7 @@
 //! What cannot be known here is how many packets get as far as a batch: where an actor lets only some of them pass, no
 //! size is enough, and the watchdog names the deadlock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{Wired, origins};
 use super::problem::{Problem, Problems};
@@ -60,32 +60,32 @@ fn held_back(wired: &[Wired]) -> Vec<BTreeMap<usize, usize>> {
 }
 
 /// Sizes shared nodes, which take the streams that meet there strictly in turn. A node that waits for a stream whose
-/// packets a batch holds back takes none of the others, and where they have all come through one node, which takes them in
-/// turn as well, the batch gets nothing more as soon as one of the others finds no room.
+/// packets a batch holds back takes none of the others. Where they meet at another node as well, before it or beside it, that
+/// one waits for what finds no room at the first, takes nothing of the stream that is held back either, and so the batch
+/// never gets full.
 ///
 /// `provided`: the streams of the graph are units of work, of which a node takes whatever comes.
 pub(crate) fn turns(wired: &mut [Wired], provided: bool, problems: &mut Problems) {
     let origins = origins(wired);
-    let sources: Vec<(usize, bool)> = wired
-        .iter()
-        .enumerate()
-        .filter(|(_, node)| node.draft.actor.source)
-        .map(|(index, node)| (index, node.draft.each_stream))
-        .filter(|(_, many)| !(provided && *many))
-        .collect();
+    let in_turn = |source: usize| {
+        let draft = &wired[source].draft;
+        draft.actor.source && !(provided && draft.each_stream)
+    };
+    let sources: Vec<usize> = (0..wired.len()).filter(|&node| in_turn(node)).collect();
     let mut needed = vec![0; wired.len()];
-    for &(waits, _) in &sources {
-        for &(held, many) in &sources {
-            if waits == held && !many {
-                continue;
-            }
-            let takes_both = |node: usize| {
-                let met = &origins[node];
-                !wired[node].draft.each_stream && met.contains(&waits) && met.contains(&held)
-            };
-            let behind = held_since_both(wired, held, &takes_both);
-            for (index, node) in wired.iter().enumerate() {
-                if takes_both(index) {
+    for (index, node) in wired.iter().enumerate() {
+        if node.draft.each_stream || node.draft.actor.source {
+            continue;
+        }
+        let elsewhere = Elsewhere::than(index, wired, &sources);
+        for &waits in &sources {
+            for &held in &sources {
+                let meet = |node: usize| {
+                    let met = &origins[node];
+                    !wired[node].draft.each_stream && met.contains(&waits) && met.contains(&held)
+                };
+                if meet(index) && elsewhere.meet(waits, held, wired[held].draft.each_stream) {
+                    let behind = held_since_both(wired, held, &meet);
                     let fed = node.inputs.iter().flat_map(|input| &input.from);
                     let most = fed.filter_map(|from| behind[from.node]).max();
                     needed[index] = needed[index].max(most.unwrap_or(0));
@@ -102,21 +102,73 @@ pub(crate) fn turns(wired: &mut [Wired], provided: bool, problems: &mut Problems
     }
 }
 
-/// By node: the most packets of a source's stream that batches hold back between the last node before that takes it in
-/// turn with another stream, and the node (inclusive). None where there is no such node before.
+/// Which streams meet at other shared nodes, by ways that do not lead through a certain one.
+struct Elsewhere {
+    /// By source: a number that those have in common which meet, also by way of others.
+    together: BTreeMap<usize, usize>,
+    /// Sources whose own streams meet, if there are several.
+    alone: BTreeSet<usize>,
+}
+
+impl Elsewhere {
+    fn than(left_out: usize, wired: &[Wired], sources: &[usize]) -> Self {
+        let mut found = Self {
+            together: sources.iter().map(|&source| (source, source)).collect(),
+            alone: BTreeSet::new(),
+        };
+        let mut reaching: Vec<BTreeSet<usize>> = Vec::with_capacity(wired.len());
+        for (index, node) in wired.iter().enumerate() {
+            let mut here = BTreeSet::new();
+            if sources.contains(&index) {
+                here.insert(index);
+            } else if index != left_out {
+                let fed = node.inputs.iter().flat_map(|input| &input.from);
+                here.extend(fed.flat_map(|from| &reaching[from.node]));
+                if !node.draft.each_stream {
+                    found.join(&here);
+                }
+            }
+            reaching.push(here);
+        }
+        found
+    }
+
+    fn join(&mut self, met: &BTreeSet<usize>) {
+        self.alone.extend(met);
+        let numbers: BTreeSet<usize> = met.iter().map(|source| self.together[source]).collect();
+        let Some(&first) = numbers.first() else {
+            return;
+        };
+        for number in self.together.values_mut() {
+            if numbers.contains(number) {
+                *number = first;
+            }
+        }
+    }
+
+    /// Whether streams of two sources meet, or, if it is one source, `several` of its own.
+    fn meet(&self, one: usize, other: usize, several: bool) -> bool {
+        match one == other {
+            true => several && self.alone.contains(&one),
+            false => self.together[&one] == self.together[&other],
+        }
+    }
+}
+
+/// By node: the most packets of a source's stream that batches hold back between the last node before where both meet (or
+/// the source, if there is none) and the node (inclusive). None where the stream does not come.
 fn held_since_both(
     wired: &[Wired],
     source: usize,
-    takes_both: &impl Fn(usize) -> bool,
+    meet: &impl Fn(usize) -> bool,
 ) -> Vec<Option<usize>> {
     let mut held: Vec<Option<usize>> = Vec::with_capacity(wired.len());
     for (index, node) in wired.iter().enumerate() {
         let fed = node.inputs.iter().flat_map(|input| &input.from);
         let before = fed.filter_map(|from| held[from.node]).max();
-        held.push(match takes_both(index) {
+        held.push(match meet(index) || index == source {
             // Its batch holds both streams.
             true => Some(0),
-            false if index == source => None,
             false => before.map(|before| before + most_held(node)),
         });
     }
