@@ -30,6 +30,8 @@ mod broken;
 mod case;
 mod counter;
 mod draw;
+mod faults;
+mod faults_on_threads;
 mod file;
 mod found;
 mod keep;
