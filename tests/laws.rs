@@ -31,6 +31,7 @@ mod case;
 mod counter;
 mod draw;
 mod faults;
+mod faults_of_streams;
 mod faults_on_threads;
 mod file;
 mod found;

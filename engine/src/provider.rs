@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::actor::ActorError;
 use crate::end::End;
-use crate::graph::StreamSpec;
+use crate::graph::spec::StreamSpec;
 
 /// Gives a graph its streams, one after the other: `streams: {use: NAME, open: 2, …}` in a graph file.
 ///

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 
 use crate::actor::{Actor, ActorError, Input, Next, Outputs, Pacing, Ports, Setup, Source};
 use crate::end::End;
-use crate::graph::{Settings, SettingsError, StreamSpec};
+use crate::graph::settings::{Settings, SettingsError};
+use crate::graph::spec::StreamSpec;
 use crate::packet::Stream;
 use crate::provider::{ProviderSetup, StreamProvider};
 use std::sync::Arc;
@@ -19,13 +21,6 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The engine's own actors, see [`crate::builtin`].
-    pub fn builtin() -> Self {
-        let mut registry = Self::default();
-        crate::builtin::register(&mut registry);
-        registry
-    }
-
     /// Adds an actor.
     ///
     /// # Panics
@@ -34,7 +29,7 @@ impl Registry {
         self.insert(ActorType {
             name: A::NAME,
             source: false,
-            schema: crate::graph::schema_of::<A::Settings>,
+            schema: inline_schema::<A::Settings>,
             ports: |settings| Ok(A::ports(&settings.parse()?)),
             check: |settings| A::check(&settings.parse()?),
             create: |settings, setup| {
@@ -51,7 +46,7 @@ impl Registry {
         self.insert(ActorType {
             name: S::NAME,
             source: true,
-            schema: crate::graph::schema_of::<S::Settings>,
+            schema: inline_schema::<S::Settings>,
             ports: |settings| Ok(S::ports(&settings.parse()?)),
             check: |settings| S::check(&settings.parse()?),
             create: |settings, setup| {
@@ -88,7 +83,7 @@ impl Registry {
             P::NAME,
             ProviderType {
                 name: P::NAME,
-                schema: crate::graph::schema_of::<P::Settings>,
+                schema: inline_schema::<P::Settings>,
                 read: |settings| settings.parse::<P::Settings>().map(drop),
                 check: |settings| P::check(&settings.parse()?),
                 create: |settings, setup| Ok(Box::new(P::create(settings.parse()?, setup)?)),
@@ -250,4 +245,15 @@ impl<S: Source> AnySource for S {
     fn next(&mut self) -> Result<Next, ActorError> {
         Source::next(self)
     }
+}
+
+/// A schema without references, so that schemas of several actors can stand in one document.
+pub(crate) fn inline_schema<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        })
+        .into_generator()
+        .into_root_schema_for::<T>()
 }

@@ -6,6 +6,7 @@ use crate::registry::Registry;
 
 use super::names::valid_name;
 use super::problem::{Problem, Problems};
+use super::settings::SettingsError;
 use super::spec::{Graph, NodeSpec, StreamSpec};
 use super::writes::{Writer, Writers};
 
@@ -75,7 +76,7 @@ fn writes(
         return Ok(Vec::new());
     };
     let ports = actor.ports(&settings);
-    let ports = ports.map_err(super::SettingsError::into_problem)?;
+    let ports = ports.map_err(SettingsError::into_problem)?;
     Ok(ports.writes)
 }
 

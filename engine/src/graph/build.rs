@@ -1,6 +1,6 @@
 //! From a merged file to a graph: streams, ports, connections, order.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,25 +9,17 @@ use crate::clock::ClockMode;
 use crate::registry::Registry;
 
 use super::file::Merged;
+use super::load_options::LoadOptions;
 use super::node::{self, Draft};
+use super::place::Span;
 use super::problem::{Problem, Problems};
-use super::settings::{Settings, read};
+use super::settings::{Settings, SettingsError, read};
 use super::spec::{
     ClockFile, Graph, InputSpec, NodeSpec, OutputRef, RestartSpec, RunFile, RunSpec, StreamSpec,
 };
-use super::tree::{Span, Tree};
-use super::{LoadOptions, check, interpolate, streams};
-
-/// A draft with its ports and what feeds them.
-pub(crate) struct Wired {
-    pub(crate) draft: Draft,
-    pub(crate) ports: Ports,
-    pub(crate) inputs: Vec<InputSpec>,
-    /// By input: where the file says so.
-    pub(crate) input_spans: Vec<Span>,
-    /// Files that its instances write, one entry for each stream that is known (or one for a shared node).
-    pub(crate) writes: Vec<Vec<PathBuf>>,
-}
+use super::tree::Tree;
+use super::wired::Wired;
+use super::{check, interpolate, streams};
 
 /// Builds and checks a graph; all of its problems at once.
 pub(crate) fn build(
@@ -101,7 +93,7 @@ fn run(tree: &Tree) -> Result<RunSpec, Problem> {
     let Some(entry) = tree.get("run").filter(|entry| !entry.value.is_null()) else {
         return Ok(RunSpec::default());
     };
-    let file: RunFile = read(&entry.value).map_err(super::SettingsError::into_problem)?;
+    let file: RunFile = read(&entry.value).map_err(SettingsError::into_problem)?;
     let default = RunSpec::default();
     let clock = match file.clock {
         None | Some(ClockFile::Live) => ClockMode::Live,
@@ -165,7 +157,7 @@ fn ports(
             draft
                 .actor
                 .ports(&settings)
-                .map_err(super::SettingsError::into_problem),
+                .map_err(SettingsError::into_problem),
         )?;
         writes.push(ports.writes.clone());
         first.get_or_insert(ports);
@@ -393,18 +385,4 @@ fn cycle(wired: &[Wired], feeders: &[Vec<usize>], placed: &[bool]) -> Problem {
         }
         path.push(before);
     }
-}
-
-/// By node: the sources whose streams reach it. All streams of an `each: stream` source count as one.
-pub(crate) fn origins(wired: &[Wired]) -> Vec<BTreeSet<usize>> {
-    let mut origins: Vec<BTreeSet<usize>> = Vec::with_capacity(wired.len());
-    for (index, node) in wired.iter().enumerate() {
-        let fed = node.inputs.iter().flat_map(|input| &input.from);
-        let mut from: BTreeSet<usize> = fed.flat_map(|from| origins[from.node].clone()).collect();
-        if node.draft.actor.source {
-            from.insert(index);
-        }
-        origins.push(from);
-    }
-    origins
 }

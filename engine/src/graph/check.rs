@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::ClockMode;
 
-use super::build::{Wired, origins};
+use super::place::Span;
 use super::problem::{Problem, Problems};
 use super::sizes;
 use super::spec::{ProviderSpec, Require, StreamSpec, WhenFull};
-use super::tree::Span;
 use super::types::types;
+use super::wired::{Wired, origins};
 use super::writes::{Writer, Writers};
 
 /// What the file says besides its nodes.

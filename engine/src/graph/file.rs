@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::interpolate::{self, Scope};
+use super::load_options::LoadOptions;
 use super::names::valid_name_at;
-use super::problem::{Problem, Problems, Source};
+use super::place::Source;
+use super::problem::{Problem, Problems};
+use super::streams;
 use super::tree::{Entry, Quoting, Scalar, Tree, Value, resolve};
-use super::{LoadOptions, streams};
 
 const KEYS: [&str; 7] = [
     "fermata", "name", "include", "params", "streams", "nodes", "run",
@@ -128,7 +130,7 @@ fn check_top(tree: &Tree) -> Result<(), Problems> {
     problems.or_ok(())
 }
 
-fn start(tree: &Tree) -> super::tree::Span {
+fn start(tree: &Tree) -> super::place::Span {
     let mut span = tree.span.clone();
     span.end = span.start;
     span

@@ -8,63 +8,40 @@ mod added;
 mod build;
 mod check;
 mod file;
+mod instance;
 mod interpolate;
+mod load_options;
 mod names;
 mod node;
 mod overrides;
+mod place;
 mod problem;
 mod redact;
 mod render;
 mod schema;
-mod settings;
+pub(crate) mod settings;
 mod sizes;
-mod spec;
+pub(crate) mod spec;
 mod streams;
 mod tree;
 mod types;
+mod wired;
 mod writes;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::registry::Registry;
 
+pub use load_options::LoadOptions;
 pub use overrides::Overrides;
 pub use problem::{Problem, Problems};
 pub use redact::redact;
-pub(crate) use schema::inline as schema_of;
 pub use schema::schema;
 pub use settings::{Settings, SettingsError};
 pub use spec::{
     BatchSpec, DEFAULT_CAPACITY, Graph, InputSpec, NodeSpec, OnError, OutputRef, ProviderSpec,
     QueueSpec, Require, RestartSpec, RunSpec, StreamSpec, WhenFull,
 };
-
-/// What a graph file is resolved with.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// What the command line changes.
-    pub overrides: Overrides,
-    /// `${run.dir}`: where outputs go.
-    pub run_dir: PathBuf,
-    /// `${env.…}`.
-    pub env: BTreeMap<String, String>,
-}
-
-impl LoadOptions {
-    /// No overrides, and the environment of the process.
-    pub fn new(run_dir: impl Into<PathBuf>) -> Self {
-        // Variables that are not text cannot be written into a graph.
-        let env = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self {
-            overrides: Overrides::default(),
-            run_dir: run_dir.into(),
-            env,
-        }
-    }
-}
 
 impl Graph {
     /// Reads and checks a graph file. Nothing is created or opened besides the file and what it includes.

@@ -1,7 +1,7 @@
 //! Names of graphs, nodes, streams, parameters and lanes: they are parts of paths and of other names.
 
+use super::place::Span;
 use super::problem::Problem;
-use super::tree::Span;
 
 fn fits(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '-'

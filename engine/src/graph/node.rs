@@ -6,13 +6,14 @@ use std::time::Duration;
 use crate::registry::{ActorType, Registry};
 
 use super::names::valid_name_at;
+use super::place::Span;
 use super::problem::{Problem, Problems};
-use super::settings::read;
+use super::settings::{SettingsError, read};
 use super::spec::{
     BatchFile, BatchSpec, DEFAULT_CAPACITY, Each, MOST_BATCH, MOST_CAPACITY, MOST_REPLICAS,
     OnError, QueueFile, QueueSpec, Require,
 };
-use super::tree::{Entry, Span, Tree, Value};
+use super::tree::{Entry, Tree, Value};
 
 /// The keys of a node that belong to the engine.
 pub(crate) const ENGINE_KEYS: [&str; 9] = [
@@ -110,7 +111,7 @@ pub(crate) fn part<T: serde::de::DeserializeOwned>(
     block
         .get(key)
         .filter(|entry| !entry.value.is_null())
-        .map(|entry| read(&entry.value).map_err(super::SettingsError::into_problem))
+        .map(|entry| read(&entry.value).map_err(SettingsError::into_problem))
         .transpose()
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::problem::{Problem, Problems, Source};
+use super::place::{Source, Span};
+use super::problem::{Problem, Problems};
 use super::streams;
-use super::tree::{Entry, Quoting, Span, Tree, Value, extent, fits};
+use super::tree::{Entry, Quoting, Tree, Value, extent, fits};
 
 /// Changes to a graph file, as typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,24 +1,12 @@
 //! The JSON Schema of graph files, for editors: generated from the same types that read them.
 
-use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use crate::registry::{ActorType, ProviderType, Registry};
+use crate::registry::{ActorType, ProviderType, Registry, inline_schema};
 
 use super::spec::{BatchFile, OnError, QueueFile, RunFile};
-
-/// A schema without references, so that schemas of several actors can stand in one document.
-pub(crate) fn inline<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12()
-        .with(|settings| {
-            settings.inline_subschemas = true;
-            settings.meta_schema = None;
-        })
-        .into_generator()
-        .into_root_schema_for::<T>()
-}
 
 /// The JSON Schema (draft 2020-12) of graph files that use the actors of this registry.
 pub fn schema(registry: &Registry) -> Value {
@@ -93,7 +81,7 @@ fn provider(provider: &ProviderType) -> Value {
 }
 
 fn part<T: JsonSchema>() -> Value {
-    let mut schema = inline::<T>();
+    let mut schema = inline_schema::<T>();
     AllowReferences.transform(&mut schema);
     let mut value = schema.to_value();
     if let Value::Object(object) = &mut value {

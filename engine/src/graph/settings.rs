@@ -8,8 +8,9 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
+use super::place::Span;
 use super::problem::{Problem, most_alike};
-use super::tree::{Entry, Quoting, Scalar, Span, Tree, Value, resolve};
+use super::tree::{Entry, Quoting, Scalar, Tree, Value, resolve};
 
 /// An actor's settings as written in the graph file, interpolated, with their places.
 #[derive(Clone, Debug)]

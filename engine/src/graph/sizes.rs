@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::build::{Wired, origins};
 use super::problem::{Problem, Problems};
+use super::wired::{Wired, origins};
 
 /// Sizes joins. Where two ways between the same nodes meet again, the way beside a batch must be able to hold as many
 /// packets as the batch holds back, or both would wait for each other.

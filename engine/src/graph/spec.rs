@@ -11,8 +11,6 @@ use crate::actor::Ports;
 use crate::clock::ClockMode;
 use crate::units::{HumanBytes, HumanDuration};
 
-use super::interpolate;
-use super::problem::{Problem, Problems};
 use super::settings::Settings;
 use super::tree::Tree;
 
@@ -54,17 +52,6 @@ pub struct ProviderSpec {
     pub settings: Settings,
 }
 
-impl ProviderSpec {
-    /// A problem with the settings, underlined where the message quotes one of them.
-    pub(crate) fn problem(&self, message: String) -> Problem {
-        let place = quoted_in(&self.settings.0, &message);
-        Problem::at(
-            &place.unwrap_or(&self.settings.0).span,
-            format!("streams from `{}`: {message}", self.name),
-        )
-    }
-}
-
 /// A node of the graph file.
 #[derive(Clone, Debug)]
 pub struct NodeSpec {
@@ -91,42 +78,6 @@ pub struct NodeSpec {
     /// Which inputs of a join a packet needs.
     pub require: Require,
     pub(crate) settings: Arc<Tree>,
-}
-
-impl NodeSpec {
-    /// The actor's settings for an instance.
-    ///
-    /// # Errors
-    /// `${stream.…}` in a node that is not `each: stream`.
-    pub fn settings(&self, stream: Option<&StreamSpec>) -> Result<Settings, Problems> {
-        let tree = interpolate::stream_values(&self.settings, stream)?;
-        Ok(Settings(Arc::new(tree)))
-    }
-
-    /// A problem with the settings, underlined where the message quotes one of them.
-    pub(crate) fn problem(&self, settings: &Settings, message: String) -> Problem {
-        let place = quoted_in(&settings.0, &message);
-        Problem::at(
-            &place.unwrap_or(&settings.0).span,
-            format!("node `{}`: {message}", self.name),
-        )
-    }
-}
-
-/// The longest scalar that a message quotes.
-fn quoted_in<'a>(tree: &'a Tree, message: &str) -> Option<&'a Tree> {
-    use super::tree::Value;
-    let candidates: Vec<&Tree> = match &tree.value {
-        Value::Scalar { text, .. } => {
-            return (text.len() > 2 && message.contains(text.as_str())).then_some(tree);
-        }
-        Value::List(items) => items.iter().collect(),
-        Value::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
-    };
-    candidates
-        .into_iter()
-        .filter_map(|tree| quoted_in(tree, message))
-        .max_by_key(|tree| tree.as_text().map_or(0, str::len))
 }
 
 /// What feeds one input.

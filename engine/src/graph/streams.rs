@@ -6,10 +6,11 @@ use crate::registry::Registry;
 
 use super::interpolate;
 use super::node::{part, within};
+use super::place::Span;
 use super::problem::{Problem, Problems};
-use super::settings::Settings;
+use super::settings::{Settings, SettingsError};
 use super::spec::{MOST_OPEN, ProviderSpec, StreamSpec};
-use super::tree::{Entry, Span, Tree, Value};
+use super::tree::{Entry, Tree, Value};
 
 /// The keys of `streams:` that belong to the engine, where a provider is used.
 const ENGINE_KEYS: [&str; 2] = ["use", "open"];
@@ -98,7 +99,7 @@ fn provider(
         }
     };
     let read = provider.read(&settings);
-    problems.note(read.map_err(super::SettingsError::into_problem))?;
+    problems.note(read.map_err(SettingsError::into_problem))?;
     Some(ProviderSpec {
         name: text.to_owned(),
         open,

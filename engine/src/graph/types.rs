@@ -4,9 +4,9 @@ use std::any::TypeId;
 
 use crate::actor::PortType;
 
-use super::build::Wired;
 use super::problem::{Problem, Problems};
 use super::spec::{OutputRef, Require};
+use super::wired::Wired;
 
 /// A type that an output carries, and the node that gives packets of it.
 struct Carried {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+use super::place::Span;
 use super::problem::{Problem, Problems};
 use super::spec::StreamSpec;
-use super::tree::{Span, Tree};
+use super::tree::Tree;
 
 /// A node instance that writes.
 #[derive(Clone, Copy)]
