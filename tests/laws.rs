@@ -12,6 +12,8 @@
 //! - An actor is told of a stream's start before it gets a packet of it, of its end after the last one, and of its own end
 //!   once at most, after those; starts and ends pair up for every instance, replicas too, that was not lost to a panic,
 //!   replaced, or given up. Whatever was built has been dropped when the run is over.
+//! - What a sink is told of a stream's end is what the books say: complete only if the source gave all it had, and lost if a
+//!   packet failed, was dropped, given up or left without a partner on the way to it, itself included.
 //!
 //! # What follows from a panic
 //! - In an actor's call: the packets of the call have failed, the actor is dropped and built anew within its budget. The new one

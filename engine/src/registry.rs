@@ -115,8 +115,10 @@ pub struct ProviderType {
     schema: fn() -> Schema,
     read: fn(&Settings) -> Result<(), SettingsError>,
     check: fn(&Settings) -> Result<(), ActorError>,
-    create: fn(&Settings, &ProviderSetup) -> Result<Box<dyn AnyProvider>, ActorError>,
+    create: fn(&Settings, &ProviderSetup) -> NewProvider,
 }
+
+type NewProvider = Result<Box<dyn AnyProvider>, ActorError>;
 
 impl ProviderType {
     /// JSON Schema of the settings; see [`ActorType::schema`].
@@ -136,11 +138,7 @@ impl ProviderType {
 
     // Called once the run opens streams by itself.
     #[allow(dead_code)]
-    pub(crate) fn create(
-        &self,
-        settings: &Settings,
-        setup: &ProviderSetup,
-    ) -> Result<Box<dyn AnyProvider>, ActorError> {
+    pub(crate) fn create(&self, settings: &Settings, setup: &ProviderSetup) -> NewProvider {
         (self.create)(settings, setup)
     }
 }

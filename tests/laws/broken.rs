@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fermata_engine::Report;
 use fermata_engine::sim::SimRun;
+use fermata_engine::{How, Report};
 
 use super::case::{Case, CommandCase};
-use super::keep::Life;
+use super::keep::{Event, Life};
 use super::lives::{self, Circumstances};
 use super::model::Model;
 use super::payloads::Trouble;
@@ -289,5 +289,38 @@ impl<'a> Laws<'a> {
         };
         let broken = lives::broken(&self.ran.lives, &circumstances);
         self.broken.extend(broken);
+    }
+
+    /// What a sink is told of the end of a stream is what the books say: that the source came to its own end, and whether
+    /// something was lost on the way.
+    pub(crate) fn told_ends(&mut self) {
+        let run = &self.ran.run;
+        let undisturbed = run.ended && run.report.faults.is_empty() && run.report.hung.is_empty();
+        for life in self.ran.lives.iter().filter(|_| undisturbed) {
+            for event in &life.events {
+                let Event::Ended(stream, Some(end)) = event else {
+                    continue;
+                };
+                let Some(report) = run.report.streams.get(stream) else {
+                    continue;
+                };
+                let source = &self.case.sources[Model::source_of(stream)];
+                let all = report.captured + report.missed == source.count;
+                if (end.how == How::Complete && !all)
+                    || (end.how != How::Complete && self.case.commands.is_empty())
+                {
+                    self.breach(format!("{} was told {end:?} of {report:?}", life.node));
+                }
+                let Some(sink) = report.sinks.get(&life.node) else {
+                    continue;
+                };
+                let losses = sink.losses.iter();
+                let losses = losses.filter(|(cause, _)| !cause.starts_with("filtered"));
+                let lost: u64 = losses.map(|(_, count)| count).sum();
+                if end.lost != (lost > 0) {
+                    self.breach(format!("{} was told {end:?} of {sink:?}", life.node));
+                }
+            }
+        }
     }
 }

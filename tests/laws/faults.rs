@@ -368,7 +368,7 @@ fn an_actor_that_panicked_at_the_end_of_a_stream_does_not_finish() {
         counter("")
     ));
     assert!(lives[0].events.contains(&Event::Panicked));
-    let finished = count(&lives[0], |event| *event == Event::Finished);
+    let finished = count(&lives[0], |event| matches!(event, Event::Finished(_)));
     assert_eq!(finished, 0, "{:?}", lives[0].events);
 }
 
@@ -382,8 +382,8 @@ fn every_replica_is_told_of_its_streams_and_of_its_end() {
     for life in lives {
         let told = [
             count(&life, |event| matches!(event, Event::Started(_))),
-            count(&life, |event| matches!(event, Event::Ended(_))),
-            count(&life, |event| *event == Event::Finished),
+            count(&life, |event| matches!(event, Event::Ended(..))),
+            count(&life, |event| matches!(event, Event::Finished(_))),
         ];
         assert_eq!(told, [1, 1, 1], "{:?}", life.events);
     }

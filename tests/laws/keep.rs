@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup, Stream};
+use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup, Stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -14,8 +14,9 @@ pub(crate) enum Event {
     Created,
     Started(String),
     Handled(String),
-    Ended(String),
-    Finished,
+    /// With what it was told of the end, as soon as an actor is told.
+    Ended(String, Option<End>),
+    Finished(Option<End>),
     /// Is about to panic.
     Panicked,
     /// Is about to return an error.
@@ -157,14 +158,14 @@ impl Actor for Keep {
     }
 
     fn stream_ended(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
-        self.note(Event::Ended(stream.name.clone()));
+        self.note(Event::Ended(stream.name.clone(), None));
         self.ended += 1;
         self.panic_on("stream_ended", self.ended, self.settings.end_panic);
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), ActorError> {
-        self.note(Event::Finished);
+        self.note(Event::Finished(None));
         self.panic_on("finish", 1, self.settings.finish_panic.then_some(1));
         Ok(())
     }

@@ -58,12 +58,12 @@ fn in_order(life: &Life) -> Result<(), &'static str> {
                     return Err("given a packet of a stream of whose start it was not told");
                 }
             }
-            Event::Ended(stream) => {
+            Event::Ended(stream, _) => {
                 if !open.remove(stream.as_str()) {
                     return Err("told of the end of a stream of whose start it was not told");
                 }
             }
-            Event::Finished => over = true,
+            Event::Finished(_) => over = true,
             Event::Panicked => panicked = true,
             Event::Created | Event::Failed | Event::Dropped => {}
         }
@@ -77,19 +77,18 @@ fn complete(life: &Life, circumstances: &Circumstances<'_>) -> Result<(), &'stat
         return Err("not dropped when the run was over");
     }
     let panicked = life.events.contains(&Event::Panicked);
-    let failed = life.events.contains(&Event::Failed);
     let may_be_lost = (circumstances.may_be_lost)(&life.node);
-    if !circumstances.undisturbed || panicked || (may_be_lost && failed) || may_be_lost {
+    if !circumstances.undisturbed || panicked || may_be_lost {
         return Ok(());
     }
     let count = |fits: &dyn Fn(&Event) -> bool| life.events.iter().filter(|e| fits(e)).count();
     let started = count(&|event| matches!(event, Event::Started(_)));
-    let ended = count(&|event| matches!(event, Event::Ended(_)));
+    let ended = count(&|event| matches!(event, Event::Ended(..)));
     if started != ended {
         return Err("not told of the end of a stream");
     }
-    match life.events.contains(&Event::Finished) {
-        true => Ok(()),
-        false => Err("never finished"),
+    match count(&|event| matches!(event, Event::Finished(_))) {
+        0 => Err("never finished"),
+        _ => Ok(()),
     }
 }

@@ -224,6 +224,7 @@ fn broken_laws(case: &Case, yaml: &str) -> Vec<String> {
     laws.innocence();
     laws.additions();
     laws.lives();
+    laws.told_ends();
     let mut broken = laws.broken;
     if case.is_reproducible()
         && let Ok(Some(second)) = run(case, yaml, case.seed.wrapping_add(1))
