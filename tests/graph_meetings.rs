@@ -248,6 +248,24 @@ run: {clock: asap}
 }
 
 #[test]
+fn a_batch_of_each_stream_holds_one_back_behind_the_others() {
+    let text = |each| {
+        format!(
+            "\
+streams: {{one: x, two: x}}
+nodes:
+  s: {{use: apples, each: stream}}
+  x: {{use: identity, in: s, batch: {{max: 64{each}}}}}
+  b: {{use: discard, in: x}}
+run: {{clock: asap}}
+"
+        )
+    };
+    assert_eq!(capacity(&read(&text(", each: stream")).unwrap(), "b"), 64);
+    assert_eq!(capacity(&read(&text("")).unwrap(), "b"), 4);
+}
+
+#[test]
 fn streams_that_meet_at_two_nodes_side_by_side_block_each_other_behind_a_batch() {
     let text = |capacity| {
         format!(

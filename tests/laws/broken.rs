@@ -278,6 +278,10 @@ impl<'a> Laws<'a> {
             let fails = self.case.nodes[index].kind.breaks();
             (replaced && fails) || faults.any(|fault| given_up(&fault.node))
         };
+        let batches_each = |node: &str| {
+            let node = &self.case.nodes[Model::place_of(node) - first];
+            node.each || node.batch_each
+        };
         let hung = !run.report.hung.is_empty();
         let late =
             |message: &str| message.contains("draining took") || message.contains("deadlock");
@@ -286,6 +290,7 @@ impl<'a> Laws<'a> {
             undisturbed: run.ended && !self.case.is_stopped() && !hung && !cut_short,
             is_over: run.ended && !hung && !self.case.stalls(),
             may_be_lost: &may_be_lost,
+            batches_each: &batches_each,
         };
         let broken = lives::broken(&self.ran.lives, &circumstances);
         self.broken.extend(broken);

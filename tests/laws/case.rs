@@ -161,7 +161,10 @@ pub(crate) struct NodeCase {
     pub(crate) queue: QueueCase,
     pub(crate) lane: Option<u8>,
     pub(crate) replicas: usize,
+    /// Size, and how many milliseconds it waits.
     pub(crate) batch: Option<(usize, u32)>,
+    /// Batches are of one stream each.
+    pub(crate) batch_each: bool,
     pub(crate) on_error: &'static str,
 }
 

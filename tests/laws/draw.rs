@@ -141,20 +141,27 @@ fn node() -> impl Strategy<Value = NodeCase> {
         proptest::option::weighted(0.3, any::<Index>()),
         placed,
         queue(),
-        proptest::option::weighted(0.25, batch()),
+        (
+            proptest::option::weighted(0.25, batch()),
+            prop::bool::weighted(0.3),
+        ),
         prop_oneof![6 => Just("skip"), 1 => Just("restart"), 1 => Just("stop")],
     )
         .prop_map(
-            |(kind, feeds, merge, (each, lane, replicas), queue, batch, on_error)| NodeCase {
-                kind,
-                feeds,
-                merge,
-                each,
-                queue,
-                lane,
-                replicas,
-                batch,
-                on_error,
+            |(kind, feeds, merge, placed, queue, (batch, batch_each), on_error)| {
+                let (each, lane, replicas) = placed;
+                NodeCase {
+                    kind,
+                    feeds,
+                    merge,
+                    each,
+                    queue,
+                    lane,
+                    replicas,
+                    batch,
+                    batch_each,
+                    on_error,
+                }
             },
         )
 }

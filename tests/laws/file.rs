@@ -83,7 +83,12 @@ impl Case {
             let _ = write!(text, ", replicas: {}", node.replicas);
         }
         if let Some((max, wait)) = node.batch {
-            let _ = write!(text, ", batch: {{max: {max}, wait: {wait}ms}}");
+            let each = if node.batch_each {
+                ", each: stream"
+            } else {
+                ""
+            };
+            let _ = write!(text, ", batch: {{max: {max}, wait: {wait}ms{each}}}");
         }
         text.push_str("}\n");
     }

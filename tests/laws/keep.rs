@@ -14,6 +14,8 @@ pub(crate) enum Event {
     Created,
     Started(String),
     Handled(String),
+    /// Was given a batch of several streams.
+    Mixed,
     /// With what it was told of the end, as soon as an actor is told.
     Ended(String, Option<End>),
     Finished(Option<End>),
@@ -146,6 +148,21 @@ impl Actor for Keep {
         }
         if let Some(payload) = input.take_any(0) {
             out.emit_any(0, input.envelope, payload);
+        }
+        Ok(())
+    }
+
+    fn process_batch(&mut self, inputs: Vec<Input>, out: &mut Outputs) -> Result<(), ActorError> {
+        let stream_of = |input: &Input| input.envelope.stream.id;
+        let first = inputs.first().map(stream_of);
+        if inputs.iter().any(|input| Some(stream_of(input)) != first) {
+            self.note(Event::Mixed);
+        }
+        for input in inputs {
+            let envelope = input.envelope.clone();
+            if let Err(error) = self.process(input, out) {
+                out.fail(&envelope, error);
+            }
         }
         Ok(())
     }

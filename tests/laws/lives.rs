@@ -13,6 +13,8 @@ pub(crate) struct Circumstances<'a> {
     /// Whether an instance of this node may have been lost without a panic: its graph replaces actors that fail, or the
     /// node was given up.
     pub(crate) may_be_lost: &'a dyn Fn(&str) -> bool,
+    /// Whether the batches of this node are of one stream each.
+    pub(crate) batches_each: &'a dyn Fn(&str) -> bool,
 }
 
 /// The laws that a life breaks.
@@ -65,7 +67,7 @@ fn in_order(life: &Life) -> Result<(), &'static str> {
             }
             Event::Finished(_) => over = true,
             Event::Panicked => panicked = true,
-            Event::Created | Event::Failed | Event::Dropped => {}
+            Event::Created | Event::Mixed | Event::Failed | Event::Dropped => {}
         }
     }
     Ok(())
@@ -75,6 +77,9 @@ fn in_order(life: &Life) -> Result<(), &'static str> {
 fn complete(life: &Life, circumstances: &Circumstances<'_>) -> Result<(), &'static str> {
     if circumstances.is_over && life.events.last() != Some(&Event::Dropped) {
         return Err("not dropped when the run was over");
+    }
+    if (circumstances.batches_each)(&life.node) && life.events.contains(&Event::Mixed) {
+        return Err("given a batch of several streams");
     }
     let panicked = life.events.contains(&Event::Panicked);
     let may_be_lost = (circumstances.may_be_lost)(&life.node);

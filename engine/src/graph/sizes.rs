@@ -166,9 +166,16 @@ fn held_since_both(
     for (index, node) in wired.iter().enumerate() {
         let fed = node.inputs.iter().flat_map(|input| &input.from);
         let before = fed.filter_map(|from| held[from.node]).max();
-        held.push(match meet(index) || index == source {
+        let each = node
+            .draft
+            .batch
+            .as_ref()
+            .is_some_and(|batch| batch.each_stream);
+        held.push(match meet(index) {
+            true if each => Some(most_held(node)),
             // Its batch holds both streams.
             true => Some(0),
+            false if index == source => Some(0),
             false => before.map(|before| before + most_held(node)),
         });
     }
