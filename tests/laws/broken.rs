@@ -300,7 +300,10 @@ impl<'a> Laws<'a> {
     /// something was lost on the way.
     pub(crate) fn told_ends(&mut self) {
         let run = &self.ran.run;
-        let undisturbed = run.ended && run.report.faults.is_empty() && run.report.hung.is_empty();
+        let undisturbed = run.ended
+            && run.report.faults.is_empty()
+            && run.report.hung.is_empty()
+            && !self.case.is_stopped();
         for life in self.ran.lives.iter().filter(|_| undisturbed) {
             for event in &life.events {
                 let Event::Ended(stream, Some(end)) = event else {
