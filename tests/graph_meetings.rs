@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fermata_engine::graph::schema;
+use fermata_engine::graph::{StreamSpec, schema};
 use fermata_engine::{
     Actor, ActorError, End, Graph, Input, Next, Outputs, Overrides, Payload, Ports, ProviderSetup,
     Registry, Setup, Source, StreamProvider,
@@ -97,19 +97,24 @@ struct BasketSettings {
     count: u32,
 }
 
-/// Provides streams, or would.
-struct Baskets;
+/// Provides so many streams.
+struct Baskets(u32);
 
 impl StreamProvider for Baskets {
     const NAME: &'static str = "baskets";
     type Settings = BasketSettings;
 
-    fn create(_: BasketSettings, _: &ProviderSetup) -> Result<Self, ActorError> {
-        Ok(Self)
+    fn create(settings: BasketSettings, _: &ProviderSetup) -> Result<Self, ActorError> {
+        Ok(Self(settings.count))
     }
 
-    fn next(&mut self) -> Result<Option<fermata_engine::graph::StreamSpec>, ActorError> {
-        Ok(None)
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        let left = self.0.checked_sub(1);
+        self.0 = left.unwrap_or(0);
+        Ok(left.map(|number| StreamSpec {
+            name: format!("basket-{number}"),
+            uri: number.to_string(),
+        }))
     }
 
     fn ended(&mut self, _: &str, _: End) -> Result<(), ActorError> {
