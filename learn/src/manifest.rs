@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use self::mapping::{LabelRule, Mapping, SplitRule};
-pub use self::recipe::{CleanReport, Draw, Part, Reason, Recipe, Removed};
+pub use self::recipe::{CleanReport, Draw, Duplicates, Part, Reason, Recipe, Removed};
 pub use self::validation::{Problem, Validation};
 
 /// Columns, in their order.

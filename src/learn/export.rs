@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, bail};
 use fermata_learn::export::{INPUT, OUTPUT, OnnxOptions, Overwrite, onnx, write_folder};
 use fermata_learn::network::Architecture;
-use fermata_vision::card::{self, Colour, Layout, ModelCard, OutputKind};
+use fermata_vision::card::{self, Layout, ModelCard, OutputKind};
 use serde_json::json;
 use tch::Device;
 
@@ -31,12 +31,13 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
             card.output.classes.len()
         );
     }
+    let channels = architecture.channels();
     if card.input.layout != Layout::Nchw
-        || card.input.colour == Colour::Gray
+        || card.input.colour.channels() as i64 != channels
         || card.output.kind != OutputKind::Logits
     {
         bail!(
-            "the network takes nchw inputs with three channels and gives logits; the card says otherwise"
+            "{architecture} takes nchw inputs with {channels} channels and gives logits; the card says otherwise"
         );
     }
     card.architecture = None;
@@ -48,7 +49,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
         fold_batch_norm: !arguments.keep_batch_norm,
     };
     let provenance = json!({
-        "architecture": architecture.name(),
+        "architecture": architecture.to_string(),
         "weights_sha256": card::sha256(&arguments.weights)?,
         "fold_batch_norm": options.fold_batch_norm,
         "fermata": env!("CARGO_PKG_VERSION"),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use fermata_learn::export;
+use fermata_learn::network::Head;
 use fermata_learn::npz::Npz;
 use fermata_learn::weights::TensorFile;
 use fermata_vision::card;
@@ -37,16 +38,21 @@ fn provenance(found: Option<&serde_json::Value>) -> String {
 fn safetensors(file: &Path) -> anyhow::Result<String> {
     let found = TensorFile::read(file)?;
     let values: usize = found.tensors.values().map(|tensor| tensor.numel()).sum();
-    let network =
-        found
-            .network(ANY_SCALE)
-            .map_or("none that is known".to_owned(), |(architecture, head)| {
-                let kind = match head {
-                    fermata_learn::network::Head::Linear { .. } => "linear",
-                    fermata_learn::network::Head::ArcFace { .. } => "ArcFace",
-                };
-                format!("{architecture}, {kind} head, {} classes", head.classes())
-            });
+    let networks = found.architectures();
+    let head = networks
+        .first()
+        .and_then(|&architecture| found.head(architecture, ANY_SCALE));
+    let kind = match head {
+        Some(Head::Linear { classes }) => format!(", linear head, {classes} classes"),
+        Some(Head::ArcFace { classes, .. }) => format!(", ArcFace head, {classes} classes"),
+        None => String::new(),
+    };
+    let network = if networks.is_empty() {
+        "none that is known".to_owned()
+    } else {
+        let names: Vec<String> = networks.iter().map(ToString::to_string).collect();
+        names.join(" or ") + &kind
+    };
     Ok(format!(
         "safetensors {} tensors, {values} values\nnetwork     {network}\n{}",
         found.tensors.len(),

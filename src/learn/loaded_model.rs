@@ -120,10 +120,9 @@ pub(crate) fn network(
     let file = TensorFile::read(path)?;
     let scale = scale.or(file.trained_scale()).unwrap_or(USUAL_SCALE);
     // Of another network: loading says how they differ.
-    let head = match file.network(scale) {
-        Some((found, head)) if found == architecture => head,
-        _ => Head::Linear { classes: 7 },
-    };
+    let head = file
+        .head(architecture, scale)
+        .unwrap_or(Head::Linear { classes: 7 });
     let mut network = Network::new(architecture, head, 0, device);
     network.load(path, HeadOf::File)?;
     Ok(network)

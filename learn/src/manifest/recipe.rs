@@ -25,6 +25,21 @@ pub struct Recipe {
     /// How rows are split that have no split. Default: a tenth each for validation and test, seed 0.
     #[serde(default)]
     pub draw: Draw,
+    /// What happens to rows that are one picture. Default: `remove`.
+    #[serde(default)]
+    pub duplicates: Duplicates,
+}
+
+/// What happens to rows that are one picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duplicates {
+    /// They go where they would spoil a training: see this module.
+    #[default]
+    Remove,
+    /// All rows stay, in the splits that the sources give them: a benchmark as everybody has it, with its leaks and its contradictions. Such a
+    /// manifest does not pass the gate ([`super::Validation`]) if it has any.
+    Keep,
 }
 
 /// A table of a source.
@@ -198,6 +213,10 @@ impl Recipe {
             groups.entry(candidate.group).or_default().push(place);
         }
         for places in groups.values() {
+            if self.duplicates == Duplicates::Keep {
+                self.keep(candidates, places);
+                continue;
+            }
             let first_other = |label| {
                 places
                     .iter()
@@ -247,6 +266,27 @@ impl Recipe {
                     }
                 }
             }
+        }
+    }
+
+    /// Settles split and group of rows that are one picture and all stay. Those of each split are a group.
+    fn keep(&self, candidates: &mut [Candidate], places: &[usize]) {
+        let mut smallest: BTreeMap<Split, String> = BTreeMap::new();
+        for &place in places {
+            let row = &mut candidates[place].row;
+            let drawn = || self.drawn(&row.sha256);
+            row.split = candidates[place].split.unwrap_or_else(drawn);
+            let row = &candidates[place].row;
+            let of_split = smallest
+                .entry(row.split)
+                .or_insert_with(|| row.sha256.clone());
+            if row.sha256 < *of_split {
+                of_split.clone_from(&row.sha256);
+            }
+        }
+        for &place in places {
+            let row = &mut candidates[place].row;
+            row.group = format!("{}-{}", row.split, smallest[&row.split]);
         }
     }
 

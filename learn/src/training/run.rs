@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fermata_vision::card::{CARD_FILE, Colour, Layout, ModelCard, OutputKind};
+use fermata_vision::card::{CARD_FILE, Layout, ModelCard, OutputKind};
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::{Expression, card};
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,7 @@ pub struct TrainingRun {
 
 impl TrainingRun {
     /// Begins a run in a new folder, for a manifest with rows to train and to validate. The card says how images are preprocessed; its input must
-    /// be nchw with three channels and its output logits in the canonical class order.
+    /// be nchw with the network's number of channels and its output logits in the canonical class order.
     ///
     /// # Errors
     /// See [`TrainingError`]; then no folder is made.
@@ -189,10 +189,12 @@ impl TrainingRun {
         device: Device,
     ) -> Result<Self, TrainingError> {
         let input = &card.input;
-        if input.layout != Layout::Nchw || input.colour == Colour::Gray {
-            return Err(TrainingError::Card(
-                "its input is not nchw with three channels".to_owned(),
-            ));
+        let architecture = config.training.architecture;
+        let channels = architecture.channels();
+        if input.layout != Layout::Nchw || input.colour.channels() as i64 != channels {
+            return Err(TrainingError::Card(format!(
+                "its input is not nchw with {channels} channels, which {architecture} takes"
+            )));
         }
         if card.output.kind != OutputKind::Logits || card.output.classes != Expression::ALL {
             return Err(TrainingError::Card(

@@ -7,6 +7,7 @@ use tch::{Device, Tensor};
 use super::TrainingError;
 use super::objective::Seen;
 use super::spec::{HeadSpec, SelectBy, TrainingSpec};
+use crate::keyed_random::KeyedRandom;
 use crate::loader::Batch;
 use crate::losses::CrossEntropy;
 use crate::metrics::Metrics;
@@ -107,7 +108,7 @@ struct Average {
 }
 
 impl Trainer {
-    /// At its beginning. `input` is [3, height, width], `labels` are the training rows' classes.
+    /// At its beginning. `input` is [channels, height, width], `labels` are the training rows' classes.
     ///
     /// # Errors
     /// The settings are wrong, or the initial weights cannot be loaded.
@@ -207,7 +208,13 @@ impl Trainer {
                 .reshape([rows, classes])
                 .to_device(device)
         });
+        let key = [
+            self.spec.seed,
+            u64::from(self.progress.epoch),
+            self.progress.step,
+        ];
         let embedding = self.network.embed(&inputs, Mode::Training)?;
+        let embedding = dropped_out(embedding, self.spec.dropout, key);
         let logits = match self.spec.head {
             HeadSpec::Linear => self.network.classify(&embedding),
             HeadSpec::Arcface(arcface) => {
@@ -221,11 +228,7 @@ impl Trainer {
             label_values: &batch.labels,
             teacher: teacher.as_ref(),
             epoch: self.progress.epoch,
-            key: [
-                self.spec.seed,
-                u64::from(self.progress.epoch),
-                self.progress.step,
-            ],
+            key,
         };
         let loss = self.spec.objective.loss(&seen, &self.cross_entropy);
         let value = loss.double_value(&[]);
@@ -441,6 +444,29 @@ impl Trainer {
         self.progress = progress;
         Ok(())
     }
+}
+
+/// Distinguishes these random numbers from others of the same step.
+const DROPOUT: u64 = 0x4472_6F70;
+
+/// Values that are 0 with this probability and 1 / (1 − probability) times as large otherwise, by the key alone.
+fn dropped_out(values: Tensor, probability: f64, [seed, epoch, step]: [u64; 3]) -> Tensor {
+    if probability == 0.0 {
+        return values;
+    }
+    let mut random = KeyedRandom::new(&[seed, DROPOUT, epoch, step]);
+    let kept = (1.0 / (1.0 - probability)) as f32;
+    let draw = |_| {
+        if random.chance(probability) {
+            0.0
+        } else {
+            kept
+        }
+    };
+    let factors: Vec<f32> = (0..values.numel()).map(draw).collect();
+    let factors = Tensor::from_slice(&factors).reshape(values.size());
+    let factors = factors.to_device(values.device());
+    values * factors
 }
 
 /// Key of the progress in a checkpoint's provenance.

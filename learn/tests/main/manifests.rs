@@ -130,6 +130,27 @@ fn what_would_spoil_a_training_is_left_out_and_said() {
 }
 
 #[test]
+fn a_benchmark_as_everybody_has_it_keeps_all_rows_and_does_not_pass_the_gate() {
+    let mut source = Source::new();
+    let (a, b) = (blobs(1, 48), blobs(2, 48));
+    source.row("a.png", &a, "happy", "train");
+    source.row("a_again.png", &a, "sad", "train");
+    source.row("a_test.png", &flip_horizontal(&a), "happy", "test");
+    source.row("b.png", &b, "fear", "val");
+    source.row("c.png", &blobs(3, 48), "contempt", "val");
+    let (manifest, report) = source.make_with(MAPPING, "}]\nduplicates: keep\n").unwrap();
+    let written = source.written(&manifest);
+    assert_eq!(written.rows.len(), 4);
+    assert_eq!((report.rows_in, report.removed.len()), (5, 1));
+    assert_eq!(written.rows[0].group, written.rows[1].group);
+    assert_ne!(written.rows[0].group, written.rows[2].group);
+    let found = Validation::of(&source.path("manifest.csv"), None).unwrap();
+    assert_eq!(found.problems[&Problem::DuplicateRow], 1);
+    assert_eq!(found.problems[&Problem::TwoSplits], 1);
+    assert_eq!(found.problems[&Problem::TwoLabels], 1);
+}
+
+#[test]
 fn rows_without_a_split_are_drawn_with_their_group() {
     let mut source = Source::new();
     for seed in 0..60 {

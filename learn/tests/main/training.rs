@@ -4,12 +4,15 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use fermata_learn::dataset::Dataset;
 use fermata_learn::evaluation::Evaluation;
-use fermata_learn::manifest::COLUMNS;
+use fermata_learn::manifest::{COLUMNS, Manifest, Split};
+use fermata_learn::network::Network;
 use fermata_learn::npz::Npz;
 use fermata_learn::training::{Event, Outcome, TrainingError, TrainingRun, TrainingSpec};
-use fermata_learn::weights::TensorFile;
+use fermata_learn::weights::{HeadOf, TensorFile};
 use fermata_vision::ModelCard;
+use fermata_vision::card::Colour;
 use image::GrayImage;
 use tch::Device;
 
@@ -67,6 +70,7 @@ sampling: balanced
 rule: {sgd: {momentum: 0.9, nesterov: true}}
 learning_rate: {base: 0.02, least: 0.001, warm_up_epochs: 1}
 average_decay: 0.9
+dropout: 0.3
 clip_norm: 1
 checkpoint_every: 2
 head: {arcface: {scale: 16, margin: 0.3, warm_up: 1, ramp: 1}}
@@ -186,6 +190,53 @@ fn a_network_learns_and_its_best_epoch_becomes_a_model_folder() {
 }
 
 #[test]
+fn a_network_with_one_channel_is_trained_and_becomes_a_model_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = set(folder.path(), [24, 3, 2]);
+    let out = folder.path().join("run");
+    let mut gray = card();
+    gray.input.colour = Colour::Gray;
+    let training: TrainingSpec = serde_saphyr::from_str(
+        "architecture: small_resnet18_w8_s2_c1
+epochs: 10
+batch: 16
+seed: 5
+dropout: 0.1
+augmentation: {rotate_degrees: 0, contrast: 0.25, erase: 0.1, erase_side: [0.125, 0.25]}
+learning_rate: {base: 3e-3, least: 0, warm_up_epochs: 1}
+",
+    )
+    .unwrap();
+    let mut run = TrainingRun::create(&out, &manifest, gray, training, Device::Cpu).unwrap();
+    to_the_end(&mut run);
+    let history = &run.progress().history;
+    assert!(
+        history[9].train_loss < 0.8 * history[0].train_loss,
+        "{history:?}"
+    );
+
+    let model = ModelCard::load(out.join("model")).unwrap();
+    assert_eq!(model.card.input.colour, Colour::Gray);
+    let file = TensorFile::read(model.weights.path()).unwrap();
+    let architecture = file.architectures()[0];
+    assert_eq!(model.card.architecture, Some(architecture.to_string()));
+    let head = file.head(architecture, 1.0).unwrap();
+    let mut network = Network::new(architecture, head, 0, Device::Cpu);
+    network.load(model.weights.path(), HeadOf::File).unwrap();
+    let manifest = Manifest::read(&manifest).unwrap();
+    let test = Dataset::new(&manifest, Split::Test, &model.card).unwrap();
+    let mut input = vec![0.0; 32 * 32];
+    test.reader().unwrap().read(0, None, &mut input).unwrap();
+    let logits = network.logits(&input, [1, 32, 32]).unwrap();
+    let mut predicted = Npz::open(&out.join("predictions_test.npz")).unwrap();
+    let predicted = predicted.floats("logits").unwrap().values;
+    // In a batch of one instead of several.
+    for (one, other) in logits.iter().zip(predicted) {
+        assert!((one - other).abs() < 1e-4, "{one} {other}");
+    }
+}
+
+#[test]
 fn a_training_stops_early_and_goes_on_when_asked_for_more() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = set(folder.path(), [4, 1, 0]);
@@ -276,8 +327,13 @@ fn what_cannot_be_trained_is_refused_and_leaves_no_folder() {
     let distilled = "epochs: 1\nobjective: {distillation: {plain: {temperature: 2, alpha: 0.5}}}\n";
     refused(&manifest, card(), distilled, &["needs a teacher's logits"]);
     let mut gray = card();
-    gray.input.colour = fermata_vision::card::Colour::Gray;
-    refused(&manifest, gray, "epochs: 1\n", &["three channels"]);
+    gray.input.colour = Colour::Gray;
+    refused(
+        &manifest,
+        gray,
+        "epochs: 1\n",
+        &["3 channels, which resnet18 takes"],
+    );
     refused(
         Path::new("none.csv"),
         card(),
