@@ -68,10 +68,7 @@ pub fn write_folder(
     } else {
         ONNX_FILE
     };
-    card.sha256 = Sha256::digest(weights)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    card.sha256 = Some(format!("{:x}", Sha256::digest(weights)));
     let part = part_file::part_path(folder);
     let written = (|| {
         if part.exists() {

@@ -138,7 +138,6 @@ scaling: [{divide: 255}]
 output: {name: logits, kind: logits, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}
 licence: MIT
 source: a test
-sha256: '0000000000000000000000000000000000000000000000000000000000000000'
 ";
     ModelCard::parse(text, std::path::Path::new("card.yaml")).unwrap()
 }
