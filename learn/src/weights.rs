@@ -41,6 +41,14 @@ pub enum WeightsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Weights of a training that has diverged.
+    #[error("{}: tensor `{tensor}` has values that are not finite numbers", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The first such tensor.
+        tensor: String,
+    },
     /// Tensors that fit, of a network that computes something else with them.
     #[error("{} is a checkpoint of {stated}, and not of {architecture}", path.display())]
     OtherNetwork {
@@ -284,6 +292,13 @@ impl Network {
                 path: path.to_owned(),
                 architecture,
                 mismatch: Box::new(mismatch),
+            });
+        }
+        let is_finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) != 0;
+        if let Some((name, _)) = file.tensors.iter().find(|(_, tensor)| !is_finite(tensor)) {
+            return Err(WeightsError::NotFinite {
+                path: path.to_owned(),
+                tensor: name.clone(),
             });
         }
         if let Some(stated) = stated_architecture(file.provenance.as_ref())

@@ -66,6 +66,22 @@ fn what_is_saved_is_loaded_again_with_its_provenance() {
 }
 
 #[test]
+fn weights_of_a_training_that_has_diverged_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let diverged = network(small(8, 2, 1), SEVEN, 1);
+    for value in [f64::NAN, f64::INFINITY] {
+        let _ = no_grad(|| diverged.head_weight().get(3).fill_(value));
+        diverged.save(&path, None).unwrap();
+        let error = message(&path, small(8, 2, 1), SEVEN, HeadOf::File);
+        assert!(
+            error.contains("tensor `fc.weight` has values that are not finite"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_head_is_replaced_only_on_purpose() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("imagenet.safetensors");

@@ -285,6 +285,42 @@ fn a_training_stops_early_and_goes_on_when_asked_for_more() {
 }
 
 #[test]
+fn a_run_that_begins_writes_its_checkpoint_once() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = set(folder.path(), [4, 1, 0]);
+    let out = folder.path().join("run");
+    let checkpoint = out.join("checkpoints/last.safetensors");
+    // A file that is written again is another file.
+    let file = || fs::metadata(&checkpoint).unwrap().ino();
+    let mut run = create(&out, &manifest, spec("epochs: 2\n")).unwrap();
+    let created = file();
+    let mut at_first_step = 0;
+    run.train(&mut |event| {
+        if matches!(event, Event::Step(..)) {
+            at_first_step = file();
+        }
+        ControlFlow::Break(())
+    })
+    .unwrap();
+    assert_eq!(at_first_step, created);
+    drop(run);
+
+    // Epochs that are asked for are kept at once.
+    let mut run = TrainingRun::resume(&out, Some(3), Device::Cpu).unwrap();
+    let mut kept = None;
+    run.train(&mut |_| {
+        let read = TensorFile::read(&checkpoint).unwrap();
+        kept = read
+            .provenance
+            .map(|found| found["progress"]["end"].clone());
+        ControlFlow::Break(())
+    })
+    .unwrap();
+    assert_eq!(kept, Some(3.into()));
+}
+
+#[test]
 fn a_run_that_was_killed_while_it_wrote_its_results_writes_them_again() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = set(folder.path(), [4, 1, 0]);
