@@ -95,7 +95,30 @@ fn predictions_are_evaluated_calibrated_and_compared() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     table(&folder.path().join("test.csv"), 2);
     table(&folder.path().join("other.csv"), 1);
-    let mut validation = std::fs::read_to_string(path("test.csv")).unwrap();
+    // The same rows in another order are still the rows that are evaluated.
+    let test = std::fs::read_to_string(path("test.csv")).unwrap();
+    let (header, rows) = test.split_once('\n').unwrap();
+    let turned: Vec<&str> = rows.lines().rev().collect();
+    std::fs::write(
+        path("turned.csv"),
+        format!("{header}\n{}\n", turned.join("\n")),
+    )
+    .unwrap();
+    refused(
+        &[
+            "evaluate",
+            "--predictions",
+            &path("test.csv"),
+            "--calibrate-on",
+            &path("turned.csv"),
+            "--out",
+            &path("out"),
+        ],
+        &["30 of the 30 rows", "never fitted on those"],
+    );
+    let mut validation = test
+        .replace(",happy,2,", ",happy,2.5,")
+        .replace(",happy,-1,", ",happy,-1.5,");
     validation.push_str("30.png,sad,0,1\n");
     std::fs::write(path("validation.csv"), validation).unwrap();
     let (code, text, errors) = run(&[
@@ -292,6 +315,99 @@ fn a_model_is_evaluated_on_a_manifests_rows() {
     refused(&asked, &["1 images cannot be read", "test3.png: "]);
 }
 
+/// A model folder with a new network for one gray channel, and its weights, which say what training they are of.
+fn gray_model(folder: &Path) -> (String, String, String) {
+    let name = "small_resnet18_w8_s2_c1";
+    let head = Head::ArcFace {
+        classes: 7,
+        scale: 12.0,
+    };
+    let network = Network::new(name.parse().unwrap(), head, 3, Device::Cpu);
+    let weights = folder.join("gray.safetensors");
+    let training = serde_json::json!({
+        "architecture": name, "seed": 5, "manifest_sha256": "abc",
+        "training": {"head": {"arcface": {"scale": 12.0}}}
+    });
+    network.save(&weights, Some(training)).unwrap();
+    let card = folder.join("gray.yaml");
+    let text = "input: {name: input, size: 48, layout: nchw, colour: gray}
+interpolation: area
+scaling: [{divide: 255}]
+output: {name: logits, kind: logits, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}
+licence: none
+source: a test
+";
+    std::fs::write(&card, text).unwrap();
+    let model = folder.join("gray").display().to_string();
+    (
+        weights.display().to_string(),
+        card.display().to_string(),
+        model,
+    )
+}
+
+#[test]
+fn a_model_with_one_channel_is_exported_inspected_and_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = pictures(folder.path());
+    let (weights, card, model) = gray_model(folder.path());
+    let export = |arch: &str| {
+        run(&[
+            "export",
+            "--arch",
+            arch,
+            "--weights",
+            &weights,
+            "--card",
+            &card,
+            "--output",
+            &model,
+        ])
+    };
+    // The stem's stride is no tensor.
+    let (code, _, errors) = export("small_resnet18_w8_s1_c1");
+    assert!(
+        code == 2 && errors.contains("is a checkpoint of small_resnet18_w8_s2_c1"),
+        "{errors}"
+    );
+    let (code, _, errors) = export("small_resnet18_w8_s2_c3");
+    assert!(
+        code == 2 && errors.contains("it is a checkpoint of"),
+        "{errors}"
+    );
+    let (code, _, errors) = export("small_resnet18_w8_s2_c1");
+    assert_eq!(code, 0, "{errors}");
+    let (code, text, errors) = run(&["inspect", &model]);
+    assert_eq!(code, 0, "{errors}");
+    for words in [
+        "nchw [1, 48, 48], gray",
+        "\"arcface_scale\": 12.0",
+        "\"seed\": 5",
+        "\"manifest_sha256\": \"abc\"",
+        "the weights are those that the card describes",
+    ] {
+        assert!(
+            text.to_lowercase().contains(words),
+            "`{words}` is not in:\n{text}"
+        );
+    }
+    let (code, text, _) = run(&["inspect", &manifest]);
+    assert!(code == 0 && text.contains("14 rows"), "{text}");
+    let (code, text, _) = run(&["inspect", &card]);
+    assert!(code == 0 && text.contains("none yet"), "{text}");
+    let out = folder.path().join("out").display().to_string();
+    let (code, text, errors) = run(&[
+        "evaluate",
+        "--model",
+        &model,
+        "--manifest",
+        &manifest,
+        "--out",
+        &out,
+    ]);
+    assert!(code == 0 && text.starts_with("7 rows"), "{text}{errors}");
+}
+
 #[test]
 fn wrong_predictions_are_refused_and_nothing_is_written() {
     let folder = tempfile::tempdir().unwrap();
@@ -413,8 +529,18 @@ fn wrong_weights_inputs_and_devices_are_refused() {
         &["--model"],
     );
     refused(&["inspect", &weights], &["is no whole safetensors file"]);
+    std::fs::write(path("x.txt"), "").unwrap();
     refused(
-        &["inspect", &path("x.npy")],
-        &["none of .safetensors, .onnx and .npz"],
+        &["inspect", &path("x.txt")],
+        &["none of .safetensors, .onnx, .npz, .npy"],
+    );
+    refused(
+        &["inspect", &folder.path().display().to_string()],
+        &["neither a training's folder nor a model's"],
+    );
+    let (code, text, errors) = run(&["inspect", &input]);
+    assert!(
+        code == 0 && text.contains("<f4 [1, 3, 64, 64]"),
+        "{text}{errors}"
     );
 }

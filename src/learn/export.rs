@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, bail};
 use fermata_learn::export::{INPUT, OUTPUT, OnnxOptions, Overwrite, onnx, write_folder};
-use fermata_learn::network::Architecture;
+use fermata_learn::network::{Architecture, Head};
 use fermata_vision::card::{self, Layout, ModelCard, OutputKind};
 use serde_json::json;
 use tch::Device;
@@ -18,7 +18,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     let text = fs::read_to_string(&arguments.card)
         .with_context(|| format!("cannot read the card {}", arguments.card.display()))?;
     let mut card = ModelCard::parse(&text, &arguments.card)?;
-    let network = network(
+    let (network, trained) = network(
         architecture,
         &arguments.weights,
         arguments.scale,
@@ -48,11 +48,20 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
         height: card.input.size.height as i64,
         fold_batch_norm: !arguments.keep_batch_norm,
     };
+    // The scale of an ArcFace head is in its weights, and cannot be read from them.
+    let scale = match network.description().head {
+        Head::ArcFace { scale, .. } => Some(scale),
+        Head::Linear { .. } => None,
+    };
     let provenance = json!({
+        "made_by": "export",
         "architecture": architecture.to_string(),
         "weights_sha256": card::sha256(&arguments.weights)?,
+        "arcface_scale": scale,
         "fold_batch_norm": options.fold_batch_norm,
         "fermata": env!("CARGO_PKG_VERSION"),
+        // As the weights say it: seed, epoch, manifest and settings of a training.
+        "weights": trained,
     });
     let weights = onnx(&network, options, Some(&provenance));
     let overwrite = if arguments.overwrite {
