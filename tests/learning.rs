@@ -117,8 +117,8 @@ fn predictions_are_evaluated_calibrated_and_compared() {
         &["30 of the 30 rows", "never fitted on those"],
     );
     let mut validation = test
-        .replace(",happy,2,", ",happy,2.5,")
-        .replace(",happy,-1,", ",happy,-1.5,");
+        .replace(",happy,2,", ",happy,2.1,")
+        .replace(",happy,-1,", ",happy,-1.05,");
     validation.push_str("30.png,sad,0,1\n");
     std::fs::write(path("validation.csv"), validation).unwrap();
     let (code, text, errors) = run(&[

@@ -22,8 +22,7 @@ const WORDS: usize = (SIDE * SIDE / 64) as usize;
 const SURE: u32 = 24;
 /// Up to here they are one if they roughly agree: of 33 pairs of FER2013's test part all were one photo.
 const LIKELY: u32 = 56;
-/// Up to here they are one if they agree well: of 77 pairs there 26 were one photo. A crop of 5 % differs from the whole in 60 bits, nine in ten
-/// of them in less than 80.
+/// Up to here they are one if they agree well: of 77 pairs there 26 were one photo.
 const MOST: u32 = 80;
 /// Share of each side that the second hash leaves out at each end.
 const MARGIN: f64 = 0.025;
