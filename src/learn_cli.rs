@@ -22,7 +22,7 @@ pub enum LearnCommand {
     Export(ExportArguments),
     /// Say what a checkpoint, an export or a file of arrays is and where it comes from
     Inspect {
-        /// .safetensors, .onnx or .npz file
+        /// .safetensors, .onnx, .npz or .npy file, a manifest, a model card, or the folder of a model or a training
         file: PathBuf,
     },
     /// Lists of labelled images: make one of raw sources, look at one before it is used

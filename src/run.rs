@@ -43,6 +43,11 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
         }
     };
     interrupts.started(running.handle());
+    if let Err(error) = running.created() {
+        drop(running);
+        folder.take_back();
+        return Err(error).context("nothing was started");
+    }
     let report = wait(running, &mut progress);
     progress.end();
     print(&summary(&report))?;
@@ -72,7 +77,7 @@ fn prepare(
 ) -> anyhow::Result<RunningGraph> {
     progress.log_to(folder.log()?);
     folder.write_graph(&graph)?;
-    RunningGraph::start(graph, Arc::new(registry), RunOptions::default())
+    RunningGraph::launch(graph, Arc::new(registry), RunOptions::default())
         .context("nothing was started")
 }
 

@@ -86,7 +86,10 @@ run: {{clock: live, drain: 5s}}
     let running = RunningGraph::start(
         graph,
         std::sync::Arc::new(registry),
-        RunOptions { hold_open: true },
+        RunOptions {
+            hold_open: true,
+            ..RunOptions::default()
+        },
     )
     .unwrap();
     let handle = running.handle();

@@ -241,22 +241,6 @@ fn an_included_file_is_laid_under_the_including_one() {
     );
 }
 
-#[test]
-fn a_queue_inside_a_lane_is_refused() {
-    let problems = refused(
-        "\
-fermata: 1
-nodes:
-  s: {use: test_source, lane: one}
-  e: {use: discard, in: s, lane: one, queue: {capacity: 2}}
-",
-    );
-    assert_eq!(
-        problems,
-        ["4:39 inside lane `one` packets are handed over without a queue"]
-    );
-}
-
 /// Counts, so it keeps state.
 struct Count;
 

@@ -1,8 +1,45 @@
 //! The laws that every run keeps, whatever the graph: tried on random graphs, and on the cases that once broke them.
+//!
+//! # What the laws say
+//! - A run ends: nothing waits for ever, nothing that only waits (a batch for its time, a node for its restart) is called a
+//!   deadlock, no lane spins, and no panic comes through the engine, whoever's code it is in.
+//! - The books balance, on every edge, node, sink and stream.
+//! - A sink gets each stream's packets in order, none twice, none that an actor before it left out, and all others unless
+//!   something may lose them: a queue that drops, an actor that fails or panics, a stop.
+//! - A blocking queue holds its capacity, and at most what its producer had in hand when it was full; in a lane as well.
+//! - Two `asap` runs give every sink the same packets in the same order.
+//! - Only what was made to break is counted as failed, built anew, or given up.
+//! - An actor is told of a stream's start before it gets a packet of it, of its end after the last one, and of its own end
+//!   once at most, after those; starts and ends pair up for every instance, replicas too, that was not lost to a panic,
+//!   replaced, or given up. Whatever was built has been dropped when the run is over.
+//! - What a sink is told of a stream's end is what the books say: complete only if the source gave all it had, and lost if a
+//!   packet failed, was dropped, given up or left without a partner on the way to it, itself included.
+//!
+//! # What follows from a panic
+//! - In an actor's call: the packets of the call have failed, the actor is dropped and built anew within its budget. The new one
+//!   is told of the streams that are under way.
+//! - In `stream_started`, `stream_ended` or `finish`, and an error of them: the node gives up at once, as with `on_error: stop`,
+//!   because what opens or completes a file cannot be tried twice. After a panic nothing more is called on that actor, `finish`
+//!   least of all.
+//! - In a source (`next` or `pacing`): it is built anew within its budget, whatever `on_error` says; the stream goes on in a new
+//!   segment, and its numbers go on. An error of a source ends its stream as failed, unless `on_error` says `restart`.
+//! - In `Payload::weight` or `bytes`: the packet has failed at the node that asked (the one with the batch, the one whose queue
+//!   counts bytes). The actor has nothing to do with it and stays.
+//! - In the `Drop` of a payload: where an actor drops it, it is a panic of the call; where the engine does, nothing follows.
 
 mod actors;
+mod broken;
 mod case;
+mod counter;
 mod draw;
+mod faults;
+mod faults_of_streams;
+mod faults_on_threads;
+mod file;
 mod found;
+mod keep;
+mod lives;
+mod model;
+mod payloads;
 mod random;
 mod simulated;

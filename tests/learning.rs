@@ -13,7 +13,7 @@ use tch::Device;
 
 use crate::support::fermata;
 
-fn run(arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(fermata()).args(arguments).output().unwrap();
     (
         output.status.code().unwrap(),
@@ -23,7 +23,7 @@ fn run(arguments: &[&str]) -> (i32, String, String) {
 }
 
 #[track_caller]
-fn refused(arguments: &[&str], words: &[&str]) {
+pub(crate) fn refused(arguments: &[&str], words: &[&str]) {
     let (code, _, errors) = run(arguments);
     assert_eq!(code, 2, "{arguments:?}: {errors}");
     for word in words {
@@ -32,7 +32,7 @@ fn refused(arguments: &[&str], words: &[&str]) {
 }
 
 /// Predictions of two classes: `right` rows of three are right.
-fn table(path: &Path, right: usize) {
+pub(crate) fn table(path: &Path, right: usize) {
     let mut text = "image,label,logit_happy,logit_sad\n".to_owned();
     for row in 0..30 {
         let logit = if row % 3 < right { 2.0 } else { -1.0 };
@@ -42,7 +42,7 @@ fn table(path: &Path, right: usize) {
 }
 
 /// A .npy file of zeros.
-fn zeros(path: &Path, shape: &[usize]) {
+pub(crate) fn zeros(path: &Path, shape: &[usize]) {
     let dimensions = shape
         .iter()
         .map(|side| format!("{side},"))
@@ -95,7 +95,30 @@ fn predictions_are_evaluated_calibrated_and_compared() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     table(&folder.path().join("test.csv"), 2);
     table(&folder.path().join("other.csv"), 1);
-    let mut validation = std::fs::read_to_string(path("test.csv")).unwrap();
+    // The same rows in another order are still the rows that are evaluated.
+    let test = std::fs::read_to_string(path("test.csv")).unwrap();
+    let (header, rows) = test.split_once('\n').unwrap();
+    let turned: Vec<&str> = rows.lines().rev().collect();
+    std::fs::write(
+        path("turned.csv"),
+        format!("{header}\n{}\n", turned.join("\n")),
+    )
+    .unwrap();
+    refused(
+        &[
+            "evaluate",
+            "--predictions",
+            &path("test.csv"),
+            "--calibrate-on",
+            &path("turned.csv"),
+            "--out",
+            &path("out"),
+        ],
+        &["30 of the 30 rows", "never fitted on those"],
+    );
+    let mut validation = test
+        .replace(",happy,2,", ",happy,2.1,")
+        .replace(",happy,-1,", ",happy,-1.05,");
     validation.push_str("30.png,sad,0,1\n");
     std::fs::write(path("validation.csv"), validation).unwrap();
     let (code, text, errors) = run(&[
@@ -292,129 +315,95 @@ fn a_model_is_evaluated_on_a_manifests_rows() {
     refused(&asked, &["1 images cannot be read", "test3.png: "]);
 }
 
-#[test]
-fn wrong_predictions_are_refused_and_nothing_is_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    table(&folder.path().join("p.csv"), 2);
-    table(&folder.path().join("all_right.csv"), 3);
-    let out = path("out");
-    let evaluate = |more: &[&str], words: &[&str]| {
-        let mut arguments = vec!["evaluate", "--out", &out];
-        arguments.extend(more);
-        refused(&arguments, words);
-        assert!(!Path::new(&out).exists(), "{words:?}");
+/// A model folder with a new network for one gray channel, and its weights, which say what training they are of.
+fn gray_model(folder: &Path) -> (String, String, String) {
+    let name = "small_resnet18_w8_s2_c1";
+    let head = Head::ArcFace {
+        classes: 7,
+        scale: 12.0,
     };
-    let good = path("p.csv");
-    evaluate(&["--predictions", &path("none.csv")], &["No such file"]);
-    evaluate(
-        &["--predictions", &good, "--calibrate-on", &good],
-        &["never fitted on those"],
-    );
-    std::fs::write(
-        path("short.csv"),
-        "label,logit_happy,logit_sad\nhappy,1,0\n",
+    let network = Network::new(name.parse().unwrap(), head, 3, Device::Cpu);
+    let weights = folder.join("gray.safetensors");
+    let training = serde_json::json!({
+        "architecture": name, "seed": 5, "manifest_sha256": "abc",
+        "training": {"head": {"arcface": {"scale": 12.0}}}
+    });
+    network.save(&weights, Some(training)).unwrap();
+    let card = folder.join("gray.yaml");
+    let text = "input: {name: input, size: 48, layout: nchw, colour: gray}
+interpolation: area
+scaling: [{divide: 255}]
+output: {name: logits, kind: logits, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}
+licence: none
+source: a test
+";
+    std::fs::write(&card, text).unwrap();
+    let model = folder.join("gray").display().to_string();
+    (
+        weights.display().to_string(),
+        card.display().to_string(),
+        model,
     )
-    .unwrap();
-    evaluate(
-        &["--predictions", &good, "--compare", &path("short.csv")],
-        &["not of the same rows: 1 and 30 rows"],
-    );
-    std::fs::write(
-        path("nan.csv"),
-        "label,logit_happy,logit_sad\nhappy,NaN,0\n",
-    )
-    .unwrap();
-    evaluate(
-        &["--predictions", &path("nan.csv")],
-        &["row 0, class happy", "finite"],
-    );
-    refused(
-        &["calibrate", "--predictions", &path("all_right.csv")],
-        &["no best temperature"],
-    );
 }
 
 #[test]
-fn wrong_weights_inputs_and_devices_are_refused() {
+fn a_model_with_one_channel_is_exported_inspected_and_evaluated() {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let (input, weights, output) = (path("x.npy"), path("w.safetensors"), path("y.npy"));
-    zeros(Path::new(&input), &[1, 3, 64, 64]);
-    std::fs::write(&weights, [16, 0, 0, 0, 0, 0, 0, 0, b'{']).unwrap();
-    let infer = |arch: &str, input: &str, more: &[&str], words: &[&str]| {
-        let mut arguments = vec![
-            "infer",
+    let manifest = pictures(folder.path());
+    let (weights, card, model) = gray_model(folder.path());
+    let export = |arch: &str| {
+        run(&[
+            "export",
             "--arch",
             arch,
             "--weights",
             &weights,
-            "--input",
-            input,
+            "--card",
+            &card,
             "--output",
-            &output,
-        ];
-        arguments.extend(more);
-        refused(&arguments, words);
-        assert!(!Path::new(&output).exists(), "{words:?}");
+            &model,
+        ])
     };
-    infer(
-        "resnet18",
-        &input,
-        &[],
-        &["w.safetensors is no whole safetensors file"],
+    // The stem's stride is no tensor.
+    let (code, _, errors) = export("small_resnet18_w8_s1_c1");
+    assert!(
+        code == 2 && errors.contains("is a checkpoint of small_resnet18_w8_s2_c1"),
+        "{errors}"
     );
-    infer("resnet50", &input, &[], &["no network `resnet50`"]);
-    infer(
-        "resnet18",
-        &input,
-        &["--device", "cuda:99"],
-        &["no device cuda:99: "],
+    let (code, _, errors) = export("small_resnet18_w8_s2_c3");
+    assert!(
+        code == 2 && errors.contains("it is a checkpoint of"),
+        "{errors}"
     );
-    infer(
-        "resnet18",
-        &input,
-        &["--device", "gpu"],
-        &["`gpu` is no device"],
-    );
-    infer(
-        "resnet18",
-        &input,
-        &["--backend", "onnxruntime"],
-        &["is for libtorch"],
-    );
-    zeros(&folder.path().join("flat.npy"), &[3, 64]);
-    infer(
-        "resnet18",
-        &path("flat.npy"),
-        &[],
-        &["has the shape [3, 64]; expected [N, C, H, W]"],
-    );
-    infer(
-        "resnet18",
-        &weights,
-        &[],
-        &["w.safetensors is no whole npy file"],
-    );
-    refused(
-        &[
-            "infer",
-            "--model",
-            &path("none"),
-            "--input",
-            &input,
-            "--output",
-            &output,
-        ],
-        &["model card", "none/card.yaml"],
-    );
-    refused(
-        &["infer", "--input", &input, "--output", &output],
-        &["--model"],
-    );
-    refused(&["inspect", &weights], &["is no whole safetensors file"]);
-    refused(
-        &["inspect", &path("x.npy")],
-        &["none of .safetensors, .onnx and .npz"],
-    );
+    let (code, _, errors) = export("small_resnet18_w8_s2_c1");
+    assert_eq!(code, 0, "{errors}");
+    let (code, text, errors) = run(&["inspect", &model]);
+    assert_eq!(code, 0, "{errors}");
+    for words in [
+        "nchw [1, 48, 48], gray",
+        "\"arcface_scale\": 12.0",
+        "\"seed\": 5",
+        "\"manifest_sha256\": \"abc\"",
+        "the weights are those that the card describes",
+    ] {
+        assert!(
+            text.to_lowercase().contains(words),
+            "`{words}` is not in:\n{text}"
+        );
+    }
+    let (code, text, _) = run(&["inspect", &manifest]);
+    assert!(code == 0 && text.contains("14 rows"), "{text}");
+    let (code, text, _) = run(&["inspect", &card]);
+    assert!(code == 0 && text.contains("none yet"), "{text}");
+    let out = folder.path().join("out").display().to_string();
+    let (code, text, errors) = run(&[
+        "evaluate",
+        "--model",
+        &model,
+        "--manifest",
+        &manifest,
+        "--out",
+        &out,
+    ]);
+    assert!(code == 0 && text.starts_with("7 rows"), "{text}{errors}");
 }

@@ -15,15 +15,19 @@ mod disk;
 mod endurance;
 mod fuzzing;
 mod graph_files;
+mod graph_meetings;
 mod laws;
 #[cfg(feature = "learn")]
 mod learning;
+#[cfg(feature = "learn")]
+mod learning_refusals;
 #[cfg(feature = "live")]
 mod live;
 #[cfg(feature = "live")]
 mod program;
 mod running;
 mod support;
+mod units;
 
 #[cfg(feature = "live")]
 #[test]

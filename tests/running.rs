@@ -85,7 +85,10 @@ nodes:
 
 #[test]
 fn streams_come_and_go_while_the_graph_runs() {
-    let options = RunOptions { hold_open: true };
+    let options = RunOptions {
+        hold_open: true,
+        ..RunOptions::default()
+    };
     let running = start_with(
         "\
 fermata: 1

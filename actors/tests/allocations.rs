@@ -21,9 +21,8 @@ use fermata_actors::inference::classify_expression::ClassifyExpression;
 use fermata_actors::payload::Faces;
 use fermata_actors::sources::synthetic_faces::SyntheticFaces;
 use fermata_actors::sources::video_source::VideoSource;
-use fermata_engine::{
-    Actor, ActorError, Capture, ClockMode, Envelope, Input, Next, Outputs, Setup, Source, Stream,
-};
+use fermata_engine::testing::{ActorDriver, Emission, SourceDriver};
+use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup, Source};
 use fermata_vision::Face;
 use fermata_vision::card::{CARD_FILE, ONNX_FILE, sha256};
 use serde_json::{Value, json};
@@ -108,53 +107,74 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// An actor and what it has allocated.
+/// An actor that counts what it allocates in its calls.
 struct Counted<A> {
     actor: A,
-    out: Outputs,
     warming: Tally,
     tally: Tally,
 }
 
 impl<A: Actor> Counted<A> {
-    fn new(settings: Value) -> Self {
-        Self {
-            actor: A::create(settings_of(settings), &setup()).expect("an actor"),
-            out: Outputs::default(),
+    fn count(
+        &mut self,
+        call: impl FnOnce(&mut A) -> Result<(), ActorError>,
+    ) -> Result<(), ActorError> {
+        ALLOCATED.set(self.tally);
+        let done = call(&mut self.actor);
+        self.tally = ALLOCATED.get();
+        done
+    }
+}
+
+impl<A: Actor> Actor for Counted<A> {
+    const NAME: &'static str = A::NAME;
+    type Settings = A::Settings;
+
+    fn ports(settings: &A::Settings) -> Ports {
+        A::ports(settings)
+    }
+
+    fn create(settings: A::Settings, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self {
+            actor: A::create(settings, setup)?,
             warming: Tally::NOTHING,
             tally: Tally::NOTHING,
-        }
+        })
+    }
+
+    fn process(&mut self, input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        self.count(|actor| actor.process(input, out))
+    }
+
+    fn process_batch(&mut self, inputs: Vec<Input>, out: &mut Outputs) -> Result<(), ActorError> {
+        self.count(|actor| actor.process_batch(inputs, out))
+    }
+}
+
+/// An actor that is driven, and counts.
+struct Driven<A: Actor>(ActorDriver<Counted<A>>);
+
+impl<A: Actor> Driven<A> {
+    fn new(settings: Value) -> Self {
+        Self(ActorDriver::new(settings).expect("an actor"))
     }
 
     /// What comes now counts.
     fn warm(&mut self) {
-        self.warming = std::mem::take(&mut self.tally);
+        let counted = &mut self.0.actor;
+        counted.warming = std::mem::take(&mut counted.tally);
     }
 
-    fn process(&mut self, input: Input) -> Input {
-        self.count(|actor, out| actor.process(input, out));
-        self.emitted().pop().expect("a packet for the packet")
+    fn process(&mut self, packet: Input) -> Input {
+        let mut emitted = self.0.process(packet).expect("no error").emitted;
+        emitted.pop().expect("a packet for the packet").into_input()
     }
 
-    fn process_batch(&mut self, inputs: Vec<Input>) -> Vec<Input> {
-        let packets = inputs.len();
-        self.count(|actor, out| actor.process_batch(inputs, out));
-        let emitted = self.emitted();
-        assert_eq!(emitted.len(), packets, "a packet for each packet");
-        emitted
-    }
-
-    fn count(&mut self, call: impl FnOnce(&mut A, &mut Outputs) -> Result<(), ActorError>) {
-        ALLOCATED.set(self.tally);
-        let done = call(&mut self.actor, &mut self.out);
-        self.tally = ALLOCATED.get();
-        done.expect("a call without an error");
-    }
-
-    fn emitted(&mut self) -> Vec<Input> {
-        let emitted = self.out.take().into_iter();
-        let packets = emitted.map(|(_, envelope, payload)| Input::single(envelope, payload));
-        packets.collect()
+    fn process_batch(&mut self, packets: Vec<Input>) -> Vec<Input> {
+        let count = packets.len();
+        let emitted = self.0.process_batch(packets).expect("no error").emitted;
+        assert_eq!(emitted.len(), count, "a packet for each packet");
+        emitted.into_iter().map(Emission::into_input).collect()
     }
 
     /// Prints the books and fails if something large is in them.
@@ -164,7 +184,7 @@ impl<A: Actor> Counted<A> {
             small,
             small_bytes,
             largest,
-        } = self.tally;
+        } = self.0.actor.tally;
         let frames = FRAMES as f64;
         println!(
             "{} ({with}): {:.2} large allocations for a frame, {:.1} small ones of {:.0} bytes together, none above {largest} bytes; {} large ones to warm up",
@@ -172,7 +192,7 @@ impl<A: Actor> Counted<A> {
             large as f64 / frames,
             small as f64 / frames,
             small_bytes as f64 / frames,
-            self.warming.large,
+            self.0.actor.warming.large,
         );
         assert_eq!(
             large,
@@ -183,35 +203,10 @@ impl<A: Actor> Counted<A> {
     }
 }
 
-fn setup() -> Setup {
-    Setup::detached("counted", std::env::temp_dir(), ClockMode::Asap)
-}
-
-fn settings_of<T: serde::de::DeserializeOwned>(settings: Value) -> T {
-    serde_json::from_value(settings).expect("settings")
-}
-
 /// A clip, each frame made when it is asked for.
 fn frames<S: Source>(settings: Value) -> impl Iterator<Item = Input> {
-    let mut source = S::create(settings_of(settings), &setup()).expect("a source");
-    let stream = Arc::new(Stream {
-        id: 0,
-        name: "test".to_owned(),
-        uri: String::new(),
-    });
-    (0..FRAMES as u64).map(move |sequence| {
-        let Next::Packet(captured) = source.next().expect("a frame") else {
-            panic!("the source has too few frames");
-        };
-        let envelope = Envelope::from(Capture {
-            stream: Arc::clone(&stream),
-            segment: 0,
-            sequence,
-            pts_ns: captured.pts_ns,
-            captured_ns: 0,
-        });
-        Input::single(envelope, captured.payload)
-    })
+    let source = SourceDriver::<S>::new(settings).expect("a source");
+    source.take(FRAMES).map(|frame| frame.expect("a frame"))
 }
 
 /// Two people who move.
@@ -292,8 +287,8 @@ fn a_cascade_and_its_crops_allocate_nothing_large() {
     ] {
         let folder = model(card, b"no weights");
         let with = settings.to_string();
-        let mut detect = Counted::<DetectFaces>::new(settings);
-        let mut crop = Counted::<CropFaces>::new(json!({ "model": folder.path() }));
+        let mut detect = Driven::<DetectFaces>::new(settings);
+        let mut crop = Driven::<CropFaces>::new(json!({ "model": folder.path() }));
         for _ in 0..2 {
             detect.warm();
             crop.warm();
@@ -326,9 +321,9 @@ fn networks_allocate_nothing_large() {
         let folder = model(card, weights);
         for filmed in [false, true] {
             let classifier = json!({ "model": folder.path() });
-            let mut detect = Counted::<DetectFaces>::new(detector.clone());
-            let mut crop = Counted::<CropFaces>::new(classifier.clone());
-            let mut classify = Counted::<ClassifyExpression>::new(classifier);
+            let mut detect = Driven::<DetectFaces>::new(detector.clone());
+            let mut crop = Driven::<CropFaces>::new(classifier.clone());
+            let mut classify = Driven::<ClassifyExpression>::new(classifier);
             for _ in 0..2 {
                 detect.warm();
                 crop.warm();
@@ -358,9 +353,9 @@ fn a_classifier_of_batches_allocates_nothing_large() {
     let folder = model(MINI_XCEPTION, &weights);
     let settings = json!({ "model": folder.path() });
     let detector = data.join("detect/yunet_n_dynamic.onnx");
-    let mut detect = Counted::<DetectFaces>::new(json!({ "model": detector }));
-    let mut crop = Counted::<CropFaces>::new(settings.clone());
-    let mut classify = Counted::<ClassifyExpression>::new(settings);
+    let mut detect = Driven::<DetectFaces>::new(json!({ "model": detector }));
+    let mut crop = Driven::<CropFaces>::new(settings.clone());
+    let mut classify = Driven::<ClassifyExpression>::new(settings);
     for _ in 0..2 {
         classify.warm();
         let batch = drawn().map(|frame| crop.process(detect.process(frame)));

@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 
 use crate::clock::ClockMode;
 use crate::graph::{OutputRef, WhenFull};
+use crate::observer::Fate;
 use crate::report::{
     BatchReport, EdgeReport, FlushReport, NodeReport, Report, SinkReport, StreamReport,
 };
-use crate::runtime::books::read;
-use crate::runtime::link::DropCause;
+use crate::runtime::books::{DropCause, read};
 use crate::runtime::protocol::NodeId;
 use crate::runtime::records::{EdgeRecord, FlowRecord, Instance, StreamRecord};
 use crate::runtime::wiring::Wiring;
@@ -31,7 +31,8 @@ pub(crate) fn report(wiring: &Wiring, started_ns: u64, hung: &[NodeId]) -> Repor
     };
     for (id, instance) in wiring.instances.iter().enumerate() {
         let node = node_report(instance, now_ns, hung.contains(&id));
-        let settled = node.processed + node.failed + node.unmatched + node.abandoned;
+        let settled =
+            node.processed + node.failed + node.unmatched + node.abandoned + node.finished;
         if !instance.source && node.received != settled {
             report.imbalances.push(format!(
                 "node {}: received {} but settled {settled}",
@@ -70,10 +71,11 @@ fn node_report(instance: &Instance, now_ns: u64, hung: bool) -> NodeReport {
     for flow in instance.flows.values() {
         for port in &flow.books.ports {
             node.received += read(&port.received);
-            node.processed += read(&port.processed);
-            node.failed += read(&port.failed);
-            node.unmatched += read(&port.unmatched);
-            node.abandoned += read(&port.abandoned);
+            node.processed += port.of(Fate::Processed);
+            node.failed += port.of(Fate::Failed);
+            node.unmatched += port.of(Fate::Unmatched);
+            node.abandoned += port.of(Fate::Abandoned);
+            node.finished += port.of(Fate::Finished);
             if hung {
                 node.abandoned += read(&port.in_hand);
             }
@@ -118,7 +120,7 @@ fn edge_reports(wiring: &Wiring, imbalances: &mut Vec<String>) -> Vec<EdgeReport
                 to: wiring.instances[edge.to].watch.name.clone(),
                 ..EdgeReport::default()
             });
-        let books = edge.carrier.books();
+        let books = &edge.books;
         report.sent += read(&books.producer.sent);
         report.received += read(&books.consumer.received);
         report.abandoned += read(&books.consumer.abandoned);
@@ -225,7 +227,7 @@ impl Trail<'_> {
             .books
             .ports
             .get(port)
-            .map_or(0, |books| read(&books.processed));
+            .map_or(0, |books| books.of(Fate::Processed));
         let mut losses = BTreeMap::new();
         self.follow(node, flow, &mut losses);
         losses.retain(|_, count| *count > 0);
@@ -249,16 +251,21 @@ impl Trail<'_> {
         let mut lose = |cause: &str, count: u64| {
             *losses.entry(format!("{cause} at {name}")).or_default() += count
         };
-        lose("failed", read(&books.failed));
-        lose("unmatched", read(&books.unmatched));
-        lose("abandoned", read(&books.abandoned));
+        for (cause, fate) in [
+            ("failed", Fate::Failed),
+            ("unmatched", Fate::Unmatched),
+            ("abandoned", Fate::Abandoned),
+            ("finished", Fate::Finished),
+        ] {
+            lose(cause, books.of(fate));
+        }
         if self.hung.contains(&node) {
             lose("abandoned", read(&books.in_hand));
         }
         let Some(edge) = self.edge_into(flow, port) else {
             return;
         };
-        let books = edge.carrier.books();
+        let books = &edge.books;
         for (cause, cause_name) in DropCause::ALL {
             lose(cause_name, books.dropped(cause));
         }
@@ -267,11 +274,9 @@ impl Trail<'_> {
         let Some(upstream) = producer.flows.get(&self.stream) else {
             return;
         };
-        if !producer.source {
-            let filtered = read(&upstream.books.filtered[edge.output]);
-            let from = &producer.watch.name;
-            *losses.entry(format!("filtered at {from}")).or_default() += filtered;
-        }
+        let filtered = read(&upstream.books.filtered[edge.output]);
+        let from = &producer.watch.name;
+        *losses.entry(format!("filtered at {from}")).or_default() += filtered;
         self.follow(edge.from, upstream, losses);
     }
 

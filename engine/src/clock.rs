@@ -58,6 +58,14 @@ impl Clock {
         }
     }
 
+    /// Lets a time pass: a manual clock is advanced, on a real one the thread waits.
+    pub fn pass(&self, time: Duration) {
+        match &self.0 {
+            Kind::Real { .. } => std::thread::sleep(time),
+            Kind::Virtual(_) => self.advance(time),
+        }
+    }
+
     /// Never returns, as a call that hangs would. Under a manual clock, where one thread runs everything, the simulation
     /// never runs the caller again.
     pub fn hang(&self) -> ! {

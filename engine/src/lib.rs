@@ -1,26 +1,91 @@
-//! Streaming dataflow engine: a graph file wires actors, and the engine runs them with bounded queues,
-//! per-stream order, supervision and books that balance.
+//! A streaming dataflow engine: a graph file wires actors, and the engine runs them.
+//!
+//! # What it solves
+//!
+//! - **Loss that nobody sees.** Every queue is bounded and says what it does when it is full. What does not arrive is counted
+//!   where it was lost and why, and the books are checked at the end of every run: a packet that is neither delivered nor
+//!   accounted for is an error.
+//! - **One slow or dead stream that stops all.** Queues, order, pacing and restarts belong to a stream; shared actors serve
+//!   streams in turn.
+//! - **Joins that guess.** Packets meet by (stream, sequence). Progress marks travel beside the queues and say what will never
+//!   come, so there are no time-outs in matching.
+//! - **Results that depend on timing.** Under the clock `asap` two runs give the same packets in the same order.
+//! - **Actors that break.** An error loses its packet, a panic its call; the actor is built anew on the same queues, within a
+//!   budget. Whatever an actor's code does, a run ends, and says how.
+//!
+//! # What it is not
+//!
+//! No cluster scheduler: a run is one process (edges to other processes are actors). No hard real time. No exactly-once
+//! delivery into systems outside: a sink is told how its streams ended, and decides by it what it keeps. It knows no vision
+//! and no learning.
+//!
+//! # Map
+//!
+//! | to … | read |
+//! | --- | --- |
+//! | write an actor or a source | [`Actor`], [`Source`], [`Ports`], [`Input`], [`Outputs`], [`Setup`], [`End`] |
+//! | load a graph | [`Graph`], [`Registry`], [`LoadOptions`]; the crate's own actors: [`builtin`] |
+//! | run it | [`RunningGraph`], [`RunHandle`], [`Report`] |
+//! | watch it | [`RunHandle::subscribe`], [`RunHandle::report`]; single packets: [`observer`] |
+//! | give it streams, lend it things | [`StreamProvider`], [`Services`] |
+//! | test actors of one's own | [`testing`] |
+//! | turn payloads into bytes | [`codec`] |
+//! | try it in virtual time, repeatably | [`sim`] |
+//! | understand it | `runtime/way.rs` (the way of a packet), `runtime/edge.rs` (one stream between two nodes), `control/` (decisions as pure state machines) |
+//!
+//! A node is an actor's place in a graph, a lane is a thread with the nodes that share it, an edge is one stream on its way
+//! from an output to an input. A lane never waits for another one: it parks when it finds nothing to do, and whoever
+//! gives it something, or makes room, wakes it.
 
 mod accounts;
-pub mod actor;
+mod actor;
 pub mod builtin;
 pub mod clock;
+pub mod codec;
 mod control;
+mod end;
+mod error;
+mod events;
 pub mod graph;
+mod input;
+pub mod observer;
+mod outputs;
 pub mod packet;
+mod ports;
+pub mod provider;
+mod providing;
 pub mod registry;
 pub mod report;
 pub mod run;
 mod runtime;
+mod services;
+mod setup;
 pub mod sim;
+mod source;
+mod start_error;
+pub mod testing;
 pub mod units;
 
-pub use actor::{
-    Actor, ActorError, Captured, Input, Next, Outputs, Pacing, Port, PortType, Ports, Setup, Source,
-};
+pub use actor::Actor;
 pub use clock::{Clock, ClockMode};
+pub use codec::{Codec, CodecError, Codecs};
+pub use end::{End, How};
+pub use error::ActorError;
+pub use events::RunEvent;
 pub use graph::{Graph, LoadOptions, Overrides, Problem, Problems};
+pub use input::Input;
+pub use outputs::{Outputs, Ticket};
 pub use packet::{AnyPayload, Capture, Envelope, Packet, Payload, Stream};
-pub use registry::{ActorType, Registry};
+pub use ports::{Port, PortType, Ports};
+pub use provider::{ProviderSetup, StreamProvider};
+pub use registry::{ActorType, ProviderType, Registry};
 pub use report::Report;
 pub use run::{RunHandle, RunOptions, RunningGraph, StartError};
+pub use services::{Need, Services};
+pub use setup::Setup;
+pub use source::{Captured, Next, Pacing, Source};
+
+/// The code of the guide is run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/actors.md")]
+struct Guide;

@@ -23,6 +23,12 @@ pub trait Payload: Any + Send + Sync {
     }
 }
 
+impl fmt::Debug for dyn Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a payload")
+    }
+}
+
 /// A payload whose type is known at run time only.
 pub type AnyPayload = Arc<dyn Payload>;
 
@@ -36,6 +42,12 @@ pub fn downcast<T: Payload>(payload: AnyPayload) -> Result<Arc<T>, AnyPayload> {
     } else {
         Err(payload)
     }
+}
+
+/// The payload as its own type, if it is of this type.
+pub fn downcast_ref<T: Payload>(payload: &dyn Payload) -> Option<&T> {
+    let any: &dyn Any = payload;
+    any.downcast_ref()
 }
 
 /// One camera, file or shard sequence: the unit of ordering.

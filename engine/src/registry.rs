@@ -1,62 +1,81 @@
 //! The names after `use:` and what stands behind them.
 
 use std::collections::BTreeMap;
-
-use schemars::Schema;
-
-use crate::actor::{Actor, ActorError, Input, Next, Outputs, Pacing, Ports, Setup, Source};
-use crate::graph::{Settings, SettingsError};
-use crate::packet::Stream;
 use std::sync::Arc;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+
+use crate::actor::Actor;
+use crate::end::End;
+use crate::error::ActorError;
+use crate::graph::settings::{Settings, SettingsError};
+use crate::graph::spec::StreamSpec;
+use crate::input::Input;
+use crate::outputs::Outputs;
+use crate::packet::Stream;
+use crate::ports::Ports;
+use crate::provider::{ProviderSetup, StreamProvider};
+use crate::setup::Setup;
+use crate::source::{Next, Pacing, Source};
 
 /// The actors that graphs may use. A program starts from [`Registry::builtin`] and registers its own.
 #[derive(Default)]
 pub struct Registry {
     types: BTreeMap<&'static str, ActorType>,
+    providers: BTreeMap<&'static str, ProviderType>,
 }
 
 impl Registry {
-    /// The engine's own actors, see [`crate::builtin`].
-    pub fn builtin() -> Self {
-        let mut registry = Self::default();
-        crate::builtin::register(&mut registry);
-        registry
-    }
-
     /// Adds an actor.
     ///
     /// # Panics
     /// If the name is taken: two behaviours under one name is a mistake in the program.
     pub fn register<A: Actor>(&mut self) {
+        self.register_made::<A>(A::NAME, A::create);
+    }
+
+    /// Adds an actor that a function of the program makes, under a name of its own: what it makes may share something with
+    /// the program.
+    pub(crate) fn register_made<A: Actor>(
+        &mut self,
+        name: &'static str,
+        make: impl Fn(A::Settings, &Setup) -> Result<A, ActorError> + Send + Sync + 'static,
+    ) {
         self.insert(ActorType {
-            name: A::NAME,
+            name,
             source: false,
-            schema: crate::graph::schema_of::<A::Settings>,
+            schema: inline_schema::<A::Settings>,
             ports: |settings| Ok(A::ports(&settings.parse()?)),
             check: |settings| A::check(&settings.parse()?),
-            create: |settings, setup| {
-                Ok(Behaviour::Actor(Box::new(A::create(
-                    settings.parse()?,
-                    setup,
-                )?)))
-            },
+            create: Arc::new(move |settings, setup| {
+                let actor = make(settings.parse()?, setup)?;
+                Ok(Behaviour::Actor(Box::new(actor)))
+            }),
         });
     }
 
     /// Adds a source; see [`Registry::register`].
     pub fn register_source<S: Source>(&mut self) {
+        self.register_made_source::<S>(S::NAME, S::create);
+    }
+
+    /// Adds a source that a function of the program makes; see [`Registry::register_made`].
+    pub(crate) fn register_made_source<S: Source>(
+        &mut self,
+        name: &'static str,
+        make: impl Fn(S::Settings, &Setup) -> Result<S, ActorError> + Send + Sync + 'static,
+    ) {
         self.insert(ActorType {
-            name: S::NAME,
+            name,
             source: true,
-            schema: crate::graph::schema_of::<S::Settings>,
+            schema: inline_schema::<S::Settings>,
             ports: |settings| Ok(S::ports(&settings.parse()?)),
             check: |settings| S::check(&settings.parse()?),
-            create: |settings, setup| {
-                Ok(Behaviour::Source(Box::new(S::create(
-                    settings.parse()?,
-                    setup,
-                )?)))
-            },
+            create: Arc::new(move |settings, setup| {
+                let source = make(settings.parse()?, setup)?;
+                Ok(Behaviour::Source(Box::new(source)))
+            }),
         });
     }
 
@@ -75,6 +94,87 @@ impl Registry {
     pub fn iter(&self) -> impl Iterator<Item = &ActorType> {
         self.types.values()
     }
+
+    /// Adds a provider of streams.
+    ///
+    /// # Panics
+    /// See [`Registry::register`].
+    pub fn register_provider<P: StreamProvider>(&mut self) {
+        let earlier = self.providers.insert(
+            P::NAME,
+            ProviderType {
+                name: P::NAME,
+                schema: inline_schema::<P::Settings>,
+                read: |settings| settings.parse::<P::Settings>().map(drop),
+                check: |settings| P::check(&settings.parse()?),
+                create: |settings, setup| Ok(Box::new(P::create(settings.parse()?, setup)?)),
+            },
+        );
+        assert!(
+            earlier.is_none(),
+            "provider `{}` is registered twice",
+            P::NAME
+        );
+    }
+
+    /// The provider of this name.
+    pub fn provider(&self, name: &str) -> Option<&ProviderType> {
+        self.providers.get(name)
+    }
+
+    /// All providers by name.
+    pub fn providers(&self) -> impl Iterator<Item = &ProviderType> {
+        self.providers.values()
+    }
+}
+
+/// What the registry knows of a provider of streams.
+#[derive(Clone)]
+pub struct ProviderType {
+    /// The name after `use:`.
+    pub name: &'static str,
+    schema: fn() -> Schema,
+    read: fn(&Settings) -> Result<(), SettingsError>,
+    check: fn(&Settings) -> Result<(), ActorError>,
+    create: fn(&Settings, &ProviderSetup) -> NewProvider,
+}
+
+type NewProvider = Result<Box<dyn AnyProvider>, ActorError>;
+
+impl ProviderType {
+    /// JSON Schema of the settings; see [`ActorType::schema`].
+    pub fn schema(&self) -> Schema {
+        (self.schema)()
+    }
+
+    /// Whether the settings can be read as the provider's own type.
+    pub(crate) fn read(&self, settings: &Settings) -> Result<(), SettingsError> {
+        (self.read)(settings)
+    }
+
+    /// See [`StreamProvider::check`].
+    pub fn check(&self, settings: &Settings) -> Result<(), ActorError> {
+        (self.check)(settings)
+    }
+
+    pub(crate) fn create(&self, settings: &Settings, setup: &ProviderSetup) -> NewProvider {
+        (self.create)(settings, setup)
+    }
+}
+
+/// [`StreamProvider`] without its types.
+pub(crate) trait AnyProvider: Send {
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError>;
+    fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError>;
+}
+
+impl<P: StreamProvider> AnyProvider for P {
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        StreamProvider::next(self)
+    }
+    fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError> {
+        StreamProvider::ended(self, stream, end)
+    }
 }
 
 /// What the registry knows of an actor.
@@ -87,8 +187,10 @@ pub struct ActorType {
     schema: fn() -> Schema,
     ports: fn(&Settings) -> Result<Ports, SettingsError>,
     check: fn(&Settings) -> Result<(), ActorError>,
-    create: fn(&Settings, &Setup) -> Result<Behaviour, ActorError>,
+    create: Arc<CreateBehaviour>,
 }
+
+type CreateBehaviour = dyn Fn(&Settings, &Setup) -> Result<Behaviour, ActorError> + Send + Sync;
 
 impl ActorType {
     /// JSON Schema of the settings; descriptions are the doc comments of the settings' fields.
@@ -126,8 +228,8 @@ pub(crate) trait AnyActor: Send {
     fn process(&mut self, input: Input, out: &mut Outputs) -> Result<(), ActorError>;
     fn process_batch(&mut self, inputs: Vec<Input>, out: &mut Outputs) -> Result<(), ActorError>;
     fn stream_started(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError>;
-    fn stream_ended(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError>;
-    fn finish(&mut self) -> Result<(), ActorError>;
+    fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError>;
+    fn finish(&mut self, end: End) -> Result<(), ActorError>;
 }
 
 impl<A: Actor> AnyActor for A {
@@ -140,11 +242,11 @@ impl<A: Actor> AnyActor for A {
     fn stream_started(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
         Actor::stream_started(self, stream)
     }
-    fn stream_ended(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
-        Actor::stream_ended(self, stream)
+    fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
+        Actor::stream_ended(self, stream, end)
     }
-    fn finish(&mut self) -> Result<(), ActorError> {
-        Actor::finish(self)
+    fn finish(&mut self, end: End) -> Result<(), ActorError> {
+        Actor::finish(self, end)
     }
 }
 
@@ -161,4 +263,15 @@ impl<S: Source> AnySource for S {
     fn next(&mut self) -> Result<Next, ActorError> {
         Source::next(self)
     }
+}
+
+/// A schema without references, so that schemas of several actors can stand in one document.
+pub(crate) fn inline_schema<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        })
+        .into_generator()
+        .into_root_schema_for::<T>()
 }

@@ -44,7 +44,7 @@ pub struct FaultReport {
     pub message: String,
 }
 
-/// Books and statistics of a node instance; received = processed + failed + unmatched + abandoned.
+/// Books and statistics of a node instance; received = processed + failed + unmatched + abandoned + finished.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct NodeReport {
     /// Packets taken from its inputs.
@@ -57,6 +57,9 @@ pub struct NodeReport {
     pub unmatched: u64,
     /// Packets given up because the run was stopped or the node was beyond its restarts.
     pub abandoned: u64,
+    /// Packets that came after the actor had ended their stream.
+    #[serde(default)]
+    pub finished: u64,
     /// How often the actor was built anew.
     pub restarts: u64,
     /// Time in calls.

@@ -1,68 +1,48 @@
 //! A graph that runs: starting it, adding and removing streams, draining, stopping, waiting for its report.
 
-mod core;
-
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use actix::Addr;
 use actix::prelude::Actor as _;
 
-pub(crate) use self::core::{Core, Launch};
 use crate::clock::Clock;
+use crate::control::core::Core;
 use crate::control::graph_lifecycle::GraphEvent;
-use crate::control::supervisor::{GraphSupervisor, LaneEvent, RunEvent};
-use crate::graph::{Graph, Problems};
+use crate::control::groups::Launch;
+use crate::control::supervisor::{Decide, GraphSupervisor, LaneEvent};
+use crate::events::RunEvent;
+use crate::graph::Graph;
+use crate::observer::Observer;
+use crate::providing::{self, Provider, Providing};
 use crate::registry::Registry;
-use crate::report::{FaultReport, Report, StreamReport};
+use crate::report::{Report, StreamReport};
+use crate::runtime::call::panic_message;
 use crate::runtime::driver;
 use crate::runtime::host::{Host, Workers};
 use crate::runtime::protocol::{EventSink, NodeId};
 use crate::runtime::wiring::NewLanes;
-
-/// Why a graph or a stream did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The graph file, interpolated for this stream, is wrong.
-    #[error(transparent)]
-    Graph(#[from] Problems),
-    /// Nodes could not be created; all of them are listed.
-    #[error("{}", join_faults(.0))]
-    Create(Vec<FaultReport>),
-    /// A thread could not be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] std::io::Error),
-    /// The graph has no node with `each: stream` that is a source.
-    #[error("the graph has no source with `each: stream`, so it takes no streams")]
-    TakesNoStreams,
-    /// The run is draining, stopping or over.
-    #[error("the run is ending and takes no more streams")]
-    Ending,
-}
-
-fn join_faults(faults: &[FaultReport]) -> String {
-    let lines: Vec<String> = faults
-        .iter()
-        .map(|fault| match &fault.node {
-            Some(node) => format!("node `{node}`: {}", fault.message),
-            None => fault.message.clone(),
-        })
-        .collect();
-    lines.join("\n")
-}
+use crate::services::Services;
+pub use crate::start_error::StartError;
 
 /// How a run is started.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct RunOptions {
     /// Keep running when all streams have ended, until [`RunHandle::streams_complete`], a drain or a stop:
     /// more streams will be added.
     pub hold_open: bool,
+    /// Is told what happens to each packet.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// What the program lends to its actors.
+    pub services: Services,
 }
 
 /// A graph that has been started. Dropping it stops the run.
 pub struct RunningGraph {
     handle: RunHandle,
     over: flume::Receiver<Vec<NodeId>>,
+    opening: Box<Launch>,
     control: Option<JoinHandle<()>>,
 }
 
@@ -84,6 +64,21 @@ impl RunningGraph {
         registry: Arc<Registry>,
         options: RunOptions,
     ) -> Result<Self, StartError> {
+        let running = Self::launch(graph, registry, options)?;
+        running.created()?;
+        Ok(running)
+    }
+
+    /// Begins to create all nodes and returns at once, so that a run whose creation takes long can be watched, drained or
+    /// stopped meanwhile. [`RunningGraph::created`] waits for it.
+    ///
+    /// # Errors
+    /// The graph is wrong, or a thread could not be started. Nothing runs then.
+    pub fn launch(
+        graph: Graph,
+        registry: Arc<Registry>,
+        options: RunOptions,
+    ) -> Result<Self, StartError> {
         let (system_sender, system_receiver) = flume::bounded(1);
         let supervisor_slot: Arc<std::sync::OnceLock<Addr<GraphSupervisor>>> = Arc::default();
         let events: EventSink = {
@@ -98,33 +93,50 @@ impl RunningGraph {
             clock: Clock::real(),
             events,
             workers: Workers::Threads,
-            deliveries: None,
+            observer: options.observer.clone(),
+            services: options.services.clone(),
         };
-        let (core, over) = Core::new(graph, registry, host);
+        graph.check_services(&options.services)?;
+        let (core, over) = Core::new(graph, Arc::clone(&registry), host);
+        let provider = providing::create(&core, &registry)?;
+        let new = core.wire_graph()?;
         let control = {
             let core = Arc::clone(&core);
             std::thread::Builder::new()
                 .name("control".to_owned())
-                .spawn(move || control_plane(core, &system_sender))?
+                .spawn(move || control_plane(&core, &system_sender))?
         };
         let (system, supervisor) = system_receiver
             .recv()
             .map_err(|_| std::io::Error::other("the control plane did not start"))?;
         let _ = supervisor_slot.set(supervisor.clone());
+        let handle = RunHandle {
+            core,
+            supervisor,
+            system,
+        };
+        let events = provider.is_some().then(|| handle.subscribe());
+        let opening = handle.launch(new);
         let running = Self {
-            handle: RunHandle {
-                core,
-                supervisor,
-                system,
-            },
+            handle,
             over,
+            opening: Box::new(opening),
             control: Some(control),
         };
-        running.handle.start_graph()?;
-        if !options.hold_open {
-            running.handle.streams_complete();
+        match (provider, events) {
+            (Some(provider), Some(events)) => running.handle.provide(provider, events)?,
+            _ if options.hold_open => {}
+            _ => running.handle.streams_complete(),
         }
         Ok(running)
+    }
+
+    /// Waits until all nodes of the graph have been created.
+    ///
+    /// # Errors
+    /// All nodes that could not be created, with their reasons; or the run was stopped before they were.
+    pub fn created(&self) -> Result<(), StartError> {
+        self.handle.core.await_creation(&self.opening)
     }
 
     /// A handle to steer the run from other threads.
@@ -169,23 +181,25 @@ impl Drop for RunningGraph {
     }
 }
 
-fn control_plane(core: Arc<Core>, ready: &flume::Sender<(actix::System, Addr<GraphSupervisor>)>) {
-    let runner = actix::System::new();
-    runner.block_on(async {
-        let supervisor = GraphSupervisor::new(core).start();
-        let _ = ready.send((actix::System::current(), supervisor));
-    });
-    if let Err(error) = runner.run() {
-        tracing::error!("the control plane ended with an error: {error}");
-    }
+/// The control plane's thread. If it dies, which is a mistake of the engine, the run is over.
+fn control_plane(core: &Arc<Core>, ready: &flume::Sender<(actix::System, Addr<GraphSupervisor>)>) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let runner = actix::System::new();
+        runner.block_on(async {
+            let supervisor = GraphSupervisor::new(Arc::clone(core)).start();
+            let _ = ready.send((actix::System::current(), supervisor));
+        });
+        runner.run()
+    }));
+    let failure = match outcome {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => panic_message(&*panic),
+    };
+    core.control_died(&failure);
 }
 
 impl RunHandle {
-    fn start_graph(&self) -> Result<(), StartError> {
-        let new = self.core.wiring().wire_graph()?;
-        self.launch(new)
-    }
-
     /// Adds a stream while the graph runs and waits until its nodes have been created. Returns the name it got:
     /// a stream that returns under an old name gets a number behind it (`door.2`), and so files of its own.
     ///
@@ -193,29 +207,55 @@ impl RunHandle {
     /// See [`StartError`]; the graph runs on without the stream.
     pub fn add_stream(&self, name: &str, uri: &str) -> Result<String, StartError> {
         let (new, name) = self.core.wire_stream(name, uri)?;
-        self.launch(new)?;
+        let launch = self.launch(new);
+        self.core.await_creation(&launch)?;
         Ok(name)
     }
 
-    /// Starts lanes and waits until all their nodes have been created.
-    fn launch(&self, new: NewLanes) -> Result<(), StartError> {
+    /// Starts lanes, and lets streams begin in those that run already.
+    fn launch(&self, new: NewLanes) -> Launch {
         let (launch, wired) = self.core.launch(&new);
         self.tell(wired);
         for (lane, parker) in new.lanes {
             let (id, name) = (lane.id, lane.name.clone());
-            let thread = std::thread::Builder::new()
-                .name(name)
-                .spawn(move || driver::run(lane, &parker))?;
-            self.core.runs_on(id, thread);
+            let thread = std::thread::Builder::new().name(name);
+            match thread.spawn(move || driver::run(lane, &parker)) {
+                Ok(thread) => self.core.runs_on(id, thread),
+                Err(error) => {
+                    let message = format!("cannot start a thread: {error}");
+                    self.tell(self.core.launch_failed(&launch, message));
+                    return launch;
+                }
+            }
         }
-        if launch.created.recv().unwrap_or(false) {
-            return Ok(());
-        }
-        Err(self.core.failure_of(&launch))
+        // Only now: a stream that lacks a lane would never end in the others.
+        self.core.attach(new.attachments);
+        launch
+    }
+
+    /// Lets a provider open streams, on a thread of its own.
+    fn provide(
+        &self,
+        provider: Provider,
+        events: flume::Receiver<RunEvent>,
+    ) -> std::io::Result<()> {
+        let (adding, failing, done) = (self.clone(), self.clone(), self.clone());
+        let providing = Providing::new(
+            provider,
+            events,
+            move |spec| adding.add_stream(&spec.name, &spec.uri),
+            move |message| failing.tell(GraphEvent::ProviderFailed { message }),
+        );
+        providing::start(providing, move || done.streams_complete()).map(drop)
+    }
+
+    /// What happens to the run from now on; disconnected once it is over.
+    pub fn subscribe(&self) -> flume::Receiver<RunEvent> {
+        self.core.events.subscribe()
     }
 
     fn tell(&self, event: GraphEvent) {
-        self.supervisor.do_send(RunEvent(event));
+        self.supervisor.do_send(Decide(event));
     }
 
     /// Ends a stream early: what has been captured of it flows through to the end. False if there is no such stream.

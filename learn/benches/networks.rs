@@ -27,7 +27,12 @@ fn measure(case: &Case, time: Duration) -> Duration {
     let head = Head::Linear { classes: CLASSES };
     let network = Network::new(case.architecture, head, 0, Device::Cpu);
     let input = Tensor::randn(
-        [case.batch, 3, case.size, case.size],
+        [
+            case.batch,
+            case.architecture.channels(),
+            case.size,
+            case.size,
+        ],
         (Kind::Float, Device::Cpu),
     );
     let labels = Tensor::arange(case.batch, (Kind::Int64, Device::Cpu)).remainder(CLASSES);

@@ -56,6 +56,22 @@ def arcface(embedding, weight, labels, s, m, straight):
     return s * torch.stack(rows)
 
 
+def pearson(a, b):
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-8)
+
+
+def dist(student, teacher, tau):
+    """hunto/DIST_KD, inter- and intra-class relations."""
+    p_s, p_t = F.softmax(student / tau, 1), F.softmax(teacher / tau, 1)
+    return tau * tau * (1 - pearson(p_s, p_t).mean()), tau * tau * (1 - pearson(p_s.T, p_t.T).mean())
+
+
+def standardised(logits):
+    """mdistiller's `normalize` of logit standardisation."""
+    return (logits - logits.mean(-1, keepdim=True)) / (1e-7 + logits.std(dim=-1, keepdim=True))
+
+
 def entry(loss, *inputs):
     gradients = torch.autograd.grad(loss, inputs, retain_graph=True)
     return {"value": loss.item(), "gradients": [gradient.flatten().tolist() for gradient in gradients]}
@@ -68,10 +84,14 @@ def main():
     other = (labels + torch.randint(1, K, (N,))) % K
     weights = torch.rand(K, dtype=torch.float64) + 0.5
     prior = torch.log(torch.softmax(torch.randn(K, dtype=torch.float64), 0))
+    # A generator of its own: the numbers above and below stay as they were.
+    votes = torch.randint(0, 5, (N, K), generator=torch.Generator().manual_seed(3)).double() + 0.01
+    targets = votes / votes.sum(1, keepdim=True)
     scales = []
     for scale in (1.0, 5.0, 30.0, 100.0):
         s, t = (scale * base_s).requires_grad_(), scale * base_t
         ce = F.cross_entropy(s, labels)
+        between, within = dist(s, t, 2.0)
         target, others = dkd(s, t, labels, 2.0)
         p_y = F.softmax(s, 1)[range(N), labels].detach()
         nl = negative(s, other)
@@ -88,6 +108,12 @@ def main():
             "decoupled_others": entry(others, s),
             "decoupled_reference": entry(1.5 * ce + 2 / 5 * (1.0 * target + 8.0 * others), s),
             "decoupled_report": entry(0.5 * ce + 0.5 * target + 4.0 * others, s),
+            "correlation_between": entry(between, s),
+            "correlation_within": entry(within, s),
+            "correlation": entry(0.5 * ce + 2.0 * between + 3.0 * within, s),
+            "standardised": entry(kd(standardised(s), standardised(t), 2.0), s),
+            "soft_targets": entry(-(targets * F.log_softmax(s, 1)).sum(1).mean(), s),
+            "soft_targets_smooth_weighted": entry(F.cross_entropy(s, targets, weights, label_smoothing=0.1), s),
             "negative": entry(nl.mean(), s),
             "selected": entry(mean(nl, sel), s),
             "positive": entry(mean(-F.log_softmax(s, 1)[range(N), labels], pos) + 0 * s.sum(), s),
@@ -109,6 +135,7 @@ def main():
         "script": "learn/oracles/losses.py", "torch": torch.__version__,
         "student": base_s.flatten().tolist(), "teacher": base_t.flatten().tolist(),
         "labels": labels.tolist(), "other": other.tolist(), "weights": weights.tolist(), "prior": prior.tolist(),
+        "targets": targets.flatten().tolist(),
         "scales": scales,
         "embedding": embedding.flatten().tolist(), "weight": weight.flatten().tolist(), "arcface": margins,
     }

@@ -25,10 +25,16 @@ pub struct Augmentation {
     pub rotate_degrees: f64,
     /// Most that is added to or taken from values of 0 to 1. Default: 0.2.
     pub brightness: f64,
+    /// Most that values go away from their picture's mean, or towards it, as a share of their distance. Default: 0.
+    pub contrast: f64,
     /// Values of 0 to 1 get an exponent between 1 / (1 + gamma) and 1 + gamma, its logarithm uniform. Default: 0.25.
     pub gamma: f64,
-    /// Probability that a rectangle of 2 % to 33 % of the input becomes 0 (Zhong et al. 2020, <https://arxiv.org/abs/1708.04896>). Default: 0.25.
+    /// Probability that a rectangle of the input becomes 0 (Zhong et al. 2020, <https://arxiv.org/abs/1708.04896>). Default: 0.25.
     pub erase: f64,
+    /// Least and most of a square's side, as a share of the input's; it may reach beyond no edge. Default: none, a rectangle of 2 % to 33 %
+    /// of the input, at most 3.3 times as long as wide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erase_side: Option<[f64; 2]>,
 }
 
 impl Default for Augmentation {
@@ -39,8 +45,10 @@ impl Default for Augmentation {
             scale: 0.1,
             rotate_degrees: 15.0,
             brightness: 0.2,
+            contrast: 0.0,
             gamma: 0.25,
             erase: 0.25,
+            erase_side: None,
         }
     }
 }
@@ -64,6 +72,8 @@ pub struct Variation {
     /// Clockwise.
     radians: f64,
     brightness: f64,
+    /// 1: as it is.
+    contrast: f64,
     exponent: f64,
     /// Left, top, width and height as shares of the input.
     erased: Option<[f64; 4]>,
@@ -77,8 +87,10 @@ impl Augmentation {
         scale: 0.0,
         rotate_degrees: 0.0,
         brightness: 0.0,
+        contrast: 0.0,
         gamma: 0.0,
         erase: 0.0,
+        erase_side: None,
     };
 
     /// What is wrong with the amounts, each by name.
@@ -89,17 +101,26 @@ impl Augmentation {
             ("scale", self.scale, 0.9),
             ("rotate_degrees", self.rotate_degrees, 180.0),
             ("brightness", self.brightness, 1.0),
+            ("contrast", self.contrast, 1.0),
             ("gamma", self.gamma, 10.0),
             ("erase", self.erase, 1.0),
         ];
         let wrong = limits
             .into_iter()
             .filter(|(_, value, most)| !(0.0..=*most).contains(value));
-        wrong
+        let mut problems: Vec<String> = wrong
             .map(|(name, value, most)| {
                 format!("augmentation.{name} is {value}; expected 0 to {most}")
             })
-            .collect()
+            .collect();
+        if let Some([least, most]) = self.erase_side
+            && !(0.0 < least && least <= most && most < 1.0)
+        {
+            problems.push(format!(
+                "augmentation.erase_side is [{least}, {most}]; expected two shares above 0 and below 1, the smaller first"
+            ));
+        }
+        problems
     }
 
     /// The variation of a row in an epoch. Each amount has its own draw: a change of one leaves the others as they were.
@@ -111,10 +132,14 @@ impl Augmentation {
         let radians = within(self.rotate_degrees).to_radians();
         let brightness = within(self.brightness);
         let exponent = within((1.0 + self.gamma).ln()).exp();
+        let contrast = 1.0 + within(self.contrast);
         let is_flipped = random.chance(self.flip);
         let erased = random
             .chance(self.erase)
-            .then(|| rectangle(&mut random))
+            .then(|| match self.erase_side {
+                None => rectangle(&mut random),
+                Some(limits) => Some(square(limits, &mut random)),
+            })
             .flatten();
         Variation {
             is_flipped,
@@ -122,10 +147,17 @@ impl Augmentation {
             scale,
             radians,
             brightness,
+            contrast,
             exponent,
             erased,
         }
     }
+}
+
+fn square([least, most]: [f64; 2], random: &mut KeyedRandom) -> [f64; 4] {
+    let side = random.uniform(least, most);
+    let [left, top] = [random.unit(), random.unit()].map(|place| place * (1.0 - side));
+    [left, top, side, side]
 }
 
 fn rectangle(random: &mut KeyedRandom) -> Option<[f64; 4]> {
@@ -165,8 +197,8 @@ impl Variation {
         } else {
             varied.bgr_mut().copy_from_slice(picture.bgr());
         }
-        if self.brightness != 0.0 || self.exponent != 1.0 {
-            let tones = self.tones();
+        if self.brightness != 0.0 || self.contrast != 1.0 || self.exponent != 1.0 {
+            let tones = self.tones(varied.bgr_mut());
             for value in varied.bgr_mut() {
                 *value = tones[usize::from(*value)];
             }
@@ -197,10 +229,18 @@ impl Variation {
         })
     }
 
-    /// 255 · clip((v / 255)^exponent + brightness, 0, 1) for each value v.
-    fn tones(&self) -> [u8; 256] {
-        std::array::from_fn(|value| {
-            let tone = (value as f64 / 255.0).powf(self.exponent) + self.brightness;
+    /// 255 · clip(m + contrast · (t − m) + brightness, 0, 1) for each value v, where t is (v / 255)^exponent and m the mean of t over the
+    /// picture's values (torchvision's contrast, but by the mean of the colours instead of their gray).
+    fn tones(&self, values: &[u8]) -> [u8; 256] {
+        let exponential: [f64; 256] =
+            std::array::from_fn(|value| (value as f64 / 255.0).powf(self.exponent));
+        let sum: f64 = values
+            .iter()
+            .map(|&value| exponential[usize::from(value)])
+            .sum();
+        let mean = sum / values.len().max(1) as f64;
+        exponential.map(|tone| {
+            let tone = mean + self.contrast * (tone - mean) + self.brightness;
             (255.0 * tone.clamp(0.0, 1.0)).round() as u8
         })
     }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::log_softmax;
+use crate::on_all_cores::in_pieces;
 use crate::predictions::Predictions;
 
 /// Lowest and highest temperature that are looked at.
@@ -24,18 +24,33 @@ pub struct Temperature {
     pub rows: usize,
 }
 
+impl Temperature {
+    /// What logits are divided by: T, or 1 where there is no best one.
+    pub fn applied(&self) -> f64 {
+        if self.bound_hit { 1.0 } else { self.value }
+    }
+}
+
 /// Mean −ln p of the labels with logits divided by `temperature`.
 pub fn nll_at(predictions: &Predictions, temperature: f64) -> f64 {
     let inverse = temperature.recip();
-    let mut scaled = vec![0.0; predictions.classes().len()];
-    let each = predictions.rows().map(|(logits, label)| {
-        for (scaled, logit) in scaled.iter_mut().zip(logits) {
-            *scaled = logit * inverse;
-        }
-        -log_softmax(&scaled)[label]
+    let sums = in_pieces(predictions.len(), PIECE, |piece| {
+        let of_row = |row: usize| {
+            let logits = predictions.row(row);
+            let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = logits
+                .iter()
+                .map(|logit| ((logit - largest) * inverse).exp())
+                .sum();
+            (largest - logits[predictions.labels()[row]]) * inverse + sum.ln()
+        };
+        piece.map(of_row).sum::<f64>()
     });
-    each.sum::<f64>() / predictions.len() as f64
+    sums.iter().sum::<f64>() / predictions.len() as f64
 }
+
+/// Rows that a core computes at a time.
+const PIECE: usize = 1 << 14;
 
 /// Steps of ln T in which the minimum is bracketed.
 const GRID: usize = 64;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::Temperature;
 use crate::metrics::{
-    Bin, Comparison, Interval, Metrics, NotPaired, compare, intervals, reliability,
+    Bin, Comparison, Interval, Metrics, NotPaired, Rows, compare_rows, intervals_of, reliability_of,
 };
 use crate::predictions::Predictions;
 
@@ -16,6 +16,43 @@ const CONFIDENCE: f64 = 0.95;
 /// Seed of the bootstrap: the same predictions give the same file.
 const SEED: u64 = 0;
 
+/// Share of the smaller set's rows that may be in both: a benchmark may hold a picture twice, in two splits.
+const SHARED: f64 = 0.05;
+
+/// A temperature would be judged by the rows that it was fitted on.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{shared} of the {evaluated} rows that are evaluated are among the {fitted_on} that the temperature would be fitted on: it is never fitted on those"
+)]
+pub struct FittedOnEvaluated {
+    /// Rows in both.
+    pub shared: usize,
+    /// Rows that are evaluated.
+    pub evaluated: usize,
+    /// Rows for the temperature.
+    pub fitted_on: usize,
+}
+
+/// How many rows a temperature may be fitted on although they are evaluated: a few twins, in whatever order the rows stand.
+///
+/// # Errors
+/// They are more than 5 % of the smaller set.
+pub fn rows_fitted_and_evaluated(
+    evaluated: &Predictions,
+    fitted_on: &Predictions,
+) -> Result<usize, FittedOnEvaluated> {
+    let shared = evaluated.rows_shared_with(fitted_on);
+    let smaller = evaluated.len().min(fitted_on.len());
+    if shared as f64 > SHARED * smaller as f64 {
+        return Err(FittedOnEvaluated {
+            shared,
+            evaluated: evaluated.len(),
+            fitted_on: fitted_on.len(),
+        });
+    }
+    Ok(shared)
+}
+
 /// An evaluation of one set of predictions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -25,7 +62,7 @@ pub struct Evaluation {
     pub classes: Vec<String>,
     /// Logits as they are.
     pub raw: Measured,
-    /// Logits divided by a temperature that was fitted on other rows, if there is one.
+    /// Logits divided by a temperature that was fitted on other rows, if there is one and it is the best: not one whose bound was hit.
     pub scaled: Option<Measured>,
     /// That temperature.
     pub temperature: Option<Temperature>,
@@ -48,12 +85,33 @@ pub struct Measured {
 }
 
 impl Measured {
-    fn of(predictions: &Predictions) -> Self {
+    fn of(rows: &Rows<'_>) -> Self {
         Self {
-            metrics: Metrics::of(predictions),
-            intervals: intervals(predictions, SAMPLES, CONFIDENCE, SEED),
-            reliability: reliability(predictions),
+            metrics: Metrics::of_rows(rows),
+            intervals: intervals_of(rows, SAMPLES, CONFIDENCE, SEED),
+            reliability: reliability_of(rows),
         }
+    }
+}
+
+impl Measured {
+    /// A table with a line for each class: support, precision, recall, F1.
+    pub fn per_class_csv(&self) -> String {
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let header = table.write_record(["class", "support", "precision", "recall", "f1"]);
+        let rows = self.metrics.per_class.iter().try_for_each(|class| {
+            let share = |value: f64| format!("{value:.6}");
+            table.write_record([
+                class.class.clone(),
+                class.support.to_string(),
+                share(class.precision),
+                share(class.recall),
+                share(class.f1),
+            ])
+        });
+        header.and(rows).expect("a table is written into memory");
+        let table = table.into_inner().expect("memory takes all");
+        String::from_utf8(table).expect("names and numbers are text")
     }
 }
 
@@ -67,16 +125,18 @@ impl Evaluation {
         temperature: Option<Temperature>,
         other: Option<&Predictions>,
     ) -> Result<Self, NotPaired> {
+        let rows = Rows::of(predictions);
         let comparison = other
-            .map(|other| compare(other, predictions, SAMPLES, CONFIDENCE, SEED))
+            .map(|other| compare_rows(&Rows::of(other), &rows, SAMPLES, CONFIDENCE, SEED))
             .transpose()?;
         let scaled = temperature
             .as_ref()
-            .map(|fit| Measured::of(&predictions.divided_by(fit.value)));
+            .filter(|fit| !fit.bound_hit)
+            .map(|fit| Measured::of(&Rows::of(&predictions.divided_by(fit.value))));
         Ok(Self {
             rows: predictions.len(),
             classes: predictions.classes().to_vec(),
-            raw: Measured::of(predictions),
+            raw: Measured::of(&rows),
             scaled,
             temperature,
             source: None,
@@ -89,5 +149,74 @@ impl Evaluation {
         let mut text = serde_json::to_string_pretty(self).expect("numbers and names are JSON");
         text.push('\n');
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::fit_temperature;
+
+    fn predictions(names: [&str; 2], rows: &[(f64, i64)]) -> Predictions {
+        let logits = rows.iter().flat_map(|row| [row.0, 0.0]).collect();
+        let labels: Vec<i64> = rows.iter().map(|row| row.1).collect();
+        Predictions::new(names.map(str::to_owned).to_vec(), logits, &labels).unwrap()
+    }
+
+    #[test]
+    fn a_temperature_whose_bound_was_hit_is_reported_and_not_applied() {
+        let all_right = predictions(["a", "b"], &[(2.0, 0), (3.0, 0)]);
+        let other = predictions(["a", "b"], &[(2.5, 0), (1.0, 1)]);
+        let bound = fit_temperature(&all_right);
+        assert!(bound.bound_hit && bound.applied() == 1.0);
+        let evaluated = Evaluation::of(&other, Some(bound.clone()), None).unwrap();
+        assert_eq!(
+            (evaluated.scaled, evaluated.temperature),
+            (None, Some(bound))
+        );
+        let good = fit_temperature(&predictions(["a", "b"], &[(2.0, 0), (2.0, 0), (2.0, 1)]));
+        assert_eq!(good.applied(), good.value);
+        assert!(
+            Evaluation::of(&other, Some(good), None)
+                .unwrap()
+                .scaled
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_temperature_is_not_fitted_on_evaluated_rows_in_another_order() {
+        let rows: Vec<(f64, i64)> = (0..100).map(|row| (f64::from(row), 0)).collect();
+        let of = |rows: &[(f64, i64)]| predictions(["a", "b"], rows);
+        let mut turned = rows.clone();
+        turned.reverse();
+        let error = rows_fitted_and_evaluated(&of(&rows), &of(&turned)).unwrap_err();
+        assert!(
+            error.to_string().starts_with("100 of the 100 rows"),
+            "{error}"
+        );
+        // A part of them, and a few among others.
+        assert!(rows_fitted_and_evaluated(&of(&rows), &of(&turned[..10])).is_err());
+        let mut others: Vec<(f64, i64)> = (0..50).map(|row| (f64::from(row), 1)).collect();
+        others[0].1 = 0;
+        assert_eq!(rows_fitted_and_evaluated(&of(&rows), &of(&others)), Ok(1));
+        others[..4].iter_mut().for_each(|row| row.1 = 0);
+        assert!(rows_fitted_and_evaluated(&of(&rows), &of(&others)).is_err());
+    }
+
+    #[test]
+    fn names_with_commas_and_quotes_are_quoted() {
+        let measured = Measured::of(&Rows::of(&predictions(
+            ["a, \"b\"", "c"],
+            &[(1.0, 0), (1.0, 1)],
+        )));
+        let table = measured.per_class_csv();
+        let mut reader = csv::Reader::from_reader(table.as_bytes());
+        let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(&records[0][0], "a, \"b\"");
+        assert_eq!(
+            records[0].iter().skip(1).collect::<Vec<_>>(),
+            ["1", "0.500000", "1.000000", "0.666667"]
+        );
     }
 }

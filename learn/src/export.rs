@@ -12,7 +12,7 @@ use self::onnx::{Graph, Model, OperatorSet, Property, Value};
 use self::writer::Writer;
 use crate::network::Network;
 
-/// Name of the graph's input, f32 [batch, 3, height, width].
+/// Name of the graph's input, f32 [batch, channels, height, width].
 pub const INPUT: &str = "input";
 /// Name of its output, f32 [batch, classes].
 pub const OUTPUT: &str = "logits";
@@ -49,11 +49,15 @@ pub fn onnx(
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
         graph: Some(Graph {
             node,
-            name: description.architecture.name().to_owned(),
+            name: description.architecture.to_string(),
             initializer,
             input: vec![Value::batch_of_floats(
                 INPUT,
-                &[3, options.height, options.width],
+                &[
+                    description.architecture.channels(),
+                    options.height,
+                    options.width,
+                ],
             )],
             output: vec![Value::batch_of_floats(
                 OUTPUT,

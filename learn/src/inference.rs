@@ -2,7 +2,7 @@
 
 use crate::dataset::{Dataset, RowErrors};
 use crate::loader::{READERS, Wanted, read_ahead};
-use crate::predictions::{Predictions, PredictionsError};
+use crate::predictions::{Predictions, PredictionsError, RowHash, row_hash};
 use fermata_vision::Expression;
 
 /// Logits of all rows in their order, `batch` at a time. `infer` gets inputs [N, …] and gives logits [N, 7] in the canonical class order.
@@ -42,5 +42,14 @@ where
     let classes = Expression::ALL
         .map(|expression| expression.to_string())
         .to_vec();
-    Ok(Predictions::new(classes, logits, &labels)?)
+    let hashes: Option<Vec<RowHash>> = dataset
+        .rows()
+        .iter()
+        .map(|row| row_hash(&row.sha256))
+        .collect();
+    let predictions = Predictions::new(classes, logits, &labels)?;
+    Ok(match hashes {
+        Some(hashes) => predictions.with_hashes(hashes),
+        None => predictions,
+    })
 }

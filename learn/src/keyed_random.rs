@@ -58,10 +58,10 @@ impl KeyedRandom {
 
     /// Uniform in 0..n, without bias (Lemire 2019). `n` must not be 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        let least = n.wrapping_neg() % n;
         loop {
             let product = u128::from(self.bits()) * u128::from(n);
-            if product as u64 >= least {
+            // The remainder, which takes longer than the rest, is less than n.
+            if product as u64 >= n || product as u64 >= n.wrapping_neg() % n {
                 return (product >> 64) as u64;
             }
         }

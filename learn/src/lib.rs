@@ -20,6 +20,7 @@ pub mod memory;
 pub mod metrics;
 pub mod network;
 pub mod npz;
+mod on_all_cores;
 pub mod optimiser;
 pub mod picture_hash;
 pub mod predictions;

@@ -27,6 +27,8 @@ pub struct Batch {
     pub labels: Vec<i64>,
     /// A teacher's logits [N, K], where there is one.
     pub teacher: Option<Vec<f32>>,
+    /// A distribution over the classes for each row [N, K], where there is one.
+    pub targets: Option<Vec<f32>>,
 }
 
 /// The batches, in order.

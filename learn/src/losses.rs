@@ -4,6 +4,7 @@
 //! Labels must be in 0..K: datasets check them before a training begins.
 
 pub mod arcface;
+pub mod correlation;
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
@@ -21,7 +22,8 @@ pub struct CrossEntropy {
     pub logit_adjustment: Option<Vec<f64>>,
 }
 
-/// Mean cross-entropy.
+/// Mean cross-entropy. Instead of labels there may be targets: a distribution [N, K] for each row, such as annotators' votes (Barsoum et al. 2016,
+/// <https://arxiv.org/abs/1608.01041>); class weights are then the distribution's means, and the mean is over the rows, as torch's.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, settings: &CrossEntropy) -> Tensor {
     let like_logits = |values: &Vec<f64>| {
         Tensor::from_slice(values)
@@ -61,6 +63,18 @@ pub fn distillation(student: &Tensor, teacher: &Tensor, temperature: f64) -> Ten
         log_softmax(&(student / temperature)),
     );
     divergence(&teacher, &student).mean(None::<Kind>) * (temperature * temperature)
+}
+
+/// Added to the deviation of logits: logits that are all equal stay finite. The authors' value.
+const LEAST_DEVIATION: f64 = 1e-7;
+
+/// Logits of each row as z-scores, (z − mean) / deviation (with K − 1), so that a student learns their order and not their scale (Sun et al.
+/// 2024, <https://arxiv.org/abs/2403.01427>): of student and teacher, before they are distilled.
+pub fn standardised(logits: &Tensor) -> Tensor {
+    let along = [-1i64];
+    let mean = logits.mean_dim(along.as_slice(), true, None::<Kind>);
+    let deviation = logits.std_dim(along.as_slice(), true, true);
+    (logits - mean) / (deviation + LEAST_DEVIATION)
 }
 
 /// The two parts of decoupled distillation (Zhao et al. 2022, <https://arxiv.org/abs/2203.08679>), each T² · mean.

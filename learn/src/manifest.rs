@@ -1,6 +1,7 @@
 //! Manifests: the list of labelled images that a training or an evaluation uses, as CSV. Owns the file's columns and what makes a line wrong.
 //! Manifests are made of raw sources by a [`Recipe`] and its [`Mapping`]s, and looked at, images and all, by [`Validation`].
 
+pub(crate) mod lines;
 mod mapping;
 mod pictures;
 mod recipe;
@@ -17,8 +18,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::lines::LineNumbers;
 pub use self::mapping::{LabelRule, Mapping, SplitRule};
-pub use self::recipe::{CleanReport, Draw, Part, Reason, Recipe, Removed};
+pub use self::pictures::{Looking, Watch};
+pub use self::recipe::{CleanReport, Draw, Duplicates, Part, Reason, Recipe, Removed};
 pub use self::validation::{Problem, Validation};
 
 /// Columns, in their order.
@@ -130,6 +133,19 @@ pub enum ManifestError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A recipe that labels the same files twice, each time differently.
+    #[error(
+        "{count} images have labels under two policies, `{}` and `{}`: the first is {}; one picture has one label, so make a manifest for each policy",
+        policies[0], policies[1], image.display()
+    )]
+    TwoPolicies {
+        /// How many.
+        count: usize,
+        /// The first of them.
+        image: PathBuf,
+        /// Names of the policies, as the recipe has them.
+        policies: [String; 2],
+    },
     /// Images of a recipe that cannot be read.
     #[error("{count} images cannot be read:\n{}", shown.join("\n"))]
     Images {
@@ -167,6 +183,7 @@ impl Manifest {
                 found: header.join(","),
             });
         }
+        let mut lines = LineNumbers::of(&text);
         let (mut rows, mut wrong) = (Vec::new(), Vec::new());
         let mut lines_of: BTreeMap<PathBuf, u64> = BTreeMap::new();
         let mut split_of: BTreeMap<String, (Split, u64)> = BTreeMap::new();
@@ -178,7 +195,7 @@ impl Manifest {
                     continue;
                 }
             };
-            let line = record.position().map_or(0, csv::Position::line);
+            let line = lines.of_record(&record);
             match row(&record) {
                 Ok(row) => {
                     if let Some(first) = lines_of.insert(row.image.clone(), line) {
@@ -244,6 +261,11 @@ impl Manifest {
         });
         header.and(rows).expect("a table is written into memory");
         table.into_inner().expect("memory takes all")
+    }
+
+    /// Its rows by source, label and split.
+    pub fn counts(&self) -> Counts {
+        counts(&self.rows)
     }
 
     /// The rows of a split.
@@ -396,6 +418,26 @@ mod tests {
         ] {
             assert!(error.contains(words), "`{words}` is not in:\n{error}");
         }
+    }
+
+    #[test]
+    fn wrong_lines_have_an_editors_numbers_also_where_they_end_in_crlf() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.csv");
+        let good = format!("1.png,happy,fer,train,g1,{DIGEST},48,48");
+        let wrong = good.replace("1.png", "2.png").replace("happy", "glad");
+        let doubled = good.replace("g1", "g2");
+        let text = [COLUMNS.join(","), good, wrong, doubled].join("\r\n");
+        std::fs::write(&path, text).unwrap();
+        let error = Manifest::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("line 3: unknown expression `glad`"),
+            "{error}"
+        );
+        assert!(
+            error.contains("line 4: `1.png` is in line 2 already"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -9,19 +9,12 @@ mod calibration_error;
 use serde::{Deserialize, Serialize};
 
 pub use self::bootstrap::{Comparison, Interval, NotPaired, compare, intervals};
-pub use self::calibration_error::{
-    BINS, Bin, Edges, adaptive_calibration_error, calibration_error, classwise_calibration_error,
-    reliability,
-};
+pub(crate) use self::bootstrap::{compare_rows, intervals_of};
+pub(crate) use self::calibration_error::reliability_of;
+pub use self::calibration_error::{BINS, Bin, Edges, calibration_error, reliability};
+use self::calibration_error::{adaptive_error, classwise_error, error_of, pairs};
+use crate::on_all_cores::in_pieces;
 use crate::predictions::Predictions;
-
-/// Log of the softmax of a row, stable at any scale: z − max − ln Σ exp(z − max).
-pub fn log_softmax(logits: &[f64]) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
-    let normaliser = largest + sum.ln();
-    logits.iter().map(|logit| logit - normaliser).collect()
-}
 
 /// The class with the largest value, the first among equals.
 pub fn argmax(values: &[f64]) -> usize {
@@ -34,36 +27,76 @@ pub fn argmax(values: &[f64]) -> usize {
     best
 }
 
-/// What is measured of a row once, for all metrics.
-#[derive(Clone, Debug)]
-pub(crate) struct Row {
-    pub(crate) probabilities: Vec<f64>,
-    pub(crate) predicted: usize,
-    pub(crate) label: usize,
+/// What is computed of predictions once, for all metrics.
+pub(crate) struct Rows<'a> {
+    predictions: &'a Predictions,
+    /// Softmax, row after row.
+    probabilities: Vec<f64>,
+    /// Class with the largest logit.
+    predicted: Vec<usize>,
     /// −ln p of the label.
-    pub(crate) nll: f64,
+    nll: Vec<f64>,
 }
 
-impl Row {
-    pub(crate) fn all(predictions: &Predictions) -> Vec<Self> {
-        let of = |(logits, label): (&[f64], usize)| {
-            let logs = log_softmax(logits);
-            Self {
-                predicted: argmax(logits),
-                label,
-                nll: -logs[label],
-                probabilities: logs.iter().map(|log| log.exp()).collect(),
+/// Rows that a core computes at a time.
+const PIECE: usize = 1 << 14;
+
+impl<'a> Rows<'a> {
+    pub(crate) fn of(predictions: &'a Predictions) -> Self {
+        let classes = predictions.classes().len();
+        let pieces = in_pieces(predictions.len(), PIECE, |piece| {
+            let mut probabilities = Vec::with_capacity(piece.len() * classes);
+            let (mut predicted, mut nll) = (Vec::new(), Vec::new());
+            for row in piece {
+                let logits = predictions.row(row);
+                let best = argmax(logits);
+                let begin = probabilities.len();
+                probabilities.extend(logits.iter().map(|logit| (logit - logits[best]).exp()));
+                let sum: f64 = probabilities[begin..].iter().sum();
+                for probability in &mut probabilities[begin..] {
+                    *probability /= sum;
+                }
+                predicted.push(best);
+                nll.push(logits[best] - logits[predictions.labels()[row]] + sum.ln());
             }
+            (probabilities, predicted, nll)
+        });
+        let mut rows = Self {
+            predictions,
+            probabilities: Vec::with_capacity(predictions.len() * classes),
+            predicted: Vec::with_capacity(predictions.len()),
+            nll: Vec::with_capacity(predictions.len()),
         };
-        predictions.rows().map(of).collect()
+        for (probabilities, predicted, nll) in pieces {
+            rows.probabilities.extend(probabilities);
+            rows.predicted.extend(predicted);
+            rows.nll.extend(nll);
+        }
+        rows
     }
 
-    pub(crate) fn confidence(&self) -> f64 {
-        self.probabilities[self.predicted]
+    pub(crate) fn len(&self) -> usize {
+        self.predicted.len()
     }
 
-    pub(crate) fn is_right(&self) -> bool {
-        self.predicted == self.label
+    fn classes(&self) -> usize {
+        self.predictions.classes().len()
+    }
+
+    fn label(&self, row: usize) -> usize {
+        self.predictions.labels()[row]
+    }
+
+    fn probabilities(&self, row: usize) -> &[f64] {
+        &self.probabilities[row * self.classes()..][..self.classes()]
+    }
+
+    fn confidence(&self, row: usize) -> f64 {
+        self.probabilities(row)[self.predicted[row]]
+    }
+
+    fn is_right(&self, row: usize) -> bool {
+        self.predicted[row] == self.label(row)
     }
 }
 
@@ -110,39 +143,45 @@ pub struct ClassMetrics {
 impl Metrics {
     /// Measures predictions.
     pub fn of(predictions: &Predictions) -> Self {
-        let rows = Row::all(predictions);
+        Self::of_rows(&Rows::of(predictions))
+    }
+
+    pub(crate) fn of_rows(rows: &Rows<'_>) -> Self {
         let count = rows.len() as f64;
-        let confusion = confusion(&rows, predictions.classes().len());
-        let per_class = per_class(&confusion, predictions.classes());
+        let confusion = confusion(rows);
+        let right: u64 = (0..rows.classes())
+            .map(|class| confusion[class][class])
+            .sum();
+        let per_class = per_class(&confusion, rows.predictions.classes());
         Self {
-            accuracy: rows.iter().filter(|row| row.is_right()).count() as f64 / count,
+            accuracy: right as f64 / count,
             macro_f1: per_class.iter().map(|class| class.f1).sum::<f64>() / per_class.len() as f64,
-            nll: rows.iter().map(|row| row.nll).sum::<f64>() / count,
-            brier: rows.iter().map(brier).sum::<f64>() / count,
-            ece: calibration_error(predictions, Edges::Default),
-            ece_compat: calibration_error(predictions, Edges::Compat),
-            ece_adaptive: adaptive_calibration_error(predictions),
-            ece_classwise: classwise_calibration_error(predictions),
+            nll: rows.nll.iter().sum::<f64>() / count,
+            brier: (0..rows.len()).map(|row| brier(rows, row)).sum::<f64>() / count,
+            ece: error_of(&pairs(rows), Edges::Default),
+            ece_compat: error_of(&pairs(rows), Edges::Compat),
+            ece_adaptive: adaptive_error(rows),
+            ece_classwise: classwise_error(rows),
             per_class,
             confusion,
         }
     }
 }
 
-fn brier(row: &Row) -> f64 {
-    let classes = row.probabilities.iter().enumerate();
+fn brier(rows: &Rows<'_>, row: usize) -> f64 {
+    let classes = rows.probabilities(row).iter().enumerate();
     classes
         .map(|(class, p)| {
-            let y = if class == row.label { 1.0 } else { 0.0 };
+            let y = if class == rows.label(row) { 1.0 } else { 0.0 };
             (p - y) * (p - y)
         })
         .sum()
 }
 
-fn confusion(rows: &[Row], classes: usize) -> Vec<Vec<u64>> {
-    let mut counts = vec![vec![0; classes]; classes];
-    for row in rows {
-        counts[row.label][row.predicted] += 1;
+fn confusion(rows: &Rows<'_>) -> Vec<Vec<u64>> {
+    let mut counts = vec![vec![0; rows.classes()]; rows.classes()];
+    for row in 0..rows.len() {
+        counts[rows.label(row)][rows.predicted[row]] += 1;
     }
     counts
 }
@@ -169,24 +208,6 @@ fn per_class(confusion: &[Vec<u64>], names: &[String]) -> Vec<ClassMetrics> {
         }
     })
     .collect()
-}
-
-/// Macro-F1 of some rows, which may come more than once.
-pub(crate) fn macro_f1<'a>(rows: impl Iterator<Item = &'a Row>, classes: usize) -> f64 {
-    let (mut hits, mut sums) = (vec![0u64; classes], vec![0u64; classes]);
-    for row in rows {
-        hits[row.label] += u64::from(row.is_right());
-        sums[row.label] += 1;
-        sums[row.predicted] += 1;
-    }
-    let f1 = hits.iter().zip(&sums).map(|(&hits, &sum)| {
-        if sum == 0 {
-            0.0
-        } else {
-            2.0 * hits as f64 / sum as f64
-        }
-    });
-    f1.sum::<f64>() / classes as f64
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Networks by timm's names, with timm's tensors and timm's outputs: a description that the libtorch module, the ONNX graph
-//! and the counts are made from. Owns which networks there are. Files of weights are in [`crate::weights`], ONNX in
+//! Networks by timm's names, with timm's tensors and timm's outputs, and one of our own for small images: a description that the libtorch
+//! module, the ONNX graph and the counts are made from. Owns which networks there are. Files of weights are in [`crate::weights`], ONNX in
 //! [`crate::export`].
 
 mod convnext;
@@ -10,6 +10,7 @@ pub mod layer;
 mod mobilenetv3;
 mod module;
 mod resnet18;
+mod small_resnet18;
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::layer::{Layer, TensorRole, TensorSpec};
 pub(crate) use self::module::unit_rows;
 pub use self::module::{InputError, Mode, NamedTensor, Network};
+pub use self::small_resnet18::SmallResNet18;
 
 /// A network that can be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,32 +34,47 @@ pub enum Architecture {
     ConvNextTiny,
     /// MobileNetV3-Large.
     MobileNetV3Large,
+    /// ResNet-18's blocks for small images, at a width.
+    SmallResNet18(SmallResNet18),
 }
 
 /// No network has this name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no network `{name}`; there are {}", Architecture::ALL.map(Architecture::name).join(", "))]
+#[error(
+    "there is no network `{name}`; there are {}, and small_resnet18_wWIDTH_sSTRIDE_cCHANNELS of any width from 8 to 256, stem stride 1 or 2 \
+     and 1 or 3 channels", Architecture::LISTED.map(|architecture| architecture.to_string()).join(", ")
+)]
 pub struct UnknownArchitecture {
     /// What was asked for.
     pub name: String,
 }
 
 impl Architecture {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
+    /// Those that are shown in lists: timm's, and the small one at three widths.
+    pub const LISTED: [Self; 7] = [
         Self::ResNet18,
         Self::EfficientNetB3,
         Self::ConvNextTiny,
         Self::MobileNetV3Large,
+        small(32),
+        small(48),
+        small(64),
     ];
 
-    /// timm's name.
-    pub fn name(self) -> &'static str {
+    /// Channels of an input, 1 or 3.
+    pub fn channels(self) -> i64 {
         match self {
-            Self::ResNet18 => "resnet18",
-            Self::EfficientNetB3 => "tf_efficientnet_b3",
-            Self::ConvNextTiny => "convnext_tiny",
-            Self::MobileNetV3Large => "mobilenetv3_large_100",
+            Self::SmallResNet18(network) => network.channels(),
+            _ => 3,
+        }
+    }
+
+    /// Whether it computes on images in NHWC strides: the same numbers, and faster on a CPU where oneDNN's convolutions are most of the work
+    /// (`cargo bench -p fermata-learn --bench networks` says by how much).
+    pub(crate) fn is_channels_last(self) -> bool {
+        match self {
+            Self::EfficientNetB3 | Self::MobileNetV3Large | Self::SmallResNet18(_) => true,
+            Self::ResNet18 | Self::ConvNextTiny => false,
         }
     }
 
@@ -68,6 +85,7 @@ impl Architecture {
             Self::EfficientNetB3 => efficientnet::FEATURES,
             Self::ConvNextTiny => convnext::FEATURES,
             Self::MobileNetV3Large => mobilenetv3::FEATURES,
+            Self::SmallResNet18(network) => network.features(),
         }
     }
 
@@ -78,6 +96,7 @@ impl Architecture {
             Self::EfficientNetB3 => efficientnet::HEAD,
             Self::ConvNextTiny => convnext::HEAD,
             Self::MobileNetV3Large => mobilenetv3::HEAD,
+            Self::SmallResNet18(_) => small_resnet18::HEAD,
         }
     }
 
@@ -87,19 +106,34 @@ impl Architecture {
             Self::EfficientNetB3 => efficientnet::body(),
             Self::ConvNextTiny => convnext::body(),
             Self::MobileNetV3Large => mobilenetv3::body(),
+            Self::SmallResNet18(network) => network.body(),
         }
+    }
+}
+
+/// The small network at a width that there is, with a stem stride of 2 and one channel.
+const fn small(width: i64) -> Architecture {
+    match SmallResNet18::new(width, 2, 1) {
+        Some(network) => Architecture::SmallResNet18(network),
+        None => panic!("there is no such width"),
     }
 }
 
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            Self::ResNet18 => f.write_str("resnet18"),
+            Self::EfficientNetB3 => f.write_str("tf_efficientnet_b3"),
+            Self::ConvNextTiny => f.write_str("convnext_tiny"),
+            Self::MobileNetV3Large => f.write_str("mobilenetv3_large_100"),
+            Self::SmallResNet18(network) => network.fmt(f),
+        }
     }
 }
 
 impl From<Architecture> for String {
     fn from(architecture: Architecture) -> Self {
-        architecture.name().to_owned()
+        architecture.to_string()
     }
 }
 
@@ -115,8 +149,10 @@ impl FromStr for Architecture {
     type Err = UnknownArchitecture;
 
     fn from_str(name: &str) -> Result<Self, UnknownArchitecture> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|architecture| architecture.name() == name)
+        let mut listed = Self::LISTED.into_iter();
+        listed
+            .find(|architecture| architecture.to_string() == name)
+            .or_else(|| SmallResNet18::named(name).map(Self::SmallResNet18))
             .ok_or_else(|| UnknownArchitecture {
                 name: name.to_owned(),
             })
@@ -156,7 +192,7 @@ pub struct Description {
     pub architecture: Architecture,
     /// Its head.
     pub head: Head,
-    /// From the image to the embedding, [N, 3, H, W] → [N, features].
+    /// From the image to the embedding, [N, channels, H, W] → [N, features].
     pub body: Vec<Layer>,
     /// From the embedding to logits, [N, features] → [N, classes].
     pub classifier: Layer,

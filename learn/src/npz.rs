@@ -76,6 +76,38 @@ pub struct Array<T> {
     pub values: Vec<T>,
 }
 
+/// What an array is, without its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArraySummary {
+    /// Dimensions.
+    pub shape: Vec<usize>,
+    /// NumPy's name of the type, such as `<f4`.
+    pub kind: String,
+}
+
+impl std::fmt::Display for ArraySummary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.kind, self.shape)
+    }
+}
+
+fn summary_of<R: Read>(file: &NpyFile<R>) -> ArraySummary {
+    ArraySummary {
+        shape: file.shape().iter().map(|&side| side as usize).collect(),
+        kind: type_name(&file.dtype()),
+    }
+}
+
+/// What a `.npy` file holds.
+///
+/// # Errors
+/// See [`ArrayError`].
+pub fn summary_of_npy(path: &Path) -> Result<ArraySummary, ArrayError> {
+    let file = File::open(path).map_err(|reason| unreadable(path, reason))?;
+    let file = NpyFile::new(BufReader::new(file)).map_err(|reason| damaged(path, "npy", reason))?;
+    Ok(summary_of(&file))
+}
+
 /// Reads f32 (or f64, rounded to f32) from a `.npy` file.
 ///
 /// # Errors
@@ -132,8 +164,29 @@ fn damaged(path: &Path, format: &'static str, reason: io::Error) -> ArrayError {
     }
 }
 
-fn is_fortran<R: Read>(file: &NpyFile<R>) -> bool {
-    file.order() == npyz::Order::Fortran && file.shape().len() > 1
+/// Values in row-major order, of those that a file has with the first index running fastest (Fortran's order).
+fn row_major<T: Copy>(values: Vec<T>, shape: &[usize]) -> Vec<T> {
+    // How far apart in the file are neighbours of each dimension.
+    let strides: Vec<usize> = (0..shape.len())
+        .map(|dimension| shape[..dimension].iter().product())
+        .collect();
+    let place = |index: usize| {
+        let mut rest = index;
+        let mut place = 0;
+        for (side, stride) in shape.iter().zip(&strides).rev() {
+            place += rest % side * stride;
+            rest /= side;
+        }
+        place
+    };
+    (0..values.len())
+        .map(|index| values[place(index)])
+        .collect()
+}
+
+/// The type's name without its byte order: `npyz` reads both.
+fn kind_of(name: &str) -> &str {
+    name.trim_start_matches(['<', '>', '|', '='])
 }
 
 fn floats<R: Read>(
@@ -142,25 +195,27 @@ fn floats<R: Read>(
     file: NpyFile<R>,
     format: &'static str,
 ) -> Result<Array<f32>, ArrayError> {
-    let shape = file.shape().iter().map(|&side| side as usize).collect();
-    let wrong = |found: String| ArrayError::Type {
-        path: path.to_owned(),
-        array: array.to_owned(),
-        found,
-        expected: "32- or 64-bit floats in row-major order",
-    };
-    if is_fortran(&file) {
-        return Err(wrong("columns after each other (Fortran order)".to_owned()));
-    }
+    let shape: Vec<usize> = file.shape().iter().map(|&side| side as usize).collect();
+    let is_fortran = file.order() == npyz::Order::Fortran;
     let name = type_name(&file.dtype());
-    let values = match name.as_str() {
-        "<f4" => file.into_vec::<f32>(),
-        "<f8" => file
+    let values = match kind_of(&name) {
+        "f4" => file.into_vec::<f32>(),
+        "f8" => file
             .into_vec::<f64>()
             .map(|values| values.into_iter().map(|value| value as f32).collect()),
-        _ => return Err(wrong(name)),
+        _ => {
+            return Err(ArrayError::Type {
+                path: path.to_owned(),
+                array: array.to_owned(),
+                found: name,
+                expected: "32- or 64-bit floats",
+            });
+        }
     };
-    let values = values.map_err(|reason| damaged(path, format, reason))?;
+    let mut values = values.map_err(|reason| damaged(path, format, reason))?;
+    if is_fortran {
+        values = row_major(values, &shape);
+    }
     Ok(Array { shape, values })
 }
 
@@ -201,6 +256,14 @@ impl Npz {
         &self.names
     }
 
+    /// What one of its arrays is.
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn summary(&mut self, name: &str) -> Result<ArraySummary, ArrayError> {
+        Ok(summary_of(&self.array(name)?))
+    }
+
     /// Reads f32 (or f64, rounded).
     ///
     /// # Errors
@@ -210,21 +273,25 @@ impl Npz {
         floats(&path, &format!("`{name}`"), self.array(name)?, "npz")
     }
 
-    /// Reads whole numbers of any width.
+    /// Reads whole numbers of any width, sign and byte order, as far as 64 signed bits hold them.
     ///
     /// # Errors
     /// See [`ArrayError`].
     pub fn integers(&mut self, name: &str) -> Result<Array<i64>, ArrayError> {
         let path = self.path.clone();
         let file = self.array(name)?;
-        let shape = file.shape().iter().map(|&side| side as usize).collect();
+        let shape: Vec<usize> = file.shape().iter().map(|&side| side as usize).collect();
+        let is_fortran = file.order() == npyz::Order::Fortran;
         let found = type_name(&file.dtype());
-        let values = match found.as_str() {
-            "<i8" => file.into_vec::<i64>(),
-            "<i4" => file.into_vec::<i32>().map(widened),
-            "<i2" => file.into_vec::<i16>().map(widened),
-            "|i1" => file.into_vec::<i8>().map(widened),
-            "|u1" => file.into_vec::<u8>().map(widened),
+        let values = match kind_of(&found) {
+            "i8" => file.into_vec::<i64>(),
+            "i4" => file.into_vec::<i32>().map(widened),
+            "i2" => file.into_vec::<i16>().map(widened),
+            "i1" => file.into_vec::<i8>().map(widened),
+            "u8" => file.into_vec::<u64>().and_then(narrowed),
+            "u4" => file.into_vec::<u32>().map(widened),
+            "u2" => file.into_vec::<u16>().map(widened),
+            "u1" => file.into_vec::<u8>().map(widened),
             _ => {
                 return Err(ArrayError::Type {
                     path,
@@ -234,7 +301,10 @@ impl Npz {
                 });
             }
         };
-        let values = values.map_err(|reason| damaged(&path, "npz", reason))?;
+        let mut values = values.map_err(|reason| damaged(&path, "npz", reason))?;
+        if is_fortran {
+            values = row_major(values, &shape);
+        }
         Ok(Array { shape, values })
     }
 
@@ -258,12 +328,23 @@ fn widened<T: Into<i64>>(values: Vec<T>) -> Vec<i64> {
     values.into_iter().map(Into::into).collect()
 }
 
+fn narrowed(values: Vec<u64>) -> io::Result<Vec<i64>> {
+    let too_large = |_| {
+        let reason = "it has a number beyond 64 signed bits";
+        io::Error::new(io::ErrorKind::InvalidData, reason)
+    };
+    let values = values.into_iter().map(i64::try_from);
+    values.collect::<Result<_, _>>().map_err(too_large)
+}
+
 /// One array of an archive that is written.
 pub enum NpzArray {
     /// `float32`.
     Floats(Array<f32>),
     /// `int64`.
     Integers(Array<i64>),
+    /// `uint8`.
+    Bytes(Array<u8>),
 }
 
 /// Writes an archive, whole or not at all.
@@ -290,6 +371,7 @@ fn npz_bytes(arrays: &BTreeMap<&str, NpzArray>) -> io::Result<Vec<u8>> {
         let bytes = match array {
             NpzArray::Floats(array) => npy_bytes(array)?,
             NpzArray::Integers(array) => npy_bytes(array)?,
+            NpzArray::Bytes(array) => npy_bytes(array)?,
         };
         io::Write::write_all(&mut archive, &bytes)?;
     }

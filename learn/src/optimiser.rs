@@ -95,6 +95,9 @@ pub struct NotFinite(pub f64, pub i64);
 #[error("the optimiser's state does not fit: {0}")]
 pub struct StateError(String);
 
+/// Below this size a step of Adam changes no weight, and its inverse would be infinite in f32.
+const LEAST_SIZE: f64 = 1e-30;
+
 /// Prefix of the state's names in a checkpoint.
 pub(crate) const PREFIX: &str = "optimiser.";
 
@@ -137,7 +140,8 @@ impl Optimiser {
         gradients.filter(Tensor::defined)
     }
 
-    /// Shortens all gradients together to this norm if they are longer, as torch's `clip_grad_norm_`; returns the norm before.
+    /// Shortens all gradients together to this norm, which may be infinite, if they are longer, as torch's `clip_grad_norm_`; returns the
+    /// norm before.
     ///
     /// # Errors
     /// The norm is infinite or NaN; the gradients are left as they are.
@@ -202,6 +206,9 @@ impl Optimiser {
                         // The step's size goes into the divisor: tch's addcdiv has no factor.
                         let steps = self.steps as i32;
                         let size = rate / (1.0 - beta1.powi(steps));
+                        if size < LEAST_SIZE {
+                            continue;
+                        }
                         let root = (1.0 - beta2.powi(steps)).sqrt();
                         let mut divisor = square[0].sqrt();
                         let _ = divisor

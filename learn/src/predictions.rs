@@ -1,7 +1,7 @@
 //! What a model said of labelled rows: logits and labels, checked when they are made. Owns the files that hold them (`.npz` and
 //! `.csv`). What they are measured by is in [`crate::metrics`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::npz::{Array, ArrayError, Npz, NpzArray, write_npz};
@@ -13,7 +13,11 @@ pub struct Predictions {
     /// Row after row.
     logits: Vec<f64>,
     labels: Vec<usize>,
+    hashes: Option<Vec<RowHash>>,
 }
+
+/// SHA-256 of a row's image.
+pub type RowHash = [u8; 32];
 
 /// Why predictions are refused.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +76,8 @@ pub enum PredictionsError {
 /// Columns of a table of predictions that hold logits begin with this; the rest is the class.
 const LOGIT: &str = "logit_";
 const LABEL: &str = "label";
+/// Column, or array, with the images' hashes.
+const HASH: &str = "sha256";
 
 impl Predictions {
     /// Checks and keeps predictions. `logits` are row after row.
@@ -129,7 +135,57 @@ impl Predictions {
             labels: labels.collect::<Result<_, _>>()?,
             classes,
             logits,
+            hashes: None,
         })
+    }
+
+    /// The same, knowing which images the rows are.
+    ///
+    /// # Panics
+    /// There are not as many as rows.
+    pub fn with_hashes(self, hashes: Vec<RowHash>) -> Self {
+        assert_eq!(hashes.len(), self.len(), "each row has a hash");
+        Self {
+            hashes: Some(hashes),
+            ..self
+        }
+    }
+
+    /// Hashes of the rows' images, where they are known.
+    pub fn hashes(&self) -> Option<&[RowHash]> {
+        self.hashes.as_deref()
+    }
+
+    /// How many rows are here and there too: by their images where both know them, else by label and logits. A row that stands there twice
+    /// counts once for each time it stands here, at most twice.
+    pub fn rows_shared_with(&self, other: &Self) -> usize {
+        fn shared<K: std::hash::Hash + Eq>(
+            here: impl Iterator<Item = K>,
+            there: impl Iterator<Item = K>,
+        ) -> usize {
+            let mut left: HashMap<K, usize> = HashMap::new();
+            there.for_each(|key| *left.entry(key).or_default() += 1);
+            let is_there = |key: &K| match left.get_mut(key) {
+                Some(count) if *count > 0 => {
+                    *count -= 1;
+                    true
+                }
+                _ => false,
+            };
+            here.filter(is_there).count()
+        }
+        if let (Some(here), Some(there)) = (self.hashes(), other.hashes()) {
+            return shared(here.iter(), there.iter());
+        }
+        // As single precision, which files hold.
+        let key = |(logits, label): (&[f64], usize)| {
+            let bits: Vec<u32> = logits
+                .iter()
+                .map(|&logit| (logit as f32).to_bits())
+                .collect();
+            (label, bits)
+        };
+        shared(self.rows().map(key), other.rows().map(key))
     }
 
     /// Names of the classes, in the order of the logits.
@@ -178,7 +234,8 @@ impl Predictions {
     }
 
     /// Reads `.npz` (arrays `logits` f32 [N, K] and `labels` of whole numbers `[N]`) or `.csv` (columns `label`, with a class's name or number,
-    /// and `logit_CLASS` for each class; other columns are left alone). An `.npz` has no names: they are given.
+    /// and `logit_CLASS` for each class; other columns are left alone). An `.npz` has no names: they are given. Both may have `sha256` of the rows'
+    /// images: bytes [N, 32], or 64 hexadecimal digits.
     ///
     /// # Errors
     /// See [`PredictionsError`].
@@ -203,8 +260,34 @@ impl Predictions {
                 reason: format!("`labels` has the shape {:?}; expected [N]", labels.shape),
             });
         }
+        let hashes = if npz.names().iter().any(|name| name == HASH) {
+            Some(npz.integers(HASH)?)
+        } else {
+            None
+        };
         let values = logits.values.into_iter().map(f64::from).collect();
-        Self::shaped(classes.to_vec(), &logits.shape, values, &labels.values)
+        let read = Self::shaped(classes.to_vec(), &logits.shape, values, &labels.values)?;
+        let Some(hashes) = hashes else {
+            return Ok(read);
+        };
+        let bytes: Option<Vec<u8>> = hashes
+            .values
+            .iter()
+            .map(|&byte| u8::try_from(byte).ok())
+            .collect();
+        match bytes {
+            Some(bytes) if hashes.shape == [read.len(), size_of::<RowHash>()] => {
+                Ok(read.with_hashes(bytes.as_chunks().0.to_vec()))
+            }
+            _ => Err(PredictionsError::Table {
+                path: path.to_owned(),
+                reason: format!(
+                    "`{HASH}` has the shape {:?}; expected bytes [{}, 32]",
+                    hashes.shape,
+                    read.len()
+                ),
+            }),
+        }
     }
 
     fn read_csv(path: &Path) -> Result<Self, PredictionsError> {
@@ -229,7 +312,8 @@ impl Predictions {
             return Err(wrong(format!("there are no columns `{LOGIT}CLASS`")));
         }
         let classes: Vec<String> = columns.iter().map(|(_, class)| class.clone()).collect();
-        let (mut logits, mut labels) = (Vec::new(), Vec::new());
+        let hash_column = header.iter().position(|name| name == HASH);
+        let (mut logits, mut labels, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
         for (row, record) in reader.records().enumerate() {
             let record = record.map_err(|error| wrong(error.to_string()))?;
             let label = &record[label_column];
@@ -244,6 +328,15 @@ impl Predictions {
                 ))
             })?;
             labels.push(label);
+            if let Some(column) = hash_column {
+                let text = &record[column];
+                let hash = row_hash(text).ok_or_else(|| {
+                    wrong(format!(
+                        "row {row}: `{HASH}` is `{text}`; expected 64 hexadecimal digits"
+                    ))
+                })?;
+                hashes.push(hash);
+            }
             for (column, class) in &columns {
                 let text = &record[*column];
                 let logit: f64 = text.trim().parse().map_err(|_| {
@@ -252,10 +345,14 @@ impl Predictions {
                 logits.push(logit);
             }
         }
-        Self::new(classes, logits, &labels)
+        let read = Self::new(classes, logits, &labels)?;
+        Ok(match hash_column {
+            Some(_) => read.with_hashes(hashes),
+            None => read,
+        })
     }
 
-    /// Writes `logits` (f32) and `labels` (i64) as an `.npz` file.
+    /// Writes `logits` (f32), `labels` (i64) and, where the images are known, `sha256` (u8 [N, 32]) as an `.npz` file.
     ///
     /// # Errors
     /// See [`ArrayError`].
@@ -268,12 +365,31 @@ impl Predictions {
             shape: vec![self.len()],
             values: self.labels.iter().map(|&label| label as i64).collect(),
         };
-        let arrays = BTreeMap::from([
+        let mut arrays = BTreeMap::from([
             ("logits", NpzArray::Floats(logits)),
             ("labels", NpzArray::Integers(labels)),
         ]);
+        if let Some(hashes) = &self.hashes {
+            let bytes = Array {
+                shape: vec![self.len(), size_of::<RowHash>()],
+                values: hashes.concat(),
+            };
+            arrays.insert(HASH, NpzArray::Bytes(bytes));
+        }
         write_npz(path, &arrays)
     }
+}
+
+/// A hash as manifests write it.
+pub(crate) fn row_hash(text: &str) -> Option<RowHash> {
+    let mut hash = RowHash::default();
+    if text.len() != 2 * hash.len() || !text.is_ascii() {
+        return None;
+    }
+    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(hash)
 }
 
 #[cfg(test)]

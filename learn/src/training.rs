@@ -2,8 +2,10 @@
 //! up again ([`TrainingRun`]). The same settings, data, machine and number of threads give the same weights to the last bit, whether a run
 //! was interrupted or not: all that is drawn is a function of (seed, epoch, row or step), and nothing is taken from libtorch's generator.
 
+mod dropout;
 mod environment;
 mod objective;
+mod progress;
 mod run;
 mod spec;
 mod trainer;
@@ -12,9 +14,10 @@ use std::path::PathBuf;
 
 pub use self::environment::Environment;
 pub use self::objective::{ClassWeights, Distillation, Negative, Objective};
+pub use self::progress::{Best, EpochRow, Progress, StepDone};
 pub use self::run::{Event, Outcome, RunConfig, TrainingRun};
 pub use self::spec::{HeadSpec, Initial, LearningRate, SelectBy, TrainingSpec};
-pub use self::trainer::{Best, EpochRow, Progress, StepDone, Trainer};
+pub use self::trainer::Trainer;
 use crate::dataset::{NoRows, RowErrors};
 use crate::export::ExportError;
 use crate::manifest::ManifestError;

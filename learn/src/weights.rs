@@ -40,6 +40,24 @@ pub enum WeightsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Weights of a training that has diverged.
+    #[error("{}: tensor `{tensor}` has values that are not finite numbers", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The first such tensor.
+        tensor: String,
+    },
+    /// Tensors that fit, of a network that computes something else with them.
+    #[error("{} is a checkpoint of {stated}, and not of {architecture}", path.display())]
+    OtherNetwork {
+        /// The file.
+        path: PathBuf,
+        /// The network that should have been loaded.
+        architecture: Architecture,
+        /// The one that the file says.
+        stated: String,
+    },
     /// Other tensors than the network has.
     #[error("{} does not fit {architecture}: {mismatch}", path.display())]
     Mismatch {
@@ -147,27 +165,40 @@ impl TensorFile {
 }
 
 impl TensorFile {
-    /// The network whose tensors these are, and the head that they have: one without bias is ArcFace's, whose scale is no tensor
-    /// and has to be said.
-    pub fn network(&self, arcface_scale: f64) -> Option<(Architecture, Head)> {
-        let architecture = mismatch::body_of(&self.tensors)?;
-        let head = architecture.head_name();
-        let classes = *self
-            .tensors
-            .get(&format!("{head}.weight"))?
-            .size()
-            .first()?;
-        let has_bias = self.tensors.contains_key(&format!("{head}.bias"));
-        let head = if has_bias {
+    /// The networks whose tensors these are, but for the head: the one that the file says, or those that the tensors leave open (a stem's stride
+    /// has no tensor). None if it is no network's file.
+    pub fn architectures(&self) -> Vec<Architecture> {
+        let mut fitting = mismatch::bodies_of(&self.tensors);
+        if let Some(stated) = stated_architecture(self.provenance.as_ref()) {
+            fitting.retain(|architecture| architecture.to_string() == stated);
+        }
+        fitting
+    }
+
+    /// The head that the file has, if it holds this network's tensors: one without bias is ArcFace's, whose scale is no tensor and has to be
+    /// said.
+    pub fn head(&self, architecture: Architecture, arcface_scale: f64) -> Option<Head> {
+        if !mismatch::is_body_of(architecture, &self.tensors) {
+            return None;
+        }
+        let name = architecture.head_name();
+        let weight = self.tensors.get(&format!("{name}.weight"))?;
+        let classes = *weight.size().first()?;
+        let has_bias = self.tensors.contains_key(&format!("{name}.bias"));
+        Some(if has_bias {
             Head::Linear { classes }
         } else {
             Head::ArcFace {
                 classes,
                 scale: arcface_scale,
             }
-        };
-        Some((architecture, head))
+        })
     }
+}
+
+/// The network that a file says it is of.
+fn stated_architecture(provenance: Option<&serde_json::Value>) -> Option<&str> {
+    provenance?.get("architecture")?.as_str()
 }
 
 impl TensorFile {
@@ -253,12 +284,32 @@ impl Network {
         head: HeadOf,
     ) -> Result<Option<serde_json::Value>, WeightsError> {
         let file = TensorFile::read(path)?;
-        self.fill(&file.tensors, head)
-            .map_err(|mismatch| WeightsError::Mismatch {
+        let architecture = self.description().architecture;
+        let mismatch = Mismatch::between(self.description(), &file.tensors, head);
+        if !mismatch.is_empty() {
+            return Err(WeightsError::Mismatch {
                 path: path.to_owned(),
-                architecture: self.description().architecture,
+                architecture,
                 mismatch: Box::new(mismatch),
-            })?;
+            });
+        }
+        let is_finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) != 0;
+        if let Some((name, _)) = file.tensors.iter().find(|(_, tensor)| !is_finite(tensor)) {
+            return Err(WeightsError::NotFinite {
+                path: path.to_owned(),
+                tensor: name.clone(),
+            });
+        }
+        if let Some(stated) = stated_architecture(file.provenance.as_ref())
+            && stated != architecture.to_string()
+        {
+            return Err(WeightsError::OtherNetwork {
+                path: path.to_owned(),
+                architecture,
+                stated: stated.to_owned(),
+            });
+        }
+        self.copy(&file.tensors, head);
         Ok(file.provenance)
     }
 
@@ -275,6 +326,12 @@ impl Network {
         if !mismatch.is_empty() {
             return Err(mismatch);
         }
+        self.copy(tensors, head);
+        Ok(())
+    }
+
+    /// Copies tensors that fit.
+    fn copy(&mut self, tensors: &BTreeMap<String, Tensor>, head: HeadOf) {
         no_grad(|| {
             for named in self.tensors() {
                 let is_left_out =
@@ -289,7 +346,6 @@ impl Network {
                 }
             }
         });
-        Ok(())
     }
 }
 

@@ -8,8 +8,8 @@ use fermata_actors::sinks::write_csv::WriteCsv;
 use fermata_actors::sources::synthetic_faces::SyntheticFaces;
 use fermata_actors::temporal::track_faces::TrackFaces;
 use fermata_engine::{
-    Actor, ActorError, Graph, Input, Next, Outputs, Pacing, Ports, Registry, Report, RunOptions,
-    RunningGraph, Setup, Source, Stream,
+    Actor, ActorError, End, Graph, Input, Next, Outputs, Pacing, Ports, Registry, Report,
+    RunOptions, RunningGraph, Setup, Source, Stream,
 };
 
 use crate::support::{assert_balanced, options};
@@ -108,12 +108,12 @@ impl<A: Actor> Actor for Panicky<A> {
         self.actor.stream_started(stream)
     }
 
-    fn stream_ended(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
-        self.actor.stream_ended(stream)
+    fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
+        self.actor.stream_ended(stream, end)
     }
 
-    fn finish(&mut self) -> Result<(), ActorError> {
-        self.actor.finish()
+    fn finish(&mut self, end: End) -> Result<(), ActorError> {
+        self.actor.finish(end)
     }
 }
 

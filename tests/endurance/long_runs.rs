@@ -61,8 +61,15 @@ fn entries(folder: &str) -> usize {
 
 fn start(text: &str, registry: Registry, hold_open: bool) -> RunningGraph {
     let graph = Graph::parse("long.yaml", text, &registry, &options()).expect("a correct graph");
-    RunningGraph::start(graph, Arc::new(registry), RunOptions { hold_open })
-        .expect("a graph that starts")
+    RunningGraph::start(
+        graph,
+        Arc::new(registry),
+        RunOptions {
+            hold_open,
+            ..RunOptions::default()
+        },
+    )
+    .expect("a graph that starts")
 }
 
 fn wait_for(what: &str, happened: impl Fn() -> bool) {

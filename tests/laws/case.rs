@@ -1,13 +1,13 @@
-//! A random graph and what is done to it: its file, its simulation, and what is to be expected of it. How cases are drawn is
-//! in `draw`.
+//! A random graph and what is done to it, and what can be said of it beforehand. Its file is written in `file`, what reaches
+//! its sinks is in `model`, and how cases are drawn is in `draw`.
 
-use std::fmt::Write as _;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fermata_engine::sim::{At, SimCommand, SimOptions};
 use proptest::sample::Index;
 
-use super::actors::MEET_INPUTS;
+use super::payloads::{Of, Trouble};
 
 /// How time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +20,66 @@ pub(crate) enum ClockCase {
 /// One way in which packets come into the graph.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceCase {
+    pub(crate) of: Of,
     pub(crate) count: u64,
     pub(crate) rate: u32,
     pub(crate) live: bool,
     pub(crate) weights: usize,
     pub(crate) reconnect_every: Option<u64>,
     pub(crate) fail_after: Option<u64>,
+    pub(crate) panic_every: Option<u64>,
+    pub(crate) pacing_panics: u64,
+    pub(crate) on_error: &'static str,
+    /// Every n-th payload panics somewhere.
+    pub(crate) trouble: Option<(Trouble, u64)>,
+    /// Has two outputs.
+    pub(crate) second: bool,
     pub(crate) lane: Option<u8>,
+}
+
+impl SourceCase {
+    pub(crate) fn has_second(&self) -> bool {
+        // What a live source overwrites has no sequence, so that nobody knows which output the next one goes to.
+        self.second && !self.live
+    }
+
+    /// How often it panics if nothing ends it early; each time it has to be built anew.
+    pub(crate) fn panics(&self) -> u64 {
+        let before = |every| self.count.saturating_sub(1) / every;
+        self.pacing_panics + self.panic_every.map_or(0, before)
+    }
+
+    /// Whether it gives up before its end.
+    pub(crate) fn may_give_up(&self, restarts: u32) -> bool {
+        let fails = self.fail_after.is_some_and(|after| after < self.count);
+        fails || self.panics() > u64::from(restarts)
+    }
+
+    fn troubles(&self, place: Trouble) -> bool {
+        self.trouble.is_some_and(|(trouble, _)| trouble == place)
+    }
+}
+
+/// Where an actor that keeps something of its streams breaks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeepCase {
+    pub(crate) panic_every: Option<u64>,
+    pub(crate) fail_every: Option<u64>,
+    pub(crate) start_panic: Option<u64>,
+    pub(crate) end_panic: Option<u64>,
+    pub(crate) finish_panic: bool,
+}
+
+impl KeepCase {
+    fn breaks(&self) -> bool {
+        let ever = [
+            self.panic_every,
+            self.fail_every,
+            self.start_panic,
+            self.end_panic,
+        ];
+        self.finish_panic || ever.iter().any(Option::is_some)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -39,6 +92,7 @@ pub(crate) enum Kind {
         fail_every: Option<u64>,
         stall_after: Option<u64>,
     },
+    Keep(KeepCase),
     Choose {
         every: u64,
     },
@@ -59,6 +113,30 @@ impl Kind {
             },
             _ => (1, 1),
         }
+    }
+
+    /// Whether it takes one type of payload only.
+    pub(crate) fn is_typed(&self) -> bool {
+        matches!(self, Self::Choose { .. } | Self::Split | Self::Meet { .. })
+    }
+
+    /// Whether its calls fail, panic or never return.
+    pub(crate) fn breaks(&self) -> bool {
+        match self {
+            Self::Faulty { .. } => true,
+            Self::Keep(keep) => keep.breaks(),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn stalls(&self) -> bool {
+        matches!(
+            self,
+            Self::Faulty {
+                stall_after: Some(_),
+                ..
+            }
+        )
     }
 }
 
@@ -82,7 +160,10 @@ pub(crate) struct NodeCase {
     pub(crate) queue: QueueCase,
     pub(crate) lane: Option<u8>,
     pub(crate) replicas: usize,
+    /// Size, and how many milliseconds it waits.
     pub(crate) batch: Option<(usize, u32)>,
+    /// Batches are of one stream each.
+    pub(crate) batch_each: bool,
     pub(crate) on_error: &'static str,
 }
 
@@ -91,6 +172,7 @@ pub(crate) struct NodeCase {
 pub(crate) enum CommandCase {
     AddStream(u8),
     RemoveStream(u8),
+    StreamsComplete,
     Drain,
     Stop,
 }
@@ -123,6 +205,10 @@ pub(crate) struct Connected {
     pub(crate) inputs: Vec<Vec<Output>>,
     /// Sources (by index) whose packets reach it.
     pub(crate) origins: Vec<usize>,
+    /// The type that it takes, if it takes one only, and otherwise all that reach it.
+    pub(crate) of: BTreeSet<Of>,
+    /// Some way brings it what it does not take, so that the graph must be refused.
+    pub(crate) clashes: bool,
 }
 
 impl Case {
@@ -139,9 +225,13 @@ impl Case {
     pub(crate) fn connect(&self) -> Vec<Connected> {
         let mut origins: Vec<Vec<usize>> =
             (0..self.sources.len()).map(|source| vec![source]).collect();
-        let mut outputs: Vec<Output> = (0..self.sources.len())
-            .map(|node| Output { node, port: 0 })
-            .collect();
+        let mut types: Vec<BTreeSet<Of>> = Vec::new();
+        let mut outputs: Vec<Output> = Vec::new();
+        for (node, source) in self.sources.iter().enumerate() {
+            types.push(BTreeSet::from([source.of]));
+            let ports = 0..1 + usize::from(source.has_second());
+            outputs.extend(ports.map(|port| Output { node, port }));
+        }
         let mut connected = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let (inputs, required) = node.kind.inputs();
@@ -186,175 +276,28 @@ impl Case {
                 1
             };
             outputs.extend((0..ports).map(|port| Output { node: place, port }));
+            let brought = |fed: &Vec<Output>| -> BTreeSet<Of> {
+                let types = fed.iter().map(|output| &types[output.node]);
+                types.flatten().copied().collect()
+            };
+            // What is chosen for a typed node is right for the way that leads to its first input.
+            let mut of = brought(&fed[0]);
+            let mut clashes = false;
+            if node.kind.is_typed() {
+                let first = fed[0].last().map(|output| &types[output.node]);
+                of = first.into_iter().flatten().take(1).copied().collect();
+                clashes = fed.iter().any(|fed| brought(fed) != of);
+            }
+            types.push(of.clone());
             origins.push(from.clone());
             connected.push(Connected {
                 inputs: fed,
                 origins: from,
+                of,
+                clashes,
             });
         }
         connected
-    }
-
-    /// The lane of each source and node, where it may stand in one: lanes of shared and of per-stream nodes have different
-    /// names, replicas stand in none, and a join not in one that only some of its inputs come from.
-    fn lanes(&self, connected: &[Connected]) -> Vec<Option<String>> {
-        let mut lanes: Vec<Option<String>> = Vec::new();
-        for (index, source) in self.sources.iter().enumerate() {
-            let each = index == 0 && self.per_stream();
-            lanes.push(source.lane.map(|lane| lane_name(lane, each)));
-        }
-        for (node, connected) in self.nodes.iter().zip(connected) {
-            let lane = node.lane.filter(|_| node.replicas == 1);
-            let lane = lane.map(|lane| lane_name(lane, node.each));
-            let (inside, all) = inside(&lanes, lane.as_deref(), connected);
-            let mixed_join = connected.inputs.len() > 1 && inside > 0 && inside < all;
-            lanes.push(lane.filter(|_| !mixed_join));
-        }
-        lanes
-    }
-
-    /// The graph file.
-    pub(crate) fn yaml(&self) -> String {
-        let connected = self.connect();
-        let lanes = self.lanes(&connected);
-        let mut text = String::from("fermata: 1\n");
-        if self.per_stream() {
-            let names: Vec<String> = (0..self.streams).map(|n| format!("s{n}: x")).collect();
-            let _ = writeln!(text, "streams: {{{}}}", names.join(", "));
-        }
-        text.push_str("nodes:\n");
-        for (index, source) in self.sources.iter().enumerate() {
-            let each = if index == 0 && self.per_stream() {
-                "each: stream, "
-            } else {
-                ""
-            };
-            let _ = write!(
-                text,
-                "  n{index}: {{use: counter, {each}count: {}, rate: {}, live: {}, weights: {}",
-                source.count, source.rate, source.live, source.weights
-            );
-            option(&mut text, "reconnect_every", source.reconnect_every);
-            option(&mut text, "fail_after", source.fail_after);
-            option(&mut text, "lane", lanes[index].as_ref());
-            text.push_str("}\n");
-        }
-        for (index, node) in self.nodes.iter().enumerate() {
-            self.write_node(
-                &mut text,
-                self.first_node() + index,
-                node,
-                &connected[index],
-                &lanes,
-            );
-        }
-        let clock = match self.clock {
-            ClockCase::Live => "live",
-            ClockCase::Replay => "{replay: 3}",
-            ClockCase::Asap => "asap",
-        };
-        let _ = writeln!(
-            text,
-            "run: {{clock: {clock}, restart: {{most: {}}}}}",
-            self.restarts
-        );
-        text
-    }
-
-    fn write_node(
-        &self,
-        text: &mut String,
-        place: usize,
-        node: &NodeCase,
-        connected: &Connected,
-        lanes: &[Option<String>],
-    ) {
-        let settings = match &node.kind {
-            Kind::Identity { work_us } => format!("use: identity, work: {work_us}us"),
-            Kind::Faulty {
-                panic_every,
-                fail_every,
-                stall_after,
-            } => {
-                let mut settings = "use: inject_faults".to_owned();
-                option(&mut settings, "panic_every", *panic_every);
-                option(&mut settings, "fail_every", *fail_every);
-                option(&mut settings, "stall_after", *stall_after);
-                settings
-            }
-            Kind::Choose { every } => format!("use: choose, every: {every}"),
-            Kind::Split => "use: split".to_owned(),
-            Kind::Meet { inputs, .. } => format!("use: meet, inputs: {inputs}"),
-        };
-        let feeders: Vec<String> = connected
-            .inputs
-            .iter()
-            .map(|fed| self.references(fed))
-            .collect();
-        let feeders = match &node.kind {
-            Kind::Meet { .. } => {
-                let named = MEET_INPUTS.iter().zip(feeders);
-                let named: Vec<String> = named
-                    .map(|(name, feeds)| format!("{name}: {feeds}"))
-                    .collect();
-                format!("{{{}}}", named.join(", "))
-            }
-            _ => feeders.concat(),
-        };
-        let each = if node.each { ", each: stream" } else { "" };
-        let _ = write!(
-            text,
-            "  n{place}: {{{settings}, in: {feeders}{each}, on_error: {}",
-            node.on_error
-        );
-        if let Kind::Meet { inputs, required } = node.kind
-            && let required = names_of(required, inputs)
-            && !required.is_empty()
-        {
-            let _ = write!(text, ", require: [{}]", required.join(", "));
-        }
-        let lane = lanes[place].as_deref();
-        option(text, "lane", lane);
-        // Where all comes from inside the lane there is no queue.
-        let (inside, all) = inside(lanes, lane, connected);
-        if inside < all {
-            let queue = &node.queue;
-            let mut settings = format!("full: {}", queue.full);
-            option(&mut settings, "capacity", queue.capacity);
-            option(&mut settings, "bytes", queue.bytes);
-            option(
-                &mut settings,
-                "max_age",
-                queue.max_age_ms.map(|ms| format!("{ms}ms")),
-            );
-            let _ = write!(text, ", queue: {{{settings}}}");
-        }
-        if node.replicas > 1 {
-            let _ = write!(text, ", replicas: {}", node.replicas);
-        }
-        if let Some((max, wait)) = node.batch {
-            let _ = write!(text, ", batch: {{max: {max}, wait: {wait}ms}}");
-        }
-        text.push_str("}\n");
-    }
-
-    fn references(&self, fed: &[Output]) -> String {
-        let names: Vec<String> = fed
-            .iter()
-            .map(|output| {
-                let split = output.node >= self.first_node()
-                    && matches!(
-                        self.nodes[output.node - self.first_node()].kind,
-                        Kind::Split
-                    );
-                match (split, output.port) {
-                    (false, _) => format!("n{}", output.node),
-                    (true, 0) => format!("n{}.even", output.node),
-                    (true, _) => format!("n{}.third", output.node),
-                }
-            })
-            .collect();
-        format!("[{}]", names.join(", "))
     }
 
     /// What is done to the run. A run with a call that never returns would never end by itself, so it is drained.
@@ -376,6 +319,7 @@ impl Case {
                     CommandCase::RemoveStream(stream) => {
                         SimCommand::RemoveStream { name: name(stream) }
                     }
+                    CommandCase::StreamsComplete => SimCommand::StreamsComplete,
                     CommandCase::Drain => SimCommand::Drain,
                     CommandCase::Stop => SimCommand::Stop,
                 },
@@ -392,58 +336,74 @@ impl Case {
         }
         SimOptions {
             hold_open: self.adds_streams(),
+            // Batches that wait for seconds, one after the other.
+            deadline: Duration::from_secs(7200),
             commands,
             ..SimOptions::seeded(self.seed)
         }
     }
 
+    /// Whether some way brings a node what it does not take.
+    pub(crate) fn clashes(&self) -> bool {
+        self.connect().iter().any(|connected| connected.clashes)
+    }
+
     pub(crate) fn stalls(&self) -> bool {
-        self.nodes.iter().any(|node| {
-            matches!(
-                node.kind,
-                Kind::Faulty {
-                    stall_after: Some(_),
-                    ..
-                }
-            )
-        })
+        self.nodes.iter().any(|node| node.kind.stalls())
     }
 
     /// Whether its sources or restarts take seconds of real time.
     pub(crate) fn takes_long(&self) -> bool {
         let panics = |node: &NodeCase| {
-            matches!(
-                node.kind,
-                Kind::Faulty {
-                    panic_every: Some(_),
-                    ..
-                }
-            ) || node.on_error == "restart"
+            let panics = match &node.kind {
+                Kind::Faulty { panic_every, .. } => panic_every.is_some(),
+                Kind::Keep(keep) => keep.panic_every.is_some(),
+                _ => false,
+            };
+            panics || node.on_error == "restart"
         };
+        let restarts = |source: &SourceCase| source.panics() > 0 || source.on_error == "restart";
         self.nodes.iter().any(panics)
+            || self.sources.iter().any(restarts)
+            || self.troubles(Trouble::Drop)
+            || self.nodes.iter().any(NodeCase::waits_long)
     }
 
-    /// Whether an actor or source may break.
+    /// Whether packets may be lost because an actor breaks, or because a payload panics wherever it is dropped.
     pub(crate) fn breaks(&self) -> bool {
-        self.nodes
-            .iter()
-            .any(|node| matches!(node.kind, Kind::Faulty { .. }))
-            || self
-                .sources
-                .iter()
-                .any(|source| source.fail_after.is_some())
+        self.nodes.iter().any(|node| node.kind.breaks()) || self.troubles(Trouble::Drop)
     }
 
-    fn adds_streams(&self) -> bool {
+    /// Whether payloads panic at this place.
+    pub(crate) fn troubles(&self, place: Trouble) -> bool {
+        self.sources.iter().any(|source| source.troubles(place))
+    }
+
+    /// Whether it depends on nothing but the seed of the simulation what reaches a sink, and in which order.
+    pub(crate) fn is_reproducible(&self) -> bool {
+        let restarts = |source: &SourceCase| source.panics() > 0 || source.fail_after.is_some();
+        self.clock == ClockCase::Asap
+            && self.commands.is_empty()
+            && !self.breaks()
+            && !self.overwrites()
+            && !self.sources.iter().any(restarts)
+    }
+
+    pub(crate) fn adds_streams(&self) -> bool {
         let mut commands = self.commands.iter();
         commands.any(|(_, _, command)| matches!(command, CommandCase::AddStream(_)))
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        let mut commands = self.commands.iter();
+        commands.any(|(_, _, command)| matches!(command, CommandCase::Stop))
     }
 
     /// Whether a batch that closes by count alone may get so few packets that another way into a join fills up first, or
     /// may hold packets of a stream that was added late, for which a later node lets all other streams wait. That
     /// cannot be known when the graph is built, so such a run is stopped and the deadlock named.
     pub(crate) fn may_starve_a_batch(&self) -> bool {
-        let mut thinned: Vec<bool> = vec![false; self.first_node()];
+        let mut thinned: Vec<bool> = self.sources.iter().map(SourceCase::is_thin).collect();
         let mut starved = false;
         for (node, connected) in self.nodes.iter().zip(self.connect()) {
             let before = connected
@@ -452,7 +412,12 @@ impl Case {
                 .flatten()
                 .any(|from| thinned[from.node]);
             starved |= node.batch.is_some() && (before || self.adds_streams());
-            thinned.push(before || !matches!(node.kind, Kind::Identity { .. }));
+            let thins = match &node.kind {
+                Kind::Identity { .. } => false,
+                Kind::Keep(keep) => keep.breaks(),
+                _ => true,
+            };
+            thinned.push(before || thins);
         }
         starved && self.clock == ClockCase::Asap
     }
@@ -472,28 +437,16 @@ impl Case {
     }
 }
 
-fn lane_name(lane: u8, each: bool) -> String {
-    format!("{}{lane}", if each { "each" } else { "all" })
+impl SourceCase {
+    /// Whether what comes out may be less on one way than on another.
+    fn is_thin(&self) -> bool {
+        self.has_second() || self.trouble.is_some()
+    }
 }
 
-/// How many of the outputs that feed a node stand in this lane, and how many there are.
-fn inside(lanes: &[Option<String>], lane: Option<&str>, connected: &Connected) -> (usize, usize) {
-    let all = || connected.inputs.iter().flatten();
-    let inside = all().filter(|from| lane.is_some() && lanes[from.node].as_deref() == lane);
-    (inside.count(), all().count())
-}
-
-/// The inputs that a bit set requires.
-fn names_of(required: u8, inputs: usize) -> Vec<&'static str> {
-    let named = MEET_INPUTS.iter().take(inputs).enumerate();
-    named
-        .filter(|(port, _)| required & (1 << port) != 0)
-        .map(|(_, name)| *name)
-        .collect()
-}
-
-fn option<T: std::fmt::Display>(text: &mut String, key: &str, value: Option<T>) {
-    if let Some(value) = value {
-        let _ = write!(text, ", {key}: {value}");
+impl NodeCase {
+    /// Whether its batches wait longer than the watchdog.
+    pub(crate) fn waits_long(&self) -> bool {
+        self.batch.is_some_and(|(_, wait_ms)| wait_ms > 1000)
     }
 }

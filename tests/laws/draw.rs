@@ -3,34 +3,62 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::case::{Case, ClockCase, CommandCase, Kind, NodeCase, QueueCase, SourceCase};
+use super::case::{Case, ClockCase, CommandCase, KeepCase, Kind, NodeCase, QueueCase, SourceCase};
+use super::payloads::{Of, Trouble};
+
+/// Something that most cases do not have.
+fn rarely<T: std::fmt::Debug + Clone + 'static>(
+    strategy: impl Strategy<Value = T> + 'static,
+) -> impl Strategy<Value = Option<T>> {
+    proptest::option::weighted(0.06, strategy)
+}
 
 fn source() -> impl Strategy<Value = SourceCase> {
-    let rare = |range| prop_oneof![9 => Just(None), 1 => proptest::option::of(range)];
-    (
+    let trouble = prop_oneof![
+        2 => Just(Trouble::Weight),
+        2 => Just(Trouble::Bytes),
+        1 => Just(Trouble::Drop),
+    ];
+    let gives = (
+        prop_oneof![3 => Just(Of::Numbers), 1 => Just(Of::Letters)],
         0u64..40,
         prop_oneof![Just(20u32), Just(200), Just(5000)],
         prop::bool::weighted(0.15),
         1usize..4,
-        prop_oneof![4 => Just(None), 1 => (1u64..20).prop_map(Some)],
-        rare(0u64..30),
+        any::<bool>(),
         lane(),
-    )
-        .prop_map(
-            |(count, rate, live, weights, reconnect_every, fail_after, lane)| SourceCase {
-                count,
-                rate,
-                live,
-                weights,
-                reconnect_every,
-                fail_after,
-                lane,
-            },
-        )
+    );
+    let breaks = (
+        prop_oneof![4 => Just(None), 1 => (1u64..20).prop_map(Some)],
+        proptest::option::weighted(0.1, 0u64..30),
+        rarely(1u64..20),
+        rarely(1u64..3),
+        prop_oneof![3 => Just("skip"), 1 => Just("restart"), 1 => Just("stop")],
+        rarely((trouble, 1u64..20)),
+    );
+    (gives, breaks).prop_map(|(gives, breaks)| {
+        let (of, count, rate, live, weights, second, lane) = gives;
+        let (reconnect_every, fail_after, panic_every, pacing_panics, on_error, trouble) = breaks;
+        SourceCase {
+            of,
+            count,
+            rate,
+            live,
+            weights,
+            reconnect_every,
+            fail_after,
+            panic_every,
+            pacing_panics: pacing_panics.unwrap_or(0),
+            on_error,
+            trouble,
+            second,
+            lane,
+        }
+    })
 }
 
 fn lane() -> impl Strategy<Value = Option<u8>> {
-    prop_oneof![2 => Just(None), 1 => (0u8..2).prop_map(Some)]
+    prop_oneof![2 => Just(None), 2 => Just(Some(0)), 1 => Just(Some(1))]
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -42,10 +70,48 @@ fn kind() -> impl Strategy<Value = Kind> {
         2 => (every(), every(), stall).prop_map(|(panic_every, fail_every, stall_after)| {
             Kind::Faulty { panic_every, fail_every, stall_after }
         }),
+        2 => keep().prop_map(Kind::Keep),
         1 => (1u64..5).prop_map(|every| Kind::Choose { every }),
         1 => Just(Kind::Split),
         3 => (2usize..=3, 1u8..8).prop_map(|(inputs, required)| Kind::Meet { inputs, required }),
     ]
+}
+
+/// One that keeps something of its streams; every other one never breaks.
+fn keep() -> impl Strategy<Value = KeepCase> {
+    let breaks = (
+        rarely(1u64..30),
+        rarely(1u64..30),
+        rarely(1u64..4),
+        rarely(1u64..4),
+        prop::bool::weighted(0.06),
+    );
+    (any::<bool>(), breaks).prop_map(|(sound, breaks)| {
+        let (panic_every, fail_every, start_panic, end_panic, finish_panic) = breaks;
+        match sound {
+            true => KeepCase::default(),
+            false => KeepCase {
+                panic_every,
+                fail_every,
+                start_panic,
+                end_panic,
+                finish_panic,
+            },
+        }
+    })
+}
+
+/// Sizes of batches and how long they wait, some longer than a watchdog would.
+fn batch() -> impl Strategy<Value = (usize, u32)> {
+    let max = prop_oneof![3 => 1usize..6, 1 => 6usize..400];
+    let wait_ms = prop_oneof![
+        2 => Just(0u32),
+        2 => Just(5),
+        2 => Just(300),
+        1 => Just(2500),
+        1 => Just(7000),
+    ];
+    (max, wait_ms)
 }
 
 fn queue() -> impl Strategy<Value = QueueCase> {
@@ -75,23 +141,27 @@ fn node() -> impl Strategy<Value = NodeCase> {
         proptest::option::weighted(0.3, any::<Index>()),
         placed,
         queue(),
-        proptest::option::weighted(
-            0.25,
-            (1usize..6, prop_oneof![Just(0u32), Just(5), Just(300)]),
+        (
+            proptest::option::weighted(0.25, batch()),
+            prop::bool::weighted(0.3),
         ),
         prop_oneof![6 => Just("skip"), 1 => Just("restart"), 1 => Just("stop")],
     )
         .prop_map(
-            |(kind, feeds, merge, (each, lane, replicas), queue, batch, on_error)| NodeCase {
-                kind,
-                feeds,
-                merge,
-                each,
-                queue,
-                lane,
-                replicas,
-                batch,
-                on_error,
+            |(kind, feeds, merge, placed, queue, (batch, batch_each), on_error)| {
+                let (each, lane, replicas) = placed;
+                NodeCase {
+                    kind,
+                    feeds,
+                    merge,
+                    each,
+                    queue,
+                    lane,
+                    replicas,
+                    batch,
+                    batch_each,
+                    on_error,
+                }
             },
         )
 }
@@ -106,6 +176,22 @@ fn command() -> impl Strategy<Value = (bool, u32, CommandCase)> {
     (any::<bool>(), 0u32..3000, command)
 }
 
+/// Something that ends the run, and streams that are added at about the same moment.
+fn ending() -> impl Strategy<Value = Vec<(bool, u32, CommandCase)>> {
+    let end = prop_oneof![
+        2 => Just(CommandCase::Drain),
+        2 => Just(CommandCase::StreamsComplete),
+        1 => Just(CommandCase::Stop),
+    ];
+    let adds = prop::collection::vec((0u32..8, 0u8..4), 1..4);
+    (any::<bool>(), 4u32..3000, end, adds).prop_map(|(by_step, moment, end, adds)| {
+        let add = |(before, stream)| (by_step, moment + 4 - before, CommandCase::AddStream(stream));
+        let mut commands: Vec<_> = adds.into_iter().map(add).collect();
+        commands.push((by_step, moment, end));
+        commands
+    })
+}
+
 /// Draws a case.
 pub(crate) fn case() -> impl Strategy<Value = Case> {
     let clock = prop_oneof![
@@ -114,8 +200,9 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
         3 => Just(ClockCase::Asap),
     ];
     let commands = prop_oneof![
-        3 => Just(Vec::new()),
-        2 => prop::collection::vec(command(), 1..5),
+        6 => Just(Vec::new()),
+        4 => prop::collection::vec(command(), 1..5),
+        1 => ending(),
     ];
     (
         any::<u64>(),
@@ -123,7 +210,7 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
         0usize..4,
         prop::collection::vec(source(), 1..4),
         prop::collection::vec(node(), 1..10),
-        0u32..9,
+        prop_oneof![1 => Just(0u32), 3 => 0u32..9],
         commands,
     )
         .prop_map(
@@ -145,6 +232,8 @@ impl Case {
         for source in &mut self.sources {
             source.count *= 100;
             source.rate = 1_000_000;
+            source.panic_every = None;
+            source.pacing_panics = 0;
         }
         for node in &mut self.nodes {
             match &mut node.kind {
@@ -152,6 +241,7 @@ impl Case {
                 Kind::Faulty { fail_every, .. } => {
                     *fail_every = fail_every.map(|every| every * 100)
                 }
+                Kind::Keep(keep) => keep.fail_every = keep.fail_every.map(|every| every * 100),
                 _ => {}
             }
             // A join may let no more than a few packets into each batch, which then takes its time.

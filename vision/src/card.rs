@@ -73,6 +73,12 @@ pub enum CardError {
     /// No weights, or not readable.
     #[error("cannot read the weights {}: {reason}; {}", path.display(), weights_rule(path))]
     Weights { path: PathBuf, reason: io::Error },
+    /// A card of no weights in particular, in a model's folder.
+    #[error(
+        "the model card {} has no `sha256`, so that nothing tells whether the weights beside it are the ones it describes; theirs is {actual}",
+        path.display()
+    )]
+    NoSha256 { path: PathBuf, actual: String },
     /// Other weights than the card describes.
     #[error(
         "the weights {} have sha256 {actual}, but the card says {expected}: they are not the model that the card describes, or the card is out of date",
@@ -112,10 +118,14 @@ impl ModelCard {
             path: path.to_owned(),
             reason,
         })?;
-        if !actual.eq_ignore_ascii_case(&card.sha256) {
+        let Some(expected) = &card.sha256 else {
+            let path = folder.join(CARD_FILE);
+            return Err(CardError::NoSha256 { path, actual });
+        };
+        if !actual.eq_ignore_ascii_case(expected) {
             return Err(CardError::Sha256 {
                 path: path.to_owned(),
-                expected: card.sha256,
+                expected: expected.clone(),
                 actual,
             });
         }

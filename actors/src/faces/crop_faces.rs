@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup};
 use fermata_vision::face::Crop;
 use fermata_vision::pool::Pool;
 use fermata_vision::preprocess::{FaceError, PreprocessError};
@@ -73,7 +73,7 @@ impl Actor for CropFaces {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), ActorError> {
+    fn finish(&mut self, _: End) -> Result<(), ActorError> {
         for (cause, faces) in &self.refused {
             tracing::warn!(node = %self.node, faces, "faces without a crop: {cause}");
         }
@@ -115,7 +115,7 @@ impl CropFaces {
 mod tests {
     use std::path::Path;
 
-    use fermata_engine::{Capture, ClockMode, Envelope, Stream};
+    use fermata_engine::testing::{ActorDriver, setup};
     use fermata_vision::Rect;
     use fermata_vision::card::{CARD_FILE, ONNX_FILE, sha256};
 
@@ -140,28 +140,17 @@ sha256: {sum}
         folder.to_owned()
     }
 
-    fn packet(faces: Vec<Face>) -> Input {
-        let envelope = Envelope::from(Capture {
-            stream: Arc::new(Stream {
-                id: 0,
-                name: "test".to_owned(),
-                uri: String::new(),
-            }),
-            segment: 0,
-            sequence: 0,
-            pts_ns: 0,
-            captured_ns: 0,
-        });
+    fn of(faces: Vec<Face>) -> Faces {
         let pixels = (0..4 * 2).flat_map(|value: u8| [value * 10; 3]).collect();
-        let faces = Faces {
-            video: VideoFrame {
-                frame: Frame::from_bgr(4, 2, pixels),
-                truth: None,
-            },
+        let video = VideoFrame {
+            frame: Frame::from_bgr(4, 2, pixels),
+            truth: None,
+        };
+        Faces {
+            video,
             faces,
             detected: true,
-        };
-        Input::single(envelope, Arc::new(faces))
+        }
     }
 
     fn face(x: f32, w: f32) -> Face {
@@ -177,21 +166,16 @@ sha256: {sum}
         }
     }
 
-    fn cropped(actor: &mut CropFaces, faces: Vec<Face>) -> Vec<Face> {
-        let mut out = Outputs::default();
-        actor.process(packet(faces), &mut out).unwrap();
-        let (_, _, payload) = out.take().remove(0);
-        let faces = fermata_engine::packet::downcast::<Faces>(payload);
-        Arc::unwrap_or_clone(faces.unwrap_or_else(|_| panic!("not faces"))).faces
+    fn cropped(actor: &mut ActorDriver<CropFaces>, faces: Vec<Face>) -> Vec<Face> {
+        let outcome = actor.feed(of(faces)).unwrap();
+        outcome.only::<Faces>().faces.clone()
     }
 
-    fn actor(folder: &Path) -> CropFaces {
+    fn actor(folder: &Path) -> ActorDriver<CropFaces> {
         let settings = CropFacesSettings {
             model: model(folder),
         };
-        CropFaces::check(&settings).unwrap();
-        let setup = Setup::detached("crop", folder, ClockMode::Asap);
-        CropFaces::create(settings, &setup).unwrap()
+        ActorDriver::create(settings, setup()).unwrap()
     }
 
     #[test]
@@ -219,8 +203,8 @@ sha256: {sum}
         let faces = cropped(&mut actor, list);
         let crops: Vec<_> = faces.iter().map(|face| face.crop.is_some()).collect();
         assert_eq!(crops, [false, true, false, false]);
-        assert_eq!(actor.refused[&FaceError::OutsideFrame], 2);
-        assert_eq!(actor.refused[&FaceError::NoArea], 1);
+        assert_eq!(actor.actor.refused[&FaceError::OutsideFrame], 2);
+        assert_eq!(actor.actor.refused[&FaceError::NoArea], 1);
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use fermata_engine::clock::ClockMode;
-use fermata_engine::{Actor, Capture, Envelope, Input, Outputs, Setup, Stream, packet};
+use fermata_engine::testing::{ActorDriver, capture, input};
 use fermata_vision::{Face, Frame, Rect};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::detect_faces::{DetectFaces, DetectFacesSettings};
+use super::detect_faces::DetectFaces;
 use crate::payload::{Faces, VideoFrame};
 
 #[derive(Deserialize)]
@@ -69,45 +69,24 @@ fn frame(data: &Path, video: &str, index: usize) -> Frame {
     Frame::from_bgr(width, height, pixels.to_vec())
 }
 
-fn actor(settings: &str) -> Result<DetectFaces, String> {
-    let settings: DetectFacesSettings = serde_json::from_str(settings).unwrap();
-    DetectFaces::check(&settings).map_err(|error| error.to_string())?;
-    let setup = Setup::detached("detect", ".", ClockMode::Asap);
-    DetectFaces::create(settings, &setup).map_err(|error| error.to_string())
+fn actor(settings: Value) -> Result<ActorDriver<DetectFaces>, String> {
+    ActorDriver::new(settings).map_err(|error| error.to_string())
 }
 
-fn with_model(model: &Path, more: &str) -> Result<DetectFaces, String> {
-    actor(&format!(
-        r#"{{"model": {:?} {more}}}"#,
-        model.display().to_string()
-    ))
+fn of_model(model: &Path) -> Result<ActorDriver<DetectFaces>, String> {
+    actor(json!({ "model": model }))
 }
 
-fn detect_at(actor: &mut DetectFaces, frame: &Frame, sequence: u64) -> Arc<Faces> {
-    let stream = Stream {
-        id: 0,
-        name: "test".to_owned(),
-        uri: String::new(),
-    };
-    let envelope = Envelope::from(Capture {
-        stream: Arc::new(stream),
-        segment: 0,
-        sequence,
-        pts_ns: 0,
-        captured_ns: 0,
-    });
+fn detect_at(actor: &mut ActorDriver<DetectFaces>, frame: &Frame, sequence: u64) -> Arc<Faces> {
     let video = VideoFrame {
         frame: frame.clone(),
         truth: None,
     };
-    let mut out = Outputs::default();
-    let input = Input::single(envelope, Arc::new(video));
-    actor.process(input, &mut out).unwrap();
-    let (_, _, payload) = out.take().pop().expect("one packet");
-    packet::downcast(payload).ok().expect("faces")
+    let packet = input(capture(sequence), video);
+    actor.process(packet).unwrap().only()
 }
 
-fn detect(actor: &mut DetectFaces, frame: &Frame) -> Vec<Face> {
+fn detect(actor: &mut ActorDriver<DetectFaces>, frame: &Frame) -> Vec<Face> {
     detect_at(actor, frame, 0).faces.clone()
 }
 
@@ -138,13 +117,13 @@ fn networks_find_the_same_faces_as_a_plain_reading_of_their_models() {
     let golden: Golden =
         serde_json::from_str(include_str!("../../oracles/detections.json")).unwrap();
     let mut faces_compared = 0;
-    let mut loaded: Option<(String, DetectFaces)> = None;
+    let mut loaded: Option<(String, ActorDriver<DetectFaces>)> = None;
     for expected in &golden.results {
         if loaded
             .as_ref()
             .is_none_or(|(name, _)| *name != expected.detector)
         {
-            let actor = with_model(&data.join(&expected.model), "").unwrap();
+            let actor = of_model(&data.join(&expected.model)).unwrap();
             loaded = Some((expected.detector.clone(), actor));
         }
         let (_, actor) = loaded.as_mut().unwrap();
@@ -167,7 +146,7 @@ fn networks_find_the_same_faces_as_a_plain_reading_of_their_models() {
 #[test]
 fn the_cascade_finds_the_face_of_a_real_frame() {
     let Some(data) = data() else { return };
-    let mut actor = match actor(r#"{"model": "haar"}"#) {
+    let mut actor = match actor(json!({ "model": "haar" })) {
         Err(error) if error.contains("opencv-data") => {
             println!("skipped: {error}");
             return;
@@ -178,7 +157,7 @@ fn the_cascade_finds_the_face_of_a_real_frame() {
     let faces = detect(&mut actor, &frame);
     assert_eq!(faces.len(), 1, "{faces:?}");
     let yunet = data.join("detect/yunet_n_dynamic.onnx");
-    let reference = detect(&mut with_model(&yunet, "").unwrap(), &frame);
+    let reference = detect(&mut of_model(&yunet).unwrap(), &frame);
     let overlap = faces[0].rect.iou(&reference[0].rect);
     assert!(overlap > 0.5, "{faces:?}");
     assert!(
@@ -193,8 +172,8 @@ fn a_smaller_copy_gives_boxes_in_pixels_of_the_frame() {
     let Some(data) = data() else { return };
     let frame = frame(&data, SINGLE_FACE, 0);
     let yunet = data.join("detect/yunet_n_dynamic.onnx");
-    let full = detect(&mut with_model(&yunet, "").unwrap(), &frame);
-    let mut small = with_model(&yunet, r#", "max_side": 320"#).unwrap();
+    let full = detect(&mut of_model(&yunet).unwrap(), &frame);
+    let mut small = actor(json!({ "model": yunet, "max_side": 320 })).unwrap();
     let small = detect(&mut small, &frame);
     assert_eq!((full.len(), small.len()), (1, 1));
     assert!(full[0].rect.iou(&small[0].rect) > 0.8, "{small:?}");
@@ -207,7 +186,7 @@ fn packets_between_pass_without_faces_and_marked_as_not_looked_at() {
     let Some(data) = data() else { return };
     let frame = frame(&data, SINGLE_FACE, 0);
     let yunet = data.join("detect/yunet_n_dynamic.onnx");
-    let mut actor = with_model(&yunet, r#", "every": 3"#).unwrap();
+    let mut actor = actor(json!({ "model": yunet, "every": 3 })).unwrap();
     for sequence in 0..7 {
         let packet = detect_at(&mut actor, &frame, sequence);
         let looked = sequence % 3 == 0;
@@ -224,9 +203,9 @@ fn small_faces_are_left_out_on_request() {
     let Some(data) = data() else { return };
     let frame = frame(&data, "intel_classroom.mp4", 0);
     let yunet = data.join("detect/yunet_n_dynamic.onnx");
-    let all = detect(&mut with_model(&yunet, "").unwrap(), &frame);
+    let all = detect(&mut of_model(&yunet).unwrap(), &frame);
     assert!(!all.is_empty());
-    let mut large = with_model(&yunet, r#", "min_size": 40"#).unwrap();
+    let mut large = actor(json!({ "model": yunet, "min_size": 40 })).unwrap();
     assert!(detect(&mut large, &frame).is_empty(), "{all:?}");
 }
 
@@ -236,7 +215,7 @@ fn a_model_folder_holds_the_detector() {
     let folder = tempfile::tempdir().unwrap();
     let yunet = data.join("detect/yunet_n_dynamic.onnx");
     std::fs::copy(yunet, folder.path().join("model.onnx")).unwrap();
-    let mut actor = with_model(folder.path(), "").unwrap();
+    let mut actor = of_model(folder.path()).unwrap();
     assert_eq!(detect(&mut actor, &frame(&data, SINGLE_FACE, 0)).len(), 1);
 }
 
@@ -244,7 +223,7 @@ fn a_model_folder_holds_the_detector() {
 fn a_classifier_is_refused_with_what_was_expected_and_found() {
     let Some(data) = data() else { return };
     let classifier = data.join("classify/faceapi_face_expression.onnx");
-    let error = with_model(&classifier, "").err().expect("refused");
+    let error = of_model(&classifier).unwrap_err();
     for part in ["YuNet", "UltraFace", "input[?,3,112,112]", "probs[?,7]"] {
         assert!(error.contains(part), "{error}");
     }
@@ -254,6 +233,6 @@ fn a_classifier_is_refused_with_what_was_expected_and_found() {
 fn ultraface_refuses_a_size_limit() {
     let Some(data) = data() else { return };
     let model = data.join("detect/ultraface_version-RFB-320.onnx");
-    let error = with_model(&model, r#", "max_side": 320"#).err();
+    let error = actor(json!({ "model": model, "max_side": 320 })).err();
     assert!(error.expect("refused").contains("`max_side`"));
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fermata_engine::{Actor, ActorError, Envelope, Input, Outputs, Ports, Setup};
+use fermata_engine::{Actor, ActorError, End, Envelope, Input, Outputs, Ports, Setup};
 use fermata_onnx::{CardModel, Device, SessionSpec};
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::scores::{ScoreError, to_probabilities};
@@ -135,7 +135,7 @@ impl Actor for ClassifyExpression {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), ActorError> {
+    fn finish(&mut self, _: End) -> Result<(), ActorError> {
         let Self {
             node,
             classified,

@@ -121,6 +121,7 @@ impl Actor for DrawOverlay {
     fn stream_ended(
         &mut self,
         stream: &std::sync::Arc<fermata_engine::Stream>,
+        _: fermata_engine::End,
     ) -> Result<(), ActorError> {
         self.latency_ms.remove(&stream.id);
         Ok(())

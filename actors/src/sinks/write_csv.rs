@@ -8,7 +8,7 @@ mod tests;
 
 use std::path::PathBuf;
 
-use fermata_engine::{Actor, ActorError, Clock, ClockMode, Input, Outputs, Ports, Setup};
+use fermata_engine::{Actor, ActorError, Clock, ClockMode, End, How, Input, Outputs, Ports, Setup};
 use fermata_files::{PartFile, Unfinished};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,7 +87,10 @@ impl Actor for WriteCsv {
         self.write(|rows| rows.frame(envelope, &faces, latency_ns))
     }
 
-    fn finish(&mut self) -> Result<(), ActorError> {
+    fn finish(&mut self, end: End) -> Result<(), ActorError> {
+        if end.how == How::Stopped {
+            return Ok(());
+        }
         let rows = self.rows.take().ok_or_else(|| self.gave_up())?;
         let file = rows.into_inner().map_err(|error| self.failed(&error))?;
         file.finish()?;

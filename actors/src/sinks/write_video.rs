@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_engine::{Actor, ActorError, End, How, Input, Outputs, Ports, Setup};
 use fermata_files::{PartFile, Unfinished};
 use ffmpeg_next::encoder;
 use schemars::JsonSchema;
@@ -171,7 +171,10 @@ impl Actor for WriteVideo {
         }
     }
 
-    fn finish(&mut self) -> Result<(), ActorError> {
+    fn finish(&mut self, end: End) -> Result<(), ActorError> {
+        if end.how == How::Stopped {
+            return Ok(());
+        }
         if let Some(reason) = &self.broken {
             return Err(self.failure(reason));
         }

@@ -74,11 +74,9 @@ impl Source for ImageSource {
             }
             match read_image(&path, &self.pool) {
                 Ok(frame) => {
-                    return Ok(Next::Packet(Captured {
-                        payload: Arc::new(VideoFrame { frame, truth: None }),
-                        pts_ns: (number as f64 / self.settings.fps * 1e9).round() as i64,
-                        new_segment: false,
-                    }));
+                    let video = VideoFrame { frame, truth: None };
+                    let pts_ns = (number as f64 / self.settings.fps * 1e9).round() as i64;
+                    return Ok(Next::Packet(Captured::new(Arc::new(video), pts_ns)));
                 }
                 Err(error) if self.settings.skip_unreadable => {
                     self.setup.count_missed(1);
@@ -153,8 +151,7 @@ fn read_image(path: &Path, pool: &FramePool) -> Result<Frame, ActorError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fermata_engine::ClockMode;
-    use fermata_engine::packet::downcast;
+    use fermata_engine::testing::{SourceDriver, setup};
 
     fn write(folder: &Path, name: &str, shade: u8) -> PathBuf {
         write_pixels(folder, name, vec![shade; 32 * 16 * 3])
@@ -181,28 +178,22 @@ mod tests {
         }
     }
 
-    fn setup() -> Setup {
-        Setup::detached("images", std::env::temp_dir(), ClockMode::Asap)
-    }
-
     /// Shades and times of all frames, and the error if one came.
     fn read(settings: ImageSourceSettings) -> (Vec<(u8, i64)>, Option<String>) {
-        let mut source =
-            ImageSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"));
-        let mut frames = Vec::new();
-        loop {
-            match source.next() {
-                Ok(Next::Packet(captured)) => {
-                    let video = downcast::<VideoFrame>(captured.payload);
-                    let frame = &video.unwrap_or_else(|_| panic!("not a video frame")).frame;
+        let source = SourceDriver::<ImageSource>::create(settings, setup())
+            .unwrap_or_else(|error| panic!("{error}"));
+        let (mut frames, mut broken) = (Vec::new(), None);
+        for packet in source {
+            match packet {
+                Ok(mut packet) => {
+                    let frame = &packet.take::<VideoFrame>().frame;
                     assert_eq!((frame.width(), frame.height()), (32, 16));
-                    frames.push((frame.bgr()[0], captured.pts_ns));
+                    frames.push((frame.bgr()[0], packet.envelope.pts_ns));
                 }
-                Ok(Next::Wait(_)) => panic!("images make nobody wait"),
-                Ok(Next::End) => return (frames, None),
-                Err(error) => return (frames, Some(error.to_string())),
+                Err(error) => broken = Some(error.to_string()),
             }
         }
+        (frames, broken)
     }
 
     #[test]

@@ -201,13 +201,10 @@ impl Source for SyntheticFaces {
         let pts_ns = (number as f64 * 1e9 / self.settings.fps).round();
         let mut frame = self.pool.take(self.settings.width, self.settings.height);
         let truth = self.scene.draw(&mut frame, pts_ns as u64);
-        Ok(Next::Packet(Captured {
-            payload: Arc::new(VideoFrame {
-                frame: frame.freeze(),
-                truth: Some(Arc::new(truth)),
-            }),
-            pts_ns: pts_ns as i64,
-            new_segment: false,
-        }))
+        let video = VideoFrame {
+            frame: frame.freeze(),
+            truth: Some(Arc::new(truth)),
+        };
+        Ok(Next::Packet(Captured::new(Arc::new(video), pts_ns as i64)))
     }
 }

@@ -207,10 +207,11 @@ impl VideoSource {
 
     fn delivered(&mut self, frame: Frame, pts_ns: i64) -> Next {
         let command = self.reconnect.on(Event::Delivered, self.now_ns());
-        Next::Packet(Captured {
-            payload: Arc::new(VideoFrame { frame, truth: None }),
-            pts_ns,
-            new_segment: command == Command::Publish { new_segment: true },
+        let video = VideoFrame { frame, truth: None };
+        let captured = Captured::new(Arc::new(video), pts_ns);
+        Next::Packet(match command == (Command::Publish { new_segment: true }) {
+            true => captured.in_new_segment(),
+            false => captured,
         })
     }
 

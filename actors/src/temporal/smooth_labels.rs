@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fermata_engine::{Actor, ActorError, Envelope, Input, Outputs, Ports, Setup, Stream};
+use fermata_engine::{Actor, ActorError, End, Envelope, Input, Outputs, Ports, Setup, Stream};
 use fermata_vision::face::Probabilities;
 use fermata_vision::{Expression, Face};
 
@@ -94,7 +94,7 @@ impl Actor for SmoothLabels {
         Ok(())
     }
 
-    fn stream_ended(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
+    fn stream_ended(&mut self, stream: &Arc<Stream>, _: End) -> Result<(), ActorError> {
         self.streams.remove(&stream.id);
         Ok(())
     }

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use fermata_actors::payload::VideoFrame;
 use fermata_actors::sources::video_source::VideoSource;
-use fermata_engine::{
-    Graph, LoadOptions, Next, Pacing, Registry, RunOptions, RunningGraph, Source,
-};
+use fermata_engine::testing::setup;
+use fermata_engine::{Graph, LoadOptions, Pacing, Registry, RunOptions, RunningGraph, Source};
 
 use crate::support::{
     assert_same_times, data, ffmpeg, ffprobe_packets, ffprobe_pts_us, largest_difference, open,
-    pts_us, read_all, read_whole, settings, settings_of, setup,
+    pts_us, read_all, read_whole, settings, settings_of,
 };
 
 const VIDEOS: [(&str, usize); 8] = [
@@ -28,13 +28,9 @@ const VIDEOS: [(&str, usize); 8] = [
 fn assert_ffmpegs_pixels(path: &Path, most: usize) {
     let line = format!("-i {{}} -frames:v {most} -vsync passthrough -pix_fmt bgr24 -f rawvideo -");
     let theirs = ffmpeg(&line, path);
-    let mut source = open(settings(path));
     let mut rest = &theirs[..];
-    while let (false, Next::Packet(captured)) = (rest.is_empty(), source.next().expect("a frame")) {
-        let video = fermata_engine::packet::downcast::<fermata_actors::payload::VideoFrame>(
-            captured.payload,
-        );
-        let video = video.unwrap_or_else(|_| panic!("not a video frame"));
+    for packet in open(settings(path)).take(most) {
+        let video = packet.expect("a frame").take::<VideoFrame>();
         let (frame, after) = rest.split_at(video.frame.bgr().len());
         let difference = largest_difference(video.frame.bgr(), frame);
         assert!(
@@ -55,7 +51,7 @@ fn real_videos_have_all_frames_at_ffprobes_times() {
         let frames = read_whole(&path);
         assert_eq!(frames.len(), count, "{name}");
         assert_same_times(&pts_us(&frames), &ffprobe_pts_us(&path), 1);
-        assert!(frames.iter().all(|frame| !frame.new_segment));
+        assert!(frames.iter().all(|frame| frame.segment == 0));
     }
 }
 
@@ -125,7 +121,7 @@ fn several_decoder_threads_change_nothing() {
     );
     let one = read_whole(&path);
     let several = settings_of(serde_json::json!({ "uri": path, "threads": 4 }));
-    let (several, error) = read_all(&mut open(several));
+    let (several, error) = read_all(open(several));
     assert!(error.is_none());
     assert_eq!(one.len(), 50);
     assert_eq!(pts_us(&one), pts_us(&several));
@@ -197,7 +193,7 @@ fn a_file_that_ends_too_early_delivers_what_it_has_and_fails() {
         // Ten places, since a cut may also fall between two packets.
         for cut in (0..10).map(|step| whole.len() * 2 / 3 + step * 97) {
             std::fs::write(&path, &whole[..cut]).expect("half a clip");
-            let (frames, error) = read_all(&mut open(settings(&path)));
+            let (frames, error) = read_all(open(settings(&path)));
             assert!(
                 (20..100).contains(&frames.len()),
                 "{name}: {} frames",
@@ -251,7 +247,7 @@ fn a_packet_that_cannot_be_decoded_does_not_end_the_stream() {
     std::fs::write(&path, bytes).expect("a damaged clip");
     for threads in [1, 3] {
         let settings = settings_of(serde_json::json!({ "uri": path, "threads": threads }));
-        let (frames, error) = read_all(&mut open(settings));
+        let (frames, error) = read_all(open(settings));
         assert!(error.is_none(), "{error:?}");
         assert_eq!(frames.len(), 49);
     }
@@ -363,13 +359,9 @@ fn a_file_is_paced_by_its_times_and_a_cancelled_one_ends() {
         "-f lavfi -i testsrc=size=160x120:rate=25:duration=1 -c:v libx264 {}",
         &path,
     );
-    let setup = setup();
-    let mut source =
-        VideoSource::create(settings(&path), &setup).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(source.pacing(), Pacing::ByPts);
-    assert!(matches!(source.next(), Ok(Next::Packet(_))));
-    setup
-        .cancel_flag()
-        .store(true, std::sync::atomic::Ordering::Relaxed);
-    assert!(matches!(source.next(), Ok(Next::End)));
+    let mut source = open(settings(&path));
+    assert_eq!(source.source.pacing(), Pacing::ByPts);
+    assert!(matches!(source.next(), Some(Ok(_))));
+    source.cancel();
+    assert!(source.next().is_none());
 }

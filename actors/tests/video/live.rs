@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fermata_actors::sources::video_source::VideoSource;
+use fermata_engine::testing::setup;
 use fermata_engine::{Captured, Next, Pacing, Setup, Source};
 
 use crate::support::{
-    assert_same_times, ffmpeg, ffprobe_pts_us, open, pts_us, read_all, settings_of, setup,
+    assert_same_times, ffmpeg, ffprobe_pts_us, open, pts_us, read_all, settings_of,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -95,7 +96,7 @@ fn next_frame(source: &mut VideoSource) -> Captured {
         match source.next().unwrap_or_else(|error| panic!("{error}")) {
             Next::Packet(captured) => return captured,
             Next::Wait(time) => std::thread::park_timeout(time),
-            Next::End => panic!("a live stream ended"),
+            Next::Mark(_) | Next::End => panic!("a live stream ended"),
         }
     }
     panic!("no frame within {DEADLINE:?}");
@@ -108,7 +109,7 @@ fn until_lost(source: &mut VideoSource) {
         match source.next().unwrap_or_else(|error| panic!("{error}")) {
             Next::Packet(_) => {}
             Next::Wait(_) => return,
-            Next::End => panic!("a live stream ended"),
+            Next::Mark(_) | Next::End => panic!("a live stream ended"),
         }
     }
     panic!("not lost within {DEADLINE:?}");
@@ -124,15 +125,19 @@ fn a_camera_that_dies_and_comes_back_begins_a_new_segment() {
     let mut source = camera(&uri, &setup);
     assert_eq!(source.pacing(), Pacing::Live);
     let first: Vec<Captured> = (0..10).map(|_| next_frame(&mut source)).collect();
-    assert!(first.iter().all(|captured| !captured.new_segment));
-    assert!(first.windows(2).all(|two| two[0].pts_ns < two[1].pts_ns));
+    assert!(first.iter().all(|captured| !captured.is_new_segment()));
+    assert!(
+        first
+            .windows(2)
+            .all(|two| two[0].pts_ns() < two[1].pts_ns())
+    );
 
     drop(server);
     until_lost(&mut source);
 
     let _server = Server::start(port, &[]).expect("the server started before");
     let again: Vec<bool> = (0..5)
-        .map(|_| next_frame(&mut source).new_segment)
+        .map(|_| next_frame(&mut source).is_new_segment())
         .collect();
     assert_eq!(again, [true, false, false, false, false]);
 
@@ -150,7 +155,7 @@ fn a_camera_that_is_absent_at_start_is_tried_again() {
     let Some(_server) = Server::start(port, &[]) else {
         return;
     };
-    assert!(!next_frame(&mut source).new_segment);
+    assert!(!next_frame(&mut source).is_new_segment());
 }
 
 #[test]
@@ -171,8 +176,8 @@ fn udp_carries_pictures_too() {
         return;
     };
     let udp = serde_json::json!({ "uri": server.uri(), "transport": "udp" });
-    let mut source = open(settings_of(udp));
-    let frames: Vec<i64> = (0..5).map(|_| next_frame(&mut source).pts_ns).collect();
+    let mut source = open(settings_of(udp)).source;
+    let frames: Vec<i64> = (0..5).map(|_| next_frame(&mut source).pts_ns()).collect();
     assert!(frames.is_sorted());
 }
 
@@ -183,7 +188,8 @@ fn a_server_that_says_nothing_is_given_up_after_the_timeout() {
     let uri = format!("rtsp://{address}/live");
     let mut source = open(settings_of(
         serde_json::json!({ "uri": uri, "timeout": "200ms" }),
-    ));
+    ))
+    .source;
     let started = Instant::now();
     assert!(matches!(source.next(), Ok(Next::Wait(_))));
     let took = started.elapsed();
@@ -232,7 +238,7 @@ fn a_recording_over_http_ends_at_its_end_or_fails_where_it_breaks() {
             }
         });
         let uri = format!("http://guest:s3cret@{address}/clip.mp4");
-        let (frames, error) = read_all(&mut open(settings_of(serde_json::json!({ "uri": uri }))));
+        let (frames, error) = read_all(open(settings_of(serde_json::json!({ "uri": uri }))));
         if is_whole {
             assert!(error.is_none(), "{error:?}");
             assert_same_times(&pts_us(&frames), &ffprobe_pts_us(&path), 1);

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use fermata_actors::payload::VideoFrame;
 use fermata_actors::sources::video_source::{VideoSource, VideoSourceSettings};
-use fermata_engine::packet::downcast;
-use fermata_engine::{ActorError, ClockMode, Next, Setup, Source};
+use fermata_engine::ActorError;
+use fermata_engine::testing::{SourceDriver, setup};
 
 /// A frame as a source handed it over.
 pub(crate) struct Read {
     pub(crate) video: Arc<VideoFrame>,
     pub(crate) pts_ns: i64,
-    pub(crate) new_segment: bool,
+    pub(crate) segment: u32,
 }
 
 /// Folder of the real test data, if there is one.
@@ -25,10 +25,6 @@ pub(crate) fn data() -> Option<PathBuf> {
     data
 }
 
-pub(crate) fn setup() -> Setup {
-    Setup::detached("capture", std::env::temp_dir(), ClockMode::Asap)
-}
-
 pub(crate) fn settings(uri: impl AsRef<Path>) -> VideoSourceSettings {
     let uri = uri.as_ref().to_str().expect("a path in UTF-8");
     settings_of(serde_json::json!({ "uri": uri }))
@@ -38,35 +34,29 @@ pub(crate) fn settings_of<T: serde::de::DeserializeOwned>(json: serde_json::Valu
     serde_json::from_value(json).expect("settings")
 }
 
-pub(crate) fn open(settings: VideoSourceSettings) -> VideoSource {
-    VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"))
+pub(crate) fn open(settings: VideoSourceSettings) -> SourceDriver<VideoSource> {
+    SourceDriver::create(settings, setup()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Reads a recording to its end, or to its error.
-pub(crate) fn read_all(source: &mut impl Source) -> (Vec<Read>, Option<ActorError>) {
-    let mut frames = Vec::new();
-    loop {
-        match source.next() {
-            Ok(Next::Packet(captured)) => {
-                let Ok(video) = downcast::<VideoFrame>(captured.payload) else {
-                    panic!("not a video frame");
-                };
-                frames.push(Read {
-                    video,
-                    pts_ns: captured.pts_ns,
-                    new_segment: captured.new_segment,
-                });
-            }
-            Ok(Next::Wait(_)) => panic!("a recording made its reader wait"),
-            Ok(Next::End) => return (frames, None),
-            Err(error) => return (frames, Some(error)),
+pub(crate) fn read_all(source: SourceDriver<VideoSource>) -> (Vec<Read>, Option<ActorError>) {
+    let (mut frames, mut broken) = (Vec::new(), None);
+    for packet in source {
+        match packet {
+            Ok(mut packet) => frames.push(Read {
+                video: packet.take(),
+                pts_ns: packet.envelope.pts_ns,
+                segment: packet.envelope.segment,
+            }),
+            Err(error) => broken = Some(error),
         }
     }
+    (frames, broken)
 }
 
 /// Reads a recording that must be whole.
 pub(crate) fn read_whole(uri: impl AsRef<Path>) -> Vec<Read> {
-    let (frames, error) = read_all(&mut open(settings(uri)));
+    let (frames, error) = read_all(open(settings(uri)));
     assert!(error.is_none(), "{error:?}");
     frames
 }

@@ -1,16 +1,15 @@
 //! Writing videos: what goes in comes out again, at its times and in its colours, or not at all.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use fermata_actors::payload::VideoFrame;
 use fermata_actors::sinks::write_video::WriteVideo;
-use fermata_engine::{Actor, ActorError, Capture, Envelope, Input, Outputs, Stream};
+use fermata_engine::testing::{ActorDriver, capture, input};
+use fermata_engine::{ActorError, Capture, End, Input};
 use fermata_vision::Frame;
 
 use crate::support::{
     assert_same_times, data, ffmpeg, ffprobe_pts_us, ffprobe_stream, pts_us, read_whole,
-    settings_of, setup,
 };
 
 const SIZE: (usize, usize) = (160, 96);
@@ -42,24 +41,17 @@ fn noise((width, height): (usize, usize), seed: usize) -> Frame {
     Frame::from_bgr(width, height, pixels.collect())
 }
 
-fn create(path: &Path) -> Result<WriteVideo, ActorError> {
-    WriteVideo::create(settings_of(serde_json::json!({ "path": path })), &setup())
+fn create(path: &Path) -> Result<ActorDriver<WriteVideo>, ActorError> {
+    ActorDriver::new(serde_json::json!({ "path": path }))
 }
 
 fn packet(frame: Frame, sequence: u64, segment: u32, pts_ns: i64) -> Input {
-    let stream = Stream {
-        id: 0,
-        name: "lobby".to_owned(),
-        uri: String::new(),
-    };
-    let envelope = Envelope::from(Capture {
-        stream: Arc::new(stream),
+    let at = Capture {
         segment,
-        sequence,
         pts_ns,
-        captured_ns: 0,
-    });
-    Input::single(envelope, Arc::new(VideoFrame { frame, truth: None }))
+        ..capture(sequence)
+    };
+    input(at, VideoFrame { frame, truth: None })
 }
 
 /// Writes one picture at each (segment, time).
@@ -71,9 +63,9 @@ fn write(
     let mut writer = create(path)?;
     for (number, (segment, pts_ns)) in times.iter().enumerate() {
         let input = packet(frame(number), number as u64, *segment, *pts_ns);
-        writer.process(input, &mut Outputs::default())?;
+        writer.process(input)?;
     }
-    writer.finish()
+    writer.finish(End::default())
 }
 
 fn names_in(folder: &Path) -> Vec<String> {
@@ -195,7 +187,7 @@ fn a_run_that_is_stopped_leaves_nothing_that_looks_whole_and_spares_an_earlier_f
             number as i64 * 40_000_000,
         );
         writer
-            .process(input, &mut Outputs::default())
+            .process(input)
             .unwrap_or_else(|error| panic!("{error}"));
     }
     assert!(folder.path().join("out.mp4.part").exists());
@@ -221,7 +213,7 @@ fn a_full_disk_fails_the_packets_and_the_file() {
             0,
             number as i64 * 40_000_000,
         );
-        writer.process(input, &mut Outputs::default()).err()
+        writer.process(input).err()
     });
     let first = errors.next().expect("an error").to_string();
     assert!(
@@ -232,7 +224,7 @@ fn a_full_disk_fails_the_packets_and_the_file() {
         errors.count() > 0,
         "writing went on after the disk was full"
     );
-    assert!(writer.finish().is_err());
+    assert!(writer.finish(End::default()).is_err());
     drop(writer);
     assert!(names_in(folder.path()).is_empty());
 }
@@ -261,8 +253,7 @@ fn a_path_that_cannot_be_written_is_refused_at_once() {
         ("out.avi", "must end in .mp4"),
     ] {
         let refused = create(&folder.path().join(name))
-            .err()
-            .expect(name)
+            .expect_err(name)
             .to_string();
         assert!(
             refused.contains(said) && refused.contains(name),

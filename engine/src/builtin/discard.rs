@@ -3,7 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::actor::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use crate::actor::Actor;
+use crate::error::ActorError;
+use crate::input::Input;
+use crate::outputs::Outputs;
+use crate::ports::Ports;
+use crate::setup::Setup;
 
 /// Takes packets and does nothing with them.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

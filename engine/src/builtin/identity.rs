@@ -3,8 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::actor::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use crate::actor::Actor;
 use crate::clock::{Clock, nanoseconds};
+use crate::error::ActorError;
+use crate::input::Input;
+use crate::outputs::Outputs;
+use crate::ports::Ports;
+use crate::setup::Setup;
 use crate::units::HumanDuration;
 
 /// Hands packets on as they are, after some work if asked to.

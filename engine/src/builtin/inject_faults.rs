@@ -3,8 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::actor::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use crate::actor::Actor;
 use crate::clock::Clock;
+use crate::error::ActorError;
+use crate::input::Input;
+use crate::outputs::Outputs;
+use crate::ports::Ports;
+use crate::setup::Setup;
 
 /// Hands packets on, but fails, panics or never returns now and then: for seeing what a graph does about it.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

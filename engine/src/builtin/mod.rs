@@ -12,10 +12,14 @@ pub use test_source::{Blob, TestSource};
 
 use crate::registry::Registry;
 
-/// Registers the actors of this module.
-pub(crate) fn register(registry: &mut Registry) {
-    registry.register_source::<TestSource>();
-    registry.register::<Identity>();
-    registry.register::<Discard>();
-    registry.register::<InjectFaults>();
+impl Registry {
+    /// The engine's own actors.
+    pub fn builtin() -> Self {
+        let mut registry = Self::default();
+        registry.register_source::<TestSource>();
+        registry.register::<Identity>();
+        registry.register::<Discard>();
+        registry.register::<InjectFaults>();
+        registry
+    }
 }

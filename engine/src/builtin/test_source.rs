@@ -5,8 +5,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::actor::{ActorError, Captured, Next, Ports, Setup, Source};
+use crate::error::ActorError;
 use crate::packet::Payload;
+use crate::ports::Ports;
+use crate::setup::Setup;
+use crate::source::{Captured, Next, Source};
 use crate::units::HumanBytes;
 
 /// Bytes without a meaning.
@@ -87,10 +90,6 @@ impl Source for TestSource {
             Some(rate) => (number as f64 / rate * 1e9) as i64,
             None => number as i64,
         };
-        Ok(Next::Packet(Captured {
-            payload: self.payload.clone(),
-            pts_ns,
-            new_segment: false,
-        }))
+        Ok(Next::Packet(Captured::new(self.payload.clone(), pts_ns)))
     }
 }

@@ -20,6 +20,11 @@ pub(crate) enum GraphEvent {
         group: usize,
         nodes: Vec<(NodeId, InstanceKind)>,
     },
+    /// The instances of a group cannot run: there is no thread for them.
+    LaunchFailed {
+        group: usize,
+        message: String,
+    },
     NodeReady {
         node: NodeId,
     },
@@ -47,8 +52,17 @@ pub(crate) enum GraphEvent {
     },
     Drain,
     Stop,
+    /// What gives the graph its streams cannot go on.
+    ProviderFailed {
+        message: String,
+    },
     /// All lanes wait for each other.
     Deadlocked {
+        message: String,
+    },
+    /// The thread of a lane is gone, and with it these nodes.
+    LaneDied {
+        nodes: Vec<NodeId>,
         message: String,
     },
     /// Time has passed.
@@ -123,6 +137,8 @@ pub(crate) struct GraphLifecycle {
     kinds: BTreeMap<NodeId, InstanceKind>,
     active_sources: BTreeSet<NodeId>,
     unfinished: BTreeSet<NodeId>,
+    /// Nodes of lanes that died.
+    lost: Vec<NodeId>,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -139,6 +155,7 @@ impl GraphLifecycle {
             kinds: BTreeMap::new(),
             active_sources: BTreeSet::new(),
             unfinished: BTreeSet::new(),
+            lost: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -147,7 +164,10 @@ impl GraphLifecycle {
     pub(crate) fn decide(&mut self, event: GraphEvent, now_ns: u64) -> Vec<Directive> {
         let mut directives = Vec::new();
         match event {
-            GraphEvent::Wired { group, nodes } => self.wired(group, nodes),
+            GraphEvent::Wired { group, nodes } => directives.extend(self.wired(group, nodes)),
+            GraphEvent::LaunchFailed { group, message } => {
+                directives.extend(self.launch_failed(group, message, now_ns));
+            }
             GraphEvent::NodeReady { node } => directives.extend(self.created(node, true)),
             GraphEvent::CreateFailed { node, message } => {
                 self.fault(Some(node), message);
@@ -181,6 +201,21 @@ impl GraphLifecycle {
                     directives.extend(self.stop(now_ns));
                 }
             }
+            GraphEvent::ProviderFailed { message } => {
+                self.fault(None, message);
+                directives.extend(self.drain(now_ns));
+            }
+            GraphEvent::LaneDied { nodes, message } => {
+                self.fault(None, message);
+                for node in nodes {
+                    if self.unfinished.remove(&node) {
+                        self.lost.push(node);
+                    }
+                    self.active_sources.remove(&node);
+                    directives.extend(self.created(node, false));
+                }
+                directives.extend(self.stop(now_ns));
+            }
             GraphEvent::Tick => {}
         }
         directives.extend(self.proceed(now_ns));
@@ -195,7 +230,7 @@ impl GraphLifecycle {
         self.faults.push(Fault { node, message });
     }
 
-    fn wired(&mut self, group: usize, nodes: Vec<(NodeId, InstanceKind)>) {
+    fn wired(&mut self, group: usize, nodes: Vec<(NodeId, InstanceKind)>) -> Option<Directive> {
         let stream = (group > 0)
             .then(|| nodes.iter().find_map(|(_, kind)| kind.stream))
             .flatten();
@@ -207,6 +242,11 @@ impl GraphLifecycle {
                 stream,
             },
         );
+        let is_empty = nodes.is_empty();
+        if self.phase == Phase::Over {
+            // It comes too late: nothing waits for it, and its lanes are to end.
+            return Some(Directive::StopAll);
+        }
         for (node, kind) in nodes {
             self.group_of.insert(node, group);
             self.kinds.insert(node, kind);
@@ -215,6 +255,26 @@ impl GraphLifecycle {
                 self.active_sources.insert(node);
             }
         }
+        match self.phase {
+            Phase::Running if is_empty => Some(Directive::Start { group }),
+            Phase::Running => None,
+            Phase::Draining => stream.map(|stream| Directive::CancelStream { stream }),
+            Phase::Stopping | Phase::Over => Some(Directive::StopAll),
+        }
+    }
+
+    fn launch_failed(&mut self, group: usize, message: String, now_ns: u64) -> Vec<Directive> {
+        self.fault(None, message);
+        let of_group = self.group_of.iter().filter(|(_, of)| **of == group);
+        for node in of_group.map(|(node, _)| *node).collect::<Vec<_>>() {
+            self.unfinished.remove(&node);
+            self.active_sources.remove(&node);
+        }
+        let mut directives = vec![Directive::StartFailed { group }];
+        if group == 0 {
+            directives.extend(self.stop(now_ns));
+        }
+        directives
     }
 
     fn created(&mut self, node: NodeId, ready: bool) -> Option<Directive> {
@@ -265,7 +325,8 @@ impl GraphLifecycle {
     /// What follows from the state by itself.
     fn proceed(&mut self, now_ns: u64) -> Vec<Directive> {
         let mut directives = Vec::new();
-        if self.phase == Phase::Over || self.groups.is_empty() {
+        let has_begun = !self.groups.is_empty() || self.phase == Phase::Stopping;
+        if self.phase == Phase::Over || !has_begun {
             return directives;
         }
         let complete = self.streams_complete || self.phase > Phase::Running;
@@ -275,7 +336,8 @@ impl GraphLifecycle {
         }
         if self.unfinished.is_empty() && complete {
             self.phase = Phase::Over;
-            directives.push(Directive::Over { hung: Vec::new() });
+            let hung = std::mem::take(&mut self.lost);
+            directives.push(Directive::Over { hung });
             return directives;
         }
         if self.deadline_ns.is_some_and(|deadline| deadline <= now_ns) {
@@ -288,7 +350,8 @@ impl GraphLifecycle {
                 directives.extend(self.stop(now_ns));
             } else {
                 self.phase = Phase::Over;
-                let hung = self.unfinished.iter().copied().collect();
+                let mut hung = std::mem::take(&mut self.lost);
+                hung.extend(&self.unfinished);
                 directives.push(Directive::Over { hung });
             }
         }

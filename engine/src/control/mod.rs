@@ -1,6 +1,8 @@
 //! The control plane: decisions are pure state machines, actix actors carry them out.
 
+pub(crate) mod core;
 pub(crate) mod graph_lifecycle;
+pub(crate) mod groups;
 pub(crate) mod node_lifecycle;
 pub(crate) mod supervision;
 pub(crate) mod supervisor;

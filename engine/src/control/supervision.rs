@@ -4,17 +4,20 @@
 
 use std::sync::Arc;
 
+use crate::control::core::Core;
 use crate::control::graph_lifecycle::{Directive, GraphEvent, GraphLifecycle};
 use crate::control::node_lifecycle::{NodeDecision, NodeEvent, NodeLifecycle};
 use crate::control::watchdog::Watchdog;
-use crate::run::Core;
 use crate::runtime::protocol::{Command, Event, NodeId};
 
 /// Who an event of a lane is for.
 pub(crate) enum Route {
     Graph(GraphEvent),
     Node(NodeId, NodeEvent),
-    LaneExited(usize),
+    /// A lane's thread is over; with a message if it died.
+    LaneExited(usize, Option<String>),
+    /// Nothing is to be decided, but it may interest somebody.
+    News(Event),
 }
 
 impl From<Event> for Route {
@@ -43,7 +46,9 @@ impl From<Event> for Route {
             Event::WantsStop { node, message } => {
                 Self::Node(node, NodeEvent::WantsStop { message })
             }
-            Event::LaneExited { lane } => Self::LaneExited(lane),
+            Event::StreamFinished { stream } => Self::Graph(GraphEvent::RemoveStream { stream }),
+            Event::LaneExited { lane, failure } => Self::LaneExited(lane, failure),
+            event @ (Event::Restarted { .. } | Event::StreamEnded { .. }) => Self::News(event),
         }
     }
 }
@@ -68,15 +73,16 @@ impl Supervision {
     /// Lets the lifecycle decide on an event and carries out what it decides.
     pub(crate) fn decide(&mut self, event: GraphEvent) {
         let directives = self.lifecycle.decide(event, self.core.clock.now_ns());
-        for directive in directives {
-            if let Directive::StartFailed { group } = directive {
-                self.abandon_start(group);
-            }
-            self.core.carry_out(&directive);
-        }
+        // Before anybody is answered who will ask for them.
         self.core.publish_faults(&self.lifecycle.faults);
         self.core
             .set_accepts_streams(self.lifecycle.accepts_streams());
+        for directive in directives {
+            self.core.carry_out(&directive);
+            if let Directive::StartFailed { group } = directive {
+                self.abandon_start(group);
+            }
+        }
     }
 
     /// A run that cannot start is stopped; a stream that cannot start is taken out again.
@@ -89,6 +95,18 @@ impl Supervision {
             self.core.retire_group(group);
         }
         self.decide(event);
+    }
+
+    /// A lane's thread is over. One that died takes the run with it: its nodes can neither finish nor be waited for.
+    pub(crate) fn lane_exited(&mut self, lane: usize, failure: Option<String>) {
+        if let Some(message) = failure {
+            let (name, nodes) = self.core.lane(lane);
+            self.decide(GraphEvent::LaneDied {
+                nodes,
+                message: format!("the thread of lane `{name}` died: {message}"),
+            });
+        }
+        self.core.join_lane(lane);
     }
 
     /// Time has passed: looks for deadlines, calls that do not return, and deadlocks.

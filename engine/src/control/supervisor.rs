@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use actix::prelude::{Actor, Addr, AsyncContext, Context, Handler, Message};
 
+use crate::control::core::Core;
 use crate::control::graph_lifecycle::GraphEvent;
 use crate::control::node_lifecycle::NodeEvent;
 use crate::control::supervision::{NodeControl, Route, Supervision};
-use crate::run::Core;
 use crate::runtime::protocol::{Event, NodeId};
 
 /// How often time is looked at.
@@ -21,19 +21,19 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 pub(crate) struct LaneEvent(pub(crate) Event);
 
 /// Something happened in the run.
-pub(crate) struct RunEvent(pub(crate) GraphEvent);
+pub(crate) struct Decide(pub(crate) GraphEvent);
 
-struct Decide(NodeEvent);
+struct DecideOnNode(NodeEvent);
 
 impl Message for LaneEvent {
     type Result = ();
 }
 
-impl Message for RunEvent {
+impl Message for Decide {
     type Result = ();
 }
 
-impl Message for Decide {
+impl Message for DecideOnNode {
     type Result = ();
 }
 
@@ -85,16 +85,17 @@ impl Handler<LaneEvent> for GraphSupervisor {
                 }
                 self.supervision.decide(event);
             }
-            Route::Node(node, event) => self.controller(node, context).do_send(Decide(event)),
-            Route::LaneExited(lane) => self.core.join_lane(lane),
+            Route::Node(node, event) => self.controller(node, context).do_send(DecideOnNode(event)),
+            Route::LaneExited(lane, failure) => self.supervision.lane_exited(lane, failure),
+            Route::News(event) => self.core.note(&event),
         }
     }
 }
 
-impl Handler<RunEvent> for GraphSupervisor {
+impl Handler<Decide> for GraphSupervisor {
     type Result = ();
 
-    fn handle(&mut self, RunEvent(event): RunEvent, _: &mut Self::Context) {
+    fn handle(&mut self, Decide(event): Decide, _: &mut Self::Context) {
         self.supervision.decide(event);
     }
 }
@@ -109,12 +110,12 @@ impl Actor for NodeController {
     type Context = Context<Self>;
 }
 
-impl Handler<Decide> for NodeController {
+impl Handler<DecideOnNode> for NodeController {
     type Result = ();
 
-    fn handle(&mut self, Decide(event): Decide, _: &mut Self::Context) {
+    fn handle(&mut self, DecideOnNode(event): DecideOnNode, _: &mut Self::Context) {
         if let Some(event) = self.control.decide(event) {
-            self.supervisor.do_send(RunEvent(event));
+            self.supervisor.do_send(Decide(event));
         }
     }
 }

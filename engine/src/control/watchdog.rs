@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::clock::nanoseconds;
-use crate::run::Core;
+use crate::control::core::Core;
 use crate::runtime::books::read;
 use crate::runtime::protocol::NodeId;
+use crate::runtime::records::LaneRecord;
 
 /// How long nothing may move while something is blocked before it counts as a deadlock.
 const STANDSTILL_NS: u64 = 2_000_000_000;
@@ -33,37 +34,44 @@ impl Watchdog {
     /// Looks at all nodes; names calls that take too long, and returns the description of a deadlock.
     pub(crate) fn look(&mut self, core: &Core, now_ns: u64) -> Option<String> {
         let wiring = core.wiring();
-        let mut calling = false;
-        let mut source_free = false;
+        let mut is_calling = false;
         let mut activity = 0;
         let mut blocked: Vec<NodeId> = Vec::new();
         for (id, instance) in wiring.instances.iter().enumerate() {
             let watch = &instance.watch;
             for flow in instance.flows.values() {
                 activity += read(&flow.books.captured);
-                activity += flow
-                    .books
-                    .ports
-                    .iter()
-                    .map(|port| read(&port.received))
-                    .sum::<u64>();
+                let ports = flow.books.ports.iter();
+                activity += ports.map(|port| read(&port.received)).sum::<u64>();
             }
             if watch.finished_ns.load(Ordering::Relaxed) > 0 {
                 continue;
             }
-            for (replica, started) in watch.running_calls() {
-                calling = true;
-                self.judge_call(id, replica, &watch.name, started, now_ns);
-            }
-            // What waits for a node that will come back has only to wait.
-            calling |= watch.restart_at_ns.load(Ordering::Relaxed) >= now_ns;
             let is_blocked = watch.blocked.load(Ordering::Relaxed);
             if is_blocked {
                 blocked.push(id);
             }
-            source_free |= instance.source && !is_blocked;
+            for (replica, began) in watch.running_calls() {
+                // A live source that is held up reads on, which helps nobody.
+                is_calling |= !(instance.source && is_blocked);
+                self.judge_call(id, replica, &watch.name, began, now_ns);
+            }
+            // What waits for a node that will come back has only to wait.
+            is_calling |= watch.restart_at_ns.load(Ordering::Relaxed) >= now_ns;
         }
-        if activity != self.activity || calling || source_free || blocked.is_empty() {
+        let unfinished = |lane: &&LaneRecord| {
+            let mut nodes = lane.nodes.iter();
+            nodes.any(|&node| {
+                wiring.instances[node]
+                    .watch
+                    .finished_ns
+                    .load(Ordering::Relaxed)
+                    == 0
+            })
+        };
+        let mut lanes = wiring.lanes.iter().filter(unfinished);
+        let all_wait = lanes.all(|lane| lane.watch.waits_for_others.load(Ordering::Relaxed));
+        if activity != self.activity || is_calling || !all_wait || blocked.is_empty() {
             self.activity = activity;
             self.still_since_ns = now_ns;
             return None;
@@ -74,7 +82,7 @@ impl Watchdog {
         let waits: Vec<String> = wiring
             .edges
             .iter()
-            .filter(|edge| blocked.contains(&edge.from) && edge.carrier.is_waited_for())
+            .filter(|edge| blocked.contains(&edge.from) && edge.is_full())
             .map(|edge| {
                 let from = &wiring.instances[edge.from].watch.name;
                 let to = &wiring.instances[edge.to].watch.name;

@@ -4,31 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::actor::{PortType, Ports};
 use crate::clock::ClockMode;
+use crate::ports::Ports;
 use crate::registry::Registry;
 
-use super::check;
-use super::file::{Merged, section_of};
+use super::file::Merged;
+use super::load_options::LoadOptions;
 use super::node::{self, Draft};
+use super::place::Span;
 use super::problem::{Problem, Problems};
-use super::settings::{Settings, read};
+use super::settings::{Settings, SettingsError, read};
 use super::spec::{
     ClockFile, Graph, InputSpec, NodeSpec, OutputRef, RestartSpec, RunFile, RunSpec, StreamSpec,
 };
-use super::tree::{Span, Tree};
-use super::{LoadOptions, interpolate};
-
-/// A draft with its ports and what feeds them.
-pub(crate) struct Wired {
-    pub(crate) draft: Draft,
-    pub(crate) ports: Ports,
-    pub(crate) inputs: Vec<InputSpec>,
-    /// By input: where the file says so.
-    pub(crate) input_spans: Vec<Span>,
-    /// Files that its instances write, one entry for each stream that is known (or one for a shared node).
-    pub(crate) writes: Vec<Vec<PathBuf>>,
-}
+use super::tree::Tree;
+use super::wired::Wired;
+use super::{check, interpolate, streams};
 
 /// Builds and checks a graph; all of its problems at once.
 pub(crate) fn build(
@@ -38,9 +29,9 @@ pub(crate) fn build(
 ) -> Result<Graph, Problems> {
     let mut problems = Problems::default();
     let tree = &merged.tree;
-    let streams = streams(tree, &mut problems);
+    let streams::Streams { listed, provider } = streams::read(tree, registry, &mut problems);
     let run = problems.note(run(tree)).unwrap_or_default();
-    let entries = section_of(tree, "nodes");
+    let entries = tree.section("nodes");
     if entries.is_empty() {
         problems.push(Problem::at(&tree.span, "the graph has no nodes"));
     }
@@ -48,7 +39,7 @@ pub(crate) fn build(
     let known: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
     let mut wired = Vec::new();
     for draft in drafts {
-        if let Some((ports, writes)) = ports(&draft, &streams, &mut problems) {
+        if let Some((ports, writes)) = ports(&draft, &listed, &mut problems) {
             wired.push(Wired {
                 inputs: Vec::new(),
                 input_spans: Vec::new(),
@@ -62,11 +53,17 @@ pub(crate) fn build(
     let Some(mut wired) = in_order(wired, &mut problems) else {
         return Err(problems);
     };
-    check::check(&mut wired, &streams, &run, &mut problems);
+    let world = check::World {
+        streams: &listed,
+        provider: provider.as_ref(),
+        clock: run.clock,
+    };
+    check::check(&mut wired, &world, &mut problems);
     let nodes = wired.into_iter().map(finished).collect();
     problems.or_ok(Graph {
         name: merged.name,
-        streams,
+        streams: listed,
+        provider: provider.map(|(provider, _)| provider),
         nodes,
         run,
         run_dir: options.run_dir.clone(),
@@ -92,32 +89,11 @@ fn finished(wired: Wired) -> NodeSpec {
     }
 }
 
-fn streams(tree: &Tree, problems: &mut Problems) -> Vec<StreamSpec> {
-    let mut streams = Vec::new();
-    for entry in section_of(tree, "streams") {
-        // The last round of interpolation takes the escapes away; a stream's place cannot speak of a stream.
-        match interpolate::stream_values(&entry.value, None) {
-            Ok(value) => match value.as_text().filter(|text| !text.is_empty()) {
-                Some(uri) if !value.is_null() => streams.push(StreamSpec {
-                    name: entry.key.clone(),
-                    uri: uri.to_owned(),
-                }),
-                _ => problems.push(Problem::at(
-                    &entry.key_span,
-                    format!("the stream `{}` is bound to nothing", entry.key),
-                )),
-            },
-            Err(found) => problems.extend(found),
-        }
-    }
-    streams
-}
-
 fn run(tree: &Tree) -> Result<RunSpec, Problem> {
     let Some(entry) = tree.get("run").filter(|entry| !entry.value.is_null()) else {
         return Ok(RunSpec::default());
     };
-    let file: RunFile = read(&entry.value).map_err(super::SettingsError::into_problem)?;
+    let file: RunFile = read(&entry.value).map_err(SettingsError::into_problem)?;
     let default = RunSpec::default();
     let clock = match file.clock {
         None | Some(ClockFile::Live) => ClockMode::Live,
@@ -181,7 +157,7 @@ fn ports(
             draft
                 .actor
                 .ports(&settings)
-                .map_err(super::SettingsError::into_problem),
+                .map_err(SettingsError::into_problem),
         )?;
         writes.push(ports.writes.clone());
         first.get_or_insert(ports);
@@ -408,19 +384,5 @@ fn cycle(wired: &[Wired], feeders: &[Vec<usize>], placed: &[bool]) -> Problem {
             );
         }
         path.push(before);
-    }
-}
-
-/// What an output carries, through outputs that carry what their node's first input carries.
-pub(crate) fn carried(wired: &[Wired], output: OutputRef) -> PortType {
-    let node = &wired[output.node];
-    match node.ports.outputs[output.output].carries {
-        PortType::Any => node
-            .inputs
-            .iter()
-            .find(|input| input.port == 0)
-            .and_then(|input| input.from.first())
-            .map_or(PortType::Any, |&from| carried(wired, from)),
-        carries => carries,
     }
 }

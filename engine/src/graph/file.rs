@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::interpolate::{self, Scope};
-use super::problem::{Problem, Problems, Source};
+use super::load_options::LoadOptions;
+use super::names::valid_name_at;
+use super::place::Source;
+use super::problem::{Problem, Problems};
+use super::streams;
 use super::tree::{Entry, Quoting, Scalar, Tree, Value, resolve};
-use super::{LoadOptions, valid_name};
 
 const KEYS: [&str; 7] = [
     "fermata", "name", "include", "params", "streams", "nodes", "run",
@@ -127,7 +130,7 @@ fn check_top(tree: &Tree) -> Result<(), Problems> {
     problems.or_ok(())
 }
 
-fn start(tree: &Tree) -> super::tree::Span {
+fn start(tree: &Tree) -> super::place::Span {
     let mut span = tree.span.clone();
     span.end = span.start;
     span
@@ -149,8 +152,12 @@ pub(crate) fn merge(
         ("streams", "a stream"),
         ("nodes", "a node"),
     ] {
-        for entry in section_of(&tree, section) {
-            problems.note(valid_name(what, &entry.key, &entry.key_span));
+        // Where a provider gives the streams, the section holds its settings.
+        if section == "streams" && streams::provider_of(&tree).is_some() {
+            continue;
+        }
+        for entry in tree.section(section) {
+            problems.note(valid_name_at(what, &entry.key, &entry.key_span));
         }
     }
     let (params, missing) = params(&tree, options, &mut problems);
@@ -181,17 +188,10 @@ fn graph_name(tree: &Tree, default_name: &str) -> Result<String, Problem> {
         None => Ok(default_name.to_owned()),
         Some(entry) => {
             let name = entry.value.as_text().unwrap_or_default();
-            valid_name("a graph", name, &entry.value.span)?;
+            valid_name_at("a graph", name, &entry.value.span)?;
             Ok(name.to_owned())
         }
     }
-}
-
-/// The entries of a section that may be absent.
-pub(crate) fn section_of<'a>(tree: &'a Tree, section: &str) -> &'a [Entry] {
-    tree.get(section)
-        .and_then(|entry| entry.value.as_map())
-        .unwrap_or_default()
 }
 
 /// The parameters with a value, and those without.
@@ -201,7 +201,7 @@ fn params(
     problems: &mut Problems,
 ) -> (BTreeMap<String, String>, BTreeSet<String>) {
     let (mut params, mut missing) = (BTreeMap::new(), BTreeSet::new());
-    for entry in section_of(tree, "params") {
+    for entry in tree.section("params") {
         if entry.value.is_null() {
             missing.insert(entry.key.clone());
             continue;

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::place::Span;
 use super::problem::{Problem, Problems};
 use super::spec::StreamSpec;
-use super::tree::{Entry, Quoting, Span, Tree, Value};
+use super::tree::{Entry, Quoting, Tree, Value};
 
 /// What `${…}` may refer to.
 pub(crate) struct Scope<'a> {

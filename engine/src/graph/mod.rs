@@ -1,63 +1,48 @@
 //! Graph files: reading, checking and resolving them. Running them is elsewhere.
 //!
-//! A file goes through these rooms: `tree` (YAML with places), `file` (includes, overrides, parameters), `node` (one
-//! block), `build` (ports and connections), `check` (the graph as a whole), and comes out as a [`Graph`].
+//! A file goes through these rooms: `tree` (YAML with places), `file` (includes, overrides, parameters), `streams` and
+//! `node` (one block), `build` (ports and connections), `check` (the graph as a whole; `types`, `writes` and `sizes` are its
+//! larger questions), and comes out as a [`Graph`]. `added` asks the same of a stream that comes while the graph runs.
 
+mod added;
 mod build;
 mod check;
 mod file;
+mod instance;
 mod interpolate;
+mod load_options;
+mod names;
 mod node;
 mod overrides;
+mod place;
 mod problem;
 mod redact;
 mod render;
 mod schema;
-mod settings;
-mod spec;
+pub(crate) mod settings;
+mod sizes;
+pub(crate) mod spec;
+mod streams;
 mod tree;
+mod types;
+mod wired;
+mod writes;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::registry::Registry;
+use crate::services::Services;
 
+pub use load_options::LoadOptions;
 pub use overrides::Overrides;
 pub use problem::{Problem, Problems};
 pub use redact::redact;
-pub(crate) use schema::inline as schema_of;
 pub use schema::schema;
 pub use settings::{Settings, SettingsError};
 pub use spec::{
-    BatchSpec, DEFAULT_CAPACITY, Graph, InputSpec, NodeSpec, OnError, OutputRef, QueueSpec,
-    Require, RestartSpec, RunSpec, StreamSpec, WhenFull,
+    BatchSpec, DEFAULT_CAPACITY, Graph, InputSpec, NodeSpec, OnError, OutputRef, ProviderSpec,
+    QueueSpec, Require, RestartSpec, RunSpec, StreamSpec, WhenFull,
 };
-
-/// What a graph file is resolved with.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// What the command line changes.
-    pub overrides: Overrides,
-    /// `${run.dir}`: where outputs go.
-    pub run_dir: PathBuf,
-    /// `${env.…}`.
-    pub env: BTreeMap<String, String>,
-}
-
-impl LoadOptions {
-    /// No overrides, and the environment of the process.
-    pub fn new(run_dir: impl Into<PathBuf>) -> Self {
-        // Variables that are not text cannot be written into a graph.
-        let env = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self {
-            overrides: Overrides::default(),
-            run_dir: run_dir.into(),
-            env,
-        }
-    }
-}
 
 impl Graph {
     /// Reads and checks a graph file. Nothing is created or opened besides the file and what it includes.
@@ -67,7 +52,7 @@ impl Graph {
     pub fn load(path: &Path, registry: &Registry, options: &LoadOptions) -> Result<Self, Problems> {
         let tree = file::read(path)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let merged = file::merge(tree, &fitting_name(&stem), options)?;
+        let merged = file::merge(tree, &names::fitting_name(&stem), options)?;
         build::build(merged, registry, options)
     }
 
@@ -93,6 +78,13 @@ impl Graph {
     /// Everything that is missing.
     pub fn check(&self, registry: &Registry) -> Result<(), Problems> {
         let mut problems = Problems::default();
+        if let Some(spec) = &self.provider
+            && let Some(provider) = registry.provider(&spec.name)
+            && let Err(error) = provider.check(&spec.settings)
+        {
+            let message = redact(&error.to_string());
+            problems.push(spec.problem(message));
+        }
         for node in &self.nodes {
             let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
                 true => self.streams.iter().map(Some).collect(),
@@ -122,34 +114,29 @@ impl Graph {
         problems.or_ok(())
     }
 
-    /// Whether the graph has a source that is waiting for streams.
+    /// Whether the program has all services that the actors of the graph cannot do without.
+    ///
+    /// # Errors
+    /// Everything that is missing.
+    pub fn check_services(&self, services: &Services) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        for node in &self.nodes {
+            for need in node.ports.needs.iter().filter(|need| !services.has(need)) {
+                problems.push(Problem::nowhere(format!(
+                    "`{}` (node `{}`) needs `{}`, which this program does not give it",
+                    node.actor, node.name, need.name
+                )));
+            }
+        }
+        problems.or_ok(())
+    }
+
+    /// Whether the graph has a source that is waiting for somebody to give it streams.
     pub fn takes_streams(&self) -> bool {
+        if self.provider.is_some() {
+            return false;
+        }
         let mut sources = self.nodes.iter().filter(|node| node.inputs.is_empty());
         sources.any(|node| node.each_stream)
-    }
-}
-
-/// Names are parts of paths and of other names.
-fn valid_name(what: &str, name: &str, span: &tree::Span) -> Result<(), Problem> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !name.is_empty() && name.chars().all(fits) && !name.starts_with('-') {
-        return Ok(());
-    }
-    Err(
-        Problem::at(span, format!("`{name}` cannot be the name of {what}"))
-            .help("names are made of letters a–z, digits, `_` and `-`"),
-    )
-}
-
-/// The name that a file gives to its graph.
-fn fitting_name(stem: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let name: String = stem
-        .chars()
-        .map(|c| if fits(c) { c } else { '_' })
-        .collect();
-    match name.trim_start_matches('-') {
-        "" => "graph".to_owned(),
-        name => name.to_owned(),
     }
 }

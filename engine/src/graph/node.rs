@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use crate::registry::{ActorType, Registry};
 
+use super::names::valid_name_at;
+use super::place::Span;
 use super::problem::{Problem, Problems};
-use super::settings::read;
+use super::settings::{SettingsError, read};
 use super::spec::{
-    BatchFile, BatchSpec, DEFAULT_CAPACITY, MOST_BATCH, MOST_CAPACITY, MOST_REPLICAS, OnError,
-    QueueFile, QueueSpec, Require,
+    BatchFile, BatchSpec, DEFAULT_CAPACITY, Each, MOST_BATCH, MOST_CAPACITY, MOST_REPLICAS,
+    OnError, QueueFile, QueueSpec, Require,
 };
-use super::tree::{Entry, Span, Tree, Value};
-use super::valid_name;
+use super::tree::{Entry, Tree, Value};
 
 /// The keys of a node that belong to the engine.
 pub(crate) const ENGINE_KEYS: [&str; 9] = [
@@ -36,6 +35,7 @@ pub(crate) struct Draft {
     pub(crate) replicas: usize,
     pub(crate) replicas_span: Option<Span>,
     pub(crate) batch: Option<BatchSpec>,
+    pub(crate) batch_span: Option<Span>,
     pub(crate) on_error: OnError,
     pub(crate) require: Require,
     pub(crate) require_span: Option<Span>,
@@ -47,12 +47,6 @@ pub(crate) struct DraftInput {
     /// None: the first input.
     pub(crate) port: Option<(String, Span)>,
     pub(crate) from: Vec<(String, Span)>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Each {
-    Stream,
 }
 
 /// Reads a node. The first problem of a block is enough.
@@ -83,6 +77,7 @@ pub(crate) fn read_node(entry: &Entry, registry: &Registry) -> Result<Draft, Pro
         replicas: replicas.unwrap_or(1),
         replicas_span: span_of(block, "replicas"),
         batch: batch_spec(batch, block)?,
+        batch_span: span_of(block, "batch"),
         on_error: part(block, "on_error")?.unwrap_or_default(),
         require: require(block)?,
         require_span: span_of(block, "require"),
@@ -109,11 +104,14 @@ fn actor(entry: &Entry, registry: &Registry) -> Result<ActorType, Problem> {
 }
 
 /// Reads the value of an engine key, if it is given.
-fn part<T: serde::de::DeserializeOwned>(block: &Tree, key: &str) -> Result<Option<T>, Problem> {
+pub(crate) fn part<T: serde::de::DeserializeOwned>(
+    block: &Tree,
+    key: &str,
+) -> Result<Option<T>, Problem> {
     block
         .get(key)
         .filter(|entry| !entry.value.is_null())
-        .map(|entry| read(&entry.value).map_err(super::SettingsError::into_problem))
+        .map(|entry| read(&entry.value).map_err(SettingsError::into_problem))
         .transpose()
 }
 
@@ -122,7 +120,7 @@ fn span_of(block: &Tree, key: &str) -> Option<Span> {
 }
 
 /// Refuses a number that is not between 1 and the most that makes sense.
-fn within(block: &Tree, key: &str, given: usize, most: usize) -> Result<(), Problem> {
+pub(crate) fn within(block: &Tree, key: &str, given: usize, most: usize) -> Result<(), Problem> {
     if (1..=most).contains(&given) {
         return Ok(());
     }
@@ -167,6 +165,7 @@ fn batch_spec(file: Option<BatchFile>, block: &Tree) -> Result<Option<BatchSpec>
     Ok(Some(BatchSpec {
         max: file.max,
         wait: file.wait.map_or(Duration::from_millis(5), |wait| wait.0),
+        each_stream: file.each.is_some(),
     }))
 }
 
@@ -177,7 +176,7 @@ fn lane(block: &Tree) -> Result<Option<(String, Span)>, Problem> {
     let span = block
         .get("lane")
         .map_or(&block.span, |entry| &entry.value.span);
-    valid_name("a lane", &name, span)?;
+    valid_name_at("a lane", &name, span)?;
     Ok(Some((name, span.clone())))
 }
 

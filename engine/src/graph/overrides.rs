@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::problem::{Problem, Problems, Source};
-use super::tree::{Entry, Quoting, Span, Tree, Value, extent, fits};
+use super::place::{Source, Span};
+use super::problem::{Problem, Problems};
+use super::streams;
+use super::tree::{Entry, Quoting, Tree, Value, extent, fits};
 
 /// Changes to a graph file, as typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +98,14 @@ fn stream(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
             &assignment.name_span,
             format!("the stream `{}` is bound to nothing", assignment.name),
         ));
+    }
+    if let Some(provider) = streams::provider_of(tree) {
+        let name = provider.value.as_text().unwrap_or_default();
+        return Err(Problem::at(
+            &assignment.name_span,
+            format!("the graph's streams come from `{name}`, so none can be given here"),
+        )
+        .help("the settings of what provides them are changed with `--set streams.NAME=VALUE`"));
     }
     let value = Tree::scalar(
         assignment.value.replace("${", "$${"),

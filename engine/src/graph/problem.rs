@@ -1,56 +1,10 @@
 //! What is wrong with a graph, and where: every problem can be shown with its file, line, column and the offending text underlined.
 
 use std::fmt;
-use std::sync::Arc;
 
-use miette::{Diagnostic, LabeledSpan, MietteError, SourceCode, SourceSpan, SpanContents};
+use miette::{Diagnostic, LabeledSpan, SourceCode};
 
-use super::tree::Span;
-
-/// A text that problems point into: a graph file, or an argument of the command line.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Source {
-    pub(crate) name: String,
-    pub(crate) text: String,
-}
-
-impl Source {
-    pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.into(),
-            text: text.into(),
-        })
-    }
-
-    /// Line and column, both from 1, of a byte offset.
-    fn place(&self, offset: usize) -> (usize, usize) {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.matches('\n').count() + 1;
-        (line, before[line_start..].chars().count() + 1)
-    }
-}
-
-impl SourceCode for Source {
-    fn read_span<'a>(
-        &'a self,
-        span: &SourceSpan,
-        context_lines_before: usize,
-        context_lines_after: usize,
-    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let inner = self
-            .text
-            .read_span(span, context_lines_before, context_lines_after)?;
-        Ok(Box::new(miette::MietteSpanContents::new_named(
-            self.name.clone(),
-            inner.data(),
-            *inner.span(),
-            inner.line(),
-            inner.column(),
-            inner.line_count(),
-        )))
-    }
-}
+use super::place::Span;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone)]
@@ -76,6 +30,12 @@ impl Problem {
             help: None,
             labels: Vec::new(),
         }
+    }
+
+    /// The same problem, at a place.
+    pub(crate) fn placed(mut self, span: &Span) -> Self {
+        self.labels = vec![(span.clone(), None)];
+        self
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {

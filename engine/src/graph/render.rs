@@ -71,15 +71,17 @@ impl Graph {
     }
 }
 
-/// What an edge does that is worth knowing: its queue, unless packets are handed over.
+/// What an edge does that is worth knowing: its queue, and whether it stays on one thread.
 fn label(producer: &NodeSpec, node: &NodeSpec) -> String {
-    if node.lane.is_some() && node.lane == producer.lane {
-        return "lane".to_owned();
-    }
-    match node.queue.full {
-        WhenFull::Block => node.queue.capacity.to_string(),
-        WhenFull::DropOldest => format!("{}, drops oldest", node.queue.capacity),
-        WhenFull::DropNewest => format!("{}, drops newest", node.queue.capacity),
+    let capacity = node.queue.capacity;
+    let queue = match node.queue.full {
+        WhenFull::Block => capacity.to_string(),
+        WhenFull::DropOldest => format!("{capacity}, drops oldest"),
+        WhenFull::DropNewest => format!("{capacity}, drops newest"),
+    };
+    match node.lane.is_some() && node.lane == producer.lane {
+        true => format!("{queue}, in lane"),
+        false => queue,
     }
 }
 

@@ -1,24 +1,12 @@
 //! The JSON Schema of graph files, for editors: generated from the same types that read them.
 
-use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use crate::registry::{ActorType, Registry};
+use crate::registry::{ActorType, ProviderType, Registry, inline_schema};
 
 use super::spec::{BatchFile, OnError, QueueFile, RunFile};
-
-/// A schema without references, so that schemas of several actors can stand in one document.
-pub(crate) fn inline<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12()
-        .with(|settings| {
-            settings.inline_subschemas = true;
-            settings.meta_schema = None;
-        })
-        .into_generator()
-        .into_root_schema_for::<T>()
-}
 
 /// The JSON Schema (draft 2020-12) of graph files that use the actors of this registry.
 pub fn schema(registry: &Registry) -> Value {
@@ -43,11 +31,7 @@ pub fn schema(registry: &Registry) -> Value {
                 "type": "object",
                 "additionalProperties": scalar,
             },
-            "streams": {
-                "description": "Cameras, files or shard sequences by name.",
-                "type": "object",
-                "additionalProperties": {"type": ["string", "number"]},
-            },
+            "streams": streams(registry),
             "nodes": {
                 "description": "Actors by name, and what feeds them.",
                 "type": "object",
@@ -63,8 +47,41 @@ pub fn schema(registry: &Registry) -> Value {
     })
 }
 
+/// A list of streams, or what a provider's settings may hold.
+fn streams(registry: &Registry) -> Value {
+    let listed = json!({
+        "description": "Cameras, files or shard sequences by name.",
+        "type": "object",
+        "additionalProperties": {"type": ["string", "number"]},
+    });
+    let providers: Vec<&ProviderType> = registry.providers().collect();
+    if providers.is_empty() {
+        return listed;
+    }
+    let names: Vec<&str> = providers.iter().map(|provider| provider.name).collect();
+    let used: Vec<Value> = providers.into_iter().map(provider).collect();
+    json!({
+        "description": "Cameras, files or shard sequences by name; or what provides them, and how many at once.",
+        "type": "object",
+        "if": {"required": ["use"]},
+        "then": {"properties": {"use": {"enum": names}}, "allOf": used},
+        "else": listed,
+    })
+}
+
+/// What `streams:` may hold where this provider is used.
+fn provider(provider: &ProviderType) -> Value {
+    let mut open = part::<usize>();
+    open["description"] = json!("How many streams may be there at once, at most 1000. Default: 1.");
+    let own = Map::from_iter([
+        ("use".to_owned(), json!({"description": "The provider."})),
+        ("open".to_owned(), open),
+    ]);
+    chosen(provider.name, provider.schema(), own)
+}
+
 fn part<T: JsonSchema>() -> Value {
-    let mut schema = inline::<T>();
+    let mut schema = inline_schema::<T>();
     AllowReferences.transform(&mut schema);
     let mut value = schema.to_value();
     if let Value::Object(object) = &mut value {
@@ -75,10 +92,13 @@ fn part<T: JsonSchema>() -> Value {
 
 /// What a node of this actor may hold.
 fn node(actor: &ActorType) -> Value {
-    let mut settings = actor.schema();
+    chosen(actor.name, actor.schema(), engine_properties(actor.source))
+}
+
+/// What may stand beside `use: NAME`: the engine's keys and the settings.
+fn chosen(name: &str, mut settings: Schema, mut properties: Map<String, Value>) -> Value {
     AllowReferences.transform(&mut settings);
     let settings = settings.to_value();
-    let mut properties = engine_properties(actor.source);
     if let Some(Value::Object(own)) = settings.get("properties") {
         properties.extend(own.clone());
     }
@@ -88,7 +108,7 @@ fn node(actor: &ActorType) -> Value {
             then[key] = value.clone();
         }
     }
-    json!({"if": {"properties": {"use": {"const": actor.name}}}, "then": then})
+    json!({"if": {"properties": {"use": {"const": name}}}, "then": then})
 }
 
 fn engine_properties(source: bool) -> Map<String, Value> {

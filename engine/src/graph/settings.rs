@@ -8,8 +8,9 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
+use super::place::{Source, Span};
 use super::problem::{Problem, most_alike};
-use super::tree::{Entry, Quoting, Scalar, Span, Tree, Value, resolve};
+use super::tree::{Entry, Quoting, Scalar, Tree, Value, resolve};
 
 /// An actor's settings as written in the graph file, interpolated, with their places.
 #[derive(Clone, Debug)]
@@ -22,6 +23,12 @@ impl Settings {
     /// The first key or value that does not fit, with its place.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
         read(&self.0)
+    }
+
+    /// Settings as a graph file would hold them in JSON, which is YAML too.
+    pub(crate) fn from_json(json: &serde_json::Value) -> Result<Self, Problem> {
+        let source = Source::new("settings", json.to_string());
+        Ok(Self(Arc::new(Tree::parse(&source)?)))
     }
 }
 

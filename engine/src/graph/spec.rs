@@ -7,12 +7,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::actor::Ports;
 use crate::clock::ClockMode;
+use crate::ports::Ports;
 use crate::units::{HumanBytes, HumanDuration};
 
-use super::interpolate;
-use super::problem::{Problem, Problems};
 use super::settings::Settings;
 use super::tree::Tree;
 
@@ -23,6 +21,8 @@ pub struct Graph {
     pub name: String,
     /// The streams that the file or the command line declares.
     pub streams: Vec<StreamSpec>,
+    /// What gives the graph its streams while it runs, in the place of a list of them.
+    pub provider: Option<ProviderSpec>,
     /// The nodes, each after all that it takes packets from.
     pub nodes: Vec<NodeSpec>,
     /// How it is run.
@@ -39,6 +39,17 @@ pub struct StreamSpec {
     pub name: String,
     /// Where it comes from; may hold credentials.
     pub uri: String,
+}
+
+/// `streams: {use: NAME, open: N, …}`: each stream is a unit of work that a provider gives.
+#[derive(Clone, Debug)]
+pub struct ProviderSpec {
+    /// Name of the provider.
+    pub name: String,
+    /// How many streams may be there at once. Default: 1, one unit after the other.
+    pub open: usize,
+    /// The provider's settings.
+    pub settings: Settings,
 }
 
 /// A node of the graph file.
@@ -69,42 +80,6 @@ pub struct NodeSpec {
     pub(crate) settings: Arc<Tree>,
 }
 
-impl NodeSpec {
-    /// The actor's settings for an instance.
-    ///
-    /// # Errors
-    /// `${stream.…}` in a node that is not `each: stream`.
-    pub fn settings(&self, stream: Option<&StreamSpec>) -> Result<Settings, Problems> {
-        let tree = interpolate::stream_values(&self.settings, stream)?;
-        Ok(Settings(Arc::new(tree)))
-    }
-
-    /// A problem with the settings, underlined where the message quotes one of them.
-    pub(crate) fn problem(&self, settings: &Settings, message: String) -> Problem {
-        let place = quoted_in(&settings.0, &message);
-        Problem::at(
-            &place.unwrap_or(&settings.0).span,
-            format!("node `{}`: {message}", self.name),
-        )
-    }
-}
-
-/// The longest scalar that a message quotes.
-fn quoted_in<'a>(tree: &'a Tree, message: &str) -> Option<&'a Tree> {
-    use super::tree::Value;
-    let candidates: Vec<&Tree> = match &tree.value {
-        Value::Scalar { text, .. } => {
-            return (text.len() > 2 && message.contains(text.as_str())).then_some(tree);
-        }
-        Value::List(items) => items.iter().collect(),
-        Value::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
-    };
-    candidates
-        .into_iter()
-        .filter_map(|tree| quoted_in(tree, message))
-        .max_by_key(|tree| tree.as_text().map_or(0, str::len))
-}
-
 /// What feeds one input.
 #[derive(Clone, Debug)]
 pub struct InputSpec {
@@ -129,10 +104,13 @@ pub const DEFAULT_CAPACITY: usize = 4;
 pub(crate) const MOST_CAPACITY: usize = 1_000_000;
 /// Replicas a node may have: each is a thread.
 pub(crate) const MOST_REPLICAS: usize = 256;
+/// Streams that a provider may be told to have open at once: each has instances and threads of its own.
+pub(crate) const MOST_OPEN: usize = 1000;
 /// Weight at which a batch may be told to close.
 pub(crate) const MOST_BATCH: usize = 1_000_000;
 
-/// `queue:` of a node: how much waits at each of its inputs, for each stream, and what happens when it is full.
+/// `queue:` of a node: how much waits at each of its inputs, for each stream, and what happens when it is full. It holds
+/// between threads and inside a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSpec {
     /// Packets.
@@ -141,7 +119,8 @@ pub struct QueueSpec {
     pub bytes: Option<u64>,
     /// What a full queue does.
     pub full: WhenFull,
-    /// Packets that have waited longer than this are dropped.
+    /// Packets whose capture is longer ago than this when they would be handled are dropped. It is the age of what they
+    /// show, not the time for which they have waited here: what took long before is as old as what waited here.
     pub max_age: Option<Duration>,
 }
 
@@ -156,16 +135,23 @@ impl Default for QueueSpec {
     }
 }
 
-/// What a full queue does.
+/// What a full queue does. The queue is that of one stream at one input, so one stream never costs another a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenFull {
-    /// The producer waits; nothing is lost.
+    /// Upstream: the producer takes nothing more of this stream until there is room, and so what feeds it waits too, up
+    /// to the source; a recording is read more slowly, a live camera keeps its newest frame and counts those that it
+    /// overwrote as `missed`. The data: nothing is lost here. Choose it where every packet counts: files, tables, whatever
+    /// is compared afterwards.
     #[default]
     Block,
-    /// The oldest packet in the queue makes room, and is counted as dropped.
+    /// Upstream: goes on as if there were room. The data: the packet that has waited longest here is dropped and counted,
+    /// so what is handled is the newest there is, with gaps. Choose it where the present matters: overlays, alarms, a
+    /// detector that is slower than its camera.
     DropOldest,
-    /// The packet that comes is dropped and counted.
+    /// Upstream: goes on as if there were room. The data: the packet that comes is dropped and counted, so what is handled
+    /// has waited a full queue, and its packets lie together. Choose it where what was begun is to be finished, and for
+    /// sampling: with `capacity: 1`, each packet that is handled was the next one when the node was free.
     DropNewest,
 }
 
@@ -176,6 +162,9 @@ pub struct BatchSpec {
     pub max: usize,
     /// How long the oldest packet waits for others. Under `asap` batches are closed by `max` and at the end only.
     pub wait: Duration,
+    /// `each: stream`: a batch holds packets of one stream and is closed when that ends, so that what is computed for a
+    /// stream does not depend on the others. Otherwise a shared node's batch is of all its streams.
+    pub each_stream: bool,
 }
 
 /// What an error on a packet does.
@@ -254,7 +243,7 @@ pub(crate) struct QueueFile {
     /// What a full queue does. Default: block.
     #[serde(default)]
     pub(crate) full: WhenFull,
-    /// Packets that have waited longer are dropped. Default: none.
+    /// Packets whose capture is longer ago than this when they would be handled are dropped. Default: none.
     pub(crate) max_age: Option<HumanDuration>,
 }
 
@@ -267,6 +256,16 @@ pub(crate) struct BatchFile {
     pub(crate) max: usize,
     /// How long the oldest packet waits for others. Default: 5ms.
     pub(crate) wait: Option<HumanDuration>,
+    /// `stream`: a batch is of one stream and closed when that ends. Default: of all streams of the node.
+    pub(crate) each: Option<Each>,
+}
+
+/// `each:` as written.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Each {
+    /// One for each stream.
+    Stream,
 }
 
 /// `run:` as written.

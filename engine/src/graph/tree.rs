@@ -1,43 +1,17 @@
 //! A YAML document as a tree in which every value knows where it was written. What the values mean is read elsewhere.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as ParserSpan};
 
-use super::problem::{Problem, Source};
+use super::place::{Source, Span};
+use super::problem::Problem;
 
 /// Values a document may have, aliases expanded, so that a small file cannot become a large one.
 const MOST_VALUES: usize = 100_000;
 /// How deep a document may be nested.
 const MOST_DEPTH: usize = 64;
-
-/// A place in a source text.
-#[derive(Clone)]
-pub(crate) struct Span {
-    pub(crate) source: Arc<Source>,
-    /// Byte offsets.
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-}
-
-impl fmt::Debug for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}..{}", self.source.name, self.start, self.end)
-    }
-}
-
-impl Span {
-    /// All of a source.
-    pub(crate) fn whole(source: &Arc<Source>) -> Self {
-        Self {
-            source: Arc::clone(source),
-            start: 0,
-            end: source.text.trim_end().len(),
-        }
-    }
-}
 
 /// A value and its place.
 #[derive(Clone, Debug)]
@@ -133,6 +107,12 @@ impl Tree {
             value: Value::Map(Vec::new()),
             span,
         }
+    }
+
+    /// The entries of a map that may be absent.
+    pub(crate) fn section(&self, key: &str) -> &[Entry] {
+        let section = self.get(key).and_then(|entry| entry.value.as_map());
+        section.unwrap_or_default()
     }
 
     pub(crate) fn is_null(&self) -> bool {

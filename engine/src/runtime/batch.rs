@@ -1,4 +1,5 @@
-//! Forming batches: what a `batch:` node holds until it is enough, or has waited long enough.
+//! Forming batches: what a `batch:` node holds until it is enough, or has waited long enough: of all streams together, or
+//! of each stream by itself.
 
 use crate::clock::nanoseconds;
 use crate::graph::BatchSpec;
@@ -12,59 +13,122 @@ pub(crate) enum FlushReason {
     End = 2,
 }
 
-/// The packets held by one node, of all its streams, in the order in which they were taken.
-pub(crate) struct Batch {
+/// The batches of one node that are being formed.
+pub(crate) struct Batches {
     max: usize,
+    /// None: they close by count and at the end only.
     wait_ns: Option<u64>,
+    each_stream: bool,
+    /// By stream slot where each stream has its own, else one.
+    forming: Vec<Batch>,
+}
+
+/// Packets in the order in which they were taken.
+#[derive(Default)]
+struct Batch {
     held: Vec<Taken>,
     weight: usize,
     oldest_ns: u64,
 }
 
-impl Batch {
+impl Batches {
     /// Under `asap` batches close by count and at the end only, so that they do not depend on timing.
     pub(crate) fn new(spec: &BatchSpec, asap: bool) -> Self {
         Self {
             max: spec.max,
             wait_ns: (!asap).then(|| nanoseconds(spec.wait)),
-            held: Vec::new(),
-            weight: 0,
-            oldest_ns: 0,
+            each_stream: spec.each_stream,
+            forming: Vec::new(),
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.held.is_empty()
-    }
-
-    /// Whether a packet of this weight would make the batch too large, so that the batch must go first.
-    pub(crate) fn must_flush_before(&self, weight: usize) -> bool {
-        !self.held.is_empty() && self.weight + weight > self.max
-    }
-
-    /// Holds a packet. True if the batch is full now, in weight or in packets.
-    pub(crate) fn hold(&mut self, taken: Taken, weight: usize, now_ns: u64) -> bool {
-        if self.held.is_empty() {
-            self.oldest_ns = now_ns;
+    fn of(&mut self, slot: usize) -> &mut Batch {
+        let index = if self.each_stream { slot } else { 0 };
+        if index >= self.forming.len() {
+            self.forming.resize_with(index + 1, Batch::default);
         }
-        self.held.push(taken);
-        self.weight += weight;
-        self.weight >= self.max || self.held.len() >= self.max
+        &mut self.forming[index]
     }
 
-    /// When the oldest packet will have waited long enough.
-    pub(crate) fn due_ns(&self) -> Option<u64> {
-        if self.held.is_empty() {
-            return None;
+    pub(crate) fn are_empty(&self) -> bool {
+        self.forming.iter().all(|batch| batch.held.is_empty())
+    }
+
+    /// Whether a packet of this weight would make its batch too large, so that the batch must go first.
+    pub(crate) fn must_flush_before(&mut self, slot: usize, weight: usize) -> bool {
+        let max = self.max;
+        let batch = self.of(slot);
+        !batch.held.is_empty() && batch.weight + weight > max
+    }
+
+    /// Holds a packet.
+    pub(crate) fn hold(&mut self, taken: Taken, weight: usize, now_ns: u64) {
+        let batch = self.of(taken.receipt.slot);
+        if batch.held.is_empty() {
+            batch.oldest_ns = now_ns;
         }
-        self.wait_ns.map(|wait| self.oldest_ns.saturating_add(wait))
+        batch.held.push(taken);
+        batch.weight += weight;
     }
 
-    /// Takes the batch and its weight out.
-    pub(crate) fn flush(&mut self) -> (Vec<Taken>, usize) {
-        (
-            std::mem::take(&mut self.held),
-            std::mem::take(&mut self.weight),
-        )
+    /// Whether the batch of a slot is full, in weight or in packets.
+    pub(crate) fn is_full(&mut self, slot: usize) -> bool {
+        let max = self.max;
+        self.of(slot).is_full(max)
+    }
+
+    /// A batch that is to go now, by a slot that it holds, and why. `has_ended` says of a slot whether nothing more can
+    /// come; `None` asks it of all slots.
+    pub(crate) fn due(
+        &self,
+        now_ns: u64,
+        has_ended: impl Fn(Option<usize>) -> bool,
+    ) -> Option<(usize, FlushReason)> {
+        let held = self.forming.iter().enumerate();
+        let mut held = held.filter(|(_, batch)| !batch.held.is_empty());
+        held.find_map(|(index, batch)| {
+            let slot = self.each_stream.then_some(index);
+            let reason = if batch.is_full(self.max) {
+                FlushReason::Full
+            } else if has_ended(slot) {
+                FlushReason::End
+            } else if self.due_ns(batch).is_some_and(|due_ns| due_ns <= now_ns) {
+                FlushReason::Time
+            } else {
+                return None;
+            };
+            Some((index, reason))
+        })
+    }
+
+    fn due_ns(&self, batch: &Batch) -> Option<u64> {
+        let wait_ns = self.wait_ns?;
+        Some(batch.oldest_ns.saturating_add(wait_ns))
+    }
+
+    /// When the first of them will have waited long enough.
+    pub(crate) fn first_due_ns(&self) -> Option<u64> {
+        let held = self.forming.iter().filter(|batch| !batch.held.is_empty());
+        held.filter_map(|batch| self.due_ns(batch)).min()
+    }
+
+    /// Takes the batch of a slot and its weight out.
+    pub(crate) fn flush(&mut self, slot: usize) -> (Vec<Taken>, usize) {
+        let batch = std::mem::take(self.of(slot));
+        (batch.held, batch.weight)
+    }
+
+    /// Takes everything out.
+    pub(crate) fn give_up(&mut self) -> Vec<Taken> {
+        let forming = self.forming.iter_mut();
+        forming
+            .flat_map(|batch| std::mem::take(batch).held)
+            .collect()
+    }
+}
+
+impl Batch {
+    fn is_full(&self, max: usize) -> bool {
+        self.weight >= max || self.held.len() >= max
     }
 }

@@ -1,6 +1,9 @@
-//! The counters that make a run's books: written by one lane each, read by reports and watchers at any time.
+//! The counters that make a run's books: written by one thread each, read by reports and watchers at any time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::end::EndCell;
+use crate::observer::Fate;
 
 /// Adds to a counter that only one thread writes; cheaper than a locked addition.
 pub(crate) fn count(counter: &AtomicU64, by: u64) {
@@ -17,15 +20,88 @@ pub(crate) fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
+/// Why a packet left a queue without being received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DropCause {
+    Oldest = 0,
+    Newest = 1,
+    Aged = 2,
+}
+
+impl DropCause {
+    pub(crate) const ALL: [(Self, &'static str); 3] = [
+        (Self::Oldest, "drop_oldest"),
+        (Self::Newest, "drop_newest"),
+        (Self::Aged, "max_age"),
+    ];
+}
+
+/// Counts of one edge. Each side is written by one thread and has cache lines of its own, so that counting on one end
+/// does not slow the other.
+#[derive(Default)]
+pub(crate) struct EdgeBooks {
+    pub(crate) producer: ProducerBooks,
+    pub(crate) consumer: ConsumerBooks,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct ProducerBooks {
+    pub(crate) sent: AtomicU64,
+    /// By the causes at the producer: [`DropCause::Oldest`] and [`DropCause::Newest`].
+    dropped: [AtomicU64; 2],
+    pub(crate) high_water: AtomicU64,
+    /// Packets of a ring that are in it now: what a lane that never returns cannot empty any more.
+    pub(crate) in_ring: AtomicU64,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct ConsumerBooks {
+    pub(crate) received: AtomicU64,
+    aged: AtomicU64,
+    /// Packets that the consumer has taken out, received or aged.
+    pub(crate) taken: AtomicU64,
+    pub(crate) abandoned: AtomicU64,
+}
+
+impl EdgeBooks {
+    /// Packets dropped for a cause.
+    pub(crate) fn dropped(&self, cause: DropCause) -> u64 {
+        read(self.dropped_counter(cause))
+    }
+
+    /// Counts a packet as dropped.
+    pub(crate) fn drop_one(&self, cause: DropCause) {
+        count(self.dropped_counter(cause), 1);
+    }
+
+    fn dropped_counter(&self, cause: DropCause) -> &AtomicU64 {
+        match cause {
+            DropCause::Oldest | DropCause::Newest => &self.producer.dropped[cause as usize],
+            DropCause::Aged => &self.consumer.aged,
+        }
+    }
+
+    /// Packets that were put into the store and not taken out by the producer itself.
+    pub(crate) fn put(&self) -> u64 {
+        let dropped = &self.producer.dropped;
+        read(&self.producer.sent) - read(&dropped[0]) - read(&dropped[1])
+    }
+
+    /// Whether a packet of it did not get to the consumer.
+    pub(crate) fn has_lost(&self) -> bool {
+        let all = DropCause::ALL.iter();
+        let dropped = all.map(|(cause, _)| self.dropped(*cause)).sum::<u64>();
+        dropped + read(&self.consumer.abandoned) > 0
+    }
+}
+
 /// What became of the packets of one stream that reached one input of one node.
 #[derive(Default)]
 pub(crate) struct PortBooks {
     pub(crate) received: AtomicU64,
-    pub(crate) processed: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    /// At a join: the packets that the other inputs had no partner for.
-    pub(crate) unmatched: AtomicU64,
-    pub(crate) abandoned: AtomicU64,
+    fates: [AtomicU64; 5],
     /// Received and not yet accounted for; what a node that never returned is holding.
     pub(crate) in_hand: AtomicU64,
 }
@@ -36,17 +112,30 @@ impl PortBooks {
         count(&self.received, 1);
         count(&self.in_hand, 1);
     }
+
+    /// What became of a packet that was in hand.
+    pub(crate) fn settle(&self, fate: Fate) {
+        count(&self.fates[fate as usize], 1);
+        uncount(&self.in_hand);
+    }
+
+    /// Packets with this fate.
+    pub(crate) fn of(&self, fate: Fate) -> u64 {
+        read(&self.fates[fate as usize])
+    }
 }
 
 /// The books of one stream at one node.
 pub(crate) struct FlowBooks {
     pub(crate) ports: Box<[PortBooks]>,
-    /// Per output: handled packets for which the actor emitted nothing there.
+    /// Per output: handled packets (of a source: captures) for which the actor emitted nothing there.
     pub(crate) filtered: Box<[AtomicU64]>,
     /// Packets that a source handed to the graph.
     pub(crate) captured: AtomicU64,
     /// The last packet of the stream has been handled here.
     pub(crate) ended: AtomicBool,
+    /// How, once it has.
+    pub(crate) end: EndCell,
 }
 
 impl FlowBooks {
@@ -56,6 +145,14 @@ impl FlowBooks {
             filtered: (0..outputs).map(|_| AtomicU64::new(0)).collect(),
             captured: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            end: EndCell::default(),
         }
+    }
+
+    /// Whether a packet that came by an input came to grief at this node.
+    pub(crate) fn has_lost(&self, port: usize) -> bool {
+        let lost = [Fate::Failed, Fate::Unmatched, Fate::Abandoned];
+        let books = self.ports.get(port);
+        books.is_some_and(|books| lost.iter().any(|&fate| books.of(fate) > 0))
     }
 }

@@ -1,10 +1,12 @@
-//! Calling an actor: panics are caught, what it emitted is checked against the contract.
+//! Calling code that is not the engine's: an actor, a source, a payload. Panics are caught.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::actor::{ActorError, Input, Outputs};
 use crate::clock::Hang;
+use crate::error::ActorError;
+use crate::input::Input;
+use crate::outputs::Outputs;
 use crate::registry::AnyActor;
 
 /// How a call ended.
@@ -23,6 +25,18 @@ pub(crate) enum Work {
     Batch(Vec<Input>),
 }
 
+impl Work {
+    /// Drops it without a call.
+    pub(crate) fn discard(self) {
+        match self {
+            Self::Single(input) => discard_each(input.into_payloads()),
+            Self::Batch(inputs) => {
+                discard_each(inputs.into_iter().flat_map(Input::into_payloads));
+            }
+        }
+    }
+}
+
 /// Calls the actor.
 pub(crate) fn call(actor: &mut dyn AnyActor, work: Work, out: &mut Outputs) -> Outcome {
     // The actor is dropped after a panic and the outputs are cleared, so no broken state is looked at.
@@ -38,21 +52,42 @@ pub(crate) fn call(actor: &mut dyn AnyActor, work: Work, out: &mut Outputs) -> O
     }
 }
 
-/// Runs a function of an actor that may panic, as an error.
-pub(crate) fn guard<T>(function: impl FnOnce() -> Result<T, ActorError>) -> Result<T, ActorError> {
+/// Why foreign code did not do what it was asked.
+pub(crate) enum Failure {
+    Error(ActorError),
+    Panic(String),
+}
+
+/// Runs foreign code that may panic.
+pub(crate) fn attempt<T>(function: impl FnOnce() -> Result<T, ActorError>) -> Result<T, Failure> {
     match catch_unwind(AssertUnwindSafe(function)) {
-        Ok(result) => result,
+        Ok(result) => result.map_err(Failure::Error),
         Err(panic) if panic.is::<Hang>() => resume_unwind(panic),
-        Err(panic) => Err(format!("panicked: {}", panic_message(&*panic)).into()),
+        Err(panic) => Err(Failure::Panic(panic_message(&*panic))),
     }
 }
 
-/// Drops an actor that panicked; a panic in its destructor ends there.
-pub(crate) fn discard<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+/// Runs foreign code that may panic; a panic is an error that says so.
+pub(crate) fn guard<T>(function: impl FnOnce() -> Result<T, ActorError>) -> Result<T, ActorError> {
+    attempt(function).map_err(|failure| match failure {
+        Failure::Error(error) => error,
+        Failure::Panic(message) => format!("panicked: {message}").into(),
+    })
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+/// Drops an actor or a payload; a panic in its destructor ends there.
+pub(crate) fn discard<T>(value: T) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        tracing::warn!("a destructor panicked: {}", panic_message(&*panic));
+    }
+}
+
+/// Drops several values, each by itself: of two that panic in one drop the second would end the process.
+pub(crate) fn discard_each<T>(values: impl IntoIterator<Item = T>) {
+    values.into_iter().for_each(discard);
+}
+
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     if let Some(message) = panic.downcast_ref::<&str>() {
         (*message).to_owned()
     } else if let Some(message) = panic.downcast_ref::<String>() {

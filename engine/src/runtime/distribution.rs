@@ -17,14 +17,24 @@ pub(crate) enum Distribution {
 impl Distribution {
     /// Records a time. A closed distribution takes no more.
     pub(crate) fn record(&mut self, ns: u64) {
-        if let Self::Empty = self {
+        match self {
+            Self::Open(histogram) => histogram.saturating_record(ns),
+            _ => self.record_many(ns, 1),
+        }
+    }
+
+    /// Records the same time so often.
+    pub(crate) fn record_many(&mut self, ns: u64, times: u64) {
+        if let Self::Empty = self
+            && times > 0
+        {
             // Two significant digits: 1 % of the value, whatever its size up to an hour.
             let histogram = Histogram::new_with_bounds(1, 3_600_000_000_000, 2)
                 .expect("the bounds are constants that hdrhistogram accepts");
             *self = Self::Open(Box::new(histogram));
         }
         if let Self::Open(histogram) = self {
-            histogram.saturating_record(ns);
+            histogram.saturating_record_n(ns, times);
         }
     }
 

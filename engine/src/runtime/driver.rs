@@ -1,8 +1,10 @@
 //! Runs a lane on a thread of its own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::runtime::call::panic_message;
 use crate::runtime::lane::{Lane, Step};
 use crate::runtime::parker::Parker;
 
@@ -10,16 +12,23 @@ use crate::runtime::parker::Parker;
 /// cheaper awake; much longer spins take the core from the very thread that is waited for.
 const LOOKS_BEFORE_PARKING: u32 = 100;
 
-/// Steps the lane until it is finished.
+/// Steps the lane until it is finished. A lane that panics, which is a mistake of the engine, ends the run.
 pub(crate) fn run(mut lane: Lane, parker: &Arc<Parker>) {
     parker.adopt_current_thread();
+    let died = catch_unwind(AssertUnwindSafe(|| drive(&mut lane, parker)));
+    let failure = died.err().map(|panic| panic_message(&*panic));
+    lane.exited(failure);
+}
+
+fn drive(lane: &mut Lane, parker: &Arc<Parker>) {
     let clock = lane.clock();
     let mut looks = 0;
     loop {
         match lane.step() {
             Step::Progressed => looks = 0,
-            Step::Finished => break,
-            Step::Idle { .. } if looks < LOOKS_BEFORE_PARKING => {
+            Step::Finished => return,
+            // Where nobody but the clock has something for it, there is nothing to look for.
+            Step::Idle { until_ns } if looks < LOOKS_BEFORE_PARKING && lane.may_get(until_ns) => {
                 looks += 1;
                 std::hint::spin_loop();
             }
@@ -29,7 +38,7 @@ pub(crate) fn run(mut lane: Lane, parker: &Arc<Parker>) {
                     Step::Progressed => parker.retract(),
                     Step::Finished => {
                         parker.retract();
-                        break;
+                        return;
                     }
                     Step::Idle { until_ns } => {
                         let timeout = until_ns.map(|until| {
@@ -46,5 +55,4 @@ pub(crate) fn run(mut lane: Lane, parker: &Arc<Parker>) {
             }
         }
     }
-    lane.exited();
 }

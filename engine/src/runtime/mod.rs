@@ -1,24 +1,44 @@
-//! The data plane: lanes of nodes over bounded links.
+//! The data plane: lanes of nodes over edges. The way of a packet stands in `way`.
+//!
+//! ```text
+//! lane ── driver (on a thread)
+//!  ├ turns, sourcing, life    what a node does next; how it comes and goes
+//!  ├ way                      the way of a packet through a node
+//!  │  ├ node                  what a node is
+//!  │  ├ batch, window, pool   what is held; calls under way; replicas
+//!  │  └ flow                  one stream at one node: joins, positions
+//!  │     └ edge               one stream between two nodes: ring or channel
+//!  └ books, stats             what is counted, what is measured
+//! wiring ── from a graph to lanes; topology, records
+//! ```
 
+pub(crate) mod arranging;
 pub(crate) mod batch;
 pub(crate) mod books;
 pub(crate) mod call;
+pub(crate) mod channel;
+pub(crate) mod context;
 pub(crate) mod distribution;
 pub(crate) mod driver;
+pub(crate) mod edge;
+pub(crate) mod edges;
 pub(crate) mod flow;
-pub(crate) mod held_up;
 pub(crate) mod host;
-pub(crate) mod intake;
 pub(crate) mod lane;
-pub(crate) mod link;
+pub(crate) mod life;
 pub(crate) mod node;
 pub(crate) mod parker;
+pub(crate) mod parts;
 pub(crate) mod pool;
 pub(crate) mod protocol;
+pub(crate) mod queued;
 pub(crate) mod records;
-pub(crate) mod serving;
-pub(crate) mod settling;
-pub(crate) mod source;
+pub(crate) mod replica;
+pub(crate) mod source_runner;
+pub(crate) mod sourcing;
 pub(crate) mod stats;
 pub(crate) mod topology;
+pub(crate) mod turns;
+pub(crate) mod way;
+pub(crate) mod window;
 pub(crate) mod wiring;

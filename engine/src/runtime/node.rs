@@ -1,72 +1,25 @@
-//! One node instance inside its lane: how it is created, gets streams, gives up and finishes.
-//!
-//! Which input it takes next is in `serving`, what becomes of a call's packets in `settling`.
+//! A node instance: what it is, what it holds, and what it knows of its streams. The way of a packet through it is in `way`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use crate::actor::{ActorError, Outputs, Setup};
-use crate::graph::{OnError, Settings};
-use crate::registry::{ActorType, AnyActor, Behaviour};
-use crate::runtime::batch::Batch;
-use crate::runtime::call::{discard, guard};
-use crate::runtime::flow::{Fate, Flow, HandOver};
-use crate::runtime::held_up::HeldUp;
-use crate::runtime::host::{Host, Workers};
-use crate::runtime::intake::Intake;
-use crate::runtime::link::END;
-use crate::runtime::parker::Parker;
+use crate::end::End;
+use crate::error::ActorError;
+use crate::observer::Fate;
+use crate::outputs::Outputs;
+use crate::registry::AnyActor;
+use crate::runtime::batch::Batches;
+use crate::runtime::call::{discard, discard_each};
+use crate::runtime::context::LaneContext;
+use crate::runtime::flow::{Flow, Receipt};
+use crate::runtime::parts::NodeParts;
 use crate::runtime::pool::Pool;
-use crate::runtime::protocol::{Event, NodeId};
-use crate::runtime::settling::Ticket;
-use crate::runtime::source::SourceRunner;
-use crate::runtime::stats::{NodeStats, NodeWatch, SinkLatency};
+use crate::runtime::protocol::Event;
+use crate::runtime::source_runner::{SourceMemory, SourceRunner};
+use crate::runtime::stats::{NodeStats, SinkLatency};
+use crate::runtime::window::Window;
 
-/// What all nodes of a lane share while one of them runs.
-pub(crate) struct LaneContext {
-    pub(crate) host: Host,
-    /// Clock time of the last look, refreshed after each call.
-    pub(crate) now_ns: u64,
-    /// Hand-overs inside the lane that have not been handled yet.
-    pub(crate) work: VecDeque<HandOver>,
-    /// Set when some flow of the lane holds packets for a full queue, so that a lane that flows freely looks at none.
-    pub(crate) suspended: bool,
-    pub(crate) held_up: HeldUp,
-}
-
-impl LaneContext {
-    pub(crate) fn tick(&mut self) -> u64 {
-        self.now_ns = self.host.clock.now_ns();
-        self.now_ns
-    }
-
-    pub(crate) fn tell(&self, event: Event) {
-        (self.host.events)(event);
-    }
-}
-
-/// What a node instance is made of, fixed for its life.
-pub(crate) struct NodeParts {
-    pub(crate) id: NodeId,
-    pub(crate) watch: Arc<NodeWatch>,
-    /// Where the lane parks; replicas wake it.
-    pub(crate) parker: Arc<Parker>,
-    pub(crate) workers: Workers,
-    pub(crate) actor_type: ActorType,
-    pub(crate) settings: Settings,
-    pub(crate) setup: Setup,
-    pub(crate) on_error: OnError,
-    /// Instances of an `each: stream` node end with their stream.
-    pub(crate) per_stream: bool,
-    /// Streams are served strictly by sequence, in declared order (clock `asap`).
-    pub(crate) strict: bool,
-    pub(crate) replicas: usize,
-    /// Nobody consumes its outputs: packets are delivered here.
-    pub(crate) sink: bool,
-    /// The payloads' outputs by number.
-    pub(crate) outputs: usize,
-}
+/// Failed packets of a node that are all logged.
+const FAILURES_LOGGED_EACH: u64 = 8;
 
 pub(crate) enum Role {
     /// Not created yet, or gone after a panic; created again at the time, once there is one.
@@ -76,11 +29,21 @@ pub(crate) enum Role {
     Actor(Box<dyn AnyActor>),
     Source(SourceRunner),
     Pool(Pool),
-    /// Will not come back; what still reaches it is counted as abandoned.
-    Retired,
-    /// Stopped, but calls of its replicas have not returned yet.
+    /// Will not come back; what still reaches it is counted as abandoned. Its replicas may not have finished yet.
+    Retired(Option<Pool>),
+    /// Nothing more is asked of it, but its replicas have not finished yet.
     Leaving(Pool),
     Finished,
+}
+
+impl Role {
+    /// The replicas, if it has any.
+    pub(crate) fn pool(&mut self) -> Option<&mut Pool> {
+        match self {
+            Self::Pool(pool) | Self::Leaving(pool) | Self::Retired(Some(pool)) => Some(pool),
+            _ => None,
+        }
+    }
 }
 
 pub(crate) struct Node {
@@ -91,24 +54,41 @@ pub(crate) struct Node {
     /// By the lane's stream slots.
     pub(crate) flows: Vec<Option<Flow>>,
     pub(crate) latencies: Vec<Option<Arc<SinkLatency>>>,
-    pub(crate) batch: Option<Batch>,
+    pub(crate) batches: Option<Batches>,
+    /// Calls that are not finished when they return: those of replicas, and those whose ticket the actor keeps.
+    pub(crate) window: Option<Window>,
     pub(crate) recorder: NodeStats,
+    /// No further stream will come.
     pub(crate) closing: bool,
     /// A stream has been attached.
-    attached: bool,
-    /// There may be something to look for: some input comes through a queue, or is joined with another.
-    pub(super) is_polled: bool,
-    pub(super) turn: usize,
-    pub(super) out: Outputs,
+    pub(crate) attached: bool,
+    /// Packets come to it from other lanes.
+    pub(crate) is_fed_from_outside: bool,
+    /// At the last look there was something to take, and no room for what would come of it.
+    pub(crate) is_blocked: bool,
+    /// The slot to look at first.
+    pub(crate) turn: usize,
+    /// Where streams are units of work: its slots, oldest stream first.
+    pub(crate) by_age: Vec<usize>,
+    pub(crate) out: Outputs,
     /// Failed packets so far, for deciding which of them are logged.
-    pub(super) failures: u64,
+    pub(crate) failures: u64,
+    /// How its streams ended so far.
+    pub(crate) end: End,
+    /// Why a replica could not finish.
+    pub(crate) finishing_failure: Option<String>,
     /// What a source keeps over a restart.
-    pub(crate) source_memory: crate::runtime::source::SourceMemory,
+    pub(crate) source_memory: SourceMemory,
 }
 
 impl Node {
-    pub(crate) fn new(parts: NodeParts, batch: Option<Batch>) -> Self {
+    pub(crate) fn new(parts: NodeParts, batches: Option<Batches>) -> Self {
+        let most = match parts.replicas {
+            1 => parts.open_calls,
+            replicas => 2 * replicas,
+        };
         Self {
+            window: (most > 0).then(|| Window::new(most, Arc::clone(&parts.parker))),
             parts,
             place: 0,
             role: Role::Absent {
@@ -116,260 +96,122 @@ impl Node {
             },
             flows: Vec::new(),
             latencies: Vec::new(),
-            batch,
+            batches,
             recorder: NodeStats::default(),
             closing: false,
             attached: false,
-            is_polled: false,
+            is_fed_from_outside: false,
+            is_blocked: false,
             turn: 0,
+            by_age: Vec::new(),
             out: Outputs::default(),
             failures: 0,
-            source_memory: Default::default(),
+            end: End::default(),
+            finishing_failure: None,
+            source_memory: SourceMemory::default(),
         }
     }
 
-    /// Creates the instance if it is absent and its time has come. True if anything was done.
-    pub(crate) fn create_if_due(&mut self, cx: &mut LaneContext) -> bool {
-        let Role::Absent {
-            create_at_ns: Some(at),
-        } = self.role
-        else {
-            return false;
-        };
-        if at > cx.now_ns {
-            return false;
+    /// Whether all it ever has to do arrives by rings.
+    pub(crate) fn is_inside(&self) -> bool {
+        !self.is_fed_from_outside && self.batches.is_none() && self.window.is_none()
+    }
+
+    /// Whether it may take another packet now.
+    pub(crate) fn can_take(&self) -> bool {
+        match &self.role {
+            Role::Actor(_) | Role::Pool(_) => self.window.as_ref().is_none_or(Window::has_room),
+            Role::Retired(_) => true,
+            Role::Absent { .. } | Role::Source(_) | Role::Leaving(_) | Role::Finished => false,
         }
-        self.role = Role::Absent { create_at_ns: None };
-        let first = self.parts.watch.created_ns.load(Ordering::Relaxed) == 0;
-        self.parts.watch.call_began(0, cx.now_ns);
-        let built = guard(|| self.build());
-        self.parts.watch.call_ended(0);
-        match built {
-            Ok(role) => {
-                self.role = role;
-                self.start_streams(cx);
-                if first {
-                    let now = cx.tick().max(1);
-                    self.parts.watch.created_ns.store(now, Ordering::Relaxed);
-                    cx.tell(Event::NodeReady {
-                        node: self.parts.id,
-                    });
-                } else {
-                    self.parts.watch.restarts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The actor has all it wants of a stream.
+    pub(crate) fn end_early(&mut self, stream: u32, cx: &mut LaneContext) {
+        let of_stream = |flow: &&mut Flow| flow.stream.id == stream;
+        if let Some(flow) = self.flows.iter_mut().flatten().find(of_stream)
+            && !std::mem::replace(&mut flow.is_finished, true)
+        {
+            cx.tell(Event::StreamFinished { stream });
+        }
+    }
+
+    /// Gets rid of an actor (or one replica) that will be replaced, and of the calls that it was to finish later.
+    pub(crate) fn drop_actor(&mut self, replica: usize, cx: &mut LaneContext) {
+        match &mut self.role {
+            Role::Pool(pool) => pool.drop_actor(replica),
+            Role::Actor(_) => {
+                let absent = Role::Absent { create_at_ns: None };
+                let role = std::mem::replace(&mut self.role, absent);
+                if let Role::Actor(actor) = role {
+                    discard(actor);
+                }
+                if let Some(window) = &mut self.window {
+                    let given_up = window.give_up();
+                    self.release(&given_up, cx);
+                    self.settle(&given_up, Fate::Failed, cx);
+                    self.note_open_calls();
                 }
             }
-            Err(error) => {
-                let (node, message) = (self.parts.id, error.to_string());
-                cx.tell(if first {
-                    Event::CreateFailed { node, message }
-                } else {
-                    Event::WantsRestart {
-                        node,
-                        replica: 0,
-                        message,
-                    }
-                });
-            }
-        }
-        cx.tick();
-        true
-    }
-
-    fn build(&mut self) -> Result<Role, ActorError> {
-        if self.parts.replicas > 1 {
-            return Ok(Role::Pool(Pool::start(&self.parts)?));
-        }
-        let parts = &self.parts;
-        Ok(
-            match parts.actor_type.create(&parts.settings, &parts.setup)? {
-                Behaviour::Actor(actor) => Role::Actor(actor),
-                Behaviour::Source(source) => Role::Source(SourceRunner::new(source)),
-            },
-        )
-    }
-
-    fn start_streams(&mut self, cx: &LaneContext) {
-        for slot in 0..self.flows.len() {
-            self.start_stream(slot, cx);
+            _ => {}
         }
     }
 
-    fn start_stream(&mut self, slot: usize, cx: &LaneContext) {
-        if let (Role::Actor(actor), Some(flow)) = (&mut self.role, &self.flows[slot])
-            && let Err(error) = guard(|| actor.stream_started(&flow.stream))
-        {
-            self.want_stop(&error, cx);
-        }
-    }
-
-    pub(super) fn want_stop(&self, error: &ActorError, cx: &LaneContext) {
-        cx.tell(Event::WantsStop {
-            node: self.parts.id,
-            message: error.to_string(),
-        });
-    }
-
-    /// Adds a stream under one of the lane's slots, a free one or the next.
-    pub(crate) fn attach(
-        &mut self,
-        slot: usize,
-        flow: Option<Flow>,
-        latency: Option<Arc<SinkLatency>>,
-        cx: &LaneContext,
-    ) {
-        if slot == self.flows.len() {
-            self.flows.push(None);
-            self.latencies.push(None);
-        }
-        if let Some(flow) = &flow {
-            self.attached = true;
-            let mut intakes = flow.intakes.iter();
-            self.is_polled |= flow.intakes.len() > 1;
-            self.is_polled |= intakes.any(|intake| matches!(intake, Intake::Link { .. }));
-        }
-        self.flows[slot] = flow;
-        self.latencies[slot] = latency;
-        self.start_stream(slot, cx);
-    }
-
-    /// The slot of a source's only stream, until that has ended.
-    pub(super) fn source_slot(&self) -> Option<usize> {
-        self.flows.iter().position(Option::is_some)
-    }
-
-    /// Closes a flow whose stream has ended, once nothing of it is held or waits.
-    pub(super) fn end_flow(&mut self, slot: usize, cx: &mut LaneContext) -> bool {
-        let Some(flow) = &mut self.flows[slot] else {
-            return false;
-        };
-        if flow.held > 0 || flow.is_suspended() {
-            return false;
-        }
-        if let Role::Actor(actor) = &mut self.role
-            && let Err(error) = guard(|| actor.stream_ended(&flow.stream))
-        {
-            self.want_stop(&error, cx);
-        }
-        self.close_flow(slot, cx);
-        true
-    }
-
-    /// Tells the outputs that the stream has ended and forgets it.
-    pub(crate) fn close_flow(&mut self, slot: usize, cx: &mut LaneContext) {
-        if let Some(mut flow) = self.flows[slot].take() {
-            flow.mark_outputs(slot, END, &mut cx.work);
-            flow.books.ended.store(true, Ordering::Relaxed);
-            if let Some(latency) = self.latencies[slot].take() {
-                latency.close();
+    /// A batch or an open call holds these packets.
+    pub(crate) fn keep(&mut self, receipts: &[Receipt]) {
+        for receipt in receipts {
+            if let Some(flow) = &mut self.flows[receipt.slot] {
+                flow.held += 1;
             }
         }
     }
 
-    /// Takes the node out for good: what it holds and what still reaches it is abandoned, and its streams flow on.
-    pub(crate) fn retire(&mut self, cx: &mut LaneContext) {
-        if matches!(self.role, Role::Retired | Role::Leaving(_) | Role::Finished) {
+    /// These packets are not held any more.
+    pub(crate) fn release(&mut self, receipts: &[Receipt], cx: &mut LaneContext) {
+        for receipt in receipts {
+            if let Some(flow) = &mut self.flows[receipt.slot] {
+                flow.held -= 1;
+                if flow.held == 0 {
+                    // Marks and the end had to wait for it.
+                    cx.edges.note_arrival(self.place, receipt.slot);
+                }
+            }
+        }
+    }
+
+    /// Lets others see since when the oldest call waits for its ticket.
+    pub(crate) fn note_open_calls(&self) {
+        let oldest = self.window.as_ref().and_then(Window::oldest_ns);
+        if self.parts.open_calls > 0 {
+            self.parts.watch.open_call_began(oldest);
+        }
+    }
+
+    pub(crate) fn clear_out(&mut self) {
+        if self.out.emitted.is_empty() && self.out.failed.is_empty() {
+            self.out.is_open = false;
+            self.out.ended.clear();
             return;
         }
-        let given_up = self.give_up_held();
-        let role = std::mem::replace(&mut self.role, Role::Retired);
-        if self.parts.actor_type.source
-            && let Some(slot) = self.source_slot()
-        {
-            self.close_flow(slot, cx);
-        }
-        discard(role);
-        self.release(&given_up);
-        self.settle_all(&given_up, Fate::Abandoned, cx);
+        discard_each(self.out.emitted.drain(..));
+        discard_each(self.out.failed.drain(..));
+        self.out.clear();
     }
 
-    /// Takes out what a batch or replicas hold.
-    fn give_up_held(&mut self) -> Vec<Ticket> {
-        let mut given_up: Vec<Ticket> = Vec::new();
-        if let Role::Pool(pool) = &mut self.role {
-            given_up.extend(pool.abandon());
-        }
-        if let Some(batch) = &mut self.batch {
-            given_up.extend(batch.flush().0.iter().map(Ticket::of));
-        }
-        given_up
-    }
-
-    /// Finishes the instance if nothing can reach it any more. True if it did.
-    pub(crate) fn finish_if_done(&mut self, cx: &mut LaneContext) -> bool {
-        let all_ended = self.flows.iter().all(Option::is_none);
-        let no_more = if self.parts.per_stream {
-            self.attached
-        } else {
-            self.closing
-        };
-        if matches!(self.role, Role::Finished) || !all_ended || !no_more {
-            return false;
-        }
-        let failure = match std::mem::replace(&mut self.role, Role::Finished) {
-            Role::Actor(mut actor) => {
-                let result = guard(|| actor.finish());
-                discard(actor);
-                result.err()
+    /// Logs failed packets: the first ones each, then those at which their number has doubled, so that a node that fails
+    /// on everything does not fill the disk. The books count all of them.
+    pub(crate) fn log_failure(&mut self, receipts: &[Receipt], error: &ActorError) {
+        for receipt in receipts {
+            self.failures += 1;
+            let failures = self.failures;
+            if failures > FAILURES_LOGGED_EACH && !failures.is_power_of_two() {
+                continue;
             }
-            other => {
-                discard(other);
-                None
-            }
-        };
-        self.retire_statistics(cx);
-        cx.tell(Event::NodeFinished {
-            node: self.parts.id,
-            failure: failure.map(|error| error.to_string()),
-        });
-        true
-    }
-
-    /// Gives up everything; the run is being stopped. Nothing is finished, so no file gets its final name.
-    pub(crate) fn stop(&mut self, cx: &mut LaneContext) {
-        let given_up = self.give_up_held();
-        for ticket in given_up {
-            if let Some(flow) = &self.flows[ticket.slot] {
-                flow.account(ticket.present, Fate::Abandoned);
-            }
+            let stream = self.flows[receipt.slot]
+                .as_ref()
+                .map_or("", |flow| flow.stream.name.as_str());
+            let sequence = receipt.packet.sequence;
+            tracing::warn!(node = %self.parts.watch.name, stream, sequence, failures, "packet failed: {error}");
         }
-        for flow in self.flows.iter_mut().flatten() {
-            flow.abandon(cx.now_ns);
-        }
-        self.role = match std::mem::replace(&mut self.role, Role::Finished) {
-            Role::Pool(pool) => Role::Leaving(pool),
-            role => {
-                discard(role);
-                Role::Finished
-            }
-        };
-        if matches!(self.role, Role::Finished) {
-            self.gone(cx);
-        }
-    }
-
-    /// Finishes a stopped node once the last call of its replicas has returned.
-    pub(crate) fn leave(&mut self, cx: &mut LaneContext) {
-        if let Role::Leaving(pool) = &mut self.role
-            && !pool.is_working()
-        {
-            discard(std::mem::replace(&mut self.role, Role::Finished));
-            self.gone(cx);
-        }
-    }
-
-    fn gone(&mut self, cx: &mut LaneContext) {
-        self.retire_statistics(cx);
-        cx.tell(Event::NodeFinished {
-            node: self.parts.id,
-            failure: None,
-        });
-    }
-
-    fn retire_statistics(&mut self, cx: &mut LaneContext) {
-        let watch = &self.parts.watch;
-        watch.finished_ns.store(cx.tick().max(1), Ordering::Relaxed);
-        watch.blocked.store(false, Ordering::Relaxed);
-        watch.absorb(&mut self.recorder);
-        watch.close_statistics();
     }
 }

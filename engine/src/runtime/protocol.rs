@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::runtime::flow::Flow;
+use crate::end::End;
+use crate::packet::Stream;
+use crate::runtime::books::{EdgeBooks, FlowBooks};
+use crate::runtime::channel::Channel;
 use crate::runtime::parker::Parker;
+use crate::runtime::queued::Policy;
 use crate::runtime::stats::SinkLatency;
 
 /// Identifies a node instance in a run.
@@ -42,24 +46,60 @@ pub(crate) enum Event {
         node: NodeId,
         failure: Option<String>,
     },
-    /// The thread of a lane is over.
-    LaneExited { lane: usize },
+    /// The instance has been built anew.
+    Restarted { node: NodeId },
+    /// The actor has all it wants of a stream.
+    StreamFinished { stream: u32 },
+    /// All of a stream has been handled at a node.
+    StreamEnded { node: NodeId, stream: u32, end: End },
+    /// The thread of a lane is over; with a message if it died.
+    LaneExited {
+        lane: usize,
+        failure: Option<String>,
+    },
 }
 
 /// Receives events; called from lanes, must return at once.
 pub(crate) type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// A stream at one node.
-pub(crate) struct Attachment {
-    pub(crate) flow: Flow,
+/// An edge that a lane is to hold an end of.
+pub(crate) enum NewEdge {
+    /// Both ends, between two nodes of the lane; the consumer by its index in the lane.
+    Ring {
+        policy: Policy,
+        books: Arc<EdgeBooks>,
+        consumer: usize,
+    },
+    /// The producer's end.
+    Sending(Policy, Arc<Channel>),
+    /// The consumer's end.
+    Receiving(Policy, Arc<Channel>),
+}
+
+/// A stream at one node; edges by their index in [`Attachment::edges`].
+pub(crate) struct NewFlow {
+    pub(crate) books: Arc<FlowBooks>,
+    /// None: the stream does not reach this input.
+    pub(crate) inputs: Vec<Option<usize>>,
+    pub(crate) outputs: Vec<Vec<usize>>,
+    /// See [`Flow::required`](crate::runtime::flow::Flow).
+    pub(crate) required: u64,
     /// At a sink: where its latencies are recorded.
     pub(crate) latency: Option<Arc<SinkLatency>>,
 }
 
+/// A stream that begins in a lane.
+pub(crate) struct Attachment {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) edges: Vec<NewEdge>,
+    /// One entry for each node of the lane.
+    pub(crate) flows: Vec<Option<NewFlow>>,
+}
+
 /// What a lane is to do.
 pub(crate) enum Command {
-    /// A stream begins: its flows, one entry for each node of the lane.
-    Attach { flows: Vec<Option<Attachment>> },
+    /// A stream begins.
+    Attach(Attachment),
     /// No further stream will come: shared nodes finish when the present ones have ended.
     Close,
     /// Build the instance (or one replica of it) anew at this clock time.
@@ -102,6 +142,11 @@ impl Mailbox {
     /// Wakes the lane so that it looks at flags that others have set.
     pub(crate) fn nudge(&self) {
         self.parker.wake();
+    }
+
+    /// Whether a command waits.
+    pub(crate) fn has_commands(&self) -> bool {
+        self.filled.load(Ordering::Relaxed)
     }
 
     pub(crate) fn take(&self) -> VecDeque<Command> {

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::end::End;
+use crate::graph::{StreamSpec, WhenFull};
 use crate::packet::Stream;
-use crate::runtime::books::{FlowBooks, count};
-use crate::runtime::flow::Outlet;
-use crate::runtime::intake::Intake;
-use crate::runtime::link::{Link, LinkBooks};
+use crate::runtime::books::{EdgeBooks, FlowBooks, count, read};
+use crate::runtime::channel::Channel;
 use crate::runtime::parker::Parker;
 use crate::runtime::protocol::{Mailbox, NodeId};
-use crate::runtime::stats::{NodeWatch, SinkLatency};
+use crate::runtime::queued::Policy;
+use crate::runtime::stats::{LaneWatch, NodeWatch, SinkLatency};
 
 /// An instance as reports and the control plane see it.
 pub(crate) struct Instance {
@@ -38,85 +39,71 @@ pub(crate) struct FlowRecord {
     pub(crate) fed_by: Vec<usize>,
 }
 
-/// How packets of a stream get from one instance to another.
-pub(crate) enum Carrier {
-    Link(Arc<Link>),
-    /// Inside a lane.
-    HandOver(Arc<LinkBooks>),
-}
-
-impl Carrier {
-    pub(crate) fn books(&self) -> &LinkBooks {
-        match self {
-            Self::Link(link) => &link.books,
-            Self::HandOver(books) => books,
-        }
-    }
-
-    /// Counts what is left as abandoned; only once neither end runs.
-    pub(crate) fn abandon(&self) {
-        match self {
-            Self::Link(link) => link.abandon(),
-            Self::HandOver(books) => {
-                let on_their_way = books.producer.suspended.swap(0, Ordering::Relaxed);
-                count(&books.consumer.abandoned, on_their_way);
-            }
-        }
-    }
-
-    /// Whether its producer holds packets that the queue has no room for.
-    pub(crate) fn is_waited_for(&self) -> bool {
-        self.books().producer.suspended.load(Ordering::Relaxed) > 0
-    }
-}
-
 /// An edge between two instances, for one stream.
 pub(crate) struct EdgeRecord {
     pub(crate) from: NodeId,
     pub(crate) output: usize,
     pub(crate) to: NodeId,
     pub(crate) port: usize,
-    pub(crate) carrier: Carrier,
+    pub(crate) policy: Policy,
+    pub(crate) books: Arc<EdgeBooks>,
+    /// Its store, if that is between two lanes.
+    pub(crate) channel: Option<Arc<Channel>>,
+}
+
+impl EdgeRecord {
+    /// Packets in its store now.
+    pub(crate) fn depth(&self) -> u64 {
+        match &self.channel {
+            Some(channel) => channel.depth() as u64,
+            None => read(&self.books.producer.in_ring),
+        }
+    }
+
+    /// Whether a producer that asks for room finds none.
+    pub(crate) fn is_full(&self) -> bool {
+        let depth = self.depth();
+        self.policy.full == WhenFull::Block
+            && (depth >= self.policy.capacity as u64 || depth > 0 && self.policy.bytes.is_some())
+    }
+
+    /// Counts what is left as abandoned; only once neither end runs. A ring is empty by then, unless a call of its lane
+    /// never returned.
+    pub(crate) fn abandon(&self) {
+        if let Some(channel) = &self.channel {
+            channel.abandon();
+        }
+        let left = self.books.producer.in_ring.swap(0, Ordering::Relaxed);
+        count(&self.books.consumer.abandoned, left);
+    }
 }
 
 pub(crate) struct LaneRecord {
     pub(crate) name: String,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) parker: Arc<Parker>,
+    pub(crate) watch: Arc<LaneWatch>,
     pub(crate) nodes: Vec<NodeId>,
 }
 
+/// A stream of the run.
 pub(crate) struct StreamRecord {
     pub(crate) stream: Arc<Stream>,
     pub(crate) source: NodeId,
     /// All instances that it reaches, its source included.
     pub(crate) nodes: Vec<NodeId>,
+    /// Nodes at which it has not ended yet.
+    pub(crate) unended: usize,
+    /// How it ended at the others.
+    pub(crate) end: End,
 }
 
-impl EdgeRecord {
-    pub(crate) fn intake(&self) -> Intake {
-        match &self.carrier {
-            Carrier::Link(link) => Intake::Link {
-                link: Arc::clone(link),
-                head: None,
-                seen: 0,
-            },
-            Carrier::HandOver(books) => Intake::Lane {
-                queue: Default::default(),
-                next: 0,
-                books: Arc::clone(books),
-            },
-        }
-    }
-
-    pub(crate) fn outlet(&self, place_in_lane: usize) -> Outlet {
-        match &self.carrier {
-            Carrier::Link(link) => Outlet::Link(Arc::clone(link)),
-            Carrier::HandOver(books) => Outlet::Lane {
-                node: place_in_lane,
-                port: self.port,
-                books: Arc::clone(books),
-            },
+impl StreamRecord {
+    /// What the stream was added with.
+    pub(crate) fn spec(&self) -> StreamSpec {
+        StreamSpec {
+            name: self.stream.name.clone(),
+            uri: self.stream.uri.clone(),
         }
     }
 }

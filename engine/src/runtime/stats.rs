@@ -12,6 +12,8 @@ use crate::runtime::distribution::Distribution;
 pub(crate) struct NodeStats {
     pub(crate) service_ns: Distribution,
     pub(crate) queue_wait_ns: Distribution,
+    /// Packets that did not wait at all, as nearly all in a ring do not.
+    unwaited: u64,
     pub(crate) busy_ns: u64,
     pub(crate) blocked_ns: u64,
     pub(crate) batches: u64,
@@ -20,6 +22,20 @@ pub(crate) struct NodeStats {
 }
 
 impl NodeStats {
+    /// A packet has been taken out of a queue after this time.
+    pub(crate) fn queue_waited(&mut self, ns: u64) {
+        match ns {
+            0 => self.unwaited += 1,
+            ns => self.queue_wait_ns.record(ns),
+        }
+    }
+
+    /// A call has taken this time.
+    pub(crate) fn served(&mut self, ns: u64) {
+        self.service_ns.record(ns);
+        self.busy_ns += ns;
+    }
+
     pub(crate) fn record_batch(&mut self, weight: usize, reason: FlushReason) {
         self.batches += 1;
         self.batch_weight += weight as u64;
@@ -30,6 +46,8 @@ impl NodeStats {
     fn absorb(&mut self, other: &mut Self) {
         self.service_ns.absorb(&mut other.service_ns);
         self.queue_wait_ns.absorb(&mut other.queue_wait_ns);
+        self.queue_wait_ns
+            .record_many(0, std::mem::take(&mut other.unwaited));
         self.busy_ns += std::mem::take(&mut other.busy_ns);
         self.blocked_ns += std::mem::take(&mut other.blocked_ns);
         self.batches += std::mem::take(&mut other.batches);
@@ -46,6 +64,8 @@ pub(crate) struct NodeWatch {
     stats: Mutex<NodeStats>,
     /// By replica (a node without replicas is its own first): clock time at which the running call began; 0 between calls.
     calls: Box<[AtomicU64]>,
+    /// Clock time at which the oldest call began that waits for its ticket; 0 without one.
+    open_call_ns: AtomicU64,
     /// Something of it waits for room in a queue, and nothing else can go on.
     pub(crate) blocked: AtomicBool,
     pub(crate) restarts: AtomicU64,
@@ -63,6 +83,7 @@ impl NodeWatch {
         Self {
             name,
             calls: (0..replicas).map(|_| AtomicU64::new(0)).collect(),
+            open_call_ns: AtomicU64::new(0),
             stats: Mutex::default(),
             blocked: AtomicBool::new(false),
             restarts: AtomicU64::new(0),
@@ -84,11 +105,31 @@ impl NodeWatch {
         self.calls[replica].store(0, Ordering::Relaxed);
     }
 
-    /// The calls that are running now: replica, and clock time at which the call began.
+    /// The oldest call that waits for its ticket began then.
+    pub(crate) fn open_call_began(&self, began_ns: Option<u64>) {
+        let began_ns = began_ns.map_or(0, |began_ns| began_ns.max(1));
+        self.open_call_ns.store(began_ns, Ordering::Relaxed);
+    }
+
+    /// The actor (or so many replicas) has been built anew.
+    pub(crate) fn note_restarts(&self, restarts: u64) {
+        if restarts > 0 {
+            self.restarts.fetch_add(restarts, Ordering::Relaxed);
+        }
+    }
+
+    /// The calls that have not ended now: replica, and clock time at which the call began.
     pub(crate) fn running_calls(&self) -> impl Iterator<Item = (usize, u64)> {
         let calls = self.calls.iter().enumerate();
+        let open = std::iter::once((0, &self.open_call_ns));
+        let calls = calls.chain(open);
         let calls = calls.map(|(replica, began)| (replica, began.load(Ordering::Relaxed)));
         calls.filter(|&(_, began)| began > 0)
+    }
+
+    /// The instance's lane never got a thread.
+    pub(crate) fn never_ran(&self) {
+        self.finished_ns.fetch_max(1, Ordering::Relaxed);
     }
 
     /// The statistics up to the last merge.
@@ -131,4 +172,11 @@ impl SinkLatency {
     pub(crate) fn quantiles(&self) -> Quantiles {
         self.distribution().quantiles()
     }
+}
+
+/// The part of a lane that others may look at while it runs.
+#[derive(Default)]
+pub(crate) struct LaneWatch {
+    /// It has nothing to do and waits for nothing but what others do.
+    pub(crate) waits_for_others: AtomicBool,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::clock::{ClockMode, nanoseconds};
 use crate::graph::{Graph, NodeSpec, Require};
-use crate::runtime::link::Policy;
+use crate::runtime::queued::Policy;
 
 /// The source that every declared stream comes from.
 pub(crate) fn per_stream_source(graph: &Graph) -> Option<usize> {
@@ -59,18 +59,41 @@ pub(crate) fn required(node: &NodeSpec) -> u64 {
     bits
 }
 
-pub(crate) fn policy(graph: &Graph, node: &NodeSpec, join: bool) -> Policy {
-    let queue = &node.queue;
-    let eager = join || graph.run.clock == ClockMode::Asap;
+/// What the edges from one node to another do. Under `asap`, and before a join, a producer that waits for room is woken at
+/// the first free place.
+pub(crate) fn policy(graph: &Graph, producer: &NodeSpec, consumer: &NodeSpec) -> Policy {
+    let queue = &consumer.queue;
+    let is_join = consumer.ports.inputs.len() > 1;
     Policy {
         capacity: queue.capacity,
         bytes: queue.bytes,
         full: queue.full,
         max_age_ns: queue.max_age.map(nanoseconds),
-        wake_at: if eager {
+        wake_at: if is_join || graph.run.clock == ClockMode::Asap {
             queue.capacity - 1
         } else {
             queue.capacity / 2
         },
+        in_hand: most_in_hand(producer),
     }
+}
+
+/// Packets of one stream that a node may have taken and not published yet: those of the batch that it forms, and those of
+/// calls that are under way.
+fn most_in_hand(node: &NodeSpec) -> usize {
+    let in_a_call = node.batch.as_ref().map_or(1, |batch| batch.max);
+    let under_way = match node.replicas {
+        1 => node.ports.open_calls,
+        replicas => 2 * replicas,
+    };
+    in_a_call * (under_way + 1)
+}
+
+/// Whether a queue that a node feeds counts the bytes of payloads.
+pub(crate) fn counts_bytes(graph: &Graph, index: usize) -> bool {
+    let consumers = graph.nodes.iter().filter(|node| node.queue.bytes.is_some());
+    let mut feeds = consumers
+        .flat_map(|node| &node.inputs)
+        .flat_map(|input| &input.from);
+    feeds.any(|from| from.node == index)
 }

@@ -7,26 +7,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::actor::Setup;
 use crate::clock::ClockMode;
-use crate::graph::{Graph, NodeSpec, Problems, StreamSpec};
+use crate::end::End;
+use crate::graph::{Graph, NodeSpec, Problem, Problems, StreamSpec};
 use crate::packet::Stream;
 use crate::registry::Registry;
-use crate::runtime::batch::Batch;
-use crate::runtime::books::FlowBooks;
-use crate::runtime::flow::{Flow, Outlet};
+use crate::runtime::batch::Batches;
+use crate::runtime::books::{EdgeBooks, FlowBooks};
+use crate::runtime::channel::Channel;
 use crate::runtime::host::Host;
-use crate::runtime::intake::Intake;
-use crate::runtime::lane::Lane;
-use crate::runtime::link::Link;
-use crate::runtime::node::{Node, NodeParts};
+use crate::runtime::lane::{Lane, LaneParts};
+use crate::runtime::node::Node;
 use crate::runtime::parker::Parker;
-use crate::runtime::protocol::{Attachment, Command, Mailbox, NodeId};
-use crate::runtime::records::{
-    Carrier, EdgeRecord, FlowRecord, Instance, LaneRecord, StreamRecord,
-};
+use crate::runtime::parts::NodeParts;
+use crate::runtime::protocol::{Attachment, Command, Mailbox, NewEdge, NewFlow, NodeId};
+use crate::runtime::records::{EdgeRecord, FlowRecord, Instance, LaneRecord, StreamRecord};
 use crate::runtime::stats::{NodeWatch, SinkLatency};
-use crate::runtime::topology::{is_leaf, per_stream_source, policy, reached_from, required};
+use crate::runtime::topology::{
+    counts_bytes, is_leaf, per_stream_source, policy, reached_from, required,
+};
+use crate::setup::Setup;
 
 /// Everything that has been wired in a run, also what has ended since: the report is made from it.
 pub(crate) struct Wiring {
@@ -46,12 +46,14 @@ pub(crate) struct Wiring {
 pub(crate) struct NewLanes {
     pub(crate) lanes: Vec<(Lane, Arc<Parker>)>,
     pub(crate) nodes: Vec<NodeId>,
+    /// What lanes are to attach once all new ones run.
+    pub(crate) attachments: Attachments,
     /// Lets the new sources begin.
     pub(crate) started: Arc<AtomicBool>,
 }
 
-/// What lanes have to attach: by lane, one entry for each of its nodes.
-type Attachments = Vec<(usize, Vec<Option<Attachment>>)>;
+/// What lanes have to attach, by lane.
+pub(crate) type Attachments = Vec<(usize, Attachment)>;
 
 struct Half {
     lane: usize,
@@ -102,12 +104,10 @@ impl Wiring {
         }
         let nodes = halves.iter().map(|half| half.node.parts.id).collect();
         let lanes = self.assemble(halves, &started);
-        for (lane, flows) in attachments.into_iter().flatten() {
-            self.lanes[lane].mailbox.send(Command::Attach { flows });
-        }
         Ok(NewLanes {
             lanes,
             nodes,
+            attachments: attachments.into_iter().flatten().collect(),
             started,
         })
     }
@@ -120,29 +120,41 @@ impl Wiring {
         let Some(source) = per_stream_source(&self.graph) else {
             return Ok(None);
         };
+        Graph::check_stream_name(&stream.name)?;
+        let lives = self.lives.get(&stream.name).copied().unwrap_or(0);
+        let named = StreamSpec {
+            name: name_of_life(&stream.name, lives + 1),
+            uri: stream.uri.clone(),
+        };
+        let others: Vec<StreamSpec> = self.streams.iter().map(StreamRecord::spec).collect();
+        self.graph
+            .check_added_stream(&self.registry, &named, &others)?;
         let started = Arc::new(AtomicBool::new(false));
         let mut halves = Vec::new();
         let attachments = self.wire_one(stream, source, &mut halves)?;
         let nodes = halves.iter().map(|half| half.node.parts.id).collect();
         let lanes = self.assemble(halves, &started);
-        for (lane, flows) in attachments {
-            self.lanes[lane].mailbox.send(Command::Attach { flows });
-        }
         Ok(Some(NewLanes {
             lanes,
             nodes,
+            attachments,
             started,
         }))
+    }
+
+    /// Lets streams begin in their lanes.
+    pub(crate) fn attach(&self, attachments: Attachments) {
+        for (lane, attachment) in attachments {
+            let mailbox = &self.lanes[lane].mailbox;
+            mailbox.send(Command::Attach(attachment));
+        }
     }
 
     /// A name that no earlier stream of this run has had.
     fn fresh_name(&mut self, name: &str) -> String {
         let lives = self.lives.entry(name.to_owned()).or_insert(0);
         *lives += 1;
-        match *lives {
-            1 => name.to_owned(),
-            life => format!("{name}.{life}"),
-        }
+        name_of_life(name, *lives)
     }
 
     /// Instances, links and flows of one stream. Returns what each lane has to attach.
@@ -182,6 +194,8 @@ impl Wiring {
             stream: Arc::clone(&stream),
             source: source_id,
             nodes: ids.values().copied().collect(),
+            unended: ids.len(),
+            end: End::default(),
         });
         let first_edge = self.edges.len();
         for &index in &reached {
@@ -190,39 +204,42 @@ impl Wiring {
         Ok(self.attachments(&graph, &ids, &stream, first_edge))
     }
 
-    /// Makes the edges into one node.
+    /// Makes the records of the edges into one node.
     fn connect(&mut self, graph: &Graph, index: usize, ids: &HashMap<usize, NodeId>) {
         let node = &graph.nodes[index];
-        let join = node.ports.inputs.len() > 1;
         for input in &node.inputs {
             for from in &input.from {
                 let Some(&producer) = ids.get(&from.node) else {
                     continue;
                 };
                 let consumer = ids[&index];
-                let (from_lane, to_lane) =
-                    (self.instances[producer].lane, self.instances[consumer].lane);
-                let carrier = if from_lane == to_lane {
-                    Carrier::HandOver(Arc::default())
-                } else {
-                    Carrier::Link(Arc::new(Link::new(
-                        policy(graph, node, join),
-                        Arc::clone(&self.lanes[from_lane].parker),
-                        Arc::clone(&self.lanes[to_lane].parker),
-                    )))
-                };
+                let policy = policy(graph, &graph.nodes[from.node], node);
+                let books = Arc::<EdgeBooks>::default();
+                let lanes = [producer, consumer].map(|id| self.instances[id].lane);
+                let parker = |lane: usize| Arc::clone(&self.lanes[lane].parker);
+                let channel = (lanes[0] != lanes[1]).then(|| {
+                    let (producer, consumer) = (parker(lanes[0]), parker(lanes[1]));
+                    Arc::new(Channel::new(
+                        &policy,
+                        Arc::clone(&books),
+                        producer,
+                        consumer,
+                    ))
+                });
                 self.edges.push(EdgeRecord {
                     from: producer,
                     output: from.output,
                     to: consumer,
                     port: input.port,
-                    carrier,
+                    policy,
+                    books,
+                    channel,
                 });
             }
         }
     }
 
-    /// Builds the stream's flows and groups them by lane.
+    /// Builds what each lane has to know of the stream.
     fn attachments(
         &mut self,
         graph: &Graph,
@@ -230,53 +247,72 @@ impl Wiring {
         stream: &Arc<Stream>,
         first_edge: usize,
     ) -> Attachments {
-        let mut by_lane: HashMap<usize, Vec<Option<Attachment>>> = HashMap::new();
+        let mut by_lane: HashMap<usize, Attachment> = HashMap::new();
         for (&index, &id) in ids {
-            let node = &graph.nodes[index];
-            let inputs = node.ports.inputs.len();
-            let mut intakes: Vec<Option<Intake>> = (0..inputs).map(|_| None).collect();
-            let mut fed_by = vec![usize::MAX; inputs];
-            let mut outlets: Vec<Vec<Outlet>> = vec![Vec::new(); node.ports.outputs.len()];
-            let lane = self.instances[id].lane;
-            for (edge_index, edge) in self.edges.iter().enumerate().skip(first_edge) {
-                if edge.to == id {
-                    fed_by[edge.port] = edge_index;
-                    intakes[edge.port] = Some(edge.intake());
-                }
-                if edge.from == id {
-                    let place = self.place_in_lane(edge.to);
-                    outlets[edge.output].push(edge.outlet(place));
-                }
-            }
-            let books = Arc::new(FlowBooks::new(inputs, node.ports.outputs.len()));
-            let latency = self.instances[id].sink.then(Arc::<SinkLatency>::default);
-            let flow = Flow::new(
-                Arc::clone(stream),
-                Arc::clone(&books),
-                // An input that this stream does not reach never gets anything and has ended from the start.
-                intakes
-                    .into_iter()
-                    .map(|intake| intake.unwrap_or_else(Intake::ended))
-                    .collect(),
-                outlets,
-                required(node),
-            );
-            self.instances[id].flows.insert(
+            let spec = &graph.nodes[index];
+            let (inputs, outputs) = (spec.ports.inputs.len(), spec.ports.outputs.len());
+            let books = Arc::new(FlowBooks::new(inputs, outputs));
+            let instance = &mut self.instances[id];
+            let latency = instance.sink.then(Arc::<SinkLatency>::default);
+            instance.flows.insert(
                 stream.id,
                 FlowRecord {
-                    books,
+                    books: Arc::clone(&books),
                     latency: latency.clone(),
-                    fed_by,
+                    fed_by: vec![usize::MAX; inputs],
                 },
             );
-            let place = self.place_in_lane(id);
-            let nodes = self.lanes[lane].nodes.len();
-            let flows = by_lane
-                .entry(lane)
-                .or_insert_with(|| (0..nodes).map(|_| None).collect());
-            flows[place] = Some(Attachment { flow, latency });
+            let nodes = &self.lanes[instance.lane].nodes;
+            let attachment = by_lane.entry(instance.lane).or_insert_with(|| Attachment {
+                stream: Arc::clone(stream),
+                edges: Vec::new(),
+                flows: nodes.iter().map(|_| None).collect(),
+            });
+            attachment.flows[place_in(nodes, id)] = Some(NewFlow {
+                books,
+                // An input that this stream does not reach never gets anything and has ended from the start.
+                inputs: vec![None; inputs],
+                outputs: vec![Vec::new(); outputs],
+                required: required(spec),
+                latency,
+            });
         }
-        by_lane.into_iter().collect()
+        for (edge_index, edge) in self.edges.iter().enumerate().skip(first_edge) {
+            let consumer = &mut self.instances[edge.to];
+            if let Some(flow) = consumer.flows.get_mut(&stream.id) {
+                flow.fed_by[edge.port] = edge_index;
+            }
+            let (from_lane, to_lane) =
+                (self.instances[edge.from].lane, self.instances[edge.to].lane);
+            let from = place_in(&self.lanes[from_lane].nodes, edge.from);
+            let to = place_in(&self.lanes[to_lane].nodes, edge.to);
+            let ends = match &edge.channel {
+                None => {
+                    let ring = NewEdge::Ring {
+                        policy: edge.policy,
+                        books: Arc::clone(&edge.books),
+                        consumer: to,
+                    };
+                    let end = add(&mut by_lane, from_lane, ring);
+                    [end, end]
+                }
+                Some(channel) => {
+                    let sending = NewEdge::Sending(edge.policy, Arc::clone(channel));
+                    let receiving = NewEdge::Receiving(edge.policy, Arc::clone(channel));
+                    let sending = add(&mut by_lane, from_lane, sending);
+                    [sending, add(&mut by_lane, to_lane, receiving)]
+                }
+            };
+            if let Some(flow) = flow_of(&mut by_lane, from_lane, from) {
+                flow.outputs[edge.output].push(ends[0]);
+            }
+            if let Some(flow) = flow_of(&mut by_lane, to_lane, to) {
+                flow.inputs[edge.port] = Some(ends[1]);
+            }
+        }
+        let mut by_lane: Attachments = by_lane.into_iter().collect();
+        by_lane.sort_by_key(|(lane, _)| *lane);
+        by_lane
     }
 
     /// Seconds from the first capture to the last delivery at a sink.
@@ -293,11 +329,6 @@ impl Wiring {
         last.saturating_sub(first) as f64 / 1e9
     }
 
-    fn place_in_lane(&self, id: NodeId) -> usize {
-        let nodes = &self.lanes[self.instances[id].lane].nodes;
-        nodes.iter().position(|&node| node == id).unwrap_or(0)
-    }
-
     /// Makes the record of an instance and the node that its lane will run.
     fn instantiate(
         &mut self,
@@ -306,11 +337,11 @@ impl Wiring {
         stream: Option<(&StreamSpec, &Arc<Stream>)>,
     ) -> Result<Half, Problems> {
         let settings = spec.settings(stream.map(|(spec, _)| spec))?;
-        let actor_type = self
-            .registry
-            .get(&spec.actor)
-            .expect("the graph was checked against this registry")
-            .clone();
+        let actor_type = self.registry.get(&spec.actor).cloned();
+        let actor_type = actor_type.ok_or_else(|| {
+            let message = format!("`{}` uses `{}`, which is no actor", spec.name, spec.actor);
+            Problem::nowhere(message)
+        })?;
         let suffix = stream.map_or(String::new(), |(spec, _)| format!("@{}", spec.name));
         let name = format!("{}{suffix}", spec.name);
         let lane_name = spec
@@ -332,6 +363,7 @@ impl Wiring {
             cancel: Arc::clone(&cancel),
             missed: Arc::clone(&missed),
             lasting: Arc::default(),
+            services: self.host.services.clone(),
         };
         let sink = !actor_type.source && is_leaf(&self.graph, index);
         self.instances.push(Instance {
@@ -356,15 +388,18 @@ impl Wiring {
             settings,
             setup,
             on_error: spec.on_error,
-            strict: asap,
+            strict: asap && self.graph.provider.is_none(),
+            oldest_first: self.graph.provider.is_some(),
             replicas: spec.replicas,
+            open_calls: spec.ports.open_calls,
             sink,
             outputs: spec.ports.outputs.len(),
+            counts_bytes: counts_bytes(&self.graph, index),
         };
-        let batch = spec.batch.as_ref().map(|batch| Batch::new(batch, asap));
+        let batches = spec.batch.as_ref().map(|batch| Batches::new(batch, asap));
         Ok(Half {
             lane,
-            node: Node::new(parts, batch),
+            node: Node::new(parts, batches),
         })
     }
 
@@ -378,6 +413,7 @@ impl Wiring {
             name: name.to_owned(),
             mailbox: Arc::new(Mailbox::new(Arc::clone(&parker))),
             parker,
+            watch: Arc::default(),
             nodes: Vec::new(),
         });
         self.lanes.len() - 1
@@ -392,18 +428,48 @@ impl Wiring {
             .into_iter()
             .map(|(id, nodes)| {
                 let record = &self.lanes[id];
-                let lane = Lane::new(
+                let parts = LaneParts {
                     id,
-                    record.name.clone(),
-                    nodes,
-                    Arc::clone(&record.mailbox),
-                    Arc::clone(started),
-                    self.host.clone(),
-                );
+                    name: record.name.clone(),
+                    mailbox: Arc::clone(&record.mailbox),
+                    watch: Arc::clone(&record.watch),
+                    started: Arc::clone(started),
+                    host: self.host.clone(),
+                };
+                let lane = Lane::new(parts, nodes);
                 (lane, Arc::clone(&record.parker))
             })
             .collect();
         lanes.sort_by_key(|(lane, _)| lane.id);
         lanes
     }
+}
+
+/// The name of a stream that comes for the n-th time under it.
+fn name_of_life(name: &str, life: u32) -> String {
+    match life {
+        1 => name.to_owned(),
+        life => format!("{name}.{life}"),
+    }
+}
+
+fn place_in(nodes: &[NodeId], id: NodeId) -> usize {
+    let place = nodes.iter().position(|&node| node == id);
+    place.expect("a lane lists its instances")
+}
+
+/// Adds an edge to what a lane has to attach; returns its index there.
+fn add(by_lane: &mut HashMap<usize, Attachment>, lane: usize, edge: NewEdge) -> usize {
+    let attachment = by_lane.get_mut(&lane);
+    let edges = &mut attachment.expect("both nodes of an edge have flows").edges;
+    edges.push(edge);
+    edges.len() - 1
+}
+
+fn flow_of(
+    by_lane: &mut HashMap<usize, Attachment>,
+    lane: usize,
+    place: usize,
+) -> Option<&mut NewFlow> {
+    by_lane.get_mut(&lane)?.flows[place].as_mut()
 }

@@ -96,7 +96,7 @@ fn a_spot_goes_where_geometry_says() {
 
 #[test]
 fn tones_are_changed_and_clipped() {
-    let tone = |variation: &Variation, value: usize| variation.tones()[value];
+    let tone = |variation: &Variation, value: usize| variation.tones(&[0, 200])[value];
     let brighter = Variation {
         brightness: 0.2,
         ..unchanged()
@@ -113,6 +113,49 @@ fn tones_are_changed_and_clipped() {
         [0, 128, 255].map(|value| tone(&darker, value)),
         [0, 64, 255]
     );
+    // The mean is 100.
+    let softer = Variation {
+        contrast: 0.75,
+        ..unchanged()
+    };
+    assert_eq!(
+        [0, 100, 200].map(|value| tone(&softer, value)),
+        [25, 100, 175]
+    );
+    let harder = Variation {
+        contrast: 1.25,
+        ..unchanged()
+    };
+    assert_eq!(
+        [0, 100, 140].map(|value| tone(&harder, value)),
+        [0, 100, 150]
+    );
+}
+
+#[test]
+fn an_erased_square_has_sides_between_its_limits() {
+    let augmentation = Augmentation {
+        erase: 1.0,
+        erase_side: Some([6.0 / 48.0, 17.0 / 48.0]),
+        ..Augmentation::NONE
+    };
+    let (mut least, mut most) = (1.0f64, 0.0f64);
+    for row in 0..2000 {
+        let [left, top, width, height] = augmentation.draw(1, 0, row).erased.unwrap();
+        assert_eq!(width, height);
+        assert!(left >= 0.0 && top >= 0.0 && left + width <= 1.0 && top + height <= 1.0);
+        least = least.min(width);
+        most = most.max(width);
+    }
+    assert!(least >= 0.125 && most <= 17.0 / 48.0);
+    assert!(least < 0.13 && most > 0.35, "{least} {most}");
+    for wrong in [[0.0, 0.5], [0.5, 0.1], [0.5, 1.0], [f64::NAN, 0.5]] {
+        let augmentation = Augmentation {
+            erase_side: Some(wrong),
+            ..augmentation
+        };
+        assert_eq!(augmentation.problems().len(), 1, "{wrong:?}");
+    }
 }
 
 fn input(layout: &str) -> InputSpec {
@@ -192,11 +235,12 @@ fn amounts_out_of_range_are_named() {
 proptest! {
     #[test]
     fn draws_stay_within_their_limits_and_one_does_not_move_another(seed: u64, epoch in 0u64..100, row: u64) {
-        let augmentation = Augmentation { erase: 1.0, ..Augmentation::default() };
+        let augmentation = Augmentation { erase: 1.0, contrast: 0.25, ..Augmentation::default() };
         let drawn = augmentation.draw(seed, epoch, row);
         prop_assert_eq!(&drawn, &augmentation.draw(seed, epoch, row));
         prop_assert!(drawn.shift.iter().all(|shift| shift.abs() <= 0.0625));
         prop_assert!((drawn.scale - 1.0).abs() <= 0.1 && drawn.radians.abs() <= 15f64.to_radians());
+        prop_assert!((drawn.contrast - 1.0).abs() <= 0.25);
         prop_assert!(drawn.brightness.abs() <= 0.2 && drawn.exponent <= 1.25 + 1e-9 && drawn.exponent >= 0.8 - 1e-9);
         if let Some([left, top, width, height]) = drawn.erased {
             prop_assert!(left >= 0.0 && top >= 0.0 && left + width <= 1.0 + 1e-9 && top + height <= 1.0 + 1e-9);

@@ -61,7 +61,7 @@ pub fn write_folder(
     } else {
         ONNX_FILE
     };
-    card.sha256 = fermata_files::sha256(weights);
+    card.sha256 = Some(fermata_files::sha256(weights));
     let part = PartFolder::create(folder)?;
     fermata_files::write(&part.part().join(file), weights)?;
     fermata_files::write(&part.part().join(CARD_FILE), card.to_yaml().as_bytes())?;

@@ -10,7 +10,7 @@ use serde_json::json;
 use tch::{Kind, Tensor, no_grad};
 
 use super::*;
-use crate::network::tests::{hashed, images};
+use crate::network::tests::{hashed, images, small};
 use crate::network::{Architecture, Head, Mode};
 
 const SEVEN: Head = Head::Linear { classes: 7 };
@@ -58,7 +58,7 @@ fn agrees_with_libtorch(architecture: Architecture) {
                 .with_intra_threads(1)
                 .unwrap();
             let mut session = session.commit_from_memory(&bytes).unwrap();
-            let input = images(3, size);
+            let input = images(architecture, 3, size);
             for input in [input.slice(0, 0, 1, 1), input] {
                 let expected = no_grad(|| network.forward(&input, Mode::Evaluation).unwrap());
                 let logits = with_onnx_runtime(&mut session, &input);
@@ -92,6 +92,12 @@ fn convnext_tiny_is_the_same_in_onnx_runtime() {
 #[test]
 fn mobilenetv3_large_100_is_the_same_in_onnx_runtime() {
     agrees_with_libtorch(Architecture::MobileNetV3Large);
+}
+
+#[test]
+fn the_small_network_is_the_same_in_onnx_runtime() {
+    agrees_with_libtorch(small(32, 2, 1));
+    agrees_with_libtorch(small(16, 1, 3));
 }
 
 #[test]
@@ -132,7 +138,6 @@ scaling: [{divide: 255}]
 output: {name: logits, kind: logits, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}
 licence: MIT
 source: a test
-sha256: '0000000000000000000000000000000000000000000000000000000000000000'
 ";
     ModelCard::parse(text, std::path::Path::new("card.yaml")).unwrap()
 }

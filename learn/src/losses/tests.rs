@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::arcface::{ArcFace, MarginGradient};
+use super::correlation::{CorrelationDistillation, correlation_distillation, correlations};
 use super::*;
 
 const CLASSES: i64 = 7;
@@ -18,6 +19,7 @@ struct Golden {
     other: Vec<i64>,
     weights: Vec<f64>,
     prior: Vec<f64>,
+    targets: Vec<f64>,
     scales: Vec<BTreeMap<String, Entry>>,
     embedding: Vec<f64>,
     weight: Vec<f64>,
@@ -96,6 +98,31 @@ fn loss(name: &str, golden: &Golden, s: &Tensor, t: &Tensor) -> Tensor {
             &settings(DecoupledForm::Report, 0.5, 4.0),
             1,
         ),
+        "correlation_between" => correlations(s, t, 2.0).between_classes,
+        "correlation_within" => correlations(s, t, 2.0).within_classes,
+        "correlation" => {
+            let settings = CorrelationDistillation {
+                temperature: 2.0,
+                cross_entropy: 0.5,
+                beta: 2.0,
+                gamma: 3.0,
+            };
+            correlation_distillation(s, t, &plain, &settings)
+        }
+        "standardised" => distillation(&standardised(s), &standardised(t), 2.0),
+        "soft_targets" => {
+            let targets = matrix(&golden.targets, CLASSES).to_kind(s.kind());
+            cross_entropy(s, &targets, &CrossEntropy::default())
+        }
+        "soft_targets_smooth_weighted" => {
+            let settings = CrossEntropy {
+                label_smoothing: 0.1,
+                class_weights: Some(golden.weights.clone()),
+                logit_adjustment: None,
+            };
+            let targets = matrix(&golden.targets, CLASSES).to_kind(s.kind());
+            cross_entropy(s, &targets, &settings)
+        }
         "negative" => selective(s, &labels, &other, NegativeStage::All),
         "selected" => selective(s, &labels, &other, NegativeStage::Selected),
         "positive" => selective(s, &labels, &other, NegativeStage::Positive),
@@ -140,7 +167,67 @@ fn values_and_gradients_are_torchs_at_every_scale() {
             }
         }
     }
-    assert_eq!(compared, 4 * 12 * 2);
+    assert_eq!(compared, 4 * 18 * 2);
+}
+
+#[test]
+fn gradients_are_the_differences_of_the_values() {
+    let golden = golden();
+    const STEP: f64 = 1e-5;
+    for name in [
+        "correlation",
+        "standardised",
+        "soft_targets",
+        "distillation",
+    ] {
+        let teacher = matrix(&golden.teacher, CLASSES);
+        let at = |student: &[f64]| {
+            let value = loss(name, &golden, &matrix(student, CLASSES), &teacher);
+            value.double_value(&[])
+        };
+        let s = matrix(&golden.student, CLASSES).set_requires_grad(true);
+        loss(name, &golden, &s, &teacher).backward();
+        let differences: Vec<f64> = (0..golden.student.len())
+            .map(|place| {
+                let moved = |by: f64| {
+                    let mut student = golden.student.clone();
+                    student[place] += by;
+                    at(&student)
+                };
+                (moved(STEP) - moved(-STEP)) / (2.0 * STEP)
+            })
+            .collect();
+        assert_close(&s.grad(), &differences, 1e-8, name);
+    }
+}
+
+#[test]
+fn probabilities_correlate_with_themselves() {
+    let student = matrix(&golden().student, CLASSES);
+    let same = correlations(&student, &student, 1.0);
+    for part in [same.between_classes, same.within_classes] {
+        assert!(part.double_value(&[]).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn equal_logits_have_finite_losses_and_gradients() {
+    // No spread over the classes, and none over the rows.
+    let teacher = Tensor::zeros([4, CLASSES], (Kind::Float, tch::Device::Cpu));
+    let losses: [fn(&Tensor, &Tensor) -> Tensor; 2] = [
+        |s, t| {
+            let parts = correlations(s, t, 1.0);
+            parts.between_classes + parts.within_classes
+        },
+        |s, t| distillation(&standardised(s), &standardised(t), 1.0),
+    ];
+    for loss in losses {
+        let s = teacher.copy().set_requires_grad(true);
+        let value = loss(&s, &teacher);
+        value.backward();
+        assert!(value.double_value(&[]).is_finite());
+        assert_eq!(s.grad().isfinite().all().int64_value(&[]), 1);
+    }
 }
 
 fn arcface(gradient: MarginGradient) -> ArcFace {
@@ -233,6 +320,25 @@ proptest! {
         let sum = parts.target.double_value(&[]) + (1.0 - p) * parts.others.double_value(&[]);
         let whole = distillation(&s, &t, 2.0).double_value(&[]);
         prop_assert!((sum - whole).abs() <= 1e-9 * whole.abs().max(1.0), "{sum} {whole}");
+    }
+
+    #[test]
+    fn correlations_have_their_range_and_standardised_logits_no_scale(
+        student in proptest::collection::vec(-5.0..5.0f64, 3 * CLASSES as usize),
+        teacher in proptest::collection::vec(-5.0..5.0f64, 3 * CLASSES as usize),
+        scale in 0.1..10.0f64,
+        shift in -10.0..10.0f64,
+    ) {
+        let (s, t) = (matrix(&student, CLASSES), matrix(&teacher, CLASSES));
+        let parts = correlations(&s, &t, 1.0);
+        for part in [parts.between_classes, parts.within_classes] {
+            prop_assert!((-1e-12..=2.0 + 1e-12).contains(&part.double_value(&[])));
+        }
+        // Logits' scale and shift are gone after standardisation.
+        let moved = &s * scale + shift;
+        let one = distillation(&standardised(&s), &standardised(&t), 2.0).double_value(&[]);
+        let other = distillation(&standardised(&moved), &standardised(&t), 2.0).double_value(&[]);
+        prop_assert!((one - other).abs() < 1e-5, "{one} {other}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
 
+use super::lines::LineNumbers;
 use super::{ManifestError, Split};
 
 /// A source's table under one label policy.
@@ -159,6 +160,7 @@ impl Mapping {
         {
             columns = header.iter().map(|name| name.trim().to_owned()).collect();
         }
+        let mut lines = LineNumbers::of(&text);
         let (mut rows, mut wrong) = (Vec::new(), Vec::new());
         for record in reader.records() {
             let record = match record {
@@ -171,7 +173,7 @@ impl Mapping {
             if !self.header {
                 columns = (0..record.len()).map(|column| column.to_string()).collect();
             }
-            let line = record.position().map_or(0, csv::Position::line);
+            let line = lines.of_record(&record);
             let row = Line {
                 columns: &columns,
                 record: &record,

@@ -1,14 +1,31 @@
-//! What image files hold, looked at on all cores: bytes, size and the picture's hash.
+//! What image files hold, looked at on all cores: bytes, size and the picture's fingerprint.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use fermata_vision::FramePool;
 use fermata_vision::image_file::{self, ImageFileError};
 use sha2::{Digest, Sha256};
 
-use crate::picture_hash::{PictureHash, PictureHasher};
+use crate::on_all_cores::in_pieces;
+use crate::picture_hash::{Fingerprint, PictureHasher, Searching};
+
+/// How far the look at a manifest's images has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looking {
+    /// Files are read.
+    Reading {
+        /// Files so far.
+        done: usize,
+        /// All of them.
+        of: usize,
+    },
+    /// Pictures are compared.
+    Comparing(Searching),
+}
+
+/// Is told how far it has come, from any thread and often.
+pub type Watch<'a> = &'a (dyn Fn(Looking) + Sync);
 
 /// What one file holds.
 #[derive(Clone, Debug)]
@@ -16,38 +33,25 @@ pub(super) struct Picture {
     pub(super) sha256: String,
     pub(super) width: u32,
     pub(super) height: u32,
-    pub(super) hash: PictureHash,
+    pub(super) fingerprint: Fingerprint,
 }
 
+/// Files that a core looks at before it takes more.
+const PIECE: usize = 16;
+
 /// Looks at files; the answers are in their order.
-pub(super) fn look_at(paths: &[PathBuf]) -> Vec<Result<Picture, ImageFileError>> {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    let mut answers: Vec<Option<Result<Picture, ImageFileError>>> = Vec::new();
-    answers.resize_with(paths.len(), || None);
-    thread::scope(|scope| {
-        let work = || {
-            let (pool, hasher) = (FramePool::new(), PictureHasher::default());
-            let mut found = Vec::new();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(path) = paths.get(number) else {
-                    return found;
-                };
-                found.push((number, look(path, &pool, &hasher)));
-            }
-        };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            for (number, answer) in worker.join().expect("looking at a file does not panic") {
-                answers[number] = Some(answer);
-            }
-        }
+pub(super) fn look_at(paths: &[PathBuf], watch: Watch<'_>) -> Vec<Result<Picture, ImageFileError>> {
+    let done = AtomicUsize::new(0);
+    let pieces = in_pieces(paths.len(), PIECE, |piece| {
+        let (pool, hasher) = (FramePool::new(), PictureHasher::default());
+        let look = |path: &PathBuf| look(path, &pool, &hasher);
+        let answers: Vec<_> = paths[piece].iter().map(look).collect();
+        let done = done.fetch_add(answers.len(), Ordering::Relaxed) + answers.len();
+        let of = paths.len();
+        watch(Looking::Reading { done, of });
+        answers
     });
-    answers
-        .into_iter()
-        .map(|answer| answer.expect("each file was looked at"))
-        .collect()
+    pieces.into_iter().flatten().collect()
 }
 
 fn look(path: &Path, pool: &FramePool, hasher: &PictureHasher) -> Result<Picture, ImageFileError> {
@@ -57,6 +61,6 @@ fn look(path: &Path, pool: &FramePool, hasher: &PictureHasher) -> Result<Picture
         sha256: format!("{:x}", Sha256::digest(&bytes)),
         width: frame.width() as u32,
         height: frame.height() as u32,
-        hash: hasher.hash(&frame),
+        fingerprint: hasher.fingerprint(&frame),
     })
 }

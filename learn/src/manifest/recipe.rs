@@ -5,13 +5,13 @@
 //! lies in two splits keeps its rows in test, else validation, and loses the others, so that nothing is tested that was learnt. Groups
 //! without a split are drawn, each whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::mapping::Mapping;
-use super::pictures::look_at;
+use super::pictures::{Looking, Watch, look_at};
 use super::{Counts, Manifest, ManifestError, Row, Split};
 use crate::keyed_random::KeyedRandom;
 use crate::picture_hash::same_pictures;
@@ -25,6 +25,21 @@ pub struct Recipe {
     /// How rows are split that have no split. Default: a tenth each for validation and test, seed 0.
     #[serde(default)]
     pub draw: Draw,
+    /// What happens to rows that are one picture. Default: `remove`.
+    #[serde(default)]
+    pub duplicates: Duplicates,
+}
+
+/// What happens to rows that are one picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duplicates {
+    /// They go where they would spoil a training: see this module.
+    #[default]
+    Remove,
+    /// All rows stay, in the splits that the sources give them: a benchmark as everybody has it, with its leaks and its contradictions. Such a
+    /// manifest does not pass the gate ([`super::Validation`]) if it has any.
+    Keep,
 }
 
 /// A table of a source.
@@ -151,12 +166,31 @@ impl Recipe {
     /// # Errors
     /// A table or mapping is wrong, or images cannot be read: all of them.
     pub fn make(&self, at: &Path, folder: &Path) -> Result<(Manifest, CleanReport), ManifestError> {
+        self.make_watched(at, folder, &|_| {})
+    }
+
+    /// The same, and says how far it has come.
+    ///
+    /// # Errors
+    /// See [`Recipe::make`].
+    pub fn make_watched(
+        &self,
+        at: &Path,
+        folder: &Path,
+        watch: Watch<'_>,
+    ) -> Result<(Manifest, CleanReport), ManifestError> {
         let mut gathered = Gathered::default();
         for part in &self.parts {
             gathered.add(part, at, folder)?;
         }
+        refuse_two_policies(&gathered.paths, &gathered.policy_of, &gathered.paths)?;
         let mut candidates = gathered.candidates;
-        look(&mut candidates, &gathered.paths)?;
+        look(&mut candidates, &gathered.paths, watch)?;
+        // The same file may lie in two folders.
+        let of_source =
+            |candidate: &Candidate| (candidate.row.source.clone(), candidate.row.sha256.clone());
+        let files: Vec<_> = candidates.iter().map(of_source).collect();
+        refuse_two_policies(&files, &gathered.policy_of, &gathered.paths)?;
         self.clean(&mut candidates);
         let mut removed = gathered.left_out;
         for candidate in &candidates {
@@ -198,6 +232,10 @@ impl Recipe {
             groups.entry(candidate.group).or_default().push(place);
         }
         for places in groups.values() {
+            if self.duplicates == Duplicates::Keep {
+                self.keep(candidates, places);
+                continue;
+            }
             let first_other = |label| {
                 places
                     .iter()
@@ -250,6 +288,27 @@ impl Recipe {
         }
     }
 
+    /// Settles split and group of rows that are one picture and all stay. Those of each split are a group.
+    fn keep(&self, candidates: &mut [Candidate], places: &[usize]) {
+        let mut smallest: BTreeMap<Split, String> = BTreeMap::new();
+        for &place in places {
+            let row = &mut candidates[place].row;
+            let drawn = || self.drawn(&row.sha256);
+            row.split = candidates[place].split.unwrap_or_else(drawn);
+            let row = &candidates[place].row;
+            let of_split = smallest
+                .entry(row.split)
+                .or_insert_with(|| row.sha256.clone());
+            if row.sha256 < *of_split {
+                of_split.clone_from(&row.sha256);
+            }
+        }
+        for &place in places {
+            let row = &mut candidates[place].row;
+            row.group = format!("{}-{}", row.split, smallest[&row.split]);
+        }
+    }
+
     /// The split of a group: a function of its content and the seed.
     fn drawn(&self, sha256: &str) -> Split {
         let share = KeyedRandom::named(self.draw.seed ^ PURPOSE, sha256).unit();
@@ -272,6 +331,8 @@ struct Gathered {
     candidates: Vec<Candidate>,
     /// The candidates' files.
     paths: Vec<PathBuf>,
+    /// The policy of each.
+    policy_of: Vec<String>,
     /// By their policies.
     left_out: Vec<Removed>,
 }
@@ -303,6 +364,7 @@ impl Gathered {
                 continue;
             };
             self.paths.push(path);
+            self.policy_of.push(mapping.policy.clone());
             self.candidates.push(Candidate {
                 row: Row {
                     image,
@@ -323,6 +385,31 @@ impl Gathered {
     }
 }
 
+/// Labels of one file under two policies contradict each other or are one row twice: no clean-up can tell which is meant.
+fn refuse_two_policies<T: std::hash::Hash + Eq>(
+    files: &[T],
+    policies: &[String],
+    paths: &[PathBuf],
+) -> Result<(), ManifestError> {
+    let mut first_of: HashMap<&T, usize> = HashMap::new();
+    let (mut count, mut example) = (0, None);
+    for (place, file) in files.iter().enumerate() {
+        let first = *first_of.entry(file).or_insert(place);
+        if policies[first] != policies[place] {
+            count += 1;
+            example.get_or_insert((first, place));
+        }
+    }
+    let Some((first, place)) = example else {
+        return Ok(());
+    };
+    Err(ManifestError::TwoPolicies {
+        count,
+        image: paths[place].clone(),
+        policies: [first, place].map(|place| policies[place].clone()),
+    })
+}
+
 impl Candidate {
     fn name(&self) -> String {
         self.row.image.display().to_string()
@@ -330,16 +417,21 @@ impl Candidate {
 }
 
 /// Fills in what the files hold, and which rows are one picture.
-fn look(candidates: &mut [Candidate], paths: &[PathBuf]) -> Result<(), ManifestError> {
-    let (mut hashes, mut wrong) = (Vec::new(), Vec::new());
-    for ((candidate, path), answer) in candidates.iter_mut().zip(paths).zip(look_at(paths)) {
+fn look(
+    candidates: &mut [Candidate],
+    paths: &[PathBuf],
+    watch: Watch<'_>,
+) -> Result<(), ManifestError> {
+    let (mut fingerprints, mut wrong) = (Vec::new(), Vec::new());
+    let answers = look_at(paths, watch);
+    for ((candidate, path), answer) in candidates.iter_mut().zip(paths).zip(answers) {
         match answer {
             Err(error) => wrong.push(format!("{}: {error}", path.display())),
             Ok(picture) => {
                 candidate.row.sha256 = picture.sha256;
                 candidate.row.width = picture.width;
                 candidate.row.height = picture.height;
-                hashes.push(picture.hash);
+                fingerprints.push(picture.fingerprint);
             }
         }
     }
@@ -354,7 +446,10 @@ fn look(candidates: &mut [Candidate], paths: &[PathBuf]) -> Result<(), ManifestE
     for (place, candidate) in candidates.iter_mut().enumerate() {
         candidate.group = place;
     }
-    for group in same_pictures(&hashes) {
+    let groups = same_pictures(&fingerprints, &|searching| {
+        watch(Looking::Comparing(searching));
+    });
+    for group in groups {
         for &place in &group {
             candidates[place].group = group[0];
         }

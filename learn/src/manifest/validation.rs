@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::pictures::{Picture, look_at};
+use super::pictures::{Looking, Watch, look_at};
 use super::{Counts, Manifest, ManifestError, Row, SHOWN, Split, counts};
 use crate::keyed_random::KeyedRandom;
 use crate::picture_hash::same_pictures;
@@ -68,6 +68,18 @@ impl Validation {
     /// # Errors
     /// The manifest cannot be read, or has other columns. What is wrong with its rows is no error of this function.
     pub fn of(path: &Path, sample: Option<usize>) -> Result<Self, ManifestError> {
+        Self::watched(path, sample, &|_| {})
+    }
+
+    /// The same, and says how far it has come.
+    ///
+    /// # Errors
+    /// See [`Validation::of`].
+    pub fn watched(
+        path: &Path,
+        sample: Option<usize>,
+        watch: Watch<'_>,
+    ) -> Result<Self, ManifestError> {
         let (manifest, wrong) = match Manifest::read(path) {
             Ok(manifest) => (Some(manifest), None),
             Err(ManifestError::Lines { count, shown, .. }) => (None, Some((count, shown))),
@@ -92,12 +104,12 @@ impl Validation {
         if let Some(manifest) = manifest {
             found.rows = manifest.rows.len();
             found.counts = counts(&manifest.rows);
-            found.look_at(&manifest, sample);
+            found.look_at(&manifest, sample, watch);
         }
         Ok(found)
     }
 
-    fn look_at(&mut self, manifest: &Manifest, sample: Option<usize>) {
+    fn look_at(&mut self, manifest: &Manifest, sample: Option<usize>, watch: Watch<'_>) {
         let mut rows: Vec<&Row> = manifest.rows.iter().collect();
         if let Some(sample) = sample {
             let mut places: Vec<usize> = (0..rows.len()).collect();
@@ -114,8 +126,9 @@ impl Validation {
             .iter()
             .map(|row| manifest.folder.join(&row.image))
             .collect();
-        let mut seen: Vec<(&Row, Picture)> = Vec::new();
-        for (row, answer) in rows.into_iter().zip(look_at(&paths)) {
+        let mut seen: Vec<(&Row, String)> = Vec::new();
+        let mut fingerprints = Vec::new();
+        for (row, answer) in rows.into_iter().zip(look_at(&paths, watch)) {
             let image = row.image.display();
             match answer {
                 Err(error @ fermata_vision::image_file::ImageFileError::Unreadable(_)) => {
@@ -137,19 +150,22 @@ impl Validation {
                             ),
                         );
                     }
-                    seen.push((row, picture));
+                    seen.push((row, picture.sha256));
+                    fingerprints.push(picture.fingerprint);
                 }
             }
         }
-        self.compare(&seen);
+        let groups = same_pictures(&fingerprints, &|searching| {
+            watch(Looking::Comparing(searching));
+        });
+        self.compare(&seen, &groups);
     }
 
-    fn compare(&mut self, seen: &[(&Row, Picture)]) {
+    /// What is wrong among rows, of which each group is one picture.
+    fn compare(&mut self, seen: &[(&Row, String)], groups: &[Vec<usize>]) {
         let mut first_with: HashMap<(&str, Split), &Row> = HashMap::new();
-        for (row, picture) in seen {
-            let first = *first_with
-                .entry((&picture.sha256, row.split))
-                .or_insert(row);
+        for (row, sha256) in seen {
+            let first = *first_with.entry((sha256, row.split)).or_insert(row);
             if first.image != row.image {
                 self.add(
                     Problem::DuplicateRow,
@@ -157,8 +173,7 @@ impl Validation {
                 );
             }
         }
-        let hashes: Vec<_> = seen.iter().map(|(_, picture)| picture.hash).collect();
-        for group in same_pictures(&hashes) {
+        for group in groups {
             let first = seen[group[0]].0;
             for &place in &group[1..] {
                 let row = seen[place].0;

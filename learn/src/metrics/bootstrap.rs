@@ -3,9 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::calibration_error::{Edges, error_of};
-use super::{Row, macro_f1};
+use super::Rows;
+use super::calibration_error::{BINS, Edges, place};
 use crate::keyed_random::KeyedRandom;
+use crate::on_all_cores::in_pieces;
 use crate::predictions::Predictions;
 
 /// A metric and the interval that holds it with this confidence.
@@ -41,19 +42,75 @@ pub struct NotPaired(pub String);
 
 const NAMES: [&str; 4] = ["accuracy", "macro_f1", "nll", "ece"];
 
-fn measure(rows: &[Row], drawn: &[usize], classes: usize) -> [f64; 4] {
-    let count = drawn.len() as f64;
-    let picked = || drawn.iter().map(|&row| &rows[row]);
-    let right = picked().filter(|row| row.is_right()).count() as f64;
-    let confidences: Vec<(f64, bool)> = picked()
-        .map(|row| (row.confidence(), row.is_right()))
-        .collect();
-    [
-        right / count,
-        macro_f1(picked(), classes),
-        picked().map(|row| row.nll).sum::<f64>() / count,
-        error_of(&confidences, Edges::Default),
-    ]
+/// What a sample's metrics need of a row.
+#[derive(Clone, Copy)]
+struct Sampled {
+    nll: f64,
+    confidence: f64,
+    /// Label · classes + prediction.
+    cell: u32,
+    /// Of the calibration error.
+    bin: u32,
+}
+
+/// A model's rows, small and in order: a sample reads all of them once, front to back.
+struct Sample {
+    rows: Vec<Sampled>,
+    classes: usize,
+}
+
+impl Sample {
+    fn of(rows: &Rows<'_>) -> Self {
+        let classes = rows.classes();
+        let sampled = |row: usize| Sampled {
+            nll: rows.nll[row],
+            confidence: rows.confidence(row),
+            cell: (rows.label(row) * classes + rows.predicted[row]) as u32,
+            bin: place(rows.confidence(row), Edges::Default) as u32,
+        };
+        Self {
+            rows: (0..rows.len()).map(sampled).collect(),
+            classes,
+        }
+    }
+
+    /// Accuracy, macro-F1, NLL and calibration error of the rows, each as many times as it counts.
+    fn measure(&self, counts: &[u16]) -> [f64; 4] {
+        let mut cells = vec![0u64; self.classes * self.classes];
+        let mut bins = [(0u64, 0.0); BINS];
+        let mut nll = 0.0;
+        for (row, &count) in self.rows.iter().zip(counts) {
+            let times = f64::from(count);
+            nll += times * row.nll;
+            cells[row.cell as usize] += u64::from(count);
+            let bin = &mut bins[row.bin as usize];
+            bin.1 += times * row.confidence;
+            let is_right = (row.cell as usize).is_multiple_of(self.classes + 1);
+            bin.0 += if is_right { u64::from(count) } else { 0 };
+        }
+        let all = cells.iter().sum::<u64>() as f64;
+        let hits = |class: usize| cells[class * (self.classes + 1)];
+        let right: u64 = (0..self.classes).map(hits).sum();
+        let f1 = (0..self.classes).map(|class| {
+            let of_label = &cells[class * self.classes..(class + 1) * self.classes];
+            let of_prediction = (0..self.classes).map(|label| cells[label * self.classes + class]);
+            let both = of_label.iter().sum::<u64>() + of_prediction.sum::<u64>();
+            if both == 0 {
+                0.0
+            } else {
+                2.0 * hits(class) as f64 / both as f64
+            }
+        });
+        let error = bins
+            .iter()
+            .map(|&(right, confidence)| (right as f64 - confidence).abs());
+        [
+            right as f64 / all,
+            f1.sum::<f64>() / self.classes as f64,
+            nll / all,
+            error.sum::<f64>() / all,
+        ]
+    }
 }
 
 fn interval(metric: &str, value: f64, mut drawn: Vec<f64>, confidence: f64) -> Interval {
@@ -73,11 +130,44 @@ fn interval(metric: &str, value: f64, mut drawn: Vec<f64>, confidence: f64) -> I
     }
 }
 
-fn draw(seed: u64, sample: usize, count: usize) -> Vec<usize> {
+/// How often each row is drawn in a sample of as many rows.
+fn draw(seed: u64, sample: usize, counts: &mut [u16]) {
     let mut random = KeyedRandom::new(&[seed, sample as u64]);
-    (0..count)
-        .map(|_| random.below(count as u64) as usize)
-        .collect()
+    counts.fill(0);
+    for _ in 0..counts.len() {
+        let row = random.below(counts.len() as u64) as usize;
+        counts[row] = counts[row].saturating_add(1);
+    }
+}
+
+/// Samples that a core draws at a time.
+const PIECE: usize = 8;
+
+/// What is measured of all rows, and of each sample.
+fn sampled(
+    rows: usize,
+    samples: usize,
+    seed: u64,
+    measure: impl Fn(&[u16]) -> [f64; 4] + Sync,
+) -> ([f64; 4], Vec<[f64; 4]>) {
+    let pieces = in_pieces(samples, PIECE, |piece| {
+        let mut counts = vec![0; rows];
+        let each = piece.map(|sample| {
+            draw(seed, sample, &mut counts);
+            measure(&counts)
+        });
+        each.collect::<Vec<_>>()
+    });
+    (measure(&vec![1; rows]), pieces.concat())
+}
+
+fn intervals_from((values, drawn): &([f64; 4], Vec<[f64; 4]>), confidence: f64) -> Vec<Interval> {
+    let each = NAMES.iter().enumerate();
+    each.map(|(index, name)| {
+        let drawn = drawn.iter().map(|values| values[index]).collect();
+        interval(name, values[index], drawn, confidence)
+    })
+    .collect()
 }
 
 /// Intervals of accuracy, macro-F1, NLL and ECE. `samples` at least 2, `confidence` between 0 and 1; the same seed gives the
@@ -88,19 +178,18 @@ pub fn intervals(
     confidence: f64,
     seed: u64,
 ) -> Vec<Interval> {
-    let rows = Row::all(predictions);
-    let classes = predictions.classes().len();
-    let all: Vec<usize> = (0..rows.len()).collect();
-    let values = measure(&rows, &all, classes);
-    let drawn: Vec<[f64; 4]> = (0..samples)
-        .map(|sample| measure(&rows, &draw(seed, sample, rows.len()), classes))
-        .collect();
-    let each = NAMES.iter().enumerate();
-    each.map(|(index, name)| {
-        let drawn = drawn.iter().map(|values| values[index]).collect();
-        interval(name, values[index], drawn, confidence)
-    })
-    .collect()
+    intervals_of(&Rows::of(predictions), samples, confidence, seed)
+}
+
+pub(crate) fn intervals_of(
+    rows: &Rows<'_>,
+    samples: usize,
+    confidence: f64,
+    seed: u64,
+) -> Vec<Interval> {
+    let sample = Sample::of(rows);
+    let measured = sampled(rows.len(), samples, seed, |counts| sample.measure(counts));
+    intervals_from(&measured, confidence)
 }
 
 /// Compares two models on the same rows in the same order; see [`intervals`].
@@ -114,6 +203,44 @@ pub fn compare(
     confidence: f64,
     seed: u64,
 ) -> Result<Comparison, NotPaired> {
+    compare_rows(
+        &Rows::of(first),
+        &Rows::of(second),
+        samples,
+        confidence,
+        seed,
+    )
+}
+
+pub(crate) fn compare_rows(
+    first: &Rows<'_>,
+    second: &Rows<'_>,
+    samples: usize,
+    confidence: f64,
+    seed: u64,
+) -> Result<Comparison, NotPaired> {
+    are_paired(first.predictions, second.predictions)?;
+    let (one, other) = (Sample::of(first), Sample::of(second));
+    let measured = sampled(first.len(), samples, seed, |counts| {
+        let (one, other) = (one.measure(counts), other.measure(counts));
+        [0, 1, 2, 3].map(|index| other[index] - one[index])
+    });
+    let only = |one: &Rows<'_>, other: &Rows<'_>| {
+        let rows = 0..one.len();
+        rows.filter(|&row| one.is_right(row) && !other.is_right(row))
+            .count() as u64
+    };
+    let (only_first_right, only_second_right) = (only(first, second), only(second, first));
+    Ok(Comparison {
+        differences: intervals_from(&measured, confidence),
+        only_first_right,
+        only_second_right,
+        mcnemar_p: binomial_two_sided(only_first_right, only_second_right),
+    })
+}
+
+/// Whether two models were asked about the same rows in the same order, as far as they tell.
+fn are_paired(first: &Predictions, second: &Predictions) -> Result<(), NotPaired> {
     if first.classes() != second.classes() {
         let (one, other) = (first.classes().join(", "), second.classes().join(", "));
         return Err(NotPaired(format!("classes {one} and {other}")));
@@ -129,36 +256,12 @@ pub fn compare(
     if let Some(row) = labels.into_iter().position(|(one, other)| one != other) {
         return Err(NotPaired(format!("the labels of row {row} differ")));
     }
-    let (one, other) = (Row::all(first), Row::all(second));
-    let classes = first.classes().len();
-    let difference = |drawn: &[usize]| {
-        let (one, other) = (
-            measure(&one, drawn, classes),
-            measure(&other, drawn, classes),
-        );
-        [0, 1, 2, 3].map(|index| other[index] - one[index])
-    };
-    let all: Vec<usize> = (0..one.len()).collect();
-    let values = difference(&all);
-    let drawn: Vec<[f64; 4]> = (0..samples)
-        .map(|sample| difference(&draw(seed, sample, all.len())))
-        .collect();
-    let differences = NAMES.iter().enumerate().map(|(index, name)| {
-        let drawn = drawn.iter().map(|values| values[index]).collect();
-        interval(name, values[index], drawn, confidence)
-    });
-    let only = |one: &[Row], other: &[Row]| {
-        let rows = one.iter().zip(other);
-        rows.filter(|(one, other)| one.is_right() && !other.is_right())
-            .count() as u64
-    };
-    let (only_first_right, only_second_right) = (only(&one, &other), only(&other, &one));
-    Ok(Comparison {
-        differences: differences.collect(),
-        only_first_right,
-        only_second_right,
-        mcnemar_p: binomial_two_sided(only_first_right, only_second_right),
-    })
+    if let (Some(one), Some(other)) = (first.hashes(), second.hashes())
+        && let Some(row) = one.iter().zip(other).position(|(one, other)| one != other)
+    {
+        return Err(NotPaired(format!("row {row} is another image")));
+    }
+    Ok(())
 }
 
 /// Probability that a fair coin falls at least as unevenly.

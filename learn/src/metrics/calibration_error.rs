@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Row;
+use super::Rows;
 use crate::predictions::Predictions;
 
 /// Bins of a reliability diagram.
@@ -34,20 +34,22 @@ pub struct Bin {
 
 /// Sum of |accuracy − confidence| over the bins, weighted by their rows.
 pub fn calibration_error(predictions: &Predictions, edges: Edges) -> f64 {
-    let rows = Row::all(predictions);
-    error_of(&pairs(&rows), edges)
+    error_of(&pairs(&Rows::of(predictions)), edges)
 }
 
 /// The data of a reliability diagram: 15 bins of equal width (lo, hi].
 pub fn reliability(predictions: &Predictions) -> Vec<Bin> {
-    let rows = Row::all(predictions);
-    bins(&pairs(&rows), Edges::Default)
+    reliability_of(&Rows::of(predictions))
+}
+
+pub(crate) fn reliability_of(rows: &Rows<'_>) -> Vec<Bin> {
+    bins(&pairs(rows), Edges::Default)
 }
 
 /// Confidence, and whether the row is right.
-pub(super) fn pairs(rows: &[Row]) -> Vec<(f64, bool)> {
-    rows.iter()
-        .map(|row| (row.confidence(), row.is_right()))
+pub(super) fn pairs(rows: &Rows<'_>) -> Vec<(f64, bool)> {
+    (0..rows.len())
+        .map(|row| (rows.confidence(row), rows.is_right(row)))
         .collect()
 }
 
@@ -58,18 +60,21 @@ pub(super) fn error_of(pairs: &[(f64, bool)], edges: Edges) -> f64 {
     weighted.sum::<f64>() / pairs.len() as f64
 }
 
-/// The bin of a confidence. Edges are i / 15 as f64, so that a confidence which is exactly an edge is recognised.
-fn place(confidence: f64, edges: Edges) -> usize {
-    let edge = |index: usize| index as f64 / BINS as f64;
+/// Confidences this close to an edge are on it. A softmax errs by a few units of 2⁻⁵³ to either side, and by which depends on a common shift
+/// of the logits, which must change nothing.
+const ON_EDGE: f64 = 1e-11;
+
+/// The bin of a confidence, which is 0 to 1 but for rounding.
+pub(super) fn place(confidence: f64, edges: Edges) -> usize {
+    let bins = BINS as f64;
+    let nearest = (confidence * bins).round();
+    let is_edge = (confidence - nearest / bins).abs() <= ON_EDGE;
+    let below = (confidence * bins).floor();
     match edges {
-        Edges::Default => {
-            let after = (0..BINS).find(|&bin| confidence <= edge(bin + 1));
-            // A sum of rounded probabilities may exceed 1 by the last digit.
-            after.unwrap_or(BINS - 1)
-        }
-        Edges::Compat => (0..BINS)
-            .find(|&bin| confidence < edge(bin + 1))
-            .unwrap_or(BINS),
+        Edges::Default if is_edge => (nearest as usize).saturating_sub(1).min(BINS - 1),
+        Edges::Default => (below as usize).min(BINS - 1),
+        Edges::Compat if is_edge => (nearest as usize).min(BINS),
+        Edges::Compat => (below as usize).min(BINS),
     }
 }
 
@@ -99,10 +104,15 @@ fn bins(pairs: &[(f64, bool)], edges: Edges) -> Vec<Bin> {
 }
 
 /// The error over 15 bins of equally many rows by rising confidence; the first bins get one more where 15 does not divide their number.
-pub fn adaptive_calibration_error(predictions: &Predictions) -> f64 {
-    let rows = Row::all(predictions);
-    let mut pairs = pairs(&rows);
-    pairs.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
+pub(super) fn adaptive_error(rows: &Rows<'_>) -> f64 {
+    let mut pairs = pairs(rows);
+    // Confidences that differ by rounding alone are equal here too, so that it does not put rows into another bin.
+    let rounded = |confidence: f64| (confidence / ON_EDGE).round();
+    pairs.sort_by(|one, other| {
+        rounded(one.0)
+            .total_cmp(&rounded(other.0))
+            .then(one.1.cmp(&other.1))
+    });
     let count = pairs.len();
     let bins = BINS.min(count);
     let mut rest = &pairs[..];
@@ -120,15 +130,12 @@ pub fn adaptive_calibration_error(predictions: &Predictions) -> f64 {
 
 /// For each class the error of its probability as a confidence that the label is this class, over bins (lo, hi]; the mean over the
 /// classes.
-pub fn classwise_calibration_error(predictions: &Predictions) -> f64 {
-    let rows = Row::all(predictions);
-    let classes = predictions.classes().len();
+pub(super) fn classwise_error(rows: &Rows<'_>) -> f64 {
     let of_class = |class: usize| {
-        let pairs: Vec<(f64, bool)> = rows
-            .iter()
-            .map(|row| (row.probabilities[class], row.label == class))
+        let pairs: Vec<(f64, bool)> = (0..rows.len())
+            .map(|row| (rows.probabilities(row)[class], rows.label(row) == class))
             .collect();
         error_of(&pairs, Edges::Default)
     };
-    (0..classes).map(of_class).sum::<f64>() / classes as f64
+    (0..rows.classes()).map(of_class).sum::<f64>() / rows.classes() as f64
 }

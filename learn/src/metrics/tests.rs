@@ -242,7 +242,41 @@ fn any_predictions() -> impl Strategy<Value = Predictions> {
     })
 }
 
+/// Logits whose softmax is, exactly, a share with 15 or 30 parts: confidences on edges, beside them, and equal ones.
+fn predictions_on_edges() -> impl Strategy<Value = (Predictions, Vec<f64>)> {
+    let row = (1u32..30, 0i64..2, -1e3..1e3f64);
+    proptest::collection::vec(row, 1..60).prop_map(|rows| {
+        let logits = rows.iter().flat_map(|&(parts, ..)| {
+            let p = f64::from(parts) / 30.0;
+            [p.ln(), (1.0 - p).ln()]
+        });
+        let labels: Vec<i64> = rows.iter().map(|row| row.1).collect();
+        let shifts = rows.iter().map(|row| row.2).collect();
+        (predictions(2, logits.collect(), &labels), shifts)
+    })
+}
+
 proptest! {
+    #[test]
+    fn a_common_shift_of_a_rows_logits_changes_nothing((before, shifts) in predictions_on_edges()) {
+        let moved = before.rows().zip(shifts).flat_map(|((logits, _), shift)| {
+            logits.iter().map(move |logit| logit + shift).collect::<Vec<_>>()
+        });
+        let labels: Vec<i64> = before.labels().iter().map(|&label| label as i64).collect();
+        let after = Metrics::of(&predictions(2, moved.collect(), &labels));
+        let before = Metrics::of(&before);
+        for (one, other) in [
+            (before.ece, after.ece),
+            (before.ece_compat, after.ece_compat),
+            (before.ece_adaptive, after.ece_adaptive),
+            (before.ece_classwise, after.ece_classwise),
+            (before.nll, after.nll),
+            (before.brier, after.brier),
+        ] {
+            prop_assert!((one - other).abs() < 1e-9, "{before:?} {after:?}");
+        }
+    }
+
     #[test]
     fn metrics_keep_their_ranges(predictions in any_predictions()) {
         let metrics = Metrics::of(&predictions);

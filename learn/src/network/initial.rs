@@ -26,13 +26,18 @@ pub(super) fn values(architecture: Architecture, spec: &TensorSpec, seed: u64) -
         TensorRole::Undecayed if spec.name.ends_with("gamma") => fill(LAYER_SCALE),
         TensorRole::Undecayed if spec.name.ends_with(".bias") => bias(architecture, spec, seed),
         // The last normalisation of a residual block begins at 0, so that the block begins as the identity.
-        TensorRole::Undecayed
-            if architecture == Architecture::ResNet18 && spec.name.ends_with("bn2.weight") =>
-        {
+        TensorRole::Undecayed if is_resnet(architecture) && spec.name.ends_with("bn2.weight") => {
             fill(0.0)
         }
         TensorRole::Undecayed => fill(1.0),
     }
+}
+
+fn is_resnet(architecture: Architecture) -> bool {
+    matches!(
+        architecture,
+        Architecture::ResNet18 | Architecture::SmallResNet18(_)
+    )
 }
 
 fn drawn(spec: &TensorSpec, seed: u64, mut draw: impl FnMut(&mut KeyedRandom) -> f64) -> Tensor {
@@ -49,11 +54,11 @@ fn weight(architecture: Architecture, spec: &TensorSpec, seed: u64) -> Tensor {
         // Normal with deviation 0.02, cut at ±2, which is a hundred deviations away.
         Architecture::ConvNextTiny => drawn(spec, seed, |random| 0.02 * random.normal()),
         // Kaiming, fan out (He et al. 2015).
-        Architecture::ResNet18 if is_conv => {
+        Architecture::ResNet18 | Architecture::SmallResNet18(_) if is_conv => {
             let deviation = (2.0 / (outputs * area)).sqrt();
             drawn(spec, seed, |random| deviation * random.normal())
         }
-        Architecture::ResNet18 => {
+        Architecture::ResNet18 | Architecture::SmallResNet18(_) => {
             let bound = inputs.recip().sqrt();
             drawn(spec, seed, |random| random.uniform(-bound, bound))
         }
@@ -73,7 +78,7 @@ fn weight(architecture: Architecture, spec: &TensorSpec, seed: u64) -> Tensor {
 /// Zero, but in ResNet's head, which keeps torch's.
 fn bias(architecture: Architecture, spec: &TensorSpec, seed: u64) -> Tensor {
     let head = format!("{}.bias", architecture.head_name());
-    if architecture == Architecture::ResNet18 && spec.name == head {
+    if is_resnet(architecture) && spec.name == head {
         let bound = (architecture.features() as f64).recip().sqrt();
         return drawn(spec, seed, |random| random.uniform(-bound, bound));
     }

@@ -22,9 +22,14 @@ const MOMENTUM: f64 = 0.1;
 pub enum InputError {
     /// Wrong dimensions.
     #[error(
-        "the input has the shape {0:?}; expected [N, 3, H, W] with N at least 1 and H and W at least 32"
+        "the input has the shape {found:?}; expected [N, {channels}, H, W] with N at least 1 and H and W at least 32"
     )]
-    Shape(Vec<i64>),
+    Shape {
+        /// What it has.
+        found: Vec<i64>,
+        /// What the network takes.
+        channels: i64,
+    },
     /// Wrong type.
     #[error("the input's values are {0}; expected 32-bit floats")]
     Kind(String),
@@ -143,7 +148,7 @@ impl Network {
         }
     }
 
-    /// Logits, [N, 3, H, W] → [N, classes].
+    /// Logits, [N, channels, H, W] → [N, classes].
     ///
     /// # Errors
     /// The input is not what the network takes.
@@ -152,20 +157,27 @@ impl Network {
         Ok(self.classify(&embedding))
     }
 
-    /// The embedding that the head takes, [N, 3, H, W] → [N, features].
+    /// The embedding that the head takes, [N, channels, H, W] → [N, features].
     ///
     /// # Errors
     /// The input is not what the network takes.
     pub fn embed(&self, input: &Tensor, mode: Mode) -> Result<Tensor, InputError> {
-        let size = input.size();
-        match size[..] {
-            [n, 3, height, width] if n >= 1 && height >= 32 && width >= 32 => {}
-            _ => return Err(InputError::Shape(size)),
+        let channels = self.description.architecture.channels();
+        let found = input.size();
+        match found[..] {
+            [n, has, height, width] if n >= 1 && has == channels && height >= 32 && width >= 32 => {
+            }
+            _ => return Err(InputError::Shape { found, channels }),
         }
         if input.kind() != Kind::Float {
             return Err(InputError::Kind(format!("{:?}", input.kind())));
         }
-        Ok(run(&self.body, input.shallow_clone(), mode))
+        let input = if self.description.architecture.is_channels_last() {
+            channels_last(input)
+        } else {
+            input.shallow_clone()
+        };
+        Ok(run(&self.body, input, mode))
     }
 
     /// Logits of inputs [N, channels, height, width] in evaluation mode and without gradients, row after row.
@@ -177,7 +189,10 @@ impl Network {
         let rows = inputs.len() as i64 / shape.iter().product::<i64>().max(1);
         let size = [rows, channels, height, width];
         if size.iter().product::<i64>() != inputs.len() as i64 {
-            return Err(InputError::Shape(size.to_vec()));
+            return Err(InputError::Shape {
+                found: size.to_vec(),
+                channels: self.description.architecture.channels(),
+            });
         }
         let inputs = Tensor::from_slice(inputs)
             .reshape(size)
@@ -194,6 +209,17 @@ impl Network {
         self.classifier
             .apply(embedding.shallow_clone(), Mode::Evaluation)
     }
+}
+
+/// The same images [N, C, H, W] in memory as [N, H, W, C]. The strides are set by hand: with one channel both orders are the same bytes, and
+/// libtorch would keep the strides of [N, C, H, W], by which it chooses how to compute.
+fn channels_last(images: &Tensor) -> Tensor {
+    let (n, c, h, w) = images.size4().expect("images have four dimensions");
+    images.permute([0, 2, 3, 1]).contiguous().as_strided(
+        [n, c, h, w],
+        [h * w * c, 1, w * c, c],
+        None::<i64>,
+    )
 }
 
 fn steps<'a>(layers: &[Layer], left: &mut impl Iterator<Item = &'a NamedTensor>) -> Vec<Step> {

@@ -1,8 +1,8 @@
-//! ResNet-18 (He et al. 2015, <https://arxiv.org/abs/1512.03385>), timm's `resnet18`.
+//! ResNet-18 (He et al. 2015, <https://arxiv.org/abs/1512.03385>), timm's `resnet18`, and its four stages at any width.
 
 use super::layer::{Activation, Conv, Layer, Padding, conv_norm};
 
-const EPSILON: f64 = 1e-5;
+pub(super) const EPSILON: f64 = 1e-5;
 
 /// Values before the head.
 pub(super) const FEATURES: i64 = 512;
@@ -21,8 +21,17 @@ pub(super) fn body() -> Vec<Layer> {
         stride: 2,
         padding: 1,
     });
-    let mut inputs = 64;
-    for (stage, outputs) in [64, 128, 256, 512].into_iter().enumerate() {
+    layers.extend(stages(64));
+    layers
+}
+
+/// Four stages of two blocks, of `width`, 2, 4 and 8 times as many channels, and the mean of each channel of the last: an input of `width`
+/// channels becomes an embedding.
+pub(super) fn stages(width: i64) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    let mut inputs = width;
+    for stage in 0..4 {
+        let outputs = width << stage;
         for block in 0..2 {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let name = format!("layer{}.{block}", stage + 1);
@@ -34,7 +43,7 @@ pub(super) fn body() -> Vec<Layer> {
     layers
 }
 
-fn conv(name: &str, inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Conv {
+pub(super) fn conv(name: &str, inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Conv {
     Conv {
         name: name.to_owned(),
         inputs,

@@ -1,4 +1,4 @@
-//! The networks beside timm's: same tensors, same answers. `learn/oracles/networks.py` made the golden numbers.
+//! The networks beside Python's: same tensors, same answers. `learn/oracles/networks.py` made the golden numbers.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ struct Answers {
 fn golden(architecture: Architecture) -> Answers {
     let text = include_str!("../../tests/golden/networks.json");
     let mut golden: Golden = serde_json::from_str(text).unwrap();
-    golden.networks.remove(architecture.name()).unwrap()
+    golden.networks.remove(&architecture.to_string()).unwrap()
 }
 
 fn fnv(text: &str) -> u64 {
@@ -86,9 +86,15 @@ pub(crate) fn hashed(architecture: Architecture, head: Head) -> Network {
     network
 }
 
-/// Images from a hash.
-pub(crate) fn images(count: i64, size: i64) -> Tensor {
-    uniform(&format!("input {size}"), &[count, 3, size, size])
+/// Images from a hash, with as many channels as the network takes.
+pub(crate) fn images(architecture: Architecture, count: i64, size: i64) -> Tensor {
+    let channels = architecture.channels();
+    uniform(&format!("input {size}"), &[count, channels, size, size])
+}
+
+/// The small network of a width, a stem stride and a number of channels.
+pub(crate) fn small(width: i64, stem_stride: i64, channels: i64) -> Architecture {
+    Architecture::SmallResNet18(SmallResNet18::new(width, stem_stride, channels).unwrap())
 }
 
 #[track_caller]
@@ -99,7 +105,7 @@ fn assert_close(tensor: &Tensor, expected: &[f32], what: &str) {
     assert!(difference <= 1e-4, "{what}: {difference}");
 }
 
-fn agrees_with_timm(architecture: Architecture) {
+fn agrees_with_python(architecture: Architecture) {
     tch::set_num_threads(1);
     let golden = golden(architecture);
     let network = hashed(architecture, SEVEN);
@@ -121,15 +127,21 @@ fn agrees_with_timm(architecture: Architecture) {
 
     no_grad(|| {
         for (size, expected) in [(224, &golden.logits_224), (225, &golden.logits_225)] {
-            let logits = network.forward(&images(2, size), Mode::Evaluation).unwrap();
+            let logits = network
+                .forward(&images(architecture, 2, size), Mode::Evaluation)
+                .unwrap();
             assert_close(&logits, expected, &format!("{architecture} at {size}"));
         }
-        let embedding = network.embed(&images(2, 64), Mode::Evaluation).unwrap();
+        let embedding = network
+            .embed(&images(architecture, 2, 64), Mode::Evaluation)
+            .unwrap();
         assert_eq!(embedding.size(), [2, architecture.features()]);
         let sum = embedding.sum(Kind::Double).double_value(&[]);
         assert!((sum - golden.embedding_64_sum).abs() < 1e-2, "{sum}");
 
-        let logits = network.forward(&images(4, 64), Mode::Training).unwrap();
+        let logits = network
+            .forward(&images(architecture, 4, 64), Mode::Training)
+            .unwrap();
         assert_close(
             &logits,
             &golden.training_logits_64,
@@ -152,30 +164,86 @@ fn agrees_with_timm(architecture: Architecture) {
 
 #[test]
 fn resnet18_agrees_with_timm() {
-    agrees_with_timm(Architecture::ResNet18);
+    agrees_with_python(Architecture::ResNet18);
 }
 
 #[test]
 fn tf_efficientnet_b3_agrees_with_timm() {
-    agrees_with_timm(Architecture::EfficientNetB3);
+    agrees_with_python(Architecture::EfficientNetB3);
 }
 
 #[test]
 fn convnext_tiny_agrees_with_timm() {
-    agrees_with_timm(Architecture::ConvNextTiny);
+    agrees_with_python(Architecture::ConvNextTiny);
 }
 
 #[test]
 fn mobilenetv3_large_100_agrees_with_timm() {
-    agrees_with_timm(Architecture::MobileNetV3Large);
+    agrees_with_python(Architecture::MobileNetV3Large);
+}
+
+#[test]
+fn the_small_network_agrees_with_torch_for_one_channel() {
+    agrees_with_python(small(32, 2, 1));
+}
+
+#[test]
+fn the_small_network_agrees_with_torch_for_three_channels_and_a_stem_stride_of_1() {
+    agrees_with_python(small(16, 1, 3));
+}
+
+#[test]
+fn each_small_network_has_one_name() {
+    for (width, stem_stride, channels) in [(8, 1, 1), (32, 2, 1), (48, 2, 3), (256, 1, 3)] {
+        let network = small(width, stem_stride, channels);
+        let name = format!("small_resnet18_w{width}_s{stem_stride}_c{channels}");
+        assert_eq!(network.to_string(), name);
+        assert_eq!(name.parse(), Ok(network));
+    }
+    for wrong in [
+        "small_resnet18_w32",
+        "small_resnet18_w032_s2_c1",
+        "small_resnet18_w+32_s2_c1",
+        "small_resnet18_w7_s2_c1",
+        "small_resnet18_w257_s2_c1",
+        "small_resnet18_w32_s3_c1",
+        "small_resnet18_w32_s2_c2",
+        "small_resnet18_s2_w32_c1",
+        "small_resnet18_w32_s2_c1_",
+        "small_resnet18_w32_s2_c1_x1",
+    ] {
+        let error = wrong.parse::<Architecture>().unwrap_err().to_string();
+        assert!(
+            error.contains("small_resnet18_wWIDTH_sSTRIDE_cCHANNELS"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_small_network_computes_in_the_order_of_its_images_bytes() {
+    // As NHWC and as NCHW strides: one channel is both at once.
+    for architecture in [small(8, 2, 1), small(8, 2, 3)] {
+        let network = hashed(architecture, SEVEN);
+        let input = images(architecture, 2, 48);
+        let other = input
+            .permute([0, 2, 3, 1])
+            .contiguous()
+            .permute([0, 3, 1, 2]);
+        let [one, other] = [&input, &other]
+            .map(|input| no_grad(|| network.forward(input, Mode::Evaluation).unwrap()));
+        assert!(one.equal(&other));
+    }
 }
 
 #[test]
 fn every_parameter_gets_a_gradient() {
     tch::set_num_threads(1);
-    for architecture in Architecture::ALL {
+    for architecture in Architecture::LISTED {
         let network = hashed(architecture, SEVEN);
-        let logits = network.forward(&images(2, 64), Mode::Training).unwrap();
+        let logits = network
+            .forward(&images(architecture, 2, 64), Mode::Training)
+            .unwrap();
         logits
             .logsumexp([1i64].as_slice(), false)
             .sum(Kind::Float)
@@ -239,7 +307,13 @@ fn the_first_weights_depend_on_seed_and_name_alone() {
     }
     assert!(moved > 50);
     // Variance of the activations neither dies nor explodes on the way.
-    let logits = no_grad(|| one.forward(&images(2, 64), Mode::Training).unwrap());
+    let logits = no_grad(|| {
+        one.forward(
+            &images(Architecture::MobileNetV3Large, 2, 64),
+            Mode::Training,
+        )
+        .unwrap()
+    });
     let largest = logits.abs().max().double_value(&[]);
     assert!((1e-3..1e3).contains(&largest), "{largest}");
 }
@@ -257,9 +331,20 @@ fn an_input_of_another_shape_or_type_is_an_error() {
         let error = network
             .forward(&Tensor::zeros(&shape, float), Mode::Evaluation)
             .unwrap_err();
-        assert_eq!(error, InputError::Shape(shape.clone()));
+        assert_eq!(
+            error,
+            InputError::Shape {
+                found: shape.clone(),
+                channels: 3
+            }
+        );
         assert!(error.to_string().contains("[N, 3, H, W]"));
     }
+    let gray = hashed(small(8, 2, 1), SEVEN);
+    let error = gray
+        .forward(&Tensor::zeros([1, 3, 48, 48], float), Mode::Evaluation)
+        .unwrap_err();
+    assert!(error.to_string().contains("[N, 1, H, W]"), "{error}");
     let doubles = Tensor::zeros([1, 3, 64, 64], (Kind::Double, Device::Cpu));
     let error = network.forward(&doubles, Mode::Evaluation).unwrap_err();
     assert!(error.to_string().contains("Double") && error.to_string().contains("32-bit"));

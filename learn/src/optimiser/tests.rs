@@ -27,6 +27,31 @@ fn golden() -> Golden {
     serde_json::from_str(include_str!("../../tests/golden/optimisers.json")).unwrap()
 }
 
+#[test]
+fn a_rate_of_0_changes_nothing() {
+    for (name, rule) in RULES {
+        let mut optimiser = start(rule, Kind::Float);
+        for rate in [0.0, 1e-320, 1e-45, 1e-31] {
+            let before: Vec<Tensor> = optimiser
+                .parameters
+                .iter()
+                .map(|parameter| parameter.tensor.detach().copy())
+                .collect();
+            optimiser.zero_gradients();
+            let all: Tensor = optimiser
+                .parameters
+                .iter()
+                .map(|parameter| parameter.tensor.square().sum(Kind::Float))
+                .sum();
+            all.backward();
+            optimiser.step(rate);
+            for (parameter, before) in optimiser.parameters.iter().zip(before) {
+                assert!(parameter.tensor.equal(&before), "{name} at {rate}");
+            }
+        }
+    }
+}
+
 const RULES: [(&str, Rule); 4] = [
     (
         "sgd",
@@ -201,7 +226,15 @@ fn gradients_are_clipped_as_torch_does_and_never_when_they_are_no_numbers() {
     optimiser.clip_gradients(100.0).unwrap();
     assert!(optimiser.parameters[0].tensor.grad().equal(&kept));
 
-    let broken = with_gradient(&[1.0, f64::NAN]);
-    let error = broken.clip_gradients(1.0).unwrap_err();
-    assert!(error.0.is_nan() && error.to_string().contains("diverged"));
+    // Without a limit too, as in a training that does not clip.
+    optimiser.clip_gradients(f64::INFINITY).unwrap();
+    assert!(optimiser.parameters[0].tensor.grad().equal(&kept));
+
+    for most in [1.0, f64::INFINITY] {
+        for broken in [f64::NAN, f64::INFINITY] {
+            let broken = with_gradient(&[1.0, broken]);
+            let error = broken.clip_gradients(most).unwrap_err();
+            assert!(!error.0.is_finite() && error.to_string().contains("diverged"));
+        }
+    }
 }

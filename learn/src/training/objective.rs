@@ -4,9 +4,11 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use crate::losses::correlation::{CorrelationDistillation, correlation_distillation};
 use crate::losses::{
     CrossEntropy, DecoupledDistillation, DecoupledForm, NegativeStage, complementary,
     cross_entropy, decoupled_distillation, distillation, negative, negative_of_doubted, selective,
+    standardised,
 };
 
 /// The loss of a training. Default: plain cross-entropy.
@@ -19,6 +21,8 @@ pub struct Objective {
     pub class_weights: ClassWeights,
     /// τ of τ·ln(share of the class), added to the logits of the cross-entropy (Menon et al. 2021). Default: 0.
     pub logit_adjustment: f64,
+    /// Whether the cross-entropy is with a distribution for each row, such as annotators' votes, instead of its label. Default: false.
+    pub soft_targets: bool,
     /// A teacher beside the labels. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distillation: Option<Distillation>,
@@ -52,9 +56,14 @@ pub enum Distillation {
         temperature: f64,
         /// α.
         alpha: f64,
+        /// Whether logits are z-scores before (Sun et al. 2024). Default: false.
+        #[serde(default)]
+        standardised: bool,
     },
     /// Zhao et al. 2022, in one of two forms.
     Decoupled(DecoupledDistillation),
+    /// DIST, Huang et al. 2022.
+    Correlation(CorrelationDistillation),
 }
 
 /// Learning from classes that a row is not, drawn anew for each row and epoch.
@@ -95,6 +104,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) label_values: &'a [i64],
     /// [N, K].
     pub(crate) teacher: Option<&'a Tensor>,
+    /// Distributions [N, K].
+    pub(crate) targets: Option<&'a Tensor>,
     /// From 0.
     pub(crate) epoch: u32,
     /// Seed, epoch and batch.
@@ -133,8 +144,10 @@ impl Objective {
             "0 or more",
         );
         match self.distillation {
-            None => {}
-            Some(Distillation::Plain { temperature, alpha }) => {
+            None | Some(Distillation::Correlation(_)) => {}
+            Some(Distillation::Plain {
+                temperature, alpha, ..
+            }) => {
                 check(
                     "distillation.temperature",
                     temperature,
@@ -178,8 +191,32 @@ impl Objective {
                 }
             }
         }
+        if let Some(Distillation::Correlation(settings)) = self.distillation {
+            let CorrelationDistillation {
+                temperature,
+                cross_entropy,
+                beta,
+                gamma,
+            } = settings;
+            check(
+                "distillation.temperature",
+                temperature,
+                not_negative(temperature) && temperature > 0.0,
+                "above 0",
+            );
+            for (name, weight) in [
+                ("distillation.cross_entropy", cross_entropy),
+                ("distillation.beta", beta),
+                ("distillation.gamma", gamma),
+            ] {
+                check(name, weight, not_negative(weight), "0 or more");
+            }
+        }
         if let Some(Negative::Added { weight } | Negative::OfDoubted { weight }) = self.negative {
             check("negative.weight", weight, not_negative(weight), "0 or more");
+        }
+        if self.soft_targets && matches!(self.negative, Some(Negative::Staged { .. })) {
+            problems.push("objective.negative.staged takes the place of the whole loss, so there can be no soft_targets".to_owned());
         }
         if self.distillation.is_some() && matches!(self.negative, Some(Negative::Staged { .. })) {
             problems.push("objective.negative.staged takes the place of the whole loss, so there can be no distillation".to_owned());
@@ -237,12 +274,31 @@ impl Objective {
             };
             return selective(seen.logits, seen.labels, &seen.others(), stage);
         }
-        let entropy = cross_entropy(seen.logits, seen.labels, settings);
+        let expected = if self.soft_targets {
+            seen.targets
+                .expect("a step without targets is refused before")
+        } else {
+            seen.labels
+        };
+        let entropy = cross_entropy(seen.logits, expected, settings);
         let loss = match self.distillation {
             None => entropy,
-            Some(Distillation::Plain { temperature, alpha }) => {
+            Some(Distillation::Plain {
+                temperature,
+                alpha,
+                standardised: false,
+            }) => {
                 entropy * (1.0 - alpha)
                     + distillation(seen.logits, seen.teacher(), temperature) * alpha
+            }
+            Some(Distillation::Plain {
+                temperature, alpha, ..
+            }) => {
+                let [student, teacher] = [seen.logits, seen.teacher()].map(standardised);
+                entropy * (1.0 - alpha) + distillation(&student, &teacher, temperature) * alpha
+            }
+            Some(Distillation::Correlation(settings)) => {
+                correlation_distillation(seen.logits, seen.teacher(), &entropy, &settings)
             }
             Some(Distillation::Decoupled(settings)) => decoupled_distillation(
                 seen.logits,

@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fermata_vision::card::{CARD_FILE, Colour, Layout, ModelCard, OutputKind};
+use fermata_vision::card::{CARD_FILE, Layout, ModelCard, OutputKind};
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::{Expression, card};
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,9 @@ use tch::Device;
 
 use super::TrainingError;
 use super::environment::Environment;
+use super::progress::{Best, EpochRow, Progress, StepDone};
 use super::spec::TrainingSpec;
-use super::trainer::{Best, EpochRow, Progress, StepDone, Trainer};
+use super::trainer::Trainer;
 use crate::calibration::fit_temperature;
 use crate::dataset::Dataset;
 use crate::evaluation::Evaluation;
@@ -92,11 +93,13 @@ pub struct TrainingRun {
     validation: Dataset,
     test: Option<Dataset>,
     device: Device,
+    /// Whether the trainer has something that its last checkpoint has not: epochs that were asked for.
+    is_unsaved: bool,
 }
 
 impl TrainingRun {
     /// Begins a run in a new folder, for a manifest with rows to train and to validate. The card says how images are preprocessed; its input must
-    /// be nchw with three channels and its output logits in the canonical class order.
+    /// be nchw with the network's number of channels and its output logits in the canonical class order.
     ///
     /// # Errors
     /// See [`TrainingError`]; then no folder is made.
@@ -145,6 +148,24 @@ impl TrainingRun {
         self.write(CONFIG, &yaml)
     }
 
+    /// Checkpoints in a run's folder.
+    pub const CHECKPOINTS: [&str; 2] = [LAST, BEST];
+
+    /// Whether a folder is a run's.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(CONFIG).is_file()
+    }
+
+    /// The settings of a run.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn config_in(folder: &Path) -> Result<RunConfig, TrainingError> {
+        let path = folder.join(CONFIG);
+        let text = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
+        serde_saphyr::from_str(&text).map_err(|error| failed(&path, &error))
+    }
+
     /// Takes a run up at its last checkpoint: for this many more epochs from there, or to its planned end.
     ///
     /// # Errors
@@ -154,8 +175,7 @@ impl TrainingRun {
             let path = folder.join(name);
             fs::read_to_string(&path).map_err(|error| failed(&path, &error))
         };
-        let config: RunConfig = serde_saphyr::from_str(&read(CONFIG)?)
-            .map_err(|error| failed(&folder.join(CONFIG), &error))?;
+        let config = Self::config_in(folder)?;
         let card = ModelCard::parse(&read(CARD_FILE)?, &folder.join(CARD_FILE));
         let card = card.map_err(|error| TrainingError::Card(error.to_string()))?;
         let manifest = Manifest::read(&config.manifest)?;
@@ -170,7 +190,10 @@ impl TrainingRun {
         run.trainer
             .restore(&TensorFile::read(&folder.join(LAST))?)?;
         match more {
-            Some(epochs) => run.trainer.extend(epochs)?,
+            Some(epochs) => {
+                run.trainer.extend(epochs)?;
+                run.is_unsaved = true;
+            }
             // Without metrics it was killed while it wrote them.
             None if run.trainer.is_done() && folder.join(METRICS).exists() => {
                 return Err(TrainingError::NothingToDo(run.trainer.progress().epoch));
@@ -188,10 +211,12 @@ impl TrainingRun {
         device: Device,
     ) -> Result<Self, TrainingError> {
         let input = &card.input;
-        if input.layout != Layout::Nchw || input.colour == Colour::Gray {
-            return Err(TrainingError::Card(
-                "its input is not nchw with three channels".to_owned(),
-            ));
+        let architecture = config.training.architecture;
+        let channels = architecture.channels();
+        if input.layout != Layout::Nchw || input.colour.channels() as i64 != channels {
+            return Err(TrainingError::Card(format!(
+                "its input is not nchw with {channels} channels, which {architecture} takes"
+            )));
         }
         if card.output.kind != OutputKind::Logits || card.output.classes != Expression::ALL {
             return Err(TrainingError::Card(
@@ -200,6 +225,11 @@ impl TrainingRun {
         }
         if config.training.objective.needs_teacher() {
             let reason = "objective.distillation needs a teacher's logits for each row, and a manifest has none";
+            return Err(TrainingError::Spec(vec![reason.to_owned()]));
+        }
+        if config.training.objective.soft_targets {
+            let reason =
+                "objective.soft_targets needs a distribution for each row, and a manifest has none";
             return Err(TrainingError::Spec(vec![reason.to_owned()]));
         }
         let train = Dataset::new(manifest, Split::Train, &card)?;
@@ -221,6 +251,7 @@ impl TrainingRun {
             config,
             card,
             device,
+            is_unsaved: false,
         })
     }
 
@@ -240,8 +271,11 @@ impl TrainingRun {
         // Of this thread, which computes.
         tch::set_num_threads(i32::try_from(self.config.training.threads).unwrap_or(i32::MAX));
         let labels = self.train.labels();
-        // Epochs that were asked for are not forgotten by a run that is killed before its next checkpoint.
-        self.save()?;
+        if self.is_unsaved {
+            // Epochs that were asked for are not forgotten by a run that is killed before its next checkpoint.
+            self.save()?;
+            self.is_unsaved = false;
+        }
         let metrics = self.folder.join(METRICS);
         if metrics.exists() {
             // Of fewer epochs.
@@ -400,9 +434,7 @@ impl TrainingRun {
             "fermata training, seed {}, epoch {}, manifest {}",
             training.seed, best.epoch, self.config.manifest_sha256
         );
-        if !temperature.bound_hit {
-            card.temperature = temperature.value;
-        }
+        card.temperature = temperature.applied();
         let mut evaluation = match &self.test {
             // A temperature is not measured on the rows that it was fitted on.
             None => Evaluation::of(&validation, None, None),

@@ -18,7 +18,7 @@ use crate::weights::HeadOf;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSpec {
-    /// Network, by timm's name.
+    /// Network, by its name.
     pub architecture: Architecture,
     /// Its head. Default: `linear`.
     #[serde(default)]
@@ -51,6 +51,9 @@ pub struct TrainingSpec {
     /// Default: 3e-4 to 1e-5 without warm-up.
     #[serde(default)]
     pub learning_rate: LearningRate,
+    /// Probability that a value before the head becomes 0 in a step; the others grow to keep the mean (Srivastava et al. 2014). Default: 0.
+    #[serde(default)]
+    pub dropout: f64,
     /// Longest gradient; longer ones are shortened. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
@@ -201,6 +204,12 @@ impl TrainingSpec {
             "learning_rate.warm_up_epochs",
             &rate.warm_up_epochs,
             "fewer than epochs",
+        );
+        check(
+            (0.0..1.0).contains(&self.dropout),
+            "dropout",
+            &self.dropout,
+            "0 to below 1",
         );
         if let Some(norm) = self.clip_norm {
             check(above_0(norm), "clip_norm", &norm, "above 0");

@@ -24,16 +24,21 @@ fn rows() -> (Tensor, Tensor, Vec<i64>) {
     (student, teacher, vec![0, 1, 1, 2])
 }
 
+/// Shares of votes of the same rows.
+const VOTES: [f64; 12] = [0.8, 0.1, 0.1, 0.2, 0.5, 0.3, 0.0, 1.0, 0.0, 0.3, 0.3, 0.4];
+
 /// The loss of an objective in an epoch, and the classes that it drew.
 fn loss(yaml: &str, epoch: u32) -> f64 {
     let (student, teacher, label_values) = rows();
     let objective = objective(yaml);
     let labels = Tensor::from_slice(&label_values);
+    let targets = tensor(&VOTES);
     let seen = Seen {
         logits: &student,
         labels: &labels,
         label_values: &label_values,
         teacher: objective.needs_teacher().then_some(&teacher),
+        targets: objective.soft_targets.then_some(&targets),
         epoch,
         key: [1, u64::from(epoch), 0],
     };
@@ -63,6 +68,30 @@ fn terms_are_put_together_as_they_are_written() {
     let kd = losses::distillation(&student, &teacher, 2.0);
     let found = loss("distillation: {plain: {temperature: 2, alpha: 0.3}}", 0);
     close(found, 0.7 * value(&entropy) + 0.3 * value(&kd));
+
+    let [s, t] = [&student, &teacher].map(losses::standardised);
+    let kd = losses::distillation(&s, &t, 2.0);
+    let found = loss(
+        "distillation: {plain: {temperature: 2, alpha: 0.3, standardised: true}}",
+        0,
+    );
+    close(found, 0.7 * value(&entropy) + 0.3 * value(&kd));
+
+    let parts = losses::correlation::correlations(&student, &teacher, 4.0);
+    let found = loss("distillation: {correlation: {temperature: 4, gamma: 3}}", 0);
+    close(
+        found,
+        value(&entropy) + 2.0 * value(&parts.between_classes) + 3.0 * value(&parts.within_classes),
+    );
+
+    let soft = losses::cross_entropy(&student, &tensor(&VOTES), &plain);
+    close(loss("soft_targets: true", 0), value(&soft));
+    let found = loss(
+        "{soft_targets: true, distillation: {plain: {temperature: 2, alpha: 0.3}}}",
+        0,
+    );
+    let kd = losses::distillation(&student, &teacher, 2.0);
+    close(found, 0.7 * value(&soft) + 0.3 * value(&kd));
 
     let parts = losses::decoupled(&student, &teacher, &labels, 2.0);
     let found = loss(
@@ -180,7 +209,14 @@ fn batch() -> Batch {
             .collect(),
         labels,
         teacher: Some(logits),
+        targets: Some(VOTES.map(|share| share as f32).to_vec()),
     }
+}
+
+/// Predictions of two rows.
+fn validation() -> crate::predictions::Predictions {
+    let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
+    crate::predictions::Predictions::new(classes, vec![0.5; 6], &[1, 1]).unwrap()
 }
 
 #[test]
@@ -216,20 +252,82 @@ fn a_batch_that_is_not_of_the_training_is_refused() {
 
     // Two steps are an epoch.
     assert!(trainer.train(&batch()).unwrap().loss.is_finite());
-    let predictions = |rows: usize| {
-        let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
-        crate::predictions::Predictions::new(classes, vec![0.5; 3 * rows], &vec![1; rows]).unwrap()
-    };
-    let error = trainer.end_epoch(&predictions(2)).unwrap_err().to_string();
+    let error = trainer.end_epoch(&validation()).unwrap_err().to_string();
     assert!(error.contains("1 steps left"), "{error}");
     trainer.train(&batch()).unwrap();
     let error = trainer.train(&batch()).unwrap_err().to_string();
     assert!(error.contains("the epoch has 2 steps"), "{error}");
-    let row = trainer.end_epoch(&predictions(2)).unwrap();
+    let row = trainer.end_epoch(&validation()).unwrap();
     assert_eq!((row.epoch, row.rows, row.accuracy), (0, 8, 0.0));
     assert!(trainer.is_done());
     let error = trainer.train(&batch()).unwrap_err().to_string();
     assert!(error.contains("nothing left to do"), "{error}");
+}
+
+#[test]
+fn targets_that_are_no_distributions_are_refused() {
+    let mut trainer = trainer("objective: {soft_targets: true}");
+    for (targets, words) in [
+        (None, "no targets, which the objective needs"),
+        (Some(vec![1.0; 12]), "not a distribution over the classes"),
+        (Some(vec![1.0, 0.0, 0.0]), "not a distribution"),
+        (Some([1.5, -0.5, 0.0].repeat(4)), "not a distribution"),
+        (Some([f32::NAN, 1.0, 0.0].repeat(4)), "not a distribution"),
+    ] {
+        let mut wrong = batch();
+        wrong.targets = targets;
+        let error = trainer.train(&wrong).unwrap_err().to_string();
+        assert!(error.contains(words), "`{words}` is not in: {error}");
+    }
+    assert!(trainer.train(&batch()).unwrap().loss.is_finite());
+}
+
+#[test]
+fn epochs_that_are_added_have_a_schedule_of_their_own_and_finite_weights() {
+    for rule in [
+        "adam_w: {beta1: 0.9, beta2: 0.999, epsilon: 1e-8}",
+        "sgd: {momentum: 0.9, nesterov: true}",
+    ] {
+        let mut trainer = trainer(&format!(
+            "rule: {{{rule}}}\nlearning_rate: {{base: 0.01, least: 0, warm_up_epochs: 0}}\n"
+        ));
+        let mut rates = Vec::new();
+        let mut epoch = |trainer: &mut Trainer| {
+            for _ in 0..2 {
+                rates.push(trainer.train(&batch()).unwrap().rate);
+            }
+            trainer.end_epoch(&validation()).unwrap();
+        };
+        epoch(&mut trainer);
+        // It goes on from a checkpoint as if it had not been interrupted.
+        let error = trainer.extend(0).unwrap_err().to_string();
+        assert!(error.contains("nothing left to do"), "{error}");
+        trainer.extend(2).unwrap();
+        let checkpoint = trainer.checkpoint();
+        trainer.restore(&checkpoint).unwrap();
+        epoch(&mut trainer);
+        epoch(&mut trainer);
+        assert!(trainer.is_done());
+        let half = |step: f64, of: f64| 0.005 * (1.0 + (std::f64::consts::PI * step / of).cos());
+        let expected = [
+            half(0.0, 2.0),
+            half(1.0, 2.0),
+            half(0.0, 4.0),
+            half(1.0, 4.0),
+            half(2.0, 4.0),
+            half(3.0, 4.0),
+        ];
+        for (found, expected) in rates.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-15, "{rates:?}");
+        }
+        for named in trainer.network().tensors() {
+            assert!(
+                named.tensor.isfinite().all().int64_value(&[]) != 0,
+                "{}",
+                named.spec.name
+            );
+        }
+    }
 }
 
 #[test]

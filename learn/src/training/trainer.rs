@@ -1,11 +1,13 @@
 //! A training step by step, in memory: what comes in are batches and, at an epoch's end, validation predictions; what it has come to can be
 //! saved and taken up again at any step. Owns the network, the optimiser, the average and the progress. Rows and files are the caller's.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tch::{Device, Tensor};
 
 use super::TrainingError;
+use super::dropout::dropped_out;
 use super::objective::Seen;
+use super::progress::{Best, EpochRow, Progress, StepDone};
 use super::spec::{HeadSpec, SelectBy, TrainingSpec};
 use crate::loader::Batch;
 use crate::losses::CrossEntropy;
@@ -16,73 +18,6 @@ use crate::predictions::Predictions;
 use crate::schedule::Cosine;
 use crate::weight_average::{self, WeightAverage};
 use crate::weights::{HeadOf, TensorFile};
-
-/// Where a training stands: the next step, and what is known of the steps before.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Progress {
-    /// From 0; the epochs before it are complete.
-    pub epoch: u32,
-    /// Steps of this epoch that have been trained.
-    pub step: u64,
-    /// Epoch at which the training ends; later than planned if it was taken up for more.
-    pub end: u32,
-    /// Sum over this epoch's rows of their step's loss.
-    pub loss_sum: f64,
-    /// Rows trained in this epoch.
-    pub rows: u64,
-    /// Best epoch so far.
-    pub best: Option<Best>,
-    /// Epochs since then.
-    pub epochs_since_best: u32,
-    /// Whether it stopped early.
-    pub has_stopped: bool,
-    /// The complete epochs.
-    pub history: Vec<EpochRow>,
-}
-
-/// The best epoch by validation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Best {
-    /// From 0.
-    pub epoch: u32,
-    /// Of the metric that selects.
-    pub value: f64,
-}
-
-/// An epoch, as a line of `history.csv`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EpochRow {
-    /// From 0.
-    pub epoch: u32,
-    /// Rows trained.
-    pub rows: u64,
-    /// Learning rate of the last step.
-    pub rate: f64,
-    /// Mean loss over the rows.
-    pub train_loss: f64,
-    /// On the validation rows.
-    pub accuracy: f64,
-    /// On the validation rows.
-    pub macro_f1: f64,
-    /// On the validation rows.
-    pub nll: f64,
-    /// On the validation rows.
-    pub ece: f64,
-    /// Whether it is the best so far.
-    pub is_best: bool,
-}
-
-/// What one step was.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepDone {
-    /// Mean loss of its rows.
-    pub loss: f64,
-    /// Its learning rate.
-    pub rate: f64,
-}
 
 /// A network in training.
 pub struct Trainer {
@@ -107,7 +42,7 @@ struct Average {
 }
 
 impl Trainer {
-    /// At its beginning. `input` is [3, height, width], `labels` are the training rows' classes.
+    /// At its beginning. `input` is [channels, height, width], `labels` are the training rows' classes.
     ///
     /// # Errors
     /// The settings are wrong, or the initial weights cannot be loaded.
@@ -174,7 +109,8 @@ impl Trainer {
         self.steps
     }
 
-    /// Goes on for this many epochs from here, also after an early stop.
+    /// Goes on for this many epochs from here, also after an early stop: with a cosine of their own, from the base rate down to the least once
+    /// more (a warm restart: Loshchilov and Hutter 2017), without warm-up.
     ///
     /// # Errors
     /// None at all would do nothing.
@@ -183,6 +119,8 @@ impl Trainer {
             return Err(TrainingError::NothingToDo(self.progress.epoch));
         }
         self.progress.end = self.progress.epoch + epochs;
+        self.progress.more_from =
+            Some(u64::from(self.progress.epoch) * self.steps + self.progress.step);
         self.progress.has_stopped = false;
         self.progress.epochs_since_best = 0;
         Ok(())
@@ -201,13 +139,20 @@ impl Trainer {
         let inputs = Tensor::from_slice(&batch.inputs).reshape([rows, channels, height, width]);
         let inputs = inputs.to_device(device);
         let labels = Tensor::from_slice(&batch.labels).to_device(device);
-        let teacher = batch.teacher.as_ref();
-        let teacher = teacher.map(|logits| {
-            Tensor::from_slice(logits)
+        let by_class = |values: &Vec<f32>| {
+            Tensor::from_slice(values)
                 .reshape([rows, classes])
                 .to_device(device)
-        });
+        };
+        let teacher = batch.teacher.as_ref().map(by_class);
+        let targets = batch.targets.as_ref().map(by_class);
+        let key = [
+            self.spec.seed,
+            u64::from(self.progress.epoch),
+            self.progress.step,
+        ];
         let embedding = self.network.embed(&inputs, Mode::Training)?;
+        let embedding = dropped_out(embedding, self.spec.dropout, key);
         let logits = match self.spec.head {
             HeadSpec::Linear => self.network.classify(&embedding),
             HeadSpec::Arcface(arcface) => {
@@ -220,12 +165,9 @@ impl Trainer {
             labels: &labels,
             label_values: &batch.labels,
             teacher: teacher.as_ref(),
+            targets: targets.as_ref(),
             epoch: self.progress.epoch,
-            key: [
-                self.spec.seed,
-                u64::from(self.progress.epoch),
-                self.progress.step,
-            ],
+            key,
         };
         let loss = self.spec.objective.loss(&seen, &self.cross_entropy);
         let value = loss.double_value(&[]);
@@ -239,9 +181,9 @@ impl Trainer {
         }
         self.optimiser.zero_gradients();
         loss.backward();
-        if let Some(norm) = self.spec.clip_norm {
-            self.optimiser.clip_gradients(norm)?;
-        }
+        // Also where nothing is clipped: gradients that are no numbers must not reach the weights.
+        let most = self.spec.clip_norm.unwrap_or(f64::INFINITY);
+        self.optimiser.clip_gradients(most)?;
         let rate = self.rate(self.progress.step);
         self.optimiser.step(rate);
         if let Some(average) = &mut self.average {
@@ -256,8 +198,16 @@ impl Trainer {
 
     /// Rate of a step of the present epoch.
     fn rate(&self, step: u64) -> f64 {
-        self.schedule
-            .rate(u64::from(self.progress.epoch) * self.steps + step)
+        let step = u64::from(self.progress.epoch) * self.steps + step;
+        let Some(from) = self.progress.more_from else {
+            return self.schedule.rate(step);
+        };
+        let again = Cosine {
+            warm_up: 0,
+            steps: u64::from(self.progress.end) * self.steps - from,
+            ..self.schedule
+        };
+        again.rate(step.saturating_sub(from))
     }
 
     fn check(&self, batch: &Batch) -> Result<(), TrainingError> {
@@ -295,6 +245,18 @@ impl Trainer {
                 "it has the label {label}; expected 0 to {}",
                 classes - 1
             ));
+        }
+        let problem = match &batch.targets {
+            None if self.spec.objective.soft_targets => {
+                Some("it has no targets, which the objective needs")
+            }
+            Some(targets) if !are_distributions(targets, rows, classes as usize) => {
+                Some("the targets are not a distribution over the classes for each row")
+            }
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            return wrong(problem.to_owned());
         }
         match &batch.teacher {
             None if self.spec.objective.needs_teacher() => {
@@ -441,6 +403,14 @@ impl Trainer {
         self.progress = progress;
         Ok(())
     }
+}
+
+/// Whether values are at least 0 and those of each row sum to 1, but for the rounding of f32.
+fn are_distributions(values: &[f32], rows: usize, classes: usize) -> bool {
+    values.len() == rows * classes
+        && values.chunks(classes).all(|row| {
+            row.iter().all(|value| *value >= 0.0) && (row.iter().sum::<f32>() - 1.0).abs() < 1e-3
+        })
 }
 
 /// Key of the progress in a checkpoint's provenance.

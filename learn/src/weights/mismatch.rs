@@ -6,7 +6,7 @@ use std::fmt;
 use tch::Tensor;
 
 use super::HeadOf;
-use crate::network::{Architecture, Description, Head, TensorRole};
+use crate::network::{Architecture, Description, Head, SmallResNet18, TensorRole};
 
 /// Differences between a file's tensors and a network's.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub struct Mismatch {
     pub unexpected: Vec<String>,
     /// Names with another shape: the file's, then the network's.
     pub shapes: Vec<(String, Vec<i64>, Vec<i64>)>,
-    /// Another network whose tensors these are, but for the head.
-    pub looks_like: Option<Architecture>,
+    /// Other networks whose tensors these are, but for the head.
+    pub looks_like: Vec<Architecture>,
     /// Everything but the head fits.
     pub only_head: bool,
 }
@@ -60,7 +60,10 @@ impl Mismatch {
                 .chain(&mismatch.unexpected)
                 .chain(shapes);
             mismatch.only_head = names.all(|name| description.is_of_head(name));
-            mismatch.looks_like = body_of(file).filter(|other| *other != description.architecture);
+            mismatch.looks_like = bodies_of(file);
+            mismatch
+                .looks_like
+                .retain(|other| *other != description.architecture);
         }
         mismatch
     }
@@ -71,13 +74,25 @@ impl Mismatch {
     }
 }
 
-/// The network whose tensors a file has, but for the head.
-pub(super) fn body_of(file: &BTreeMap<String, Tensor>) -> Option<Architecture> {
-    let mut all = Architecture::ALL.into_iter();
-    all.find(|architecture| is_body_of(*architecture, file))
+/// The networks whose tensors a file has, but for the head. They are several where tensors do not tell: a stem's stride has none.
+pub(super) fn bodies_of(file: &BTreeMap<String, Tensor>) -> Vec<Architecture> {
+    let stem = file.get("conv1.weight").map(Tensor::size);
+    let small = stem.into_iter().flat_map(|stem| {
+        let of_stride = move |stride| match stem[..] {
+            [width, channels, 3, 3] => SmallResNet18::new(width, stride, channels),
+            _ => None,
+        };
+        [1, 2].into_iter().filter_map(of_stride)
+    });
+    Architecture::LISTED
+        .into_iter()
+        .filter(|listed| !matches!(listed, Architecture::SmallResNet18(_)))
+        .chain(small.map(Architecture::SmallResNet18))
+        .filter(|architecture| is_body_of(*architecture, file))
+        .collect()
 }
 
-fn is_body_of(architecture: Architecture, file: &BTreeMap<String, Tensor>) -> bool {
+pub(super) fn is_body_of(architecture: Architecture, file: &BTreeMap<String, Tensor>) -> bool {
     let description = Description::new(architecture, Head::Linear { classes: 1 });
     let specs = description.tensors();
     let mut body = specs
@@ -113,8 +128,9 @@ fn some_of(
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(other) = self.looks_like {
-            return write!(f, "it is a checkpoint of {other}");
+        if !self.looks_like.is_empty() {
+            let others: Vec<String> = self.looks_like.iter().map(ToString::to_string).collect();
+            return write!(f, "it is a checkpoint of {}", others.join(" or "));
         }
         let mut separator = "";
         some_of(f, "missing", &self.missing, &mut separator)?;

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::network::tests::small;
 use crate::network::{Head, Mode};
 
 const SEVEN: Head = Head::Linear { classes: 7 };
@@ -32,10 +33,13 @@ fn message(path: &Path, architecture: Architecture, head: Head, of: HeadOf) -> S
 #[test]
 fn what_is_saved_is_loaded_again_with_its_provenance() {
     let folder = tempfile::tempdir().unwrap();
-    for architecture in Architecture::ALL {
+    for architecture in Architecture::LISTED {
         let path = folder.path().join("model.safetensors");
         let saved = network(architecture, SEVEN, 1);
-        let input = Tensor::ones([2, 3, 64, 64], (Kind::Float, Device::Cpu));
+        let input = Tensor::ones(
+            [2, architecture.channels(), 64, 64],
+            (Kind::Float, Device::Cpu),
+        );
         let _ = no_grad(|| saved.forward(&input, Mode::Training).unwrap());
         let provenance = json!({"run": "x", "epoch": 3});
         saved.save(&path, Some(provenance.clone())).unwrap();
@@ -59,6 +63,22 @@ fn what_is_saved_is_loaded_again_with_its_provenance() {
         1,
         "nothing is left beside"
     );
+}
+
+#[test]
+fn weights_of_a_training_that_has_diverged_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let diverged = network(small(8, 2, 1), SEVEN, 1);
+    for value in [f64::NAN, f64::INFINITY] {
+        let _ = no_grad(|| diverged.head_weight().get(3).fill_(value));
+        diverged.save(&path, None).unwrap();
+        let error = message(&path, small(8, 2, 1), SEVEN, HeadOf::File);
+        assert!(
+            error.contains("tensor `fc.weight` has values that are not finite"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -162,4 +182,35 @@ fn a_cut_file_or_another_format_is_refused() {
         error.contains("cannot read") && error.contains("No such file"),
         "{error}"
     );
+}
+
+#[test]
+fn a_stem_stride_is_known_by_what_the_file_says_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let [one, two] = [1, 2].map(|stride| small(8, stride, 1));
+    network(one, SEVEN, 1).save(&path, None).unwrap();
+    let file = TensorFile::read(&path).unwrap();
+    assert_eq!(file.architectures(), [one, two]);
+    assert_eq!(file.head(two, 30.0), Some(SEVEN));
+    assert!(network(two, SEVEN, 2).load(&path, HeadOf::File).is_ok());
+    let error = message(&path, Architecture::ResNet18, SEVEN, HeadOf::File);
+    assert!(
+        error.contains("it is a checkpoint of small_resnet18_w8_s1_c1 or small_resnet18_w8_s2_c1"),
+        "{error}"
+    );
+
+    let provenance = json!({"architecture": one});
+    network(one, SEVEN, 1)
+        .save(&path, Some(provenance))
+        .unwrap();
+    assert_eq!(TensorFile::read(&path).unwrap().architectures(), [one]);
+    let error = message(&path, two, SEVEN, HeadOf::File);
+    assert!(
+        error.ends_with(
+            "is a checkpoint of small_resnet18_w8_s1_c1, and not of small_resnet18_w8_s2_c1"
+        ),
+        "{error}"
+    );
+    assert!(network(one, SEVEN, 2).load(&path, HeadOf::File).is_ok());
 }

@@ -130,6 +130,73 @@ fn what_would_spoil_a_training_is_left_out_and_said() {
 }
 
 #[test]
+fn two_label_policies_for_one_file_are_refused() {
+    let mut source = Source::new();
+    source.row("a.png", &blobs(1, 48), "happy", "train");
+    source.row("b.png", &blobs(2, 48), "sad", "test");
+    fs::copy(source.path("a.png"), source.path("copy.png")).unwrap();
+    fs::write(
+        source.path("votes.csv"),
+        "image,label,split\na.png,happy,train\n",
+    )
+    .unwrap();
+    fs::write(
+        source.path("copied.csv"),
+        "image,label,split\ncopy.png,happy,train\n",
+    )
+    .unwrap();
+    let other = MAPPING.replace("policy: words", "policy: votes");
+    fs::write(source.path("other.yaml"), &other).unwrap();
+    fs::write(
+        source.path("scraped.yaml"),
+        other.replace("source: web", "source: other"),
+    )
+    .unwrap();
+    let with = |mapping: &str, table: &str| {
+        let more = format!("}}, {{mapping: {mapping}, table: {table}, images: .}}]\n");
+        source.make_with(MAPPING, &more)
+    };
+    let error = with("other.yaml", "votes.csv").unwrap_err();
+    assert!(
+        error.contains("1 images have labels under two policies, `words` and `votes`"),
+        "{error}"
+    );
+    // The same bytes in another folder.
+    assert!(
+        with("other.yaml", "copied.csv")
+            .unwrap_err()
+            .contains("copy.png")
+    );
+    // Under another source's name, the same file is still one file; a copy is a duplicate, which is said.
+    assert!(with("scraped.yaml", "votes.csv").is_err());
+    let (_, report) = with("scraped.yaml", "copied.csv").unwrap();
+    assert_eq!(report.removed_by_reason[&Reason::SameBytes], 1);
+    // One table twice is one policy.
+    assert!(with("mapping.yaml", "votes.csv").is_ok());
+}
+
+#[test]
+fn a_benchmark_as_everybody_has_it_keeps_all_rows_and_does_not_pass_the_gate() {
+    let mut source = Source::new();
+    let (a, b) = (blobs(1, 48), blobs(2, 48));
+    source.row("a.png", &a, "happy", "train");
+    source.row("a_again.png", &a, "sad", "train");
+    source.row("a_test.png", &flip_horizontal(&a), "happy", "test");
+    source.row("b.png", &b, "fear", "val");
+    source.row("c.png", &blobs(3, 48), "contempt", "val");
+    let (manifest, report) = source.make_with(MAPPING, "}]\nduplicates: keep\n").unwrap();
+    let written = source.written(&manifest);
+    assert_eq!(written.rows.len(), 4);
+    assert_eq!((report.rows_in, report.removed.len()), (5, 1));
+    assert_eq!(written.rows[0].group, written.rows[1].group);
+    assert_ne!(written.rows[0].group, written.rows[2].group);
+    let found = Validation::of(&source.path("manifest.csv"), None).unwrap();
+    assert_eq!(found.problems[&Problem::DuplicateRow], 1);
+    assert_eq!(found.problems[&Problem::TwoSplits], 1);
+    assert_eq!(found.problems[&Problem::TwoLabels], 1);
+}
+
+#[test]
 fn rows_without_a_split_are_drawn_with_their_group() {
     let mut source = Source::new();
     for seed in 0..60 {

@@ -9,7 +9,7 @@ use fermata::print::print;
 use fermata_learn::calibration::fit_temperature;
 use fermata_learn::charts::{confusion_matrix, reliability_diagram};
 use fermata_learn::dataset::Dataset;
-use fermata_learn::evaluation::{Evaluation, Measured};
+use fermata_learn::evaluation::{Evaluation, Measured, rows_fitted_and_evaluated};
 use fermata_learn::inference;
 use fermata_learn::manifest::{Manifest, Split};
 use fermata_learn::predictions::Predictions;
@@ -45,9 +45,12 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
     let predictions = found.predictions;
     let temperature = match found.validation {
         Some(validation) => {
-            if validation == predictions {
-                bail!(
-                    "--calibrate-on names the rows that are evaluated: a temperature is never fitted on those"
+            let shared = rows_fitted_and_evaluated(&predictions, &validation)
+                .context("--calibrate-on names rows that are evaluated")?;
+            if shared > 0 {
+                eprintln!(
+                    "warning: {shared} of the {} rows are among those of --calibrate-on",
+                    predictions.len()
                 );
             }
             if validation.classes() != predictions.classes() {
@@ -129,7 +132,7 @@ fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let save = |name: &str, text: String| fermata_files::write(&folder.join(name), text.as_bytes());
     let raw = &evaluation.raw;
-    save("per_class.csv", per_class(raw))?;
+    save("per_class.csv", raw.per_class_csv())?;
     save(
         "confusion.svg",
         confusion_matrix("Confusion", &evaluation.classes, &raw.metrics),
@@ -150,28 +153,17 @@ fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn per_class(measured: &Measured) -> String {
-    let mut text = "class,support,precision,recall,f1\n".to_owned();
-    for class in &measured.metrics.per_class {
-        text += &format!(
-            "{},{},{:.6},{:.6},{:.6}\n",
-            class.class, class.support, class.precision, class.recall, class.f1
-        );
-    }
-    text
-}
-
 fn summary(evaluation: &Evaluation) -> String {
     let mut text = format!(
         "{} rows\n\n{:<14}{:>10}  {:<20}",
         evaluation.rows, "", "raw", "95 %"
     );
     if let Some(fit) = &evaluation.temperature {
-        text += &format!(
-            "T = {:.3}{}",
-            fit.value,
-            if fit.bound_hit { " (a bound)" } else { "" }
-        );
+        text += &if fit.bound_hit {
+            "no best T: not applied".to_owned()
+        } else {
+            format!("T = {:.3}", fit.value)
+        };
     }
     text += "\n";
     let row = |name: &str, of: fn(&Measured) -> f64| {

@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use fermata::learn_cli::ExportArguments;
 use fermata::print::print_line;
 use fermata_learn::export::{INPUT, OUTPUT, OnnxOptions, Overwrite, onnx, write_folder};
-use fermata_learn::network::Architecture;
-use fermata_vision::card::{Colour, Layout, ModelCard, OutputKind};
+use fermata_learn::network::{Architecture, Head};
+use fermata_vision::card::{Layout, ModelCard, OutputKind};
 use serde_json::json;
 use tch::Device;
 
@@ -18,7 +18,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     let text = fs::read_to_string(&arguments.card)
         .with_context(|| format!("cannot read the card {}", arguments.card.display()))?;
     let mut card = ModelCard::parse(&text, &arguments.card)?;
-    let network = network(
+    let (network, trained) = network(
         architecture,
         &arguments.weights,
         arguments.scale,
@@ -31,12 +31,13 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
             card.output.classes.len()
         );
     }
+    let channels = architecture.channels();
     if card.input.layout != Layout::Nchw
-        || card.input.colour == Colour::Gray
+        || card.input.colour.channels() as i64 != channels
         || card.output.kind != OutputKind::Logits
     {
         bail!(
-            "the network takes nchw inputs with three channels and gives logits; the card says otherwise"
+            "{architecture} takes nchw inputs with {channels} channels and gives logits; the card says otherwise"
         );
     }
     card.architecture = None;
@@ -47,11 +48,20 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
         height: card.input.size.height as i64,
         fold_batch_norm: !arguments.keep_batch_norm,
     };
+    // The scale of an ArcFace head is in its weights, and cannot be read from them.
+    let scale = match network.description().head {
+        Head::ArcFace { scale, .. } => Some(scale),
+        Head::Linear { .. } => None,
+    };
     let provenance = json!({
-        "architecture": architecture.name(),
+        "made_by": "export",
+        "architecture": architecture.to_string(),
         "weights_sha256": fermata_files::sha256_of_file(&arguments.weights)?,
+        "arcface_scale": scale,
         "fold_batch_norm": options.fold_batch_norm,
         "fermata": env!("CARGO_PKG_VERSION"),
+        // As the weights say it: seed, epoch, manifest and settings of a training.
+        "weights": trained,
     });
     let weights = onnx(&network, options, Some(&provenance));
     let overwrite = if arguments.overwrite {

@@ -1,28 +1,136 @@
-//! `fermata inspect`: what a file is and where it comes from.
+//! `fermata inspect`: what a file or a folder is and where it comes from.
 
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use fermata::print::print;
 use fermata_learn::export;
-use fermata_learn::npz::Npz;
+use fermata_learn::manifest::{Manifest, Split};
+use fermata_learn::network::Head;
+use fermata_learn::npz::{Npz, summary_of_npy};
+use fermata_learn::training::TrainingRun;
 use fermata_learn::weights::TensorFile;
+use fermata_vision::card::{CARD_FILE, ONNX_FILE, SAFETENSORS_FILE};
+use fermata_vision::{Expression, ModelCard};
 
 /// Shown where it makes no difference.
 const ANY_SCALE: f64 = 30.0;
 
-pub(crate) fn inspect(file: &Path) -> anyhow::Result<()> {
-    let sha256 = fermata_files::sha256_of_file(file)?;
-    let described = match file.extension().and_then(|ending| ending.to_str()) {
-        Some("safetensors") => safetensors(file)?,
-        Some("onnx") => onnx(file)?,
-        Some("npz") => npz(file)?,
-        _ => bail!("{} is none of .safetensors, .onnx and .npz", file.display()),
+pub(crate) fn inspect(path: &Path) -> anyhow::Result<()> {
+    print(&described(path)?)
+}
+
+fn described(path: &Path) -> anyhow::Result<String> {
+    if path.is_dir() {
+        return folder(path);
+    }
+    let sha256 = fermata_files::sha256_of_file(path)?;
+    let described = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("safetensors") => safetensors(path)?,
+        Some("onnx") => onnx(path)?,
+        Some("npz") => npz(path)?,
+        Some("npy") => format!("npy         {}\n", summary_of_npy(path)?),
+        Some("csv") => manifest(path)?,
+        Some("yaml" | "yml") => model_card(path)?,
+        _ => bail!(
+            "{} is none of .safetensors, .onnx, .npz, .npy, a manifest (.csv) and a model card (.yaml)",
+            path.display()
+        ),
     };
-    print(&format!(
+    Ok(format!(
         "{}\nsha256      {sha256}\n{described}",
-        file.display()
+        path.display()
     ))
+}
+
+/// A model's folder or a training's.
+fn folder(path: &Path) -> anyhow::Result<String> {
+    if TrainingRun::is_in(path) {
+        return training(path);
+    }
+    if !path.join(CARD_FILE).is_file() {
+        bail!(
+            "{} is neither a training's folder nor a model's (it has no {CARD_FILE})",
+            path.display()
+        );
+    }
+    let mut text = described(&path.join(CARD_FILE))?;
+    for name in [ONNX_FILE, SAFETENSORS_FILE] {
+        if path.join(name).is_file() {
+            text += &format!("\n{}", described(&path.join(name))?);
+        }
+    }
+    text += &match ModelCard::load(path) {
+        Ok(_) => "\nthe weights are those that the card describes\n".to_owned(),
+        Err(error) => format!("\nit cannot be used: {error}\n"),
+    };
+    Ok(text)
+}
+
+fn training(path: &Path) -> anyhow::Result<String> {
+    let config = TrainingRun::config_in(path)?;
+    let mut text = format!(
+        "{}\ntraining    {}, {} epochs, seed {}\nmanifest    {}\n            sha256 {}\n",
+        path.display(),
+        config.training.architecture,
+        config.training.epochs,
+        config.training.seed,
+        config.manifest.display(),
+        config.manifest_sha256
+    );
+    for name in TrainingRun::CHECKPOINTS {
+        if path.join(name).is_file() {
+            text += &format!("\n{}", described(&path.join(name))?);
+        }
+    }
+    Ok(text)
+}
+
+fn model_card(path: &Path) -> anyhow::Result<String> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let card = ModelCard::parse(&text, path)?;
+    let network = card.architecture.as_deref();
+    Ok(format!(
+        "model card  {}\ninput       {:?} {:?}, {:?}\ntemperature {}\nlicence     {}\nsource      {}\nweights     {}\n",
+        network.unwrap_or("a graph for ONNX Runtime"),
+        card.input.layout,
+        card.input.shape(),
+        card.input.colour,
+        card.temperature,
+        card.licence,
+        card.source,
+        card.sha256.as_deref().unwrap_or("none yet"),
+    ))
+}
+
+fn manifest(path: &Path) -> anyhow::Result<String> {
+    let manifest = Manifest::read(path)?;
+    let mut text = format!(
+        "manifest    {} rows\n{:<16}{:<12}{:>10}{:>12}{:>10}\n",
+        manifest.rows.len(),
+        "source",
+        "label",
+        "train",
+        "validation",
+        "test"
+    );
+    for (source, labels) in manifest.counts() {
+        for label in Expression::ALL {
+            let count = |split| {
+                let splits = labels.get(&label);
+                splits.and_then(|splits| splits.get(&split)).unwrap_or(&0)
+            };
+            text += &format!(
+                "{source:<16}{:<12}{:>10}{:>12}{:>10}\n",
+                label.name(),
+                count(Split::Train),
+                count(Split::Validation),
+                count(Split::Test)
+            );
+        }
+    }
+    Ok(text)
 }
 
 fn provenance(found: Option<&serde_json::Value>) -> String {
@@ -35,16 +143,21 @@ fn provenance(found: Option<&serde_json::Value>) -> String {
 fn safetensors(file: &Path) -> anyhow::Result<String> {
     let found = TensorFile::read(file)?;
     let values: usize = found.tensors.values().map(|tensor| tensor.numel()).sum();
-    let network =
-        found
-            .network(ANY_SCALE)
-            .map_or("none that is known".to_owned(), |(architecture, head)| {
-                let kind = match head {
-                    fermata_learn::network::Head::Linear { .. } => "linear",
-                    fermata_learn::network::Head::ArcFace { .. } => "ArcFace",
-                };
-                format!("{architecture}, {kind} head, {} classes", head.classes())
-            });
+    let networks = found.architectures();
+    let head = networks
+        .first()
+        .and_then(|&architecture| found.head(architecture, ANY_SCALE));
+    let kind = match head {
+        Some(Head::Linear { classes }) => format!(", linear head, {classes} classes"),
+        Some(Head::ArcFace { classes, .. }) => format!(", ArcFace head, {classes} classes"),
+        None => String::new(),
+    };
+    let network = if networks.is_empty() {
+        "none that is known".to_owned()
+    } else {
+        let names: Vec<String> = networks.iter().map(ToString::to_string).collect();
+        names.join(" or ") + &kind
+    };
     Ok(format!(
         "safetensors {} tensors, {values} values\nnetwork     {network}\n{}",
         found.tensors.len(),
@@ -68,9 +181,10 @@ fn onnx(file: &Path) -> anyhow::Result<String> {
 }
 
 fn npz(file: &Path) -> anyhow::Result<String> {
-    let found = Npz::open(file)?;
-    Ok(format!(
-        "npz         arrays: {}\n",
-        found.names().join(", ")
-    ))
+    let mut found = Npz::open(file)?;
+    let mut text = String::new();
+    for name in found.names().to_vec() {
+        text += &format!("array       {name}: {}\n", found.summary(&name)?);
+    }
+    Ok(text)
 }

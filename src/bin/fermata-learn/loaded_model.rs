@@ -62,7 +62,7 @@ impl LoadedModel {
         let device = device(&compute.device)?;
         tch::set_num_threads(compute.threads as i32);
         let architecture: Architecture = architecture.parse()?;
-        let network = network(architecture, path, compute.scale, device)?;
+        let (network, _) = network(architecture, path, compute.scale, device)?;
         Ok(Self::Libtorch {
             network: Box::new(network),
             device,
@@ -107,21 +107,20 @@ impl LoadedModel {
     }
 }
 
-/// A network with the weights of a file and the head that they have. The scale of an ArcFace head is the one that was given, or the file's.
+/// A network with the weights of a file and the head that they have, and where the file comes from. The scale of an ArcFace head is the one that was given, or the file's.
 pub(crate) fn network(
     architecture: Architecture,
     path: &Path,
     scale: Option<f64>,
     device: Device,
-) -> anyhow::Result<Network> {
+) -> anyhow::Result<(Network, Option<serde_json::Value>)> {
     let file = TensorFile::read(path)?;
     let scale = scale.or(file.trained_scale()).unwrap_or(USUAL_SCALE);
     // Of another network: loading says how they differ.
-    let head = match file.network(scale) {
-        Some((found, head)) if found == architecture => head,
-        _ => Head::Linear { classes: 7 },
-    };
+    let head = file
+        .head(architecture, scale)
+        .unwrap_or(Head::Linear { classes: 7 });
     let mut network = Network::new(architecture, head, 0, device);
-    network.load(path, HeadOf::File)?;
-    Ok(network)
+    let provenance = network.load(path, HeadOf::File)?;
+    Ok((network, provenance))
 }

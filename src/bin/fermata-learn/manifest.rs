@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use fermata::learn_cli::ManifestCommand;
 use fermata::print::{print, print_line};
-use fermata_learn::manifest::{CleanReport, Recipe, Validation};
+use fermata_learn::manifest::{CleanReport, Looking, Recipe, Validation};
+use fermata_learn::picture_hash::Searching;
 use serde::Serialize;
 
 const MANIFEST: &str = "manifest.csv";
@@ -31,6 +34,48 @@ pub(crate) fn manifest(command: &ManifestCommand) -> anyhow::Result<()> {
     }
 }
 
+/// How often it is said how far a look at images has come.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Says on the standard error stream how far a look at images has come, and how fast it is.
+struct LookProgress {
+    began: Instant,
+    said: Mutex<Instant>,
+}
+
+impl LookProgress {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            began: now,
+            said: Mutex::new(now),
+        }
+    }
+
+    fn show(&self, looking: Looking) {
+        let Ok(mut said) = self.said.try_lock() else {
+            return;
+        };
+        if said.elapsed() < EVERY {
+            return;
+        }
+        *said = Instant::now();
+        let seconds = self.began.elapsed().as_secs_f64();
+        match looking {
+            Looking::Reading { done, of } => eprintln!(
+                "{done} of {of} images read, {:.0} per second",
+                done as f64 / seconds
+            ),
+            Looking::Comparing(Searching::Gathering { done, of }) => {
+                eprintln!("looking for pictures that are one: {}%", 100 * done / of);
+            }
+            Looking::Comparing(Searching::Aligning { done, of }) => {
+                eprintln!("{done} of {of} pairs laid over each other");
+            }
+        }
+    }
+}
+
 fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
     let path = out.join(MANIFEST);
     if path.exists() && !overwrite {
@@ -48,7 +93,8 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
         Ok(folder) => folder,
         Err(_) => std::path::absolute(out)?,
     };
-    let (manifest, report) = spec.make(at, &folder)?;
+    let progress = LookProgress::new();
+    let (manifest, report) = spec.make_watched(at, &folder, &|looking| progress.show(looking))?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     fermata_files::write(&out.join(REPORT), json(&report).as_bytes())?;
     // Last: where it is, its report is there too.
@@ -58,7 +104,8 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
 }
 
 fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Result<()> {
-    let found = Validation::of(manifest, sample)?;
+    let progress = LookProgress::new();
+    let found = Validation::watched(manifest, sample, &|looking| progress.show(looking))?;
     fermata_files::write(out, json(&found).as_bytes())?;
     print_line(&format!(
         "{} rows, {} images looked at",

@@ -15,7 +15,7 @@ pub(crate) fn describe(names: &[String], size: i64, classes: i64) -> anyhow::Res
         architectures.push(name.parse::<Architecture>()?);
     }
     if architectures.is_empty() {
-        architectures.extend(Architecture::ALL);
+        architectures.extend(Architecture::LISTED);
     }
     let mut text = format!(
         "{:<24}{:>14}{:>12}{:>12}{:>10}\n",
@@ -25,7 +25,7 @@ pub(crate) fn describe(names: &[String], size: i64, classes: i64) -> anyhow::Res
         let cost = Description::new(architecture, Head::Linear { classes }).cost(size, size);
         text += &format!(
             "{:<24}{:>14}{:>12.1}{:>12.3}{:>10}\n",
-            architecture.name(),
+            architecture.to_string(),
             cost.parameters,
             cost.parameters as f64 * 4.0 / 1e6,
             2.0 * cost.multiply_accumulates as f64 / 1e9,
@@ -34,7 +34,8 @@ pub(crate) fn describe(names: &[String], size: i64, classes: i64) -> anyhow::Res
     }
     text += &format!(
         "\n{classes} classes, {size} x {size} pixels; a multiply-accumulate counts as two operations, and only those of convolutions and\n\
-         fully connected layers are counted.\n"
+         fully connected layers are counted. small_resnet18_wWIDTH_sSTRIDE_cCHANNELS exists in any width from 8 to 256, with a stem stride of\n\
+         1 or 2, and with 1 or 3 channels.\n"
     );
     print(&text)
 }

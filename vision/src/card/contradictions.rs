@@ -151,8 +151,9 @@ impl ModelCard {
                 problems.push(format!("`{name}` is empty"));
             }
         }
-        let sum = &self.sha256;
-        if sum.len() != 64 || !sum.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        let is_digest =
+            |sum: &String| sum.len() == 64 && sum.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !self.sha256.as_ref().is_none_or(is_digest) {
             problems.push("`sha256` is not 64 hexadecimal digits".to_owned());
         }
     }

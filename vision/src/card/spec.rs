@@ -36,8 +36,9 @@ pub struct ModelCard {
     pub licence: String,
     /// Where the weights come from: an address, or the run that trained them.
     pub source: String,
-    /// SHA-256 of the weights' file, 64 hexadecimal digits.
-    pub sha256: String,
+    /// SHA-256 of the weights' file, 64 hexadecimal digits. Default: none, for a card that has no weights yet; a model's folder needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 fn one() -> f64 {

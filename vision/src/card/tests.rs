@@ -182,6 +182,23 @@ fn a_folder_is_loaded_when_its_weights_are_those_of_the_card() {
 }
 
 #[test]
+fn a_card_without_weights_has_no_sha256_and_a_models_folder_needs_it() {
+    let (card, _) = GOOD.split_once("sha256").unwrap();
+    let read = parse(card).unwrap();
+    assert_eq!(read.sha256, None);
+    assert!(!read.to_yaml().contains("sha256"));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(CARD_FILE), card).unwrap();
+    std::fs::write(folder.path().join(ONNX_FILE), "").unwrap();
+    let error = ModelCard::load(folder.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("has no `sha256`") && error.contains("theirs is e3b0c44298fc"),
+        "{error}"
+    );
+    assert!(parse(&format!("{card}sha256: ''\n")).is_err());
+}
+
+#[test]
 fn an_architecture_asks_for_safetensors() {
     let folder = tempfile::tempdir().unwrap();
     let card = format!("architecture: resnet18\n{GOOD}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fermata_engine::{Capture, ClockMode, Envelope, Stream};
+use fermata_engine::testing::{ActorDriver, Emission, capture, input, setup};
 use fermata_onnx::{Session, TensorIn};
 use fermata_vision::card::{CARD_FILE, Interpolation, ONNX_FILE, SAFETENSORS_FILE, sha256};
 use fermata_vision::face::{Crop, Probabilities};
@@ -94,24 +94,8 @@ fn settings(model: &Path) -> ClassifyExpressionSettings {
     }
 }
 
-fn create(model: &Path) -> Result<ClassifyExpression, ActorError> {
-    ClassifyExpression::check(&settings(model))?;
-    let setup = Setup::detached("emotion", model, ClockMode::Asap);
-    ClassifyExpression::create(settings(model), &setup)
-}
-
-fn envelope(sequence: u64) -> Envelope {
-    Envelope::from(Capture {
-        stream: Arc::new(Stream {
-            id: 0,
-            name: "test".to_owned(),
-            uri: String::new(),
-        }),
-        segment: 0,
-        sequence,
-        pts_ns: 0,
-        captured_ns: 0,
-    })
+fn create(model: &Path) -> Result<ActorDriver<ClassifyExpression>, ActorError> {
+    ActorDriver::create(settings(model), setup())
 }
 
 fn face(crop: Option<Vec<f32>>) -> Face {
@@ -137,21 +121,22 @@ fn packets(lists: Vec<Vec<Face>>) -> Vec<Input> {
             faces,
             detected: true,
         };
-        Input::single(envelope(sequence), Arc::new(faces))
+        input(capture(sequence), faces)
     };
     (0..).zip(lists).map(packet).collect()
 }
 
 /// What came out, in order, as (sequence, faces).
-fn classify(actor: &mut ClassifyExpression, lists: Vec<Vec<Face>>) -> Vec<(u64, Vec<Face>)> {
-    let mut out = Outputs::default();
-    actor.process_batch(packets(lists), &mut out).unwrap();
-    let emitted = out.take().into_iter().map(|(_, envelope, payload)| {
-        let faces = fermata_engine::packet::downcast::<Faces>(payload);
-        let faces = faces.unwrap_or_else(|_| panic!("not faces"));
-        (envelope.sequence, Arc::unwrap_or_clone(faces).faces)
-    });
-    emitted.collect()
+fn classify(
+    actor: &mut ActorDriver<ClassifyExpression>,
+    lists: Vec<Vec<Face>>,
+) -> Vec<(u64, Vec<Face>)> {
+    let outcome = actor.process_batch(packets(lists)).unwrap();
+    let of_packet = |emission: Emission| {
+        let faces = emission.payload::<Faces>().faces.clone();
+        (emission.envelope.sequence, faces)
+    };
+    outcome.emitted.into_iter().map(of_packet).collect()
 }
 
 fn logits_face(logits: [f32; EXPRESSIONS]) -> Face {
@@ -224,7 +209,7 @@ fn faces_of_many_packets_get_their_own_answers() {
     let odds = 9.0_f32.exp();
     assert!((happy - odds / (odds + 6.0)).abs() < 1e-6);
     assert!(told[0].1[1].probabilities.is_none());
-    assert_eq!((actor.classified, actor.without_crop), (3, 2));
+    assert_eq!((actor.actor.classified, actor.actor.without_crop), (3, 2));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fermata_engine::{Capture, Envelope, Stream};
+use fermata_engine::testing::{ActorDriver, capture, input, setup, stream};
+use fermata_engine::{Capture, End};
 use fermata_vision::{Expression, Face, Frame, GroundTruth, Rect, TrueFace};
 use tempfile::TempDir;
 
@@ -14,54 +15,39 @@ use crate::payload::VideoFrame;
 
 const HEADER_LINE: &str = "stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,latency_ms";
 
-fn create(
-    path: &Path,
-    clock_mode: ClockMode,
-    clock: Option<Clock>,
-) -> Result<WriteCsv, ActorError> {
-    let mut setup = Setup::detached("log", path.parent().unwrap(), clock_mode);
-    if let Some(clock) = clock {
-        setup.clock = clock;
-    }
+fn create(path: &Path, setup: Setup) -> Result<ActorDriver<WriteCsv>, ActorError> {
     let path = path.to_owned();
-    WriteCsv::create(WriteCsvSettings { path }, &setup)
+    ActorDriver::create(WriteCsvSettings { path }, setup)
 }
 
-fn asap(path: &Path) -> WriteCsv {
-    create(path, ClockMode::Asap, None).unwrap()
+fn asap(path: &Path) -> ActorDriver<WriteCsv> {
+    create(path, setup()).unwrap()
 }
 
-fn envelope(stream: &str, sequence: u64) -> Envelope {
-    Envelope::from(Capture {
-        stream: Arc::new(Stream {
-            id: 0,
-            name: stream.into(),
-            uri: String::new(),
-        }),
+fn at(name: &str, sequence: u64) -> Capture {
+    Capture {
+        stream: stream(0, name),
         segment: 1,
-        sequence,
         pts_ns: 33_366_667 * sequence as i64,
         captured_ns: 2_000_000,
-    })
+        ..capture(sequence)
+    }
 }
 
-fn frame(faces: Vec<Face>, truth: Option<GroundTruth>) -> Arc<Faces> {
+fn frame(faces: Vec<Face>, truth: Option<GroundTruth>) -> Faces {
     let video = VideoFrame {
         frame: Frame::from_bgr(1, 1, vec![0; 3]),
         truth: truth.map(Arc::new),
     };
-    Arc::new(Faces {
+    Faces {
         video,
         faces,
         detected: true,
-    })
+    }
 }
 
-fn send(actor: &mut WriteCsv, envelope: Envelope, faces: Arc<Faces>) -> Result<(), ActorError> {
-    let mut out = Outputs::default();
-    let result = actor.process(Input::single(envelope, faces), &mut out);
-    assert!(out.take().is_empty());
-    result
+fn send(actor: &mut ActorDriver<WriteCsv>, at: Capture, faces: Faces) -> Result<(), ActorError> {
+    actor.process(input(at, faces)).map(drop)
 }
 
 fn rect(x: f32, side: f32) -> Rect {
@@ -101,14 +87,14 @@ fn every_face_has_a_row_and_so_has_a_frame_without_one() {
         rect: rect(100.0, 32.0),
         ..Face::default()
     };
-    send(&mut actor, envelope("lobby", 0), frame(vec![], None)).unwrap();
+    send(&mut actor, at("lobby", 0), frame(vec![], None)).unwrap();
     send(
         &mut actor,
-        envelope("lobby", 1),
+        at("lobby", 1),
         frame(vec![known_face(), unknown], None),
     )
     .unwrap();
-    actor.finish().unwrap();
+    actor.finish(End::default()).unwrap();
     let expected = [
         HEADER_LINE,
         "lobby,1,0,0.000,,,,,,,,,,,,,,,,,",
@@ -124,7 +110,7 @@ fn every_face_has_a_row_and_so_has_a_frame_without_one() {
 fn the_columns_are_those_of_the_expressions() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("faces.csv");
-    asap(&path).finish().unwrap();
+    asap(&path).finish(End::default()).unwrap();
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
         format!("{HEADER_LINE}\n")
@@ -141,11 +127,13 @@ fn latency_is_the_time_from_capture_by_the_runs_clock() {
     for mode in [ClockMode::Live, ClockMode::Replay(2.0)] {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("faces.csv");
-        let clock = Clock::manual();
-        let mut actor = create(&path, mode, Some(clock.clone())).unwrap();
+        let mut setup = setup();
+        setup.clock_mode = mode;
+        let mut actor = create(&path, setup).unwrap();
+        let clock = &actor.setup().clock;
         clock.advance(Duration::from_micros(14_345));
-        send(&mut actor, envelope("lobby", 0), frame(vec![], None)).unwrap();
-        actor.finish().unwrap();
+        send(&mut actor, at("lobby", 0), frame(vec![], None)).unwrap();
+        actor.finish(End::default()).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(
             text.lines().nth(1).unwrap().rsplit(',').next(),
@@ -173,13 +161,8 @@ fn truth_is_the_drawn_face_that_overlaps_most() {
         rect: rect(x, 60.0),
         ..Face::default()
     });
-    send(
-        &mut actor,
-        envelope("lobby", 0),
-        frame(faces.into(), Some(truth)),
-    )
-    .unwrap();
-    actor.finish().unwrap();
+    send(&mut actor, at("lobby", 0), frame(faces.into(), Some(truth))).unwrap();
+    actor.finish(End::default()).unwrap();
     let mut reader = csv::Reader::from_path(&path).unwrap();
     let found: Vec<String> = reader
         .records()
@@ -195,14 +178,9 @@ fn any_stream_name_reads_back() {
     let mut actor = asap(&path);
     let streams = ["a,b", "say \"hi\"", "two\nlines", "", "Türe 2", "=1+1"];
     for stream in streams {
-        send(
-            &mut actor,
-            envelope(stream, 0),
-            frame(vec![known_face()], None),
-        )
-        .unwrap();
+        send(&mut actor, at(stream, 0), frame(vec![known_face()], None)).unwrap();
     }
-    actor.finish().unwrap();
+    actor.finish(End::default()).unwrap();
     let mut reader = csv::Reader::from_path(&path).unwrap();
     let read: Vec<String> = reader
         .records()
@@ -216,7 +194,7 @@ fn there_is_no_file_until_it_is_finished_and_none_if_it_never_is() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("faces.csv");
     let mut actor = asap(&path);
-    send(&mut actor, envelope("lobby", 0), frame(vec![], None)).unwrap();
+    send(&mut actor, at("lobby", 0), frame(vec![], None)).unwrap();
     assert_eq!(names(&folder), ["faces.csv.part"]);
     drop(actor);
     assert!(names(&folder).is_empty());
@@ -234,7 +212,7 @@ fn a_file_of_an_earlier_run_stays_until_the_new_one_is_finished() {
     .unwrap();
     drop(asap(&path));
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-    asap(&path).finish().unwrap();
+    asap(&path).finish(End::default()).unwrap();
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
         format!("{HEADER_LINE}\n")
@@ -245,10 +223,7 @@ fn a_file_of_an_earlier_run_stays_until_the_new_one_is_finished() {
 fn a_folder_that_is_not_there_is_refused_when_the_actor_is_created() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("nowhere").join("faces.csv");
-    let error = create(&path, ClockMode::Asap, None)
-        .err()
-        .unwrap()
-        .to_string();
+    let error = create(&path, setup()).unwrap_err().to_string();
     assert!(
         error.starts_with("cannot create `") && error.contains("nowhere/faces.csv.part"),
         "{error}"
@@ -263,9 +238,7 @@ fn a_folder_that_is_not_there_is_refused_when_the_actor_is_created() {
 #[test]
 fn a_folder_that_nobody_may_write_to_is_refused_when_the_actor_is_created() {
     // Not even root creates files there.
-    let error = create(Path::new("/proc/faces.csv"), ClockMode::Asap, None)
-        .err()
-        .unwrap();
+    let error = create(Path::new("/proc/faces.csv"), setup()).unwrap_err();
     assert!(
         error.to_string().contains("must exist and be writable"),
         "{error}"
@@ -283,7 +256,7 @@ fn a_path_that_names_no_file_is_refused_before_anything_starts() {
 
 /// An actor whose file stands on a device that is always full.
 #[cfg(target_os = "linux")]
-fn on_a_full_disk(folder: &TempDir) -> WriteCsv {
+fn on_a_full_disk(folder: &TempDir) -> ActorDriver<WriteCsv> {
     std::os::unix::fs::symlink("/dev/full", folder.path().join("faces.csv.part")).unwrap();
     asap(&folder.path().join("faces.csv"))
 }
@@ -293,8 +266,8 @@ fn on_a_full_disk(folder: &TempDir) -> WriteCsv {
 fn a_full_disk_that_only_the_last_flush_meets_is_an_error() {
     let folder = TempDir::new().unwrap();
     let mut actor = on_a_full_disk(&folder);
-    send(&mut actor, envelope("lobby", 0), frame(vec![], None)).unwrap();
-    let error = actor.finish().unwrap_err().to_string();
+    send(&mut actor, at("lobby", 0), frame(vec![], None)).unwrap();
+    let error = actor.finish(End::default()).unwrap_err().to_string();
     assert!(
         error.contains("faces.csv") && error.contains("No space left"),
         "{error}"
@@ -312,7 +285,7 @@ fn after_a_failed_write_every_frame_fails_and_the_file_gets_no_name() {
     for sequence in 0..1000 {
         let sent = send(
             &mut actor,
-            envelope("lobby", sequence),
+            at("lobby", sequence),
             frame(vec![known_face()], None),
         );
         match (&failed, sent) {
@@ -332,6 +305,6 @@ fn after_a_failed_write_every_frame_fails_and_the_file_gets_no_name() {
             .expect("the buffer is smaller than this")
             .contains("No space left")
     );
-    assert!(actor.finish().is_err());
+    assert!(actor.finish(End::default()).is_err());
     assert!(names(&folder).is_empty());
 }

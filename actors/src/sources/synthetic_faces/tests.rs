@@ -3,36 +3,27 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use fermata_engine::packet::downcast;
-use fermata_engine::{Actor, Capture, ClockMode, Envelope, Input, Outputs, Stream};
+use fermata_engine::testing::{ActorDriver, SourceDriver, capture, input};
 use fermata_vision::{Expression, GroundTruth, Rect};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::faces::detect_faces::{DetectFaces, DetectFacesSettings, HAAR_DEFAULT};
+use crate::faces::detect_faces::{DetectFaces, HAAR_DEFAULT};
 use crate::payload::Faces;
 
 fn settings(settings: Value) -> SyntheticFacesSettings {
     serde_json::from_value(settings).unwrap()
 }
 
-fn source(json: Value) -> SyntheticFaces {
-    let setup = Setup::detached("capture", "runs", ClockMode::Asap);
-    SyntheticFaces::create(settings(json), &setup).unwrap()
-}
-
-fn next(source: &mut SyntheticFaces) -> (i64, Arc<VideoFrame>) {
-    let Next::Packet(captured) = source.next().unwrap() else {
-        panic!("the source ended early");
-    };
-    let frame = downcast::<VideoFrame>(captured.payload)
-        .unwrap_or_else(|_| panic!("what it emits is no VideoFrame"));
-    (captured.pts_ns, frame)
+fn source(json: Value) -> SourceDriver<SyntheticFaces> {
+    SourceDriver::new(json).unwrap()
 }
 
 fn frames(json: Value, count: usize) -> Vec<Arc<VideoFrame>> {
-    let mut source = source(json);
-    (0..count).map(|_| next(&mut source).1).collect()
+    let packets = source(json).take(count);
+    let frames: Vec<_> = packets.map(|packet| packet.unwrap().take()).collect();
+    assert_eq!(frames.len(), count, "the source ended early");
+    frames
 }
 
 fn truth(frame: &VideoFrame) -> &GroundTruth {
@@ -132,10 +123,11 @@ fn a_face_turns_from_one_expression_into_the_next_without_a_jump() {
 
 #[test]
 fn time_stamps_follow_the_rate_and_count_ends_the_stream() {
-    let mut source = source(json!({"width": 64, "height": 64, "fps": 29.97, "count": 3}));
-    let stamps: Vec<i64> = (0..3).map(|_| next(&mut source).0).collect();
+    let source = source(json!({"width": 64, "height": 64, "fps": 29.97, "count": 3}));
+    let stamps: Vec<i64> = source
+        .map(|packet| packet.unwrap().envelope.pts_ns)
+        .collect();
     assert_eq!(stamps, [0, 33_366_700, 66_733_400]);
-    assert!(matches!(source.next().unwrap(), Next::End));
 }
 
 #[test]
@@ -233,31 +225,19 @@ fn videos() -> Vec<(Value, Vec<Arc<VideoFrame>>)> {
     settings.map(|json| (json.clone(), moments(json))).into()
 }
 
-fn faces_found(detector: &mut DetectFaces, sequence: u64, frame: &Arc<VideoFrame>) -> Vec<Rect> {
-    let envelope = Envelope::from(Capture {
-        stream: Arc::new(Stream {
-            id: 0,
-            name: "drawn".to_owned(),
-            uri: String::new(),
-        }),
-        segment: 0,
-        sequence,
-        pts_ns: 0,
-        captured_ns: 0,
-    });
-    let mut out = Outputs::default();
-    let input = Input::single(envelope, Arc::clone(frame) as _);
-    detector.process(input, &mut out).unwrap();
-    let (_, _, payload) = out.take().pop().unwrap();
-    let faces = downcast::<Faces>(payload).unwrap_or_else(|_| panic!("no Faces"));
+fn faces_found(
+    detector: &mut ActorDriver<DetectFaces>,
+    sequence: u64,
+    frame: &VideoFrame,
+) -> Vec<Rect> {
+    let packet = input(capture(sequence), frame.clone());
+    let faces = detector.process(packet).unwrap().only::<Faces>();
     faces.faces.iter().map(|face| face.rect).collect()
 }
 
 /// At least 95 % of the true faces that touch no other one are found, and hardly anything else is.
 fn assert_finds(model: &Path, json: &Value, video: &[Arc<VideoFrame>]) {
-    let detector: DetectFacesSettings = serde_json::from_value(json!({"model": model})).unwrap();
-    let setup = Setup::detached("detect", "runs", ClockMode::Asap);
-    let mut detector = DetectFaces::create(detector, &setup).unwrap();
+    let mut detector = ActorDriver::<DetectFaces>::new(json!({"model": model})).unwrap();
     let (mut found, mut all, mut wrong) = (0, 0, 0);
     for (sequence, frame) in video.iter().enumerate() {
         let boxes = faces_found(&mut detector, sequence as u64, frame);

@@ -1,6 +1,7 @@
 //! What a graph sees of the smoothing: packets in, packets out.
 
-use fermata_engine::{Capture, ClockMode};
+use fermata_engine::testing::{ActorDriver, capture, input, stream};
+use fermata_engine::{Capture, End};
 use fermata_vision::Frame;
 use fermata_vision::face::EXPRESSIONS;
 use proptest::prelude::*;
@@ -12,18 +13,12 @@ use Expression::{Angry, Happy, Neutral, Sad};
 
 const MS: i64 = 1_000_000;
 
-fn actor(settings: serde_json::Value) -> SmoothLabels {
-    let settings = serde_json::from_value(settings).unwrap();
-    let setup = Setup::detached("smooth", "/tmp", ClockMode::Asap);
-    SmoothLabels::create(settings, &setup).unwrap()
+fn actor(settings: serde_json::Value) -> ActorDriver<SmoothLabels> {
+    ActorDriver::new(settings).unwrap()
 }
 
-fn stream(id: u32) -> Arc<Stream> {
-    Arc::new(Stream {
-        id,
-        name: format!("stream{id}"),
-        uri: String::new(),
-    })
+fn stream_of(id: u32) -> Arc<Stream> {
+    stream(id, &format!("stream{id}"))
 }
 
 /// Where a frame stands.
@@ -41,29 +36,27 @@ fn ms(ms: i64) -> At {
     }
 }
 
-fn send(actor: &mut SmoothLabels, at: At, faces: Vec<Face>) -> Result<Vec<Face>, ActorError> {
-    let envelope = Envelope::from(Capture {
-        stream: stream(at.stream),
+fn send(
+    actor: &mut ActorDriver<SmoothLabels>,
+    at: At,
+    faces: Vec<Face>,
+) -> Result<Vec<Face>, ActorError> {
+    let capture = Capture {
+        stream: stream_of(at.stream),
         segment: at.segment,
-        sequence: 0,
         pts_ns: at.ms * MS,
-        captured_ns: 0,
-    });
+        ..capture(0)
+    };
     let video = VideoFrame {
         frame: Frame::from_bgr(1, 1, vec![0; 3]),
         truth: None,
     };
-    let payload = Arc::new(Faces {
+    let payload = Faces {
         video,
         faces,
         detected: true,
-    });
-    let mut out = Outputs::default();
-    actor.process(Input::single(envelope, payload), &mut out)?;
-    let (_, _, payload) = out.take().pop().expect("one packet");
-    let faces = fermata_engine::packet::downcast::<Faces>(payload)
-        .ok()
-        .expect("faces");
+    };
+    let faces = actor.process(input(capture, payload))?.only::<Faces>();
     Ok(faces.faces.clone())
 }
 
@@ -202,7 +195,7 @@ fn a_track_that_is_away_too_long_starts_anew() {
         send(&mut actor, ms(500), vec![]).unwrap();
         let out = send(&mut actor, ms(2 + away_ms), looks(Happy)).unwrap();
         assert_eq!(happy(&out).0, label, "after {away_ms} ms");
-        assert_eq!(actor.streams[&0].tracks.len(), 1);
+        assert_eq!(actor.actor.streams[&0].tracks.len(), 1);
     }
 }
 
@@ -229,8 +222,8 @@ fn a_new_segment_and_the_end_of_a_stream_forget_its_tracks() {
         happy(&send(&mut actor, next, looks(Happy)).unwrap()),
         (Happy, 1.0)
     );
-    actor.stream_ended(&stream(0)).unwrap();
-    assert!(actor.streams.is_empty());
+    actor.stream_ended(&stream_of(0), End::default()).unwrap();
+    assert!(actor.actor.streams.is_empty());
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What a graph sees of the tracker: packets in, packets out.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use fermata_engine::{Capture, ClockMode, Envelope, Stream};
+use fermata_engine::Capture;
+use fermata_engine::testing::{ActorDriver, capture, input};
 use fermata_vision::{Face, Frame, Point, Rect};
 use proptest::prelude::*;
 
@@ -16,8 +16,7 @@ const FRAME_NS: i64 = 40_000_000;
 
 /// A tracker and the stream that it follows.
 struct Rig {
-    actor: TrackFaces,
-    stream: Arc<Stream>,
+    actor: ActorDriver<TrackFaces>,
     frame: Frame,
     sequence: u64,
     segment: u32,
@@ -26,15 +25,8 @@ struct Rig {
 
 impl Rig {
     fn new(settings: serde_json::Value) -> Self {
-        let settings = serde_json::from_value(settings).unwrap();
-        let setup = Setup::detached("track@lobby", "/tmp", ClockMode::Asap);
         Self {
-            actor: TrackFaces::create(settings, &setup).unwrap(),
-            stream: Arc::new(Stream {
-                id: 0,
-                name: "lobby".into(),
-                uri: String::new(),
-            }),
+            actor: ActorDriver::new(settings).unwrap(),
             frame: Frame::from_bgr(SIZE.0, SIZE.1, vec![0; SIZE.0 * SIZE.1 * 3]),
             sequence: 0,
             segment: 0,
@@ -43,33 +35,23 @@ impl Rig {
     }
 
     fn send(&mut self, faces: Vec<Face>, detected: bool) -> Result<Vec<Face>, ActorError> {
-        let envelope = Envelope::from(Capture {
-            stream: Arc::clone(&self.stream),
+        let at = Capture {
             segment: self.segment,
-            sequence: self.sequence,
             pts_ns: self.pts_ns,
-            captured_ns: 0,
-        });
+            ..capture(self.sequence)
+        };
         self.sequence += 1;
         self.pts_ns += FRAME_NS;
         let video = VideoFrame {
             frame: self.frame.clone(),
             truth: None,
         };
-        let payload = Arc::new(Faces {
+        let payload = Faces {
             video,
             faces,
             detected,
-        });
-        let mut out = Outputs::default();
-        self.actor
-            .process(Input::single(envelope, payload), &mut out)?;
-        let [(0, _, payload)] = <[_; 1]>::try_from(out.take()).ok().expect("one packet") else {
-            panic!("emitted on another port");
         };
-        let faces = fermata_engine::packet::downcast::<Faces>(payload)
-            .ok()
-            .expect("faces");
+        let faces = self.actor.process(input(at, payload))?.only::<Faces>();
         assert_eq!(faces.detected, detected);
         Ok(faces.faces.clone())
     }

@@ -10,13 +10,15 @@ use std::thread::JoinHandle;
 use crate::accounts::stream_report;
 use crate::clock::Clock;
 use crate::control::graph_lifecycle::{Directive, Fault, GraphEvent, InstanceKind};
+use crate::control::groups::{Groups, Launch};
+use crate::events::{Events, RunEvent};
 use crate::graph::{Graph, StreamSpec};
 use crate::registry::Registry;
 use crate::report::{FaultReport, Report, StreamReport};
-use crate::run::StartError;
 use crate::runtime::host::Host;
-use crate::runtime::protocol::{Command, NodeId};
+use crate::runtime::protocol::{Attachment, Command, Event, NodeId};
 use crate::runtime::wiring::{NewLanes, Wiring};
+use crate::start_error::StartError;
 
 /// What the run's parts share.
 pub(crate) struct Core {
@@ -28,24 +30,8 @@ pub(crate) struct Core {
     faults: Mutex<Vec<Fault>>,
     accepts_streams: AtomicBool,
     over: flume::Sender<Vec<NodeId>>,
+    pub(crate) events: Events,
     started_ns: AtomicU64,
-}
-
-/// Instances that begin together: those of the graph file are group 0, each added stream is one more.
-#[derive(Default)]
-struct Groups {
-    started: HashMap<usize, Arc<AtomicBool>>,
-    nodes: HashMap<usize, Vec<NodeId>>,
-    waiters: HashMap<usize, flume::Sender<bool>>,
-    next: usize,
-}
-
-/// Instances that have been wired and are being created.
-pub(crate) struct Launch {
-    nodes: Vec<(NodeId, InstanceKind)>,
-    known_faults: usize,
-    /// Told whether all of them could be created.
-    pub(crate) created: flume::Receiver<bool>,
 }
 
 impl Core {
@@ -66,6 +52,7 @@ impl Core {
             faults: Mutex::default(),
             accepts_streams: AtomicBool::new(true),
             over,
+            events: Events::default(),
             started_ns: AtomicU64::new(0),
         };
         (Arc::new(core), is_over)
@@ -81,6 +68,13 @@ impl Core {
 
     pub(crate) fn node_name(&self, node: NodeId) -> String {
         self.wiring().instances[node].watch.name.clone()
+    }
+
+    /// Name and instances of a lane.
+    pub(crate) fn lane(&self, lane: usize) -> (String, Vec<NodeId>) {
+        let wiring = self.wiring();
+        let lane = &wiring.lanes[lane];
+        (lane.name.clone(), lane.nodes.clone())
     }
 
     pub(crate) fn is_irreplaceable(&self, node: NodeId) -> bool {
@@ -104,6 +98,32 @@ impl Core {
         let known = published.len();
         if known < faults.len() {
             published.extend_from_slice(&faults[known..]);
+            for fault in fault_reports(&self.wiring(), &faults[known..]) {
+                self.events.publish(&RunEvent::Faulted(fault));
+            }
+        }
+    }
+
+    /// Notes what happened in a lane and is nothing to decide on.
+    pub(crate) fn note(&self, event: &Event) {
+        let mut wiring = self.wiring();
+        match event {
+            Event::Restarted { node } => {
+                let node = wiring.instances[*node].watch.name.clone();
+                self.events.publish(&RunEvent::Restarted { node });
+            }
+            Event::StreamEnded { stream, end, .. } => {
+                let record = &mut wiring.streams[*stream as usize];
+                record.end = record.end.and(*end);
+                record.unended = record.unended.saturating_sub(1);
+                if record.unended == 0 {
+                    self.events.publish(&RunEvent::StreamEnded {
+                        stream: record.stream.name.clone(),
+                        end: record.end,
+                    });
+                }
+            }
+            _ => {}
         }
     }
 
@@ -111,11 +131,7 @@ impl Core {
     pub(crate) fn carry_out(&self, directive: &Directive) {
         match directive {
             Directive::Start { group } => self.start_group(*group),
-            Directive::StartFailed { group } => {
-                if let Some(waiter) = self.groups().waiters.remove(group) {
-                    let _ = waiter.send(false);
-                }
-            }
+            Directive::StartFailed { group } => self.groups().answer(*group, false),
             Directive::Retire { node } => self.command(*node, Command::Retire { node: *node }),
             Directive::CancelStream { stream } => {
                 let wiring = self.wiring();
@@ -131,10 +147,18 @@ impl Core {
             }
             Directive::Close => self.to_all_lanes(|| Command::Close),
             Directive::StopAll => {
-                self.carry_out(&Directive::CancelAll);
-                self.to_all_lanes(|| Command::Stop);
+                self.groups().close();
+                let wiring = self.wiring();
+                for instance in &wiring.instances {
+                    instance.cancel.store(true, Ordering::Relaxed);
+                }
+                for lane in &wiring.lanes {
+                    lane.mailbox.send(Command::Stop);
+                }
             }
             Directive::Over { hung } => {
+                self.groups().close();
+                self.events.close();
                 let _ = self.over.send(hung.clone());
             }
         }
@@ -145,22 +169,26 @@ impl Core {
             self.started_ns
                 .store(self.clock.now_ns().max(1), Ordering::Relaxed);
         }
-        let mut groups = self.groups();
-        if let Some(started) = groups.started.get(&group) {
-            started.store(true, Ordering::Release);
-        }
+        let nodes = self.groups().start(group);
         let wiring = self.wiring();
-        for node in groups.nodes.get(&group).into_iter().flatten() {
-            wiring.lanes[wiring.instances[*node].lane].mailbox.nudge();
-        }
-        if let Some(waiter) = groups.waiters.remove(&group) {
-            let _ = waiter.send(true);
+        let streams = nodes.iter().map(|&node| &wiring.instances[node]);
+        let stream = streams
+            .filter(|_| group > 0)
+            .find_map(|instance| instance.stream);
+        self.events.publish(&match stream {
+            Some(stream) => RunEvent::StreamStarted {
+                stream: wiring.streams[stream as usize].stream.name.clone(),
+            },
+            None => RunEvent::Started,
+        });
+        for node in nodes {
+            wiring.lanes[wiring.instances[node].lane].mailbox.nudge();
         }
     }
 
     /// Takes all instances of a group out of the graph.
     pub(crate) fn retire_group(&self, group: usize) {
-        let nodes = self.groups().nodes.get(&group).cloned().unwrap_or_default();
+        let nodes = self.groups().nodes(group);
         for node in nodes {
             self.command(node, Command::Retire { node });
         }
@@ -170,6 +198,11 @@ impl Core {
         for lane in &self.wiring().lanes {
             lane.mailbox.send(command());
         }
+    }
+
+    /// Wires what the graph file says.
+    pub(crate) fn wire_graph(&self) -> Result<NewLanes, StartError> {
+        Ok(self.wiring().wire_graph()?)
     }
 
     /// Wires a stream into the running graph. Returns also the name that it got.
@@ -194,6 +227,11 @@ impl Core {
         Ok((new, name))
     }
 
+    /// Lets streams begin in their lanes.
+    pub(crate) fn attach(&self, attachments: Vec<(usize, Attachment)>) {
+        self.wiring().attach(attachments);
+    }
+
     /// The number of the stream of this name.
     pub(crate) fn stream_named(&self, name: &str) -> Option<u32> {
         let wiring = self.wiring();
@@ -212,16 +250,7 @@ impl Core {
 
     /// Registers what has been wired as a group. The event is for the lifecycle, before the lanes start.
     pub(crate) fn launch(&self, new: &NewLanes) -> (Launch, GraphEvent) {
-        let (waiter, created) = flume::bounded(1);
-        let group = {
-            let mut groups = self.groups();
-            let group = groups.next;
-            groups.next += 1;
-            groups.started.insert(group, Arc::clone(&new.started));
-            groups.nodes.insert(group, new.nodes.clone());
-            groups.waiters.insert(group, waiter);
-            group
-        };
+        let (group, created) = self.groups().add(&new.nodes, &new.started);
         let wiring = self.wiring();
         let kind = |&node: &NodeId| {
             let instance = &wiring.instances[node];
@@ -233,24 +262,65 @@ impl Core {
         };
         let nodes: Vec<_> = new.nodes.iter().map(kind).collect();
         let launch = Launch {
-            nodes: nodes.clone(),
+            group,
+            nodes: new.nodes.clone(),
             known_faults: self.faults().len(),
             created,
         };
         (launch, GraphEvent::Wired { group, nodes })
     }
 
+    /// Some lane of a launch has no thread: those that have one are stopped, and the lifecycle is told.
+    pub(crate) fn launch_failed(&self, launch: &Launch, message: String) -> GraphEvent {
+        let wiring = self.wiring();
+        for &node in &launch.nodes {
+            let instance = &wiring.instances[node];
+            instance.watch.never_ran();
+            wiring.lanes[instance.lane].mailbox.send(Command::Stop);
+        }
+        GraphEvent::LaunchFailed {
+            group: launch.group,
+            message,
+        }
+    }
+
+    /// Waits until all instances of a launch have been created.
+    pub(crate) fn await_creation(&self, launch: &Launch) -> Result<(), StartError> {
+        match launch.created.recv() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.failure_of(launch)),
+            Err(_) => Err(StartError::Ending),
+        }
+    }
+
     /// Why instances of a launch could not be created.
     pub(crate) fn failure_of(&self, launch: &Launch) -> StartError {
         let wiring = self.wiring();
         let faults = self.faults();
-        let is_of_launch = |fault: &&Fault| {
-            let mut nodes = launch.nodes.iter();
-            nodes.any(|&(known, _)| fault.node == Some(known))
-        };
+        let is_of_launch =
+            |fault: &&Fault| fault.node.is_none_or(|node| launch.nodes.contains(&node));
         let of_launch = faults[launch.known_faults..].iter().filter(is_of_launch);
         let of_launch: Vec<Fault> = of_launch.cloned().collect();
         StartError::Create(fault_reports(&wiring, &of_launch))
+    }
+
+    /// The control plane is gone: nothing is decided any more, so everything is given up.
+    pub(crate) fn control_died(&self, message: &str) {
+        let message = format!("the control plane died: {message}");
+        tracing::error!("{message}");
+        self.faults().push(Fault {
+            node: None,
+            message,
+        });
+        self.carry_out(&Directive::StopAll);
+        let hung = {
+            let wiring = self.wiring();
+            let instances = wiring.instances.iter().enumerate();
+            let unfinished = instances
+                .filter(|(_, instance)| instance.watch.finished_ns.load(Ordering::Relaxed) == 0);
+            unfinished.map(|(node, _)| node).collect()
+        };
+        self.carry_out(&Directive::Over { hung });
     }
 
     /// Remembers the thread of a lane.
@@ -270,7 +340,7 @@ impl Core {
             self.join_lane(lane);
         }
         for edge in &self.wiring().edges {
-            edge.carrier.abandon();
+            edge.abandon();
         }
         self.report(hung)
     }

@@ -1,26 +1,31 @@
 //! The scheduler of a simulation: who can be stepped, who is, and when time moves on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::handled::{Handled, Handling, Shared, lock};
+use super::options::{At, SimCommand, SimOptions};
+use super::outcome::{Delivery, SimRun};
 use super::random::Dice;
-use super::{At, Delivery, SimCommand, SimOptions, SimRun};
 use crate::clock::{Clock, Hang, nanoseconds};
+use crate::control::core::Core;
 use crate::control::graph_lifecycle::GraphEvent;
+use crate::control::groups::Launch;
 use crate::control::supervision::{NodeControl, Route, Supervision};
 use crate::control::supervisor::TICK;
 use crate::graph::Graph;
 use crate::registry::Registry;
-use crate::run::{Core, Launch, StartError};
-use crate::runtime::host::{Delivered, Host, Workers};
+use crate::runtime::host::{Host, Workers};
 use crate::runtime::lane::{Lane, Step};
 use crate::runtime::parker::Parker;
-use crate::runtime::pool::Worker;
 use crate::runtime::protocol::{Event, NodeId};
+use crate::runtime::replica::Worker;
 use crate::runtime::wiring::NewLanes;
+use crate::services::Services;
+use crate::start_error::StartError;
 
 /// Somebody who could go but was not chosen for so many steps goes next: no thread starves for ever.
 const PATIENCE: u64 = 300;
@@ -28,8 +33,6 @@ const PATIENCE: u64 = 300;
 const SPIN_NS: u64 = 1_000_000;
 /// What a step takes at most, one of these in a run: nothing, or about what it does on a fast, a slow or a busy machine.
 const STEP_COSTS_NS: [u64; 4] = [1, 2_000, 50_000, 1_000_000];
-
-type Shared<T> = Arc<Mutex<T>>;
 
 enum Rest {
     /// Has work.
@@ -42,7 +45,7 @@ enum Rest {
     Gone,
 }
 
-struct Performer {
+struct SteppedLane {
     lane: Lane,
     parker: Arc<Parker>,
     rest: Rest,
@@ -51,7 +54,7 @@ struct Performer {
     passed_over: u64,
 }
 
-impl Performer {
+impl SteppedLane {
     fn can_go(&self, now_ns: u64) -> bool {
         match self.rest {
             Rest::Awake | Rest::Announced => true,
@@ -84,7 +87,7 @@ enum Asked {
     Answered(Result<String, StartError>),
 }
 
-pub(super) struct Stage {
+pub(super) struct Scheduler {
     core: Arc<Core>,
     over: flume::Receiver<Vec<NodeId>>,
     clock: Clock,
@@ -92,10 +95,10 @@ pub(super) struct Stage {
     supervision: Supervision,
     controls: HashMap<NodeId, NodeControl>,
     inbox: Shared<VecDeque<Message>>,
-    performers: Vec<Performer>,
-    hired: Shared<Vec<Worker>>,
+    lanes: Vec<SteppedLane>,
+    new_workers: Shared<Vec<Worker>>,
     workers: Vec<Worker>,
-    delivered: Shared<Vec<Delivered>>,
+    handled: Shared<Vec<Handled>>,
     commands: Vec<(At, SimCommand)>,
     opening: Launch,
     hold_open: bool,
@@ -107,15 +110,15 @@ pub(super) struct Stage {
     spins: u64,
 }
 
-impl Stage {
+impl Scheduler {
     pub(super) fn new(
         graph: Graph,
         registry: Arc<Registry>,
         options: &SimOptions,
     ) -> Result<Self, StartError> {
         let inbox: Shared<VecDeque<Message>> = Arc::default();
-        let hired: Shared<Vec<Worker>> = Arc::default();
-        let delivered: Shared<Vec<Delivered>> = Arc::default();
+        let new_workers: Shared<Vec<Worker>> = Arc::default();
+        let handled: Shared<Vec<Handled>> = Arc::default();
         let clock = Clock::manual();
         let host = Host {
             clock: clock.clone(),
@@ -123,19 +126,17 @@ impl Stage {
                 let inbox = Arc::clone(&inbox);
                 Arc::new(move |event| lock(&inbox).push_back(Message::Lane(event)))
             },
-            workers: Workers::Stepped(Arc::clone(&hired)),
-            deliveries: Some({
-                let delivered = Arc::clone(&delivered);
-                Arc::new(move |delivery| lock(&delivered).push(delivery))
-            }),
+            workers: Workers::Stepped(Arc::clone(&new_workers)),
+            observer: Some(Arc::new(Handling(Arc::clone(&handled)))),
+            services: Services::new(),
         };
         let (core, over) = Core::new(graph, registry, host);
-        let new = core.wiring().wire_graph()?;
+        let new = core.wire_graph()?;
         let (opening, wired) = core.launch(&new);
         lock(&inbox).push_back(Message::Run(wired));
         let mut dice = Dice::new(options.seed);
         let step_cost_ns = STEP_COSTS_NS[dice.below(STEP_COSTS_NS.len() as u64) as usize];
-        let mut stage = Self {
+        let mut scheduler = Self {
             supervision: Supervision::new(Arc::clone(&core)),
             core,
             over,
@@ -143,10 +144,10 @@ impl Stage {
             dice,
             controls: HashMap::new(),
             inbox,
-            performers: Vec::new(),
-            hired,
+            lanes: Vec::new(),
+            new_workers,
             workers: Vec::new(),
-            delivered,
+            handled,
             commands: options.commands.clone(),
             opening,
             hold_open: options.hold_open,
@@ -157,14 +158,15 @@ impl Stage {
             steps: 0,
             spins: 0,
         };
-        stage.enter(new);
-        Ok(stage)
+        scheduler.enter(new);
+        Ok(scheduler)
     }
 
     fn enter(&mut self, new: NewLanes) {
+        self.core.attach(new.attachments);
         for (lane, parker) in new.lanes {
             let weight = [1, 1, 10, 100][self.dice.below(4) as usize];
-            self.performers.push(Performer {
+            self.lanes.push(SteppedLane {
                 lane,
                 parker,
                 rest: Rest::Awake,
@@ -175,13 +177,13 @@ impl Stage {
     }
 
     /// Steps until the run is over or its deadline has passed.
-    pub(super) fn play(mut self) -> Result<SimRun, StartError> {
+    pub(super) fn run(mut self) -> Result<SimRun, StartError> {
         let mut hung = None;
         while hung.is_none() && self.clock.now_ns() < self.deadline_ns {
             self.give_commands();
-            self.workers.append(&mut lock(&self.hired));
+            self.workers.append(&mut lock(&self.new_workers));
             match self.choose() {
-                Some(turn) => self.take(turn),
+                Some(turn) => self.give_turn(turn),
                 None => self.let_time_pass(),
             }
             self.answer()?;
@@ -189,17 +191,17 @@ impl Stage {
         }
         let ended = hung.is_some();
         if ended {
-            self.clear_stage();
+            self.let_lanes_end();
         }
-        Ok(self.curtain(ended, &hung.unwrap_or_default()))
+        Ok(self.outcome(ended, &hung.unwrap_or_default()))
     }
 
     /// The run is over: what has not finished its last steps does so, as threads do before they are joined.
-    fn clear_stage(&mut self) {
-        for index in 0..self.performers.len() {
+    fn let_lanes_end(&mut self) {
+        for index in 0..self.lanes.len() {
             // A lane that was given up at the stop's deadline may still have work; it gets as long as a thread would.
             for _ in 0..PATIENCE {
-                if !self.performers[index].can_go(self.clock.now_ns()) {
+                if !self.lanes[index].can_go(self.clock.now_ns()) {
                     break;
                 }
                 self.step_lane(index);
@@ -207,17 +209,20 @@ impl Stage {
         }
     }
 
-    fn curtain(self, ended: bool, hung: &[NodeId]) -> SimRun {
+    fn outcome(self, ended: bool, hung: &[NodeId]) -> SimRun {
         let report = self.core.close_books(hung);
         let wiring = self.core.wiring();
-        let delivered = lock(&self.delivered);
-        let deliveries = delivered.iter().map(|delivered| Delivery {
-            node: wiring.instances[delivered.node].watch.name.clone(),
-            stream: wiring.streams[delivered.stream as usize]
+        let handled = lock(&self.handled);
+        let sinks = wiring.instances.iter().filter(|instance| instance.sink);
+        let sinks: HashSet<&str> = sinks.map(|sink| sink.watch.name.as_str()).collect();
+        let at_sinks = handled.iter().filter(|at| sinks.contains(at.node.as_str()));
+        let deliveries = at_sinks.map(|delivered| Delivery {
+            node: delivered.node.clone(),
+            stream: wiring.streams[delivered.packet.stream as usize]
                 .stream
                 .name
                 .clone(),
-            sequence: delivered.sequence,
+            sequence: delivered.packet.sequence,
             inputs: delivered.inputs,
         });
         let unfinished = wiring
@@ -295,15 +300,15 @@ impl Stage {
             _ => {}
         }
         for asked in &mut self.asked {
-            if let Asked::Launched(launch, name) = asked
-                && let Ok(created) = launch.created.try_recv()
-            {
-                *asked = Asked::Answered(if created {
-                    Ok(std::mem::take(name))
-                } else {
-                    Err(self.core.failure_of(launch))
-                });
-            }
+            let Asked::Launched(launch, name) = asked else {
+                continue;
+            };
+            *asked = Asked::Answered(match launch.created.try_recv() {
+                Ok(true) => Ok(std::mem::take(name)),
+                Ok(false) => Err(self.core.failure_of(launch)),
+                Err(flume::TryRecvError::Disconnected) => Err(StartError::Ending),
+                Err(flume::TryRecvError::Empty) => continue,
+            });
         }
         Ok(())
     }
@@ -312,13 +317,13 @@ impl Stage {
     fn choose(&mut self) -> Option<Turn> {
         let now_ns = self.clock.now_ns();
         let mut candidates: Vec<(Turn, u64)> = Vec::new();
-        for (index, performer) in self.performers.iter_mut().enumerate() {
-            if performer.can_go(now_ns) {
-                performer.passed_over += 1;
-                if performer.passed_over > PATIENCE {
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            if lane.can_go(now_ns) {
+                lane.passed_over += 1;
+                if lane.passed_over > PATIENCE {
                     return Some(Turn::Lane(index));
                 }
-                candidates.push((Turn::Lane(index), performer.weight));
+                candidates.push((Turn::Lane(index), lane.weight));
             }
         }
         for (index, worker) in self.workers.iter().enumerate() {
@@ -345,7 +350,7 @@ impl Stage {
         chosen.map(|(turn, _)| *turn)
     }
 
-    fn take(&mut self, turn: Turn) {
+    fn give_turn(&mut self, turn: Turn) {
         self.steps += 1;
         let cost = self.dice.below(self.step_cost_ns);
         match turn {
@@ -368,27 +373,27 @@ impl Stage {
     /// One turn of the loop that `runtime::driver` runs on a thread.
     fn step_lane(&mut self, index: usize) {
         let now_ns = self.clock.now_ns();
-        let performer = &mut self.performers[index];
-        performer.passed_over = 0;
-        if matches!(performer.rest, Rest::Parked { .. }) {
-            performer.parker.retract();
-            performer.rest = Rest::Awake;
+        let lane = &mut self.lanes[index];
+        lane.passed_over = 0;
+        if matches!(lane.rest, Rest::Parked { .. }) {
+            lane.parker.retract();
+            lane.rest = Rest::Awake;
         }
-        let Some(step) = hangs(|| performer.lane.step()) else {
-            performer.rest = Rest::Gone;
+        let Some(step) = hangs(|| lane.lane.step()) else {
+            lane.rest = Rest::Gone;
             return;
         };
-        performer.rest = match (step, &performer.rest) {
+        lane.rest = match (step, &lane.rest) {
             (Step::Finished, _) => {
-                performer.lane.exited();
+                lane.lane.exited(None);
                 Rest::Gone
             }
             (Step::Progressed, _) => {
-                performer.parker.retract();
+                lane.parker.retract();
                 Rest::Awake
             }
             (Step::Idle { .. }, Rest::Awake) => {
-                performer.parker.announce();
+                lane.parker.announce();
                 Rest::Announced
             }
             (Step::Idle { until_ns }, _) if until_ns.is_some_and(|until| until <= now_ns) => {
@@ -417,7 +422,8 @@ impl Stage {
                     }
                     return;
                 }
-                Route::LaneExited(_) => return,
+                Route::News(event) => return self.core.note(&event),
+                Route::LaneExited(..) => return,
             },
         };
         self.supervision.decide(event);
@@ -427,10 +433,10 @@ impl Stage {
     fn let_time_pass(&mut self) {
         let now_ns = self.clock.now_ns();
         let mut next_ns = self.next_tick_ns.min(self.deadline_ns);
-        for performer in &self.performers {
+        for lane in &self.lanes {
             if let Rest::Parked {
                 until_ns: Some(until),
-            } = performer.rest
+            } = lane.rest
             {
                 next_ns = next_ns.min(until);
             }
@@ -443,10 +449,6 @@ impl Stage {
         let passes_ns = next_ns.saturating_sub(now_ns).max(1);
         self.clock.advance(Duration::from_nanos(passes_ns));
     }
-}
-
-fn lock<T>(shared: &Shared<T>) -> std::sync::MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a step; none if a call in it hangs.

@@ -1,0 +1,451 @@
+//! Payloads as bytes, by a type's name and version, for packets that leave the process.
+//!
+//! Owns the table of codecs. What carries the bytes, and what a packet's envelope becomes, is elsewhere.
+//!
+//! ```
+//! use fermata_engine::codec::{Codec, Codecs};
+//! use fermata_engine::packet::downcast;
+//! use fermata_engine::{ActorError, Payload};
+//!
+//! #[derive(Debug, PartialEq)]
+//! struct Number(i64);
+//! impl Payload for Number {}
+//!
+//! struct NumberV1;
+//!
+//! impl Codec for NumberV1 {
+//!     type Payload = Number;
+//!     const NAME: &'static str = "number";
+//!     const VERSION: u32 = 1;
+//!
+//!     fn encode(number: &Number, bytes: &mut Vec<u8>) -> Result<(), ActorError> {
+//!         bytes.extend(number.0.to_le_bytes());
+//!         Ok(())
+//!     }
+//!
+//!     fn decode(bytes: &[u8]) -> Result<Number, ActorError> {
+//!         Ok(Number(i64::from_le_bytes(bytes.try_into()?)))
+//!     }
+//! }
+//!
+//! let mut codecs = Codecs::default();
+//! codecs.register::<NumberV1>();
+//!
+//! let mut bytes = Vec::new();
+//! let form = codecs.encode(&Number(42), &mut bytes).unwrap();
+//! assert_eq!((form.name, form.version), ("number", 1));
+//! let back = downcast::<Number>(codecs.decode(form.name, form.version, &bytes).unwrap()).ok().unwrap();
+//! assert_eq!(*back, Number(42));
+//!
+//! let error = codecs.decode("numbr", 1, &bytes).unwrap_err();
+//! assert_eq!(error.to_string(), "no codec for payloads called `numbr`; known: number 1");
+//! ```
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::ActorError;
+use crate::packet::{AnyPayload, Payload, downcast_ref};
+
+/// How payloads of one type are written and read, in one version of their form. Whatever the bytes are, reading them must
+/// not panic: they come from elsewhere.
+pub trait Codec: 'static {
+    /// The type that it writes and reads.
+    type Payload: Payload;
+    /// The type's name outside, which stays when the Rust type is renamed.
+    const NAME: &'static str;
+    /// Grows with every change of the form that an older reader would not understand.
+    const VERSION: u32;
+
+    /// Appends the payload's bytes.
+    ///
+    /// # Errors
+    /// What of this payload the form cannot hold.
+    fn encode(payload: &Self::Payload, bytes: &mut Vec<u8>) -> Result<(), ActorError>;
+
+    /// Reads a payload that takes all of these bytes.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes: too few, too many, or no such payload.
+    fn decode(bytes: &[u8]) -> Result<Self::Payload, ActorError>;
+}
+
+/// What some bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Form {
+    /// [`Codec::NAME`].
+    pub name: &'static str,
+    /// [`Codec::VERSION`].
+    pub version: u32,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
+}
+
+type Encode = fn(&dyn Payload, &mut Vec<u8>) -> Result<(), ActorError>;
+type Decode = fn(&[u8]) -> Result<AnyPayload, ActorError>;
+
+/// The codecs that a program knows. Each crate registers those of its payloads.
+#[derive(Clone, Default)]
+pub struct Codecs {
+    encoders: HashMap<TypeId, (Form, Encode)>,
+    decoders: BTreeMap<&'static str, Named>,
+}
+
+/// The versions under one name.
+#[derive(Clone)]
+struct Named {
+    payload: TypeId,
+    versions: BTreeMap<u32, Decode>,
+}
+
+impl Codecs {
+    /// Adds a codec. Of several versions of a type all are read, and the newest is written.
+    ///
+    /// # Panics
+    /// If this version of the name is there already, if the name stands for another payload type, or if the type has another
+    /// name: a mistake in the program.
+    pub fn register<C: Codec>(&mut self) {
+        let payload = TypeId::of::<C::Payload>();
+        let form = Form {
+            name: C::NAME,
+            version: C::VERSION,
+        };
+        let encode: Encode = |payload, bytes| {
+            let payload = downcast_ref::<C::Payload>(payload)
+                .expect("it is looked up by the type of the payload");
+            C::encode(payload, bytes)
+        };
+        let (newest, _) = self.encoders.entry(payload).or_insert((form, encode));
+        assert_eq!(newest.name, form.name, "a payload type has two names");
+        if newest.version < form.version {
+            self.encoders.insert(payload, (form, encode));
+        }
+        let named = self.decoders.entry(form.name).or_insert_with(|| Named {
+            payload,
+            versions: BTreeMap::new(),
+        });
+        assert!(
+            named.payload == payload,
+            "codecs of two payload types are called `{}`",
+            form.name
+        );
+        let decode: Decode = |bytes| Ok(Arc::new(C::decode(bytes)?));
+        let earlier = named.versions.insert(form.version, decode);
+        assert!(earlier.is_none(), "codec `{form}` is registered twice");
+    }
+
+    /// Appends a payload's bytes, in the newest version of its type, and says what they are. After an error nothing has been
+    /// appended.
+    ///
+    /// # Errors
+    /// There is no codec for the payload's type, or its codec refuses it.
+    pub fn encode(&self, payload: &dyn Payload, bytes: &mut Vec<u8>) -> Result<Form, CodecError> {
+        let Some((form, encode)) = self.encoders.get(&(*payload).type_id()) else {
+            return Err(CodecError::NoCodecForType {
+                known: self.forms(),
+            });
+        };
+        let before = bytes.len();
+        match encode(payload, bytes) {
+            Ok(()) => Ok(*form),
+            Err(source) => {
+                bytes.truncate(before);
+                let form = *form;
+                Err(CodecError::Encode { form, source })
+            }
+        }
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// The name or the version is not known, or the bytes are no such payload.
+    pub fn decode(&self, name: &str, version: u32, bytes: &[u8]) -> Result<AnyPayload, CodecError> {
+        let Some((&name, named)) = self.decoders.get_key_value(name) else {
+            return Err(CodecError::UnknownName {
+                name: name.to_owned(),
+                known: self.forms(),
+            });
+        };
+        let form = Form { name, version };
+        let Some(decode) = named.versions.get(&version) else {
+            return Err(CodecError::UnknownVersion {
+                form,
+                known: named.versions.keys().copied().collect(),
+            });
+        };
+        decode(bytes).map_err(|source| CodecError::Decode {
+            form,
+            bytes: bytes.len(),
+            source,
+        })
+    }
+
+    /// Everything that can be read, by name and version.
+    pub fn forms(&self) -> Vec<Form> {
+        let of_name = |(&name, named): (&&'static str, &Named)| {
+            let versions = named.versions.keys();
+            let forms = versions.map(|&version| Form { name, version });
+            forms.collect::<Vec<_>>()
+        };
+        self.decoders.iter().flat_map(of_name).collect()
+    }
+}
+
+impl fmt::Debug for Codecs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.forms()).finish()
+    }
+}
+
+/// Why a payload could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// Payloads of this type are not for other processes.
+    #[error("no codec for payloads of this type; known: {}", listed(known))]
+    NoCodecForType {
+        /// What there is.
+        known: Vec<Form>,
+    },
+    /// Nothing of this name is registered.
+    #[error("no codec for payloads called `{name}`; known: {}", listed(known))]
+    UnknownName {
+        /// The name that was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<Form>,
+    },
+    /// The other side writes a version that this program does not read.
+    #[error(
+        "no codec for version {} of `{}`; known: {}",
+        form.version,
+        form.name,
+        listed(known)
+    )]
+    UnknownVersion {
+        /// What was asked for.
+        form: Form,
+        /// The versions that there are.
+        known: Vec<u32>,
+    },
+    /// The codec refused the payload.
+    #[error("cannot encode a payload as `{form}`: {source}")]
+    Encode {
+        /// The codec.
+        form: Form,
+        /// What it said.
+        source: ActorError,
+    },
+    /// The codec refused the bytes.
+    #[error("{bytes} bytes are no `{form}`: {source}")]
+    Decode {
+        /// The codec.
+        form: Form,
+        /// How many bytes there were.
+        bytes: usize,
+        /// What it said.
+        source: ActorError,
+    },
+}
+
+fn listed<T: fmt::Display>(known: &[T]) -> String {
+    if known.is_empty() {
+        return "none".to_owned();
+    }
+    let known: Vec<String> = known.iter().map(T::to_string).collect();
+    known.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::packet::downcast;
+
+    /// Something with a text and a list in it.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Sample {
+        name: String,
+        values: Vec<u16>,
+    }
+
+    impl Payload for Sample {}
+
+    /// The length of the name, the name, and the values.
+    struct SampleV2;
+
+    impl Codec for SampleV2 {
+        type Payload = Sample;
+        const NAME: &'static str = "sample";
+        const VERSION: u32 = 2;
+
+        fn encode(sample: &Sample, bytes: &mut Vec<u8>) -> Result<(), ActorError> {
+            bytes.push(u8::try_from(sample.values.len())?);
+            bytes.extend(sample.values.iter().flat_map(|value| value.to_le_bytes()));
+            bytes.push(u8::try_from(sample.name.len())?);
+            bytes.extend(sample.name.as_bytes());
+            Ok(())
+        }
+
+        fn decode(bytes: &[u8]) -> Result<Sample, ActorError> {
+            let (&count, rest) = bytes.split_first().ok_or("empty")?;
+            let (values, rest) = rest
+                .split_at_checked(2 * usize::from(count))
+                .ok_or("the values are cut")?;
+            let (&length, name) = rest.split_first().ok_or("no name")?;
+            if name.len() != usize::from(length) {
+                return Err(format!("a name of {length} bytes, but {} follow", name.len()).into());
+            }
+            Ok(Sample {
+                name: std::str::from_utf8(name)?.to_owned(),
+                values: values
+                    .chunks_exact(2)
+                    .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+                    .collect(),
+            })
+        }
+    }
+
+    /// Only the name.
+    struct SampleV1;
+
+    impl Codec for SampleV1 {
+        type Payload = Sample;
+        const NAME: &'static str = "sample";
+        const VERSION: u32 = 1;
+
+        fn encode(sample: &Sample, bytes: &mut Vec<u8>) -> Result<(), ActorError> {
+            bytes.extend(sample.name.as_bytes());
+            Ok(())
+        }
+
+        fn decode(bytes: &[u8]) -> Result<Sample, ActorError> {
+            Ok(Sample {
+                name: std::str::from_utf8(bytes)?.to_owned(),
+                values: Vec::new(),
+            })
+        }
+    }
+
+    struct Other;
+    impl Payload for Other {}
+
+    fn codecs() -> Codecs {
+        let mut codecs = Codecs::default();
+        codecs.register::<SampleV2>();
+        codecs.register::<SampleV1>();
+        codecs
+    }
+
+    fn sample(name: &str) -> Sample {
+        Sample {
+            name: name.to_owned(),
+            values: vec![1, 2],
+        }
+    }
+
+    #[test]
+    fn the_newest_version_is_written_and_all_are_read() {
+        let codecs = codecs();
+        let mut bytes = Vec::new();
+        let form = codecs.encode(&sample("a"), &mut bytes).unwrap();
+        assert_eq!(form.to_string(), "sample 2");
+        let old = codecs.decode("sample", 1, b"a").unwrap();
+        assert_eq!(downcast::<Sample>(old).ok().unwrap().name, "a");
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_with_what_is() {
+        let codecs = codecs();
+        let refused = |name, version| codecs.decode(name, version, b"").unwrap_err().to_string();
+        assert_eq!(
+            refused("sample", 3),
+            "no codec for version 3 of `sample`; known: 1, 2"
+        );
+        assert_eq!(
+            refused("simple", 2),
+            "no codec for payloads called `simple`; known: sample 1, sample 2"
+        );
+        let error = codecs.encode(&Other, &mut Vec::new()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no codec for payloads of this type; known: sample 1, sample 2"
+        );
+        let error = Codecs::default().encode(&Other, &mut Vec::new());
+        assert!(error.unwrap_err().to_string().ends_with("known: none"));
+    }
+
+    #[test]
+    fn a_payload_that_does_not_fit_leaves_the_bytes_as_they_were() {
+        let mut bytes = vec![7];
+        let error = codecs().encode(&sample(&"long".repeat(100)), &mut bytes);
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.starts_with("cannot encode a payload as `sample 2`: "),
+            "{error}"
+        );
+        assert_eq!(bytes, [7]);
+    }
+
+    #[test]
+    #[should_panic = "codec `sample 1` is registered twice"]
+    fn a_version_is_registered_once() {
+        codecs().register::<SampleV1>();
+    }
+
+    #[test]
+    #[should_panic = "codecs of two payload types are called `sample`"]
+    fn a_name_stands_for_one_type() {
+        struct Stranger;
+        impl Codec for Stranger {
+            type Payload = Other;
+            const NAME: &'static str = "sample";
+            const VERSION: u32 = 3;
+
+            fn encode(_: &Other, _: &mut Vec<u8>) -> Result<(), ActorError> {
+                Ok(())
+            }
+
+            fn decode(_: &[u8]) -> Result<Other, ActorError> {
+                Ok(Other)
+            }
+        }
+        codecs().register::<Stranger>();
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_whole_and_never_in_parts(
+            name in "\\PC{0,20}", values in proptest::collection::vec(any::<u16>(), 0..20), before in any::<Vec<u8>>()
+        ) {
+            let sample = Sample { name, values };
+            let mut bytes = before.clone();
+            let form = codecs().encode(&sample, &mut bytes).unwrap();
+            prop_assert_eq!(&bytes[..before.len()], &before[..]);
+            let bytes = &bytes[before.len()..];
+            let back = codecs().decode(form.name, form.version, bytes).unwrap();
+            prop_assert_eq!(&*downcast::<Sample>(back).ok().unwrap(), &sample);
+            for end in 0..bytes.len() {
+                let cut = codecs().decode(form.name, form.version, &bytes[..end]);
+                let said = cut.err().map(|error| error.to_string());
+                let expected = format!("{end} bytes are no `sample 2`: ");
+                prop_assert!(said.is_some_and(|said| said.starts_with(&expected)));
+            }
+            let longer = [bytes, &[0]].concat();
+            prop_assert!(codecs().decode(form.name, form.version, &longer).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in any::<Vec<u8>>(), version in 0..4_u32) {
+            let read = codecs().decode("sample", version, &bytes);
+            prop_assert!(read.is_ok() || version != 1 || std::str::from_utf8(&bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What happens to a run as a whole, for whoever wants to know: a page, a log, a program that steers.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::end::End;
+use crate::report::FaultReport;
+
+/// Events that wait for a subscriber, at most; what does not fit is counted as [`RunEvent::Missed`].
+const MOST_WAITING: usize = 1024;
+
+/// Something that happened to a run.
+#[derive(Clone, Debug)]
+pub enum RunEvent {
+    /// Every node of the graph has been created; its sources begin.
+    Started,
+    /// A stream that was added begins.
+    StreamStarted {
+        /// Its name.
+        stream: String,
+    },
+    /// A stream has ended everywhere: every node's `stream_ended` has returned.
+    StreamEnded {
+        /// Its name.
+        stream: String,
+        /// How, of all nodes together.
+        end: End,
+    },
+    /// A node has been built anew.
+    Restarted {
+        /// The node instance.
+        node: String,
+    },
+    /// Something went wrong.
+    Faulted(FaultReport),
+    /// The run is over.
+    Ended,
+    /// The subscriber was too slow for so many events.
+    Missed(u64),
+}
+
+struct Subscriber {
+    sender: flume::Sender<RunEvent>,
+    missed: u64,
+}
+
+/// The subscribers of a run.
+#[derive(Default)]
+pub(crate) struct Events {
+    subscribers: Mutex<Vec<Subscriber>>,
+    is_over: AtomicBool,
+}
+
+impl Events {
+    /// Events from now on. The receiver is disconnected once the run is over.
+    pub(crate) fn subscribe(&self) -> flume::Receiver<RunEvent> {
+        let (sender, receiver) = flume::bounded(MOST_WAITING);
+        if !self.is_over.load(Ordering::Acquire) {
+            let subscriber = Subscriber { sender, missed: 0 };
+            self.lock().push(subscriber);
+        }
+        receiver
+    }
+
+    /// Tells all subscribers, without waiting for any.
+    pub(crate) fn publish(&self, event: &RunEvent) {
+        self.lock().retain_mut(|subscriber| subscriber.tell(event));
+    }
+
+    /// Nothing more will happen.
+    pub(crate) fn close(&self) {
+        self.publish(&RunEvent::Ended);
+        self.is_over.store(true, Ordering::Release);
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Subscriber>> {
+        self.subscribers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscriber {
+    /// False if it is gone.
+    fn tell(&mut self, event: &RunEvent) -> bool {
+        if self.missed > 0 {
+            match self.sender.try_send(RunEvent::Missed(self.missed)) {
+                Ok(()) => self.missed = 0,
+                Err(flume::TrySendError::Disconnected(_)) => return false,
+                Err(flume::TrySendError::Full(_)) => {}
+            }
+        }
+        if self.missed > 0 {
+            self.missed += 1;
+            return true;
+        }
+        match self.sender.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(flume::TrySendError::Full(_)) => {
+                self.missed = 1;
+                true
+            }
+            Err(flume::TrySendError::Disconnected(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_subscriber_is_told_how_many_events_it_missed() {
+        let events = Events::default();
+        let slow = events.subscribe();
+        for _ in 0..MOST_WAITING + 5 {
+            events.publish(&RunEvent::Started);
+        }
+        assert_eq!(slow.drain().count(), MOST_WAITING);
+        events.publish(&RunEvent::Started);
+        assert!(matches!(slow.recv(), Ok(RunEvent::Missed(5))));
+        assert!(matches!(slow.recv(), Ok(RunEvent::Started)));
+        events.close();
+        assert!(matches!(slow.recv(), Ok(RunEvent::Ended)));
+        assert!(slow.recv().is_err(), "the run is over");
+        assert!(events.subscribe().recv().is_err());
+    }
+}

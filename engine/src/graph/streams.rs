@@ -1,0 +1,108 @@
+//! `streams:` of a graph file: a list of them, or what provides them while the graph runs.
+
+use std::sync::Arc;
+
+use crate::registry::Registry;
+
+use super::interpolate;
+use super::node::{part, within};
+use super::place::Span;
+use super::problem::{Problem, Problems};
+use super::settings::{Settings, SettingsError};
+use super::spec::{MOST_OPEN, ProviderSpec, StreamSpec};
+use super::tree::{Entry, Tree, Value};
+
+/// The keys of `streams:` that belong to the engine, where a provider is used.
+const ENGINE_KEYS: [&str; 2] = ["use", "open"];
+
+/// What `streams:` comes to.
+#[derive(Default)]
+pub(crate) struct Streams {
+    pub(crate) listed: Vec<StreamSpec>,
+    /// With the place of its name.
+    pub(crate) provider: Option<(ProviderSpec, Span)>,
+}
+
+/// Where the file names the provider of its streams, if it has one.
+pub(crate) fn provider_of(tree: &Tree) -> Option<&Entry> {
+    let mut entries = tree.section("streams").iter();
+    entries.find(|entry| entry.key == "use")
+}
+
+/// Reads `streams:`.
+pub(crate) fn read(tree: &Tree, registry: &Registry, problems: &mut Problems) -> Streams {
+    let (Some(name), Some(section)) = (provider_of(tree), tree.get("streams")) else {
+        return Streams {
+            listed: listed(tree, problems),
+            provider: None,
+        };
+    };
+    let span = name.value.span.clone();
+    let provider = provider(name, &section.value, registry, problems);
+    Streams {
+        listed: Vec::new(),
+        provider: provider.map(|provider| (provider, span)),
+    }
+}
+
+fn listed(tree: &Tree, problems: &mut Problems) -> Vec<StreamSpec> {
+    let mut streams = Vec::new();
+    for entry in tree.section("streams") {
+        // The last round of interpolation takes the escapes away; a stream's place cannot speak of a stream.
+        match interpolate::stream_values(&entry.value, None) {
+            Ok(value) => match value.as_text().filter(|text| !text.is_empty()) {
+                Some(uri) if !value.is_null() => streams.push(StreamSpec {
+                    name: entry.key.clone(),
+                    uri: uri.to_owned(),
+                }),
+                _ => problems.push(Problem::at(
+                    &entry.key_span,
+                    format!("the stream `{}` is bound to nothing", entry.key),
+                )),
+            },
+            Err(found) => problems.extend(found),
+        }
+    }
+    streams
+}
+
+fn provider(
+    name: &Entry,
+    block: &Tree,
+    registry: &Registry,
+    problems: &mut Problems,
+) -> Option<ProviderSpec> {
+    let text = name.value.as_text().unwrap_or_default();
+    let Some(provider) = registry.provider(text) else {
+        let known = registry.providers().map(|provider| provider.name);
+        let message = format!("nothing called `{text}` provides streams");
+        problems.push(Problem::at(&name.value.span, message).did_you_mean(text, known));
+        return None;
+    };
+    let open = part::<usize>(block, "open").and_then(|open| {
+        let open = open.unwrap_or(1);
+        within(block, "open", open, MOST_OPEN).map(|()| open)
+    });
+    let open = problems.note(open)?;
+    let own = block.as_map().unwrap_or_default().iter();
+    let own = own.filter(|entry| !ENGINE_KEYS.contains(&entry.key.as_str()));
+    let own = Tree {
+        value: Value::Map(own.cloned().collect()),
+        // What is missing is shown at the name.
+        span: name.value.span.clone(),
+    };
+    let settings = match interpolate::stream_values(&own, None) {
+        Ok(settings) => Settings(Arc::new(settings)),
+        Err(found) => {
+            problems.extend(found);
+            return None;
+        }
+    };
+    let read = provider.read(&settings);
+    problems.note(read.map_err(SettingsError::into_problem))?;
+    Some(ProviderSpec {
+        name: text.to_owned(),
+        open,
+        settings,
+    })
+}

@@ -1,0 +1,102 @@
+//! Watching single packets on their way: traces, taps, tests.
+//!
+//! An [`Observer`] gives every lane a [`Recorder`] of its own, so that recording needs no lock. A run without an observer
+//! tests for one at each event and does nothing else.
+
+use crate::packet::{Envelope, Packet};
+
+/// Hands out recorders; see [`RunOptions::observer`](crate::RunOptions::observer).
+pub trait Observer: Send + Sync {
+    /// The recorder of a lane, made when the lane begins. It lives as long as the lane.
+    fn recorder(&self, lane: &str) -> Box<dyn Recorder>;
+}
+
+/// Is told what happens in one lane, in the order in which it happens. It must return at once, and must not panic.
+pub trait Recorder: Send {
+    /// Something has happened to a packet.
+    fn record(&mut self, seen: &Seen<'_>);
+}
+
+/// A packet by the number of its stream and its position there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PacketId {
+    /// [`Stream::id`](crate::Stream).
+    pub stream: u32,
+    /// Position in the stream.
+    pub sequence: u64,
+}
+
+impl PacketId {
+    /// That of a packet with this envelope.
+    pub fn of(envelope: &Envelope) -> Self {
+        Self {
+            stream: envelope.stream.id,
+            sequence: envelope.sequence,
+        }
+    }
+}
+
+/// What happened, where, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Name of the node instance.
+    pub node: &'a str,
+    /// Clock time, nanoseconds since the run's start.
+    pub at_ns: u64,
+    /// What happened.
+    pub event: Event<'a>,
+}
+
+/// What can happen to a packet.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A source handed it to the graph.
+    Captured(PacketId),
+    /// A node took it out of its queues.
+    Taken {
+        /// Which one.
+        packet: PacketId,
+        /// When it was queued (at a join: the last of its parts).
+        queued_ns: u64,
+    },
+    /// A call returned, or was finished.
+    Called {
+        /// The packets it was given.
+        packets: &'a [PacketId],
+        /// When it began.
+        began_ns: u64,
+        /// The replica that did it; 0 without replicas.
+        replica: usize,
+    },
+    /// It is settled at a node.
+    Settled {
+        /// Which one.
+        packet: PacketId,
+        /// Bit n is set if input n had a packet.
+        inputs: u64,
+        /// What became of it.
+        fate: Fate,
+    },
+    /// A node sent it on.
+    Sent {
+        /// The output.
+        output: usize,
+        /// Itself.
+        packet: &'a Packet,
+    },
+}
+
+/// What became of a packet at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fate {
+    /// Its call succeeded.
+    Processed,
+    /// Its call failed or panicked.
+    Failed,
+    /// A join's required partner never came.
+    Unmatched,
+    /// It was given up.
+    Abandoned,
+    /// The actor had ended the stream before.
+    Finished,
+}

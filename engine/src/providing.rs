@@ -1,0 +1,134 @@
+//! Opens the streams of a graph whose streams come from a provider: the next one whenever fewer than `open` are there.
+
+use crate::control::core::Core;
+use crate::end::{End, How};
+use crate::error::ActorError;
+use crate::events::RunEvent;
+use crate::graph::{ProviderSpec, StreamSpec};
+use crate::provider::ProviderSetup;
+use crate::registry::{AnyProvider, Registry};
+use crate::runtime::call::guard;
+use crate::start_error::StartError;
+
+/// A provider, and how many streams may be open at once.
+pub(crate) type Provider = (Box<dyn AnyProvider>, usize);
+
+/// What a provider's thread needs of its run.
+pub(crate) struct Providing<Add, Fail> {
+    provider: Box<dyn AnyProvider>,
+    open: usize,
+    events: flume::Receiver<RunEvent>,
+    /// Adds a stream and waits until it is there; returns its name in the run.
+    add: Add,
+    /// Ends the run because of the provider.
+    fail: Fail,
+}
+
+/// Creates the provider of a graph, if it has one.
+pub(crate) fn create(core: &Core, registry: &Registry) -> Result<Option<Provider>, StartError> {
+    let Some(spec) = &core.graph.provider else {
+        return Ok(None);
+    };
+    let ProviderSpec {
+        name,
+        open,
+        settings,
+    } = spec;
+    let setup = ProviderSetup {
+        graph: core.graph.name.clone(),
+        run_dir: core.graph.run_dir.clone(),
+        open: *open,
+    };
+    let failed = |message: String| StartError::Provider {
+        name: name.clone(),
+        message,
+    };
+    let provider = registry.provider(name);
+    let provider = provider.ok_or_else(|| failed("it is not registered".to_owned()))?;
+    let created = guard(|| provider.create(settings, &setup));
+    let provider = created.map_err(|error| failed(error.to_string()))?;
+    Ok(Some((provider, *open)))
+}
+
+impl<Add, Fail> Providing<Add, Fail>
+where
+    Add: FnMut(&StreamSpec) -> Result<String, StartError>,
+    Fail: FnMut(String),
+{
+    pub(crate) fn new(
+        (provider, open): Provider,
+        events: flume::Receiver<RunEvent>,
+        add: Add,
+        fail: Fail,
+    ) -> Self {
+        Self {
+            provider,
+            open,
+            events,
+            add,
+            fail,
+        }
+    }
+
+    /// Works until the provider has no more streams and all have ended, or the run is over.
+    pub(crate) fn run(mut self) {
+        if let Err(error) = self.provide() {
+            (self.fail)(format!("the provider of streams failed: {error}"));
+        }
+    }
+
+    fn provide(&mut self) -> Result<(), ActorError> {
+        // By their names in the run: the names that the provider gave.
+        let mut running: Vec<(String, String)> = Vec::new();
+        let mut has_more = true;
+        while has_more || !running.is_empty() {
+            while has_more && running.len() < self.open {
+                let provider = &mut self.provider;
+                let Some(spec) = guard(|| provider.next())? else {
+                    has_more = false;
+                    break;
+                };
+                match (self.add)(&spec) {
+                    Ok(name) => running.push((name, spec.name)),
+                    // The run drains: those that run will still end.
+                    Err(StartError::Ending) => has_more = false,
+                    Err(error) => {
+                        let failed = End::of(How::Failed);
+                        guard(|| self.provider.ended(&spec.name, failed))?;
+                        return Err(format!("stream `{}`: {error}", spec.name).into());
+                    }
+                }
+            }
+            if running.is_empty() {
+                return Ok(());
+            }
+            let Ok(event) = self.events.recv() else {
+                return Ok(());
+            };
+            let RunEvent::StreamEnded { stream, end } = event else {
+                continue;
+            };
+            if let Some(index) = running.iter().position(|(name, _)| *name == stream) {
+                let (_, name) = running.swap_remove(index);
+                guard(|| self.provider.ended(&name, end))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Starts a provider's thread.
+pub(crate) fn start<Add, Fail>(
+    providing: Providing<Add, Fail>,
+    when_done: impl FnOnce() + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<()>>
+where
+    Add: FnMut(&StreamSpec) -> Result<String, StartError> + Send + 'static,
+    Fail: FnMut(String) + Send + 'static,
+{
+    let builder = std::thread::Builder::new().name("streams".to_owned());
+    builder.spawn(move || {
+        providing.run();
+        when_done();
+    })
+}

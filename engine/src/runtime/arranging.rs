@@ -1,0 +1,82 @@
+//! Looking whether what a call emitted keeps the contract, and putting it into the order of the call's packets.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::observer::PacketId;
+use crate::outputs::{Emitted, Outputs};
+use crate::runtime::flow::Receipt;
+
+/// Whether something was emitted for a packet.
+pub(crate) fn is_of(emitted: &Emitted, receipt: &Receipt) -> bool {
+    emitted.envelope.sequence == receipt.packet.sequence
+        && emitted.envelope.stream.id == receipt.packet.stream
+}
+
+/// Puts what was emitted into the order of the packets of the call. An actor may emit in any order, but only for packets
+/// that it was given, and at most one on each output.
+///
+/// # Errors
+/// How the contract was broken.
+pub(crate) fn arrange(
+    receipts: &[Receipt],
+    out: &mut Outputs,
+    outputs: usize,
+) -> Result<(), String> {
+    if !is_in_order(receipts, &out.emitted) {
+        sort(receipts, out)?;
+    }
+    // Of the packet that is looked at: the outputs that have got something.
+    let mut packet: Option<PacketId> = None;
+    let mut seen = 0u64;
+    for emitted in &out.emitted {
+        let output = emitted.output;
+        if output >= outputs {
+            return Err(format!(
+                "the actor emitted on output {output}, but declares {outputs} output(s)"
+            ));
+        }
+        let this = PacketId::of(&emitted.envelope);
+        if packet.replace(this) != Some(this) {
+            seen = 0;
+        }
+        if seen & (1 << output) != 0 {
+            let sequence = this.sequence;
+            return Err(format!(
+                "the actor emitted sequence {sequence} twice on output {output}"
+            ));
+        }
+        seen |= 1 << output;
+    }
+    Ok(())
+}
+
+/// Most actors emit in the order in which they were given packets.
+fn is_in_order(receipts: &[Receipt], emitted: &VecDeque<Emitted>) -> bool {
+    let mut rest = receipts.iter();
+    let mut current = rest.next();
+    emitted.iter().all(|emitted| {
+        while let Some(receipt) = current {
+            if is_of(emitted, receipt) {
+                return true;
+            }
+            current = rest.next();
+        }
+        false
+    })
+}
+
+fn sort(receipts: &[Receipt], out: &mut Outputs) -> Result<(), String> {
+    let packets = receipts.iter().map(|receipt| receipt.packet);
+    let places: HashMap<PacketId, usize> = packets.zip(0..).collect();
+    let place_of = |emitted: &Emitted| places.get(&PacketId::of(&emitted.envelope)).copied();
+    let is_foreign = |emitted: &&Emitted| place_of(emitted).is_none();
+    if let Some(foreign) = out.emitted.iter().find(is_foreign) {
+        return Err(format!(
+            "the actor emitted sequence {}, which this call was not given",
+            foreign.envelope.sequence
+        ));
+    }
+    let emitted = out.emitted.make_contiguous();
+    emitted.sort_by_key(|emitted| place_of(emitted));
+    Ok(())
+}

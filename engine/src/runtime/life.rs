@@ -1,0 +1,350 @@
+//! How a node instance comes, gets streams, closes them, and goes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::end::{End, How};
+use crate::error::ActorError;
+use crate::observer::Fate;
+use crate::registry::Behaviour;
+use crate::runtime::call::{discard, discard_each, guard};
+use crate::runtime::context::LaneContext;
+use crate::runtime::flow::{Flow, Receipt};
+use crate::runtime::node::{Node, Role};
+use crate::runtime::pool::Pool;
+use crate::runtime::protocol::Event;
+use crate::runtime::source_runner::SourceRunner;
+use crate::runtime::stats::SinkLatency;
+
+impl Node {
+    /// Creates the instance if it is absent and its time has come. True if anything was done.
+    pub(crate) fn create_if_due(&mut self, cx: &mut LaneContext) -> bool {
+        let Role::Absent { create_at_ns } = self.role else {
+            return false;
+        };
+        let watch = Arc::clone(&self.parts.watch);
+        let is_first = watch.created_ns.load(Ordering::Relaxed) == 0;
+        if !is_first && self.parts.actor_type.source && self.parts.setup.cancelled() {
+            // It was to be built anew, and need not be any more.
+            self.role = Role::Retired(None);
+            self.end_source(End::of(How::Drained), None, cx);
+            return true;
+        }
+        if create_at_ns.is_none_or(|at_ns| at_ns > cx.now_ns) {
+            return false;
+        }
+        self.role = Role::Absent { create_at_ns: None };
+        watch.call_began(0, cx.now_ns);
+        let built = guard(|| self.build());
+        watch.call_ended(0);
+        let now_ns = cx.tick();
+        let node = self.parts.id;
+        match built {
+            Ok(role) => {
+                self.role = role;
+                if is_first {
+                    watch.created_ns.store(now_ns.max(1), Ordering::Relaxed);
+                    cx.tell(Event::NodeReady { node });
+                } else {
+                    watch.note_restarts(1);
+                    cx.tell(Event::Restarted { node });
+                }
+                for slot in 0..self.flows.len() {
+                    self.start_stream(slot, cx);
+                }
+            }
+            Err(error) if is_first => {
+                let message = error.to_string();
+                cx.tell(Event::CreateFailed { node, message });
+            }
+            Err(error) => cx.tell(Event::WantsRestart {
+                node,
+                replica: 0,
+                message: error.to_string(),
+            }),
+        }
+        cx.tick();
+        true
+    }
+
+    fn build(&mut self) -> Result<Role, ActorError> {
+        let parts = &self.parts;
+        if let (true, Some(window)) = (parts.replicas > 1, &self.window) {
+            return Ok(Role::Pool(Pool::start(parts, window.desk())?));
+        }
+        Ok(
+            match parts.actor_type.create(&parts.settings, &parts.setup)? {
+                Behaviour::Actor(actor) => Role::Actor(actor),
+                Behaviour::Source(source) => Role::Source(SourceRunner::new(source)),
+            },
+        )
+    }
+
+    fn start_stream(&mut self, slot: usize, cx: &mut LaneContext) {
+        let Some(flow) = &self.flows[slot] else {
+            return;
+        };
+        let failure = match &mut self.role {
+            Role::Actor(actor) => guard(|| actor.stream_started(&flow.stream)).err(),
+            Role::Pool(pool) => {
+                pool.start_stream(&flow.stream);
+                None
+            }
+            _ => None,
+        };
+        if let Some(error) = failure {
+            self.give_up(&error, cx);
+        }
+    }
+
+    /// The actor has failed at something that is no call: it is not asked anything more.
+    fn give_up(&mut self, error: &ActorError, cx: &mut LaneContext) {
+        let absent = Role::Absent { create_at_ns: None };
+        discard_role(std::mem::replace(&mut self.role, absent));
+        self.retire(cx);
+        cx.tell(Event::WantsStop {
+            node: self.parts.id,
+            message: error.to_string(),
+        });
+    }
+
+    /// Adds a stream under one of the lane's slots, a free one or the next.
+    pub(crate) fn attach(
+        &mut self,
+        slot: usize,
+        flow: Option<Flow>,
+        latency: Option<Arc<SinkLatency>>,
+        cx: &mut LaneContext,
+    ) {
+        if slot == self.flows.len() {
+            self.flows.push(None);
+            self.latencies.push(None);
+        }
+        if let Some(flow) = &flow {
+            self.attached = true;
+            let mut inputs = flow.inputs.iter();
+            self.is_fed_from_outside |= inputs.any(|&id| cx.edges.get(id).comes_from_outside());
+            // Something may have come, or never will.
+            cx.edges.note_arrival(self.place, slot);
+        }
+        if self.parts.oldest_first && flow.is_some() {
+            self.by_age.push(slot);
+        }
+        self.flows[slot] = flow;
+        self.latencies[slot] = latency;
+        self.start_stream(slot, cx);
+    }
+
+    /// The slot of a source's only stream, until that has ended.
+    pub(crate) fn source_slot(&self) -> Option<usize> {
+        self.flows.iter().position(Option::is_some)
+    }
+
+    /// Closes a flow whose stream has ended, once nothing of it is held. True if anything was done.
+    pub(crate) fn end_flow(&mut self, slot: usize, cx: &mut LaneContext) -> bool {
+        let Some(flow) = &mut self.flows[slot] else {
+            return false;
+        };
+        if flow.held > 0 {
+            return false;
+        }
+        let mut end = flow.end(&cx.edges);
+        let mut failure = None;
+        match &mut self.role {
+            Role::Absent { .. } => return false,
+            Role::Actor(actor) => {
+                failure = guard(|| actor.stream_ended(&flow.stream, end)).err();
+            }
+            Role::Pool(pool) => {
+                let untold = flow
+                    .untold
+                    .get_or_insert_with(|| pool.end_stream(&flow.stream, end));
+                if *untold > 0 {
+                    return false;
+                }
+            }
+            Role::Retired(_) => end = end.and(End::of(How::Failed)),
+            Role::Source(_) | Role::Leaving(_) | Role::Finished => {}
+        }
+        if let Some(error) = failure {
+            end = end.and(End::of(How::Failed));
+            self.give_up(&error, cx);
+        }
+        self.close_flow(slot, end, cx);
+        true
+    }
+
+    /// Tells the outputs that the stream has ended, and forgets it.
+    pub(crate) fn close_flow(&mut self, slot: usize, end: End, cx: &mut LaneContext) {
+        let Some(flow) = self.flows[slot].take() else {
+            return;
+        };
+        for &id in flow.outputs.iter().flatten() {
+            cx.edges.finish(id, end);
+            // A ring is forgotten by its consumer.
+            if cx.edges.get(id).arrives_at().is_none() {
+                cx.edges.remove(id);
+            }
+        }
+        for &id in &flow.inputs {
+            cx.edges.remove(id);
+        }
+        cx.edges.forget_arrival(self.place, slot);
+        self.by_age.retain(|known| *known != slot);
+        self.end = self.end.and(end);
+        flow.books.end.set(end);
+        flow.books.ended.store(true, Ordering::Release);
+        if let Some(latency) = self.latencies[slot].take() {
+            latency.close();
+        }
+        cx.tell(Event::StreamEnded {
+            node: self.parts.id,
+            stream: flow.stream.id,
+            end,
+        });
+    }
+
+    /// Takes the node out for good: what it holds and what still reaches it is abandoned, and its streams flow on.
+    pub(crate) fn retire(&mut self, cx: &mut LaneContext) {
+        if matches!(
+            self.role,
+            Role::Retired(_) | Role::Leaving(_) | Role::Finished
+        ) {
+            return;
+        }
+        let given_up = self.give_up_held();
+        let end = self.end.and(End::of(How::Failed));
+        let retired = Role::Retired(None);
+        match std::mem::replace(&mut self.role, retired) {
+            Role::Actor(mut actor) => {
+                if let Err(error) = guard(|| actor.finish(end)) {
+                    let node = &self.parts.watch.name;
+                    tracing::warn!(node = %node, "it could not finish after it was given up: {error}");
+                }
+                discard(actor);
+            }
+            Role::Pool(mut pool) => {
+                pool.give_up();
+                pool.finish(end);
+                self.role = Role::Retired(Some(pool));
+            }
+            role => discard_role(role),
+        }
+        if self.parts.actor_type.source
+            && let Some(slot) = self.source_slot()
+        {
+            self.close_flow(slot, End::of(How::Failed), cx);
+        }
+        self.release(&given_up, cx);
+        self.settle(&given_up, Fate::Abandoned, cx);
+        for slot in 0..self.flows.len() {
+            cx.edges.note_arrival(self.place, slot);
+        }
+    }
+
+    /// Takes out what batches and open calls hold.
+    fn give_up_held(&mut self) -> Vec<Receipt> {
+        let mut given_up: Vec<Receipt> = Vec::new();
+        if let Some(window) = &mut self.window {
+            given_up.extend(window.give_up());
+        }
+        if let Some(batches) = &mut self.batches {
+            for taken in batches.give_up() {
+                given_up.push(taken.receipt);
+                discard_each(taken.input.into_payloads());
+            }
+        }
+        given_up
+    }
+
+    /// Finishes the instance if nothing can reach it any more. True if anything was done.
+    pub(crate) fn finish_if_done(&mut self, cx: &mut LaneContext) -> bool {
+        let all_ended = self.flows.iter().all(Option::is_none);
+        let no_more = if self.parts.per_stream {
+            self.attached
+        } else {
+            self.closing
+        };
+        if matches!(self.role, Role::Leaving(_) | Role::Finished) || !all_ended || !no_more {
+            return false;
+        }
+        let end = self.end;
+        let mut failure = None;
+        match std::mem::replace(&mut self.role, Role::Finished) {
+            Role::Actor(mut actor) => {
+                failure = guard(|| actor.finish(end)).err();
+                discard(actor);
+            }
+            Role::Pool(mut pool) => {
+                pool.finish(end);
+                self.role = Role::Leaving(pool);
+                return true;
+            }
+            Role::Retired(Some(pool)) => {
+                self.role = Role::Leaving(pool);
+                return true;
+            }
+            role => discard_role(role),
+        }
+        self.gone(failure.map(|error| error.to_string()), cx);
+        true
+    }
+
+    /// Gives up everything; the run is being stopped. The actor is told, so that it can keep what it has.
+    pub(crate) fn stop(&mut self, cx: &mut LaneContext) {
+        for receipt in self.give_up_held() {
+            if let Some(flow) = &self.flows[receipt.slot] {
+                flow.settle(receipt.present, Fate::Abandoned);
+            }
+        }
+        for flow in self.flows.iter_mut().flatten() {
+            flow.abandon(&mut cx.edges, cx.now_ns);
+        }
+        let end = self.end.and(End {
+            how: How::Stopped,
+            lost: true,
+        });
+        let mut failure = None;
+        match std::mem::replace(&mut self.role, Role::Finished) {
+            Role::Actor(mut actor) => {
+                failure = guard(|| actor.finish(end)).err();
+                discard(actor);
+            }
+            Role::Pool(mut pool) => {
+                pool.give_up();
+                pool.finish(end);
+                self.role = Role::Leaving(pool);
+                return;
+            }
+            Role::Retired(Some(pool)) | Role::Leaving(pool) => {
+                self.role = Role::Leaving(pool);
+                return;
+            }
+            role => discard_role(role),
+        }
+        self.gone(failure.map(|error| error.to_string()), cx);
+    }
+
+    /// Nothing is left of the instance but its books.
+    pub(crate) fn gone(&mut self, failure: Option<String>, cx: &mut LaneContext) {
+        let watch = &self.parts.watch;
+        watch.finished_ns.store(cx.tick().max(1), Ordering::Relaxed);
+        watch.blocked.store(false, Ordering::Relaxed);
+        watch.absorb(&mut self.recorder);
+        watch.close_statistics();
+        cx.tell(Event::NodeFinished {
+            node: self.parts.id,
+            failure,
+        });
+    }
+}
+
+/// Drops what a node was; destructors of actors and sources may panic.
+fn discard_role(role: Role) {
+    match role {
+        Role::Actor(actor) => discard(actor),
+        Role::Source(runner) => discard(runner),
+        Role::Pool(_) | Role::Leaving(_) | Role::Retired(_) => {}
+        Role::Absent { .. } | Role::Finished => {}
+    }
+}

@@ -1,0 +1,320 @@
+//! How a node that is a source reads, publishes and ends its stream.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::clock::nanoseconds;
+use crate::end::{End, How};
+use crate::error::ActorError;
+use crate::graph::OnError;
+use crate::observer::{Event as Observed, PacketId};
+use crate::packet::{AnyPayload, Capture, Envelope, Packet};
+use crate::runtime::books::count;
+use crate::runtime::call::{Failure, attempt, discard, discard_each, guard};
+use crate::runtime::context::LaneContext;
+use crate::runtime::flow::Flow;
+use crate::runtime::node::{Node, Role};
+use crate::runtime::protocol::Event;
+use crate::runtime::source_runner::Ending;
+use crate::source::{Captured, Next};
+
+impl Node {
+    /// Lets the source go one step. False if it has to wait: for its time, or for room; or if its stream has ended.
+    pub(crate) fn step_source(&mut self, cx: &mut LaneContext) -> bool {
+        let Some(slot) = self.source_slot() else {
+            return false;
+        };
+        let flow = &self.flows[slot];
+        let has_room = flow.as_ref().is_some_and(|flow| flow.has_room(&cx.edges));
+        self.is_blocked = !has_room;
+        let Role::Source(runner) = &mut self.role else {
+            return false;
+        };
+        let is_live = match attempt(|| Ok(runner.is_live())) {
+            Ok(is_live) => is_live,
+            Err(Failure::Panic(message)) => {
+                self.panicked(message, cx);
+                return true;
+            }
+            Err(Failure::Error(_)) => false,
+        };
+        if self.parts.setup.cancelled() && runner.ending.is_none() {
+            runner.ending = Some(Ending {
+                end: End::of(How::Drained),
+                failure: None,
+            });
+            if !is_live && let Some((captured, _)) = runner.in_hand.take() {
+                // Read ahead of its time: it was never captured.
+                discard_each(captured.into_payloads());
+            }
+        }
+        let mut stepped = false;
+        // A live source reads on while it is held up, so that what it could not hand over is counted.
+        let may_read = is_live || (has_room && runner.in_hand.is_none());
+        if runner.ending.is_none() && runner.ask_again_ns <= cx.now_ns && may_read {
+            self.read(slot, cx);
+            stepped = true;
+        }
+        // A stream ends once what is in hand has gone; the end itself needs no room.
+        stepped | (has_room && self.publish_due(slot, cx)) | self.end_if_empty(cx)
+    }
+
+    /// When the source wants to be looked at again. The flag says that it only goes on reading what it cannot hand over.
+    pub(crate) fn source_deadline(&self, cx: &LaneContext) -> Option<(u64, bool)> {
+        let slot = self.source_slot()?;
+        let Role::Source(runner) = &self.role else {
+            return None;
+        };
+        let flow = self.flows[slot].as_ref()?;
+        if !flow.has_room(&cx.edges) {
+            // Room wakes the lane; only a live source goes on reading until then.
+            let reads_on = runner.reads_on();
+            return reads_on.then_some((runner.ask_again_ns, true));
+        }
+        let due_ns = match &runner.in_hand {
+            Some((_, due_ns)) => *due_ns,
+            None => runner.ask_again_ns,
+        };
+        Some((due_ns, false))
+    }
+
+    fn read(&mut self, slot: usize, cx: &mut LaneContext) {
+        let mode = self.parts.setup.clock_mode;
+        let Role::Source(runner) = &mut self.role else {
+            return;
+        };
+        let began_ns = cx.now_ns;
+        self.parts.watch.call_began(0, began_ns);
+        let next = attempt(|| runner.source.next());
+        self.parts.watch.call_ended(0);
+        let service_ns = cx.tick().saturating_sub(began_ns);
+        match next {
+            Ok(Next::Packet(captured)) => {
+                self.recorder.served(service_ns);
+                let due_ns = runner.due_ns(&captured, mode, cx.now_ns);
+                if let Some((overwritten, _)) = runner.in_hand.replace((captured, due_ns)) {
+                    // Only a live source reads on while its packet has no room.
+                    self.parts.setup.count_missed(1);
+                    discard_each(overwritten.into_payloads());
+                }
+                return;
+            }
+            Ok(Next::Wait(time)) => {
+                runner.ask_again_ns = cx.now_ns.saturating_add(nanoseconds(time));
+            }
+            Ok(Next::Mark(next)) => {
+                let memory = &mut self.source_memory;
+                memory.next_sequence = memory.next_sequence.max(next);
+                if let Some(flow) = &mut self.flows[slot] {
+                    flow.position = memory.next_sequence;
+                    flow.mark_outputs(&mut cx.edges);
+                }
+            }
+            Ok(Next::End) => {
+                runner.ending = Some(Ending {
+                    end: End::of(How::Complete),
+                    failure: None,
+                });
+            }
+            Err(Failure::Error(error)) => self.fail(&error, cx),
+            Err(Failure::Panic(message)) => self.panicked(message, cx),
+        }
+        self.recorder.busy_ns += service_ns;
+    }
+
+    /// The source panicked: it is built anew.
+    fn panicked(&mut self, message: String, cx: &mut LaneContext) {
+        self.drop_source();
+        cx.tell(Event::Panicked {
+            node: self.parts.id,
+            replica: 0,
+            message,
+        });
+    }
+
+    /// The source gave an error: it ends its stream, or is built anew where the graph says so.
+    fn fail(&mut self, error: &ActorError, cx: &mut LaneContext) {
+        let message = error.to_string();
+        if self.parts.on_error == OnError::Restart {
+            self.drop_source();
+            cx.tell(Event::WantsRestart {
+                node: self.parts.id,
+                replica: 0,
+                message,
+            });
+        } else if let Role::Source(runner) = &mut self.role {
+            runner.ending = Some(Ending {
+                end: End::of(How::Failed),
+                failure: Some(message),
+            });
+        }
+    }
+
+    /// Gets rid of a source that will be built anew. What it had in hand was not handed over.
+    fn drop_source(&mut self) {
+        let absent = Role::Absent { create_at_ns: None };
+        if let Role::Source(mut runner) = std::mem::replace(&mut self.role, absent) {
+            if let Some((captured, _)) = runner.in_hand.take() {
+                self.parts.setup.count_missed(1);
+                discard_each(captured.into_payloads());
+            }
+            discard(runner);
+        }
+        self.source_memory.was_restarted = true;
+    }
+
+    /// Publishes the packet in hand if its time has come.
+    fn publish_due(&mut self, slot: usize, cx: &mut LaneContext) -> bool {
+        if let Role::Source(runner) = &mut self.role
+            && let Some((captured, _)) = runner.in_hand.take_if(|(_, due_ns)| *due_ns <= cx.now_ns)
+        {
+            if let Err(message) = self.publish_captured(slot, captured, cx)
+                && let Role::Source(runner) = &mut self.role
+            {
+                runner.ending = Some(Ending {
+                    end: End::of(How::Failed),
+                    failure: Some(message),
+                });
+            }
+            return true;
+        }
+        false
+    }
+
+    /// Numbers what was captured and sends it.
+    ///
+    /// # Errors
+    /// The source broke the contract; nothing was sent.
+    fn publish_captured(
+        &mut self,
+        slot: usize,
+        captured: Captured,
+        cx: &mut LaneContext,
+    ) -> Result<(), String> {
+        let Some(flow) = &mut self.flows[slot] else {
+            return Ok(());
+        };
+        let outputs = self.parts.outputs;
+        let payloads = sized(
+            captured.first,
+            captured.others,
+            outputs,
+            self.parts.counts_bytes,
+        )?;
+        let memory = &mut self.source_memory;
+        if captured.new_segment || std::mem::take(&mut memory.was_restarted) {
+            memory.segment += 1;
+        }
+        let mut sequence = memory.next_sequence;
+        if let Some((given, segment)) = captured.number {
+            if given < sequence {
+                return Err(format!(
+                    "the source numbered a packet {given}, but {sequence} is the least that can come"
+                ));
+            }
+            (sequence, memory.segment) = (given, segment);
+        }
+        memory.next_sequence = sequence + 1;
+        count(&flow.books.captured, 1);
+        if flow.books.captured.load(Ordering::Relaxed) == 1 {
+            let first = &self.parts.watch.first_capture_ns;
+            first.fetch_min(cx.now_ns, Ordering::Relaxed);
+        }
+        let envelope = Envelope::from(Capture {
+            stream: Arc::clone(&flow.stream),
+            segment: memory.segment,
+            sequence,
+            pts_ns: captured.pts_ns,
+            captured_ns: cx.now_ns,
+        });
+        let name = &self.parts.watch.name;
+        cx.observe(name, || Observed::Captured(PacketId::of(&envelope)));
+        send(flow, name, envelope, payloads, outputs, cx);
+        flow.published(sequence);
+        Ok(())
+    }
+
+    /// Ends the stream if the source has come to its end and nothing is in hand any more.
+    fn end_if_empty(&mut self, cx: &mut LaneContext) -> bool {
+        if let Role::Source(runner) = &mut self.role
+            && runner.in_hand.is_none()
+            && let Some(ending) = runner.ending.take()
+        {
+            self.end_source(ending.end, ending.failure, cx);
+            return true;
+        }
+        false
+    }
+
+    /// Ends the stream.
+    pub(crate) fn end_source(&mut self, end: End, failure: Option<String>, cx: &mut LaneContext) {
+        if let Some(slot) = self.source_slot() {
+            self.close_flow(slot, end, cx);
+        }
+        cx.tell(Event::SourceEnded {
+            node: self.parts.id,
+            failure,
+        });
+    }
+}
+
+/// Payloads by output, with their sizes where they are asked for. A node has few outputs, most sources one.
+type Payloads = (Option<Sized>, Vec<Sized>);
+type Sized = (usize, AnyPayload, Option<u64>);
+
+/// Looks how large the payloads of a capture are, and whether their outputs exist.
+fn sized(
+    first: Option<AnyPayload>,
+    others: Vec<(usize, AnyPayload)>,
+    outputs: usize,
+    counts_bytes: bool,
+) -> Result<Payloads, String> {
+    let size = |(output, payload): (usize, AnyPayload)| {
+        let bytes = match counts_bytes {
+            true => guard(|| Ok(payload.bytes() as u64)).ok(),
+            false => Some(0),
+        };
+        (output, payload, bytes)
+    };
+    let mut seen = 0u64;
+    for (output, _) in &others {
+        if *output >= outputs || seen & (1 << output) != 0 {
+            return Err(format!(
+                "the source gave a payload for output {output}, which does not exist or has one already; it declares {outputs} output(s)"
+            ));
+        }
+        seen |= 1 << output;
+    }
+    let first = first.map(|payload| size((0, payload)));
+    Ok((first, others.into_iter().map(size).collect()))
+}
+
+/// Sends what was captured; an output without a payload is told that this sequence does not come.
+fn send(
+    flow: &mut Flow,
+    name: &str,
+    envelope: Envelope,
+    (first, others): Payloads,
+    outputs: usize,
+    cx: &mut LaneContext,
+) {
+    let next = envelope.sequence + 1;
+    let mut sent = 0u64;
+    let payloads = first.into_iter().chain(others);
+    for (output, payload, bytes) in payloads.filter(|(output, ..)| *output < outputs) {
+        sent |= 1 << output;
+        let packet = Packet {
+            envelope: envelope.clone(),
+            payload,
+        };
+        cx.observe(name, || Observed::Sent {
+            output,
+            packet: &packet,
+        });
+        flow.publish(output, packet, bytes, &mut cx.edges, cx.now_ns);
+    }
+    for output in (0..outputs).filter(|output| sent & (1 << output) == 0) {
+        count(&flow.books.filtered[output], 1);
+        flow.mark_output(output, next, &mut cx.edges);
+    }
+}

@@ -1,0 +1,448 @@
+//! The way of a packet through a node.
+//!
+//! 1. **Wait.** The packet stands in the store of an edge (`edge`): a channel if its producer is in another lane, a ring if it
+//!    is in this one. The lane (`lane`) looks at its nodes in turn, a node (`turns`) at its streams in turn.
+//! 2. **Take** ([`Node::take`]). A node takes from a stream only if every edge that it feeds for that stream has room; marks
+//!    and ends need none. At a join, [`Flow::take`] waits until it is known on every input whether the sequence comes. If
+//!    there is no room the packet stays where it is: the queue fills, its producer finds no room either, and so on up to
+//!    the source. Whoever makes room wakes the lane that waits for it.
+//! 3. **Hold.** With `batch:` it is held until the batch is full, has waited long enough, or nothing more can come.
+//! 4. **Call** ([`Node::begin`]). The actor is called, or a replica is given the call, or the actor keeps a ticket and finishes
+//!    the call later. Whatever is not finished at once stands in the node's `window`, which gives calls back in order.
+//! 5. **Settle** ([`Node::conclude`]). If the call returned `Ok`, what it emitted is sent, and its packets are processed. If it
+//!    failed they are failed, and nothing is sent. If it panicked, they are failed, the actor is dropped, and the control
+//!    plane is asked for a new one; what waits for the node goes on waiting where it is.
+//! 6. **Send** ([`Flow::publish`]). Into every edge of the output, never waiting: what is in hand is published whole. An output
+//!    that gets nothing is told by a mark, so that joins behind it know.
+//!
+//! What a node is stands in `node`, how it comes and goes in `life`, where streams come from in `sourcing`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::ActorError;
+use crate::graph::OnError;
+use crate::observer::{Event as Observed, Fate, PacketId};
+use crate::outputs::{Desk, Emitted};
+use crate::packet::Packet;
+use crate::runtime::arranging::{arrange, is_of};
+use crate::runtime::batch::FlushReason;
+use crate::runtime::books::count;
+use crate::runtime::call::{Outcome, Work, call, discard, discard_each, guard};
+use crate::runtime::context::LaneContext;
+use crate::runtime::flow::{Found, Receipt, Taken};
+use crate::runtime::node::{Node, Role};
+use crate::runtime::protocol::Event;
+use crate::runtime::window::Answer;
+
+/// What came of a look at a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Something was taken or settled; there may be more.
+    Progressed,
+    /// There is something, but no room for what would come of it.
+    NoRoom,
+    /// Nothing is there.
+    Nothing,
+    /// All of the stream has been taken; it can be closed once nothing of it is held.
+    Ended,
+}
+
+impl Node {
+    /// Takes the next packet of a stream, if there is one and room for what comes of it, and handles it.
+    #[inline]
+    pub(crate) fn take(&mut self, slot: usize, cx: &mut LaneContext) -> Look {
+        let Some(flow) = &mut self.flows[slot] else {
+            return Look::Nothing;
+        };
+        let needs_room = !flow.is_finished && !matches!(self.role, Role::Retired(_));
+        let found = flow.take(slot, needs_room, &mut cx.edges, cx.now_ns);
+        if !matches!(found, Found::Input(_)) {
+            flow.mark_outputs(&mut cx.edges);
+        }
+        match found {
+            Found::Input(taken) => {
+                self.is_blocked = false;
+                if taken.is_last {
+                    cx.edges.forget_arrival(self.place, slot);
+                }
+                self.handle(taken, cx);
+                Look::Progressed
+            }
+            Found::Unmatched => Look::Progressed,
+            Found::NoRoom => {
+                self.is_blocked = true;
+                Look::NoRoom
+            }
+            Found::Nothing => Look::Nothing,
+            Found::Ended => Look::Ended,
+        }
+    }
+
+    /// Holds a packet for a batch, or begins the call.
+    #[inline]
+    fn handle(&mut self, taken: Taken, cx: &mut LaneContext) {
+        let receipt = taken.receipt;
+        cx.observe(&self.parts.watch.name, || Observed::Taken {
+            packet: receipt.packet,
+            queued_ns: taken.queued_ns,
+        });
+        self.recorder
+            .queue_waited(cx.now_ns.saturating_sub(taken.queued_ns));
+        if self.flows[receipt.slot]
+            .as_ref()
+            .is_some_and(|flow| flow.is_finished)
+        {
+            return self.refuse(taken, Fate::Finished, None, cx);
+        }
+        if matches!(self.role, Role::Retired(_)) {
+            return self.refuse(taken, Fate::Abandoned, None, cx);
+        }
+        if taken.is_broken {
+            let error = "a payload panicked when it was asked for its size".into();
+            return self.refuse(taken, Fate::Failed, Some(error), cx);
+        }
+        if self.batches.is_none() {
+            return self.begin(&[receipt], Work::Single(taken.input), cx);
+        }
+        match guard(|| Ok(taken.input.weight())) {
+            Ok(weight) => self.hold(taken, weight, cx),
+            Err(error) => {
+                let error = format!("the weight of a payload: {error}").into();
+                self.refuse(taken, Fate::Failed, Some(error), cx);
+            }
+        }
+    }
+
+    /// Settles a packet that was taken but is not handled. Earlier ones of its stream may be held: then its mark has to wait.
+    fn refuse(
+        &mut self,
+        taken: Taken,
+        fate: Fate,
+        error: Option<ActorError>,
+        cx: &mut LaneContext,
+    ) {
+        let receipt = taken.receipt;
+        discard_each(taken.input.into_payloads());
+        if let Some(error) = error {
+            self.log_failure(&[receipt], &error);
+        }
+        if let Some(flow) = &mut self.flows[receipt.slot] {
+            flow.settle(receipt.present, fate);
+            flow.mark_outputs(&mut cx.edges);
+        }
+        cx.observe(&self.parts.watch.name, || Observed::Settled {
+            packet: receipt.packet,
+            inputs: receipt.present,
+            fate,
+        });
+    }
+
+    fn hold(&mut self, taken: Taken, weight: usize, cx: &mut LaneContext) {
+        let receipt = taken.receipt;
+        let (Some(batches), Some(flow)) = (&mut self.batches, &mut self.flows[receipt.slot]) else {
+            return;
+        };
+        let is_first = match self.parts.strict {
+            true => batches.are_empty(),
+            false => flow.held == 0,
+        };
+        if weight == 0 && is_first {
+            // Nothing is before it that it could overtake.
+            return self.begin(&[receipt], Work::Single(taken.input), cx);
+        }
+        flow.held += 1;
+        if batches.must_flush_before(receipt.slot, weight) {
+            self.flush(receipt.slot, FlushReason::Full, cx);
+        }
+        if let Some(batches) = &mut self.batches {
+            batches.hold(taken, weight, cx.now_ns);
+            // A node that has lost its actor, or has no room for another call, flushes when it can.
+            if batches.is_full(receipt.slot) && self.can_take() {
+                self.flush(receipt.slot, FlushReason::Full, cx);
+            }
+        }
+    }
+
+    /// Closes the batch that packets of a slot are held in, and begins its call.
+    pub(crate) fn flush(&mut self, slot: usize, reason: FlushReason, cx: &mut LaneContext) {
+        let Some(batches) = &mut self.batches else {
+            return;
+        };
+        let (held, weight) = batches.flush(slot);
+        self.recorder.record_batch(weight, reason);
+        let receipts: Vec<Receipt> = held.iter().map(|taken| taken.receipt).collect();
+        self.release(&receipts, cx);
+        let work = Work::Batch(held.into_iter().map(|taken| taken.input).collect());
+        self.begin(&receipts, work, cx);
+    }
+
+    /// Begins a call, and settles it if it is finished when it returns.
+    fn begin(&mut self, receipts: &[Receipt], work: Work, cx: &mut LaneContext) {
+        let began_ns = cx.now_ns;
+        match &mut self.role {
+            Role::Pool(pool) => {
+                if let Some(window) = &mut self.window {
+                    pool.dispatch(window.open(receipts.to_vec(), began_ns), work);
+                }
+                self.note_open_calls();
+                self.keep(receipts);
+            }
+            Role::Actor(actor) => {
+                if let Some(window) = &self.window {
+                    let desk: Arc<dyn Desk> = Arc::clone(window.desk()) as _;
+                    self.out.desk = Some((desk, window.next_number()));
+                }
+                self.parts.watch.call_began(0, began_ns);
+                let outcome = call(&mut **actor, work, &mut self.out);
+                self.parts.watch.call_ended(0);
+                let service_ns = cx.tick().saturating_sub(began_ns);
+                self.recorder.served(service_ns);
+                if let Some(window) = &mut self.window {
+                    let is_done = !self.out.is_open || !matches!(outcome, Outcome::Done);
+                    // After a panic the calls that are open are given up.
+                    let is_next = matches!(outcome, Outcome::Panicked(_)) || window.is_empty();
+                    if !(is_done && is_next) {
+                        // It is to be published after the calls that are open.
+                        let number = window.open(receipts.to_vec(), began_ns);
+                        if is_done {
+                            window.note(Answer {
+                                number,
+                                outcome,
+                                out: std::mem::take(&mut self.out),
+                                replica: 0,
+                                service_ns: None,
+                            });
+                        }
+                        self.out.clear();
+                        self.note_open_calls();
+                        return self.keep(receipts);
+                    }
+                    window.skip();
+                }
+                cx.observe_call(&self.parts.watch.name, receipts, began_ns, 0);
+                self.conclude(receipts, outcome, 0, cx);
+            }
+            _ => {
+                work.discard();
+                self.settle(receipts, Fate::Abandoned, cx);
+            }
+        }
+    }
+
+    /// Settles the calls of the window that have been answered and whose turn it is. True if there were any.
+    pub(crate) fn collect(&mut self, cx: &mut LaneContext) -> bool {
+        let Some(window) = &mut self.window else {
+            return false;
+        };
+        while let Some(answer) = window.receive() {
+            if let Some(pool) = self.role.pool() {
+                let has_panicked = matches!(answer.outcome, Outcome::Panicked(_));
+                pool.is_free(answer.replica, has_panicked);
+            }
+            window.note(answer);
+        }
+        let mut progressed = false;
+        while let Some(window) = &mut self.window
+            && let Some(done) = window.next_in_order()
+        {
+            progressed = true;
+            if let Some(service_ns) = done.answer.service_ns {
+                self.recorder.served(service_ns);
+            }
+            self.release(&done.receipts, cx);
+            self.out = done.answer.out;
+            let replica = done.answer.replica;
+            cx.observe_call(
+                &self.parts.watch.name,
+                &done.receipts,
+                done.began_ns,
+                replica,
+            );
+            self.conclude(&done.receipts, done.answer.outcome, replica, cx);
+        }
+        if progressed {
+            cx.tick();
+            self.note_open_calls();
+        }
+        progressed
+    }
+
+    /// Settles the packets of a call by its outcome. What the call emitted stands in `out`, which is empty afterwards.
+    fn conclude(
+        &mut self,
+        receipts: &[Receipt],
+        outcome: Outcome,
+        replica: usize,
+        cx: &mut LaneContext,
+    ) {
+        let outcome = match outcome {
+            Outcome::Done => match arrange(receipts, &mut self.out, self.parts.outputs) {
+                Ok(()) => Outcome::Done,
+                Err(message) => Outcome::Failed(message.into()),
+            },
+            other => other,
+        };
+        match outcome {
+            Outcome::Done => self.publish(receipts, replica, cx),
+            Outcome::Failed(error) => {
+                self.log_failure(receipts, &error);
+                self.settle(receipts, Fate::Failed, cx);
+                self.react(&error, replica, cx);
+            }
+            Outcome::Panicked(message) => {
+                self.settle(receipts, Fate::Failed, cx);
+                self.drop_actor(replica, cx);
+                cx.tell(Event::Panicked {
+                    node: self.parts.id,
+                    replica,
+                    message,
+                });
+            }
+        }
+        self.clear_out();
+    }
+
+    /// Does what the graph says about an error.
+    fn react(&mut self, error: &ActorError, replica: usize, cx: &mut LaneContext) {
+        let (node, message) = (self.parts.id, error.to_string());
+        match self.parts.on_error {
+            OnError::Skip => {}
+            OnError::Restart => {
+                self.drop_actor(replica, cx);
+                cx.tell(Event::WantsRestart {
+                    node,
+                    replica,
+                    message,
+                });
+            }
+            OnError::Stop => cx.tell(Event::WantsStop { node, message }),
+        }
+    }
+
+    /// Sends what a call emitted, in the order of its packets.
+    fn publish(&mut self, receipts: &[Receipt], replica: usize, cx: &mut LaneContext) {
+        self.measure_payloads();
+        if !self.out.ended.is_empty() {
+            for stream in std::mem::take(&mut self.out.ended) {
+                self.end_early(stream, cx);
+            }
+        }
+        if self.out.failed.is_empty() {
+            for receipt in receipts {
+                self.publish_one(receipt, cx);
+            }
+            return;
+        }
+        let failed = self.out.failed.drain(..);
+        let failed = failed.map(|(envelope, error)| (PacketId::of(&envelope), error));
+        let mut failed: HashMap<PacketId, ActorError> = failed.collect();
+        let mut first_error = None;
+        for receipt in receipts {
+            let Some(error) = failed.remove(&receipt.packet) else {
+                self.publish_one(receipt, cx);
+                continue;
+            };
+            while let Some(emitted) = self.next_emitted(receipt) {
+                discard(emitted);
+            }
+            self.log_failure(&[*receipt], &error);
+            self.settle(&[*receipt], Fate::Failed, cx);
+            first_error.get_or_insert(error);
+        }
+        if let Some(error) = first_error {
+            self.react(&error, replica, cx);
+        }
+    }
+
+    /// Sends what was emitted for a packet.
+    #[inline]
+    fn publish_one(&mut self, receipt: &Receipt, cx: &mut LaneContext) {
+        let mut sent = 0u64;
+        while let Some(emitted) = self.next_emitted(receipt) {
+            let Some(flow) = &mut self.flows[receipt.slot] else {
+                return;
+            };
+            sent |= 1 << emitted.output;
+            let packet = Packet {
+                envelope: emitted.envelope,
+                payload: emitted.payload,
+            };
+            cx.observe(&self.parts.watch.name, || Observed::Sent {
+                output: emitted.output,
+                packet: &packet,
+            });
+            flow.publish(
+                emitted.output,
+                packet,
+                emitted.bytes,
+                &mut cx.edges,
+                cx.now_ns,
+            );
+        }
+        let Some(flow) = &mut self.flows[receipt.slot] else {
+            return;
+        };
+        flow.settle(receipt.present, Fate::Processed);
+        for output in 0..self.parts.outputs {
+            if sent & (1 << output) == 0 {
+                count(&flow.books.filtered[output], 1);
+                flow.mark_output(output, receipt.packet.sequence + 1, &mut cx.edges);
+            }
+        }
+        flow.published(receipt.packet.sequence);
+        self.delivered(receipt, cx);
+    }
+
+    /// Takes the next thing that was emitted, if it is for this packet.
+    fn next_emitted(&mut self, receipt: &Receipt) -> Option<Emitted> {
+        let next = self.out.emitted.front()?;
+        is_of(next, receipt).then(|| self.out.emitted.pop_front())?
+    }
+
+    /// Looks how large the payloads are that go into queues that count bytes. One that panics at it fails behind the queue.
+    fn measure_payloads(&mut self) {
+        if !self.parts.counts_bytes {
+            return;
+        }
+        for emitted in &mut self.out.emitted {
+            let bytes = guard(|| Ok(emitted.payload.bytes() as u64));
+            emitted.bytes = bytes.ok();
+        }
+    }
+
+    /// Notes that a packet has been handled, at a sink also how long it took from its capture.
+    fn delivered(&mut self, receipt: &Receipt, cx: &mut LaneContext) {
+        cx.observe(&self.parts.watch.name, || Observed::Settled {
+            packet: receipt.packet,
+            inputs: receipt.present,
+            fate: Fate::Processed,
+        });
+        if self.parts.sink
+            && let Some(Some(latency)) = self.latencies.get(receipt.slot)
+        {
+            latency.record(cx.now_ns.saturating_sub(receipt.captured_ns));
+            let last = &self.parts.watch.last_delivery_ns;
+            last.store(cx.now_ns, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends packets here: counted, and marked on the outputs.
+    pub(crate) fn settle(&mut self, receipts: &[Receipt], fate: Fate, cx: &mut LaneContext) {
+        for receipt in receipts {
+            if let Some(flow) = &mut self.flows[receipt.slot] {
+                flow.settle(receipt.present, fate);
+                for output in 0..self.parts.outputs {
+                    flow.mark_output(output, receipt.packet.sequence + 1, &mut cx.edges);
+                }
+                flow.published(receipt.packet.sequence);
+            }
+            cx.observe(&self.parts.watch.name, || Observed::Settled {
+                packet: receipt.packet,
+                inputs: receipt.present,
+                fate,
+            });
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a program lends to its actors: the page's hub of frames, a ledger, a connection.
+//!
+//! An actor says with [`Ports::needs`](crate::Ports::needs) what it cannot do without; a graph whose program does not have it is
+//! refused before anything starts.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The services of a program, by their types.
+#[derive(Clone, Default)]
+pub struct Services {
+    all: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+/// A service that an actor cannot do without.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    pub(crate) id: TypeId,
+    /// Its type, for messages: the last segment of the Rust path.
+    pub name: &'static str,
+}
+
+impl Need {
+    pub(crate) fn of<T: Any + Send + Sync>() -> Self {
+        let path = std::any::type_name::<T>();
+        Self {
+            id: TypeId::of::<T>(),
+            name: path.rsplit("::").next().unwrap_or(path),
+        }
+    }
+}
+
+impl Services {
+    /// No services.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a service, in the place of one of the same type.
+    pub fn with<T: Any + Send + Sync>(mut self, service: Arc<T>) -> Self {
+        self.all.insert(TypeId::of::<T>(), service);
+        self
+    }
+
+    /// The service of a type, if the program has it.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let service = self.all.get(&TypeId::of::<T>())?;
+        Arc::clone(service).downcast().ok()
+    }
+
+    pub(crate) fn has(&self, need: &Need) -> bool {
+        self.all.contains_key(&need.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_found_by_its_type() {
+        let services = Services::new()
+            .with(Arc::new(7u32))
+            .with(Arc::new("x".to_owned()));
+        assert_eq!(services.get::<u32>().as_deref(), Some(&7));
+        assert!(services.has(&Need::of::<String>()) && !services.has(&Need::of::<u64>()));
+        assert!(services.get::<u64>().is_none());
+    }
+}

@@ -1,0 +1,63 @@
+//! What an actor or a source is told when it is created.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::clock::{Clock, ClockMode};
+use crate::packet::Stream;
+use crate::services::Services;
+
+/// What an actor or source is told when it is created.
+#[derive(Clone)]
+pub struct Setup {
+    /// Name of the node instance: `detect`, or `capture@lobby`.
+    pub node: String,
+    /// The stream of an `each: stream` node.
+    pub stream: Option<Arc<Stream>>,
+    /// Where the run's outputs go.
+    pub run_dir: PathBuf,
+    /// How time passes in this run.
+    pub clock_mode: ClockMode,
+    /// The run's clock.
+    pub clock: Clock,
+    pub(crate) cancel: Arc<AtomicBool>,
+    pub(crate) missed: Arc<AtomicU64>,
+    pub(crate) lasting: Arc<AtomicU64>,
+    pub(crate) services: Services,
+}
+
+impl Setup {
+    /// True once the source should end early: its stream is removed, or the run drains or stops.
+    pub fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// The flag behind [`Setup::cancelled`], for code that must poll it from elsewhere (an interrupt callback).
+    pub fn cancel_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cancel)
+    }
+
+    /// A service of the program. One that the actor has declared as a need is there.
+    pub fn service<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.services.get()
+    }
+
+    /// The same setup with services, for tests of an actor that needs some.
+    pub fn with_services(mut self, services: Services) -> Self {
+        self.services = services;
+        self
+    }
+
+    /// A number, 0 at first, that belongs to the node instance and not to the actor: it survives restarts. What an actor
+    /// must never give out twice is counted with it.
+    pub fn lasting_number(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lasting)
+    }
+
+    /// Counts frames that a live source lost before it could hand them over.
+    pub fn count_missed(&self, frames: u64) {
+        self.missed.fetch_add(frames, Ordering::Relaxed);
+    }
+}

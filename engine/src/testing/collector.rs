@@ -1,0 +1,136 @@
+//! A sink that keeps what reaches it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::actor::Actor;
+use crate::end::End;
+use crate::error::ActorError;
+use crate::input::Input;
+use crate::outputs::Outputs;
+use crate::packet::{Packet, Payload, Stream, downcast};
+use crate::ports::Ports;
+use crate::registry::Registry;
+use crate::setup::Setup;
+
+/// What a collecting sink of a graph has been handed, over all its instances; to be read after the run, or during it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use fermata_engine::testing::{Collector, ListSource};
+/// use fermata_engine::{Graph, LoadOptions, Payload, Registry, RunOptions, RunningGraph};
+///
+/// struct Number(u32);
+/// impl Payload for Number {}
+///
+/// let mut registry = Registry::builtin();
+/// ListSource::register(&mut registry, "numbers", (0..5).map(Number));
+/// let collector = Collector::register(&mut registry, "collect");
+/// let text = "
+/// fermata: 1
+/// nodes:
+///   numbers: {use: numbers}
+///   middle:  {use: identity, in: numbers}
+///   end:     {use: collect, in: middle}
+/// run: {clock: asap}
+/// ";
+/// let graph = Graph::parse("test.yaml", text, &registry, &LoadOptions::new("out")).unwrap();
+/// let report = RunningGraph::start(graph, Arc::new(registry), RunOptions::default()).unwrap().wait();
+///
+/// assert!(report.balanced);
+/// let numbers = collector.payloads::<Number>("numbers");
+/// assert_eq!(numbers.iter().map(|number| number.0).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+/// assert!(collector.ends()["numbers"].is_complete());
+/// ```
+#[derive(Clone, Default)]
+pub struct Collector(Arc<Mutex<Collected>>);
+
+#[derive(Default)]
+struct Collected {
+    packets: Vec<Packet>,
+    ends: BTreeMap<String, End>,
+}
+
+impl Collector {
+    /// Adds a collecting sink under this name to what graphs may use: one input `in` for payloads of any type, no settings.
+    ///
+    /// # Panics
+    /// See [`Registry::register`].
+    pub fn register(registry: &mut Registry, name: &'static str) -> Self {
+        let collector = Self::default();
+        let sink = Collect(collector.clone());
+        registry.register_made::<Collect>(name, move |_, _| Ok(Collect(sink.0.clone())));
+        collector
+    }
+
+    /// Everything that has come, in the order in which it came. Streams may be mixed; each is in its own order.
+    pub fn packets(&self) -> Vec<Packet> {
+        self.lock().packets.clone()
+    }
+
+    /// The payloads of a stream, in order. The stream of a source that all streams share is named after its node.
+    ///
+    /// # Panics
+    /// If one is of another type.
+    pub fn payloads<T: Payload>(&self, stream: &str) -> Vec<Arc<T>> {
+        let collected = self.lock();
+        let packets = collected.packets.iter();
+        let of_stream = packets.filter(|packet| packet.envelope.stream.name == stream);
+        of_stream
+            .map(|packet| {
+                downcast(Arc::clone(&packet.payload)).unwrap_or_else(|_| {
+                    panic!("{packet:?} does not carry {}", std::any::type_name::<T>())
+                })
+            })
+            .collect()
+    }
+
+    /// How the streams ended here that have, by name.
+    pub fn ends(&self) -> BTreeMap<String, End> {
+        self.lock().ends.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Collected> {
+        // Nothing that is held across a panic is ever half-changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the packets that reach it, for a test to look at.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CollectSettings {}
+
+struct Collect(Collector);
+
+impl Actor for Collect {
+    const NAME: &'static str = "collect";
+    type Settings = CollectSettings;
+
+    fn ports(_: &CollectSettings) -> Ports {
+        Ports::new().any_input("in").keeps_streams_apart()
+    }
+
+    /// A sink that nobody looks at; [`Collector::register`] makes those that somebody does.
+    fn create(_: CollectSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self(Collector::default()))
+    }
+
+    fn process(&mut self, mut input: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        if let Some(payload) = input.take_any(0) {
+            self.0.lock().packets.push(Packet {
+                envelope: input.envelope,
+                payload,
+            });
+        }
+        Ok(())
+    }
+
+    fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
+        self.0.lock().ends.insert(stream.name.clone(), end);
+        Ok(())
+    }
+}

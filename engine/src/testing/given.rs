@@ -1,0 +1,81 @@
+//! What actors and sources are given in a test: setups, streams, packets.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::clock::{Clock, ClockMode};
+use crate::error::ActorError;
+use crate::graph::Settings;
+use crate::input::Input;
+use crate::packet::{AnyPayload, Capture, Envelope, Payload, Stream};
+use crate::services::Services;
+use crate::setup::Setup;
+
+/// The setup of a node `test` without a stream, under the `asap` clock, with a [manual clock](Clock::manual) that stands at
+/// zero and the system's folder for temporary files as the run's. Its fields can be changed before it is used.
+pub fn setup() -> Setup {
+    Setup {
+        node: "test".to_owned(),
+        stream: None,
+        run_dir: std::env::temp_dir(),
+        clock_mode: ClockMode::Asap,
+        clock: Clock::manual(),
+        cancel: Arc::default(),
+        missed: Arc::default(),
+        lasting: Arc::default(),
+        services: Services::new(),
+    }
+}
+
+/// Settings of an actor, read from JSON as a graph file's are.
+pub(crate) fn settings<T: DeserializeOwned>(json: &Value) -> Result<T, ActorError> {
+    Ok(Settings::from_json(json)?.parse()?)
+}
+
+/// A stream that comes from nowhere. Within a test, streams of different names need different numbers.
+pub fn stream(id: u32, name: &str) -> Arc<Stream> {
+    Arc::new(Stream {
+        id,
+        name: name.to_owned(),
+        uri: String::new(),
+    })
+}
+
+/// The capture of this sequence in stream 0, `test`, with everything else zero. Other fields are set on it:
+///
+/// ```
+/// use fermata_engine::Capture;
+/// use fermata_engine::testing::{capture, stream};
+///
+/// let late = Capture { stream: stream(1, "door"), pts_ns: 40_000_000, ..capture(1) };
+/// assert_eq!((late.sequence, late.segment), (1, 0));
+/// ```
+pub fn capture(sequence: u64) -> Capture {
+    Capture {
+        stream: stream(0, "test"),
+        segment: 0,
+        sequence,
+        pts_ns: 0,
+        captured_ns: 0,
+    }
+}
+
+/// A packet for an actor with one input.
+pub fn input(envelope: impl Into<Envelope>, payload: impl Payload) -> Input {
+    join(envelope, [Some(Arc::new(payload) as AnyPayload)])
+}
+
+/// The packets of one capture for a join, in the order of its inputs; `None` where one has no packet.
+pub fn join(
+    envelope: impl Into<Envelope>,
+    payloads: impl IntoIterator<Item = Option<AnyPayload>>,
+) -> Input {
+    let mut payloads = payloads.into_iter();
+    Input {
+        envelope: envelope.into(),
+        first: payloads.next().flatten(),
+        rest: payloads.collect(),
+    }
+}

@@ -1,0 +1,65 @@
+//! Work over many rows on all cores, in pieces whose bounds do not depend on the number of cores: sums come out the same everywhere.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// What `work` makes of each piece of `0..count`, `size` long (the last one may be shorter), in order.
+pub(crate) fn in_pieces<T: Send>(
+    count: usize,
+    size: usize,
+    work: impl Fn(Range<usize>) -> T + Sync,
+) -> Vec<T> {
+    let size = size.max(1);
+    let pieces = count.div_ceil(size);
+    let piece = |number: usize| work(number * size..((number + 1) * size).min(count));
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    if threads == 1 || pieces <= 1 {
+        return (0..pieces).map(piece).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let mut done: Vec<Option<T>> = Vec::new();
+    done.resize_with(pieces, || None);
+    thread::scope(|scope| {
+        let take = || {
+            let mut found = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= pieces {
+                    return found;
+                }
+                found.push((number, piece(number)));
+            }
+        };
+        let workers: Vec<_> = (0..threads.min(pieces))
+            .map(|_| scope.spawn(take))
+            .collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(found) => {
+                    for (number, value) in found {
+                        done[number] = Some(value);
+                    }
+                }
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+    });
+    let done = done.into_iter();
+    done.map(|value| value.expect("each piece was taken"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_everything_in_order() {
+        for (count, size) in [(0, 3), (1, 3), (10, 3), (9, 3), (5, 100), (4, 0)] {
+            let pieces = in_pieces(count, size, |piece| piece.collect::<Vec<_>>());
+            let all: Vec<usize> = pieces.into_iter().flatten().collect();
+            assert_eq!(all, (0..count).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Faults that reading the engine found and that no simulation shows: calls that must return, threads that must end.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use fermata_engine::{
+    Actor, ActorError, Graph, Input, Outputs, Ports, Registry, Report, RunOptions, RunningGraph,
+    Setup,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::actors;
+use crate::support::{assert_balanced, options, start_with};
+
+/// More than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a call gives, if it returns in time; otherwise its thread is left behind.
+fn in_time<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(call()));
+    receiver.recv_timeout(PATIENCE).ok()
+}
+
+fn ended(text: &str, registry: Registry) -> Report {
+    let running = start_with(text, registry, RunOptions::default());
+    let report = in_time(move || running.wait()).expect("a run that ends");
+    assert_balanced(&report);
+    report
+}
+
+#[test]
+fn a_run_in_which_a_payload_panics_outside_of_calls_ends() {
+    for place in ["weight", "bytes", "drop"] {
+        ended(
+            &format!(
+                "\
+fermata: 1
+nodes:
+  s: {{use: counter, of: numbers, count: 50, rate: 10000, live: false, weights: 2, trouble: {place}, trouble_every: 9}}
+  x: {{use: identity, in: s, queue: {{bytes: 1kB, full: drop_oldest}}, batch: {{max: 4, wait: 5ms}}}}
+  e: {{use: discard, in: x}}
+run: {{restart: {{most: 100}}}}
+"
+            ),
+            actors::registry(),
+        );
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+static LEAVING: AtomicUsize = AtomicUsize::new(0);
+
+/// Takes its time to go, as what holds native memory does.
+struct Leave;
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(300));
+        LEAVING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Actor for Leave {
+    const NAME: &'static str = "leave";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        Ports::new().any_input("in").stateless()
+    }
+
+    fn create(_: Nothing, _: &Setup) -> Result<Self, ActorError> {
+        LEAVING.fetch_add(1, Ordering::SeqCst);
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn replicas_are_gone_when_the_run_is_over() {
+    let mut registry = Registry::builtin();
+    registry.register::<Leave>();
+    let text = "\
+fermata: 1
+nodes:
+  s: {use: test_source, count: 10}
+  e: {use: leave, in: s, replicas: 3}
+";
+    ended(text, registry);
+    assert_eq!(LEAVING.load(Ordering::SeqCst), 0);
+}
+
+const OF_STREAMS: &str = "\
+fermata: 1
+nodes:
+  s: {use: test_source, each: stream, rate: 1000}
+  e: {use: discard, in: s}
+";
+
+#[test]
+fn a_stream_that_is_added_while_the_run_ends_is_answered() {
+    for round in 0..100 {
+        let open = RunOptions {
+            hold_open: true,
+            ..RunOptions::default()
+        };
+        let running = start_with(OF_STREAMS, Registry::builtin(), open);
+        let handle = running.handle();
+        let adding = running.handle();
+        let added = std::thread::spawn(move || {
+            let names = (0..3).map(|n| adding.add_stream(&format!("s{n}"), "x"));
+            names.collect::<Vec<_>>()
+        });
+        std::thread::sleep(Duration::from_micros(30 * round));
+        match round % 2 {
+            0 => handle.drain(),
+            _ => handle.stop(),
+        }
+        let report = in_time(move || running.wait()).expect("a run that ends");
+        assert_balanced(&report);
+        let added = in_time(move || added.join().unwrap()).expect("an answer");
+        for name in added.iter().flatten() {
+            assert!(report.streams.contains_key(name), "{round}: {added:?}");
+        }
+    }
+}
+
+#[test]
+fn a_graph_in_which_all_is_per_stream_starts_without_streams() {
+    let text = OF_STREAMS.replace("use: discard", "use: discard, each: stream");
+    let report = in_time(move || {
+        let open = RunOptions {
+            hold_open: true,
+            ..RunOptions::default()
+        };
+        let running = start_with(&text, Registry::builtin(), open);
+        let added = running.handle().add_stream("door", "x");
+        running.handle().drain();
+        (added.is_ok(), running.wait())
+    });
+    let (added, report) = report.expect("a run that starts and ends");
+    assert!(added);
+    assert_balanced(&report);
+}
+
+#[test]
+fn a_graph_that_was_changed_into_nonsense_does_not_start() {
+    let registry = Arc::new(Registry::builtin());
+    let text = "fermata: 1\nnodes:\n  s: {use: test_source}\n  e: {use: discard, in: s}\n";
+    let mut graph = Graph::parse("t.yaml", text, &registry, &options()).unwrap();
+    graph.nodes[1].actor = "nobody".to_owned();
+    let started = in_time(move || {
+        let running = RunningGraph::start(graph, registry, RunOptions::default());
+        running.map(drop).map_err(|error| error.to_string())
+    });
+    assert!(started.expect("an answer").is_err());
+}
+
+static RELEASED: AtomicBool = AtomicBool::new(false);
+
+/// Is not created before it is let.
+struct Hang;
+
+impl Actor for Hang {
+    const NAME: &'static str = "hang";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        Ports::new().any_input("in")
+    }
+
+    fn create(_: Nothing, setup: &Setup) -> Result<Self, ActorError> {
+        while !RELEASED.load(Ordering::SeqCst) && !setup.cancelled() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stop_gives_up_a_stream_whose_creation_hangs() {
+    let mut registry = Registry::builtin();
+    registry.register::<Hang>();
+    let text = "\
+fermata: 1
+nodes:
+  s: {use: test_source, each: stream, rate: 1000}
+  h: {use: hang, each: stream, in: s}
+  e: {use: discard, in: s}
+";
+    let running = start_with(
+        text,
+        registry,
+        RunOptions {
+            hold_open: true,
+            ..RunOptions::default()
+        },
+    );
+    let adding = running.handle();
+    let added = Arc::new(Mutex::new(None));
+    let answer = Arc::clone(&added);
+    let adder = std::thread::spawn(move || {
+        let added = adding.add_stream("door", "x");
+        *answer.lock().unwrap() = Some(added.map_err(|error| error.to_string()));
+    });
+    // Until the stream is there, nothing hangs.
+    let asked = Instant::now();
+    while running.handle().stream_report("door").is_none() && asked.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
+    running.handle().stop();
+    let answered = in_time(move || adder.join().is_ok());
+    let given_up = answered.is_some();
+    RELEASED.store(true, Ordering::SeqCst);
+    let report = in_time(move || running.wait()).expect("a run that ends");
+    assert!(
+        given_up,
+        "the stream was waited for until it was there: {report:?}"
+    );
+    assert!(matches!(&*added.lock().unwrap(), Some(Err(_))));
+}
+
+/// How long a run of 40,000 packets takes in batches of this size.
+fn with_batches_of(packets: usize) -> Duration {
+    let text = format!(
+        "\
+fermata: 1
+nodes:
+  s: {{use: test_source, count: 40000}}
+  x: {{use: identity, in: s, batch: {{max: {packets}}}}}
+  e: {{use: discard, in: x}}
+run: {{clock: asap}}
+"
+    );
+    let rounds = (0..2).map(|_| {
+        let begun = Instant::now();
+        ended(&text, Registry::builtin());
+        begun.elapsed()
+    });
+    rounds.min().expect("two rounds")
+}
+
+#[test]
+fn a_batch_costs_what_its_packets_cost() {
+    let (small, large) = (with_batches_of(100), with_batches_of(40_000));
+    // A cost for each pair of packets would be four hundred times as much.
+    let allowed = small * 5 / 2 + Duration::from_millis(200);
+    assert!(
+        large < allowed,
+        "{small:?} in batches of 100, {large:?} in one"
+    );
+}

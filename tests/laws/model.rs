@@ -1,0 +1,108 @@
+//! What must reach each node and sink of a case if nothing is lost on the way.
+
+use std::collections::BTreeSet;
+
+use super::case::{Case, Connected, Kind, Output};
+use super::counter::{goes_out_on, is_troubled};
+use super::payloads::Trouble;
+
+/// A case and its connections.
+pub(crate) struct Model<'a> {
+    case: &'a Case,
+    connected: Vec<Connected>,
+}
+
+impl<'a> Model<'a> {
+    pub(crate) fn of(case: &'a Case) -> Self {
+        Self {
+            case,
+            connected: case.connect(),
+        }
+    }
+
+    /// Index of the source that a stream comes from: shared sources are streams of their own name.
+    pub(crate) fn source_of(stream: &str) -> usize {
+        match stream.strip_prefix('n') {
+            Some(number) => number.parse().expect("a source's number"),
+            None => 0,
+        }
+    }
+
+    /// The number of an instance's node.
+    pub(crate) fn place_of(instance: &str) -> usize {
+        let node = instance.split('@').next().unwrap_or_default();
+        node.trim_start_matches('n')
+            .parse()
+            .expect("nodes of random graphs are numbered")
+    }
+
+    /// The sequences of a stream that a node handles if nothing is lost.
+    pub(crate) fn due(&self, place: usize, stream: &str, captured: u64) -> BTreeSet<u64> {
+        let source = Self::source_of(stream);
+        let first = self.case.first_node();
+        if place < first {
+            return if place == source {
+                (0..captured).collect()
+            } else {
+                BTreeSet::new()
+            };
+        }
+        let connected = &self.connected[place - first];
+        let reached = |fed: &Vec<Output>| {
+            let from = fed.iter().find(|from| match from.node < first {
+                true => from.node == source,
+                false => self.connected[from.node - first].origins.contains(&source),
+            });
+            from.map(|from| self.emitted(from, stream, captured))
+                .unwrap_or_default()
+        };
+        let sets: Vec<BTreeSet<u64>> = connected.inputs.iter().map(reached).collect();
+        let (_, required) = self.case.nodes[place - first].kind.inputs();
+        let union: BTreeSet<u64> = sets.iter().flatten().copied().collect();
+        let has_all = |sequence: &u64| {
+            let mut ports = sets
+                .iter()
+                .enumerate()
+                .filter(|(port, _)| required & (1 << port) != 0);
+            ports.all(|(_, set)| set.contains(sequence))
+        };
+        union.into_iter().filter(has_all).collect()
+    }
+
+    /// The sequences of a stream that leave by an output if nothing is lost.
+    fn emitted(&self, output: &Output, stream: &str, captured: u64) -> BTreeSet<u64> {
+        let handled = self.due(output.node, stream, captured).into_iter();
+        let Some(index) = output.node.checked_sub(self.case.first_node()) else {
+            let by_turns = self.case.sources[output.node].has_second();
+            return handled
+                .filter(|sequence| !by_turns || goes_out_on(output.port, *sequence))
+                .collect();
+        };
+        let every = match self.case.nodes[index].kind {
+            Kind::Choose { every } => every,
+            Kind::Split => 2 + output.port as u64,
+            _ => 1,
+        };
+        handled
+            .filter(|sequence| sequence.is_multiple_of(every))
+            .collect()
+    }
+
+    /// Of what is due, what may be missing because the payload panics where it is weighed or measured. None: nobody can say,
+    /// because a live source's packets are not numbered as they were captured.
+    pub(crate) fn may_be_missing(
+        &self,
+        stream: &str,
+        due: &BTreeSet<u64>,
+    ) -> Option<BTreeSet<u64>> {
+        let source = &self.case.sources[Self::source_of(stream)];
+        let Some((Trouble::Weight | Trouble::Bytes, every)) = source.trouble else {
+            return Some(BTreeSet::new());
+        };
+        if source.live {
+            return None;
+        }
+        let troubled = due.iter().filter(|sequence| is_troubled(**sequence, every));
+        Some(troubled.copied().collect())
+    }
+}

@@ -1,0 +1,207 @@
+//! Streams that are units of work: a provider gives them, is told how each ended, and resumes with those that are not done.
+
+use std::sync::{Arc, Mutex};
+
+use fermata_engine::{
+    Actor, ActorError, Captured, End, Graph, How, Input, LoadOptions, Next, Outputs, Payload,
+    Ports, ProviderSetup, Registry, RunEvent, RunOptions, RunningGraph, Services, Setup, Source,
+    Stream, StreamProvider, graph::StreamSpec,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::support::assert_balanced;
+
+/// What the provider, the source and the sink of the test share: a ledger of units.
+#[derive(Default)]
+struct Ledger {
+    /// Units that are to be done, by name.
+    to_do: Mutex<Vec<String>>,
+    ends: Mutex<Vec<(String, End)>>,
+    /// What the sink has committed: unit and sum.
+    committed: Mutex<Vec<(String, u64)>>,
+    open: Mutex<(usize, usize)>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+static LEDGER: Mutex<Option<Arc<Ledger>>> = Mutex::new(None);
+
+struct Units(Arc<Ledger>);
+
+impl StreamProvider for Units {
+    const NAME: &'static str = "units";
+    type Settings = Nothing;
+
+    fn create(_: Nothing, setup: &ProviderSetup) -> Result<Self, ActorError> {
+        assert_eq!(setup.open, 2);
+        let ledger = LEDGER.lock().unwrap().clone();
+        Ok(Self(ledger.ok_or("no ledger")?))
+    }
+
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        let name = self.0.to_do.lock().unwrap().pop();
+        let mut open = self.0.open.lock().unwrap();
+        Ok(name.map(|name| {
+            open.0 += 1;
+            open.1 = open.1.max(open.0);
+            StreamSpec {
+                uri: name.clone(),
+                name,
+            }
+        }))
+    }
+
+    fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError> {
+        let committed = self.0.committed.lock().unwrap();
+        let is_committed = committed.iter().any(|(unit, _)| unit == stream);
+        assert_eq!(is_committed, end.is_complete(), "told before the sink");
+        self.0.open.lock().unwrap().0 -= 1;
+        self.0.ends.lock().unwrap().push((stream.to_owned(), end));
+        Ok(())
+    }
+}
+
+struct Number(u64);
+
+impl Payload for Number {}
+
+/// Counts to ten; the unit `bad` has a row that cannot be read.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RowsSettings {
+    unit: String,
+}
+
+struct Rows(RowsSettings, u64);
+
+impl Source for Rows {
+    const NAME: &'static str = "rows";
+    type Settings = RowsSettings;
+
+    fn ports(_: &RowsSettings) -> Ports {
+        Ports::new().output::<Number>("out")
+    }
+
+    fn create(settings: RowsSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self(settings, 0))
+    }
+
+    fn next(&mut self) -> Result<Next, ActorError> {
+        self.1 += 1;
+        match self.1 {
+            5 if self.0.unit == "bad" => Err("cannot read row 4".into()),
+            number @ 1..=10 => Ok(Next::Packet(Captured::new(Arc::new(Number(number)), 0))),
+            _ => Ok(Next::End),
+        }
+    }
+}
+
+/// Commits the sum of a unit that came whole. It needs the ledger as a service.
+struct Commit {
+    ledger: Arc<Ledger>,
+    sums: std::collections::HashMap<u32, u64>,
+}
+
+impl Actor for Commit {
+    const NAME: &'static str = "commit";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        Ports::new()
+            .input::<Number>("in")
+            .keeps_streams_apart()
+            .needs::<Ledger>()
+    }
+
+    fn create(_: Nothing, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self {
+            ledger: setup.service().ok_or("no ledger")?,
+            sums: Default::default(),
+        })
+    }
+
+    fn process(&mut self, mut input: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        let number = input.take::<Number>();
+        *self.sums.entry(input.envelope.stream.id).or_default() += number.0;
+        Ok(())
+    }
+
+    fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
+        let sum = self.sums.remove(&stream.id).unwrap_or(0);
+        if end.is_complete() {
+            let mut committed = self.ledger.committed.lock().unwrap();
+            committed.push((stream.uri.clone(), sum));
+        }
+        Ok(())
+    }
+}
+
+const GRAPH: &str = "\
+fermata: 1
+streams: {use: units, open: 2}
+nodes:
+  rows:   {use: rows, each: stream, unit: \"${stream.uri}\"}
+  double: {use: identity, in: rows, batch: {max: 4, each: stream}, replicas: 2}
+  commit: {use: commit, in: double}
+run: {clock: asap}
+";
+
+fn registry() -> Registry {
+    let mut registry = Registry::builtin();
+    registry.register_provider::<Units>();
+    registry.register_source::<Rows>();
+    registry.register::<Commit>();
+    registry
+}
+
+fn start(services: Services) -> Result<RunningGraph, fermata_engine::StartError> {
+    let registry = registry();
+    let options = LoadOptions::new("/tmp/out");
+    let graph = Graph::parse("units.yaml", GRAPH, &registry, &options).expect("a correct graph");
+    let options = RunOptions {
+        services,
+        ..RunOptions::default()
+    };
+    RunningGraph::start(graph, Arc::new(registry), options)
+}
+
+#[test]
+fn a_provider_gives_units_two_at_a_time_and_hears_how_each_ended() {
+    let names = ["a", "b", "bad", "c", "d"];
+    let ledger = Arc::new(Ledger {
+        to_do: Mutex::new(names.map(str::to_owned).to_vec()),
+        ..Ledger::default()
+    });
+    *LEDGER.lock().unwrap() = Some(Arc::clone(&ledger));
+    let refused = start(Services::new()).map(drop).unwrap_err().to_string();
+    assert!(refused.contains("needs `Ledger`"), "{refused}");
+    let running = start(Services::new().with(Arc::clone(&ledger))).expect("a graph that starts");
+    let events = running.handle().subscribe();
+    let report = running.wait();
+    assert_balanced(&report);
+    let mut committed = ledger.committed.lock().unwrap().clone();
+    committed.sort();
+    let whole = ["a", "b", "c", "d"].map(|unit| (unit.to_owned(), 55));
+    assert_eq!(committed, whole);
+    let ends = ledger.ends.lock().unwrap();
+    assert_eq!(ends.len(), names.len());
+    for (unit, end) in ends.iter() {
+        let how = if unit == "bad" {
+            How::Failed
+        } else {
+            How::Complete
+        };
+        assert_eq!(end.how, how, "{unit}");
+    }
+    assert_eq!(
+        *ledger.open.lock().unwrap(),
+        (0, 2),
+        "open now, and at most"
+    );
+    assert_eq!(report.faults.len(), 1, "{:?}", report.faults);
+    let last = events.drain().last();
+    assert!(matches!(last, Some(RunEvent::Ended)), "{last:?}");
+}
