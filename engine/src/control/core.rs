@@ -20,18 +20,23 @@ use crate::runtime::protocol::{Attachment, Command, Event, NodeId};
 use crate::runtime::wiring::{NewLanes, Wiring};
 use crate::start_error::StartError;
 
-/// What the run's parts share.
+/// What the run's parts share. Each lock is held by itself: whoever needs two things takes one after the other.
 pub(crate) struct Core {
     pub(crate) graph: Arc<Graph>,
     pub(crate) clock: Clock,
     wiring: Mutex<Wiring>,
     groups: Mutex<Groups>,
     threads: Mutex<HashMap<usize, JoinHandle<()>>>,
-    faults: Mutex<Vec<Fault>>,
+    faults: Mutex<Vec<KnownFault>>,
     accepts_streams: AtomicBool,
     over: flume::Sender<Vec<NodeId>>,
     pub(crate) events: Events,
     started_ns: AtomicU64,
+}
+
+struct KnownFault {
+    node: Option<NodeId>,
+    report: FaultReport,
 }
 
 impl Core {
@@ -93,14 +98,24 @@ impl Core {
         self.accepts_streams.store(accepts, Ordering::Relaxed);
     }
 
+    /// Makes known what the lifecycle has found wrong since the last time.
     pub(crate) fn publish_faults(&self, faults: &[Fault]) {
-        let mut published = self.faults();
-        let known = published.len();
-        if known < faults.len() {
-            published.extend_from_slice(&faults[known..]);
-            for fault in fault_reports(&self.wiring(), &faults[known..]) {
-                self.events.publish(&RunEvent::Faulted(fault));
-            }
+        let known = self.faults().len();
+        for fault in &faults[known.min(faults.len())..] {
+            let fault = self.known_fault(fault);
+            self.events
+                .publish(&RunEvent::Faulted(fault.report.clone()));
+            self.faults().push(fault);
+        }
+    }
+
+    fn known_fault(&self, fault: &Fault) -> KnownFault {
+        KnownFault {
+            node: fault.node,
+            report: FaultReport {
+                node: fault.node.map(|node| self.node_name(node)),
+                message: fault.message.clone(),
+            },
         }
     }
 
@@ -251,6 +266,12 @@ impl Core {
     /// Registers what has been wired as a group. The event is for the lifecycle, before the lanes start.
     pub(crate) fn launch(&self, new: &NewLanes) -> (Launch, GraphEvent) {
         let (group, created) = self.groups().add(&new.nodes, &new.started);
+        let launch = Launch {
+            group,
+            nodes: new.nodes.clone(),
+            known_faults: self.faults().len(),
+            created,
+        };
         let wiring = self.wiring();
         let kind = |&node: &NodeId| {
             let instance = &wiring.instances[node];
@@ -261,12 +282,6 @@ impl Core {
             (node, kind)
         };
         let nodes: Vec<_> = new.nodes.iter().map(kind).collect();
-        let launch = Launch {
-            group,
-            nodes: new.nodes.clone(),
-            known_faults: self.faults().len(),
-            created,
-        };
         (launch, GraphEvent::Wired { group, nodes })
     }
 
@@ -295,23 +310,23 @@ impl Core {
 
     /// Why instances of a launch could not be created.
     pub(crate) fn failure_of(&self, launch: &Launch) -> StartError {
-        let wiring = self.wiring();
         let faults = self.faults();
-        let is_of_launch =
-            |fault: &&Fault| fault.node.is_none_or(|node| launch.nodes.contains(&node));
-        let of_launch = faults[launch.known_faults..].iter().filter(is_of_launch);
-        let of_launch: Vec<Fault> = of_launch.cloned().collect();
-        StartError::Create(fault_reports(&wiring, &of_launch))
+        let of_launch = faults[launch.known_faults..].iter().filter(|fault| {
+            let node = fault.node;
+            node.is_none_or(|node| launch.nodes.contains(&node))
+        });
+        StartError::Create(of_launch.map(|fault| fault.report.clone()).collect())
     }
 
     /// The control plane is gone: nothing is decided any more, so everything is given up.
     pub(crate) fn control_died(&self, message: &str) {
         let message = format!("the control plane died: {message}");
         tracing::error!("{message}");
-        self.faults().push(Fault {
+        let fault = self.known_fault(&Fault {
             node: None,
             message,
         });
+        self.faults().push(fault);
         self.carry_out(&Directive::StopAll);
         let hung = {
             let wiring = self.wiring();
@@ -354,7 +369,7 @@ impl Core {
         }
     }
 
-    fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
+    fn faults(&self) -> MutexGuard<'_, Vec<KnownFault>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -364,25 +379,12 @@ impl Core {
 
     /// The report as of now.
     pub(crate) fn report(&self, hung: &[NodeId]) -> Report {
-        let wiring = self.wiring();
-        let mut report =
-            crate::accounts::report(&wiring, self.started_ns.load(Ordering::Relaxed), hung);
+        let started_ns = self.started_ns.load(Ordering::Relaxed);
+        let mut report = crate::accounts::report(&self.wiring(), started_ns, hung);
         let faults = self.faults();
-        report.faults = fault_reports(&wiring, &faults);
+        report.faults = faults.iter().map(|fault| fault.report.clone()).collect();
         report
     }
-}
-
-fn fault_reports(wiring: &Wiring, faults: &[Fault]) -> Vec<FaultReport> {
-    faults
-        .iter()
-        .map(|fault| FaultReport {
-            node: fault
-                .node
-                .map(|node| wiring.instances[node].watch.name.clone()),
-            message: fault.message.clone(),
-        })
-        .collect()
 }
 
 fn cancel(wiring: &Wiring, source: NodeId) {
