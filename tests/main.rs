@@ -28,6 +28,7 @@ mod program;
 mod running;
 mod support;
 mod units;
+mod watching;
 
 #[cfg(feature = "live")]
 #[test]

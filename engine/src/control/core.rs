@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::accounts::stream_report;
 use crate::clock::Clock;
 use crate::control::graph_lifecycle::{Directive, Fault, GraphEvent, InstanceKind};
 use crate::control::groups::{Groups, Launch};
@@ -15,10 +14,13 @@ use crate::events::{Events, RunEvent};
 use crate::graph::{Graph, StreamSpec};
 use crate::registry::Registry;
 use crate::report::{FaultReport, Report, StreamReport};
+use crate::reporting::stream_report;
+use crate::runtime::closing::Closing;
 use crate::runtime::host::Host;
 use crate::runtime::protocol::{Attachment, Command, Event, NodeId};
 use crate::runtime::wiring::{NewLanes, Wiring};
 use crate::start_error::StartError;
+use crate::statistics::Snapshot;
 
 /// What the run's parts share. Each lock is held by itself: whoever needs two things takes one after the other.
 pub(crate) struct Core {
@@ -72,26 +74,30 @@ impl Core {
     }
 
     pub(crate) fn node_name(&self, node: NodeId) -> String {
-        self.wiring().instances[node].watch.name.clone()
+        name_of(&self.wiring(), node)
     }
 
     /// Name and instances of a lane.
     pub(crate) fn lane(&self, lane: usize) -> (String, Vec<NodeId>) {
         let wiring = self.wiring();
-        let lane = &wiring.lanes[lane];
-        (lane.name.clone(), lane.nodes.clone())
+        let lane = wiring.lanes.get(&lane);
+        lane.map(|lane| (lane.name.clone(), lane.nodes.clone()))
+            .unwrap_or_default()
     }
 
     pub(crate) fn is_irreplaceable(&self, node: NodeId) -> bool {
-        self.wiring().instances[node].irreplaceable
+        let wiring = self.wiring();
+        let instance = wiring.instances.get(&node);
+        instance.is_some_and(|instance| instance.irreplaceable)
     }
 
     /// Sends a command to the lane of a node.
     pub(crate) fn command(&self, node: NodeId, command: Command) {
         let wiring = self.wiring();
-        wiring.lanes[wiring.instances[node].lane]
-            .mailbox
-            .send(command);
+        // What has been closed needs no command any more.
+        if let Some(instance) = wiring.instances.get(&node) {
+            wiring.lanes[&instance.lane].mailbox.send(command);
+        }
     }
 
     pub(crate) fn set_accepts_streams(&self, accepts: bool) {
@@ -119,16 +125,23 @@ impl Core {
         }
     }
 
-    /// Notes what happened in a lane and is nothing to decide on.
-    pub(crate) fn note(&self, event: &Event) {
+    /// Notes what happened in a lane and is nothing to decide on. Returns a stream that has been closed by it.
+    pub(crate) fn note(&self, event: &Event) -> Option<Closing> {
         let mut wiring = self.wiring();
         match event {
             Event::Restarted { node } => {
-                let node = wiring.instances[*node].watch.name.clone();
+                let node = name_of(&wiring, *node);
                 self.events.publish(&RunEvent::Restarted { node });
             }
+            Event::Connection { node, lost } => {
+                let node = name_of(&wiring, *node);
+                self.events.publish(&match lost.clone() {
+                    Some(reason) => RunEvent::Lost { node, reason },
+                    None => RunEvent::Restored { node },
+                });
+            }
             Event::StreamEnded { stream, end, .. } => {
-                let record = &mut wiring.streams[*stream as usize];
+                let record = wiring.streams.get_mut(stream)?;
                 record.end = record.end.and(*end);
                 record.unended = record.unended.saturating_sub(1);
                 if record.unended == 0 {
@@ -137,9 +150,11 @@ impl Core {
                         end: record.end,
                     });
                 }
+                return wiring.close_if_over(*stream);
             }
             _ => {}
         }
+        None
     }
 
     /// Does what the lifecycle decided.
@@ -150,13 +165,13 @@ impl Core {
             Directive::Retire { node } => self.command(*node, Command::Retire { node: *node }),
             Directive::CancelStream { stream } => {
                 let wiring = self.wiring();
-                if let Some(record) = wiring.streams.get(*stream as usize) {
+                if let Some(record) = wiring.streams.get(stream) {
                     cancel(&wiring, record.source);
                 }
             }
             Directive::CancelAll => {
                 let wiring = self.wiring();
-                for record in &wiring.streams {
+                for record in wiring.streams.values() {
                     cancel(&wiring, record.source);
                 }
             }
@@ -164,10 +179,10 @@ impl Core {
             Directive::StopAll => {
                 self.groups().close();
                 let wiring = self.wiring();
-                for instance in &wiring.instances {
+                for instance in wiring.instances.values() {
                     instance.cancel.store(true, Ordering::Relaxed);
                 }
-                for lane in &wiring.lanes {
+                for lane in wiring.lanes.values() {
                     lane.mailbox.send(Command::Stop);
                 }
             }
@@ -186,18 +201,19 @@ impl Core {
         }
         let nodes = self.groups().start(group);
         let wiring = self.wiring();
-        let streams = nodes.iter().map(|&node| &wiring.instances[node]);
+        let streams = nodes.iter().map(|node| &wiring.instances[node]);
         let stream = streams
             .filter(|_| group > 0)
             .find_map(|instance| instance.stream);
         self.events.publish(&match stream {
             Some(stream) => RunEvent::StreamStarted {
-                stream: wiring.streams[stream as usize].stream.name.clone(),
+                stream: wiring.streams[&stream].stream.name.clone(),
             },
             None => RunEvent::Started,
         });
         for node in nodes {
-            wiring.lanes[wiring.instances[node].lane].mailbox.nudge();
+            let lane = wiring.instances[&node].lane;
+            wiring.lanes[&lane].mailbox.nudge();
         }
     }
 
@@ -209,8 +225,13 @@ impl Core {
         }
     }
 
+    /// Forgets a group whose instances are gone.
+    pub(crate) fn forget_group(&self, group: usize) {
+        self.groups().forget(group);
+    }
+
     fn to_all_lanes(&self, command: impl Fn() -> Command) {
-        for lane in &self.wiring().lanes {
+        for lane in self.wiring().lanes.values() {
             lane.mailbox.send(command());
         }
     }
@@ -237,8 +258,8 @@ impl Core {
         let new = wiring
             .wire_stream(&spec)?
             .ok_or(StartError::TakesNoStreams)?;
-        let stream = wiring.streams.last();
-        let name = stream.map_or(spec.name, |record| record.stream.name.clone());
+        let stream = wiring.streams.last_key_value();
+        let name = stream.map_or(spec.name, |(_, record)| record.stream.name.clone());
         Ok((new, name))
     }
 
@@ -250,7 +271,7 @@ impl Core {
     /// The number of the stream of this name.
     pub(crate) fn stream_named(&self, name: &str) -> Option<u32> {
         let wiring = self.wiring();
-        let mut streams = wiring.streams.iter();
+        let mut streams = wiring.streams.values();
         let record = streams.find(|record| record.stream.name == name)?;
         Some(record.stream.id)
     }
@@ -258,8 +279,10 @@ impl Core {
     /// The books of the stream of this name.
     pub(crate) fn stream_report(&self, name: &str) -> Option<StreamReport> {
         let wiring = self.wiring();
-        let mut streams = wiring.streams.iter();
-        let record = streams.find(|record| record.stream.name == name)?;
+        let mut streams = wiring.streams.values();
+        let Some(record) = streams.find(|record| record.stream.name == name) else {
+            return wiring.closed.streams.get(name).cloned();
+        };
         Some(stream_report(&wiring, record, &[], &mut Vec::new()))
     }
 
@@ -274,7 +297,7 @@ impl Core {
         };
         let wiring = self.wiring();
         let kind = |&node: &NodeId| {
-            let instance = &wiring.instances[node];
+            let instance = &wiring.instances[&node];
             let kind = InstanceKind {
                 stream: instance.stream,
                 source: instance.source,
@@ -288,10 +311,10 @@ impl Core {
     /// Some lane of a launch has no thread: those that have one are stopped, and the lifecycle is told.
     pub(crate) fn launch_failed(&self, launch: &Launch, message: String) -> GraphEvent {
         let wiring = self.wiring();
-        for &node in &launch.nodes {
+        for node in &launch.nodes {
             let instance = &wiring.instances[node];
             instance.watch.never_ran();
-            wiring.lanes[instance.lane].mailbox.send(Command::Stop);
+            wiring.lanes[&instance.lane].mailbox.send(Command::Stop);
         }
         GraphEvent::LaunchFailed {
             group: launch.group,
@@ -330,10 +353,9 @@ impl Core {
         self.carry_out(&Directive::StopAll);
         let hung = {
             let wiring = self.wiring();
-            let instances = wiring.instances.iter().enumerate();
-            let unfinished = instances
-                .filter(|(_, instance)| instance.watch.finished_ns.load(Ordering::Relaxed) == 0);
-            unfinished.map(|(node, _)| node).collect()
+            let instances = wiring.instances.iter();
+            let unfinished = instances.filter(|(_, instance)| !instance.is_finished());
+            unfinished.map(|(node, _)| *node).collect()
         };
         self.carry_out(&Directive::Over { hung });
     }
@@ -348,20 +370,28 @@ impl Core {
         let lanes: Vec<usize> = self.threads().keys().copied().collect();
         let hung_lanes: Vec<usize> = {
             let wiring = self.wiring();
-            let lane_of = |&node: &NodeId| wiring.instances[node].lane;
-            hung.iter().map(lane_of).collect()
+            let of_hung = |node: &NodeId| wiring.instances.get(node);
+            let hung = hung.iter().filter_map(of_hung);
+            hung.map(|instance| instance.lane).collect()
         };
         for lane in lanes.into_iter().filter(|lane| !hung_lanes.contains(lane)) {
             self.join_lane(lane);
         }
-        for edge in &self.wiring().edges {
+        for edge in self.wiring().edges.values() {
             edge.abandon();
         }
         self.report(hung)
     }
 
-    /// Joins the thread of a lane that has ended.
-    pub(crate) fn join_lane(&self, lane: usize) {
+    /// The thread of a lane has ended. Returns a stream that has been closed by it.
+    pub(crate) fn lane_exited(&self, lane: usize) -> Option<Closing> {
+        self.join_lane(lane);
+        let mut wiring = self.wiring();
+        let stream = wiring.lane_exited(lane)?;
+        wiring.close_if_over(stream)
+    }
+
+    fn join_lane(&self, lane: usize) {
         let thread = self.threads().remove(&lane);
         if let Some(thread) = thread {
             // The lane caught its actors' panics; a panic of the engine itself is reported by the thread's hook.
@@ -377,18 +407,33 @@ impl Core {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the run is doing now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let faults = self.faults().len();
+        Snapshot {
+            faults,
+            ..crate::snapshot::snapshot(&self.wiring())
+        }
+    }
+
     /// The report as of now.
     pub(crate) fn report(&self, hung: &[NodeId]) -> Report {
         let started_ns = self.started_ns.load(Ordering::Relaxed);
-        let mut report = crate::accounts::report(&self.wiring(), started_ns, hung);
+        let mut report = crate::reporting::report(&self.wiring(), started_ns, hung);
         let faults = self.faults();
         report.faults = faults.iter().map(|fault| fault.report.clone()).collect();
         report
     }
 }
 
+fn name_of(wiring: &Wiring, node: NodeId) -> String {
+    let instance = wiring.instances.get(&node);
+    instance.map_or_else(String::new, |instance| instance.watch.name.clone())
+}
+
 fn cancel(wiring: &Wiring, source: NodeId) {
-    let instance = &wiring.instances[source];
-    instance.cancel.store(true, Ordering::Relaxed);
-    wiring.lanes[instance.lane].mailbox.nudge();
+    if let Some(instance) = wiring.instances.get(&source) {
+        instance.cancel.store(true, Ordering::Relaxed);
+        wiring.lanes[&instance.lane].mailbox.nudge();
+    }
 }
