@@ -11,6 +11,7 @@ mod cameras;
 mod custom_actor;
 #[cfg(feature = "live")]
 mod disk;
+mod doors;
 #[cfg(feature = "live")]
 mod endurance;
 mod fuzzing;

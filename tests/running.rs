@@ -2,7 +2,7 @@
 
 use fermata_engine::{Registry, RunOptions};
 
-use crate::support::{assert_balanced, run, start, start_with};
+use crate::support::{assert_balanced, run, start, start_with, wait_until};
 
 #[test]
 fn a_chain_delivers_everything() {
@@ -50,9 +50,7 @@ nodes:
 ",
     );
     let handle = running.handle();
-    while handle.report().nodes["end"].processed < 50 {
-        std::thread::yield_now();
-    }
+    wait_until("packets", || handle.report().nodes["end"].processed >= 50);
     handle.drain();
     let report = running.wait();
     assert_balanced(&report);
@@ -73,9 +71,7 @@ nodes:
 ",
     );
     let handle = running.handle();
-    while handle.report().nodes["end"].processed < 5 {
-        std::thread::yield_now();
-    }
+    wait_until("packets", || handle.report().nodes["end"].processed >= 5);
     handle.stop();
     let report = running.wait();
     assert_balanced(&report);
@@ -107,15 +103,13 @@ nodes:
         let report = handle.report();
         report.nodes.get(name).map_or(0, |node| node.processed)
     };
-    while delivered("end@door") < 10 || delivered("end@hall") < 10 {
-        std::thread::yield_now();
-    }
+    wait_until("packets of both", || {
+        delivered("end@door") >= 10 && delivered("end@hall") >= 10
+    });
     assert!(handle.remove_stream("door"));
     assert!(!handle.remove_stream("cellar"));
     assert_eq!(handle.add_stream("door", "x").unwrap(), "door.2");
-    while delivered("end@door.2") < 10 {
-        std::thread::yield_now();
-    }
+    wait_until("packets of the new one", || delivered("end@door.2") >= 10);
     handle.drain();
     let report = running.wait();
     assert_balanced(&report);
@@ -156,9 +150,7 @@ run: {drain: 200ms}
 ",
     );
     let handle = running.handle();
-    while handle.report().nodes["end"].processed < 3 {
-        std::thread::yield_now();
-    }
+    wait_until("packets", || handle.report().nodes["end"].processed >= 3);
     handle.drain();
     let report = running.wait();
     assert_balanced(&report);

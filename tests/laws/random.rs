@@ -17,7 +17,7 @@ use super::case::{Case, NodeCase};
 use super::draw::case;
 use super::keep;
 use super::model::Model;
-use crate::support::options;
+use crate::support::{PATIENCE, options};
 
 /// How many graphs `make test` tries.
 const CASES: u32 = 300;
@@ -152,7 +152,7 @@ fn run_on_threads(case: &Case, yaml: &str) -> Result<Option<Ran>, String> {
     };
     let running = RunningGraph::start(loaded.graph, loaded.registry, RunOptions::default());
     let running = running.expect("a graph that starts");
-    let (report, ended) = match running.wait_for(Duration::from_secs(20)) {
+    let (report, ended) = match running.wait_for(PATIENCE) {
         Ok(report) => (report, true),
         Err(running) => {
             let report = running.handle().report();
