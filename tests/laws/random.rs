@@ -14,6 +14,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 use super::actors;
 use super::broken::{Laws, Ran};
 use super::case::{Case, NodeCase};
+use super::doors;
 use super::draw::case;
 use super::keep;
 use super::model::Model;
@@ -162,6 +163,7 @@ fn run_on_threads(case: &Case, yaml: &str) -> Result<Option<Ran>, String> {
         }
     };
     let lives = keep::close(loaded.record);
+    doors::forget(loaded.record);
     Ok(Some(Ran {
         run: of_threads(report, ended),
         capacities: loaded.capacities,
@@ -193,6 +195,7 @@ fn run(case: &Case, yaml: &str, seed: u64) -> Result<Option<Ran>, String> {
         simulate(loaded.graph, loaded.registry, &sim).expect("a graph that starts")
     }));
     let lives = keep::close(loaded.record);
+    doors::forget(loaded.record);
     let run = run.map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
