@@ -19,7 +19,13 @@ impl Case {
         text.push_str("nodes:\n");
         for (index, source) in self.sources.iter().enumerate() {
             let answers = self.asks() && index + 1 == self.first_node();
-            write_source(&mut text, index, source, index == 0 && self.per_stream(), answers);
+            write_source(
+                &mut text,
+                index,
+                source,
+                index == 0 && self.per_stream(),
+                answers,
+            );
         }
         for (index, node) in self.nodes.iter().enumerate() {
             let place = self.first_node() + index;

@@ -106,7 +106,10 @@ impl<'a> Model<'a> {
         if source.live {
             return None;
         }
-        let troubled = due.iter().copied().filter(|&n| is_troubled(n, every) || unneeded(n));
+        let troubled = due
+            .iter()
+            .copied()
+            .filter(|&n| is_troubled(n, every) || unneeded(n));
         Some(troubled.collect())
     }
 }
