@@ -106,8 +106,8 @@ impl Payload for Number {}
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NumbersSettings {
-    /// The unit.
-    unit: u64,
+    /// The unit. A text: it is `${stream.uri}`, which is not known when the graph is checked.
+    unit: String,
 }
 
 /// See `NumbersSettings`.
@@ -122,7 +122,8 @@ impl Source for Numbers {
     }
 
     fn create(settings: NumbersSettings, _: &Setup) -> Result<Self, ActorError> {
-        Ok(Self(settings.unit * ROWS..(settings.unit + 1) * ROWS))
+        let unit: u64 = settings.unit.parse()?;
+        Ok(Self(unit * ROWS..(unit + 1) * ROWS))
     }
 
     fn next(&mut self) -> Result<Next, ActorError> {

@@ -295,7 +295,7 @@ fn wrong_number(captured: &Captured, least: u64) -> Option<String> {
 
 /// What is wrong with a mark that leaves no number for the end of the stream.
 fn marks_past_the_end(next: u64) -> Option<String> {
-    (next >= END).then(|| format!("the source numbers beyond {}, the largest number", END - 2))
+    (next == END).then(|| format!("the source numbers beyond {}, the largest number", END - 2))
 }
 
 /// What is wrong with the outputs that a source gave payloads for, besides the first.
