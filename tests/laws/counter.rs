@@ -86,7 +86,7 @@ impl Counter {
 impl Drop for Counter {
     fn drop(&mut self) {
         // It will not answer any more.
-        self.desk.as_ref().map(doors::close);
+        self.desk.iter().for_each(doors::close);
     }
 }
 
@@ -123,11 +123,11 @@ impl Source for Counter {
     }
 
     fn next(&mut self) -> Result<Next, ActorError> {
-        self.desk.as_ref().map(doors::answer_some);
+        self.desk.iter().for_each(doors::answer_some);
         let settings = &self.settings;
         let number = self.produced();
         if number >= settings.count {
-            self.desk.as_ref().map(doors::close);
+            self.desk.iter().for_each(doors::close);
             return Ok(Next::End);
         }
         if settings.fail_after.is_some_and(|after| number >= after) {

@@ -72,7 +72,7 @@ pub(crate) fn desk(run: u64) -> Desk {
 /// Forgets the desk of a run that is over.
 pub(crate) fn forget(run: u64) {
     let desk = lock(&DESKS).remove(&run);
-    desk.as_ref().map(close);
+    desk.iter().for_each(close);
 }
 
 /// Answers some of the open calls, in no order.
