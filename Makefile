@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # Crates whose files must not import each other in a circle; `scripts/no-circles.py --list` looks at the others too.
-WITHOUT_CIRCLES := . engine vision files onnx actors
+WITHOUT_CIRCLES := . engine vision files onnx actors jobs
 
 .PHONY: help setup setup-learn setup-cuda setup-test demo test soak fuzz bench clean
 

@@ -380,8 +380,8 @@ impl Predictions {
     }
 }
 
-/// A hash as manifests write it.
-pub(crate) fn row_hash(text: &str) -> Option<RowHash> {
+/// A hash as manifests write it: 64 hexadecimal digits. None for other text.
+pub fn row_hash(text: &str) -> Option<RowHash> {
     let mut hash = RowHash::default();
     if text.len() != 2 * hash.len() || !text.is_ascii() {
         return None;

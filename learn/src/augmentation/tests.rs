@@ -250,3 +250,23 @@ proptest! {
         prop_assert_eq!(without, Variation { radians: 0.0, is_flipped: false, ..drawn });
     }
 }
+
+#[test]
+fn a_view_depends_on_seed_view_and_image_alone_and_view_0_is_the_plain_one() {
+    let augmentation = Augmentation::default();
+    let one: RowHash = std::array::from_fn(|byte| byte as u8);
+    let mut other = one;
+    other[31] ^= 1;
+    let view = augmentation.view(7, 3, &one);
+    assert!(view.is_some());
+    assert_eq!(view, augmentation.view(7, 3, &one));
+    for differs in [
+        augmentation.view(8, 3, &one),
+        augmentation.view(7, 4, &one),
+        augmentation.view(7, 3, &other),
+    ] {
+        assert_ne!(view, differs);
+    }
+    assert_eq!(augmentation.view(7, 0, &one), None);
+    assert_eq!(Augmentation::NONE.view(7, 3, &one), None);
+}

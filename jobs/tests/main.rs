@@ -1,0 +1,8 @@
+//! The actors of jobs through their public door: alone, and in graphs.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "main/pictures.rs"]
+mod pictures;
+#[path = "main/rows.rs"]
+mod rows;
