@@ -3,19 +3,32 @@
 //!
 //! | actor | |
 //! | --- | --- |
+//! | [`manifest_units`] | the units of a job, as streams; goes on with those that are not done |
 //! | [`manifest_rows`] | the rows of a unit |
 //! | [`load_images`] | decodes each row's image once, checked against its hash |
+//! | [`infer_logits`] | a teacher's logits of each row, in several views |
+//! | [`fuse_logits`] | the ensemble's |
+//! | [`write_softlabels`] | commits units, and assembles the softlabels at the end |
+//! | [`write_predictions`] | logits and labels for an evaluation |
 //!
 //! A unit of work ([`unit`]) is a stream: some rows of a manifest. What travels is in [`payload`]. A row that cannot be read travels
 //! on as a row with its failure, so that no row is lost without a word.
 //!
 //! It does not compute losses, metrics or weights (`fermata-learn` does) and does not preprocess (`fermata-vision` does).
 
+pub mod fuse_logits;
+pub mod infer_logits;
+pub mod ledger;
 pub mod load_images;
+pub mod loaded_model;
 pub mod manifest_rows;
+pub mod manifest_units;
 pub mod manifests;
 pub mod payload;
 pub mod unit;
+mod unit_file;
+pub mod write_predictions;
+pub mod write_softlabels;
 
 use std::sync::Arc;
 
@@ -25,8 +38,13 @@ use crate::manifests::Manifests;
 
 /// Adds every actor of this crate: the only list of names and what stands behind them.
 pub fn register(registry: &mut Registry) {
-    registry.register_source::<manifest_rows::ManifestRows>();
+    registry.register::<fuse_logits::FuseLogits>();
+    registry.register::<infer_logits::InferLogits>();
     registry.register::<load_images::LoadImages>();
+    registry.register_source::<manifest_rows::ManifestRows>();
+    registry.register_provider::<manifest_units::ManifestUnits>();
+    registry.register::<write_predictions::WritePredictions>();
+    registry.register::<write_softlabels::WriteSoftlabels>();
 }
 
 /// What the actors of this crate need of their program.
