@@ -244,5 +244,9 @@ run: {clock: asap}
 ";
     let report = crate::support::start_with(graph, registry(), RunOptions::default()).wait();
     assert_balanced(&report);
-    assert!(report.streams.contains_key("try-2"), "{:?}", report.streams.keys());
+    assert!(
+        report.streams.contains_key("try-2"),
+        "{:?}",
+        report.streams.keys()
+    );
 }
