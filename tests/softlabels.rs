@@ -189,6 +189,15 @@ fn two_exports_give_the_same_bytes_whatever_reads_ahead_and_numpy_opens_them() {
         "{failed}"
     );
 
+    let inspected = succeeds(&["inspect".to_owned(), data.text("one")]);
+    for words in [
+        "59 rows of 60 (all), 1 could not be read",
+        "views       3, seed 7",
+        "all files are as",
+    ] {
+        assert!(inspected.contains(words), "`{words}` is not in {inspected}");
+    }
+
     let script = format!(
         "import json, numpy
 z = numpy.load('{0}/softlabels.npz')
@@ -325,7 +334,7 @@ fn an_ensemble_is_chosen_and_its_words_can_be_typed() {
     let table = fs::read_to_string(data.path("search/search.csv")).unwrap();
     assert_eq!(table.lines().count(), 6, "{table}");
     let chosen = data.json("search/ensemble.json");
-    assert_eq!(chosen["rows"], 28, "the validation rows");
+    assert_eq!(chosen["rows"], 29, "the validation rows");
     let picture = fs::read_to_string(data.path("search/search.svg")).unwrap();
     assert!(picture.contains("macro-F1") && picture.ends_with("</svg>\n"));
     let typed = output

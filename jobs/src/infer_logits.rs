@@ -3,18 +3,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use fermata_engine::{Actor, ActorError, Envelope, Input, Outputs, Ports, Setup};
 use fermata_learn::augmentation::Augmentation;
-use fermata_learn::predictions::row_hash;
+use fermata_vision::Frame;
 use fermata_vision::card::ModelCard;
 use fermata_vision::face::EXPRESSIONS;
-use fermata_vision::{Frame, FramePool, Preprocessor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::loaded_model::LoadedModel;
 use crate::payload::{Asked, Failure, Loaded, LoadedRow, ManifestRow, Scored};
+use crate::views::Views;
 
 /// Asks a model about each row, in V views of its picture: view 0 is the picture as it is, the others are varied. Rows whose image could
 /// not be read go on as they are.
@@ -65,8 +67,7 @@ pub struct InferLogits {
     settings: InferLogitsSettings,
     asked: Arc<Asked>,
     models: Vec<LoadedModel>,
-    preprocessor: Preprocessor,
-    pool: FramePool,
+    views: Views,
 }
 
 /// A row that models are asked about.
@@ -77,6 +78,31 @@ struct Question {
     /// Numbers of the models.
     models: Vec<usize>,
     seen: Option<bool>,
+}
+
+/// Rows that are computed at once, with their inputs.
+struct Prepared {
+    questions: Vec<Question>,
+    /// Of all views of all rows, one after another.
+    inputs: Vec<f32>,
+    /// By row: why it has no inputs.
+    failures: Vec<Option<Failure>>,
+}
+
+impl Prepared {
+    fn of(questions: Vec<Question>, views: &mut Views) -> Self {
+        let of_row = views.len();
+        let mut inputs = vec![0.0; of_row * questions.len()];
+        let rows = questions.iter().zip(inputs.chunks_exact_mut(of_row));
+        let failures = rows
+            .map(|(question, inputs)| views.write(&question.row, &question.picture, inputs).err())
+            .collect();
+        Self {
+            questions,
+            inputs,
+            failures,
+        }
+    }
 }
 
 impl InferLogits {
@@ -113,82 +139,92 @@ impl InferLogits {
         Ok((unseen, Some(false)))
     }
 
-    /// Writes the inputs of all views of a picture, one after another.
-    fn prepare(
-        &mut self,
-        row: &ManifestRow,
-        picture: &Frame,
-        out: &mut [f32],
-    ) -> Result<(), Failure> {
-        let InferLogitsSettings {
-            views,
-            seed,
-            augmentation,
-            ..
-        } = &self.settings;
-        let hash = row_hash(&row.row().sha256).expect("a manifest's hashes are hashes");
-        let input = &self.asked.models[0].input;
-        for (view, out) in (0..*views).zip(out.chunks_exact_mut(input.len())) {
-            match augmentation.view(*seed, view, &hash) {
-                None => self.preprocessor.run_whole(picture, out),
-                Some(variation) => {
-                    let varied = variation.apply(picture, &self.pool);
-                    let varied = varied.map_err(|error| Failure::new(&error))?;
-                    let prepared = self.preprocessor.run_whole(&varied, out);
-                    variation.erase(out, input);
-                    prepared
+    /// Takes the rows of a batch apart; those that have no picture go on at once.
+    fn questions(
+        &self,
+        inputs: Vec<Input>,
+        out: &mut Outputs,
+    ) -> Result<Vec<Question>, ActorError> {
+        let mut questions = Vec::with_capacity(inputs.len());
+        for mut input in inputs {
+            let loaded = input.take::<Loaded>();
+            let Loaded::Row(LoadedRow { wanted, picture }) = &*loaded else {
+                return Err("an epoch's end is nothing that a teacher can be asked about".into());
+            };
+            let row = wanted.row.clone();
+            let (models, seen) = self.choose(&row)?;
+            match picture {
+                Ok(picture) => questions.push(Question {
+                    envelope: input.envelope,
+                    row,
+                    picture: picture.clone(),
+                    models,
+                    seen,
+                }),
+                Err(failure) => {
+                    let scored = Scored {
+                        row,
+                        asked: Arc::clone(&self.asked),
+                        logits: Err(failure.clone()),
+                        seen,
+                    };
+                    out.emit::<Scored>(input.envelope, scored);
                 }
             }
-            .map_err(|error| Failure::new(&error))?;
         }
-        Ok(())
+        Ok(questions)
     }
+}
 
-    /// Asks about some rows at once.
-    fn ask(&mut self, questions: Vec<Question>, out: &mut Outputs) -> Result<(), ActorError> {
-        let views = self.settings.views as usize;
-        let of_row = views * self.asked.models[0].input.len();
-        let mut inputs = vec![0.0; of_row * questions.len()];
-        let mut failures = Vec::with_capacity(questions.len());
-        for (question, inputs) in questions.iter().zip(inputs.chunks_exact_mut(of_row)) {
-            failures.push(self.prepare(&question.row, &question.picture, inputs).err());
+/// Asks the models about rows and emits what they say.
+fn answer(
+    prepared: Prepared,
+    models: &mut [LoadedModel],
+    asked: &Arc<Asked>,
+    at_once: usize,
+    out: &mut Outputs,
+) -> Result<(), ActorError> {
+    let Prepared {
+        questions,
+        inputs,
+        failures,
+    } = prepared;
+    let of_row = inputs.len() / questions.len();
+    let values = asked.views as usize * EXPRESSIONS;
+    let mut sums = vec![0f64; questions.len() * values];
+    for (number, model) in models.iter_mut().enumerate() {
+        let rows: Vec<usize> = (0..questions.len())
+            .filter(|&row| failures[row].is_none() && questions[row].models.contains(&number))
+            .collect();
+        let mut own = Vec::new();
+        let inputs = if rows.len() == questions.len() {
+            &inputs
+        } else {
+            let of_rows = rows.iter().map(|row| &inputs[row * of_row..][..of_row]);
+            own.extend(of_rows.flatten());
+            &own
+        };
+        let mut logits = Vec::with_capacity(rows.len() * values);
+        model.logits(inputs, at_once, &mut logits)?;
+        for (row, said) in rows.into_iter().zip(logits.chunks_exact(values)) {
+            let sums = sums[row * values..].iter_mut();
+            sums.zip(said)
+                .for_each(|(sum, &logit)| *sum += f64::from(logit));
         }
-        let mut sums = vec![0f64; questions.len() * views * EXPRESSIONS];
-        for model in 0..self.models.len() {
-            let asked: Vec<usize> = (0..questions.len())
-                .filter(|&row| failures[row].is_none() && questions[row].models.contains(&model))
-                .collect();
-            let mut own = Vec::new();
-            let inputs = if asked.len() == questions.len() {
-                &inputs
-            } else {
-                let rows = asked.iter().map(|row| &inputs[row * of_row..][..of_row]);
-                own.extend(rows.flatten());
-                &own
-            };
-            let mut logits = Vec::with_capacity(asked.len() * views * EXPRESSIONS);
-            self.models[model].logits(inputs, self.settings.at_once as usize, &mut logits)?;
-            let said = logits.chunks_exact(views * EXPRESSIONS);
-            for (row, said) in asked.into_iter().zip(said) {
-                let sums = sums[row * views * EXPRESSIONS..].iter_mut();
-                sums.zip(said)
-                    .for_each(|(sum, &logit)| *sum += f64::from(logit));
-            }
-        }
-        let sums = sums.chunks_exact(views * EXPRESSIONS);
-        for ((question, failure), sums) in questions.into_iter().zip(failures).zip(sums) {
-            let models = question.models.len() as f64;
-            let mean = || sums.iter().map(|sum| (sum / models) as f32).collect();
-            let scored = Scored {
-                row: question.row,
-                asked: Arc::clone(&self.asked),
-                logits: failure.map_or_else(|| Ok(mean()), Err),
-                seen: question.seen,
-            };
-            out.emit::<Scored>(question.envelope, scored);
-        }
-        Ok(())
     }
+    let rows = questions.into_iter().zip(failures);
+    for ((question, failure), sums) in rows.zip(sums.chunks_exact(values)) {
+        let count = question.models.len() as f64;
+        let mean = || sums.iter().map(|sum| (sum / count) as f32).collect();
+        let scored = Scored {
+            row: question.row,
+            asked: Arc::clone(asked),
+            logits: failure.map_or_else(|| Ok(mean()), Err),
+            seen: question.seen,
+        };
+        out.emit::<Scored>(question.envelope, scored);
+    }
+    Ok(())
 }
 
 /// Whether two cards make the same input of a picture, and name the same classes.
@@ -254,11 +290,15 @@ impl Actor for InferLogits {
             augmentation: settings.augmentation,
         };
         Ok(Self {
-            preprocessor: Preprocessor::new(&asked.models[0])?,
+            views: Views::new(
+                &asked.models[0],
+                asked.views,
+                asked.seed,
+                asked.augmentation,
+            )?,
             asked: Arc::new(asked),
             models,
             settings,
-            pool: FramePool::new(),
         })
     }
 
@@ -266,44 +306,32 @@ impl Actor for InferLogits {
         self.process_batch(vec![input], out)
     }
 
+    /// Pictures are prepared on a thread beside the one that computes.
     fn process_batch(&mut self, inputs: Vec<Input>, out: &mut Outputs) -> Result<(), ActorError> {
-        let rows_at_once = (self.settings.at_once / self.settings.views).max(1) as usize;
-        let mut questions = Vec::new();
-        for mut input in inputs {
-            let loaded = input.take::<Loaded>();
-            let Loaded::Row(LoadedRow { wanted, picture }) = &*loaded else {
-                return Err("an epoch's end is nothing that a teacher can be asked about".into());
-            };
-            let row = wanted.row.clone();
-            let (models, seen) = self.choose(&row)?;
-            let (envelope, picture) = (input.envelope, picture.clone());
-            match picture {
-                Ok(picture) => questions.push(Question {
-                    envelope,
-                    row,
-                    picture,
-                    models,
-                    seen,
-                }),
-                Err(failure) => {
-                    let asked = Arc::clone(&self.asked);
-                    let logits = Err(failure);
-                    out.emit::<Scored>(
-                        envelope,
-                        Scored {
-                            row,
-                            asked,
-                            logits,
-                            seen,
-                        },
-                    );
+        let mut questions = self.questions(inputs, out)?;
+        let Self {
+            settings,
+            asked,
+            models,
+            views,
+        } = self;
+        let at_once = settings.at_once as usize;
+        let rows_at_once = (at_once / settings.views as usize).max(1);
+        let (to, from) = sync_channel(1);
+        let prepare = move || {
+            while !questions.is_empty() {
+                let rest = questions.split_off(rows_at_once.min(questions.len()));
+                let some = std::mem::replace(&mut questions, rest);
+                // Nobody waits for more after an error.
+                if to.send(Prepared::of(some, views)).is_err() {
+                    return;
                 }
             }
-        }
-        while !questions.is_empty() {
-            let rest = questions.split_off(rows_at_once.min(questions.len()));
-            self.ask(std::mem::replace(&mut questions, rest), out)?;
-        }
-        Ok(())
+        };
+        thread::scope(|scope| {
+            scope.spawn(prepare);
+            from.into_iter()
+                .try_for_each(|prepared| answer(prepared, models, asked, at_once, out))
+        })
     }
 }

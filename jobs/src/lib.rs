@@ -27,6 +27,7 @@ pub mod manifests;
 pub mod payload;
 pub mod unit;
 mod unit_file;
+mod views;
 pub mod write_predictions;
 pub mod write_softlabels;
 

@@ -37,7 +37,8 @@ fn hundred() -> usize {
     100
 }
 
-const UNITS: &str = "units";
+/// Folder of the units that are done, in the softlabels' folder, until all are.
+pub const UNITS: &str = "units";
 const ALIGNMENT: &str = "alignment.json";
 const LEDGER: &str = "ledger.jsonl";
 

@@ -73,11 +73,14 @@ fn an_export_that_is_killed_again_and_again_gives_the_same_bytes() {
                 break;
             }
             kills += 1;
+            // It was killed after all was done.
+            if fs::read_to_string(&ledger).is_ok_and(|text| text.contains("\"done\"")) {
+                break;
+            }
             // What killed it before there was a ledger has left nothing to go on with.
             if ledger.exists() {
                 arguments = resume.to_vec();
             }
-            assert!(!data.path(&out).join("hash_manifest.json.part").exists() || kills > 0);
             // The later kills come later, so that it ends.
             wanted = lines(&ledger) + 1 + random.below(2 * units) as usize;
         }

@@ -12,9 +12,13 @@ use crate::learning::{refused, run};
 #[track_caller]
 fn refuses(arguments: &[String], words: &[&str]) {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    refused(&arguments, words);
-    let (_, output, errors) = run(&arguments);
-    assert_eq!(errors.matches("error:").count(), 1, "{errors}");
+    let (code, output, errors) = run(&arguments);
+    assert_eq!(code, 2, "{arguments:?}: {errors}");
+    for word in words {
+        assert!(errors.contains(word), "`{word}` is not in:\n{errors}");
+    }
+    let told = errors.lines().filter(|line| line.starts_with("error:"));
+    assert_eq!(told.count(), 1, "{errors}");
     assert!(output.is_empty(), "{output}");
 }
 

@@ -13,6 +13,8 @@ use fermata_learn::weights::TensorFile;
 use fermata_vision::card::{CARD_FILE, ONNX_FILE, SAFETENSORS_FILE};
 use fermata_vision::{Expression, ModelCard};
 
+use crate::inspect_softlabels;
+
 /// Shown where it makes no difference.
 const ANY_SCALE: f64 = 30.0;
 
@@ -43,14 +45,17 @@ fn described(path: &Path) -> anyhow::Result<String> {
     ))
 }
 
-/// A model's folder or a training's.
+/// A model's folder, a training's, or one of softlabels.
 fn folder(path: &Path) -> anyhow::Result<String> {
     if TrainingRun::is_in(path) {
         return training(path);
     }
+    if let Some(softlabels) = inspect_softlabels::described(path)? {
+        return Ok(softlabels);
+    }
     if !path.join(CARD_FILE).is_file() {
         bail!(
-            "{} is neither a training's folder nor a model's (it has no {CARD_FILE})",
+            "{} is neither a training's folder nor a model's (it has no {CARD_FILE}) nor one of softlabels",
             path.display()
         );
     }

@@ -8,6 +8,7 @@ mod evaluate;
 mod export;
 mod infer;
 mod inspect;
+mod inspect_softlabels;
 mod loaded_model;
 mod manifest;
 mod models;

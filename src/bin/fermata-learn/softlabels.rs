@@ -4,12 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use fermata::cli::REFUSED;
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::{Job, JobRows, Taking, run_job};
 use fermata_engine::{Graph, LoadOptions};
 use fermata_jobs::ledger::Ledger;
 use fermata_jobs::loaded_model::LoadedModel;
 use fermata_jobs::unit::rows_of;
+use fermata_jobs::write_softlabels::UNITS;
 use fermata_learn::augmentation::Augmentation;
 use fermata_learn::manifest::{Manifest, Split};
 use serde::Deserialize;
@@ -118,7 +120,23 @@ run: {{clock: asap, call_deadline: 30m, drain: 30m}}
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let out = absolute(out)?;
     let rows = JobRows { all: rows, done: 0 };
-    run_text(&text, Taking::Afresh(out), given.quiet, Some(rows))
+    let ended = run_text(&text, Taking::Afresh(out.clone()), given.quiet, Some(rows));
+    if matches!(ended, Err(_) | Ok(REFUSED)) {
+        forget(&out);
+    }
+    ended
+}
+
+/// Takes back what a run has written that did not start, so that the folder can be used once what was wrong is right.
+fn forget(out: &Path) {
+    let ledger = out.join(LEDGER);
+    let nothing_done = Ledger::join(&ledger).is_ok_and(|ledger| ledger.state().commits.is_empty());
+    if nothing_done {
+        let _ = fs::remove_file(ledger);
+        // Only empty folders are removed.
+        let _ = fs::remove_dir(out.join(UNITS));
+        let _ = fs::remove_dir(out);
+    }
 }
 
 /// Runs a graph that a command has written.

@@ -11,6 +11,9 @@ use serde_json::json;
 /// Names that the other nodes of the graphs have.
 const TAKEN: [&str; 4] = ["rows", "images", "fuse", "write"];
 
+/// How many times what is computed at once is in a batch.
+const AHEAD: u64 = 4;
+
 /// Teachers by name, each with its model folders.
 pub(crate) struct Teachers(pub(crate) BTreeMap<String, Vec<PathBuf>>);
 
@@ -64,14 +67,21 @@ impl Teachers {
         Ok(numbers)
     }
 
-    /// The graph's nodes of the teachers, a line each. `views` are further settings of each.
-    pub(crate) fn nodes(&self, arguments: &TeacherArguments, views: &serde_json::Value) -> String {
+    /// The graph's nodes of the teachers, a line each. `further` are more settings of each, with their views.
+    pub(crate) fn nodes(
+        &self,
+        arguments: &TeacherArguments,
+        further: &serde_json::Value,
+    ) -> String {
         let TeacherArguments {
             device,
             batch,
             threads,
             ..
         } = arguments;
+        let views = further["views"].as_u64().unwrap_or(1);
+        // Some times what is computed at once: a teacher prepares pictures while it computes others of the batch.
+        let rows = (AHEAD * u64::from(*batch) / views).max(1);
         let node = |(name, folders): (&String, &Vec<PathBuf>)| {
             let mut node = json!({
                 "use": "infer_logits",
@@ -81,10 +91,10 @@ impl Teachers {
                 "device": device,
                 "threads": threads,
                 "at_once": batch,
-                "batch": {"max": batch, "each": "stream"},
+                "batch": {"max": rows, "each": "stream"},
             });
-            if let (Some(node), Some(views)) = (node.as_object_mut(), views.as_object()) {
-                node.extend(views.clone());
+            if let (Some(node), Some(further)) = (node.as_object_mut(), further.as_object()) {
+                node.extend(further.clone());
             }
             // JSON is YAML.
             format!("  {name}: {node}\n")
