@@ -11,7 +11,7 @@
 //! | [`write_softlabels`] | commits units, and assembles the softlabels at the end |
 //! | [`write_predictions`] | logits and labels for an evaluation |
 //!
-//! A unit of work ([`unit`]) is a stream: some rows of a manifest. What travels is in [`payload`]. A row that cannot be read travels
+//! A unit of work ([`mod@unit`]) is a stream: some rows of a manifest. What travels is in [`payload`]. A row that cannot be read travels
 //! on as a row with its failure, so that no row is lost without a word.
 //!
 //! It does not compute losses, metrics or weights (`fermata-learn` does) and does not preprocess (`fermata-vision` does).

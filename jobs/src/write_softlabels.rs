@@ -249,7 +249,7 @@ impl Actor for WriteSoftlabels {
             let (failures, most) = (self.failures()?, self.max_failures);
             if failures > most {
                 return Err(format!(
-                    "{failures} rows could not be read, and max_failures is {most}; the last: {}: {failure}",
+                    "{failures} rows could not be read, and max_failures is {most} (mend the images, or raise it in the graph, and resume); the last: {}: {failure}",
                     row.image.display()
                 )
                 .into());

@@ -29,6 +29,9 @@ pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Re
         .map_err(|error| anyhow::anyhow!("--split: {error}"))?;
     let manifest = Manifest::read(&given.manifest)?;
     let rows = manifest.split(split).count();
+    let manifest_sha256 = manifest.sha256.clone();
+    // The graph reads it again: a large one is not kept twice.
+    drop(manifest);
     let parts = arguments.step.recip().round();
     if !(arguments.step > 0.0
         && arguments.step <= 1.0
@@ -88,7 +91,7 @@ nodes:
     save("search.svg", bars(&title, "macro-F1", &found.ranked(SHOWN)))?;
     let chosen = json!({
         "split": split.to_string(),
-        "manifest_sha256": manifest.sha256,
+        "manifest_sha256": manifest_sha256,
         "rows": found.rows,
         "step": found.step,
         "teachers": found.teachers,

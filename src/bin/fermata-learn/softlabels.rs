@@ -53,6 +53,8 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
     let manifest = Manifest::read(&given.manifest)?;
     let rows = rows_of(&manifest, split).count();
     look_for_rows_that_all_have_seen(&teachers, &manifest, split, given)?;
+    // The graph reads it again: a large one is not kept twice.
+    drop(manifest);
     let mut weights = teachers.numbers("--weight", &arguments.weights)?;
     if weights.is_empty() {
         let same = 1.0 / teachers.0.len() as f64;
