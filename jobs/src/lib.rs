@@ -5,16 +5,25 @@
 //! | --- | --- |
 //! | [`manifest_rows`] | the rows of a unit |
 //! | [`load_images`] | decodes each row's image once, checked against its hash |
+//! | [`training_rows`] | the rows of a training: its steps, its epochs' ends and what is validated behind them |
+//! | [`prepare_inputs`] | a training's rows as inputs: the view of the epoch, preprocessed |
+//! | [`join_targets`] | what a training's rows are taught besides labels: softlabels, votes |
+//! | [`train_model`] | trains, validates, and writes the model at the end |
 //!
 //! A unit of work ([`unit`]) is a stream: some rows of a manifest. What travels is in [`payload`]. A row that cannot be read travels
 //! on as a row with its failure, so that no row is lost without a word.
 //!
 //! It does not compute losses, metrics or weights (`fermata-learn` does) and does not preprocess (`fermata-vision` does).
 
+pub mod join_targets;
 pub mod load_images;
 pub mod manifest_rows;
 pub mod manifests;
 pub mod payload;
+pub mod prepare_inputs;
+pub mod train_model;
+pub mod training_rows;
+pub mod training_status;
 pub mod unit;
 
 use std::sync::Arc;
@@ -26,7 +35,11 @@ use crate::manifests::Manifests;
 /// Adds every actor of this crate: the only list of names and what stands behind them.
 pub fn register(registry: &mut Registry) {
     registry.register_source::<manifest_rows::ManifestRows>();
+    registry.register::<join_targets::JoinTargets>();
     registry.register::<load_images::LoadImages>();
+    registry.register::<prepare_inputs::PrepareInputs>();
+    registry.register::<train_model::TrainModel>();
+    registry.register_source::<training_rows::TrainingRows>();
 }
 
 /// What the actors of this crate need of their program.

@@ -6,3 +6,9 @@
 mod pictures;
 #[path = "main/rows.rs"]
 mod rows;
+#[path = "main/training.rs"]
+mod training;
+#[path = "main/training_targets.rs"]
+mod training_targets;
+#[path = "main/trainings.rs"]
+mod trainings;
