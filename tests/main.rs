@@ -26,6 +26,8 @@ mod live;
 #[cfg(feature = "live")]
 mod program;
 mod running;
+#[cfg(feature = "learn")]
+mod softlabels;
 mod support;
 mod units;
 

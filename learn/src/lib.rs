@@ -9,6 +9,7 @@ pub mod calibration;
 pub mod charts;
 pub mod dataset;
 pub mod device;
+pub mod ensemble;
 pub mod evaluation;
 pub mod export;
 pub mod folds;

@@ -18,6 +18,7 @@ use crate::pictures::{SIDE, picture, set};
 fn unit(path: &Path, rows: std::ops::Range<usize>, split: Option<Split>) -> Unit {
     Unit {
         number: 0,
+        units: 1,
         rows,
         split,
         manifest_sha256: Manifest::read(path).unwrap().sha256,
