@@ -14,6 +14,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use fermata_files::PartFolder;
 use fermata_vision::card::{self, CARD_FILE, ModelCard};
 use fermata_vision::face::EXPRESSIONS;
 use serde::Serialize;
@@ -80,17 +81,16 @@ impl RunFolder {
         let manifest = Manifest::read(&config.manifest)?;
         let rows = config.rows(&manifest)?;
         config.check(&card, &manifest, &rows)?;
-        let folder = Self {
-            path: path.to_owned(),
+        let part = PartFolder::create(path).map_err(|error| failed(path, &error))?;
+        let mut folder = Self {
+            path: part.part().to_owned(),
             config,
             card,
         };
         let trainer = folder.new_trainer(&rows, device)?;
-        if let Err(error) = folder.begin(&trainer, device) {
-            // A training that did not begin leaves nothing; that it cannot be removed either adds nothing.
-            let _ = fs::remove_dir_all(path);
-            return Err(error);
-        }
+        folder.begin(&trainer, device)?;
+        part.finish().map_err(|error| failed(path, &error))?;
+        folder.path = path.to_owned();
         Ok(folder)
     }
 
@@ -101,7 +101,6 @@ impl RunFolder {
         self.write(CARD_FILE, &self.card.to_yaml())?;
         self.save(trainer)?;
         let yaml = serde_saphyr::to_string(&self.config);
-        // Last: a folder with a config is a training's.
         let yaml = yaml.expect("settings hold nothing that YAML cannot say");
         self.write(CONFIG, &yaml)
     }
@@ -149,6 +148,16 @@ impl RunFolder {
     /// How images are preprocessed.
     pub fn card(&self) -> &ModelCard {
         &self.card
+    }
+
+    /// What the training began on and with.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn environment(&self) -> Result<Environment, TrainingError> {
+        let file = self.path.join(ENVIRONMENT);
+        let text = fs::read_to_string(&file).map_err(|error| failed(&file, &error))?;
+        serde_json::from_str(&text).map_err(|error| failed(&file, &error))
     }
 
     fn new_trainer(&self, rows: &TrainingRows, device: Device) -> Result<Trainer, TrainingError> {

@@ -15,6 +15,7 @@ mod program;
 mod resume;
 mod softlabels;
 mod teachers;
+mod train;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
 fn learn(command: LearnCommand) -> anyhow::Result<u8> {
     match command {
         LearnCommand::Softlabels(arguments) => return softlabels::softlabels(&arguments),
+        LearnCommand::Train(arguments) => return train::train(&arguments),
         LearnCommand::Resume(arguments) => return resume::resume(&arguments),
         LearnCommand::Ensemble {
             command: EnsembleCommand::Search(arguments),
