@@ -30,6 +30,9 @@ pub enum LearnCommand {
         #[command(subcommand)]
         command: ManifestCommand,
     },
+    /// Train a network on a manifest's rows: a teacher on labels, a student on softlabels
+    #[command(after_help = TRAIN)]
+    Train(TrainArguments),
     /// Write what an ensemble of teachers says of a manifest's rows, for training students
     #[command(after_help = SOFTLABELS)]
     Softlabels(SoftlabelsArguments),
@@ -58,9 +61,47 @@ const ENSEMBLE_SEARCH: &str = "\
 Example:
   fermata ensemble search --manifest data/manifest.csv --teacher rn18=runs/rn18/model --teacher b3=runs/b3/model --step 0.1 --out runs/search";
 
+const TRAIN: &str = "\
+Examples:
+  fermata train --config training.yaml --manifest data/manifest.csv --card card.yaml --out runs/teacher
+  fermata train --config student.yaml --manifest data/manifest.csv --card card.yaml --softlabels runs/softlabels --out runs/student
+A training that was ended early (Ctrl-C writes a checkpoint), or killed, goes on with `fermata resume runs/teacher`.";
+
 const RESUME: &str = "\
-Example:
-  fermata resume runs/softlabels";
+Examples:
+  fermata resume runs/softlabels
+  fermata resume runs/teacher --more 10";
+
+#[derive(Debug, Args)]
+pub struct TrainArguments {
+    /// Settings of the training: network, epochs, objective and so on
+    #[arg(long, value_name = "TRAINING.yaml")]
+    pub config: PathBuf,
+    /// Labelled images; rows of the splits train and validation are used
+    #[arg(long, value_name = "FILE.csv")]
+    pub manifest: PathBuf,
+    /// How images become inputs; it becomes the model's card
+    #[arg(long, value_name = "CARD.yaml")]
+    pub card: PathBuf,
+    /// What teachers say of the rows, for an objective with distillation
+    #[arg(long, value_name = "DIR")]
+    pub softlabels: Option<PathBuf>,
+    /// What annotators said of the rows, for an objective with soft_targets: CSV with sha256 and the votes for each class
+    #[arg(long, value_name = "FILE.csv")]
+    pub votes: Option<PathBuf>,
+    /// Leave a fold of the training rows out, from 0, of so many: 0/2
+    #[arg(long, value_name = "FOLD/FOLDS")]
+    pub without_fold: Option<String>,
+    /// cpu or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Show no progress, only warnings and the summary
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// New folder for checkpoints, history, learning curve and the model
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
 
 #[derive(Debug, Args)]
 pub struct SoftlabelsArguments {
@@ -147,6 +188,9 @@ pub struct EnsembleSearchArguments {
 pub struct ResumeArguments {
     /// Folder of the run
     pub run: PathBuf,
+    /// Train this many epochs more, counted from where the training stands
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub more: Option<u32>,
     /// Show no progress, only warnings and the summary
     #[arg(short, long)]
     pub quiet: bool,

@@ -62,6 +62,7 @@ fn human(seconds: f64) -> String {
 /// Shows how a run goes.
 pub(crate) struct Progress {
     counting: Option<Counting>,
+    says: Option<Box<dyn Fn() -> Option<String>>>,
     table: Option<MultiProgress>,
     rows: Vec<ProgressBar>,
     before: BTreeMap<String, u64>,
@@ -76,6 +77,7 @@ impl Progress {
         let table = (io::stderr().is_terminal() && !quiet).then(MultiProgress::new);
         Self {
             counting: None,
+            says: None,
             table,
             rows: Vec::new(),
             before: BTreeMap::new(),
@@ -89,6 +91,12 @@ impl Progress {
     pub(crate) fn counting(mut self, rows: Option<JobRows>) -> Self {
         let since = Instant::now();
         self.counting = rows.map(|rows| Counting { rows, since });
+        self
+    }
+
+    /// The same with a line of the job's own.
+    pub(crate) fn saying(mut self, says: Option<Box<dyn Fn() -> Option<String>>>) -> Self {
+        self.says = says;
         self
     }
 
@@ -116,13 +124,14 @@ impl Progress {
     /// Shows the report as of now.
     pub(crate) fn show(&mut self, report: &Report) {
         let passed = self.last.elapsed().as_secs_f64().max(1e-3);
-        let lines = match &self.counting {
+        let mut lines = match &self.counting {
             Some(counting) => {
                 let streams = report.streams.values();
                 vec![counting.line(streams.map(|stream| stream.delivered).sum())]
             }
             None => self.by_stream(report, passed),
         };
+        lines.extend(self.says.as_ref().and_then(|says| says()));
         if let Some(table) = &self.table {
             let table = table.clone();
             self.draw(&table, &lines);

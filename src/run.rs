@@ -40,8 +40,10 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         taking: Taking::Afresh(path),
         quiet: arguments.quiet,
         rows: None,
+        services: (program.services)(),
+        says: None,
     };
-    let code = run_job(job, registry, program)?;
+    let code = run_job(job, registry)?;
     // A call that never returned keeps its thread: ending the process is the only way to end it.
     std::process::exit(i32::from(code));
 }
@@ -56,24 +58,32 @@ pub struct Job {
     pub quiet: bool,
     /// Rows of a manifest that it goes through, to say how far it is.
     pub rows: Option<JobRows>,
+    /// What its actors need of the program.
+    pub services: Services,
+    /// A line of its own about how it is doing, once there is something to say.
+    pub says: Option<Says>,
 }
+
+/// See [`Job::says`].
+pub type Says = Box<dyn Fn() -> Option<String>>;
 
 /// Runs a graph to its end as `fermata run` does, with the same table, report and exit codes. What the run writes last is on the disk when this
 /// returns.
-pub fn run_job(job: Job, registry: Registry, program: &Program) -> anyhow::Result<u8> {
+pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     let Job {
         graph,
         taking,
         quiet,
         rows,
+        services,
+        says,
     } = job;
     if !load::is_runnable(&graph, &registry) {
         return Ok(REFUSED);
     }
     let folder = RunFolder::open(&taking)?;
-    let mut progress = Progress::new(quiet).counting(rows);
+    let mut progress = Progress::new(quiet).counting(rows).saying(says);
     let interrupts = Interrupts::watch()?;
-    let services = (program.services)();
     let running = match prepare(&folder, &progress, graph, registry, services) {
         Ok(running) => running,
         Err(error) => {

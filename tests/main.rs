@@ -29,6 +29,8 @@ mod running;
 #[cfg(feature = "learn")]
 mod softlabels;
 mod support;
+#[cfg(feature = "learn")]
+mod training;
 mod units;
 
 #[cfg(feature = "live")]

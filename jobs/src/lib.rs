@@ -6,6 +6,10 @@
 //! | [`manifest_units`] | the units of a job, as streams; goes on with those that are not done |
 //! | [`manifest_rows`] | the rows of a unit |
 //! | [`load_images`] | decodes each row's image once, checked against its hash |
+//! | [`training_rows`] | the rows of a training: its steps, its epochs' ends and what is validated behind them |
+//! | [`prepare_inputs`] | a training's rows as inputs: the view of the epoch, preprocessed |
+//! | [`join_targets`] | what a training's rows are taught besides labels: softlabels, votes |
+//! | [`train_model`] | trains, validates, and writes the model at the end |
 //! | [`infer_logits`] | a teacher's logits of each row, in several views |
 //! | [`fuse_logits`] | the ensemble's |
 //! | [`write_softlabels`] | commits units, and assembles the softlabels at the end |
@@ -18,6 +22,7 @@
 
 pub mod fuse_logits;
 pub mod infer_logits;
+pub mod join_targets;
 pub mod ledger;
 pub mod load_images;
 pub mod loaded_model;
@@ -25,6 +30,10 @@ pub mod manifest_rows;
 pub mod manifest_units;
 pub mod manifests;
 pub mod payload;
+pub mod prepare_inputs;
+pub mod train_model;
+pub mod training_rows;
+pub mod training_status;
 pub mod unit;
 mod unit_file;
 mod views;
@@ -41,9 +50,13 @@ use crate::manifests::Manifests;
 pub fn register(registry: &mut Registry) {
     registry.register::<fuse_logits::FuseLogits>();
     registry.register::<infer_logits::InferLogits>();
+    registry.register::<join_targets::JoinTargets>();
     registry.register::<load_images::LoadImages>();
     registry.register_source::<manifest_rows::ManifestRows>();
     registry.register_provider::<manifest_units::ManifestUnits>();
+    registry.register::<prepare_inputs::PrepareInputs>();
+    registry.register::<train_model::TrainModel>();
+    registry.register_source::<training_rows::TrainingRows>();
     registry.register::<write_predictions::WritePredictions>();
     registry.register::<write_softlabels::WriteSoftlabels>();
 }

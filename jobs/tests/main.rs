@@ -10,3 +10,9 @@ mod pictures;
 mod rows;
 #[path = "main/teachers.rs"]
 mod teachers;
+#[path = "main/training.rs"]
+mod training;
+#[path = "main/training_targets.rs"]
+mod training_targets;
+#[path = "main/trainings.rs"]
+mod trainings;

@@ -1,4 +1,4 @@
-//! Pictures of an evaluation as SVG: the reliability diagram and the confusion matrix. Owns how they look; needs no font or library of
+//! Pictures of an evaluation and of a training as SVG: the reliability diagram, the confusion matrix, the learning curve. Owns how they look; needs no font or library of
 //! its own, so that the same numbers give the same file.
 
 use std::fmt::Write;
@@ -56,6 +56,18 @@ impl Svg {
             self.0,
             "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" {style}/>",
             from.0, from.1, to.0, to.1
+        );
+    }
+
+    fn polyline(&mut self, points: &[(f64, f64)], colour: &str) {
+        let points: Vec<String> = points
+            .iter()
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
+        let _ = writeln!(
+            self.0,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+            points.join(" ")
         );
     }
 
@@ -274,6 +286,106 @@ pub fn confusion_matrix(title: &str, classes: &[String], metrics: &Metrics) -> S
     svg.end()
 }
 
+/// A training epoch by epoch, each list as long as there are epochs.
+#[derive(Clone, Debug, Default)]
+pub struct LearningCurve {
+    /// Mean loss over the rows of each epoch.
+    pub train_loss: Vec<f64>,
+    /// On the validation rows.
+    pub nll: Vec<f64>,
+    /// On the validation rows.
+    pub accuracy: Vec<f64>,
+    /// On the validation rows.
+    pub macro_f1: Vec<f64>,
+    /// The epoch that is kept, from 0.
+    pub best: Option<u32>,
+}
+
+/// Losses above, scores below, and a line at the epoch that is kept.
+pub fn learning_curve(curve: &LearningCurve) -> String {
+    const LEFT: f64 = 60.0;
+    const WIDTH: f64 = 520.0;
+    const HEIGHT: f64 = 200.0;
+    const TOPS: [f64; 2] = [50.0, 300.0];
+    let epochs = curve.train_loss.len();
+    let x_of = |epoch: usize| LEFT + WIDTH * (epoch as f64 + 0.5) / epochs.max(1) as f64;
+    let mut svg = Svg::new(LEFT + WIDTH + 30.0, TOPS[1] + HEIGHT + 50.0);
+    let panels = [
+        [
+            ("training loss", &curve.train_loss),
+            ("validation NLL", &curve.nll),
+        ],
+        [("accuracy", &curve.accuracy), ("macro-F1", &curve.macro_f1)],
+    ];
+    for (top, lines) in TOPS.into_iter().zip(panels) {
+        let values = || lines.iter().flat_map(|(_, values)| values.iter().copied());
+        let low = values().fold(f64::INFINITY, f64::min);
+        let high = values().fold(f64::NEG_INFINITY, f64::max);
+        // A level line is in the middle.
+        let (low, high) = if high > low {
+            (low, high)
+        } else {
+            (low - 0.5, low + 0.5)
+        };
+        let y_of = |value: f64| top + HEIGHT * (high - value) / (high - low);
+        svg.rect(
+            [LEFT, top, WIDTH, HEIGHT],
+            "fill=\"none\" stroke=\"#cccccc\"",
+        );
+        for value in [low, (low + high) / 2.0, high]
+            .into_iter()
+            .filter(|value| value.is_finite())
+        {
+            let y = y_of(value) + 4.0;
+            svg.text(LEFT - 8.0, y, 12.0, "end", INK, &format!("{value:.3}"));
+        }
+        if let Some(best) = curve.best {
+            let x = x_of(best as usize);
+            let style = "stroke=\"#999999\" stroke-dasharray=\"4 4\"";
+            svg.line((x, top), (x, top + HEIGHT), style);
+        }
+        for (place, ((name, values), colour)) in lines.into_iter().zip([BLUE, RED]).enumerate() {
+            let points: Vec<_> = (0..)
+                .zip(values)
+                .map(|(epoch, &value)| (x_of(epoch), y_of(value)))
+                .collect();
+            svg.polyline(&points, colour);
+            let last = values
+                .last()
+                .map_or(String::new(), |last| format!(" {last:.4}"));
+            let x = LEFT + 220.0 * place as f64;
+            svg.text(
+                x,
+                top - 10.0,
+                13.0,
+                "start",
+                colour,
+                &format!("{name}{last}"),
+            );
+        }
+    }
+    let bottom = TOPS[1] + HEIGHT;
+    for epoch in [0, epochs.saturating_sub(1)] {
+        svg.text(
+            x_of(epoch),
+            bottom + 18.0,
+            12.0,
+            "middle",
+            INK,
+            &epoch.to_string(),
+        );
+    }
+    svg.text(
+        LEFT + WIDTH / 2.0,
+        bottom + 36.0,
+        13.0,
+        "middle",
+        INK,
+        "epoch",
+    );
+    svg.end()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,5 +429,34 @@ mod tests {
             "three bins have rows"
         );
         assert!(matrix.ends_with("</svg>\n") && diagram.ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn a_learning_curve_has_a_line_for_each_measure() {
+        let curve = LearningCurve {
+            train_loss: vec![2.0, 1.0, 0.5],
+            nll: vec![1.9, 1.2, 1.3],
+            accuracy: vec![0.3, 0.5, 0.5],
+            macro_f1: vec![0.2, 0.4, 0.45],
+            best: Some(2),
+        };
+        let drawn = learning_curve(&curve);
+        assert_eq!(drawn.matches("<polyline").count(), 4);
+        assert_eq!(drawn.matches("stroke-dasharray").count(), 2);
+        for words in ["training loss 0.5000", "macro-F1 0.4500", ">2</text>"] {
+            assert!(drawn.contains(words), "`{words}` is not in {drawn}");
+        }
+        // One epoch, and none at all, can be drawn too.
+        for curve in [
+            LearningCurve {
+                train_loss: vec![1.0],
+                nll: vec![1.0],
+                ..LearningCurve::default()
+            },
+            LearningCurve::default(),
+        ] {
+            let drawn = learning_curve(&curve);
+            assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
+        }
     }
 }

@@ -30,5 +30,6 @@ pub mod sampler;
 pub mod schedule;
 pub mod softlabels;
 pub mod training;
+pub mod votes;
 pub mod weight_average;
 pub mod weights;

@@ -8,7 +8,7 @@ use fermata_learn::export;
 use fermata_learn::manifest::{Manifest, Split};
 use fermata_learn::network::Head;
 use fermata_learn::npz::{Npz, summary_of_npy};
-use fermata_learn::training::TrainingRun;
+use fermata_learn::training::RunFolder;
 use fermata_learn::weights::TensorFile;
 use fermata_vision::card::{CARD_FILE, ONNX_FILE, SAFETENSORS_FILE};
 use fermata_vision::{Expression, ModelCard};
@@ -47,7 +47,7 @@ fn described(path: &Path) -> anyhow::Result<String> {
 
 /// A model's folder, a training's, or one of softlabels.
 fn folder(path: &Path) -> anyhow::Result<String> {
-    if TrainingRun::is_in(path) {
+    if RunFolder::is_in(path) {
         return training(path);
     }
     if let Some(softlabels) = inspect_softlabels::described(path)? {
@@ -73,7 +73,8 @@ fn folder(path: &Path) -> anyhow::Result<String> {
 }
 
 fn training(path: &Path) -> anyhow::Result<String> {
-    let config = TrainingRun::config_in(path)?;
+    let folder = RunFolder::open(path)?;
+    let config = folder.config();
     let mut text = format!(
         "{}\ntraining    {}, {} epochs, seed {}\nmanifest    {}\n            sha256 {}\n",
         path.display(),
@@ -83,7 +84,7 @@ fn training(path: &Path) -> anyhow::Result<String> {
         config.manifest.display(),
         config.manifest_sha256
     );
-    for name in TrainingRun::CHECKPOINTS {
+    for name in RunFolder::CHECKPOINTS {
         if path.join(name).is_file() {
             text += &format!("\n{}", described(&path.join(name))?);
         }

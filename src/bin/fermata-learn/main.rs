@@ -16,6 +16,7 @@ mod program;
 mod resume;
 mod softlabels;
 mod teachers;
+mod train;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
 fn learn(command: LearnCommand) -> anyhow::Result<u8> {
     match command {
         LearnCommand::Softlabels(arguments) => return softlabels::softlabels(&arguments),
+        LearnCommand::Train(arguments) => return train::train(&arguments),
         LearnCommand::Resume(arguments) => return resume::resume(&arguments),
         LearnCommand::Ensemble {
             command: EnsembleCommand::Search(arguments),

@@ -158,8 +158,10 @@ pub(crate) fn run_text(
         taking,
         quiet,
         rows,
+        services: (PROGRAM.services)(),
+        says: None,
     };
-    run_job(job, registry, &PROGRAM)
+    run_job(job, registry)
 }
 
 /// Says before anything is computed which teacher of several models has learnt from rows with all of them.
