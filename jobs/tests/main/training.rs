@@ -148,6 +148,30 @@ fn a_training_stops_early_and_goes_on_when_asked_for_more() {
 }
 
 #[test]
+fn a_best_epoch_that_is_ahead_of_the_checkpoint_is_made_again_before_there_are_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = set(folder.path(), [4, 1]);
+    let out = folder.path().join("run");
+    let begun = create(&out, &manifest, spec("epochs: 1\n"));
+    // As it is when it is killed between the best weights and the checkpoint.
+    let checkpoint = out.join(RunFolder::CHECKPOINTS[0]);
+    let before = fs::read(&checkpoint).unwrap();
+    run(&out, &[]);
+    let after = fs::read(&checkpoint).unwrap();
+    fs::write(&checkpoint, before).unwrap();
+    fs::remove_file(out.join("metrics.json")).unwrap();
+    let rows = begun
+        .config()
+        .rows(&Manifest::read(&manifest).unwrap())
+        .unwrap();
+    let error = begun.extend(3, &rows).unwrap_err().to_string();
+    assert!(error.contains("ahead of the last checkpoint"), "{error}");
+    run(&out, &[]);
+    assert!(fs::read(&checkpoint).unwrap() == after);
+    begun.extend(3, &rows).unwrap();
+}
+
+#[test]
 fn ten_more_epochs_are_ten() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = set(folder.path(), [2, 1]);
@@ -184,6 +208,30 @@ fn a_training_that_was_killed_while_it_wrote_its_results_writes_them_again() {
     );
     run(&at("killed"), &[]);
     assert_same(&at("killed"), &at("whole"));
+}
+
+#[test]
+fn a_folder_of_a_version_that_predicted_at_the_end_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = set(folder.path(), [4, 1]);
+    let out = folder.path().join("run");
+    create(&out, &manifest, spec("epochs: 2\n"));
+    run(&out, &[]);
+    for file in ["metrics.json", "predictions_validation.npz", "curve.svg"] {
+        fs::remove_file(out.join(file)).unwrap();
+    }
+    fs::remove_dir_all(out.join("model")).unwrap();
+    run(&out, &[]);
+    assert_eq!(
+        ModelCard::load(out.join("model")).unwrap().card.temperature,
+        1.0
+    );
+    let log = fs::read_to_string(out.join("training.log")).unwrap();
+    assert!(
+        log.contains("the model has no temperature yet; see `fermata calibrate`"),
+        "{log}"
+    );
+    assert!(RunFolder::open(&out).unwrap().is_complete().unwrap());
 }
 
 #[test]

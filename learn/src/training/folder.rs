@@ -196,6 +196,17 @@ impl RunFolder {
         Ok(self.progress()?.is_done() && self.path.join(METRICS).is_file())
     }
 
+    /// The epoch that is kept as the best, if there is one.
+    fn kept_epoch(&self) -> Result<Option<u32>, TrainingError> {
+        let path = self.path.join(BEST);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let provenance = TensorFile::read(&path)?.provenance;
+        let epoch = provenance.and_then(|found| found.get("epoch").and_then(Value::as_u64));
+        Ok(epoch.and_then(|epoch| u32::try_from(epoch).ok()))
+    }
+
     /// Plans this many epochs from the last checkpoint on; see [`Trainer::extend`]. They are not forgotten by a training that is killed
     /// before its next checkpoint.
     ///
@@ -204,6 +215,11 @@ impl RunFolder {
     pub fn extend(&self, epochs: u32, rows: &TrainingRows) -> Result<(), TrainingError> {
         // As a checkpoint of this training, or not at all.
         let mut trainer = self.trainer(rows, Device::Cpu)?;
+        let best = trainer.progress().best.map(|best| best.epoch);
+        if self.kept_epoch()? != best {
+            let reason = "it is ahead of the last checkpoint: the training was killed while it ended an epoch; take it up to that epoch's end without more epochs first";
+            return Err(failed(&self.path.join(BEST), &reason));
+        }
         trainer.extend(epochs)?;
         self.save(&trainer)
     }
@@ -309,13 +325,8 @@ impl RunFolder {
         let path = self.path.join(BEST);
         let best = progress.best;
         let best = best.ok_or_else(|| failed(&self.path, &"no epoch is complete"))?;
-        let kept = TensorFile::read(&path)?.provenance;
-        let kept = kept.and_then(|found| found.get("epoch").and_then(Value::as_u64));
-        if kept != Some(u64::from(best.epoch)) {
-            let reason = format!(
-                "it is not of epoch {}, which is the best: the training was taken up for more after it was killed; take it up for more again",
-                best.epoch
-            );
+        if self.kept_epoch()? != Some(best.epoch) {
+            let reason = format!("it is not of epoch {}, which is the best", best.epoch);
             return Err(failed(&path, &reason));
         }
         let predictions = self.path.join(PREDICTIONS);
