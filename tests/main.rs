@@ -23,6 +23,8 @@ mod learning;
 mod learning_refusals;
 #[cfg(feature = "live")]
 mod live;
+#[cfg(feature = "learn")]
+mod pipeline;
 #[cfg(feature = "live")]
 mod program;
 mod running;
