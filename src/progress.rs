@@ -49,6 +49,16 @@ impl Counting {
     }
 }
 
+/// Packets that have reached the sinks: those of streams that are there, and of units that have ended.
+pub(crate) fn delivered(report: &Report) -> u64 {
+    let Some(units) = &report.units else {
+        return report.streams.values().map(|stream| stream.delivered).sum();
+    };
+    // One that failed is named and in the sum.
+    let open = report.streams.values().filter(|stream| !stream.ended);
+    units.delivered + open.map(|stream| stream.delivered).sum::<u64>()
+}
+
 /// A time as people say it.
 fn human(seconds: f64) -> String {
     let seconds = seconds.ceil() as u64;
@@ -126,8 +136,7 @@ impl Progress {
         let passed = self.last.elapsed().as_secs_f64().max(1e-3);
         let mut lines = match &self.counting {
             Some(counting) => {
-                let streams = report.streams.values();
-                vec![counting.line(streams.map(|stream| stream.delivered).sum())]
+                vec![counting.line(delivered(report))]
             }
             None => self.by_stream(report, passed),
         };
@@ -144,8 +153,8 @@ impl Progress {
             // Between two log lines nothing is shown, and rates are counted over the whole time.
             return;
         }
-        let delivered = report.streams.iter();
-        self.before = delivered
+        let streams = report.streams.iter();
+        self.before = streams
             .map(|(name, stream)| (name.clone(), stream.delivered))
             .collect();
         self.last = Instant::now();

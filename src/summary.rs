@@ -3,15 +3,13 @@
 use std::fmt::Write as _;
 
 use fermata_engine::Report;
-use fermata_engine::report::{NodeReport, StreamReport};
 
-/// Streams and nodes that are shown one by one; of more, only those of which something was lost.
-const MOST_ROWS: usize = 24;
+use crate::progress::delivered;
 
 /// The summary of a run.
 pub(crate) fn summary(report: &Report) -> String {
     let mut out = String::new();
-    let delivered: u64 = report.streams.values().map(|stream| stream.delivered).sum();
+    let delivered = delivered(report);
     let rate = match report.wall_s {
         wall if wall > 0.0 => format!(", {:.1} frames/s", delivered as f64 / wall),
         _ => String::new(),
@@ -21,7 +19,10 @@ pub(crate) fn summary(report: &Report) -> String {
         "{}: {delivered} frames in {:.2} s{rate} (clock {}, started in {:.2} s)",
         report.graph, report.wall_s, report.clock, report.startup_s
     );
-    streams(report, &mut out);
+    units(report, &mut out);
+    if !report.streams.is_empty() {
+        streams(report, &mut out);
+    }
     nodes(report, &mut out);
     for fault in &report.faults {
         let node = fault.node.as_ref();
@@ -40,30 +41,34 @@ pub(crate) fn summary(report: &Report) -> String {
     out
 }
 
-fn streams(report: &Report, out: &mut String) {
-    let is_lossy = |stream: &StreamReport| {
-        let mut losses = stream.sinks.values().flat_map(|sink| sink.losses.values());
-        stream.missed > 0 || losses.any(|&lost| lost > 0)
+/// Units of work that have ended, together; those that failed are among the streams too.
+fn units(report: &Report, out: &mut String) {
+    let Some(units) = &report.units else {
+        return;
     };
-    let is_short = report.streams.len() <= MOST_ROWS;
-    let shown = report.streams.iter();
-    let shown: Vec<(&String, &StreamReport)> = shown
-        .filter(|(_, stream)| is_short || is_lossy(stream))
-        .collect();
-    if !is_short {
-        let whole = report.streams.len() - shown.len();
-        let _ = writeln!(out, "\n{whole} streams of which nothing was lost");
-        if shown.is_empty() {
-            return;
-        }
+    let mut line = format!("{} units complete", units.complete);
+    if units.unfinished > 0 {
+        let _ = write!(line, ", {} ended early", units.unfinished);
     }
-    let width = width(shown.iter().map(|(name, _)| *name), "stream");
+    if !units.failed.is_empty() {
+        let _ = write!(
+            line,
+            ", {} lost: {}",
+            units.failed.len(),
+            units.failed.join(", ")
+        );
+    }
+    let _ = writeln!(out, "\n{line}");
+}
+
+fn streams(report: &Report, out: &mut String) {
+    let width = width(report.streams.keys(), "stream");
     let _ = writeln!(
         out,
         "\n{:width$}  captured  missed  delivered  latency p50/p99 ms  lost",
         "stream"
     );
-    for (name, stream) in shown {
+    for (name, stream) in &report.streams {
         let mut lost: Vec<String> = Vec::new();
         for sink in stream.sinks.values() {
             for (cause, count) in sink.losses.iter().filter(|(_, count)| **count > 0) {
@@ -97,19 +102,13 @@ fn streams(report: &Report, out: &mut String) {
 }
 
 fn nodes(report: &Report, out: &mut String) {
-    // One stream's instances are of interest where there are few streams.
-    let is_short = report.streams.len() <= MOST_ROWS;
-    let shown = report.nodes.iter();
-    let shown: Vec<(&String, &NodeReport)> = shown
-        .filter(|(name, node)| is_short || node.failed > 0 || !name.contains('@'))
-        .collect();
-    let width = width(shown.iter().map(|(name, _)| *name), "node");
+    let width = width(report.nodes.keys(), "node");
     let _ = writeln!(
         out,
         "\n{:width$}  processed  failed  restarts  service p50/p99 ms  busy",
         "node"
     );
-    for (name, node) in shown {
+    for (name, node) in &report.nodes {
         let _ = writeln!(
             out,
             "{name:width$}  {:>9}  {:>6}  {:>8}  {:>8.2} / {:<8.2} {:>4.0}%",

@@ -34,6 +34,7 @@ mod support;
 #[cfg(feature = "learn")]
 mod training;
 mod units;
+mod watching;
 
 #[cfg(feature = "live")]
 #[test]

@@ -1,287 +1,181 @@
-//! The whole way in small, on drawn people: pictures with labels, two teachers, softlabels, a student by each objective, an export, and a live
-//! graph that says what people express whom no training has seen. Numbers are held against bounds that chance does not reach.
+//! The whole way in small: labelled pictures → two teachers, one of them of two folds → their softlabels → students → a model that the live graph
+//! runs. What each step does alone is tested where it is; here it is whether they fit together, and whether it pays.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use fermata_actors::payload::VideoFrame;
-use fermata_actors::sources::synthetic_faces::SyntheticFaces;
-use fermata_engine::testing::SourceDriver;
-use fermata_learn::keyed_random::KeyedRandom;
-use fermata_vision::{Frame, Rect};
-use image::imageops::{FilterType, resize};
-use image::{Rgb, RgbImage};
-use serde_json::{Value, json};
+use fermata_vision::Expression;
+use serde_json::Value;
 
-use crate::learning::run;
+use crate::training::{Data, succeeds};
 
-const SIDE: u32 = 32;
-/// Scenes to train, to validate and to test; each has its own people.
-const SCENES: [(&str, u64); 3] = [("train", 40), ("validation", 10), ("test", 16)];
+/// Epochs of teachers and students.
+const EPOCHS: u32 = 12;
 
-const CARD: &str = "input: {name: input, size: 32, layout: nchw, colour: gray}
-interpolation: area
-scaling: [{divide: 127.5}, {subtract: 1}]
-output: {name: logits, kind: logits, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}
-licence: none
-source: drawn people
-";
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
 
-/// What all trainings share.
-const SETTINGS: &str = "epochs: 12
+/// The settings of a training with this objective.
+fn settings(objective: &str) -> String {
+    format!(
+        "architecture: small_resnet18_w8_s2_c1
 batch: 16
-learning_rate: {base: 3e-3, least: 0, warm_up_epochs: 1}
-augmentation: {flip: 0.5, shift: 0.03, scale: 0.05, rotate_degrees: 3, brightness: 0.1, contrast: 0, gamma: 0, erase: 0}
-";
-
-/// A square around a face, a little beside it and of a size a little off, as detectors find it.
-fn cut_out(frame: &Frame, face: &Rect, random: &mut KeyedRandom) -> RgbImage {
-    let width = f64::from(face.w);
-    let side = (width * random.uniform(0.9, 1.25)).round();
-    let mut shift = || width * random.uniform(-0.07, 0.07);
-    let left = (f64::from(face.x + face.w / 2.0) - side / 2.0 + shift()).round() as i64;
-    let top = (f64::from(face.y + face.h / 2.0) - side / 2.0 + shift()).round() as i64;
-    let inside = |place: i64, most: usize| place.clamp(0, most as i64 - 1) as usize;
-    let square = RgbImage::from_fn(side as u32, side as u32, |x, y| {
-        let x = inside(left + i64::from(x), frame.width());
-        let y = inside(top + i64::from(y), frame.height());
-        let pixel = &frame.bgr()[3 * (y * frame.width() + x)..][..3];
-        Rgb([pixel[2], pixel[1], pixel[0]])
-    });
-    resize(&square, SIDE, SIDE, FilterType::Triangle)
+seed: 5
+epochs: {EPOCHS}
+learning_rate: {{base: 6e-3, warm_up_epochs: 1}}
+augmentation: {{flip: 0, shift: 0.05, scale: 0.05, rotate_degrees: 5, erase: 0}}
+objective: {objective}
+"
+    )
 }
 
-/// Draws people, one picture of each for each expression that they go through.
-fn draw(folder: &Path) -> PathBuf {
-    let mut csv = "image,label,source,split,group,sha256,width,height\n".to_owned();
-    let mut seed = 1000;
-    for (split, scenes) in SCENES {
-        for _ in 0..scenes {
-            seed += 1;
-            let mut random = KeyedRandom::new(&[seed]);
-            // An expression stays for two seconds: every other frame is in the middle of one.
-            let settings = json!({
-                "seed": seed, "faces": 1 + seed % 3, "fps": 1, "count": 14
-            });
-            let source = SourceDriver::<SyntheticFaces>::new(settings).unwrap();
-            for (number, packet) in source.enumerate().filter(|(number, _)| number % 2 == 1) {
-                let video = packet.unwrap().take::<VideoFrame>();
-                let truth = video.truth.as_ref().unwrap();
-                for (face, drawn) in truth.faces.iter().enumerate() {
-                    let name = format!("{seed}-{number}-{face}.png");
-                    let path = folder.join(&name);
-                    cut_out(&video.frame, &drawn.rect, &mut random)
-                        .save(&path)
-                        .unwrap();
-                    let sha256 = fermata_files::sha256_of_file(&path).unwrap();
-                    csv += &format!(
-                        "{name},{},drawn,{split},scene{seed},{sha256},{SIDE},{SIDE}\n",
-                        drawn.expression
-                    );
-                }
-            }
-        }
-    }
-    let manifest = folder.join("manifest.csv");
-    fs::write(&manifest, csv).unwrap();
-    manifest
+fn json(data: &Data, path: &str) -> Value {
+    serde_json::from_slice(&fs::read(data.path(path)).unwrap()).unwrap()
 }
 
-struct Pipeline {
-    folder: tempfile::TempDir,
-}
-
-impl Pipeline {
-    fn text(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
-
-    #[track_caller]
-    fn runs(&self, arguments: &[&str]) {
-        let (code, text, errors) = run(arguments);
-        assert_eq!(code, 0, "{arguments:?}: {errors}{text}");
-    }
-
-    fn train(&self, name: &str, network: &str, more: &str, softlabels: bool) {
-        let (settings, out) = (self.text(&format!("{name}.yaml")), self.text(name));
-        fs::write(
-            &settings,
-            format!("architecture: {network}\n{SETTINGS}{more}"),
-        )
-        .unwrap();
-        let (manifest, card) = (self.text("manifest.csv"), self.text("card.yaml"));
-        let soft = self.text("soft");
-        let mut arguments = vec![
-            "train",
-            "--quiet",
-            "--config",
-            &settings,
-            "--manifest",
-            &manifest,
-            "--card",
-            &card,
-            "--out",
-            &out,
-        ];
-        if softlabels {
-            arguments.extend(["--softlabels", &soft]);
-        }
-        self.runs(&arguments);
-    }
-
-    fn json(&self, name: &str) -> Value {
-        serde_json::from_str(&fs::read_to_string(self.text(name)).unwrap()).unwrap()
-    }
-
-    /// Accuracy on the test rows, and NLL at the temperature that fits the validation rows.
-    fn measured(&self, name: &str) -> (f64, f64) {
-        let (model, out) = (
-            self.text(&format!("{name}/model")),
-            self.text(&format!("{name}-test")),
-        );
-        let manifest = self.text("manifest.csv");
-        self.runs(&[
-            "evaluate",
-            "--model",
-            &model,
-            "--manifest",
-            &manifest,
-            "--calibrate-on",
-            "validation",
-            "--out",
-            &out,
-        ]);
-        let metrics = self.json(&format!("{name}-test/metrics.json"));
-        let number = |of: &str, what: &str| metrics[of]["metrics"][what].as_f64();
-        let accuracy = number("raw", "accuracy").unwrap();
-        (accuracy, number("scaled", "nll").unwrap_or(f64::INFINITY))
-    }
+/// What a model gets right of the test rows, by the command.
+fn accuracy(data: &Data, run: &str) -> f64 {
+    let (model, out) = (
+        data.text(&format!("{run}/model")),
+        data.text(&format!("{run}-test")),
+    );
+    let manifest = data.text("manifest.csv");
+    let command = format!("evaluate --model {model} --manifest {manifest} --out {out}");
+    succeeds(&words(&command));
+    let metrics = json(data, &format!("{run}-test/metrics.json"));
+    metrics["raw"]["metrics"]["accuracy"].as_f64().unwrap()
 }
 
 #[test]
-fn from_pictures_to_a_live_graph() {
-    let folder = tempfile::tempdir().unwrap();
-    draw(folder.path());
-    fs::write(folder.path().join("card.yaml"), CARD).unwrap();
-    let pipeline = Pipeline { folder };
-    let manifest = pipeline.text("manifest.csv");
-    let student = "small_resnet18_w8_s1_c1";
+fn from_labelled_pictures_to_a_student_in_the_live_graph() {
+    let data = Data::new(24, "epochs: 1\n");
+    let manifest = data.text("manifest.csv");
+    data.write("training.yaml", &settings("{label_smoothing: 0.1}"));
+    succeeds(&data.train("whole", &[]));
+    succeeds(&data.train("f0", &["--without-fold", "0/2"]));
+    succeeds(&data.train("f1", &["--without-fold", "1/2"]));
+    let teacher = accuracy(&data, "whole");
+    assert!(teacher > 0.6, "the teacher has {teacher}");
 
-    // Teachers of two widths.
-    pipeline.train("a", "small_resnet18_w12_s1_c1", "seed: 1\n", false);
-    pipeline.train("b", "small_resnet18_w8_s1_c1", "seed: 2\n", false);
-    for teacher in ["a", "b"] {
-        let (accuracy, nll) = pipeline.measured(teacher);
-        println!("teacher {teacher}: accuracy {accuracy:.3}, NLL {nll:.3}");
-        assert!(accuracy > 0.55, "{teacher}: {accuracy}");
-    }
-    let [a, b] =
-        ["a", "b"].map(|name| format!("{name}={}", pipeline.text(&format!("{name}/model"))));
-    let (soft, settings) = (pipeline.text("soft"), pipeline.text("a.yaml"));
-    pipeline.runs(&[
-        "softlabels",
-        "--quiet",
-        "--manifest",
-        &manifest,
-        "--teacher",
-        &a,
-        "--teacher",
-        &b,
-        "--views",
-        "4",
-        "--seed",
-        "3",
-        "--config",
-        &settings,
-        "--split",
-        "train",
-        "--out",
-        &soft,
-    ]);
-    let report = pipeline.json("soft/alignmentreport.json");
-    let counts = &report["counts"];
-    assert_eq!(
-        (&counts["rows_in"], &counts["failed"]),
-        (&counts["rows_out"], &json!(0))
+    // Weights are chosen where both teachers have seen nothing: on validation rows.
+    let teachers = format!(
+        "--teacher whole={} --teacher folds={},{}",
+        data.text("whole/model"),
+        data.text("f0/model"),
+        data.text("f1/model")
     );
+    let search = data.text("search");
+    let command = format!(
+        "ensemble search --manifest {manifest} {teachers} --step 0.5 --out {search} --quiet"
+    );
+    succeeds(&words(&command));
+    let chosen = json(&data, "search/ensemble.json");
+    let best = chosen["best"]["quality"]["macro_f1"].as_f64().unwrap();
+    for alone in chosen["teachers"].as_array().unwrap() {
+        assert!(best >= alone["alone"]["macro_f1"].as_f64().unwrap());
+    }
 
-    // Students by each objective, with equal epochs and the same pictures.
-    let objectives = [
-        ("ce", "views: {count: 4, seed: 3}\n"),
+    // The folds alone are asked about training rows, none of which they have seen.
+    let (out, config) = (data.text("soft"), data.text("training.yaml"));
+    let folds = format!("folds={},{}", data.text("f0/model"), data.text("f1/model"));
+    let command = format!(
+        "softlabels --manifest {manifest} --teacher {folds} --temperature folds=1 --views 3 --seed 5 --config {config} --out {out} --quiet"
+    );
+    succeeds(&words(&command));
+    let report = json(&data, "soft/alignmentreport.json");
+    let rows = 7 * (24 + 6 + 6);
+    assert_eq!(report["counts"]["rows_out"], rows);
+    assert_eq!(report["counts"]["seen"]["folds"]["unseen"], rows);
+    let metrics = json(&data, "soft/ensemble_metrics.json");
+    let unseen = metrics["by_split"]["train"]["ensemble"]["accuracy"]
+        .as_f64()
+        .unwrap();
+    assert!(unseen > 0.4, "out of fold {unseen}");
+
+    let decoupled =
+        "{distillation: {decoupled: {temperature: 2, alpha: 0.5, beta: 4, form: report}}}";
+    let correlation =
+        "{distillation: {correlation: {temperature: 2, cross_entropy: 1, beta: 1, gamma: 1}}}";
+    let mut losses = Vec::new();
+    for (name, objective, softlabels) in [
+        ("ce", "{}", false),
         (
             "kd",
-            "objective: {distillation: {plain: {temperature: 2, alpha: 0.5}}}\n",
+            "{distillation: {plain: {temperature: 2, alpha: 0.5}}}",
+            true,
         ),
-        (
-            "dkd",
-            "objective: {distillation: {decoupled: {temperature: 2, alpha: 0.5, beta: 2, form: report}}}\n",
-        ),
-        (
-            "dist",
-            "objective: {distillation: {correlation: {temperature: 4}}}\n",
-        ),
-    ];
-    for (name, objective) in objectives {
-        pipeline.train(
-            name,
-            student,
-            &format!("seed: 4\n{objective}"),
-            name != "ce",
-        );
-        let (accuracy, nll) = pipeline.measured(name);
-        println!("student {name}: accuracy {accuracy:.3}, NLL {nll:.3}");
-        assert!(accuracy > 0.5 && nll < 1.4, "{name}: {accuracy}, {nll}");
+        ("dkd", decoupled, true),
+        ("dist", correlation, true),
+    ] {
+        data.write("training.yaml", &settings(objective));
+        let out = data.text("soft");
+        let more = ["--softlabels", &out];
+        succeeds(&data.train(name, if softlabels { &more } else { &[] }));
+        let student = accuracy(&data, name);
+        println!("{name}: {student:.3} (teacher {teacher:.3})");
+        assert!(student > 0.4, "{name} has {student}");
+        let history = fs::read_to_string(data.path(&format!("{name}/history.csv"))).unwrap();
+        assert_eq!(history.lines().count() as u32, EPOCHS + 1);
+        losses.push(history);
     }
+    losses.dedup();
+    assert_eq!(losses.len(), 4, "each objective trains otherwise");
 
-    // The live graph reads people whom nobody has seen.
-    let (weights, card, model) = (
-        pipeline.text("kd/model/model.safetensors"),
-        pipeline.text("kd/model/card.yaml"),
-        pipeline.text("shipped"),
+    // What no student may learn from: softlabels of other views.
+    let other = settings("{distillation: {plain: {temperature: 2, alpha: 0.5}}}");
+    data.write("training.yaml", &other.replace("shift: 0.05", "shift: 0.1"));
+    let arguments = data.train("other", &["--softlabels", &out]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    crate::learning::refused(
+        &arguments,
+        &["augmentation.shift: 0.05 in the softlabels, 0.1 in the training"],
     );
-    pipeline.runs(&[
-        "export",
-        "--arch",
-        student,
-        "--weights",
-        &weights,
-        "--card",
-        &card,
-        "--output",
-        &model,
-    ]);
-    let graph = pipeline.text("live.yaml");
-    fs::write(
-        &graph,
-        "fermata: 1
-params: {model: null}
-streams: {left: 9001, right: 9002}
+
+    let (weights, card, model) = (
+        data.text("kd/checkpoints/best.safetensors"),
+        data.text("card.yaml"),
+        data.text("expression"),
+    );
+    let command = format!(
+        "export --arch small_resnet18_w8_s2_c1 --weights {weights} --card {card} --output {model}"
+    );
+    succeeds(&words(&command));
+    let graph = format!(
+        "
+fermata: 1
+streams: {{left: 1}}
 nodes:
-  capture: {use: synthetic_faces, each: stream, seed: \"${stream.uri}\", faces: 2, count: 300, fps: 10}
-  detect:  {use: detect_faces, in: capture, model: haar, min_size: 60}
-  track:   {use: track_faces, each: stream, in: detect}
-  crop:    {use: crop_faces, each: stream, in: track, model: \"${model}\"}
-  emotion: {use: classify_expression, in: crop, model: \"${model}\", batch: {max: 16, wait: 8ms}}
-  log:     {use: write_csv, in: emotion, path: \"${run.dir}/faces.csv\"}
-run: {clock: asap}
-",
-    )
-    .unwrap();
-    let (param, out) = (format!("model={model}"), pipeline.text("live"));
-    pipeline.runs(&["run", "--quiet", &graph, "--param", &param, "--out", &out]);
-    let mut table = csv::Reader::from_path(pipeline.text("live/faces.csv")).unwrap();
-    let header = table.headers().unwrap().clone();
-    let column = |name: &str| header.iter().position(|column| column == name).unwrap();
-    let (said, truth) = (column("raw_label"), column("truth"));
-    let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
-    let known = rows
+  capture: {{use: synthetic_faces, each: stream, seed: \"${{stream.uri}}\", faces: 1, count: 20, fps: 25}}
+  detect:  {{use: detect_faces, in: capture, model: haar, min_size: 60}}
+  track:   {{use: track_faces, each: stream, in: detect}}
+  crop:    {{use: crop_faces, each: stream, in: track, model: \"{model}\"}}
+  emotion: {{use: classify_expression, in: crop, model: \"{model}\", batch: {{max: 8, wait: 8ms}}}}
+  log:     {{use: write_csv, in: emotion, path: \"${{run.dir}}/faces.csv\"}}
+run: {{clock: asap}}
+"
+    );
+    data.write("live.yaml", &graph);
+    let command = format!(
+        "run {} --out {} --quiet",
+        data.text("live.yaml"),
+        data.text("live")
+    );
+    succeeds(&words(&command));
+    let mut faces = csv::Reader::from_path(data.path("live/faces.csv")).unwrap();
+    let header = faces.headers().unwrap().clone();
+    let label = header
         .iter()
-        .filter(|row| !row[truth].is_empty() && !row[said].is_empty());
-    let (known, right) = known.fold((0, 0), |(known, right), row| {
-        (known + 1, right + usize::from(row[said] == row[truth]))
-    });
-    let share = right as f64 / f64::from(known);
-    println!("live: {share:.3} of {known} faces");
-    // 600 frames with two faces each; the change of an expression is nobody's.
-    assert!(known > 600 && share > 0.45, "{share} of {known}");
+        .position(|column| column == "raw_label")
+        .unwrap();
+    let labels: Vec<String> = faces
+        .records()
+        .map(|face| face.unwrap()[label].to_owned())
+        .filter(|label| !label.is_empty())
+        .collect();
+    assert!(labels.len() > 10, "{labels:?}");
+    assert!(
+        labels
+            .iter()
+            .all(|label| label.parse::<Expression>().is_ok())
+    );
 }

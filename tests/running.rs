@@ -1,8 +1,15 @@
 //! Graphs that run: what arrives, in which order, and whether the books say so.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use fermata_engine::{Registry, RunOptions};
 
 use crate::support::{assert_balanced, run, start, start_with};
+
+/// How long a run that is not stuck may take, on a machine however busy.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_chain_delivers_everything() {
@@ -163,4 +170,39 @@ run: {drain: 200ms}
     let report = running.wait();
     assert_balanced(&report);
     assert_eq!(report.hung, ["stuck"]);
+}
+
+/// The report and the faults are kept behind locks of their own.
+#[test]
+fn a_run_can_be_asked_for_its_report_while_faults_are_found() {
+    let streams: Vec<String> = (0..60).map(|number| format!("s{number}: x")).collect();
+    let running = start(&format!(
+        "\
+fermata: 1
+streams: {{{}}}
+nodes:
+  source: {{use: test_source, each: stream, count: 30, lane: one}}
+  bad:    {{use: inject_faults, each: stream, in: source, fail_every: 20, on_error: stop, lane: one}}
+  end:    {{use: discard, in: bad}}
+",
+        streams.join(", ")
+    ));
+    let is_over = Arc::new(AtomicBool::new(false));
+    for _ in 0..2 {
+        let (handle, is_over) = (running.handle(), Arc::clone(&is_over));
+        // Not joined: were it stuck, the test must fail and not hang.
+        std::thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                assert!(handle.report().faults.len() <= 60);
+            }
+        });
+    }
+    let report = running.wait_for(PATIENCE).unwrap_or_else(|running| {
+        // Dropping the run would wait for it.
+        std::mem::forget(running);
+        panic!("the run is stuck");
+    });
+    is_over.store(true, Ordering::Relaxed);
+    assert_eq!(report.faults.len(), 60);
+    assert_balanced(&report);
 }

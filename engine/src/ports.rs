@@ -61,6 +61,9 @@ pub struct Ports {
     /// Most calls that the actor may have open at a time because it finishes them later; 0 if it finishes every call before
     /// it returns.
     pub open_calls: usize,
+    /// What a call was given is not safe when the call is over: the actor says so with
+    /// [`Outputs::confirm_flushed`](crate::Outputs::confirm_flushed).
+    pub confirms_flushes: bool,
     /// Services that the actor cannot do without.
     pub needs: Vec<Need>,
 }
@@ -149,6 +152,14 @@ impl Ports {
     /// many at a time (at least one): while so many are open, it gets no more packets.
     pub fn finishes_later(mut self, open_calls: usize) -> Self {
         self.open_calls = open_calls.max(1);
+        self
+    }
+
+    /// Declares that what a call was given is not safe before the actor says so with
+    /// [`Outputs::confirm_flushed`](crate::Outputs::confirm_flushed), or the stream has ended. Sources that ask how far their
+    /// stream has been settled ([`Setup::settled`](crate::Setup::settled)) wait for it.
+    pub fn confirms_flushes(mut self) -> Self {
+        self.confirms_flushes = true;
         self
     }
 }

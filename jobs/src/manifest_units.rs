@@ -3,14 +3,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use fermata_engine::graph::StreamSpec;
 use fermata_engine::{ActorError, End, How, ProviderSetup, StreamProvider};
-use fermata_learn::manifest::{Manifest, Split};
+use fermata_learn::manifest::Split;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::ledger::{Job, Ledger, Line};
+use crate::manifests::Manifests;
 use crate::unit::{Unit, rows_of};
 
 /// Cuts a manifest's rows into units, each a stream of its own, which is done as a whole. With a ledger, a job that was interrupted goes on with
@@ -82,12 +84,14 @@ impl StreamProvider for ManifestUnits {
         Ok(())
     }
 
-    fn create(settings: ManifestUnitsSettings, _: &ProviderSetup) -> Result<Self, ActorError> {
+    fn create(settings: ManifestUnitsSettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
         let split = split(&settings)?;
-        let manifest = Manifest::read(&settings.manifest)?;
+        // The one that the sources of rows read from.
+        let manifests: Option<Arc<Manifests>> = setup.service();
+        let manifest = manifests.unwrap_or_default().get(&settings.manifest)?;
         let job = Job {
             rows: rows_of(&manifest, split).count(),
-            manifest_sha256: manifest.sha256,
+            manifest_sha256: manifest.sha256.clone(),
             split,
             unit: settings.unit,
         };

@@ -3,10 +3,12 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fermata_engine::{
-    Actor, ActorError, Graph, Input, Outputs, Ports, Registry, RunOptions, RunningGraph, Setup,
+    Actor, ActorError, End, Graph, Input, Outputs, Ports, ProviderSetup, Registry, RunOptions,
+    RunningGraph, Services, Setup, StreamProvider, graph::StreamSpec,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -131,6 +133,83 @@ nodes:
     let report = running.wait();
     assert_balanced(&report);
     assert_eq!(report.streams.len() as u32, (warm_up + streams) as u32);
+}
+
+/// So many units, one after the other; writes down how much memory there is after a tenth of them.
+struct Many {
+    units: u32,
+    given: u32,
+    early: Arc<AtomicU64>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ManySettings {
+    units: u32,
+}
+
+impl StreamProvider for Many {
+    const NAME: &'static str = "many";
+    type Settings = ManySettings;
+
+    fn create(settings: ManySettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
+        Ok(Self {
+            units: settings.units,
+            given: 0,
+            early: setup.service().ok_or("no counter")?,
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        if self.given == self.units / 10 {
+            self.early.store(resident_kib(), Ordering::Relaxed);
+        }
+        self.given += 1;
+        Ok((self.given <= self.units).then(|| StreamSpec {
+            name: format!("u{}", self.given),
+            uri: String::new(),
+        }))
+    }
+
+    fn ended(&mut self, _: &str, _: End) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_job_of_many_units_takes_no_more_memory_than_one_of_few() {
+    if !is_alone("a_job_of_many_units_takes_no_more_memory_than_one_of_few") {
+        return;
+    }
+    let units = if soak() { 20_000 } else { 1000 };
+    let mut registry = Registry::builtin();
+    registry.register_provider::<Many>();
+    let text = format!(
+        "
+fermata: 1
+streams: {{use: many, units: {units}, open: 2}}
+nodes:
+  source: {{use: test_source, each: stream, count: 3}}
+  shared: {{use: identity, in: source, replicas: 2}}
+  own:    {{use: identity, each: stream, in: shared, lane: one}}
+  end:    {{use: discard, in: own}}
+run: {{clock: asap}}
+"
+    );
+    let early = Arc::new(AtomicU64::new(0));
+    let options = RunOptions {
+        services: Services::new().with(Arc::clone(&early)),
+        ..RunOptions::default()
+    };
+    let graph = Graph::parse("many.yaml", &text, &registry, &options()).expect("a graph");
+    let running = RunningGraph::start(graph, Arc::new(registry), options).expect("a run");
+    let report = running.wait();
+    let kept = resident_kib().saturating_sub(early.load(Ordering::Relaxed));
+    assert_balanced(&report);
+    let ended = report.units.expect("units");
+    assert_eq!((ended.complete, ended.delivered), (units, 3 * units));
+    println!("memory kept of {units} units after the first tenth: {kept} KiB");
+    assert!(kept < 2048, "{units} units keep {kept} KiB");
 }
 
 #[test]
