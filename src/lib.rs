@@ -1,6 +1,6 @@
 //! The programs' commands and what they share: one file per command, and the command line itself.
 //!
-//! - [`cli`], [`learn_cli`]: what can be typed, and the exit codes.
+//! - [`cli`], [`learn_cli`], [`evaluate_cli`], [`manifest_cli`]: what can be typed, and the exit codes.
 //! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`].
 //! - [`mod@print`]: results on the standard output.
@@ -13,9 +13,11 @@ pub mod check;
 pub mod cli;
 pub mod doctor;
 pub mod draw;
+pub mod evaluate_cli;
 pub mod hand_over;
 pub mod learn_cli;
 mod load;
+pub mod manifest_cli;
 pub mod print;
 mod progress;
 pub mod run;

@@ -6,6 +6,8 @@
 
 #[cfg(feature = "live")]
 mod cameras;
+#[cfg(feature = "learn")]
+mod comparisons;
 #[cfg(feature = "live")]
 #[path = "../examples/custom_actor.rs"]
 mod custom_actor;
@@ -23,6 +25,8 @@ mod learning;
 mod learning_refusals;
 #[cfg(feature = "live")]
 mod live;
+#[cfg(feature = "learn")]
+mod manifests;
 #[cfg(feature = "live")]
 mod program;
 mod running;

@@ -6,9 +6,11 @@ mod evaluate;
 mod export;
 mod infer;
 mod inspect;
+mod inspect_reports;
 mod loaded_model;
 mod manifest;
 mod models;
+mod progress;
 
 use std::process::ExitCode;
 
