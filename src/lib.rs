@@ -2,7 +2,8 @@
 //!
 //! - [`cli`], [`learn_cli`], [`evaluate_cli`], [`manifest_cli`]: what can be typed, and the exit codes.
 //! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
-//! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`].
+//! - [`program`]: which actors a program has.
+//! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
 //! - [`mod@print`]: results on the standard output.
 //!
 //! What needs libtorch is not here but in `src/bin/fermata-learn/`: this library is part of `fermata`, which must not load it.
@@ -19,6 +20,7 @@ pub mod learn_cli;
 mod load;
 pub mod manifest_cli;
 pub mod print;
+pub mod program;
 mod progress;
 pub mod run;
 mod run_folder;

@@ -17,8 +17,52 @@ const MOST_ROWS: usize = 16;
 /// Time between two log lines where there is no terminal.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
+/// Rows of a manifest that a job goes through.
+#[derive(Clone, Copy, Debug)]
+pub struct JobRows {
+    /// All of them.
+    pub all: usize,
+    /// Those that an earlier run has done.
+    pub done: usize,
+}
+
+/// How far a job is.
+struct Counting {
+    rows: JobRows,
+    since: Instant,
+}
+
+impl Counting {
+    /// Rows, rate and remaining time; `rows` have reached the sinks since the beginning.
+    fn line(&self, rows: u64) -> String {
+        let JobRows { all, done } = self.rows;
+        let passed = self.since.elapsed().as_secs_f64().max(1e-3);
+        let rate = rows as f64 / passed;
+        // A unit that is done again counts twice on its way.
+        let now = (done + rows as usize).min(all);
+        let share = 100.0 * now as f64 / all.max(1) as f64;
+        let left = match rows {
+            0 => "…".to_owned(),
+            _ => human((all - now) as f64 / rate),
+        };
+        format!("{now} of {all} rows ({share:.0} %)  {rate:.1}/s  {left} left")
+    }
+}
+
+/// A time as people say it.
+fn human(seconds: f64) -> String {
+    let seconds = seconds.ceil() as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 /// Shows how a run goes.
 pub(crate) struct Progress {
+    counting: Option<Counting>,
+    says: Option<Box<dyn Fn() -> Option<String>>>,
     table: Option<MultiProgress>,
     rows: Vec<ProgressBar>,
     before: BTreeMap<String, u64>,
@@ -32,6 +76,8 @@ impl Progress {
     pub(crate) fn new(quiet: bool) -> Self {
         let table = (io::stderr().is_terminal() && !quiet).then(MultiProgress::new);
         Self {
+            counting: None,
+            says: None,
             table,
             rows: Vec::new(),
             before: BTreeMap::new(),
@@ -39,6 +85,19 @@ impl Progress {
             last_log: Instant::now(),
             quiet,
         }
+    }
+
+    /// The same for a job, of which one line says how far it is.
+    pub(crate) fn counting(mut self, rows: Option<JobRows>) -> Self {
+        let since = Instant::now();
+        self.counting = rows.map(|rows| Counting { rows, since });
+        self
+    }
+
+    /// The same with a line of the job's own.
+    pub(crate) fn saying(mut self, says: Option<Box<dyn Fn() -> Option<String>>>) -> Self {
+        self.says = says;
+        self
     }
 
     /// Sends log lines to the log file, and those that matter above the table.
@@ -65,21 +124,14 @@ impl Progress {
     /// Shows the report as of now.
     pub(crate) fn show(&mut self, report: &Report) {
         let passed = self.last.elapsed().as_secs_f64().max(1e-3);
-        let lines: Vec<String> = report
-            .streams
-            .iter()
-            .map(|(name, stream)| {
-                let before = self.before.get(name).copied().unwrap_or(0);
-                let rate = stream.delivered.saturating_sub(before) as f64 / passed;
-                let lost: u64 = stream.sinks.values().flat_map(|sink| sink.losses.values()).sum();
-                let latency = stream.sinks.values().map(|sink| sink.latency_ms.p50);
-                let latency = latency.fold(0.0, f64::max);
-                format!(
-                    "{name:<12} {:>8} frames {rate:>7.1}/s  latency {latency:>6.1} ms  lost {lost}  missed {}",
-                    stream.delivered, stream.missed
-                )
-            })
-            .collect();
+        let mut lines = match &self.counting {
+            Some(counting) => {
+                let streams = report.streams.values();
+                vec![counting.line(streams.map(|stream| stream.delivered).sum())]
+            }
+            None => self.by_stream(report, passed),
+        };
+        lines.extend(self.says.as_ref().and_then(|says| says()));
         if let Some(table) = &self.table {
             let table = table.clone();
             self.draw(&table, &lines);
@@ -97,6 +149,24 @@ impl Progress {
             .map(|(name, stream)| (name.clone(), stream.delivered))
             .collect();
         self.last = Instant::now();
+    }
+
+    fn by_stream(&self, report: &Report, passed: f64) -> Vec<String> {
+        report
+            .streams
+            .iter()
+            .map(|(name, stream)| {
+                let before = self.before.get(name).copied().unwrap_or(0);
+                let rate = stream.delivered.saturating_sub(before) as f64 / passed;
+                let lost: u64 = stream.sinks.values().flat_map(|sink| sink.losses.values()).sum();
+                let latency = stream.sinks.values().map(|sink| sink.latency_ms.p50);
+                let latency = latency.fold(0.0, f64::max);
+                format!(
+                    "{name:<12} {:>8} frames {rate:>7.1}/s  latency {latency:>6.1} ms  lost {lost}  missed {}",
+                    stream.delivered, stream.missed
+                )
+            })
+            .collect()
     }
 
     fn draw(&mut self, table: &MultiProgress, lines: &[String]) {

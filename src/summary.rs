@@ -3,6 +3,10 @@
 use std::fmt::Write as _;
 
 use fermata_engine::Report;
+use fermata_engine::report::{NodeReport, StreamReport};
+
+/// Streams and nodes that are shown one by one; of more, only those of which something was lost.
+const MOST_ROWS: usize = 24;
 
 /// The summary of a run.
 pub(crate) fn summary(report: &Report) -> String {
@@ -37,13 +41,29 @@ pub(crate) fn summary(report: &Report) -> String {
 }
 
 fn streams(report: &Report, out: &mut String) {
-    let width = width(report.streams.keys(), "stream");
+    let is_lossy = |stream: &StreamReport| {
+        let mut losses = stream.sinks.values().flat_map(|sink| sink.losses.values());
+        stream.missed > 0 || losses.any(|&lost| lost > 0)
+    };
+    let is_short = report.streams.len() <= MOST_ROWS;
+    let shown = report.streams.iter();
+    let shown: Vec<(&String, &StreamReport)> = shown
+        .filter(|(_, stream)| is_short || is_lossy(stream))
+        .collect();
+    if !is_short {
+        let whole = report.streams.len() - shown.len();
+        let _ = writeln!(out, "\n{whole} streams of which nothing was lost");
+        if shown.is_empty() {
+            return;
+        }
+    }
+    let width = width(shown.iter().map(|(name, _)| *name), "stream");
     let _ = writeln!(
         out,
         "\n{:width$}  captured  missed  delivered  latency p50/p99 ms  lost",
         "stream"
     );
-    for (name, stream) in &report.streams {
+    for (name, stream) in shown {
         let mut lost: Vec<String> = Vec::new();
         for sink in stream.sinks.values() {
             for (cause, count) in sink.losses.iter().filter(|(_, count)| **count > 0) {
@@ -77,13 +97,19 @@ fn streams(report: &Report, out: &mut String) {
 }
 
 fn nodes(report: &Report, out: &mut String) {
-    let width = width(report.nodes.keys(), "node");
+    // One stream's instances are of interest where there are few streams.
+    let is_short = report.streams.len() <= MOST_ROWS;
+    let shown = report.nodes.iter();
+    let shown: Vec<(&String, &NodeReport)> = shown
+        .filter(|(name, node)| is_short || node.failed > 0 || !name.contains('@'))
+        .collect();
+    let width = width(shown.iter().map(|(name, _)| *name), "node");
     let _ = writeln!(
         out,
         "\n{:width$}  processed  failed  restarts  service p50/p99 ms  busy",
         "node"
     );
-    for (name, node) in &report.nodes {
+    for (name, node) in shown {
         let _ = writeln!(
             out,
             "{name:width$}  {:>9}  {:>6}  {:>8}  {:>8.2} / {:<8.2} {:>4.0}%",

@@ -30,7 +30,11 @@ mod manifests;
 #[cfg(feature = "live")]
 mod program;
 mod running;
+#[cfg(feature = "learn")]
+mod softlabels;
 mod support;
+#[cfg(feature = "learn")]
+mod training;
 mod units;
 
 #[cfg(feature = "live")]

@@ -12,6 +12,8 @@ use fermata_learn::manifest::{Manifest, Split};
 pub struct Unit {
     /// Its number among the units of the job, from 0.
     pub number: usize,
+    /// How many units the job has.
+    pub units: usize,
     /// Positions among the rows of [`Unit::split`], in the manifest's order, from 0.
     pub rows: Range<usize>,
     /// The manifest's rows that the job is about; none: all.
@@ -60,11 +62,11 @@ impl Unit {
     }
 }
 
-/// `7:3584-4096:train:SHA256:manifest.csv`; `all` in the place of a split for all rows.
+/// `7/55:3584-4096:train:SHA256:manifest.csv`; `all` in the place of a split for all rows.
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { start, end } = self.rows;
-        write!(f, "{}:{start}-{end}:", self.number)?;
+        write!(f, "{}/{}:{start}-{end}:", self.number, self.units)?;
         match self.split {
             None => write!(f, "all")?,
             Some(split) => write!(f, "{split}")?,
@@ -79,7 +81,7 @@ impl FromStr for Unit {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "`{text}` is no unit: expected NUMBER:FIRST-END:SPLIT:SHA256:MANIFEST, as manifest_units writes it"
+                "`{text}` is no unit: expected NUMBER/COUNT:FIRST-END:SPLIT:SHA256:MANIFEST, as manifest_units writes it"
             )
         };
         let parts: Vec<&str> = text.splitn(5, ':').collect();
@@ -89,11 +91,14 @@ impl FromStr for Unit {
         let count = |text: &str| text.parse::<usize>().map_err(|_| wrong());
         let (start, end) = rows.split_once('-').ok_or_else(wrong)?;
         let rows = count(start)?..count(end)?;
-        if rows.is_empty() {
+        let (number, units) = number.split_once('/').ok_or_else(wrong)?;
+        let (number, units) = (count(number)?, count(units)?);
+        if rows.is_empty() || number >= units {
             return Err(wrong());
         }
         Ok(Self {
-            number: count(number)?,
+            number,
+            units,
             rows,
             split: match split {
                 "all" => None,
@@ -114,7 +119,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_unit_is_read_as_it_was_written(
-            number: usize,
+            number in 0usize..1000,
+            more in 1usize..1000,
             start in 0usize..1_000_000,
             len in 1usize..10_000,
             split in prop::option::of(prop::sample::select(vec![Split::Train, Split::Validation, Split::Test])),
@@ -122,6 +128,7 @@ mod tests {
         ) {
             let unit = Unit {
                 number,
+                units: number + more,
                 rows: start..start + len,
                 split,
                 manifest_sha256: "ab".repeat(32),
@@ -136,10 +143,12 @@ mod tests {
         for text in [
             "",
             "m.csv",
-            "1:2-2:all:x:m",
-            "1:5-2:all:x:m",
-            "1:0-2:none:x:m",
-            "a:0-2:all:x:m",
+            "1/2:2-2:all:x:m",
+            "1/2:5-2:all:x:m",
+            "1/2:0-2:none:x:m",
+            "a/2:0-2:all:x:m",
+            "2/2:0-2:all:x:m",
+            "1:0-2:all:x:m",
         ] {
             assert!(text.parse::<Unit>().is_err(), "{text}");
         }

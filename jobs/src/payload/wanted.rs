@@ -15,6 +15,8 @@ pub enum Purpose {
         epoch: u32,
         /// The step within the epoch, from 0.
         step: u64,
+        /// The view in which the row is seen.
+        view: u32,
     },
     /// The validation behind an epoch.
     Validation {

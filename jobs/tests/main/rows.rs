@@ -18,6 +18,7 @@ use crate::pictures::{SIDE, picture, set};
 fn unit(path: &Path, rows: std::ops::Range<usize>, split: Option<Split>) -> Unit {
     Unit {
         number: 0,
+        units: 1,
         rows,
         split,
         manifest_sha256: Manifest::read(path).unwrap().sha256,
@@ -66,11 +67,17 @@ fn a_unit_of_another_manifest_or_beyond_its_end_is_refused() {
     assert!(error.contains("has been changed meanwhile"), "{error}");
 }
 
+const TRAIN: Purpose = Purpose::Train {
+    epoch: 2,
+    step: 3,
+    view: 1,
+};
+
 fn load(path: &Path, row: usize) -> LoadedRow {
     let manifest = Arc::new(Manifest::read(path).unwrap());
     let wanted = Wanted::Row(WantedRow {
         row: ManifestRow::new(&manifest, row).unwrap(),
-        purpose: Purpose::Train { epoch: 2, step: 3 },
+        purpose: TRAIN,
     });
     let mut actor = ActorDriver::<LoadImages>::new(json!({})).unwrap();
     match &*actor.feed(wanted).unwrap().only::<Loaded>() {
@@ -83,7 +90,7 @@ fn load(path: &Path, row: usize) -> LoadedRow {
 fn a_row_gets_its_picture_and_keeps_its_purpose() {
     let folder = tempfile::tempdir().unwrap();
     let loaded = load(&set(folder.path(), 9), 8);
-    assert_eq!(loaded.wanted.purpose, Purpose::Train { epoch: 2, step: 3 });
+    assert_eq!(loaded.wanted.purpose, TRAIN);
     let picture: Vec<u8> = picture(1, 8).into_raw();
     let bgr: Vec<u8> = picture.into_iter().flat_map(|value| [value; 3]).collect();
     assert_eq!(loaded.picture.unwrap().bgr(), bgr);

@@ -8,13 +8,13 @@ use fermata_learn::export;
 use fermata_learn::manifest::{Manifest, ManifestError};
 use fermata_learn::network::Head;
 use fermata_learn::npz::{Npz, summary_of_npy};
-use fermata_learn::training::TrainingRun;
+use fermata_learn::training::RunFolder;
 use fermata_learn::weights::TensorFile;
 use fermata_vision::ModelCard;
 use fermata_vision::card::{CARD_FILE, ONNX_FILE, SAFETENSORS_FILE};
 
-use crate::inspect_reports;
 use crate::manifest::stats;
+use crate::{inspect_reports, inspect_softlabels};
 
 /// Shown where it makes no difference.
 const ANY_SCALE: f64 = 30.0;
@@ -53,17 +53,20 @@ fn described(path: &Path) -> anyhow::Result<String> {
     ))
 }
 
-/// A model's folder or a training's.
+/// A model's folder, a training's, or one of softlabels.
 fn folder(path: &Path) -> anyhow::Result<String> {
-    if TrainingRun::is_in(path) {
+    if RunFolder::is_in(path) {
         return training(path);
+    }
+    if let Some(softlabels) = inspect_softlabels::described(path)? {
+        return Ok(softlabels);
     }
     if !path.join(CARD_FILE).is_file() {
         if let Some(report) = inspect_reports::report_in(path) {
             return described(&report);
         }
         bail!(
-            "{} is no folder of a training, a model (it has no {CARD_FILE}), an evaluation, a comparison, an audit or a set of images",
+            "{} is no folder of a training, a model (it has no {CARD_FILE}), softlabels, an evaluation, a comparison, an audit or a set of images",
             path.display()
         );
     }
@@ -81,7 +84,8 @@ fn folder(path: &Path) -> anyhow::Result<String> {
 }
 
 fn training(path: &Path) -> anyhow::Result<String> {
-    let config = TrainingRun::config_in(path)?;
+    let folder = RunFolder::open(path)?;
+    let config = folder.config();
     let mut text = format!(
         "{}\ntraining    {}, {} epochs, seed {}\nmanifest    {}\n            sha256 {}\n",
         path.display(),
@@ -91,7 +95,7 @@ fn training(path: &Path) -> anyhow::Result<String> {
         config.manifest.display(),
         config.manifest_sha256
     );
-    for name in TrainingRun::CHECKPOINTS {
+    for name in RunFolder::CHECKPOINTS {
         if path.join(name).is_file() {
             text += &format!("\n{}", described(&path.join(name))?);
         }
