@@ -13,6 +13,9 @@ use crate::manifest::Row;
 use crate::metrics::softmax;
 use crate::predictions::{Predictions, RowHash, row_hash};
 
+/// What the mean of equal numbers may be beside them.
+const ROUNDING: f64 = 1e-9;
+
 /// A row whose label is likely wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelError<'a> {
@@ -82,7 +85,7 @@ pub fn label_errors<'a>(
     }
     let least = |class: usize| match thresholds[class] {
         (_, 0) => f64::INFINITY,
-        (sum, count) => sum / count as f64,
+        (sum, count) => sum / count as f64 - ROUNDING,
     };
     let mut found: Vec<LabelError<'_>> = Vec::new();
     for (place, label, mean) in &known {

@@ -135,7 +135,8 @@ fn names(array: Array<String>, count: usize) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The other arrays with a row for each picture: `ARRAY`, or `ARRAY_0`, `ARRAY_1`, …; and the names of those that have not.
+/// The other arrays with a row for each picture: `ARRAY`, or `ARRAY_0`, `ARRAY_1`, … unless an array names them; and the names of those that have
+/// no row for each picture.
 fn columns(
     npz: &mut Npz,
     arguments: &UnpackArguments,
@@ -166,13 +167,32 @@ fn columns(
         };
         match width {
             None => columns.push((name, values)),
-            Some(width) => columns.extend((0..width).map(|column| {
-                let of_column = values.iter().skip(column).step_by(width).cloned();
-                (format!("{name}_{column}"), of_column.collect())
-            })),
+            Some(width) => {
+                let named = names_of_columns(npz, &name, width)?;
+                columns.extend(named.into_iter().enumerate().map(|(column, name)| {
+                    let of_column = values.iter().skip(column).step_by(width).cloned();
+                    (name, of_column.collect())
+                }));
+            }
         }
     }
     Ok((columns, left_out))
+}
+
+/// What an array `vote_names` (or `votes_names`) calls the columns of `votes`, else their numbers.
+fn names_of_columns(npz: &mut Npz, array: &str, width: usize) -> anyhow::Result<Vec<String>> {
+    let singular = array.strip_suffix('s').unwrap_or(array);
+    for named in [format!("{array}_names"), format!("{singular}_names")] {
+        if npz.names().contains(&named) && npz.summary(&named)?.shape == [width] {
+            let names = npz.texts(&named)?.values.into_iter();
+            return Ok(names
+                .map(|name| name.trim_end_matches('\0').to_owned())
+                .collect());
+        }
+    }
+    Ok((0..width)
+        .map(|column| format!("{array}_{column}"))
+        .collect())
 }
 
 fn table(names: &[String], columns: &[Column]) -> anyhow::Result<Vec<u8>> {
