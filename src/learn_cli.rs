@@ -10,19 +10,23 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::evaluate_cli::{EVALUATE, EvaluateArguments};
+use crate::manifest_cli::ManifestCommand;
+
 #[derive(Debug, Subcommand)]
 pub enum LearnCommand {
     /// Compute a model's logits for inputs in a NumPy file
     Infer(InferArguments),
     /// Measure predictions: metrics.json, a table for each class, pictures
+    #[command(after_help = EVALUATE)]
     Evaluate(EvaluateArguments),
     /// Fit a temperature on validation predictions
     Calibrate(CalibrateArguments),
     /// Write a network's weights as a model folder for the live graph (ONNX and card)
     Export(ExportArguments),
-    /// Say what a checkpoint, an export or a file of arrays is and where it comes from
+    /// Say what an artifact is and where it comes from: a checkpoint, an export, arrays, a manifest, a report, or the folder of any of them
     Inspect {
-        /// .safetensors, .onnx, .npz or .npy file, a manifest, a model card, or the folder of a model or a training
+        /// .safetensors, .onnx, .npz or .npy file, a manifest or table, a report (.json), a model card, recipe or mapping, or a folder
         file: PathBuf,
     },
     /// Lists of labelled images: make one of raw sources, look at one before it is used
@@ -197,32 +201,6 @@ pub struct ResumeArguments {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ManifestCommand {
-    /// Map the tables of sources to the seven expressions, leave out what would spoil a training, split what is not split
-    Make {
-        /// The sources: their mappings, tables and images
-        recipe: PathBuf,
-        /// Folder for manifest.csv and clean_report.json
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// Replace a manifest that is there
-        #[arg(long)]
-        overwrite: bool,
-    },
-    /// Look at every row and image; fails if something is missing, damaged, stale, doubled, or in two splits
-    Validate {
-        /// The manifest
-        manifest: PathBuf,
-        /// Look at this many images only
-        #[arg(long, value_name = "N")]
-        sample: Option<usize>,
-        /// Where the findings go [default: manifest_validation.json beside the manifest]
-        #[arg(long, value_name = "FILE.json")]
-        out: Option<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
     /// Show parameters and operations of the networks
     Describe {
@@ -294,41 +272,6 @@ pub struct PredictionsArguments {
     /// Names of an .npz file's classes [default: the seven expressions]
     #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
     pub classes: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct EvaluateArguments {
-    /// Predictions: .npz (arrays logits and labels) or .csv (label, logit_CLASS…)
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "model",
-        conflicts_with = "model"
-    )]
-    pub predictions: Option<PathBuf>,
-    /// Names of an .npz file's classes [default: the seven expressions]
-    #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
-    pub classes: Vec<String>,
-    /// Model folder (card.yaml and weights) that predicts a manifest's rows
-    #[arg(long, value_name = "FOLDER", requires = "manifest")]
-    pub model: Option<PathBuf>,
-    /// Labelled images
-    #[arg(long, value_name = "FILE.csv", requires = "model")]
-    pub manifest: Option<PathBuf>,
-    /// The manifest's rows that are evaluated: train, validation or test
-    #[arg(long, default_value = "test", requires = "manifest")]
-    pub split: String,
-    /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest; never on what is evaluated
-    #[arg(long, value_name = "FILE|SPLIT")]
-    pub calibrate_on: Option<PathBuf>,
-    /// Predictions of another model on the same rows, to compare with
-    #[arg(long, value_name = "FILE")]
-    pub compare: Option<PathBuf>,
-    /// Folder for metrics.json, per_class.csv, reliability.svg and confusion.svg
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    #[command(flatten)]
-    pub compute: ComputeArguments,
 }
 
 #[derive(Debug, Args)]

@@ -6,11 +6,15 @@
 
 #[cfg(feature = "live")]
 mod cameras;
+#[cfg(feature = "learn")]
+mod comparisons;
 #[cfg(feature = "live")]
 #[path = "../examples/custom_actor.rs"]
 mod custom_actor;
 #[cfg(feature = "live")]
 mod disk;
+#[cfg(feature = "learn")]
+mod drawn_faces;
 #[cfg(feature = "live")]
 mod endurance;
 mod fuzzing;
@@ -23,6 +27,8 @@ mod learning;
 mod learning_refusals;
 #[cfg(feature = "live")]
 mod live;
+#[cfg(feature = "learn")]
+mod manifests;
 #[cfg(feature = "learn")]
 mod pipeline;
 #[cfg(feature = "live")]

@@ -1,81 +1,14 @@
-//! Pictures of an evaluation and of a training as SVG: the reliability diagram, the confusion matrix, the learning curve. Owns how they look; needs no font or library of
-//! its own, so that the same numbers give the same file.
+//! Pictures as SVG: the reliability diagram and the confusion matrix of an evaluation, the curve of a training, the labels of a manifest. Owns how they
+//! look; needs no font or library of its own, so that the same numbers give the same file.
+
+mod label_counts;
+mod svg;
 
 use std::fmt::Write;
 
+pub use self::label_counts::label_counts;
+use self::svg::{BLUE, FONT, INK, RED, Svg, escaped};
 use crate::metrics::{Bin, Metrics};
-
-const FONT: &str = "font-family=\"Helvetica, Arial, sans-serif\"";
-const INK: &str = "#222222";
-const BLUE: &str = "#3b6fb6";
-const RED: &str = "#d1495b";
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
-struct Svg(String);
-
-impl Svg {
-    fn new(width: f64, height: f64) -> Self {
-        Self(format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\">\n\
-             <rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n"
-        ))
-    }
-
-    fn text(&mut self, x: f64, y: f64, size: f64, anchor: &str, colour: &str, text: &str) {
-        let _ = writeln!(
-            self.0,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" {FONT} font-size=\"{size}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{}</text>",
-            escaped(text)
-        );
-    }
-
-    /// Text that reads upwards.
-    fn upright(&mut self, x: f64, y: f64, size: f64, text: &str) {
-        let _ = writeln!(
-            self.0,
-            "<text transform=\"translate({x:.1} {y:.1}) rotate(-90)\" {FONT} font-size=\"{size}\" text-anchor=\"middle\" fill=\"{INK}\">{}</text>",
-            escaped(text)
-        );
-    }
-
-    fn rect(&mut self, [x, y, width, height]: [f64; 4], style: &str) {
-        let _ = writeln!(
-            self.0,
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" {style}/>"
-        );
-    }
-
-    fn line(&mut self, from: (f64, f64), to: (f64, f64), style: &str) {
-        let _ = writeln!(
-            self.0,
-            "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" {style}/>",
-            from.0, from.1, to.0, to.1
-        );
-    }
-
-    fn polyline(&mut self, points: &[(f64, f64)], colour: &str) {
-        let points: Vec<String> = points
-            .iter()
-            .map(|(x, y)| format!("{x:.1},{y:.1}"))
-            .collect();
-        let _ = writeln!(
-            self.0,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
-            points.join(" ")
-        );
-    }
-
-    fn end(mut self) -> String {
-        self.0.push_str("</svg>\n");
-        self.0
-    }
-}
 
 /// Accuracy of each bin of confidences beside what a calibrated model would have, and below it how many rows fall into each.
 pub fn reliability_diagram(title: &str, bins: &[Bin], metrics: &Metrics) -> String {

@@ -309,6 +309,28 @@ impl Npz {
         Ok(Array { shape, values })
     }
 
+    /// Reads texts (NumPy's `U`).
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn texts(&mut self, name: &str) -> Result<Array<String>, ArrayError> {
+        let path = self.path.clone();
+        let file = self.array(name)?;
+        let shape: Vec<usize> = file.shape().iter().map(|&side| side as usize).collect();
+        let found = type_name(&file.dtype());
+        if !kind_of(&found).starts_with('U') || file.order() == npyz::Order::Fortran {
+            return Err(ArrayError::Type {
+                path,
+                array: format!("`{name}`"),
+                found,
+                expected: "texts, row after row",
+            });
+        }
+        let values = file.into_vec::<String>();
+        let values = values.map_err(|reason| damaged(&path, "npz", reason))?;
+        Ok(Array { shape, values })
+    }
+
     fn array(&mut self, name: &str) -> Result<NpyFile<impl Read>, ArrayError> {
         if !self.names.iter().any(|known| known == name) {
             return Err(ArrayError::Missing {

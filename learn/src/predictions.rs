@@ -233,6 +233,24 @@ impl Predictions {
         }
     }
 
+    /// The rows at these places, in this order.
+    ///
+    /// # Panics
+    /// A place is no row.
+    pub fn rows_at(&self, places: &[usize]) -> Self {
+        let hashes = self.hashes.as_ref();
+        Self {
+            classes: self.classes.clone(),
+            logits: places
+                .iter()
+                .flat_map(|&row| self.row(row))
+                .copied()
+                .collect(),
+            labels: places.iter().map(|&row| self.labels[row]).collect(),
+            hashes: hashes.map(|hashes| places.iter().map(|&row| hashes[row]).collect()),
+        }
+    }
+
     /// Reads `.npz` (arrays `logits` f32 [N, K] and `labels` of whole numbers `[N]`) or `.csv` (columns `label`, with a class's name or number,
     /// and `logit_CLASS` for each class; other columns are left alone). An `.npz` has no names: they are given. Both may have `sha256` of the rows'
     /// images: bytes [N, 32], or 64 hexadecimal digits.

@@ -54,7 +54,7 @@ fn a_training_that_was_ended_early_gives_the_weights_of_one_that_was_not() {
         let few = ["nodes.train.queue.capacity=2", &readers];
         let running = Running::start(&at("parts"), "train_teacher.yaml", &few);
         let running = running.until(|status| status.rows >= rows);
-        let report = running.ok().expect("it has more to do").drain();
+        let report = running.expect("it has more to do").drain();
         assert!(report.faults.is_empty(), "{:?}", report.faults);
         let progress = RunFolder::open(&at("parts")).unwrap().progress().unwrap();
         assert!(!progress.is_done());

@@ -135,15 +135,12 @@ impl Running {
         report
     }
 
-    /// Waits until the training has come so far, or is over.
-    pub(crate) fn until(mut self, is_so_far: impl Fn(&Status) -> bool) -> Result<Self, Report> {
+    /// Waits until the training has come so far. None if it is over before.
+    pub(crate) fn until(mut self, is_so_far: impl Fn(&Status) -> bool) -> Option<Self> {
         while !self.status.now().is_some_and(|status| is_so_far(&status)) {
-            match self.graph.wait_for(Duration::from_millis(1)) {
-                Ok(report) => return Err(report),
-                Err(still) => self.graph = still,
-            }
+            self.graph = self.graph.wait_for(Duration::from_millis(1)).err()?;
         }
-        Ok(self)
+        Some(self)
     }
 
     pub(crate) fn drain(self) -> Report {
