@@ -47,6 +47,8 @@ pub enum Command {
     Check(GraphArguments),
     /// Draw a graph
     Graph(DrawArguments),
+    /// Measure runs: latency, flicker, lag, drops, agreement; several are compared
+    Kpi(KpiArguments),
     /// List the actors, or explain one
     Actors {
         /// The actor to explain
@@ -91,6 +93,16 @@ pub struct RunArguments {
     /// Show no progress, only warnings and the summary
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KpiArguments {
+    /// Folders of runs, or tables with the columns of faces.csv
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Folder for kpi.json and kpi.html [default: that of a single run, else runs/kpi-TIME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

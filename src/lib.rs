@@ -2,6 +2,7 @@
 //!
 //! - [`cli`], [`learn_cli`]: what can be typed, and the exit codes.
 //! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
+//! - [`kpi`]: measures runs by the tables that they wrote.
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`].
 //! - [`mod@print`]: results on the standard output.
 //!
@@ -14,6 +15,7 @@ pub mod cli;
 pub mod doctor;
 pub mod draw;
 pub mod hand_over;
+pub mod kpi;
 pub mod learn_cli;
 mod load;
 pub mod print;

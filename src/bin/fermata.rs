@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use fermata::cli::{self, Arguments, Command};
-use fermata::{actors, check, doctor, draw, hand_over, print, run};
+use fermata::{actors, check, doctor, draw, hand_over, kpi, print, run};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&run),
         Command::Check(graph) => check::check(&graph),
         Command::Graph(draw) => draw::draw(&draw),
+        Command::Kpi(kpi) => kpi::kpi(&kpi),
         Command::Actors { name } => actors::actors(name.as_deref()),
         Command::Learn(_) => hand_over::hand_over(),
         Command::Schema => actors::schema(),
