@@ -16,6 +16,8 @@ mod endurance;
 mod fuzzing;
 mod graph_files;
 mod graph_meetings;
+#[cfg(feature = "live")]
+mod kpi;
 mod laws;
 #[cfg(feature = "learn")]
 mod learning;
