@@ -33,7 +33,7 @@ use crate::cli::{KpiArguments, SUCCESS};
 use crate::print::{print, print_line};
 use crate::run_folder::RunFolder;
 use comparison::compare;
-use measures::{Measures, RunMeasures};
+pub(crate) use measures::{Measures, RunMeasures};
 use page::Kpi;
 use run_data::RunData;
 use timeline::Timelines;
@@ -70,6 +70,21 @@ pub fn kpi(arguments: &KpiArguments) -> anyhow::Result<u8> {
         print_line(&format!("wrote {}", out.join(file).display()))?;
     }
     Ok(SUCCESS)
+}
+
+/// Measures one run, and leaves `kpi.json` and `kpi.html` in its folder.
+///
+/// # Errors
+/// As of [`kpi`].
+pub(crate) fn measure(folder: &Path) -> anyhow::Result<RunMeasures> {
+    let run = RunData::read(folder)?;
+    let measures = RunMeasures::of(&run)?;
+    let kpi = Kpi {
+        runs: vec![measures.clone()],
+        differences: Vec::new(),
+    };
+    write(&kpi, &[run], folder)?;
+    Ok(measures)
 }
 
 /// `--out`; else the folder of a run that is measured alone, or a fresh one.

@@ -3,6 +3,7 @@
 //! - [`cli`], [`learn_cli`]: what can be typed, and the exit codes.
 //! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
 //! - [`kpi`]: measures runs by the tables that they wrote.
+//! - [`sweep`]: runs a graph many times and measures each run.
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`].
 //! - [`mod@print`]: results on the standard output.
 //!
@@ -23,3 +24,4 @@ mod progress;
 pub mod run;
 mod run_folder;
 mod summary;
+pub mod sweep;

@@ -29,6 +29,8 @@ mod live;
 mod program;
 mod running;
 mod support;
+#[cfg(feature = "live")]
+mod sweep;
 mod units;
 
 #[cfg(feature = "live")]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use fermata::cli::{self, Arguments, Command};
-use fermata::{actors, check, doctor, draw, hand_over, kpi, print, run};
+use fermata::{actors, check, doctor, draw, hand_over, kpi, print, run, sweep};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Command::Check(graph) => check::check(&graph),
         Command::Graph(draw) => draw::draw(&draw),
         Command::Kpi(kpi) => kpi::kpi(&kpi),
+        Command::Sweep(sweep) => sweep::sweep(&sweep),
         Command::Actors { name } => actors::actors(name.as_deref()),
         Command::Learn(_) => hand_over::hand_over(),
         Command::Schema => actors::schema(),

@@ -42,7 +42,7 @@ impl Comparison {
             };
             let reason = told.reason.as_ref();
             let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-            lines += &format!("  {name:22} {first:10.4} {second:10.4}  {verdict}{reason}\n");
+            lines += &format!("  {name:25} {first:10.4} {second:10.4}  {verdict}{reason}\n");
         }
         lines
     }
@@ -136,7 +136,9 @@ pub(super) fn compare(first: &RunData, second: &RunData) -> anyhow::Result<Compa
 type Measure = fn(&PairedRun, &[u32]) -> Option<f64>;
 
 const MEASURES: [(&str, Measure); 11] = [
-    ("fps_processed", |run, counts| run.frames_per_s(counts)),
+    ("fps_processed_per_stream", |run, counts| {
+        run.frames_per_s(counts)
+    }),
     ("latency_p50_ms", |run, counts| run.latency_ms(0.5, counts)),
     ("latency_p90_ms", |run, counts| run.latency_ms(0.9, counts)),
     ("flip_rate_raw", |run, counts| run.raw.rate(counts)),

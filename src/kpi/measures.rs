@@ -12,60 +12,64 @@ use super::stream_parts::{self, Parts};
 
 /// The KPIs of a stream or of a whole run. What is not known is null, and `unknown` says why.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Measures {
+pub(crate) struct Measures {
     /// Frames in the table.
-    pub(super) frames: u64,
+    pub(crate) frames: u64,
+    /// From the first to the last frame of the recording, milliseconds; of several streams the longest.
+    pub(crate) span_ms: f64,
     /// Frames captured in a second of the run (`captured` of the report / `wall_s`).
-    pub(super) fps_captured: Option<f64>,
+    pub(crate) fps_captured: Option<f64>,
     /// Frames that reached the table in a second of the run; without a report in a second of the recording.
-    pub(super) fps_processed: Option<f64>,
+    pub(crate) fps_processed: Option<f64>,
+    /// Seconds from the first capture to the last delivery.
+    pub(crate) wall_s: Option<f64>,
     /// What did not arrive, by cause and place.
-    pub(super) drops: Option<BTreeMap<String, u64>>,
+    pub(crate) drops: Option<BTreeMap<String, u64>>,
     /// Drops / (captured + missed).
-    pub(super) drop_rate: Option<f64>,
+    pub(crate) drop_rate: Option<f64>,
     /// From capture to the row, milliseconds.
-    pub(super) latency_ms: Quantiles,
+    pub(crate) latency_ms: Quantiles,
     /// Mean over tracks of the share of neighbouring labelled rows whose labels differ: the classifier's labels.
-    pub(super) flip_rate_raw: Option<f64>,
+    pub(crate) flip_rate_raw: Option<f64>,
     /// The same of the smoothed labels.
-    pub(super) flip_rate: Option<f64>,
+    pub(crate) flip_rate: Option<f64>,
     /// Flips in a minute of a track: the classifier's labels.
-    pub(super) flips_per_minute_raw: Option<f64>,
+    pub(crate) flips_per_minute_raw: Option<f64>,
     /// The same of the smoothed labels.
-    pub(super) flips_per_minute: Option<f64>,
+    pub(crate) flips_per_minute: Option<f64>,
     /// Number of flips: the classifier's labels.
-    pub(super) flips_raw: Option<u64>,
+    pub(crate) flips_raw: Option<u64>,
     /// The same of the smoothed labels.
-    pub(super) flips: Option<u64>,
+    pub(crate) flips: Option<u64>,
     /// Flips of the classifier's labels beyond the changes of the true one.
-    pub(super) excess_flips_raw: Option<i64>,
+    pub(crate) excess_flips_raw: Option<i64>,
     /// The same of the smoothed labels.
-    pub(super) excess_flips: Option<i64>,
+    pub(crate) excess_flips: Option<i64>,
     /// Changes of the true label while a track showed it.
-    pub(super) true_changes: Option<u64>,
+    pub(crate) true_changes: Option<u64>,
     /// Those that the smoothed label never followed.
-    pub(super) true_changes_not_followed: Option<u64>,
+    pub(crate) true_changes_not_followed: Option<u64>,
     /// Median time from a lasting change (0.5 s) of the raw label to the smoothed one's.
-    pub(super) lag_ms: Option<f64>,
+    pub(crate) lag_ms: Option<f64>,
     /// Lasting changes that were followed.
-    pub(super) lasting_changes_followed: u64,
+    pub(crate) lasting_changes_followed: u64,
     /// Lasting changes that the smoothed label never followed.
-    pub(super) lasting_changes_not_followed: u64,
+    pub(crate) lasting_changes_not_followed: u64,
     /// Share of the true faces of all frames for which the newest label emitted by then was right.
-    pub(super) streaming_accuracy: Option<f64>,
+    pub(crate) streaming_accuracy: Option<f64>,
     /// Share of labelled faces whose smoothed label is the true one.
-    pub(super) accuracy: Option<f64>,
+    pub(crate) accuracy: Option<f64>,
     /// The same of the classifier's labels.
-    pub(super) accuracy_raw: Option<f64>,
+    pub(crate) accuracy_raw: Option<f64>,
     /// Share of labelled faces that are right with all of half a second before and behind.
-    pub(super) accuracy_pm_500ms: Option<f64>,
+    pub(crate) accuracy_pm_500ms: Option<f64>,
     /// Frames with a face / frames.
-    pub(super) detection_rate: Option<f64>,
+    pub(crate) detection_rate: Option<f64>,
     /// Time of the first frame with a label − time of the first frame; of several streams the mean.
-    pub(super) time_to_first_label_ms: Option<f64>,
-    pub(super) tracks: u64,
+    pub(crate) time_to_first_label_ms: Option<f64>,
+    pub(crate) tracks: u64,
     /// Why a field is null.
-    pub(super) unknown: BTreeMap<&'static str, String>,
+    pub(crate) unknown: BTreeMap<&'static str, String>,
 }
 
 /// Times at a node instance.
@@ -77,12 +81,12 @@ pub(super) struct Stage {
 
 /// The KPIs of a run.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct RunMeasures {
+pub(crate) struct RunMeasures {
     pub(super) name: String,
     /// The clock of the run, if it has a report.
-    pub(super) clock: Option<String>,
+    pub(crate) clock: Option<String>,
     pub(super) streams: BTreeMap<String, Measures>,
-    pub(super) all: Measures,
+    pub(crate) all: Measures,
     /// By node instance; null without a report.
     pub(super) stages: Option<BTreeMap<String, Stage>>,
 }
@@ -155,6 +159,7 @@ impl Measures {
         let books = run.report.as_ref().map(|report| Books::of(report, stream));
         let mut measures = Self {
             frames: parts.frames,
+            span_ms: parts.span_us as f64 / 1e3,
             latency_ms: Quantiles::of_us(&parts.latencies_us),
             tracks: parts.tracks,
             detection_rate: (parts.frames > 0)
@@ -183,6 +188,7 @@ impl Measures {
         let dropped: u64 = books.drops.values().sum();
         self.drop_rate = (offered > 0).then(|| dropped as f64 / offered as f64);
         self.drops = Some(books.drops.clone());
+        self.wall_s = Some(books.wall_s);
     }
 
     fn take_flips(&mut self, parts: &Parts) {
@@ -227,6 +233,7 @@ impl Measures {
         };
         let no_report = "there is no report.json";
         why("drops", books.is_none(), no_report);
+        why("wall_s", books.is_none(), no_report);
         why(
             "drop_rate",
             self.drop_rate.is_none(),

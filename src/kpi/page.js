@@ -81,7 +81,7 @@ function numbers() {
 }
 
 const TITLES = Object.fromEntries(ROWS.filter(row => row.length > 1).map(([path, title, format]) => [path, [title, format]]));
-Object.assign(TITLES, { latency_p50_ms: ["Latency p50, ms", ms], latency_p90_ms: ["Latency p90, ms", ms] });
+Object.assign(TITLES, { latency_p50_ms: ["Latency p50, ms", ms], latency_p90_ms: ["Latency p90, ms", ms], fps_processed_per_stream: ["Processed of a stream, frames/s", plain] });
 
 function differences() {
   if (!kpi.differences.length) return;
@@ -190,7 +190,7 @@ function labels() {
   for (const run of timelines) for (const [name, stream] of Object.entries(run.streams)) {
     const width = zoom ? Math.max(fit, (stream.until_ms - stream.from_ms) / 1000 * zoom) : fit;
     const title = timelines.length > 1 ? `${run.name}: ${name}` : name;
-    const box = el("details", { open: "" }, el("summary", {}, el("strong", {}, title), ` · ${stream.tracks.length} tracks` + (stream.video ? "" : " · no annotated video here")));
+    const box = el("details", { open: "" }, el("summary", {}, el("strong", {}, title), ` · ${stream.tracks.length} ${stream.tracks.length === 1 ? "track" : "tracks"}` + (stream.video ? "" : " · no annotated video here")));
     // Rows that have to be seen together move together.
     for (const face of stream.truth) box.append(line([`face ${face.face}`, el("br"), " true"], truth(stream, face, width)));
     const drawn = stream.tracks.filter(track => track.raw.length + track.smoothed.length);

@@ -140,7 +140,6 @@ pub(super) struct PairedRun {
     pub(super) streaming: JudgedBlocks,
     /// Frames and seconds by block.
     frames: Vec<(u64, f64)>,
-    streams: usize,
     speed: Option<f64>,
 }
 
@@ -160,7 +159,6 @@ impl PairedRun {
             accuracy_raw: judged(),
             streaming: judged(),
             frames: vec![(0, 0.0); blocks],
-            streams: spans.len(),
             speed: run.speed(),
         };
         for span in spans {
@@ -243,14 +241,14 @@ impl PairedRun {
         None
     }
 
-    /// Frames that reached the table in a second of the clock, all streams together.
+    /// Frames of a stream that reached the table in a second of the clock.
     pub(super) fn frames_per_s(&self, counts: &[u32]) -> Option<f64> {
         let (mut frames, mut seconds) = (0, 0.0);
         for ((count, length), &times) in self.frames.iter().zip(counts) {
             frames += count * u64::from(times);
             seconds += length * f64::from(times);
         }
-        let per_s = frames as f64 / seconds * self.streams as f64 * self.speed?;
+        let per_s = frames as f64 / seconds * self.speed?;
         (seconds > 0.0).then_some(per_s)
     }
 }

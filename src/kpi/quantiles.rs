@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 /// Quantiles of times in milliseconds. One is null below as many values as MLPerf's early stopping asks for at a confidence of
 /// 99 % (arXiv 1911.02549, appendix on query counts): p50 from 11 values, p90 from 64, p99 from 662, p99.9 from 6,636.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Quantiles {
+pub(crate) struct Quantiles {
     /// Number of values.
-    pub(super) count: u64,
-    pub(super) p50: Option<f64>,
-    pub(super) p90: Option<f64>,
-    pub(super) p99: Option<f64>,
-    pub(super) p999: Option<f64>,
+    pub(crate) count: u64,
+    pub(crate) p50: Option<f64>,
+    pub(crate) p90: Option<f64>,
+    pub(crate) p99: Option<f64>,
+    pub(crate) p999: Option<f64>,
     /// The largest value; null if there is none.
-    pub(super) max: Option<f64>,
+    pub(crate) max: Option<f64>,
 }
 
 /// Values without which the quantile is not told.

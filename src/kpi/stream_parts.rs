@@ -16,6 +16,8 @@ use super::truth;
 pub(super) struct Parts {
     pub(super) frames: u64,
     pub(super) frames_with_face: u64,
+    /// From the first to the last frame, microseconds; of several streams the longest.
+    pub(super) span_us: i64,
     /// Of frames, microseconds.
     pub(super) latencies_us: Vec<i64>,
     /// Tracks, of however many rows.
@@ -100,6 +102,7 @@ impl Parts {
             .map(|frame| (frame.pts_us - first_us) as f64 / 1e3)
             .collect();
         let span_us = times.clone().max().unwrap_or(0) - times.min().unwrap_or(0);
+        self.span_us = span_us;
         // Where rows have no latency, time did not pass as in the recording.
         let is_timed = !self.latencies_us.is_empty() && span_us > 0;
         self.frames_per_s = is_timed.then(|| (self.frames - 1) as f64 * 1e6 / span_us as f64);
@@ -134,6 +137,7 @@ impl Parts {
     pub(super) fn join(&mut self, other: &Self) {
         self.frames += other.frames;
         self.frames_with_face += other.frames_with_face;
+        self.span_us = self.span_us.max(other.span_us);
         self.latencies_us.extend(&other.latencies_us);
         self.tracks += other.tracks;
         self.raw.extend(&other.raw);
