@@ -152,8 +152,11 @@ fn summary(kpi: &Kpi) -> String {
     out
 }
 
+/// What stands in a cell of the summary.
+type Cell = fn(&Measures) -> String;
+
 /// Columns of the summary.
-const COLUMNS: [(&str, fn(&Measures) -> String); 8] = [
+const COLUMNS: [(&str, Cell); 8] = [
     ("  frames", |m| m.frames.to_string()),
     ("frames/s", |m| number(m.fps_processed, 1)),
     ("p50 ms", |m| number(m.latency_ms.p50, 1)),

@@ -262,7 +262,11 @@ fn wrong_input_gives_one_clear_error() {
 fn flicker(stream: &str, every: usize, latency: usize) -> String {
     let mut text = HEADER.to_owned();
     for n in 0..1000 {
-        let label = if n / every % 2 == 0 { "a" } else { "b" };
+        let label = if (n / every).is_multiple_of(2) {
+            "a"
+        } else {
+            "b"
+        };
         let latency = latency + n % 7;
         text += &format!("{stream},0,{n},{},1,0,0,9,9,a,{label},{latency}\n", n * 40);
     }
