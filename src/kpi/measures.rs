@@ -226,113 +226,123 @@ impl Measures {
 
     /// Says of each null why it is one.
     fn explain(&mut self, run: &RunData, parts: &Parts, books: Option<&Books>) {
-        let mut why = |field, is_null: bool, reason: &str| {
-            if is_null {
-                self.unknown.insert(field, reason.to_owned());
-            }
+        self.explain_books(parts, books);
+        self.explain_labels(run);
+        self.explain_truth(run, parts);
+    }
+
+    fn why(&mut self, field: &'static str, is_null: bool, reason: &str) {
+        if is_null {
+            self.unknown.insert(field, reason.to_owned());
+        }
+    }
+
+    fn explain_books(&mut self, parts: &Parts, books: Option<&Books>) {
+        let or = |otherwise| match books {
+            Some(_) => otherwise,
+            None => "there is no report.json",
         };
-        let no_report = "there is no report.json";
-        why("drops", books.is_none(), no_report);
-        why("wall_s", books.is_none(), no_report);
-        why(
+        self.why("drops", self.drops.is_none(), or(""));
+        self.why("wall_s", self.wall_s.is_none(), or(""));
+        self.why(
             "drop_rate",
             self.drop_rate.is_none(),
-            if books.is_none() {
-                no_report
-            } else {
-                "nothing was captured"
-            },
+            or("nothing was captured"),
         );
-        why(
+        self.why(
             "fps_captured",
             self.fps_captured.is_none(),
-            if books.is_none() {
-                no_report
-            } else {
-                "no time passed"
-            },
+            or("no time passed"),
         );
-        why(
-            "fps_processed",
-            self.fps_processed.is_none(),
-            if books.is_none() {
+        let processed = match books {
+            Some(_) => "no time passed",
+            None => {
                 "there is no report.json, and the rows have no latency that would say that time passed as in the recording"
-            } else {
-                "no time passed"
-            },
-        );
-        let few = if parts.latencies_us.is_empty() {
-            "the rows have no latency: under the clock `asap` it means nothing"
-        } else {
-            "too few frames: p50 needs 11, p90 64, p99 662, p99.9 6,636"
+            }
         };
-        why("latency_ms", self.latency_ms.p999.is_none(), few);
+        self.why("fps_processed", self.fps_processed.is_none(), processed);
+        let few = match parts.latencies_us.is_empty() {
+            true => "the rows have no latency: under the clock `asap` it means nothing",
+            false => "too few frames: p50 needs 11, p90 64, p99 662, p99.9 6,636",
+        };
+        self.why("latency_ms", self.latency_ms.p999.is_none(), few);
+        let none = "no frame reached the table";
+        self.why("detection_rate", self.detection_rate.is_none(), none);
+    }
+
+    fn explain_labels(&mut self, run: &RunData) {
         let no_raw = match run.faces.has_raw {
             true => "no track has two rows with a label of the classifier",
             false => "there is no column `raw_label`",
         };
-        for (field, is_null) in [
-            ("flip_rate_raw", self.flip_rate_raw.is_none()),
-            ("flips_per_minute_raw", self.flips_per_minute_raw.is_none()),
-            ("flips_raw", self.flips_raw.is_none()),
-        ] {
-            why(field, is_null, no_raw);
-        }
+        self.why("flip_rate_raw", self.flip_rate_raw.is_none(), no_raw);
+        self.why("flips_raw", self.flips_raw.is_none(), no_raw);
         let no_label = "no track has two labelled rows";
-        why("flip_rate", self.flip_rate.is_none(), no_label);
-        why(
-            "flips_per_minute",
-            self.flips_per_minute.is_none(),
-            no_label,
-        );
-        why("flips", self.flips.is_none(), no_label);
-        why(
-            "lag_ms",
-            self.lag_ms.is_none(),
-            "no lasting change (0.5 s) of the classifier's label was followed",
-        );
-        let has_truth = parts.true_parts.is_some();
-        let no_truth = "there is no truth.csv with every frame of the stream";
-        let unmatched = if has_truth {
-            "no labelled face is a true one (IoU of 0.5)"
-        } else {
-            no_truth
-        };
-        for (field, is_null) in [
-            ("excess_flips", self.excess_flips.is_none()),
-            ("excess_flips_raw", self.excess_flips_raw.is_none()),
-            ("true_changes", self.true_changes.is_none()),
+        self.why("flip_rate", self.flip_rate.is_none(), no_label);
+        self.why("flips", self.flips.is_none(), no_label);
+        for (field, value, rate, reason) in [
             (
-                "true_changes_not_followed",
-                self.true_changes_not_followed.is_none(),
+                "flips_per_minute_raw",
+                self.flips_per_minute_raw,
+                self.flip_rate_raw,
+                no_raw,
             ),
-            ("accuracy_pm_500ms", self.accuracy_pm_500ms.is_none()),
+            (
+                "flips_per_minute",
+                self.flips_per_minute,
+                self.flip_rate,
+                no_label,
+            ),
         ] {
-            why(field, is_null, unmatched);
+            let no_time = "no time passes between the labelled rows of a track";
+            let reason = if rate.is_some() { no_time } else { reason };
+            self.why(field, value.is_none(), reason);
         }
-        let untimed =
-            "labels have no time of emission: the rows have no latency, or the clock was `asap`";
-        why(
+        let no_lag = "no lasting change (0.5 s) of the classifier's label was followed";
+        self.why("lag_ms", self.lag_ms.is_none(), no_lag);
+        let no_first = self.time_to_first_label_ms.is_none();
+        self.why("time_to_first_label_ms", no_first, "nothing was labelled");
+    }
+
+    fn explain_truth(&mut self, run: &RunData, parts: &Parts) {
+        let has_truth = parts.true_parts.is_some();
+        let or = |otherwise| match has_truth {
+            true => otherwise,
+            false => "there is no truth.csv with every frame of the stream",
+        };
+        let stranger = or("no track shows a true face (IoU of 0.5)");
+        self.why("excess_flips", self.excess_flips.is_none(), stranger);
+        self.why(
+            "excess_flips_raw",
+            self.excess_flips_raw.is_none(),
+            stranger,
+        );
+        self.why("true_changes", self.true_changes.is_none(), stranger);
+        let is_null = self.true_changes_not_followed.is_none();
+        self.why("true_changes_not_followed", is_null, stranger);
+        let unlabelled = or("no labelled face is a true one (IoU of 0.5)");
+        self.why(
+            "accuracy_pm_500ms",
+            self.accuracy_pm_500ms.is_none(),
+            unlabelled,
+        );
+        let untimed = or(match parts.streaming {
+            Some(_) => "the truth has no faces",
+            None => {
+                "labels have no time of emission: the rows have no latency, or the clock was `asap`"
+            }
+        });
+        self.why(
             "streaming_accuracy",
             self.streaming_accuracy.is_none(),
-            if has_truth { untimed } else { no_truth },
+            untimed,
         );
         let no_pair = match has_truth || run.faces.has_truth {
             true => "no face has both a label and a truth",
             false => "there is neither a truth.csv nor a column `truth`",
         };
-        why("accuracy", self.accuracy.is_none(), no_pair);
-        why("accuracy_raw", self.accuracy_raw.is_none(), no_pair);
-        why(
-            "detection_rate",
-            self.detection_rate.is_none(),
-            "no frame reached the table",
-        );
-        why(
-            "time_to_first_label_ms",
-            self.time_to_first_label_ms.is_none(),
-            "nothing was labelled",
-        );
+        self.why("accuracy", self.accuracy.is_none(), no_pair);
+        self.why("accuracy_raw", self.accuracy_raw.is_none(), no_pair);
     }
 }
 
