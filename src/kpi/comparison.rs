@@ -67,7 +67,7 @@ pub(super) struct Difference {
 /// Compares two runs.
 ///
 /// Only streams and the time from their first to their last common frame count. Latency, detection rate and agreement are those of
-/// the common frames; flips and frames a second are each run's own in that time.
+/// the common frames; flips, lags and frames a second are each run's own in that time.
 ///
 /// # Errors
 /// If they have no stream or no frame in common.
@@ -135,7 +135,7 @@ pub(super) fn compare(first: &RunData, second: &RunData) -> anyhow::Result<Compa
 /// A KPI from how often each block counts.
 type Measure = fn(&PairedRun, &[u32]) -> Option<f64>;
 
-const MEASURES: [(&str, Measure); 11] = [
+const MEASURES: [(&str, Measure); 12] = [
     ("fps_processed_per_stream", |run, counts| {
         run.frames_per_s(counts)
     }),
@@ -149,6 +149,7 @@ const MEASURES: [(&str, Measure); 11] = [
     ("flips_per_minute", |run, counts| {
         run.smoothed.per_minute(counts)
     }),
+    ("lag_ms", |run, counts| run.lag_ms(counts)),
     ("detection_rate", |run, counts| run.detected.share(counts)),
     ("accuracy", |run, counts| run.accuracy.share(counts)),
     ("accuracy_raw", |run, counts| run.accuracy_raw.share(counts)),

@@ -13,11 +13,19 @@ pub(super) struct Labelled<'a> {
     pub(super) smoothed: Option<&'a Label>,
 }
 
+/// A lasting change that was followed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Followed {
+    /// Time of the raw label's change, microseconds.
+    pub(super) at_us: i64,
+    /// From there to the smoothed label's change, milliseconds.
+    pub(super) lag_ms: f64,
+}
+
 /// How the smoothed label of a track follows the raw one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Lags {
-    /// Of each lasting change that was followed: from the raw label's change to the smoothed one's, milliseconds.
-    pub(super) lags_ms: Vec<f64>,
+    pub(super) followed: Vec<Followed>,
     /// Lasting changes that the smoothed label had not followed before the next one, or before the track was over.
     pub(super) not_followed: u64,
 }
@@ -37,8 +45,9 @@ pub(super) fn lags(rows: &[Labelled<'_>]) -> Lags {
             .find(|row| row.smoothed == Some(label));
         match followed {
             Some(row) => {
-                let lag_us = row.pts_us - rows[start].pts_us;
-                lags.lags_ms.push(lag_us as f64 / 1e3);
+                let at_us = rows[start].pts_us;
+                let lag_ms = (row.pts_us - at_us) as f64 / 1e3;
+                lags.followed.push(Followed { at_us, lag_ms });
             }
             None => lags.not_followed += 1,
         }
@@ -78,7 +87,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// A row every 100 ms; `.` is no label.
-    fn of(raw: &str, smoothed: &str) -> Lags {
+    fn lags_of(raw: &str, smoothed: &str) -> Lags {
         let label = |c: char| (c != '.').then(|| Label::from(c.to_string()));
         let rows: Vec<_> = raw
             .chars()
@@ -97,28 +106,35 @@ mod tests {
         lags(&rows)
     }
 
-    fn followed(lags_ms: &[f64], not_followed: u64) -> Lags {
-        Lags {
-            lags_ms: lags_ms.to_vec(),
-            not_followed,
-        }
+    /// The lags, and how many changes were not followed.
+    fn of(raw: &str, smoothed: &str) -> (Vec<f64>, u64) {
+        let lags = lags_of(raw, smoothed);
+        let followed = lags.followed.iter().map(|change| change.lag_ms);
+        (followed.collect(), lags.not_followed)
+    }
+
+    fn followed(lags_ms: &[f64], not_followed: u64) -> (Vec<f64>, u64) {
+        (lags_ms.to_vec(), not_followed)
     }
 
     #[test]
     fn the_lag_runs_from_the_raw_change_to_the_smoothed_one() {
-        let lags = of("aaaaaabbbbbbb", "aaaaaaaaabbbb");
-        assert_eq!(lags, followed(&[300.0], 0));
+        assert_eq!(of("aaaaaabbbbbbb", "aaaaaaaaabbbb"), followed(&[300.0], 0));
+        assert_eq!(
+            lags_of("aaaaaabbbbbbb", "aaaaaaaaabbbb").followed[0].at_us,
+            600_000
+        );
     }
 
     #[test]
     fn what_does_not_last_is_no_change() {
-        assert_eq!(of("aaaaaabbbbaaaaaa", "aaaaaaaaaaaaaaaa"), Lags::default());
+        assert_eq!(of("aaaaaabbbbaaaaaa", "aaaaaaaaaaaaaaaa"), followed(&[], 0));
         // A blip does not end what stands: b stands from its first row that lasts.
         assert_eq!(
             of("aaaaaabbabbbbbb", "aaaaaaaaaabbbbb"),
             followed(&[100.0], 0)
         );
-        assert_eq!(of("aaaaaacaaaaaa", "aaaaaacaaaaaa"), Lags::default());
+        assert_eq!(of("aaaaaacaaaaaa", "aaaaaacaaaaaa"), followed(&[], 0));
     }
 
     #[test]
@@ -134,7 +150,7 @@ mod tests {
     fn half_a_second_lasts_and_less_does_not() {
         // The last run ends with its last row.
         assert_eq!(of("aaaaaabbbbbb", "aaaaaabbbbbb"), followed(&[0.0], 0));
-        assert_eq!(of("aaaaaabbbbb", "aaaaaabbbbb"), Lags::default());
+        assert_eq!(of("aaaaaabbbbb", "aaaaaabbbbb"), followed(&[], 0));
         // Another run ends where the next one begins.
         assert_eq!(of("aaaaaabbbbbc", "aaaaaabbbbbc"), followed(&[0.0], 0));
     }
@@ -142,7 +158,7 @@ mod tests {
     #[test]
     fn rows_without_a_label_neither_end_a_run_nor_follow() {
         assert_eq!(of("aaaaaabb.bbbb", "aaaaaa...bbbb"), followed(&[300.0], 0));
-        assert_eq!(of("", ""), Lags::default());
+        assert_eq!(of("", ""), followed(&[], 0));
     }
 
     proptest! {
@@ -153,9 +169,9 @@ mod tests {
             };
             let raw = letters(&runs);
             let late = format!("{}{raw}", "a".repeat(delay));
-            let lags = of(&raw, &late);
-            prop_assert_eq!(lags.not_followed, 0);
-            prop_assert_eq!(lags.lags_ms, vec![delay as f64 * 100.0; runs.len() - 1]);
+            let (lags, not_followed) = of(&raw, &late);
+            prop_assert_eq!(not_followed, 0);
+            prop_assert_eq!(lags, vec![delay as f64 * 100.0; runs.len() - 1]);
         }
     }
 }

@@ -203,8 +203,9 @@ impl Measures {
             self.flips_raw,
         ) = of(&parts.raw);
         (self.flip_rate, self.flips_per_minute, self.flips) = of(&parts.smoothed);
-        self.lag_ms = median(&parts.lags.lags_ms);
-        self.lasting_changes_followed = parts.lags.lags_ms.len() as u64;
+        let lags = parts.lags.followed.iter().map(|change| change.lag_ms);
+        self.lag_ms = median(&lags.collect::<Vec<_>>());
+        self.lasting_changes_followed = parts.lags.followed.len() as u64;
         self.lasting_changes_not_followed = parts.lags.not_followed;
     }
 

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::agreement::{Judged, is_right};
 use super::faces::{self, FaceRow, Label};
 use super::flips::{self, Flips, Pair};
+use super::lag::{Labelled, lags};
 use super::run_data::RunData;
-use super::{streaming, truth};
+use super::{quantiles, streaming, truth};
 
 /// Time of a block, microseconds; the last one of a stream also holds what is left.
 const BLOCK_US: i64 = 5_000_000;
@@ -129,6 +130,8 @@ impl FlipsBlocks {
 pub(super) struct PairedRun {
     /// Of common frames, microseconds, sorted, with their blocks.
     latencies_us: Vec<(i64, usize)>,
+    /// Of lasting changes, milliseconds, with the blocks in which the raw label changed.
+    lags_ms: Vec<(f64, usize)>,
     pub(super) raw: FlipsBlocks,
     pub(super) smoothed: FlipsBlocks,
     /// Common frames with a face.
@@ -152,6 +155,7 @@ impl PairedRun {
         let judged = || JudgedBlocks(vec![Judged::default(); blocks]);
         let mut paired = Self {
             latencies_us: Vec::new(),
+            lags_ms: Vec::new(),
             raw: FlipsBlocks::default(),
             smoothed: FlipsBlocks::default(),
             detected: judged(),
@@ -171,6 +175,17 @@ impl PairedRun {
                 };
                 paired.raw.add(span, of(|row| row.raw_label.as_ref()));
                 paired.smoothed.add(span, of(|row| row.label.as_ref()));
+                let labelled = indices.iter().map(|&index| Labelled {
+                    pts_us: rows[index].pts_us,
+                    raw: rows[index].raw_label.as_ref(),
+                    smoothed: rows[index].label.as_ref(),
+                });
+                for change in lags(&labelled.collect::<Vec<_>>()).followed {
+                    let block = span.block(change.at_us);
+                    paired
+                        .lags_ms
+                        .extend(block.map(|block| (change.lag_ms, block)));
+                }
             }
             paired.judge(run, span, rows)?;
         }
@@ -231,7 +246,7 @@ impl PairedRun {
             .iter()
             .map(|(_, block)| weight(*block))
             .sum();
-        let mut left = super::quantiles::rank(quantile, all);
+        let mut left = quantiles::rank(quantile, all);
         for (latency_us, block) in &self.latencies_us {
             match left.checked_sub(weight(*block)) {
                 Some(rest) => left = rest,
@@ -239,6 +254,13 @@ impl PairedRun {
             }
         }
         None
+    }
+
+    /// Median lag of smoothing, milliseconds.
+    pub(super) fn lag_ms(&self, counts: &[u32]) -> Option<f64> {
+        let lags = self.lags_ms.iter();
+        let drawn = lags.flat_map(|(lag, block)| (0..counts[*block]).map(|_| *lag));
+        quantiles::median(&drawn.collect::<Vec<_>>())
     }
 
     /// Frames of a stream that reached the table in a second of the clock.

@@ -177,7 +177,7 @@ impl TrueParts {
 
 impl Lags {
     fn join(&mut self, other: Self) {
-        self.lags_ms.extend(other.lags_ms);
+        self.followed.extend(other.followed);
         self.not_followed += other.not_followed;
     }
 }
