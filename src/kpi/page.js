@@ -133,15 +133,22 @@ function picture(stream, name, track, width) {
   svg.style.width = width + "px";
   let y = 8;
   for (const [band, stretches, tall] of bands) {
+    let drawn = -1;
     for (const [from, until, label] of stretches) {
       const wide = Math.max(x(until) - x(from), 1);
+      // Of an hour in a window, thousands would lie in each other's pixel.
+      if (wide === 1 && Math.floor(x(from)) === drawn) continue;
+      drawn = Math.floor(x(from));
       svg.append(el("rect", { x: x(from).toFixed(1), y, width: wide.toFixed(1), height: tall, fill: colour(label) }, el("title", {}, `${label}, ${band}, ${clock(from)} to ${clock(until)}`)));
       if (tall > 12 && wide > 7 * label.length) svg.append(el("text", { class: "in", x: (x(from) + 4).toFixed(1), y: y + 13 }, label));
     }
     y += tall + 2;
   }
+  let marked = -1;
   for (const time of track.flips_ms) {
     const place = x(time);
+    if (Math.floor(place) === marked) continue;
+    marked = Math.floor(place);
     const before = track.smoothed.find(([, until]) => until === time)?.[2], after = track.smoothed.find(([from]) => from === time)?.[2];
     const what = `${clock(time)}: ${before ?? "?"} to ${after ?? "?"}`;
     const mark = el("g", { class: "flip", tabindex: stream.video ? 0 : null, role: stream.video ? "button" : "img", "aria-label": `flip at ${what}` },
