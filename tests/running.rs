@@ -1,8 +1,15 @@
 //! Graphs that run: what arrives, in which order, and whether the books say so.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use fermata_engine::{Registry, RunOptions};
 
-use crate::support::{assert_balanced, run, start, start_with};
+use crate::support::{assert_balanced, run, start, start_with, wait_until};
+
+/// How long a run that is not stuck may take, on a machine however busy.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_chain_delivers_everything() {
@@ -50,9 +57,7 @@ nodes:
 ",
     );
     let handle = running.handle();
-    while handle.report().nodes["end"].processed < 50 {
-        std::thread::yield_now();
-    }
+    wait_until("packets", || handle.report().nodes["end"].processed >= 50);
     handle.drain();
     let report = running.wait();
     assert_balanced(&report);
@@ -73,9 +78,7 @@ nodes:
 ",
     );
     let handle = running.handle();
-    while handle.report().nodes["end"].processed < 5 {
-        std::thread::yield_now();
-    }
+    wait_until("packets", || handle.report().nodes["end"].processed >= 5);
     handle.stop();
     let report = running.wait();
     assert_balanced(&report);
@@ -107,15 +110,13 @@ nodes:
         let report = handle.report();
         report.nodes.get(name).map_or(0, |node| node.processed)
     };
-    while delivered("end@door") < 10 || delivered("end@hall") < 10 {
-        std::thread::yield_now();
-    }
+    wait_until("packets of both", || {
+        delivered("end@door") >= 10 && delivered("end@hall") >= 10
+    });
     assert!(handle.remove_stream("door"));
     assert!(!handle.remove_stream("cellar"));
     assert_eq!(handle.add_stream("door", "x").unwrap(), "door.2");
-    while delivered("end@door.2") < 10 {
-        std::thread::yield_now();
-    }
+    wait_until("packets of the new one", || delivered("end@door.2") >= 10);
     handle.drain();
     let report = running.wait();
     assert_balanced(&report);
@@ -156,11 +157,44 @@ run: {drain: 200ms}
 ",
     );
     let handle = running.handle();
-    while handle.report().nodes["end"].processed < 3 {
-        std::thread::yield_now();
-    }
+    wait_until("packets", || handle.report().nodes["end"].processed >= 3);
     handle.drain();
     let report = running.wait();
     assert_balanced(&report);
     assert_eq!(report.hung, ["stuck"]);
+}
+
+/// The report and the faults are kept behind locks of their own.
+#[test]
+fn a_run_can_be_asked_for_its_report_while_faults_are_found() {
+    let streams: Vec<String> = (0..60).map(|number| format!("s{number}: x")).collect();
+    let running = start(&format!(
+        "\
+fermata: 1
+streams: {{{}}}
+nodes:
+  source: {{use: test_source, each: stream, count: 30, lane: one}}
+  bad:    {{use: inject_faults, each: stream, in: source, fail_every: 20, on_error: stop, lane: one}}
+  end:    {{use: discard, in: bad}}
+",
+        streams.join(", ")
+    ));
+    let is_over = Arc::new(AtomicBool::new(false));
+    for _ in 0..2 {
+        let (handle, is_over) = (running.handle(), Arc::clone(&is_over));
+        // Not joined: were it stuck, the test must fail and not hang.
+        std::thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                assert!(handle.report().faults.len() <= 60);
+            }
+        });
+    }
+    let report = running.wait_for(PATIENCE).unwrap_or_else(|running| {
+        // Dropping the run would wait for it.
+        std::mem::forget(running);
+        panic!("the run is stuck");
+    });
+    is_over.store(true, Ordering::Relaxed);
+    assert_eq!(report.faults.len(), 60);
+    assert_balanced(&report);
 }

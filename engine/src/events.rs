@@ -31,6 +31,18 @@ pub enum RunEvent {
         /// The node instance.
         node: String,
     },
+    /// A source has lost what it captures from.
+    Lost {
+        /// The node instance.
+        node: String,
+        /// Why.
+        reason: String,
+    },
+    /// A source has it again.
+    Restored {
+        /// The node instance.
+        node: String,
+    },
     /// Something went wrong.
     Faulted(FaultReport),
     /// The run is over.

@@ -37,11 +37,11 @@
 //! from an output to an input. A lane never waits for another one: it parks when it finds nothing to do, and whoever
 //! gives it something, or makes room, wakes it.
 
-mod accounts;
 mod actor;
 pub mod builtin;
 pub mod clock;
 pub mod codec;
+mod connection;
 mod control;
 mod end;
 mod error;
@@ -56,19 +56,24 @@ pub mod provider;
 mod providing;
 pub mod registry;
 pub mod report;
+mod reporting;
 pub mod run;
 mod runtime;
 mod services;
+mod settled;
 mod setup;
 pub mod sim;
+mod snapshot;
 mod source;
 mod start_error;
+pub mod statistics;
 pub mod testing;
 pub mod units;
 
 pub use actor::Actor;
 pub use clock::{Clock, ClockMode};
 pub use codec::{Codec, CodecError, Codecs};
+pub use connection::Connection;
 pub use end::{End, How};
 pub use error::ActorError;
 pub use events::RunEvent;
@@ -82,6 +87,7 @@ pub use registry::{ActorType, ProviderType, Registry};
 pub use report::Report;
 pub use run::{RunHandle, RunOptions, RunningGraph, StartError};
 pub use services::{Need, Services};
+pub use settled::Settled;
 pub use setup::Setup;
 pub use source::{Captured, Next, Pacing, Source};
 

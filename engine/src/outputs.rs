@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::ActorError;
-use crate::packet::{AnyPayload, Envelope, Payload};
+use crate::packet::{AnyPayload, Envelope, Payload, Stream};
 
 /// A payload for an output.
 pub(crate) struct Emitted {
@@ -23,6 +23,8 @@ pub struct Outputs {
     pub(crate) failed: Vec<(Envelope, ActorError)>,
     /// Streams that the actor wants to end.
     pub(crate) ended: Vec<u32>,
+    /// What the actor has flushed: of a stream, everything below a sequence.
+    pub(crate) flushed: Vec<(u32, u64)>,
     /// Where a call of this node can be finished later, and the number of the call.
     pub(crate) desk: Option<(Arc<dyn Desk>, u64)>,
     /// The call has given out its ticket.
@@ -66,6 +68,13 @@ impl Outputs {
         self.ended.push(envelope.stream.id);
     }
 
+    /// Confirms that everything below a sequence of a stream has been flushed to where it survives this process. Only for
+    /// actors that declare [`Ports::confirms_flushes`](crate::Ports::confirms_flushes), which are otherwise taken to have
+    /// flushed nothing before the stream ends.
+    pub fn confirm_flushed(&mut self, stream: &Stream, below: u64) {
+        self.flushed.push((stream.id, below));
+    }
+
     /// Finishes this call later: the packets of the call stay with the node until the ticket is settled, from whichever
     /// thread. Calls of a stream are published in the order in which they were made, whenever they are settled. What was
     /// emitted so far is given up. Only for actors that declare [`Ports::finishes_later`](crate::Ports::finishes_later), once for each call.
@@ -94,6 +103,7 @@ impl Outputs {
         self.emitted.clear();
         self.failed.clear();
         self.ended.clear();
+        self.flushed.clear();
         self.is_open = false;
     }
 }

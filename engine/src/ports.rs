@@ -61,6 +61,9 @@ pub struct Ports {
     /// Most calls that the actor may have open at a time because it finishes them later; 0 if it finishes every call before
     /// it returns.
     pub open_calls: usize,
+    /// What a call was given is not safe when the call is over: the actor says so with
+    /// [`Outputs::confirm_flushed`](crate::Outputs::confirm_flushed).
+    pub confirms_flushes: bool,
     /// Services that the actor cannot do without.
     pub needs: Vec<Need>,
 }
@@ -146,9 +149,17 @@ impl Ports {
     }
 
     /// Declares that the actor may finish calls later ([`Outputs::finish_later`](crate::Outputs::finish_later)), at most this
-    /// many at a time (at least one): while so many are open, it gets no more packets.
+    /// many at a time (at least one): while so many are open, it gets no more packets. Such a node cannot have replicas.
     pub fn finishes_later(mut self, open_calls: usize) -> Self {
         self.open_calls = open_calls.max(1);
+        self
+    }
+
+    /// Declares that what a call was given is not safe before the actor says so with
+    /// [`Outputs::confirm_flushed`](crate::Outputs::confirm_flushed), or the stream has ended. Sources that ask how far their
+    /// stream has been settled ([`Setup::settled`](crate::Setup::settled)) wait for it.
+    pub fn confirms_flushes(mut self) -> Self {
+        self.confirms_flushes = true;
         self
     }
 }

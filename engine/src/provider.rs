@@ -2,7 +2,9 @@
 //!
 //! Owns the contract between the engine and a provider. Opening streams and folding their books is elsewhere.
 
+use std::any::Any;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -10,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::end::End;
 use crate::error::ActorError;
 use crate::graph::spec::StreamSpec;
+use crate::services::Services;
 
 /// Gives a graph its streams, one after the other: `streams: {use: NAME, open: 2, …}` in a graph file.
 ///
@@ -39,7 +42,7 @@ pub trait StreamProvider: Sized + Send + 'static {
 }
 
 /// What a provider is told when it is created.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ProviderSetup {
     /// Name of the graph.
@@ -48,6 +51,7 @@ pub struct ProviderSetup {
     pub run_dir: PathBuf,
     /// How many streams may be there at once.
     pub open: usize,
+    pub(crate) services: Services,
 }
 
 impl ProviderSetup {
@@ -57,6 +61,18 @@ impl ProviderSetup {
             graph: graph.to_owned(),
             run_dir: run_dir.into(),
             open,
+            services: Services::new(),
         }
+    }
+
+    /// The same setup with services, for tests of a provider that uses some.
+    pub fn with_services(mut self, services: Services) -> Self {
+        self.services = services;
+        self
+    }
+
+    /// A service of the program, if it has given one.
+    pub fn service<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.services.get()
     }
 }

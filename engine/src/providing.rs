@@ -38,6 +38,7 @@ pub(crate) fn create(core: &Core, registry: &Registry) -> Result<Option<Provider
         graph: core.graph.name.clone(),
         run_dir: core.graph.run_dir.clone(),
         open: *open,
+        services: core.wiring().host.services.clone(),
     };
     let failed = |message: String| StartError::Provider {
         name: name.clone(),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +28,12 @@ pub struct Report {
     pub nodes: BTreeMap<String, NodeReport>,
     /// By pair of instances, all streams together.
     pub edges: Vec<EdgeReport>,
-    /// By stream.
+    /// By stream; where streams are units of work, those that are open or have failed.
     pub streams: BTreeMap<String, StreamReport>,
+    /// Where streams are units of work: all that have ended, together. Their own nodes and edges are summed under the
+    /// names of the graph file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub units: Option<UnitsReport>,
     /// By batching node instance.
     pub batches: BTreeMap<String, BatchReport>,
 }
@@ -47,6 +50,12 @@ pub struct FaultReport {
 /// Books and statistics of a node instance; received = processed + failed + unmatched + abandoned + finished.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct NodeReport {
+    /// Name of the node in the graph file.
+    #[serde(default)]
+    pub node: String,
+    /// The stream of an `each: stream` node.
+    #[serde(default)]
+    pub stream: Option<String>,
     /// Packets taken from its inputs.
     pub received: u64,
     /// Packets of calls that returned without an error; for a source, packets captured.
@@ -81,8 +90,14 @@ pub struct NodeReport {
 pub struct EdgeReport {
     /// Producing node instance.
     pub from: String,
+    /// Name of its output.
+    #[serde(default)]
+    pub output: String,
     /// Consuming node instance.
     pub to: String,
+    /// Name of its input.
+    #[serde(default)]
+    pub input: String,
     /// Packets sent into the queue.
     pub sent: u64,
     /// Packets taken out of it.
@@ -93,6 +108,25 @@ pub struct EdgeReport {
     pub abandoned: u64,
     /// Most packets of one stream in it at any moment.
     pub high_water: u64,
+}
+
+/// Units of work that have ended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct UnitsReport {
+    /// Units that reached their own end and of which nothing was lost.
+    pub complete: u64,
+    /// Units that were ended early by a drain.
+    pub unfinished: u64,
+    /// Names of those that failed, or of which something was lost.
+    pub failed: Vec<String>,
+    /// Packets that the sources handed to the graph.
+    pub captured: u64,
+    /// Frames of live sources that were overwritten before the graph could take them.
+    pub missed: u64,
+    /// Packets that reached every lossless sink.
+    pub delivered: u64,
+    /// By sink.
+    pub sinks: BTreeMap<String, SinkReport>,
 }
 
 /// Books of a stream; at each sink captured = delivered + losses.
@@ -156,21 +190,4 @@ pub struct Quantiles {
     pub p999: f64,
     /// Largest.
     pub max: f64,
-}
-
-impl Quantiles {
-    /// Quantiles of a histogram of nanoseconds.
-    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
-        if histogram.is_empty() {
-            return Self::default();
-        }
-        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e6;
-        Self {
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            max: histogram.max() as f64 / 1e6,
-        }
-    }
 }

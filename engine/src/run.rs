@@ -25,6 +25,7 @@ use crate::runtime::protocol::{EventSink, NodeId};
 use crate::runtime::wiring::NewLanes;
 use crate::services::Services;
 pub use crate::start_error::StartError;
+use crate::statistics::Snapshot;
 
 /// How a run is started.
 #[derive(Clone, Default)]
@@ -285,6 +286,11 @@ impl RunHandle {
     /// The books of one stream as of now; none if there has been no stream of this name.
     pub fn stream_report(&self, name: &str) -> Option<StreamReport> {
         self.core.stream_report(name)
+    }
+
+    /// What the run is doing now. It costs the data plane nothing, and no more the longer the run has run.
+    pub fn snapshot(&self) -> Snapshot {
+        self.core.snapshot()
     }
 
     /// The report as of now, while the graph runs.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock::{Clock, ClockMode};
+use crate::connection::Connection;
 use crate::packet::Stream;
 use crate::services::Services;
+use crate::settled::Settled;
 
 /// What an actor or source is told when it is created.
 #[derive(Clone)]
@@ -26,6 +28,8 @@ pub struct Setup {
     pub(crate) missed: Arc<AtomicU64>,
     pub(crate) lasting: Arc<AtomicU64>,
     pub(crate) services: Services,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) settled: Settled,
 }
 
 impl Setup {
@@ -54,6 +58,16 @@ impl Setup {
     /// must never give out twice is counted with it.
     pub fn lasting_number(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.lasting)
+    }
+
+    /// How a source says that what it captures from is gone, and that it is back.
+    pub fn connection(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection)
+    }
+
+    /// How far the stream of a source has come at all its sinks: what may be acknowledged to where it came from.
+    pub fn settled(&self) -> Settled {
+        self.settled.clone()
     }
 
     /// Counts frames that a live source lost before it could hand them over.

@@ -3,16 +3,18 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use fermata_engine::{
-    Actor, ActorError, Graph, Input, Outputs, Ports, Registry, RunOptions, RunningGraph, Setup,
+    Actor, ActorError, End, Graph, Input, Outputs, Ports, ProviderSetup, Registry, RunOptions,
+    RunningGraph, Services, Setup, StreamProvider, graph::StreamSpec,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::soak;
-use crate::support::{assert_balanced, options};
+use crate::support::{assert_balanced, options, wait_until};
 
 /// Set in the process of its own.
 const ALONE: &str = "FERMATA_ALONE";
@@ -72,17 +74,6 @@ fn start(text: &str, registry: Registry, hold_open: bool) -> RunningGraph {
     .expect("a graph that starts")
 }
 
-fn wait_for(what: &str, happened: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !happened() {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "waited in vain: {what}"
-        );
-        std::thread::yield_now();
-    }
-}
-
 #[test]
 fn streams_that_come_and_go_leave_no_threads_and_no_files_open() {
     if !is_alone("streams_that_come_and_go_leave_no_threads_and_no_files_open") {
@@ -110,19 +101,19 @@ nodes:
             resident = resident_kib();
         }
         let name = handle.add_stream("door", "x").expect("a stream");
-        wait_for("packets", || {
+        wait_until("packets", || {
             handle
                 .stream_report(&name)
                 .is_some_and(|stream| stream.delivered > 2)
         });
         assert!(handle.remove_stream(&name));
-        wait_for("its end", || {
+        wait_until("its end", || {
             handle
                 .stream_report(&name)
                 .is_some_and(|stream| stream.ended)
         });
     }
-    wait_for("the last threads", || entries("/proc/self/task") == threads);
+    wait_until("the last threads", || entries("/proc/self/task") == threads);
     assert_eq!(entries("/proc/self/fd"), files, "open files");
     let kib = resident_kib().saturating_sub(resident) as f64 / f64::from(streams);
     println!("memory kept for a stream of four nodes that has ended: {kib:.1} KiB");
@@ -131,6 +122,83 @@ nodes:
     let report = running.wait();
     assert_balanced(&report);
     assert_eq!(report.streams.len() as u32, (warm_up + streams) as u32);
+}
+
+/// So many units, one after the other; writes down how much memory there is after a tenth of them.
+struct Many {
+    units: u32,
+    given: u32,
+    early: Arc<AtomicU64>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ManySettings {
+    units: u32,
+}
+
+impl StreamProvider for Many {
+    const NAME: &'static str = "many";
+    type Settings = ManySettings;
+
+    fn create(settings: ManySettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
+        Ok(Self {
+            units: settings.units,
+            given: 0,
+            early: setup.service().ok_or("no counter")?,
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        if self.given == self.units / 10 {
+            self.early.store(resident_kib(), Ordering::Relaxed);
+        }
+        self.given += 1;
+        Ok((self.given <= self.units).then(|| StreamSpec {
+            name: format!("u{}", self.given),
+            uri: String::new(),
+        }))
+    }
+
+    fn ended(&mut self, _: &str, _: End) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_job_of_many_units_takes_no_more_memory_than_one_of_few() {
+    if !is_alone("a_job_of_many_units_takes_no_more_memory_than_one_of_few") {
+        return;
+    }
+    let units = if soak() { 20_000 } else { 1000 };
+    let mut registry = Registry::builtin();
+    registry.register_provider::<Many>();
+    let text = format!(
+        "
+fermata: 1
+streams: {{use: many, units: {units}, open: 2}}
+nodes:
+  source: {{use: test_source, each: stream, count: 3}}
+  shared: {{use: identity, in: source, replicas: 2}}
+  own:    {{use: identity, each: stream, in: shared, lane: one}}
+  end:    {{use: discard, in: own}}
+run: {{clock: asap}}
+"
+    );
+    let early = Arc::new(AtomicU64::new(0));
+    let options = RunOptions {
+        services: Services::new().with(Arc::clone(&early)),
+        ..RunOptions::default()
+    };
+    let graph = Graph::parse("many.yaml", &text, &registry, &options()).expect("a graph");
+    let running = RunningGraph::start(graph, Arc::new(registry), options).expect("a run");
+    let report = running.wait();
+    let kept = resident_kib().saturating_sub(early.load(Ordering::Relaxed));
+    assert_balanced(&report);
+    let ended = report.units.expect("units");
+    assert_eq!((ended.complete, ended.delivered), (units, 3 * units));
+    println!("memory kept of {units} units after the first tenth: {kept} KiB");
+    assert!(kept < 2048, "{units} units keep {kept} KiB");
 }
 
 #[test]

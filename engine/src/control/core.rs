@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::accounts::stream_report;
 use crate::clock::Clock;
 use crate::control::graph_lifecycle::{Directive, Fault, GraphEvent, InstanceKind};
 use crate::control::groups::{Groups, Launch};
@@ -15,23 +14,31 @@ use crate::events::{Events, RunEvent};
 use crate::graph::{Graph, StreamSpec};
 use crate::registry::Registry;
 use crate::report::{FaultReport, Report, StreamReport};
+use crate::reporting::stream_report;
+use crate::runtime::closing::Closing;
 use crate::runtime::host::Host;
 use crate::runtime::protocol::{Attachment, Command, Event, NodeId};
 use crate::runtime::wiring::{NewLanes, Wiring};
 use crate::start_error::StartError;
+use crate::statistics::Snapshot;
 
-/// What the run's parts share.
+/// What the run's parts share. Each lock is held by itself: whoever needs two things takes one after the other.
 pub(crate) struct Core {
     pub(crate) graph: Arc<Graph>,
     pub(crate) clock: Clock,
     wiring: Mutex<Wiring>,
     groups: Mutex<Groups>,
     threads: Mutex<HashMap<usize, JoinHandle<()>>>,
-    faults: Mutex<Vec<Fault>>,
+    faults: Mutex<Vec<KnownFault>>,
     accepts_streams: AtomicBool,
     over: flume::Sender<Vec<NodeId>>,
     pub(crate) events: Events,
     started_ns: AtomicU64,
+}
+
+struct KnownFault {
+    node: Option<NodeId>,
+    report: FaultReport,
 }
 
 impl Core {
@@ -67,53 +74,74 @@ impl Core {
     }
 
     pub(crate) fn node_name(&self, node: NodeId) -> String {
-        self.wiring().instances[node].watch.name.clone()
+        name_of(&self.wiring(), node)
     }
 
     /// Name and instances of a lane.
     pub(crate) fn lane(&self, lane: usize) -> (String, Vec<NodeId>) {
         let wiring = self.wiring();
-        let lane = &wiring.lanes[lane];
-        (lane.name.clone(), lane.nodes.clone())
+        let lane = wiring.lanes.get(&lane);
+        lane.map(|lane| (lane.name.clone(), lane.nodes.clone()))
+            .unwrap_or_default()
     }
 
     pub(crate) fn is_irreplaceable(&self, node: NodeId) -> bool {
-        self.wiring().instances[node].irreplaceable
+        let wiring = self.wiring();
+        let instance = wiring.instances.get(&node);
+        instance.is_some_and(|instance| instance.irreplaceable)
     }
 
     /// Sends a command to the lane of a node.
     pub(crate) fn command(&self, node: NodeId, command: Command) {
         let wiring = self.wiring();
-        wiring.lanes[wiring.instances[node].lane]
-            .mailbox
-            .send(command);
+        // What has been closed needs no command any more.
+        if let Some(instance) = wiring.instances.get(&node) {
+            wiring.lanes[&instance.lane].mailbox.send(command);
+        }
     }
 
     pub(crate) fn set_accepts_streams(&self, accepts: bool) {
         self.accepts_streams.store(accepts, Ordering::Relaxed);
     }
 
+    /// Makes known what the lifecycle has found wrong since the last time.
     pub(crate) fn publish_faults(&self, faults: &[Fault]) {
-        let mut published = self.faults();
-        let known = published.len();
-        if known < faults.len() {
-            published.extend_from_slice(&faults[known..]);
-            for fault in fault_reports(&self.wiring(), &faults[known..]) {
-                self.events.publish(&RunEvent::Faulted(fault));
-            }
+        let known = self.faults().len();
+        for fault in &faults[known.min(faults.len())..] {
+            let fault = self.known_fault(fault);
+            self.events
+                .publish(&RunEvent::Faulted(fault.report.clone()));
+            self.faults().push(fault);
         }
     }
 
-    /// Notes what happened in a lane and is nothing to decide on.
-    pub(crate) fn note(&self, event: &Event) {
+    fn known_fault(&self, fault: &Fault) -> KnownFault {
+        KnownFault {
+            node: fault.node,
+            report: FaultReport {
+                node: fault.node.map(|node| self.node_name(node)),
+                message: fault.message.clone(),
+            },
+        }
+    }
+
+    /// Notes what happened in a lane and is nothing to decide on. Returns a stream that has been closed by it.
+    pub(crate) fn note(&self, event: &Event) -> Option<Closing> {
         let mut wiring = self.wiring();
         match event {
             Event::Restarted { node } => {
-                let node = wiring.instances[*node].watch.name.clone();
+                let node = name_of(&wiring, *node);
                 self.events.publish(&RunEvent::Restarted { node });
             }
+            Event::Connection { node, lost } => {
+                let node = name_of(&wiring, *node);
+                self.events.publish(&match lost.clone() {
+                    Some(reason) => RunEvent::Lost { node, reason },
+                    None => RunEvent::Restored { node },
+                });
+            }
             Event::StreamEnded { stream, end, .. } => {
-                let record = &mut wiring.streams[*stream as usize];
+                let record = wiring.streams.get_mut(stream)?;
                 record.end = record.end.and(*end);
                 record.unended = record.unended.saturating_sub(1);
                 if record.unended == 0 {
@@ -122,9 +150,11 @@ impl Core {
                         end: record.end,
                     });
                 }
+                return wiring.close_if_over(*stream);
             }
             _ => {}
         }
+        None
     }
 
     /// Does what the lifecycle decided.
@@ -135,13 +165,13 @@ impl Core {
             Directive::Retire { node } => self.command(*node, Command::Retire { node: *node }),
             Directive::CancelStream { stream } => {
                 let wiring = self.wiring();
-                if let Some(record) = wiring.streams.get(*stream as usize) {
+                if let Some(record) = wiring.streams.get(stream) {
                     cancel(&wiring, record.source);
                 }
             }
             Directive::CancelAll => {
                 let wiring = self.wiring();
-                for record in &wiring.streams {
+                for record in wiring.streams.values() {
                     cancel(&wiring, record.source);
                 }
             }
@@ -149,10 +179,10 @@ impl Core {
             Directive::StopAll => {
                 self.groups().close();
                 let wiring = self.wiring();
-                for instance in &wiring.instances {
+                for instance in wiring.instances.values() {
                     instance.cancel.store(true, Ordering::Relaxed);
                 }
-                for lane in &wiring.lanes {
+                for lane in wiring.lanes.values() {
                     lane.mailbox.send(Command::Stop);
                 }
             }
@@ -171,18 +201,19 @@ impl Core {
         }
         let nodes = self.groups().start(group);
         let wiring = self.wiring();
-        let streams = nodes.iter().map(|&node| &wiring.instances[node]);
+        let streams = nodes.iter().map(|node| &wiring.instances[node]);
         let stream = streams
             .filter(|_| group > 0)
             .find_map(|instance| instance.stream);
         self.events.publish(&match stream {
             Some(stream) => RunEvent::StreamStarted {
-                stream: wiring.streams[stream as usize].stream.name.clone(),
+                stream: wiring.streams[&stream].stream.name.clone(),
             },
             None => RunEvent::Started,
         });
         for node in nodes {
-            wiring.lanes[wiring.instances[node].lane].mailbox.nudge();
+            let lane = wiring.instances[&node].lane;
+            wiring.lanes[&lane].mailbox.nudge();
         }
     }
 
@@ -194,8 +225,13 @@ impl Core {
         }
     }
 
+    /// Forgets a group whose instances are gone.
+    pub(crate) fn forget_group(&self, group: usize) {
+        self.groups().forget(group);
+    }
+
     fn to_all_lanes(&self, command: impl Fn() -> Command) {
-        for lane in &self.wiring().lanes {
+        for lane in self.wiring().lanes.values() {
             lane.mailbox.send(command());
         }
     }
@@ -222,8 +258,8 @@ impl Core {
         let new = wiring
             .wire_stream(&spec)?
             .ok_or(StartError::TakesNoStreams)?;
-        let stream = wiring.streams.last();
-        let name = stream.map_or(spec.name, |record| record.stream.name.clone());
+        let stream = wiring.streams.last_key_value();
+        let name = stream.map_or(spec.name, |(_, record)| record.stream.name.clone());
         Ok((new, name))
     }
 
@@ -235,7 +271,7 @@ impl Core {
     /// The number of the stream of this name.
     pub(crate) fn stream_named(&self, name: &str) -> Option<u32> {
         let wiring = self.wiring();
-        let mut streams = wiring.streams.iter();
+        let mut streams = wiring.streams.values();
         let record = streams.find(|record| record.stream.name == name)?;
         Some(record.stream.id)
     }
@@ -243,17 +279,25 @@ impl Core {
     /// The books of the stream of this name.
     pub(crate) fn stream_report(&self, name: &str) -> Option<StreamReport> {
         let wiring = self.wiring();
-        let mut streams = wiring.streams.iter();
-        let record = streams.find(|record| record.stream.name == name)?;
+        let mut streams = wiring.streams.values();
+        let Some(record) = streams.find(|record| record.stream.name == name) else {
+            return wiring.closed.streams.get(name).cloned();
+        };
         Some(stream_report(&wiring, record, &[], &mut Vec::new()))
     }
 
     /// Registers what has been wired as a group. The event is for the lifecycle, before the lanes start.
     pub(crate) fn launch(&self, new: &NewLanes) -> (Launch, GraphEvent) {
         let (group, created) = self.groups().add(&new.nodes, &new.started);
+        let launch = Launch {
+            group,
+            nodes: new.nodes.clone(),
+            known_faults: self.faults().len(),
+            created,
+        };
         let wiring = self.wiring();
         let kind = |&node: &NodeId| {
-            let instance = &wiring.instances[node];
+            let instance = &wiring.instances[&node];
             let kind = InstanceKind {
                 stream: instance.stream,
                 source: instance.source,
@@ -261,22 +305,16 @@ impl Core {
             (node, kind)
         };
         let nodes: Vec<_> = new.nodes.iter().map(kind).collect();
-        let launch = Launch {
-            group,
-            nodes: new.nodes.clone(),
-            known_faults: self.faults().len(),
-            created,
-        };
         (launch, GraphEvent::Wired { group, nodes })
     }
 
     /// Some lane of a launch has no thread: those that have one are stopped, and the lifecycle is told.
     pub(crate) fn launch_failed(&self, launch: &Launch, message: String) -> GraphEvent {
         let wiring = self.wiring();
-        for &node in &launch.nodes {
+        for node in &launch.nodes {
             let instance = &wiring.instances[node];
             instance.watch.never_ran();
-            wiring.lanes[instance.lane].mailbox.send(Command::Stop);
+            wiring.lanes[&instance.lane].mailbox.send(Command::Stop);
         }
         GraphEvent::LaunchFailed {
             group: launch.group,
@@ -295,30 +333,29 @@ impl Core {
 
     /// Why instances of a launch could not be created.
     pub(crate) fn failure_of(&self, launch: &Launch) -> StartError {
-        let wiring = self.wiring();
         let faults = self.faults();
-        let is_of_launch =
-            |fault: &&Fault| fault.node.is_none_or(|node| launch.nodes.contains(&node));
-        let of_launch = faults[launch.known_faults..].iter().filter(is_of_launch);
-        let of_launch: Vec<Fault> = of_launch.cloned().collect();
-        StartError::Create(fault_reports(&wiring, &of_launch))
+        let of_launch = faults[launch.known_faults..].iter().filter(|fault| {
+            let node = fault.node;
+            node.is_none_or(|node| launch.nodes.contains(&node))
+        });
+        StartError::Create(of_launch.map(|fault| fault.report.clone()).collect())
     }
 
     /// The control plane is gone: nothing is decided any more, so everything is given up.
     pub(crate) fn control_died(&self, message: &str) {
         let message = format!("the control plane died: {message}");
         tracing::error!("{message}");
-        self.faults().push(Fault {
+        let fault = self.known_fault(&Fault {
             node: None,
             message,
         });
+        self.faults().push(fault);
         self.carry_out(&Directive::StopAll);
         let hung = {
             let wiring = self.wiring();
-            let instances = wiring.instances.iter().enumerate();
-            let unfinished = instances
-                .filter(|(_, instance)| instance.watch.finished_ns.load(Ordering::Relaxed) == 0);
-            unfinished.map(|(node, _)| node).collect()
+            let instances = wiring.instances.iter();
+            let unfinished = instances.filter(|(_, instance)| !instance.is_finished());
+            unfinished.map(|(node, _)| *node).collect()
         };
         self.carry_out(&Directive::Over { hung });
     }
@@ -333,20 +370,28 @@ impl Core {
         let lanes: Vec<usize> = self.threads().keys().copied().collect();
         let hung_lanes: Vec<usize> = {
             let wiring = self.wiring();
-            let lane_of = |&node: &NodeId| wiring.instances[node].lane;
-            hung.iter().map(lane_of).collect()
+            let of_hung = |node: &NodeId| wiring.instances.get(node);
+            let hung = hung.iter().filter_map(of_hung);
+            hung.map(|instance| instance.lane).collect()
         };
         for lane in lanes.into_iter().filter(|lane| !hung_lanes.contains(lane)) {
             self.join_lane(lane);
         }
-        for edge in &self.wiring().edges {
+        for edge in self.wiring().edges.values() {
             edge.abandon();
         }
         self.report(hung)
     }
 
-    /// Joins the thread of a lane that has ended.
-    pub(crate) fn join_lane(&self, lane: usize) {
+    /// The thread of a lane has ended. Returns a stream that has been closed by it.
+    pub(crate) fn lane_exited(&self, lane: usize) -> Option<Closing> {
+        self.join_lane(lane);
+        let mut wiring = self.wiring();
+        let stream = wiring.lane_exited(lane)?;
+        wiring.close_if_over(stream)
+    }
+
+    fn join_lane(&self, lane: usize) {
         let thread = self.threads().remove(&lane);
         if let Some(thread) = thread {
             // The lane caught its actors' panics; a panic of the engine itself is reported by the thread's hook.
@@ -354,7 +399,7 @@ impl Core {
         }
     }
 
-    fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
+    fn faults(&self) -> MutexGuard<'_, Vec<KnownFault>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -362,31 +407,33 @@ impl Core {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the run is doing now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let faults = self.faults().len();
+        Snapshot {
+            faults,
+            ..crate::snapshot::snapshot(&self.wiring())
+        }
+    }
+
     /// The report as of now.
     pub(crate) fn report(&self, hung: &[NodeId]) -> Report {
-        let wiring = self.wiring();
-        let mut report =
-            crate::accounts::report(&wiring, self.started_ns.load(Ordering::Relaxed), hung);
+        let started_ns = self.started_ns.load(Ordering::Relaxed);
+        let mut report = crate::reporting::report(&self.wiring(), started_ns, hung);
         let faults = self.faults();
-        report.faults = fault_reports(&wiring, &faults);
+        report.faults = faults.iter().map(|fault| fault.report.clone()).collect();
         report
     }
 }
 
-fn fault_reports(wiring: &Wiring, faults: &[Fault]) -> Vec<FaultReport> {
-    faults
-        .iter()
-        .map(|fault| FaultReport {
-            node: fault
-                .node
-                .map(|node| wiring.instances[node].watch.name.clone()),
-            message: fault.message.clone(),
-        })
-        .collect()
+fn name_of(wiring: &Wiring, node: NodeId) -> String {
+    let instance = wiring.instances.get(&node);
+    instance.map_or_else(String::new, |instance| instance.watch.name.clone())
 }
 
 fn cancel(wiring: &Wiring, source: NodeId) {
-    let instance = &wiring.instances[source];
-    instance.cancel.store(true, Ordering::Relaxed);
-    wiring.lanes[instance.lane].mailbox.nudge();
+    if let Some(instance) = wiring.instances.get(&source) {
+        instance.cancel.store(true, Ordering::Relaxed);
+        wiring.lanes[&instance.lane].mailbox.nudge();
+    }
 }

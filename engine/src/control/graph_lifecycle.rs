@@ -301,7 +301,9 @@ impl GraphLifecycle {
                 stream: Some(stream),
                 ..
             }) => directives.push(Directive::CancelStream { stream: *stream }),
-            _ => directives.extend(self.drain(now_ns)),
+            Some(_) => directives.extend(self.drain(now_ns)),
+            // Its stream has been closed meanwhile.
+            None => {}
         }
         directives
     }
@@ -356,6 +358,18 @@ impl GraphLifecycle {
             }
         }
         directives
+    }
+
+    /// Forgets instances that are gone, which began together. Returns the number of their group.
+    pub(crate) fn forget(&mut self, nodes: &[NodeId]) -> Option<usize> {
+        let mut group = None;
+        for node in nodes {
+            self.kinds.remove(node);
+            group = self.group_of.remove(node);
+        }
+        let number = group.filter(|&number| number > 0)?;
+        self.groups.remove(&number);
+        Some(number)
     }
 
     /// The stream that a group of a dynamically added stream belongs to.

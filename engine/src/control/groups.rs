@@ -74,6 +74,11 @@ impl Groups {
         }
     }
 
+    /// Forgets a group whose instances are gone.
+    pub(crate) fn forget(&mut self, group: usize) {
+        self.all.remove(&group);
+    }
+
     /// The run ends: nobody waits any more.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;

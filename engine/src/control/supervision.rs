@@ -8,6 +8,7 @@ use crate::control::core::Core;
 use crate::control::graph_lifecycle::{Directive, GraphEvent, GraphLifecycle};
 use crate::control::node_lifecycle::{NodeDecision, NodeEvent, NodeLifecycle};
 use crate::control::watchdog::Watchdog;
+use crate::runtime::closing::Closing;
 use crate::runtime::protocol::{Command, Event, NodeId};
 
 /// Who an event of a lane is for.
@@ -48,7 +49,9 @@ impl From<Event> for Route {
             }
             Event::StreamFinished { stream } => Self::Graph(GraphEvent::RemoveStream { stream }),
             Event::LaneExited { lane, failure } => Self::LaneExited(lane, failure),
-            event @ (Event::Restarted { .. } | Event::StreamEnded { .. }) => Self::News(event),
+            event @ (Event::Restarted { .. }
+            | Event::Connection { .. }
+            | Event::StreamEnded { .. }) => Self::News(event),
         }
     }
 }
@@ -106,7 +109,22 @@ impl Supervision {
                 message: format!("the thread of lane `{name}` died: {message}"),
             });
         }
-        self.core.join_lane(lane);
+        let closing = self.core.lane_exited(lane);
+        self.forget(closing);
+    }
+
+    /// Something has happened that is nothing to decide on.
+    pub(crate) fn note(&mut self, event: &Event) {
+        let closing = self.core.note(event);
+        self.forget(closing);
+    }
+
+    fn forget(&mut self, closing: Option<Closing>) {
+        if let Some(closing) = closing
+            && let Some(group) = self.lifecycle.forget(&closing.nodes)
+        {
+            self.core.forget_group(group);
+        }
     }
 
     /// Time has passed: looks for deadlines, calls that do not return, and deadlocks.

@@ -87,7 +87,7 @@ impl Handler<LaneEvent> for GraphSupervisor {
             }
             Route::Node(node, event) => self.controller(node, context).do_send(DecideOnNode(event)),
             Route::LaneExited(lane, failure) => self.supervision.lane_exited(lane, failure),
-            Route::News(event) => self.core.note(&event),
+            Route::News(event) => self.supervision.note(&event),
         }
     }
 }

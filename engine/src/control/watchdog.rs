@@ -37,14 +37,14 @@ impl Watchdog {
         let mut is_calling = false;
         let mut activity = 0;
         let mut blocked: Vec<NodeId> = Vec::new();
-        for (id, instance) in wiring.instances.iter().enumerate() {
+        for (&id, instance) in &wiring.instances {
             let watch = &instance.watch;
             for flow in instance.flows.values() {
                 activity += read(&flow.books.captured);
                 let ports = flow.books.ports.iter();
                 activity += ports.map(|port| read(&port.received)).sum::<u64>();
             }
-            if watch.finished_ns.load(Ordering::Relaxed) > 0 {
+            if instance.is_finished() {
                 continue;
             }
             let is_blocked = watch.blocked.load(Ordering::Relaxed);
@@ -61,15 +61,9 @@ impl Watchdog {
         }
         let unfinished = |lane: &&LaneRecord| {
             let mut nodes = lane.nodes.iter();
-            nodes.any(|&node| {
-                wiring.instances[node]
-                    .watch
-                    .finished_ns
-                    .load(Ordering::Relaxed)
-                    == 0
-            })
+            nodes.any(|node| !wiring.instances[node].is_finished())
         };
-        let mut lanes = wiring.lanes.iter().filter(unfinished);
+        let mut lanes = wiring.lanes.values().filter(unfinished);
         let all_wait = lanes.all(|lane| lane.watch.waits_for_others.load(Ordering::Relaxed));
         if activity != self.activity || is_calling || !all_wait || blocked.is_empty() {
             self.activity = activity;
@@ -81,11 +75,11 @@ impl Watchdog {
         }
         let waits: Vec<String> = wiring
             .edges
-            .iter()
+            .values()
             .filter(|edge| blocked.contains(&edge.from) && edge.is_full())
             .map(|edge| {
-                let from = &wiring.instances[edge.from].watch.name;
-                let to = &wiring.instances[edge.to].watch.name;
+                let from = &wiring.instances[&edge.from].watch.name;
+                let to = &wiring.instances[&edge.to].watch.name;
                 format!("`{from}` waits for room in the queue of `{to}`")
             })
             .collect();

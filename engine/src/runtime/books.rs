@@ -125,6 +125,46 @@ impl PortBooks {
     }
 }
 
+/// The books of a node, of all its streams together or of some.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct NodeCounts {
+    pub(crate) received: u64,
+    pub(crate) processed: u64,
+    pub(crate) failed: u64,
+    pub(crate) unmatched: u64,
+    pub(crate) abandoned: u64,
+    pub(crate) finished: u64,
+    pub(crate) in_hand: u64,
+}
+
+impl NodeCounts {
+    /// Adds one stream.
+    pub(crate) fn add(&mut self, flow: &FlowBooks) {
+        for port in &flow.ports {
+            self.received += read(&port.received);
+            self.processed += port.of(Fate::Processed);
+            self.failed += port.of(Fate::Failed);
+            self.unmatched += port.of(Fate::Unmatched);
+            self.abandoned += port.of(Fate::Abandoned);
+            self.finished += port.of(Fate::Finished);
+            self.in_hand += read(&port.in_hand);
+        }
+        // Only a source captures, and it has no inputs.
+        self.processed += read(&flow.captured);
+    }
+
+    /// Adds other ones.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.received += other.received;
+        self.processed += other.processed;
+        self.failed += other.failed;
+        self.unmatched += other.unmatched;
+        self.abandoned += other.abandoned;
+        self.finished += other.finished;
+        self.in_hand += other.in_hand;
+    }
+}
+
 /// The books of one stream at one node.
 pub(crate) struct FlowBooks {
     pub(crate) ports: Box<[PortBooks]>,
@@ -136,17 +176,44 @@ pub(crate) struct FlowBooks {
     pub(crate) ended: AtomicBool,
     /// How, once it has.
     pub(crate) end: EndCell,
+    /// Everything below has been settled here.
+    settled: AtomicU64,
+    /// Everything below has been flushed, at a sink that confirms it.
+    flushed: Option<AtomicU64>,
 }
 
 impl FlowBooks {
-    pub(crate) fn new(inputs: usize, outputs: usize) -> Self {
+    pub(crate) fn new(inputs: usize, outputs: usize, confirms_flushes: bool) -> Self {
         Self {
             ports: (0..inputs).map(|_| PortBooks::default()).collect(),
             filtered: (0..outputs).map(|_| AtomicU64::new(0)).collect(),
             captured: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             end: EndCell::default(),
+            settled: AtomicU64::new(0),
+            flushed: confirms_flushes.then(AtomicU64::default),
         }
+    }
+
+    /// Everything below has been settled here.
+    pub(crate) fn settle_below(&self, next: u64) {
+        self.settled.store(next, Ordering::Release);
+    }
+
+    /// The actor confirms that it has flushed everything below.
+    pub(crate) fn flush_below(&self, next: u64) {
+        if let Some(flushed) = &self.flushed {
+            flushed.fetch_max(next, Ordering::Release);
+        }
+    }
+
+    /// The sequence below which everything has been settled here, and flushed where that is confirmed.
+    pub(crate) fn settled_position(&self) -> u64 {
+        let settled = self.settled.load(Ordering::Acquire);
+        let flushed = self.flushed.as_ref();
+        flushed.map_or(settled, |flushed| {
+            settled.min(flushed.load(Ordering::Acquire))
+        })
     }
 
     /// Whether a packet that came by an input came to grief at this node.

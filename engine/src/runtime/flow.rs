@@ -305,6 +305,7 @@ impl Flow {
         // The end is told when the flow is closed.
         if self.held == 0 && self.position > self.marked && self.position != END {
             self.marked = self.position;
+            self.books.settle_below(self.marked);
             for output in 0..self.outputs.len() {
                 self.mark_output(output, self.marked, edges);
             }
@@ -314,6 +315,7 @@ impl Flow {
     /// Remembers that a sequence has been settled on all outputs by publishing.
     pub(crate) fn published(&mut self, sequence: u64) {
         self.marked = self.marked.max(sequence + 1);
+        self.books.settle_below(self.marked);
     }
 
     /// How the stream came to its end at this node: the worst way of its inputs; and whether something was lost, told by the

@@ -321,7 +321,7 @@ impl Lane {
         if self.cx.now_ns.saturating_sub(self.merged_ns) >= STATISTICS_PERIOD_NS {
             self.merged_ns = self.cx.now_ns;
             for node in &mut self.nodes {
-                node.parts.watch.absorb(&mut node.recorder);
+                node.merge_statistics();
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::runtime::node::{Node, Role};
 use crate::runtime::pool::Pool;
 use crate::runtime::protocol::Event;
 use crate::runtime::source_runner::SourceRunner;
-use crate::runtime::stats::SinkLatency;
+use crate::runtime::stats::LatencyRecorder;
 
 impl Node {
     /// Creates the instance if it is absent and its time has come. True if anything was done.
@@ -113,7 +113,7 @@ impl Node {
         &mut self,
         slot: usize,
         flow: Option<Flow>,
-        latency: Option<Arc<SinkLatency>>,
+        latency: Option<LatencyRecorder>,
         cx: &mut LaneContext,
     ) {
         if slot == self.flows.len() {
@@ -194,8 +194,10 @@ impl Node {
         self.end = self.end.and(end);
         flow.books.end.set(end);
         flow.books.ended.store(true, Ordering::Release);
-        if let Some(latency) = self.latencies[slot].take() {
-            latency.close();
+        flow.books.settle_below(u64::MAX);
+        flow.books.flush_below(u64::MAX);
+        if let Some(mut latency) = self.latencies[slot].take() {
+            latency.merge();
         }
         cx.tell(Event::StreamEnded {
             node: self.parts.id,
@@ -331,7 +333,6 @@ impl Node {
         watch.finished_ns.store(cx.tick().max(1), Ordering::Relaxed);
         watch.blocked.store(false, Ordering::Relaxed);
         watch.absorb(&mut self.recorder);
-        watch.close_statistics();
         cx.tell(Event::NodeFinished {
             node: self.parts.id,
             failure,

@@ -15,7 +15,7 @@ use crate::runtime::parts::NodeParts;
 use crate::runtime::pool::Pool;
 use crate::runtime::protocol::Event;
 use crate::runtime::source_runner::{SourceMemory, SourceRunner};
-use crate::runtime::stats::{NodeStats, SinkLatency};
+use crate::runtime::stats::{LatencyRecorder, NodeStats};
 use crate::runtime::window::Window;
 
 /// Failed packets of a node that are all logged.
@@ -53,7 +53,7 @@ pub(crate) struct Node {
     pub(crate) role: Role,
     /// By the lane's stream slots.
     pub(crate) flows: Vec<Option<Flow>>,
-    pub(crate) latencies: Vec<Option<Arc<SinkLatency>>>,
+    pub(crate) latencies: Vec<Option<LatencyRecorder>>,
     pub(crate) batches: Option<Batches>,
     /// Calls that are not finished when they return: those of replicas, and those whose ticket the actor keeps.
     pub(crate) window: Option<Window>,
@@ -115,6 +115,14 @@ impl Node {
     /// Whether all it ever has to do arrives by rings.
     pub(crate) fn is_inside(&self) -> bool {
         !self.is_fed_from_outside && self.batches.is_none() && self.window.is_none()
+    }
+
+    /// Lets others see what has been recorded.
+    pub(crate) fn merge_statistics(&mut self) {
+        self.parts.watch.absorb(&mut self.recorder);
+        for latency in self.latencies.iter_mut().flatten() {
+            latency.merge();
+        }
     }
 
     /// Whether it may take another packet now.
@@ -191,6 +199,7 @@ impl Node {
         if self.out.emitted.is_empty() && self.out.failed.is_empty() {
             self.out.is_open = false;
             self.out.ended.clear();
+            self.out.flushed.clear();
             return;
         }
         discard_each(self.out.emitted.drain(..));

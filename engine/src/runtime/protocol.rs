@@ -10,7 +10,7 @@ use crate::runtime::books::{EdgeBooks, FlowBooks};
 use crate::runtime::channel::Channel;
 use crate::runtime::parker::Parker;
 use crate::runtime::queued::Policy;
-use crate::runtime::stats::SinkLatency;
+use crate::runtime::stats::LatencyRecorder;
 
 /// Identifies a node instance in a run.
 pub(crate) type NodeId = usize;
@@ -48,6 +48,8 @@ pub(crate) enum Event {
     },
     /// The instance has been built anew.
     Restarted { node: NodeId },
+    /// A source has lost what it captures from, for a reason, or has it again.
+    Connection { node: NodeId, lost: Option<String> },
     /// The actor has all it wants of a stream.
     StreamFinished { stream: u32 },
     /// All of a stream has been handled at a node.
@@ -85,7 +87,7 @@ pub(crate) struct NewFlow {
     /// See [`Flow::required`](crate::runtime::flow::Flow).
     pub(crate) required: u64,
     /// At a sink: where its latencies are recorded.
-    pub(crate) latency: Option<Arc<SinkLatency>>,
+    pub(crate) latency: Option<LatencyRecorder>,
 }
 
 /// A stream that begins in a lane.

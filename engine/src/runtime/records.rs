@@ -1,20 +1,25 @@
-//! What has been wired in a run, also what has ended since: reports, the watchdog and commands find everything here.
+//! What has been wired in a run and has not been closed: the report, statistics, the watchdog and commands find it here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::connection::Connection;
 use crate::end::End;
 use crate::graph::{StreamSpec, WhenFull};
 use crate::packet::Stream;
-use crate::runtime::books::{EdgeBooks, FlowBooks, count, read};
+use crate::runtime::books::{EdgeBooks, FlowBooks, NodeCounts, count, read};
 use crate::runtime::channel::Channel;
 use crate::runtime::parker::Parker;
 use crate::runtime::protocol::{Mailbox, NodeId};
 use crate::runtime::queued::Policy;
 use crate::runtime::stats::{LaneWatch, NodeWatch, SinkLatency};
+use crate::settled::Settled;
 
-/// An instance as reports and the control plane see it.
+/// Identifies an edge in a run.
+pub(crate) type EdgeNumber = usize;
+
+/// A node instance.
 pub(crate) struct Instance {
     /// Index of its node in the graph.
     pub(crate) spec: usize,
@@ -27,16 +32,36 @@ pub(crate) struct Instance {
     pub(crate) lane: usize,
     pub(crate) cancel: Arc<AtomicBool>,
     pub(crate) missed: Arc<AtomicU64>,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) settled: Settled,
     /// By stream id.
     pub(crate) flows: HashMap<u32, FlowRecord>,
+    /// The books of streams that have been closed.
+    pub(crate) closed: NodeCounts,
+}
+
+impl Instance {
+    /// Its books, of all streams that there have been.
+    pub(crate) fn counts(&self) -> NodeCounts {
+        let mut counts = self.closed;
+        for flow in self.flows.values() {
+            counts.add(&flow.books);
+        }
+        counts
+    }
+
+    /// Whether nothing is left of it but its books.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.watch.finished_ns.load(Ordering::Relaxed) > 0
+    }
 }
 
 /// A stream at an instance.
 pub(crate) struct FlowRecord {
     pub(crate) books: Arc<FlowBooks>,
     pub(crate) latency: Option<Arc<SinkLatency>>,
-    /// By input: index of the edge record that feeds it.
-    pub(crate) fed_by: Vec<usize>,
+    /// By input: the edge that feeds it.
+    pub(crate) fed_by: Vec<Option<EdgeNumber>>,
 }
 
 /// An edge between two instances, for one stream.
@@ -45,6 +70,7 @@ pub(crate) struct EdgeRecord {
     pub(crate) output: usize,
     pub(crate) to: NodeId,
     pub(crate) port: usize,
+    pub(crate) stream: u32,
     pub(crate) policy: Policy,
     pub(crate) books: Arc<EdgeBooks>,
     /// Its store, if that is between two lanes.
@@ -92,8 +118,12 @@ pub(crate) struct StreamRecord {
     pub(crate) source: NodeId,
     /// All instances that it reaches, its source included.
     pub(crate) nodes: Vec<NodeId>,
+    /// Its edges.
+    pub(crate) edges: Vec<EdgeNumber>,
     /// Nodes at which it has not ended yet.
     pub(crate) unended: usize,
+    /// Lanes of its own whose thread has not ended yet.
+    pub(crate) lanes: Vec<usize>,
     /// How it ended at the others.
     pub(crate) end: End,
 }

@@ -1,9 +1,8 @@
 //! What a node measures of itself. A recorder belongs to its lane; once a second it is merged into the shared statistics.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::report::Quantiles;
 use crate::runtime::batch::FlushReason;
 use crate::runtime::distribution::Distribution;
 
@@ -12,8 +11,6 @@ use crate::runtime::distribution::Distribution;
 pub(crate) struct NodeStats {
     pub(crate) service_ns: Distribution,
     pub(crate) queue_wait_ns: Distribution,
-    /// Packets that did not wait at all, as nearly all in a ring do not.
-    unwaited: u64,
     pub(crate) busy_ns: u64,
     pub(crate) blocked_ns: u64,
     pub(crate) batches: u64,
@@ -24,10 +21,7 @@ pub(crate) struct NodeStats {
 impl NodeStats {
     /// A packet has been taken out of a queue after this time.
     pub(crate) fn queue_waited(&mut self, ns: u64) {
-        match ns {
-            0 => self.unwaited += 1,
-            ns => self.queue_wait_ns.record(ns),
-        }
+        self.queue_wait_ns.record(ns);
     }
 
     /// A call has taken this time.
@@ -43,11 +37,9 @@ impl NodeStats {
     }
 
     /// Takes over what another one has counted and recorded, which begins anew then.
-    fn absorb(&mut self, other: &mut Self) {
+    pub(crate) fn absorb(&mut self, other: &mut Self) {
         self.service_ns.absorb(&mut other.service_ns);
         self.queue_wait_ns.absorb(&mut other.queue_wait_ns);
-        self.queue_wait_ns
-            .record_many(0, std::mem::take(&mut other.unwaited));
         self.busy_ns += std::mem::take(&mut other.busy_ns);
         self.blocked_ns += std::mem::take(&mut other.blocked_ns);
         self.batches += std::mem::take(&mut other.batches);
@@ -127,6 +119,13 @@ impl NodeWatch {
         calls.filter(|&(_, began)| began > 0)
     }
 
+    /// How long it has lived, until `now_ns` or its end.
+    pub(crate) fn life_ns(&self, now_ns: u64) -> u64 {
+        let finished_ns = self.finished_ns.load(Ordering::Relaxed);
+        let until_ns = if finished_ns > 0 { finished_ns } else { now_ns };
+        until_ns.saturating_sub(self.created_ns.load(Ordering::Relaxed))
+    }
+
     /// The instance's lane never got a thread.
     pub(crate) fn never_ran(&self) {
         self.finished_ns.fetch_max(1, Ordering::Relaxed);
@@ -141,36 +140,41 @@ impl NodeWatch {
     pub(crate) fn absorb(&self, recorder: &mut NodeStats) {
         self.stats().absorb(recorder);
     }
-
-    /// The instance is finished and records nothing more.
-    pub(crate) fn close_statistics(&self) {
-        let mut stats = self.stats();
-        stats.service_ns.close();
-        stats.queue_wait_ns.close();
-    }
 }
 
-/// Latency from capture of one stream at one sink; recorded by the sink's lane.
+/// Latency from capture of one stream at one sink, as others see it.
 #[derive(Default)]
 pub(crate) struct SinkLatency(Mutex<Distribution>);
 
 impl SinkLatency {
-    fn distribution(&self) -> MutexGuard<'_, Distribution> {
+    /// What has been merged so far.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Distribution> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Records one delivery. The lock is free but for the moment in which a report reads the distribution.
-    pub(crate) fn record(&self, latency_ns: u64) {
-        self.distribution().record(latency_ns);
+/// The same as the sink's lane records it: without a lock, merged now and then.
+pub(crate) struct LatencyRecorder {
+    own: Distribution,
+    merged: Arc<SinkLatency>,
+}
+
+impl LatencyRecorder {
+    pub(crate) fn new(merged: Arc<SinkLatency>) -> Self {
+        Self {
+            own: Distribution::default(),
+            merged,
+        }
     }
 
-    /// The stream has ended here.
-    pub(crate) fn close(&self) {
-        self.distribution().close();
+    /// A packet has been delivered so long after its capture.
+    pub(crate) fn record(&mut self, latency_ns: u64) {
+        self.own.record(latency_ns);
     }
 
-    pub(crate) fn quantiles(&self) -> Quantiles {
-        self.distribution().quantiles()
+    /// Lets others see what has been recorded.
+    pub(crate) fn merge(&mut self) {
+        self.merged.lock().absorb(&mut self.own);
     }
 }
 

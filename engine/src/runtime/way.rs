@@ -31,7 +31,7 @@ use crate::runtime::batch::FlushReason;
 use crate::runtime::books::count;
 use crate::runtime::call::{Outcome, Work, call, discard, discard_each, guard};
 use crate::runtime::context::LaneContext;
-use crate::runtime::flow::{Found, Receipt, Taken};
+use crate::runtime::flow::{Flow, Found, Receipt, Taken};
 use crate::runtime::node::{Node, Role};
 use crate::runtime::protocol::Event;
 use crate::runtime::window::Answer;
@@ -329,6 +329,12 @@ impl Node {
                 self.end_early(stream, cx);
             }
         }
+        for (stream, below) in std::mem::take(&mut self.out.flushed) {
+            let of_stream = |flow: &&Flow| flow.stream.id == stream;
+            if let Some(flow) = self.flows.iter().flatten().find(of_stream) {
+                flow.books.flush_below(below);
+            }
+        }
         if self.out.failed.is_empty() {
             for receipt in receipts {
                 self.publish_one(receipt, cx);
@@ -420,7 +426,7 @@ impl Node {
             fate: Fate::Processed,
         });
         if self.parts.sink
-            && let Some(Some(latency)) = self.latencies.get(receipt.slot)
+            && let Some(Some(latency)) = self.latencies.get_mut(receipt.slot)
         {
             latency.record(cx.now_ns.saturating_sub(receipt.captured_ns));
             let last = &self.parts.watch.last_delivery_ns;

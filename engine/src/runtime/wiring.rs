@@ -3,43 +3,55 @@
 //! Every stream is wired by itself, those of the graph file at the start and others while the graph runs, so there is
 //! one way in which a stream comes to be. Shared nodes exist once; instances of `each: stream` nodes come with their stream.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use crate::clock::ClockMode;
+use crate::connection::Connection;
 use crate::end::End;
 use crate::graph::{Graph, NodeSpec, Problem, Problems, StreamSpec};
 use crate::packet::Stream;
 use crate::registry::Registry;
 use crate::runtime::batch::Batches;
-use crate::runtime::books::{EdgeBooks, FlowBooks};
-use crate::runtime::channel::Channel;
+use crate::runtime::books::NodeCounts;
+use crate::runtime::closed::Closed;
 use crate::runtime::host::Host;
 use crate::runtime::lane::{Lane, LaneParts};
 use crate::runtime::node::Node;
 use crate::runtime::parker::Parker;
 use crate::runtime::parts::NodeParts;
-use crate::runtime::protocol::{Attachment, Command, Mailbox, NewEdge, NewFlow, NodeId};
-use crate::runtime::records::{EdgeRecord, FlowRecord, Instance, LaneRecord, StreamRecord};
-use crate::runtime::stats::{NodeWatch, SinkLatency};
-use crate::runtime::topology::{
-    counts_bytes, is_leaf, per_stream_source, policy, reached_from, required,
-};
+use crate::runtime::protocol::{Attachment, Command, Event, Mailbox, NodeId};
+use crate::runtime::records::{EdgeNumber, EdgeRecord, Instance, LaneRecord, StreamRecord};
+use crate::runtime::stats::NodeWatch;
+use crate::runtime::topology::{counts_bytes, is_leaf, per_stream_source, reached_from};
+use crate::settled::Settled;
 use crate::setup::Setup;
 
-/// Everything that has been wired in a run, also what has ended since: the report is made from it.
+/// Everything that has been wired in a run: streams that have not been closed by their records, the others by what they came to.
 pub(crate) struct Wiring {
     pub(crate) graph: Arc<Graph>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) host: Host,
-    pub(crate) instances: Vec<Instance>,
-    pub(crate) edges: Vec<EdgeRecord>,
-    pub(crate) lanes: Vec<LaneRecord>,
-    pub(crate) streams: Vec<StreamRecord>,
+    pub(crate) instances: BTreeMap<NodeId, Instance>,
+    pub(crate) edges: BTreeMap<EdgeNumber, EdgeRecord>,
+    pub(crate) lanes: BTreeMap<usize, LaneRecord>,
+    pub(crate) streams: BTreeMap<u32, StreamRecord>,
+    pub(crate) closed: Closed,
+    pub(super) next: Numbers,
     /// Shared nodes by index in the graph.
     shared: HashMap<usize, NodeId>,
-    lives: HashMap<String, u32>,
+    /// How often each name of a stream has been given.
+    pub(crate) lives: HashMap<String, u32>,
+}
+
+/// The numbers that come next: none is given twice.
+#[derive(Default)]
+pub(super) struct Numbers {
+    instance: NodeId,
+    pub(super) edge: EdgeNumber,
+    lane: usize,
+    stream: u32,
 }
 
 /// The lanes that one act of wiring has made; they are started by the caller.
@@ -66,10 +78,12 @@ impl Wiring {
             graph,
             registry,
             host,
-            instances: Vec::new(),
-            edges: Vec::new(),
-            lanes: Vec::new(),
-            streams: Vec::new(),
+            instances: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            closed: Closed::default(),
+            next: Numbers::default(),
             shared: HashMap::new(),
             lives: HashMap::new(),
         }
@@ -126,7 +140,8 @@ impl Wiring {
             name: name_of_life(&stream.name, lives + 1),
             uri: stream.uri.clone(),
         };
-        let others: Vec<StreamSpec> = self.streams.iter().map(StreamRecord::spec).collect();
+        let open = self.streams.values().map(StreamRecord::spec);
+        let others: Vec<StreamSpec> = open.chain(self.closed.specs.iter().cloned()).collect();
         self.graph
             .check_added_stream(&self.registry, &named, &others)?;
         let started = Arc::new(AtomicBool::new(false));
@@ -145,7 +160,7 @@ impl Wiring {
     /// Lets streams begin in their lanes.
     pub(crate) fn attach(&self, attachments: Attachments) {
         for (lane, attachment) in attachments {
-            let mailbox = &self.lanes[lane].mailbox;
+            let mailbox = &self.lanes[&lane].mailbox;
             mailbox.send(Command::Attach(attachment));
         }
     }
@@ -171,10 +186,11 @@ impl Wiring {
             uri: spec.uri.clone(),
         };
         let stream = Arc::new(Stream {
-            id: u32::try_from(self.streams.len()).unwrap_or(u32::MAX),
+            id: self.next.stream,
             name: spec.name.clone(),
             uri: spec.uri.clone(),
         });
+        self.next.stream += 1;
         let mut ids: HashMap<usize, NodeId> = HashMap::new();
         for &index in &reached {
             let node = &graph.nodes[index];
@@ -189,144 +205,40 @@ impl Wiring {
             ids.insert(index, id);
         }
         let source_id = ids[&source];
-        self.instances[source_id].stream = Some(stream.id);
-        self.streams.push(StreamRecord {
-            stream: Arc::clone(&stream),
-            source: source_id,
-            nodes: ids.values().copied().collect(),
-            unended: ids.len(),
-            end: End::default(),
-        });
-        let first_edge = self.edges.len();
+        if let Some(source) = self.instances.get_mut(&source_id) {
+            source.stream = Some(stream.id);
+        }
+        let own = ids
+            .iter()
+            .filter(|(index, _)| graph.nodes[**index].each_stream);
+        let lanes: BTreeSet<usize> = own.map(|(_, id)| self.instances[id].lane).collect();
+        let mut edges = Vec::new();
         for &index in &reached {
-            self.connect(&graph, index, &ids);
+            self.connect(&graph, index, &ids, stream.id, &mut edges);
         }
-        Ok(self.attachments(&graph, &ids, &stream, first_edge))
-    }
-
-    /// Makes the records of the edges into one node.
-    fn connect(&mut self, graph: &Graph, index: usize, ids: &HashMap<usize, NodeId>) {
-        let node = &graph.nodes[index];
-        for input in &node.inputs {
-            for from in &input.from {
-                let Some(&producer) = ids.get(&from.node) else {
-                    continue;
-                };
-                let consumer = ids[&index];
-                let policy = policy(graph, &graph.nodes[from.node], node);
-                let books = Arc::<EdgeBooks>::default();
-                let lanes = [producer, consumer].map(|id| self.instances[id].lane);
-                let parker = |lane: usize| Arc::clone(&self.lanes[lane].parker);
-                let channel = (lanes[0] != lanes[1]).then(|| {
-                    let (producer, consumer) = (parker(lanes[0]), parker(lanes[1]));
-                    Arc::new(Channel::new(
-                        &policy,
-                        Arc::clone(&books),
-                        producer,
-                        consumer,
-                    ))
-                });
-                self.edges.push(EdgeRecord {
-                    from: producer,
-                    output: from.output,
-                    to: consumer,
-                    port: input.port,
-                    policy,
-                    books,
-                    channel,
-                });
-            }
-        }
-    }
-
-    /// Builds what each lane has to know of the stream.
-    fn attachments(
-        &mut self,
-        graph: &Graph,
-        ids: &HashMap<usize, NodeId>,
-        stream: &Arc<Stream>,
-        first_edge: usize,
-    ) -> Attachments {
-        let mut by_lane: HashMap<usize, Attachment> = HashMap::new();
-        for (&index, &id) in ids {
-            let spec = &graph.nodes[index];
-            let (inputs, outputs) = (spec.ports.inputs.len(), spec.ports.outputs.len());
-            let books = Arc::new(FlowBooks::new(inputs, outputs));
-            let instance = &mut self.instances[id];
-            let latency = instance.sink.then(Arc::<SinkLatency>::default);
-            instance.flows.insert(
-                stream.id,
-                FlowRecord {
-                    books: Arc::clone(&books),
-                    latency: latency.clone(),
-                    fed_by: vec![usize::MAX; inputs],
-                },
-            );
-            let nodes = &self.lanes[instance.lane].nodes;
-            let attachment = by_lane.entry(instance.lane).or_insert_with(|| Attachment {
-                stream: Arc::clone(stream),
-                edges: Vec::new(),
-                flows: nodes.iter().map(|_| None).collect(),
-            });
-            attachment.flows[place_in(nodes, id)] = Some(NewFlow {
-                books,
-                // An input that this stream does not reach never gets anything and has ended from the start.
-                inputs: vec![None; inputs],
-                outputs: vec![Vec::new(); outputs],
-                required: required(spec),
-                latency,
-            });
-        }
-        for (edge_index, edge) in self.edges.iter().enumerate().skip(first_edge) {
-            let consumer = &mut self.instances[edge.to];
-            if let Some(flow) = consumer.flows.get_mut(&stream.id) {
-                flow.fed_by[edge.port] = edge_index;
-            }
-            let (from_lane, to_lane) =
-                (self.instances[edge.from].lane, self.instances[edge.to].lane);
-            let from = place_in(&self.lanes[from_lane].nodes, edge.from);
-            let to = place_in(&self.lanes[to_lane].nodes, edge.to);
-            let ends = match &edge.channel {
-                None => {
-                    let ring = NewEdge::Ring {
-                        policy: edge.policy,
-                        books: Arc::clone(&edge.books),
-                        consumer: to,
-                    };
-                    let end = add(&mut by_lane, from_lane, ring);
-                    [end, end]
-                }
-                Some(channel) => {
-                    let sending = NewEdge::Sending(edge.policy, Arc::clone(channel));
-                    let receiving = NewEdge::Receiving(edge.policy, Arc::clone(channel));
-                    let sending = add(&mut by_lane, from_lane, sending);
-                    [sending, add(&mut by_lane, to_lane, receiving)]
-                }
-            };
-            if let Some(flow) = flow_of(&mut by_lane, from_lane, from) {
-                flow.outputs[edge.output].push(ends[0]);
-            }
-            if let Some(flow) = flow_of(&mut by_lane, to_lane, to) {
-                flow.inputs[edge.port] = Some(ends[1]);
-            }
-        }
-        let mut by_lane: Attachments = by_lane.into_iter().collect();
-        by_lane.sort_by_key(|(lane, _)| *lane);
-        by_lane
+        let attachments = self.attachments(&graph, &ids, &stream, &edges);
+        self.streams.insert(
+            stream.id,
+            StreamRecord {
+                stream,
+                source: source_id,
+                nodes: ids.values().copied().collect(),
+                edges,
+                unended: ids.len(),
+                lanes: lanes.into_iter().collect(),
+                end: End::default(),
+            },
+        );
+        Ok(attachments)
     }
 
     /// Seconds from the first capture to the last delivery at a sink.
     pub(crate) fn wall_s(&self) -> f64 {
-        let watches = || self.instances.iter().map(|instance| &instance.watch);
-        let first = watches()
-            .map(|watch| watch.first_capture_ns.load(Ordering::Relaxed))
-            .min()
-            .unwrap_or(0);
-        let last = watches()
-            .map(|watch| watch.last_delivery_ns.load(Ordering::Relaxed))
-            .max()
-            .unwrap_or(0);
-        last.saturating_sub(first) as f64 / 1e9
+        let mut span = self.closed.span;
+        for instance in self.instances.values() {
+            span.extend(&instance.watch);
+        }
+        span.seconds()
     }
 
     /// Makes the record of an instance and the node that its lane will run.
@@ -348,12 +260,17 @@ impl Wiring {
             .lane
             .as_ref()
             .map_or_else(|| name.clone(), |lane| format!("lane:{lane}{suffix}"));
-        let id = self.instances.len();
+        let id = self.next.instance;
+        self.next.instance += 1;
         let lane = self.lane(&lane_name);
-        self.lanes[lane].nodes.push(id);
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.nodes.push(id);
+        }
         let asap = self.graph.run.clock == ClockMode::Asap;
         let watch = Arc::new(NodeWatch::new(name.clone(), spec.replicas));
         let (cancel, missed) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let connection = Arc::new(self.connection(id));
+        let settled = Settled::default();
         let setup = Setup {
             node: name,
             stream: stream.map(|(_, stream)| Arc::clone(stream)),
@@ -364,9 +281,11 @@ impl Wiring {
             missed: Arc::clone(&missed),
             lasting: Arc::default(),
             services: self.host.services.clone(),
+            connection: Arc::clone(&connection),
+            settled: settled.clone(),
         };
         let sink = !actor_type.source && is_leaf(&self.graph, index);
-        self.instances.push(Instance {
+        let instance = Instance {
             spec: index,
             stream: stream.map(|(_, stream)| stream.id),
             source: actor_type.source,
@@ -376,12 +295,16 @@ impl Wiring {
             lane,
             cancel,
             missed,
+            connection,
+            settled,
             flows: HashMap::new(),
-        });
+            closed: NodeCounts::default(),
+        };
+        self.instances.insert(id, instance);
         let parts = NodeParts {
             id,
             watch,
-            parker: Arc::clone(&self.lanes[lane].parker),
+            parker: Arc::clone(&self.lanes[&lane].parker),
             workers: self.host.workers.clone(),
             per_stream: spec.each_stream || actor_type.source,
             actor_type,
@@ -403,20 +326,31 @@ impl Wiring {
         })
     }
 
+    /// Lets a source say what becomes of what it captures from.
+    fn connection(&self, node: NodeId) -> Connection {
+        let events = Arc::clone(&self.host.events);
+        let tell = move |lost| events(Event::Connection { node, lost });
+        Connection::new(self.host.clock.clone(), Some(Box::new(tell)))
+    }
+
     /// The lane of this name, made if there is none yet.
     fn lane(&mut self, name: &str) -> usize {
-        if let Some(lane) = self.lanes.iter().position(|lane| lane.name == name) {
-            return lane;
+        let mut lanes = self.lanes.iter();
+        if let Some((number, _)) = lanes.find(|(_, lane)| lane.name == name) {
+            return *number;
         }
+        let number = self.next.lane;
+        self.next.lane += 1;
         let parker = Arc::new(Parker::default());
-        self.lanes.push(LaneRecord {
+        let lane = LaneRecord {
             name: name.to_owned(),
             mailbox: Arc::new(Mailbox::new(Arc::clone(&parker))),
             parker,
             watch: Arc::default(),
             nodes: Vec::new(),
-        });
-        self.lanes.len() - 1
+        };
+        self.lanes.insert(number, lane);
+        number
     }
 
     fn assemble(&self, halves: Vec<Half>, started: &Arc<AtomicBool>) -> Vec<(Lane, Arc<Parker>)> {
@@ -427,7 +361,7 @@ impl Wiring {
         let mut lanes: Vec<_> = by_lane
             .into_iter()
             .map(|(id, nodes)| {
-                let record = &self.lanes[id];
+                let record = &self.lanes[&id];
                 let parts = LaneParts {
                     id,
                     name: record.name.clone(),
@@ -451,25 +385,4 @@ fn name_of_life(name: &str, life: u32) -> String {
         1 => name.to_owned(),
         life => format!("{name}.{life}"),
     }
-}
-
-fn place_in(nodes: &[NodeId], id: NodeId) -> usize {
-    let place = nodes.iter().position(|&node| node == id);
-    place.expect("a lane lists its instances")
-}
-
-/// Adds an edge to what a lane has to attach; returns its index there.
-fn add(by_lane: &mut HashMap<usize, Attachment>, lane: usize, edge: NewEdge) -> usize {
-    let attachment = by_lane.get_mut(&lane);
-    let edges = &mut attachment.expect("both nodes of an edge have flows").edges;
-    edges.push(edge);
-    edges.len() - 1
-}
-
-fn flow_of(
-    by_lane: &mut HashMap<usize, Attachment>,
-    lane: usize,
-    place: usize,
-) -> Option<&mut NewFlow> {
-    by_lane.get_mut(&lane)?.flows[place].as_mut()
 }

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::handled::{Handled, Handling, Shared, lock};
@@ -96,6 +95,10 @@ pub(super) struct Scheduler {
     controls: HashMap<NodeId, NodeControl>,
     inbox: Shared<VecDeque<Message>>,
     lanes: Vec<SteppedLane>,
+    /// Names of all streams that there have been.
+    streams: HashMap<u32, String>,
+    /// Names of all sinks that there have been.
+    sinks: HashSet<String>,
     new_workers: Shared<Vec<Worker>>,
     workers: Vec<Worker>,
     handled: Shared<Vec<Handled>>,
@@ -145,6 +148,8 @@ impl Scheduler {
             controls: HashMap::new(),
             inbox,
             lanes: Vec::new(),
+            streams: HashMap::new(),
+            sinks: HashSet::new(),
             new_workers,
             workers: Vec::new(),
             handled,
@@ -163,6 +168,16 @@ impl Scheduler {
     }
 
     fn enter(&mut self, new: NewLanes) {
+        for (_, attachment) in &new.attachments {
+            let stream = &attachment.stream;
+            self.streams.insert(stream.id, stream.name.clone());
+        }
+        {
+            let wiring = self.core.wiring();
+            let new = new.nodes.iter().map(|node| &wiring.instances[node]);
+            let sinks = new.filter(|instance| instance.sink);
+            self.sinks.extend(sinks.map(|sink| sink.watch.name.clone()));
+        }
         self.core.attach(new.attachments);
         for (lane, parker) in new.lanes {
             let weight = [1, 1, 10, 100][self.dice.below(4) as usize];
@@ -213,22 +228,17 @@ impl Scheduler {
         let report = self.core.close_books(hung);
         let wiring = self.core.wiring();
         let handled = lock(&self.handled);
-        let sinks = wiring.instances.iter().filter(|instance| instance.sink);
-        let sinks: HashSet<&str> = sinks.map(|sink| sink.watch.name.as_str()).collect();
-        let at_sinks = handled.iter().filter(|at| sinks.contains(at.node.as_str()));
+        let at_sinks = handled.iter().filter(|at| self.sinks.contains(&at.node));
         let deliveries = at_sinks.map(|delivered| Delivery {
             node: delivered.node.clone(),
-            stream: wiring.streams[delivered.packet.stream as usize]
-                .stream
-                .name
-                .clone(),
+            stream: self.streams[&delivered.packet.stream].clone(),
             sequence: delivered.packet.sequence,
             inputs: delivered.inputs,
         });
         let unfinished = wiring
             .instances
-            .iter()
-            .filter(|instance| instance.watch.finished_ns.load(Ordering::Relaxed) == 0)
+            .values()
+            .filter(|instance| !instance.is_finished())
             .map(|instance| instance.watch.name.clone());
         let added = self.asked.into_iter().map(|asked| match asked {
             Asked::Launched(..) => Err(StartError::Ending),
@@ -422,8 +432,10 @@ impl Scheduler {
                     }
                     return;
                 }
-                Route::News(event) => return self.core.note(&event),
-                Route::LaneExited(..) => return,
+                Route::News(event) => return self.supervision.note(&event),
+                Route::LaneExited(lane, failure) => {
+                    return self.supervision.lane_exited(lane, failure);
+                }
             },
         };
         self.supervision.decide(event);

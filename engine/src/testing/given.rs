@@ -6,26 +6,31 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::clock::{Clock, ClockMode};
+use crate::connection::Connection;
 use crate::error::ActorError;
 use crate::graph::Settings;
 use crate::input::Input;
 use crate::packet::{AnyPayload, Capture, Envelope, Payload, Stream};
 use crate::services::Services;
+use crate::settled::Settled;
 use crate::setup::Setup;
 
 /// The setup of a node `test` without a stream, under the `asap` clock, with a [manual clock](Clock::manual) that stands at
 /// zero and the system's folder for temporary files as the run's. Its fields can be changed before it is used.
 pub fn setup() -> Setup {
+    let clock = Clock::manual();
     Setup {
         node: "test".to_owned(),
         stream: None,
         run_dir: std::env::temp_dir(),
         clock_mode: ClockMode::Asap,
-        clock: Clock::manual(),
+        connection: Arc::new(Connection::new(clock.clone(), None)),
+        clock,
         cancel: Arc::default(),
         missed: Arc::default(),
         lasting: Arc::default(),
         services: Services::new(),
+        settled: Settled::default(),
     }
 }
 

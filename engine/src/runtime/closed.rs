@@ -1,0 +1,96 @@
+//! What streams came to that have been closed: nothing of them runs any more, and their records are gone.
+//!
+//! A stream of a live graph keeps its lines of the report. Streams that are units of work are added up, so that a job of any
+//! number of units takes no more memory than one of few; those that failed keep their own lines.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use crate::graph::StreamSpec;
+use crate::report::{BatchReport, EdgeReport, NodeReport, StreamReport};
+use crate::runtime::books::NodeCounts;
+use crate::runtime::distribution::Distribution;
+use crate::runtime::stats::{NodeStats, NodeWatch};
+use crate::statistics::ClosedStreams;
+
+/// An edge in the report: producing node, its output, consuming node, its input (by their places in the graph), and the names
+/// of the instances.
+pub(crate) type EdgeKey = (usize, usize, usize, usize, String, String);
+
+#[derive(Default)]
+pub(crate) struct Closed {
+    pub(crate) nodes: BTreeMap<String, NodeReport>,
+    pub(crate) batches: BTreeMap<String, BatchReport>,
+    pub(crate) edges: BTreeMap<EdgeKey, EdgeReport>,
+    pub(crate) streams: BTreeMap<String, StreamReport>,
+    /// What those were added with that are no units: their files must stay.
+    pub(crate) specs: Vec<StreamSpec>,
+    /// Of the streams that are no units.
+    pub(crate) totals: ClosedStreams,
+    pub(crate) units: Units,
+    pub(crate) imbalances: Vec<String>,
+    pub(crate) span: Span,
+}
+
+/// All units that have been closed.
+#[derive(Default)]
+pub(crate) struct Units {
+    pub(crate) complete: u64,
+    pub(crate) unfinished: u64,
+    /// Names of those that failed or of which something was lost.
+    pub(crate) failed: Vec<String>,
+    pub(crate) captured: u64,
+    pub(crate) missed: u64,
+    pub(crate) delivered: u64,
+    pub(crate) sinks: BTreeMap<String, UnitSink>,
+    /// Of the instances that each unit has for itself, by the index of their node.
+    pub(crate) nodes: BTreeMap<usize, UnitNode>,
+}
+
+/// All units at one sink.
+#[derive(Default)]
+pub(crate) struct UnitSink {
+    pub(crate) delivered: u64,
+    pub(crate) losses: BTreeMap<String, u64>,
+    pub(crate) latency_ns: Distribution,
+}
+
+/// The instances that units had of one node.
+#[derive(Default)]
+pub(crate) struct UnitNode {
+    pub(crate) counts: NodeCounts,
+    pub(crate) stats: NodeStats,
+    pub(crate) restarts: u64,
+    pub(crate) life_ns: u64,
+}
+
+/// From the first capture to the last delivery.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    first_ns: u64,
+    last_ns: u64,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self {
+            first_ns: u64::MAX,
+            last_ns: 0,
+        }
+    }
+}
+
+impl Span {
+    /// Makes it hold what an instance has seen.
+    pub(crate) fn extend(&mut self, watch: &NodeWatch) {
+        let first_ns = watch.first_capture_ns.load(Ordering::Relaxed);
+        let last_ns = watch.last_delivery_ns.load(Ordering::Relaxed);
+        self.first_ns = self.first_ns.min(first_ns);
+        self.last_ns = self.last_ns.max(last_ns);
+    }
+
+    /// 0 before both have been.
+    pub(crate) fn seconds(self) -> f64 {
+        self.last_ns.saturating_sub(self.first_ns) as f64 / 1e9
+    }
+}

@@ -1,0 +1,484 @@
+//! What a run says of itself while it runs: snapshots, rates, lost devices, how far a stream is settled.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use fermata_engine::statistics::{NodeState, Place, Snapshot, Window};
+use fermata_engine::{
+    Actor, ActorError, Captured, End, Input, Next, Outputs, Payload, Ports, ProviderSetup,
+    Registry, RunEvent, RunHandle, RunOptions, Services, Settled, Setup, Source, Stream,
+    StreamProvider, graph::StreamSpec,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::support::{assert_balanced, start, start_with};
+
+/// Waits for a snapshot of which something holds, on a machine however busy.
+fn wait_for(handle: &RunHandle, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    let asked = Instant::now();
+    loop {
+        let snapshot = handle.snapshot();
+        if holds(&snapshot) {
+            return snapshot;
+        }
+        let waited = asked.elapsed() > Duration::from_secs(120);
+        assert!(!waited, "waited in vain: {snapshot:#?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn place(node: &str, stream: Option<&str>) -> Place {
+    Place {
+        node: node.to_owned(),
+        stream: stream.map(str::to_owned),
+    }
+}
+
+fn state(snapshot: &Snapshot, place: &Place) -> Option<NodeState> {
+    let mut nodes = snapshot.nodes.iter();
+    let node = nodes.find(|node| node.place == *place)?;
+    Some(node.state.clone())
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// Holds each packet until it is let go.
+struct Gate(Arc<AtomicBool>);
+
+impl Actor for Gate {
+    const NAME: &'static str = "gate";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        Ports::new()
+            .any_input("in")
+            .same_output("out")
+            .needs::<AtomicBool>()
+    }
+
+    fn create(_: Nothing, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self(setup.service().ok_or("no gate")?))
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        while !self.0.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if let Some(payload) = input.take_any(0) {
+            out.emit_any(0, input.envelope, payload);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_snapshot_says_who_waits_for_whom() {
+    let gate = Arc::new(AtomicBool::new(false));
+    let mut registry = Registry::builtin();
+    registry.register::<Gate>();
+    let options = RunOptions {
+        services: Services::new().with(Arc::clone(&gate)),
+        ..RunOptions::default()
+    };
+    let text = "\
+fermata: 1
+streams: {door: x}
+nodes:
+  source: {use: test_source, each: stream, count: 50}
+  gate:   {use: gate, in: source, queue: {capacity: 3}}
+  end:    {use: discard, in: gate}
+";
+    let running = start_with(text, registry, options);
+    let handle = running.handle();
+    let (source, shut) = (place("source", Some("door")), place("gate", None));
+    let snapshot = wait_for(&handle, |snapshot| {
+        state(snapshot, &source) == Some(NodeState::Blocked)
+            && state(snapshot, &shut) == Some(NodeState::Working)
+    });
+    assert_eq!(
+        state(&snapshot, &place("end", None)),
+        Some(NodeState::Waiting)
+    );
+    let mut nodes = snapshot.nodes.iter();
+    let node = nodes.find(|node| node.place == shut).unwrap();
+    assert_eq!((node.in_hand, node.received, node.processed), (1, 1, 0));
+    assert_eq!(node.calls.len(), 1);
+    let mut edges = snapshot.edges.iter();
+    let edge = edges.find(|edge| edge.to == shut).unwrap();
+    assert_eq!(
+        (&*edge.stream, &*edge.output, &*edge.input),
+        ("door", "out", "in")
+    );
+    // It may have been full before the gate took its first: then its producer waits until half of it is free.
+    assert!((2..=3).contains(&edge.depth), "{edge:?}");
+    assert_eq!((edge.capacity, edge.high_water), (3, 3));
+    assert_eq!((edge.from.clone(), edge.drops), (source, false));
+
+    // The call ages as time passes, and nothing else happens.
+    let later = wait_for(&handle, |later| later.at_s > snapshot.at_s);
+    let age = |snapshot: &Snapshot| {
+        let mut nodes = snapshot.nodes.iter();
+        let node = nodes.find(|node| node.place == shut).unwrap();
+        node.calls[0].age_s
+    };
+    assert!(age(&later) > age(&snapshot));
+    gate.store(true, Ordering::Relaxed);
+    let report = running.wait();
+    assert_balanced(&report);
+    assert_eq!(report.streams["door"].delivered, 50);
+    let edge = &report.edges[0];
+    assert_eq!(
+        [&edge.from, &edge.output, &edge.to, &edge.input],
+        ["source@door", "out", "gate", "in"]
+    );
+    let node = &report.nodes["source@door"];
+    assert_eq!(
+        (&*node.node, node.stream.as_deref()),
+        ("source", Some("door"))
+    );
+}
+
+#[test]
+fn a_window_of_snapshots_knows_the_rate_of_a_paced_source() {
+    let running = start(
+        "\
+fermata: 1
+nodes:
+  source: {use: test_source, rate: 200}
+  end:    {use: discard, in: source}
+",
+    );
+    let handle = running.handle();
+    let mut window = Window::new(1.0);
+    let first = wait_for(&handle, |snapshot| snapshot.streams[0].delivered > 0).at_s;
+    while window
+        .newest()
+        .is_none_or(|newest| newest.at_s < first + 2.0)
+    {
+        window.push(handle.snapshot());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    handle.drain();
+    assert_balanced(&running.wait());
+    let rates = window.rates();
+    // Nearer than this only on a machine that has nothing else to do.
+    let rate = rates.streams["source"].delivered;
+    assert!(rate > 0.0 && rate < 400.0, "{rates:?}");
+    assert_eq!(rates.nodes[&place("end", None)].processed, rate);
+    let edge = rates.edges.values().next().unwrap();
+    assert!(edge.received > 0.0 && edge.dropped == 0.0);
+}
+
+#[test]
+fn what_has_ended_is_in_the_report_and_no_longer_in_snapshots() {
+    let running = start_with(
+        "\
+fermata: 1
+nodes:
+  source: {use: test_source, each: stream, count: 5}
+  shared: {use: identity, in: source}
+  end:    {use: discard, each: stream, in: shared}
+",
+        Registry::builtin(),
+        RunOptions {
+            hold_open: true,
+            ..RunOptions::default()
+        },
+    );
+    let handle = running.handle();
+    for _ in 0..20 {
+        handle.add_stream("door", "x").unwrap();
+    }
+    let snapshot = wait_for(&handle, |snapshot| snapshot.closed.count == 20);
+    let names: Vec<&str> = snapshot
+        .nodes
+        .iter()
+        .map(|node| &*node.place.node)
+        .collect();
+    assert_eq!(names, ["shared"]);
+    assert!(snapshot.streams.is_empty() && snapshot.edges.is_empty());
+    assert_eq!(
+        (snapshot.closed.captured, snapshot.closed.delivered),
+        (100, 100)
+    );
+    assert!(handle.stream_report("door.7").unwrap().ended);
+    assert!(!handle.remove_stream("door.7"), "it is gone");
+    handle.drain();
+    let report = running.wait();
+    assert_balanced(&report);
+    assert_eq!(report.streams.len(), 20);
+    assert_eq!(report.nodes["shared"].processed, 100);
+    assert_eq!(report.nodes["end@door.20"].processed, 5);
+    assert_eq!(report.edges.len(), 40);
+}
+
+/// So many units, one after the other.
+struct Units(u64, u64);
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct UnitsSettings {
+    units: u64,
+}
+
+impl StreamProvider for Units {
+    const NAME: &'static str = "some_units";
+    type Settings = UnitsSettings;
+
+    fn create(settings: UnitsSettings, _: &ProviderSetup) -> Result<Self, ActorError> {
+        Ok(Self(settings.units, 0))
+    }
+
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        self.1 += 1;
+        Ok((self.1 <= self.0).then(|| StreamSpec {
+            name: format!("u{}", self.1),
+            uri: String::new(),
+        }))
+    }
+
+    fn ended(&mut self, _: &str, _: End) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn units_that_have_ended_leave_their_sums_and_the_names_of_those_that_failed() {
+    let mut registry = Registry::builtin();
+    registry.register_provider::<Units>();
+    let running = start_with(
+        "\
+fermata: 1
+streams: {use: some_units, units: 30, open: 3}
+nodes:
+  source: {use: test_source, each: stream, count: 4}
+  bad:    {use: inject_faults, in: source, fail_every: 100}
+  own:    {use: identity, each: stream, in: bad, batch: {max: 2, each: stream}}
+  end:    {use: discard, in: own}
+run: {clock: asap}
+",
+        registry,
+        RunOptions::default(),
+    );
+    let report = running.wait();
+    assert_balanced(&report);
+    let units = report.units.as_ref().unwrap();
+    // The hundredth packet of thirty times four fails, and with it its unit.
+    assert_eq!((units.complete, units.failed.len()), (29, 1));
+    assert_eq!((units.captured, units.delivered), (120, 119));
+    assert_eq!(units.sinks["end"].losses["failed at bad"], 1);
+    let streams: Vec<&String> = report.streams.keys().collect();
+    assert_eq!(streams, units.failed.iter().collect::<Vec<_>>());
+    let nodes: Vec<&str> = report.nodes.keys().map(String::as_str).collect();
+    assert_eq!(nodes, ["bad", "end", "own", "source"]);
+    assert_eq!(report.nodes["own"].processed, 119);
+    assert_eq!(report.batches["own"].flush.full, 59);
+    let edges: Vec<(&str, &str, u64)> = report
+        .edges
+        .iter()
+        .map(|edge| (&*edge.from, &*edge.to, edge.sent))
+        .collect();
+    assert_eq!(
+        edges,
+        [
+            ("source", "bad", 120),
+            ("bad", "own", 119),
+            ("own", "end", 119)
+        ]
+    );
+}
+
+struct Number;
+
+impl Payload for Number {}
+
+/// Counts to three, and waits after each packet until it has been settled at all sinks.
+struct Acknowledging {
+    settled: Settled,
+    given: u64,
+    seen: Arc<AtomicU64>,
+}
+
+impl Source for Acknowledging {
+    const NAME: &'static str = "acknowledging";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        Ports::new().output::<Number>("out").needs::<AtomicU64>()
+    }
+
+    fn create(_: Nothing, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self {
+            settled: setup.settled(),
+            given: 0,
+            seen: setup.service().ok_or("no counter")?,
+        })
+    }
+
+    fn next(&mut self) -> Result<Next, ActorError> {
+        let position = self.settled.position();
+        self.seen.store(position, Ordering::Relaxed);
+        if position < self.given {
+            return Ok(Next::Wait(Duration::from_millis(1)));
+        }
+        if self.given == 3 {
+            return Ok(Next::End);
+        }
+        self.given += 1;
+        Ok(Next::Packet(Captured::new(Arc::new(Number), 0)))
+    }
+}
+
+/// Flushes what it was given only at the third packet.
+struct Buffering(u64);
+
+impl Actor for Buffering {
+    const NAME: &'static str = "buffering";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        Ports::new()
+            .input::<Number>("in")
+            .confirms_flushes()
+            .irreplaceable()
+    }
+
+    fn create(_: Nothing, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self(0))
+    }
+
+    fn process(&mut self, input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        self.0 += 1;
+        if self.0 == 3 {
+            out.confirm_flushed(&input.envelope.stream, 3);
+        }
+        Ok(())
+    }
+
+    fn stream_ended(&mut self, _: &Arc<Stream>, _: End) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+/// Packets captured, and how far the source saw them settled.
+fn acknowledged(text: &str) -> (u64, u64) {
+    let seen = Arc::new(AtomicU64::new(0));
+    let mut registry = Registry::builtin();
+    registry.register_source::<Acknowledging>();
+    registry.register::<Buffering>();
+    let options = RunOptions {
+        services: Services::new().with(Arc::clone(&seen)),
+        ..RunOptions::default()
+    };
+    let running = start_with(text, registry, options);
+    let handle = running.handle();
+    // A source that waits for what is only flushed with its next packet waits until it is drained.
+    let report = match running.wait_for(Duration::from_millis(300)) {
+        Ok(report) => report,
+        Err(running) => {
+            handle.drain();
+            running.wait()
+        }
+    };
+    assert_balanced(&report);
+    let captured = report.streams["source"].captured;
+    (captured, seen.load(Ordering::Relaxed))
+}
+
+#[test]
+fn a_source_learns_how_far_its_stream_is_settled_at_all_sinks() {
+    // One branch filters everything: what it leaves out is settled there all the same.
+    let (captured, seen) = acknowledged(
+        "\
+fermata: 1
+nodes:
+  source: {use: acknowledging}
+  pool:   {use: identity, in: source, replicas: 2}
+  end:    {use: discard, in: pool}
+  bad:    {use: inject_faults, in: source, fail_every: 1}
+  other:  {use: discard, in: bad}
+",
+    );
+    assert_eq!((captured, seen), (3, 3));
+}
+
+#[test]
+fn what_a_sink_has_not_flushed_is_not_settled() {
+    let (captured, seen) = acknowledged(
+        "\
+fermata: 1
+nodes:
+  source: {use: acknowledging}
+  end:    {use: buffering, in: source}
+",
+    );
+    assert_eq!(
+        (captured, seen),
+        (1, 0),
+        "nothing was flushed before the drain"
+    );
+}
+
+/// Loses its device after two packets, and has it again.
+struct Flaky(Arc<fermata_engine::Connection>, u64);
+
+impl Source for Flaky {
+    const NAME: &'static str = "flaky";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        Ports::new().output::<Number>("out")
+    }
+
+    fn create(_: Nothing, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self(setup.connection(), 0))
+    }
+
+    fn next(&mut self) -> Result<Next, ActorError> {
+        self.1 += 1;
+        match self.1 {
+            1 | 2 => {}
+            3..=300 => {
+                self.0.lose("unplugged");
+                return Ok(Next::Wait(Duration::from_millis(1)));
+            }
+            301 => self.0.restore(),
+            _ => return Ok(Next::End),
+        }
+        Ok(Next::Packet(Captured::new(Arc::new(Number), 0)))
+    }
+}
+
+#[test]
+fn a_lost_device_is_an_event_and_a_state() {
+    let mut registry = Registry::builtin();
+    registry.register_source::<Flaky>();
+    let text = "\
+fermata: 1
+nodes:
+  source: {use: flaky}
+  end:    {use: discard, in: source}
+";
+    let running = start_with(text, registry, RunOptions::default());
+    let handle = running.handle();
+    let events = handle.subscribe();
+    let snapshot = wait_for(&handle, |snapshot| {
+        let source = state(snapshot, &place("source", None));
+        matches!(source, Some(NodeState::Lost { .. }))
+    });
+    let Some(NodeState::Lost { reason, for_s }) = state(&snapshot, &place("source", None)) else {
+        unreachable!("it was just looked at");
+    };
+    assert!(reason == "unplugged" && for_s >= 0.0);
+    assert_eq!(running.wait().streams["source"].delivered, 3);
+    let told = events.iter().filter_map(|event| match event {
+        RunEvent::Lost { node, reason } => Some(format!("{node}: {reason}")),
+        RunEvent::Restored { node } => Some(format!("{node}: there")),
+        _ => None,
+    });
+    assert_eq!(told.last().as_deref(), Some("source: there"));
+}
