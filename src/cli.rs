@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use fermata_engine::units::HumanDuration;
 
 use crate::learn_cli::LearnCommand;
 
@@ -47,6 +48,10 @@ pub enum Command {
     Check(GraphArguments),
     /// Draw a graph
     Graph(DrawArguments),
+    /// Measure runs: latency, flicker, lag, drops, agreement; several are compared
+    Kpi(KpiArguments),
+    /// Run a graph with every combination of some values and show flicker against lag, or find how many streams this machine sustains
+    Sweep(SweepArguments),
     /// List the actors, or explain one
     Actors {
         /// The actor to explain
@@ -91,6 +96,55 @@ pub struct RunArguments {
     /// Show no progress, only warnings and the summary
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KpiArguments {
+    /// Folders of runs, or tables with the columns of faces.csv
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Folder for kpi.json and kpi.html [default: that of a single run, else runs/kpi-TIME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct SweepArguments {
+    /// Graph file (YAML); it must write ${run.dir}/faces.csv
+    pub graph: PathBuf,
+    /// Values to try, such as nodes.smooth.vote=1,5,9; several make a grid
+    #[arg(
+        long = "vary",
+        value_name = "PATH=V1,V2,…",
+        required_unless_present = "streams"
+    )]
+    pub vary: Vec<String>,
+    /// Find the largest number of streams whose latency (p99) stays below the limit with nothing dropped
+    #[arg(long, conflicts_with = "vary")]
+    pub streams: bool,
+    /// Limit of the latency's p99 for --streams
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "200ms",
+        requires = "streams"
+    )]
+    pub limit: HumanDuration,
+    /// Try no more streams than this
+    #[arg(long, value_name = "N", default_value_t = 64, requires = "streams", value_parser = clap::value_parser!(u32).range(1..))]
+    pub most: u32,
+    /// Add a stream, or bind a declared one to another file, device or URL
+    #[arg(long = "stream", value_name = "NAME=URI")]
+    pub add: Vec<String>,
+    /// Give a parameter of the graph its value
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub params: Vec<String>,
+    /// Set one value of the graph file in every run
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+    /// Folder for the runs and what they show [default: runs/sweep-TIME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,8 @@
 //! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
 //! - [`program`]: which actors a program has.
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
+//! - [`kpi`]: measures runs by the tables that they wrote.
+//! - [`sweep`]: runs a graph many times and measures each run.
 //! - [`mod@print`]: results on the standard output.
 //!
 //! What needs libtorch is not here but in `src/bin/fermata-learn/`: this library is part of `fermata`, which must not load it.
@@ -16,6 +18,7 @@ pub mod doctor;
 pub mod draw;
 pub mod evaluate_cli;
 pub mod hand_over;
+pub mod kpi;
 pub mod learn_cli;
 mod load;
 pub mod manifest_cli;
@@ -25,3 +28,4 @@ mod progress;
 pub mod run;
 mod run_folder;
 mod summary;
+pub mod sweep;

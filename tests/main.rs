@@ -23,6 +23,8 @@ mod graph_files;
 mod graph_meetings;
 #[path = "../examples/http_sink.rs"]
 mod http_sink;
+#[cfg(feature = "live")]
+mod kpi;
 mod laws;
 #[cfg(feature = "learn")]
 mod learning;
@@ -40,10 +42,12 @@ mod running;
 #[cfg(feature = "learn")]
 mod softlabels;
 mod support;
-#[path = "../examples/unit_job.rs"]
-mod unit_job;
+#[cfg(feature = "live")]
+mod sweep;
 #[cfg(feature = "learn")]
 mod training;
+#[path = "../examples/unit_job.rs"]
+mod unit_job;
 mod units;
 mod watching;
 

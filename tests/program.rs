@@ -103,6 +103,8 @@ fn every_graph_that_ships_is_right() {
     let registry = crate::support::registry();
     for graph in [
         "demo",
+        "kpi_demo",
+        "replay",
         "live",
         "webcam",
         "four_cameras",

@@ -1,5 +1,6 @@
 //! The actors of the facial-expression-recognition system: one file each, in folders by role.
 
+mod cells;
 pub mod faces;
 pub mod inference;
 pub mod installed;

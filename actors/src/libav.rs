@@ -2,6 +2,7 @@
 //! when one is asked for. Opening, decoding and encoding are the actors' own.
 
 mod converter;
+mod copied;
 mod devices;
 
 use std::sync::Once;
@@ -9,6 +10,7 @@ use std::sync::Once;
 use ffmpeg_next::{Error, frame, log};
 
 pub(crate) use converter::{Converter, Target};
+pub(crate) use copied::parameters_without_tag;
 pub(crate) use devices::v4l2;
 
 /// Registers error texts, and keeps libav's own chatter down: errors are returned, and told by the actors. Call before

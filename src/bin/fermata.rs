@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use fermata::cli::{self, Arguments, Command};
 use fermata::program::LIVE;
-use fermata::{actors, check, doctor, draw, hand_over, print, run};
+use fermata::{actors, check, doctor, draw, hand_over, kpi, print, run, sweep};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -14,6 +14,8 @@ fn main() -> ExitCode {
         Command::Check(graph) => check::check(&graph, &LIVE),
         Command::Graph(draw) => draw::draw(&draw, &LIVE),
         Command::Actors { name } => actors::actors(name.as_deref(), &LIVE),
+        Command::Kpi(kpi) => kpi::kpi(&kpi),
+        Command::Sweep(sweep) => sweep::sweep(&sweep),
         Command::Learn(_) => hand_over::hand_over(),
         Command::Schema => actors::schema(&LIVE),
         Command::Doctor => doctor::doctor(),

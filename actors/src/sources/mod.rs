@@ -2,6 +2,7 @@
 
 pub mod image_source;
 mod reconnect;
+mod recorder;
 pub mod synthetic_faces;
 mod uri;
 mod video_reader;

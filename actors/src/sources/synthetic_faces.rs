@@ -3,7 +3,7 @@
 //!
 //! A frame is a function of the settings and its time: every machine draws the same bytes. How things look is in
 //! `synthetic_faces/`: `scene` (who is where, when), `looks` (persons and expressions), `portrait` (drawing one person), `paint`
-//! (soft shapes), `numbers` (reproducible ones).
+//! (soft shapes), `numbers` (reproducible ones). `truth_file` writes down who was where with which expression.
 
 mod looks;
 mod numbers;
@@ -13,7 +13,9 @@ mod portrait;
 mod scene;
 #[cfg(test)]
 mod tests;
+mod truth_file;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::VideoFrame;
 use scene::{Scene, SceneSpec};
+use truth_file::TruthFile;
 
 /// Draws people who move their heads, blink and change their expressions. Emits `VideoFrame` with the truth about it.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -58,6 +61,11 @@ pub struct SyntheticFacesSettings {
     /// Sensor noise: the most by which it changes a channel of a pixel, 0 to 64. Default: 0.
     #[serde(default)]
     pub noise: u8,
+    /// A CSV file that tells of every frame who is where and expresses what, also of frames that later nodes drop or in which
+    /// nothing is found: `stream,sequence,pts_ms,face,x,y,w,h,label`, a row for each face. It is `PATH.part` until the stream
+    /// ends. `fermata kpi` reads `truth.csv` and `NAME.truth.csv` of a run's folder. Default: none.
+    #[serde(default)]
+    pub truth: Option<PathBuf>,
 }
 
 fn default_width() -> usize {
@@ -94,6 +102,9 @@ pub enum SyntheticFacesError {
     /// Who should cross whom?
     #[error("`crossing` is about two people, but `faces` is {faces}; set `faces: 2`")]
     Crossing { faces: usize },
+    /// Where should the truth go?
+    #[error("`truth` is `{}`, but must name a file", path.display())]
+    Truth { path: PathBuf },
 }
 
 impl SyntheticFacesSettings {
@@ -142,7 +153,12 @@ impl SyntheticFacesSettings {
             });
         }
         let faces = self.faces;
-        (self.crossing && faces != 2).then_some(SyntheticFacesError::Crossing { faces })
+        if self.crossing && faces != 2 {
+            return Some(SyntheticFacesError::Crossing { faces });
+        }
+        let path = self.truth.as_ref();
+        let path = path.filter(|path| path.file_name().is_none() || path.is_dir())?;
+        Some(SyntheticFacesError::Truth { path: path.clone() })
     }
 
     fn spec(&self) -> SceneSpec {
@@ -197,14 +213,19 @@ pub struct SyntheticFaces {
     setup: Setup,
     video: DrawnVideo,
     drawn: u64,
+    truth: Option<TruthFile>,
 }
 
 impl Source for SyntheticFaces {
     const NAME: &'static str = "synthetic_faces";
     type Settings = SyntheticFacesSettings;
 
-    fn ports(_: &SyntheticFacesSettings) -> Ports {
-        Ports::new().output::<VideoFrame>("out")
+    fn ports(settings: &SyntheticFacesSettings) -> Ports {
+        let ports = Ports::new().output::<VideoFrame>("out");
+        match &settings.truth {
+            Some(path) => ports.writes(path).irreplaceable(),
+            None => ports,
+        }
     }
 
     fn check(settings: &SyntheticFacesSettings) -> Result<(), ActorError> {
@@ -214,8 +235,15 @@ impl Source for SyntheticFaces {
     }
 
     fn create(settings: SyntheticFacesSettings, setup: &Setup) -> Result<Self, ActorError> {
+        let stream = setup.stream.as_ref();
+        // A source that stands in no stream is one, under its node's name.
+        let stream = stream.map_or(setup.node.as_str(), |stream| &stream.name);
+        let path = settings.truth.clone();
+        let video = DrawnVideo::new(settings)?;
+        let truth = path.map(|path| TruthFile::create(&path, stream));
         Ok(Self {
-            video: DrawnVideo::new(settings)?,
+            truth: truth.transpose()?,
+            video,
             setup: setup.clone(),
             drawn: 0,
         })
@@ -225,11 +253,17 @@ impl Source for SyntheticFaces {
         let number = self.drawn;
         let SyntheticFacesSettings { count, fps, .. } = self.video.settings;
         if count.is_some_and(|count| number >= count) || self.setup.cancelled() {
+            if let Some(truth) = self.truth.take() {
+                truth.finish()?;
+            }
             return Ok(Next::End);
         }
         self.drawn += 1;
         let pts_ns = (number as f64 * 1e9 / fps).round();
         let video = self.video.at(pts_ns as u64);
+        if let (Some(file), Some(truth)) = (&mut self.truth, &video.truth) {
+            file.frame(number, pts_ns as i64, truth)?;
+        }
         Ok(Next::Packet(Captured::new(Arc::new(video), pts_ns as i64)))
     }
 }

@@ -15,6 +15,7 @@ use ffmpeg_next::{Dictionary, Error, Packet, Rational, Stream, decoder, format, 
 use opencv::core::RotateFlags;
 
 use crate::libav::{self, Converter, Target};
+use crate::sources::recorder::{RecordError, Recorder};
 use crate::sources::whole_file::missing_bytes;
 
 /// Why there are no (more) frames.
@@ -46,6 +47,9 @@ pub(crate) enum VideoError {
     /// OpenCV could not turn a frame.
     #[error("turning the frame: {0}")]
     Turning(opencv::Error),
+    /// What is received cannot be kept.
+    #[error(transparent)]
+    Recording(#[from] RecordError),
     /// Whatever else libav says.
     #[error("{doing}: {error}")]
     Libav {
@@ -139,6 +143,8 @@ pub(crate) struct Decoding {
     pub(crate) threads: usize,
     /// The file, if it is one. Frames of a live stream must not wait for later ones to keep the threads busy.
     pub(crate) recording: Option<PathBuf>,
+    /// Where the packets are kept as they come, if they are.
+    pub(crate) record: Option<PathBuf>,
     /// Where the frames come from.
     pub(crate) pool: FramePool,
 }
@@ -157,6 +163,7 @@ pub(crate) struct VideoReader {
     watch: Arc<Watch>,
     setup: Setup,
     recording: Option<PathBuf>,
+    recorder: Option<Recorder>,
     /// Set once the decoder has been told that nothing more comes; with the reason, if it is not the end.
     ending: Option<Option<VideoError>>,
     /// The input ended in the middle of the newest packet.
@@ -182,6 +189,9 @@ impl VideoReader {
         let frame_rate = stream.avg_frame_rate();
         let turn = turn(&stream);
         let decoder = open_decoder(&stream, &decoding)?;
+        let record = decoding.record.as_deref();
+        let recorder = record.map(|path| Recorder::begin(path, &stream, &setup.node));
+        let recorder = recorder.transpose()?;
         Ok(Self {
             stream: index,
             time_base,
@@ -195,6 +205,7 @@ impl VideoReader {
             watch,
             setup: setup.clone(),
             recording: decoding.recording,
+            recorder,
             ending: None,
             last_is_cut: false,
             last_pts_ns: None,
@@ -233,6 +244,9 @@ impl VideoReader {
             Ok(()) if packet.stream() == self.stream => {
                 self.watch.rearm();
                 self.last_is_cut = packet.is_corrupt();
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.write(&packet)?;
+                }
                 self.send(&packet)
             }
             Ok(()) => Ok(()),

@@ -1,8 +1,9 @@
 //! Video files, V4L2 cameras and network streams as one source. Decoding is `video_reader`'s, the decisions of
 //! a reconnect are `reconnect`'s.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fermata_engine::graph::redact;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::libav;
 use crate::payload::VideoFrame;
 use crate::sources::reconnect::{Command, Event, Reconnect};
+use crate::sources::recorder::path_of;
 use crate::sources::uri::Origin;
 use crate::sources::video_reader::{
     Decoding, VideoError, VideoReader, Watch, open_device, open_url,
@@ -55,6 +57,11 @@ pub struct VideoSourceSettings {
     /// lost. Default: 5s.
     #[serde(default = "default_timeout")]
     pub timeout: HumanDuration,
+    /// Live streams only: a Matroska file (`.mkv`) that keeps what is received unchanged, for a later replay; times are those received, to the
+    /// millisecond. It is `PATH.part` until the connection is over; what comes after a reconnect goes to `NAME-2.mkv`, `NAME-3.mkv`
+    /// beside it. When it cannot be written, the stream fails. Default: none.
+    #[serde(default)]
+    pub record: Option<PathBuf>,
     /// Threads of the decoder. More than one delays files by as many frames. Default: 1.
     #[serde(default = "default_threads")]
     pub threads: usize,
@@ -113,13 +120,21 @@ impl Source for VideoSource {
     const NAME: &'static str = "video_source";
     type Settings = VideoSourceSettings;
 
-    fn ports(_: &VideoSourceSettings) -> Ports {
-        Ports::new().output::<VideoFrame>("out")
+    fn ports(settings: &VideoSourceSettings) -> Ports {
+        let ports = Ports::new().output::<VideoFrame>("out");
+        match &settings.record {
+            Some(path) => ports.writes(path),
+            None => ports,
+        }
     }
 
     fn check(settings: &VideoSourceSettings) -> Result<(), ActorError> {
         check_numbers(settings)?;
-        match Origin::parse(&settings.uri)? {
+        let origin = Origin::parse(&settings.uri)?;
+        if let Some(path) = &settings.record {
+            check_record(path, &origin)?;
+        }
+        match origin {
             Origin::File(path) => check_file(&path),
             Origin::Device(path) => check_device(&path),
             Origin::Network { .. } => Ok(()),
@@ -197,7 +212,7 @@ impl VideoSource {
                 Ok(None)
             }
             Ok(None) | Err(VideoError::Cancelled) => Ok(Some(Next::End)),
-            Err(error) if opens_again => {
+            Err(error) if opens_again && !matches!(error, VideoError::Recording(_)) => {
                 self.lost(&error);
                 Ok(None)
             }
@@ -257,6 +272,12 @@ impl VideoSource {
                 Origin::File(path) => Some(path.clone()),
                 Origin::Device(_) | Origin::Network { .. } => None,
             },
+            record: self.settings.record.as_ref().map(|path| {
+                // Outlives this source: one that is built anew must not write over what the last one recorded.
+                let connections = self.setup.lasting_number();
+                let connection = connections.fetch_add(1, Ordering::Relaxed) + 1;
+                path_of(path, connection)
+            }),
             pool: self.pool.clone(),
         };
         VideoReader::new(input, decoding, watch, &self.setup)
@@ -288,8 +309,8 @@ impl VideoSource {
         options
     }
 
-    /// True for what no later attempt can mend: the address holds something else than a video, or this libav cannot
-    /// open such addresses. A camera that has worked before is always tried again.
+    /// True for what no later attempt can mend: the address holds something else than a video, this libav cannot
+    /// open such addresses, or what comes cannot be recorded. A camera that has worked before is always tried again.
     fn is_hopeless(&self, error: &VideoError) -> bool {
         let libav_cannot = matches!(
             error,
@@ -300,7 +321,8 @@ impl VideoSource {
                     ..
                 }
         );
-        libav_cannot && !self.reconnect.has_delivered()
+        let cannot_record = matches!(error, VideoError::Recording(_));
+        cannot_record || (libav_cannot && !self.reconnect.has_delivered())
     }
 
     fn failure(&self, what: &str, error: &VideoError) -> ActorError {
@@ -334,6 +356,17 @@ fn check_numbers(settings: &VideoSourceSettings) -> Result<(), ActorError> {
     }
     if first.0.is_zero() || most < first {
         return Err(format!("reconnect waits {first} at first and {most} at most, but must start above 0 and not shrink").into());
+    }
+    Ok(())
+}
+
+fn check_record(path: &Path, origin: &Origin) -> Result<(), ActorError> {
+    let shown = path.display();
+    if !origin.is_live() {
+        return Err("record is for live streams: a file is a recording already".into());
+    }
+    if path.is_dir() || path.extension().is_none_or(|extension| extension != "mkv") {
+        return Err(format!("record is `{shown}`, but must be a file that ends in .mkv").into());
     }
     Ok(())
 }

@@ -3,15 +3,18 @@
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use fermata_actors::payload::VideoFrame;
 use fermata_actors::sources::video_source::VideoSource;
+use fermata_engine::packet::downcast;
 use fermata_engine::testing::setup;
 use fermata_engine::{Captured, Next, Pacing, Setup, Source};
 
 use crate::support::{
-    assert_same_times, ffmpeg, ffprobe_pts_us, open, pts_us, read_all, settings_of,
+    assert_same_times, ffmpeg, ffprobe_pts_us, open, pts_us, read_all, read_whole, settings_of,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -143,6 +146,86 @@ fn a_camera_that_dies_and_comes_back_begins_a_new_segment() {
 
     setup.cancel_flag().store(true, Ordering::Relaxed);
     assert!(matches!(source.next(), Ok(Next::End)));
+}
+
+/// What a source gave, as far as a recording of it can give it again: each picture, and its time after the first one's.
+fn pictures<'a>(frames: impl Iterator<Item = (&'a VideoFrame, i64)>) -> Vec<(Vec<u8>, i64)> {
+    let mut first_ns = None;
+    frames
+        .map(|(video, pts_ns)| {
+            let since_ns = pts_ns - *first_ns.get_or_insert(pts_ns);
+            (video.frame.bgr().to_vec(), since_ns)
+        })
+        .collect()
+}
+
+#[test]
+fn what_a_camera_sent_is_recorded_and_can_be_replayed() {
+    let Some(server) = Server::start(0, &[]) else {
+        return;
+    };
+    let (port, uri) = (server.port, server.uri());
+    let folder = tempfile::tempdir().expect("a folder");
+    let [first, second] = ["door.mkv", "door-2.mkv"].map(|name| folder.path().join(name));
+    let settings = serde_json::json!({
+        "uri": uri, "timeout": "3s", "reconnect": { "first": "50ms", "most": "200ms" }, "record": first
+    });
+    let mut source = open(settings_of(settings)).source;
+    let taken = |source: &mut VideoSource| -> Vec<Captured> {
+        (0..12).map(|_| next_frame(source)).collect()
+    };
+    let before = taken(&mut source);
+    assert!(!first.exists(), "it has its name before it is whole");
+    drop(server);
+    until_lost(&mut source);
+    assert!(first.exists());
+    let _server = Server::start(port, &[]).expect("the server started before");
+    let after = taken(&mut source);
+    drop(source);
+
+    for (captured, path) in [(before, first), (after, second)] {
+        let frames: Vec<Arc<VideoFrame>> = captured
+            .iter()
+            .map(|captured| {
+                let payload = captured.payload(0).expect("a payload").clone();
+                downcast::<VideoFrame>(payload).expect("a frame")
+            })
+            .collect();
+        let times = captured.iter().map(Captured::pts_ns);
+        let live = pictures(frames.iter().map(|frame| &**frame).zip(times));
+        let read = read_whole(&path);
+        assert!(read.len() >= live.len(), "{} frames", read.len());
+        let replayed = pictures(read.iter().map(|read| (&*read.video, read.pts_ns)));
+        for (n, (live, replayed)) in live.iter().zip(&replayed).enumerate() {
+            assert!(live.0 == replayed.0, "picture {n} of {}", path.display());
+            assert!((live.1 - replayed.1).abs() <= 1_000_000, "frame {n}");
+        }
+    }
+}
+
+#[test]
+fn a_recording_needs_a_live_stream_and_a_place() {
+    let refused = |settings: serde_json::Value, words: &str| {
+        let checked = VideoSource::check(&settings_of(settings));
+        let error = checked.expect_err("a refusal").to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    refused(
+        serde_json::json!({"uri": clip, "record": "a.mkv"}),
+        "a recording already",
+    );
+    refused(
+        serde_json::json!({"uri": "rtsp://camera/1", "record": "a.mp4"}),
+        "ends in .mkv",
+    );
+    let Some(server) = Server::start(0, &[]) else {
+        return;
+    };
+    let nowhere = serde_json::json!({"uri": server.uri(), "record": "/nowhere/a.mkv"});
+    let mut source = open(settings_of(nowhere)).source;
+    let error = source.next().err().expect("an error").to_string();
+    assert!(error.contains("/nowhere/a.mkv"), "{error}");
 }
 
 #[test]

@@ -119,7 +119,10 @@ impl Core {
         KnownFault {
             node: fault.node,
             report: FaultReport {
-                node: fault.node.map(|node| self.node_name(node)),
+                node: match &fault.name {
+                    Some(name) => Some(name.clone()),
+                    None => fault.node.map(|node| self.node_name(node)),
+                },
                 message: fault.message.clone(),
             },
         }
@@ -347,6 +350,7 @@ impl Core {
         tracing::error!("{message}");
         let fault = self.known_fault(&Fault {
             node: None,
+            name: None,
             message,
         });
         self.faults().push(fault);

@@ -35,6 +35,8 @@ pub(crate) enum GraphEvent {
     /// A node is beyond its restarts.
     Escalated {
         node: NodeId,
+        /// Its name: it may be gone when this is read.
+        name: String,
         reason: String,
     },
     SourceEnded {
@@ -109,6 +111,8 @@ pub(crate) enum Directive {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) node: Option<NodeId>,
+    /// The node's name, where it is known.
+    pub(crate) name: Option<String>,
     pub(crate) message: String,
 }
 
@@ -173,8 +177,8 @@ impl GraphLifecycle {
                 self.fault(Some(node), message);
                 directives.extend(self.created(node, false));
             }
-            GraphEvent::Escalated { node, reason } => {
-                directives.extend(self.escalated(node, reason, now_ns))
+            GraphEvent::Escalated { node, name, reason } => {
+                directives.extend(self.escalated(node, name, reason, now_ns))
             }
             GraphEvent::SourceEnded { node, failure } => {
                 if let Some(message) = failure {
@@ -227,7 +231,11 @@ impl GraphLifecycle {
     }
 
     fn fault(&mut self, node: Option<NodeId>, message: String) {
-        self.faults.push(Fault { node, message });
+        self.faults.push(Fault {
+            node,
+            name: None,
+            message,
+        });
     }
 
     fn wired(&mut self, group: usize, nodes: Vec<(NodeId, InstanceKind)>) -> Option<Directive> {
@@ -293,8 +301,18 @@ impl GraphLifecycle {
     }
 
     /// A per-stream node takes its stream with it, a shared node the run; the rest is drained.
-    fn escalated(&mut self, node: NodeId, reason: String, now_ns: u64) -> Vec<Directive> {
-        self.fault(Some(node), reason);
+    fn escalated(
+        &mut self,
+        node: NodeId,
+        name: String,
+        message: String,
+        now_ns: u64,
+    ) -> Vec<Directive> {
+        self.faults.push(Fault {
+            node: Some(node),
+            name: Some(name),
+            message,
+        });
         let mut directives = vec![Directive::Retire { node }];
         match self.kinds.get(&node) {
             Some(InstanceKind {

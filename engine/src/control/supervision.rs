@@ -140,6 +140,7 @@ impl Supervision {
 /// Steers one instance: its restart budget and backoff.
 pub(crate) struct NodeControl {
     node: NodeId,
+    name: String,
     lifecycle: NodeLifecycle,
     core: Arc<Core>,
 }
@@ -148,6 +149,7 @@ impl NodeControl {
     pub(crate) fn new(node: NodeId, core: &Arc<Core>) -> Self {
         Self {
             node,
+            name: core.node_name(node),
             lifecycle: NodeLifecycle::new(&core.graph.run.restart, core.is_irreplaceable(node)),
             core: Arc::clone(core),
         }
@@ -162,7 +164,7 @@ impl NodeControl {
                 at_ns,
                 reason,
             } => {
-                tracing::warn!(node = %self.core.node_name(node), "restarting: {reason}");
+                tracing::warn!(node = %self.name, "restarting: {reason}");
                 let command = Command::Restart {
                     node,
                     replica,
@@ -172,8 +174,9 @@ impl NodeControl {
                 None
             }
             NodeDecision::Escalate { reason } => {
-                tracing::error!(node = %self.core.node_name(node), "giving up: {reason}");
-                Some(GraphEvent::Escalated { node, reason })
+                tracing::error!(node = %self.name, "giving up: {reason}");
+                let name = self.name.clone();
+                Some(GraphEvent::Escalated { node, name, reason })
             }
         }
     }

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fermata::cli::{Arguments, Command, REFUSED, SUCCESS};
 use fermata::learn_cli::{EnsembleCommand, LearnCommand, ModelsCommand};
-use fermata::{actors, check, doctor, draw, run};
+use fermata::{actors, check, doctor, draw, kpi, run, sweep};
 
 use crate::program::PROGRAM;
 
@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         Command::Actors { name } => actors::actors(name.as_deref(), &PROGRAM),
         Command::Schema => actors::schema(&PROGRAM),
         Command::Doctor => doctor::doctor(),
+        Command::Kpi(arguments) => kpi::kpi(&arguments),
+        Command::Sweep(arguments) => sweep::sweep(&arguments),
         Command::Learn(command) => learn(command),
         Command::Completions { .. } => Err(anyhow::anyhow!("`fermata completions` prints them")),
     };

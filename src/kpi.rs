@@ -1,0 +1,176 @@
+//! `fermata kpi`: measures runs by their tables alone, so that old runs and the tables of other programs can be measured too.
+//!
+//! `table`, `faces`, `truth`, `report` and `run_data` read; `flips`, `lag`, `agreement`, `excess`, `streaming` and `quantiles`
+//! count, one idea each; `stream_parts` and `measures` make the numbers of `kpi.json`; `comparison`, `paired_run` and
+//! `bootstrap` set runs side by side; `timeline` and `page` show them.
+
+mod agreement;
+mod bootstrap;
+mod comparison;
+mod excess;
+mod faces;
+mod flips;
+mod lag;
+mod measures;
+mod page;
+mod paired_run;
+mod quantiles;
+mod report;
+mod run_data;
+mod stream_parts;
+mod streaming;
+mod table;
+mod timeline;
+mod truth;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::cli::{KpiArguments, SUCCESS};
+use crate::print::{print, print_line};
+use crate::run_folder::RunFolder;
+use comparison::compare;
+pub(crate) use measures::{Measures, RunMeasures};
+use page::Kpi;
+use run_data::RunData;
+use timeline::Timelines;
+
+const JSON: &str = "kpi.json";
+const PAGE: &str = "kpi.html";
+
+/// Measures runs, and compares the first with each other one.
+///
+/// # Errors
+/// If a run is not there or its files are wrong, or nothing can be written.
+pub fn kpi(arguments: &KpiArguments) -> anyhow::Result<u8> {
+    let mut runs = Vec::new();
+    for path in &arguments.runs {
+        runs.push(RunData::read(path)?);
+    }
+    tell_apart(&mut runs, &arguments.runs);
+    let measured: anyhow::Result<Vec<_>> = runs.iter().map(RunMeasures::of).collect();
+    let mut kpi = Kpi {
+        runs: measured?,
+        differences: Vec::new(),
+    };
+    if let Some((first, others)) = runs.split_first() {
+        for other in others {
+            kpi.differences.push(compare(first, other)?);
+        }
+    }
+    let out = out_folder(arguments, &runs);
+    fs::create_dir_all(&out)
+        .with_context(|| format!("cannot make the output folder {}", out.display()))?;
+    write(&kpi, &runs, &out)?;
+    print(&summary(&kpi))?;
+    for file in [JSON, PAGE] {
+        print_line(&format!("wrote {}", out.join(file).display()))?;
+    }
+    Ok(SUCCESS)
+}
+
+/// Measures one run, and leaves `kpi.json` and `kpi.html` in its folder.
+///
+/// # Errors
+/// As of [`kpi`].
+pub(crate) fn measure(folder: &Path) -> anyhow::Result<RunMeasures> {
+    let run = RunData::read(folder)?;
+    let measures = RunMeasures::of(&run)?;
+    let kpi = Kpi {
+        runs: vec![measures.clone()],
+        differences: Vec::new(),
+    };
+    write(&kpi, &[run], folder)?;
+    Ok(measures)
+}
+
+/// `--out`; else the folder of a run that is measured alone, or a fresh one.
+fn out_folder(arguments: &KpiArguments, runs: &[RunData]) -> PathBuf {
+    let alone = match runs {
+        [run] => run.folder.clone(),
+        _ => None,
+    };
+    let given = arguments.out.clone();
+    given.or(alone).unwrap_or_else(|| RunFolder::fresh("kpi"))
+}
+
+/// Runs of the same name are called by their whole paths.
+fn tell_apart(runs: &mut [RunData], paths: &[PathBuf]) {
+    let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
+    for (run, path) in runs.iter_mut().zip(paths) {
+        if names.iter().filter(|name| **name == run.name).count() > 1 {
+            run.name = path.display().to_string();
+        }
+    }
+}
+
+fn write(kpi: &Kpi, runs: &[RunData], out: &Path) -> anyhow::Result<()> {
+    let mut json = serde_json::to_vec_pretty(kpi).context("the numbers are not JSON")?;
+    json.push(b'\n');
+    let timelines: Vec<_> = runs.iter().map(|run| Timelines::of(run, out)).collect();
+    let page = page::page(kpi, &timelines)?;
+    fermata_files::write(&out.join(JSON), &json)?;
+    fermata_files::write(&out.join(PAGE), page.as_bytes())?;
+    Ok(())
+}
+
+/// The numbers that matter most, for the terminal.
+fn summary(kpi: &Kpi) -> String {
+    let mut rows = vec![(String::from("run"), None)];
+    for run in &kpi.runs {
+        rows.push((run.name.clone(), Some(&run.all)));
+        if run.streams.len() > 1 {
+            let streams = run.streams.iter();
+            rows.extend(streams.map(|(name, measures)| (format!("  {name}"), Some(measures))));
+        }
+    }
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max();
+    let mut out = String::new();
+    for (name, measures) in rows {
+        let cells = measures.map_or_else(
+            || COLUMNS.map(|(title, _)| title.to_owned()),
+            |measures| COLUMNS.map(|(_, cell)| cell(measures)),
+        );
+        let _ = write!(out, "{name:width$}", width = width.unwrap_or(0));
+        for (cell, (title, _)) in cells.iter().zip(COLUMNS) {
+            let _ = write!(out, "  {cell:>width$}", width = title.len());
+        }
+        out.push('\n');
+    }
+    for comparison in &kpi.differences {
+        let _ = writeln!(
+            out,
+            "\n{} beside {}: {} frames in common, {} blocks",
+            comparison.second, comparison.first, comparison.frames, comparison.blocks
+        );
+        out.push_str(&comparison.lines());
+    }
+    out.push('\n');
+    out
+}
+
+/// What stands in a cell of the summary.
+type Cell = fn(&Measures) -> String;
+
+/// Columns of the summary.
+const COLUMNS: [(&str, Cell); 8] = [
+    ("  frames", |m| m.frames.to_string()),
+    ("frames/s", |m| number(m.fps_processed, 1)),
+    ("p50 ms", |m| number(m.latency_ms.p50, 1)),
+    ("p99 ms", |m| number(m.latency_ms.p99, 1)),
+    ("flips raw", |m| percent(m.flip_rate_raw)),
+    ("smoothed", |m| percent(m.flip_rate)),
+    (" lag ms", |m| number(m.lag_ms, 0)),
+    ("faces in", |m| percent(m.detection_rate)),
+];
+
+fn number(value: Option<f64>, decimals: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
+}
+
+fn percent(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{:.2}%", value * 100.0))
+}

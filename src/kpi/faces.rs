@@ -1,0 +1,155 @@
+//! `faces.csv`: what was seen in each frame of each stream. Owns which columns are read and what a row means.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::bail;
+
+use super::table::Table;
+
+/// A label, as the table spells it: other programs know other classes.
+pub(super) type Label = Arc<str>;
+
+/// Columns without which nothing can be said.
+const NEEDED: [&str; 5] = ["stream", "sequence", "pts_ms", "track", "label"];
+
+/// A face in a frame, or a frame without a face.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct FaceRow {
+    pub(super) segment: u64,
+    pub(super) sequence: u64,
+    /// Time in the recording, microseconds.
+    pub(super) pts_us: i64,
+    pub(super) track: Option<u64>,
+    /// x, y, w, h in pixels.
+    pub(super) rect: Option<[f64; 4]>,
+    /// The classifier's label.
+    pub(super) raw_label: Option<Label>,
+    /// The label after smoothing.
+    pub(super) label: Option<Label>,
+    /// The true label, where the table says one.
+    pub(super) truth: Option<Label>,
+    /// From capture to this row, microseconds of the clock.
+    pub(super) latency_us: Option<i64>,
+}
+
+impl FaceRow {
+    /// Whether the row is about a face.
+    pub(super) fn is_face(&self) -> bool {
+        self.rect.is_some()
+            || self.track.is_some()
+            || self.label.is_some()
+            || self.raw_label.is_some()
+    }
+}
+
+/// A frame that reached the table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Frame {
+    pub(super) segment: u64,
+    pub(super) pts_us: i64,
+    pub(super) has_face: bool,
+    pub(super) has_label: bool,
+    pub(super) latency_us: Option<i64>,
+}
+
+/// The table, by stream; the rows of a stream in the order of segment and sequence.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FacesTable {
+    pub(super) streams: BTreeMap<String, Vec<FaceRow>>,
+    /// Whether there is a column for the classifier's own label.
+    pub(super) has_raw: bool,
+    pub(super) has_truth: bool,
+}
+
+impl FacesTable {
+    /// Reads a table.
+    ///
+    /// # Errors
+    /// If it cannot be read, lacks columns or rows, or contradicts itself.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let table = Table::open(path, &NEEDED)?;
+        let mut faces = Self {
+            has_raw: table.has("raw_label"),
+            has_truth: table.has("truth"),
+            ..Self::default()
+        };
+        let mut labels = BTreeSet::<Label>::new();
+        let mut seen = BTreeSet::new();
+        let mut label = |text: Option<&str>| {
+            let text = text?;
+            if let Some(known) = labels.get(text) {
+                return Some(Arc::clone(known));
+            }
+            let label: Label = Arc::from(text);
+            labels.insert(Arc::clone(&label));
+            Some(label)
+        };
+        table.each(|row| {
+            let stream = row.needed("stream", row.text("stream"))?;
+            let face = FaceRow {
+                segment: row.count("segment")?.unwrap_or(0),
+                sequence: row.needed("sequence", row.count("sequence")?)?,
+                pts_us: row.needed("pts_ms", row.time_us("pts_ms")?)?,
+                track: row.count("track")?,
+                rect: row.rect()?,
+                raw_label: label(row.text("raw_label")),
+                label: label(row.text("label")),
+                truth: label(row.text("truth")),
+                latency_us: row.time_us("latency_ms")?,
+            };
+            if let Some(track) = face.track {
+                let key = (stream.to_owned(), face.segment, face.sequence, track);
+                if !seen.insert(key) {
+                    let sequence = face.sequence;
+                    return Err(row.error(&format!(
+                        "track {track} is twice in frame {sequence} of stream `{stream}`"
+                    )));
+                }
+            }
+            match faces.streams.get_mut(stream) {
+                Some(rows) => rows.push(face),
+                None => {
+                    faces.streams.insert(stream.to_owned(), vec![face]);
+                }
+            }
+            Ok(())
+        })?;
+        if faces.streams.is_empty() {
+            bail!(
+                "{} has no rows: no frame reached it, so there is nothing to measure",
+                path.display()
+            );
+        }
+        for rows in faces.streams.values_mut() {
+            rows.sort_by_key(|row| (row.segment, row.sequence));
+        }
+        Ok(faces)
+    }
+}
+
+/// The frames of a stream's rows.
+pub(super) fn frames(rows: &[FaceRow]) -> Vec<Frame> {
+    let of_one_frame = rows.chunk_by(|a, b| (a.segment, a.sequence) == (b.segment, b.sequence));
+    of_one_frame
+        .map(|rows| Frame {
+            segment: rows[0].segment,
+            pts_us: rows[0].pts_us,
+            has_face: rows.iter().any(FaceRow::is_face),
+            has_label: rows.iter().any(|row| row.label.is_some()),
+            latency_us: rows.iter().find_map(|row| row.latency_us),
+        })
+        .collect()
+}
+
+/// The indices of the rows of each (segment, track).
+pub(super) fn tracks(rows: &[FaceRow]) -> BTreeMap<(u64, u64), Vec<usize>> {
+    let mut tracks = BTreeMap::<_, Vec<usize>>::new();
+    for (index, row) in rows.iter().enumerate() {
+        if let Some(track) = row.track {
+            tracks.entry((row.segment, track)).or_default().push(index);
+        }
+    }
+    tracks
+}

@@ -1,0 +1,352 @@
+//! The numbers of `kpi.json`, made of what was counted, and why a number is not known.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::flips;
+use super::quantiles::{Quantiles, median};
+use super::report::RunReport;
+use super::run_data::RunData;
+use super::stream_parts::{self, Parts};
+
+/// The KPIs of a stream or of a whole run. What is not known is null, and `unknown` says why.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Measures {
+    /// Frames in the table.
+    pub(crate) frames: u64,
+    /// From the first to the last frame of the recording, milliseconds; of several streams the longest.
+    pub(crate) span_ms: f64,
+    /// Frames captured in a second of the run (`captured` of the report / `wall_s`).
+    pub(crate) fps_captured: Option<f64>,
+    /// Frames that reached the table in a second of the run; without a report in a second of the recording.
+    pub(crate) fps_processed: Option<f64>,
+    /// Seconds from the first capture to the last delivery.
+    pub(crate) wall_s: Option<f64>,
+    /// What did not arrive, by cause and place.
+    pub(crate) drops: Option<BTreeMap<String, u64>>,
+    /// Drops / (captured + missed).
+    pub(crate) drop_rate: Option<f64>,
+    /// From capture to the row, milliseconds.
+    pub(crate) latency_ms: Quantiles,
+    /// Mean over tracks of the share of neighbouring labelled rows whose labels differ: the classifier's labels.
+    pub(crate) flip_rate_raw: Option<f64>,
+    /// The same of the smoothed labels.
+    pub(crate) flip_rate: Option<f64>,
+    /// Flips in a minute of a track: the classifier's labels.
+    pub(crate) flips_per_minute_raw: Option<f64>,
+    /// The same of the smoothed labels.
+    pub(crate) flips_per_minute: Option<f64>,
+    /// Number of flips: the classifier's labels.
+    pub(crate) flips_raw: Option<u64>,
+    /// The same of the smoothed labels.
+    pub(crate) flips: Option<u64>,
+    /// Flips of the classifier's labels beyond the changes of the true one.
+    pub(crate) excess_flips_raw: Option<i64>,
+    /// The same of the smoothed labels.
+    pub(crate) excess_flips: Option<i64>,
+    /// Changes of the true label while a track showed it.
+    pub(crate) true_changes: Option<u64>,
+    /// Those that the smoothed label never followed.
+    pub(crate) true_changes_not_followed: Option<u64>,
+    /// Median time from a lasting change (0.5 s) of the raw label to the smoothed one's.
+    pub(crate) lag_ms: Option<f64>,
+    /// Lasting changes that were followed.
+    pub(crate) lasting_changes_followed: u64,
+    /// Lasting changes that the smoothed label never followed.
+    pub(crate) lasting_changes_not_followed: u64,
+    /// Share of the true faces of all frames for which the newest label emitted by then was right.
+    pub(crate) streaming_accuracy: Option<f64>,
+    /// Share of labelled faces whose smoothed label is the true one.
+    pub(crate) accuracy: Option<f64>,
+    /// The same of the classifier's labels.
+    pub(crate) accuracy_raw: Option<f64>,
+    /// Share of labelled faces that are right with all of half a second before and behind.
+    pub(crate) accuracy_pm_500ms: Option<f64>,
+    /// Frames with a face / frames.
+    pub(crate) detection_rate: Option<f64>,
+    /// Time of the first frame with a label − time of the first frame; of several streams the mean.
+    pub(crate) time_to_first_label_ms: Option<f64>,
+    pub(crate) tracks: u64,
+    /// Why a field is null.
+    pub(crate) unknown: BTreeMap<&'static str, String>,
+}
+
+/// Times at a node instance.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Stage {
+    pub(super) service_ms: Quantiles,
+    pub(super) queue_wait_ms: Quantiles,
+}
+
+/// The KPIs of a run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RunMeasures {
+    pub(super) name: String,
+    /// The clock of the run, if it has a report.
+    pub(crate) clock: Option<String>,
+    pub(super) streams: BTreeMap<String, Measures>,
+    pub(crate) all: Measures,
+    /// By node instance; null without a report.
+    pub(super) stages: Option<BTreeMap<String, Stage>>,
+}
+
+/// What a report knows of one stream or of all.
+#[derive(Default)]
+struct Books {
+    wall_s: f64,
+    captured: u64,
+    missed: u64,
+    drops: BTreeMap<String, u64>,
+}
+
+impl Books {
+    fn of(report: &RunReport, stream: Option<&str>) -> Self {
+        let mut books = Self {
+            wall_s: report.wall_s,
+            ..Self::default()
+        };
+        for (name, stream_books) in &report.streams {
+            if stream.is_none_or(|stream| stream == name) {
+                books.captured += stream_books.captured;
+                books.missed += stream_books.missed;
+                for (cause, count) in stream_books.drops() {
+                    *books.drops.entry(cause).or_default() += count;
+                }
+            }
+        }
+        books
+    }
+}
+
+impl RunMeasures {
+    /// Measures a run.
+    ///
+    /// # Errors
+    /// If its files contradict each other.
+    pub(super) fn of(run: &RunData) -> anyhow::Result<Self> {
+        let parts = stream_parts::of_streams(run)?;
+        let mut all = Parts::default();
+        parts.values().for_each(|parts| all.join(parts));
+        let streams = parts.iter();
+        let streams = streams
+            .map(|(name, parts)| (name.clone(), Measures::of(run, parts, Some(name))))
+            .collect();
+        let stages = run.report.as_ref().map(|report| {
+            let nodes = report.nodes.iter();
+            nodes
+                .map(|(name, node)| {
+                    let stage = Stage {
+                        service_ms: Quantiles::of_told(&node.service_ms, node.processed),
+                        queue_wait_ms: Quantiles::of_told(&node.queue_wait_ms, node.processed),
+                    };
+                    (name.clone(), stage)
+                })
+                .collect()
+        });
+        Ok(Self {
+            name: run.name.clone(),
+            clock: run.report.as_ref().map(|report| report.clock.clone()),
+            streams,
+            all: Measures::of(run, &all, None),
+            stages,
+        })
+    }
+}
+
+impl Measures {
+    fn of(run: &RunData, parts: &Parts, stream: Option<&str>) -> Self {
+        let books = run.report.as_ref().map(|report| Books::of(report, stream));
+        let mut measures = Self {
+            frames: parts.frames,
+            span_ms: parts.span_us as f64 / 1e3,
+            latency_ms: Quantiles::of_us(&parts.latencies_us),
+            tracks: parts.tracks,
+            detection_rate: (parts.frames > 0)
+                .then(|| parts.frames_with_face as f64 / parts.frames as f64),
+            time_to_first_label_ms: mean(&parts.first_label_ms),
+            accuracy: parts.accuracy.share(),
+            accuracy_raw: parts.accuracy_raw.share(),
+            ..Self::default()
+        };
+        measures.take_books(parts, books.as_ref());
+        measures.take_flips(parts);
+        measures.take_truth(parts);
+        measures.explain(run, parts, books.as_ref());
+        measures
+    }
+
+    fn take_books(&mut self, parts: &Parts, books: Option<&Books>) {
+        let Some(books) = books else {
+            self.fps_processed = parts.frames_per_s;
+            return;
+        };
+        let per_s = |count: u64| (books.wall_s > 0.0).then(|| count as f64 / books.wall_s);
+        self.fps_captured = per_s(books.captured);
+        self.fps_processed = per_s(parts.frames);
+        let offered = books.captured + books.missed;
+        let dropped: u64 = books.drops.values().sum();
+        self.drop_rate = (offered > 0).then(|| dropped as f64 / offered as f64);
+        self.drops = Some(books.drops.clone());
+        self.wall_s = Some(books.wall_s);
+    }
+
+    fn take_flips(&mut self, parts: &Parts) {
+        let of = |tracks: &[flips::Flips]| {
+            let rate = flips::rate(tracks);
+            let count = tracks.iter().map(|track| track.flips).sum::<u64>();
+            (rate, flips::per_minute(tracks), rate.map(|_| count))
+        };
+        (
+            self.flip_rate_raw,
+            self.flips_per_minute_raw,
+            self.flips_raw,
+        ) = of(&parts.raw);
+        (self.flip_rate, self.flips_per_minute, self.flips) = of(&parts.smoothed);
+        let lags = parts.lags.followed.iter().map(|change| change.lag_ms);
+        self.lag_ms = median(&lags.collect::<Vec<_>>());
+        self.lasting_changes_followed = parts.lags.followed.len() as u64;
+        self.lasting_changes_not_followed = parts.lags.not_followed;
+    }
+
+    fn take_truth(&mut self, parts: &Parts) {
+        self.streaming_accuracy = parts.streaming.and_then(|judged| judged.share());
+        let Some(truth) = parts.true_parts else {
+            return;
+        };
+        self.accuracy_pm_500ms = truth.around.share();
+        if truth.tracks > 0 {
+            let changes = truth.changes.changes;
+            let beyond = |flips: u64| flips as i64 - changes as i64;
+            self.true_changes = Some(changes);
+            self.true_changes_not_followed = Some(truth.changes.not_followed);
+            self.excess_flips = Some(beyond(truth.flips));
+            self.excess_flips_raw = self.flips_raw.map(|_| beyond(truth.flips_raw));
+        }
+    }
+
+    /// Says of each null why it is one.
+    fn explain(&mut self, run: &RunData, parts: &Parts, books: Option<&Books>) {
+        self.explain_books(parts, books);
+        self.explain_labels(run);
+        self.explain_truth(run, parts);
+    }
+
+    fn why(&mut self, field: &'static str, is_null: bool, reason: &str) {
+        if is_null {
+            self.unknown.insert(field, reason.to_owned());
+        }
+    }
+
+    fn explain_books(&mut self, parts: &Parts, books: Option<&Books>) {
+        let or = |otherwise| match books {
+            Some(_) => otherwise,
+            None => "there is no report.json",
+        };
+        self.why("drops", self.drops.is_none(), or(""));
+        self.why("wall_s", self.wall_s.is_none(), or(""));
+        self.why(
+            "drop_rate",
+            self.drop_rate.is_none(),
+            or("nothing was captured"),
+        );
+        self.why(
+            "fps_captured",
+            self.fps_captured.is_none(),
+            or("no time passed"),
+        );
+        let processed = match books {
+            Some(_) => "no time passed",
+            None => {
+                "there is no report.json, and the rows have no latency that would say that time passed as in the recording"
+            }
+        };
+        self.why("fps_processed", self.fps_processed.is_none(), processed);
+        let few = match parts.latencies_us.is_empty() {
+            true => "the rows have no latency: under the clock `asap` it means nothing",
+            false => "too few frames: p50 needs 11, p90 64, p99 662, p99.9 6,636",
+        };
+        self.why("latency_ms", self.latency_ms.p999.is_none(), few);
+        let none = "no frame reached the table";
+        self.why("detection_rate", self.detection_rate.is_none(), none);
+    }
+
+    fn explain_labels(&mut self, run: &RunData) {
+        let no_raw = match run.faces.has_raw {
+            true => "no track has two rows with a label of the classifier",
+            false => "there is no column `raw_label`",
+        };
+        self.why("flip_rate_raw", self.flip_rate_raw.is_none(), no_raw);
+        self.why("flips_raw", self.flips_raw.is_none(), no_raw);
+        let no_label = "no track has two labelled rows";
+        self.why("flip_rate", self.flip_rate.is_none(), no_label);
+        self.why("flips", self.flips.is_none(), no_label);
+        for (field, value, rate, reason) in [
+            (
+                "flips_per_minute_raw",
+                self.flips_per_minute_raw,
+                self.flip_rate_raw,
+                no_raw,
+            ),
+            (
+                "flips_per_minute",
+                self.flips_per_minute,
+                self.flip_rate,
+                no_label,
+            ),
+        ] {
+            let no_time = "no time passes between the labelled rows of a track";
+            let reason = if rate.is_some() { no_time } else { reason };
+            self.why(field, value.is_none(), reason);
+        }
+        let no_lag = "no lasting change (0.5 s) of the classifier's label was followed";
+        self.why("lag_ms", self.lag_ms.is_none(), no_lag);
+        let no_first = self.time_to_first_label_ms.is_none();
+        self.why("time_to_first_label_ms", no_first, "nothing was labelled");
+    }
+
+    fn explain_truth(&mut self, run: &RunData, parts: &Parts) {
+        let has_truth = parts.true_parts.is_some();
+        let or = |otherwise| match has_truth {
+            true => otherwise,
+            false => "there is no truth.csv with every frame of the stream",
+        };
+        let stranger = or("no track shows a true face (IoU of 0.5)");
+        self.why("excess_flips", self.excess_flips.is_none(), stranger);
+        self.why(
+            "excess_flips_raw",
+            self.excess_flips_raw.is_none(),
+            stranger,
+        );
+        self.why("true_changes", self.true_changes.is_none(), stranger);
+        let is_null = self.true_changes_not_followed.is_none();
+        self.why("true_changes_not_followed", is_null, stranger);
+        let unlabelled = or("no labelled face is a true one (IoU of 0.5)");
+        self.why(
+            "accuracy_pm_500ms",
+            self.accuracy_pm_500ms.is_none(),
+            unlabelled,
+        );
+        let untimed = or(match parts.streaming {
+            Some(_) => "the truth has no faces",
+            None => {
+                "labels have no time of emission: the rows have no latency, or the clock was `asap`"
+            }
+        });
+        self.why(
+            "streaming_accuracy",
+            self.streaming_accuracy.is_none(),
+            untimed,
+        );
+        let no_pair = match has_truth || run.faces.has_truth {
+            true => "no face has both a label and a truth",
+            false => "there is neither a truth.csv nor a column `truth`",
+        };
+        self.why("accuracy", self.accuracy.is_none(), no_pair);
+        self.why("accuracy_raw", self.accuracy_raw.is_none(), no_pair);
+    }
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}

@@ -1,0 +1,342 @@
+//! `fermata sweep`: runs a graph many times and measures each run: over a grid of values, or with more and more streams.
+//!
+//! `vary` reads the grid, `sustained` searches, `sub_run` runs and measures once, `page` shows.
+
+mod page;
+mod sub_run;
+mod sustained;
+mod vary;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use fermata_engine::{ClockMode, Graph, Registry};
+use serde::Serialize;
+
+use crate::cli::{FAILED, GraphArguments, REFUSED, SUCCESS, SweepArguments};
+use crate::kpi::Measures;
+use crate::load;
+use crate::print::print_line;
+use crate::program::{LIVE, Program};
+use crate::run_folder::RunFolder;
+use page::{Point, Sweep};
+
+/// What is swept are live graphs: there is nobody to hand over to.
+const PROGRAM: Program = Program {
+    may_hand_over: false,
+    ..LIVE
+};
+
+/// Runs a sweep.
+///
+/// # Errors
+/// If what was typed is wrong, or a run fails.
+pub fn sweep(arguments: &SweepArguments) -> anyhow::Result<u8> {
+    let registry = (PROGRAM.registry)();
+    let out = arguments.out.clone();
+    let out = out.unwrap_or_else(|| RunFolder::fresh("sweep"));
+    match arguments.streams {
+        true => streams(arguments, &registry, &out),
+        false => values(arguments, &registry, &out),
+    }
+}
+
+/// The graph with the changes that hold for every run.
+fn graph_arguments(arguments: &SweepArguments) -> GraphArguments {
+    GraphArguments {
+        graph: arguments.graph.clone(),
+        streams: arguments.add.clone(),
+        params: arguments.params.clone(),
+        set: arguments.set.clone(),
+    }
+}
+
+fn make(out: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(out)
+        .with_context(|| format!("cannot make the output folder {}", out.display()))
+}
+
+fn save(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec_pretty(value).context("the numbers are not JSON")?;
+    text.push(b'\n');
+    Ok(fermata_files::write(path, &text)?)
+}
+
+/// `--vary`.
+fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow::Result<u8> {
+    let varied = vary::varied(&arguments.vary)?;
+    let grid = vary::grid(&varied);
+    let width = grid.len().to_string().len().max(2);
+    let mut runs = Vec::new();
+    for (index, combination) in grid.iter().enumerate() {
+        let folder = out.join(format!("{:0width$}", index + 1));
+        let mut graph = graph_arguments(arguments);
+        let set = combination.iter();
+        graph
+            .set
+            .extend(set.map(|(path, value)| format!("{path}={value}")));
+        // All of them before the first one runs: nobody wants to hear of the last value's error an hour later.
+        if load::checked(&graph, &PROGRAM, registry, &folder).is_none() {
+            return Ok(REFUSED);
+        }
+        runs.push((graph, folder, combination));
+    }
+    make(out)?;
+    let mut points = Vec::new();
+    for (index, (graph, folder, combination)) in runs.iter().enumerate() {
+        let measures = sub_run::run(graph, folder)?.all;
+        let named: Vec<String> = combination
+            .iter()
+            .map(|(path, value)| format!("{}={value}", page::short(path)))
+            .collect();
+        print_line(&format!(
+            "{}/{}  {}: {}",
+            index + 1,
+            runs.len(),
+            named.join(" "),
+            in_short(&measures)
+        ))?;
+        let name = folder.file_name().unwrap_or_default();
+        points.push(Point {
+            folder: name.to_string_lossy().into_owned(),
+            set: combination.iter().cloned().collect::<BTreeMap<_, _>>(),
+            kpi: measures,
+        });
+    }
+    let sweep = Sweep::of(&varied, points);
+    save(&out.join("sweep.json"), &sweep)?;
+    fermata_files::write(&out.join("sweep.html"), page::page(&sweep)?.as_bytes())?;
+    for file in ["sweep.json", "sweep.html"] {
+        print_line(&format!("wrote {}", out.join(file).display()))?;
+    }
+    Ok(SUCCESS)
+}
+
+fn in_short(measures: &Measures) -> String {
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
+    format!(
+        "{} flips a minute (raw {}), lag {} ms",
+        number(measures.flips_per_minute),
+        number(measures.flips_per_minute_raw),
+        number(measures.lag_ms)
+    )
+}
+
+/// `sustained.json`.
+#[derive(Serialize)]
+struct Sustained {
+    limit_ms: f64,
+    /// The largest number of streams that passed six times; null if not even the graph's own streams did.
+    streams: Option<u32>,
+    /// Whether more was not tried.
+    is_most: bool,
+    trials: Vec<Trial>,
+}
+
+/// A run with so many streams.
+#[derive(Serialize)]
+struct Trial {
+    streams: u32,
+    passed: bool,
+    /// Why not.
+    reason: Option<String>,
+    p99_ms: Option<f64>,
+    folder: String,
+}
+
+/// `--streams`.
+fn streams(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow::Result<u8> {
+    let own = graph_arguments(arguments);
+    let Some(graph) = load::checked(&own, &PROGRAM, registry, out) else {
+        return Ok(REFUSED);
+    };
+    let (least, most) = (own_streams(&graph)?, arguments.most);
+    if least > most {
+        bail!("the graph has {least} streams already, and --most is {most}");
+    }
+    make(out)?;
+    let limit_ms = arguments.limit.0.as_secs_f64() * 1e3;
+    let mut trials = Vec::new();
+    let found = sustained::sustained(least, most, |number| {
+        let folder = out.join(format!("{:03}-{number}-streams", trials.len() + 1));
+        let trial = trial(&own, &graph, number, limit_ms, &folder)?;
+        let passed = trial.passed;
+        let told = match &trial.reason {
+            None => "passed".to_owned(),
+            Some(reason) => format!("failed: {reason}"),
+        };
+        print_line(&format!("{number} streams: {told}"))?;
+        trials.push(trial);
+        anyhow::Ok(passed)
+    })?;
+    let told = Sustained {
+        limit_ms,
+        streams: found,
+        is_most: found == Some(most),
+        trials,
+    };
+    let path = out.join("sustained.json");
+    save(&path, &told)?;
+    let limit = arguments.limit;
+    match found {
+        Some(number) => {
+            let more = if told.is_most {
+                "; more were not tried (--most)"
+            } else {
+                ""
+            };
+            print_line(&format!(
+                "sustained: {number} streams, p99 below {limit} and nothing dropped in six runs{more}"
+            ))?;
+        }
+        None => print_line(&format!(
+            "not even {least} streams stay below {limit} with nothing dropped"
+        ))?,
+    }
+    print_line(&format!("wrote {}", path.display()))?;
+    Ok(if found.is_some() { SUCCESS } else { FAILED })
+}
+
+/// How many streams the graph has, if they can be multiplied.
+fn own_streams(graph: &Graph) -> anyhow::Result<u32> {
+    if graph.run.clock == ClockMode::Asap {
+        bail!(
+            "under the clock `asap` every stream takes the time that it needs; add `--set run.clock=live`"
+        );
+    }
+    if graph.streams.is_empty() {
+        bail!("the graph has no streams to multiply: give one with --stream NAME=URI");
+    }
+    let remote = graph
+        .streams
+        .iter()
+        .find(|stream| stream.uri.contains("://"));
+    if let Some(stream) = remote {
+        bail!(
+            "stream `{}` comes over the network: several readers of one camera load the camera, not only this machine; give a recording of it",
+            stream.name
+        );
+    }
+    u32::try_from(graph.streams.len()).context("too many streams")
+}
+
+/// The graph's own streams and copies of them in turn, up to a number.
+fn copies(graph: &Graph, number: u32) -> Vec<String> {
+    let own = graph.streams.len();
+    let names: Vec<&str> = graph.streams.iter().map(|s| s.name.as_str()).collect();
+    let copy = |index: usize| {
+        let stream = &graph.streams[index % own];
+        let mut name = format!("{}-{}", stream.name, index / own + 1);
+        while names.contains(&name.as_str()) {
+            name.push('x');
+        }
+        format!("{name}={}", stream.uri)
+    };
+    (own..number as usize).map(copy).collect()
+}
+
+fn trial(
+    own: &GraphArguments,
+    graph: &Graph,
+    number: u32,
+    limit_ms: f64,
+    folder: &Path,
+) -> anyhow::Result<Trial> {
+    let mut arguments = GraphArguments {
+        graph: own.graph.clone(),
+        streams: own.streams.clone(),
+        params: own.params.clone(),
+        set: own.set.clone(),
+    };
+    arguments.streams.extend(copies(graph, number));
+    let measures = sub_run::run(&arguments, folder)?.all;
+    let speed = match graph.run.clock {
+        ClockMode::Replay(speed) => speed,
+        _ => 1.0,
+    };
+    let p99_ms = measures.latency_ms.p99;
+    let reason = why_not(&measures, limit_ms, speed)?;
+    Ok(Trial {
+        streams: number,
+        passed: reason.is_none(),
+        reason,
+        p99_ms,
+        folder: name_of(folder),
+    })
+}
+
+fn name_of(folder: &Path) -> String {
+    let name: PathBuf = folder.file_name().unwrap_or_default().into();
+    name.display().to_string()
+}
+
+/// A run that takes this much longer than its recordings has not kept up, as a share and in seconds.
+const BEHIND: (f64, f64) = (1.05, 0.5);
+
+/// Why a run was more than the machine sustains; none if it was not.
+///
+/// # Errors
+/// If the run was too short to tell.
+fn why_not(measures: &Measures, limit_ms: f64, speed: f64) -> anyhow::Result<Option<String>> {
+    let drops = measures.drops.iter().flatten();
+    let dropped: Vec<String> = drops.map(|(cause, n)| format!("{n} {cause}")).collect();
+    if !dropped.is_empty() {
+        return Ok(Some(dropped.join(", ")));
+    }
+    // Where nothing may be dropped, a graph that is too slow holds up its sources, and no latency shows it.
+    let planned_s = measures.span_ms / 1e3 / speed;
+    let took_s = measures.wall_s.unwrap_or(0.0);
+    if took_s > planned_s * BEHIND.0 + BEHIND.1 {
+        return Ok(Some(format!(
+            "took {took_s:.1} s for recordings of {planned_s:.1} s"
+        )));
+    }
+    let Some(p99_ms) = measures.latency_ms.p99 else {
+        bail!(
+            "{} frames in all are too few to tell the p99 of their latency, 662 are needed: give longer recordings",
+            measures.frames
+        );
+    };
+    let is_late = p99_ms >= limit_ms;
+    Ok(is_late.then(|| format!("p99 is {p99_ms:.1} ms")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measures(p99_ms: Option<f64>, wall_s: f64) -> Measures {
+        let mut measures = Measures {
+            span_ms: 10_000.0,
+            wall_s: Some(wall_s),
+            drops: Some(BTreeMap::new()),
+            ..Measures::default()
+        };
+        measures.latency_ms.p99 = p99_ms;
+        measures
+    }
+
+    #[test]
+    fn a_run_passes_if_it_is_in_time_and_whole() {
+        let told = |measures: &Measures| why_not(measures, 200.0, 1.0).unwrap();
+        assert_eq!(told(&measures(Some(199.9), 10.2)), None);
+        assert_eq!(
+            told(&measures(Some(200.0), 10.2)).unwrap(),
+            "p99 is 200.0 ms"
+        );
+        let behind = told(&measures(Some(20.0), 11.5)).unwrap();
+        assert_eq!(behind, "took 11.5 s for recordings of 10.0 s");
+        let mut lossy = measures(Some(20.0), 10.2);
+        lossy.drops = Some(BTreeMap::from([("drop_oldest at detect".to_owned(), 3)]));
+        assert_eq!(told(&lossy).unwrap(), "3 drop_oldest at detect");
+        let error = why_not(&measures(None, 10.2), 200.0, 1.0).unwrap_err();
+        assert!(error.to_string().contains("662 are needed"), "{error}");
+        assert!(
+            why_not(&measures(Some(9.0), 10.2), 200.0, 2.0)
+                .unwrap()
+                .is_some()
+        );
+    }
+}
