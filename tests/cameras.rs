@@ -2,14 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use fermata_engine::run::RunHandle;
 use fermata_engine::{Graph, RunOptions, RunningGraph};
 
-use crate::support::{assert_balanced, options, registry, repository};
-
-const DEADLINE: Duration = Duration::from_secs(60);
+use crate::support::{assert_balanced, options, registry, repository, wait_until};
 
 /// gst-rtsp-server, killed when it goes out of scope.
 struct Camera {
@@ -45,20 +42,9 @@ impl Drop for Camera {
     }
 }
 
-fn wait_for(what: &str, happened: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !happened() {
-        assert!(started.elapsed() < DEADLINE, "waited in vain: {what}");
-        std::thread::yield_now();
-    }
-}
-
 fn delivered(handle: &RunHandle, stream: &str) -> u64 {
-    let report = handle.report();
-    report
-        .streams
-        .get(stream)
-        .map_or(0, |stream| stream.delivered)
+    let report = handle.stream_report(stream);
+    report.map_or(0, |stream| stream.delivered)
 }
 
 #[test]
@@ -93,7 +79,7 @@ run: {{clock: live, drain: 5s}}
     )
     .unwrap();
     let handle = running.handle();
-    wait_for("frames of both", || {
+    wait_until("frames of both", || {
         delivered(&handle, "network") > 5 && delivered(&handle, "clip") > 5
     });
     // A third one that will never be there: it is tried again and again, and nobody else notices.
@@ -103,12 +89,12 @@ run: {{clock: live, drain: 5s}}
     drop(camera);
     let before = delivered(&handle, "network");
     let _camera = Camera::start(port).expect("the same server as before");
-    wait_for("frames after the return", || {
+    wait_until("frames after the return", || {
         delivered(&handle, "network") > before + 10 && delivered(&handle, "clip") > before + 10
     });
     assert!(handle.remove_stream("clip"));
     let at_removal = delivered(&handle, "network");
-    wait_for("frames after the other was removed", || {
+    wait_until("frames after the other was removed", || {
         delivered(&handle, "network") > at_removal + 10
     });
     handle.drain();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::fermata;
+use crate::support::{fermata, wait_until};
 
 /// Runs a shell script in a mount namespace of its own, in which `$DISK` is a disk of 300 KiB. None where this machine lets
 /// nobody have one.
@@ -101,14 +101,11 @@ fn a_killed_run_leaves_no_file_that_looks_whole() {
         let part = std::fs::metadata(out.join(name));
         part.is_ok_and(|part| part.len() > 0)
     };
-    let started = std::time::Instant::now();
-    while !["left.mp4.part", "right.mp4.part", "faces.csv.part"]
-        .into_iter()
-        .all(begun)
-    {
-        assert!(started.elapsed().as_secs() < 60, "the files have not begun");
-        std::thread::yield_now();
-    }
+    wait_until("the files have begun", || {
+        ["left.mp4.part", "right.mp4.part", "faces.csv.part"]
+            .into_iter()
+            .all(begun)
+    });
     child.kill().expect("SIGKILL");
     child.wait().unwrap();
     for name in ["left.mp4", "right.mp4", "faces.csv", "report.json"] {

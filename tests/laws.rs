@@ -12,6 +12,9 @@
 //! - An actor is told of a stream's start before it gets a packet of it, of its end after the last one, and of its own end
 //!   once at most, after those; starts and ends pair up for every instance, replicas too, that was not lost to a panic,
 //!   replaced, or given up. Whatever was built has been dropped when the run is over.
+//! - A stream that an actor ends early ends: whatever that actor still needed of it has come, and only there packets count as
+//!   `finished`. Calls that are finished later, in whatever order they are answered, are published in order; those that nobody
+//!   answers have failed.
 //! - What a sink is told of a stream's end is what the books say: complete only if the source gave all it had, and lost if a
 //!   packet failed, was dropped, given up or left without a partner on the way to it, itself included.
 //!
@@ -31,6 +34,7 @@ mod actors;
 mod broken;
 mod case;
 mod counter;
+mod doors;
 mod draw;
 mod faults;
 mod faults_of_streams;

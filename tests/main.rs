@@ -11,11 +11,14 @@ mod cameras;
 mod custom_actor;
 #[cfg(feature = "live")]
 mod disk;
+mod doors;
 #[cfg(feature = "live")]
 mod endurance;
 mod fuzzing;
 mod graph_files;
 mod graph_meetings;
+#[path = "../examples/http_sink.rs"]
+mod http_sink;
 mod laws;
 #[cfg(feature = "learn")]
 mod learning;
@@ -33,6 +36,8 @@ mod softlabels;
 mod support;
 #[cfg(feature = "learn")]
 mod training;
+#[path = "../examples/unit_job.rs"]
+mod unit_job;
 mod units;
 mod watching;
 
@@ -40,4 +45,19 @@ mod watching;
 #[test]
 fn the_example_of_an_actor_of_ones_own_runs() {
     custom_actor::main().expect("the example");
+}
+
+#[test]
+fn the_example_of_a_sink_that_finishes_later_runs() {
+    http_sink::main().expect("the example");
+}
+
+#[test]
+fn the_example_of_a_job_that_is_killed_and_resumed_runs() {
+    let mut program = std::process::Command::new(std::env::current_exe().expect("a program"));
+    program.args([
+        "the_example_of_a_job_that_is_killed_and_resumed_runs",
+        "--exact",
+    ]);
+    unit_job::run(program).expect("the example");
 }

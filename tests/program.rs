@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{card_of_mini_xception, data, fermata};
+use crate::support::{card_of_mini_xception, data, fermata, wait_until_or};
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
     let output: Output = Command::new(fermata())
@@ -362,16 +362,15 @@ fn ctrl_c_finishes_what_is_in_flight() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("the program");
-    let started = std::time::Instant::now();
     // Both videos have begun: a stream of which no frame has come has none, and its file is empty.
     let begun = |name: &str| {
         let part = std::fs::metadata(out.join(name));
         part.is_ok_and(|part| part.len() > 0)
     };
-    while !(begun("left.mp4.part") && begun("right.mp4.part")) {
-        assert!(started.elapsed().as_secs() < 60, "{:?}", listing(&out));
-        std::thread::yield_now();
-    }
+    wait_until_or(
+        || format!("{:?}", listing(&out)),
+        || begun("left.mp4.part") && begun("right.mp4.part"),
+    );
     let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fermata_engine::{Registry, RunOptions};
 
-use crate::support::{assert_balanced, run, start, start_with};
+use crate::support::{assert_balanced, run, start, start_with, wait_until};
 
 /// How long a run that is not stuck may take, on a machine however busy.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -57,9 +57,7 @@ nodes:
 ",
     );
     let handle = running.handle();
-    while handle.report().nodes["end"].processed < 50 {
-        std::thread::yield_now();
-    }
+    wait_until("packets", || handle.report().nodes["end"].processed >= 50);
     handle.drain();
     let report = running.wait();
     assert_balanced(&report);
@@ -80,9 +78,7 @@ nodes:
 ",
     );
     let handle = running.handle();
-    while handle.report().nodes["end"].processed < 5 {
-        std::thread::yield_now();
-    }
+    wait_until("packets", || handle.report().nodes["end"].processed >= 5);
     handle.stop();
     let report = running.wait();
     assert_balanced(&report);
@@ -114,15 +110,13 @@ nodes:
         let report = handle.report();
         report.nodes.get(name).map_or(0, |node| node.processed)
     };
-    while delivered("end@door") < 10 || delivered("end@hall") < 10 {
-        std::thread::yield_now();
-    }
+    wait_until("packets of both", || {
+        delivered("end@door") >= 10 && delivered("end@hall") >= 10
+    });
     assert!(handle.remove_stream("door"));
     assert!(!handle.remove_stream("cellar"));
     assert_eq!(handle.add_stream("door", "x").unwrap(), "door.2");
-    while delivered("end@door.2") < 10 {
-        std::thread::yield_now();
-    }
+    wait_until("packets of the new one", || delivered("end@door.2") >= 10);
     handle.drain();
     let report = running.wait();
     assert_balanced(&report);
@@ -163,9 +157,7 @@ run: {drain: 200ms}
 ",
     );
     let handle = running.handle();
-    while handle.report().nodes["end"].processed < 3 {
-        std::thread::yield_now();
-    }
+    wait_until("packets", || handle.report().nodes["end"].processed >= 3);
     handle.drain();
     let report = running.wait();
     assert_balanced(&report);

@@ -1,10 +1,31 @@
 //! What several test modules use: loading graphs from texts and running them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fermata_engine::{
     Graph, LoadOptions, Overrides, Problems, Registry, Report, RunOptions, RunningGraph,
 };
+
+/// Longer than anything takes that a test waits for, on a machine that has other things to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Waits until something has happened that the test itself cannot bring about. It sleeps between looks: a look may take
+/// locks that what is waited for needs, and the core.
+pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    wait_until_or(|| what.to_owned(), happened);
+}
+
+/// Like [`wait_until`]; says by a call what was waited for, which may show how far it came.
+pub(crate) fn wait_until_or(what: impl Fn() -> String, happened: impl Fn() -> bool) {
+    let started = Instant::now();
+    let mut pause = Duration::from_micros(200);
+    while !happened() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain: {}", what());
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
 
 /// Options that do not depend on the machine.
 pub(crate) fn options() -> LoadOptions {

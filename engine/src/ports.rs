@@ -149,7 +149,7 @@ impl Ports {
     }
 
     /// Declares that the actor may finish calls later ([`Outputs::finish_later`](crate::Outputs::finish_later)), at most this
-    /// many at a time (at least one): while so many are open, it gets no more packets.
+    /// many at a time (at least one): while so many are open, it gets no more packets. Such a node cannot have replicas.
     pub fn finishes_later(mut self, open_calls: usize) -> Self {
         self.open_calls = open_calls.max(1);
         self

@@ -106,7 +106,8 @@ impl Captured {
         self
     }
 
-    /// Gives the packet a sequence and a segment from elsewhere, in the place of the engine's own. Sequences must grow.
+    /// Gives the packet a sequence and a segment from elsewhere, in the place of the engine's own. Sequences must grow, and
+    /// be no lower than the last mark; one that is too low, or the largest number but one or above, ends the stream as failed.
     pub fn numbered(mut self, sequence: u64, segment: u32) -> Self {
         self.number = Some((sequence, segment));
         self

@@ -12,7 +12,7 @@ use fermata_engine::{
     RunOptions, RunningGraph, Setup, Source, Stream,
 };
 
-use crate::support::{assert_balanced, options};
+use crate::support::{assert_balanced, options, wait_until_or};
 
 /// Frames of each stream.
 const FRAMES: u64 = 36;
@@ -162,15 +162,10 @@ run: {{clock: live, drain: 2s}}
         let through = |name: &String| report.streams[name].delivered == FRAMES;
         healthy.iter().all(through) && report.nodes["capture@dies"].processed == 5
     };
-    let started = std::time::Instant::now();
-    while !is_through(&handle.report()) {
-        assert!(
-            started.elapsed().as_secs() < 60,
-            "{:#?}",
-            handle.report().streams
-        );
-        std::thread::yield_now();
-    }
+    wait_until_or(
+        || format!("{:#?}", handle.report().streams),
+        || is_through(&handle.report()),
+    );
     handle.drain();
     let report = running.wait();
     assert_balanced(&report);

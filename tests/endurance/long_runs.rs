@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fermata_engine::{
     Actor, ActorError, End, Graph, Input, Outputs, Ports, ProviderSetup, Registry, RunOptions,
@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::soak;
-use crate::support::{assert_balanced, options};
+use crate::support::{assert_balanced, options, wait_until};
 
 /// Set in the process of its own.
 const ALONE: &str = "FERMATA_ALONE";
@@ -74,17 +74,6 @@ fn start(text: &str, registry: Registry, hold_open: bool) -> RunningGraph {
     .expect("a graph that starts")
 }
 
-fn wait_for(what: &str, happened: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !happened() {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "waited in vain: {what}"
-        );
-        std::thread::yield_now();
-    }
-}
-
 #[test]
 fn streams_that_come_and_go_leave_no_threads_and_no_files_open() {
     if !is_alone("streams_that_come_and_go_leave_no_threads_and_no_files_open") {
@@ -112,19 +101,19 @@ nodes:
             resident = resident_kib();
         }
         let name = handle.add_stream("door", "x").expect("a stream");
-        wait_for("packets", || {
+        wait_until("packets", || {
             handle
                 .stream_report(&name)
                 .is_some_and(|stream| stream.delivered > 2)
         });
         assert!(handle.remove_stream(&name));
-        wait_for("its end", || {
+        wait_until("its end", || {
             handle
                 .stream_report(&name)
                 .is_some_and(|stream| stream.ended)
         });
     }
-    wait_for("the last threads", || entries("/proc/self/task") == threads);
+    wait_until("the last threads", || entries("/proc/self/task") == threads);
     assert_eq!(entries("/proc/self/fd"), files, "open files");
     let kib = resident_kib().saturating_sub(resident) as f64 / f64::from(streams);
     println!("memory kept for a stream of four nodes that has ended: {kib:.1} KiB");
@@ -197,12 +186,12 @@ run: {{clock: asap}}
 "
     );
     let early = Arc::new(AtomicU64::new(0));
-    let options = RunOptions {
+    let run_options = RunOptions {
         services: Services::new().with(Arc::clone(&early)),
         ..RunOptions::default()
     };
     let graph = Graph::parse("many.yaml", &text, &registry, &options()).expect("a graph");
-    let running = RunningGraph::start(graph, Arc::new(registry), options).expect("a run");
+    let running = RunningGraph::start(graph, Arc::new(registry), run_options).expect("a run");
     let report = running.wait();
     let kept = resident_kib().saturating_sub(early.load(Ordering::Relaxed));
     assert_balanced(&report);

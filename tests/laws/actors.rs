@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::counter::Counter;
+use super::doors::{Enough, Later};
 use super::keep::Keep;
 use super::payloads::{Of, Seen};
 
@@ -16,6 +17,8 @@ pub(crate) fn registry() -> Registry {
     registry.register::<Split>();
     registry.register::<Meet>();
     registry.register::<Keep>();
+    registry.register::<Later>();
+    registry.register::<Enough>();
     registry
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fermata_engine::sim::SimRun;
 use fermata_engine::{How, Report};
 
-use super::case::{Case, CommandCase};
+use super::case::{Case, CommandCase, Kind};
 use super::keep::{Event, Life};
 use super::lives::{self, Circumstances};
 use super::model::Model;
@@ -103,7 +103,10 @@ impl<'a> Laws<'a> {
             let at_once = batch.map_or(1, |(max, _)| max as u64);
             // Replicas may all be at work when it fills up, and as many of their results wait for their turn.
             let calls = producer.map_or(1, |node| match node.replicas {
-                1 => 1,
+                1 => match node.kind {
+                    Kind::Later { open, .. } => open as u64 + 1,
+                    _ => 1,
+                },
                 replicas => 2 * replicas as u64,
             });
             let most = capacity + at_once * calls;
@@ -188,7 +191,9 @@ impl<'a> Laws<'a> {
 
     /// A source that nothing ended early has given all it has: a restart, its own or elsewhere, never reads as its end.
     pub(crate) fn captures(&mut self) {
-        let disturbed = !self.case.commands.is_empty() || self.case.stalls();
+        let disturbed = !self.case.commands.is_empty()
+            || self.case.stalls()
+            || self.case.enough_from().is_some();
         if disturbed || !self.report().faults.is_empty() {
             return;
         }
@@ -224,6 +229,11 @@ impl<'a> Laws<'a> {
                     (breaks || weighed || measured, breaks)
                 }
             };
+            let index = place.checked_sub(first);
+            let kind = index.map(|index| &self.case.nodes[index].kind);
+            if report.finished > 0 && !matches!(kind, Some(Kind::Enough { .. })) {
+                self.breach(format!("{instance} has ended no stream: {report:?}"));
+            }
             let failed = report.failed > 0 && !may_fail;
             if failed || (report.restarts > 0 && !may_restart) {
                 self.breach(format!("{instance} broke by itself: {report:?}"));
@@ -300,7 +310,9 @@ impl<'a> Laws<'a> {
     /// something was lost on the way.
     pub(crate) fn told_ends(&mut self) {
         let run = &self.ran.run;
+        // Who ends a stream early has all that it wanted, and the others are told that it was drained.
         let undisturbed = run.ended
+            && self.case.enough_from().is_none()
             && run.report.faults.is_empty()
             && run.report.hung.is_empty()
             && !self.case.is_stopped();

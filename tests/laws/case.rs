@@ -34,6 +34,8 @@ pub(crate) struct SourceCase {
     pub(crate) trouble: Option<(Trouble, u64)>,
     /// Has two outputs.
     pub(crate) second: bool,
+    /// Numbers its packets itself, each so far behind the last, and marks what does not come.
+    pub(crate) gap: Option<u64>,
     pub(crate) lane: Option<u8>,
 }
 
@@ -53,6 +55,11 @@ impl SourceCase {
     pub(crate) fn may_give_up(&self, restarts: u32) -> bool {
         let fails = self.fail_after.is_some_and(|after| after < self.count);
         fails || self.panics() > u64::from(restarts)
+    }
+
+    /// How far its packets are from each other. What a live source overwrites would leave holes that nobody knows.
+    pub(crate) fn gap(&self) -> Option<u64> {
+        self.gap.filter(|_| !self.live)
     }
 
     fn troubles(&self, place: Trouble) -> bool {
@@ -93,6 +100,17 @@ pub(crate) enum Kind {
         stall_after: Option<u64>,
     },
     Keep(KeepCase),
+    /// Finishes its calls later.
+    Later {
+        open: usize,
+        drop_every: Option<u64>,
+        at_once_every: Option<u64>,
+        panic_every: Option<u64>,
+    },
+    /// Ends its streams from this sequence on.
+    Enough {
+        from: u64,
+    },
     Choose {
         every: u64,
     },
@@ -117,7 +135,10 @@ impl Kind {
 
     /// Whether it takes one type of payload only.
     pub(crate) fn is_typed(&self) -> bool {
-        matches!(self, Self::Choose { .. } | Self::Split | Self::Meet { .. })
+        matches!(
+            self,
+            Self::Choose { .. } | Self::Split | Self::Meet { .. } | Self::Enough { .. }
+        )
     }
 
     /// Whether its calls fail, panic or never return.
@@ -125,6 +146,11 @@ impl Kind {
         match self {
             Self::Faulty { .. } => true,
             Self::Keep(keep) => keep.breaks(),
+            Self::Later {
+                drop_every,
+                panic_every,
+                ..
+            } => drop_every.is_some() || panic_every.is_some(),
             _ => false,
         }
     }
@@ -358,6 +384,7 @@ impl Case {
             let panics = match &node.kind {
                 Kind::Faulty { panic_every, .. } => panic_every.is_some(),
                 Kind::Keep(keep) => keep.panic_every.is_some(),
+                Kind::Later { panic_every, .. } => panic_every.is_some(),
                 _ => false,
             };
             panics || node.on_error == "restart"
@@ -385,8 +412,24 @@ impl Case {
         self.clock == ClockCase::Asap
             && self.commands.is_empty()
             && !self.breaks()
+            && self.enough_from().is_none()
             && !self.overwrites()
             && !self.sources.iter().any(restarts)
+    }
+
+    /// From which sequence on some actor may have enough of a stream.
+    pub(crate) fn enough_from(&self) -> Option<u64> {
+        let enough = |node: &NodeCase| match node.kind {
+            Kind::Enough { from } => Some(from),
+            _ => None,
+        };
+        self.nodes.iter().filter_map(enough).min()
+    }
+
+    /// Whether calls are finished later; the last source then answers them.
+    pub(crate) fn asks(&self) -> bool {
+        let asks = |node: &NodeCase| matches!(node.kind, Kind::Later { .. });
+        self.nodes.iter().any(asks)
     }
 
     pub(crate) fn adds_streams(&self) -> bool {
@@ -414,6 +457,7 @@ impl Case {
             starved |= node.batch.is_some() && (before || self.adds_streams());
             let thins = match &node.kind {
                 Kind::Identity { .. } => false,
+                Kind::Later { .. } => node.kind.breaks(),
                 Kind::Keep(keep) => keep.breaks(),
                 _ => true,
             };
@@ -440,7 +484,7 @@ impl Case {
 impl SourceCase {
     /// Whether what comes out may be less on one way than on another.
     fn is_thin(&self) -> bool {
-        self.has_second() || self.trouble.is_some()
+        self.has_second() || self.trouble.is_some() || self.gap().is_some()
     }
 }
 

@@ -8,6 +8,7 @@ use fermata_engine::{ActorError, AnyPayload, Captured, Next, Pacing, Ports, Setu
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::doors::{self, Desk};
 use super::payloads::{Facts, Of, Trouble};
 
 /// Names of the outputs of a source that has two.
@@ -49,6 +50,10 @@ pub(crate) struct CounterSettings {
     /// Has a second output.
     #[serde(default)]
     second: bool,
+    /// Numbers its packets itself, each so far behind the last, and marks what does not come.
+    gap: Option<u64>,
+    /// Answers the open calls of this run.
+    answers: Option<u64>,
 }
 
 pub(crate) struct Counter {
@@ -57,6 +62,8 @@ pub(crate) struct Counter {
     /// What must survive a restart: packets produced, panics in `next`, panics in `pacing`; 32, 16 and 16 bits.
     lasting: Arc<AtomicU64>,
     waited: bool,
+    marked: bool,
+    desk: Option<Desk>,
 }
 
 const PANIC: u64 = 1 << 32;
@@ -76,6 +83,13 @@ impl Counter {
     }
 }
 
+impl Drop for Counter {
+    fn drop(&mut self) {
+        // It will not answer any more.
+        self.desk.iter().for_each(doors::close);
+    }
+}
+
 impl Source for Counter {
     const NAME: &'static str = "counter";
     type Settings = CounterSettings;
@@ -88,10 +102,12 @@ impl Source for Counter {
 
     fn create(settings: CounterSettings, setup: &Setup) -> Result<Self, ActorError> {
         Ok(Self {
-            settings,
             node: setup.node.clone(),
             lasting: setup.lasting_number(),
             waited: false,
+            marked: false,
+            desk: settings.answers.map(doors::desk),
+            settings,
         })
     }
 
@@ -107,9 +123,11 @@ impl Source for Counter {
     }
 
     fn next(&mut self) -> Result<Next, ActorError> {
+        self.desk.iter().for_each(doors::answer_some);
         let settings = &self.settings;
         let number = self.produced();
         if number >= settings.count {
+            self.desk.iter().for_each(doors::close);
             return Ok(Next::End);
         }
         if settings.fail_after.is_some_and(|after| number >= after) {
@@ -132,25 +150,35 @@ impl Source for Counter {
         if pause > 0 && !std::mem::replace(&mut self.waited, true) {
             return Ok(Next::Wait(period * pause));
         }
+        let sequence = number * settings.gap.unwrap_or(1);
+        let marks = settings.gap.is_some() && number % 3 == 1;
+        if marks && !std::mem::replace(&mut self.marked, true) {
+            return Ok(Next::Mark(sequence));
+        }
+        self.marked = false;
         self.waited = false;
         self.lasting.fetch_add(1, Ordering::Relaxed);
         let facts = |trouble| Facts {
             maker: self.node.clone(),
-            number,
+            number: sequence,
             weight: number as usize % settings.weights,
             trouble,
         };
-        let troubled = is_troubled(number, settings.trouble_every);
+        let troubled = is_troubled(sequence, settings.trouble_every);
         let payload = settings
             .of
             .payload(facts(settings.trouble.filter(|_| troubled)));
         let pts_ns = (number as f64 / settings.rate * 1e9) as i64;
-        Ok(Next::Packet(captured(
+        let captured = captured(
             payload,
-            settings.second.then_some(number),
+            settings.second.then_some(sequence),
             pts_ns,
             new_segment,
-        )))
+        );
+        Ok(Next::Packet(match settings.gap {
+            None => captured,
+            Some(_) => captured.numbered(sequence, (number / 7) as u32),
+        }))
     }
 }
 

@@ -27,6 +27,7 @@ fn source() -> impl Strategy<Value = SourceCase> {
         1usize..4,
         any::<bool>(),
         lane(),
+        proptest::option::weighted(0.25, 1u64..4),
     );
     let breaks = (
         prop_oneof![4 => Just(None), 1 => (1u64..20).prop_map(Some)],
@@ -37,7 +38,7 @@ fn source() -> impl Strategy<Value = SourceCase> {
         rarely((trouble, 1u64..20)),
     );
     (gives, breaks).prop_map(|(gives, breaks)| {
-        let (of, count, rate, live, weights, second, lane) = gives;
+        let (of, count, rate, live, weights, second, lane, gap) = gives;
         let (reconnect_every, fail_after, panic_every, pacing_panics, on_error, trouble) = breaks;
         SourceCase {
             of,
@@ -52,6 +53,7 @@ fn source() -> impl Strategy<Value = SourceCase> {
             on_error,
             trouble,
             second,
+            gap,
             lane,
         }
     })
@@ -71,10 +73,25 @@ fn kind() -> impl Strategy<Value = Kind> {
             Kind::Faulty { panic_every, fail_every, stall_after }
         }),
         2 => keep().prop_map(Kind::Keep),
+        1 => later(),
+        1 => (0u64..30).prop_map(|from| Kind::Enough { from }),
         1 => (1u64..5).prop_map(|every| Kind::Choose { every }),
         1 => Just(Kind::Split),
         3 => (2usize..=3, 1u8..8).prop_map(|(inputs, required)| Kind::Meet { inputs, required }),
     ]
+}
+
+/// One that has its calls answered elsewhere.
+fn later() -> impl Strategy<Value = Kind> {
+    let at_once = proptest::option::weighted(0.5, 1u64..6);
+    (1usize..7, rarely(1u64..20), at_once, rarely(2u64..20)).prop_map(
+        |(open, drop_every, at_once_every, panic_every)| Kind::Later {
+            open,
+            drop_every,
+            at_once_every,
+            panic_every,
+        },
+    )
 }
 
 /// One that keeps something of its streams; every other one never breaks.
@@ -214,19 +231,38 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
         commands,
     )
         .prop_map(
-            |(seed, clock, streams, sources, nodes, restarts, commands)| Case {
-                seed,
-                clock,
-                streams,
-                sources,
-                nodes,
-                restarts,
-                commands,
+            |(seed, clock, streams, sources, nodes, restarts, commands)| {
+                let case = Case {
+                    seed,
+                    clock,
+                    streams,
+                    sources,
+                    nodes,
+                    restarts,
+                    commands,
+                };
+                case.answered()
             },
         )
 }
 
 impl Case {
+    /// Where calls are finished later, the last source answers them: one that is never held up.
+    fn answered(mut self) -> Self {
+        let asks = self.asks();
+        if let Some(last) = self.sources.last_mut()
+            && asks
+        {
+            last.live = true;
+        }
+        for node in &mut self.nodes {
+            if matches!(node.kind, Kind::Later { .. }) {
+                node.replicas = 1;
+            }
+        }
+        self
+    }
+
     /// The same graph with a hundred times the packets, as fast as they go: queues are full and lanes park all the time.
     pub(crate) fn pressed(mut self) -> Self {
         for source in &mut self.sources {
@@ -241,6 +277,15 @@ impl Case {
                 Kind::Faulty { fail_every, .. } => {
                     *fail_every = fail_every.map(|every| every * 100)
                 }
+                Kind::Later {
+                    drop_every,
+                    panic_every,
+                    ..
+                } => {
+                    *drop_every = drop_every.map(|every| every * 100);
+                    *panic_every = None;
+                }
+                Kind::Enough { from } => *from *= 100,
                 Kind::Keep(keep) => keep.fail_every = keep.fail_every.map(|every| every * 100),
                 _ => {}
             }

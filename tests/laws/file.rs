@@ -18,7 +18,14 @@ impl Case {
         }
         text.push_str("nodes:\n");
         for (index, source) in self.sources.iter().enumerate() {
-            write_source(&mut text, index, source, index == 0 && self.per_stream());
+            let answers = self.asks() && index + 1 == self.first_node();
+            write_source(
+                &mut text,
+                index,
+                source,
+                index == 0 && self.per_stream(),
+                answers,
+            );
         }
         for (index, node) in self.nodes.iter().enumerate() {
             let place = self.first_node() + index;
@@ -112,7 +119,7 @@ impl Case {
     }
 }
 
-fn write_source(text: &mut String, index: usize, source: &SourceCase, each: bool) {
+fn write_source(text: &mut String, index: usize, source: &SourceCase, each: bool, answers: bool) {
     let stream = if each { "each: stream, " } else { "" };
     let _ = write!(
         text,
@@ -140,6 +147,10 @@ fn write_source(text: &mut String, index: usize, source: &SourceCase, each: bool
     }
     if source.has_second() {
         text.push_str(", second: true");
+    }
+    option(text, "gap", source.gap());
+    if answers {
+        text.push_str(", answers: \"${run}\"");
     }
     option(text, "lane", source.lane.map(|lane| lane_name(lane, each)));
     text.push_str("}\n");
@@ -175,6 +186,19 @@ fn settings(kind: &Kind, connected: &Connected) -> String {
             );
             settings
         }
+        Kind::Later {
+            open,
+            drop_every,
+            at_once_every,
+            panic_every,
+        } => {
+            let mut settings = format!("use: later, run: \"${{run}}\", open: {open}");
+            option(&mut settings, "drop_every", *drop_every);
+            option(&mut settings, "at_once_every", *at_once_every);
+            option(&mut settings, "panic_every", *panic_every);
+            settings
+        }
+        Kind::Enough { from } => format!("use: enough, of: {of}, from: {from}"),
         Kind::Choose { every } => format!("use: choose, of: {of}, every: {every}"),
         Kind::Split => format!("use: split, of: {of}"),
         Kind::Meet { inputs, .. } => format!("use: meet, of: {of}, inputs: {inputs}"),

@@ -1,6 +1,6 @@
 //! Cases that once broke a law, each under the name of what it showed.
 
-use crate::support::{assert_balanced, run, start};
+use crate::support::{assert_balanced, run, start, wait_until};
 
 #[test]
 fn a_source_that_waits_for_room_is_blocked_not_waiting() {
@@ -29,9 +29,9 @@ run: {drain: 200ms}
 ",
     );
     let handle = running.handle();
-    while handle.report().nodes["end"].processed < 3 {
-        std::thread::yield_now();
-    }
+    wait_until("what comes before the stall", || {
+        handle.report().nodes["end"].processed == 3
+    });
     handle.drain();
     let report = running.wait();
     assert_balanced(&report);

@@ -42,7 +42,8 @@ impl<'a> Model<'a> {
         let first = self.case.first_node();
         if place < first {
             return if place == source {
-                (0..captured).collect()
+                let gap = self.case.sources[source].gap().unwrap_or(1);
+                (0..captured).map(|number| number * gap).collect()
             } else {
                 BTreeSet::new()
             };
@@ -88,7 +89,8 @@ impl<'a> Model<'a> {
             .collect()
     }
 
-    /// Of what is due, what may be missing because the payload panics where it is weighed or measured. None: nobody can say,
+    /// Of what is due, what may be missing because the payload panics where it is weighed or measured, or
+    /// because some actor has enough of the stream. None: nobody can say,
     /// because a live source's packets are not numbered as they were captured.
     pub(crate) fn may_be_missing(
         &self,
@@ -96,13 +98,18 @@ impl<'a> Model<'a> {
         due: &BTreeSet<u64>,
     ) -> Option<BTreeSet<u64>> {
         let source = &self.case.sources[Self::source_of(stream)];
+        let enough = self.case.enough_from();
+        let unneeded = |sequence: u64| enough.is_some_and(|from| sequence > from);
         let Some((Trouble::Weight | Trouble::Bytes, every)) = source.trouble else {
-            return Some(BTreeSet::new());
+            return Some(due.iter().copied().filter(|&n| unneeded(n)).collect());
         };
         if source.live {
             return None;
         }
-        let troubled = due.iter().filter(|sequence| is_troubled(**sequence, every));
-        Some(troubled.copied().collect())
+        let troubled = due
+            .iter()
+            .copied()
+            .filter(|&n| is_troubled(n, every) || unneeded(n));
+        Some(troubled.collect())
     }
 }

@@ -14,10 +14,11 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 use super::actors;
 use super::broken::{Laws, Ran};
 use super::case::{Case, NodeCase};
+use super::doors;
 use super::draw::case;
 use super::keep;
 use super::model::Model;
-use crate::support::options;
+use crate::support::{PATIENCE, options};
 
 /// How many graphs `make test` tries.
 const CASES: u32 = 300;
@@ -152,7 +153,7 @@ fn run_on_threads(case: &Case, yaml: &str) -> Result<Option<Ran>, String> {
     };
     let running = RunningGraph::start(loaded.graph, loaded.registry, RunOptions::default());
     let running = running.expect("a graph that starts");
-    let (report, ended) = match running.wait_for(Duration::from_secs(20)) {
+    let (report, ended) = match running.wait_for(PATIENCE) {
         Ok(report) => (report, true),
         Err(running) => {
             let report = running.handle().report();
@@ -162,6 +163,7 @@ fn run_on_threads(case: &Case, yaml: &str) -> Result<Option<Ran>, String> {
         }
     };
     let lives = keep::close(loaded.record);
+    doors::forget(loaded.record);
     Ok(Some(Ran {
         run: of_threads(report, ended),
         capacities: loaded.capacities,
@@ -193,6 +195,7 @@ fn run(case: &Case, yaml: &str, seed: u64) -> Result<Option<Ran>, String> {
         simulate(loaded.graph, loaded.registry, &sim).expect("a graph that starts")
     }));
     let lives = keep::close(loaded.record);
+    doors::forget(loaded.record);
     let run = run.map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

@@ -68,6 +68,15 @@ fn placement(wired: &[Wired], problems: &mut Problems) {
                 ),
             ));
         }
+        if draft.replicas > 1 && node.ports.open_calls > 0 {
+            problems.push(Problem::at(
+                draft.replicas_span.as_ref().unwrap_or(&draft.name_span),
+                format!(
+                    "`{}` finishes calls later, up to {} at a time, so it has no use for replicas",
+                    draft.actor.name, node.ports.open_calls
+                ),
+            ));
+        }
         if draft.actor.source && draft.each_stream {
             match source_of_streams {
                 Some(other) => problems.push(Problem::at(

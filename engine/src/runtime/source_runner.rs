@@ -22,6 +22,8 @@ pub(crate) struct SourceRunner {
     origin: Option<(u64, i64)>,
     /// Read, but not due yet; or, of a live source, read while the graph has no room.
     pub(crate) in_hand: Option<(Captured, u64)>,
+    /// A mark that was read while a packet was in hand, which comes before it; 0 if there is none.
+    pub(crate) mark: u64,
     pub(crate) ask_again_ns: u64,
     /// Nothing more will be read, and why; the stream ends once what is in hand has gone.
     pub(crate) ending: Option<Ending>,
@@ -41,6 +43,7 @@ impl SourceRunner {
             is_live: None,
             origin: None,
             in_hand: None,
+            mark: 0,
             ask_again_ns: 0,
             ending: None,
         }

@@ -15,6 +15,7 @@ use crate::runtime::context::LaneContext;
 use crate::runtime::flow::Flow;
 use crate::runtime::node::{Node, Role};
 use crate::runtime::protocol::Event;
+use crate::runtime::queued::END;
 use crate::runtime::source_runner::Ending;
 use crate::source::{Captured, Next};
 
@@ -92,24 +93,27 @@ impl Node {
             Ok(Next::Packet(captured)) => {
                 self.recorder.served(service_ns);
                 let due_ns = runner.due_ns(&captured, mode, cx.now_ns);
-                if let Some((overwritten, _)) = runner.in_hand.replace((captured, due_ns)) {
+                if let Some((overwritten, _)) = runner.in_hand.take() {
                     // Only a live source reads on while its packet has no room.
                     self.parts.setup.count_missed(1);
                     discard_each(overwritten.into_payloads());
+                    self.mark(slot, cx);
+                }
+                if let Role::Source(runner) = &mut self.role {
+                    runner.in_hand = Some((captured, due_ns));
                 }
                 return;
             }
             Ok(Next::Wait(time)) => {
                 runner.ask_again_ns = cx.now_ns.saturating_add(nanoseconds(time));
             }
-            Ok(Next::Mark(next)) => {
-                let memory = &mut self.source_memory;
-                memory.next_sequence = memory.next_sequence.max(next);
-                if let Some(flow) = &mut self.flows[slot] {
-                    flow.position = memory.next_sequence;
-                    flow.mark_outputs(&mut cx.edges);
+            Ok(Next::Mark(next)) => match marks_past_the_end(next) {
+                Some(message) => self.break_off(message),
+                None => {
+                    runner.mark = runner.mark.max(next);
+                    self.mark(slot, cx);
                 }
-            }
+            },
             Ok(Next::End) => {
                 runner.ending = Some(Ending {
                     end: End::of(How::Complete),
@@ -120,6 +124,30 @@ impl Node {
             Err(Failure::Panic(message)) => self.panicked(message, cx),
         }
         self.recorder.busy_ns += service_ns;
+    }
+
+    /// Tells the outputs what the source has marked, once nothing is in hand that comes before it.
+    fn mark(&mut self, slot: usize, cx: &mut LaneContext) {
+        let memory = &mut self.source_memory;
+        if let Role::Source(runner) = &mut self.role
+            && runner.in_hand.is_none()
+            && runner.mark > memory.next_sequence
+            && let Some(flow) = &mut self.flows[slot]
+        {
+            memory.next_sequence = runner.mark;
+            flow.position = runner.mark;
+            flow.mark_outputs(&mut cx.edges);
+        }
+    }
+
+    /// The source broke the contract, which ends its stream.
+    fn break_off(&mut self, message: String) {
+        if let Role::Source(runner) = &mut self.role {
+            runner.ending = Some(Ending {
+                end: End::of(How::Failed),
+                failure: Some(message),
+            });
+        }
     }
 
     /// The source panicked: it is built anew.
@@ -168,13 +196,9 @@ impl Node {
         if let Role::Source(runner) = &mut self.role
             && let Some((captured, _)) = runner.in_hand.take_if(|(_, due_ns)| *due_ns <= cx.now_ns)
         {
-            if let Err(message) = self.publish_captured(slot, captured, cx)
-                && let Role::Source(runner) = &mut self.role
-            {
-                runner.ending = Some(Ending {
-                    end: End::of(How::Failed),
-                    failure: Some(message),
-                });
+            match self.publish_captured(slot, captured, cx) {
+                Ok(()) => self.mark(slot, cx),
+                Err(message) => self.break_off(message),
             }
             return true;
         }
@@ -195,24 +219,20 @@ impl Node {
             return Ok(());
         };
         let outputs = self.parts.outputs;
-        let payloads = sized(
-            captured.first,
-            captured.others,
-            outputs,
-            self.parts.counts_bytes,
-        )?;
         let memory = &mut self.source_memory;
+        let refused = wrong_outputs(&captured.others, outputs)
+            .or_else(|| wrong_number(&captured, memory.next_sequence));
+        if let Some(message) = refused {
+            discard_each(captured.into_payloads());
+            return Err(message);
+        }
+        let payloads = sized(captured.first, captured.others, self.parts.counts_bytes);
         if captured.new_segment || std::mem::take(&mut memory.was_restarted) {
             memory.segment += 1;
         }
         let mut sequence = memory.next_sequence;
-        if let Some((given, segment)) = captured.number {
-            if given < sequence {
-                return Err(format!(
-                    "the source numbered a packet {given}, but {sequence} is the least that can come"
-                ));
-            }
-            (sequence, memory.segment) = (given, segment);
+        if let Some(number) = captured.number {
+            (sequence, memory.segment) = number;
         }
         memory.next_sequence = sequence + 1;
         count(&flow.books.captured, 1);
@@ -262,13 +282,42 @@ impl Node {
 type Payloads = (Option<Sized>, Vec<Sized>);
 type Sized = (usize, AnyPayload, Option<u64>);
 
-/// Looks how large the payloads of a capture are, and whether their outputs exist.
+/// What is wrong with the number that a source gave a packet.
+fn wrong_number(captured: &Captured, least: u64) -> Option<String> {
+    let (given, _) = captured.number?;
+    if given < least {
+        return Some(format!(
+            "the source numbered a packet {given}, but {least} is the least that can come"
+        ));
+    }
+    marks_past_the_end(given.saturating_add(1))
+}
+
+/// What is wrong with a mark that leaves no number for the end of the stream.
+fn marks_past_the_end(next: u64) -> Option<String> {
+    (next == END).then(|| format!("the source numbers beyond {}, the largest number", END - 2))
+}
+
+/// What is wrong with the outputs that a source gave payloads for, besides the first.
+fn wrong_outputs(others: &[(usize, AnyPayload)], outputs: usize) -> Option<String> {
+    let mut seen = 0u64;
+    for (output, _) in others {
+        if *output >= outputs || seen & (1 << output) != 0 {
+            return Some(format!(
+                "the source gave a payload for output {output}, which does not exist or has one already; it declares {outputs} output(s)"
+            ));
+        }
+        seen |= 1 << output;
+    }
+    None
+}
+
+/// Looks how large the payloads of a capture are.
 fn sized(
     first: Option<AnyPayload>,
     others: Vec<(usize, AnyPayload)>,
-    outputs: usize,
     counts_bytes: bool,
-) -> Result<Payloads, String> {
+) -> Payloads {
     let size = |(output, payload): (usize, AnyPayload)| {
         let bytes = match counts_bytes {
             true => guard(|| Ok(payload.bytes() as u64)).ok(),
@@ -276,17 +325,8 @@ fn sized(
         };
         (output, payload, bytes)
     };
-    let mut seen = 0u64;
-    for (output, _) in &others {
-        if *output >= outputs || seen & (1 << output) != 0 {
-            return Err(format!(
-                "the source gave a payload for output {output}, which does not exist or has one already; it declares {outputs} output(s)"
-            ));
-        }
-        seen |= 1 << output;
-    }
     let first = first.map(|payload| size((0, payload)));
-    Ok((first, others.into_iter().map(size).collect()))
+    (first, others.into_iter().map(size).collect())
 }
 
 /// Sends what was captured; an output without a payload is told that this sequence does not come.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::ActorError;
 use crate::outputs::{Desk, Outputs};
-use crate::runtime::call::Outcome;
+use crate::runtime::call::{Outcome, discard_each};
 use crate::runtime::flow::Receipt;
 use crate::runtime::parker::Parker;
 
@@ -19,6 +19,14 @@ pub(crate) struct Answer {
     pub(crate) replica: usize,
     /// Time in the call, where it was a replica's.
     pub(crate) service_ns: Option<u64>,
+}
+
+impl Answer {
+    /// Drops it. Destructors of payloads may panic, and it may be a lane or a stranger's thread that drops them.
+    fn discard(self) {
+        discard_each(self.out.emitted);
+        discard_each(self.out.failed);
+    }
 }
 
 struct OpenCall {
@@ -44,8 +52,10 @@ pub(crate) struct AnswerDesk {
 impl AnswerDesk {
     /// Hands an answer in and wakes the lane. Once the node is gone, nobody listens.
     pub(crate) fn hand_in(&self, answer: Answer) {
-        let _ = self.answers.send(answer);
-        self.parker.wake();
+        match self.answers.send(answer) {
+            Ok(()) => self.parker.wake(),
+            Err(flume::SendError(answer)) => answer.discard(),
+        }
     }
 }
 
@@ -135,8 +145,9 @@ impl Window {
     /// Notes an answer. One that nobody waits for any more is forgotten.
     pub(crate) fn note(&mut self, answer: Answer) {
         let mut calls = self.calls.iter_mut();
-        if let Some(call) = calls.find(|call| call.number == answer.number) {
-            call.answer.get_or_insert(answer);
+        match calls.find(|call| call.number == answer.number) {
+            Some(call) if call.answer.is_none() => call.answer = Some(answer),
+            _ => answer.discard(),
         }
     }
 
@@ -169,7 +180,20 @@ impl Window {
 
     /// Gives up what is under way and says what that was. Late answers are forgotten.
     pub(crate) fn give_up(&mut self) -> Vec<Receipt> {
-        let calls = self.calls.drain(..);
-        calls.flat_map(|call| call.receipts).collect()
+        let mut given_up = Vec::new();
+        for call in self.calls.drain(..) {
+            given_up.extend(call.receipts);
+            if let Some(answer) = call.answer {
+                answer.discard();
+            }
+        }
+        given_up
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        self.give_up();
+        self.answers.drain().for_each(Answer::discard);
     }
 }

@@ -1,0 +1,195 @@
+//! Actors that have all they want of a stream and end it.
+
+use fermata_engine::testing::Collector;
+use fermata_engine::{
+    Actor, ActorError, Graph, How, Input, Outputs, Ports, Registry, Report, RunOptions,
+    RunningGraph, Setup,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::support::{assert_balanced, options};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct EnoughSettings {
+    /// The last packet that it wants.
+    last: u64,
+    /// Only of this stream; of all, if there is none.
+    of: Option<String>,
+}
+
+/// Hands packets on until it has enough.
+struct Enough(EnoughSettings);
+
+impl Actor for Enough {
+    const NAME: &'static str = "enough";
+    type Settings = EnoughSettings;
+
+    fn ports(_: &EnoughSettings) -> Ports {
+        Ports::new()
+            .any_input("in")
+            .same_output("out")
+            .keeps_streams_apart()
+            .stateless()
+    }
+
+    fn create(settings: EnoughSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self(settings))
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        let stream = &input.envelope.stream.name;
+        let is_of = self.0.of.as_ref().is_none_or(|of| of == stream);
+        if is_of && input.envelope.sequence == self.0.last {
+            out.end_stream(&input.envelope);
+        }
+        if let Some(payload) = input.take_any(0) {
+            out.emit_any(0, input.envelope, payload);
+        }
+        Ok(())
+    }
+}
+
+/// Hands on the left of two packets.
+struct Left;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LeftSettings {}
+
+impl Actor for Left {
+    const NAME: &'static str = "left";
+    type Settings = LeftSettings;
+
+    fn ports(_: &LeftSettings) -> Ports {
+        let ports = Ports::new().any_input("left").any_input("right");
+        ports.same_output("out").stateless()
+    }
+
+    fn create(_: LeftSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        if let Some(payload) = input.take_any(0) {
+            out.emit_any(0, input.envelope, payload);
+        }
+        Ok(())
+    }
+}
+
+fn run(body: &str) -> (Report, Collector) {
+    let mut registry = Registry::builtin();
+    registry.register::<Enough>();
+    registry.register::<Left>();
+    let collector = Collector::register(&mut registry, "collect");
+    let text = format!("fermata: 1\n{body}");
+    let graph = Graph::parse("ending.yaml", &text, &registry, &options()).expect("a graph");
+    let running = RunningGraph::start(graph, registry.into(), RunOptions::default());
+    let report = running.expect("a graph that starts").wait();
+    assert_balanced(&report);
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    (report, collector)
+}
+
+/// The sequences of a stream that have come, in order.
+fn sequences(collector: &Collector, stream: &str) -> Vec<u64> {
+    let packets = collector.packets();
+    let of_stream = packets.iter().map(|packet| &packet.envelope);
+    of_stream
+        .filter(|envelope| envelope.stream.name == stream)
+        .map(|envelope| envelope.sequence)
+        .collect()
+}
+
+fn assert_first(collector: &Collector, stream: &str, count: u64) {
+    let sequences = sequences(collector, stream);
+    assert!(sequences.iter().copied().eq(0..count), "{sequences:?}");
+}
+
+#[test]
+fn an_actor_ends_an_endless_stream_and_what_is_on_the_way_is_finished() {
+    let (report, collector) = run("\
+nodes:
+  s: {use: test_source}
+  enough: {use: enough, in: s, last: 9, queue: {capacity: 8}}
+  end: {use: collect, in: enough}
+run: {clock: asap}
+");
+    let enough = &report.nodes["enough"];
+    assert_eq!(enough.processed, 10);
+    let stream = &report.streams["s"];
+    assert_eq!(stream.captured, 10 + enough.finished);
+    assert_eq!(
+        stream.sinks["end"].losses.values().sum::<u64>(),
+        enough.finished
+    );
+    assert_first(&collector, "s", 10);
+    assert!(collector.ends()["s"].is_complete(), "all that was wanted");
+}
+
+#[test]
+fn a_sink_beside_the_one_that_ends_the_stream_gets_all_that_was_captured() {
+    let (report, collector) = run("\
+nodes:
+  s: {use: test_source}
+  enough: {use: enough, in: s, last: 9}
+  end: {use: discard, in: enough}
+  all: {use: collect, in: s}
+");
+    let stream = &report.streams["s"];
+    assert_first(&collector, "s", stream.captured);
+    assert_eq!(collector.ends()["s"].how, How::Drained);
+    assert!(!collector.ends()["s"].lost);
+}
+
+#[test]
+fn only_the_stream_that_an_actor_ends_is_ended() {
+    let (report, collector) = run("\
+streams: {a: x, b: x}
+nodes:
+  s: {use: test_source, each: stream, count: 500}
+  enough: {use: enough, in: s, last: 9, of: a}
+  end: {use: collect, in: enough}
+run: {clock: asap}
+");
+    assert_first(&collector, "a", 10);
+    assert_first(&collector, "b", 500);
+    assert!(
+        report.streams["a"].captured < 500,
+        "{:?}",
+        report.streams["a"]
+    );
+    assert_eq!(
+        report.streams["b"].sinks["end"]
+            .losses
+            .values()
+            .sum::<u64>(),
+        0
+    );
+}
+
+#[test]
+fn joins_and_replicas_behind_an_early_end_get_what_belongs_together() {
+    for (clock, replicas) in [("asap", 1), ("asap", 3), ("live", 1), ("live", 3)] {
+        let (report, collector) = run(&format!(
+            "\
+nodes:
+  s: {{use: test_source, rate: 20000}}
+  enough: {{use: enough, in: s, last: 9, replicas: {replicas}}}
+  other: {{use: identity, in: s, replicas: {replicas}, batch: {{max: 4, wait: 1ms}}}}
+  both: {{use: left, in: {{left: enough, right: other}}}}
+  end: {{use: collect, in: both}}
+run: {{clock: {clock}}}
+"
+        ));
+        let got = sequences(&collector, "s");
+        // Other replicas may be at work on what comes behind when one has enough.
+        assert!(got.len() >= 10, "{got:?}");
+        assert!(got.iter().copied().eq(0..got.len() as u64), "{got:?}");
+        let enough = &report.nodes["enough"];
+        assert_eq!(enough.processed, got.len() as u64);
+        assert_eq!(enough.received, enough.processed + enough.finished);
+    }
+}
