@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # Crates whose files must not import each other in a circle; `scripts/no-circles.py --list` looks at the others too.
-WITHOUT_CIRCLES := . engine vision files onnx actors
+WITHOUT_CIRCLES := . engine vision files onnx actors jobs
 
 .PHONY: help setup setup-learn setup-cuda setup-test demo test soak fuzz bench clean
 
@@ -43,9 +43,9 @@ test: setup-test ## Check format, lints, docs, the engine's independence and tha
 fuzz: setup ## Fuzz graph files, cards, interpolation and overrides, a minute each
 	@scripts/fuzz.sh
 
-soak: setup-test ## Try the laws on 20,000 random graphs that no run has tried, and the faults for minutes (a quarter of an hour)
+soak: setup-test ## Try the laws on 20,000 random graphs that no run has tried, the faults for minutes, and jobs killed at 20 moments (20 minutes)
 	@seed=$${FERMATA_LAWS_SEED:-$$(date +%s)}; echo "FERMATA_LAWS_SEED=$$seed"; \
-		FERMATA_LAWS=20000 FERMATA_LAWS_SEED=$$seed FERMATA_SOAK=1 cargo test --test main -- laws endurance --nocapture
+		FERMATA_LAWS=20000 FERMATA_LAWS_SEED=$$seed FERMATA_SOAK=1 cargo test --test main -- laws endurance killed --nocapture
 
 bench: setup-learn ## Run the benchmarks
 	cargo bench --workspace

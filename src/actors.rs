@@ -4,12 +4,16 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::cli::SUCCESS;
-use crate::load;
+use crate::hand_over;
 use crate::print::print_line;
+use crate::program::Program;
 
 /// Lists the actors, or explains one.
-pub fn actors(name: Option<&str>) -> anyhow::Result<u8> {
-    let registry = load::registry();
+pub fn actors(name: Option<&str>, program: &Program) -> anyhow::Result<u8> {
+    if program.may_hand_over && hand_over::is_possible() {
+        return hand_over::hand_over();
+    }
+    let registry = (program.registry)();
     let Some(name) = name else {
         let width = registry.iter().map(|actor| actor.name.len()).max();
         for actor in registry.iter() {
@@ -84,8 +88,11 @@ fn plain(value: &Value) -> String {
 }
 
 /// Prints the JSON Schema of graph files.
-pub fn schema() -> anyhow::Result<u8> {
-    let schema = fermata_engine::graph::schema(&load::registry());
+pub fn schema(program: &Program) -> anyhow::Result<u8> {
+    if program.may_hand_over && hand_over::is_possible() {
+        return hand_over::hand_over();
+    }
+    let schema = fermata_engine::graph::schema(&(program.registry)());
     let text = serde_json::to_string_pretty(&schema).context("the schema is not JSON")?;
     print_line(&text)?;
     Ok(SUCCESS)

@@ -5,11 +5,12 @@ use std::path::Path;
 use crate::cli::{GraphArguments, REFUSED, SUCCESS};
 use crate::load;
 use crate::print::print_line;
+use crate::program::Program;
 
 /// Reads the graph and looks for everything that it names.
-pub fn check(arguments: &GraphArguments) -> anyhow::Result<u8> {
-    let registry = load::registry();
-    let Some(graph) = load::checked(arguments, &registry, Path::new("runs/check")) else {
+pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8> {
+    let registry = (program.registry)();
+    let Some(graph) = load::checked(arguments, program, &registry, Path::new("runs/check")) else {
         return Ok(REFUSED);
     };
     let (nodes, streams) = (graph.nodes.len(), graph.streams.len());

@@ -8,11 +8,13 @@ use layout::gv::{DotParser, GraphBuilder};
 use crate::cli::{DrawArguments, Format, REFUSED, SUCCESS};
 use crate::load;
 use crate::print::print;
+use crate::program::Program;
 
 /// Prints the graph in the language that was asked for.
-pub fn draw(arguments: &DrawArguments) -> anyhow::Result<u8> {
-    let registry = load::registry();
-    let Some(graph) = load::parsed(&arguments.graph, &registry, Path::new("runs/graph")) else {
+pub fn draw(arguments: &DrawArguments, program: &Program) -> anyhow::Result<u8> {
+    let registry = (program.registry)();
+    let run_dir = Path::new("runs/graph");
+    let Some(graph) = load::parsed(&arguments.graph, program, &registry, run_dir) else {
         return Ok(REFUSED);
     };
     let drawing = match arguments.format {

@@ -1,4 +1,5 @@
-//! Commands about models are carried out by `fermata-learn`, beside this program: libtorch is loaded there and not here.
+//! Commands about models, and graphs with actors of jobs, are carried out by `fermata-learn`, beside this program: libtorch is loaded there
+//! and not here.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -6,6 +7,12 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 const PROGRAM: &str = "fermata-learn";
+
+/// Whether `fermata-learn` is installed.
+pub fn is_possible() -> bool {
+    let this = std::env::current_exe();
+    this.is_ok_and(|this| this.with_file_name(PROGRAM).is_file())
+}
 
 /// Becomes `fermata-learn` with the same arguments. Returns only if that is not possible.
 pub fn hand_over() -> anyhow::Result<u8> {

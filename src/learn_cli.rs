@@ -10,19 +10,23 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::evaluate_cli::{EVALUATE, EvaluateArguments};
+use crate::manifest_cli::ManifestCommand;
+
 #[derive(Debug, Subcommand)]
 pub enum LearnCommand {
     /// Compute a model's logits for inputs in a NumPy file
     Infer(InferArguments),
     /// Measure predictions: metrics.json, a table for each class, pictures
+    #[command(after_help = EVALUATE)]
     Evaluate(EvaluateArguments),
     /// Fit a temperature on validation predictions
     Calibrate(CalibrateArguments),
     /// Write a network's weights as a model folder for the live graph (ONNX and card)
     Export(ExportArguments),
-    /// Say what a checkpoint, an export or a file of arrays is and where it comes from
+    /// Say what an artifact is and where it comes from: a checkpoint, an export, arrays, a manifest, a report, or the folder of any of them
     Inspect {
-        /// .safetensors, .onnx, .npz or .npy file, a manifest, a model card, or the folder of a model or a training
+        /// .safetensors, .onnx, .npz or .npy file, a manifest or table, a report (.json), a model card, recipe or mapping, or a folder
         file: PathBuf,
     },
     /// Lists of labelled images: make one of raw sources, look at one before it is used
@@ -30,6 +34,20 @@ pub enum LearnCommand {
         #[command(subcommand)]
         command: ManifestCommand,
     },
+    /// Train a network on a manifest's rows: a teacher on labels, a student on softlabels
+    #[command(after_help = TRAIN)]
+    Train(TrainArguments),
+    /// Write what an ensemble of teachers says of a manifest's rows, for training students
+    #[command(after_help = SOFTLABELS)]
+    Softlabels(SoftlabelsArguments),
+    /// Choose an ensemble's weights on validation rows
+    Ensemble {
+        #[command(subcommand)]
+        command: EnsembleCommand,
+    },
+    /// Take up a run that was ended early
+    #[command(after_help = RESUME)]
+    Resume(ResumeArguments),
     /// The networks that can be built
     Models {
         #[command(subcommand)]
@@ -37,30 +55,149 @@ pub enum LearnCommand {
     },
 }
 
+const SOFTLABELS: &str = "\
+Example:
+  fermata softlabels --manifest data/manifest.csv --teacher rn18=runs/rn18/model --teacher b3=runs/b3-0/model,runs/b3-1/model \\
+    --weight rn18=0.4 --weight b3=0.6 --views 8 --seed 1 --split train --out runs/softlabels
+A run that was ended early, or killed, goes on with `fermata resume runs/softlabels`.";
+
+const ENSEMBLE_SEARCH: &str = "\
+Example:
+  fermata ensemble search --manifest data/manifest.csv --teacher rn18=runs/rn18/model --teacher b3=runs/b3/model --step 0.1 --out runs/search";
+
+const TRAIN: &str = "\
+Examples:
+  fermata train --config training.yaml --manifest data/manifest.csv --card card.yaml --out runs/teacher
+  fermata train --config student.yaml --manifest data/manifest.csv --card card.yaml --softlabels runs/softlabels --out runs/student
+A training that was ended early (Ctrl-C writes a checkpoint), or killed, goes on with `fermata resume runs/teacher`.";
+
+const RESUME: &str = "\
+Examples:
+  fermata resume runs/softlabels
+  fermata resume runs/teacher --more 10";
+
+#[derive(Debug, Args)]
+pub struct TrainArguments {
+    /// Settings of the training: network, epochs, objective and so on
+    #[arg(long, value_name = "TRAINING.yaml")]
+    pub config: PathBuf,
+    /// Labelled images; rows of the splits train and validation are used
+    #[arg(long, value_name = "FILE.csv")]
+    pub manifest: PathBuf,
+    /// How images become inputs; it becomes the model's card
+    #[arg(long, value_name = "CARD.yaml")]
+    pub card: PathBuf,
+    /// What teachers say of the rows, for an objective with distillation
+    #[arg(long, value_name = "DIR")]
+    pub softlabels: Option<PathBuf>,
+    /// What annotators said of the rows, for an objective with soft_targets: CSV with sha256 and the votes for each class
+    #[arg(long, value_name = "FILE.csv")]
+    pub votes: Option<PathBuf>,
+    /// Leave a fold of the training rows out, from 0, of so many: 0/2
+    #[arg(long, value_name = "FOLD/FOLDS")]
+    pub without_fold: Option<String>,
+    /// cpu or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Show no progress, only warnings and the summary
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// New folder for checkpoints, history, learning curve and the model
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct SoftlabelsArguments {
+    #[command(flatten)]
+    pub teachers: TeacherArguments,
+    /// Weight of a teacher; give all or none [default: the same for all]
+    #[arg(long = "weight", value_name = "NAME=W")]
+    pub weights: Vec<String>,
+    /// Temperature of a teacher [default: the one in its card]
+    #[arg(long = "temperature", value_name = "NAME=T")]
+    pub temperatures: Vec<String>,
+    /// Views of each picture: the plain one, and varied ones
+    #[arg(long, value_name = "V", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub views: u32,
+    /// Seed of the views' variations: the training's
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Settings of a training, of which the `augmentation` is taken for the views [default: a training's defaults]
+    #[arg(long, value_name = "TRAINING.yaml")]
+    pub config: Option<PathBuf>,
+    /// Only rows of this split: train, validation or test [default: all rows]
+    #[arg(long)]
+    pub split: Option<String>,
+    /// Rows that could not be read, beyond which the export stops; those up to it are listed in failed.jsonl
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub max_failures: usize,
+    /// Rows that are done, or done again, as a whole
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub unit: usize,
+    /// New folder for softlabels.npz and what belongs to it
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Teachers, what they are asked about, and what computes them.
+#[derive(Debug, Args)]
+pub struct TeacherArguments {
+    /// Labelled images
+    #[arg(long, value_name = "FILE.csv")]
+    pub manifest: PathBuf,
+    /// A teacher: its model folder, or several that were trained without another fold each
+    #[arg(long = "teacher", value_name = "NAME=FOLDER[,FOLDER]", required = true)]
+    pub teachers: Vec<String>,
+    /// cpu or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Pictures that a teacher computes at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Threads of each teacher
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub threads: u32,
+    /// Threads that read images
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub readers: u32,
+    /// Show no progress, only warnings and the summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
 #[derive(Debug, Subcommand)]
-pub enum ManifestCommand {
-    /// Map the tables of sources to the seven expressions, leave out what would spoil a training, split what is not split
-    Make {
-        /// The sources: their mappings, tables and images
-        recipe: PathBuf,
-        /// Folder for manifest.csv and clean_report.json
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// Replace a manifest that is there
-        #[arg(long)]
-        overwrite: bool,
-    },
-    /// Look at every row and image; fails if something is missing, damaged, stale, doubled, or in two splits
-    Validate {
-        /// The manifest
-        manifest: PathBuf,
-        /// Look at this many images only
-        #[arg(long, value_name = "N")]
-        sample: Option<usize>,
-        /// Where the findings go [default: manifest_validation.json beside the manifest]
-        #[arg(long, value_name = "FILE.json")]
-        out: Option<PathBuf>,
-    },
+pub enum EnsembleCommand {
+    /// Try every weighting of a grid, each teacher at a temperature that is fitted on the same rows
+    #[command(after_help = ENSEMBLE_SEARCH)]
+    Search(EnsembleSearchArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct EnsembleSearchArguments {
+    #[command(flatten)]
+    pub teachers: TeacherArguments,
+    /// Distance of neighbouring weights
+    #[arg(long, value_name = "STEP", default_value_t = 0.1)]
+    pub step: f64,
+    /// The manifest's rows that are asked about
+    #[arg(long, default_value = "validation")]
+    pub split: String,
+    /// Folder for search.csv, ensemble.json, search.svg and the teachers' predictions
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ResumeArguments {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Train this many epochs more, counted from where the training stands
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub more: Option<u32>,
+    /// Show no progress, only warnings and the summary
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,41 +272,6 @@ pub struct PredictionsArguments {
     /// Names of an .npz file's classes [default: the seven expressions]
     #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
     pub classes: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct EvaluateArguments {
-    /// Predictions: .npz (arrays logits and labels) or .csv (label, logit_CLASS…)
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "model",
-        conflicts_with = "model"
-    )]
-    pub predictions: Option<PathBuf>,
-    /// Names of an .npz file's classes [default: the seven expressions]
-    #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
-    pub classes: Vec<String>,
-    /// Model folder (card.yaml and weights) that predicts a manifest's rows
-    #[arg(long, value_name = "FOLDER", requires = "manifest")]
-    pub model: Option<PathBuf>,
-    /// Labelled images
-    #[arg(long, value_name = "FILE.csv", requires = "model")]
-    pub manifest: Option<PathBuf>,
-    /// The manifest's rows that are evaluated: train, validation or test
-    #[arg(long, default_value = "test", requires = "manifest")]
-    pub split: String,
-    /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest; never on what is evaluated
-    #[arg(long, value_name = "FILE|SPLIT")]
-    pub calibrate_on: Option<PathBuf>,
-    /// Predictions of another model on the same rows, to compare with
-    #[arg(long, value_name = "FILE")]
-    pub compare: Option<PathBuf>,
-    /// Folder for metrics.json, per_class.csv, reliability.svg and confusion.svg
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    #[command(flatten)]
-    pub compute: ComputeArguments,
 }
 
 #[derive(Debug, Args)]

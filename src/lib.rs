@@ -1,10 +1,11 @@
 //! The programs' commands and what they share: one file per command, and the command line itself.
 //!
-//! - [`cli`], [`learn_cli`]: what can be typed, and the exit codes.
+//! - [`cli`], [`learn_cli`], [`evaluate_cli`], [`manifest_cli`]: what can be typed, and the exit codes.
 //! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
 //! - [`kpi`]: measures runs by the tables that they wrote.
 //! - [`sweep`]: runs a graph many times and measures each run.
-//! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`].
+//! - [`program`]: which actors a program has.
+//! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
 //! - [`mod@print`]: results on the standard output.
 //!
 //! What needs libtorch is not here but in `src/bin/fermata-learn/`: this library is part of `fermata`, which must not load it.
@@ -15,11 +16,14 @@ pub mod check;
 pub mod cli;
 pub mod doctor;
 pub mod draw;
+pub mod evaluate_cli;
 pub mod hand_over;
 pub mod kpi;
 pub mod learn_cli;
 mod load;
+pub mod manifest_cli;
 pub mod print;
+pub mod program;
 mod progress;
 pub mod run;
 mod run_folder;

@@ -2,39 +2,35 @@
 
 use std::path::Path;
 
-use fermata_engine::{Graph, LoadOptions, Overrides, Problems, Registry};
+use fermata_engine::{Graph, LoadOptions, Overrides, Problem, Problems, Registry};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::cli::GraphArguments;
-
-/// The actors of this program.
-pub(crate) fn registry() -> Registry {
-    #[allow(unused_mut)]
-    let mut registry = Registry::builtin();
-    #[cfg(feature = "live")]
-    fermata_actors::register(&mut registry);
-    registry
-}
+use crate::hand_over;
+use crate::program::Program;
 
 /// Reads a graph and checks it and what it names; none if it has problems, which have been shown then.
 pub(crate) fn checked(
     arguments: &GraphArguments,
+    program: &Program,
     registry: &Registry,
     run_dir: &Path,
 ) -> Option<Graph> {
-    let graph = parsed(arguments, registry, run_dir)?;
-    match graph.check(registry) {
-        Ok(()) => Some(graph),
-        Err(problems) => {
-            show(&problems);
-            None
-        }
-    }
+    let graph = parsed(arguments, program, registry, run_dir)?;
+    is_runnable(&graph, registry).then_some(graph)
 }
 
-/// Reads a graph without looking for what it names.
+/// Whether what the graph names is there; problems are shown.
+pub(crate) fn is_runnable(graph: &Graph, registry: &Registry) -> bool {
+    let checked = graph.check(registry).map_err(|problems| show(&problems));
+    checked.is_ok()
+}
+
+/// Reads a graph without looking for what it names. If it names actors that this program does not have, the process becomes the one
+/// that may have them.
 pub(crate) fn parsed(
     arguments: &GraphArguments,
+    program: &Program,
     registry: &Registry,
     run_dir: &Path,
 ) -> Option<Graph> {
@@ -44,9 +40,20 @@ pub(crate) fn parsed(
         streams: arguments.streams.clone(),
         set: arguments.set.clone(),
     };
-    Graph::load(&arguments.graph, registry, &options)
-        .map_err(|problems| show(&problems))
-        .ok()
+    let loaded = Graph::load(&arguments.graph, registry, &options);
+    loaded.map_err(|problems| refuse(&problems, program)).ok()
+}
+
+fn refuse(problems: &Problems, program: &Program) {
+    let is_for_another = problems.iter().any(Problem::is_of_unknown_name);
+    if is_for_another
+        && program.may_hand_over
+        && hand_over::is_possible()
+        && let Err(error) = hand_over::hand_over()
+    {
+        eprintln!("error: {error:#}");
+    }
+    show(problems);
 }
 
 /// Shows problems on the error output.

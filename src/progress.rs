@@ -17,8 +17,62 @@ const MOST_ROWS: usize = 16;
 /// Time between two log lines where there is no terminal.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
+/// Rows of a manifest that a job goes through.
+#[derive(Clone, Copy, Debug)]
+pub struct JobRows {
+    /// All of them.
+    pub all: usize,
+    /// Those that an earlier run has done.
+    pub done: usize,
+}
+
+/// How far a job is.
+struct Counting {
+    rows: JobRows,
+    since: Instant,
+}
+
+impl Counting {
+    /// Rows, rate and remaining time; `rows` have reached the sinks since the beginning.
+    fn line(&self, rows: u64) -> String {
+        let JobRows { all, done } = self.rows;
+        let passed = self.since.elapsed().as_secs_f64().max(1e-3);
+        let rate = rows as f64 / passed;
+        // A unit that is done again counts twice on its way.
+        let now = (done + rows as usize).min(all);
+        let share = 100.0 * now as f64 / all.max(1) as f64;
+        let left = match rows {
+            0 => "…".to_owned(),
+            _ => human((all - now) as f64 / rate),
+        };
+        format!("{now} of {all} rows ({share:.0} %)  {rate:.1}/s  {left} left")
+    }
+}
+
+/// Packets that have reached the sinks: those of streams that are there, and of units that have ended.
+pub(crate) fn delivered(report: &Report) -> u64 {
+    let Some(units) = &report.units else {
+        return report.streams.values().map(|stream| stream.delivered).sum();
+    };
+    // One that failed is named and in the sum.
+    let open = report.streams.values().filter(|stream| !stream.ended);
+    units.delivered + open.map(|stream| stream.delivered).sum::<u64>()
+}
+
+/// A time as people say it.
+fn human(seconds: f64) -> String {
+    let seconds = seconds.ceil() as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 /// Shows how a run goes.
 pub(crate) struct Progress {
+    counting: Option<Counting>,
+    says: Option<Box<dyn Fn() -> Option<String>>>,
     table: Option<MultiProgress>,
     rows: Vec<ProgressBar>,
     before: BTreeMap<String, u64>,
@@ -32,6 +86,8 @@ impl Progress {
     pub(crate) fn new(quiet: bool) -> Self {
         let table = (io::stderr().is_terminal() && !quiet).then(MultiProgress::new);
         Self {
+            counting: None,
+            says: None,
             table,
             rows: Vec::new(),
             before: BTreeMap::new(),
@@ -39,6 +95,19 @@ impl Progress {
             last_log: Instant::now(),
             quiet,
         }
+    }
+
+    /// The same for a job, of which one line says how far it is.
+    pub(crate) fn counting(mut self, rows: Option<JobRows>) -> Self {
+        let since = Instant::now();
+        self.counting = rows.map(|rows| Counting { rows, since });
+        self
+    }
+
+    /// The same with a line of the job's own.
+    pub(crate) fn saying(mut self, says: Option<Box<dyn Fn() -> Option<String>>>) -> Self {
+        self.says = says;
+        self
     }
 
     /// Sends log lines to the log file, and those that matter above the table.
@@ -65,7 +134,34 @@ impl Progress {
     /// Shows the report as of now.
     pub(crate) fn show(&mut self, report: &Report) {
         let passed = self.last.elapsed().as_secs_f64().max(1e-3);
-        let lines: Vec<String> = report
+        let mut lines = match &self.counting {
+            Some(counting) => {
+                vec![counting.line(delivered(report))]
+            }
+            None => self.by_stream(report, passed),
+        };
+        lines.extend(self.says.as_ref().and_then(|says| says()));
+        if let Some(table) = &self.table {
+            let table = table.clone();
+            self.draw(&table, &lines);
+        } else if !self.quiet && self.last_log.elapsed() >= LOG_EVERY {
+            self.last_log = Instant::now();
+            for line in &lines {
+                tracing::info!("{line}");
+            }
+        } else if self.table.is_none() {
+            // Between two log lines nothing is shown, and rates are counted over the whole time.
+            return;
+        }
+        let streams = report.streams.iter();
+        self.before = streams
+            .map(|(name, stream)| (name.clone(), stream.delivered))
+            .collect();
+        self.last = Instant::now();
+    }
+
+    fn by_stream(&self, report: &Report, passed: f64) -> Vec<String> {
+        report
             .streams
             .iter()
             .map(|(name, stream)| {
@@ -79,24 +175,7 @@ impl Progress {
                     stream.delivered, stream.missed
                 )
             })
-            .collect();
-        if let Some(table) = &self.table {
-            let table = table.clone();
-            self.draw(&table, &lines);
-        } else if !self.quiet && self.last_log.elapsed() >= LOG_EVERY {
-            self.last_log = Instant::now();
-            for line in &lines {
-                tracing::info!("{line}");
-            }
-        } else if self.table.is_none() {
-            // Between two log lines nothing is shown, and rates are counted over the whole time.
-            return;
-        }
-        let delivered = report.streams.iter();
-        self.before = delivered
-            .map(|(name, stream)| (name.clone(), stream.delivered))
-            .collect();
-        self.last = Instant::now();
+            .collect()
     }
 
     fn draw(&mut self, table: &MultiProgress, lines: &[String]) {

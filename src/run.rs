@@ -7,35 +7,84 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fermata_engine::run::RunHandle;
-use fermata_engine::{Graph, Registry, Report, RunOptions, RunningGraph};
+use fermata_engine::{Graph, Registry, Report, RunOptions, RunningGraph, Services};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{FAILED, INTERRUPTED, REFUSED, RunArguments, SUCCESS, UNBALANCED};
 use crate::load;
 use crate::print::{print, print_line};
+use crate::program::Program;
+pub use crate::progress::JobRows;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
+pub use crate::run_folder::Taking;
 use crate::summary::summary;
 
 /// Time between two looks at the run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs the graph. The process ends with the code that comes back, also if a call in it never returned.
-pub fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
-    let registry = load::registry();
-    let Some(path) = out_folder(arguments, &registry) else {
+pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
+    let registry = (program.registry)();
+    let Some(path) = out_folder(arguments, program, &registry) else {
         return Ok(REFUSED);
     };
-    let Some(graph) = load::checked(&arguments.graph, &registry, &path) else {
+    let Some(graph) = load::checked(&arguments.graph, program, &registry, &path) else {
         return Ok(REFUSED);
     };
     if graph.takes_streams() && graph.streams.is_empty() {
         anyhow::bail!("the graph has no streams yet: give them with --stream NAME=URI");
     }
-    let folder = RunFolder::open(&path)?;
-    let mut progress = Progress::new(arguments.quiet);
+    let job = Job {
+        graph,
+        taking: Taking::Afresh(path),
+        quiet: arguments.quiet,
+        rows: None,
+        services: (program.services)(),
+        says: None,
+    };
+    let code = run_job(job, registry)?;
+    // A call that never returned keeps its thread: ending the process is the only way to end it.
+    std::process::exit(i32::from(code));
+}
+
+/// A graph that a command runs.
+pub struct Job {
+    /// The graph; whether what it names is there is looked at.
+    pub graph: Graph,
+    /// Its run's folder.
+    pub taking: Taking,
+    /// Show no progress.
+    pub quiet: bool,
+    /// Rows of a manifest that it goes through, to say how far it is.
+    pub rows: Option<JobRows>,
+    /// What its actors need of the program.
+    pub services: Services,
+    /// A line of its own about how it is doing, once there is something to say.
+    pub says: Option<Says>,
+}
+
+/// See [`Job::says`].
+pub type Says = Box<dyn Fn() -> Option<String>>;
+
+/// Runs a graph to its end as `fermata run` does, with the same table, report and exit codes. What the run writes last is on the disk when this
+/// returns.
+pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
+    let Job {
+        graph,
+        taking,
+        quiet,
+        rows,
+        services,
+        says,
+    } = job;
+    if !load::is_runnable(&graph, &registry) {
+        return Ok(REFUSED);
+    }
+    let folder = RunFolder::open(&taking)?;
+    let mut progress = Progress::new(quiet).counting(rows).saying(says);
     let interrupts = Interrupts::watch()?;
-    let running = match prepare(&folder, &progress, graph, registry) {
+    let running = match prepare(&folder, &progress, graph, registry, services) {
         Ok(running) => running,
         Err(error) => {
             folder.take_back();
@@ -53,17 +102,15 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<u8> {
     print(&summary(&report))?;
     let written = folder.write_report(&report)?;
     print_line(&format!("report: {}", written.display()))?;
-    let code = exit_code(&report, interrupts.count());
-    // A call that never returned keeps its thread: ending the process is the only way to end it.
-    std::process::exit(i32::from(code));
+    Ok(exit_code(&report, interrupts.count()))
 }
 
 /// `--out`, or a fresh folder named after the graph; none if the graph cannot be read.
-fn out_folder(arguments: &RunArguments, registry: &Registry) -> Option<PathBuf> {
+fn out_folder(arguments: &RunArguments, program: &Program, registry: &Registry) -> Option<PathBuf> {
     match &arguments.out {
         Some(path) => Some(path.clone()),
         None => {
-            let graph = load::parsed(&arguments.graph, registry, "runs/run".as_ref())?;
+            let graph = load::parsed(&arguments.graph, program, registry, "runs/run".as_ref())?;
             Some(RunFolder::fresh(&graph.name))
         }
     }
@@ -74,11 +121,15 @@ fn prepare(
     progress: &Progress,
     graph: Graph,
     registry: Registry,
+    services: Services,
 ) -> anyhow::Result<RunningGraph> {
     progress.log_to(folder.log()?);
     folder.write_graph(&graph)?;
-    RunningGraph::launch(graph, Arc::new(registry), RunOptions::default())
-        .context("nothing was started")
+    let options = RunOptions {
+        services,
+        ..RunOptions::default()
+    };
+    RunningGraph::launch(graph, Arc::new(registry), options).context("nothing was started")
 }
 
 /// What Ctrl-C and SIGTERM do: the first drains the run, the second stops it.

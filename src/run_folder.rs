@@ -1,16 +1,28 @@
 //! The folder that a run owns: its outputs, the resolved graph, the report and the log.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use fermata_engine::{Graph, Report};
+use fermata_files::FolderLock;
 
-/// A run's folder.
+/// A run's folder. It is this run's alone while this is there.
 pub(crate) struct RunFolder {
     path: PathBuf,
     /// Whether this run made it.
     made: bool,
+    /// Whether an earlier run is taken up again, whose graph and log stay.
+    resumed: bool,
+    lock: FolderLock,
+}
+
+/// How a run takes its folder.
+pub enum Taking {
+    /// A new run: what an earlier one said of itself goes.
+    Afresh(PathBuf),
+    /// An earlier run is taken up again.
+    Again(PathBuf),
 }
 
 const REPORT: &str = "report.json";
@@ -34,15 +46,29 @@ impl RunFolder {
     }
 
     /// Makes the folder, or takes one that is there; what an earlier run said of itself is removed.
-    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// Another process has it, or the system does not let it be made.
+    pub(crate) fn open(taking: &Taking) -> anyhow::Result<Self> {
+        let (path, resumed) = match taking {
+            Taking::Afresh(path) => (path, false),
+            Taking::Again(path) => (path, true),
+        };
         let made = !path.exists();
         fs::create_dir_all(path)
             .with_context(|| format!("cannot make the output folder {}", path.display()))?;
         let folder = Self {
-            path: path.to_owned(),
+            path: path.clone(),
             made,
+            resumed,
+            lock: FolderLock::take(path)?,
         };
-        for file in [REPORT, GRAPH, LOG] {
+        let stale: &[&str] = if resumed {
+            &[REPORT]
+        } else {
+            &[REPORT, GRAPH, LOG]
+        };
+        for file in stale {
             let file = path.join(file);
             match fs::remove_file(&file) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -58,12 +84,18 @@ impl RunFolder {
     /// The log, open for writing.
     pub(crate) fn log(&self) -> anyhow::Result<fs::File> {
         let path = self.path.join(LOG);
-        fs::File::create(&path)
+        let mut options = fs::OpenOptions::new();
+        options.create(true).append(true);
+        options
+            .open(&path)
             .with_context(|| format!("cannot write into the output folder: {}", path.display()))
     }
 
-    /// Writes the resolved graph.
+    /// Writes the resolved graph, if it is not there already.
     pub(crate) fn write_graph(&self, graph: &Graph) -> anyhow::Result<()> {
+        if self.resumed {
+            return Ok(());
+        }
         let text = graph.resolved_yaml();
         Ok(fermata_files::write(
             &self.path.join(GRAPH),
@@ -82,12 +114,23 @@ impl RunFolder {
 
     /// Takes back what was written for a run that did not start.
     pub(crate) fn take_back(self) {
-        for file in [GRAPH, LOG] {
-            let _ = fs::remove_file(self.path.join(file));
+        let Self {
+            path,
+            made,
+            resumed,
+            lock,
+        } = self;
+        if resumed {
+            return;
         }
-        if self.made {
+        for file in [GRAPH, LOG] {
+            let _ = fs::remove_file(path.join(file));
+        }
+        // Its file goes with it.
+        drop(lock);
+        if made {
             // Only an empty folder is removed.
-            let _ = fs::remove_dir(&self.path);
+            let _ = fs::remove_dir(&path);
         }
     }
 }

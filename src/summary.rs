@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use fermata_engine::Report;
 
+use crate::progress::delivered;
+
 /// The summary of a run.
 pub(crate) fn summary(report: &Report) -> String {
     let mut out = String::new();
-    let delivered: u64 = report.streams.values().map(|stream| stream.delivered).sum();
+    let delivered = delivered(report);
     let rate = match report.wall_s {
         wall if wall > 0.0 => format!(", {:.1} frames/s", delivered as f64 / wall),
         _ => String::new(),
@@ -17,7 +19,10 @@ pub(crate) fn summary(report: &Report) -> String {
         "{}: {delivered} frames in {:.2} s{rate} (clock {}, started in {:.2} s)",
         report.graph, report.wall_s, report.clock, report.startup_s
     );
-    streams(report, &mut out);
+    units(report, &mut out);
+    if !report.streams.is_empty() {
+        streams(report, &mut out);
+    }
     nodes(report, &mut out);
     for fault in &report.faults {
         let node = fault.node.as_ref();
@@ -34,6 +39,26 @@ pub(crate) fn summary(report: &Report) -> String {
         }
     }
     out
+}
+
+/// Units of work that have ended, together; those that failed are among the streams too.
+fn units(report: &Report, out: &mut String) {
+    let Some(units) = &report.units else {
+        return;
+    };
+    let mut line = format!("{} units complete", units.complete);
+    if units.unfinished > 0 {
+        let _ = write!(line, ", {} ended early", units.unfinished);
+    }
+    if !units.failed.is_empty() {
+        let _ = write!(
+            line,
+            ", {} lost: {}",
+            units.failed.len(),
+            units.failed.join(", ")
+        );
+    }
+    let _ = writeln!(out, "\n{line}");
 }
 
 fn streams(report: &Report, out: &mut String) {

@@ -19,15 +19,22 @@ use crate::cli::{FAILED, GraphArguments, REFUSED, SUCCESS, SweepArguments};
 use crate::kpi::Measures;
 use crate::load;
 use crate::print::print_line;
+use crate::program::{LIVE, Program};
 use crate::run_folder::RunFolder;
 use page::{Point, Sweep};
+
+/// Only live graphs are swept: the other program knows no such command.
+const LIVE_ALONE: Program = Program {
+    may_hand_over: false,
+    ..LIVE
+};
 
 /// Runs a sweep.
 ///
 /// # Errors
 /// If what was typed is wrong, or a run fails.
 pub fn sweep(arguments: &SweepArguments) -> anyhow::Result<u8> {
-    let registry = load::registry();
+    let registry = (LIVE_ALONE.registry)();
     let out = arguments.out.clone();
     let out = out.unwrap_or_else(|| RunFolder::fresh("sweep"));
     match arguments.streams {
@@ -71,7 +78,7 @@ fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow
             .set
             .extend(set.map(|(path, value)| format!("{path}={value}")));
         // All of them before the first one runs: nobody wants to hear of the last value's error an hour later.
-        if load::checked(&graph, registry, &folder).is_none() {
+        if load::checked(&graph, &LIVE_ALONE, registry, &folder).is_none() {
             return Ok(REFUSED);
         }
         runs.push((graph, folder, combination));
@@ -142,7 +149,7 @@ struct Trial {
 /// `--streams`.
 fn streams(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow::Result<u8> {
     let own = graph_arguments(arguments);
-    let Some(graph) = load::checked(&own, registry, out) else {
+    let Some(graph) = load::checked(&own, &LIVE_ALONE, registry, out) else {
         return Ok(REFUSED);
     };
     let (least, most) = (own_streams(&graph)?, arguments.most);

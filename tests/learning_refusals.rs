@@ -132,7 +132,7 @@ fn wrong_weights_inputs_and_devices_are_refused() {
     );
     refused(
         &["inspect", &folder.path().display().to_string()],
-        &["neither a training's folder nor a model's"],
+        &["is no folder of a training, a model"],
     );
     let (code, text, errors) = run(&["inspect", &input]);
     assert!(

@@ -6,12 +6,16 @@
 
 #[cfg(feature = "live")]
 mod cameras;
+#[cfg(feature = "learn")]
+mod comparisons;
 #[cfg(feature = "live")]
 #[path = "../examples/custom_actor.rs"]
 mod custom_actor;
 #[cfg(feature = "live")]
 mod disk;
 mod doors;
+#[cfg(feature = "learn")]
+mod drawn_faces;
 #[cfg(feature = "live")]
 mod endurance;
 mod fuzzing;
@@ -28,12 +32,20 @@ mod learning;
 mod learning_refusals;
 #[cfg(feature = "live")]
 mod live;
+#[cfg(feature = "learn")]
+mod manifests;
+#[cfg(feature = "learn")]
+mod pipeline;
 #[cfg(feature = "live")]
 mod program;
 mod running;
+#[cfg(feature = "learn")]
+mod softlabels;
 mod support;
 #[cfg(feature = "live")]
 mod sweep;
+#[cfg(feature = "learn")]
+mod training;
 #[path = "../examples/unit_job.rs"]
 mod unit_job;
 mod units;

@@ -152,6 +152,7 @@ run: {clock: asap}
 fn registry() -> Registry {
     let mut registry = Registry::builtin();
     registry.register_provider::<Units>();
+    registry.register_provider::<LastAgain>();
     registry.register_source::<Rows>();
     registry.register::<Commit>();
     registry
@@ -204,4 +205,48 @@ fn a_provider_gives_units_two_at_a_time_and_hears_how_each_ended() {
     assert_eq!(report.faults.len(), 1, "{:?}", report.faults);
     let last = events.drain().last();
     assert!(matches!(last, Some(RunEvent::Ended)), "{last:?}");
+}
+
+/// Has one stream, has no more while that one is there, and gives it once more after it has failed.
+struct LastAgain(u32);
+
+impl StreamProvider for LastAgain {
+    const NAME: &'static str = "last_again";
+    type Settings = Nothing;
+
+    fn create(_: Nothing, _: &ProviderSetup) -> Result<Self, ActorError> {
+        Ok(Self(1))
+    }
+
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        let is_there = self.0 % 2 == 1;
+        self.0 += u32::from(is_there);
+        let name = format!("try-{}", self.0 / 2);
+        let uri = if self.0 == 2 { "bad" } else { "good" }.to_owned();
+        Ok(is_there.then_some(StreamSpec { name, uri }))
+    }
+
+    fn ended(&mut self, _: &str, end: End) -> Result<(), ActorError> {
+        self.0 += u32::from(!end.is_complete());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_provider_that_had_no_more_may_give_a_stream_that_failed_again() {
+    let graph = "\
+fermata: 1
+streams: {use: last_again, open: 2}
+nodes:
+  rows: {use: rows, each: stream, unit: \"${stream.uri}\"}
+  end:  {use: discard, in: rows}
+run: {clock: asap}
+";
+    let report = crate::support::start_with(graph, registry(), RunOptions::default()).wait();
+    assert_balanced(&report);
+    let units = report.units.expect("units");
+    assert_eq!(
+        (units.complete, units.failed),
+        (1, vec!["try-1".to_owned()])
+    );
 }

@@ -33,8 +33,9 @@ pub trait StreamProvider: Sized + Send + 'static {
     /// Builds the provider, when the graph starts.
     fn create(settings: Self::Settings, setup: &ProviderSetup) -> Result<Self, ActorError>;
 
-    /// The stream that comes next; none when there are no more. Called while fewer streams than `open` are there; may
-    /// give a stream back that failed, under another name. An error drains the run, which then fails.
+    /// The stream that comes next; none when there are no more for now. Called while fewer streams than `open` are there, and
+    /// after none again once a stream has ended: may give one that failed once more, under another name. An error drains the
+    /// run, which then fails.
     fn next(&mut self) -> Result<Option<StreamSpec>, ActorError>;
 
     /// A stream has ended: every sink's `stream_ended` has returned. An error drains the run, which then fails.

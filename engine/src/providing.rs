@@ -81,7 +81,7 @@ where
     fn provide(&mut self) -> Result<(), ActorError> {
         // By their names in the run: the names that the provider gave.
         let mut running: Vec<(String, String)> = Vec::new();
-        let mut has_more = true;
+        let (mut has_more, mut is_ending) = (true, false);
         while has_more || !running.is_empty() {
             while has_more && running.len() < self.open {
                 let provider = &mut self.provider;
@@ -92,7 +92,7 @@ where
                 match (self.add)(&spec) {
                     Ok(name) => running.push((name, spec.name)),
                     // The run drains: those that run will still end.
-                    Err(StartError::Ending) => has_more = false,
+                    Err(StartError::Ending) => (has_more, is_ending) = (false, true),
                     Err(error) => {
                         let failed = End::of(How::Failed);
                         guard(|| self.provider.ended(&spec.name, failed))?;
@@ -112,6 +112,8 @@ where
             if let Some(index) = running.iter().position(|(name, _)| *name == stream) {
                 let (_, name) = running.swap_remove(index);
                 guard(|| self.provider.ended(&name, end))?;
+                // It may give one that failed once more, also if it had none before.
+                has_more = !is_ending;
             }
         }
         Ok(())

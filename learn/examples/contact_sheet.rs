@@ -1,10 +1,11 @@
-//! Shows what augmentation does: a row of variations for each picture, as one PNG.
+//! Shows what augmentation does: a row of views of each picture, as one PNG.
 //!
 //! `cargo run -p fermata-learn --example contact_sheet -- SHEET.png PICTURE...`
 
 use std::path::Path;
 
 use fermata_learn::augmentation::Augmentation;
+use fermata_learn::predictions::row_hash;
 use fermata_vision::image_file;
 use fermata_vision::{Frame, FramePool};
 use image::{RgbImage, imageops};
@@ -29,14 +30,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sheet = arguments.next().ok_or("name the sheet and pictures")?;
     let (pool, augmentation) = (FramePool::new(), Augmentation::default());
     let mut rows = Vec::new();
-    for (row, path) in arguments.enumerate() {
+    for path in arguments {
+        let sha256 = fermata_files::sha256_of_file(Path::new(&path))?;
+        let hash = row_hash(&sha256).ok_or("no sha256")?;
         let frame = image_file::read(Path::new(&path), &pool)?;
         let mut shown = vec![picture(&frame)];
-        for epoch in 1..COLUMNS {
-            let varied = augmentation
-                .draw(0, u64::from(epoch), row as u64)
-                .apply(&frame, &pool)?;
-            shown.push(picture(&varied));
+        for view in 1..COLUMNS {
+            if let Some(variation) = augmentation.view(0, view, &hash) {
+                shown.push(picture(&variation.apply(&frame, &pool)?));
+            }
         }
         rows.push(shown);
     }

@@ -1,5 +1,5 @@
-//! Pictures varied for training: mirrored, moved, turned, brighter or darker, partly erased. What is done to a picture depends on a key alone
-//! (seed, epoch, row), so that a resumed training sees what an uninterrupted one would have seen.
+//! Pictures varied for training: mirrored, moved, turned, brighter or darker, partly erased. What is done to a picture depends on seed,
+//! view and its hash alone, so that a resumed training sees what an uninterrupted one would have seen, and a student what its teachers saw.
 //!
 //! Owns the variations. Geometry and tones are changed in the picture, before it is preprocessed as its card says; erasing comes after.
 
@@ -10,6 +10,7 @@ use opencv::imgproc::{INTER_LINEAR, WARP_INVERSE_MAP, warp_affine};
 use serde::{Deserialize, Serialize};
 
 use crate::keyed_random::KeyedRandom;
+use crate::predictions::RowHash;
 
 /// How much pictures are varied. All amounts are drawn uniformly between their limits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,8 +54,8 @@ impl Default for Augmentation {
     }
 }
 
-/// Distinguishes these random numbers from others of the same seed, epoch and row.
-const PURPOSE: u64 = 0x4175_676D;
+/// Distinguishes these random numbers from others of the same seed and row.
+const VIEW: u64 = 0x5669_6577;
 /// Smallest and largest share of the input that is erased, and of its height by its width.
 const ERASED_AREA: (f64, f64) = (0.02, 0.33);
 const ERASED_ASPECT: (f64, f64) = (0.3, 1.0 / 0.3);
@@ -123,9 +124,22 @@ impl Augmentation {
         problems
     }
 
-    /// The variation of a row in an epoch. Each amount has its own draw: a change of one leaves the others as they were.
-    pub fn draw(&self, seed: u64, epoch: u64, row: u64) -> Variation {
-        let mut random = KeyedRandom::new(&[seed, PURPOSE, epoch, row]);
+    /// How a picture looks in a view: a function of seed, view and the hash of the image's file, so that a teacher and a student see the
+    /// same (Beyer 2021, <https://arxiv.org/abs/2106.05237>). View 0 is the picture as it is: none.
+    pub fn view(&self, seed: u64, view: u32, sha256: &RowHash) -> Option<Variation> {
+        let is_varied = view > 0 && *self != Self::NONE;
+        is_varied.then(|| self.drawn(seed, view, sha256))
+    }
+
+    /// Each amount has its own draw: a change of one leaves the others as they were.
+    fn drawn(&self, seed: u64, view: u32, sha256: &RowHash) -> Variation {
+        let mut key = [seed, VIEW, u64::from(view), 0, 0, 0, 0];
+        for (word, bytes) in key[3..].iter_mut().zip(sha256.chunks(8)) {
+            *word = bytes
+                .iter()
+                .fold(0, |word, &byte| word << 8 | u64::from(byte));
+        }
+        let mut random = KeyedRandom::new(&key);
         let mut within = |most: f64| most * random.uniform(-1.0, 1.0);
         let shift = [within(self.shift), within(self.shift)];
         let scale = 1.0 + within(self.scale);

@@ -1,69 +1,14 @@
-//! Pictures of an evaluation as SVG: the reliability diagram and the confusion matrix. Owns how they look; needs no font or library of
-//! its own, so that the same numbers give the same file.
+//! Pictures as SVG: the reliability diagram and the confusion matrix of an evaluation, the curve of a training, the labels of a manifest. Owns how they
+//! look; needs no font or library of its own, so that the same numbers give the same file.
+
+mod label_counts;
+mod svg;
 
 use std::fmt::Write;
 
+pub use self::label_counts::label_counts;
+use self::svg::{BLUE, FONT, INK, RED, Svg, escaped};
 use crate::metrics::{Bin, Metrics};
-
-const FONT: &str = "font-family=\"Helvetica, Arial, sans-serif\"";
-const INK: &str = "#222222";
-const BLUE: &str = "#3b6fb6";
-const RED: &str = "#d1495b";
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
-struct Svg(String);
-
-impl Svg {
-    fn new(width: f64, height: f64) -> Self {
-        Self(format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\">\n\
-             <rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n"
-        ))
-    }
-
-    fn text(&mut self, x: f64, y: f64, size: f64, anchor: &str, colour: &str, text: &str) {
-        let _ = writeln!(
-            self.0,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" {FONT} font-size=\"{size}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{}</text>",
-            escaped(text)
-        );
-    }
-
-    /// Text that reads upwards.
-    fn upright(&mut self, x: f64, y: f64, size: f64, text: &str) {
-        let _ = writeln!(
-            self.0,
-            "<text transform=\"translate({x:.1} {y:.1}) rotate(-90)\" {FONT} font-size=\"{size}\" text-anchor=\"middle\" fill=\"{INK}\">{}</text>",
-            escaped(text)
-        );
-    }
-
-    fn rect(&mut self, [x, y, width, height]: [f64; 4], style: &str) {
-        let _ = writeln!(
-            self.0,
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" {style}/>"
-        );
-    }
-
-    fn line(&mut self, from: (f64, f64), to: (f64, f64), style: &str) {
-        let _ = writeln!(
-            self.0,
-            "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" {style}/>",
-            from.0, from.1, to.0, to.1
-        );
-    }
-
-    fn end(mut self) -> String {
-        self.0.push_str("</svg>\n");
-        self.0
-    }
-}
 
 /// Accuracy of each bin of confidences beside what a calibrated model would have, and below it how many rows fall into each.
 pub fn reliability_diagram(title: &str, bins: &[Bin], metrics: &Metrics) -> String {
@@ -156,6 +101,35 @@ pub fn reliability_diagram(title: &str, bins: &[Bin], metrics: &Metrics) -> Stri
     svg.end()
 }
 
+/// Named values from 0 to 1 as bars, in the order in which they are given; the axis begins a little below the least.
+pub fn bars(title: &str, below: &str, values: &[(String, f64)]) -> String {
+    const TOP: f64 = 60.0;
+    const ROW: f64 = 24.0;
+    const WIDTH: f64 = 360.0;
+    let longest = values.iter().map(|(name, _)| name.chars().count()).max();
+    let left = 24.0 + 7.0 * longest.unwrap_or(0) as f64;
+    let bottom = TOP + ROW * values.len() as f64;
+    let least = values.iter().map(|(_, value)| *value).fold(1.0, f64::min);
+    let most = values.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+    let low = (least - 0.25 * (most - least) - 0.005).max(0.0);
+    let mut svg = Svg::new(left + WIDTH + 80.0, bottom + 40.0);
+    svg.text(16.0, 30.0, 17.0, "start", INK, title);
+    for (row, (name, value)) in values.iter().enumerate() {
+        let y = TOP + ROW * row as f64;
+        let width = WIDTH * (value - low) / (most - low).max(1e-9);
+        svg.text(left - 8.0, y + 16.0, 12.0, "end", INK, name);
+        svg.rect(
+            [left, y + 3.0, width, ROW - 6.0],
+            &format!("fill=\"{BLUE}\""),
+        );
+        let number = format!("{value:.4}");
+        svg.text(left + width + 6.0, y + 16.0, 12.0, "start", INK, &number);
+    }
+    let axis = format!("{below} (from {low:.3})");
+    svg.text(left, bottom + 24.0, 12.0, "start", "#666666", &axis);
+    svg.end()
+}
+
 /// Counts by label and prediction, coloured by the share of the label's rows.
 pub fn confusion_matrix(title: &str, classes: &[String], metrics: &Metrics) -> String {
     const CELL: f64 = 62.0;
@@ -245,11 +219,127 @@ pub fn confusion_matrix(title: &str, classes: &[String], metrics: &Metrics) -> S
     svg.end()
 }
 
+/// A training epoch by epoch, each list as long as there are epochs.
+#[derive(Clone, Debug, Default)]
+pub struct LearningCurve {
+    /// Mean loss over the rows of each epoch.
+    pub train_loss: Vec<f64>,
+    /// On the validation rows.
+    pub nll: Vec<f64>,
+    /// On the validation rows.
+    pub accuracy: Vec<f64>,
+    /// On the validation rows.
+    pub macro_f1: Vec<f64>,
+    /// The epoch that is kept, from 0.
+    pub best: Option<u32>,
+}
+
+/// Losses above, scores below, and a line at the epoch that is kept.
+pub fn learning_curve(curve: &LearningCurve) -> String {
+    const LEFT: f64 = 60.0;
+    const WIDTH: f64 = 520.0;
+    const HEIGHT: f64 = 200.0;
+    const TOPS: [f64; 2] = [50.0, 300.0];
+    let epochs = curve.train_loss.len();
+    let x_of = |epoch: usize| LEFT + WIDTH * (epoch as f64 + 0.5) / epochs.max(1) as f64;
+    let mut svg = Svg::new(LEFT + WIDTH + 30.0, TOPS[1] + HEIGHT + 50.0);
+    let panels = [
+        [
+            ("training loss", &curve.train_loss),
+            ("validation NLL", &curve.nll),
+        ],
+        [("accuracy", &curve.accuracy), ("macro-F1", &curve.macro_f1)],
+    ];
+    for (top, lines) in TOPS.into_iter().zip(panels) {
+        let values = || lines.iter().flat_map(|(_, values)| values.iter().copied());
+        let low = values().fold(f64::INFINITY, f64::min);
+        let high = values().fold(f64::NEG_INFINITY, f64::max);
+        // A level line is in the middle.
+        let (low, high) = if high > low {
+            (low, high)
+        } else {
+            (low - 0.5, low + 0.5)
+        };
+        let y_of = |value: f64| top + HEIGHT * (high - value) / (high - low);
+        svg.rect(
+            [LEFT, top, WIDTH, HEIGHT],
+            "fill=\"none\" stroke=\"#cccccc\"",
+        );
+        for value in [low, (low + high) / 2.0, high]
+            .into_iter()
+            .filter(|value| value.is_finite())
+        {
+            let y = y_of(value) + 4.0;
+            svg.text(LEFT - 8.0, y, 12.0, "end", INK, &format!("{value:.3}"));
+        }
+        if let Some(best) = curve.best {
+            let x = x_of(best as usize);
+            let style = "stroke=\"#999999\" stroke-dasharray=\"4 4\"";
+            svg.line((x, top), (x, top + HEIGHT), style);
+        }
+        for (place, ((name, values), colour)) in lines.into_iter().zip([BLUE, RED]).enumerate() {
+            let points: Vec<_> = (0..)
+                .zip(values)
+                .map(|(epoch, &value)| (x_of(epoch), y_of(value)))
+                .collect();
+            svg.polyline(&points, colour);
+            let last = values
+                .last()
+                .map_or(String::new(), |last| format!(" {last:.4}"));
+            let x = LEFT + 220.0 * place as f64;
+            svg.text(
+                x,
+                top - 10.0,
+                13.0,
+                "start",
+                colour,
+                &format!("{name}{last}"),
+            );
+        }
+    }
+    let bottom = TOPS[1] + HEIGHT;
+    for epoch in [0, epochs.saturating_sub(1)] {
+        svg.text(
+            x_of(epoch),
+            bottom + 18.0,
+            12.0,
+            "middle",
+            INK,
+            &epoch.to_string(),
+        );
+    }
+    svg.text(
+        LEFT + WIDTH / 2.0,
+        bottom + 36.0,
+        13.0,
+        "middle",
+        INK,
+        "epoch",
+    );
+    svg.end()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::metrics::reliability;
     use crate::predictions::Predictions;
+
+    #[test]
+    fn bars_have_names_and_numbers_and_fit() {
+        let values = [("a < b", 0.71234), ("c", 0.7)].map(|(name, value)| (name.to_owned(), value));
+        let drawn = bars("t", "macro-F1", &values);
+        for words in [
+            "a &lt; b",
+            "0.7123",
+            "0.7000",
+            "width=\"360.0\"",
+            "macro-F1 (from 0.69",
+        ] {
+            assert!(drawn.contains(words), "`{words}` is not in {drawn}");
+        }
+        assert!(!bars("t", "x", &[]).contains("NaN"));
+    }
 
     #[test]
     fn a_picture_holds_the_counts_and_escapes_names() {
@@ -272,5 +362,34 @@ mod tests {
             "three bins have rows"
         );
         assert!(matrix.ends_with("</svg>\n") && diagram.ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn a_learning_curve_has_a_line_for_each_measure() {
+        let curve = LearningCurve {
+            train_loss: vec![2.0, 1.0, 0.5],
+            nll: vec![1.9, 1.2, 1.3],
+            accuracy: vec![0.3, 0.5, 0.5],
+            macro_f1: vec![0.2, 0.4, 0.45],
+            best: Some(2),
+        };
+        let drawn = learning_curve(&curve);
+        assert_eq!(drawn.matches("<polyline").count(), 4);
+        assert_eq!(drawn.matches("stroke-dasharray").count(), 2);
+        for words in ["training loss 0.5000", "macro-F1 0.4500", ">2</text>"] {
+            assert!(drawn.contains(words), "`{words}` is not in {drawn}");
+        }
+        // One epoch, and none at all, can be drawn too.
+        for curve in [
+            LearningCurve {
+                train_loss: vec![1.0],
+                nll: vec![1.0],
+                ..LearningCurve::default()
+            },
+            LearningCurve::default(),
+        ] {
+            let drawn = learning_curve(&curve);
+            assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
+        }
     }
 }

@@ -95,6 +95,11 @@ impl Measured {
 }
 
 impl Measured {
+    /// Of predictions.
+    pub fn of_predictions(predictions: &Predictions) -> Self {
+        Self::of(&Rows::of(predictions))
+    }
+
     /// A table with a line for each class: support, precision, recall, F1.
     pub fn per_class_csv(&self) -> String {
         let mut table = csv::Writer::from_writer(Vec::new());

@@ -3,33 +3,19 @@
 
 mod folder;
 mod onnx;
+mod options;
 mod writer;
 
 use prost::Message;
 
 pub use self::folder::{ExportError, Overwrite, write_folder};
 use self::onnx::{Graph, Model, OperatorSet, Property, Value};
+pub use self::options::{INPUT, OUTPUT, OnnxOptions};
 use self::writer::Writer;
 use crate::network::Network;
 
-/// Name of the graph's input, f32 [batch, channels, height, width].
-pub const INPUT: &str = "input";
-/// Name of its output, f32 [batch, classes].
-pub const OUTPUT: &str = "logits";
-
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
-
-/// How a network is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OnnxOptions {
-    /// Width of the input in pixels. It is fixed: some paddings depend on it.
-    pub width: i64,
-    /// Height of the input in pixels.
-    pub height: i64,
-    /// Whether each batch normalisation behind a convolution goes into the convolution's weights.
-    pub fold_batch_norm: bool,
-}
 
 /// The network in evaluation mode as an ONNX file. An ArcFace head is written in its inference form, without margin. `provenance`
 /// goes into the file's metadata under `fermata`.

@@ -25,10 +25,6 @@ pub struct Batch {
     pub inputs: Vec<f32>,
     /// Classes in the canonical order, `[N]`.
     pub labels: Vec<i64>,
-    /// A teacher's logits [N, K], where there is one.
-    pub teacher: Option<Vec<f32>>,
-    /// A distribution over the classes for each row [N, K], where there is one.
-    pub targets: Option<Vec<f32>>,
 }
 
 /// The batches, in order.

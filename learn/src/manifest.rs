@@ -1,10 +1,12 @@
 //! Manifests: the list of labelled images that a training or an evaluation uses, as CSV. Owns the file's columns and what makes a line wrong.
 //! Manifests are made of raw sources by a [`Recipe`] and its [`Mapping`]s, and looked at, images and all, by [`Validation`].
 
+mod candidates;
 pub(crate) mod lines;
 mod mapping;
-mod pictures;
+pub(crate) mod pictures;
 mod recipe;
+mod recipe_spec;
 mod validation;
 
 use std::collections::BTreeMap;
@@ -18,16 +20,21 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::candidates::{Reason, Removed};
 use self::lines::LineNumbers;
 pub use self::mapping::{LabelRule, Mapping, SplitRule};
 pub use self::pictures::{Looking, Watch};
-pub use self::recipe::{CleanReport, Draw, Duplicates, Part, Reason, Recipe, Removed};
+pub use self::recipe::CleanReport;
+pub use self::recipe_spec::{Confidence, Draw, Duplicates, FromManifest, Keep, Part, Recipe};
 pub use self::validation::{Problem, Validation};
 
 /// Columns, in their order.
 pub const COLUMNS: [&str; 8] = [
     "image", "label", "source", "split", "group", "sha256", "width", "height",
 ];
+
+/// The source of pictures that are drawn, and not taken: all their faces are alike, so that they are one picture only if they have the same bytes.
+pub const DRAWN: &str = "synthetic";
 
 /// What a row is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,6 +87,13 @@ pub struct Row {
     pub width: u32,
     /// Pixels.
     pub height: u32,
+}
+
+impl Row {
+    /// Whether it is drawn: see [`DRAWN`].
+    pub fn is_drawn(&self) -> bool {
+        self.source == DRAWN
+    }
 }
 
 /// A manifest, read and found right line by line.
@@ -146,6 +160,20 @@ pub enum ManifestError {
         /// Names of the policies, as the recipe has them.
         policies: [String; 2],
     },
+    /// Predictions that a recipe names and that say nothing of its rows.
+    #[error("{}: {reason}", path.display())]
+    Predictions {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A row whose confidence is asked for.
+    #[error(
+        "none of the predictions is of {}: how sure its label is cannot be told",
+        .0.display()
+    )]
+    NotPredicted(PathBuf),
     /// Images of a recipe that cannot be read.
     #[error("{count} images cannot be read:\n{}", shown.join("\n"))]
     Images {
@@ -230,7 +258,7 @@ impl Manifest {
     }
 
     /// A manifest of rows that are right, for a folder.
-    fn of(folder: PathBuf, rows: Vec<Row>) -> Self {
+    pub fn of(folder: PathBuf, rows: Vec<Row>) -> Self {
         let mut manifest = Self {
             folder,
             rows,

@@ -27,6 +27,15 @@ pub fn argmax(values: &[f64]) -> usize {
     best
 }
 
+/// Probabilities of logits.
+pub fn softmax(logits: &[f64]) -> Vec<f64> {
+    let largest = logits[argmax(logits)];
+    let mut shares: Vec<f64> = logits.iter().map(|z| (z - largest).exp()).collect();
+    let sum: f64 = shares.iter().sum();
+    shares.iter_mut().for_each(|share| *share /= sum);
+    shares
+}
+
 /// What is computed of predictions once, for all metrics.
 pub(crate) struct Rows<'a> {
     predictions: &'a Predictions,

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, BufWriter, Cursor, Read};
 use std::path::{Path, PathBuf};
 
+use fermata_files::{PartFile, Unfinished};
 use npyz::npz::NpzArchive;
 use npyz::{DType, NpyFile, WriterBuilder};
 
@@ -308,6 +309,28 @@ impl Npz {
         Ok(Array { shape, values })
     }
 
+    /// Reads texts (NumPy's `U`).
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn texts(&mut self, name: &str) -> Result<Array<String>, ArrayError> {
+        let path = self.path.clone();
+        let file = self.array(name)?;
+        let shape: Vec<usize> = file.shape().iter().map(|&side| side as usize).collect();
+        let found = type_name(&file.dtype());
+        if !kind_of(&found).starts_with('U') || file.order() == npyz::Order::Fortran {
+            return Err(ArrayError::Type {
+                path,
+                array: format!("`{name}`"),
+                found,
+                expected: "texts, row after row",
+            });
+        }
+        let values = file.into_vec::<String>();
+        let values = values.map_err(|reason| damaged(&path, "npz", reason))?;
+        Ok(Array { shape, values })
+    }
+
     fn array(&mut self, name: &str) -> Result<NpyFile<impl Read>, ArrayError> {
         if !self.names.iter().any(|known| known == name) {
             return Err(ArrayError::Missing {
@@ -362,12 +385,8 @@ pub fn write_npz(path: &Path, arrays: &BTreeMap<&str, NpzArray>) -> Result<(), A
 
 fn npz_bytes(arrays: &BTreeMap<&str, NpzArray>) -> io::Result<Vec<u8>> {
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    // Stored, as numpy.savez does, with the format's first date: the time of writing would make the bytes differ.
-    let options = zip::write::FileOptions::default()
-        .compression_method(zip::CompressionMethod::Stored)
-        .last_modified_time(zip::DateTime::default());
     for (name, array) in arrays {
-        archive.start_file(format!("{name}.npy"), options)?;
+        archive.start_file(format!("{name}.npy"), stored())?;
         let bytes = match array {
             NpzArray::Floats(array) => npy_bytes(array)?,
             NpzArray::Integers(array) => npy_bytes(array)?,
@@ -376,4 +395,100 @@ fn npz_bytes(arrays: &BTreeMap<&str, NpzArray>) -> io::Result<Vec<u8>> {
         io::Write::write_all(&mut archive, &bytes)?;
     }
     Ok(archive.finish()?.into_inner())
+}
+
+/// An archive of f32 arrays that is written value by value, whole or not at all: no array is in memory.
+pub struct NpzStream {
+    archive: zip::ZipWriter<BufWriter<PartFile>>,
+    path: PathBuf,
+}
+
+/// Bytes of an entry from which on an archive needs the format's 64-bit sizes; some are left for the array's header.
+const LARGE: u64 = u32::MAX as u64 - (1 << 16);
+
+impl NpzStream {
+    /// Begins an archive.
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn create(path: &Path) -> Result<Self, ArrayError> {
+        let file = PartFile::create(path, Unfinished::Removed);
+        let file = file.map_err(|error| unwritten(path, error.reason))?;
+        Ok(Self {
+            archive: zip::ZipWriter::new(BufWriter::new(file)),
+            path: path.to_owned(),
+        })
+    }
+
+    /// Writes an array of this shape from its values in row-major order, in pieces of any length.
+    ///
+    /// # Errors
+    /// See [`ArrayError`]; what a piece says; or there are not as many values as the shape needs.
+    pub fn array<E: From<ArrayError>>(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        pieces: impl Iterator<Item = Result<Vec<f32>, E>>,
+    ) -> Result<(), E> {
+        let path = self.path.clone();
+        let failed = |reason: io::Error| E::from(unwritten(&path, reason));
+        let count: usize = shape.iter().product();
+        let is_large = 4 * count as u64 > LARGE;
+        let options = stored().large_file(is_large);
+        let started = self.archive.start_file(format!("{name}.npy"), options);
+        started.map_err(|error| failed(error.into()))?;
+        let sides: Vec<u64> = shape.iter().map(|&side| side as u64).collect();
+        let mut writer = npyz::WriteOptions::new()
+            .default_dtype()
+            .shape(&sides)
+            .writer(&mut self.archive)
+            .begin_nd()
+            .map_err(failed)?;
+        let mut written = 0;
+        for piece in pieces {
+            let piece: Vec<f32> = piece?;
+            written += piece.len();
+            if written > count {
+                break;
+            }
+            writer.extend(piece).map_err(failed)?;
+        }
+        if written != count {
+            let reason =
+                format!("`{name}` has {written} values or more, not the {count} of its shape");
+            return Err(failed(io::Error::other(reason)));
+        }
+        writer.finish().map_err(failed)
+    }
+
+    /// Gives the archive its name.
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn finish(mut self) -> Result<(), ArrayError> {
+        let failed = |reason| unwritten(&self.path, reason);
+        let file = self
+            .archive
+            .finish()
+            .map_err(|error| failed(error.into()))?;
+        let file = file
+            .into_inner()
+            .map_err(|error| failed(error.into_error()))?;
+        file.finish().map_err(|error| failed(error.reason))
+    }
+}
+
+fn unwritten(path: &Path, reason: io::Error) -> ArrayError {
+    ArrayError::File {
+        doing: "write",
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+/// Stored, as numpy.savez does, with the format's first date: the time of writing would make the bytes differ.
+fn stored() -> zip::write::FileOptions {
+    zip::write::FileOptions::default()
+        .compression_method(zip::CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default())
 }

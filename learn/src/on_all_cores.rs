@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// What `work` makes of each piece of `0..count`, `size` long (the last one may be shorter), in order.
-pub(crate) fn in_pieces<T: Send>(
+pub fn in_pieces<T: Send>(
     count: usize,
     size: usize,
     work: impl Fn(Range<usize>) -> T + Sync,

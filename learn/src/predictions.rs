@@ -233,6 +233,24 @@ impl Predictions {
         }
     }
 
+    /// The rows at these places, in this order.
+    ///
+    /// # Panics
+    /// A place is no row.
+    pub fn rows_at(&self, places: &[usize]) -> Self {
+        let hashes = self.hashes.as_ref();
+        Self {
+            classes: self.classes.clone(),
+            logits: places
+                .iter()
+                .flat_map(|&row| self.row(row))
+                .copied()
+                .collect(),
+            labels: places.iter().map(|&row| self.labels[row]).collect(),
+            hashes: hashes.map(|hashes| places.iter().map(|&row| hashes[row]).collect()),
+        }
+    }
+
     /// Reads `.npz` (arrays `logits` f32 [N, K] and `labels` of whole numbers `[N]`) or `.csv` (columns `label`, with a class's name or number,
     /// and `logit_CLASS` for each class; other columns are left alone). An `.npz` has no names: they are given. Both may have `sha256` of the rows'
     /// images: bytes [N, 32], or 64 hexadecimal digits.
@@ -380,8 +398,8 @@ impl Predictions {
     }
 }
 
-/// A hash as manifests write it.
-pub(crate) fn row_hash(text: &str) -> Option<RowHash> {
+/// A hash as manifests write it: 64 hexadecimal digits. None for other text.
+pub fn row_hash(text: &str) -> Option<RowHash> {
     let mut hash = RowHash::default();
     if text.len() != 2 * hash.len() || !text.is_ascii() {
         return None;

@@ -1,118 +1,31 @@
-//! Training: what it minimises ([`Objective`]), step by step in memory ([`Trainer`]), and as a run in a folder that can be interrupted and taken
-//! up again ([`TrainingRun`]). The same settings, data, machine and number of threads give the same weights to the last bit, whether a run
-//! was interrupted or not: all that is drawn is a function of (seed, epoch, row or step), and nothing is taken from libtorch's generator.
+//! Training: what it minimises ([`Objective`]), step by step in memory ([`Trainer`]), what it sees and in which order ([`Plan`]), and the folder
+//! from which it can be taken up again ([`RunFolder`]). What feeds the trainer is not here: a graph does.
+//!
+//! The same settings, data, machine and number of threads give the same weights to the last bit, whether a run was interrupted or not: all that
+//! is drawn is a function of (seed, epoch, row or step), and nothing is taken from libtorch's generator.
 
+mod batch;
+mod config;
 mod dropout;
 mod environment;
+mod error;
+mod folder;
 mod objective;
+mod plan;
 mod progress;
-mod run;
 mod spec;
 mod trainer;
 
-use std::path::PathBuf;
-
+pub use self::batch::Batch;
+pub use self::config::{RunConfig, SoftlabelsUsed, VotesUsed};
 pub use self::environment::Environment;
+pub use self::error::TrainingError;
+pub use self::folder::RunFolder;
 pub use self::objective::{ClassWeights, Distillation, Negative, Objective};
+pub use self::plan::{Plan, Planned, TrainingRows};
 pub use self::progress::{Best, EpochRow, Progress, StepDone};
-pub use self::run::{Event, Outcome, RunConfig, TrainingRun};
-pub use self::spec::{HeadSpec, Initial, LearningRate, SelectBy, TrainingSpec};
+pub use self::spec::{HeadSpec, Initial, LearningRate, SelectBy, TrainingSpec, Views};
 pub use self::trainer::Trainer;
-use crate::dataset::{NoRows, RowErrors};
-use crate::export::ExportError;
-use crate::manifest::ManifestError;
-use crate::network::InputError;
-use crate::npz::ArrayError;
-use crate::optimiser::NotFinite;
-use crate::predictions::PredictionsError;
-use crate::weights::WeightsError;
-
-/// Why a training does not begin, go on or end.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainingError {
-    /// Settings; all that are wrong.
-    #[error("the training's settings are wrong: {}", .0.join("; "))]
-    Spec(Vec<String>),
-    /// Too little for a step.
-    #[error("there are {0} training rows, which is no step of at least two")]
-    TooFewRows(usize),
-    /// Class weights or logit adjustment, and a class that has no rows.
-    #[error(
-        "class {0} has no training rows, so there are no class weights or logit adjustment for it"
-    )]
-    AbsentClass(usize),
-    /// A batch that is not one of this training.
-    #[error("a batch cannot be trained: {0}")]
-    Batch(String),
-    /// See [`InputError`].
-    #[error(transparent)]
-    Input(#[from] InputError),
-    /// The loss is no number any more.
-    #[error(
-        "epoch {epoch}, step {step}: the loss is {loss}: the training has diverged (a lower learning rate, or clipping, may help)"
-    )]
-    Diverged {
-        /// From 0.
-        epoch: u32,
-        /// From 0.
-        step: u64,
-        /// The loss.
-        loss: f64,
-    },
-    /// See [`NotFinite`].
-    #[error(transparent)]
-    NotFinite(#[from] NotFinite),
-    /// A run that is complete, and not asked for more.
-    #[error(
-        "the training is complete after {0} epochs: there is nothing left to do; say how many more epochs it shall have"
-    )]
-    NothingToDo(u32),
-    /// A checkpoint of another training.
-    #[error("the checkpoint is not of this training: {0}")]
-    Checkpoint(String),
-    /// See [`WeightsError`].
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// See [`ManifestError`].
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// The manifest is not the one that the run began with.
-    #[error("the manifest {} has changed since the run began: its sha256 is {found}, and was {expected}", path.display())]
-    OtherManifest {
-        /// The manifest.
-        path: PathBuf,
-        /// When the run began.
-        expected: String,
-        /// Now.
-        found: String,
-    },
-    /// See [`NoRows`].
-    #[error(transparent)]
-    NoRows(#[from] NoRows),
-    /// See [`RowErrors`]: those of one step, or of a whole split.
-    #[error(transparent)]
-    Rows(#[from] RowErrors),
-    /// A card of another kind of model.
-    #[error("the card does not fit a training: {0}")]
-    Card(String),
-    /// The run's folder.
-    #[error("{}: {reason}", path.display())]
-    Folder {
-        /// File or folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// See [`PredictionsError`].
-    #[error(transparent)]
-    Predictions(#[from] PredictionsError),
-    /// See [`ArrayError`].
-    #[error(transparent)]
-    Array(#[from] ArrayError),
-    /// See [`ExportError`].
-    #[error(transparent)]
-    Export(#[from] ExportError),
-}
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 //!
 //! The format is <https://github.com/huggingface/safetensors>: a JSON header with the places of the tensors, then their bytes.
 
+mod head_of;
 mod mismatch;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,9 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
+pub use self::head_of::HeadOf;
 pub use self::mismatch::Mismatch;
 use crate::network::{Architecture, Head, Network, TensorRole};
 
@@ -77,16 +78,6 @@ pub struct TensorFile {
     pub tensors: BTreeMap<String, Tensor>,
     /// Where the file comes from, if it says so.
     pub provenance: Option<serde_json::Value>,
-}
-
-/// What is done with the head of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HeadOf {
-    /// It is loaded, and must fit.
-    File,
-    /// It is left out on purpose: the network keeps its own, for other classes.
-    Network,
 }
 
 impl TensorFile {

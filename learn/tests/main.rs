@@ -12,5 +12,3 @@ mod picture_hashes;
 mod pictures;
 #[path = "main/training.rs"]
 mod training;
-#[path = "main/training_on_faces.rs"]
-mod training_on_faces;

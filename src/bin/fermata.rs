@@ -4,19 +4,20 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use fermata::cli::{self, Arguments, Command};
+use fermata::program::LIVE;
 use fermata::{actors, check, doctor, draw, hand_over, kpi, print, run, sweep};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
-        Command::Run(run) => run::run(&run),
-        Command::Check(graph) => check::check(&graph),
-        Command::Graph(draw) => draw::draw(&draw),
+        Command::Run(run) => run::run(&run, &LIVE),
+        Command::Check(graph) => check::check(&graph, &LIVE),
+        Command::Graph(draw) => draw::draw(&draw, &LIVE),
         Command::Kpi(kpi) => kpi::kpi(&kpi),
         Command::Sweep(sweep) => sweep::sweep(&sweep),
-        Command::Actors { name } => actors::actors(name.as_deref()),
+        Command::Actors { name } => actors::actors(name.as_deref(), &LIVE),
         Command::Learn(_) => hand_over::hand_over(),
-        Command::Schema => actors::schema(),
+        Command::Schema => actors::schema(&LIVE),
         Command::Doctor => doctor::doctor(),
         Command::Completions { shell } => {
             let mut command = Arguments::command();

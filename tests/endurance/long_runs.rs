@@ -186,12 +186,12 @@ run: {{clock: asap}}
 "
     );
     let early = Arc::new(AtomicU64::new(0));
-    let options = RunOptions {
+    let run_options = RunOptions {
         services: Services::new().with(Arc::clone(&early)),
         ..RunOptions::default()
     };
     let graph = Graph::parse("many.yaml", &text, &registry, &options()).expect("a graph");
-    let running = RunningGraph::start(graph, Arc::new(registry), options).expect("a run");
+    let running = RunningGraph::start(graph, Arc::new(registry), run_options).expect("a run");
     let report = running.wait();
     let kept = resident_kib().saturating_sub(early.load(Ordering::Relaxed));
     assert_balanced(&report);

@@ -1,7 +1,7 @@
 //! Video of drawn people, for demonstrations, tests and benchmarks without a camera or recordings of real people. Detectors
 //! take the drawn faces for faces; who they are, where they are and what they express is known (`GroundTruth`).
 //!
-//! A frame is a function of the settings and its number: every machine draws the same bytes. How things look is in
+//! A frame is a function of the settings and its time: every machine draws the same bytes. How things look is in
 //! `synthetic_faces/`: `scene` (who is where, when), `looks` (persons and expressions), `portrait` (drawing one person), `paint`
 //! (soft shapes), `numbers` (reproducible ones). `truth_file` writes down who was where with which expression.
 
@@ -174,12 +174,44 @@ impl SyntheticFacesSettings {
     }
 }
 
+/// The drawn video without a graph: the pictures that the source emits, and those of any other time.
+pub struct DrawnVideo {
+    scene: Scene,
+    settings: SyntheticFacesSettings,
+    pool: FramePool,
+}
+
+impl DrawnVideo {
+    /// With these settings; `fps` and `count` say nothing here.
+    ///
+    /// # Errors
+    /// See [`SyntheticFacesError`].
+    pub fn new(settings: SyntheticFacesSettings) -> Result<Self, SyntheticFacesError> {
+        match settings.problem() {
+            Some(problem) => Err(problem),
+            None => Ok(Self {
+                scene: Scene::new(settings.spec()),
+                settings,
+                pool: FramePool::new(),
+            }),
+        }
+    }
+
+    /// The picture at this time stamp, with the truth about it.
+    pub fn at(&mut self, pts_ns: u64) -> VideoFrame {
+        let mut frame = self.pool.take(self.settings.width, self.settings.height);
+        let truth = self.scene.draw(&mut frame, pts_ns);
+        VideoFrame {
+            frame: frame.freeze(),
+            truth: Some(Arc::new(truth)),
+        }
+    }
+}
+
 /// See [`SyntheticFacesSettings`].
 pub struct SyntheticFaces {
-    settings: SyntheticFacesSettings,
     setup: Setup,
-    scene: Scene,
-    pool: FramePool,
+    video: DrawnVideo,
     drawn: u64,
     truth: Option<TruthFile>,
 }
@@ -203,7 +235,6 @@ impl Source for SyntheticFaces {
     }
 
     fn create(settings: SyntheticFacesSettings, setup: &Setup) -> Result<Self, ActorError> {
-        Self::check(&settings)?;
         let stream = setup.stream.as_ref();
         // A source that stands in no stream is one, under its node's name.
         let stream = stream.map_or(setup.node.as_str(), |stream| &stream.name);
@@ -211,33 +242,27 @@ impl Source for SyntheticFaces {
         let truth = truth.map(|path| TruthFile::create(path, stream));
         Ok(Self {
             truth: truth.transpose()?,
-            scene: Scene::new(settings.spec()),
-            settings,
+            video: DrawnVideo::new(settings)?,
             setup: setup.clone(),
-            pool: FramePool::new(),
             drawn: 0,
         })
     }
 
     fn next(&mut self) -> Result<Next, ActorError> {
         let number = self.drawn;
-        if self.settings.count.is_some_and(|count| number >= count) || self.setup.cancelled() {
+        let SyntheticFacesSettings { count, fps, .. } = self.video.settings;
+        if count.is_some_and(|count| number >= count) || self.setup.cancelled() {
             if let Some(truth) = self.truth.take() {
                 truth.finish()?;
             }
             return Ok(Next::End);
         }
         self.drawn += 1;
-        let pts_ns = (number as f64 * 1e9 / self.settings.fps).round();
-        let mut frame = self.pool.take(self.settings.width, self.settings.height);
-        let truth = self.scene.draw(&mut frame, pts_ns as u64);
-        if let Some(file) = &mut self.truth {
-            file.frame(number, pts_ns as i64, &truth)?;
+        let pts_ns = (number as f64 * 1e9 / fps).round();
+        let video = self.video.at(pts_ns as u64);
+        if let (Some(file), Some(truth)) = (&mut self.truth, &video.truth) {
+            file.frame(number, pts_ns as i64, truth)?;
         }
-        let video = VideoFrame {
-            frame: frame.freeze(),
-            truth: Some(Arc::new(truth)),
-        };
         Ok(Next::Packet(Captured::new(Arc::new(video), pts_ns as i64)))
     }
 }

@@ -100,6 +100,7 @@ fn actor(entry: &Entry, registry: &Registry) -> Result<ActorType, Problem> {
     registry.get(text).cloned().ok_or_else(|| {
         Problem::at(&name.value.span, format!("there is no actor `{text}`"))
             .did_you_mean(text, registry.iter().map(|actor| actor.name))
+            .of_unknown_name()
     })
 }
 

@@ -13,6 +13,7 @@ pub struct Problem {
     help: Option<String>,
     /// The place itself first, then others that matter, with what to say about them.
     labels: Vec<(Span, Option<String>)>,
+    is_of_unknown_name: bool,
 }
 
 impl Problem {
@@ -21,6 +22,7 @@ impl Problem {
             message: message.into(),
             help: None,
             labels: vec![(span.clone(), None)],
+            is_of_unknown_name: false,
         }
     }
 
@@ -29,12 +31,19 @@ impl Problem {
             message: message.into(),
             help: None,
             labels: Vec::new(),
+            is_of_unknown_name: false,
         }
     }
 
     /// The same problem, at a place.
     pub(crate) fn placed(mut self, span: &Span) -> Self {
         self.labels = vec![(span.clone(), None)];
+        self
+    }
+
+    /// The same problem, of an actor or provider that is not registered.
+    pub(crate) fn of_unknown_name(mut self) -> Self {
+        self.is_of_unknown_name = true;
         self
     }
 
@@ -67,6 +76,11 @@ impl Problem {
             self.labels.push((span.clone(), Some(label.to_owned())));
         }
         self
+    }
+
+    /// Whether the graph names an actor or a provider that the registry does not have: another program may have it.
+    pub fn is_of_unknown_name(&self) -> bool {
+        self.is_of_unknown_name
     }
 
     /// What is wrong, without its place.

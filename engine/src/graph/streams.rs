@@ -76,7 +76,8 @@ fn provider(
     let Some(provider) = registry.provider(text) else {
         let known = registry.providers().map(|provider| provider.name);
         let message = format!("nothing called `{text}` provides streams");
-        problems.push(Problem::at(&name.value.span, message).did_you_mean(text, known));
+        let problem = Problem::at(&name.value.span, message).did_you_mean(text, known);
+        problems.push(problem.of_unknown_name());
         return None;
     };
     let open = part::<usize>(block, "open").and_then(|open| {

@@ -20,8 +20,15 @@ fn brightest(frame: &Frame) -> (usize, usize) {
     (place % frame.width(), place / frame.width())
 }
 
+/// A row's.
+fn hash(row: u64) -> RowHash {
+    let mut hash = [0; 32];
+    hash[24..].copy_from_slice(&row.to_be_bytes());
+    hash
+}
+
 fn unchanged() -> Variation {
-    Augmentation::NONE.draw(0, 0, 0)
+    Augmentation::NONE.drawn(0, 0, &hash(0))
 }
 
 fn applied(variation: &Variation, frame: &Frame) -> Frame {
@@ -141,7 +148,7 @@ fn an_erased_square_has_sides_between_its_limits() {
     };
     let (mut least, mut most) = (1.0f64, 0.0f64);
     for row in 0..2000 {
-        let [left, top, width, height] = augmentation.draw(1, 0, row).erased.unwrap();
+        let [left, top, width, height] = augmentation.drawn(1, 0, &hash(row)).erased.unwrap();
         assert_eq!(width, height);
         assert!(left >= 0.0 && top >= 0.0 && left + width <= 1.0 && top + height <= 1.0);
         least = least.min(width);
@@ -200,12 +207,23 @@ fn the_same_rectangle_is_erased_in_both_layouts() {
 }
 
 #[test]
-fn rows_and_epochs_differ_and_shares_are_as_asked() {
+fn rows_and_views_differ_and_shares_are_as_asked() {
     let augmentation = Augmentation::default();
-    assert_ne!(augmentation.draw(1, 0, 7), augmentation.draw(1, 1, 7));
-    assert_ne!(augmentation.draw(1, 0, 7), augmentation.draw(1, 0, 8));
-    assert_ne!(augmentation.draw(1, 0, 7), augmentation.draw(2, 0, 7));
-    let drawn: Vec<Variation> = (0..4000).map(|row| augmentation.draw(1, 0, row)).collect();
+    assert_ne!(
+        augmentation.drawn(1, 0, &hash(7)),
+        augmentation.drawn(1, 1, &hash(7))
+    );
+    assert_ne!(
+        augmentation.drawn(1, 0, &hash(7)),
+        augmentation.drawn(1, 0, &hash(8))
+    );
+    assert_ne!(
+        augmentation.drawn(1, 0, &hash(7)),
+        augmentation.drawn(2, 0, &hash(7))
+    );
+    let drawn: Vec<Variation> = (0..4000)
+        .map(|row| augmentation.drawn(1, 0, &hash(row)))
+        .collect();
     let flipped = drawn.iter().filter(|drawn| drawn.is_flipped).count();
     let erased = drawn.iter().filter(|drawn| drawn.erased.is_some()).count();
     // Within five standard deviations.
@@ -234,10 +252,10 @@ fn amounts_out_of_range_are_named() {
 
 proptest! {
     #[test]
-    fn draws_stay_within_their_limits_and_one_does_not_move_another(seed: u64, epoch in 0u64..100, row: u64) {
+    fn draws_stay_within_their_limits_and_one_does_not_move_another(seed: u64, view in 0u32..100, row: u64) {
         let augmentation = Augmentation { erase: 1.0, contrast: 0.25, ..Augmentation::default() };
-        let drawn = augmentation.draw(seed, epoch, row);
-        prop_assert_eq!(&drawn, &augmentation.draw(seed, epoch, row));
+        let drawn = augmentation.drawn(seed, view, &hash(row));
+        prop_assert_eq!(&drawn, &augmentation.drawn(seed, view, &hash(row)));
         prop_assert!(drawn.shift.iter().all(|shift| shift.abs() <= 0.0625));
         prop_assert!((drawn.scale - 1.0).abs() <= 0.1 && drawn.radians.abs() <= 15f64.to_radians());
         prop_assert!((drawn.contrast - 1.0).abs() <= 0.25);
@@ -246,7 +264,27 @@ proptest! {
             prop_assert!(left >= 0.0 && top >= 0.0 && left + width <= 1.0 + 1e-9 && top + height <= 1.0 + 1e-9);
             prop_assert!(width * height >= 0.02 - 1e-9 && width * height <= 0.33 + 1e-9);
         }
-        let without = Augmentation { rotate_degrees: 0.0, flip: 0.0, ..augmentation }.draw(seed, epoch, row);
+        let without = Augmentation { rotate_degrees: 0.0, flip: 0.0, ..augmentation }.drawn(seed, view, &hash(row));
         prop_assert_eq!(without, Variation { radians: 0.0, is_flipped: false, ..drawn });
     }
+}
+
+#[test]
+fn a_view_depends_on_seed_view_and_image_alone_and_view_0_is_the_plain_one() {
+    let augmentation = Augmentation::default();
+    let one: RowHash = std::array::from_fn(|byte| byte as u8);
+    let mut other = one;
+    other[31] ^= 1;
+    let view = augmentation.view(7, 3, &one);
+    assert!(view.is_some());
+    assert_eq!(view, augmentation.view(7, 3, &one));
+    for differs in [
+        augmentation.view(8, 3, &one),
+        augmentation.view(7, 4, &one),
+        augmentation.view(7, 3, &other),
+    ] {
+        assert_ne!(view, differs);
+    }
+    assert_eq!(augmentation.view(7, 0, &one), None);
+    assert_eq!(Augmentation::NONE.view(7, 3, &one), None);
 }

@@ -5,7 +5,7 @@ use std::f64::consts::SQRT_2;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::onnx::{Attribute, Node, TensorData};
-use super::{OUTPUT, OnnxOptions};
+use super::options::{OUTPUT, OnnxOptions};
 use crate::network::Network;
 use crate::network::layer::{Activation, Conv, Layer, Norm};
 

@@ -94,13 +94,15 @@ pub enum SplitRule {
 }
 
 /// A row of a table, mapped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Mapped {
     pub(super) image: String,
     /// None: left out by the policy.
     pub(super) label: Option<Expression>,
     /// None: not said.
     pub(super) split: Option<Split>,
+    /// None: not asked for.
+    pub(super) confidence: Option<f64>,
 }
 
 /// A line's values by column.
@@ -140,11 +142,15 @@ impl Mapping {
         super::read_yaml(path)
     }
 
-    /// All rows of a table, in order.
+    /// All rows of a table, in order; with how sure their labels are, if a column says it.
     ///
     /// # Errors
     /// The table cannot be read, or has lines that are wrong; all of them.
-    pub(super) fn rows(&self, path: &Path) -> Result<Vec<Mapped>, ManifestError> {
+    pub(super) fn rows(
+        &self,
+        path: &Path,
+        confidence: Option<&str>,
+    ) -> Result<Vec<Mapped>, ManifestError> {
         let text = std::fs::read_to_string(path).map_err(|reason| ManifestError::File {
             path: path.to_owned(),
             reason,
@@ -178,7 +184,7 @@ impl Mapping {
                 columns: &columns,
                 record: &record,
             };
-            match self.row(&row) {
+            match self.row(&row, confidence) {
                 Ok(row) => rows.push(row),
                 Err(reason) => wrong.push(format!("line {line}: {reason}")),
             }
@@ -187,7 +193,7 @@ impl Mapping {
         Ok(rows)
     }
 
-    fn row(&self, line: &Line<'_>) -> Result<Mapped, String> {
+    fn row(&self, line: &Line<'_>, confidence: Option<&str>) -> Result<Mapped, String> {
         let image = self.image_path(line)?;
         let split = match &self.split {
             None => None,
@@ -215,6 +221,7 @@ impl Mapping {
             label: self.label.of(line)?,
             image,
             split,
+            confidence: confidence.map(|column| line.number(column)).transpose()?,
         })
     }
 

@@ -1,14 +1,16 @@
-//! What image files hold, looked at on all cores: bytes, size and the picture's fingerprint.
+//! What image files hold, looked at on all cores: bytes, size and the picture's fingerprint; and which of them show one picture.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fermata_vision::FramePool;
 use fermata_vision::image_file::{self, ImageFileError};
 use sha2::{Digest, Sha256};
 
 use crate::on_all_cores::in_pieces;
-use crate::picture_hash::{Fingerprint, PictureHasher, Searching};
+use crate::picture_hash::{Fingerprint, PictureHasher, Searching, same_pictures};
 
 /// How far the look at a manifest's images has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,22 +31,23 @@ pub type Watch<'a> = &'a (dyn Fn(Looking) + Sync);
 
 /// What one file holds.
 #[derive(Clone, Debug)]
-pub(super) struct Picture {
-    pub(super) sha256: String,
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) fingerprint: Fingerprint,
+pub(crate) struct Picture {
+    pub(crate) sha256: String,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// Shared by all files with these bytes: a list may name one picture many times.
+    pub(crate) fingerprint: Arc<Fingerprint>,
 }
 
 /// Files that a core looks at before it takes more.
 const PIECE: usize = 16;
 
-/// Looks at files; the answers are in their order.
-pub(super) fn look_at(paths: &[PathBuf], watch: Watch<'_>) -> Vec<Result<Picture, ImageFileError>> {
-    let done = AtomicUsize::new(0);
+/// Looks at files; the answers are in their order. Bytes that were seen before are not decoded again.
+pub(crate) fn look_at(paths: &[PathBuf], watch: Watch<'_>) -> Vec<Result<Picture, ImageFileError>> {
+    let (done, known) = (AtomicUsize::new(0), Mutex::new(HashMap::new()));
     let pieces = in_pieces(paths.len(), PIECE, |piece| {
         let (pool, hasher) = (FramePool::new(), PictureHasher::default());
-        let look = |path: &PathBuf| look(path, &pool, &hasher);
+        let look = |path: &PathBuf| look(path, &pool, &hasher, &known);
         let answers: Vec<_> = paths[piece].iter().map(look).collect();
         let done = done.fetch_add(answers.len(), Ordering::Relaxed) + answers.len();
         let of = paths.len();
@@ -54,13 +57,60 @@ pub(super) fn look_at(paths: &[PathBuf], watch: Watch<'_>) -> Vec<Result<Picture
     pieces.into_iter().flatten().collect()
 }
 
-fn look(path: &Path, pool: &FramePool, hasher: &PictureHasher) -> Result<Picture, ImageFileError> {
+/// What is known of bytes that were decoded: size and fingerprint by their hash.
+type Known = HashMap<[u8; 32], (u32, u32, Arc<Fingerprint>)>;
+
+fn look(
+    path: &Path,
+    pool: &FramePool,
+    hasher: &PictureHasher,
+    known: &Mutex<Known>,
+) -> Result<Picture, ImageFileError> {
     let bytes = std::fs::read(path)?;
-    let frame = image_file::decode(&bytes, pool)?;
+    let hash: [u8; 32] = Sha256::digest(&bytes).into();
+    // A thread that panicked has left no half-written entry behind.
+    let known = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = known().get(&hash).cloned();
+    let (width, height, fingerprint) = match found {
+        Some(found) => found,
+        None => {
+            let frame = image_file::decode(&bytes, pool)?;
+            let (width, height) = (frame.width() as u32, frame.height() as u32);
+            let fingerprint = Arc::new(hasher.fingerprint(&frame));
+            let new = (width, height, fingerprint);
+            known().entry(hash).or_insert(new).clone()
+        }
+    };
     Ok(Picture {
-        sha256: format!("{:x}", Sha256::digest(&bytes)),
-        width: frame.width() as u32,
-        height: frame.height() as u32,
-        fingerprint: hasher.fingerprint(&frame),
+        sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        width,
+        height,
+        fingerprint,
     })
+}
+
+/// Groups of rows that show one picture: the places of each group of at least two, in order. Photographs are compared as pictures; what is drawn
+/// ([`super::DRAWN`]) is one only if its bytes are, because all drawn faces are alike.
+pub(crate) fn one_picture(rows: &[(bool, &Picture)], watch: Watch<'_>) -> Vec<Vec<usize>> {
+    let photos: Vec<usize> = (0..rows.len()).filter(|&place| !rows[place].0).collect();
+    let fingerprints: Vec<&Fingerprint> = photos
+        .iter()
+        .map(|&place| &*rows[place].1.fingerprint)
+        .collect();
+    let groups = same_pictures(&fingerprints, &|searching| {
+        watch(Looking::Comparing(searching));
+    });
+    let groups = groups.into_iter();
+    let mut groups: Vec<Vec<usize>> = groups
+        .map(|group| group.into_iter().map(|index| photos[index]).collect())
+        .collect();
+    let mut drawn: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, (is_drawn, picture)) in rows.iter().enumerate() {
+        if *is_drawn {
+            drawn.entry(&picture.sha256).or_default().push(place);
+        }
+    }
+    groups.extend(drawn.into_values().filter(|group| group.len() > 1));
+    groups.sort_unstable();
+    groups
 }

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::pictures::{Looking, Watch, look_at};
+use super::pictures::{Picture, Watch, look_at, one_picture};
 use super::{Counts, Manifest, ManifestError, Row, SHOWN, Split, counts};
 use crate::keyed_random::KeyedRandom;
-use crate::picture_hash::same_pictures;
 
 /// What is wrong with rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,6 +40,9 @@ pub struct Validation {
     pub rows: usize,
     /// Images that were looked at.
     pub images_checked: usize,
+    /// Images that are drawn ([`super::DRAWN`]): compared by their bytes only.
+    #[serde(default)]
+    pub drawn: usize,
     /// Rows by source, label and split.
     pub counts: Counts,
     /// How many rows have each problem.
@@ -93,6 +95,7 @@ impl Validation {
             })?,
             rows: 0,
             images_checked: 0,
+            drawn: 0,
             counts: BTreeMap::new(),
             problems: BTreeMap::new(),
             examples: BTreeMap::new(),
@@ -122,12 +125,12 @@ impl Validation {
                 .collect();
         }
         self.images_checked = rows.len();
+        self.drawn = rows.iter().filter(|row| row.is_drawn()).count();
         let paths: Vec<PathBuf> = rows
             .iter()
             .map(|row| manifest.folder.join(&row.image))
             .collect();
-        let mut seen: Vec<(&Row, String)> = Vec::new();
-        let mut fingerprints = Vec::new();
+        let mut seen: Vec<(&Row, Picture)> = Vec::new();
         for (row, answer) in rows.into_iter().zip(look_at(&paths, watch)) {
             let image = row.image.display();
             match answer {
@@ -150,22 +153,25 @@ impl Validation {
                             ),
                         );
                     }
-                    seen.push((row, picture.sha256));
-                    fingerprints.push(picture.fingerprint);
+                    seen.push((row, picture));
                 }
             }
         }
-        let groups = same_pictures(&fingerprints, &|searching| {
-            watch(Looking::Comparing(searching));
-        });
+        let pictures: Vec<(bool, &Picture)> = seen
+            .iter()
+            .map(|(row, picture)| (row.is_drawn(), picture))
+            .collect();
+        let groups = one_picture(&pictures, watch);
         self.compare(&seen, &groups);
     }
 
     /// What is wrong among rows, of which each group is one picture.
-    fn compare(&mut self, seen: &[(&Row, String)], groups: &[Vec<usize>]) {
+    fn compare(&mut self, seen: &[(&Row, Picture)], groups: &[Vec<usize>]) {
         let mut first_with: HashMap<(&str, Split), &Row> = HashMap::new();
-        for (row, sha256) in seen {
-            let first = *first_with.entry((sha256, row.split)).or_insert(row);
+        for (row, picture) in seen {
+            let first = *first_with
+                .entry((&picture.sha256, row.split))
+                .or_insert(row);
             if first.image != row.image {
                 self.add(
                     Problem::DuplicateRow,

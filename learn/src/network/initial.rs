@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::Architecture;
+use super::architecture::Architecture;
 use super::layer::{TensorRole, TensorSpec};
 use crate::keyed_random::KeyedRandom;
 

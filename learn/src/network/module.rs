@@ -3,8 +3,10 @@
 
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::layer::{Activation, Conv, Layer, Norm, Padding};
-use super::{Architecture, Description, Head, TensorSpec, initial};
+use super::architecture::Architecture;
+use super::description::{Description, Head};
+use super::initial;
+use super::layer::{Activation, Conv, Layer, Norm, Padding, TensorSpec};
 
 /// How batch normalisation computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

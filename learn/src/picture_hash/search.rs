@@ -1,6 +1,7 @@
 //! Finds the pictures that are one among many, without comparing all pairs: hashes that are alike in a few bits drawn at random are compared
 //! (locality-sensitive hashing: Indyk and Motwani 1998), once for each of many draws. Owns the search and how many pairs it misses.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,6 +19,8 @@ fn bits_drawn(hashes: usize) -> usize {
         .saturating_sub(4)
         .clamp(6, 16)
 }
+/// Draws whose pairs are kept at the same time.
+const ROUND: usize = 16;
 /// Most hashes of one draw that are compared with each: where there are more, they are nearly all one picture, and linked through each other.
 const MOST_ALIKE: usize = 2048;
 /// Distinguishes these random numbers from others.
@@ -74,8 +77,8 @@ pub enum Searching {
 type Seen<'a> = (u32, &'a View);
 
 /// Groups of pictures that are one: the places of each group of at least two, in order. `watch` is told how far it has come, from any thread.
-pub fn same_pictures(
-    pictures: &[Fingerprint],
+pub fn same_pictures<P: Borrow<Fingerprint>>(
+    pictures: &[P],
     watch: &(dyn Fn(Searching) + Sync),
 ) -> Vec<Vec<usize>> {
     let mut links = Links::none(pictures.len());
@@ -83,7 +86,7 @@ pub fn same_pictures(
     let mut first_with: HashMap<&Hash, u32> = HashMap::new();
     let mut seen: Vec<Seen<'_>> = Vec::new();
     for (place, picture) in pictures.iter().enumerate() {
-        for view in &picture.views {
+        for view in &picture.borrow().views {
             if view.is_framed {
                 seen.push((place as u32, view));
                 continue;
@@ -101,11 +104,10 @@ pub fn same_pictures(
     }
     let (sure, mut open) = alike(&seen, &links, watch);
     for (one, other) in sure {
-        links.link(seen[one as usize].0, seen[other as usize].0);
+        links.link(one, other);
     }
     // The likeliest first: what they link need not be looked at.
     open.sort_unstable();
-    open.dedup();
     for (number, pairs) in open.chunks(PAIRS).enumerate() {
         let (done, of) = (number * PAIRS, open.len());
         watch(Searching::Aligning { done, of });
@@ -146,25 +148,35 @@ fn groups(mut links: Links) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Pairs that differ in few bits: those that are one picture for sure, and those that have to be looked at, with their differences.
+/// Pairs that differ in few bits: pictures that are one for sure, and views that have to be looked at, with their differences.
 type Alike = (Vec<(u32, u32)>, Vec<(u32, u32, u32)>);
 
 fn alike(seen: &[Seen<'_>], links: &Links, watch: &(dyn Fn(Searching) + Sync)) -> Alike {
     let bits = bits_drawn(seen.len());
     let done = AtomicUsize::new(0);
-    let of_draws = in_pieces(DRAWS, 1, |draws| {
-        let mut found = Alike::default();
-        for draw in draws {
-            of_draw(seen, draw, bits, links.clone(), &mut found);
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            watch(Searching::Gathering { done, of: DRAWS });
+    let (mut all, mut links) = (Alike::default(), links.clone());
+    // Most pairs are found by many draws: after each round they are there once, and what is linked is not looked for again.
+    for round in 0..DRAWS.div_ceil(ROUND) {
+        let first = round * ROUND;
+        let of_draws = in_pieces(ROUND.min(DRAWS - first), 1, |draws| {
+            let mut found = Alike::default();
+            for draw in draws {
+                of_draw(seen, first + draw, bits, links.clone(), &mut found);
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                watch(Searching::Gathering { done, of: DRAWS });
+            }
+            found
+        });
+        for (sure, open) in of_draws {
+            for (one, other) in sure {
+                let (one, other) = (seen[one as usize].0, seen[other as usize].0);
+                links.link(one, other);
+                all.0.push((one, other));
+            }
+            all.1.extend(open);
         }
-        found
-    });
-    let mut all = Alike::default();
-    for (sure, open) in of_draws {
-        all.0.extend(sure);
-        all.1.extend(open);
+        all.1.sort_unstable();
+        all.1.dedup();
     }
     all
 }

@@ -1,6 +1,13 @@
 //! Where a training stands and what it has come to, as checkpoints and `history.csv` hold it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::error::TrainingError;
+use crate::weights::TensorFile;
+
+/// Its key in a checkpoint's provenance.
+const PROGRESS: &str = "progress";
 
 /// Where a training stands: the next step, and what is known of the steps before.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +34,48 @@ pub struct Progress {
     pub has_stopped: bool,
     /// The complete epochs.
     pub history: Vec<EpochRow>,
+}
+
+impl Progress {
+    /// Of a training that begins, for this many epochs.
+    pub fn new(epochs: u32) -> Self {
+        Self {
+            end: epochs,
+            ..Self::default()
+        }
+    }
+
+    /// That of a checkpoint.
+    ///
+    /// # Errors
+    /// It is no checkpoint of a training.
+    pub fn of(checkpoint: &TensorFile) -> Result<Self, TrainingError> {
+        let provenance = checkpoint.provenance.as_ref();
+        let Some(progress) = provenance.and_then(|provenance| provenance.get(PROGRESS)) else {
+            let what = "it has no progress: it is no checkpoint of a training";
+            return Err(TrainingError::Checkpoint(what.to_owned()));
+        };
+        let read = Self::deserialize(progress);
+        read.map_err(|error| TrainingError::Checkpoint(error.to_string()))
+    }
+
+    /// As a checkpoint's provenance holds it.
+    pub(super) fn to_provenance(&self) -> Value {
+        json!({ PROGRESS: self })
+    }
+
+    /// Whether there is nothing left to do.
+    pub fn is_done(&self) -> bool {
+        self.has_stopped || self.epoch >= self.end
+    }
+
+    /// Plans this many epochs from here, of this many steps each, in the place of what was planned, also after an early stop.
+    pub(super) fn extend(&mut self, epochs: u32, steps: u64) {
+        self.end = self.epoch + epochs;
+        self.more_from = Some(u64::from(self.epoch) * steps + self.step);
+        self.has_stopped = false;
+        self.epochs_since_best = 0;
+    }
 }
 
 /// The best epoch by validation.

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::objective::Objective;
 use crate::augmentation::Augmentation;
-use crate::loader::Wanted;
 use crate::losses::arcface::ArcFace;
 use crate::network::{Architecture, Head};
 use crate::optimiser::Rule;
@@ -39,6 +38,9 @@ pub struct TrainingSpec {
     /// How pictures are varied. Default: see [`Augmentation`].
     #[serde(default)]
     pub augmentation: Augmentation,
+    /// Which views of a picture the epochs see. Default: each epoch another.
+    #[serde(default, skip_serializing_if = "Views::is_default")]
+    pub views: Views,
     /// What is minimised. Default: cross-entropy.
     #[serde(default)]
     pub objective: Objective,
@@ -84,6 +86,36 @@ fn weight_decay() -> f64 {
 
 fn one() -> u32 {
     1
+}
+
+/// Views of the pictures: how view v of a picture looks is a function of (seed, v, hash of the image), and view 0 is the picture as it is
+/// ([`Augmentation::view`]). Trainings with the same views see the same pictures, whatever they learn from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Views {
+    /// V: epoch e sees view e mod V. Default: that of the softlabels, or no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    /// Of the variations. Default: that of the softlabels, or of the training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+impl Views {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The view in which an epoch sees a row that it draws for the n-th time, from 0. The further draws of a balanced epoch are other
+    /// views, as far as there are any.
+    pub fn of(self, epoch: u32, draw: u32) -> u32 {
+        // A step that no usual number of views divides, and that other epochs hardly reach.
+        let view = epoch.wrapping_add(draw.wrapping_mul(65_537));
+        match self.count {
+            None | Some(0) => view,
+            Some(count) => view % count,
+        }
+    }
 }
 
 /// The head of a network in training.
@@ -211,6 +243,9 @@ impl TrainingSpec {
             &self.dropout,
             "0 to below 1",
         );
+        if let Some(count) = self.views.count {
+            check(count > 0, "views.count", &count, "at least 1");
+        }
         if let Some(norm) = self.clip_norm {
             check(above_0(norm), "clip_norm", &norm, "above 0");
         }
@@ -309,26 +344,24 @@ impl TrainingSpec {
         }
     }
 
-    /// The rows of each step of an epoch (from 0), and how each is varied: a function of seed, epoch and row.
-    pub fn epoch(&self, labels: &[usize], epoch: u32) -> Vec<Vec<Wanted>> {
-        let epoch = u64::from(epoch);
-        let rows = order(labels, self.sampling, self.seed, epoch);
-        let wanted = |(place, &row): (usize, &usize)| {
-            // A row that is drawn twice is varied in two ways.
-            let key = (place as u64) << 40 | row as u64;
-            let key = if self.sampling == Sampling::Balanced {
-                key
-            } else {
-                row as u64
-            };
-            let varied = self.augmentation != Augmentation::NONE;
-            (
-                row,
-                varied.then(|| self.augmentation.draw(self.seed, epoch, key)),
-            )
-        };
-        let wanted: Vec<Wanted> = rows.iter().enumerate().map(wanted).collect();
-        let steps = wanted.chunks(self.batch).filter(|step| step.len() > 1);
-        steps.map(<[Wanted]>::to_vec).collect()
+    /// Seed of the views' variations.
+    pub fn view_seed(&self) -> u64 {
+        self.views.seed.unwrap_or(self.seed)
+    }
+
+    /// The rows of each step of an epoch (from 0), and the view in which each is seen: a function of seed, epoch and row.
+    pub fn epoch(&self, labels: &[usize], epoch: u32) -> Vec<Vec<(usize, u32)>> {
+        let rows = order(labels, self.sampling, self.seed, u64::from(epoch));
+        let mut draws = vec![0; labels.len()];
+        let seen: Vec<(usize, u32)> = rows
+            .into_iter()
+            .map(|row| {
+                let view = self.views.of(epoch, draws[row]);
+                draws[row] += 1;
+                (row, view)
+            })
+            .collect();
+        let steps = seen.chunks(self.batch).filter(|step| step.len() > 1);
+        steps.map(<[(usize, u32)]>::to_vec).collect()
     }
 }

@@ -4,7 +4,6 @@ use tch::{Device, Kind, Tensor};
 
 use super::objective::Seen;
 use super::*;
-use crate::loader::Batch;
 use crate::losses::{self, CrossEntropy, NegativeStage};
 
 const CLASSES: i64 = 3;
@@ -203,7 +202,8 @@ fn batch() -> Batch {
     let mut logits = vec![0f32; 12];
     teacher.to_kind(Kind::Float).copy_data(&mut logits, 12);
     Batch {
-        rows: vec![0, 1, 2, 3],
+        epoch: 0,
+        step: 0,
         inputs: (0..4 * 3 * 32 * 32)
             .map(|index| (index as f32 / 700.0).sin())
             .collect(),
@@ -211,6 +211,21 @@ fn batch() -> Batch {
         teacher: Some(logits),
         targets: Some(VOTES.map(|share| share as f32).to_vec()),
     }
+}
+
+/// The same rows as the next step of a training.
+fn next(trainer: &Trainer) -> Batch {
+    let Progress { epoch, step, .. } = *trainer.progress();
+    Batch {
+        epoch,
+        step,
+        ..batch()
+    }
+}
+
+/// Trains the next step.
+fn step(trainer: &mut Trainer) -> StepDone {
+    trainer.train(&next(trainer)).unwrap()
 }
 
 /// Predictions of two rows.
@@ -251,17 +266,42 @@ fn a_batch_that_is_not_of_the_training_is_refused() {
     assert_eq!(trainer.progress().step, 0);
 
     // Two steps are an epoch.
-    assert!(trainer.train(&batch()).unwrap().loss.is_finite());
+    assert!(step(&mut trainer).loss.is_finite());
     let error = trainer.end_epoch(&validation()).unwrap_err().to_string();
     assert!(error.contains("1 steps left"), "{error}");
-    trainer.train(&batch()).unwrap();
-    let error = trainer.train(&batch()).unwrap_err().to_string();
-    assert!(error.contains("the epoch has 2 steps"), "{error}");
+    step(&mut trainer);
+    let error = trainer.train(&next(&trainer)).unwrap_err().to_string();
+    assert!(error.contains("epoch 0 has had its 2 steps"), "{error}");
     let row = trainer.end_epoch(&validation()).unwrap();
     assert_eq!((row.epoch, row.rows, row.accuracy), (0, 8, 0.0));
     assert!(trainer.is_done());
-    let error = trainer.train(&batch()).unwrap_err().to_string();
+    let error = trainer.train(&next(&trainer)).unwrap_err().to_string();
     assert!(error.contains("nothing left to do"), "{error}");
+}
+
+#[test]
+fn only_the_next_batch_is_trained() {
+    let mut trainer = trainer("");
+    let refused = |trainer: &mut Trainer, epoch, step, words: &str| {
+        let other = Batch {
+            epoch,
+            step,
+            ..batch()
+        };
+        let error = trainer.train(&other).unwrap_err().to_string();
+        assert!(error.contains(words), "`{words}` is not in: {error}");
+    };
+    refused(
+        &mut trainer,
+        0,
+        1,
+        "it is step 1 of epoch 0, and the next is step 0 of epoch 0",
+    );
+    refused(&mut trainer, 1, 0, "it is step 0 of epoch 1");
+    step(&mut trainer);
+    // The same again.
+    refused(&mut trainer, 0, 0, "and the next is step 1 of epoch 0");
+    assert_eq!(trainer.progress().step, 1);
 }
 
 #[test]
@@ -279,7 +319,7 @@ fn targets_that_are_no_distributions_are_refused() {
         let error = trainer.train(&wrong).unwrap_err().to_string();
         assert!(error.contains(words), "`{words}` is not in: {error}");
     }
-    assert!(trainer.train(&batch()).unwrap().loss.is_finite());
+    assert!(step(&mut trainer).loss.is_finite());
 }
 
 #[test]
@@ -294,7 +334,7 @@ fn epochs_that_are_added_have_a_schedule_of_their_own_and_finite_weights() {
         let mut rates = Vec::new();
         let mut epoch = |trainer: &mut Trainer| {
             for _ in 0..2 {
-                rates.push(trainer.train(&batch()).unwrap().rate);
+                rates.push(step(trainer).rate);
             }
             trainer.end_epoch(&validation()).unwrap();
         };
@@ -348,7 +388,7 @@ fn a_loss_that_is_no_number_ends_the_training_and_leaves_the_weights() {
 #[test]
 fn a_checkpoint_of_other_settings_is_refused() {
     let mut sgd = trainer("rule: {sgd: {momentum: 0.9, nesterov: false}}");
-    sgd.train(&batch()).unwrap();
+    step(&mut sgd);
     let checkpoint = sgd.checkpoint();
     let error = trainer("").restore(&checkpoint).unwrap_err().to_string();
     assert!(
@@ -370,8 +410,8 @@ fn a_checkpoint_of_other_settings_is_refused() {
     assert!(sgd.restore(&checkpoint).is_ok());
 
     let mut two_steps = trainer("");
-    two_steps.train(&batch()).unwrap();
-    two_steps.train(&batch()).unwrap();
+    step(&mut two_steps);
+    step(&mut two_steps);
     let spec = TrainingSpec {
         batch: 8,
         ..two_steps.spec().clone()

@@ -1,15 +1,14 @@
 //! A training step by step, in memory: what comes in are batches and, at an epoch's end, validation predictions; what it has come to can be
 //! saved and taken up again at any step. Owns the network, the optimiser, the average and the progress. Rows and files are the caller's.
 
-use serde::Deserialize;
 use tch::{Device, Tensor};
 
-use super::TrainingError;
+use super::batch::Batch;
 use super::dropout::dropped_out;
+use super::error::TrainingError;
 use super::objective::Seen;
 use super::progress::{Best, EpochRow, Progress, StepDone};
 use super::spec::{HeadSpec, SelectBy, TrainingSpec};
-use crate::loader::Batch;
 use crate::losses::CrossEntropy;
 use crate::metrics::Metrics;
 use crate::network::{Mode, Network};
@@ -81,10 +80,7 @@ impl Trainer {
             schedule: spec.schedule(labels.len()),
             steps,
             cross_entropy,
-            progress: Progress {
-                end: spec.epochs,
-                ..Progress::default()
-            },
+            progress: Progress::new(spec.epochs),
             spec,
         })
     }
@@ -101,7 +97,7 @@ impl Trainer {
 
     /// Whether there is nothing left to do.
     pub fn is_done(&self) -> bool {
-        self.progress.has_stopped || self.progress.epoch >= self.progress.end
+        self.progress.is_done()
     }
 
     /// Steps of an epoch.
@@ -118,18 +114,14 @@ impl Trainer {
         if epochs == 0 {
             return Err(TrainingError::NothingToDo(self.progress.epoch));
         }
-        self.progress.end = self.progress.epoch + epochs;
-        self.progress.more_from =
-            Some(u64::from(self.progress.epoch) * self.steps + self.progress.step);
-        self.progress.has_stopped = false;
-        self.progress.epochs_since_best = 0;
+        self.progress.extend(epochs, self.steps);
         Ok(())
     }
 
-    /// Trains one step: the next one of the epoch ([`TrainingSpec::epoch`]).
+    /// Trains one step: the next one ([`super::Plan`]), and no other.
     ///
     /// # Errors
-    /// The batch is no batch of this training, or the loss is not finite; the network is then as it was (batch statistics aside).
+    /// The batch is not the next one of this training, or the loss is not finite; the network is then as it was (batch statistics aside).
     pub fn train(&mut self, batch: &Batch) -> Result<StepDone, TrainingError> {
         self.check(batch)?;
         let device = self.network.device();
@@ -215,10 +207,17 @@ impl Trainer {
         if self.is_done() {
             return Err(TrainingError::NothingToDo(self.progress.epoch));
         }
-        if self.progress.step >= self.steps {
+        let Progress { epoch, step, .. } = self.progress;
+        if step >= self.steps {
             return wrong(format!(
-                "the epoch has {} steps, and this is one more",
+                "epoch {epoch} has had its {} steps, and its validation comes next",
                 self.steps
+            ));
+        }
+        if (batch.epoch, batch.step) != (epoch, step) {
+            return wrong(format!(
+                "it is step {} of epoch {}, and the next is step {step} of epoch {epoch}",
+                batch.step, batch.epoch
             ));
         }
         let (rows, classes) = (
@@ -355,10 +354,9 @@ impl Trainer {
         if let Some(average) = &self.average {
             tensors.extend(average.average.state());
         }
-        let progress = serde_json::to_value(&self.progress).expect("progress is JSON");
         TensorFile {
             tensors,
-            provenance: Some(serde_json::json!({ PROGRESS: progress })),
+            provenance: Some(self.progress.to_provenance()),
         }
     }
 
@@ -368,14 +366,7 @@ impl Trainer {
     /// It is of another one; the trainer is then not to be used.
     pub fn restore(&mut self, checkpoint: &TensorFile) -> Result<(), TrainingError> {
         let other = |what: String| TrainingError::Checkpoint(what);
-        let progress = checkpoint
-            .provenance
-            .as_ref()
-            .and_then(|provenance| provenance.get(PROGRESS));
-        let progress = progress.ok_or_else(|| {
-            other("it has no progress: it is no checkpoint of a training".to_owned())
-        })?;
-        let progress = Progress::deserialize(progress).map_err(|error| other(error.to_string()))?;
+        let progress = Progress::of(checkpoint)?;
         if progress.step > self.steps {
             return Err(other(format!(
                 "it has {} steps in an epoch of {}",
@@ -412,9 +403,6 @@ fn are_distributions(values: &[f32], rows: usize, classes: usize) -> bool {
             row.iter().all(|value| *value >= 0.0) && (row.iter().sum::<f32>() - 1.0).abs() < 1e-3
         })
 }
-
-/// Key of the progress in a checkpoint's provenance.
-const PROGRESS: &str = "progress";
 
 impl Average {
     fn refresh(&mut self) {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use tch::Tensor;
 
-use super::HeadOf;
+use super::head_of::HeadOf;
 use crate::network::{Architecture, Description, Head, SmallResNet18, TensorRole};
 
 /// Differences between a file's tensors and a network's.

@@ -5,10 +5,20 @@ use fermata_learn::dataset::{Dataset, RowErrors};
 use fermata_learn::inference::predict;
 use fermata_learn::loader::{Batch, Wanted, read_ahead};
 use fermata_learn::manifest::{Manifest, Split};
-use fermata_learn::training::TrainingError;
+
+use fermata_learn::predictions::PredictionsError;
 use fermata_vision::{Frame, Preprocessor};
 
 use crate::pictures::{SIDE, card, picture, set};
+
+/// What may go wrong in a prediction.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Rows(#[from] RowErrors),
+    #[error(transparent)]
+    Predictions(#[from] PredictionsError),
+}
 
 fn all(dataset: &Dataset, wanted: &[Vec<Wanted>], threads: usize) -> Vec<Batch> {
     std::thread::scope(|scope| {
@@ -54,7 +64,7 @@ fn batches_do_not_depend_on_the_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = Manifest::read(&set(folder.path(), [5, 1, 0])).unwrap();
     let dataset = Dataset::new(&manifest, Split::Train, &card()).unwrap();
-    let varied = |row: usize| (row, Some(Augmentation::default().draw(7, 0, row as u64)));
+    let varied = |row: usize| (row, Augmentation::default().view(7, 1, &[row as u8; 32]));
     let rows: Vec<Wanted> = (0..dataset.len()).rev().map(varied).collect();
     let wanted: Vec<Vec<Wanted>> = rows.chunks(4).map(<[Wanted]>::to_vec).collect();
     let one = all(&dataset, &wanted, 1);
@@ -95,10 +105,10 @@ fn every_row_that_cannot_be_read_is_named() {
 
     let dataset = Dataset::new(&resized, Split::Train, &card()).unwrap();
     let predicted = predict(&dataset, 3, |inputs| {
-        Ok::<_, TrainingError>(vec![0.0; inputs.len() / (3 * 32 * 32) * 7])
+        Ok::<_, Failed>(vec![0.0; inputs.len() / (3 * 32 * 32) * 7])
     });
     let error = predicted.unwrap_err();
-    let TrainingError::Rows(RowErrors(rows)) = &error else {
+    let Failed::Rows(RowErrors(rows)) = &error else {
         panic!("{error}")
     };
     assert_eq!(rows.len(), 3);

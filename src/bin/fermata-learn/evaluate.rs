@@ -1,10 +1,12 @@
 //! `fermata evaluate`: metrics, tables and pictures of predictions.
 
+mod compare;
+
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
-use fermata::learn_cli::EvaluateArguments;
+use fermata::evaluate_cli::EvaluateArguments;
 use fermata::print::print;
 use fermata_learn::calibration::fit_temperature;
 use fermata_learn::charts::{confusion_matrix, reliability_diagram};
@@ -21,14 +23,24 @@ use serde_json::json;
 use crate::classes::classes;
 use crate::loaded_model::LoadedModel;
 
-/// A model's predictions of a manifest's rows, for `--predictions` and `--compare`.
+/// What was measured, for `--predictions` and `--compare`.
 const PREDICTIONS: &str = "predictions.npz";
 
 pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
     let classes = classes(&arguments.classes);
+    if arguments.predictions.is_none() && arguments.model.is_none() {
+        return compare::compare(arguments, &classes);
+    }
     let read = |path: &Path| Predictions::read(path, &classes);
     // Read first: it is quicker to be wrong than a model.
-    let other = arguments.compare.as_deref().map(read).transpose()?;
+    let other = match &arguments.compare[..] {
+        [] => None,
+        [path] => Some(read(Path::new(path))?),
+        more => bail!(
+            "--compare names {} models beside the one that is evaluated; expected one (a table of many: `fermata evaluate --compare A B C --out DIR`)",
+            more.len()
+        ),
+    };
     let found = match (
         &arguments.predictions,
         &arguments.model,
@@ -65,10 +77,10 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
     };
     let mut evaluation = Evaluation::of(&predictions, temperature, other.as_ref())?;
     evaluation.source = found.source;
+    fs::create_dir_all(&arguments.out)
+        .with_context(|| format!("cannot make the folder {}", arguments.out.display()))?;
+    predictions.write_npz(&arguments.out.join(PREDICTIONS))?;
     write(&arguments.out, &evaluation)?;
-    if arguments.model.is_some() {
-        predictions.write_npz(&arguments.out.join(PREDICTIONS))?;
-    }
     print(&summary(&evaluation))?;
     print(&format!("\nwritten to {}\n", arguments.out.display()))
 }
@@ -128,8 +140,6 @@ fn of_model(folder: &Path, path: &Path, arguments: &EvaluateArguments) -> anyhow
 }
 
 fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
-    fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let save = |name: &str, text: String| fermata_files::write(&folder.join(name), text.as_bytes());
     let raw = &evaluation.raw;
     save("per_class.csv", raw.per_class_csv())?;

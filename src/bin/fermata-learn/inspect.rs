@@ -5,13 +5,16 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use fermata::print::print;
 use fermata_learn::export;
-use fermata_learn::manifest::{Manifest, Split};
+use fermata_learn::manifest::{Manifest, ManifestError};
 use fermata_learn::network::Head;
 use fermata_learn::npz::{Npz, summary_of_npy};
-use fermata_learn::training::TrainingRun;
+use fermata_learn::training::RunFolder;
 use fermata_learn::weights::TensorFile;
+use fermata_vision::ModelCard;
 use fermata_vision::card::{CARD_FILE, ONNX_FILE, SAFETENSORS_FILE};
-use fermata_vision::{Expression, ModelCard};
+
+use crate::manifest::stats;
+use crate::{inspect_reports, inspect_softlabels};
 
 /// Shown where it makes no difference.
 const ANY_SCALE: f64 = 30.0;
@@ -30,10 +33,17 @@ fn described(path: &Path) -> anyhow::Result<String> {
         Some("onnx") => onnx(path)?,
         Some("npz") => npz(path)?,
         Some("npy") => format!("npy         {}\n", summary_of_npy(path)?),
-        Some("csv") => manifest(path)?,
-        Some("yaml" | "yml") => model_card(path)?,
+        Some("csv") => match manifest(path) {
+            Err(ManifestError::Columns { .. }) => inspect_reports::table(path)?,
+            found => found?,
+        },
+        Some("json") => inspect_reports::json(path)?,
+        Some("yaml" | "yml") => match inspect_reports::recipe_or_mapping(path) {
+            Some(found) => found,
+            None => model_card(path)?,
+        },
         _ => bail!(
-            "{} is none of .safetensors, .onnx, .npz, .npy, a manifest (.csv) and a model card (.yaml)",
+            "{} is none of .safetensors, .onnx, .npz, .npy, a manifest or table (.csv), a report (.json) and a model card, recipe or mapping (.yaml)",
             path.display()
         ),
     };
@@ -43,14 +53,20 @@ fn described(path: &Path) -> anyhow::Result<String> {
     ))
 }
 
-/// A model's folder or a training's.
+/// A model's folder, a training's, or one of softlabels.
 fn folder(path: &Path) -> anyhow::Result<String> {
-    if TrainingRun::is_in(path) {
+    if RunFolder::is_in(path) {
         return training(path);
     }
+    if let Some(softlabels) = inspect_softlabels::described(path)? {
+        return Ok(softlabels);
+    }
     if !path.join(CARD_FILE).is_file() {
+        if let Some(report) = inspect_reports::report_in(path) {
+            return described(&report);
+        }
         bail!(
-            "{} is neither a training's folder nor a model's (it has no {CARD_FILE})",
+            "{} is no folder of a training, a model (it has no {CARD_FILE}), softlabels, an evaluation, a comparison, an audit or a set of images",
             path.display()
         );
     }
@@ -68,7 +84,8 @@ fn folder(path: &Path) -> anyhow::Result<String> {
 }
 
 fn training(path: &Path) -> anyhow::Result<String> {
-    let config = TrainingRun::config_in(path)?;
+    let folder = RunFolder::open(path)?;
+    let config = folder.config();
     let mut text = format!(
         "{}\ntraining    {}, {} epochs, seed {}\nmanifest    {}\n            sha256 {}\n",
         path.display(),
@@ -78,7 +95,7 @@ fn training(path: &Path) -> anyhow::Result<String> {
         config.manifest.display(),
         config.manifest_sha256
     );
-    for name in TrainingRun::CHECKPOINTS {
+    for name in RunFolder::CHECKPOINTS {
         if path.join(name).is_file() {
             text += &format!("\n{}", described(&path.join(name))?);
         }
@@ -104,33 +121,13 @@ fn model_card(path: &Path) -> anyhow::Result<String> {
     ))
 }
 
-fn manifest(path: &Path) -> anyhow::Result<String> {
+fn manifest(path: &Path) -> Result<String, ManifestError> {
     let manifest = Manifest::read(path)?;
-    let mut text = format!(
-        "manifest    {} rows\n{:<16}{:<12}{:>10}{:>12}{:>10}\n",
+    Ok(format!(
+        "manifest    {} rows\n{}",
         manifest.rows.len(),
-        "source",
-        "label",
-        "train",
-        "validation",
-        "test"
-    );
-    for (source, labels) in manifest.counts() {
-        for label in Expression::ALL {
-            let count = |split| {
-                let splits = labels.get(&label);
-                splits.and_then(|splits| splits.get(&split)).unwrap_or(&0)
-            };
-            text += &format!(
-                "{source:<16}{:<12}{:>10}{:>12}{:>10}\n",
-                label.name(),
-                count(Split::Train),
-                count(Split::Validation),
-                count(Split::Test)
-            );
-        }
-    }
-    Ok(text)
+        stats::table(&manifest.counts())
+    ))
 }
 
 fn provenance(found: Option<&serde_json::Value>) -> String {

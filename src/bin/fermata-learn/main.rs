@@ -1,32 +1,65 @@
-//! The `fermata-learn` program: what `fermata` hands over because it needs libtorch. One file per command.
+//! The `fermata-learn` program: what `fermata` hands over because it needs libtorch, commands and graphs with actors of jobs. One file per
+//! command.
 
 mod calibrate;
 mod classes;
+mod ensemble;
 mod evaluate;
 mod export;
 mod infer;
 mod inspect;
+mod inspect_reports;
+mod inspect_softlabels;
 mod loaded_model;
 mod manifest;
 mod models;
+mod program;
+mod progress;
+mod resume;
+mod softlabels;
+mod teachers;
+mod train;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use fermata::cli::REFUSED;
-use fermata::learn_cli::{LearnCommand, ModelsCommand};
+use fermata::cli::{Arguments, Command, REFUSED, SUCCESS};
+use fermata::learn_cli::{EnsembleCommand, LearnCommand, ModelsCommand};
+use fermata::{actors, check, doctor, draw, kpi, run};
 
-/// Models and predictions. Called by `fermata`.
-#[derive(Debug, Parser)]
-#[command(name = "fermata", version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: LearnCommand,
-}
+use crate::program::PROGRAM;
 
 fn main() -> ExitCode {
     fermata_learn::memory::keep_freed_blocks();
     let result = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments, &PROGRAM),
+        Command::Check(arguments) => check::check(&arguments, &PROGRAM),
+        Command::Graph(arguments) => draw::draw(&arguments, &PROGRAM),
+        Command::Actors { name } => actors::actors(name.as_deref(), &PROGRAM),
+        Command::Schema => actors::schema(&PROGRAM),
+        Command::Doctor => doctor::doctor(),
+        Command::Kpi(arguments) => kpi::kpi(&arguments),
+        Command::Sweep(_) => Err(anyhow::anyhow!("`fermata sweep` runs live graphs")),
+        Command::Learn(command) => learn(command),
+        Command::Completions { .. } => Err(anyhow::anyhow!("`fermata completions` prints them")),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+fn learn(command: LearnCommand) -> anyhow::Result<u8> {
+    match command {
+        LearnCommand::Softlabels(arguments) => return softlabels::softlabels(&arguments),
+        LearnCommand::Train(arguments) => return train::train(&arguments),
+        LearnCommand::Resume(arguments) => return resume::resume(&arguments),
+        LearnCommand::Ensemble {
+            command: EnsembleCommand::Search(arguments),
+        } => return ensemble::ensemble_search(&arguments),
         LearnCommand::Infer(arguments) => infer::infer(&arguments),
         LearnCommand::Evaluate(arguments) => evaluate::evaluate(&arguments),
         LearnCommand::Calibrate(arguments) => calibrate::calibrate(&arguments),
@@ -41,12 +74,6 @@ fn main() -> ExitCode {
                     classes,
                 },
         } => models::describe(&names, size, classes),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(REFUSED)
-        }
     }
+    .map(|()| SUCCESS)
 }

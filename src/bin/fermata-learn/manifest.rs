@@ -1,16 +1,24 @@
-//! `fermata manifest`: labelled images as a list that trainings use, made of raw sources and looked at before use.
+//! `fermata manifest`: labelled images as a list that trainings use, made of raw sources and looked at before use. The other commands about
+//! manifests are in files of their own.
+
+mod audit;
+mod fold;
+mod list;
+pub(crate) mod stats;
+mod synth;
+mod unpack;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use fermata::learn_cli::ManifestCommand;
+use fermata::manifest_cli::ManifestCommand;
 use fermata::print::{print, print_line};
-use fermata_learn::manifest::{CleanReport, Looking, Recipe, Validation};
+use fermata_learn::manifest::{CleanReport, DRAWN, Looking, Recipe, Validation};
 use fermata_learn::picture_hash::Searching;
 use serde::Serialize;
+
+use crate::progress::Progress;
 
 const MANIFEST: &str = "manifest.csv";
 const REPORT: &str = "clean_report.json";
@@ -31,48 +39,42 @@ pub(crate) fn manifest(command: &ManifestCommand) -> anyhow::Result<()> {
             let beside = manifest.with_file_name(VALIDATION);
             validate(manifest, *sample, out.as_ref().unwrap_or(&beside))
         }
+        ManifestCommand::Stats { manifest, out } => stats::stats(manifest, out.as_deref()),
+        ManifestCommand::Fold {
+            manifest,
+            folds,
+            out,
+        } => fold::fold(manifest, *folds, out.as_deref()),
+        ManifestCommand::Synth(arguments) => synth::synth(arguments),
+        ManifestCommand::Unpack(arguments) => unpack::unpack(arguments),
+        ManifestCommand::List { folder, out } => list::list(folder, out),
+        ManifestCommand::Audit(arguments) => audit::audit(arguments),
     }
 }
 
-/// How often it is said how far a look at images has come.
-const EVERY: Duration = Duration::from_secs(5);
-
-/// Says on the standard error stream how far a look at images has come, and how fast it is.
+/// Says on the standard error stream how far a look at images has come.
 struct LookProgress {
-    began: Instant,
-    said: Mutex<Instant>,
+    reading: Progress,
+    gathering: Progress,
+    aligning: Progress,
 }
 
 impl LookProgress {
     fn new() -> Self {
-        let now = Instant::now();
         Self {
-            began: now,
-            said: Mutex::new(now),
+            reading: Progress::new("images read"),
+            gathering: Progress::new("draws of bits compared"),
+            aligning: Progress::new("pairs laid over each other"),
         }
     }
 
     fn show(&self, looking: Looking) {
-        let Ok(mut said) = self.said.try_lock() else {
-            return;
+        let (progress, done, of) = match looking {
+            Looking::Reading { done, of } => (&self.reading, done, of),
+            Looking::Comparing(Searching::Gathering { done, of }) => (&self.gathering, done, of),
+            Looking::Comparing(Searching::Aligning { done, of }) => (&self.aligning, done, of),
         };
-        if said.elapsed() < EVERY {
-            return;
-        }
-        *said = Instant::now();
-        let seconds = self.began.elapsed().as_secs_f64();
-        match looking {
-            Looking::Reading { done, of } => eprintln!(
-                "{done} of {of} images read, {:.0} per second",
-                done as f64 / seconds
-            ),
-            Looking::Comparing(Searching::Gathering { done, of }) => {
-                eprintln!("looking for pictures that are one: {}%", 100 * done / of);
-            }
-            Looking::Comparing(Searching::Aligning { done, of }) => {
-                eprintln!("{done} of {of} pairs laid over each other");
-            }
-        }
+        progress.show(done as u64, of as u64);
     }
 }
 
@@ -111,6 +113,12 @@ fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Resul
         "{} rows, {} images looked at",
         found.rows, found.images_checked
     ))?;
+    if found.drawn > 0 {
+        print_line(&format!(
+            "{} of the source `{DRAWN}` are drawn and compared by their bytes only",
+            found.drawn
+        ))?;
+    }
     for (problem, count) in &found.problems {
         print_line(&format!("\n{}: {count}", name(problem)))?;
         for example in &found.examples[problem] {
@@ -144,22 +152,5 @@ fn summary(report: &CleanReport) -> String {
     for (reason, count) in &report.removed_by_reason {
         text += &format!("  left out, {}: {count}\n", name(reason));
     }
-    for (source, labels) in &report.counts {
-        text += &format!(
-            "\n{source:<16}{:>12}{:>12}{:>12}\n",
-            "train", "validation", "test"
-        );
-        for (label, splits) in labels {
-            let of = |split| splits.get(&split).copied().unwrap_or(0);
-            use fermata_learn::manifest::Split::{Test, Train, Validation};
-            text += &format!(
-                "{:<16}{:>12}{:>12}{:>12}\n",
-                label.name(),
-                of(Train),
-                of(Validation),
-                of(Test)
-            );
-        }
-    }
-    text + "\n"
+    text + "\n" + &stats::table(&report.counts)
 }

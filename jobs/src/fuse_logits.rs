@@ -1,0 +1,187 @@
+//! `fuse_logits`: a row's ensemble logits Σ w_k z_k / T_k of what its teachers say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_learn::softlabels::{Alignment, Scores, Teacher};
+use fermata_vision::Expression;
+use fermata_vision::face::EXPRESSIONS;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::payload::{Asked, Failure, Fused, ManifestRow, Scored};
+
+/// Fuses the logits of several teachers, Σ w_k z_k / T_k, and keeps theirs. It has an input for each teacher; the teachers' order is that of
+/// their names.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FuseLogitsSettings {
+    /// w_k by input, at least 0.
+    pub weights: BTreeMap<String, f64>,
+    /// T_k by input, above 0. Default: the temperature in the model's card.
+    #[serde(default)]
+    pub temperatures: BTreeMap<String, f64>,
+}
+
+/// See [`FuseLogitsSettings`].
+pub struct FuseLogits {
+    settings: FuseLogitsSettings,
+    /// Of the teachers that were asked last, by address.
+    alignment: Option<(Vec<Arc<Asked>>, Arc<Alignment>)>,
+}
+
+impl FuseLogits {
+    fn alignment(&mut self, scored: &[Arc<Scored>]) -> Result<Arc<Alignment>, ActorError> {
+        if let Some((asked, alignment)) = &self.alignment
+            && asked
+                .iter()
+                .zip(scored)
+                .all(|(asked, scored)| Arc::ptr_eq(asked, &scored.asked))
+        {
+            return Ok(Arc::clone(alignment));
+        }
+        let alignment = Arc::new(self.align(scored)?);
+        let asked = scored.iter().map(|scored| Arc::clone(&scored.asked));
+        self.alignment = Some((asked.collect(), Arc::clone(&alignment)));
+        Ok(alignment)
+    }
+
+    fn align(&self, scored: &[Arc<Scored>]) -> Result<Alignment, ActorError> {
+        let first = &scored[0].asked;
+        let mut teachers = Vec::new();
+        for ((name, &weight), scored) in self.settings.weights.iter().zip(scored) {
+            let asked = &scored.asked;
+            let views = |asked: &Asked| (asked.views, asked.seed, asked.augmentation);
+            if views(asked) != views(first) {
+                return Err(format!(
+                    "the teacher {name} was asked about other views than the first: views, seed and augmentation must be the same for all"
+                )
+                .into());
+            }
+            teachers.push(Teacher {
+                name: name.clone(),
+                weight,
+                temperature: self.temperature(name, asked)?,
+                backend: asked.backend.to_owned(),
+                models: asked.models.clone(),
+                learnt: asked.learnt.clone(),
+            });
+        }
+        Ok(Alignment {
+            classes: Expression::ALL.to_vec(),
+            manifest_sha256: scored[0].row.manifest().sha256.clone(),
+            split: None,
+            views: first.views,
+            seed: first.seed,
+            augmentation: first.augmentation,
+            teachers,
+        })
+    }
+
+    fn temperature(&self, name: &str, asked: &Asked) -> Result<f64, ActorError> {
+        if let Some(&temperature) = self.settings.temperatures.get(name) {
+            return Ok(temperature);
+        }
+        let temperature = asked.models[0].temperature;
+        if asked
+            .models
+            .iter()
+            .any(|card| card.temperature != temperature)
+        {
+            return Err(format!(
+                "the cards of the models of the teacher {name} have different temperatures: give it one in `temperatures`"
+            )
+            .into());
+        }
+        Ok(temperature)
+    }
+}
+
+fn fuse(alignment: &Alignment, scored: &[Arc<Scored>]) -> Result<Scores, Failure> {
+    let views = alignment.views as usize;
+    let mut fused = vec![0f64; views * EXPRESSIONS];
+    let mut teachers = vec![0f32; views * scored.len() * EXPRESSIONS];
+    for (number, (teacher, scored)) in alignment.teachers.iter().zip(scored).enumerate() {
+        let logits = scored.logits.as_ref().map_err(Failure::clone)?;
+        let factor = teacher.weight / teacher.temperature;
+        for (view, said) in logits.chunks_exact(EXPRESSIONS).enumerate() {
+            let sums = fused[view * EXPRESSIONS..].iter_mut();
+            sums.zip(said)
+                .for_each(|(sum, &logit)| *sum += factor * f64::from(logit));
+            let at = (view * alignment.teachers.len() + number) * EXPRESSIONS;
+            teachers[at..][..EXPRESSIONS].copy_from_slice(said);
+        }
+    }
+    Ok(Scores {
+        logits: fused.into_iter().map(|logit| logit as f32).collect(),
+        teachers,
+        seen: scored.iter().map(|scored| scored.seen).collect(),
+    })
+}
+
+impl Actor for FuseLogits {
+    const NAME: &'static str = "fuse_logits";
+    type Settings = FuseLogitsSettings;
+
+    fn ports(settings: &FuseLogitsSettings) -> Ports {
+        let names = settings.weights.keys();
+        let ports = names.fold(Ports::new(), |ports, name| ports.input::<Scored>(name));
+        ports.output::<Fused>("out").keeps_streams_apart()
+    }
+
+    fn check(settings: &FuseLogitsSettings) -> Result<(), ActorError> {
+        let FuseLogitsSettings {
+            weights,
+            temperatures,
+        } = settings;
+        if weights.is_empty() {
+            return Err("weights is empty; expected a weight for each teacher".into());
+        }
+        for (name, &weight) in weights {
+            if !(weight.is_finite() && weight >= 0.0) {
+                return Err(format!("weights.{name} is {weight}; expected 0 or more").into());
+            }
+        }
+        if weights.values().sum::<f64>() <= 0.0 {
+            return Err("all weights are 0; expected one above 0".into());
+        }
+        for (name, &temperature) in temperatures {
+            if !weights.contains_key(name) {
+                return Err(format!(
+                    "temperatures.{name}: there is no teacher of this name in weights"
+                )
+                .into());
+            }
+            if !(temperature.is_finite() && temperature > 0.0) {
+                return Err(
+                    format!("temperatures.{name} is {temperature}; expected above 0").into(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn create(settings: FuseLogitsSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self {
+            settings,
+            alignment: None,
+        })
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        let ports = 0..self.settings.weights.len();
+        let scored: Option<Vec<Arc<Scored>>> = ports.map(|port| input.take_port(port)).collect();
+        let scored = scored
+            .ok_or("a teacher has said nothing of the row; a join of teachers requires all")?;
+        let row: ManifestRow = scored[0].row.clone();
+        let alignment = self.alignment(&scored)?;
+        let fused = Fused {
+            scores: fuse(&alignment, &scored),
+            row,
+            alignment,
+        };
+        out.emit::<Fused>(input.envelope, fused);
+        Ok(())
+    }
+}

@@ -1,0 +1,352 @@
+//! What has become of a job's units: an append-only file of JSON lines. Owns its lines, and that a line that a killed process left half
+//! is no line.
+//!
+//! | line | written | by |
+//! | --- | --- | --- |
+//! | `job` | first; what the units are of | the provider of units |
+//! | `claim` | when a unit is begun | the provider of units |
+//! | `commit` | when its result is durable | the job's committing sink |
+//! | `done` | when what is made of all units is durable | the job's committing sink |
+//!
+//! A unit with a `commit` is done; one that has only claims is to be done again. Provider and sink append to the same file; each line is
+//! one write. There is one job at a time in a folder: whoever begins one holds its lock.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use fermata_learn::manifest::Split;
+use serde::{Deserialize, Serialize};
+
+/// What a job is about. A job that is taken up again must be the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// Hash of the manifest.
+    pub manifest_sha256: String,
+    /// The manifest's rows; none: all.
+    pub split: Option<Split>,
+    /// Rows.
+    pub rows: usize,
+    /// Rows of a unit; the last one may have fewer.
+    pub unit: usize,
+}
+
+impl Job {
+    /// Number of units.
+    pub fn units(&self) -> usize {
+        self.rows.div_ceil(self.unit.max(1))
+    }
+}
+
+/// The result of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Commit {
+    /// Number of the unit.
+    pub unit: usize,
+    /// Its rows.
+    pub rows: usize,
+    /// Rows of them that could not be read.
+    pub failed: usize,
+    /// Of the file that holds the result.
+    pub sha256: String,
+}
+
+/// A line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Line {
+    /// See [`Job`].
+    Job(Job),
+    /// A unit is begun.
+    Claim {
+        /// Its number.
+        unit: usize,
+        /// From 1, over all runs of the job.
+        attempt: u32,
+    },
+    /// See [`Commit`].
+    Commit(Commit),
+    /// All is made.
+    Done,
+}
+
+/// What the lines come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// What the job is about, once that is written.
+    pub job: Option<Job>,
+    /// How often each unit was begun.
+    pub claims: BTreeMap<usize, u32>,
+    /// Results by unit.
+    pub commits: BTreeMap<usize, Commit>,
+    /// Nothing is left to do.
+    pub is_done: bool,
+}
+
+/// Why a ledger cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The system does not let it.
+    #[error("cannot {doing} the ledger {}: {reason}", path.display())]
+    File {
+        /// What was to be done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// A line in the middle that is none: only a last line can be left half.
+    #[error("{}, line {line}: {reason}; somebody has changed the ledger: begin a new job in another folder", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A ledger, open to be appended to.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    file: File,
+    /// Bytes and lines that have been read.
+    read: (u64, usize),
+    state: State,
+}
+
+impl Ledger {
+    /// Opens a ledger, or begins one. A half last line is cut off: nobody else may have it open yet.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let mut ledger = Self::with(
+            path,
+            OpenOptions::new().read(true).append(true).create(true),
+        )?;
+        ledger.refresh()?;
+        let whole = ledger.read.0;
+        let cut = ledger.file.set_len(whole).and_then(|()| ledger.sync());
+        cut.map_err(|reason| ledger.failed("write", reason))?;
+        Ok(ledger)
+    }
+
+    /// Opens a ledger that is there beside whoever has begun it.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn join(path: &Path) -> Result<Self, LedgerError> {
+        let mut ledger = Self::with(path, OpenOptions::new().read(true).append(true))?;
+        ledger.refresh()?;
+        Ok(ledger)
+    }
+
+    fn with(path: &Path, options: &OpenOptions) -> Result<Self, LedgerError> {
+        let file = options.open(path).map_err(|reason| LedgerError::File {
+            doing: "open",
+            path: path.to_owned(),
+            reason,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            read: (0, 0),
+            state: State::default(),
+        })
+    }
+
+    /// What its lines come to, as of when it was last read.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Reads what has been appended meanwhile.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn refresh(&mut self) -> Result<&State, LedgerError> {
+        let mut bytes = Vec::new();
+        let read = self.file.seek(SeekFrom::Start(self.read.0));
+        read.and_then(|_| self.file.read_to_end(&mut bytes))
+            .map_err(|reason| self.failed("read", reason))?;
+        let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').peekable();
+        while let Some(line) = lines.next() {
+            let is_last = lines.peek().is_none();
+            match serde_json::from_slice(line) {
+                Ok(parsed) if line.ends_with(b"\n") => {
+                    self.state.apply(parsed);
+                    self.read.0 += line.len() as u64;
+                    self.read.1 += 1;
+                }
+                // Half a line, of a process that was killed.
+                _ if is_last => break,
+                Ok(_) => unreachable!("only the last line has no end"),
+                Err(error) => {
+                    return Err(LedgerError::Line {
+                        path: self.path.clone(),
+                        line: self.read.1 + 1,
+                        reason: error.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(&self.state)
+    }
+
+    /// Appends a line and makes it durable.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn append(&mut self, line: &Line) -> Result<(), LedgerError> {
+        let mut text = serde_json::to_vec(line).expect("numbers and names are JSON");
+        text.push(b'\n');
+        let written = self
+            .file
+            .write_all(&text)
+            .and_then(|()| self.file.sync_data());
+        written.map_err(|reason| self.failed("write", reason))?;
+        self.refresh().map(drop)
+    }
+
+    /// Makes the file and its name durable.
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()?;
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+            _ => File::open(".")?.sync_all(),
+        }
+    }
+
+    fn failed(&self, doing: &'static str, reason: io::Error) -> LedgerError {
+        LedgerError::File {
+            doing,
+            path: self.path.clone(),
+            reason,
+        }
+    }
+}
+
+impl State {
+    fn apply(&mut self, line: Line) {
+        match line {
+            Line::Job(job) => self.job = Some(job),
+            Line::Claim { unit, .. } => *self.claims.entry(unit).or_default() += 1,
+            Line::Commit(commit) => {
+                self.commits.insert(commit.unit, commit);
+            }
+            Line::Done => self.is_done = true,
+        }
+    }
+
+    /// Units that have no result, in order.
+    pub fn open_units(&self) -> impl Iterator<Item = usize> {
+        let units = self.job.as_ref().map_or(0, Job::units);
+        (0..units).filter(|unit| !self.commits.contains_key(unit))
+    }
+
+    /// Rows that could not be read, of all units that have a result.
+    pub fn failed_rows(&self) -> usize {
+        self.commits.values().map(|commit| commit.failed).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> Line {
+        Line::Job(Job {
+            manifest_sha256: "ab".to_owned(),
+            split: Some(Split::Train),
+            rows: 10,
+            unit: 4,
+        })
+    }
+
+    fn commit(unit: usize) -> Line {
+        Line::Commit(Commit {
+            unit,
+            rows: 4,
+            failed: 1,
+            sha256: "cd".to_owned(),
+        })
+    }
+
+    #[test]
+    fn units_without_a_commit_are_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.state(), &State::default());
+        let mut sink = Ledger::join(&path).unwrap();
+        ledger.append(&job()).unwrap();
+        ledger
+            .append(&Line::Claim {
+                unit: 1,
+                attempt: 1,
+            })
+            .unwrap();
+        sink.append(&commit(1)).unwrap();
+        ledger
+            .append(&Line::Claim {
+                unit: 2,
+                attempt: 1,
+            })
+            .unwrap();
+        let open = |ledger: &Ledger| ledger.state().open_units().collect::<Vec<_>>();
+        assert_eq!(open(&ledger), [0, 2]);
+        drop((ledger, sink));
+        let mut ledger = Ledger::open(&path).unwrap();
+        assert_eq!(open(&ledger), [0, 2]);
+        assert_eq!(
+            (ledger.state().claims[&2], ledger.state().failed_rows()),
+            (1, 1)
+        );
+        assert!(!ledger.state().is_done);
+        ledger.append(&Line::Done).unwrap();
+        assert!(Ledger::join(&path).unwrap().state().is_done);
+    }
+
+    #[test]
+    fn a_half_last_line_is_cut_off_wherever_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut ledger = Ledger::open(&path).unwrap();
+        ledger.append(&job()).unwrap();
+        let before = std::fs::metadata(&path).unwrap().len() as usize;
+        ledger.append(&commit(0)).unwrap();
+        drop(ledger);
+        let whole = std::fs::read(&path).unwrap();
+        for end in before..whole.len() {
+            std::fs::write(&path, &whole[..end]).unwrap();
+            let mut ledger = Ledger::open(&path).unwrap();
+            assert!(ledger.state().commits.is_empty(), "{end}");
+            ledger.append(&commit(2)).unwrap();
+            drop(ledger);
+            let ledger = Ledger::open(&path).unwrap();
+            assert_eq!(ledger.state().open_units().collect::<Vec<_>>(), [0, 1]);
+        }
+    }
+
+    #[test]
+    fn a_wrong_line_before_others_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        Ledger::open(&path).unwrap().append(&job()).unwrap();
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text += "{\"what\":\"claim\"}\n{\"what\":\"done\"}\n";
+        std::fs::write(&path, text).unwrap();
+        let error = Ledger::open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2") && error.contains("new job"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! The actors of offline jobs, one file each: what streams over a manifest's rows runs as a graph on the engine, with the same
+//! queues, restarts, books and report as a camera.
+//!
+//! | actor | |
+//! | --- | --- |
+//! | [`manifest_units`] | the units of a job, as streams; goes on with those that are not done |
+//! | [`manifest_rows`] | the rows of a unit |
+//! | [`load_images`] | decodes each row's image once, checked against its hash |
+//! | [`training_rows`] | the rows of a training: its steps, its epochs' ends and what is validated behind them |
+//! | [`prepare_inputs`] | a training's rows as inputs: the view of the epoch, preprocessed |
+//! | [`join_targets`] | what a training's rows are taught besides labels: softlabels, votes |
+//! | [`train_model`] | trains, validates, and writes the model at the end |
+//! | [`infer_logits`] | a teacher's logits of each row, in several views |
+//! | [`fuse_logits`] | the ensemble's |
+//! | [`write_softlabels`] | commits units, and assembles the softlabels at the end |
+//! | [`write_predictions`] | logits and labels for an evaluation |
+//!
+//! A unit of work ([`mod@unit`]) is a stream: some rows of a manifest. What travels is in [`payload`]. A row that cannot be read travels
+//! on as a row with its failure, so that no row is lost without a word.
+//!
+//! It does not compute losses, metrics or weights (`fermata-learn` does) and does not preprocess (`fermata-vision` does).
+
+pub mod fuse_logits;
+pub mod infer_logits;
+pub mod join_targets;
+pub mod ledger;
+pub mod load_images;
+pub mod loaded_model;
+pub mod manifest_rows;
+pub mod manifest_units;
+pub mod manifests;
+pub mod payload;
+pub mod prepare_inputs;
+pub mod train_model;
+pub mod training_rows;
+pub mod training_status;
+pub mod unit;
+mod unit_file;
+mod views;
+pub mod write_predictions;
+pub mod write_softlabels;
+
+use std::sync::Arc;
+
+use fermata_engine::{Registry, Services};
+
+use crate::manifests::Manifests;
+
+/// Adds every actor of this crate: the only list of names and what stands behind them.
+pub fn register(registry: &mut Registry) {
+    registry.register::<fuse_logits::FuseLogits>();
+    registry.register::<infer_logits::InferLogits>();
+    registry.register::<join_targets::JoinTargets>();
+    registry.register::<load_images::LoadImages>();
+    registry.register_source::<manifest_rows::ManifestRows>();
+    registry.register_provider::<manifest_units::ManifestUnits>();
+    registry.register::<prepare_inputs::PrepareInputs>();
+    registry.register::<train_model::TrainModel>();
+    registry.register_source::<training_rows::TrainingRows>();
+    registry.register::<write_predictions::WritePredictions>();
+    registry.register::<write_softlabels::WriteSoftlabels>();
+}
+
+/// What the actors of this crate need of their program.
+pub fn services() -> Services {
+    Services::new().with(Arc::new(Manifests::default()))
+}

@@ -1,0 +1,89 @@
+//! `load_images`: reads the image of each row once, however many models are asked about it. Owns what makes an image unreadable; how a
+//! picture becomes an input is the model's card's.
+
+use std::fs;
+
+use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_learn::manifest::Row;
+use fermata_vision::image_file::{self, ImageFileError};
+use fermata_vision::{Frame, FramePool};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::payload::{Failure, Loaded, LoadedRow, ManifestRow, Wanted};
+
+/// Reads and decodes the image of each row, and looks whether it is the one that the manifest was made from. A row whose image cannot
+/// be read goes on with the reason.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoadImagesSettings {}
+
+/// See [`LoadImagesSettings`].
+pub struct LoadImages {
+    pool: FramePool,
+}
+
+/// What is wrong with an image.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    File(#[from] ImageFileError),
+    #[error("its sha256 is {0}, not the manifest's: one of the two is out of date")]
+    Stale(String),
+    #[error("it is {0} x {1} pixels, and the manifest says {2} x {3}")]
+    Size(usize, usize, u32, u32),
+}
+
+impl LoadImages {
+    fn read(&self, row: &ManifestRow) -> Result<Frame, Problem> {
+        let bytes = fs::read(row.path()).map_err(ImageFileError::from)?;
+        let Row {
+            sha256,
+            width,
+            height,
+            ..
+        } = row.row();
+        let actual = fermata_files::sha256(&bytes);
+        if actual != *sha256 {
+            return Err(Problem::Stale(actual));
+        }
+        let picture = image_file::decode(&bytes, &self.pool)?;
+        let size = (picture.width(), picture.height());
+        if size != (*width as usize, *height as usize) {
+            return Err(Problem::Size(size.0, size.1, *width, *height));
+        }
+        Ok(picture)
+    }
+}
+
+impl Actor for LoadImages {
+    const NAME: &'static str = "load_images";
+    type Settings = LoadImagesSettings;
+
+    fn ports(_: &LoadImagesSettings) -> Ports {
+        Ports::new()
+            .input::<Wanted>("in")
+            .output::<Loaded>("out")
+            .stateless()
+    }
+
+    fn create(_: LoadImagesSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self {
+            pool: FramePool::new(),
+        })
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        let loaded = match &*input.take::<Wanted>() {
+            Wanted::EpochEnd { epoch } => Loaded::EpochEnd { epoch: *epoch },
+            Wanted::Row(wanted) => Loaded::Row(LoadedRow {
+                picture: self
+                    .read(&wanted.row)
+                    .map_err(|problem| Failure::new(&problem)),
+                wanted: wanted.clone(),
+            }),
+        };
+        out.emit::<Loaded>(input.envelope, loaded);
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! `manifest_units`: the units of work of a job over a manifest's rows, one stream each. Owns which unit comes next, and which is done once
+//! more; what is made of a unit, and that it is durable, is the job's committing sink's.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fermata_engine::graph::StreamSpec;
+use fermata_engine::{ActorError, End, How, ProviderSetup, StreamProvider};
+use fermata_learn::manifest::Split;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::ledger::{Job, Ledger, Line};
+use crate::manifests::Manifests;
+use crate::unit::{Unit, rows_of};
+
+/// Cuts a manifest's rows into units, each a stream of its own, which is done as a whole. With a ledger, a job that was interrupted goes on with
+/// the units that are not done.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestUnitsSettings {
+    /// The manifest (CSV).
+    pub manifest: PathBuf,
+    /// Rows of a unit. Default: 512.
+    #[serde(default = "unit_rows")]
+    pub unit: usize,
+    /// Only rows of this split: train, validation or test. Default: all rows.
+    #[serde(default)]
+    pub split: Option<String>,
+    /// File that says what has become of the units; the committing sink writes into it too. Default: none, a unit is done when all of it came
+    /// through.
+    #[serde(default)]
+    pub ledger: Option<PathBuf>,
+    /// How often a unit is tried in one run whose call failed or panicked. Default: 3.
+    #[serde(default = "three")]
+    pub tries: u32,
+}
+
+fn unit_rows() -> usize {
+    512
+}
+
+fn three() -> u32 {
+    3
+}
+
+/// See [`ManifestUnitsSettings`].
+pub struct ManifestUnits {
+    job: Job,
+    manifest: PathBuf,
+    ledger: Option<Ledger>,
+    /// Numbers of the units that are still to be given.
+    waiting: VecDeque<usize>,
+    /// The unit of each stream that is there.
+    running: HashMap<String, usize>,
+    /// Tries in this run, by unit.
+    tries: HashMap<usize, u32>,
+    most_tries: u32,
+}
+
+fn split(settings: &ManifestUnitsSettings) -> Result<Option<Split>, String> {
+    settings
+        .split
+        .as_deref()
+        .filter(|split| !split.is_empty())
+        .map(str::parse)
+        .transpose()
+}
+
+impl StreamProvider for ManifestUnits {
+    const NAME: &'static str = "manifest_units";
+    type Settings = ManifestUnitsSettings;
+
+    fn check(settings: &ManifestUnitsSettings) -> Result<(), ActorError> {
+        split(settings)?;
+        if settings.unit == 0 || settings.tries == 0 {
+            return Err("unit and tries must be at least 1".into());
+        }
+        if let Err(error) = std::fs::File::open(&settings.manifest) {
+            let path = settings.manifest.display();
+            return Err(format!("cannot read the manifest {path}: {error}").into());
+        }
+        Ok(())
+    }
+
+    fn create(settings: ManifestUnitsSettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
+        let split = split(&settings)?;
+        // The one that the sources of rows read from.
+        let manifests: Option<Arc<Manifests>> = setup.service();
+        let manifest = manifests.unwrap_or_default().get(&settings.manifest)?;
+        let job = Job {
+            rows: rows_of(&manifest, split).count(),
+            manifest_sha256: manifest.sha256.clone(),
+            split,
+            unit: settings.unit,
+        };
+        if job.rows == 0 {
+            return Err(match split {
+                Some(split) => format!("the manifest has no rows of the split {split}").into(),
+                None => ActorError::from("the manifest has no rows"),
+            });
+        }
+        let (ledger, waiting) = match &settings.ledger {
+            None => (None, (0..job.units()).collect()),
+            Some(path) => {
+                let mut ledger = Ledger::open(path)?;
+                match &ledger.state().job {
+                    None => ledger.append(&Line::Job(job.clone()))?,
+                    Some(begun) if *begun == job => {}
+                    Some(begun) => {
+                        return Err(format!(
+                            "the job in {} was begun otherwise: {}; bring that back, or begin a new job in another folder",
+                            path.display(),
+                            differences(begun, &job)
+                        )
+                        .into());
+                    }
+                }
+                if ledger.state().is_done {
+                    return Err(format!(
+                        "there is nothing left to do: the job in {} is done",
+                        path.display()
+                    )
+                    .into());
+                }
+                let open = ledger.state().open_units().collect();
+                (Some(ledger), open)
+            }
+        };
+        Ok(Self {
+            job,
+            manifest: settings.manifest,
+            ledger,
+            waiting,
+            running: HashMap::new(),
+            tries: HashMap::new(),
+            most_tries: settings.tries,
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        let Some(number) = self.waiting.pop_front() else {
+            return Ok(None);
+        };
+        let tries = self.tries.entry(number).or_default();
+        *tries += 1;
+        let mut name = format!("unit-{number:06}");
+        if *tries > 1 {
+            name += &format!("-again-{tries}");
+        }
+        if let Some(ledger) = &mut self.ledger {
+            let claims = ledger.state().claims.get(&number);
+            let attempt = claims.copied().unwrap_or(0) + 1;
+            ledger.append(&Line::Claim {
+                unit: number,
+                attempt,
+            })?;
+        }
+        let start = number * self.job.unit;
+        let unit = Unit {
+            number,
+            units: self.job.units(),
+            rows: start..(start + self.job.unit).min(self.job.rows),
+            split: self.job.split,
+            manifest_sha256: self.job.manifest_sha256.clone(),
+            manifest: self.manifest.clone(),
+        };
+        self.running.insert(name.clone(), number);
+        let uri = unit.to_string();
+        Ok(Some(StreamSpec { name, uri }))
+    }
+
+    fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError> {
+        let number = self.running.remove(stream);
+        let number = number.ok_or_else(|| format!("`{stream}` is no unit of this job"))?;
+        let is_done = match &mut self.ledger {
+            Some(ledger) => ledger.refresh()?.commits.contains_key(&number),
+            None => end.is_complete(),
+        };
+        if is_done || matches!(end.how, How::Drained | How::Stopped) {
+            return Ok(());
+        }
+        let tries = self.tries.get(&number).copied().unwrap_or(0);
+        if tries >= self.most_tries {
+            return Err(format!(
+                "unit {number} (rows {} and following) was lost {tries} times; the log and the report say where",
+                number * self.job.unit
+            )
+            .into());
+        }
+        tracing::warn!(
+            unit = number,
+            tries,
+            "something of the unit was lost; it is done again"
+        );
+        self.waiting.push_front(number);
+        Ok(())
+    }
+}
+
+fn differences(begun: &Job, now: &Job) -> String {
+    let json = |job: &Job| serde_json::to_value(job).expect("numbers and names are JSON");
+    let (begun, now) = (json(begun), json(now));
+    fermata_learn::softlabels::differences(("the ledger", &begun), ("this run", &now)).join("; ")
+}

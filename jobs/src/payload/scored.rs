@@ -1,0 +1,47 @@
+//! What a teacher says of a row.
+
+use std::sync::Arc;
+
+use fermata_engine::Payload;
+use fermata_learn::augmentation::Augmentation;
+use fermata_learn::folds::Learnt;
+use fermata_vision::card::ModelCard;
+
+use super::failure::Failure;
+use super::manifest_row::ManifestRow;
+
+/// Who was asked, and about which views: the same for all rows of a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// The models' cards: one, or one for each model that was trained without a fold.
+    pub models: Vec<ModelCard>,
+    /// What each of them has learnt from, if its provenance says so.
+    pub learnt: Vec<Option<Learnt>>,
+    /// `onnxruntime` or `libtorch`.
+    pub backend: &'static str,
+    /// V.
+    pub views: u32,
+    /// Of the views' variations.
+    pub seed: u64,
+    /// How pictures are varied from view 1 on.
+    pub augmentation: Augmentation,
+}
+
+/// A row with a teacher's logits, or why there are none.
+#[derive(Clone, Debug)]
+pub struct Scored {
+    /// The row.
+    pub row: ManifestRow,
+    /// Who was asked.
+    pub asked: Arc<Asked>,
+    /// [V, 7] in the canonical class order, not divided by a temperature.
+    pub logits: Result<Vec<f32>, Failure>,
+    /// Whether who was asked had learnt from the row, if that is known.
+    pub seen: Option<bool>,
+}
+
+impl Payload for Scored {
+    fn bytes(&self) -> usize {
+        self.logits.as_ref().map_or(0, |logits| 4 * logits.len())
+    }
+}

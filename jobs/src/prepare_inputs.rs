@@ -1,0 +1,108 @@
+//! `prepare_inputs`: a training's rows as its network sees them. How a view looks is the augmentation's, how a picture becomes an input is the
+//! card's; this actor puts the two together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_learn::augmentation::{Augmentation, Variation};
+use fermata_learn::predictions::row_hash;
+use fermata_learn::training::RunFolder;
+use fermata_vision::card::InputSpec;
+use fermata_vision::{Frame, FramePool, Preprocessor};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::payload::{Failure, Loaded, LoadedRow, Prepared, PreparedRow, Purpose, WantedRow};
+
+/// Shows each row of a training in the view of its epoch, and preprocesses it as the training's card says. Rows that are validated stay as
+/// they are.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareInputsSettings {
+    /// Folder of the training, which `fermata train` makes.
+    pub training: PathBuf,
+}
+
+/// See [`PrepareInputsSettings`].
+pub struct PrepareInputs {
+    augmentation: Augmentation,
+    view_seed: u64,
+    input: InputSpec,
+    preprocessor: Preprocessor,
+    pool: FramePool,
+}
+
+impl PrepareInputs {
+    fn prepare(&mut self, loaded: &LoadedRow) -> Result<Arc<Vec<f32>>, Failure> {
+        let picture = loaded.picture.as_ref().map_err(Clone::clone)?;
+        let variation = self.variation(&loaded.wanted)?;
+        let input = self.input(picture, variation.as_ref());
+        input.map(Arc::new).map_err(|error| Failure::new(&*error))
+    }
+
+    /// None: the picture as it is.
+    fn variation(&self, wanted: &WantedRow) -> Result<Option<Variation>, Failure> {
+        let Purpose::Train { view, .. } = wanted.purpose else {
+            return Ok(None);
+        };
+        let hash = row_hash(&wanted.row.row().sha256);
+        let hash = hash.ok_or_else(|| Failure::new("its sha256 is none"))?;
+        Ok(self.augmentation.view(self.view_seed, view, &hash))
+    }
+
+    fn input(
+        &mut self,
+        picture: &Frame,
+        variation: Option<&Variation>,
+    ) -> Result<Vec<f32>, ActorError> {
+        let mut input = vec![0.0; self.preprocessor.len()];
+        match variation {
+            None => self.preprocessor.run_whole(picture, &mut input)?,
+            Some(variation) => {
+                let varied = variation.apply(picture, &self.pool)?;
+                self.preprocessor.run_whole(&varied, &mut input)?;
+                variation.erase(&mut input, &self.input);
+            }
+        }
+        Ok(input)
+    }
+}
+
+impl Actor for PrepareInputs {
+    const NAME: &'static str = "prepare_inputs";
+    type Settings = PrepareInputsSettings;
+
+    fn ports(_: &PrepareInputsSettings) -> Ports {
+        Ports::new()
+            .input::<Loaded>("in")
+            .output::<Prepared>("out")
+            .stateless()
+    }
+
+    fn create(settings: PrepareInputsSettings, _: &Setup) -> Result<Self, ActorError> {
+        let folder = RunFolder::open(&settings.training)?;
+        let training = &folder.config().training;
+        Ok(Self {
+            augmentation: training.augmentation,
+            view_seed: training.view_seed(),
+            input: folder.card().input.clone(),
+            preprocessor: Preprocessor::new(folder.card())?,
+            pool: FramePool::new(),
+        })
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        let prepared = match &*input.take::<Loaded>() {
+            Loaded::EpochEnd { epoch } => Prepared::EpochEnd { epoch: *epoch },
+            Loaded::Row(loaded) => Prepared::Row(PreparedRow {
+                wanted: loaded.wanted.clone(),
+                input: self.prepare(loaded),
+                teacher: None,
+                targets: None,
+            }),
+        };
+        out.emit::<Prepared>(input.envelope, prepared);
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! Rows on their way to the trainer: those of a step, and those of a validation. Owns how they lie in memory.
+
+use fermata_engine::ActorError;
+use fermata_learn::predictions::{Predictions, RowHash, row_hash};
+use fermata_learn::training::{Batch, Trainer, TrainingError};
+use fermata_vision::Expression;
+use fermata_vision::face::EXPRESSIONS;
+
+use crate::payload::{PreparedRow, WantedRow};
+
+/// The rows of a step so far.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    batch: Batch,
+}
+
+impl Step {
+    pub(super) fn push(&mut self, row: &PreparedRow, input: &[f32]) {
+        let batch = &mut self.batch;
+        batch.inputs.extend_from_slice(input);
+        let label = row.wanted.row.row().label.index();
+        batch.labels.push(label as i64);
+        for (all, one) in [
+            (&mut batch.teacher, &row.teacher),
+            (&mut batch.targets, &row.targets),
+        ] {
+            if let Some(values) = one {
+                all.get_or_insert_default().extend_from_slice(values);
+            }
+        }
+    }
+
+    /// Trains the step; says how many rows it had.
+    pub(super) fn train(
+        &mut self,
+        trainer: &mut Trainer,
+        epoch: u32,
+        step: u64,
+    ) -> Result<u64, TrainingError> {
+        (self.batch.epoch, self.batch.step) = (epoch, step);
+        let trained = trainer.train(&self.batch).map(drop);
+        let rows = self.batch.labels.len() as u64;
+        self.clear();
+        trained.map(|()| rows)
+    }
+
+    /// Keeps the memory.
+    fn clear(&mut self) {
+        let Batch {
+            inputs,
+            labels,
+            teacher,
+            targets,
+            ..
+        } = &mut self.batch;
+        inputs.clear();
+        labels.clear();
+        (*teacher, *targets) = (None, None);
+    }
+}
+
+/// The validation of an epoch so far.
+#[derive(Debug)]
+pub(super) struct Validation {
+    /// Rows that are predicted at once.
+    batch: usize,
+    /// Of rows that are not predicted yet.
+    inputs: Vec<f32>,
+    waiting: usize,
+    logits: Vec<f64>,
+    labels: Vec<i64>,
+    /// None as soon as a row has none.
+    hashes: Option<Vec<RowHash>>,
+}
+
+impl Validation {
+    pub(super) fn new(batch: usize) -> Self {
+        Self {
+            batch,
+            inputs: Vec::new(),
+            waiting: 0,
+            logits: Vec::new(),
+            labels: Vec::new(),
+            hashes: Some(Vec::new()),
+        }
+    }
+
+    pub(super) fn push(&mut self, wanted: &WantedRow, input: &[f32]) {
+        self.inputs.extend_from_slice(input);
+        self.waiting += 1;
+        let row = wanted.row.row();
+        self.labels.push(row.label.index() as i64);
+        match (&mut self.hashes, row_hash(&row.sha256)) {
+            (Some(hashes), Some(hash)) => hashes.push(hash),
+            (hashes, _) => *hashes = None,
+        }
+    }
+
+    /// Whether as many rows wait as are predicted at once.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting >= self.batch
+    }
+
+    /// Predicts the rows that wait; says how many they were.
+    pub(super) fn predict(&mut self, trainer: &mut Trainer) -> Result<u64, TrainingError> {
+        let logits = trainer.predict(&self.inputs)?;
+        self.logits.extend(logits.into_iter().map(f64::from));
+        self.inputs.clear();
+        Ok(std::mem::take(&mut self.waiting) as u64)
+    }
+
+    /// All predictions of the epoch; the next one begins.
+    pub(super) fn predictions(&mut self) -> Result<Predictions, ActorError> {
+        let ended = std::mem::replace(self, Self::new(self.batch));
+        debug_assert_eq!(ended.logits.len(), ended.labels.len() * EXPRESSIONS);
+        let classes = Expression::ALL.map(|class| class.to_string()).to_vec();
+        let predictions = Predictions::new(classes, ended.logits, &ended.labels)?;
+        Ok(match ended.hashes {
+            Some(hashes) => predictions.with_hashes(hashes),
+            None => predictions,
+        })
+    }
+}

@@ -1,0 +1,271 @@
+//! `write_softlabels`: the committing sink of an export of softlabels. Owns that a unit is on the disk whole before the ledger says so, and
+//! that what is made of all units is made once they are all there.
+//!
+//! A unit that came whole is written to `units/NUMBER.unit` (temporary file, sync, rename), then its `commit` is appended to the ledger. The
+//! softlabel folder's files are assembled from the units when the last one is committed, or at once by a run that finds them all there.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup, Stream};
+use fermata_learn::softlabels::{Alignment, ExportedRow, differences, write};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::ledger::{Commit, Ledger, Line};
+use crate::payload::Fused;
+use crate::unit::Unit;
+use crate::unit_file::{UnitRows, to_bytes};
+
+/// Writes softlabels unit by unit, and at the end softlabels.npz and what belongs to it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteSoftlabelsSettings {
+    /// Folder for softlabels.npz, softlabels_index.jsonl, failed.jsonl and the others.
+    pub dir: PathBuf,
+    /// The ledger of `manifest_units`. Default: ledger.jsonl in `dir`.
+    #[serde(default)]
+    pub ledger: Option<PathBuf>,
+    /// Rows that could not be read, beyond which the job stops; those up to it are listed in failed.jsonl. Default: 100.
+    #[serde(default = "hundred")]
+    pub max_failures: usize,
+}
+
+fn hundred() -> usize {
+    100
+}
+
+/// Folder of the units that are done, in the softlabels' folder, until all are.
+pub const UNITS: &str = "units";
+const ALIGNMENT: &str = "alignment.json";
+const LEDGER: &str = "ledger.jsonl";
+
+/// See [`WriteSoftlabelsSettings`].
+pub struct WriteSoftlabels {
+    dir: PathBuf,
+    ledger_path: PathBuf,
+    max_failures: usize,
+    ledger: Option<Ledger>,
+    /// By number of the stream.
+    open: HashMap<u32, Collected>,
+    /// The alignment that the last row had, which is the job's.
+    aligned: Option<Arc<Alignment>>,
+}
+
+/// What has come of a unit.
+struct Collected {
+    unit: Unit,
+    rows: Vec<ExportedRow>,
+    failed: usize,
+}
+
+impl WriteSoftlabels {
+    fn ledger(&mut self) -> Result<&mut Ledger, ActorError> {
+        match &mut self.ledger {
+            Some(ledger) => Ok(ledger),
+            empty => Ok(empty.insert(Ledger::join(&self.ledger_path)?)),
+        }
+    }
+
+    fn units(&self) -> PathBuf {
+        self.dir.join(UNITS)
+    }
+
+    fn unit_path(&self, unit: usize) -> PathBuf {
+        self.units().join(format!("{unit:06}.unit"))
+    }
+
+    /// All units of a job are of one alignment, also those of an earlier run.
+    fn hold_to_alignment(&mut self, alignment: &Arc<Alignment>) -> Result<(), ActorError> {
+        if let Some(aligned) = &self.aligned
+            && (Arc::ptr_eq(aligned, alignment) || aligned == alignment)
+        {
+            return Ok(());
+        }
+        let path = self.units().join(ALIGNMENT);
+        if path.is_file() {
+            let begun = read_alignment(&path)?;
+            let (begun, now) = (begun.to_value(), alignment.to_value());
+            let found = differences(("the units that are there", &begun), ("this run", &now));
+            if !found.is_empty() {
+                return Err(format!(
+                    "the softlabels in {} were begun otherwise: {}; bring that back, or begin a new job in another folder",
+                    self.dir.display(),
+                    found.join("; ")
+                )
+                .into());
+            }
+        } else {
+            let text = serde_json::to_vec_pretty(&**alignment)?;
+            fermata_files::write(&path, &text)?;
+        }
+        self.aligned = Some(Arc::clone(alignment));
+        Ok(())
+    }
+
+    fn failures(&mut self) -> Result<usize, ActorError> {
+        let open: usize = self.open.values().map(|collected| collected.failed).sum();
+        Ok(self.ledger()?.state().failed_rows() + open)
+    }
+
+    fn commit(&mut self, collected: Collected) -> Result<(), ActorError> {
+        let Collected { unit, rows, failed } = collected;
+        if rows.len() != unit.rows.len() {
+            let (came, expected) = (rows.len(), unit.rows.len());
+            return Err(format!("{came} rows of unit {} came, not {expected}", unit.number).into());
+        }
+        let commit = |sha256| Commit {
+            unit: unit.number,
+            rows: unit.rows.len(),
+            failed,
+            sha256,
+        };
+        let bytes = to_bytes(rows.into_iter());
+        fermata_files::write(&self.unit_path(unit.number), &bytes)?;
+        let line = Line::Commit(commit(fermata_files::sha256(&bytes)));
+        Ok(self.ledger()?.append(&line)?)
+    }
+
+    /// Makes the softlabel folder of the units, if they are all there and it has not been made.
+    fn assemble(&mut self) -> Result<(), ActorError> {
+        let state = self.ledger()?.refresh()?.clone();
+        let Some(job) = &state.job else {
+            return Ok(());
+        };
+        let open = state.open_units().count();
+        if open > 0 || state.is_done {
+            tracing::info!("{open} of {} units are left to do", job.units());
+            return Ok(());
+        }
+        let files: Vec<PathBuf> = (0..job.units()).map(|unit| self.unit_path(unit)).collect();
+        for (path, commit) in files.iter().zip(state.commits.values()) {
+            let found = fermata_files::sha256_of_file(path)?;
+            if found != commit.sha256 {
+                return Err(format!(
+                    "{} is not as it was committed (sha256 {found}, not {}): begin a new job in another folder",
+                    path.display(),
+                    commit.sha256
+                )
+                .into());
+            }
+        }
+        tracing::info!(rows = job.rows, "assembling the softlabels");
+        let mut alignment = read_alignment(&self.units().join(ALIGNMENT))?;
+        alignment.split = job.split;
+        let counts = write(&self.dir, &alignment, || UnitRows::of(files.clone()))?;
+        self.ledger()?.append(&Line::Done)?;
+        for (teacher, seen) in &counts.seen {
+            if seen.seen > 0 {
+                tracing::warn!(
+                    "the teacher {teacher} had learnt from {} of the {} rows: what it says of them may be what it has by heart (see models trained without a fold)",
+                    seen.seen,
+                    counts.rows_out
+                );
+            }
+        }
+        // All of it is in the softlabels now.
+        if let Err(error) = fs::remove_dir_all(self.units()) {
+            tracing::warn!("cannot remove {}: {error}", self.units().display());
+        }
+        Ok(())
+    }
+}
+
+fn read_alignment(path: &Path) -> Result<Alignment, ActorError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let alignment = serde_json::from_str(&text);
+    Ok(alignment.map_err(|error| format!("{} is no alignment: {error}", path.display()))?)
+}
+
+impl Actor for WriteSoftlabels {
+    const NAME: &'static str = "write_softlabels";
+    type Settings = WriteSoftlabelsSettings;
+
+    fn ports(settings: &WriteSoftlabelsSettings) -> Ports {
+        Ports::new()
+            .input::<Fused>("in")
+            .writes(settings.dir.join(fermata_learn::softlabels::SOFTLABELS))
+            .keeps_streams_apart()
+            .irreplaceable()
+    }
+
+    fn create(settings: WriteSoftlabelsSettings, _: &Setup) -> Result<Self, ActorError> {
+        let WriteSoftlabelsSettings {
+            dir,
+            ledger,
+            max_failures,
+        } = settings;
+        fs::create_dir_all(dir.join(UNITS))
+            .map_err(|error| format!("cannot make {}: {error}", dir.join(UNITS).display()))?;
+        Ok(Self {
+            ledger_path: ledger.unwrap_or_else(|| dir.join(LEDGER)),
+            dir,
+            max_failures,
+            ledger: None,
+            open: HashMap::new(),
+            aligned: None,
+        })
+    }
+
+    fn stream_started(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
+        let collected = Collected {
+            unit: stream.uri.parse()?,
+            rows: Vec::new(),
+            failed: 0,
+        };
+        self.open.insert(stream.id, collected);
+        Ok(())
+    }
+
+    fn process(&mut self, mut input: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        let fused = input.take::<Fused>();
+        self.hold_to_alignment(&fused.alignment)?;
+        let id = input.envelope.stream.id;
+        let collected = self
+            .open
+            .get_mut(&id)
+            .ok_or("a row of a unit that has not begun")?;
+        if collected.rows.len() as u64 != input.envelope.sequence {
+            // A row before this one was lost on the way: the unit will be done again.
+            return Ok(());
+        }
+        let row = fused.row.row();
+        collected.failed += usize::from(fused.scores.is_err());
+        collected.rows.push(ExportedRow {
+            sha256: row.sha256.clone(),
+            image: row.image.to_string_lossy().into_owned(),
+            label: row.label,
+            split: row.split,
+            scores: fused
+                .scores
+                .clone()
+                .map_err(|failure| failure.reason.to_string()),
+        });
+        if let Err(failure) = &fused.scores {
+            tracing::warn!("{}: {failure}", row.image.display());
+            let (failures, most) = (self.failures()?, self.max_failures);
+            if failures > most {
+                return Err(format!(
+                    "{failures} rows could not be read, and max_failures is {most} (mend the images, or raise it in the graph, and resume); the last: {}: {failure}",
+                    row.image.display()
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
+        match self.open.remove(&stream.id) {
+            Some(collected) if end.is_complete() => self.commit(collected),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, _: End) -> Result<(), ActorError> {
+        self.assemble()
+    }
+}

@@ -1,0 +1,84 @@
+//! Shapes and letters of an SVG picture. What they show is elsewhere.
+
+use std::fmt::Write;
+
+pub(super) const FONT: &str = "font-family=\"Helvetica, Arial, sans-serif\"";
+pub(super) const INK: &str = "#222222";
+pub(super) const BLUE: &str = "#3b6fb6";
+pub(super) const RED: &str = "#d1495b";
+
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+/// A picture on its way.
+pub(super) struct Svg(pub(super) String);
+
+impl Svg {
+    pub(super) fn new(width: f64, height: f64) -> Self {
+        Self(format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\">\n\
+             <rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n"
+        ))
+    }
+
+    pub(super) fn text(
+        &mut self,
+        x: f64,
+        y: f64,
+        size: f64,
+        anchor: &str,
+        colour: &str,
+        text: &str,
+    ) {
+        let _ = writeln!(
+            self.0,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" {FONT} font-size=\"{size}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{}</text>",
+            escaped(text)
+        );
+    }
+
+    /// Text that reads upwards.
+    pub(super) fn upright(&mut self, x: f64, y: f64, size: f64, text: &str) {
+        let _ = writeln!(
+            self.0,
+            "<text transform=\"translate({x:.1} {y:.1}) rotate(-90)\" {FONT} font-size=\"{size}\" text-anchor=\"middle\" fill=\"{INK}\">{}</text>",
+            escaped(text)
+        );
+    }
+
+    pub(super) fn rect(&mut self, [x, y, width, height]: [f64; 4], style: &str) {
+        let _ = writeln!(
+            self.0,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" {style}/>"
+        );
+    }
+
+    pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), style: &str) {
+        let _ = writeln!(
+            self.0,
+            "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" {style}/>",
+            from.0, from.1, to.0, to.1
+        );
+    }
+
+    pub(super) fn polyline(&mut self, points: &[(f64, f64)], colour: &str) {
+        let points: Vec<String> = points
+            .iter()
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
+        let _ = writeln!(
+            self.0,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+            points.join(" ")
+        );
+    }
+
+    pub(super) fn end(mut self) -> String {
+        self.0.push_str("</svg>\n");
+        self.0
+    }
+}

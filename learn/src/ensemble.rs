@@ -1,0 +1,322 @@
+//! Which weights make the best ensemble of teachers: every point of a grid on the simplex, tried on validation rows. Owns the grid and the
+//! choice; each teacher's logits are divided by a temperature that is fitted on the same rows.
+
+use fermata_vision::Expression;
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::{FusionError, Temperature, fit_temperature, fuse};
+use crate::metrics::Metrics;
+use crate::predictions::{Predictions, PredictionsError};
+
+/// Points of a grid that are tried at most.
+pub const MOST_POINTS: usize = 100_000;
+
+/// Why there is no search.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// A step that does not divide 1.
+    #[error("the step is {0}; expected 1 divided by a whole number, such as 0.1 or 0.05")]
+    Step(f64),
+    /// Too many points.
+    #[error(
+        "a step of {step} makes more than {MOST_POINTS} points of {teachers} teachers; take a larger one"
+    )]
+    Points {
+        /// The step.
+        step: f64,
+        /// Number of teachers.
+        teachers: usize,
+    },
+    /// Teachers that were asked about other rows.
+    #[error(transparent)]
+    Fusion(#[from] FusionError),
+    /// Logits that cannot be measured.
+    #[error(transparent)]
+    Predictions(#[from] PredictionsError),
+}
+
+/// How good logits are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// See [`Metrics::accuracy`].
+    pub accuracy: f64,
+    /// See [`Metrics::macro_f1`].
+    pub macro_f1: f64,
+    /// See [`Metrics::nll`].
+    pub nll: f64,
+    /// See [`Metrics::brier`].
+    pub brier: f64,
+    /// See [`Metrics::ece`].
+    pub ece: f64,
+}
+
+impl Quality {
+    fn of(predictions: &Predictions) -> Self {
+        let Metrics {
+            accuracy,
+            macro_f1,
+            nll,
+            brier,
+            ece,
+            ..
+        } = Metrics::of(predictions);
+        Self {
+            accuracy,
+            macro_f1,
+            nll,
+            brier,
+            ece,
+        }
+    }
+
+    /// By macro-F1, and where that is the same by NLL.
+    fn is_better(&self, than: &Self) -> bool {
+        (self.macro_f1, -self.nll) > (than.macro_f1, -than.nll)
+    }
+}
+
+/// A teacher of a search.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SearchedTeacher {
+    /// Its name.
+    pub name: String,
+    /// Fitted on the rows of the search.
+    pub temperature: Temperature,
+    /// How good it is alone, at its temperature.
+    pub alone: Quality,
+}
+
+/// A point of the grid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// w_k, in the order of the teachers; their sum is 1.
+    pub weights: Vec<f64>,
+    /// How good Σ w_k z_k / T_k is.
+    pub quality: Quality,
+}
+
+/// All that was tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Search {
+    /// Rows it was tried on.
+    pub rows: usize,
+    /// Distance of neighbouring weights.
+    pub step: f64,
+    /// In the order of the weights.
+    pub teachers: Vec<SearchedTeacher>,
+    /// The best point: largest macro-F1, then least NLL.
+    pub best: Candidate,
+    /// Every point, the last teacher's weight running fastest.
+    pub candidates: Vec<Candidate>,
+}
+
+/// Tries all weights that are multiples of `step` and have the sum 1.
+///
+/// # Errors
+/// See [`SearchError`].
+pub fn search(
+    names: &[String],
+    predictions: &[Predictions],
+    step: f64,
+) -> Result<Search, SearchError> {
+    let parts = step.recip().round();
+    if !(step > 0.0 && step <= 1.0 && (parts * step - 1.0).abs() < 1e-9) {
+        return Err(SearchError::Step(step));
+    }
+    let teachers = predictions.len();
+    let grid = simplex(teachers, parts as usize).ok_or(SearchError::Points { step, teachers })?;
+    let mut searched = Vec::new();
+    for (name, predictions) in names.iter().zip(predictions) {
+        let temperature = fit_temperature(predictions);
+        searched.push(SearchedTeacher {
+            name: name.clone(),
+            alone: Quality::of(&predictions.divided_by(temperature.applied())),
+            temperature,
+        });
+    }
+    let temperatures: Vec<f64> = searched
+        .iter()
+        .map(|teacher| teacher.temperature.applied())
+        .collect();
+    let mut candidates = Vec::with_capacity(grid.len());
+    for point in grid {
+        let weights: Vec<f64> = point.iter().map(|&part| part as f64 / parts).collect();
+        let logits = fuse(predictions, &weights, &temperatures)?;
+        let labels: Vec<i64> = predictions[0]
+            .labels()
+            .iter()
+            .map(|&label| label as i64)
+            .collect();
+        let classes = Expression::ALL.map(|class| class.to_string()).to_vec();
+        let fused = Predictions::new(classes, logits, &labels)?;
+        candidates.push(Candidate {
+            weights,
+            quality: Quality::of(&fused),
+        });
+    }
+    let better = |one: Candidate, other: &Candidate| match other.quality.is_better(&one.quality) {
+        true => other.clone(),
+        false => one,
+    };
+    let best = candidates[1..].iter().fold(candidates[0].clone(), better);
+    Ok(Search {
+        rows: predictions[0].len(),
+        step,
+        teachers: searched,
+        best,
+        candidates,
+    })
+}
+
+/// All lists of `parts` shared among this many. None if there are too many, or nobody to share.
+fn simplex(count: usize, parts: usize) -> Option<Vec<Vec<usize>>> {
+    let mut points = vec![(Vec::new(), parts)];
+    for _ in 1..count.max(1) {
+        let mut longer = Vec::new();
+        for (point, left) in points {
+            for part in 0..=left {
+                let mut point = point.clone();
+                point.push(part);
+                longer.push((point, left - part));
+            }
+            if longer.len() > MOST_POINTS {
+                return None;
+            }
+        }
+        points = longer;
+    }
+    let whole = |(mut point, left): (Vec<usize>, usize)| {
+        point.push(left);
+        point
+    };
+    (count > 0).then(|| points.into_iter().map(whole).collect())
+}
+
+impl Search {
+    /// The best teacher alone.
+    pub fn best_teacher(&self) -> &SearchedTeacher {
+        let first = &self.teachers[0];
+        let teachers = self.teachers[1..].iter();
+        teachers.fold(first, |best, teacher| {
+            match teacher.alone.is_better(&best.alone) {
+                true => teacher,
+                false => best,
+            }
+        })
+    }
+
+    /// Every point as a table: a weight for each teacher, then the metrics.
+    pub fn to_csv(&self) -> String {
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let names = self
+            .teachers
+            .iter()
+            .map(|teacher| format!("w_{}", teacher.name));
+        let metrics = ["accuracy", "macro_f1", "nll", "brier", "ece"];
+        let header = names.chain(metrics.map(str::to_owned));
+        let mut written = table.write_record(header);
+        for Candidate { weights, quality } in &self.candidates {
+            let Quality {
+                accuracy,
+                macro_f1,
+                nll,
+                brier,
+                ece,
+            } = quality;
+            let weights = weights.iter().map(|weight| format!("{weight:.4}"));
+            let metrics = [accuracy, macro_f1, nll, brier, ece].map(|value| format!("{value:.6}"));
+            written = written.and_then(|()| table.write_record(weights.chain(metrics)));
+        }
+        written.expect("a table is written into memory");
+        let table = table.into_inner().expect("memory takes all");
+        String::from_utf8(table).expect("names and numbers are text")
+    }
+
+    /// Points and their macro-F1 for a picture, the best first: at most `most` points, and each teacher alone.
+    pub fn ranked(&self, most: usize) -> Vec<(String, f64)> {
+        let mut sorted: Vec<&Candidate> = self.candidates.iter().collect();
+        sorted.sort_by(|one, other| {
+            let by_f1 = other.quality.macro_f1.total_cmp(&one.quality.macro_f1);
+            by_f1.then(one.quality.nll.total_cmp(&other.quality.nll))
+        });
+        let is_alone = |candidate: &Candidate| candidate.weights.contains(&1.0);
+        let shown = sorted.into_iter().enumerate();
+        shown
+            .filter(|(rank, candidate)| *rank < most || is_alone(candidate))
+            .map(|(_, candidate)| {
+                let names = self.teachers.iter().map(|teacher| &teacher.name);
+                let parts = names
+                    .zip(&candidate.weights)
+                    .filter(|(_, weight)| **weight > 0.0);
+                let parts: Vec<String> = parts
+                    .map(|(name, weight)| format!("{name} {weight:.2}"))
+                    .collect();
+                (parts.join(" + "), candidate.quality.macro_f1)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_simplex_has_all_points_once_and_sums_of_one() {
+        let points = simplex(3, 10).unwrap();
+        assert_eq!(points.len(), 66);
+        assert!(points.iter().all(|point| point.iter().sum::<usize>() == 10));
+        let mut unique = points.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), 66);
+        assert_eq!(simplex(1, 10).unwrap(), [[10]]);
+        assert!(simplex(8, 100).is_none() && simplex(0, 10).is_none());
+    }
+
+    /// Logits in favour of a class for each row.
+    fn predictions(said: &[usize], by: f64) -> Predictions {
+        let row = |&class: &usize| (0..7).map(move |c| if c == class { by } else { 0.0 });
+        let logits = said.iter().flat_map(row).collect();
+        let labels: Vec<i64> = (0..said.len() as i64).map(|row| row % 7).collect();
+        let classes = Expression::ALL.map(|class| class.to_string()).to_vec();
+        Predictions::new(classes, logits, &labels).unwrap()
+    }
+
+    #[test]
+    fn the_best_weights_are_found_and_temperatures_count() {
+        // Right in all but some, and sure; wrong in all but some, and sure: at their temperatures the second hardly speaks.
+        let good: Vec<usize> = (0..70)
+            .map(|row| if row < 7 { 0 } else { row % 7 })
+            .collect();
+        let poor: Vec<usize> = (0..70)
+            .map(|row| if row < 14 { row % 7 } else { 1 })
+            .collect();
+        let names = ["good", "poor"].map(str::to_owned);
+        let teachers = [predictions(&good, 3.0), predictions(&poor, 30.0)];
+        let found = search(&names, &teachers, 0.25).unwrap();
+        assert_eq!(found.candidates.len(), 5);
+        let best = found
+            .candidates
+            .iter()
+            .map(|candidate| candidate.quality.macro_f1);
+        assert_eq!(found.best.quality.macro_f1, best.fold(0.0, f64::max));
+        assert_eq!(found.best_teacher().name, "good");
+        assert!(found.teachers[1].temperature.value > 10.0);
+        assert!(found.best.quality.macro_f1 >= found.teachers[0].alone.macro_f1);
+        assert_eq!(found.to_csv().lines().count(), 6);
+        assert!(
+            found
+                .to_csv()
+                .starts_with("w_good,w_poor,accuracy,macro_f1,nll,brier,ece")
+        );
+        let ranked = found.ranked(1);
+        assert!(ranked.iter().any(|(name, _)| name == "good 1.00"));
+        for step in [0.0, 0.3, -0.5, 2.0, f64::NAN] {
+            assert!(matches!(
+                search(&names, &teachers, step),
+                Err(SearchError::Step(_))
+            ));
+        }
+    }
+}

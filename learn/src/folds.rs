@@ -1,0 +1,137 @@
+//! Folds of a manifest's training rows, and what a model has seen. A teacher that is asked about a row it learnt from has it by heart; so
+//! each of several models leaves out a fold, and is asked about the rows of that fold.
+//!
+//! Owns which fold a row is in, how a training's provenance says what it left out, and what follows from it for a row.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::keyed_random::KeyedRandom;
+use crate::manifest::{Row, Split};
+
+/// Key of [`Fold`] in a training's provenance. A training that left nothing out has none.
+pub const WITHOUT_FOLD: &str = "without_fold";
+/// Key of the manifest's hash in a training's provenance.
+const MANIFEST: &str = "manifest_sha256";
+
+/// One of several folds of the training rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fold {
+    /// From 0.
+    pub fold: u32,
+    /// How many there are.
+    pub folds: u32,
+}
+
+/// The fold, from 0 to below `folds`, that rows of a group are in: a function of the group's name alone, so that near-duplicates and
+/// the pictures of one person are in one fold, in whichever manifest they stand.
+///
+/// # Panics
+/// `folds` is 0.
+pub fn fold_of(group: &str, folds: u32) -> u32 {
+    KeyedRandom::named(0, group).below(u64::from(folds)) as u32
+}
+
+impl Fold {
+    /// Whether a row is in the fold. Only training rows are in folds.
+    pub fn has(self, row: &Row) -> bool {
+        row.split == Split::Train && fold_of(&row.group, self.folds) == self.fold
+    }
+}
+
+/// What a model has learnt from, as its provenance says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Learnt {
+    /// Hash of the manifest.
+    pub manifest_sha256: String,
+    /// What was left out of its training rows.
+    pub without: Option<Fold>,
+}
+
+impl Learnt {
+    /// From the provenance of a training's weights, or of an export of them. None if it does not say.
+    pub fn of(provenance: &Value) -> Option<Self> {
+        let training = match provenance.get("weights") {
+            Some(weights) if weights.is_object() => weights,
+            _ => provenance,
+        };
+        let manifest_sha256 = training.get(MANIFEST)?.as_str()?.to_owned();
+        let without = match training.get(WITHOUT_FOLD) {
+            None | Some(Value::Null) => None,
+            Some(fold) => Some(Fold::deserialize(fold).ok()?),
+        };
+        Some(Self {
+            manifest_sha256,
+            without,
+        })
+    }
+
+    /// Whether the model has learnt from a row of the manifest with this hash. None if it was trained on another manifest, so that nobody can
+    /// tell.
+    pub fn saw(&self, row: &Row, manifest_sha256: &str) -> Option<bool> {
+        (self.manifest_sha256 == manifest_sha256).then(|| {
+            let left_out = self.without.is_some_and(|fold| fold.has(row));
+            row.split == Split::Train && !left_out
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use fermata_vision::Expression;
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(group: usize, split: Split) -> Row {
+        Row {
+            image: PathBuf::from("x.png"),
+            label: Expression::Happy,
+            source: "set".to_owned(),
+            split,
+            group: format!("g{group}"),
+            sha256: String::new(),
+            width: 1,
+            height: 1,
+        }
+    }
+
+    #[test]
+    fn folds_are_of_about_one_size_and_a_row_is_in_one_of_them() {
+        for folds in [2, 3, 5] {
+            let mut sizes = vec![0; folds as usize];
+            for group in 0..3000 {
+                sizes[fold_of(&format!("g{group}"), folds) as usize] += 1;
+            }
+            let expected = 3000.0 / f64::from(folds);
+            // Five standard deviations of a binomial are less than this.
+            let is_even = |&size: &i32| (f64::from(size) - expected).abs() < 5.0 * expected.sqrt();
+            assert!(sizes.iter().all(is_even), "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn a_model_saw_the_training_rows_that_it_did_not_leave_out() {
+        let trained = json!({"manifest_sha256": "a", "without_fold": {"fold": 0, "folds": 2}});
+        let exported = json!({"made_by": "export", "weights": trained});
+        for provenance in [trained, exported] {
+            let learnt = Learnt::of(&provenance).unwrap();
+            let saw = |row: &Row| learnt.saw(row, "a").unwrap();
+            for group in 0..50 {
+                let left_out = fold_of(&format!("g{group}"), 2) == 0;
+                assert_eq!(saw(&row(group, Split::Train)), !left_out);
+                assert!(!saw(&row(group, Split::Validation)));
+            }
+            assert_eq!(learnt.saw(&row(0, Split::Train), "b"), None);
+        }
+        let whole = Learnt::of(&json!({"manifest_sha256": "a"})).unwrap();
+        assert_eq!(whole.saw(&row(1, Split::Train), "a"), Some(true));
+        assert_eq!(Learnt::of(&json!({"made_by": "hand"})), None);
+        let unclear = json!({"manifest_sha256": "a", "without_fold": 3});
+        assert_eq!(Learnt::of(&unclear), None, "not known is not seen");
+    }
+}

@@ -1,0 +1,344 @@
+//! The rows of a recipe on their way into a manifest: mapped, taken over, looked at. Owns what is gathered of them; what is left out because it is
+//! one picture with another row is decided in [`super::Recipe::make`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use fermata_vision::Expression;
+use serde::{Deserialize, Serialize};
+
+use super::mapping::Mapping;
+use super::pictures::{Picture, Watch, look_at, one_picture};
+use super::recipe_spec::{Confidence, FromManifest, Keep, Part};
+use super::{Manifest, ManifestError, Row, Split};
+use crate::metrics::softmax;
+use crate::predictions::{Predictions, RowHash, row_hash};
+
+/// Why a row is not in the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The label policy leaves it out.
+    Policy,
+    /// It is of a source that the recipe does not take.
+    Source,
+    /// It is smaller than the recipe wants.
+    Size,
+    /// Its label is less sure than the recipe wants.
+    Confidence,
+    /// Its bytes are there already.
+    SameBytes,
+    /// Its picture is there with another label.
+    TwoLabels,
+    /// Its picture is in a split that must not see it.
+    OtherSplit,
+}
+
+/// A row that is not in the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Removed {
+    /// The image, as the manifest would have named it.
+    pub image: String,
+    /// Its source.
+    pub source: String,
+    /// Why.
+    pub reason: Reason,
+    /// The row that is kept in its place, or that contradicts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because_of: Option<String>,
+}
+
+/// A row on its way into the manifest.
+pub(super) struct Candidate {
+    pub(super) row: Row,
+    /// As the source says, else it is drawn.
+    pub(super) split: Option<Split>,
+    /// Number of the manifest that it is taken from, and its group there.
+    pub(super) given_group: Option<(usize, String)>,
+    /// The first row that shows the same picture.
+    pub(super) group: usize,
+    /// Least pixels of its image's shorter side.
+    pub(super) shorter_side: u32,
+    pub(super) removed: Option<(Reason, Option<usize>)>,
+}
+
+/// The rows of all tables, mapped.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// Of all tables.
+    pub(super) rows: usize,
+    pub(super) policies: BTreeMap<String, BTreeSet<String>>,
+    pub(super) candidates: Vec<Candidate>,
+    /// The candidates' files.
+    pub(super) paths: Vec<PathBuf>,
+    /// The policy of each.
+    pub(super) policy_of: Vec<String>,
+    /// By their policies.
+    pub(super) left_out: Vec<Removed>,
+}
+
+impl Gathered {
+    /// The rows of a table.
+    pub(super) fn add(
+        &mut self,
+        part: &Part,
+        at: &Path,
+        folder: &Path,
+    ) -> Result<(), ManifestError> {
+        let mapping = Mapping::read(&at.join(&part.mapping))?;
+        let policies = self.policies.entry(mapping.source.clone()).or_default();
+        policies.insert(mapping.policy.clone());
+        let images = at.join(&part.images);
+        let images = images
+            .canonicalize()
+            .map_err(|reason| ManifestError::File {
+                path: images,
+                reason,
+            })?;
+        let column = match &part.keep.confidence {
+            Some(Confidence::Column { name, .. }) => Some(name.as_str()),
+            Some(Confidence::Predictions { .. }) => {
+                return Err(ManifestError::Yaml {
+                    path: at.join(&part.table),
+                    reason: "predictions know manifests: make a manifest of this table first, and name it under `manifests`".to_owned(),
+                });
+            }
+            None => None,
+        };
+        for mapped in mapping.rows(&at.join(&part.table), column)? {
+            self.rows += 1;
+            let path = images.join(&mapped.image);
+            let image = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+            let source = mapping.source.clone();
+            let Some(label) = mapped.label else {
+                self.left_out.push(Removed {
+                    image: image.display().to_string(),
+                    source,
+                    reason: Reason::Policy,
+                    because_of: None,
+                });
+                continue;
+            };
+            let removed = part.keep.refuses(&source, mapped.confidence);
+            self.paths.push(path);
+            self.policy_of.push(mapping.policy.clone());
+            self.candidates.push(Candidate {
+                given_group: None,
+                shorter_side: part.keep.shorter_side,
+                row: Row {
+                    image,
+                    label,
+                    source,
+                    split: Split::Train,
+                    group: String::new(),
+                    sha256: String::new(),
+                    width: 0,
+                    height: 0,
+                },
+                split: part.split.or(mapped.split),
+                group: 0,
+                removed: removed.map(|reason| (reason, None)),
+            });
+        }
+        Ok(())
+    }
+
+    /// The rows of a manifest: their labels are of a policy of their own.
+    pub(super) fn take(
+        &mut self,
+        number: usize,
+        from: &FromManifest,
+        at: &Path,
+        folder: &Path,
+    ) -> Result<(), ManifestError> {
+        let path = at.join(&from.manifest);
+        let manifest = Manifest::read(&path)?;
+        let policy = from.manifest.display().to_string();
+        let images = manifest.folder.canonicalize();
+        let images = images.map_err(|reason| ManifestError::File {
+            path: manifest.folder.clone(),
+            reason,
+        })?;
+        let sure = Sure::read(&from.keep, at)?;
+        for row in manifest.rows {
+            self.rows += 1;
+            let policies = self.policies.entry(row.source.clone()).or_default();
+            policies.insert(policy.clone());
+            let confidence = sure.as_ref().map(|sure| sure.of(&row)).transpose()?;
+            let removed = from.keep.refuses(&row.source, confidence);
+            let path = images.join(&row.image);
+            let image = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+            self.paths.push(path);
+            self.policy_of.push(policy.clone());
+            self.candidates.push(Candidate {
+                split: Some(row.split),
+                given_group: Some((number, row.group.clone())),
+                shorter_side: from.keep.shorter_side,
+                row: Row { image, ..row },
+                group: 0,
+                removed: removed.map(|reason| (reason, None)),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Keep {
+    /// Why a row is not taken, as far as that is known without its image.
+    fn refuses(&self, source: &str, confidence: Option<f64>) -> Option<Reason> {
+        let is_sure = match &self.confidence {
+            None => true,
+            Some(
+                Confidence::Column { at_least, .. } | Confidence::Predictions { at_least, .. },
+            ) => confidence.is_some_and(|confidence| confidence >= *at_least),
+        };
+        if !self.sources.is_empty() && !self.sources.iter().any(|kept| kept == source) {
+            Some(Reason::Source)
+        } else if !is_sure {
+            Some(Reason::Confidence)
+        } else {
+            None
+        }
+    }
+}
+
+/// What models say of rows: the mean probability of each class, by the image's hash.
+struct Sure(HashMap<RowHash, (Vec<f64>, f64)>);
+
+impl Sure {
+    fn read(keep: &Keep, at: &Path) -> Result<Option<Self>, ManifestError> {
+        let Some(Confidence::Predictions { files, .. }) = &keep.confidence else {
+            return Ok(None);
+        };
+        let classes = Expression::ALL.map(|label| label.name().to_owned());
+        let mut sure = Self(HashMap::new());
+        for file in files {
+            let path = at.join(file);
+            let wrong = |reason: String| ManifestError::Predictions {
+                path: path.clone(),
+                reason,
+            };
+            let read = Predictions::read(&path, &classes);
+            let read = read.map_err(|error| wrong(error.to_string()))?;
+            if read.classes() != classes {
+                return Err(wrong(
+                    "its classes are not the seven expressions".to_owned(),
+                ));
+            }
+            let hashes = read.hashes().ok_or_else(|| {
+                wrong("it does not say which images its rows are (`sha256`)".to_owned())
+            })?;
+            for (row, hash) in hashes.iter().enumerate() {
+                let mean = sure.0.entry(*hash).or_default();
+                mean.0.resize(classes.len(), 0.0);
+                for (sum, p) in mean.0.iter_mut().zip(softmax(read.row(row))) {
+                    *sum += p;
+                }
+                mean.1 += 1.0;
+            }
+        }
+        Ok(Some(sure))
+    }
+
+    fn of(&self, row: &Row) -> Result<f64, ManifestError> {
+        let hash = row_hash(&row.sha256);
+        let found = hash.and_then(|hash| self.0.get(&hash));
+        let class = Expression::ALL.iter().position(|&label| label == row.label);
+        match (found, class) {
+            (Some((sums, files)), Some(class)) => Ok(sums[class] / files),
+            _ => Err(ManifestError::NotPredicted(row.image.clone())),
+        }
+    }
+}
+
+/// Labels of one file under two policies contradict each other or are one row twice: no clean-up can tell which is meant.
+pub(super) fn refuse_two_policies<T: std::hash::Hash + Eq>(
+    files: &[T],
+    policies: &[String],
+    paths: &[PathBuf],
+) -> Result<(), ManifestError> {
+    let mut first_of: HashMap<&T, usize> = HashMap::new();
+    let (mut count, mut example) = (0, None);
+    for (place, file) in files.iter().enumerate() {
+        let first = *first_of.entry(file).or_insert(place);
+        if policies[first] != policies[place] {
+            count += 1;
+            example.get_or_insert((first, place));
+        }
+    }
+    let Some((first, place)) = example else {
+        return Ok(());
+    };
+    Err(ManifestError::TwoPolicies {
+        count,
+        image: paths[place].clone(),
+        policies: [first, place].map(|place| policies[place].clone()),
+    })
+}
+
+impl Candidate {
+    pub(super) fn name(&self) -> String {
+        self.row.image.display().to_string()
+    }
+}
+
+/// Fills in what the files hold, and which rows are one picture.
+pub(super) fn look(
+    candidates: &mut [Candidate],
+    paths: &[PathBuf],
+    watch: Watch<'_>,
+) -> Result<(), ManifestError> {
+    let mut wrong = Vec::new();
+    let mut pictures = Vec::new();
+    let answers = look_at(paths, watch);
+    for ((candidate, path), answer) in candidates.iter_mut().zip(paths).zip(answers) {
+        match answer {
+            Err(error) => wrong.push(format!("{}: {error}", path.display())),
+            Ok(picture) if is_stale(candidate, &picture) => wrong.push(format!(
+                "{}: its sha256 is {}, not the manifest's",
+                path.display(),
+                picture.sha256
+            )),
+            Ok(picture) => {
+                candidate.row.sha256.clone_from(&picture.sha256);
+                candidate.row.width = picture.width;
+                candidate.row.height = picture.height;
+                if picture.width.min(picture.height) < candidate.shorter_side
+                    && candidate.removed.is_none()
+                {
+                    candidate.removed = Some((Reason::Size, None));
+                }
+                pictures.push(picture);
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        let count = wrong.len();
+        wrong.truncate(super::SHOWN);
+        return Err(ManifestError::Images {
+            count,
+            shown: wrong,
+        });
+    }
+    let seen: Vec<(bool, &Picture)> = candidates
+        .iter()
+        .zip(&pictures)
+        .map(|(candidate, picture)| (candidate.row.is_drawn(), picture))
+        .collect();
+    let groups = one_picture(&seen, watch);
+    for (place, candidate) in candidates.iter_mut().enumerate() {
+        candidate.group = place;
+    }
+    for group in groups {
+        for &place in &group {
+            candidates[place].group = group[0];
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is not the one that its manifest was made from.
+fn is_stale(candidate: &Candidate, picture: &Picture) -> bool {
+    candidate.given_group.is_some() && candidate.row.sha256 != picture.sha256
+}

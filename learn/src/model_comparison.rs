@@ -1,0 +1,410 @@
+//! Several models on the same rows: their metrics as they are and with a temperature, how sure those are, and each model beside each other one.
+//! Owns which rows are compared (joined by the images' hashes, never by position) and the tables; formulas are in [`crate::metrics`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::Temperature;
+use crate::evaluation::Measured;
+use crate::metrics::{Comparison, NotPaired, compare};
+use crate::predictions::{Predictions, RowHash};
+
+/// As [`crate::evaluation::Evaluation`].
+const SAMPLES: usize = 1000;
+const CONFIDENCE: f64 = 0.95;
+const SEED: u64 = 0;
+
+/// What a model said.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// How it is called.
+    pub name: String,
+    /// Its predictions, with hashes.
+    pub predictions: Predictions,
+    /// A temperature that was fitted on other rows, if there is one.
+    pub temperature: Option<Temperature>,
+}
+
+/// Why models are not compared.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotComparable {
+    /// One, or none.
+    #[error("{0} model is named; a comparison needs two")]
+    TooFew(usize),
+    /// Two of one name.
+    #[error("two models are called `{0}`; give them names (NAME=PATH)")]
+    SameName(String),
+    /// Nothing to join by.
+    #[error(
+        "the predictions of {0} do not say which images their rows are (`sha256`): they can be joined with no others"
+    )]
+    NoHashes(String),
+    /// Other rows.
+    #[error(
+        "{name} and {first} were not asked about the same rows: {missing} of {first}'s are missing, {more} are not among them; name those that both have with --common-rows"
+    )]
+    OtherRows {
+        /// The first model.
+        first: String,
+        /// The other.
+        name: String,
+        /// Rows that the other lacks.
+        missing: usize,
+        /// Rows that the first lacks.
+        more: usize,
+    },
+    /// No row in common.
+    #[error("there is no row about which all models were asked")]
+    NoRows,
+    /// Other labels for the same rows.
+    #[error(
+        "{name} and {first} have other labels for {count} of the same images: they are of different label policies; evaluate both on one manifest"
+    )]
+    OtherLabels {
+        /// The first model.
+        first: String,
+        /// The other.
+        name: String,
+        /// How many.
+        count: usize,
+    },
+    /// Other classes.
+    #[error(transparent)]
+    NotPaired(#[from] NotPaired),
+}
+
+/// One model of a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// How it is called.
+    pub name: String,
+    /// Logits as they are.
+    pub raw: Measured,
+    /// Logits divided by the temperature, if there is one whose bound was not hit.
+    pub scaled: Option<Measured>,
+    /// The temperature.
+    pub temperature: Option<Temperature>,
+}
+
+/// Two models of a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PairCompared {
+    /// The one.
+    pub first: String,
+    /// The other: differences are its value minus the first's.
+    pub second: String,
+    /// Of the logits as they are.
+    pub raw: Comparison,
+    /// Of both divided by their temperatures, if both have one.
+    pub scaled: Option<Comparison>,
+}
+
+/// All models on the same rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelComparison {
+    /// Rows that all were asked about.
+    pub rows: usize,
+    /// Rows of each model that not all were asked about, where that is allowed.
+    pub left_out: BTreeMap<String, usize>,
+    /// Classes in the order of the logits.
+    pub classes: Vec<String>,
+    /// In the order in which they were named.
+    pub models: Vec<Compared>,
+    /// Each model and each one after it.
+    pub pairs: Vec<PairCompared>,
+}
+
+impl ModelComparison {
+    /// Compares models on the same rows, or with `common_rows` on those that all were asked about.
+    ///
+    /// # Errors
+    /// See [`NotComparable`].
+    pub fn of(models: Vec<Said>, common_rows: bool) -> Result<Self, NotComparable> {
+        if models.len() < 2 {
+            return Err(NotComparable::TooFew(models.len()));
+        }
+        for (place, model) in models.iter().enumerate() {
+            if models[..place].iter().any(|other| other.name == model.name) {
+                return Err(NotComparable::SameName(model.name.clone()));
+            }
+        }
+        let (joined, left_out) = join(models, common_rows)?;
+        let scaled: Vec<Option<Predictions>> = joined.iter().map(scaled).collect();
+        let mut pairs = Vec::new();
+        for one in 0..joined.len() {
+            for other in one + 1..joined.len() {
+                let compared = |one: &Predictions, other: &Predictions| {
+                    compare(one, other, SAMPLES, CONFIDENCE, SEED)
+                };
+                let both = scaled[one].as_ref().zip(scaled[other].as_ref());
+                pairs.push(PairCompared {
+                    first: joined[one].name.clone(),
+                    second: joined[other].name.clone(),
+                    raw: compared(&joined[one].predictions, &joined[other].predictions)?,
+                    scaled: both.map(|(one, other)| compared(one, other)).transpose()?,
+                });
+            }
+        }
+        let models = joined.iter().zip(&scaled).map(|(model, scaled)| Compared {
+            name: model.name.clone(),
+            raw: Measured::of_predictions(&model.predictions),
+            scaled: scaled.as_ref().map(Measured::of_predictions),
+            temperature: model.temperature.clone(),
+        });
+        Ok(Self {
+            rows: joined[0].predictions.len(),
+            left_out,
+            classes: joined[0].predictions.classes().to_vec(),
+            models: models.collect(),
+            pairs,
+        })
+    }
+
+    /// Names of the columns of [`ModelComparison::table`].
+    pub fn header(&self) -> Vec<String> {
+        let mut header: Vec<String> = ["model", "accuracy", "accuracy_low", "accuracy_high"]
+            .into_iter()
+            .chain(["macro_f1", "macro_f1_low", "macro_f1_high"])
+            .map(str::to_owned)
+            .collect();
+        header.extend(self.classes.iter().map(|class| format!("f1_{class}")));
+        let kinds = ["nll", "ece", "brier"];
+        header.extend(kinds.map(str::to_owned));
+        header.push("temperature".to_owned());
+        header.extend(kinds.map(|kind| format!("scaled_{kind}")));
+        header
+    }
+
+    /// A line for each model. What there is not is empty.
+    pub fn table(&self) -> Vec<Vec<String>> {
+        let number = |value: f64| format!("{value:.4}");
+        let lines = self.models.iter().map(|model| {
+            let metrics = &model.raw.metrics;
+            let mut line = vec![model.name.clone()];
+            for (metric, value) in [
+                ("accuracy", metrics.accuracy),
+                ("macro_f1", metrics.macro_f1),
+            ] {
+                let found = model.raw.intervals.iter().find(|i| i.metric == metric);
+                line.push(number(value));
+                line.push(found.map_or(String::new(), |found| number(found.low)));
+                line.push(found.map_or(String::new(), |found| number(found.high)));
+            }
+            line.extend(metrics.per_class.iter().map(|class| number(class.f1)));
+            line.extend([metrics.nll, metrics.ece, metrics.brier].map(number));
+            let temperature = model.temperature.as_ref();
+            line.push(match temperature {
+                Some(fit) if fit.bound_hit => "bound hit".to_owned(),
+                Some(fit) => number(fit.value),
+                None => String::new(),
+            });
+            line.extend(match &model.scaled {
+                Some(scaled) => {
+                    let metrics = &scaled.metrics;
+                    [metrics.nll, metrics.ece, metrics.brier].map(number)
+                }
+                None => [const { String::new() }; 3],
+            });
+            line
+        });
+        lines.collect()
+    }
+
+    /// Names of the columns of [`ModelComparison::pairs_table`].
+    pub const PAIRS_HEADER: [&str; 10] = [
+        "first",
+        "second",
+        "logits",
+        "metric",
+        "difference",
+        "low",
+        "high",
+        "only_first_right",
+        "only_second_right",
+        "mcnemar_p",
+    ];
+
+    /// A line for each two models, raw and scaled, and metric: second minus first, with its interval.
+    pub fn pairs_table(&self) -> Vec<[String; 10]> {
+        let mut lines = Vec::new();
+        for pair in &self.pairs {
+            let kinds = [("raw", Some(&pair.raw)), ("scaled", pair.scaled.as_ref())];
+            for (kind, comparison) in kinds {
+                let Some(comparison) = comparison else {
+                    continue;
+                };
+                for difference in &comparison.differences {
+                    lines.push([
+                        pair.first.clone(),
+                        pair.second.clone(),
+                        kind.to_owned(),
+                        difference.metric.clone(),
+                        format!("{:+.4}", difference.value),
+                        format!("{:+.4}", difference.low),
+                        format!("{:+.4}", difference.high),
+                        comparison.only_first_right.to_string(),
+                        comparison.only_second_right.to_string(),
+                        format!("{:.4}", comparison.mcnemar_p),
+                    ]);
+                }
+            }
+        }
+        lines
+    }
+}
+
+fn scaled(model: &Said) -> Option<Predictions> {
+    let fit = model.temperature.as_ref().filter(|fit| !fit.bound_hit)?;
+    Some(model.predictions.divided_by(fit.value))
+}
+
+/// A row: its image, and which of the rows with this image it is, in the order of their labels.
+type Key = (RowHash, usize);
+
+fn keys(model: &Said) -> Result<HashMap<Key, usize>, NotComparable> {
+    let hashes = model.predictions.hashes();
+    let hashes = hashes.ok_or_else(|| NotComparable::NoHashes(model.name.clone()))?;
+    let labels = model.predictions.labels();
+    let mut order: Vec<usize> = (0..hashes.len()).collect();
+    order.sort_by_key(|&row| (hashes[row], labels[row]));
+    let mut keys = HashMap::with_capacity(order.len());
+    for same in order.chunk_by(|&one, &other| hashes[one] == hashes[other]) {
+        for (number, &row) in same.iter().enumerate() {
+            keys.insert((hashes[row], number), row);
+        }
+    }
+    Ok(keys)
+}
+
+/// The same rows of all models, in the first one's order; and how many rows of each are left out.
+fn join(
+    models: Vec<Said>,
+    common_rows: bool,
+) -> Result<(Vec<Said>, BTreeMap<String, usize>), NotComparable> {
+    let keys: Vec<HashMap<Key, usize>> = models.iter().map(keys).collect::<Result<_, _>>()?;
+    let first = &models[0];
+    for (model, own) in models.iter().zip(&keys).skip(1) {
+        let both = own.keys().filter(|key| keys[0].contains_key(*key)).count();
+        let (missing, more) = (keys[0].len() - both, own.len() - both);
+        if missing + more > 0 && !common_rows {
+            return Err(NotComparable::OtherRows {
+                first: first.name.clone(),
+                name: model.name.clone(),
+                missing,
+                more,
+            });
+        }
+    }
+    let mut common: Vec<(usize, Key)> = keys[0]
+        .iter()
+        .filter(|(key, _)| keys.iter().all(|own| own.contains_key(*key)))
+        .map(|(key, &row)| (row, *key))
+        .collect();
+    common.sort_unstable();
+    if common.is_empty() {
+        return Err(NotComparable::NoRows);
+    }
+    let (mut joined, mut left_out): (Vec<Said>, _) = (Vec::new(), BTreeMap::new());
+    for (model, own) in models.into_iter().zip(&keys) {
+        let rows: Vec<usize> = common.iter().map(|(_, key)| own[key]).collect();
+        if rows.len() < model.predictions.len() {
+            left_out.insert(model.name.clone(), model.predictions.len() - rows.len());
+        }
+        let predictions = model.predictions.rows_at(&rows);
+        if let Some(first) = joined.first() {
+            let labels = first.predictions.labels().iter().zip(predictions.labels());
+            let count = labels.filter(|(one, other)| one != other).count();
+            if count > 0 && first.predictions.classes() == predictions.classes() {
+                return Err(NotComparable::OtherLabels {
+                    first: first.name.clone(),
+                    name: model.name,
+                    count,
+                });
+            }
+        }
+        joined.push(Said {
+            predictions,
+            ..model
+        });
+    }
+    Ok((joined, left_out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(name: &str, rows: &[(u8, i64, f64)]) -> Said {
+        let logits = rows.iter().flat_map(|row| [row.2, 0.0]).collect();
+        let labels: Vec<i64> = rows.iter().map(|row| row.1).collect();
+        let classes = vec!["a".to_owned(), "b".to_owned()];
+        let predictions = Predictions::new(classes, logits, &labels).unwrap();
+        Said {
+            name: name.to_owned(),
+            predictions: predictions.with_hashes(rows.iter().map(|row| [row.0; 32]).collect()),
+            temperature: None,
+        }
+    }
+
+    #[test]
+    fn rows_are_joined_by_their_images_and_not_by_their_places() {
+        let one = said(
+            "one",
+            &[(1, 0, 2.0), (2, 1, 2.0), (3, 0, 1.0), (3, 1, -1.0)],
+        );
+        // The same answers, in another order.
+        let other = said(
+            "other",
+            &[(3, 1, -1.0), (2, 1, 2.0), (1, 0, 2.0), (3, 0, 1.0)],
+        );
+        let compared = ModelComparison::of(vec![one, other], false).unwrap();
+        let [one, other] = &compared.models[..] else {
+            panic!("two models")
+        };
+        assert_eq!(one.raw, other.raw);
+        assert_eq!(one.raw.metrics.accuracy, 0.75);
+        let pair = &compared.pairs[0].raw;
+        assert!(
+            pair.differences
+                .iter()
+                .all(|d| (d.value, d.low, d.high) == (0.0, 0.0, 0.0))
+        );
+        assert_eq!(compared.table()[0].len(), compared.header().len());
+    }
+
+    #[test]
+    fn other_rows_are_refused_or_left_out_and_counted() {
+        let one = said("one", &[(1, 0, 2.0), (2, 1, 2.0), (3, 0, 1.0)]);
+        let other = said(
+            "other",
+            &[(2, 1, -2.0), (3, 0, 1.0), (4, 0, 1.0), (5, 0, 1.0)],
+        );
+        let error = ModelComparison::of(vec![one.clone(), other.clone()], false).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("1 of one's are missing, 2 are not among them"),
+            "{error}"
+        );
+        let compared = ModelComparison::of(vec![one.clone(), other], true).unwrap();
+        assert_eq!(compared.rows, 2);
+        let left_out = [("one", 1), ("other", 2)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(compared.left_out, BTreeMap::from(left_out));
+        assert_eq!(compared.pairs[0].raw.only_second_right, 1);
+        let relabelled = said("other", &[(1, 1, 2.0), (2, 1, 2.0), (3, 0, 1.0)]);
+        assert_eq!(
+            ModelComparison::of(vec![one.clone(), relabelled], false),
+            Err(NotComparable::OtherLabels {
+                first: "one".to_owned(),
+                name: "other".to_owned(),
+                count: 1
+            })
+        );
+        let error = ModelComparison::of(vec![one.clone(), one.clone()], false);
+        assert_eq!(error, Err(NotComparable::SameName("one".to_owned())));
+        assert_eq!(
+            ModelComparison::of(vec![one], false),
+            Err(NotComparable::TooFew(1))
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! A network as layers with a head, and what it costs.
+
+use super::architecture::Architecture;
+use super::layer::{self, Layer, TensorSpec};
+
+/// What makes logits of the embedding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Head {
+    /// Fully connected, with bias.
+    Linear {
+        /// Number of classes.
+        classes: i64,
+    },
+    /// ArcFace's inference form: scale · cosine, no margin and no bias (Deng et al. 2019, <https://arxiv.org/abs/1801.07698>).
+    ArcFace {
+        /// Number of classes.
+        classes: i64,
+        /// s, 30 in most uses.
+        scale: f64,
+    },
+}
+
+impl Head {
+    /// Number of classes.
+    pub fn classes(self) -> i64 {
+        match self {
+            Self::Linear { classes } | Self::ArcFace { classes, .. } => classes,
+        }
+    }
+}
+
+/// A network as layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// Which network it is.
+    pub architecture: Architecture,
+    /// Its head.
+    pub head: Head,
+    /// From the image to the embedding, [N, channels, H, W] → [N, features].
+    pub body: Vec<Layer>,
+    /// From the embedding to logits, [N, features] → [N, classes].
+    pub classifier: Layer,
+}
+
+/// What a network costs at one size of input; see [`Description::cost`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Trained values: weights, biases, scales.
+    pub parameters: i64,
+    /// Multiply-accumulate operations of convolutions and fully connected layers for one image; FLOPs are twice as many.
+    pub multiply_accumulates: i64,
+}
+
+impl Description {
+    /// The layers of a network with this head.
+    pub fn new(architecture: Architecture, head: Head) -> Self {
+        let name = architecture.head_name().to_owned();
+        let inputs = architecture.features();
+        let classifier = match head {
+            Head::Linear { classes } => Layer::Linear {
+                name,
+                inputs,
+                outputs: classes,
+            },
+            Head::ArcFace { classes, scale } => Layer::Cosine {
+                name,
+                inputs,
+                outputs: classes,
+                scale,
+            },
+        };
+        Self {
+            architecture,
+            head,
+            body: architecture.body(),
+            classifier,
+        }
+    }
+
+    /// All tensors, in the order of the layers.
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        layer::tensors_of(self.body.iter().chain([&self.classifier]))
+    }
+
+    /// Whether a tensor belongs to the head.
+    pub fn is_of_head(&self, tensor: &str) -> bool {
+        let head = self.architecture.head_name();
+        tensor
+            .strip_prefix(head)
+            .is_some_and(|part| part.starts_with('.'))
+    }
+
+    /// Parameters, and operations for an image of this size in pixels.
+    pub fn cost(&self, width: i64, height: i64) -> Cost {
+        let tensors = self.tensors();
+        let trained = tensors.iter().filter(|tensor| tensor.role.is_trained());
+        let mut counted = 0;
+        let shape = operations(&self.body, [height, width], &mut counted);
+        operations(std::slice::from_ref(&self.classifier), shape, &mut counted);
+        Cost {
+            parameters: trained.map(TensorSpec::len).sum(),
+            multiply_accumulates: counted,
+        }
+    }
+}
+
+/// Adds up the multiply-accumulates of layers that take an image of [height, width]; returns the size of what they give.
+fn operations(layers: &[Layer], mut size: [i64; 2], counted: &mut i64) -> [i64; 2] {
+    for layer in layers {
+        match layer {
+            Layer::Conv(conv) => {
+                size = size.map(|side| {
+                    let (before, after) = conv.padding.amounts(side, conv.kernel, conv.stride);
+                    (side + before + after - conv.kernel) / conv.stride + 1
+                });
+                let each = conv.inputs / conv.groups * conv.kernel * conv.kernel;
+                *counted += each * conv.outputs * size[0] * size[1];
+            }
+            Layer::Linear {
+                inputs, outputs, ..
+            }
+            | Layer::Cosine {
+                inputs, outputs, ..
+            } => *counted += inputs * outputs * size[0] * size[1],
+            Layer::MaxPool {
+                kernel,
+                stride,
+                padding,
+            } => size = size.map(|side| (side + 2 * padding - kernel) / stride + 1),
+            Layer::MeanPool => size = [1, 1],
+            Layer::Residual { body, shortcut } => {
+                operations(shortcut, size, counted);
+                size = operations(body, size, counted);
+            }
+            Layer::Gate(gate) => {
+                operations(gate, size, counted);
+            }
+            _ => {}
+        }
+    }
+    size
+}

@@ -1,0 +1,234 @@
+//! Reads a softlabel folder for a training: everything is held against its hash, and rows are joined by the hashes of their images, never
+//! by position.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use fermata_vision::card::ModelCard;
+use fermata_vision::face::EXPRESSIONS;
+use serde::de::DeserializeOwned;
+
+use super::alignment::{Alignment, differences};
+use super::files::{
+    CLASSES, ClassOrder, Counts, HASHES, Hashes, INDEX, IndexLine, LOGITS, REPORT, Report,
+    SOFTLABELS, SoftlabelsError,
+};
+use crate::augmentation::Augmentation;
+use crate::manifest::Row;
+use crate::npz::Npz;
+use crate::predictions::{RowHash, row_hash};
+
+/// Softlabels in memory: the fused logits of all rows and views.
+#[derive(Debug)]
+pub struct Softlabels {
+    folder: PathBuf,
+    report: Report,
+    /// [N, V, 7].
+    logits: Vec<f32>,
+    rows: HashMap<RowHash, usize>,
+    /// Hashes by what the manifest called the images.
+    images: HashMap<String, RowHash>,
+}
+
+/// What a training does, which its softlabels must have been made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The rows it learns from.
+    pub rows: &'a [&'a Row],
+    /// Preprocessing and class order of the student. Its histogram equalisation must be the teachers'; its size and scaling are its own.
+    pub card: &'a ModelCard,
+    /// How the student's pictures are varied.
+    pub augmentation: &'a Augmentation,
+    /// Seed of the variations; none where the training takes the softlabels'.
+    pub seed: Option<u64>,
+}
+
+/// Rows that are named in an error.
+const SHOWN: usize = 5;
+
+impl Softlabels {
+    /// Reads a folder.
+    ///
+    /// # Errors
+    /// It is not whole, or a file is not as it was written.
+    pub fn open(folder: &Path) -> Result<Self, SoftlabelsError> {
+        if !folder.join(HASHES).is_file() {
+            return Err(SoftlabelsError::NotWhole(folder.to_owned()));
+        }
+        let hashes: Hashes = read_json(&folder.join(HASHES))?;
+        for (name, expected) in &hashes.files {
+            let path = folder.join(name);
+            let found = fermata_files::sha256_of_file(&path)?;
+            if found != *expected {
+                let reason = format!("its sha256 is {found}, and {HASHES} says {expected}");
+                return Err(SoftlabelsError::Changed { path, reason });
+            }
+        }
+        let report: Report = read_json(&folder.join(REPORT))?;
+        let order: ClassOrder = read_json(&folder.join(CLASSES))?;
+        let changed = |name: &str, reason: String| SoftlabelsError::Changed {
+            path: folder.join(name),
+            reason,
+        };
+        if order.classes != report.alignment.classes {
+            return Err(changed(
+                CLASSES,
+                format!(
+                    "its classes are {:?}, and {REPORT} says {:?}",
+                    order.classes, report.alignment.classes
+                ),
+            ));
+        }
+        if report.alignment_sha256 != report.alignment.sha256() {
+            let reason = "its alignment has another hash than it says".to_owned();
+            return Err(changed(REPORT, reason));
+        }
+        let array = Npz::open(&folder.join(SOFTLABELS))?.floats(LOGITS)?;
+        let count = report.counts.rows_out;
+        let expected = [count, report.alignment.views as usize, EXPRESSIONS];
+        if array.shape != expected {
+            let reason = format!("`{LOGITS}` is {:?}; expected {expected:?}", array.shape);
+            return Err(changed(SOFTLABELS, reason));
+        }
+        let (mut rows, mut images) = (HashMap::new(), HashMap::new());
+        let text = std::fs::read_to_string(folder.join(INDEX));
+        let text = text.map_err(|error| changed(INDEX, error.to_string()))?;
+        for (number, line) in text.lines().enumerate() {
+            let wrong = |reason: String| changed(INDEX, format!("line {}: {reason}", number + 1));
+            let line: IndexLine =
+                serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+            let hash = row_hash(&line.sha256).ok_or_else(|| wrong("no sha256".to_owned()))?;
+            if line.row != number || number >= count {
+                return Err(wrong(format!("its row is {}", line.row)));
+            }
+            // One picture under two names has one set of logits: they depend on its bytes alone.
+            rows.entry(hash).or_insert(number);
+            images.insert(line.image, hash);
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            report,
+            logits: array.values,
+            rows,
+            images,
+        })
+    }
+
+    /// What they were made with.
+    pub fn alignment(&self) -> &Alignment {
+        &self.report.alignment
+    }
+
+    /// [`Alignment::sha256`], which a training may note and hold against later.
+    pub fn alignment_sha256(&self) -> &str {
+        &self.report.alignment_sha256
+    }
+
+    /// How many rows were asked about, have softlabels, and failed.
+    pub fn counts(&self) -> &Counts {
+        &self.report.counts
+    }
+
+    /// V: a student's epoch e trains on view e mod V.
+    pub fn views(&self) -> u32 {
+        self.report.alignment.views
+    }
+
+    /// The fused logits Σ w_k z_k / T_k of an image's view, in the canonical class order. None if there are none.
+    pub fn logits(&self, sha256: &RowHash, view: u32) -> Option<&[f32; EXPRESSIONS]> {
+        let views = self.views() as usize;
+        let view = view as usize;
+        let row = *self.rows.get(sha256)?;
+        if view >= views {
+            return None;
+        }
+        let at = (row * views + view) * EXPRESSIONS;
+        self.logits.get(at..)?.first_chunk()
+    }
+
+    /// Holds a training against them.
+    ///
+    /// # Errors
+    /// [`SoftlabelsError::Differs`] with all differences: images that have changed since the export or are not in it, another class order,
+    /// augmentation, seed or histogram equalisation.
+    pub fn check(&self, expected: &Expected<'_>) -> Result<(), SoftlabelsError> {
+        let alignment = self.alignment();
+        let names = ("the softlabels", "the training");
+        let mut found = Vec::new();
+        let mut compare = |what: &str, one: serde_json::Value, other: serde_json::Value| {
+            let lines = differences((names.0, &one), (names.1, &other));
+            found.extend(lines.into_iter().map(|line| match line.strip_prefix(':') {
+                Some(rest) => format!("{what}:{rest}"),
+                None => format!("{what}.{line}"),
+            }));
+        };
+        compare(
+            "classes",
+            json(&alignment.classes),
+            json(&fermata_vision::Expression::ALL.to_vec()),
+        );
+        if alignment.views > 1 {
+            compare(
+                "augmentation",
+                json(&alignment.augmentation),
+                json(expected.augmentation),
+            );
+            if let Some(seed) = expected.seed {
+                compare("seed", json(&alignment.seed), json(&seed));
+            }
+        }
+        for teacher in &alignment.teachers {
+            for model in &teacher.models {
+                let what = format!("preprocessing (teacher {}): clahe", teacher.name);
+                compare(&what, json(&model.clahe), json(&expected.card.clahe));
+            }
+        }
+        found.dedup();
+        self.compare_rows(expected.rows, &mut found);
+        if found.is_empty() {
+            return Ok(());
+        }
+        Err(SoftlabelsError::Differs {
+            folder: self.folder.clone(),
+            differences: found,
+        })
+    }
+
+    fn compare_rows(&self, rows: &[&Row], found: &mut Vec<String>) {
+        let (mut stale, mut missing) = (Vec::new(), Vec::new());
+        for row in rows {
+            let hash = row_hash(&row.sha256);
+            if hash.is_some_and(|hash| self.rows.contains_key(&hash)) {
+                continue;
+            }
+            let image = row.image.to_string_lossy();
+            match self.images.contains_key(&*image) {
+                true => stale.push(image),
+                false => missing.push(image),
+            }
+        }
+        let mut name = |images: &[std::borrow::Cow<'_, str>], what: &str| {
+            if !images.is_empty() {
+                let shown = images[..images.len().min(SHOWN)].join(", ");
+                let more = if images.len() > SHOWN { ", …" } else { "" };
+                found.push(format!("{} images {what}: {shown}{more}", images.len()));
+            }
+        };
+        name(&stale, "have changed since the export (another sha256)");
+        name(&missing, "have no softlabels");
+    }
+}
+
+/// As JSON.
+fn json(value: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(value).expect("names and numbers are JSON")
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, SoftlabelsError> {
+    let changed = |reason: String| SoftlabelsError::Changed {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| changed(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| changed(error.to_string()))
+}

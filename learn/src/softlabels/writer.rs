@@ -1,0 +1,264 @@
+//! Writes a softlabel folder from rows that can be gone through several times: never more than a row of them is in memory, but for one model's
+//! logits of view 0 while it is measured.
+
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use fermata_files::{PartFile, Unfinished};
+use fermata_vision::Expression;
+use fermata_vision::face::EXPRESSIONS;
+use serde::Serialize;
+
+use super::alignment::{Alignment, SeenRows};
+use super::files::{
+    CLASSES, ClassOrder, Counts, FAILED, FailedLine, HASHES, Hashes, INDEX, IndexLine, LOGITS,
+    METRICS, REPORT, Report, SOFTLABELS, SoftlabelsError, TEACHER_LOGITS,
+};
+use super::measured::{EnsembleMetrics, Gathered};
+use crate::manifest::Split;
+use crate::npz::NpzStream;
+
+/// What was found for a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// Σ w_k z_k / T_k, [V, 7].
+    pub logits: Vec<f32>,
+    /// z_k, [V, K, 7].
+    pub teachers: Vec<f32>,
+    /// By teacher: whether it had learnt from the row, if that is known.
+    pub seen: Vec<Option<bool>>,
+}
+
+/// A row of an export.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExportedRow {
+    /// Of the image's file.
+    pub sha256: String,
+    /// As the manifest names it.
+    pub image: String,
+    /// As the manifest has it.
+    pub label: Expression,
+    /// As the manifest has it.
+    pub split: Split,
+    /// The scores, or why there are none.
+    pub scores: Result<Scores, String>,
+}
+
+/// Writes the files of a folder that is there. `rows` gives all rows in the manifest's order, from the beginning each time it is called.
+///
+/// # Errors
+/// See [`SoftlabelsError`]; the folder is then not whole.
+pub fn write<I>(
+    folder: &Path,
+    alignment: &Alignment,
+    rows: impl Fn() -> I,
+) -> Result<Counts, SoftlabelsError>
+where
+    I: Iterator<Item = Result<ExportedRow, String>>,
+{
+    let checked = || {
+        rows().enumerate().map(|(row, exported)| {
+            let exported = exported.and_then(|exported| fitting(exported, alignment));
+            exported.map_err(|reason| SoftlabelsError::Row { row, reason })
+        })
+    };
+    let counts = write_lines(folder, alignment, checked())?;
+    write_arrays(folder, alignment, counts.rows_out, checked)?;
+    write_json(
+        &folder.join(CLASSES),
+        &ClassOrder {
+            classes: alignment.classes.clone(),
+        },
+    )?;
+    let report = Report {
+        alignment_sha256: alignment.sha256(),
+        counts,
+        alignment: alignment.clone(),
+    };
+    write_json(&folder.join(REPORT), &report)?;
+    write_json(&folder.join(METRICS), &measured(alignment, checked)?)?;
+    let mut hashes = Hashes::default();
+    for name in [SOFTLABELS, INDEX, FAILED, CLASSES, REPORT, METRICS] {
+        let sha256 = fermata_files::sha256_of_file(&folder.join(name))?;
+        hashes.files.insert(name.to_owned(), sha256);
+    }
+    write_json(&folder.join(HASHES), &hashes)?;
+    Ok(report.counts)
+}
+
+fn fitting(row: ExportedRow, alignment: &Alignment) -> Result<ExportedRow, String> {
+    if let Ok(scores) = &row.scores {
+        let found = [
+            scores.logits.len(),
+            scores.teachers.len(),
+            scores.seen.len(),
+        ];
+        let expected = [
+            alignment.logits_len(),
+            alignment.teachers_len(),
+            alignment.teachers.len(),
+        ];
+        if found != expected {
+            return Err(format!(
+                "it has {found:?} logits, teachers' logits and teachers; expected {expected:?}"
+            ));
+        }
+    }
+    Ok(row)
+}
+
+/// Index and failures.
+fn write_lines(
+    folder: &Path,
+    alignment: &Alignment,
+    rows: impl Iterator<Item = Result<ExportedRow, SoftlabelsError>>,
+) -> Result<Counts, SoftlabelsError> {
+    let mut index = Lines::create(&folder.join(INDEX))?;
+    let mut failed = Lines::create(&folder.join(FAILED))?;
+    let mut seen = vec![SeenRows::default(); alignment.teachers.len()];
+    let mut counts = Counts::default();
+    for row in rows {
+        let ExportedRow {
+            sha256,
+            image,
+            label,
+            split,
+            scores,
+        } = row?;
+        counts.rows_in += 1;
+        match scores {
+            Ok(scores) => {
+                for (seen, known) in seen.iter_mut().zip(scores.seen) {
+                    match known {
+                        Some(true) => seen.seen += 1,
+                        Some(false) => seen.unseen += 1,
+                        None => seen.unknown += 1,
+                    }
+                }
+                index.push(&IndexLine {
+                    row: counts.rows_out,
+                    sha256,
+                    image,
+                    label,
+                    split,
+                })?;
+                counts.rows_out += 1;
+            }
+            Err(reason) => {
+                failed.push(&FailedLine {
+                    sha256,
+                    image,
+                    label,
+                    split,
+                    reason,
+                })?;
+                counts.failed += 1;
+            }
+        }
+    }
+    index.finish()?;
+    failed.finish()?;
+    let names = alignment.teachers.iter().map(|teacher| &teacher.name);
+    counts.seen = names.cloned().zip(seen).collect();
+    Ok(counts)
+}
+
+/// The arrays, one after the other.
+fn write_arrays<I>(
+    folder: &Path,
+    alignment: &Alignment,
+    rows: usize,
+    checked: impl Fn() -> I,
+) -> Result<(), SoftlabelsError>
+where
+    I: Iterator<Item = Result<ExportedRow, SoftlabelsError>>,
+{
+    let (views, teachers) = (alignment.views as usize, alignment.teachers.len());
+    let mut arrays = NpzStream::create(&folder.join(SOFTLABELS))?;
+    let scores = || checked().filter_map(|row| row.map(|row| row.scores.ok()).transpose());
+    let shape = [rows, views, EXPRESSIONS];
+    arrays.array(
+        LOGITS,
+        &shape,
+        scores().map(|scores| Ok::<_, SoftlabelsError>(scores?.logits)),
+    )?;
+    let shape = [rows, views, teachers, EXPRESSIONS];
+    arrays.array(
+        TEACHER_LOGITS,
+        &shape,
+        scores().map(|scores| Ok::<_, SoftlabelsError>(scores?.teachers)),
+    )?;
+    Ok(arrays.finish()?)
+}
+
+/// One model after the other, so that only one's logits are in memory.
+fn measured<I>(
+    alignment: &Alignment,
+    checked: impl Fn() -> I,
+) -> Result<EnsembleMetrics, SoftlabelsError>
+where
+    I: Iterator<Item = Result<ExportedRow, SoftlabelsError>>,
+{
+    let mut metrics = EnsembleMetrics::default();
+    let teachers = alignment.teachers.iter().enumerate();
+    let teachers = teachers.map(|(number, teacher)| (Some(number), teacher.name.as_str()));
+    for (teacher, name) in [(None, "ensemble")].into_iter().chain(teachers) {
+        let mut gathered: BTreeMap<Split, Gathered> = BTreeMap::new();
+        for row in checked() {
+            let row = row?;
+            let Ok(scores) = row.scores else { continue };
+            let logits = match teacher {
+                None => &scores.logits[..],
+                Some(number) => &scores.teachers[number * EXPRESSIONS..],
+            };
+            let of_split = gathered.entry(row.split).or_default();
+            of_split.push(logits, row.label);
+        }
+        metrics.add(name, gathered)?;
+    }
+    Ok(metrics)
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), SoftlabelsError> {
+    let mut text = serde_json::to_vec_pretty(value).expect("names and numbers are JSON");
+    text.push(b'\n');
+    Ok(fermata_files::write(path, &text)?)
+}
+
+/// A file of JSON lines, whole or not there.
+struct Lines(BufWriter<PartFile>);
+
+impl Lines {
+    fn create(path: &Path) -> Result<Self, SoftlabelsError> {
+        let file = PartFile::create(path, Unfinished::Removed)?;
+        Ok(Self(BufWriter::new(file)))
+    }
+
+    fn push(&mut self, line: &impl Serialize) -> Result<(), SoftlabelsError> {
+        let mut text = serde_json::to_vec(line).expect("names and numbers are JSON");
+        text.push(b'\n');
+        let path = self.0.get_ref().path().to_owned();
+        self.0.write_all(&text).map_err(|reason| {
+            SoftlabelsError::File(fermata_files::FileError {
+                doing: "write",
+                path,
+                reason,
+                advice: String::new(),
+            })
+        })
+    }
+
+    fn finish(self) -> Result<(), SoftlabelsError> {
+        let path = self.0.get_ref().path().to_owned();
+        let file = self.0.into_inner().map_err(|error| {
+            SoftlabelsError::File(fermata_files::FileError {
+                doing: "write",
+                path,
+                reason: error.into_error(),
+                advice: String::new(),
+            })
+        })?;
+        Ok(file.finish()?)
+    }
+}

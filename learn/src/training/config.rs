@@ -1,0 +1,262 @@
+//! What a training is about: its rows, its settings, and what they learn from besides labels, as `config.yaml` holds them. Owns what must fit
+//! together before a training begins, and when it is taken up again.
+
+use std::path::{Path, PathBuf};
+
+use fermata_vision::Expression;
+use fermata_vision::card::{Layout, ModelCard, OutputKind};
+use serde::{Deserialize, Serialize};
+
+use super::error::TrainingError;
+use super::plan::TrainingRows;
+use super::spec::TrainingSpec;
+use crate::folds::Fold;
+use crate::manifest::{Manifest, Row};
+use crate::predictions::row_hash;
+use crate::softlabels::{Expected, Softlabels};
+use crate::votes::Votes;
+
+/// `config.yaml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The rows.
+    pub manifest: PathBuf,
+    /// Hash of the manifest when the run began.
+    pub manifest_sha256: String,
+    /// Training rows that are left out, so that the model can be asked about them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_fold: Option<Fold>,
+    /// What the teachers say of the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub softlabels: Option<SoftlabelsUsed>,
+    /// What annotators said of the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub votes: Option<VotesUsed>,
+    /// What is done with them.
+    pub training: TrainingSpec,
+}
+
+/// Softlabels that a training learns from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SoftlabelsUsed {
+    /// Their folder.
+    pub folder: PathBuf,
+    /// What they were made with when the run began.
+    pub alignment_sha256: String,
+}
+
+/// Votes that a training learns from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VotesUsed {
+    /// The file, see [`Votes`].
+    pub file: PathBuf,
+    /// Its hash when the run began.
+    pub sha256: String,
+}
+
+/// Images that are named in an error.
+const SHOWN: usize = 5;
+
+impl RunConfig {
+    /// Of a training that begins; manifest, softlabels and votes are read for it. Where there are softlabels, the views are theirs.
+    ///
+    /// # Errors
+    /// See [`TrainingError`]: something cannot be read, or does not fit the settings.
+    pub fn begin(
+        manifest: &Path,
+        softlabels: Option<&Path>,
+        votes: Option<&Path>,
+        without_fold: Option<Fold>,
+        mut training: TrainingSpec,
+    ) -> Result<Self, TrainingError> {
+        let absolute = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let softlabels = softlabels.map(|folder| {
+            let found = Softlabels::open(folder)?;
+            let alignment = found.alignment();
+            take_views(&mut training, alignment.views, alignment.seed)?;
+            Ok::<_, TrainingError>(SoftlabelsUsed {
+                folder: absolute(folder),
+                alignment_sha256: found.alignment_sha256().to_owned(),
+            })
+        });
+        let votes = votes.map(|file| {
+            let found = read_votes(file)?;
+            Ok::<_, TrainingError>(VotesUsed {
+                file: absolute(file),
+                sha256: found.sha256().to_owned(),
+            })
+        });
+        let manifest = absolute(manifest);
+        Ok(Self {
+            manifest_sha256: Manifest::read(&manifest)?.sha256,
+            manifest,
+            without_fold,
+            softlabels: softlabels.transpose()?,
+            votes: votes.transpose()?,
+            training,
+        })
+    }
+
+    /// The rows of the training.
+    ///
+    /// # Errors
+    /// It is not the manifest with which the training began, or has too few rows.
+    pub fn rows(&self, manifest: &Manifest) -> Result<TrainingRows, TrainingError> {
+        if manifest.sha256 != self.manifest_sha256 {
+            return Err(TrainingError::OtherManifest {
+                path: self.manifest.clone(),
+                expected: self.manifest_sha256.clone(),
+                found: manifest.sha256.clone(),
+            });
+        }
+        TrainingRows::of(manifest, self.without_fold)
+    }
+
+    /// Looks whether card, objective, softlabels and votes fit together and there is something to learn from for each row.
+    ///
+    /// # Errors
+    /// See [`TrainingError`].
+    pub fn check(
+        &self,
+        card: &ModelCard,
+        manifest: &Manifest,
+        rows: &TrainingRows,
+    ) -> Result<(), TrainingError> {
+        let input = &card.input;
+        let architecture = self.training.architecture;
+        let channels = architecture.channels();
+        if input.layout != Layout::Nchw || input.colour.channels() as i64 != channels {
+            return Err(TrainingError::Card(format!(
+                "its input is not nchw with {channels} channels, which {architecture} takes"
+            )));
+        }
+        if card.output.kind != OutputKind::Logits || card.output.classes != Expression::ALL {
+            return Err(TrainingError::Card(
+                "its output is not logits in the canonical class order".to_owned(),
+            ));
+        }
+        let objective = &self.training.objective;
+        let problem = match (&self.softlabels, &self.votes) {
+            (None, _) if objective.needs_teacher() => Some(
+                "objective.distillation and negative.of_doubted need a teacher's logits for each row: name softlabels",
+            ),
+            (Some(_), _) if !objective.needs_teacher() => Some(
+                "there are softlabels, but the objective has no distillation that learns from them",
+            ),
+            (_, None) if objective.soft_targets => {
+                Some("objective.soft_targets needs a distribution for each row: name votes")
+            }
+            (_, Some(_)) if !objective.soft_targets => {
+                Some("there are votes, but the objective has no soft_targets that learn from them")
+            }
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            return Err(TrainingError::Spec(vec![problem.to_owned()]));
+        }
+        let of_training: Vec<&Row> = rows.train.iter().map(|&row| &manifest.rows[row]).collect();
+        if let Some(softlabels) = self.softlabels()? {
+            softlabels.check(&Expected {
+                rows: &of_training,
+                card,
+                augmentation: &self.training.augmentation,
+                seed: Some(self.training.view_seed()),
+            })?;
+        }
+        match self.votes()? {
+            None => Ok(()),
+            Some(votes) => self.check_votes(&votes, &of_training),
+        }
+    }
+
+    fn check_votes(&self, votes: &Votes, rows: &[&Row]) -> Result<(), TrainingError> {
+        let has =
+            |row: &&&Row| row_hash(&row.sha256).is_some_and(|hash| votes.shares(&hash).is_some());
+        let missing: Vec<_> = rows.iter().filter(|row| !has(row)).collect();
+        let Some(used) = self.votes.as_ref().filter(|_| !missing.is_empty()) else {
+            return Ok(());
+        };
+        let shown = missing.iter().take(SHOWN);
+        let shown: Vec<_> = shown.map(|row| row.image.display().to_string()).collect();
+        Err(TrainingError::Votes {
+            path: used.file.clone(),
+            reason: format!(
+                "{} training rows have no votes: {}{}",
+                missing.len(),
+                shown.join(", "),
+                if missing.len() > SHOWN { ", …" } else { "" }
+            ),
+        })
+    }
+
+    /// The softlabels, if there are any: those with which the training began.
+    ///
+    /// # Errors
+    /// They cannot be read, or are others.
+    pub fn softlabels(&self) -> Result<Option<Softlabels>, TrainingError> {
+        let Some(used) = &self.softlabels else {
+            return Ok(None);
+        };
+        let found = Softlabels::open(&used.folder)?;
+        if found.alignment_sha256() == used.alignment_sha256 {
+            return Ok(Some(found));
+        }
+        Err(TrainingError::Spec(vec![format!(
+            "the softlabels {} were made anew since the run began: the sha256 of their alignment is {}, and was {}",
+            used.folder.display(),
+            found.alignment_sha256(),
+            used.alignment_sha256
+        )]))
+    }
+
+    /// The votes, if there are any: those with which the training began.
+    ///
+    /// # Errors
+    /// They cannot be read, or are others.
+    pub fn votes(&self) -> Result<Option<Votes>, TrainingError> {
+        let Some(used) = &self.votes else {
+            return Ok(None);
+        };
+        let found = read_votes(&used.file)?;
+        if found.sha256() == used.sha256 {
+            return Ok(Some(found));
+        }
+        Err(TrainingError::Votes {
+            path: used.file.clone(),
+            reason: format!(
+                "they have changed since the run began: their sha256 is {}, and was {}",
+                found.sha256(),
+                used.sha256
+            ),
+        })
+    }
+}
+
+fn read_votes(file: &Path) -> Result<Votes, TrainingError> {
+    Votes::read(file).map_err(|reason| TrainingError::Votes {
+        path: file.to_owned(),
+        reason,
+    })
+}
+
+/// A student sees the pictures that its teachers saw.
+fn take_views(training: &mut TrainingSpec, count: u32, seed: u64) -> Result<(), TrainingError> {
+    let mut problems = Vec::new();
+    if let Some(other) = training.views.count.filter(|&other| other != count) {
+        problems.push(format!(
+            "views.count is {other}, and the softlabels have {count}"
+        ));
+    }
+    if let Some(other) = training.views.seed.filter(|&other| other != seed) {
+        problems.push(format!("views.seed is {other}, and the softlabels' {seed}"));
+    }
+    if !problems.is_empty() {
+        return Err(TrainingError::Spec(problems));
+    }
+    training.views.count = Some(count);
+    training.views.seed = Some(seed);
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Annotators' votes as distributions over the classes, joined to rows by the hashes of their images. Owns the file that holds them: CSV with
+//! the columns `sha256,angry,disgust,fear,happy,sad,surprise,neutral`, each value a number of votes.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use fermata_vision::Expression;
+use fermata_vision::face::EXPRESSIONS;
+
+use crate::predictions::{RowHash, row_hash};
+
+/// Votes in memory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Votes {
+    rows: HashMap<RowHash, [f32; EXPRESSIONS]>,
+    sha256: String,
+}
+
+/// Wrong lines that are named.
+const SHOWN: usize = 5;
+
+/// First column.
+const HASH: &str = "sha256";
+
+impl Votes {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// In words: it cannot be read, its columns are others, or lines are no votes; the first of them.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+        let mut reader = csv::Reader::from_reader(&bytes[..]);
+        let header = reader.headers().map_err(|error| error.to_string())?.clone();
+        let classes = Expression::ALL.map(|class| class.to_string());
+        let expected = [HASH].into_iter().chain(classes.iter().map(String::as_str));
+        if !header.iter().eq(expected) {
+            return Err(format!(
+                "its columns are {}; expected {HASH},{}",
+                header.iter().collect::<Vec<_>>().join(","),
+                classes.join(",")
+            ));
+        }
+        let (mut rows, mut wrong) = (HashMap::new(), Vec::new());
+        for (number, record) in reader.records().enumerate() {
+            let read = record
+                .map_err(|error| error.to_string())
+                .and_then(|record| parsed(&record));
+            match read {
+                Err(reason) => wrong.push(format!("line {}: {reason}", number + 2)),
+                Ok((hash, shares)) => {
+                    if rows
+                        .insert(hash, shares)
+                        .is_some_and(|before| before != shares)
+                    {
+                        wrong.push(format!("line {}: other votes for one image", number + 2));
+                    }
+                }
+            }
+        }
+        if wrong.is_empty() {
+            let sha256 = fermata_files::sha256(&bytes);
+            return Ok(Self { rows, sha256 });
+        }
+        let count = wrong.len();
+        wrong.truncate(SHOWN);
+        Err(format!("{count} wrong lines: {}", wrong.join("; ")))
+    }
+
+    /// The shares of the classes among an image's votes, in the canonical order. None if there are no votes for it.
+    pub fn shares(&self, sha256: &RowHash) -> Option<&[f32; EXPRESSIONS]> {
+        self.rows.get(sha256)
+    }
+
+    /// Hash of the file.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+}
+
+fn parsed(record: &csv::StringRecord) -> Result<(RowHash, [f32; EXPRESSIONS]), String> {
+    let hash = row_hash(&record[0]).ok_or("the first column is no sha256")?;
+    let mut votes = [0f64; EXPRESSIONS];
+    for (votes, text) in votes.iter_mut().zip(record.iter().skip(1)) {
+        let number = text.trim().parse::<f64>().ok();
+        let number = number.filter(|number| number.is_finite() && *number >= 0.0);
+        *votes = number.ok_or_else(|| format!("`{text}` is no number of votes"))?;
+    }
+    let sum: f64 = votes.iter().sum();
+    if sum > 0.0 {
+        Ok((hash, votes.map(|votes| (votes / sum) as f32)))
+    } else {
+        Err("no votes for any of the seven".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &str) -> Result<Votes, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = format!("sha256,angry,disgust,fear,happy,sad,surprise,neutral\n{lines}");
+        std::fs::write(file.path(), text).unwrap();
+        Votes::read(file.path())
+    }
+
+    #[test]
+    fn votes_become_shares() {
+        let hash = "ab".repeat(32);
+        let votes = read(&format!("{hash},0,0,3,0,0,5,0\n")).unwrap();
+        let shares = votes.shares(&row_hash(&hash).unwrap()).unwrap();
+        assert_eq!(shares[..], [0.0, 0.0, 0.375, 0.0, 0.0, 0.625, 0.0]);
+        assert_eq!(votes.shares(&[0; 32]), None);
+    }
+
+    #[test]
+    fn what_are_no_votes_is_named() {
+        let hash = "ab".repeat(32);
+        let error = |lines: &str| read(lines).unwrap_err();
+        let found = error(&format!(
+            "x,1,0,0,0,0,0,0\n{hash},0,0,0,0,0,0,0\n{hash},-1,0,0,0,0,0,0\n"
+        ));
+        for words in [
+            "3 wrong lines",
+            "line 2: the first column",
+            "line 3: no votes",
+            "line 4: `-1`",
+        ] {
+            assert!(found.contains(words), "`{words}` is not in: {found}");
+        }
+        let twice = format!("{hash},1,0,0,0,0,0,0\n{hash},0,1,0,0,0,0,0\n");
+        assert!(error(&twice).contains("line 3: other votes for one image"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "sha256,happy\n").unwrap();
+        assert!(
+            Votes::read(file.path())
+                .unwrap_err()
+                .contains("its columns are sha256,happy")
+        );
+    }
+}

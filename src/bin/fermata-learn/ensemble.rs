@@ -1,0 +1,148 @@
+//! `fermata ensemble search`: teachers asked about validation rows by a graph, and the best weights of a grid.
+
+use std::fs;
+
+use anyhow::{Context, bail};
+use fermata::cli::SUCCESS;
+use fermata::learn_cli::EnsembleSearchArguments;
+use fermata::print::print;
+use fermata::run::{JobRows, Taking};
+use fermata_learn::charts::bars;
+use fermata_learn::ensemble::{Search, search};
+use fermata_learn::manifest::{Manifest, Split};
+use fermata_learn::predictions::Predictions;
+use fermata_vision::Expression;
+use serde_json::json;
+
+use crate::softlabels::run_text;
+use crate::teachers::{Teachers, absolute};
+
+/// Points that the picture and the summary show.
+const SHOWN: usize = 20;
+
+pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Result<u8> {
+    let given = &arguments.teachers;
+    let teachers = Teachers::read(given)?;
+    let split: Split = arguments
+        .split
+        .parse()
+        .map_err(|error| anyhow::anyhow!("--split: {error}"))?;
+    let manifest = Manifest::read(&given.manifest)?;
+    let rows = manifest.split(split).count();
+    let manifest_sha256 = manifest.sha256.clone();
+    // The graph reads it again: a large one is not kept twice.
+    drop(manifest);
+    let parts = arguments.step.recip().round();
+    if !(arguments.step > 0.0
+        && arguments.step <= 1.0
+        && (parts * arguments.step - 1.0).abs() < 1e-9)
+    {
+        bail!(
+            "--step {}: expected 1 divided by a whole number, such as 0.1",
+            arguments.step
+        );
+    }
+    let streams = json!({
+        "use": "manifest_units",
+        "manifest": absolute(&given.manifest)?,
+        "split": split.to_string(),
+        "open": 2,
+    });
+    let writers: String = teachers
+        .0
+        .keys()
+        .map(|name| {
+            format!("  write-{name}: {{use: write_predictions, in: {name}, path: \"${{run.dir}}/{name}.npz\", on_error: stop}}\n")
+        })
+        .collect();
+    let text = format!(
+        "fermata: 1
+name: ensemble_search
+streams: {streams}
+nodes:
+  rows: {{use: manifest_rows, each: stream, unit: \"${{stream.uri}}\"}}
+  images: {{use: load_images, in: rows, replicas: {}}}
+{}{writers}run: {{clock: asap, call_deadline: 30m, drain: 30m}}
+",
+        given.readers,
+        teachers.nodes(given, &json!({})),
+    );
+    let out = &arguments.out;
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let out = absolute(out)?;
+    let rows = JobRows { all: rows, done: 0 };
+    let code = run_text(&text, Taking::Afresh(out.clone()), given.quiet, Some(rows))?;
+    if code != SUCCESS {
+        return Ok(code);
+    }
+    let classes = Expression::ALL.map(|class| class.to_string()).to_vec();
+    let mut predictions = Vec::new();
+    for name in teachers.0.keys() {
+        predictions.push(Predictions::read(
+            &out.join(format!("{name}.npz")),
+            &classes,
+        )?);
+    }
+    let names: Vec<String> = teachers.0.keys().cloned().collect();
+    let found = search(&names, &predictions, arguments.step)?;
+    let save = |name: &str, text: String| fermata_files::write(&out.join(name), text.as_bytes());
+    save("search.csv", found.to_csv())?;
+    let title = format!("Ensembles on {} {split} rows", found.rows);
+    save("search.svg", bars(&title, "macro-F1", &found.ranked(SHOWN)))?;
+    let chosen = json!({
+        "split": split.to_string(),
+        "manifest_sha256": manifest_sha256,
+        "rows": found.rows,
+        "step": found.step,
+        "teachers": found.teachers,
+        "best": found.best,
+    });
+    // Last: where it is, the rest is there too.
+    save("ensemble.json", format!("{chosen:#}\n"))?;
+    print(&summary(&found))?;
+    print(&format!("\nwritten to {}\n", out.display()))?;
+    Ok(SUCCESS)
+}
+
+fn summary(found: &Search) -> String {
+    let mut text = format!(
+        "\n{:<20}{:>8}{:>10}{:>10}{:>10}{:>10}\n",
+        "teacher", "T", "accuracy", "macro-F1", "NLL", "ECE"
+    );
+    for teacher in &found.teachers {
+        let alone = &teacher.alone;
+        text += &format!(
+            "{:<20}{:>8.3}{:>10.4}{:>10.4}{:>10.4}{:>10.4}\n",
+            teacher.name,
+            teacher.temperature.applied(),
+            alone.accuracy,
+            alone.macro_f1,
+            alone.nll,
+            alone.ece
+        );
+    }
+    let best = &found.best.quality;
+    text += &format!(
+        "{:<20}{:>8}{:>10.4}{:>10.4}{:>10.4}{:>10.4}\n\nbest of {} weightings:",
+        "ensemble",
+        "",
+        best.accuracy,
+        best.macro_f1,
+        best.nll,
+        best.ece,
+        found.candidates.len()
+    );
+    for (teacher, weight) in found.teachers.iter().zip(&found.best.weights) {
+        text += &format!(
+            " --weight {}={weight} --temperature {}={:.4}",
+            teacher.name,
+            teacher.name,
+            teacher.temperature.applied()
+        );
+    }
+    let gain = best.macro_f1 - found.best_teacher().alone.macro_f1;
+    text + &format!(
+        "\nmacro-F1 {gain:+.4} beside the best teacher, {}\n",
+        found.best_teacher().name
+    )
+}

@@ -1,0 +1,212 @@
+//! What evaluations, comparisons and looks at manifests leave behind, as `fermata inspect` shows it: JSON files, tables, and the folders they are in.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use fermata_learn::evaluation::Evaluation;
+use fermata_learn::manifest::{CleanReport, Mapping, Recipe, Validation};
+use fermata_learn::manifest_audit::Audit;
+use fermata_learn::model_comparison::ModelComparison;
+use fermata_learn::predictions::Predictions;
+use serde_json::Value;
+
+use crate::classes::classes;
+use crate::manifest::stats;
+
+/// Files that say what a folder is.
+const REPORTS: [&str; 5] = [
+    "metrics.json",
+    "comparison.json",
+    "audit.json",
+    "manifest.csv",
+    "table.csv",
+];
+
+/// The file that says what a folder is, if it is one of ours.
+pub(crate) fn report_in(folder: &Path) -> Option<PathBuf> {
+    let mut files = REPORTS.iter().map(|name| folder.join(name));
+    files.find(|path| path.is_file())
+}
+
+/// A JSON file.
+pub(crate) fn json(path: &Path) -> anyhow::Result<String> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let value: Value = serde_json::from_str(&text)
+        .with_context(|| format!("{} is no JSON file", path.display()))?;
+    let has = |key: &str| value.get(key).is_some();
+    let wrong = || format!("{} is damaged or of another version", path.display());
+    if has("models") && has("pairs") {
+        let found: ModelComparison = serde_json::from_value(value).with_context(wrong)?;
+        return Ok(comparison(&found));
+    }
+    if has("raw") && has("classes") {
+        let found: Evaluation = serde_json::from_value(value).with_context(wrong)?;
+        return Ok(evaluation(&found));
+    }
+    if has("pairs_by_place") {
+        let found: Audit = serde_json::from_value(value).with_context(wrong)?;
+        return Ok(audit(&found));
+    }
+    if has("removed_by_reason") {
+        let found: CleanReport = serde_json::from_value(value).with_context(wrong)?;
+        return Ok(clean_report(&found));
+    }
+    if has("images_checked") {
+        let found: Validation = serde_json::from_value(value).with_context(wrong)?;
+        return Ok(validation(&found));
+    }
+    bail!(
+        "{} is none of an evaluation (metrics.json), a comparison, an audit, a clean report and a validation of a manifest",
+        path.display()
+    )
+}
+
+fn comparison(found: &ModelComparison) -> String {
+    let mut text = format!(
+        "comparison  {} models on {} rows\n",
+        found.models.len(),
+        found.rows
+    );
+    for model in &found.models {
+        let metrics = &model.raw.metrics;
+        text += &format!(
+            "            {}: accuracy {:.4}, macro-F1 {:.4}, NLL {:.4}\n",
+            model.name, metrics.accuracy, metrics.macro_f1, metrics.nll
+        );
+    }
+    text
+}
+
+fn evaluation(found: &Evaluation) -> String {
+    let metrics = &found.raw.metrics;
+    let mut text = format!(
+        "evaluation  {} rows of {} classes\nmetrics     accuracy {:.4}, macro-F1 {:.4}, NLL {:.4}, ECE {:.4}, Brier {:.4}\n",
+        found.rows,
+        found.classes.len(),
+        metrics.accuracy,
+        metrics.macro_f1,
+        metrics.nll,
+        metrics.ece,
+        metrics.brier
+    );
+    text += &match &found.temperature {
+        Some(fit) if fit.bound_hit => "temperature none: the bound was hit\n".to_owned(),
+        Some(fit) => format!(
+            "temperature {:.4}, fitted on {} rows\n",
+            fit.value, fit.rows
+        ),
+        None => "temperature none was fitted\n".to_owned(),
+    };
+    text + &match &found.source {
+        Some(source) => format!("provenance  {source:#}\n"),
+        None => "provenance  none: predictions from elsewhere\n".to_owned(),
+    }
+}
+
+fn audit(found: &Audit) -> String {
+    let mut text = format!("audit       {} different pictures\n", found.pictures);
+    for manifest in &found.manifests {
+        text += &format!(
+            "manifest    {}, {} rows\n            sha256 {}\n",
+            manifest.manifest, manifest.rows, manifest.sha256
+        );
+    }
+    for (place, counts) in &found.pairs_by_place {
+        text += &format!(
+            "pairs       {}: {} with the same bytes, {} near-duplicates, {} under two labels\n",
+            place.words(),
+            counts.same_bytes,
+            counts.same_picture,
+            counts.two_labels
+        );
+    }
+    text
+}
+
+fn clean_report(found: &CleanReport) -> String {
+    let mut text = format!(
+        "clean report {} rows in, {} out\n",
+        found.rows_in, found.rows_out
+    );
+    for (reason, count) in &found.removed_by_reason {
+        text += &format!("left out    {reason:?}: {count}\n");
+    }
+    for (source, policies) in &found.policies {
+        let policies: Vec<&str> = policies.iter().map(String::as_str).collect();
+        text += &format!("source      {source}: {}\n", policies.join(", "));
+    }
+    text
+}
+
+fn validation(found: &Validation) -> String {
+    let mut text = format!(
+        "validation  {} rows, {} images looked at\nmanifest    sha256 {}\n",
+        found.rows, found.images_checked, found.manifest_sha256
+    );
+    for (problem, count) in &found.problems {
+        text += &format!("problem     {problem:?}: {count}\n");
+    }
+    if found.passes() {
+        text += "problems    none\n";
+    }
+    text + &stats::table(&found.counts)
+}
+
+/// A table that is no manifest: predictions, or any other.
+pub(crate) fn table(path: &Path) -> anyhow::Result<String> {
+    if let Ok(found) = Predictions::read(path, &classes(&[])) {
+        let images = match found.hashes() {
+            Some(_) => "by their hashes",
+            None => "not said",
+        };
+        return Ok(format!(
+            "predictions {} rows\nclasses     {}\nimages      {images}\n",
+            found.len(),
+            found.classes().join(", ")
+        ));
+    }
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .from_path(path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let header = reader.headers()?.clone();
+    let columns: Vec<&str> = header.iter().collect();
+    let mut rows = 0usize;
+    for record in reader.records() {
+        record.with_context(|| format!("{} is no table", path.display()))?;
+        rows += 1;
+    }
+    Ok(format!(
+        "table       {rows} rows\ncolumns     {}\n",
+        columns.join(", ")
+    ))
+}
+
+/// A recipe or mapping; none if it is neither.
+pub(crate) fn recipe_or_mapping(path: &Path) -> Option<String> {
+    if let Ok(recipe) = Recipe::read(path) {
+        let mut text = format!(
+            "recipe      {} tables, {} manifests; doubles: {:?}\n",
+            recipe.parts.len(),
+            recipe.manifests.len(),
+            recipe.duplicates
+        );
+        for part in &recipe.parts {
+            let (table, mapping) = (part.table.display(), part.mapping.display());
+            text += &format!("table       {table} by {mapping}\n");
+        }
+        for from in &recipe.manifests {
+            text += &format!("manifest    {}\n", from.manifest.display());
+        }
+        return Some(text);
+    }
+    let mapping = Mapping::read(path).ok()?;
+    Some(format!(
+        "mapping     of {}, policy {}\nimage       {}\nlabel       {}\n",
+        mapping.source,
+        mapping.policy,
+        mapping.image,
+        serde_json::to_string(&mapping.label).unwrap_or_default()
+    ))
+}

@@ -1,0 +1,221 @@
+//! `fermata manifest audit`: pictures that are one, sources that are counted twice, labels that contradict or are likely wrong. Changes nothing.
+
+use std::fs;
+
+use anyhow::Context;
+use fermata::manifest_cli::AuditArguments;
+use fermata::print::{print, print_line};
+use fermata_learn::contact_sheet::{Card, ContactSheet};
+use fermata_learn::image_set::write_png;
+use fermata_learn::label_errors::{LabelError, LabelErrors, label_errors};
+use fermata_learn::manifest::Row;
+use fermata_learn::manifest_audit::{Audit, Named, Pair, Place, named};
+use fermata_learn::predictions::Predictions;
+
+use super::LookProgress;
+
+const SHEET: &str = "contact_sheet.png";
+
+pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
+    let manifests: Vec<Named> = arguments
+        .manifests
+        .iter()
+        .map(|path| named(path))
+        .collect::<Result<_, _>>()?;
+    let classes = crate::classes::classes(&[]);
+    let predictions: Vec<Predictions> = arguments
+        .predictions
+        .iter()
+        .map(|path| {
+            let read = Predictions::read(path, &classes);
+            read.with_context(|| format!("--predictions {}", path.display()))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let rows: Vec<&Row> = manifests.iter().flat_map(|m| &m.manifest.rows).collect();
+    let errors = match predictions.is_empty() {
+        true => None,
+        false => Some(label_errors(&rows, &predictions)?),
+    };
+    let progress = LookProgress::new();
+    let found = Audit::of(&manifests, &|looking| progress.show(looking));
+    let cards = cards(&found, errors.as_ref(), &manifests, arguments.examples);
+    let sheet = ContactSheet::of("Audit of manifests", &cards, SHEET)?;
+
+    let out = &arguments.out;
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    fermata_files::write(&out.join("pairs.csv"), &found.pairs_csv())?;
+    if let Some(errors) = &errors {
+        fermata_files::write(&out.join("label_errors.csv"), &label_errors_csv(errors)?)?;
+    }
+    if !found.unreadable.is_empty() {
+        let lines: String = found
+            .unreadable
+            .iter()
+            .map(|(path, reason)| format!("{}: {reason}\n", path.display()))
+            .collect();
+        fermata_files::write(&out.join("unreadable.txt"), lines.as_bytes())?;
+    }
+    write_png(&out.join(SHEET), &sheet.sheet)?;
+    fermata_files::write(&out.join("audit.html"), sheet.page.as_bytes())?;
+    // Last: where it is, the rest is there too.
+    fermata_files::write(&out.join("audit.json"), super::json(&found).as_bytes())?;
+    print(&summary(&found, errors.as_ref()))?;
+    print_line(&format!("\nwritten to {}", out.display()))
+}
+
+fn summary(found: &Audit, errors: Option<&LabelErrors<'_>>) -> String {
+    let mut text = format!(
+        "{:<44}{:>9}{:>11}{:>16}\n",
+        "manifest", "rows", "pictures", "not as it says"
+    );
+    for manifest in &found.manifests {
+        text += &format!(
+            "{:<44}{:>9}{:>11}{:>16}\n",
+            manifest.manifest, manifest.rows, manifest.pictures, manifest.unreadable_or_stale
+        );
+    }
+    text += &format!("{} different pictures in all\n", found.pictures);
+    text += &format!(
+        "\n{:<32}{:>12}{:>16}{:>13}\n",
+        "pairs that are one picture", "same bytes", "near-duplicate", "two labels"
+    );
+    for place in Place::ALL {
+        let counts = found
+            .pairs_by_place
+            .get(&place)
+            .copied()
+            .unwrap_or_default();
+        text += &format!(
+            "{:<32}{:>12}{:>16}{:>13}\n",
+            place.words(),
+            counts.same_bytes,
+            counts.same_picture,
+            counts.two_labels
+        );
+    }
+    if !found.shared_sources.is_empty() {
+        text += "\nsources that share pictures\n";
+    }
+    for shared in &found.shared_sources {
+        let name = |[manifest, source]: &[String; 2]| format!("{source} of {manifest}");
+        text += &format!(
+            "{} of the {} pictures of {} ({:.1} %) are in {} too, {:.1} % of them under the same label\n",
+            shared.pictures,
+            shared.of,
+            name(&shared.one),
+            100.0 * shared.pictures as f64 / shared.of as f64,
+            name(&shared.other),
+            100.0 * shared.same_label as f64 / shared.pictures as f64,
+        );
+    }
+    if let Some(errors) = errors {
+        text += &format!(
+            "\n{} of {} labels are likely wrong ({} rows without a prediction)\n",
+            errors.found.len(),
+            errors.predicted,
+            errors.not_predicted
+        );
+    }
+    text
+}
+
+/// Examples of each kind: pairs of each place, those with two labels first, then likely label errors.
+fn cards(
+    found: &Audit,
+    errors: Option<&LabelErrors<'_>>,
+    manifests: &[Named],
+    examples: usize,
+) -> Vec<Card> {
+    let mut cards = Vec::new();
+    for place in Place::ALL {
+        for (same_bytes, words) in [(true, "same bytes"), (false, "near-duplicates")] {
+            let is_of = |pair: &&Pair| pair.place == place && pair.same_bytes == same_bytes;
+            let mut pairs: Vec<&Pair> = found.pairs.iter().filter(is_of).collect();
+            let all = pairs.len();
+            pairs.sort_by_key(|pair| !pair.has_two_labels());
+            // Of each kind, spread over all that there are.
+            let step = (all / examples.max(1)).max(1);
+            let heading = format!("{}, {words}: {all} pairs", place.words());
+            let shown = pairs.iter().step_by(step).take(examples);
+            cards.extend(shown.map(|pair| card_of_pair(&heading, pair)));
+        }
+    }
+    if let Some(errors) = errors {
+        let named: Vec<&Named> = manifests
+            .iter()
+            .flat_map(|named| std::iter::repeat_n(named, named.manifest.rows.len()))
+            .collect();
+        let heading = format!("labels that are likely wrong: {}", errors.found.len());
+        let shown = errors.found.iter().take(examples);
+        cards.extend(shown.map(|error| card_of_error(&heading, error, named[error.place])));
+    }
+    cards
+}
+
+fn card_of_pair(heading: &str, pair: &Pair) -> Card {
+    let entries = [&pair.one, &pair.other];
+    let details = entries.map(|entry| {
+        format!(
+            "{} of {} ({}, {})",
+            entry.image.display(),
+            entry.manifest,
+            entry.source,
+            entry.split
+        )
+    });
+    Card {
+        heading: heading.to_owned(),
+        pictures: entries.map(|entry| entry.path.clone()).to_vec(),
+        captions: entries
+            .map(|entry| format!("{} {}", entry.label, entry.split))
+            .to_vec(),
+        details: details.join("\n"),
+    }
+}
+
+fn card_of_error(heading: &str, error: &LabelError<'_>, named: &Named) -> Card {
+    Card {
+        heading: heading.to_owned(),
+        pictures: vec![named.manifest.folder.join(&error.row.image)],
+        captions: vec![format!("{}: {}?", error.row.label, error.suggested)],
+        details: format!(
+            "{} of {} ({}): {} {:.3}, {} {:.3}",
+            error.row.image.display(),
+            named.name,
+            error.row.split,
+            error.row.label,
+            error.of_label,
+            error.suggested,
+            error.of_suggested
+        ),
+    }
+}
+
+fn label_errors_csv(errors: &LabelErrors<'_>) -> anyhow::Result<Vec<u8>> {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table.write_record([
+        "rank",
+        "sha256",
+        "image",
+        "source",
+        "split",
+        "label",
+        "suggested",
+        "p_label",
+        "p_suggested",
+    ])?;
+    for (place, error) in errors.found.iter().enumerate() {
+        table.write_record([
+            (place + 1).to_string(),
+            error.row.sha256.clone(),
+            error.row.image.display().to_string(),
+            error.row.source.clone(),
+            error.row.split.to_string(),
+            error.row.label.to_string(),
+            error.suggested.to_string(),
+            format!("{:.6}", error.of_label),
+            format!("{:.6}", error.of_suggested),
+        ])?;
+    }
+    Ok(table.into_inner()?)
+}

@@ -1,0 +1,73 @@
+//! `fermata manifest fold`: which training rows are left out by `train --without-fold F/K`, and so are the ones that the model may be asked about.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::bail;
+use fermata::print::{print, print_line};
+use fermata_learn::folds::fold_of;
+use fermata_learn::manifest::{Manifest, Row, Split};
+use fermata_vision::Expression;
+
+pub(super) fn fold(path: &Path, folds: u32, out: Option<&Path>) -> anyhow::Result<()> {
+    let manifest = Manifest::read(path)?;
+    let rows: Vec<&Row> = manifest.split(Split::Train).collect();
+    let mut rows_of: BTreeMap<(u32, Expression), usize> = BTreeMap::new();
+    let mut groups_of: BTreeMap<&str, u32> = BTreeMap::new();
+    for row in &rows {
+        let fold = fold_of(&row.group, folds);
+        groups_of.insert(&row.group, fold);
+        *rows_of.entry((fold, row.label)).or_default() += 1;
+    }
+    print(&table(folds, &rows_of, &groups_of))?;
+    for fold in 0..folds {
+        let count = |fold: u32| groups_of.values().filter(|&&found| found == fold).count();
+        if count(fold) == 0 || count(fold) == groups_of.len() {
+            bail!(
+                "fold {fold} of {folds} has {} of the {} groups of the training rows: a model would learn from all of them or from none; use fewer folds, or a manifest with more groups",
+                count(fold),
+                groups_of.len()
+            );
+        }
+    }
+    if let Some(out) = out {
+        fermata_files::write(out, &csv(&rows, folds)?)?;
+        print_line(&format!("\nwritten to {}", out.display()))?;
+    }
+    Ok(())
+}
+
+fn table(
+    folds: u32,
+    rows_of: &BTreeMap<(u32, Expression), usize>,
+    groups_of: &BTreeMap<&str, u32>,
+) -> String {
+    let mut text = format!("{:<10}{:>9}{:>9}", "fold", "groups", "rows");
+    for label in Expression::ALL {
+        text += &format!("{:>10}", label.name());
+    }
+    text += "\n";
+    for fold in 0..folds {
+        let groups = groups_of.values().filter(|&&found| found == fold).count();
+        let of = |label| rows_of.get(&(fold, label)).copied().unwrap_or(0);
+        let rows: usize = Expression::ALL.into_iter().map(of).sum();
+        text += &format!("{:<10}{groups:>9}{rows:>9}", format!("{fold}/{folds}"));
+        for label in Expression::ALL {
+            text += &format!("{:>10}", of(label));
+        }
+        text += "\n";
+    }
+    text
+}
+
+/// `sha256,image,group,fold`: a line for each training row.
+fn csv(rows: &[&Row], folds: u32) -> anyhow::Result<Vec<u8>> {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table.write_record(["sha256", "image", "group", "fold"])?;
+    for row in rows {
+        let fold = fold_of(&row.group, folds).to_string();
+        let image = row.image.to_string_lossy();
+        table.write_record([&row.sha256, image.as_ref(), &row.group, &fold])?;
+    }
+    Ok(table.into_inner()?)
+}

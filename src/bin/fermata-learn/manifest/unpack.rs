@@ -1,0 +1,211 @@
+//! `fermata manifest unpack`: a NumPy archive of pictures as files, and its other arrays as a table that a recipe maps.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, bail};
+use fermata::manifest_cli::UnpackArguments;
+use fermata::print::print_line;
+use fermata_files::PartFolder;
+use fermata_learn::image_set::write_png;
+use fermata_learn::npz::{Array, Npz};
+use fermata_learn::on_all_cores::in_pieces;
+use fermata_vision::Frame;
+
+/// The table's name in the folder.
+pub(super) const TABLE: &str = "table.csv";
+/// Column of the table, and folder of the pictures.
+const IMAGE: &str = "image";
+const IMAGES: &str = "images";
+/// Pictures that a core writes before it takes more.
+const PIECE: usize = 64;
+
+/// Columns of the table: a name, and a value for each row.
+type Column = (String, Vec<String>);
+
+pub(super) fn unpack(arguments: &UnpackArguments) -> anyhow::Result<()> {
+    super::synth::refuse_what_is_there(&arguments.out, arguments.overwrite)?;
+    let mut npz = Npz::open(&arguments.file)?;
+    let pictures = Pictures::of(npz.integers(&arguments.images)?)
+        .with_context(|| format!("the array `{}`", arguments.images))?;
+    let names = match &arguments.names {
+        None => (0..pictures.count).map(|row| format!("{row:06}")).collect(),
+        Some(array) => names(npz.texts(array)?, pictures.count)
+            .with_context(|| format!("the array `{array}`"))?,
+    };
+    let (columns, left_out) = columns(&mut npz, arguments, pictures.count)?;
+    let folder = PartFolder::create(&arguments.out)?;
+    let images = folder.part().join(IMAGES);
+    std::fs::create_dir_all(&images)
+        .with_context(|| format!("cannot make {}", images.display()))?;
+    let written = in_pieces(pictures.count, PIECE, |mut piece| {
+        piece.try_for_each(|row| {
+            let path = images.join(format!("{}.png", names[row]));
+            write_png(&path, &pictures.frame(row)).map(|_| ())
+        })
+    });
+    written.into_iter().collect::<Result<(), _>>()?;
+    let table = table(&names, &columns)?;
+    fermata_files::write(&folder.part().join(TABLE), &table)?;
+    folder.finish()?;
+    let header: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    print_line(&format!(
+        "{} pictures of {} x {} pixels; columns {IMAGE}, {}",
+        pictures.count,
+        pictures.width,
+        pictures.height,
+        header.join(", ")
+    ))?;
+    if !left_out.is_empty() {
+        print_line(&format!(
+            "left out, because they have not as many rows: {}",
+            left_out.join(", ")
+        ))?;
+    }
+    print_line(&format!("written to {}", arguments.out.display()))
+}
+
+/// The array of pictures.
+struct Pictures {
+    count: usize,
+    height: usize,
+    width: usize,
+    /// 1 or 3.
+    channels: usize,
+    values: Vec<u8>,
+}
+
+impl Pictures {
+    fn of(array: Array<i64>) -> anyhow::Result<Self> {
+        let (count, height, width, channels) = match array.shape[..] {
+            [count, height, width] => (count, height, width, 1),
+            [count, height, width, channels @ (1 | 3)] => (count, height, width, channels),
+            _ => bail!(
+                "has the shape {:?}; expected [N, H, W] or [N, H, W, 3]",
+                array.shape
+            ),
+        };
+        if count * height * width == 0 {
+            bail!("has the shape {:?}: there are no pictures", array.shape);
+        }
+        let values: Result<Vec<u8>, _> = array.values.into_iter().map(u8::try_from).collect();
+        Ok(Self {
+            count,
+            height,
+            width,
+            channels,
+            values: values.context("has values outside of 0 to 255; expected bytes")?,
+        })
+    }
+
+    fn frame(&self, row: usize) -> Frame {
+        let len = self.height * self.width * self.channels;
+        let values = self.values[row * len..(row + 1) * len].chunks_exact(self.channels);
+        let bgr = values.flat_map(|pixel| match *pixel {
+            [red, green, blue] => [blue, green, red],
+            _ => [pixel[0]; 3],
+        });
+        Frame::from_bgr(self.width, self.height, bgr.collect())
+    }
+}
+
+/// Names as names of files, without an ending.
+fn names(array: Array<String>, count: usize) -> anyhow::Result<Vec<String>> {
+    if array.values.len() != count {
+        bail!(
+            "has {} texts; expected {count}, one for each picture",
+            array.values.len()
+        );
+    }
+    let mut seen = HashSet::new();
+    let mut names = Vec::new();
+    for (row, name) in array.values.into_iter().enumerate() {
+        let name = name.trim_end_matches('\0');
+        let name = name
+            .strip_suffix(".png")
+            .unwrap_or(name)
+            .replace(['/', '\\'], "_");
+        if name.is_empty() || name.starts_with('.') {
+            bail!("row {row} has `{name}`, which is no name of a file");
+        }
+        if !seen.insert(name.clone()) {
+            bail!("row {row} has the name `{name}`, which another row has too");
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// The other arrays with a row for each picture: `ARRAY`, or `ARRAY_0`, `ARRAY_1`, … unless an array names them; and the names of those that have
+/// no row for each picture.
+fn columns(
+    npz: &mut Npz,
+    arguments: &UnpackArguments,
+    count: usize,
+) -> anyhow::Result<(Vec<Column>, Vec<String>)> {
+    let (mut columns, mut left_out) = (Vec::new(), Vec::new());
+    for name in npz.names().to_vec() {
+        if name == arguments.images || Some(&name) == arguments.names.as_ref() {
+            continue;
+        }
+        let summary = npz.summary(&name)?;
+        let width = match summary.shape[..] {
+            [rows] if rows == count => None,
+            [rows, width] if rows == count => Some(width),
+            _ => {
+                left_out.push(name);
+                continue;
+            }
+        };
+        let values: Vec<String> = if summary.kind.contains('U') {
+            npz.texts(&name)?.values
+        } else if summary.kind.contains('f') {
+            let floats = npz.floats(&name)?.values;
+            floats.iter().map(ToString::to_string).collect()
+        } else {
+            let integers = npz.integers(&name)?.values;
+            integers.iter().map(ToString::to_string).collect()
+        };
+        match width {
+            None => columns.push((name, values)),
+            Some(width) => {
+                let named = names_of_columns(npz, &name, width)?;
+                columns.extend(named.into_iter().enumerate().map(|(column, name)| {
+                    let of_column = values.iter().skip(column).step_by(width).cloned();
+                    (name, of_column.collect())
+                }));
+            }
+        }
+    }
+    Ok((columns, left_out))
+}
+
+/// What an array `vote_names` (or `votes_names`) calls the columns of `votes`, else their numbers.
+fn names_of_columns(npz: &mut Npz, array: &str, width: usize) -> anyhow::Result<Vec<String>> {
+    let singular = array.strip_suffix('s').unwrap_or(array);
+    for named in [format!("{array}_names"), format!("{singular}_names")] {
+        if npz.names().contains(&named) && npz.summary(&named)?.shape == [width] {
+            let names = npz.texts(&named)?.values.into_iter();
+            return Ok(names
+                .map(|name| name.trim_end_matches('\0').to_owned())
+                .collect());
+        }
+    }
+    Ok((0..width)
+        .map(|column| format!("{array}_{column}"))
+        .collect())
+}
+
+fn table(names: &[String], columns: &[Column]) -> anyhow::Result<Vec<u8>> {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table.write_record(
+        [IMAGE]
+            .into_iter()
+            .chain(columns.iter().map(|c| c.0.as_str())),
+    )?;
+    for (row, name) in names.iter().enumerate() {
+        let image = format!("{IMAGES}/{name}.png");
+        let values = columns.iter().map(|(_, values)| values[row].as_str());
+        table.write_record([image.as_str()].into_iter().chain(values))?;
+    }
+    Ok(table.into_inner()?)
+}

@@ -1,0 +1,28 @@
+//! `fermata resume`: takes up a run, by what its folder holds.
+
+use anyhow::bail;
+use fermata::learn_cli::ResumeArguments;
+use fermata_learn::training::RunFolder;
+
+use crate::{softlabels, train};
+
+pub(crate) fn resume(arguments: &ResumeArguments) -> anyhow::Result<u8> {
+    let ResumeArguments { run, more, quiet } = arguments;
+    if RunFolder::is_in(run) {
+        return train::resume(run, *more, *quiet);
+    }
+    if run.join(softlabels::LEDGER).is_file() {
+        if more.is_some() {
+            bail!(
+                "--more is about the epochs of a training, and {} holds softlabels",
+                run.display()
+            );
+        }
+        return softlabels::resume(run, *quiet);
+    }
+    bail!(
+        "{} is no run that can be taken up again: it has neither the checkpoints of a training nor {} (softlabels)",
+        run.display(),
+        softlabels::LEDGER
+    )
+}

@@ -1,0 +1,226 @@
+//! `fermata softlabels`: a graph of teachers over a manifest's rows, run; and such a run taken up again.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use fermata::cli::REFUSED;
+use fermata::learn_cli::SoftlabelsArguments;
+use fermata::run::{Job, JobRows, Taking, run_job};
+use fermata_engine::{Graph, LoadOptions};
+use fermata_jobs::ledger::Ledger;
+use fermata_jobs::loaded_model::LoadedModel;
+use fermata_jobs::unit::rows_of;
+use fermata_jobs::write_softlabels::UNITS;
+use fermata_learn::augmentation::Augmentation;
+use fermata_learn::manifest::{Manifest, Split};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::program::PROGRAM;
+use crate::teachers::{Teachers, absolute};
+
+/// What says that a folder is one of such a run.
+pub(crate) const LEDGER: &str = "ledger.jsonl";
+const GRAPH: &str = "graph.yaml";
+
+/// Of a training's settings, what its views are.
+#[derive(Deserialize)]
+struct TrainingViews {
+    #[serde(default)]
+    augmentation: Augmentation,
+}
+
+pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> {
+    let out = &arguments.out;
+    if out.join(LEDGER).exists() {
+        bail!(
+            "{} holds softlabels, or a part of them: `fermata resume {}` goes on with them; new ones need a new folder",
+            out.display(),
+            out.display()
+        );
+    }
+    let given = &arguments.teachers;
+    let teachers = Teachers::read(given)?;
+    let split: Option<Split> = match &arguments.split {
+        None => None,
+        Some(split) => Some(
+            split
+                .parse()
+                .map_err(|error| anyhow::anyhow!("--split: {error}"))?,
+        ),
+    };
+    let manifest = Manifest::read(&given.manifest)?;
+    let rows = rows_of(&manifest, split).count();
+    look_for_rows_that_all_have_seen(&teachers, &manifest, split, given)?;
+    // The graph reads it again: a large one is not kept twice.
+    drop(manifest);
+    let mut weights = teachers.numbers("--weight", &arguments.weights)?;
+    if weights.is_empty() {
+        let same = 1.0 / teachers.0.len() as f64;
+        weights = teachers.0.keys().map(|name| (name.clone(), same)).collect();
+    }
+    if let Some(name) = teachers.0.keys().find(|name| !weights.contains_key(*name)) {
+        bail!("--weight: {name} has none; give all teachers a weight, or none");
+    }
+    if weights.values().sum::<f64>() <= 0.0 {
+        bail!("--weight: all are 0; expected one above 0");
+    }
+    let temperatures = teachers.numbers("--temperature", &arguments.temperatures)?;
+    if let Some((name, _)) = temperatures.iter().find(|(_, value)| **value == 0.0) {
+        bail!("--temperature {name}=0: expected above 0");
+    }
+    let augmentation = match &arguments.config {
+        None => Augmentation::default(),
+        Some(path) => {
+            let text = fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let views: TrainingViews = serde_saphyr::from_str(&text)
+                .with_context(|| format!("{} is no training's settings", path.display()))?;
+            views.augmentation
+        }
+    };
+    let views = json!({
+        "views": arguments.views,
+        "seed": arguments.seed,
+        "augmentation": augmentation,
+    });
+    let streams = json!({
+        "use": "manifest_units",
+        "manifest": absolute(&given.manifest)?,
+        "split": split.map(|split| split.to_string()).unwrap_or_default(),
+        "unit": arguments.unit,
+        "ledger": "${run.dir}/ledger.jsonl",
+        "open": 2,
+    });
+    let inputs: serde_json::Map<_, _> = teachers
+        .0
+        .keys()
+        .map(|name| (name.clone(), json!(name)))
+        .collect();
+    let fuse = json!({
+        "use": "fuse_logits",
+        "in": inputs,
+        "weights": weights,
+        "temperatures": temperatures,
+    });
+    let text = format!(
+        "fermata: 1
+name: softlabels
+streams: {streams}
+nodes:
+  rows: {{use: manifest_rows, each: stream, unit: \"${{stream.uri}}\"}}
+  images: {{use: load_images, in: rows, replicas: {readers}}}
+{nodes}  fuse: {fuse}
+  write: {{use: write_softlabels, in: fuse, dir: \"${{run.dir}}\", max_failures: {failures}, on_error: stop}}
+run: {{clock: asap, call_deadline: 30m, drain: 30m}}
+",
+        readers = given.readers,
+        nodes = teachers.nodes(given, &views),
+        failures = arguments.max_failures,
+    );
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let out = absolute(out)?;
+    let rows = JobRows { all: rows, done: 0 };
+    let ended = run_text(&text, Taking::Afresh(out.clone()), given.quiet, Some(rows));
+    if matches!(ended, Err(_) | Ok(REFUSED)) {
+        forget(&out);
+    }
+    ended
+}
+
+/// Takes back what a run has written that did not start, so that the folder can be used once what was wrong is right.
+fn forget(out: &Path) {
+    let ledger = out.join(LEDGER);
+    let nothing_done = Ledger::join(&ledger).is_ok_and(|ledger| ledger.state().commits.is_empty());
+    if nothing_done {
+        let _ = fs::remove_file(ledger);
+        // Only empty folders are removed.
+        let _ = fs::remove_dir(out.join(UNITS));
+        let _ = fs::remove_dir(out);
+    }
+}
+
+/// Runs a graph that a command has written.
+pub(crate) fn run_text(
+    text: &str,
+    taking: Taking,
+    quiet: bool,
+    rows: Option<JobRows>,
+) -> anyhow::Result<u8> {
+    let registry = (PROGRAM.registry)();
+    let (Taking::Afresh(folder) | Taking::Again(folder)) = &taking;
+    let options = LoadOptions::new(folder);
+    let graph = Graph::parse(GRAPH, text, &registry, &options)
+        .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+    let job = Job {
+        graph,
+        taking,
+        quiet,
+        rows,
+        services: (PROGRAM.services)(),
+        says: None,
+    };
+    run_job(job, registry)
+}
+
+/// Says before anything is computed which teacher of several models has learnt from rows with all of them.
+fn look_for_rows_that_all_have_seen(
+    teachers: &Teachers,
+    manifest: &Manifest,
+    split: Option<Split>,
+    given: &fermata::learn_cli::TeacherArguments,
+) -> anyhow::Result<()> {
+    for (name, folders) in teachers.0.iter().filter(|(_, folders)| folders.len() > 1) {
+        let mut learnt = Vec::new();
+        for folder in folders {
+            let model = LoadedModel::load(folder, &given.device, given.threads)?;
+            let on_this = model
+                .learnt()
+                .filter(|learnt| learnt.manifest_sha256 == manifest.sha256);
+            let Some(known) = on_this else {
+                bail!(
+                    "--teacher {name}: the provenance of {} does not say that it was trained on this manifest, so nobody can tell which rows it has seen",
+                    folder.display()
+                );
+            };
+            learnt.push(known);
+        }
+        let rows = rows_of(manifest, split).map(|index| &manifest.rows[index]);
+        let mut seen = rows.filter(|row| {
+            learnt
+                .iter()
+                .all(|learnt| learnt.saw(row, &manifest.sha256) == Some(true))
+        });
+        if let Some(first) = seen.next() {
+            bail!(
+                "--teacher {name}: all of its models have learnt from {} rows, the first of them {}: a teacher says what it has by heart of those; train each model without another fold",
+                seen.count() + 1,
+                first.image.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Takes up an export at the units that are not done.
+pub(crate) fn resume(folder: &Path, quiet: bool) -> anyhow::Result<u8> {
+    let folder = absolute(folder)?;
+    let path = folder.join(GRAPH);
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let ledger = Ledger::join(&folder.join(LEDGER))?;
+    let state = ledger.state();
+    if state.is_done {
+        bail!(
+            "there is nothing left to do: the softlabels in {} are complete",
+            folder.display()
+        );
+    }
+    let rows = state.job.as_ref().map(|job| JobRows {
+        all: job.rows,
+        done: state.commits.values().map(|commit| commit.rows).sum(),
+    });
+    drop(ledger);
+    run_text(&text, Taking::Again(folder), quiet, rows)
+}

@@ -1,0 +1,117 @@
+//! Teachers as they are typed, and as nodes of a graph.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use fermata::learn_cli::TeacherArguments;
+use fermata_vision::ModelCard;
+use serde_json::json;
+
+/// Names that the other nodes of the graphs have.
+const TAKEN: [&str; 4] = ["rows", "images", "fuse", "write"];
+
+/// How many times what is computed at once is in a batch.
+const AHEAD: u64 = 4;
+
+/// Teachers by name, each with its model folders.
+pub(crate) struct Teachers(pub(crate) BTreeMap<String, Vec<PathBuf>>);
+
+impl Teachers {
+    /// Reads `NAME=FOLDER[,FOLDER]`. Paths become absolute, so that the graph can be run from anywhere.
+    pub(crate) fn read(arguments: &TeacherArguments) -> anyhow::Result<Self> {
+        let mut teachers = BTreeMap::new();
+        for text in &arguments.teachers {
+            let (name, folders) = pair("--teacher", text, "NAME=FOLDER[,FOLDER]")?;
+            if TAKEN.contains(&name) {
+                bail!("--teacher {text}: a teacher cannot be called {name}");
+            }
+            let mut found = Vec::new();
+            for folder in folders.split(',') {
+                ModelCard::load(folder).with_context(|| format!("--teacher {text}"))?;
+                found.push(absolute(Path::new(folder))?);
+            }
+            if teachers.insert(name.to_owned(), found).is_some() {
+                bail!("--teacher: {name} is given twice");
+            }
+        }
+        Ok(Self(teachers))
+    }
+
+    /// Numbers of teachers that were typed as `NAME=NUMBER`: finite ones, of at least 0.
+    pub(crate) fn numbers(
+        &self,
+        option: &str,
+        texts: &[String],
+    ) -> anyhow::Result<BTreeMap<String, f64>> {
+        let mut numbers = BTreeMap::new();
+        for text in texts {
+            let (name, number) = pair(option, text, "NAME=NUMBER")?;
+            if !self.0.contains_key(name) {
+                let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
+                bail!(
+                    "{option} {text}: there is no teacher {name}; there are {}",
+                    names.join(", ")
+                );
+            }
+            let number: f64 = number
+                .parse()
+                .with_context(|| format!("{option} {text}: `{number}` is no number"))?;
+            if !(number.is_finite() && number >= 0.0) {
+                bail!("{option} {text}: expected 0 or more");
+            }
+            if numbers.insert(name.to_owned(), number).is_some() {
+                bail!("{option}: {name} is given twice");
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// The graph's nodes of the teachers, a line each. `further` are more settings of each, with their views.
+    pub(crate) fn nodes(
+        &self,
+        arguments: &TeacherArguments,
+        further: &serde_json::Value,
+    ) -> String {
+        let TeacherArguments {
+            device,
+            batch,
+            threads,
+            ..
+        } = arguments;
+        let views = further["views"].as_u64().unwrap_or(1);
+        // Some times what is computed at once: a teacher prepares pictures while it computes others of the batch.
+        let rows = (AHEAD * u64::from(*batch) / views).max(1);
+        let node = |(name, folders): (&String, &Vec<PathBuf>)| {
+            let mut node = json!({
+                "use": "infer_logits",
+                "in": "images",
+                "model": folders[0],
+                "folds": folders[1..],
+                "device": device,
+                "threads": threads,
+                "at_once": batch,
+                "batch": {"max": rows, "each": "stream"},
+            });
+            if let (Some(node), Some(further)) = (node.as_object_mut(), further.as_object()) {
+                node.extend(further.clone());
+            }
+            // JSON is YAML.
+            format!("  {name}: {node}\n")
+        };
+        self.0.iter().map(node).collect()
+    }
+}
+
+/// `NAME=VALUE`.
+fn pair<'a>(option: &str, text: &'a str, form: &str) -> anyhow::Result<(&'a str, &'a str)> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name, value)),
+        _ => bail!("{option} {text}: expected {form}"),
+    }
+}
+
+pub(crate) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| format!("cannot find {}", path.display()))
+}

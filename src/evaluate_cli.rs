@@ -1,0 +1,58 @@
+//! What can be typed after `fermata evaluate`.
+
+#![allow(
+    missing_docs,
+    reason = "what is written on these types is printed as help"
+)]
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::learn_cli::ComputeArguments;
+
+pub const EVALUATE: &str = "\
+Examples:
+  fermata evaluate --model models/expression --manifest faces.csv --calibrate-on validation --out runs/evaluation
+  fermata evaluate --predictions test.npz --calibrate-on validation.npz --compare other.npz --out runs/evaluation
+  fermata evaluate --compare ce=runs/ce kd=runs/kd dkd=runs/dkd --out runs/comparison";
+
+#[derive(Debug, Args)]
+pub struct EvaluateArguments {
+    /// Predictions: .npz (arrays logits and labels) or .csv (label, logit_CLASS…)
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present_any = ["model", "compare"],
+        conflicts_with = "model"
+    )]
+    pub predictions: Option<PathBuf>,
+    /// Names of an .npz file's classes [default: the seven expressions]
+    #[arg(long, value_delimiter = ',', value_name = "A,B,…")]
+    pub classes: Vec<String>,
+    /// Model folder (card.yaml and weights) that predicts a manifest's rows
+    #[arg(long, value_name = "FOLDER", requires = "manifest")]
+    pub model: Option<PathBuf>,
+    /// Labelled images
+    #[arg(long, value_name = "FILE.csv", requires = "model")]
+    pub manifest: Option<PathBuf>,
+    /// The manifest's rows that are evaluated: train, validation or test
+    #[arg(long, default_value = "test", requires = "manifest")]
+    pub split: String,
+    /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest; never on what is evaluated
+    #[arg(long, value_name = "FILE|SPLIT")]
+    pub calibrate_on: Option<PathBuf>,
+    /// With --predictions or --model: predictions of another model on the same rows. Alone: evaluations (folders) or predictions of models that
+    /// were asked about the same rows, for a table of all
+    #[arg(long, value_name = "[NAME=]PATH", num_args = 1..)]
+    pub compare: Vec<String>,
+    /// Compare on the rows that all models were asked about, and leave out the others
+    #[arg(long)]
+    pub common_rows: bool,
+    /// Folder for metrics.json, per_class.csv, reliability.svg and confusion.svg; of a table of all: comparison.json, models.csv, pairs.csv
+    /// and comparison.html
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub compute: ComputeArguments,
+}

@@ -1,0 +1,154 @@
+//! Models beside each other: `fermata evaluate --compare`.
+
+use std::path::Path;
+
+use crate::learning::{refused, run};
+
+/// Predictions of two classes for rows with hashes: `right` rows of three are right. In the given order.
+fn table(path: &Path, rows: &[usize], right: usize, scale: f64) {
+    let mut text = "image,sha256,label,logit_happy,logit_sad\n".to_owned();
+    for row in rows {
+        let logit = if row % 3 < right { scale } else { -0.5 * scale };
+        text += &format!("{row}.png,{row:064x},happy,{logit},0\n");
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn models_are_compared_on_the_same_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let rows: Vec<usize> = (0..60).collect();
+    let turned: Vec<usize> = (0..60).rev().collect();
+    table(&folder.path().join("ce.csv"), &rows, 1, 2.0);
+    table(&folder.path().join("kd.csv"), &turned, 2, 2.0);
+    let validation: Vec<usize> = (100..160).collect();
+    table(&folder.path().join("validation.csv"), &validation, 2, 1.9);
+    // The folder of an evaluation keeps its temperature.
+    let (code, _, errors) = run(&[
+        "evaluate",
+        "--predictions",
+        &path("kd.csv"),
+        "--calibrate-on",
+        &path("validation.csv"),
+        "--out",
+        &path("kd"),
+        "--classes",
+        "happy,sad",
+    ]);
+    assert_eq!(code, 0, "{errors}");
+    let ce = format!("plain={}", path("ce.csv"));
+    let asked = [
+        "evaluate",
+        "--compare",
+        &ce,
+        &path("kd"),
+        "--out",
+        &path("all"),
+    ];
+    let (code, text, errors) = run(&asked);
+    assert_eq!(code, 0, "{errors}");
+    assert!(text.starts_with("60 rows"), "{text}");
+    assert!(text.contains("right only here 20, only there 0"), "{text}");
+    let json = std::fs::read_to_string(path("all/comparison.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["models"][0]["name"], "plain");
+    assert_eq!(json["models"][0]["scaled"], serde_json::Value::Null);
+    let scaled = &json["models"][1]["scaled"]["metrics"]["nll"];
+    assert!(scaled.as_f64() < json["models"][1]["raw"]["metrics"]["nll"].as_f64());
+    let difference = &json["pairs"][0]["raw"]["differences"][0];
+    assert_eq!(difference["metric"], "accuracy");
+    assert!((difference["value"].as_f64().unwrap() - 1.0 / 3.0).abs() < 1e-12);
+    let mut models = csv::Reader::from_path(path("all/models.csv")).unwrap();
+    let header = models.headers().unwrap().clone();
+    for column in [
+        "macro_f1_low",
+        "f1_happy",
+        "nll",
+        "ece",
+        "brier",
+        "temperature",
+        "scaled_nll",
+    ] {
+        assert!(header.iter().any(|name| name == column), "{header:?}");
+    }
+    assert_eq!(models.records().count(), 2);
+    assert!(
+        std::fs::read_to_string(path("all/comparison.html"))
+            .unwrap()
+            .contains("<td>plain</td>")
+    );
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let rows: Vec<usize> = (0..30).collect();
+    table(&folder.path().join("one.csv"), &rows, 1, 2.0);
+    table(&folder.path().join("part.csv"), &rows[6..], 2, 2.0);
+    let (one, part, out) = (path("one.csv"), path("part.csv"), path("out"));
+    let compare = |models: &[&str]| {
+        [&["evaluate", "--out", &out, "--compare"], models]
+            .concat()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    let refuse = |models: &[&str], words: &[&str]| {
+        let asked = compare(models);
+        refused(&asked.iter().map(String::as_str).collect::<Vec<_>>(), words);
+    };
+    refuse(&[&one], &["1 model is named; a comparison needs two"]);
+    refuse(&[&one, &one], &["two models are called `one`"]);
+    refuse(
+        &[&one, &part],
+        &[
+            "6 of one's are missing, 0 are not among them",
+            "--common-rows",
+        ],
+    );
+    let (code, text, errors) = run(&[
+        "evaluate",
+        "--compare",
+        &one,
+        &part,
+        "--common-rows",
+        "--out",
+        &out,
+    ]);
+    assert!(
+        code == 0 && text.starts_with("24 rows\n6 rows of one are left out"),
+        "{text}{errors}"
+    );
+    let text = std::fs::read_to_string(&one).unwrap();
+    std::fs::write(path("other.csv"), text.replace(",happy,", ",sad,")).unwrap();
+    refuse(
+        &[&one, &path("other.csv")],
+        &[
+            "have other labels for 30 of the same images",
+            "label policies",
+        ],
+    );
+    crate::learning::table(&folder.path().join("nameless.csv"), 1);
+    refuse(&[&one, &path("nameless.csv")], &["nameless", "`sha256`"]);
+    std::fs::create_dir(path("empty")).unwrap();
+    refuse(
+        &[&one, &path("empty")],
+        &["has no predictions.npz", "fermata evaluate --model"],
+    );
+    refuse(&[&one, &path("none.csv")], &["none.csv"]);
+    refused(
+        &[
+            "evaluate",
+            "--predictions",
+            &one,
+            "--compare",
+            &one,
+            &part,
+            "--out",
+            &out,
+        ],
+        &["--compare names 2 models", "expected one"],
+    );
+}

@@ -1,0 +1,599 @@
+//! The commands about manifests as a new user meets them. What is one picture, and what a recipe leaves out, is tested in the crate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use fermata_learn::folds::fold_of;
+use fermata_learn::manifest::{COLUMNS, Manifest, Split};
+use fermata_learn::predictions::Predictions;
+use fermata_vision::{Expression, card};
+use image::{GrayImage, Luma};
+
+use crate::learning::{refused, run};
+
+/// Draws faces: 7 pictures of each person, 10 people in four scenes.
+fn drawn(folder: &Path, more: &[&str]) -> (i32, String, String) {
+    let out = folder.display().to_string();
+    let asked = [
+        "manifest", "synth", "--seeds", "0..4", "--size", "32", "--out", &out,
+    ];
+    run(&[&asked[..], more].concat())
+}
+
+#[track_caller]
+fn succeeded((code, text, errors): (i32, String, String)) -> String {
+    assert_eq!(code, 0, "{text}{errors}");
+    text
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn json(path: &str) -> serde_json::Value {
+    serde_json::from_str(&read(path)).unwrap()
+}
+
+#[test]
+fn drawn_faces_are_a_manifest_that_passes_and_is_the_same_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let set = folder.path().join("set");
+    let text = succeeded(drawn(&set, &["--test", "0.4"]));
+    assert!(text.contains("70 pictures written to"), "{text}");
+    let manifest = Manifest::read(&set.join("manifest.csv")).unwrap();
+    let mut of_label: BTreeMap<Expression, usize> = BTreeMap::new();
+    let mut splits_of: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
+    for row in &manifest.rows {
+        assert_eq!((row.width, row.height), (32, 32));
+        *of_label.entry(row.label).or_default() += 1;
+        splits_of.entry(&row.group).or_default().insert(row.split);
+    }
+    assert!(of_label.values().all(|&count| count == 10), "{of_label:?}");
+    assert_eq!(splits_of.len(), 4, "a scene is a group");
+    assert!(splits_of.values().all(|splits| splits.len() == 1));
+
+    let text = succeeded(run(&["manifest", "validate", &path("set/manifest.csv")]));
+    assert!(
+        text.contains("70 of the source `synthetic` are drawn"),
+        "{text}"
+    );
+    let first = read(&path("set/manifest.csv"));
+    refused(
+        &["manifest", "synth", "--out", &path("set")],
+        &["is there already; --overwrite replaces it"],
+    );
+    succeeded(drawn(&set, &["--test", "0.4", "--overwrite"]));
+    // With the pictures' hashes.
+    assert_eq!(read(&path("set/manifest.csv")), first);
+
+    // A recipe takes them over as they are: scenes stay together, and their splits stay.
+    std::fs::write(
+        path("recipe.yaml"),
+        "manifests: [{manifest: set/manifest.csv}]\n",
+    )
+    .unwrap();
+    succeeded(run(&[
+        "manifest",
+        "make",
+        &path("recipe.yaml"),
+        "--out",
+        &path("made"),
+    ]));
+    let made = Manifest::read(Path::new(&path("made/manifest.csv"))).unwrap();
+    assert_eq!(made.rows.len(), 70);
+    let mut group_of: BTreeMap<&str, &str> = BTreeMap::new();
+    for (row, before) in made.rows.iter().zip(&manifest.rows) {
+        assert_eq!((row.split, &row.sha256), (before.split, &before.sha256));
+        assert_eq!(
+            *group_of.entry(&before.group).or_insert(&row.group),
+            row.group
+        );
+    }
+    assert_eq!(group_of.values().collect::<BTreeSet<_>>().len(), 4);
+}
+
+#[test]
+fn what_the_commands_leave_behind_is_inspected() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    succeeded(drawn(&folder.path().join("set"), &[]));
+    let manifest = path("set/manifest.csv");
+    succeeded(run(&["manifest", "validate", &manifest]));
+    succeeded(run(&[
+        "manifest",
+        "fold",
+        &manifest,
+        "--folds",
+        "2",
+        "--out",
+        &path("folds.csv"),
+    ]));
+    succeeded(run(&[
+        "manifest",
+        "audit",
+        &manifest,
+        "--out",
+        &path("audit"),
+    ]));
+    std::fs::write(
+        path("recipe.yaml"),
+        "manifests: [{manifest: set/manifest.csv}]\n",
+    )
+    .unwrap();
+    succeeded(run(&[
+        "manifest",
+        "make",
+        &path("recipe.yaml"),
+        "--out",
+        &path("made"),
+    ]));
+    crate::learning::table(&folder.path().join("said.csv"), 2);
+    let evaluate = [
+        "evaluate",
+        "--predictions",
+        &path("said.csv"),
+        "--out",
+        &path("evaluated"),
+    ];
+    succeeded(run(&evaluate));
+    let mapping = crate::support::repository("models/labels/fer2013.yaml");
+    for (name, words) in [
+        ("set", "manifest    70 rows"),
+        ("set/manifest_validation.json", "problems    none"),
+        ("folds.csv", "columns     sha256, image, group, fold"),
+        ("audit", "audit       70 different pictures"),
+        ("made/clean_report.json", "70 rows in, 70 out"),
+        ("recipe.yaml", "recipe      0 tables, 1 manifests"),
+        ("said.csv", "predictions 30 rows"),
+        ("evaluated", "metrics     accuracy 0.6667"),
+        (
+            &mapping.display().to_string(),
+            "mapping     of fer2013, policy challenge",
+        ),
+    ] {
+        let text = succeeded(run(&["inspect", &path(name)]));
+        assert!(text.contains(words), "`{words}` is not in:\n{text}");
+    }
+    std::fs::write(path("other.json"), "{}").unwrap();
+    refused(
+        &["inspect", &path("other.json")],
+        &["is none of an evaluation"],
+    );
+    std::fs::write(path("other.json"), "{").unwrap();
+    refused(&["inspect", &path("other.json")], &["is no JSON file"]);
+    std::fs::create_dir(path("empty")).unwrap();
+    refused(
+        &["inspect", &path("empty")],
+        &["is no folder of a training"],
+    );
+}
+
+#[test]
+fn what_cannot_be_drawn_is_refused_and_nothing_else_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("set").display().to_string();
+    let with = |more: &[&'static str]| [&["manifest", "synth", "--out", &out], more].concat();
+    refused(&with(&["--seeds", "9..9"]), &["is no range of seeds"]);
+    refused(&with(&["--seeds", "many"]), &["FIRST..END"]);
+    refused(&with(&["--size", "8"]), &["16..=512"]);
+    refused(
+        &with(&["--validation", "0.7", "--test", "0.4"]),
+        &["shares of 0 to below 1 that leave scenes to train"],
+    );
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(folder.path().join("set/mine.txt"), "mine").unwrap();
+    refused(
+        &with(&["--overwrite"]),
+        &["was not made by this command; name another folder"],
+    );
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
+}
+
+#[test]
+fn rows_are_counted_and_folded_by_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    succeeded(drawn(
+        &folder.path().join("set"),
+        &["--validation", "0", "--test", "0"],
+    ));
+    let manifest = path("set/manifest.csv");
+    let text = succeeded(run(&[
+        "manifest",
+        "stats",
+        &manifest,
+        "--out",
+        &path("stats.svg"),
+    ]));
+    assert!(
+        text.contains("happy                   10           0         0        10"),
+        "{text}"
+    );
+    assert!(read(&path("stats.svg")).contains("synthetic: 70 rows"));
+
+    let folds = path("folds.csv");
+    let text = succeeded(run(&[
+        "manifest", "fold", &manifest, "--folds", "2", "--out", &folds,
+    ]));
+    let mut fold_of_group: BTreeMap<String, String> = BTreeMap::new();
+    let mut rows_of: BTreeMap<String, usize> = BTreeMap::new();
+    for record in csv::Reader::from_path(&folds).unwrap().records() {
+        let record = record.unwrap();
+        let (group, fold) = (record[2].to_owned(), record[3].to_owned());
+        assert_eq!(fold, fold_of(&group, 2).to_string());
+        *rows_of.entry(fold.clone()).or_default() += 1;
+        assert_eq!(
+            fold_of_group.entry(group).or_insert_with(|| fold.clone()),
+            &fold
+        );
+    }
+    assert_eq!(rows_of.values().sum::<usize>(), 70);
+    for (fold, rows) in rows_of {
+        let groups = fold_of_group
+            .values()
+            .filter(|&found| *found == fold)
+            .count();
+        let begins = format!("{:<10}{groups:>9}{rows:>9}", format!("{fold}/2"));
+        assert!(text.lines().any(|line| line.starts_with(&begins)), "{text}");
+    }
+    refused(
+        &["manifest", "fold", &manifest, "--folds", "1"],
+        &["2..=1000"],
+    );
+    // Four scenes are not enough for so many.
+    refused(
+        &["manifest", "fold", &manifest, "--folds", "40"],
+        &["use fewer folds, or a manifest with more groups"],
+    );
+    refused(&["manifest", "stats", &path("none.csv")], &["cannot read"]);
+}
+
+/// A picture that no other seed's looks like.
+fn photo(path: &Path, seed: u32) {
+    let value = |x: u32, y: u32| {
+        let (x, y) = (x as f32 / 24.0, y as f32 / 24.0);
+        let (a, b) = ((seed % 5 + 1) as f32, (seed % 7 + 2) as f32);
+        let wave =
+            (a * x + seed as f32).sin() * (b * y * 0.7).cos() + (a * b * 0.2 * (x + y)).sin();
+        Luma([(128.0 + 60.0 * wave) as u8])
+    };
+    GrayImage::from_fn(64, 64, value).save(path).unwrap();
+}
+
+/// Writes a manifest of pictures in its folder: image, label, source, split.
+fn manifest_of(path: &Path, rows: &[(&str, &str, &str, &str)]) -> String {
+    let mut text = format!("{}\n", COLUMNS.join(","));
+    for (number, (image, label, source, split)) in rows.iter().enumerate() {
+        let digest = card::sha256(&path.with_file_name(image)).unwrap();
+        text += &format!("{image},{label},{source},{split},g{number},{digest},64,64\n");
+    }
+    std::fs::write(path, text).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn an_audit_finds_what_is_one_picture_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let path = |name: &str| at(name).display().to_string();
+    for seed in 1..=4 {
+        photo(&at(&format!("{seed}.png")), seed);
+    }
+    // The same bytes, and the same picture smaller.
+    std::fs::copy(at("1.png"), at("1-copy.png")).unwrap();
+    let small = image::open(at("2.png")).unwrap();
+    let small = small.resize_exact(40, 40, image::imageops::FilterType::Triangle);
+    small.save(at("2-small.png")).unwrap();
+    let one = manifest_of(
+        &at("one.csv"),
+        &[
+            ("1.png", "happy", "fer2013", "train"),
+            ("1-copy.png", "happy", "fer2013", "test"),
+            ("2.png", "sad", "fer2013", "train"),
+            ("2-small.png", "fear", "fer2013", "train"),
+            ("3.png", "fear", "fer2013", "train"),
+        ],
+    );
+    let other = manifest_of(
+        &at("other.csv"),
+        &[
+            ("1.png", "happy", "ferplus", "train"),
+            ("3.png", "sad", "ferplus", "train"),
+            ("4.png", "sad", "web", "train"),
+        ],
+    );
+    let before = read(&one);
+    let asked = ["manifest", "audit", &one, &other, "--out", &path("audit")];
+    let text = succeeded(run(&asked));
+    let found = json(&path("audit/audit.json"));
+    assert_eq!(found["pictures"], 4);
+    let counts = |place: &str| found["pairs_by_place"][place].clone();
+    let expected = |same_bytes: usize, same_picture: usize, two_labels: usize| serde_json::json!({"same_bytes": same_bytes, "same_picture": same_picture, "two_labels": two_labels});
+    assert_eq!(counts("within_split"), expected(0, 1, 1), "{text}");
+    assert_eq!(counts("across_splits"), expected(1, 0, 0));
+    assert_eq!(counts("across_manifests"), expected(2, 0, 1));
+    assert_eq!(
+        counts("across_manifests_and_splits"),
+        serde_json::Value::Null
+    );
+    assert_eq!(
+        found["shared_sources"],
+        serde_json::json!([{
+            "one": [&other, "ferplus"], "other": [&one, "fer2013"],
+            "pictures": 2, "of": 2, "same_label": 1
+        }])
+    );
+    let pairs = csv::Reader::from_path(path("audit/pairs.csv"))
+        .unwrap()
+        .records()
+        .count();
+    assert_eq!(pairs, 4);
+    let sheet = image::open(path("audit/contact_sheet.png")).unwrap();
+    assert!(sheet.width() == 1000 && sheet.height() > 300);
+    assert!(read(&path("audit/audit.html")).contains("across splits, same bytes: 1 pairs"));
+    assert_eq!(read(&one), before);
+
+    // What cannot be looked at is counted and named.
+    std::fs::write(at("4.png"), "no picture").unwrap();
+    let text = succeeded(run(&asked));
+    assert!(
+        read(&path("audit/unreadable.txt")).contains("4.png"),
+        "{text}"
+    );
+    assert_eq!(
+        json(&path("audit/audit.json"))["manifests"][1]["unreadable_or_stale"],
+        1
+    );
+    refused(&["manifest", "audit", "--out", &path("x")], &["MANIFESTS"]);
+    refused(
+        &["manifest", "audit", &path("none.csv"), "--out", &path("x")],
+        &["cannot read"],
+    );
+}
+
+/// What a model says of a manifest's rows: sure of these classes.
+fn predictions(path: &Path, manifest: &str, said: &[Expression]) {
+    let manifest = Manifest::read(Path::new(manifest)).unwrap();
+    let classes = Expression::ALL.map(|label| label.name().to_owned());
+    let logits = said
+        .iter()
+        .flat_map(|&said| Expression::ALL.map(|label| if label == said { 4.0 } else { 0.0 }));
+    let index = |label: Expression| Expression::ALL.iter().position(|&other| other == label);
+    let labels: Vec<i64> = manifest
+        .rows
+        .iter()
+        .map(|row| index(row.label).unwrap() as i64)
+        .collect();
+    let hash = |row: &fermata_learn::manifest::Row| {
+        fermata_learn::predictions::row_hash(&row.sha256).unwrap()
+    };
+    let made = Predictions::new(classes.to_vec(), logits.collect(), &labels).unwrap();
+    made.with_hashes(manifest.rows.iter().map(hash).collect())
+        .write_npz(path)
+        .unwrap();
+}
+
+#[test]
+fn labels_that_models_contradict_are_listed_and_left_out_by_a_recipe() {
+    use Expression::{Happy, Sad};
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let path = |name: &str| at(name).display().to_string();
+    let mut rows = Vec::new();
+    let names: Vec<String> = (1..=6).map(|seed| format!("{seed}.png")).collect();
+    for (place, name) in names.iter().enumerate() {
+        photo(&at(name), place as u32 + 1);
+        let (label, source) = if place < 3 {
+            ("happy", "web")
+        } else {
+            ("sad", "lab")
+        };
+        rows.push((name.as_str(), label, source, "train"));
+    }
+    let manifest = manifest_of(&at("all.csv"), &rows);
+    predictions(
+        &at("said.npz"),
+        &manifest,
+        &[Happy, Happy, Sad, Sad, Sad, Sad],
+    );
+    let text = succeeded(run(&[
+        "manifest",
+        "audit",
+        &manifest,
+        "--predictions",
+        &path("said.npz"),
+        "--out",
+        &path("audit"),
+    ]));
+    assert!(text.contains("1 of 6 labels are likely wrong"), "{text}");
+    let listed = read(&path("audit/label_errors.csv"));
+    assert!(
+        listed
+            .lines()
+            .nth(1)
+            .unwrap()
+            .contains("3.png,web,train,happy,sad"),
+        "{listed}"
+    );
+
+    let recipe = |keep: &str| {
+        let text = format!("manifests: [{{manifest: all.csv, keep: {keep}}}]\n");
+        std::fs::write(at("recipe.yaml"), text).unwrap();
+        let (recipe, out) = (path("recipe.yaml"), path("made"));
+        run(&["manifest", "make", &recipe, "--out", &out, "--overwrite"])
+    };
+    let text = succeeded(recipe(
+        "{confidence: {predictions: {files: [said.npz], at_least: 0.5}}}",
+    ));
+    assert!(
+        text.starts_with("6 rows in, 5 out\n  left out, confidence: 1"),
+        "{text}"
+    );
+    let report = json(&path("made/clean_report.json"));
+    assert_eq!(report["removed"][0]["reason"], "confidence");
+    assert_eq!(
+        report["removed"][0]["image"]
+            .as_str()
+            .map(|name| name.ends_with("3.png")),
+        Some(true)
+    );
+    let text = succeeded(recipe("{sources: [lab]}"));
+    assert!(text.contains("left out, source: 3"), "{text}");
+    let text = succeeded(recipe("{}"));
+    assert!(text.starts_with("6 rows in, 6 out"), "{text}");
+    let (code, _, errors) = recipe("{shorter_side: 65}");
+    assert!(code == 2 && errors.contains("has no rows"), "{errors}");
+    let (code, _, errors) = recipe("{shorter: 65}");
+    assert!(code == 2 && errors.contains("shorter"), "{errors}");
+    // Predictions of other rows, and none.
+    photo(&at("9.png"), 9);
+    let others = manifest_of(&at("others.csv"), &[("9.png", "sad", "web", "train")]);
+    predictions(&at("others.npz"), &others, &[Sad]);
+    let (code, _, errors) =
+        recipe("{confidence: {predictions: {files: [others.npz], at_least: 0.5}}}");
+    assert!(
+        code == 2 && errors.contains("none of the predictions is of"),
+        "{errors}"
+    );
+    refused(
+        &[
+            "manifest",
+            "audit",
+            &manifest,
+            "--predictions",
+            &path("others.npz"),
+            "--out",
+            &path("x"),
+        ],
+        &["none of the manifests' rows is among the predictions"],
+    );
+}
+
+#[test]
+fn a_folder_of_classes_becomes_a_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (number, name) in ["glad/1.png", "glad/deep/2.png", "sad/3.PNG"]
+        .into_iter()
+        .enumerate()
+    {
+        let file = folder.path().join("photos").join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        photo(&file.with_extension("png"), number as u32 + 1);
+        if name.ends_with("PNG") {
+            std::fs::rename(file.with_extension("png"), file).unwrap();
+        }
+    }
+    std::fs::write(folder.path().join("photos/glad/notes.txt"), "x").unwrap();
+    let text = succeeded(run(&[
+        "manifest",
+        "list",
+        &path("photos"),
+        "--out",
+        &path("photos.csv"),
+    ]));
+    assert!(
+        text.contains("3 pictures in 2 folders, 1 other files left out"),
+        "{text}"
+    );
+    assert_eq!(
+        read(&path("photos.csv")),
+        "image,label\nglad/1.png,glad\nglad/deep/2.png,glad\nsad/3.PNG,sad\n"
+    );
+    let mapping = "source: photos\npolicy: folder\nimage: '{image}'\nlabel:\n  column: {name: label, values: {glad: happy, sad: sad}}\n";
+    std::fs::write(path("photos.yaml"), mapping).unwrap();
+    let recipe =
+        "parts: [{mapping: photos.yaml, table: photos.csv, images: photos, split: train}]\n";
+    std::fs::write(path("recipe.yaml"), recipe).unwrap();
+    succeeded(run(&[
+        "manifest",
+        "make",
+        &path("recipe.yaml"),
+        "--out",
+        &path("data"),
+    ]));
+    succeeded(run(&["manifest", "validate", &path("data/manifest.csv")]));
+    refused(
+        &[
+            "manifest",
+            "list",
+            &path("photos/sad"),
+            "--out",
+            &path("x.csv"),
+        ],
+        &["has no pictures", "one for each class"],
+    );
+    refused(
+        &["manifest", "list", &path("none"), "--out", &path("x.csv")],
+        &["cannot read"],
+    );
+}
+
+#[test]
+fn an_archive_is_unpacked_as_pictures_and_a_table() {
+    use fermata_learn::npz::{Array, NpzArray, write_npz};
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let pixels = Array {
+        shape: vec![2, 2, 3],
+        values: vec![0, 50, 100, 150, 200, 250, 1, 2, 3, 4, 5, 6],
+    };
+    let labels = Array {
+        shape: vec![2],
+        values: vec![3, 4],
+    };
+    let votes = Array {
+        shape: vec![2, 2],
+        values: vec![1.0, 0.5, 0.0, 2.0],
+    };
+    let scale = Array {
+        shape: vec![1],
+        values: vec![1],
+    };
+    let arrays = BTreeMap::from([
+        ("images", NpzArray::Bytes(pixels)),
+        ("label", NpzArray::Integers(labels)),
+        ("scale", NpzArray::Integers(scale)),
+        ("votes", NpzArray::Floats(votes)),
+    ]);
+    write_npz(Path::new(&path("faces.npz")), &arrays).unwrap();
+    let out = path("faces");
+    let asked = ["manifest", "unpack", &path("faces.npz"), "--out", &out];
+    let text = succeeded(run(&asked));
+    assert!(text.contains("2 pictures of 3 x 2 pixels"), "{text}");
+    assert!(
+        text.contains("left out, because they have not as many rows: scale"),
+        "{text}"
+    );
+    assert_eq!(
+        read(&path("faces/table.csv")),
+        "image,label,votes_0,votes_1\nimages/000000.png,3,1,0.5\nimages/000001.png,4,0,2\n"
+    );
+    let picture = image::open(path("faces/images/000000.png"))
+        .unwrap()
+        .into_luma8();
+    assert_eq!(picture.into_raw(), [0, 50, 100, 150, 200, 250]);
+    refused(&asked, &["--overwrite replaces it"]);
+    let asked = [
+        "manifest",
+        "unpack",
+        &path("faces.npz"),
+        "--out",
+        &path("x"),
+    ];
+    refused(
+        &[&asked[..], &["--images", "votes"]].concat(),
+        &["expected whole numbers"],
+    );
+    refused(
+        &[&asked[..], &["--images", "label"]].concat(),
+        &["[N, H, W] or [N, H, W, 3]"],
+    );
+    refused(&[&asked[..], &["--names", "label"]].concat(), &["texts"]);
+    refused(
+        &[&asked[..], &["--images", "pictures"]].concat(),
+        &["pictures"],
+    );
+    assert!(!Path::new(&path("x")).exists());
+}

@@ -1,0 +1,181 @@
+//! The whole way in small: labelled pictures → two teachers, one of them of two folds → their softlabels → students → a model that the live graph
+//! runs. What each step does alone is tested where it is; here it is whether they fit together, and whether it pays.
+
+use std::fs;
+
+use fermata_vision::Expression;
+use serde_json::Value;
+
+use crate::training::{Data, succeeds};
+
+/// Epochs of teachers and students.
+const EPOCHS: u32 = 12;
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The settings of a training with this objective.
+fn settings(objective: &str) -> String {
+    format!(
+        "architecture: small_resnet18_w8_s2_c1
+batch: 16
+seed: 5
+epochs: {EPOCHS}
+learning_rate: {{base: 6e-3, warm_up_epochs: 1}}
+augmentation: {{flip: 0, shift: 0.05, scale: 0.05, rotate_degrees: 5, erase: 0}}
+objective: {objective}
+"
+    )
+}
+
+fn json(data: &Data, path: &str) -> Value {
+    serde_json::from_slice(&fs::read(data.path(path)).unwrap()).unwrap()
+}
+
+/// What a model gets right of the test rows, by the command.
+fn accuracy(data: &Data, run: &str) -> f64 {
+    let (model, out) = (
+        data.text(&format!("{run}/model")),
+        data.text(&format!("{run}-test")),
+    );
+    let manifest = data.text("manifest.csv");
+    let command = format!("evaluate --model {model} --manifest {manifest} --out {out}");
+    succeeds(&words(&command));
+    let metrics = json(data, &format!("{run}-test/metrics.json"));
+    metrics["raw"]["metrics"]["accuracy"].as_f64().unwrap()
+}
+
+#[test]
+fn from_labelled_pictures_to_a_student_in_the_live_graph() {
+    let data = Data::new(24, "epochs: 1\n");
+    let manifest = data.text("manifest.csv");
+    data.write("training.yaml", &settings("{label_smoothing: 0.1}"));
+    succeeds(&data.train("whole", &[]));
+    succeeds(&data.train("f0", &["--without-fold", "0/2"]));
+    succeeds(&data.train("f1", &["--without-fold", "1/2"]));
+    let teacher = accuracy(&data, "whole");
+    assert!(teacher > 0.6, "the teacher has {teacher}");
+
+    // Weights are chosen where both teachers have seen nothing: on validation rows.
+    let teachers = format!(
+        "--teacher whole={} --teacher folds={},{}",
+        data.text("whole/model"),
+        data.text("f0/model"),
+        data.text("f1/model")
+    );
+    let search = data.text("search");
+    let command = format!(
+        "ensemble search --manifest {manifest} {teachers} --step 0.5 --out {search} --quiet"
+    );
+    succeeds(&words(&command));
+    let chosen = json(&data, "search/ensemble.json");
+    let best = chosen["best"]["quality"]["macro_f1"].as_f64().unwrap();
+    for alone in chosen["teachers"].as_array().unwrap() {
+        assert!(best >= alone["alone"]["macro_f1"].as_f64().unwrap());
+    }
+
+    // The folds alone are asked about training rows, none of which they have seen.
+    let (out, config) = (data.text("soft"), data.text("training.yaml"));
+    let folds = format!("folds={},{}", data.text("f0/model"), data.text("f1/model"));
+    let command = format!(
+        "softlabels --manifest {manifest} --teacher {folds} --temperature folds=1 --views 3 --seed 5 --config {config} --out {out} --quiet"
+    );
+    succeeds(&words(&command));
+    let report = json(&data, "soft/alignmentreport.json");
+    let rows = 7 * (24 + 6 + 6);
+    assert_eq!(report["counts"]["rows_out"], rows);
+    assert_eq!(report["counts"]["seen"]["folds"]["unseen"], rows);
+    let metrics = json(&data, "soft/ensemble_metrics.json");
+    let unseen = metrics["by_split"]["train"]["ensemble"]["accuracy"]
+        .as_f64()
+        .unwrap();
+    assert!(unseen > 0.4, "out of fold {unseen}");
+
+    let decoupled =
+        "{distillation: {decoupled: {temperature: 2, alpha: 0.5, beta: 4, form: report}}}";
+    let correlation =
+        "{distillation: {correlation: {temperature: 2, cross_entropy: 1, beta: 1, gamma: 1}}}";
+    let mut losses = Vec::new();
+    for (name, objective, softlabels) in [
+        ("ce", "{}", false),
+        (
+            "kd",
+            "{distillation: {plain: {temperature: 2, alpha: 0.5}}}",
+            true,
+        ),
+        ("dkd", decoupled, true),
+        ("dist", correlation, true),
+    ] {
+        data.write("training.yaml", &settings(objective));
+        let out = data.text("soft");
+        let more = ["--softlabels", &out];
+        succeeds(&data.train(name, if softlabels { &more } else { &[] }));
+        let student = accuracy(&data, name);
+        println!("{name}: {student:.3} (teacher {teacher:.3})");
+        assert!(student > 0.4, "{name} has {student}");
+        let history = fs::read_to_string(data.path(&format!("{name}/history.csv"))).unwrap();
+        assert_eq!(history.lines().count() as u32, EPOCHS + 1);
+        losses.push(history);
+    }
+    losses.dedup();
+    assert_eq!(losses.len(), 4, "each objective trains otherwise");
+
+    // What no student may learn from: softlabels of other views.
+    let other = settings("{distillation: {plain: {temperature: 2, alpha: 0.5}}}");
+    data.write("training.yaml", &other.replace("shift: 0.05", "shift: 0.1"));
+    let arguments = data.train("other", &["--softlabels", &out]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    crate::learning::refused(
+        &arguments,
+        &["augmentation.shift: 0.05 in the softlabels, 0.1 in the training"],
+    );
+
+    let (weights, card, model) = (
+        data.text("kd/checkpoints/best.safetensors"),
+        data.text("card.yaml"),
+        data.text("expression"),
+    );
+    let command = format!(
+        "export --arch small_resnet18_w8_s2_c1 --weights {weights} --card {card} --output {model}"
+    );
+    succeeds(&words(&command));
+    let graph = format!(
+        "
+fermata: 1
+streams: {{left: 1}}
+nodes:
+  capture: {{use: synthetic_faces, each: stream, seed: \"${{stream.uri}}\", faces: 1, count: 20, fps: 25}}
+  detect:  {{use: detect_faces, in: capture, model: haar, min_size: 60}}
+  track:   {{use: track_faces, each: stream, in: detect}}
+  crop:    {{use: crop_faces, each: stream, in: track, model: \"{model}\"}}
+  emotion: {{use: classify_expression, in: crop, model: \"{model}\", batch: {{max: 8, wait: 8ms}}}}
+  log:     {{use: write_csv, in: emotion, path: \"${{run.dir}}/faces.csv\"}}
+run: {{clock: asap}}
+"
+    );
+    data.write("live.yaml", &graph);
+    let command = format!(
+        "run {} --out {} --quiet",
+        data.text("live.yaml"),
+        data.text("live")
+    );
+    succeeds(&words(&command));
+    let mut faces = csv::Reader::from_path(data.path("live/faces.csv")).unwrap();
+    let header = faces.headers().unwrap().clone();
+    let label = header
+        .iter()
+        .position(|column| column == "raw_label")
+        .unwrap();
+    let labels: Vec<String> = faces
+        .records()
+        .map(|face| face.unwrap()[label].to_owned())
+        .filter(|label| !label.is_empty())
+        .collect();
+    assert!(labels.len() > 10, "{labels:?}");
+    assert!(
+        labels
+            .iter()
+            .all(|label| label.parse::<Expression>().is_ok())
+    );
+}

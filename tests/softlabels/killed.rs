@@ -1,0 +1,123 @@
+//! An export that is killed at any moment goes on, and gives the bytes of one that was left alone.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fermata_learn::keyed_random::KeyedRandom;
+
+use super::{Data, assert_same, succeeds};
+use crate::learning::refused;
+use crate::support::fermata;
+
+/// Lines of a ledger, whole ones and a half last one.
+fn lines(ledger: &Path) -> usize {
+    let text = fs::read(ledger).unwrap_or_default();
+    text.split_inclusive(|&byte| byte == b'\n').count()
+}
+
+fn start(arguments: &[String]) -> Child {
+    Command::new(fermata())
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Kills a run (SIGKILL) a moment after its ledger has so many lines, if it comes to that. Says whether it ended by itself.
+fn kill_at(mut child: Child, ledger: &Path, lines_wanted: usize, random: &mut KeyedRandom) -> bool {
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return true;
+        }
+        if lines(ledger) >= lines_wanted {
+            // Somewhere in what follows: computing, writing, syncing, renaming.
+            std::thread::sleep(Duration::from_micros(random.below(20_000)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn an_export_that_is_killed_again_and_again_gives_the_same_bytes() {
+    let data = Data::new(100);
+    fs::write(data.path("40.png"), "no picture").unwrap();
+    succeeds(&data.export("alone", &[]));
+    let expected = data.files("alone");
+    let units = 13;
+    let seed = std::env::var("FERMATA_LAWS_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or(1);
+    let moments = if std::env::var_os("FERMATA_SOAK").is_some() {
+        20
+    } else {
+        3
+    };
+    for moment in 0..moments {
+        let mut random = KeyedRandom::new(&[seed, moment]);
+        let out = format!("killed-{moment}");
+        let ledger = data.path(&out).join("ledger.jsonl");
+        let resume = ["resume".to_owned(), data.text(&out), "--quiet".to_owned()];
+        let mut arguments = data.export(&out, &["--readers", "1"]);
+        let mut wanted = random.below(units) as usize;
+        let mut kills = 0;
+        loop {
+            if kill_at(start(&arguments), &ledger, wanted, &mut random) {
+                break;
+            }
+            kills += 1;
+            // It was killed after all was done.
+            if fs::read_to_string(&ledger).is_ok_and(|text| text.contains("\"done\"")) {
+                break;
+            }
+            // What killed it before there was a ledger has left nothing to go on with.
+            if ledger.exists() {
+                arguments = resume.to_vec();
+            }
+            // The later kills come later, so that it ends.
+            wanted = lines(&ledger) + 1 + random.below(2 * units) as usize;
+        }
+        println!("seed {seed}, moment {moment}: killed {kills} times");
+        assert_same(&expected, &data.files(&out));
+        let part = fs::read_dir(data.path(&out)).unwrap();
+        let part = part.filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().ends_with(".part")
+        });
+        assert_eq!(part.count(), 0, "a half-written file is left");
+    }
+    let (alone, words) = (data.text("alone"), ["nothing left to do"]);
+    refused(&["resume", &alone], &words);
+}
+
+#[test]
+fn an_export_that_is_asked_to_end_keeps_whole_units_and_goes_on() {
+    let data = Data::new(100);
+    succeeds(&data.export("alone", &[]));
+    let child = start(&data.export("asked", &["--readers", "1"]));
+    let ledger = data.path("asked/ledger.jsonl");
+    while lines(&ledger) < 5 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let pid = child.id().to_string();
+    let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(killed.success());
+    let status = { child }.wait().unwrap();
+    // 0: it was quicker than the signal.
+    assert!(matches!(status.code(), Some(0 | 130)), "{status}");
+    if status.code() == Some(130) {
+        succeeds(&[
+            "resume".to_owned(),
+            data.text("asked"),
+            "--quiet".to_owned(),
+        ]);
+    }
+    assert_same(&data.files("alone"), &data.files("asked"));
+}

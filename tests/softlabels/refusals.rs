@@ -1,0 +1,164 @@
+//! Wrong input: one clear error each, and nothing is written.
+
+use std::fs;
+
+use fermata_files::FolderLock;
+use fermata_learn::manifest::Manifest;
+use serde_json::json;
+
+use super::{Data, succeeds};
+use crate::learning::{refused, run};
+
+#[track_caller]
+fn refuses(arguments: &[String], words: &[&str]) {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (code, output, errors) = run(&arguments);
+    assert_eq!(code, 2, "{arguments:?}: {errors}");
+    for word in words {
+        assert!(errors.contains(word), "`{word}` is not in:\n{errors}");
+    }
+    let told = errors.lines().filter(|line| line.starts_with("error:"));
+    assert_eq!(told.count(), 1, "{errors}");
+    assert!(output.is_empty(), "{output}");
+}
+
+#[test]
+fn an_export_that_cannot_be_made_is_refused() {
+    let data = Data::new(14);
+    let config = data.path("training.yaml");
+    fs::write(&config, "augmentation: {flipp: 1}\n").unwrap();
+    let config = config.display().to_string();
+    let none = data.path("none").display().to_string();
+    let teacher = format!("c={none}");
+    let again = format!("a={}", data.text("a"));
+    let taken = format!("rows={}", data.text("a"));
+    for (more, words) in [
+        (
+            &["--weight", "a=1"][..],
+            &["b has none", "all teachers a weight, or none"][..],
+        ),
+        (
+            &["--weight", "a=1", "--weight", "c=1"],
+            &["there is no teacher c; there are a, b"],
+        ),
+        (
+            &["--weight", "a=x", "--weight", "b=1"],
+            &["`x` is no number"],
+        ),
+        (
+            &["--weight", "a=-1", "--weight", "b=1"],
+            &["--weight a=-1: expected 0 or more"],
+        ),
+        (&["--weight", "a=0", "--weight", "b=0"], &["all are 0"]),
+        (
+            &["--temperature", "a=0"],
+            &["--temperature a=0: expected above 0"],
+        ),
+        (
+            &["--temperature", "a"],
+            &["--temperature a: expected NAME=NUMBER"],
+        ),
+        (
+            &["--split", "training"],
+            &["--split: unknown split `training`"],
+        ),
+        (
+            &["--teacher", "c"],
+            &["--teacher c: expected NAME=FOLDER[,FOLDER]"],
+        ),
+        (
+            &["--teacher", &teacher],
+            &["cannot read the model card", "none"],
+        ),
+        (&["--teacher", &again], &["a is given twice"]),
+        (&["--teacher", &taken], &["a teacher cannot be called rows"]),
+        (&["--config", &none], &["cannot read"]),
+        (&["--config", &config], &["flipp"]),
+        (&["--device", "gpu"], &["gpu"]),
+    ] {
+        refuses(&data.export("out", more), words);
+        assert!(!data.path("out/ledger.jsonl").exists(), "{more:?}");
+    }
+    refuses(
+        &data.export("out", &["--manifest", &none]),
+        &["cannot be used multiple times"],
+    );
+}
+
+#[test]
+fn a_teacher_whose_models_have_all_seen_a_row_is_an_error_before_anything_is_computed() {
+    let data = Data::new(56);
+    let sha256 = Manifest::read(&data.path("manifest.csv")).unwrap().sha256;
+    let trained =
+        |fold: u32| json!({"manifest_sha256": sha256, "without_fold": {"fold": fold, "folds": 2}});
+    data.teacher("f0", 3, 1.0, trained(0));
+    data.teacher("f1", 4, 1.0, trained(1));
+    data.teacher("other", 5, 1.0, json!({"manifest_sha256": "ab"}));
+    let folds = |one: &str, other: &str| format!("f={},{}", data.text(one), data.text(other));
+    refuses(
+        &data.export("out", &["--teacher", &folds("f0", "f0")]),
+        &["all of its models have learnt from", "without another fold"],
+    );
+    refuses(
+        &data.export("out", &["--teacher", &folds("f0", "other")]),
+        &["nobody can tell which rows it has seen"],
+    );
+    succeeds(&data.export("out", &["--teacher", &folds("f0", "f1")]));
+    let seen = data.json("out/alignmentreport.json")["counts"]["seen"]["f"].clone();
+    assert_eq!(seen, json!({"unseen": 56, "seen": 0, "unknown": 0}));
+    refuses(
+        &data.export("out", &[]),
+        &["holds softlabels, or a part of them", "new folder"],
+    );
+}
+
+#[test]
+fn a_folder_that_is_no_run_or_in_use_is_not_resumed() {
+    let data = Data::new(7);
+    let empty = data.path("empty");
+    fs::create_dir(&empty).unwrap();
+    refused(
+        &["resume", &data.text("empty")],
+        &["no run that can be taken up again"],
+    );
+    refused(
+        &["resume", &data.text("none")],
+        &["no run that can be taken up again"],
+    );
+    let _lock = FolderLock::take(&empty).unwrap();
+    refuses(&data.export("empty", &[]), &["is in use by"]);
+}
+
+#[test]
+fn a_search_that_cannot_be_made_is_refused() {
+    let data = Data::new(28);
+    let search = |more: &[&str]| {
+        let arguments = [
+            "ensemble",
+            "search",
+            "--manifest",
+            &data.text("manifest.csv"),
+            "--teacher",
+            &format!("a={}", data.text("a")),
+            "--out",
+            &data.text("search"),
+            "--quiet",
+        ]
+        .map(str::to_owned);
+        let more = more.iter().map(|&argument| argument.to_owned());
+        arguments.into_iter().chain(more).collect::<Vec<_>>()
+    };
+    refuses(
+        &search(&["--step", "0.3"]),
+        &["--step 0.3: expected 1 divided by a whole number"],
+    );
+    refuses(
+        &search(&["--split", "dev"]),
+        &["--split: unknown split `dev`"],
+    );
+    let few = Data::new(6);
+    let manifest = few.text("manifest.csv");
+    let mut arguments = search(&[]);
+    arguments[3] = manifest;
+    refuses(&arguments, &["no rows of the split validation"]);
+}

@@ -1,0 +1,282 @@
+//! `fermata train` and `resume` as a new user meets them: also killed at any moment.
+
+mod killed;
+
+use std::f64::consts::TAU;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fermata_learn::keyed_random::KeyedRandom;
+use fermata_learn::training::RunFolder;
+use fermata_vision::{Expression, ModelCard};
+use image::{GrayImage, Luma};
+
+use crate::learning::{refused, run};
+
+/// Labelled pictures, a card and settings.
+pub(crate) struct Data {
+    folder: tempfile::TempDir,
+}
+
+const CARD: &str = "input: {name: input, size: 32, layout: nchw, colour: gray}
+interpolation: area
+scaling: [{divide: 127.5}, {subtract: 1}]
+output: {name: logits, kind: logits, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}
+licence: none
+source: a test
+";
+
+impl Data {
+    /// So many pictures of each class to train, a quarter of them to validate and to test: bars whose number is the class.
+    pub(crate) fn new(of_each: usize, settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut csv = "image,label,source,split,group,sha256,width,height\n".to_owned();
+        for row in 0..7 * (of_each + of_each.div_ceil(4) * 2) {
+            let (class, place) = (row % 7, row / 7);
+            let mut random = KeyedRandom::new(&[row as u64]);
+            let (phase, bright) = (random.uniform(0.0, 6.0), random.uniform(60.0, 120.0));
+            let picture = GrayImage::from_fn(32, 32, |x, _| {
+                let bars = (f64::from(x) / 32.0 * (class + 1) as f64 * TAU + phase).sin();
+                let value = 128.0 + bright * bars + 8.0 * random.normal();
+                Luma([value.clamp(0.0, 255.0) as u8])
+            });
+            let name = format!("{row}.png");
+            let path = folder.path().join(&name);
+            picture.save(&path).unwrap();
+            let sha256 = fermata_files::sha256_of_file(&path).unwrap();
+            let label = Expression::ALL[class];
+            let split = match place {
+                place if place < of_each => "train",
+                place if place < of_each + of_each.div_ceil(4) => "validation",
+                _ => "test",
+            };
+            csv += &format!("{name},{label},bars,{split},g{row},{sha256},32,32\n");
+        }
+        let data = Self { folder };
+        data.write("manifest.csv", &csv);
+        data.write("card.yaml", CARD);
+        data.write(
+            "training.yaml",
+            &format!("architecture: small_resnet18_w8_s2_c1\nbatch: 16\nseed: 5\n{settings}"),
+        );
+        data
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Arguments of a training into a folder, and some more.
+    pub(crate) fn train(&self, out: &str, more: &[&str]) -> Vec<String> {
+        let mut arguments: Vec<String> = ["train", "--quiet"].map(str::to_owned).to_vec();
+        for (name, file) in [
+            ("--config", "training.yaml"),
+            ("--manifest", "manifest.csv"),
+            ("--card", "card.yaml"),
+            ("--out", out),
+        ] {
+            arguments.extend([name.to_owned(), self.text(file)]);
+        }
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        arguments
+    }
+
+    pub(crate) fn resume(&self, out: &str, more: &[&str]) -> Vec<String> {
+        let more = more.iter().map(|&argument| argument.to_owned());
+        ["resume".to_owned(), self.text(out), "--quiet".to_owned()]
+            .into_iter()
+            .chain(more)
+            .collect()
+    }
+
+    /// The files whose bytes two trainings share if they are the same.
+    pub(crate) fn results(&self, out: &str) -> Vec<(&'static str, Vec<u8>)> {
+        let files = [
+            "checkpoints/last.safetensors",
+            "checkpoints/best.safetensors",
+            "model/model.safetensors",
+            "model/card.yaml",
+            "history.csv",
+            "metrics.json",
+            "predictions_validation.npz",
+        ];
+        let out = self.path(out);
+        files
+            .map(|file| (file, fs::read(out.join(file)).unwrap()))
+            .to_vec()
+    }
+}
+
+#[track_caller]
+pub(crate) fn succeeds(arguments: &[String]) -> String {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (code, text, errors) = run(&arguments);
+    assert_eq!(code, 0, "{arguments:?}: {errors}{text}");
+    text
+}
+
+#[track_caller]
+fn refused_all(arguments: &[String], words: &[&str]) {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    refused(&arguments, words);
+}
+
+fn epochs(history: &Path) -> usize {
+    fs::read_to_string(history).unwrap().lines().count() - 1
+}
+
+#[test]
+fn a_network_is_trained_evaluated_and_trained_for_more() {
+    let data = Data::new(24, "epochs: 8\nlearning_rate: {base: 4e-3}\n");
+    let out = data.text("run");
+    let text = succeeds(&data.train("run", &[]));
+    for words in ["is the best", "/model", "/curve.svg", "report: "] {
+        assert!(text.contains(words), "`{words}` is not in:\n{text}");
+    }
+    for file in [
+        "report.json",
+        "graph.yaml",
+        "run.log",
+        "curve.svg",
+        "config.yaml",
+    ] {
+        assert!(data.path("run").join(file).is_file(), "{file}");
+    }
+    let model = ModelCard::load(data.path("run/model")).unwrap();
+    assert_eq!(
+        model.card.architecture.as_deref(),
+        Some("small_resnet18_w8_s2_c1")
+    );
+    // It evaluates as it was validated.
+    let manifest = data.text("manifest.csv");
+    let model = format!("{out}/model");
+    let measured = data.text("measured");
+    let arguments = [
+        "evaluate",
+        "--model",
+        &model,
+        "--manifest",
+        &manifest,
+        "--split",
+        "validation",
+        "--out",
+        &measured,
+    ];
+    assert_eq!(run(&arguments).0, 0);
+    let accuracy = |file: PathBuf| {
+        let text = fs::read_to_string(file).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        value["raw"]["metrics"]["accuracy"].as_f64().unwrap()
+    };
+    let trained = accuracy(data.path("run/metrics.json"));
+    assert_eq!(accuracy(data.path("measured/metrics.json")), trained);
+    assert!(trained > 0.4, "{trained}");
+
+    refused_all(
+        &data.train("run", &[]),
+        &["it is there already", "fermata resume"],
+    );
+    refused_all(
+        &data.resume("run", &[]),
+        &["nothing left to do", "--more N"],
+    );
+    refused_all(&data.resume("run", &["--more", "0"]), &["--more"]);
+    succeeds(&data.resume("run", &["--more", "10"]));
+    assert_eq!(epochs(&data.path("run/history.csv")), 18);
+    let (code, text, _) = run(&["inspect", &out]);
+    assert!(
+        code == 0 && text.contains("small_resnet18_w8_s2_c1"),
+        "{text}"
+    );
+    for command in ["train", "resume"] {
+        let (code, help, _) = run(&[command, "--help"]);
+        assert!(
+            code == 0 && help.contains("Examples:\n  fermata "),
+            "{help}"
+        );
+    }
+}
+
+#[test]
+fn a_training_without_a_fold_does_not_see_it() {
+    let data = Data::new(8, "epochs: 1\n");
+    succeeds(&data.train("run", &["--without-fold", "1/2"]));
+    let folder = RunFolder::open(&data.path("run")).unwrap();
+    let fold = folder.config().without_fold.unwrap();
+    assert_eq!((fold.fold, fold.folds), (1, 2));
+    let rows = folder.progress().unwrap().history[0].rows;
+    assert!(rows > 8 && rows < 48, "{rows} of 56");
+    for wrong in ["2/2", "0/1", "x", "0"] {
+        refused_all(
+            &data.train("other", &["--without-fold", wrong]),
+            &["--without-fold is ", "0/2"],
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_is_one_clear_error_and_leaves_nothing() {
+    let data = Data::new(4, "epochs: 1\n");
+    let refuse = |arguments: &[String], words: &[&str]| {
+        refused_all(arguments, words);
+        assert!(!data.path("run").exists() && !data.path("run.part").exists());
+    };
+    let train = |more: &[&str]| data.train("run", more);
+    let none = data.text("none");
+    refuse(&train(&["--softlabels", &none]), &["none"]);
+    refuse(&train(&["--votes", &none]), &["the votes", "none"]);
+    refuse(&train(&["--device", "cuda:7"]), &["cuda"]);
+    for (file, text, words) in [
+        (
+            "training.yaml",
+            "architecture: vgg\nbatch: 16\nepochs: 1\n",
+            "no network `vgg`",
+        ),
+        (
+            "training.yaml",
+            "architecture: small_resnet18_w8_s2_c1\nbatch: 16\nepochs: 1\nbatches: 3\n",
+            "batches",
+        ),
+        (
+            "training.yaml",
+            "architecture: small_resnet18_w8_s2_c1\nbatch: 16\nepochs: 0\n",
+            "epochs is 0",
+        ),
+        ("card.yaml", "input: 3\n", "card.yaml"),
+        ("manifest.csv", "image\n", "has the columns image"),
+    ] {
+        let good = fs::read_to_string(data.path(file)).unwrap();
+        data.write(file, text);
+        refuse(&train(&[]), &[words]);
+        data.write(file, &good);
+    }
+    for file in ["training.yaml", "card.yaml", "manifest.csv"] {
+        let good = fs::read_to_string(data.path(file)).unwrap();
+        fs::remove_file(data.path(file)).unwrap();
+        refuse(&train(&[]), &[file, "No such file"]);
+        data.write(file, &good);
+    }
+    let missing = ["resume".to_owned(), none];
+    refuse(&missing, &["is no run that can be taken up again"]);
+
+    // An image that is gone ends the training, and what was trained is kept.
+    fs::remove_file(data.path("3.png")).unwrap();
+    let arguments = train(&[]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (code, text, _) = run(&arguments);
+    assert!(
+        code == 1 && text.contains("node `train`: 3.png: "),
+        "{code}: {text}"
+    );
+    assert!(RunFolder::is_in(&data.path("run")));
+    data.write("manifest.csv", "image\n");
+    refused_all(&data.resume("run", &[]), &["has the columns image"]);
+}

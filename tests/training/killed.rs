@@ -1,0 +1,119 @@
+//! A training that is killed at any moment goes on, and gives the weights of one that was left alone.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fermata_learn::keyed_random::KeyedRandom;
+use fermata_learn::training::{Progress, RunFolder};
+
+use super::{Data, succeeds};
+use crate::support::fermata;
+
+/// Everything that has a state, and a checkpoint so often that most moments are near one.
+const EVERYTHING: &str = "epochs: 8
+sampling: balanced
+rule: {sgd: {momentum: 0.9, nesterov: true}}
+learning_rate: {base: 0.02, least: 0.001, warm_up_epochs: 1}
+average_decay: 0.9
+dropout: 0.3
+clip_norm: 1
+checkpoint_every: 2
+head: {arcface: {scale: 16, margin: 0.3, warm_up: 1, ramp: 1}}
+objective: {label_smoothing: 0.1, negative: {added: {weight: 0.1}}}
+";
+
+fn start(arguments: &[String]) -> Child {
+    Command::new(fermata())
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn progress(data: &Data, out: &str) -> Option<Progress> {
+    RunFolder::open(&data.path(out)).ok()?.progress().ok()
+}
+
+fn steps(data: &Data, out: &str) -> u64 {
+    progress(data, out).map_or(0, |progress| {
+        100 * u64::from(progress.epoch) + progress.step
+    })
+}
+
+/// Waits until a checkpoint has come further than this. False if the training ended before.
+fn comes_further(child: &mut Child, data: &Data, out: &str, than: u64) -> bool {
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return false;
+        }
+        if steps(data, out) > than {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[track_caller]
+fn assert_same(data: &Data, out: &str) {
+    for ((file, found), (_, expected)) in data.results(out).into_iter().zip(data.results("alone")) {
+        assert!(found == expected, "{file} of {out} differs");
+    }
+}
+
+#[test]
+fn a_training_that_is_killed_again_and_again_gives_the_same_weights() {
+    let data = Data::new(20, EVERYTHING);
+    succeeds(&data.train("alone", &[]));
+    let seed = std::env::var("FERMATA_LAWS_SEED").ok();
+    let seed = seed.and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let is_long = std::env::var_os("FERMATA_SOAK").is_some();
+    let kills_wanted = if is_long { 20 } else { 4 };
+    let (mut kills, mut training) = (0, 0);
+    while kills < kills_wanted {
+        let mut random = KeyedRandom::new(&[seed, training]);
+        let out = format!("killed-{training}");
+        training += 1;
+        let mut arguments = data.train(&out, &[]);
+        loop {
+            let mut child = start(&arguments);
+            // From one checkpoint on to some behind it, or within the same epoch once more.
+            let than = steps(&data, &out) + random.below(3);
+            if !comes_further(&mut child, &data, &out, than) {
+                break;
+            }
+            // Somewhere in what follows: computing, writing, syncing, renaming.
+            std::thread::sleep(Duration::from_micros(random.below(30_000)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+            arguments = data.resume(&out, &[]);
+            if kills >= kills_wanted {
+                succeeds(&arguments);
+                break;
+            }
+        }
+        println!("seed {seed}, training {training}: killed {kills} times so far");
+        assert_same(&data, &out);
+    }
+}
+
+#[test]
+fn a_training_that_is_asked_to_end_writes_a_checkpoint_and_goes_on() {
+    let data = Data::new(20, EVERYTHING);
+    succeeds(&data.train("alone", &[]));
+    let mut child = start(&data.train("asked", &[]));
+    assert!(comes_further(&mut child, &data, "asked", 104));
+    let pid = child.id().to_string();
+    let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(killed.success());
+    let status = child.wait().unwrap();
+    // 0: it was quicker than the signal.
+    assert!(matches!(status.code(), Some(0 | 130)), "{status}");
+    if status.code() == Some(130) {
+        assert!(progress(&data, "asked").unwrap().epoch < 8);
+        succeeds(&data.resume("asked", &[]));
+    }
+    assert_same(&data, "asked");
+}
