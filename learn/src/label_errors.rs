@@ -189,7 +189,7 @@ mod tests {
             // Less sure than sad rows are of being happy: not named.
             (6, Happy, 0.1),
         ]);
-        let errors = label_errors(&rows, &[predictions.clone()]).unwrap();
+        let errors = label_errors(&rows, std::slice::from_ref(&predictions)).unwrap();
         assert_eq!((errors.predicted, errors.not_predicted), (7, 1));
         let named: Vec<_> = errors
             .found

@@ -1,6 +1,6 @@
 //! How far a command has come, on the standard error stream: a line every few seconds with its rate and the time that is left.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How often it is said.
@@ -9,23 +9,24 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Says how far something has come, and how fast it is. From any thread and as often as one likes.
 pub(crate) struct Progress {
     what: &'static str,
-    began: Instant,
+    /// When it was shown first, and how far it was then: what comes before is not its time.
+    first: OnceLock<(Instant, u64)>,
     said: Mutex<Instant>,
 }
 
 impl Progress {
     /// Of something that is counted, such as `images read`.
     pub(crate) fn new(what: &'static str) -> Self {
-        let now = Instant::now();
         Self {
             what,
-            began: now,
-            said: Mutex::new(now),
+            first: OnceLock::new(),
+            said: Mutex::new(Instant::now()),
         }
     }
 
     /// So many of all.
     pub(crate) fn show(&self, done: u64, of: u64) {
+        let &(began, first) = self.first.get_or_init(|| (Instant::now(), done));
         let Ok(mut said) = self.said.try_lock() else {
             return;
         };
@@ -33,16 +34,21 @@ impl Progress {
             return;
         }
         *said = Instant::now();
-        eprintln!("{}", self.line(done, of, self.began.elapsed()));
+        let since = done.saturating_sub(first);
+        eprintln!("{}", self.line(done, of, since, began.elapsed()));
     }
 
-    fn line(&self, done: u64, of: u64, passed: Duration) -> String {
-        let rate = done as f64 / passed.as_secs_f64().max(1e-9);
-        let left = of.saturating_sub(done) as f64 / rate.max(1e-9);
-        format!(
-            "{done} of {of} {}, {rate:.0} per second, {left:.0} s left",
-            self.what
-        )
+    /// `since` of what is done took this time.
+    fn line(&self, done: u64, of: u64, since: u64, passed: Duration) -> String {
+        let rate = since as f64 / passed.as_secs_f64().max(1e-9);
+        let text = format!("{done} of {of} {}", self.what);
+        if since == 0 {
+            return text;
+        }
+        // A few per minute are told too.
+        let digits = usize::from(rate < 10.0);
+        let left = of.saturating_sub(done) as f64 / rate;
+        format!("{text}, {rate:.digits$} per second, {left:.0} s left")
     }
 }
 
@@ -53,7 +59,15 @@ mod tests {
     #[test]
     fn a_line_says_rate_and_time_left() {
         let progress = Progress::new("images read");
-        let line = progress.line(200, 1000, Duration::from_secs(4));
-        assert_eq!(line, "200 of 1000 images read, 50 per second, 16 s left");
+        let line = |done, since| progress.line(done, 1000, since, Duration::from_secs(4));
+        assert_eq!(
+            line(200, 200),
+            "200 of 1000 images read, 50 per second, 16 s left"
+        );
+        assert_eq!(
+            line(990, 10),
+            "990 of 1000 images read, 2.5 per second, 4 s left"
+        );
+        assert_eq!(line(990, 0), "990 of 1000 images read");
     }
 }

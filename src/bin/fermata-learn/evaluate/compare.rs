@@ -185,13 +185,13 @@ fn differences(compared: &ModelComparison, width: usize) -> String {
                     kind.is_empty() || !["accuracy", "macro_f1"].contains(&&*difference.metric);
                 if is_said {
                     text += &format!(
-                        "{:<width$}{:<12}{:>+9.4}  {:+.4} to {:+.4} {}\n",
+                        "{:<width$}{:<12}{:>+9.4}  {:+.4} to {:+.4}{}\n",
                         pair.second,
                         format!("{}{kind}", difference.metric),
                         difference.value,
                         difference.low,
                         difference.high,
-                        if is_sure { "*" } else { "" }
+                        if is_sure { " *" } else { "" }
                     );
                 }
             }

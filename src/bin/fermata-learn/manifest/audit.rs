@@ -6,7 +6,7 @@ use anyhow::Context;
 use fermata::manifest_cli::AuditArguments;
 use fermata::print::{print, print_line};
 use fermata_learn::contact_sheet::{Card, ContactSheet};
-use fermata_learn::image_set::write_png;
+use fermata_learn::image_set::png;
 use fermata_learn::label_errors::{LabelError, LabelErrors, label_errors};
 use fermata_learn::manifest::Row;
 use fermata_learn::manifest_audit::{Audit, Named, Pair, Place, named};
@@ -55,7 +55,7 @@ pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
             .collect();
         fermata_files::write(&out.join("unreadable.txt"), lines.as_bytes())?;
     }
-    write_png(&out.join(SHEET), &sheet.sheet)?;
+    fermata_files::write(&out.join(SHEET), &png(&sheet.sheet)?)?;
     fermata_files::write(&out.join("audit.html"), sheet.page.as_bytes())?;
     // Last: where it is, the rest is there too.
     fermata_files::write(&out.join("audit.json"), super::json(&found).as_bytes())?;

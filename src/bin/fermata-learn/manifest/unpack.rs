@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use fermata::manifest_cli::UnpackArguments;
 use fermata::print::print_line;
 use fermata_files::PartFolder;
-use fermata_learn::image_set::write_png;
+use fermata_learn::image_set::{sync, write_png};
 use fermata_learn::npz::{Array, Npz};
 use fermata_learn::on_all_cores::in_pieces;
 use fermata_vision::Frame;
@@ -44,6 +44,7 @@ pub(super) fn unpack(arguments: &UnpackArguments) -> anyhow::Result<()> {
         })
     });
     written.into_iter().collect::<Result<(), _>>()?;
+    sync(names.iter().map(|name| images.join(format!("{name}.png"))))?;
     let table = table(&names, &columns)?;
     fermata_files::write(&folder.part().join(TABLE), &table)?;
     folder.finish()?;
