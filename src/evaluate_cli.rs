@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::learn_cli::ComputeArguments;
+use crate::compute_cli::ComputeArguments;
 
 pub const EVALUATE: &str = "\
 Examples:

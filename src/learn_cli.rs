@@ -8,8 +8,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
+use crate::compute_cli::ComputeArguments;
 use crate::evaluate_cli::{EVALUATE, EvaluateArguments};
 use crate::manifest_cli::ManifestCommand;
 
@@ -215,14 +216,6 @@ pub enum ModelsCommand {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
-    /// For a model.onnx
-    Onnxruntime,
-    /// For a model.safetensors
-    Libtorch,
-}
-
 #[derive(Debug, Args)]
 pub struct InferArguments {
     /// Model folder (card.yaml and weights)
@@ -242,26 +235,6 @@ pub struct InferArguments {
     pub output: PathBuf,
     #[command(flatten)]
     pub compute: ComputeArguments,
-}
-
-/// What computes a model.
-#[derive(Debug, Args)]
-pub struct ComputeArguments {
-    /// What computes [default: what the weights are for]
-    #[arg(long, value_enum)]
-    pub backend: Option<Backend>,
-    /// cpu or cuda:N
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
-    /// Inputs computed at once
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch: u32,
-    /// Threads
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub threads: u32,
-    /// Scale of an ArcFace head (weights without bias) [default: the training's, or 30]
-    #[arg(long)]
-    pub scale: Option<f64>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! The programs' commands and what they share: one file per command, and the command line itself.
 //!
-//! - [`cli`], [`learn_cli`], [`evaluate_cli`], [`manifest_cli`]: what can be typed, and the exit codes.
+//! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`]: what can be typed, and the exit codes.
 //! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
 //! - [`program`]: which actors a program has.
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
@@ -14,6 +14,7 @@
 pub mod actors;
 pub mod check;
 pub mod cli;
+pub mod compute_cli;
 pub mod doctor;
 pub mod draw;
 pub mod evaluate_cli;

@@ -113,7 +113,7 @@ pub struct UnpackArguments {
     /// Its array of pictures: bytes [N, H, W] or [N, H, W, 3] (red, green, blue)
     #[arg(long, value_name = "ARRAY", default_value = "images")]
     pub images: String,
-    /// Its array of the pictures' names, texts [N] [default: numbers]
+    /// Its array of the pictures' names, a text each; numbers if it is not given
     #[arg(long, value_name = "ARRAY")]
     pub names: Option<String>,
     /// Folder for table.csv and images/

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
-use fermata::learn_cli::{Backend, ComputeArguments};
+use fermata::compute_cli::{Backend, ComputeArguments};
 use fermata_learn::device::device;
 use fermata_learn::network::{Architecture, Head, Mode, Network};
 use fermata_learn::weights::{HeadOf, TensorFile};

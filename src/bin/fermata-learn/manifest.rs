@@ -3,7 +3,10 @@
 
 mod audit;
 mod fold;
+mod json;
 mod list;
+mod look_progress;
+mod own_folder;
 pub(crate) mod stats;
 mod synth;
 mod unpack;
@@ -14,11 +17,9 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use fermata::manifest_cli::ManifestCommand;
 use fermata::print::{print, print_line};
-use fermata_learn::manifest::{CleanReport, DRAWN, Looking, Recipe, Validation};
-use fermata_learn::picture_hash::Searching;
-use serde::Serialize;
+use fermata_learn::manifest::{CleanReport, DRAWN, Recipe, Validation};
 
-use crate::progress::Progress;
+use self::look_progress::LookProgress;
 
 const MANIFEST: &str = "manifest.csv";
 const REPORT: &str = "clean_report.json";
@@ -52,32 +53,6 @@ pub(crate) fn manifest(command: &ManifestCommand) -> anyhow::Result<()> {
     }
 }
 
-/// Says on the standard error stream how far a look at images has come.
-struct LookProgress {
-    reading: Progress,
-    gathering: Progress,
-    aligning: Progress,
-}
-
-impl LookProgress {
-    fn new() -> Self {
-        Self {
-            reading: Progress::new("images read"),
-            gathering: Progress::new("draws of bits compared"),
-            aligning: Progress::new("pairs laid over each other"),
-        }
-    }
-
-    fn show(&self, looking: Looking) {
-        let (progress, done, of) = match looking {
-            Looking::Reading { done, of } => (&self.reading, done, of),
-            Looking::Comparing(Searching::Gathering { done, of }) => (&self.gathering, done, of),
-            Looking::Comparing(Searching::Aligning { done, of }) => (&self.aligning, done, of),
-        };
-        progress.show(done as u64, of as u64);
-    }
-}
-
 fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
     let path = out.join(MANIFEST);
     if path.exists() && !overwrite {
@@ -98,7 +73,7 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
     let progress = LookProgress::new();
     let (manifest, report) = spec.make_watched(at, &folder, &|looking| progress.show(looking))?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    fermata_files::write(&out.join(REPORT), json(&report).as_bytes())?;
+    fermata_files::write(&out.join(REPORT), json::json(&report).as_bytes())?;
     // Last: where it is, its report is there too.
     fermata_files::write(&path, &manifest.to_csv())?;
     print(&summary(&report))?;
@@ -108,7 +83,7 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
 fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Result<()> {
     let progress = LookProgress::new();
     let found = Validation::watched(manifest, sample, &|looking| progress.show(looking))?;
-    fermata_files::write(out, json(&found).as_bytes())?;
+    fermata_files::write(out, json::json(&found).as_bytes())?;
     print_line(&format!(
         "{} rows, {} images looked at",
         found.rows, found.images_checked
@@ -137,14 +112,9 @@ fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Resul
 }
 
 /// As it is written in files.
-fn name(value: &impl Serialize) -> String {
+fn name(value: &impl serde::Serialize) -> String {
     let json = serde_json::to_value(value).unwrap_or_default();
     json.as_str().unwrap_or_default().replace('_', " ")
-}
-
-fn json(value: &impl Serialize) -> String {
-    let text = serde_json::to_string_pretty(value).expect("names and numbers are JSON");
-    text + "\n"
 }
 
 fn summary(report: &CleanReport) -> String {

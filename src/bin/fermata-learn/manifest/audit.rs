@@ -12,7 +12,7 @@ use fermata_learn::manifest::Row;
 use fermata_learn::manifest_audit::{Audit, Named, Pair, Place, named};
 use fermata_learn::predictions::Predictions;
 
-use super::LookProgress;
+use super::look_progress::LookProgress;
 
 const SHEET: &str = "contact_sheet.png";
 
@@ -58,7 +58,10 @@ pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
     fermata_files::write(&out.join(SHEET), &png(&sheet.sheet)?)?;
     fermata_files::write(&out.join("audit.html"), sheet.page.as_bytes())?;
     // Last: where it is, the rest is there too.
-    fermata_files::write(&out.join("audit.json"), super::json(&found).as_bytes())?;
+    fermata_files::write(
+        &out.join("audit.json"),
+        super::json::json(&found).as_bytes(),
+    )?;
     print(&summary(&found, errors.as_ref()))?;
     print_line(&format!("\nwritten to {}", out.display()))
 }

@@ -4,7 +4,6 @@
 //! round of seven expressions every person is taken once with each, so that all labels are equally frequent. A scene is a group: its people
 //! share a room and a light.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
@@ -48,7 +47,7 @@ pub(super) fn synth(arguments: &SynthArguments) -> anyhow::Result<()> {
             draw.test
         );
     }
-    refuse_what_is_there(&arguments.out, arguments.overwrite)?;
+    super::own_folder::refuse_what_is_there(&arguments.out, arguments.overwrite)?;
     let set = ImageSet::create(&arguments.out)?;
     let seeds = arguments.seeds.clone();
     let scenes = seeds.end - seeds.start;
@@ -75,26 +74,6 @@ pub(super) fn synth(arguments: &SynthArguments) -> anyhow::Result<()> {
         manifest.rows.len(),
         arguments.out.join(MANIFEST).display()
     ))
-}
-
-/// A folder is replaced as a whole: one that may hold something else is never touched.
-pub(super) fn refuse_what_is_there(out: &Path, overwrite: bool) -> anyhow::Result<()> {
-    if !out.exists() {
-        return Ok(());
-    }
-    if !out.join(MANIFEST).is_file() && !out.join(super::unpack::TABLE).is_file() {
-        bail!(
-            "{} is there already and was not made by this command; name another folder",
-            out.display()
-        );
-    }
-    if !overwrite {
-        bail!(
-            "{} is there already; --overwrite replaces it",
-            out.display()
-        );
-    }
-    Ok(())
 }
 
 fn of_scene(

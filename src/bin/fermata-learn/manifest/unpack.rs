@@ -11,8 +11,6 @@ use fermata_learn::npz::{Array, Npz};
 use fermata_learn::on_all_cores::in_pieces;
 use fermata_vision::Frame;
 
-/// The table's name in the folder.
-pub(super) const TABLE: &str = "table.csv";
 /// Column of the table, and folder of the pictures.
 const IMAGE: &str = "image";
 const IMAGES: &str = "images";
@@ -23,7 +21,7 @@ const PIECE: usize = 64;
 type Column = (String, Vec<String>);
 
 pub(super) fn unpack(arguments: &UnpackArguments) -> anyhow::Result<()> {
-    super::synth::refuse_what_is_there(&arguments.out, arguments.overwrite)?;
+    super::own_folder::refuse_what_is_there(&arguments.out, arguments.overwrite)?;
     let mut npz = Npz::open(&arguments.file)?;
     let pictures = Pictures::of(npz.integers(&arguments.images)?)
         .with_context(|| format!("the array `{}`", arguments.images))?;
@@ -46,7 +44,7 @@ pub(super) fn unpack(arguments: &UnpackArguments) -> anyhow::Result<()> {
     written.into_iter().collect::<Result<(), _>>()?;
     sync(names.iter().map(|name| images.join(format!("{name}.png"))))?;
     let table = table(&names, &columns)?;
-    fermata_files::write(&folder.part().join(TABLE), &table)?;
+    fermata_files::write(&folder.part().join(super::own_folder::TABLE), &table)?;
     folder.finish()?;
     let header: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
     print_line(&format!(

@@ -1,0 +1,32 @@
+//! How far a look at the images of manifests has come.
+
+use fermata_learn::manifest::Looking;
+use fermata_learn::picture_hash::Searching;
+
+use crate::progress::Progress;
+
+/// Says on the standard error stream how far a look at images has come.
+pub(super) struct LookProgress {
+    reading: Progress,
+    gathering: Progress,
+    aligning: Progress,
+}
+
+impl LookProgress {
+    pub(super) fn new() -> Self {
+        Self {
+            reading: Progress::new("images read"),
+            gathering: Progress::new("draws of bits compared"),
+            aligning: Progress::new("pairs laid over each other"),
+        }
+    }
+
+    pub(super) fn show(&self, looking: Looking) {
+        let (progress, done, of) = match looking {
+            Looking::Reading { done, of } => (&self.reading, done, of),
+            Looking::Comparing(Searching::Gathering { done, of }) => (&self.gathering, done, of),
+            Looking::Comparing(Searching::Aligning { done, of }) => (&self.aligning, done, of),
+        };
+        progress.show(done as u64, of as u64);
+    }
+}
