@@ -164,6 +164,21 @@ run: {drain: 200ms}
     assert_eq!(report.hung, ["stuck"]);
 }
 
+#[test]
+fn a_recording_that_is_held_up_shows_it_in_its_latency() {
+    let report = run("\
+fermata: 1
+nodes:
+  source: {use: test_source, rate: 100, count: 30}
+  slow:   {use: identity, in: source, work: 20ms, queue: {capacity: 1}}
+  end:    {use: discard, in: slow}
+run: {clock: live}
+");
+    // The last packet was due after 290 ms and is through after 600 ms at the earliest.
+    let latency = report.streams["source"].sinks["end"].latency_ms;
+    assert!(latency.max > 250.0, "{latency:?}");
+}
+
 /// The report and the faults are kept behind locks of their own.
 #[test]
 fn a_run_can_be_asked_for_its_report_while_faults_are_found() {

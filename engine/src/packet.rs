@@ -72,7 +72,8 @@ pub struct Capture {
     pub sequence: u64,
     /// Presentation time stamp of the source, nanoseconds.
     pub pts_ns: i64,
-    /// Clock time at which the source handed it over, nanoseconds since the run's start.
+    /// Clock time at which it was to be captured, nanoseconds since the run's start: of a recording that is paced, when its
+    /// time stamp was due, however late it was handed over; else when the source gave it.
     pub captured_ns: u64,
 }
 

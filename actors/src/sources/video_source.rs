@@ -221,6 +221,7 @@ impl VideoSource {
     }
 
     fn delivered(&mut self, frame: Frame, pts_ns: i64) -> Next {
+        self.setup.connection().restore();
         let command = self.reconnect.on(Event::Delivered, self.now_ns());
         let video = VideoFrame { frame, truth: None };
         let captured = Captured::new(Arc::new(video), pts_ns);
@@ -245,6 +246,7 @@ impl VideoSource {
         if let Command::Wait(delay) = command
             && !self.setup.cancelled()
         {
+            self.setup.connection().lose(&redact(&error.to_string()));
             let (node, uri) = (&self.setup.node, redact(&self.settings.uri));
             tracing::warn!(%node, %uri, %error, ?delay, "the stream is not there; it will be opened again");
         }

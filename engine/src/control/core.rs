@@ -381,8 +381,13 @@ impl Core {
         for lane in lanes.into_iter().filter(|lane| !hung_lanes.contains(lane)) {
             self.join_lane(lane);
         }
-        for edge in self.wiring().edges.values() {
-            edge.abandon();
+        {
+            let mut wiring = self.wiring();
+            for edge in wiring.edges.values() {
+                edge.abandon();
+            }
+            // Lanes may have ended without anybody having heard of it yet.
+            wiring.close_what_is_over(&hung_lanes);
         }
         self.report(hung)
     }

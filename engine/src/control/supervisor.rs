@@ -25,6 +25,9 @@ pub(crate) struct Decide(pub(crate) GraphEvent);
 
 struct DecideOnNode(NodeEvent);
 
+/// An event of an instance that must not overtake what its controller is still deciding on.
+struct PassOn(GraphEvent);
+
 impl Message for LaneEvent {
     type Result = ();
 }
@@ -34,6 +37,10 @@ impl Message for Decide {
 }
 
 impl Message for DecideOnNode {
+    type Result = ();
+}
+
+impl Message for PassOn {
     type Result = ();
 }
 
@@ -80,10 +87,14 @@ impl Handler<LaneEvent> for GraphSupervisor {
     fn handle(&mut self, LaneEvent(event): LaneEvent, context: &mut Self::Context) {
         match Route::from(event) {
             Route::Graph(event) => {
-                if let GraphEvent::NodeFinished { node, .. } = event {
-                    self.controllers.remove(&node);
+                let finished = match event {
+                    GraphEvent::NodeFinished { node, .. } => self.controllers.remove(&node),
+                    _ => None,
+                };
+                match finished {
+                    Some(controller) => controller.do_send(PassOn(event)),
+                    None => self.supervision.decide(event),
                 }
-                self.supervision.decide(event);
             }
             Route::Node(node, event) => self.controller(node, context).do_send(DecideOnNode(event)),
             Route::LaneExited(lane, failure) => self.supervision.lane_exited(lane, failure),
@@ -117,5 +128,13 @@ impl Handler<DecideOnNode> for NodeController {
         if let Some(event) = self.control.decide(event) {
             self.supervisor.do_send(Decide(event));
         }
+    }
+}
+
+impl Handler<PassOn> for NodeController {
+    type Result = ();
+
+    fn handle(&mut self, PassOn(event): PassOn, _: &mut Self::Context) {
+        self.supervisor.do_send(Decide(event));
     }
 }

@@ -23,6 +23,17 @@ impl Wiring {
         Some(*stream)
     }
 
+    /// The run is over, and all threads of lanes but these: closes what can be closed.
+    pub(crate) fn close_what_is_over(&mut self, hung_lanes: &[usize]) {
+        let streams: Vec<u32> = self.streams.keys().copied().collect();
+        for stream in streams {
+            if let Some(record) = self.streams.get_mut(&stream) {
+                record.lanes.retain(|lane| hung_lanes.contains(lane));
+            }
+            self.close_if_over(stream);
+        }
+    }
+
     /// Closes a stream if it has ended everywhere and all its instances and their threads are over.
     pub(crate) fn close_if_over(&mut self, stream: u32) -> Option<Closing> {
         let record = self.streams.get(&stream)?;

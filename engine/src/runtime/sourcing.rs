@@ -194,9 +194,10 @@ impl Node {
     /// Publishes the packet in hand if its time has come.
     fn publish_due(&mut self, slot: usize, cx: &mut LaneContext) -> bool {
         if let Role::Source(runner) = &mut self.role
-            && let Some((captured, _)) = runner.in_hand.take_if(|(_, due_ns)| *due_ns <= cx.now_ns)
+            && let Some((captured, due_ns)) =
+                runner.in_hand.take_if(|(_, due_ns)| *due_ns <= cx.now_ns)
         {
-            match self.publish_captured(slot, captured, cx) {
+            match self.publish_captured(slot, captured, due_ns, cx) {
                 Ok(()) => self.mark(slot, cx),
                 Err(message) => self.break_off(message),
             }
@@ -205,7 +206,8 @@ impl Node {
         false
     }
 
-    /// Numbers what was captured and sends it.
+    /// Numbers what was captured and sends it. It counts as captured when it was due, so that waiting for room does not hide
+    /// itself: of a recording at its time stamp, of a live source when it was read.
     ///
     /// # Errors
     /// The source broke the contract; nothing was sent.
@@ -213,6 +215,7 @@ impl Node {
         &mut self,
         slot: usize,
         captured: Captured,
+        captured_ns: u64,
         cx: &mut LaneContext,
     ) -> Result<(), String> {
         let Some(flow) = &mut self.flows[slot] else {
@@ -245,7 +248,7 @@ impl Node {
             segment: memory.segment,
             sequence,
             pts_ns: captured.pts_ns,
-            captured_ns: cx.now_ns,
+            captured_ns,
         });
         let name = &self.parts.watch.name;
         cx.observe(name, || Observed::Captured(PacketId::of(&envelope)));
