@@ -258,15 +258,18 @@ pub struct CalibrateArguments {
 
 #[derive(Debug, Args)]
 pub struct ExportArguments {
+    /// Model folder with safetensors, as a training leaves it (DIR/model)
+    #[arg(long, value_name = "FOLDER", required_unless_present = "weights", conflicts_with_all = ["arch", "weights", "card"])]
+    pub model: Option<PathBuf>,
     /// Network of the weights, by timm's name
-    #[arg(long, value_name = "NAME")]
-    pub arch: String,
+    #[arg(long, value_name = "NAME", requires = "weights")]
+    pub arch: Option<String>,
     /// Weights (.safetensors)
-    #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
+    #[arg(long, value_name = "FILE", requires_all = ["arch", "card"])]
+    pub weights: Option<PathBuf>,
     /// Card of the new folder; input and output names and sha256 are filled in
-    #[arg(long, value_name = "CARD.yaml")]
-    pub card: PathBuf,
+    #[arg(long, value_name = "CARD.yaml", requires = "weights")]
+    pub card: Option<PathBuf>,
     /// The new folder
     #[arg(long, value_name = "FOLDER")]
     pub output: PathBuf,

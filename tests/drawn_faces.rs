@@ -76,7 +76,7 @@ fn what_was_learnt_from_drawn_people_is_read_in_the_live_graph() {
         "manifest synth --seeds 1000..1045 --size 32 --validation 0.15 --test 0.15 --out @drawn",
         "train --quiet --config @training.yaml --manifest @drawn/manifest.csv --card @card.yaml --out @run",
         "evaluate --model @run/model --manifest @drawn/manifest.csv --calibrate-on validation --out @measured",
-        "export --arch small_resnet18_w12_s1_c1 --weights @run/model/model.safetensors --card @run/model/card.yaml --output @expression",
+        "export --model @run/model --output @expression",
         "run --quiet @live.yaml --param model=@expression --out @live",
     ] {
         succeeds(command, folder);

@@ -1,29 +1,65 @@
 //! `fermata export`: weights as a model folder that the live graph loads.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use fermata::learn_cli::ExportArguments;
 use fermata::print::print_line;
 use fermata_learn::export::{INPUT, OUTPUT, OnnxOptions, Overwrite, onnx, write_folder};
 use fermata_learn::network::{Architecture, Head};
+use fermata_vision::Weights;
 use fermata_vision::card::{Layout, ModelCard, OutputKind};
 use serde_json::json;
 use tch::Device;
 
 use crate::loaded_model::network;
 
+/// What is exported.
+struct Exported {
+    architecture: Architecture,
+    weights: PathBuf,
+    card: ModelCard,
+}
+
+impl Exported {
+    fn of(arguments: &ExportArguments) -> anyhow::Result<Self> {
+        if let Some(folder) = &arguments.model {
+            let model = ModelCard::load(folder)?;
+            let Weights::Safetensors { path, architecture } = model.weights else {
+                bail!(
+                    "{} holds a model.onnx, which the live graph loads as it is",
+                    folder.display()
+                );
+            };
+            return Ok(Self {
+                architecture: architecture.parse()?,
+                weights: path,
+                card: model.card,
+            });
+        }
+        let (Some(arch), Some(weights), Some(card)) =
+            (&arguments.arch, &arguments.weights, &arguments.card)
+        else {
+            bail!("either --model, or --arch, --weights and --card");
+        };
+        let text = fs::read_to_string(card)
+            .with_context(|| format!("cannot read the card {}", card.display()))?;
+        Ok(Self {
+            architecture: arch.parse()?,
+            weights: weights.clone(),
+            card: ModelCard::parse(&text, card)?,
+        })
+    }
+}
+
 pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
-    let architecture: Architecture = arguments.arch.parse()?;
-    let text = fs::read_to_string(&arguments.card)
-        .with_context(|| format!("cannot read the card {}", arguments.card.display()))?;
-    let mut card = ModelCard::parse(&text, &arguments.card)?;
-    let (network, trained) = network(
+    let Exported {
         architecture,
-        &arguments.weights,
-        arguments.scale,
-        Device::Cpu,
-    )?;
+        weights: file,
+        mut card,
+    } = Exported::of(arguments)?;
+    let (network, trained) = network(architecture, &file, arguments.scale, Device::Cpu)?;
     let classes = network.description().head.classes() as usize;
     if card.output.classes.len() != classes {
         bail!(
@@ -56,7 +92,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     let provenance = json!({
         "made_by": "export",
         "architecture": architecture.to_string(),
-        "weights_sha256": fermata_files::sha256_of_file(&arguments.weights)?,
+        "weights_sha256": fermata_files::sha256_of_file(&file)?,
         "arcface_scale": scale,
         "fold_batch_norm": options.fold_batch_norm,
         "fermata": env!("CARGO_PKG_VERSION"),
