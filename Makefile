@@ -4,8 +4,8 @@
 # Where rustup puts cargo, for shells that were started before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-# Crates whose files must not import each other in a circle; `scripts/no-circles.py --list` looks at the others too.
-WITHOUT_CIRCLES := . engine vision files onnx actors jobs
+# The crates, whose files must not import each other in a circle.
+WITHOUT_CIRCLES := . engine vision files onnx actors learn jobs
 
 .PHONY: help setup setup-learn setup-cuda setup-test demo test soak fuzz bench clean
 

@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod calibration_error;
+mod rows;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,101 +14,10 @@ pub(crate) use self::bootstrap::{compare_rows, intervals_of};
 pub(crate) use self::calibration_error::reliability_of;
 pub use self::calibration_error::{BINS, Bin, Edges, calibration_error, reliability};
 use self::calibration_error::{adaptive_error, classwise_error, error_of, pairs};
-use crate::on_all_cores::in_pieces;
+pub(crate) use self::rows::Rows;
+use self::rows::brier;
+pub use self::rows::{argmax, softmax};
 use crate::predictions::Predictions;
-
-/// The class with the largest value, the first among equals.
-pub fn argmax(values: &[f64]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
-        }
-    }
-    best
-}
-
-/// Probabilities of logits.
-pub fn softmax(logits: &[f64]) -> Vec<f64> {
-    let largest = logits[argmax(logits)];
-    let mut shares: Vec<f64> = logits.iter().map(|z| (z - largest).exp()).collect();
-    let sum: f64 = shares.iter().sum();
-    shares.iter_mut().for_each(|share| *share /= sum);
-    shares
-}
-
-/// What is computed of predictions once, for all metrics.
-pub(crate) struct Rows<'a> {
-    predictions: &'a Predictions,
-    /// Softmax, row after row.
-    probabilities: Vec<f64>,
-    /// Class with the largest logit.
-    predicted: Vec<usize>,
-    /// −ln p of the label.
-    nll: Vec<f64>,
-}
-
-/// Rows that a core computes at a time.
-const PIECE: usize = 1 << 14;
-
-impl<'a> Rows<'a> {
-    pub(crate) fn of(predictions: &'a Predictions) -> Self {
-        let classes = predictions.classes().len();
-        let pieces = in_pieces(predictions.len(), PIECE, |piece| {
-            let mut probabilities = Vec::with_capacity(piece.len() * classes);
-            let (mut predicted, mut nll) = (Vec::new(), Vec::new());
-            for row in piece {
-                let logits = predictions.row(row);
-                let best = argmax(logits);
-                let begin = probabilities.len();
-                probabilities.extend(logits.iter().map(|logit| (logit - logits[best]).exp()));
-                let sum: f64 = probabilities[begin..].iter().sum();
-                for probability in &mut probabilities[begin..] {
-                    *probability /= sum;
-                }
-                predicted.push(best);
-                nll.push(logits[best] - logits[predictions.labels()[row]] + sum.ln());
-            }
-            (probabilities, predicted, nll)
-        });
-        let mut rows = Self {
-            predictions,
-            probabilities: Vec::with_capacity(predictions.len() * classes),
-            predicted: Vec::with_capacity(predictions.len()),
-            nll: Vec::with_capacity(predictions.len()),
-        };
-        for (probabilities, predicted, nll) in pieces {
-            rows.probabilities.extend(probabilities);
-            rows.predicted.extend(predicted);
-            rows.nll.extend(nll);
-        }
-        rows
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.predicted.len()
-    }
-
-    fn classes(&self) -> usize {
-        self.predictions.classes().len()
-    }
-
-    fn label(&self, row: usize) -> usize {
-        self.predictions.labels()[row]
-    }
-
-    fn probabilities(&self, row: usize) -> &[f64] {
-        &self.probabilities[row * self.classes()..][..self.classes()]
-    }
-
-    fn confidence(&self, row: usize) -> f64 {
-        self.probabilities(row)[self.predicted[row]]
-    }
-
-    fn is_right(&self, row: usize) -> bool {
-        self.predicted[row] == self.label(row)
-    }
-}
 
 /// Metrics of predictions over K classes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -175,16 +85,6 @@ impl Metrics {
             confusion,
         }
     }
-}
-
-fn brier(rows: &Rows<'_>, row: usize) -> f64 {
-    let classes = rows.probabilities(row).iter().enumerate();
-    classes
-        .map(|(class, p)| {
-            let y = if class == rows.label(row) { 1.0 } else { 0.0 };
-            (p - y) * (p - y)
-        })
-        .sum()
 }
 
 fn confusion(rows: &Rows<'_>) -> Vec<Vec<u64>> {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::mapping::Mapping;
 use super::pictures::{Picture, Watch, look_at, one_picture};
 use super::recipe_spec::{Confidence, FromManifest, Keep, Part};
-use super::{Manifest, ManifestError, Row, Split};
+use super::table::{Manifest, ManifestError, Row, Split};
 use crate::metrics::softmax;
 use crate::predictions::{Predictions, RowHash, row_hash};
 
@@ -315,7 +315,7 @@ pub(super) fn look(
     }
     if !wrong.is_empty() {
         let count = wrong.len();
-        wrong.truncate(super::SHOWN);
+        wrong.truncate(super::table::SHOWN);
         return Err(ManifestError::Images {
             count,
             shown: wrong,

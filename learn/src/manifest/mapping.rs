@@ -8,7 +8,7 @@ use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
 
 use super::lines::LineNumbers;
-use super::{ManifestError, Split};
+use super::table::{ManifestError, Split};
 
 /// A source's table under one label policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -139,7 +139,7 @@ impl Mapping {
     /// # Errors
     /// It cannot be read, or is no mapping.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
-        super::read_yaml(path)
+        super::table::read_yaml(path)
     }
 
     /// All rows of a table, in order; with how sure their labels are, if a column says it.
@@ -189,7 +189,7 @@ impl Mapping {
                 Err(reason) => wrong.push(format!("line {line}: {reason}")),
             }
         }
-        super::refuse_lines(path, wrong)?;
+        super::table::refuse_lines(path, wrong)?;
         Ok(rows)
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::candidates::{Candidate, Gathered, Reason, Removed, look, refuse_two_policies};
 use super::pictures::Watch;
 use super::recipe_spec::{Duplicates, Recipe};
-use super::{Counts, Manifest, ManifestError, Row, Split};
+use super::table::{Counts, Manifest, ManifestError, Row, Split};
 
 /// `clean_report.json`: what went, and why. The same sources give the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +95,7 @@ impl Recipe {
             rows_in: gathered.rows,
             rows_out: rows.len(),
             removed_by_reason,
-            counts: super::counts(&rows),
+            counts: super::table::counts(&rows),
             removed,
         };
         Ok((Manifest::of(folder.to_owned(), rows), report))

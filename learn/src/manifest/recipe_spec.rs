@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ManifestError, Split};
+use super::table::{ManifestError, Split};
 use crate::keyed_random::KeyedRandom;
 
 /// What a manifest is made of.
@@ -163,7 +163,7 @@ impl Recipe {
     /// # Errors
     /// It cannot be read, or is no recipe.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
-        let recipe: Self = super::read_yaml(path)?;
+        let recipe: Self = super::table::read_yaml(path)?;
         let is_empty = recipe.parts.is_empty() && recipe.manifests.is_empty();
         if is_empty || !recipe.draw.is_possible() {
             let reason =

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::pictures::{Picture, Watch, look_at, one_picture};
-use super::{Counts, Manifest, ManifestError, Row, SHOWN, Split, counts};
+use super::table::{Counts, Manifest, ManifestError, Row, SHOWN, Split, counts};
 use crate::keyed_random::KeyedRandom;
 
 /// What is wrong with rows.

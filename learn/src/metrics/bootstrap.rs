@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::calibration_error::{BINS, Edges, place};
-use super::{Rows, brier};
+use super::rows::{Rows, brier};
 use crate::keyed_random::KeyedRandom;
 use crate::on_all_cores::in_pieces;
 use crate::predictions::Predictions;

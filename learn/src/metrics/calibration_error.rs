@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Rows;
+use super::rows::Rows;
 use crate::predictions::Predictions;
 
 /// Bins of a reliability diagram.

@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Fingerprint, Hash, MOST, SURE, View, WORDS, differences};
+use super::fingerprint::{Fingerprint, Hash, MOST, SURE, View, WORDS, differences};
 use crate::keyed_random::KeyedRandom;
 use crate::on_all_cores::in_pieces;
 

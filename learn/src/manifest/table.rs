@@ -1,0 +1,472 @@
+//! The file itself: its columns, its rows, and what makes a line wrong.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use fermata_vision::Expression;
+use fermata_vision::card;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::lines::LineNumbers;
+
+/// Columns, in their order.
+pub const COLUMNS: [&str; 8] = [
+    "image", "label", "source", "split", "group", "sha256", "width", "height",
+];
+
+/// The source of pictures that are drawn, and not taken: all their faces are alike, so that they are one picture only if they have the same bytes.
+pub const DRAWN: &str = "synthetic";
+
+/// What a row is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// Learnt from.
+    Train,
+    /// Chosen by: checkpoints, temperatures.
+    Validation,
+    /// Reported.
+    Test,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        })
+    }
+}
+
+impl FromStr for Split {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let mut all = [Self::Train, Self::Validation, Self::Test].into_iter();
+        let found = all.find(|split| split.to_string() == name);
+        found.ok_or_else(|| format!("unknown split `{name}`; there are train, validation, test"))
+    }
+}
+
+/// One labelled image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// As written: relative to the manifest's folder.
+    pub image: PathBuf,
+    /// What it shows.
+    pub label: Expression,
+    /// Name of the collection that it comes from.
+    pub source: String,
+    /// What it is for.
+    pub split: Split,
+    /// Images of one group (near-duplicates, one person) are never in two splits.
+    pub group: String,
+    /// SHA-256 of the file, 64 hexadecimal digits in lower case.
+    pub sha256: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+}
+
+impl Row {
+    /// Whether it is drawn: see [`DRAWN`].
+    pub fn is_drawn(&self) -> bool {
+        self.source == DRAWN
+    }
+}
+
+/// A manifest, read and found right line by line.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// Where images are looked for.
+    pub folder: PathBuf,
+    /// In the order of the file.
+    pub rows: Vec<Row>,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// Why a manifest is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Not to be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// Other columns.
+    #[error("the manifest {} has the columns {found}; expected {}", path.display(), COLUMNS.join(","))]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
+    /// Wrong lines; the first of them.
+    #[error("{} has {count} wrong lines:\n{}", path.display(), shown.join("\n"))]
+    Lines {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        count: usize,
+        /// `line 7: …`, the first twenty.
+        shown: Vec<String>,
+    },
+    /// No rows.
+    #[error("the manifest {} has no rows", .0.display())]
+    Empty(PathBuf),
+    /// A recipe or mapping that is none. The reason names line and column.
+    #[error("{} cannot be understood: {reason}", path.display())]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A recipe that labels the same files twice, each time differently.
+    #[error(
+        "{count} images have labels under two policies, `{}` and `{}`: the first is {}; one picture has one label, so make a manifest for each policy",
+        policies[0], policies[1], image.display()
+    )]
+    TwoPolicies {
+        /// How many.
+        count: usize,
+        /// The first of them.
+        image: PathBuf,
+        /// Names of the policies, as the recipe has them.
+        policies: [String; 2],
+    },
+    /// Predictions that a recipe names and that say nothing of its rows.
+    #[error("{}: {reason}", path.display())]
+    Predictions {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A row whose confidence is asked for.
+    #[error(
+        "none of the predictions is of {}: how sure its label is cannot be told",
+        .0.display()
+    )]
+    NotPredicted(PathBuf),
+    /// Images of a recipe that cannot be read.
+    #[error("{count} images cannot be read:\n{}", shown.join("\n"))]
+    Images {
+        /// All of them.
+        count: usize,
+        /// The first twenty.
+        shown: Vec<String>,
+    },
+}
+
+/// Wrong lines that are shown.
+pub(super) const SHOWN: usize = 20;
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// See [`ManifestError`]: all wrong lines are counted, also an image that is listed twice and a group in two splits.
+    pub fn read(path: &Path) -> Result<Self, ManifestError> {
+        let unreadable = |reason| ManifestError::File {
+            path: path.to_owned(),
+            reason,
+        };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let sha256 = card::sha256(path).map_err(unreadable)?;
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            .from_reader(text.as_bytes());
+        let header: Vec<String> = reader.headers().map_or(Vec::new(), |header| {
+            header.iter().map(str::to_owned).collect()
+        });
+        if header != COLUMNS {
+            return Err(ManifestError::Columns {
+                path: path.to_owned(),
+                found: header.join(","),
+            });
+        }
+        let mut lines = LineNumbers::of(&text);
+        let (mut rows, mut wrong) = (Vec::new(), Vec::new());
+        let mut lines_of: BTreeMap<PathBuf, u64> = BTreeMap::new();
+        let mut split_of: BTreeMap<String, (Split, u64)> = BTreeMap::new();
+        for record in reader.records() {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    wrong.push(error.to_string());
+                    continue;
+                }
+            };
+            let line = lines.of_record(&record);
+            match row(&record) {
+                Ok(row) => {
+                    if let Some(first) = lines_of.insert(row.image.clone(), line) {
+                        wrong.push(format!(
+                            "line {line}: `{}` is in line {first} already",
+                            row.image.display()
+                        ));
+                    }
+                    let (split, first) = *split_of
+                        .entry(row.group.clone())
+                        .or_insert((row.split, line));
+                    if split != row.split {
+                        wrong.push(format!(
+                            "line {line}: the group `{}` is in another split in line {first}",
+                            row.group
+                        ));
+                    }
+                    rows.push(row);
+                }
+                Err(reason) => wrong.push(format!("line {line}: {reason}")),
+            }
+        }
+        refuse_lines(path, wrong)?;
+        if rows.is_empty() {
+            return Err(ManifestError::Empty(path.to_owned()));
+        }
+        Ok(Self {
+            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+            rows,
+            sha256,
+        })
+    }
+
+    /// A manifest of rows that are right, for a folder.
+    pub fn of(folder: PathBuf, rows: Vec<Row>) -> Self {
+        let mut manifest = Self {
+            folder,
+            rows,
+            sha256: String::new(),
+        };
+        manifest.sha256 = format!("{:x}", Sha256::digest(manifest.to_csv()));
+        manifest
+    }
+
+    /// The file's text.
+    pub fn to_csv(&self) -> Vec<u8> {
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let header = table.write_record(COLUMNS);
+        let rows = self.rows.iter().try_for_each(|row| {
+            let (width, height) = (row.width.to_string(), row.height.to_string());
+            let image = row.image.to_string_lossy();
+            let split = row.split.to_string();
+            table.write_record([
+                &image,
+                row.label.name(),
+                &row.source,
+                &split,
+                &row.group,
+                &row.sha256,
+                &width,
+                &height,
+            ])
+        });
+        header.and(rows).expect("a table is written into memory");
+        table.into_inner().expect("memory takes all")
+    }
+
+    /// Its rows by source, label and split.
+    pub fn counts(&self) -> Counts {
+        counts(&self.rows)
+    }
+
+    /// The rows of a split.
+    pub fn split(&self, split: Split) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.split == split)
+    }
+}
+
+pub(super) fn refuse_lines(path: &Path, mut wrong: Vec<String>) -> Result<(), ManifestError> {
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let count = wrong.len();
+    wrong.truncate(SHOWN);
+    Err(ManifestError::Lines {
+        path: path.to_owned(),
+        count,
+        shown: wrong,
+    })
+}
+
+pub(super) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestError> {
+    let text = std::fs::read_to_string(path).map_err(|reason| ManifestError::File {
+        path: path.to_owned(),
+        reason,
+    })?;
+    serde_saphyr::from_str(&text).map_err(|error| ManifestError::Yaml {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Rows by source, label and split.
+pub type Counts = BTreeMap<String, BTreeMap<Expression, BTreeMap<Split, usize>>>;
+
+pub(super) fn counts(rows: &[Row]) -> Counts {
+    let mut counts = Counts::new();
+    for row in rows {
+        let of_source = counts.entry(row.source.clone()).or_default();
+        *of_source
+            .entry(row.label)
+            .or_default()
+            .entry(row.split)
+            .or_default() += 1;
+    }
+    counts
+}
+
+fn row(record: &csv::StringRecord) -> Result<Row, String> {
+    if record.len() != COLUMNS.len() {
+        return Err(format!(
+            "{} columns; expected {}",
+            record.len(),
+            COLUMNS.len()
+        ));
+    }
+    let text = |column: usize| match &record[column] {
+        "" => Err(format!("`{}` is empty", COLUMNS[column])),
+        text => Ok(text),
+    };
+    let pixels = |column: usize| {
+        let number = text(column)?
+            .parse()
+            .ok()
+            .filter(|&pixels: &u32| pixels > 0);
+        number.ok_or_else(|| {
+            format!(
+                "`{}` is `{}`; expected a number of pixels",
+                COLUMNS[column], &record[column]
+            )
+        })
+    };
+    let sha256 = text(5)?;
+    let is_digest = sha256.len() == 64
+        && sha256
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if !is_digest {
+        return Err(format!(
+            "`sha256` is `{sha256}`; expected 64 hexadecimal digits in lower case"
+        ));
+    }
+    Ok(Row {
+        image: PathBuf::from(text(0)?),
+        label: text(1)?.parse()?,
+        source: text(2)?.to_owned(),
+        split: text(3)?.parse()?,
+        group: text(4)?.to_owned(),
+        sha256: sha256.to_owned(),
+        width: pixels(6)?,
+        height: pixels(7)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn read(lines: &[String]) -> Result<Manifest, ManifestError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.csv");
+        let text = format!("{}\n{}", COLUMNS.join(","), lines.join("\n"));
+        std::fs::write(&path, text).unwrap();
+        Manifest::read(&path)
+    }
+
+    #[test]
+    fn rows_are_read_with_their_splits() {
+        let lines = [
+            format!("a/1.png,happy,fer,train,g1,{DIGEST},48,48"),
+            format!("\"b, c.png\",sad,fer,test,g2,{DIGEST},350,340"),
+        ];
+        let manifest = read(&lines).unwrap();
+        assert_eq!(manifest.rows.len(), 2);
+        let test: Vec<&Row> = manifest.split(Split::Test).collect();
+        assert_eq!(test[0].image, Path::new("b, c.png"));
+        assert_eq!(
+            (test[0].label, test[0].width, test[0].height),
+            (Expression::Sad, 350, 340)
+        );
+        assert_eq!(manifest.split(Split::Validation).count(), 0);
+    }
+
+    #[test]
+    fn every_wrong_line_is_named() {
+        let lines = [
+            format!("1.png,happy,fer,train,g1,{DIGEST},48,48"),
+            format!("2.png,content,fer,train,g1,{DIGEST},48,48"),
+            format!("3.png,happy,fer,training,g1,{DIGEST},48,48"),
+            format!("4.png,happy,fer,train,g1,{},48,48", &DIGEST[1..]),
+            format!("5.png,happy,fer,train,g1,{DIGEST},0,48"),
+            format!("1.png,happy,fer,train,g1,{DIGEST},48,48"),
+            format!("7.png,happy,fer,test,g1,{DIGEST},48,48"),
+            format!("8.png,happy,fer,train,,{DIGEST},48,48"),
+            "9.png,happy".to_owned(),
+        ];
+        let error = read(&lines).unwrap_err().to_string();
+        for words in [
+            "8 wrong lines",
+            "line 3: unknown expression `content`",
+            "line 4: unknown split `training`; there are train, validation, test",
+            "line 5: `sha256` is",
+            "line 6: `width` is `0`; expected a number of pixels",
+            "line 7: `1.png` is in line 2 already",
+            "line 8: the group `g1` is in another split in line 2",
+            "line 9: `group` is empty",
+            "line 10: 2 columns; expected 8",
+        ] {
+            assert!(error.contains(words), "`{words}` is not in:\n{error}");
+        }
+    }
+
+    #[test]
+    fn wrong_lines_have_an_editors_numbers_also_where_they_end_in_crlf() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.csv");
+        let good = format!("1.png,happy,fer,train,g1,{DIGEST},48,48");
+        let wrong = good.replace("1.png", "2.png").replace("happy", "glad");
+        let doubled = good.replace("g1", "g2");
+        let text = [COLUMNS.join(","), good, wrong, doubled].join("\r\n");
+        std::fs::write(&path, text).unwrap();
+        let error = Manifest::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("line 3: unknown expression `glad`"),
+            "{error}"
+        );
+        assert!(
+            error.contains("line 4: `1.png` is in line 2 already"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn other_columns_and_no_rows_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.csv");
+        std::fs::write(&path, "image,label\n").unwrap();
+        let error = Manifest::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("has the columns image,label; expected image,label,source,"),
+            "{error}"
+        );
+        assert!(read(&[]).unwrap_err().to_string().contains("has no rows"));
+        let error = Manifest::read(&folder.path().join("none.csv"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("cannot read "), "{error}");
+    }
+}
