@@ -77,8 +77,12 @@ impl<'a> Laws<'a> {
         // A drain may have to wait for restarts, whose delays grow.
         let case = self.case;
         let waits_for_restarts = case.breaks() || case.sources.iter().any(|s| s.panics() > 0);
+        // A source that is told to end answers no more calls before it ends, and may be held up until some have been answered.
+        let waits_for_answers = case.asks();
         for fault in &self.report().faults {
-            let late = fault.message.contains("draining took") && !waits_for_restarts;
+            let late = fault.message.contains("draining took")
+                && !waits_for_restarts
+                && !waits_for_answers;
             if late || fault.message.contains("deadlock") {
                 self.breach(fault.message.clone());
             }
