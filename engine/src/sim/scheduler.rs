@@ -40,8 +40,10 @@ enum Rest {
     Announced,
     /// Parked until it is woken or until its time.
     Parked { until_ns: Option<u64> },
-    /// Never runs again: finished, or a call hangs.
+    /// Never runs again.
     Gone,
+    /// A call in it hangs.
+    Hung,
 }
 
 struct SteppedLane {
@@ -60,7 +62,7 @@ impl SteppedLane {
             Rest::Parked { until_ns } => {
                 !self.parker.is_parking() || until_ns.is_some_and(|until| until <= now_ns)
             }
-            Rest::Gone => false,
+            Rest::Gone | Rest::Hung => false,
         }
     }
 }
@@ -224,7 +226,12 @@ impl Scheduler {
         }
     }
 
-    fn outcome(self, ended: bool, hung: &[NodeId]) -> SimRun {
+    fn outcome(mut self, ended: bool, hung: &[NodeId]) -> SimRun {
+        let hung_lanes = self
+            .lanes
+            .extract_if(.., |lane| matches!(lane.rest, Rest::Hung));
+        // Kept from being dropped, like a thread that never returns.
+        std::mem::forget(hung_lanes.collect::<Vec<_>>());
         let report = self.core.close_books(hung);
         let wiring = self.core.wiring();
         let handled = lock(&self.handled);
@@ -390,7 +397,7 @@ impl Scheduler {
             lane.rest = Rest::Awake;
         }
         let Some(step) = hangs(|| lane.lane.step()) else {
-            lane.rest = Rest::Gone;
+            lane.rest = Rest::Hung;
             return;
         };
         lane.rest = match (step, &lane.rest) {
