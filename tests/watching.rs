@@ -165,9 +165,8 @@ nodes:
     handle.drain();
     assert_balanced(&running.wait());
     let rates = window.rates();
-    // Nearer than this only on a machine that has nothing else to do.
     let rate = rates.streams["source"].delivered;
-    assert!(rate > 0.0 && rate < 400.0, "{rates:?}");
+    assert!(rate > 0.0 && rates.over_s >= 1.0, "{rates:?}");
     assert_eq!(rates.nodes[&place("end", None)].processed, rate);
     let edge = rates.edges.values().next().unwrap();
     assert!(edge.received > 0.0 && edge.dropped == 0.0);
@@ -365,7 +364,7 @@ impl Actor for Buffering {
 }
 
 /// Packets captured, and how far the source saw them settled.
-fn acknowledged(text: &str) -> (u64, u64) {
+fn acknowledged(text: &str, drained_after: Option<u64>) -> (u64, u64) {
     let seen = Arc::new(AtomicU64::new(0));
     let mut registry = Registry::builtin();
     registry.register_source::<Acknowledging>();
@@ -376,14 +375,16 @@ fn acknowledged(text: &str) -> (u64, u64) {
     };
     let running = start_with(text, registry, options);
     let handle = running.handle();
-    // A source that waits for what is only flushed with its next packet waits until it is drained.
-    let report = match running.wait_for(Duration::from_millis(300)) {
-        Ok(report) => report,
-        Err(running) => {
-            handle.drain();
-            running.wait()
-        }
-    };
+    if let Some(delivered) = drained_after {
+        wait_for(&handle, |snapshot| {
+            let mut streams = snapshot.streams.iter();
+            streams.any(|stream| stream.delivered >= delivered)
+        });
+        // Time in which a source that took it for settled would go on.
+        std::thread::sleep(Duration::from_millis(100));
+        handle.drain();
+    }
+    let report = running.wait();
     assert_balanced(&report);
     let captured = report.streams["source"].captured;
     (captured, seen.load(Ordering::Relaxed))
@@ -402,6 +403,7 @@ nodes:
   bad:    {use: inject_faults, in: source, fail_every: 1}
   other:  {use: discard, in: bad}
 ",
+        None,
     );
     assert_eq!((captured, seen), (3, 3));
 }
@@ -415,6 +417,7 @@ nodes:
   source: {use: acknowledging}
   end:    {use: buffering, in: source}
 ",
+        Some(1),
     );
     assert_eq!(
         (captured, seen),

@@ -63,7 +63,8 @@ impl Outputs {
     }
 
     /// Ends the stream of a packet early: its source is asked to end, and what is still on the way to this node is counted
-    /// as finished and not handled any more. The stream ends as complete here.
+    /// as finished and not handled any more; only what the node has in hand already (a batch, open calls) still is. The stream
+    /// ends as complete here.
     pub fn end_stream(&mut self, envelope: &Envelope) {
         self.ended.push(envelope.stream.id);
     }

@@ -6,17 +6,14 @@ use std::path::{Path, PathBuf};
 use fermata_learn::device::{DeviceError, device};
 use fermata_learn::export;
 use fermata_learn::folds::Learnt;
-use fermata_learn::network::{Architecture, Head, InputError, Mode, Network};
-use fermata_learn::weights::{HeadOf, TensorFile, WeightsError};
+use fermata_learn::network::{Architecture, InputError, Mode, Network};
+use fermata_learn::weights::WeightsError;
 use fermata_onnx::{CardModel, CardModelError, SessionSpec};
 use fermata_vision::card::{CardError, ModelCard};
 use fermata_vision::scores::{ScoreError, to_logits};
 use fermata_vision::{Weights, face::EXPRESSIONS};
 use serde_json::Value;
 use tch::{Device, Tensor, no_grad};
-
-/// Scale of an ArcFace head whose file says nothing of it.
-const USUAL_SCALE: f64 = 30.0;
 
 /// Why a model cannot be loaded or asked.
 #[derive(Debug, thiserror::Error)]
@@ -105,14 +102,7 @@ impl LoadedModel {
                             folder: folder.to_owned(),
                             reason: format!("{reason}"),
                         })?;
-                let file = TensorFile::read(path)?;
-                let scale = file.trained_scale().unwrap_or(USUAL_SCALE);
-                // Of another network: loading says how they differ.
-                let head = file.head(architecture, scale).unwrap_or(Head::Linear {
-                    classes: EXPRESSIONS as i64,
-                });
-                let mut network = Network::new(architecture, head, 0, device);
-                let provenance = network.load(path, HeadOf::File)?;
+                let (network, provenance) = Network::of_file(architecture, path, None, device)?;
                 let network = Box::new(network);
                 (Engine::Libtorch { network, device }, provenance)
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fermata_engine::{ActorError, Setup};
 use fermata_learn::manifest::{Manifest, ManifestError};
 
-/// The manifests of a run: a service (see [`crate::services`]).
+/// The manifests of a run: a service, which the program gives.
 #[derive(Debug, Default)]
 pub struct Manifests(Mutex<HashMap<PathBuf, Arc<Manifest>>>);
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fermata_vision::face::EXPRESSIONS;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -19,6 +20,8 @@ use crate::network::{Architecture, Head, Network, TensorRole};
 
 /// Key of the header's metadata under which this program writes where a file comes from, as JSON.
 const PROVENANCE: &str = "fermata";
+/// Scale of an ArcFace head whose file says nothing of it.
+pub const USUAL_SCALE: f64 = 30.0;
 
 /// Why a file of weights cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -262,6 +265,29 @@ impl Network {
             provenance,
         };
         file.write(path)
+    }
+
+    /// A network with the weights of a file, the head that they have, and where they come from. The scale of an ArcFace head (weights without
+    /// bias), which no tensor says, is the one that is given, or the file's, or [`USUAL_SCALE`].
+    ///
+    /// # Errors
+    /// See [`WeightsError`].
+    pub fn of_file(
+        architecture: Architecture,
+        path: &Path,
+        scale: Option<f64>,
+        device: Device,
+    ) -> Result<(Self, Option<serde_json::Value>), WeightsError> {
+        let file = TensorFile::read(path)?;
+        let scale = scale.or(file.trained_scale()).unwrap_or(USUAL_SCALE);
+        // Of another network: loading says how they differ.
+        let other = Head::Linear {
+            classes: EXPRESSIONS as i64,
+        };
+        let head = file.head(architecture, scale).unwrap_or(other);
+        let mut network = Self::new(architecture, head, 0, device);
+        let provenance = network.load(path, HeadOf::File)?;
+        Ok((network, provenance))
     }
 
     /// Loads a file into the network, and returns its provenance. The file must hold exactly the network's tensors, except the

@@ -7,13 +7,11 @@ use anyhow::{Context, bail};
 use fermata::learn_cli::ExportArguments;
 use fermata::print::print_line;
 use fermata_learn::export::{INPUT, OUTPUT, OnnxOptions, Overwrite, onnx, write_folder};
-use fermata_learn::network::{Architecture, Head};
+use fermata_learn::network::{Architecture, Head, Network};
 use fermata_vision::Weights;
 use fermata_vision::card::{Layout, ModelCard, OutputKind};
 use serde_json::json;
 use tch::Device;
-
-use crate::loaded_model::network;
 
 /// What is exported.
 struct Exported {
@@ -59,7 +57,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
         weights: file,
         mut card,
     } = Exported::of(arguments)?;
-    let (network, trained) = network(architecture, &file, arguments.scale, Device::Cpu)?;
+    let (network, trained) = Network::of_file(architecture, &file, arguments.scale, Device::Cpu)?;
     let classes = network.description().head.classes() as usize;
     if card.output.classes.len() != classes {
         bail!(

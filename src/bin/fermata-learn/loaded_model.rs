@@ -5,15 +5,11 @@ use std::path::Path;
 use anyhow::bail;
 use fermata::compute_cli::{Backend, ComputeArguments};
 use fermata_learn::device::device;
-use fermata_learn::network::{Architecture, Head, Mode, Network};
-use fermata_learn::weights::{HeadOf, TensorFile};
+use fermata_learn::network::{Architecture, Mode, Network};
 use fermata_onnx::{CardModel, SessionSpec};
 use fermata_vision::Weights;
 use fermata_vision::card::Model;
 use tch::{Device, Tensor, no_grad};
-
-/// Scale of an ArcFace head whose file says nothing of it.
-const USUAL_SCALE: f64 = 30.0;
 
 pub(crate) enum LoadedModel {
     OnnxRuntime(Box<CardModel>),
@@ -62,7 +58,7 @@ impl LoadedModel {
         let device = device(&compute.device)?;
         tch::set_num_threads(compute.threads as i32);
         let architecture: Architecture = architecture.parse()?;
-        let (network, _) = network(architecture, path, compute.scale, device)?;
+        let (network, _) = Network::of_file(architecture, path, compute.scale, device)?;
         Ok(Self::Libtorch {
             network: Box::new(network),
             device,
@@ -105,22 +101,4 @@ impl LoadedModel {
             }
         }
     }
-}
-
-/// A network with the weights of a file and the head that they have, and where the file comes from. The scale of an ArcFace head is the one that was given, or the file's.
-pub(crate) fn network(
-    architecture: Architecture,
-    path: &Path,
-    scale: Option<f64>,
-    device: Device,
-) -> anyhow::Result<(Network, Option<serde_json::Value>)> {
-    let file = TensorFile::read(path)?;
-    let scale = scale.or(file.trained_scale()).unwrap_or(USUAL_SCALE);
-    // Of another network: loading says how they differ.
-    let head = file
-        .head(architecture, scale)
-        .unwrap_or(Head::Linear { classes: 7 });
-    let mut network = Network::new(architecture, head, 0, device);
-    let provenance = network.load(path, HeadOf::File)?;
-    Ok((network, provenance))
 }
