@@ -1,7 +1,7 @@
 //! What a run says of itself while it runs: snapshots, rates, lost devices, how far a stream is settled.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use fermata_engine::statistics::{NodeState, Place, Snapshot, Window};
@@ -424,6 +424,96 @@ nodes:
         (1, 0),
         "nothing was flushed before the drain"
     );
+}
+
+/// Gives two packets, and lends out how far they are settled.
+struct Lending(u64);
+
+impl Source for Lending {
+    const NAME: &'static str = "lending";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        Ports::new()
+            .output::<Number>("out")
+            .needs::<OnceLock<Settled>>()
+    }
+
+    fn create(_: Nothing, setup: &Setup) -> Result<Self, ActorError> {
+        let lent: Arc<OnceLock<Settled>> = setup.service().ok_or("nobody to lend to")?;
+        lent.set(setup.settled()).map_err(|_| "lent already")?;
+        Ok(Self(0))
+    }
+
+    fn next(&mut self) -> Result<Next, ActorError> {
+        self.0 += 1;
+        Ok(match self.0 {
+            1 | 2 => Next::Packet(Captured::new(Arc::new(Number), 0)),
+            _ => Next::End,
+        })
+    }
+}
+
+/// Keeps all until the end of the stream, at which the disk may be full.
+struct AtTheEnd(bool);
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AtTheEndSettings {
+    full: bool,
+}
+
+impl Actor for AtTheEnd {
+    const NAME: &'static str = "at_the_end";
+    type Settings = AtTheEndSettings;
+
+    fn ports(_: &AtTheEndSettings) -> Ports {
+        Ports::new()
+            .input::<Number>("in")
+            .confirms_flushes()
+            .irreplaceable()
+    }
+
+    fn create(settings: AtTheEndSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self(settings.full))
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Ok(())
+    }
+
+    fn stream_ended(&mut self, _: &Arc<Stream>, _: End) -> Result<(), ActorError> {
+        match self.0 {
+            true => Err("the disk is full".into()),
+            false => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn what_could_not_be_flushed_at_the_end_is_never_settled() {
+    for (full, position) in [(false, u64::MAX), (true, 0)] {
+        let lent: Arc<OnceLock<Settled>> = Arc::default();
+        let mut registry = Registry::builtin();
+        registry.register_source::<Lending>();
+        registry.register::<AtTheEnd>();
+        let options = RunOptions {
+            services: Services::new().with(Arc::clone(&lent)),
+            ..RunOptions::default()
+        };
+        let text = format!(
+            "\
+fermata: 1
+nodes:
+  source: {{use: lending}}
+  end:    {{use: at_the_end, in: source, full: {full}}}
+"
+        );
+        let report = start_with(&text, registry, options).wait();
+        assert_balanced(&report);
+        assert_eq!(report.faults.len(), usize::from(full));
+        assert_eq!(lent.get().unwrap().position(), position, "full: {full}");
+    }
 }
 
 /// Loses its device after two packets, and has it again.

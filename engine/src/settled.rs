@@ -13,7 +13,7 @@ pub struct Settled {
 
 impl Settled {
     /// The sequence below which everything has been settled and flushed at all sinks: delivered, dropped or failed, and
-    /// counted as such. `u64::MAX` once the stream has ended everywhere.
+    /// counted as such. `u64::MAX` once the stream has ended everywhere; not if a sink that confirms what it flushes failed at that.
     pub fn position(&self) -> u64 {
         let sinks = self.sinks.get().map_or(&[][..], Vec::as_slice);
         let positions = sinks.iter().map(|books| books.settled_position());

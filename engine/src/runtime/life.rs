@@ -166,9 +166,16 @@ impl Node {
             Role::Retired(_) => end = end.and(End::of(How::Failed)),
             Role::Source(_) | Role::Leaving(_) | Role::Finished => {}
         }
-        if let Some(error) = failure {
-            end = end.and(End::of(How::Failed));
-            self.give_up(&error, cx);
+        match failure {
+            Some(error) => {
+                end = end.and(End::of(How::Failed));
+                self.give_up(&error, cx);
+            }
+            // Whoever was told of the end has kept what it has; a node that was given up has told nobody.
+            None if matches!(self.role, Role::Actor(_) | Role::Pool(_)) => {
+                flow.books.flush_below(u64::MAX);
+            }
+            None => {}
         }
         self.close_flow(slot, end, cx);
         true
@@ -195,7 +202,6 @@ impl Node {
         flow.books.end.set(end);
         flow.books.ended.store(true, Ordering::Release);
         flow.books.settle_below(u64::MAX);
-        flow.books.flush_below(u64::MAX);
         if let Some(mut latency) = self.latencies[slot].take() {
             latency.merge();
         }
