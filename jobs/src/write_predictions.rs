@@ -56,7 +56,10 @@ fn split(settings: &WritePredictionsSettings) -> Result<Option<Split>, String> {
 const NAMED: usize = 20;
 
 fn named(failed: &[String]) -> String {
-    let mut text = format!("{} images cannot be read:", failed.len());
+    let mut text = match failed.len() {
+        1 => "1 image cannot be read:".to_owned(),
+        count => format!("{count} images cannot be read:"),
+    };
     for failure in failed.iter().take(NAMED) {
         text += &format!("\n  {failure}");
     }
