@@ -158,6 +158,12 @@ pub(crate) fn merge(
     options: &LoadOptions,
     secrets: &Secrets,
 ) -> Result<Merged, Problems> {
+    // Also what stands in the wrong place is not shown.
+    let typed = &options.overrides;
+    for argument in typed.params.iter().chain(&typed.streams).chain(&typed.set) {
+        secrets.add_argument(argument);
+    }
+    secrets.learn(&tree);
     options.overrides.apply(&mut tree)?;
     // `--set` can make new keys on the top level.
     check_top(&tree)?;

@@ -137,7 +137,7 @@ fn next_uri(text: &str) -> Option<(usize, &'static str)> {
     whole.chain(slips).min_by_key(|(at, _)| *at)
 }
 
-fn is_of_scheme(c: char) -> bool {
+pub(crate) fn is_of_scheme(c: char) -> bool {
     c.is_ascii_alphanumeric() || "+-.".contains(c)
 }
 

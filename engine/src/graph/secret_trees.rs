@@ -28,6 +28,7 @@ impl Secrets {
             Value::List(items) => items.iter().for_each(|item| self.learn_under(item, place)),
             Value::Map(entries) => {
                 for entry in entries {
+                    self.add_uri(&entry.key);
                     self.learn_under(&entry.value, place.below(&entry.key));
                 }
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::redact::{HIDDEN, parts_of_argument, redact, redact_path, values_of};
+use super::redact::{HIDDEN, is_of_scheme, redact, redact_path, values_of};
 use super::shown::printable;
 
 /// Shorter values are hidden only where they stand as a word of their own: `pw` must not be cut out of other words.
@@ -92,15 +92,17 @@ impl Secrets {
 
     /// From now on, what is secret of an argument of the command line is not shown.
     pub fn add_argument(&self, argument: &str) {
-        for part in parts_of_argument(argument) {
-            self.add(&argument[part]);
+        if let Some(sign) = argument.find("://") {
+            let scheme = argument[..sign].trim_end_matches(is_of_scheme).len();
+            self.add_uri(&argument[scheme..]);
         }
     }
 
     /// From now on, this value is not shown.
     pub fn add(&self, value: &str) {
         // Whoever has a secret of one character has none.
-        if value.chars().nth(1).is_none() || value == HIDDEN {
+        let is_known_later = value.contains("${");
+        if value.chars().nth(1).is_none() || value == HIDDEN || is_known_later {
             return;
         }
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
