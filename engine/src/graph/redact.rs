@@ -1,6 +1,7 @@
 //! What of a text must not be shown: the user-info and every query value of the URIs in it. Which values are secret
 //! wherever they stand is [`Secrets`](super::secrets::Secrets)'s to know.
 
+use std::iter;
 use std::ops::Range;
 
 /// What stands in the place of what is hidden.
@@ -203,7 +204,7 @@ fn parts_of_uri(rest: &str) -> Vec<Range<usize>> {
         let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         // Behind the authority it may be a password's, or a query's.
         if sign > authority && rest[..sign].contains(['?', '#', '=']) {
-            return vec![0..rest.len()];
+            return iter::once(0..rest.len()).collect();
         }
         push(&mut parts, 0..sign);
         shown_from = sign + 1;

@@ -1,5 +1,6 @@
 //! Secrets in the trees of graph files: which values are some by the names above them, and how a tree is written down without.
 
+use std::iter;
 use std::ops::Range;
 
 use super::redact::{HIDDEN, is_secret_name, redact_path, secret_parts};
@@ -73,12 +74,12 @@ impl Secrets {
     fn hidden_scalar(&self, text: &str, quoting: Quoting, place: Place) -> String {
         let Template { text, references } = Template::new(text);
         let mut parts = match place {
-            Place::Secret if is_word(&text, quoting) => vec![0..text.len()],
+            Place::Secret if is_word(&text, quoting) => iter::once(0..text.len()).collect(),
             Place::Secret => Vec::new(),
             Place::Webhook if text.contains("://") => {
                 return references.shown(&redact_path(&text), &[]);
             }
-            Place::Webhook => vec![0..text.len()],
+            Place::Webhook => iter::once(0..text.len()).collect(),
             Place::Anywhere => secret_parts(&text),
         };
         let by_place = parts.clone();

@@ -65,7 +65,9 @@ impl Secrets {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = known.values.iter().flat_map(|Longest(value)| {
             let found = text.match_indices(value.as_str());
-            found.filter_map(|(at, _)| fits(text, at, value).then(|| at..at + value.len()))
+            found
+                .filter(|&(at, _)| fits(text, at, value))
+                .map(|(at, _)| at..at + value.len())
         });
         found.collect()
     }
