@@ -22,16 +22,15 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use fermata::cli::{Arguments, Command, REFUSED, SUCCESS};
+use fermata::cli::{self, Command, REFUSED, SUCCESS};
 use fermata::learn_cli::{EnsembleCommand, LearnCommand, ModelsCommand};
-use fermata::{actors, check, doctor, draw, kpi, run, sweep};
+use fermata::{actors, check, doctor, draw, kpi, print, run, sweep};
 
 use crate::program::PROGRAM;
 
 fn main() -> ExitCode {
     fermata_learn::memory::keep_freed_blocks();
-    let result = match Arguments::parse().command {
+    let result = match cli::read().command {
         Command::Run(arguments) => run::run(&arguments, &PROGRAM),
         Command::Check(arguments) => check::check(&arguments, &PROGRAM),
         Command::Graph(arguments) => draw::draw(&arguments, &PROGRAM),
@@ -46,7 +45,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            print::print_error(&error);
             ExitCode::from(REFUSED)
         }
     }
