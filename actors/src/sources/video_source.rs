@@ -178,10 +178,7 @@ impl VideoSource {
         if let Some(finding) = placed.finding {
             self.tell(finding, placed, is_live);
         }
-        let video = VideoFrame {
-            frame: picture.frame,
-            truth: None,
-        };
+        let video = VideoFrame::of(picture.frame);
         let mut captured = Captured::new(Arc::new(video), placed.pts_ns);
         if placed.begins_segment() || command == (Command::Publish { new_segment: true }) {
             captured = captured.in_new_segment();
