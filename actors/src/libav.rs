@@ -10,7 +10,7 @@ mod opening;
 
 use std::sync::Once;
 
-use ffmpeg_next::{Error, frame, log};
+use ffmpeg_next::{Error, frame};
 
 pub(crate) use complaints::complaints;
 pub(crate) use converter::{Converter, Target};
@@ -24,7 +24,7 @@ pub(crate) use opening::{Nature, Waiting, open_input};
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        log::set_level(log::Level::Error);
+        // What libav says itself goes past the log, with addresses as they are: it is counted.
         complaints::count_complaints();
         if let Err(error) = ffmpeg_next::init() {
             tracing::error!(%error, "libav did not start");

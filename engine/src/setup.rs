@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock::{Clock, ClockMode};
 use crate::connection::Connection;
+use crate::graph::Secrets;
 use crate::packet::Stream;
 use crate::services::Services;
 use crate::settled::Settled;
@@ -30,6 +31,7 @@ pub struct Setup {
     pub(crate) services: Services,
     pub(crate) connection: Arc<Connection>,
     pub(crate) settled: Settled,
+    pub(crate) secrets: Secrets,
 }
 
 impl Setup {
@@ -68,6 +70,12 @@ impl Setup {
     /// How far the stream of a source has come at all its sinks: what may be acknowledged to where it came from.
     pub fn settled(&self) -> Settled {
         self.settled.clone()
+    }
+
+    /// The values that must not be shown. What the engine and the program show of an actor (its errors, log lines, the report) is
+    /// without them already.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Counts frames that a live source lost before it could hand them over.

@@ -1,8 +1,8 @@
 //! What libav says of damage it reads over: it returns no error for it, and only logs. Which file it was is the caller's to
 //! know; messages of other threads are not seen.
 
-// libav's log is a C callback.
-#![allow(unsafe_code)]
+// libav's log is a C callback, of which it has one; the type of its last argument differs between processors.
+#![allow(unsafe_code, clippy::missing_transmute_annotations)]
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};

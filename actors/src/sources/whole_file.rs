@@ -232,7 +232,7 @@ mod tests {
         let file = |last: &[u8]| {
             // A cluster of 4 bytes, and an element that lacks 10 of its 20.
             let segment = [
-                &[0x80 | 9 + 4 + 1 + 20][..],
+                &[0x80 | (9 + 4 + 1 + 20)][..],
                 &[0x1F, 0x43, 0xB6, 0x75, 0x84, 1, 2, 3, 4],
                 last,
                 &[0x94],
