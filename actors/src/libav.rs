@@ -4,6 +4,7 @@
 mod converter;
 mod copied;
 mod devices;
+mod fragments;
 
 use std::sync::Once;
 
@@ -12,6 +13,7 @@ use ffmpeg_next::{Error, frame, log};
 pub(crate) use converter::{Converter, Target};
 pub(crate) use copied::parameters_without_tag;
 pub(crate) use devices::v4l2;
+pub(crate) use fragments::end_fragment;
 
 /// Registers error texts, and keeps libav's own chatter down: errors are returned, and told by the actors. Call before
 /// anything else of libav.
