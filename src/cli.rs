@@ -5,6 +5,7 @@
     reason = "what is written on these types is printed as help"
 )]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -96,6 +97,21 @@ pub struct RunArguments {
     /// Show no progress, only warnings and the summary
     #[arg(short, long)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub serve: ServeArguments,
+}
+
+/// Where and for whom a run shows itself.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArguments {
+    /// Serve the live page, metrics and control over HTTP
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:8080"
+    )]
+    pub serve: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]

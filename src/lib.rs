@@ -28,5 +28,6 @@ pub mod program;
 mod progress;
 pub mod run;
 mod run_folder;
+mod serving;
 mod summary;
 pub mod sweep;

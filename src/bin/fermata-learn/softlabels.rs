@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use fermata::cli::REFUSED;
+use fermata::cli::{REFUSED, ServeArguments};
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::{Job, JobRows, Taking, run_job};
 use fermata_engine::{Graph, LoadOptions};
@@ -160,6 +160,7 @@ pub(crate) fn run_text(
         rows,
         services: (PROGRAM.services)(),
         says: None,
+        serve: ServeArguments::default(),
     };
     run_job(job, registry)
 }
