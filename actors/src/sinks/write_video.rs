@@ -264,13 +264,12 @@ impl WriteVideo {
 
     /// Writes a frame. Returns the sequence below which all frames are on the disk, if that has moved.
     fn write(&mut self, frame: Newest, duration_us: i64) -> Result<Option<u64>, ActorError> {
-        if let Some(full) = self
+        let segments = &self.segments;
+        let full = self
             .file
-            .take_if(|file| file.is_over(frame.pts_us, &self.segments))
-        {
-            if let Err(error) = self.complete(full, true) {
-                tracing::error!(node = %self.setup.node, "{error}");
-            }
+            .take_if(|file| file.is_over(frame.pts_us, segments));
+        if let Some(Err(error)) = full.map(|file| self.complete(file, true)) {
+            tracing::error!(node = %self.setup.node, "{error}");
         }
         if self.file.is_none() {
             self.file = Some(self.begin()?);
