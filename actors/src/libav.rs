@@ -20,7 +20,8 @@ pub(crate) use fragments::end_fragment;
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        log::set_level(log::Level::Fatal);
+        // What libav says itself goes past the log, with addresses as they are.
+        log::set_level(log::Level::Quiet);
         if let Err(error) = ffmpeg_next::init() {
             tracing::error!(%error, "libav did not start");
         }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::clock::{Clock, ClockMode};
 use crate::connection::Connection;
 use crate::file_book::{FileBook, FileBooks};
+use crate::graph::Secrets;
 use crate::packet::Stream;
 use crate::services::Services;
 use crate::settled::Settled;
@@ -32,6 +33,7 @@ pub struct Setup {
     pub(crate) connection: Arc<Connection>,
     pub(crate) settled: Settled,
     pub(crate) files: FileBooks,
+    pub(crate) secrets: Secrets,
 }
 
 impl Setup {
@@ -76,6 +78,12 @@ impl Setup {
     /// What the book says stands in the run's report, whatever becomes of the actor.
     pub fn file(&self, path: &Path, unit: &'static str) -> FileBook {
         self.files.open(&self.node, path, unit)
+    }
+
+    /// The values that must not be shown. What the engine and the program show of an actor (its errors, log lines, the report) is
+    /// without them already.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Counts frames that a live source lost before it could hand them over.

@@ -253,6 +253,8 @@ impl Wiring {
         stream: Option<(&StreamSpec, &Arc<Stream>)>,
     ) -> Result<Half, Problems> {
         let settings = spec.settings(stream.map(|(spec, _)| spec))?;
+        // A stream that comes while the graph runs brings its own.
+        self.graph.secrets().learn(&settings.0);
         let actor_type = self.registry.get(&spec.actor).cloned();
         let actor_type = actor_type.ok_or_else(|| {
             let message = format!("`{}` uses `{}`, which is no actor", spec.name, spec.actor);
@@ -288,6 +290,7 @@ impl Wiring {
             connection: Arc::clone(&connection),
             settled: settled.clone(),
             files: self.files.clone(),
+            secrets: self.graph.secrets().clone(),
         };
         let sink = !actor_type.source && is_leaf(&self.graph, index);
         let instance = Instance {
@@ -335,7 +338,8 @@ impl Wiring {
     fn connection(&self, node: NodeId) -> Connection {
         let events = Arc::clone(&self.host.events);
         let tell = move |lost| events(Event::Connection { node, lost });
-        Connection::new(self.host.clock.clone(), Some(Box::new(tell)))
+        let secrets = self.graph.secrets().clone();
+        Connection::new(self.host.clock.clone(), secrets, Some(Box::new(tell)))
     }
 
     /// The lane of this name, made if there is none yet.
