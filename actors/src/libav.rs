@@ -6,6 +6,7 @@ mod converter;
 mod copied;
 mod devices;
 mod facts;
+mod fragments;
 mod opening;
 
 use std::sync::Once;
@@ -17,6 +18,7 @@ pub(crate) use converter::{Converter, Target};
 pub(crate) use copied::parameters_without_tag;
 pub(crate) use devices::v4l2;
 pub(crate) use facts::{sample_aspect_ratio, time_stamp_bits};
+pub(crate) use fragments::end_fragment;
 pub(crate) use opening::{Nature, Waiting, open_input};
 
 /// Registers error texts, and keeps libav's own chatter down: errors are returned, and told by the actors. Call before

@@ -27,11 +27,11 @@ pub(super) fn priors(width: usize, height: usize) -> Vec<Prior> {
         let (columns, rows) = (width.div_ceil(stride), height.div_ceil(stride));
         for row in 0..rows {
             for column in 0..columns {
-                let place =
-                    |index: usize, size: usize| (index as f32 + 0.5) * stride as f32 / size as f32;
+                // The maps cover the picture, also where their stride does not divide its side.
+                let place = |index: usize, places: usize| (index as f32 + 0.5) / places as f32;
                 priors.extend(sides.iter().map(|side| Prior {
-                    x: place(column, width).min(1.0),
-                    y: place(row, height).min(1.0),
+                    x: place(column, columns),
+                    y: place(row, rows),
                     w: (side / width as f32).min(1.0),
                     h: (side / height as f32).min(1.0),
                 }));
@@ -61,21 +61,20 @@ impl Prior {
 mod tests {
     use super::*;
 
-    /// Numbers of `generate_priors` in the project's Python.
+    /// Numbers of the constants in version-RFB-320.onnx.
     #[test]
     fn priors_are_those_of_the_training() {
         let priors = priors(320, 240);
         assert_eq!(priors.len(), 4420);
         let first = Prior {
             x: 0.0125,
-            y: 4.0 / 240.0,
+            y: 0.5 / 30.0,
             w: 10.0 / 320.0,
             h: 10.0 / 240.0,
         };
         assert_eq!(priors[0], first);
-        // The last row of the third map lies below the picture's end by half a place.
         let last = priors[4419];
-        assert_eq!((last.x, last.y), (0.9, 224.0 / 240.0));
+        assert_eq!((last.x, last.y), (0.9, 0.875));
         assert_eq!((last.w, last.h), (0.8, 1.0));
         assert_eq!(super::priors(640, 480).len(), 17640);
     }
