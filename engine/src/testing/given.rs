@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::clock::{Clock, ClockMode};
 use crate::connection::Connection;
 use crate::error::ActorError;
+use crate::file_book::FileBooks;
 use crate::graph::{Secrets, Settings};
 use crate::input::Input;
 use crate::packet::{AnyPayload, Capture, Envelope, Payload, Stream};
@@ -31,6 +32,7 @@ pub fn setup() -> Setup {
         lasting: Arc::default(),
         services: Services::new(),
         settled: Settled::default(),
+        files: FileBooks::default(),
         secrets: Secrets::default(),
     }
 }
