@@ -16,6 +16,7 @@ use opencv::core::RotateFlags;
 
 use crate::libav::{self, Converter, Target};
 use crate::sources::recorder::{RecordError, Recorder};
+use crate::sources::tls::TlsError;
 use crate::sources::whole_file::missing_bytes;
 
 /// Why there are no (more) frames.
@@ -50,6 +51,9 @@ pub(crate) enum VideoError {
     /// What is received cannot be kept.
     #[error(transparent)]
     Recording(#[from] RecordError),
+    /// The other side of an encrypted stream does not show who it is, or cannot be reached.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Whatever else libav says.
     #[error("{doing}: {error}")]
     Libav {

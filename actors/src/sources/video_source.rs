@@ -18,7 +18,9 @@ use crate::libav;
 use crate::payload::VideoFrame;
 use crate::sources::reconnect::{Command, Event, Reconnect};
 use crate::sources::recorder::path_of;
-use crate::sources::uri::Origin;
+use crate::sources::relay::Relay;
+use crate::sources::tls::{Connector, TlsSpec};
+use crate::sources::uri::{Encrypted, Origin};
 use crate::sources::video_reader::{
     Decoding, VideoError, VideoReader, Watch, open_device, open_url,
 };
@@ -50,6 +52,10 @@ pub struct VideoSourceSettings {
     /// RTSP only: how the pictures travel. Default: tcp.
     #[serde(default)]
     pub transport: Transport,
+    /// `rtsps://` and `https://` only: how the other side shows who it is. Default: its certificate is signed by somebody whom the system
+    /// trusts, and names the host.
+    #[serde(default)]
+    pub tls: TlsSpec,
     /// Live streams only: how long to wait before they are opened again.
     #[serde(default)]
     pub reconnect: ReconnectSpec,
@@ -112,6 +118,8 @@ pub struct VideoSource {
     setup: Setup,
     pool: FramePool,
     reader: Option<VideoReader>,
+    /// What libav speaks to in the place of an encrypted stream.
+    relay: Option<Relay>,
     reconnect: Reconnect,
     started: Instant,
 }
@@ -134,6 +142,7 @@ impl Source for VideoSource {
         if let Some(path) = &settings.record {
             check_record(path, &origin)?;
         }
+        check_tls(settings, &origin)?;
         match origin {
             Origin::File(path) => check_file(&path),
             Origin::Device(path) => check_device(&path),
@@ -154,6 +163,7 @@ impl Source for VideoSource {
             setup: setup.clone(),
             pool: FramePool::new(),
             reader: None,
+            relay: None,
             started: Instant::now(),
         };
         // A network camera may be absent for now; a file or a local camera is there or the graph is wrong.
@@ -252,13 +262,13 @@ impl VideoSource {
         }
     }
 
-    fn open(&self) -> Result<VideoReader, VideoError> {
+    fn open(&mut self) -> Result<VideoReader, VideoError> {
         let timeout = match self.origin {
             Origin::Network { .. } => Some(self.settings.timeout.0),
             Origin::File(_) | Origin::Device(_) => None,
         };
         let watch = Watch::new(&self.setup, timeout);
-        let input = match &self.origin {
+        let input = match self.origin.clone() {
             // Without the scheme a name such as `a:b.mp4` would be taken for a protocol.
             Origin::File(path) => open_url(
                 &format!("file:{}", path.display()),
@@ -266,7 +276,16 @@ impl VideoSource {
                 &watch,
             )?,
             Origin::Device(path) => open_device(&path.to_string_lossy(), self.camera_options())?,
-            Origin::Network { uri, rtsp } => open_url(uri, self.network_options(*rtsp), &watch)?,
+            Origin::Network {
+                uri,
+                rtsp,
+                tls: None,
+            } => open_url(&uri, self.network_options(rtsp), &watch)?,
+            Origin::Network {
+                uri,
+                rtsp,
+                tls: Some(place),
+            } => self.open_encrypted(&uri, rtsp, &place, &watch)?,
         };
         let decoding = Decoding {
             threads: self.settings.threads,
@@ -283,6 +302,44 @@ impl VideoSource {
             pool: self.pool.clone(),
         };
         VideoReader::new(input, decoding, watch, &self.setup)
+    }
+
+    /// libav looks at certificates under HTTP, if it is told to, and never under RTSP; and it knows no fingerprints.
+    fn open_encrypted(
+        &mut self,
+        uri: &str,
+        rtsp: bool,
+        place: &Encrypted,
+        watch: &Arc<Watch>,
+    ) -> Result<Input, VideoError> {
+        let tls = &self.settings.tls;
+        if tls.is_blind() {
+            let (node, uri) = (&self.setup.node, redact(uri));
+            tracing::warn!(%node, %uri, "`tls: {{verify: false}}`: whoever gets between can read and change everything, passwords too");
+        }
+        let mut options = self.network_options(rtsp);
+        if rtsp || tls.sha256.is_some() {
+            let timeout = self.settings.timeout.0;
+            let connector = Connector::new(&place.host, place.port, tls, timeout)?;
+            let relay = Relay::open(connector, rtsp)?;
+            let scheme = if rtsp { "rtsp" } else { "http" };
+            let uri = place.by_relay(scheme, relay.port());
+            self.relay = Some(relay);
+            if rtsp {
+                options.set("protocol_whitelist", "tcp,rtp");
+            } else {
+                options.set("protocol_whitelist", "http,tcp");
+                options.set("headers", &format!("Host: {}\r\n", place.written));
+            }
+            return open_url(&uri, options, watch);
+        }
+        options.set("tls_verify", if tls.is_blind() { "0" } else { "1" });
+        if let Some(path) = &tls.ca_file {
+            options.set("ca_file", &path.to_string_lossy());
+        }
+        // A redirection leads to no place that shows less.
+        options.set("protocol_whitelist", "https,tls,tcp");
+        open_url(uri, options, watch)
     }
 
     fn camera_options(&self) -> Dictionary<'static> {
@@ -360,6 +417,22 @@ fn check_numbers(settings: &VideoSourceSettings) -> Result<(), ActorError> {
         return Err(format!("reconnect waits {first} at first and {most} at most, but must start above 0 and not shrink").into());
     }
     Ok(())
+}
+
+fn check_tls(settings: &VideoSourceSettings, origin: &Origin) -> Result<(), ActorError> {
+    let Origin::Network {
+        rtsp, tls: Some(_), ..
+    } = origin
+    else {
+        return match settings.tls.is_given() {
+            true => Err("tls is for addresses that begin with rtsps:// or https://".into()),
+            false => Ok(()),
+        };
+    };
+    if *rtsp && settings.transport == Transport::Udp {
+        return Err("transport is udp, but under rtsps:// pictures travel inside the encrypted connection: leave it out".into());
+    }
+    Ok(settings.tls.check()?)
 }
 
 fn check_record(path: &Path, origin: &Origin) -> Result<(), ActorError> {
