@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use fermata_vision::card::{InputSpec, ModelCard};
-use fermata_vision::image_file::{self, ImageFileError};
+use fermata_vision::image_file::{self, ImageFileError, ImageLimits};
 use fermata_vision::preprocess::PreprocessError;
 use fermata_vision::{FramePool, Preprocessor};
 use sha2::{Digest, Sha256};
@@ -162,8 +162,8 @@ impl Reader<'_> {
         variation: Option<&Variation>,
         out: &mut [f32],
     ) -> Result<(), RowProblem> {
-        let bytes =
-            std::fs::read(self.dataset.folder.join(&row.image)).map_err(ImageFileError::from)?;
+        let path = self.dataset.folder.join(&row.image);
+        let bytes = image_file::read_bytes(&path, &ImageLimits::default())?;
         let actual = format!("{:x}", Sha256::digest(&bytes));
         if actual != row.sha256 {
             return Err(RowProblem::Stale(actual));

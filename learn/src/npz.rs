@@ -115,12 +115,9 @@ pub fn summary_of_npy(path: &Path) -> Result<ArraySummary, ArrayError> {
 /// See [`ArrayError`].
 pub fn read_npy(path: &Path) -> Result<Array<f32>, ArrayError> {
     let file = File::open(path).map_err(|reason| unreadable(path, reason))?;
-    floats(
-        path,
-        "the array",
-        NpyFile::new(BufReader::new(file)).map_err(|reason| damaged(path, "npy", reason))?,
-        "npy",
-    )
+    let file = NpyFile::new(BufReader::new(file)).map_err(|reason| damaged(path, "npy", reason))?;
+    plausible(path, "npy", &file)?;
+    floats(path, "the array", file, "npy")
 }
 
 /// Writes f32 as a `.npy` file, whole or not at all.
@@ -218,6 +215,35 @@ fn floats<R: Read>(
         values = row_major(values, &shape);
     }
     Ok(Array { shape, values })
+}
+
+/// Deflate makes no file smaller than by this factor (RFC 1951: 258 bytes take two bits).
+const MOST_DEFLATED: u64 = 1032;
+
+/// Whether a file can hold as many values as its dimensions say, of at least a byte each: memory is taken by what they say.
+fn plausible<R: Read>(
+    path: &Path,
+    format: &'static str,
+    file: &NpyFile<R>,
+) -> Result<(), ArrayError> {
+    let length = path
+        .metadata()
+        .map_err(|reason| unreadable(path, reason))?
+        .len();
+    let most = match format {
+        "npz" => length.saturating_mul(MOST_DEFLATED),
+        _ => length,
+    };
+    let mut sides = file.shape().iter();
+    let values = sides.try_fold(1_u64, |product, &side| product.checked_mul(side));
+    if values.is_some_and(|values| values <= most) {
+        return Ok(());
+    }
+    let reason = format!(
+        "it says that its dimensions are {:?}, which cannot be in {length} bytes",
+        file.shape()
+    );
+    Err(damaged(path, format, io::Error::other(reason)))
 }
 
 fn type_name(dtype: &DType) -> String {
@@ -343,7 +369,9 @@ impl Npz {
             .archive
             .by_name(name)
             .map_err(|reason| damaged(&self.path, "npz", reason))?;
-        Ok(file.expect("it is one of the archive's names"))
+        let file = file.expect("it is one of the archive's names");
+        plausible(&self.path, "npz", &file)?;
+        Ok(file)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fermata_engine::Setup;
 use fermata_vision::frame::CHANNELS;
+use fermata_vision::image_file::{ImageLimits, MOST_SIDE};
 use fermata_vision::{Frame, FramePool};
 use ffmpeg_next::codec::{Context, packet, threading};
 use ffmpeg_next::format::context::Input;
@@ -31,6 +32,16 @@ pub(crate) enum VideoError {
     /// Nothing to see in it.
     #[error("it holds no video stream")]
     NoVideo,
+    /// A picture that would take too much memory.
+    #[error("its pictures are {width} x {height} pixels; the most that is decoded is {} (`max_pixels`) in all and {MOST_SIDE} on a side", limits.pixels)]
+    TooManyPixels {
+        /// As the file states it.
+        width: u32,
+        /// As the file states it.
+        height: u32,
+        /// What would be decoded.
+        limits: ImageLimits,
+    },
     /// A part of libav is not there.
     #[error("{0}")]
     Missing(String),
@@ -151,6 +162,8 @@ pub(crate) struct Decoding {
     pub(crate) record: Option<PathBuf>,
     /// Where the frames come from.
     pub(crate) pool: FramePool,
+    /// What a picture may be.
+    pub(crate) limits: ImageLimits,
 }
 
 /// See the file's head.
@@ -163,6 +176,7 @@ pub(crate) struct VideoReader {
     converter: Converter,
     turn: Option<RotateFlags>,
     pool: FramePool,
+    limits: ImageLimits,
     decoded: frame::Video,
     watch: Arc<Watch>,
     setup: Setup,
@@ -192,6 +206,8 @@ impl VideoReader {
         let (index, time_base) = (stream.index(), stream.time_base());
         let frame_rate = stream.avg_frame_rate();
         let turn = turn(&stream);
+        let (width, height) = libav::stated_size(&stream);
+        admit(decoding.limits, width, height)?;
         let decoder = open_decoder(&stream, &decoding)?;
         let record = decoding.record.as_deref();
         let recorder = record.map(|path| Recorder::begin(path, &stream, &setup.node));
@@ -204,6 +220,7 @@ impl VideoReader {
             converter: Converter::new(Target::Bgr),
             turn,
             pool: decoding.pool,
+            limits: decoding.limits,
             decoded: frame::Video::empty(),
             input,
             watch,
@@ -309,6 +326,8 @@ impl VideoReader {
     }
 
     fn finished_frame(&mut self) -> Result<(Frame, i64), VideoError> {
+        // A stream may grow while it runs.
+        admit(self.limits, self.decoded.width(), self.decoded.height())?;
         let pts_ns = self.pts_ns()?;
         self.damaged += u64::from(self.decoded.is_corrupt() || self.decoded.has_decode_errors());
         let converted = self.converter.convert(&self.decoded);
@@ -369,6 +388,17 @@ impl VideoReader {
     }
 }
 
+fn admit(limits: ImageLimits, width: u32, height: u32) -> Result<(), VideoError> {
+    match limits.admit(width, height) {
+        true => Ok(()),
+        false => Err(VideoError::TooManyPixels {
+            width,
+            height,
+            limits,
+        }),
+    }
+}
+
 fn open_decoder(stream: &Stream, decoding: &Decoding) -> Result<decoder::Video, VideoError> {
     let failed = |error| VideoError::Libav {
         doing: "opening the decoder",
@@ -386,10 +416,17 @@ fn open_decoder(stream: &Stream, decoding: &Decoding) -> Result<decoder::Video, 
     let codec = context.id();
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(stream.time_base());
-    decoder.video().map_err(|error| match error {
-        Error::DecoderNotFound => VideoError::Missing(format!("decoder for {codec:?}")),
-        error => failed(error),
-    })
+    let found = decoder::find(codec)
+        .ok_or_else(|| VideoError::Missing(format!("decoder for {codec:?}")))?;
+    let mut options = Dictionary::new();
+    options.set("max_pixels", &decoding.limits.pixels.to_string());
+    let opened = decoder.open_as_with(found, options);
+    opened
+        .and_then(decoder::Opened::video)
+        .map_err(|error| match error {
+            Error::DecoderNotFound => VideoError::Missing(format!("decoder for {codec:?}")),
+            error => failed(error),
+        })
 }
 
 /// `ticks` of a time base in nanoseconds, rounded to the nearest.

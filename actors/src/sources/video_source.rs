@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use fermata_engine::graph::redact;
 use fermata_engine::units::HumanDuration;
 use fermata_engine::{ActorError, Captured, Next, Pacing, Ports, Setup, Source};
+use fermata_vision::image_file::{ImageLimits, MOST_PIXELS};
 use fermata_vision::{Frame, FramePool};
 use ffmpeg_next::{Dictionary, Error};
 use schemars::JsonSchema;
@@ -68,6 +69,9 @@ pub struct VideoSourceSettings {
     /// beside it. When it cannot be written, the stream fails. Default: none.
     #[serde(default)]
     pub record: Option<PathBuf>,
+    /// Width times height of the largest picture that is decoded. Default: 50000000.
+    #[serde(default = "default_max_pixels")]
+    pub max_pixels: u64,
     /// Threads of the decoder. More than one delays files by as many frames. Default: 1.
     #[serde(default = "default_threads")]
     pub threads: usize,
@@ -105,6 +109,10 @@ impl Default for ReconnectSpec {
 
 fn default_timeout() -> HumanDuration {
     HumanDuration(Duration::from_secs(5))
+}
+
+fn default_max_pixels() -> u64 {
+    MOST_PIXELS
 }
 
 fn default_threads() -> usize {
@@ -300,6 +308,10 @@ impl VideoSource {
                 path_of(path, connection)
             }),
             pool: self.pool.clone(),
+            limits: ImageLimits {
+                pixels: self.settings.max_pixels,
+                ..ImageLimits::default()
+            },
         };
         VideoReader::new(input, decoding, watch, &self.setup)
     }
@@ -374,6 +386,7 @@ impl VideoSource {
         let libav_cannot = matches!(
             error,
             VideoError::NoVideo
+                | VideoError::TooManyPixels { .. }
                 | VideoError::Missing(_)
                 | VideoError::Libav {
                     error: Error::ProtocolNotFound,

@@ -164,9 +164,14 @@ impl Tree {
                 },
             ) => {
                 self.span = span;
+                let keys = entries.iter().enumerate();
+                let places: HashMap<String, usize> = keys
+                    .map(|(place, entry)| (entry.key.clone(), place))
+                    .collect();
                 for entry in over {
-                    match entries.iter_mut().find(|known| known.key == entry.key) {
-                        Some(known) => {
+                    match places.get(&entry.key) {
+                        Some(&place) => {
+                            let known = &mut entries[place];
                             known.key_span = entry.key_span;
                             known.value.overlay(entry.value);
                         }
@@ -328,6 +333,7 @@ impl<'a> Reader<'a> {
 
     fn map(&mut self, span: Span, depth: usize) -> Result<Tree, Problem> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         loop {
             let (event, key_span) = self.next()?;
             let key = match event {
@@ -340,9 +346,9 @@ impl<'a> Reader<'a> {
                 Event::Scalar(text, ..) => text.into_owned(),
                 _ => return Err(Problem::at(&key_span, "a key must be plain text")),
             };
-            if let Some(known) = entries.iter().find(|entry| entry.key == key) {
+            if let Some(known) = places.insert(key.clone(), entries.len()) {
                 let problem = Problem::at(&key_span, format!("`{key}` is given twice"))
-                    .also(&known.key_span, "first given here");
+                    .also(&entries[known].key_span, "first given here");
                 return Err(problem);
             }
             let (event, value_span) = self.next()?;
