@@ -11,6 +11,7 @@ use fermata_engine::units::HumanDuration;
 use fermata_engine::{ActorError, Captured, Next, Pacing, Ports, Setup, Source};
 use fermata_vision::image_file::{ImageLimits, MOST_PIXELS};
 use fermata_vision::{Frame, FramePool};
+use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Dictionary, Error};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
