@@ -1,6 +1,7 @@
 //! The `fermata-learn` program: what `fermata` hands over because it needs libtorch, commands and graphs with actors of jobs. One file per
 //! command.
 
+mod backend;
 mod calibrate;
 mod classes;
 mod ensemble;
@@ -10,7 +11,6 @@ mod infer;
 mod inspect;
 mod inspect_reports;
 mod inspect_softlabels;
-mod loaded_model;
 mod manifest;
 mod models;
 mod program;
@@ -60,7 +60,7 @@ fn learn(command: LearnCommand) -> anyhow::Result<u8> {
             command: EnsembleCommand::Search(arguments),
         } => return ensemble::ensemble_search(&arguments),
         LearnCommand::Infer(arguments) => infer::infer(&arguments),
-        LearnCommand::Evaluate(arguments) => evaluate::evaluate(&arguments),
+        LearnCommand::Evaluate(arguments) => return evaluate::evaluate(&arguments),
         LearnCommand::Calibrate(arguments) => calibrate::calibrate(&arguments),
         LearnCommand::Export(arguments) => export::export(&arguments),
         LearnCommand::Inspect { file } => inspect::inspect(&file),
