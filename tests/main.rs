@@ -38,6 +38,8 @@ mod learning_refusals;
 mod live;
 #[cfg(feature = "learn")]
 mod manifests;
+#[cfg(feature = "live")]
+mod mutations;
 #[cfg(feature = "learn")]
 mod pipeline;
 #[cfg(feature = "live")]
