@@ -33,7 +33,7 @@ pub(crate) enum VideoError {
     #[error("it holds no video stream")]
     NoVideo,
     /// A picture that would take too much memory.
-    #[error("its pictures are {width} x {height} pixels; the most that is decoded is {} (`max_pixels`) in all and {MOST_SIDE} on a side", limits.pixels)]
+    #[error("its pictures are {width} x {height} pixels; the most that is decoded is {} (`max_pixels`) in all and {MOST_SIDE} on a side", .limits.pixels)]
     TooManyPixels {
         /// As the file states it.
         width: u32,
@@ -419,7 +419,13 @@ fn open_decoder(stream: &Stream, decoding: &Decoding) -> Result<decoder::Video, 
     let found = decoder::find(codec)
         .ok_or_else(|| VideoError::Missing(format!("decoder for {codec:?}")))?;
     let mut options = Dictionary::new();
-    options.set("max_pixels", &decoding.limits.pixels.to_string());
+    // Pictures are coded in whole blocks, so a little more than is shown.
+    let coded = decoding
+        .limits
+        .pixels
+        .saturating_mul(2)
+        .min(i64::MAX as u64);
+    options.set("max_pixels", &coded.to_string());
     let opened = decoder.open_as_with(found, options);
     opened
         .and_then(decoder::Opened::video)
