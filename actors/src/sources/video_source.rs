@@ -317,7 +317,8 @@ impl VideoSource {
         VideoReader::new(input, decoding, watch, &self.setup)
     }
 
-    /// libav looks at certificates under HTTP, if it is told to, and never under RTSP; and it knows no fingerprints.
+    /// libav looks at no certificates under RTSP, knows no fingerprints, and follows a redirection from HTTPS to HTTP: so what it is
+    /// told goes by a relay.
     fn open_encrypted(
         &mut self,
         uri: &str,
@@ -330,29 +331,27 @@ impl VideoSource {
             let (node, uri) = (&self.setup.node, redact(uri));
             tracing::warn!(%node, %uri, "`tls: {{verify: false}}`: whoever gets between can read and change everything, passwords too");
         }
+        let timeout = self.settings.timeout.0;
+        let connector = Connector::new(&place.host, place.port, tls, timeout)?;
+        let relay = Relay::open(connector, rtsp)?;
         let mut options = self.network_options(rtsp);
-        if rtsp || tls.sha256.is_some() {
-            let timeout = self.settings.timeout.0;
-            let connector = Connector::new(&place.host, place.port, tls, timeout)?;
-            let relay = Relay::open(connector, rtsp)?;
-            let scheme = if rtsp { "rtsp" } else { "http" };
-            let uri = place.by_relay(scheme, relay.port());
-            self.relay = Some(relay);
-            if rtsp {
+        // What a server names is not opened without looking at certificates.
+        let scheme = match rtsp {
+            true => {
                 options.set("protocol_whitelist", "tcp,rtp");
-            } else {
-                options.set("protocol_whitelist", "http,tcp");
-                options.set("headers", &format!("Host: {}\r\n", place.written));
+                "rtsp"
             }
-            return open_url(&uri, options, watch);
-        }
-        options.set("tls_verify", if tls.is_blind() { "0" } else { "1" });
-        if let Some(path) = &tls.ca_file {
-            options.set("ca_file", &path.to_string_lossy());
-        }
-        // A redirection leads to no place that shows less.
-        options.set("protocol_whitelist", "https,tls,tcp");
-        open_url(uri, options, watch)
+            false => {
+                options.set("protocol_whitelist", "http,tcp");
+                // The one of the environment would be told everything in the clear.
+                options.set("http_proxy", "none");
+                options.set("headers", &format!("Host: {}\r\n", place.written));
+                "http"
+            }
+        };
+        let uri = place.by_relay(scheme, relay.port());
+        self.relay = Some(relay);
+        open_url(&uri, options, watch)
     }
 
     fn camera_options(&self) -> Dictionary<'static> {
