@@ -57,6 +57,11 @@ impl SourceRunner {
             .get_or_insert_with(|| source.pacing() == Pacing::Live)
     }
 
+    /// Whether the world outside sets the pace, once the source has been asked.
+    pub(crate) fn known_pacing(&self) -> Option<bool> {
+        self.is_live
+    }
+
     /// Whether a live source reads on while it is held up.
     pub(crate) fn reads_on(&self) -> bool {
         self.is_live == Some(true) && self.ending.is_none()
