@@ -54,9 +54,9 @@ impl Outputs {
         self.failed.push((envelope.clone(), error.into()));
     }
 
-    /// Ends the stream of a packet early: its source is asked to end, and what is still on the way to this node is counted
-    /// as finished and not handled any more; only what the node has in hand already (a batch, open calls) still is. The stream
-    /// ends as complete here.
+    /// Ends the stream of a packet early: its source is asked to end, and what is still on the way to this node, or held
+    /// for a batch whose call has not begun, is counted as finished and not handled any more. Calls that have begun, also those
+    /// that are finished later, still count. The stream ends as complete here.
     pub fn end_stream(&mut self, envelope: &Envelope) {
         self.ended.push(envelope.stream.id);
     }

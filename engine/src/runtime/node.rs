@@ -133,13 +133,22 @@ impl Node {
         }
     }
 
-    /// The actor has all it wants of a stream.
+    /// The actor has all it wants of a stream: what a batch holds of it is finished.
     pub(crate) fn end_early(&mut self, stream: u32, cx: &mut LaneContext) {
-        let of_stream = |flow: &&mut Flow| flow.stream.id == stream;
-        if let Some(flow) = self.flows.iter_mut().flatten().find(of_stream)
+        let is_of =
+            |flow: &Option<Flow>| flow.as_ref().is_some_and(|flow| flow.stream.id == stream);
+        let Some(slot) = self.flows.iter().position(is_of) else {
+            return;
+        };
+        if let Some(flow) = &mut self.flows[slot]
             && !std::mem::replace(&mut flow.is_finished, true)
         {
             cx.tell(Event::StreamFinished { stream });
+        }
+        let batches = self.batches.as_mut();
+        for taken in batches.map_or_else(Vec::new, |batches| batches.give_up_slot(slot)) {
+            self.release(&[taken.receipt], cx);
+            self.refuse(taken, Fate::Finished, None, cx);
         }
     }
 

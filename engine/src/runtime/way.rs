@@ -113,7 +113,7 @@ impl Node {
 
     /// Settles a packet that was taken but is not handled. Earlier ones of its stream may be held: then its mark has to wait.
     #[cold]
-    fn refuse(
+    pub(crate) fn refuse(
         &mut self,
         taken: Taken,
         fate: Fate,
@@ -152,6 +152,12 @@ impl Node {
         flow.held += 1;
         if batches.must_flush_before(receipt.slot, weight) {
             self.flush(receipt.slot, FlushReason::Full, cx);
+        }
+        let flow = &self.flows[receipt.slot];
+        if flow.as_ref().is_some_and(|flow| flow.is_finished) {
+            // The call that went before has ended the stream.
+            self.release(&[receipt], cx);
+            return self.refuse(taken, Fate::Finished, None, cx);
         }
         if let Some(batches) = &mut self.batches {
             batches.hold(taken, weight, cx.now_ns);
@@ -331,11 +337,6 @@ impl Node {
         if self.out.emitted.len() > 1 {
             self.out.emitted.reverse();
         }
-        if !self.out.ended.is_empty() {
-            for stream in std::mem::take(&mut self.out.ended) {
-                self.end_early(stream, cx);
-            }
-        }
         if !self.out.flushed.is_empty() {
             for (stream, below) in self.out.flushed.drain(..) {
                 let of_stream = |flow: &&Flow| flow.stream.id == stream;
@@ -348,9 +349,15 @@ impl Node {
             for receipt in receipts {
                 self.publish_one(receipt, cx);
             }
-            return;
+        } else {
+            self.publish_all_but_failed(receipts, replica, cx);
         }
-        self.publish_all_but_failed(receipts, replica, cx);
+        if !self.out.ended.is_empty() {
+            // After what it has handled, since the mark passes over all that comes behind.
+            for stream in std::mem::take(&mut self.out.ended) {
+                self.end_early(stream, cx);
+            }
+        }
     }
 
     /// Sends what a call emitted for the packets that did not fail by themselves.
