@@ -3,8 +3,17 @@
 use std::fmt::Write as _;
 
 use fermata_engine::Report;
+use fermata_engine::report::FileState;
 
-use crate::progress::delivered;
+/// Packets that have reached the sinks: those of streams that are named, and of units that have ended.
+fn delivered(report: &Report) -> u64 {
+    let Some(units) = &report.units else {
+        return report.streams.values().map(|stream| stream.delivered).sum();
+    };
+    // One that failed is named and in the sum.
+    let open = report.streams.values().filter(|stream| !stream.ended);
+    units.delivered + open.map(|stream| stream.delivered).sum::<u64>()
+}
 
 /// The summary of a run.
 pub(crate) fn summary(report: &Report) -> String {
@@ -32,6 +41,7 @@ pub(crate) fn summary(report: &Report) -> String {
     for node in &report.hung {
         let _ = writeln!(out, "failed: node `{node}` did not return from a call");
     }
+    files(report, &mut out);
     if !report.balanced {
         let _ = writeln!(out, "the books do not balance:");
         for imbalance in &report.imbalances {
@@ -39,6 +49,23 @@ pub(crate) fn summary(report: &Report) -> String {
         }
     }
     out
+}
+
+/// Files that are not what the graph says: incomplete ones, and those that are gone.
+fn files(report: &Report, out: &mut String) {
+    for file in &report.files {
+        let (path, unit, holds) = (&file.path, &file.unit, file.holds);
+        let _ = match file.state {
+            FileState::Complete => Ok(()),
+            FileState::Part if file.discarded > 0 => writeln!(
+                out,
+                "incomplete: {path} holds {holds} {unit}; {} are not in it",
+                file.discarded
+            ),
+            FileState::Part => writeln!(out, "incomplete: {path} holds {holds} {unit}"),
+            FileState::Removed => writeln!(out, "removed: {path}, which held {holds} {unit}"),
+        };
+    }
 }
 
 /// Units of work that have ended, together; those that failed are among the streams too.

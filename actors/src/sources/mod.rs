@@ -1,13 +1,21 @@
 //! Where streams come from: video files, cameras, folders of images, drawn people.
 
+mod burst;
+mod damage;
 pub mod image_source;
+mod notices;
+mod orientation;
 mod reconnect;
 mod recorder;
 mod relay;
 mod replies;
 pub mod synthetic_faces;
+mod time_line;
 pub mod tls;
 mod uri;
+mod video_error;
 mod video_reader;
+mod video_settings;
 pub mod video_source;
+mod watch;
 mod whole_file;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use crate::clock::ClockMode;
 use crate::connection::Connection;
 use crate::end::End;
+use crate::file_book::FileBooks;
 use crate::graph::{Graph, NodeSpec, Problem, Problems, StreamSpec};
 use crate::packet::Stream;
 use crate::registry::Registry;
@@ -38,6 +39,8 @@ pub(crate) struct Wiring {
     pub(crate) lanes: BTreeMap<usize, LaneRecord>,
     pub(crate) streams: BTreeMap<u32, StreamRecord>,
     pub(crate) closed: Closed,
+    /// The files that its nodes write.
+    pub(crate) files: FileBooks,
     pub(super) next: Numbers,
     /// Shared nodes by index in the graph.
     shared: HashMap<usize, NodeId>,
@@ -83,6 +86,7 @@ impl Wiring {
             lanes: BTreeMap::new(),
             streams: BTreeMap::new(),
             closed: Closed::default(),
+            files: FileBooks::default(),
             next: Numbers::default(),
             shared: HashMap::new(),
             lives: HashMap::new(),
@@ -285,6 +289,7 @@ impl Wiring {
             services: self.host.services.clone(),
             connection: Arc::clone(&connection),
             settled: settled.clone(),
+            files: self.files.clone(),
             secrets: self.graph.secrets().clone(),
         };
         let sink = !actor_type.source && is_leaf(&self.graph, index);

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::clock::{Clock, ClockMode};
 use crate::connection::Connection;
 use crate::error::ActorError;
+use crate::file_book::FileBooks;
 use crate::graph::{Secrets, Settings};
 use crate::input::Input;
 use crate::packet::{AnyPayload, Capture, Envelope, Payload, Stream};
@@ -31,6 +32,7 @@ pub fn setup() -> Setup {
         lasting: Arc::default(),
         services: Services::new(),
         settled: Settled::default(),
+        files: FileBooks::default(),
         secrets: Secrets::default(),
     }
 }
@@ -78,10 +80,5 @@ pub fn join(
     envelope: impl Into<Envelope>,
     payloads: impl IntoIterator<Item = Option<AnyPayload>>,
 ) -> Input {
-    let mut payloads = payloads.into_iter();
-    Input {
-        envelope: envelope.into(),
-        first: payloads.next().flatten(),
-        rest: payloads.collect(),
-    }
+    Input::join(envelope.into(), payloads)
 }
