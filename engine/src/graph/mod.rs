@@ -18,6 +18,7 @@ mod place;
 mod problem;
 mod redact;
 mod render;
+mod scalar;
 mod schema;
 mod secret_trees;
 pub(crate) mod secrets;
