@@ -101,15 +101,15 @@ fn slow_cameras_show_their_pictures_at_once_and_without_a_reconnect() {
 fn what_had_waited_when_a_camera_was_opened_is_not_lost() {
     let sending = Sending {
         waiting: 60,
-        most: 70,
-        ..Sending::at(25.0)
+        ..Sending::at(10.0)
     };
     let server = servers::rtsp(&camera_pictures(), sending);
     let mut source = source(&format!("rtsp://127.0.0.1:{}/x", server.port));
-    let taken = take(&mut source, 70);
-    let kept = taken.iter().filter(|(captured, _)| captured.is_kept());
+    let burst = take(&mut source, 60);
+    let kept = burst.iter().filter(|(captured, _)| captured.is_kept());
     assert!(kept.count() >= 55);
-    assert!(!taken[69].0.is_kept(), "for ever");
+    // Not for ever: what comes as it comes may be overwritten.
+    while take(&mut source, 1)[0].0.is_kept() {}
     assert_eq!(source.pacing(), Pacing::Live);
 }
 
