@@ -1,8 +1,8 @@
 //! Actors at the end of a graph: video files, CSV, windows.
 
-pub mod draw_overlay;
 mod mp4_encoder;
 pub mod show_window;
 mod timeline;
 pub mod write_csv;
+pub mod write_images;
 pub mod write_video;

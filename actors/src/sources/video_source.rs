@@ -62,6 +62,10 @@ pub struct VideoSourceSettings {
     /// beside it. When it cannot be written, the stream fails. Default: none.
     #[serde(default)]
     pub record: Option<PathBuf>,
+    /// Says that the recording may show faces although the graph hides them elsewhere: without it, a graph with `blur` does not record.
+    /// Default: false.
+    #[serde(default)]
+    pub unblurred: bool,
     /// Threads of the decoder. More than one delays files by as many frames. Default: 1.
     #[serde(default = "default_threads")]
     pub threads: usize,

@@ -16,6 +16,7 @@ use super::problem::{Problem, Problems};
 use super::settings::{Settings, SettingsError, read};
 use super::spec::{
     ClockFile, Graph, InputSpec, NodeSpec, OutputRef, RestartSpec, RunFile, RunSpec, StreamSpec,
+    StreamValues,
 };
 use super::tree::Tree;
 use super::wired::Wired;
@@ -29,7 +30,11 @@ pub(crate) fn build(
 ) -> Result<Graph, Problems> {
     let mut problems = Problems::default();
     let tree = &merged.tree;
-    let streams::Streams { listed, provider } = streams::read(tree, registry, &mut problems);
+    let streams::Streams {
+        listed,
+        values,
+        provider,
+    } = streams::read(tree, registry, &mut problems);
     let run = problems.note(run(tree)).unwrap_or_default();
     let entries = tree.section("nodes");
     if entries.is_empty() {
@@ -39,7 +44,7 @@ pub(crate) fn build(
     let known: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
     let mut wired = Vec::new();
     for draft in drafts {
-        if let Some((ports, writes)) = ports(&draft, &listed, &mut problems) {
+        if let Some((ports, writes)) = ports(&draft, &listed, &values, &mut problems) {
             wired.push(Wired {
                 inputs: Vec::new(),
                 input_spans: Vec::new(),
@@ -59,7 +64,9 @@ pub(crate) fn build(
         clock: run.clock,
     };
     check::check(&mut wired, &world, &mut problems);
-    let nodes = wired.into_iter().map(finished).collect();
+    let values = Arc::new(values);
+    let nodes = wired.into_iter();
+    let nodes = nodes.map(|wired| finished(wired, &values)).collect();
     problems.or_ok(Graph {
         name: merged.name,
         streams: listed,
@@ -71,7 +78,7 @@ pub(crate) fn build(
     })
 }
 
-fn finished(wired: Wired) -> NodeSpec {
+fn finished(wired: Wired, values: &Arc<StreamValues>) -> NodeSpec {
     let draft = wired.draft;
     NodeSpec {
         name: draft.name,
@@ -86,6 +93,7 @@ fn finished(wired: Wired) -> NodeSpec {
         on_error: draft.on_error,
         require: draft.require,
         settings: draft.settings,
+        stream_values: Arc::clone(values),
     }
 }
 
@@ -131,6 +139,7 @@ fn run(tree: &Tree) -> Result<RunSpec, Problem> {
 fn ports(
     draft: &Draft,
     streams: &[StreamSpec],
+    values: &StreamValues,
     problems: &mut Problems,
 ) -> Option<(Ports, Vec<Vec<PathBuf>>)> {
     // A graph that gets its streams later is checked with a made-up one.
@@ -146,7 +155,7 @@ fn ports(
     let mut first = None;
     let mut writes = Vec::new();
     for stream in instances {
-        let settings = match interpolate::stream_values(&draft.settings, stream) {
+        let settings = match interpolate::stream_values(&draft.settings, stream, values) {
             Ok(settings) => Settings(Arc::new(settings)),
             Err(found) => {
                 problems.extend(found);

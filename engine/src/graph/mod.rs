@@ -101,7 +101,11 @@ impl Graph {
                 let actor = registry.get(&node.actor);
                 if let Some(Err(error)) = actor.map(|actor| actor.check(&settings)) {
                     let message = redact(&error.to_string());
-                    let problem = node.problem(&settings, message);
+                    let place = stream.and_then(|stream| self.place_of(stream, &message));
+                    let mut problem = node.problem(&settings, message);
+                    if let Some(place) = place {
+                        problem = problem.placed(place);
+                    }
                     if !problems
                         .iter()
                         .any(|known| known.to_string() == problem.to_string())
@@ -112,6 +116,17 @@ impl Graph {
             }
         }
         problems.or_ok(())
+    }
+
+    /// Where a stream was given that a message quotes: in the file, or on the command line.
+    fn place_of(&self, stream: &StreamSpec, message: &str) -> Option<&place::Span> {
+        let streams = self.resolved.section("streams");
+        let entry = streams.iter().find(|entry| entry.key == stream.name)?;
+        let uri = entry
+            .value
+            .get("uri")
+            .map_or(&entry.value, |uri| &uri.value);
+        message.contains(&stream.uri).then_some(&uri.span)
     }
 
     /// Whether the program has all services that the actors of the graph cannot do without.

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fermata::cli::{Arguments, Command, REFUSED, SUCCESS};
 use fermata::learn_cli::{EnsembleCommand, LearnCommand, ModelsCommand};
-use fermata::{actors, check, doctor, draw, kpi, run, sweep};
+use fermata::{actors, analyse, check, doctor, draw, kpi, run, sweep};
 
 use crate::program::PROGRAM;
 
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
     fermata_learn::memory::keep_freed_blocks();
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments, &PROGRAM),
+        Command::Analyse(arguments) => analyse::analyse(&arguments, &PROGRAM),
         Command::Check(arguments) => check::check(&arguments, &PROGRAM),
         Command::Graph(arguments) => draw::draw(&arguments, &PROGRAM),
         Command::Actors { name } => actors::actors(name.as_deref(), &PROGRAM),
