@@ -8,11 +8,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use fermata_engine::graph::{Secrets, printable};
 use fermata_engine::units::HumanDuration;
 
 use crate::learn_cli::LearnCommand;
+use crate::watched::{is_watched, to_analyse};
 
 /// Everything went as the graph says.
 pub const SUCCESS: u8 = 0;
@@ -39,6 +42,30 @@ Exit codes:
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// What was typed. Where that is wrong, the process ends with the reason, in which no secret of an address is shown.
+pub fn read() -> Arguments {
+    Arguments::try_parse().unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        let secrets = Secrets::default();
+        for argument in std::env::args_os() {
+            secrets.add_argument(&argument.to_string_lossy());
+        }
+        eprint!("{}", printable(&secrets.hide(&error.render().to_string())));
+        let named = std::env::args().nth(1).unwrap_or_default();
+        if error.kind() == ErrorKind::InvalidSubcommand && is_place(&named) {
+            eprintln!("{}", to_analyse(&named));
+        }
+        std::process::exit(i32::from(REFUSED));
+    })
+}
+
+/// Whether a photo, a video, a folder or an address stands where a command should.
+fn is_place(named: &str) -> bool {
+    is_watched(named) || std::path::Path::new(named).is_dir()
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,16 +1,19 @@
 //! From a graph file and arguments to a graph, with its problems shown as people like them.
 
-pub mod hints;
+mod hints;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use fermata_engine::graph::redact;
 use fermata_engine::{Graph, LoadOptions, Overrides, Problem, Problems, Registry};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::cli::GraphArguments;
 use crate::hand_over;
+use crate::print::print_error;
 use crate::program::Program;
+use crate::watched::{is_watched, to_analyse};
 
 /// Reads a graph and checks it and what it names; none if it has problems, which have been shown then.
 pub(crate) fn checked(
@@ -62,9 +65,12 @@ pub(crate) fn parsed(
         set: arguments.set.clone(),
     };
     let named = arguments.graph.to_string_lossy();
-    if hints::is_watched(&named) {
-        eprintln!("error: {named} is no graph file; nothing was started");
-        eprintln!("{}", hints::to_analyse(&named));
+    if is_watched(&named) {
+        eprintln!(
+            "error: {} is no graph file; nothing was started",
+            redact(&named)
+        );
+        eprintln!("{}", to_analyse(&named));
         return None;
     }
     let loaded = Graph::load(&arguments.graph, registry, &options);
@@ -88,7 +94,7 @@ fn refuse(problems: &Problems, program: &Program) {
         && hand_over::is_possible()
         && let Err(error) = hand_over::hand_over()
     {
-        eprintln!("error: {error:#}");
+        print_error(&error);
     }
     show(problems);
 }

@@ -140,7 +140,7 @@ fn prepare(
     registry: Registry,
     services: Services,
 ) -> anyhow::Result<RunningGraph> {
-    progress.log_to(folder.log()?);
+    progress.log_to(folder.log()?, graph.secrets());
     folder.write_graph(&graph)?;
     let options = RunOptions {
         services,

@@ -175,7 +175,7 @@ fn people_who_type_something_else_are_helped() {
     refused(
         at,
         &["run", graph, "--set", "emotion.batch.max=2"],
-        &["--set nodes.emotion.batch.max=2"],
+        &["--set nodes.emotion.batch.max="],
     );
     refused(
         at,

@@ -2,23 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use fermata::cli::{self, Arguments, Command};
-use fermata::load::hints;
 use fermata::program::LIVE;
 use fermata::{actors, check, doctor, draw, hand_over, kpi, print, run, sweep};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| {
-        let named = std::env::args().nth(1).unwrap_or_default();
-        if error.kind() == ErrorKind::InvalidSubcommand && is_place(&named) {
-            eprintln!("error: `{named}` is no command");
-            eprintln!("{}", hints::to_analyse(&named));
-            std::process::exit(cli::REFUSED.into());
-        }
-        error.exit()
-    });
+    let arguments = cli::read();
     let result = match arguments.command {
         Command::Run(run) => run::run(&run, &LIVE),
         #[cfg(feature = "live")]
@@ -41,13 +31,8 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            print::print_error(&error);
             ExitCode::from(cli::REFUSED)
         }
     }
-}
-
-/// Whether a photo, a video, a folder or an address stands where a command should.
-fn is_place(named: &str) -> bool {
-    hints::is_watched(named) || std::path::Path::new(named).is_dir()
 }

@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
-use crate::cli::GraphArguments;
+use fermata_engine::graph::redact;
 
-/// Endings of what people want to look at rather than run.
-const WATCHED: [&str; 17] = [
-    "mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mpg", "mpeg", "wmv", "3gp", "jpg", "jpeg",
-    "png", "bmp", "webp", "heic",
-];
+use crate::cli::GraphArguments;
+use crate::watched::is_watched;
+
 /// The sections of a graph file.
 const SECTIONS: [&str; 7] = [
     "fermata", "name", "include", "params", "streams", "nodes", "run",
@@ -25,18 +23,6 @@ const DETECTORS: [&str; 8] = [
     "mediapipe",
 ];
 
-/// Whether something that was named is a photo, a video or an address, not a graph.
-pub fn is_watched(named: &str) -> bool {
-    let ending = Path::new(named).extension().unwrap_or_default();
-    let ending = ending.to_string_lossy().to_lowercase();
-    WATCHED.contains(&ending.as_str()) || named.contains("://") || named.starts_with("/dev/video")
-}
-
-/// What to do with a photo, a video or an address that stands where a command or a graph should.
-pub fn to_analyse(named: &str) -> String {
-    format!("help: to look at it without a graph file: fermata analyse {named}")
-}
-
 /// Everything that may help with what was typed.
 pub(super) fn hints(arguments: &GraphArguments) -> Vec<String> {
     let streams = arguments
@@ -51,7 +37,8 @@ pub(super) fn hints(arguments: &GraphArguments) -> Vec<String> {
 fn of_stream(typed: &str) -> Option<String> {
     let Some((name, uri)) = typed.split_once('=') else {
         let is_place = is_watched(typed) || Path::new(typed).exists();
-        return is_place.then(|| format!("help: a stream has a name: --stream cam={typed}"));
+        return is_place
+            .then(|| format!("help: a stream has a name: --stream cam={}", redact(typed)));
     };
     let is_number = !uri.is_empty() && uri.chars().all(|digit| digit.is_ascii_digit());
     (is_number && !Path::new(uri).exists())
@@ -62,7 +49,7 @@ fn of_set(typed: &str) -> Option<String> {
     let (path, _) = typed.split_once('=')?;
     let first = path.split('.').next()?;
     (!SECTIONS.contains(&first))
-        .then(|| format!("help: what belongs to a node is set below `nodes`: --set nodes.{typed}"))
+        .then(|| format!("help: what belongs to a node is set below `nodes`: --set nodes.{path}=…"))
 }
 
 fn of_param(typed: &str) -> Option<String> {
@@ -110,13 +97,5 @@ mod tests {
             &["nodes.emotion.batch.max=4", "run.clock=asap"],
         );
         assert!(right.is_empty(), "{right:?}");
-    }
-
-    #[test]
-    fn photos_videos_and_addresses_are_no_graphs() {
-        for named in ["a.MP4", "photo.jpg", "rtsp://door/1", "/dev/video0"] {
-            assert!(is_watched(named), "{named}");
-        }
-        assert!(!is_watched("live.yaml") && !is_watched("run"));
     }
 }

@@ -24,6 +24,8 @@ pub enum Blur {
 const TILES: f32 = 3.0;
 /// Tiles across the longer side of a frame that is hidden as a whole.
 const TILES_OF_A_FRAME: f32 = 6.0;
+/// Side of a tile, pixels, below which it gets no smaller: the tiles of a face of 14 pixels would still be a face.
+const LEAST_TILE: f32 = 12.0;
 /// The gray of [`Blur::Solid`].
 const GRAY: f64 = 60.0;
 
@@ -73,7 +75,7 @@ fn hide(frame: &mut FrameMut, place: CvRect, tile: f32, how: Blur) -> opencv::Re
             .set_to(&Scalar::all(GRAY), &opencv::core::no_array())
             .map(drop);
     }
-    let tiles = |side: i32| (side as f32 / tile.max(1.0)).ceil().max(1.0) as i32;
+    let tiles = |side: i32| (side as f32 / tile.max(LEAST_TILE)).ceil().max(1.0) as i32;
     let coarse = Size::new(tiles(place.width), tiles(place.height));
     let original = part.try_clone()?;
     let (mut small, mut changed) = (Mat::default(), Mat::default());

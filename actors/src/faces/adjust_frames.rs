@@ -44,7 +44,7 @@ impl Actor for AdjustFrames {
     }
 
     fn check(settings: &AdjustFramesSettings) -> Result<(), ActorError> {
-        if settings.rotate % 90 != 0 || settings.rotate >= 360 {
+        if !settings.rotate.is_multiple_of(90) || settings.rotate >= 360 {
             let rotate = settings.rotate;
             return Err(format!("rotate is {rotate}, but must be 0, 90, 180 or 270").into());
         }
@@ -78,7 +78,7 @@ impl AdjustFrames {
             return frame.clone();
         }
         let (width, height) = (frame.width(), frame.height());
-        let sideways = self.rotate % 180 == 90;
+        let sideways = matches!(self.rotate, 90 | 270);
         let (columns, rows) = if sideways {
             (height, width)
         } else {

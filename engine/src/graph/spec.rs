@@ -12,6 +12,7 @@ use crate::clock::ClockMode;
 use crate::ports::Ports;
 use crate::units::{HumanBytes, HumanDuration};
 
+use super::secrets::Secrets;
 use super::settings::Settings;
 use super::tree::Tree;
 
@@ -31,6 +32,7 @@ pub struct Graph {
     /// Where outputs go.
     pub run_dir: PathBuf,
     pub(crate) resolved: Tree,
+    pub(crate) secrets: Secrets,
 }
 
 /// What a stream has besides its `uri`, by stream and key: `${stream.KEY}`.
