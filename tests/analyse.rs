@@ -42,9 +42,10 @@ fn drawn(pts_ns: u64) -> Vec<u8> {
 
 const FILM: &str = "\
 fermata: 1
+streams: {film: 5}
 nodes:
-  draw:  {use: synthetic_faces, faces: 2, count: 30, seed: 5}
-  video: {use: write_video, in: draw, path: \"${run.dir}/film.mp4\"}
+  draw:  {use: synthetic_faces, each: stream, faces: 2, count: 30, seed: \"${stream.uri}\"}
+  video: {use: write_video, each: stream, in: draw, path: \"${run.dir}/film.mp4\"}
 run: {clock: asap}
 ";
 
@@ -121,7 +122,7 @@ fn photos_and_a_video_become_a_table_a_summary_and_annotated_copies() {
     let (code, text, errors) = run_in(folder.path(), &arguments);
     assert_eq!(code, 0, "{errors}");
     assert!(
-        text.contains("1 photos, 2 faces") && text.contains("IMG 2.jpg: "),
+        text.contains("1 photo, 2 faces") && text.contains("IMG 2.jpg: "),
         "{text}"
     );
     assert!(!at("more/IMG 2.jpg").exists());

@@ -105,7 +105,12 @@ impl People {
         }
         if !self.photos.is_empty() {
             let faces: usize = self.photos.iter().map(|photo| photo.faces.len()).sum();
-            lines.push(format!("{} photos, {faces} faces", self.photos.len()));
+            let counted = |count: usize, what: &str| match count {
+                1 => format!("1 {what}"),
+                more => format!("{more} {what}s"),
+            };
+            let photos = counted(self.photos.len(), "photo");
+            lines.push(format!("{photos}, {}", counted(faces, "face")));
         }
         for photo in &self.photos {
             let faces = photo.faces.iter().map(|face| {
@@ -350,7 +355,7 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
             "door.mp4: 2 people in 4 frames",
             "  #1   seen    0.2 s (0.0 to 0.2 s), happy 80 %, sad 20 %; 1 change",
             "  #2   seen    0.1 s (0.1 to 0.2 s), no expression could be told; no change",
-            "2 photos, 1 faces",
+            "2 photos, 1 face",
             "  a.jpg: happy 0.75",
             "  b.jpg: no face",
         ] {
