@@ -118,7 +118,7 @@ fn a_margin_out_of_range_is_refused() {
     let refused = ActorDriver::<DrawOverlay>::new(json!({"blur_margin": -1})).unwrap_err();
     assert!(refused.to_string().contains("blur_margin is -1"));
     let refused = ActorDriver::<DrawOverlay>::new(json!({"blur": "strong"})).unwrap_err();
-    assert!(refused.to_string().contains("pixelate"), "{refused}");
+    assert!(refused.to_string().contains("`strong`"), "{refused}");
     let mut timed = setup();
     timed.clock_mode = ClockMode::Live;
     let settings = serde_json::from_value(json!({})).unwrap();
