@@ -244,11 +244,11 @@ fn fit_output(card: &ModelCard, outputs: &[TensorInfo]) -> Result<usize, Disagre
         .position(|output| output.name == card.output.name);
     let at = named.ok_or_else(disagreement)?;
     let output = &outputs[at];
-    // [N, 7], or with sides of 1 behind it ([N, 7, 1, 1]).
+    // [N, classes], or with sides of 1 behind it ([N, classes, 1, 1]).
     let agrees = output.element == ElementType::F32
         && match output.shape.as_slice() {
             [_, classes, ones @ ..] => {
-                classes.is_none_or(|classes| classes == EXPRESSIONS)
+                classes.is_none_or(|classes| classes == card.output.len())
                     && ones.iter().all(|side| side.is_none_or(|side| side == 1))
             }
             _ => false,
