@@ -1,11 +1,13 @@
 //! `fermata actors` and `fermata schema`: what a graph file may say.
 
 use anyhow::{Context, bail};
+use fermata_engine::graph::Settings;
+use fermata_engine::{ActorType, Port, PortType};
 use serde_json::Value;
 
 use crate::cli::SUCCESS;
 use crate::hand_over;
-use crate::print::print_line;
+use crate::print::{print, print_line};
 use crate::program::Program;
 
 /// Lists the actors, or explains one.
@@ -33,22 +35,107 @@ pub fn actors(name: Option<&str>, program: &Program) -> anyhow::Result<u8> {
     let Some(actor) = registry.get(name) else {
         bail!("there is no actor `{name}`; `fermata actors` lists them");
     };
+    print(&explained(actor))?;
+    Ok(SUCCESS)
+}
+
+/// What an actor does, what goes in and out, and its settings with everything below them.
+fn explained(actor: &ActorType) -> String {
     let schema = actor.schema().to_value();
-    print_line(schema["description"].as_str().unwrap_or_default())?;
-    let settings = schema["properties"].as_object();
+    let mut text = schema["description"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    text.push('\n');
+    if let Some(ports) = ports(actor, &schema) {
+        text.push_str(&ports);
+    }
+    settings(&schema, "", &mut text);
+    text
+}
+
+/// Ports depend on settings: those of the least that a graph must say.
+fn ports(actor: &ActorType, schema: &Value) -> Option<String> {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
-    for (key, setting) in settings.into_iter().flatten() {
+    let made_up = required.iter().filter_map(|key| {
+        let key = key.as_str()?;
+        Some((key.to_owned(), made_up(&schema["properties"][key])))
+    });
+    let least = Settings::from_json(&Value::Object(made_up.collect())).ok()?;
+    let ports = actor.ports(&least).ok()?;
+    let listed = |ports: &[Port]| {
+        let ports = ports.iter().map(|port| {
+            let carries = match port.carries {
+                PortType::Of { name, .. } => name,
+                PortType::Any => "anything",
+            };
+            format!("{} ({carries})", port.name)
+        });
+        ports.collect::<Vec<_>>().join(", ")
+    };
+    let mut text = String::from("\n");
+    for (what, ports) in [("in", &ports.inputs), ("out", &ports.outputs)] {
+        if !ports.is_empty() {
+            text.push_str(&format!("{what:<4} {}\n", listed(ports)));
+        }
+    }
+    let mut declared = Vec::new();
+    if ports.per_stream {
+        declared.push("must stand in a node with `each: stream`");
+    }
+    if ports.stateless {
+        declared.push("may have `replicas`");
+    }
+    if !declared.is_empty() {
+        text.push_str(&format!("     {}\n", declared.join("; ")));
+    }
+    Some(text)
+}
+
+/// Any value of a type.
+fn made_up(schema: &Value) -> Value {
+    for key in ["anyOf", "oneOf"] {
+        if let Some(first) = schema[key].get(0) {
+            return made_up(first);
+        }
+    }
+    if let Some(first) = schema["enum"].get(0) {
+        return first.clone();
+    }
+    let of_type = |name: &Value| match name.as_str() {
+        Some("integer" | "number") => Value::from(1),
+        Some("boolean") => Value::from(true),
+        Some("array") => Value::Array(Vec::new()),
+        Some("object") => Value::Object(serde_json::Map::new()),
+        _ => Value::from("x"),
+    };
+    match &schema["type"] {
+        Value::Array(several) => several.first().map_or(Value::Null, of_type),
+        one => of_type(one),
+    }
+}
+
+/// The settings of an object, one after the other; those below another one under its name.
+fn settings(schema: &Value, within: &str, text: &mut String) {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    for (key, setting) in schema["properties"].as_object().into_iter().flatten() {
         let must = match required.iter().any(|name| name == key) {
             true => ", required",
             false => "",
         };
-        print_line(&format!("\n{key} ({}{must})", type_of(setting)))?;
+        text.push_str(&format!("\n{within}{key} ({}{must})\n", type_of(setting)));
         let description = setting["description"].as_str().unwrap_or_default();
         for line in description.lines() {
-            print_line(&format!("    {line}"))?;
+            text.push_str(&format!("    {line}\n"));
+        }
+        let below = format!("{within}{key}.");
+        settings(setting, &below, text);
+        for key in ["anyOf", "oneOf"] {
+            for one in setting[key].as_array().into_iter().flatten() {
+                settings(one, &below, text);
+            }
         }
     }
-    Ok(SUCCESS)
 }
 
 /// The type of a setting, for people.

@@ -8,12 +8,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use fermata_engine::graph::{Secrets, printable};
 use fermata_engine::units::HumanDuration;
 
 use crate::learn_cli::LearnCommand;
+use crate::watched::{is_watched, to_analyse};
 
 /// Everything went as the graph says.
 pub const SUCCESS: u8 = 0;
@@ -53,14 +55,26 @@ pub fn read() -> Arguments {
             secrets.add_argument(&argument.to_string_lossy());
         }
         eprint!("{}", printable(&secrets.hide(&error.render().to_string())));
+        let named = std::env::args().nth(1).unwrap_or_default();
+        if error.kind() == ErrorKind::InvalidSubcommand && is_place(&named) {
+            eprintln!("{}", to_analyse(&named));
+        }
         std::process::exit(i32::from(REFUSED));
     })
+}
+
+/// Whether a photo, a video, a folder or an address stands where a command should.
+fn is_place(named: &str) -> bool {
+    is_watched(named) || std::path::Path::new(named).is_dir()
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a graph until its streams end
     Run(RunArguments),
+    /// Find faces and expressions in photos, videos, cameras and addresses, without a graph file
+    #[cfg(feature = "live")]
+    Analyse(AnalyseArguments),
     /// Check a graph and what it names (models, devices, files) without running it
     Check(GraphArguments),
     /// Draw a graph
@@ -107,6 +121,7 @@ pub struct GraphArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct RunArguments {
     #[command(flatten)]
     pub graph: GraphArguments,
@@ -131,6 +146,63 @@ pub struct ServeArguments {
         default_missing_value = "127.0.0.1:8080"
     )]
     pub serve: Option<SocketAddr>,
+}
+
+#[cfg(feature = "live")]
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct AnalyseArguments {
+    /// Photos, videos, folders of them, cameras (/dev/video0, or 0), addresses (rtsp://…, http://…)
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<String>,
+    /// Folder of an expression model [default: models/expression]
+    #[arg(long, value_name = "FOLDER")]
+    pub model: Option<PathBuf>,
+    /// Face detector: a YuNet or UltraFace (.onnx file or folder), or `haar` [default: models/detector if it is there, else haar]
+    #[arg(long, value_name = "FILE")]
+    pub detector: Option<PathBuf>,
+    /// Look for faces in every n-th frame of a video; between them they are tracked
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub every: u64,
+    /// Make faces unrecognisable in the annotated copies
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub blur: Option<BlurMode>,
+    /// Write no annotated copies
+    #[arg(long)]
+    pub no_copies: bool,
+    /// Folder for the table, the summary and the copies [default: runs/analyse-TIME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print the summary as JSON and nothing else
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// How faces are made unrecognisable.
+#[cfg(feature = "live")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BlurMode {
+    /// A gray box
+    Solid,
+    /// A coarse mosaic
+    Pixelate,
+    /// A strong blur
+    Blur,
+}
+
+#[cfg(feature = "live")]
+impl BlurMode {
+    /// As graph files call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Solid => "solid",
+            Self::Pixelate => "pixelate",
+            Self::Blur => "blur",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -34,6 +34,15 @@ pub fn doctor(graph: Option<&Path>, program: &Program) -> anyhow::Result<u8> {
         print_line(&format!("{mark:<8} {:<14} {text}", part.name))?;
         print_line(&format!("{:<8} {:<14} for {}", "", "", part.purpose))?;
     }
+    let (mark, text) = match libtorch() {
+        Ok(found) => ("ok", found),
+        Err(missing) => ("-", missing),
+    };
+    print_line(&format!("{mark:<8} {:<14} {text}", "libtorch"))?;
+    print_line(&format!(
+        "{:<8} {:<14} for training, evaluation and export",
+        "", ""
+    ))?;
     if let Some(path) = graph {
         let registry = (program.registry)();
         let graph = Graph::load(path, &registry, &LoadOptions::new("runs/doctor"))?;
@@ -65,4 +74,31 @@ fn unverified(graph: &Graph) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether the program that needs libtorch is there and finds it: it is loaded there and not here.
+fn libtorch() -> Result<String, String> {
+    let missing = "run `make setup-learn`, then `cargo build --release`";
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let program = this.with_file_name("fermata-learn");
+    if !program.is_file() {
+        return Err(format!(
+            "no fermata-learn beside {}; {missing}",
+            this.display()
+        ));
+    }
+    let started = std::process::Command::new(&program)
+        .arg("--version")
+        .output();
+    let output =
+        started.map_err(|error| format!("{} does not start: {error}", program.display()))?;
+    if output.status.success() {
+        return Ok(format!("{} starts", program.display()));
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let first = said.lines().next().unwrap_or("it says nothing").to_owned();
+    Err(format!(
+        "{} does not start: {first}; {missing}",
+        program.display()
+    ))
 }

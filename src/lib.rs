@@ -2,6 +2,7 @@
 //!
 //! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`]: what can be typed, and the exit codes.
 //! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
+//! - `analyse`: photos and videos without a graph file.
 //! - [`program`]: which actors a program has.
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
 //! - [`kpi`]: measures runs by the tables that they wrote.
@@ -12,6 +13,8 @@
 //! It is no public interface: whoever builds a program of their own uses `fermata-engine` and `fermata-actors`.
 
 pub mod actors;
+#[cfg(feature = "live")]
+pub mod analyse;
 pub mod check;
 pub mod cli;
 pub mod compute_cli;
@@ -32,3 +35,4 @@ mod run_folder;
 mod serving;
 mod summary;
 pub mod sweep;
+mod watched;

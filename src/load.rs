@@ -1,7 +1,11 @@
 //! From a graph file and arguments to a graph, with its problems shown as people like them.
 
+mod hints;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use fermata_engine::graph::redact;
 use fermata_engine::{Graph, LoadOptions, Overrides, Problem, Problems, Registry};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
@@ -9,6 +13,7 @@ use crate::cli::GraphArguments;
 use crate::hand_over;
 use crate::print::print_error;
 use crate::program::Program;
+use crate::watched::{is_watched, to_analyse};
 
 /// Problems that are shown.
 const MOST_SHOWN: usize = 100;
@@ -21,7 +26,11 @@ pub(crate) fn checked(
     run_dir: &Path,
 ) -> Option<Graph> {
     let graph = parsed(arguments, program, registry, run_dir)?;
-    is_runnable(&graph, registry).then_some(graph)
+    let runs = is_runnable(&graph, registry);
+    if !runs {
+        show_hints(arguments);
+    }
+    runs.then_some(graph)
 }
 
 /// Whether what the graph names is there and its nodes agree with each other; problems are shown.
@@ -58,8 +67,27 @@ pub(crate) fn parsed(
         streams: arguments.streams.clone(),
         set: arguments.set.clone(),
     };
+    let named = arguments.graph.to_string_lossy();
+    if is_watched(&named) {
+        eprintln!(
+            "error: {} is no graph file; nothing was started",
+            redact(&named)
+        );
+        eprintln!("{}", to_analyse(&named));
+        return None;
+    }
     let loaded = Graph::load(&arguments.graph, registry, &options);
-    loaded.map_err(|problems| refuse(&problems, program)).ok()
+    let loaded = loaded.map_err(|problems| refuse(&problems, program));
+    if loaded.is_err() {
+        show_hints(arguments);
+    }
+    loaded.ok()
+}
+
+fn show_hints(arguments: &GraphArguments) {
+    for hint in hints::hints(arguments) {
+        eprintln!("{hint}");
+    }
 }
 
 fn refuse(problems: &Problems, program: &Program) {
@@ -82,17 +110,45 @@ pub(crate) fn show(problems: &Problems) {
         false => GraphicalTheme::unicode_nocolor(),
     };
     let handler = GraphicalReportHandler::new_themed(theme).with_context_lines(1);
-    for problem in problems.iter().take(MOST_SHOWN) {
+    let told = once_each(problems);
+    for (problem, others) in told.iter().take(MOST_SHOWN) {
         let mut shown = String::new();
-        match handler.render_report(&mut shown, problem) {
+        match handler.render_report(&mut shown, *problem) {
             Ok(()) => eprint!("{shown}"),
             Err(_) => eprintln!("{problem}"),
         }
+        if !others.is_empty() {
+            eprintln!("  the same holds for {}", others.join(", "));
+        }
     }
-    let count = problems.len();
+    let count = told.len();
     if count > MOST_SHOWN {
         eprintln!("… and {} more", count - MOST_SHOWN);
     }
     let plural = if count == 1 { "" } else { "s" };
     eprintln!("error: {count} problem{plural}; nothing was started");
+}
+
+/// The problems, those of one cause together: the first one, and the nodes that have it too.
+fn once_each(problems: &Problems) -> Vec<(&Problem, Vec<&str>)> {
+    let mut told: Vec<(&Problem, Vec<&str>)> = Vec::new();
+    let mut by_cause = BTreeMap::new();
+    for problem in problems.iter() {
+        let Some((node, cause)) = of_node(problem.message()) else {
+            told.push((problem, Vec::new()));
+            continue;
+        };
+        let place = *by_cause.entry(cause).or_insert(told.len());
+        match told.get_mut(place) {
+            None => told.push((problem, Vec::new())),
+            Some((_, others)) => others.push(node),
+        }
+    }
+    told
+}
+
+/// A node, and what is wrong with it.
+fn of_node(message: &str) -> Option<(&str, &str)> {
+    let (node, cause) = message.split_once(": ")?;
+    node.starts_with("node `").then_some((node, cause))
 }

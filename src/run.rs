@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 pub use crate::run_folder::Taking;
 use crate::serving::Serving;
-use crate::summary::summary;
+use crate::summary::{failures, summary};
 
 /// Time between two looks at the run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -44,6 +44,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         services: (program.services)(),
         says: None,
         serve: arguments.serve.clone(),
+        summary: true,
     };
     let code = run_job(job, registry)?;
     // A call that never returned keeps its thread: ending the process is the only way to end it.
@@ -66,6 +67,8 @@ pub struct Job {
     pub says: Option<Says>,
     /// Whether, where and for whom it shows itself.
     pub serve: ServeArguments,
+    /// Whether its summary is printed at its end; what failed is told either way.
+    pub summary: bool,
 }
 
 /// See [`Job::says`].
@@ -82,6 +85,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         services,
         says,
         serve,
+        summary: summed_up,
     } = job;
     if !load::is_runnable(&graph, &registry) {
         return Ok(REFUSED);
@@ -108,9 +112,13 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     let report = wait(running, &mut progress);
     drop(serving);
     progress.end();
-    print(&summary(&report))?;
     let written = folder.write_report(&report)?;
-    print_line(&format!("report: {}", written.display()))?;
+    if summed_up {
+        print(&summary(&report))?;
+        print_line(&format!("report: {}", written.display()))?;
+    } else {
+        eprint!("{}", failures(&report));
+    }
     Ok(exit_code(&report, interrupts.count()))
 }
 

@@ -33,6 +33,13 @@ pub(crate) fn summary(report: &Report) -> String {
         streams(report, &mut out);
     }
     nodes(report, &mut out);
+    out.push_str(&failures(report));
+    out
+}
+
+/// What failed, a line each; empty if nothing did.
+pub(crate) fn failures(report: &Report) -> String {
+    let mut out = String::new();
     for fault in &report.faults {
         let node = fault.node.as_ref();
         let node = node.map_or_else(String::new, |node| format!("node `{node}`: "));
@@ -111,14 +118,17 @@ fn streams(report: &Report, out: &mut String) {
             .map(|sink| sink.latency_ms)
             .max_by(|a, b| a.p50.total_cmp(&b.p50))
             .unwrap_or_default();
+        // As fast as possible, it says how long queues are and nothing else.
+        let latency = match report.clock.as_str() {
+            "asap" => format!("{:>8} / {:<8}", "-", "-"),
+            _ => format!("{:>8.1} / {:<8.1}", slowest.p50, slowest.p99),
+        };
         let _ = writeln!(
             out,
-            "{name:width$}  {:>8}  {:>6}  {:>9}  {:>8.1} / {:<8.1} {}",
+            "{name:width$}  {:>8}  {:>6}  {:>9}  {latency} {}",
             stream.captured,
             stream.missed,
             stream.delivered,
-            slowest.p50,
-            slowest.p99,
             if lost.is_empty() {
                 " none".to_owned()
             } else {

@@ -346,6 +346,59 @@ nodes:
 }
 
 #[test]
+fn a_stream_has_values_of_its_own_and_others_the_default() {
+    let text = "\
+fermata: 1
+streams: {door: {uri: a.mp4, count: 7}, hall: b.mp4}
+nodes:
+  source: {use: test_source, each: stream, count: \"${stream.count:-3}\"}
+  end:    {use: discard, in: source}
+";
+    let graph = load(text).unwrap();
+    let counts = graph.streams.iter().map(|stream| {
+        let settings = graph.nodes[0].settings(Some(stream)).unwrap();
+        let settings: serde_json::Value = settings.parse().unwrap();
+        (stream.uri.clone(), settings["count"].clone())
+    });
+    let counts: Vec<_> = counts.collect();
+    let expected = [("a.mp4", 7), ("b.mp4", 3)];
+    assert_eq!(
+        counts,
+        expected.map(|(uri, count)| (uri.to_owned(), count.into()))
+    );
+
+    let mut elsewhere = options();
+    elsewhere.overrides.streams = vec!["door=c.mp4".to_owned()];
+    let graph = Graph::parse("test.yaml", text, &Registry::builtin(), &elsewhere).unwrap();
+    assert_eq!(graph.streams[0].uri, "c.mp4");
+    let settings = graph.nodes[0].settings(Some(&graph.streams[0])).unwrap();
+    let settings: serde_json::Value = settings.parse().unwrap();
+    assert_eq!(settings["count"], 7, "what else the file says of it stays");
+
+    for (streams, words) in [
+        (
+            "{door: {count: 7}}",
+            "the stream `door` is bound to nothing",
+        ),
+        (
+            "{door: {uri: a, count: [7]}}",
+            "`count` of a stream is one value",
+        ),
+        ("{door: {uri: a, name: b}}", "a stream has its name already"),
+    ] {
+        let text = text.replace("{door: {uri: a.mp4, count: 7}, hall: b.mp4}", streams);
+        let said = refused(&text);
+        assert!(said.len() == 1 && said[0].contains(words), "{said:?}");
+    }
+    let said = refused(&text.replace(":-3", ""));
+    assert!(
+        said[0].contains("has no `stream.count` of its own"),
+        "{said:?}"
+    );
+    assert!(said[0].contains("${stream.count:-"), "{said:?}");
+}
+
+#[test]
 fn a_stream_bound_to_null_is_bound_to_nothing() {
     let problems = refused(
         "fermata: 1\nstreams: {door: null}\nnodes:\n  s: {use: test_source, each: stream}\n  e: {use: discard, in: s}\n",

@@ -93,7 +93,7 @@ fn the_demo_writes_what_it_promises() {
     assert!(
         rows.starts_with(
             "stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,\
-             p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,latency_ms\n"
+             p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,true_face,latency_ms,file\n"
         ),
         "{rows}"
     );

@@ -6,12 +6,46 @@ use fermata_engine::Graph;
 use fermata_engine::graph::{NodeSpec, StreamSpec};
 use serde::de::DeserializeOwned;
 
+use crate::overlay::draw_overlay::{BlurSetting, DrawOverlaySettings};
+use crate::sources::video_source::VideoSourceSettings;
 use crate::temporal::smooth_labels::SmoothLabelsSettings;
 use crate::temporal::track_faces::TrackFacesSettings;
 
 /// Everything in which nodes contradict each other, each in a sentence that says what to do; settings that cannot be read are told elsewhere.
 pub fn disagreements(graph: &Graph) -> Vec<String> {
-    forgetting_before_losing(graph)
+    let mut said = forgetting_before_losing(graph);
+    said.extend(recording_what_is_hidden(graph));
+    said
+}
+
+/// Whoever hides faces may not know that a recording beside it shows them.
+fn recording_what_is_hidden(graph: &Graph) -> Vec<String> {
+    let hiding = nodes(graph, "draw_overlay").find_map(|(_, node)| {
+        let mut settings = streams(graph, node)
+            .into_iter()
+            .filter_map(|stream| settings::<DrawOverlaySettings>(node, stream));
+        settings
+            .any(|own| own.blur != BlurSetting::None)
+            .then_some(&node.name)
+    });
+    let Some(hiding) = hiding else {
+        return Vec::new();
+    };
+    let records = |node: &NodeSpec| {
+        let mut settings = streams(graph, node)
+            .into_iter()
+            .filter_map(|stream| settings::<VideoSourceSettings>(node, stream));
+        settings.any(|own| own.record.is_some() && !own.unblurred)
+    };
+    let recording = nodes(graph, "video_source").filter(|(_, node)| records(node));
+    let say = |(_, node): (usize, &NodeSpec)| {
+        format!(
+            "node `{}` records what it receives, with all faces (`record`), but node `{hiding}` hides them (`blur`): \
+             leave out `record`, or say `unblurred: true` beside it",
+            node.name
+        )
+    };
+    recording.map(say).collect()
 }
 
 /// A face that is found again within `max_lost` keeps its track, so its smoothing must not have been forgotten meanwhile.
@@ -48,7 +82,7 @@ fn nodes<'a>(graph: &'a Graph, actor: &str) -> impl Iterator<Item = (usize, &'a 
 
 /// For whom a node's settings are read.
 fn streams<'a>(graph: &'a Graph, node: &NodeSpec) -> Vec<Option<&'a StreamSpec>> {
-    match node.each_stream && !graph.streams.is_empty() {
+    match node.each_stream {
         true => graph.streams.iter().map(Some).collect(),
         false => vec![None],
     }
@@ -92,6 +126,30 @@ mod tests {
     const FACES: &str = "  capture: {use: video_source, each: stream, uri: \"${stream.uri}\"}
   detect: {use: detect_faces, in: capture}
 ";
+
+    #[test]
+    fn a_graph_that_hides_faces_records_them_only_if_it_says_so() {
+        for (more, blur, words) in [
+            ("record: a.mkv", "pixelate", 1),
+            ("record: a.mkv, unblurred: true", "pixelate", 0),
+            ("record: a.mkv", "none", 0),
+            ("fps: 5", "solid", 0),
+        ] {
+            let graph = graph(&format!(
+                "  capture: {{use: video_source, each: stream, uri: \"${{stream.uri}}\", {more}}}
+  detect: {{use: detect_faces, in: capture}}
+  draw: {{use: draw_overlay, each: stream, in: detect, blur: {blur}}}
+  end: {{use: discard, in: draw}}
+"
+            ));
+            let said = disagreements(&graph);
+            assert_eq!(said.len(), words, "{said:?}");
+            assert!(
+                said.iter()
+                    .all(|message| message.contains("`unblurred: true`"))
+            );
+        }
+    }
 
     #[test]
     fn smoothing_must_not_forget_before_a_track_ends() {

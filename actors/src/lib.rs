@@ -6,21 +6,26 @@ pub mod faces;
 pub mod inference;
 pub mod installed;
 mod libav;
+pub mod overlay;
 pub mod payload;
 pub mod sinks;
 pub mod sources;
+mod stream_time;
 pub mod temporal;
 
 use fermata_engine::Registry;
 
 /// Adds every actor of this crate: the only list of names and what stands behind them.
 pub fn register(registry: &mut Registry) {
+    registry.register::<faces::adjust_frames::AdjustFrames>();
     registry.register::<faces::crop_faces::CropFaces>();
     registry.register::<faces::detect_faces::DetectFaces>();
+    registry.register::<faces::gate_faces::GateFaces>();
     registry.register::<inference::classify_expression::ClassifyExpression>();
-    registry.register::<sinks::draw_overlay::DrawOverlay>();
+    registry.register::<overlay::draw_overlay::DrawOverlay>();
     registry.register::<sinks::show_window::ShowWindow>();
     registry.register::<sinks::write_csv::WriteCsv>();
+    registry.register::<sinks::write_images::WriteImages>();
     registry.register::<sinks::write_video::WriteVideo>();
     registry.register_source::<sources::image_source::ImageSource>();
     registry.register_source::<sources::synthetic_faces::SyntheticFaces>();

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fermata_vision::card::{CARD_FILE, CardError, Model};
+use fermata_vision::card::{CARD_FILE, CardError, Model, OutputKind, OutputSpec};
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::{ModelCard, Weights};
 
@@ -46,11 +46,12 @@ pub enum CardModelError {
         expected: usize,
     },
     /// The model computed another number of values than its inputs need.
-    #[error("model {} said {given} values for {rows} inputs, not {EXPRESSIONS} for each", path.display())]
+    #[error("model {} said {given} values for {rows} inputs, not {expected} for each", path.display())]
     Count {
         path: PathBuf,
         given: usize,
         rows: usize,
+        expected: usize,
     },
 }
 
@@ -133,15 +134,42 @@ impl CardModel {
             values,
         }])?;
         let answer = outputs.get(self.fit.output)?.values;
-        if answer.len() != batch * EXPRESSIONS {
+        let width = self.card.output.len();
+        if answer.len() != batch * width {
             return Err(CardModelError::Count {
                 path: outputs.path().to_owned(),
                 given: answer.len(),
                 rows: batch,
+                expected: width,
             });
         }
-        said.extend_from_slice(&answer[..rows * EXPRESSIONS]);
+        for row in answer[..rows * width].chunks_exact(width) {
+            keep_expressions(&self.card.output, row, said);
+        }
         Ok(())
+    }
+}
+
+/// Appends what a model says of one input without the classes that its card ignores; probabilities sum to what all of them summed to.
+fn keep_expressions(output: &OutputSpec, row: &[f32], said: &mut Vec<f32>) {
+    if output.ignored.is_empty() {
+        return said.extend_from_slice(row);
+    }
+    let from = said.len();
+    let values = row.iter().enumerate();
+    let kept = values.filter(|(position, _)| !output.ignored.contains(position));
+    said.extend(kept.map(|(_, value)| value));
+    if output.kind == OutputKind::Probabilities {
+        let kept: f32 = said[from..].iter().sum();
+        let all: f32 = row.iter().sum();
+        // Nothing but an ignored class: all expressions are equally unlikely.
+        let share = |value: f32| match kept > 0.0 {
+            true => value * all / kept,
+            false => all / EXPRESSIONS as f32,
+        };
+        for value in &mut said[from..] {
+            *value = share(*value);
+        }
     }
 }
 
@@ -208,7 +236,7 @@ fn fit_input(card: &ModelCard, inputs: &[TensorInfo]) -> Result<Option<usize>, D
 fn fit_output(card: &ModelCard, outputs: &[TensorInfo]) -> Result<usize, Disagreement> {
     let disagreement = || {
         let (s, list) = listed(outputs);
-        let said = format!("output {}[N,{EXPRESSIONS}] F32", card.output.name);
+        let said = format!("output {}[N,{}] F32", card.output.name, card.output.len());
         (said, format!("output{s} {list}"))
     };
     let named = outputs
@@ -216,11 +244,11 @@ fn fit_output(card: &ModelCard, outputs: &[TensorInfo]) -> Result<usize, Disagre
         .position(|output| output.name == card.output.name);
     let at = named.ok_or_else(disagreement)?;
     let output = &outputs[at];
-    // [N, 7], or with sides of 1 behind it ([N, 7, 1, 1]).
+    // [N, classes], or with sides of 1 behind it ([N, classes, 1, 1]).
     let agrees = output.element == ElementType::F32
         && match output.shape.as_slice() {
             [_, classes, ones @ ..] => {
-                classes.is_none_or(|classes| classes == EXPRESSIONS)
+                classes.is_none_or(|classes| classes == card.output.len())
                     && ones.iter().all(|side| side.is_none_or(|side| side == 1))
             }
             _ => false,
@@ -257,6 +285,41 @@ sha256: '0000000000000000000000000000000000000000000000000000000000000000'
             shape: shape.to_vec(),
             element: ElementType::F32,
         }
+    }
+
+    #[test]
+    fn an_eighth_class_is_left_out_and_the_rest_sums_to_what_it_did() {
+        let text = CARD.replace("happy, sad", "happy, contempt, sad");
+        let logits = ModelCard::parse(&text, Path::new(CARD_FILE)).unwrap();
+        assert_eq!(
+            (logits.output.ignored.clone(), logits.output.len()),
+            (vec![4], 8)
+        );
+        let again = ModelCard::parse(&logits.to_yaml(), Path::new(CARD_FILE)).unwrap();
+        assert_eq!(again, logits, "written as it was read");
+        let outputs = [tensor("y", &[None, Some(8)])];
+        assert_eq!(fit_output(&logits, &outputs), Ok(0));
+        let row = [0.1, 0.0, 0.0, 0.3, 0.5, 0.1, 0.0, 0.0];
+        let mut said = Vec::new();
+        keep_expressions(&logits.output, &row, &mut said);
+        assert_eq!(said, [0.1, 0.0, 0.0, 0.3, 0.1, 0.0, 0.0], "logits stay");
+        let text = text.replace("logits", "probabilities");
+        let card = ModelCard::parse(&text, Path::new(CARD_FILE)).unwrap();
+        keep_expressions(&card.output, &row, &mut said);
+        let shares = [0.2, 0.0, 0.0, 0.6, 0.2, 0.0, 0.0];
+        assert!(
+            said[7..]
+                .iter()
+                .zip(shares)
+                .all(|(is, should)| (is - should).abs() < 1e-6)
+        );
+        said.clear();
+        keep_expressions(
+            &card.output,
+            &[0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
+            &mut said,
+        );
+        assert!((said.iter().sum::<f32>() - 1.0).abs() < 1e-6);
     }
 
     #[test]

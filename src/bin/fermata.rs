@@ -11,6 +11,8 @@ fn main() -> ExitCode {
     let arguments = cli::read();
     let result = match arguments.command {
         Command::Run(run) => run::run(&run, &LIVE),
+        #[cfg(feature = "live")]
+        Command::Analyse(analyse) => fermata::analyse::analyse(&analyse, &LIVE),
         Command::Check(graph) => check::check(&graph, &LIVE),
         Command::Graph(draw) => draw::draw(&draw, &LIVE),
         Command::Kpi(kpi) => kpi::kpi(&kpi),

@@ -123,12 +123,7 @@ impl ModelCard {
     /// See [`CardError`].
     pub fn load(folder: impl AsRef<Path>) -> Result<Model, CardError> {
         let folder = folder.as_ref();
-        let path = folder.join(CARD_FILE);
-        let text = read_card(&path).map_err(|reason| CardError::Read {
-            path: path.clone(),
-            reason,
-        })?;
-        let card = Self::parse(&text, &path)?;
+        let card = Self::read(folder)?;
         let weights = card.weights(folder);
         let path = weights.path();
         let actual = sha256(path).map_err(|reason| CardError::Weights {
@@ -151,6 +146,19 @@ impl ModelCard {
             card,
             weights,
         })
+    }
+
+    /// Reads the card of a model's folder, for whoever needs no weights: they are not looked at.
+    ///
+    /// # Errors
+    /// [`CardError::Read`], [`CardError::Parse`] and [`CardError::Contradictions`].
+    pub fn read(folder: &Path) -> Result<Self, CardError> {
+        let path = folder.join(CARD_FILE);
+        let text = read_card(&path).map_err(|reason| CardError::Read {
+            path: path.clone(),
+            reason,
+        })?;
+        Self::parse(&text, &path)
     }
 
     /// Reads a card from text; `path` is where it came from, for messages.

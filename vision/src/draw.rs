@@ -1,8 +1,7 @@
-//! Drawing on frames: boxes, labels, bars, and making faces unrecognisable. What is drawn where is the caller's.
+//! Drawing on frames: boxes, chips of text, bars. What is drawn where is the caller's.
 
-use opencv::core::{Point as CvPoint, Rect as CvRect, Scalar, Size};
-use opencv::imgproc::{self, FONT_HERSHEY_SIMPLEX, InterpolationFlags, LINE_AA};
-use opencv::prelude::*;
+use opencv::core::{Point as CvPoint, Rect as CvRect, Scalar};
+use opencv::imgproc::{self, FONT_HERSHEY_SIMPLEX, LINE_AA};
 
 use crate::face::Rect;
 use crate::frame::{CHANNELS, FrameMut};
@@ -14,6 +13,7 @@ pub type Bgr = [u8; 3];
 pub const WHITE: Bgr = [255, 255, 255];
 /// Black.
 pub const BLACK: Bgr = [0, 0, 0];
+const LIGHT_GRAY: Bgr = [190, 190, 190];
 
 /// Okabe and Ito's palette, which people with any kind of colour vision can tell apart (without its black).
 /// Source: <https://jfly.uni-koeln.de/color/>
@@ -35,30 +35,48 @@ pub fn colour_of(track: Option<u64>) -> Bgr {
     }
 }
 
-/// How faces are made unrecognisable.
+/// How a chip looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blur {
-    /// A Gaussian blur as wide as the face needs.
-    Gaussian,
-    /// A mosaic of eight tiles across the face.
-    Pixelate,
+pub enum ChipLook {
+    /// Text on a coloured ground.
+    Filled,
+    /// Coloured text on a dark ground with an edge: what is shown is held, not what is seen just now.
+    Outlined,
 }
 
-/// Draws on a frame in sizes that fit its height.
+/// Named bars, one below the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Bars<'a> {
+    /// Names, and values of 0 to 1.
+    pub rows: &'a [(&'a str, f32)],
+    /// The row of the label that is shown, which is marked.
+    pub marked: Option<usize>,
+}
+
+/// Draws on a frame in sizes that fit its shorter side.
 pub struct Painter<'a> {
     frame: &'a mut FrameMut,
-    /// 1 for a frame of 480 rows.
+    /// 1 for a frame whose shorter side has 480 pixels.
     scale: f64,
 }
+
+/// Smallest and largest scale: text below is not legible, above it only hides more.
+const SCALES: (f64, f64) = (0.75, 3.5);
+/// Size of text on chips and beside bars, in units of OpenCV's font.
+const CHIP_FONT: f64 = 0.45;
+const BARS_FONT: f64 = 0.4;
+/// Pixels between a text and the edge of its ground.
+const PADDING: f64 = 3.0;
 
 impl<'a> Painter<'a> {
     /// A painter for this frame.
     pub fn new(frame: &'a mut FrameMut) -> Self {
-        let scale = (frame.height() as f64 / 480.0).clamp(0.6, 4.0);
+        let shorter = frame.width().min(frame.height()) as f64;
+        let scale = (shorter / 480.0).clamp(SCALES.0, SCALES.1);
         Self { frame, scale }
     }
 
-    /// A length that is `length` pixels in a frame of 480 rows.
+    /// A length that is `length` pixels in a frame whose shorter side has 480.
     pub fn pixels(&self, length: f64) -> i32 {
         (length * self.scale).round().max(1.0) as i32
     }
@@ -139,97 +157,154 @@ impl<'a> Painter<'a> {
     /// # Errors
     /// OpenCV's own.
     pub fn chip_size(&self, text: &str) -> opencv::Result<(i32, i32)> {
-        let mut baseline = 0;
-        let size =
-            imgproc::get_text_size(text, FONT_HERSHEY_SIMPLEX, self.font(), 1, &mut baseline)?;
-        let padding = self.pixels(3.0);
-        Ok((
-            size.width + 2 * padding,
-            size.height + baseline + 2 * padding,
-        ))
+        let (width, ascent, descent) = self.text_size(text, CHIP_FONT)?;
+        let padding = 2 * self.pixels(PADDING);
+        Ok((width + padding, ascent + descent + padding))
     }
 
-    fn font(&self) -> f64 {
-        0.45 * self.scale
-    }
-
-    /// Text on a coloured ground with its upper left corner at (x, y), moved so that it is inside the frame.
-    /// Returns where it ended up.
+    /// The text, cut at its end so that its chip is at most so wide.
     ///
     /// # Errors
     /// OpenCV's own.
-    pub fn chip(&mut self, x: i32, y: i32, text: &str, ground: Bgr) -> opencv::Result<CvRect> {
-        let (width, height) = self.chip_size(text)?;
-        let x = x.min(self.frame.width() as i32 - width).max(0);
-        let y = y.min(self.frame.height() as i32 - height).max(0);
-        let place = CvRect::new(x, y, width, height);
-        self.tint(place, ground, 0.85);
-        let ink = match luminance(ground) > 120.0 {
-            true => BLACK,
-            false => WHITE,
-        };
-        let padding = self.pixels(3.0);
+    pub fn fitting(&self, text: &str, width: i32) -> opencv::Result<String> {
+        let mut kept = printable(text);
+        let mut shown = kept.clone();
+        while self.chip_size(&shown)?.0 > width && kept.pop().is_some() {
+            shown = format!("{}..", kept.trim_end());
+        }
+        Ok(shown)
+    }
+
+    /// Width, height above and height below the line of a text.
+    fn text_size(&self, text: &str, font: f64) -> opencv::Result<(i32, i32, i32)> {
         let mut baseline = 0;
-        let size =
-            imgproc::get_text_size(text, FONT_HERSHEY_SIMPLEX, self.font(), 1, &mut baseline)?;
-        let origin = CvPoint::new(x + padding, y + padding + size.height);
-        let font = self.font();
+        let (font, thickness) = (font * self.scale, self.stroke());
+        let text = printable(text);
+        let face = FONT_HERSHEY_SIMPLEX;
+        let size = imgproc::get_text_size(&text, face, font, thickness, &mut baseline)?;
+        Ok((size.width, size.height, baseline))
+    }
+
+    /// Thickness of the lines of letters.
+    fn stroke(&self) -> i32 {
+        self.scale.floor().max(1.0) as i32
+    }
+
+    fn text(&mut self, (x, y): (i32, i32), text: &str, font: f64, ink: Bgr) -> opencv::Result<()> {
+        let (font, thickness) = (font * self.scale, self.stroke());
+        let text = printable(text);
         let mut mat = self.frame.mat_mut()?;
         imgproc::put_text(
             &mut mat,
-            text,
-            origin,
+            &text,
+            CvPoint::new(x, y),
             FONT_HERSHEY_SIMPLEX,
             font,
             scalar(ink),
-            1,
+            thickness,
             LINE_AA,
             false,
-        )?;
-        Ok(place)
+        )
     }
 
-    /// Named bars of 0..1 on a dark ground, beside a box: to its right, or to its left where there is no room.
+    /// Text with its upper left corner at (x, y).
     ///
     /// # Errors
     /// OpenCV's own.
-    pub fn bars(&mut self, beside: &Rect, bars: &[(&str, f32)], colour: Bgr) -> opencv::Result<()> {
-        let (row, label, bar) = (self.pixels(11.0), self.pixels(50.0), self.pixels(44.0));
-        let padding = self.pixels(4.0);
-        let width = label + bar + 3 * padding;
-        let height = row * bars.len() as i32 + 2 * padding;
-        let (left, top, right, _) = edges(beside);
-        let gap = self.pixels(5.0);
-        let x = match right + gap + width <= self.frame.width() as i32 {
-            true => right + gap,
-            false => left - gap - width,
+    pub fn chip(
+        &mut self,
+        (x, y): (i32, i32),
+        text: &str,
+        colour: Bgr,
+        look: ChipLook,
+    ) -> opencv::Result<()> {
+        let (width, height) = self.chip_size(text)?;
+        let place = CvRect::new(x, y, width, height);
+        let ink = match look {
+            ChipLook::Filled => {
+                self.tint(place, colour, 0.85);
+                if luminance(colour) > 120.0 {
+                    BLACK
+                } else {
+                    WHITE
+                }
+            }
+            ChipLook::Outlined => {
+                self.tint(place, BLACK, 0.65);
+                self.edge_of(place, colour);
+                colour
+            }
         };
-        let x = x.min(self.frame.width() as i32 - width).max(0);
-        let y = top.min(self.frame.height() as i32 - height).max(0);
-        self.tint(CvRect::new(x, y, width, height), BLACK, 0.55);
-        let font = 0.32 * self.scale;
-        for (index, (name, value)) in bars.iter().enumerate() {
-            let row_top = y + padding + row * index as i32;
-            let origin = CvPoint::new(x + padding, row_top + row - self.pixels(3.0));
-            let mut mat = self.frame.mat_mut()?;
-            imgproc::put_text(
-                &mut mat,
-                name,
-                origin,
-                FONT_HERSHEY_SIMPLEX,
-                font,
-                scalar(WHITE),
-                1,
-                LINE_AA,
-                false,
-            )?;
+        let padding = self.pixels(PADDING);
+        let (_, ascent, _) = self.text_size(text, CHIP_FONT)?;
+        self.text((x + padding, y + padding + ascent), text, CHIP_FONT, ink)
+    }
+
+    fn edge_of(&mut self, place: CvRect, colour: Bgr) {
+        let line = self.pixels(1.0);
+        let CvRect {
+            x,
+            y,
+            width,
+            height,
+        } = place;
+        for edge in [
+            CvRect::new(x, y, width, line),
+            CvRect::new(x, y + height - line, width, line),
+            CvRect::new(x, y, line, height),
+            CvRect::new(x + width - line, y, line, height),
+        ] {
+            self.tint(edge, colour, 1.0);
+        }
+    }
+
+    /// Width and height of a panel with bars of these names.
+    ///
+    /// # Errors
+    /// OpenCV's own.
+    pub fn bars_size(&self, bars: &Bars<'_>) -> opencv::Result<(i32, i32)> {
+        let measures = self.bars_measures(bars)?;
+        let padding = self.pixels(PADDING);
+        let width = measures.names + measures.bar + 4 * padding;
+        Ok((width, measures.row * bars.rows.len() as i32 + 2 * padding))
+    }
+
+    fn bars_measures(&self, bars: &Bars<'_>) -> opencv::Result<BarsMeasures> {
+        let (mut names, mut row) = (0, 0);
+        for (name, _) in bars.rows {
+            let (width, ascent, descent) = self.text_size(name, BARS_FONT)?;
+            names = names.max(width);
+            row = row.max(ascent + descent);
+        }
+        Ok(BarsMeasures {
+            names,
+            row: row + 1,
+            bar: self.pixels(40.0),
+        })
+    }
+
+    /// Named bars of 0..1 on a dark ground, with its upper left corner at (x, y).
+    ///
+    /// # Errors
+    /// OpenCV's own.
+    pub fn bars(&mut self, (x, y): (i32, i32), bars: &Bars<'_>, colour: Bgr) -> opencv::Result<()> {
+        let (width, height) = self.bars_size(bars)?;
+        let BarsMeasures { names, row, bar } = self.bars_measures(bars)?;
+        let padding = self.pixels(PADDING);
+        self.tint(CvRect::new(x, y, width, height), BLACK, 0.6);
+        for (index, (name, value)) in bars.rows.iter().enumerate() {
+            let top = y + padding + row * index as i32;
+            let is_marked = bars.marked == Some(index);
+            if is_marked {
+                self.tint(CvRect::new(x, top, self.pixels(2.0), row), WHITE, 1.0);
+            }
+            let (_, ascent, _) = self.text_size(name, BARS_FONT)?;
+            let ink = if is_marked { WHITE } else { LIGHT_GRAY };
+            self.text((x + 2 * padding, top + ascent), name, BARS_FONT, ink)?;
             let filled = (f64::from(bar) * f64::from(value.clamp(0.0, 1.0))).round() as i32;
-            let place = CvRect::new(
-                x + 2 * padding + label,
-                row_top + self.pixels(2.0),
-                filled,
-                row - self.pixels(4.0),
-            );
+            let thick = (row / 2).max(2);
+            let left = x + 3 * padding + names;
+            let place = CvRect::new(left, top + (ascent - thick).max(0) / 2, filled, thick);
             self.tint(place, colour, 1.0);
         }
         Ok(())
@@ -262,41 +337,30 @@ impl<'a> Painter<'a> {
             }
         }
     }
+}
 
-    /// Makes a face unrecognisable, with a margin around its box.
-    ///
-    /// # Errors
-    /// OpenCV's own.
-    pub fn blur(&mut self, rect: &Rect, how: Blur) -> opencv::Result<()> {
-        let (left, top, right, bottom) = edges(&rect.scaled(1.3));
-        let (columns, rows) = (self.frame.width() as i32, self.frame.height() as i32);
-        let (left, right) = (left.clamp(0, columns), right.clamp(0, columns));
-        let (top, bottom) = (top.clamp(0, rows), bottom.clamp(0, rows));
-        if left >= right || top >= bottom {
-            return Ok(());
-        }
-        let place = CvRect::new(left, top, right - left, bottom - top);
-        let mut mat = self.frame.mat_mut()?;
-        let mut part = Mat::roi_mut(&mut mat, place)?;
-        let original = part.try_clone()?;
-        let mut changed = Mat::default();
-        match how {
-            Blur::Gaussian => {
-                let sigma = f64::from(place.width.max(place.height)) / 8.0;
-                imgproc::gaussian_blur_def(&original, &mut changed, Size::new(0, 0), sigma)?;
+/// Lengths of a panel with bars.
+struct BarsMeasures {
+    /// Width of the longest name.
+    names: i32,
+    /// Height of a row.
+    row: i32,
+    /// Length of a bar of 1.
+    bar: i32,
+}
+
+/// The text in the letters that OpenCV's font has.
+fn printable(text: &str) -> String {
+    let letters = text.chars();
+    letters
+        .map(|letter| {
+            if matches!(letter, ' '..='~') {
+                letter
+            } else {
+                '?'
             }
-            Blur::Pixelate => {
-                let tile = (place.width / 8).max(1);
-                let tiles = Size::new((place.width / tile).max(1), (place.height / tile).max(1));
-                let mut small = Mat::default();
-                let area = InterpolationFlags::INTER_AREA as i32;
-                imgproc::resize(&original, &mut small, tiles, 0.0, 0.0, area)?;
-                let nearest = InterpolationFlags::INTER_NEAREST as i32;
-                imgproc::resize(&small, &mut changed, place.size(), 0.0, 0.0, nearest)?;
-            }
-        }
-        changed.copy_to(&mut part)
-    }
+        })
+        .collect()
 }
 
 /// Left, top, right, bottom; boxes of no sense (NaN, far outside) stay drawable.
@@ -377,40 +441,41 @@ mod tests {
         for rect in &wild {
             painter.corners(rect, WHITE).unwrap();
             painter.dashed(rect, WHITE).unwrap();
-            painter
-                .bars(rect, &[("happy", 2.0), ("sad", f32::NAN)], WHITE)
-                .unwrap();
-            painter.blur(rect, Blur::Gaussian).unwrap();
-            painter.blur(rect, Blur::Pixelate).unwrap();
         }
-        painter
-            .chip(500, -500, "a text that is wider than the frame", BLACK)
-            .unwrap();
+        let rows = [("happy", 2.0), ("sad", f32::NAN)];
+        let bars = Bars {
+            rows: &rows,
+            marked: Some(7),
+        };
+        painter.bars((500, -500), &bars, WHITE).unwrap();
+        for look in [ChipLook::Filled, ChipLook::Outlined] {
+            let text = "wider than the frame, in letters that the font lacks: ä中";
+            painter.chip((500, -500), text, BLACK, look).unwrap();
+        }
     }
 
     #[test]
-    fn blurring_changes_the_face_and_leaves_the_rest() {
-        for how in [Blur::Gaussian, Blur::Pixelate] {
-            let mut frame = gray(200, 200);
-            for (index, value) in frame.bgr_mut().iter_mut().enumerate() {
-                *value = (index * 37 % 251) as u8;
-            }
-            let before = frame.bgr_mut().to_vec();
-            let face = Rect {
-                x: 80.0,
-                y: 80.0,
-                w: 40.0,
-                h: 40.0,
-            };
-            Painter::new(&mut frame).blur(&face, how).unwrap();
-            let row = |y: usize, pixels: &[u8]| pixels[y * 600..(y + 1) * 600].to_vec();
-            assert_eq!(row(10, &before), row(10, frame.bgr_mut()));
-            assert_ne!(
-                row(100, &before)[240..360],
-                row(100, frame.bgr_mut())[240..360]
-            );
-            assert_eq!(row(100, &before)[..200], row(100, frame.bgr_mut())[..200]);
-        }
+    fn a_text_is_cut_until_it_fits_and_stays_if_it_does() {
+        let mut frame = gray(100, 100);
+        let painter = Painter::new(&mut frame);
+        assert_eq!(painter.fitting("door", 90).unwrap(), "door");
+        let cut = painter.fitting("a camera with a long name", 90).unwrap();
+        assert!(cut.starts_with("a cam") && cut.ends_with(".."), "{cut}");
+        assert!(painter.chip_size(&cut).unwrap().0 <= 90);
+        assert_eq!(painter.fitting("door", 0).unwrap(), "..");
+    }
+
+    #[test]
+    fn text_grows_with_the_shorter_side_and_has_limits() {
+        let height = |width, height| {
+            let mut frame = gray(width, height);
+            Painter::new(&mut frame).chip_size("happy").unwrap().1
+        };
+        assert_eq!(height(160, 90), height(320, 240));
+        assert_eq!(height(1920, 1080), height(1080, 1920));
+        assert!(height(1920, 1080) > height(640, 480));
+        assert!(height(3840, 2160) <= 2160 / 25);
+        assert_eq!(height(7680, 4320), height(3840, 2160));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::codecs::jpeg::JpegEncoder;
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageReader};
 
 use crate::frame::{CHANNELS, Frame, FramePool};
 
@@ -143,6 +144,26 @@ pub fn decode_within(
         target.copy_from_slice(&[blue, green, red]);
     }
     Ok(frame.freeze())
+}
+
+/// A frame as a JPEG file, with a quality of 1 to 100.
+///
+/// # Errors
+/// The encoder's own, for sizes beyond the format's 65,535 pixels.
+pub fn to_jpeg(frame: &Frame, quality: u8) -> image::ImageResult<Vec<u8>> {
+    let bgr = frame.bgr().chunks_exact(CHANNELS);
+    let rgb: Vec<u8> = bgr
+        .flat_map(|pixel| [pixel[2], pixel[1], pixel[0]])
+        .collect();
+    let (width, height) = (frame.width() as u32, frame.height() as u32);
+    let mut file = Vec::new();
+    JpegEncoder::new_with_quality(&mut file, quality).encode(
+        &rgb,
+        width,
+        height,
+        ExtendedColorType::Rgb8,
+    )?;
+    Ok(file)
 }
 
 fn decode_upright(

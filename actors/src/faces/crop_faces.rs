@@ -47,15 +47,16 @@ impl Actor for CropFaces {
     }
 
     fn check(settings: &CropFacesSettings) -> Result<(), ActorError> {
-        ModelCard::load(&settings.model)?;
+        ModelCard::read(&settings.model)?;
         Ok(())
     }
 
     fn create(settings: CropFacesSettings, setup: &Setup) -> Result<Self, ActorError> {
-        let model = ModelCard::load(&settings.model)?;
+        // Whether the weights are those of the card is the classifier's to look at, once.
+        let card = ModelCard::read(&settings.model)?;
         Ok(Self {
             node: setup.node.clone(),
-            preprocessor: Preprocessor::new(&model.card)?,
+            preprocessor: Preprocessor::new(&card)?,
             pool: Pool::new(),
             refused: BTreeMap::new(),
         })

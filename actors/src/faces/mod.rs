@@ -1,7 +1,9 @@
 //! Faces in frames: where they are and whose continuation they are.
 
+pub mod adjust_frames;
 pub mod crop_faces;
 pub mod detect_faces;
+pub mod gate_faces;
 mod haar;
 mod nms;
 #[cfg(test)]

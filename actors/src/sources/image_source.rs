@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fermata_engine::{ActorError, Captured, Next, Ports, Setup, Source};
-use fermata_vision::image_file::{self, EXTENSIONS, ImageLimits, MOST_PIXELS};
+pub use fermata_vision::image_file::EXTENSIONS;
+use fermata_vision::image_file::{self, ImageLimits, MOST_PIXELS};
 use fermata_vision::{Frame, FramePool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,12 @@ use crate::payload::VideoFrame;
 #[serde(deny_unknown_fields)]
 pub struct ImageSourceSettings {
     /// A folder, of which all png, jpg, bmp and webp files are read, or a pattern such as `shots/*.png`
-    /// (`**` stands for folders at any depth).
+    /// (`**` stands for folders at any depth). This or `files`.
+    #[serde(default)]
     pub path: String,
+    /// The images themselves, which are read in this order. Default: none, they are found by `path`.
+    #[serde(default)]
+    pub files: Vec<PathBuf>,
     /// Images per second: image number n gets the time stamp n / fps. Default: 1.
     #[serde(default = "default_fps")]
     pub fps: f64,
@@ -61,13 +66,13 @@ impl Source for ImageSource {
         if !(fps.is_finite() && fps > 0.0) {
             return Err(format!("fps is {fps}, but must be a positive number").into());
         }
-        find_images(&settings.path).map(drop)
+        images_of(settings).map(drop)
     }
 
     fn create(settings: ImageSourceSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
         Ok(Self {
-            images: find_images(&settings.path)?.into_iter().enumerate(),
+            images: images_of(&settings)?.into_iter().enumerate(),
             settings,
             setup: setup.clone(),
             pool: FramePool::new(),
@@ -105,6 +110,21 @@ impl Source for ImageSource {
     }
 }
 
+/// The images that the settings name, in order.
+fn images_of(settings: &ImageSourceSettings) -> Result<Vec<PathBuf>, ActorError> {
+    match (settings.path.is_empty(), settings.files.is_empty()) {
+        (false, true) => find_images(&settings.path),
+        (true, false) => Ok(settings.files.clone()),
+        (true, true) => Err("neither `path` nor `files` names an image".into()),
+        (false, false) => Err("`path` and `files` cannot both be given".into()),
+    }
+}
+
+/// Sorts images by the natural order of their names: `img2` before `img10`.
+pub fn sort_by_name(images: &mut [PathBuf]) {
+    alphanumeric_sort::sort_path_slice(images);
+}
+
 /// The images behind a folder or pattern, in order.
 fn find_images(path: &str) -> Result<Vec<PathBuf>, ActorError> {
     let folder = Path::new(path);
@@ -113,7 +133,7 @@ fn find_images(path: &str) -> Result<Vec<PathBuf>, ActorError> {
     } else {
         images_of_pattern(path)?
     };
-    alphanumeric_sort::sort_path_slice(&mut images);
+    sort_by_name(&mut images);
     Ok(images)
 }
 
@@ -188,6 +208,7 @@ mod tests {
     fn settings(path: impl AsRef<Path>) -> ImageSourceSettings {
         ImageSourceSettings {
             path: path.as_ref().display().to_string(),
+            files: Vec::new(),
             fps: 4.0,
             skip_unreadable: false,
             max_pixels: MOST_PIXELS,
@@ -234,6 +255,21 @@ mod tests {
                 "{shade} where {expected} was written"
             );
         }
+    }
+
+    #[test]
+    fn files_are_read_as_they_are_listed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [a, b] =
+            [("a.png", 10), ("b.png", 20)].map(|(name, shade)| write(folder.path(), name, shade));
+        let mut listed = settings("");
+        listed.files = vec![b, a];
+        assert_eq!(read(listed.clone()).0, [(20, 0), (10, 250_000_000)]);
+        listed.path = "*.png".to_owned();
+        let refused = ImageSource::check(&listed).expect_err("both").to_string();
+        assert!(refused.contains("cannot both"), "{refused}");
+        let refused = ImageSource::check(&settings("")).expect_err("neither");
+        assert!(refused.to_string().contains("neither"), "{refused}");
     }
 
     #[test]

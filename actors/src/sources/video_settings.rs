@@ -58,6 +58,10 @@ pub struct VideoSourceSettings {
     /// beside it. When it cannot be written, the stream fails. Default: none.
     #[serde(default)]
     pub record: Option<PathBuf>,
+    /// Says that the recording may show faces although the graph hides them elsewhere: without it, a graph with `blur` does not record.
+    /// Default: false.
+    #[serde(default)]
+    pub unblurred: bool,
     /// Recordings under the clocks `live` and `replay`: a longer time without a frame is announced and not waited for; what
     /// comes behind it is a new segment, with its own time stamps. Default: 5s.
     #[serde(default = "default_timeout")]

@@ -17,8 +17,8 @@ use fermata_engine::{Actor, ActorError, End, Envelope, Input, Outputs, Ports, Se
 use fermata_vision::face::Probabilities;
 use fermata_vision::{Expression, Face};
 
-use super::stream_time::StreamTime;
 use crate::payload::Faces;
+use crate::stream_time::StreamTime;
 use choice::Choice;
 use filter::{Filter, Values, normalised};
 use settings::Stages;

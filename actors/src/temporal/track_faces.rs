@@ -19,8 +19,8 @@ use fermata_vision::Frame;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::stream_time::StreamTime;
 use crate::payload::Faces;
+use crate::stream_time::StreamTime;
 use scene::SmallCopy;
 use tracker::{Rules, Tracker};
 

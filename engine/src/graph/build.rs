@@ -17,6 +17,7 @@ use super::secrets::Secrets;
 use super::settings::{Settings, SettingsError, read};
 use super::spec::{
     ClockFile, Graph, InputSpec, NodeSpec, OutputRef, RestartSpec, RunFile, RunSpec, StreamSpec,
+    StreamValues,
 };
 use super::tree::Tree;
 use super::wired::Wired;
@@ -31,7 +32,11 @@ pub(crate) fn build(
 ) -> Result<Graph, Problems> {
     let mut problems = Problems::default();
     let tree = &merged.tree;
-    let streams::Streams { listed, provider } = streams::read(tree, registry, &mut problems);
+    let streams::Streams {
+        listed,
+        values,
+        provider,
+    } = streams::read(tree, registry, &mut problems);
     let run = problems.note(run(tree)).unwrap_or_default();
     let entries = tree.section("nodes");
     if entries.is_empty() {
@@ -41,7 +46,7 @@ pub(crate) fn build(
     let known: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
     let mut wired = Vec::new();
     for draft in drafts {
-        if let Some((ports, writes)) = ports(&draft, &listed, secrets, &mut problems) {
+        if let Some((ports, writes)) = ports(&draft, (&listed, &values), secrets, &mut problems) {
             wired.push(Wired {
                 inputs: Vec::new(),
                 input_spans: Vec::new(),
@@ -61,7 +66,9 @@ pub(crate) fn build(
         clock: run.clock,
     };
     check::check(&mut wired, &world, &mut problems);
-    let nodes = wired.into_iter().map(finished).collect();
+    let values = Arc::new(values);
+    let nodes = wired.into_iter();
+    let nodes = nodes.map(|wired| finished(wired, &values)).collect();
     problems.or_ok(Graph {
         name: merged.name,
         streams: listed,
@@ -74,7 +81,7 @@ pub(crate) fn build(
     })
 }
 
-fn finished(wired: Wired) -> NodeSpec {
+fn finished(wired: Wired, values: &Arc<StreamValues>) -> NodeSpec {
     let draft = wired.draft;
     NodeSpec {
         name: draft.name,
@@ -89,6 +96,7 @@ fn finished(wired: Wired) -> NodeSpec {
         on_error: draft.on_error,
         require: draft.require,
         settings: draft.settings,
+        stream_values: Arc::clone(values),
     }
 }
 
@@ -133,7 +141,7 @@ fn run(tree: &Tree) -> Result<RunSpec, Problem> {
 /// Reads a node's settings for every stream that is known, and asks the actor for its ports.
 fn ports(
     draft: &Draft,
-    streams: &[StreamSpec],
+    (streams, values): (&[StreamSpec], &StreamValues),
     secrets: &Secrets,
     problems: &mut Problems,
 ) -> Option<(Ports, Vec<Vec<PathBuf>>)> {
@@ -150,7 +158,7 @@ fn ports(
     let mut first = None;
     let mut writes = Vec::new();
     for stream in instances {
-        let settings = match interpolate::stream_values(&draft.settings, stream) {
+        let settings = match interpolate::stream_values(&draft.settings, stream, values) {
             Ok(settings) => {
                 secrets.learn(&settings);
                 Settings(Arc::new(settings))

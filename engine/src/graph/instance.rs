@@ -14,7 +14,7 @@ impl NodeSpec {
     /// # Errors
     /// `${stream.…}` in a node that is not `each: stream`.
     pub fn settings(&self, stream: Option<&StreamSpec>) -> Result<Settings, Problems> {
-        let tree = interpolate::stream_values(&self.settings, stream)?;
+        let tree = interpolate::stream_values(&self.settings, stream, &self.stream_values)?;
         Ok(Settings(Arc::new(tree)))
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::place::Span;
 use super::problem::{Problem, Problems};
-use super::spec::StreamSpec;
+use super::spec::{StreamSpec, StreamValues};
 use super::tree::{Entry, Quoting, Tree, Value};
 
 /// What `${…}` may refer to.
@@ -74,16 +74,24 @@ pub(crate) fn names_in(text: &str) -> Vec<&str> {
 }
 
 /// Replaces `${stream.…}` and unescapes `$${`.
-pub(crate) fn stream_values(tree: &Tree, stream: Option<&StreamSpec>) -> Result<Tree, Problems> {
+///
+/// A stream that returned (`door.2`) has the values of the first one (`door`).
+pub(crate) fn stream_values(
+    tree: &Tree,
+    stream: Option<&StreamSpec>,
+    values: &StreamValues,
+) -> Result<Tree, Problems> {
     replace(tree, true, &|name| match (name, stream) {
         ("stream.name", Some(stream)) => Ok(Found::Value(stream.name.clone())),
         ("stream.uri", Some(stream)) => Ok(Found::Value(stream.uri.clone())),
         (_, None) => Err(Unusable::new(
             "`${stream.…}` stands in a node that all streams share; it needs `each: stream`",
         )),
-        _ => Err(Unusable::new(
-            "a stream has `${stream.name}` and `${stream.uri}`",
-        )),
+        (name, Some(stream)) => {
+            let first = stream.name.split('.').next().unwrap_or_default();
+            let key = name.strip_prefix("stream.").unwrap_or(name);
+            Ok(Found::from(values.get(first).and_then(|own| own.get(key))))
+        }
     })
 }
 
@@ -324,6 +332,14 @@ fn absent(name: &str, span: &Span) -> Problem {
             format!("the environment variable `{variable}` is not set"),
         )
         .help(format!("set it, or give a default: `${{{name}:-…}}`")),
+        None if name.starts_with("stream.") => Problem::at(
+            span,
+            format!("a stream has no `{name}` of its own"),
+        )
+        .help(format!(
+            "every stream has `${{stream.name}}` and `${{stream.uri}}`; others are given as in `streams: {{door: {{uri: door.mp4, {}: …}}}}`, or have a default: `${{{name}:-…}}`",
+            name.trim_start_matches("stream.")
+        )),
         None => Problem::at(span, format!("the parameter `{name}` has no value"))
             .help(format!("give it with `--param {name}=…`")),
     }

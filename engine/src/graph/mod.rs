@@ -138,7 +138,12 @@ impl Graph {
                 };
                 let actor = registry.get(&node.actor);
                 if let Some(Err(error)) = actor.map(|actor| actor.check(&settings)) {
-                    let problem = node.problem(&settings, error.to_string());
+                    let message = error.to_string();
+                    let place = stream.and_then(|stream| self.place_of(stream, &message));
+                    let mut problem = node.problem(&settings, message);
+                    if let Some(place) = place {
+                        problem = problem.placed(place);
+                    }
                     if told.insert(problem.identity()) {
                         problems.push(problem);
                     }
@@ -148,6 +153,18 @@ impl Graph {
         problems
             .or_ok(())
             .map_err(|problems| problems.hiding(&self.secrets))
+    }
+
+    /// Where a stream was given that a message quotes: in the file, or on the command line. None for an address that holds a secret.
+    fn place_of(&self, stream: &StreamSpec, message: &str) -> Option<&place::Span> {
+        let streams = self.resolved.section("streams");
+        let entry = streams.iter().find(|entry| entry.key == stream.name)?;
+        let uri = entry
+            .value
+            .get("uri")
+            .map_or(&entry.value, |uri| &uri.value);
+        let is_public = redact(&stream.uri) == stream.uri;
+        (is_public && message.contains(&stream.uri)).then_some(&uri.span)
     }
 
     /// Whether the program has all services that the actors of the graph cannot do without.

@@ -123,12 +123,16 @@ fn stream(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
         Quoting::Plain,
         assignment.value_span,
     );
-    put(
-        tree,
-        &["streams", &assignment.name],
-        &assignment.name_span,
-        value,
-    )
+    // What else the file says of the stream stays.
+    let written = tree.section("streams").iter();
+    let is_map = written
+        .filter(|entry| entry.key == assignment.name)
+        .any(|entry| entry.value.as_map().is_some());
+    let path: &[&str] = match is_map {
+        true => &["streams", &assignment.name, "uri"],
+        false => &["streams", &assignment.name],
+    };
+    put(tree, path, &assignment.name_span, value)
 }
 
 fn set(tree: &mut Tree, assignment: &Assignment) -> Result<(), Problem> {

@@ -52,7 +52,12 @@ fn streams(registry: &Registry) -> Value {
     let listed = json!({
         "description": "Cameras, files or shard sequences by name.",
         "type": "object",
-        "additionalProperties": {"type": ["string", "number"]},
+        "additionalProperties": {
+            "type": ["string", "number", "object"],
+            "description": "Where it comes from; or a map with its `uri` and values of its own, which nodes find under `${stream.KEY}`.",
+            "required": ["uri"],
+            "additionalProperties": {"type": ["string", "number", "boolean"]},
+        },
     });
     let providers: Vec<&ProviderType> = registry.providers().collect();
     if providers.is_empty() {

@@ -26,7 +26,10 @@ impl Settings {
     }
 
     /// Settings as a graph file would hold them in JSON, which is YAML too.
-    pub(crate) fn from_json(json: &serde_json::Value) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    /// If they are nested too deeply.
+    pub fn from_json(json: &serde_json::Value) -> Result<Self, Problem> {
         let source = Source::new("settings", json.to_string());
         Ok(Self(Arc::new(Tree::parse(&source)?)))
     }

@@ -1,5 +1,6 @@
 //! What a graph file says, once it has been read and checked. How it is read is elsewhere.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,9 @@ pub struct Graph {
     pub(crate) resolved: Tree,
     pub(crate) secrets: Secrets,
 }
+
+/// What a stream has besides its `uri`, by stream and key: `${stream.KEY}`.
+pub(crate) type StreamValues = BTreeMap<String, BTreeMap<String, String>>;
 
 /// A stream of the graph file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub struct NodeSpec {
     /// Which inputs of a join a packet needs.
     pub require: Require,
     pub(crate) settings: Arc<Tree>,
+    /// What streams have of their own.
+    pub(crate) stream_values: Arc<StreamValues>,
 }
 
 /// What feeds one input.

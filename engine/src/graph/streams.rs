@@ -1,5 +1,6 @@
 //! `streams:` of a graph file: a list of them, or what provides them while the graph runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::registry::Registry;
@@ -9,7 +10,7 @@ use super::node::{part, within};
 use super::place::Span;
 use super::problem::{Problem, Problems};
 use super::settings::{Settings, SettingsError};
-use super::spec::{MOST_OPEN, ProviderSpec, StreamSpec};
+use super::spec::{MOST_OPEN, ProviderSpec, StreamSpec, StreamValues};
 use super::tree::{Entry, Tree, Value};
 
 /// The keys of `streams:` that belong to the engine, where a provider is used.
@@ -19,6 +20,7 @@ const ENGINE_KEYS: [&str; 2] = ["use", "open"];
 #[derive(Default)]
 pub(crate) struct Streams {
     pub(crate) listed: Vec<StreamSpec>,
+    pub(crate) values: StreamValues,
     /// With the place of its name.
     pub(crate) provider: Option<(ProviderSpec, Span)>,
 }
@@ -32,8 +34,10 @@ pub(crate) fn provider_of(tree: &Tree) -> Option<&Entry> {
 /// Reads `streams:`.
 pub(crate) fn read(tree: &Tree, registry: &Registry, problems: &mut Problems) -> Streams {
     let (Some(name), Some(section)) = (provider_of(tree), tree.get("streams")) else {
+        let (listed, values) = listed(tree, problems);
         return Streams {
-            listed: listed(tree, problems),
+            listed,
+            values,
             provider: None,
         };
     };
@@ -41,15 +45,26 @@ pub(crate) fn read(tree: &Tree, registry: &Registry, problems: &mut Problems) ->
     let provider = provider(name, &section.value, registry, problems);
     Streams {
         listed: Vec::new(),
+        values: StreamValues::new(),
         provider: provider.map(|provider| (provider, span)),
     }
 }
 
-fn listed(tree: &Tree, problems: &mut Problems) -> Vec<StreamSpec> {
-    let mut streams = Vec::new();
+fn listed(tree: &Tree, problems: &mut Problems) -> (Vec<StreamSpec>, StreamValues) {
+    let (mut streams, mut values) = (Vec::new(), StreamValues::new());
     for entry in tree.section("streams") {
         // The last round of interpolation takes the escapes away; a stream's place cannot speak of a stream.
-        match interpolate::stream_values(&entry.value, None) {
+        match interpolate::stream_values(&entry.value, None, &StreamValues::new()) {
+            Ok(value) if value.as_map().is_some() => {
+                let Some((uri, own)) = problems.note(with_values(entry, &value)) else {
+                    continue;
+                };
+                values.insert(entry.key.clone(), own);
+                streams.push(StreamSpec {
+                    name: entry.key.clone(),
+                    uri,
+                });
+            }
             Ok(value) => match value.as_text().filter(|text| !text.is_empty()) {
                 Some(uri) if !value.is_null() => streams.push(StreamSpec {
                     name: entry.key.clone(),
@@ -63,7 +78,36 @@ fn listed(tree: &Tree, problems: &mut Problems) -> Vec<StreamSpec> {
             Err(found) => problems.extend(found),
         }
     }
-    streams
+    (streams, values)
+}
+
+/// A stream that is written as a map: its `uri`, and what nodes find under `${stream.KEY}`.
+fn with_values(entry: &Entry, block: &Tree) -> Result<(String, BTreeMap<String, String>), Problem> {
+    let mut own = BTreeMap::new();
+    for part in block.as_map().unwrap_or_default() {
+        let text = part.value.as_text().filter(|_| !part.value.is_null());
+        let Some(text) = text else {
+            let message = format!(
+                "`{}` of a stream is one value, but this is {}",
+                part.key,
+                part.value.kind()
+            );
+            return Err(Problem::at(&part.key_span, message));
+        };
+        if part.key == "name" {
+            let message = "a stream has its name already: what stands before it";
+            return Err(Problem::at(&part.key_span, message));
+        }
+        own.insert(part.key.clone(), text.to_owned());
+    }
+    match own.remove("uri").filter(|uri| !uri.is_empty()) {
+        Some(uri) => Ok((uri, own)),
+        None => Err(Problem::at(
+            &entry.key_span,
+            format!("the stream `{}` is bound to nothing", entry.key),
+        )
+        .help("give it a `uri`")),
+    }
 }
 
 fn provider(
@@ -92,7 +136,7 @@ fn provider(
         // What is missing is shown at the name.
         span: name.value.span.clone(),
     };
-    let settings = match interpolate::stream_values(&own, None) {
+    let settings = match interpolate::stream_values(&own, None, &StreamValues::new()) {
         Ok(settings) => Settings(Arc::new(settings)),
         Err(found) => {
             problems.extend(found);

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use fermata::cli::{self, Command, REFUSED, SUCCESS};
 use fermata::learn_cli::{EnsembleCommand, LearnCommand, ModelsCommand};
-use fermata::{actors, check, doctor, draw, kpi, print, run, sweep};
+use fermata::{actors, analyse, check, doctor, draw, kpi, print, run, sweep};
 
 use crate::program::PROGRAM;
 
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
     fermata_learn::memory::keep_freed_blocks();
     let result = match cli::read().command {
         Command::Run(arguments) => run::run(&arguments, &PROGRAM),
+        Command::Analyse(arguments) => analyse::analyse(&arguments, &PROGRAM),
         Command::Check(arguments) => check::check(&arguments, &PROGRAM),
         Command::Graph(arguments) => draw::draw(&arguments, &PROGRAM),
         Command::Actors { name } => actors::actors(name.as_deref(), &PROGRAM),

@@ -161,6 +161,7 @@ pub(crate) fn run_text(
         services: (PROGRAM.services)(),
         says: None,
         serve: ServeArguments::default(),
+        summary: true,
     };
     run_job(job, registry)
 }

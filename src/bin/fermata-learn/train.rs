@@ -114,6 +114,7 @@ fn run(folder: &RunFolder, taking: Taking, quiet: bool) -> anyhow::Result<u8> {
         services: (PROGRAM.services)().with(status),
         says: Some(Box::new(move || shown.now().map(|status| line(&status)))),
         serve: ServeArguments::default(),
+        summary: true,
     };
     let code = run_job(job, registry)?;
     if code == SUCCESS {

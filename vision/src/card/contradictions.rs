@@ -135,6 +135,13 @@ impl ModelCard {
     }
 
     fn check_rest(&self, problems: &mut Vec<String>) {
+        if self.output.ignored.len() > 1 {
+            problems.push("`output.classes` has contempt more than once".to_owned());
+        }
+        if self.architecture.is_some() && !self.output.ignored.is_empty() {
+            problems
+                .push("`output.classes` has contempt, which only a model.onnx may say".to_owned());
+        }
         let temperature = self.temperature;
         if !(temperature.is_finite() && temperature > 0.0) {
             problems.push(format!(

@@ -234,7 +234,7 @@ pub struct Normalisation {
 
 /// What a model says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "OutputFile", into = "OutputFile")]
 pub struct OutputSpec {
     /// Name of the output in the model.
     pub name: String,
@@ -242,6 +242,98 @@ pub struct OutputSpec {
     pub kind: OutputKind,
     /// The seven expressions in the order in which the model has them.
     pub classes: Vec<Expression>,
+    /// Positions of the model's other values (`contempt` in the card), which are left out; probabilities are divided by the sum of the rest.
+    pub ignored: Vec<usize>,
+}
+
+impl OutputSpec {
+    /// How many values the model says of an input, before some are left out.
+    pub fn len(&self) -> usize {
+        self.classes.len() + self.ignored.len()
+    }
+
+    /// True for a card without classes, which is refused.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// An output as the card writes it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutputFile {
+    name: String,
+    kind: OutputKind,
+    classes: Vec<ClassName>,
+}
+
+/// A class of a model: an expression, or one that is none of the seven.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ClassName {
+    Angry,
+    Disgust,
+    Fear,
+    Happy,
+    Sad,
+    Surprise,
+    Neutral,
+    Contempt,
+}
+
+impl ClassName {
+    /// In the order of [`Expression::ALL`].
+    const EXPRESSIONS: [Self; 7] = [
+        Self::Angry,
+        Self::Disgust,
+        Self::Fear,
+        Self::Happy,
+        Self::Sad,
+        Self::Surprise,
+        Self::Neutral,
+    ];
+
+    fn expression(self) -> Option<Expression> {
+        let position = Self::EXPRESSIONS.iter().position(|&class| class == self);
+        position.map(|index| Expression::ALL[index])
+    }
+}
+
+impl From<OutputFile> for OutputSpec {
+    fn from(file: OutputFile) -> Self {
+        let classes = file.classes.iter().enumerate();
+        Self {
+            name: file.name,
+            kind: file.kind,
+            classes: file
+                .classes
+                .iter()
+                .filter_map(|class| class.expression())
+                .collect(),
+            ignored: classes
+                .filter(|(_, class)| class.expression().is_none())
+                .map(|(position, _)| position)
+                .collect(),
+        }
+    }
+}
+
+impl From<OutputSpec> for OutputFile {
+    fn from(spec: OutputSpec) -> Self {
+        let named = spec
+            .classes
+            .iter()
+            .map(|class| ClassName::EXPRESSIONS[class.index()]);
+        let mut classes: Vec<ClassName> = named.collect();
+        for &position in &spec.ignored {
+            classes.insert(position.min(classes.len()), ClassName::Contempt);
+        }
+        Self {
+            name: spec.name,
+            kind: spec.kind,
+            classes,
+        }
+    }
 }
 
 /// What the values of an output are.

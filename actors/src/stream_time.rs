@@ -6,13 +6,13 @@ use fermata_engine::Envelope;
 
 /// Segment and time stamp of the latest frame of a stream.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct StreamTime {
+pub(crate) struct StreamTime {
     latest: Option<(u32, i64)>,
 }
 
 impl StreamTime {
     /// Moves on to a frame: the time since the one before, or none where a segment begins. A time stamp that does not rise passes no time.
-    pub(super) fn pass(&mut self, envelope: &Envelope) -> Option<Duration> {
+    pub(crate) fn pass(&mut self, envelope: &Envelope) -> Option<Duration> {
         let (segment, pts_ns) = (envelope.segment, envelope.pts_ns);
         let (same, before) = self.latest.replace((segment, pts_ns))?;
         let ns = i128::from(pts_ns) - i128::from(before);

@@ -1,0 +1,369 @@
+//! Draws what is known of the faces into the video: boxes, labels, bars, the time it took. Or makes faces unrecognisable.
+//!
+//! Owns settings and the order in which things are drawn; `placing` finds places for panels, `hiding` knows what has to stay hidden, `texts` what
+//! labels say.
+
+mod hiding;
+mod placing;
+mod texts;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fermata_engine::units::HumanDuration;
+use fermata_engine::{
+    Actor, ActorError, Clock, ClockMode, End, Envelope, Input, Outputs, Ports, Setup, Stream,
+};
+use fermata_vision::blur::{Blur, blur, blur_all};
+use fermata_vision::draw::{BLACK, Bars, ChipLook, Painter, colour_of};
+use fermata_vision::{Expression, Face, FrameMut, FramePool};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::payload::{Faces, VideoFrame};
+use hiding::{Hidden, Hiding};
+use placing::{Free, Slots};
+use texts::Label;
+
+/// Draws boxes, labels and bars into the video, or hides faces.
+///
+/// A solid box was seen by the detector, a dashed one is predicted between two looks. A label on a coloured ground is what the face looks
+/// like now; one in an outlined chip, with the word `held`, is kept by the smoothing although another expression leads just now. The number is
+/// always the one of the label that is shown. Labels and bars never lie over a face or over each other: where there is no room, bars
+/// are left out, and a label shrinks to the track's number.
+///
+/// With `blur`, everything is hidden that the detector took for a face, also with doubt, where a tracker expects one that is not seen, and
+/// where one was `blur_hold` ago. A frame whose faces nobody knows (one that the detector did not look at and to which no tracker carried faces
+/// on, as after a scene cut) is hidden as a whole.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrawOverlaySettings {
+    /// Draw boxes and labels; without them only `blur` changes the picture. Default: true.
+    #[serde(default = "yes")]
+    pub labels: bool,
+    /// Draw a bar for each expression beside the three largest faces that have been classified. Default: true.
+    #[serde(default = "yes")]
+    pub bars: bool,
+    /// Show the stream, its time and the latency from capture (not under `asap`). Default: true.
+    #[serde(default = "yes")]
+    pub status: bool,
+    /// Draw the detector's landmarks. Default: false.
+    #[serde(default)]
+    pub landmarks: bool,
+    /// Make faces unrecognisable. Default: none.
+    #[serde(default)]
+    pub blur: BlurSetting,
+    /// What is hidden around a face's box, as a share of its sides on each side, 0 to 3. Default: 0.3.
+    #[serde(default = "default_margin")]
+    pub blur_margin: f32,
+    /// How long the place stays hidden where a face was last seen, by the time stamps. Default: 500ms.
+    #[serde(default = "default_hold")]
+    pub blur_hold: HumanDuration,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_margin() -> f32 {
+    0.3
+}
+
+fn default_hold() -> HumanDuration {
+    HumanDuration(std::time::Duration::from_millis(500))
+}
+
+/// How faces are made unrecognisable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BlurSetting {
+    /// Faces stay as they are.
+    #[default]
+    None,
+    /// A gray box.
+    Solid,
+    /// A coarse mosaic.
+    Pixelate,
+    /// A strong blur.
+    #[serde(alias = "gaussian")]
+    Blur,
+}
+
+impl BlurSetting {
+    fn how(self) -> Option<Blur> {
+        match self {
+            Self::None => None,
+            Self::Solid => Some(Blur::Solid),
+            Self::Pixelate => Some(Blur::Pixelate),
+            Self::Blur => Some(Blur::Soft),
+        }
+    }
+}
+
+/// Faces that get bars, so that a crowd stays visible.
+const MOST_BARS: usize = 3;
+/// How much larger a face must be to take the bars of another one.
+const TAKES_BARS: f32 = 1.3;
+/// Share of the frame's shorter side below which a face is too small for bars beside it.
+const LEAST_FOR_BARS: f32 = 0.08;
+/// Share of the frame's area that a panel with bars may take.
+const MOST_OF_FRAME: f32 = 0.2;
+
+/// See `DrawOverlaySettings`.
+pub struct DrawOverlay {
+    settings: DrawOverlaySettings,
+    pool: FramePool,
+    clock: Option<Clock>,
+    /// By stream.
+    streams: BTreeMap<u32, StreamState>,
+}
+
+/// What is remembered of a stream from frame to frame.
+struct StreamState {
+    hiding: Hiding,
+    status: Slots,
+    labels: Slots,
+    bars: Slots,
+    /// The latency as shown, which changes slowly enough to be read.
+    latency_ms: Option<f64>,
+}
+
+impl Actor for DrawOverlay {
+    const NAME: &'static str = "draw_overlay";
+    type Settings = DrawOverlaySettings;
+
+    fn ports(_: &DrawOverlaySettings) -> Ports {
+        Ports::new()
+            .input::<Faces>("in")
+            .output::<VideoFrame>("out")
+    }
+
+    fn check(settings: &DrawOverlaySettings) -> Result<(), ActorError> {
+        let margin = settings.blur_margin;
+        if !(0.0..=3.0).contains(&margin) {
+            return Err(format!("blur_margin is {margin}, but must be between 0 and 3").into());
+        }
+        Ok(())
+    }
+
+    fn create(settings: DrawOverlaySettings, setup: &Setup) -> Result<Self, ActorError> {
+        Self::check(&settings)?;
+        fermata_vision::opencv_threads::use_one_thread()?;
+        let timed = setup.clock_mode != ClockMode::Asap;
+        Ok(Self {
+            settings,
+            pool: FramePool::new(),
+            clock: timed.then(|| setup.clock.clone()),
+            streams: BTreeMap::new(),
+        })
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        let faces = input.take::<Faces>();
+        let envelope = &input.envelope;
+        let settings = &self.settings;
+        let state = self
+            .streams
+            .entry(envelope.stream.id)
+            .or_insert_with(|| StreamState::new(settings));
+        let mut frame = self.pool.copy(&faces.video.frame);
+        if let Some(how) = settings.blur.how() {
+            hide(&mut frame, &state.hiding.pass(envelope, &faces), how)?;
+        }
+        let latency_ns = self.clock.as_ref().map(|clock| clock.now_ns());
+        let status = settings.status.then(|| state.status(envelope, latency_ns));
+        let mut drawing = Drawing {
+            free: Free::new(&frame, faces.faces.iter().map(|face| &face.rect)),
+            size: (frame.width() as f32, frame.height() as f32),
+            painter: Painter::new(&mut frame),
+            settings,
+            state,
+        };
+        drawing.all(&faces.faces, status.as_deref())?;
+        let video = VideoFrame {
+            frame: frame.freeze(),
+            truth: faces.video.truth.clone(),
+            file: faces.video.file.clone(),
+        };
+        out.emit(input.envelope, video);
+        Ok(())
+    }
+
+    fn stream_ended(&mut self, stream: &Arc<Stream>, _: End) -> Result<(), ActorError> {
+        self.streams.remove(&stream.id);
+        Ok(())
+    }
+}
+
+fn hide(frame: &mut FrameMut, hidden: &Hidden, how: Blur) -> Result<(), ActorError> {
+    match hidden {
+        Hidden::Frame => blur_all(frame, how)?,
+        Hidden::Boxes(boxes) => {
+            for rect in boxes {
+                blur(frame, rect, how)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl StreamState {
+    fn new(settings: &DrawOverlaySettings) -> Self {
+        Self {
+            hiding: Hiding::new(settings.blur_margin, settings.blur_hold.0),
+            status: Slots::default(),
+            labels: Slots::default(),
+            bars: Slots::default(),
+            latency_ms: None,
+        }
+    }
+
+    /// `door 12.3 s  38 ms`
+    fn status(&mut self, envelope: &Envelope, now_ns: Option<u64>) -> String {
+        let time = envelope.pts_ns as f64 / 1e9;
+        let mut status = format!("{} {time:.1} s", envelope.stream.name);
+        if let Some(now_ns) = now_ns {
+            let now = now_ns.saturating_sub(envelope.captured_ns) as f64 / 1e6;
+            let shown = self.latency_ms.get_or_insert(now);
+            *shown += 0.1 * (now - *shown);
+            status.push_str(&format!("  {shown:.0} ms"));
+        }
+        status
+    }
+}
+
+/// One frame that is drawn on.
+struct Drawing<'a> {
+    painter: Painter<'a>,
+    /// Width and height of the frame.
+    size: (f32, f32),
+    free: Free,
+    settings: &'a DrawOverlaySettings,
+    state: &'a mut StreamState,
+}
+
+impl Drawing<'_> {
+    fn all(&mut self, faces: &[Face], status: Option<&str>) -> opencv::Result<()> {
+        if let Some(status) = status {
+            self.status(status)?;
+        }
+        if self.settings.labels {
+            for face in faces {
+                self.outline(face)?;
+            }
+            // Always in the same order, so that panels do not take each other's places in turn.
+            let mut faces: Vec<&Face> = faces.iter().collect();
+            faces.sort_by_key(|face| face.tracklet.or(face.track));
+            for face in &faces {
+                self.label(face)?;
+            }
+            if self.settings.bars {
+                for face in self.with_bars(&faces) {
+                    self.bars(face)?;
+                }
+            }
+        }
+        for slots in [
+            &mut self.state.status,
+            &mut self.state.labels,
+            &mut self.state.bars,
+        ] {
+            slots.next_frame();
+        }
+        Ok(())
+    }
+
+    fn status(&mut self, status: &str) -> opencv::Result<()> {
+        let status = self.painter.fitting(status, self.size.0 as i32)?;
+        let size = self.painter.chip_size(&status)?;
+        let places = self.free.corners(size);
+        let found = self.free.take(&places, size, self.state.status.of(Some(0)));
+        if let Some(slot) = found {
+            self.state.status.keep(Some(0), slot);
+            self.painter
+                .chip(places[slot], &status, BLACK, ChipLook::Filled)?;
+        }
+        Ok(())
+    }
+
+    fn outline(&mut self, face: &Face) -> opencv::Result<()> {
+        let colour = colour_of(face.track);
+        match face.score {
+            Some(_) => self.painter.corners(&face.rect, colour)?,
+            None => self.painter.dashed(&face.rect, colour)?,
+        }
+        if self.settings.landmarks {
+            for point in face.landmarks.iter().flatten() {
+                self.painter.dot(point.x, point.y, colour)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The label, or only the track's number where there is no room for more.
+    fn label(&mut self, face: &Face) -> opencv::Result<()> {
+        let label = Label::of(face);
+        let key = face.tracklet.or(face.track);
+        for text in [&label.text, &label.tag] {
+            if text.is_empty() {
+                continue;
+            }
+            let size = self.painter.chip_size(text)?;
+            let gap = self.painter.pixels(3.0);
+            let places = self.free.around(&face.rect, size, gap);
+            if let Some(slot) = self.free.take(&places, size, self.state.labels.of(key)) {
+                self.state.labels.keep(key, slot);
+                let colour = colour_of(face.track);
+                return self.painter.chip(places[slot], text, colour, label.look);
+            }
+        }
+        Ok(())
+    }
+
+    /// The largest faces that have been classified; those that had bars before keep them unless another one is much larger.
+    fn with_bars<'f>(&self, faces: &[&'f Face]) -> Vec<&'f Face> {
+        let least = LEAST_FOR_BARS * self.size.0.min(self.size.1);
+        let size = |face: &Face| {
+            let had = self.state.bars.of(face.tracklet.or(face.track)).is_some();
+            face.rect.area() * if had { TAKES_BARS } else { 1.0 }
+        };
+        let mut classified: Vec<&Face> = faces
+            .iter()
+            .filter(|face| face.smoothed.is_some() || face.probabilities.is_some())
+            .filter(|face| face.rect.h >= least)
+            .copied()
+            .collect();
+        classified.sort_by(|a, b| size(b).total_cmp(&size(a)));
+        classified.truncate(MOST_BARS);
+        classified.sort_by_key(|face| face.tracklet.or(face.track));
+        classified
+    }
+
+    fn bars(&mut self, face: &Face) -> opencv::Result<()> {
+        let Some(said) = face.smoothed.or(face.probabilities) else {
+            return Ok(());
+        };
+        let rows = Expression::ALL.map(|expression| (expression.name(), said[expression.index()]));
+        let marked = face.label.or(face.raw_label).map(Expression::index);
+        let bars = Bars {
+            rows: &rows,
+            marked,
+        };
+        let size = self.painter.bars_size(&bars)?;
+        if (size.0 * size.1) as f32 > MOST_OF_FRAME * self.size.0 * self.size.1 {
+            return Ok(());
+        }
+        let gap = self.painter.pixels(5.0);
+        let places = self.free.beside(&face.rect, size, gap);
+        let key = face.tracklet.or(face.track);
+        if let Some(slot) = self.free.take(&places, size, self.state.bars.of(key)) {
+            self.state.bars.keep(key, slot);
+            self.painter
+                .bars(places[slot], &bars, colour_of(face.track))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

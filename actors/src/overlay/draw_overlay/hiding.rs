@@ -1,0 +1,181 @@
+//! What of a frame has to stay hidden: faces, what may be one, and where one was or is expected. When in doubt, more.
+
+use std::time::Duration;
+
+use fermata_engine::Envelope;
+use fermata_vision::{Face, Rect};
+
+use crate::payload::Faces;
+use crate::stream_time::StreamTime;
+
+/// What is hidden in a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Hidden {
+    /// All of it: nobody knows where its faces are.
+    Frame,
+    /// These boxes, with their margins; they may reach beyond the frame.
+    Boxes(Vec<Rect>),
+}
+
+/// What is remembered of a stream.
+#[derive(Debug)]
+pub(super) struct Hiding {
+    /// What is added on each side of a box, as a share of it.
+    margin: f32,
+    /// How long a place stays hidden.
+    hold: Duration,
+    time: StreamTime,
+    now: Duration,
+    seen: Vec<Seen>,
+}
+
+/// Where a face was last seen.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    tracklet: Option<u64>,
+    rect: Rect,
+    at: Duration,
+}
+
+impl Hiding {
+    pub(super) fn new(margin: f32, hold: Duration) -> Self {
+        Self {
+            margin,
+            hold,
+            time: StreamTime::default(),
+            now: Duration::ZERO,
+            seen: Vec::new(),
+        }
+    }
+
+    /// What is hidden in the next frame of the stream.
+    pub(super) fn pass(&mut self, envelope: &Envelope, faces: &Faces) -> Hidden {
+        match self.time.pass(envelope) {
+            Some(dt) => self.now = self.now.saturating_add(dt),
+            None => {
+                self.now = Duration::ZERO;
+                self.seen.clear();
+            }
+        }
+        if !faces.known {
+            return Hidden::Frame;
+        }
+        let present = |tracklet: Option<u64>| {
+            tracklet.is_some() && faces.faces.iter().any(|face| face.tracklet == tracklet)
+        };
+        // A face that moves on uncovers where it was; one that vanished, or that nobody follows, does not yet.
+        let (now, hold) = (self.now, self.hold);
+        self.seen
+            .retain(|seen| !present(seen.tracklet) && now.saturating_sub(seen.at) <= hold);
+        let sees = |face: &Face| Seen {
+            tracklet: face.tracklet,
+            rect: face.rect,
+            at: now,
+        };
+        self.seen.extend(faces.faces.iter().map(sees));
+        self.seen.extend(faces.doubtful.iter().map(sees));
+        let boxes = self.seen.iter().map(|seen| seen.rect);
+        let boxes = boxes.chain(faces.lost.iter().copied());
+        let grow = 1.0 + 2.0 * self.margin;
+        Hidden::Boxes(boxes.map(|rect| rect.scaled(grow)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fermata_engine::Capture;
+    use fermata_engine::testing::{capture, input};
+    use fermata_vision::Frame;
+
+    use super::*;
+    use crate::payload::VideoFrame;
+
+    fn at(x: f32) -> Rect {
+        Rect {
+            x,
+            y: 0.0,
+            w: 10.0,
+            h: 10.0,
+        }
+    }
+
+    fn face(tracklet: Option<u64>, x: f32) -> Face {
+        Face {
+            rect: at(x),
+            tracklet,
+            ..Face::default()
+        }
+    }
+
+    fn frame(faces: Vec<Face>) -> Faces {
+        Faces::found(VideoFrame::of(Frame::from_bgr(1, 1, vec![0; 3])), faces)
+    }
+
+    /// Left edges of what is hidden, without a margin.
+    fn hidden(hiding: &mut Hiding, ms: i64, segment: u32, faces: &Faces) -> Vec<f32> {
+        let capture = Capture {
+            segment,
+            pts_ns: ms * 1_000_000,
+            ..capture(0)
+        };
+        let envelope = input(capture, faces.clone()).envelope;
+        match hiding.pass(&envelope, faces) {
+            Hidden::Frame => vec![f32::INFINITY],
+            Hidden::Boxes(boxes) => boxes.iter().map(|rect| rect.x).collect(),
+        }
+    }
+
+    fn hiding() -> Hiding {
+        Hiding::new(0.0, Duration::from_millis(100))
+    }
+
+    #[test]
+    fn a_vanished_face_stays_hidden_for_a_while_and_a_moving_one_leaves_no_trail() {
+        let mut state = hiding();
+        let one = Some(1);
+        assert_eq!(
+            hidden(&mut state, 0, 0, &frame(vec![face(one, 5.0)])),
+            [5.0]
+        );
+        assert_eq!(
+            hidden(&mut state, 40, 0, &frame(vec![face(one, 9.0)])),
+            [9.0]
+        );
+        assert_eq!(hidden(&mut state, 140, 0, &frame(vec![])), [9.0]);
+        assert!(hidden(&mut state, 141, 0, &frame(vec![])).is_empty());
+    }
+
+    #[test]
+    fn doubt_lost_faces_and_faces_that_nobody_follows_are_hidden_too() {
+        let mut state = hiding();
+        let faces = Faces {
+            doubtful: vec![face(None, 20.0)],
+            lost: vec![at(40.0)],
+            ..frame(vec![face(None, 1.0)])
+        };
+        assert_eq!(hidden(&mut state, 0, 0, &faces), [1.0, 20.0, 40.0]);
+        // What a tracker expects is its to say; the others stay.
+        assert_eq!(hidden(&mut state, 50, 0, &frame(vec![])), [1.0, 20.0]);
+    }
+
+    #[test]
+    fn a_frame_of_which_nobody_knows_is_hidden_whole_and_forgets_nothing() {
+        let mut state = hiding();
+        let unknown = Faces::not_looked_at(VideoFrame::of(Frame::from_bgr(1, 1, vec![0; 3])));
+        assert_eq!(hidden(&mut state, 0, 0, &unknown), [f32::INFINITY]);
+        hidden(&mut state, 40, 0, &frame(vec![face(Some(1), 5.0)]));
+        assert_eq!(hidden(&mut state, 80, 0, &unknown), [f32::INFINITY]);
+        assert_eq!(hidden(&mut state, 120, 0, &frame(vec![])), [5.0]);
+        assert!(
+            hidden(&mut state, 130, 1, &frame(vec![])).is_empty(),
+            "a new segment"
+        );
+    }
+
+    #[test]
+    fn the_margin_is_a_share_of_the_box() {
+        let mut state = Hiding::new(0.3, Duration::ZERO);
+        let boxes = hidden(&mut state, 0, 0, &frame(vec![face(Some(1), 5.0)]));
+        assert!((boxes[0] - 2.0).abs() < 1e-5, "{boxes:?}");
+    }
+}

@@ -1,0 +1,3 @@
+//! What people see of the faces: boxes, labels and bars drawn into the video, or faces made unrecognisable.
+
+pub mod draw_overlay;

@@ -1,0 +1,132 @@
+//! Writes frames as image files: photos with what was drawn on them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_vision::image_file::to_jpeg;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::payload::VideoFrame;
+
+/// Writes each frame as a JPEG file. An image keeps its name (`door.png` becomes `door.jpg`); further ones of the same name get a
+/// number (`door-2.jpg`); frames of a video are called `STREAM-SEQUENCE.jpg`. A file of the same name from an earlier run is
+/// replaced. A file is whole or not there.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteImagesSettings {
+    /// The folder, which must exist.
+    pub dir: PathBuf,
+    /// Quality of the JPEG files, 1 to 100. Default: 90.
+    #[serde(default = "default_quality")]
+    pub quality: u8,
+}
+
+fn default_quality() -> u8 {
+    90
+}
+
+/// See [`WriteImagesSettings`].
+pub struct WriteImages {
+    settings: WriteImagesSettings,
+    /// How many images of a name there were.
+    names: BTreeMap<String, u32>,
+}
+
+impl Actor for WriteImages {
+    const NAME: &'static str = "write_images";
+    type Settings = WriteImagesSettings;
+
+    fn ports(_: &WriteImagesSettings) -> Ports {
+        Ports::new().input::<VideoFrame>("in")
+    }
+
+    fn check(settings: &WriteImagesSettings) -> Result<(), ActorError> {
+        let quality = settings.quality;
+        if !(1..=100).contains(&quality) {
+            return Err(format!("quality is {quality}, but must be between 1 and 100").into());
+        }
+        Ok(())
+    }
+
+    fn create(settings: WriteImagesSettings, _: &Setup) -> Result<Self, ActorError> {
+        Self::check(&settings)?;
+        let dir = &settings.dir;
+        if !dir.is_dir() {
+            return Err(format!("dir is `{}`, which is no folder", dir.display()).into());
+        }
+        Ok(Self {
+            settings,
+            names: BTreeMap::new(),
+        })
+    }
+
+    fn process(&mut self, mut input: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        let video = input.take::<VideoFrame>();
+        let envelope = &input.envelope;
+        let name = match &video.file {
+            Some(file) => self.name_of(file),
+            None => format!("{}-{:06}.jpg", envelope.stream.name, envelope.sequence),
+        };
+        let bytes = to_jpeg(&video.frame, self.settings.quality)?;
+        fermata_files::write(&self.settings.dir.join(name), &bytes)?;
+        Ok(())
+    }
+}
+
+impl WriteImages {
+    fn name_of(&mut self, file: &str) -> String {
+        let stem = Path::new(file).file_stem().unwrap_or_default();
+        let stem = stem.to_string_lossy().into_owned();
+        let count = self.names.entry(stem.clone()).or_default();
+        *count += 1;
+        match count {
+            1 => format!("{stem}.jpg"),
+            more => format!("{stem}-{more}.jpg"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fermata_engine::testing::ActorDriver;
+    use fermata_vision::image_file;
+    use fermata_vision::{Frame, FramePool};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn images_keep_their_names_and_frames_are_numbered() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut actor = ActorDriver::<WriteImages>::new(json!({"dir": folder.path()})).unwrap();
+        for file in [Some("door.png"), Some("door.jpg"), None] {
+            let video = VideoFrame {
+                file: file.map(Into::into),
+                ..VideoFrame::of(Frame::from_bgr(16, 8, vec![200; 16 * 8 * 3]))
+            };
+            actor.feed(video).unwrap();
+        }
+        let mut names: Vec<String> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["door-2.jpg", "door.jpg", "test-000002.jpg"]);
+        let frame = image_file::read(&folder.path().join("door.jpg"), &FramePool::new()).unwrap();
+        assert_eq!((frame.width(), frame.height()), (16, 8));
+        assert!(frame.bgr()[0].abs_diff(200) < 3);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_and_a_wrong_quality_are_refused() {
+        for (settings, words) in [
+            (json!({"dir": "no/where"}), "no folder"),
+            (json!({"dir": "/tmp", "quality": 0}), "quality is 0"),
+        ] {
+            let error = ActorDriver::<WriteImages>::new(settings).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! What `fermata analyse` says at its end: for each person's track how long it was seen, with which expressions, and how often that changed; for each
+//! photo its faces. Made from faces.csv.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::inputs::Inputs;
+
+/// Lines that are shown; the rest is in the files.
+const MOST_LINES: usize = 40;
+/// The stream of the photos: its source's name.
+const PHOTOS: &str = "photos";
+
+/// A face in a frame, or a frame without.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Row {
+    segment: String,
+    sequence: u64,
+    pts_ms: f64,
+    track: Option<u64>,
+    rect: Option<[f64; 4]>,
+    label: Option<String>,
+    probability: Option<f64>,
+    file: Option<String>,
+}
+
+/// Everything about one track.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Person {
+    first_ms: f64,
+    last_ms: f64,
+    seen_ms: f64,
+    by_label: BTreeMap<String, f64>,
+    changes: u64,
+    last_label: Option<String>,
+}
+
+/// A video and the people in it, by segment and track.
+#[derive(Debug)]
+struct VideoPeople {
+    input: String,
+    name: String,
+    frames: usize,
+    people: BTreeMap<(String, u64), Person>,
+}
+
+/// A photo and its faces.
+#[derive(Debug)]
+struct PhotoFaces {
+    file: String,
+    faces: Vec<Row>,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct People {
+    videos: Vec<VideoPeople>,
+    photos: Vec<PhotoFaces>,
+}
+
+impl People {
+    /// Reads a run's table.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn read(table: &Path, inputs: &Inputs) -> anyhow::Result<Self> {
+        let shown = table.display();
+        let mut streams = read(table).with_context(|| format!("cannot read {shown}"))?;
+        let photos = streams.remove(PHOTOS).unwrap_or_default();
+        let videos = inputs.videos.iter().map(|video| {
+            let rows = streams.remove(&video.name).unwrap_or_default();
+            VideoPeople::of(
+                &video.name,
+                &fermata_engine::graph::redact(&video.uri),
+                &rows,
+            )
+        });
+        Ok(Self {
+            videos: videos.collect(),
+            photos: of_photos(photos),
+        })
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let videos = self.videos.iter().map(VideoPeople::json);
+        let photos = self.photos.iter().map(|photo| {
+            let faces = photo.faces.iter().map(|face| {
+                json!({"label": face.label, "probability": face.probability, "rect": face.rect})
+            });
+            json!({"file": photo.file, "faces": faces.collect::<Vec<_>>()})
+        });
+        json!({"videos": videos.collect::<Vec<_>>(), "photos": photos.collect::<Vec<_>>()})
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut lines = Vec::new();
+        for video in &self.videos {
+            video.lines(&mut lines);
+        }
+        if !self.photos.is_empty() {
+            let faces: usize = self.photos.iter().map(|photo| photo.faces.len()).sum();
+            let counted = |count: usize, what: &str| match count {
+                1 => format!("1 {what}"),
+                more => format!("{more} {what}s"),
+            };
+            let photos = counted(self.photos.len(), "photo");
+            lines.push(format!("{photos}, {}", counted(faces, "face")));
+        }
+        for photo in &self.photos {
+            let faces = photo.faces.iter().map(|face| {
+                let label = face.label.as_deref().unwrap_or("too unclear to say");
+                let number = face.probability;
+                number.map_or_else(|| label.to_owned(), |number| format!("{label} {number:.2}"))
+            });
+            let faces: Vec<String> = faces.collect();
+            let said = match faces.is_empty() {
+                true => "no face".to_owned(),
+                false => faces.join(", "),
+            };
+            lines.push(format!("  {}: {said}", photo.file));
+        }
+        let more = lines.len().saturating_sub(MOST_LINES);
+        lines.truncate(MOST_LINES);
+        if more > 0 {
+            lines.push(format!("  … and {more} lines more in summary.json"));
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+impl VideoPeople {
+    fn of(name: &str, input: &str, rows: &[Row]) -> Self {
+        let mut frames: Vec<(&str, f64)> =
+            rows.iter().map(|row| (&*row.segment, row.pts_ms)).collect();
+        frames.dedup();
+        let mut people = BTreeMap::<_, Person>::new();
+        let mut frame = 0;
+        for row in rows {
+            while frames[frame] != (&row.segment, row.pts_ms) {
+                frame += 1;
+            }
+            let Some(track) = row.track else {
+                continue;
+            };
+            let person = people.entry((row.segment.clone(), track));
+            let person = person.or_insert_with(|| Person {
+                first_ms: row.pts_ms,
+                ..Person::default()
+            });
+            person.see(row, duration(&frames, frame));
+        }
+        Self {
+            input: input.to_owned(),
+            name: name.to_owned(),
+            frames: frames.len(),
+            people,
+        }
+    }
+
+    fn json(&self) -> Value {
+        let people = self.people.iter().map(|((segment, track), person)| {
+            json!({
+                "track": track,
+                "segment": segment,
+                "first_s": seconds(person.first_ms),
+                "last_s": seconds(person.last_ms),
+                "seen_s": seconds(person.seen_ms),
+                "shares": person.shares().into_iter().map(|(label, share)| (label.to_owned(), json!(share))).collect::<serde_json::Map<_, _>>(),
+                "changes": person.changes,
+            })
+        });
+        json!({"input": self.input, "stream": self.name, "frames": self.frames, "people": people.collect::<Vec<_>>()})
+    }
+
+    fn lines(&self, lines: &mut Vec<String>) {
+        let (frames, people) = (self.frames, self.people.len());
+        let people = match people {
+            0 => "nobody".to_owned(),
+            1 => "1 person".to_owned(),
+            more => format!("{more} people"),
+        };
+        lines.push(format!("{}: {people} in {frames} frames", self.input));
+        for ((_, track), person) in &self.people {
+            let shares = person.shares();
+            let mut said = String::new();
+            for (label, share) in &shares {
+                let _ = write!(said, ", {label} {:.0} %", share * 100.0);
+            }
+            if shares.is_empty() {
+                said.push_str(", no expression could be told");
+            }
+            let changes = match person.changes {
+                0 => "no change".to_owned(),
+                1 => "1 change".to_owned(),
+                more => format!("{more} changes"),
+            };
+            lines.push(format!(
+                "  #{track:<3} seen {:>6.1} s ({:.1} to {:.1} s){said}; {changes}",
+                person.seen_ms / 1e3,
+                person.first_ms / 1e3,
+                person.last_ms / 1e3
+            ));
+        }
+    }
+}
+
+impl Person {
+    fn see(&mut self, row: &Row, for_ms: f64) {
+        self.last_ms = row.pts_ms + for_ms;
+        self.seen_ms += for_ms;
+        let Some(label) = &row.label else {
+            return;
+        };
+        *self.by_label.entry(label.clone()).or_default() += for_ms;
+        if self.last_label.as_ref().is_some_and(|last| last != label) {
+            self.changes += 1;
+        }
+        self.last_label = Some(label.clone());
+    }
+
+    /// Share of the time with an expression, the largest first.
+    fn shares(&self) -> Vec<(&str, f64)> {
+        let all: f64 = self.by_label.values().sum();
+        let labels = self.by_label.iter();
+        let mut shares: Vec<(&str, f64)> = labels
+            .map(|(label, &ms)| (&**label, if all > 0.0 { ms / all } else { 0.0 }))
+            .collect();
+        shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+        shares
+    }
+}
+
+/// How long a frame stands: until the next one of its segment; the last one as long as the one before.
+fn duration(frames: &[(&str, f64)], index: usize) -> f64 {
+    let (segment, pts_ms) = frames[index];
+    let within = |other: Option<&(&str, f64)>| {
+        other
+            .filter(|(other, _)| *other == segment)
+            .map(|(_, pts)| *pts)
+    };
+    let next = within(frames.get(index + 1)).map(|next| next - pts_ms);
+    let before = || within(index.checked_sub(1).and_then(|before| frames.get(before)));
+    next.or_else(|| before().map(|before| pts_ms - before))
+        .unwrap_or(0.0)
+        .max(0.0)
+}
+
+fn seconds(ms: f64) -> f64 {
+    ms.round() / 1e3
+}
+
+fn of_photos(rows: Vec<Row>) -> Vec<PhotoFaces> {
+    let mut photos: BTreeMap<u64, PhotoFaces> = BTreeMap::new();
+    for row in rows {
+        let file = row.file.clone().unwrap_or_default();
+        let photo = photos.entry(row.sequence).or_insert_with(|| PhotoFaces {
+            file,
+            faces: Vec::new(),
+        });
+        if row.rect.is_some() {
+            photo.faces.push(row);
+        }
+    }
+    photos.into_values().collect()
+}
+
+/// The rows of each stream, in the order of the table.
+fn read(table: &Path) -> anyhow::Result<BTreeMap<String, Vec<Row>>> {
+    let mut reader = csv::Reader::from_path(table)?;
+    let header = reader.headers()?.clone();
+    let mut streams = BTreeMap::<String, Vec<Row>>::new();
+    for record in reader.records() {
+        let record = record?;
+        let cell = |name: &str| {
+            let column = header.iter().position(|column| column == name)?;
+            record.get(column).filter(|cell| !cell.is_empty())
+        };
+        let number = |name: &str| cell(name).and_then(|cell| cell.parse::<f64>().ok());
+        let label = cell("label").or(cell("raw_label"));
+        let sides = ["x", "y", "w", "h"].map(number);
+        let row = Row {
+            segment: cell("segment").unwrap_or_default().to_owned(),
+            sequence: cell("sequence")
+                .and_then(|cell| cell.parse().ok())
+                .unwrap_or(0),
+            pts_ms: number("pts_ms").unwrap_or(0.0),
+            track: cell("track").and_then(|cell| cell.parse().ok()),
+            rect: match sides {
+                [Some(x), Some(y), Some(w), Some(h)] => Some([x, y, w, h]),
+                _ => None,
+            },
+            label: label.map(str::to_owned),
+            probability: label.and_then(|label| number(&format!("p_{label}"))),
+            file: cell("file").map(str::to_owned),
+        };
+        let stream = cell("stream").unwrap_or_default().to_owned();
+        streams.entry(stream).or_default().push(row);
+    }
+    for rows in streams.values_mut() {
+        rows.sort_by(|a, b| (&a.segment, a.sequence).cmp(&(&b.segment, b.sequence)));
+    }
+    Ok(streams)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str =
+        "stream,segment,sequence,pts_ms,track,x,y,w,h,raw_label,label,p_happy,p_sad,file
+door,0,0,0.000,,1,2,3,4,sad,sad,0.3,0.7,
+door,0,1,40.000,1,1,2,3,4,sad,sad,0.3,0.7,
+door,0,2,80.000,1,1,2,3,4,happy,happy,0.8,0.2,
+door,0,2,80.000,2,9,2,3,4,,,,,
+door,0,3,160.000,1,1,2,3,4,happy,happy,0.9,0.1,
+photos,0,0,0.000,,1,2,3,4,happy,,0.75,0.25,a.jpg
+photos,0,1,1.000,,,,,,,,,,b.jpg
+";
+
+    fn people() -> People {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), TABLE).unwrap();
+        let mut inputs = Inputs::default();
+        inputs.videos.push(super::super::inputs::Video {
+            name: "door".to_owned(),
+            uri: "door.mp4".to_owned(),
+        });
+        People::read(file.path(), &inputs).unwrap()
+    }
+
+    #[test]
+    fn times_shares_and_changes_are_those_of_the_rows() {
+        let json = people().json();
+        let people = json["videos"][0]["people"].as_array().unwrap();
+        assert_eq!(people.len(), 2);
+        // 40 ms sad, 80 + 80 ms happy.
+        assert_eq!(people[0]["seen_s"], 0.2);
+        assert_eq!(people[0]["shares"]["happy"], 0.8);
+        assert_eq!(people[0]["changes"], 1);
+        assert_eq!(people[1]["shares"], json!({}));
+        assert_eq!(json["photos"][0]["faces"][0]["probability"], 0.75);
+        assert_eq!(json["photos"][1]["faces"], json!([]));
+    }
+
+    #[test]
+    fn people_can_read_it() {
+        let text = people().text();
+        for line in [
+            "door.mp4: 2 people in 4 frames",
+            "  #1   seen    0.2 s (0.0 to 0.2 s), happy 80 %, sad 20 %; 1 change",
+            "  #2   seen    0.1 s (0.1 to 0.2 s), no expression could be told; no change",
+            "2 photos, 1 face",
+            "  a.jpg: happy 0.75",
+            "  b.jpg: no face",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What people may have meant who typed something that cannot be run. Looks at the command line alone; what is wrong has been told before.
+
+use std::path::Path;
+
+use fermata_engine::graph::redact;
+
+use crate::cli::GraphArguments;
+use crate::watched::is_watched;
+
+/// The sections of a graph file.
+const SECTIONS: [&str; 7] = [
+    "fermata", "name", "include", "params", "streams", "nodes", "run",
+];
+/// Detectors that people know by name, all of which are files here.
+const DETECTORS: [&str; 8] = [
+    "yunet",
+    "ultraface",
+    "retinaface",
+    "scrfd",
+    "mtcnn",
+    "blazeface",
+    "yolo",
+    "mediapipe",
+];
+
+/// Everything that may help with what was typed.
+pub(super) fn hints(arguments: &GraphArguments) -> Vec<String> {
+    let streams = arguments
+        .streams
+        .iter()
+        .filter_map(|typed| of_stream(typed));
+    let set = arguments.set.iter().filter_map(|typed| of_set(typed));
+    let params = arguments.params.iter().filter_map(|typed| of_param(typed));
+    streams.chain(set).chain(params).collect()
+}
+
+fn of_stream(typed: &str) -> Option<String> {
+    let Some((name, uri)) = typed.split_once('=') else {
+        let is_place = is_watched(typed) || Path::new(typed).exists();
+        return is_place
+            .then(|| format!("help: a stream has a name: --stream cam={}", redact(typed)));
+    };
+    let is_number = !uri.is_empty() && uri.chars().all(|digit| digit.is_ascii_digit());
+    (is_number && !Path::new(uri).exists())
+        .then(|| format!("help: a camera is named by its device: --stream {name}=/dev/video{uri}"))
+}
+
+fn of_set(typed: &str) -> Option<String> {
+    let (path, _) = typed.split_once('=')?;
+    let first = path.split('.').next()?;
+    (!SECTIONS.contains(&first))
+        .then(|| format!("help: what belongs to a node is set below `nodes`: --set nodes.{path}=…"))
+}
+
+fn of_param(typed: &str) -> Option<String> {
+    let (name, value) = typed.split_once('=')?;
+    let lower = value.to_lowercase();
+    let is_name = DETECTORS.iter().any(|known| lower.starts_with(known));
+    (name == "detector" && is_name && !Path::new(value).exists()).then(|| {
+        format!("help: a detector is a file or folder, such as {name}=models/{lower}.onnx; only `haar` is known by its name")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(streams: &[&str], params: &[&str], set: &[&str]) -> Vec<String> {
+        let texts = |given: &[&str]| given.iter().map(|&text| text.to_owned()).collect();
+        hints(&GraphArguments {
+            graph: "graph.yaml".into(),
+            streams: texts(streams),
+            params: texts(params),
+            set: texts(set),
+        })
+    }
+
+    #[test]
+    fn what_people_mean_is_said_and_what_is_right_is_left_alone() {
+        for (hints, words) in [
+            (said(&["cam=0"], &[], &[]), "--stream cam=/dev/video0"),
+            (said(&["door.mp4"], &[], &[]), "--stream cam=door.mp4"),
+            (
+                said(&[], &[], &["emotion.batch.max=4"]),
+                "--set nodes.emotion.batch.max=4",
+            ),
+            (
+                said(&[], &["detector=YuNet"], &[]),
+                "detector=models/yunet.onnx",
+            ),
+        ] {
+            assert!(hints.len() == 1 && hints[0].contains(words), "{hints:?}");
+        }
+        let right = said(
+            &["door=door.mp4"],
+            &["detector=haar", "model=yunet"],
+            &["nodes.emotion.batch.max=4", "run.clock=asap"],
+        );
+        assert!(right.is_empty(), "{right:?}");
+    }
+}

@@ -1,0 +1,248 @@
+//! `fermata analyse`, and the help that people get who type something else: as a new user meets them.
+
+use std::path::Path;
+use std::process::Command;
+
+use fermata_actors::sources::synthetic_faces::DrawnVideo;
+use fermata_vision::image_file::to_jpeg;
+use serde_json::Value;
+
+use crate::support::{card_of_mini_xception, data, fermata, repository};
+
+fn run_in(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(fermata())
+        .args(arguments)
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the program");
+    (
+        output.status.code().expect("an exit code"),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[track_caller]
+fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
+    let (code, _, errors) = run_in(folder, arguments);
+    assert_eq!(code, 2, "{arguments:?}: {errors}");
+    for word in words {
+        assert!(errors.contains(word), "`{word}` is not in:\n{errors}");
+    }
+}
+
+/// A drawn picture of two people.
+fn drawn(pts_ns: u64) -> Vec<u8> {
+    let settings = serde_json::json!({"faces": 2, "seed": 3});
+    let settings = serde_json::from_value(settings).unwrap();
+    let video = DrawnVideo::new(settings).unwrap().at(pts_ns);
+    to_jpeg(&video.frame, 95).unwrap()
+}
+
+const FILM: &str = "\
+fermata: 1
+streams: {film: 5}
+nodes:
+  draw:  {use: synthetic_faces, each: stream, faces: 2, count: 30, seed: \"${stream.uri}\"}
+  video: {use: write_video, each: stream, in: draw, path: \"${run.dir}/film.mp4\"}
+run: {clock: asap}
+";
+
+#[test]
+fn photos_and_a_video_become_a_table_a_summary_and_annotated_copies() {
+    let Some(data) = data() else { return };
+    let model = card_of_mini_xception(&data);
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    std::fs::create_dir(at("in")).unwrap();
+    std::fs::write(at("in/IMG 2.jpg"), drawn(0)).unwrap();
+    std::fs::write(at("in/IMG 10.JPG"), drawn(3_000_000_000)).unwrap();
+    std::fs::write(at("in/broken.jpg"), &drawn(0)[..900]).unwrap();
+    std::fs::write(at("in/notes.txt"), "no picture").unwrap();
+    std::fs::write(at("film.yaml"), FILM).unwrap();
+    let (code, _, errors) = run_in(
+        folder.path(),
+        &["run", "-q", "film.yaml", "--out", "in/film"],
+    );
+    assert_eq!(code, 0, "{errors}");
+    std::fs::rename(at("in/film/film.mp4"), at("in/film.mp4")).unwrap();
+
+    let model = model.path().to_str().unwrap();
+    let arguments = ["analyse", "in", "--model", model, "--out", "out", "--json"];
+    let (code, text, errors) = run_in(folder.path(), &arguments);
+    assert_eq!(code, 0, "{errors}");
+    assert!(errors.contains("left out: in/notes.txt"), "{errors}");
+    assert!(errors.contains("broken.jpg"), "{errors}");
+    let said: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let photos = said["photos"].as_array().unwrap();
+    let files: Vec<&str> = photos
+        .iter()
+        .map(|photo| photo["file"].as_str().unwrap())
+        .collect();
+    assert_eq!(files, ["IMG 2.jpg", "IMG 10.JPG"]);
+    for photo in photos {
+        let faces = photo["faces"].as_array().unwrap();
+        assert_eq!(faces.len(), 2, "{photo}");
+        assert!(
+            faces
+                .iter()
+                .all(|face| face["probability"].as_f64().unwrap() > 0.0)
+        );
+    }
+    let people = said["videos"][0]["people"].as_array().unwrap();
+    assert_eq!(people.len(), 2, "{said}");
+    for person in people {
+        assert!(person["seen_s"].as_f64().unwrap() > 0.8, "{person}");
+        let shares = person["shares"].as_object().unwrap().values();
+        let sum: f64 = shares.map(|share| share.as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{person}");
+    }
+    for file in [
+        "IMG 2.jpg",
+        "IMG 10.jpg",
+        "film.mp4",
+        "faces.csv",
+        "summary.json",
+        "report.json",
+    ] {
+        assert!(at("out").join(file).is_file(), "{file} is not there");
+    }
+
+    // The same for people, over a folder that is there, without copies; and never over what is analysed.
+    let arguments = [
+        "analyse",
+        "in/IMG 2.jpg",
+        "--model",
+        model,
+        "--out",
+        "more",
+        "--no-copies",
+    ];
+    let (code, text, errors) = run_in(folder.path(), &arguments);
+    assert_eq!(code, 0, "{errors}");
+    assert!(
+        text.contains("1 photo, 2 faces") && text.contains("IMG 2.jpg: "),
+        "{text}"
+    );
+    assert!(!at("more/IMG 2.jpg").exists());
+    let arguments = ["analyse", "in", "--model", model, "--out", "in"];
+    refused(folder.path(), &arguments, &["choose another folder"]);
+}
+
+#[test]
+fn what_cannot_be_analysed_is_told_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.jpg"), drawn(0)).unwrap();
+    let at = folder.path();
+    refused(
+        at,
+        &["analyse", "nowhere.mp4", "no/where"],
+        &["nowhere.mp4: there is no such", "no/where: "],
+    );
+    refused(
+        at,
+        &["analyse", "a.jpg", "--model", "none"],
+        &["no such folder", "card.yaml"],
+    );
+    refused(at, &["analyse"], &["<INPUT>"]);
+    assert_eq!(
+        std::fs::read_dir(at).unwrap().count(),
+        1,
+        "nothing was written"
+    );
+}
+
+#[test]
+fn people_who_type_something_else_are_helped() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::write(at.join("door.mp4"), "no video").unwrap();
+    let graph = repository("graphs/live.yaml");
+    let graph = graph.to_str().unwrap();
+    let to_analyse = "fermata analyse door.mp4";
+    refused(at, &["door.mp4"], &[to_analyse]);
+    refused(at, &["run", "door.mp4"], &["no graph file", to_analyse]);
+    refused(
+        at,
+        &["run", graph, "--stream", "cam=0", "--param", "model=m"],
+        &["--stream cam=/dev/video0"],
+    );
+    refused(
+        at,
+        &["run", graph, "--stream", "door.mp4"],
+        &["--stream cam=door.mp4"],
+    );
+    refused(
+        at,
+        &["run", graph, "--set", "emotion.batch.max=2"],
+        &["--set nodes.emotion.batch.max="],
+    );
+    refused(
+        at,
+        &[
+            "run",
+            graph,
+            "--stream",
+            "a=door.mp4",
+            "--param",
+            "detector=yunet",
+        ],
+        &["such as detector="],
+    );
+}
+
+#[test]
+fn an_error_about_a_stream_points_at_the_command_line_and_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let graph = repository("graphs/live.yaml");
+    let arguments = [
+        "check",
+        graph.to_str().unwrap(),
+        "--stream",
+        "door=nowhere.mp4",
+        "--param",
+        "model=none",
+    ];
+    let (code, _, errors) = run_in(folder.path(), &arguments);
+    assert_eq!(code, 2, "{errors}");
+    assert!(errors.contains("command line:1:"), "{errors}");
+    assert!(errors.contains("--stream door=nowhere.mp4"), "{errors}");
+    assert_eq!(
+        errors.matches("card.yaml").count(),
+        errors.matches("cannot read the model card").count(),
+        "{errors}"
+    );
+    assert_eq!(
+        errors.matches("cannot read the model card").count(),
+        1,
+        "{errors}"
+    );
+    assert!(
+        errors.contains("the same holds for node `emotion`"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn an_actor_is_explained_with_its_ports_and_what_is_below_its_settings() {
+    let here = Path::new(".");
+    let (code, text, _) = run_in(here, &["actors", "video_source"]);
+    assert_eq!(code, 0);
+    for words in [
+        "out  out (VideoFrame)",
+        "reconnect.first (",
+        "uri (string, required)",
+    ] {
+        assert!(text.contains(words), "{words} is not in:\n{text}");
+    }
+    let (_, text, _) = run_in(here, &["actors", "smooth_labels"]);
+    assert!(
+        text.contains("in   in (Faces)") && text.contains("hysteresis.margin ("),
+        "{text}"
+    );
+    let (_, text, _) = run_in(here, &["run", "--help"]);
+    assert!(text.contains("Exit codes:"), "{text}");
+    let (_, text, _) = run_in(here, &["doctor"]);
+    assert!(text.contains("libtorch"), "{text}");
+}
