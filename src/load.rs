@@ -7,8 +7,9 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::cli::GraphArguments;
 use crate::hand_over;
-use crate::print::print_error;
+use crate::print::{complain, print_error};
 use crate::program::Program;
+use crate::run_folder::OWN_FILES;
 
 /// Reads a graph and checks it and what it names; none if it has problems, which have been shown then.
 pub(crate) fn checked(
@@ -18,7 +19,28 @@ pub(crate) fn checked(
     run_dir: &Path,
 ) -> Option<Graph> {
     let graph = parsed(arguments, program, registry, run_dir)?;
-    is_runnable(&graph, registry).then_some(graph)
+    (spares_files(&graph, registry, arguments, run_dir) && is_runnable(&graph, registry))
+        .then_some(graph)
+}
+
+/// Whether no sink writes over what the run reads, the graph file, or the run's own files; problems are shown.
+fn spares_files(
+    graph: &Graph,
+    registry: &Registry,
+    arguments: &GraphArguments,
+    run_dir: &Path,
+) -> bool {
+    let graph_file = (arguments.graph.clone(), "the graph is in".to_owned());
+    let own = OWN_FILES.map(|name| (run_dir.join(name), "the run itself writes".to_owned()));
+    let kept: Vec<_> = own.into_iter().chain([graph_file]).collect();
+    let checked = graph.check_replaced(registry, &kept);
+    checked.map_err(|problems| show(&problems)).is_ok()
+}
+
+/// Whether what the graph names works; problems are shown.
+pub(crate) fn works(graph: &Graph, registry: &Registry) -> bool {
+    let tried = graph.try_out(registry).map_err(|problems| show(&problems));
+    tried.is_ok()
 }
 
 /// Whether what the graph names is there and its nodes agree with each other; problems are shown.
@@ -31,7 +53,7 @@ pub(crate) fn is_runnable(graph: &Graph, registry: &Registry) -> bool {
 fn agrees(graph: &Graph) -> bool {
     let said = fermata_actors::agreement::disagreements(graph);
     for message in &said {
-        eprintln!("error: {message}");
+        complain(&format!("error: {message}"));
     }
     said.is_empty()
 }
@@ -82,11 +104,13 @@ pub(crate) fn show(problems: &Problems) {
     for problem in problems.iter() {
         let mut shown = String::new();
         match handler.render_report(&mut shown, problem) {
-            Ok(()) => eprint!("{shown}"),
-            Err(_) => eprintln!("{problem}"),
+            Ok(()) => complain(shown.trim_end_matches('\n')),
+            Err(_) => complain(&problem.to_string()),
         }
     }
     let count = problems.len();
     let plural = if count == 1 { "" } else { "s" };
-    eprintln!("error: {count} problem{plural}; nothing was started");
+    complain(&format!(
+        "error: {count} problem{plural}; nothing was started"
+    ));
 }

@@ -14,6 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
 use crate::log_lines::Shown;
+use crate::print::complain;
 
 /// Streams that the table shows one by one.
 const MOST_ROWS: usize = 16;
@@ -117,7 +118,14 @@ impl Progress {
     pub(crate) fn log_to(&self, file: File, secrets: &Secrets) {
         let to_file = tracing_subscriber::fmt::layer()
             .with_ansi(false)
-            .with_writer(Shown::new(Mutex::new(file), secrets, false))
+            .with_writer(Shown::new(
+                Mutex::new(LogFile {
+                    file,
+                    has_failed: false,
+                }),
+                secrets,
+                false,
+            ))
             .with_filter(LevelFilter::INFO);
         let level = match self.quiet || self.table.is_some() {
             true => LevelFilter::WARN,
@@ -174,7 +182,9 @@ impl Progress {
             .map(|(name, stream)| {
                 let before = self.before.get(name).copied().unwrap_or(0);
                 let rate = stream.delivered.saturating_sub(before) as f64 / passed;
-                let lost: u64 = stream.sinks.values().flat_map(|sink| sink.losses.values()).sum();
+                // What is lost before a fork is lost at every sink behind it.
+                let losses = stream.sinks.values().map(|sink| sink.losses.values().sum::<u64>());
+                let lost = losses.max().unwrap_or(0);
                 let latency = stream.sinks.values().map(|sink| sink.latency_ms.p50);
                 let latency = latency.fold(0.0, f64::max);
                 format!(
@@ -212,6 +222,27 @@ impl Progress {
     }
 }
 
+/// The log. Lines that cannot be written are lost, and that is said once.
+struct LogFile {
+    file: File,
+    has_failed: bool,
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(error) = self.file.write_all(bytes)
+            && !std::mem::replace(&mut self.has_failed, true)
+        {
+            complain(&format!("lines are missing in the log: {error}"));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes log lines to the error output, above the table if there is one.
 struct AboveTable(Option<MultiProgress>);
 
@@ -222,15 +253,16 @@ struct Line<'a> {
 
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.table {
-            Some(table) => table.suspend(|| io::stderr().write_all(bytes))?,
-            None => io::stderr().write_all(bytes)?,
-        }
+        // A terminal that is gone reads nothing, and a subscriber that fails to write would panic about it.
+        let _ = match self.table {
+            Some(table) => table.suspend(|| io::stderr().write_all(bytes)),
+            None => io::stderr().write_all(bytes),
+        };
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

@@ -4,6 +4,8 @@
 // All of this program is tests, also the functions that several of them share.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "live")]
+mod abuse;
 #[cfg(feature = "learn")]
 mod audits;
 #[cfg(feature = "live")]

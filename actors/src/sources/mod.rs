@@ -1,6 +1,7 @@
 //! Where streams come from: video files, cameras, folders of images, drawn people.
 
 pub mod image_source;
+mod pipe;
 mod reconnect;
 mod recorder;
 pub mod synthetic_faces;

@@ -68,13 +68,16 @@ impl Origin {
         }
         check_host(uri, rest)?;
         Ok(Self::Network {
-            uri: uri.to_owned(),
+            // libav knows schemes in small letters alone.
+            uri: format!("{scheme}://{rest}"),
             rtsp: scheme.starts_with("rtsp"),
         })
     }
 
     fn local(path: &Path) -> Self {
-        if path.starts_with("/dev") {
+        // What a shell puts in the place of `<(command)` is a pipe.
+        let is_descriptor = path.starts_with("/dev/fd") || path == Path::new("/dev/stdin");
+        if path.starts_with("/dev") && !is_descriptor {
             Self::Device(path.to_owned())
         } else {
             Self::File(path.to_owned())
@@ -142,7 +145,7 @@ mod tests {
                 "rtsp://u:p@host:8554/main",
                 network("rtsp://u:p@host:8554/main", true),
             ),
-            ("RTSP://[::1]/main", network("RTSP://[::1]/main", true)),
+            ("RTSP://[::1]/main", network("rtsp://[::1]/main", true)),
             ("https://host/v.mjpg", network("https://host/v.mjpg", false)),
         ] {
             assert_eq!(Origin::parse(uri), Ok(origin), "{uri}");

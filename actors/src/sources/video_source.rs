@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::libav;
 use crate::payload::VideoFrame;
+use crate::sources::pipe::{Pipe, is_pipe};
 use crate::sources::reconnect::{Command, Event, Reconnect};
 use crate::sources::recorder::path_of;
 use crate::sources::uri::Origin;
@@ -112,6 +113,8 @@ pub struct VideoSource {
     setup: Setup,
     pool: FramePool,
     reader: Option<VideoReader>,
+    /// What the reader reads, if that is a pipe.
+    pipe: Option<Pipe>,
     reconnect: Reconnect,
     started: Instant,
 }
@@ -141,6 +144,13 @@ impl Source for VideoSource {
         }
     }
 
+    fn reads(settings: &VideoSourceSettings) -> Vec<PathBuf> {
+        match Origin::parse(&settings.uri) {
+            Ok(Origin::File(path)) => vec![path],
+            _ => Vec::new(),
+        }
+    }
+
     fn create(settings: VideoSourceSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
         libav::start();
@@ -154,10 +164,16 @@ impl Source for VideoSource {
             setup: setup.clone(),
             pool: FramePool::new(),
             reader: None,
+            pipe: None,
             started: Instant::now(),
         };
-        // A network camera may be absent for now; a file or a local camera is there or the graph is wrong.
-        if !matches!(source.origin, Origin::Network { .. }) {
+        // A network camera or a pipe's writer may be absent for now; a file or a local camera is there or the graph is wrong.
+        let may_be_absent = match &source.origin {
+            Origin::Network { .. } => true,
+            Origin::File(path) => is_pipe(path),
+            Origin::Device(_) => false,
+        };
+        if !may_be_absent {
             let opened = source.open();
             let reader = opened.map_err(|error| source.failure("cannot open", &error))?;
             source.connected(reader);
@@ -180,7 +196,9 @@ impl Source for VideoSource {
             match self.reconnect.on(Event::Asked, self.now_ns()) {
                 Command::Connect => match self.open() {
                     Ok(reader) => self.connected(reader),
-                    Err(error) if self.is_hopeless(&error) => {
+                    Err(VideoError::Cancelled) => return Ok(Next::End),
+                    // A pipe is opened once.
+                    Err(error) if !self.origin.is_live() || self.is_hopeless(&error) => {
                         return Err(self.failure("cannot open", &error));
                     }
                     Err(error) => self.lost(&error),
@@ -252,13 +270,19 @@ impl VideoSource {
         }
     }
 
-    fn open(&self) -> Result<VideoReader, VideoError> {
+    fn open(&mut self) -> Result<VideoReader, VideoError> {
         let timeout = match self.origin {
             Origin::Network { .. } => Some(self.settings.timeout.0),
             Origin::File(_) | Origin::Device(_) => None,
         };
         let watch = Watch::new(&self.setup, timeout);
         let input = match &self.origin {
+            Origin::File(path) if is_pipe(path) => {
+                let opened = Pipe::open(path, || self.setup.cancelled());
+                let pipe = opened.map_err(|error| VideoError::Missing(error.to_string()))?;
+                let pipe = self.pipe.insert(pipe.ok_or(VideoError::Cancelled)?);
+                open_url(&pipe.url(), Dictionary::new(), &watch)?
+            }
             // Without the scheme a name such as `a:b.mp4` would be taken for a protocol.
             Origin::File(path) => open_url(
                 &format!("file:{}", path.display()),

@@ -11,11 +11,12 @@ use std::path::Path;
 /// # Errors
 /// Those of reading the file.
 pub(crate) fn missing_bytes(path: &Path) -> io::Result<Option<u64>> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
+    // Opening a pipe whose writer has gone would wait for another one.
+    let metadata = path.metadata()?;
     if !metadata.is_file() {
         return Ok(None);
     }
+    let mut file = File::open(path)?;
     missing_of(&mut file, metadata.len())
 }
 
