@@ -1,6 +1,7 @@
 //! Video files, V4L2 cameras and network streams as one source. Decoding is `video_reader`'s, the decisions of
 //! a reconnect are `reconnect`'s.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -136,7 +137,7 @@ impl Source for VideoSource {
                     Ok(reader) => self.connected(reader),
                     Err(VideoError::Cancelled) => return Ok(Next::End),
                     // A pipe is opened once.
-                    Err(error) if !self.origin.is_live() || self.is_hopeless(&error) => {
+                    Err(error) if !self.origin.may_be_live() || self.is_hopeless(&error) => {
                         return Err(self.failure("cannot open", &error));
                     }
                     Err(error) => self.lost(&error),
