@@ -13,6 +13,9 @@ pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8
     let Some(graph) = load::checked(arguments, program, &registry, Path::new("runs/check")) else {
         return Ok(REFUSED);
     };
+    if !load::works(&graph, &registry) {
+        return Ok(REFUSED);
+    }
     let (nodes, streams) = (graph.nodes.len(), graph.streams.len());
     print_line(&format!(
         "{}: nothing wrong with {nodes} nodes and {streams} streams",

@@ -15,11 +15,12 @@ use fermata_engine::graph::{Secrets, printable};
 use fermata_engine::units::HumanDuration;
 
 use crate::learn_cli::LearnCommand;
+use crate::print::complain;
 use crate::watched::{is_watched, to_analyse};
 
 /// Everything went as the graph says.
 pub const SUCCESS: u8 = 0;
-/// The run ended, but something in it failed: a node, a stream, a call that never returned.
+/// The run ended, but something in it failed: a node, a stream, a call that never returned, its report.
 pub const FAILED: u8 = 1;
 /// What was typed or written cannot be run; nothing was started. (clap ends with the same code.)
 pub const REFUSED: u8 = 2;
@@ -31,10 +32,11 @@ pub const INTERRUPTED: u8 = 130;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    everything went as the graph says
-  1    the run ended, but a node or stream in it failed, or a call never returned
+  1    the run ended, but a node or stream in it failed, a node had no packet that did not fail, a call never returned,
+       or the report could not be written
   2    the command line, the graph or what it names is wrong; nothing was started
   3    the books of the run do not balance (an error in the engine)
-  130  ended early by Ctrl-C or SIGTERM; a first one drains, a second one stops";
+  130  ended early by Ctrl-C, SIGTERM or SIGHUP; a first one drains, a second one stops, a third one ends the process";
 
 /// Runs graphs of actors over live cameras, recordings and data.
 #[derive(Debug, Parser)]
@@ -54,10 +56,10 @@ pub fn read() -> Arguments {
         for argument in std::env::args_os() {
             secrets.add_argument(&argument.to_string_lossy());
         }
-        eprint!("{}", printable(&secrets.hide(&error.render().to_string())));
+        complain(printable(&secrets.hide(&error.render().to_string())).trim_end());
         let named = std::env::args().nth(1).unwrap_or_default();
         if error.kind() == ErrorKind::InvalidSubcommand && is_place(&named) {
-            eprintln!("{}", to_analyse(&named));
+            complain(&to_analyse(&named));
         }
         std::process::exit(i32::from(REFUSED));
     })

@@ -22,6 +22,7 @@ pub mod doctor;
 pub mod draw;
 pub mod evaluate_cli;
 pub mod hand_over;
+mod interrupts;
 pub mod kpi;
 pub mod learn_cli;
 mod load;

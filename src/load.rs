@@ -11,8 +11,9 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::cli::GraphArguments;
 use crate::hand_over;
-use crate::print::print_error;
+use crate::print::{complain, print_error};
 use crate::program::Program;
+use crate::run_folder::OWN_FILES;
 use crate::watched::{is_watched, to_analyse};
 
 /// Problems that are shown.
@@ -26,11 +27,31 @@ pub(crate) fn checked(
     run_dir: &Path,
 ) -> Option<Graph> {
     let graph = parsed(arguments, program, registry, run_dir)?;
-    let runs = is_runnable(&graph, registry);
+    let runs = spares_files(&graph, registry, arguments, run_dir) && is_runnable(&graph, registry);
     if !runs {
         show_hints(arguments);
     }
     runs.then_some(graph)
+}
+
+/// Whether no sink writes over what the run reads, the graph file, or the run's own files; problems are shown.
+fn spares_files(
+    graph: &Graph,
+    registry: &Registry,
+    arguments: &GraphArguments,
+    run_dir: &Path,
+) -> bool {
+    let graph_file = (arguments.graph.clone(), "the graph is in".to_owned());
+    let own = OWN_FILES.map(|name| (run_dir.join(name), "the run itself writes".to_owned()));
+    let kept: Vec<_> = own.into_iter().chain([graph_file]).collect();
+    let checked = graph.check_replaced(registry, &kept);
+    checked.map_err(|problems| show(&problems)).is_ok()
+}
+
+/// Whether what the graph names works; problems are shown.
+pub(crate) fn works(graph: &Graph, registry: &Registry) -> bool {
+    let tried = graph.try_out(registry).map_err(|problems| show(&problems));
+    tried.is_ok()
 }
 
 /// Whether what the graph names is there and its nodes agree with each other; problems are shown.
@@ -43,7 +64,7 @@ pub(crate) fn is_runnable(graph: &Graph, registry: &Registry) -> bool {
 fn agrees(graph: &Graph) -> bool {
     let said = fermata_actors::agreement::disagreements(graph);
     for message in &said {
-        eprintln!("error: {message}");
+        complain(&format!("error: {message}"));
     }
     said.is_empty()
 }
@@ -73,7 +94,7 @@ pub(crate) fn parsed(
             "error: {} is no graph file; nothing was started",
             redact(&named)
         );
-        eprintln!("{}", to_analyse(&named));
+        complain(&to_analyse(&named));
         return None;
     }
     let loaded = Graph::load(&arguments.graph, registry, &options);
@@ -86,7 +107,7 @@ pub(crate) fn parsed(
 
 fn show_hints(arguments: &GraphArguments) {
     for hint in hints::hints(arguments) {
-        eprintln!("{hint}");
+        complain(&hint);
     }
 }
 
@@ -114,19 +135,21 @@ pub(crate) fn show(problems: &Problems) {
     for (problem, others) in told.iter().take(MOST_SHOWN) {
         let mut shown = String::new();
         match handler.render_report(&mut shown, *problem) {
-            Ok(()) => eprint!("{shown}"),
-            Err(_) => eprintln!("{problem}"),
+            Ok(()) => complain(shown.trim_end_matches('\n')),
+            Err(_) => complain(&problem.to_string()),
         }
         if !others.is_empty() {
-            eprintln!("  the same holds for {}", others.join(", "));
+            complain(&format!("  the same holds for {}", others.join(", ")));
         }
     }
     let count = told.len();
     if count > MOST_SHOWN {
-        eprintln!("… and {} more", count - MOST_SHOWN);
+        complain(&format!("… and {} more", count - MOST_SHOWN));
     }
     let plural = if count == 1 { "" } else { "s" };
-    eprintln!("error: {count} problem{plural}; nothing was started");
+    complain(&format!(
+        "error: {count} problem{plural}; nothing was started"
+    ));
 }
 
 /// The problems, those of one cause together: the first one, and the nodes that have it too.

@@ -15,6 +15,11 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Says something on the error output, as it is. Where there is none any more (a closed terminal), nobody listens.
+pub fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Prints a line.
 pub fn print_line(text: &str) -> anyhow::Result<()> {
     print(&format!("{text}\n"))
@@ -22,5 +27,8 @@ pub fn print_line(text: &str) -> anyhow::Result<()> {
 
 /// Says on the error output what went wrong, without the secret parts of addresses in it.
 pub fn print_error(error: &anyhow::Error) {
-    eprintln!("error: {}", printable(&redact(&format!("{error:#}"))));
+    complain(&format!(
+        "error: {}",
+        printable(&redact(&format!("{error:#}")))
+    ));
 }

@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
 use crate::log_lines::Shown;
+use crate::print::complain;
 
 /// Streams that the table shows one by one.
 const MOST_ROWS: usize = 16;
@@ -105,7 +106,14 @@ impl Progress {
     pub(crate) fn log_to(&self, file: File, secrets: &Secrets) {
         let to_file = tracing_subscriber::fmt::layer()
             .with_ansi(false)
-            .with_writer(Shown::new(Mutex::new(file), secrets, false))
+            .with_writer(Shown::new(
+                Mutex::new(LogFile {
+                    file,
+                    has_failed: false,
+                }),
+                secrets,
+                false,
+            ))
             .with_filter(LevelFilter::INFO);
         let level = match self.quiet || self.table.is_some() {
             true => LevelFilter::WARN,
@@ -154,7 +162,9 @@ impl Progress {
         let open = now.streams.iter().map(|stream| {
             let name = &stream.name;
             let rate = rates.streams.get(name).map_or(0.0, |rates| rates.delivered);
-            let lost: u64 = stream.sinks.iter().flat_map(|sink| sink.losses.values()).sum();
+            // What is lost before a fork is lost at every sink behind it.
+            let losses = stream.sinks.iter().map(|sink| sink.losses.values().sum::<u64>());
+            let lost = losses.max().unwrap_or(0);
             let latency = stream.sinks.iter().map(|sink| sink.latency.quantiles_ms.p50);
             let latency = latency.fold(0.0, f64::max);
             format!(
@@ -195,6 +205,27 @@ impl Progress {
     }
 }
 
+/// The log. Lines that cannot be written are lost, and that is said once.
+struct LogFile {
+    file: File,
+    has_failed: bool,
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(error) = self.file.write_all(bytes)
+            && !std::mem::replace(&mut self.has_failed, true)
+        {
+            complain(&format!("lines are missing in the log: {error}"));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes log lines to the error output, above the table if there is one.
 struct AboveTable(Option<MultiProgress>);
 
@@ -205,15 +236,16 @@ struct Line<'a> {
 
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.table {
-            Some(table) => table.suspend(|| io::stderr().write_all(bytes))?,
-            None => io::stderr().write_all(bytes)?,
-        }
+        // A terminal that is gone reads nothing, and a subscriber that fails to write would panic about it.
+        let _ = match self.table {
+            Some(table) => table.suspend(|| io::stderr().write_all(bytes)),
+            None => io::stderr().write_all(bytes),
+        };
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

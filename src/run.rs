@@ -1,23 +1,21 @@
 //! `fermata run`: runs a graph until its streams end or somebody ends it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use fermata_engine::run::RunHandle;
 use fermata_engine::{Graph, Registry, Report, RunOptions, RunningGraph, Services};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{FAILED, INTERRUPTED, REFUSED, RunArguments, SUCCESS, ServeArguments, UNBALANCED};
+use crate::interrupts::Interrupts;
 use crate::load;
-use crate::print::{print, print_line};
+use crate::print::{complain, print, print_error};
 use crate::program::Program;
 pub use crate::progress::JobRows;
 use crate::progress::Progress;
-use crate::run_folder::RunFolder;
 pub use crate::run_folder::Taking;
+use crate::run_folder::{RunFolder, refuse_to_move};
 use crate::serving::Serving;
 use crate::summary::{failures, summary};
 
@@ -36,6 +34,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
     if graph.takes_streams() && graph.streams.is_empty() {
         anyhow::bail!("the graph has no streams yet: give them with --stream NAME=URI");
     }
+    refuse_to_move(&path, &arguments.graph.graph)?;
     let job = Job {
         graph,
         taking: Taking::Afresh(path),
@@ -91,9 +90,14 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         return Ok(REFUSED);
     }
     let serving = Serving::prepare(&serve)?;
+    if let Taking::Afresh(path) = &taking {
+        for input in graph.reads(&registry) {
+            refuse_to_move(path, &input)?;
+        }
+    }
+    let interrupts = Interrupts::watch()?;
     let folder = RunFolder::open(&taking)?;
     let mut progress = Progress::new(quiet).counting(rows).saying(says);
-    let interrupts = Interrupts::watch()?;
     let running = match prepare(&folder, &progress, graph, registry, services) {
         Ok(running) => running,
         Err(error) => {
@@ -101,25 +105,55 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
             return Err(error);
         }
     };
-    interrupts.started(running.handle());
+    interrupts.starting(running.handle());
     let serving = serving.start(&running)?;
     if let Err(error) = running.created() {
         drop(running);
         folder.take_back();
+        if interrupts.count() > 0 {
+            complain("ended early: nothing was started");
+            return Ok(INTERRUPTED);
+        }
         return Err(error).context("nothing was started");
     }
+    interrupts.begun();
     serving.ready();
     let report = wait(running, &mut progress);
     drop(serving);
     progress.end();
-    let written = folder.write_report(&report)?;
-    if summed_up {
-        print(&summary(&report))?;
-        print_line(&format!("report: {}", written.display()))?;
+    Ok(end(&folder, &report, summed_up, interrupts.count()))
+}
+
+/// Writes and shows what the run came to. What cannot be told is no reason to keep the rest back.
+fn end(folder: &RunFolder, report: &Report, summed_up: bool, interrupts: u8) -> u8 {
+    let written = folder.write_report(report);
+    let printed = if summed_up {
+        let mut said = summary(report);
+        if let Ok(path) = &written {
+            said += &format!("report: {}\n", path.display());
+        }
+        print(&said)
     } else {
-        eprint!("{}", failures(&report));
+        let failed = failures(report);
+        if !failed.is_empty() {
+            complain(failed.trim_end());
+        }
+        Ok(())
+    };
+    let mut code = exit_code(report, interrupts);
+    let told = [
+        ("the report could not be written", written.err()),
+        ("the summary could not be printed", printed.err()),
+    ];
+    for (what, error) in told {
+        if let Some(error) = error {
+            print_error(&error.context(format!("the run has ended, but {what}")));
+            if code != UNBALANCED {
+                code = FAILED;
+            }
+        }
     }
-    Ok(exit_code(&report, interrupts.count()))
+    code
 }
 
 /// `--out`, or a fresh folder named after the graph; none if the graph cannot be read.
@@ -149,78 +183,6 @@ fn prepare(
     RunningGraph::launch(graph, Arc::new(registry), options).context("nothing was started")
 }
 
-/// What Ctrl-C and SIGTERM do: the first drains the run, the second stops it.
-#[derive(Clone, Default)]
-struct Interrupts {
-    count: Arc<AtomicU8>,
-    /// The run, once it has started.
-    handle: Arc<OnceLock<RunHandle>>,
-}
-
-impl Interrupts {
-    /// Watches for signals from now on, so that one that comes while the run is being started is not its death.
-    fn watch() -> anyhow::Result<Self> {
-        let interrupts = Self::default();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()
-            .context("cannot watch for Ctrl-C")?;
-        let (mut interrupt, mut terminate) = {
-            let _inside = runtime.enter();
-            let watched = |kind| signal(kind).context("cannot watch for Ctrl-C");
-            (
-                watched(SignalKind::interrupt())?,
-                watched(SignalKind::terminate())?,
-            )
-        };
-        let watcher = interrupts.clone();
-        let watch = move || {
-            runtime.block_on(async move {
-                loop {
-                    tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = terminate.recv() => {}
-                    }
-                    watcher.count.fetch_add(1, Ordering::Relaxed);
-                    watcher.act();
-                }
-            });
-        };
-        std::thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(watch)
-            .context("cannot watch for Ctrl-C")?;
-        Ok(interrupts)
-    }
-
-    /// The run has started; what came before holds for it too.
-    fn started(&self, handle: RunHandle) {
-        let _ = self.handle.set(handle);
-        self.act();
-    }
-
-    fn act(&self) {
-        let Some(handle) = self.handle.get() else {
-            return;
-        };
-        match self.count() {
-            0 => {}
-            1 => {
-                tracing::warn!("finishing what is in flight; once more to stop at once");
-                handle.drain();
-            }
-            _ => {
-                tracing::warn!("stopping; what is in flight is given up and counted");
-                handle.stop();
-            }
-        }
-    }
-
-    fn count(&self) -> u8 {
-        self.count.load(Ordering::Relaxed)
-    }
-}
-
 fn wait(mut running: RunningGraph, progress: &mut Progress) -> Report {
     loop {
         match running.wait_for(LOOK_EVERY) {
@@ -235,18 +197,32 @@ fn exit_code(report: &Report, interrupts: u8) -> u8 {
     if !report.balanced {
         return UNBALANCED;
     }
-    if !report.faults.is_empty() || !report.hung.is_empty() {
+    let idle = nodes_without_success(report);
+    for (node, failed) in &idle {
+        complain(&format!(
+            "failed: node `{node}` processed nothing: all of its {failed} packets failed"
+        ));
+    }
+    if !report.faults.is_empty() || !report.hung.is_empty() || !idle.is_empty() {
         return FAILED;
     }
     match interrupts {
         0 => SUCCESS,
         1 => {
-            eprintln!("ended early: what was in flight was finished");
+            complain("ended early: what was in flight was finished");
             INTERRUPTED
         }
         _ => {
-            eprintln!("ended early: what was in flight was given up");
+            complain("ended early: what was in flight was given up");
             INTERRUPTED
         }
     }
+}
+
+/// Nodes of which every packet failed, and how many those were.
+fn nodes_without_success(report: &Report) -> Vec<(&str, u64)> {
+    let nodes = report.nodes.iter();
+    let idle = nodes.filter(|(_, node)| node.failed > 0 && node.processed == 0);
+    idle.map(|(name, node)| (name.as_str(), node.failed))
+        .collect()
 }

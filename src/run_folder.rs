@@ -1,11 +1,12 @@
 //! The folder that a run owns: its outputs, the resolved graph, the report and the log.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use fermata_engine::{Graph, Report};
-use fermata_files::FolderLock;
+use fermata_files::{FolderLock, LOCK_FILE};
 
 /// A run's folder. It is this run's alone while this is there.
 pub(crate) struct RunFolder {
@@ -14,6 +15,8 @@ pub(crate) struct RunFolder {
     made: bool,
     /// Whether an earlier run is taken up again, whose graph and log stay.
     resumed: bool,
+    /// Where the files of an earlier run are now.
+    moved: Option<PathBuf>,
     lock: FolderLock,
 }
 
@@ -28,6 +31,10 @@ pub enum Taking {
 const REPORT: &str = "report.json";
 const GRAPH: &str = "graph.yaml";
 const LOG: &str = "run.log";
+const EARLIER: &str = "earlier";
+
+/// The files of a run's folder that the program itself writes.
+pub(crate) const OWN_FILES: [&str; 4] = [REPORT, GRAPH, LOG, LOCK_FILE];
 
 impl RunFolder {
     /// Where a run without `--out` goes: `runs/NAME-TIME`, with a number behind it if that is taken.
@@ -45,7 +52,8 @@ impl RunFolder {
             .unwrap_or(first)
     }
 
-    /// Makes the folder, or takes one that is there; what an earlier run said of itself is removed.
+    /// Makes the folder, or takes one that is there. What an earlier run left in it goes to `earlier/N/`, so that one run's files
+    /// never stand beside another's graph; where a run is taken up again, only its report goes.
     ///
     /// # Errors
     /// Another process has it, or the system does not let it be made.
@@ -57,23 +65,24 @@ impl RunFolder {
         let made = !path.exists();
         fs::create_dir_all(path)
             .with_context(|| format!("cannot make the output folder {}", path.display()))?;
+        let lock = FolderLock::take(path)?;
+        let moved = match resumed {
+            false if is_used(path) => Some(move_aside(path)?),
+            _ => None,
+        };
         let folder = Self {
             path: path.clone(),
             made,
             resumed,
-            lock: FolderLock::take(path)?,
+            moved,
+            lock,
         };
-        let stale: &[&str] = if resumed {
-            &[REPORT]
-        } else {
-            &[REPORT, GRAPH, LOG]
-        };
-        for file in stale {
-            let file = path.join(file);
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        if resumed {
+            let report = path.join(REPORT);
+            match fs::remove_file(&report) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(error)
-                        .with_context(|| format!("cannot replace {}", file.display()));
+                        .with_context(|| format!("cannot replace {}", report.display()));
                 }
                 _ => {}
             }
@@ -118,6 +127,7 @@ impl RunFolder {
             path,
             made,
             resumed,
+            moved,
             lock,
         } = self;
         if resumed {
@@ -126,6 +136,12 @@ impl RunFolder {
         for file in [GRAPH, LOG] {
             let _ = fs::remove_file(path.join(file));
         }
+        if let Some(earlier) = moved
+            && let Err(error) = move_back(&earlier, &path)
+        {
+            let earlier = earlier.display();
+            tracing::warn!("the files of the earlier run stay in {earlier}: {error}");
+        }
         // Its file goes with it.
         drop(lock);
         if made {
@@ -133,4 +149,59 @@ impl RunFolder {
             let _ = fs::remove_dir(&path);
         }
     }
+}
+
+/// Whether a run has used this folder.
+fn is_used(path: &Path) -> bool {
+    [REPORT, GRAPH, LOG]
+        .iter()
+        .any(|name| path.join(name).exists())
+}
+
+/// Moves all that is in a folder to the first `earlier/N` that is free.
+fn move_aside(path: &Path) -> anyhow::Result<PathBuf> {
+    let cannot = || format!("cannot move what is in {} to {EARLIER}/", path.display());
+    let names = names_in(path).with_context(cannot)?;
+    let mut numbered = (1_u32..).map(|number| path.join(EARLIER).join(number.to_string()));
+    let free = numbered.find(|folder| !folder.exists());
+    let earlier = free.with_context(cannot)?;
+    fs::create_dir_all(&earlier).with_context(cannot)?;
+    for name in names {
+        if name != EARLIER && name != LOCK_FILE {
+            fs::rename(path.join(&name), earlier.join(&name)).with_context(cannot)?;
+        }
+    }
+    Ok(earlier)
+}
+
+/// Takes back [`move_aside`].
+fn move_back(earlier: &Path, path: &Path) -> io::Result<()> {
+    for name in names_in(earlier)? {
+        fs::rename(earlier.join(&name), path.join(&name))?;
+    }
+    fs::remove_dir(earlier)?;
+    // Only an empty folder is removed.
+    let _ = fs::remove_dir(path.join(EARLIER));
+    Ok(())
+}
+
+fn names_in(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+    let entries = fs::read_dir(path)?;
+    entries.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+/// Fails if a run in `folder` would move a file that it needs, since an earlier run has used the folder.
+pub(crate) fn refuse_to_move(folder: &Path, needed: &Path) -> anyhow::Result<()> {
+    let (Ok(folder), Ok(needed)) = (folder.canonicalize(), needed.canonicalize()) else {
+        return Ok(());
+    };
+    if is_used(&folder) && needed.starts_with(&folder) && !needed.starts_with(folder.join(EARLIER))
+    {
+        anyhow::bail!(
+            "{} is in {}, where an earlier run has been, whose files go to {EARLIER}/: name another folder with --out",
+            needed.display(),
+            folder.display()
+        );
+    }
+    Ok(())
 }

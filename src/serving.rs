@@ -37,7 +37,7 @@ impl Serving {
         let Some(listening) = self.listening else {
             return Ok(Served { server: None });
         };
-        eprintln!("live page: http://{}/", listening.address());
+        crate::print::complain(&format!("live page: http://{}/", listening.address()));
         let run = fermata_serve::WatchedRun::new(running.handle());
         Ok(Served {
             server: Some(listening.start(run)?),

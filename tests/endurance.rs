@@ -3,6 +3,7 @@
 //! In `make test` each takes seconds; with `FERMATA_SOAK=1` (`make soak`) the long runs take minutes.
 
 mod faults;
+mod kills;
 mod long_runs;
 
 /// The long times instead of the short ones.

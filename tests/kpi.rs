@@ -405,8 +405,8 @@ run: {clock: asap}
     command.args(["run", "--quiet"]).arg(&graph);
     let mut running = command.arg("--out").arg(&out).spawn().unwrap();
     let part = out.join("truth.csv.part");
-    // Until something has been written: the writer's buffer is 8 KiB.
-    while fs::metadata(&part).map_or(0, |file| file.len()) < 1 {
+    // Until more than the header has been written.
+    while fs::metadata(&part).map_or(0, |file| file.len()) < 200 {
         std::thread::yield_now();
     }
     let pid = running.id().to_string();

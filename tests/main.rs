@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 #[cfg(feature = "live")]
+mod abuse;
+#[cfg(feature = "live")]
 mod analyse;
 #[cfg(feature = "learn")]
 mod audits;

@@ -3,6 +3,7 @@
 //! An actor is synchronous code that owns its state. The engine calls it from one thread at a time, never
 //! shares it, and publishes what it emitted only when the call returned `Ok`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -30,6 +31,16 @@ pub trait Actor: Sized + Send + 'static {
     /// Looks for what would make [`Actor::create`] fail (a missing file, say) without side effects; called before
     /// anything starts, once for each node instance.
     fn check(_settings: &Self::Settings) -> Result<(), ActorError> {
+        Ok(())
+    }
+
+    /// Files that it will read: no node of the graph may write over them. May look at the world.
+    fn reads(_settings: &Self::Settings) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Looks for what [`Actor::check`] has no time for before a run, which would find it a moment later anyway: loads a model, say.
+    fn try_out(_settings: &Self::Settings) -> Result<(), ActorError> {
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The names after `use:` and what stands behind them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::generate::SchemaSettings;
@@ -48,6 +49,8 @@ impl Registry {
             schema: inline_schema::<A::Settings>,
             ports: |settings| Ok(A::ports(&settings.parse()?)),
             check: |settings| A::check(&settings.parse()?),
+            reads: |settings| Ok(A::reads(&settings.parse()?)),
+            try_out: |settings| A::try_out(&settings.parse()?),
             create: Arc::new(move |settings, setup| {
                 let actor = make(settings.parse()?, setup)?;
                 Ok(Behaviour::Actor(Box::new(actor)))
@@ -72,6 +75,8 @@ impl Registry {
             schema: inline_schema::<S::Settings>,
             ports: |settings| Ok(S::ports(&settings.parse()?)),
             check: |settings| S::check(&settings.parse()?),
+            reads: |settings| Ok(S::reads(&settings.parse()?)),
+            try_out: |_| Ok(()),
             create: Arc::new(move |settings, setup| {
                 let source = make(settings.parse()?, setup)?;
                 Ok(Behaviour::Source(Box::new(source)))
@@ -187,6 +192,8 @@ pub struct ActorType {
     schema: fn() -> Schema,
     ports: fn(&Settings) -> Result<Ports, SettingsError>,
     check: fn(&Settings) -> Result<(), ActorError>,
+    reads: fn(&Settings) -> Result<Vec<PathBuf>, SettingsError>,
+    try_out: fn(&Settings) -> Result<(), ActorError>,
     create: Arc<CreateBehaviour>,
 }
 
@@ -206,6 +213,16 @@ impl ActorType {
     /// See [`Actor::check`].
     pub fn check(&self, settings: &Settings) -> Result<(), ActorError> {
         (self.check)(settings)
+    }
+
+    /// See [`Actor::reads`].
+    pub fn reads(&self, settings: &Settings) -> Result<Vec<PathBuf>, SettingsError> {
+        (self.reads)(settings)
+    }
+
+    /// See [`Actor::try_out`].
+    pub fn try_out(&self, settings: &Settings) -> Result<(), ActorError> {
+        (self.try_out)(settings)
     }
 
     pub(crate) fn create(

@@ -1,5 +1,6 @@
 //! The contract between the engine and what streams come from: [`Source`].
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -23,6 +24,11 @@ pub trait Source: Sized + Send + 'static {
     /// See [`Actor::check`](crate::Actor::check).
     fn check(_settings: &Self::Settings) -> Result<(), ActorError> {
         Ok(())
+    }
+
+    /// See [`Actor::reads`](crate::Actor::reads).
+    fn reads(_settings: &Self::Settings) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// Opens the source on the thread that will read it.

@@ -39,7 +39,7 @@ nodes:
   s: {{use: counter, of: numbers, count: 50, rate: 10000, live: false, weights: 2, trouble: {place}, trouble_every: 9}}
   x: {{use: identity, in: s, queue: {{bytes: 1kB, full: drop_oldest}}, batch: {{max: 4, wait: 5ms}}}}
   e: {{use: discard, in: x}}
-run: {{restart: {{most: 100}}}}
+run: {{restart: {{most: 100, within: 1h}}}}
 "
             ),
             actors::registry(),

@@ -338,6 +338,19 @@ impl Actor for DetectFaces {
         Ok(settings.model_file()?.readable()?)
     }
 
+    fn reads(settings: &DetectFacesSettings) -> Vec<PathBuf> {
+        let (ModelFile::Onnx(path) | ModelFile::Cascade(path)) = match settings.model_file() {
+            Ok(file) => file,
+            Err(_) => return Vec::new(),
+        };
+        vec![path]
+    }
+
+    fn try_out(settings: &DetectFacesSettings) -> Result<(), ActorError> {
+        Detector::load(settings)?;
+        Ok(())
+    }
+
     fn create(settings: DetectFacesSettings, _: &Setup) -> Result<Self, ActorError> {
         fermata_vision::opencv_threads::use_one_thread()?;
         let detector = Detector::load(&settings)?;

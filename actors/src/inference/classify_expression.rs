@@ -83,6 +83,20 @@ impl Actor for ClassifyExpression {
         Ok(())
     }
 
+    fn reads(settings: &ClassifyExpressionSettings) -> Vec<PathBuf> {
+        let file = |name| settings.model.join(name);
+        vec![file("card.yaml"), file("model.onnx")]
+    }
+
+    fn try_out(settings: &ClassifyExpressionSettings) -> Result<(), ActorError> {
+        let spec = SessionSpec {
+            device: settings.device,
+            threads: settings.threads.get(),
+        };
+        CardModel::load(CardModel::read(&settings.model)?, &spec)?;
+        Ok(())
+    }
+
     fn create(settings: ClassifyExpressionSettings, setup: &Setup) -> Result<Self, ActorError> {
         let spec = SessionSpec {
             device: settings.device,

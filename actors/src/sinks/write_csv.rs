@@ -67,6 +67,8 @@ struct Table {
     rows: Rows<RecordFile>,
     path: PathBuf,
     book: FileBook,
+    /// Rows in it.
+    count: u64,
     /// Why rows are missing in it, and of how many frames.
     missing: Option<(u64, String)>,
 }
@@ -134,6 +136,7 @@ impl Actor for WriteCsv {
             );
         }
         table.book.hold(count);
+        table.count += count;
         out.confirm_flushed(&envelope.stream, envelope.sequence.saturating_add(1));
         Ok(())
     }
@@ -153,6 +156,7 @@ impl WriteCsv {
             rows: Rows::new(file),
             path,
             book,
+            count: 0,
             missing: None,
         };
         let begun = table.rows.header();
@@ -196,6 +200,7 @@ impl WriteCsv {
             rows,
             path,
             book,
+            count,
             missing,
         } = table;
         let file = rows.into_inner()?;
@@ -209,6 +214,9 @@ impl WriteCsv {
             file.finish()?;
             book.complete(&path);
             self.segments.completed(path, book);
+        } else if count == 0 {
+            file.remove()?;
+            book.removed();
         }
         Ok(())
     }

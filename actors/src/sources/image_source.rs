@@ -69,6 +69,10 @@ impl Source for ImageSource {
         images_of(settings).map(drop)
     }
 
+    fn reads(settings: &ImageSourceSettings) -> Vec<PathBuf> {
+        find_images(&settings.path).unwrap_or_default()
+    }
+
     fn create(settings: ImageSourceSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
         Ok(Self {

@@ -5,6 +5,7 @@ mod damage;
 pub mod image_source;
 mod notices;
 mod orientation;
+mod pipe;
 mod reconnect;
 mod recorder;
 mod relay;

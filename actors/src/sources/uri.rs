@@ -116,7 +116,8 @@ impl Origin {
         }
         check_host(uri, rest)?;
         Ok(Self::Network {
-            uri: uri.to_owned(),
+            // libav knows schemes in small letters alone.
+            uri: format!("{scheme}://{rest}"),
             rtsp: scheme.starts_with("rtsp"),
             tls: Encrypted::parse(&scheme, rest),
         })
@@ -201,7 +202,7 @@ mod tests {
                 "rtsp://u:p@host:8554/main",
                 network("rtsp://u:p@host:8554/main", true),
             ),
-            ("RTSP://[::1]/main", network("RTSP://[::1]/main", true)),
+            ("RTSP://[::1]/main", network("rtsp://[::1]/main", true)),
             ("http://host/v.mjpg", network("http://host/v.mjpg", false)),
         ] {
             assert_eq!(Origin::parse(uri), Ok(origin), "{uri}");

@@ -1,6 +1,7 @@
 //! Video files, V4L2 cameras and network streams as one source. Decoding is `video_reader`'s, the decisions of
 //! a reconnect are `reconnect`'s.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crate::libav::{self, Nature};
 use crate::payload::VideoFrame;
 use crate::sources::burst::Burst;
 use crate::sources::notices::Notices;
+use crate::sources::pipe::{Pipe, is_pipe};
 use crate::sources::reconnect::{Command, Event, Reconnect};
 use crate::sources::recorder::path_of;
 use crate::sources::relay::Relay;
@@ -48,6 +50,8 @@ pub struct VideoSource {
     reader: Option<VideoReader>,
     /// What libav speaks to in the place of an encrypted stream.
     relay: Option<Relay>,
+    /// What the reader reads, if that is a pipe.
+    pipe: Option<Pipe>,
     reconnect: Reconnect,
     /// Attempts to connect since the last picture.
     attempts: u32,
@@ -83,6 +87,13 @@ impl Source for VideoSource {
         }
     }
 
+    fn reads(settings: &VideoSourceSettings) -> Vec<PathBuf> {
+        match Origin::parse(&settings.uri) {
+            Ok(Origin::File(path)) => vec![path],
+            _ => Vec::new(),
+        }
+    }
+
     fn create(settings: VideoSourceSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
         libav::start();
@@ -97,14 +108,20 @@ impl Source for VideoSource {
             pool: FramePool::new(),
             reader: None,
             relay: None,
+            pipe: None,
             attempts: 0,
             time_line: TimeLine::new(),
             burst: Burst::default(),
             notices: Arc::default(),
             started: Instant::now(),
         };
-        // A network camera may be absent for now; a file or a local camera is there or the graph is wrong.
-        if !matches!(source.origin, Origin::Network { .. }) {
+        // A network camera or a pipe's writer may be absent for now; a file or a local camera is there or the graph is wrong.
+        let may_be_absent = match &source.origin {
+            Origin::Network { .. } => true,
+            Origin::File(path) => is_pipe(path),
+            Origin::Device(_) => false,
+        };
+        if !may_be_absent {
             let opened = source.open();
             let reader = opened.map_err(|error| source.failure("cannot open", &error))?;
             source.connected(reader);
@@ -128,7 +145,9 @@ impl Source for VideoSource {
             match self.reconnect.on(Event::Asked, self.now_ns()) {
                 Command::Connect => match self.open() {
                     Ok(reader) => self.connected(reader),
-                    Err(error) if self.is_hopeless(&error) => {
+                    Err(VideoError::Cancelled) => return Ok(Next::End),
+                    // A pipe is opened once.
+                    Err(error) if !self.origin.may_be_live() || self.is_hopeless(&error) => {
                         return Err(self.failure("cannot open", &error));
                     }
                     Err(error) => self.lost(&error),
@@ -287,6 +306,17 @@ impl VideoSource {
         let watch = Watch::new(&self.setup, self.patience_for_opening());
         self.attempts = self.attempts.saturating_add(1);
         let input = match self.origin.clone() {
+            Origin::File(path) if is_pipe(&path) => {
+                let opened = Pipe::open(&path, || self.setup.cancelled());
+                let pipe = opened.map_err(|error| VideoError::Missing(error.to_string()))?;
+                let pipe = self.pipe.insert(pipe.ok_or(VideoError::Cancelled)?);
+                open_url(
+                    &pipe.url(),
+                    &Dictionary::new(),
+                    Some(Nature::Recording),
+                    &watch,
+                )?
+            }
             // Without the scheme a name such as `a:b.mp4` would be taken for a protocol.
             Origin::File(path) => {
                 let url = format!("file:{}", path.display());

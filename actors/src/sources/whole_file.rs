@@ -21,11 +21,12 @@ pub(crate) enum Ending {
 /// # Errors
 /// Those of reading the file.
 pub(crate) fn ending_of(path: &Path) -> io::Result<Ending> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
+    // Opening a pipe whose writer has gone would wait for another one.
+    let metadata = path.metadata()?;
     if !metadata.is_file() {
         return Ok(Ending::Whole);
     }
+    let mut file = File::open(path)?;
     ending_in(&mut file, metadata.len())
 }
 

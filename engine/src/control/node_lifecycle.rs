@@ -3,14 +3,9 @@
 //! Knows restarts, their budget and their backoff. Threads, clocks and channels are elsewhere.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::clock::nanoseconds;
 use crate::graph::RestartSpec;
-
-/// Delay before the first restart; it doubles with each restart inside the budget's window.
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 /// What a node's controller is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +78,7 @@ impl NodeLifecycle {
                 reason: format!("{reason} (after {restarts} restarts within {seconds} s)"),
             };
         }
-        let doubled = FIRST_DELAY.saturating_mul(1 << restarts.min(16));
-        let at_ns = now_ns.saturating_add(nanoseconds(doubled.min(LONGEST_DELAY)));
+        let at_ns = now_ns.saturating_add(nanoseconds(RestartSpec::delay(restarts)));
         self.recent.push_back(now_ns);
         NodeDecision::Restart {
             replica,
@@ -96,6 +90,8 @@ impl NodeLifecycle {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::clock::ClockMode;
 use crate::ports::Ports;
 use crate::registry::Registry;
+use crate::units::HumanDuration;
 
 use super::file::Merged;
 use super::load_options::LoadOptions;
@@ -128,6 +129,21 @@ fn run(tree: &Tree) -> Result<RunSpec, Problem> {
             within: file.within.map_or(default.restart.within, |time| time.0),
         },
     };
+    let least = restart.least_time();
+    if least > restart.within {
+        let span = entry.value.get("restart");
+        let span = span.map_or(&entry.value.span, |restart| &restart.value.span);
+        return Err(Problem::at(
+            span,
+            format!(
+                "{} restarts take {} with the delays between them, so there are never so many within {}, and no node would ever be given up",
+                restart.most,
+                HumanDuration(least),
+                HumanDuration(restart.within)
+            ),
+        )
+        .help("a longer `within`, or a smaller `most`"));
+    }
     Ok(RunSpec {
         clock,
         drain: file.drain.map_or(default.drain, |time| time.0),

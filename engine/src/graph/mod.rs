@@ -18,6 +18,7 @@ mod place;
 mod problem;
 mod redact;
 mod render;
+mod replaced;
 mod scalar;
 mod schema;
 mod secret_trees;
@@ -165,6 +166,28 @@ impl Graph {
             .map_or(&entry.value, |uri| &uri.value);
         let is_public = redact(&stream.uri) == stream.uri;
         (is_public && message.contains(&stream.uri)).then_some(&uri.span)
+    }
+
+    /// Asks every actor to try out what its settings name, which takes longer than [`Graph::check`]: models are loaded. Of a node
+    /// with `each: stream` the first stream's is asked.
+    ///
+    /// # Errors
+    /// Everything that does not work.
+    pub fn try_out(&self, registry: &Registry) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        for node in &self.nodes {
+            let stream = self.streams.first().filter(|_| node.each_stream);
+            let (Some(actor), Ok(settings)) = (registry.get(&node.actor), node.settings(stream))
+            else {
+                continue;
+            };
+            if let Err(error) = actor.try_out(&settings) {
+                problems.push(node.problem(&settings, redact(&error.to_string())));
+            }
+        }
+        problems
+            .or_ok(())
+            .map_err(|problems| problems.hiding(&self.secrets))
     }
 
     /// Whether the program has all services that the actors of the graph cannot do without.

@@ -1,5 +1,6 @@
 //! What the command line changes in a graph: `--param`, `--stream`, `--set`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::place::{Source, Span};
@@ -64,17 +65,33 @@ impl Overrides {
     /// Applies `--param` and `--stream`, then `--set`, to the tree of a graph file.
     pub(crate) fn apply(&self, tree: &mut Tree) -> Result<(), Problems> {
         let mut problems = Problems::default();
+        once("param", &self.params, &mut problems);
         for argument in &self.params {
             problems.note(split("param", argument).and_then(|assignment| param(tree, assignment)));
         }
+        once("stream", &self.streams, &mut problems);
         for argument in &self.streams {
             problems
                 .note(split("stream", argument).and_then(|assignment| stream(tree, assignment)));
         }
+        once("set", &self.set, &mut problems);
         for argument in &self.set {
             problems.note(split("set", argument).and_then(|assignment| set(tree, &assignment)));
         }
         problems.or_ok(())
+    }
+}
+
+/// What is given twice is a slip: one of the two would be dropped.
+fn once(option: &str, arguments: &[String], problems: &mut Problems) {
+    let mut given = BTreeSet::new();
+    for argument in arguments {
+        if let Ok(assignment) = split(option, argument)
+            && !given.insert(assignment.name.clone())
+        {
+            let message = format!("`{}` is given twice with --{option}", assignment.name);
+            problems.push(Problem::at(&assignment.name_span, message).help("leave one out"));
+        }
     }
 }
 

@@ -230,6 +230,24 @@ pub struct RestartSpec {
     pub within: Duration,
 }
 
+/// Delay before the first restart; it doubles with each restart inside the budget's window.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+impl RestartSpec {
+    /// How long a node waits for its next restart after so many.
+    pub(crate) fn delay(restarts: usize) -> Duration {
+        let doubled = FIRST_DELAY.saturating_mul(1 << restarts.min(16));
+        doubled.min(LONGEST_DELAY)
+    }
+
+    /// The delays of as many restarts as there may be, together.
+    pub(crate) fn least_time(&self) -> Duration {
+        let delays = (0..self.most as usize).take(1_000_000).map(Self::delay);
+        delays.fold(Duration::ZERO, Duration::saturating_add)
+    }
+}
+
 impl Default for RestartSpec {
     fn default() -> Self {
         Self {

@@ -1,0 +1,141 @@
+//! Which files a run would write over that it must not: what it reads, and what its program keeps beside its outputs. Looks at the
+//! disk, so that another spelling or a link is no way around it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::registry::{ActorType, Registry};
+
+use super::problem::Problems;
+use super::settings::{Settings, SettingsError};
+use super::spec::{Graph, NodeSpec, StreamSpec};
+
+/// A node instance with its settings.
+struct Instance<'a> {
+    node: &'a NodeSpec,
+    name: String,
+    settings: Settings,
+    actor: &'a ActorType,
+}
+
+impl Graph {
+    /// Whether no node writes over what the graph reads, nor over `kept`, files of the program with what they are, nor in the place
+    /// of what is no file (a device).
+    ///
+    /// # Errors
+    /// Each path that would be lost.
+    pub fn check_replaced(
+        &self,
+        registry: &Registry,
+        kept: &[(PathBuf, String)],
+    ) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        let instances = self.instances(registry, &mut problems);
+        let mut taken: BTreeMap<PathBuf, String> = BTreeMap::new();
+        for (path, what) in kept {
+            taken.insert(identity(path), what.clone());
+        }
+        for instance in &instances {
+            match instance.actor.reads(&instance.settings) {
+                Ok(paths) => taken.extend(paths.iter().map(|path| {
+                    let what = format!("`{}` reads", instance.name);
+                    (identity(path), what)
+                })),
+                Err(error) => problems.push(SettingsError::into_problem(error)),
+            }
+        }
+        for instance in &instances {
+            let ports = match instance.actor.ports(&instance.settings) {
+                Ok(ports) => ports,
+                Err(error) => {
+                    problems.push(SettingsError::into_problem(error));
+                    continue;
+                }
+            };
+            for path in &ports.writes {
+                if let Some(message) = lost(path, &taken) {
+                    let problem = instance.node.problem(&instance.settings, message);
+                    problems.push(problem);
+                }
+            }
+        }
+        problems
+            .or_ok(())
+            .map_err(|problems| problems.hiding(&self.secrets))
+    }
+
+    /// All files that the graph reads, as far as its actors know them before they run.
+    pub fn reads(&self, registry: &Registry) -> Vec<PathBuf> {
+        let instances = self.instances(registry, &mut Problems::default());
+        let reads = |instance: &Instance| instance.actor.reads(&instance.settings);
+        instances
+            .iter()
+            .filter_map(|instance| reads(instance).ok())
+            .flatten()
+            .collect()
+    }
+
+    fn instances<'a>(
+        &'a self,
+        registry: &'a Registry,
+        problems: &mut Problems,
+    ) -> Vec<Instance<'a>> {
+        let mut instances = Vec::new();
+        for node in &self.nodes {
+            let Some(actor) = registry.get(&node.actor) else {
+                continue;
+            };
+            let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
+                true => self.streams.iter().map(Some).collect(),
+                false => vec![None],
+            };
+            for stream in streams {
+                match node.settings(stream) {
+                    Ok(settings) => instances.push(Instance {
+                        node,
+                        name: match stream {
+                            Some(stream) => format!("{}@{}", node.name, stream.name),
+                            None => node.name.clone(),
+                        },
+                        settings,
+                        actor,
+                    }),
+                    Err(found) => problems.extend(found),
+                }
+            }
+        }
+        instances
+    }
+}
+
+/// What would be lost if a sink wrote to this path.
+fn lost(path: &Path, taken: &BTreeMap<PathBuf, String>) -> Option<String> {
+    let mut part = path.file_name().unwrap_or_default().to_owned();
+    part.push(".part");
+    for written in [path, &path.with_file_name(part)] {
+        if let Some(what) = taken.get(&identity(written)) {
+            let path = path.display();
+            return Some(format!("it would write over {path}, which {what}"));
+        }
+    }
+    let found = path.metadata().ok()?;
+    (!found.is_file() && !found.is_dir()).then(|| {
+        let path = path.display();
+        format!("`{path}` is a device or a pipe, which a file would replace")
+    })
+}
+
+/// The one path of a file, whatever leads to it; of one that is not there, that of its folder with its name.
+fn identity(path: &Path) -> PathBuf {
+    if let Ok(found) = path.canonicalize() {
+        return found;
+    }
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) => match folder.canonicalize() {
+            Ok(folder) => folder.join(name),
+            Err(_) => absolute,
+        },
+        _ => absolute,
+    }
+}

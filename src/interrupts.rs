@@ -1,0 +1,120 @@
+//! What signals do to a run: the first drains it, the second stops it, the third ends the process.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use fermata_engine::run::RunHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::INTERRUPTED;
+
+/// Signals that come within this time of another are one: `timeout -s INT` sends its own to the process and to its group.
+const ONE: Duration = Duration::from_millis(200);
+
+/// The size limit of files (`ulimit -f`); a write beyond it would end the process. Watched, it fails the write.
+const FILE_TOO_LARGE: i32 = 25;
+
+/// What Ctrl-C, SIGTERM and a closed terminal (SIGHUP) do.
+#[derive(Clone, Default)]
+pub(crate) struct Interrupts {
+    count: Arc<AtomicU8>,
+    /// The run, once it is being started.
+    handle: Arc<OnceLock<RunHandle>>,
+    /// Whether all its nodes have been created.
+    has_begun: Arc<AtomicBool>,
+}
+
+impl Interrupts {
+    /// Watches for signals from now on, so that one that comes while the run is being started is not its death.
+    pub(crate) fn watch() -> anyhow::Result<Self> {
+        let interrupts = Self::default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .context("cannot watch for Ctrl-C")?;
+        let [mut interrupt, mut terminate, mut hang_up, mut too_large] = {
+            let _inside = runtime.enter();
+            let watched = |kind| -> anyhow::Result<Signal> {
+                signal(kind).context("cannot watch for Ctrl-C")
+            };
+            [
+                watched(SignalKind::interrupt())?,
+                watched(SignalKind::terminate())?,
+                watched(SignalKind::hangup())?,
+                watched(SignalKind::from_raw(FILE_TOO_LARGE))?,
+            ]
+        };
+        let watcher = interrupts.clone();
+        let watch = move || {
+            runtime.block_on(async move {
+                let mut last: Option<Instant> = None;
+                loop {
+                    tokio::select! {
+                        _ = interrupt.recv() => {}
+                        _ = terminate.recv() => {}
+                        _ = hang_up.recv() => {}
+                        _ = too_large.recv() => continue,
+                    }
+                    let is_another = last.is_none_or(|last| last.elapsed() >= ONE);
+                    if is_another {
+                        last = Some(Instant::now());
+                        watcher.count.fetch_add(1, Ordering::Relaxed);
+                        watcher.act();
+                    }
+                }
+            });
+        };
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(watch)
+            .context("cannot watch for Ctrl-C")?;
+        Ok(interrupts)
+    }
+
+    /// The run is being started; what came before holds for it too.
+    pub(crate) fn starting(&self, handle: RunHandle) {
+        let _ = self.handle.set(handle);
+        self.act();
+    }
+
+    /// All nodes of the run are there: from now on there is something to finish.
+    pub(crate) fn begun(&self) {
+        self.has_begun.store(true, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    pub(crate) fn count(&self) -> u8 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn act(&self) {
+        let count = self.count();
+        if count > 2 {
+            // Whatever hangs, somebody means it. Files stay as they are.
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        let Some(handle) = self.handle.get() else {
+            return;
+        };
+        match count {
+            0 => {}
+            1 if self.has_begun.load(Ordering::Relaxed) => {
+                tracing::warn!("finishing what is in flight; once more to stop at once");
+                handle.drain();
+            }
+            // Nothing has been captured yet, and what hangs while it is created would hang on.
+            1 => {
+                tracing::warn!("stopping before anything was started");
+                handle.stop();
+            }
+            _ => {
+                tracing::warn!(
+                    "stopping; what is in flight is given up and counted. Once more to end at once"
+                );
+                handle.stop();
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! How runs end, what they leave, and what their exit codes say.
+
+use std::fs;
+
+use super::{GRAPH, Place, frames, rows, send};
+
+const LONG: [&str; 2] = ["--set", "nodes.s.count=100000"];
+
+/// Every file that the report names is what it says.
+pub(crate) fn assert_files_as_reported(place: &Place) {
+    let report = place.report();
+    for file in report["files"].as_array().unwrap() {
+        let path = place.path(file["path"].as_str().unwrap());
+        let holds = file["holds"].as_u64().unwrap();
+        let is_part = path
+            .extension()
+            .is_some_and(|extension| extension == "part");
+        match file["state"].as_str().unwrap() {
+            "removed" => {
+                assert!(!path.exists(), "{file}");
+                continue;
+            }
+            state => assert_eq!(state == "part", is_part, "{file}"),
+        }
+        let there = match file["unit"].as_str().unwrap() {
+            "rows" => rows(&path),
+            _ => frames(&path),
+        };
+        assert_eq!(there, holds, "{file}");
+    }
+}
+
+#[test]
+fn a_call_that_never_returns_costs_nobody_else_a_row() {
+    let place = Place::new(
+        "\
+fermata: 1
+nodes:
+  a: {use: synthetic_faces, count: 100, fps: 100, seed: 1, width: 160, height: 120}
+  b: {use: synthetic_faces, count: 100, fps: 100, seed: 2, width: 160, height: 120}
+  da: {use: detect_faces, in: a, every: 1000}
+  db: {use: detect_faces, in: b, every: 1000}
+  stuck: {use: inject_faults, in: da, stall_after: 50}
+  log: {use: write_csv, in: [stuck, db], path: \"${run.dir}/faces.csv\"}
+run: {clock: live, drain: 1s}
+",
+    );
+    let mut run = place.start(&[], "faces.csv.part", 5000);
+    let part = place.path("o/faces.csv.part");
+    crate::support::wait_until("all of b", || rows(&part) >= 150);
+    send(&run, "INT");
+    assert_eq!(run.wait().unwrap().code(), Some(1));
+    let text = fs::read_to_string(&part).unwrap();
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("b,")).count(),
+        100
+    );
+    assert_files_as_reported(&place);
+}
+
+#[test]
+fn one_signal_finishes_the_files_and_two_keep_them_as_parts() {
+    for (signals, code) in [
+        (&["INT"][..], 130),
+        (&["HUP"][..], 130),
+        (&["TERM", "INT"][..], 130),
+    ] {
+        let place = Place::new(GRAPH);
+        let mut run = place.start(&LONG, "a.csv.part", 2000);
+        for signal in signals {
+            send(&run, signal);
+            // Signals at one time count as one.
+            std::thread::sleep(std::time::Duration::from_millis(250));
+        }
+        assert_eq!(run.wait().unwrap().code(), Some(code), "{signals:?}");
+        assert_files_as_reported(&place);
+        let names = place.names("o");
+        assert!(names.iter().any(|name| name == "report.json"), "{names:?}");
+    }
+}
+
+#[test]
+fn signals_within_a_moment_are_one() {
+    let place = Place::new(GRAPH);
+    let run = place.start(&LONG, "a.csv.part", 2000);
+    let script = format!("for i in 1 2 3 4 5; do kill -INT {}; done", run.id());
+    place.script(&script);
+    let mut run = run;
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    // The run was drained, not stopped.
+    assert!(place.path("o/a.csv").exists(), "{:?}", place.names("o"));
+    assert_files_as_reported(&place);
+}
+
+#[test]
+fn a_report_or_summary_that_cannot_be_written_does_not_make_a_run_undone() {
+    let place = Place::new(GRAPH);
+    fs::create_dir_all(place.path("o/report.json.part")).unwrap();
+    let ended = place.run(&[]);
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(
+        ended.said.contains("the report could not be written"),
+        "{}",
+        ended.said
+    );
+    assert!(place.path("o/a.mp4").exists());
+    let place = Place::new(GRAPH);
+    let ended = place.script("$F run g.yaml --out o -q > /dev/full");
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(
+        ended.said.contains("the summary could not be printed"),
+        "{}",
+        ended.said
+    );
+    assert!(place.path("o/report.json").exists());
+    // Nobody reads any more: that is no failure.
+    let ended = place.script("$F run g.yaml --out p -q | true; echo ${PIPESTATUS[0]}");
+    assert!(ended.said.starts_with('0'), "{}", ended.said);
+}
+
+#[test]
+fn a_run_without_an_error_output_ends_as_any_other() {
+    let place = Place::new(GRAPH);
+    // It reads nothing, and goes.
+    let script =
+        "$F run g.yaml --out o --set nodes.s.count=100000 2> >(exec 0<&-; true) >/dev/null & P=$!
+while ! [ -s o/a.csv.part ]; do sleep 0.05; done; kill -INT $P; wait $P; echo code $?";
+    let ended = place.script(script);
+    assert!(ended.said.contains("code 130"), "{}", ended.said);
+    let ended = place.script("$F run g.yaml --out p 2>&- >&-; echo code $?");
+    assert!(ended.said.contains("code 0"), "{}", ended.said);
+}
+
+#[test]
+fn a_node_of_which_everything_failed_is_no_success() {
+    let place = Place::new(
+        "\
+fermata: 1
+nodes:
+  s: {use: test_source, count: 10}
+  x: {use: inject_faults, in: s, fail_every: 1}
+  e: {use: discard, in: x}
+run: {clock: asap}
+",
+    );
+    let ended = place.run(&[]);
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(
+        ended.said.contains("node `x` processed nothing"),
+        "{}",
+        ended.said
+    );
+    let ended = place.run(&["--set", "nodes.x.fail_every=2"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+}
+
+const REPLAY: &str = "\
+fermata: 1
+nodes:
+  s: {use: video_source, uri: pipe}
+  d: {use: detect_faces, in: s, every: 100000}
+  e: {use: write_csv, in: d, path: \"${run.dir}/faces.csv\"}
+run: {clock: asap, drain: 2s}
+";
+
+#[test]
+fn a_pipe_is_read_from_start_to_end() {
+    let place = Place::new(REPLAY);
+    let made = place.script(
+        "ffmpeg -v error -f lavfi -i testsrc=size=160x120:rate=25:duration=2 -c:v mpeg2video v.ts && mkfifo pipe",
+    );
+    assert_eq!(made.code, Some(0), "{}", made.said);
+    let ended = place.script("(sleep 0.5; cat v.ts > pipe) & $F run g.yaml --out o -q");
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert_eq!(rows(&place.path("o/faces.csv")), 50);
+    // What a shell makes of a command.
+    let ended = place.script("$F run g.yaml --set nodes.s.uri=<(cat v.ts) --out p -q");
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert_eq!(rows(&place.path("p/faces.csv")), 50);
+}
+
+#[test]
+fn a_pipe_without_a_writer_can_be_given_up() {
+    let place = Place::new(REPLAY);
+    place.script("mkfifo pipe");
+    let mut run = place.start(&[], "faces.csv.part", 10);
+    send(&run, "INT");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn a_limit_of_files_fails_the_writes_and_says_so() {
+    let place = Place::new(GRAPH);
+    let script = "ulimit -f 8; $F run g.yaml --set nodes.s.count=300 --out o -q";
+    let ended = place.script(script);
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(ended.said.contains("File too large"), "{}", ended.said);
+    assert!(ended.said.contains("a.csv.part holds"), "{}", ended.said);
+    let part = fs::read_to_string(place.path("o/a.csv.part")).unwrap();
+    assert!(part.ends_with('\n') && part.len() <= 8192, "{}", part.len());
+}
+
+#[test]
+fn a_sink_that_outlives_anothers_failure_finishes_its_file() {
+    let place = Place::new(
+        "\
+fermata: 1
+nodes:
+  s: {use: synthetic_faces, count: 100000, width: 160, height: 120}
+  d: {use: detect_faces, in: s, every: 100000}
+  x: {use: inject_faults, in: d, panic_every: 50}
+  lost: {use: write_csv, in: x, path: \"${run.dir}/lost.csv\"}
+  log: {use: write_csv, in: d, path: \"${run.dir}/faces.csv\"}
+run: {clock: asap, restart: {most: 0, within: 0s}}
+",
+    );
+    let ended = place.run(&[]);
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(rows(&place.path("o/faces.csv")) >= 49);
+    assert_eq!(rows(&place.path("o/lost.csv")), 49);
+    assert_files_as_reported(&place);
+}

@@ -1,0 +1,118 @@
+//! Runs that are killed or interrupted at random moments: what is on the disk afterwards. `FERMATA_KILLS_SEED` repeats one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::soak;
+use crate::abuse::{Place, frames, rows, send};
+
+/// Four cameras, each with a table and a video.
+const GRAPH: &str = "\
+fermata: 1
+streams: {a: 1, b: 2, c: 3, d: 4}
+nodes:
+  s: {use: synthetic_faces, each: stream, seed: \"${stream.uri}\", width: 160, height: 120, fps: 25, count: 100000}
+  f: {use: detect_faces, each: stream, in: s, every: 100000}
+  e: {use: write_csv, each: stream, in: f, path: \"${run.dir}/${stream.name}.csv\"}
+  v: {use: write_video, each: stream, in: s, path: \"${run.dir}/${stream.name}.mp4\"}
+run: {clock: live, drain: 10s}
+";
+
+/// Frames that may be missing at the end of a part: a second, and what waits before the encoder while the rows are written already.
+const MOST_LOST: u64 = 25 + 8;
+
+/// A moment in the life of a run, by a hash of the number of the try.
+fn moment(seed: u64, number: u64) -> Duration {
+    let mixed =
+        (seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    Duration::from_millis((mixed >> 33) % 1500)
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("FERMATA_KILLS_SEED").ok();
+    let seed = given.and_then(|text| text.parse().ok()).unwrap_or(1);
+    println!("FERMATA_KILLS_SEED={seed}");
+    seed
+}
+
+fn tries(short: u64) -> u64 {
+    if soak() { 100 } else { short }
+}
+
+fn started(place: &Place, number: u64) -> std::process::Child {
+    let run = place.start(&[], "d.mp4.part", 2000);
+    std::thread::sleep(moment(seed(), number));
+    run
+}
+
+fn file(place: &Place, name: &str) -> Option<PathBuf> {
+    let path = place.path("o").join(name);
+    path.exists().then_some(path)
+}
+
+/// Rows and frames of a stream, wherever they are.
+fn held(place: &Place, stream: &str) -> (u64, u64) {
+    let of = |extension: &str, count: fn(&Path) -> u64| {
+        let whole = file(place, &format!("{stream}.{extension}"));
+        let part = file(place, &format!("{stream}.{extension}.part"));
+        assert!(
+            whole.is_none() || part.is_none(),
+            "{stream}.{extension} is there twice"
+        );
+        whole.or(part).map_or(0, |path| count(&path))
+    };
+    (of("csv", rows), of("mp4", frames))
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_parts_that_can_be_read_nearly_to_their_end() {
+    for number in 0..tries(2) {
+        let place = Place::new(GRAPH);
+        let mut run = started(&place, number);
+        run.kill().unwrap();
+        run.wait().unwrap();
+        for stream in ["a", "b", "c", "d"] {
+            assert!(file(&place, &format!("{stream}.mp4")).is_none());
+            assert!(file(&place, &format!("{stream}.csv")).is_none());
+            let (rows, frames) = held(&place, stream);
+            assert!(
+                rows > 0 && frames > 0,
+                "try {number}: {stream} has {rows} rows, {frames} frames"
+            );
+            assert!(
+                frames + MOST_LOST >= rows,
+                "try {number}: {stream} has {rows} rows, but only {frames} frames"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_interrupted_says_what_is_in_which_file() {
+    for number in 0..tries(3) {
+        let place = Place::new(GRAPH);
+        let mut run = started(&place, number);
+        let signals = number % 3 + 1;
+        for _ in 0..signals {
+            send(&run, "INT");
+            std::thread::sleep(Duration::from_millis(210));
+            if run.try_wait().unwrap().is_some() {
+                break;
+            }
+        }
+        assert_eq!(run.wait().unwrap().code(), Some(130), "try {number}");
+        if fs::exists(place.path("o/report.json")).unwrap() {
+            crate::abuse::assert_files_as_reported(&place);
+        } else {
+            assert_eq!(signals, 3, "try {number}: no report");
+        }
+        for stream in ["a", "b", "c", "d"] {
+            let (rows, frames) = held(&place, stream);
+            assert!(frames + MOST_LOST >= rows, "try {number}: {stream}");
+            if signals == 1 {
+                assert_eq!(rows, frames, "try {number}: {stream} was drained");
+            }
+        }
+    }
+}
