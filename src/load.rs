@@ -90,10 +90,10 @@ pub(crate) fn parsed(
     };
     let named = arguments.graph.to_string_lossy();
     if is_watched(&named) {
-        eprintln!(
+        complain(&format!(
             "error: {} is no graph file; nothing was started",
             redact(&named)
-        );
+        ));
         complain(&to_analyse(&named));
         return None;
     }

@@ -11,14 +11,14 @@ const WATCHED: [&str; 17] = [
 ];
 
 /// Whether something that was named is a photo, a video or an address, not a graph.
-pub fn is_watched(named: &str) -> bool {
+pub(crate) fn is_watched(named: &str) -> bool {
     let ending = Path::new(named).extension().unwrap_or_default();
     let ending = ending.to_string_lossy().to_lowercase();
     WATCHED.contains(&ending.as_str()) || named.contains("://") || named.starts_with("/dev/video")
 }
 
 /// What to do with a photo, a video or an address that stands where a command or a graph should.
-pub fn to_analyse(named: &str) -> String {
+pub(crate) fn to_analyse(named: &str) -> String {
     let named = redact(named);
     format!("help: to look at it without a graph file: fermata analyse {named}")
 }
