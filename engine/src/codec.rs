@@ -48,6 +48,7 @@ use std::sync::Arc;
 
 use crate::error::ActorError;
 use crate::packet::{AnyPayload, Payload, downcast_ref};
+use crate::ports::PortType;
 
 /// How payloads of one type are written and read, in one version of their form. Whatever the bytes are, reading them must
 /// not panic: they come from elsewhere.
@@ -101,6 +102,7 @@ pub struct Codecs {
 #[derive(Clone)]
 struct Named {
     payload: TypeId,
+    port_type: PortType,
     versions: BTreeMap<u32, Decode>,
 }
 
@@ -128,6 +130,7 @@ impl Codecs {
         }
         let named = self.decoders.entry(form.name).or_insert_with(|| Named {
             payload,
+            port_type: PortType::of::<C::Payload>(),
             versions: BTreeMap::new(),
         });
         assert!(
@@ -185,6 +188,16 @@ impl Codecs {
             bytes: bytes.len(),
             source,
         })
+    }
+
+    /// What a port carries whose payloads have codecs of this name.
+    pub fn port_type(&self, name: &str) -> Option<PortType> {
+        self.decoders.get(name).map(|named| named.port_type)
+    }
+
+    /// The names of all payloads that can be read.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.decoders.keys().copied()
     }
 
     /// Everything that can be read, by name and version.

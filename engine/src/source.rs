@@ -5,6 +5,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
+use crate::clock::nanoseconds;
+use crate::end::End;
 use crate::error::ActorError;
 use crate::packet::AnyPayload;
 use crate::ports::Ports;
@@ -47,6 +49,8 @@ pub enum Pacing {
     ByPts,
     /// A camera: packets come when they come, and what cannot be taken is overwritten and counted as `missed`.
     Live,
+    /// Somebody else has paced them, in another run: each packet is due when it comes, and a full queue suspends the source.
+    AsGiven,
 }
 
 /// What a source has.
@@ -60,6 +64,8 @@ pub enum Next {
     Mark(u64),
     /// The end of the stream.
     End,
+    /// The end of a stream that ended elsewhere, and how it did there.
+    EndedAs(End),
 }
 
 /// What a source has captured: payloads of one moment, one for each of its outputs that has one.
@@ -69,6 +75,7 @@ pub struct Captured {
     pub(crate) pts_ns: i64,
     pub(crate) new_segment: bool,
     pub(crate) number: Option<(u64, u32)>,
+    pub(crate) ago_ns: u64,
 }
 
 impl Captured {
@@ -88,6 +95,7 @@ impl Captured {
             pts_ns,
             new_segment: false,
             number: None,
+            ago_ns: 0,
         }
     }
 
@@ -110,6 +118,13 @@ impl Captured {
     /// be no lower than the last mark; one that is too low, or the largest number but one or above, ends the stream as failed.
     pub fn numbered(mut self, sequence: u64, segment: u32) -> Self {
         self.number = Some((sequence, segment));
+        self
+    }
+
+    /// Says that it was captured so long ago, elsewhere: latencies and `max_age` count from then, or from the beginning of
+    /// this run's clock where that is later.
+    pub fn captured_ago(mut self, ago: Duration) -> Self {
+        self.ago_ns = nanoseconds(ago);
         self
     }
 

@@ -16,8 +16,8 @@ pub(crate) struct SourceMemory {
 
 pub(crate) struct SourceRunner {
     pub(crate) source: Box<dyn AnySource>,
-    /// Whether the world outside sets the pace; not known before the source has been asked.
-    is_live: Option<bool>,
+    /// Who sets the pace; not known before the source has been asked.
+    pacing: Option<Pacing>,
     /// Clock time and pts of the segment's first packet.
     origin: Option<(u64, i64)>,
     /// Read, but not due yet; or, of a live source, read while the graph has no room.
@@ -36,11 +36,18 @@ pub(crate) struct Ending {
     pub(crate) failure: Option<String>,
 }
 
+impl Ending {
+    /// An end at which nothing broke here.
+    pub(crate) fn as_told(end: End) -> Self {
+        Self { end, failure: None }
+    }
+}
+
 impl SourceRunner {
     pub(crate) fn new(source: Box<dyn AnySource>) -> Self {
         Self {
             source,
-            is_live: None,
+            pacing: None,
             origin: None,
             in_hand: None,
             mark: 0,
@@ -51,15 +58,17 @@ impl SourceRunner {
 
     /// Whether the world outside sets the pace. Asks the source the first time, which may panic.
     pub(crate) fn is_live(&mut self) -> bool {
+        self.pacing() == Pacing::Live
+    }
+
+    fn pacing(&mut self) -> Pacing {
         let source = &self.source;
-        *self
-            .is_live
-            .get_or_insert_with(|| source.pacing() == Pacing::Live)
+        *self.pacing.get_or_insert_with(|| source.pacing())
     }
 
     /// Whether a live source reads on while it is held up.
     pub(crate) fn reads_on(&self) -> bool {
-        self.is_live == Some(true) && self.ending.is_none()
+        self.pacing == Some(Pacing::Live) && self.ending.is_none()
     }
 
     /// Clock time at which a packet is due: its distance from the segment's first packet, at the clock's speed.
@@ -69,7 +78,7 @@ impl SourceRunner {
             ClockMode::Live => 1.0,
             ClockMode::Replay(speed) => speed,
         };
-        if self.is_live() {
+        if self.pacing() != Pacing::ByPts {
             return now_ns;
         }
         if captured.new_segment {
