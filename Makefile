@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # The crates, whose files must not import each other in a circle.
-WITHOUT_CIRCLES := . engine vision files onnx actors learn jobs remote
+WITHOUT_CIRCLES := . engine vision files onnx actors learn jobs serve remote
 
 .PHONY: help setup setup-learn setup-cuda setup-remote setup-test demo test soak fuzz bench clean
 

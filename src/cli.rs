@@ -5,10 +5,12 @@
     reason = "what is written on these types is printed as help"
 )]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use fermata_engine::graph::{Secrets, printable};
 use fermata_engine::units::HumanDuration;
 
 use crate::learn_cli::LearnCommand;
@@ -38,6 +40,21 @@ Exit codes:
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// What was typed. Where that is wrong, the process ends with the reason, in which no secret of an address is shown.
+pub fn read() -> Arguments {
+    Arguments::try_parse().unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        let secrets = Secrets::default();
+        for argument in std::env::args_os() {
+            secrets.add_argument(&argument.to_string_lossy());
+        }
+        eprint!("{}", printable(&secrets.hide(&error.render().to_string())));
+        std::process::exit(i32::from(REFUSED));
+    })
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,6 +113,21 @@ pub struct RunArguments {
     /// Show no progress, only warnings and the summary
     #[arg(short, long)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub serve: ServeArguments,
+}
+
+/// Where and for whom a run shows itself.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArguments {
+    /// Serve the live page, metrics and control over HTTP
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:8080"
+    )]
+    pub serve: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use fermata_engine::run::RunHandle;
 use fermata_engine::{Graph, Registry, Report, RunOptions, RunningGraph, Services};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{FAILED, INTERRUPTED, REFUSED, RunArguments, SUCCESS, UNBALANCED};
+use crate::cli::{FAILED, INTERRUPTED, REFUSED, RunArguments, SUCCESS, ServeArguments, UNBALANCED};
 use crate::load;
 use crate::print::{print, print_line};
 use crate::program::Program;
@@ -18,6 +18,7 @@ pub use crate::progress::JobRows;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 pub use crate::run_folder::Taking;
+use crate::serving::Serving;
 use crate::summary::summary;
 
 /// Time between two looks at the run.
@@ -42,6 +43,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         rows: None,
         services: (program.services)(),
         says: None,
+        serve: arguments.serve.clone(),
     };
     let code = run_job(job, registry)?;
     // A call that never returned keeps its thread: ending the process is the only way to end it.
@@ -62,6 +64,8 @@ pub struct Job {
     pub services: Services,
     /// A line of its own about how it is doing, once there is something to say.
     pub says: Option<Says>,
+    /// Whether, where and for whom it shows itself.
+    pub serve: ServeArguments,
 }
 
 /// See [`Job::says`].
@@ -77,10 +81,12 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         rows,
         services,
         says,
+        serve,
     } = job;
     if !load::is_runnable(&graph, &registry) {
         return Ok(REFUSED);
     }
+    let serving = Serving::prepare(&serve)?;
     let folder = RunFolder::open(&taking)?;
     let mut progress = Progress::new(quiet).counting(rows).saying(says);
     let interrupts = Interrupts::watch()?;
@@ -92,12 +98,15 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         }
     };
     interrupts.started(running.handle());
+    let serving = serving.start(&running)?;
     if let Err(error) = running.created() {
         drop(running);
         folder.take_back();
         return Err(error).context("nothing was started");
     }
+    serving.ready();
     let report = wait(running, &mut progress);
+    drop(serving);
     progress.end();
     print(&summary(&report))?;
     let written = folder.write_report(&report)?;
@@ -123,7 +132,7 @@ fn prepare(
     registry: Registry,
     services: Services,
 ) -> anyhow::Result<RunningGraph> {
-    progress.log_to(folder.log()?);
+    progress.log_to(folder.log()?, graph.secrets());
     folder.write_graph(&graph)?;
     let options = RunOptions {
         services,

@@ -4,6 +4,7 @@
 mod converter;
 mod copied;
 mod devices;
+mod fragments;
 
 use std::sync::Once;
 
@@ -12,13 +13,15 @@ use ffmpeg_next::{Error, frame, log};
 pub(crate) use converter::{Converter, Target};
 pub(crate) use copied::parameters_without_tag;
 pub(crate) use devices::v4l2;
+pub(crate) use fragments::end_fragment;
 
 /// Registers error texts, and keeps libav's own chatter down: errors are returned, and told by the actors. Call before
 /// anything else of libav.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        log::set_level(log::Level::Fatal);
+        // What libav says itself goes past the log, with addresses as they are.
+        log::set_level(log::Level::Quiet);
         if let Err(error) = ffmpeg_next::init() {
             tracing::error!(%error, "libav did not start");
         }

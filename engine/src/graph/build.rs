@@ -15,6 +15,7 @@ use super::load_options::LoadOptions;
 use super::node::{self, Draft};
 use super::place::Span;
 use super::problem::{Problem, Problems};
+use super::secrets::Secrets;
 use super::settings::{Settings, SettingsError, read};
 use super::spec::{
     ClockFile, Graph, InputSpec, NodeSpec, OutputRef, RestartSpec, RunFile, RunSpec, StreamSpec,
@@ -28,6 +29,7 @@ pub(crate) fn build(
     merged: Merged,
     registry: &Registry,
     options: &LoadOptions,
+    secrets: &Secrets,
 ) -> Result<Graph, Problems> {
     let mut problems = Problems::default();
     let tree = &merged.tree;
@@ -41,7 +43,8 @@ pub(crate) fn build(
     let known: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
     let mut wired = Vec::new();
     for draft in drafts {
-        if let Some((ports, writes)) = ports(&draft, &listed, registry.codecs(), &mut problems) {
+        let read = ports(&draft, &listed, registry.codecs(), secrets, &mut problems);
+        if let Some((ports, writes)) = read {
             wired.push(Wired {
                 inputs: Vec::new(),
                 input_spans: Vec::new(),
@@ -69,7 +72,8 @@ pub(crate) fn build(
         nodes,
         run,
         run_dir: options.run_dir.clone(),
-        resolved: merged.tree,
+        resolved: merged.written,
+        secrets: secrets.clone(),
     })
 }
 
@@ -134,6 +138,7 @@ fn ports(
     draft: &Draft,
     streams: &[StreamSpec],
     codecs: &Codecs,
+    secrets: &Secrets,
     problems: &mut Problems,
 ) -> Option<(Ports, Vec<Vec<PathBuf>>)> {
     // A graph that gets its streams later is checked with a made-up one.
@@ -150,7 +155,10 @@ fn ports(
     let mut writes = Vec::new();
     for stream in instances {
         let settings = match interpolate::stream_values(&draft.settings, stream) {
-            Ok(settings) => Settings(Arc::new(settings)),
+            Ok(settings) => {
+                secrets.learn(&settings);
+                Settings(Arc::new(settings))
+            }
             Err(found) => {
                 problems.extend(found);
                 return None;
