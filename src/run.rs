@@ -16,6 +16,7 @@ use crate::print::{print, print_line};
 use crate::program::Program;
 pub use crate::progress::JobRows;
 use crate::progress::Progress;
+use crate::remote::Remote;
 use crate::run_folder::RunFolder;
 pub use crate::run_folder::Taking;
 use crate::serving::Serving;
@@ -36,16 +37,18 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
     if graph.takes_streams() && graph.streams.is_empty() {
         anyhow::bail!("the graph has no streams yet: give them with --stream NAME=URI");
     }
+    let remote = Remote::connect(&arguments.nats, &registry)?;
     let job = Job {
         graph,
         taking: Taking::Afresh(path),
         quiet: arguments.quiet,
         rows: None,
-        services: (program.services)(),
+        services: remote.lend((program.services)()),
         says: None,
         serve: arguments.serve.clone(),
     };
     let code = run_job(job, registry)?;
+    remote.close();
     // A call that never returned keeps its thread: ending the process is the only way to end it.
     std::process::exit(i32::from(code));
 }

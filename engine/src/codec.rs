@@ -66,6 +66,16 @@ pub trait Codec: 'static {
     /// What of this payload the form cannot hold.
     fn encode(payload: &Self::Payload, bytes: &mut Vec<u8>) -> Result<(), ActorError>;
 
+    /// Like [`Codec::encode`], with fewer bytes where the payload need not come back exactly; `quality` goes from 1 to 100. A form
+    /// that knows no such thing is written as it always is.
+    fn encode_smaller(
+        payload: &Self::Payload,
+        _quality: u8,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), ActorError> {
+        Self::encode(payload, bytes)
+    }
+
     /// Reads a payload that takes all of these bytes.
     ///
     /// # Errors
@@ -88,7 +98,7 @@ impl fmt::Display for Form {
     }
 }
 
-type Encode = fn(&dyn Payload, &mut Vec<u8>) -> Result<(), ActorError>;
+type Encode = fn(&dyn Payload, Option<u8>, &mut Vec<u8>) -> Result<(), ActorError>;
 type Decode = fn(&[u8]) -> Result<AnyPayload, ActorError>;
 
 /// The codecs that a program knows. Each crate registers those of its payloads.
@@ -118,10 +128,13 @@ impl Codecs {
             name: C::NAME,
             version: C::VERSION,
         };
-        let encode: Encode = |payload, bytes| {
+        let encode: Encode = |payload, quality, bytes| {
             let payload = downcast_ref::<C::Payload>(payload)
                 .expect("it is looked up by the type of the payload");
-            C::encode(payload, bytes)
+            match quality {
+                Some(quality) => C::encode_smaller(payload, quality, bytes),
+                None => C::encode(payload, bytes),
+            }
         };
         let (newest, _) = self.encoders.entry(payload).or_insert((form, encode));
         assert_eq!(newest.name, form.name, "a payload type has two names");
@@ -149,13 +162,35 @@ impl Codecs {
     /// # Errors
     /// There is no codec for the payload's type, or its codec refuses it.
     pub fn encode(&self, payload: &dyn Payload, bytes: &mut Vec<u8>) -> Result<Form, CodecError> {
+        self.encode_as(payload, None, bytes)
+    }
+
+    /// Like [`Codecs::encode`], with fewer bytes where the payload need not come back exactly; see [`Codec::encode_smaller`].
+    ///
+    /// # Errors
+    /// See [`Codecs::encode`].
+    pub fn encode_smaller(
+        &self,
+        payload: &dyn Payload,
+        quality: u8,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Form, CodecError> {
+        self.encode_as(payload, Some(quality), bytes)
+    }
+
+    fn encode_as(
+        &self,
+        payload: &dyn Payload,
+        quality: Option<u8>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Form, CodecError> {
         let Some((form, encode)) = self.encoders.get(&(*payload).type_id()) else {
             return Err(CodecError::NoCodecForType {
                 known: self.forms(),
             });
         };
         let before = bytes.len();
-        match encode(payload, bytes) {
+        match encode(payload, quality, bytes) {
             Ok(()) => Ok(*form),
             Err(source) => {
                 bytes.truncate(before);

@@ -249,9 +249,9 @@ impl ReceivingEnd {
                         Some(pass) => pass.consumer.info().await.ok(),
                         None => None,
                     };
-                    let deliveries =
-                        looked.map(|info| info.delivered.consumer_sequence + info.num_pending);
-                    self.looked(deliveries);
+                    let looked =
+                        looked.map(|info| (info.delivered.consumer_sequence, info.num_pending));
+                    self.looked(looked, connection.now_ms());
                 }
                 Command::Remember(settled) => self.remember(connection, settled).await,
                 Command::Acknowledge(delivery) => acknowledge(connection, delivery).await,
@@ -259,10 +259,10 @@ impl ReceivingEnd {
         }
     }
 
-    fn looked(&self, deliveries: Option<u64>) {
+    fn looked(&self, looked: Option<(u64, u64)>, now_ms: u64) {
         if let Some(machine) = &mut lock(&self.state).machine {
-            match deliveries {
-                Some(deliveries) => machine.looked(deliveries),
+            match looked {
+                Some((deliveries, to_come)) => machine.looked(deliveries, to_come, now_ms),
                 None => machine.look_failed(),
             }
         }

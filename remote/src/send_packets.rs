@@ -44,6 +44,9 @@ pub struct SendPacketsSettings {
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(default = "default_window")]
     pub window: usize,
+    /// Payloads need not arrive exactly as they are: pictures travel as JPEG of this quality, 1 to 100. Default: exactly.
+    #[schemars(range(min = 1, max = 100))]
+    pub quality: Option<u8>,
     /// Bytes that are on their way, or wait, at once; a larger packet goes alone. Default: no limit.
     pub bytes: Option<HumanBytes>,
     /// Where the edge may drop: packets whose capture is longer ago than this when they would be sent are. Default: none.
@@ -108,6 +111,12 @@ impl Actor for SendPackets {
 
     fn check(settings: &SendPacketsSettings) -> Result<(), ActorError> {
         check_edge(&settings.edge, settings.capacity, settings.window)?;
+        if settings
+            .quality
+            .is_some_and(|quality| !(1..=100).contains(&quality))
+        {
+            return Err("`quality` is from 1 to 100".into());
+        }
         if settings.full == WhenFull::Block && settings.max_age.is_some() {
             return Err("an edge that blocks loses nothing, so it has no `max_age`".into());
         }
@@ -148,7 +157,10 @@ impl Actor for SendPackets {
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let payload = input.take_any(0).ok_or("no payload")?;
         let mut bytes = Vec::with_capacity(payload.bytes() / 8);
-        let form = self.codecs.encode(&*payload, &mut bytes)?;
+        let form = match self.settings.quality {
+            Some(quality) => self.codecs.encode_smaller(&*payload, quality, &mut bytes)?,
+            None => self.codecs.encode(&*payload, &mut bytes)?,
+        };
         let age_ns = self.age_ns(&input.envelope);
         let message = PacketMessage {
             sequence: input.envelope.sequence,

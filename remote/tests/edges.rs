@@ -13,7 +13,7 @@ use fermata_engine::{
     Actor, ActorError, Captured, Codec, Graph, How, Input, LoadOptions, Next, Outputs, Payload,
     Ports, Registry, Report, RunOptions, RunningGraph, Services, Setup, Source,
 };
-use fermata_remote::NatsConnection;
+use fermata_remote::{Credentials, NatsConnection};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -71,8 +71,13 @@ fn parse(text: &str, registry: &Registry) -> Result<Graph, String> {
 
 impl Part {
     fn start(server: &Server, count: u64, text: &str) -> Self {
+        Self::start_as(&Credentials::default(), server, count, text)
+    }
+
+    fn start_as(credentials: &Credentials, server: &Server, count: u64, text: &str) -> Self {
         let (registry, collector) = registry(count);
-        let connection = server.connect(registry.codecs());
+        let connection = server.connect_as(credentials, registry.codecs());
+        let connection = connection.expect("a connection");
         let graph = parse(text, &registry).expect("a graph");
         let options = RunOptions {
             services: Services::new().with(Arc::clone(&connection)),
@@ -348,6 +353,71 @@ impl Actor for Sparse {
         }
         Ok(())
     }
+}
+
+fn user(name: &str) -> Credentials {
+    Credentials {
+        user: Some((name.to_owned(), "secret".to_owned())),
+        ..Credentials::default()
+    }
+}
+
+/// What the guide says a machine with a camera must be allowed is enough, and makes nothing.
+#[test]
+fn a_sender_needs_no_more_rights_than_the_guide_says() {
+    let server = Server::start_with(
+        r#"
+authorization {users: [
+  {user: hall, password: secret}
+  {user: gate, password: secret, permissions: {
+    publish: ["fermata.test.numbers.packets.*", "fermata.test.numbers.progress.*",
+              "$JS.API.STREAM.MSG.GET.fermata+test+numbers+progress"]
+    subscribe: ["_INBOX.>"]
+  }}
+]}
+"#,
+    );
+    let edge = "edge: numbers, window: 8";
+    let receiver = Part::start_as(&user("hall"), &server, 0, &receiving(edge, ASAP));
+    let sender = Part::start_as(&user("gate"), &server, 60, &sending(edge, ASAP));
+    sender.wait();
+    assert_all(&receiver.wait().1, 60);
+    let refused = server.connect_as(&user("nobody"), registry(0).0.codecs());
+    let refused = refused.map(drop).unwrap_err().to_string();
+    assert!(refused.contains("refuses these credentials"), "{refused}");
+    assert!(!refused.contains("secret"), "{refused}");
+}
+
+#[test]
+fn a_packet_that_is_larger_than_the_server_takes_fails_alone_and_says_so() {
+    let server = Server::start_with("max_payload: 1500");
+    let edge = "edge: numbers, window: 8";
+    let receiver = Part::start(&server, 0, &receiving(edge, ASAP));
+    let sender = Part::start(&server, 5, &sending(edge, ASAP));
+    let (report, _) = sender.wait();
+    assert_eq!(report.streams["door"].captured, 5);
+    let failed: u64 = report.nodes.values().map(|node| node.failed).sum();
+    assert_eq!(failed, 10);
+    let (_, collector) = receiver.wait();
+    assert_eq!(collector.packets().len(), 0);
+    assert!(collector.ends()["door"].lost);
+}
+
+#[test]
+fn edges_that_do_not_agree_are_refused() {
+    let server = Server::start();
+    let first = Part::start(&server, 0, &receiving("edge: numbers, window: 8", ASAP));
+    let sender = Part::start(&server, 1, &sending("edge: numbers, window: 8", ASAP));
+    sender.wait();
+    first.wait();
+    let other = Part::start(&server, 0, &receiving("edge: numbers, window: 9", ASAP));
+    let (report, _) = other.wait();
+    let fault = report.faults.first().expect("a fault");
+    assert!(
+        fault.message.contains("is there already"),
+        "{}",
+        fault.message
+    );
 }
 
 #[test]

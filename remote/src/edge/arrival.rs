@@ -61,7 +61,7 @@ pub enum Taken<T> {
 pub enum Command<A> {
     /// Begin a new pass.
     Pass,
-    /// Ask the store how many deliveries this pass has, with those that are still to come; see [`Receiver::looked`](super::receiver::Receiver::looked).
+    /// Ask the store how many deliveries this pass has had, and what is still to come; see [`Receiver::looked`](super::receiver::Receiver::looked).
     Look,
     /// Let the store remember how far the sinks have come, before what follows is acknowledged: copies of packets that have
     /// been settled may turn up when this end is no more.

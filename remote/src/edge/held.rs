@@ -26,7 +26,7 @@ pub(super) enum Look {
     None,
     /// Asked, knowing this.
     Asked(Known),
-    /// When so many deliveries of this pass have been seen, everything has been that was stored then.
+    /// Nothing was to come then: when so many deliveries of this pass have been seen, everything has been that was stored.
     Until(u64, Known),
 }
 

@@ -51,7 +51,7 @@ fn grows(out: &[u64]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn a_lossless_edge_gives_what_went_in_once_and_in_order(case in case(WhenFull::Block)) {

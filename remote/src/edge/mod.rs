@@ -9,4 +9,5 @@ mod held;
 mod laws;
 pub mod receiver;
 pub mod sender;
+mod unfetched;
 pub mod wire;

@@ -17,6 +17,7 @@ use fermata_engine::graph::WhenFull;
 
 use super::arrival::{Arrival, Command, ReceiverSpec, Taken};
 use super::held::{Held, Known, Look, Number, Unsettled};
+use super::unfetched::Unfetched;
 use super::wire::{ProgressMessage, SettledMessage};
 
 /// How long an end waits for what it knows to be missing before it looks, and before it asks for a new pass.
@@ -36,12 +37,13 @@ pub struct Receiver<T, A> {
     held: BTreeMap<Number, Held<T, A>>,
     /// Taken, and not settled.
     unsettled: BTreeMap<Number, Unsettled<A>>,
-    /// Not fetched yet; of a packet that may be dropped, with its number.
-    taken: VecDeque<(Option<Number>, Taken<T>)>,
+    taken: Unfetched<T>,
     commands: VecDeque<Command<A>>,
     /// Deliveries of this pass that have been seen; none while a pass is awaited.
     position: Option<u64>,
     look: Look,
+    /// The last look of this pass found more to come.
+    looked_in_vain: bool,
     /// Something was refused for want of room: it comes again with a new pass.
     has_refused: bool,
     /// Since when something has been missing, and when it was last asked for.
@@ -71,10 +73,11 @@ impl<T, A> Receiver<T, A> {
             },
             held: BTreeMap::new(),
             unsettled: BTreeMap::new(),
-            taken: VecDeque::new(),
+            taken: Unfetched::new(spec.full, spec.capacity),
             commands: VecDeque::from([Command::Pass]),
             position: None,
             look: Look::None,
+            looked_in_vain: false,
             has_refused: false,
             missing_since_ms: None,
             behind: settled.map_or(0, |settled| settled.behind),
@@ -90,6 +93,7 @@ impl<T, A> Receiver<T, A> {
     pub fn pass_began(&mut self, now_ms: u64) {
         self.position = Some(0);
         self.look = Look::None;
+        self.looked_in_vain = false;
         self.has_refused = false;
         self.missing_since_ms = self.missing_since_ms.map(|_| now_ms);
     }
@@ -136,8 +140,22 @@ impl<T, A> Receiver<T, A> {
         }
         let is_next = (self.incarnation, self.next) == (number.0, Some(number.1));
         if self.held.len() >= self.spec.capacity && !is_next {
-            self.has_refused = true;
-            return;
+            match self.spec.full {
+                WhenFull::Block => {
+                    self.has_refused = true;
+                    return;
+                }
+                // Numbers that are passed over are counted as missed.
+                WhenFull::DropOldest => {
+                    let oldest = self.held.pop_first();
+                    let oldest = oldest.map(|(_, held)| Command::Acknowledge(held.delivery));
+                    self.commands.extend(oldest);
+                }
+                WhenFull::DropNewest => {
+                    self.commands.push_back(Command::Acknowledge(delivery));
+                    return;
+                }
+            }
         }
         self.held.insert(number, Held { arrival, delivery });
         self.advance();
@@ -173,12 +191,20 @@ impl<T, A> Receiver<T, A> {
         }
     }
 
-    /// The store's answer: so many deliveries this pass has, with those that are still to come.
-    pub fn looked(&mut self, deliveries: u64) {
-        if let Look::Asked(known) = self.look {
-            self.look = Look::Until(deliveries, known);
-            self.advance();
+    /// The store's answer: so many deliveries this pass has had, again ones among them, and so many packets are still to come.
+    /// While any are, it is asked again.
+    pub fn looked(&mut self, deliveries: u64, to_come: u64, now_ms: u64) {
+        let Look::Asked(known) = self.look else {
+            return;
+        };
+        if to_come > 0 {
+            self.look = Look::None;
+            self.looked_in_vain = true;
+            self.missing_since_ms = Some(now_ms);
+            return;
         }
+        self.look = Look::Until(deliveries, known);
+        self.advance();
     }
 
     /// The store could not be asked.
@@ -259,31 +285,9 @@ impl<T, A> Receiver<T, A> {
             segment: self.segment,
             content: arrival.content,
         };
-        self.taken.push_back((Some(number), taken));
-        if self.spec.full != WhenFull::Block {
-            self.drop_unfetched();
-        }
-    }
-
-    /// Drops a packet if too many wait to be fetched.
-    fn drop_unfetched(&mut self) {
-        let is_packet = |(_, (number, _)): &(usize, &(Option<Number>, Taken<T>))| number.is_some();
-        let mut waiting = self.taken.iter().enumerate().filter(is_packet);
-        if waiting.clone().count() <= self.spec.capacity.max(1) {
-            return;
-        }
-        let dropped = match self.spec.full {
-            WhenFull::DropNewest => waiting.next_back(),
-            _ => waiting.next(),
-        };
-        let Some((index, _)) = dropped else {
-            return;
-        };
-        if let Some((Some(number), Taken::Packet { sequence, .. })) = self.taken.remove(index) {
+        if let Some(dropped) = self.taken.add_packet(number, taken) {
             self.missed += 1;
-            self.acknowledge(number);
-            // It is not told by a packet any more that nothing below comes.
-            self.taken.insert(index, (None, Taken::Mark(sequence + 1)));
+            self.acknowledge(dropped);
         }
     }
 
@@ -374,13 +378,12 @@ impl<T, A> Receiver<T, A> {
         if mark > self.behind {
             self.behind = mark;
             self.shift.get_or_insert((0, 0));
-            self.taken.push_back((None, Taken::Mark(mark)));
+            self.taken.add(Taken::Mark(mark));
         }
         if let Some(end) = told.end() {
             self.has_ended = true;
             let lost = end.lost || self.missed > 0;
-            self.taken
-                .push_back((None, Taken::End(End { lost, ..end })));
+            self.taken.add(Taken::End(End { lost, ..end }));
         }
     }
 
@@ -390,7 +393,7 @@ impl<T, A> Receiver<T, A> {
 
     /// What is to be handed on next. A packet of which nothing is promised is acknowledged by this.
     pub fn next_taken(&mut self) -> Option<Taken<T>> {
-        let (number, taken) = self.taken.pop_front()?;
+        let (number, taken) = self.taken.next()?;
         if let Some(number) = number.filter(|_| self.spec.full != WhenFull::Block) {
             self.acknowledge(number);
         }
@@ -453,12 +456,13 @@ impl<T, A> Receiver<T, A> {
             return;
         };
         let is_unknown = self.next.is_none() || self.incarnation < told.incarnation;
+        let is_urgent = is_unknown && !self.looked_in_vain;
         let since_ms = *self.missing_since_ms.get_or_insert(now_ms);
         let waited_ms = now_ms.saturating_sub(since_ms);
         if waited_ms >= LOST_PATIENCE_MS {
             self.missing_since_ms = Some(now_ms);
             self.pass_broke();
-        } else if matches!(self.look, Look::None) && (is_unknown || waited_ms >= PATIENCE_MS) {
+        } else if matches!(self.look, Look::None) && (is_urgent || waited_ms >= PATIENCE_MS) {
             self.look = Look::Asked(Known {
                 incarnation: told.incarnation,
                 sent: told.sent,
@@ -490,10 +494,5 @@ impl<T, A> Receiver<T, A> {
     /// Deliveries of packets that had come before.
     pub fn discarded(&self) -> u64 {
         self.discarded
-    }
-
-    /// Packets that are held until their turn, or have not been fetched.
-    pub fn depth(&self) -> usize {
-        self.held.len() + self.taken.len()
     }
 }

@@ -219,7 +219,13 @@ impl<T> Sender<T> {
         if on_their_way >= self.allowed {
             return None;
         }
-        let mut waiting = self.packets.iter_mut().filter(|(_, p)| !p.is_on_its_way);
+        // More behind one that was refused would fill the store with what the other end cannot take before it.
+        let reach = match self.loses() {
+            true => u64::MAX,
+            false => self.floor() + self.spec.window.max(1) as u64,
+        };
+        let within = self.packets.range_mut(..reach);
+        let mut waiting = within.filter(|(_, packet)| !packet.is_on_its_way);
         let (&number, packet) = waiting.next()?;
         let fits = self
             .spec
@@ -393,16 +399,6 @@ impl<T> Sender<T> {
         let may_tell = self.telling.is_none() && self.floor() > self.told.sent;
         let tell = may_tell.then_some(self.told_at_ms + TELL_AFTER_MS);
         retry.into_iter().chain(tell).min()
-    }
-
-    /// Packets that wait or are on their way.
-    pub fn depth(&self) -> usize {
-        self.packets.len()
-    }
-
-    /// How many packets have been added.
-    pub fn added(&self) -> u64 {
-        self.next
     }
 
     /// What became of those that were not stored for certain.

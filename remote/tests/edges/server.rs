@@ -3,10 +3,11 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fermata_engine::Codecs;
-use fermata_remote::{Credentials, NatsConnection};
+use fermata_remote::{Credentials, NatsConnection, RemoteError};
 
 /// Longer than anything takes that a test waits for, on a machine that has other things to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -90,9 +91,18 @@ impl Server {
     }
 
     /// Connects a program.
-    pub(crate) fn connect(&self, codecs: &Codecs) -> std::sync::Arc<NatsConnection> {
-        NatsConnection::connect(&self.url(), &Credentials::default(), "test", codecs.clone())
+    pub(crate) fn connect(&self, codecs: &Codecs) -> Arc<NatsConnection> {
+        self.connect_as(&Credentials::default(), codecs)
             .expect("a connection")
+    }
+
+    /// Connects a program that has credentials.
+    pub(crate) fn connect_as(
+        &self,
+        credentials: &Credentials,
+        codecs: &Codecs,
+    ) -> Result<Arc<NatsConnection>, RemoteError> {
+        NatsConnection::connect(&self.url(), credentials, "test", codecs.clone())
     }
 }
 

@@ -106,7 +106,7 @@ enum ToSender {
 
 enum ToReceiver {
     Delivery(u64, u64, u64, Sent),
-    Looked(u64, u64),
+    Looked(u64, u64, u64),
     Told(ProgressMessage),
 }
 
@@ -300,15 +300,13 @@ impl World {
                     self.to_sender.push_back(answer);
                 }
             }
-            Some(ToStore::Tell(link, progress)) => {
-                // A late one of an earlier life overwrites nothing.
-                if link == self.link {
-                    self.store.progress = Some(progress);
-                    self.to_receiver.push_back(ToReceiver::Told(progress));
-                    self.to_sender.push_back(ToSender::Told(progress));
-                }
+            // A late one of an earlier life overwrites nothing.
+            Some(ToStore::Tell(link, progress)) if link == self.link => {
+                self.store.progress = Some(progress);
+                self.to_receiver.push_back(ToReceiver::Told(progress));
+                self.to_sender.push_back(ToSender::Told(progress));
             }
-            None => {}
+            Some(ToStore::Tell(..)) | None => {}
         }
     }
 
@@ -343,8 +341,8 @@ impl World {
                 Command::Look => {
                     let after = self.store.delivered_to + 1..;
                     let pending = self.store.stored.range(after).count() as u64;
-                    let deliveries = self.store.deliveries + pending;
-                    let looked = ToReceiver::Looked(self.store.pass, deliveries);
+                    let deliveries = self.store.deliveries;
+                    let looked = ToReceiver::Looked(self.store.pass, deliveries, pending);
                     self.to_receiver.push_back(looked);
                 }
                 Command::Remember(settled) => self.store.settled = Some(settled),
@@ -409,8 +407,8 @@ impl World {
                 };
                 self.receiver.arrived(position, arrival, (pass, stored));
             }
-            Some(ToReceiver::Looked(pass, deliveries)) if pass == self.store.pass => {
-                self.receiver.looked(deliveries);
+            Some(ToReceiver::Looked(pass, deliveries, to_come)) if pass == self.store.pass => {
+                self.receiver.looked(deliveries, to_come, self.now_ms);
             }
             Some(ToReceiver::Told(progress)) => self.receiver.progressed(progress),
             Some(_) | None => {}
