@@ -48,6 +48,9 @@ struct State {
     machine: Option<Machine>,
     /// Deliveries that were no packets.
     malformed: u64,
+    /// Below this sequence everything has been settled.
+    settled: u64,
+    has_handed_on_end: bool,
     /// How many missed packets have been told.
     told_missed: u64,
     obstacle: Option<String>,
@@ -97,10 +100,16 @@ impl ReceivingEnd {
         (fetched, missed)
     }
 
-    /// Tells the store what the sinks have settled.
+    /// Tells the store what the sinks have settled. A stream that was ended here, and not by its sender, is settled as far as it
+    /// was before: what was given up then is to come again.
     fn settle(&self, state: &mut State) {
+        let position = self.settled.position();
+        if position < u64::MAX || state.has_handed_on_end {
+            state.settled = position;
+        }
+        let settled = state.settled;
         if let Some(machine) = &mut state.machine {
-            machine.settled(self.settled.position());
+            machine.settled(settled);
             if machine.has_commands() {
                 self.work.notify_one();
             }
@@ -395,7 +404,9 @@ impl State {
     }
 
     fn take(&mut self) -> Option<Taken<PacketMessage>> {
-        self.machine.as_mut()?.next_taken()
+        let taken = self.machine.as_mut()?.next_taken()?;
+        self.has_handed_on_end |= matches!(taken, Taken::End(_));
+        Some(taken)
     }
 }
 

@@ -187,6 +187,35 @@ fn the_order_in_which_the_ends_are_started_does_not_matter() {
     assert_all(&receiver.wait().1, 50);
 }
 
+/// The run that receives is drained in the middle, and another one takes its place.
+#[test]
+fn what_a_drained_receiver_had_not_settled_comes_to_the_next() {
+    let server = Server::start();
+    let edge = "edge: numbers, window: 8, capacity: 8";
+    let text = receiving(edge, "");
+    let first = Part::start(&server, 0, &text);
+    let sender = Part::start(&server, 2000, &sending(edge, ASAP));
+    wait_until("some packets", || first.collector.packets().len() >= 50);
+    first.running().handle().drain();
+    let (_, before) = first.wait();
+    let second = Part::start(&server, 0, &text);
+    sender.wait();
+    let (report, after) = second.wait();
+    for stream in ["door", "hall"] {
+        let numbers = |part: &Collector| {
+            let numbers = part.payloads::<Number>(stream);
+            numbers.iter().map(|number| number.0).collect::<Vec<u64>>()
+        };
+        let (before, after) = (numbers(&before), numbers(&after));
+        assert!(before.iter().copied().eq(0..before.len() as u64));
+        // What was settled and not acknowledged comes once more; nothing is left out.
+        let begin = 2000 - after.len() as u64;
+        assert!(begin <= before.len() as u64, "{begin} {}", before.len());
+        assert!(after.iter().copied().eq(begin..2000));
+        assert_eq!(report.streams[stream].missed, 0);
+    }
+}
+
 #[test]
 fn a_server_that_is_killed_and_started_again_loses_nothing_of_a_lossless_edge() {
     let mut server = Server::start();
