@@ -38,13 +38,13 @@ demo: setup ## Build the live part, run graphs/demo.yaml into runs/demo, and say
 
 test: setup-test ## Check format, lints, docs, the engine's independence and that no files import each other in a circle, then run every test
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features fermata/remote -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 	cargo build -p fermata-engine
 	@scripts/engine-alone.sh
 	@scripts/no-circles.py --self-test
 	@scripts/no-circles.py $(WITHOUT_CIRCLES)
-	cargo test --workspace
+	cargo test --workspace --features fermata/remote
 
 fuzz: setup ## Fuzz graph files, cards, interpolation and overrides, a minute each
 	@scripts/fuzz.sh

@@ -70,8 +70,9 @@ pub(crate) async fn make(
     spec: StoreSpec,
     names: &EdgeNames,
 ) -> Result<(), NotMade> {
-    make_one(connection, spec.progress(names)).await?;
-    make_one(connection, spec.packets(names)).await
+    // A sending end opens when it can tell its progress: by then there is room for its packets.
+    make_one(connection, spec.packets(names)).await?;
+    make_one(connection, spec.progress(names)).await
 }
 
 async fn make_one(connection: &NatsConnection, config: stream::Config) -> Result<(), NotMade> {
