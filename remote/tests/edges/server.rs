@@ -90,12 +90,6 @@ impl Server {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Connects a program.
-    pub(crate) fn connect(&self, codecs: &Codecs) -> Arc<NatsConnection> {
-        self.connect_as(&Credentials::default(), codecs)
-            .expect("a connection")
-    }
-
     /// Connects a program that has credentials.
     pub(crate) fn connect_as(
         &self,
