@@ -91,9 +91,10 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&frame(), 95, &mut bytes).unwrap();
         let back = decode(&bytes, (32, 8), &FramePool::new()).unwrap();
+        let frame = frame();
         for x in [2, 29] {
             let at = CHANNELS * (4 * 32 + x)..CHANNELS * (4 * 32 + x + 1);
-            let (was, is) = (&frame().bgr()[at.clone()], &back.bgr()[at]);
+            let (was, is) = (&frame.bgr()[at.clone()], &back.bgr()[at]);
             let off = was.iter().zip(is).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(off <= Some(4), "{was:?} {is:?}");
         }
