@@ -82,6 +82,8 @@ struct VideoMessage {
     pixels: Vec<u8>,
     #[prost(message, optional, tag = "5")]
     truth: Option<TruthMessage>,
+    #[prost(string, optional, tag = "6")]
+    file: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -120,6 +122,12 @@ struct FacesMessage {
     faces: Vec<FaceMessage>,
     #[prost(bool, tag = "3")]
     detected: bool,
+    #[prost(message, repeated, tag = "4")]
+    doubtful: Vec<FaceMessage>,
+    #[prost(message, repeated, tag = "5")]
+    lost: Vec<RectMessage>,
+    #[prost(bool, tag = "6")]
+    known: bool,
 }
 
 /// What a list holds is there if the list is not empty.
@@ -143,6 +151,8 @@ struct FaceMessage {
     smoothed: Vec<f32>,
     #[prost(uint32, optional, tag = "9")]
     label: Option<u32>,
+    #[prost(uint64, optional, tag = "10")]
+    tracklet: Option<u64>,
 }
 
 impl VideoMessage {
@@ -167,6 +177,7 @@ impl VideoMessage {
             is_jpeg: quality.is_some(),
             pixels,
             truth: video.truth.as_ref().map(of_truth),
+            file: video.file.as_deref().map(str::to_owned),
         })
     }
 
@@ -188,6 +199,7 @@ impl VideoMessage {
         Ok(VideoFrame {
             frame,
             truth: truth.transpose()?,
+            file: self.file.map(Arc::from),
         })
     }
 }
@@ -208,15 +220,24 @@ impl FacesMessage {
             video: Some(VideoMessage::of(&faces.video, quality)?),
             faces: faces.faces.iter().map(FaceMessage::of).collect(),
             detected: faces.detected,
+            doubtful: faces.doubtful.iter().map(FaceMessage::of).collect(),
+            lost: faces.lost.iter().map(|&rect| rect.into()).collect(),
+            known: faces.known,
         })
     }
 
     fn read(self) -> Result<Faces, ActorError> {
-        let faces = self.faces.into_iter().map(FaceMessage::read);
+        let read = |faces: Vec<FaceMessage>| {
+            let faces = faces.into_iter().map(FaceMessage::read);
+            faces.collect::<Result<Vec<Face>, ActorError>>()
+        };
         Ok(Faces {
             video: self.video.ok_or("faces without a frame")?.read()?,
-            faces: faces.collect::<Result<_, ActorError>>()?,
+            faces: read(self.faces)?,
+            doubtful: read(self.doubtful)?,
+            lost: self.lost.into_iter().map(Rect::from).collect(),
             detected: self.detected,
+            known: self.known,
         })
     }
 }
@@ -230,6 +251,7 @@ impl FaceMessage {
             landmarks: landmarks.flat_map(|point| [point.x, point.y]).collect(),
             score: face.score,
             track: face.track,
+            tracklet: face.tracklet,
             crop: face
                 .crop
                 .as_ref()
@@ -261,6 +283,7 @@ impl FaceMessage {
             landmarks,
             score: self.score,
             track: self.track,
+            tracklet: self.tracklet,
             crop,
             probabilities: probabilities(self.probabilities)?,
             raw_label: self.raw_label.map(expression).transpose()?,
@@ -318,6 +341,7 @@ mod tests {
         VideoFrame {
             frame: Frame::from_bgr(4, 2, (0..24).collect()),
             truth: Some(Arc::new(GroundTruth { faces: vec![face] })),
+            file: Some("a.png".into()),
         }
     }
 
@@ -339,6 +363,7 @@ mod tests {
             })),
             score: Some(0.75),
             track: Some(u64::MAX),
+            tracklet: Some(7),
             crop: Some(Crop {
                 values: Arc::new(Pooled::from_vec(vec![0.5, -1.0])),
             }),
@@ -349,8 +374,11 @@ mod tests {
         };
         Faces {
             video: video(),
-            faces: vec![known, Face::default()],
+            faces: vec![known.clone(), Face::default()],
+            doubtful: vec![known],
+            lost: vec![rect()],
             detected: true,
+            known: true,
         }
     }
 
@@ -376,10 +404,7 @@ mod tests {
     #[test]
     fn a_quality_makes_frames_smaller_and_keeps_all_else() {
         let plain = Faces {
-            video: VideoFrame {
-                frame: Frame::from_bgr(64, 64, vec![90; 3 * 64 * 64]),
-                truth: None,
-            },
+            video: VideoFrame::of(Frame::from_bgr(64, 64, vec![90; 3 * 64 * 64])),
             ..faces()
         };
         let mut bytes = Vec::new();
@@ -405,6 +430,7 @@ mod tests {
             is_jpeg,
             pixels: vec![0; pixels],
             truth: None,
+            file: None,
         };
         for wrong in [
             picture(2, 2, 11, false),
