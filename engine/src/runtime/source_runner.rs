@@ -69,7 +69,7 @@ impl SourceRunner {
 
     /// Whether the world outside sets the pace, once the source has been asked.
     pub(crate) fn known_pacing(&self) -> Option<bool> {
-        self.is_live
+        self.pacing.map(|pacing| pacing == Pacing::Live)
     }
 
     /// Reads, and asks who sets the pace now. Both may panic.
