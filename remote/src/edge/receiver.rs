@@ -42,8 +42,8 @@ pub struct Receiver<T, A> {
     /// Deliveries of this pass that have been seen; none while a pass is awaited.
     position: Option<u64>,
     look: Look,
-    /// The last look of this pass found more to come.
-    looked_in_vain: bool,
+    /// When to look again, after a look of this pass that found more to come; 0 without one.
+    look_again_ms: u64,
     /// Something was refused for want of room: it comes again with a new pass.
     has_refused: bool,
     /// Since when something has been missing, and when it was last asked for.
@@ -77,7 +77,7 @@ impl<T, A> Receiver<T, A> {
             commands: VecDeque::from([Command::Pass]),
             position: None,
             look: Look::None,
-            looked_in_vain: false,
+            look_again_ms: 0,
             has_refused: false,
             missing_since_ms: None,
             behind: settled.map_or(0, |settled| settled.behind),
@@ -93,7 +93,7 @@ impl<T, A> Receiver<T, A> {
     pub fn pass_began(&mut self, now_ms: u64) {
         self.position = Some(0);
         self.look = Look::None;
-        self.looked_in_vain = false;
+        self.look_again_ms = 0;
         self.has_refused = false;
         self.missing_since_ms = self.missing_since_ms.map(|_| now_ms);
     }
@@ -199,8 +199,7 @@ impl<T, A> Receiver<T, A> {
         };
         if to_come > 0 {
             self.look = Look::None;
-            self.looked_in_vain = true;
-            self.missing_since_ms = Some(now_ms);
+            self.look_again_ms = now_ms + PATIENCE_MS;
             return;
         }
         self.look = Look::Until(deliveries, known);
@@ -456,13 +455,13 @@ impl<T, A> Receiver<T, A> {
             return;
         };
         let is_unknown = self.next.is_none() || self.incarnation < told.incarnation;
-        let is_urgent = is_unknown && !self.looked_in_vain;
+        let may_look = matches!(self.look, Look::None) && now_ms >= self.look_again_ms;
         let since_ms = *self.missing_since_ms.get_or_insert(now_ms);
         let waited_ms = now_ms.saturating_sub(since_ms);
         if waited_ms >= LOST_PATIENCE_MS {
             self.missing_since_ms = Some(now_ms);
             self.pass_broke();
-        } else if matches!(self.look, Look::None) && (is_urgent || waited_ms >= PATIENCE_MS) {
+        } else if may_look && (is_unknown || waited_ms >= PATIENCE_MS) {
             self.look = Look::Asked(Known {
                 incarnation: told.incarnation,
                 sent: told.sent,
