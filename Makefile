@@ -5,9 +5,9 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # The crates, whose files must not import each other in a circle.
-WITHOUT_CIRCLES := . engine vision files onnx actors learn jobs serve
+WITHOUT_CIRCLES := . engine vision files onnx actors learn jobs serve remote
 
-.PHONY: help setup setup-learn setup-cuda setup-test demo test deny soak fuzz bench clean
+.PHONY: help setup setup-learn setup-cuda setup-remote setup-test demo test deny soak fuzz bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -23,7 +23,11 @@ setup-learn: setup ## Also get libtorch for training (550 MB to download, 500 MB
 setup-cuda: setup ## Put ONNX Runtime's CUDA 13 build in the place of the CPU one
 	@scripts/native.sh onnxruntime-cuda
 
-setup-test: setup-learn
+setup-remote: ## Get nats-server (.native/): what machines that work together, and the tests of that, need
+	@scripts/rust.sh
+	@scripts/native.sh nats-server
+
+setup-test: setup-learn setup-remote
 	@scripts/apt.sh scripts/apt-test.txt
 	@scripts/rust.sh clippy rustfmt
 
@@ -35,13 +39,13 @@ demo: setup ## Build the live part, run graphs/demo.yaml into runs/demo, and say
 test: setup-test ## Check format, lints, docs, the engine's independence and that no files import each other in a circle, then run every test
 	@$(MAKE) --no-print-directory deny
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features fermata/remote -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 	cargo build -p fermata-engine
 	@scripts/engine-alone.sh
 	@scripts/no-circles.py --self-test
 	@scripts/no-circles.py $(WITHOUT_CIRCLES)
-	cargo test --workspace
+	cargo test --workspace --features fermata/remote
 
 deny: ## Hold the crates that are built to deny.toml: licences, sources, bans (no network but for the program itself)
 	@scripts/native.sh cargo-deny

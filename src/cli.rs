@@ -135,6 +135,19 @@ pub struct RunArguments {
     pub quiet: bool,
     #[command(flatten)]
     pub serve: ServeArguments,
+    #[command(flatten)]
+    pub nats: NatsArguments,
+}
+
+/// The NATS server over which a run's edges reach other machines.
+#[derive(Clone, Debug, Default, Args)]
+pub struct NatsArguments {
+    /// NATS server for edges to other machines; credentials are read from NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<String>,
+    /// Name that runs which belong together share, and no other runs at that server have
+    #[arg(long, value_name = "NAME", default_value = "site", requires = "nats")]
+    pub site: String,
 }
 
 /// Where and for whom a run shows itself.

@@ -31,6 +31,7 @@ pub mod manifest_cli;
 pub mod print;
 pub mod program;
 mod progress;
+mod remote;
 pub mod run;
 mod run_folder;
 mod serving;

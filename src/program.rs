@@ -25,5 +25,7 @@ pub fn live_registry() -> Registry {
     let mut registry = Registry::builtin();
     #[cfg(feature = "live")]
     fermata_actors::register(&mut registry);
+    #[cfg(feature = "remote")]
+    fermata_remote::register(&mut registry);
     registry
 }

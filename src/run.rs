@@ -14,6 +14,7 @@ use crate::print::{complain, print, print_error};
 use crate::program::Program;
 pub use crate::progress::JobRows;
 use crate::progress::Progress;
+use crate::remote::Remote;
 pub use crate::run_folder::Taking;
 use crate::run_folder::{RunFolder, refuse_to_move};
 use crate::serving::Serving;
@@ -35,17 +36,19 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         anyhow::bail!("the graph has no streams yet: give them with --stream NAME=URI");
     }
     refuse_to_move(&path, &arguments.graph.graph)?;
+    let remote = Remote::connect(&arguments.nats, &registry)?;
     let job = Job {
         graph,
         taking: Taking::Afresh(path),
         quiet: arguments.quiet,
         rows: None,
-        services: (program.services)(),
+        services: remote.lend((program.services)()),
         says: None,
         serve: arguments.serve.clone(),
         summary: true,
     };
     let code = run_job(job, registry)?;
+    remote.close();
     // A call that never returned keeps its thread: ending the process is the only way to end it.
     std::process::exit(i32::from(code));
 }

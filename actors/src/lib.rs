@@ -2,6 +2,7 @@
 
 pub mod agreement;
 mod cells;
+mod codecs;
 pub mod faces;
 pub mod inference;
 pub mod installed;
@@ -17,6 +18,7 @@ use fermata_engine::Registry;
 
 /// Adds every actor of this crate: the only list of names and what stands behind them.
 pub fn register(registry: &mut Registry) {
+    codecs::register(registry.codecs_mut());
     registry.register::<faces::adjust_frames::AdjustFrames>();
     registry.register::<faces::crop_faces::CropFaces>();
     registry.register::<faces::detect_faces::DetectFaces>();

@@ -48,6 +48,7 @@ use std::sync::Arc;
 
 use crate::error::ActorError;
 use crate::packet::{AnyPayload, Payload, downcast_ref};
+use crate::ports::PortType;
 
 /// How payloads of one type are written and read, in one version of their form. Whatever the bytes are, reading them must
 /// not panic: they come from elsewhere.
@@ -64,6 +65,16 @@ pub trait Codec: 'static {
     /// # Errors
     /// What of this payload the form cannot hold.
     fn encode(payload: &Self::Payload, bytes: &mut Vec<u8>) -> Result<(), ActorError>;
+
+    /// Like [`Codec::encode`], with fewer bytes where the payload need not come back exactly; `quality` goes from 1 to 100. A form
+    /// that knows no such thing is written as it always is.
+    fn encode_smaller(
+        payload: &Self::Payload,
+        _quality: u8,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), ActorError> {
+        Self::encode(payload, bytes)
+    }
 
     /// Reads a payload that takes all of these bytes.
     ///
@@ -87,7 +98,7 @@ impl fmt::Display for Form {
     }
 }
 
-type Encode = fn(&dyn Payload, &mut Vec<u8>) -> Result<(), ActorError>;
+type Encode = fn(&dyn Payload, Option<u8>, &mut Vec<u8>) -> Result<(), ActorError>;
 type Decode = fn(&[u8]) -> Result<AnyPayload, ActorError>;
 
 /// The codecs that a program knows. Each crate registers those of its payloads.
@@ -101,6 +112,7 @@ pub struct Codecs {
 #[derive(Clone)]
 struct Named {
     payload: TypeId,
+    port_type: PortType,
     versions: BTreeMap<u32, Decode>,
 }
 
@@ -116,10 +128,13 @@ impl Codecs {
             name: C::NAME,
             version: C::VERSION,
         };
-        let encode: Encode = |payload, bytes| {
+        let encode: Encode = |payload, quality, bytes| {
             let payload = downcast_ref::<C::Payload>(payload)
                 .expect("it is looked up by the type of the payload");
-            C::encode(payload, bytes)
+            match quality {
+                Some(quality) => C::encode_smaller(payload, quality, bytes),
+                None => C::encode(payload, bytes),
+            }
         };
         let (newest, _) = self.encoders.entry(payload).or_insert((form, encode));
         assert_eq!(newest.name, form.name, "a payload type has two names");
@@ -128,6 +143,7 @@ impl Codecs {
         }
         let named = self.decoders.entry(form.name).or_insert_with(|| Named {
             payload,
+            port_type: PortType::of::<C::Payload>(),
             versions: BTreeMap::new(),
         });
         assert!(
@@ -146,13 +162,35 @@ impl Codecs {
     /// # Errors
     /// There is no codec for the payload's type, or its codec refuses it.
     pub fn encode(&self, payload: &dyn Payload, bytes: &mut Vec<u8>) -> Result<Form, CodecError> {
+        self.encode_as(payload, None, bytes)
+    }
+
+    /// Like [`Codecs::encode`], with fewer bytes where the payload need not come back exactly; see [`Codec::encode_smaller`].
+    ///
+    /// # Errors
+    /// See [`Codecs::encode`].
+    pub fn encode_smaller(
+        &self,
+        payload: &dyn Payload,
+        quality: u8,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Form, CodecError> {
+        self.encode_as(payload, Some(quality), bytes)
+    }
+
+    fn encode_as(
+        &self,
+        payload: &dyn Payload,
+        quality: Option<u8>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Form, CodecError> {
         let Some((form, encode)) = self.encoders.get(&(*payload).type_id()) else {
             return Err(CodecError::NoCodecForType {
                 known: self.forms(),
             });
         };
         let before = bytes.len();
-        match encode(payload, bytes) {
+        match encode(payload, quality, bytes) {
             Ok(()) => Ok(*form),
             Err(source) => {
                 bytes.truncate(before);
@@ -185,6 +223,16 @@ impl Codecs {
             bytes: bytes.len(),
             source,
         })
+    }
+
+    /// What a port carries whose payloads have codecs of this name.
+    pub fn port_type(&self, name: &str) -> Option<PortType> {
+        self.decoders.get(name).map(|named| named.port_type)
+    }
+
+    /// The names of all payloads that can be read.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.decoders.keys().copied()
     }
 
     /// Everything that can be read, by name and version.

@@ -66,6 +66,8 @@ pub struct Ports {
     pub confirms_flushes: bool,
     /// Services that the actor cannot do without.
     pub needs: Vec<Need>,
+    /// Outputs whose payload type is known by the name of its codec, by their index.
+    pub named_payloads: Vec<(usize, String)>,
 }
 
 impl Ports {
@@ -99,6 +101,14 @@ impl Ports {
 
     /// Adds an output that carries what the first input carries.
     pub fn same_output(self, name: &str) -> Self {
+        self.output_of(name, PortType::Any)
+    }
+
+    /// Adds an output for payloads whose type is known by the name of its codec ([`Codec::NAME`](crate::Codec::NAME)): of a
+    /// source whose packets come from another process. The program's [`Codecs`](crate::Codecs) have to know the name.
+    pub fn named_output(mut self, name: &str, payload: &str) -> Self {
+        let index = self.outputs.len();
+        self.named_payloads.push((index, payload.to_owned()));
         self.output_of(name, PortType::Any)
     }
 

@@ -8,6 +8,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
 use crate::actor::Actor;
+use crate::codec::Codecs;
 use crate::end::End;
 use crate::error::ActorError;
 use crate::graph::settings::{Settings, SettingsError};
@@ -25,9 +26,20 @@ use crate::source::{Next, Pacing, Source};
 pub struct Registry {
     types: BTreeMap<&'static str, ActorType>,
     providers: BTreeMap<&'static str, ProviderType>,
+    codecs: Codecs,
 }
 
 impl Registry {
+    /// The codecs of the payloads of these actors.
+    pub fn codecs(&self) -> &Codecs {
+        &self.codecs
+    }
+
+    /// The codecs, to register those of the payloads that a crate owns.
+    pub fn codecs_mut(&mut self) -> &mut Codecs {
+        &mut self.codecs
+    }
+
     /// Adds an actor.
     ///
     /// # Panics

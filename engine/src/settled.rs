@@ -4,10 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use crate::runtime::books::FlowBooks;
 
-/// How far the stream of a source has come; see [`Setup::settled`](crate::Setup::settled).
+/// How far the stream of a source, or of a sink, has come; see [`Setup::settled`](crate::Setup::settled).
 #[derive(Clone, Default)]
 pub struct Settled {
-    /// The stream's books at each sink that it reaches, once it is wired.
+    /// The stream's books at each sink that it reaches, or at the sink that asks, once it is wired.
     sinks: Arc<OnceLock<Vec<Arc<FlowBooks>>>>,
 }
 
@@ -21,7 +21,7 @@ impl Settled {
     }
 
     pub(crate) fn watch(&self, sinks: Vec<Arc<FlowBooks>>) {
-        // A source is wired once, with its stream.
+        // A source, or a sink with a stream of its own, is wired once, with its stream.
         let _ = self.sinks.set(sinks);
     }
 }

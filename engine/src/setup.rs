@@ -69,7 +69,8 @@ impl Setup {
         Arc::clone(&self.connection)
     }
 
-    /// How far the stream of a source has come at all its sinks: what may be acknowledged to where it came from.
+    /// Of a source: how far its stream has come at all its sinks, which is what may be acknowledged to where it came from. Of
+    /// a sink with `each: stream`: how far the stream has come there, also where its packets ended before they reached it.
     pub fn settled(&self) -> Settled {
         self.settled.clone()
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
+use crate::clock::nanoseconds;
+use crate::end::End;
 use crate::error::ActorError;
 use crate::packet::AnyPayload;
 use crate::ports::Ports;
@@ -53,6 +55,8 @@ pub enum Pacing {
     ByPts,
     /// A camera: packets come when they come, and what cannot be taken is overwritten and counted as `missed`.
     Live,
+    /// Somebody else has paced them, in another run: each packet is due when it comes, and a full queue suspends the source.
+    AsGiven,
 }
 
 /// What a source has.
@@ -66,6 +70,8 @@ pub enum Next {
     Mark(u64),
     /// The end of the stream.
     End,
+    /// The end of a stream that ended elsewhere, and how it did there.
+    EndedAs(End),
 }
 
 /// What a source has captured: payloads of one moment, one for each of its outputs that has one.
@@ -76,6 +82,7 @@ pub struct Captured {
     pub(crate) new_segment: bool,
     pub(crate) kept: bool,
     pub(crate) number: Option<(u64, u32)>,
+    pub(crate) ago_ns: u64,
 }
 
 impl Captured {
@@ -96,6 +103,7 @@ impl Captured {
             new_segment: false,
             kept: false,
             number: None,
+            ago_ns: 0,
         }
     }
 
@@ -125,6 +133,13 @@ impl Captured {
     /// be no lower than the last mark; one that is too low, or the largest number but one or above, ends the stream as failed.
     pub fn numbered(mut self, sequence: u64, segment: u32) -> Self {
         self.number = Some((sequence, segment));
+        self
+    }
+
+    /// Says that it was captured so long ago, elsewhere: latencies and `max_age` count from then, or from the beginning of
+    /// this run's clock where that is later.
+    pub fn captured_ago(mut self, ago: Duration) -> Self {
+        self.ago_ns = nanoseconds(ago);
         self
     }
 
@@ -160,5 +175,134 @@ impl Captured {
                     .map(|(_, payload)| payload)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::codec::Codec;
+    use crate::end::How;
+    use crate::graph::{Graph, LoadOptions};
+    use crate::packet::Payload;
+    use crate::registry::Registry;
+    use crate::run::{RunOptions, RunningGraph};
+    use crate::testing::Collector;
+
+    struct Row;
+    impl Payload for Row {}
+
+    struct RowV1;
+
+    impl Codec for RowV1 {
+        type Payload = Row;
+        const NAME: &'static str = "row";
+        const VERSION: u32 = 1;
+
+        fn encode(_: &Row, _: &mut Vec<u8>) -> Result<(), ActorError> {
+            Ok(())
+        }
+
+        fn decode(_: &[u8]) -> Result<Row, ActorError> {
+            Ok(Row)
+        }
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct OtherRunSettings {
+        carries: String,
+    }
+
+    /// Hands on what another run has paced and ended: packets an hour apart, all of which have come already.
+    struct OtherRun(u64);
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    impl Source for OtherRun {
+        const NAME: &'static str = "other_run";
+        type Settings = OtherRunSettings;
+
+        fn ports(settings: &OtherRunSettings) -> Ports {
+            Ports::new().named_output("out", &settings.carries)
+        }
+
+        fn create(_: OtherRunSettings, _: &Setup) -> Result<Self, ActorError> {
+            Ok(Self(0))
+        }
+
+        fn pacing(&self) -> Pacing {
+            Pacing::AsGiven
+        }
+
+        fn next(&mut self) -> Result<Next, ActorError> {
+            if self.0 == 20 {
+                let how = How::Drained;
+                return Ok(Next::EndedAs(End { how, lost: true }));
+            }
+            let pts_ns = i64::try_from(self.0 * nanoseconds(HOUR))?;
+            let captured = Captured::new(Arc::new(Row), pts_ns).numbered(self.0, 0);
+            self.0 += 1;
+            Ok(Next::Packet(captured.captured_ago(HOUR)))
+        }
+    }
+
+    fn registry() -> (Registry, Collector) {
+        let mut registry = Registry::builtin();
+        registry.register_source::<OtherRun>();
+        registry.codecs_mut().register::<RowV1>();
+        let collector = Collector::register(&mut registry, "collect");
+        (registry, collector)
+    }
+
+    fn parse(carries: &str, registry: &Registry) -> Result<Graph, String> {
+        let text = format!(
+            "\
+fermata: 1
+nodes:
+  s: {{use: other_run, carries: {carries}}}
+  slow: {{use: identity, in: s, work: 100us, queue: {{capacity: 1}}}}
+  end: {{use: collect, in: slow}}
+"
+        );
+        let parsed = Graph::parse("t.yaml", &text, registry, &LoadOptions::new("out"));
+        parsed.map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn what_another_run_has_paced_is_due_at_once_and_ends_as_it_did_there() {
+        let (registry, collector) = registry();
+        let graph = parse("row", &registry).unwrap();
+        let running = RunningGraph::start(graph, Arc::new(registry), RunOptions::default());
+        let report = running.unwrap().wait();
+        assert!(report.balanced && report.faults.is_empty(), "{report:?}");
+        // A full queue suspends it, so that nothing is missed.
+        assert_eq!(report.streams["s"].missed, 0);
+        let packets = collector.packets();
+        assert_eq!(packets.len(), 20);
+        let captured = packets.iter().map(|packet| packet.envelope.captured_ns);
+        assert!(captured.eq(std::iter::repeat_n(0, 20)), "before this run");
+        let end = collector.ends()["s"];
+        assert_eq!(
+            end,
+            End {
+                how: How::Drained,
+                lost: true
+            }
+        );
+    }
+
+    #[test]
+    fn payloads_are_found_by_the_names_of_their_codecs() {
+        let refused = parse("rows", &registry().0).unwrap_err();
+        assert!(
+            refused.contains("there is no codec for payloads called `rows`")
+                && refused.contains("did you mean `row`?"),
+            "{refused}"
+        );
     }
 }

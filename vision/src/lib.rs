@@ -7,6 +7,7 @@ pub mod draw;
 pub mod face;
 pub mod frame;
 pub mod image_file;
+pub mod jpeg;
 pub mod opencv_threads;
 pub mod pool;
 pub mod preprocess;

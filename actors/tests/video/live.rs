@@ -99,7 +99,7 @@ fn next_frame(source: &mut VideoSource) -> Captured {
         match source.next().unwrap_or_else(|error| panic!("{error}")) {
             Next::Packet(captured) => return captured,
             Next::Wait(time) => std::thread::park_timeout(time),
-            Next::Mark(_) | Next::End => panic!("a live stream ended"),
+            Next::Mark(_) | Next::End | Next::EndedAs(_) => panic!("a live stream ended"),
         }
     }
     panic!("no frame within {DEADLINE:?}");
@@ -112,7 +112,7 @@ fn until_lost(source: &mut VideoSource) {
         match source.next().unwrap_or_else(|error| panic!("{error}")) {
             Next::Packet(_) => {}
             Next::Wait(_) => return,
-            Next::Mark(_) | Next::End => panic!("a live stream ended"),
+            Next::Mark(_) | Next::End | Next::EndedAs(_) => panic!("a live stream ended"),
         }
     }
     panic!("not lost within {DEADLINE:?}");

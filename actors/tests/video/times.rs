@@ -41,7 +41,7 @@ fn take(source: &mut VideoSource, frames: usize) -> Vec<(Captured, Instant)> {
         match source.next().unwrap_or_else(|error| panic!("{error}")) {
             Next::Packet(captured) => taken.push((captured, Instant::now())),
             Next::Wait(time) => std::thread::park_timeout(time),
-            Next::Mark(_) | Next::End => panic!("a live stream ended"),
+            Next::Mark(_) | Next::End | Next::EndedAs(_) => panic!("a live stream ended"),
         }
     }
     taken

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::ClockMode;
+use crate::codec::Codecs;
 use crate::ports::Ports;
 use crate::registry::Registry;
 use crate::units::HumanDuration;
 
 use super::file::Merged;
+use super::instance::quoted_in;
 use super::load_options::LoadOptions;
 use super::node::{self, Draft};
 use super::place::Span;
@@ -47,7 +49,9 @@ pub(crate) fn build(
     let known: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
     let mut wired = Vec::new();
     for draft in drafts {
-        if let Some((ports, writes)) = ports(&draft, (&listed, &values), secrets, &mut problems) {
+        let streams = (&*listed, &values);
+        let read = ports(&draft, streams, registry.codecs(), secrets, &mut problems);
+        if let Some((ports, writes)) = read {
             wired.push(Wired {
                 inputs: Vec::new(),
                 input_spans: Vec::new(),
@@ -158,6 +162,7 @@ fn run(tree: &Tree) -> Result<RunSpec, Problem> {
 fn ports(
     draft: &Draft,
     (streams, values): (&[StreamSpec], &StreamValues),
+    codecs: &Codecs,
     secrets: &Secrets,
     problems: &mut Problems,
 ) -> Option<(Ports, Vec<Vec<PathBuf>>)> {
@@ -184,16 +189,39 @@ fn ports(
                 return None;
             }
         };
-        let ports = problems.note(
+        let mut ports = problems.note(
             draft
                 .actor
                 .ports(&settings)
                 .map_err(SettingsError::into_problem),
         )?;
+        name_payloads(&mut ports, &settings, codecs, problems)?;
         writes.push(ports.writes.clone());
         first.get_or_insert(ports);
     }
     first.map(|ports| (ports, writes))
+}
+
+/// Finds the types of outputs that are known by the names of their codecs.
+fn name_payloads(
+    ports: &mut Ports,
+    settings: &Settings,
+    codecs: &Codecs,
+    problems: &mut Problems,
+) -> Option<()> {
+    for (output, name) in &ports.named_payloads {
+        let Some(carries) = codecs.port_type(name) else {
+            let place = quoted_in(&settings.0, name);
+            let problem = Problem::at(
+                &place.unwrap_or(&settings.0).span,
+                format!("there is no codec for payloads called `{name}`"),
+            );
+            problems.push(problem.did_you_mean(name, codecs.names()));
+            return None;
+        };
+        ports.outputs[*output].carries = carries;
+    }
+    Some(())
 }
 
 /// Finds the outputs that the inputs name.

@@ -29,7 +29,7 @@ impl NodeSpec {
 }
 
 /// The longest scalar that a message quotes.
-fn quoted_in<'a>(tree: &'a Tree, message: &str) -> Option<&'a Tree> {
+pub(crate) fn quoted_in<'a>(tree: &'a Tree, message: &str) -> Option<&'a Tree> {
     let candidates: Vec<&Tree> = match &tree.value {
         Value::Scalar { text, .. } => {
             return (text.len() > 2 && message.contains(text.as_str())).then_some(tree);

@@ -82,6 +82,9 @@ impl Wiring {
             if instance.sink {
                 sinks.push(Arc::clone(&books));
             }
+            if instance.sink && instance.stream.is_some() {
+                instance.settled.watch(vec![Arc::clone(&books)]);
+            }
             if instance.source {
                 source = Some(instance.settled.clone());
             }

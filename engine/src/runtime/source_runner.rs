@@ -17,8 +17,8 @@ pub(crate) struct SourceMemory {
 
 pub(crate) struct SourceRunner {
     pub(crate) source: Box<dyn AnySource>,
-    /// Whether the world outside sets the pace, as far as the source knew when it last read; none before it has been asked.
-    is_live: Option<bool>,
+    /// Who sets the pace, as far as the source knew when it last read; not known before it has been asked.
+    pacing: Option<Pacing>,
     /// Clock time and pts of the segment's first packet.
     origin: Option<(u64, i64)>,
     /// Read, but not due yet; or, of a live source, read while the graph has no room.
@@ -37,11 +37,18 @@ pub(crate) struct Ending {
     pub(crate) failure: Option<String>,
 }
 
+impl Ending {
+    /// An end at which nothing broke here.
+    pub(crate) fn as_told(end: End) -> Self {
+        Self { end, failure: None }
+    }
+}
+
 impl SourceRunner {
     pub(crate) fn new(source: Box<dyn AnySource>) -> Self {
         Self {
             source,
-            is_live: None,
+            pacing: None,
             origin: None,
             in_hand: None,
             mark: 0,
@@ -52,28 +59,30 @@ impl SourceRunner {
 
     /// Whether the world outside sets the pace. Asks the source the first time, which may panic.
     pub(crate) fn is_live(&mut self) -> bool {
+        self.pacing() == Pacing::Live
+    }
+
+    fn pacing(&mut self) -> Pacing {
         let source = &self.source;
-        *self
-            .is_live
-            .get_or_insert_with(|| source.pacing() == Pacing::Live)
+        *self.pacing.get_or_insert_with(|| source.pacing())
     }
 
     /// Whether the world outside sets the pace, once the source has been asked.
     pub(crate) fn known_pacing(&self) -> Option<bool> {
-        self.is_live
+        self.pacing.map(|pacing| pacing == Pacing::Live)
     }
 
     /// Reads, and asks who sets the pace now. Both may panic.
     pub(crate) fn next(&mut self) -> Result<Next, ActorError> {
         let next = self.source.next();
-        self.is_live = Some(self.source.pacing() == Pacing::Live);
+        self.pacing = Some(self.source.pacing());
         next
     }
 
     /// Whether what is in hand may be overwritten by what is read next.
     pub(crate) fn may_overwrite(&self) -> bool {
         let in_hand = self.in_hand.as_ref();
-        self.is_live == Some(true) && in_hand.is_none_or(|(captured, _)| !captured.kept)
+        self.pacing == Some(Pacing::Live) && in_hand.is_none_or(|(captured, _)| !captured.kept)
     }
 
     /// Whether a live source reads on while it is held up.
@@ -88,7 +97,7 @@ impl SourceRunner {
             ClockMode::Live => 1.0,
             ClockMode::Replay(speed) => speed,
         };
-        if self.is_live() {
+        if self.pacing() != Pacing::ByPts {
             return now_ns;
         }
         if captured.new_segment {

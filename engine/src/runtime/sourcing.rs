@@ -42,10 +42,7 @@ impl Node {
             Err(Failure::Error(_)) => false,
         };
         if self.parts.setup.cancelled() && runner.ending.is_none() {
-            runner.ending = Some(Ending {
-                end: End::of(How::Drained),
-                failure: None,
-            });
+            runner.ending = Some(Ending::as_told(End::of(How::Drained)));
             if !is_live && let Some((captured, _)) = runner.in_hand.take() {
                 // Read ahead of its time: it was never captured.
                 discard_each(captured.into_payloads());
@@ -116,12 +113,8 @@ impl Node {
                     self.mark(slot, cx);
                 }
             },
-            Ok(Next::End) => {
-                runner.ending = Some(Ending {
-                    end: End::of(How::Complete),
-                    failure: None,
-                });
-            }
+            Ok(Next::End) => runner.ending = Some(Ending::as_told(End::of(How::Complete))),
+            Ok(Next::EndedAs(end)) => runner.ending = Some(Ending::as_told(end)),
             Err(Failure::Error(error)) => self.fail(&error, cx),
             Err(Failure::Panic(message)) => self.panicked(message, cx),
         }
@@ -234,6 +227,7 @@ impl Node {
         if captured.new_segment || std::mem::take(&mut memory.was_restarted) {
             memory.segment += 1;
         }
+        let captured_ns = captured_ns.saturating_sub(captured.ago_ns);
         let mut sequence = memory.next_sequence;
         if let Some(number) = captured.number {
             (sequence, memory.segment) = number;

@@ -95,7 +95,7 @@ impl<S: Source> SourceDriver<S> {
             match self.source.next()? {
                 Next::Packet(captured) => return self.number(captured).map(Some),
                 Next::Mark(next) => self.next_sequence = self.next_sequence.max(next),
-                Next::End => return Ok(None),
+                Next::End | Next::EndedAs(_) => return Ok(None),
                 Next::Wait(time) => {
                     // A source that never says for how long would be asked for ever.
                     let time = time.max(Duration::from_millis(1));
@@ -135,7 +135,7 @@ impl<S: Source> SourceDriver<S> {
             segment: self.segment,
             sequence,
             pts_ns: captured.pts_ns,
-            captured_ns: self.setup.clock.now_ns(),
+            captured_ns: self.setup.clock.now_ns().saturating_sub(captured.ago_ns),
         };
         let payloads = (0..self.outputs).map(|output| captured.payload(output).cloned());
         Ok(join(capture, payloads))

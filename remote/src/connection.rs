@@ -1,0 +1,399 @@
+//! The connection of a program to a NATS server, which it lends to its actors: one client, one thread, the ends of all edges.
+//!
+//! Owns how it is made and ended. What an end does with it is in `sending` and `receiving`.
+
+use std::any::Any;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use fermata_engine::Codecs;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use crate::error::RemoteError;
+
+/// See [`OLDEST_SERVER`](crate::OLDEST_SERVER).
+const OLDEST: (u64, u64) = (2, 10);
+/// How long a request to the server may take, and a packet's acknowledgement.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What stands for this program at the server. Secrets come from files or from the environment, never from arguments.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// A file with a JWT and the seed of its key, as `nsc` writes it.
+    pub credentials_file: Option<PathBuf>,
+    /// A file with the seed of an nkey.
+    pub nkey_file: Option<PathBuf>,
+    /// A token.
+    pub token: Option<String>,
+    /// User and password.
+    pub user: Option<(String, String)>,
+    /// Certificates of authorities that are trusted besides the system's.
+    pub authorities: Option<PathBuf>,
+    /// This program's own certificate and its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl Credentials {
+    /// What the environment says: `NATS_CREDS`, `NATS_NKEY`, `NATS_CA`, `NATS_CERT` and `NATS_KEY` are paths of files, as for the
+    /// `nats` command; `NATS_TOKEN`, or `NATS_USER` and `NATS_PASSWORD`, are themselves.
+    pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Self {
+        let path = |name| get(name).map(PathBuf::from);
+        Self {
+            credentials_file: path("NATS_CREDS"),
+            nkey_file: path("NATS_NKEY"),
+            token: get("NATS_TOKEN"),
+            user: get("NATS_USER").zip(get("NATS_PASSWORD")),
+            authorities: path("NATS_CA"),
+            certificate: path("NATS_CERT").zip(path("NATS_KEY")),
+        }
+    }
+
+    fn options(&self) -> Result<ConnectOptions, RemoteError> {
+        let unread = |path: &PathBuf, reason: std::io::Error| RemoteError::Credentials {
+            what: path.display().to_string(),
+            reason: reason.to_string(),
+        };
+        let read =
+            |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| unread(path, error));
+        let mut options = ConnectOptions::new();
+        if let Some(path) = &self.credentials_file {
+            let made = options.credentials(&read(path)?);
+            // The message of the parser may quote what it read.
+            options = made.map_err(|_| RemoteError::Credentials {
+                what: path.display().to_string(),
+                reason: "it is no file of NATS credentials".to_owned(),
+            })?;
+        }
+        if let Some(path) = &self.nkey_file {
+            options = options.nkey(read(path)?.trim().to_owned());
+        }
+        if let Some(token) = &self.token {
+            options = options.token(token.clone());
+        }
+        if let Some((user, password)) = &self.user {
+            options = options.user_and_password(user.clone(), password.clone());
+        }
+        if let Some(path) = &self.authorities {
+            read(path)?;
+            options = options.add_root_certificates(path.clone());
+        }
+        if let Some((certificate, key)) = &self.certificate {
+            read(certificate)?;
+            read(key)?;
+            options = options.add_client_certificate(certificate.clone(), key.clone());
+        }
+        Ok(options)
+    }
+}
+
+/// Whether the connection stands, and how often it has come to stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) is_up: bool,
+    pub(crate) times: u64,
+}
+
+/// A connection to a NATS server with JetStream: the service that [`SendPackets`](crate::SendPackets) and
+/// [`ReceivePackets`](crate::ReceivePackets) need. It mends itself when it breaks; what is on its way then is the edges' concern.
+pub struct NatsConnection {
+    pub(crate) client: Client,
+    pub(crate) jetstream: jetstream::Context,
+    pub(crate) site: String,
+    pub(crate) codecs: Arc<Codecs>,
+    pub(crate) link: watch::Receiver<Link>,
+    pub(crate) closing: watch::Sender<bool>,
+    pub(crate) runtime: Handle,
+    started: Instant,
+    /// The edges whose stores this program has made: nobody has received from them before.
+    made: Mutex<HashSet<String>>,
+    ends: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    thread: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+}
+
+impl NatsConnection {
+    /// Connects. `site` separates the edges of programs that work together from those of all others; `codecs` are those of the
+    /// payloads that edges may carry.
+    ///
+    /// # Errors
+    /// See [`RemoteError`]. Nothing goes on in the background then.
+    pub fn connect(
+        address: &str,
+        credentials: &Credentials,
+        site: &str,
+        codecs: Codecs,
+    ) -> Result<Arc<Self>, RemoteError> {
+        let shown = redacted(address);
+        let server: ServerAddr =
+            address
+                .parse()
+                .map_err(|error: std::io::Error| RemoteError::Address {
+                    address: shown.clone(),
+                    reason: error.to_string(),
+                })?;
+        let (link_sender, link) = watch::channel(Link::default());
+        let link_sender = Arc::new(link_sender);
+        let options = credentials
+            .options()?
+            .name(format!("fermata {site}"))
+            .connection_timeout(REQUEST_TIMEOUT)
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .reconnect_delay_callback(pause)
+            .event_callback(move |event| {
+                let link = Arc::clone(&link_sender);
+                async move { note(&link, &event) }
+            });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let connected = runtime.block_on(open(server, options, &shown))?;
+        let (client, jetstream) = connected;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("nats".to_owned())
+            .spawn(move || {
+                // Ends when the connection is dropped as well.
+                let _ = runtime.block_on(stopped);
+                runtime.shutdown_timeout(Duration::from_millis(200));
+            })?;
+        Ok(Arc::new(Self {
+            client,
+            jetstream,
+            site: site.to_owned(),
+            codecs: Arc::new(codecs),
+            link,
+            closing: watch::Sender::new(false),
+            runtime: handle,
+            started: Instant::now(),
+            made: Mutex::default(),
+            ends: Mutex::default(),
+            tasks: Mutex::default(),
+            thread: Mutex::new(Some((stop, thread))),
+        }))
+    }
+
+    /// The server's version.
+    pub fn server_version(&self) -> String {
+        self.client.server_info().version
+    }
+
+    /// Milliseconds of a clock that the ends of all edges share.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The instant at which that clock will show a time.
+    pub(crate) fn instant(&self, at_ms: u64) -> tokio::time::Instant {
+        (self.started + Duration::from_millis(at_ms)).into()
+    }
+
+    /// Remembers that a store was made by this program.
+    pub(crate) fn has_made(&self, store: &str) {
+        lock(&self.made).insert(store.to_owned());
+    }
+
+    /// Whether a store was made by this program.
+    pub(crate) fn is_made_here(&self, store: &str) -> bool {
+        lock(&self.made).contains(store)
+    }
+
+    /// The end under this name, made and started if there is none: an actor that is built anew goes on with it.
+    pub(crate) fn end<E: Any + Send + Sync>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> E,
+        start: impl FnOnce(&Arc<E>) -> tokio::task::JoinHandle<()>,
+    ) -> Arc<E> {
+        let mut ends = lock(&self.ends);
+        let known = ends.get(name).cloned().and_then(|end| end.downcast().ok());
+        if let Some(end) = known {
+            return end;
+        }
+        let end = Arc::new(make());
+        ends.insert(name.to_owned(), Arc::clone(&end) as _);
+        let task = start(&end);
+        lock(&self.tasks).push(task);
+        end
+    }
+
+    /// Waits until the connection is to end.
+    pub(crate) async fn closed(&self) {
+        let mut closing = self.closing.subscribe();
+        let _ = closing.wait_for(|closing| *closing).await;
+    }
+
+    /// Ends the connection, once what has been settled is acknowledged: call it when the run is over. What cannot be
+    /// acknowledged within this time comes again to whoever receives next.
+    pub fn close(&self, most: Duration) {
+        let Some((stop, thread)) = lock(&self.thread).take() else {
+            return;
+        };
+        let _ = self.closing.send(true);
+        let tasks = std::mem::take(&mut *lock(&self.tasks));
+        let client = self.client.clone();
+        let (done, is_done) = std::sync::mpsc::channel();
+        self.runtime.spawn(async move {
+            let all = async {
+                for task in tasks {
+                    let _ = task.await;
+                }
+                let _ = client.flush().await;
+            };
+            let _ = tokio::time::timeout(most, all).await;
+            let _ = done.send(());
+        });
+        let _ = is_done.recv();
+        let _ = stop.send(());
+        let _ = thread.join();
+    }
+}
+
+impl Drop for NatsConnection {
+    fn drop(&mut self) {
+        // The thread ends by itself once nobody can tell it to.
+        lock(&self.thread).take();
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Pauses between attempts to connect again.
+fn pause(attempts: usize) -> Duration {
+    let doubled = 50_u64.saturating_mul(1 << attempts.min(10));
+    Duration::from_millis(doubled).min(LONGEST_PAUSE)
+}
+
+fn note(link: &watch::Sender<Link>, event: &Event) {
+    match event {
+        Event::Connected => link.send_modify(|link| {
+            link.is_up = true;
+            link.times += 1;
+        }),
+        Event::Disconnected | Event::Closed => link.send_modify(|link| link.is_up = false),
+        // What a server refuses is told to whoever asked; the connection mends itself.
+        other => tracing::warn!("NATS: {other}"),
+    }
+}
+
+async fn open(
+    server: ServerAddr,
+    options: ConnectOptions,
+    shown: &str,
+) -> Result<(Client, jetstream::Context), RemoteError> {
+    let address = shown.to_owned();
+    let client = options.connect(server).await.map_err(|error| {
+        let reason = chain(&error);
+        match error.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                RemoteError::Refused { address, reason }
+            }
+            ConnectErrorKind::Tls => RemoteError::Tls { address, reason },
+            _ => RemoteError::NoServer { address, reason },
+        }
+    })?;
+    let address = shown.to_owned();
+    let version = client.server_info().version;
+    if parsed(&version).is_none_or(|version| version < OLDEST) {
+        return Err(RemoteError::TooOld { address, version });
+    }
+    let jetstream = jetstream::ContextBuilder::new()
+        .timeout(REQUEST_TIMEOUT)
+        .ack_timeout(REQUEST_TIMEOUT)
+        .build(client.clone());
+    if !client.server_info().jetstream {
+        let reason = "the server says that it has none".to_owned();
+        return Err(RemoteError::NoJetStream { address, reason });
+    }
+    Ok((client, jetstream))
+}
+
+/// An error and what it came from.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !message.contains(&more) {
+            message = format!("{message}: {more}");
+        }
+        source = error.source();
+    }
+    message
+}
+
+fn parsed(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.split('.').map(|part| part.parse::<u64>().ok());
+    Some((parts.next()??, parts.next()??))
+}
+
+/// An address without user, password or token.
+fn redacted(address: &str) -> String {
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), address),
+    };
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_shown_without_secrets() {
+        assert_eq!(redacted("nats://me:secret@host:4222"), "nats://host:4222");
+        assert_eq!(redacted("token@host"), "host");
+        assert_eq!(redacted("tls://host"), "tls://host");
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(parsed("2.14.0"), Some((2, 14)));
+        assert!(parsed("2.9.10").is_some_and(|version| version < OLDEST));
+        assert_eq!(parsed("new"), None);
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_read_are_named_and_not_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("camera.creds");
+        let get = |name: &str| (name == "NATS_CREDS").then(|| path.display().to_string());
+        let credentials = Credentials::from_env(get);
+        let missing = credentials.options().map(drop).unwrap_err().to_string();
+        assert!(missing.contains("camera.creds"), "{missing}");
+        std::fs::write(&path, "SUSECRET").unwrap();
+        let wrong = credentials.options().map(drop).unwrap_err().to_string();
+        assert!(
+            wrong.contains("camera.creds") && !wrong.contains("SUSECRET"),
+            "{wrong}"
+        );
+    }
+
+    #[test]
+    fn an_address_where_nobody_answers_is_one_clear_error() {
+        // A port that was just given back.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = port.local_addr().unwrap();
+        drop(port);
+        let url = format!("nats://me:secret@{address}");
+        let connected =
+            NatsConnection::connect(&url, &Credentials::default(), "site", Codecs::default());
+        let error = connected.map(drop).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("no NATS server answers at nats://{address}")),
+            "{error}"
+        );
+        assert!(!error.contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,101 @@
+//! The two ends of an edge against a store and a network that delay, repeat, reorder, refuse, forget and break, all decided by a
+//! seed: what comes out of a lossless edge is what went in, once and in order; what comes out of a dropping one is in order, and
+//! with what it counts as missed it is as much as went in.
+
+mod world;
+
+use fermata_engine::graph::WhenFull;
+use fermata_engine::{End, How};
+use proptest::prelude::*;
+
+use world::{Case, Faults, World};
+
+fn faults(is_lossless: bool) -> impl Strategy<Value = Faults> {
+    let often = || prop_oneof![Just(0), 10..400u64];
+    (often(), often(), often(), often(), often()).prop_map(
+        move |(sender_breaks, receiver_breaks, delivery_lost, delivery_again, store_forgets)| {
+            Faults {
+                sender_breaks,
+                receiver_breaks,
+                delivery_lost: if delivery_lost == 0 {
+                    0
+                } else {
+                    delivery_lost.max(20)
+                },
+                delivery_again,
+                sender_dies: 0,
+                receiver_dies: 0,
+                store_forgets: if is_lossless { 0 } else { store_forgets * 10 },
+            }
+        },
+    )
+}
+
+fn case(full: WhenFull) -> impl Strategy<Value = Case> {
+    let sizes = (1..60u64, 1..6usize, 1..6usize, 0..5u64);
+    (sizes, faults(full == WhenFull::Block), any::<u64>()).prop_map(
+        move |((packets, capacity, window, filtered), faults, seed)| Case {
+            full,
+            packets,
+            capacity,
+            window,
+            filtered,
+            faults,
+            seed,
+        },
+    )
+}
+
+fn grows(out: &[u64]) -> bool {
+    out.windows(2).all(|pair| pair[0] < pair[1])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn a_lossless_edge_gives_what_went_in_once_and_in_order(case in case(WhenFull::Block)) {
+        let world = World::new(case).run();
+        prop_assert!(grows(&world.out), "{:?}", world.out);
+        prop_assert_eq!(world.out.len() as u64, world.added);
+        prop_assert_eq!(world.receiver.missed(), 0);
+        prop_assert_eq!(world.end, Some(End::of(How::Complete)));
+    }
+
+    #[test]
+    fn a_lossless_edge_outlives_its_ends_with_all_that_was_acknowledged(
+        case in case(WhenFull::Block), sender_dies in 100..2000u64, receiver_dies in 100..2000u64
+    ) {
+        let mut case = case;
+        case.faults.sender_dies = sender_dies;
+        case.faults.receiver_dies = receiver_dies;
+        let world = World::new(case).run();
+        let acknowledged = world.acknowledged.iter();
+        let lost: Vec<_> = acknowledged.filter(|sequence| !world.out.contains(sequence)).collect();
+        prop_assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+        prop_assert!(grows(&world.out), "{:?}", world.out);
+    }
+
+    #[test]
+    fn a_lossless_edge_loses_nothing_when_only_its_receiver_dies(
+        case in case(WhenFull::Block), receiver_dies in 50..1000u64
+    ) {
+        let mut case = case;
+        case.faults.receiver_dies = receiver_dies;
+        let world = World::new(case).run();
+        prop_assert!(grows(&world.out), "{:?}", world.out);
+        prop_assert_eq!(world.out.len() as u64, world.added);
+        prop_assert_eq!(world.receiver.missed(), 0);
+    }
+
+    #[test]
+    fn a_dropping_edge_keeps_the_order_and_counts_what_is_missing(
+        case in prop_oneof![case(WhenFull::DropOldest), case(WhenFull::DropNewest)]
+    ) {
+        let world = World::new(case).run();
+        prop_assert!(grows(&world.out), "{:?}", world.out);
+        let missed = world.receiver.missed();
+        prop_assert_eq!(world.out.len() as u64 + missed, world.added);
+        prop_assert_eq!(world.end.map(|end| end.lost), Some(missed > 0));
+    }
+}

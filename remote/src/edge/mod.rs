@@ -1,0 +1,13 @@
+//! The protocol of an edge between machines, without a network: what its two ends do, and what they tell each other.
+//!
+//! The store between them is at least once and keeps no order; it may be full, forget, and be gone for a while. See
+//! [`receiver`] for what is made of that.
+
+pub mod arrival;
+mod held;
+#[cfg(test)]
+mod laws;
+pub mod receiver;
+pub mod sender;
+mod unfetched;
+pub mod wire;

@@ -1,0 +1,497 @@
+//! The receiving end of an edge, one stream: which packet is taken next, what is held until its turn, what is discarded, and what
+//! may be acknowledged when. Pure: it is told what happened and when, and says what to do; the network is elsewhere.
+//!
+//! The store hands over what it holds in *passes*: each begins with everything that has not been acknowledged, in the order in
+//! which it was stored, and goes on with what is stored meanwhile. The deliveries of a pass are counted; when the count has a
+//! hole, or the connection breaks, a new pass is asked for. What that brings again is known by its number.
+//!
+//! A lossless end takes only the next number, and holds later ones. It passes a number over only after it has *looked*: it
+//! knew from the sending end that everything below a number had been stored, asked the store afterwards how much it has, and
+//! has seen all of that. What is missing then is not there. A dropping end takes whatever is not below the next number, and
+//! drops what nobody fetches. Either looks before it turns to another incarnation, of which it is told before it comes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use fermata_engine::End;
+use fermata_engine::graph::WhenFull;
+
+use super::arrival::{Arrival, Command, ReceiverSpec, Taken};
+use super::held::{Held, Known, Look, Number, Unsettled};
+use super::unfetched::Unfetched;
+use super::wire::{ProgressMessage, SettledMessage};
+
+/// How long an end waits for what it knows to be missing before it looks, and before it asks for a new pass.
+const PATIENCE_MS: u64 = 100;
+const LOST_PATIENCE_MS: u64 = 3_000;
+/// The engine keeps the two largest sequences for itself.
+const MOST_SEQUENCE: u64 = u64::MAX - 2;
+
+/// The receiving end; `T` is what a packet brings, `A` what its delivery is acknowledged by.
+pub struct Receiver<T, A> {
+    spec: ReceiverSpec,
+    /// The newest that the sending end has told.
+    told: Option<ProgressMessage>,
+    incarnation: u64,
+    /// The number that is taken next; not known when this end has begun after others.
+    next: Option<u64>,
+    held: BTreeMap<Number, Held<T, A>>,
+    /// Taken, and not settled.
+    unsettled: BTreeMap<Number, Unsettled<A>>,
+    taken: Unfetched<T>,
+    commands: VecDeque<Command<A>>,
+    /// Deliveries of this pass that have been seen; none while a pass is awaited.
+    position: Option<u64>,
+    look: Look,
+    /// When to look again, after a look of this pass that found more to come; 0 without one.
+    look_again_ms: u64,
+    /// Something was refused for want of room: it comes again with a new pass.
+    has_refused: bool,
+    /// Since when something has been missing, and when it was last asked for.
+    missing_since_ms: Option<u64>,
+    /// Behind the last sequence that was handed on, and its segment.
+    behind: u64,
+    segment: u32,
+    /// What is added to the sequences and segments of this incarnation; not known before its first packet.
+    shift: Option<(u64, u32)>,
+    has_ended: bool,
+    missed: u64,
+    discarded: u64,
+}
+
+impl<T, A> Receiver<T, A> {
+    /// An end to which nothing has come.
+    pub fn new(spec: ReceiverSpec) -> Self {
+        let is_counted = spec.is_first || spec.full == WhenFull::Block;
+        let settled = spec.settled;
+        Self {
+            spec,
+            told: None,
+            incarnation: settled.map_or(0, |settled| settled.incarnation),
+            next: match settled {
+                Some(settled) => Some(settled.next),
+                None => is_counted.then_some(0),
+            },
+            held: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
+            taken: Unfetched::new(spec.full, spec.capacity),
+            commands: VecDeque::from([Command::Pass]),
+            position: None,
+            look: Look::None,
+            look_again_ms: 0,
+            has_refused: false,
+            missing_since_ms: None,
+            behind: settled.map_or(0, |settled| settled.behind),
+            segment: settled.map_or(0, |settled| settled.segment),
+            shift: settled.map(|settled| (settled.shift, settled.segments)),
+            has_ended: false,
+            missed: 0,
+            discarded: 0,
+        }
+    }
+
+    /// A new pass has begun.
+    pub fn pass_began(&mut self, now_ms: u64) {
+        self.position = Some(0);
+        self.look = Look::None;
+        self.look_again_ms = 0;
+        self.has_refused = false;
+        self.missing_since_ms = self.missing_since_ms.map(|_| now_ms);
+    }
+
+    /// The connection, or the pass, is gone.
+    pub fn pass_broke(&mut self) {
+        if self.position.take().is_some() {
+            self.commands.push_back(Command::Pass);
+        }
+        self.look = Look::None;
+    }
+
+    /// A delivery of this pass that was no packet. It is acknowledged, and forgotten.
+    pub fn arrived_malformed(&mut self, position: u64, delivery: A) {
+        if self.follows(position) {
+            self.commands.push_back(Command::Acknowledge(delivery));
+        }
+    }
+
+    /// A delivery of this pass.
+    pub fn arrived(&mut self, position: u64, arrival: Arrival<T>, delivery: A) {
+        if !self.follows(position) {
+            return;
+        }
+        let number = (arrival.incarnation, arrival.number);
+        let unsettled = self.unsettled.get_mut(&number);
+        let held = self.held.get_mut(&number);
+        let known = unsettled.map(|known| (known.stored, &mut known.delivery));
+        let known = known.or_else(|| held.map(|held| (held.arrival.stored, &mut held.delivery)));
+        if let Some((stored, known)) = known {
+            self.discarded += 1;
+            if stored == arrival.stored {
+                *known = delivery;
+            } else {
+                // A second copy only takes the room of what is missing.
+                self.commands.push_back(Command::Acknowledge(delivery));
+            }
+            return;
+        }
+        if self.is_behind(number) {
+            self.discarded += 1;
+            self.commands.push_back(Command::Acknowledge(delivery));
+            return;
+        }
+        let is_next = (self.incarnation, self.next) == (number.0, Some(number.1));
+        if self.held.len() >= self.spec.capacity && !is_next {
+            match self.spec.full {
+                WhenFull::Block => {
+                    self.has_refused = true;
+                    return;
+                }
+                // Numbers that are passed over are counted as missed.
+                WhenFull::DropOldest => {
+                    let oldest = self.held.pop_first();
+                    let oldest = oldest.map(|(_, held)| Command::Acknowledge(held.delivery));
+                    self.commands.extend(oldest);
+                }
+                WhenFull::DropNewest => {
+                    self.commands.push_back(Command::Acknowledge(delivery));
+                    return;
+                }
+            }
+        }
+        self.held.insert(number, Held { arrival, delivery });
+        self.advance();
+    }
+
+    /// Counts a delivery. False if one before it is missing.
+    fn follows(&mut self, position: u64) -> bool {
+        let Some(seen) = self.position else {
+            return false;
+        };
+        if position != seen + 1 {
+            self.pass_broke();
+            return false;
+        }
+        self.position = Some(position);
+        true
+    }
+
+    fn is_behind(&self, (incarnation, number): Number) -> bool {
+        incarnation < self.incarnation
+            || (incarnation == self.incarnation && self.next.is_some_and(|next| number < next))
+    }
+
+    /// The sending end says how far it has come.
+    pub fn progressed(&mut self, told: ProgressMessage) {
+        let newer = |known: ProgressMessage| {
+            let order = |told: ProgressMessage| (told.incarnation, told.sent, told.mark, told.how);
+            order(told) > order(known)
+        };
+        if self.told.is_none_or(newer) {
+            self.told = Some(told);
+            self.advance();
+        }
+    }
+
+    /// The store's answer: so many deliveries this pass has had, again ones among them, and so many packets are still to come.
+    /// While any are, it is asked again.
+    pub fn looked(&mut self, deliveries: u64, to_come: u64, now_ms: u64) {
+        let Look::Asked(known) = self.look else {
+            return;
+        };
+        if to_come > 0 {
+            self.look = Look::None;
+            self.look_again_ms = now_ms + PATIENCE_MS;
+            return;
+        }
+        self.look = Look::Until(deliveries, known);
+        self.advance();
+    }
+
+    /// The store could not be asked.
+    pub fn look_failed(&mut self) {
+        self.look = Look::None;
+    }
+
+    /// Hands on what can be.
+    fn advance(&mut self) {
+        loop {
+            self.take_held();
+            if !self.resolve_look() {
+                break;
+            }
+        }
+        self.hand_on_progress();
+    }
+
+    /// Takes what is next of what is held.
+    fn take_held(&mut self) {
+        while let Some(next) = self.next {
+            let first = match self.spec.full {
+                WhenFull::Block => Some(next),
+                WhenFull::DropOldest | WhenFull::DropNewest => {
+                    let of_now = (self.incarnation, 0)..=(self.incarnation, u64::MAX);
+                    let mut held = self.held.range(of_now);
+                    held.next().map(|(&(_, number), _)| number)
+                }
+            };
+            let held = first.and_then(|number| self.held.remove(&(self.incarnation, number)));
+            let Some(held) = held else {
+                return;
+            };
+            self.take(held);
+        }
+    }
+
+    /// Hands on a packet, and counts those before it that are missing.
+    fn take(&mut self, held: Held<T, A>) {
+        let Held { arrival, delivery } = held;
+        let next = self.next.unwrap_or(arrival.number);
+        self.missed += arrival.number.saturating_sub(next);
+        self.next = Some(arrival.number + 1);
+        self.missing_since_ms = None;
+        let (shift, segments) = *self.shift.get_or_insert_with(|| {
+            match self.behind.saturating_sub(arrival.sequence) {
+                0 => (0, 0),
+                // The stream was begun anew there: it goes on here.
+                shift => (shift, (self.segment + 1).saturating_sub(arrival.segment)),
+            }
+        });
+        let sequence = arrival.sequence.saturating_add(shift);
+        if sequence < self.behind || sequence > MOST_SEQUENCE {
+            // No sending end gives such a number; whatever it is, it must not end the stream.
+            self.missed += 1;
+            self.commands.push_back(Command::Acknowledge(delivery));
+            return;
+        }
+        self.behind = sequence + 1;
+        self.segment = arrival.segment.saturating_add(segments).max(self.segment);
+        let number = (arrival.incarnation, arrival.number);
+        let settled = SettledMessage {
+            incarnation: arrival.incarnation,
+            next: arrival.number + 1,
+            behind: self.behind,
+            segment: self.segment,
+            shift,
+            segments,
+        };
+        let unsettled = Unsettled {
+            settled,
+            stored: arrival.stored,
+            delivery,
+        };
+        self.unsettled.insert(number, unsettled);
+        let taken = Taken::Packet {
+            sequence,
+            segment: self.segment,
+            content: arrival.content,
+        };
+        if let Some(dropped) = self.taken.add_packet(number, taken) {
+            self.missed += 1;
+            self.acknowledge(dropped);
+        }
+    }
+
+    fn acknowledge(&mut self, number: Number) {
+        if let Some(unsettled) = self.unsettled.remove(&number) {
+            self.commands
+                .push_back(Command::Acknowledge(unsettled.delivery));
+        }
+    }
+
+    /// Passes over what is known not to be there. True if anything was.
+    fn resolve_look(&mut self) -> bool {
+        let Look::Until(deliveries, known) = self.look else {
+            return false;
+        };
+        let is_complete = self.position.is_some_and(|position| position >= deliveries);
+        if !is_complete || self.has_refused {
+            return false;
+        }
+        self.look = Look::None;
+        let before = (self.incarnation, self.next);
+        // Those of earlier incarnations first: nothing more of them can come.
+        while let Some(entry) = self.held.first_entry() {
+            if entry.key().0 >= known.incarnation {
+                break;
+            }
+            let held = entry.remove();
+            if held.arrival.incarnation != self.incarnation {
+                self.begin(held.arrival.incarnation);
+            }
+            self.take(held);
+        }
+        if self.incarnation < known.incarnation {
+            self.begin(known.incarnation);
+        }
+        if self.incarnation == known.incarnation {
+            self.pass_over(known);
+        }
+        before != (self.incarnation, self.next)
+    }
+
+    /// Another life of the sending end. One whose beginning this end must have seen is counted from there.
+    fn begin(&mut self, incarnation: u64) {
+        let is_counted = self.next.is_some() && (self.incarnation > 0 || self.is_counted());
+        self.incarnation = incarnation;
+        self.next = is_counted.then_some(0);
+        self.shift = None;
+    }
+
+    /// Whether this end must have seen the first incarnation from its beginning.
+    fn is_counted(&self) -> bool {
+        self.spec.is_first || self.spec.full == WhenFull::Block
+    }
+
+    /// Takes what is held below a number, and passes over what is not.
+    fn pass_over(&mut self, known: Known) {
+        let first = self.held.range((known.incarnation, 0)..).next();
+        let first = first.map(|(&(_, number), _)| number);
+        // Where packets may be dropped, an earlier receiver may have had those before.
+        self.next = Some(
+            self.next
+                .unwrap_or_else(|| first.map_or(known.sent, |first| first.min(known.sent))),
+        );
+        while let Some(entry) = self.held.first_entry()
+            && *entry.key() < (known.incarnation, known.sent)
+        {
+            let held = entry.remove();
+            self.take(held);
+        }
+        let next = self.next.unwrap_or(0);
+        self.missed += known.sent.saturating_sub(next);
+        self.next = Some(next.max(known.sent));
+        self.missing_since_ms = None;
+    }
+
+    /// Hands on marks and the end, once everything before them has been.
+    fn hand_on_progress(&mut self) {
+        let Some(told) = self
+            .told
+            .filter(|told| self.has_all(told) && !self.has_ended)
+        else {
+            return;
+        };
+        let mark = match self.shift {
+            Some((shift, _)) => told.mark.saturating_add(shift),
+            None => told.mark,
+        };
+        if mark > self.behind {
+            self.behind = mark;
+            self.shift.get_or_insert((0, 0));
+            self.taken.add(Taken::Mark(mark));
+        }
+        if let Some(end) = told.end() {
+            self.has_ended = true;
+            let lost = end.lost || self.missed > 0;
+            self.taken.add(Taken::End(End { lost, ..end }));
+        }
+    }
+
+    fn has_all(&self, told: &ProgressMessage) -> bool {
+        self.incarnation == told.incarnation && self.next.is_some_and(|next| next >= told.sent)
+    }
+
+    /// What is to be handed on next. A packet of which nothing is promised is acknowledged by this.
+    pub fn next_taken(&mut self) -> Option<Taken<T>> {
+        let (number, taken) = self.taken.next()?;
+        if let Some(number) = number.filter(|_| self.spec.full != WhenFull::Block) {
+            self.acknowledge(number);
+        }
+        Some(taken)
+    }
+
+    /// Everything below this sequence, as it is here, has been settled.
+    pub fn settled(&mut self, below: u64) {
+        let mut last = None;
+        let mut acknowledged = Vec::new();
+        while let Some(entry) = self.unsettled.first_entry()
+            && entry.get().settled.behind <= below
+        {
+            let unsettled = entry.remove();
+            last = Some(unsettled.settled);
+            acknowledged.push(Command::Acknowledge(unsettled.delivery));
+        }
+        self.commands.extend(last.map(Command::Remember));
+        self.commands.extend(acknowledged);
+    }
+
+    /// Whether something is to be handed on.
+    pub fn has_taken(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
+    /// Whether something is to be done.
+    pub fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
+    }
+
+    /// What is to be remembered or acknowledged, for an end that does nothing else any more.
+    pub fn last_command(&mut self) -> Option<Command<A>> {
+        loop {
+            match self.commands.pop_front()? {
+                Command::Pass | Command::Look => {}
+                command => return Some(command),
+            }
+        }
+    }
+
+    /// Looks whether something is missing, and says what to do, one thing at a time.
+    pub fn next_command(&mut self, now_ms: u64) -> Option<Command<A>> {
+        if self.commands.is_empty() {
+            self.look_for_missing(now_ms);
+        }
+        self.commands.pop_front()
+    }
+
+    fn look_for_missing(&mut self, now_ms: u64) {
+        if self.position.is_none() {
+            return;
+        }
+        if self.has_refused && self.held.len() * 2 <= self.spec.capacity {
+            self.pass_broke();
+            return;
+        }
+        let Some(told) = self.told.filter(|told| !self.has_all(told)) else {
+            self.missing_since_ms = None;
+            return;
+        };
+        let is_unknown = self.next.is_none() || self.incarnation < told.incarnation;
+        let may_look = matches!(self.look, Look::None) && now_ms >= self.look_again_ms;
+        let since_ms = *self.missing_since_ms.get_or_insert(now_ms);
+        let waited_ms = now_ms.saturating_sub(since_ms);
+        if waited_ms >= LOST_PATIENCE_MS {
+            self.missing_since_ms = Some(now_ms);
+            self.pass_broke();
+        } else if may_look && (is_unknown || waited_ms >= PATIENCE_MS) {
+            self.look = Look::Asked(Known {
+                incarnation: told.incarnation,
+                sent: told.sent,
+            });
+            self.commands.push_back(Command::Look);
+        }
+    }
+
+    /// When something is to be done that nothing will bring about but time.
+    pub fn wake_at(&self) -> Option<u64> {
+        let since_ms = self.missing_since_ms?;
+        let patience = match self.look {
+            Look::None => PATIENCE_MS,
+            _ => LOST_PATIENCE_MS,
+        };
+        Some(since_ms + patience)
+    }
+
+    /// Whether the end has been handed on and everything before it acknowledged.
+    pub fn is_over(&self) -> bool {
+        self.has_ended && self.unsettled.is_empty() && self.commands.is_empty()
+    }
+
+    /// Packets that did not come: dropped, forgotten by the store, or never stored by a sending end that died.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// Deliveries of packets that had come before.
+    pub fn discarded(&self) -> u64 {
+        self.discarded
+    }
+}

@@ -1,0 +1,74 @@
+//! What can be wrong with a connection to a NATS server.
+
+/// The oldest server that has what edges are built on.
+pub const OLDEST_SERVER: &str = "2.10";
+
+/// A server that cannot be used. Messages hold no secrets: an address is shown without what may stand before its `@`.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The address is no address.
+    #[error("`{address}` is no address of a NATS server: {reason}; write it as nats://HOST:PORT")]
+    Address {
+        /// What was given, redacted.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// A file with credentials or certificates cannot be read.
+    #[error("cannot read {what}: {reason}")]
+    Credentials {
+        /// Which file, by its path.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nobody answers.
+    #[error(
+        "no NATS server answers at {address}: {reason}; start one with `nats-server --jetstream`, or name another"
+    )]
+    NoServer {
+        /// Where.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// The server does not let this program in.
+    #[error("the NATS server at {address} refuses these credentials: {reason}")]
+    Refused {
+        /// Where.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The two do not agree about TLS.
+    #[error("no encrypted connection with the NATS server at {address}: {reason}")]
+    Tls {
+        /// Where.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// The server lacks what edges are built on.
+    #[error(
+        "the NATS server at {address} is version {version}, {OLDEST_SERVER} or newer is needed: install one (`make setup-remote` brings one)"
+    )]
+    TooOld {
+        /// Where.
+        address: String,
+        /// What it says of itself.
+        version: String,
+    },
+    /// The server stores nothing.
+    #[error(
+        "the NATS server at {address} has no JetStream for this account: start it with `--jetstream`, or allow it ({reason})"
+    )]
+    NoJetStream {
+        /// Where.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// This machine does not do what it should.
+    #[error("the connection to the NATS server could not be started: {0}")]
+    System(#[from] std::io::Error),
+}

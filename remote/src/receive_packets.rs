@@ -1,0 +1,174 @@
+//! Receives the packets of a stream over an edge from another machine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fermata_engine::graph::WhenFull;
+use fermata_engine::units::HumanDuration;
+use fermata_engine::{
+    ActorError, Captured, ClockMode, Codecs, Connection, Next, Pacing, Ports, Setup, Source,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::connection::NatsConnection;
+use crate::edge::arrival::Taken;
+use crate::edge::wire::PacketMessage;
+use crate::names::EdgeNames;
+use crate::receiving::{Fetched, ReceivingEnd};
+use crate::send_packets::{check_clock, check_edge, default_capacity, default_window, unix_ns};
+use crate::store::StoreSpec;
+
+/// How long is waited for a packet before the engine is asked what else there is.
+const WAIT: Duration = Duration::from_millis(20);
+
+/// Settings of [`ReceivePackets`].
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceivePacketsSettings {
+    /// Name of the edge: what is received here is sent where `send_packets` has the same.
+    pub edge: String,
+    /// What it carries: the name of a payload's codec, such as `faces`.
+    pub carries: String,
+    /// What happens while the edge is full; the same as at `send_packets`. Default: block.
+    #[serde(default)]
+    pub full: WhenFull,
+    /// Packets of each stream that the edge holds, besides those on their way to it. Where it blocks, a packet is held until
+    /// the sinks of this graph have settled it. Default: 4.
+    #[schemars(range(min = 1, max = 100_000))]
+    #[serde(default = "default_capacity")]
+    pub capacity: usize,
+    /// Packets that are on their way to the server at once; the same as at `send_packets`. Default: 16.
+    #[schemars(range(min = 1, max = 100_000))]
+    #[serde(default = "default_window")]
+    pub window: usize,
+    /// Where the edge may drop: packets whose capture is longer ago than this when they come out are. Compared by the clocks
+    /// of two machines. Default: none.
+    pub max_age: Option<HumanDuration>,
+}
+
+/// Gives what another run sends: its packets with their sequences and segments, its marks, its end. A packet of an edge that
+/// blocks is acknowledged once everything below it has been settled, and flushed where a sink says so, at all sinks here.
+pub struct ReceivePackets {
+    end: Arc<ReceivingEnd>,
+    codecs: Arc<Codecs>,
+    connection: Arc<Connection>,
+    setup: Setup,
+    settings: ReceivePacketsSettings,
+}
+
+impl Source for ReceivePackets {
+    const NAME: &'static str = "receive_packets";
+    type Settings = ReceivePacketsSettings;
+
+    fn ports(settings: &ReceivePacketsSettings) -> Ports {
+        Ports::new()
+            .named_output("out", &settings.carries)
+            .per_stream()
+            .needs::<NatsConnection>()
+    }
+
+    fn check(settings: &ReceivePacketsSettings) -> Result<(), ActorError> {
+        check_edge(&settings.edge, settings.capacity, settings.window)?;
+        if settings.full == WhenFull::Block && settings.max_age.is_some() {
+            return Err("an edge that blocks loses nothing, so it has no `max_age`".into());
+        }
+        Ok(())
+    }
+
+    fn create(settings: ReceivePacketsSettings, setup: &Setup) -> Result<Self, ActorError> {
+        check_clock(settings.full, setup)?;
+        let nats: Arc<NatsConnection> = setup.service().ok_or("no NATS connection")?;
+        let stream = setup.stream.as_ref().ok_or("it needs `each: stream`")?;
+        let names = EdgeNames::new(&nats.site, &settings.edge);
+        let store = StoreSpec {
+            full: settings.full,
+            limit: settings.capacity + settings.window,
+        };
+        let end = nats.end(
+            &format!("receive {}", names.packets_of(&stream.name)),
+            || ReceivingEnd::new(names, &stream.name, store, setup.settled()),
+            |end| {
+                let run = Arc::clone(end).run(Arc::clone(&nats));
+                nats.runtime.spawn(run)
+            },
+        );
+        Ok(Self {
+            end,
+            codecs: Arc::clone(&nats.codecs),
+            connection: setup.connection(),
+            setup: setup.clone(),
+            settings,
+        })
+    }
+
+    fn pacing(&self) -> Pacing {
+        Pacing::AsGiven
+    }
+
+    fn next(&mut self) -> Result<Next, ActorError> {
+        let (fetched, missed) = self.end.fetch(WAIT);
+        self.setup.count_missed(missed);
+        match fetched {
+            Fetched::Taken(taken) => {
+                self.connection.restore();
+                Ok(self.hand_on(taken))
+            }
+            Fetched::Nothing(obstacle) => {
+                match obstacle {
+                    Some(reason) => self.connection.lose(&reason),
+                    None => self.connection.restore(),
+                }
+                Ok(Next::Wait(Duration::ZERO))
+            }
+            Fetched::Failed(failure) => Err(failure.into()),
+        }
+    }
+}
+
+impl ReceivePackets {
+    fn hand_on(&self, taken: Taken<PacketMessage>) -> Next {
+        match taken {
+            Taken::Packet {
+                sequence,
+                segment,
+                content,
+            } => match self.packet(sequence, segment, &content) {
+                Ok(captured) => Next::Packet(captured),
+                Err(error) => {
+                    self.setup.count_missed(1);
+                    let (node, error) = (&self.setup.node, error.to_string());
+                    tracing::warn!(%node, sequence, %error, "a packet cannot be handed on");
+                    Next::Mark(sequence + 1)
+                }
+            },
+            Taken::Mark(next) => Next::Mark(next),
+            Taken::End(end) => Next::EndedAs(end),
+        }
+    }
+
+    fn packet(
+        &self,
+        sequence: u64,
+        segment: u32,
+        message: &PacketMessage,
+    ) -> Result<Captured, ActorError> {
+        if message.form != self.settings.carries {
+            return Err(format!(
+                "it is `{}`, but the edge carries `{}`",
+                message.form, self.settings.carries
+            )
+            .into());
+        }
+        let age_ns = unix_ns().saturating_sub(message.captured_unix_ns).max(0);
+        let age = Duration::from_nanos(age_ns.unsigned_abs());
+        let ages = self.setup.clock_mode != ClockMode::Asap;
+        if let Some(most) = self.settings.max_age.filter(|most| ages && age > most.0) {
+            return Err(format!("it is {age:?} old, and `max_age` is {:?}", most.0).into());
+        }
+        let (form, version) = (&message.form, message.version);
+        let payload = self.codecs.decode(form, version, &message.payload)?;
+        let captured = Captured::new(payload, message.pts_ns).numbered(sequence, segment);
+        Ok(captured.captured_ago(age))
+    }
+}

@@ -1,0 +1,337 @@
+//! The sending end of an edge at the network: does what [`Sender`] says.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use async_nats::jetstream::context::PublishErrorKind;
+use bytes::Bytes;
+use fermata_engine::{End, Settled, Ticket};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use prost::Message;
+use tokio::sync::Notify;
+
+use crate::connection::{Link, NatsConnection, chain, lock};
+use crate::edge::sender::{Attempt, Given, Sender, SenderSpec};
+use crate::edge::wire::{PacketMessage, ProgressMessage};
+use crate::last::last_progress;
+use crate::names::{EdgeNames, token};
+
+/// How often is looked how far the stream has come, when nothing else happens.
+const LOOK: Duration = Duration::from_millis(20);
+/// Pauses between attempts to open the edge.
+const OPEN_PAUSE: Duration = Duration::from_millis(200);
+/// JetStream's error for a stream that cannot store a message, here because the subject is full.
+const STORE_FAILED: u64 = 10077;
+
+/// A packet that is to be published; its number is given at the edge.
+pub(crate) struct Outgoing {
+    pub(crate) message: PacketMessage,
+    /// Of a packet that must arrive.
+    pub(crate) ticket: Option<Ticket>,
+}
+
+/// The sending end of one stream.
+pub(crate) struct SendingEnd {
+    sender: Mutex<Sender<Outgoing>>,
+    /// Something has changed that somebody waits for.
+    changed: Condvar,
+    /// There is something to do.
+    work: Notify,
+    names: EdgeNames,
+    token: String,
+    settled: Settled,
+    /// What stands in the way, for whoever asks why nothing goes on.
+    obstacle: Mutex<Option<String>>,
+}
+
+/// How a publication went.
+enum Published {
+    Stored(Attempt),
+    Refused(Attempt),
+    Failed(Attempt, String),
+    TooLarge(Attempt, String),
+    Told(ProgressMessage),
+    NotTold(ProgressMessage, String),
+}
+
+type Publishing = Pin<Box<dyn Future<Output = Published> + Send>>;
+
+impl SendingEnd {
+    /// An end that waits for its connection.
+    pub(crate) fn new(names: EdgeNames, stream: &str, spec: SenderSpec, settled: Settled) -> Self {
+        Self {
+            sender: Mutex::new(Sender::new(spec)),
+            changed: Condvar::new(),
+            work: Notify::new(),
+            names,
+            token: token(stream),
+            settled,
+            obstacle: Mutex::default(),
+        }
+    }
+
+    /// Takes a packet.
+    pub(crate) fn add(&self, outgoing: Outgoing, bytes: u64, captured_ms: u64) {
+        let sequence = outgoing.message.sequence;
+        lock(&self.sender).add(outgoing, sequence, bytes, captured_ms);
+        self.work.notify_one();
+    }
+
+    /// What became of packets that were not stored for certain.
+    pub(crate) fn given(&self) -> Given {
+        lock(&self.sender).given()
+    }
+
+    /// Ends the stream, and waits until the other end can know it; at most so long, where a limit is given.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub(crate) fn end(
+        &self,
+        end: End,
+        most: Option<Duration>,
+        closing: impl Fn() -> bool,
+    ) -> Result<(), String> {
+        let began = Instant::now();
+        let mut sender = lock(&self.sender);
+        sender.ended(end);
+        self.work.notify_one();
+        while !sender.is_over() {
+            if closing() || most.is_some_and(|most| began.elapsed() >= most) {
+                let obstacle = lock(&self.obstacle).clone();
+                return Err(obstacle.unwrap_or_else(|| "the server has not answered".to_owned()));
+            }
+            let waited = self.changed.wait_timeout(sender, LOOK);
+            sender = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// Works until the stream has ended, or the connection is closed.
+    pub(crate) async fn run(self: Arc<Self>, connection: Arc<NatsConnection>) {
+        tokio::select! {
+            () = self.work(&connection) => {}
+            () = connection.closed() => {}
+        }
+    }
+
+    async fn work(&self, connection: &NatsConnection) {
+        self.open(connection).await;
+        let mut link = connection.link.clone();
+        let mut known = *link.borrow_and_update();
+        let mut publishing: FuturesUnordered<Publishing> = FuturesUnordered::new();
+        while !self.is_over() {
+            self.publish(connection, &mut publishing).await;
+            let wake = self.wake_at(connection);
+            tokio::select! {
+                Some(published) = publishing.next(), if !publishing.is_empty() => {
+                    self.published(published, connection.now_ms());
+                }
+                changed = link.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.relink(&mut known, *link.borrow_and_update(), &mut publishing);
+                }
+                () = self.work.notified() => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        lock(&self.sender).is_over()
+    }
+
+    fn wake_at(&self, connection: &NatsConnection) -> tokio::time::Instant {
+        let look = tokio::time::Instant::now() + LOOK;
+        let wake = lock(&self.sender).wake_at();
+        wake.map_or(look, |at_ms| connection.instant(at_ms).min(look))
+    }
+
+    /// Whatever is under way when the connection breaks has an unknown fate.
+    fn relink(&self, known: &mut Link, now: Link, publishing: &mut FuturesUnordered<Publishing>) {
+        let has_broken = now.times != known.times || !now.is_up;
+        *known = now;
+        let mut sender = lock(&self.sender);
+        if has_broken {
+            publishing.clear();
+            sender.disconnected();
+            *lock(&self.obstacle) = Some("the connection is broken".to_owned());
+        }
+        if now.is_up {
+            sender.reconnected();
+        }
+    }
+
+    /// Publishes what may be, in order.
+    async fn publish(
+        &self,
+        connection: &NatsConnection,
+        publishing: &mut FuturesUnordered<Publishing>,
+    ) {
+        let position = self.settled.position();
+        loop {
+            let (next, progress) = {
+                let mut sender = lock(&self.sender);
+                if position < u64::MAX {
+                    sender.marked(position);
+                }
+                let now_ms = connection.now_ms();
+                let incarnation = sender.incarnation().unwrap_or_default();
+                let next = sender.next_publication(now_ms);
+                let next = next.map(|(attempt, outgoing)| {
+                    let message = PacketMessage {
+                        incarnation,
+                        number: attempt.number,
+                        ..outgoing.message.clone()
+                    };
+                    (attempt, Bytes::from(message.encode_to_vec()))
+                });
+                (next, sender.next_progress(now_ms))
+            };
+            if next.is_none() && progress.is_none() {
+                return;
+            }
+            if let Some((attempt, bytes)) = next {
+                let subject = self.names.packets_of(&self.token);
+                let sent = connection.jetstream.publish(subject, bytes).await;
+                publishing.push(Box::pin(async move {
+                    match sent {
+                        Ok(stored) => judged(attempt, stored.await.map(drop)),
+                        Err(error) => judged(attempt, Err(error)),
+                    }
+                }));
+            }
+            if let Some(progress) = progress {
+                let told = self.tell(&connection.jetstream, progress).await;
+                publishing.push(Box::pin(async move {
+                    match told {
+                        Ok(stored) => match stored.await {
+                            Ok(_) => Published::Told(progress),
+                            Err(error) => Published::NotTold(progress, chain(&error)),
+                        },
+                        Err(error) => Published::NotTold(progress, chain(&error)),
+                    }
+                }));
+            }
+        }
+    }
+
+    async fn tell(
+        &self,
+        jetstream: &jetstream::Context,
+        progress: ProgressMessage,
+    ) -> Result<jetstream::context::PublishAckFuture, jetstream::context::PublishError> {
+        let subject = self.names.progress_of(&self.token);
+        let bytes = progress.encode_to_vec();
+        jetstream.publish(subject, bytes.into()).await
+    }
+
+    fn published(&self, published: Published, now_ms: u64) {
+        let mut settled = VecDeque::new();
+        {
+            let mut sender = lock(&self.sender);
+            let mut obstacle = lock(&self.obstacle);
+            match published {
+                Published::Stored(attempt) => {
+                    *obstacle = None;
+                    settled.extend(
+                        sender
+                            .acknowledged(attempt)
+                            .map(|outgoing| (outgoing, None)),
+                    );
+                }
+                Published::Refused(attempt) => {
+                    *obstacle = Some("the other machine does not keep up".to_owned());
+                    sender.refused(attempt, now_ms);
+                }
+                Published::Failed(attempt, reason) => {
+                    *obstacle = Some(reason);
+                    sender.failed(attempt, now_ms);
+                }
+                Published::TooLarge(attempt, reason) => {
+                    let given_up = sender.give_up(attempt);
+                    settled.extend(given_up.map(|outgoing| (outgoing, Some(reason))));
+                }
+                Published::Told(progress) => sender.told(progress, now_ms),
+                Published::NotTold(progress, reason) => {
+                    *obstacle = Some(reason);
+                    sender.not_told(progress);
+                }
+            }
+        }
+        self.changed.notify_all();
+        // A ticket is settled without a lock: that wakes a lane.
+        for (outgoing, failure) in settled {
+            match (outgoing.ticket, failure) {
+                (Some(ticket), None) => ticket.done(),
+                (Some(ticket), Some(failure)) => ticket.fail(failure),
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// Tells the server that a new life of this end begins, which it must know before the first packet of it.
+    async fn open(&self, connection: &NatsConnection) {
+        loop {
+            match self.try_open(connection).await {
+                Ok(incarnation) => {
+                    lock(&self.sender).opened(incarnation, connection.now_ms());
+                    *lock(&self.obstacle) = None;
+                    return;
+                }
+                Err(reason) => {
+                    let mut obstacle = lock(&self.obstacle);
+                    if obstacle.as_ref() != Some(&reason) {
+                        tracing::info!("edge to {}: waiting: {reason}", self.names.packets);
+                        *obstacle = Some(reason);
+                    }
+                }
+            }
+            tokio::time::sleep(OPEN_PAUSE).await;
+        }
+    }
+
+    async fn try_open(&self, connection: &NatsConnection) -> Result<u64, String> {
+        let last = last_progress(&connection.jetstream, &self.names, &self.token).await?;
+        let progress = ProgressMessage {
+            incarnation: next_incarnation(last),
+            ..ProgressMessage::default()
+        };
+        let told = self.tell(&connection.jetstream, progress).await;
+        let stored = told.map_err(|error| chain(&error))?;
+        stored.await.map_err(|error| chain(&error))?;
+        Ok(progress.incarnation)
+    }
+}
+
+/// Greater than all before, also where a server has forgotten them.
+fn next_incarnation(last: Option<ProgressMessage>) -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_ms = since.map_or(1, |since| u64::try_from(since.as_millis()).unwrap_or(1));
+    last.map_or(now_ms, |last| {
+        now_ms.max(last.incarnation.saturating_add(1))
+    })
+}
+
+fn judged(attempt: Attempt, stored: Result<(), jetstream::context::PublishError>) -> Published {
+    let Err(error) = stored else {
+        return Published::Stored(attempt);
+    };
+    let reason = chain(&error);
+    if error.kind() == PublishErrorKind::MaxPayloadExceeded {
+        return Published::TooLarge(attempt, reason);
+    }
+    let source = std::error::Error::source(&error);
+    let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
+    match refusal.map(|refusal| refusal.error_code().0) {
+        Some(STORE_FAILED) => Published::Refused(attempt),
+        _ => Published::Failed(attempt, reason),
+    }
+}

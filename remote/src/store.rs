@@ -1,0 +1,106 @@
+//! What an edge has on the server: two JetStream streams, one for packets and one for what its ends tell.
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
+use fermata_engine::graph::WhenFull;
+
+use crate::connection::{NatsConnection, chain};
+use crate::names::EdgeNames;
+
+/// How the store of an edge is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoreSpec {
+    /// What a full store does.
+    pub(crate) full: WhenFull,
+    /// Packets of one stream that it holds.
+    pub(crate) limit: usize,
+}
+
+impl StoreSpec {
+    fn storage(self) -> StorageType {
+        match self.full {
+            WhenFull::Block => StorageType::File,
+            WhenFull::DropOldest | WhenFull::DropNewest => StorageType::Memory,
+        }
+    }
+
+    /// Holds packets until they are acknowledged. Lossless edges use files; each subject has its own limit.
+    fn packets(self, names: &EdgeNames) -> stream::Config {
+        let per_subject = i64::try_from(self.limit).unwrap_or(i64::MAX);
+        stream::Config {
+            name: names.packets.clone(),
+            subjects: vec![names.packets_of("*")],
+            retention: RetentionPolicy::WorkQueue,
+            storage: self.storage(),
+            max_messages_per_subject: per_subject,
+            discard: match self.full {
+                WhenFull::DropOldest => DiscardPolicy::Old,
+                WhenFull::Block | WhenFull::DropNewest => DiscardPolicy::New,
+            },
+            discard_new_per_subject: self.full != WhenFull::DropOldest,
+            ..stream::Config::default()
+        }
+    }
+
+    /// Holds the last that each sending end told, without age.
+    fn progress(self, names: &EdgeNames) -> stream::Config {
+        stream::Config {
+            name: names.progress.clone(),
+            subjects: vec![names.progress_of("*"), names.settled_of("*")],
+            storage: self.storage(),
+            max_messages_per_subject: 1,
+            discard: DiscardPolicy::Old,
+            ..stream::Config::default()
+        }
+    }
+}
+
+/// Why there is no store.
+pub(crate) enum NotMade {
+    /// The edge is there, and is another one.
+    Differs(String),
+    /// The server does not do it, now.
+    Other(String),
+}
+
+/// Makes the two JetStream streams of an edge, where they are not there.
+pub(crate) async fn make(
+    connection: &NatsConnection,
+    spec: StoreSpec,
+    names: &EdgeNames,
+) -> Result<(), NotMade> {
+    // A sending end opens when it can tell its progress: by then there is room for its packets.
+    make_one(connection, spec.packets(names)).await?;
+    make_one(connection, spec.progress(names)).await
+}
+
+async fn make_one(connection: &NatsConnection, config: stream::Config) -> Result<(), NotMade> {
+    let jetstream = &connection.jetstream;
+    let other = |error: &dyn std::error::Error| NotMade::Other(chain(error));
+    let known = match jetstream.get_stream(&config.name).await {
+        Ok(stream) => stream.cached_info().config.clone(),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(found)
+                if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                let name = config.name.clone();
+                let made = jetstream.create_stream(config).await;
+                made.map_err(|error| other(&error))?;
+                connection.has_made(&name);
+                return Ok(());
+            }
+            _ => return Err(other(&error)),
+        },
+    };
+    let is_same = known.storage == config.storage
+        && known.discard == config.discard
+        && known.max_messages_per_subject == config.max_messages_per_subject;
+    if !is_same {
+        return Err(NotMade::Differs(format!(
+            "the store `{}` is there already, of an edge that holds {} packets: end the run that made it, or give this edge another name",
+            config.name, known.max_messages_per_subject
+        )));
+    }
+    Ok(())
+}

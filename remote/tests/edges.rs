@@ -1,0 +1,462 @@
+//! Edges between runs, over a real NATS server: what goes in comes out, whatever happens to the server and to the ends.
+
+mod edges {
+    pub(crate) mod server;
+}
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edges::server::{PATIENCE, Server, wait_until};
+use fermata_engine::testing::{Collector, ListSource};
+use fermata_engine::{
+    Actor, ActorError, Captured, Codec, Graph, How, Input, LoadOptions, Next, Outputs, Payload,
+    Ports, Registry, Report, RunOptions, RunningGraph, Services, Setup, Source,
+};
+use fermata_remote::{Credentials, NatsConnection};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+#[derive(Debug)]
+struct Number(u64);
+
+impl Payload for Number {}
+
+/// Eight bytes, and as many more as make it a frame.
+struct NumberV1;
+
+const SIZE: usize = 2000;
+
+impl Codec for NumberV1 {
+    type Payload = Number;
+    const NAME: &'static str = "number";
+    const VERSION: u32 = 1;
+
+    fn encode(number: &Number, bytes: &mut Vec<u8>) -> Result<(), ActorError> {
+        bytes.extend(number.0.to_le_bytes());
+        bytes.resize(bytes.len() + SIZE - 8, 7);
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Number, ActorError> {
+        let number = bytes.first_chunk().ok_or("too few bytes")?;
+        Ok(Number(u64::from_le_bytes(*number)))
+    }
+}
+
+/// One of the two runs, with a connection of its own.
+struct Part {
+    running: Option<RunningGraph>,
+    collector: Collector,
+    connection: Arc<NatsConnection>,
+}
+
+fn registry(count: u64) -> (Registry, Collector) {
+    let mut registry = Registry::builtin();
+    registry.codecs_mut().register::<NumberV1>();
+    fermata_remote::register(&mut registry);
+    registry.register_source::<Gated>();
+    registry.register::<Sparse>();
+    ListSource::register(&mut registry, "numbers", (0..count).map(Number));
+    let collector = Collector::register(&mut registry, "collect");
+    (registry, collector)
+}
+
+fn parse(text: &str, registry: &Registry) -> Result<Graph, String> {
+    let mut options = LoadOptions::new("/tmp/out");
+    options.env.clear();
+    let text = format!("fermata: 1\n{text}");
+    Graph::parse("part.yaml", &text, registry, &options).map_err(|problems| problems.to_string())
+}
+
+impl Part {
+    fn start(server: &Server, count: u64, text: &str) -> Self {
+        Self::start_as(&Credentials::default(), server, count, text)
+    }
+
+    fn start_as(credentials: &Credentials, server: &Server, count: u64, text: &str) -> Self {
+        let (registry, collector) = registry(count);
+        let connection = server.connect_as(credentials, registry.codecs());
+        let connection = connection.expect("a connection");
+        let graph = parse(text, &registry).expect("a graph");
+        let options = RunOptions {
+            services: Services::new().with(Arc::clone(&connection)),
+            ..RunOptions::default()
+        };
+        let running = RunningGraph::start(graph, Arc::new(registry), options);
+        Self {
+            running: Some(running.expect("a graph that starts")),
+            collector,
+            connection,
+        }
+    }
+
+    fn running(&self) -> &RunningGraph {
+        self.running.as_ref().expect("it runs")
+    }
+
+    /// Waits until the run is over.
+    fn wait(mut self) -> (Report, Collector) {
+        let running = self.running.take().expect("it runs");
+        let Ok(report) = running.wait_for(PATIENCE) else {
+            panic!(
+                "the run does not end; {} packets have come",
+                self.collector.packets().len()
+            );
+        };
+        self.connection.close(Duration::from_secs(10));
+        assert!(report.balanced, "{report:?}");
+        (report, self.collector)
+    }
+}
+
+fn sending(edge: &str, run: &str) -> String {
+    format!(
+        "\
+streams: {{door: x, hall: x}}
+nodes:
+  numbers: {{use: numbers, each: stream}}
+  send: {{use: send_packets, each: stream, in: numbers, {edge}}}
+{run}"
+    )
+}
+
+fn receiving(edge: &str, run: &str) -> String {
+    format!(
+        "\
+streams: {{door: x, hall: x}}
+nodes:
+  receive: {{use: receive_packets, each: stream, carries: number, {edge}}}
+  end: {{use: collect, in: receive}}
+{run}"
+    )
+}
+
+const ASAP: &str = "run: {clock: asap}\n";
+
+fn assert_all(collector: &Collector, count: u64) {
+    for stream in ["door", "hall"] {
+        let numbers = collector.payloads::<Number>(stream);
+        let numbers: Vec<u64> = numbers.iter().map(|number| number.0).collect();
+        assert!(
+            numbers.iter().copied().eq(0..count),
+            "{stream}: {numbers:?}"
+        );
+        assert!(collector.ends()[stream].is_complete(), "{stream}");
+    }
+    let sequences = collector.packets();
+    let of_door = sequences.iter().map(|packet| &packet.envelope);
+    let of_door = of_door.filter(|envelope| envelope.stream.name == "door");
+    assert!(of_door.map(|envelope| envelope.sequence).eq(0..count));
+}
+
+#[test]
+fn a_lossless_edge_gives_each_stream_as_it_was_sent() {
+    let server = Server::start();
+    let edge = "edge: numbers, window: 8";
+    let receiver = Part::start(&server, 0, &receiving(edge, ASAP));
+    let sender = Part::start(&server, 200, &sending(edge, ASAP));
+    let (report, _) = sender.wait();
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    assert_eq!(
+        report.streams["door"]
+            .sinks
+            .values()
+            .map(|sink| sink.delivered)
+            .sum::<u64>(),
+        200
+    );
+    let (report, collector) = receiver.wait();
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    assert_all(&collector, 200);
+    assert_eq!(report.streams["door"].missed, 0);
+}
+
+/// The sending run begins, and is held up, before anybody receives.
+#[test]
+fn the_order_in_which_the_ends_are_started_does_not_matter() {
+    let server = Server::start();
+    let edge = "edge: numbers, window: 4, capacity: 2";
+    let sender = Part::start(&server, 50, &sending(edge, ASAP));
+    wait_until("a full window", || {
+        let report = sender.running().handle().stream_report("door");
+        report.is_some_and(|door| door.captured >= 4)
+    });
+    let receiver = Part::start(&server, 0, &receiving(edge, ASAP));
+    sender.wait();
+    assert_all(&receiver.wait().1, 50);
+}
+
+/// The run that receives is drained in the middle, and another one takes its place.
+#[test]
+fn what_a_drained_receiver_had_not_settled_comes_to_the_next() {
+    let server = Server::start();
+    let edge = "edge: numbers, window: 8, capacity: 8";
+    let text = receiving(edge, "");
+    let first = Part::start(&server, 0, &text);
+    let sender = Part::start(&server, 2000, &sending(edge, ASAP));
+    wait_until("some packets", || first.collector.packets().len() >= 50);
+    first.running().handle().drain();
+    let (_, before) = first.wait();
+    let second = Part::start(&server, 0, &text);
+    sender.wait();
+    let (report, after) = second.wait();
+    for stream in ["door", "hall"] {
+        let numbers = |part: &Collector| {
+            let numbers = part.payloads::<Number>(stream);
+            numbers.iter().map(|number| number.0).collect::<Vec<u64>>()
+        };
+        let (before, after) = (numbers(&before), numbers(&after));
+        assert!(before.iter().copied().eq(0..before.len() as u64));
+        // What was settled and not acknowledged comes once more; nothing is left out.
+        let begin = 2000 - after.len() as u64;
+        assert!(begin <= before.len() as u64, "{begin} {}", before.len());
+        assert!(after.iter().copied().eq(begin..2000));
+        assert_eq!(report.streams[stream].missed, 0);
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_and_started_again_loses_nothing_of_a_lossless_edge() {
+    let mut server = Server::start();
+    let edge = "edge: numbers, window: 8, capacity: 8";
+    let receiver = Part::start(&server, 0, &receiving(edge, ASAP));
+    let sender = Part::start(&server, 3000, &sending(edge, ASAP));
+    for part in 1..=2 {
+        wait_until("packets on their way", || {
+            receiver.collector.packets().len() >= part * 200
+        });
+        server.kill();
+        server.run();
+    }
+    let (report, _) = sender.wait();
+    assert_eq!(
+        report.streams["hall"]
+            .sinks
+            .values()
+            .map(|sink| sink.delivered)
+            .sum::<u64>(),
+        3000
+    );
+    let (report, collector) = receiver.wait();
+    assert_all(&collector, 3000);
+    assert_eq!(report.streams["hall"].missed, 0);
+}
+
+#[test]
+fn a_dropping_edge_with_a_slow_reader_counts_what_it_lost() {
+    let server = Server::start();
+    let edge = "edge: numbers, full: drop_oldest, capacity: 3, window: 2";
+    let receiver = Part::start(
+        &server,
+        0,
+        "\
+streams: {door: x, hall: x}
+nodes:
+  receive: {use: receive_packets, each: stream, carries: number, edge: numbers, full: drop_oldest, capacity: 3, window: 2}
+  slow: {use: identity, each: stream, in: receive, work: 5ms, queue: {capacity: 1}}
+  end: {use: collect, in: slow}
+",
+    );
+    let sender = Part::start(&server, 400, &sending(edge, ""));
+    let (report, _) = sender.wait();
+    assert_eq!(
+        report.streams["door"]
+            .sinks
+            .values()
+            .map(|sink| sink.delivered)
+            .sum::<u64>(),
+        400
+    );
+    let (report, collector) = receiver.wait();
+    for stream in ["door", "hall"] {
+        let of_stream = &report.streams[stream];
+        assert_eq!(of_stream.captured + of_stream.missed, 400, "{stream}");
+        assert!(
+            of_stream.missed > 0,
+            "{stream}: the reader was never too slow"
+        );
+        let numbers = collector.payloads::<Number>(stream);
+        assert!(numbers.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        let end = collector.ends()[stream];
+        assert!(end.how == How::Complete && end.lost, "{end:?}");
+    }
+}
+
+/// What is marked, and never sent, lets joins and the strict turns of `asap` go on.
+#[test]
+fn marks_of_filtered_packets_and_drained_ends_arrive() {
+    let server = Server::start();
+    let edge = "edge: numbers, window: 8";
+    let receiver = Part::start(&server, 0, &receiving(edge, ASAP));
+    let sender = Part::start(
+        &server,
+        0,
+        "\
+streams: {door: x, hall: x}
+nodes:
+  gated: {use: gated, each: stream, count: 60}
+  sparse: {use: sparse, each: stream, in: gated}
+  send: {use: send_packets, each: stream, in: sparse, edge: numbers, window: 8}
+run: {clock: asap}
+",
+    );
+    // The sink takes the streams in turn: without the marks of `hall` it would wait for it at its second packet.
+    wait_until("all of the door", || {
+        receiver.collector.packets().len() == 61
+    });
+    let handle = sender.running().handle();
+    handle.drain();
+    let (report, _) = sender.wait();
+    assert_eq!(report.streams["hall"].captured, 60);
+    let (_, collector) = receiver.wait();
+    assert_eq!(collector.packets().len(), 61);
+    assert_eq!(collector.ends()["hall"].how, How::Drained);
+}
+
+/// Gives numbers and then nothing, until it is asked to end.
+struct Gated {
+    count: u64,
+    given: u64,
+    setup: Setup,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GatedSettings {
+    count: u64,
+}
+
+impl Source for Gated {
+    const NAME: &'static str = "gated";
+    type Settings = GatedSettings;
+
+    fn ports(_: &GatedSettings) -> Ports {
+        Ports::new().output::<Number>("out")
+    }
+
+    fn create(settings: GatedSettings, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self {
+            count: settings.count,
+            given: 0,
+            setup: setup.clone(),
+        })
+    }
+
+    fn next(&mut self) -> Result<Next, ActorError> {
+        if self.given == self.count {
+            return Ok(match self.setup.cancelled() {
+                true => Next::End,
+                false => Next::Wait(Duration::from_millis(5)),
+            });
+        }
+        self.given += 1;
+        let number = Number(self.given - 1);
+        Ok(Next::Packet(Captured::new(Arc::new(number), 0)))
+    }
+}
+
+/// Lets only the first packet of `hall` through.
+struct Sparse;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SparseSettings {}
+
+impl Actor for Sparse {
+    const NAME: &'static str = "sparse";
+    type Settings = SparseSettings;
+
+    fn ports(_: &SparseSettings) -> Ports {
+        Ports::new().any_input("in").same_output("out").stateless()
+    }
+
+    fn create(_: SparseSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        let envelope = input.envelope.clone();
+        if envelope.stream.name != "hall" || envelope.sequence == 0 {
+            out.emit_any(0, envelope, input.take_any(0).ok_or("no payload")?);
+        }
+        Ok(())
+    }
+}
+
+fn user(name: &str) -> Credentials {
+    Credentials {
+        user: Some((name.to_owned(), "secret".to_owned())),
+        ..Credentials::default()
+    }
+}
+
+/// What the guide says a machine with a camera must be allowed is enough, and makes nothing.
+#[test]
+fn a_sender_needs_no_more_rights_than_the_guide_says() {
+    let server = Server::start_with(
+        r#"
+authorization {users: [
+  {user: hall, password: secret}
+  {user: gate, password: secret, permissions: {
+    publish: ["fermata.test.numbers.packets.*", "fermata.test.numbers.progress.*",
+              "$JS.API.STREAM.MSG.GET.fermata+test+numbers+progress"]
+    subscribe: ["_INBOX.>"]
+  }}
+]}
+"#,
+    );
+    let edge = "edge: numbers, window: 8";
+    let receiver = Part::start_as(&user("hall"), &server, 0, &receiving(edge, ASAP));
+    let sender = Part::start_as(&user("gate"), &server, 60, &sending(edge, ASAP));
+    sender.wait();
+    assert_all(&receiver.wait().1, 60);
+    let refused = server.connect_as(&user("nobody"), registry(0).0.codecs());
+    let refused = refused.map(drop).unwrap_err().to_string();
+    assert!(refused.contains("refuses these credentials"), "{refused}");
+    assert!(!refused.contains("secret"), "{refused}");
+}
+
+#[test]
+fn a_packet_that_is_larger_than_the_server_takes_fails_alone_and_says_so() {
+    let server = Server::start_with("max_payload: 1500");
+    let edge = "edge: numbers, window: 8";
+    let receiver = Part::start(&server, 0, &receiving(edge, ASAP));
+    let sender = Part::start(&server, 5, &sending(edge, ASAP));
+    let (report, _) = sender.wait();
+    assert_eq!(report.streams["door"].captured, 5);
+    let failed: u64 = report.nodes.values().map(|node| node.failed).sum();
+    assert_eq!(failed, 10);
+    let (_, collector) = receiver.wait();
+    assert_eq!(collector.packets().len(), 0);
+    assert!(collector.ends()["door"].lost);
+}
+
+#[test]
+fn edges_that_do_not_agree_are_refused() {
+    let server = Server::start();
+    let first = Part::start(&server, 0, &receiving("edge: numbers, window: 8", ASAP));
+    let sender = Part::start(&server, 1, &sending("edge: numbers, window: 8", ASAP));
+    sender.wait();
+    first.wait();
+    let other = Part::start(&server, 0, &receiving("edge: numbers, window: 9", ASAP));
+    let (report, _) = other.wait();
+    let fault = report.faults.first().expect("a fault");
+    assert!(
+        fault.message.contains("is there already"),
+        "{}",
+        fault.message
+    );
+}
+
+#[test]
+fn a_payload_without_a_codec_and_an_edge_that_carries_something_unknown_are_refused() {
+    let (registry, _) = registry(0);
+    let text = receiving("edge: numbers", ASAP).replace("carries: number", "carries: numbr");
+    let refused = parse(&text, &registry).unwrap_err();
+    assert!(
+        refused.contains("no codec for payloads called `numbr`"),
+        "{refused}"
+    );
+    assert!(refused.contains("number"), "{refused}");
+}

@@ -1,0 +1,116 @@
+//! A NATS server of a test's own, which it may stop, kill and start again.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fermata_engine::Codecs;
+use fermata_remote::{Credentials, NatsConnection, RemoteError};
+
+/// Longer than anything takes that a test waits for, on a machine that has other things to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until something has happened that the test itself cannot bring about.
+pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !happened() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The server, in a folder of its own.
+pub(crate) struct Server {
+    folder: tempfile::TempDir,
+    port: u16,
+    more: String,
+    process: Option<Child>,
+}
+
+impl Server {
+    /// Starts a server.
+    pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts a server with more lines in its settings.
+    pub(crate) fn start_with(more: &str) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("its number").port();
+        let mut server = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            port,
+            more: more.to_owned(),
+            process: None,
+        };
+        drop(free);
+        server.run();
+        server
+    }
+
+    /// Starts it again, where it was.
+    pub(crate) fn run(&mut self) {
+        assert!(self.process.is_none(), "it runs");
+        let folder = self.folder.path();
+        let settings = format!(
+            "listen: 127.0.0.1:{}\njetstream {{store_dir: {:?}, sync_interval: always}}\n{}\n",
+            self.port,
+            folder.join("store"),
+            self.more
+        );
+        let path = folder.join("nats.conf");
+        std::fs::write(&path, settings).expect("settings");
+        let log = std::fs::File::create(folder.join("log")).expect("a log");
+        let process = Command::new(program())
+            .arg("--config")
+            .arg(&path)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("nats-server, which `make setup-remote` brings");
+        self.process = Some(process);
+        let address = ("127.0.0.1", self.port);
+        wait_until("the server", || {
+            std::net::TcpStream::connect(address).is_ok()
+        });
+    }
+
+    /// Kills it, as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("a process of ours");
+            process.wait().expect("its end");
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Connects a program that has credentials.
+    pub(crate) fn connect_as(
+        &self,
+        credentials: &Credentials,
+        codecs: &Codecs,
+    ) -> Result<Arc<NatsConnection>, RemoteError> {
+        NatsConnection::connect(&self.url(), credentials, "test", codecs.clone())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn program() -> PathBuf {
+    let native = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.native/nats-server/nats-server");
+    match native.exists() {
+        true => native,
+        // One that the machine has.
+        false => PathBuf::from("nats-server"),
+    }
+}
