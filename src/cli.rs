@@ -112,6 +112,12 @@ pub struct ServeArguments {
         default_missing_value = "127.0.0.1:8080"
     )]
     pub serve: Option<SocketAddr>,
+    /// Name by which browsers may ask for the page, besides addresses and localhost
+    #[arg(long, value_name = "NAME", requires = "serve")]
+    pub serve_host: Vec<String>,
+    /// File with the token that is asked for [default: none on loopback, elsewhere a fresh one that is shown on the terminal]
+    #[arg(long, value_name = "FILE", requires = "serve")]
+    pub serve_token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -86,11 +86,15 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     if !load::is_runnable(&graph, &registry) {
         return Ok(REFUSED);
     }
-    let serving = Serving::prepare(&serve)?;
+    let serving = Serving::prepare(&serve, &graph)?;
     let folder = RunFolder::open(&taking)?;
     let mut progress = Progress::new(quiet).counting(rows).saying(says);
     let interrupts = Interrupts::watch()?;
-    let running = match prepare(&folder, &progress, graph, registry, services) {
+    let options = serving.lend(RunOptions {
+        services,
+        ..RunOptions::default()
+    });
+    let running = match prepare(&folder, &progress, graph.clone(), registry, options) {
         Ok(running) => running,
         Err(error) => {
             folder.take_back();
@@ -98,7 +102,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         }
     };
     interrupts.started(running.handle());
-    let serving = serving.start(&running)?;
+    let serving = serving.start(&running, &graph)?;
     if let Err(error) = running.created() {
         drop(running);
         folder.take_back();
@@ -130,14 +134,10 @@ fn prepare(
     progress: &Progress,
     graph: Graph,
     registry: Registry,
-    services: Services,
+    options: RunOptions,
 ) -> anyhow::Result<RunningGraph> {
     progress.log_to(folder.log()?);
     folder.write_graph(&graph)?;
-    let options = RunOptions {
-        services,
-        ..RunOptions::default()
-    };
     RunningGraph::launch(graph, Arc::new(registry), options).context("nothing was started")
 }
 

@@ -6,6 +6,7 @@ pub mod inference;
 pub mod installed;
 mod libav;
 pub mod payload;
+pub mod shown;
 pub mod sinks;
 pub mod sources;
 pub mod temporal;

@@ -1,14 +1,20 @@
 //! Draws what is known of the faces into the video: boxes, labels, bars, the time it took. Or makes faces unrecognisable.
+//!
+//! What it draws is what a live page shows: where the program has a [`FrameHub`] of this node, each picture goes there too.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, Clock, ClockMode, Envelope, Input, Outputs, Ports, Setup};
 use fermata_vision::draw::{BLACK, Blur, Painter, colour_of};
-use fermata_vision::{Expression, Face, FramePool};
+use fermata_vision::{Expression, Face, Frame, FrameHub, FramePool, ShownFace, ShownFrame};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::payload::{Faces, VideoFrame};
+
+/// The actor's name in graph files.
+pub(crate) const NAME: &str = "draw_overlay";
 
 /// Draws boxes, labels and bars into the video.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -60,10 +66,12 @@ pub struct DrawOverlay {
     clock: Option<Clock>,
     /// By stream: the latency as shown, which changes slowly enough to be read.
     latency_ms: BTreeMap<u32, f64>,
+    /// Where a page takes its pictures from.
+    hub: Option<Arc<FrameHub>>,
 }
 
 impl Actor for DrawOverlay {
-    const NAME: &'static str = "draw_overlay";
+    const NAME: &'static str = NAME;
     type Settings = DrawOverlaySettings;
 
     fn ports(_: &DrawOverlaySettings) -> Ports {
@@ -80,6 +88,9 @@ impl Actor for DrawOverlay {
             pool: FramePool::new(),
             clock: timed.then(|| setup.clock.clone()),
             latency_ms: BTreeMap::new(),
+            hub: setup
+                .service::<FrameHub>()
+                .filter(|hub| hub.is_of(&setup.node)),
         })
     }
 
@@ -110,8 +121,10 @@ impl Actor for DrawOverlay {
             let status = self.status(&input.envelope);
             painter.chip(0, 0, &status, BLACK)?;
         }
+        let frame = frame.freeze();
+        self.show(&input.envelope, &frame, &faces.faces);
         let video = VideoFrame {
-            frame: frame.freeze(),
+            frame,
             truth: faces.video.truth.clone(),
         };
         out.emit(input.envelope, video);
@@ -120,15 +133,37 @@ impl Actor for DrawOverlay {
 
     fn stream_ended(
         &mut self,
-        stream: &std::sync::Arc<fermata_engine::Stream>,
+        stream: &Arc<fermata_engine::Stream>,
         _: fermata_engine::End,
     ) -> Result<(), ActorError> {
         self.latency_ms.remove(&stream.id);
+        if let Some(hub) = &self.hub {
+            hub.end(&stream.name);
+        }
         Ok(())
     }
 }
 
 impl DrawOverlay {
+    fn show(&self, envelope: &Envelope, frame: &Frame, faces: &[Face]) {
+        let Some(hub) = &self.hub else {
+            return;
+        };
+        let faces = faces.iter().map(|face| ShownFace {
+            track: face.track,
+            rect: face.rect,
+            label: face.label.or(face.raw_label),
+            probabilities: face.smoothed.or(face.probabilities),
+        });
+        let shown = ShownFrame {
+            frame: frame.clone(),
+            faces: faces.collect(),
+            sequence: envelope.sequence,
+            pts_ns: envelope.pts_ns,
+        };
+        hub.publish(&envelope.stream.name, shown);
+    }
+
     fn face(&self, painter: &mut Painter<'_>, face: &Face) -> Result<(), ActorError> {
         let colour = colour_of(face.track);
         match face.score {
