@@ -20,10 +20,24 @@ pub(crate) fn checked(
     is_runnable(&graph, registry).then_some(graph)
 }
 
-/// Whether what the graph names is there; problems are shown.
+/// Whether what the graph names is there and its nodes agree with each other; problems are shown.
 pub(crate) fn is_runnable(graph: &Graph, registry: &Registry) -> bool {
     let checked = graph.check(registry).map_err(|problems| show(&problems));
-    checked.is_ok()
+    checked.is_ok() && agrees(graph)
+}
+
+#[cfg(feature = "live")]
+fn agrees(graph: &Graph) -> bool {
+    let said = fermata_actors::agreement::disagreements(graph);
+    for message in &said {
+        eprintln!("error: {message}");
+    }
+    said.is_empty()
+}
+
+#[cfg(not(feature = "live"))]
+fn agrees(_: &Graph) -> bool {
+    true
 }
 
 /// Reads a graph without looking for what it names. If it names actors that this program does not have, the process becomes the one

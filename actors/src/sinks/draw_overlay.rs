@@ -126,6 +126,7 @@ impl Actor for DrawOverlay {
         let video = VideoFrame {
             frame,
             truth: faces.video.truth.clone(),
+            file: faces.video.file.clone(),
         };
         out.emit(input.envelope, video);
         Ok(())

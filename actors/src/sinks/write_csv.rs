@@ -18,11 +18,12 @@ use row::Rows;
 
 /// Writes a CSV file with one row for each face, and for a frame without a face one row whose face cells are empty, so that
 /// every frame that arrived is there. The columns are
-/// `stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,latency_ms`.
+/// `stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,true_face,latency_ms,file`.
 ///
 /// `x`, `y`, `w` and `h` are pixels with 2 decimals, `score` has 4. `raw_label` is the classifier's word, `label` and the `p_`
-/// columns (6 decimals) are what smoothing made of it. `truth` is what a synthetic source drew: the expression of the drawn face
-/// that overlaps the box most, if their IoU is at least 0.3. `pts_ms` and `latency_ms` have 3 decimals; latency is the time from
+/// columns (6 decimals) are what smoothing made of it; without `smooth_labels` the `p_` columns are the classifier's own. `track` is empty
+/// while the tracker is not yet sure. `truth` is what a synthetic source drew, `true_face` whom (as in its `truth.csv`): boxes and drawn faces
+/// are matched one to one, those that overlap most first, down to an IoU of 0.5. `file` is the name of an image. `pts_ms` and `latency_ms` have 3 decimals; latency is the time from
 /// capture to this row, and empty under the clock `asap`, where it means nothing. A cell is empty where a value is not known.
 ///
 /// Rows come in the order in which frames arrive. The rows go to `PATH.part`, which gets its name when everything has arrived:

@@ -51,7 +51,7 @@ fn packet(frame: Frame, sequence: u64, segment: u32, pts_ns: i64) -> Input {
         pts_ns,
         ..capture(sequence)
     };
-    input(at, VideoFrame { frame, truth: None })
+    input(at, VideoFrame::of(frame))
 }
 
 /// Writes one picture at each (segment, time).

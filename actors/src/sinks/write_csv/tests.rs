@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::payload::VideoFrame;
 
-const HEADER_LINE: &str = "stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,latency_ms";
+const HEADER_LINE: &str = "stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,true_face,latency_ms,file";
 
 fn create(path: &Path, setup: Setup) -> Result<ActorDriver<WriteCsv>, ActorError> {
     let path = path.to_owned();
@@ -38,12 +38,9 @@ fn frame(faces: Vec<Face>, truth: Option<GroundTruth>) -> Faces {
     let video = VideoFrame {
         frame: Frame::from_bgr(1, 1, vec![0; 3]),
         truth: truth.map(Arc::new),
+        file: None,
     };
-    Faces {
-        video,
-        faces,
-        detected: true,
-    }
+    Faces::found(video, faces)
 }
 
 fn send(actor: &mut ActorDriver<WriteCsv>, at: Capture, faces: Faces) -> Result<(), ActorError> {
@@ -97,9 +94,9 @@ fn every_face_has_a_row_and_so_has_a_frame_without_one() {
     actor.finish(End::default()).unwrap();
     let expected = [
         HEADER_LINE,
-        "lobby,1,0,0.000,,,,,,,,,,,,,,,,,",
-        "lobby,1,1,33.367,7,-10.13,20.50,64.00,64.00,0.9877,sad,happy,0.000000,0.125000,0.000000,0.500000,0.250000,0.000000,0.125000,,",
-        "lobby,1,1,33.367,,100.00,20.50,32.00,32.00,,,,,,,,,,,,",
+        "lobby,1,0,0.000,,,,,,,,,,,,,,,,,,,",
+        "lobby,1,1,33.367,7,-10.13,20.50,64.00,64.00,0.9877,sad,happy,0.000000,0.125000,0.000000,0.500000,0.250000,0.000000,0.125000,,,,",
+        "lobby,1,1,33.367,,100.00,20.50,32.00,32.00,,,,,,,,,,,,,,",
         "",
     ];
     assert_eq!(fs::read_to_string(&path).unwrap(), expected.join("\n"));
@@ -136,27 +133,30 @@ fn latency_is_the_time_from_capture_by_the_runs_clock() {
         actor.finish(End::default()).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(
-            text.lines().nth(1).unwrap().rsplit(',').next(),
+            text.lines().nth(1).unwrap().rsplit(',').nth(1),
             Some("12.345")
         );
     }
 }
 
 #[test]
-fn truth_is_the_drawn_face_that_overlaps_most() {
+fn a_box_is_one_drawn_face_and_a_drawn_face_is_one_box() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("faces.csv");
     let mut actor = asap(&path);
-    let drawn = |x: f32, expression| TrueFace {
-        identity: 0,
+    let drawn = |identity, x: f32, expression| TrueFace {
+        identity,
         rect: rect(x, 60.0),
         expression,
     };
     let truth = GroundTruth {
-        faces: vec![drawn(0.0, Expression::Angry), drawn(20.0, Expression::Fear)],
+        faces: vec![
+            drawn(3, 0.0, Expression::Angry),
+            drawn(5, 20.0, Expression::Fear),
+        ],
     };
-    // IoU with a box moved by d out of 60: (60 − d) / (60 + d), which is 0.3 at d = 32.3.
-    let boxes = [-5.0, 11.0, 52.0, 53.0, 300.0, f32::NAN];
+    // IoU with a box moved by d out of 60: (60 − d) / (60 + d), which is 0.5 at d = 20. The second box overlaps both faces enough.
+    let boxes = [-5.0, 4.0, 39.9, 40.1, 300.0, f32::NAN];
     let faces = boxes.map(|x| Face {
         rect: rect(x, 60.0),
         ..Face::default()
@@ -164,11 +164,41 @@ fn truth_is_the_drawn_face_that_overlaps_most() {
     send(&mut actor, at("lobby", 0), frame(faces.into(), Some(truth))).unwrap();
     actor.finish(End::default()).unwrap();
     let mut reader = csv::Reader::from_path(&path).unwrap();
-    let found: Vec<String> = reader
+    let found: Vec<(String, String)> = reader
         .records()
-        .map(|row| row.unwrap()[19].to_owned())
+        .map(|row| {
+            let row = row.unwrap();
+            (row[19].to_owned(), row[20].to_owned())
+        })
         .collect();
-    assert_eq!(found, ["angry", "fear", "fear", "", "", ""]);
+    let found: Vec<(&str, &str)> = found.iter().map(|(a, b)| (&**a, &**b)).collect();
+    let none = ("", "");
+    assert_eq!(
+        found,
+        [none, ("angry", "3"), ("fear", "5"), none, none, none]
+    );
+}
+
+#[test]
+fn without_smoothing_the_probabilities_are_the_classifiers_and_an_image_has_its_name() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("faces.csv");
+    let mut actor = asap(&path);
+    let face = Face {
+        smoothed: None,
+        label: None,
+        probabilities: Some([0.0, 0.0, 0.25, 0.75, 0.0, 0.0, 0.0]),
+        ..known_face()
+    };
+    let mut faces = frame(vec![face], None);
+    faces.video.file = Some("door 1.jpg".into());
+    send(&mut actor, at("lobby", 0), faces).unwrap();
+    actor.finish(End::default()).unwrap();
+    let mut reader = csv::Reader::from_path(&path).unwrap();
+    let row = reader.records().next().unwrap().unwrap();
+    assert_eq!((&row[10], &row[11]), ("sad", ""));
+    assert_eq!((&row[14], &row[15]), ("0.250000", "0.750000"));
+    assert_eq!(&row[22], "door 1.jpg");
 }
 
 #[test]
