@@ -102,15 +102,19 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         }
     };
     interrupts.started(running.handle());
-    let serving = serving.start(&running, &graph)?;
-    if let Err(error) = running.created() {
-        drop(running);
-        folder.take_back();
-        return Err(error).context("nothing was started");
-    }
-    serving.ready();
+    let started = serving.start(&running, &graph);
+    let started = started.and_then(|served| running.created().map(|()| served).map_err(Into::into));
+    let served = match started {
+        Ok(served) => served,
+        Err(error) => {
+            drop(running);
+            folder.take_back();
+            return Err(error.context("nothing was started"));
+        }
+    };
+    served.ready();
     let report = wait(running, &mut progress);
-    drop(serving);
+    drop(served);
     progress.end();
     print(&summary(&report))?;
     let written = folder.write_report(&report)?;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use fermata_actors::shown::{describe, shown_node};
+use fermata_engine::observer::Observer;
 use fermata_engine::{Graph, RunOptions, RunningGraph};
 use fermata_serve::{Listening, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun};
 use fermata_vision::FrameHub;
 
+use crate::both::Both;
 use crate::cli::ServeArguments;
 
 /// What was asked for, before the run is started.
@@ -61,7 +63,11 @@ impl Serving {
         if let Some(hub) = &prepared.hub {
             options.services = options.services.with(Arc::clone(hub));
         }
-        options.observer = Some(Arc::new(TapObserver(Arc::clone(&prepared.tap))));
+        let tap: Arc<dyn Observer> = Arc::new(TapObserver(Arc::clone(&prepared.tap)));
+        options.observer = Some(match options.observer.take() {
+            Some(other) => Arc::new(Both(other, tap)),
+            None => tap,
+        });
         options
     }
 
