@@ -130,6 +130,13 @@ impl Browser {
         }
     }
 
+    /// Bytes that the page's objects take, without those that nobody uses any more.
+    pub(crate) fn heap(&mut self) -> u64 {
+        self.call("HeapProfiler.collectGarbage", json!({}));
+        let usage = self.call("Runtime.getHeapUsage", json!({}));
+        usage["usedSize"].as_f64().unwrap_or(0.0) as u64
+    }
+
     /// A picture of the page as it is shown.
     pub(crate) fn screenshot(&mut self, path: &Path) {
         let shot = self.call("Page.captureScreenshot", json!({"format": "png"}));

@@ -64,10 +64,16 @@ impl Run {
         address.trim_end_matches('/')
     }
 
-    fn report(mut self) -> Value {
+    fn report(self) -> Value {
+        self.report_and(|| ()).0
+    }
+
+    /// Waits for the run's end; the report, and what is read of its folder then.
+    fn report_and<T>(mut self, read: impl FnOnce() -> T) -> (Value, T) {
         self.process.wait().unwrap();
         let path = self.folder.path().join("out/report.json");
-        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+        let report = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        (report, read())
     }
 }
 
@@ -244,6 +250,71 @@ fn sixteen_streams_on_a_telephone_cost_what_is_on_its_screen() {
     browser.wait_for(&format!("{} > 2", sequence("camera-08")));
     screenshot(&mut browser, "sixteen");
     drop(run);
+}
+
+/// Resident memory of a process, bytes.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+    kilobytes.unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn a_page_that_is_open_for_minutes_takes_no_more_memory_and_costs_no_row() {
+    let seconds: u64 = match std::env::var_os("FERMATA_SOAK") {
+        Some(_) => 300,
+        None => {
+            println!("skipped: it takes minutes (FERMATA_SOAK=1)");
+            return;
+        }
+    };
+    let Some(mut browser) = Browser::open() else {
+        return;
+    };
+    let names: Vec<String> = (1..=16).map(|n| format!("camera-{n:02}: {n}")).collect();
+    let run = Run::start(&format!("{{{}}}", names.join(", ")), "127.0.0.1:0", &[]);
+    browser.resize(1440, 3000);
+    browser.go(&run.url);
+    browser.wait_for(&format!("{} > 2", sequence("camera-16")));
+    let process = run.process.id();
+    let mut measured = Vec::new();
+    for part in 0..6 {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(seconds / 6);
+        while std::time::Instant::now() < until {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+        measured.push((resident(process), browser.heap()));
+        println!(
+            "part {part}: program and page hold {:?} bytes",
+            measured[part]
+        );
+    }
+    // The first part is for pools, caches and compilers to fill.
+    let ((early, early_page), (late, late_page)) = (measured[1], measured[5]);
+    assert!(late < early + early / 10 + 8_000_000, "{measured:?}");
+    assert!(
+        late_page < early_page + early_page / 10 + 2_000_000,
+        "{measured:?}"
+    );
+    browser.value("window.confirm = () => true; document.getElementById('drain').click();");
+    let table = run.folder.path().join("out/faces.csv");
+    let (report, rows) = run.report_and(|| std::fs::read_to_string(table).unwrap());
+    let frames: std::collections::BTreeSet<&str> = rows
+        .lines()
+        .skip(1)
+        .map(|row| {
+            row.match_indices(',')
+                .nth(1)
+                .map_or(row, |(at, _)| &row[..at])
+        })
+        .collect();
+    let streams = report["streams"].as_object().unwrap();
+    let captured: u64 = streams
+        .values()
+        .map(|stream| stream["captured"].as_u64().unwrap())
+        .sum();
+    assert_eq!(frames.len() as u64, captured, "the table has every frame");
 }
 
 #[test]

@@ -73,7 +73,8 @@ export class Faces {
 
   /** @param {{track: ?number, label: ?string, shares: ?number[]}[]} faces */
   update(faces, at) {
-    faces.slice(0, MOST_FACES).forEach((face, index) => {
+    const byTrack = [...faces].sort((a, b) => (a.track ?? 0) - (b.track ?? 0));
+    byTrack.slice(0, MOST_FACES).forEach((face, index) => {
       const name = face.track === null ? `face ${index + 1}` : `#${face.track}`;
       let row = this.#rows.get(name);
       if (!row) {

@@ -100,7 +100,7 @@ fn add_edge(edge: &mut EdgeNumbers, now: &EdgeNow, fullness: f64) {
     for (cause, dropped) in &now.dropped {
         *edge.dropped.entry((*cause).to_owned()).or_default() += dropped;
     }
-    if fullness >= edge.fullness {
+    if fullness > edge.fullness {
         edge.fullness = fullness;
         edge.fullest.clone_from(&now.stream);
     }

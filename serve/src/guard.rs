@@ -100,9 +100,11 @@ impl Guard {
             return Ok(());
         }
         let origin = one(headers, &header::ORIGIN).ok_or(Refusal::ForeignOrigin)?;
-        let own = origin
-            .strip_prefix(self.scheme)
-            .and_then(|rest| rest.strip_prefix("://"));
+        // A proxy before a server without TLS may speak it.
+        let own = origin.strip_prefix("https://").or_else(|| {
+            let plain = origin.strip_prefix("http://");
+            plain.filter(|_| self.scheme == "http")
+        });
         match own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
             true => Ok(()),
             false => Err(Refusal::ForeignOrigin),

@@ -4,7 +4,7 @@
 //! credit is one picture. So a browser that is slow gets fewer pictures, none is late, and whatever it does keeps nobody but
 //! itself waiting. Numbers and what has happened are sent when they are new; what was not sent in time is not sent later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,7 +75,9 @@ enum Asked {
 struct Session {
     run: Arc<WatchedRun>,
     socket: WebSocket,
-    credits: BTreeSet<String>,
+    /// By stream: the least number of the picture that a credit is for. It is the newest when the credit comes, so that no old one is
+    /// sent, and an encoder that is behind does not chase those that come meanwhile.
+    credits: BTreeMap<String, u64>,
     /// The number of the last picture of each stream.
     seen: BTreeMap<String, u64>,
     tap: Option<(usize, Opened)>,
@@ -89,7 +91,7 @@ impl Session {
         Self {
             run,
             socket,
-            credits: BTreeSet::new(),
+            credits: BTreeMap::new(),
             seen: BTreeMap::new(),
             tap: None,
             entry: 0,
@@ -162,8 +164,13 @@ impl Session {
         match asked {
             Asked::Credit(streams) => {
                 // Names come from outside: only those of the run are kept.
-                let known = streams.into_iter().filter(|name| self.run.is_running(name));
-                self.credits.extend(known);
+                for stream in streams {
+                    if self.run.is_running(&stream) {
+                        let next = self.seen.get(&stream).map_or(1, |seen| seen + 1);
+                        let least = self.run.video.newest(&stream).max(next);
+                        self.credits.entry(stream).or_insert(least);
+                    }
+                }
             }
             Asked::Hide(streams) => {
                 for stream in streams {
@@ -180,14 +187,13 @@ impl Session {
     }
 
     async fn send_pictures(&mut self) -> Result<(), Gone> {
-        for stream in self.credits.clone() {
+        for (stream, least) in self.credits.clone() {
             if !self.run.is_running(&stream) {
                 self.credits.remove(&stream);
                 self.seen.remove(&stream);
                 continue;
             }
-            let seen = self.seen.get(&stream).copied().unwrap_or(0);
-            if let Some(picture) = self.run.video.newer(&stream, seen) {
+            if let Some(picture) = self.run.video.picture(&stream, least) {
                 self.credits.remove(&stream);
                 self.seen.insert(stream, picture.number);
                 self.send(Message::Binary(picture.message)).await?;

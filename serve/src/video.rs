@@ -61,18 +61,19 @@ impl Video {
         *self.encoded.borrow()
     }
 
-    /// The stream's newest picture, if it is newer than number `seen`. Otherwise one is asked for.
-    pub(crate) fn newer(&self, stream: &str, seen: u64) -> Option<Picture> {
-        let hub = self.hub.as_ref()?;
+    /// The number of the stream's newest frame.
+    pub(crate) fn newest(&self, stream: &str) -> u64 {
+        self.hub.as_ref().map_or(0, |hub| hub.number(stream))
+    }
+
+    /// The stream's picture, if its number is at least `least`. Otherwise one is asked for.
+    pub(crate) fn picture(&self, stream: &str, least: u64) -> Option<Picture> {
         let picture = self.lock().get(stream).cloned();
-        let newest = hub.number(stream);
-        match picture.filter(|picture| picture.number != seen && picture.number == newest) {
-            Some(picture) => Some(picture),
-            None => {
-                hub.ask(stream);
-                None
-            }
+        let picture = picture.filter(|picture| picture.number >= least);
+        if let (None, Some(hub)) = (&picture, &self.hub) {
+            hub.ask(stream);
         }
+        picture
     }
 
     /// Forgets a stream that is over.
@@ -236,17 +237,18 @@ mod tests {
                 hub.publish("door", shown(16, 16));
                 hub.publish("hall", shown(16, 16));
             }
-            assert!(video.newer("door", 0).is_none());
             // Two browsers ask, and one picture serves both.
-            assert!(video.newer("door", 0).is_none());
+            let newest = video.newest("door");
+            assert!(video.picture("door", newest).is_none());
+            assert!(video.picture("door", newest).is_none());
             let waited = tokio::runtime::Builder::new_current_thread()
                 .build()
                 .unwrap();
             waited.block_on(encoded.changed()).unwrap();
-            let picture = video.newer("door", 0).unwrap();
-            assert_eq!(picture.number, 100);
-            assert_eq!(video.newer("door", 0).unwrap().number, 100);
-            assert!(video.newer("door", 100).is_none(), "it has been seen");
+            assert_eq!(video.picture("door", newest).unwrap().number, 100);
+            // It is as new as when it was asked for, whatever has come since.
+            hub.publish("door", shown(16, 16));
+            assert_eq!(video.picture("door", newest).unwrap().number, 100);
             assert_eq!(video.pictures_encoded(), 1);
             video.end();
         });

@@ -61,12 +61,6 @@ struct Slot {
     is_asked_for: bool,
 }
 
-impl Streams {
-    fn slot(&mut self, stream: &str) -> &mut Slot {
-        self.slots.entry(stream.to_owned()).or_default()
-    }
-}
-
 impl Slot {
     fn is_due(&self) -> bool {
         self.is_asked_for && self.number > self.taken && self.newest.is_some()
@@ -91,7 +85,7 @@ impl FrameHub {
     /// Shows a frame in the place of the stream's last one. Never waits for who looks.
     pub fn publish(&self, stream: &str, shown: ShownFrame) {
         let mut streams = self.lock();
-        let slot = streams.slot(stream);
+        let slot = streams.slots.entry(stream.to_owned()).or_default();
         slot.number += 1;
         let last = slot.newest.replace(shown);
         let is_due = slot.is_due();
@@ -109,10 +103,13 @@ impl FrameHub {
         drop(ended);
     }
 
-    /// Asks for the next frame of a stream: the newest, if it has not been taken yet, else the one that comes.
+    /// Asks for the next frame of a stream: the newest, if it has not been taken yet, else the one that comes. It does nothing while no
+    /// frame of the stream has come, and none is left of a stream that has ended: who still looks asks again.
     pub fn ask(&self, stream: &str) {
         let mut streams = self.lock();
-        let slot = streams.slot(stream);
+        let Some(slot) = streams.slots.get_mut(stream) else {
+            return;
+        };
         slot.is_asked_for = true;
         let is_due = slot.is_due();
         drop(streams);
@@ -204,19 +201,24 @@ mod tests {
         hub.publish("door", shown(0));
         hub.ask("door");
         hub.end("door");
+        hub.ask("door");
         assert_eq!(taken(&hub), None);
         assert_eq!(hub.number("door"), 0);
+        assert!(hub.lock().slots.is_empty());
     }
 
     #[test]
     fn who_waits_is_woken_by_the_frame_that_comes() {
         let hub = FrameHub::of_node("draw");
+        hub.publish("door", shown(6));
+        hub.ask("door");
+        assert_eq!(taken(&hub), Some(("door".to_owned(), 6)));
         hub.ask("door");
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| hub.next_asked(Duration::from_secs(60)));
             hub.publish("door", shown(7));
             let (stream, number, frame) = waiting.join().unwrap().unwrap();
-            assert_eq!((&*stream, number, frame.sequence), ("door", 1, 7));
+            assert_eq!((&*stream, number, frame.sequence), ("door", 2, 7));
         });
     }
 

@@ -104,7 +104,7 @@ fn a_change_comes_from_the_page_itself() {
         for origin in [
             "http://evil.example",
             "http://127.0.0.1:8081",
-            "https://127.0.0.1:8080",
+            "ftp://127.0.0.1:8080",
             "http://127.0.0.1:8080.evil.example",
             "null",
             "",
@@ -132,6 +132,14 @@ fn a_change_comes_from_the_page_itself() {
         ask(&guard, "POST", "/stop", &foreign),
         Err(Refusal::ForeignOrigin)
     );
-    let own = [HERE, OWN, cookie, upgrade];
-    assert_eq!(ask(&guard, "GET", "/ws", &own), Ok(()));
+    for origin in [OWN, ("origin", "https://127.0.0.1:8080")] {
+        let own = [HERE, origin, cookie, upgrade];
+        assert_eq!(ask(&guard, "GET", "/ws", &own), Ok(()));
+    }
+    let guard = Guard {
+        scheme: "https",
+        ..guard
+    };
+    let plain = ask(&guard, "POST", "/stop", &[HERE, OWN, cookie]);
+    assert_eq!(plain, Err(Refusal::ForeignOrigin));
 }
