@@ -25,6 +25,7 @@ pub mod hand_over;
 pub mod kpi;
 pub mod learn_cli;
 mod load;
+mod log_lines;
 pub mod manifest_cli;
 pub mod print;
 pub mod program;

@@ -7,6 +7,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::cli::GraphArguments;
 use crate::hand_over;
+use crate::print::print_error;
 use crate::program::Program;
 
 /// Reads a graph and checks it and what it names; none if it has problems, which have been shown then.
@@ -65,7 +66,7 @@ fn refuse(problems: &Problems, program: &Program) {
         && hand_over::is_possible()
         && let Err(error) = hand_over::hand_over()
     {
-        eprintln!("error: {error:#}");
+        print_error(&error);
     }
     show(problems);
 }

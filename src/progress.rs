@@ -7,10 +7,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fermata_engine::Report;
+use fermata_engine::graph::Secrets;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
+
+use crate::log_lines::Shown;
 
 /// Streams that the table shows one by one.
 const MOST_ROWS: usize = 16;
@@ -111,10 +114,10 @@ impl Progress {
     }
 
     /// Sends log lines to the log file, and those that matter above the table.
-    pub(crate) fn log_to(&self, file: File) {
+    pub(crate) fn log_to(&self, file: File, secrets: &Secrets) {
         let to_file = tracing_subscriber::fmt::layer()
             .with_ansi(false)
-            .with_writer(Mutex::new(file))
+            .with_writer(Shown::new(Mutex::new(file), secrets, false))
             .with_filter(LevelFilter::INFO);
         let level = match self.quiet || self.table.is_some() {
             true => LevelFilter::WARN,
@@ -123,7 +126,11 @@ impl Progress {
         let to_people = tracing_subscriber::fmt::layer()
             .with_ansi(self.table.is_some())
             .with_target(false)
-            .with_writer(AboveTable(self.table.clone()))
+            .with_writer(Shown::new(
+                AboveTable(self.table.clone()),
+                secrets,
+                self.table.is_some(),
+            ))
             .with_filter(level);
         tracing_subscriber::registry()
             .with(to_file)

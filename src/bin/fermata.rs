@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use fermata::cli::{self, Arguments, Command};
 use fermata::program::LIVE;
 #[cfg(feature = "live")]
@@ -10,7 +10,7 @@ use fermata::top;
 use fermata::{actors, check, doctor, draw, hand_over, kpi, print, run, sweep};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = cli::read();
     let result = match arguments.command {
         Command::Run(run) => run::run(&run, &LIVE),
         Command::Check(graph) => check::check(&graph, &LIVE),
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            print::print_error(&error);
             ExitCode::from(cli::REFUSED)
         }
     }

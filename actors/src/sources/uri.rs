@@ -32,6 +32,8 @@ pub(crate) enum UriError {
     Control { uri: String },
     #[error("`{scheme}://` is not a scheme that can be opened; use a file path, /dev/videoN, {known}", known = NETWORK.join("://, ") + "://")]
     Scheme { scheme: String },
+    #[error("`{scheme}:` needs two slashes behind it: {scheme}://HOST/PATH")]
+    Slashes { scheme: String },
     #[error("`{uri}` has no host between `//` and `/`")]
     NoHost { uri: String },
     #[error("`{uri}` has `{port}` for a port, which is not a number up to 65535")]
@@ -49,6 +51,12 @@ impl Origin {
             return Err(UriError::Control { uri });
         }
         let Some((scheme, rest)) = split_scheme(uri) else {
+            if let Some((scheme, _)) = uri.split_once(':')
+                && NETWORK.contains(&scheme.to_ascii_lowercase().as_str())
+            {
+                let scheme = scheme.to_owned();
+                return Err(UriError::Slashes { scheme });
+            }
             return Ok(Self::local(Path::new(uri)));
         };
         let scheme = scheme.to_ascii_lowercase();
@@ -66,15 +74,17 @@ impl Origin {
     }
 
     fn local(path: &Path) -> Self {
-        if path.starts_with("/dev") {
+        // Shared memory is a disk, and what a shell passes on is a file or a pipe.
+        let is_file = ["/dev/shm", "/dev/fd", "/dev/stdin"].map(|files| path.starts_with(files));
+        if path.starts_with("/dev") && !is_file.contains(&true) {
             Self::Device(path.to_owned())
         } else {
             Self::File(path.to_owned())
         }
     }
 
-    /// True for cameras and network streams, which the world paces and which are reconnected.
-    pub(crate) fn is_live(&self) -> bool {
+    /// True for cameras and network streams, which may be paced by the world and are opened again.
+    pub(crate) fn may_be_live(&self) -> bool {
         !matches!(self, Self::File(_))
     }
 }
@@ -131,6 +141,13 @@ mod tests {
             ("file:///clips/a.mp4", Origin::File("/clips/a.mp4".into())),
             ("/dev/video0", Origin::Device("/dev/video0".into())),
             (
+                "/dev/v4l/by-id/a",
+                Origin::Device("/dev/v4l/by-id/a".into()),
+            ),
+            ("/dev/shm/x.mp4", Origin::File("/dev/shm/x.mp4".into())),
+            ("/dev/stdin", Origin::File("/dev/stdin".into())),
+            ("file:///dev/fd/3", Origin::File("/dev/fd/3".into())),
+            (
                 "rtsp://u:p@host:8554/main",
                 network("rtsp://u:p@host:8554/main", true),
             ),
@@ -153,6 +170,8 @@ mod tests {
             "rtsp://user:s3cret@host:99999/",
             "rtsp://user:s3cret@ho\nst/",
             "gopher://user:s3cret@host/",
+            "rtsp:/user:s3cret@host/",
+            "HTTPS:user:s3cret@host",
         ] {
             let refused = Origin::parse(uri).expect_err(uri).to_string();
             assert!(

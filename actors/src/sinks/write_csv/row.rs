@@ -55,7 +55,17 @@ impl<W: Write> Rows<W> {
         }
     }
 
-    /// Writes all that is still in memory, and gives the file back.
+    /// What it writes to.
+    pub(super) fn file(&self) -> &W {
+        self.writer.get_ref()
+    }
+
+    /// Hands all that is still in memory to the file, and lets the file do so in turn.
+    pub(super) fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.flush()
+    }
+
+    /// Gives the file back. All has been flushed before.
     pub(super) fn into_inner(self) -> csv::Result<W> {
         self.writer
             .into_inner()
