@@ -7,7 +7,6 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use fermata_engine::graph::redact;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -95,13 +94,15 @@ fn unknown(name: &str) -> Answer {
 
 /// Opens a stream. The engine checks its name as it does in files, and waits until its nodes are there.
 async fn open(run: Arc<WatchedRun>, source: Source) -> Result<Answer, Answer> {
+    run.secrets.add_uri(&source.uri);
     let opened = tokio::task::spawn_blocking(move || {
+        let secrets = run.secrets.clone();
         let added = run.handle.add_stream(&source.name, &source.uri);
         if let Ok(name) = &added {
             run.journal.asked(format!("the page adds stream {name}"));
             run.remember(name.clone(), source);
         }
-        added.map_err(|error| redact(&error.to_string()))
+        added.map_err(|error| secrets.hide(&error.to_string()))
     });
     match opened.await {
         Ok(Ok(name)) => Ok((StatusCode::OK, format!("{name} begins\n"))),

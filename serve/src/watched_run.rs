@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fermata_engine::graph::Secrets;
 use fermata_engine::{Graph, RunHandle};
 use fermata_vision::FrameHub;
 use tokio::sync::{Semaphore, watch};
@@ -21,6 +22,8 @@ pub struct WatchedRun {
     /// The run.
     pub handle: RunHandle,
     pub(crate) view: GraphView,
+    /// What must not be shown.
+    pub(crate) secrets: Secrets,
     pub(crate) video: Video,
     pub(crate) tap: Arc<Tap>,
     pub(crate) journal: Journal,
@@ -79,6 +82,7 @@ impl WatchedRun {
         Self {
             handle,
             view: GraphView::new(graph),
+            secrets: graph.secrets().clone(),
             video: Video::new(hub),
             tap,
             journal: Journal::default(),

@@ -42,6 +42,9 @@ impl Serving {
             true => Some(fresh_token(address)?),
             false => None,
         };
+        for token in given.iter().chain(&fresh) {
+            graph.secrets().add(token.secret());
+        }
         let listening = Listening::on(ServeOptions {
             address,
             hosts: arguments.serve_host.clone(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use fermata_engine::graph::printable;
 use fermata_serve::{EdgeNumbers, NodeNumbers, Numbers, StreamNumbers};
 
 /// Everything that the page shows in numbers.
@@ -31,7 +32,7 @@ pub(super) fn table(numbers: &Numbers) -> String {
     let heads = ["edge", "waiting", "fullest", "/s", "dropped", "dropped/s"];
     columns(&mut out, heads, edges);
     // Whatever a run says must not steer the terminal.
-    out.replace(|c: char| c.is_control() && c != '\n', "?")
+    printable(&out)
 }
 
 fn milliseconds(ms: f64) -> String {
@@ -146,7 +147,7 @@ mod tests {
             lines[3..5],
             [
                 "STREAM  STATE    FRAMES  /S   LATENCY  P99  LOST  MISSED",
-                "lobby   offline  12345   0.0  38.2 ms  –    0     0       no answer?[2J",
+                "lobby   offline  12345   0.0  38.2 ms  –    0     0       no answer␛[2J",
             ]
         );
     }
