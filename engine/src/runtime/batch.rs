@@ -26,9 +26,14 @@ pub(crate) struct Batches {
 /// Packets in the order in which they were taken.
 #[derive(Default)]
 struct Batch {
-    held: Vec<Taken>,
+    held: Vec<Held>,
     weight: usize,
     oldest_ns: u64,
+}
+
+struct Held {
+    taken: Taken,
+    weight: usize,
 }
 
 impl Batches {
@@ -67,7 +72,7 @@ impl Batches {
         if batch.held.is_empty() {
             batch.oldest_ns = now_ns;
         }
-        batch.held.push(taken);
+        batch.held.push(Held { taken, weight });
         batch.weight += weight;
     }
 
@@ -115,19 +120,35 @@ impl Batches {
     /// Takes the batch of a slot and its weight out.
     pub(crate) fn flush(&mut self, slot: usize) -> (Vec<Taken>, usize) {
         let batch = std::mem::take(self.of(slot));
-        (batch.held, batch.weight)
+        let weight = batch.weight;
+        (batch.into_taken().collect(), weight)
+    }
+
+    /// Takes out what is held of a slot.
+    pub(crate) fn give_up_slot(&mut self, slot: usize) -> Vec<Taken> {
+        let batch = self.of(slot);
+        let held = batch
+            .held
+            .extract_if(.., |held| held.taken.receipt.slot == slot);
+        let held: Vec<Held> = held.collect();
+        batch.weight -= held.iter().map(|held| held.weight).sum::<usize>();
+        held.into_iter().map(|held| held.taken).collect()
     }
 
     /// Takes everything out.
     pub(crate) fn give_up(&mut self) -> Vec<Taken> {
         let forming = self.forming.iter_mut();
         forming
-            .flat_map(|batch| std::mem::take(batch).held)
+            .flat_map(|batch| std::mem::take(batch).into_taken())
             .collect()
     }
 }
 
 impl Batch {
+    fn into_taken(self) -> impl Iterator<Item = Taken> {
+        self.held.into_iter().map(|held| held.taken)
+    }
+
     fn is_full(&self, max: usize) -> bool {
         self.weight >= max || self.held.len() >= max
     }
