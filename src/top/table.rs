@@ -18,19 +18,19 @@ pub(super) fn table(numbers: &Numbers) -> String {
             .as_deref()
             .unwrap_or("nothing is held up")
     );
-    let streams = numbers.streams.iter().map(stream).collect();
+    let streams: Vec<_> = numbers.streams.iter().map(stream).collect();
     let heads = [
         "stream", "state", "frames", "/s", "latency", "p99", "lost", "missed", "",
     ];
-    columns(&mut out, heads, streams);
-    let nodes = numbers.nodes.iter().map(node).collect();
+    columns(&mut out, &heads, &streams);
+    let nodes: Vec<_> = numbers.nodes.iter().map(node).collect();
     let heads = [
         "node", "state", "/s", "call", "p99", "busy", "blocked", "batch", "failed",
     ];
-    columns(&mut out, heads, nodes);
-    let edges = numbers.edges.iter().map(edge).collect();
+    columns(&mut out, &heads, &nodes);
+    let edges: Vec<_> = numbers.edges.iter().map(edge).collect();
     let heads = ["edge", "waiting", "fullest", "/s", "dropped", "dropped/s"];
-    columns(&mut out, heads, edges);
+    columns(&mut out, &heads, &edges);
     // Whatever a run says must not steer the terminal.
     printable(&out)
 }
@@ -43,8 +43,8 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
-fn stream(stream: &StreamNumbers) -> [String; 9] {
-    [
+fn stream(stream: &StreamNumbers) -> Vec<String> {
+    vec![
         stream.name.clone(),
         stream.state.clone(),
         stream.delivered.to_string(),
@@ -57,7 +57,7 @@ fn stream(stream: &StreamNumbers) -> [String; 9] {
     ]
 }
 
-fn node(node: &NodeNumbers) -> [String; 9] {
+fn node(node: &NodeNumbers) -> Vec<String> {
     let states = node.states.iter();
     let states: Vec<String> = states
         .map(|(state, instances)| match instances {
@@ -66,7 +66,7 @@ fn node(node: &NodeNumbers) -> [String; 9] {
         })
         .collect();
     let batch = node.batches.as_ref();
-    [
+    vec![
         node.name.clone(),
         states.join(", "),
         format!("{:.1}", node.processed_per_s),
@@ -81,13 +81,13 @@ fn node(node: &NodeNumbers) -> [String; 9] {
     ]
 }
 
-fn edge(edge: &EdgeNumbers) -> [String; 6] {
+fn edge(edge: &EdgeNumbers) -> Vec<String> {
     let dropped: u64 = edge.dropped.values().sum();
     let fullest = match edge.fullest.is_empty() {
         true => "–".to_owned(),
         false => format!("{} {}", percent(edge.fullness), edge.fullest),
     };
-    [
+    vec![
         format!("{} → {}", edge.from, edge.to),
         format!("{}/{}", edge.depth, edge.capacity),
         fullest,
@@ -98,20 +98,19 @@ fn edge(edge: &EdgeNumbers) -> [String; 6] {
 }
 
 /// Heads and rows, each column as wide as its widest cell.
-fn columns<const N: usize>(out: &mut String, heads: [&str; N], rows: Vec<[String; N]>) {
-    let heads = heads.map(str::to_uppercase);
-    let width = |column: usize| {
-        let cells = rows
-            .iter()
-            .chain([&heads])
-            .map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0)
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
+fn columns(out: &mut String, heads: &[&str], rows: &[Vec<String>]) {
+    let heads: Vec<String> = heads.iter().map(|head| head.to_uppercase()).collect();
+    let lines = || [&heads].into_iter().chain(rows);
+    let widths: Vec<usize> = (0..heads.len())
+        .map(|column| {
+            let cells = lines().map(|row| row[column].chars().count());
+            cells.max().unwrap_or(0)
+        })
+        .collect();
     out.push('\n');
-    for row in [&heads].into_iter().chain(&rows) {
+    for row in lines() {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
+        for (cell, &width) in row.iter().zip(&widths) {
             let _ = write!(line, "{cell:<width$}  ");
         }
         out.push_str(line.trim_end());
