@@ -46,13 +46,25 @@ impl LaneContext {
         began_ns: u64,
         replica: usize,
     ) {
-        if self.recorder.is_some() {
-            let packets: Vec<PacketId> = receipts.iter().map(|receipt| receipt.packet).collect();
-            self.observe(node, || Observed::Called {
-                packets: &packets,
-                began_ns,
-                replica,
-            });
+        if self.recorder.is_none() {
+            return;
         }
+        let (one, many): ([PacketId; 1], Vec<PacketId>);
+        let packets = match receipts {
+            // Nothing is allocated for what most calls are.
+            [receipt] => {
+                one = [receipt.packet];
+                &one[..]
+            }
+            receipts => {
+                many = receipts.iter().map(|receipt| receipt.packet).collect();
+                &many[..]
+            }
+        };
+        self.observe(node, || Observed::Called {
+            packets,
+            began_ns,
+            replica,
+        });
     }
 }
