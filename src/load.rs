@@ -10,6 +10,9 @@ use crate::hand_over;
 use crate::print::print_error;
 use crate::program::Program;
 
+/// Problems that are shown.
+const MOST_SHOWN: usize = 100;
+
 /// Reads a graph and checks it and what it names; none if it has problems, which have been shown then.
 pub(crate) fn checked(
     arguments: &GraphArguments,
@@ -79,7 +82,7 @@ pub(crate) fn show(problems: &Problems) {
         false => GraphicalTheme::unicode_nocolor(),
     };
     let handler = GraphicalReportHandler::new_themed(theme).with_context_lines(1);
-    for problem in problems.iter() {
+    for problem in problems.iter().take(MOST_SHOWN) {
         let mut shown = String::new();
         match handler.render_report(&mut shown, problem) {
             Ok(()) => eprint!("{shown}"),
@@ -87,6 +90,9 @@ pub(crate) fn show(problems: &Problems) {
         }
     }
     let count = problems.len();
+    if count > MOST_SHOWN {
+        eprintln!("… and {} more", count - MOST_SHOWN);
+    }
     let plural = if count == 1 { "" } else { "s" };
     eprintln!("error: {count} problem{plural}; nothing was started");
 }

@@ -23,6 +23,8 @@ mod endurance;
 mod fuzzing;
 mod graph_files;
 mod graph_meetings;
+#[cfg(feature = "live")]
+mod hostile;
 #[path = "../examples/http_sink.rs"]
 mod http_sink;
 #[cfg(feature = "live")]
@@ -36,6 +38,8 @@ mod learning_refusals;
 mod live;
 #[cfg(feature = "learn")]
 mod manifests;
+#[cfg(feature = "live")]
+mod mutations;
 #[cfg(feature = "learn")]
 mod pipeline;
 #[cfg(feature = "live")]

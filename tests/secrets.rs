@@ -383,6 +383,23 @@ fn secrecy_follows_a_parameter_that_is_typed() {
 }
 
 #[test]
+fn doctor_names_who_takes_any_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("graph.yaml");
+    let graph = "fermata: 1\nstreams: {a: 'rtsps://127.0.0.1:9/x', b: 'rtsps://127.0.0.1:9/x'}\nnodes:\n  \
+                 s: {use: video_source, each: stream, uri: \"${stream.uri}\", tls: {verify: false}}\n  e: {use: discard, in: s}\n";
+    for (graph, told) in [(graph.to_owned(), 2), (graph.replace("false", "true"), 0)] {
+        std::fs::write(&file, graph).unwrap();
+        let said = all_of(&run(&["doctor", &file.display().to_string()]));
+        assert_eq!(
+            said.matches("takes any certificate").count(),
+            told,
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn no_file_speaks_to_the_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("escapes\x1b[31m.yaml");

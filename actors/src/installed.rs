@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::faces::detect_faces::HAAR_DEFAULT;
+use crate::sources::tls::trusted_by_system;
 
 /// One thing that graphs may need.
 #[derive(Clone, Debug)]
@@ -43,8 +44,23 @@ pub fn installed() -> Vec<Part> {
             fermata_onnx::cuda(),
         ),
         part("cameras", "video_source on /dev/video*", false, cameras()),
+        part(
+            "tls",
+            "video_source on rtsps:// and https://",
+            false,
+            trusted(),
+        ),
         part("display", "show_window", false, display()),
     ]
+}
+
+fn trusted() -> Result<String, String> {
+    match trusted_by_system() {
+        0 => Err("the system trusts nobody; install Debian's package ca-certificates".to_owned()),
+        certificates => Ok(format!(
+            "rustls; the system trusts {certificates} certificates"
+        )),
+    }
 }
 
 fn opencv_version() -> Result<String, String> {

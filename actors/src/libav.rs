@@ -15,17 +15,21 @@ use ffmpeg_next::{Error, frame};
 
 pub(crate) use complaints::complaints;
 pub(crate) use converter::{Converter, Target};
-pub(crate) use copied::parameters_without_tag;
+pub(crate) use copied::{parameters_without_tag, stated_size};
 pub(crate) use devices::v4l2;
 pub(crate) use facts::{sample_aspect_ratio, time_stamp_bits};
 pub(crate) use fragments::end_fragment;
 pub(crate) use opening::{Nature, Waiting, open_input};
+
+/// Bytes of the largest piece of memory that libav may ask for: a picture of a hundred million pixels has its planes in it.
+const MOST_BYTES: usize = 1 << 30;
 
 /// Registers error texts, and keeps libav's own chatter down: errors are returned, and told by the actors. Call before
 /// anything else of libav.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
+        copied::limit_allocations(MOST_BYTES);
         // What libav says itself goes past the log, with addresses as they are: it is counted.
         complaints::count_complaints();
         if let Err(error) = ffmpeg_next::init() {

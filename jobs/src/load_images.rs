@@ -1,11 +1,9 @@
 //! `load_images`: reads the image of each row once, however many models are asked about it. Owns what makes an image unreadable; how a
 //! picture becomes an input is the model's card's.
 
-use std::fs;
-
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_learn::manifest::Row;
-use fermata_vision::image_file::{self, ImageFileError};
+use fermata_vision::image_file::{self, ImageFileError, ImageLimits};
 use fermata_vision::{Frame, FramePool};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -36,7 +34,7 @@ enum Problem {
 
 impl LoadImages {
     fn read(&self, row: &ManifestRow) -> Result<Frame, Problem> {
-        let bytes = fs::read(row.path()).map_err(ImageFileError::from)?;
+        let bytes = image_file::read_bytes(&row.path(), &ImageLimits::default())?;
         let Row {
             sha256,
             width,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Cursor, Read};
+use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use fermata_files::{PartFile, Unfinished};
@@ -104,8 +104,7 @@ fn summary_of<R: Read>(file: &NpyFile<R>) -> ArraySummary {
 /// # Errors
 /// See [`ArrayError`].
 pub fn summary_of_npy(path: &Path) -> Result<ArraySummary, ArrayError> {
-    let file = File::open(path).map_err(|reason| unreadable(path, reason))?;
-    let file = NpyFile::new(BufReader::new(file)).map_err(|reason| damaged(path, "npy", reason))?;
+    let file = open_npy(path)?;
     Ok(summary_of(&file))
 }
 
@@ -114,13 +113,9 @@ pub fn summary_of_npy(path: &Path) -> Result<ArraySummary, ArrayError> {
 /// # Errors
 /// See [`ArrayError`].
 pub fn read_npy(path: &Path) -> Result<Array<f32>, ArrayError> {
-    let file = File::open(path).map_err(|reason| unreadable(path, reason))?;
-    floats(
-        path,
-        "the array",
-        NpyFile::new(BufReader::new(file)).map_err(|reason| damaged(path, "npy", reason))?,
-        "npy",
-    )
+    let file = open_npy(path)?;
+    plausible(path, "npy", &file)?;
+    floats(path, "the array", file, "npy")
 }
 
 /// Writes f32 as a `.npy` file, whole or not at all.
@@ -218,6 +213,61 @@ fn floats<R: Read>(
         values = row_major(values, &shape);
     }
     Ok(Array { shape, values })
+}
+
+/// Opens a `.npy` file whose dimensions are numbers together: the crate multiplies them without looking.
+fn open_npy(path: &Path) -> Result<NpyFile<BufReader<File>>, ArrayError> {
+    let mut file = File::open(path).map_err(|reason| unreadable(path, reason))?;
+    let mut head = Vec::new();
+    let read = file.by_ref().take(LONGEST_HEAD).read_to_end(&mut head);
+    read.and_then(|_| file.rewind())
+        .map_err(|reason| unreadable(path, reason))?;
+    let head = String::from_utf8_lossy(&head);
+    let shape = head.split_once("'shape':").map_or("", |(_, rest)| rest);
+    let shape = shape.split(')').next().unwrap_or_default();
+    let sides = shape.split(|c: char| !c.is_ascii_digit());
+    let mut sides = sides.filter(|side| !side.is_empty());
+    let product = sides.try_fold(1_u64, |product, side| {
+        product.checked_mul(side.parse().ok()?)
+    });
+    if product.is_none() {
+        let reason =
+            format!("it says that its dimensions are {shape}), which cannot be in any file");
+        return Err(damaged(path, "npy", io::Error::other(reason)));
+    }
+    NpyFile::new(BufReader::new(file)).map_err(|reason| damaged(path, "npy", reason))
+}
+
+/// Bytes in which the head of a `.npy` file tells its dimensions (NumPy's format, version 1).
+const LONGEST_HEAD: u64 = 1 << 16;
+
+/// Deflate makes no file smaller than by this factor (RFC 1951: 258 bytes take two bits).
+const MOST_DEFLATED: u64 = 1032;
+
+/// Whether a file can hold as many values as its dimensions say, of at least a byte each: memory is taken by what they say.
+fn plausible<R: Read>(
+    path: &Path,
+    format: &'static str,
+    file: &NpyFile<R>,
+) -> Result<(), ArrayError> {
+    let length = path
+        .metadata()
+        .map_err(|reason| unreadable(path, reason))?
+        .len();
+    let most = match format {
+        "npz" => length.saturating_mul(MOST_DEFLATED),
+        _ => length,
+    };
+    let mut sides = file.shape().iter();
+    let values = sides.try_fold(1_u64, |product, &side| product.checked_mul(side));
+    if values.is_some_and(|values| values <= most) {
+        return Ok(());
+    }
+    let reason = format!(
+        "it says that its dimensions are {:?}, which cannot be in {length} bytes",
+        file.shape()
+    );
+    Err(damaged(path, format, io::Error::other(reason)))
 }
 
 fn type_name(dtype: &DType) -> String {
@@ -343,7 +393,9 @@ impl Npz {
             .archive
             .by_name(name)
             .map_err(|reason| damaged(&self.path, "npz", reason))?;
-        Ok(file.expect("it is one of the archive's names"))
+        let file = file.expect("it is one of the archive's names");
+        plausible(&self.path, "npz", &file)?;
+        Ok(file)
     }
 }
 

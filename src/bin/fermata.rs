@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Command::Actors { name } => actors::actors(name.as_deref(), &LIVE),
         Command::Learn(_) => hand_over::hand_over(),
         Command::Schema => actors::schema(&LIVE),
-        Command::Doctor => doctor::doctor(),
+        Command::Doctor { graph } => doctor::doctor(graph.as_deref(), &LIVE),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             let mut script = Vec::new();

@@ -99,6 +99,23 @@ fn weights_rule(path: &Path) -> &'static str {
     }
 }
 
+/// Bytes of the largest card that is read.
+const MOST_BYTES: u64 = 1 << 20;
+
+fn read_card(path: &Path) -> io::Result<String> {
+    // Opening a pipe would wait for its writer.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    let file = File::open(path)?;
+    file.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MOST_BYTES {
+        true => Err(io::Error::other("it is larger than 1 MiB")),
+        false => Ok(text),
+    }
+}
+
 impl ModelCard {
     /// Reads a model's folder: the card, checked for contradictions, and its weights, checked against `sha256`.
     ///
@@ -107,7 +124,7 @@ impl ModelCard {
     pub fn load(folder: impl AsRef<Path>) -> Result<Model, CardError> {
         let folder = folder.as_ref();
         let path = folder.join(CARD_FILE);
-        let text = std::fs::read_to_string(&path).map_err(|reason| CardError::Read {
+        let text = read_card(&path).map_err(|reason| CardError::Read {
             path: path.clone(),
             reason,
         })?;

@@ -2,7 +2,7 @@
 //! a colour. Which files belong together is the caller's.
 
 use std::fs;
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageReader};
@@ -12,12 +12,52 @@ use crate::frame::{CHANNELS, Frame, FramePool};
 /// Endings of the files that can be read, in lower case.
 pub const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "bmp", "webp"];
 
+/// What an image may be, so that a small file cannot take the whole memory: a header of a few bytes can promise gigabytes.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageLimits {
+    /// Width times height.
+    pub pixels: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+}
+
+/// Width times height of the largest picture that is decoded unless somebody asks for more; four bytes of memory each, for a while.
+pub const MOST_PIXELS: u64 = 50_000_000;
+/// The longest side of a picture: OpenCV warps none that is longer.
+pub const MOST_SIDE: u32 = 32_767;
+
+impl Default for ImageLimits {
+    fn default() -> Self {
+        Self {
+            pixels: MOST_PIXELS,
+            bytes: 256 << 20,
+        }
+    }
+}
+
+impl ImageLimits {
+    /// Whether a picture of this size is decoded.
+    pub fn admit(&self, width: u32, height: u32) -> bool {
+        let pixels = u64::from(width) * u64::from(height);
+        width <= MOST_SIDE && height <= MOST_SIDE && pixels <= self.pixels
+    }
+}
+
 /// Why a file is no image.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ImageFileError {
     #[error("{0}")]
     Unreadable(#[from] std::io::Error),
+    /// A device or a pipe need not end.
+    #[error("it is no regular file")]
+    NotRegular,
+    #[error("the file has more than {most} bytes, the most that is read")]
+    TooLarge { most: u64 },
+    #[error(
+        "it says that it is {width} x {height} pixels; the most that is decoded is {most} in all and {MOST_SIDE} on a side"
+    )]
+    TooManyPixels { width: u32, height: u32, most: u64 },
     #[error("the file is empty")]
     Empty,
     /// A decoder would fill the missing part and say nothing.
@@ -34,7 +74,37 @@ pub enum ImageFileError {
 /// # Errors
 /// See [`ImageFileError`]; the path is the caller's to name.
 pub fn read(path: &Path, pool: &FramePool) -> Result<Frame, ImageFileError> {
-    decode(&fs::read(path)?, pool)
+    read_within(path, pool, &ImageLimits::default())
+}
+
+/// The same within other limits.
+///
+/// # Errors
+/// See [`ImageFileError`].
+pub fn read_within(
+    path: &Path,
+    pool: &FramePool,
+    limits: &ImageLimits,
+) -> Result<Frame, ImageFileError> {
+    decode_within(&read_bytes(path, limits)?, pool, limits)
+}
+
+/// The bytes of a file that can be an image.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or is too large.
+pub fn read_bytes(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFileError> {
+    // Opening a pipe would wait for its writer.
+    if !path.metadata()?.is_file() {
+        return Err(ImageFileError::NotRegular);
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path)?;
+    file.take(limits.bytes + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limits.bytes {
+        true => Err(ImageFileError::TooLarge { most: limits.bytes }),
+        false => Ok(bytes),
+    }
 }
 
 /// Decodes a file's bytes. The format is told from them, not from a name.
@@ -42,6 +112,18 @@ pub fn read(path: &Path, pool: &FramePool) -> Result<Frame, ImageFileError> {
 /// # Errors
 /// See [`ImageFileError`].
 pub fn decode(bytes: &[u8], pool: &FramePool) -> Result<Frame, ImageFileError> {
+    decode_within(bytes, pool, &ImageLimits::default())
+}
+
+/// The same within other limits.
+///
+/// # Errors
+/// See [`ImageFileError`].
+pub fn decode_within(
+    bytes: &[u8],
+    pool: &FramePool,
+    limits: &ImageLimits,
+) -> Result<Frame, ImageFileError> {
     if bytes.is_empty() {
         return Err(ImageFileError::Empty);
     }
@@ -52,7 +134,7 @@ pub fn decode(bytes: &[u8], pool: &FramePool) -> Result<Frame, ImageFileError> {
     if reader.format().is_none() {
         return Err(ImageFileError::UnknownFormat);
     }
-    let image = decode_upright(reader).map_err(ImageFileError::Damaged)?;
+    let image = decode_upright(reader, limits)?;
     let rgb = image.into_rgb8();
     let mut frame = pool.take(rgb.width() as usize, rgb.height() as usize);
     let targets = frame.bgr_mut().chunks_exact_mut(CHANNELS);
@@ -63,10 +145,22 @@ pub fn decode(bytes: &[u8], pool: &FramePool) -> Result<Frame, ImageFileError> {
     Ok(frame.freeze())
 }
 
-fn decode_upright(reader: ImageReader<Cursor<&[u8]>>) -> image::ImageResult<DynamicImage> {
-    let mut decoder = reader.into_decoder()?;
-    let orientation = decoder.orientation()?;
-    let mut image = DynamicImage::from_decoder(decoder)?;
+fn decode_upright(
+    reader: ImageReader<Cursor<&[u8]>>,
+    limits: &ImageLimits,
+) -> Result<DynamicImage, ImageFileError> {
+    let mut decoder = reader.into_decoder().map_err(ImageFileError::Damaged)?;
+    let (width, height) = decoder.dimensions();
+    if !limits.admit(width, height) {
+        let most = limits.pixels;
+        return Err(ImageFileError::TooManyPixels {
+            width,
+            height,
+            most,
+        });
+    }
+    let orientation = decoder.orientation().map_err(ImageFileError::Damaged)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(ImageFileError::Damaged)?;
     image.apply_orientation(orientation);
     Ok(image)
 }
@@ -179,6 +273,66 @@ mod tests {
         assert_eq!((frame.width(), frame.height()), (16, 32));
         let (top, bottom) = (&frame.bgr()[..CHANNELS], &frame.bgr()[CHANNELS * 16 * 31..]);
         assert!(top[2] > 250 && bottom[0] > 250, "what was left is on top");
+    }
+
+    /// The head of a PNG file of this size, with an end and nothing between.
+    fn png_head(width: u32, height: u32) -> Vec<u8> {
+        let chunk = |kind: &[u8; 4], data: &[u8]| {
+            let covered = kind.iter().chain(data);
+            let crc = covered.fold(u32::MAX, |crc, byte| crc_step(crc, *byte));
+            let length = (data.len() as u32).to_be_bytes();
+            [&length[..], kind, data, &(!crc).to_be_bytes()].concat()
+        };
+        let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
+        header.extend([8, 2, 0, 0, 0]);
+        let idat = [0x78, 0x9C, 0x03, 0, 0, 0, 0, 1];
+        [
+            b"\x89PNG\r\n\x1a\n".to_vec(),
+            chunk(b"IHDR", &header),
+            chunk(b"IDAT", &idat),
+            chunk(b"IEND", &[]),
+        ]
+        .concat()
+    }
+
+    /// One byte of the checksum of PNG's chunks (ISO/IEC 15948, annex D).
+    fn crc_step(crc: u32, byte: u8) -> u32 {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| match crc & 1 {
+            1 => (crc >> 1) ^ 0xEDB8_8320,
+            _ => crc >> 1,
+        })
+    }
+
+    #[test]
+    fn a_header_that_promises_too_much_is_refused_before_memory_is_taken() {
+        for (width, height) in [(50_000, 50_000), (1, 40_000), (40_000, 1), (10_000, 5_001)] {
+            let error = decode(&png_head(width, height), &FramePool::new()).unwrap_err();
+            assert!(
+                matches!(error, ImageFileError::TooManyPixels { .. }),
+                "{width} x {height}: {error}"
+            );
+        }
+        let small = encoded(&red_and_blue(), ImageFormat::Png);
+        let limits = |pixels| ImageLimits {
+            pixels,
+            ..ImageLimits::default()
+        };
+        assert!(decode_within(&small, &FramePool::new(), &limits(512)).is_ok());
+        let refused = decode_within(&small, &FramePool::new(), &limits(511)).unwrap_err();
+        assert!(refused.to_string().contains("32 x 16 pixels"), "{refused}");
+    }
+
+    #[test]
+    fn only_regular_files_of_a_reasonable_size_are_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let large = folder.path().join("large.png");
+        let file = fs::File::create(&large).unwrap();
+        file.set_len((256 << 20) + 1).unwrap();
+        let error = |path: &Path| read(path, &FramePool::new()).unwrap_err();
+        assert!(matches!(error(&large), ImageFileError::TooLarge { .. }));
+        for path in [Path::new("/dev/zero"), folder.path()] {
+            assert!(matches!(error(path), ImageFileError::NotRegular));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fermata_engine::{ActorError, Captured, Next, Ports, Setup, Source};
-use fermata_vision::image_file::{self, EXTENSIONS};
+use fermata_vision::image_file::{self, EXTENSIONS, ImageLimits, MOST_PIXELS};
 use fermata_vision::{Frame, FramePool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,13 @@ pub struct ImageSourceSettings {
     /// instead of failing the stream. Default: false.
     #[serde(default)]
     pub skip_unreadable: bool,
+    /// Width times height of the largest picture that is decoded. Default: 50000000.
+    #[serde(default = "default_max_pixels")]
+    pub max_pixels: u64,
+}
+
+fn default_max_pixels() -> u64 {
+    MOST_PIXELS
 }
 
 fn default_fps() -> f64 {
@@ -72,7 +79,11 @@ impl Source for ImageSource {
             if self.setup.cancelled() {
                 break;
             }
-            match read_image(&path, &self.pool) {
+            let limits = ImageLimits {
+                pixels: self.settings.max_pixels,
+                ..ImageLimits::default()
+            };
+            match read_image(&path, &self.pool, &limits) {
                 Ok(frame) => {
                     let name = path.file_name().unwrap_or(path.as_os_str());
                     let video = VideoFrame {
@@ -147,8 +158,8 @@ fn images_of_pattern(pattern: &str) -> Result<Vec<PathBuf>, ActorError> {
     Ok(images)
 }
 
-fn read_image(path: &Path, pool: &FramePool) -> Result<Frame, ActorError> {
-    image_file::read(path, pool)
+fn read_image(path: &Path, pool: &FramePool, limits: &ImageLimits) -> Result<Frame, ActorError> {
+    image_file::read_within(path, pool, limits)
         .map_err(|error| format!("cannot read image {}: {error}", path.display()).into())
 }
 
@@ -179,6 +190,7 @@ mod tests {
             path: path.as_ref().display().to_string(),
             fps: 4.0,
             skip_unreadable: false,
+            max_pixels: MOST_PIXELS,
         }
     }
 

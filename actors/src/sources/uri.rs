@@ -20,7 +20,55 @@ pub(crate) enum Origin {
         uri: String,
         /// Whether RTSP's own options apply.
         rtsp: bool,
+        /// Where to, if what is sent is encrypted.
+        tls: Option<Encrypted>,
     },
+}
+
+/// The place of an encrypted stream, which a relay can stand in for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Encrypted {
+    /// Without the brackets of an IPv6 address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// The host and port as they are written.
+    pub(crate) written: String,
+    /// User and password with the `@` behind them.
+    user: String,
+    /// The path and all behind it.
+    path: String,
+}
+
+impl Encrypted {
+    fn parse(scheme: &str, rest: &str) -> Option<Self> {
+        let default = match scheme {
+            "rtsps" => 322,
+            "https" => 443,
+            _ => return None,
+        };
+        let authority = authority(rest);
+        let path = rest[authority.len()..].to_owned();
+        let (user, written) = match authority.rfind('@') {
+            Some(sign) => authority.split_at(sign + 1),
+            None => ("", authority),
+        };
+        let (host, port) = match written.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            _ => (written, default),
+        };
+        Some(Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            written: written.to_owned(),
+            user: user.to_owned(),
+            path,
+        })
+    }
+
+    /// The address at which a relay on this machine is spoken to in the clear.
+    pub(crate) fn by_relay(&self, scheme: &str, port: u16) -> String {
+        format!("{scheme}://{}127.0.0.1:{port}{}", self.user, self.path)
+    }
 }
 
 /// A `uri` that cannot mean anything.
@@ -70,6 +118,7 @@ impl Origin {
         Ok(Self::Network {
             uri: uri.to_owned(),
             rtsp: scheme.starts_with("rtsp"),
+            tls: Encrypted::parse(&scheme, rest),
         })
     }
 
@@ -135,6 +184,7 @@ mod tests {
         let network = |uri: &str, rtsp| Origin::Network {
             uri: uri.to_owned(),
             rtsp,
+            tls: None,
         };
         for (uri, origin) in [
             ("clips/a:b.mp4", Origin::File("clips/a:b.mp4".into())),
@@ -152,9 +202,29 @@ mod tests {
                 network("rtsp://u:p@host:8554/main", true),
             ),
             ("RTSP://[::1]/main", network("RTSP://[::1]/main", true)),
-            ("https://host/v.mjpg", network("https://host/v.mjpg", false)),
+            ("http://host/v.mjpg", network("http://host/v.mjpg", false)),
         ] {
             assert_eq!(Origin::parse(uri), Ok(origin), "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_place_of_an_encrypted_stream_is_known() {
+        for (uri, host, port, relayed) in [
+            (
+                "rtsps://u:p@cam/main?a=b",
+                "cam",
+                322,
+                "rtsp://u:p@127.0.0.1:9/main?a=b",
+            ),
+            ("RTSPS://[::1]:8322", "::1", 8322, "rtsp://127.0.0.1:9"),
+            ("https://cam:8443/v", "cam", 8443, "rtsp://127.0.0.1:9/v"),
+        ] {
+            let Ok(Origin::Network { tls: Some(tls), .. }) = Origin::parse(uri) else {
+                panic!("{uri} is not encrypted");
+            };
+            assert_eq!((tls.host.as_str(), tls.port), (host, port));
+            assert_eq!(tls.by_relay("rtsp", 9), relayed);
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use fermata_vision::image_file::{ImageLimits, MOST_SIDE};
 use ffmpeg_next::Error;
 
 use crate::sources::recorder::RecordError;
+use crate::sources::tls::TlsError;
 
 /// Why there are no (more) frames.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,16 @@ pub(crate) enum VideoError {
     /// Nothing to see in it.
     #[error("it holds no video stream")]
     NoVideo,
+    /// A picture that would take too much memory.
+    #[error("its pictures are {width} x {height} pixels; the most that is decoded is {} (`max_pixels`) in all and {MOST_SIDE} on a side", .limits.pixels)]
+    TooManyPixels {
+        /// As the file states it.
+        width: u32,
+        /// As the file states it.
+        height: u32,
+        /// What would be decoded.
+        limits: ImageLimits,
+    },
     /// A part of libav is not there.
     #[error("{0}")]
     Missing(String),
@@ -38,6 +50,9 @@ pub(crate) enum VideoError {
     /// What is received cannot be kept.
     #[error(transparent)]
     Recording(#[from] RecordError),
+    /// The other side of an encrypted stream does not show who it is, or cannot be reached.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Whatever else libav says.
     #[error("{doing}: {error}")]
     Libav {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fermata_engine::Setup;
 use fermata_vision::frame::CHANNELS;
+use fermata_vision::image_file::ImageLimits;
 use fermata_vision::{Frame, FramePool};
 use ffmpeg_next::codec::{Context, threading};
 use ffmpeg_next::format::context::Input;
@@ -60,6 +61,8 @@ pub(crate) struct Decoding {
     pub(crate) record: Option<PathBuf>,
     /// Where the frames come from.
     pub(crate) pool: FramePool,
+    /// What a picture may be.
+    pub(crate) limits: ImageLimits,
     /// What was told already.
     pub(crate) notices: Arc<Notices>,
 }
@@ -115,7 +118,9 @@ impl VideoReader {
         let (index, time_base) = (stream.index(), stream.time_base());
         let frame_rate = stream.avg_frame_rate();
         let orientation = Orientation::of(&stream, &setup.node);
-        let decoder = open_decoder(&stream, nature, decoding.threads)?;
+        let (width, height) = libav::stated_size(&stream);
+        admit(decoding.limits, width, height)?;
+        let decoder = open_decoder(&stream, nature, &decoding)?;
         let record = decoding.record.as_deref();
         let recorder = record.map(|path| Recorder::begin(path, &stream, &setup.node));
         let recorder = recorder.transpose()?;
@@ -267,6 +272,9 @@ impl VideoReader {
     }
 
     fn finished_frame(&mut self) -> Result<Picture, VideoError> {
+        // A stream may grow while it runs.
+        let (width, height) = (self.decoded.width(), self.decoded.height());
+        admit(self.decoding.limits, width, height)?;
         let stamp_ns = self.stamp_ns()?;
         if self.decoded.is_corrupt() || self.decoded.has_decode_errors() {
             self.damaged += 1;
@@ -391,10 +399,21 @@ impl VideoReader {
     }
 }
 
+fn admit(limits: ImageLimits, width: u32, height: u32) -> Result<(), VideoError> {
+    match limits.admit(width, height) {
+        true => Ok(()),
+        false => Err(VideoError::TooManyPixels {
+            width,
+            height,
+            limits,
+        }),
+    }
+}
+
 fn open_decoder(
     stream: &Stream,
     nature: Nature,
-    threads: usize,
+    decoding: &Decoding,
 ) -> Result<decoder::Video, VideoError> {
     let failed = |error| VideoError::Libav {
         doing: "opening the decoder",
@@ -407,16 +426,25 @@ fn open_decoder(
             Nature::Live | Nature::LiveWithoutTimes => threading::Type::Slice,
             Nature::Recording | Nature::Segmented => threading::Type::Frame,
         },
-        count: threads,
+        count: decoding.threads,
         ..threading::Config::default()
     });
     let codec = context.id();
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(stream.time_base());
-    decoder.video().map_err(|error| match error {
-        Error::DecoderNotFound => VideoError::Missing(format!("decoder for {codec:?}")),
-        error => failed(error),
-    })
+    let found = decoder::find(codec)
+        .ok_or_else(|| VideoError::Missing(format!("decoder for {codec:?}")))?;
+    let mut options = Dictionary::new();
+    // Pictures are coded in whole blocks, so a little more than is shown.
+    let coded = decoding.limits.pixels.saturating_mul(2);
+    options.set("max_pixels", &coded.min(i64::MAX as u64).to_string());
+    let opened = decoder.open_as_with(found, options);
+    opened
+        .and_then(decoder::Opened::video)
+        .map_err(|error| match error {
+            Error::DecoderNotFound => VideoError::Missing(format!("decoder for {codec:?}")),
+            error => failed(error),
+        })
 }
 
 /// Whether pictures of this transfer curve are HDR: hybrid log-gamma, or perceptual quantisation.

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use fermata_engine::ActorError;
 use fermata_engine::units::HumanDuration;
+use fermata_vision::image_file::MOST_PIXELS;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::sources::tls::TlsSpec;
 use crate::sources::uri::Origin;
 
 /// Reads a video file, a camera or a network stream, and decodes it to frames with the time stamps of their container,
@@ -39,6 +41,10 @@ pub struct VideoSourceSettings {
     /// RTSP only: how the pictures travel. Default: tcp.
     #[serde(default)]
     pub transport: Transport,
+    /// `rtsps://` and `https://` only: how the other side shows who it is. Default: its certificate is signed by somebody whom the system
+    /// trusts, and names the host.
+    #[serde(default)]
+    pub tls: TlsSpec,
     /// Live streams only: how long to wait before they are opened again.
     #[serde(default)]
     pub reconnect: ReconnectSpec,
@@ -56,6 +62,9 @@ pub struct VideoSourceSettings {
     /// comes behind it is a new segment, with its own time stamps. Default: 5s.
     #[serde(default = "default_timeout")]
     pub max_gap: HumanDuration,
+    /// Width times height of the largest picture that is decoded. Default: 50000000.
+    #[serde(default = "default_max_pixels")]
+    pub max_pixels: u64,
     /// Threads of the decoder. More than one delays files by as many frames. Default: 1.
     #[serde(default = "default_threads")]
     pub threads: usize,
@@ -95,6 +104,10 @@ fn default_timeout() -> HumanDuration {
     HumanDuration(Duration::from_secs(5))
 }
 
+fn default_max_pixels() -> u64 {
+    MOST_PIXELS
+}
+
 fn default_threads() -> usize {
     1
 }
@@ -126,6 +139,22 @@ pub(crate) fn check_numbers(settings: &VideoSourceSettings) -> Result<(), ActorE
         return Err(format!("reconnect waits {first} at first and {most} at most, but must start above 0 and not shrink").into());
     }
     Ok(())
+}
+
+pub(crate) fn check_tls(settings: &VideoSourceSettings, origin: &Origin) -> Result<(), ActorError> {
+    let Origin::Network {
+        rtsp, tls: Some(_), ..
+    } = origin
+    else {
+        return match settings.tls.is_given() {
+            true => Err("tls is for addresses that begin with rtsps:// or https://".into()),
+            false => Ok(()),
+        };
+    };
+    if *rtsp && settings.transport == Transport::Udp {
+        return Err("transport is udp, but under rtsps:// pictures travel inside the encrypted connection: leave it out".into());
+    }
+    Ok(settings.tls.check()?)
 }
 
 pub(crate) fn check_record(path: &Path, origin: &Origin) -> Result<(), ActorError> {

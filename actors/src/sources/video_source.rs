@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use fermata_engine::graph::redact;
 use fermata_engine::{ActorError, Captured, ClockMode, Next, Pacing, Ports, Setup, Source};
 use fermata_vision::FramePool;
+use fermata_vision::image_file::ImageLimits;
+use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Dictionary, Error};
 
 pub use super::video_settings::{ReconnectSpec, Transport, VideoSourceSettings};
@@ -17,11 +19,15 @@ use crate::sources::burst::Burst;
 use crate::sources::notices::Notices;
 use crate::sources::reconnect::{Command, Event, Reconnect};
 use crate::sources::recorder::path_of;
+use crate::sources::relay::Relay;
 use crate::sources::time_line::{Arrived, Finding, Placed, TimeLine, Trust};
-use crate::sources::uri::Origin;
+use crate::sources::tls::Connector;
+use crate::sources::uri::{Encrypted, Origin};
 use crate::sources::video_error::VideoError;
 use crate::sources::video_reader::{Decoding, Picture, VideoReader, open_device, open_url};
-use crate::sources::video_settings::{check_device, check_file, check_numbers, check_record};
+use crate::sources::video_settings::{
+    check_device, check_file, check_numbers, check_record, check_tls,
+};
 use crate::sources::watch::Watch;
 
 /// Longest wait after which a source that waits for its next attempt looks whether it was cancelled.
@@ -40,6 +46,8 @@ pub struct VideoSource {
     setup: Setup,
     pool: FramePool,
     reader: Option<VideoReader>,
+    /// What libav speaks to in the place of an encrypted stream.
+    relay: Option<Relay>,
     reconnect: Reconnect,
     /// Attempts to connect since the last picture.
     attempts: u32,
@@ -67,6 +75,7 @@ impl Source for VideoSource {
         if let Some(path) = &settings.record {
             check_record(path, &origin)?;
         }
+        check_tls(settings, &origin)?;
         match origin {
             Origin::File(path) => check_file(&path),
             Origin::Device(path) => check_device(&path),
@@ -87,6 +96,7 @@ impl Source for VideoSource {
             setup: setup.clone(),
             pool: FramePool::new(),
             reader: None,
+            relay: None,
             attempts: 0,
             time_line: TimeLine::new(),
             burst: Burst::default(),
@@ -276,7 +286,7 @@ impl VideoSource {
     fn open(&mut self) -> Result<VideoReader, VideoError> {
         let watch = Watch::new(&self.setup, self.patience_for_opening());
         self.attempts = self.attempts.saturating_add(1);
-        let input = match &self.origin {
+        let input = match self.origin.clone() {
             // Without the scheme a name such as `a:b.mp4` would be taken for a protocol.
             Origin::File(path) => {
                 let url = format!("file:{}", path.display());
@@ -284,9 +294,16 @@ impl VideoSource {
                 open_url(&url, &Dictionary::new(), known, &watch)?
             }
             Origin::Device(path) => open_device(&path.to_string_lossy(), self.camera_options())?,
-            Origin::Network { uri, rtsp } => {
-                open_url(uri, &self.network_options(*rtsp), None, &watch)?
-            }
+            Origin::Network {
+                uri,
+                rtsp,
+                tls: None,
+            } => open_url(&uri, &self.network_options(rtsp), None, &watch)?,
+            Origin::Network {
+                uri,
+                rtsp,
+                tls: Some(place),
+            } => self.open_encrypted(&uri, rtsp, &place, &watch)?,
         };
         let decoding = Decoding {
             threads: self.settings.threads,
@@ -301,9 +318,50 @@ impl VideoSource {
                 path_of(path, connection)
             }),
             pool: self.pool.clone(),
+            limits: ImageLimits {
+                pixels: self.settings.max_pixels,
+                ..ImageLimits::default()
+            },
             notices: Arc::clone(&self.notices),
         };
         VideoReader::new(input, decoding, watch, &self.setup)
+    }
+
+    /// libav looks at no certificates under RTSP, knows no fingerprints, and follows a redirection from HTTPS to HTTP: so what it is
+    /// told goes by a relay.
+    fn open_encrypted(
+        &mut self,
+        uri: &str,
+        rtsp: bool,
+        place: &Encrypted,
+        watch: &Arc<Watch>,
+    ) -> Result<(Input, Nature), VideoError> {
+        let tls = &self.settings.tls;
+        if tls.is_blind() {
+            let (node, uri) = (&self.setup.node, redact(uri));
+            tracing::warn!(%node, %uri, "`tls: {{verify: false}}`: whoever gets between can read and change everything, passwords too");
+        }
+        let timeout = self.settings.timeout.0;
+        let connector = Connector::new(&place.host, place.port, tls, timeout)?;
+        let relay = Relay::open(connector, rtsp)?;
+        let mut options = self.network_options(rtsp);
+        // What a server names is not opened without looking at certificates.
+        let scheme = match rtsp {
+            true => {
+                options.set("protocol_whitelist", "tcp,rtp");
+                "rtsp"
+            }
+            false => {
+                options.set("protocol_whitelist", "http,tcp");
+                // The one of the environment would be told everything in the clear.
+                options.set("http_proxy", "none");
+                options.set("headers", &format!("Host: {}\r\n", place.written));
+                "http"
+            }
+        };
+        let uri = place.by_relay(scheme, relay.port());
+        self.relay = Some(relay);
+        open_url(&uri, &options, None, watch)
     }
 
     fn camera_options(&self) -> Dictionary<'static> {
@@ -342,6 +400,7 @@ impl VideoSource {
         let libav_cannot = matches!(
             error,
             VideoError::NoVideo
+                | VideoError::TooManyPixels { .. }
                 | VideoError::Missing(_)
                 | VideoError::Libav {
                     error: Error::ProtocolNotFound,

@@ -24,6 +24,15 @@ impl Payload for Blob {
     }
 }
 
+/// Bytes of memory that the machine has; as much as can be addressed where it does not say.
+fn memory() -> u64 {
+    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = told.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib: Option<u64> =
+        total.and_then(|total| total.trim().trim_end_matches("kB").trim().parse().ok());
+    kib.map_or(i64::MAX as u64, |kib| kib << 10)
+}
+
 /// Produces packets at a rate, or as fast as they are taken; all of them share one payload.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +64,14 @@ impl Source for TestSource {
     }
 
     fn check(settings: &TestSourceSettings) -> Result<(), ActorError> {
+        let bytes = settings.bytes;
+        if bytes.0 > memory() {
+            return Err(format!(
+                "bytes is {bytes}, but this machine has a memory of {}",
+                HumanBytes(memory() >> 20 << 20)
+            )
+            .into());
+        }
         match settings.rate {
             Some(rate) if !(rate.is_finite() && rate > 0.0) => Err(format!(
                 "rate is {rate}, but must be a positive number of packets per second"
@@ -67,11 +84,14 @@ impl Source for TestSource {
     fn create(settings: TestSourceSettings, _: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
         let size = usize::try_from(settings.bytes.0)?;
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(size)
+            .map_err(|_| format!("there is no memory for bytes: {}", settings.bytes))?;
+        bytes.resize(size, 0);
         Ok(Self {
             settings,
-            payload: Arc::new(Blob {
-                bytes: vec![0; size],
-            }),
+            payload: Arc::new(Blob { bytes }),
             produced: 0,
         })
     }

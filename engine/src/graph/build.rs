@@ -1,6 +1,6 @@
 //! From a merged file to a graph: streams, ports, connections, order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -337,17 +337,31 @@ fn in_order(wired: Vec<Wired>, problems: &mut Problems) -> Option<Vec<Wired>> {
                 .collect()
         })
         .collect();
+    let mut fed = vec![Vec::new(); wired.len()];
+    let mut open: Vec<usize> = feeders.iter().map(Vec::len).collect();
+    for (index, feeders) in feeders.iter().enumerate() {
+        for &from in feeders {
+            fed[from].push(index);
+        }
+    }
+    // Of those that can follow, the one that is written first.
+    let nodes = 0..wired.len();
+    let mut ready: BTreeSet<usize> = nodes.filter(|&index| open[index] == 0).collect();
     let mut order: Vec<usize> = Vec::new();
     let mut placed = vec![false; wired.len()];
-    while order.len() < wired.len() {
-        let ready =
-            |&index: &usize| !placed[index] && feeders[index].iter().all(|&from| placed[from]);
-        let Some(next) = (0..wired.len()).find(ready) else {
-            problems.push(cycle(&wired, &feeders, &placed));
-            return None;
-        };
+    while let Some(next) = ready.pop_first() {
         placed[next] = true;
         order.push(next);
+        for &index in &fed[next] {
+            open[index] -= 1;
+            if open[index] == 0 {
+                ready.insert(index);
+            }
+        }
+    }
+    if order.len() < wired.len() {
+        problems.push(cycle(&wired, &feeders, &placed));
+        return None;
     }
     let mut place = vec![0; wired.len()];
     for (new, &old) in order.iter().enumerate() {

@@ -11,6 +11,7 @@ use super::problem::{Problem, Problems};
 use super::secrets::Secrets;
 use super::streams;
 use super::taint::Taint;
+use super::text_file::read_text;
 use super::tree::{Entry, Quoting, Scalar, Tree, Value, resolve};
 
 const KEYS: [&str; 7] = [
@@ -35,15 +36,34 @@ struct Params {
     missing: BTreeSet<String>,
 }
 
+/// How deep files may include each other.
+const MOST_DEEP: usize = 16;
+/// How many files a graph may be made of, each counted as often as it is read.
+const MOST_FILES: usize = 256;
+
+/// Files that are being included.
+#[derive(Default)]
+pub(crate) struct Included {
+    /// Those that are open, each included by the one before.
+    open: Vec<PathBuf>,
+    /// How many have been read.
+    files: usize,
+}
+
 /// Reads a file and what it includes.
 pub(crate) fn read(path: &Path) -> Result<Tree, Problems> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = read_text(path).map_err(|error| {
         Problem::nowhere(format!(
             "cannot read the graph file {}: {error}",
             path.display()
         ))
     })?;
-    with_includes(&path.display().to_string(), text, path, &mut Vec::new())
+    with_includes(
+        &path.display().to_string(),
+        text,
+        path,
+        &mut Included::default(),
+    )
 }
 
 /// Reads a text; what it includes is looked for beside `path`.
@@ -51,7 +71,7 @@ pub(crate) fn with_includes(
     name: &str,
     text: String,
     path: &Path,
-    open: &mut Vec<PathBuf>,
+    so_far: &mut Included,
 ) -> Result<Tree, Problems> {
     let tree = Tree::parse(&Source::new(name, text))?;
     check_top(&tree)?;
@@ -63,19 +83,25 @@ pub(crate) fn with_includes(
         },
     };
     let here = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    open.push(here);
+    so_far.open.push(here);
     let mut merged: Option<Tree> = None;
     let mut problems = Problems::default();
     for include in &includes {
-        match included(include, path, open) {
+        match included(include, path, so_far) {
             Ok(tree) => match &mut merged {
                 Some(merged) => merged.overlay(tree),
                 None => merged = Some(tree),
             },
-            Err(found) => problems.extend(found),
+            Err(found) => {
+                problems.extend(found);
+                // Each further one may be as many files again.
+                if so_far.files > MOST_FILES {
+                    break;
+                }
+            }
         }
     }
-    open.pop();
+    so_far.open.pop();
     let Some(mut merged) = problems.or_ok(merged)? else {
         return Ok(tree);
     };
@@ -86,23 +112,36 @@ pub(crate) fn with_includes(
     Ok(merged)
 }
 
-fn included(include: &Tree, path: &Path, open: &mut Vec<PathBuf>) -> Result<Tree, Problems> {
+fn included(include: &Tree, path: &Path, so_far: &mut Included) -> Result<Tree, Problems> {
     let Some(file) = include.as_text().filter(|text| !text.is_empty()) else {
         let message = format!("{} stands where a file is expected", include.kind());
         return Err(Problem::at(&include.span, message).into());
     };
+    so_far.files += 1;
+    let too_much = match () {
+        () if so_far.open.len() > MOST_DEEP => Some(format!(
+            "files include each other more than {MOST_DEEP} deep"
+        )),
+        () if so_far.files > MOST_FILES => {
+            Some(format!("more than {MOST_FILES} files are included"))
+        }
+        () => None,
+    };
+    if let Some(message) = too_much {
+        return Err(Problem::at(&include.span, message).into());
+    }
     let beside = path.parent().unwrap_or(Path::new(".")).join(file);
-    let text = std::fs::read_to_string(&beside).map_err(|error| {
+    let text = read_text(&beside).map_err(|error| {
         Problem::at(
             &include.span,
             format!("cannot read {}: {error}", beside.display()),
         )
     })?;
     let canonical = beside.canonicalize().unwrap_or_else(|_| beside.clone());
-    if open.contains(&canonical) {
+    if so_far.open.contains(&canonical) {
         return Err(Problem::at(&include.span, format!("`{file}` includes itself")).into());
     }
-    with_includes(&beside.display().to_string(), text, &beside, open)
+    with_includes(&beside.display().to_string(), text, &beside, so_far)
 }
 
 /// Checks what can be said of the top level of a single file.

@@ -151,7 +151,12 @@ impl Scope<'_> {
         Err(Unusable {
             message: format!("`${{{name}}}` refers to nothing"),
             help: Some(alike.map_or_else(
-                || format!("declare it under `params:`; known: {}", known.join(", ")),
+                || {
+                    format!(
+                        "declare it under `params:`; known: {}",
+                        super::problem::listed(&known)
+                    )
+                },
                 |alike| format!("did you mean `${{{alike}}}`?"),
             )),
         })

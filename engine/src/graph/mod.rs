@@ -18,6 +18,7 @@ mod place;
 mod problem;
 mod redact;
 mod render;
+mod scalar;
 mod schema;
 mod secret_trees;
 pub(crate) mod secrets;
@@ -27,11 +28,13 @@ mod sizes;
 pub(crate) mod spec;
 mod streams;
 mod taint;
+mod text_file;
 mod tree;
 mod types;
 mod wired;
 mod writes;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::registry::Registry;
@@ -82,7 +85,7 @@ impl Graph {
             name,
             text.to_owned(),
             path,
-            &mut Vec::new(),
+            &mut file::Included::default(),
         ))?;
         Self::merged(tree, "graph", registry, options)
     }
@@ -116,6 +119,7 @@ impl Graph {
         {
             problems.push(spec.problem(error.to_string()));
         }
+        let mut told = HashSet::new();
         for node in &self.nodes {
             let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
                 true => self.streams.iter().map(Some).collect(),
@@ -135,10 +139,7 @@ impl Graph {
                 let actor = registry.get(&node.actor);
                 if let Some(Err(error)) = actor.map(|actor| actor.check(&settings)) {
                     let problem = node.problem(&settings, error.to_string());
-                    if !problems
-                        .iter()
-                        .any(|known| known.to_string() == problem.to_string())
-                    {
+                    if told.insert(problem.identity()) {
                         problems.push(problem);
                     }
                 }

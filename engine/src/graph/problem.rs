@@ -5,9 +5,16 @@ use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, SourceCode};
 
-use super::place::Span;
+use super::place::{Source, Span};
 use super::secrets::Secrets;
 use super::shown::printable;
+
+/// Names that a message lists.
+const MOST_LISTED: usize = 20;
+/// Names with which a wrong one is compared.
+const MOST_COMPARED: usize = 1000;
+/// Bytes of the longest name that is compared.
+const LONGEST_COMPARED: usize = 200;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone)]
@@ -65,7 +72,7 @@ impl Problem {
         match most_alike(given, known.iter().copied()) {
             Some(name) => self.help(format!("did you mean `{name}`?")),
             None if known.is_empty() => self,
-            None => self.help(format!("known: {}", known.join(", "))),
+            None => self.help(format!("known: {}", listed(&known))),
         }
     }
 
@@ -106,6 +113,13 @@ impl Problem {
         self.help.as_deref()
     }
 
+    /// What tells it from others.
+    pub(crate) fn identity(&self) -> (String, Option<(*const Source, usize)>) {
+        let span = self.labels.first().map(|(span, _)| span);
+        let place = span.map(|span| (Arc::as_ptr(&span.source), span.start));
+        (self.message.clone(), place)
+    }
+
     /// Line and column in the source, both from 1.
     pub fn place(&self) -> Option<(usize, usize)> {
         let (span, _) = self.labels.first()?;
@@ -113,11 +127,29 @@ impl Problem {
     }
 }
 
-/// The known name that is most like a given one.
+/// Names in a message: the first of many are enough.
+pub(crate) fn listed(names: &[&str]) -> String {
+    match names.get(..MOST_LISTED) {
+        Some(first) if names.len() > MOST_LISTED => {
+            format!(
+                "{} and {} more",
+                first.join(", "),
+                names.len() - MOST_LISTED
+            )
+        }
+        _ => names.join(", "),
+    }
+}
+
+/// The known name that is most like a given one; none where there are so many that looking for it would take its time for each problem.
 pub(crate) fn most_alike<'a>(
     given: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    let known: Vec<&str> = known.into_iter().take(MOST_COMPARED + 1).collect();
+    if known.len() > MOST_COMPARED || given.len() > LONGEST_COMPARED {
+        return None;
+    }
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(given, name), name))

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use aho_corasick::{AhoCorasick, Input, MatchKind};
+
 use super::redact::{HIDDEN, is_of_scheme, redact, redact_path, values_of};
 use super::shown::printable;
 
@@ -20,56 +22,105 @@ pub struct Secrets(Arc<RwLock<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Whole URIs, and how they are shown; longest first.
-    uris: BTreeMap<Longest, String>,
-    values: BTreeSet<Longest>,
+    /// Whole URIs, and how they are shown.
+    uris: BTreeMap<String, String>,
+    values: BTreeSet<String>,
+    /// None where something has come since it was made.
+    search: Option<Arc<Search>>,
 }
 
-/// Orders texts so that one comes before its parts.
-#[derive(Debug, PartialEq, Eq)]
-struct Longest(String);
+#[derive(Debug)]
+struct Search(Option<Patterns>);
 
-impl Ord for Longest {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let by_length = other.0.len().cmp(&self.0.len());
-        by_length.then_with(|| self.0.cmp(&other.0))
-    }
+#[derive(Debug)]
+struct Patterns {
+    automaton: AhoCorasick,
+    /// What is looked for, and what is shown in its place, if it is a whole URI.
+    patterns: Vec<(String, Option<String>)>,
 }
 
-impl PartialOrd for Longest {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
+/// A known value in a text.
+struct Found {
+    part: Range<usize>,
+    by: String,
 }
 
 impl Secrets {
     /// A text as it may be shown: without the values that are known, and without the secret parts of any other URI in it.
     pub fn hide(&self, text: &str) -> String {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut shown = text.to_owned();
-        for (Longest(uri), redacted) in &known.uris {
-            if shown.contains(uri.as_str()) {
-                shown = shown.replace(uri.as_str(), redacted);
-            }
+        let mut shown = String::with_capacity(text.len());
+        let mut from = 0;
+        for Found { part, by } in self.found_in(text, true) {
+            shown.push_str(&text[from..part.start]);
+            shown.push_str(&by);
+            from = part.end;
         }
-        for Longest(value) in &known.values {
-            if shown.contains(value.as_str()) {
-                shown = without_value(&shown, value);
-            }
-        }
+        shown.push_str(&text[from..]);
         redact(&shown)
     }
 
-    /// Where the known values stand in a text; parts may overlap.
+    /// Where the known values stand in a text, in order.
     pub(crate) fn parts_in(&self, text: &str) -> Vec<Range<usize>> {
+        let found = self.found_in(text, false).into_iter();
+        found.map(|found| found.part).collect()
+    }
+
+    fn found_in(&self, text: &str, uris: bool) -> Vec<Found> {
+        let mut found = Vec::new();
+        let search = self.search();
+        let Some(search) = &search.0 else {
+            return found;
+        };
+        let mut from = 0;
+        while let Some(known) = search
+            .automaton
+            .find(Input::new(text).span(from..text.len()))
+        {
+            let part = known.start()..known.end();
+            let (value, by) = &search.patterns[known.pattern().as_usize()];
+            let is_meant = match by {
+                Some(_) => uris,
+                None => fits(text, part.start, value),
+            };
+            // What stands in it may be known too.
+            from = match is_meant {
+                true => part.end,
+                false => part.start + text[part.start..].chars().next().map_or(1, char::len_utf8),
+            };
+            if is_meant {
+                found.push(Found {
+                    part,
+                    by: by.clone().unwrap_or_else(|| HIDDEN.to_owned()),
+                });
+            }
+        }
+        found
+    }
+
+    /// What looks for all that is known; it is made anew where something has come to be known.
+    fn search(&self) -> Arc<Search> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let found = known.values.iter().flat_map(|Longest(value)| {
-            let found = text.match_indices(value.as_str());
-            found
-                .filter(|&(at, _)| fits(text, at, value))
-                .map(|(at, _)| at..at + value.len())
-        });
-        found.collect()
+        if let Some(search) = &known.search {
+            return Arc::clone(search);
+        }
+        drop(known);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let uris = known.uris.iter();
+        let uris = uris.map(|(uri, by)| (uri.clone(), Some(by.clone())));
+        let values = known.values.iter().map(|value| (value.clone(), None));
+        let patterns: Vec<(String, Option<String>)> = uris.chain(values).collect();
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(patterns.iter().map(|(text, _)| text));
+        let search = match (patterns.is_empty(), automaton) {
+            (false, Ok(automaton)) => Search(Some(Patterns {
+                automaton,
+                patterns,
+            })),
+            // Only gigabytes of secrets could not be looked for.
+            _ => Search(None),
+        };
+        Arc::clone(known.search.insert(Arc::new(search)))
     }
 
     /// From now on, what is secret in this place is not shown.
@@ -81,10 +132,7 @@ impl Secrets {
         if redacted == uri {
             return;
         }
-        for form in forms(uri) {
-            let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            known.uris.insert(Longest(form), redacted.clone());
-        }
+        self.insert_uri(uri, &redacted);
         for value in values_of(uri) {
             if value.is_named || value.text.chars().count() >= LONG {
                 self.add(&value.text);
@@ -108,17 +156,26 @@ impl Secrets {
             return;
         }
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.values.extend(forms(value).into_iter().map(Longest));
+        for form in forms(value) {
+            if known.values.insert(form) {
+                known.search = None;
+            }
+        }
+    }
+
+    fn insert_uri(&self, uri: &str, shown: &str) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for form in forms(uri) {
+            if known.uris.insert(form, shown.to_owned()).as_deref() != Some(shown) {
+                known.search = None;
+            }
+        }
     }
 
     /// The same of an address whose path is a secret.
     pub(crate) fn add_webhook(&self, uri: &str) {
         self.add_uri(uri);
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for form in forms(uri) {
-            known.uris.insert(Longest(form), redact_path(uri));
-        }
-        drop(known);
+        self.insert_uri(uri, &redact_path(uri));
         let path = uri.split_once("://").map_or(uri, |(_, rest)| rest);
         if let Some((_, path)) = path.split_once('/') {
             self.add(path);
@@ -144,20 +201,6 @@ fn fits(text: &str, at: usize, value: &str) -> bool {
     }
     let is_part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     !is_part(text[..at].chars().next_back()) && !is_part(text[at + value.len()..].chars().next())
-}
-
-fn without_value(text: &str, value: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut from = 0;
-    for (at, _) in text.match_indices(value) {
-        if fits(text, at, value) {
-            shown.push_str(&text[from..at]);
-            shown.push_str(HIDDEN);
-            from = at + value.len();
-        }
-    }
-    shown.push_str(&text[from..]);
-    shown
 }
 
 #[cfg(test)]

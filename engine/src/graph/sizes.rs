@@ -66,6 +66,10 @@ fn held_back(wired: &[Wired]) -> Vec<BTreeMap<usize, usize>> {
 ///
 /// `provided`: the streams of the graph are units of work, of which a node takes whatever comes.
 pub(crate) fn turns(wired: &mut [Wired], provided: bool, problems: &mut Problems) {
+    // Without batches nothing is held back.
+    if wired.iter().all(|node| most_held(node) == 0) {
+        return;
+    }
     let origins = origins(wired);
     let in_turn = |source: usize| {
         let draft = &wired[source].draft;

@@ -1,12 +1,13 @@
 //! A YAML document as a tree in which every value knows where it was written. What the values mean is read elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as ParserSpan};
 
 use super::place::{Source, Span};
 use super::problem::Problem;
+pub(crate) use super::scalar::{Scalar, resolve};
 
 /// Values a document may have, aliases expanded, so that a small file cannot become a large one.
 const MOST_VALUES: usize = 100_000;
@@ -40,49 +41,6 @@ pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) key_span: Span,
     pub(crate) value: Tree,
-}
-
-/// What a plain scalar is by YAML's core schema.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Scalar<'a> {
-    Null,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(&'a str),
-}
-
-pub(crate) fn resolve(text: &str) -> Scalar<'_> {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Scalar::Null,
-        "true" | "True" | "TRUE" => return Scalar::Bool(true),
-        "false" | "False" | "FALSE" => return Scalar::Bool(false),
-        ".nan" | ".NaN" | ".NAN" => return Scalar::Float(f64::NAN),
-        ".inf" | "+.inf" => return Scalar::Float(f64::INFINITY),
-        "-.inf" => return Scalar::Float(f64::NEG_INFINITY),
-        _ => {}
-    }
-    let radix = |prefix, radix| {
-        let digits = text.strip_prefix(prefix)?;
-        i64::from_str_radix(digits, radix).ok()
-    };
-    let integer = text
-        .parse()
-        .ok()
-        .or_else(|| radix("0x", 16))
-        .or_else(|| radix("0o", 8));
-    if let Some(integer) = integer {
-        return Scalar::Int(integer);
-    }
-    let numeric = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
-        && text.contains(|c: char| c.is_ascii_digit())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_digit() || "+-.eE".contains(c));
-    match text.parse() {
-        Ok(float) if numeric => Scalar::Float(float),
-        _ => Scalar::Text(text),
-    }
 }
 
 impl Tree {
@@ -164,9 +122,14 @@ impl Tree {
                 },
             ) => {
                 self.span = span;
+                let keys = entries.iter().enumerate();
+                let places: HashMap<String, usize> = keys
+                    .map(|(place, entry)| (entry.key.clone(), place))
+                    .collect();
                 for entry in over {
-                    match entries.iter_mut().find(|known| known.key == entry.key) {
-                        Some(known) => {
+                    match places.get(&entry.key) {
+                        Some(&place) => {
+                            let known = &mut entries[place];
                             known.key_span = entry.key_span;
                             known.value.overlay(entry.value);
                         }
@@ -328,13 +291,14 @@ impl<'a> Reader<'a> {
 
     fn map(&mut self, span: Span, depth: usize) -> Result<Tree, Problem> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         let mut merged = None;
         loop {
             let (event, key_span) = self.next()?;
             let key = match event {
                 Event::MappingEnd => {
                     if let Some(merged) = merged {
-                        merge(&mut entries, merged)?;
+                        merge(&mut entries, places.into_keys().collect(), merged)?;
                     }
                     return Ok(Tree {
                         value: Value::Map(entries),
@@ -354,9 +318,9 @@ impl<'a> Reader<'a> {
                 Event::Scalar(text, ..) => text.into_owned(),
                 _ => return Err(Problem::at(&key_span, "a key must be plain text")),
             };
-            if let Some(known) = entries.iter().find(|entry| entry.key == key) {
+            if let Some(known) = places.insert(key.clone(), entries.len()) {
                 let problem = Problem::at(&key_span, format!("`{key}` is given twice"))
-                    .also(&known.key_span, "first given here");
+                    .also(&entries[known].key_span, "first given here");
                 return Err(problem);
             }
             let (event, value_span) = self.next()?;
@@ -372,7 +336,11 @@ impl<'a> Reader<'a> {
 
 /// Adds what a merge key (`<<`, YAML 1.1) names: a map, or a list of maps of which the first one that has a key counts. What the
 /// map itself says counts more.
-fn merge(entries: &mut Vec<Entry>, merged: Tree) -> Result<(), Problem> {
+fn merge(
+    entries: &mut Vec<Entry>,
+    mut known: HashSet<String>,
+    merged: Tree,
+) -> Result<(), Problem> {
     let maps = match merged.value {
         Value::List(maps) => maps,
         _ => vec![merged],
@@ -383,7 +351,7 @@ fn merge(entries: &mut Vec<Entry>, merged: Tree) -> Result<(), Problem> {
             return Err(Problem::at(&map.span, message));
         };
         for entry in more {
-            if entries.iter().all(|known| known.key != entry.key) {
+            if known.insert(entry.key.clone()) {
                 entries.push(entry);
             }
         }
@@ -483,17 +451,5 @@ mod tests {
         assert!(parse(&format!("a: &a {}\nb: *a\n", nested("x"))).is_ok());
         let text = format!("a: &a {}\nb: {}\n", nested("x"), nested("*a"));
         assert!(parse(&text).unwrap_err().to_string().contains("deeper"));
-    }
-
-    #[test]
-    fn scalars_are_typed_by_the_core_schema() {
-        assert_eq!(resolve("12"), Scalar::Int(12));
-        assert_eq!(resolve("0x1f"), Scalar::Int(31));
-        assert_eq!(resolve("-1.5e3"), Scalar::Float(-1500.0));
-        assert_eq!(resolve("no"), Scalar::Text("no"));
-        assert_eq!(resolve("1.2.3"), Scalar::Text("1.2.3"));
-        assert_eq!(resolve("inf"), Scalar::Text("inf"));
-        assert_eq!(resolve("-"), Scalar::Text("-"));
-        assert_eq!(resolve(""), Scalar::Null);
     }
 }

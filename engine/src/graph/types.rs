@@ -5,10 +5,11 @@ use std::any::TypeId;
 use crate::ports::PortType;
 
 use super::problem::{Problem, Problems};
-use super::spec::{OutputRef, Require};
+use super::spec::Require;
 use super::wired::Wired;
 
 /// A type that an output carries, and the node that gives packets of it.
+#[derive(Clone, Copy)]
 struct Carried {
     id: TypeId,
     name: &'static str,
@@ -17,13 +18,17 @@ struct Carried {
 
 /// Refuses inputs that would get what they do not take, and `require` of inputs that are not there.
 pub(crate) fn types(wired: &[Wired], problems: &mut Problems) {
+    let carried = carried(wired);
     for node in wired {
         for (input, span) in node.inputs.iter().zip(&node.input_spans) {
             let PortType::Of { id, name } = node.ports.inputs[input.port].carries else {
                 continue;
             };
             for &from in &input.from {
-                for other in carried(wired, from).iter().filter(|other| other.id != id) {
+                for other in carried[from.node][from.output]
+                    .iter()
+                    .filter(|other| other.id != id)
+                {
                     let by_way = match other.from == from.node {
                         true => String::new(),
                         false => format!(" through `{}`", wired[from.node].draft.name),
@@ -42,26 +47,35 @@ pub(crate) fn types(wired: &[Wired], problems: &mut Problems) {
     }
 }
 
-/// All types that an output may carry: what an output like the first input carries is what any way into that brings.
-fn carried(wired: &[Wired], output: OutputRef) -> Vec<Carried> {
-    let node = &wired[output.node];
-    if let PortType::Of { id, name } = node.ports.outputs[output.output].carries {
-        return vec![Carried {
-            id,
-            name,
-            from: output.node,
-        }];
-    }
-    let mut all: Vec<Carried> = Vec::new();
-    let first = node.inputs.iter().filter(|input| input.port == 0);
-    for &from in first.flat_map(|input| &input.from) {
-        for carried in carried(wired, from) {
-            if !all.iter().any(|known| known.id == carried.id) {
-                all.push(carried);
+/// By node and output: all types that it may carry. What an output like the first input carries is what any way into that brings; each
+/// node stands behind what feeds it.
+fn carried(wired: &[Wired]) -> Vec<Vec<Vec<Carried>>> {
+    let mut carried: Vec<Vec<Vec<Carried>>> = Vec::with_capacity(wired.len());
+    for (index, node) in wired.iter().enumerate() {
+        let first = node.inputs.iter().filter(|input| input.port == 0);
+        let mut brought: Vec<Carried> = Vec::new();
+        for from in first.flat_map(|input| &input.from) {
+            for &other in &carried[from.node][from.output] {
+                if !brought.iter().any(|known| known.id == other.id) {
+                    brought.push(other);
+                }
             }
         }
+        let outputs = node
+            .ports
+            .outputs
+            .iter()
+            .map(|output| match output.carries {
+                PortType::Of { id, name } => vec![Carried {
+                    id,
+                    name,
+                    from: index,
+                }],
+                _ => brought.clone(),
+            });
+        carried.push(outputs.collect());
     }
-    all
+    carried
 }
 
 fn requirements(node: &Wired, problems: &mut Problems) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fermata_vision::FramePool;
-use fermata_vision::image_file::{self, ImageFileError};
+use fermata_vision::image_file::{self, ImageFileError, ImageLimits};
 use sha2::{Digest, Sha256};
 
 use crate::on_all_cores::in_pieces;
@@ -66,7 +66,7 @@ fn look(
     hasher: &PictureHasher,
     known: &Mutex<Known>,
 ) -> Result<Picture, ImageFileError> {
-    let bytes = std::fs::read(path)?;
+    let bytes = image_file::read_bytes(path, &ImageLimits::default())?;
     let hash: [u8; 32] = Sha256::digest(&bytes).into();
     // A thread that panicked has left no half-written entry behind.
     let known = || known.lock().unwrap_or_else(PoisonError::into_inner);

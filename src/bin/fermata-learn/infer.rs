@@ -17,9 +17,9 @@ pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
             arguments.input.display()
         );
     };
-    if input.shape.len() != 4 || rows == 0 {
+    if input.shape.len() != 4 || rows == 0 || input.values.is_empty() {
         bail!(
-            "{} has the shape {:?}; expected [N, C, H, W] with N at least 1",
+            "{} has the shape {:?}; expected [N, C, H, W], each at least 1",
             arguments.input.display(),
             input.shape
         );

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Command::Graph(arguments) => draw::draw(&arguments, &PROGRAM),
         Command::Actors { name } => actors::actors(name.as_deref(), &PROGRAM),
         Command::Schema => actors::schema(&PROGRAM),
-        Command::Doctor => doctor::doctor(),
+        Command::Doctor { graph } => doctor::doctor(graph.as_deref(), &PROGRAM),
         Command::Kpi(arguments) => kpi::kpi(&arguments),
         Command::Sweep(arguments) => sweep::sweep(&arguments),
         Command::Top(arguments) => top::top(&arguments),

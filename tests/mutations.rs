@@ -1,0 +1,266 @@
+//! Damaged and malicious files: real ones with bits flipped, parts cut off, zeroed and doubled. Each is read or refused; none brings the
+//! process down, keeps it busy or makes it large. Fuzzing with coverage, of texts alone, is `scripts/fuzz.sh`'s.
+//!
+//! `FERMATA_MUTATIONS` is how many files of each kind are tried (25), `FERMATA_MUTATIONS_SEED` which ones (14).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fermata_actors::sources::video_source::{VideoSource, VideoSourceSettings};
+use fermata_engine::testing::{SourceDriver, setup};
+use fermata_vision::{FramePool, ModelCard, image_file};
+
+/// Address space of the process that reads: libtorch alone takes a good part of it.
+const MOST_KIB: u64 = 12_000_000;
+/// Memory that is really used, at its most.
+const MOST_RESIDENT_KIB: u64 = 1_500_000;
+/// Frames that are decoded of a file.
+const MOST_FRAMES: usize = 200;
+
+const FOLDER: &str = "FERMATA_MUTATED_FOLDER";
+
+fn number(variable: &str, default: u64) -> u64 {
+    let given = std::env::var(variable).ok();
+    given.map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// The same numbers for the same seed (Steele, Lea and Flood's SplitMix64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, most: usize) -> usize {
+        (self.next() % most.max(1) as u64) as usize
+    }
+}
+
+/// A file with something wrong, more often near its beginning, where its structure is told.
+fn mutated(whole: &[u8], numbers: &mut Numbers) -> Vec<u8> {
+    let mut bytes = whole.to_vec();
+    let place = |numbers: &mut Numbers, length: usize| match numbers.below(3) {
+        0 => numbers.below(length.min(256)),
+        _ => numbers.below(length),
+    };
+    for _ in 0..=numbers.below(4) {
+        let length = bytes.len();
+        let at = place(numbers, length);
+        let end = (at + 1 + numbers.below(64)).min(length);
+        match numbers.below(7) {
+            0 => bytes.truncate(at.max(1)),
+            1 => bytes[at..end].fill(0),
+            2 => bytes[at..end].fill(0xFF),
+            3 => {
+                let part = bytes[at..end].to_vec();
+                bytes.splice(at..at, part);
+            }
+            4 => drop(bytes.drain(at..end.min(length - 1).max(at))),
+            _ => {
+                for _ in 0..=numbers.below(16) {
+                    let at = place(numbers, length);
+                    bytes[at] ^= 1 << numbers.below(8);
+                }
+            }
+        }
+    }
+    bytes
+}
+
+/// Whole files of every kind that is read.
+fn whole_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for (name, codec) in [
+        ("a.mp4", "libx264"),
+        ("b.mkv", "libx264"),
+        ("c.ts", "libx264"),
+        ("d.avi", "mjpeg"),
+        ("e.webm", "libvpx"),
+        ("f.flv", "flv"),
+        ("g.mov", "mpeg4"),
+        ("h.h264", "libx264"),
+        ("i.mjpeg", "mjpeg"),
+        ("j.mpg", "mpeg2video"),
+        ("k.gif", "gif"),
+    ] {
+        let path = folder.join(name);
+        let made = Command::new("ffmpeg")
+            .args([
+                "-v",
+                "error",
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc=size=96x64:rate=25:duration=0.6",
+                "-c:v",
+                codec,
+            ])
+            .arg(&path)
+            .status();
+        match made {
+            Ok(status) if status.success() => files.push(path),
+            _ => println!("skipped: no ffmpeg that writes {name}"),
+        }
+    }
+    let picture = image::RgbImage::from_fn(40, 30, |x, y| {
+        image::Rgb([x as u8 * 5, y as u8 * 7, (x * y) as u8])
+    });
+    for name in ["l.png", "m.jpg", "n.bmp", "o.webp"] {
+        let path = folder.join(name);
+        picture.save(&path).unwrap();
+        files.push(path);
+    }
+    let card = crate::support::repository("tests/fuzz/corpus/card");
+    for (source, name) in [
+        (card, "p.card"),
+        (crate::support::repository("graphs"), "q.yaml"),
+    ] {
+        let mut found: Vec<PathBuf> = source
+            .read_dir()
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
+        found.retain(|path| path.is_file());
+        found.sort();
+        let path = folder.join(name);
+        std::fs::copy(&found[0], &path).unwrap();
+        files.push(path);
+    }
+    #[cfg(feature = "learn")]
+    {
+        let path = folder.join("r.npy");
+        let array = fermata_learn::npz::Array {
+            shape: vec![4, 1, 6, 6],
+            values: (0..144).map(|value| value as f32).collect(),
+        };
+        fermata_learn::npz::write_npy(&path, &array).unwrap();
+        files.push(path);
+    }
+    files
+}
+
+#[test]
+fn damaged_files_are_read_or_refused() {
+    let (count, seed) = (
+        number("FERMATA_MUTATIONS", 25),
+        number("FERMATA_MUTATIONS_SEED", 14),
+    );
+    let originals = tempfile::tempdir().unwrap();
+    let files = whole_files(originals.path());
+    // Some at a time, so that the disk does not fill.
+    for begun in (0..count).step_by(100) {
+        let folder = tempfile::tempdir().unwrap();
+        for file in &files {
+            let whole = std::fs::read(file).unwrap();
+            let name = file.file_name().unwrap().to_string_lossy();
+            for index in begun..count.min(begun + 100) {
+                let mut numbers = Numbers(seed ^ (index << 8) ^ u64::from(name.as_bytes()[0]));
+                let path = folder.path().join(format!("{index}-{name}"));
+                std::fs::write(path, mutated(&whole, &mut numbers)).unwrap();
+            }
+        }
+        // A call that does not return ends it after ten minutes.
+        let script = format!("ulimit -v {MOST_KIB}; exec timeout 600 \"$0\" \"$@\"");
+        let read = Command::new("bash")
+            .args(["-c", &script])
+            .arg(std::env::current_exe().unwrap())
+            .args([
+                "mutations::reads_a_folder",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env(FOLDER, folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&read.stdout);
+        let last: Vec<&str> = said.lines().rev().take(12).collect();
+        let errors = String::from_utf8_lossy(&read.stderr);
+        if !read.status.success() {
+            let kept = folder.keep();
+            panic!(
+                "FERMATA_MUTATIONS_SEED={seed}: {} at the end of {last:#?} in {}\n{errors}",
+                read.status,
+                kept.display()
+            );
+        }
+        println!(
+            "{}",
+            last.iter()
+                .find(|line| line.contains("resident"))
+                .unwrap_or(&"")
+                .trim()
+        );
+    }
+}
+
+/// What the other test runs in a process of its own.
+#[test]
+#[ignore = "reads what another test has made"]
+fn reads_a_folder() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let mut files: Vec<PathBuf> = Path::new(&folder)
+        .read_dir()
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    files.sort();
+    let (mut whole, mut refused) = (0, 0);
+    let pool = FramePool::new();
+    for file in files {
+        println!("{}", file.display());
+        match is_read(&file, &pool) {
+            true => whole += 1,
+            false => refused += 1,
+        }
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    println!(
+        "{whole} read, {refused} refused, {} MiB resident at most",
+        peak >> 10
+    );
+    assert!(peak < MOST_RESIDENT_KIB, "{peak} KiB");
+}
+
+fn is_read(file: &Path, pool: &FramePool) -> bool {
+    let text = || String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("png" | "jpg" | "bmp" | "webp") => image_file::read(file, pool).is_ok(),
+        Some("card") => ModelCard::parse(&text(), file).is_ok(),
+        Some("yaml") => {
+            // Which files a graph includes must not be left to chance.
+            let text = text().replace("include", "exclude");
+            let graph = fermata_engine::Graph::parse(
+                "q.yaml",
+                &text,
+                &crate::support::registry(),
+                &crate::support::options(),
+            );
+            graph.is_ok_and(|graph| !graph.resolved_yaml().is_empty() && !graph.to_dot().is_empty())
+        }
+        #[cfg(feature = "learn")]
+        Some("npy") => fermata_learn::npz::read_npy(file).is_ok(),
+        _ => {
+            let settings = serde_json::json!({"uri": file});
+            let settings: VideoSourceSettings = serde_json::from_value(settings).unwrap();
+            let Ok(source) = SourceDriver::<VideoSource>::create(settings, setup()) else {
+                return false;
+            };
+            source.take(MOST_FRAMES).all(|packet| packet.is_ok())
+        }
+    }
+}
