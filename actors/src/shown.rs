@@ -97,10 +97,7 @@ nodes:
 
     #[test]
     fn a_packet_is_described_without_its_pixels() {
-        let video = VideoFrame {
-            frame: Frame::from_bgr(2, 1, vec![0; 6]),
-            truth: None,
-        };
+        let video = VideoFrame::of(Frame::from_bgr(2, 1, vec![0; 6]));
         assert_eq!(describe(&video).unwrap(), "2×1");
         let mut shares = [0.0; 7];
         shares[Expression::Happy.index()] = 0.914;
@@ -110,11 +107,7 @@ nodes:
             probabilities: Some(shares),
             ..Face::default()
         };
-        let faces = Faces {
-            video,
-            faces: vec![face, Face::default()],
-            detected: true,
-        };
+        let faces = Faces::found(video, vec![face, Face::default()]);
         assert_eq!(describe(&faces).unwrap(), "2×1, 2 faces: #3 happy 0.91, ?");
     }
 }
