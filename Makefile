@@ -54,9 +54,9 @@ deny: ## Hold the crates that are built to deny.toml: licences, sources, bans (n
 fuzz: setup ## Fuzz graph files, cards, interpolation and overrides, a minute each
 	@scripts/fuzz.sh
 
-soak: setup-test ## Try the laws on 20,000 random graphs that no run has tried, the faults for minutes, and jobs killed at 20 moments (20 minutes)
+soak: setup-test ## Try the laws on 20,000 random graphs that no run has tried, the faults for minutes, jobs killed at 20 moments, and the page for five minutes (25 minutes)
 	@seed=$${FERMATA_LAWS_SEED:-$$(date +%s)}; echo "FERMATA_LAWS_SEED=$$seed"; \
-		FERMATA_LAWS=20000 FERMATA_LAWS_SEED=$$seed FERMATA_SOAK=1 cargo test --test main -- laws endurance killed --nocapture
+		FERMATA_LAWS=20000 FERMATA_LAWS_SEED=$$seed FERMATA_SOAK=1 cargo test --test main -- laws endurance killed live_page --nocapture
 
 bench: setup-learn ## Run the benchmarks
 	cargo bench --workspace

@@ -85,6 +85,8 @@ pub enum Command {
     Kpi(KpiArguments),
     /// Run a graph with every combination of some values and show flicker against lag, or find how many streams this machine sustains
     Sweep(SweepArguments),
+    /// Show what a run that is served is doing, in the terminal
+    Top(TopArguments),
     /// List the actors, or explain one
     Actors {
         /// The actor to explain
@@ -161,6 +163,22 @@ pub struct ServeArguments {
         default_missing_value = "127.0.0.1:8080"
     )]
     pub serve: Option<SocketAddr>,
+    /// Name by which browsers may ask for the page, besides addresses and localhost
+    #[arg(long, value_name = "NAME", requires = "serve")]
+    pub serve_host: Vec<String>,
+    /// File with the token that is asked for [default: none on loopback, elsewhere a fresh one that is shown on the terminal]
+    #[arg(long, value_name = "FILE", requires = "serve")]
+    pub serve_token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct TopArguments {
+    /// Where the run is served: an address, or that of its page
+    #[arg(default_value = "127.0.0.1:8080")]
+    pub address: String,
+    /// File with the run's token
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 #[cfg(feature = "live")]

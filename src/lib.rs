@@ -7,6 +7,7 @@
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
 //! - [`kpi`]: measures runs by the tables that they wrote.
 //! - [`sweep`]: runs a graph many times and measures each run.
+//! - `serving`, `top`: the live page of a run, and what it shows in a terminal.
 //! - [`mod@print`]: results on the standard output.
 //!
 //! What needs libtorch is not here but in `src/bin/fermata-learn/`: this library is part of `fermata`, which must not load it.
@@ -15,6 +16,7 @@
 pub mod actors;
 #[cfg(feature = "live")]
 pub mod analyse;
+mod both;
 pub mod check;
 pub mod cli;
 pub mod compute_cli;
@@ -37,4 +39,6 @@ mod run_folder;
 mod serving;
 mod summary;
 pub mod sweep;
+#[cfg(feature = "live")]
+pub mod top;
 mod watched;

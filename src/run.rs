@@ -92,7 +92,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     if !load::is_runnable(&graph, &registry) {
         return Ok(REFUSED);
     }
-    let serving = Serving::prepare(&serve)?;
+    let serving = Serving::prepare(&serve, &graph)?;
     if let Taking::Afresh(path) = &taking {
         for input in graph.reads(&registry) {
             refuse_to_move(path, &input)?;
@@ -101,7 +101,11 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     let interrupts = Interrupts::watch()?;
     let folder = RunFolder::open(&taking)?;
     let mut progress = Progress::new(quiet).counting(rows).saying(says);
-    let running = match prepare(&folder, &progress, graph, registry, services) {
+    let options = serving.lend(RunOptions {
+        services,
+        ..RunOptions::default()
+    });
+    let running = match prepare(&folder, &progress, graph.clone(), registry, options) {
         Ok(running) => running,
         Err(error) => {
             folder.take_back();
@@ -109,20 +113,24 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         }
     };
     interrupts.starting(running.handle());
-    let serving = serving.start(&running)?;
-    if let Err(error) = running.created() {
-        drop(running);
-        folder.take_back();
-        if interrupts.count() > 0 {
-            complain("ended early: nothing was started");
-            return Ok(INTERRUPTED);
+    let started = serving.start(&running, &graph);
+    let started = started.and_then(|served| running.created().map(|()| served).map_err(Into::into));
+    let served = match started {
+        Ok(served) => served,
+        Err(error) => {
+            drop(running);
+            folder.take_back();
+            if interrupts.count() > 0 {
+                complain("ended early: nothing was started");
+                return Ok(INTERRUPTED);
+            }
+            return Err(error.context("nothing was started"));
         }
-        return Err(error).context("nothing was started");
-    }
+    };
     interrupts.begun();
-    serving.ready();
+    served.ready();
     let report = wait(running, &mut progress);
-    drop(serving);
+    drop(served);
     progress.end();
     Ok(end(&folder, &report, summed_up, interrupts.count()))
 }
@@ -175,14 +183,10 @@ fn prepare(
     progress: &Progress,
     graph: Graph,
     registry: Registry,
-    services: Services,
+    options: RunOptions,
 ) -> anyhow::Result<RunningGraph> {
     progress.log_to(folder.log()?, graph.secrets());
     folder.write_graph(&graph)?;
-    let options = RunOptions {
-        services,
-        ..RunOptions::default()
-    };
     RunningGraph::launch(graph, Arc::new(registry), options).context("nothing was started")
 }
 

@@ -11,6 +11,8 @@ mod analyse;
 #[cfg(feature = "learn")]
 mod audits;
 #[cfg(feature = "live")]
+mod browser;
+#[cfg(feature = "live")]
 mod cameras;
 #[cfg(feature = "learn")]
 mod comparisons;
@@ -40,6 +42,8 @@ mod learning;
 mod learning_refusals;
 #[cfg(feature = "live")]
 mod live;
+#[cfg(feature = "live")]
+mod live_page;
 #[cfg(feature = "learn")]
 mod manifests;
 #[cfg(feature = "live")]

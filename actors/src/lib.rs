@@ -9,6 +9,7 @@ pub mod installed;
 mod libav;
 pub mod overlay;
 pub mod payload;
+pub mod shown;
 pub mod sinks;
 pub mod sources;
 mod stream_time;

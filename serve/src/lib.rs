@@ -14,15 +14,37 @@
 //!
 //! # Map
 //!
-//! [`Listening`] takes the address, [`Listening::start`] serves a [`WatchedRun`] there. Each file of routes gives a router
-//! ([`router`] puts them together).
+//! | to … | read |
+//! | --- | --- |
+//! | serve a run | [`Listening`] takes the address, [`Listening::start`] serves a [`WatchedRun`] there |
+//! | add a route | `router.rs`; each file of routes gives a router |
+//! | know who may ask for what | `guard.rs` (decisions), `token.rs`, `sign_in.rs` |
+//! | know what the page is told | `session.rs` (one browser), `watcher.rs`, `counting.rs` and `numbers.rs` (numbers), `video.rs` (pictures), `tap.rs`, `journal.rs` |
+//! | change the page | `assets/`: plain modules, embedded as they are |
 
+mod bottleneck;
+mod control;
+mod counting;
+mod graph_view;
+mod guard;
 mod health;
+mod journal;
+mod numbers;
 mod options;
+mod page;
 mod router;
 mod server;
+mod session;
+mod sign_in;
+mod tap;
+mod token;
+mod video;
 mod watched_run;
+mod watcher;
 
+pub use numbers::{BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers};
 pub use options::{DEFAULT_ADDRESS, ServeError, ServeOptions};
 pub use server::{Listening, Server};
+pub use tap::{Describe, Tap, TapObserver};
+pub use token::{Token, TokenError};
 pub use watched_run::WatchedRun;

@@ -1,13 +1,82 @@
-//! All routes together.
+//! All routes together, behind the guard, and the headers that every answer has.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 
-use crate::health;
+use crate::guard::Guard;
 use crate::watched_run::WatchedRun;
+use crate::{control, health, page, session, sign_in};
+
+/// Bytes of a request's body.
+const MOST_BODY: usize = 16 * 1024;
+/// Time in which a request must have come and been answered; adding a stream waits for its nodes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// The page has its own scripts, styles and pictures and nothing else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const HEADERS: [(HeaderName, &str); 8] = [
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), microphone=(), geolocation=()",
+    ),
+];
 
 /// The routes of a run.
-pub(crate) fn router(run: Arc<WatchedRun>) -> Router {
-    Router::new().merge(health::routes()).with_state(run)
+pub(crate) fn router(run: Arc<WatchedRun>, guard: Guard) -> Router {
+    let guard = Arc::new(guard);
+    Router::new()
+        .merge(health::routes())
+        .merge(page::routes())
+        .merge(session::routes())
+        .merge(control::routes())
+        .with_state(run)
+        .merge(sign_in::routes(Arc::clone(&guard)))
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(middleware::from_fn_with_state(guard, guarded))
+}
+
+async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut answer = match guard.check(&parts) {
+        Err(refusal) => refusal.answer().into_response(),
+        Ok(()) => {
+            let request = Request::from_parts(parts, body);
+            match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
+                Ok(answer) => answer,
+                Err(_) => (StatusCode::REQUEST_TIMEOUT, "this takes too long\n").into_response(),
+            }
+        }
+    };
+    let headers = answer.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        let bearer = HeaderValue::from_static("Bearer");
+        answer
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, bearer);
+    }
+    answer
 }

@@ -8,11 +8,14 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
+use crate::guard::Guard;
 use crate::options::{ServeError, ServeOptions};
 use crate::router::router;
-use crate::watched_run::WatchedRun;
+use crate::watched_run::{MOST_BROWSERS, Phase, WatchedRun};
+use crate::watcher;
 
 /// Connections that may be open at once; one more is closed at once.
 const MOST_CONNECTIONS: usize = 128;
@@ -23,18 +26,25 @@ const MOST_HEAD: usize = 16 * 1024;
 /// Headers of a request.
 const MOST_HEADERS: usize = 64;
 
+/// Time in which browsers are told that the run is over.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// A connection is closed after its next answer once it is so old, and cut a while later.
+const OLD_AFTER: Duration = Duration::from_secs(60);
+const CUT_AFTER: Duration = Duration::from_secs(35);
+
 /// An address that is taken, for a run that has not been started.
 #[derive(Debug)]
 pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
+    guard: Guard,
 }
 
 /// Serves a run until it is dropped.
 pub struct Server {
     run: Arc<WatchedRun>,
     end: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Listening {
@@ -42,13 +52,26 @@ impl Listening {
     ///
     /// # Errors
     /// See [`ServeError`].
-    pub fn on(options: &ServeOptions) -> Result<Self, ServeError> {
+    pub fn on(options: ServeOptions) -> Result<Self, ServeError> {
         let address = options.address;
+        if !address.ip().is_loopback() && options.token.is_none() {
+            return Err(ServeError::Open(address));
+        }
         let bound = |error| ServeError::Bind { address, error };
         let listener = TcpListener::bind(address).map_err(bound)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        let guard = Guard {
+            hosts: options.hosts,
+            token: options.token,
+            port: address.port(),
+            scheme: "http",
+        };
+        Ok(Self {
+            listener,
+            address,
+            guard,
+        })
     }
 
     /// Where it listens.
@@ -60,26 +83,36 @@ impl Listening {
     ///
     /// # Errors
     /// The server's threads could not be started.
-    pub fn start(self, run: WatchedRun) -> Result<Server, ServeError> {
+    pub fn start(self, mut run: WatchedRun) -> Result<Server, ServeError> {
+        run.is_local = self.address.ip().is_loopback();
         let run = Arc::new(run);
+        let events = run.handle.subscribe();
         let (end, ended) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("serve")
             .enable_all()
             .build()?;
-        let service = TowerToHyperService::new(router(Arc::clone(&run)));
-        let thread = std::thread::Builder::new()
-            .name("serve".to_owned())
-            .spawn(move || {
-                runtime.block_on(accept(self.listener, service, ended));
-                runtime.shutdown_timeout(Duration::from_secs(1));
-            })?;
-        Ok(Server {
-            run,
+        let service = TowerToHyperService::new(router(Arc::clone(&run), self.guard));
+        let mut server = Server {
+            run: Arc::clone(&run),
             end,
-            thread: Some(thread),
-        })
+            threads: Vec::new(),
+        };
+        let watched = Arc::clone(&run);
+        server.spawn("page numbers", move || watcher::watch(&watched, &events))?;
+        let shown = Arc::clone(&run);
+        server.spawn("page video", move || shown.video.encode_until_over())?;
+        server.spawn("page", move || {
+            runtime.block_on(async {
+                accept(self.listener, service, ended).await;
+                // The last numbers are out: each browser that has been told gives its seat back.
+                let seats = run.seats.acquire_many(MOST_BROWSERS as u32);
+                let _ = tokio::time::timeout(FAREWELL, seats).await;
+            });
+            runtime.shutdown_timeout(FAREWELL);
+        })?;
+        Ok(server)
     }
 }
 
@@ -88,13 +121,28 @@ impl Server {
     pub fn ready(&self) {
         self.run.set_ready(true);
     }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(work)?;
+        self.threads.push(thread);
+        Ok(())
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.run.set_ready(false);
+        self.run.set_phase(Phase::Over);
+        self.run.video.end();
+        let mut threads = std::mem::take(&mut self.threads).into_iter();
+        // First the one that publishes the last numbers.
+        if let Some(watcher) = threads.next() {
+            let _ = watcher.join();
+        }
         let _ = self.end.send(true);
-        if let Some(thread) = self.thread.take() {
+        for thread in threads {
             let _ = thread.join();
         }
     }
@@ -123,21 +171,37 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            continue;
-        };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_WITHIN)
-            .max_buf_size(MOST_HEAD)
-            .max_headers(MOST_HEADERS)
-            .serve_connection(TokioIo::new(stream), service.clone())
-            .with_upgrades();
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("a connection to the page ended: {error}");
-            }
-            drop(place);
-        });
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            let service = service.clone();
+            tokio::spawn(async move {
+                serve(stream, service).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// Answers the requests of one connection. One that becomes a WebSocket goes on elsewhere.
+async fn serve(stream: TcpStream, service: TowerToHyperService<axum::Router>) {
+    // What is shown is small and late otherwise.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(MOST_HEAD)
+        .max_headers(MOST_HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = match tokio::time::timeout(OLD_AFTER, connection.as_mut()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            connection.as_mut().graceful_shutdown();
+            let cut = tokio::time::timeout(CUT_AFTER, connection).await;
+            cut.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a connection to the page ended: {error}");
     }
 }

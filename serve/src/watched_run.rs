@@ -1,22 +1,98 @@
-//! What routes know of the run: a handle to it, and whether it is ready.
+//! What routes know of the run: a handle to it, its graph, what has happened, its newest numbers and pictures.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fermata_engine::RunHandle;
+use fermata_engine::graph::Secrets;
+use fermata_engine::{Graph, RunHandle};
+use fermata_vision::FrameHub;
+use tokio::sync::{Semaphore, watch};
+
+use crate::graph_view::GraphView;
+use crate::journal::Journal;
+use crate::tap::Tap;
+use crate::video::Video;
+
+/// Browsers that may look at once.
+pub(crate) const MOST_BROWSERS: usize = 32;
 
 /// A run as its routes see it.
 pub struct WatchedRun {
     /// The run.
     pub handle: RunHandle,
+    pub(crate) view: GraphView,
+    /// What must not be shown.
+    pub(crate) secrets: Secrets,
+    pub(crate) video: Video,
+    pub(crate) tap: Arc<Tap>,
+    pub(crate) journal: Journal,
+    pub(crate) numbers: watch::Sender<Published>,
+    /// Places for browsers.
+    pub(crate) seats: Arc<Semaphore>,
+    /// Whether only this machine sees the page: then streams may be files and devices.
+    pub(crate) is_local: bool,
+    sources: Mutex<BTreeMap<String, Source>>,
+    running: Mutex<BTreeSet<String>>,
     is_ready: AtomicBool,
+    phase: AtomicU8,
+}
+
+/// Where a stream comes from, to open it again.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// The name it was added under; it may have got another one (`door.2`).
+    pub(crate) name: String,
+    /// May hold credentials: it is never shown.
+    pub(crate) uri: String,
+}
+
+/// The newest numbers.
+#[derive(Clone, Default)]
+pub(crate) struct Published {
+    /// As JSON; empty before the first.
+    pub(crate) json: Arc<str>,
+    /// No others follow: the run is over.
+    pub(crate) is_last: bool,
+}
+
+/// How far the run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Going,
+    Draining,
+    Over,
 }
 
 impl WatchedRun {
-    /// A run whose nodes are still being created.
-    pub fn new(handle: RunHandle) -> Self {
+    /// A run whose nodes are still being created. `hub` has the frames that its actors draw, `tap` is behind its observer.
+    pub fn new(
+        handle: RunHandle,
+        graph: &Graph,
+        hub: Option<Arc<FrameHub>>,
+        tap: Arc<Tap>,
+    ) -> Self {
+        let sources = graph.streams.iter().map(|stream| {
+            let source = Source {
+                name: stream.name.clone(),
+                uri: stream.uri.clone(),
+            };
+            (stream.name.clone(), source)
+        });
         Self {
             handle,
+            view: GraphView::new(graph),
+            secrets: graph.secrets().clone(),
+            video: Video::new(hub),
+            tap,
+            journal: Journal::default(),
+            numbers: watch::Sender::new(Published::default()),
+            seats: Arc::new(Semaphore::new(MOST_BROWSERS)),
+            is_local: true,
+            sources: Mutex::new(sources.collect()),
+            running: Mutex::default(),
             is_ready: AtomicBool::new(false),
+            phase: AtomicU8::new(Phase::Going as u8),
         }
     }
 
@@ -28,5 +104,53 @@ impl WatchedRun {
     /// Says whether it is.
     pub(crate) fn set_ready(&self, is_ready: bool) {
         self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Going,
+            1 => Phase::Draining,
+            _ => Phase::Over,
+        }
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::Relaxed);
+    }
+
+    /// `starting`, `running`, `draining` or `over`.
+    pub(crate) fn phase_name(&self) -> &'static str {
+        match self.phase() {
+            Phase::Going if self.is_ready() => "running",
+            Phase::Going => "starting",
+            Phase::Draining => "draining",
+            Phase::Over => "over",
+        }
+    }
+
+    /// Where a stream of this name came from.
+    pub(crate) fn source(&self, stream: &str) -> Option<Source> {
+        self.sources().get(stream).cloned()
+    }
+
+    /// Remembers where a stream comes from.
+    pub(crate) fn remember(&self, stream: String, source: Source) {
+        self.sources().insert(stream, source);
+    }
+
+    /// Whether a stream of this name runs, as far as was seen last.
+    pub(crate) fn is_running(&self, stream: &str) -> bool {
+        let running = self.running.lock();
+        let running = running.unwrap_or_else(PoisonError::into_inner);
+        running.contains(stream)
+    }
+
+    /// Says which streams run.
+    pub(crate) fn set_running(&self, streams: BTreeSet<String>) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = streams;
+    }
+
+    fn sources(&self) -> MutexGuard<'_, BTreeMap<String, Source>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

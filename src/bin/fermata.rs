@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use fermata::cli::{self, Arguments, Command};
 use fermata::program::LIVE;
+#[cfg(feature = "live")]
+use fermata::top;
 use fermata::{actors, check, doctor, draw, hand_over, kpi, print, run, sweep};
 
 fn main() -> ExitCode {
@@ -17,6 +19,12 @@ fn main() -> ExitCode {
         Command::Graph(draw) => draw::draw(&draw, &LIVE),
         Command::Kpi(kpi) => kpi::kpi(&kpi),
         Command::Sweep(sweep) => sweep::sweep(&sweep),
+        #[cfg(feature = "live")]
+        Command::Top(top) => top::top(&top),
+        #[cfg(not(feature = "live"))]
+        Command::Top(_) => Err(anyhow::anyhow!(
+            "this program was built without the feature `live`, which `top` needs"
+        )),
         Command::Actors { name } => actors::actors(name.as_deref(), &LIVE),
         Command::Learn(_) => hand_over::hand_over(),
         Command::Schema => actors::schema(&LIVE),

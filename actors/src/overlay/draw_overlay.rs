@@ -1,7 +1,7 @@
 //! Draws what is known of the faces into the video: boxes, labels, bars, the time it took. Or makes faces unrecognisable.
 //!
 //! Owns settings and the order in which things are drawn; `placing` finds places for panels, `hiding` knows what has to stay hidden, `texts` what
-//! labels say.
+//! labels say. What it draws is what a live page shows: where the program has a [`FrameHub`] of this node, each picture goes there too.
 
 mod hiding;
 mod placing;
@@ -16,7 +16,9 @@ use fermata_engine::{
 };
 use fermata_vision::blur::{Blur, blur, blur_all};
 use fermata_vision::draw::{BLACK, Bars, ChipLook, Painter, colour_of};
-use fermata_vision::{Expression, Face, FrameMut, FramePool};
+use fermata_vision::{
+    Expression, Face, Frame, FrameHub, FrameMut, FramePool, ShownFace, ShownFrame,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -24,6 +26,9 @@ use crate::payload::{Faces, VideoFrame};
 use hiding::{Hidden, Hiding};
 use placing::{Free, Slots};
 use texts::Label;
+
+/// The actor's name in graph files.
+pub(crate) const NAME: &str = "draw_overlay";
 
 /// Draws boxes, labels and bars into the video, or hides faces.
 ///
@@ -116,6 +121,8 @@ pub struct DrawOverlay {
     clock: Option<Clock>,
     /// By stream.
     streams: BTreeMap<u32, StreamState>,
+    /// Where a page takes its pictures from.
+    hub: Option<Arc<FrameHub>>,
 }
 
 /// What is remembered of a stream from frame to frame.
@@ -129,7 +136,7 @@ struct StreamState {
 }
 
 impl Actor for DrawOverlay {
-    const NAME: &'static str = "draw_overlay";
+    const NAME: &'static str = NAME;
     type Settings = DrawOverlaySettings;
 
     fn ports(_: &DrawOverlaySettings) -> Ports {
@@ -155,6 +162,9 @@ impl Actor for DrawOverlay {
             pool: FramePool::new(),
             clock: timed.then(|| setup.clock.clone()),
             streams: BTreeMap::new(),
+            hub: setup
+                .service::<FrameHub>()
+                .filter(|hub| hub.is_of(&setup.node)),
         })
     }
 
@@ -180,8 +190,12 @@ impl Actor for DrawOverlay {
             state,
         };
         drawing.all(&faces.faces, status.as_deref())?;
+        let frame = frame.freeze();
+        if let Some(hub) = &self.hub {
+            show(hub, envelope, &frame, &faces.faces);
+        }
         let video = VideoFrame {
-            frame: frame.freeze(),
+            frame,
             truth: faces.video.truth.clone(),
             file: faces.video.file.clone(),
         };
@@ -191,8 +205,27 @@ impl Actor for DrawOverlay {
 
     fn stream_ended(&mut self, stream: &Arc<Stream>, _: End) -> Result<(), ActorError> {
         self.streams.remove(&stream.id);
+        if let Some(hub) = &self.hub {
+            hub.end(&stream.name);
+        }
         Ok(())
     }
+}
+
+fn show(hub: &FrameHub, envelope: &Envelope, frame: &Frame, faces: &[Face]) {
+    let faces = faces.iter().map(|face| ShownFace {
+        track: face.track,
+        rect: face.rect,
+        label: face.label.or(face.raw_label),
+        probabilities: face.smoothed.or(face.probabilities),
+    });
+    let shown = ShownFrame {
+        frame: frame.clone(),
+        faces: faces.collect(),
+        sequence: envelope.sequence,
+        pts_ns: envelope.pts_ns,
+    };
+    hub.publish(&envelope.stream.name, shown);
 }
 
 fn hide(frame: &mut FrameMut, hidden: &Hidden, how: Blur) -> Result<(), ActorError> {

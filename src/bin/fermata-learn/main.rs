@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use fermata::cli::{self, Command, REFUSED, SUCCESS};
 use fermata::learn_cli::{EnsembleCommand, LearnCommand, ModelsCommand};
-use fermata::{actors, analyse, check, doctor, draw, kpi, print, run, sweep};
+use fermata::{actors, analyse, check, doctor, draw, kpi, print, run, sweep, top};
 
 use crate::program::PROGRAM;
 
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Doctor { graph } => doctor::doctor(graph.as_deref(), &PROGRAM),
         Command::Kpi(arguments) => kpi::kpi(&arguments),
         Command::Sweep(arguments) => sweep::sweep(&arguments),
+        Command::Top(arguments) => top::top(&arguments),
         Command::Learn(command) => learn(command),
         Command::Completions { .. } => Err(anyhow::anyhow!("`fermata completions` prints them")),
     };

@@ -1,0 +1,113 @@
+//! What a live page may show of a graph: which node's pictures, and what a packet carries in a line.
+
+use fermata_engine::graph::StreamSpec;
+use fermata_engine::packet::downcast_ref;
+use fermata_engine::{Graph, Payload};
+
+use crate::overlay::draw_overlay::{BlurSetting, DrawOverlaySettings, NAME};
+use crate::payload::{Faces, VideoFrame};
+
+/// The `draw_overlay` node whose pictures are shown: the last one of the graph. Where any of them blurs, only one that does:
+/// no picture from before it leaves the process.
+pub fn shown_node(graph: &Graph) -> Option<String> {
+    let any = StreamSpec {
+        name: "stream".to_owned(),
+        uri: String::new(),
+    };
+    let drawing = graph.nodes.iter().filter(|node| node.actor == NAME);
+    let drawing = drawing.filter_map(|node| {
+        let settings = node.settings(node.each_stream.then_some(&any)).ok()?;
+        let settings: DrawOverlaySettings = settings.parse().ok()?;
+        let blurs = !matches!(settings.blur, BlurSetting::None);
+        Some((blurs, node.name.clone()))
+    });
+    // The last of those that are equal.
+    drawing
+        .max_by_key(|(blurs, _)| *blurs)
+        .map(|(_, name)| name)
+}
+
+/// What a packet of this crate carries, without its pixels: `640×360, 2 faces: #1 happy 0.91, #2`.
+pub fn describe(payload: &dyn Payload) -> Option<String> {
+    if let Some(video) = downcast_ref::<VideoFrame>(payload) {
+        return Some(size(video));
+    }
+    let faces = downcast_ref::<Faces>(payload)?;
+    let each = faces.faces.iter().map(|face| {
+        let track = face
+            .track
+            .map_or("?".to_owned(), |track| format!("#{track}"));
+        let Some(label) = face.label.or(face.raw_label) else {
+            return track;
+        };
+        let share = face.smoothed.or(face.probabilities);
+        let share = share.map_or(0.0, |shares| shares[label.index()]);
+        format!("{track} {label} {share:.2}")
+    });
+    let each: Vec<String> = each.collect();
+    let noun = if each.len() == 1 { "face" } else { "faces" };
+    let looked = if faces.detected { "" } else { " (predicted)" };
+    let colon = if each.is_empty() { "" } else { ": " };
+    Some(format!(
+        "{}, {} {noun}{looked}{colon}{}",
+        size(&faces.video),
+        each.len(),
+        each.join(", ")
+    ))
+}
+
+fn size(video: &VideoFrame) -> String {
+    format!("{}×{}", video.frame.width(), video.frame.height())
+}
+
+#[cfg(test)]
+mod tests {
+    use fermata_engine::{LoadOptions, Registry};
+    use fermata_vision::{Expression, Face, Frame};
+
+    use super::*;
+
+    fn shown(nodes: &str) -> Option<String> {
+        let mut registry = Registry::builtin();
+        crate::register(&mut registry);
+        let text = format!(
+            "\
+fermata: 1
+streams: {{door: 1}}
+nodes:
+  capture: {{use: synthetic_faces, each: stream, seed: 1}}
+  detect:  {{use: detect_faces, in: capture, model: haar}}
+{nodes}"
+        );
+        let graph = Graph::parse("t.yaml", &text, &registry, &LoadOptions::new("/out"));
+        shown_node(&graph.unwrap())
+    }
+
+    #[test]
+    fn where_a_node_blurs_only_what_is_blurred_is_shown() {
+        assert_eq!(shown(""), None);
+        let plain = "  plain: {use: draw_overlay, in: detect}\n";
+        let other = "  other: {use: draw_overlay, each: stream, in: detect}\n";
+        let blurred = "  blurred: {use: draw_overlay, in: detect, blur: pixelate}\n";
+        assert_eq!(shown(&format!("{plain}{other}")).as_deref(), Some("other"));
+        for nodes in [format!("{plain}{blurred}"), format!("{blurred}{plain}")] {
+            assert_eq!(shown(&nodes).as_deref(), Some("blurred"));
+        }
+    }
+
+    #[test]
+    fn a_packet_is_described_without_its_pixels() {
+        let video = VideoFrame::of(Frame::from_bgr(2, 1, vec![0; 6]));
+        assert_eq!(describe(&video).unwrap(), "2×1");
+        let mut shares = [0.0; 7];
+        shares[Expression::Happy.index()] = 0.914;
+        let face = Face {
+            track: Some(3),
+            raw_label: Some(Expression::Happy),
+            probabilities: Some(shares),
+            ..Face::default()
+        };
+        let faces = Faces::found(video, vec![face, Face::default()]);
+        assert_eq!(describe(&faces).unwrap(), "2×1, 2 faces: #3 happy 0.91, ?");
+    }
+}

@@ -1,0 +1,79 @@
+// Puts the page together: what comes from the run goes to the parts that show it.
+
+import { Connection, signIn } from "./connection.js";
+import { allow, wireControls } from "./controls.js";
+import { GraphDrawing } from "./graph.js";
+import { Journal } from "./journal.js";
+import { Tables } from "./table.js";
+import { TapTable } from "./tap.js";
+import { Tiles } from "./tiles.js";
+import { rate, say } from "./words.js";
+
+const part = (id) => document.getElementById(id);
+
+const STATES = {
+  connecting: "connecting",
+  open: "live",
+  lost: "connection lost, trying again",
+  over: "the run is over",
+  locked: "needs its token",
+};
+
+const connection = new Connection({ text: hear, picture: (message) => tiles.picture(message), state: showState });
+const tell = (message) => connection.say(message);
+const tiles = new Tiles(part("tiles"), tell);
+const tap = new TapTable(tell, (edge) => drawing.mark(edge));
+const drawing = new GraphDrawing(part("graph"), (edge) => tap.choose(edge));
+const tables = new Tables(part("tables"));
+const journal = new Journal(part("log"));
+
+function hear({ hello, numbers, journal: entries, tapped }) {
+  if (hello) begin(hello);
+  if (numbers) showNumbers(numbers);
+  if (entries) journal.show(entries);
+  if (tapped) tap.show(tapped);
+}
+
+function begin(hello) {
+  part("main").hidden = false;
+  part("no-video").hidden = hello.has_video;
+  document.title = `${hello.graph.name} – Fermata`;
+  say(part("graph-name"), hello.graph.name);
+  allow(hello);
+  drawing.begin(hello.graph, hello);
+  tap.begin(hello.graph.edges);
+  journal.begin();
+  tiles.begin();
+}
+
+function showNumbers(numbers) {
+  tiles.update(numbers.streams);
+  drawing.update(numbers);
+  tables.update(numbers);
+  const faults = numbers.faults ? `, ${numbers.faults} faults` : "";
+  const running = numbers.streams.filter((stream) => stream.state !== "over").length;
+  say(part("summary"), `${numbers.run}: ${running} streams, ${rate(numbers.delivered_per_s)} delivered${faults}`);
+  say(part("bottleneck"), numbers.bottleneck ?? "Nothing is held up: every node keeps pace with what comes.");
+  part("bottleneck").classList.toggle("wrong", Boolean(numbers.bottleneck));
+}
+
+function showState(state) {
+  const badge = part("connection");
+  badge.dataset.state = state;
+  say(badge, STATES[state]);
+  part("sign-in").hidden = state !== "locked";
+  for (const button of document.querySelectorAll("header button, .tile button, #add button")) {
+    button.disabled = state !== "open";
+  }
+  if (state === "locked") part("token").focus();
+}
+
+part("sign-in").onsubmit = async (event) => {
+  event.preventDefault();
+  const given = await signIn(part("token").value);
+  say(part("sign-in-error"), given === "locked" ? "This is not the token of this run." : given === "lost" ? "The run cannot be reached." : "");
+  if (given === "open") connection.open();
+};
+
+wireControls();
+connection.open();

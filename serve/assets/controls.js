@@ -1,0 +1,43 @@
+// What can be changed: streams come, go and are opened again, the run drains or stops.
+
+import { say } from "./words.js";
+
+/** Asks the run for a change and shows what it answers. */
+export async function ask(path, body) {
+  const answer = document.getElementById("answer");
+  answer.hidden = false;
+  try {
+    const response = await fetch(path, { method: "POST", body: body ? JSON.stringify(body) : undefined });
+    answer.classList.toggle("wrong", !response.ok);
+    say(answer, (await response.text()).trim());
+    return response.ok;
+  } catch {
+    answer.classList.add("wrong");
+    say(answer, "The run cannot be reached.");
+    return false;
+  }
+}
+
+/** Wires the buttons and the form. */
+export function wireControls() {
+  document.getElementById("drain").onclick = () => {
+    if (confirm("End all streams and finish what is in flight?")) ask("/drain");
+  };
+  document.getElementById("stop").onclick = () => {
+    if (confirm("Stop at once? What is in flight is given up and counted.")) ask("/stop");
+  };
+  document.getElementById("add").onsubmit = async (event) => {
+    event.preventDefault();
+    const [name, uri] = ["add-name", "add-uri"].map((id) => document.getElementById(id));
+    if (await ask("/streams/add", { name: name.value, uri: uri.value })) event.target.reset();
+  };
+}
+
+/** Shows what this run allows. */
+export function allow({ graph, takes_files: takesFiles }) {
+  document.getElementById("add-stream").hidden = !graph.takes_streams;
+  const hint = takesFiles
+    ? "rtsp, rtsps, http, https, a file or a device of this machine."
+    : "rtsp, rtsps, http or https.";
+  say(document.getElementById("add-hint"), hint);
+}

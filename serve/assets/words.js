@@ -1,0 +1,57 @@
+// Numbers and times as people read them.
+
+/** `12.3/s` */
+export function rate(perSecond) {
+  return `${perSecond.toFixed(perSecond < 100 ? 1 : 0)}/s`;
+}
+
+/** `4.1 ms`, `1.2 s`; `–` for what is not known. */
+export function milliseconds(ms) {
+  if (ms === null || ms === undefined) return "–";
+  if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
+  return `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
+}
+
+/** `37 %` */
+export function share(part) {
+  return `${Math.round(part * 100)} %`;
+}
+
+/** `1 234 567` */
+export function count(number) {
+  return number.toLocaleString("en").replaceAll(",", "\u202f");
+}
+
+/** `2 working, 1 waiting` */
+export function states(byState) {
+  const parts = Object.entries(byState).map(([state, instances]) => `${instances} ${state}`);
+  return parts.length === 1 && parts[0].startsWith("1 ") ? parts[0].slice(2) : parts.join(", ");
+}
+
+/** The time of day of seconds since 1970. */
+export function timeOfDay(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString("en-GB");
+}
+
+/** All that was dropped on an edge, and why: `12 (full 10, old 2)`. */
+export function dropped(byCause) {
+  const causes = Object.entries(byCause);
+  const sum = causes.reduce((sum, [, packets]) => sum + packets, 0);
+  if (sum === 0) return "0";
+  return `${count(sum)} (${causes.map(([cause, packets]) => `${cause} ${count(packets)}`).join(", ")})`;
+}
+
+/** Makes an element with attributes and children. */
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== undefined) made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** Changes a text only where it differs, so that a screen reader says nothing twice. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

@@ -1,0 +1,169 @@
+//! What may be changed: streams come, go and are opened again, the run drains or stops. Who may is the guard's.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::watched_run::{Phase, Source, WatchedRun};
+
+/// Schemes that a stream may have whose page others can see.
+const NETWORK: [&str; 4] = ["rtsp", "rtsps", "http", "https"];
+
+type Run = State<Arc<WatchedRun>>;
+type Answer = (StatusCode, String);
+
+pub(crate) fn routes() -> Router<Arc<WatchedRun>> {
+    Router::new()
+        .route("/streams/add", post(add))
+        .route("/streams/remove", post(remove))
+        .route("/streams/reconnect", post(reconnect))
+        .route("/drain", post(drain))
+        .route("/stop", post(stop))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Added {
+    name: String,
+    uri: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: String,
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Answer> {
+    serde_json::from_slice(body).map_err(|error| {
+        (
+            StatusCode::BAD_REQUEST,
+            format!("not what is asked for: {error}\n"),
+        )
+    })
+}
+
+async fn add(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
+    let Added { name, uri } = read(&body)?;
+    check_uri(&uri, run.is_local).map_err(|why| (StatusCode::FORBIDDEN, why))?;
+    open(run, Source { name, uri }).await
+}
+
+async fn remove(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
+    let Named { name } = read(&body)?;
+    if !run.handle.remove_stream(&name) {
+        return Err(unknown(&name));
+    }
+    run.journal.asked(format!("the page removes stream {name}"));
+    Ok((StatusCode::OK, format!("{name} ends\n")))
+}
+
+async fn reconnect(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
+    let Named { name } = read(&body)?;
+    let source = run.source(&name).ok_or_else(|| unknown(&name))?;
+    // It may have ended by itself.
+    run.handle.remove_stream(&name);
+    open(run, source).await
+}
+
+async fn drain(State(run): Run) -> Answer {
+    run.journal.asked("the page drains the run".to_owned());
+    run.set_phase(Phase::Draining);
+    run.handle.drain();
+    (StatusCode::OK, "what is in flight is finished\n".to_owned())
+}
+
+async fn stop(State(run): Run) -> Answer {
+    run.journal.asked("the page stops the run".to_owned());
+    run.set_phase(Phase::Draining);
+    run.handle.stop();
+    let said = "what is in flight is given up and counted\n";
+    (StatusCode::OK, said.to_owned())
+}
+
+fn unknown(name: &str) -> Answer {
+    let known = format!("there is no stream `{}`\n", name.escape_debug());
+    (StatusCode::NOT_FOUND, known)
+}
+
+/// Opens a stream. The engine checks its name as it does in files, and waits until its nodes are there.
+async fn open(run: Arc<WatchedRun>, source: Source) -> Result<Answer, Answer> {
+    run.secrets.add_uri(&source.uri);
+    let opened = tokio::task::spawn_blocking(move || {
+        let secrets = run.secrets.clone();
+        let added = run.handle.add_stream(&source.name, &source.uri);
+        if let Ok(name) = &added {
+            run.journal.asked(format!("the page adds stream {name}"));
+            run.remember(name.clone(), source);
+        }
+        added.map_err(|error| secrets.hide(&error.to_string()))
+    });
+    match opened.await {
+        Ok(Ok(name)) => Ok((StatusCode::OK, format!("{name} begins\n"))),
+        Ok(Err(why)) => Err((StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n"))),
+        Err(_) => Err((
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the stream could not be added\n".to_owned(),
+        )),
+    }
+}
+
+/// Whether a stream may come from there. Where others see the page, files and devices of this machine are not theirs to open.
+fn check_uri(uri: &str, is_local: bool) -> Result<(), String> {
+    if uri.is_empty() || uri.len() > 2048 || uri.chars().any(char::is_control) {
+        return Err("a stream's URI has 1 to 2048 characters and none that controls\n".to_owned());
+    }
+    let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
+    let is_network = scheme.is_some_and(|scheme| {
+        NETWORK
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(scheme))
+    });
+    match is_network || is_local {
+        true => Ok(()),
+        false => Err(
+            "only rtsp, rtsps, http and https: files and devices can be added where the page is for this machine alone\n"
+                .to_owned(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_devices_are_for_this_machine_alone() {
+        for uri in [
+            "rtsp://camera/main",
+            "RTSPS://camera",
+            "http://camera/video",
+            "https://camera/video",
+        ] {
+            assert_eq!(check_uri(uri, false), Ok(()), "{uri}");
+        }
+        for uri in [
+            "/dev/video0",
+            "clip.mp4",
+            "file:///etc/passwd",
+            "concat:/etc/passwd|x",
+            "subfile,,start,0,end,0,,:/etc/passwd",
+            "pipe:0",
+            "ftp://host/x",
+            "7",
+        ] {
+            assert!(check_uri(uri, false).is_err(), "{uri}");
+            assert_eq!(check_uri(uri, true), Ok(()), "{uri}");
+        }
+        let long = format!("http://{}", "x".repeat(3000));
+        for uri in ["", "http://camera/\n", &long] {
+            assert!(check_uri(uri, true).is_err(), "{uri}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Makes the numbers that are shown from a snapshot and rates: instances become nodes, streams of an edge become an edge.
+
+use std::collections::BTreeMap;
+
+use fermata_engine::RunHandle;
+use fermata_engine::statistics::{EdgeNow, NodeNow, NodeState, Rates, Snapshot, StreamNow};
+
+use crate::bottleneck::bottleneck;
+use crate::graph_view::{GraphView, edge_key};
+use crate::journal::Over;
+use crate::numbers::{BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers};
+
+/// A source that has been lost for longer is offline.
+const OFFLINE_AFTER_S: f64 = 10.0;
+/// Share of the newest value in a smoothed fullness: seconds, not moments, are shown.
+const NEWEST: f64 = 0.4;
+
+/// Two snapshots of a run and what the page remembers.
+pub(crate) struct Moment<'a> {
+    pub(crate) view: &'a GraphView,
+    /// The older one, of the beginning of the rates' span.
+    pub(crate) before: Option<&'a Snapshot>,
+    pub(crate) now: &'a Snapshot,
+    pub(crate) rates: &'a Rates,
+    pub(crate) over: &'a BTreeMap<String, Over>,
+    pub(crate) handle: Option<&'a RunHandle>,
+    pub(crate) run: &'static str,
+    pub(crate) pictures: u64,
+}
+
+/// Counts, and remembers how full edges have been.
+#[derive(Default)]
+pub(crate) struct Counting {
+    fullness: BTreeMap<(usize, String), f64>,
+}
+
+impl Counting {
+    /// The numbers of a moment.
+    pub(crate) fn numbers(&mut self, moment: &Moment<'_>) -> Numbers {
+        let nodes = nodes(moment);
+        let edges = self.edges(moment);
+        Numbers {
+            graph: moment.view.name.clone(),
+            at_s: moment.now.at_s,
+            over_s: moment.rates.over_s,
+            run: moment.run.to_owned(),
+            delivered_per_s: moment.rates.delivered,
+            bottleneck: bottleneck(&nodes, &edges),
+            nodes,
+            edges,
+            streams: streams(moment),
+            faults: moment.now.faults,
+            pictures: moment.pictures,
+        }
+    }
+
+    fn edges(&mut self, moment: &Moment<'_>) -> Vec<EdgeNumbers> {
+        let view = moment.view;
+        let known = view.edge_numbers();
+        let empty = view.edges.iter().map(|edge| EdgeNumbers {
+            from: edge.from.clone(),
+            output: edge.output.clone(),
+            to: edge.to.clone(),
+            input: edge.input.clone(),
+            ..EdgeNumbers::default()
+        });
+        let mut edges: Vec<EdgeNumbers> = empty.collect();
+        let before = std::mem::take(&mut self.fullness);
+        for now in &moment.now.edges {
+            let Some(&number) = known.get(&edge_key(now)) else {
+                continue;
+            };
+            let key = (number, now.stream.clone());
+            let fullness = fullness(now);
+            let smoothed = before
+                .get(&key)
+                .map_or(fullness, |before| before + NEWEST * (fullness - before));
+            add_edge(&mut edges[number], now, smoothed);
+            self.fullness.insert(key, smoothed);
+        }
+        for ((from, output, to, input), rates) in &moment.rates.edges {
+            let key = [&*from.node, output, &*to.node, input];
+            if let Some(&number) = known.get(&key) {
+                edges[number].sent_per_s += rates.sent;
+                edges[number].dropped_per_s += rates.dropped;
+            }
+        }
+        edges
+    }
+}
+
+fn fullness(edge: &EdgeNow) -> f64 {
+    (edge.depth as f64 / edge.capacity.max(1) as f64).min(1.0)
+}
+
+fn add_edge(edge: &mut EdgeNumbers, now: &EdgeNow, fullness: f64) {
+    edge.depth += now.depth;
+    edge.capacity += now.capacity;
+    edge.drops |= now.drops;
+    for (cause, dropped) in &now.dropped {
+        *edge.dropped.entry((*cause).to_owned()).or_default() += dropped;
+    }
+    if fullness > edge.fullness {
+        edge.fullness = fullness;
+        edge.fullest.clone_from(&now.stream);
+    }
+}
+
+fn nodes(moment: &Moment<'_>) -> Vec<NodeNumbers> {
+    let view = moment.view;
+    let mut nodes: Vec<NodeNumbers> = view
+        .nodes
+        .iter()
+        .map(|node| NodeNumbers {
+            name: node.name.clone(),
+            actor: node.actor.clone(),
+            replicas: node.replicas,
+            ..NodeNumbers::default()
+        })
+        .collect();
+    for now in &moment.now.nodes {
+        let known = nodes.iter_mut().find(|node| node.name == now.place.node);
+        if let Some(node) = known {
+            add_node(node, now, moment);
+        }
+    }
+    nodes
+}
+
+fn add_node(node: &mut NodeNumbers, now: &NodeNow, moment: &Moment<'_>) {
+    *node.states.entry(state(&now.state).to_owned()).or_default() += 1;
+    node.processed += now.processed;
+    node.failed += now.failed;
+    node.restarts += now.restarts;
+    node.service_p99_ms = node.service_p99_ms.max(now.service.quantiles_ms.p99);
+    let ages = now.calls.iter().map(|call| call.age_s);
+    node.oldest_call_s = ages.fold(node.oldest_call_s, f64::max);
+    let Some(rates) = moment.rates.nodes.get(&now.place) else {
+        return;
+    };
+    // The mean over instances, weighted by how many packets each had.
+    let processed = node.processed_per_s + rates.processed;
+    if processed > 0.0 {
+        let sum = node.service_ms * node.processed_per_s + rates.service_ms * rates.processed;
+        node.service_ms = sum / processed;
+    }
+    node.processed_per_s = processed;
+    node.busy = node.busy.max(rates.busy / now.replicas.max(1) as f64);
+    node.blocked = node.blocked.max(rates.blocked);
+    add_batches(node, now, moment);
+}
+
+fn add_batches(node: &mut NodeNumbers, now: &NodeNow, moment: &Moment<'_>) {
+    let Some(batches) = &now.batches else {
+        return;
+    };
+    let mut earlier = moment.before.iter().flat_map(|before| &before.nodes);
+    let before = earlier.find(|before| before.place == now.place);
+    let before = before.and_then(|before| before.batches.as_ref());
+    let (count, weight) = before.map_or((0, 0), |before| (before.count, before.weight));
+    let formed = batches.count.saturating_sub(count) as f64;
+    let weight = batches.weight.saturating_sub(weight) as f64;
+    let sum = node.batches.get_or_insert_with(BatchNumbers::default);
+    let seconds = moment.rates.over_s.max(1e-9);
+    let formed_before = sum.per_s * seconds;
+    sum.mean = (sum.mean * formed_before + weight) / (formed_before + formed).max(1.0);
+    sum.per_s += formed / seconds;
+    sum.max = batches.max;
+    sum.occupancy = sum.mean / batches.max.max(1) as f64;
+}
+
+fn state(state: &NodeState) -> &'static str {
+    match state {
+        NodeState::Starting => "starting",
+        NodeState::Waiting => "waiting",
+        NodeState::Working => "working",
+        NodeState::Blocked => "blocked",
+        NodeState::Restarting { .. } => "restarting",
+        NodeState::Lost { .. } => "lost",
+        NodeState::Ended => "ended",
+    }
+}
+
+fn streams(moment: &Moment<'_>) -> Vec<StreamNumbers> {
+    let running = moment.now.streams.iter();
+    let mut streams: Vec<StreamNumbers> = running
+        .map(|stream| running_stream(stream, moment))
+        .collect();
+    for (name, over) in moment.over {
+        let shown = streams.iter().any(|stream| stream.name == *name);
+        let report = moment.handle.and_then(|handle| handle.stream_report(name));
+        if shown {
+            continue;
+        }
+        let mut stream = StreamNumbers {
+            name: name.clone(),
+            state: "over".to_owned(),
+            reason: Some(over.reason.clone()),
+            end: Some(over.how),
+            ..StreamNumbers::default()
+        };
+        if let Some(report) = report {
+            let sinks = report.sinks.values();
+            stream.lost = sinks
+                .map(|sink| sink.losses.values().sum())
+                .max()
+                .unwrap_or(0);
+            stream.captured = report.captured;
+            stream.delivered = report.delivered;
+            stream.missed = report.missed;
+        }
+        streams.push(stream);
+    }
+    streams
+}
+
+fn running_stream(now: &StreamNow, moment: &Moment<'_>) -> StreamNumbers {
+    let rates = moment.rates.streams.get(&now.name).copied();
+    let rates = rates.unwrap_or_default();
+    let (state, reason) = stream_state(now, moment);
+    let lost = now.sinks.iter().map(|sink| sink.losses.values().sum());
+    let measured = now.sinks.iter().filter(|sink| sink.latency.count > 0);
+    let quantiles = measured.map(|sink| &sink.latency.quantiles_ms);
+    let slowest = quantiles.max_by(|a, b| a.p50.total_cmp(&b.p50));
+    StreamNumbers {
+        name: now.name.clone(),
+        state: state.to_owned(),
+        reason,
+        end: moment.over.get(&now.name).map(|over| over.how),
+        captured: now.captured,
+        delivered: now.delivered,
+        missed: now.missed,
+        lost: lost.max().unwrap_or(0),
+        captured_per_s: rates.captured,
+        delivered_per_s: rates.delivered,
+        latency_p50_ms: slowest.map(|quantiles| quantiles.p50),
+        latency_p99_ms: slowest.map(|quantiles| quantiles.p99),
+    }
+}
+
+fn stream_state(now: &StreamNow, moment: &Moment<'_>) -> (&'static str, Option<String>) {
+    if let Some(over) = moment.over.get(&now.name) {
+        return ("over", Some(over.reason.clone()));
+    }
+    if now.ended {
+        return ("over", None);
+    }
+    let mut nodes = moment.now.nodes.iter();
+    let source = nodes.find(|node| {
+        let of = node.place.stream.as_ref().unwrap_or(&node.place.node);
+        *of == now.name && moment.view.is_source(&node.place)
+    });
+    match source.map(|source| &source.state) {
+        Some(NodeState::Lost { reason, for_s }) => {
+            let state = match *for_s > OFFLINE_AFTER_S {
+                true => "offline",
+                false => "reconnecting",
+            };
+            let reason = fermata_engine::graph::redact(reason);
+            (state, Some(format!("{reason} (for {for_s:.0} s)")))
+        }
+        Some(NodeState::Starting) => ("starting", None),
+        Some(NodeState::Restarting { in_s }) => (
+            "reconnecting",
+            Some(format!(
+                "its source failed and is built anew in {in_s:.1} s"
+            )),
+        ),
+        Some(NodeState::Ended) => ("ending", Some("what was captured goes through".to_owned())),
+        _ => ("running", None),
+    }
+}

@@ -1,0 +1,180 @@
+//! Who may ask for what: host, origin, token. Decisions alone; what is answered is the router's.
+//!
+//! - **Host** must be an address, `localhost` or a name that was given: a page of another name whose address was turned to this
+//!   machine (DNS rebinding) gets nothing.
+//! - **Origin** must be that of the host on an upgrade and on every change: other sites that a browser has open can neither watch nor
+//!   steer. It may be absent only with a Bearer token, which browsers do not send by themselves.
+//! - **Token**, where there is one, comes as Bearer or as the cookie that was given for it.
+
+use std::net::IpAddr;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+
+use crate::token::Token;
+
+/// Decides what may be asked for.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    /// Names besides addresses and `localhost`.
+    pub(crate) hosts: Vec<String>,
+    /// None where everybody on this machine may see the page.
+    pub(crate) token: Option<Token>,
+    /// The port is in the cookie's name: browsers send the cookies of one port to all of a host.
+    pub(crate) port: u16,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
+}
+
+/// Why something is not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Not one `Host`, or none that makes sense.
+    NoHost,
+    /// A name that was not given.
+    ForeignHost,
+    /// No token, or a wrong one.
+    NoToken,
+    /// An upgrade or a change from elsewhere.
+    ForeignOrigin,
+}
+
+impl Refusal {
+    pub(crate) fn answer(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoHost => (StatusCode::BAD_REQUEST, "the request names no host\n"),
+            Self::ForeignHost => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "this host is not known here: ask by address or as localhost, or start the run with --serve-host NAME\n",
+            ),
+            Self::NoToken => (
+                StatusCode::UNAUTHORIZED,
+                "this needs the run's token: open the page with #token=…, or send Authorization: Bearer …\n",
+            ),
+            Self::ForeignOrigin => (
+                StatusCode::FORBIDDEN,
+                "the request does not come from this page: its Origin must be that of the host; only with a Bearer token there may be none\n",
+            ),
+        }
+    }
+}
+
+impl Guard {
+    /// Whether a request may be answered.
+    pub(crate) fn check(&self, request: &Parts) -> Result<(), Refusal> {
+        let host = one(&request.headers, &header::HOST).ok_or(Refusal::NoHost)?;
+        self.check_host(host)?;
+        let path = request.uri.path();
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
+        let is_open = match reads {
+            true => path == "/" || path == "/healthz" || path.starts_with("/assets/"),
+            false => path == "/session",
+        };
+        let bearer = self.has_bearer(&request.headers);
+        let is_known = self.token.is_none() || bearer || self.has_cookie(&request.headers);
+        if !is_open && !is_known {
+            return Err(Refusal::NoToken);
+        }
+        let changes = !reads || request.headers.contains_key(header::UPGRADE);
+        if changes {
+            self.check_origin(&request.headers, host, bearer)?;
+        }
+        Ok(())
+    }
+
+    fn check_host(&self, host: &str) -> Result<(), Refusal> {
+        let name = without_port(host).ok_or(Refusal::NoHost)?;
+        let is_address = match name.strip_prefix('[') {
+            Some(name) => name.trim_end_matches(']').parse::<IpAddr>().is_ok(),
+            None => name.parse::<IpAddr>().is_ok(),
+        };
+        let mut names = self.hosts.iter().map(String::as_str).chain(["localhost"]);
+        match is_address || names.any(|known| known.eq_ignore_ascii_case(name)) {
+            true => Ok(()),
+            false => Err(Refusal::ForeignHost),
+        }
+    }
+
+    fn check_origin(&self, headers: &HeaderMap, host: &str, bearer: bool) -> Result<(), Refusal> {
+        if !headers.contains_key(header::ORIGIN) && bearer {
+            return Ok(());
+        }
+        let origin = one(headers, &header::ORIGIN).ok_or(Refusal::ForeignOrigin)?;
+        // A proxy before a server without TLS may speak it.
+        let own = origin.strip_prefix("https://").or_else(|| {
+            let plain = origin.strip_prefix("http://");
+            plain.filter(|_| self.scheme == "http")
+        });
+        match own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
+            true => Ok(()),
+            false => Err(Refusal::ForeignOrigin),
+        }
+    }
+
+    fn has_bearer(&self, headers: &HeaderMap) -> bool {
+        let given = one(headers, &header::AUTHORIZATION);
+        let given = given.and_then(|given| given.split_once(' '));
+        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        match (&self.token, given) {
+            (Some(token), Some((_, given))) => token.is(given.trim()),
+            _ => false,
+        }
+    }
+
+    fn has_cookie(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else {
+            return false;
+        };
+        let name = self.cookie_name();
+        let lines = headers.get_all(header::COOKIE).iter();
+        let mut cookies = lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|cookie| cookie.trim().split_once('='));
+        cookies.any(|(given, value)| given == name && token.is_cookie(value))
+    }
+
+    fn cookie_name(&self) -> String {
+        format!("fermata-{}", self.port)
+    }
+
+    /// The cookie for who has given the token; none if it is wrong or there is none to give.
+    pub(crate) fn cookie_for(&self, given: &str) -> Option<String> {
+        let token = self.token.as_ref().filter(|token| token.is(given))?;
+        let secure = if self.scheme == "https" {
+            "; Secure"
+        } else {
+            ""
+        };
+        Some(format!(
+            "{}={}; Path=/; HttpOnly; SameSite=Strict{secure}",
+            self.cookie_name(),
+            token.cookie()
+        ))
+    }
+}
+
+/// The value of a header that is there once.
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// `host` of `host:port`, `[::1]` of `[::1]:port`; none for what is neither.
+fn without_port(host: &str) -> Option<&str> {
+    let (name, port) = match host.rfind(']') {
+        Some(end) => host.split_at(end + 1),
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let is_port = match port.strip_prefix(':') {
+        Some(port) => port.parse::<u16>().is_ok(),
+        None => port.is_empty(),
+    };
+    (is_port && !name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! The numbers of a run as page, `fermata top` and scripts get them: each second once, by node and edge of the file.
+
+use std::collections::BTreeMap;
+
+use fermata_engine::How;
+use serde::{Deserialize, Serialize};
+
+/// A run at one moment.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Numbers {
+    /// Name of the graph.
+    pub graph: String,
+    /// Seconds of the run's clock.
+    pub at_s: f64,
+    /// Span of the rates, seconds.
+    pub over_s: f64,
+    /// `starting`, `running`, `draining` or `over`.
+    pub run: String,
+    /// Packets delivered a second, of all streams.
+    pub delivered_per_s: f64,
+    /// Which node holds up the others, in words; none if none does.
+    pub bottleneck: Option<String>,
+    /// The nodes of the graph file, in its order.
+    pub nodes: Vec<NodeNumbers>,
+    /// The edges between them.
+    pub edges: Vec<EdgeNumbers>,
+    /// The streams, also the last ones that have ended.
+    pub streams: Vec<StreamNumbers>,
+    /// Faults so far.
+    pub faults: usize,
+    /// Pictures encoded for browsers so far.
+    pub pictures: u64,
+}
+
+/// A node, all its instances together.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NodeNumbers {
+    /// Its name in the file.
+    pub name: String,
+    /// Its actor.
+    pub actor: String,
+    /// Instances by state: `starting`, `waiting`, `working`, `blocked`, `restarting`, `lost`, `ended`.
+    pub states: BTreeMap<String, usize>,
+    /// Packets processed so far.
+    pub processed: u64,
+    /// Packets processed a second.
+    pub processed_per_s: f64,
+    /// Packets failed so far.
+    pub failed: u64,
+    /// How often its actors were built anew.
+    pub restarts: u64,
+    /// Replicas of an instance.
+    pub replicas: usize,
+    /// Share of the time in calls, 0 to 1, of the instance and replica that has most of it.
+    pub busy: f64,
+    /// Share of the time waiting for room, of the instance that waits longest.
+    pub blocked: f64,
+    /// Mean time in a call over the span, milliseconds.
+    pub service_ms: f64,
+    /// 99 % of the calls of the run are shorter, milliseconds; of the slowest instance.
+    pub service_p99_ms: f64,
+    /// The oldest call that has not returned, seconds.
+    pub oldest_call_s: f64,
+    /// Of a node that takes batches.
+    pub batches: Option<BatchNumbers>,
+}
+
+/// Batches over the span.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct BatchNumbers {
+    /// Batches a second.
+    pub per_s: f64,
+    /// Mean weight.
+    pub mean: f64,
+    /// Weight at which one is full.
+    pub max: usize,
+    /// `mean` as a share of `max`.
+    pub occupancy: f64,
+}
+
+/// An edge, all its streams together.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct EdgeNumbers {
+    /// The producing node.
+    pub from: String,
+    /// Its output.
+    pub output: String,
+    /// The consuming node.
+    pub to: String,
+    /// Its input.
+    pub input: String,
+    /// Packets waiting.
+    pub depth: u64,
+    /// Packets that may wait.
+    pub capacity: u64,
+    /// Fullness of the stream's queue that is fullest, 0 to 1, smoothed over some seconds.
+    pub fullness: f64,
+    /// The stream of that queue.
+    pub fullest: String,
+    /// Packets sent a second.
+    pub sent_per_s: f64,
+    /// Packets dropped so far, by cause.
+    pub dropped: BTreeMap<String, u64>,
+    /// Packets dropped a second.
+    pub dropped_per_s: f64,
+    /// Whether a full queue drops.
+    pub drops: bool,
+}
+
+/// A stream.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StreamNumbers {
+    /// Its name.
+    pub name: String,
+    /// `starting`, `running`, `reconnecting`, `offline` or `over`.
+    pub state: String,
+    /// Why, where it does not run.
+    pub reason: Option<String>,
+    /// How it ended, once it is over.
+    pub end: Option<How>,
+    /// Packets captured so far.
+    pub captured: u64,
+    /// Packets delivered to every lossless sink so far.
+    pub delivered: u64,
+    /// Frames that a live source lost so far.
+    pub missed: u64,
+    /// Packets lost on their way to the sinks so far.
+    pub lost: u64,
+    /// Captured a second.
+    pub captured_per_s: f64,
+    /// Delivered a second.
+    pub delivered_per_s: f64,
+    /// Latency from capture to the slowest sink, milliseconds; none before the first.
+    pub latency_p50_ms: Option<f64>,
+    /// The same, 99 %.
+    pub latency_p99_ms: Option<f64>,
+}

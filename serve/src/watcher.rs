@@ -1,0 +1,94 @@
+//! The thread that looks at the run: each event at once, the numbers once a second, however many browsers look.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fermata_engine::RunEvent;
+use fermata_engine::statistics::{Rates, Snapshot};
+
+use crate::counting::{Counting, Moment};
+use crate::watched_run::{Phase, Published, WatchedRun};
+
+/// Time between two snapshots.
+const EVERY: Duration = Duration::from_secs(1);
+/// Snapshots whose first and last give the rates.
+const SPAN: usize = 6;
+/// Most time after which the end of the server is seen.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Watches until the run is over for its server, and then once more.
+pub(crate) fn watch(run: &WatchedRun, events: &flume::Receiver<RunEvent>) {
+    let mut counting = Counting::default();
+    let mut snapshots: VecDeque<Snapshot> = VecDeque::new();
+    let mut next = Instant::now();
+    let mut are_events = true;
+    loop {
+        let is_over = run.phase() == Phase::Over;
+        if is_over {
+            events.try_iter().for_each(|event| take(run, &event));
+        }
+        if is_over || Instant::now() >= next {
+            next = Instant::now() + EVERY;
+            snapshots.push_back(run.handle.snapshot());
+            if snapshots.len() > SPAN {
+                snapshots.pop_front();
+            }
+            publish(run, &mut counting, &snapshots, is_over);
+        }
+        if is_over {
+            return;
+        }
+        let wait = next
+            .saturating_duration_since(Instant::now())
+            .min(LOOK_EVERY);
+        if !are_events {
+            std::thread::sleep(wait);
+            continue;
+        }
+        match events.recv_timeout(wait) {
+            Ok(event) => take(run, &event),
+            Err(flume::RecvTimeoutError::Timeout) => {}
+            Err(flume::RecvTimeoutError::Disconnected) => are_events = false,
+        }
+    }
+}
+
+fn take(run: &WatchedRun, event: &RunEvent) {
+    run.journal.event(event);
+    if let RunEvent::StreamEnded { stream, .. } = event {
+        run.video.forget(stream);
+    }
+}
+
+fn publish(
+    run: &WatchedRun,
+    counting: &mut Counting,
+    snapshots: &VecDeque<Snapshot>,
+    is_last: bool,
+) {
+    let (Some(first), Some(last)) = (snapshots.front(), snapshots.back()) else {
+        return;
+    };
+    let rates = Rates::between(first, last);
+    let numbers = counting.numbers(&Moment {
+        view: &run.view,
+        before: Some(first).filter(|_| snapshots.len() > 1),
+        now: last,
+        rates: &rates,
+        over: &run.journal.over(),
+        handle: Some(&run.handle),
+        run: run.phase_name(),
+        pictures: run.video.pictures_encoded(),
+    });
+    let running = numbers.streams.iter();
+    let running = running.filter(|stream| stream.state != "over");
+    run.set_running(running.map(|stream| stream.name.clone()).collect());
+    match serde_json::to_string(&numbers) {
+        Ok(json) => drop(run.numbers.send_replace(Published {
+            json: Arc::from(json),
+            is_last,
+        })),
+        Err(error) => tracing::error!("the numbers of the run cannot be shown: {error}"),
+    }
+}

@@ -1,0 +1,86 @@
+//! What may be changed through the page.
+
+use fermata_serve::{Numbers, Token};
+
+use crate::client::{Browser, ask, own_origin};
+use crate::served::Served;
+
+fn post(served: &Served, path: &str, body: &str) -> (u16, String) {
+    let origin = own_origin(served.address);
+    let line = format!("POST {path}");
+    let answer = ask(served.address, &line, &[("Origin", &origin)], body);
+    (answer.status, answer.body)
+}
+
+/// Waits until the numbers show a stream in a state.
+fn wait_for(browser: &mut Browser, stream: &str, state: &str) -> Numbers {
+    loop {
+        let numbers: Numbers = serde_json::from_value(browser.text("numbers")).unwrap();
+        let mut streams = numbers.streams.iter();
+        if streams.any(|known| known.name == stream && known.state == state) {
+            return numbers;
+        }
+    }
+}
+
+#[test]
+fn streams_are_added_removed_and_opened_again() {
+    let served = Served::start(None);
+    let mut browser = Browser::own(served.address);
+    let added = post(&served, "/streams/add", r#"{"name": "yard", "uri": "z"}"#);
+    assert_eq!(added, (200, "yard begins\n".to_owned()));
+    wait_for(&mut browser, "yard", "running");
+    let removed = post(&served, "/streams/remove", r#"{"name": "yard"}"#);
+    assert_eq!(removed, (200, "yard ends\n".to_owned()));
+    let numbers = wait_for(&mut browser, "yard", "over");
+    let over = numbers.streams.iter().find(|stream| stream.name == "yard");
+    let reason = over.unwrap().reason.clone().unwrap();
+    assert!(reason.starts_with("it was asked to end"), "{reason}");
+    let again = post(&served, "/streams/reconnect", r#"{"name": "yard"}"#);
+    assert_eq!(again, (200, "yard.2 begins\n".to_owned()));
+    wait_for(&mut browser, "yard.2", "running");
+    let third = post(&served, "/streams/reconnect", r#"{"name": "yard.2"}"#);
+    assert_eq!(third, (200, "yard.3 begins\n".to_owned()));
+    wait_for(&mut browser, "yard.2", "over");
+    for (path, body, status) in [
+        ("/streams/remove", r#"{"name": "nobody"}"#, 404),
+        ("/streams/reconnect", r#"{"name": "nobody"}"#, 404),
+        ("/streams/add", r#"{"name": "../x", "uri": "z"}"#, 422),
+        ("/streams/add", r#"{"name": "door.9", "uri": "z"}"#, 422),
+        ("/streams/add", r#"{"name": "x"}"#, 400),
+        ("/streams/add", r#"{"name": "x", "uri": "z", "y": 1}"#, 400),
+        ("/streams/add", "", 400),
+    ] {
+        let (given, said) = post(&served, path, body);
+        assert_eq!(given, status, "{path} {body}: {said}");
+    }
+    let answer = ask(served.address, "GET /drain", &[("Origin", "x")], "");
+    assert_eq!(answer.status, 405);
+    assert_eq!(post(&served, "/drain", "").0, 200);
+    wait_for(&mut browser, "door", "over");
+    let report = served.end();
+    assert_eq!(report.streams.len(), 5);
+}
+
+#[test]
+fn where_others_see_the_page_streams_come_from_the_network_alone() {
+    let token = Token::fresh().unwrap();
+    let served = Served::start(Some(&token));
+    let bearer = format!("Bearer {}", token.secret());
+    let add = |uri: &str| {
+        let body = serde_json::json!({"name": "yard", "uri": uri}).to_string();
+        let headers = [("Authorization", &*bearer)];
+        ask(served.address, "POST /streams/add", &headers, &body).status
+    };
+    assert_eq!(add("/etc/passwd"), 403);
+    assert_eq!(add("/dev/video0"), 403);
+    assert_eq!(add("rtsp://me:pw@camera/main"), 200);
+    let answer = ask(
+        served.address,
+        "GET /snapshot",
+        &[("Authorization", &bearer)],
+        "",
+    );
+    assert!(!answer.body.contains("pw"), "{}", answer.body);
+    served.end();
+}

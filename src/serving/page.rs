@@ -1,0 +1,116 @@
+//! The page of a run.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use fermata_actors::shown::{describe, shown_node};
+use fermata_engine::observer::Observer;
+use fermata_engine::{Graph, RunOptions, RunningGraph};
+use fermata_serve::{Listening, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun};
+use fermata_vision::FrameHub;
+
+use crate::both::Both;
+use crate::cli::ServeArguments;
+
+/// What was asked for, before the run is started.
+pub(crate) struct Serving(Option<Prepared>);
+
+struct Prepared {
+    listening: Listening,
+    /// A token that nobody knows but who reads the terminal.
+    fresh: Option<Token>,
+    hub: Option<Arc<FrameHub>>,
+    tap: Arc<Tap>,
+}
+
+/// A run that is being served, or not.
+pub(crate) struct Served(Option<Server>);
+
+impl Serving {
+    /// Takes the address, so that one that is taken already is told before anything starts.
+    pub(crate) fn prepare(arguments: &ServeArguments, graph: &Graph) -> anyhow::Result<Self> {
+        let Some(address) = arguments.serve else {
+            return Ok(Self(None));
+        };
+        let given = match &arguments.serve_token_file {
+            Some(path) => Some(Token::read(path)?),
+            None => None,
+        };
+        let fresh = match given.is_none() && !address.ip().is_loopback() {
+            true => Some(fresh_token(address)?),
+            false => None,
+        };
+        for token in given.iter().chain(&fresh) {
+            graph.secrets().add(token.secret());
+        }
+        let listening = Listening::on(ServeOptions {
+            address,
+            hosts: arguments.serve_host.clone(),
+            token: given.or_else(|| fresh.clone()),
+        })?;
+        Ok(Self(Some(Prepared {
+            listening,
+            fresh,
+            hub: shown_node(graph).map(|node| Arc::new(FrameHub::of_node(&node))),
+            tap: Arc::new(Tap::new(describe)),
+        })))
+    }
+
+    /// Lends the run what the page looks through.
+    pub(crate) fn lend(&self, mut options: RunOptions) -> RunOptions {
+        let Some(prepared) = &self.0 else {
+            return options;
+        };
+        if let Some(hub) = &prepared.hub {
+            options.services = options.services.with(Arc::clone(hub));
+        }
+        let tap: Arc<dyn Observer> = Arc::new(TapObserver(Arc::clone(&prepared.tap)));
+        options.observer = Some(match options.observer.take() {
+            Some(other) => Arc::new(Both(other, tap)),
+            None => tap,
+        });
+        options
+    }
+
+    /// Serves the run and says where.
+    pub(crate) fn start(self, running: &RunningGraph, graph: &Graph) -> anyhow::Result<Served> {
+        let Some(prepared) = self.0 else {
+            return Ok(Served(None));
+        };
+        let address = prepared.listening.address();
+        let run = WatchedRun::new(running.handle(), graph, prepared.hub, prepared.tap);
+        let server = prepared.listening.start(run);
+        let server = server.context("the page cannot be served")?;
+        // Not through the log: a token must stand in no file.
+        match &prepared.fresh {
+            Some(token) => eprintln!("live page: http://{address}/#token={}", token.secret()),
+            None => eprintln!("live page: http://{address}/"),
+        }
+        if !address.ip().is_loopback() {
+            eprintln!(
+                "warning: the page goes over the network unencrypted, pictures and token too; put a proxy with TLS before it, or reach it through ssh -L"
+            );
+        }
+        Ok(Served(Some(server)))
+    }
+}
+
+fn fresh_token(address: SocketAddr) -> anyhow::Result<Token> {
+    if !std::io::stderr().is_terminal() {
+        anyhow::bail!(
+            "{address} is not for this machine alone, so the page needs a token, and there is no terminal to show one on: give one with --serve-token-file"
+        );
+    }
+    Ok(Token::fresh()?)
+}
+
+impl Served {
+    /// Says that every node of the run has been created.
+    pub(crate) fn ready(&self) {
+        if let Some(server) = &self.0 {
+            server.ready();
+        }
+    }
+}
