@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # The crates, whose files must not import each other in a circle.
-WITHOUT_CIRCLES := . engine vision files onnx actors learn jobs
+WITHOUT_CIRCLES := . engine vision files trace onnx actors learn jobs
 
 .PHONY: help setup setup-learn setup-cuda setup-test demo test soak fuzz bench clean
 
@@ -26,6 +26,7 @@ setup-cuda: setup ## Put ONNX Runtime's CUDA 13 build in the place of the CPU on
 setup-test: setup-learn
 	@scripts/apt.sh scripts/apt-test.txt
 	@scripts/rust.sh clippy rustfmt
+	@scripts/native.sh perfetto
 
 demo: setup ## Build the live part and run graphs/demo.yaml
 	cargo run --release --no-default-features --features live -- run graphs/demo.yaml

@@ -3,6 +3,7 @@
 #   scripts/native.sh onnxruntime        ONNX Runtime for the CPU (kept as it is where the CUDA build is in place)
 #   scripts/native.sh onnxruntime-cuda   ONNX Runtime for CUDA 13, in the place of the CPU one
 #   scripts/native.sh libtorch           libtorch for the CPU, laid out as the crate torch-sys expects it
+#   scripts/native.sh perfetto           Perfetto's message classes for Python, with which a test reads traces
 # A folder that is there is whole: it is filled beside and renamed. It holds a copy of its pins, which is how a second
 # run knows, at once and without network, that nothing has to be done. Python is only the downloader.
 set -euo pipefail
@@ -47,6 +48,8 @@ download() {
     for tag in 2_34 2_28 2_27 2_25 2_17; do
         options+=(--platform "manylinux_${tag}_$machine")
     done
+    # Pure Python comes for every machine; where there is a choice, a processor's own goes first, and the hash decides.
+    options+=(--platform any)
     [ -t 1 ] || options+=(--quiet)
     python="$(python_with_pip)"
     # The libraries do not depend on Python, but their wheels do: always cp311's, whatever version runs pip. TMPDIR,
@@ -73,6 +76,11 @@ unpack_libtorch() {
     mv "$1/torch/include" "$1/include"
     rmdir "$1/torch"
     sed -n 's/^torch==\([^ ]*\).*/\1/p' scripts/pins/libtorch.txt >"$1/build-version"
+}
+
+unpack_perfetto() {
+    local wheel
+    for wheel in "$1"/wheels/*.whl; do unzip -q "$wheel" -d "$1/lib"; done
 }
 
 # place PINS NAME UNPACK: downloads, unpacks beside, and renames to .native/NAME.
@@ -111,7 +119,10 @@ onnxruntime-cuda)
 libtorch)
     up_to_date .native/libtorch libtorch || place libtorch libtorch unpack_libtorch
     ;;
+perfetto)
+    up_to_date .native/perfetto perfetto || place perfetto perfetto unpack_perfetto
+    ;;
 *)
-    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch"
+    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch|perfetto"
     ;;
 esac

@@ -96,6 +96,31 @@ pub struct RunArguments {
     /// Show no progress, only warnings and the summary
     #[arg(short, long)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
+    /// Write what happens to each packet as a trace for https://ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+}
+
+/// What is logged, on the error output and into run.log. FERMATA_LOG says it by parts of the program: warn,fermata_engine=debug,onnxruntime=trace
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct LogArguments {
+    /// Log more: -v what helps to find a cause, -vv everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Lines for people, or a JSON object a line
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    #[default]
+    Text,
+    /// A JSON object a line; there is no live table then
+    Json,
 }
 
 #[derive(Debug, Args)]

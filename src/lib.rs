@@ -22,6 +22,7 @@ pub mod hand_over;
 pub mod kpi;
 pub mod learn_cli;
 mod load;
+mod logging;
 pub mod manifest_cli;
 pub mod print;
 pub mod program;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fermata_engine::Report;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::prelude::*;
+
+use crate::cli::{LogArguments, LogFormat};
+use crate::logging::{self, ForPeople};
 
 /// Streams that the table shows one by one.
 const MOST_ROWS: usize = 16;
@@ -79,12 +79,14 @@ pub(crate) struct Progress {
     last: Instant,
     last_log: Instant,
     quiet: bool,
+    log: LogArguments,
 }
 
 impl Progress {
-    /// A table if the error output is a terminal.
-    pub(crate) fn new(quiet: bool) -> Self {
-        let table = (io::stderr().is_terminal() && !quiet).then(MultiProgress::new);
+    /// A table if the error output is a terminal and lines are for people.
+    pub(crate) fn new(quiet: bool, log: LogArguments) -> Self {
+        let for_people = !quiet && log.log_format == LogFormat::Text;
+        let table = (io::stderr().is_terminal() && for_people).then(MultiProgress::new);
         Self {
             counting: None,
             says: None,
@@ -94,6 +96,7 @@ impl Progress {
             last: Instant::now(),
             last_log: Instant::now(),
             quiet,
+            log,
         }
     }
 
@@ -111,24 +114,15 @@ impl Progress {
     }
 
     /// Sends log lines to the log file, and those that matter above the table.
-    pub(crate) fn log_to(&self, file: File) {
-        let to_file = tracing_subscriber::fmt::layer()
-            .with_ansi(false)
-            .with_writer(Mutex::new(file))
-            .with_filter(LevelFilter::INFO);
-        let level = match self.quiet || self.table.is_some() {
-            true => LevelFilter::WARN,
-            false => LevelFilter::INFO,
+    ///
+    /// # Errors
+    /// See [`logging::start`].
+    pub(crate) fn log_to(&self, file: File) -> anyhow::Result<()> {
+        let people = ForPeople {
+            warnings: self.quiet || (self.table.is_some() && self.log.verbose == 0),
+            colours: self.table.is_some(),
         };
-        let to_people = tracing_subscriber::fmt::layer()
-            .with_ansi(self.table.is_some())
-            .with_target(false)
-            .with_writer(AboveTable(self.table.clone()))
-            .with_filter(level);
-        tracing_subscriber::registry()
-            .with(to_file)
-            .with(to_people)
-            .init();
+        logging::start(self.log, file, people, AboveTable(self.table.clone()))
     }
 
     /// Shows the report as of now.

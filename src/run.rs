@@ -6,11 +6,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use fermata_engine::observer::Observer;
 use fermata_engine::run::RunHandle;
 use fermata_engine::{Graph, Registry, Report, RunOptions, RunningGraph, Services};
+use fermata_trace::{Trace, Traced};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{FAILED, INTERRUPTED, REFUSED, RunArguments, SUCCESS, UNBALANCED};
+use crate::cli::{FAILED, INTERRUPTED, LogArguments, REFUSED, RunArguments, SUCCESS, UNBALANCED};
 use crate::load;
 use crate::print::{print, print_line};
 use crate::program::Program;
@@ -42,6 +44,10 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         rows: None,
         services: (program.services)(),
         says: None,
+        watching: Watching {
+            log: arguments.log,
+            trace: arguments.trace.clone(),
+        },
     };
     let code = run_job(job, registry)?;
     // A call that never returned keeps its thread: ending the process is the only way to end it.
@@ -62,6 +68,17 @@ pub struct Job {
     pub services: Services,
     /// A line of its own about how it is doing, once there is something to say.
     pub says: Option<Says>,
+    /// How it is watched.
+    pub watching: Watching,
+}
+
+/// What is written about a run beside its report.
+#[derive(Clone, Debug, Default)]
+pub struct Watching {
+    /// What is logged.
+    pub log: LogArguments,
+    /// Where a trace of its packets goes.
+    pub trace: Option<PathBuf>,
 }
 
 /// See [`Job::says`].
@@ -77,16 +94,32 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         rows,
         services,
         says,
+        watching,
     } = job;
     if !load::is_runnable(&graph, &registry) {
         return Ok(REFUSED);
     }
     let folder = RunFolder::open(&taking)?;
-    let mut progress = Progress::new(quiet).counting(rows).saying(says);
+    let mut progress = Progress::new(quiet, watching.log)
+        .counting(rows)
+        .saying(says);
     let interrupts = Interrupts::watch()?;
-    let running = match prepare(&folder, &progress, graph, registry, services) {
+    let mut trace = None;
+    let options = RunOptions {
+        services,
+        ..RunOptions::default()
+    };
+    let prepared = begin_trace(&watching, &graph, &mut trace).and_then(|observer| {
+        let options = RunOptions {
+            observer,
+            ..options
+        };
+        prepare(&folder, &progress, graph, registry, options)
+    });
+    let running = match prepared {
         Ok(running) => running,
         Err(error) => {
+            trace.into_iter().for_each(Trace::take_back);
             folder.take_back();
             return Err(error);
         }
@@ -94,6 +127,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     interrupts.started(running.handle());
     if let Err(error) = running.created() {
         drop(running);
+        trace.into_iter().for_each(Trace::take_back);
         folder.take_back();
         return Err(error).context("nothing was started");
     }
@@ -102,7 +136,42 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     print(&summary(&report))?;
     let written = folder.write_report(&report)?;
     print_line(&format!("report: {}", written.display()))?;
-    Ok(exit_code(&report, interrupts.count()))
+    let code = exit_code(&report, interrupts.count());
+    match trace.map(Trace::finish) {
+        None => Ok(code),
+        Some(Ok(traced)) => {
+            print_line(&told(&traced))?;
+            Ok(code)
+        }
+        Some(Err(error)) => {
+            tracing::error!("{error}");
+            Ok(if code == SUCCESS { FAILED } else { code })
+        }
+    }
+}
+
+/// Begins the trace that was asked for, and gives what the engine tells of packets.
+fn begin_trace(
+    watching: &Watching,
+    graph: &Graph,
+    begun: &mut Option<Trace>,
+) -> anyhow::Result<Option<Arc<dyn Observer>>> {
+    let Some(path) = &watching.trace else {
+        return Ok(None);
+    };
+    let trace = begun.insert(Trace::begin(path, graph)?);
+    Ok(Some(trace.observer()))
+}
+
+fn told(traced: &Traced) -> String {
+    let Traced { path, events, lost } = traced;
+    let path = path.display();
+    match lost {
+        0 => format!("trace: {path} ({events} events)"),
+        _ => format!(
+            "trace: {path} ({events} events; {lost} are missing, because they came faster than they could be written)"
+        ),
+    }
 }
 
 /// `--out`, or a fresh folder named after the graph; none if the graph cannot be read.
@@ -121,14 +190,10 @@ fn prepare(
     progress: &Progress,
     graph: Graph,
     registry: Registry,
-    services: Services,
+    options: RunOptions,
 ) -> anyhow::Result<RunningGraph> {
-    progress.log_to(folder.log()?);
+    progress.log_to(folder.log()?)?;
     folder.write_graph(&graph)?;
-    let options = RunOptions {
-        services,
-        ..RunOptions::default()
-    };
     RunningGraph::launch(graph, Arc::new(registry), options).context("nothing was started")
 }
 

@@ -4,21 +4,21 @@
 mod converter;
 mod copied;
 mod devices;
+mod messages;
 
 use std::sync::Once;
 
-use ffmpeg_next::{Error, frame, log};
+use ffmpeg_next::{Error, frame};
 
 pub(crate) use converter::{Converter, Target};
 pub(crate) use copied::parameters_without_tag;
 pub(crate) use devices::v4l2;
 
-/// Registers error texts, and keeps libav's own chatter down: errors are returned, and told by the actors. Call before
-/// anything else of libav.
+/// Registers error texts, and makes libav's messages log lines. Call before anything else of libav.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        log::set_level(log::Level::Fatal);
+        messages::forward();
         if let Err(error) = ffmpeg_next::init() {
             tracing::error!(%error, "libav did not start");
         }

@@ -9,6 +9,7 @@
 
 mod card_model;
 mod device;
+mod messages;
 mod runtime;
 mod session;
 mod tensor;

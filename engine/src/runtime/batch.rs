@@ -25,10 +25,11 @@ pub(crate) struct Batches {
 
 /// Packets in the order in which they were taken.
 #[derive(Default)]
-struct Batch {
-    held: Vec<Taken>,
-    weight: usize,
-    oldest_ns: u64,
+pub(crate) struct Batch {
+    pub(crate) held: Vec<Taken>,
+    pub(crate) weight: usize,
+    /// When the first of them was taken.
+    pub(crate) oldest_ns: u64,
 }
 
 impl Batches {
@@ -112,10 +113,9 @@ impl Batches {
         held.filter_map(|batch| self.due_ns(batch)).min()
     }
 
-    /// Takes the batch of a slot and its weight out.
-    pub(crate) fn flush(&mut self, slot: usize) -> (Vec<Taken>, usize) {
-        let batch = std::mem::take(self.of(slot));
-        (batch.held, batch.weight)
+    /// Takes the batch of a slot out.
+    pub(crate) fn flush(&mut self, slot: usize) -> Batch {
+        std::mem::take(self.of(slot))
     }
 
     /// Takes everything out.
