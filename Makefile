@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # The crates, whose files must not import each other in a circle.
-WITHOUT_CIRCLES := . engine vision files trace onnx actors learn jobs
+WITHOUT_CIRCLES := . engine vision files trace pull onnx actors learn jobs serve
 
 .PHONY: help setup setup-learn setup-cuda setup-test demo test soak fuzz bench clean
 

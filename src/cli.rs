@@ -5,6 +5,7 @@
     reason = "what is written on these types is printed as help"
 )]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -101,6 +102,21 @@ pub struct RunArguments {
     /// Write what happens to each packet as a trace for https://ui.perfetto.dev
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub serve: ServeArguments,
+}
+
+/// Where and for whom a run shows itself.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArguments {
+    /// Serve the live page, metrics and control over HTTP
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:8080"
+    )]
+    pub serve: Option<SocketAddr>,
 }
 
 /// What is logged, on the error output and into run.log. FERMATA_LOG says it by parts of the program: warn,fermata_engine=debug,onnxruntime=trace

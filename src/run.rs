@@ -12,7 +12,9 @@ use fermata_engine::{Graph, Registry, Report, RunOptions, RunningGraph, Services
 use fermata_trace::{Trace, Traced};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{FAILED, INTERRUPTED, LogArguments, REFUSED, RunArguments, SUCCESS, UNBALANCED};
+use crate::cli::{
+    FAILED, INTERRUPTED, LogArguments, REFUSED, RunArguments, SUCCESS, ServeArguments, UNBALANCED,
+};
 use crate::load;
 use crate::print::{print, print_line};
 use crate::program::Program;
@@ -20,6 +22,7 @@ pub use crate::progress::JobRows;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 pub use crate::run_folder::Taking;
+use crate::serving::Serving;
 use crate::summary::summary;
 
 /// Time between two looks at the run.
@@ -48,6 +51,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
             log: arguments.log,
             trace: arguments.trace.clone(),
         },
+        serve: arguments.serve.clone(),
     };
     let code = run_job(job, registry)?;
     // A call that never returned keeps its thread: ending the process is the only way to end it.
@@ -70,6 +74,8 @@ pub struct Job {
     pub says: Option<Says>,
     /// How it is watched.
     pub watching: Watching,
+    /// Whether, where and for whom it shows itself.
+    pub serve: ServeArguments,
 }
 
 /// What is written about a run beside its report.
@@ -95,10 +101,12 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         services,
         says,
         watching,
+        serve,
     } = job;
     if !load::is_runnable(&graph, &registry) {
         return Ok(REFUSED);
     }
+    let serving = Serving::prepare(&serve)?;
     let folder = RunFolder::open(&taking)?;
     let mut progress = Progress::new(quiet, watching.log)
         .counting(rows)
@@ -106,7 +114,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     let interrupts = Interrupts::watch()?;
     let mut trace = None;
     let options = RunOptions {
-        services,
+        services: with_privacy(services, &graph),
         ..RunOptions::default()
     };
     let prepared = begin_trace(&watching, &graph, &mut trace).and_then(|observer| {
@@ -125,13 +133,16 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         }
     };
     interrupts.started(running.handle());
+    let serving = serving.start(&running)?;
     if let Err(error) = running.created() {
         drop(running);
         trace.into_iter().for_each(Trace::take_back);
         folder.take_back();
         return Err(error).context("nothing was started");
     }
+    serving.ready();
     let report = wait(running, &mut progress);
+    drop(serving);
     progress.end();
     print(&summary(&report))?;
     let written = folder.write_report(&report)?;
@@ -148,6 +159,17 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
             Ok(if code == SUCCESS { FAILED } else { code })
         }
     }
+}
+
+/// Tells actors that write pixels whether the graph blurs faces.
+#[cfg(feature = "live")]
+fn with_privacy(services: Services, graph: &Graph) -> Services {
+    services.with(Arc::new(fermata_actors::privacy::GraphBlurs::of(graph)))
+}
+
+#[cfg(not(feature = "live"))]
+fn with_privacy(services: Services, _: &Graph) -> Services {
+    services
 }
 
 /// Begins the trace that was asked for, and gives what the engine tells of packets.

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use fermata::cli::{self, Arguments, Command};
+use fermata::learn_cli::LearnCommand;
 use fermata::program::LIVE;
-use fermata::{actors, check, doctor, draw, hand_over, kpi, print, run, sweep};
+use fermata::{actors, check, doctor, draw, hand_over, kpi, models, print, run, sweep};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         Command::Kpi(kpi) => kpi::kpi(&kpi),
         Command::Sweep(sweep) => sweep::sweep(&sweep),
         Command::Actors { name } => actors::actors(name.as_deref(), &LIVE),
+        Command::Learn(LearnCommand::Models { command }) => models::models(&command),
         Command::Learn(_) => hand_over::hand_over(),
         Command::Schema => actors::schema(&LIVE),
         Command::Doctor => doctor::doctor(),

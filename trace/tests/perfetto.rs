@@ -105,7 +105,7 @@ fn counts_are_the_reports_slices_nest_and_flows_lead_from_captures_to_sinks() {
     assert_agrees(&read, &report);
     assert_eq!(read["processes"], serde_json::json!(["fermata graph"]));
     assert_eq!(read["streams"], serde_json::json!(["left", "right"]));
-    assert_eq!(read["lanes"].as_array().unwrap().len(), 7);
+    assert_eq!(read["lanes"].as_array().unwrap().len(), 8);
     // One towards each sink; every fiftieth packet failed on its way.
     let captured: u64 = report.streams.values().map(|stream| stream.captured).sum();
     assert_eq!(count(&read, "flows", "begun"), 2 * captured);

@@ -6,7 +6,7 @@ use fermata_engine::{Actor, ActorError, Clock, ClockMode, Envelope, Input, Outpu
 use fermata_vision::draw::{BLACK, Blur, Painter, colour_of};
 use fermata_vision::{Expression, Face, FramePool};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::payload::{Faces, VideoFrame};
 
@@ -36,7 +36,7 @@ fn yes() -> bool {
 }
 
 /// How faces are made unrecognisable.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BlurSetting {
     /// Faces stay as they are.
@@ -46,6 +46,17 @@ pub enum BlurSetting {
     Gaussian,
     /// A coarse mosaic.
     Pixelate,
+}
+
+impl BlurSetting {
+    /// How, if at all.
+    pub(crate) fn how(self) -> Option<Blur> {
+        match self {
+            Self::None => None,
+            Self::Gaussian => Some(Blur::Gaussian),
+            Self::Pixelate => Some(Blur::Pixelate),
+        }
+    }
 }
 
 /// Faces that get bars, so that a crowd stays visible.
@@ -88,12 +99,7 @@ impl Actor for DrawOverlay {
         let mut frame = self.pool.copy(&faces.video.frame);
         let height = frame.height() as f32;
         let mut painter = Painter::new(&mut frame);
-        let blur = match self.settings.blur {
-            BlurSetting::None => None,
-            BlurSetting::Gaussian => Some(Blur::Gaussian),
-            BlurSetting::Pixelate => Some(Blur::Pixelate),
-        };
-        if let Some(blur) = blur {
+        if let Some(blur) = self.settings.blur.how() {
             for face in &faces.faces {
                 painter.blur(&face.rect, blur)?;
             }

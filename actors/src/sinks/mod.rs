@@ -1,8 +1,13 @@
-//! Actors at the end of a graph: video files, CSV, windows.
+//! Actors at the end of a graph: video files, CSV and JSON lines, pictures, messages, windows.
 
+mod changes;
 pub mod draw_overlay;
+mod frame_line;
 mod mp4_encoder;
+pub mod send_webhook;
 pub mod show_window;
 mod timeline;
 pub mod write_csv;
+pub mod write_jsonl;
+pub mod write_snapshots;
 pub mod write_video;

@@ -24,7 +24,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fermata::cli::{Arguments, Command, REFUSED, SUCCESS};
-use fermata::learn_cli::{EnsembleCommand, LearnCommand, ModelsCommand};
+use fermata::learn_cli::{EnsembleCommand, LearnCommand};
+use fermata::models_cli::ModelsCommand;
 use fermata::{actors, check, doctor, draw, kpi, run, sweep};
 
 use crate::program::PROGRAM;
@@ -74,6 +75,7 @@ fn learn(command: LearnCommand) -> anyhow::Result<u8> {
                     classes,
                 },
         } => models::describe(&names, size, classes),
+        LearnCommand::Models { command } => return fermata::models::models(&command),
     }
     .map(|()| SUCCESS)
 }

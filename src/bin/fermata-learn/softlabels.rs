@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use fermata::cli::REFUSED;
+use fermata::cli::{REFUSED, ServeArguments};
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::{Job, JobRows, Taking, Watching, run_job};
 use fermata_engine::{Graph, LoadOptions};
@@ -161,6 +161,7 @@ pub(crate) fn run_text(
         services: (PROGRAM.services)(),
         says: None,
         watching: Watching::default(),
+        serve: ServeArguments::default(),
     };
     run_job(job, registry)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use fermata::cli::SUCCESS;
+use fermata::cli::{SUCCESS, ServeArguments};
 use fermata::learn_cli::TrainArguments;
 use fermata::print::print_line;
 use fermata::run::{Job, JobRows, Taking, Watching, run_job};
@@ -114,6 +114,7 @@ fn run(folder: &RunFolder, taking: Taking, quiet: bool) -> anyhow::Result<u8> {
         services: (PROGRAM.services)().with(status),
         says: Some(Box::new(move || shown.now().map(|status| line(&status)))),
         watching: Watching::default(),
+        serve: ServeArguments::default(),
     };
     let code = run_job(job, registry)?;
     if code == SUCCESS {

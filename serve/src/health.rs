@@ -1,0 +1,23 @@
+//! `/healthz`: the server answers. `/readyz`: every node has been created and the run is not over.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+
+use crate::watched_run::WatchedRun;
+
+pub(crate) fn routes() -> Router<Arc<WatchedRun>> {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+}
+
+async fn readyz(State(run): State<Arc<WatchedRun>>) -> (StatusCode, &'static str) {
+    match run.is_ready() {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    }
+}
