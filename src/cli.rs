@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use fermata_engine::graph::{Secrets, printable};
 use fermata_engine::units::HumanDuration;
 
 use crate::learn_cli::LearnCommand;
@@ -39,6 +40,21 @@ Exit codes:
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// What was typed. Where that is wrong, the process ends with the reason, in which no secret of an address is shown.
+pub fn read() -> Arguments {
+    Arguments::try_parse().unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        let secrets = Secrets::default();
+        for argument in std::env::args_os() {
+            secrets.add_argument(&argument.to_string_lossy());
+        }
+        eprint!("{}", printable(&secrets.hide(&error.render().to_string())));
+        std::process::exit(i32::from(REFUSED));
+    })
 }
 
 #[derive(Debug, Subcommand)]

@@ -23,6 +23,7 @@ pub mod hand_over;
 pub mod kpi;
 pub mod learn_cli;
 mod load;
+mod log_lines;
 mod logging;
 pub mod manifest_cli;
 pub mod models;

@@ -7,6 +7,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::cli::GraphArguments;
 use crate::hand_over;
+use crate::print::print_error;
 use crate::program::Program;
 
 /// Reads a graph and checks it and what it names; none if it has problems, which have been shown then.
@@ -20,10 +21,24 @@ pub(crate) fn checked(
     is_runnable(&graph, registry).then_some(graph)
 }
 
-/// Whether what the graph names is there; problems are shown.
+/// Whether what the graph names is there and its nodes agree with each other; problems are shown.
 pub(crate) fn is_runnable(graph: &Graph, registry: &Registry) -> bool {
     let checked = graph.check(registry).map_err(|problems| show(&problems));
-    checked.is_ok()
+    checked.is_ok() && agrees(graph)
+}
+
+#[cfg(feature = "live")]
+fn agrees(graph: &Graph) -> bool {
+    let said = fermata_actors::agreement::disagreements(graph);
+    for message in &said {
+        eprintln!("error: {message}");
+    }
+    said.is_empty()
+}
+
+#[cfg(not(feature = "live"))]
+fn agrees(_: &Graph) -> bool {
+    true
 }
 
 /// Reads a graph without looking for what it names. If it names actors that this program does not have, the process becomes the one
@@ -51,7 +66,7 @@ fn refuse(problems: &Problems, program: &Program) {
         && hand_over::is_possible()
         && let Err(error) = hand_over::hand_over()
     {
-        eprintln!("error: {error:#}");
+        print_error(&error);
     }
     show(problems);
 }

@@ -3,9 +3,6 @@
 //! Libraries in other languages log through `tracing` as well: ONNX Runtime as `onnxruntime`, libav as `libav`. Both report what they also
 //! return as an error, so their messages are a level lower than they say: warnings with `-v`, all of them with `-vv`.
 
-use std::fs::File;
-use std::sync::Mutex;
-
 use anyhow::Context;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -35,7 +32,7 @@ pub(crate) struct ForPeople {
 /// `FERMATA_LOG` cannot be understood.
 pub(crate) fn start(
     arguments: LogArguments,
-    file: File,
+    file: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
     people: ForPeople,
     writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
@@ -47,7 +44,7 @@ pub(crate) fn start(
         false => level(arguments.verbose),
     };
     let format = arguments.log_format;
-    let to_file = lines(format, Mutex::new(file), false, true)
+    let to_file = lines(format, file, false, true)
         .with_filter(filter(given.as_deref(), level(arguments.verbose))?);
     let to_people = lines(format, writer, people.colours, arguments.verbose > 0)
         .with_filter(filter(given.as_deref(), to_people)?);

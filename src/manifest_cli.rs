@@ -74,6 +74,11 @@ pub enum ManifestCommand {
         #[arg(long, value_name = "FILE.csv")]
         out: PathBuf,
     },
+    /// Put wrong labels into the training rows on purpose, to see how a training withstands them
+    #[command(
+        after_help = "Example: fermata manifest noise data/manifest.csv --share 0.2 --between fear:surprise --between sad:neutral --out data/noisy"
+    )]
+    Noise(NoiseArguments),
     /// Look for pictures that are one, within and across manifests and splits, and for labels that contradict; changes nothing
     #[command(
         after_help = "Example: fermata manifest audit fer2013.csv ferplus.csv --out runs/audit"
@@ -120,6 +125,30 @@ pub struct UnpackArguments {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Replace a folder that holds such a table
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct NoiseArguments {
+    /// The manifest
+    pub manifest: PathBuf,
+    /// Share of the training rows that get another label
+    #[arg(long, value_name = "SHARE")]
+    pub share: f64,
+    /// Labels that become each other; others stay [default: any becomes any other]
+    #[arg(long, value_name = "LABEL:LABEL")]
+    pub between: Vec<String>,
+    /// Keep this many training rows only, drawn by the seed
+    #[arg(long, value_name = "N")]
+    pub training_rows: Option<usize>,
+    /// Which rows, and which labels
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Folder for manifest.csv and label_noise.json
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Replace a manifest that is there
     #[arg(long)]
     pub overwrite: bool,
 }

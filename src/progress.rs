@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fermata_engine::Report;
+use fermata_engine::graph::Secrets;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cli::{LogArguments, LogFormat};
+use crate::log_lines::Shown;
 use crate::logging::{self, ForPeople};
 
 /// Streams that the table shows one by one.
@@ -117,12 +120,18 @@ impl Progress {
     ///
     /// # Errors
     /// See [`logging::start`].
-    pub(crate) fn log_to(&self, file: File) -> anyhow::Result<()> {
+    pub(crate) fn log_to(&self, file: File, secrets: &Secrets) -> anyhow::Result<()> {
+        let coloured = self.table.is_some();
         let people = ForPeople {
-            warnings: self.quiet || (self.table.is_some() && self.log.verbose == 0),
-            colours: self.table.is_some(),
+            warnings: self.quiet || (coloured && self.log.verbose == 0),
+            colours: coloured,
         };
-        logging::start(self.log, file, people, AboveTable(self.table.clone()))
+        logging::start(
+            self.log,
+            Shown::new(Mutex::new(file), secrets, false),
+            people,
+            Shown::new(AboveTable(self.table.clone()), secrets, coloured),
+        )
     }
 
     /// Shows the report as of now.

@@ -214,7 +214,7 @@ fn prepare(
     registry: Registry,
     options: RunOptions,
 ) -> anyhow::Result<RunningGraph> {
-    progress.log_to(folder.log()?)?;
+    progress.log_to(folder.log()?, graph.secrets())?;
     folder.write_graph(&graph)?;
     RunningGraph::launch(graph, Arc::new(registry), options).context("nothing was started")
 }

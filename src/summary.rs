@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use fermata_engine::Report;
+use fermata_engine::report::FileState;
 
 use crate::progress::delivered;
 
@@ -32,6 +33,7 @@ pub(crate) fn summary(report: &Report) -> String {
     for node in &report.hung {
         let _ = writeln!(out, "failed: node `{node}` did not return from a call");
     }
+    files(report, &mut out);
     if !report.balanced {
         let _ = writeln!(out, "the books do not balance:");
         for imbalance in &report.imbalances {
@@ -39,6 +41,23 @@ pub(crate) fn summary(report: &Report) -> String {
         }
     }
     out
+}
+
+/// Files that are not what the graph says: incomplete ones, and those that are gone.
+fn files(report: &Report, out: &mut String) {
+    for file in &report.files {
+        let (path, unit, holds) = (&file.path, &file.unit, file.holds);
+        let _ = match file.state {
+            FileState::Complete => Ok(()),
+            FileState::Part if file.discarded > 0 => writeln!(
+                out,
+                "incomplete: {path} holds {holds} {unit}; {} are not in it",
+                file.discarded
+            ),
+            FileState::Part => writeln!(out, "incomplete: {path} holds {holds} {unit}"),
+            FileState::Removed => writeln!(out, "removed: {path}, which held {holds} {unit}"),
+        };
+    }
 }
 
 /// Units of work that have ended, together; those that failed are among the streams too.

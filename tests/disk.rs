@@ -56,16 +56,22 @@ run: {clock: asap}
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("code 1"), "{said}");
     assert!(
-        said.contains("left.mp4 after") && said.contains("No space left on device"),
+        said.contains("left.mp4.part after") && said.contains("No space left on device"),
         "{said}"
     );
     let (_, after) = said.split_once("code 1\n").unwrap();
     let (listing, report) = after.split_once('{').unwrap_or((after, ""));
-    for name in listing.lines() {
-        assert!(
-            !name.ends_with(".mp4") && !name.ends_with(".part"),
-            "{listing}"
-        );
+    assert!(
+        listing.lines().all(|name| !name.ends_with(".mp4")),
+        "{listing}"
+    );
+    // What has been written stays, and the run says where it is.
+    let incomplete = |name: &str| said.contains(&format!("{name}.part holds"));
+    for name in listing
+        .lines()
+        .filter_map(|name| name.strip_suffix(".part"))
+    {
+        assert!(incomplete(name), "{name} is not named: {said}");
     }
     // Where the last bytes went to the videos there is no room for the report either; then the run says so.
     if report.is_empty() {

@@ -41,6 +41,8 @@ mod pipeline;
 #[cfg(feature = "live")]
 mod program;
 mod running;
+#[cfg(feature = "live")]
+mod secrets;
 #[cfg(feature = "learn")]
 mod softlabels;
 mod support;

@@ -361,3 +361,55 @@ fn an_archive_is_unpacked_as_pictures_and_a_table() {
     );
     assert!(!Path::new(&path("x")).exists());
 }
+
+#[test]
+fn wrong_labels_are_put_into_training_rows_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    succeeded(drawn(&folder.path().join("set"), &["--test", "0.4"]));
+    let manifest = path("set/manifest.csv");
+    let noisy = |more: &[&str], out: &str| {
+        let out = path(out);
+        let asked = ["manifest", "noise", &manifest, "--out", &out];
+        run(&[&asked[..], more].concat())
+    };
+    let pairs = ["--share", "1", "--between", "fear:surprise"];
+    succeeded(noisy(&pairs, "noisy"));
+    let rows = |name: &str| Manifest::read(&folder.path().join(name)).unwrap();
+    let (before, after) = (rows("set/manifest.csv"), rows("noisy/manifest.csv"));
+    assert_eq!(before.rows.len(), after.rows.len());
+    let mut changed = 0;
+    for (before, after) in before.rows.iter().zip(&after.rows) {
+        let confused = [Expression::Fear, Expression::Surprise].contains(&before.label);
+        let wrong = before.label != after.label;
+        assert_eq!(wrong, confused && before.split == Split::Train);
+        changed += usize::from(wrong);
+    }
+    assert!(changed > 0);
+    // Its images are where they were.
+    succeeded(run(&["manifest", "validate", &path("noisy/manifest.csv")]));
+    let report: serde_json::Value =
+        serde_json::from_str(&read(&path("noisy/label_noise.json"))).unwrap();
+    assert_eq!(report["changed"], changed);
+    succeeded(noisy(&["--share", "0", "--training-rows", "7"], "few"));
+    let few = rows("few/manifest.csv");
+    assert_eq!(few.split(Split::Train).count(), 7);
+    assert_eq!(
+        few.split(Split::Test).count(),
+        before.split(Split::Test).count()
+    );
+    for (wrong, words) in [
+        (&["--share", "1.5"][..], "expected 0 to 1"),
+        (&["--share", "0.1", "--between", "fear"], "LABEL:LABEL"),
+        (
+            &["--share", "0.1", "--between", "fear:fear"],
+            "does not become itself",
+        ),
+        (&["--share", "0.1", "--between", "fear:joy"], "joy"),
+    ] {
+        let out = path("wrong");
+        let asked = ["manifest", "noise", &manifest, "--out", &out];
+        refused(&[&asked[..], wrong].concat(), &[words]);
+        assert!(!Path::new(&out).exists());
+    }
+}

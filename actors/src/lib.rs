@@ -1,5 +1,6 @@
 //! The actors of the facial-expression-recognition system: one file each, in folders by role.
 
+pub mod agreement;
 mod cells;
 pub mod faces;
 pub mod inference;

@@ -4,6 +4,7 @@
 mod converter;
 mod copied;
 mod devices;
+mod fragments;
 mod messages;
 
 use std::sync::Once;
@@ -13,6 +14,7 @@ use ffmpeg_next::{Error, frame};
 pub(crate) use converter::{Converter, Target};
 pub(crate) use copied::parameters_without_tag;
 pub(crate) use devices::v4l2;
+pub(crate) use fragments::end_fragment;
 
 /// Registers error texts, and makes libav's messages log lines. Call before anything else of libav.
 pub(crate) fn start() {

@@ -3,15 +3,28 @@
 use std::sync::Arc;
 
 use fermata_engine::Payload;
-use fermata_vision::{Face, Frame, GroundTruth};
+use fermata_vision::{Face, Frame, GroundTruth, Rect};
 
-/// A frame as captured or drawn, with what a synthetic source knows of it.
+/// A frame as captured or drawn, with what its source knows of it.
 #[derive(Clone, Debug)]
 pub struct VideoFrame {
     /// The picture.
     pub frame: Frame,
     /// What was drawn, if the source is synthetic.
     pub truth: Option<Arc<GroundTruth>>,
+    /// Name of the image file that it was read from; none for video.
+    pub file: Option<Arc<str>>,
+}
+
+impl VideoFrame {
+    /// A picture of which nothing else is known.
+    pub fn of(frame: Frame) -> Self {
+        Self {
+            frame,
+            truth: None,
+            file: None,
+        }
+    }
 }
 
 impl Payload for VideoFrame {
@@ -27,8 +40,38 @@ pub struct Faces {
     pub video: VideoFrame,
     /// The faces.
     pub faces: Vec<Face>,
+    /// What the detector takes for faces with some doubt: a tracker continues tracks with them, and what hides faces hides them too.
+    /// They are not classified and not counted.
+    pub doubtful: Vec<Face>,
+    /// Where a tracker expects faces that the detector did not find.
+    pub lost: Vec<Rect>,
     /// False where the detector did not look at the frame (`every`).
     pub detected: bool,
+    /// Whether the list of faces can be the whole: the detector looked at this frame, or a tracker carried on from one at which it looked.
+    pub known: bool,
+}
+
+impl Faces {
+    /// What the detector found in a frame.
+    pub fn found(video: VideoFrame, faces: Vec<Face>) -> Self {
+        Self {
+            video,
+            faces,
+            doubtful: Vec::new(),
+            lost: Vec::new(),
+            detected: true,
+            known: true,
+        }
+    }
+
+    /// A frame at which the detector did not look.
+    pub fn not_looked_at(video: VideoFrame) -> Self {
+        Self {
+            detected: false,
+            known: false,
+            ..Self::found(video, Vec::new())
+        }
+    }
 }
 
 impl Payload for Faces {

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Clock;
+use crate::graph::Secrets;
 
 /// Told whenever a source loses its device or has it again; the reason says why it is lost.
 pub(crate) type ConnectionListener = Box<dyn Fn(Option<String>) + Send + Sync>;
@@ -12,29 +13,36 @@ pub(crate) type ConnectionListener = Box<dyn Fn(Option<String>) + Send + Sync>;
 pub struct Connection {
     lost: Mutex<Option<(String, u64)>>,
     clock: Clock,
+    secrets: Secrets,
     listener: Option<ConnectionListener>,
 }
 
 impl Connection {
-    pub(crate) fn new(clock: Clock, listener: Option<ConnectionListener>) -> Self {
+    pub(crate) fn new(
+        clock: Clock,
+        secrets: Secrets,
+        listener: Option<ConnectionListener>,
+    ) -> Self {
         Self {
             lost: Mutex::default(),
             clock,
+            secrets,
             listener,
         }
     }
 
     /// It is gone, and why. Saying so again changes the reason without another event.
     pub fn lose(&self, reason: &str) {
+        let reason = self.secrets.hide(reason);
         let is_news = {
             let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
             let since_ns = lost.as_ref().map(|(_, since_ns)| *since_ns);
             let now_ns = since_ns.unwrap_or_else(|| self.clock.now_ns());
-            *lost = Some((reason.to_owned(), now_ns));
+            *lost = Some((reason.clone(), now_ns));
             since_ns.is_none()
         };
         if is_news && let Some(listener) = &self.listener {
-            listener(Some(reason.to_owned()));
+            listener(Some(reason));
         }
     }
 
@@ -69,7 +77,7 @@ mod tests {
             let told = Arc::clone(&told);
             Box::new(move |news| told.lock().unwrap().push(news)) as ConnectionListener
         };
-        let connection = Connection::new(Clock::manual(), Some(listener));
+        let connection = Connection::new(Clock::manual(), Secrets::default(), Some(listener));
         connection.restore();
         connection.lose("unplugged");
         connection.lose("still unplugged");

@@ -42,7 +42,7 @@ pub(crate) fn create(core: &Core, registry: &Registry) -> Result<Option<Provider
     };
     let failed = |message: String| StartError::Provider {
         name: name.clone(),
-        message,
+        message: core.graph.secrets().hide(&message),
     };
     let provider = registry.provider(name);
     let provider = provider.ok_or_else(|| failed("it is not registered".to_owned()))?;

@@ -36,6 +36,38 @@ pub struct Report {
     pub units: Option<UnitsReport>,
     /// By batching node instance.
     pub batches: BTreeMap<String, BatchReport>,
+    /// The files that sinks have written, in the order in which they began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileReport>,
+}
+
+/// A file that a sink has written.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FileReport {
+    /// The node instance.
+    pub node: String,
+    /// Where it is, or was until it was removed.
+    pub path: String,
+    /// What became of it.
+    pub state: FileState,
+    /// What is counted in it: `rows` or `frames`.
+    pub unit: String,
+    /// How many are in it.
+    pub holds: u64,
+    /// How many the sink was given for it that are not in it.
+    pub discarded: u64,
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileState {
+    /// It has its name.
+    Complete,
+    /// Something is missing in it: it is called `NAME.part`, and can be read up to where it ends.
+    Part,
+    /// It is gone: nothing was in it, or `keep:` says so.
+    Removed,
 }
 
 /// Something that went wrong in a run.

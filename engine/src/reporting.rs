@@ -34,6 +34,7 @@ pub(crate) fn report(wiring: &Wiring, started_ns: u64, hung: &[NodeId]) -> Repor
         batches: closed.batches.clone(),
         streams: closed.streams.clone(),
         imbalances: closed.imbalances.clone(),
+        files: wiring.files.report(),
         ..Report::default()
     };
     if graph.provider.is_some() {

@@ -1,12 +1,14 @@
 //! What an actor or a source is told when it is created.
 
 use std::any::Any;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock::{Clock, ClockMode};
 use crate::connection::Connection;
+use crate::file_book::{FileBook, FileBooks};
+use crate::graph::Secrets;
 use crate::packet::Stream;
 use crate::services::Services;
 use crate::settled::Settled;
@@ -30,6 +32,8 @@ pub struct Setup {
     pub(crate) services: Services,
     pub(crate) connection: Arc<Connection>,
     pub(crate) settled: Settled,
+    pub(crate) files: FileBooks,
+    pub(crate) secrets: Secrets,
 }
 
 impl Setup {
@@ -68,6 +72,18 @@ impl Setup {
     /// How far the stream of a source has come at all its sinks: what may be acknowledged to where it came from.
     pub fn settled(&self) -> Settled {
         self.settled.clone()
+    }
+
+    /// Opens the book of a file that the actor begins to write at `path`; `unit` says what is counted in it (`rows`, `frames`).
+    /// What the book says stands in the run's report, whatever becomes of the actor.
+    pub fn file(&self, path: &Path, unit: &'static str) -> FileBook {
+        self.files.open(&self.node, path, unit)
+    }
+
+    /// The values that must not be shown. What the engine and the program show of an actor (its errors, log lines, the report) is
+    /// without them already.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Counts frames that a live source lost before it could hand them over.

@@ -3,6 +3,7 @@
 //!
 //! - [`PartFile`]: a file that is written as `NAME.part` and gets its name when it is complete; whoever begins it says what
 //!   becomes of one that nobody finishes.
+//! - [`RecordFile`]: the same for rows and lines, of which only whole ones are on the disk.
 //! - [`write()`]: the same for contents that are in memory.
 //! - [`PartFolder`]: a folder that is filled as `NAME.part` and gets its name, or takes another's, in one step.
 //! - [`sha256`], [`sha256_of_file`]: as cards, manifests and provenance write them.
@@ -16,9 +17,11 @@ mod folder_lock;
 mod hash;
 mod part_file;
 mod part_folder;
+mod record_file;
 
 pub use error::FileError;
 pub use folder_lock::{FolderLock, Holder, LOCK_FILE, LockError};
 pub use hash::{sha256, sha256_of, sha256_of_file};
 pub use part_file::{PartFile, Unfinished, part_path, write};
 pub use part_folder::PartFolder;
+pub use record_file::RecordFile;

@@ -1,6 +1,6 @@
 //! A file that gets its name only when it is complete: until then it is `NAME.part`.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,8 @@ pub fn part_path(path: &Path) -> PathBuf {
     path.with_file_name(part)
 }
 
-/// A file on its way. What is written goes to [`PartFile::part`] at once, unbuffered.
+/// A file on its way. What is written goes to [`PartFile::part`] at once, unbuffered. It is locked meanwhile (flock(2)), so that
+/// no other process that uses this type writes to the same file.
 #[derive(Debug)]
 pub struct PartFile {
     file: File,
@@ -35,26 +36,35 @@ pub struct PartFile {
 }
 
 impl PartFile {
-    /// Begins the file `path`. What an earlier run left at `NAME.part` is overwritten; a file `path` that is there stays until
-    /// [`PartFile::finish`].
+    /// Begins the file `path`; one that is there stays until [`PartFile::finish`]. What an earlier writer left at `NAME.part` is
+    /// overwritten, or, where an unfinished file is [kept](Unfinished::Kept), moved to `NAME.2.part`, `NAME.3.part` and so on.
     ///
     /// # Errors
-    /// If `path` is a folder, or the system does not let the file be created.
+    /// If `path` is a folder, somebody else is writing it, or the system does not let the file be created.
     pub fn create(path: &Path, unfinished: Unfinished) -> Result<Self, FileError> {
         if path.is_dir() {
             let reason = ErrorKind::IsADirectory.into();
             return Err(FileError::new("write", path, reason));
         }
         let part = part_path(path);
-        match File::create(&part) {
-            Ok(file) => Ok(Self {
-                file,
-                part,
-                path: path.to_owned(),
-                unfinished: Some(unfinished),
-            }),
-            Err(reason) => Err(FileError::new("create", &part, reason)),
-        }
+        let file = locked(&part)?;
+        let begun = match unfinished {
+            Unfinished::Kept => move_aside(&part, path, file),
+            Unfinished::Removed => Ok(file),
+        };
+        let file = begun.and_then(|file| {
+            // A device has no length.
+            let is_empty = file.metadata().is_ok_and(|found| found.len() == 0);
+            let emptied = if is_empty { Ok(()) } else { file.set_len(0) };
+            emptied.map_err(|reason| FileError::new("empty", &part, reason))?;
+            Ok(file)
+        })?;
+        Ok(Self {
+            file,
+            part,
+            path: path.to_owned(),
+            unfinished: Some(unfinished),
+        })
     }
 
     /// Goes on with what an earlier run left at `NAME.part`, or begins it. What is written comes behind what is there, and is kept
@@ -105,6 +115,23 @@ impl PartFile {
     /// The name that it gets.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Bytes that are in it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn length(&self) -> io::Result<u64> {
+        self.file.metadata().map(|found| found.len())
+    }
+
+    /// Cuts the contents off behind `length` bytes, and goes on there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)?;
+        self.file.seek(SeekFrom::Start(length)).map(drop)
     }
 
     /// Makes the contents durable, gives the file its name, in the place of one that is there, and makes that durable too.
@@ -161,6 +188,40 @@ impl Drop for PartFile {
             tracing::warn!("cannot remove the incomplete file `{part}`: {error}");
         }
     }
+}
+
+/// Opens a part for writing as it is, and locks it. What is no regular file (a device) is not locked.
+fn locked(part: &Path) -> Result<File, FileError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    let opened = options.open(part);
+    let file = opened.map_err(|reason| FileError::new("create", part, reason))?;
+    let is_file = file.metadata().is_ok_and(|found| found.is_file());
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) if is_file => {
+            let reason = ErrorKind::ResourceBusy.into();
+            Err(FileError::new("write", part, reason).and("another writer has it"))
+        }
+        // Some file systems know no locks.
+        _ => Ok(file),
+    }
+}
+
+/// Gives what stands in a part another name, and begins the part anew.
+fn move_aside(part: &Path, path: &Path, file: File) -> Result<File, FileError> {
+    let found = file.metadata();
+    if !found.is_ok_and(|found| found.is_file() && found.len() > 0) {
+        return Ok(file);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut names = (2..).map(|number: u32| part.with_file_name(format!("{name}.{number}.part")));
+    let Some(aside) = names.find(|aside| aside.symlink_metadata().is_err()) else {
+        return Ok(file);
+    };
+    fs::rename(part, &aside).map_err(|reason| FileError::new("move aside", part, reason))?;
+    let (part, aside) = (part.display(), aside.display());
+    tracing::warn!("an earlier run left `{part}`, which is incomplete: it is `{aside}` now");
+    locked(&part_path(path))
 }
 
 /// Writes a whole file, in the place of one that is there.

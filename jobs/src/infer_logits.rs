@@ -42,6 +42,9 @@ pub struct InferLogitsSettings {
     /// `cpu` or `cuda:N`. Default: cpu.
     #[serde(default = "cpu")]
     pub device: String,
+    /// Scale of an ArcFace head whose file does not say it. Default: 30.
+    #[serde(default)]
+    pub scale: Option<f64>,
     /// Threads that compute the model. Default: 1.
     #[serde(default = "one")]
     pub threads: u32,
@@ -279,7 +282,9 @@ impl Actor for InferLogits {
     fn create(settings: InferLogitsSettings, _: &Setup) -> Result<Self, ActorError> {
         let folders = [&settings.model].into_iter().chain(&settings.folds);
         let models: Vec<LoadedModel> = folders
-            .map(|folder| LoadedModel::load(folder, &settings.device, settings.threads))
+            .map(|folder| {
+                LoadedModel::load(folder, settings.scale, &settings.device, settings.threads)
+            })
             .collect::<Result<_, _>>()?;
         let asked = Asked {
             models: models.iter().map(|model| model.card().clone()).collect(),

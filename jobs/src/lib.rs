@@ -29,6 +29,8 @@ pub mod loaded_model;
 pub mod manifest_rows;
 pub mod manifest_units;
 pub mod manifests;
+pub mod model_error;
+pub mod network_backend;
 pub mod payload;
 pub mod prepare_inputs;
 pub mod train_model;

@@ -2,6 +2,7 @@
 //! more; what is made of a unit, and that it is durable, is the job's committing sink's.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,9 +26,9 @@ pub struct ManifestUnitsSettings {
     /// Rows of a unit. Default: 512.
     #[serde(default = "unit_rows")]
     pub unit: usize,
-    /// Only rows of this split: train, validation or test. Default: all rows.
+    /// Only rows of this split: train, validation or test; or of several, one after another, where there is no ledger. Default: all rows.
     #[serde(default)]
-    pub split: Option<String>,
+    pub split: Splits,
     /// File that says what has become of the units; the committing sink writes into it too. Default: none, a unit is done when all of it came
     /// through.
     #[serde(default)]
@@ -35,6 +36,43 @@ pub struct ManifestUnitsSettings {
     /// How often a unit is tried in one run whose call failed or panicked. Default: 3.
     #[serde(default = "three")]
     pub tries: u32,
+}
+
+/// Names of splits.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Splits {
+    /// All rows: null, nothing, or an empty name.
+    #[default]
+    All,
+    /// One.
+    One(String),
+    /// Some.
+    Some(Vec<String>),
+}
+
+impl Splits {
+    /// Each of them, or none for all rows.
+    fn each(&self) -> Result<Vec<Option<Split>>, String> {
+        let names = match self {
+            Self::All => return Ok(vec![None]),
+            Self::One(name) if name.is_empty() => return Ok(vec![None]),
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Some(names) => names,
+        };
+        let mut splits = Vec::new();
+        for name in names {
+            let split = Some(name.parse()?);
+            if splits.contains(&split) {
+                return Err(format!("the split {name} is named twice"));
+            }
+            splits.push(split);
+        }
+        match splits.is_empty() {
+            true => Err("no split is named".to_owned()),
+            false => Ok(splits),
+        }
+    }
 }
 
 fn unit_rows() -> usize {
@@ -47,8 +85,10 @@ fn three() -> u32 {
 
 /// See [`ManifestUnitsSettings`].
 pub struct ManifestUnits {
-    job: Job,
+    /// Split and rows of each unit, by its number.
+    units: Vec<(Option<Split>, Range<usize>)>,
     manifest: PathBuf,
+    manifest_sha256: String,
     ledger: Option<Ledger>,
     /// Numbers of the units that are still to be given.
     waiting: VecDeque<usize>,
@@ -59,21 +99,15 @@ pub struct ManifestUnits {
     most_tries: u32,
 }
 
-fn split(settings: &ManifestUnitsSettings) -> Result<Option<Split>, String> {
-    settings
-        .split
-        .as_deref()
-        .filter(|split| !split.is_empty())
-        .map(str::parse)
-        .transpose()
-}
-
 impl StreamProvider for ManifestUnits {
     const NAME: &'static str = "manifest_units";
     type Settings = ManifestUnitsSettings;
 
     fn check(settings: &ManifestUnitsSettings) -> Result<(), ActorError> {
-        split(settings)?;
+        let splits = settings.split.each()?;
+        if splits.len() > 1 && settings.ledger.is_some() {
+            return Err("a job with a ledger is about one split, or all rows".into());
+        }
         if settings.unit == 0 || settings.tries == 0 {
             return Err("unit and tries must be at least 1".into());
         }
@@ -85,25 +119,31 @@ impl StreamProvider for ManifestUnits {
     }
 
     fn create(settings: ManifestUnitsSettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
-        let split = split(&settings)?;
         // The one that the sources of rows read from.
         let manifests: Option<Arc<Manifests>> = setup.service();
         let manifest = manifests.unwrap_or_default().get(&settings.manifest)?;
-        let job = Job {
-            rows: rows_of(&manifest, split).count(),
-            manifest_sha256: manifest.sha256.clone(),
-            split,
-            unit: settings.unit,
-        };
-        if job.rows == 0 {
-            return Err(match split {
-                Some(split) => format!("the manifest has no rows of the split {split}").into(),
-                None => ActorError::from("the manifest has no rows"),
-            });
+        let splits = settings.split.each()?;
+        let mut units = Vec::new();
+        for split in &splits {
+            let rows = rows_of(&manifest, *split).count();
+            if rows == 0 {
+                return Err(match split {
+                    Some(split) => format!("the manifest has no rows of the split {split}").into(),
+                    None => ActorError::from("the manifest has no rows"),
+                });
+            }
+            let starts = (0..rows).step_by(settings.unit);
+            units.extend(starts.map(|start| (*split, start..(start + settings.unit).min(rows))));
         }
         let (ledger, waiting) = match &settings.ledger {
-            None => (None, (0..job.units()).collect()),
+            None => (None, (0..units.len()).collect()),
             Some(path) => {
+                let job = Job {
+                    rows: units.iter().map(|(_, rows)| rows.len()).sum(),
+                    manifest_sha256: manifest.sha256.clone(),
+                    split: splits[0],
+                    unit: settings.unit,
+                };
                 let mut ledger = Ledger::open(path)?;
                 match &ledger.state().job {
                     None => ledger.append(&Line::Job(job.clone()))?,
@@ -129,8 +169,9 @@ impl StreamProvider for ManifestUnits {
             }
         };
         Ok(Self {
-            job,
+            units,
             manifest: settings.manifest,
+            manifest_sha256: manifest.sha256.clone(),
             ledger,
             waiting,
             running: HashMap::new(),
@@ -157,13 +198,13 @@ impl StreamProvider for ManifestUnits {
                 attempt,
             })?;
         }
-        let start = number * self.job.unit;
+        let (split, rows) = self.units[number].clone();
         let unit = Unit {
             number,
-            units: self.job.units(),
-            rows: start..(start + self.job.unit).min(self.job.rows),
-            split: self.job.split,
-            manifest_sha256: self.job.manifest_sha256.clone(),
+            units: self.units.len(),
+            rows,
+            split,
+            manifest_sha256: self.manifest_sha256.clone(),
             manifest: self.manifest.clone(),
         };
         self.running.insert(name.clone(), number);
@@ -185,7 +226,7 @@ impl StreamProvider for ManifestUnits {
         if tries >= self.most_tries {
             return Err(format!(
                 "unit {number} (rows {} and following) was lost {tries} times; the log and the report say where",
-                number * self.job.unit
+                self.units[number].1.start
             )
             .into());
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup, Stream};
+use fermata_learn::manifest::Split;
 use fermata_learn::predictions::{Predictions, RowHash, row_hash};
 use fermata_vision::Expression;
 use fermata_vision::face::EXPRESSIONS;
@@ -20,7 +21,10 @@ use crate::unit::Unit;
 pub struct WritePredictionsSettings {
     /// The file.
     pub path: PathBuf,
-    /// Rows that could not be read, beyond which the job stops; they are left out. Default: 0.
+    /// Only rows of this split: train, validation or test. Default: all rows that come.
+    #[serde(default)]
+    pub split: Option<String>,
+    /// Rows that may be left out because they cannot be read. If there are more, all of them are named at the end and nothing is written. Default: 0.
     #[serde(default)]
     pub max_failures: usize,
 }
@@ -28,6 +32,7 @@ pub struct WritePredictionsSettings {
 /// See [`WritePredictionsSettings`].
 pub struct WritePredictions {
     settings: WritePredictionsSettings,
+    split: Option<Split>,
     open: HashMap<u32, (Unit, Rows)>,
     /// By number of the unit.
     whole: BTreeMap<usize, Rows>,
@@ -43,6 +48,27 @@ struct Rows {
     failed: Vec<String>,
 }
 
+fn split(settings: &WritePredictionsSettings) -> Result<Option<Split>, String> {
+    settings.split.as_deref().map(str::parse).transpose()
+}
+
+/// Failures that are named.
+const NAMED: usize = 20;
+
+fn named(failed: &[String]) -> String {
+    let mut text = match failed.len() {
+        1 => "1 image cannot be read:".to_owned(),
+        count => format!("{count} images cannot be read:"),
+    };
+    for failure in failed.iter().take(NAMED) {
+        text += &format!("\n  {failure}");
+    }
+    if failed.len() > NAMED {
+        text += &format!("\n  and {} more", failed.len() - NAMED);
+    }
+    text
+}
+
 impl Actor for WritePredictions {
     const NAME: &'static str = "write_predictions";
     type Settings = WritePredictionsSettings;
@@ -55,8 +81,14 @@ impl Actor for WritePredictions {
             .irreplaceable()
     }
 
+    fn check(settings: &WritePredictionsSettings) -> Result<(), ActorError> {
+        split(settings)?;
+        Ok(())
+    }
+
     fn create(settings: WritePredictionsSettings, _: &Setup) -> Result<Self, ActorError> {
         Ok(Self {
+            split: split(&settings)?,
             settings,
             open: HashMap::new(),
             whole: BTreeMap::new(),
@@ -79,6 +111,9 @@ impl Actor for WritePredictions {
             .get_mut(&id)
             .ok_or("a row of a unit that has not begun")?;
         let row = scored.row.row();
+        if self.split.is_some_and(|split| row.split != split) {
+            return Ok(());
+        }
         match &scored.logits {
             Ok(logits) => {
                 let logits = logits.iter().take(EXPRESSIONS);
@@ -89,22 +124,7 @@ impl Actor for WritePredictions {
             Err(failure) => {
                 rows.failed
                     .push(format!("{}: {failure}", row.image.display()));
-                tracing::warn!("{}: {failure}", row.image.display());
             }
-        }
-        let open = self.open.values().map(|(_, rows)| rows);
-        let failed: usize = open
-            .chain(self.whole.values())
-            .map(|rows| rows.failed.len())
-            .sum();
-        if failed > self.settings.max_failures {
-            let last = self.open[&id].1.failed.last();
-            return Err(format!(
-                "{failed} rows could not be read, and max_failures is {}; the last: {}",
-                self.settings.max_failures,
-                last.map_or("", String::as_str)
-            )
-            .into());
         }
         Ok(())
     }
@@ -133,6 +153,14 @@ impl Actor for WritePredictions {
             all.logits.extend(rows.logits);
             all.labels.extend(rows.labels);
             all.hashes.extend(rows.hashes);
+            all.failed.extend(rows.failed);
+        }
+        if !all.failed.is_empty() {
+            let named = named(&all.failed);
+            if all.failed.len() > self.settings.max_failures {
+                return Err(named.into());
+            }
+            tracing::warn!("{named}");
         }
         let classes = Expression::ALL.map(|class| class.to_string()).to_vec();
         let predictions = Predictions::new(classes, all.logits, &all.labels)?;

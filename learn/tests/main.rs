@@ -2,8 +2,6 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-#[path = "main/dataset.rs"]
-mod dataset;
 #[path = "main/manifests.rs"]
 mod manifests;
 #[path = "main/picture_hashes.rs"]

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use fermata::cli::{self, Arguments, Command};
 use fermata::learn_cli::LearnCommand;
 use fermata::program::LIVE;
 use fermata::{actors, check, doctor, draw, hand_over, kpi, models, print, run, sweep};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = cli::read();
     let result = match arguments.command {
         Command::Run(run) => run::run(&run, &LIVE),
         Command::Check(graph) => check::check(&graph, &LIVE),
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            print::print_error(&error);
             ExitCode::from(cli::REFUSED)
         }
     }

@@ -142,15 +142,7 @@ sha256: {sum}
 
     fn of(faces: Vec<Face>) -> Faces {
         let pixels = (0..4 * 2).flat_map(|value: u8| [value * 10; 3]).collect();
-        let video = VideoFrame {
-            frame: Frame::from_bgr(4, 2, pixels),
-            truth: None,
-        };
-        Faces {
-            video,
-            faces,
-            detected: true,
-        }
+        Faces::found(VideoFrame::of(Frame::from_bgr(4, 2, pixels)), faces)
     }
 
     fn face(x: f32, w: f32) -> Face {

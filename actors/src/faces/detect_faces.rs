@@ -42,6 +42,10 @@ pub struct DetectFacesSettings {
     /// 0.5 for a cascade (four windows that agree).
     #[serde(default)]
     pub min_score: Option<f32>,
+    /// Least score of what may be a face and is handed on apart from the faces, 0..1: `track_faces` continues tracks with it, a blur hides it.
+    /// Default: half of `min_score`.
+    #[serde(default)]
+    pub doubtful_score: Option<f32>,
     /// Of boxes whose intersection over union exceeds this only the best one stays, 0..1. Default: 0.3.
     #[serde(default)]
     pub nms_iou: Option<f32>,
@@ -178,6 +182,7 @@ impl DetectFacesSettings {
             _ => Ok(()),
         };
         share("min_score", self.min_score)?;
+        share("doubtful_score", self.doubtful_score)?;
         share("nms_iou", self.nms_iou)?;
         if let Some(value) = self.min_size.filter(|size| !(0.0..1e6).contains(size)) {
             return Err(DetectFacesError::Range {
@@ -286,21 +291,23 @@ pub struct DetectFaces {
     detector: Detector,
     every: NonZeroU64,
     min_score: f32,
+    doubtful_score: f32,
     nms_iou: f32,
     min_size: f32,
     candidates: Vec<Candidate>,
 }
 
 impl DetectFaces {
-    /// The faces of one frame, best first.
-    fn find(&mut self, frame: &Frame) -> Result<Vec<Face>, ActorError> {
+    /// The faces of one frame, and what may be one; each best first.
+    fn find(&mut self, frame: &Frame) -> Result<(Vec<Face>, Vec<Face>), ActorError> {
         let (width, height) = (frame.width(), frame.height());
         if width == 0 || height == 0 {
             return Err(DetectFacesError::EmptyFrame { width, height }.into());
         }
         let candidates = &mut self.candidates;
         candidates.clear();
-        self.detector.detect(frame, self.min_score, candidates)?;
+        let least = self.doubtful_score.min(self.min_score);
+        self.detector.detect(frame, least, candidates)?;
         if !candidates.iter().all(Candidate::is_finite) {
             return Err(DetectFacesError::NoNumber.into());
         }
@@ -312,7 +319,8 @@ impl DetectFaces {
             score: Some(candidate.score),
             ..Face::default()
         });
-        Ok(faces.collect())
+        let is_sure = |face: &Face| face.score.is_some_and(|score| score >= self.min_score);
+        Ok(faces.partition(is_sure))
     }
 }
 
@@ -332,10 +340,11 @@ impl Actor for DetectFaces {
     fn create(settings: DetectFacesSettings, _: &Setup) -> Result<Self, ActorError> {
         fermata_vision::opencv_threads::use_one_thread()?;
         let detector = Detector::load(&settings)?;
+        let given = settings.min_score;
+        let min_score = given.unwrap_or_else(|| detector.default_min_score());
         Ok(Self {
-            min_score: settings
-                .min_score
-                .unwrap_or_else(|| detector.default_min_score()),
+            min_score,
+            doubtful_score: settings.doubtful_score.unwrap_or(min_score / 2.0),
             detector,
             every: settings.every,
             nms_iou: settings.nms_iou.unwrap_or(NMS_IOU),
@@ -348,14 +357,13 @@ impl Actor for DetectFaces {
         let video = Arc::unwrap_or_clone(input.take::<VideoFrame>());
         let detected = input.envelope.sequence.is_multiple_of(self.every.get());
         let faces = if detected {
-            self.find(&video.frame)?
+            let (faces, doubtful) = self.find(&video.frame)?;
+            Faces {
+                doubtful,
+                ..Faces::found(video, faces)
+            }
         } else {
-            Vec::new()
-        };
-        let faces = Faces {
-            video,
-            faces,
-            detected,
+            Faces::not_looked_at(video)
         };
         out.emit(input.envelope, faces);
         Ok(())
@@ -373,6 +381,7 @@ mod tests {
             device: Device::Cpu,
             threads: one_thread(),
             min_score: None,
+            doubtful_score: None,
             nms_iou: None,
             min_size: None,
             max_side: None,

@@ -78,10 +78,7 @@ fn of_model(model: &Path) -> Result<ActorDriver<DetectFaces>, String> {
 }
 
 fn detect_at(actor: &mut ActorDriver<DetectFaces>, frame: &Frame, sequence: u64) -> Arc<Faces> {
-    let video = VideoFrame {
-        frame: frame.clone(),
-        truth: None,
-    };
+    let video = VideoFrame::of(frame.clone());
     let packet = input(capture(sequence), video);
     actor.process(packet).unwrap().only()
 }

@@ -119,6 +119,7 @@ impl Actor for DrawOverlay {
         let video = VideoFrame {
             frame: frame.freeze(),
             truth: faces.video.truth.clone(),
+            file: faces.video.file.clone(),
         };
         out.emit(input.envelope, video);
         Ok(())

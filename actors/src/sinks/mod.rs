@@ -3,7 +3,9 @@
 mod changes;
 pub mod draw_overlay;
 mod frame_line;
+mod h264;
 mod mp4_encoder;
+pub mod segments;
 pub mod send_webhook;
 pub mod show_window;
 mod timeline;

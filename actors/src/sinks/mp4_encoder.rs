@@ -1,23 +1,26 @@
-//! Encodes frames as H.264 into an MP4 file. Which times the frames get and when the file gets its name is the
-//! caller's.
+//! Encodes frames as H.264 into a fragmented MP4 file, of which all but the end is on the disk at any moment. Which times the frames get
+//! and when the file gets its name is the caller's.
+//!
+//! A fragment is a piece of the file that can be played without what follows. It is written when it holds [`FRAGMENT`] of the video, so that a
+//! process that is killed loses less than a second: the open fragment, and what [`h264`](super::h264) looks ahead. The index of all
+//! fragments comes at the end of the file, so that finishing does not move what has been written.
 
-use std::collections::VecDeque;
 use std::path::Path;
-use std::time::Duration;
 
 use fermata_vision::Frame;
 use fermata_vision::frame::CHANNELS;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::format::context::Output;
-use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, color, encoder, format, frame};
+use ffmpeg_next::{Dictionary, Error, Packet, Rational, encoder, format, frame};
 
 use crate::libav::{self, Converter, Target};
+use crate::sinks::h264::{H264, H264_ENCODER, Quality, TICKS_PER_SECOND, TIME_BASE};
 
-/// Times are written in microseconds: finer than any camera, and still a time scale that players take.
-const TIME_BASE: Rational = Rational(1, 1_000_000);
+/// Ticks after which a fragment is written.
+const FRAGMENT: i64 = TICKS_PER_SECOND / 2;
 
-/// Name of the encoder in libav.
-pub(crate) const H264_ENCODER: &str = "libx264";
+/// The longest time between two frames, in ticks: 32 bits with a sign hold 6.6 hours. A longer one is shortened to it.
+const MOST_DISTANCE: i64 = 6 * 3600 * TICKS_PER_SECOND;
 
 /// What was tried, and libav's reason why it did not work.
 #[derive(Debug, thiserror::Error)]
@@ -28,66 +31,54 @@ pub(crate) enum EncodeError {
     TooSmall { width: usize, height: usize },
 }
 
+impl From<Error> for EncodeError {
+    fn from(error: Error) -> Self {
+        Self::Libav {
+            doing: "encoding",
+            error,
+        }
+    }
+}
+
 /// Turns libav's errors into [`EncodeError::Libav`].
 fn failed(doing: &'static str) -> impl Fn(Error) -> EncodeError {
     move |error| EncodeError::Libav { doing, error }
 }
 
-/// How to encode.
-pub(crate) struct Quality {
-    pub(crate) crf: u8,
-    pub(crate) preset: &'static str,
-    pub(crate) threads: usize,
-}
-
 /// See the file's head.
 pub(crate) struct Mp4Encoder {
-    output: Output,
-    encoder: encoder::video::Encoder,
+    h264: H264,
+    muxer: Muxer,
     converter: Converter,
-    packet_time_base: Rational,
-    /// Start and duration of the frames that are in the encoder.
-    durations: VecDeque<(i64, i64)>,
+    /// The last frame's time in ticks.
+    last: Option<i64>,
+    /// By how much distances have been shortened, in ticks.
+    shortened: i64,
+    is_ended: bool,
 }
 
 impl Mp4Encoder {
-    /// Begins a file for frames like `first`, of which the next one comes after `distance`.
+    /// Begins a file for frames like `first`, of which the next one comes after `distance_us`.
     pub(crate) fn open(
         path: &Path,
         first: &Frame,
-        distance: Duration,
-        quality: &Quality,
+        distance_us: i64,
+        quality: Quality,
     ) -> Result<Self, EncodeError> {
-        let (width, height) = (first.width() & !1, first.height() & !1);
-        if width == 0 || height == 0 {
-            let (width, height) = (first.width(), first.height());
-            return Err(EncodeError::TooSmall { width, height });
-        }
-        // As for sources: without the scheme, a colon in the name would make it a protocol.
-        let url = format!("file:{}", path.display());
-        let mut output = format::output_as(&url, "mp4").map_err(failed("opening the file"))?;
-        let encoder = open_encoder(width as u32, height as u32, distance, quality)?;
-        let mut stream = output
-            .add_stream(encoder::find_by_name(H264_ENCODER))
-            .map_err(failed("adding a stream"))?;
-        stream.set_time_base(TIME_BASE);
-        stream.set_parameters(&encoder);
-        output
-            .write_header()
-            .map_err(failed("writing the header"))?;
-        // The muxer may choose another one.
-        let packet_time_base = output
-            .stream(0)
-            .map_or(TIME_BASE, |stream| stream.time_base());
+        let (width, height) = even_size(first)?;
+        let size = (width as u32, height as u32);
+        let distance = ticks(distance_us);
+        let h264 = H264::open(size, distance, quality).map_err(failed("opening libx264"))?;
         Ok(Self {
-            output,
-            encoder,
+            muxer: Muxer::open(path, &h264)?,
+            h264,
             converter: Converter::new(Target::Yuv420Bt709 {
-                width: width as u32,
-                height: height as u32,
+                width: size.0,
+                height: size.1,
             }),
-            packet_time_base,
-            durations: VecDeque::new(),
+            last: None,
+            shortened: 0,
+            is_ended: false,
         })
     }
 
@@ -99,94 +90,144 @@ impl Mp4Encoder {
         duration_us: i64,
     ) -> Result<(), EncodeError> {
         let bgr = even_part(frame)?;
+        let time = self.time_of(pts_us);
         let yuv = self
             .converter
             .convert(&bgr)
             .map_err(failed("converting from BGR"))?;
-        yuv.set_pts(Some(pts_us));
-        self.durations.push_back((pts_us, duration_us));
-        self.encoder.send_frame(yuv).map_err(failed("encoding"))?;
-        self.write_packets()
+        let end = ticks(pts_us.saturating_add(duration_us)).saturating_sub(self.shortened);
+        let duration = end.saturating_sub(time).clamp(1, MOST_DISTANCE);
+        yuv.set_pts(Some(time));
+        let muxer = &mut self.muxer;
+        self.h264
+            .encode(yuv, duration, |packet| muxer.write(packet))
+    }
+
+    /// Hands all frames to the system; no more can be written.
+    pub(crate) fn end(&mut self) -> Result<(), EncodeError> {
+        if std::mem::replace(&mut self.is_ended, true) {
+            return Ok(());
+        }
+        let muxer = &mut self.muxer;
+        self.h264.end(|packet| muxer.write(packet))?;
+        self.muxer.end_fragment()
     }
 
     /// Writes what the encoder holds back, and the index. The file is whole afterwards.
-    pub(crate) fn finish(mut self) -> Result<(), EncodeError> {
-        self.encoder
-            .send_eof()
-            .map_err(failed("ending the encoder"))?;
-        self.write_packets()?;
-        self.output
-            .write_trailer()
-            .map_err(failed("writing the index"))
+    pub(crate) fn finish(&mut self) -> Result<(), EncodeError> {
+        self.end()?;
+        let written = self.muxer.output.write_trailer();
+        written.map_err(failed("writing the index"))
     }
 
-    fn write_packets(&mut self) -> Result<(), EncodeError> {
-        loop {
-            let mut packet = Packet::empty();
-            match self.encoder.receive_packet(&mut packet) {
-                Ok(()) => {}
-                Err(Error::Eof) => return Ok(()),
-                Err(error) if libav::wants_input(error) => return Ok(()),
-                Err(error) => return Err(failed("encoding")(error)),
-            }
-            // libx264 does not hand durations on, and without them the last frame would have none.
-            let of_packet = |(pts, _): &(i64, i64)| Some(*pts) == packet.pts();
-            if let Some(index) = self.durations.iter().position(of_packet)
-                && let Some((_, duration)) = self.durations.remove(index)
-            {
-                packet.set_duration(duration);
-            }
-            packet.set_stream(0);
-            packet.rescale_ts(TIME_BASE, self.packet_time_base);
-            packet
-                .write_interleaved(&mut self.output)
-                .map_err(failed("writing to the file"))?;
-        }
+    /// Frames that have been handed to the system: they survive this process.
+    pub(crate) fn flushed(&self) -> u64 {
+        self.muxer.flushed
+    }
+
+    /// Bytes of packets until now.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.muxer.bytes
+    }
+
+    /// A frame's time in ticks, always after the last one's.
+    fn time_of(&mut self, pts_us: i64) -> i64 {
+        let wanted = ticks(pts_us).saturating_sub(self.shortened);
+        let time = match self.last {
+            None => wanted,
+            Some(last) => wanted.clamp(last + 1, last + MOST_DISTANCE),
+        };
+        self.shortened += (wanted - time).max(0);
+        self.last = Some(time);
+        time
     }
 }
 
-fn open_encoder(
-    width: u32,
-    height: u32,
-    distance: Duration,
-    quality: &Quality,
-) -> Result<encoder::video::Encoder, EncodeError> {
-    let h264 = encoder::find_by_name(H264_ENCODER).ok_or(Error::EncoderNotFound);
-    let h264 = h264.map_err(failed("looking for libx264"))?;
-    let mut context = codec::Context::new_with_codec(h264);
-    // MP4 keeps the parameter sets in its header.
-    context.set_flags(codec::Flags::GLOBAL_HEADER);
-    context.set_threading(codec::threading::Config::count(quality.threads));
-    let mut video = context
-        .encoder()
-        .video()
-        .map_err(failed("preparing libx264"))?;
-    video.set_width(width);
-    video.set_height(height);
-    video.set_format(Pixel::YUV420P);
-    video.set_time_base(TIME_BASE);
-    // Only for the level that the file states: it would be that of a million frames per second otherwise.
-    let distance_us = i32::try_from(distance.as_micros()).unwrap_or(i32::MAX);
-    video.set_frame_rate(Some(Rational(1_000_000, distance_us.max(1_000))));
-    video.set_colorspace(color::Space::BT709);
-    video.set_color_range(color::Range::MPEG);
-    video.set_color_primaries(color::Primaries::BT709);
-    video.set_color_transfer_characteristic(color::TransferCharacteristic::BT709);
-    let mut options = Dictionary::new();
-    options.set("crf", &quality.crf.to_string());
-    options.set("preset", quality.preset);
-    video
-        .open_as_with(h264, options)
-        .map_err(failed("opening libx264"))
+/// The file, and the fragment that is not in it yet.
+struct Muxer {
+    output: Output,
+    time_base: Rational,
+    /// Where the open fragment begins, in ticks.
+    begun: Option<i64>,
+    written: u64,
+    flushed: u64,
+    bytes: u64,
+}
+
+impl Muxer {
+    fn open(path: &Path, h264: &H264) -> Result<Self, EncodeError> {
+        // As for sources: without the scheme, a colon in the name would make it a protocol.
+        let url = format!("file:{}", path.display());
+        let mut output = format::output_as(&url, "mp4").map_err(failed("opening the file"))?;
+        let mut stream = output
+            .add_stream(encoder::find_by_name(H264_ENCODER))
+            .map_err(failed("adding a stream"))?;
+        stream.set_time_base(TIME_BASE);
+        stream.set_parameters(h264.encoder());
+        let mut options = Dictionary::new();
+        options.set("movflags", "empty_moov+default_base_moof+frag_custom");
+        options.set("flush_packets", "1");
+        output
+            .write_header_with(options)
+            .map_err(failed("writing the header"))?;
+        // The muxer may choose another one.
+        let time_base = output
+            .stream(0)
+            .map_or(TIME_BASE, |stream| stream.time_base());
+        Ok(Self {
+            output,
+            time_base,
+            begun: None,
+            written: 0,
+            flushed: 0,
+            bytes: 0,
+        })
+    }
+
+    fn write(&mut self, mut packet: Packet) -> Result<(), EncodeError> {
+        let start = packet.dts().unwrap_or_default();
+        let end = start.saturating_add(packet.duration());
+        let begun = *self.begun.get_or_insert(start);
+        self.bytes += packet.size() as u64;
+        packet.set_stream(0);
+        packet.rescale_ts(TIME_BASE, self.time_base);
+        packet
+            .write(&mut self.output)
+            .map_err(failed("writing to the file"))?;
+        self.written += 1;
+        match end.saturating_sub(begun) >= FRAGMENT {
+            true => self.end_fragment(),
+            false => Ok(()),
+        }
+    }
+
+    fn end_fragment(&mut self) -> Result<(), EncodeError> {
+        if self.begun.take().is_some() {
+            libav::end_fragment(&mut self.output).map_err(failed("writing to the file"))?;
+            self.flushed = self.written;
+        }
+        Ok(())
+    }
+}
+
+/// Microseconds in ticks.
+fn ticks(us: i64) -> i64 {
+    let ticks = (i128::from(us) * i128::from(TICKS_PER_SECOND) + 500_000).div_euclid(1_000_000);
+    i64::try_from(ticks).unwrap_or(i64::MAX)
+}
+
+/// The largest even width and height.
+fn even_size(frame: &Frame) -> Result<(usize, usize), EncodeError> {
+    let (width, height) = (frame.width(), frame.height());
+    match (width & !1, height & !1) {
+        (0, _) | (_, 0) => Err(EncodeError::TooSmall { width, height }),
+        size => Ok(size),
+    }
 }
 
 /// The frame without its last column or row where their number is odd.
 fn even_part(frame: &Frame) -> Result<frame::Video, EncodeError> {
-    let (width, height) = (frame.width() & !1, frame.height() & !1);
-    if width == 0 || height == 0 {
-        let (width, height) = (frame.width(), frame.height());
-        return Err(EncodeError::TooSmall { width, height });
-    }
+    let (width, height) = even_size(frame)?;
     let mut picture = frame::Video::new(Pixel::BGR24, width as u32, height as u32);
     let stride = picture.stride(0);
     let row_bytes = width * CHANNELS;

@@ -1,50 +1,81 @@
-//! Writes what is known of every face of every frame into one table.
+//! Writes what is known of every face of every frame into one table, or into one segment after another.
 //!
-//! Owns the file's life and its errors; `row` owns columns and number formats.
+//! Owns the files' lives and their errors; `row` owns columns and number formats.
 
 mod row;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use fermata_engine::{Actor, ActorError, Clock, ClockMode, End, How, Input, Outputs, Ports, Setup};
-use fermata_files::{PartFile, Unfinished};
+use fermata_engine::{
+    Actor, ActorError, Clock, ClockMode, End, Envelope, FileBook, How, Input, Outputs, Ports, Setup,
+};
+use fermata_files::RecordFile;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::payload::Faces;
+use crate::sinks::segments::{self, SegmentLimit, Segments};
 use row::Rows;
 
 /// Writes a CSV file with one row for each face, and for a frame without a face one row whose face cells are empty, so that
 /// every frame that arrived is there. The columns are
-/// `stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,latency_ms`.
+/// `stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,true_face,latency_ms,file`.
 ///
 /// `x`, `y`, `w` and `h` are pixels with 2 decimals, `score` has 4. `raw_label` is the classifier's word, `label` and the `p_`
-/// columns (6 decimals) are what smoothing made of it. `truth` is what a synthetic source drew: the expression of the drawn face
-/// that overlaps the box most, if their IoU is at least 0.3. `pts_ms` and `latency_ms` have 3 decimals; latency is the time from
+/// columns (6 decimals) are what smoothing made of it; without `smooth_labels` the `p_` columns are the classifier's own. `track` is empty
+/// while the tracker is not yet sure. `truth` is what a synthetic source drew, `true_face` whom (as in its `truth.csv`): boxes and drawn faces
+/// are matched one to one, those that overlap most first, down to an IoU of 0.5. `file` is the name of an image. `pts_ms` and `latency_ms` have 3 decimals; latency is the time from
 /// capture to this row, and empty under the clock `asap`, where it means nothing. A cell is empty where a value is not known.
 ///
-/// Rows come in the order in which frames arrive. The rows go to `PATH.part`, which gets its name when everything has arrived:
-/// a run that is stopped or killed leaves no file that looks whole. A file of the same name is replaced then. After a failed
-/// write (a full disk) every further frame fails, and the file does not get its name. May be shared by streams or stand in
-/// a node with `each: stream` and a path of its own for each.
+/// Rows come in the order in which frames arrive. They go to `PATH.part`, which gets its name when everything has arrived, and in the
+/// place of a file of that name. The rows of a frame are in the file when the frame has been handled: a run that is stopped,
+/// killed or out of disk leaves `PATH.part` with all rows until then. A frame whose rows cannot be written fails; the next one is tried
+/// again, and the file stays a `.part`. May be shared by streams or stand in a node with `each: stream` and a path of its own for each.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteCsvSettings {
     /// The file, in a folder that exists.
     pub path: PathBuf,
+    /// Begin a new file after this time of a stream (`10m`) or at this size (`500MiB`): `NAME.0001.csv`, `NAME.0002.csv` and so on, each
+    /// with a header. Default: one file.
+    #[serde(default)]
+    pub segment: Option<SegmentLimit>,
+    /// Remove the oldest complete segments beyond so many. Default: all stay.
+    #[serde(default)]
+    pub keep: Option<u32>,
 }
 
 /// See [`WriteCsvSettings`].
 pub struct WriteCsv {
-    /// Gone once a write has failed, or when the file is finished.
-    rows: Option<Rows<PartFile>>,
-    /// Why the file was given up: half a row may be in it.
-    broken: Option<String>,
-    path: PathBuf,
+    /// Gone when all is finished, or where a segment could not be begun.
+    file: Option<Table>,
+    segments: Segments,
+    settings: WriteCsvSettings,
+    setup: Setup,
+    /// The streams' times, in nanoseconds.
+    times: BTreeMap<u32, Elapsed>,
     /// None where latency means nothing.
     clock: Option<Clock>,
+}
+
+/// A file on its way.
+struct Table {
+    rows: Rows<RecordFile>,
+    path: PathBuf,
+    book: FileBook,
+    /// Why rows are missing in it, and of how many frames.
+    missing: Option<(u64, String)>,
+}
+
+/// How much of a stream's time is in the present file. Steps back (a camera that counts anew) count as none.
+#[derive(Default)]
+struct Elapsed {
+    last_ns: Option<i64>,
+    in_file_ns: i64,
 }
 
 impl Actor for WriteCsv {
@@ -56,6 +87,7 @@ impl Actor for WriteCsv {
             .input::<Faces>("in")
             .writes(&settings.path)
             .irreplaceable()
+            .confirms_flushes()
     }
 
     fn check(settings: &WriteCsvSettings) -> Result<(), ActorError> {
@@ -63,66 +95,121 @@ impl Actor for WriteCsv {
         if path.file_name().is_none() || path.is_dir() {
             return Err(format!("path is `{}`, but must name a file", path.display()).into());
         }
-        Ok(())
+        segments::check(settings.segment, settings.keep)
     }
 
     fn create(settings: WriteCsvSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
-        let file = PartFile::create(&settings.path, Unfinished::Removed)?;
         let mut actor = Self {
-            rows: Some(Rows::new(file)),
-            broken: None,
-            path: settings.path,
+            file: None,
+            segments: Segments::new(&settings.path, settings.segment, settings.keep),
+            settings,
+            setup: setup.clone(),
+            times: BTreeMap::new(),
             clock: (setup.clock_mode != ClockMode::Asap).then(|| setup.clock.clone()),
         };
-        actor.write(|rows| rows.header())?;
+        actor.begin()?;
         Ok(actor)
     }
 
-    fn process(&mut self, mut input: Input, _: &mut Outputs) -> Result<(), ActorError> {
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let faces = input.take::<Faces>();
         let envelope = &input.envelope;
+        self.next_segment_if_due(envelope)?;
         let clock = self.clock.as_ref();
         let latency_ns = clock.map(|clock| clock.now_ns().saturating_sub(envelope.captured_ns));
-        self.write(|rows| rows.frame(envelope, &faces, latency_ns))
+        let path = self.settings.path.display();
+        let Some(table) = &mut self.file else {
+            return Err(format!("`{path}` is finished").into());
+        };
+        let count = faces.faces.len().max(1) as u64;
+        table.book.give(count);
+        let written = table.rows.frame(envelope, &faces, latency_ns);
+        if let Err(error) = written.and_then(|()| Ok(table.rows.flush()?)) {
+            let (frames, reason) = table.missing.get_or_insert((0, error.to_string()));
+            *frames += 1;
+            let part = table.rows.file().part().display();
+            return Err(
+                format!("cannot write to `{part}`: {reason}; rows before are in it").into(),
+            );
+        }
+        table.book.hold(count);
+        out.confirm_flushed(&envelope.stream, envelope.sequence.saturating_add(1));
+        Ok(())
     }
 
     fn finish(&mut self, end: End) -> Result<(), ActorError> {
-        if end.how == How::Stopped {
-            return Ok(());
-        }
-        let rows = self.rows.take().ok_or_else(|| self.gave_up())?;
-        let file = rows.into_inner().map_err(|error| self.failed(&error))?;
-        file.finish()?;
-        Ok(())
+        self.complete(end.how != How::Stopped)
     }
 }
 
 impl WriteCsv {
-    /// Writes, unless a write has failed before.
-    fn write(
-        &mut self,
-        write: impl FnOnce(&mut Rows<PartFile>) -> csv::Result<()>,
-    ) -> Result<(), ActorError> {
-        let Some(rows) = &mut self.rows else {
-            return Err(self.gave_up());
+    /// Begins the next file.
+    fn begin(&mut self) -> Result<(), ActorError> {
+        let path = self.segments.next();
+        let file = RecordFile::create(&path)?;
+        let book = self.setup.file(file.part(), "rows");
+        let mut table = Table {
+            rows: Rows::new(file),
+            path,
+            book,
+            missing: None,
         };
-        if let Err(error) = write(rows) {
-            self.rows = None;
-            self.broken = Some(error.to_string());
-            return Err(self.failed(&error));
+        let begun = table.rows.header();
+        if let Err(error) = begun.and_then(|()| Ok(table.rows.flush()?)) {
+            let part = table.rows.file().part().display();
+            return Err(format!("cannot write to `{part}`: {error}").into());
         }
+        self.file = Some(table);
         Ok(())
     }
 
-    fn failed(&self, error: &csv::Error) -> ActorError {
-        let path = self.path.display();
-        format!("cannot write `{path}`: {error}; the incomplete file is removed").into()
+    /// Goes on in the next file if a frame comes after the present one's end.
+    fn next_segment_if_due(&mut self, envelope: &Envelope) -> Result<(), ActorError> {
+        if !self.segments.are_many() {
+            return Ok(());
+        }
+        let time = self.times.entry(envelope.stream.id).or_default();
+        let last_ns = time.last_ns.replace(envelope.pts_ns);
+        let step_ns = last_ns.map_or(0, |last_ns| envelope.pts_ns.saturating_sub(last_ns));
+        time.in_file_ns = time.in_file_ns.saturating_add(step_ns.max(0));
+        let elapsed = Duration::from_nanos(time.in_file_ns.unsigned_abs());
+        let length = self.file.as_ref().map(|table| table.rows.file().length());
+        if length.is_some_and(|length| !self.segments.is_full(elapsed, length)) {
+            return Ok(());
+        }
+        for time in self.times.values_mut() {
+            time.in_file_ns = 0;
+        }
+        if let Err(error) = self.complete(true) {
+            tracing::error!(node = %self.setup.node, "{error}");
+        }
+        self.begin()
     }
 
-    fn gave_up(&self) -> ActorError {
-        let path = self.path.display();
-        let reason = self.broken.as_deref().unwrap_or("it is finished");
-        format!("`{path}` was given up after an earlier write failed: {reason}").into()
+    /// Gives the present file its name, if all rows that were given to it are in it.
+    fn complete(&mut self, is_all: bool) -> Result<(), ActorError> {
+        let Some(table) = self.file.take() else {
+            return Ok(());
+        };
+        let Table {
+            rows,
+            path,
+            book,
+            missing,
+        } = table;
+        let file = rows.into_inner()?;
+        if let Some((frames, reason)) = missing {
+            let part = file.part().display();
+            return Err(
+                format!("rows of {frames} frames are missing in `{part}`: {reason}").into(),
+            );
+        }
+        if is_all {
+            file.finish()?;
+            book.complete(&path);
+            self.segments.completed(path, book);
+        }
+        Ok(())
     }
 }

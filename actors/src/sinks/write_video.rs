@@ -1,11 +1,12 @@
-//! Writes a stream's frames to a video file, under its final name only once it is whole. Encoding is
-//! `mp4_encoder`'s, times are `timeline`'s.
+//! Writes a stream's frames to a video file, or to one segment after another, each under its final name only once it is whole.
+//! Encoding is `mp4_encoder`'s, times are `timeline`'s, names of segments are `segments`'.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fermata_engine::{Actor, ActorError, End, How, Input, Outputs, Ports, Setup};
+use fermata_engine::{Actor, ActorError, End, FileBook, How, Input, Outputs, Ports, Setup, Stream};
 use fermata_files::{PartFile, Unfinished};
 use ffmpeg_next::encoder;
 use schemars::JsonSchema;
@@ -13,18 +14,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::libav;
 use crate::payload::VideoFrame;
-use crate::sinks::mp4_encoder::{EncodeError, H264_ENCODER, Mp4Encoder, Quality};
+use crate::sinks::h264::{H264_ENCODER, Quality};
+use crate::sinks::mp4_encoder::{EncodeError, Mp4Encoder};
+use crate::sinks::segments::{self, SegmentLimit, Segments};
 use crate::sinks::timeline::Timeline;
 
-/// Writes the frames of one stream to an MP4 file with their own time stamps; a variable frame rate stays variable.
+/// After a failed write, segments are tried again when the stream has gone on for so long.
+const TRY_AGAIN_US: i64 = 10_000_000;
+
+/// Writes the frames of one stream to an MP4 file with the distances of their own time stamps; a variable frame rate stays
+/// variable.
 ///
-/// Time stamps are kept to the microsecond. After a reconnect that made them start over, the new segment goes on after
-/// the last frame; a stream that begins before zero begins at zero. An odd last column or row is cut off, since H.264 has none; frames whose size changes on the
+/// A video begins at zero. Distances are kept to 1/90000 s, up to six hours. After a reconnect that made time stamps start over, the new
+/// segment goes on after the last frame. An odd last column or row is cut off, since H.264 has none; frames whose size changes on the
 /// way are scaled to that of the first one. Colours are BT.709 of limited range, and say so.
 ///
-/// The file is written as `PATH.part` and renamed when the stream has ended; a run that is killed leaves no file
-/// under the final name. A stream without frames leaves no file, and a warning in the log. A file of an earlier run
-/// is replaced.
+/// The file is written as `PATH.part` and renamed when the stream has ended, in the place of a file of that name. It is a fragmented MP4
+/// and can be played while it is written: a run that is stopped, killed or out of disk leaves `PATH.part` with all but the last second
+/// (but the last two frames, where they come more slowly). After a failed write further frames fail; with `segment:` the next file is tried after ten seconds. A stream without
+/// frames leaves no file, and a warning in the log.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteVideoSettings {
@@ -42,6 +50,13 @@ pub struct WriteVideoSettings {
     /// Threads of the encoder. Default: 1.
     #[serde(default = "default_threads")]
     pub threads: usize,
+    /// Begin a new file after this time (`10m`) or at this size (`500MiB`): `NAME.0001.mp4`, `NAME.0002.mp4` and so on, each whole by
+    /// itself. Default: one file.
+    #[serde(default)]
+    pub segment: Option<SegmentLimit>,
+    /// Remove the oldest complete segments beyond so many. Default: all stay.
+    #[serde(default)]
+    pub keep: Option<u32>,
 }
 
 /// What [`WriteVideoSettings::codec`] may be.
@@ -84,6 +99,19 @@ impl Preset {
             Self::Veryslow => "veryslow",
         }
     }
+
+    /// Frames that libx264 looks ahead.
+    fn lookahead(self) -> u8 {
+        match self {
+            Self::Ultrafast | Self::Superfast => 0,
+            Self::Veryfast => 10,
+            Self::Faster => 20,
+            Self::Fast => 30,
+            Self::Medium => 40,
+            Self::Slow => 50,
+            Self::Slower | Self::Veryslow => 60,
+        }
+    }
 }
 
 fn default_crf() -> u8 {
@@ -97,16 +125,38 @@ fn default_threads() -> usize {
 /// See [`WriteVideoSettings`].
 pub struct WriteVideo {
     settings: WriteVideoSettings,
-    node: String,
-    /// Gone when the video is finished.
-    part: Option<PartFile>,
-    encoder: Option<Mp4Encoder>,
+    setup: Setup,
+    /// Gone when all is finished, or where a segment could not be begun.
+    file: Option<Video>,
+    segments: Segments,
     timeline: Timeline,
-    /// The newest frame and its time: how long it lasts is known when the next one comes.
-    newest: Option<(Arc<VideoFrame>, i64)>,
+    /// How long the newest frame lasts is known when the next one comes.
+    newest: Option<Newest>,
+}
+
+struct Newest {
+    video: Arc<VideoFrame>,
+    pts_us: i64,
+    sequence: u64,
+}
+
+/// A file on its way.
+struct Video {
+    /// Where it goes.
+    part: PartFile,
+    path: PathBuf,
+    book: FileBook,
+    /// None before the first frame, and after a failed write.
+    encoder: Option<Mp4Encoder>,
+    /// Time of its first frame.
+    began_us: Option<i64>,
     written: u64,
-    /// Why no more is written: what the file holds since is anybody's guess, so it never gets its name.
-    broken: Option<String>,
+    /// Sequences of the frames that are not on the disk yet.
+    unflushed: VecDeque<u64>,
+    /// Bytes that are whole fragments.
+    length: u64,
+    /// Why no more is written, and since when.
+    broken: Option<(String, i64)>,
 }
 
 impl Actor for WriteVideo {
@@ -115,7 +165,8 @@ impl Actor for WriteVideo {
 
     fn ports(settings: &WriteVideoSettings) -> Ports {
         let ports = Ports::new().input::<VideoFrame>("in");
-        ports.writes(&settings.path).irreplaceable().per_stream()
+        let ports = ports.writes(&settings.path).irreplaceable();
+        ports.per_stream().confirms_flushes()
     }
 
     fn check(settings: &WriteVideoSettings) -> Result<(), ActorError> {
@@ -139,116 +190,248 @@ impl Actor for WriteVideo {
         if encoder::find_by_name(H264_ENCODER).is_none() {
             return Err("this build of libav has no libx264: install Debian's libavcodec".into());
         }
-        Ok(())
+        segments::check(settings.segment, settings.keep)
     }
 
     fn create(settings: WriteVideoSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
-        Ok(Self {
-            part: Some(PartFile::create(&settings.path, Unfinished::Removed)?),
+        let mut actor = Self {
+            segments: Segments::new(&settings.path, settings.segment, settings.keep),
             settings,
-            node: setup.node.clone(),
-            encoder: None,
+            setup: setup.clone(),
+            file: None,
             timeline: Timeline::new(),
             newest: None,
-            written: 0,
-            broken: None,
-        })
+        };
+        actor.file = Some(actor.begin()?);
+        Ok(actor)
     }
 
-    fn process(&mut self, mut input: Input, _: &mut Outputs) -> Result<(), ActorError> {
-        if let Some(reason) = &self.broken {
-            return Err(self.failure(reason));
-        }
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let video = input.take::<VideoFrame>();
         let envelope = &input.envelope;
-        let pts_us = self.timeline.place(envelope.segment, envelope.pts_ns);
-        match self.newest.replace((video, pts_us)) {
-            Some((before, before_us)) => {
-                self.write(&before, before_us, pts_us.saturating_sub(before_us))
-            }
-            None => Ok(()),
+        let newest = Newest {
+            video,
+            pts_us: self.timeline.place(envelope.segment, envelope.pts_ns),
+            sequence: envelope.sequence,
+        };
+        let next_us = newest.pts_us;
+        let Some(before) = self.newest.replace(newest) else {
+            return Ok(());
+        };
+        let duration_us = next_us.saturating_sub(before.pts_us);
+        if let Some(below) = self.write(before, duration_us)? {
+            out.confirm_flushed(&envelope.stream, below);
         }
+        Ok(())
+    }
+
+    fn stream_ended(&mut self, _: &Arc<Stream>, _: End) -> Result<(), ActorError> {
+        self.flush()
     }
 
     fn finish(&mut self, end: End) -> Result<(), ActorError> {
-        if end.how == How::Stopped {
-            return Ok(());
-        }
-        if let Some(reason) = &self.broken {
-            return Err(self.failure(reason));
-        }
-        if let Some((last, pts_us)) = self.newest.take() {
-            let duration_us = i64::try_from(self.timeline.distance().as_micros())?;
-            self.write(&last, pts_us, duration_us)?;
-        }
-        let (node, path) = (&self.node, self.settings.path.display());
-        let Some(encoder) = self.encoder.take() else {
-            tracing::warn!(%node, %path, "the stream had no frames: no video was written");
-            return Ok(());
-        };
+        let flushed = self.flush();
         if self.timeline.moved() > 0 {
+            let (node, path) = (&self.setup.node, self.settings.path.display());
             let moved = self.timeline.moved();
             tracing::warn!(%node, %path, moved, "times of the source did not increase and were moved");
         }
-        let finished = encoder.finish().map_err(ActorError::from);
-        let kept = finished.and_then(|()| match self.part.take() {
-            Some(part) => part.finish().map_err(ActorError::from),
-            None => Ok(()),
-        });
-        kept.map_err(|error| self.failure(&error))?;
-        tracing::info!(%node, %path, written = self.written, "video written");
-        Ok(())
+        let Some(file) = self.file.take() else {
+            return flushed;
+        };
+        self.complete(file, end.how != How::Stopped)
     }
 }
 
 impl WriteVideo {
+    /// Begins the next file.
+    fn begin(&mut self) -> Result<Video, ActorError> {
+        let path = self.segments.next();
+        let part = PartFile::create(&path, Unfinished::Kept)?;
+        Ok(Video {
+            book: self.setup.file(part.part(), "frames"),
+            part,
+            path,
+            encoder: None,
+            began_us: None,
+            written: 0,
+            unflushed: VecDeque::new(),
+            length: 0,
+            broken: None,
+        })
+    }
+
+    /// Writes a frame. Returns the sequence below which all frames are on the disk, if that has moved.
+    fn write(&mut self, frame: Newest, duration_us: i64) -> Result<Option<u64>, ActorError> {
+        let segments = &self.segments;
+        let full = self
+            .file
+            .take_if(|file| file.is_over(frame.pts_us, segments));
+        if let Some(Err(error)) = full.map(|file| self.complete(file, true)) {
+            tracing::error!(node = %self.setup.node, "{error}");
+        }
+        if self.file.is_none() {
+            self.file = Some(self.begin()?);
+        }
+        let quality = Quality {
+            crf: self.settings.crf,
+            preset: self.settings.preset.name(),
+            lookahead: self.settings.preset.lookahead(),
+            threads: self.settings.threads,
+        };
+        match &mut self.file {
+            Some(file) => file.write(frame, duration_us, quality),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes the last frame, and hands all of the file to the system.
+    fn flush(&mut self) -> Result<(), ActorError> {
+        if let Some(last) = self.newest.take() {
+            let duration_us = i64::try_from(self.timeline.distance().as_micros())?;
+            self.write(last, duration_us)?;
+        }
+        match &mut self.file {
+            Some(file) => file.end(),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a file's index and gives it its name, if it holds all that was given to it.
+    fn complete(&mut self, mut file: Video, is_all: bool) -> Result<(), ActorError> {
+        let (node, written) = (&self.setup.node, file.written);
+        if written == 0 && file.broken.is_none() {
+            let path = file.path.display();
+            tracing::warn!(%node, %path, "the stream had no frames: no video was written");
+            file.part.remove()?;
+            file.book.removed();
+            return Ok(());
+        }
+        if let Err(error) = file.seal() {
+            if file.length == 0 {
+                file.part.remove()?;
+                file.book.removed();
+            }
+            return Err(error);
+        }
+        if is_all {
+            let Video {
+                part, path, book, ..
+            } = file;
+            part.finish()?;
+            book.complete(&path);
+            tracing::info!(%node, path = %path.display(), written, "video written");
+            self.segments.completed(path, book);
+        }
+        Ok(())
+    }
+}
+
+impl Video {
+    /// Whether a frame at this time belongs into the next file.
+    fn is_over(&self, pts_us: i64, segments: &Segments) -> bool {
+        if let (Some((_, since_us)), true) = (&self.broken, segments.are_many()) {
+            return pts_us.saturating_sub(*since_us) >= TRY_AGAIN_US;
+        }
+        let began_us = self.began_us.unwrap_or(pts_us);
+        let time = Duration::from_micros(pts_us.saturating_sub(began_us).unsigned_abs());
+        let bytes = self.encoder.as_ref().map_or(0, Mp4Encoder::bytes);
+        segments.is_full(time, bytes)
+    }
+
     fn write(
         &mut self,
-        video: &VideoFrame,
-        pts_us: i64,
+        frame: Newest,
         duration_us: i64,
-    ) -> Result<(), ActorError> {
-        let written = self.encode(video, pts_us, duration_us);
-        written.map_err(|error| {
-            self.broken = Some(error.to_string());
-            self.encoder = None;
-            self.failure(&error)
-        })
+        quality: Quality,
+    ) -> Result<Option<u64>, ActorError> {
+        self.book.give(1);
+        if let Some((reason, _)) = &self.broken {
+            return Err(self.failure(reason));
+        }
+        self.began_us.get_or_insert(frame.pts_us);
+        self.unflushed.push_back(frame.sequence);
+        if let Err(error) = self.encode(&frame, duration_us, quality) {
+            return Err(self.give_up(&error, frame.pts_us));
+        }
+        self.written += 1;
+        Ok(self.note_flushed())
     }
 
     fn encode(
         &mut self,
-        video: &VideoFrame,
-        pts_us: i64,
+        frame: &Newest,
         duration_us: i64,
+        quality: Quality,
     ) -> Result<(), EncodeError> {
-        let encoder = match (&mut self.encoder, &self.part) {
-            (Some(encoder), _) => encoder,
-            // Packets come before the file is finished.
-            (None, None) => return Ok(()),
-            (none, Some(part)) => {
-                let quality = Quality {
-                    crf: self.settings.crf,
-                    preset: self.settings.preset.name(),
-                    threads: self.settings.threads,
-                };
-                let distance = Duration::from_micros(duration_us.unsigned_abs());
-                none.insert(Mp4Encoder::open(
-                    part.part(),
-                    &video.frame,
-                    distance,
-                    &quality,
-                )?)
-            }
+        let picture = &frame.video.frame;
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            none => none.insert(Mp4Encoder::open(
+                self.part.part(),
+                picture,
+                duration_us,
+                quality,
+            )?),
         };
-        encoder.write(&video.frame, pts_us, duration_us)?;
-        self.written += 1;
+        encoder.write(picture, frame.pts_us, duration_us)
+    }
+
+    /// Hands all frames to the system.
+    fn end(&mut self) -> Result<(), ActorError> {
+        let Some(encoder) = &mut self.encoder else {
+            return Ok(());
+        };
+        if let Err(error) = encoder.end() {
+            return Err(self.give_up(&error, i64::MAX));
+        }
+        self.note_flushed();
         Ok(())
     }
 
-    fn failure(&self, error: &dyn std::fmt::Display) -> ActorError {
-        let path = self.settings.path.display();
-        format!("cannot write {path} after {} frames: {error}", self.written).into()
+    /// Writes all that is missing of the file, and the index.
+    fn seal(&mut self) -> Result<(), ActorError> {
+        self.end()?;
+        if let Some(mut encoder) = self.encoder.take() {
+            let finished = encoder.finish();
+            // Closes the file.
+            drop(encoder);
+            finished.map_err(|error| self.failure(&error.to_string()))?;
+        }
+        match &self.broken {
+            Some((reason, _)) => Err(self.failure(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts the frames that have reached the disk. Returns the sequence below which all have.
+    fn note_flushed(&mut self) -> Option<u64> {
+        let flushed = self.encoder.as_ref()?.flushed();
+        let waiting = self.written.saturating_sub(flushed) as usize;
+        let count = self.unflushed.len().saturating_sub(waiting);
+        let last = self.unflushed.drain(..count).next_back()?;
+        self.book.hold(count as u64);
+        self.length = self.part.length().unwrap_or(self.length);
+        Some(last.saturating_add(1))
+    }
+
+    /// No more is written: what follows is not in the file. A fragment that is there in part is cut off.
+    fn give_up(&mut self, error: &EncodeError, at_us: i64) -> ActorError {
+        self.broken = Some((error.to_string(), at_us));
+        self.encoder = None;
+        if let Err(error) = self.part.cut(self.length) {
+            let part = self.part.part().display();
+            tracing::debug!("the end of `{part}` stays as it is: {error}");
+        }
+        self.failure(&error.to_string())
+    }
+
+    fn failure(&self, error: &str) -> ActorError {
+        let (part, written) = (self.part.part().display(), self.written);
+        format!(
+            "cannot write {part} after {written} frames: {error}; what was written before is in it"
+        )
+        .into()
     }
 }

@@ -74,7 +74,11 @@ impl Source for ImageSource {
             }
             match read_image(&path, &self.pool) {
                 Ok(frame) => {
-                    let video = VideoFrame { frame, truth: None };
+                    let name = path.file_name().unwrap_or(path.as_os_str());
+                    let video = VideoFrame {
+                        file: Some(name.to_string_lossy().into()),
+                        ..VideoFrame::of(frame)
+                    };
                     let pts_ns = (number as f64 / self.settings.fps * 1e9).round() as i64;
                     return Ok(Next::Packet(Captured::new(Arc::new(video), pts_ns)));
                 }

@@ -204,6 +204,7 @@ impl DrawnVideo {
         VideoFrame {
             frame: frame.freeze(),
             truth: Some(Arc::new(truth)),
+            file: None,
         }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) enum UriError {
     Control { uri: String },
     #[error("`{scheme}://` is not a scheme that can be opened; use a file path, /dev/videoN, {known}", known = NETWORK.join("://, ") + "://")]
     Scheme { scheme: String },
+    #[error("`{scheme}:` needs two slashes behind it: {scheme}://HOST/PATH")]
+    Slashes { scheme: String },
     #[error("`{uri}` has no host between `//` and `/`")]
     NoHost { uri: String },
     #[error("`{uri}` has `{port}` for a port, which is not a number up to 65535")]
@@ -49,6 +51,12 @@ impl Origin {
             return Err(UriError::Control { uri });
         }
         let Some((scheme, rest)) = split_scheme(uri) else {
+            if let Some((scheme, _)) = uri.split_once(':')
+                && NETWORK.contains(&scheme.to_ascii_lowercase().as_str())
+            {
+                let scheme = scheme.to_owned();
+                return Err(UriError::Slashes { scheme });
+            }
             return Ok(Self::local(Path::new(uri)));
         };
         let scheme = scheme.to_ascii_lowercase();
@@ -153,6 +161,8 @@ mod tests {
             "rtsp://user:s3cret@host:99999/",
             "rtsp://user:s3cret@ho\nst/",
             "gopher://user:s3cret@host/",
+            "rtsp:/user:s3cret@host/",
+            "HTTPS:user:s3cret@host",
         ] {
             let refused = Origin::parse(uri).expect_err(uri).to_string();
             assert!(

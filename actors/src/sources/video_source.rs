@@ -223,7 +223,7 @@ impl VideoSource {
     fn delivered(&mut self, frame: Frame, pts_ns: i64) -> Next {
         self.setup.connection().restore();
         let command = self.reconnect.on(Event::Delivered, self.now_ns());
-        let video = VideoFrame { frame, truth: None };
+        let video = VideoFrame::of(frame);
         let captured = Captured::new(Arc::new(video), pts_ns);
         Next::Packet(match command == (Command::Publish { new_segment: true }) {
             true => captured.in_new_segment(),

@@ -17,6 +17,7 @@ use fermata_engine::{Actor, ActorError, End, Envelope, Input, Outputs, Ports, Se
 use fermata_vision::face::Probabilities;
 use fermata_vision::{Expression, Face};
 
+use super::stream_time::StreamTime;
 use crate::payload::Faces;
 use choice::Choice;
 use filter::{Filter, Values, normalised};
@@ -37,10 +38,10 @@ pub struct SmoothLabels {
 /// The tracks of a stream, and its time.
 #[derive(Debug, Default)]
 struct StreamState {
-    /// Segment and time stamp of the previous frame.
-    previous: Option<(u32, i64)>,
+    time: StreamTime,
     /// Time of the present frame since the segment began; never falls.
     now: Duration,
+    /// By what the tracker follows.
     tracks: BTreeMap<u64, TrackState>,
 }
 
@@ -84,7 +85,8 @@ impl Actor for SmoothLabels {
         let stream = self.streams.entry(input.envelope.stream.id).or_default();
         stream.pass_time(&input.envelope, self.forget);
         for (face, observed) in faces.faces.iter_mut().zip(observed) {
-            let result = match face.track {
+            // A face is smoothed from its first detection on, also while it has no track yet.
+            let result = match face.tracklet.or(face.track) {
                 Some(track) => stream.observe(track, observed, &self.stages),
                 None => observed.map(|values| alone(&values)),
             };
@@ -101,20 +103,16 @@ impl Actor for SmoothLabels {
 }
 
 impl StreamState {
-    /// Moves on to the time of a frame and forgets tracks that were in none for too long. A time stamp that does not rise
-    /// passes no time.
+    /// Moves on to the time of a frame and forgets tracks that were in none for too long.
     fn pass_time(&mut self, envelope: &Envelope, forget: Duration) {
-        let (segment, pts_ns) = (envelope.segment, envelope.pts_ns);
-        match self.previous.replace((segment, pts_ns)) {
-            Some((same, before)) if same == segment => {
-                let ns = i128::from(pts_ns) - i128::from(before);
-                let dt = Duration::from_nanos(u64::try_from(ns.max(0)).unwrap_or(u64::MAX));
+        match self.time.pass(envelope) {
+            Some(dt) => {
                 self.now = self.now.saturating_add(dt);
                 let now = self.now;
                 self.tracks
                     .retain(|_, track| now.saturating_sub(track.seen_at) <= forget);
             }
-            _ => {
+            None => {
                 self.now = Duration::ZERO;
                 self.tracks.clear();
             }

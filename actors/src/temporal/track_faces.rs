@@ -1,10 +1,11 @@
 //! Follows the faces of a stream from frame to frame and fills the frames at which the detector did not look.
 //!
-//! Owns settings, time and segments; `tracker` owns the tracks, `motion` their prediction, `assignment` the matching.
+//! Owns settings, time and segments; `tracker` owns the tracks, `motion` their prediction, `assignment` the matching, `scene` what a cut is.
 //! Says which boxes are one face in one stream, never who that is.
 
 mod assignment;
 mod motion;
+mod scene;
 #[cfg(test)]
 mod tests;
 mod tracker;
@@ -13,11 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fermata_engine::units::HumanDuration;
-use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup};
+use fermata_vision::Frame;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::stream_time::StreamTime;
 use crate::payload::Faces;
+use scene::SmallCopy;
 use tracker::{Rules, Tracker};
 
 /// Gives the faces of a stream ids that stay (1, 2, 3, …; never used again within the stream) and predicts them on the frames
@@ -25,9 +29,10 @@ use tracker::{Rules, Tracker};
 /// a node with `each: stream`.
 ///
 /// On a frame that the detector looked at, the faces are the detector's own, with their scores; a track that none of them
-/// continues is lost: it is not put out, but found again under its id if a face turns up where it is expected within `max_lost`.
+/// continues is lost: it is not put out (but `lost` says where it is expected), and found again under its id if a face turns up near there
+/// within `max_lost`. What the detector was in doubt about continues tracks that would be lost, and starts none.
 /// On a skipped frame the faces are predicted boxes without a score, their landmarks moved along with the box; a face whose
-/// predicted centre leaves the frame is lost. A new segment (a reconnect) ends all tracks.
+/// predicted centre leaves the frame is lost. A new segment (a reconnect) and a scene cut end all tracks.
 ///
 /// A box that has no area or is not finite cannot be followed and goes on without an id.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -37,30 +42,41 @@ pub struct TrackFacesSettings {
     /// Default: 0.3.
     #[serde(default = "default_iou")]
     pub iou: f32,
+    /// How far a lost track is looked for: by this share of their sides its predicted box and a detection that no track wants grow on each side
+    /// before their overlap is taken, as in C-BIoU (Yang 2023). 0 looks no further than `iou`. Default: 0.5.
+    #[serde(default = "default_search")]
+    pub search: f32,
     /// Least score of a detection that may start a track, and of those that are matched first. A detection without a score
-    /// counts as 1. Default: 0.5, the least score that any of the detectors gives by default.
-    #[serde(default = "default_high")]
+    /// counts as 1. Default: 0, all that the detector takes for faces: what it doubts never starts one.
+    #[serde(default)]
     pub high: f32,
-    /// Least score of a detection that may continue a track that was there on the detector's previous frame, after those from
-    /// `high` on have been matched; if it continues none, it is taken for background and left out, as all below `low` are.
-    /// Default: 0.1.
+    /// Least score of a detection, or of what the detector doubts, that may continue a track that was there on the detector's previous frame,
+    /// after the good ones have been matched; a detection that continues none is taken for background and left out. Default: 0.1.
     #[serde(default = "default_low")]
     pub low: f32,
     /// How long a face may go undetected before its track ends, by the time stamps of the stream. Must be longer than the
     /// time between two frames that the detector looks at. Default: 1s.
     #[serde(default = "default_max_lost")]
     pub max_lost: HumanDuration,
-    /// Detections in a row that a new track needs before it is put out. Default: 1.
+    /// Detections in a row after which a face gets its id; until then it is put out and smoothed, but `track` is empty. Default: 2.
     #[serde(default = "default_min_hits")]
     pub min_hits: u32,
+    /// How unlike the frame before it a frame is that shows another scene: 1 − correlation of small copies of both, 0..2. The clips that it was
+    /// chosen with stay below 0.15 from frame to frame, cuts are above 0.57. 2 looks for no cuts. Default: 0.4.
+    #[serde(default = "default_cut")]
+    pub cut: f32,
 }
 
 fn default_iou() -> f32 {
     0.3
 }
 
-fn default_high() -> f32 {
+fn default_search() -> f32 {
     0.5
+}
+
+fn default_cut() -> f32 {
+    0.4
 }
 
 fn default_low() -> f32 {
@@ -72,7 +88,7 @@ fn default_max_lost() -> HumanDuration {
 }
 
 fn default_min_hits() -> u32 {
-    1
+    2
 }
 
 /// See [`TrackFacesSettings`].
@@ -80,11 +96,14 @@ pub struct TrackFaces {
     node: String,
     tracker: Tracker,
     max_lost: Duration,
-    /// Segment and time stamp of the previous frame.
-    previous: Option<(u32, i64)>,
-    /// Time since the detector's previous frame in this segment.
+    cut: f32,
+    time: StreamTime,
+    /// The frame before, small.
+    previous: Option<SmallCopy>,
+    /// Time since the detector's previous frame in this segment and scene.
     since_detection: Option<Duration>,
     warned: bool,
+    cuts: u64,
 }
 
 impl Actor for TrackFaces {
@@ -105,10 +124,15 @@ impl Actor for TrackFaces {
                 return Err(format!("{name} is {value}, but must be between 0 and 1").into());
             }
         }
-        if low > high {
+        if *high > 0.0 && low > high {
             return Err(
                 format!("low is {low}, but must not be above high, which is {high}").into(),
             );
+        }
+        for (name, value) in [("search", settings.search), ("cut", settings.cut)] {
+            if !(0.0..=2.0).contains(&value) {
+                return Err(format!("{name} is {value}, but must be between 0 and 2").into());
+            }
         }
         if settings.max_lost.0.is_zero() {
             return Err(
@@ -129,6 +153,7 @@ impl Actor for TrackFaces {
             tracker: Tracker::new(
                 Rules {
                     iou: settings.iou,
+                    search: settings.search,
                     high: settings.high,
                     low: settings.low,
                     max_lost: settings.max_lost.0,
@@ -137,9 +162,12 @@ impl Actor for TrackFaces {
                 setup.lasting_number(),
             ),
             max_lost: settings.max_lost.0,
+            cut: settings.cut,
+            time: StreamTime::default(),
             previous: None,
             since_detection: None,
             warned: false,
+            cuts: 0,
         })
     }
 
@@ -152,37 +180,62 @@ impl Actor for TrackFaces {
             )
             .into());
         }
-        self.pass_time(input.envelope.segment, input.envelope.pts_ns);
+        match self.time.pass(&input.envelope) {
+            Some(dt) => self.pass_time(dt),
+            None => self.start_anew(),
+        }
+        self.look_for_a_cut(&faces.video.frame);
         if faces.detected {
             self.check_pace();
-            faces.faces = self.tracker.detect(faces.faces);
+            self.tracker.detect(input.envelope.sequence, &mut faces);
         } else {
-            let frame = &faces.video.frame;
-            faces.faces = self
-                .tracker
-                .predict(frame.width() as f32, frame.height() as f32);
+            self.tracker.predict(&mut faces);
         }
+        faces.known = self
+            .since_detection
+            .is_some_and(|since| since <= self.max_lost);
         out.emit(input.envelope, faces);
+        Ok(())
+    }
+
+    fn finish(&mut self, _: End) -> Result<(), ActorError> {
+        if self.cuts > 0 {
+            tracing::info!(
+                node = self.node,
+                cuts = self.cuts,
+                "scene cuts, each of which ended all tracks"
+            );
+        }
         Ok(())
     }
 }
 
 impl TrackFaces {
-    /// Moves the tracks on to the time of a frame. A time stamp that does not rise passes no time.
-    fn pass_time(&mut self, segment: u32, pts_ns: i64) {
-        let dt = match self.previous.replace((segment, pts_ns)) {
-            Some((same, before)) if same == segment => {
-                let ns = i128::from(pts_ns) - i128::from(before);
-                Duration::from_nanos(u64::try_from(ns.max(0)).unwrap_or(u64::MAX))
-            }
-            _ => {
-                self.tracker.clear();
-                self.since_detection = None;
-                Duration::ZERO
-            }
-        };
+    /// Moves the tracks on.
+    fn pass_time(&mut self, dt: Duration) {
         self.tracker.advance(dt);
         self.since_detection = self.since_detection.map(|since| since.saturating_add(dt));
+    }
+
+    /// Nobody is known any more.
+    fn start_anew(&mut self) {
+        self.tracker.clear();
+        self.since_detection = None;
+        self.previous = None;
+    }
+
+    /// A frame of another scene ends all tracks, and nobody is known until the detector looks again.
+    fn look_for_a_cut(&mut self, frame: &Frame) {
+        if self.cut >= 2.0 {
+            return;
+        }
+        let now = SmallCopy::of(frame);
+        let unlike = self.previous.as_ref().map(|before| before.unlike(&now));
+        if unlike.is_some_and(|unlike| unlike > self.cut) {
+            self.cuts += 1;
+            self.start_anew();
+        }
+        self.previous = Some(now);
     }
 
     /// Says once if no track can live from one detection to the next.

@@ -5,7 +5,7 @@ use std::path::Path;
 use fermata_actors::payload::VideoFrame;
 use fermata_actors::sinks::write_video::WriteVideo;
 use fermata_engine::testing::{ActorDriver, capture, input};
-use fermata_engine::{ActorError, Capture, End, Input};
+use fermata_engine::{ActorError, Capture, End, How, Input};
 use fermata_vision::Frame;
 
 use crate::support::{
@@ -13,6 +13,9 @@ use crate::support::{
 };
 
 const SIZE: (usize, usize) = (160, 96);
+
+/// The unit of a video's times, rounded up.
+const TICK_US: i64 = 12;
 
 /// A smooth picture that is different for each number.
 fn picture((width, height): (usize, usize), number: usize) -> Frame {
@@ -51,7 +54,7 @@ fn packet(frame: Frame, sequence: u64, segment: u32, pts_ns: i64) -> Input {
         pts_ns,
         ..capture(sequence)
     };
-    input(at, VideoFrame { frame, truth: None })
+    input(at, VideoFrame::of(frame))
 }
 
 /// Writes one picture at each (segment, time).
@@ -85,9 +88,12 @@ fn what_is_written_reads_back_at_its_times_and_in_its_colours() {
         .collect();
     write(&path, &times, |number| picture(SIZE, number)).unwrap_or_else(|error| panic!("{error}"));
     let frames = read_whole(&path);
-    let expected: Vec<i64> = times.iter().map(|(_, pts_ns)| pts_ns / 1000).collect();
-    assert_same_times(&pts_us(&frames), &expected, 1);
-    assert_same_times(&ffprobe_pts_us(&path), &expected, 1);
+    let expected: Vec<i64> = times
+        .iter()
+        .map(|(_, pts_ns)| (pts_ns - times[0].1) / 1000)
+        .collect();
+    assert_same_times(&pts_us(&frames), &expected, TICK_US);
+    assert_same_times(&ffprobe_pts_us(&path), &expected, TICK_US);
     for (number, read) in frames.iter().enumerate() {
         let written = picture(SIZE, number);
         let differences = read
@@ -136,7 +142,7 @@ fn a_segment_that_starts_over_goes_on_after_the_last_frame() {
     let times: Vec<(u32, i64)> = segment(0).chain(segment(1)).collect();
     write(&path, &times, |number| picture(SIZE, number)).unwrap_or_else(|error| panic!("{error}"));
     let expected: Vec<i64> = (0..20).map(|n| n * 50_000).collect();
-    assert_same_times(&pts_us(&read_whole(&path)), &expected, 1);
+    assert_same_times(&pts_us(&read_whole(&path)), &expected, TICK_US);
 }
 
 #[test]
@@ -173,30 +179,196 @@ fn a_stream_without_frames_leaves_no_file() {
     assert!(names_in(folder.path()).is_empty());
 }
 
+/// Feeds pictures at a distance to a writer that is not finished.
+fn unfinished(path: &Path, count: usize, distance_ns: i64) -> ActorDriver<WriteVideo> {
+    let mut writer = create(path).unwrap_or_else(|error| panic!("{error}"));
+    for number in 0..count {
+        let at_ns = number as i64 * distance_ns;
+        let input = packet(picture(SIZE, number), number as u64, 0, at_ns);
+        let handled = writer.process(input);
+        handled.unwrap_or_else(|error| panic!("{error}"));
+    }
+    writer
+}
+
 #[test]
-fn a_run_that_is_stopped_leaves_nothing_that_looks_whole_and_spares_an_earlier_file() {
+fn what_is_written_can_be_played_nearly_to_its_end_at_any_moment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (fps, count) in [(60, 130), (25, 70), (15, 50), (8, 30), (3, 12), (1, 6)] {
+        let path = folder.path().join(format!("{fps}.mp4"));
+        let distance_ns = 1_000_000_000 / fps;
+        // Not dropped before it is read, as if the process were killed here.
+        let writer = unfinished(&path, count, distance_ns);
+        let part = folder.path().join(format!("{fps}.mp4.part"));
+        let played = ffprobe_pts_us(&part).len();
+        let lost = count - played;
+        let most = usize::try_from(fps).expect("a rate").max(2);
+        assert!(
+            lost <= most,
+            "{lost} of {count} frames at {fps} fps are lost"
+        );
+        drop(writer);
+        assert!(part.exists() && !path.exists());
+    }
+}
+
+#[test]
+fn a_stream_that_slows_down_and_speeds_up_loses_no_frame_and_no_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("out.mp4");
-    std::fs::write(&path, "of an earlier run").expect("an earlier file");
+    let part = folder.path().join("out.mp4.part");
+    let mut at_ns = 0;
+    let mut times = Vec::new();
+    // Fast, a camera that is away for an hour, slow, fast, one stall.
+    for (count, distance_ms) in [
+        (40, 40),
+        (1, 3_600_000),
+        (6, 1000),
+        (40, 40),
+        (1, 900),
+        (20, 40),
+    ] {
+        for _ in 0..count {
+            times.push((0, at_ns));
+            at_ns += distance_ms * 1_000_000;
+        }
+    }
     let mut writer = create(&path).unwrap_or_else(|error| panic!("{error}"));
-    for number in 0..5 {
+    for (number, (segment, pts_ns)) in times.iter().enumerate() {
+        let input = packet(picture(SIZE, number), number as u64, *segment, *pts_ns);
+        let handled = writer.process(input);
+        handled.unwrap_or_else(|error| panic!("{error}"));
+        // Of those before the hour up to a second may be lost, until the first one after it comes.
+        if (41..48).contains(&number) {
+            let lost = number + 1 - ffprobe_pts_us(&part).len();
+            assert!(lost <= 2, "{lost} frames are lost at frame {number}");
+        }
+    }
+    let ended = writer.finish(End::default());
+    ended.unwrap_or_else(|error| panic!("{error}"));
+    let expected: Vec<i64> = times.iter().map(|(_, pts_ns)| pts_ns / 1000).collect();
+    assert_same_times(&ffprobe_pts_us(&path), &expected, TICK_US);
+    assert_same_times(&pts_us(&read_whole(&path)), &expected, TICK_US);
+    ffmpeg("-xerror -i {} -fps_mode passthrough -f null -", &path);
+}
+
+#[test]
+fn encoders_of_one_file_share_its_headers_whatever_the_preset() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for preset in [
+        "ultrafast",
+        "superfast",
+        "veryfast",
+        "faster",
+        "fast",
+        "medium",
+        "slow",
+        "slower",
+        "veryslow",
+    ] {
+        let path = folder.path().join(format!("{preset}.mp4"));
+        let json = serde_json::json!({ "path": path, "preset": preset });
+        let mut writer = ActorDriver::<WriteVideo>::new(json).unwrap_or_else(|e| panic!("{e}"));
+        let mut at_ns = 0;
+        for number in 0..60 {
+            let input = packet(picture((64, 48), number), number as u64, 0, at_ns);
+            writer
+                .process(input)
+                .unwrap_or_else(|error| panic!("{error}"));
+            let is_slow = (20..30).contains(&number);
+            at_ns += if is_slow { 1_000_000_000 } else { 20_000_000 };
+        }
+        let ended = writer.finish(End::default());
+        ended.unwrap_or_else(|error| panic!("{error}"));
+        ffmpeg("-xerror -i {} -fps_mode passthrough -f null -", &path);
+        for (number, read) in read_whole(&path).iter().enumerate() {
+            let written = picture((64, 48), number);
+            let pairs = read.video.frame.bgr().iter().zip(written.bgr());
+            let sum: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+            let mean = sum as f64 / written.bgr().len() as f64;
+            assert!(
+                mean < 6.0,
+                "{preset}: frame {number} is off by {mean} on average"
+            );
+        }
+    }
+}
+
+#[test]
+fn frames_are_confirmed_once_they_are_on_the_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    let part = folder.path().join("out.mp4.part");
+    let mut writer = create(&path).unwrap_or_else(|error| panic!("{error}"));
+    let mut confirmed = 0;
+    for number in 0..60 {
         let input = packet(
             picture(SIZE, number),
             number as u64,
             0,
             number as i64 * 40_000_000,
         );
-        writer
-            .process(input)
-            .unwrap_or_else(|error| panic!("{error}"));
+        let outcome = writer.process(input);
+        let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
+        for (_, below) in outcome.flushed {
+            confirmed = below;
+            let played = ffprobe_pts_us(&part).len() as u64;
+            assert!(played >= below, "{below} frames confirmed, {played} there");
+        }
     }
-    assert!(folder.path().join("out.mp4.part").exists());
+    assert!(
+        confirmed >= 35,
+        "only {confirmed} of 60 frames were confirmed"
+    );
+}
+
+#[test]
+fn a_run_that_is_stopped_keeps_all_frames_in_a_part_and_spares_an_earlier_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    std::fs::write(&path, "of an earlier run").expect("an earlier file");
+    let mut writer = unfinished(&path, 5, 40_000_000);
+    let ended = writer.finish(End::of(How::Stopped));
+    ended.unwrap_or_else(|error| panic!("{error}"));
     drop(writer);
-    assert_eq!(names_in(folder.path()), ["out.mp4"]);
+    let part = folder.path().join("out.mp4.part");
+    assert_eq!(ffprobe_pts_us(&part).len(), 5);
     assert_eq!(
         std::fs::read(&path).expect("the earlier file"),
         b"of an earlier run"
     );
+}
+
+#[test]
+fn segments_are_whole_videos_and_only_the_newest_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    let json = serde_json::json!({ "path": path, "segment": "1s", "keep": 2 });
+    let mut writer = ActorDriver::<WriteVideo>::new(json).unwrap_or_else(|error| panic!("{error}"));
+    for number in 0..90 {
+        let input = packet(
+            picture(SIZE, number),
+            number as u64,
+            0,
+            number as i64 * 40_000_000,
+        );
+        let handled = writer.process(input);
+        handled.unwrap_or_else(|error| panic!("{error}"));
+    }
+    let ended = writer.finish(End::default());
+    ended.unwrap_or_else(|error| panic!("{error}"));
+    let mut left = names_in(folder.path());
+    left.sort();
+    assert_eq!(left, ["out.0003.mp4", "out.0004.mp4"]);
+    for (name, frames, duration) in [
+        ("out.0003.mp4", 25, "1.000000"),
+        ("out.0004.mp4", 15, "0.600000"),
+    ] {
+        let path = folder.path().join(name);
+        assert_eq!(ffprobe_pts_us(&path).len(), frames);
+        assert_eq!(ffprobe_pts_us(&path)[0], 0);
+        assert_eq!(ffprobe_stream(&path, "duration"), duration);
+    }
 }
 
 #[test]
@@ -240,7 +412,7 @@ fn a_full_disk_at_the_very_end_fails_the_file() {
     });
     let failed = failed.expect_err("a full disk").to_string();
     assert!(failed.contains("No space left on device"), "{failed}");
-    assert!(names_in(folder.path()).is_empty());
+    assert!(!path.exists());
 }
 
 #[test]
@@ -273,23 +445,25 @@ fn a_real_video_survives_being_read_and_written() {
         let times: Vec<(u32, i64)> = frames.iter().map(|read| (0, read.pts_ns)).collect();
         write(&path, &times, |number| frames[number].video.frame.clone())
             .unwrap_or_else(|error| panic!("{error}"));
-        assert_same_times(&ffprobe_pts_us(&path), &pts_us(&frames), 1);
+        let first = pts_us(&frames)[0];
+        let expected: Vec<i64> = pts_us(&frames).iter().map(|us| us - first).collect();
+        assert_same_times(&ffprobe_pts_us(&path), &expected, TICK_US);
         // Decodes without a complaint: `ffmpeg` runs with `-v error` and `-xerror`.
         ffmpeg("-xerror -i {} -f null -", &path);
     }
 }
 
 #[test]
-fn times_far_from_zero_are_kept_and_times_before_it_moved() {
+fn a_video_begins_at_zero_wherever_its_times_begin() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("out.mp4");
-    for (start_us, first_us) in [(1_764_000_000_000_000, 1_764_000_000_000_000), (-80_000, 0)] {
+    for start_us in [1_764_000_000_000_000, -80_000] {
         let times: Vec<(u32, i64)> = (0..30)
             .map(|n| (0, (start_us + n * 40_000) * 1000))
             .collect();
         write(&path, &times, |number| picture(SIZE, number))
             .unwrap_or_else(|error| panic!("{error}"));
-        let expected: Vec<i64> = (0..30).map(|n| first_us + n * 40_000).collect();
-        assert_same_times(&ffprobe_pts_us(&path), &expected, 1);
+        let expected: Vec<i64> = (0..30).map(|n| n * 40_000).collect();
+        assert_same_times(&ffprobe_pts_us(&path), &expected, TICK_US);
     }
 }

@@ -123,7 +123,7 @@ impl Core {
                     Some(name) => Some(name.clone()),
                     None => fault.node.map(|node| self.node_name(node)),
                 },
-                message: fault.message.clone(),
+                message: self.graph.secrets().hide(&fault.message),
             },
         }
     }

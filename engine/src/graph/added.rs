@@ -26,6 +26,7 @@ impl Graph {
         stream: &StreamSpec,
         others: &[StreamSpec],
     ) -> Result<(), Problems> {
+        self.secrets.add_uri(&stream.uri);
         let mut problems = Problems::default();
         let mut writers = Writers::default();
         writers.keep(stream);
@@ -50,7 +51,9 @@ impl Graph {
                 Err(found) => problems.extend(found),
             }
         }
-        problems.or_ok(())
+        problems
+            .or_ok(())
+            .map_err(|problems| problems.hiding(&self.secrets))
     }
 }
 

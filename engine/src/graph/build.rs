@@ -13,6 +13,7 @@ use super::load_options::LoadOptions;
 use super::node::{self, Draft};
 use super::place::Span;
 use super::problem::{Problem, Problems};
+use super::secrets::Secrets;
 use super::settings::{Settings, SettingsError, read};
 use super::spec::{
     ClockFile, Graph, InputSpec, NodeSpec, OutputRef, RestartSpec, RunFile, RunSpec, StreamSpec,
@@ -26,6 +27,7 @@ pub(crate) fn build(
     merged: Merged,
     registry: &Registry,
     options: &LoadOptions,
+    secrets: &Secrets,
 ) -> Result<Graph, Problems> {
     let mut problems = Problems::default();
     let tree = &merged.tree;
@@ -39,7 +41,7 @@ pub(crate) fn build(
     let known: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
     let mut wired = Vec::new();
     for draft in drafts {
-        if let Some((ports, writes)) = ports(&draft, &listed, &mut problems) {
+        if let Some((ports, writes)) = ports(&draft, &listed, secrets, &mut problems) {
             wired.push(Wired {
                 inputs: Vec::new(),
                 input_spans: Vec::new(),
@@ -67,7 +69,8 @@ pub(crate) fn build(
         nodes,
         run,
         run_dir: options.run_dir.clone(),
-        resolved: merged.tree,
+        resolved: merged.written,
+        secrets: secrets.clone(),
     })
 }
 
@@ -131,6 +134,7 @@ fn run(tree: &Tree) -> Result<RunSpec, Problem> {
 fn ports(
     draft: &Draft,
     streams: &[StreamSpec],
+    secrets: &Secrets,
     problems: &mut Problems,
 ) -> Option<(Ports, Vec<Vec<PathBuf>>)> {
     // A graph that gets its streams later is checked with a made-up one.
@@ -147,7 +151,10 @@ fn ports(
     let mut writes = Vec::new();
     for stream in instances {
         let settings = match interpolate::stream_values(&draft.settings, stream) {
-            Ok(settings) => Settings(Arc::new(settings)),
+            Ok(settings) => {
+                secrets.learn(&settings);
+                Settings(Arc::new(settings))
+            }
             Err(found) => {
                 problems.extend(found);
                 return None;

@@ -8,7 +8,9 @@ use super::load_options::LoadOptions;
 use super::names::valid_name_at;
 use super::place::Source;
 use super::problem::{Problem, Problems};
+use super::secrets::Secrets;
 use super::streams;
+use super::taint::Taint;
 use super::tree::{Entry, Quoting, Scalar, Tree, Value, resolve};
 
 const KEYS: [&str; 7] = [
@@ -18,7 +20,19 @@ const KEYS: [&str; 7] = [
 /// A graph file with everything included, overridden and replaced that can be before the streams are known.
 pub(crate) struct Merged {
     pub(crate) tree: Tree,
+    /// The same as it may be written down: with `${env.NAME}` as it was written, and without secrets.
+    pub(crate) written: Tree,
     pub(crate) name: String,
+}
+
+/// The parameters of a graph.
+#[derive(Default)]
+struct Params {
+    values: BTreeMap<String, String>,
+    /// As they are written down; see [`Scope::written`].
+    written: BTreeMap<String, String>,
+    /// Those without a value.
+    missing: BTreeSet<String>,
 }
 
 /// Reads a file and what it includes.
@@ -136,12 +150,20 @@ fn start(tree: &Tree) -> super::place::Span {
     span
 }
 
-/// Applies the overrides and replaces every `${…}` that does not speak of a stream.
+/// Applies the overrides and replaces every `${…}` that does not speak of a stream. What turns out to be secret is added to
+/// `secrets`.
 pub(crate) fn merge(
     mut tree: Tree,
     default_name: &str,
     options: &LoadOptions,
+    secrets: &Secrets,
 ) -> Result<Merged, Problems> {
+    // Also what stands in the wrong place is not shown.
+    let typed = &options.overrides;
+    for argument in typed.params.iter().chain(&typed.streams).chain(&typed.set) {
+        secrets.add_argument(argument);
+    }
+    secrets.learn(&tree);
     options.overrides.apply(&mut tree)?;
     // `--set` can make new keys on the top level.
     check_top(&tree)?;
@@ -160,27 +182,50 @@ pub(crate) fn merge(
             problems.note(valid_name_at(what, &entry.key, &entry.key_span));
         }
     }
-    let (params, missing) = params(&tree, options, &mut problems);
+    let params = params(&tree, options, &mut problems);
     let scope = Scope {
-        params: &params,
-        missing: &missing,
+        params: &params.values,
+        missing: &params.missing,
         env: &options.env,
         run_dir: &options.run_dir,
         run_name: &name,
+        written: None,
     };
-    if let Value::Map(entries) = &mut tree.value {
-        for entry in entries.iter_mut() {
+    let for_writing = Scope {
+        written: Some(&params.written),
+        ..scope
+    };
+    let mut taint = Taint::new(secrets, &params.values, &options.env);
+    let mut written = tree.clone();
+    if let (Value::Map(entries), Value::Map(written)) = (&mut tree.value, &mut written.value) {
+        for (entry, written) in entries.iter_mut().zip(written) {
             if !["streams", "nodes", "run"].contains(&entry.key.as_str()) {
                 continue;
             }
             match interpolate::graph_values(&entry.value, &scope) {
-                Ok(value) => entry.value = value,
+                Ok(value) => {
+                    taint.follow(&entry.value, &value);
+                    secrets.learn(&value);
+                    // What cannot be written with its references is written as what it came to.
+                    let kept = interpolate::graph_values(&entry.value, &for_writing);
+                    written.value = kept.unwrap_or_else(|_| value.clone());
+                    entry.value = value;
+                }
                 Err(found) => problems.extend(found),
             }
         }
-        show_params(entries, &params);
     }
-    problems.or_ok(Merged { tree, name })
+    taint.follow_params(&tree);
+    if let Value::Map(entries) = &mut written.value {
+        show_params(entries, &params.written);
+        taint.hide_params(entries);
+    }
+    let written = secrets.hidden_tree(&written);
+    problems.or_ok(Merged {
+        tree,
+        written,
+        name,
+    })
 }
 
 fn graph_name(tree: &Tree, default_name: &str) -> Result<String, Problem> {
@@ -194,16 +239,12 @@ fn graph_name(tree: &Tree, default_name: &str) -> Result<String, Problem> {
     }
 }
 
-/// The parameters with a value, and those without.
-fn params(
-    tree: &Tree,
-    options: &LoadOptions,
-    problems: &mut Problems,
-) -> (BTreeMap<String, String>, BTreeSet<String>) {
-    let (mut params, mut missing) = (BTreeMap::new(), BTreeSet::new());
+/// Reads the values of the parameters.
+fn params(tree: &Tree, options: &LoadOptions, problems: &mut Problems) -> Params {
+    let mut params = Params::default();
     for entry in tree.section("params") {
         if entry.value.is_null() {
-            missing.insert(entry.key.clone());
+            params.missing.insert(entry.key.clone());
             continue;
         }
         if entry.value.as_text().is_none() {
@@ -215,32 +256,34 @@ fn params(
             problems.push(Problem::at(&entry.value.span, message));
             continue;
         }
+        let text = |tree: Tree| tree.as_text().unwrap_or_default().to_owned();
         match interpolate::environment_values(&entry.value, &options.env) {
             Ok(value) => {
-                params.insert(
-                    entry.key.clone(),
-                    value.as_text().unwrap_or_default().to_owned(),
-                );
+                let value = text(value);
+                let written = interpolate::written_value(&entry.value, &options.env);
+                let written = written.map_or_else(|_| value.replace("${", "$${"), text);
+                params.written.insert(entry.key.clone(), written);
+                params.values.insert(entry.key.clone(), value);
             }
             Err(found) => problems.extend(found),
         }
     }
-    (params, missing)
+    params
 }
 
 /// Lets the resolved graph show the values that were used.
-fn show_params(entries: &mut [Entry], params: &BTreeMap<String, String>) {
+fn show_params(entries: &mut [Entry], written: &BTreeMap<String, String>) {
     let section = entries.iter_mut().find(|entry| entry.key == "params");
     if let Some(Value::Map(declared)) = section.map(|section| &mut section.value.value) {
         for entry in declared {
-            if let Some(value) = params.get(&entry.key) {
+            if let Some(value) = written.get(&entry.key) {
                 let span = entry.value.span.clone();
                 let quoting = match resolve(value) {
                     // Without quotes it would be a parameter without a value.
                     Scalar::Null => Quoting::Quoted,
                     _ => Quoting::Plain,
                 };
-                entry.value = Tree::scalar(value.replace("${", "$${"), quoting, span);
+                entry.value = Tree::scalar(value.as_str(), quoting, span);
             }
         }
     }

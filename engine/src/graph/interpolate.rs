@@ -9,6 +9,7 @@ use super::spec::StreamSpec;
 use super::tree::{Entry, Quoting, Tree, Value};
 
 /// What `${…}` may refer to.
+#[derive(Clone, Copy)]
 pub(crate) struct Scope<'a> {
     /// Parameters by name.
     pub(crate) params: &'a BTreeMap<String, String>,
@@ -17,6 +18,9 @@ pub(crate) struct Scope<'a> {
     pub(crate) env: &'a BTreeMap<String, String>,
     pub(crate) run_dir: &'a Path,
     pub(crate) run_name: &'a str,
+    /// Templates of parameters, by name, for the graph as it is written down: there, what comes from the environment stays
+    /// `${env.NAME}`.
+    pub(crate) written: Option<&'a BTreeMap<String, String>>,
 }
 
 /// Replaces everything but `${stream.…}`, which only the instances of a node know. What is escaped (`$${`) stays so.
@@ -37,6 +41,38 @@ pub(crate) fn environment_values(
     })
 }
 
+/// A parameter's value as it is written down: what the environment has stays as it was written, and so do escapes.
+pub(crate) fn written_value(tree: &Tree, env: &BTreeMap<String, String>) -> Result<Tree, Problems> {
+    replace(tree, false, &|name| {
+        let variable = name.strip_prefix("env.").unwrap_or_default();
+        Ok(match env.contains_key(variable) {
+            true => Found::Kept,
+            false => Found::Absent,
+        })
+    })
+}
+
+/// The names that the references in a text have.
+pub(crate) fn names_in(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let inside = &rest[at + 2..];
+        if !rest[..at].ends_with('$')
+            && let Some(end) = inside.find('}')
+        {
+            let reference = &inside[..end];
+            names.push(
+                reference
+                    .split_once(":-")
+                    .map_or(reference, |(name, _)| name),
+            );
+        }
+        rest = inside;
+    }
+    names
+}
+
 /// Replaces `${stream.…}` and unescapes `$${`.
 pub(crate) fn stream_values(tree: &Tree, stream: Option<&StreamSpec>) -> Result<Tree, Problems> {
     replace(tree, true, &|name| match (name, stream) {
@@ -53,9 +89,13 @@ pub(crate) fn stream_values(tree: &Tree, stream: Option<&StreamSpec>) -> Result<
 
 enum Found {
     Value(String),
+    /// A value that has its escapes, and references that stay.
+    Template(String),
     Absent,
     /// To be replaced later.
     Later,
+    /// Not to be replaced.
+    Kept,
 }
 
 impl From<Option<&String>> for Found {
@@ -84,7 +124,10 @@ impl Scope<'_> {
             return Ok(Found::Later);
         }
         if let Some(variable) = name.strip_prefix("env.") {
-            return Ok(Found::from(self.env.get(variable)));
+            return Ok(match self.env.get(variable) {
+                Some(_) if self.written.is_some() => Found::Kept,
+                value => Found::from(value),
+            });
         }
         match name {
             "run.dir" => return Ok(Found::Value(self.run_dir.display().to_string())),
@@ -93,6 +136,9 @@ impl Scope<'_> {
         }
         if self.missing.contains(name) {
             return Ok(Found::Absent);
+        }
+        if let Some(template) = self.written.and_then(|written| written.get(name)) {
+            return Ok(Found::Template(template.clone()));
         }
         if let Some(value) = self.params.get(name) {
             return Ok(Found::Value(value.clone()));
@@ -180,21 +226,29 @@ fn scalar(
         };
         let reference = &inside[..end];
         match value_of(reference, span, lookup)? {
-            Some(value) => {
+            Meant::Value(value) => {
                 replaced = true;
                 literal(&mut out, &value, last);
             }
-            None if out.ends_with('$') => {
+            Meant::Template(template)
+                if !(out.ends_with('$') && template.starts_with(['$', '{'])) =>
+            {
+                replaced = true;
+                out.push_str(&template);
+            }
+            Meant::Reference if out.ends_with('$') => {
                 let message =
                     format!("a value that ends in `$` stands right before `${{{reference}}}`");
                 return Err(Problem::at(span, message)
                     .help("put something between them: together they would read as `$${`"));
             }
-            None => {
+            Meant::Reference | Meant::Kept if !out.ends_with('$') => {
                 out.push_str("${");
                 out.push_str(reference);
                 out.push('}');
             }
+            // What cannot be written so that it would be read again.
+            _ => out.push_str("***"),
         }
         rest = &inside[end + 1..];
     }
@@ -220,17 +274,28 @@ fn literal(out: &mut String, text: &str, last: bool) {
     out.push_str(&text.replace("${", "$${"));
 }
 
-/// What a reference stands for; none if a later round will know.
-fn value_of(reference: &str, span: &Span, lookup: &Lookup<'_>) -> Result<Option<String>, Problem> {
+/// What is put in the place of a reference.
+enum Meant {
+    Value(String),
+    Template(String),
+    /// Itself: a later round will know.
+    Reference,
+    /// Itself.
+    Kept,
+}
+
+fn value_of(reference: &str, span: &Span, lookup: &Lookup<'_>) -> Result<Meant, Problem> {
     let (name, default) = match reference.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (reference, None),
     };
     match lookup(name) {
-        Ok(Found::Value(value)) => Ok(Some(value)),
-        Ok(Found::Later) => Ok(None),
+        Ok(Found::Value(value)) => Ok(Meant::Value(value)),
+        Ok(Found::Template(template)) => Ok(Meant::Template(template)),
+        Ok(Found::Later) => Ok(Meant::Reference),
+        Ok(Found::Kept) => Ok(Meant::Kept),
         Ok(Found::Absent) => default
-            .map(|default| Some(default.to_owned()))
+            .map(|default| Meant::Value(default.to_owned()))
             .ok_or_else(|| absent(name, span)),
         Err(Unusable { message, help }) => {
             let problem = Problem::at(span, message);

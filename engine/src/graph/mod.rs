@@ -2,7 +2,7 @@
 //!
 //! A file goes through these rooms: `tree` (YAML with places), `file` (includes, overrides, parameters), `streams` and
 //! `node` (one block), `build` (ports and connections), `check` (the graph as a whole; `types`, `writes` and `sizes` are its
-//! larger questions), and comes out as a [`Graph`]. `added` asks the same of a stream that comes while the graph runs.
+//! larger questions), and comes out as a [`Graph`]. `secrets` are the values that nobody may show, `redact` knows them by their looks. `added` asks the same of a stream that comes while the graph runs.
 
 mod added;
 mod build;
@@ -19,10 +19,14 @@ mod problem;
 mod redact;
 mod render;
 mod schema;
+mod secret_trees;
+pub(crate) mod secrets;
 pub(crate) mod settings;
+mod shown;
 mod sizes;
 pub(crate) mod spec;
 mod streams;
+mod taint;
 mod tree;
 mod types;
 mod wired;
@@ -36,13 +40,20 @@ use crate::services::Services;
 pub use load_options::LoadOptions;
 pub use overrides::Overrides;
 pub use problem::{Problem, Problems};
-pub use redact::redact;
+pub use redact::{redact, redact_path};
 pub use schema::schema;
+pub use secrets::Secrets;
 pub use settings::{Settings, SettingsError};
+pub use shown::printable;
 pub use spec::{
     BatchSpec, DEFAULT_CAPACITY, Graph, InputSpec, NodeSpec, OnError, OutputRef, ProviderSpec,
     QueueSpec, Require, RestartSpec, RunSpec, StreamSpec, WhenFull,
 };
+
+/// Takes out of problems what looks like a secret, where no values are known yet.
+fn hiding<T>(result: Result<T, Problems>) -> Result<T, Problems> {
+    result.map_err(|problems| problems.hiding(&Secrets::default()))
+}
 
 impl Graph {
     /// Reads and checks a graph file. Nothing is created or opened besides the file and what it includes.
@@ -50,10 +61,9 @@ impl Graph {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: &Path, registry: &Registry, options: &LoadOptions) -> Result<Self, Problems> {
-        let tree = file::read(path)?;
+        let tree = hiding(file::read(path))?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let merged = file::merge(tree, &names::fitting_name(&stem), options)?;
-        build::build(merged, registry, options)
+        Self::merged(tree, &names::fitting_name(&stem), registry, options)
     }
 
     /// Reads and checks a graph from a text; `name` stands for the file in messages. Includes are looked for in the
@@ -67,9 +77,31 @@ impl Graph {
         registry: &Registry,
         options: &LoadOptions,
     ) -> Result<Self, Problems> {
-        let tree = file::with_includes(name, text.to_owned(), Path::new(name), &mut Vec::new())?;
-        let merged = file::merge(tree, "graph", options)?;
-        build::build(merged, registry, options)
+        let path = Path::new(name);
+        let tree = hiding(file::with_includes(
+            name,
+            text.to_owned(),
+            path,
+            &mut Vec::new(),
+        ))?;
+        Self::merged(tree, "graph", registry, options)
+    }
+
+    fn merged(
+        tree: tree::Tree,
+        default_name: &str,
+        registry: &Registry,
+        options: &LoadOptions,
+    ) -> Result<Self, Problems> {
+        let secrets = Secrets::default();
+        let merged = file::merge(tree, default_name, options, &secrets);
+        let built = merged.and_then(|merged| build::build(merged, registry, options, &secrets));
+        built.map_err(|problems| problems.hiding(&secrets))
+    }
+
+    /// The values of the graph and its streams that must not be shown: whoever shows something of a run hides them.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Asks every actor whether what its settings name is there (a model file, a device). Nothing is created.
@@ -82,8 +114,7 @@ impl Graph {
             && let Some(provider) = registry.provider(&spec.name)
             && let Err(error) = provider.check(&spec.settings)
         {
-            let message = redact(&error.to_string());
-            problems.push(spec.problem(message));
+            problems.push(spec.problem(error.to_string()));
         }
         for node in &self.nodes {
             let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
@@ -92,7 +123,10 @@ impl Graph {
             };
             for stream in streams {
                 let settings = match node.settings(stream) {
-                    Ok(settings) => settings,
+                    Ok(settings) => {
+                        self.secrets.learn(&settings.0);
+                        settings
+                    }
                     Err(found) => {
                         problems.extend(found);
                         continue;
@@ -100,8 +134,7 @@ impl Graph {
                 };
                 let actor = registry.get(&node.actor);
                 if let Some(Err(error)) = actor.map(|actor| actor.check(&settings)) {
-                    let message = redact(&error.to_string());
-                    let problem = node.problem(&settings, message);
+                    let problem = node.problem(&settings, error.to_string());
                     if !problems
                         .iter()
                         .any(|known| known.to_string() == problem.to_string())
@@ -111,7 +144,9 @@ impl Graph {
                 }
             }
         }
-        problems.or_ok(())
+        problems
+            .or_ok(())
+            .map_err(|problems| problems.hiding(&self.secrets))
     }
 
     /// Whether the program has all services that the actors of the graph cannot do without.

@@ -27,7 +27,7 @@ struct Assignment {
 }
 
 fn split(option: &str, argument: &str) -> Result<Assignment, Problem> {
-    let source = Source::new("command line", format!("--{option} {argument}"));
+    let source = Source::argument(format!("--{option} {argument}"));
     let start = option.len() + 3;
     let span = |start, end| Span {
         source: Arc::clone(&source),
@@ -46,6 +46,17 @@ fn split(option: &str, argument: &str) -> Result<Assignment, Problem> {
             &span(start, whole),
             format!("`--{option}` takes NAME=VALUE"),
         )),
+    }
+}
+
+impl Assignment {
+    /// The place of the name where there is no such thing. The value is not shown then: nobody can say whether it is a secret.
+    fn unknown(&self) -> Span {
+        let text = &self.name_span.source.text[..self.value_span.start];
+        Span {
+            source: Source::argument(format!("{text}…")),
+            ..self.name_span
+        }
     }
 }
 
@@ -75,7 +86,7 @@ fn param(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
         .unwrap_or_default();
     if !declared.contains(&assignment.name) {
         let message = format!("the graph has no parameter `{}`", assignment.name);
-        return Err(Problem::at(&assignment.name_span, message)
+        return Err(Problem::at(&assignment.unknown(), message)
             .did_you_mean(&assignment.name, declared.iter().map(String::as_str)));
     }
     // Dollars are doubled because the file's own values may refer to the environment and typed ones may not.
@@ -133,7 +144,7 @@ fn set(tree: &mut Tree, assignment: &Assignment) -> Result<(), Problem> {
         let nodes = nodes.unwrap_or_default();
         if !nodes.iter().any(|entry| entry.key == *node) {
             let message = format!("the graph has no node `{node}`");
-            return Err(Problem::at(&assignment.name_span, message)
+            return Err(Problem::at(&assignment.unknown(), message)
                 .did_you_mean(node, nodes.iter().map(|entry| entry.key.as_str())));
         }
     }

@@ -1,15 +1,25 @@
 //! Places in texts: what problems point at.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use miette::{MietteError, SourceCode, SourceSpan, SpanContents};
 
+use super::redact::parts_of_argument;
+use super::secrets::Secrets;
+use super::shown::{Shown, hidden_in_source, printable};
+
+/// What arguments are called in messages.
+const COMMAND_LINE: &str = "command line";
+
 /// A text that problems point into: a graph file, or an argument of the command line.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) name: String,
     pub(crate) text: String,
+    /// What must not be shown of it, beside what its own looks say.
+    secrets: OnceLock<Secrets>,
+    shown: OnceLock<Shown>,
 }
 
 impl Source {
@@ -17,6 +27,32 @@ impl Source {
         Arc::new(Self {
             name: name.into(),
             text: text.into(),
+            secrets: OnceLock::new(),
+            shown: OnceLock::new(),
+        })
+    }
+
+    /// An argument of the command line.
+    pub(crate) fn argument(text: impl Into<String>) -> Arc<Self> {
+        Self::new(COMMAND_LINE, text)
+    }
+
+    /// From now on it is shown without these; what has been shown stays.
+    pub(crate) fn keep_secret(&self, secrets: &Secrets) {
+        let _ = self.secrets.set(secrets.clone());
+    }
+
+    /// The text as excerpts show it.
+    pub(crate) fn shown(&self) -> &Shown {
+        self.shown.get_or_init(|| {
+            let mut hidden = hidden_in_source(&self.text);
+            if self.name == COMMAND_LINE {
+                hidden.extend(parts_of_argument(&self.text));
+            }
+            if let Some(secrets) = self.secrets.get() {
+                hidden.extend(secrets.parts_in(&self.text));
+            }
+            Shown::new(&self.text, hidden)
         })
     }
 
@@ -37,10 +73,11 @@ impl SourceCode for Source {
         context_lines_after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let inner = self
+            .shown()
             .text
             .read_span(span, context_lines_before, context_lines_after)?;
         Ok(Box::new(miette::MietteSpanContents::new_named(
-            self.name.clone(),
+            printable(&self.name),
             inner.data(),
             *inner.span(),
             inner.line(),

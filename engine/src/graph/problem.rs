@@ -1,10 +1,13 @@
 //! What is wrong with a graph, and where: every problem can be shown with its file, line, column and the offending text underlined.
 
 use std::fmt;
+use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, SourceCode};
 
 use super::place::Span;
+use super::secrets::Secrets;
+use super::shown::printable;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone)]
@@ -19,7 +22,7 @@ pub struct Problem {
 impl Problem {
     pub(crate) fn at(span: &Span, message: impl Into<String>) -> Self {
         Self {
-            message: message.into(),
+            message: printable(&message.into()),
             help: None,
             labels: vec![(span.clone(), None)],
             is_of_unknown_name: false,
@@ -28,7 +31,7 @@ impl Problem {
 
     pub(crate) fn nowhere(message: impl Into<String>) -> Self {
         Self {
-            message: message.into(),
+            message: printable(&message.into()),
             help: None,
             labels: Vec::new(),
             is_of_unknown_name: false,
@@ -48,7 +51,7 @@ impl Problem {
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(printable(&help.into()));
         self
     }
 
@@ -71,9 +74,19 @@ impl Problem {
         if self
             .labels
             .first()
-            .is_some_and(|(first, _)| first.source == span.source)
+            .is_some_and(|(first, _)| Arc::ptr_eq(&first.source, &span.source))
         {
             self.labels.push((span.clone(), Some(label.to_owned())));
+        }
+        self
+    }
+
+    /// The same problem without what must not be shown, also where its place is.
+    pub(crate) fn hiding(mut self, secrets: &Secrets) -> Self {
+        self.message = secrets.hide(&self.message);
+        self.help = self.help.map(|help| secrets.hide(&help));
+        for (span, _) in &self.labels {
+            span.source.keep_secret(secrets);
         }
         self
     }
@@ -120,7 +133,8 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((span, _)) = self.labels.first() {
             let (line, column) = span.source.place(span.start);
-            write!(f, "{}:{line}:{column}: ", span.source.name)?;
+            let name = printable(&span.source.name);
+            write!(f, "{name}:{line}:{column}: ")?;
         }
         f.write_str(&self.message)
     }
@@ -146,7 +160,9 @@ impl Diagnostic for Problem {
             return None;
         }
         let labels = self.labels.iter().map(|(span, label)| {
-            LabeledSpan::new(label.clone(), span.start, (span.end - span.start).max(1))
+            let shown = span.source.shown();
+            let (start, end) = (shown.at(span.start), shown.at(span.end));
+            LabeledSpan::new(label.clone(), start, end.saturating_sub(start).max(1))
         });
         Some(Box::new(labels))
     }
@@ -178,6 +194,12 @@ impl Problems {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The same problems without what must not be shown.
+    pub(crate) fn hiding(self, secrets: &Secrets) -> Self {
+        let problems = self.0.into_iter();
+        Self(problems.map(|problem| problem.hiding(secrets)).collect())
     }
 
     /// Ok if there is none.

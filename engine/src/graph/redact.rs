@@ -1,55 +1,314 @@
-//! Credentials in URIs must not be shown.
+//! What of a text must not be shown: the user-info and every query value of the URIs in it. Which values are secret
+//! wherever they stand is [`Secrets`](super::secrets::Secrets)'s to know.
 
-/// Query keys whose values are credentials (many cameras take them this way).
-const SECRET_KEYS: [&str; 11] = [
-    "user", "username", "usr", "password", "passwd", "pass", "pwd", "token", "auth", "key",
+use std::iter;
+use std::ops::Range;
+
+/// What stands in the place of what is hidden.
+pub(crate) const HIDDEN: &str = "***";
+
+/// Where the part of a URI begins that may hold secrets. A graph's `${stream.uri}` is one that is not known yet.
+const BEGINNINGS: [&str; 2] = ["://", "${stream.uri}"];
+
+/// Schemes of addresses that somebody forgot the slashes of.
+const SLIPS: [&str; 4] = ["rtsp:", "rtsps:", "http:", "https:"];
+
+/// Words of which a name is made that calls its value a secret.
+const SECRET_WORDS: [&str; 21] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "pass",
+    "pwd",
+    "pw",
     "secret",
+    "secrets",
+    "token",
+    "auth",
+    "authorization",
+    "credential",
+    "credentials",
+    "cookie",
+    "signature",
+    "sig",
+    "key",
+    "apikey",
+    "bearer",
+    "webhook",
+    "headers",
 ];
 
-/// A text as it may be shown: every URI in it without user, password and secret query values.
+/// A text as it may be shown: every URI in it without user-info and query values.
 ///
-/// `rtsp://user:pw@host/` becomes `rtsp://***@host/`. Everything up to the last `@` of a URI is hidden, so that a password
-/// with a raw `/`, `?` or `@` in it is hidden too; the price is that a path that holds an `@` loses its host. A URI in a
-/// text ends at white space and at quotation marks.
+/// `rtsp://user:pw@host/a?b=c` becomes `rtsp://***@host/a?b=***`. Everything up to the last `@` of a URI is hidden, so that a
+/// password with a raw `/` or `@` in it is hidden too; the price is that a path that holds an `@` loses its host. Where nobody can
+/// say whether an `@` belongs to a password or to a query, everything behind the scheme is hidden. A text that begins with a
+/// scheme is one URI, with whatever spaces and quotation marks it has; inside of a text a URI ends at the quotation mark that
+/// stands before it, or at white space, if what came by then can be one.
 pub fn redact(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        out.push_str(before);
-        let end = after
-            .find(|c: char| c.is_whitespace() || "\"'`".contains(c))
-            .unwrap_or(after.len());
-        let uri = &after[..end];
-        match uri.rfind('@') {
-            Some(sign) => out.push_str(&redact_query(&format!("***{}", &uri[sign..]))),
-            None => out.push_str(&redact_query(uri)),
-        }
-        rest = &after[end..];
+    let mut shown = String::with_capacity(text.len());
+    let mut at = 0;
+    for part in secret_parts(text) {
+        shown.push_str(&text[at..part.start]);
+        shown.push_str(HIDDEN);
+        at = part.end;
     }
-    out.push_str(rest);
-    out
+    shown.push_str(&text[at..]);
+    shown
 }
 
-/// Hides the values of secret `key=value` pairs, wherever in path or query they stand.
-fn redact_query(text: &str) -> String {
-    let separator = ['?', '&', ';', '/', '#'];
-    let mut shown = String::with_capacity(text.len());
-    for piece in text.split_inclusive(separator) {
-        let end = piece.strip_suffix(separator).map_or(piece.len(), str::len);
-        match piece[..end].split_once('=') {
-            Some((key, _)) if SECRET_KEYS.contains(&key.to_ascii_lowercase().as_str()) => {
-                shown.extend([key, "=***", &piece[end..]]);
-            }
-            _ => shown.push_str(piece),
+/// An address of which everything behind the host is a secret, as those of webhooks are: `https://host/***`.
+pub fn redact_path(uri: &str) -> String {
+    let shown = redact(uri);
+    let Some(at) = shown.find("://") else {
+        return HIDDEN.to_owned();
+    };
+    match shown[at + 3..].find(['/', '?', '#']) {
+        Some(path) => format!("{}/{HIDDEN}", &shown[..at + 3 + path]),
+        None => shown,
+    }
+}
+
+/// Whether a name says that its value is a secret: `camera_password`, `apiKey`, `Authorization`.
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let compound = ["password", "passwd", "secret", "apikey", "webhook"];
+    if compound.iter().any(|word| lower.contains(word)) {
+        return true;
+    }
+    let mut words: Vec<String> = vec![String::new()];
+    let mut after_small = false;
+    for c in name.chars() {
+        if !c.is_ascii_alphanumeric() || (after_small && c.is_ascii_uppercase()) {
+            words.push(String::new());
+        }
+        after_small = c.is_ascii_lowercase();
+        if c.is_ascii_alphanumeric()
+            && let Some(word) = words.last_mut()
+        {
+            word.push(c.to_ascii_lowercase());
         }
     }
-    shown
+    words
+        .iter()
+        .any(|word| SECRET_WORDS.contains(&word.as_str()))
+}
+
+/// The secret parts of an argument of the command line: an address in it goes to its end, whatever it holds.
+pub(crate) fn parts_of_argument(argument: &str) -> Vec<Range<usize>> {
+    let Some((at, beginning)) = next_uri(argument) else {
+        return Vec::new();
+    };
+    let start = at + beginning.len();
+    let found = parts_of_uri(&argument[start..]).into_iter();
+    found
+        .map(|part| start + part.start..start + part.end)
+        .collect()
+}
+
+/// The parts of a text that are secret by their place in a URI, in order.
+pub(crate) fn secret_parts(text: &str) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut from = 0;
+    while let Some((at, beginning)) = next_uri(&text[from..]) {
+        let start = from + at + beginning.len();
+        let before = &text[..from + at];
+        let is_alone = from == 0 && before.chars().all(is_of_scheme);
+        let end = match is_alone {
+            true => text.len(),
+            false => start + extent(&text[start..], before),
+        };
+        let found = parts_of_uri(&text[start..end]).into_iter();
+        parts.extend(found.map(|part| start + part.start..start + part.end));
+        from = end;
+    }
+    parts
+}
+
+fn next_uri(text: &str) -> Option<(usize, &'static str)> {
+    let whole = BEGINNINGS
+        .iter()
+        .filter_map(|beginning| Some((text.find(beginning)?, *beginning)));
+    let slips = SLIPS.iter().filter_map(|scheme| {
+        let at = text.find(scheme)?;
+        let rest = &text[at + scheme.len()..];
+        let is_slip = !rest.starts_with("//") && rest[..word(rest)].contains('@');
+        is_slip.then_some((at, *scheme))
+    });
+    whole.chain(slips).min_by_key(|(at, _)| *at)
+}
+
+pub(crate) fn is_of_scheme(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "+-.".contains(c)
+}
+
+/// How far a URI goes in a text, from behind its `://`.
+fn extent(after: &str, before: &str) -> usize {
+    let quote = before.trim_end_matches(is_of_scheme).chars().next_back();
+    let quoted = quote
+        .filter(|quote| "\"'`".contains(*quote))
+        .and_then(|quote| closing(after, quote));
+    let end = quoted.unwrap_or_else(|| word(after));
+    let line = after.lines().next().unwrap_or_default();
+    let begun = after[..end].split(['/', '?', '#']).next();
+    let begun = begun.unwrap_or_default();
+    match line.rfind('@') {
+        // The beginning of a user-info whose password goes on behind the mark.
+        Some(sign) if sign >= end && !after[..end].contains('@') && !is_host(begun) => {
+            sign + word(&line[sign..])
+        }
+        _ => end,
+    }
+}
+
+/// Where a text that stands in quotation marks ends.
+fn closing(text: &str, quote: char) -> Option<usize> {
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' if quote == '"' => drop(chars.next()),
+            // As YAML writes the mark itself.
+            '\'' if quote == '\'' && chars.peek().is_some_and(|(_, next)| *next == '\'') => {
+                chars.next();
+            }
+            c if c == quote => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn word(text: &str) -> usize {
+    text.find(|c: char| c.is_whitespace() || "\"'`".contains(c))
+        .unwrap_or(text.len())
+}
+
+/// Whether this can be all that stands between `//` and the path: a host, and a port behind it.
+fn is_host(authority: &str) -> bool {
+    match authority.rsplit_once(':') {
+        _ if authority.ends_with(']') => true,
+        Some((host, port)) => {
+            (host.ends_with(']') || !host.contains(':'))
+                && !port.is_empty()
+                && port.chars().all(|c| c.is_ascii_digit())
+        }
+        None => true,
+    }
+}
+
+/// The secret parts of one URI, of which `rest` is what stands behind `://`.
+fn parts_of_uri(rest: &str) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut shown_from = 0;
+    if let Some(sign) = rest.rfind('@') {
+        let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        // Behind the authority it may be a password's, or a query's.
+        if sign > authority && rest[..sign].contains(['?', '#', '=']) {
+            return iter::once(0..rest.len()).collect();
+        }
+        push(&mut parts, 0..sign);
+        shown_from = sign + 1;
+    }
+    let tail = &rest[shown_from..];
+    let Some(first) = tail.find(['?', '#', '=']) else {
+        return parts;
+    };
+    let mut at = match tail[first..].starts_with('=') {
+        // Some cameras take `key=value` in their path.
+        true => {
+            shown_from
+                + tail[..first]
+                    .rfind(['/', ';', ',', '&'])
+                    .map_or(0, |at| at + 1)
+        }
+        false => shown_from + first + 1,
+    };
+    for pair in rest[at..].split('&') {
+        // What has no name is a value, or half of one with a raw `&` in it.
+        let value = pair.find('=').map_or(0, |sign| sign + 1);
+        push(&mut parts, at + value..at + pair.len());
+        at += pair.len() + 1;
+    }
+    parts
+}
+
+fn push(parts: &mut Vec<Range<usize>>, part: Range<usize>) {
+    if !part.is_empty() {
+        parts.push(part);
+    }
+}
+
+/// The values behind the user name and the query's names of the URI that a text is, as they are and with `%41` decoded.
+pub(crate) fn values_of(uri: &str) -> Vec<Value> {
+    let mut values = Vec::new();
+    for part in secret_parts(uri) {
+        let text = &uri[part.clone()];
+        if uri[part.end..].starts_with('@') {
+            let password = text.split_once(':').map(|(_, password)| password);
+            values.push(Value::password(text));
+            values.extend(password.map(Value::password));
+        } else {
+            let before = &uri[..part.start];
+            let name = before.strip_suffix('=').unwrap_or_default();
+            let name = name.rsplit(['?', '&', '/', ';', ',', '#']).next();
+            values.push(Value {
+                text: text.to_owned(),
+                is_named: name.is_some_and(is_secret_name),
+            });
+        }
+    }
+    let decoded: Vec<Value> = values.iter().filter_map(Value::decoded).collect();
+    values.extend(decoded);
+    values
+}
+
+/// A value out of a URI.
+pub(crate) struct Value {
+    pub(crate) text: String,
+    /// Whether it is a password, or its name says that it is a secret.
+    pub(crate) is_named: bool,
+}
+
+impl Value {
+    fn password(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            is_named: true,
+        }
+    }
+
+    /// The value without percent-encoding, if it has some.
+    fn decoded(&self) -> Option<Self> {
+        let bytes = self.text.as_bytes();
+        let mut out = Vec::with_capacity(bytes.len());
+        let mut at = 0;
+        while at < bytes.len() {
+            let code = match bytes[at] {
+                b'%' => self.text.get(at + 1..at + 3),
+                _ => None,
+            };
+            match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+                Some(byte) => {
+                    out.push(byte);
+                    at += 3;
+                }
+                None => {
+                    out.push(bytes[at]);
+                    at += 1;
+                }
+            }
+        }
+        let text = String::from_utf8(out).ok()?;
+        (text != self.text).then_some(Self {
+            text,
+            is_named: self.is_named,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::redact;
+    use super::*;
     use proptest::prelude::*;
 
     #[test]
@@ -58,32 +317,109 @@ mod tests {
             ("rtsp://user:pw@host/", "rtsp://***@host/"),
             (
                 "rtsp://user:p@w@host:554/a?b=c",
-                "rtsp://***@host:554/a?b=c",
+                "rtsp://***@host:554/a?b=***",
             ),
             ("rtsp://user:p/w@host/main", "rtsp://***@host/main"),
-            ("rtsp://user:p?w#x@host/main", "rtsp://***@host/main"),
-            ("http://host:80/ab?c=d", "http://host:80/ab?c=d"),
+            ("rtsp://user:p?w#x@host/main", "rtsp://***"),
+            ("http://h/x?token=SEC@RET", "http://***"),
+            ("rtsp://u:p=@host/main", "rtsp://***@host/main"),
+            ("http://host:80/ab?c=d", "http://host:80/ab?c=***"),
+            ("http://host/?c=d&e&f=", "http://host/?c=***&***&f="),
+            ("http://host/#token=a", "http://host/#token=***"),
+            ("http://host/a?x=y;z#w", "http://host/a?x=***"),
             ("rtsp://[::1]:8554/live", "rtsp://[::1]:8554/live"),
             (
-                "rtsp://host/user=admin&password=s3cret&channel=1",
-                "rtsp://host/user=***&password=***&channel=1",
+                "rtsp://host/user=admin&password=s3/cret&channel=1",
+                "rtsp://host/user=***&password=***&channel=***",
             ),
-            ("http://host/v?Token=abc", "http://host/v?Token=***"),
+            ("rtsp://u:pa SECRET@host/x", "rtsp://***@host/x"),
+            ("http://h/x?a=pa SEC\"RET", "http://h/x?a=***"),
+            ("rtsp:/u:SECRET@host/x", "rtsp:***@host/x"),
+            ("see rtsp:u:SECRET@host/x", "see rtsp:***@host/x"),
             ("/data/clip@home.mp4", "/data/clip@home.mp4"),
             (
                 "cannot open `rtsp://me:pw@cam/1` or http://x/ (refused)",
                 "cannot open `rtsp://***@cam/1` or http://x/ (refused)",
+            ),
+            (
+                "cannot open rtsp://u:pa' SECRET@cam/1 of a@b",
+                "cannot open rtsp://***@b",
+            ),
+            (
+                "node=s@a uri=rtsp://127.0.0.1:9/x error=none node=s@a",
+                "node=s@a uri=rtsp://127.0.0.1:9/x error=none node=s@a",
+            ),
+            (
+                "a: 'rtsp://u:it''s SECRET@h/x?a=b' # c",
+                "a: 'rtsp://***@h/x?a=***' # c",
+            ),
+            (
+                "uri: \"${stream.uri}?token=abc\"",
+                "uri: \"${stream.uri}?token=***\"",
             ),
         ] {
             assert_eq!(redact(uri), shown);
         }
     }
 
+    #[test]
+    fn of_a_webhook_only_the_host_is_shown() {
+        for (uri, shown) in [
+            ("https://hooks.net/T0/B0/x?y=z", "https://hooks.net/***"),
+            ("https://u:p@hooks.net:8/T0", "https://***@hooks.net:8/***"),
+            ("https://hooks.net", "https://hooks.net"),
+            ("T0/B0", "***"),
+        ] {
+            assert_eq!(redact_path(uri), shown);
+        }
+    }
+
+    #[test]
+    fn names_say_whether_their_values_are_secrets() {
+        for name in [
+            "password",
+            "cam_pass",
+            "PASSWD",
+            "access-token",
+            "X-Api-Key",
+            "apiKey",
+            "userPassword",
+            "Authorization",
+            "auth",
+            "webhook_url",
+            "client.secret",
+        ] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in [
+            "passes",
+            "monkey",
+            "max_tokens",
+            "author",
+            "uri",
+            "path",
+            "size",
+        ] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn no_password_survives(password in "[a-zA-Z0-9:@/?#&=!%]{1,12}", path in "[a-z/]{0,8}") {
-            let uri = format!("rtsp://user:{password}@camera.local/{path}");
-            prop_assert_eq!(redact(&uri), format!("rtsp://***@camera.local/{path}"));
+        fn no_password_survives(password in "[a-zA-Z0-9:@/?#&=!%'\" ;`]{4,12}", path in "[a-z/]{0,8}") {
+            let marked = format!("Q{password}Q");
+            let uri = format!("rtsp://user:{marked}@camera.local/{path}");
+            let shown = redact(&uri);
+            prop_assert!(!shown.contains('Q'), "{}", shown);
+            if !marked.contains(['?', '#', '=']) {
+                prop_assert_eq!(shown, format!("rtsp://***@camera.local/{path}"));
+            }
+        }
+
+        #[test]
+        fn no_query_value_survives(value in "[a-zA-Z0-9:/?#=!%'\" ;`]{0,12}") {
+            let shown = redact(&format!("http://camera.local/x?name=Q{value}Q&b=1"));
+            prop_assert_eq!(shown, "http://camera.local/x?name=***&b=***");
         }
 
         #[test]

@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::redact::redact;
 use super::spec::{Graph, NodeSpec, WhenFull};
 use super::tree::{Quoting, Scalar, Tree, Value, resolve};
 
 impl Graph {
-    /// The graph file with includes, overrides and `${…}` resolved (except `${stream.…}`), credentials hidden.
-    /// It is a graph file itself.
+    /// The graph file with includes, overrides and `${…}` resolved, except `${stream.…}` and `${env.…}` that were there; secrets
+    /// are hidden. It is a graph file itself.
     pub fn resolved_yaml(&self) -> String {
         let mut out = String::new();
         block(&self.resolved, 0, &mut out);
@@ -124,7 +123,7 @@ fn short(value: &Value) -> String {
         Value::Scalar {
             text: scalar,
             quoting,
-        } => text(&redact(scalar), *quoting),
+        } => text(scalar, *quoting),
         Value::Map(entries) if entries.is_empty() => "{}".to_owned(),
         Value::List(items) if items.is_empty() => "[]".to_owned(),
         _ => String::new(),

@@ -11,6 +11,7 @@ use crate::clock::ClockMode;
 use crate::ports::Ports;
 use crate::units::{HumanBytes, HumanDuration};
 
+use super::secrets::Secrets;
 use super::settings::Settings;
 use super::tree::Tree;
 
@@ -30,6 +31,7 @@ pub struct Graph {
     /// Where outputs go.
     pub run_dir: PathBuf,
     pub(crate) resolved: Tree,
+    pub(crate) secrets: Secrets,
 }
 
 /// A stream of the graph file.

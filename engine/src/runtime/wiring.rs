@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use crate::clock::ClockMode;
 use crate::connection::Connection;
 use crate::end::End;
+use crate::file_book::FileBooks;
 use crate::graph::{Graph, NodeSpec, Problem, Problems, StreamSpec};
 use crate::packet::Stream;
 use crate::registry::Registry;
@@ -38,6 +39,8 @@ pub(crate) struct Wiring {
     pub(crate) lanes: BTreeMap<usize, LaneRecord>,
     pub(crate) streams: BTreeMap<u32, StreamRecord>,
     pub(crate) closed: Closed,
+    /// The files that its nodes write.
+    pub(crate) files: FileBooks,
     pub(super) next: Numbers,
     /// Shared nodes by index in the graph.
     shared: HashMap<usize, NodeId>,
@@ -83,6 +86,7 @@ impl Wiring {
             lanes: BTreeMap::new(),
             streams: BTreeMap::new(),
             closed: Closed::default(),
+            files: FileBooks::default(),
             next: Numbers::default(),
             shared: HashMap::new(),
             lives: HashMap::new(),
@@ -249,6 +253,8 @@ impl Wiring {
         stream: Option<(&StreamSpec, &Arc<Stream>)>,
     ) -> Result<Half, Problems> {
         let settings = spec.settings(stream.map(|(spec, _)| spec))?;
+        // A stream that comes while the graph runs brings its own.
+        self.graph.secrets().learn(&settings.0);
         let actor_type = self.registry.get(&spec.actor).cloned();
         let actor_type = actor_type.ok_or_else(|| {
             let message = format!("`{}` uses `{}`, which is no actor", spec.name, spec.actor);
@@ -283,6 +289,8 @@ impl Wiring {
             services: self.host.services.clone(),
             connection: Arc::clone(&connection),
             settled: settled.clone(),
+            files: self.files.clone(),
+            secrets: self.graph.secrets().clone(),
         };
         let sink = !actor_type.source && is_leaf(&self.graph, index);
         let instance = Instance {
@@ -330,7 +338,8 @@ impl Wiring {
     fn connection(&self, node: NodeId) -> Connection {
         let events = Arc::clone(&self.host.events);
         let tell = move |lost| events(Event::Connection { node, lost });
-        Connection::new(self.host.clock.clone(), Some(Box::new(tell)))
+        let secrets = self.graph.secrets().clone();
+        Connection::new(self.host.clock.clone(), secrets, Some(Box::new(tell)))
     }
 
     /// The lane of this name, made if there is none yet.

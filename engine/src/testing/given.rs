@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::clock::{Clock, ClockMode};
 use crate::connection::Connection;
 use crate::error::ActorError;
-use crate::graph::Settings;
+use crate::file_book::FileBooks;
+use crate::graph::{Secrets, Settings};
 use crate::input::Input;
 use crate::packet::{AnyPayload, Capture, Envelope, Payload, Stream};
 use crate::services::Services;
@@ -24,13 +25,15 @@ pub fn setup() -> Setup {
         stream: None,
         run_dir: std::env::temp_dir(),
         clock_mode: ClockMode::Asap,
-        connection: Arc::new(Connection::new(clock.clone(), None)),
+        connection: Arc::new(Connection::new(clock.clone(), Secrets::default(), None)),
         clock,
         cancel: Arc::default(),
         missed: Arc::default(),
         lasting: Arc::default(),
         services: Services::new(),
         settled: Settled::default(),
+        files: FileBooks::default(),
+        secrets: Secrets::default(),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Outcome {
     pub failed: Vec<(Envelope, ActorError)>,
     /// Numbers of the streams that the actor ended early.
     pub ended: Vec<u32>,
+    /// What the actor confirmed to have flushed: of the stream with this number, everything below a sequence.
+    pub flushed: Vec<(u32, u64)>,
     /// The call, if it is finished later.
     pub open: Option<OpenCall>,
 }
@@ -204,6 +206,7 @@ impl Contract {
             emitted,
             failed,
             ended: std::mem::take(&mut out.ended),
+            flushed: std::mem::take(&mut out.flushed),
             open: None,
         })
     }

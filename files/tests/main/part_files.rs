@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use fermata_files::{PartFile, Unfinished, part_path, write};
+use fermata_files::{PartFile, RecordFile, Unfinished, part_path, write};
 use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
@@ -31,7 +31,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Several writers one after another: under the name there is always the last finished file, under `.part` what the last
-    /// unfinished one left, if it was to be kept.
+    /// unfinished one left, if it was to be kept, and beside it what kept ones before it left.
     #[test]
     fn a_name_only_ever_shows_a_finished_file(
         writers in prop::collection::vec((prop::collection::vec(any::<Vec<u8>>(), 0..4), unfinished(), end()), 1..6),
@@ -39,6 +39,7 @@ proptest! {
         let folder = tempdir().unwrap();
         let path = folder.path().join("file.csv");
         let (mut finished, mut left) = (None, None);
+        let mut aside: Vec<Vec<u8>> = Vec::new();
         for (pieces, unfinished, end) in writers {
             let mut file = PartFile::create(&path, unfinished).unwrap();
             let mut contents = Vec::new();
@@ -48,7 +49,10 @@ proptest! {
                 prop_assert_eq!(fs::read(&path).ok(), finished.clone());
                 prop_assert_eq!(&fs::read(file.part()).unwrap(), &contents);
             }
-            left = None;
+            let before = left.take().filter(|before: &Vec<u8>| !before.is_empty());
+            if unfinished == Unfinished::Kept {
+                aside.extend(before);
+            }
             match end {
                 End::Finished => {
                     file.finish().unwrap();
@@ -62,8 +66,12 @@ proptest! {
             }
             prop_assert_eq!(fs::read(&path).ok(), finished.clone());
             prop_assert_eq!(fs::read(part_path(&path)).ok(), left.clone());
+            for (number, contents) in aside.iter().enumerate() {
+                let name = format!("file.csv.{}.part", number + 2);
+                prop_assert_eq!(&fs::read(folder.path().join(name)).unwrap(), contents);
+            }
         }
-        let there = usize::from(finished.is_some()) + usize::from(left.is_some());
+        let there = usize::from(finished.is_some()) + usize::from(left.is_some()) + aside.len();
         prop_assert_eq!(names(folder.path()).len(), there);
     }
 
@@ -187,4 +195,52 @@ fn a_file_in_the_present_folder_is_finished() {
     let read = fs::read(&name);
     fs::remove_file(&name).unwrap();
     assert_eq!(read.unwrap(), b"x");
+}
+
+#[test]
+fn two_writers_of_one_file_are_refused() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("faces.csv");
+    let mut first = PartFile::create(&path, Unfinished::Kept).unwrap();
+    first.write_all(b"row").unwrap();
+    let refused = PartFile::create(&path, Unfinished::Kept).unwrap_err();
+    assert!(
+        refused.to_string().contains("another writer has it"),
+        "{refused}"
+    );
+    first.finish().unwrap();
+    assert_eq!(names(folder.path()), ["faces.csv"]);
+    PartFile::create(&path, Unfinished::Kept).expect("the first one has ended");
+}
+
+#[test]
+fn records_are_on_the_disk_as_a_whole_once_they_are_flushed() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    let mut file = RecordFile::create(&path).unwrap();
+    file.write_all(b"a,b\n").unwrap();
+    assert_eq!(fs::read(file.part()).unwrap(), b"");
+    file.flush().unwrap();
+    file.write_all(b"1,").unwrap();
+    assert_eq!(fs::read(file.part()).unwrap(), b"a,b\n");
+    drop(file);
+    assert_eq!(fs::read(part_path(&path)).unwrap(), b"a,b\n");
+    let file = RecordFile::create(&path).unwrap();
+    assert_eq!(file.length(), 0);
+    file.finish().unwrap();
+    let left = fs::read(folder.path().join("rows.csv.2.part")).unwrap();
+    assert_eq!(left, b"a,b\n");
+}
+
+#[test]
+fn a_flush_that_fails_is_an_error_each_time() {
+    let folder = tempdir().unwrap();
+    let mut file = RecordFile::create(&on_a_full_disk(&folder)).unwrap();
+    for _ in 0..2 {
+        file.write_all(b"row\n").unwrap();
+        assert!(file.flush().is_err());
+        assert_eq!(file.length(), 0);
+        // What failed is not tried again with the next record.
+        file.flush().unwrap();
+    }
 }

@@ -1,35 +1,27 @@
 //! `fermata evaluate`: metrics, tables and pictures of predictions.
 
 mod compare;
+mod of_model;
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
+use fermata::cli::SUCCESS;
 use fermata::evaluate_cli::EvaluateArguments;
 use fermata::print::print;
 use fermata_learn::calibration::fit_temperature;
 use fermata_learn::charts::{confusion_matrix, reliability_diagram};
-use fermata_learn::dataset::Dataset;
 use fermata_learn::evaluation::{Evaluation, Measured, rows_fitted_and_evaluated};
-use fermata_learn::inference;
-use fermata_learn::manifest::{Manifest, Split};
 use fermata_learn::predictions::Predictions;
-use fermata_vision::ModelCard;
-use fermata_vision::face::EXPRESSIONS;
-use fermata_vision::scores::to_logits;
-use serde_json::json;
 
+use self::of_model::{PREDICTIONS, ask};
 use crate::classes::classes;
-use crate::loaded_model::LoadedModel;
 
-/// What was measured, for `--predictions` and `--compare`.
-const PREDICTIONS: &str = "predictions.npz";
-
-pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
+pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
     let classes = classes(&arguments.classes);
     if arguments.predictions.is_none() && arguments.model.is_none() {
-        return compare::compare(arguments, &classes);
+        return compare::compare(arguments, &classes).map(|()| SUCCESS);
     }
     let read = |path: &Path| Predictions::read(path, &classes);
     // Read first: it is quicker to be wrong than a model.
@@ -41,21 +33,18 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
             more.len()
         ),
     };
-    let found = match (
-        &arguments.predictions,
-        &arguments.model,
-        &arguments.manifest,
-    ) {
-        (None, Some(model), Some(manifest)) => of_model(model, manifest, arguments)?,
-        (Some(path), ..) => Found {
-            predictions: read(path)?,
-            validation: arguments.calibrate_on.as_deref().map(read).transpose()?,
-            source: None,
+    let (predictions, validation, source) = match (&arguments.predictions, &arguments.model) {
+        (Some(path), _) => {
+            let validation = arguments.calibrate_on.as_deref().map(read).transpose()?;
+            (read(path)?, validation, None)
+        }
+        (None, Some(model)) => match ask(model, arguments, &classes)? {
+            Err(code) => return Ok(code),
+            Ok(answer) => (answer.predictions, answer.validation, Some(answer.source)),
         },
-        _ => bail!("name predictions, or a model and a manifest"),
+        (None, None) => bail!("name predictions, or a model and a manifest"),
     };
-    let predictions = found.predictions;
-    let temperature = match found.validation {
+    let temperature = match validation {
         Some(validation) => {
             let shared = rows_fitted_and_evaluated(&predictions, &validation)
                 .context("--calibrate-on names rows that are evaluated")?;
@@ -76,67 +65,17 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<()> {
         None => None,
     };
     let mut evaluation = Evaluation::of(&predictions, temperature, other.as_ref())?;
-    evaluation.source = found.source;
+    evaluation.source = source;
     fs::create_dir_all(&arguments.out)
         .with_context(|| format!("cannot make the folder {}", arguments.out.display()))?;
-    predictions.write_npz(&arguments.out.join(PREDICTIONS))?;
+    // A model's are there already.
+    if arguments.model.is_none() {
+        predictions.write_npz(&arguments.out.join(PREDICTIONS))?;
+    }
     write(&arguments.out, &evaluation)?;
     print(&summary(&evaluation))?;
-    print(&format!("\nwritten to {}\n", arguments.out.display()))
-}
-
-/// What is evaluated.
-struct Found {
-    predictions: Predictions,
-    /// To fit a temperature on.
-    validation: Option<Predictions>,
-    source: Option<serde_json::Value>,
-}
-
-/// What a model says of a manifest's rows.
-fn of_model(folder: &Path, path: &Path, arguments: &EvaluateArguments) -> anyhow::Result<Found> {
-    let model = ModelCard::load(folder)?;
-    let manifest = Manifest::read(path)?;
-    let split: Split = arguments.split.parse().map_err(anyhow::Error::msg)?;
-    let fitted_on = arguments.calibrate_on.as_ref().map(|name| {
-        let split = name.to_string_lossy().parse::<Split>();
-        split.map_err(|error| anyhow!("--calibrate-on: {error}"))
-    });
-    let fitted_on = fitted_on.transpose()?;
-    if fitted_on == Some(split) {
-        bail!(
-            "--calibrate-on names the rows that are evaluated: a temperature is never fitted on those"
-        );
-    }
-    let dataset = Dataset::new(&manifest, split, &model.card)?;
-    let validation = fitted_on
-        .map(|split| Dataset::new(&manifest, split, &model.card))
-        .transpose()?;
-    let card = model.card.clone();
-    let mut loaded = LoadedModel::of_folder(model, &arguments.compute)?;
-    let batch = loaded.batch(arguments.compute.batch);
-    let mut predict = |dataset: &Dataset| {
-        inference::predict(dataset, batch, |inputs| {
-            let rows = inputs.len() / card.input.len();
-            let [a, b, c] = card.input.shape();
-            let said = loaded.run(&[rows, a, b, c], inputs)?;
-            let mut logits = Vec::with_capacity(rows * EXPRESSIONS);
-            for row in said.chunks(said.len().div_ceil(rows).max(1)) {
-                logits.extend(to_logits(&card, row)?);
-            }
-            Ok::<_, anyhow::Error>(logits)
-        })
-    };
-    let predictions = predict(&dataset)?;
-    Ok(Found {
-        validation: validation.map(|dataset| predict(&dataset)).transpose()?,
-        predictions,
-        source: Some(json!({
-            "weights_sha256": card.sha256,
-            "manifest_sha256": manifest.sha256,
-            "split": split.to_string(),
-        })),
-    })
+    print(&format!("\nwritten to {}\n", arguments.out.display()))?;
+    Ok(SUCCESS)
 }
 
 fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {

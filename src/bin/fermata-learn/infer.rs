@@ -3,10 +3,11 @@
 use anyhow::bail;
 use fermata::learn_cli::InferArguments;
 use fermata::print::print_line;
+use fermata_jobs::network_backend::NetworkBackend;
 use fermata_learn::npz::{Array, read_npy, write_npy};
-use fermata_vision::ModelCard;
+use fermata_vision::{ModelCard, Weights};
 
-use crate::loaded_model::LoadedModel;
+use crate::backend::look_at_backend;
 
 pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
     let input = read_npy(&arguments.input)?;
@@ -24,10 +25,20 @@ pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
         );
     }
     let compute = &arguments.compute;
-    let mut model = match (&arguments.model, &arguments.weights, &arguments.arch) {
-        (Some(folder), ..) => LoadedModel::of_folder(ModelCard::load(folder)?, compute)?,
+    let (scale, device, threads) = (compute.scale, &compute.device, compute.threads);
+    let (mut model, _) = match (&arguments.model, &arguments.weights, &arguments.arch) {
+        (Some(folder), ..) => {
+            let model = ModelCard::load(folder)?;
+            look_at_backend(&model.weights, compute)?;
+            NetworkBackend::load(model, scale, device, threads)?
+        }
         (None, Some(path), Some(architecture)) => {
-            LoadedModel::of_weights(path, architecture, compute)?
+            let weights = Weights::Safetensors {
+                path: path.clone(),
+                architecture: architecture.clone(),
+            };
+            look_at_backend(&weights, compute)?;
+            NetworkBackend::of_weights(path, architecture, scale, device, threads)?
         }
         _ => bail!("name a model folder, or a network and its weights"),
     };
@@ -47,10 +58,14 @@ pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
     ))
 }
 
-fn logits(model: &mut LoadedModel, input: &Array<f32>, batch: u32) -> anyhow::Result<Array<f32>> {
+fn logits(
+    model: &mut NetworkBackend,
+    input: &Array<f32>,
+    batch: u32,
+) -> anyhow::Result<Array<f32>> {
     let row = input.shape[1..].iter().product::<usize>().max(1);
     let mut values = Vec::new();
-    for batch in input.values.chunks(row * model.batch(batch)) {
+    for batch in input.values.chunks(row * model.batch(batch as usize)) {
         let mut shape = input.shape.clone();
         shape[0] = batch.len() / row;
         values.extend(model.run(&shape, batch)?);

@@ -1,6 +1,7 @@
 //! The `fermata-learn` program: what `fermata` hands over because it needs libtorch, commands and graphs with actors of jobs. One file per
 //! command.
 
+mod backend;
 mod calibrate;
 mod classes;
 mod ensemble;
@@ -10,7 +11,6 @@ mod infer;
 mod inspect;
 mod inspect_reports;
 mod inspect_softlabels;
-mod loaded_model;
 mod manifest;
 mod models;
 mod program;
@@ -22,17 +22,16 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use fermata::cli::{Arguments, Command, REFUSED, SUCCESS};
+use fermata::cli::{self, Command, REFUSED, SUCCESS};
 use fermata::learn_cli::{EnsembleCommand, LearnCommand};
 use fermata::models_cli::ModelsCommand;
-use fermata::{actors, check, doctor, draw, kpi, run, sweep};
+use fermata::{actors, check, doctor, draw, kpi, print, run, sweep};
 
 use crate::program::PROGRAM;
 
 fn main() -> ExitCode {
     fermata_learn::memory::keep_freed_blocks();
-    let result = match Arguments::parse().command {
+    let result = match cli::read().command {
         Command::Run(arguments) => run::run(&arguments, &PROGRAM),
         Command::Check(arguments) => check::check(&arguments, &PROGRAM),
         Command::Graph(arguments) => draw::draw(&arguments, &PROGRAM),
@@ -47,7 +46,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            print::print_error(&error);
             ExitCode::from(REFUSED)
         }
     }
@@ -62,7 +61,7 @@ fn learn(command: LearnCommand) -> anyhow::Result<u8> {
             command: EnsembleCommand::Search(arguments),
         } => return ensemble::ensemble_search(&arguments),
         LearnCommand::Infer(arguments) => infer::infer(&arguments),
-        LearnCommand::Evaluate(arguments) => evaluate::evaluate(&arguments),
+        LearnCommand::Evaluate(arguments) => return evaluate::evaluate(&arguments),
         LearnCommand::Calibrate(arguments) => calibrate::calibrate(&arguments),
         LearnCommand::Export(arguments) => export::export(&arguments),
         LearnCommand::Inspect { file } => inspect::inspect(&file),

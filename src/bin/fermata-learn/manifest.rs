@@ -6,6 +6,7 @@ mod fold;
 mod json;
 mod list;
 mod look_progress;
+mod noise;
 mod own_folder;
 pub(crate) mod stats;
 mod synth;
@@ -49,6 +50,7 @@ pub(crate) fn manifest(command: &ManifestCommand) -> anyhow::Result<()> {
         ManifestCommand::Synth(arguments) => synth::synth(arguments),
         ManifestCommand::Unpack(arguments) => unpack::unpack(arguments),
         ManifestCommand::List { folder, out } => list::list(folder, out),
+        ManifestCommand::Noise(arguments) => noise::noise(arguments),
         ManifestCommand::Audit(arguments) => audit::audit(arguments),
     }
 }

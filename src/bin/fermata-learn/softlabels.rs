@@ -88,7 +88,7 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
     let streams = json!({
         "use": "manifest_units",
         "manifest": absolute(&given.manifest)?,
-        "split": split.map(|split| split.to_string()).unwrap_or_default(),
+        "split": split.map(|split| split.to_string()),
         "unit": arguments.unit,
         "ledger": "${run.dir}/ledger.jsonl",
         "open": 2,
@@ -176,7 +176,7 @@ fn look_for_rows_that_all_have_seen(
     for (name, folders) in teachers.0.iter().filter(|(_, folders)| folders.len() > 1) {
         let mut learnt = Vec::new();
         for folder in folders {
-            let model = LoadedModel::load(folder, &given.device, given.threads)?;
+            let model = LoadedModel::load(folder, None, &given.device, given.threads)?;
             let on_this = model
                 .learnt()
                 .filter(|learnt| learnt.manifest_sha256 == manifest.sha256);

@@ -197,7 +197,7 @@ fn keeps_laws(graph: &Graph, options: &LoadOptions) {
     }
     let options = LoadOptions {
         overrides: Overrides::default(),
-        env: BTreeMap::new(),
+        // What came from there is written as it was.
         ..options.clone()
     };
     let again = Graph::parse("resolved.yaml", &resolved, &registry, &options)

@@ -112,16 +112,8 @@ fn face(crop: Option<Vec<f32>>) -> Face {
 fn packets(lists: Vec<Vec<Face>>) -> Vec<Input> {
     let frame = Frame::from_bgr(1, 1, vec![0; 3]);
     let packet = |(sequence, faces)| {
-        let video = VideoFrame {
-            frame: frame.clone(),
-            truth: None,
-        };
-        let faces = Faces {
-            video,
-            faces,
-            detected: true,
-        };
-        input(capture(sequence), faces)
+        let video = VideoFrame::of(frame.clone());
+        input(capture(sequence), Faces::found(video, faces))
     };
     (0..).zip(lists).map(packet).collect()
 }

@@ -5,13 +5,13 @@ use std::io::Write;
 
 use fermata_engine::Envelope;
 use fermata_vision::face::EXPRESSIONS;
-use fermata_vision::{Expression, Face, GroundTruth, Rect};
+use fermata_vision::{Face, GroundTruth, Rect, TrueFace};
 
 use crate::cells::{Milliseconds, write_decimal};
 use crate::payload::Faces;
 
 /// The columns.
-pub(super) const HEADER: [&str; 21] = [
+pub(super) const HEADER: [&str; 23] = [
     "stream",
     "segment",
     "sequence",
@@ -32,11 +32,13 @@ pub(super) const HEADER: [&str; 21] = [
     "p_surprise",
     "p_neutral",
     "truth",
+    "true_face",
     "latency_ms",
+    "file",
 ];
 
 /// From this overlap on a drawn face is the one that was found.
-const LEAST_IOU: f32 = 0.3;
+const LEAST_IOU: f32 = 0.5;
 
 /// Writes rows.
 pub(super) struct Rows<W: Write> {
@@ -53,7 +55,17 @@ impl<W: Write> Rows<W> {
         }
     }
 
-    /// Writes all that is still in memory, and gives the file back.
+    /// What it writes to.
+    pub(super) fn file(&self) -> &W {
+        self.writer.get_ref()
+    }
+
+    /// Hands all that is still in memory to the file, and lets the file do so in turn.
+    pub(super) fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.flush()
+    }
+
+    /// Gives the file back. All has been flushed before.
     pub(super) fn into_inner(self) -> csv::Result<W> {
         self.writer
             .into_inner()
@@ -71,24 +83,30 @@ impl<W: Write> Rows<W> {
         faces: &Faces,
         latency_ns: Option<u64>,
     ) -> csv::Result<()> {
-        let truth = faces.video.truth.as_deref();
+        let of = FrameCells {
+            envelope,
+            latency_ns,
+            file: faces.video.file.as_deref(),
+        };
         if faces.faces.is_empty() {
-            self.row(envelope, None, None, latency_ns)?;
+            self.row(&of, None, None)?;
         }
-        for face in &faces.faces {
-            let truth = truth.and_then(|truth| truth_of(&face.rect, truth));
-            self.row(envelope, Some(face), truth, latency_ns)?;
+        let truth = faces.video.truth.as_deref();
+        let matched = truth.map(|truth| matched(&faces.faces, truth));
+        for (index, face) in faces.faces.iter().enumerate() {
+            let truth = matched.as_ref().and_then(|matched| matched[index]);
+            self.row(&of, Some(face), truth)?;
         }
         Ok(())
     }
 
     fn row(
         &mut self,
-        envelope: &Envelope,
+        of: &FrameCells<'_>,
         face: Option<&Face>,
-        truth: Option<Expression>,
-        latency_ns: Option<u64>,
+        truth: Option<&TrueFace>,
     ) -> csv::Result<()> {
+        let envelope = of.envelope;
         self.writer.write_field(&envelope.stream.name)?;
         self.known(Some(envelope.segment))?;
         self.known(Some(envelope.sequence))?;
@@ -102,12 +120,14 @@ impl<W: Write> Rows<W> {
         self.decimal(face.and_then(|face| face.score), 4)?;
         self.known(face.and_then(|face| face.raw_label))?;
         self.known(face.and_then(|face| face.label))?;
-        let smoothed = face.and_then(|face| face.smoothed);
+        let said = face.and_then(|face| face.smoothed.or(face.probabilities));
         for index in 0..EXPRESSIONS {
-            self.decimal(smoothed.map(|smoothed| smoothed[index]), 6)?;
+            self.decimal(said.map(|said| said[index]), 6)?;
         }
-        self.known(truth)?;
-        self.known(latency_ns.map(|ns| Milliseconds(ns.into())))?;
+        self.known(truth.map(|truth| truth.expression))?;
+        self.known(truth.map(|truth| truth.identity))?;
+        self.known(of.latency_ns.map(|ns| Milliseconds(ns.into())))?;
+        self.known(of.file)?;
         self.writer.write_record(None::<&[u8]>)
     }
 
@@ -130,19 +150,34 @@ impl<W: Write> Rows<W> {
     }
 }
 
-/// What the drawn face expresses that overlaps the box most; the first one of a tie.
-fn truth_of(rect: &Rect, truth: &GroundTruth) -> Option<Expression> {
-    let sides = [rect.x, rect.y, rect.w, rect.h];
-    if !sides.iter().all(|side| side.is_finite()) {
-        return None;
-    }
-    let mut best = None;
-    let mut best_iou = LEAST_IOU;
-    for face in &truth.faces {
-        let iou = face.rect.iou(rect);
-        if iou > best_iou || (iou == best_iou && best.is_none()) {
-            (best, best_iou) = (Some(face.expression), iou);
+/// Cells that the rows of a frame share.
+struct FrameCells<'a> {
+    envelope: &'a Envelope,
+    latency_ns: Option<u64>,
+    file: Option<&'a str>,
+}
+
+/// For each face the drawn one that it is, if it is one: the pair that overlaps most is taken first, then the one that overlaps most among
+/// what is left (of a tie, the face that comes first), down to an IoU of 0.5. `fermata kpi` matches alike.
+fn matched<'a>(faces: &[Face], truth: &'a GroundTruth) -> Vec<Option<&'a TrueFace>> {
+    let mut pairs = Vec::new();
+    for (row, face) in faces.iter().enumerate() {
+        for (index, drawn) in truth.faces.iter().enumerate() {
+            let iou = drawn.rect.iou(&face.rect);
+            if iou >= LEAST_IOU {
+                pairs.push((iou, row, index));
+            }
         }
     }
-    best
+    // Stable: ties stay in the order of the faces.
+    pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut matched = vec![None; faces.len()];
+    let mut taken = vec![false; truth.faces.len()];
+    for (_, row, index) in pairs {
+        if matched[row].is_none() && !taken[index] {
+            matched[row] = Some(&truth.faces[index]);
+            taken[index] = true;
+        }
+    }
+    matched
 }

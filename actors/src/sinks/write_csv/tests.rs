@@ -13,11 +13,18 @@ use tempfile::TempDir;
 use super::*;
 use crate::payload::VideoFrame;
 
-const HEADER_LINE: &str = "stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,latency_ms";
+const HEADER_LINE: &str = "stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,true_face,latency_ms,file";
 
 fn create(path: &Path, setup: Setup) -> Result<ActorDriver<WriteCsv>, ActorError> {
-    let path = path.to_owned();
-    ActorDriver::create(WriteCsvSettings { path }, setup)
+    ActorDriver::create(settings(path), setup)
+}
+
+fn settings(path: &Path) -> WriteCsvSettings {
+    WriteCsvSettings {
+        path: path.to_owned(),
+        segment: None,
+        keep: None,
+    }
 }
 
 fn asap(path: &Path) -> ActorDriver<WriteCsv> {
@@ -38,12 +45,9 @@ fn frame(faces: Vec<Face>, truth: Option<GroundTruth>) -> Faces {
     let video = VideoFrame {
         frame: Frame::from_bgr(1, 1, vec![0; 3]),
         truth: truth.map(Arc::new),
+        file: None,
     };
-    Faces {
-        video,
-        faces,
-        detected: true,
-    }
+    Faces::found(video, faces)
 }
 
 fn send(actor: &mut ActorDriver<WriteCsv>, at: Capture, faces: Faces) -> Result<(), ActorError> {
@@ -97,9 +101,9 @@ fn every_face_has_a_row_and_so_has_a_frame_without_one() {
     actor.finish(End::default()).unwrap();
     let expected = [
         HEADER_LINE,
-        "lobby,1,0,0.000,,,,,,,,,,,,,,,,,",
-        "lobby,1,1,33.367,7,-10.13,20.50,64.00,64.00,0.9877,sad,happy,0.000000,0.125000,0.000000,0.500000,0.250000,0.000000,0.125000,,",
-        "lobby,1,1,33.367,,100.00,20.50,32.00,32.00,,,,,,,,,,,,",
+        "lobby,1,0,0.000,,,,,,,,,,,,,,,,,,,",
+        "lobby,1,1,33.367,7,-10.13,20.50,64.00,64.00,0.9877,sad,happy,0.000000,0.125000,0.000000,0.500000,0.250000,0.000000,0.125000,,,,",
+        "lobby,1,1,33.367,,100.00,20.50,32.00,32.00,,,,,,,,,,,,,,",
         "",
     ];
     assert_eq!(fs::read_to_string(&path).unwrap(), expected.join("\n"));
@@ -136,27 +140,30 @@ fn latency_is_the_time_from_capture_by_the_runs_clock() {
         actor.finish(End::default()).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(
-            text.lines().nth(1).unwrap().rsplit(',').next(),
+            text.lines().nth(1).unwrap().rsplit(',').nth(1),
             Some("12.345")
         );
     }
 }
 
 #[test]
-fn truth_is_the_drawn_face_that_overlaps_most() {
+fn a_box_is_one_drawn_face_and_a_drawn_face_is_one_box() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("faces.csv");
     let mut actor = asap(&path);
-    let drawn = |x: f32, expression| TrueFace {
-        identity: 0,
+    let drawn = |identity, x: f32, expression| TrueFace {
+        identity,
         rect: rect(x, 60.0),
         expression,
     };
     let truth = GroundTruth {
-        faces: vec![drawn(0.0, Expression::Angry), drawn(20.0, Expression::Fear)],
+        faces: vec![
+            drawn(3, 0.0, Expression::Angry),
+            drawn(5, 20.0, Expression::Fear),
+        ],
     };
-    // IoU with a box moved by d out of 60: (60 − d) / (60 + d), which is 0.3 at d = 32.3.
-    let boxes = [-5.0, 11.0, 52.0, 53.0, 300.0, f32::NAN];
+    // IoU with a box moved by d out of 60: (60 − d) / (60 + d), which is 0.5 at d = 20. The second box overlaps both faces enough.
+    let boxes = [-5.0, 4.0, 39.9, 40.1, 300.0, f32::NAN];
     let faces = boxes.map(|x| Face {
         rect: rect(x, 60.0),
         ..Face::default()
@@ -164,11 +171,41 @@ fn truth_is_the_drawn_face_that_overlaps_most() {
     send(&mut actor, at("lobby", 0), frame(faces.into(), Some(truth))).unwrap();
     actor.finish(End::default()).unwrap();
     let mut reader = csv::Reader::from_path(&path).unwrap();
-    let found: Vec<String> = reader
+    let found: Vec<(String, String)> = reader
         .records()
-        .map(|row| row.unwrap()[19].to_owned())
+        .map(|row| {
+            let row = row.unwrap();
+            (row[19].to_owned(), row[20].to_owned())
+        })
         .collect();
-    assert_eq!(found, ["angry", "fear", "fear", "", "", ""]);
+    let found: Vec<(&str, &str)> = found.iter().map(|(a, b)| (&**a, &**b)).collect();
+    let none = ("", "");
+    assert_eq!(
+        found,
+        [none, ("angry", "3"), ("fear", "5"), none, none, none]
+    );
+}
+
+#[test]
+fn without_smoothing_the_probabilities_are_the_classifiers_and_an_image_has_its_name() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("faces.csv");
+    let mut actor = asap(&path);
+    let face = Face {
+        smoothed: None,
+        label: None,
+        probabilities: Some([0.0, 0.0, 0.25, 0.75, 0.0, 0.0, 0.0]),
+        ..known_face()
+    };
+    let mut faces = frame(vec![face], None);
+    faces.video.file = Some("door 1.jpg".into());
+    send(&mut actor, at("lobby", 0), faces).unwrap();
+    actor.finish(End::default()).unwrap();
+    let mut reader = csv::Reader::from_path(&path).unwrap();
+    let row = reader.records().next().unwrap().unwrap();
+    assert_eq!((&row[10], &row[11]), ("sad", ""));
+    assert_eq!((&row[14], &row[15]), ("0.250000", "0.750000"));
+    assert_eq!(&row[22], "door 1.jpg");
 }
 
 #[test]
@@ -190,33 +227,84 @@ fn any_stream_name_reads_back() {
 }
 
 #[test]
-fn there_is_no_file_until_it_is_finished_and_none_if_it_never_is() {
+fn every_row_is_on_the_disk_when_its_frame_has_been_handled() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("faces.csv");
+    let part = folder.path().join("faces.csv.part");
     let mut actor = asap(&path);
-    send(&mut actor, at("lobby", 0), frame(vec![], None)).unwrap();
+    for sequence in 0..3 {
+        send(&mut actor, at("lobby", sequence), frame(vec![], None)).unwrap();
+        let rows = fs::read_to_string(&part).unwrap();
+        assert_eq!(rows.lines().count() as u64, sequence + 2);
+        assert!(rows.ends_with('\n'));
+    }
     assert_eq!(names(&folder), ["faces.csv.part"]);
     drop(actor);
-    assert!(names(&folder).is_empty());
+    assert_eq!(names(&folder), ["faces.csv.part"], "what was written stays");
 }
 
 #[test]
-fn a_file_of_an_earlier_run_stays_until_the_new_one_is_finished() {
+fn a_run_that_is_stopped_keeps_its_rows_under_the_name_of_a_part() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("faces.csv");
     fs::write(&path, "old").unwrap();
-    fs::write(
-        folder.path().join("faces.csv.part"),
-        "left by a killed run, and longer than a header".repeat(20),
-    )
-    .unwrap();
-    drop(asap(&path));
+    let mut actor = asap(&path);
+    send(&mut actor, at("lobby", 0), frame(vec![], None)).unwrap();
+    actor.finish(End::of(How::Stopped)).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-    asap(&path).finish(End::default()).unwrap();
+    let part = fs::read_to_string(folder.path().join("faces.csv.part")).unwrap();
+    assert_eq!(part.lines().count(), 2);
+}
+
+#[test]
+fn what_a_killed_run_left_is_moved_aside_and_an_earlier_file_replaced_when_the_new_one_is_finished()
+{
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("faces.csv");
+    fs::write(&path, "old").unwrap();
+    fs::write(folder.path().join("faces.csv.part"), "left by a killed run").unwrap();
+    let mut actor = asap(&path);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    actor.finish(End::default()).unwrap();
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
         format!("{HEADER_LINE}\n")
     );
+    let left = fs::read_to_string(folder.path().join("faces.csv.2.part")).unwrap();
+    assert_eq!(left, "left by a killed run");
+}
+
+#[test]
+fn segments_are_whole_tables_and_only_the_newest_are_kept() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("faces.csv");
+    let settings = WriteCsvSettings {
+        segment: Some(SegmentLimit::Time(Duration::from_millis(100))),
+        keep: Some(2),
+        ..settings(&path)
+    };
+    let mut actor = ActorDriver::<WriteCsv>::create(settings, setup()).unwrap();
+    // 30 frames a second, of which the fourth comes after 100 ms; the other stream does not count for it.
+    for sequence in 0..12 {
+        send(&mut actor, at("lobby", sequence), frame(vec![], None)).unwrap();
+        let other = Capture {
+            stream: stream(1, "door"),
+            pts_ns: 7,
+            ..at("door", sequence)
+        };
+        send(&mut actor, other, frame(vec![], None)).unwrap();
+    }
+    actor.finish(End::default()).unwrap();
+    let mut left = names(&folder);
+    left.sort();
+    assert_eq!(left, ["faces.0003.csv", "faces.0004.csv"]);
+    let mut rows = 0;
+    for name in left {
+        let text = fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(text.starts_with(HEADER_LINE) && text.ends_with('\n'));
+        rows += text.lines().count() - 1;
+    }
+    assert_eq!(rows, 8 + 4);
 }
 
 #[test]
@@ -249,62 +337,20 @@ fn a_folder_that_nobody_may_write_to_is_refused_when_the_actor_is_created() {
 fn a_path_that_names_no_file_is_refused_before_anything_starts() {
     let folder = TempDir::new().unwrap();
     for path in [folder.path().to_owned(), "/".into(), "".into()] {
-        let error = WriteCsv::check(&WriteCsvSettings { path }).unwrap_err();
+        let error = WriteCsv::check(&settings(&path)).unwrap_err();
         assert!(error.to_string().contains("must name a file"), "{error}");
     }
 }
 
-/// An actor whose file stands on a device that is always full.
-#[cfg(target_os = "linux")]
-fn on_a_full_disk(folder: &TempDir) -> ActorDriver<WriteCsv> {
-    std::os::unix::fs::symlink("/dev/full", folder.path().join("faces.csv.part")).unwrap();
-    asap(&folder.path().join("faces.csv"))
-}
-
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_that_only_the_last_flush_meets_is_an_error() {
+fn a_full_disk_is_an_error_at_once() {
     let folder = TempDir::new().unwrap();
-    let mut actor = on_a_full_disk(&folder);
-    send(&mut actor, at("lobby", 0), frame(vec![], None)).unwrap();
-    let error = actor.finish(End::default()).unwrap_err().to_string();
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("faces.csv.part")).unwrap();
+    let error = create(&folder.path().join("faces.csv"), setup()).unwrap_err();
+    let error = error.to_string();
     assert!(
-        error.contains("faces.csv") && error.contains("No space left"),
+        error.contains("faces.csv.part") && error.contains("No space left"),
         "{error}"
     );
-    drop(actor);
-    assert!(names(&folder).is_empty());
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn after_a_failed_write_every_frame_fails_and_the_file_gets_no_name() {
-    let folder = TempDir::new().unwrap();
-    let mut actor = on_a_full_disk(&folder);
-    let mut failed = None;
-    for sequence in 0..1000 {
-        let sent = send(
-            &mut actor,
-            at("lobby", sequence),
-            frame(vec![known_face()], None),
-        );
-        match (&failed, sent) {
-            (None, Ok(())) => {}
-            (None, Err(error)) => failed = Some(error.to_string()),
-            (Some(_), sent) => {
-                let error = sent.unwrap_err().to_string();
-                assert!(
-                    error.contains("given up after an earlier write failed"),
-                    "{error}"
-                );
-            }
-        }
-    }
-    assert!(
-        failed
-            .expect("the buffer is smaller than this")
-            .contains("No space left")
-    );
-    assert!(actor.finish(End::default()).is_err());
-    assert!(names(&folder).is_empty());
 }

@@ -4,7 +4,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 
 use fermata_engine::ActorError;
-use fermata_files::{PartFile, Unfinished};
+use fermata_files::RecordFile;
 use fermata_vision::GroundTruth;
 
 use crate::cells::{Milliseconds, write_decimal};
@@ -19,7 +19,7 @@ pub(super) const HEADER: [&str; 9] = [
 /// way, so the file gets its name also then.
 pub(super) struct TruthFile {
     /// Gone once a write has failed, or when the file is finished.
-    rows: Option<csv::Writer<PartFile>>,
+    rows: Option<csv::Writer<RecordFile>>,
     path: PathBuf,
     stream: String,
     /// The rows of the last frame.
@@ -28,14 +28,17 @@ pub(super) struct TruthFile {
 
 impl TruthFile {
     pub(super) fn create(path: &Path, stream: &str) -> Result<Self, ActorError> {
-        let file = PartFile::create(path, Unfinished::Removed)?;
+        let file = RecordFile::create(path)?;
         let mut truth = Self {
             rows: Some(csv::Writer::from_writer(file)),
             path: path.to_owned(),
             stream: stream.to_owned(),
             held: Vec::new(),
         };
-        truth.write(|rows| rows.write_record(HEADER))?;
+        truth.write(|rows| {
+            rows.write_record(HEADER)?;
+            Ok(rows.flush()?)
+        })?;
         Ok(truth)
     }
 
@@ -67,15 +70,18 @@ impl TruthFile {
     }
 
     fn write_held(&mut self) -> Result<(), ActorError> {
-        for row in mem::take(&mut self.held) {
-            self.write(|rows| rows.write_record(&row))?;
-        }
-        Ok(())
+        let held = mem::take(&mut self.held);
+        self.write(|rows| {
+            for row in &held {
+                rows.write_record(row)?;
+            }
+            Ok(rows.flush()?)
+        })
     }
 
     fn write(
         &mut self,
-        write: impl FnOnce(&mut csv::Writer<PartFile>) -> csv::Result<()>,
+        write: impl FnOnce(&mut csv::Writer<RecordFile>) -> csv::Result<()>,
     ) -> Result<(), ActorError> {
         let path = self.path.display();
         let Some(rows) = &mut self.rows else {
@@ -84,7 +90,7 @@ impl TruthFile {
         let written = write(rows);
         written.map_err(|error| {
             self.rows = None;
-            format!("cannot write `{path}`: {error}; the incomplete file is removed").into()
+            format!("cannot write `{path}`: {error}; rows before are in the incomplete file").into()
         })
     }
 
@@ -96,7 +102,7 @@ impl TruthFile {
         let path = self.path.display();
         let file = rows.into_inner().map_err(|error| {
             let error = error.error();
-            format!("cannot write `{path}`: {error}; the incomplete file is removed")
+            format!("cannot write `{path}`: {error}; rows before are in the incomplete file")
         })?;
         file.finish()?;
         Ok(())

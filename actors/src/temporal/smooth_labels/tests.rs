@@ -47,15 +47,8 @@ fn send(
         pts_ns: at.ms * MS,
         ..capture(0)
     };
-    let video = VideoFrame {
-        frame: Frame::from_bgr(1, 1, vec![0; 3]),
-        truth: None,
-    };
-    let payload = Faces {
-        video,
-        faces,
-        detected: true,
-    };
+    let video = VideoFrame::of(Frame::from_bgr(1, 1, vec![0; 3]));
+    let payload = Faces::found(video, faces);
     let faces = actor.process(input(capture, payload))?.only::<Faces>();
     Ok(faces.faces.clone())
 }
@@ -91,6 +84,18 @@ fn happy(faces: &[Face]) -> (Expression, f32) {
 
 fn close(is: f32, should: f32) {
     assert!((is - should).abs() < 1e-6, "{is} for {should}");
+}
+
+#[test]
+fn a_face_is_smoothed_before_it_has_a_track_and_goes_on_when_it_gets_one() {
+    let mut actor = actor(json!({"ema": "250ms"}));
+    let mut seen = face(1, Some(sure(Neutral)));
+    (seen.track, seen.tracklet) = (None, Some(77));
+    send(&mut actor, ms(0), vec![seen.clone()]).unwrap();
+    seen.track = Some(1);
+    seen.probabilities = Some(sure(Happy));
+    let out = send(&mut actor, ms(100), vec![seen]).unwrap();
+    close(happy(&out).1, 1.0 - 0.670_320);
 }
 
 #[test]

@@ -21,6 +21,11 @@ struct Rig {
     sequence: u64,
     segment: u32,
     pts_ns: i64,
+    /// What the detector doubts on the next frame.
+    doubtful: Vec<Face>,
+    /// Where faces were lost on the latest frame, and whether all were known there.
+    lost: Vec<Rect>,
+    known: bool,
 }
 
 impl Rig {
@@ -31,6 +36,9 @@ impl Rig {
             sequence: 0,
             segment: 0,
             pts_ns: 0,
+            doubtful: Vec::new(),
+            lost: Vec::new(),
+            known: false,
         }
     }
 
@@ -42,17 +50,16 @@ impl Rig {
         };
         self.sequence += 1;
         self.pts_ns += FRAME_NS;
-        let video = VideoFrame {
-            frame: self.frame.clone(),
-            truth: None,
-        };
+        let video = VideoFrame::of(self.frame.clone());
         let payload = Faces {
-            video,
-            faces,
             detected,
+            known: detected,
+            doubtful: std::mem::take(&mut self.doubtful),
+            ..Faces::found(video, faces)
         };
         let faces = self.actor.process(input(at, payload))?.only::<Faces>();
         assert_eq!(faces.detected, detected);
+        (self.lost, self.known) = (faces.lost.clone(), faces.known);
         Ok(faces.faces.clone())
     }
 
@@ -65,8 +72,9 @@ impl Rig {
     }
 }
 
+/// A tracker that gives ids at once.
 fn default_rig() -> Rig {
-    Rig::new(serde_json::json!({}))
+    Rig::new(serde_json::json!({"min_hits": 1}))
 }
 
 fn face(x: f32, y: f32, side: f32, score: f32) -> Face {
@@ -198,7 +206,7 @@ fn an_unmatched_track_is_not_put_out_until_it_is_found_again() {
 #[test]
 fn a_track_ends_after_max_lost_by_the_time_stamps() {
     for (gap_ms, expected) in [(480, 1), (560, 2)] {
-        let mut rig = Rig::new(serde_json::json!({"max_lost": "500ms"}));
+        let mut rig = Rig::new(serde_json::json!({"max_lost": "500ms", "min_hits": 1}));
         rig.detect(vec![face(50.0, 60.0, 40.0, 0.9)]);
         rig.pts_ns = gap_ms * 1_000_000;
         let back = rig.detect(vec![face(50.0, 60.0, 40.0, 0.9)]);
@@ -208,7 +216,7 @@ fn a_track_ends_after_max_lost_by_the_time_stamps() {
 
 #[test]
 fn no_predicted_box_outlives_max_lost() {
-    let mut rig = Rig::new(serde_json::json!({"max_lost": "100ms"}));
+    let mut rig = Rig::new(serde_json::json!({"max_lost": "100ms", "min_hits": 1}));
     rig.detect(vec![face(50.0, 60.0, 40.0, 0.9)]);
     let shown: Vec<usize> = (0..4).map(|_| rig.skip().len()).collect();
     assert_eq!(shown, [1, 1, 0, 0]);
@@ -227,7 +235,7 @@ fn a_predicted_box_ends_where_its_centre_leaves_the_frame() {
 
 #[test]
 fn low_scores_continue_tracks_but_start_none() {
-    let mut rig = default_rig();
+    let mut rig = Rig::new(serde_json::json!({"high": 0.5, "min_hits": 1}));
     assert!(rig.detect(vec![face(50.0, 60.0, 40.0, 0.45)]).is_empty());
     rig.detect(vec![face(50.0, 60.0, 40.0, 0.9)]);
     let out = rig.detect(vec![
@@ -240,6 +248,70 @@ fn low_scores_continue_tracks_but_start_none() {
 }
 
 #[test]
+fn what_the_detector_doubts_continues_tracks_and_stays_apart_otherwise() {
+    let mut rig = default_rig();
+    rig.doubtful = vec![face(50.0, 60.0, 40.0, 0.4)];
+    assert!(rig.detect(vec![]).is_empty(), "doubt starts nothing");
+    rig.detect(vec![face(50.0, 60.0, 40.0, 0.7)]);
+    rig.doubtful = vec![face(52.0, 60.0, 40.0, 0.4), face(200.0, 60.0, 40.0, 0.5)];
+    let out = rig.detect(vec![]);
+    assert_eq!((ids(&out), out[0].score), (vec![Some(1)], Some(0.4)));
+}
+
+#[test]
+fn a_lost_face_is_looked_for_in_a_wider_space() {
+    // Moved by more than a side: no overlap, but within what both boxes grow.
+    for (search, expected) in [(0.0, 2), (0.5, 1)] {
+        let mut rig = Rig::new(serde_json::json!({"search": search, "min_hits": 1}));
+        for _ in 0..3 {
+            rig.detect(vec![face(50.0, 60.0, 40.0, 0.9)]);
+        }
+        rig.detect(vec![]);
+        let back = rig.detect(vec![face(92.0, 60.0, 40.0, 0.9)]);
+        assert_eq!(ids(&back), [Some(expected)], "search {search}");
+    }
+}
+
+#[test]
+fn where_a_lost_face_is_expected_is_said_until_it_ends() {
+    let mut rig = Rig::new(serde_json::json!({"max_lost": "100ms", "min_hits": 1}));
+    rig.detect(vec![face(50.0, 60.0, 40.0, 0.9)]);
+    assert!(rig.lost.is_empty());
+    let lost: Vec<usize> = (0..4)
+        .map(|_| {
+            assert!(rig.detect(vec![]).is_empty());
+            rig.lost.len()
+        })
+        .collect();
+    assert_eq!(lost, [1, 1, 0, 0]);
+    rig.detect(vec![face(50.0, 60.0, 40.0, 0.9)]);
+    rig.detect(vec![]);
+    assert!((rig.lost[0].x - 50.0).abs() < 0.01);
+    rig.skip();
+    assert_eq!(rig.lost.len(), 1, "also on a frame that is skipped");
+}
+
+#[test]
+fn a_scene_cut_ends_all_tracks_and_nobody_is_known_until_the_next_look() {
+    let mut rig = default_rig();
+    let picture = |period: usize| {
+        let pixels = (0..SIZE.0 * SIZE.1).flat_map(|at| [(at / period % 2 * 200) as u8; 3]);
+        Frame::from_bgr(SIZE.0, SIZE.1, pixels.collect())
+    };
+    let there = || vec![face(50.0, 60.0, 40.0, 0.9)];
+    rig.frame = picture(40);
+    assert_eq!(ids(&rig.detect(there())), [Some(1)]);
+    assert_eq!(ids(&rig.skip()), [Some(1)]);
+    assert!(rig.known);
+    rig.frame = picture(SIZE.0 * 60);
+    assert!(rig.skip().is_empty());
+    assert!(!rig.known);
+    assert_eq!(ids(&rig.detect(there())), [Some(2)]);
+    assert!(rig.known);
+    assert_eq!(rig.actor.actor.cuts, 1);
+}
+
+#[test]
 fn a_detection_without_a_score_may_start_a_track() {
     let mut rig = default_rig();
     let mut unscored = face(50.0, 60.0, 40.0, 0.0);
@@ -248,17 +320,27 @@ fn a_detection_without_a_score_may_start_a_track() {
 }
 
 #[test]
-fn a_track_shorter_than_min_hits_gets_no_id() {
+fn a_face_seen_fewer_than_min_hits_times_is_put_out_without_an_id() {
     let mut rig = Rig::new(serde_json::json!({"min_hits": 3}));
     let there = || vec![face(50.0, 60.0, 40.0, 0.9)];
-    assert!(rig.detect(there()).is_empty());
-    assert!(rig.detect(there()).is_empty());
-    assert!(rig.skip().is_empty());
+    let ghost = rig.detect(there());
+    assert_eq!(ids(&ghost), [None]);
+    assert_eq!(ids(&rig.skip()), [None], "shown between two looks too");
     assert!(rig.detect(vec![]).is_empty());
-    assert!(rig.detect(there()).is_empty());
-    assert!(rig.detect(there()).is_empty());
-    assert_eq!(ids(&rig.detect(there())), [Some(1)]);
-    assert_eq!(ids(&rig.skip()), [Some(1)]);
+    let mut tracklets = BTreeSet::new();
+    let mut shown = Vec::new();
+    for _ in 0..4 {
+        let faces = rig.detect(there());
+        shown.extend(ids(&faces));
+        tracklets.insert(faces[0].tracklet);
+    }
+    assert_eq!(shown, [None, None, Some(1), Some(1)]);
+    assert_eq!(
+        tracklets.len(),
+        1,
+        "smoothing goes on as the face gets its id"
+    );
+    assert!(!tracklets.contains(&ghost[0].tracklet));
 }
 
 #[test]
@@ -336,6 +418,8 @@ fn settings_out_of_range_are_refused() {
         (serde_json::json!({"high": 0.3, "low": 0.4}), "low is 0.4"),
         (serde_json::json!({"max_lost": "0s"}), "max_lost is 0"),
         (serde_json::json!({"min_hits": 0}), "min_hits is 0"),
+        (serde_json::json!({"search": -1}), "search is -1"),
+        (serde_json::json!({"cut": 3}), "cut is 3"),
     ] {
         let settings = serde_json::from_value(wrong).unwrap();
         let error = TrackFaces::check(&settings).unwrap_err().to_string();

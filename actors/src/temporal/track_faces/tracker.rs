@@ -10,11 +10,16 @@ use fermata_vision::{Face, Point, Rect};
 
 use super::assignment::assign;
 use super::motion::Motion;
+use crate::payload::Faces;
+
+/// More boxes than any detector gives for a frame: tracklets are numbered by frame and place.
+const MOST_FACES: u64 = 1 << 20;
 
 /// What decides about tracks; see the settings of the same names in [`super::TrackFacesSettings`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) iou: f32,
+    pub(super) search: f32,
     pub(super) high: f32,
     pub(super) low: f32,
     pub(super) max_lost: Duration,
@@ -24,8 +29,10 @@ pub(super) struct Rules {
 /// A face that is followed.
 #[derive(Debug)]
 struct Track {
-    /// Given when the track is first put out.
+    /// Given when it has been seen often enough.
     id: Option<u64>,
+    /// Never the same for two tracks of a stream, also not after a restart.
+    tracklet: u64,
     /// Detections so far.
     hits: u32,
     motion: Motion,
@@ -70,68 +77,85 @@ impl Tracker {
         self.tracks.retain(|track| track.unseen <= most);
     }
 
-    /// Takes the detector's faces of the present frame in and returns those that belong to a track, in the detector's order,
-    /// otherwise as they came.
-    pub(super) fn detect(&mut self, mut faces: Vec<Face>) -> Vec<Face> {
-        let owners = self.match_up(&faces);
-        self.settle(&faces, &owners);
-        let mut order = owners.into_iter();
-        faces.retain_mut(|face| match order.next() {
-            Some(Owner::Track(index)) => {
-                face.track = self.identify(index);
-                face.track.is_some()
+    /// Takes in what the detector found on the present frame, which has this number in its stream. Its faces that belong to a track stay, in
+    /// the detector's order and otherwise as they came, and so does what it doubted and a track wanted; what it doubted else stays apart.
+    pub(super) fn detect(&mut self, sequence: u64, found: &mut Faces) {
+        let sure = found.faces.len();
+        let mut faces = std::mem::take(&mut found.faces);
+        faces.append(&mut found.doubtful);
+        let owners = self.match_up(&faces, sure);
+        self.settle(&faces, &owners, sequence);
+        for (index, (mut face, owner)) in faces.into_iter().zip(owners).enumerate() {
+            (face.track, face.tracklet) = (None, None);
+            match owner {
+                Owner::Track(index) => {
+                    (face.track, face.tracklet) = self.identify(index);
+                    found.faces.push(face);
+                }
+                Owner::Untrackable if index < sure => found.faces.push(face),
+                _ if index >= sure => found.doubtful.push(face),
+                _ => {}
             }
-            Some(Owner::Untrackable) => {
-                face.track = None;
-                true
-            }
-            _ => false,
-        });
+        }
         // Only now, because the owners are positions in the list.
         self.tracks
             .retain(|track| track.id.is_some() || !track.lost);
-        faces
+        found.lost = self.lost();
     }
 
-    /// The boxes of the faces that are thought to be in the present frame, at which the detector did not look.
-    pub(super) fn predict(&mut self, width: f32, height: f32) -> Vec<Face> {
-        let mut faces = Vec::new();
-        for track in &mut self.tracks {
-            if track.lost || track.id.is_none() {
-                continue;
-            }
+    /// Adds the boxes of the faces that are thought to be in the present frame, at which the detector did not look.
+    pub(super) fn predict(&mut self, frame: &mut Faces) {
+        let picture = &frame.video.frame;
+        let (width, height) = (picture.width() as f32, picture.height() as f32);
+        for track in self.tracks.iter_mut().filter(|track| !track.lost) {
             let rect = track.motion.rect();
             if !is_inside(&rect, width, height) {
                 track.lost = true;
                 continue;
             }
             let (seen, landmarks) = &track.seen;
-            faces.push(Face {
+            frame.faces.push(Face {
                 rect,
                 landmarks: landmarks.map(|landmarks| carry_along(landmarks, seen, &rect)),
                 track: track.id,
+                tracklet: Some(track.tracklet),
                 ..Face::default()
             });
         }
-        faces.sort_by_key(|face| face.track);
-        faces
+        let order = |face: &Face| (face.track.is_none(), face.track, face.tracklet);
+        frame.faces.sort_by_key(order);
+        frame.lost = self.lost();
     }
 
-    /// Finds the track of each face; faces that continue none but may start one get a new track.
-    fn match_up(&mut self, faces: &[Face]) -> Vec<Owner> {
+    /// Where the faces are expected that were not found.
+    fn lost(&self) -> Vec<Rect> {
+        let lost = self.tracks.iter().filter(|track| track.lost);
+        lost.map(|track| track.motion.rect())
+            .filter(is_box)
+            .collect()
+    }
+
+    /// Finds the track of each face; faces that continue none but may start one get a new track. Of the faces
+    /// the detector is sure of the first `sure` ones.
+    fn match_up(&mut self, faces: &[Face], sure: usize) -> Vec<Owner> {
         let mut owners: Vec<Owner> = faces
             .iter()
-            .map(|face| self.rules.first_owner(face))
+            .enumerate()
+            .map(|(index, face)| self.rules.first_owner(face, index < sure))
             .collect();
         let mut free = vec![true; self.tracks.len()];
         // As in ByteTrack: good detections first, to all tracks that have an id, then the doubtful ones (blurred or half hidden
-        // faces) to those that were there a moment ago; tracks without an id take good detections that nobody wanted.
-        let rounds: [(Owner, Eligible); 3] = [
-            (Owner::High, |track| track.id.is_some()),
-            (Owner::Low, |track| track.id.is_some() && !track.lost),
-            (Owner::High, |track| track.id.is_none()),
+        // faces) to those that were there a moment ago; tracks without an id take good detections that nobody wanted. Between them,
+        // lost tracks are looked for in a wider space: a face that comes out from behind another one is not quite where its last
+        // boxes, half of a face, moved to.
+        let search = self.rules.search;
+        let rounds: [(Owner, Eligible, f32); 4] = [
+            (Owner::High, |track| track.id.is_some(), 0.0),
+            (Owner::Low, |track| track.id.is_some() && !track.lost, 0.0),
+            (Owner::High, |track| track.id.is_some(), search),
+            (Owner::High, |track| track.id.is_none(), 0.0),
         ];
-        for (wanted, eligible) in rounds {
+        for (wanted, eligible, search) in rounds {
             let tracks: Vec<usize> = (0..self.tracks.len())
                 .filter(|&index| free[index] && eligible(&self.tracks[index]))
                 .collect();
@@ -140,9 +164,12 @@ impl Tracker {
                 .collect();
             let predicted: Vec<Rect> = tracks
                 .iter()
-                .map(|&index| self.tracks[index].motion.rect())
+                .map(|&index| self.tracks[index].motion.rect().scaled(1.0 + 2.0 * search))
                 .collect();
-            let detected: Vec<Rect> = candidates.iter().map(|&index| faces[index].rect).collect();
+            let detected: Vec<Rect> = candidates
+                .iter()
+                .map(|&index| faces[index].rect.scaled(1.0 + 2.0 * search))
+                .collect();
             for (row, column) in assign(&predicted, &detected, self.rules.iou) {
                 owners[candidates[column]] = Owner::Track(tracks[row]);
                 free[tracks[row]] = false;
@@ -156,17 +183,20 @@ impl Tracker {
     }
 
     /// Updates the tracks that got a detection, begins new ones, and marks the others as lost.
-    fn settle(&mut self, faces: &[Face], owners: &[Owner]) {
+    fn settle(&mut self, faces: &[Face], owners: &[Owner], sequence: u64) {
         for track in &mut self.tracks {
             track.lost = true;
         }
-        for (face, owner) in faces.iter().zip(owners) {
+        for (place, (face, owner)) in faces.iter().zip(owners).enumerate() {
             let &Owner::Track(index) = owner else {
                 continue;
             };
             match self.tracks.get_mut(index) {
                 Some(track) => track.hit(face),
-                None => self.tracks.push(Track::starting_with(face)),
+                None => {
+                    let tracklet = sequence * MOST_FACES + place as u64;
+                    self.tracks.push(Track::starting_with(face, tracklet));
+                }
             }
         }
         for track in self.tracks.iter_mut().filter(|track| track.lost) {
@@ -174,13 +204,13 @@ impl Tracker {
         }
     }
 
-    /// The id of a track that has just been seen, once it has been seen often enough.
-    fn identify(&mut self, index: usize) -> Option<u64> {
+    /// The id of a track that has just been seen, once it has been seen often enough, and its tracklet.
+    fn identify(&mut self, index: usize) -> (Option<u64>, Option<u64>) {
         let track = &mut self.tracks[index];
         if track.id.is_none() && track.hits >= self.rules.min_hits {
             track.id = Some(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
         }
-        track.id
+        (track.id, Some(track.tracklet))
     }
 }
 
@@ -203,11 +233,11 @@ enum Owner {
 }
 
 impl Rules {
-    fn first_owner(&self, face: &Face) -> Owner {
+    fn first_owner(&self, face: &Face, sure: bool) -> Owner {
         let score = face.score.unwrap_or(1.0);
         if !is_box(&face.rect) {
             Owner::Untrackable
-        } else if score >= self.high {
+        } else if sure && score >= self.high {
             Owner::High
         } else if score >= self.low {
             Owner::Low
@@ -218,9 +248,10 @@ impl Rules {
 }
 
 impl Track {
-    fn starting_with(face: &Face) -> Self {
+    fn starting_with(face: &Face, tracklet: u64) -> Self {
         Self {
             id: None,
+            tracklet,
             hits: 1,
             motion: Motion::starting_at(&face.rect),
             seen: (face.rect, face.landmarks),

@@ -1,0 +1,113 @@
+//! Whether the nodes of a graph agree with each other: what no actor can check by itself. Owns the rules and their messages.
+
+use std::collections::BTreeSet;
+
+use fermata_engine::Graph;
+use fermata_engine::graph::{NodeSpec, StreamSpec};
+use serde::de::DeserializeOwned;
+
+use crate::temporal::smooth_labels::SmoothLabelsSettings;
+use crate::temporal::track_faces::TrackFacesSettings;
+
+/// Everything in which nodes contradict each other, each in a sentence that says what to do; settings that cannot be read are told elsewhere.
+pub fn disagreements(graph: &Graph) -> Vec<String> {
+    forgetting_before_losing(graph)
+}
+
+/// A face that is found again within `max_lost` keeps its track, so its smoothing must not have been forgotten meanwhile.
+fn forgetting_before_losing(graph: &Graph) -> Vec<String> {
+    let mut said = BTreeSet::new();
+    for (index, smooth) in nodes(graph, "smooth_labels") {
+        for stream in streams(graph, smooth) {
+            let Some(own) = settings::<SmoothLabelsSettings>(smooth, stream) else {
+                continue;
+            };
+            for track in upstream(graph, index).filter(|node| node.actor == "track_faces") {
+                let Some(its) = settings::<TrackFacesSettings>(track, stream) else {
+                    continue;
+                };
+                let (forget, max_lost) = (own.forget, its.max_lost);
+                if forget.0 < max_lost.0 {
+                    said.insert(format!(
+                        "node `{}` forgets a face after {forget} (`forget`), but node `{}` finds lost ones again for {max_lost} (`max_lost`): \
+                         they would be smoothed anew; set `forget` to {max_lost} or more",
+                        smooth.name, track.name
+                    ));
+                }
+            }
+        }
+    }
+    said.into_iter().collect()
+}
+
+/// The nodes of one actor, with their positions.
+fn nodes<'a>(graph: &'a Graph, actor: &str) -> impl Iterator<Item = (usize, &'a NodeSpec)> {
+    let nodes = graph.nodes.iter().enumerate();
+    nodes.filter(move |(_, node)| node.actor == actor)
+}
+
+/// For whom a node's settings are read.
+fn streams<'a>(graph: &'a Graph, node: &NodeSpec) -> Vec<Option<&'a StreamSpec>> {
+    match node.each_stream && !graph.streams.is_empty() {
+        true => graph.streams.iter().map(Some).collect(),
+        false => vec![None],
+    }
+}
+
+fn settings<T: DeserializeOwned>(node: &NodeSpec, stream: Option<&StreamSpec>) -> Option<T> {
+    let stream = stream.filter(|_| node.each_stream);
+    node.settings(stream).ok()?.parse().ok()
+}
+
+/// The nodes from which a node gets its packets, at any distance.
+fn upstream(graph: &Graph, index: usize) -> impl Iterator<Item = &NodeSpec> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![index];
+    while let Some(index) = open.pop() {
+        let inputs = graph.nodes[index].inputs.iter();
+        for from in inputs.flat_map(|input| &input.from) {
+            if found.insert(from.node) {
+                open.push(from.node);
+            }
+        }
+    }
+    found.into_iter().map(|index| &graph.nodes[index])
+}
+
+#[cfg(test)]
+mod tests {
+    use fermata_engine::{LoadOptions, Registry};
+
+    use super::*;
+
+    fn graph(nodes: &str) -> Graph {
+        let mut registry = Registry::builtin();
+        crate::register(&mut registry);
+        let text = format!("fermata: 1\nstreams: {{door: door.mp4}}\nnodes:\n{nodes}");
+        let options = LoadOptions::new("out");
+        Graph::parse("test.yaml", &text, &registry, &options)
+            .unwrap_or_else(|problems| panic!("{problems:?}"))
+    }
+
+    const FACES: &str = "  capture: {use: video_source, each: stream, uri: \"${stream.uri}\"}
+  detect: {use: detect_faces, in: capture}
+";
+
+    #[test]
+    fn smoothing_must_not_forget_before_a_track_ends() {
+        for (max_lost, forget, words) in [("1s", "1s", 0), ("2s", "1s", 1), ("500ms", "1s", 0)] {
+            let graph = graph(&format!(
+                "{FACES}  track: {{use: track_faces, each: stream, in: detect, max_lost: {max_lost}}}
+  smooth: {{use: smooth_labels, each: stream, in: track, forget: {forget}}}
+  end: {{use: write_csv, in: smooth, path: faces.csv}}
+"
+            ));
+            let said = disagreements(&graph);
+            assert_eq!(said.len(), words, "{said:?}");
+            assert!(
+                said.iter()
+                    .all(|message| message.contains("`forget` to 2s"))
+            );
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Which files a sink writes one after another: when one is full, what the next is called, and how many of them stay. Pure but for
+//! the removal of old ones.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use fermata_engine::units::{HumanBytes, HumanDuration};
+use fermata_engine::{ActorError, FileBook};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// When a file is full and the next one begins: after a time of the stream (`10m`) or at a size (`500MiB`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentLimit {
+    /// So long, by the stream's own time stamps.
+    Time(Duration),
+    /// So many bytes, and what the frame adds that reaches them.
+    Size(u64),
+}
+
+const EXPECTED: &str = "a duration such as `10m` or a size such as `500MiB`";
+
+impl FromStr for SegmentLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let limit = match (text.parse(), text.parse()) {
+            (Ok(HumanDuration(time)), _) if !time.is_zero() => Some(Self::Time(time)),
+            (_, Ok(HumanBytes(bytes))) if bytes > 0 => Some(Self::Size(bytes)),
+            _ => None,
+        };
+        limit.ok_or_else(|| format!("`{text}` is not {EXPECTED}"))
+    }
+}
+
+impl fmt::Display for SegmentLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(time) => HumanDuration(*time).fmt(f),
+            Self::Size(bytes) => HumanBytes(*bytes).fmt(f),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SegmentLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for SegmentLimit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for SegmentLimit {
+    fn schema_name() -> Cow<'static, str> {
+        "SegmentLimit".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": "^[0-9.]+ *[A-Za-zµ]+$", "description": EXPECTED})
+    }
+}
+
+/// What a sink's settings say of its segments.
+pub(crate) fn check(limit: Option<SegmentLimit>, keep: Option<u32>) -> Result<(), ActorError> {
+    match (limit, keep) {
+        (None, Some(_)) => Err("keep says how many segments stay: add `segment: 10m`".into()),
+        (_, Some(0)) => Err("keep is 0, but must be at least 1".into()),
+        _ => Ok(()),
+    }
+}
+
+/// See the file's head.
+pub(crate) struct Segments {
+    path: PathBuf,
+    limit: Option<SegmentLimit>,
+    keep: Option<u32>,
+    number: u32,
+    /// Those that are complete and may be removed one day.
+    complete: VecDeque<(PathBuf, FileBook)>,
+}
+
+impl Segments {
+    pub(crate) fn new(path: &Path, limit: Option<SegmentLimit>, keep: Option<u32>) -> Self {
+        Self {
+            path: path.to_owned(),
+            limit,
+            keep,
+            number: 0,
+            complete: VecDeque::new(),
+        }
+    }
+
+    /// Whether there is more than one file.
+    pub(crate) fn are_many(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// Where the next file goes: the path itself, or `NAME.0001.EXTENSION` and so on.
+    pub(crate) fn next(&mut self) -> PathBuf {
+        if self.limit.is_none() {
+            return self.path.clone();
+        }
+        self.number += 1;
+        let stem = self.path.file_stem().unwrap_or_default();
+        let mut name = stem.to_owned();
+        name.push(format!(".{:04}", self.number));
+        if let Some(extension) = self.path.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        self.path.with_file_name(name)
+    }
+
+    /// Whether a file of so much time and so many bytes takes no more.
+    pub(crate) fn is_full(&self, time: Duration, bytes: u64) -> bool {
+        match self.limit {
+            None => false,
+            Some(SegmentLimit::Time(limit)) => time >= limit,
+            Some(SegmentLimit::Size(limit)) => bytes >= limit,
+        }
+    }
+
+    /// A file has got its name: of those that are complete the oldest go, if that is asked for.
+    pub(crate) fn completed(&mut self, path: PathBuf, book: FileBook) {
+        let Some(keep) = self.keep else {
+            return;
+        };
+        self.complete.push_back((path, book));
+        while self.complete.len() > keep as usize {
+            let Some((oldest, book)) = self.complete.pop_front() else {
+                return;
+            };
+            match fs::remove_file(&oldest) {
+                Ok(()) => book.removed(),
+                Err(error) => {
+                    let path = oldest.display();
+                    tracing::warn!("the old segment `{path}` cannot be removed: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_time_or_a_size() {
+        let read = |text: &str| text.parse::<SegmentLimit>();
+        assert_eq!(
+            read("10m"),
+            Ok(SegmentLimit::Time(Duration::from_secs(600)))
+        );
+        assert_eq!(read("500MiB"), Ok(SegmentLimit::Size(500 << 20)));
+        for text in ["10m", "90s", "500MiB"] {
+            assert_eq!(read(&read(text).unwrap().to_string()), read(text));
+        }
+        for wrong in ["", "0s", "0MiB", "m", "10 parsecs", "-1s"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn segments_are_numbered_before_the_extension() {
+        let limit = Some(SegmentLimit::Size(1));
+        let mut segments = Segments::new(Path::new("a/b.c.mp4"), limit, None);
+        assert_eq!(segments.next(), Path::new("a/b.c.0001.mp4"));
+        assert_eq!(segments.next(), Path::new("a/b.c.0002.mp4"));
+        let mut one = Segments::new(Path::new("a/b.c.mp4"), None, None);
+        assert_eq!(one.next(), Path::new("a/b.c.mp4"));
+        assert!(!one.is_full(Duration::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn keep_needs_segments() {
+        let limit = Some(SegmentLimit::Size(1));
+        assert!(check(limit, Some(1)).is_ok() && check(None, None).is_ok());
+        assert!(check(None, Some(1)).is_err() && check(limit, Some(0)).is_err());
+    }
+}

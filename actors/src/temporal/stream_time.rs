@@ -1,0 +1,22 @@
+//! How time goes by in a stream, by its time stamps and segments.
+
+use std::time::Duration;
+
+use fermata_engine::Envelope;
+
+/// Segment and time stamp of the latest frame of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StreamTime {
+    latest: Option<(u32, i64)>,
+}
+
+impl StreamTime {
+    /// Moves on to a frame: the time since the one before, or none where a segment begins. A time stamp that does not rise passes no time.
+    pub(super) fn pass(&mut self, envelope: &Envelope) -> Option<Duration> {
+        let (segment, pts_ns) = (envelope.segment, envelope.pts_ns);
+        let (same, before) = self.latest.replace((segment, pts_ns))?;
+        let ns = i128::from(pts_ns) - i128::from(before);
+        let passed = Duration::from_nanos(u64::try_from(ns.max(0)).unwrap_or(u64::MAX));
+        (same == segment).then_some(passed)
+    }
+}

@@ -1,0 +1,130 @@
+//! A model asked about a manifest's rows by a graph: graphs/evaluate.yaml with these settings, and once more the writer for the rows that a
+//! temperature is fitted on.
+
+use std::path::{Path, absolute};
+
+use anyhow::{Context, anyhow, bail};
+use fermata::cli::SUCCESS;
+use fermata::compute_cli::ComputeArguments;
+use fermata::evaluate_cli::EvaluateArguments;
+use fermata::run::{JobRows, Taking};
+use fermata_learn::manifest::{Manifest, Split};
+use fermata_learn::predictions::Predictions;
+use fermata_vision::ModelCard;
+use serde_json::{Value, json};
+
+use crate::backend::look_at_backend;
+use crate::softlabels::run_text;
+
+/// What was measured, for `--predictions` and `--compare`.
+pub(super) const PREDICTIONS: &str = "predictions.npz";
+
+/// What a temperature was fitted on.
+const FITTED_ON: &str = "calibrated_on.npz";
+
+/// What a model said.
+pub(super) struct Answer {
+    pub(super) predictions: Predictions,
+    /// To fit a temperature on.
+    pub(super) validation: Option<Predictions>,
+    /// What was asked about what.
+    pub(super) source: Value,
+}
+
+/// What a model says of a manifest's rows. A run that ended without an answer has said why, and its exit code comes back in the place of one.
+pub(super) fn ask(
+    folder: &Path,
+    arguments: &EvaluateArguments,
+    classes: &[String],
+) -> anyhow::Result<Result<Answer, u8>> {
+    let EvaluateArguments { compute, out, .. } = arguments;
+    let path = arguments.manifest.as_deref();
+    let path = path.context("--model needs a --manifest")?;
+    let model = ModelCard::load(folder)?;
+    look_at_backend(&model.weights, compute)?;
+    let split: Split = arguments.split.parse().map_err(anyhow::Error::msg)?;
+    let fitted_on = arguments.calibrate_on.as_ref().map(|name| {
+        let split = name.to_string_lossy().parse::<Split>();
+        split.map_err(|error| anyhow!("--calibrate-on: {error}"))
+    });
+    let fitted_on = fitted_on.transpose()?;
+    if fitted_on == Some(split) {
+        bail!(
+            "--calibrate-on names the rows that are evaluated: a temperature is never fitted on those"
+        );
+    }
+    let manifest = Manifest::read(path)?;
+    let splits: Vec<Split> = [split].into_iter().chain(fitted_on).collect();
+    for split in &splits {
+        if manifest.split(*split).next().is_none() {
+            bail!("the manifest has no rows of the split {split}");
+        }
+    }
+    let rows = splits.iter().map(|&split| manifest.split(split).count());
+    let rows = JobRows {
+        all: rows.sum(),
+        done: 0,
+    };
+    let source = json!({
+        "weights_sha256": model.card.sha256,
+        "manifest_sha256": manifest.sha256,
+        "split": split.to_string(),
+    });
+    // The graph reads it again: a large one is not kept twice.
+    drop(manifest);
+    let out = absolute(out)?;
+    let text = graph(folder, path, &splits, compute)?;
+    let code = run_text(&text, Taking::Afresh(out.clone()), false, Some(rows))?;
+    if code != SUCCESS {
+        return Ok(Err(code));
+    }
+    let read = |name: &str| Predictions::read(&out.join(name), classes);
+    Ok(Ok(Answer {
+        predictions: read(PREDICTIONS)?,
+        validation: fitted_on.map(|_| read(FITTED_ON)).transpose()?,
+        source,
+    }))
+}
+
+fn graph(
+    model: &Path,
+    manifest: &Path,
+    splits: &[Split],
+    compute: &ComputeArguments,
+) -> anyhow::Result<String> {
+    let streams = json!({
+        "use": "manifest_units",
+        "manifest": absolute(manifest)?,
+        "split": splits.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "unit": 4096,
+        "open": 2,
+    });
+    let infer = json!({
+        "use": "infer_logits",
+        "in": "images",
+        "model": absolute(model)?,
+        "device": compute.device,
+        "threads": compute.threads,
+        "scale": compute.scale,
+        "at_once": compute.batch,
+        // The next of the batch are prepared while these are computed.
+        "batch": {"max": 4 * compute.batch, "each": "stream"},
+    });
+    // The rows that are evaluated come first.
+    let writers = [("write", PREDICTIONS), ("write-fitted", FITTED_ON)];
+    let writers = writers.iter().zip(splits).map(|((name, file), split)| {
+        format!("  {name}: {{use: write_predictions, in: infer, split: {split}, path: \"${{run.dir}}/{file}\", on_error: stop}}\n")
+    });
+    let writers: String = writers.collect();
+    Ok(format!(
+        "fermata: 1
+name: evaluate
+streams: {streams}
+nodes:
+  rows: {{use: manifest_rows, each: stream, unit: \"${{stream.uri}}\"}}
+  images: {{use: load_images, in: rows, replicas: 2}}
+  infer: {infer}
+{writers}run: {{clock: asap, call_deadline: 30m, drain: 30m}}
+"
+    ))
+}

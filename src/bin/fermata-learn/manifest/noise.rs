@@ -1,0 +1,83 @@
+//! `fermata manifest noise`: a manifest some of whose training labels are wrong on purpose.
+
+use std::fs;
+
+use anyhow::{Context, bail};
+use fermata::manifest_cli::NoiseArguments;
+use fermata::print::print_line;
+use fermata_learn::image_set::MANIFEST;
+use fermata_learn::label_noise::{Confusion, confuse, draw_training_rows};
+use fermata_learn::manifest::{Manifest, Split};
+use fermata_vision::Expression;
+use serde_json::json;
+
+const REPORT: &str = "label_noise.json";
+
+pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
+    let NoiseArguments {
+        share, seed, out, ..
+    } = arguments;
+    if !(0.0..=1.0).contains(share) {
+        bail!("--share {share}: expected 0 to 1");
+    }
+    let pairs: Vec<[Expression; 2]> = arguments
+        .between
+        .iter()
+        .map(|text| pair(text))
+        .collect::<anyhow::Result<_>>()?;
+    let confusion = match pairs.is_empty() {
+        true => Confusion::Symmetric,
+        false => Confusion::Pairs(pairs),
+    };
+    let path = out.join(MANIFEST);
+    if path.exists() && !arguments.overwrite {
+        bail!(
+            "{} is there already; --overwrite replaces it",
+            path.display()
+        );
+    }
+    let read = Manifest::read(&arguments.manifest)?;
+    let folder = std::path::absolute(&read.folder)?;
+    let mut rows = read.rows;
+    if let Some(most) = arguments.training_rows {
+        rows = draw_training_rows(rows, most, *seed);
+    }
+    let changed = confuse(&mut rows, *share, &confusion, *seed);
+    let training = rows.iter().filter(|row| row.split == Split::Train).count();
+    // The images stay where they are.
+    for row in &mut rows {
+        row.image = folder.join(&row.image);
+    }
+    let report = json!({
+        "manifest_sha256": read.sha256,
+        "seed": seed,
+        "share": share,
+        "confusion": confusion,
+        "training_rows": training,
+        "changed": changed,
+    });
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    fermata_files::write(&out.join(REPORT), super::json::json(&report).as_bytes())?;
+    // Last: where it is, its report is there too.
+    fermata_files::write(&path, &Manifest::of(out.clone(), rows).to_csv())?;
+    print_line(&format!(
+        "{changed} of {training} training rows have a wrong label: {}",
+        path.display()
+    ))
+}
+
+/// `fear:surprise`.
+fn pair(text: &str) -> anyhow::Result<[Expression; 2]> {
+    let (one, other) = text
+        .split_once(':')
+        .with_context(|| format!("--between {text}: expected LABEL:LABEL"))?;
+    let label = |name: &str| {
+        let label = name.parse::<Expression>();
+        label.map_err(|error| anyhow::anyhow!("--between {text}: {error}"))
+    };
+    let pair = [label(one)?, label(other)?];
+    if pair[0] == pair[1] {
+        bail!("--between {text}: a label does not become itself");
+    }
+    Ok(pair)
+}
