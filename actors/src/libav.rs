@@ -1,26 +1,32 @@
 //! What the video actors share of ffmpeg's libraries: starting them once, and the V4L2 devices, whose library is loaded
 //! when one is asked for. Opening, decoding and encoding are the actors' own.
 
+mod complaints;
 mod converter;
 mod copied;
 mod devices;
+mod facts;
 mod fragments;
 mod messages;
+mod opening;
 
 use std::sync::Once;
 
 use ffmpeg_next::{Error, frame};
 
+pub(crate) use complaints::complaints;
 pub(crate) use converter::{Converter, Target};
 pub(crate) use copied::parameters_without_tag;
 pub(crate) use devices::v4l2;
+pub(crate) use facts::{sample_aspect_ratio, time_stamp_bits};
 pub(crate) use fragments::end_fragment;
+pub(crate) use opening::{Nature, Waiting, open_input};
 
 /// Registers error texts, and makes libav's messages log lines. Call before anything else of libav.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        messages::forward();
+        messages::hear();
         if let Err(error) = ffmpeg_next::init() {
             tracing::error!(%error, "libav did not start");
         }

@@ -28,8 +28,8 @@ pub trait Source: Sized + Send + 'static {
     /// Opens the source on the thread that will read it.
     fn create(settings: Self::Settings, setup: &Setup) -> Result<Self, ActorError>;
 
-    /// Whether the engine paces the packets by their pts, or the world outside does. Asked once, after the source was
-    /// created.
+    /// Whether the engine paces the packets by their pts, or the world outside does. Asked when the source was created and
+    /// after each read: an address may turn out to be a recording once it is open.
     fn pacing(&self) -> Pacing {
         Pacing::ByPts
     }
@@ -68,6 +68,7 @@ pub struct Captured {
     pub(crate) others: Vec<(usize, AnyPayload)>,
     pub(crate) pts_ns: i64,
     pub(crate) new_segment: bool,
+    pub(crate) kept: bool,
     pub(crate) number: Option<(u64, u32)>,
 }
 
@@ -87,6 +88,7 @@ impl Captured {
             others: Vec::new(),
             pts_ns,
             new_segment: false,
+            kept: false,
             number: None,
         }
     }
@@ -103,6 +105,13 @@ impl Captured {
     /// Says that a new segment begins here: the first packet after a reconnect.
     pub fn in_new_segment(mut self) -> Self {
         self.new_segment = true;
+        self
+    }
+
+    /// Keeps a live source from reading on before the graph has room for this packet, so that nothing overwrites it: it was
+    /// waiting outside, with others behind it.
+    pub fn kept(mut self) -> Self {
+        self.kept = true;
         self
     }
 
@@ -127,6 +136,11 @@ impl Captured {
     /// Whether a new segment begins here.
     pub fn is_new_segment(&self) -> bool {
         self.new_segment
+    }
+
+    /// Whether nothing may overwrite it.
+    pub fn is_kept(&self) -> bool {
+        self.kept
     }
 
     /// The payload of an output, if it has one.

@@ -9,6 +9,7 @@
 
 mod card_model;
 mod device;
+mod initialisers;
 mod messages;
 mod runtime;
 mod session;

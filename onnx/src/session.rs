@@ -8,6 +8,7 @@ use ort::session::builder::SessionBuilder;
 use ort::value::TensorRef;
 
 use crate::device::Device;
+use crate::initialisers::without_constant_inputs;
 use crate::messages;
 use crate::runtime::{self, RuntimeError};
 use crate::tensor::{TensorIn, TensorInfo, TensorOut, element_count};
@@ -90,7 +91,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Loads the model in the file `path` (`.onnx`).
+    /// Loads the model in the file `path` (`.onnx`). Constants that it lists among its inputs are no inputs.
     ///
     /// # Errors
     /// If ONNX Runtime, the device or the file is not there or not usable.
@@ -116,7 +117,12 @@ impl Session {
                     device: spec.device,
                     reason,
                 })?;
-        let inner = builder.commit_from_file(&path).map_err(load_error)?;
+        let bytes = std::fs::read(&path).ok();
+        let inner = match bytes.and_then(|bytes| without_constant_inputs(&bytes)) {
+            Some(bytes) => builder.commit_from_memory(&bytes),
+            None => builder.commit_from_file(&path),
+        };
+        let inner = inner.map_err(load_error)?;
         let inputs = inner.inputs().iter().map(TensorInfo::of).collect();
         let outputs = inner.outputs().iter().map(TensorInfo::of).collect();
         Ok(Self {

@@ -1,6 +1,4 @@
 //! `/metrics`: the books of the run in Prometheus' classic text format, read at each scrape. There are no second counters.
-//!
-//! Names and labels are documented in `docs/metrics.md`, and a dashboard for Grafana is `serve/grafana.json`; both are held to this file by tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

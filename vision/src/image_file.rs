@@ -71,12 +71,38 @@ fn decode_upright(reader: ImageReader<Cursor<&[u8]>>) -> image::ImageResult<Dyna
     Ok(image)
 }
 
-/// True for a JPEG file that has no end-of-image marker behind its last start of scan. (ITU-T T.81, B.1.1: inside a
-/// scan, 0xFF is never followed by a marker's code.)
+/// True for a JPEG file that ends before its end-of-image marker. What stands behind that marker is no part of the picture:
+/// phones put a film there. (ITU-T T.81, B.1.1: segments say how long they are; inside a scan, 0xFF is never followed by a
+/// marker's code, but by 0 or the number of a restart.)
 fn is_cut_jpeg(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|two| two == marker);
-    let (scan, end) = (last([0xFF, 0xDA]), last([0xFF, 0xD9]));
-    bytes.starts_with(&[0xFF, 0xD8, 0xFF]) && (end.is_none() || end < scan)
+    const END_OF_IMAGE: u8 = 0xD9;
+    const START_OF_SCAN: u8 = 0xDA;
+    if !bytes.starts_with(&[0xFF, 0xD8, 0xFF]) {
+        return false;
+    }
+    let mut at = 2;
+    loop {
+        // Markers may be padded by more of their first byte; what is none is skipped, as decoders do.
+        let Some(marker) = bytes[at..]
+            .windows(2)
+            .position(|two| two[0] == 0xFF && !matches!(two[1], 0 | 0x01 | 0xD0..=0xD7 | 0xFF))
+        else {
+            return true;
+        };
+        at += marker + 2;
+        match bytes[at - 1] {
+            END_OF_IMAGE => return false,
+            // Its header is short and holds no marker; the scan goes up to the next one.
+            START_OF_SCAN => {}
+            _ => match bytes.get(at..at + 2) {
+                Some(length) => at += usize::from(u16::from_be_bytes([length[0], length[1]])),
+                None => return true,
+            },
+        }
+        if at > bytes.len() {
+            return true;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +179,24 @@ mod tests {
         assert_eq!((frame.width(), frame.height()), (16, 32));
         let (top, bottom) = (&frame.bgr()[..CHANNELS], &frame.bgr()[CHANNELS * 16 * 31..]);
         assert!(top[2] > 250 && bottom[0] > 250, "what was left is on top");
+    }
+
+    #[test]
+    fn what_stands_behind_a_jpegs_end_is_no_part_of_it() {
+        let jpeg = encoded(&red_and_blue(), ImageFormat::Jpeg);
+        // As in a film: the beginning of a scan, and no end.
+        let film = [b"\0\0\0\x18ftypmp42", &[0xFF, 0xDA, 1, 2, 3][..]].concat();
+        let motion = [&jpeg[..], &film].concat();
+        assert_eq!(decoded(&motion).bgr(), decoded(&jpeg).bgr());
+        // A preview inside the picture's own data has an end too, which is not the picture's.
+        let preview = [&[0xFF, 0xE1, 0, 8][..], &[0xFF, 0xD8, 0xFF, 0xD9, 0, 0]].concat();
+        let with_preview = [&jpeg[..2], &preview, &jpeg[2..]].concat();
+        assert_eq!(decoded(&with_preview).bgr(), decoded(&jpeg).bgr());
+        let cut = &with_preview[..with_preview.len() - 2];
+        assert!(matches!(
+            decode(cut, &FramePool::new()),
+            Err(ImageFileError::Cut)
+        ));
     }
 
     #[test]

@@ -54,7 +54,8 @@ pub struct DetectFacesSettings {
     #[serde(default)]
     pub min_size: Option<f32>,
     /// Looks at a copy whose longer side has at most this many pixels: faster, but misses small faces. Boxes are in
-    /// pixels of the frame all the same. UltraFace has a size of its own and refuses this. Default: the frame's own size.
+    /// pixels of the frame all the same. YuNet splits faces of more than some 500 pixels into several. UltraFace has a size of its own and
+    /// refuses less than that. Default: the frame's own size.
     #[serde(default)]
     pub max_side: Option<NonZeroUsize>,
 }
@@ -237,15 +238,15 @@ impl Detector {
             return Ok(Self::Yunet(Box::new(yunet)));
         }
         if let Some(layout) = ultraface::Layout::of(&session) {
-            if max_side.is_some() {
+            let ultraface = Ultraface::new(session, layout)?;
+            if max_side.is_some_and(|most| most < ultraface.longer_side()) {
                 return Err(DetectFacesError::Unsupported {
                     setting: "max_side",
                     detector: "UltraFace",
-                    reason: "its input has a fixed size",
+                    reason: "its input has a fixed size, which is larger",
                 }
                 .into());
             }
-            let ultraface = Ultraface::new(session, layout);
             return Ok(Self::Ultraface(Box::new(ultraface)));
         }
         let found = describe(&session);

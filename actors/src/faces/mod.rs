@@ -7,5 +7,6 @@ mod nms;
 #[cfg(test)]
 mod oracle_tests;
 mod pixels;
+mod priors;
 mod ultraface;
 mod yunet;

@@ -9,6 +9,7 @@ use opencv::imgproc::INTER_LINEAR;
 
 use super::nms::Candidate;
 use super::pixels::{self, Planes, Resized};
+use super::priors::{Prior, priors};
 use fermata_onnx::{ElementType, Session, TensorIn};
 
 /// What makes a model an UltraFace, for messages.
@@ -27,19 +28,52 @@ pub(super) struct Layout {
 pub(super) struct Ultraface {
     session: Session,
     layout: Layout,
+    /// To what the boxes refer, where the model does not decode them itself.
+    priors: Option<Vec<Prior>>,
     resized: Resized,
     values: Vec<f32>,
 }
 
 impl Ultraface {
     /// A detector that looks at frames at the model's own size.
-    pub(super) fn new(session: Session, layout: Layout) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The model cannot be run; or its boxes are neither decoded nor those of an UltraFace.
+    pub(super) fn new(mut session: Session, layout: Layout) -> Result<Self, ActorError> {
+        let Layout { width, height, .. } = layout;
+        let path = session.path().display().to_string();
+        let values = &vec![0.0; 3 * width * height];
+        let shape = &[1, 3, height, width];
+        let (count, is_decoded) = {
+            let outputs = session.run([TensorIn { shape, values }])?;
+            let (boxes, _) = outputs.get(layout.boxes)?.values.as_chunks::<4>();
+            // A decoded box ends behind its beginning, whatever the picture; a location is four numbers around 0.
+            let has_area = |[left, top, right, bottom]: &[f32; 4]| right > left && bottom > top;
+            (boxes.len(), boxes.iter().all(has_area))
+        };
+        let priors = (!is_decoded).then(|| priors(width, height));
+        if let Some(known) = priors
+            .as_ref()
+            .map(Vec::len)
+            .filter(|&known| known != count)
+        {
+            return Err(format!(
+                "the boxes of {path} are not decoded, and refer to something else than UltraFace's priors: {count} of them, not {known}; use a file that decodes them, such as version-RFB-320.onnx"
+            )
+            .into());
+        }
+        Ok(Self {
             session,
             layout,
+            priors,
             resized: Resized::default(),
             values: Vec::new(),
-        }
+        })
+    }
+
+    /// The longer side of the input, pixels.
+    pub(super) fn longer_side(&self) -> usize {
+        self.layout.width.max(self.layout.height)
     }
 
     /// Adds what may be a face with at least this score, in pixels of the frame.
@@ -59,7 +93,14 @@ impl Ultraface {
         let scores = outputs.get(layout.scores)?.values;
         let boxes = outputs.get(layout.boxes)?.values;
         let frame_size = (frame.width() as f32, frame.height() as f32);
-        decode(scores, boxes, frame_size, min_score, found)
+        decode(
+            scores,
+            boxes,
+            self.priors.as_deref(),
+            frame_size,
+            min_score,
+            found,
+        )
     }
 }
 
@@ -93,10 +134,11 @@ impl Layout {
     }
 }
 
-/// Column 1 of the scores is the face's; boxes are left, top, right, bottom in 0..1 of the frame.
+/// Column 1 of the scores is the face's; boxes are left, top, right, bottom in 0..1 of the frame, or refer to priors.
 fn decode(
     scores: &[f32],
     boxes: &[f32],
+    priors: Option<&[Prior]>,
     (width, height): (f32, f32),
     min_score: f32,
     found: &mut Vec<Candidate>,
@@ -105,10 +147,13 @@ fn decode(
         let (scores, boxes) = (scores.len() / 2, boxes.len() / 4);
         return Err(format!("UltraFace computed {scores} scores for {boxes} boxes").into());
     }
-    for (score, corners) in scores.chunks_exact(2).zip(boxes.chunks_exact(4)) {
+    let (boxes, _) = boxes.as_chunks::<4>();
+    for (index, (score, corners)) in scores.chunks_exact(2).zip(boxes).enumerate() {
         if score[1] < min_score {
             continue;
         }
+        let prior = priors.and_then(|priors| priors.get(index));
+        let corners = prior.map_or(*corners, |prior| prior.decode(corners));
         let rect = Rect {
             x: corners[0] * width,
             y: corners[1] * height,
@@ -133,7 +178,7 @@ mod tests {
         let scores = [0.9, 0.1, 0.25, 0.75];
         let boxes = [0.0, 0.0, 1.0, 1.0, 0.25, 0.5, 0.75, 1.0];
         let mut found = Vec::new();
-        decode(&scores, &boxes, (640.0, 480.0), 0.7, &mut found).unwrap();
+        decode(&scores, &boxes, None, (640.0, 480.0), 0.7, &mut found).unwrap();
         assert_eq!(found.len(), 1);
         let expected = Rect {
             x: 160.0,
@@ -146,7 +191,7 @@ mod tests {
 
     #[test]
     fn scores_without_boxes_are_refused() {
-        let error = decode(&[0.0, 1.0], &[], (1.0, 1.0), 0.5, &mut Vec::new()).unwrap_err();
+        let error = decode(&[0.0, 1.0], &[], None, (1.0, 1.0), 0.5, &mut Vec::new()).unwrap_err();
         assert!(error.to_string().contains("1 scores for 0 boxes"));
     }
 }

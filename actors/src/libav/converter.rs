@@ -12,7 +12,7 @@ use ffmpeg_next::{Error, color, ffi, format::Pixel, frame};
 /// What pictures are turned into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// 8-bit BGR of the same size.
+    /// 8-bit BGR.
     Bgr,
     /// 4:2:0 of this size, with BT.709's matrix and limited range, as H.264 players expect of video.
     Yuv420Bt709 { width: u32, height: u32 },
@@ -44,6 +44,8 @@ struct Source {
     height: u32,
     space: color::Space,
     range: color::Range,
+    /// Width and height of the result.
+    wanted: (u32, u32),
 }
 
 /// Converts pictures; its scaler is rebuilt when they change size, format or colours.
@@ -68,14 +70,28 @@ impl Converter {
         }
     }
 
-    /// Converts one picture. The result lives until the next call.
+    /// Converts one picture, of which BGR keeps the size. The result lives until the next call.
     pub(crate) fn convert(&mut self, picture: &frame::Video) -> Result<&mut frame::Video, Error> {
+        let wanted = match self.target {
+            Target::Bgr => (picture.width(), picture.height()),
+            Target::Yuv420Bt709 { width, height } => (width, height),
+        };
+        self.convert_to(picture, wanted)
+    }
+
+    /// Converts one picture to this width and height. The result lives until the next call.
+    pub(crate) fn convert_to(
+        &mut self,
+        picture: &frame::Video,
+        wanted: (u32, u32),
+    ) -> Result<&mut frame::Video, Error> {
         let source = Source {
             format: picture.format(),
             width: picture.width(),
             height: picture.height(),
             space: picture.color_space(),
             range: picture.color_range(),
+            wanted,
         };
         if self
             .scaler
@@ -103,10 +119,7 @@ fn is_ours_alone(picture: &frame::Video) -> bool {
 }
 
 fn build(source: &Source, target: Target) -> Result<Scaler, Error> {
-    let (width, height) = match target {
-        Target::Bgr => (source.width, source.height),
-        Target::Yuv420Bt709 { width, height } => (width, height),
-    };
+    let (width, height) = source.wanted;
     let mut context = Context::get(
         source.format,
         source.width,

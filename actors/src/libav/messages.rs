@@ -8,26 +8,27 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use ffmpeg_next::{ffi, log};
 use tracing::Level;
 
+use super::complaints;
+
 const TARGET: &str = "libav";
 /// A longer message is cut.
 const MOST_BYTES: usize = 1024;
 
-/// As the bindings write a list of arguments; on other processors it is another type.
-#[cfg(target_arch = "x86_64")]
-type Arguments = *mut ffi::__va_list_tag;
+/// As libav passes a list of arguments: every ABI passes one as a pointer or in registers like one, and it is only handed on. The bindings
+/// write it as another type on each processor.
+type Arguments = *mut c_void;
 
-/// From now on messages are log lines. Errors are also returned, and told by the actors, so that libav's own words are of interest only
-/// when one looks for a cause.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn forward() {
-    // SAFETY: the callback has the type that libav calls, and may be called from any thread.
-    unsafe { ffi::av_log_set_callback(Some(told)) };
-}
-
-/// Keeps them down.
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) fn forward() {
-    log::set_level(log::Level::Fatal);
+/// From now on messages are log lines, and errors among them are counted. Errors are also returned, and told by the actors, so that libav's own
+/// words are of interest only when one looks for a cause.
+#[allow(clippy::missing_transmute_annotations)]
+pub(super) fn hear() {
+    // SAFETY: the callback has the type that libav calls but for the spelling of its last argument, and may be called from any thread.
+    unsafe {
+        ffi::av_log_set_callback(Some(std::mem::transmute::<
+            unsafe extern "C" fn(*mut c_void, c_int, *const c_char, Arguments),
+            _,
+        >(told)));
+    }
 }
 
 fn level(of: c_int) -> Option<Level> {
@@ -39,13 +40,13 @@ fn level(of: c_int) -> Option<Level> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 unsafe extern "C" fn told(
     from: *mut c_void,
     of: c_int,
     format: *const c_char,
     arguments: Arguments,
 ) {
+    complaints::count(of);
     // The macros need the level when they are compiled; most messages are not wanted, which is known at once.
     let wanted = match level(of) {
         Some(Level::ERROR) => tracing::enabled!(target: TARGET, Level::ERROR),
@@ -64,7 +65,7 @@ unsafe extern "C" fn told(
             from,
             of,
             format,
-            arguments,
+            arguments.cast(),
             line.as_mut_ptr().cast(),
             MOST_BYTES as c_int,
             &raw mut with_prefix,

@@ -23,7 +23,7 @@ use delivery::{Delivery, Message, Retry};
 
 /// Posts JSON to a server when a track begins or its label changes, or for every frame.
 ///
-/// A body is the line of [`write_jsonl`](super::write_jsonl) with `changes` in it: `[{"what":"track_began","track":3},
+/// A body is the line of `write_jsonl` with `changes` in it: `[{"what":"track_began","track":3},
 /// {"what":"label_changed","track":3,"from":"sad","to":"happy"}]`. An answer of 2xx is a delivery. No answer, 408, 429 and 5xx are tried again,
 /// after a pause that doubles from `retry.first` to `retry.most` (a `Retry-After` counts if it is longer, up to `retry.most`); any other
 /// answer, also a redirection, is final.

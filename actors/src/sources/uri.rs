@@ -74,15 +74,17 @@ impl Origin {
     }
 
     fn local(path: &Path) -> Self {
-        if path.starts_with("/dev") {
+        // Shared memory is a disk, and what a shell passes on is a file or a pipe.
+        let is_file = ["/dev/shm", "/dev/fd", "/dev/stdin"].map(|files| path.starts_with(files));
+        if path.starts_with("/dev") && !is_file.contains(&true) {
             Self::Device(path.to_owned())
         } else {
             Self::File(path.to_owned())
         }
     }
 
-    /// True for cameras and network streams, which the world paces and which are reconnected.
-    pub(crate) fn is_live(&self) -> bool {
+    /// True for cameras and network streams, which may be paced by the world and are opened again.
+    pub(crate) fn may_be_live(&self) -> bool {
         !matches!(self, Self::File(_))
     }
 }
@@ -138,6 +140,13 @@ mod tests {
             ("clips/a:b.mp4", Origin::File("clips/a:b.mp4".into())),
             ("file:///clips/a.mp4", Origin::File("/clips/a.mp4".into())),
             ("/dev/video0", Origin::Device("/dev/video0".into())),
+            (
+                "/dev/v4l/by-id/a",
+                Origin::Device("/dev/v4l/by-id/a".into()),
+            ),
+            ("/dev/shm/x.mp4", Origin::File("/dev/shm/x.mp4".into())),
+            ("/dev/stdin", Origin::File("/dev/stdin".into())),
+            ("file:///dev/fd/3", Origin::File("/dev/fd/3".into())),
             (
                 "rtsp://u:p@host:8554/main",
                 network("rtsp://u:p@host:8554/main", true),

@@ -1,232 +1,180 @@
 //! One open file or connection: finds its video stream, decodes it, and hands out BGR frames with the container's time
-//! stamps. When to open it again is the source's business.
+//! stamps. When to open it again, and which time a frame gets, is the source's business.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fermata_engine::Setup;
 use fermata_vision::frame::CHANNELS;
 use fermata_vision::{Frame, FramePool};
-use ffmpeg_next::codec::{Context, packet, threading};
+use ffmpeg_next::codec::{Context, threading};
 use ffmpeg_next::format::context::Input;
-use ffmpeg_next::{Dictionary, Error, Packet, Rational, Stream, decoder, format, frame, media};
-use opencv::core::RotateFlags;
+use ffmpeg_next::format::stream::Disposition;
+use ffmpeg_next::{
+    Dictionary, Error, Packet, Rational, Stream, color, decoder, format, frame, media,
+};
 
-use crate::libav::{self, Converter, Target};
-use crate::sources::recorder::{RecordError, Recorder};
-use crate::sources::whole_file::missing_bytes;
+use crate::libav::{self, Converter, Nature, Target};
+use crate::sources::damage::Damage;
+use crate::sources::notices::Notices;
+use crate::sources::orientation::Orientation;
+use crate::sources::recorder::Recorder;
+use crate::sources::video_error::VideoError;
+use crate::sources::watch::Watch;
+use crate::sources::whole_file::{Ending, ending_of};
 
-/// Why there are no (more) frames.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum VideoError {
-    /// The stream was cancelled while libav was busy.
-    #[error("reading was cancelled")]
-    Cancelled,
-    /// Nothing came in time.
-    #[error("no data within {0:?}")]
-    Silent(Duration),
-    /// Nothing to see in it.
-    #[error("it holds no video stream")]
-    NoVideo,
-    /// A part of libav is not there.
-    #[error("{0}")]
-    Missing(String),
-    /// The recording cannot be read to its end.
-    #[error("{reason} after {frames} frames: the file is damaged or ends too early")]
-    Broken {
-        /// Frames delivered before.
-        frames: u64,
-        /// What shows it.
-        reason: String,
-    },
-    /// A frame without any time stamp, in a container that states no frame rate either.
-    #[error("frame {0} has no time stamp, and the container states no frame rate")]
-    NoTime(u64),
-    /// OpenCV could not turn a frame.
-    #[error("turning the frame: {0}")]
-    Turning(opencv::Error),
-    /// What is received cannot be kept.
-    #[error(transparent)]
-    Recording(#[from] RecordError),
-    /// Whatever else libav says.
-    #[error("{doing}: {error}")]
-    Libav {
-        /// What was tried.
-        doing: &'static str,
-        /// libav's reason.
-        error: Error,
-    },
-}
-
-/// Makes libav's blocking calls return when the stream is cancelled or has been silent for too long.
-pub(crate) struct Watch {
-    cancel: Arc<AtomicBool>,
-    timeout: Option<Duration>,
-    started: Instant,
-    deadline_ns: AtomicU64,
-}
-
-impl Watch {
-    /// Without a timeout only a cancellation interrupts.
-    pub(crate) fn new(setup: &Setup, timeout: Option<Duration>) -> Arc<Self> {
-        let watch = Self {
-            cancel: setup.cancel_flag(),
-            timeout,
-            started: Instant::now(),
-            deadline_ns: AtomicU64::new(u64::MAX),
-        };
-        watch.rearm();
-        Arc::new(watch)
-    }
-
-    fn now_ns(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// Something came: the timeout starts over.
-    fn rearm(&self) {
-        if let Some(timeout) = self.timeout {
-            let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-            let deadline_ns = self.now_ns().saturating_add(timeout_ns);
-            self.deadline_ns.store(deadline_ns, Ordering::Relaxed);
-        }
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
-    }
-
-    /// True if a blocking call should give up.
-    fn interrupts(&self) -> bool {
-        self.is_cancelled() || self.now_ns() > self.deadline_ns.load(Ordering::Relaxed)
-    }
-
-    /// Says why a call ended with `error`.
-    fn explain(&self, doing: &'static str, error: Error) -> VideoError {
-        match self.timeout {
-            _ if self.is_cancelled() => VideoError::Cancelled,
-            Some(timeout) if self.interrupts() => VideoError::Silent(timeout),
-            _ => VideoError::Libav { doing, error },
-        }
-    }
-}
+/// Pixels whose sides differ by more than this are a mistake of the file.
+const MOST_SLENDER: f64 = 8.0;
 
 /// Opens a file or a network address.
 pub(crate) fn open_url(
     url: &str,
-    options: Dictionary,
+    options: &Dictionary,
+    known: Option<Nature>,
     watch: &Arc<Watch>,
-) -> Result<Input, VideoError> {
+) -> Result<(Input, Nature), VideoError> {
     watch.rearm();
-    let asked = Arc::clone(watch);
-    format::input_with_interrupt_and_dictionary(url, move || asked.interrupts(), options)
-        .map_err(|error| watch.explain("libav", error))
+    libav::open_input(url, options, known, watch).map_err(|error| watch.explain("libav", error))
 }
 
 /// Opens a V4L2 camera. libav offers no way to interrupt its reads: a camera that stalls without an error holds the
 /// thread until the driver gives up, and the engine names the call that does not return.
-pub(crate) fn open_device(path: &str, options: Dictionary) -> Result<Input, VideoError> {
+pub(crate) fn open_device(path: &str, options: Dictionary) -> Result<(Input, Nature), VideoError> {
     let v4l2 = libav::v4l2().map_err(VideoError::Missing)?;
     let opened = format::open_with(path, &v4l2, options);
     let opened = opened.map_err(|error| VideoError::Libav {
         doing: "V4L2",
         error,
     })?;
-    Ok(opened.input())
+    Ok((opened.input(), Nature::Live))
 }
 
 /// How an input is decoded.
 pub(crate) struct Decoding {
     /// Threads of the decoder.
     pub(crate) threads: usize,
-    /// The file, if it is one. Frames of a live stream must not wait for later ones to keep the threads busy.
-    pub(crate) recording: Option<PathBuf>,
+    /// The file, if it is one.
+    pub(crate) file: Option<PathBuf>,
     /// Where the packets are kept as they come, if they are.
     pub(crate) record: Option<PathBuf>,
     /// Where the frames come from.
     pub(crate) pool: FramePool,
+    /// What was told already.
+    pub(crate) notices: Arc<Notices>,
+}
+
+/// A frame as the container has it.
+pub(crate) struct Picture {
+    pub(crate) frame: Frame,
+    /// Its time stamp; a recording's frame has one always.
+    pub(crate) stamp_ns: Option<i64>,
+    /// How long was waited for its data.
+    pub(crate) waited: Duration,
 }
 
 /// See the file's head.
 pub(crate) struct VideoReader {
     input: Input,
+    nature: Nature,
     stream: usize,
     time_base: Rational,
     frame_rate: Rational,
     decoder: decoder::Video,
     converter: Converter,
-    turn: Option<RotateFlags>,
-    pool: FramePool,
+    orientation: Orientation,
+    decoding: Decoding,
     decoded: frame::Video,
     watch: Arc<Watch>,
     setup: Setup,
-    recording: Option<PathBuf>,
     recorder: Option<Recorder>,
+    damage: Damage,
+    waited: Duration,
     /// Set once the decoder has been told that nothing more comes; with the reason, if it is not the end.
     ending: Option<Option<VideoError>>,
     /// The input ended in the middle of the newest packet.
     last_is_cut: bool,
-    last_pts_ns: Option<i64>,
+    last_stamp_ns: Option<i64>,
     frames: u64,
     damaged: u64,
+    missing: u64,
 }
 
 impl VideoReader {
     /// Prepares to decode the best video stream of `input`.
     pub(crate) fn new(
-        input: Input,
+        (input, nature): (Input, Nature),
         decoding: Decoding,
         watch: Arc<Watch>,
         setup: &Setup,
     ) -> Result<Self, VideoError> {
-        let stream = input
-            .streams()
-            .best(media::Type::Video)
-            .ok_or(VideoError::NoVideo)?;
+        let best = input.streams().best(media::Type::Video);
+        // The cover of a sound file is a stream of one picture.
+        let is_moving = |stream: &Stream| !stream.disposition().contains(Disposition::ATTACHED_PIC);
+        let stream = best.filter(is_moving).ok_or(VideoError::NoVideo)?;
         let (index, time_base) = (stream.index(), stream.time_base());
         let frame_rate = stream.avg_frame_rate();
-        let turn = turn(&stream);
-        let decoder = open_decoder(&stream, &decoding)?;
+        let orientation = Orientation::of(&stream, &setup.node);
+        let decoder = open_decoder(&stream, nature, decoding.threads)?;
         let record = decoding.record.as_deref();
         let recorder = record.map(|path| Recorder::begin(path, &stream, &setup.node));
         let recorder = recorder.transpose()?;
         Ok(Self {
             stream: index,
+            nature,
             time_base,
             frame_rate,
             decoder,
             converter: Converter::new(Target::Bgr),
-            turn,
-            pool: decoding.pool,
+            orientation,
+            decoding,
             decoded: frame::Video::empty(),
             input,
             watch,
             setup: setup.clone(),
-            recording: decoding.recording,
             recorder,
+            damage: Damage::default(),
+            waited: Duration::ZERO,
             ending: None,
             last_is_cut: false,
-            last_pts_ns: None,
+            last_stamp_ns: None,
             frames: 0,
             damaged: 0,
+            missing: 0,
         })
     }
 
-    /// True if the container says how long it is, so that its end is the end and not a loss.
-    pub(crate) fn has_duration(&self) -> bool {
-        self.input.duration() > 0
+    /// From now on this long may pass without a picture.
+    pub(crate) fn be_patient_for(&self, limit: Option<Duration>) {
+        self.watch.be_patient_for(limit);
+    }
+
+    /// What the input is.
+    pub(crate) fn nature(&self) -> Nature {
+        self.nature
+    }
+
+    /// The time after which the container's counter of time starts over, if it does.
+    pub(crate) fn period_ns(&self) -> Option<i64> {
+        let stream = self.input.stream(self.stream)?;
+        let bits = libav::time_stamp_bits(&stream);
+        (bits < 63).then(|| nanoseconds(1 << bits, self.time_base))
     }
 
     /// Decodes the next frame; `None` at the end. What the decoder holds back comes before an error that ended the
     /// input.
-    pub(crate) fn next(&mut self) -> Result<Option<(Frame, i64)>, VideoError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Picture>, VideoError> {
         self.watch.rearm();
+        self.waited = Duration::ZERO;
+        let complaints = libav::complaints();
         loop {
-            match self.decoder.receive_frame(&mut self.decoded) {
+            let received = self.decoder.receive_frame(&mut self.decoded);
+            if libav::complaints() > complaints {
+                self.damage.sign();
+            }
+            match received {
                 Ok(()) => return self.finished_frame().map(Some),
-                Err(Error::Eof) => return self.ended(),
+                Err(Error::Eof) => return self.ended().map(|()| None),
                 Err(error) if libav::wants_input(error) => self.feed()?,
                 // With several threads the decoder reports an undecodable packet here.
                 Err(error) => self.count_undecodable(error)?,
@@ -240,10 +188,15 @@ impl VideoReader {
             return Err(self.watch.explain("libav", Error::Exit));
         }
         let mut packet = Packet::empty();
-        match packet.read(&mut self.input) {
+        let began = Instant::now();
+        let read = packet.read(&mut self.input);
+        self.waited += began.elapsed();
+        match read {
             Ok(()) if packet.stream() == self.stream => {
-                self.watch.rearm();
                 self.last_is_cut = packet.is_corrupt();
+                if self.last_is_cut {
+                    self.damage.sign();
+                }
                 if let Some(recorder) = &mut self.recorder {
                     recorder.write(&packet)?;
                 }
@@ -263,14 +216,20 @@ impl VideoReader {
 
     /// Why no packet comes any more; `None` if that is simply the end.
     fn reason_to_end(&self, error: Error) -> Option<VideoError> {
-        let Some(path) = self.recording.as_ref().filter(|_| !self.watch.interrupts()) else {
+        let file = self.decoding.file.as_ref();
+        let Some(path) = file.filter(|_| !self.watch.interrupts()) else {
             return (error != Error::Eof).then(|| self.watch.explain("reading", error));
         };
         let reason = match error {
             Error::Eof if self.last_is_cut => "the last packet is incomplete".to_owned(),
-            Error::Eof => match missing_bytes(path) {
-                Ok(None) => return None,
-                Ok(Some(missing)) => format!("{missing} bytes are missing"),
+            Error::Eof => match ending_of(path) {
+                Ok(Ending::Whole) => return None,
+                Ok(Ending::Trailer(what)) => {
+                    let (node, path) = (&self.setup.node, path.display());
+                    tracing::warn!(%node, %path, "{what} at the end of the file; all frames before it were read");
+                    return None;
+                }
+                Ok(Ending::Cut(missing)) => format!("{missing} bytes are missing"),
                 Err(error) => error.to_string(),
             },
             error => error.to_string(),
@@ -299,40 +258,105 @@ impl VideoReader {
             });
         }
         self.setup.count_missed(1);
-        let (node, frames) = (&self.setup.node, self.frames);
-        tracing::warn!(%node, frames, "a packet of the video cannot be decoded and counts as missed");
+        self.damage.counted();
+        if let Some(unsaid) = self.decoding.notices.due("undecodable") {
+            let (node, frames) = (&self.setup.node, self.frames);
+            tracing::warn!(%node, frames, unsaid, "a packet of the video cannot be decoded and counts as missed");
+        }
         Ok(())
     }
 
-    fn finished_frame(&mut self) -> Result<(Frame, i64), VideoError> {
-        let pts_ns = self.pts_ns()?;
-        self.damaged += u64::from(self.decoded.is_corrupt() || self.decoded.has_decode_errors());
-        let converted = self.converter.convert(&self.decoded);
+    fn finished_frame(&mut self) -> Result<Picture, VideoError> {
+        let stamp_ns = self.stamp_ns()?;
+        if self.decoded.is_corrupt() || self.decoded.has_decode_errors() {
+            self.damaged += 1;
+            self.damage.sign();
+        }
+        if let Some(stamp_ns) = stamp_ns.filter(|_| self.nature == Nature::Recording) {
+            self.count_missing(stamp_ns);
+        }
+        let frame = self.bgr_frame()?;
+        self.last_stamp_ns = stamp_ns.or(self.last_stamp_ns);
+        self.frames += 1;
+        Ok(Picture {
+            frame,
+            stamp_ns,
+            waited: self.waited,
+        })
+    }
+
+    /// Counts the frames that damage has taken from between the last frame and this one.
+    fn count_missing(&mut self, stamp_ns: i64) {
+        let missing = self.damage.frame(stamp_ns);
+        if missing == 0 {
+            return;
+        }
+        self.missing += missing;
+        self.setup.count_missed(missing);
+        if let Some(unsaid) = self.decoding.notices.due("damaged") {
+            let (node, frames) = (&self.setup.node, self.frames);
+            tracing::warn!(%node, frames, missing, unsaid, "the recording is damaged here; what is missing counts as missed");
+        }
+    }
+
+    /// The decoded picture with square pixels, as it is meant to be seen.
+    fn bgr_frame(&mut self) -> Result<Frame, VideoError> {
+        if is_high_range(self.decoded.color_transfer_characteristic())
+            && self.decoding.notices.first("high range")
+        {
+            let node = &self.setup.node;
+            let transfer = self.decoded.color_transfer_characteristic();
+            tracing::warn!(%node, ?transfer, "the video is HDR and is not tone-mapped: its pictures are darker and flatter than meant, and expressions are recognised less well");
+        }
+        let size = self.square_size();
+        let converted = self.converter.convert_to(&self.decoded, size);
         let bgr = converted.map_err(|error| VideoError::Libav {
             doing: "converting to BGR",
             error,
         })?;
         let (width, height) = (bgr.width() as usize, bgr.height() as usize);
-        let mut frame = self.pool.take(width, height);
+        let mut frame = self.decoding.pool.take(width, height);
         let row_bytes = width * CHANNELS;
         let targets = frame.bgr_mut().chunks_exact_mut(row_bytes);
         for (target, row) in targets.zip(libav::rows(bgr, row_bytes)) {
             target.copy_from_slice(row);
         }
-        let mut frame = frame.freeze();
-        if let Some(turn) = self.turn {
-            frame = turned(&frame, turn, &self.pool).map_err(VideoError::Turning)?;
-        }
-        self.last_pts_ns = Some(pts_ns);
-        self.frames += 1;
-        Ok((frame, pts_ns))
+        let turned = self.orientation.apply(frame.freeze(), &self.decoding.pool);
+        turned.map_err(VideoError::Turning)
     }
 
-    /// The frame's best-effort time stamp. Where a container has none (raw streams), frames follow each other at its
+    /// The size at which the picture's pixels are square: the short side of the pixels is drawn out.
+    fn square_size(&self) -> (u32, u32) {
+        let (width, height) = (self.decoded.width(), self.decoded.height());
+        let stream = self.input.stream(self.stream);
+        let aspect = libav::sample_aspect_ratio(stream.as_ref(), &self.decoded);
+        if aspect == 1.0 {
+            return (width, height);
+        }
+        if !(1.0 / MOST_SLENDER..=MOST_SLENDER).contains(&aspect) {
+            if self.decoding.notices.first("slender") {
+                let node = &self.setup.node;
+                tracing::warn!(%node, aspect, "the video says that its pixels are so far from square that it must be a mistake; they stay as they are");
+            }
+            return (width, height);
+        }
+        let drawn_out = |side: u32, by: f64| ((f64::from(side) * by).round() as u32).max(1);
+        match aspect > 1.0 {
+            true => (drawn_out(width, aspect), height),
+            false => (width, drawn_out(height, 1.0 / aspect)),
+        }
+    }
+
+    /// The frame's best-effort time stamp. Where a recording has none (raw streams), frames follow each other at its
     /// frame rate.
-    fn pts_ns(&self) -> Result<i64, VideoError> {
+    fn stamp_ns(&self) -> Result<Option<i64>, VideoError> {
         if let Some(timestamp) = self.decoded.timestamp() {
-            return Ok(nanoseconds(timestamp, self.time_base));
+            return Ok(Some(nanoseconds(timestamp, self.time_base)));
+        }
+        if !matches!(self.nature, Nature::Recording | Nature::Segmented) {
+            // libav counts RTP's time from the first packet, and leaves the first picture without one.
+            let is_first = self.frames == 0 && self.input.format().name() == "rtsp";
+            return Ok(is_first.then_some(0));
         }
         let rate = self.frame_rate;
         if rate.numerator() <= 0 || rate.denominator() <= 0 {
@@ -343,16 +367,18 @@ impl VideoReader {
             tracing::warn!(%node, "the video has no time stamps; its frame rate {rate} stands in for them");
         }
         let distance_ns = nanoseconds(1, rate.invert());
-        Ok(self
-            .last_pts_ns
-            .map_or(0, |last| last.saturating_add(distance_ns)))
+        let last_ns = self.last_stamp_ns;
+        Ok(Some(
+            last_ns.map_or(0, |last| last.saturating_add(distance_ns)),
+        ))
     }
 
-    fn ended(&mut self) -> Result<Option<(Frame, i64)>, VideoError> {
-        if self.damaged > 0 {
-            let (node, damaged) = (&self.setup.node, self.damaged);
-            tracing::warn!(%node, damaged, "frames were decoded with errors and patched by the decoder");
-            self.damaged = 0;
+    fn ended(&mut self) -> Result<(), VideoError> {
+        let (damaged, missing) = (self.damaged, self.missing);
+        if damaged > 0 || missing > 0 {
+            let node = &self.setup.node;
+            tracing::warn!(%node, damaged, missing, "the video is damaged: frames were patched by the decoder, or are missing");
+            (self.damaged, self.missing) = (0, 0);
         }
         match self.ending.as_mut().and_then(Option::take) {
             Some(VideoError::Broken { reason, .. }) => Err(VideoError::Broken {
@@ -360,23 +386,28 @@ impl VideoReader {
                 reason,
             }),
             Some(error) => Err(error),
-            None => Ok(None),
+            None => Ok(()),
         }
     }
 }
 
-fn open_decoder(stream: &Stream, decoding: &Decoding) -> Result<decoder::Video, VideoError> {
+fn open_decoder(
+    stream: &Stream,
+    nature: Nature,
+    threads: usize,
+) -> Result<decoder::Video, VideoError> {
     let failed = |error| VideoError::Libav {
         doing: "opening the decoder",
         error,
     };
     let mut context = Context::from_parameters(stream.parameters()).map_err(failed)?;
     context.set_threading(threading::Config {
-        kind: match decoding.recording {
-            None => threading::Type::Slice,
-            Some(_) => threading::Type::Frame,
+        // Frames of a live stream must not wait for later ones to keep the threads busy.
+        kind: match nature {
+            Nature::Live | Nature::LiveWithoutTimes => threading::Type::Slice,
+            Nature::Recording | Nature::Segmented => threading::Type::Frame,
         },
-        count: decoding.threads,
+        count: threads,
         ..threading::Config::default()
     });
     let codec = context.id();
@@ -388,6 +419,12 @@ fn open_decoder(stream: &Stream, decoding: &Decoding) -> Result<decoder::Video, 
     })
 }
 
+/// Whether pictures of this transfer curve are HDR: hybrid log-gamma, or perceptual quantisation.
+fn is_high_range(transfer: color::TransferCharacteristic) -> bool {
+    use color::TransferCharacteristic::{ARIB_STD_B67, SMPTE2084};
+    matches!(transfer, ARIB_STD_B67 | SMPTE2084)
+}
+
 /// `ticks` of a time base in nanoseconds, rounded to the nearest.
 fn nanoseconds(ticks: i64, time_base: Rational) -> i64 {
     let (numerator, denominator) = (time_base.numerator(), time_base.denominator().max(1));
@@ -395,52 +432,6 @@ fn nanoseconds(ticks: i64, time_base: Rational) -> i64 {
     let denominator = i128::from(denominator);
     let rounded = (scaled + denominator / 2).div_euclid(denominator);
     i64::try_from(rounded).unwrap_or(if rounded < 0 { i64::MIN } else { i64::MAX })
-}
-
-/// How the container asks to turn the picture (phones record lying and note the angle).
-fn turn(stream: &Stream) -> Option<RotateFlags> {
-    let mut side_data = stream.side_data();
-    let matrix = side_data.find(|data| data.kind() == packet::side_data::Type::DisplayMatrix);
-    match matrix.and_then(|matrix| clockwise_degrees(matrix.data()))? {
-        0 => None,
-        90 => Some(RotateFlags::ROTATE_90_CLOCKWISE),
-        180 => Some(RotateFlags::ROTATE_180),
-        270 => Some(RotateFlags::ROTATE_90_COUNTERCLOCKWISE),
-        degrees => {
-            tracing::warn!(
-                degrees,
-                "the video asks to be turned by an odd angle and stays as it is"
-            );
-            None
-        }
-    }
-}
-
-/// The frame, turned.
-fn turned(frame: &Frame, turn: RotateFlags, pool: &FramePool) -> opencv::Result<Frame> {
-    let (mut width, mut height) = (frame.width(), frame.height());
-    if turn != RotateFlags::ROTATE_180 {
-        (width, height) = (height, width);
-    }
-    let mut turned = pool.take(width, height);
-    opencv::core::rotate(&frame.mat()?, &mut turned.mat_mut()?, turn as i32)?;
-    Ok(turned.freeze())
-}
-
-/// The angle of a display matrix: nine 32-bit integers, of which the first, second, fourth and fifth hold the rotation
-/// in 16.16 fixed point (libavutil/display.h).
-fn clockwise_degrees(matrix: &[u8]) -> Option<i32> {
-    let entry = |index: usize| {
-        let bytes = matrix.get(index * 4..index * 4 + 4)?;
-        Some(f64::from(i32::from_ne_bytes(bytes.try_into().ok()?)))
-    };
-    let (a, b, c, d) = (entry(0)?, entry(1)?, entry(3)?, entry(4)?);
-    let (first, second) = (a.hypot(c), b.hypot(d));
-    if first == 0.0 || second == 0.0 {
-        return None;
-    }
-    let degrees = (b / second).atan2(a / first).to_degrees();
-    Some((degrees.round() as i32).rem_euclid(360))
 }
 
 #[cfg(test)]
@@ -457,20 +448,5 @@ mod tests {
             nanoseconds(day_at_90khz, Rational(1, 90_000)),
             86_400_000_000_000
         );
-    }
-
-    #[test]
-    fn a_display_matrix_says_the_angle() {
-        let matrix = |a: i32, b: i32, c: i32, d: i32| {
-            let entries = [a, b, 0, c, d, 0, 0, 0, 1 << 30];
-            entries.map(i32::to_ne_bytes).concat()
-        };
-        let one = 1 << 16;
-        assert_eq!(clockwise_degrees(&matrix(one, 0, 0, one)), Some(0));
-        assert_eq!(clockwise_degrees(&matrix(0, one, -one, 0)), Some(90));
-        assert_eq!(clockwise_degrees(&matrix(-one, 0, 0, -one)), Some(180));
-        assert_eq!(clockwise_degrees(&matrix(0, -one, one, 0)), Some(270));
-        assert_eq!(clockwise_degrees(&[0; 36]), None);
-        assert_eq!(clockwise_degrees(&[]), None);
     }
 }

@@ -1,109 +1,37 @@
 //! Video files, V4L2 cameras and network streams as one source. Decoding is `video_reader`'s, the decisions of
 //! a reconnect are `reconnect`'s.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fermata_engine::graph::redact;
-use fermata_engine::units::HumanDuration;
-use fermata_engine::{ActorError, Captured, Next, Pacing, Ports, Setup, Source};
-use fermata_vision::{Frame, FramePool};
+use fermata_engine::{ActorError, Captured, ClockMode, Next, Pacing, Ports, Setup, Source};
+use fermata_vision::FramePool;
 use ffmpeg_next::{Dictionary, Error};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use crate::libav;
+pub use super::video_settings::{ReconnectSpec, Transport, VideoSourceSettings};
+use crate::libav::{self, Nature};
 use crate::payload::VideoFrame;
+use crate::sources::burst::Burst;
+use crate::sources::notices::Notices;
 use crate::sources::reconnect::{Command, Event, Reconnect};
 use crate::sources::recorder::path_of;
+use crate::sources::time_line::{Arrived, Finding, Placed, TimeLine, Trust};
 use crate::sources::uri::Origin;
-use crate::sources::video_reader::{
-    Decoding, VideoError, VideoReader, Watch, open_device, open_url,
-};
+use crate::sources::video_error::VideoError;
+use crate::sources::video_reader::{Decoding, Picture, VideoReader, open_device, open_url};
+use crate::sources::video_settings::{check_device, check_file, check_numbers, check_record};
+use crate::sources::watch::Watch;
 
 /// Longest wait after which a source that waits for its next attempt looks whether it was cancelled.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
-/// Reads a video file, a camera or a network stream, and decodes it to frames with the time stamps of their container.
-///
-/// A file that is damaged or ends too early delivers what can be decoded and then fails its stream; a single packet that
-/// cannot be decoded counts as `missed`. Cameras and network streams are live: when they break they are opened again,
-/// the first frame afterwards begins a new segment, and time stamps go on as the new connection gives them, which for
-/// RTSP means that they start over.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct VideoSourceSettings {
-    /// A file, a camera (`/dev/video0`), or an `rtsp://`, `rtsps://`, `http://` or `https://` address. A network stream
-    /// whose container states a duration is a recording: it ends at its end, and fails when it breaks before.
-    pub uri: String,
-    /// Camera only: V4L2 pixel or codec format, such as `mjpeg` or `yuyv422`. Default: the driver's choice.
-    #[serde(default)]
-    pub format: Option<String>,
-    /// Camera only: picture size, such as `640x480`. Default: the driver's choice.
-    #[serde(default)]
-    pub size: Option<String>,
-    /// Camera only: frames per second. Default: the driver's choice.
-    #[serde(default)]
-    pub fps: Option<f64>,
-    /// RTSP only: how the pictures travel. Default: tcp.
-    #[serde(default)]
-    pub transport: Transport,
-    /// Live streams only: how long to wait before they are opened again.
-    #[serde(default)]
-    pub reconnect: ReconnectSpec,
-    /// Network streams only: how long opening may take and how long no picture may come before the stream counts as
-    /// lost. Default: 5s.
-    #[serde(default = "default_timeout")]
-    pub timeout: HumanDuration,
-    /// Live streams only: a Matroska file (`.mkv`) that keeps what is received unchanged, for a later replay; times are those received, to the
-    /// millisecond. It is `PATH.part` until the connection is over; what comes after a reconnect goes to `NAME-2.mkv`, `NAME-3.mkv`
-    /// beside it. When it cannot be written, the stream fails. Default: none.
-    #[serde(default)]
-    pub record: Option<PathBuf>,
-    /// Threads of the decoder. More than one delays files by as many frames. Default: 1.
-    #[serde(default = "default_threads")]
-    pub threads: usize,
-}
+/// Opening may be given this much more time than `timeout` after attempts that took too long: a busy machine needs it.
+const MOST_OPENING: Duration = Duration::from_secs(60);
 
-/// How RTSP carries pictures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// Inside the RTSP connection: nothing is lost.
-    #[default]
-    Tcp,
-    /// As datagrams: less delay, and losses on a bad network.
-    Udp,
-}
-
-/// Delays before a lost stream is opened again.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ReconnectSpec {
-    /// Before the first attempt; doubles with every attempt that fails. Default: 1s.
-    pub first: HumanDuration,
-    /// The delay grows no longer than this. Default: 30s.
-    pub most: HumanDuration,
-}
-
-impl Default for ReconnectSpec {
-    fn default() -> Self {
-        Self {
-            first: HumanDuration(Duration::from_secs(1)),
-            most: HumanDuration(Duration::from_secs(30)),
-        }
-    }
-}
-
-fn default_timeout() -> HumanDuration {
-    HumanDuration(Duration::from_secs(5))
-}
-
-fn default_threads() -> usize {
-    1
-}
+/// Playlists are read a segment at a time: for so many times `timeout` no picture may come.
+const SEGMENTED: u32 = 6;
 
 /// See [`VideoSourceSettings`].
 pub struct VideoSource {
@@ -113,6 +41,11 @@ pub struct VideoSource {
     pool: FramePool,
     reader: Option<VideoReader>,
     reconnect: Reconnect,
+    /// Attempts to connect since the last picture.
+    attempts: u32,
+    time_line: TimeLine,
+    burst: Burst,
+    notices: Arc<Notices>,
     started: Instant,
 }
 
@@ -154,6 +87,10 @@ impl Source for VideoSource {
             setup: setup.clone(),
             pool: FramePool::new(),
             reader: None,
+            attempts: 0,
+            time_line: TimeLine::new(),
+            burst: Burst::default(),
+            notices: Arc::default(),
             started: Instant::now(),
         };
         // A network camera may be absent for now; a file or a local camera is there or the graph is wrong.
@@ -166,9 +103,10 @@ impl Source for VideoSource {
     }
 
     fn pacing(&self) -> Pacing {
-        match self.origin.is_live() {
-            true => Pacing::Live,
-            false => Pacing::ByPts,
+        let nature = self.reader.as_ref().map(VideoReader::nature);
+        match nature {
+            Some(Nature::Recording | Nature::Segmented) => Pacing::ByPts,
+            Some(Nature::Live | Nature::LiveWithoutTimes) | None => Pacing::Live,
         }
     }
 
@@ -203,11 +141,12 @@ impl VideoSource {
             return Ok(Some(Next::End));
         };
         let read = reader.next();
-        // A recording would start over when it is opened again.
-        let opens_again = self.origin.is_live() && !reader.has_duration();
+        // A recording would start over when it is opened again, and so would a playlist that has ended.
+        let nature = reader.nature();
+        let opens_again = self.origin.may_be_live() && nature != Nature::Recording;
         match read {
-            Ok(Some((frame, pts_ns))) => Ok(Some(self.delivered(frame, pts_ns))),
-            Ok(None) if opens_again => {
+            Ok(Some(picture)) => Ok(Some(self.delivered(picture))),
+            Ok(None) if opens_again && nature != Nature::Segmented => {
                 self.lost(&"the other side ended the stream");
                 Ok(None)
             }
@@ -220,24 +159,104 @@ impl VideoSource {
         }
     }
 
-    fn delivered(&mut self, frame: Frame, pts_ns: i64) -> Next {
+    fn delivered(&mut self, picture: Picture) -> Next {
         self.setup.connection().restore();
-        let command = self.reconnect.on(Event::Delivered, self.now_ns());
-        let video = VideoFrame::of(frame);
-        let captured = Captured::new(Arc::new(video), pts_ns);
-        Next::Packet(match command == (Command::Publish { new_segment: true }) {
-            true => captured.in_new_segment(),
-            false => captured,
-        })
+        self.attempts = 0;
+        if let Some(reader) = &self.reader {
+            reader.be_patient_for(self.patience(reader.nature()));
+        }
+        let now_ns = self.now_ns();
+        let command = self.reconnect.on(Event::Delivered, now_ns);
+        let at_ns = i64::try_from(now_ns).unwrap_or(i64::MAX);
+        let is_live = self.pacing() == Pacing::Live;
+        let had_waited = is_live && self.burst.had_waited(at_ns, picture.waited);
+        let placed = self.time_line.place(Arrived {
+            stamp_ns: picture.stamp_ns,
+            at_ns,
+            had_waited,
+        });
+        if let Some(finding) = placed.finding {
+            self.tell(finding, placed, is_live);
+        }
+        let video = VideoFrame::of(picture.frame);
+        let mut captured = Captured::new(Arc::new(video), placed.pts_ns);
+        if placed.begins_segment() || command == (Command::Publish { new_segment: true }) {
+            captured = captured.in_new_segment();
+        }
+        if had_waited {
+            captured = captured.kept();
+        }
+        Next::Packet(captured)
+    }
+
+    /// Warns of what is wrong with the time stamps.
+    fn tell(&self, finding: Finding, placed: Placed, is_live: bool) {
+        let (cause, by_ns) = match finding {
+            Finding::Jump { by_ns } if is_live => (
+                "the time stamps jumped: a new segment begins, and time goes on from arrival",
+                by_ns,
+            ),
+            Finding::Jump { by_ns } => (
+                "the time stamps step back: a new segment begins, and time goes on",
+                by_ns,
+            ),
+            Finding::Gap { ns } => (
+                "the recording has a gap longer than `max_gap`, which is not waited for: a new segment begins",
+                ns,
+            ),
+            Finding::Stray { by_ns } => (
+                "a frame's time stamp is far off: the time of its arrival stands in for it",
+                by_ns,
+            ),
+            Finding::Apart { by_ns } => (
+                "the time stamps do not go with arrival: a new segment begins, and arrival gives the times from now on",
+                by_ns,
+            ),
+        };
+        if let Some(unsaid) = self.notices.due(cause) {
+            let node = &self.setup.node;
+            let (by_s, pts_ms) = (by_ns as f64 / 1e9, placed.pts_ns / 1_000_000);
+            tracing::warn!(%node, by_s, pts_ms, unsaid, "{cause}");
+        }
     }
 
     fn connected(&mut self, reader: VideoReader) {
+        let is_paced = self.setup.clock_mode != ClockMode::Asap;
+        let max_gap_ns = i64::try_from(self.settings.max_gap.0.as_nanos()).unwrap_or(i64::MAX);
+        let trust = match reader.nature() {
+            Nature::Recording | Nature::Segmented => Trust::Recording {
+                max_gap_ns: is_paced.then_some(max_gap_ns),
+            },
+            Nature::Live => Trust::Checked,
+            Nature::LiveWithoutTimes => Trust::Arrival,
+        };
+        self.time_line.connected(trust, reader.period_ns());
+        self.burst = Burst::default();
+        if self.origin.may_be_live() {
+            let (node, uri) = (&self.setup.node, redact(&self.settings.uri));
+            let nature = reader.nature();
+            tracing::info!(%node, %uri, %nature, "connected");
+        }
         self.reader = Some(reader);
         self.reconnect.on(Event::Connected, self.now_ns());
-        if self.origin.is_live() {
-            let (node, uri) = (&self.setup.node, redact(&self.settings.uri));
-            tracing::info!(%node, %uri, "connected");
+    }
+
+    /// How long no picture may come.
+    fn patience(&self, nature: Nature) -> Option<Duration> {
+        let timeout = self.settings.timeout.0;
+        match (&self.origin, nature) {
+            (Origin::File(_) | Origin::Device(_), _) => None,
+            (Origin::Network { .. }, Nature::Segmented) => Some(timeout.saturating_mul(SEGMENTED)),
+            (Origin::Network { .. }, _) => Some(timeout),
         }
+    }
+
+    /// How long opening and the first picture may take.
+    fn patience_for_opening(&self) -> Option<Duration> {
+        let timeout = self.settings.timeout.0;
+        let longer = timeout.saturating_mul(1 << self.attempts.min(16));
+        let is_network = matches!(self.origin, Origin::Network { .. });
+        is_network.then(|| longer.min(MOST_OPENING).max(timeout))
     }
 
     fn lost(&mut self, error: &dyn std::fmt::Display) {
@@ -247,30 +266,31 @@ impl VideoSource {
             && !self.setup.cancelled()
         {
             self.setup.connection().lose(&redact(&error.to_string()));
-            let (node, uri) = (&self.setup.node, redact(&self.settings.uri));
-            tracing::warn!(%node, %uri, %error, ?delay, "the stream is not there; it will be opened again");
+            if let Some(unsaid) = self.notices.due(&error.to_string()) {
+                let (node, uri) = (&self.setup.node, redact(&self.settings.uri));
+                tracing::warn!(%node, %uri, %error, ?delay, unsaid, "the stream is not there; it will be opened again");
+            }
         }
     }
 
-    fn open(&self) -> Result<VideoReader, VideoError> {
-        let timeout = match self.origin {
-            Origin::Network { .. } => Some(self.settings.timeout.0),
-            Origin::File(_) | Origin::Device(_) => None,
-        };
-        let watch = Watch::new(&self.setup, timeout);
+    fn open(&mut self) -> Result<VideoReader, VideoError> {
+        let watch = Watch::new(&self.setup, self.patience_for_opening());
+        self.attempts = self.attempts.saturating_add(1);
         let input = match &self.origin {
             // Without the scheme a name such as `a:b.mp4` would be taken for a protocol.
-            Origin::File(path) => open_url(
-                &format!("file:{}", path.display()),
-                Dictionary::new(),
-                &watch,
-            )?,
+            Origin::File(path) => {
+                let url = format!("file:{}", path.display());
+                let known = Some(Nature::Recording);
+                open_url(&url, &Dictionary::new(), known, &watch)?
+            }
             Origin::Device(path) => open_device(&path.to_string_lossy(), self.camera_options())?,
-            Origin::Network { uri, rtsp } => open_url(uri, self.network_options(*rtsp), &watch)?,
+            Origin::Network { uri, rtsp } => {
+                open_url(uri, &self.network_options(*rtsp), None, &watch)?
+            }
         };
         let decoding = Decoding {
             threads: self.settings.threads,
-            recording: match &self.origin {
+            file: match &self.origin {
                 Origin::File(path) => Some(path.clone()),
                 Origin::Device(_) | Origin::Network { .. } => None,
             },
@@ -281,6 +301,7 @@ impl VideoSource {
                 path_of(path, connection)
             }),
             pool: self.pool.clone(),
+            notices: Arc::clone(&self.notices),
         };
         VideoReader::new(input, decoding, watch, &self.setup)
     }
@@ -307,6 +328,10 @@ impl VideoSource {
                 Transport::Udp => "udp",
             };
             options.set("rtsp_transport", transport);
+        } else {
+            // A recording of which the server gives parts goes on where its connection broke.
+            options.set("reconnect", "1");
+            options.set("reconnect_delay_max", "2");
         }
         options
     }
@@ -333,69 +358,5 @@ impl VideoSource {
 
     fn now_ns(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
-fn check_numbers(settings: &VideoSourceSettings) -> Result<(), ActorError> {
-    let is_size = |size: &String| {
-        let sides = size
-            .split_once('x')
-            .map(|(width, height)| (width.parse(), height.parse()));
-        matches!(sides, Some((Ok(1..=16384_u32), Ok(1..=16384_u32))))
-    };
-    let ReconnectSpec { first, most } = settings.reconnect;
-    if let Some(size) = settings.size.as_ref().filter(|size| !is_size(size)) {
-        return Err(format!("size is `{size}`, but must be WIDTHxHEIGHT, such as 640x480").into());
-    }
-    if let Some(fps) = settings.fps.filter(|fps| !(fps.is_finite() && *fps > 0.0)) {
-        return Err(format!("fps is {fps}, but must be a positive number").into());
-    }
-    if !(1..=64).contains(&settings.threads) {
-        return Err(format!("threads is {}, but must be from 1 to 64", settings.threads).into());
-    }
-    if settings.timeout.0.is_zero() {
-        return Err("timeout is 0, but must be longer".into());
-    }
-    if first.0.is_zero() || most < first {
-        return Err(format!("reconnect waits {first} at first and {most} at most, but must start above 0 and not shrink").into());
-    }
-    Ok(())
-}
-
-fn check_record(path: &Path, origin: &Origin) -> Result<(), ActorError> {
-    let shown = path.display();
-    if !origin.is_live() {
-        return Err("record is for live streams: a file is a recording already".into());
-    }
-    if path.is_dir() || path.extension().is_none_or(|extension| extension != "mkv") {
-        return Err(format!("record is `{shown}`, but must be a file that ends in .mkv").into());
-    }
-    Ok(())
-}
-
-fn check_file(path: &Path) -> Result<(), ActorError> {
-    let shown = path.display();
-    let cannot = |error: std::io::Error| format!("cannot open {shown}: {error}");
-    let metadata = path.metadata().map_err(cannot)?;
-    if metadata.is_dir() {
-        return Err(format!(
-            "cannot open {shown}: it is a folder; image_source reads folders of images"
-        )
-        .into());
-    }
-    // Opening a pipe would wait for its writer.
-    if metadata.is_file() {
-        std::fs::File::open(path).map_err(cannot)?;
-    }
-    Ok(())
-}
-
-fn check_device(path: &Path) -> Result<(), ActorError> {
-    match path.metadata() {
-        Ok(metadata) if metadata.is_dir() => {
-            Err(format!("{} is a folder, not a camera", path.display()).into())
-        }
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("no camera at {}: {error}", path.display()).into()),
     }
 }

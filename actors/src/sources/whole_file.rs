@@ -1,80 +1,143 @@
 //! Whether a recording has all the bytes that its outermost structure states. libav ends a cut Matroska or MP4 file
-//! as if that were its end; this tells the two apart. Looks at nothing but sizes.
+//! as if that were its end; this tells the two apart. Looks at nothing but names and sizes.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Bytes that are missing at the end of an MP4, MOV, Matroska or WebM file. `None` if nothing is missing, or if the
-/// file cannot tell (other formats, recordings of unknown size).
+/// How a recording ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Nothing is missing, or the file cannot tell (other formats, recordings of unknown size).
+    Whole,
+    /// All pictures are there; behind them stands something that is cut, or is no part of the format.
+    Trailer(String),
+    /// So many bytes are missing of what holds pictures or says where they are.
+    Cut(u64),
+}
+
+/// Looks how an MP4, MOV, Matroska or WebM file ends.
 ///
 /// # Errors
 /// Those of reading the file.
-pub(crate) fn missing_bytes(path: &Path) -> io::Result<Option<u64>> {
+pub(crate) fn ending_of(path: &Path) -> io::Result<Ending> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Ok(None);
+        return Ok(Ending::Whole);
     }
-    missing_of(&mut file, metadata.len())
+    ending_in(&mut file, metadata.len())
 }
 
-fn missing_of(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<u64>> {
+fn ending_in(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
     let mut start = [0; 8];
     if read_up_to(file, 0, &mut start)? < start.len() {
-        return Ok(None);
+        return Ok(Ending::Whole);
     }
-    let end = match start {
-        [0x1A, 0x45, 0xDF, 0xA3, ..] => end_of_matroska(file)?,
-        [.., b'f', b't', b'y', b'p'] => end_of_mp4(file, length)?,
-        _ => None,
-    };
-    Ok(end
-        .and_then(|end| end.checked_sub(length))
-        .filter(|&missing| missing > 0))
+    match start {
+        [0x1A, 0x45, 0xDF, 0xA3, ..] => ending_of_matroska(file, length),
+        [.., b'f', b't', b'y', b'p'] => ending_of_mp4(file, length),
+        _ => Ok(Ending::Whole),
+    }
 }
 
-/// Where the last top-level box ends (ISO/IEC 14496-12, 4.2). What follows and is no box is not ours to judge.
-fn end_of_mp4(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<u64>> {
+/// Walks the top-level boxes (ISO/IEC 14496-12, 4.2). What follows and is no box is not ours to judge.
+fn ending_of_mp4(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
+    /// Without these whole there are frames that cannot be read.
+    const NEEDED: [&[u8]; 3] = [b"mdat", b"moov", b"moof"];
     let mut at = 0_u64;
     while at < length {
         let mut header = [0; 16];
         let read = read_up_to(file, at, &mut header)?;
         let (short, rest) = header.split_at(4);
-        let is_box = read >= 8
-            && rest[..4]
-                .iter()
-                .all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        let name = &rest[..4];
+        let is_name = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+        let is_box = read >= 8 && name.iter().all(is_name);
         let size = match big_endian(short) {
             // To the end of the file, whatever that is.
-            0 => return Ok(None),
-            1 if read < 16 => return Ok(None),
+            0 => return Ok(Ending::Whole),
+            1 if read < 16 => return Ok(Ending::Whole),
             1 => big_endian(&rest[4..]),
             size => size,
         };
         if !is_box || size < 8 {
-            return Ok(None);
+            return Ok(Ending::Whole);
         }
-        at = at.saturating_add(size);
-    }
-    Ok(Some(at))
-}
-
-/// Where the segment ends (RFC 8794 for the element headers, RFC 9559 for the elements).
-fn end_of_matroska(file: &mut (impl Read + Seek)) -> io::Result<Option<u64>> {
-    const SEGMENT: [u8; 4] = [0x18, 0x53, 0x80, 0x67];
-    let mut at = 0_u64;
-    loop {
-        let mut header = [0; 12];
-        let read = read_up_to(file, at, &mut header)?;
-        let Some((size, width)) = element_size(&header[4..read.max(4)]) else {
-            return Ok(None);
-        };
-        let end = at.saturating_add(4 + width + size);
-        if header[..4] == SEGMENT {
-            return Ok(Some(end));
+        let end = at.saturating_add(size);
+        if end > length {
+            let missing = end - length;
+            if NEEDED.contains(&name) {
+                return Ok(Ending::Cut(missing));
+            }
+            let name = String::from_utf8_lossy(name);
+            return Ok(Ending::Trailer(format!(
+                "{missing} bytes of `{name}` are missing, or something else than a box stands"
+            )));
         }
         at = end;
+    }
+    Ok(Ending::Whole)
+}
+
+/// Finds the segment and what in it is cut (RFC 8794 for the element headers, RFC 9559 for the elements).
+fn ending_of_matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
+    const SEGMENT: u32 = 0x1853_8067;
+    let mut at = 0_u64;
+    let end = loop {
+        let Some(element) = Element::read(file, at)? else {
+            return Ok(Ending::Whole);
+        };
+        if element.id == SEGMENT {
+            at = element.data;
+            break element.end;
+        }
+        at = element.end;
+    };
+    if end <= length {
+        return Ok(Ending::Whole);
+    }
+    while let Some(element) = Element::read(file, at)? {
+        if element.end > length {
+            let name = match element.id {
+                0x1C53_BB6B => "the index",
+                0x1254_C367 => "the tags",
+                0x1941_A469 => "the attachments",
+                0x1043_A770 => "the chapters",
+                0xEC => "padding",
+                _ => break,
+            };
+            let missing = element.end - length;
+            return Ok(Ending::Trailer(format!(
+                "{missing} bytes of {name} are missing"
+            )));
+        }
+        at = element.end;
+    }
+    Ok(Ending::Cut(end - length))
+}
+
+/// An element of a Matroska file: its name, and where its data begins and ends.
+struct Element {
+    id: u32,
+    data: u64,
+    end: u64,
+}
+
+impl Element {
+    /// `None` for one of unknown size, and where there is none.
+    fn read(file: &mut (impl Read + Seek), at: u64) -> io::Result<Option<Self>> {
+        let mut header = [0; 12];
+        let read = read_up_to(file, at, &mut header)?;
+        let width = header[0].leading_zeros() as usize + 1;
+        if width > 4 || read <= width {
+            return Ok(None);
+        }
+        let id = big_endian(&header[..width]) as u32;
+        Ok(element_size(&header[width..read]).map(|(size, bytes)| {
+            let data = at.saturating_add(width as u64 + bytes);
+            let end = data.saturating_add(size);
+            Self { id, data, end }
+        }))
     }
 }
 
@@ -112,8 +175,16 @@ mod tests {
     use super::*;
     use std::io::Cursor;
 
+    fn ending(bytes: &[u8]) -> Ending {
+        ending_in(&mut Cursor::new(bytes), bytes.len() as u64).expect("reading from memory")
+    }
+
     fn missing(bytes: &[u8]) -> Option<u64> {
-        missing_of(&mut Cursor::new(bytes), bytes.len() as u64).expect("reading from memory")
+        match ending(bytes) {
+            Ending::Whole => None,
+            Ending::Cut(missing) => Some(missing),
+            Ending::Trailer(what) => panic!("{what}"),
+        }
     }
 
     fn mp4() -> Vec<u8> {
@@ -144,6 +215,38 @@ mod tests {
             None
         );
         assert_eq!(missing(&[mp4(), vec![0xFF; 5]].concat()), None);
+    }
+
+    #[test]
+    fn a_box_without_pictures_that_is_cut_and_a_text_behind_the_boxes_are_trailers() {
+        for trailer in [&b"\0\0\x10\0gps 1234"[..], b"a text behind the last box"] {
+            let ending = ending(&[&mp4(), trailer].concat());
+            assert!(matches!(ending, Ending::Trailer(_)), "{ending:?}");
+        }
+        let media = [mp4(), b"\0\0\x10\0mdat1234".to_vec()].concat();
+        assert_eq!(ending(&media), Ending::Cut(4084));
+    }
+
+    #[test]
+    fn a_matroska_element_without_pictures_that_is_cut_is_a_trailer() {
+        let file = |last: &[u8]| {
+            // A cluster of 4 bytes, and an element that lacks 10 of its 20.
+            let segment = [
+                &[0x80 | (9 + 4 + 1 + 20)][..],
+                &[0x1F, 0x43, 0xB6, 0x75, 0x84, 1, 2, 3, 4],
+                last,
+                &[0x94],
+                &[7; 10],
+            ];
+            let header = [0x1A, 0x45, 0xDF, 0xA3, 0x82, 1, 2, 0x18, 0x53, 0x80, 0x67];
+            [&header[..], &segment.concat()].concat()
+        };
+        let cut = ending(&file(&[0x12, 0x54, 0xC3, 0x67]));
+        assert_eq!(
+            cut,
+            Ending::Trailer("10 bytes of the tags are missing".to_owned())
+        );
+        assert_eq!(ending(&file(&[0x1F, 0x43, 0xB6, 0x75])), Ending::Cut(10));
     }
 
     #[test]

@@ -25,6 +25,12 @@ pub(crate) fn data() -> Option<PathBuf> {
     data
 }
 
+/// A small file that some device or program has really written, or that was made after one.
+pub(crate) fn case(name: &str) -> PathBuf {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    cases.join(name)
+}
+
 pub(crate) fn settings(uri: impl AsRef<Path>) -> VideoSourceSettings {
     let uri = uri.as_ref().to_str().expect("a path in UTF-8");
     settings_of(serde_json::json!({ "uri": uri }))

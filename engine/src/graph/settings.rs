@@ -26,7 +26,10 @@ impl Settings {
     }
 
     /// Settings as a graph file would hold them in JSON, which is YAML too.
-    pub(crate) fn from_json(json: &serde_json::Value) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    /// It is nested too deeply, or has a key twice.
+    pub fn from_json(json: &serde_json::Value) -> Result<Self, Problem> {
         let source = Source::new("settings", json.to_string());
         Ok(Self(Arc::new(Tree::parse(&source)?)))
     }

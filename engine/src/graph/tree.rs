@@ -328,14 +328,28 @@ impl<'a> Reader<'a> {
 
     fn map(&mut self, span: Span, depth: usize) -> Result<Tree, Problem> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut merged = None;
         loop {
             let (event, key_span) = self.next()?;
             let key = match event {
                 Event::MappingEnd => {
+                    if let Some(merged) = merged {
+                        merge(&mut entries, merged)?;
+                    }
                     return Ok(Tree {
                         value: Value::Map(entries),
                         span: up_to(span, &key_span),
                     });
+                }
+                Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<" => {
+                    if merged.is_some() {
+                        let message =
+                            "`<<` is given twice; merge several maps as a list, `[*a, *b]`";
+                        return Err(Problem::at(&key_span, message));
+                    }
+                    let (event, value_span) = self.next()?;
+                    merged = Some(self.value(event, value_span, depth + 1)?);
+                    continue;
                 }
                 Event::Scalar(text, ..) => text.into_owned(),
                 _ => return Err(Problem::at(&key_span, "a key must be plain text")),
@@ -354,6 +368,27 @@ impl<'a> Reader<'a> {
             });
         }
     }
+}
+
+/// Adds what a merge key (`<<`, YAML 1.1) names: a map, or a list of maps of which the first one that has a key counts. What the
+/// map itself says counts more.
+fn merge(entries: &mut Vec<Entry>, merged: Tree) -> Result<(), Problem> {
+    let maps = match merged.value {
+        Value::List(maps) => maps,
+        _ => vec![merged],
+    };
+    for map in maps {
+        let Value::Map(more) = map.value else {
+            let message = format!("`<<` merges maps, but this is {}", map.kind());
+            return Err(Problem::at(&map.span, message));
+        };
+        for entry in more {
+            if entries.iter().all(|known| known.key != entry.key) {
+                entries.push(entry);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// From the start of a collection to its end; the end of a block collection is where the next token begins.
@@ -414,6 +449,21 @@ mod tests {
     fn a_duplicate_key_is_refused_with_both_places() {
         let problem = parse("a: 1\nb: 2\na: 3\n").unwrap_err();
         assert_eq!(problem.to_string(), "test.yaml:3:1: `a` is given twice");
+    }
+
+    #[test]
+    fn merge_keys_add_what_a_map_does_not_say_itself() {
+        let text = "a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {<<: [*a, *b], x: 3}\nd:\n  <<: {x: 4}\n  z: 4\n";
+        let tree = parse(text).unwrap();
+        let said = |map: &str| {
+            let said = |entry: &Entry| format!("{}{} ", entry.key, entry.value.as_text().unwrap());
+            tree.section(map).iter().map(said).collect::<String>()
+        };
+        assert_eq!(said("c") + &said("d"), "x3 y1 z2 z4 x4 ");
+        let refused = |text: &str| parse(text).unwrap_err().to_string();
+        assert!(refused("a: {<<: 5}").contains("merges maps, but this is a number"));
+        assert!(refused("a: {<<: {x: 1}, <<: {y: 1}}").contains("twice"));
+        assert!(parse("a: {'<<': 5}").is_ok(), "quoted it is a key");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use crate::clock::ClockMode;
 use crate::end::End;
+use crate::error::ActorError;
 use crate::registry::AnySource;
-use crate::source::{Captured, Pacing};
+use crate::source::{Captured, Next, Pacing};
 
 /// What must survive a restart of the source: the stream's numbering never starts again.
 #[derive(Default)]
@@ -16,7 +17,7 @@ pub(crate) struct SourceMemory {
 
 pub(crate) struct SourceRunner {
     pub(crate) source: Box<dyn AnySource>,
-    /// Whether the world outside sets the pace; not known before the source has been asked.
+    /// Whether the world outside sets the pace, as far as the source knew when it last read; none before it has been asked.
     is_live: Option<bool>,
     /// Clock time and pts of the segment's first packet.
     origin: Option<(u64, i64)>,
@@ -57,9 +58,22 @@ impl SourceRunner {
             .get_or_insert_with(|| source.pacing() == Pacing::Live)
     }
 
+    /// Reads, and asks who sets the pace now. Both may panic.
+    pub(crate) fn next(&mut self) -> Result<Next, ActorError> {
+        let next = self.source.next();
+        self.is_live = Some(self.source.pacing() == Pacing::Live);
+        next
+    }
+
+    /// Whether what is in hand may be overwritten by what is read next.
+    pub(crate) fn may_overwrite(&self) -> bool {
+        let in_hand = self.in_hand.as_ref();
+        self.is_live == Some(true) && in_hand.is_none_or(|(captured, _)| !captured.kept)
+    }
+
     /// Whether a live source reads on while it is held up.
     pub(crate) fn reads_on(&self) -> bool {
-        self.is_live == Some(true) && self.ending.is_none()
+        self.may_overwrite() && self.ending.is_none()
     }
 
     /// Clock time at which a packet is due: its distance from the segment's first packet, at the clock's speed.

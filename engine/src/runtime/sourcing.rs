@@ -51,7 +51,7 @@ impl Node {
         }
         let mut stepped = false;
         // A live source reads on while it is held up, so that what it could not hand over is counted.
-        let may_read = is_live || (has_room && runner.in_hand.is_none());
+        let may_read = runner.may_overwrite() || (has_room && runner.in_hand.is_none());
         if runner.ending.is_none() && runner.ask_again_ns <= cx.now_ns && may_read {
             self.read(slot, cx);
             stepped = true;
@@ -86,7 +86,7 @@ impl Node {
         };
         let began_ns = cx.now_ns;
         self.parts.watch.call_began(0, began_ns);
-        let next = attempt(|| runner.source.next());
+        let next = attempt(|| runner.next());
         self.parts.watch.call_ended(0);
         let service_ns = cx.tick().saturating_sub(began_ns);
         match next {

@@ -1,0 +1,237 @@
+//! Opening an input: connecting, and finding out what is in it. A live stream is looked at only as long as it takes to know
+//! its codec: what libav looks at beyond that (frame rate, order) waits for as many as twenty frames.
+
+// The crate opens and probes in one call, between which the probing has to be told what was opened.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_int};
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::ptr;
+
+use fermata_engine::graph::redact;
+
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::util::interrupt;
+use ffmpeg_next::{Dictionary, Error, ffi};
+
+/// How long a live stream is looked at, in its own time: long enough for a TS to name its streams.
+const LIVE_PROBE_US: i64 = 500_000;
+
+/// `SEEK_CUR` of stdio: with an offset of 0 it moves nothing and says where it is.
+const SEEK_CUR: c_int = 1;
+
+/// What an input turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nature {
+    /// It has an end: a known length, in time or bytes.
+    Recording,
+    /// It goes on for as long as the other side sends.
+    Live,
+    /// As [`Nature::Live`], without time stamps worth the name.
+    LiveWithoutTimes,
+    /// A playlist of segments that grows: frames come by the segment, and wait at the other side.
+    Segmented,
+}
+
+impl std::fmt::Display for Nature {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Recording => "recording",
+            Self::Live => "live",
+            Self::LiveWithoutTimes => "live, without time stamps: arrival gives the times",
+            Self::Segmented => "playlist",
+        })
+    }
+}
+
+/// What opening waits for.
+pub(crate) trait Waiting: Clone + Send + 'static {
+    /// Whether it should give up.
+    fn interrupts(&self) -> bool;
+    /// It has come further.
+    fn came_further(&self);
+}
+
+/// Opens an address. What is known of its nature is not asked.
+///
+/// A file of which the places of its pictures are told at its end, at a server that gives no parts, is fetched whole first.
+///
+/// # Errors
+/// libav's own.
+pub(crate) fn open_input(
+    url: &str,
+    options: &Dictionary,
+    known: Option<Nature>,
+    waiting: &impl Waiting,
+) -> Result<(Input, Nature), Error> {
+    match open_once(url, options.to_owned(), known, waiting)? {
+        Opened::Ready(input, nature) => Ok((input, nature)),
+        Opened::MustBeFetched => {
+            let file = fetch(url, options.to_owned(), waiting)?;
+            let copy = format!("file:/proc/self/fd/{}", file.as_raw_fd());
+            let known = Some(Nature::Recording);
+            match open_once(&copy, Dictionary::new(), known, waiting)? {
+                Opened::Ready(input, nature) => Ok((input, nature)),
+                Opened::MustBeFetched => Err(Error::Bug),
+            }
+        }
+    }
+}
+
+enum Opened {
+    Ready(Input, Nature),
+    /// The other side gives the file only from its beginning to its end, and it has to be read in another order.
+    MustBeFetched,
+}
+
+/// Copies what is behind an address to a file without a name.
+fn fetch(url: &str, options: Dictionary, waiting: &impl Waiting) -> Result<File, Error> {
+    tracing::info!(url = %redact(url), "the server gives no parts of the file, whose index is at its end: it is fetched whole first");
+    let url = CString::new(url).map_err(|_| Error::InvalidData)?;
+    let mut file = tempfile::tempfile().map_err(of_system)?;
+    let asked = waiting.clone();
+    let interrupt = interrupt::new(Box::new(move || asked.interrupts()));
+    let mut buffer = vec![0_u8; 1 << 16];
+    let room = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
+    // SAFETY: the url ends with a zero byte, the callback's guard and the buffer outlive every call, and what was opened is
+    // closed once. The dictionary is taken back from libav and freed by its owner.
+    unsafe {
+        let mut io = ptr::null_mut();
+        let mut given = options.disown();
+        let flags = ffi::AVIO_FLAG_READ;
+        let opened = ffi::avio_open2(
+            &raw mut io,
+            url.as_ptr(),
+            flags,
+            &raw const interrupt.interrupt,
+            &raw mut given,
+        );
+        drop(Dictionary::own(given));
+        if opened < 0 {
+            return Err(Error::from(opened));
+        }
+        let copied = loop {
+            let read = ffi::avio_read_partial(io, buffer.as_mut_ptr(), room);
+            match usize::try_from(read) {
+                Ok(0) => break Ok(()),
+                Ok(read) => {
+                    waiting.came_further();
+                    if let Err(error) = file.write_all(&buffer[..read]) {
+                        break Err(of_system(error));
+                    }
+                }
+                Err(_) if read == ffi::AVERROR_EOF => break Ok(()),
+                Err(_) => break Err(Error::from(read)),
+            }
+        };
+        ffi::avio_closep(&raw mut io);
+        copied.map(|()| file)
+    }
+}
+
+fn of_system(error: std::io::Error) -> Error {
+    let errno = error.raw_os_error();
+    errno.map_or(Error::External, |errno| Error::Other { errno })
+}
+
+fn open_once(
+    url: &str,
+    options: Dictionary,
+    known: Option<Nature>,
+    waiting: &impl Waiting,
+) -> Result<Opened, Error> {
+    let url = CString::new(url).map_err(|_| Error::InvalidData)?;
+    let asked = waiting.clone();
+    let interrupt = interrupt::new(Box::new(move || asked.interrupts()));
+    // SAFETY: the context is allocated here, given to libav, and either wrapped once (which owns it from then on) or freed:
+    // `avformat_open_input` frees it when it fails. The guard of the callback outlives it in every case: it is dropped last
+    // here, or handed to the wrapper. The dictionary is taken back from libav and freed by its owner.
+    unsafe {
+        let mut context = ffi::avformat_alloc_context();
+        if context.is_null() {
+            return Err(Error::Bug);
+        }
+        (*context).interrupt_callback = interrupt.interrupt;
+        let mut options = options.disown();
+        let opened = ffi::avformat_open_input(
+            &raw mut context,
+            url.as_ptr(),
+            ptr::null_mut(),
+            &raw mut options,
+        );
+        drop(Dictionary::own(options));
+        if opened < 0 {
+            return Err(Error::from(opened));
+        }
+        if known.is_none() && begins_before_its_index(context) {
+            ffi::avformat_close_input(&raw mut context);
+            return Ok(Opened::MustBeFetched);
+        }
+        let nature = known.unwrap_or_else(|| nature(context));
+        if matches!(nature, Nature::Live | Nature::LiveWithoutTimes) {
+            (*context).max_analyze_duration = LIVE_PROBE_US;
+            (*context).fps_probe_size = 0;
+        }
+        let probed = ffi::avformat_find_stream_info(context, ptr::null_mut());
+        if probed < 0 {
+            ffi::avformat_close_input(&raw mut context);
+            return Err(Error::from(probed));
+        }
+        let input = Input::wrap_with_interrupt(context, interrupt.guard);
+        Ok(Opened::Ready(input, nature))
+    }
+}
+
+/// Whether an open input cannot go back to pictures that it has read over while it looked for their places (MP4 with its index
+/// at the end, from a server that gives no parts).
+///
+/// # Safety
+/// The context must be open.
+unsafe fn begins_before_its_index(context: *const ffi::AVFormatContext) -> bool {
+    // SAFETY: the caller's context is open: its streams are as many as it says, and entries of their indices live as long.
+    unsafe {
+        let io = (*context).pb;
+        if io.is_null() || (*io).seekable & ffi::AVIO_SEEKABLE_NORMAL != 0 {
+            return false;
+        }
+        let at = ffi::avio_seek(io, 0, SEEK_CUR);
+        let streams =
+            (0..(*context).nb_streams as usize).map(|index| *(*context).streams.add(index));
+        let mut firsts = streams.map(|stream| ffi::avformat_index_get_entry(stream, 0));
+        firsts.any(|first| !first.is_null() && (*first).pos < at)
+    }
+}
+
+/// What an open input is.
+///
+/// # Safety
+/// The context must be open.
+unsafe fn nature(context: *const ffi::AVFormatContext) -> Nature {
+    // SAFETY: the caller's context is open, so its format is set; names are static strings.
+    let (name, flags, duration, io) = unsafe {
+        let format = (*context).iformat;
+        let name = CStr::from_ptr((*format).name).to_string_lossy();
+        (name, (*format).flags, (*context).duration, (*context).pb)
+    };
+    // Cameras answer with a length that is made up.
+    if name == "mpjpeg" {
+        return Nature::LiveWithoutTimes;
+    }
+    let length = match io.is_null() {
+        true => -1,
+        // SAFETY: not null, and the context's own.
+        false => unsafe { ffi::avio_size(io) },
+    };
+    let is_segmented = matches!(&*name, "hls" | "dash");
+    if duration > 0 || (length > 0 && !is_segmented) {
+        Nature::Recording
+    } else if is_segmented {
+        Nature::Segmented
+    } else if flags & ffi::AVFMT_NOTIMESTAMPS != 0 || name.ends_with("_pipe") {
+        Nature::LiveWithoutTimes
+    } else {
+        Nature::Live
+    }
+}

@@ -1,0 +1,54 @@
+//! Whether the frames of a new connection had been waiting: what a server had kept, and what came while the stream was looked
+//! at, is handed over at once. Pure: it is told how long each frame was waited for.
+
+use std::time::Duration;
+
+/// Data that is there already is read in less.
+const AT_ONCE: Duration = Duration::from_millis(5);
+
+/// A thread that had to yield the core looks as if it had waited for data; that often it does not happen.
+const ENOUGH_WAITS: u32 = 3;
+
+/// Whoever takes frames too slowly has some waiting always; after this long that is no burst any more.
+const LONGEST_NS: i64 = 10_000_000_000;
+
+/// The beginning of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Burst {
+    began_ns: Option<i64>,
+    waits: u32,
+}
+
+impl Burst {
+    /// Whether the frame that came at this time, after waiting this long for its data, had been waiting itself.
+    pub(crate) fn had_waited(&mut self, at_ns: i64, waited: Duration) -> bool {
+        let began_ns = *self.began_ns.get_or_insert(at_ns);
+        if waited >= AT_ONCE {
+            self.waits += 1;
+        }
+        self.waits < ENOUGH_WAITS && at_ns.saturating_sub(began_ns) < LONGEST_NS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: i64 = 1_000_000;
+
+    #[test]
+    fn a_burst_is_over_once_frames_are_waited_for() {
+        let mut burst = Burst::default();
+        assert!((0..50).all(|n| burst.had_waited(n * MS, Duration::from_micros(80))));
+        let waits = (0..4).map(|n| burst.had_waited((50 + n * 40) * MS, Duration::from_millis(38)));
+        assert_eq!(waits.collect::<Vec<_>>(), [true, true, false, false]);
+        assert!(!burst.had_waited(300 * MS, Duration::ZERO), "for good");
+    }
+
+    #[test]
+    fn what_is_taken_too_slowly_is_no_burst_for_ever() {
+        let mut burst = Burst::default();
+        let kept = (0..100).filter(|n| burst.had_waited(n * 200 * MS, Duration::ZERO));
+        assert_eq!(kept.count(), 50);
+    }
+}

@@ -1,0 +1,152 @@
+//! How a container asks to turn and mirror its pictures (phones record lying and note it, front cameras mirrored).
+
+use fermata_vision::{Frame, FramePool};
+use ffmpeg_next::Stream;
+use ffmpeg_next::codec::packet::side_data;
+use opencv::core::{self, RotateFlags};
+
+/// One of the eight ways to lay a picture: its rows and columns exchanged or not, then mirrored across and down or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Orientation {
+    transposed: bool,
+    mirrored_across: bool,
+    mirrored_down: bool,
+}
+
+impl Orientation {
+    /// What a stream's display matrix asks for; pictures stay as they are without one, or with one that slants them.
+    pub(crate) fn of(stream: &Stream, node: &str) -> Self {
+        let mut side_data = stream.side_data();
+        let matrix = side_data.find(|data| data.kind() == side_data::Type::DisplayMatrix);
+        let Some(matrix) = matrix.and_then(|matrix| entries(matrix.data())) else {
+            return Self::default();
+        };
+        Self::of_matrix(matrix).unwrap_or_else(|| {
+            tracing::warn!(%node, ?matrix, "the video asks to be turned by an odd angle and stays as it is");
+            Self::default()
+        })
+    }
+
+    /// Reads the part (a, b, c, d) of a display matrix by which a pixel (x, y) goes to (ax + cy, bx + dy); y points down.
+    /// `None` if it does more than exchange and mirror.
+    fn of_matrix([a, b, c, d]: [f64; 4]) -> Option<Self> {
+        let largest = [a, b, c, d].map(f64::abs).into_iter().fold(0.0, f64::max);
+        // Half a degree, as rounded angles allow.
+        let is_none = |value: f64| value.abs() < largest * 0.01;
+        if largest == 0.0 {
+            return Some(Self::default());
+        }
+        let (transposed, across, down) = match (is_none(a), is_none(b), is_none(c), is_none(d)) {
+            (false, true, true, false) => (false, a, d),
+            (true, false, false, true) => (true, c, b),
+            _ => return None,
+        };
+        Some(Self {
+            transposed,
+            mirrored_across: across < 0.0,
+            mirrored_down: down < 0.0,
+        })
+    }
+
+    /// The frame as it is meant to be seen.
+    ///
+    /// # Errors
+    /// OpenCV's own.
+    pub(crate) fn apply(self, frame: Frame, pool: &FramePool) -> opencv::Result<Frame> {
+        let Self {
+            transposed,
+            mirrored_across,
+            mirrored_down,
+        } = self;
+        let (mut width, mut height) = (frame.width(), frame.height());
+        if self == Self::default() {
+            return Ok(frame);
+        }
+        if transposed {
+            (width, height) = (height, width);
+        }
+        let mut laid = pool.take(width, height);
+        let (from, mut to) = (frame.mat()?, laid.mat_mut()?);
+        match (transposed, mirrored_across, mirrored_down) {
+            (true, true, false) => {
+                core::rotate(&from, &mut to, RotateFlags::ROTATE_90_CLOCKWISE as i32)
+            }
+            (true, false, true) => core::rotate(
+                &from,
+                &mut to,
+                RotateFlags::ROTATE_90_COUNTERCLOCKWISE as i32,
+            ),
+            (true, false, false) => core::transpose(&from, &mut to),
+            (true, true, true) => {
+                let mut turned = pool.take(frame.width(), frame.height());
+                let mut half = turned.mat_mut()?;
+                core::flip(&from, &mut half, -1)?;
+                core::transpose(&half, &mut to)
+            }
+            (false, across, down) => {
+                let axes = match (across, down) {
+                    (true, true) => -1,
+                    (true, false) => 1,
+                    (false, _) => 0,
+                };
+                core::flip(&from, &mut to, axes)
+            }
+        }?;
+        drop(to);
+        Ok(laid.freeze())
+    }
+}
+
+/// The four of nine 32-bit integers (libavutil/display.h) that turn and mirror.
+fn entries(matrix: &[u8]) -> Option<[f64; 4]> {
+    let entry = |index: usize| {
+        let bytes = matrix.get(index * 4..index * 4 + 4)?;
+        Some(f64::from(i32::from_ne_bytes(bytes.try_into().ok()?)))
+    };
+    Some([entry(0)?, entry(1)?, entry(3)?, entry(4)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture of 3 × 2 pixels whose blue values count up from 0, laid by a matrix.
+    fn laid(matrix: [f64; 4]) -> (usize, Vec<u8>) {
+        let pixels = (0..6).flat_map(|value: u8| [value, 0, 0]).collect();
+        let orientation = Orientation::of_matrix(matrix).expect("one of the eight");
+        let frame = Frame::from_bgr(3, 2, pixels);
+        let laid = orientation.apply(frame, &FramePool::new()).expect("laid");
+        let blue = laid.bgr().iter().step_by(3).copied().collect();
+        (laid.width(), blue)
+    }
+
+    #[test]
+    fn all_eight_matrices_move_each_pixel_to_where_they_say() {
+        // 0 1 2
+        // 3 4 5
+        for (matrix, width, pixels) in [
+            ([1, 0, 0, 1], 3, [0, 1, 2, 3, 4, 5]),
+            ([-1, 0, 0, 1], 3, [2, 1, 0, 5, 4, 3]),
+            ([1, 0, 0, -1], 3, [3, 4, 5, 0, 1, 2]),
+            ([-1, 0, 0, -1], 3, [5, 4, 3, 2, 1, 0]),
+            ([0, 1, -1, 0], 2, [3, 0, 4, 1, 5, 2]),
+            ([0, -1, 1, 0], 2, [2, 5, 1, 4, 0, 3]),
+            ([0, 1, 1, 0], 2, [0, 3, 1, 4, 2, 5]),
+            ([0, -1, -1, 0], 2, [5, 2, 4, 1, 3, 0]),
+        ] {
+            let scaled = matrix.map(|entry: i32| f64::from(entry << 16));
+            assert_eq!(laid(scaled), (width, pixels.to_vec()), "{matrix:?}");
+        }
+    }
+
+    #[test]
+    fn a_slant_is_no_orientation_and_no_matrix_is_none() {
+        assert_eq!(Orientation::of_matrix([1.0, 1.0, -1.0, 1.0]), None);
+        assert_eq!(Orientation::of_matrix([1.0, 0.2, -0.2, 1.0]), None);
+        let plain = Some(Orientation::default());
+        assert_eq!(Orientation::of_matrix([0.0; 4]), plain);
+        assert_eq!(Orientation::of_matrix([1.0, 0.001, -0.001, 1.0]), plain);
+        assert_eq!(entries(&[0; 20]), Some([0.0; 4]));
+        assert_eq!(entries(&[0; 19]), None);
+    }
+}

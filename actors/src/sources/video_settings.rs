@@ -1,0 +1,167 @@
+//! What a graph file says of a video source, and whether it can be meant.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fermata_engine::ActorError;
+use fermata_engine::units::HumanDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::sources::uri::Origin;
+
+/// Reads a video file, a camera or a network stream, and decodes it to frames with the time stamps of their container,
+/// turned and mirrored as the container asks, and with square pixels.
+///
+/// Recordings are files, and network streams of a known length. One that is damaged or ends too early delivers what can be
+/// decoded and then fails its stream; frames that cannot be decoded, or are missing where the recording is damaged, count as
+/// `missed`. Time stamps that step back by more than a second begin a new segment, and time goes on.
+///
+/// Everything else is live: when it breaks it is opened again, and the first frame afterwards begins a new segment. Time stamps
+/// are held against arrival: where there are none (MJPEG over HTTP), where they do not go with it, and after a reconnect, time
+/// goes on from arrival; a jump of more than three seconds begins a new segment. Frames that had been waiting when a
+/// connection was made are not overwritten.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VideoSourceSettings {
+    /// A file, a camera (`/dev/video0`), or an `rtsp://`, `rtsps://`, `http://` or `https://` address. A network stream
+    /// of a known length is a recording: it is paced like a file, ends at its end, and fails when it breaks before.
+    pub uri: String,
+    /// Camera only: V4L2 pixel or codec format, such as `mjpeg` or `yuyv422`. Default: the driver's choice.
+    #[serde(default)]
+    pub format: Option<String>,
+    /// Camera only: picture size, such as `640x480`. Default: the driver's choice.
+    #[serde(default)]
+    pub size: Option<String>,
+    /// Camera only: frames per second. Default: the driver's choice.
+    #[serde(default)]
+    pub fps: Option<f64>,
+    /// RTSP only: how the pictures travel. Default: tcp.
+    #[serde(default)]
+    pub transport: Transport,
+    /// Live streams only: how long to wait before they are opened again.
+    #[serde(default)]
+    pub reconnect: ReconnectSpec,
+    /// Network streams only: how long no picture may come before the stream counts as lost; playlists (HLS, DASH) get six
+    /// times as long. After an attempt that brought no picture, the next one gets twice as long for opening and the first
+    /// picture, up to a minute. Default: 5s.
+    #[serde(default = "default_timeout")]
+    pub timeout: HumanDuration,
+    /// Live streams only: a Matroska file (`.mkv`) that keeps what is received unchanged, for a later replay; times are those received, to the
+    /// millisecond. It is `PATH.part` until the connection is over; what comes after a reconnect goes to `NAME-2.mkv`, `NAME-3.mkv`
+    /// beside it. When it cannot be written, the stream fails. Default: none.
+    #[serde(default)]
+    pub record: Option<PathBuf>,
+    /// Recordings under the clocks `live` and `replay`: a longer time without a frame is announced and not waited for; what
+    /// comes behind it is a new segment, with its own time stamps. Default: 5s.
+    #[serde(default = "default_timeout")]
+    pub max_gap: HumanDuration,
+    /// Threads of the decoder. More than one delays files by as many frames. Default: 1.
+    #[serde(default = "default_threads")]
+    pub threads: usize,
+}
+
+/// How RTSP carries pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Inside the RTSP connection: nothing is lost.
+    #[default]
+    Tcp,
+    /// As datagrams: less delay, and losses on a bad network.
+    Udp,
+}
+
+/// Delays before a lost stream is opened again.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReconnectSpec {
+    /// Before the first attempt; doubles with every attempt that fails. Default: 1s.
+    pub first: HumanDuration,
+    /// The delay grows no longer than this. Default: 30s.
+    pub most: HumanDuration,
+}
+
+impl Default for ReconnectSpec {
+    fn default() -> Self {
+        Self {
+            first: HumanDuration(Duration::from_secs(1)),
+            most: HumanDuration(Duration::from_secs(30)),
+        }
+    }
+}
+
+fn default_timeout() -> HumanDuration {
+    HumanDuration(Duration::from_secs(5))
+}
+
+fn default_threads() -> usize {
+    1
+}
+
+pub(crate) fn check_numbers(settings: &VideoSourceSettings) -> Result<(), ActorError> {
+    let is_size = |size: &String| {
+        let sides = size
+            .split_once('x')
+            .map(|(width, height)| (width.parse(), height.parse()));
+        matches!(sides, Some((Ok(1..=16384_u32), Ok(1..=16384_u32))))
+    };
+    let ReconnectSpec { first, most } = settings.reconnect;
+    if let Some(size) = settings.size.as_ref().filter(|size| !is_size(size)) {
+        return Err(format!("size is `{size}`, but must be WIDTHxHEIGHT, such as 640x480").into());
+    }
+    if let Some(fps) = settings.fps.filter(|fps| !(fps.is_finite() && *fps > 0.0)) {
+        return Err(format!("fps is {fps}, but must be a positive number").into());
+    }
+    if !(1..=64).contains(&settings.threads) {
+        return Err(format!("threads is {}, but must be from 1 to 64", settings.threads).into());
+    }
+    if settings.timeout.0.is_zero() {
+        return Err("timeout is 0, but must be longer".into());
+    }
+    if settings.max_gap.0.is_zero() {
+        return Err("max_gap is 0, but must be longer".into());
+    }
+    if first.0.is_zero() || most < first {
+        return Err(format!("reconnect waits {first} at first and {most} at most, but must start above 0 and not shrink").into());
+    }
+    Ok(())
+}
+
+pub(crate) fn check_record(path: &Path, origin: &Origin) -> Result<(), ActorError> {
+    let shown = path.display();
+    if !origin.may_be_live() {
+        return Err("record is for live streams: a file is a recording already".into());
+    }
+    if path.is_dir() || path.extension().is_none_or(|extension| extension != "mkv") {
+        return Err(format!("record is `{shown}`, but must be a file that ends in .mkv").into());
+    }
+    Ok(())
+}
+
+pub(crate) fn check_file(path: &Path) -> Result<(), ActorError> {
+    let shown = path.display();
+    let cannot = |error: std::io::Error| format!("cannot open {shown}: {error}");
+    let metadata = path.metadata().map_err(cannot)?;
+    if metadata.is_dir() {
+        return Err(format!(
+            "cannot open {shown}: it is a folder; image_source reads folders of images"
+        )
+        .into());
+    }
+    // Opening a pipe would wait for its writer.
+    if metadata.is_file() {
+        std::fs::File::open(path).map_err(cannot)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn check_device(path: &Path) -> Result<(), ActorError> {
+    match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => {
+            Err(format!("{} is a folder, not a camera", path.display()).into())
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("no camera at {}: {error}", path.display()).into()),
+    }
+}

@@ -1,0 +1,152 @@
+//! Files as cameras, phones and recorders really write them: mirrored, with pixels that are not square, damaged, with something
+//! behind their end.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use fermata_actors::sources::video_source::VideoSource;
+use fermata_engine::testing::setup;
+use fermata_engine::{Graph, LoadOptions, Registry, RunOptions, RunningGraph, Source};
+
+use crate::support::{case, ffmpeg, open, read_all, read_whole, settings};
+
+/// Frames that a file delivers and misses, and whether it failed.
+fn run(file: &str) -> (u64, u64, bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "
+fermata: 1
+nodes:
+  clip: {{use: video_source, uri: '{file}'}}
+  end:  {{use: discard, in: clip}}
+run: {{clock: asap}}
+"
+    );
+    let mut registry = Registry::builtin();
+    registry.register_source::<VideoSource>();
+    let options = LoadOptions::new(folder.path());
+    let graph = Graph::parse("clip.yaml", &text, &registry, &options).expect("a correct graph");
+    let running = RunningGraph::start(graph, Arc::new(registry), RunOptions::default());
+    let report = running.expect("a graph that starts").wait();
+    let stream = &report.streams["clip"];
+    (stream.delivered, stream.missed, !report.faults.is_empty())
+}
+
+fn run_case(file: &str) -> (u64, u64, bool) {
+    run(&case(file).display().to_string())
+}
+
+#[test]
+fn mirrored_matrices_show_what_ffmpeg_shows() {
+    for file in ["dm_hflip.mp4", "dm_transpose.mp4", "dm_transverse.mp4"] {
+        let path = case(file);
+        let theirs = ffmpeg("-i {} -frames:v 1 -pix_fmt bgr24 -f rawvideo -", &path);
+        let ours = &read_whole(&path)[0].video.frame;
+        let differs = ours.bgr().iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b));
+        assert_eq!(ours.bgr().len(), theirs.len(), "{file}");
+        assert!(differs.max() <= Some(2), "{file}");
+    }
+}
+
+#[test]
+fn pixels_are_square_whatever_they_were() {
+    // A half-D1 recorder's picture of the same scene.
+    let (wide, square) = (read_whole(case("sar.mp4")), read_whole(case("drawn.mp4")));
+    let (wide, square) = (&wide[0].video.frame, &square[0].video.frame);
+    assert_eq!((wide.width(), wide.height()), (640, 480));
+    let differences = wide.bgr().iter().zip(square.bgr());
+    let sum: u64 = differences.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    let mean = sum as f64 / wide.bgr().len() as f64;
+    assert!(mean < 6.0, "off by {mean} on average");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    for (sar, rotate, size) in [
+        ("16/15", 0, (171, 120)),
+        ("8/9", 0, (160, 135)),
+        // What is turned is drawn out before.
+        ("2/1", 90, (120, 320)),
+        // Nonsense is left alone.
+        ("1/100", 0, (160, 120)),
+    ] {
+        let path = folder.path().join("a.mp4");
+        ffmpeg(
+            &format!(
+                "-f lavfi -i testsrc=size=160x120:rate=5:duration=0.4,setsar={sar} -c:v libx264 {{}}"
+            ),
+            &path,
+        );
+        let turned = folder.path().join("b.mp4");
+        let source = path.display();
+        ffmpeg(
+            &format!("-i {source} -c copy -metadata:s:v:0 rotate={rotate} {{}}"),
+            &turned,
+        );
+        let frame = &read_whole(&turned)[0].video.frame;
+        assert_eq!((frame.width(), frame.height()), size, "{sar}");
+    }
+}
+
+#[test]
+fn frames_that_damage_has_taken_count_as_missed() {
+    assert_eq!(run_case("dmg_long.mkv"), (81, 19, false));
+    assert_eq!(run_case("dmg_long.ts"), (98, 2, false));
+}
+
+#[test]
+fn gaps_of_a_whole_recording_are_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("gaps.mkv");
+    ffmpeg(
+        "-f lavfi -i testsrc=size=160x120:rate=25:duration=4 -vf select='not(between(n\\,30\\,60))' -vsync vfr -c:v libx264 {}",
+        &path,
+    );
+    let (delivered, missed, failed) = run(&path.display().to_string());
+    assert_eq!((delivered, missed, failed), (69, 0, false));
+}
+
+#[test]
+fn what_stands_behind_the_pictures_of_a_file_is_not_missed() {
+    for (file, frames) in [("gps0.mp4", 25), ("junk_long.mp4", 100)] {
+        assert_eq!(run_case(file), (frames, 0, false), "{file}");
+    }
+}
+
+#[test]
+fn the_cover_of_a_sound_file_is_no_video() {
+    for file in ["audio_cover.m4a", "song.mp3"] {
+        let refused = VideoSource::create(settings(case(file)), &setup()).err();
+        let refused = refused.expect("a refusal").to_string();
+        assert!(refused.contains("it holds no video stream"), "{refused}");
+    }
+}
+
+#[test]
+fn an_hdr_video_is_read_all_the_same() {
+    let frames = read_whole(case("drawn_hlg.mov"));
+    assert_eq!(frames.len(), 25);
+}
+
+#[test]
+fn shared_memory_and_pipes_are_files() {
+    let mut shared = tempfile::Builder::new()
+        .suffix(".mp4")
+        .tempfile_in("/dev/shm")
+        .expect("shared memory");
+    let clip = std::fs::read(case("late.ts")).expect("a clip");
+    shared.write_all(&clip).expect("room");
+    assert_eq!(read_whole(shared.path()).len(), 25);
+
+    // What a shell would hand over: a pipe that another process fills.
+    let mut cat = Command::new("cat")
+        .arg(case("late.ts"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("cat");
+    let pipe = cat.stdout.take().expect("a pipe");
+    let number = std::os::fd::AsRawFd::as_raw_fd(&pipe);
+    let (frames, error) = read_all(open(settings(format!("/dev/fd/{number}"))));
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(frames.len(), 25);
+    cat.wait().expect("it ends");
+}

@@ -1,0 +1,310 @@
+//! Servers that tests start: an RTSP camera that sends given pictures at given times, HTTP with and without ranges, MJPEG, and a
+//! playlist that grows. Each ends with the test's process; what clients do to them is nothing to handle.
+
+use std::io::{BufRead, BufReader, Read as _, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A server on a port of its own.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    /// Answers each connection on a thread of its own.
+    fn start(answer: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let connections = Arc::<AtomicUsize>::default();
+        let (counted, answer) = (Arc::clone(&connections), Arc::new(answer));
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let answer = Arc::clone(&answer);
+                thread::spawn(move || answer(connection));
+            }
+        });
+        Self { port, connections }
+    }
+
+    /// How many connections there were.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// When a camera sends its pictures, and what it stamps them with.
+#[derive(Clone, Copy)]
+pub(crate) struct Sending {
+    /// Pictures per second.
+    pub(crate) fps: f64,
+    /// Pictures that were waiting when the connection was made.
+    pub(crate) waiting: usize,
+    /// All pictures of a connection.
+    pub(crate) most: usize,
+    /// Seconds that are added to the stamp of a picture.
+    pub(crate) off_s: fn(usize) -> i64,
+    /// Pictures are stamped at this rate.
+    pub(crate) stamped_fps: f64,
+}
+
+impl Sending {
+    pub(crate) fn at(fps: f64) -> Self {
+        Self {
+            fps,
+            waiting: 0,
+            most: 100_000,
+            off_s: |_| 0,
+            stamped_fps: fps,
+        }
+    }
+
+    /// Waits until a picture is due.
+    fn wait_for(&self, number: usize, started: Instant) {
+        let since = number.saturating_sub(self.waiting) as f64 / self.fps;
+        let due = started + Duration::from_secs_f64(since);
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// An RTSP camera at `rtsp://127.0.0.1:PORT/`, H.264 inside the connection, that shows these pictures again and again.
+pub(crate) fn rtsp(h264: &[u8], sending: Sending) -> Server {
+    rtsp_of(access_units(h264), sending)
+}
+
+/// As [`rtsp`], for pictures that are taken apart already.
+pub(crate) fn rtsp_of(pictures: Vec<Vec<Vec<u8>>>, sending: Sending) -> Server {
+    Server::start(move |mut connection| {
+        let mut requests = BufReader::new(connection.try_clone()?);
+        while let Some((method, sequence)) = rtsp_request(&mut requests)? {
+            let (headers, body) = match method.as_str() {
+                "OPTIONS" => (
+                    "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n",
+                    String::new(),
+                ),
+                "DESCRIBE" => ("Content-Type: application/sdp\r\n", description()),
+                "SETUP" => (
+                    "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n",
+                    String::new(),
+                ),
+                "PLAY" => ("Session: 1\r\nRange: npt=0-\r\n", String::new()),
+                _ => ("", String::new()),
+            };
+            let length = body.len();
+            write!(
+                connection,
+                "RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+            )?;
+            if method == "PLAY" {
+                return play(connection, &pictures, &sending);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn description() -> String {
+    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:track1\r\n".to_owned()
+}
+
+fn rtsp_request(requests: &mut impl BufRead) -> std::io::Result<Option<(String, String)>> {
+    let (mut method, mut sequence) = (None, String::from("0"));
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if requests.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        match (line.trim_end(), &method) {
+            ("", Some(method)) => return Ok(Some((String::clone(method), sequence))),
+            ("", None) => {}
+            (first, None) => method = first.split(' ').next().map(str::to_owned),
+            (header, Some(_)) => {
+                if let Some((name, value)) = header.split_once(':')
+                    && name.eq_ignore_ascii_case("CSeq")
+                {
+                    sequence = value.trim().to_owned();
+                }
+            }
+        }
+    }
+}
+
+/// Sends pictures as RTP (RFC 6184) inside the RTSP connection (RFC 2326, 10.12).
+fn play(
+    mut connection: TcpStream,
+    pictures: &[Vec<Vec<u8>>],
+    sending: &Sending,
+) -> std::io::Result<()> {
+    const PAYLOAD: usize = 1200;
+    let (started, mut sequence) = (Instant::now(), 0_u16);
+    for number in 0..sending.most {
+        sending.wait_for(number, started);
+        let ticks = (number as f64 * 90_000.0 / sending.stamped_fps) as i64;
+        let stamp = (1_000 + ticks + (sending.off_s)(number) * 90_000) as u32;
+        let units = &pictures[number % pictures.len()];
+        let mut send = |payload: &[u8], is_last: bool| {
+            let mut packet = vec![b'$', 0];
+            packet.extend(((12 + payload.len()) as u16).to_be_bytes());
+            packet.extend([0x80, if is_last { 0x80 | 96 } else { 96 }]);
+            packet.extend(sequence.to_be_bytes());
+            packet.extend(stamp.to_be_bytes());
+            packet.extend(7_u32.to_be_bytes());
+            packet.extend(payload);
+            sequence = sequence.wrapping_add(1);
+            connection.write_all(&packet)
+        };
+        for (index, unit) in units.iter().enumerate() {
+            let ends_picture = index + 1 == units.len();
+            if unit.len() <= PAYLOAD {
+                send(unit, ends_picture)?;
+                continue;
+            }
+            let parts: Vec<&[u8]> = unit[1..].chunks(PAYLOAD).collect();
+            for (part, bytes) in parts.iter().enumerate() {
+                let (first, last) = (part == 0, part + 1 == parts.len());
+                let mut payload = vec![unit[0] & 0xE0 | 28];
+                let marks = u8::from(first) << 7 | u8::from(last) << 6;
+                payload.push(marks | unit[0] & 0x1F);
+                payload.extend(*bytes);
+                send(&payload, ends_picture && last)?;
+            }
+        }
+    }
+    // Whoever sent everything keeps the connection until the client goes.
+    let mut rest = Vec::new();
+    connection.read_to_end(&mut rest).map(drop)
+}
+
+/// The pictures of an H.264 byte stream, each as its units without start codes.
+pub(crate) fn access_units(h264: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    let mut starts = Vec::new();
+    for at in 0..h264.len().saturating_sub(3) {
+        if h264[at..].starts_with(&[0, 0, 1]) {
+            starts.push(at);
+        }
+    }
+    let (mut pictures, mut picture) = (Vec::new(), Vec::new());
+    for (index, &start) in starts.iter().enumerate() {
+        let end = starts.get(index + 1).copied().unwrap_or(h264.len());
+        let unit = &h264[start + 3..end];
+        let used = unit.iter().rposition(|&byte| byte != 0);
+        let unit = unit[..used.map_or(0, |last| last + 1)].to_vec();
+        let kind = unit.first().map_or(0, |first| first & 0x1F);
+        if kind == 9 {
+            continue;
+        }
+        picture.push(unit);
+        if matches!(kind, 1 | 5) {
+            pictures.push(std::mem::take(&mut picture));
+        }
+    }
+    pictures
+}
+
+/// MJPEG over HTTP, as cameras have it.
+pub(crate) fn mjpeg(pictures: Vec<Vec<u8>>, sending: Sending) -> Server {
+    Server::start(move |mut connection| {
+        http_request(&connection)?;
+        write!(
+            connection,
+            "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n"
+        )?;
+        let started = Instant::now();
+        for number in 0..sending.most {
+            sending.wait_for(number, started);
+            let picture = &pictures[number % pictures.len()];
+            let length = picture.len();
+            write!(
+                connection,
+                "\r\n--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n"
+            )?;
+            connection.write_all(picture)?;
+        }
+        Ok(())
+    })
+}
+
+/// A file over HTTP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Http {
+    /// Parts of it can be asked for.
+    Ranges,
+    /// All of it, with its length.
+    Whole,
+}
+
+/// Serves one file at every address.
+pub(crate) fn http(file: Vec<u8>, http: Http) -> Server {
+    Server::start(move |mut connection| {
+        let (_, range) = http_request(&connection)?;
+        let length = file.len();
+        match range.filter(|_| http == Http::Ranges) {
+            Some(from) if from < length => {
+                let (last, rest) = (length - 1, length - from);
+                write!(
+                    connection,
+                    "HTTP/1.1 206 Partial Content\r\nAccept-Ranges: bytes\r\nContent-Range: bytes {from}-{last}/{length}\r\nContent-Length: {rest}\r\nConnection: close\r\n\r\n"
+                )?;
+                connection.write_all(&file[from..])
+            }
+            _ => {
+                write!(
+                    connection,
+                    "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                )?;
+                connection.write_all(&file)
+            }
+        }
+    })
+}
+
+/// A playlist that grows by one of these segments each `segment`, at `http://127.0.0.1:PORT/live.m3u8`.
+pub(crate) fn playlist(segments: Vec<Vec<u8>>, segment: Duration) -> Server {
+    let started = Instant::now();
+    Server::start(move |mut connection| {
+        let (path, _) = http_request(&connection)?;
+        let number = path.trim_start_matches('/').trim_end_matches(".ts");
+        let (kind, body) = match number.parse::<usize>() {
+            Ok(number) => ("video/mp2t", segments[number % segments.len()].clone()),
+            Err(_) => {
+                let seconds = segment.as_secs_f64();
+                let newest = 2 + (started.elapsed().as_secs_f64() / seconds) as usize;
+                let oldest = newest.saturating_sub(3);
+                let target = seconds.ceil() as u64;
+                let mut text = format!(
+                    "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:{oldest}\n"
+                );
+                for number in oldest..=newest.min(segments.len() - 1) {
+                    text += &format!("#EXTINF:{seconds},\n{number}.ts\n");
+                }
+                ("application/vnd.apple.mpegurl", text.into_bytes())
+            }
+        };
+        let length = body.len();
+        write!(
+            connection,
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        )?;
+        connection.write_all(&body)
+    })
+}
+
+/// Path of a request, and from where its range begins.
+fn http_request(connection: &TcpStream) -> std::io::Result<(String, Option<usize>)> {
+    let mut lines = BufReader::new(connection.try_clone()?).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    let path = first.split(' ').nth(1).unwrap_or("/").to_owned();
+    let mut range = None;
+    while let Some(line) = lines.next().transpose()?.filter(|line| !line.is_empty()) {
+        let lower = line.to_ascii_lowercase();
+        if let Some(from) = lower.strip_prefix("range: bytes=") {
+            range = from.split('-').next().and_then(|from| from.parse().ok());
+        }
+    }
+    Ok((path, range))
+}

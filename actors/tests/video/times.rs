@@ -1,0 +1,394 @@
+//! Time: stamps of live streams against arrival, gaps and steps of recordings, slow cameras, what had waited, and recordings that
+//! come over the network.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use fermata_actors::sources::video_source::VideoSource;
+use fermata_engine::testing::setup;
+use fermata_engine::{
+    Captured, ClockMode, Graph, LoadOptions, Next, Pacing, Registry, Report, RunOptions,
+    RunningGraph, Source,
+};
+
+use crate::servers::{self, Http, Sending, Server};
+use crate::support::{
+    assert_same_times, case, data, ffmpeg, ffprobe_pts_us, open, pts_us, read_all, read_whole,
+    settings, settings_of,
+};
+
+/// Longer than anything takes that a test waits for.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+fn camera_pictures() -> Vec<u8> {
+    std::fs::read(case("r1.h264")).expect("the case")
+}
+
+fn source(uri: &str) -> VideoSource {
+    let settings = settings_of(serde_json::json!({ "uri": uri }));
+    VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The next frames of a source that must not end.
+fn take(source: &mut VideoSource, frames: usize) -> Vec<(Captured, Instant)> {
+    let started = Instant::now();
+    let mut taken = Vec::new();
+    while taken.len() < frames {
+        assert!(started.elapsed() < DEADLINE, "{} frames only", taken.len());
+        match source.next().unwrap_or_else(|error| panic!("{error}")) {
+            Next::Packet(captured) => taken.push((captured, Instant::now())),
+            Next::Wait(time) => std::thread::park_timeout(time),
+            Next::Mark(_) | Next::End => panic!("a live stream ended"),
+        }
+    }
+    taken
+}
+
+fn seconds(taken: &[(Captured, Instant)]) -> Vec<f64> {
+    let pts = taken.iter().map(|(captured, _)| captured.pts_ns());
+    pts.map(|pts_ns| pts_ns as f64 / 1e9).collect()
+}
+
+fn segments(taken: &[(Captured, Instant)]) -> usize {
+    let begun = taken
+        .iter()
+        .filter(|(captured, _)| captured.is_new_segment());
+    begun.count()
+}
+
+fn start(text: &str) -> RunningGraph {
+    let mut registry = Registry::builtin();
+    registry.register_source::<VideoSource>();
+    let options = LoadOptions::new(std::env::temp_dir());
+    let graph = Graph::parse("clip.yaml", text, &registry, &options).expect("a correct graph");
+    let running = RunningGraph::start(graph, Arc::new(registry), RunOptions::default());
+    running.expect("a graph that starts")
+}
+
+/// Runs a source in a graph to its end.
+fn run(uri: &str, clock: &str) -> Report {
+    let text = format!(
+        "
+fermata: 1
+nodes:
+  clip: {{use: video_source, uri: '{uri}'}}
+  end:  {{use: discard, in: clip}}
+run: {{clock: {clock}}}
+"
+    );
+    let report = start(&text).wait();
+    assert!(report.balanced, "{:?}", report.imbalances);
+    report
+}
+
+#[test]
+fn slow_cameras_show_their_pictures_at_once_and_without_a_reconnect() {
+    for fps in [1.5, 5.0] {
+        let server = servers::rtsp(&camera_pictures(), Sending::at(fps));
+        let mut source = source(&format!("rtsp://127.0.0.1:{}/x", server.port));
+        let taken = take(&mut source, 6);
+        assert_eq!((server.connections(), segments(&taken)), (1, 0), "{fps}");
+        let times = seconds(&taken);
+        let rate = 5.0 / (times[5] - times[0]);
+        assert!((rate - fps).abs() < 0.01 * fps, "{rate} frames per second");
+    }
+}
+
+#[test]
+fn what_had_waited_when_a_camera_was_opened_is_not_lost() {
+    let sending = Sending {
+        waiting: 60,
+        most: 70,
+        ..Sending::at(25.0)
+    };
+    let server = servers::rtsp(&camera_pictures(), sending);
+    let mut source = source(&format!("rtsp://127.0.0.1:{}/x", server.port));
+    let taken = take(&mut source, 70);
+    let kept = taken.iter().filter(|(captured, _)| captured.is_kept());
+    assert!(kept.count() >= 55);
+    assert!(!taken[69].0.is_kept(), "for ever");
+    assert_eq!(source.pacing(), Pacing::Live);
+}
+
+#[test]
+fn a_graph_that_is_slower_than_a_burst_loses_nothing_of_it() {
+    let sending = Sending {
+        waiting: 60,
+        most: 60,
+        ..Sending::at(25.0)
+    };
+    let server = servers::rtsp(&camera_pictures(), sending);
+    let text = format!(
+        "
+fermata: 1
+nodes:
+  clip: {{use: video_source, uri: 'rtsp://127.0.0.1:{}/x'}}
+  slow: {{use: identity, in: clip, work: 20ms, queue: {{capacity: 1}}}}
+  end:  {{use: discard, in: slow}}
+run: {{clock: live}}
+",
+        server.port
+    );
+    let running = start(&text);
+    let handle = running.handle();
+    let delivered = || {
+        handle
+            .stream_report("clip")
+            .map_or(0, |stream| stream.delivered)
+    };
+    let started = Instant::now();
+    while delivered() < 60 {
+        assert!(started.elapsed() < DEADLINE, "{} frames only", delivered());
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    handle.drain();
+    assert_eq!(running.wait().streams["clip"].missed, 0);
+}
+
+#[test]
+fn a_frame_that_is_stamped_far_off_moves_no_other() {
+    let sending = Sending {
+        off_s: |number| if matches!(number, 10 | 15) { 1000 } else { 0 },
+        ..Sending::at(20.0)
+    };
+    let server = servers::rtsp(&camera_pictures(), sending);
+    let mut source = source(&format!("rtsp://127.0.0.1:{}/x", server.port));
+    let taken = take(&mut source, 30);
+    let times = seconds(&taken);
+    assert_eq!(segments(&taken), 0);
+    assert!(
+        (times[29] - times[0] - 29.0 / 20.0).abs() < 0.5,
+        "{times:?}"
+    );
+    assert!(times.windows(2).all(|two| two[0] < two[1]), "{times:?}");
+}
+
+#[test]
+fn a_camera_whose_clock_is_set_goes_on_in_a_new_segment() {
+    for off_s in [
+        (|number| if number < 10 { 0 } else { 7200 }) as fn(usize) -> i64,
+        |number| if number < 10 { 7200 } else { 0 },
+    ] {
+        let sending = Sending {
+            off_s,
+            ..Sending::at(20.0)
+        };
+        let server = servers::rtsp(&camera_pictures(), sending);
+        let mut source = source(&format!("rtsp://127.0.0.1:{}/x", server.port));
+        let taken = take(&mut source, 25);
+        let times = seconds(&taken);
+        assert_eq!((segments(&taken), server.connections()), (1, 1));
+        assert!(
+            (times[24] - times[0] - 24.0 / 20.0).abs() < 0.5,
+            "{times:?}"
+        );
+    }
+}
+
+#[test]
+fn mjpeg_over_http_has_the_times_of_its_arrival() {
+    let picture = |shade: u8| {
+        let pixels = image::RgbImage::from_pixel(64, 48, image::Rgb([shade, 90, 200]));
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let written = pixels.write_to(&mut bytes, image::ImageFormat::Jpeg);
+        written.expect("an encoder");
+        bytes.into_inner()
+    };
+    let pictures = (0..10).map(|number| picture(number * 20)).collect();
+    let server = servers::mjpeg(pictures, Sending::at(5.0));
+    let mut source = source(&format!("http://127.0.0.1:{}/stream", server.port));
+    let taken = take(&mut source, 12);
+    let times = seconds(&taken);
+    assert_eq!((times[0], segments(&taken)), (0.0, 0));
+    let arrived = taken[11].1.duration_since(taken[3].1).as_secs_f64();
+    let stated = times[11] - times[3];
+    assert!((stated - arrived).abs() < 0.1, "{stated} s in {arrived} s");
+}
+
+#[test]
+fn a_camera_that_was_opened_again_goes_on_in_time() {
+    let sending = Sending {
+        most: 10,
+        ..Sending::at(20.0)
+    };
+    let pictures = camera_pictures();
+    let server = servers::rtsp(&pictures, sending);
+    let uri = format!("rtsp://127.0.0.1:{}/x", server.port);
+    let settings = settings_of(serde_json::json!({
+        "uri": uri, "timeout": "700ms", "reconnect": {"first": "50ms", "most": "50ms"}
+    }));
+    let mut source =
+        VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"));
+    let taken = take(&mut source, 14);
+    let times = seconds(&taken);
+    assert_eq!(segments(&taken), 1);
+    let lost = taken
+        .iter()
+        .position(|(captured, _)| captured.is_new_segment());
+    let lost = lost.expect("a reconnect");
+    let (stated, passed) = (
+        times[lost] - times[lost - 1],
+        taken[lost]
+            .1
+            .duration_since(taken[lost - 1].1)
+            .as_secs_f64(),
+    );
+    assert!((stated - passed).abs() < 0.05, "{stated} s in {passed} s");
+}
+
+#[test]
+fn the_timeout_means_no_picture_and_not_no_packet() {
+    // Changes of a picture that never came: packets come, and nothing can be shown.
+    let mut pictures = servers::access_units(&camera_pictures());
+    pictures.retain(|units| units.iter().all(|unit| unit[0] & 0x1F == 1));
+    let server = servers::rtsp_of(pictures, Sending::at(50.0));
+    let uri = format!("rtsp://127.0.0.1:{}/x", server.port);
+    let settings = settings_of(serde_json::json!({ "uri": uri, "timeout": "300ms" }));
+    let mut source =
+        VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"));
+    assert!(matches!(source.next(), Ok(Next::Wait(_))));
+}
+
+#[test]
+fn an_opening_that_takes_longer_than_the_timeout_succeeds_in_the_end() {
+    // The first picture comes after 0.8 s, each time anew.
+    let sending = Sending {
+        fps: 1.25,
+        ..Sending::at(1.25)
+    };
+    let server = servers::rtsp(
+        &camera_pictures(),
+        Sending {
+            waiting: 0,
+            ..sending
+        },
+    );
+    let uri = format!("rtsp://127.0.0.1:{}/x", server.port);
+    let settings = settings_of(serde_json::json!({
+        "uri": uri, "timeout": "250ms", "reconnect": {"first": "10ms", "most": "10ms"}
+    }));
+    let mut source =
+        VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"));
+    take(&mut source, 1);
+}
+
+#[test]
+fn a_playlist_is_paced_and_its_segments_may_be_long() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("long.ts");
+    ffmpeg(
+        "-f lavfi -i testsrc=size=160x120:rate=10:duration=8 -c:v libx264 -g 10 -bf 0 -f segment -segment_time 1 -segment_format mpegts -segment_list_size 0 -reset_timestamps 0 -map 0 -y -segment_start_number 0 -loglevel error {}",
+        &path.with_file_name("%d.ts"),
+    );
+    let segments: Vec<Vec<u8>> = (0..8)
+        .map(|number| std::fs::read(folder.path().join(format!("{number}.ts"))))
+        .map(|segment| segment.expect("a segment"))
+        .collect();
+    let server = servers::playlist(segments, Duration::from_secs(1));
+    let uri = format!("http://127.0.0.1:{}/live.m3u8", server.port);
+    // Shorter than a segment, as the default is for segments of ten seconds.
+    let settings = settings_of(serde_json::json!({ "uri": uri, "timeout": "600ms" }));
+    let mut source =
+        VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"));
+    let taken = take(&mut source, 50);
+    assert_eq!(
+        (self::segments(&taken), source.pacing()),
+        (0, Pacing::ByPts)
+    );
+    let times = seconds(&taken);
+    assert!((times[49] - times[0] - 4.9).abs() < 0.01, "{times:?}");
+}
+
+#[test]
+fn a_recording_over_http_is_whole_and_twice_the_same_with_and_without_ranges() {
+    let Some(data) = data() else { return };
+    let mut clips: Vec<PathBuf> = std::fs::read_dir(data.join("videos"))
+        .expect("videos")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.metadata().is_ok_and(|clip| clip.len() < 300_000))
+        .collect();
+    clips.sort();
+    assert!(clips.len() >= 3, "{clips:?}");
+    for clip in clips {
+        let stamps = ffprobe_pts_us(&clip);
+        for http in [Http::Ranges, Http::Whole] {
+            let server = servers::http(std::fs::read(&clip).expect("a clip"), http);
+            let name = clip.file_name().expect("a name").to_string_lossy();
+            let uri = format!("http://127.0.0.1:{}/{name}", server.port);
+            let report = run(&uri, "asap");
+            let stream = &report.streams["clip"];
+            let (delivered, missed) = (stream.delivered as usize, stream.missed);
+            assert_eq!((delivered, missed), (stamps.len(), 0), "{name}");
+            let read = || read_all(open(settings_of(serde_json::json!({ "uri": uri }))));
+            let ((frames, error), (again, _)) = (read(), read());
+            assert!(error.is_none(), "{error:?}");
+            assert_same_times(&pts_us(&frames), &stamps, 1);
+            let mut pairs = frames.iter().zip(&again);
+            assert!(pairs.all(|(a, b)| a.video.frame.bgr() == b.video.frame.bgr()));
+        }
+    }
+}
+
+#[test]
+fn a_recording_over_http_is_paced_by_its_stamps() {
+    let server = servers::http(
+        std::fs::read(case("drawn.mp4")).expect("a clip"),
+        Http::Whole,
+    );
+    let report = run(&format!("http://127.0.0.1:{}/a.mp4", server.port), "live");
+    let stream = &report.streams["clip"];
+    assert_eq!((stream.delivered, stream.missed), (25, 0));
+    assert!(report.wall_s > 0.9, "{} s", report.wall_s);
+}
+
+#[test]
+fn stamps_that_step_back_are_no_wrap_and_begin_a_segment() {
+    let frames = read_whole(case("back.ts"));
+    assert_eq!(frames.len(), 50);
+    let times: Vec<f64> = frames.iter().map(|read| read.pts_ns as f64 / 1e9).collect();
+    assert!((times[49] - times[0] - 1.96).abs() < 0.2, "{times:?}");
+    assert_eq!(frames.iter().map(|read| read.segment).max(), Some(1));
+    let report = run(&case("back.ts").display().to_string(), "live");
+    assert_eq!(report.streams["clip"].delivered, 50);
+    assert!(report.wall_s < 60.0, "{} s", report.wall_s);
+}
+
+#[test]
+fn a_gap_of_a_recording_is_kept_and_not_waited_for() {
+    for (file, frames, gap_s) in [("fwd.ts", 50, 7198.0), ("gap2200.mkv", 25, 2199.0)] {
+        let read = read_whole(case(file));
+        assert_eq!(read.len(), frames, "{file}");
+        assert!(read.iter().all(|read| read.segment == 0), "{file}");
+        let lasts = (read[frames - 1].pts_ns - read[0].pts_ns) as f64 / 1e9;
+        assert!(lasts > gap_s, "{file} lasts {lasts} s");
+        let mut live = setup();
+        live.clock_mode = ClockMode::Live;
+        let source = VideoSource::create(settings(case(file)), &live);
+        let mut source = source.unwrap_or_else(|error| panic!("{error}"));
+        let mut begun = 0;
+        while let Next::Packet(captured) = source.next().expect("a frame") {
+            begun += usize::from(captured.is_new_segment());
+        }
+        assert_eq!(begun, 1, "{file}");
+        let report = run(&case(file).display().to_string(), "live");
+        assert_eq!(report.streams["clip"].delivered, frames as u64);
+        assert!(report.wall_s < 60.0, "{} s", report.wall_s);
+    }
+}
+
+/// What a connection that nobody uses any more costs: nothing is read from it.
+#[test]
+fn a_cancelled_camera_ends_and_is_not_opened_again() {
+    let server: Server = servers::rtsp(&camera_pictures(), Sending::at(10.0));
+    let setup = setup();
+    let uri = format!("rtsp://127.0.0.1:{}/x", server.port);
+    let settings = settings_of(serde_json::json!({ "uri": uri }));
+    let mut source =
+        VideoSource::create(settings, &setup).unwrap_or_else(|error| panic!("{error}"));
+    take(&mut source, 2);
+    setup.cancel_flag().store(true, Ordering::Relaxed);
+    assert!(matches!(source.next(), Ok(Next::End)));
+    assert_eq!(server.connections(), 1);
+}
