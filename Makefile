@@ -28,8 +28,10 @@ setup-test: setup-learn
 	@scripts/rust.sh clippy rustfmt
 	@scripts/native.sh perfetto
 
-demo: setup ## Build the live part and run graphs/demo.yaml
-	cargo run --release --no-default-features --features live -- run graphs/demo.yaml
+demo: setup ## Build the live part, run graphs/demo.yaml into runs/demo, and say how often its labels are the truth
+	cargo build --release --no-default-features --features live --bin fermata
+	target/release/fermata run graphs/demo.yaml --out runs/demo
+	target/release/fermata kpi runs/demo
 
 test: setup-test ## Check format, lints, docs, the engine's independence and that no files import each other in a circle, then run every test
 	cargo fmt --all --check

@@ -156,7 +156,7 @@ fn summary(kpi: &Kpi) -> String {
 type Cell = fn(&Measures) -> String;
 
 /// Columns of the summary.
-const COLUMNS: [(&str, Cell); 8] = [
+const COLUMNS: [(&str, Cell); 9] = [
     ("  frames", |m| m.frames.to_string()),
     ("frames/s", |m| number(m.fps_processed, 1)),
     ("p50 ms", |m| number(m.latency_ms.p50, 1)),
@@ -165,6 +165,7 @@ const COLUMNS: [(&str, Cell); 8] = [
     ("smoothed", |m| percent(m.flip_rate)),
     (" lag ms", |m| number(m.lag_ms, 0)),
     ("faces in", |m| percent(m.detection_rate)),
+    ("  right", |m| percent(m.accuracy)),
 ];
 
 fn number(value: Option<f64>, decimals: usize) -> String {

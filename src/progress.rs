@@ -1,13 +1,12 @@
 //! What a run shows while it runs: a live table on a terminal, log lines otherwise; and where log lines go.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use fermata_engine::Report;
 use fermata_engine::graph::Secrets;
+use fermata_engine::statistics::{Rates, Snapshot};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -52,16 +51,6 @@ impl Counting {
     }
 }
 
-/// Packets that have reached the sinks: those of streams that are there, and of units that have ended.
-pub(crate) fn delivered(report: &Report) -> u64 {
-    let Some(units) = &report.units else {
-        return report.streams.values().map(|stream| stream.delivered).sum();
-    };
-    // One that failed is named and in the sum.
-    let open = report.streams.values().filter(|stream| !stream.ended);
-    units.delivered + open.map(|stream| stream.delivered).sum::<u64>()
-}
-
 /// A time as people say it.
 fn human(seconds: f64) -> String {
     let seconds = seconds.ceil() as u64;
@@ -78,8 +67,8 @@ pub(crate) struct Progress {
     says: Option<Box<dyn Fn() -> Option<String>>>,
     table: Option<MultiProgress>,
     rows: Vec<ProgressBar>,
-    before: BTreeMap<String, u64>,
-    last: Instant,
+    /// What was shown last.
+    before: Snapshot,
     last_log: Instant,
     quiet: bool,
     log: LogArguments,
@@ -95,8 +84,7 @@ impl Progress {
             says: None,
             table,
             rows: Vec::new(),
-            before: BTreeMap::new(),
-            last: Instant::now(),
+            before: Snapshot::default(),
             last_log: Instant::now(),
             quiet,
             log,
@@ -134,14 +122,11 @@ impl Progress {
         )
     }
 
-    /// Shows the report as of now.
-    pub(crate) fn show(&mut self, report: &Report) {
-        let passed = self.last.elapsed().as_secs_f64().max(1e-3);
+    /// Shows what the run is doing now.
+    pub(crate) fn show(&mut self, now: Snapshot) {
         let mut lines = match &self.counting {
-            Some(counting) => {
-                vec![counting.line(delivered(report))]
-            }
-            None => self.by_stream(report, passed),
+            Some(counting) => vec![counting.line(now.delivered())],
+            None => self.by_stream(&now),
         };
         lines.extend(self.says.as_ref().and_then(|says| says()));
         if let Some(table) = &self.table {
@@ -156,29 +141,27 @@ impl Progress {
             // Between two log lines nothing is shown, and rates are counted over the whole time.
             return;
         }
-        let streams = report.streams.iter();
-        self.before = streams
-            .map(|(name, stream)| (name.clone(), stream.delivered))
-            .collect();
-        self.last = Instant::now();
+        self.before = now;
     }
 
-    fn by_stream(&self, report: &Report, passed: f64) -> Vec<String> {
-        report
-            .streams
-            .iter()
-            .map(|(name, stream)| {
-                let before = self.before.get(name).copied().unwrap_or(0);
-                let rate = stream.delivered.saturating_sub(before) as f64 / passed;
-                let lost: u64 = stream.sinks.values().flat_map(|sink| sink.losses.values()).sum();
-                let latency = stream.sinks.values().map(|sink| sink.latency_ms.p50);
-                let latency = latency.fold(0.0, f64::max);
-                format!(
-                    "{name:<12} {:>8} frames {rate:>7.1}/s  latency {latency:>6.1} ms  lost {lost}  missed {}",
-                    stream.delivered, stream.missed
-                )
-            })
-            .collect()
+    /// A line for each stream that is there, and one for those that have been closed.
+    fn by_stream(&self, now: &Snapshot) -> Vec<String> {
+        let rates = Rates::between(&self.before, now);
+        let open = now.streams.iter().map(|stream| {
+            let name = &stream.name;
+            let rate = rates.streams.get(name).map_or(0.0, |rates| rates.delivered);
+            let lost: u64 = stream.sinks.iter().flat_map(|sink| sink.losses.values()).sum();
+            let latency = stream.sinks.iter().map(|sink| sink.latency.quantiles_ms.p50);
+            let latency = latency.fold(0.0, f64::max);
+            format!(
+                "{name:<12} {:>8} frames {rate:>7.1}/s  latency {latency:>6.1} ms  lost {lost}  missed {}",
+                stream.delivered, stream.missed
+            )
+        });
+        let closed = now.closed;
+        let closed = (closed.count > 0)
+            .then(|| format!("{} ended, with {} frames", closed.count, closed.delivered));
+        open.chain(closed).collect()
     }
 
     fn draw(&mut self, table: &MultiProgress, lines: &[String]) {

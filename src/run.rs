@@ -297,7 +297,7 @@ fn wait(mut running: RunningGraph, progress: &mut Progress) -> Report {
             Ok(report) => return report,
             Err(still) => running = still,
         }
-        progress.show(&running.handle().report());
+        progress.show(running.handle().snapshot());
     }
 }
 

@@ -5,7 +5,15 @@ use std::fmt::Write as _;
 use fermata_engine::Report;
 use fermata_engine::report::FileState;
 
-use crate::progress::delivered;
+/// Packets that have reached the sinks: those of streams that are named, and of units that have ended.
+fn delivered(report: &Report) -> u64 {
+    let Some(units) = &report.units else {
+        return report.streams.values().map(|stream| stream.delivered).sum();
+    };
+    // One that failed is named and in the sum.
+    let open = report.streams.values().filter(|stream| !stream.ended);
+    units.delivered + open.map(|stream| stream.delivered).sum::<u64>()
+}
 
 /// The summary of a run.
 pub(crate) fn summary(report: &Report) -> String {

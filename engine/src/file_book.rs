@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::report::{FileReport, FileState};
+use crate::report::{FileReport, FileSegmentReport, FileState};
+
+/// Segments that a file's report lists; a camera that returns more often than that has worse troubles.
+const MOST_SEGMENTS: usize = 10_000;
 
 /// The book of a file that an actor writes; see [`Setup::file`](crate::Setup::file). Counting costs no lock.
 #[derive(Clone, Debug)]
@@ -22,6 +25,7 @@ struct Book {
     complete: AtomicBool,
     /// Where it is, and whether it has been removed.
     place: Mutex<(PathBuf, bool)>,
+    segments: Mutex<Vec<FileSegmentReport>>,
 }
 
 impl FileBook {
@@ -33,6 +37,14 @@ impl FileBook {
     /// So much of it is in the file, where it survives this process.
     pub fn hold(&self, count: u64) {
         self.0.holds.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Here a segment of the stream begins in the file.
+    pub fn begin_segment(&self, segment: FileSegmentReport) {
+        let mut segments = self.0.segments();
+        if segments.len() < MOST_SEGMENTS {
+            segments.push(segment);
+        }
     }
 
     /// The file is complete and has this name now.
@@ -52,6 +64,10 @@ impl Book {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn segments(&self) -> MutexGuard<'_, Vec<FileSegmentReport>> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn report(&self) -> FileReport {
         let (path, is_removed) = self.place().clone();
         let holds = self.holds.load(Ordering::Relaxed);
@@ -66,6 +82,7 @@ impl Book {
             unit: self.unit.to_owned(),
             holds,
             discarded: self.given.load(Ordering::Relaxed).saturating_sub(holds),
+            segments: self.segments().clone(),
         }
     }
 }
@@ -84,6 +101,7 @@ impl FileBooks {
             given: AtomicU64::new(0),
             complete: AtomicBool::new(false),
             place: Mutex::new((path.to_owned(), false)),
+            segments: Mutex::default(),
         }));
         self.books().push(book.clone());
         book

@@ -2,28 +2,57 @@
 
 use std::sync::Arc;
 
-use crate::packet::{AnyPayload, Envelope, Payload, downcast};
+use crate::packet::{AnyPayload, Envelope, Packet, Payload, downcast};
 
 /// One packet, or at a join the packets of one (stream, sequence), in the order of the node's inputs.
 pub struct Input {
     /// Envelope shared by all payloads.
     pub envelope: Envelope,
-    pub(crate) first: Option<AnyPayload>,
-    pub(crate) rest: Vec<Option<AnyPayload>>,
+    first: Option<AnyPayload>,
+    /// The others of a join. Behind a pointer: an input is moved a few times, and most nodes are no joins.
+    rest: Option<Box<Rest>>,
 }
 
+/// Payloads of the inputs from the second on.
+struct Rest(Vec<Option<AnyPayload>>);
+
 impl Input {
+    /// The packet of an actor with one input.
+    #[inline]
+    pub(crate) fn single(packet: Packet) -> Self {
+        Self {
+            envelope: packet.envelope,
+            first: Some(packet.payload),
+            rest: None,
+        }
+    }
+
+    /// The packets of one capture, by input.
+    pub(crate) fn join(
+        envelope: Envelope,
+        payloads: impl IntoIterator<Item = Option<AnyPayload>>,
+    ) -> Self {
+        let mut payloads = payloads.into_iter();
+        let first = payloads.next().flatten();
+        let rest: Vec<Option<AnyPayload>> = payloads.collect();
+        Self {
+            envelope,
+            first,
+            rest: (!rest.is_empty()).then(|| Box::new(Rest(rest))),
+        }
+    }
+
     /// Weight of the payloads together; see [`Payload::weight`]. This is the payload's code: it may panic.
     pub(crate) fn weight(&self) -> usize {
-        let payloads = self.first.iter().chain(self.rest.iter().flatten());
+        let rest = self.rest.iter().flat_map(|rest| &rest.0);
+        let payloads = self.first.iter().chain(rest.flatten());
         payloads.map(|payload| payload.weight()).sum()
     }
 
     /// All payloads that have not been taken.
     pub(crate) fn into_payloads(self) -> impl Iterator<Item = AnyPayload> {
-        self.first
-            .into_iter()
-            .chain(self.rest.into_iter().flatten())
+        let rest = self.rest.into_iter().flat_map(|rest| rest.0);
+        self.first.into_iter().chain(rest.flatten())
     }
 
     /// Takes the payload of the first (for most actors: only) input.
@@ -52,7 +81,7 @@ impl Input {
     pub fn take_any(&mut self, port: usize) -> Option<AnyPayload> {
         match port {
             0 => self.first.take(),
-            n => self.rest.get_mut(n - 1).and_then(Option::take),
+            n => self.rest.as_mut()?.0.get_mut(n - 1)?.take(),
         }
     }
 }

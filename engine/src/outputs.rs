@@ -1,25 +1,21 @@
 //! What a call gives back: packets for the outputs, failures of single packets, or a [`Ticket`] with which it is finished
 //! later.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::ActorError;
-use crate::packet::{AnyPayload, Envelope, Payload, Stream};
+use crate::packet::{AnyPayload, Envelope, Packet, Payload, Stream};
 
 /// A payload for an output.
 pub(crate) struct Emitted {
     pub(crate) output: usize,
-    pub(crate) envelope: Envelope,
-    pub(crate) payload: AnyPayload,
-    /// Its size, where a queue that it goes to counts bytes. None: the payload could not tell.
-    pub(crate) bytes: Option<u64>,
+    pub(crate) packet: Packet,
 }
 
 /// Collects what a call emits; the engine publishes it when the call returned `Ok`.
 #[derive(Default)]
 pub struct Outputs {
-    pub(crate) emitted: VecDeque<Emitted>,
+    pub(crate) emitted: Vec<Emitted>,
     pub(crate) failed: Vec<(Envelope, ActorError)>,
     /// Streams that the actor wants to end.
     pub(crate) ended: Vec<u32>,
@@ -49,12 +45,8 @@ impl Outputs {
 
     /// Emits a payload whose type is not known here.
     pub fn emit_any(&mut self, output: usize, envelope: Envelope, payload: AnyPayload) {
-        self.emitted.push_back(Emitted {
-            output,
-            envelope,
-            payload,
-            bytes: Some(0),
-        });
+        let packet = Packet { envelope, payload };
+        self.emitted.push(Emitted { output, packet });
     }
 
     /// Fails one packet of a batch while the others go on.
@@ -62,9 +54,9 @@ impl Outputs {
         self.failed.push((envelope.clone(), error.into()));
     }
 
-    /// Ends the stream of a packet early: its source is asked to end, and what is still on the way to this node is counted
-    /// as finished and not handled any more; only what the node has in hand already (a batch, open calls) still is. The stream
-    /// ends as complete here.
+    /// Ends the stream of a packet early: its source is asked to end, and what is still on the way to this node, or held
+    /// for a batch whose call has not begun, is counted as finished and not handled any more. Calls that have begun, also those
+    /// that are finished later, still count. The stream ends as complete here.
     pub fn end_stream(&mut self, envelope: &Envelope) {
         self.ended.push(envelope.stream.id);
     }
@@ -100,6 +92,7 @@ impl Outputs {
     }
 
     /// Forgets what the last call left, and keeps the memory.
+    #[inline]
     pub(crate) fn clear(&mut self) {
         self.emitted.clear();
         self.failed.clear();

@@ -56,6 +56,22 @@ pub struct FileReport {
     pub holds: u64,
     /// How many the sink was given for it that are not in it.
     pub discarded: u64,
+    /// Of a file with a time of its own, such as a video: where the segments of the stream begin in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<FileSegmentReport>,
+}
+
+/// Where a segment of a stream begins in a file: the time of each of its frames follows from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FileSegmentReport {
+    /// Number of the segment.
+    pub segment: u32,
+    /// Time stamp of its first frame in the file, milliseconds.
+    pub pts_ms: f64,
+    /// The frame's time in the file, milliseconds.
+    pub at_ms: f64,
+    /// When the frame was captured, RFC 3339 in UTC; of a recording, when it was read.
+    pub captured: String,
 }
 
 /// What became of a file.

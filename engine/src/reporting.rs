@@ -328,7 +328,7 @@ impl Trail<'_> {
             lose(cause, books.of(fate));
         }
         if self.hung.contains(&node) {
-            lose("abandoned", read(&books.in_hand));
+            lose("abandoned", books.in_hand());
         }
         let Some(edge) = self.edge_into(flow, port) else {
             return;
@@ -360,7 +360,7 @@ impl Trail<'_> {
     fn primary_port(&self, node: NodeId, flow: &FlowRecord) -> usize {
         let spec = &self.wiring.graph.nodes[self.wiring.instances[&node].spec];
         let required = crate::runtime::topology::required(spec);
-        crate::runtime::flow::ports(required)
+        crate::runtime::flow::bits_of(required)
             .find(|&port| self.edge_into(flow, port).is_some())
             .unwrap_or(0)
     }

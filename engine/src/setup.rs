@@ -74,6 +74,18 @@ impl Setup {
         self.settled.clone()
     }
 
+    /// A time of the run's clock, nanoseconds, as others have it: RFC 3339 in UTC, to the millisecond.
+    pub fn utc(&self, clock_ns: u64) -> String {
+        let passed_ns = i128::from(self.clock.now_ns()) - i128::from(clock_ns);
+        let now_ns = jiff::Timestamp::now().as_nanosecond();
+        let ms = (now_ns - passed_ns).div_euclid(1_000_000);
+        let then = i64::try_from(ms).map(jiff::Timestamp::from_millisecond);
+        then.ok()
+            .and_then(Result::ok)
+            .unwrap_or_default()
+            .to_string()
+    }
+
     /// Opens the book of a file that the actor begins to write at `path`; `unit` says what is counted in it (`rows`, `frames`).
     /// What the book says stands in the run's report, whatever becomes of the actor.
     pub fn file(&self, path: &Path, unit: &'static str) -> FileBook {

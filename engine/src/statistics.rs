@@ -272,7 +272,8 @@ pub struct Rates {
 }
 
 impl Snapshot {
-    fn delivered(&self) -> u64 {
+    /// Packets that have reached every lossless sink, of all streams, also of those that have been closed.
+    pub fn delivered(&self) -> u64 {
         let open: u64 = self.streams.iter().map(|stream| stream.delivered).sum();
         self.closed.delivered + open
     }

@@ -88,25 +88,6 @@ impl PartFile {
         })
     }
 
-    /// How many bytes there are.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn length(&self) -> Result<u64, FileError> {
-        let metadata = self.file.metadata();
-        let metadata = metadata.map_err(|reason| FileError::new("read", &self.part, reason))?;
-        Ok(metadata.len())
-    }
-
-    /// Throws away what is there: what is written next is the beginning.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn restart(&mut self) -> Result<(), FileError> {
-        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
-        emptied.map_err(|reason| FileError::new("empty", &self.part, reason))
-    }
-
     /// Where the file is until it is complete, for what writes by name.
     pub fn part(&self) -> &Path {
         &self.part

@@ -11,6 +11,8 @@ use crate::manifest::{Row, Split};
 
 /// Key of [`Fold`] in a training's provenance. A training that left nothing out has none.
 pub const WITHOUT_FOLD: &str = "without_fold";
+/// Where a training's provenance holds that of the weights with which it began.
+const INITIAL: &str = "/training/initial/provenance";
 /// Key of the manifest's hash in a training's provenance.
 const MANIFEST: &str = "manifest_sha256";
 
@@ -48,6 +50,8 @@ pub struct Learnt {
     pub manifest_sha256: String,
     /// What was left out of its training rows.
     pub without: Option<Fold>,
+    /// What the weights had learnt from with which it began, if they say so.
+    pub before: Option<Box<Learnt>>,
 }
 
 impl Learnt {
@@ -62,19 +66,28 @@ impl Learnt {
             None | Some(Value::Null) => None,
             Some(fold) => Some(Fold::deserialize(fold).ok()?),
         };
+        let before = training.pointer(INITIAL).and_then(Self::of);
         Some(Self {
             manifest_sha256,
             without,
+            before: before.map(Box::new),
         })
     }
 
-    /// Whether the model has learnt from a row of the manifest with this hash. None if it was trained on another manifest, so that nobody can
-    /// tell.
+    /// Whether the model, or the weights with which it began, has learnt from a row of the manifest with this hash. None if one of them was
+    /// trained on another manifest, so that nobody can tell.
     pub fn saw(&self, row: &Row, manifest_sha256: &str) -> Option<bool> {
-        (self.manifest_sha256 == manifest_sha256).then(|| {
-            let left_out = self.without.is_some_and(|fold| fold.has(row));
-            row.split == Split::Train && !left_out
-        })
+        if self.manifest_sha256 != manifest_sha256 {
+            return None;
+        }
+        let left_out = self.without.is_some_and(|fold| fold.has(row));
+        if row.split == Split::Train && !left_out {
+            return Some(true);
+        }
+        match &self.before {
+            None => Some(false),
+            Some(before) => before.saw(row, manifest_sha256),
+        }
     }
 }
 
@@ -127,6 +140,23 @@ mod tests {
                 assert!(!saw(&row(group, Split::Validation)));
             }
             assert_eq!(learnt.saw(&row(0, Split::Train), "b"), None);
+        }
+        // Weights that had learnt from the fold know it, though the training left it out.
+        let began = |initial: Value| {
+            let training = json!({"initial": {"provenance": initial}});
+            let without = json!({"fold": 0, "folds": 2});
+            let provenance =
+                json!({"manifest_sha256": "a", "without_fold": without, "training": training});
+            Learnt::of(&provenance).unwrap()
+        };
+        let left_out = (0..).find(|group| fold_of(&format!("g{group}"), 2) == 0);
+        let left_out = row(left_out.unwrap(), Split::Train);
+        for (initial, saw) in [
+            (json!({"manifest_sha256": "a"}), Some(true)),
+            (json!({"manifest_sha256": "b"}), None),
+            (Value::Null, Some(false)),
+        ] {
+            assert_eq!(began(initial).saw(&left_out, "a"), saw);
         }
         let whole = Learnt::of(&json!({"manifest_sha256": "a"})).unwrap();
         assert_eq!(whole.saw(&row(1, Split::Train), "a"), Some(true));

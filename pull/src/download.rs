@@ -99,7 +99,7 @@ async fn attempt(
         // It does not go on, but begins anew.
         (StatusCode::OK, 0) => 0,
         (StatusCode::OK | StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT, _) => {
-            part.restart().map_err(written)?;
+            part.cut(0).map_err(unwritten)?;
             if response.status() != StatusCode::OK {
                 return Err(Broken::Off(
                     "it does not go on where it broke off".to_owned(),
@@ -122,11 +122,10 @@ async fn attempt(
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         have += chunk.len() as u64;
         if have > bytes {
-            part.restart().map_err(written)?;
+            part.cut(0).map_err(unwritten)?;
             return Err(Broken::No(format!("it sends more than the {bytes} bytes")));
         }
-        part.write_all(&chunk)
-            .map_err(|error| Broken::No(format!("cannot be written: {error}")))?;
+        part.write_all(&chunk).map_err(unwritten)?;
         progress(have);
     }
     match have == bytes {
@@ -137,8 +136,8 @@ async fn attempt(
     }
 }
 
-fn written(error: fermata_files::FileError) -> Broken {
-    Broken::No(error.to_string())
+fn unwritten(error: std::io::Error) -> Broken {
+    Broken::No(format!("it cannot be written: {error}"))
 }
 
 /// Where the content begins that an answer brings: `bytes 100-199/200`.

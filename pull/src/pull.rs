@@ -143,8 +143,12 @@ async fn from_address(
         Err(error) => return Ok(Err(error.to_string())),
     };
     let mut part = PartFile::go_on(to)?;
-    if part.length()? > entry.bytes {
-        part.restart()?;
+    let cut = |reason| PullError::System {
+        doing: format!("go on with `{}`", fermata_files::part_path(to).display()),
+        reason,
+    };
+    if part.length().map_err(cut)? > entry.bytes {
+        part.cut(0).map_err(cut)?;
     }
     if let Err(reason) = download(&client, address, &mut part, entry.bytes, progress).await {
         return Ok(Err(reason));

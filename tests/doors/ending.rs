@@ -1,14 +1,16 @@
 //! Actors that have all they want of a stream and end it.
 
-use fermata_engine::testing::Collector;
+use std::sync::{Arc, Mutex};
+
+use fermata_engine::testing::{Collector, ListSource};
 use fermata_engine::{
-    Actor, ActorError, Graph, How, Input, Outputs, Ports, Registry, Report, RunOptions,
-    RunningGraph, Setup,
+    Actor, ActorError, Envelope, Graph, How, Input, Outputs, Payload, Ports, Registry, Report,
+    RunOptions, RunningGraph, Services, Setup, Ticket,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::support::{assert_balanced, options};
+use crate::support::{assert_balanced, options, wait_until};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -79,9 +81,19 @@ impl Actor for Left {
     }
 }
 
+/// Takes so much room in a batch.
+struct Weighs(usize);
+
+impl Payload for Weighs {
+    fn weight(&self) -> usize {
+        self.0
+    }
+}
+
 fn run(body: &str) -> (Report, Collector) {
     let mut registry = Registry::builtin();
     registry.register::<Enough>();
+    ListSource::register(&mut registry, "growing", (1..=4).map(Weighs));
     registry.register::<Left>();
     let collector = Collector::register(&mut registry, "collect");
     let text = format!("fermata: 1\n{body}");
@@ -192,4 +204,91 @@ run: {{clock: {clock}}}
         assert_eq!(enough.processed, got.len() as u64);
         assert_eq!(enough.received, enough.processed + enough.finished);
     }
+}
+
+#[test]
+fn a_packet_that_makes_its_batch_go_is_finished_where_that_batch_ends_the_stream() {
+    // Packets of the weights 1 and 2 fill a batch; that of weight 3 waits for it to go, and it ends the stream.
+    let (report, collector) = run("\
+nodes:
+  s: {use: growing}
+  enough: {use: enough, in: s, last: 1, batch: {max: 4}}
+  end: {use: collect, in: enough}
+run: {clock: asap}
+");
+    let enough = &report.nodes["enough"];
+    assert_eq!(enough.processed, 2);
+    assert!(enough.finished >= 1, "{enough:?}");
+    assert_first(&collector, "s", 2);
+}
+
+/// The calls that wait for their answer: of each its ticket and an envelope.
+type Calls = Mutex<Vec<(Ticket, Envelope)>>;
+
+/// Finishes its calls when a test says so.
+struct Asks(Arc<Calls>);
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AsksSettings {}
+
+impl Actor for Asks {
+    const NAME: &'static str = "asks";
+    type Settings = AsksSettings;
+
+    fn ports(_: &AsksSettings) -> Ports {
+        let ports = Ports::new().any_input("in").finishes_later(1);
+        ports.keeps_streams_apart().needs::<Calls>().stateless()
+    }
+
+    fn create(_: AsksSettings, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self(setup.service().ok_or("nobody to ask")?))
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Err("it takes batches".into())
+    }
+
+    fn process_batch(&mut self, inputs: Vec<Input>, out: &mut Outputs) -> Result<(), ActorError> {
+        let call = (out.finish_later()?, inputs[0].envelope.clone());
+        self.0.lock().unwrap().push(call);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_batch_holds_is_finished_when_the_answer_to_an_earlier_call_ends_the_stream() {
+    let mut registry = Registry::builtin();
+    registry.register::<Asks>();
+    ListSource::register(&mut registry, "growing", (1..=4).map(Weighs));
+    let calls = Arc::new(Calls::default());
+    let text = "\
+fermata: 1
+nodes:
+  s: {use: growing}
+  asks: {use: asks, in: s, batch: {max: 4}}
+run: {clock: asap}
+";
+    let graph = Graph::parse("asks.yaml", text, &registry, &options()).expect("a graph");
+    let run_options = RunOptions {
+        services: Services::new().with(Arc::clone(&calls)),
+        ..RunOptions::default()
+    };
+    let running = RunningGraph::start(graph, registry.into(), run_options).expect("a start");
+    let handle = running.handle();
+    let taken = || handle.report().nodes["asks"].received;
+    wait_until("two are in a call, the third is held", || {
+        taken() == 3 && !calls.lock().unwrap().is_empty()
+    });
+    let (ticket, envelope) = calls.lock().unwrap().remove(0);
+    ticket.settle(|out| {
+        out.end_stream(&envelope);
+        Ok(())
+    });
+    let report = running.wait();
+    assert_balanced(&report);
+    let asks = &report.nodes["asks"];
+    assert_eq!(asks.processed, 2, "{asks:?}");
+    assert_eq!(asks.finished, report.streams["s"].captured - 2);
+    assert!(calls.lock().unwrap().is_empty(), "no call is made for them");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fermata_engine::{
     Actor, ActorError, Graph, Input, Outputs, Ports, Registry, Report, RunOptions, RunningGraph,
@@ -226,35 +226,4 @@ nodes:
         "the stream was waited for until it was there: {report:?}"
     );
     assert!(matches!(&*added.lock().unwrap(), Some(Err(_))));
-}
-
-/// How long a run of 40,000 packets takes in batches of this size.
-fn with_batches_of(packets: usize) -> Duration {
-    let text = format!(
-        "\
-fermata: 1
-nodes:
-  s: {{use: test_source, count: 40000}}
-  x: {{use: identity, in: s, batch: {{max: {packets}}}}}
-  e: {{use: discard, in: x}}
-run: {{clock: asap}}
-"
-    );
-    let rounds = (0..2).map(|_| {
-        let begun = Instant::now();
-        ended(&text, Registry::builtin());
-        begun.elapsed()
-    });
-    rounds.min().expect("two rounds")
-}
-
-#[test]
-fn a_batch_costs_what_its_packets_cost() {
-    let (small, large) = (with_batches_of(100), with_batches_of(40_000));
-    // A cost for each pair of packets would be four hundred times as much.
-    let allowed = small * 40 + Duration::from_millis(200);
-    assert!(
-        large < allowed,
-        "{small:?} in batches of 100, {large:?} in one"
-    );
 }

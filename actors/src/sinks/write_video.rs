@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fermata_engine::{Actor, ActorError, End, FileBook, How, Input, Outputs, Ports, Setup, Stream};
+use fermata_engine::report::FileSegmentReport;
+use fermata_engine::{
+    Actor, ActorError, End, Envelope, FileBook, How, Input, Outputs, Ports, Setup, Stream,
+};
 use fermata_files::{PartFile, Unfinished};
 use ffmpeg_next::encoder;
 use schemars::JsonSchema;
@@ -137,7 +140,7 @@ pub struct WriteVideo {
 struct Newest {
     video: Arc<VideoFrame>,
     pts_us: i64,
-    sequence: u64,
+    envelope: Envelope,
 }
 
 /// A file on its way.
@@ -150,6 +153,8 @@ struct Video {
     encoder: Option<Mp4Encoder>,
     /// Time of its first frame.
     began_us: Option<i64>,
+    /// The stream's segment of the newest frame in it.
+    segment: Option<u32>,
     written: u64,
     /// Sequences of the frames that are not on the disk yet.
     unflushed: VecDeque<u64>,
@@ -213,7 +218,7 @@ impl Actor for WriteVideo {
         let newest = Newest {
             video,
             pts_us: self.timeline.place(envelope.segment, envelope.pts_ns),
-            sequence: envelope.sequence,
+            envelope: envelope.clone(),
         };
         let next_us = newest.pts_us;
         let Some(before) = self.newest.replace(newest) else {
@@ -255,6 +260,7 @@ impl WriteVideo {
             path,
             encoder: None,
             began_us: None,
+            segment: None,
             written: 0,
             unflushed: VecDeque::new(),
             length: 0,
@@ -281,7 +287,10 @@ impl WriteVideo {
             threads: self.settings.threads,
         };
         match &mut self.file {
-            Some(file) => file.write(frame, duration_us, quality),
+            Some(file) => {
+                file.note_segment(&frame, &self.setup);
+                file.write(frame, duration_us, quality)
+            }
             None => Ok(None),
         }
     }
@@ -351,12 +360,29 @@ impl Video {
             return Err(self.failure(reason));
         }
         self.began_us.get_or_insert(frame.pts_us);
-        self.unflushed.push_back(frame.sequence);
+        self.unflushed.push_back(frame.envelope.sequence);
         if let Err(error) = self.encode(&frame, duration_us, quality) {
             return Err(self.give_up(&error, frame.pts_us));
         }
         self.written += 1;
         Ok(self.note_flushed())
+    }
+
+    /// Tells the report where a segment of the stream begins in this file.
+    fn note_segment(&mut self, frame: &Newest, setup: &Setup) {
+        let Newest {
+            pts_us, envelope, ..
+        } = frame;
+        if self.segment.replace(envelope.segment) == Some(envelope.segment) {
+            return;
+        }
+        let at_us = pts_us.saturating_sub(self.began_us.unwrap_or(*pts_us));
+        self.book.begin_segment(FileSegmentReport {
+            segment: envelope.segment,
+            pts_ms: envelope.pts_ns as f64 / 1e6,
+            at_ms: at_us as f64 / 1e3,
+            captured: setup.utc(envelope.captured_ns),
+        });
     }
 
     fn encode(

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 /// Data that is there already is read in less.
-const AT_ONCE: Duration = Duration::from_millis(5);
+const AT_ONCE: Duration = Duration::from_millis(10);
 
-/// A thread that had to yield the core looks as if it had waited for data; that often it does not happen.
+/// A thread that had to yield the core looks as if it had waited for data; that often in a row it does not happen.
 const ENOUGH_WAITS: u32 = 3;
 
 /// Whoever takes frames too slowly has some waiting always; after this long that is no burst any more.
@@ -16,17 +16,22 @@ const LONGEST_NS: i64 = 10_000_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Burst {
     began_ns: Option<i64>,
+    /// In a row.
     waits: u32,
+    is_over: bool,
 }
 
 impl Burst {
     /// Whether the frame that came at this time, after waiting this long for its data, had been waiting itself.
     pub(crate) fn had_waited(&mut self, at_ns: i64, waited: Duration) -> bool {
         let began_ns = *self.began_ns.get_or_insert(at_ns);
-        if waited >= AT_ONCE {
-            self.waits += 1;
-        }
-        self.waits < ENOUGH_WAITS && at_ns.saturating_sub(began_ns) < LONGEST_NS
+        self.waits = match waited >= AT_ONCE {
+            true => self.waits + 1,
+            false => 0,
+        };
+        self.is_over |= self.waits >= ENOUGH_WAITS;
+        self.is_over |= at_ns.saturating_sub(began_ns) >= LONGEST_NS;
+        !self.is_over
     }
 }
 
@@ -39,7 +44,9 @@ mod tests {
     #[test]
     fn a_burst_is_over_once_frames_are_waited_for() {
         let mut burst = Burst::default();
-        assert!((0..50).all(|n| burst.had_waited(n * MS, Duration::from_micros(80))));
+        // Every third time the thread had to wait for the core.
+        let waited = |n| Duration::from_millis(if n % 3 == 0 { 30 } else { 0 });
+        assert!((0..50).all(|n| burst.had_waited(n * MS, waited(n))));
         let waits = (0..4).map(|n| burst.had_waited((50 + n * 40) * MS, Duration::from_millis(38)));
         assert_eq!(waits.collect::<Vec<_>>(), [true, true, false, false]);
         assert!(!burst.had_waited(300 * MS, Duration::ZERO), "for good");

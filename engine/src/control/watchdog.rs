@@ -9,6 +9,7 @@ use crate::control::core::Core;
 use crate::runtime::books::read;
 use crate::runtime::protocol::NodeId;
 use crate::runtime::records::LaneRecord;
+use crate::runtime::stats::NodeWatch;
 
 /// How long nothing may move while something is blocked before it counts as a deadlock.
 const STANDSTILL_NS: u64 = 2_000_000_000;
@@ -51,11 +52,8 @@ impl Watchdog {
             if is_blocked {
                 blocked.push(id);
             }
-            for (replica, began) in watch.running_calls() {
-                // A live source that is held up reads on, which helps nobody.
-                is_calling |= !(instance.source && is_blocked);
-                self.judge_call(id, replica, &watch.name, began, now_ns);
-            }
+            // A live source that is held up reads on, which helps nobody.
+            is_calling |= self.judge_calls(id, watch, now_ns) && !(instance.source && is_blocked);
             // What waits for a node that will come back has only to wait.
             is_calling |= watch.restart_at_ns.load(Ordering::Relaxed) >= now_ns;
         }
@@ -90,6 +88,16 @@ impl Watchdog {
         ))
     }
 
+    /// Names the calls of an instance that have taken too long, open tickets among them. True if there are calls at all.
+    fn judge_calls(&mut self, id: NodeId, watch: &NodeWatch, now_ns: u64) -> bool {
+        let mut is_calling = false;
+        for (replica, began) in watch.running_calls() {
+            is_calling = true;
+            self.judge_call(id, replica, &watch.name, began, now_ns);
+        }
+        is_calling
+    }
+
     /// Names a call that has taken longer than the deadline, once.
     fn judge_call(&mut self, id: NodeId, replica: usize, name: &str, started: u64, now_ns: u64) {
         let elapsed_ns = now_ns.saturating_sub(started);
@@ -112,5 +120,21 @@ mod tests {
             watchdog.judge_call(0, 1, "pool", 15, now_ns);
         }
         assert_eq!(watchdog.named, HashSet::from([(0, 0, 1), (0, 1, 15)]));
+    }
+
+    #[test]
+    fn an_open_ticket_is_named_after_the_deadline_although_its_call_has_returned() {
+        let mut watchdog = Watchdog::new(Duration::from_nanos(10));
+        let watch = NodeWatch::new("asks".to_owned(), 1);
+        assert!(!watchdog.judge_calls(3, &watch, 5));
+        watch.call_began(0, 5);
+        watch.open_call_began(Some(5));
+        watch.call_ended(0);
+        assert!(watchdog.judge_calls(3, &watch, 15));
+        assert!(watchdog.named.is_empty(), "{:?}", watchdog.named);
+        assert!(watchdog.judge_calls(3, &watch, 16));
+        assert_eq!(watchdog.named, HashSet::from([(3, 0, 5)]));
+        watch.open_call_began(None);
+        assert!(!watchdog.judge_calls(3, &watch, 30));
     }
 }

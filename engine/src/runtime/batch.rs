@@ -25,11 +25,15 @@ pub(crate) struct Batches {
 
 /// Packets in the order in which they were taken.
 #[derive(Default)]
-pub(crate) struct Batch {
-    pub(crate) held: Vec<Taken>,
-    pub(crate) weight: usize,
-    /// When the first of them was taken.
-    pub(crate) oldest_ns: u64,
+struct Batch {
+    held: Vec<Held>,
+    weight: usize,
+    oldest_ns: u64,
+}
+
+struct Held {
+    taken: Taken,
+    weight: usize,
 }
 
 impl Batches {
@@ -68,7 +72,7 @@ impl Batches {
         if batch.held.is_empty() {
             batch.oldest_ns = now_ns;
         }
-        batch.held.push(taken);
+        batch.held.push(Held { taken, weight });
         batch.weight += weight;
     }
 
@@ -113,21 +117,38 @@ impl Batches {
         held.filter_map(|batch| self.due_ns(batch)).min()
     }
 
-    /// Takes the batch of a slot out.
-    pub(crate) fn flush(&mut self, slot: usize) -> Batch {
-        std::mem::take(self.of(slot))
+    /// Takes the batch of a slot out, its weight, and when its first packet was taken.
+    pub(crate) fn flush(&mut self, slot: usize) -> (Vec<Taken>, usize, u64) {
+        let batch = std::mem::take(self.of(slot));
+        let (weight, oldest_ns) = (batch.weight, batch.oldest_ns);
+        (batch.into_taken().collect(), weight, oldest_ns)
+    }
+
+    /// Takes out what is held of a slot.
+    pub(crate) fn give_up_slot(&mut self, slot: usize) -> Vec<Taken> {
+        let batch = self.of(slot);
+        let held = batch
+            .held
+            .extract_if(.., |held| held.taken.receipt.slot == slot);
+        let held: Vec<Held> = held.collect();
+        batch.weight -= held.iter().map(|held| held.weight).sum::<usize>();
+        held.into_iter().map(|held| held.taken).collect()
     }
 
     /// Takes everything out.
     pub(crate) fn give_up(&mut self) -> Vec<Taken> {
         let forming = self.forming.iter_mut();
         forming
-            .flat_map(|batch| std::mem::take(batch).held)
+            .flat_map(|batch| std::mem::take(batch).into_taken())
             .collect()
     }
 }
 
 impl Batch {
+    fn into_taken(self) -> impl Iterator<Item = Taken> {
+        self.held.into_iter().map(|held| held.taken)
+    }
+
     fn is_full(&self, max: usize) -> bool {
         self.weight >= max || self.held.len() >= max
     }

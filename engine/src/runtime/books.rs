@@ -6,16 +6,13 @@ use crate::end::EndCell;
 use crate::observer::Fate;
 
 /// Adds to a counter that only one thread writes; cheaper than a locked addition.
+#[inline]
 pub(crate) fn count(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
-/// Takes one off a counter that only one thread writes.
-pub(crate) fn uncount(counter: &AtomicU64) {
-    counter.store(counter.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
-}
-
 /// Reads a counter.
+#[inline]
 pub(crate) fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
@@ -51,8 +48,6 @@ pub(crate) struct ProducerBooks {
     /// By the causes at the producer: [`DropCause::Oldest`] and [`DropCause::Newest`].
     dropped: [AtomicU64; 2],
     pub(crate) high_water: AtomicU64,
-    /// Packets of a ring that are in it now: what a lane that never returns cannot empty any more.
-    pub(crate) in_ring: AtomicU64,
 }
 
 #[derive(Default)]
@@ -89,6 +84,21 @@ impl EdgeBooks {
         read(&self.producer.sent) - read(&dropped[0]) - read(&dropped[1])
     }
 
+    /// Packets of a ring that are in it now: what a lane that never returns cannot empty any more.
+    pub(crate) fn in_ring(&self) -> u64 {
+        let ConsumerBooks {
+            received,
+            aged,
+            abandoned,
+            ..
+        } = &self.consumer;
+        // In this order: whatever is taken meanwhile was put there before.
+        let taken = read(received) + read(aged) + read(abandoned);
+        let ProducerBooks { sent, dropped, .. } = &self.producer;
+        let dropped = read(&dropped[0]) + read(&dropped[1]);
+        read(sent).saturating_sub(dropped + taken)
+    }
+
     /// Whether a packet of it did not get to the consumer.
     pub(crate) fn has_lost(&self) -> bool {
         let all = DropCause::ALL.iter();
@@ -102,21 +112,26 @@ impl EdgeBooks {
 pub(crate) struct PortBooks {
     pub(crate) received: AtomicU64,
     fates: [AtomicU64; 5],
-    /// Received and not yet accounted for; what a node that never returned is holding.
-    pub(crate) in_hand: AtomicU64,
 }
 
 impl PortBooks {
     /// A packet has come into the node's hands.
+    #[inline]
     pub(crate) fn receive(&self) {
         count(&self.received, 1);
-        count(&self.in_hand, 1);
     }
 
     /// What became of a packet that was in hand.
+    #[inline]
     pub(crate) fn settle(&self, fate: Fate) {
         count(&self.fates[fate as usize], 1);
-        uncount(&self.in_hand);
+    }
+
+    /// Received and not yet accounted for; what a node that never returned is holding.
+    pub(crate) fn in_hand(&self) -> u64 {
+        // In this order: what is settled meanwhile was received before.
+        let settled: u64 = self.fates.iter().map(read).sum();
+        read(&self.received).saturating_sub(settled)
     }
 
     /// Packets with this fate.
@@ -147,7 +162,7 @@ impl NodeCounts {
             self.unmatched += port.of(Fate::Unmatched);
             self.abandoned += port.of(Fate::Abandoned);
             self.finished += port.of(Fate::Finished);
-            self.in_hand += read(&port.in_hand);
+            self.in_hand += port.in_hand();
         }
         // Only a source captures, and it has no inputs.
         self.processed += read(&flow.captured);

@@ -38,6 +38,7 @@ impl Work {
 }
 
 /// Calls the actor.
+#[inline(always)]
 pub(crate) fn call(actor: &mut dyn AnyActor, work: Work, out: &mut Outputs) -> Outcome {
     // The actor is dropped after a panic and the outputs are cleared, so no broken state is looked at.
     let result = catch_unwind(AssertUnwindSafe(|| match work {

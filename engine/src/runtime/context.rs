@@ -45,9 +45,21 @@ impl LaneContext {
         receipts: &[Receipt],
         event: impl for<'a> FnOnce(&'a [PacketId]) -> Observed<'a>,
     ) {
-        if self.recorder.is_some() {
-            let packets: Vec<PacketId> = receipts.iter().map(|receipt| receipt.packet).collect();
-            self.observe(node, || event(&packets));
+        if self.recorder.is_none() {
+            return;
         }
+        let (one, many): ([PacketId; 1], Vec<PacketId>);
+        let packets = match receipts {
+            // Nothing is allocated for what most calls are.
+            [receipt] => {
+                one = [receipt.packet];
+                &one[..]
+            }
+            receipts => {
+                many = receipts.iter().map(|receipt| receipt.packet).collect();
+                &many[..]
+            }
+        };
+        self.observe(node, || event(packets));
     }
 }

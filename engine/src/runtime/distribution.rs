@@ -1,16 +1,37 @@
-//! A distribution of times: how many, their sum, and a histogram of them.
-
-use hdrhistogram::Histogram;
+//! A distribution of times: how many, their sum, the longest, and how many there were of each size.
 
 use crate::report::Quantiles;
 
-/// Takes no memory before the first time above zero.
+/// A doubling of the time is divided into this many steps (as a power of two), so that each time is known to within 1 %.
+const STEPS_LOG2: u32 = 7;
+const STEPS: usize = 1 << STEPS_LOG2;
+/// Longer times, from 73 minutes on, count as this long.
+const LONGEST_NS: u64 = (1 << 42) - 1;
+const SIZES: usize = size_of(LONGEST_NS) + 1;
+
+/// Takes no memory before the first time above zero. Recording is a handful of instructions, since each node records two times for
+/// each packet: `hdrhistogram`, which divides times in the same way, takes a hundred.
 #[derive(Default)]
 pub(crate) struct Distribution {
-    above_zero: Option<Box<Histogram<u64>>>,
+    /// By size: how many times.
+    above_zero: Option<Box<[u64; SIZES]>>,
     /// Times of nothing at all; most waits in a ring are.
     zeros: u64,
     sum_ns: u64,
+    longest_ns: u64,
+}
+
+/// The size of a time: itself below two times [`STEPS`], then [`STEPS`] sizes for each doubling.
+#[inline]
+const fn size_of(ns: u64) -> usize {
+    let doublings = (ns | (2 * STEPS as u64 - 1)).ilog2() - STEPS_LOG2;
+    doublings as usize * STEPS + (ns >> doublings) as usize
+}
+
+/// The longest time of a size.
+fn longest_of(size: usize) -> u64 {
+    let doublings = (size / STEPS).saturating_sub(1);
+    (((size - doublings * STEPS + 1) as u64) << doublings) - 1
 }
 
 impl Distribution {
@@ -22,38 +43,35 @@ impl Distribution {
             return;
         }
         self.sum_ns += ns;
-        self.histogram().saturating_record(ns);
+        self.longest_ns = self.longest_ns.max(ns);
+        self.sizes()[size_of(ns.min(LONGEST_NS))] += 1;
     }
 
-    fn histogram(&mut self) -> &mut Histogram<u64> {
-        self.above_zero.get_or_insert_with(|| {
-            // Two significant digits: 1 % of the value, whatever its size up to an hour.
-            let histogram = Histogram::new_with_bounds(1, 3_600_000_000_000, 2)
-                .expect("the bounds are constants that hdrhistogram accepts");
-            Box::new(histogram)
-        })
+    #[inline]
+    fn sizes(&mut self) -> &mut [u64; SIZES] {
+        self.above_zero.get_or_insert_with(|| Box::new([0; SIZES]))
     }
 
     /// Takes over what another one has recorded, which is empty then but keeps its memory.
     pub(crate) fn absorb(&mut self, other: &mut Self) {
         self.zeros += std::mem::take(&mut other.zeros);
         self.sum_ns += std::mem::take(&mut other.sum_ns);
+        let longest_ns = std::mem::take(&mut other.longest_ns);
         if let Some(theirs) = &mut other.above_zero
-            && !theirs.is_empty()
+            && longest_ns > 0
         {
-            // Equal bounds: adding cannot fail.
-            let _ = self.histogram().add(&**theirs);
-            theirs.reset();
+            self.longest_ns = self.longest_ns.max(longest_ns);
+            let used = ..=size_of(longest_ns.min(LONGEST_NS));
+            for (mine, theirs) in self.sizes()[used].iter_mut().zip(&mut theirs[used]) {
+                *mine += std::mem::take(theirs);
+            }
         }
     }
 
     /// How many times have been recorded.
     pub(crate) fn count(&self) -> u64 {
-        self.zeros
-            + self
-                .above_zero
-                .as_ref()
-                .map_or(0, |histogram| histogram.len())
+        let above_zero = self.recorded().map(|(_, count)| count);
+        self.zeros + above_zero.sum::<u64>()
     }
 
     /// Their sum.
@@ -61,15 +79,20 @@ impl Distribution {
         self.sum_ns
     }
 
+    /// The times above zero, as the longest of their sizes, and how many there are of each; ascending.
+    fn recorded(&self) -> impl Iterator<Item = (u64, u64)> {
+        let sizes = self.above_zero.iter().flat_map(|sizes| sizes.iter());
+        let counted = sizes.enumerate().filter(|(_, count)| **count > 0);
+        counted.map(|(size, count)| (longest_of(size), *count))
+    }
+
     /// How many are at most as long as each of these, which ascend.
     pub(crate) fn counts_up_to(&self, bounds_ns: &[u64]) -> Vec<u64> {
         let mut counts = vec![self.zeros; bounds_ns.len()];
-        let recorded = self.above_zero.iter();
-        for recorded in recorded.flat_map(|histogram| histogram.iter_recorded()) {
-            let value = recorded.value_iterated_to();
-            let first = bounds_ns.partition_point(|&bound| bound < value);
-            if let Some(count) = counts.get_mut(first) {
-                *count += recorded.count_since_last_iteration();
+        for (ns, count) in self.recorded() {
+            let first = bounds_ns.partition_point(|&bound| bound < ns);
+            if let Some(known) = counts.get_mut(first) {
+                *known += count;
             }
         }
         for index in 1..counts.len() {
@@ -81,31 +104,58 @@ impl Distribution {
 
     /// Quantiles in milliseconds; zeros of them all without a record.
     pub(crate) fn quantiles(&self) -> Quantiles {
-        let Some(histogram) = &self.above_zero else {
-            return Quantiles::default();
-        };
         let count = self.count() as f64;
         let at = |quantile: f64| {
-            let rank = (quantile * count).ceil().max(1.0) - self.zeros as f64;
-            if rank <= 0.0 {
+            let rank = (quantile * count).ceil().max(1.0) as u64;
+            let mut seen = self.zeros;
+            if rank <= seen {
                 return 0.0;
             }
-            let quantile = rank / histogram.len().max(1) as f64;
-            histogram.value_at_quantile(quantile) as f64 / 1e6
+            let reached = self.recorded().find(|(_, count)| {
+                seen += count;
+                seen >= rank
+            });
+            let ns = reached.map_or(0, |(ns, _)| ns.min(self.longest_ns));
+            ns as f64 / 1e6
         };
         Quantiles {
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
-            max: histogram.max() as f64 / 1e6,
+            max: self.longest_ns as f64 / 1e6,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_time_is_of_a_size_that_is_no_more_than_a_hundredth_longer(ns in 0..=LONGEST_NS) {
+            let size = size_of(ns);
+            let longest = longest_of(size);
+            prop_assert!(longest >= ns && longest - ns <= ns / 100, "{ns} is of size {size}, up to {longest}");
+            prop_assert_eq!(size_of(longest), size);
+            prop_assert_eq!(size_of(longest + 1), size + 1);
+        }
+    }
+
+    #[test]
+    fn times_that_are_too_long_count_as_the_longest() {
+        let mut times = Distribution::default();
+        times.record(u64::MAX / 2);
+        times.record(1);
+        let bounds = [LONGEST_NS - 1, LONGEST_NS];
+        assert_eq!(
+            (times.count(), times.counts_up_to(&bounds)),
+            (2, vec![1, 2])
+        );
+    }
 
     #[test]
     fn what_is_absorbed_has_the_quantiles_the_sum_and_the_count_of_all() {
@@ -123,7 +173,8 @@ mod tests {
         assert_eq!((one.count(), one.sum_ns()), (100, 5_050_000_000));
         let (one, all) = (one.quantiles(), all.quantiles());
         assert_eq!((one.p50, one.p99, one.max), (all.p50, all.p99, all.max));
-        assert!((49.0..52.0).contains(&one.p50), "{one:?}");
+        assert!((50.0..50.5).contains(&one.p50), "{one:?}");
+        assert_eq!(one.max, 100.0);
     }
 
     #[test]

@@ -11,6 +11,10 @@ use crate::runtime::parker::Parker;
 /// How many times a lane looks again before it parks. A parked thread costs its waker microseconds, so a short wait is
 /// cheaper awake; much longer spins take the core from the very thread that is waited for.
 const LOOKS_BEFORE_PARKING: u32 = 100;
+/// How many times where looking that often was in vain.
+const FEW_LOOKS: u32 = 5;
+/// After so many times it looks often once more: whoever feeds it may have got a core of its own, or become faster.
+const TIMES_WITH_FEW_LOOKS: u32 = 8;
 
 /// Steps the lane until it is finished. A lane that panics, which is a mistake of the engine, ends the run.
 pub(crate) fn run(mut lane: Lane, parker: &Arc<Parker>) {
@@ -23,16 +27,30 @@ pub(crate) fn run(mut lane: Lane, parker: &Arc<Parker>) {
 fn drive(lane: &mut Lane, parker: &Arc<Parker>) {
     let clock = lane.clock();
     let mut looks = 0;
+    let mut times_with_few_looks = 0;
     loop {
+        let most_looks = match times_with_few_looks {
+            0 => LOOKS_BEFORE_PARKING,
+            _ => FEW_LOOKS,
+        };
         match lane.step() {
-            Step::Progressed => looks = 0,
+            Step::Progressed => {
+                if looks > FEW_LOOKS {
+                    times_with_few_looks = 0;
+                }
+                looks = 0;
+            }
             Step::Finished => return,
             // Where nobody but the clock has something for it, there is nothing to look for.
-            Step::Idle { until_ns } if looks < LOOKS_BEFORE_PARKING && lane.may_get(until_ns) => {
+            Step::Idle { until_ns } if looks < most_looks && lane.may_get(until_ns) => {
                 looks += 1;
                 std::hint::spin_loop();
             }
             Step::Idle { .. } => {
+                times_with_few_looks = match times_with_few_looks {
+                    0 => TIMES_WITH_FEW_LOOKS,
+                    times => times - 1,
+                };
                 parker.announce();
                 match lane.step() {
                     Step::Progressed => parker.retract(),

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use crate::end::End;
 use crate::graph::WhenFull;
 use crate::packet::Packet;
-use crate::runtime::books::{DropCause, EdgeBooks, PortBooks, count, read, uncount};
+use crate::runtime::books::{DropCause, EdgeBooks, PortBooks, count, read};
 use crate::runtime::call::discard;
 use crate::runtime::channel::Channel;
 use crate::runtime::queued::{END, Policy, Queued};
@@ -117,10 +117,16 @@ impl Edge {
 
     // The producer's side.
 
+    /// Whether the producer may have to wait for room.
+    #[inline]
+    pub(crate) fn can_be_full(&self) -> bool {
+        self.policy.full == WhenFull::Block
+    }
+
     /// Whether the producer may take what it will publish here. If not, it is woken once there is room.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        if self.policy.full != WhenFull::Block {
+        if !self.can_be_full() {
             return true;
         }
         match &self.store {
@@ -133,21 +139,26 @@ impl Edge {
         }
     }
 
-    /// Sends a packet. It never waits: a full queue that blocks was asked for room before.
-    /// `bytes` is the size of its payload, if the payload could tell.
-    pub(crate) fn send(&mut self, packet: Packet, bytes: Option<u64>, now_ns: u64) {
+    /// Sends a packet; tells where it arrives, if that is in this lane. It never waits: a full queue that blocks was asked for
+    /// room before. `bytes` is the size of its payload, if the payload could tell.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        packet: Packet,
+        bytes: Option<u64>,
+        now_ns: u64,
+    ) -> Option<(usize, usize)> {
         let sequence = packet.envelope.sequence;
-        let is_broken = bytes.is_none() && self.policy.bytes.is_some();
-        let bytes = match self.policy.bytes {
-            Some(_) => bytes.unwrap_or(0),
-            None => 0,
+        let (bytes, is_broken) = match self.policy.bytes {
+            Some(_) => (bytes.unwrap_or(0), bytes.is_none()),
+            None => (0, false),
         };
         count(&self.books.producer.sent, 1);
         if self.policy.full != WhenFull::Block && !self.make_room(bytes) {
             self.books.drop_one(DropCause::Newest);
             discard(packet);
             self.advance(sequence + 1);
-            return;
+            return self.arrives_at();
         }
         debug_assert!(sequence >= self.mark(), "{sequence} is sent after its mark");
         let queued = Queued {
@@ -160,16 +171,20 @@ impl Edge {
             Store::Ring(ring) => {
                 ring.bytes += bytes;
                 ring.queue.push_back(queued);
-                count(&self.books.producer.in_ring, 1);
+                ring.mark = sequence + 1;
                 let (depth, high) = (ring.queue.len() as u64, &self.books.producer.high_water);
                 if depth > read(high) {
                     high.store(depth, Ordering::Relaxed);
                 }
+                Some(ring.to)
             }
-            Store::Sending(channel) => channel.push(queued, &self.policy),
-            Store::Receiving { .. } => {}
+            Store::Sending(channel) => {
+                channel.push(queued, &self.policy);
+                channel.set_mark(sequence + 1);
+                None
+            }
+            Store::Receiving { .. } => None,
         }
-        self.set_mark(sequence + 1);
     }
 
     /// Whether a packet of this size fits into a queue that drops, after the oldest have gone if that is its way.
@@ -190,11 +205,7 @@ impl Edge {
                 return false;
             }
             let oldest = match &mut self.store {
-                Store::Ring(ring) => {
-                    let oldest = ring.pop();
-                    uncount(&self.books.producer.in_ring);
-                    oldest
-                }
+                Store::Ring(ring) => ring.pop(),
                 Store::Sending(channel) => channel.evict(),
                 Store::Receiving { .. } => None,
             };
@@ -286,7 +297,6 @@ impl Edge {
         match &mut self.store {
             Store::Ring(ring) => {
                 while ring.queue.front().is_some_and(has_aged) {
-                    uncount(&self.books.producer.in_ring);
                     self.books.drop_one(DropCause::Aged);
                     if let Some(aged) = ring.pop() {
                         discard(aged);
@@ -326,7 +336,6 @@ impl Edge {
         match &mut self.store {
             Store::Ring(ring) => {
                 let queued = ring.pop()?;
-                uncount(&self.books.producer.in_ring);
                 count(&self.books.consumer.received, 1);
                 port.receive();
                 Some(queued)
@@ -336,19 +345,21 @@ impl Edge {
         }
     }
 
-    /// Takes the oldest packet that has not aged. The flag says that a look would find nothing more in the ring.
+    /// Takes the oldest packet that has not aged, or tells the mark: nothing below it is left. The flag says that a look would
+    /// find nothing more in the ring.
     #[inline]
-    pub(crate) fn receive(&mut self, port: &PortBooks, now_ns: u64) -> Option<(Queued, bool)> {
+    pub(crate) fn receive(&mut self, port: &PortBooks, now_ns: u64) -> Result<(Queued, bool), u64> {
         if let (Store::Ring(ring), None) = (&mut self.store, self.policy.max_age_ns) {
-            let queued = ring.pop()?;
+            let queued = ring.pop().ok_or(ring.mark)?;
             let is_last = ring.queue.is_empty() && ring.mark == sequence_of(&queued) + 1;
-            uncount(&self.books.producer.in_ring);
             count(&self.books.consumer.received, 1);
             port.receive();
-            return Some((queued, is_last));
+            return Ok((queued, is_last));
         }
-        self.head(port, now_ns)?;
-        Some((self.take(port)?, false))
+        let mark = self.mark();
+        self.head(port, now_ns).ok_or(mark)?;
+        let queued = self.take(port).ok_or(mark)?;
+        Ok((queued, false))
     }
 
     /// Empties a ring of a lane that is stopped, counting each packet as abandoned. Channels are emptied when the books
@@ -356,7 +367,6 @@ impl Edge {
     pub(crate) fn abandon(&mut self) {
         if let Store::Ring(ring) = &mut self.store {
             while let Some(queued) = ring.pop() {
-                uncount(&self.books.producer.in_ring);
                 count(&self.books.consumer.abandoned, 1);
                 discard(queued);
             }
@@ -365,6 +375,7 @@ impl Edge {
 }
 
 impl Ring {
+    #[inline]
     fn pop(&mut self) -> Option<Queued> {
         let queued = self.queue.pop_front()?;
         self.bytes -= queued.bytes;

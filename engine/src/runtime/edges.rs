@@ -13,40 +13,71 @@ pub(crate) struct Edges {
     all: Vec<Option<Edge>>,
     free: Vec<EdgeId>,
     /// By node of the lane: the stream slots at which something has arrived by a ring and has not been looked at.
-    arrived: Vec<SlotSet>,
+    arrived: Vec<NumberSet>,
+    /// The nodes that have such slots.
+    waiting: NumberSet,
 }
 
-/// A set of stream slots.
+/// A set of small numbers: stream slots, or places of nodes.
 #[derive(Default)]
-pub(crate) struct SlotSet(Vec<u64>);
+struct NumberSet {
+    /// Those below 64, which are all that most lanes have.
+    low: u64,
+    /// The others, 64 in each.
+    high: Vec<u64>,
+}
 
-impl SlotSet {
+impl NumberSet {
     #[inline]
-    fn insert(&mut self, slot: usize) {
-        let word = slot / 64;
-        if word >= self.0.len() {
-            self.0.resize(word + 1, 0);
+    fn insert(&mut self, number: usize) {
+        match number.checked_sub(64) {
+            None => self.low |= 1 << number,
+            Some(rest) => {
+                if rest / 64 >= self.high.len() {
+                    self.high.resize(rest / 64 + 1, 0);
+                }
+                self.high[rest / 64] |= 1 << (rest % 64);
+            }
         }
-        self.0[word] |= 1 << (slot % 64);
     }
 
     #[inline]
-    fn remove(&mut self, slot: usize) {
-        if let Some(word) = self.0.get_mut(slot / 64) {
-            *word &= !(1 << (slot % 64));
+    fn remove(&mut self, number: usize) {
+        match number.checked_sub(64) {
+            None => self.low &= !(1 << number),
+            Some(rest) => {
+                if let Some(word) = self.high.get_mut(rest / 64) {
+                    *word &= !(1 << (rest % 64));
+                }
+            }
         }
     }
 
-    /// The first slot of the set that is not below `from`.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.low == 0 && self.high.iter().all(|word| *word == 0)
+    }
+
+    /// The first number of the set that is not below `from`.
     #[inline]
     fn next(&self, from: usize) -> Option<usize> {
+        if from < 64 {
+            let bits = self.low & (!0 << from);
+            if bits != 0 {
+                return Some(bits.trailing_zeros() as usize);
+            }
+        }
+        if self.high.is_empty() {
+            return None;
+        }
+        let from = from.saturating_sub(64);
         let mut word = from / 64;
-        let mut bits = self.0.get(word)? & (!0 << (from % 64));
+        let mut bits = self.high.get(word)? & (!0 << (from % 64));
         while bits == 0 {
             word += 1;
-            bits = *self.0.get(word)?;
+            bits = *self.high.get(word)?;
         }
-        Some(word * 64 + bits.trailing_zeros() as usize)
+        Some(64 + word * 64 + bits.trailing_zeros() as usize)
     }
 }
 
@@ -54,7 +85,7 @@ impl Edges {
     /// For a lane of this many nodes.
     pub(crate) fn new(nodes: usize) -> Self {
         Self {
-            arrived: (0..nodes).map(|_| SlotSet::default()).collect(),
+            arrived: (0..nodes).map(|_| NumberSet::default()).collect(),
             ..Self::default()
         }
     }
@@ -89,40 +120,43 @@ impl Edges {
         self.all[id].as_mut().expect("flows name edges that exist")
     }
 
-    #[inline]
-    pub(crate) fn has_room(&self, ids: &[EdgeId]) -> bool {
-        ids.iter().all(|&id| self.get(id).has_room())
-    }
-
     /// See [`Edge::send`].
+    #[inline]
     pub(crate) fn send(&mut self, id: EdgeId, packet: Packet, bytes: Option<u64>, now_ns: u64) {
-        let edge = self.get_mut(id);
-        edge.send(packet, bytes, now_ns);
-        self.note_arrival_by(id);
+        if let Some((node, slot)) = self.get_mut(id).send(packet, bytes, now_ns) {
+            self.note_arrival(node, slot);
+        }
     }
 
     /// See [`Edge::advance`].
     pub(crate) fn advance(&mut self, id: EdgeId, next: u64) {
-        self.get_mut(id).advance(next);
-        self.note_arrival_by(id);
+        let edge = self.get_mut(id);
+        edge.advance(next);
+        if let Some((node, slot)) = edge.arrives_at() {
+            self.note_arrival(node, slot);
+        }
     }
 
     /// See [`Edge::finish`].
     pub(crate) fn finish(&mut self, id: EdgeId, end: End) {
-        self.get_mut(id).finish(end);
-        self.note_arrival_by(id);
-    }
-
-    #[inline]
-    fn note_arrival_by(&mut self, id: EdgeId) {
-        if let Some((node, slot)) = self.get(id).arrives_at() {
-            self.arrived[node].insert(slot);
+        let edge = self.get_mut(id);
+        edge.finish(end);
+        if let Some((node, slot)) = edge.arrives_at() {
+            self.note_arrival(node, slot);
         }
     }
 
-    /// Notes that a node should look at a stream although nothing has come.
+    /// Notes that a node should look at a stream, also where nothing has come.
+    #[inline(always)]
     pub(crate) fn note_arrival(&mut self, node: usize, slot: usize) {
         self.arrived[node].insert(slot);
+        self.waiting.insert(node);
+    }
+
+    /// The next node, from `from` on, at which something has arrived that it has not looked at.
+    #[inline]
+    pub(crate) fn next_waiting(&self, from: usize) -> Option<usize> {
+        self.waiting.next(from)
     }
 
     /// The next slot, from `from` on, at which something has arrived that the node has not looked at.
@@ -137,8 +171,12 @@ impl Edges {
     }
 
     /// The node has found nothing (more) to take there.
+    #[inline]
     pub(crate) fn forget_arrival(&mut self, node: usize, slot: usize) {
         self.arrived[node].remove(slot);
+        if self.arrived[node].is_empty() {
+            self.waiting.remove(node);
+        }
     }
 }
 
@@ -147,21 +185,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_of_slots_is_walked_in_order_across_words() {
-        let mut set = SlotSet::default();
-        for slot in [3, 63, 64, 200] {
-            set.insert(slot);
+    fn a_set_of_numbers_is_walked_in_order_across_words() {
+        let mut set = NumberSet::default();
+        assert!(set.is_empty() && set.next(0).is_none());
+        for number in [3, 63, 64, 127, 200] {
+            set.insert(number);
         }
         set.remove(63);
         set.remove(999);
         let mut found = Vec::new();
         let mut from = 0;
-        while let Some(slot) = set.next(from) {
-            found.push(slot);
-            from = slot + 1;
+        while let Some(number) = set.next(from) {
+            found.push(number);
+            from = number + 1;
         }
-        assert_eq!(found, [3, 64, 200]);
+        assert_eq!(found, [3, 64, 127, 200]);
         assert_eq!(set.next(201), None);
         assert_eq!(set.next(1000), None);
+        found.drain(..).for_each(|number| set.remove(number));
+        assert!(set.is_empty());
     }
 }

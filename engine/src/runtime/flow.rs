@@ -9,10 +9,10 @@ use crate::end::End;
 use crate::input::Input;
 use crate::observer::{Fate, PacketId};
 use crate::packet::{AnyPayload, Envelope, Packet, Stream};
-use crate::runtime::books::FlowBooks;
+use crate::runtime::books::{FlowBooks, count};
 use crate::runtime::call::{discard, discard_each};
 use crate::runtime::edges::{EdgeId, Edges};
-use crate::runtime::queued::{END, Queued};
+use crate::runtime::queued::END;
 
 /// What a look at the inputs found.
 pub(crate) enum Found {
@@ -65,6 +65,10 @@ pub(crate) struct Flow {
     pub(crate) books: Arc<FlowBooks>,
     pub(crate) inputs: Vec<EdgeId>,
     pub(crate) outputs: Vec<Vec<EdgeId>>,
+    /// Bit n is set for each output n.
+    all_outputs: u64,
+    /// Those edges of the outputs that may be full.
+    limits: Vec<EdgeId>,
     /// Bit n is set if a set without a packet on input n is unmatched.
     pub(crate) required: u64,
     /// All sequences below have been taken here or have ended upstream.
@@ -86,8 +90,12 @@ impl Flow {
         inputs: Vec<EdgeId>,
         outputs: Vec<Vec<EdgeId>>,
         required: u64,
+        edges: &Edges,
     ) -> Self {
+        let feeds = outputs.iter().flatten().copied();
         Self {
+            all_outputs: (0..outputs.len()).fold(0, |bits, output| bits | 1 << output),
+            limits: feeds.filter(|&id| edges.get(id).can_be_full()).collect(),
             stream,
             books,
             inputs,
@@ -104,7 +112,7 @@ impl Flow {
     /// Whether every edge that the flow feeds has room.
     #[inline]
     pub(crate) fn has_room(&self, edges: &Edges) -> bool {
-        self.outputs.iter().all(|ids| edges.has_room(ids))
+        self.limits.iter().all(|&id| edges.get(id).has_room())
     }
 
     /// Takes the next packet, or at a join what there is of the next sequence: one sequence and no more, since a node that
@@ -118,9 +126,19 @@ impl Flow {
         now_ns: u64,
     ) -> Found {
         let may_take = !needs_room || self.has_room(edges);
-        if self.inputs.len() == 1 {
-            return self.take_single(slot, may_take, edges, now_ns);
+        match self.inputs.len() {
+            1 => self.take_single(slot, may_take, edges, now_ns),
+            _ => self.take_matched(slot, may_take, edges, now_ns),
         }
+    }
+
+    fn take_matched(
+        &mut self,
+        slot: usize,
+        may_take: bool,
+        edges: &mut Edges,
+        now_ns: u64,
+    ) -> Found {
         let Some(sequence) = self.complete_sequence(edges, now_ns) else {
             return self.nothing();
         };
@@ -150,9 +168,8 @@ impl Flow {
         now_ns: u64,
     ) -> Found {
         let edge = edges.get_mut(self.inputs[0]);
-        let mark = edge.mark();
-        let port = &self.books.ports[0];
         if !may_take {
+            let mark = edge.mark();
             // What waits for room waits in the queue, where it can age and make way for something newer.
             if edge.has_packet() {
                 return Found::NoRoom;
@@ -160,27 +177,21 @@ impl Flow {
             self.position = self.position.max(mark);
             return self.nothing();
         }
-        let Some((queued, is_last)) = edge.receive(port, now_ns) else {
-            self.position = self.position.max(mark);
-            return self.nothing();
+        let (queued, is_last) = match edge.receive(&self.books.ports[0], now_ns) {
+            Ok(received) => received,
+            Err(mark) => {
+                self.position = self.position.max(mark);
+                return self.nothing();
+            }
         };
-        let Queued {
-            packet: Packet { envelope, payload },
-            queued_ns,
-            is_broken,
-            ..
-        } = queued;
-        self.position = envelope.sequence + 1;
+        let receipt = Receipt::of(slot, &queued.packet.envelope, 1);
+        self.position = receipt.packet.sequence + 1;
         Found::Input(Taken {
-            receipt: Receipt::of(slot, &envelope, 1),
-            input: Input {
-                envelope,
-                first: Some(payload),
-                rest: Vec::new(),
-            },
-            queued_ns,
+            receipt,
+            input: Input::single(queued.packet),
+            queued_ns: queued.queued_ns,
             is_last,
-            is_broken,
+            is_broken: queued.is_broken,
         })
     }
 
@@ -207,7 +218,7 @@ impl Flow {
     }
 
     fn has_required(&self, sequence: u64, edges: &mut Edges, now_ns: u64) -> bool {
-        ports(self.required).all(|port| {
+        bits_of(self.required).all(|port| {
             let edge = edges.get_mut(self.inputs[port]);
             edge.head(&self.books.ports[port], now_ns) == Some(sequence)
         })
@@ -248,14 +259,9 @@ impl Flow {
             discard_each(payloads);
             return None;
         }
-        let rest = payloads.split_off(1);
         Some(Taken {
             receipt: Receipt::of(slot, &envelope, present),
-            input: Input {
-                envelope,
-                first: payloads.pop().flatten(),
-                rest,
-            },
+            input: Input::join(envelope, payloads),
             queued_ns,
             is_last: false,
             is_broken,
@@ -263,17 +269,19 @@ impl Flow {
     }
 
     /// Counts the fate of a taken input on each of its ports.
+    #[inline]
     pub(crate) fn settle(&self, present: u64, fate: Fate) {
         if present == 1 {
             // The walk over the bits is not free, and most nodes have one input.
             return self.books.ports[0].settle(fate);
         }
-        for port in ports(present) {
+        for port in bits_of(present) {
             self.books.ports[port].settle(fate);
         }
     }
 
     /// Publishes a packet on one output.
+    #[inline(always)]
     pub(crate) fn publish(
         &mut self,
         output: usize,
@@ -290,6 +298,15 @@ impl Flow {
                 edges.send(last, packet, bytes, now_ns);
             }
             None => discard(packet),
+        }
+    }
+
+    /// Counts a packet as filtered on each output but those that it was sent on (bit n: output n), and marks them.
+    #[inline]
+    pub(crate) fn filter_others(&mut self, sent: u64, sequence: u64, edges: &mut Edges) {
+        for output in bits_of(self.all_outputs & !sent) {
+            count(&self.books.filtered[output], 1);
+            self.mark_output(output, sequence + 1, edges);
         }
     }
 
@@ -313,6 +330,7 @@ impl Flow {
     }
 
     /// Remembers that a sequence has been settled on all outputs by publishing.
+    #[inline]
     pub(crate) fn published(&mut self, sequence: u64) {
         self.marked = self.marked.max(sequence + 1);
         self.books.settle_below(self.marked);
@@ -327,7 +345,7 @@ impl Flow {
         }
         let ends = self.inputs.iter().map(|&id| edges.get(id).end());
         let end = ends.fold(End::default(), End::and);
-        let port = ports(self.required).next().unwrap_or(0);
+        let port = bits_of(self.required).next().unwrap_or(0);
         let came_with_losses = |id: &EdgeId| edges.get(*id).end().lost;
         End {
             how: end.how,
@@ -352,8 +370,8 @@ impl Flow {
     }
 }
 
-/// The port numbers in a bit set.
-pub(crate) fn ports(mut bits: u64) -> impl Iterator<Item = usize> {
+/// The numbers in a bit set.
+pub(crate) fn bits_of(mut bits: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let lowest = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
         bits &= bits - 1;

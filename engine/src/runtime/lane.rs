@@ -95,7 +95,10 @@ impl Lane {
     /// Does what there is to do inside the lane, and one thing that comes from outside.
     pub(crate) fn step(&mut self) -> Step {
         self.leave_idle();
-        let mut progressed = self.obey();
+        for node in &mut self.nodes {
+            node.is_blocked = false;
+        }
+        let mut progressed = self.mailbox.has_commands() && self.obey();
         if !self.is_stopped {
             progressed |= self.empty_rings();
         }
@@ -183,14 +186,15 @@ impl Lane {
             });
             let inputs = inputs.collect();
             let outputs = new.outputs.into_iter();
+            let outputs =
+                outputs.map(|feeds| feeds.into_iter().map(|index| added[index]).collect());
             let flow = Flow::new(
                 Arc::clone(&attachment.stream),
                 new.books,
                 inputs,
-                outputs
-                    .map(|feeds| feeds.into_iter().map(|index| added[index]).collect())
-                    .collect(),
+                outputs.collect(),
                 new.required,
+                &self.cx.edges,
             );
             node.attach(slot, Some(flow), new.latency, &mut self.cx);
         }
@@ -216,8 +220,10 @@ impl Lane {
         let mut progressed = false;
         loop {
             let mut moved = false;
-            for node in &mut self.nodes {
-                moved |= node.take_arrived(&mut self.cx);
+            let mut next = self.cx.edges.next_waiting(0);
+            while let Some(place) = next {
+                moved |= self.nodes[place].take_arrived(&mut self.cx);
+                next = self.cx.edges.next_waiting(place + 1);
             }
             progressed |= moved;
             // A full ring takes a while where calls do; commands must not wait for it.
@@ -229,10 +235,11 @@ impl Lane {
 
     /// Lets the node whose turn it is take one thing from outside.
     fn take_from_outside(&mut self) -> bool {
-        let count = self.nodes.len();
-        for offset in 0..count {
-            let index = (self.turn + offset) % count;
+        for index in (self.turn..self.nodes.len()).chain(0..self.turn) {
             let node = &mut self.nodes[index];
+            if matches!(node.role, Role::Actor(_)) && !node.looks_outside {
+                continue;
+            }
             let progressed = match &node.role {
                 Role::Leaving(_) => node.leave(&mut self.cx),
                 Role::Finished => false,
@@ -241,7 +248,6 @@ impl Lane {
                 Role::Source(_) => {
                     self.started.load(Ordering::Acquire) && node.step_source(&mut self.cx)
                 }
-                Role::Actor(_) if node.is_inside() => false,
                 Role::Actor(_) | Role::Pool(_) | Role::Retired(_) => {
                     node.take_from_outside(&mut self.cx)
                 }

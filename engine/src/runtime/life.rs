@@ -124,8 +124,11 @@ impl Node {
             self.attached = true;
             let mut inputs = flow.inputs.iter();
             self.is_fed_from_outside |= inputs.any(|&id| cx.edges.get(id).comes_from_outside());
-            // Something may have come, or never will.
-            cx.edges.note_arrival(self.place, slot);
+            self.looks_outside |= self.is_fed_from_outside;
+            if !self.parts.actor_type.source {
+                // Something may have come, or never will.
+                cx.edges.note_arrival(self.place, slot);
+            }
         }
         if self.parts.oldest_first && flow.is_some() {
             self.by_age.push(slot);

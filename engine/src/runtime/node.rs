@@ -64,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) attached: bool,
     /// Packets come to it from other lanes.
     pub(crate) is_fed_from_outside: bool,
+    /// Not all it ever has to do arrives by rings: it is fed from outside, forms batches, or waits for calls.
+    pub(crate) looks_outside: bool,
     /// At the last look there was something to take, and no room for what would come of it.
     pub(crate) is_blocked: bool,
     /// The slot to look at first.
@@ -88,6 +90,7 @@ impl Node {
             replicas => 2 * replicas,
         };
         Self {
+            looks_outside: batches.is_some() || most > 0,
             window: (most > 0).then(|| Window::new(most, Arc::clone(&parts.parker))),
             parts,
             place: 0,
@@ -112,11 +115,6 @@ impl Node {
         }
     }
 
-    /// Whether all it ever has to do arrives by rings.
-    pub(crate) fn is_inside(&self) -> bool {
-        !self.is_fed_from_outside && self.batches.is_none() && self.window.is_none()
-    }
-
     /// Lets others see what has been recorded.
     pub(crate) fn merge_statistics(&mut self) {
         self.parts.watch.absorb(&mut self.recorder);
@@ -126,6 +124,7 @@ impl Node {
     }
 
     /// Whether it may take another packet now.
+    #[inline]
     pub(crate) fn can_take(&self) -> bool {
         match &self.role {
             Role::Actor(_) | Role::Pool(_) => self.window.as_ref().is_none_or(Window::has_room),
@@ -134,13 +133,22 @@ impl Node {
         }
     }
 
-    /// The actor has all it wants of a stream.
+    /// The actor has all it wants of a stream: what a batch holds of it is finished.
     pub(crate) fn end_early(&mut self, stream: u32, cx: &mut LaneContext) {
-        let of_stream = |flow: &&mut Flow| flow.stream.id == stream;
-        if let Some(flow) = self.flows.iter_mut().flatten().find(of_stream)
+        let is_of =
+            |flow: &Option<Flow>| flow.as_ref().is_some_and(|flow| flow.stream.id == stream);
+        let Some(slot) = self.flows.iter().position(is_of) else {
+            return;
+        };
+        if let Some(flow) = &mut self.flows[slot]
             && !std::mem::replace(&mut flow.is_finished, true)
         {
             cx.tell(Event::StreamFinished { stream });
+        }
+        let batches = self.batches.as_mut();
+        for taken in batches.map_or_else(Vec::new, |batches| batches.give_up_slot(slot)) {
+            self.release(&[taken.receipt], cx);
+            self.refuse(taken, Fate::Finished, None, cx);
         }
     }
 
@@ -195,16 +203,15 @@ impl Node {
         }
     }
 
+    #[inline]
     pub(crate) fn clear_out(&mut self) {
-        if self.out.emitted.is_empty() && self.out.failed.is_empty() {
-            self.out.is_open = false;
-            self.out.ended.clear();
-            self.out.flushed.clear();
-            return;
+        if !self.out.emitted.is_empty() || !self.out.failed.is_empty() {
+            discard_each(self.out.emitted.drain(..));
+            discard_each(self.out.failed.drain(..));
         }
-        discard_each(self.out.emitted.drain(..));
-        discard_each(self.out.failed.drain(..));
-        self.out.clear();
+        self.out.ended.clear();
+        self.out.flushed.clear();
+        self.out.is_open = false;
     }
 
     /// Logs failed packets: the first ones each, then those at which their number has doubled, so that a node that fails

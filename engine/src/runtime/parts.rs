@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::graph::{OnError, Settings};
+use crate::packet::AnyPayload;
 use crate::registry::ActorType;
+use crate::runtime::call::guard;
 use crate::runtime::host::Workers;
 use crate::runtime::parker::Parker;
 use crate::runtime::protocol::NodeId;
@@ -35,4 +37,16 @@ pub(crate) struct NodeParts {
     pub(crate) outputs: usize,
     /// A queue that it feeds counts the bytes of payloads.
     pub(crate) counts_bytes: bool,
+}
+
+impl NodeParts {
+    /// How large a payload is, where a queue that it goes to counts bytes. None: it panicked when it was asked; it fails behind
+    /// the queue.
+    #[inline]
+    pub(crate) fn size_of(&self, payload: &AnyPayload) -> Option<u64> {
+        match self.counts_bytes {
+            true => guard(|| Ok(payload.bytes() as u64)).ok(),
+            false => Some(0),
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::connection::Connection;
 use crate::end::End;
 use crate::graph::{StreamSpec, WhenFull};
 use crate::packet::Stream;
-use crate::runtime::books::{EdgeBooks, FlowBooks, NodeCounts, count, read};
+use crate::runtime::books::{EdgeBooks, FlowBooks, NodeCounts, count};
 use crate::runtime::channel::Channel;
 use crate::runtime::parker::Parker;
 use crate::runtime::protocol::{Mailbox, NodeId};
@@ -82,7 +82,7 @@ impl EdgeRecord {
     pub(crate) fn depth(&self) -> u64 {
         match &self.channel {
             Some(channel) => channel.depth() as u64,
-            None => read(&self.books.producer.in_ring),
+            None => self.books.in_ring(),
         }
     }
 
@@ -96,11 +96,10 @@ impl EdgeRecord {
     /// Counts what is left as abandoned; only once neither end runs. A ring is empty by then, unless a call of its lane
     /// never returned.
     pub(crate) fn abandon(&self) {
-        if let Some(channel) = &self.channel {
-            channel.abandon();
+        match &self.channel {
+            Some(channel) => channel.abandon(),
+            None => count(&self.books.consumer.abandoned, self.books.in_ring()),
         }
-        let left = self.books.producer.in_ring.swap(0, Ordering::Relaxed);
-        count(&self.books.consumer.abandoned, left);
     }
 }
 

@@ -58,6 +58,11 @@ impl SourceRunner {
             .get_or_insert_with(|| source.pacing() == Pacing::Live)
     }
 
+    /// Whether the world outside sets the pace, once the source has been asked.
+    pub(crate) fn known_pacing(&self) -> Option<bool> {
+        self.is_live
+    }
+
     /// Reads, and asks who sets the pace now. Both may panic.
     pub(crate) fn next(&mut self) -> Result<Next, ActorError> {
         let next = self.source.next();

@@ -10,9 +10,8 @@ use crate::graph::OnError;
 use crate::observer::{Event as Observed, PacketId};
 use crate::packet::{AnyPayload, Capture, Envelope, Packet};
 use crate::runtime::books::count;
-use crate::runtime::call::{Failure, attempt, discard, discard_each, guard};
+use crate::runtime::call::{Failure, attempt, discard, discard_each};
 use crate::runtime::context::LaneContext;
-use crate::runtime::flow::Flow;
 use crate::runtime::node::{Node, Role};
 use crate::runtime::protocol::Event;
 use crate::runtime::queued::END;
@@ -31,7 +30,10 @@ impl Node {
         let Role::Source(runner) = &mut self.role else {
             return false;
         };
-        let is_live = match attempt(|| Ok(runner.is_live())) {
+        let is_live = match runner
+            .known_pacing()
+            .map_or_else(|| attempt(|| Ok(runner.is_live())), Ok)
+        {
             Ok(is_live) => is_live,
             Err(Failure::Panic(message)) => {
                 self.panicked(message, cx);
@@ -229,7 +231,6 @@ impl Node {
             discard_each(captured.into_payloads());
             return Err(message);
         }
-        let payloads = sized(captured.first, captured.others, self.parts.counts_bytes);
         if captured.new_segment || std::mem::take(&mut memory.was_restarted) {
             memory.segment += 1;
         }
@@ -252,7 +253,23 @@ impl Node {
         });
         let name = &self.parts.watch.name;
         cx.observe(name, || Observed::Captured(PacketId::of(&envelope)));
-        send(flow, name, envelope, payloads, outputs, cx);
+        let mut sent = 0u64;
+        let first = captured.first.map(|payload| (0, payload));
+        let payloads = first.into_iter().chain(captured.others);
+        for (output, payload) in payloads.filter(|(output, _)| *output < outputs) {
+            sent |= 1 << output;
+            let bytes = self.parts.size_of(&payload);
+            let packet = Packet {
+                envelope: envelope.clone(),
+                payload,
+            };
+            cx.observe(name, || Observed::Sent {
+                output,
+                packet: &packet,
+            });
+            flow.publish(output, packet, bytes, &mut cx.edges, cx.now_ns);
+        }
+        flow.filter_others(sent, sequence, &mut cx.edges);
         flow.published(sequence);
         Ok(())
     }
@@ -280,10 +297,6 @@ impl Node {
         });
     }
 }
-
-/// Payloads by output, with their sizes where they are asked for. A node has few outputs, most sources one.
-type Payloads = (Option<Sized>, Vec<Sized>);
-type Sized = (usize, AnyPayload, Option<u64>);
 
 /// What is wrong with the number that a source gave a packet.
 fn wrong_number(captured: &Captured, least: u64) -> Option<String> {
@@ -313,51 +326,4 @@ fn wrong_outputs(others: &[(usize, AnyPayload)], outputs: usize) -> Option<Strin
         seen |= 1 << output;
     }
     None
-}
-
-/// Looks how large the payloads of a capture are.
-fn sized(
-    first: Option<AnyPayload>,
-    others: Vec<(usize, AnyPayload)>,
-    counts_bytes: bool,
-) -> Payloads {
-    let size = |(output, payload): (usize, AnyPayload)| {
-        let bytes = match counts_bytes {
-            true => guard(|| Ok(payload.bytes() as u64)).ok(),
-            false => Some(0),
-        };
-        (output, payload, bytes)
-    };
-    let first = first.map(|payload| size((0, payload)));
-    (first, others.into_iter().map(size).collect())
-}
-
-/// Sends what was captured; an output without a payload is told that this sequence does not come.
-fn send(
-    flow: &mut Flow,
-    name: &str,
-    envelope: Envelope,
-    (first, others): Payloads,
-    outputs: usize,
-    cx: &mut LaneContext,
-) {
-    let next = envelope.sequence + 1;
-    let mut sent = 0u64;
-    let payloads = first.into_iter().chain(others);
-    for (output, payload, bytes) in payloads.filter(|(output, ..)| *output < outputs) {
-        sent |= 1 << output;
-        let packet = Packet {
-            envelope: envelope.clone(),
-            payload,
-        };
-        cx.observe(name, || Observed::Sent {
-            output,
-            packet: &packet,
-        });
-        flow.publish(output, packet, bytes, &mut cx.edges, cx.now_ns);
-    }
-    for output in (0..outputs).filter(|output| sent & (1 << output) == 0) {
-        count(&flow.books.filtered[output], 1);
-        flow.mark_output(output, next, &mut cx.edges);
-    }
 }

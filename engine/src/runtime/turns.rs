@@ -13,26 +13,11 @@ impl Node {
     /// Takes one thing that has arrived inside the lane. True if anything was done.
     pub(crate) fn take_arrived(&mut self, cx: &mut LaneContext) -> bool {
         self.is_blocked = false;
-        let Some(first) = cx.edges.next_arrival(self.place, 0) else {
-            return false;
-        };
         if !self.can_take() {
             return false;
         }
         if self.parts.strict {
-            let look = self.take_in_turn(cx);
-            if look == Look::Progressed {
-                // Now it may be another stream's turn, of which something arrived long ago.
-                cx.edges.note_arrival(self.place, first);
-            } else if look == Look::Nothing {
-                // It waits for what has not arrived yet.
-                let mut slot = Some(first);
-                while let Some(arrived) = slot {
-                    cx.edges.forget_arrival(self.place, arrived);
-                    slot = cx.edges.next_arrival(self.place, arrived + 1);
-                }
-            }
-            return look == Look::Progressed;
+            return self.take_arrived_in_turn(cx);
         }
         if self.parts.oldest_first {
             return self.take_from_oldest(true, cx);
@@ -52,6 +37,25 @@ impl Node {
             }
         }
         false
+    }
+
+    fn take_arrived_in_turn(&mut self, cx: &mut LaneContext) -> bool {
+        let Some(first) = cx.edges.next_arrival(self.place, 0) else {
+            return false;
+        };
+        let look = self.take_in_turn(cx);
+        if look == Look::Progressed {
+            // Now it may be another stream's turn, of which something arrived long ago.
+            cx.edges.note_arrival(self.place, first);
+        } else if look == Look::Nothing {
+            // It waits for what has not arrived yet.
+            let mut slot = Some(first);
+            while let Some(arrived) = slot {
+                cx.edges.forget_arrival(self.place, arrived);
+                slot = cx.edges.next_arrival(self.place, arrived + 1);
+            }
+        }
+        look == Look::Progressed
     }
 
     /// Takes one thing from outside the lane: a finished call, a packet from a queue, a batch that is due. True if anything
@@ -101,6 +105,7 @@ impl Node {
     }
 
     /// Takes from a stream, or closes it if it has ended.
+    #[inline]
     fn look(&mut self, slot: usize, cx: &mut LaneContext) -> Look {
         match self.take(slot, cx) {
             Look::Ended if self.end_flow(slot, cx) => Look::Progressed,

@@ -25,10 +25,8 @@ use crate::error::ActorError;
 use crate::graph::OnError;
 use crate::observer::{Event as Observed, Fate, PacketId};
 use crate::outputs::{Desk, Emitted};
-use crate::packet::Packet;
 use crate::runtime::arranging::{arrange, is_of};
-use crate::runtime::batch::{Batch, FlushReason};
-use crate::runtime::books::count;
+use crate::runtime::batch::FlushReason;
 use crate::runtime::call::{Outcome, Work, call, discard, discard_each, guard};
 use crate::runtime::context::LaneContext;
 use crate::runtime::flow::{Flow, Found, Receipt, Taken};
@@ -58,19 +56,17 @@ impl Node {
         };
         let needs_room = !flow.is_finished && !matches!(self.role, Role::Retired(_));
         let found = flow.take(slot, needs_room, &mut cx.edges, cx.now_ns);
-        if !matches!(found, Found::Input(_)) {
-            flow.mark_outputs(&mut cx.edges);
-        }
-        match found {
-            Found::Input(taken) => {
-                self.is_blocked = false;
-                if taken.is_last {
-                    cx.edges.forget_arrival(self.place, slot);
-                }
-                self.handle(taken, cx);
-                Look::Progressed
+        if let Found::Input(taken) = found {
+            self.is_blocked = false;
+            if taken.is_last {
+                cx.edges.forget_arrival(self.place, slot);
             }
-            Found::Unmatched => Look::Progressed,
+            self.handle(taken, cx);
+            return Look::Progressed;
+        }
+        flow.mark_outputs(&mut cx.edges);
+        match found {
+            Found::Input(_) | Found::Unmatched => Look::Progressed,
             Found::NoRoom => {
                 self.is_blocked = true;
                 Look::NoRoom
@@ -116,7 +112,8 @@ impl Node {
     }
 
     /// Settles a packet that was taken but is not handled. Earlier ones of its stream may be held: then its mark has to wait.
-    fn refuse(
+    #[cold]
+    pub(crate) fn refuse(
         &mut self,
         taken: Taken,
         fate: Fate,
@@ -156,6 +153,12 @@ impl Node {
         if batches.must_flush_before(receipt.slot, weight) {
             self.flush(receipt.slot, FlushReason::Full, cx);
         }
+        let flow = &self.flows[receipt.slot];
+        if flow.as_ref().is_some_and(|flow| flow.is_finished) {
+            // The call that went before has ended the stream.
+            self.release(&[receipt], cx);
+            return self.refuse(taken, Fate::Finished, None, cx);
+        }
         if let Some(batches) = &mut self.batches {
             batches.hold(taken, weight, cx.now_ns);
             // A node that has lost its actor, or has no room for another call, flushes when it can.
@@ -170,11 +173,7 @@ impl Node {
         let Some(batches) = &mut self.batches else {
             return;
         };
-        let Batch {
-            held,
-            weight,
-            oldest_ns,
-        } = batches.flush(slot);
+        let (held, weight, oldest_ns) = batches.flush(slot);
         self.recorder.record_batch(weight, reason);
         let receipts: Vec<Receipt> = held.iter().map(|taken| taken.receipt).collect();
         cx.observe_packets(&self.parts.watch.name, &receipts, |packets| {
@@ -288,6 +287,7 @@ impl Node {
     }
 
     /// Settles the packets of a call by its outcome. What the call emitted stands in `out`, which is empty afterwards.
+    #[inline(always)]
     fn conclude(
         &mut self,
         receipts: &[Receipt],
@@ -295,20 +295,12 @@ impl Node {
         replica: usize,
         cx: &mut LaneContext,
     ) {
-        let outcome = match outcome {
-            Outcome::Done => match arrange(receipts, &mut self.out, self.parts.outputs) {
-                Ok(()) => Outcome::Done,
-                Err(message) => Outcome::Failed(message.into()),
-            },
-            other => other,
-        };
         match outcome {
-            Outcome::Done => self.publish(receipts, replica, cx),
-            Outcome::Failed(error) => {
-                self.log_failure(receipts, &error);
-                self.settle(receipts, Fate::Failed, cx);
-                self.react(&error, replica, cx);
-            }
+            Outcome::Done => match arrange(receipts, &mut self.out, self.parts.outputs) {
+                Ok(()) => self.publish(receipts, replica, cx),
+                Err(message) => self.fail_call(receipts, &message.into(), replica, cx),
+            },
+            Outcome::Failed(error) => self.fail_call(receipts, &error, replica, cx),
             Outcome::Panicked(message) => {
                 self.settle(receipts, Fate::Failed, cx);
                 self.drop_actor(replica, cx);
@@ -320,6 +312,19 @@ impl Node {
             }
         }
         self.clear_out();
+    }
+
+    #[cold]
+    fn fail_call(
+        &mut self,
+        receipts: &[Receipt],
+        error: &ActorError,
+        replica: usize,
+        cx: &mut LaneContext,
+    ) {
+        self.log_failure(receipts, error);
+        self.settle(receipts, Fate::Failed, cx);
+        self.react(error, replica, cx);
     }
 
     /// Does what the graph says about an error.
@@ -340,25 +345,43 @@ impl Node {
     }
 
     /// Sends what a call emitted, in the order of its packets.
+    #[inline]
     fn publish(&mut self, receipts: &[Receipt], replica: usize, cx: &mut LaneContext) {
-        self.measure_payloads();
-        if !self.out.ended.is_empty() {
-            for stream in std::mem::take(&mut self.out.ended) {
-                self.end_early(stream, cx);
-            }
+        // The last comes first, so that each can be popped when its turn comes.
+        if self.out.emitted.len() > 1 {
+            self.out.emitted.reverse();
         }
-        for (stream, below) in std::mem::take(&mut self.out.flushed) {
-            let of_stream = |flow: &&Flow| flow.stream.id == stream;
-            if let Some(flow) = self.flows.iter().flatten().find(of_stream) {
-                flow.books.flush_below(below);
+        if !self.out.flushed.is_empty() {
+            for (stream, below) in self.out.flushed.drain(..) {
+                let of_stream = |flow: &&Flow| flow.stream.id == stream;
+                if let Some(flow) = self.flows.iter().flatten().find(of_stream) {
+                    flow.books.flush_below(below);
+                }
             }
         }
         if self.out.failed.is_empty() {
             for receipt in receipts {
                 self.publish_one(receipt, cx);
             }
-            return;
+        } else {
+            self.publish_all_but_failed(receipts, replica, cx);
         }
+        if !self.out.ended.is_empty() {
+            // After what it has handled, since the mark passes over all that comes behind.
+            for stream in std::mem::take(&mut self.out.ended) {
+                self.end_early(stream, cx);
+            }
+        }
+    }
+
+    /// Sends what a call emitted for the packets that did not fail by themselves.
+    #[cold]
+    fn publish_all_but_failed(
+        &mut self,
+        receipts: &[Receipt],
+        replica: usize,
+        cx: &mut LaneContext,
+    ) {
         let failed = self.out.failed.drain(..);
         let failed = failed.map(|(envelope, error)| (PacketId::of(&envelope), error));
         let mut failed: HashMap<PacketId, ActorError> = failed.collect();
@@ -389,54 +412,32 @@ impl Node {
                 return;
             };
             sent |= 1 << emitted.output;
-            let packet = Packet {
-                envelope: emitted.envelope,
-                payload: emitted.payload,
-            };
+            let Emitted { output, packet } = emitted;
             cx.observe(&self.parts.watch.name, || Observed::Sent {
-                output: emitted.output,
+                output,
                 packet: &packet,
             });
-            flow.publish(
-                emitted.output,
-                packet,
-                emitted.bytes,
-                &mut cx.edges,
-                cx.now_ns,
-            );
+            let bytes = self.parts.size_of(&packet.payload);
+            flow.publish(output, packet, bytes, &mut cx.edges, cx.now_ns);
         }
         let Some(flow) = &mut self.flows[receipt.slot] else {
             return;
         };
         flow.settle(receipt.present, Fate::Processed);
-        for output in 0..self.parts.outputs {
-            if sent & (1 << output) == 0 {
-                count(&flow.books.filtered[output], 1);
-                flow.mark_output(output, receipt.packet.sequence + 1, &mut cx.edges);
-            }
-        }
+        flow.filter_others(sent, receipt.packet.sequence, &mut cx.edges);
         flow.published(receipt.packet.sequence);
         self.delivered(receipt, cx);
     }
 
     /// Takes the next thing that was emitted, if it is for this packet.
+    #[inline]
     fn next_emitted(&mut self, receipt: &Receipt) -> Option<Emitted> {
-        let next = self.out.emitted.front()?;
-        is_of(next, receipt).then(|| self.out.emitted.pop_front())?
-    }
-
-    /// Looks how large the payloads are that go into queues that count bytes. One that panics at it fails behind the queue.
-    fn measure_payloads(&mut self) {
-        if !self.parts.counts_bytes {
-            return;
-        }
-        for emitted in &mut self.out.emitted {
-            let bytes = guard(|| Ok(emitted.payload.bytes() as u64));
-            emitted.bytes = bytes.ok();
-        }
+        let emitted = &mut self.out.emitted;
+        emitted.pop_if(|next| is_of(next, receipt))
     }
 
     /// Notes that a packet has been handled, at a sink also how long it took from its capture.
+    #[inline]
     fn delivered(&mut self, receipt: &Receipt, cx: &mut LaneContext) {
         cx.observe(&self.parts.watch.name, || Observed::Settled {
             packet: receipt.packet,

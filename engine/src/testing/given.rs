@@ -80,10 +80,5 @@ pub fn join(
     envelope: impl Into<Envelope>,
     payloads: impl IntoIterator<Item = Option<AnyPayload>>,
 ) -> Input {
-    let mut payloads = payloads.into_iter();
-    Input {
-        envelope: envelope.into(),
-        first: payloads.next().flatten(),
-        rest: payloads.collect(),
-    }
+    Input::join(envelope.into(), payloads)
 }

@@ -192,8 +192,8 @@ impl Contract {
             .collect();
         let emitted = out.emitted.drain(..).map(|emitted| Emission {
             output: emitted.output,
-            envelope: emitted.envelope,
-            payload: emitted.payload,
+            envelope: emitted.packet.envelope,
+            payload: emitted.packet.payload,
         });
         // What was emitted for a packet that failed goes nowhere.
         let emitted: Vec<Emission> = emitted

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fermata_vision::Expression;
 use fermata_vision::card::{Layout, ModelCard, OutputKind};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::error::TrainingError;
 use super::plan::TrainingRows;
@@ -15,6 +16,7 @@ use crate::manifest::{Manifest, Row};
 use crate::predictions::row_hash;
 use crate::softlabels::{Expected, Softlabels};
 use crate::votes::Votes;
+use crate::weights::{TensorFile, WeightsError};
 
 /// `config.yaml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,9 @@ pub struct RunConfig {
     /// Training rows that are left out, so that the model can be asked about them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_fold: Option<Fold>,
+    /// The weights with which it begins, where they are not new ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<InitialUsed>,
     /// What the teachers say of the rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub softlabels: Option<SoftlabelsUsed>,
@@ -35,6 +40,32 @@ pub struct RunConfig {
     pub votes: Option<VotesUsed>,
     /// What is done with them.
     pub training: TrainingSpec,
+}
+
+/// Weights that a training begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitialUsed {
+    /// Of the file when the run began.
+    pub sha256: String,
+    /// What they had learnt from, if they say so.
+    pub provenance: Option<Value>,
+}
+
+impl InitialUsed {
+    fn read(path: &Path) -> Result<Self, TrainingError> {
+        let file = TensorFile::read(path)?;
+        let sha256 = fermata_files::sha256_of_file(path);
+        let sha256 = sha256.map_err(|error| WeightsError::File {
+            doing: "read",
+            path: error.path,
+            reason: error.reason,
+        })?;
+        Ok(Self {
+            sha256,
+            provenance: file.provenance,
+        })
+    }
 }
 
 /// Softlabels that a training learns from.
@@ -89,11 +120,14 @@ impl RunConfig {
                 sha256: found.sha256().to_owned(),
             })
         });
+        let initial = training.initial.as_ref();
+        let initial = initial.map(|initial| InitialUsed::read(&initial.weights));
         let manifest = absolute(manifest);
         Ok(Self {
             manifest_sha256: Manifest::read(&manifest)?.sha256,
             manifest,
             without_fold,
+            initial: initial.transpose()?,
             softlabels: softlabels.transpose()?,
             votes: votes.transpose()?,
             training,

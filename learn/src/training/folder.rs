@@ -304,6 +304,14 @@ impl RunFolder {
             "manifest_sha256": config.manifest_sha256,
             "training": config.training,
         });
+        if let (Some(initial), Some(used)) = (&config.training.initial, &config.initial) {
+            // Where the file lay is nobody's business but the run's.
+            provenance["training"]["initial"] = json!({
+                "sha256": used.sha256,
+                "head": initial.head,
+                "provenance": used.provenance,
+            });
+        }
         if let Some(fold) = config.without_fold {
             provenance[WITHOUT_FOLD] = json!(fold);
         }

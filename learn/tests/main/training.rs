@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use fermata_learn::folds::Fold;
+use fermata_learn::folds::{Fold, Learnt};
 use fermata_learn::manifest::{Manifest, Split};
+use fermata_learn::network::{Head, Network};
 use fermata_learn::training::{RunConfig, RunFolder, TrainingError, TrainingSpec};
 use fermata_learn::weights::TensorFile;
 use fermata_vision::ModelCard;
@@ -181,6 +182,46 @@ fn a_fold_is_left_out_of_the_training_rows_and_the_weights_say_so() {
     let provenance = checkpoint.provenance.unwrap();
     assert_eq!(provenance["without_fold"]["fold"], 1);
     assert_eq!(provenance["manifest_sha256"], manifest.sha256);
+}
+
+#[test]
+fn weights_that_a_training_begins_with_are_told_by_their_hash_and_what_they_had_learnt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = set(folder.path(), [6, 2, 0]);
+    let manifest = Manifest::read(&path).unwrap();
+    let before = folder.path().join("before");
+    create(&before, &path, card(), spec("epochs: 1\n")).unwrap();
+    let weights = before.join(RunFolder::CHECKPOINTS[0]);
+    let network = folder.path().join("initial.safetensors");
+    let file = TensorFile::read(&weights).unwrap();
+    let provenance = file.provenance.clone();
+    let architecture = "resnet18".parse().unwrap();
+    let head = Head::Linear { classes: 7 };
+    Network::new(architecture, head, 1, Device::Cpu)
+        .save(&network, provenance)
+        .unwrap();
+    let initial = format!(
+        "epochs: 1\ninitial: {{weights: {}, head: file}}\n",
+        network.display()
+    );
+    let fold = Fold { fold: 0, folds: 2 };
+    let config = RunConfig::begin(&path, None, None, Some(fold), spec(&initial)).unwrap();
+    let out = folder.path().join("run");
+    RunFolder::create(&out, config, card(), Device::Cpu).unwrap();
+    let checkpoint = TensorFile::read(&out.join(RunFolder::CHECKPOINTS[0])).unwrap();
+    let provenance = checkpoint.provenance.unwrap();
+    let bytes = fs::read(&network).unwrap();
+    assert_eq!(
+        provenance["training"]["initial"]["sha256"],
+        fermata_files::sha256(&bytes)
+    );
+    let place = folder.path().display().to_string();
+    assert!(!provenance.to_string().contains(&place), "{provenance}");
+    // It left the fold out, but began with weights that had not.
+    let learnt = Learnt::of(&provenance).unwrap();
+    for row in manifest.split(Split::Train) {
+        assert_eq!(learnt.saw(row, &manifest.sha256), Some(true));
+    }
 }
 
 #[test]
