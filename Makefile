@@ -43,6 +43,11 @@ test: setup-test ## Check format, lints, docs, the engine's independence and tha
 	@scripts/no-circles.py $(WITHOUT_CIRCLES)
 	cargo test --workspace
 
+reference: setup-learn ## Make the pages of the guide that come from the code
+	cargo build
+	target/debug/fermata reference actors >docs/reference/actors.md
+	target/debug/fermata reference graph-files >docs/reference/graph-files.md
+
 fuzz: setup ## Fuzz graph files, cards, interpolation and overrides, a minute each
 	@scripts/fuzz.sh
 

@@ -14,6 +14,7 @@ use fermata_engine::graph::{Secrets, printable};
 use fermata_engine::units::HumanDuration;
 
 use crate::learn_cli::LearnCommand;
+use crate::reference_page::Page;
 
 /// Everything went as the graph says.
 pub const SUCCESS: u8 = 0;
@@ -78,6 +79,11 @@ pub enum Command {
     Learn(LearnCommand),
     /// Print the JSON Schema of graph files, for editors
     Schema,
+    /// Print a page of the guide that is made from the code, as Markdown
+    Reference {
+        /// The page
+        page: Page,
+    },
     /// Say what is installed and which devices and providers work
     Doctor,
     /// Print a completion script for a shell

@@ -31,6 +31,8 @@ pub mod models_cli;
 pub mod print;
 pub mod program;
 mod progress;
+pub mod reference;
+pub mod reference_page;
 pub mod run;
 mod run_folder;
 mod serving;

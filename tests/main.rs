@@ -23,6 +23,8 @@ mod endurance;
 mod fuzzing;
 mod graph_files;
 mod graph_meetings;
+#[cfg(feature = "learn")]
+mod guide;
 #[path = "../examples/http_sink.rs"]
 mod http_sink;
 #[cfg(feature = "live")]

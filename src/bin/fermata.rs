@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Learn(LearnCommand::Models { command }) => models::models(&command),
         Command::Learn(_) => hand_over::hand_over(),
         Command::Schema => actors::schema(&LIVE),
+        Command::Reference { page } => fermata::reference::reference(page, &LIVE),
         Command::Doctor => doctor::doctor(),
         Command::Completions { shell } => {
             let mut command = Arguments::command();

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Graph(arguments) => draw::draw(&arguments, &PROGRAM),
         Command::Actors { name } => actors::actors(name.as_deref(), &PROGRAM),
         Command::Schema => actors::schema(&PROGRAM),
+        Command::Reference { page } => fermata::reference::reference(page, &PROGRAM),
         Command::Doctor => doctor::doctor(),
         Command::Kpi(arguments) => kpi::kpi(&arguments),
         Command::Sweep(arguments) => sweep::sweep(&arguments),
