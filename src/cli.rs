@@ -16,6 +16,7 @@ use fermata_engine::units::HumanDuration;
 
 use crate::learn_cli::LearnCommand;
 use crate::print::complain;
+use crate::reference_page::Page;
 use crate::watched::{is_watched, to_analyse};
 
 /// Everything went as the graph says.
@@ -96,6 +97,11 @@ pub enum Command {
     Learn(LearnCommand),
     /// Print the JSON Schema of graph files, for editors
     Schema,
+    /// Print a page of the guide that is made from the code, as Markdown
+    Reference {
+        /// The page
+        page: Page,
+    },
     /// Say what is installed and which devices and providers work
     Doctor {
         /// A graph file, of which it is told where it trusts anybody
@@ -135,6 +141,11 @@ pub struct RunArguments {
     /// Show no progress, only warnings and the summary
     #[arg(short, long)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub log: LogArguments,
+    /// Write what happens to each packet as a trace for https://ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     #[command(flatten)]
     pub serve: ServeArguments,
     #[command(flatten)]
@@ -236,6 +247,26 @@ impl BlurMode {
             Self::Blur => "blur",
         }
     }
+}
+
+/// What is logged, on the error output and into run.log. FERMATA_LOG says it by parts of the program: warn,fermata_engine=debug,onnxruntime=trace
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct LogArguments {
+    /// Log more: -v what helps to find a cause, -vv everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Lines for people, or a JSON object a line
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    #[default]
+    Text,
+    /// A JSON object a line; there is no live table then
+    Json,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use crate::compute_cli::ComputeArguments;
 use crate::evaluate_cli::{EVALUATE, EvaluateArguments};
 use crate::manifest_cli::ManifestCommand;
+use crate::models_cli::ModelsCommand;
 
 #[derive(Debug, Subcommand)]
 pub enum LearnCommand {
@@ -49,7 +50,7 @@ pub enum LearnCommand {
     /// Take up a run that was ended early
     #[command(after_help = RESUME)]
     Resume(ResumeArguments),
-    /// The networks that can be built
+    /// Models at hand: bring them here, look whether they are whole; networks that can be built
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
@@ -199,21 +200,6 @@ pub struct ResumeArguments {
     /// Show no progress, only warnings and the summary
     #[arg(short, long)]
     pub quiet: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ModelsCommand {
-    /// Show parameters and operations of the networks
-    Describe {
-        /// Networks [default: all]
-        names: Vec<String>,
-        /// Width and height of the input in pixels
-        #[arg(long, default_value_t = 224)]
-        size: i64,
-        /// Number of classes
-        #[arg(long, default_value_t = 7)]
-        classes: i64,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -1,10 +1,11 @@
 //! The programs' commands and what they share: one file per command, and the command line itself.
 //!
-//! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`]: what can be typed, and the exit codes.
+//! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`], [`models_cli`]: what can be typed, and the exit codes.
 //! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
 //! - `analyse`: photos and videos without a graph file.
 //! - [`program`]: which actors a program has.
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
+//! - [`models`]: models by name, as `fermata-pull` brings them.
 //! - [`kpi`]: measures runs by the tables that they wrote.
 //! - [`sweep`]: runs a graph many times and measures each run.
 //! - `serving`, `top`: the live page of a run, and what it shows in a terminal.
@@ -29,10 +30,15 @@ pub mod kpi;
 pub mod learn_cli;
 mod load;
 mod log_lines;
+mod logging;
 pub mod manifest_cli;
+pub mod models;
+pub mod models_cli;
 pub mod print;
 pub mod program;
 mod progress;
+pub mod reference;
+pub mod reference_page;
 mod remote;
 pub mod run;
 mod run_folder;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use fermata_engine::graph::Secrets;
 use fermata_engine::statistics::{Rates, Snapshot};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::prelude::*;
 
+use crate::cli::{LogArguments, LogFormat};
 use crate::log_lines::Shown;
+use crate::logging::{self, ForPeople};
 use crate::print::complain;
 
 /// Streams that the table shows one by one.
@@ -72,12 +72,14 @@ pub(crate) struct Progress {
     before: Snapshot,
     last_log: Instant,
     quiet: bool,
+    log: LogArguments,
 }
 
 impl Progress {
-    /// A table if the error output is a terminal.
-    pub(crate) fn new(quiet: bool) -> Self {
-        let table = (io::stderr().is_terminal() && !quiet).then(MultiProgress::new);
+    /// A table if the error output is a terminal and lines are for people.
+    pub(crate) fn new(quiet: bool, log: LogArguments) -> Self {
+        let for_people = !quiet && log.log_format == LogFormat::Text;
+        let table = (io::stderr().is_terminal() && for_people).then(MultiProgress::new);
         Self {
             counting: None,
             says: None,
@@ -86,6 +88,7 @@ impl Progress {
             before: Snapshot::default(),
             last_log: Instant::now(),
             quiet,
+            log,
         }
     }
 
@@ -103,35 +106,28 @@ impl Progress {
     }
 
     /// Sends log lines to the log file, and those that matter above the table.
-    pub(crate) fn log_to(&self, file: File, secrets: &Secrets) {
-        let to_file = tracing_subscriber::fmt::layer()
-            .with_ansi(false)
-            .with_writer(Shown::new(
+    ///
+    /// # Errors
+    /// See [`logging::start`].
+    pub(crate) fn log_to(&self, file: File, secrets: &Secrets) -> anyhow::Result<()> {
+        let coloured = self.table.is_some();
+        let people = ForPeople {
+            warnings: self.quiet || (coloured && self.log.verbose == 0),
+            colours: coloured,
+        };
+        logging::start(
+            self.log,
+            Shown::new(
                 Mutex::new(LogFile {
                     file,
                     has_failed: false,
                 }),
                 secrets,
                 false,
-            ))
-            .with_filter(LevelFilter::INFO);
-        let level = match self.quiet || self.table.is_some() {
-            true => LevelFilter::WARN,
-            false => LevelFilter::INFO,
-        };
-        let to_people = tracing_subscriber::fmt::layer()
-            .with_ansi(self.table.is_some())
-            .with_target(false)
-            .with_writer(Shown::new(
-                AboveTable(self.table.clone()),
-                secrets,
-                self.table.is_some(),
-            ))
-            .with_filter(level);
-        tracing_subscriber::registry()
-            .with(to_file)
-            .with(to_people)
-            .init();
+            ),
+            people,
+            Shown::new(AboveTable(self.table.clone()), secrets, coloured),
+        )
     }
 
     /// Shows what the run is doing now.

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use fermata_engine::observer::Observer;
 use fermata_engine::{Graph, Registry, Report, RunOptions, RunningGraph, Services};
+use fermata_trace::{Trace, TraceError, Traced};
 
-use crate::cli::{FAILED, INTERRUPTED, REFUSED, RunArguments, SUCCESS, ServeArguments, UNBALANCED};
+use crate::cli::{
+    FAILED, INTERRUPTED, LogArguments, REFUSED, RunArguments, SUCCESS, ServeArguments, UNBALANCED,
+};
 use crate::interrupts::Interrupts;
 use crate::load;
-use crate::print::{complain, print, print_error};
+use crate::print::{complain, print, print_error, print_line};
 use crate::program::Program;
 pub use crate::progress::JobRows;
 use crate::progress::Progress;
@@ -44,6 +48,10 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         rows: None,
         services: remote.lend((program.services)()),
         says: None,
+        watching: Watching {
+            log: arguments.log,
+            trace: arguments.trace.clone(),
+        },
         serve: arguments.serve.clone(),
         summary: true,
     };
@@ -67,10 +75,21 @@ pub struct Job {
     pub services: Services,
     /// A line of its own about how it is doing, once there is something to say.
     pub says: Option<Says>,
+    /// How it is watched.
+    pub watching: Watching,
     /// Whether, where and for whom it shows itself.
     pub serve: ServeArguments,
     /// Whether its summary is printed at its end; what failed is told either way.
     pub summary: bool,
+}
+
+/// What is written about a run beside its report.
+#[derive(Clone, Debug, Default)]
+pub struct Watching {
+    /// What is logged.
+    pub log: LogArguments,
+    /// Where a trace of its packets goes.
+    pub trace: Option<PathBuf>,
 }
 
 /// See [`Job::says`].
@@ -86,6 +105,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         rows,
         services,
         says,
+        watching,
         serve,
         summary: summed_up,
     } = job;
@@ -100,14 +120,23 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     }
     let interrupts = Interrupts::watch()?;
     let folder = RunFolder::open(&taking)?;
-    let mut progress = Progress::new(quiet).counting(rows).saying(says);
-    let options = serving.lend(RunOptions {
-        services,
-        ..RunOptions::default()
+    let mut progress = Progress::new(quiet, watching.log)
+        .counting(rows)
+        .saying(says);
+    let mut trace = None;
+    let services = with_privacy(services, &graph);
+    let prepared = begin_trace(&watching, &graph, &mut trace).and_then(|observer| {
+        let options = serving.lend(RunOptions {
+            services,
+            observer,
+            ..RunOptions::default()
+        });
+        prepare(&folder, &progress, graph.clone(), registry, options)
     });
-    let running = match prepare(&folder, &progress, graph.clone(), registry, options) {
+    let running = match prepared {
         Ok(running) => running,
         Err(error) => {
+            trace.into_iter().for_each(Trace::take_back);
             folder.take_back();
             return Err(error);
         }
@@ -119,6 +148,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         Ok(served) => served,
         Err(error) => {
             drop(running);
+            trace.into_iter().for_each(Trace::take_back);
             folder.take_back();
             if interrupts.count() > 0 {
                 complain("ended early: nothing was started");
@@ -132,11 +162,18 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     let report = wait(running, &mut progress);
     drop(served);
     progress.end();
-    Ok(end(&folder, &report, summed_up, interrupts.count()))
+    let traced = trace.map(Trace::finish);
+    Ok(end(&folder, &report, summed_up, traced, interrupts.count()))
 }
 
 /// Writes and shows what the run came to. What cannot be told is no reason to keep the rest back.
-fn end(folder: &RunFolder, report: &Report, summed_up: bool, interrupts: u8) -> u8 {
+fn end(
+    folder: &RunFolder,
+    report: &Report,
+    summed_up: bool,
+    traced: Option<Result<Traced, TraceError>>,
+    interrupts: u8,
+) -> u8 {
     let written = folder.write_report(report);
     let printed = if summed_up {
         let mut said = summary(report);
@@ -152,11 +189,20 @@ fn end(folder: &RunFolder, report: &Report, summed_up: bool, interrupts: u8) -> 
         Ok(())
     };
     let mut code = exit_code(report, interrupts);
-    let told = [
+    let (traced, untraced) = match traced.transpose() {
+        Ok(traced) => (traced, None),
+        Err(error) => (None, Some(error.into())),
+    };
+    let printed = match traced {
+        Some(traced) => printed.and(print_line(&told(&traced))),
+        None => printed,
+    };
+    let failures = [
         ("the report could not be written", written.err()),
         ("the summary could not be printed", printed.err()),
+        ("the trace could not be written", untraced),
     ];
-    for (what, error) in told {
+    for (what, error) in failures {
         if let Some(error) = error {
             print_error(&error.context(format!("the run has ended, but {what}")));
             if code != UNBALANCED {
@@ -165,6 +211,41 @@ fn end(folder: &RunFolder, report: &Report, summed_up: bool, interrupts: u8) -> 
         }
     }
     code
+}
+
+/// Tells actors that write pixels whether the graph blurs faces.
+#[cfg(feature = "live")]
+fn with_privacy(services: Services, graph: &Graph) -> Services {
+    services.with(Arc::new(fermata_actors::privacy::GraphBlurs::of(graph)))
+}
+
+#[cfg(not(feature = "live"))]
+fn with_privacy(services: Services, _: &Graph) -> Services {
+    services
+}
+
+/// Begins the trace that was asked for, and gives what the engine tells of packets.
+fn begin_trace(
+    watching: &Watching,
+    graph: &Graph,
+    begun: &mut Option<Trace>,
+) -> anyhow::Result<Option<Arc<dyn Observer>>> {
+    let Some(path) = &watching.trace else {
+        return Ok(None);
+    };
+    let trace = begun.insert(Trace::begin(path, graph)?);
+    Ok(Some(trace.observer()))
+}
+
+fn told(traced: &Traced) -> String {
+    let Traced { path, events, lost } = traced;
+    let path = path.display();
+    match lost {
+        0 => format!("trace: {path} ({events} events)"),
+        _ => format!(
+            "trace: {path} ({events} events; {lost} are missing, because they came faster than they could be written)"
+        ),
+    }
 }
 
 /// `--out`, or a fresh folder named after the graph; none if the graph cannot be read.
@@ -185,7 +266,7 @@ fn prepare(
     registry: Registry,
     options: RunOptions,
 ) -> anyhow::Result<RunningGraph> {
-    progress.log_to(folder.log()?, graph.secrets());
+    progress.log_to(folder.log()?, graph.secrets())?;
     folder.write_graph(&graph)?;
     RunningGraph::launch(graph, Arc::new(registry), options).context("nothing was started")
 }

@@ -29,6 +29,8 @@ mod endurance;
 mod fuzzing;
 mod graph_files;
 mod graph_meetings;
+#[cfg(feature = "learn")]
+mod guide;
 #[cfg(feature = "live")]
 mod hostile;
 #[path = "../examples/http_sink.rs"]

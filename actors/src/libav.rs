@@ -7,6 +7,7 @@ mod copied;
 mod devices;
 mod facts;
 mod fragments;
+mod messages;
 mod opening;
 
 use std::sync::Once;
@@ -24,14 +25,12 @@ pub(crate) use opening::{Nature, Waiting, open_input};
 /// Bytes of the largest piece of memory that libav may ask for: a picture of a hundred million pixels has its planes in it.
 const MOST_BYTES: usize = 1 << 30;
 
-/// Registers error texts, and keeps libav's own chatter down: errors are returned, and told by the actors. Call before
-/// anything else of libav.
+/// Registers error texts, and makes libav's messages log lines, of which errors are counted. Call before anything else of libav.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         copied::limit_allocations(MOST_BYTES);
-        // What libav says itself goes past the log, with addresses as they are: it is counted.
-        complaints::count_complaints();
+        messages::hear();
         if let Err(error) = ffmpeg_next::init() {
             tracing::error!(%error, "libav did not start");
         }

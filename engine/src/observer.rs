@@ -59,6 +59,15 @@ pub enum Event<'a> {
         /// When it was queued (at a join: the last of its parts).
         queued_ns: u64,
     },
+    /// A batch was closed; the call that it is given to comes next.
+    Batched {
+        /// Its packets.
+        packets: &'a [PacketId],
+        /// Their weights together.
+        weight: usize,
+        /// When the first of them was taken.
+        since_ns: u64,
+    },
     /// A call returned, or was finished.
     Called {
         /// The packets it was given.

@@ -32,6 +32,7 @@ pub(crate) fn snapshot(wiring: &Wiring) -> Snapshot {
             .collect(),
         streams: streams.map(|record| stream(wiring, record)).collect(),
         closed: closed(wiring),
+        has_units: wiring.graph.provider.is_some(),
         faults: 0,
     }
 }

@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub streams: Vec<StreamNow>,
     /// Those that have.
     pub closed: ClosedStreams,
+    /// Whether streams are units of work, which come and go by the thousand.
+    pub has_units: bool,
     /// How many faults have been found.
     pub faults: usize,
 }

@@ -67,6 +67,27 @@ impl PartFile {
         })
     }
 
+    /// Goes on with what an earlier run left at `NAME.part`, or begins it. What is written comes behind what is there, and is kept
+    /// ([`Unfinished::Kept`]) if nobody finishes it.
+    ///
+    /// # Errors
+    /// See [`PartFile::create`].
+    pub fn go_on(path: &Path) -> Result<Self, FileError> {
+        if path.is_dir() {
+            let reason = ErrorKind::IsADirectory.into();
+            return Err(FileError::new("write", path, reason));
+        }
+        let part = part_path(path);
+        let file = File::options().create(true).append(true).open(&part);
+        let file = file.map_err(|reason| FileError::new("create", &part, reason))?;
+        Ok(Self {
+            file,
+            part,
+            path: path.to_owned(),
+            unfinished: Some(Unfinished::Kept),
+        })
+    }
+
     /// Where the file is until it is complete, for what writes by name.
     pub fn part(&self) -> &Path {
         &self.part

@@ -10,6 +10,7 @@
 mod card_model;
 mod device;
 mod initialisers;
+mod messages;
 mod runtime;
 mod session;
 mod tensor;

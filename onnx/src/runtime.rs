@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::environment::Environment;
-use ort::logging::LogLevel;
+
+use crate::messages;
 
 /// Names the library to load instead of the places where it is looked for.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -106,25 +107,12 @@ fn load(path: &Path) -> Result<Environment, RuntimeError> {
         .map_err(|error| unusable(error.to_string()))?
         .with_name("fermata")
         .with_telemetry(false)
-        .with_logger(Arc::new(log))
+        .with_logger(Arc::new(messages::log))
         .build()
         .map_err(|error| unusable(error.to_string()))?;
-    environment.set_log_level(LogLevel::Warning);
+    environment.set_log_level(messages::level());
     tracing::debug!(path = %path.display(), build = ort::info(), "loaded ONNX Runtime");
     Ok(environment)
-}
-
-/// ONNX Runtime logs each error that it also returns, so its own log is of interest only when one looks for a cause.
-fn log(level: LogLevel, category: &str, _id: &str, place: &str, message: &str) {
-    match level {
-        LogLevel::Fatal => tracing::error!(target: "onnxruntime", category, place, "{message}"),
-        LogLevel::Error | LogLevel::Warning => {
-            tracing::debug!(target: "onnxruntime", category, place, "{message}");
-        }
-        LogLevel::Info | LogLevel::Verbose => {
-            tracing::trace!(target: "onnxruntime", category, place, "{message}");
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use ort::logging::LogLevel;
 use ort::session::SessionInputValue;
 use ort::session::builder::SessionBuilder;
 use ort::value::TensorRef;
 
 use crate::device::Device;
 use crate::initialisers::without_constant_inputs;
+use crate::messages;
 use crate::runtime::{self, RuntimeError};
 use crate::tensor::{TensorIn, TensorInfo, TensorOut, element_count};
 
@@ -106,6 +106,8 @@ impl Session {
             device: spec.device,
             reason: error.to_string(),
         };
+        // What is wanted may have changed since the library was loaded: a graph is checked before its log begins.
+        environment.set_log_level(messages::level());
         let builder = ort::session::Session::builder(&environment).map_err(load_error)?;
         let builder = with_threads(builder, spec.threads).map_err(load_error)?;
         let mut builder =
@@ -232,7 +234,7 @@ fn with_threads(builder: SessionBuilder, threads: usize) -> ort::Result<SessionB
         .with_parallel_execution(false)?
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
-        .with_log_level(LogLevel::Warning)?)
+        .with_log_level(messages::level())?)
 }
 
 #[cfg(test)]

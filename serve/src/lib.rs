@@ -29,6 +29,7 @@ mod graph_view;
 mod guard;
 mod health;
 mod journal;
+mod metrics;
 mod numbers;
 mod options;
 mod page;

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::guard::Guard;
 use crate::watched_run::WatchedRun;
-use crate::{control, health, page, session, sign_in};
+use crate::{control, health, metrics, page, session, sign_in};
 
 /// Bytes of a request's body.
 const MOST_BODY: usize = 16 * 1024;
@@ -50,6 +50,7 @@ pub(crate) fn router(run: Arc<WatchedRun>, guard: Guard) -> Router {
         .merge(page::routes())
         .merge(session::routes())
         .merge(control::routes())
+        .merge(metrics::routes())
         .with_state(run)
         .merge(sign_in::routes(Arc::clone(&guard)))
         .layer(DefaultBodyLimit::max(MOST_BODY))

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use fermata::cli::{self, Arguments, Command};
+use fermata::learn_cli::LearnCommand;
 use fermata::program::LIVE;
 #[cfg(feature = "live")]
 use fermata::top;
-use fermata::{actors, check, doctor, draw, hand_over, kpi, print, run, sweep};
+use fermata::{actors, check, doctor, draw, hand_over, kpi, models, print, run, sweep};
 
 fn main() -> ExitCode {
     let arguments = cli::read();
@@ -26,9 +27,11 @@ fn main() -> ExitCode {
             "this program was built without the feature `live`, which `top` needs"
         )),
         Command::Actors { name } => actors::actors(name.as_deref(), &LIVE),
+        Command::Learn(LearnCommand::Models { command }) => models::models(&command),
         Command::Learn(_) => hand_over::hand_over(),
         Command::Schema => actors::schema(&LIVE),
         Command::Doctor { graph } => doctor::doctor(graph.as_deref(), &LIVE),
+        Command::Reference { page } => fermata::reference::reference(page, &LIVE),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             let mut script = Vec::new();

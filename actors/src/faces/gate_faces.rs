@@ -264,7 +264,7 @@ mod tests {
         let value = |x: usize| match soft {
             true => 100 + x as u8,
             false => {
-                if x / 8 % 2 == 0 {
+                if (x / 8).is_multiple_of(2) {
                     30
                 } else {
                     220

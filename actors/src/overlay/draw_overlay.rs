@@ -1,9 +1,8 @@
 //! Draws what is known of the faces into the video: boxes, labels, bars, the time it took. Or makes faces unrecognisable.
 //!
-//! Owns settings and the order in which things are drawn; `placing` finds places for panels, `hiding` knows what has to stay hidden, `texts` what
+//! Owns settings and the order in which things are drawn; `placing` finds places for panels, `texts` knows what
 //! labels say. What it draws is what a live page shows: where the program has a [`FrameHub`] of this node, each picture goes there too.
 
-mod hiding;
 mod placing;
 mod texts;
 
@@ -14,16 +13,14 @@ use fermata_engine::units::HumanDuration;
 use fermata_engine::{
     Actor, ActorError, Clock, ClockMode, End, Envelope, Input, Outputs, Ports, Setup, Stream,
 };
-use fermata_vision::blur::{Blur, blur, blur_all};
+use fermata_vision::blur::Blur;
 use fermata_vision::draw::{BLACK, Bars, ChipLook, Painter, colour_of};
-use fermata_vision::{
-    Expression, Face, Frame, FrameHub, FrameMut, FramePool, ShownFace, ShownFrame,
-};
+use fermata_vision::{Expression, Face, Frame, FrameHub, FramePool, ShownFace, ShownFrame};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use crate::overlay::hiding::{self, Hiding, hide};
 use crate::payload::{Faces, VideoFrame};
-use hiding::{Hidden, Hiding};
 use placing::{Free, Slots};
 use texts::Label;
 
@@ -71,15 +68,15 @@ fn yes() -> bool {
 }
 
 fn default_margin() -> f32 {
-    0.3
+    hiding::MARGIN
 }
 
 fn default_hold() -> HumanDuration {
-    HumanDuration(std::time::Duration::from_millis(500))
+    HumanDuration(hiding::HOLD)
 }
 
 /// How faces are made unrecognisable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BlurSetting {
     /// Faces stay as they are.
@@ -95,7 +92,8 @@ pub enum BlurSetting {
 }
 
 impl BlurSetting {
-    fn how(self) -> Option<Blur> {
+    /// How, if at all.
+    pub(crate) fn how(self) -> Option<Blur> {
         match self {
             Self::None => None,
             Self::Solid => Some(Blur::Solid),
@@ -226,18 +224,6 @@ fn show(hub: &FrameHub, envelope: &Envelope, frame: &Frame, faces: &[Face]) {
         pts_ns: envelope.pts_ns,
     };
     hub.publish(&envelope.stream.name, shown);
-}
-
-fn hide(frame: &mut FrameMut, hidden: &Hidden, how: Blur) -> Result<(), ActorError> {
-    match hidden {
-        Hidden::Frame => blur_all(frame, how)?,
-        Hidden::Boxes(boxes) => {
-            for rect in boxes {
-                blur(frame, rect, how)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 impl StreamState {

@@ -1,10 +1,15 @@
-//! Actors at the end of a graph: video files, CSV, windows.
+//! Actors at the end of a graph: video files, CSV and JSON lines, pictures, messages, windows.
 
+mod changes;
+mod frame_line;
 mod h264;
 mod mp4_encoder;
 pub mod segments;
+pub mod send_webhook;
 pub mod show_window;
 mod timeline;
 pub mod write_csv;
 pub mod write_images;
+pub mod write_jsonl;
+pub mod write_snapshots;
 pub mod write_video;

@@ -28,7 +28,7 @@ impl Settings {
     /// Settings as a graph file would hold them in JSON, which is YAML too.
     ///
     /// # Errors
-    /// If they are nested too deeply.
+    /// It is nested too deeply, or has a key twice.
     pub fn from_json(json: &serde_json::Value) -> Result<Self, Problem> {
         let source = Source::new("settings", json.to_string());
         Ok(Self(Arc::new(Tree::parse(&source)?)))

@@ -117,11 +117,11 @@ impl Batches {
         held.filter_map(|batch| self.due_ns(batch)).min()
     }
 
-    /// Takes the batch of a slot and its weight out.
-    pub(crate) fn flush(&mut self, slot: usize) -> (Vec<Taken>, usize) {
+    /// Takes the batch of a slot out, its weight, and when its first packet was taken.
+    pub(crate) fn flush(&mut self, slot: usize) -> (Vec<Taken>, usize, u64) {
         let batch = std::mem::take(self.of(slot));
-        let weight = batch.weight;
-        (batch.into_taken().collect(), weight)
+        let (weight, oldest_ns) = (batch.weight, batch.oldest_ns);
+        (batch.into_taken().collect(), weight, oldest_ns)
     }
 
     /// Takes out what is held of a slot.

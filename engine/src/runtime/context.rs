@@ -37,14 +37,13 @@ impl LaneContext {
         }
     }
 
-    /// Records a call that has ended.
+    /// Records an event of several packets if somebody watches.
     #[inline]
-    pub(crate) fn observe_call(
+    pub(crate) fn observe_packets(
         &mut self,
         node: &str,
         receipts: &[Receipt],
-        began_ns: u64,
-        replica: usize,
+        event: impl for<'a> FnOnce(&'a [PacketId]) -> Observed<'a>,
     ) {
         if self.recorder.is_none() {
             return;
@@ -61,10 +60,6 @@ impl LaneContext {
                 &many[..]
             }
         };
-        self.observe(node, || Observed::Called {
-            packets,
-            began_ns,
-            replica,
-        });
+        self.observe(node, || event(packets));
     }
 }

@@ -173,9 +173,16 @@ impl Node {
         let Some(batches) = &mut self.batches else {
             return;
         };
-        let (held, weight) = batches.flush(slot);
+        let (held, weight, oldest_ns) = batches.flush(slot);
         self.recorder.record_batch(weight, reason);
         let receipts: Vec<Receipt> = held.iter().map(|taken| taken.receipt).collect();
+        cx.observe_packets(&self.parts.watch.name, &receipts, |packets| {
+            Observed::Batched {
+                packets,
+                weight,
+                since_ns: oldest_ns,
+            }
+        });
         self.release(&receipts, cx);
         let work = Work::Batch(held.into_iter().map(|taken| taken.input).collect());
         self.begin(&receipts, work, cx);
@@ -224,7 +231,13 @@ impl Node {
                     }
                     window.skip();
                 }
-                cx.observe_call(&self.parts.watch.name, receipts, began_ns, 0);
+                cx.observe_packets(&self.parts.watch.name, receipts, |packets| {
+                    Observed::Called {
+                        packets,
+                        began_ns,
+                        replica: 0,
+                    }
+                });
                 self.conclude(receipts, outcome, 0, cx);
             }
             _ => {
@@ -257,12 +270,13 @@ impl Node {
             self.release(&done.receipts, cx);
             self.out = done.answer.out;
             let replica = done.answer.replica;
-            cx.observe_call(
-                &self.parts.watch.name,
-                &done.receipts,
-                done.began_ns,
-                replica,
-            );
+            cx.observe_packets(&self.parts.watch.name, &done.receipts, |packets| {
+                Observed::Called {
+                    packets,
+                    began_ns: done.began_ns,
+                    replica,
+                }
+            });
             self.conclude(&done.receipts, done.answer.outcome, replica, cx);
         }
         if progressed {

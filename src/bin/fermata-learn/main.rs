@@ -23,7 +23,8 @@ mod train;
 use std::process::ExitCode;
 
 use fermata::cli::{self, Command, REFUSED, SUCCESS};
-use fermata::learn_cli::{EnsembleCommand, LearnCommand, ModelsCommand};
+use fermata::learn_cli::{EnsembleCommand, LearnCommand};
+use fermata::models_cli::ModelsCommand;
 use fermata::{actors, analyse, check, doctor, draw, kpi, print, run, sweep, top};
 
 use crate::program::PROGRAM;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Actors { name } => actors::actors(name.as_deref(), &PROGRAM),
         Command::Schema => actors::schema(&PROGRAM),
         Command::Doctor { graph } => doctor::doctor(graph.as_deref(), &PROGRAM),
+        Command::Reference { page } => fermata::reference::reference(page, &PROGRAM),
         Command::Kpi(arguments) => kpi::kpi(&arguments),
         Command::Sweep(arguments) => sweep::sweep(&arguments),
         Command::Top(arguments) => top::top(&arguments),
@@ -75,6 +77,7 @@ fn learn(command: LearnCommand) -> anyhow::Result<u8> {
                     classes,
                 },
         } => models::describe(&names, size, classes),
+        LearnCommand::Models { command } => return fermata::models::models(&command),
     }
     .map(|()| SUCCESS)
 }

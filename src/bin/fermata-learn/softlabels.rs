@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use fermata::cli::{REFUSED, ServeArguments};
 use fermata::learn_cli::SoftlabelsArguments;
-use fermata::run::{Job, JobRows, Taking, run_job};
+use fermata::run::{Job, JobRows, Taking, Watching, run_job};
 use fermata_engine::{Graph, LoadOptions};
 use fermata_jobs::ledger::Ledger;
 use fermata_jobs::loaded_model::LoadedModel;
@@ -160,6 +160,7 @@ pub(crate) fn run_text(
         rows,
         services: (PROGRAM.services)(),
         says: None,
+        watching: Watching::default(),
         serve: ServeArguments::default(),
         summary: true,
     };

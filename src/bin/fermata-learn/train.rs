@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use fermata::cli::{SUCCESS, ServeArguments};
 use fermata::learn_cli::TrainArguments;
 use fermata::print::print_line;
-use fermata::run::{Job, JobRows, Taking, run_job};
+use fermata::run::{Job, JobRows, Taking, Watching, run_job};
 use fermata_engine::{Graph, LoadOptions};
 use fermata_files::FolderLock;
 use fermata_jobs::training_status::{Status, TrainingStatus};
@@ -113,6 +113,7 @@ fn run(folder: &RunFolder, taking: Taking, quiet: bool) -> anyhow::Result<u8> {
         }),
         services: (PROGRAM.services)().with(status),
         says: Some(Box::new(move || shown.now().map(|status| line(&status)))),
+        watching: Watching::default(),
         serve: ServeArguments::default(),
         summary: true,
     };

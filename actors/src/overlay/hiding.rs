@@ -3,23 +3,40 @@
 use std::time::Duration;
 
 use fermata_engine::Envelope;
-use fermata_vision::{Face, Rect};
+use fermata_vision::blur::{Blur, blur, blur_all};
+use fermata_vision::{Face, FrameMut, Rect};
 
 use crate::payload::Faces;
 use crate::stream_time::StreamTime;
 
 /// What is hidden in a frame.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Hidden {
+pub(crate) enum Hidden {
     /// All of it: nobody knows where its faces are.
     Frame,
     /// These boxes, with their margins; they may reach beyond the frame.
     Boxes(Vec<Rect>),
 }
 
+/// Hides it.
+///
+/// # Errors
+/// OpenCV's own.
+pub(crate) fn hide(frame: &mut FrameMut, hidden: &Hidden, how: Blur) -> opencv::Result<()> {
+    match hidden {
+        Hidden::Frame => blur_all(frame, how),
+        Hidden::Boxes(boxes) => boxes.iter().try_for_each(|rect| blur(frame, rect, how)),
+    }
+}
+
+/// What is added on each side of a box, as a share of it, unless somebody says otherwise.
+pub(crate) const MARGIN: f32 = 0.3;
+/// How long a place stays hidden, unless somebody says otherwise.
+pub(crate) const HOLD: Duration = Duration::from_millis(500);
+
 /// What is remembered of a stream.
 #[derive(Debug)]
-pub(super) struct Hiding {
+pub(crate) struct Hiding {
     /// What is added on each side of a box, as a share of it.
     margin: f32,
     /// How long a place stays hidden.
@@ -38,7 +55,7 @@ struct Seen {
 }
 
 impl Hiding {
-    pub(super) fn new(margin: f32, hold: Duration) -> Self {
+    pub(crate) fn new(margin: f32, hold: Duration) -> Self {
         Self {
             margin,
             hold,
@@ -49,7 +66,7 @@ impl Hiding {
     }
 
     /// What is hidden in the next frame of the stream.
-    pub(super) fn pass(&mut self, envelope: &Envelope, faces: &Faces) -> Hidden {
+    pub(crate) fn pass(&mut self, envelope: &Envelope, faces: &Faces) -> Hidden {
         match self.time.pass(envelope) {
             Some(dt) => self.now = self.now.saturating_add(dt),
             None => {

@@ -1,0 +1,252 @@
+//! The thread that sends messages one after the other, and tries again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use fermata_engine::{ActorError, Ticket};
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, Url};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc as queue, watch};
+
+use super::address::shown;
+
+/// What is sent.
+pub(super) struct Message {
+    pub(super) body: Vec<u8>,
+    /// The call that is finished with it.
+    pub(super) ticket: Option<Ticket>,
+}
+
+/// How messages are sent.
+#[derive(Clone, Debug)]
+pub(super) struct Retry {
+    pub(super) times: u32,
+    pub(super) first: Duration,
+    pub(super) most: Duration,
+    pub(super) timeout: Duration,
+}
+
+/// Messages that are not waited for.
+#[derive(Default)]
+struct Counts {
+    taken: AtomicU64,
+    delivered: AtomicU64,
+}
+
+/// A queue of messages and the thread that sends them, which ends with it.
+pub(super) struct Delivery {
+    messages: Option<queue::Sender<Message>>,
+    waiting: usize,
+    counts: Arc<Counts>,
+    to: String,
+    /// Disconnected when the thread is over.
+    over: mpsc::Receiver<()>,
+    /// Set when what is left is given up.
+    give_up: watch::Sender<bool>,
+}
+
+impl Delivery {
+    pub(super) fn start(url: Url, retry: Retry, waiting: usize) -> Result<Self, ActorError> {
+        // Fails only where the process has chosen one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .timeout(retry.timeout)
+            // Where a redirection leads is not what was asked for.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| format!("cannot send over HTTP: {}", error.without_url()))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (messages, mut taken) = queue::channel(waiting);
+        let (over_sender, over) = mpsc::channel::<()>();
+        let (give_up, mut given_up) = watch::channel(false);
+        let counts = Arc::new(Counts::default());
+        let sender = Sender {
+            client,
+            to: shown(&url),
+            url,
+            retry,
+            counts: Arc::clone(&counts),
+        };
+        let to = sender.to.clone();
+        let send = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = sender.run(&mut taken) => {}
+                    _ = given_up.wait_for(|given_up| *given_up) => {}
+                }
+            });
+            drop(over_sender);
+        };
+        std::thread::Builder::new()
+            .name("webhook".to_owned())
+            .spawn(send)?;
+        Ok(Self {
+            messages: Some(messages),
+            waiting,
+            counts,
+            to,
+            over,
+            give_up,
+        })
+    }
+
+    /// Puts a message into the queue.
+    ///
+    /// # Errors
+    /// The queue is full, or the thread is gone. A ticket of the message fails with it.
+    pub(super) fn send(&self, message: Message) -> Result<(), ActorError> {
+        let is_counted = message.ticket.is_none();
+        let sent = self.messages.as_ref().map(|to| to.try_send(message));
+        let (message, reason) = match sent {
+            Some(Ok(())) => {
+                self.counts
+                    .taken
+                    .fetch_add(u64::from(is_counted), Ordering::Relaxed);
+                return Ok(());
+            }
+            Some(Err(TrySendError::Full(message))) => {
+                let reason = format!("{} messages wait for {} already", self.waiting, self.to);
+                (Some(message), reason)
+            }
+            Some(Err(TrySendError::Closed(message))) => (Some(message), gone()),
+            None => (None, gone()),
+        };
+        match message.and_then(|message| message.ticket) {
+            // The call has been opened: it is the ticket that fails it.
+            Some(ticket) => {
+                ticket.fail(reason);
+                Ok(())
+            }
+            None => Err(reason.into()),
+        }
+    }
+
+    /// Waits for what is still to be delivered.
+    ///
+    /// # Errors
+    /// Not everything was.
+    pub(super) fn finish(&mut self, within: Duration) -> Result<(), ActorError> {
+        self.messages = None;
+        let ended = self.over.recv_timeout(within);
+        if matches!(ended, Err(mpsc::RecvTimeoutError::Timeout)) {
+            let _ = self.give_up.send(true);
+            let _ = self.over.recv();
+        }
+        let taken = self.counts.taken.load(Ordering::Relaxed);
+        let lost = taken - self.counts.delivered.load(Ordering::Relaxed);
+        match lost {
+            0 => Ok(()),
+            _ => Err(format!(
+                "{lost} of {taken} messages could not be delivered to {}; the log says why",
+                self.to
+            )
+            .into()),
+        }
+    }
+}
+
+impl Drop for Delivery {
+    /// An actor that is replaced waits for nothing.
+    fn drop(&mut self) {
+        let _ = self.give_up.send(true);
+    }
+}
+
+fn gone() -> String {
+    "the thread that sends is gone".to_owned()
+}
+
+struct Sender {
+    client: Client,
+    url: Url,
+    to: String,
+    retry: Retry,
+    counts: Arc<Counts>,
+}
+
+/// Why a message was not delivered this time.
+struct Refusal {
+    reason: String,
+    is_final: bool,
+    /// The server's wish.
+    after: Option<Duration>,
+}
+
+impl Sender {
+    async fn run(&self, messages: &mut queue::Receiver<Message>) {
+        while let Some(Message { body, ticket }) = messages.recv().await {
+            match (self.deliver(body).await, ticket) {
+                (Ok(()), Some(ticket)) => ticket.done(),
+                (Ok(()), None) => {
+                    self.counts.delivered.fetch_add(1, Ordering::Relaxed);
+                }
+                (Err(error), Some(ticket)) => ticket.fail(error),
+                (Err(error), None) => tracing::warn!("a message was not delivered: {error}"),
+            }
+        }
+    }
+
+    async fn deliver(&self, body: Vec<u8>) -> Result<(), String> {
+        let mut pause = self.retry.first;
+        for tried in 1.. {
+            let Err(refusal) = self.post(body.clone()).await else {
+                return Ok(());
+            };
+            let Refusal {
+                reason,
+                is_final,
+                after,
+            } = refusal;
+            if is_final || tried >= self.retry.times {
+                let times = if tried == 1 { "time" } else { "times" };
+                return Err(format!("{} {reason}, tried {tried} {times}", self.to));
+            }
+            tracing::debug!("{} {reason}; it is tried again", self.to);
+            let wait = pause.max(after.unwrap_or_default()).min(self.retry.most);
+            tokio::time::sleep(wait).await;
+            pause = (2 * pause).min(self.retry.most);
+        }
+        Ok(())
+    }
+
+    async fn post(&self, body: Vec<u8>) -> Result<(), Refusal> {
+        let request = self.client.post(self.url.clone());
+        let request = request.header(CONTENT_TYPE, "application/json").body(body);
+        let response = request.send().await.map_err(|error| {
+            let reason = match () {
+                () if error.is_timeout() => "gave no answer in time".to_owned(),
+                () if error.is_connect() => "cannot be reached".to_owned(),
+                () => format!("gave no answer ({})", error.without_url()),
+            };
+            Refusal {
+                reason,
+                is_final: false,
+                after: None,
+            }
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let is_passing = status.is_server_error()
+            || matches!(
+                status,
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+            );
+        Err(Refusal {
+            reason: format!("answered {status}"),
+            is_final: !is_passing,
+            after: wish(&response),
+        })
+    }
+}
+
+/// `Retry-After` in seconds; a date is not understood.
+fn wish(response: &Response) -> Option<Duration> {
+    let after = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    after.trim().parse().ok().map(Duration::from_secs)
+}

@@ -1,0 +1,77 @@
+//! Whether a model is here.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::catalogue::Entry;
+
+/// The weights in a model's folder.
+pub(crate) const WEIGHTS: &str = "model.onnx";
+/// What says how they are used.
+pub(crate) const CARD: &str = "card.yaml";
+
+/// What is in a model's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// All of it, with the right checksum.
+    Here,
+    /// A part of the download.
+    Partly {
+        /// So many bytes.
+        bytes: u64,
+    },
+    /// Nothing.
+    Missing,
+    /// Something else than the catalogue says.
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// What there is of a model in its folder. The file is read as a whole.
+pub fn state(entry: &Entry, folder: &Path) -> State {
+    let weights = folder.join(WEIGHTS);
+    match std::fs::metadata(&weights) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let part = std::fs::metadata(fermata_files::part_path(&weights));
+            return match part {
+                Ok(part) => State::Partly { bytes: part.len() },
+                Err(_) => State::Missing,
+            };
+        }
+        _ => {}
+    }
+    if let Err(why) = compare(entry, &weights) {
+        return State::Wrong { path: weights, why };
+    }
+    let card = folder.join(CARD);
+    match (&entry.card, std::fs::read_to_string(&card)) {
+        (None, _) => State::Here,
+        (Some(_), Ok(_)) => State::Here,
+        (Some(_), Err(error)) => State::Wrong {
+            path: card,
+            why: error.to_string(),
+        },
+    }
+}
+
+/// Holds a file against the catalogue.
+pub(crate) fn compare(entry: &Entry, path: &Path) -> Result<(), String> {
+    let length = std::fs::metadata(path)
+        .map_err(|error| error.to_string())?
+        .len();
+    if length != entry.bytes {
+        return Err(format!("it has {length} bytes instead of {}", entry.bytes));
+    }
+    let sha256 = fermata_files::sha256_of_file(path).map_err(|error| error.to_string())?;
+    if sha256 != entry.sha256 {
+        return Err(format!(
+            "its sha256 is {sha256} instead of {}",
+            entry.sha256
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! What can be typed about models.
+
+#![allow(
+    missing_docs,
+    reason = "what is written on these types is printed as help"
+)]
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// List the models of the catalogue, and which of them are here
+    List {
+        /// Folder of models
+        #[arg(long, value_name = "DIR", default_value = "models")]
+        dir: PathBuf,
+    },
+    /// Bring models here: DIR/NAME/model.onnx, and its card
+    Pull(PullArguments),
+    /// Hold the models that are here against the catalogue's checksums
+    Verify {
+        /// Models; without any all that are here
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Folder of models
+        #[arg(long, value_name = "DIR", default_value = "models")]
+        dir: PathBuf,
+    },
+    /// Print a model's card
+    Card {
+        /// The model
+        name: String,
+    },
+    /// Show parameters and operations of the networks
+    Describe {
+        /// Networks [default: all]
+        names: Vec<String>,
+        /// Width and height of the input in pixels
+        #[arg(long, default_value_t = 224)]
+        size: i64,
+        /// Number of classes
+        #[arg(long, default_value_t = 7)]
+        classes: i64,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct PullArguments {
+    /// Models
+    #[arg(required_unless_present = "all", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// All of the catalogue
+    #[arg(long, conflicts_with = "names")]
+    pub all: bool,
+    /// Folder of models
+    #[arg(long, value_name = "DIR", default_value = "models")]
+    pub dir: PathBuf,
+    /// Take them from a folder instead of the network
+    #[arg(long, value_name = "DIR", conflicts_with = "mirror")]
+    pub from: Option<PathBuf>,
+    /// Ask this address first, for the file by its name; may be given several times
+    #[arg(long, value_name = "URL")]
+    pub mirror: Vec<String>,
+}

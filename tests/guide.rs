@@ -1,0 +1,147 @@
+//! The guide: its commands run as they stand, its pages are there, and those that are made from the code are current.
+//!
+//! A block `sh` is run by bash, in the order of the page, in a folder that has the project's graphs. A block `sh needs: WHAT` is not, but for
+//! `needs: data`, which is run where there is `FERMATA_DATA`. A YAML block that begins with `# NAME.yaml` is that file.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{fermata, repository};
+
+/// A block of a page.
+struct Block {
+    page: String,
+    line: usize,
+    info: String,
+    text: String,
+}
+
+fn pages() -> Vec<PathBuf> {
+    let mut pages: Vec<PathBuf> = std::fs::read_dir(repository("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+        .collect();
+    pages.sort();
+    pages
+}
+
+fn blocks(page: &Path) -> Vec<Block> {
+    let name = page.file_name().unwrap().to_string_lossy().into_owned();
+    let text = std::fs::read_to_string(page).unwrap();
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut is_open = false;
+    for (line, content) in text.lines().enumerate() {
+        match (content.strip_prefix("```"), is_open) {
+            (Some(info), false) => {
+                is_open = true;
+                blocks.push(Block {
+                    page: name.clone(),
+                    line: line + 1,
+                    info: info.to_owned(),
+                    text: String::new(),
+                });
+            }
+            (Some(_), true) => is_open = false,
+            (None, true) => {
+                let block = blocks.last_mut().unwrap();
+                block.text.push_str(content);
+                block.text.push('\n');
+            }
+            (None, false) => {}
+        }
+    }
+    blocks
+}
+
+/// A folder in which the commands are typed.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(repository("graphs"), folder.path().join("graphs")).unwrap();
+    std::fs::create_dir(folder.path().join("models")).unwrap();
+    std::fs::create_dir(folder.path().join("runs")).unwrap();
+    folder
+}
+
+fn run(block: &Block, folder: &Path) {
+    let programs = Path::new(fermata()).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &block.text])
+        .current_dir(folder)
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}:{}: {}\n{}{}",
+        block.page,
+        block.line,
+        block.text,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn every_command_that_can_run_here_runs() {
+    let has_data = std::env::var_os("FERMATA_DATA").is_some();
+    let mut count = 0;
+    for page in pages() {
+        let blocks = blocks(&page);
+        if !blocks.iter().any(|block| block.info.starts_with("sh")) {
+            continue;
+        }
+        let folder = folder();
+        for block in &blocks {
+            let first = block.text.lines().next().unwrap_or_default();
+            let file = first
+                .strip_prefix("# ")
+                .filter(|name| name.ends_with(".yaml"));
+            match (&*block.info, file) {
+                ("yaml", Some(file)) if !file.contains(' ') => {
+                    std::fs::write(folder.path().join(file), &block.text).unwrap();
+                }
+                ("sh", _) => {
+                    run(block, folder.path());
+                    count += 1;
+                }
+                ("sh needs: data", _) if has_data => run(block, folder.path()),
+                ("sh needs: data", _) => println!("skipped: no FERMATA_DATA"),
+                _ => {}
+            }
+        }
+    }
+    assert!(count > 10, "{count} blocks");
+}
+
+#[test]
+fn what_the_contents_name_is_there() {
+    let summary = std::fs::read_to_string(repository("docs/SUMMARY.md")).unwrap();
+    let named: Vec<&str> = summary
+        .lines()
+        .filter_map(|line| line.split_once("](")?.1.strip_suffix(')'))
+        .collect();
+    assert!(named.len() > 10);
+    for page in named {
+        assert!(repository("docs").join(page).is_file(), "{page}");
+    }
+}
+
+#[test]
+fn what_is_made_from_the_code_is_current() {
+    for (page, file) in [("actors", "actors.md"), ("graph-files", "graph-files.md")] {
+        let output = Command::new(fermata())
+            .args(["reference", page])
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        let made = String::from_utf8(output.stdout).unwrap();
+        let there = std::fs::read_to_string(repository("docs/reference").join(file)).unwrap();
+        assert!(
+            made == there,
+            "docs/reference/{file} is old: run `make reference`"
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! Names of streams by their numbers: packets are known by number, people know names.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Names that are remembered; of more, those of the oldest streams are forgotten (a job may have a million units).
+const MOST: usize = 4096;
+
+/// The names, shared by the lanes, which learn them, and the writer.
+#[derive(Default)]
+pub(crate) struct StreamNames(Mutex<BTreeMap<u32, Arc<str>>>);
+
+impl StreamNames {
+    pub(crate) fn learn(&self, id: u32, name: &str) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.entry(id).or_insert_with(|| name.into());
+        if names.len() > MOST {
+            names.pop_first();
+        }
+    }
+
+    /// The name, or the number where the name has been forgotten.
+    pub(crate) fn name(&self, id: u32) -> String {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names
+            .get(&id)
+            .map_or_else(|| format!("stream {id}"), |name| name.to_string())
+    }
+}
