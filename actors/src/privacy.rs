@@ -15,7 +15,7 @@ impl GraphBlurs {
             name: "stream".to_owned(),
             uri: String::new(),
         };
-        let blurs = graph.nodes.iter().filter_map(|node| {
+        let mut blurs = graph.nodes.iter().filter_map(|node| {
             let settings = node.settings(node.each_stream.then_some(&any)).ok()?;
             let settings: serde_json::Value = settings.parse().ok()?;
             match settings.get("blur")?.as_str() {
@@ -25,7 +25,7 @@ impl GraphBlurs {
                 _ => Some(Blur::Pixelate),
             }
         });
-        Self(blurs.last())
+        Self(blurs.next_back())
     }
 }
 

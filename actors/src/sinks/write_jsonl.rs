@@ -116,14 +116,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn faces(faces: Vec<Face>) -> Faces {
-        Faces {
-            video: VideoFrame {
-                frame: Frame::from_bgr(1, 1, vec![0; 3]),
-                truth: None,
-            },
-            faces,
-            detected: true,
-        }
+        Faces::found(VideoFrame::of(Frame::from_bgr(1, 1, vec![0; 3])), faces)
     }
 
     fn happy() -> Face {

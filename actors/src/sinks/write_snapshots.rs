@@ -242,14 +242,7 @@ mod tests {
             rect,
             ..Face::default()
         };
-        Faces {
-            video: VideoFrame {
-                frame: frame(),
-                truth: None,
-            },
-            faces: vec![face],
-            detected: true,
-        }
+        Faces::found(VideoFrame::of(frame()), vec![face])
     }
 
     fn names(folder: &std::path::Path) -> Vec<String> {

@@ -76,14 +76,10 @@ fn faces(label: Expression) -> Faces {
         },
         ..Face::default()
     };
-    Faces {
-        video: VideoFrame {
-            frame: Frame::from_bgr(1, 1, vec![0; 3]),
-            truth: None,
-        },
-        faces: vec![face],
-        detected: true,
-    }
+    Faces::found(
+        VideoFrame::of(Frame::from_bgr(1, 1, vec![0; 3])),
+        vec![face],
+    )
 }
 
 struct Sending {
