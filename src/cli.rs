@@ -143,7 +143,7 @@ pub struct RunArguments {
     pub quiet: bool,
     #[command(flatten)]
     pub log: LogArguments,
-    /// Write what happens to each packet as a trace for https://ui.perfetto.dev
+    /// Write what happens to each packet as a trace for ui.perfetto.dev
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
     #[command(flatten)]

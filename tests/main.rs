@@ -57,6 +57,7 @@ mod program;
 mod running;
 #[cfg(feature = "live")]
 mod secrets;
+mod settled;
 #[cfg(feature = "learn")]
 mod softlabels;
 mod support;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fermata_engine::statistics::Snapshot;
 use fermata_engine::{
-    Graph, LoadOptions, Overrides, Problems, Registry, Report, RunOptions, RunningGraph,
+    Graph, LoadOptions, Overrides, Problems, Registry, Report, RunHandle, RunOptions, RunningGraph,
 };
 
 /// Longer than anything takes that a test waits for, on a machine that has other things to do.
@@ -125,4 +126,18 @@ sha256: {sum}
     );
     std::fs::write(folder.path().join("card.yaml"), card).expect("the card");
     folder
+}
+
+/// Waits for a snapshot of which something holds, on a machine however busy.
+pub(crate) fn wait_for(handle: &RunHandle, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    let asked = Instant::now();
+    loop {
+        let snapshot = handle.snapshot();
+        if holds(&snapshot) {
+            return snapshot;
+        }
+        let waited = asked.elapsed() > PATIENCE;
+        assert!(!waited, "waited in vain: {snapshot:#?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }

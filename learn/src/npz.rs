@@ -1,72 +1,20 @@
 //! NumPy's files: one array (`.npy`) and archives of arrays (`.npz`). Owns reading and writing them as plain arrays; what an array means
 //! is the caller's. Everything written opens in NumPy, and the same arrays give the same bytes.
 
+mod error;
+mod stream;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek};
+use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use fermata_files::{PartFile, Unfinished};
 use npyz::npz::NpzArchive;
 use npyz::{DType, NpyFile, WriterBuilder};
 
-/// Why an array cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ArrayError {
-    /// Not to be read or written.
-    #[error("cannot {} {}: {reason}", doing, path.display())]
-    File {
-        /// `read` or `write`.
-        doing: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        reason: io::Error,
-    },
-    /// Cut, damaged, or another format.
-    #[error("{} is no whole {format} file: {reason}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// `npy` or `npz`.
-        format: &'static str,
-        /// What is wrong with it.
-        reason: io::Error,
-    },
-    /// An archive without an array.
-    #[error("{} has no array `{wanted}`; it has {}", path.display(), listed(found))]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// What was looked for.
-        wanted: String,
-        /// What is there.
-        found: Vec<String>,
-    },
-    /// Values of another type.
-    #[error("{}: {array} holds {found}; expected {expected}", path.display())]
-    Type {
-        /// The file.
-        path: PathBuf,
-        /// The array.
-        array: String,
-        /// NumPy's name of the type.
-        found: String,
-        /// What could have been read.
-        expected: &'static str,
-    },
-}
-
-fn listed(names: &[String]) -> String {
-    if names.is_empty() {
-        return "none".to_owned();
-    }
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
+pub use self::error::ArrayError;
+pub use self::stream::NpzStream;
+use self::stream::stored;
 
 /// Values in row-major order and their dimensions.
 #[derive(Clone, Debug, PartialEq)]
@@ -447,100 +395,4 @@ fn npz_bytes(arrays: &BTreeMap<&str, NpzArray>) -> io::Result<Vec<u8>> {
         io::Write::write_all(&mut archive, &bytes)?;
     }
     Ok(archive.finish()?.into_inner())
-}
-
-/// An archive of f32 arrays that is written value by value, whole or not at all: no array is in memory.
-pub struct NpzStream {
-    archive: zip::ZipWriter<BufWriter<PartFile>>,
-    path: PathBuf,
-}
-
-/// Bytes of an entry from which on an archive needs the format's 64-bit sizes; some are left for the array's header.
-const LARGE: u64 = u32::MAX as u64 - (1 << 16);
-
-impl NpzStream {
-    /// Begins an archive.
-    ///
-    /// # Errors
-    /// See [`ArrayError`].
-    pub fn create(path: &Path) -> Result<Self, ArrayError> {
-        let file = PartFile::create(path, Unfinished::Removed);
-        let file = file.map_err(|error| unwritten(path, error.reason))?;
-        Ok(Self {
-            archive: zip::ZipWriter::new(BufWriter::new(file)),
-            path: path.to_owned(),
-        })
-    }
-
-    /// Writes an array of this shape from its values in row-major order, in pieces of any length.
-    ///
-    /// # Errors
-    /// See [`ArrayError`]; what a piece says; or there are not as many values as the shape needs.
-    pub fn array<E: From<ArrayError>>(
-        &mut self,
-        name: &str,
-        shape: &[usize],
-        pieces: impl Iterator<Item = Result<Vec<f32>, E>>,
-    ) -> Result<(), E> {
-        let path = self.path.clone();
-        let failed = |reason: io::Error| E::from(unwritten(&path, reason));
-        let count: usize = shape.iter().product();
-        let is_large = 4 * count as u64 > LARGE;
-        let options = stored().large_file(is_large);
-        let started = self.archive.start_file(format!("{name}.npy"), options);
-        started.map_err(|error| failed(error.into()))?;
-        let sides: Vec<u64> = shape.iter().map(|&side| side as u64).collect();
-        let mut writer = npyz::WriteOptions::new()
-            .default_dtype()
-            .shape(&sides)
-            .writer(&mut self.archive)
-            .begin_nd()
-            .map_err(failed)?;
-        let mut written = 0;
-        for piece in pieces {
-            let piece: Vec<f32> = piece?;
-            written += piece.len();
-            if written > count {
-                break;
-            }
-            writer.extend(piece).map_err(failed)?;
-        }
-        if written != count {
-            let reason =
-                format!("`{name}` has {written} values or more, not the {count} of its shape");
-            return Err(failed(io::Error::other(reason)));
-        }
-        writer.finish().map_err(failed)
-    }
-
-    /// Gives the archive its name.
-    ///
-    /// # Errors
-    /// See [`ArrayError`].
-    pub fn finish(mut self) -> Result<(), ArrayError> {
-        let failed = |reason| unwritten(&self.path, reason);
-        let file = self
-            .archive
-            .finish()
-            .map_err(|error| failed(error.into()))?;
-        let file = file
-            .into_inner()
-            .map_err(|error| failed(error.into_error()))?;
-        file.finish().map_err(|error| failed(error.reason))
-    }
-}
-
-fn unwritten(path: &Path, reason: io::Error) -> ArrayError {
-    ArrayError::File {
-        doing: "write",
-        path: path.to_owned(),
-        reason,
-    }
-}
-
-/// Stored, as numpy.savez does, with the format's first date: the time of writing would make the bytes differ.
-fn stored() -> zip::write::FileOptions {
-    zip::write::FileOptions::default()
-        .compression_method(zip::CompressionMethod::Stored)
-        .last_modified_time(zip::DateTime::default())
 }
