@@ -54,11 +54,13 @@ fn blocks(page: &Path) -> Vec<Block> {
     blocks
 }
 
-/// A folder in which the commands are typed.
+/// A folder in which the commands are typed, with the graphs and the model that ship.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(repository("graphs"), folder.path().join("graphs")).unwrap();
-    std::fs::create_dir(folder.path().join("models")).unwrap();
+    let models = folder.path().join("models");
+    std::fs::create_dir(&models).unwrap();
+    std::os::unix::fs::symlink(repository("models/expression"), models.join("expression")).unwrap();
     std::fs::create_dir(folder.path().join("runs")).unwrap();
     folder
 }
