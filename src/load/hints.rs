@@ -82,7 +82,7 @@ mod tests {
             (said(&["door.mp4"], &[], &[]), "--stream cam=door.mp4"),
             (
                 said(&[], &[], &["emotion.batch.max=4"]),
-                "--set nodes.emotion.batch.max=4",
+                "--set nodes.emotion.batch.max=…",
             ),
             (
                 said(&[], &["detector=YuNet"], &[]),

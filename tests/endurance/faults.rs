@@ -220,7 +220,7 @@ nodes:
   detect:  {{use: detect_faces, in: capture, every: 6}}
   track:   {{use: track_faces, each: stream, in: detect}}
   log:     {{use: write_csv, in: track, path: \"${{run.dir}}/faces.csv\"}}
-run: {{clock: asap, restart: {{most: 100, within: 60s}}}}
+run: {{clock: asap, restart: {{most: 100, within: 1h}}}}
 "
     );
     start(&text, registry, out).wait()
@@ -315,7 +315,7 @@ nodes:
   crop:    {{use: crop_faces, each: stream, in: detect, model: \"${{model}}\"}}
   emotion: {{use: classify_expression, in: crop, model: \"${{model}}\", batch: {{max: 2}}}}
   log:     {{use: write_csv, in: emotion, path: \"${{run.dir}}/faces.csv\"}}
-run: {{clock: asap, restart: {{most: 100, within: 60s}}}}
+run: {{clock: asap, restart: {{most: 100, within: 1h}}}}
 ",
         model.path().display()
     );

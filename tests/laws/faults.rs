@@ -263,7 +263,7 @@ nodes:
   s: {}
   x: {{use: identity, in: s, work: 5ms, queue: {{capacity: 1, full: drop_oldest}}}}
   e: {{use: discard, in: x}}
-run: {{restart: {{most: 100}}}}
+run: {{restart: {{most: 100, within: 1h}}}}
 ",
         counter("trouble: drop, trouble_every: 1")
     ));
@@ -289,7 +289,7 @@ nodes:
   s: {}
   bad: {{use: inject_faults, in: s, fail_every: 10, on_error: restart, batch: {{max: 4}}}}
   e: {{use: discard, in: bad}}
-run: {{restart: {{most: 100}}}}
+run: {{restart: {{most: 100, within: 1h}}}}
 ",
         counter("")
     ));

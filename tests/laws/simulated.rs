@@ -114,7 +114,7 @@ nodes:
   source: {use: test_source, count: 60}
   bad:    {use: inject_faults, in: source, fail_every: 1, on_error: restart, replicas: 3}
   end:    {use: discard, in: bad}
-run: {restart: {most: 1000}}
+run: {restart: {most: 1000, within: 24h}}
 ";
     for seed in 0..20 {
         let run = simulated(TEXT, &SimOptions::seeded(seed));
