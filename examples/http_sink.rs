@@ -140,6 +140,8 @@ run: {{clock: asap}}
     );
     let options = LoadOptions::new(std::env::temp_dir());
     let graph = Graph::parse("http_sink", &text, &registry, &options)?;
+    // The client is built without a processor of certificates: one is named for the whole program, once.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = Http {
         client: reqwest::Client::new(),
         runtime: runtime.handle().clone(),

@@ -33,6 +33,8 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    // It fails where somebody has done it already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .timeout(ANSWER_WITHIN)
         .no_proxy()
