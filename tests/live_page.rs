@@ -321,7 +321,7 @@ fn a_page_that_is_open_for_minutes_takes_no_more_memory_and_costs_no_row() {
 fn an_address_that_others_reach_needs_a_token_and_a_terminal_to_show_it_on() {
     let folder = tempfile::tempdir().unwrap();
     let graph = folder.path().join("cameras.yaml");
-    std::fs::write(&graph, GRAPH.replace("STREAMS", "{lobby: 1}")).unwrap();
+    std::fs::write(&graph, GRAPH.replace("{STREAMS}", "{lobby: 1}")).unwrap();
     let refused = |more: &[&str], words: &str| {
         let output = Command::new(fermata())
             .arg("run")
