@@ -25,7 +25,9 @@ factory.set_launch(
     "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=25/1"
     " ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=12 ! rtph264pay name=pay0 pt=96 )"
 )
-factory.set_shared(True)
+# A medium for each viewer: with a shared one the server itself dies of two that come at the same moment
+# (rtsp-media.c, gst_rtsp_media_get_rates: assertion failed).
+factory.set_shared(False)
 
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
