@@ -13,7 +13,7 @@ use fermata_engine::{Graph, LoadOptions, Registry};
 
 use crate::cli::{AnalyseArguments, REFUSED, ServeArguments};
 use crate::load;
-use crate::print::{print, print_line};
+use crate::print::{complain, print, print_line};
 use crate::program::Program;
 use crate::run::{Job, Taking, Watching, run_job};
 use crate::run_folder::RunFolder;
@@ -31,14 +31,14 @@ const HAAR: &str = "haar";
 pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Result<u8> {
     let inputs = Inputs::find(&arguments.inputs);
     for left_out in &inputs.left_out {
-        eprintln!(
+        complain(&format!(
             "left out: {} (neither a photo nor a video)",
             left_out.display()
-        );
+        ));
     }
     if !inputs.problems.is_empty() {
         for problem in &inputs.problems {
-            eprintln!("error: {problem}");
+            complain(&format!("error: {problem}"));
         }
         return Ok(REFUSED);
     }

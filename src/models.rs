@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::{FAILED, SUCCESS};
 use crate::hand_over;
 use crate::models_cli::{ModelsCommand, PullArguments};
-use crate::print::{print, print_line};
+use crate::print::{complain, print, print_line};
 
 const CATALOGUE: &str = include_str!("../models/catalogue.yaml");
 
@@ -80,7 +80,7 @@ fn pull_all(catalogue: &Catalogue, arguments: &PullArguments) -> anyhow::Result<
         match pulled {
             Ok(pulled) => print_line(&told(name, entry, &folder, pulled))?,
             Err(error) => {
-                eprintln!("error: {error}");
+                complain(&format!("error: {error}"));
                 code = FAILED;
             }
         }

@@ -10,7 +10,7 @@ use fermata_serve::{Numbers, Token};
 use serde::Deserialize;
 
 use crate::cli::{FAILED, SUCCESS, TopArguments};
-use crate::print::print;
+use crate::print::{complain, print};
 
 /// Time between two looks; numbers are made once a second.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -58,7 +58,9 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
         numbers = match look() {
             Ok(numbers) => numbers,
             Err(error) => {
-                eprintln!("the run is over, or is not to be reached any more: {error:#}");
+                complain(&format!(
+                    "the run is over, or is not to be reached any more: {error:#}"
+                ));
                 return Ok(FAILED);
             }
         };

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Clock;
-use crate::graph::Secrets;
+use crate::graph::secrets::Secrets;
 
 /// Told whenever a source loses its device or has it again; the reason says why it is lost.
 pub(crate) type ConnectionListener = Box<dyn Fn(Option<String>) + Send + Sync>;

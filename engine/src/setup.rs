@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::clock::{Clock, ClockMode};
 use crate::connection::Connection;
 use crate::file_book::{FileBook, FileBooks};
-use crate::graph::Secrets;
+use crate::graph::secrets::Secrets;
 use crate::packet::Stream;
 use crate::services::Services;
 use crate::settled::Settled;

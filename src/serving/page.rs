@@ -13,6 +13,7 @@ use fermata_vision::FrameHub;
 
 use crate::both::Both;
 use crate::cli::ServeArguments;
+use crate::print::complain;
 
 /// What was asked for, before the run is started.
 pub(crate) struct Serving(Option<Prepared>);
@@ -85,12 +86,15 @@ impl Serving {
         let server = server.context("the page cannot be served")?;
         // Not through the log: a token must stand in no file.
         match &prepared.fresh {
-            Some(token) => eprintln!("live page: http://{address}/#token={}", token.secret()),
-            None => eprintln!("live page: http://{address}/"),
+            Some(token) => complain(&format!(
+                "live page: http://{address}/#token={}",
+                token.secret()
+            )),
+            None => complain(&format!("live page: http://{address}/")),
         }
         if !address.ip().is_loopback() {
-            eprintln!(
-                "warning: the page goes over the network unencrypted, pictures and token too; put a proxy with TLS before it, or reach it through ssh -L"
+            complain(
+                "warning: the page goes over the network unencrypted, pictures and token too; put a proxy with TLS before it, or reach it through ssh -L",
             );
         }
         Ok(Served(Some(server)))

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use fermata::cli::SUCCESS;
 use fermata::evaluate_cli::EvaluateArguments;
-use fermata::print::print;
+use fermata::print::{complain, print};
 use fermata_learn::calibration::fit_temperature;
 use fermata_learn::charts::{confusion_matrix, reliability_diagram};
 use fermata_learn::evaluation::{Evaluation, Measured, rows_fitted_and_evaluated};
@@ -49,10 +49,10 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
             let shared = rows_fitted_and_evaluated(&predictions, &validation)
                 .context("--calibrate-on names rows that are evaluated")?;
             if shared > 0 {
-                eprintln!(
+                complain(&format!(
                     "warning: {shared} of the {} rows are among those of --calibrate-on",
                     predictions.len()
-                );
+                ));
             }
             if validation.classes() != predictions.classes() {
                 bail!(

@@ -3,6 +3,8 @@
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use fermata::print::complain;
+
 /// How often it is said.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -35,7 +37,7 @@ impl Progress {
         }
         *said = Instant::now();
         let since = done.saturating_sub(first);
-        eprintln!("{}", self.line(done, of, since, began.elapsed()));
+        complain(&self.line(done, of, since, began.elapsed()));
     }
 
     /// `since` of what is done took this time.
