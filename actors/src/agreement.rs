@@ -6,7 +6,8 @@ use fermata_engine::Graph;
 use fermata_engine::graph::{NodeSpec, StreamSpec};
 use serde::de::DeserializeOwned;
 
-use crate::overlay::draw_overlay::{BlurSetting, DrawOverlaySettings};
+use crate::overlay::draw_overlay::NAME;
+use crate::privacy::blurs_any;
 use crate::sources::video_source::VideoSourceSettings;
 use crate::temporal::smooth_labels::SmoothLabelsSettings;
 use crate::temporal::track_faces::TrackFacesSettings;
@@ -20,14 +21,8 @@ pub fn disagreements(graph: &Graph) -> Vec<String> {
 
 /// Whoever hides faces may not know that a recording beside it shows them.
 fn recording_what_is_hidden(graph: &Graph) -> Vec<String> {
-    let hiding = nodes(graph, "draw_overlay").find_map(|(_, node)| {
-        let mut settings = streams(graph, node)
-            .into_iter()
-            .filter_map(|stream| settings::<DrawOverlaySettings>(node, stream));
-        settings
-            .any(|own| own.blur != BlurSetting::None)
-            .then_some(&node.name)
-    });
+    let hiding =
+        nodes(graph, NAME).find_map(|(_, node)| blurs_any(graph, node).then_some(&node.name));
     let Some(hiding) = hiding else {
         return Vec::new();
     };
@@ -129,16 +124,22 @@ mod tests {
 
     #[test]
     fn a_graph_that_hides_faces_records_them_only_if_it_says_so() {
-        for (more, blur, words) in [
-            ("record: a.mkv", "pixelate", 1),
-            ("record: a.mkv, unblurred: true", "pixelate", 0),
-            ("record: a.mkv", "none", 0),
-            ("fps: 5", "solid", 0),
+        for (each, more, blur, words) in [
+            ("each: stream,", "record: a.mkv", "pixelate", 1),
+            ("", "record: a.mkv", "pixelate", 1),
+            (
+                "each: stream,",
+                "record: a.mkv, unblurred: true",
+                "pixelate",
+                0,
+            ),
+            ("each: stream,", "record: a.mkv", "none", 0),
+            ("each: stream,", "fps: 5", "solid", 0),
         ] {
             let graph = graph(&format!(
                 "  capture: {{use: video_source, each: stream, uri: \"${{stream.uri}}\", {more}}}
   detect: {{use: detect_faces, in: capture}}
-  draw: {{use: draw_overlay, each: stream, in: detect, blur: {blur}}}
+  draw: {{use: draw_overlay, {each} in: detect, blur: {blur}}}
   end: {{use: discard, in: draw}}
 "
             ));

@@ -1,31 +1,54 @@
-//! Whether a graph makes faces unrecognisable, for what shows or writes pixels elsewhere in it.
+//! Which nodes of a graph make faces unrecognisable, and in which streams: the one answer for all that shows, writes or records pixels elsewhere
+//! in it. When in doubt, they do.
 
 use fermata_engine::Graph;
-use fermata_engine::graph::StreamSpec;
+use fermata_engine::graph::{NodeSpec, StreamSpec};
 use fermata_vision::blur::Blur;
+
+use crate::overlay::draw_overlay::NAME;
 
 /// How the graph blurs faces, if it does; a service that a program gives its actors ([`GraphBlurs::of`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GraphBlurs(pub Option<Blur>);
 
 impl GraphBlurs {
-    /// Looks through all nodes. One whose `blur` cannot be read counts as one that blurs.
+    /// Looks through all nodes, for all streams.
     pub fn of(graph: &Graph) -> Self {
-        let any = StreamSpec {
-            name: "stream".to_owned(),
-            uri: String::new(),
-        };
-        let mut blurs = graph.nodes.iter().filter_map(|node| {
-            let settings = node.settings(node.each_stream.then_some(&any)).ok()?;
-            let settings: serde_json::Value = settings.parse().ok()?;
-            match settings.get("blur")?.as_str() {
-                Some("none") => None,
-                Some("blur" | "gaussian") => Some(Blur::Soft),
-                Some("solid") => Some(Blur::Solid),
-                _ => Some(Blur::Pixelate),
-            }
-        });
-        Self(blurs.next_back())
+        let streams = streams(graph);
+        let nodes = graph.nodes.iter();
+        let mut blurs =
+            nodes.flat_map(|node| streams.iter().filter_map(|stream| blur(node, stream)));
+        Self(blurs.next())
+    }
+}
+
+/// The streams of the graph, and one for those that may be added while it runs.
+pub(crate) fn streams(graph: &Graph) -> Vec<StreamSpec> {
+    let added = StreamSpec {
+        name: "added".to_owned(),
+        uri: String::new(),
+    };
+    graph.streams.iter().cloned().chain([added]).collect()
+}
+
+/// Whether a node blurs any stream.
+pub(crate) fn blurs_any(graph: &Graph, node: &NodeSpec) -> bool {
+    let streams = streams(graph);
+    streams.iter().any(|stream| blur(node, stream).is_some())
+}
+
+/// How a node blurs a stream, if it does. Settings of a node that draws and that cannot be read (a value that only some streams have) may say so.
+pub(crate) fn blur(node: &NodeSpec, stream: &StreamSpec) -> Option<Blur> {
+    let settings = node.settings(node.each_stream.then_some(stream)).ok();
+    let settings = settings.and_then(|settings| settings.parse::<serde_json::Value>().ok());
+    let Some(settings) = settings else {
+        return (node.actor == NAME).then_some(Blur::Pixelate);
+    };
+    match settings.get("blur")?.as_str() {
+        Some("none") => None,
+        Some("blur" | "gaussian") => Some(Blur::Soft),
+        Some("solid") => Some(Blur::Solid),
+        _ => Some(Blur::Pixelate),
     }
 }
 

@@ -1,30 +1,25 @@
 //! What a live page may show of a graph: which node's pictures, and what a packet carries in a line.
 
-use fermata_engine::graph::StreamSpec;
+use fermata_engine::graph::{NodeSpec, StreamSpec};
 use fermata_engine::packet::downcast_ref;
 use fermata_engine::{Graph, Payload};
 
-use crate::overlay::draw_overlay::{BlurSetting, DrawOverlaySettings, NAME};
+use crate::overlay::draw_overlay::NAME;
 use crate::payload::{Faces, VideoFrame};
+use crate::privacy::{blur, streams};
 
-/// The `draw_overlay` node whose pictures are shown: the last one of the graph. Where any of them blurs, only one that does:
-/// no picture from before it leaves the process.
+/// The `draw_overlay` node whose pictures are shown: the last one of the graph that blurs each stream that any of them blurs, so that no picture from
+/// before leaves the process.
 pub fn shown_node(graph: &Graph) -> Option<String> {
-    let any = StreamSpec {
-        name: "stream".to_owned(),
-        uri: String::new(),
-    };
+    let streams = streams(graph);
     let drawing = graph.nodes.iter().filter(|node| node.actor == NAME);
-    let drawing = drawing.filter_map(|node| {
-        let settings = node.settings(node.each_stream.then_some(&any)).ok()?;
-        let settings: DrawOverlaySettings = settings.parse().ok()?;
-        let blurs = !matches!(settings.blur, BlurSetting::None);
-        Some((blurs, node.name.clone()))
-    });
-    // The last of those that are equal.
-    drawing
-        .max_by_key(|(blurs, _)| *blurs)
-        .map(|(_, name)| name)
+    let blurs = |node: &NodeSpec, stream: &StreamSpec| blur(node, stream).is_some();
+    let hidden: Vec<&StreamSpec> = streams
+        .iter()
+        .filter(|stream| drawing.clone().any(|node| blurs(node, stream)))
+        .collect();
+    let mut fitting = drawing.filter(|node| hidden.iter().all(|stream| blurs(node, stream)));
+    fitting.next_back().map(|node| node.name.clone())
 }
 
 /// What a packet of this crate carries, without its pixels: `640×360, 2 faces: #1 happy 0.91, #2`.
@@ -68,12 +63,16 @@ mod tests {
     use super::*;
 
     fn shown(nodes: &str) -> Option<String> {
+        shown_of("{door: 1}", nodes)
+    }
+
+    fn shown_of(streams: &str, nodes: &str) -> Option<String> {
         let mut registry = Registry::builtin();
         crate::register(&mut registry);
         let text = format!(
             "\
 fermata: 1
-streams: {{door: 1}}
+streams: {streams}
 nodes:
   capture: {{use: synthetic_faces, each: stream, seed: 1}}
   detect:  {{use: detect_faces, in: capture, model: haar}}
@@ -93,6 +92,29 @@ nodes:
         for nodes in [format!("{plain}{blurred}"), format!("{blurred}{plain}")] {
             assert_eq!(shown(&nodes).as_deref(), Some("blurred"));
         }
+    }
+
+    #[test]
+    fn a_stream_that_is_blurred_is_shown_by_nobody_who_does_not() {
+        let plain = "  plain: {use: draw_overlay, in: detect}\n";
+        // Nobody knows what a stream that is added says: it may be blurred.
+        let by_stream = "  by_stream: {use: draw_overlay, each: stream, in: detect, blur: \"${stream.blur}\"}\n";
+        let nodes = [format!("{by_stream}{plain}"), format!("{plain}{by_stream}")];
+        for nodes in nodes {
+            let shown = shown_of(
+                "{door: {uri: 1, blur: none}, hall: {uri: 2, blur: solid}}",
+                &nodes,
+            );
+            assert_eq!(shown.as_deref(), Some("by_stream"));
+        }
+        // Two nodes, each of which hides another stream: no picture at all.
+        let here =
+            "  here: {use: draw_overlay, each: stream, in: detect, blur: \"${stream.here}\"}\n";
+        let there =
+            "  there: {use: draw_overlay, each: stream, in: detect, blur: \"${stream.there}\"}\n";
+        let streams =
+            "{door: {uri: 1, here: none, there: solid}, hall: {uri: 2, here: solid, there: none}}";
+        assert_eq!(shown_of(streams, &format!("{here}{there}")), None);
     }
 
     #[test]
