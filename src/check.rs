@@ -17,8 +17,13 @@ pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8
         return Ok(REFUSED);
     }
     let (nodes, streams) = (graph.nodes.len(), graph.streams.len());
+    let on = match (graph.machine(), graph.machines.len()) {
+        (Some(machine), _) => format!(" on machine {machine}"),
+        (None, 0) => String::new(),
+        (None, machines) => format!(" on {machines} machines"),
+    };
     print_line(&format!(
-        "{}: nothing wrong with {nodes} nodes and {streams} streams",
+        "{}: nothing wrong with {nodes} nodes and {streams} streams{on}",
         arguments.graph.display()
     ))?;
     if graph.takes_streams() && graph.streams.is_empty() {

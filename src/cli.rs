@@ -128,6 +128,9 @@ pub struct GraphArguments {
     /// Set one value of the graph file, such as nodes.emotion.batch.max=8
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub set: Vec<String>,
+    /// Of a graph with `machines`: the one whose part it is about
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -158,9 +161,9 @@ pub struct NatsArguments {
     /// NATS server for edges to other machines; credentials are read from NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
-    /// Name that runs which belong together share, and no other runs at that server have
-    #[arg(long, value_name = "NAME", default_value = "site", requires = "nats")]
-    pub site: String,
+    /// Name that runs which belong together share, and no other runs at that server have [default: the graph's]
+    #[arg(long, value_name = "NAME", requires = "nats")]
+    pub site: Option<String>,
 }
 
 /// Where and for whom a run shows itself.

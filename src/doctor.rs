@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use fermata_engine::graph::StreamSpec;
 use fermata_engine::{Graph, LoadOptions};
 
 #[cfg(feature = "live")]
@@ -59,11 +58,7 @@ pub fn doctor(graph: Option<&Path>, program: &Program) -> anyhow::Result<u8> {
 fn unverified(graph: &Graph) -> Vec<String> {
     let mut found = Vec::new();
     for node in &graph.nodes {
-        let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
-            true => graph.streams.iter().map(Some).collect(),
-            false => vec![None],
-        };
-        for stream in streams {
+        for stream in graph.instances_of(node) {
             let settings = node.settings(stream).ok();
             let settings: Option<serde_json::Value> =
                 settings.and_then(|settings| settings.parse().ok());

@@ -13,6 +13,7 @@ use crate::cli::GraphArguments;
 use crate::hand_over;
 use crate::print::{complain, print_error};
 use crate::program::Program;
+use crate::remote;
 use crate::run_folder::OWN_FILES;
 use crate::watched::{is_watched, to_analyse};
 
@@ -57,7 +58,7 @@ pub(crate) fn works(graph: &Graph, registry: &Registry) -> bool {
 /// Whether what the graph names is there and its nodes agree with each other; problems are shown.
 pub(crate) fn is_runnable(graph: &Graph, registry: &Registry) -> bool {
     let checked = graph.check(registry).map_err(|problems| show(&problems));
-    checked.is_ok() && agrees(graph)
+    checked.is_ok() && agrees(graph.whole())
 }
 
 #[cfg(feature = "live")]
@@ -74,7 +75,7 @@ fn agrees(_: &Graph) -> bool {
     true
 }
 
-/// Reads a graph without looking for what it names. If it names actors that this program does not have, the process becomes the one
+/// Reads a graph, or the part of it that a machine runs, without looking for what it names. If it names actors that this program does not have, the process becomes the one
 /// that may have them.
 pub(crate) fn parsed(
     arguments: &GraphArguments,
@@ -102,7 +103,12 @@ pub(crate) fn parsed(
     if loaded.is_err() {
         show_hints(arguments);
     }
-    loaded.ok()
+    let graph = loaded.ok()?;
+    let Some(machine) = &arguments.machine else {
+        return Some(graph);
+    };
+    let part = remote::part(&graph, machine, registry);
+    part.map_err(|error| print_error(&error)).ok()
 }
 
 fn show_hints(arguments: &GraphArguments) {

@@ -18,7 +18,7 @@ use crate::print::{complain, print, print_error, print_line};
 use crate::program::Program;
 pub use crate::progress::JobRows;
 use crate::progress::Progress;
-use crate::remote::Remote;
+use crate::remote::{Remote, refuse_alone};
 pub use crate::run_folder::Taking;
 use crate::run_folder::{RunFolder, refuse_to_move};
 use crate::serving::Serving;
@@ -40,7 +40,8 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         anyhow::bail!("the graph has no streams yet: give them with --stream NAME=URI");
     }
     refuse_to_move(&path, &arguments.graph.graph)?;
-    let remote = Remote::connect(&arguments.nats, &registry)?;
+    refuse_alone(&graph, &arguments.nats)?;
+    let remote = Remote::connect(&arguments.nats, &graph, &registry)?;
     let job = Job {
         graph,
         taking: Taking::Afresh(path),
@@ -216,7 +217,9 @@ fn end(
 /// Tells actors that write pixels whether the graph blurs faces.
 #[cfg(feature = "live")]
 fn with_privacy(services: Services, graph: &Graph) -> Services {
-    services.with(Arc::new(fermata_actors::privacy::GraphBlurs::of(graph)))
+    services.with(Arc::new(fermata_actors::privacy::GraphBlurs::of(
+        graph.whole(),
+    )))
 }
 
 #[cfg(not(feature = "live"))]
@@ -254,7 +257,10 @@ fn out_folder(arguments: &RunArguments, program: &Program, registry: &Registry) 
         Some(path) => Some(path.clone()),
         None => {
             let graph = load::parsed(&arguments.graph, program, registry, "runs/run".as_ref())?;
-            Some(RunFolder::fresh(&graph.name))
+            Some(match graph.machine() {
+                Some(machine) => RunFolder::fresh(&format!("{}-{machine}", graph.name)),
+                None => RunFolder::fresh(&graph.name),
+            })
         }
     }
 }

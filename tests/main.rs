@@ -50,6 +50,10 @@ mod live_page;
 mod manifests;
 #[cfg(feature = "live")]
 mod mutations;
+#[cfg(feature = "remote")]
+#[path = "../remote/tests/edges/server.rs"]
+#[allow(dead_code, reason = "tests of other crates use the rest of it")]
+mod nats_server;
 #[cfg(feature = "learn")]
 mod pipeline;
 #[cfg(feature = "live")]
@@ -58,6 +62,8 @@ mod running;
 #[cfg(feature = "live")]
 mod secrets;
 mod settled;
+#[cfg(feature = "remote")]
+mod site;
 #[cfg(feature = "learn")]
 mod softlabels;
 mod support;

@@ -230,6 +230,11 @@ impl Codecs {
         self.decoders.get(name).map(|named| named.port_type)
     }
 
+    /// The name of the codecs of a payload type.
+    pub(crate) fn name_of(&self, payload: TypeId) -> Option<&'static str> {
+        self.encoders.get(&payload).map(|(form, _)| form.name)
+    }
+
     /// The names of all payloads that can be read.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.decoders.keys().copied()

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Report {
     /// Name of the graph.
     pub graph: String,
+    /// The machine, of the part of a graph that runs on several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// Seconds from the first capture to the last delivery at a sink; loading is not in it.
     pub wall_s: f64,
     /// Seconds from the start of the run until every node had been created.

@@ -27,6 +27,7 @@ pub(crate) fn report(wiring: &Wiring, started_ns: u64, hung: &[NodeId]) -> Repor
     let hung_instances = hung.iter().filter_map(name_of);
     let mut report = Report {
         graph: graph.name.clone(),
+        machine: graph.machine().map(str::to_owned),
         startup_s: started_ns as f64 / 1e9,
         clock: clock_name(graph.run.clock),
         hung: hung_instances.map(|node| node.watch.name.clone()).collect(),

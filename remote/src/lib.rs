@@ -37,12 +37,19 @@ mod send_packets;
 mod sending;
 mod store;
 
-use fermata_engine::Registry;
+use fermata_engine::graph::EdgeActors;
+use fermata_engine::{Actor, Registry, Source};
 
 pub use connection::{Credentials, NatsConnection};
 pub use error::{OLDEST_SERVER, RemoteError};
 pub use receive_packets::{ReceivePackets, ReceivePacketsSettings};
 pub use send_packets::{SendPackets, SendPacketsSettings};
+
+/// What carries the edges of a graph whose parts run on several machines.
+pub const EDGE_ACTORS: EdgeActors = EdgeActors {
+    send: SendPackets::NAME,
+    receive: ReceivePackets::NAME,
+};
 
 /// Adds the actors of this crate.
 pub fn register(registry: &mut Registry) {

@@ -8,7 +8,7 @@ use crate::registry::{ActorType, Registry};
 
 use super::problem::Problems;
 use super::settings::{Settings, SettingsError};
-use super::spec::{Graph, NodeSpec, StreamSpec};
+use super::spec::{Graph, NodeSpec};
 
 /// A node instance with its settings.
 struct Instance<'a> {
@@ -85,11 +85,7 @@ impl Graph {
             let Some(actor) = registry.get(&node.actor) else {
                 continue;
             };
-            let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
-                true => self.streams.iter().map(Some).collect(),
-                false => vec![None],
-            };
-            for stream in streams {
+            for stream in self.instances_of(node) {
                 match node.settings(stream) {
                     Ok(settings) => instances.push(Instance {
                         node,

@@ -107,10 +107,13 @@ impl Drop for Server {
 }
 
 fn program() -> PathBuf {
-    let native = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.native/nats-server/nats-server");
-    match native.exists() {
-        true => native,
-        // One that the machine has.
-        false => PathBuf::from("nats-server"),
-    }
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let native = [".native", "../.native"].map(|native| package.join(native));
+    let mut native = native
+        .map(|native| native.join("nats-server/nats-server"))
+        .into_iter();
+    // Or one that the machine has.
+    native
+        .find(|native| native.exists())
+        .unwrap_or_else(|| PathBuf::from("nats-server"))
 }
