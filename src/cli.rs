@@ -17,6 +17,7 @@ use fermata_engine::units::HumanDuration;
 use crate::learn_cli::LearnCommand;
 use crate::print::complain;
 use crate::reference_page::Page;
+use crate::site_cli::{ReportCommand, SiteCommand};
 use crate::watched::{is_watched, to_analyse};
 
 /// Everything went as the graph says.
@@ -86,6 +87,12 @@ pub enum Command {
     Kpi(KpiArguments),
     /// Run a graph with every combination of some values and show flicker against lag, or find how many streams this machine sustains
     Sweep(SweepArguments),
+    /// Show or end a run whose parts are on several machines
+    #[command(subcommand)]
+    Site(SiteCommand),
+    /// One book over the runs of several machines
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Show what a run that is served is doing, in the terminal
     Top(TopArguments),
     /// List the actors, or explain one
@@ -106,6 +113,9 @@ pub enum Command {
     Doctor {
         /// A graph file, of which it is told where it trusts anybody
         graph: Option<PathBuf>,
+        /// A NATS server, of which it is told whether edges can go over it
+        #[arg(long, value_name = "URL")]
+        nats: Option<String>,
     },
     /// Print a completion script for a shell
     Completions {

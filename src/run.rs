@@ -18,7 +18,7 @@ use crate::print::{complain, print, print_error, print_line};
 use crate::program::Program;
 pub use crate::progress::JobRows;
 use crate::progress::Progress;
-use crate::remote::{Remote, refuse_alone};
+use crate::remote::{Remote, refuse_alone, site_of, steer};
 pub use crate::run_folder::Taking;
 use crate::run_folder::{RunFolder, refuse_to_move};
 use crate::serving::Serving;
@@ -56,8 +56,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         serve: arguments.serve.clone(),
         summary: true,
     };
-    let code = run_job(job, registry)?;
-    remote.close();
+    let code = remote.close(run_job(job, registry)?);
     // A call that never returned keeps its thread: ending the process is the only way to end it.
     std::process::exit(i32::from(code));
 }
@@ -126,6 +125,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         .saying(says);
     let mut trace = None;
     let services = with_privacy(services, &graph);
+    let lent = services.clone();
     let prepared = begin_trace(&watching, &graph, &mut trace).and_then(|observer| {
         let options = serving.lend(RunOptions {
             services,
@@ -142,6 +142,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
             return Err(error);
         }
     };
+    steer(&lent, &graph, &running.handle(), &interrupts);
     interrupts.starting(running.handle());
     let started = serving.start(&running, &graph);
     let started = started.and_then(|served| running.created().map(|()| served).map_err(Into::into));
@@ -160,7 +161,10 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     };
     interrupts.begun();
     served.ready();
-    let report = wait(running, &mut progress);
+    let report = Report {
+        site: site_of(&lent),
+        ..wait(running, &mut progress)
+    };
     drop(served);
     progress.end();
     let traced = trace.map(Trace::finish);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::nats_server::Server;
-use crate::support::fermata;
+use crate::support::{fermata, wait_until};
 
 const SITE: &str = "\
 fermata: 1
@@ -51,6 +51,18 @@ fn succeeds(child: Child) {
     assert!(output.status.success(), "{:?}: {errors}", output.status);
 }
 
+/// What a command says that succeeds.
+fn says(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(fermata())
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// What a command that is refused says.
 fn refused(folder: &Path, arguments: &[&str]) -> String {
     let output = Command::new(fermata())
@@ -93,6 +105,83 @@ fn three_machines_give_byte_for_byte_the_table_of_one() {
     let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
     assert_eq!(report["machine"], "gate");
     assert_eq!(report["streams"]["door"]["delivered"], 20);
+    let site = ["--nats", &url, "--site", "shop"];
+    let said = says(folder, &[&["site", "status"][..], &site].concat());
+    assert!(
+        said.starts_with("shop: run ") && said.matches(" ended ").count() == 3,
+        "{said}"
+    );
+    let said = says(
+        folder,
+        &["report", "merge", "server", "gate", "hall", "--json"],
+    );
+    let book: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let log = &book["sinks"]["door"]["log on server"];
+    assert_eq!(
+        (&log["captured"], &log["delivered"]),
+        (&20.into(), &20.into()),
+        "{said}"
+    );
+    assert!(book["clock_error_ms"].as_f64().is_some(), "{said}");
+    let again = [
+        "run",
+        "site.yaml",
+        "--machine",
+        "gate",
+        "--nats",
+        &url,
+        "--out",
+        "again",
+    ];
+    let said = refused(folder, &again);
+    assert!(said.contains("has ended on machine `gate`"), "{said}");
+    assert!(!folder.join("again").exists());
+    let said = says(folder, &[&["site", "end"][..], &site].concat());
+    assert!(said.contains("removed fermata+shop+site"), "{said}");
+    let said = refused(folder, &[&["site", "status"][..], &site].concat());
+    assert!(said.contains("there is no run of site `shop`"), "{said}");
+}
+
+/// A signal to one machine ends all of them, and what was captured arrives.
+#[test]
+fn ctrl_c_at_one_machine_drains_the_site() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let live = SITE
+        .replace("count: 20", "count: 100000")
+        .replace("clock: asap", "clock: live");
+    std::fs::write(folder.join("site.yaml"), live).unwrap();
+    let server = Server::start_with("max_payload: 8MB");
+    let url = server.url();
+    let mut parts = ["server", "gate", "hall"].map(|machine| {
+        let arguments = [
+            "site.yaml",
+            "--machine",
+            machine,
+            "--nats",
+            &url,
+            "--out",
+            machine,
+        ];
+        start(folder, &arguments)
+    });
+    let rows = folder.join("server/faces.csv.part");
+    wait_until("rows of both cameras", || {
+        let rows = std::fs::read_to_string(&rows).unwrap_or_default();
+        rows.contains("\ndoor,") && rows.contains("\nyard,")
+    });
+    let gate = parts[1].id().to_string();
+    let sent = Command::new("kill").args(["-INT", &gate]).status().unwrap();
+    assert!(sent.success());
+    for part in &mut parts {
+        let status = part.wait().unwrap();
+        assert!(matches!(status.code(), Some(0 | 130)), "{status}");
+    }
+    let said = says(folder, &["report", "merge", "server", "gate", "hall"]);
+    assert!(
+        said.contains("log on server") && !said.contains("balance"),
+        "{said}"
+    );
 }
 
 #[test]

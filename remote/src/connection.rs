@@ -298,6 +298,7 @@ async fn open(
                 RemoteError::Refused { address, reason }
             }
             ConnectErrorKind::Tls => RemoteError::Tls { address, reason },
+            ConnectErrorKind::Io if is_about_tls(&error) => RemoteError::Tls { address, reason },
             _ => RemoteError::NoServer { address, reason },
         }
     })?;
@@ -315,6 +316,19 @@ async fn open(
         return Err(RemoteError::NoJetStream { address, reason });
     }
     Ok((client, jetstream))
+}
+
+/// Whether the two sides have spoken and did not come to an agreement, about certificates for one.
+fn is_about_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// An error and what it came from.

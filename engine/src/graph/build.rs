@@ -120,6 +120,7 @@ fn finished(wired: Wired, values: &Arc<StreamValues>) -> NodeSpec {
         on: wired.on,
         of_streams: None,
         is_inlet: false,
+        edge: None,
         settings: draft.settings,
         stream_values: Arc::clone(values),
     }

@@ -94,6 +94,27 @@ impl Graph {
         self.part_of.as_ref().map(|(machine, _)| machine.as_str())
     }
 
+    /// Whether streams come to this part from other machines.
+    pub fn has_inlets(&self) -> bool {
+        self.nodes.iter().any(|node| node.is_inlet)
+    }
+
+    /// The streams of the file whose sources are here, and not on another machine.
+    pub fn own_streams(&self) -> Vec<String> {
+        let sources = self
+            .nodes
+            .iter()
+            .filter(|node| node.inputs.is_empty() && !node.is_inlet);
+        let of_source = |node: &NodeSpec| match node.each_stream {
+            true => {
+                let streams = self.instances_of(node).into_iter().flatten();
+                streams.map(|stream| stream.name.clone()).collect()
+            }
+            false => vec![node.name.clone()],
+        };
+        sources.flat_map(of_source).collect()
+    }
+
     /// For whom a node is there: each of its streams, or, if it is shared, nobody in particular.
     pub fn instances_of(&self, node: &NodeSpec) -> Vec<Option<&StreamSpec>> {
         if !node.each_stream {
@@ -313,6 +334,7 @@ impl Parting<'_> {
             on: None,
             of_streams: Some(Arc::new(streams)),
             is_inlet: false,
+            edge: Some(crossing.name.clone()),
             settings,
             stream_values: Arc::default(),
         })

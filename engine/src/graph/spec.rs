@@ -99,6 +99,8 @@ pub struct NodeSpec {
     pub(crate) of_streams: Option<Arc<BTreeSet<String>>>,
     /// Of a source of a part: its streams come from another machine.
     pub(crate) is_inlet: bool,
+    /// Of a node that is the end of an edge between machines: the edge's name.
+    pub(crate) edge: Option<String>,
     pub(crate) settings: Arc<Tree>,
     /// What streams have of their own.
     pub(crate) stream_values: Arc<StreamValues>,
