@@ -106,18 +106,13 @@ impl SitePart {
         self.own.incarnation
     }
 
-    /// Asks all parts to let their sources end. What cannot be told now is told to this part alone.
-    pub fn drain(&self) {
-        let drain = DrainMessage {
-            run: self.run.id.clone(),
-        };
-        let (subject, client) = (self.records.drain_subject(), self.connection.client.clone());
-        self.connection.runtime.spawn(async move {
-            // The store takes it as well as those who listen. One that is lost with the connection is made up for by the ends of streams.
-            if let Err(error) = client.publish(subject, drain.encode_to_vec().into()).await {
-                tracing::warn!("the other machines could not be asked to end: {error}");
-            }
-        });
+    /// Asks all parts to let their sources end. What cannot be told now is told when the server is there again; this part hears it
+    /// at once.
+    pub fn drain(self: &Arc<Self>) {
+        let telling = Arc::clone(self);
+        self.connection
+            .runtime
+            .spawn(async move { telling.tell_drain().await });
         self.news.send_modify(|news| news.is_draining = true);
     }
 
@@ -213,7 +208,12 @@ impl SitePart {
                         let _ = client.publish(reply, Bytes::from_static(b"here")).await;
                     }
                 }
-                Some(_) = drain.next() => self.look().await,
+                Some(message) = drain.next() => {
+                    // What was published may come before the store has it, so it is not looked for there.
+                    if let Ok(drain) = DrainMessage::decode(message.payload) {
+                        self.told(&drain);
+                    }
+                }
                 changed = link.changed() => {
                     if changed.is_err() {
                         return;
@@ -227,14 +227,32 @@ impl SitePart {
         }
     }
 
+    fn told(&self, drain: &DrainMessage) {
+        if drain.run == self.run.id {
+            let is_new = |news: &mut News| !std::mem::replace(&mut news.is_draining, true);
+            self.news.send_if_modified(is_new);
+        }
+    }
+
+    async fn tell_drain(&self) {
+        let drain = DrainMessage {
+            run: self.run.id.clone(),
+        };
+        let subject = self.records.drain_subject();
+        if let Err(reason) = self.records.write(subject, &drain, None).await {
+            tracing::warn!("the other machines could not be asked to end: {reason}");
+        }
+    }
+
     /// Asks what has been told of the run, and who this machine's part is.
     async fn look(&self) {
         let subject = self.records.drain_subject();
         let drain = self.records.read::<DrainMessage>(&subject).await;
-        let drain = drain.ok().flatten();
-        if drain.is_some_and(|drain| drain.value.run == self.run.id) {
-            self.news
-                .send_if_modified(|news| !std::mem::replace(&mut news.is_draining, true));
+        match drain {
+            Ok(Some(drain)) if drain.value.run == self.run.id => self.told(&drain.value),
+            // What this part has been asked, the others have not: it was lost with the connection.
+            Ok(_) if self.news.borrow().is_draining => self.tell_drain().await,
+            _ => {}
         }
         let subject = self.records.part_subject(&self.spec.machine);
         let own = self.records.read::<PartMessage>(&subject).await;

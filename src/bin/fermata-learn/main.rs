@@ -25,7 +25,8 @@ use std::process::ExitCode;
 use fermata::cli::{self, Command, REFUSED, SUCCESS};
 use fermata::learn_cli::{EnsembleCommand, LearnCommand};
 use fermata::models_cli::ModelsCommand;
-use fermata::{actors, analyse, check, doctor, draw, kpi, print, run, sweep, top};
+use fermata::site_cli::ReportCommand;
+use fermata::{actors, analyse, check, doctor, draw, kpi, merge, print, run, site, sweep, top};
 
 use crate::program::PROGRAM;
 
@@ -38,11 +39,15 @@ fn main() -> ExitCode {
         Command::Graph(arguments) => draw::draw(&arguments, &PROGRAM),
         Command::Actors { name } => actors::actors(name.as_deref(), &PROGRAM),
         Command::Schema => actors::schema(&PROGRAM),
-        Command::Doctor { graph } => doctor::doctor(graph.as_deref(), &PROGRAM),
+        Command::Doctor { graph, nats } => {
+            doctor::doctor(graph.as_deref(), nats.as_deref(), &PROGRAM)
+        }
         Command::Reference { page } => fermata::reference::reference(page, &PROGRAM),
         Command::Kpi(arguments) => kpi::kpi(&arguments),
         Command::Sweep(arguments) => sweep::sweep(&arguments),
         Command::Top(arguments) => top::top(&arguments),
+        Command::Site(command) => site::site(&command),
+        Command::Report(ReportCommand::Merge { runs, json }) => merge::merge(&runs, json),
         Command::Learn(command) => learn(command),
         Command::Completions { .. } => Err(anyhow::anyhow!("`fermata completions` prints them")),
     };
