@@ -46,8 +46,12 @@ mod learning_refusals;
 mod live;
 #[cfg(feature = "live")]
 mod live_page;
+#[cfg(feature = "live")]
+mod live_page_soak;
 #[cfg(feature = "learn")]
 mod manifests;
+#[cfg(feature = "live")]
+mod models_at_hand;
 #[cfg(feature = "live")]
 mod mutations;
 #[cfg(feature = "learn")]
@@ -57,12 +61,16 @@ mod program;
 mod running;
 #[cfg(feature = "live")]
 mod secrets;
+#[cfg(feature = "live")]
+mod served_run;
 mod settled;
 #[cfg(feature = "learn")]
 mod softlabels;
 mod support;
 #[cfg(feature = "live")]
 mod sweep;
+#[cfg(feature = "live")]
+mod traces_and_logs;
 #[cfg(feature = "learn")]
 mod training;
 #[path = "../examples/unit_job.rs"]
