@@ -76,8 +76,11 @@ fn learn(command: LearnCommand) -> anyhow::Result<u8> {
                     size,
                     classes,
                 },
+            ..
         } => models::describe(&names, size, classes),
-        LearnCommand::Models { command } => return fermata::models::models(&command),
+        LearnCommand::Models { catalogue, command } => {
+            return fermata::models::models(&command, catalogue.as_deref());
+        }
     }
     .map(|()| SUCCESS)
 }
