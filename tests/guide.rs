@@ -150,7 +150,10 @@ fn what_the_contents_name_is_there() {
     for page in std::fs::read_dir(repository("docs")).unwrap().flatten() {
         let name = page.file_name().to_string_lossy().into_owned();
         let is_named = named.contains(&&*name) || name == "SUMMARY.md";
-        assert!(is_named || !name.ends_with(".md"), "{name} is in no contents");
+        assert!(
+            is_named || !name.ends_with(".md"),
+            "{name} is in no contents"
+        );
     }
     for page in named {
         assert!(repository("docs").join(page).is_file(), "{page}");
