@@ -14,6 +14,8 @@ mod audits;
 mod browser;
 #[cfg(feature = "live")]
 mod cameras;
+#[cfg(feature = "live")]
+mod cases;
 #[cfg(feature = "learn")]
 mod comparisons;
 #[cfg(feature = "live")]
@@ -50,6 +52,8 @@ mod live_page;
 mod manifests;
 #[cfg(feature = "live")]
 mod mutations;
+#[cfg(feature = "live")]
+mod openvino;
 #[cfg(feature = "learn")]
 mod pipeline;
 #[cfg(feature = "live")]
@@ -57,6 +61,10 @@ mod program;
 mod running;
 #[cfg(feature = "live")]
 mod secrets;
+#[cfg(feature = "live")]
+#[path = "../actors/tests/video/servers.rs"]
+#[allow(dead_code)] // Shared with the tests of `video_source`, which use the rest.
+mod servers;
 mod settled;
 #[cfg(feature = "learn")]
 mod softlabels;
