@@ -14,6 +14,8 @@ mod audits;
 mod browser;
 #[cfg(feature = "live")]
 mod cameras;
+#[cfg(feature = "live")]
+mod cases;
 #[cfg(feature = "learn")]
 mod comparisons;
 #[cfg(feature = "live")]
@@ -54,6 +56,8 @@ mod manifests;
 mod models_at_hand;
 #[cfg(feature = "live")]
 mod mutations;
+#[cfg(feature = "live")]
+mod openvino;
 #[cfg(feature = "learn")]
 mod pipeline;
 #[cfg(feature = "live")]
@@ -63,6 +67,10 @@ mod running;
 mod secrets;
 #[cfg(feature = "live")]
 mod served_run;
+#[cfg(feature = "live")]
+#[path = "../actors/tests/video/servers.rs"]
+#[allow(dead_code)] // Shared with the tests of `video_source`, which use the rest.
+mod servers;
 mod settled;
 #[cfg(feature = "learn")]
 mod softlabels;

@@ -38,6 +38,12 @@ pub fn installed() -> Vec<Part> {
             fermata_onnx::runtime_build(),
         ),
         part(
+            "openvino",
+            "models with `device: openvino`",
+            false,
+            fermata_onnx::openvino(),
+        ),
+        part(
             "cuda",
             "models with `device: cuda`",
             false,
