@@ -195,7 +195,7 @@ function line(title, drawing) {
 function labels() {
   const room = at("timelines");
   room.replaceChildren();
-  const column = window.innerWidth <= 600 ? 0 : 170, fit = Math.max(240, room.clientWidth - column), zoom = Number(at("zoom").value);
+  const column = window.innerWidth <= 600 ? 0 : 194, fit = Math.max(240, room.clientWidth - column), zoom = Number(at("zoom").value);
   for (const run of timelines) for (const [name, stream] of Object.entries(run.streams)) {
     const width = zoom ? Math.max(fit, (stream.until_ms - stream.from_ms) / 1000 * zoom) : fit;
     const title = timelines.length > 1 ? `${run.name}: ${name}` : name;
