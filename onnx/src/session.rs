@@ -117,6 +117,14 @@ impl Session {
                     device: spec.device,
                     reason,
                 })?;
+        // Opening a pipe would wait for its writer, and a device has no end.
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(SessionError::Load {
+                path: path.clone(),
+                device: spec.device,
+                reason: "it is no regular file".to_owned(),
+            });
+        }
         let bytes = std::fs::read(&path).ok();
         let inner = match bytes.and_then(|bytes| without_constant_inputs(&bytes)) {
             Some(bytes) => builder.commit_from_memory(&bytes),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use fermata_files::MOST_TEXT;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -148,9 +149,8 @@ fn trusted(path: &Path) -> Result<RootCertStore, TlsError> {
         ))
     };
     let mut roots = RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|error| cannot(error.to_string()))?;
-    for certificate in certificates {
+    let text = fermata_files::read(path, MOST_TEXT).map_err(|error| cannot(error.to_string()))?;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| cannot(error.to_string()))?;
         roots
             .add(certificate)
