@@ -122,7 +122,7 @@ impl VideoReader {
         admit(decoding.limits, width, height)?;
         let decoder = open_decoder(&stream, nature, &decoding)?;
         let record = decoding.record.as_deref();
-        let recorder = record.map(|path| Recorder::begin(path, &stream, &setup.node));
+        let recorder = record.map(|path| Recorder::begin(path, &stream, setup));
         let recorder = recorder.transpose()?;
         Ok(Self {
             stream: index,
