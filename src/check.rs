@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::cli::{GraphArguments, REFUSED, SUCCESS};
-use crate::load;
 use crate::print::print_line;
 use crate::program::Program;
+use crate::{load, logging};
 
 /// Reads the graph and looks for everything that it names.
 pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8> {
@@ -13,7 +13,9 @@ pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8
     let Some(graph) = load::checked(arguments, program, &registry, Path::new("runs/check")) else {
         return Ok(REFUSED);
     };
-    if !load::works(&graph, &registry) {
+    // Which device and provider run each model is known once it has been loaded.
+    let works = || load::works(&graph, &registry);
+    if !logging::telling("fermata_onnx", graph.secrets(), works) {
         return Ok(REFUSED);
     }
     let (nodes, streams) = (graph.nodes.len(), graph.streams.len());

@@ -124,7 +124,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     }
     let interrupts = Interrupts::watch()?;
     let folder = RunFolder::open(&taking)?;
-    let mut progress = Progress::new(quiet, watching.log)
+    let mut progress = Progress::new(quiet, watching.log, graph.run.clock)
         .counting(rows)
         .saying(says);
     let mut trace = None;

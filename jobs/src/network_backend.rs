@@ -29,8 +29,8 @@ pub enum NetworkBackend {
 }
 
 impl NetworkBackend {
-    /// Loads a model's folder for a device (`cpu`, `cuda:N`) and this number of threads. `scale` is an ArcFace head's, if its file does not say
-    /// it. Gives the weights' provenance too, if they say it.
+    /// Loads a model's folder for a device (`cpu`, `cuda:N`, and `openvino` for a graph) and this number of threads. `scale` is an ArcFace head's, if its file does
+    /// not say it. Gives the weights' provenance too, if they say it.
     ///
     /// # Errors
     /// See [`ModelError`].
@@ -45,6 +45,7 @@ impl NetworkBackend {
                 let spec = SessionSpec {
                     device: device.parse().map_err(ModelError::DeviceName)?,
                     threads: threads as usize,
+                    ..SessionSpec::default()
                 };
                 // It was read for its hash a moment ago.
                 let bytes = fermata_files::read(path, MOST_NUMBERS).ok();

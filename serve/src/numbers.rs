@@ -14,7 +14,7 @@ pub struct Numbers {
     pub at_s: f64,
     /// Span of the rates, seconds.
     pub over_s: f64,
-    /// `starting`, `running`, `draining` or `over`.
+    /// `starting`, `running`, `draining`, `stopping` or `over`.
     pub run: String,
     /// Packets delivered a second, of all streams.
     pub delivered_per_s: f64,
