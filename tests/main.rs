@@ -48,8 +48,12 @@ mod learning_refusals;
 mod live;
 #[cfg(feature = "live")]
 mod live_page;
+#[cfg(feature = "live")]
+mod live_page_soak;
 #[cfg(feature = "learn")]
 mod manifests;
+#[cfg(feature = "live")]
+mod models_at_hand;
 #[cfg(feature = "live")]
 mod mutations;
 #[cfg(feature = "live")]
@@ -62,6 +66,8 @@ mod running;
 #[cfg(feature = "live")]
 mod secrets;
 #[cfg(feature = "live")]
+mod served_run;
+#[cfg(feature = "live")]
 #[path = "../actors/tests/video/servers.rs"]
 #[allow(dead_code)] // Shared with the tests of `video_source`, which use the rest.
 mod servers;
@@ -71,6 +77,8 @@ mod softlabels;
 mod support;
 #[cfg(feature = "live")]
 mod sweep;
+#[cfg(feature = "live")]
+mod traces_and_logs;
 #[cfg(feature = "learn")]
 mod training;
 #[path = "../examples/unit_job.rs"]

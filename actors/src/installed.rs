@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::faces::detect_faces::HAAR_DEFAULT;
-use crate::sources::tls::trusted_by_system;
+use crate::trust::trusted_by_system;
 
 /// One thing that graphs may need.
 #[derive(Clone, Debug)]

@@ -307,6 +307,32 @@ impl Npz {
         Ok(Array { shape, values })
     }
 
+    /// Reads bytes (`u1`), each of which stays one.
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn bytes(&mut self, name: &str) -> Result<Array<u8>, ArrayError> {
+        let path = self.path.clone();
+        let file = self.array(name)?;
+        let shape: Vec<usize> = file.shape().iter().map(|&side| side as usize).collect();
+        let is_fortran = file.order() == npyz::Order::Fortran;
+        let found = type_name(&file.dtype());
+        if kind_of(&found) != "u1" {
+            return Err(ArrayError::Type {
+                path,
+                array: format!("`{name}`"),
+                found,
+                expected: "bytes",
+            });
+        }
+        let mut values = file.into_vec::<u8>();
+        if is_fortran {
+            values = values.map(|values| row_major(values, &shape));
+        }
+        let values = values.map_err(|reason| damaged(&path, "npz", reason))?;
+        Ok(Array { shape, values })
+    }
+
     /// Reads texts (NumPy's `U`).
     ///
     /// # Errors
@@ -343,7 +369,10 @@ impl Npz {
             .map_err(|reason| damaged(&self.path, "npz", reason))?;
         let file = file.expect("it is one of the archive's names");
         plausible(&self.path, "npz", &file)?;
-        Ok(file)
+        // Values are read one by one, and the archive adds each read to its checksum.
+        let header = file.header().clone();
+        let values = BufReader::with_capacity(1 << 16, file.into_inner());
+        Ok(NpyFile::with_header(header, values))
     }
 }
 

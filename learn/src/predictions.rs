@@ -279,7 +279,7 @@ impl Predictions {
             });
         }
         let hashes = if npz.names().iter().any(|name| name == HASH) {
-            Some(npz.integers(HASH)?)
+            Some(npz.bytes(HASH)?)
         } else {
             None
         };
@@ -288,24 +288,17 @@ impl Predictions {
         let Some(hashes) = hashes else {
             return Ok(read);
         };
-        let bytes: Option<Vec<u8>> = hashes
-            .values
-            .iter()
-            .map(|&byte| u8::try_from(byte).ok())
-            .collect();
-        match bytes {
-            Some(bytes) if hashes.shape == [read.len(), size_of::<RowHash>()] => {
-                Ok(read.with_hashes(bytes.as_chunks().0.to_vec()))
-            }
-            _ => Err(PredictionsError::Table {
+        if hashes.shape != [read.len(), size_of::<RowHash>()] {
+            return Err(PredictionsError::Table {
                 path: path.to_owned(),
                 reason: format!(
                     "`{HASH}` has the shape {:?}; expected bytes [{}, 32]",
                     hashes.shape,
                     read.len()
                 ),
-            }),
+            });
         }
+        Ok(read.with_hashes(hashes.values.as_chunks().0.to_vec()))
     }
 
     fn read_csv(path: &Path) -> Result<Self, PredictionsError> {

@@ -140,7 +140,7 @@ function picture(stream, name, track, width) {
       if (wide === 1 && Math.floor(x(from)) === drawn) continue;
       drawn = Math.floor(x(from));
       svg.append(el("rect", { x: x(from).toFixed(1), y, width: wide.toFixed(1), height: tall, fill: colour(label) }, el("title", {}, `${label}, ${band}, ${clock(from)} to ${clock(until)}`)));
-      if (tall > 12 && wide > 7 * label.length) svg.append(el("text", { class: "in", x: (x(from) + 4).toFixed(1), y: y + 13 }, label));
+      if (tall > 12 && wide > 7 * label.length + 8) svg.append(el("text", { class: "in", x: (x(from) + 4).toFixed(1), y: y + 13 }, label));
     }
     y += tall + 2;
   }
@@ -169,7 +169,7 @@ function truth(stream, face, width) {
   for (const [from, until, label] of face.labels) {
     const wide = Math.max(x(until) - x(from), 1);
     svg.append(el("rect", { x: x(from).toFixed(1), y: 0, width: wide.toFixed(1), height: 14, fill: colour(label) }, el("title", {}, `${label}, true, ${clock(from)} to ${clock(until)}`)));
-    if (wide > 7 * label.length) svg.append(el("text", { class: "in", x: (x(from) + 4).toFixed(1), y: 11 }, label));
+    if (wide > 7 * label.length + 8) svg.append(el("text", { class: "in", x: (x(from) + 4).toFixed(1), y: 11 }, label));
   }
   return svg;
 }
@@ -178,10 +178,12 @@ function axis(stream, width) {
   const span = Math.max(stream.until_ms - stream.from_ms, 1), steps = Math.max(2, Math.floor(width / 110));
   const raw = span / steps, power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map(n => n * power).find(n => n >= raw);
   const svg = el("svg", { viewBox: `0 0 ${width} 14`, height: 14, "aria-hidden": "true" });
+  const digits = step < 1000 ? 1 : 0;
+  const mark = time => time < 60000 ? `${number(time / 1000, digits)} s` : `${Math.floor(time / 60000)}:${(time / 1000 % 60).toFixed(digits).padStart(digits ? 4 : 2, "0")}`;
   svg.style.width = width + "px";
   for (let time = 0; time <= span; time += step) {
     const place = time / span * width;
-    if (place < width - 30 || time === 0) svg.append(el("text", { x: place.toFixed(1), y: 11 }, clock(time + stream.from_ms)));
+    if (place < width - 30 || time === 0) svg.append(el("text", { x: place.toFixed(1), y: 11 }, mark(time + stream.from_ms)));
   }
   return svg;
 }
@@ -193,7 +195,7 @@ function line(title, drawing) {
 function labels() {
   const room = at("timelines");
   room.replaceChildren();
-  const column = window.innerWidth <= 600 ? 0 : 128, fit = Math.max(240, room.clientWidth - column), zoom = Number(at("zoom").value);
+  const column = window.innerWidth <= 600 ? 0 : 194, fit = Math.max(240, room.clientWidth - column), zoom = Number(at("zoom").value);
   for (const run of timelines) for (const [name, stream] of Object.entries(run.streams)) {
     const width = zoom ? Math.max(fit, (stream.until_ms - stream.from_ms) / 1000 * zoom) : fit;
     const title = timelines.length > 1 ? `${run.name}: ${name}` : name;
@@ -212,16 +214,25 @@ function labels() {
     .map(label => { const mark = el("span", {}, label); mark.style.setProperty("--c", colour(label)); return mark; }));
 }
 
+// Nodes that are shown at once.
+const MOST_STAGES = 12;
+
 function stages() {
   for (const run of kpi.runs) {
     if (kpi.runs.length > 1) at("stages").append(el("h3", {}, run.name));
     if (!run.stages) { at("stages").append(el("p", { class: "note" }, "only report.json knows, and there is none")); continue; }
-    const most = Math.max(...Object.values(run.stages).flatMap(s => [s.service_ms.max ?? 0, s.queue_wait_ms.max ?? 0]), 1e-9);
+    const longest = Math.max(...Object.values(run.stages).flatMap(s => [s.service_ms.max ?? 0, s.queue_wait_ms.max ?? 0]), 1e-9);
     const of = q => ["p50", "p99"].map(key => el("td", {}, q[key] === null ? "–" : ms(q[key])));
-    const bar = q => { const mark = el("span", { class: "bar" }); mark.style.width = Math.max(1, 120 * Math.sqrt((q.p50 ?? 0) / most)) + "px"; return el("td", { class: "text" }, mark); };
-    const rows = Object.entries(run.stages).map(([name, s]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, count(s.service_ms.count)), ...of(s.queue_wait_ms), ...of(s.service_ms), bar(s.service_ms)));
+    const bar = q => { const mark = el("span", { class: "bar" }); mark.style.width = Math.max(1, 120 * Math.sqrt((q.p50 ?? 0) / longest)) + "px"; return el("td", { class: "text" }, mark); };
+    // What computes most comes first; of many streams the rest is folded away.
+    const load = ([, s]) => s.service_ms.count * (s.service_ms.p50 ?? 0);
+    const sorted = Object.entries(run.stages).sort((a, b) => load(b) - load(a));
+    const rows = sorted.map(([name, s]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, count(s.service_ms.count)), ...of(s.queue_wait_ms), ...of(s.service_ms), bar(s.service_ms)));
     const heads = ["node", "packets", "waits p50, ms", "p99", "computes p50, ms", "p99", "p50 (root scale)"];
-    at("stages").append(el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, ...heads.map(h => el("th", { scope: "col" }, h)))), el("tbody", {}, ...rows))));
+    const table = rows => el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, ...heads.map(h => el("th", { scope: "col" }, h)))), el("tbody", {}, ...rows)));
+    const most = rows.length > MOST_STAGES + 2 ? MOST_STAGES : rows.length;
+    at("stages").append(table(rows.slice(0, most)));
+    if (most < rows.length) at("stages").append(el("details", {}, el("summary", {}, `${rows.length - most} more that compute less`), table(rows.slice(most))));
   }
 }
 

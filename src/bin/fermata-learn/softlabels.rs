@@ -70,6 +70,7 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
     if let Some((name, _)) = temperatures.iter().find(|(_, value)| **value == 0.0) {
         bail!("--temperature {name}=0: expected above 0");
     }
+    teachers.look_at_temperatures(&temperatures)?;
     let augmentation = match &arguments.config {
         None => Augmentation::default(),
         Some(path) => {

@@ -47,6 +47,9 @@ fn said(named: &str, classes: &[String]) -> anyhow::Result<Said> {
         _ => (None, named),
     };
     let path = PathBuf::from(path);
+    if !path.exists() {
+        bail!("--compare {named}: there is no {}", path.display());
+    }
     let of_path = || {
         let name = path.file_stem().unwrap_or(path.as_os_str());
         name.to_string_lossy().into_owned()
