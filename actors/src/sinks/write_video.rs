@@ -322,7 +322,10 @@ impl WriteVideo {
         let (node, written) = (&self.setup.node, file.written);
         if written == 0 && file.broken.is_none() {
             let path = file.path.display();
-            tracing::warn!(%node, %path, "the stream had no frames: no video was written");
+            // Where the run was stopped before it began, something else is wrong.
+            if is_all {
+                tracing::warn!(%node, %path, "the stream had no frames: no video was written");
+            }
             file.part.remove()?;
             file.book.removed();
             return Ok(());
