@@ -19,9 +19,15 @@ pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8
         return Ok(REFUSED);
     }
     let (nodes, streams) = (graph.nodes.len(), graph.streams.len());
+    let counted = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
     print_line(&format!(
-        "{}: nothing wrong with {nodes} nodes and {streams} streams",
-        arguments.graph.display()
+        "{}: nothing wrong with {} and {}",
+        arguments.graph.display(),
+        counted(nodes, "node"),
+        counted(streams, "stream")
     ))?;
     if graph.takes_streams() && graph.streams.is_empty() {
         print_line("it has no streams yet: give them with --stream NAME=URI")?;

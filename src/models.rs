@@ -18,7 +18,7 @@ const CATALOGUE: &str = include_str!("../models/catalogue.yaml");
 pub fn models(command: &ModelsCommand, catalogue: Option<&Path>) -> anyhow::Result<u8> {
     let catalogue = match catalogue {
         Some(path) => {
-            let text = std::fs::read_to_string(path)
+            let text = fermata_files::read_text(path, fermata_files::MOST_TEXT)
                 .with_context(|| format!("cannot read {}", path.display()))?;
             Catalogue::read(&text).with_context(|| path.display().to_string())?
         }

@@ -36,6 +36,10 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
     let Some(graph) = load::checked(&arguments.graph, program, &registry, &path) else {
         return Ok(REFUSED);
     };
+    let trace = arguments.trace.as_deref();
+    if trace.is_some() && !load::spares_files(&graph, &registry, &arguments.graph, &path, trace) {
+        return Ok(REFUSED);
+    }
     if graph.takes_streams() && graph.streams.is_empty() {
         anyhow::bail!("the graph has no streams yet: give them with --stream NAME=URI");
     }

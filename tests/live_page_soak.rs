@@ -20,7 +20,7 @@ use crate::support::{fermata, wait_until};
 
 /// The cameras of a soak.
 const STREAMS: usize = 16;
-/// Parts of a soak; the slow browser comes after half of them.
+/// Parts of a soak; beside every other one is the slow browser, so that what else the machine does falls on both.
 const PARTS: usize = 6;
 /// A part of a soak.
 const PART: Duration = Duration::from_secs(50);
@@ -209,11 +209,9 @@ fn a_page_that_is_open_for_minutes_takes_no_more_memory_and_costs_no_row_and_no_
     let run = ServedRun::start(&streams(), "127.0.0.1:0", &["--set", &pace]);
     open_page(&mut browser, &run);
     let process = run.process.id();
-    let (mut slow, mut measured) = (None, Vec::new());
+    let (mut read, mut measured) = (0, Vec::new());
     for part in 0..PARTS {
-        if part == PARTS / 2 {
-            slow = Some(SlowBrowser::open(run.address()));
-        }
+        let slow = (part % 2 == 1).then(|| SlowBrowser::open(run.address()));
         let painted = browser.value("window.painted").as_f64().unwrap();
         let began = Instant::now();
         while began.elapsed() < PART {
@@ -228,9 +226,9 @@ fn a_page_that_is_open_for_minutes_takes_no_more_memory_and_costs_no_row_and_no_
         };
         println!("{part:?}");
         measured.push(part);
+        read += slow.map_or(0, SlowBrowser::end);
     }
     let report = end(&mut browser, run);
-    let read = slow.map_or(0, SlowBrowser::end);
     println!(
         "with the page {:.2} frames/s, {} missed; the slow browser read {read} bytes",
         rate(&report),
@@ -250,12 +248,14 @@ fn a_page_that_is_open_for_minutes_takes_no_more_memory_and_costs_no_row_and_no_
         with > 0.98 * without,
         "{with} frames/s, {without} without a page"
     );
-    let mean = |parts: &[Part]| {
-        let rates = parts.iter().map(|part| part.pictures_per_s);
-        rates.sum::<f64>() / parts.len() as f64
+    // The first part has no other before it to be compared with.
+    let mean = |first: usize| {
+        let parts = measured.iter().skip(first).step_by(2);
+        let rates: Vec<f64> = parts.map(|part| part.pictures_per_s).collect();
+        rates.iter().sum::<f64>() / rates.len() as f64
     };
-    let (before, beside) = (mean(&measured[1..PARTS / 2]), mean(&measured[PARTS / 2..]));
-    assert!(beside > 0.9 * before, "{measured:?}");
+    let (alone, beside) = (mean(2), mean(1));
+    assert!(beside > 0.85 * alone, "{measured:?}");
 }
 
 /// What was measured in a part of a soak; memory in bytes.

@@ -76,9 +76,9 @@ impl Trust {
             reason,
         };
         let mut roots = RootCertStore::empty();
-        let certificates =
-            CertificateDer::pem_file_iter(path).map_err(|error| cannot(error.to_string()))?;
-        for certificate in certificates {
+        let text = fermata_files::read(path, fermata_files::MOST_TEXT);
+        let text = text.map_err(|error| cannot(error.to_string()))?;
+        for certificate in CertificateDer::pem_slice_iter(&text) {
             let certificate = certificate.map_err(|error| cannot(error.to_string()))?;
             roots
                 .add(certificate)

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use fermata_files::MOST_NUMBERS;
 use fermata_learn::device::device as device_of;
 use fermata_learn::export;
 use fermata_learn::network::{Architecture, Mode, Network};
@@ -47,7 +48,7 @@ impl NetworkBackend {
                     ..SessionSpec::default()
                 };
                 // It was read for its hash a moment ago.
-                let bytes = std::fs::read(path).ok();
+                let bytes = fermata_files::read(path, MOST_NUMBERS).ok();
                 let summary = bytes.and_then(|bytes| export::summary(&bytes));
                 let provenance = summary.and_then(|summary| summary.provenance);
                 let model = CardModel::load(model, &spec)?;

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use fermata_files::MOST_TABLE;
+
 use crate::npz::{Array, ArrayError, Npz, NpzArray, write_npz};
 
 /// Logits and labels of N rows over K classes.
@@ -306,7 +308,9 @@ impl Predictions {
             path: path.to_owned(),
             reason,
         };
-        let mut reader = csv::Reader::from_path(path).map_err(|error| wrong(error.to_string()))?;
+        let file =
+            fermata_files::open(path, MOST_TABLE).map_err(|error| wrong(error.to_string()))?;
+        let mut reader = csv::Reader::from_reader(file);
         let header = reader
             .headers()
             .map_err(|error| wrong(error.to_string()))?

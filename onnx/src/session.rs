@@ -138,6 +138,14 @@ impl Session {
         } = *spec;
         let builder = device.applied_to(builder, precision, threads);
         let mut builder = builder.map_err(|reason| SessionError::Device { device, reason })?;
+        // Opening a pipe would wait for its writer, and a device has no end.
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(SessionError::Load {
+                path: path.clone(),
+                device,
+                reason: "it is no regular file".to_owned(),
+            });
+        }
         let bytes = std::fs::read(&path).ok();
         let inner = match bytes.and_then(|bytes| without_constant_inputs(&bytes)) {
             Some(bytes) => builder.commit_from_memory(&bytes),

@@ -113,15 +113,21 @@ const clock = time => {
   return s < 60 ? `${number(s, 2)} s` : `${Math.floor(s / 60)}:${(s % 60).toFixed(1).padStart(4, "0")}`;
 };
 
-function show(stream, name, time) {
-  if (!stream.video) return;
-  const video = at("video"), url = stream.video.split("/").map(part => part === ".." ? part : encodeURIComponent(part)).join("/");
+// The piece of a stream's video that has a moment of a segment. Times are rounded, each in its own way.
+const piece = (stream, segment, time) => stream.videos.filter(v => (v.segment ?? segment) === segment && v.pts_ms <= time + 0.5).at(-1);
+
+function show(stream, name, segment, time) {
+  if (!stream.videos.length) return;
+  const found = piece(stream, segment, time), video = at("video");
   at("player").hidden = false;
+  video.hidden = !found;
+  at("playing").textContent = `${name}, ${clock(time)}` + (found ? "" : ": in no video that is here");
+  if (!found) return;
+  const url = found.path.split("/").map(part => part === ".." ? part : encodeURIComponent(part)).join("/");
   if (video.getAttribute("src") !== url) video.setAttribute("src", url);
   video.pause();
   // Into the frame, not onto its edge.
-  video.currentTime = time / 1000 + 0.001;
-  at("playing").textContent = `${name}, ${clock(time)}`;
+  video.currentTime = (found.at_ms + time - found.pts_ms) / 1000 + 0.001;
 }
 
 function picture(stream, name, track, width) {
@@ -129,7 +135,7 @@ function picture(stream, name, track, width) {
   const x = time => (time - stream.from_ms) / span * width;
   const bands = [["raw", track.raw, 10], ["smoothed", track.smoothed, 18]];
   const height = 10 + bands.reduce((sum, band) => sum + band[2] + 2, 0);
-  const svg = el("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "group", "aria-label": `labels of track ${track.track}`, class: stream.video ? null : "still" });
+  const svg = el("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "group", "aria-label": `labels of track ${track.track}`, class: stream.videos.length ? null : "still" });
   svg.style.width = width + "px";
   let y = 8;
   for (const [band, stretches, tall] of bands) {
@@ -151,12 +157,12 @@ function picture(stream, name, track, width) {
     marked = Math.floor(place);
     const before = track.smoothed.find(([, until]) => until === time)?.[2], after = track.smoothed.find(([from]) => from === time)?.[2];
     const what = `${clock(time)}: ${before ?? "?"} to ${after ?? "?"}`;
-    const mark = el("g", { class: "flip", tabindex: stream.video ? 0 : null, role: stream.video ? "button" : "img", "aria-label": `flip at ${what}` },
-      el("title", {}, what + (stream.video ? " (click: show this frame)" : "")),
+    const mark = el("g", { class: "flip", tabindex: stream.videos.length ? 0 : null, role: stream.videos.length ? "button" : "img", "aria-label": `flip at ${what}` },
+      el("title", {}, what + (stream.videos.length ? " (click: show this frame)" : "")),
       el("rect", { x: place - 5, y: 0, width: 10, height, fill: "transparent" }),
       el("path", { d: `M${place - 4} 0h8l-4 7z` }));
-    mark.addEventListener("click", () => show(stream, name, time));
-    mark.addEventListener("keydown", event => { if (event.key === "Enter") show(stream, name, time); });
+    mark.addEventListener("click", () => show(stream, name, track.segment, time));
+    mark.addEventListener("keydown", event => { if (event.key === "Enter") show(stream, name, track.segment, time); });
     svg.append(mark);
   }
   return svg;
@@ -195,11 +201,11 @@ function line(title, drawing) {
 function labels() {
   const room = at("timelines");
   room.replaceChildren();
-  const column = window.innerWidth <= 600 ? 0 : 170, fit = Math.max(240, room.clientWidth - column), zoom = Number(at("zoom").value);
+  const column = window.innerWidth <= 600 ? 0 : 194, fit = Math.max(240, room.clientWidth - column), zoom = Number(at("zoom").value);
   for (const run of timelines) for (const [name, stream] of Object.entries(run.streams)) {
     const width = zoom ? Math.max(fit, (stream.until_ms - stream.from_ms) / 1000 * zoom) : fit;
     const title = timelines.length > 1 ? `${run.name}: ${name}` : name;
-    const box = el("details", { open: "" }, el("summary", {}, el("strong", {}, title), ` · ${stream.tracks.length} ${stream.tracks.length === 1 ? "track" : "tracks"}` + (stream.video ? "" : " · no annotated video here")));
+    const box = el("details", { open: "" }, el("summary", {}, el("strong", {}, title), ` · ${stream.tracks.length} ${stream.tracks.length === 1 ? "track" : "tracks"}` + (stream.videos.length ? "" : " · no annotated video here")));
     // Rows that have to be seen together move together.
     for (const face of stream.truth) box.append(line([`face ${face.face}`, el("br"), " true"], truth(stream, face, width)));
     const drawn = stream.tracks.filter(track => track.raw.length + track.smoothed.length);

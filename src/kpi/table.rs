@@ -6,6 +6,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use fermata_files::MOST_TABLE;
 
 /// A CSV file that is read row by row.
 pub(super) struct Table {
@@ -26,7 +27,8 @@ impl Table {
     /// Opens a table and looks whether it has these columns.
     pub(super) fn open(path: &Path, needed: &[&str]) -> anyhow::Result<Self> {
         let name = path.display();
-        let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+        let file = fermata_files::open(path, MOST_TABLE);
+        let file = file.with_context(|| format!("cannot read {name}"))?;
         let mut reader = csv::Reader::from_reader(file);
         let header = reader.headers();
         let header = header.with_context(|| format!("cannot read {name}"))?;

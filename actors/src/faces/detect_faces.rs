@@ -1,12 +1,13 @@
 //! Finds the faces of a frame with the detector that a model file turns out to hold. Which face is whose continuation, and
 //! the frames that the detector does not look at, are `track_faces`'s.
 
-use std::fs::File;
+use std::io::ErrorKind;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_files::MOST_NUMBERS;
 use fermata_vision::{Face, Frame};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -156,10 +157,11 @@ impl ModelFile {
 
     fn readable(&self) -> Result<(), DetectFacesError> {
         let (Self::Onnx(path) | Self::Cascade(path)) = self;
-        let opened = File::open(path).and_then(|file| file.metadata());
-        match opened {
-            Ok(metadata) if metadata.is_file() => Ok(()),
-            Ok(_) => Err(DetectFacesError::UnknownFile { path: path.clone() }),
+        match fermata_files::open(path, MOST_NUMBERS) {
+            Ok(_) => Ok(()),
+            Err(reason) if reason.kind() == ErrorKind::IsADirectory => {
+                Err(DetectFacesError::UnknownFile { path: path.clone() })
+            }
             Err(reason) => Err(unreadable(path, reason)),
         }
     }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use fermata_files::{MOST_TABLE, MOST_TEXT};
 use fermata_vision::Expression;
-use fermata_vision::card;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -182,8 +182,8 @@ impl Manifest {
             path: path.to_owned(),
             reason,
         };
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        let sha256 = card::sha256(path).map_err(unreadable)?;
+        let text = fermata_files::read_text(path, MOST_TABLE).map_err(unreadable)?;
+        let sha256 = fermata_files::sha256(text.as_bytes());
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
             .from_reader(text.as_bytes());
@@ -315,7 +315,7 @@ pub(super) fn refuse_lines(path: &Path, mut wrong: Vec<String>) -> Result<(), Ma
 }
 
 pub(super) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestError> {
-    let text = std::fs::read_to_string(path).map_err(|reason| ManifestError::File {
+    let text = fermata_files::read_text(path, MOST_TEXT).map_err(|reason| ManifestError::File {
         path: path.to_owned(),
         reason,
     })?;
