@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # The crates, whose files must not import each other in a circle.
 WITHOUT_CIRCLES := . engine vision files trace pull onnx actors learn jobs serve remote
 
-.PHONY: help setup setup-learn setup-cuda setup-remote setup-test demo test deny soak fuzz bench clean
+.PHONY: help setup setup-learn setup-cuda setup-openvino setup-remote setup-test demo test deny soak fuzz bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ setup-learn: setup ## Also get libtorch for training (550 MB to download, 500 MB
 
 setup-cuda: setup ## Put ONNX Runtime's CUDA 13 build in the place of the CPU one
 	@scripts/native.sh onnxruntime-cuda
+
+setup-openvino: setup ## Put ONNX Runtime's OpenVINO build in the place of the CPU one (x86-64; it runs `device: cpu` too)
+	@scripts/native.sh onnxruntime-openvino
 
 setup-remote: ## Get nats-server (.native/): what machines that work together, and the tests of that, need
 	@scripts/rust.sh

@@ -193,6 +193,20 @@ pub struct ServeArguments {
     /// File with the token that is asked for [default: none on loopback, elsewhere a fresh one that is shown on the terminal]
     #[arg(long, value_name = "FILE", requires = "serve")]
     pub serve_token_file: Option<PathBuf>,
+    /// Serve over TLS alone, with a certificate that is made for this run unless one is given; its fingerprint is shown
+    #[arg(long, requires = "serve")]
+    pub serve_tls: bool,
+    /// PEM file with the certificate that is shown, and those that lead to its authority
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "serve_tls",
+        requires = "serve_key"
+    )]
+    pub serve_certificate: Option<PathBuf>,
+    /// PEM file with the certificate's key
+    #[arg(long, value_name = "FILE", requires = "serve_certificate")]
+    pub serve_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -203,6 +217,12 @@ pub struct TopArguments {
     /// File with the run's token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// PEM file with the certificates that are trusted in the place of the system's
+    #[arg(long, value_name = "FILE", conflicts_with = "fingerprint")]
+    pub ca_file: Option<PathBuf>,
+    /// The fingerprint of the one certificate that is trusted, as the run has shown it
+    #[arg(long, value_name = "SHA256")]
+    pub fingerprint: Option<String>,
 }
 
 #[cfg(feature = "live")]

@@ -28,24 +28,30 @@ pub(crate) fn checked(
     run_dir: &Path,
 ) -> Option<Graph> {
     let graph = parsed(arguments, program, registry, run_dir)?;
-    let runs = spares_files(&graph, registry, arguments, run_dir) && is_runnable(&graph, registry);
+    let runs =
+        spares_files(&graph, registry, arguments, run_dir, None) && is_runnable(&graph, registry);
     if !runs {
         show_hints(arguments);
     }
     runs.then_some(graph)
 }
 
-/// Whether no sink writes over what the run reads, the graph file, or the run's own files; problems are shown.
-fn spares_files(
+/// Whether no sink, nor the trace, writes over what the run reads, the graph file, or the run's own files; problems are shown.
+pub(crate) fn spares_files(
     graph: &Graph,
     registry: &Registry,
     arguments: &GraphArguments,
     run_dir: &Path,
+    trace: Option<&Path>,
 ) -> bool {
     let graph_file = (arguments.graph.clone(), "the graph is in".to_owned());
-    let own = OWN_FILES.map(|name| (run_dir.join(name), "the run itself writes".to_owned()));
-    let kept: Vec<_> = own.into_iter().chain([graph_file]).collect();
-    let checked = graph.check_replaced(registry, &kept);
+    let own = OWN_FILES.iter().flat_map(|name| {
+        let path = run_dir.join(name);
+        [fermata_files::part_path(&path), path]
+            .map(|path| (path, "the run itself writes".to_owned()))
+    });
+    let kept: Vec<_> = own.chain([graph_file]).collect();
+    let checked = graph.check_replaced(registry, &kept, trace);
     checked.map_err(|problems| show(&problems)).is_ok()
 }
 

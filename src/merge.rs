@@ -117,10 +117,9 @@ pub(crate) fn book(reports: &[Report]) -> anyhow::Result<SiteBook> {
             for sink in site.sinks(report, stream) {
                 let name = format!("{} on {}", node_of(sink), machine(report));
                 let of_sink = book.sinks.entry(stream.clone()).or_default();
-                if !of_sink.contains_key(&name) {
-                    let found = site.follow(stream, sink, machine(report), &mut book.imbalances);
-                    of_sink.insert(name, found);
-                }
+                of_sink.entry(name).or_insert_with(|| {
+                    site.follow(stream, sink, machine(report), &mut book.imbalances)
+                });
             }
         }
     }

@@ -36,6 +36,10 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
     let Some(graph) = load::checked(&arguments.graph, program, &registry, &path) else {
         return Ok(REFUSED);
     };
+    let trace = arguments.trace.as_deref();
+    if trace.is_some() && !load::spares_files(&graph, &registry, &arguments.graph, &path, trace) {
+        return Ok(REFUSED);
+    }
     if graph.takes_streams() && graph.streams.is_empty() {
         anyhow::bail!("the graph has no streams yet: give them with --stream NAME=URI");
     }
@@ -120,7 +124,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     }
     let interrupts = Interrupts::watch()?;
     let folder = RunFolder::open(&taking)?;
-    let mut progress = Progress::new(quiet, watching.log)
+    let mut progress = Progress::new(quiet, watching.log, graph.run.clock)
         .counting(rows)
         .saying(says);
     let mut trace = None;

@@ -92,7 +92,7 @@ pub struct FileReport {
     pub path: String,
     /// What became of it.
     pub state: FileState,
-    /// What is counted in it: `rows` or `frames`.
+    /// What is counted in it: `rows`, `lines`, `frames` or `packets`.
     pub unit: String,
     /// How many are in it.
     pub holds: u64,

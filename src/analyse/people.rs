@@ -272,7 +272,8 @@ fn of_photos(rows: Vec<Row>) -> Vec<PhotoFaces> {
 
 /// The rows of each stream, in the order of the table.
 fn read(table: &Path) -> anyhow::Result<BTreeMap<String, Vec<Row>>> {
-    let mut reader = csv::Reader::from_path(table)?;
+    let file = fermata_files::open(table, fermata_files::MOST_TABLE)?;
+    let mut reader = csv::Reader::from_reader(file);
     let header = reader.headers()?.clone();
     let mut streams = BTreeMap::<String, Vec<Row>>::new();
     for record in reader.records() {

@@ -32,7 +32,9 @@ fn main() -> ExitCode {
             "this program was built without the feature `live`, which `top` needs"
         )),
         Command::Actors { name } => actors::actors(name.as_deref(), &LIVE),
-        Command::Learn(LearnCommand::Models { command }) => models::models(&command),
+        Command::Learn(LearnCommand::Models { catalogue, command }) => {
+            models::models(&command, catalogue.as_deref())
+        }
         Command::Learn(_) => hand_over::hand_over(),
         Command::Schema => actors::schema(&LIVE),
         Command::Doctor { graph, nats } => doctor::doctor(graph.as_deref(), nats.as_deref(), &LIVE),

@@ -53,7 +53,9 @@ impl Graph {
             }
             for node in nodes {
                 let peripheries = if node.each_stream { 2 } else { 1 };
-                let label = format!("{}\\n{}", node.name, node.actor);
+                // Not every program that draws DOT draws its boxes around nodes.
+                let on = machine.map_or_else(String::new, |machine| format!("\\non {machine}"));
+                let label = format!("{}\\n{}{on}", node.name, node.actor);
                 let _ = writeln!(
                     out,
                     "{indent}\"{}\" [label=\"{label}\", peripheries={peripheries}];",

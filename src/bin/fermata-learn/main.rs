@@ -31,8 +31,12 @@ use fermata::{actors, analyse, check, doctor, draw, kpi, merge, print, run, site
 use crate::program::PROGRAM;
 
 fn main() -> ExitCode {
-    fermata_learn::memory::keep_freed_blocks();
-    let result = match cli::read().command {
+    let command = cli::read().command;
+    // A look at manifests computes nothing with libtorch: what it has done with goes back to the system.
+    if !matches!(command, Command::Learn(LearnCommand::Manifest { .. })) {
+        fermata_learn::memory::keep_freed_blocks();
+    }
+    let result = match command {
         Command::Run(arguments) => run::run(&arguments, &PROGRAM),
         Command::Analyse(arguments) => analyse::analyse(&arguments, &PROGRAM),
         Command::Check(arguments) => check::check(&arguments, &PROGRAM),
@@ -81,8 +85,11 @@ fn learn(command: LearnCommand) -> anyhow::Result<u8> {
                     size,
                     classes,
                 },
+            ..
         } => models::describe(&names, size, classes),
-        LearnCommand::Models { command } => return fermata::models::models(&command),
+        LearnCommand::Models { catalogue, command } => {
+            return fermata::models::models(&command, catalogue.as_deref());
+        }
     }
     .map(|()| SUCCESS)
 }
