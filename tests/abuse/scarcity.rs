@@ -122,24 +122,25 @@ fn little_memory_leaves_nothing_that_looks_whole_and_is_not() {
     let mut codes = Vec::new();
     for kilobytes in [100_000, 250_000, 300_000, 400_000, 600_000, 8_000_000] {
         let place = Place::new(GRAPH);
-        let script = format!("ulimit -v {kilobytes}; $F run g.yaml --out o -q; exit $?");
+        // An allocation that fails while a backtrace is printed blocks for ever in the standard library.
+        let script = format!(
+            "export RUST_BACKTRACE=0; ulimit -v {kilobytes}; timeout -s KILL 120 $F run g.yaml --out o -q; exit $?"
+        );
         let ended = place.script(&script);
         let said = &ended.said;
         match ended.code {
             // The system could not load the libraries, or nothing could be started.
             Some(127 | 2) => assert!(place.names("o").is_empty(), "{said}"),
-            // A library failed its frames, or there was enough.
-            Some(0 | 1) => super::assert_files_as_reported(&place),
+            Some(0) => {
+                super::assert_files_as_reported(&place);
+                assert_eq!(rows(&place.path("o/a.csv")), 10, "{said}");
+                assert_eq!(super::frames(&place.path("o/a.mp4")), 10, "{said}");
+            }
+            // A library failed some of the frames, which the report counts.
+            Some(1) => super::assert_files_as_reported(&place),
             // The program could not go on: as after SIGKILL.
             Some(134 | 139) => assert!(!place.path("o/report.json").exists(), "{said}"),
             code => panic!("{code:?}: {said}"),
-        }
-        for (name, count) in [
-            ("a.csv", rows as fn(&std::path::Path) -> u64),
-            ("a.mp4", super::frames),
-        ] {
-            let path = place.path("o").join(name);
-            assert!(!path.exists() || count(&path) == 10, "{name}: {said}");
         }
         codes.push(ended.code);
     }
