@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::cli::{GraphArguments, REFUSED, SUCCESS};
-use crate::print::print_line;
+use crate::print::{counted, print_line};
 use crate::program::Program;
 use crate::{load, logging};
 
@@ -19,10 +19,6 @@ pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8
         return Ok(REFUSED);
     }
     let (nodes, streams) = (graph.nodes.len(), graph.streams.len());
-    let counted = |count: usize, what: &str| match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    };
     let on = match (graph.machine(), graph.machines.len()) {
         (Some(machine), _) => format!(" on machine {machine}"),
         (None, 0) => String::new(),

@@ -56,7 +56,7 @@ fn read(run: &Path) -> anyhow::Result<Report> {
         true => run.join("report.json"),
         false => run.to_owned(),
     };
-    let text = std::fs::read(&path).with_context(|| {
+    let text = fermata_files::read(&path, fermata_files::MOST_TEXT).with_context(|| {
         format!(
             "cannot read {}: a run that was killed leaves no report",
             path.display()

@@ -45,6 +45,15 @@ fn start(folder: &Path, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
+/// A part for each machine, in the folder of its name.
+fn start_parts(folder: &Path, url: &str) -> [Child; 3] {
+    ["server", "gate", "hall"].map(|machine| {
+        let graph = ["site.yaml", "--machine", machine];
+        let place = ["--nats", url, "--out", machine];
+        start(folder, &[graph.as_slice(), &place].concat())
+    })
+}
+
 fn succeeds(child: Child) {
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -84,18 +93,7 @@ fn three_machines_give_byte_for_byte_the_table_of_one() {
     succeeds(start(folder, &["alone.yaml", "--out", "alone"]));
     let server = Server::start_with("max_payload: 8MB");
     let url = server.url();
-    let parts = ["server", "gate", "hall"].map(|machine| {
-        let arguments = [
-            "site.yaml",
-            "--machine",
-            machine,
-            "--nats",
-            &url,
-            "--out",
-            machine,
-        ];
-        start(folder, &arguments)
-    });
+    let parts = start_parts(folder, &url);
     parts.into_iter().for_each(succeeds);
     let table = |run: &str| std::fs::read(folder.join(run).join("faces.csv")).unwrap();
     let expected = table("alone");
@@ -153,18 +151,7 @@ fn ctrl_c_at_one_machine_drains_the_site() {
     std::fs::write(folder.join("site.yaml"), live).unwrap();
     let server = Server::start_with("max_payload: 8MB");
     let url = server.url();
-    let mut parts = ["server", "gate", "hall"].map(|machine| {
-        let arguments = [
-            "site.yaml",
-            "--machine",
-            machine,
-            "--nats",
-            &url,
-            "--out",
-            machine,
-        ];
-        start(folder, &arguments)
-    });
+    let mut parts = start_parts(folder, &url);
     let rows = folder.join("server/faces.csv.part");
     wait_until("rows of both cameras", || {
         let rows = std::fs::read_to_string(&rows).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! One graph for several machines, over a real NATS server: its parts together give what it gives on one.
 
+#[path = "edges/number.rs"]
+mod number;
 #[path = "edges/server.rs"]
 mod server;
 
@@ -7,34 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fermata_engine::testing::{Collector, ListSource};
-use fermata_engine::{
-    ActorError, Codec, Graph, LoadOptions, Payload, Registry, Report, RunOptions, RunningGraph,
-    Services,
-};
+use fermata_engine::{Graph, LoadOptions, Registry, Report, RunOptions, RunningGraph, Services};
 use fermata_remote::{Credentials, EDGE_ACTORS, NatsConnection};
+use number::{Number, NumberV1};
 use server::{PATIENCE, Server};
-
-#[derive(Debug)]
-struct Number(u64);
-
-impl Payload for Number {}
-
-struct NumberV1;
-
-impl Codec for NumberV1 {
-    type Payload = Number;
-    const NAME: &'static str = "number";
-    const VERSION: u32 = 1;
-
-    fn encode(number: &Number, bytes: &mut Vec<u8>) -> Result<(), ActorError> {
-        bytes.extend(number.0.to_le_bytes());
-        Ok(())
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Number, ActorError> {
-        Ok(Number(u64::from_le_bytes(bytes.try_into()?)))
-    }
-}
 
 const COUNT: u64 = 150;
 

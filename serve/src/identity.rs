@@ -1,6 +1,8 @@
 //! Who the page is to browsers that ask over TLS: a certificate and its key, from files or made for one run.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 
+/// Bytes of the largest file of certificates.
+const MOST_PEM: u64 = 1 << 20;
 /// Names under which a page can always be asked for.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
@@ -53,14 +57,16 @@ impl Identity {
             path: path.display().to_string(),
             reason,
         };
-        let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
-        let chain: Vec<CertificateDer<'static>> =
-            chain.map_err(|error| cannot("certificate", certificate, error.to_string()))?;
+        let pem = read_pem(certificate);
+        let pem = pem.map_err(|error| cannot("certificate", certificate, error.to_string()))?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let chain = chain.map_err(|error| cannot("certificate", certificate, error.to_string()))?;
         if chain.is_empty() {
             let reason = "it holds no certificate in PEM".to_owned();
             return Err(cannot("certificate", certificate, reason));
         }
-        let read = PrivateKeyDer::from_pem_file(key);
+        let pem = read_pem(key).map_err(|error| cannot("key", key, error.to_string()))?;
+        let read = PrivateKeyDer::from_pem_slice(&pem);
         let key = read.map_err(|error| cannot("key", key, error.to_string()))?;
         Self::new(chain, key)
     }
@@ -113,6 +119,19 @@ impl Identity {
     }
 }
 
+/// Reads a file of certificates or a key. It may be a pipe: what gives out secrets writes to one.
+fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
+    let mut pem = Vec::new();
+    let file = File::open(path)?;
+    file.take(MOST_PEM + 1).read_to_end(&mut pem)?;
+    if pem.len() as u64 > MOST_PEM {
+        return Err(io::Error::other(
+            "it is larger than 1 MiB, the most that is read",
+        ));
+    }
+    Ok(pem)
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({})", self.fingerprint)
@@ -143,6 +162,7 @@ mod tests {
         let key = written("key", &key);
         let other_key = written("other", &other_key);
         let empty = written("empty", "");
+        let endless = Path::new("/dev/zero").to_owned();
         let fingerprint = Identity::read(&certificate, &key).unwrap().fingerprint;
         assert_eq!(fingerprint.len(), 95);
         assert_eq!(
@@ -158,6 +178,8 @@ mod tests {
             (&key, &key, "holds no certificate"),
             (&empty, &key, "holds no certificate"),
             (&certificate, &empty, "cannot read the key"),
+            (&endless, &key, "larger than 1 MiB"),
+            (&certificate, &endless, "larger than 1 MiB"),
             (&certificate, &certificate, "cannot read the key"),
             (
                 &folder.path().join("none"),
