@@ -47,7 +47,7 @@ impl PartFile {
             return Err(FileError::new("write", path, reason));
         }
         let part = part_path(path);
-        let file = locked(&part)?;
+        let file = locked(&part, OpenOptions::new().write(true))?;
         let begun = match unfinished {
             Unfinished::Kept => move_aside(&part, path, file),
             Unfinished::Removed => Ok(file),
@@ -78,8 +78,7 @@ impl PartFile {
             return Err(FileError::new("write", path, reason));
         }
         let part = part_path(path);
-        let file = File::options().create(true).append(true).open(&part);
-        let file = file.map_err(|reason| FileError::new("create", &part, reason))?;
+        let file = locked(&part, OpenOptions::new().append(true))?;
         Ok(Self {
             file,
             part,
@@ -180,11 +179,9 @@ impl Drop for PartFile {
     }
 }
 
-/// Opens a part for writing as it is, and locks it. What is no regular file (a device) is not locked.
-fn locked(part: &Path) -> Result<File, FileError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    let opened = options.open(part);
+/// Opens a part for writing as it is, or begins it, and locks it. What is no regular file (a device) is not locked.
+fn locked(part: &Path, options: &mut OpenOptions) -> Result<File, FileError> {
+    let opened = options.create(true).truncate(false).open(part);
     let file = opened.map_err(|reason| FileError::new("create", part, reason))?;
     let is_file = file.metadata().is_ok_and(|found| found.is_file());
     match file.try_lock() {
@@ -211,7 +208,7 @@ fn move_aside(part: &Path, path: &Path, file: File) -> Result<File, FileError> {
     fs::rename(part, &aside).map_err(|reason| FileError::new("move aside", part, reason))?;
     let (part, aside) = (part.display(), aside.display());
     tracing::warn!("an earlier run left `{part}`, which is incomplete: it is `{aside}` now");
-    locked(&part_path(path))
+    locked(&part_path(path), OpenOptions::new().write(true))
 }
 
 /// Writes a whole file, in the place of one that is there.

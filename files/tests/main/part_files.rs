@@ -215,6 +215,26 @@ fn two_writers_of_one_file_are_refused() {
 }
 
 #[test]
+fn what_somebody_goes_on_with_is_nobody_elses() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let mut first = PartFile::go_on(&path).unwrap();
+    first.write_all(b"half").unwrap();
+    for refused in [
+        PartFile::go_on(&path),
+        PartFile::create(&path, Unfinished::Removed),
+    ] {
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("another writer has it"), "{said}");
+    }
+    drop(first);
+    let mut second = PartFile::go_on(&path).unwrap();
+    second.write_all(b" and half").unwrap();
+    second.finish().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"half and half");
+}
+
+#[test]
 fn records_are_on_the_disk_as_a_whole_once_they_are_flushed() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("rows.csv");
