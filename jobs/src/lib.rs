@@ -38,6 +38,7 @@ pub mod training_rows;
 pub mod training_status;
 pub mod unit;
 mod unit_file;
+mod view_input;
 mod views;
 pub mod write_predictions;
 pub mod write_softlabels;
