@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use fermata_engine::{Graph, LoadOptions, Registry};
 
 use crate::cli::{AnalyseArguments, REFUSED, ServeArguments};
+use crate::documents::json;
 use crate::load;
 use crate::print::{complain, print, print_line};
 use crate::program::Program;
@@ -86,12 +87,10 @@ fn tell(
     table: &Path,
 ) -> anyhow::Result<()> {
     let people = People::read(table, inputs)?;
-    let json = people.json();
-    let mut text = serde_json::to_vec_pretty(&json).context("the summary is not JSON")?;
-    text.push(b'\n');
-    fermata_files::write(&out.join("summary.json"), &text)?;
+    let text = json(&people.json())?;
+    fermata_files::write(&out.join("summary.json"), text.as_bytes())?;
     if arguments.json {
-        return print(&String::from_utf8_lossy(&text));
+        return print(&text);
     }
     print(&people.text())?;
     print_line(&format!(

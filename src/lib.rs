@@ -6,6 +6,7 @@
 //! - [`program`]: which actors a program has.
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
 //! - [`models`]: models by name, as `fermata-pull` brings them.
+//! - [`documents`]: texts, JSON and folders that commands read and write.
 //! - [`kpi`]: measures runs by the tables that they wrote.
 //! - [`sweep`]: runs a graph many times and measures each run.
 //! - [`site`], [`site_cli`], [`merge`]: a run on several machines, seen from outside, and one book over it.
@@ -23,6 +24,7 @@ pub mod check;
 pub mod cli;
 pub mod compute_cli;
 pub mod doctor;
+pub mod documents;
 pub mod draw;
 pub mod evaluate_cli;
 pub mod hand_over;
@@ -45,6 +47,7 @@ mod remote;
 pub mod run;
 mod run_folder;
 mod serving;
+mod settings_schema;
 pub mod site;
 pub mod site_cli;
 mod summary;

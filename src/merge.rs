@@ -9,6 +9,7 @@ use fermata_engine::Report;
 use serde::Serialize;
 
 use crate::cli::{SUCCESS, UNBALANCED};
+use crate::documents::json as json_text;
 use crate::print::print;
 
 /// One book over a site.
@@ -42,7 +43,7 @@ pub fn merge(runs: &[PathBuf], json: bool) -> anyhow::Result<u8> {
     let reports: Vec<Report> = reports.collect::<anyhow::Result<_>>()?;
     let book = book(&reports)?;
     print(&match json {
-        true => format!("{}\n", serde_json::to_string_pretty(&book)?),
+        true => json_text(&book)?,
         false => book.text(),
     })?;
     Ok(match book.imbalances.is_empty() {

@@ -8,6 +8,8 @@ use anyhow::Context;
 use fermata_engine::{Graph, Report};
 use fermata_files::{FolderLock, LOCK_FILE};
 
+use crate::documents::{make_folder, write_json};
+
 /// A run's folder. It is this run's alone while this is there.
 pub(crate) struct RunFolder {
     path: PathBuf,
@@ -63,8 +65,7 @@ impl RunFolder {
             Taking::Again(path) => (path, true),
         };
         let made = !path.exists();
-        fs::create_dir_all(path)
-            .with_context(|| format!("cannot make the output folder {}", path.display()))?;
+        make_folder(path)?;
         let lock = FolderLock::take(path)?;
         let moved = match resumed {
             false if is_used(path) => Some(move_aside(path)?),
@@ -114,10 +115,8 @@ impl RunFolder {
 
     /// Writes the report.
     pub(crate) fn write_report(&self, report: &Report) -> anyhow::Result<PathBuf> {
-        let mut text = serde_json::to_vec_pretty(report).context("the report is not JSON")?;
-        text.push(b'\n');
         let path = self.path.join(REPORT);
-        fermata_files::write(&path, &text)?;
+        write_json(&path, report)?;
         Ok(path)
     }
 

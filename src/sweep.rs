@@ -8,7 +8,6 @@ mod sustained;
 mod vary;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -16,6 +15,7 @@ use fermata_engine::{ClockMode, Graph, Registry};
 use serde::Serialize;
 
 use crate::cli::{FAILED, GraphArguments, REFUSED, SUCCESS, SweepArguments};
+use crate::documents::{make_folder, write_json};
 use crate::kpi::Measures;
 use crate::load;
 use crate::print::print_line;
@@ -54,17 +54,6 @@ fn graph_arguments(arguments: &SweepArguments) -> GraphArguments {
     }
 }
 
-fn make(out: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(out)
-        .with_context(|| format!("cannot make the output folder {}", out.display()))
-}
-
-fn save(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_vec_pretty(value).context("the numbers are not JSON")?;
-    text.push(b'\n');
-    Ok(fermata_files::write(path, &text)?)
-}
-
 /// `--vary`.
 fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow::Result<u8> {
     let varied = vary::varied(&arguments.vary)?;
@@ -84,7 +73,7 @@ fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow
         }
         runs.push((graph, folder, combination));
     }
-    make(out)?;
+    make_folder(out)?;
     let mut points = Vec::new();
     for (index, (graph, folder, combination)) in runs.iter().enumerate() {
         let measures = sub_run::run(graph, folder)?.all;
@@ -107,7 +96,7 @@ fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow
         });
     }
     let sweep = Sweep::of(&varied, points);
-    save(&out.join("sweep.json"), &sweep)?;
+    write_json(&out.join("sweep.json"), &sweep)?;
     fermata_files::write(&out.join("sweep.html"), page::page(&sweep)?.as_bytes())?;
     for file in ["sweep.json", "sweep.html"] {
         print_line(&format!("wrote {}", out.join(file).display()))?;
@@ -157,7 +146,7 @@ fn streams(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyho
     if least > most {
         bail!("the graph has {least} streams already, and --most is {most}");
     }
-    make(out)?;
+    make_folder(out)?;
     let limit_ms = arguments.limit.0.as_secs_f64() * 1e3;
     let mut trials = Vec::new();
     let found = sustained::sustained(least, most, |number| {
@@ -179,7 +168,7 @@ fn streams(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyho
         trials,
     };
     let path = out.join("sustained.json");
-    save(&path, &told)?;
+    write_json(&path, &told)?;
     let limit = arguments.limit;
     match found {
         Some(number) => {
