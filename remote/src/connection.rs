@@ -190,11 +190,6 @@ impl NatsConnection {
         }))
     }
 
-    /// The server's version.
-    pub fn server_version(&self) -> String {
-        self.client.server_info().version
-    }
-
     /// Milliseconds of a clock that the ends of all edges share.
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)

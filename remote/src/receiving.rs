@@ -45,8 +45,6 @@ type Machine = Receiver<PacketMessage, Subject>;
 #[derive(Default)]
 struct State {
     machine: Option<Machine>,
-    /// Deliveries that were no packets.
-    malformed: u64,
     /// Below this sequence everything has been settled.
     settled: u64,
     has_handed_on_end: bool,
@@ -337,7 +335,6 @@ impl ReceivingEnd {
         };
         let mut state = lock(&self.state);
         let Ok(info) = message.info() else {
-            state.malformed += 1;
             return;
         };
         let (position, stored) = (info.consumer_sequence, info.stream_sequence);
@@ -352,7 +349,6 @@ impl ReceivingEnd {
         };
         let packet = PacketMessage::read(payload);
         if let Err(error) = &packet {
-            state.malformed += 1;
             tracing::warn!("{subject}: a message that is no packet: {error}");
         }
         let Some(machine) = &mut state.machine else {
@@ -383,10 +379,7 @@ impl ReceivingEnd {
                     machine.progressed(told);
                 }
             }
-            Err(error) => {
-                state.malformed += 1;
-                tracing::warn!("a message that is no progress of an edge: {error}");
-            }
+            Err(error) => tracing::warn!("a message that is no progress of an edge: {error}"),
         }
         self.changed.notify_all();
     }
