@@ -16,7 +16,7 @@ use image::{GrayImage, Luma};
 use serde_json::{Value, json};
 use tch::Device;
 
-use crate::learning::run;
+use crate::command::{run, succeeds};
 
 /// Labelled pictures, and teachers with weights that a seed decides.
 pub(crate) struct Data {
@@ -128,15 +128,6 @@ source: a test
     fn json(&self, path: &str) -> Value {
         serde_json::from_slice(&fs::read(self.path(path)).unwrap()).unwrap()
     }
-}
-
-/// Runs the program; shows its words if it ends otherwise.
-#[track_caller]
-pub(crate) fn succeeds(arguments: &[String]) -> String {
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (code, output, errors) = run(&arguments);
-    assert_eq!(code, 0, "{arguments:?}: {output}\n{errors}");
-    output
 }
 
 #[track_caller]
