@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # The crates, whose files must not import each other in a circle.
 WITHOUT_CIRCLES := . engine vision files trace pull onnx actors learn jobs serve remote
 
-.PHONY: help setup setup-learn setup-cuda setup-openvino setup-remote setup-test demo test deny soak fuzz bench clean
+.PHONY: help setup setup-learn setup-cuda setup-openvino setup-remote setup-test demo test deny reference soak fuzz bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -45,7 +45,7 @@ test: setup-test ## Check format, lints, docs, the engine's independence and tha
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features fermata/remote -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
-	cargo build -p fermata-engine
+	cargo check -p fermata-engine
 	@scripts/engine-alone.sh
 	@scripts/no-circles.py --self-test
 	@scripts/no-circles.py $(WITHOUT_CIRCLES)
