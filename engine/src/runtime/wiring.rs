@@ -312,6 +312,7 @@ impl Wiring {
             oldest_first: self.graph.provider.is_some(),
             replicas: spec.replicas,
             open_calls: spec.ports.open_calls,
+            waits_for_packets: spec.ports.waits_for_packets,
             sink,
             outputs: spec.ports.outputs.len(),
             counts_bytes: counts_bytes(&self.graph, index),
