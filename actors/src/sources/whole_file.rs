@@ -264,7 +264,7 @@ mod tests {
         let chunk =
             |name: &[u8], size: u32, data: &[u8]| [name, &size.to_le_bytes(), data].concat();
         let file = |size: u32| {
-            let pictures = chunk(b"LIST", size, b"movi00dc\x04\0\0\01234");
+            let pictures = chunk(b"LIST", size, b"movi00dc\x04\0\0\0abcd");
             let parts = [
                 chunk(b"LIST", 4, b"hdrl"),
                 pictures,
