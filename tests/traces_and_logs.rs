@@ -234,7 +234,7 @@ fn frames_that_are_held_back_for_longer_than_the_deadline_of_a_call_are_no_call_
 fermata: 1
 streams: {a: a}
 nodes:
-  capture: {use: synthetic_faces, each: stream, width: 64, height: 48, faces: 1, fps: 8, count: 24}
+  capture: {use: synthetic_faces, each: stream, width: 96, height: 64, faces: 1, fps: 8, count: 24}
   detect:  {use: detect_faces, in: capture}
   hide:    {use: draw_overlay, each: stream, in: detect, blur: solid, blur_delay: 60s}
   end:     {use: discard, in: hide}
