@@ -31,11 +31,8 @@ const HAAR: &str = "haar";
 /// Analyses what was named. The exit code is that of a run.
 pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Result<u8> {
     let inputs = Inputs::find(&arguments.inputs);
-    for left_out in &inputs.left_out {
-        complain(&format!(
-            "left out: {} (neither a photo nor a video)",
-            left_out.display()
-        ));
+    for (left_out, reason) in &inputs.left_out {
+        complain(&format!("left out: {} ({reason})", left_out.display()));
     }
     if !inputs.problems.is_empty() {
         for problem in &inputs.problems {

@@ -22,6 +22,7 @@ pub mod analyse;
 mod both;
 pub mod check;
 pub mod cli;
+mod columns;
 pub mod compute_cli;
 pub mod doctor;
 pub mod documents;

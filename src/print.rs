@@ -15,6 +15,14 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Characters that a line of the standard output has; any number where it is no terminal.
+pub(crate) fn width_of_output() -> usize {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => usize::MAX,
+    }
+}
+
 /// Says something on the error output, as it is. Where there is none any more (a closed terminal), nobody listens.
 pub fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");

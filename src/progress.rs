@@ -189,7 +189,7 @@ impl Progress {
                     false => streams.sentences(),
                     true => {
                         let width = usize::from(terminal().0).saturating_sub(SPINNER);
-                        let mut lines = vec![streams.summary()];
+                        let mut lines = vec![streams.summary(width)];
                         lines.extend(streams.lines(width));
                         lines
                     }

@@ -14,7 +14,7 @@ use crate::cli::{
 };
 use crate::interrupts::Interrupts;
 use crate::load;
-use crate::print::{complain, print, print_error, print_line};
+use crate::print::{complain, print, print_error, print_line, width_of_output};
 use crate::program::Program;
 pub use crate::progress::JobRows;
 use crate::progress::Progress;
@@ -185,7 +185,7 @@ fn end(
 ) -> u8 {
     let written = folder.write_report(report);
     let printed = if summed_up {
-        let mut said = summary(report);
+        let mut said = summary(report, width_of_output());
         if let Ok(path) = &written {
             said += &format!("report: {}\n", path.display());
         }

@@ -3,6 +3,7 @@
 mod cases;
 mod files;
 mod live;
+mod rtsp_recordings;
 mod servers;
 mod support;
 mod times;

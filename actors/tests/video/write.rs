@@ -163,6 +163,24 @@ fn odd_sizes_lose_a_line_and_changing_sizes_are_scaled_to_the_first() {
 }
 
 #[test]
+fn the_only_column_or_row_stands_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    for (size, written) in [((1, 9), (2, 8)), ((9, 1), (8, 2)), ((1, 1), (2, 2))] {
+        let gray = |_| Frame::from_bgr(size.0, size.1, vec![90; size.0 * size.1 * 3]);
+        let ended = write(&path, &[(0, 0), (0, 40_000_000)], gray);
+        ended.unwrap_or_else(|error| panic!("{error}"));
+        let frames = read_whole(&path);
+        assert_eq!(frames.len(), 2);
+        for read in &frames {
+            let frame = &read.video.frame;
+            assert_eq!((frame.width(), frame.height()), written);
+            assert!(frame.bgr().iter().all(|value| value.abs_diff(90) < 4));
+        }
+    }
+}
+
+#[test]
 fn a_single_frame_is_a_video() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("out.mp4");
