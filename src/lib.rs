@@ -21,6 +21,7 @@ pub mod analyse;
 mod both;
 pub mod check;
 pub mod cli;
+mod columns;
 pub mod compute_cli;
 pub mod doctor;
 pub mod draw;
@@ -49,6 +50,7 @@ pub mod site;
 pub mod site_cli;
 mod summary;
 pub mod sweep;
+mod terminal;
 #[cfg(feature = "live")]
 pub mod top;
 mod watched;
