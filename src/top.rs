@@ -61,7 +61,7 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
         let (columns, rows) = terminal::size(io::stdout());
         let lines = fitting(table::table(&numbers, columns), rows.saturating_sub(1));
         let mut out = io::stdout().lock();
-        write!(out, "{CLEAR}{}\n", lines.join("\n"))?;
+        writeln!(out, "{CLEAR}{}", lines.join("\n"))?;
         out.flush()?;
         drop(out);
         if numbers.run == "over" {
