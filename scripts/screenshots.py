@@ -47,7 +47,7 @@ nodes:
   detect:  {use: detect_faces, in: [capture, drawn], model: haar, queue: {capacity: 4, full: drop_oldest}}
   breaks:  {use: inject_faults, in: detect, panic_every: 100, fail_every: 7}
   draw:    {use: draw_overlay, in: breaks}
-run: {restart: {most: 100, within: 60s}}
+run: {restart: {most: 8, within: 60s}}
 """
 
 
@@ -62,6 +62,8 @@ class Browser:
         def number_pipes():
             os.dup2(to_it, 3)
             os.dup2(from_it, 4)
+            # One that had its number already would be closed.
+            os.set_inheritable(3, True)
 
         self.process = subprocess.Popen(
             ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",

@@ -7,7 +7,7 @@ const SVG = "http://www.w3.org/2000/svg";
 /** On a narrower screen the graph runs downwards. */
 const NARROW = 700;
 /** Letters of a name that a node has room for. */
-const MOST_NAME = 20;
+const MOST_NAME = 18;
 
 function shape(name, attributes, ...children) {
   const made = document.createElementNS(SVG, name);
