@@ -45,7 +45,7 @@ nodes:
   capture: {use: video_source, each: stream, uri: "${stream.uri}", timeout: 1s, reconnect: {first: 1s, most: 2s}}
   drawn:   {use: synthetic_faces, width: 1280, height: 720, fps: 30}
   detect:  {use: detect_faces, in: [capture, drawn], model: haar, queue: {capacity: 4, full: drop_oldest}}
-  breaks:  {use: inject_faults, in: detect, panic_every: 100, fail_every: 7}
+  breaks:  {use: inject_faults, in: detect, panic_every: 10, fail_every: 7}
   draw:    {use: draw_overlay, in: breaks}
 run: {restart: {most: 8, within: 60s}}
 """
@@ -201,7 +201,7 @@ def to_look_at(browser, folder):
             browser.show(size)
             browser.go(run.url)
             browser.wait_for("document.querySelector('[aria-label=\"stream yard\"] .badge').textContent === 'offline'")
-            browser.wait_for("document.getElementById('log').textContent.includes('panic')")
+            browser.wait_for("document.getElementById('log').textContent.includes('built anew')")
             browser.shoot(folder / f"troubled-{size[0]}.png")
         browser.value("document.getElementById('log').scrollIntoView();")
         browser.shoot(folder / "troubled-log-telephone.png")
