@@ -101,9 +101,12 @@ fn the_part_stands_beside_the_file_however_the_path_is_written() {
     }
 }
 
+/// A way to begin a file.
+type Begin = fn(&Path) -> Result<PartFile, FileError>;
+
 #[test]
 fn nothing_is_written_through_a_link_that_has_the_parts_name() {
-    let ways: [fn(&Path) -> Result<PartFile, FileError>; 3] = [
+    let ways: [Begin; 3] = [
         |path| PartFile::create(path, Unfinished::Kept),
         |path| PartFile::create(path, Unfinished::Removed),
         PartFile::go_on,
