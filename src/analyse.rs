@@ -125,7 +125,7 @@ fn detector(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     };
     if given != Path::new(HAAR) && !given.exists() {
         bail!(
-            "--detector {}: there is no such file or folder; a detector is one such as models/yunet.onnx, or `{HAAR}`",
+            "--detector {}: there is no such file or folder; a detector is one such as models/yunet/model.onnx, which `fermata models pull yunet` brings, or `{HAAR}`",
             given.display()
         );
     }
@@ -146,10 +146,11 @@ fn installed(folder: &str) -> Option<PathBuf> {
 
 /// Copies have the names of what they are copies of.
 fn refuse_inputs_in(out: &Path, inputs: &Inputs) -> anyhow::Result<()> {
-    let Ok(out) = out.canonicalize() else {
-        return Ok(());
+    let is_in = |file: &Path| {
+        let folder = file.parent();
+        folder.is_some_and(|folder| fermata_files::is_same_folder(folder, out))
     };
-    match inputs.files().find(|file| file.parent() == Some(&out)) {
+    match inputs.files().find(|file| is_in(file)) {
         Some(file) => bail!(
             "--out is the folder of {}, which its annotated copy would replace; choose another folder",
             file.display()

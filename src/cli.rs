@@ -59,7 +59,8 @@ pub fn read() -> Arguments {
             secrets.add_argument(&argument.to_string_lossy());
         }
         complain(printable(&secrets.hide(&error.render().to_string())).trim_end());
-        let named = std::env::args().nth(1).unwrap_or_default();
+        let named = std::env::args_os().nth(1).unwrap_or_default();
+        let named = named.to_string_lossy();
         if error.kind() == ErrorKind::InvalidSubcommand && is_place(&named) {
             complain(&to_analyse(&named));
         }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// Names are not cut shorter.
-const LEAST_NAME: usize = 8;
+/// Names of streams and nodes are not cut shorter where everything has room.
+pub(crate) const LEAST_NAME: usize = 8;
 
 /// A column: its head, its cells, and whether they are numbers, which stand at its right.
 pub(crate) struct Column {
@@ -27,8 +27,8 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// Within this width: where there is no room, gaps become smaller first, then names are cut.
-    pub(crate) fn within(width: usize, columns: Vec<Column>) -> Self {
+    /// Within this width: where there is no room, gaps become smaller first, then names are cut, to no less than `least_name` characters.
+    pub(crate) fn within(width: usize, least_name: usize, columns: Vec<Column>) -> Self {
         let gap = 2;
         let mut laid = Self {
             columns,
@@ -40,7 +40,7 @@ impl Columns {
         }
         let lacking = laid.lacking();
         if let Some(names) = laid.columns.first_mut() {
-            let most = names.width().saturating_sub(lacking).max(LEAST_NAME);
+            let most = names.width().saturating_sub(lacking).max(least_name);
             for cell in &mut names.cells {
                 *cell = shortened(cell, most);
             }
@@ -99,13 +99,67 @@ impl Columns {
 }
 
 /// At most so many characters: of names that are alike, beginning or end tells them apart.
-fn shortened(name: &str, most: usize) -> String {
+pub(crate) fn shortened(name: &str, most: usize) -> String {
     let length = name.chars().count();
     if length <= most {
         return name.to_owned();
     }
-    let (begin, end) = (most / 2, most - most / 2 - 1);
+    let (begin, end) = (most / 2, most.saturating_sub(most / 2 + 1));
     let first = name.chars().take(begin);
     let last = name.chars().skip(length - end);
     first.chain(['…']).chain(last).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Vec<Column> {
+        let column = |head, cells: [&str; 2], is_number| Column {
+            head,
+            cells: cells.map(str::to_owned).to_vec(),
+            is_number,
+        };
+        vec![
+            column("stream", ["lobby-of-the-second-floor", "door"], false),
+            column("frames", ["7", "1234"], true),
+            column("state", ["offline", ""], false),
+            column("lost", ["0", "12"], true),
+        ]
+    }
+
+    #[test]
+    fn names_are_cut_before_columns_are_left_out() {
+        let lines = |width| Columns::within(width, 8, columns()).without_last().lines();
+        assert_eq!(
+            lines(100),
+            [
+                "stream                     frames  state    lost",
+                "lobby-of-the-second-floor       7  offline     0",
+                "door                         1234             12",
+            ]
+        );
+        assert_eq!(
+            lines(30),
+            [
+                "stream     frames state   lost",
+                "lobby…loor      7 offline    0",
+                "door         1234           12",
+            ]
+        );
+        assert_eq!(
+            lines(16),
+            ["stream   frames", "lobb…oor      7", "door       1234"]
+        );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in 16..80 {
+            let columns = Columns::within(width, 8, columns()).without_last();
+            for line in columns.lines() {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
+        }
+    }
 }

@@ -53,6 +53,7 @@ pub mod site;
 pub mod site_cli;
 mod summary;
 pub mod sweep;
+mod terminal;
 #[cfg(feature = "live")]
 pub mod top;
 mod watched;

@@ -166,8 +166,23 @@ fn move_aside(path: &Path) -> anyhow::Result<PathBuf> {
     let earlier = free.with_context(cannot)?;
     fs::create_dir_all(&earlier).with_context(cannot)?;
     for name in names {
-        if name != EARLIER && name != LOCK_FILE {
-            fs::rename(path.join(&name), earlier.join(&name)).with_context(cannot)?;
+        if name == EARLIER || name == LOCK_FILE {
+            continue;
+        }
+        if let Err(error) = fs::rename(path.join(&name), earlier.join(&name)) {
+            // What has been moved goes back: no run is half here and half there.
+            let back = move_back(&earlier, path);
+            let said = anyhow::Error::new(error).context(format!(
+                "cannot move {} to {EARLIER}/; name another folder with --out",
+                path.join(&name).display()
+            ));
+            return Err(match back {
+                Ok(()) => said,
+                Err(error) => said.context(format!(
+                    "files of the earlier run stay in {}: {error}",
+                    earlier.display()
+                )),
+            });
         }
     }
     Ok(earlier)

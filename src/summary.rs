@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use fermata_engine::Report;
 use fermata_engine::report::{FileState, NodeReport, Quantiles, StreamReport};
 
-use crate::columns::{Column, Columns};
+use crate::columns::{Column, Columns, LEAST_NAME};
 
 /// Packets that have reached the sinks: those of streams that are named, and of units that have ended.
 fn delivered(report: &Report) -> u64 {
@@ -122,7 +122,7 @@ fn streams(report: &Report, width: usize, out: &mut String) {
         count("delivered", &|stream| stream.delivered),
         number("latency p50/p99 ms", streams().map(latency).collect()),
     ];
-    let columns = Columns::within(width, columns);
+    let columns = Columns::within(width, LEAST_NAME, columns);
     let room = columns.left();
     let mut lines = columns.lines().into_iter();
     out.extend(
@@ -186,7 +186,7 @@ fn nodes(report: &Report, width: usize, out: &mut String) {
         column("busy", &|node| format!("{:.0}%", node.busy * 100.0)),
     ];
     out.push('\n');
-    for line in Columns::within(width, columns).lines() {
+    for line in Columns::within(width, LEAST_NAME, columns).lines() {
         let _ = writeln!(out, "{line}");
     }
     out.push('\n');

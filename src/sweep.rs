@@ -56,8 +56,10 @@ fn graph_arguments(arguments: &SweepArguments) -> GraphArguments {
 
 /// `--vary`.
 fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow::Result<u8> {
-    let varied = vary::varied(&arguments.vary)?;
+    let mut varied = vary::varied(&arguments.vary)?;
     let grid = vary::grid(&varied);
+    // What was varied, as it may be shown: a value may be an address or a password.
+    let mut shown = BTreeMap::new();
     let width = grid.len().to_string().len().max(2);
     let mut runs = Vec::new();
     for (index, combination) in grid.iter().enumerate() {
@@ -68,10 +70,19 @@ fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow
             .set
             .extend(set.map(|(path, value)| format!("{path}={value}")));
         // All of them before the first one runs: nobody wants to hear of the last value's error an hour later.
-        if load::checked(&graph, &PROGRAM, registry, &folder).is_none() {
+        let Some(checked) = load::checked(&graph, &PROGRAM, registry, &folder) else {
             return Ok(REFUSED);
+        };
+        for (path, value) in combination {
+            let hidden = checked.secrets().hide(value);
+            shown.insert((path.clone(), value.clone()), hidden);
         }
         runs.push((graph, folder, combination));
+    }
+    let show = |path: &String, value: &String| shown[&(path.clone(), value.clone())].clone();
+    for one in &mut varied {
+        let path = &one.path;
+        one.values = one.values.iter().map(|value| show(path, value)).collect();
     }
     make_folder(out)?;
     let mut points = Vec::new();
@@ -79,8 +90,9 @@ fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow
         let measures = sub_run::run(graph, folder)?.all;
         let named: Vec<String> = combination
             .iter()
-            .map(|(path, value)| format!("{}={value}", page::short(path)))
+            .map(|(path, value)| format!("{}={}", page::short(path), show(path, value)))
             .collect();
+        let set = combination.iter();
         print_line(&format!(
             "{}/{}  {}: {}",
             index + 1,
@@ -91,7 +103,9 @@ fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow
         let name = folder.file_name().unwrap_or_default();
         points.push(Point {
             folder: name.to_string_lossy().into_owned(),
-            set: combination.iter().cloned().collect::<BTreeMap<_, _>>(),
+            set: set
+                .map(|(path, value)| (path.clone(), show(path, value)))
+                .collect(),
             kpi: measures,
         });
     }

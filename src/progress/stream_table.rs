@@ -7,7 +7,7 @@ use fermata_engine::ClockMode;
 use fermata_engine::graph::{printable, redact};
 use fermata_engine::statistics::{NodeState, Rates, Snapshot, StreamNow};
 
-use crate::columns::{Column, Columns};
+use crate::columns::{Column, Columns, LEAST_NAME};
 use crate::print::counted;
 
 /// Room from which on the reason is told why a stream is held up.
@@ -49,9 +49,9 @@ impl StreamTable<'_> {
         }
     }
 
-    /// A head and a line for each stream, none wider than this. Where there is no room, names are cut first, then columns are left out.
+    /// A head and a line for each stream, none wider than this.
     pub(super) fn lines(&self, width: usize) -> Vec<String> {
-        let columns = Columns::within(width, self.columns()).without_last();
+        let columns = Columns::within(width, LEAST_NAME, self.columns()).without_last();
         let mut lines = columns.lines();
         self.tell_reasons(&mut lines, columns.left(), columns.gap());
         lines

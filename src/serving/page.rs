@@ -15,7 +15,7 @@ use fermata_vision::FrameHub;
 
 use crate::both::Both;
 use crate::cli::ServeArguments;
-use crate::print::complain;
+use crate::print::{complain, complain_as_it_is};
 
 /// What was asked for, before the run is started.
 pub(crate) struct Serving(Option<Prepared>);
@@ -97,7 +97,7 @@ impl Serving {
         };
         // Not through the log: a token must stand in no file.
         match &prepared.fresh {
-            Some(token) => complain(&format!(
+            Some(token) => complain_as_it_is(&format!(
                 "live page: {scheme}://{address}/#token={}",
                 token.secret()
             )),
