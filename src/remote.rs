@@ -4,6 +4,32 @@ use fermata_engine::{Registry, Services};
 
 use crate::cli::NatsArguments;
 
+/// Connects under a name. Credentials come from the environment, or from files that it names.
+///
+/// # Errors
+/// The address holds a password, or see [`fermata_remote::RemoteError`].
+#[cfg(feature = "remote")]
+pub fn connection(
+    address: &str,
+    name: &str,
+    registry: &Registry,
+) -> anyhow::Result<std::sync::Arc<fermata_remote::NatsConnection>> {
+    use fermata_remote::{Credentials, NatsConnection};
+    if address.contains('@') {
+        anyhow::bail!(
+            "an address with a password in it would be seen by everybody on this machine: give it in NATS_USER and NATS_PASSWORD, or in a file that NATS_CREDS names"
+        );
+    }
+    let credentials = Credentials::from_env(|name| std::env::var(name).ok());
+    let codecs = registry.codecs().clone();
+    Ok(NatsConnection::connect(
+        address,
+        &credentials,
+        name,
+        codecs,
+    )?)
+}
+
 /// The connection of a run, or none.
 pub(crate) struct Remote {
     #[cfg(feature = "remote")]
@@ -14,23 +40,14 @@ pub(crate) struct Remote {
 impl Remote {
     /// Connects, if that was asked for. Credentials come from the environment, or from files that it names.
     pub(crate) fn connect(arguments: &NatsArguments, registry: &Registry) -> anyhow::Result<Self> {
-        use fermata_remote::{Credentials, NatsConnection};
         let Some(address) = &arguments.nats else {
             return Ok(Self { connection: None });
         };
-        if address.contains('@') {
-            anyhow::bail!(
-                "an address with a password in it would be seen by everybody on this machine: give it in NATS_USER and NATS_PASSWORD, or in a file that NATS_CREDS names"
-            );
-        }
-        let credentials = Credentials::from_env(|name| std::env::var(name).ok());
-        let codecs = registry.codecs().clone();
-        let connection = NatsConnection::connect(address, &credentials, &arguments.site, codecs)?;
+        let connection = connection(address, &arguments.site, registry)?;
         Ok(Self {
             connection: Some(connection),
         })
     }
-
     /// Lends the connection to the actors of a run.
     pub(crate) fn lend(&self, services: Services) -> Services {
         match &self.connection {

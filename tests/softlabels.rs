@@ -1,7 +1,11 @@
 //! `fermata softlabels`, `resume` and `ensemble search` as a new user meets them: also killed at any moment.
 
 mod killed;
+#[cfg(feature = "remote")]
+mod nats_server;
 mod refusals;
+#[cfg(feature = "remote")]
+mod several_machines;
 
 use std::collections::BTreeMap;
 use std::fs;

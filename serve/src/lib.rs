@@ -29,6 +29,7 @@ mod graph_view;
 mod guard;
 mod health;
 mod journal;
+mod measures;
 mod metrics;
 mod numbers;
 mod options;
@@ -43,6 +44,7 @@ mod video;
 mod watched_run;
 mod watcher;
 
+pub use measures::{Measure, Measures};
 pub use numbers::{BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers};
 pub use options::{DEFAULT_ADDRESS, ServeError, ServeOptions};
 pub use server::{Listening, Server};

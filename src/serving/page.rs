@@ -8,7 +8,9 @@ use anyhow::Context;
 use fermata_actors::shown::{describe, shown_node};
 use fermata_engine::observer::Observer;
 use fermata_engine::{Graph, RunOptions, RunningGraph};
-use fermata_serve::{Listening, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun};
+use fermata_serve::{
+    Listening, Measures, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun,
+};
 use fermata_vision::FrameHub;
 
 use crate::both::Both;
@@ -24,6 +26,7 @@ struct Prepared {
     fresh: Option<Token>,
     hub: Option<Arc<FrameHub>>,
     tap: Arc<Tap>,
+    measures: Option<Arc<Measures>>,
 }
 
 /// A run that is being served, or not.
@@ -56,14 +59,16 @@ impl Serving {
             fresh,
             hub: shown_node(graph).map(|node| Arc::new(FrameHub::of_node(&node))),
             tap: Arc::new(Tap::new(describe)),
+            measures: None,
         })))
     }
 
     /// Lends the run what the page looks through.
-    pub(crate) fn lend(&self, mut options: RunOptions) -> RunOptions {
-        let Some(prepared) = &self.0 else {
+    pub(crate) fn lend(&mut self, mut options: RunOptions) -> RunOptions {
+        let Some(prepared) = &mut self.0 else {
             return options;
         };
+        prepared.measures = options.services.get();
         if let Some(hub) = &prepared.hub {
             options.services = options.services.with(Arc::clone(hub));
         }
@@ -82,6 +87,7 @@ impl Serving {
         };
         let address = prepared.listening.address();
         let run = WatchedRun::new(running.handle(), graph, prepared.hub, prepared.tap);
+        let run = run.with_measures(prepared.measures);
         let server = prepared.listening.start(run);
         let server = server.context("the page cannot be served")?;
         // Not through the log: a token must stand in no file.

@@ -14,7 +14,7 @@ use fermata_vision::ModelCard;
 use serde_json::{Value, json};
 
 use crate::backend::look_at_backend;
-use crate::softlabels::run_text;
+use crate::graph_run::run_text;
 
 /// What was measured, for `--predictions` and `--compare`.
 pub(super) const PREDICTIONS: &str = "predictions.npz";
