@@ -149,6 +149,8 @@ impl World {
 
     fn step(&mut self) {
         self.now += 1;
+        self.do_late_operations();
+        self.break_something();
         while self.workers.len() < self.case.workers {
             self.born += 1;
             self.workers.push(SimWorker {
@@ -157,8 +159,6 @@ impl World {
                 running: Vec::new(),
             });
         }
-        self.do_late_operations();
-        self.break_something();
         for worker in self.workers.iter_mut() {
             if worker.stopped_until <= self.now {
                 self.heard.heard(&worker.name, self.now);
@@ -211,6 +211,9 @@ impl World {
             self.queue.remove(&unit);
         }
         let worker = self.below(self.workers.len() as u64) as usize;
+        if self.workers.is_empty() {
+            return;
+        }
         if self.happens(faults.worker_dies) {
             self.die(worker);
         } else if self.happens(faults.worker_stops) {
