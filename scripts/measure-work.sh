@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Measures how an export of softlabels scales from 1 to 4 workers over a NATS server, beside as many local processes on shares of the
 # manifest: scripts/measure-work.sh MANIFEST.csv NAME=MODEL [ROWS]. Needs as many idle cores as workers, and a release build with the feature
-# `remote`. Prints rows a second by wall time of the whole (start, computing, assembling), and their ratio; results are compared too.
+# `remote` (or FERMATA=PROGRAM). Prints rows a second by wall time of the whole (start, computing, assembling), and their ratio; results are compared too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 manifest="${1:?MANIFEST.csv}" teacher="${2:?NAME=MODEL}" rows="${3:-4096}"
-fermata=target/release/fermata
+fermata="${FERMATA:-target/release/fermata}"
 work="$(mktemp -d)"
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null || true; rm -rf "$work"' EXIT

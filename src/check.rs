@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::cli::{GraphArguments, REFUSED, SUCCESS};
-use crate::load;
-use crate::print::print_line;
+use crate::print::{counted, print_line};
 use crate::program::Program;
+use crate::{load, logging};
 
 /// Reads the graph and looks for everything that it names.
 pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8> {
@@ -13,13 +13,22 @@ pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8
     let Some(graph) = load::checked(arguments, program, &registry, Path::new("runs/check")) else {
         return Ok(REFUSED);
     };
-    if !load::works(&graph, &registry) {
+    // Which device and provider run each model is known once it has been loaded.
+    let works = || load::works(&graph, &registry);
+    if !logging::telling("fermata_onnx", graph.secrets(), works) {
         return Ok(REFUSED);
     }
     let (nodes, streams) = (graph.nodes.len(), graph.streams.len());
+    let on = match (graph.machine(), graph.machines.len()) {
+        (Some(machine), _) => format!(" on machine {machine}"),
+        (None, 0) => String::new(),
+        (None, machines) => format!(" on {}", counted(machines, "machine")),
+    };
     print_line(&format!(
-        "{}: nothing wrong with {nodes} nodes and {streams} streams",
-        arguments.graph.display()
+        "{}: nothing wrong with {} and {}{on}",
+        arguments.graph.display(),
+        counted(nodes, "node"),
+        counted(streams, "stream")
     ))?;
     if graph.takes_streams() && graph.streams.is_empty() {
         print_line("it has no streams yet: give them with --stream NAME=URI")?;

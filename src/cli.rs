@@ -17,6 +17,7 @@ use crate::learn_cli::LearnCommand;
 use crate::print::complain;
 use crate::reference_page::Page;
 pub use crate::serve_cli::ServeArguments;
+use crate::site_cli::{ReportCommand, SiteCommand};
 use crate::watched::{is_watched, to_analyse};
 
 /// Everything went as the graph says.
@@ -86,6 +87,12 @@ pub enum Command {
     Kpi(KpiArguments),
     /// Run a graph with every combination of some values and show flicker against lag, or find how many streams this machine sustains
     Sweep(SweepArguments),
+    /// Show or end a run whose parts are on several machines
+    #[command(subcommand)]
+    Site(SiteCommand),
+    /// One book over the runs of several machines
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Show what a run that is served is doing, in the terminal
     Top(TopArguments),
     /// List the actors, or explain one
@@ -106,6 +113,9 @@ pub enum Command {
     Doctor {
         /// A graph file, of which it is told where it trusts anybody
         graph: Option<PathBuf>,
+        /// A NATS server, of which it is told whether edges can go over it
+        #[arg(long, value_name = "URL")]
+        nats: Option<String>,
     },
     /// Print a completion script for a shell
     Completions {
@@ -128,6 +138,9 @@ pub struct GraphArguments {
     /// Set one value of the graph file, such as nodes.emotion.batch.max=8
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub set: Vec<String>,
+    /// Of a graph with `machines`: the one whose part it is about
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -158,9 +171,9 @@ pub struct NatsArguments {
     /// NATS server for edges to other machines; credentials are read from NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
-    /// Name that runs which belong together share, and no other runs at that server have
-    #[arg(long, value_name = "NAME", default_value = "site", requires = "nats")]
-    pub site: String,
+    /// Name that runs which belong together share, and no other runs at that server have [default: the graph's]
+    #[arg(long, value_name = "NAME", requires = "nats")]
+    pub site: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -171,6 +184,12 @@ pub struct TopArguments {
     /// File with the run's token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// PEM file with the certificates that are trusted in the place of the system's
+    #[arg(long, value_name = "FILE", conflicts_with = "fingerprint")]
+    pub ca_file: Option<PathBuf>,
+    /// The fingerprint of the one certificate that is trusted, as the run has shown it
+    #[arg(long, value_name = "SHA256")]
+    pub fingerprint: Option<String>,
 }
 
 #[cfg(feature = "live")]

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use fermata_engine::graph::StreamSpec;
 use fermata_engine::{Graph, LoadOptions};
 
 #[cfg(feature = "live")]
@@ -13,7 +12,7 @@ use crate::program::Program;
 
 /// Prints one line for each thing that graphs may need; fails if one is missing that every graph of cameras needs.
 /// Of a graph it says which of its nodes take any certificate.
-pub fn doctor(graph: Option<&Path>, program: &Program) -> anyhow::Result<u8> {
+pub fn doctor(graph: Option<&Path>, nats: Option<&str>, program: &Program) -> anyhow::Result<u8> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     print_line(&format!(
         "fermata {}, {cores} cores\n",
@@ -43,6 +42,11 @@ pub fn doctor(graph: Option<&Path>, program: &Program) -> anyhow::Result<u8> {
         "{:<8} {:<14} for training, evaluation and export",
         "", ""
     ))?;
+    if let Some(address) = nats {
+        for (mark, name, text) in server(address)? {
+            print_line(&format!("{mark:<8} {name:<14} {text}"))?;
+        }
+    }
     if let Some(path) = graph {
         let registry = (program.registry)();
         let graph = Graph::load(path, &registry, &LoadOptions::new("runs/doctor"))?;
@@ -55,15 +59,52 @@ pub fn doctor(graph: Option<&Path>, program: &Program) -> anyhow::Result<u8> {
     Ok(code)
 }
 
+/// What a NATS server is and allows, a line each.
+#[cfg(feature = "remote")]
+fn server(address: &str) -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
+    let connection = crate::remote::open(address, "doctor", fermata_engine::Codecs::default())?;
+    let found = fermata_remote::examine(&connection);
+    let mut lines = vec![(
+        "ok",
+        "nats",
+        format!("version {}, JetStream", found.version),
+    )];
+    let frame = "a raw frame of 1920 × 1080 has 6.2 MB";
+    let payload = format!("{} bytes in a message; {frame}", found.max_payload);
+    lines.push(("ok", "max_payload", payload));
+    lines.push(match found.storage {
+        Ok(Some(most)) => ("ok", "storage", format!("{most} bytes for this account")),
+        Ok(None) => ("ok", "storage", "as much as the server has".to_owned()),
+        Err(reason) => ("-", "storage", format!("the server does not say: {reason}")),
+    });
+    lines.push(match found.may_make_stores {
+        Ok(()) => (
+            "ok",
+            "rights",
+            "JetStream streams may be made, as machines that receive must".to_owned(),
+        ),
+        Err(reason) => {
+            let enough = "enough for a machine that only sends, not for one that receives";
+            (
+                "-",
+                "rights",
+                format!("JetStream streams may not be made ({enough}): {reason}"),
+            )
+        }
+    });
+    Ok(lines)
+}
+
+#[cfg(not(feature = "remote"))]
+fn server(_: &str) -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
+    anyhow::bail!("--nats: {}", crate::remote::WITHOUT)
+}
+
 /// Instances whose settings say that nobody has to show who they are.
 fn unverified(graph: &Graph) -> Vec<String> {
     let mut found = Vec::new();
     for node in &graph.nodes {
-        let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
-            true => graph.streams.iter().map(Some).collect(),
-            false => vec![None],
-        };
-        for stream in streams {
+        for stream in graph.instances_of(node) {
             let settings = node.settings(stream).ok();
             let settings: Option<serde_json::Value> =
                 settings.and_then(|settings| settings.parse().ok());

@@ -16,12 +16,16 @@ const ONE: Duration = Duration::from_millis(200);
 /// The size limit of files (`ulimit -f`); a write beyond it would end the process. Watched, it fails the write.
 const FILE_TOO_LARGE: i32 = 25;
 
+type Drain = Box<dyn Fn() + Send + Sync>;
+
 /// What Ctrl-C, SIGTERM and a closed terminal (SIGHUP) do.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupts {
     count: Arc<AtomicU8>,
     /// The run, once it is being started.
     handle: Arc<OnceLock<RunHandle>>,
+    /// What drains the run, if it is not its own affair.
+    drain: Arc<OnceLock<Drain>>,
     /// Whether all its nodes have been created.
     has_begun: Arc<AtomicBool>,
 }
@@ -79,6 +83,12 @@ impl Interrupts {
         self.act();
     }
 
+    /// From now on, a signal to drain is told here.
+    #[cfg_attr(not(feature = "remote"), expect(dead_code))]
+    pub(crate) fn drain_by(&self, drain: impl Fn() + Send + Sync + 'static) {
+        let _ = self.drain.set(Box::new(drain));
+    }
+
     /// All nodes of the run are there: from now on there is something to finish.
     pub(crate) fn begun(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
@@ -102,7 +112,10 @@ impl Interrupts {
             0 => {}
             1 if self.has_begun.load(Ordering::Relaxed) => {
                 tracing::warn!("finishing what is in flight; once more to stop at once");
-                handle.drain();
+                match self.drain.get() {
+                    Some(drain) => drain(),
+                    None => handle.drain(),
+                }
             }
             // Nothing has been captured yet, and what hangs while it is created would hang on.
             1 => {

@@ -1,6 +1,6 @@
 //! `fermata kpi`: measures runs by their tables alone, so that old runs and the tables of other programs can be measured too.
 //!
-//! `table`, `faces`, `truth`, `report` and `run_data` read; `flips`, `lag`, `agreement`, `excess`, `streaming` and `quantiles`
+//! `table`, `faces`, `truth`, `report`, `segments` and `run_data` read; `flips`, `lag`, `agreement`, `excess`, `streaming` and `quantiles`
 //! count, one idea each; `stream_parts` and `measures` make the numbers of `kpi.json`; `comparison`, `paired_run` and
 //! `bootstrap` set runs side by side; `timeline` and `page` show them.
 
@@ -17,6 +17,7 @@ mod paired_run;
 mod quantiles;
 mod report;
 mod run_data;
+mod segments;
 mod stream_parts;
 mod streaming;
 mod table;

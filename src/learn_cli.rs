@@ -57,6 +57,9 @@ pub enum LearnCommand {
     Resume(ResumeArguments),
     /// Models at hand: bring them here, look whether they are whole; networks that can be built
     Models {
+        /// A catalogue of yours in the place of the program's own (models/catalogue.yaml)
+        #[arg(long, value_name = "FILE", global = true)]
+        catalogue: Option<PathBuf>,
         #[command(subcommand)]
         command: ModelsCommand,
     },

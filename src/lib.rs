@@ -8,6 +8,7 @@
 //! - [`models`]: models by name, as `fermata-pull` brings them.
 //! - [`kpi`]: measures runs by the tables that they wrote.
 //! - [`sweep`]: runs a graph many times and measures each run.
+//! - [`site`], [`site_cli`], [`merge`]: a run on several machines, seen from outside, and one book over it.
 //! - `serving`, `top`: the live page of a run, and what it shows in a terminal.
 //! - [`mod@print`]: results on the standard output.
 //!
@@ -32,6 +33,7 @@ mod load;
 mod log_lines;
 mod logging;
 pub mod manifest_cli;
+pub mod merge;
 pub mod models;
 pub mod models_cli;
 pub mod print;
@@ -44,6 +46,8 @@ pub mod run;
 mod run_folder;
 pub mod serve_cli;
 mod serving;
+pub mod site;
+pub mod site_cli;
 mod summary;
 pub mod sweep;
 #[cfg(feature = "live")]

@@ -13,6 +13,7 @@ use crate::cli::GraphArguments;
 use crate::hand_over;
 use crate::print::{complain, print_error};
 use crate::program::Program;
+use crate::remote;
 use crate::run_folder::OWN_FILES;
 use crate::watched::{is_watched, to_analyse};
 
@@ -27,24 +28,30 @@ pub(crate) fn checked(
     run_dir: &Path,
 ) -> Option<Graph> {
     let graph = parsed(arguments, program, registry, run_dir)?;
-    let runs = spares_files(&graph, registry, arguments, run_dir) && is_runnable(&graph, registry);
+    let runs =
+        spares_files(&graph, registry, arguments, run_dir, None) && is_runnable(&graph, registry);
     if !runs {
         show_hints(arguments);
     }
     runs.then_some(graph)
 }
 
-/// Whether no sink writes over what the run reads, the graph file, or the run's own files; problems are shown.
-fn spares_files(
+/// Whether no sink, nor the trace, writes over what the run reads, the graph file, or the run's own files; problems are shown.
+pub(crate) fn spares_files(
     graph: &Graph,
     registry: &Registry,
     arguments: &GraphArguments,
     run_dir: &Path,
+    trace: Option<&Path>,
 ) -> bool {
     let graph_file = (arguments.graph.clone(), "the graph is in".to_owned());
-    let own = OWN_FILES.map(|name| (run_dir.join(name), "the run itself writes".to_owned()));
-    let kept: Vec<_> = own.into_iter().chain([graph_file]).collect();
-    let checked = graph.check_replaced(registry, &kept);
+    let own = OWN_FILES.iter().flat_map(|name| {
+        let path = run_dir.join(name);
+        [fermata_files::part_path(&path), path]
+            .map(|path| (path, "the run itself writes".to_owned()))
+    });
+    let kept: Vec<_> = own.chain([graph_file]).collect();
+    let checked = graph.check_replaced(registry, &kept, trace);
     checked.map_err(|problems| show(&problems)).is_ok()
 }
 
@@ -57,7 +64,7 @@ pub(crate) fn works(graph: &Graph, registry: &Registry) -> bool {
 /// Whether what the graph names is there and its nodes agree with each other; problems are shown.
 pub(crate) fn is_runnable(graph: &Graph, registry: &Registry) -> bool {
     let checked = graph.check(registry).map_err(|problems| show(&problems));
-    checked.is_ok() && agrees(graph)
+    checked.is_ok() && agrees(graph.whole())
 }
 
 #[cfg(feature = "live")]
@@ -74,7 +81,7 @@ fn agrees(_: &Graph) -> bool {
     true
 }
 
-/// Reads a graph without looking for what it names. If it names actors that this program does not have, the process becomes the one
+/// Reads a graph, or the part of it that a machine runs, without looking for what it names. If it names actors that this program does not have, the process becomes the one
 /// that may have them.
 pub(crate) fn parsed(
     arguments: &GraphArguments,
@@ -102,7 +109,12 @@ pub(crate) fn parsed(
     if loaded.is_err() {
         show_hints(arguments);
     }
-    loaded.ok()
+    let graph = loaded.ok()?;
+    let Some(machine) = &arguments.machine else {
+        return Some(graph);
+    };
+    let part = remote::part(&graph, machine, registry);
+    part.map_err(|error| print_error(&error)).ok()
 }
 
 fn show_hints(arguments: &GraphArguments) {

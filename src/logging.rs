@@ -4,6 +4,7 @@
 //! return as an error, so their messages are a level lower than they say: warnings with `-v`, all of them with `-vv`.
 
 use anyhow::Context;
+use fermata_engine::graph::Secrets;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
@@ -11,6 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::cli::{LogArguments, LogFormat};
+use crate::log_lines::Shown;
 
 /// The variable that says by parts of the program what is logged.
 const VARIABLE: &str = "FERMATA_LOG";
@@ -50,6 +52,15 @@ pub(crate) fn start(
         .with_filter(filter(given.as_deref(), to_people)?);
     Registry::default().with(to_file).with(to_people).init();
     Ok(())
+}
+
+/// Does something and tells people what the part of the program with this name says meanwhile, on this thread.
+pub(crate) fn telling<T>(part: &str, secrets: &Secrets, work: impl FnOnce() -> T) -> T {
+    let writer = Shown::new(std::io::stderr, secrets, false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let layer = layer.with_ansi(false).with_target(false).without_time();
+    let layer = layer.with_filter(EnvFilter::new(format!("{part}=info")));
+    tracing::subscriber::with_default(Registry::default().with(layer), work)
 }
 
 fn level(verbose: u8) -> &'static str {

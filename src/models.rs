@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use fermata_pull::{Catalogue, Entry, Origin, Pulled, State, pull, state};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -13,9 +14,16 @@ use crate::print::{complain, print, print_line};
 
 const CATALOGUE: &str = include_str!("../models/catalogue.yaml");
 
-/// Carries out a command about models; that about networks is `fermata-learn`'s.
-pub fn models(command: &ModelsCommand) -> anyhow::Result<u8> {
-    let catalogue = Catalogue::read(CATALOGUE)?;
+/// Carries out a command about models; that about networks is `fermata-learn`'s. `catalogue` is somebody's own.
+pub fn models(command: &ModelsCommand, catalogue: Option<&Path>) -> anyhow::Result<u8> {
+    let catalogue = match catalogue {
+        Some(path) => {
+            let text = fermata_files::read_text(path, fermata_files::MOST_TEXT)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            Catalogue::read(&text).with_context(|| path.display().to_string())?
+        }
+        None => Catalogue::read(CATALOGUE)?,
+    };
     match command {
         ModelsCommand::List { dir } => list(&catalogue, dir),
         ModelsCommand::Pull(arguments) => pull_all(&catalogue, arguments),

@@ -1,12 +1,16 @@
-//! What a run shows while it runs: a live table on a terminal, log lines otherwise; and where log lines go.
+//! What a run shows while it runs: a live table on a terminal, log lines otherwise; and where log lines go. What stands in the table is
+//! `stream_table`'s.
+
+mod stream_table;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use fermata_engine::ClockMode;
 use fermata_engine::graph::Secrets;
-use fermata_engine::statistics::{Rates, Snapshot};
+use fermata_engine::statistics::{Snapshot, Window};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -14,9 +18,18 @@ use crate::cli::{LogArguments, LogFormat};
 use crate::log_lines::Shown;
 use crate::logging::{self, ForPeople};
 use crate::print::complain;
+use stream_table::StreamTable;
 
-/// Streams that the table shows one by one.
-const MOST_ROWS: usize = 16;
+/// Lines that the table has at most, where the terminal is high enough.
+const MOST_ROWS: usize = 24;
+/// Lines of the terminal that are left to what stands above the table.
+const ABOVE: usize = 2;
+/// What a terminal is taken for that does not say how large it is: columns and lines.
+const USUAL_SIZE: (u16, u16) = (80, 24);
+/// The spinner and what keeps it apart.
+const SPINNER: usize = 2;
+/// Time over which rates are counted.
+const RATES_OVER_S: f64 = 5.0;
 /// Time between two log lines where there is no terminal.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -68,8 +81,10 @@ pub(crate) struct Progress {
     says: Option<Box<dyn Fn() -> Option<String>>>,
     table: Option<MultiProgress>,
     rows: Vec<ProgressBar>,
-    /// What was shown last.
-    before: Snapshot,
+    clock: ClockMode,
+    window: Window,
+    /// Streams that have been seen, in the order in which they came.
+    seen: Vec<String>,
     last_log: Instant,
     quiet: bool,
     log: LogArguments,
@@ -77,7 +92,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// A table if the error output is a terminal and lines are for people.
-    pub(crate) fn new(quiet: bool, log: LogArguments) -> Self {
+    pub(crate) fn new(quiet: bool, log: LogArguments, clock: ClockMode) -> Self {
         let for_people = !quiet && log.log_format == LogFormat::Text;
         let table = (io::stderr().is_terminal() && for_people).then(MultiProgress::new);
         Self {
@@ -85,7 +100,9 @@ impl Progress {
             says: None,
             table,
             rows: Vec::new(),
-            before: Snapshot::default(),
+            clock,
+            window: Window::new(RATES_OVER_S),
+            seen: Vec::new(),
             last_log: Instant::now(),
             quiet,
             log,
@@ -132,62 +149,85 @@ impl Progress {
 
     /// Shows what the run is doing now.
     pub(crate) fn show(&mut self, now: Snapshot) {
-        let mut lines = match &self.counting {
-            Some(counting) => vec![counting.line(now.delivered())],
-            None => self.by_stream(&now),
-        };
-        lines.extend(self.says.as_ref().and_then(|says| says()));
-        if let Some(table) = &self.table {
-            let table = table.clone();
+        self.window.push(now);
+        if let Some(table) = self.table.clone() {
+            let lines = self.lines(true);
             self.draw(&table, &lines);
         } else if !self.quiet && self.last_log.elapsed() >= LOG_EVERY {
             self.last_log = Instant::now();
-            for line in &lines {
+            for line in self.lines(false) {
                 tracing::info!("{line}");
             }
-        } else if self.table.is_none() {
-            // Between two log lines nothing is shown, and rates are counted over the whole time.
-            return;
         }
-        self.before = now;
     }
 
-    /// A line for each stream that is there, and one for those that have been closed.
-    fn by_stream(&self, now: &Snapshot) -> Vec<String> {
-        let rates = Rates::between(&self.before, now);
-        let open = now.streams.iter().map(|stream| {
-            let name = &stream.name;
-            let rate = rates.streams.get(name).map_or(0.0, |rates| rates.delivered);
-            // What is lost before a fork is lost at every sink behind it.
-            let losses = stream.sinks.iter().map(|sink| sink.losses.values().sum::<u64>());
-            let lost = losses.max().unwrap_or(0);
-            let latency = stream.sinks.iter().map(|sink| sink.latency.quantiles_ms.p50);
-            let latency = latency.fold(0.0, f64::max);
-            format!(
-                "{name:<12} {:>8} frames {rate:>7.1}/s  latency {latency:>6.1} ms  lost {lost}  missed {}",
-                stream.delivered, stream.missed
-            )
-        });
-        let closed = now.closed;
-        let closed = (closed.count > 0)
-            .then(|| format!("{} ended, with {} frames", closed.count, closed.delivered));
-        open.chain(closed).collect()
+    /// What there is to say: of a job how far it is, of other runs how each stream is doing.
+    fn lines(&mut self, in_a_table: bool) -> Vec<String> {
+        let Some(now) = self.window.newest() else {
+            return Vec::new();
+        };
+        let mut lines = match &self.counting {
+            Some(counting) => vec![counting.line(now.delivered())],
+            None => {
+                let is_open = |name: &String| now.streams.iter().any(|stream| stream.name == *name);
+                // Units of work come and go by the thousand.
+                let named = now.streams.iter().filter(|_| !now.has_units);
+                for stream in named {
+                    if !self.seen.contains(&stream.name) {
+                        self.seen.push(stream.name.clone());
+                    }
+                }
+                let ended = self.seen.iter().filter(|name| !is_open(name));
+                let ended: Vec<String> = ended.cloned().collect();
+                let streams = StreamTable {
+                    now,
+                    rates: &self.window.rates(),
+                    ended: &ended,
+                    clock: self.clock,
+                };
+                match in_a_table {
+                    false => streams.sentences(),
+                    true => {
+                        let width = usize::from(terminal().0).saturating_sub(SPINNER);
+                        let mut lines = vec![streams.summary()];
+                        lines.extend(streams.lines(width));
+                        lines
+                    }
+                }
+            }
+        };
+        lines.extend(self.says.as_ref().and_then(|says| says()));
+        lines
     }
 
     fn draw(&mut self, table: &MultiProgress, lines: &[String]) {
-        let rows = lines.len().min(MOST_ROWS) + usize::from(lines.len() > MOST_ROWS);
-        while self.rows.len() < rows {
+        let high = usize::from(terminal().1).saturating_sub(ABOVE);
+        let most = high.clamp(1, MOST_ROWS);
+        let shown = if lines.len() > most {
+            most - 1
+        } else {
+            lines.len()
+        };
+        while self.rows.len() < lines.len().min(most) {
+            let first = self.rows.is_empty();
             let row = table.add(ProgressBar::new_spinner());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+            let template = if first {
+                "{spinner} {wide_msg}"
+            } else {
+                "  {wide_msg}"
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
                 row.set_style(style);
             }
             self.rows.push(row);
         }
         for (index, row) in self.rows.iter().enumerate() {
             match lines.get(index) {
-                Some(line) if index < MOST_ROWS => row.set_message(line.clone()),
-                Some(_) => row.set_message(format!("… and {} more", lines.len() - MOST_ROWS)),
-                None => {}
+                Some(line) if index < shown => row.set_message(line.clone()),
+                Some(_) if index == shown => {
+                    row.set_message(format!("… and {} more", lines.len() - shown));
+                }
+                _ => row.set_message(""),
             }
             row.tick();
         }
@@ -198,6 +238,14 @@ impl Progress {
         for row in &self.rows {
             row.finish_and_clear();
         }
+    }
+}
+
+/// Columns and lines of the terminal behind the error output.
+fn terminal() -> (u16, u16) {
+    match rustix::termios::tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col, size.ws_row),
+        _ => USUAL_SIZE,
     }
 }
 

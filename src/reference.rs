@@ -13,8 +13,8 @@ use crate::program::Program;
 use crate::reference_page::Page;
 
 /// Keys of a node that are the engine's, in the order in which they are explained.
-const ENGINE_KEYS: [&str; 9] = [
-    "use", "each", "in", "queue", "batch", "replicas", "lane", "on_error", "require",
+const ENGINE_KEYS: [&str; 10] = [
+    "use", "each", "in", "queue", "batch", "replicas", "lane", "on_error", "require", "on",
 ];
 /// Said on each page, so that nobody changes it by hand.
 const MADE: &str =
@@ -271,7 +271,7 @@ fn graph_files(schema: &Value) -> String {
     format!(
         "{MADE}\n\n# Keys of a graph file\n\n[graph-files.md](../graph-files.md) explains what they mean together. Wherever a number or a truth value is wanted, a reference \
          such as `${{every}}` may stand.\n\n## The file\n{}\n## A node\n\nAll other keys of a node are settings of its actor: [actors.md](actors.md). A source has \
-         `use`, `each`, `lane` and `on_error` alone.\n{}",
+         `use`, `each`, `lane`, `on_error` and `on` alone.\n{}",
         table(&own),
         table(&keys)
     )

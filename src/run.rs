@@ -18,7 +18,7 @@ use crate::print::{complain, print, print_error, print_line};
 use crate::program::Program;
 pub use crate::progress::JobRows;
 use crate::progress::Progress;
-use crate::remote::Remote;
+use crate::remote::{Remote, refuse_alone, site_of, steer};
 pub use crate::run_folder::Taking;
 use crate::run_folder::{RunFolder, refuse_to_move};
 use crate::serving::Serving;
@@ -36,11 +36,16 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
     let Some(graph) = load::checked(&arguments.graph, program, &registry, &path) else {
         return Ok(REFUSED);
     };
+    let trace = arguments.trace.as_deref();
+    if trace.is_some() && !load::spares_files(&graph, &registry, &arguments.graph, &path, trace) {
+        return Ok(REFUSED);
+    }
     if graph.takes_streams() && graph.streams.is_empty() {
         anyhow::bail!("the graph has no streams yet: give them with --stream NAME=URI");
     }
     refuse_to_move(&path, &arguments.graph.graph)?;
-    let remote = Remote::connect(&arguments.nats, &registry)?;
+    refuse_alone(&graph, &arguments.nats)?;
+    let remote = Remote::connect(&arguments.nats, &graph, &registry)?;
     let job = Job {
         graph,
         taking: Taking::Afresh(path),
@@ -55,8 +60,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         serve: arguments.serve.clone(),
         summary: true,
     };
-    let code = run_job(job, registry)?;
-    remote.close();
+    let code = remote.close(run_job(job, registry)?);
     // A call that never returned keeps its thread: ending the process is the only way to end it.
     std::process::exit(i32::from(code));
 }
@@ -120,11 +124,12 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     }
     let interrupts = Interrupts::watch()?;
     let folder = RunFolder::open(&taking)?;
-    let mut progress = Progress::new(quiet, watching.log)
+    let mut progress = Progress::new(quiet, watching.log, graph.run.clock)
         .counting(rows)
         .saying(says);
     let mut trace = None;
     let services = with_privacy(services, &graph);
+    let lent = services.clone();
     let prepared = begin_trace(&watching, &graph, &mut trace).and_then(|observer| {
         let options = serving.lend(RunOptions {
             services,
@@ -141,6 +146,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
             return Err(error);
         }
     };
+    steer(&lent, &graph, &running.handle(), &interrupts);
     interrupts.starting(running.handle());
     let started = serving.start(&running, &graph);
     let started = started.and_then(|served| running.created().map(|()| served).map_err(Into::into));
@@ -159,7 +165,10 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     };
     interrupts.begun();
     served.ready();
-    let report = wait(running, &mut progress);
+    let report = Report {
+        site: site_of(&lent),
+        ..wait(running, &mut progress)
+    };
     drop(served);
     progress.end();
     let traced = trace.map(Trace::finish);
@@ -216,7 +225,9 @@ fn end(
 /// Tells actors that write pixels whether the graph blurs faces.
 #[cfg(feature = "live")]
 fn with_privacy(services: Services, graph: &Graph) -> Services {
-    services.with(Arc::new(fermata_actors::privacy::GraphBlurs::of(graph)))
+    services.with(Arc::new(fermata_actors::privacy::GraphBlurs::of(
+        graph.whole(),
+    )))
 }
 
 #[cfg(not(feature = "live"))]
@@ -254,7 +265,10 @@ fn out_folder(arguments: &RunArguments, program: &Program, registry: &Registry) 
         Some(path) => Some(path.clone()),
         None => {
             let graph = load::parsed(&arguments.graph, program, registry, "runs/run".as_ref())?;
-            Some(RunFolder::fresh(&graph.name))
+            Some(match graph.machine() {
+                Some(machine) => RunFolder::fresh(&format!("{}-{machine}", graph.name)),
+                None => RunFolder::fresh(&graph.name),
+            })
         }
     }
 }

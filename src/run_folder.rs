@@ -33,8 +33,8 @@ const GRAPH: &str = "graph.yaml";
 const LOG: &str = "run.log";
 const EARLIER: &str = "earlier";
 
-/// The files of a run's folder that the program itself writes.
-pub(crate) const OWN_FILES: [&str; 4] = [REPORT, GRAPH, LOG, LOCK_FILE];
+/// What the program itself writes in a run's folder.
+pub(crate) const OWN_FILES: [&str; 5] = [REPORT, GRAPH, LOG, LOCK_FILE, EARLIER];
 
 impl RunFolder {
     /// Where a run without `--out` goes: `runs/NAME-TIME`, with a number behind it if that is taken.

@@ -27,4 +27,18 @@ pub struct ServeArguments {
     /// File with the token that is asked for [default: none on loopback, elsewhere a fresh one that is shown on the terminal]
     #[arg(long, value_name = "FILE", requires = "serve")]
     pub serve_token_file: Option<PathBuf>,
+    /// Serve over TLS alone, with a certificate that is made for this run unless one is given; its fingerprint is shown
+    #[arg(long, requires = "serve")]
+    pub serve_tls: bool,
+    /// PEM file with the certificate that is shown, and those that lead to its authority
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "serve_tls",
+        requires = "serve_key"
+    )]
+    pub serve_certificate: Option<PathBuf>,
+    /// PEM file with the certificate's key
+    #[arg(long, value_name = "FILE", requires = "serve_certificate")]
+    pub serve_key: Option<PathBuf>,
 }

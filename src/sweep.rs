@@ -50,6 +50,7 @@ fn graph_arguments(arguments: &SweepArguments) -> GraphArguments {
         streams: arguments.add.clone(),
         params: arguments.params.clone(),
         set: arguments.set.clone(),
+        machine: None,
     }
 }
 
@@ -249,6 +250,7 @@ fn trial(
         streams: own.streams.clone(),
         params: own.params.clone(),
         set: own.set.clone(),
+        machine: None,
     };
     arguments.streams.extend(copies(graph, number));
     let measures = sub_run::run(&arguments, folder)?.all;

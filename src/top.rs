@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use fermata_actors::trust::{Client, Trust};
 use fermata_serve::{Numbers, Token};
 use serde::Deserialize;
 
@@ -27,7 +28,8 @@ struct Snapshot {
 
 /// Shows a run once, or on a terminal until it is over.
 pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
-    let url = url(&arguments.address);
+    let trusts = arguments.ca_file.is_some() || arguments.fingerprint.is_some();
+    let url = url(&arguments.address, trusts)?;
     let token = arguments.token_file.as_deref().map(Token::read);
     let token = token.transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -35,11 +37,16 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
         .build()?;
     // It fails where somebody has done it already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .timeout(ANSWER_WITHIN)
-        .no_proxy()
-        .build()?;
-    let look = || runtime.block_on(look(&client, &url, token.as_ref()));
+    let mut client = reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy();
+    let tls = trust(arguments, &url)?.map(Client::new).transpose()?;
+    if let Some(tls) = &tls {
+        client = client.tls_backend_preconfigured(tls.config.clone());
+    }
+    let client = client.build()?;
+    let look = || {
+        let looked = runtime.block_on(look(&client, &url, token.as_ref()));
+        looked.map_err(|error| untrusted(error, tls.as_ref()))
+    };
     let first = look()?;
     if !std::io::stdout().is_terminal() {
         print(&table::table(&first))?;
@@ -67,13 +74,40 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
     }
 }
 
-/// `http://ADDRESS/snapshot`, of an address or of the page's own.
-fn url(address: &str) -> String {
+/// `http://ADDRESS/snapshot`, of an address or of the page's own; `https` where somebody has to show a certificate.
+fn url(address: &str, trusts: bool) -> anyhow::Result<String> {
     let page = address.split('#').next().unwrap_or(address);
     let page = page.trim_end_matches('/');
-    match page.contains("://") {
-        true => format!("{page}/snapshot"),
-        false => format!("http://{page}/snapshot"),
+    match (page.contains("://"), trusts) {
+        (true, true) if !page.starts_with("https://") => {
+            bail!("{page} shows no certificate: its address would begin with https://")
+        }
+        (true, _) => Ok(format!("{page}/snapshot")),
+        (false, true) => Ok(format!("https://{page}/snapshot")),
+        (false, false) => Ok(format!("http://{page}/snapshot")),
+    }
+}
+
+/// Whom to believe that it is the run, if that is asked over TLS.
+fn trust(arguments: &TopArguments, url: &str) -> anyhow::Result<Option<Trust>> {
+    if let Some(path) = &arguments.ca_file {
+        return Ok(Some(Trust::file(path).context("--ca-file")?));
+    }
+    if let Some(fingerprint) = &arguments.fingerprint {
+        let fingerprint = fingerprint.parse().context("--fingerprint")?;
+        return Ok(Some(Trust::One(fingerprint)));
+    }
+    let is_encrypted = url.starts_with("https://");
+    Ok(is_encrypted.then(Trust::system).transpose()?)
+}
+
+/// What to do where the certificate is why there is no answer.
+fn untrusted(error: anyhow::Error, tls: Option<&Client>) -> anyhow::Error {
+    match tls.and_then(Client::refused) {
+        Some(refused) => error.context(format!(
+            "the certificate that was shown is not trusted; its fingerprint is {refused}. If that is what the run has shown on its terminal, give it with --fingerprint"
+        )),
+        None => error,
     }
 }
 
@@ -109,8 +143,15 @@ mod tests {
             "http://127.0.0.1:8080",
             "http://127.0.0.1:8080/#token=abc",
         ] {
-            assert_eq!(url(address), "http://127.0.0.1:8080/snapshot");
+            let url = url(address, false).unwrap();
+            assert_eq!(url, "http://127.0.0.1:8080/snapshot");
         }
-        assert_eq!(url("https://cameras/"), "https://cameras/snapshot");
+        for trusts in [false, true] {
+            let url = url("https://cameras/", trusts).unwrap();
+            assert_eq!(url, "https://cameras/snapshot");
+        }
+        let url_of = |address| url(address, true);
+        assert_eq!(url_of("cameras:1").unwrap(), "https://cameras:1/snapshot");
+        assert!(url_of("http://cameras").is_err(), "nobody shows anything");
     }
 }

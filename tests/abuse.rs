@@ -3,6 +3,7 @@
 
 mod endings;
 mod files;
+mod pipes;
 mod refusals;
 mod scarcity;
 

@@ -145,6 +145,11 @@ fn what_cannot_be_analysed_is_told_before_anything_starts() {
         &["analyse", "a.jpg", "--model", "none"],
         &["no such folder", "card.yaml"],
     );
+    refused(
+        at,
+        &["analyse", "a.jpg", "--model", ".", "--detector", "yunet"],
+        &["--detector yunet: there is no such file"],
+    );
     refused(at, &["analyse"], &["<INPUT>"]);
     assert_eq!(
         std::fs::read_dir(at).unwrap().count(),

@@ -25,6 +25,15 @@ pub(crate) struct Browser {
 impl Browser {
     /// None, and says so, where there is no Chromium.
     pub(crate) fn open() -> Option<Self> {
+        Self::with(&[])
+    }
+
+    /// One that takes any certificate, as somebody does who has compared its fingerprint.
+    pub(crate) fn trusting_anybody() -> Option<Self> {
+        Self::with(&["--ignore-certificate-errors"])
+    }
+
+    fn with(more: &[&str]) -> Option<Self> {
         let profile = tempfile::tempdir().unwrap();
         let started = Command::new("chromium")
             .args([
@@ -37,6 +46,7 @@ impl Browser {
                 "--window-size=1280,900",
                 "about:blank",
             ])
+            .args(more)
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -137,6 +147,29 @@ impl Browser {
         usage["usedSize"].as_f64().unwrap_or(0.0) as u64
     }
 
+    /// Memory of its own of all the browser's processes, bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let processes = processes.filter_map(|entry| {
+            let process: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // Behind the name, which may have any characters: the state, and the parent.
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse();
+            Some((process, parent.ok()?))
+        });
+        let parents: Vec<(u32, u32)> = processes.collect();
+        let mut own = vec![self.process.id()];
+        let mut next = 0;
+        while let Some(&parent) = own.get(next) {
+            let children = parents.iter().filter(|(_, of)| *of == parent);
+            own.extend(children.map(|(process, _)| *process));
+            next += 1;
+        }
+        own.into_iter()
+            .map(|process| memory(process, "RssAnon:"))
+            .sum()
+    }
+
     /// A picture of the page as it is shown.
     pub(crate) fn screenshot(&mut self, path: &Path) {
         let shot = self.call("Page.captureScreenshot", json!({"format": "png"}));
@@ -146,6 +179,14 @@ impl Browser {
             .unwrap();
         std::fs::write(path, png).unwrap();
     }
+}
+
+/// A line of what the system says of a process's memory, bytes; 0 of one that is gone.
+pub(crate) fn memory(process: u32, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|known| known.strip_prefix(line));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    kilobytes.map_or(0, |kilobytes| kilobytes.parse::<u64>().unwrap() * 1024)
 }
 
 impl Drop for Browser {

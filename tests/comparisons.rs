@@ -137,7 +137,8 @@ fn what_cannot_be_compared_is_refused() {
         &[&one, &path("empty")],
         &["has no predictions.npz", "fermata evaluate --model"],
     );
-    refuse(&[&one, &path("none.csv")], &["none.csv"]);
+    refuse(&[&one, &path("none.csv")], &["there is no ", "none.csv"]);
+    refuse(&[&one, &path("nowhere")], &["there is no ", "nowhere"]);
     refused(
         &[
             "evaluate",

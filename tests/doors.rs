@@ -1,6 +1,7 @@
-//! What actors and sources may do besides taking and giving packets: finish a call later, end a stream early, hand on numbers
+//! What actors and sources may do besides taking and giving packets: finish a call later, hold packets back, end a stream early, hand on numbers
 //! and marks from elsewhere.
 
 mod ending;
+mod held_back;
 mod later;
 mod numbered;

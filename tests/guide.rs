@@ -1,7 +1,8 @@
 //! The guide: its commands run as they stand, its pages are there, and those that are made from the code are current.
 //!
 //! A block `sh` is run by bash, in the order of the page, in a folder that has the project's graphs. A block `sh needs: WHAT` is not, but for
-//! `needs: data`, which is run where there is `FERMATA_DATA`. A YAML block that begins with `# NAME.yaml` is that file.
+//! `needs: data`, which is run where there is `FERMATA_DATA`; a command in any other block is a mistake. A YAML block that begins with
+//! `# NAME.yaml` is that file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +22,7 @@ fn pages() -> Vec<PathBuf> {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+        .chain([repository("README.md")])
         .collect();
     pages.sort();
     pages
@@ -119,13 +121,38 @@ fn every_command_that_can_run_here_runs() {
 }
 
 #[test]
+fn every_command_is_run_or_says_what_it_needs() {
+    let mut unmarked = Vec::new();
+    for page in pages() {
+        for block in blocks(&page) {
+            let mut lines = block.text.lines().map(|line| line.trim_start_matches("$ "));
+            let is_command = |line: &str| {
+                let program = line.split(' ').next().unwrap_or_default();
+                ["fermata", "make", "cargo"].contains(&program) || program.ends_with("/fermata")
+            };
+            if !block.info.starts_with("sh") && lines.any(is_command) {
+                unmarked.push(format!("{}:{}", block.page, block.line));
+            }
+        }
+    }
+    assert!(unmarked.is_empty(), "{unmarked:?}");
+}
+
+#[test]
 fn what_the_contents_name_is_there() {
     let summary = std::fs::read_to_string(repository("docs/SUMMARY.md")).unwrap();
     let named: Vec<&str> = summary
         .lines()
         .filter_map(|line| line.split_once("](")?.1.strip_suffix(')'))
         .collect();
-    assert!(named.len() > 10);
+    for page in std::fs::read_dir(repository("docs")).unwrap().flatten() {
+        let name = page.file_name().to_string_lossy().into_owned();
+        let is_named = named.contains(&&*name) || name == "SUMMARY.md";
+        assert!(
+            is_named || !name.ends_with(".md"),
+            "{name} is in no contents"
+        );
+    }
     for page in named {
         assert!(repository("docs").join(page).is_file(), "{page}");
     }

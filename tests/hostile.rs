@@ -1,5 +1,7 @@
 //! What somebody made to do harm costs its own stream, or is refused; never the process, its memory or minutes.
 
+mod whole_files;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,5 +1,7 @@
 //! `fermata kpi`: numbers against tables worked by hand and against pandas, wrong input, and the page.
 
+mod segments;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,88 +1,11 @@
 //! The live page in a real browser, over the real program. With `FERMATA_SCREENSHOTS=DIR` it leaves pictures of itself there.
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-
-use serde_json::Value;
+use std::process::Command;
 
 use crate::browser::Browser;
-use crate::support::fermata;
-
-const GRAPH: &str = "\
-fermata: 1
-name: cameras
-streams: {STREAMS}
-nodes:
-  capture: {use: synthetic_faces, each: stream, seed: \"${stream.uri}\", width: 320, height: 240, fps: 5, faces: 1}
-  detect:  {use: detect_faces, in: capture, model: haar, min_size: 60, every: 5}
-  track:   {use: track_faces, each: stream, in: detect}
-  log:     {use: write_csv, in: track, path: \"${run.dir}/faces.csv\"}
-  draw:    {use: draw_overlay, each: stream, in: track, queue: {capacity: 1, full: drop_oldest}}
-";
-
-/// The program with a page.
-struct Run {
-    process: Child,
-    folder: tempfile::TempDir,
-    url: String,
-}
-
-impl Run {
-    fn start(streams: &str, address: &str, more: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let graph = folder.path().join("cameras.yaml");
-        std::fs::write(&graph, GRAPH.replace("{STREAMS}", streams)).unwrap();
-        let mut process = Command::new(fermata())
-            .arg("run")
-            .arg(&graph)
-            .arg("--out")
-            .arg(folder.path().join("out"))
-            .args(["--quiet", "--serve", address])
-            .args(more)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut said = Vec::new();
-        let url = lines.find_map(|line| {
-            let line = line.ok()?;
-            said.push(line.clone());
-            line.strip_prefix("live page: ").map(str::to_owned)
-        });
-        std::thread::spawn(move || lines.for_each(drop));
-        Self {
-            process,
-            folder,
-            url: url.unwrap_or_else(|| panic!("no page: {said:?}")),
-        }
-    }
-
-    fn address(&self) -> &str {
-        let address = self.url.trim_start_matches("http://");
-        address.trim_end_matches('/')
-    }
-
-    fn report(self) -> Value {
-        self.report_and(|| ()).0
-    }
-
-    /// Waits for the run's end; the report, and what is read of its folder then.
-    fn report_and<T>(mut self, read: impl FnOnce() -> T) -> (Value, T) {
-        self.process.wait().unwrap();
-        let path = self.folder.path().join("out/report.json");
-        let report = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        (report, read())
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use crate::served_run::{CAMERAS, ServedRun, sequence, state, top, wait_for_top};
+use crate::support::{PATIENCE, fermata};
 
 fn screenshot(browser: &mut Browser, name: &str) {
     if let Some(folder) = std::env::var_os("FERMATA_SCREENSHOTS") {
@@ -91,25 +14,12 @@ fn screenshot(browser: &mut Browser, name: &str) {
     }
 }
 
-/// The sequence of the picture that a tile shows.
-fn sequence(stream: &str) -> String {
-    format!(
-        "Number(document.querySelector('[aria-label=\"stream {stream}\"] canvas').dataset.sequence)"
-    )
-}
-
-fn state(stream: &str, state: &str) -> String {
-    format!(
-        "document.querySelector('[aria-label=\"stream {stream}\"] .badge').textContent === '{state}'"
-    )
-}
-
 #[test]
 fn frames_move_streams_come_and_the_numbers_are_those_of_the_report() {
     let Some(mut browser) = Browser::open() else {
         return;
     };
-    let run = Run::start("{lobby: 1, door: 2}", "127.0.0.1:0", &[]);
+    let run = ServedRun::start("{lobby: 1, door: 2}", "127.0.0.1:0", &[]);
     browser.go(&run.url);
     browser.wait_for(&format!("{} > 3", sequence("lobby")));
     browser.wait_for(&format!("{} > 3", sequence("door")));
@@ -145,11 +55,7 @@ fn frames_move_streams_come_and_the_numbers_are_those_of_the_report() {
     screenshot(&mut browser, "desktop");
 
     // The same numbers in the terminal's words.
-    let top = Command::new(fermata())
-        .args(["top", run.address()])
-        .output()
-        .unwrap();
-    let top = String::from_utf8_lossy(&top.stdout).into_owned();
+    let top = String::from_utf8_lossy(&top(&[run.address()]).stdout).into_owned();
     assert!(top.starts_with("cameras  running"), "{top}");
     assert!(
         top.contains("capture → detect") && top.contains("yard"),
@@ -187,7 +93,7 @@ fn the_page_asks_for_the_token_and_comes_back_when_its_server_does() {
     let file = folder.path().join("token");
     std::fs::write(&file, "correct-horse-battery\n").unwrap();
     let options = ["--serve-token-file", file.to_str().unwrap()];
-    let run = Run::start("{lobby: 1}", "127.0.0.1:0", &options);
+    let run = ServedRun::start("{lobby: 1}", "127.0.0.1:0", &options);
     let (url, address) = (run.url.clone(), run.address().to_owned());
     browser.go(&url);
     browser.wait_for("!document.getElementById('sign-in').hidden");
@@ -212,10 +118,92 @@ fn the_page_asks_for_the_token_and_comes_back_when_its_server_does() {
     assert!(!log.contains("correct-horse"), "{log}");
     drop(run);
     browser.wait_for("document.getElementById('connection').dataset.state === 'lost'");
-    let again = Run::start("{lobby: 1, hall: 2}", &address, &options);
+    let again = ServedRun::start("{lobby: 1, hall: 2}", &address, &options);
     browser.wait_for("document.getElementById('connection').dataset.state === 'open'");
     browser.wait_for(&format!("{} > 1", sequence("hall")));
+
+    // Who is at the terminal ends it: the page says so.
+    again.interrupt();
+    browser.wait_for("document.getElementById('log').textContent.includes('the run drains')");
+    browser.wait_for("document.getElementById('summary').textContent.startsWith('over')");
     drop(again);
+}
+
+#[test]
+fn a_run_that_is_drained_at_its_terminal_is_draining_in_others() {
+    // A server that takes a message and never answers: what is in flight stays there.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let hook = folder.path().join("hook");
+    std::fs::write(&hook, format!("http://{}/", silent.local_addr().unwrap())).unwrap();
+    let tell = format!(
+        "  tell:    {{use: send_webhook, in: track, send: frames, hold_up: true, waiting: 1, timeout: 600s, finish_within: 600s, address: {{file: {}}}}}\n",
+        hook.display()
+    );
+    let graph = format!("{CAMERAS}{tell}run: {{drain: 600s}}\n");
+    let run = ServedRun::of_graph(&graph, "{lobby: 1}", "127.0.0.1:0", &[]);
+    wait_for_top(&[run.address()], "running");
+    let _message = silent.accept().unwrap();
+    run.interrupt();
+    wait_for_top(&[run.address()], "draining");
+}
+
+#[test]
+fn over_tls_the_page_is_seen_by_who_knows_its_certificate() {
+    let Some(mut browser) = Browser::trusting_anybody() else {
+        return;
+    };
+    let run = ServedRun::start("{lobby: 1}", "127.0.0.1:0", &["--serve-tls"]);
+    assert!(run.url.starts_with("https://"), "{}", run.url);
+    let said = run.lines.recv_timeout(PATIENCE).unwrap();
+    let fingerprint = said
+        .strip_prefix("its certificate's SHA-256 fingerprint: ")
+        .unwrap_or_else(|| panic!("{said}"));
+
+    let refused = top(&[&run.url]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{why}");
+    assert!(
+        why.contains("not trusted") && why.contains(fingerprint),
+        "{why}"
+    );
+    let other = "00".repeat(32);
+    let refused = top(&[run.address(), "--fingerprint", &other]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains(fingerprint), "{why}");
+    let refused = top(&[&format!("http://{}", run.address())]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("400") && why.contains("https://"), "{why}");
+    wait_for_top(&[run.address(), "--fingerprint", fingerprint], "running");
+
+    browser.go(&run.url);
+    browser.wait_for(&format!("{} > 1", sequence("lobby")));
+    drop(run);
+
+    // With a certificate of one's own.
+    let folder = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let certificate = rcgen::CertificateParams::new(names).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (certificate, key) = (
+        file("certificate.pem", certificate.pem()),
+        file("key.pem", key.serialize_pem()),
+    );
+    let own = [
+        "--serve-tls",
+        "--serve-certificate",
+        &certificate,
+        "--serve-key",
+        &key,
+    ];
+    let run = ServedRun::start("{lobby: 1}", "127.0.0.1:0", &own);
+    wait_for_top(&[&run.url, "--ca-file", &certificate], "running");
 }
 
 #[test]
@@ -224,7 +212,7 @@ fn sixteen_streams_on_a_telephone_cost_what_is_on_its_screen() {
         return;
     };
     let names: Vec<String> = (1..=16).map(|n| format!("camera-{n:02}: {n}")).collect();
-    let run = Run::start(&format!("{{{}}}", names.join(", ")), "127.0.0.1:0", &[]);
+    let run = ServedRun::start(&format!("{{{}}}", names.join(", ")), "127.0.0.1:0", &[]);
     browser.resize(400, 850);
     browser.go(&run.url);
     browser.wait_for("document.querySelectorAll('.tile').length === 16");
@@ -252,76 +240,11 @@ fn sixteen_streams_on_a_telephone_cost_what_is_on_its_screen() {
     drop(run);
 }
 
-/// Resident memory of a process, bytes.
-fn resident(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
-    kilobytes.unwrap().parse::<u64>().unwrap() * 1024
-}
-
-#[test]
-fn a_page_that_is_open_for_minutes_takes_no_more_memory_and_costs_no_row() {
-    let seconds: u64 = match std::env::var_os("FERMATA_SOAK") {
-        Some(_) => 300,
-        None => {
-            println!("skipped: it takes minutes (FERMATA_SOAK=1)");
-            return;
-        }
-    };
-    let Some(mut browser) = Browser::open() else {
-        return;
-    };
-    let names: Vec<String> = (1..=16).map(|n| format!("camera-{n:02}: {n}")).collect();
-    let run = Run::start(&format!("{{{}}}", names.join(", ")), "127.0.0.1:0", &[]);
-    browser.resize(1440, 3000);
-    browser.go(&run.url);
-    browser.wait_for(&format!("{} > 2", sequence("camera-16")));
-    let process = run.process.id();
-    let mut measured = Vec::new();
-    for part in 0..6 {
-        let until = std::time::Instant::now() + std::time::Duration::from_secs(seconds / 6);
-        while std::time::Instant::now() < until {
-            std::thread::sleep(std::time::Duration::from_secs(1));
-        }
-        measured.push((resident(process), browser.heap()));
-        println!(
-            "part {part}: program and page hold {:?} bytes",
-            measured[part]
-        );
-    }
-    // The first part is for pools, caches and compilers to fill.
-    let ((early, early_page), (late, late_page)) = (measured[1], measured[5]);
-    assert!(late < early + early / 10 + 8_000_000, "{measured:?}");
-    assert!(
-        late_page < early_page + early_page / 10 + 2_000_000,
-        "{measured:?}"
-    );
-    browser.value("window.confirm = () => true; document.getElementById('drain').click();");
-    let table = run.folder.path().join("out/faces.csv");
-    let (report, rows) = run.report_and(|| std::fs::read_to_string(table).unwrap());
-    let frames: std::collections::BTreeSet<&str> = rows
-        .lines()
-        .skip(1)
-        .map(|row| {
-            row.match_indices(',')
-                .nth(1)
-                .map_or(row, |(at, _)| &row[..at])
-        })
-        .collect();
-    let streams = report["streams"].as_object().unwrap();
-    let captured: u64 = streams
-        .values()
-        .map(|stream| stream["captured"].as_u64().unwrap())
-        .sum();
-    assert_eq!(frames.len() as u64, captured, "the table has every frame");
-}
-
 #[test]
 fn an_address_that_others_reach_needs_a_token_and_a_terminal_to_show_it_on() {
     let folder = tempfile::tempdir().unwrap();
     let graph = folder.path().join("cameras.yaml");
-    std::fs::write(&graph, GRAPH.replace("{STREAMS}", "{lobby: 1}")).unwrap();
+    std::fs::write(&graph, CAMERAS.replace("{STREAMS}", "{lobby: 1}")).unwrap();
     let refused = |more: &[&str], words: &str| {
         let output = Command::new(fermata())
             .arg("run")

@@ -14,6 +14,8 @@ mod audits;
 mod browser;
 #[cfg(feature = "live")]
 mod cameras;
+#[cfg(feature = "live")]
+mod cases;
 #[cfg(feature = "learn")]
 mod comparisons;
 #[cfg(feature = "live")]
@@ -46,10 +48,20 @@ mod learning_refusals;
 mod live;
 #[cfg(feature = "live")]
 mod live_page;
+#[cfg(feature = "live")]
+mod live_page_soak;
 #[cfg(feature = "learn")]
 mod manifests;
 #[cfg(feature = "live")]
+mod models_at_hand;
+#[cfg(feature = "live")]
 mod mutations;
+#[cfg(feature = "remote")]
+#[path = "../remote/tests/edges/server.rs"]
+#[allow(dead_code, reason = "tests of other crates use the rest of it")]
+mod nats_server;
+#[cfg(feature = "live")]
+mod openvino;
 #[cfg(feature = "learn")]
 mod pipeline;
 #[cfg(feature = "live")]
@@ -57,12 +69,22 @@ mod program;
 mod running;
 #[cfg(feature = "live")]
 mod secrets;
+#[cfg(feature = "live")]
+mod served_run;
+#[cfg(feature = "live")]
+#[path = "../actors/tests/video/servers.rs"]
+#[allow(dead_code)] // Shared with the tests of `video_source`, which use the rest.
+mod servers;
 mod settled;
+#[cfg(feature = "remote")]
+mod site;
 #[cfg(feature = "learn")]
 mod softlabels;
 mod support;
 #[cfg(feature = "live")]
 mod sweep;
+#[cfg(feature = "live")]
+mod traces_and_logs;
 #[cfg(feature = "learn")]
 mod training;
 #[path = "../examples/unit_job.rs"]

@@ -141,6 +141,17 @@ fn whole_files(folder: &Path) -> Vec<PathBuf> {
         };
         fermata_learn::npz::write_npy(&path, &array).unwrap();
         files.push(path);
+        let path = folder.join("s.npz");
+        let labels = fermata_learn::npz::Array {
+            shape: vec![4],
+            values: vec![0, 1, 2, 3],
+        };
+        let arrays = std::collections::BTreeMap::from([
+            ("logits", fermata_learn::npz::NpzArray::Floats(array)),
+            ("labels", fermata_learn::npz::NpzArray::Integers(labels)),
+        ]);
+        fermata_learn::npz::write_npz(&path, &arrays).unwrap();
+        files.push(path);
     }
     files
 }
@@ -254,6 +265,13 @@ fn is_read(file: &Path, pool: &FramePool) -> bool {
         }
         #[cfg(feature = "learn")]
         Some("npy") => fermata_learn::npz::read_npy(file).is_ok(),
+        #[cfg(feature = "learn")]
+        Some("npz") => fermata_learn::npz::Npz::open(file).is_ok_and(|mut npz| {
+            let names = npz.names().to_vec();
+            names.iter().all(|name| {
+                npz.floats(name).is_ok() || npz.integers(name).is_ok() || npz.texts(name).is_ok()
+            })
+        }),
         _ => {
             let settings = serde_json::json!({"uri": file});
             let settings: VideoSourceSettings = serde_json::from_value(settings).unwrap();

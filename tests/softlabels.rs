@@ -1,8 +1,10 @@
 //! `fermata softlabels`, `resume` and `ensemble search` as a new user meets them: also killed at any moment.
 
+#[cfg(feature = "remote")]
+mod job_server;
 mod killed;
 #[cfg(feature = "remote")]
-mod nats_server;
+mod machines_killed;
 mod refusals;
 #[cfg(feature = "remote")]
 mod several_machines;

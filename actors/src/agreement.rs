@@ -77,10 +77,7 @@ fn nodes<'a>(graph: &'a Graph, actor: &str) -> impl Iterator<Item = (usize, &'a 
 
 /// For whom a node's settings are read.
 fn streams<'a>(graph: &'a Graph, node: &NodeSpec) -> Vec<Option<&'a StreamSpec>> {
-    match node.each_stream {
-        true => graph.streams.iter().map(Some).collect(),
-        false => vec![None],
-    }
+    graph.instances_of(node)
 }
 
 fn settings<T: DeserializeOwned>(node: &NodeSpec, stream: Option<&StreamSpec>) -> Option<T> {

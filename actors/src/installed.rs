@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::faces::detect_faces::HAAR_DEFAULT;
-use crate::sources::tls::trusted_by_system;
+use crate::trust::trusted_by_system;
 
 /// One thing that graphs may need.
 #[derive(Clone, Debug)]
@@ -36,6 +36,12 @@ pub fn installed() -> Vec<Part> {
             "models",
             false,
             fermata_onnx::runtime_build(),
+        ),
+        part(
+            "openvino",
+            "models with `device: openvino`",
+            false,
+            fermata_onnx::openvino(),
         ),
         part(
             "cuda",

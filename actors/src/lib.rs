@@ -15,6 +15,7 @@ pub mod sinks;
 pub mod sources;
 mod stream_time;
 pub mod temporal;
+pub mod trust;
 
 use fermata_engine::Registry;
 

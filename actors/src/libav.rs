@@ -1,6 +1,7 @@
 //! What the video actors share of ffmpeg's libraries: starting them once, and the V4L2 devices, whose library is loaded
 //! when one is asked for. Opening, decoding and encoding are the actors' own.
 
+mod colours;
 mod complaints;
 mod converter;
 mod copied;
@@ -14,6 +15,7 @@ use std::sync::Once;
 
 use ffmpeg_next::{Error, frame};
 
+pub(crate) use colours::forget_unknown_colours;
 pub(crate) use complaints::complaints;
 pub(crate) use converter::{Converter, Target};
 pub(crate) use copied::{parameters_without_tag, stated_size};

@@ -11,12 +11,15 @@ use crate::privacy::{blur, streams};
 /// The `draw_overlay` node whose pictures are shown: the last one of the graph that blurs each stream that any of them blurs, so that no picture from
 /// before leaves the process.
 pub fn shown_node(graph: &Graph) -> Option<String> {
-    let streams = streams(graph);
+    // Of a part: what is hidden on another machine is hidden here too.
+    let whole = graph.whole();
+    let streams = streams(whole);
+    let everywhere = whole.nodes.iter().filter(|node| node.actor == NAME);
     let drawing = graph.nodes.iter().filter(|node| node.actor == NAME);
     let blurs = |node: &NodeSpec, stream: &StreamSpec| blur(node, stream).is_some();
     let hidden: Vec<&StreamSpec> = streams
         .iter()
-        .filter(|stream| drawing.clone().any(|node| blurs(node, stream)))
+        .filter(|stream| everywhere.clone().any(|node| blurs(node, stream)))
         .collect();
     let mut fitting = drawing.filter(|node| hidden.iter().all(|stream| blurs(node, stream)));
     fitting.next_back().map(|node| node.name.clone())

@@ -30,6 +30,8 @@ def measured(command):
 def ours(arguments, every, out):
     command = [arguments.fermata, "run", "graphs/bench/fer.yaml", "--quiet", "--out", out]
     command += ["--param", f"detector={arguments.detector}", "--param", f"model={arguments.model}", "--param", f"every={every}"]
+    for param in arguments.param:
+        command += ["--param", param]
     for number, video in enumerate(arguments.videos):
         command += ["--stream", f"s{number}={video}"]
     _, peak, processor = measured(command)
@@ -55,6 +57,7 @@ def main():
     parser.add_argument("--python", default=".native/peers/bin/python")
     parser.add_argument("--detector", required=True)
     parser.add_argument("--model", required=True, help="folder with model.onnx and card.yaml")
+    parser.add_argument("--param", action="append", default=[], help="of the graph, such as device=openvino, precision=bf16")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("videos", nargs="+")
     arguments = parser.parse_args()

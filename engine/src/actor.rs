@@ -68,6 +68,13 @@ pub trait Actor: Sized + Send + 'static {
         Ok(())
     }
 
+    /// All packets of the stream have been handed over, and calls of it are still open ([`Outputs::finish_later`]): whoever holds packets back
+    /// until a later one comes must settle them now. Told once for each stream, and only to actors that keep calls open. An error or a panic
+    /// takes the node out of the graph.
+    fn stream_ending(&mut self, _stream: &Arc<Stream>) -> Result<(), ActorError> {
+        Ok(())
+    }
+
     /// The last packet of the stream has been handled, and `end` says how it came to that. With `replicas`, each of them
     /// is told. An error or a panic takes the node out of the graph.
     fn stream_ended(&mut self, _stream: &Arc<Stream>, _end: End) -> Result<(), ActorError> {

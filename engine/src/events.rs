@@ -43,6 +43,10 @@ pub enum RunEvent {
         /// The node instance.
         node: String,
     },
+    /// All streams end now, and what is in flight is finished: somebody asked for it, or what all of them need has failed.
+    Draining,
+    /// The run ends at once, and what is in flight is abandoned.
+    Stopping,
     /// Something went wrong.
     Faulted(FaultReport),
     /// The run is over.

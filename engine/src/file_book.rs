@@ -77,6 +77,8 @@ impl Book {
             state: match self.complete.load(Ordering::Relaxed) {
                 _ if is_removed => FileState::Removed,
                 true => FileState::Complete,
+                // One in which nothing was is removed by who began it, whatever becomes of its actor.
+                false if holds == 0 && !path.exists() => FileState::Removed,
                 false => FileState::Part,
             },
             unit: self.unit.to_owned(),

@@ -261,6 +261,7 @@ pub(crate) trait AnyActor: Send {
     fn process(&mut self, input: Input, out: &mut Outputs) -> Result<(), ActorError>;
     fn process_batch(&mut self, inputs: Vec<Input>, out: &mut Outputs) -> Result<(), ActorError>;
     fn stream_started(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError>;
+    fn stream_ending(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError>;
     fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError>;
     fn finish(&mut self, end: End) -> Result<(), ActorError>;
 }
@@ -274,6 +275,9 @@ impl<A: Actor> AnyActor for A {
     }
     fn stream_started(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
         Actor::stream_started(self, stream)
+    }
+    fn stream_ending(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
+        Actor::stream_ending(self, stream)
     }
     fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
         Actor::stream_ended(self, stream, end)

@@ -10,6 +10,15 @@ use serde::{Deserialize, Serialize};
 pub struct Report {
     /// Name of the graph.
     pub graph: String,
+    /// The machine, of the part of a graph that runs on several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// Of such a part: which run of the site it was a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteReport>,
+    /// Of such a part: its ends of edges to other machines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub site_edges: Vec<SiteEdgeReport>,
     /// Seconds from the first capture to the last delivery at a sink; loading is not in it.
     pub wall_s: f64,
     /// Seconds from the start of the run until every node had been created.
@@ -41,6 +50,39 @@ pub struct Report {
     pub files: Vec<FileReport>,
 }
 
+/// The run of a site that a part belonged to.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SiteReport {
+    /// Name of the site.
+    pub site: String,
+    /// What tells its run from all others.
+    pub run: String,
+    /// How often the machine's part had been started in it: 1 and above.
+    pub incarnation: u64,
+    /// How this machine's clock stood when the part was started, if that could be found out.
+    pub clock: Option<ClockReport>,
+}
+
+/// A machine's clock beside that of the server that all of a site share.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ClockReport {
+    /// How much it was ahead, milliseconds.
+    pub ahead_ms: f64,
+    /// How wrong that may be, milliseconds.
+    pub error_ms: f64,
+}
+
+/// One end of an edge between machines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SiteEdgeReport {
+    /// Name of the edge; both ends have the same.
+    pub edge: String,
+    /// The node that is this end.
+    pub node: String,
+    /// Whether it is the end where packets come out.
+    pub receives: bool,
+}
+
 /// A file that a sink has written.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FileReport {
@@ -50,7 +92,7 @@ pub struct FileReport {
     pub path: String,
     /// What became of it.
     pub state: FileState,
-    /// What is counted in it: `rows` or `frames`.
+    /// What is counted in it: `rows`, `lines`, `frames` or `packets`.
     pub unit: String,
     /// How many are in it.
     pub holds: u64,

@@ -1,12 +1,12 @@
 //! SHA-256, in lower-case hexadecimal digits.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::FileError;
+use crate::whole;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 16;
@@ -36,9 +36,9 @@ pub fn sha256_of(mut reader: impl Read) -> io::Result<String> {
 /// Of a file's contents.
 ///
 /// # Errors
-/// If the file cannot be read.
+/// If the file cannot be read, or is no regular one: others need not end.
 pub fn sha256_of_file(path: &Path) -> Result<String, FileError> {
-    let read = File::open(path).and_then(sha256_of);
+    let read = whole::open(path, u64::MAX).and_then(sha256_of);
     read.map_err(|reason| FileError {
         doing: "read",
         path: path.to_owned(),

@@ -1,11 +1,12 @@
-//! What everything that writes to a disk needs once: files and folders that are whole or not there, their hashes, and the lock
-//! of a folder.
+//! What everything that reads and writes files needs once: files and folders that are whole or not there, limits for what is read
+//! whole, hashes, and the lock of a folder.
 //!
 //! - [`PartFile`]: a file that is written as `NAME.part` and gets its name when it is complete; whoever begins it says what
 //!   becomes of one that nobody finishes.
 //! - [`RecordFile`]: the same for rows and lines, of which only whole ones are on the disk.
 //! - [`write()`]: the same for contents that are in memory.
 //! - [`PartFolder`]: a folder that is filled as `NAME.part` and gets its name, or takes another's, in one step.
+//! - [`read`], [`read_text`], [`open`]: files that are read to their end, which must have one and fit.
 //! - [`sha256`], [`sha256_of_file`]: as cards, manifests and provenance write them.
 //! - [`FolderLock`]: one process at a time owns a folder; the lock can be handed over to the program that a process becomes.
 //!
@@ -18,6 +19,7 @@ mod hash;
 mod part_file;
 mod part_folder;
 mod record_file;
+mod whole;
 
 pub use error::FileError;
 pub use folder_lock::{FolderLock, Holder, LOCK_FILE, LockError};
@@ -25,3 +27,4 @@ pub use hash::{sha256, sha256_of, sha256_of_file};
 pub use part_file::{PartFile, Unfinished, part_path, write};
 pub use part_folder::PartFolder;
 pub use record_file::RecordFile;
+pub use whole::{MOST_NUMBERS, MOST_TABLE, MOST_TEXT, open, read, read_text};

@@ -10,7 +10,7 @@ use crate::error::FileError;
 /// only leave it.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfinished {
-    /// It stays as it is: what somebody recorded is worth keeping although it is not all.
+    /// It stays as it is, unless it is empty: what somebody recorded is worth keeping although it is not all.
     Kept,
     /// It is removed: what can be made again is only in the way.
     Removed,
@@ -161,7 +161,16 @@ impl Seek for PartFile {
 
 impl Drop for PartFile {
     fn drop(&mut self) {
-        if self.unfinished != Some(Unfinished::Removed) {
+        let is_left = match self.unfinished {
+            None => return,
+            Some(Unfinished::Removed) => false,
+            // A device has no length.
+            Some(Unfinished::Kept) => {
+                let found = self.file.metadata();
+                !found.is_ok_and(|found| found.is_file() && found.len() == 0)
+            }
+        };
+        if is_left {
             return;
         }
         if let Err(error) = fs::remove_file(&self.part) {

@@ -10,6 +10,8 @@ mod hashes;
 mod locks;
 #[path = "main/part_files.rs"]
 mod part_files;
+#[path = "main/whole_files.rs"]
+mod whole_files;
 
 /// The names in a folder, sorted.
 fn names(folder: &std::path::Path) -> Vec<String> {

@@ -53,8 +53,8 @@ pub trait HandsOut: Send + Sync {
     /// # Errors
     /// Nothing will come of it: why.
     fn result(&self, unit: usize, most: Duration) -> Result<Option<Returned>, ActorError>;
-    /// The result has been taken.
-    fn taken(&self, unit: usize);
+    /// The result has been used: it has so many rows.
+    fn taken(&self, unit: usize, rows: usize);
     /// The result is not what it should be: it is handed out again.
     fn reject(&self, unit: usize, reason: &str);
     /// Nobody waits for it any more.

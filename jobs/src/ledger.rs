@@ -152,11 +152,16 @@ impl Ledger {
     }
 
     fn with(path: &Path, options: &OpenOptions) -> Result<Self, LedgerError> {
-        let file = options.open(path).map_err(|reason| LedgerError::File {
+        let failed = |reason| LedgerError::File {
             doing: "open",
             path: path.to_owned(),
             reason,
-        })?;
+        };
+        let file = options.open(path).map_err(failed)?;
+        // A device need not end.
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(io::Error::other("it is no regular file")));
+        }
         Ok(Self {
             path: path.to_owned(),
             file,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use fermata_engine::graph::StreamSpec;
 use fermata_engine::{ActorError, End, How, ProviderSetup, StreamProvider};
+use fermata_files::MOST_TABLE;
 use fermata_learn::manifest::Split;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -111,7 +112,7 @@ impl StreamProvider for ManifestUnits {
         if settings.unit == 0 || settings.tries == 0 {
             return Err("unit and tries must be at least 1".into());
         }
-        if let Err(error) = std::fs::File::open(&settings.manifest) {
+        if let Err(error) = fermata_files::open(&settings.manifest, MOST_TABLE) {
             let path = settings.manifest.display();
             return Err(format!("cannot read the manifest {path}: {error}").into());
         }

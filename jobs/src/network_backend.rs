@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use fermata_files::MOST_NUMBERS;
 use fermata_learn::device::device as device_of;
 use fermata_learn::export;
 use fermata_learn::network::{Architecture, Mode, Network};
@@ -28,8 +29,8 @@ pub enum NetworkBackend {
 }
 
 impl NetworkBackend {
-    /// Loads a model's folder for a device (`cpu`, `cuda:N`) and this number of threads. `scale` is an ArcFace head's, if its file does not say
-    /// it. Gives the weights' provenance too, if they say it.
+    /// Loads a model's folder for a device (`cpu`, `cuda:N`, and `openvino` for a graph) and this number of threads. `scale` is an ArcFace head's, if its file does
+    /// not say it. Gives the weights' provenance too, if they say it.
     ///
     /// # Errors
     /// See [`ModelError`].
@@ -44,9 +45,10 @@ impl NetworkBackend {
                 let spec = SessionSpec {
                     device: device.parse().map_err(ModelError::DeviceName)?,
                     threads: threads as usize,
+                    ..SessionSpec::default()
                 };
                 // It was read for its hash a moment ago.
-                let bytes = std::fs::read(path).ok();
+                let bytes = fermata_files::read(path, MOST_NUMBERS).ok();
                 let summary = bytes.and_then(|bytes| export::summary(&bytes));
                 let provenance = summary.and_then(|summary| summary.provenance);
                 let model = CardModel::load(model, &spec)?;

@@ -80,7 +80,7 @@ impl Source for ReturnedRows {
         }
         if let Some(rows) = &mut self.rows {
             let Some(row) = rows.next() else {
-                self.handing_out.0.taken(number);
+                self.handing_out.0.taken(number, self.indices.len());
                 return Ok(Next::End);
             };
             return Ok(Next::Packet(Captured::new(Arc::new(row), 0)));

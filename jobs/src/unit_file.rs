@@ -107,7 +107,7 @@ impl UnitRows {
             let Some(path) = self.files.next() else {
                 return Ok(None);
             };
-            let file = File::open(&path).map_err(|error| told(&path, &error))?;
+            let file = fermata_files::open(&path, u64::MAX).map_err(|error| told(&path, &error))?;
             self.open = Some((path, BufReader::with_capacity(1 << 18, file)));
         }
     }
@@ -189,8 +189,13 @@ fn read_expected(
 }
 
 fn read_values(file: &mut impl Read, count: usize) -> io::Result<Vec<f32>> {
-    let mut bytes = vec![0; 4 * count];
-    file.read_exact(&mut bytes)?;
+    let length = (count as u64).saturating_mul(4);
+    let mut bytes = Vec::new();
+    // A count that is wrong takes no memory.
+    file.take(length).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let values = bytes.chunks_exact(4);
     Ok(values
         .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))

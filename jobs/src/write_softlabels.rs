@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup, Stream};
+use fermata_files::MOST_TEXT;
 use fermata_learn::softlabels::{Alignment, ExportedRow, differences, write};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -191,7 +192,7 @@ impl WriteSoftlabels {
 }
 
 fn read_alignment(path: &Path) -> Result<Alignment, ActorError> {
-    let text = fs::read_to_string(path)
+    let text = fermata_files::read_text(path, MOST_TEXT)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let alignment = serde_json::from_str(&text);
     Ok(alignment.map_err(|error| format!("{} is no alignment: {error}", path.display()))?)

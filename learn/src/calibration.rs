@@ -33,20 +33,47 @@ impl Temperature {
 
 /// Mean −ln p of the labels with logits divided by `temperature`.
 pub fn nll_at(predictions: &Predictions, temperature: f64) -> f64 {
-    let inverse = temperature.recip();
-    let sums = in_pieces(predictions.len(), PIECE, |piece| {
-        let of_row = |row: usize| {
-            let logits = predictions.row(row);
-            let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = logits
-                .iter()
-                .map(|logit| ((logit - largest) * inverse).exp())
-                .sum();
-            (largest - logits[predictions.labels()[row]]) * inverse + sum.ln()
+    Apart::of(predictions).nll_at(temperature)
+}
+
+/// How far logits are below the largest of their row: all that the likelihood at a temperature needs, computed once for all temperatures.
+struct Apart {
+    /// Logit minus the row's largest, row after row.
+    logits: Vec<f64>,
+    /// Largest minus the label's, by row.
+    labels: Vec<f64>,
+    classes: usize,
+}
+
+impl Apart {
+    fn of(predictions: &Predictions) -> Self {
+        let mut apart = Self {
+            logits: Vec::with_capacity(predictions.len() * predictions.classes().len()),
+            labels: Vec::with_capacity(predictions.len()),
+            classes: predictions.classes().len(),
         };
-        piece.map(of_row).sum::<f64>()
-    });
-    sums.iter().sum::<f64>() / predictions.len() as f64
+        for (logits, label) in predictions.rows() {
+            let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            apart.labels.push(largest - logits[label]);
+            let below = logits.iter().map(|logit| logit - largest);
+            apart.logits.extend(below);
+        }
+        apart
+    }
+
+    fn nll_at(&self, temperature: f64) -> f64 {
+        let inverse = temperature.recip();
+        let sums = in_pieces(self.labels.len(), PIECE, |piece| {
+            let logits = &self.logits[piece.start * self.classes..piece.end * self.classes];
+            let rows = logits.chunks_exact(self.classes).zip(&self.labels[piece]);
+            let of_row = |(logits, label): (&[f64], &f64)| {
+                let sum: f64 = logits.iter().map(|logit| (logit * inverse).exp()).sum();
+                label * inverse + sum.ln()
+            };
+            rows.map(of_row).sum::<f64>()
+        });
+        sums.iter().sum::<f64>() / self.labels.len() as f64
+    }
 }
 
 /// Rows that a core computes at a time.
@@ -61,7 +88,8 @@ const TOLERANCE: f64 = 1e-10;
 /// [`BOUNDS`] and found by golden-section search over ln T.
 pub fn fit_temperature(predictions: &Predictions) -> Temperature {
     let (low, high) = (BOUNDS.0.ln(), BOUNDS.1.ln());
-    let at = |u: f64| nll_at(predictions, u.exp());
+    let apart = Apart::of(predictions);
+    let at = |u: f64| apart.nll_at(u.exp());
     let step = (high - low) / GRID as f64;
     let grid: Vec<f64> = (0..=GRID).map(|index| low + step * index as f64).collect();
     let values: Vec<f64> = grid.iter().map(|&u| at(u)).collect();
@@ -94,7 +122,7 @@ pub fn fit_temperature(predictions: &Predictions) -> Temperature {
     }
     Temperature {
         value: u.exp(),
-        nll_before: nll_at(predictions, 1.0),
+        nll_before: apart.nll_at(1.0),
         nll_after: at(u),
         bound_hit,
         rows: predictions.len(),

@@ -5,16 +5,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::Temperature;
 use crate::metrics::{
-    Bin, Comparison, Interval, Metrics, NotPaired, Rows, compare_rows, intervals_of, reliability_of,
+    Bin, Comparison, Drawn, Interval, Metrics, NotPaired, Rows, are_paired, compare_drawn, draw,
+    intervals_of, reliability_of,
 };
 use crate::predictions::Predictions;
 
 /// Samples of the bootstrap.
-const SAMPLES: usize = 1000;
+pub(crate) const SAMPLES: usize = 1000;
 /// Confidence of the intervals.
-const CONFIDENCE: f64 = 0.95;
+pub(crate) const CONFIDENCE: f64 = 0.95;
 /// Seed of the bootstrap: the same predictions give the same file.
-const SEED: u64 = 0;
+pub(crate) const SEED: u64 = 0;
 
 /// Share of the smaller set's rows that may be in both: a benchmark may hold a picture twice, in two splits.
 const SHARED: f64 = 0.05;
@@ -85,19 +86,13 @@ pub struct Measured {
 }
 
 impl Measured {
-    fn of(rows: &Rows<'_>) -> Self {
+    /// Of rows, and of samples of them.
+    pub(crate) fn of(rows: &Rows<'_>, drawn: &Drawn) -> Self {
         Self {
             metrics: Metrics::of_rows(rows),
-            intervals: intervals_of(rows, SAMPLES, CONFIDENCE, SEED),
+            intervals: intervals_of(drawn, CONFIDENCE),
             reliability: reliability_of(rows),
         }
-    }
-}
-
-impl Measured {
-    /// Of predictions.
-    pub fn of_predictions(predictions: &Predictions) -> Self {
-        Self::of(&Rows::of(predictions))
     }
 
     /// A table with a line for each class: support, precision, recall, F1.
@@ -130,22 +125,30 @@ impl Evaluation {
         temperature: Option<Temperature>,
         other: Option<&Predictions>,
     ) -> Result<Self, NotPaired> {
+        if let Some(other) = other {
+            are_paired(other, predictions)?;
+        }
+        let fit = temperature.as_ref().filter(|fit| !fit.bound_hit);
+        let divided = fit.map(|fit| predictions.divided_by(fit.value));
         let rows = Rows::of(predictions);
-        let comparison = other
-            .map(|other| compare_rows(&Rows::of(other), &rows, SAMPLES, CONFIDENCE, SEED))
-            .transpose()?;
-        let scaled = temperature
-            .as_ref()
-            .filter(|fit| !fit.bound_hit)
-            .map(|fit| Measured::of(&Rows::of(&predictions.divided_by(fit.value))));
+        let scaled = divided.as_ref().map(Rows::of);
+        let other = other.map(Rows::of);
+        // All of the same samples, so that each is drawn once.
+        let all: Vec<&Rows<'_>> = [Some(&rows), scaled.as_ref(), other.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let drawn = draw(&all, SAMPLES, SEED);
+        let last = &drawn[drawn.len() - 1];
         Ok(Self {
             rows: predictions.len(),
             classes: predictions.classes().to_vec(),
-            raw: Measured::of(&rows),
-            scaled,
-            temperature,
+            raw: Measured::of(&rows, &drawn[0]),
+            scaled: scaled.map(|scaled| Measured::of(&scaled, &drawn[1])),
             source: None,
-            comparison,
+            comparison: other
+                .map(|other| compare_drawn((&other, last), (&rows, &drawn[0]), CONFIDENCE)),
+            temperature,
         })
     }
 
@@ -211,11 +214,9 @@ mod tests {
 
     #[test]
     fn names_with_commas_and_quotes_are_quoted() {
-        let measured = Measured::of(&Rows::of(&predictions(
-            ["a, \"b\"", "c"],
-            &[(1.0, 0), (1.0, 1)],
-        )));
-        let table = measured.per_class_csv();
+        let said = predictions(["a, \"b\"", "c"], &[(1.0, 0), (1.0, 1)]);
+        let evaluated = Evaluation::of(&said, None, None).unwrap();
+        let table = evaluated.raw.per_class_csv();
         let mut reader = csv::Reader::from_reader(table.as_bytes());
         let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         assert_eq!(&records[0][0], "a, \"b\"");

@@ -2,13 +2,15 @@
 //! is in another. Owns what is found and how it is counted; what becomes of it is somebody's decision. Nothing is changed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::pictures::{Picture, look_at, one_picture};
-use crate::manifest::{Manifest, Row, Split, Watch};
+use crate::manifest::{Manifest, Row, Watch};
+use crate::predictions::RowHash;
 
 /// A manifest and how it is called.
 #[derive(Clone, Debug)]
@@ -53,44 +55,38 @@ impl Place {
     }
 }
 
-/// One of two rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// Name of the manifest.
-    pub manifest: String,
-    /// As the manifest has it.
-    pub image: PathBuf,
-    /// Its label there.
-    pub label: Expression,
-    /// Its split there.
-    pub split: Split,
-    /// Its source there.
-    pub source: String,
-    /// Where the file is.
-    #[serde(skip)]
-    pub path: PathBuf,
+/// Where a row stands: which manifest, and which of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowAt {
+    manifest: u32,
+    row: u32,
+}
+
+impl RowAt {
+    /// The row, and the manifest that it is of: one of those that were audited.
+    ///
+    /// # Panics
+    /// The manifests are others.
+    pub fn of(self, manifests: &[Named]) -> (&Named, &Row) {
+        let named = &manifests[self.manifest as usize];
+        (named, &named.manifest.rows[self.row as usize])
+    }
 }
 
 /// Two rows that are one picture. Of a group of rows each is paired with one before it: one with the same bytes if there is one, else the first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// There may be as many as rows: their places are kept, and no words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// Where they stand.
     pub place: Place,
     /// Whether their bytes are the same; else they are near-duplicates.
     pub same_bytes: bool,
-    /// The row before.
-    pub one: Entry,
-    /// The row.
-    pub other: Entry,
-}
-
-impl Pair {
     /// Whether it is one picture under two labels.
-    pub fn has_two_labels(&self) -> bool {
-        self.one.label != self.other.label
-    }
+    pub two_labels: bool,
+    /// The row before.
+    pub one: RowAt,
+    /// The row.
+    pub other: RowAt,
 }
 
 /// How many pairs there are of a place.
@@ -159,7 +155,7 @@ pub struct Audit {
 
 /// A row that was looked at.
 struct Seen<'a> {
-    manifest: usize,
+    at: RowAt,
     row: &'a Row,
     picture: Picture,
     /// Of its picture: the first row that shows it.
@@ -169,37 +165,42 @@ struct Seen<'a> {
 impl Audit {
     /// Looks at all rows and images of manifests. `watch` is told how far it has come.
     pub fn of(manifests: &[Named], watch: Watch<'_>) -> Self {
-        let rows: Vec<(usize, &Row)> = manifests
+        let rows: Vec<RowAt> = manifests
             .iter()
-            .enumerate()
-            .flat_map(|(number, named)| named.manifest.rows.iter().map(move |row| (number, row)))
+            .zip(0..)
+            .flat_map(|(named, manifest)| {
+                let rows = 0..named.manifest.rows.len() as u32;
+                rows.map(move |row| RowAt { manifest, row })
+            })
             .collect();
-        let path =
-            |manifest: usize, row: &Row| manifests[manifest].manifest.folder.join(&row.image);
-        let paths: Vec<PathBuf> = rows.iter().map(|&(m, row)| path(m, row)).collect();
+        let path = |at: RowAt| {
+            let (named, row) = at.of(manifests);
+            named.manifest.folder.join(&row.image)
+        };
         let (mut seen, mut unreadable, mut bad) = (Vec::new(), Vec::new(), HashMap::new());
-        for ((manifest, row), answer) in rows.into_iter().zip(look_at(&paths, watch)) {
+        let answers = look_at(rows.len(), |file| path(rows[file]), watch);
+        for (&at, answer) in rows.iter().zip(answers) {
+            let (_, row) = at.of(manifests);
             let reason = match &answer {
                 Err(error) => Some(error.to_string()),
-                Ok(picture) if picture.sha256 != row.sha256 => {
-                    Some(format!("its sha256 is {}", picture.sha256))
+                Ok(picture) if !picture.has_hash(&row.sha256) => {
+                    Some(format!("its sha256 is {}", picture.sha256()))
                 }
                 Ok(_) => None,
             };
             if let Some(reason) = reason {
-                unreadable.push((path(manifest, row), reason));
-                *bad.entry(manifest).or_default() += 1;
+                unreadable.push((path(at), reason));
+                *bad.entry(at.manifest).or_default() += 1;
             }
             if let Ok(picture) = answer {
                 seen.push(Seen {
-                    manifest,
+                    at,
                     row,
                     picture,
                     first: seen.len(),
                 });
             }
         }
-        drop(paths);
         let pictures: Vec<(bool, &Picture)> = seen
             .iter()
             .map(|seen| (seen.row.is_drawn(), &seen.picture))
@@ -210,13 +211,13 @@ impl Audit {
                 seen[place].first = group[0];
             }
         }
-        let pairs = pairs(manifests, &seen, &groups);
+        let pairs = pairs(&seen, &groups);
         let mut pairs_by_place = BTreeMap::new();
         for pair in &pairs {
             let counts: &mut PairCounts = pairs_by_place.entry(pair.place).or_default();
             counts.same_bytes += usize::from(pair.same_bytes);
             counts.same_picture += usize::from(!pair.same_bytes);
-            counts.two_labels += usize::from(pair.has_two_labels());
+            counts.two_labels += usize::from(pair.two_labels);
         }
         let distinct = |of: &dyn Fn(&Seen<'_>) -> bool| {
             let mut firsts: Vec<usize> = seen.iter().filter(|s| of(s)).map(|s| s.first).collect();
@@ -224,11 +225,11 @@ impl Audit {
             firsts.dedup();
             firsts.len()
         };
-        let audited = manifests.iter().enumerate().map(|(number, named)| Audited {
+        let audited = manifests.iter().zip(0..).map(|(named, number)| Audited {
             manifest: named.name.clone(),
             sha256: named.manifest.sha256.clone(),
             rows: named.manifest.rows.len(),
-            pictures: distinct(&|seen| seen.manifest == number),
+            pictures: distinct(&|seen| seen.at.manifest == number),
             unreadable_or_stale: bad.get(&number).copied().unwrap_or(0),
         });
         Self {
@@ -241,10 +242,13 @@ impl Audit {
         }
     }
 
-    /// A table with a line for each pair.
-    pub fn pairs_csv(&self) -> Vec<u8> {
-        let mut table = csv::Writer::from_writer(Vec::new());
-        let header = table.write_record([
+    /// Writes a table with a line for each pair. `manifests` are those that were audited.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_pairs(&self, manifests: &[Named], to: impl Write) -> csv::Result<()> {
+        let mut table = csv::Writer::from_writer(to);
+        table.write_record([
             "place",
             "same",
             "two_labels",
@@ -258,54 +262,38 @@ impl Audit {
             "other_label",
             "other_split",
             "other_source",
-        ]);
-        let rows = self.pairs.iter().try_for_each(|pair| {
-            let mut record = vec![
-                pair.place.words().to_owned(),
-                if pair.same_bytes { "bytes" } else { "picture" }.to_owned(),
-                pair.has_two_labels().to_string(),
-            ];
-            for entry in [&pair.one, &pair.other] {
-                record.extend([
-                    entry.manifest.clone(),
-                    entry.image.display().to_string(),
-                    entry.label.to_string(),
-                    entry.split.to_string(),
-                    entry.source.clone(),
-                ]);
+        ])?;
+        for pair in &self.pairs {
+            table.write_field(pair.place.words())?;
+            table.write_field(if pair.same_bytes { "bytes" } else { "picture" })?;
+            table.write_field(pair.two_labels.to_string())?;
+            for at in [pair.one, pair.other] {
+                let (named, row) = at.of(manifests);
+                table.write_field(&named.name)?;
+                table.write_field(row.image.to_string_lossy().as_ref())?;
+                table.write_field(row.label.name())?;
+                table.write_field(row.split.to_string())?;
+                table.write_field(&row.source)?;
             }
-            table.write_record(record)
-        });
-        header.and(rows).expect("a table is written into memory");
-        table.into_inner().expect("memory takes all")
+            table.write_record(None::<&[u8]>)?;
+        }
+        table.flush().map_err(csv::Error::from)
     }
 }
 
-fn entry(manifests: &[Named], seen: &Seen<'_>) -> Entry {
-    let named = &manifests[seen.manifest];
-    Entry {
-        manifest: named.name.clone(),
-        image: seen.row.image.clone(),
-        label: seen.row.label,
-        split: seen.row.split,
-        source: seen.row.source.clone(),
-        path: named.manifest.folder.join(&seen.row.image),
-    }
-}
-
-fn pairs(manifests: &[Named], seen: &[Seen<'_>], groups: &[Vec<usize>]) -> Vec<Pair> {
+fn pairs(seen: &[Seen<'_>], groups: &[Vec<usize>]) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for group in groups {
-        let mut first_with: HashMap<&str, usize> = HashMap::new();
+        let mut first_with: HashMap<RowHash, usize> = HashMap::new();
         for &place in group {
             let other = &seen[place];
-            let bytes = first_with.get(other.picture.sha256.as_str()).copied();
-            first_with.entry(&other.picture.sha256).or_insert(place);
+            let bytes = first_with.get(&other.picture.hash).copied();
+            first_with.entry(other.picture.hash).or_insert(place);
             if place == group[0] {
                 continue;
             }
             let one = &seen[bytes.unwrap_or(group[0])];
-            let are_of_one_manifest = one.manifest == other.manifest;
+            let are_of_one_manifest = one.at.manifest == other.at.manifest;
             let place = match (are_of_one_manifest, one.row.split == other.row.split) {
                 (true, true) => Place::WithinSplit,
                 (true, false) => Place::AcrossSplits,
@@ -315,8 +303,9 @@ fn pairs(manifests: &[Named], seen: &[Seen<'_>], groups: &[Vec<usize>]) -> Vec<P
             pairs.push(Pair {
                 place,
                 same_bytes: bytes.is_some(),
-                one: entry(manifests, one),
-                other: entry(manifests, other),
+                two_labels: one.row.label != other.row.label,
+                one: one.at,
+                other: other.at,
             });
         }
     }
@@ -326,10 +315,10 @@ fn pairs(manifests: &[Named], seen: &[Seen<'_>], groups: &[Vec<usize>]) -> Vec<P
 /// Each two sources (of manifests) that have pictures in common.
 fn shared(manifests: &[Named], seen: &[Seen<'_>]) -> Vec<Shared> {
     // Pictures of each source, with the first label.
-    let mut pictures: BTreeMap<(usize, &str), BTreeMap<usize, Expression>> = BTreeMap::new();
+    let mut pictures: BTreeMap<(u32, &str), BTreeMap<usize, Expression>> = BTreeMap::new();
     for seen in seen {
         let of_source = pictures
-            .entry((seen.manifest, &seen.row.source))
+            .entry((seen.at.manifest, &seen.row.source))
             .or_default();
         of_source.entry(seen.first).or_insert(seen.row.label);
     }
@@ -348,8 +337,8 @@ fn shared(manifests: &[Named], seen: &[Seen<'_>]) -> Vec<Shared> {
                 .filter_map(|(first, label)| Some(other.1.get(first)? == label))
                 .collect();
             if !both.is_empty() {
-                let name = |(manifest, source): (usize, &str)| {
-                    [manifests[manifest].name.clone(), source.to_owned()]
+                let name = |(manifest, source): (u32, &str)| {
+                    [manifests[manifest as usize].name.clone(), source.to_owned()]
                 };
                 found.push(Shared {
                     one: name(one.0),

@@ -6,17 +6,19 @@
 mod bootstrap;
 mod calibration_error;
 mod rows;
+mod samples;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::bootstrap::{Comparison, Interval, NotPaired, compare, intervals};
-pub(crate) use self::bootstrap::{compare_rows, intervals_of};
+pub(crate) use self::bootstrap::{are_paired, compare_drawn, intervals_of};
 pub(crate) use self::calibration_error::reliability_of;
 pub use self::calibration_error::{BINS, Bin, Edges, calibration_error, reliability};
 use self::calibration_error::{adaptive_error, classwise_error, error_of, pairs};
 pub(crate) use self::rows::Rows;
 use self::rows::brier;
 pub use self::rows::{argmax, softmax};
+pub(crate) use self::samples::{Drawn, draw};
 use crate::predictions::Predictions;
 
 /// Metrics of predictions over K classes.

@@ -6,14 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Temperature;
-use crate::evaluation::Measured;
-use crate::metrics::{Comparison, NotPaired, compare};
+use crate::evaluation::{CONFIDENCE, Measured, SAMPLES, SEED};
+use crate::metrics::{Comparison, Drawn, NotPaired, Rows, are_paired, compare_drawn, draw};
 use crate::predictions::{Predictions, RowHash};
-
-/// As [`crate::evaluation::Evaluation`].
-const SAMPLES: usize = 1000;
-const CONFIDENCE: f64 = 0.95;
-const SEED: u64 = 0;
 
 /// What a model said.
 #[derive(Clone, Debug)]
@@ -130,34 +125,44 @@ impl ModelComparison {
             }
         }
         let (joined, left_out) = join(models, common_rows)?;
-        let scaled: Vec<Option<Predictions>> = joined.iter().map(scaled).collect();
-        let mut pairs = Vec::new();
-        for one in 0..joined.len() {
-            for other in one + 1..joined.len() {
-                let compared = |one: &Predictions, other: &Predictions| {
-                    compare(one, other, SAMPLES, CONFIDENCE, SEED)
-                };
-                let both = scaled[one].as_ref().zip(scaled[other].as_ref());
-                pairs.push(PairCompared {
-                    first: joined[one].name.clone(),
-                    second: joined[other].name.clone(),
-                    raw: compared(&joined[one].predictions, &joined[other].predictions)?,
-                    scaled: both.map(|(one, other)| compared(one, other)).transpose()?,
-                });
-            }
+        for (one, other) in pairs_of(joined.len()) {
+            are_paired(&joined[one].predictions, &joined[other].predictions)?;
         }
-        let models = joined.iter().zip(&scaled).map(|(model, scaled)| Compared {
+        let divided: Vec<Option<Predictions>> = joined.iter().map(divided).collect();
+        let raw: Vec<Rows<'_>> = joined.iter().map(|m| Rows::of(&m.predictions)).collect();
+        let scaled: Vec<Option<Rows<'_>>> =
+            divided.iter().map(|m| m.as_ref().map(Rows::of)).collect();
+        // All of the same samples, so that each is drawn once.
+        let all: Vec<&Rows<'_>> = raw.iter().chain(scaled.iter().flatten()).collect();
+        let mut drawn = draw(&all, SAMPLES, SEED).into_iter();
+        let raw: Vec<_> = raw.into_iter().zip(drawn.by_ref()).collect();
+        let with_drawn = |rows: Option<_>| Some((rows?, drawn.next()?));
+        let scaled: Vec<Option<_>> = scaled.into_iter().map(with_drawn).collect();
+        let compared = |one: &(Rows<'_>, Drawn), other: &(Rows<'_>, Drawn)| {
+            compare_drawn((&one.0, &one.1), (&other.0, &other.1), CONFIDENCE)
+        };
+        let pairs = pairs_of(joined.len()).map(|(one, other)| {
+            let both = scaled[one].as_ref().zip(scaled[other].as_ref());
+            PairCompared {
+                first: joined[one].name.clone(),
+                second: joined[other].name.clone(),
+                raw: compared(&raw[one], &raw[other]),
+                scaled: both.map(|(one, other)| compared(one, other)),
+            }
+        });
+        let measure = |(rows, drawn): &(Rows<'_>, Drawn)| Measured::of(rows, drawn);
+        let models = joined.iter().enumerate().map(|(place, model)| Compared {
             name: model.name.clone(),
-            raw: Measured::of_predictions(&model.predictions),
-            scaled: scaled.as_ref().map(Measured::of_predictions),
+            raw: measure(&raw[place]),
+            scaled: scaled[place].as_ref().map(measure),
             temperature: model.temperature.clone(),
         });
         Ok(Self {
             rows: joined[0].predictions.len(),
             left_out,
             classes: joined[0].predictions.classes().to_vec(),
+            pairs: pairs.collect(),
             models: models.collect(),
-            pairs,
         })
     }
 
@@ -254,7 +259,12 @@ impl ModelComparison {
     }
 }
 
-fn scaled(model: &Said) -> Option<Predictions> {
+/// Each model and each one after it.
+fn pairs_of(models: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..models).flat_map(move |one| (one + 1..models).map(move |other| (one, other)))
+}
+
+fn divided(model: &Said) -> Option<Predictions> {
     let fit = model.temperature.as_ref().filter(|fit| !fit.bound_hit)?;
     Some(model.predictions.divided_by(fit.value))
 }

@@ -2,17 +2,21 @@
 //! is the caller's. Everything written opens in NumPy, and the same arrays give the same bytes.
 
 mod error;
+mod head;
 mod stream;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use npyz::npz::NpzArchive;
+use fermata_files::MOST_NUMBERS;
+use npyz::npz::{array_name_from_file_name, file_name_from_array_name};
 use npyz::{DType, NpyFile, WriterBuilder};
+use zip::ZipArchive;
 
 pub use self::error::ArrayError;
+use self::head::Checked;
 pub use self::stream::NpzStream;
 use self::stream::stored;
 
@@ -163,36 +167,17 @@ fn floats<R: Read>(
     Ok(Array { shape, values })
 }
 
-/// Opens a `.npy` file whose dimensions are numbers together: the crate multiplies them without looking.
-fn open_npy(path: &Path) -> Result<NpyFile<BufReader<File>>, ArrayError> {
-    let mut file = File::open(path).map_err(|reason| unreadable(path, reason))?;
-    let mut head = Vec::new();
-    let read = file.by_ref().take(LONGEST_HEAD).read_to_end(&mut head);
-    read.and_then(|_| file.rewind())
-        .map_err(|reason| unreadable(path, reason))?;
-    let head = String::from_utf8_lossy(&head);
-    let shape = head.split_once("'shape':").map_or("", |(_, rest)| rest);
-    let shape = shape.split(')').next().unwrap_or_default();
-    let sides = shape.split(|c: char| !c.is_ascii_digit());
-    let mut sides = sides.filter(|side| !side.is_empty());
-    let product = sides.try_fold(1_u64, |product, side| {
-        product.checked_mul(side.parse().ok()?)
-    });
-    if product.is_none() {
-        let reason =
-            format!("it says that its dimensions are {shape}), which cannot be in any file");
-        return Err(damaged(path, "npy", io::Error::other(reason)));
-    }
-    NpyFile::new(BufReader::new(file)).map_err(|reason| damaged(path, "npy", reason))
+fn open_npy(path: &Path) -> Result<NpyFile<Checked<BufReader<File>>>, ArrayError> {
+    let file = fermata_files::open(path, MOST_NUMBERS);
+    let file = file.map_err(|reason| unreadable(path, reason))?;
+    let file = head::checked(BufReader::new(file)).and_then(NpyFile::new);
+    file.map_err(|reason| damaged(path, "npy", reason))
 }
-
-/// Bytes in which the head of a `.npy` file tells its dimensions (NumPy's format, version 1).
-const LONGEST_HEAD: u64 = 1 << 16;
 
 /// Deflate makes no file smaller than by this factor (RFC 1951: 258 bytes take two bits).
 const MOST_DEFLATED: u64 = 1032;
 
-/// Whether a file can hold as many values as its dimensions say, of at least a byte each: memory is taken by what they say.
+/// Whether a file can hold as many values as its dimensions say: memory is taken by what they say.
 fn plausible<R: Read>(
     path: &Path,
     format: &'static str,
@@ -206,9 +191,11 @@ fn plausible<R: Read>(
         "npz" => length.saturating_mul(MOST_DEFLATED),
         _ => length,
     };
+    // Objects have no size.
+    let size = file.dtype().num_bytes().unwrap_or(1) as u64;
     let mut sides = file.shape().iter();
-    let values = sides.try_fold(1_u64, |product, &side| product.checked_mul(side));
-    if values.is_some_and(|values| values <= most) {
+    let bytes = sides.try_fold(size, |product, &side| product.checked_mul(side));
+    if bytes.is_some_and(|bytes| bytes <= most) {
         return Ok(());
     }
     let reason = format!(
@@ -228,7 +215,7 @@ fn type_name(dtype: &DType) -> String {
 /// An archive that is read array by array.
 pub struct Npz {
     path: PathBuf,
-    archive: NpzArchive<BufReader<File>>,
+    archive: ZipArchive<BufReader<File>>,
     names: Vec<String>,
 }
 
@@ -238,10 +225,12 @@ impl Npz {
     /// # Errors
     /// See [`ArrayError`].
     pub fn open(path: &Path) -> Result<Self, ArrayError> {
-        let file = File::open(path).map_err(|reason| unreadable(path, reason))?;
-        let archive =
-            NpzArchive::new(BufReader::new(file)).map_err(|reason| damaged(path, "npz", reason))?;
-        let mut names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+        let file = fermata_files::open(path, MOST_NUMBERS);
+        let file = file.map_err(|reason| unreadable(path, reason))?;
+        let archive = ZipArchive::new(BufReader::new(file));
+        let archive = archive.map_err(|error| damaged(path, "npz", error.into()))?;
+        let names = archive.file_names().filter_map(array_name_from_file_name);
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
         names.sort_unstable();
         Ok(Self {
             path: path.to_owned(),
@@ -307,6 +296,32 @@ impl Npz {
         Ok(Array { shape, values })
     }
 
+    /// Reads bytes (`u1`), each of which stays one.
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn bytes(&mut self, name: &str) -> Result<Array<u8>, ArrayError> {
+        let path = self.path.clone();
+        let file = self.array(name)?;
+        let shape: Vec<usize> = file.shape().iter().map(|&side| side as usize).collect();
+        let is_fortran = file.order() == npyz::Order::Fortran;
+        let found = type_name(&file.dtype());
+        if kind_of(&found) != "u1" {
+            return Err(ArrayError::Type {
+                path,
+                array: format!("`{name}`"),
+                found,
+                expected: "bytes",
+            });
+        }
+        let mut values = file.into_vec::<u8>();
+        if is_fortran {
+            values = values.map(|values| row_major(values, &shape));
+        }
+        let values = values.map_err(|reason| damaged(&path, "npz", reason))?;
+        Ok(Array { shape, values })
+    }
+
     /// Reads texts (NumPy's `U`).
     ///
     /// # Errors
@@ -337,13 +352,15 @@ impl Npz {
                 found: self.names.clone(),
             });
         }
-        let file = self
-            .archive
-            .by_name(name)
-            .map_err(|reason| damaged(&self.path, "npz", reason))?;
-        let file = file.expect("it is one of the archive's names");
+        let entry = self.archive.by_name(&file_name_from_array_name(name));
+        let file = entry.map_err(io::Error::from);
+        let file = file.and_then(head::checked).and_then(NpyFile::new);
+        let file = file.map_err(|reason| damaged(&self.path, "npz", reason))?;
         plausible(&self.path, "npz", &file)?;
-        Ok(file)
+        // Values are read one by one, and the archive adds each read to its checksum.
+        let header = file.header().clone();
+        let values = BufReader::with_capacity(1 << 16, file.into_inner());
+        Ok(NpyFile::with_header(header, values))
     }
 }
 

@@ -10,10 +10,19 @@ pub fn in_pieces<T: Send>(
     size: usize,
     work: impl Fn(Range<usize>) -> T + Sync,
 ) -> Vec<T> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    in_pieces_on(threads, count, size, work)
+}
+
+fn in_pieces_on<T: Send>(
+    threads: usize,
+    count: usize,
+    size: usize,
+    work: impl Fn(Range<usize>) -> T + Sync,
+) -> Vec<T> {
     let size = size.max(1);
     let pieces = count.div_ceil(size);
     let piece = |number: usize| work(number * size..((number + 1) * size).min(count));
-    let threads = thread::available_parallelism().map_or(1, usize::from);
     if threads == 1 || pieces <= 1 {
         return (0..pieces).map(piece).collect();
     }
@@ -57,9 +66,12 @@ mod tests {
     #[test]
     fn pieces_cover_everything_in_order() {
         for (count, size) in [(0, 3), (1, 3), (10, 3), (9, 3), (5, 100), (4, 0)] {
-            let pieces = in_pieces(count, size, |piece| piece.collect::<Vec<_>>());
-            let all: Vec<usize> = pieces.into_iter().flatten().collect();
-            assert_eq!(all, (0..count).collect::<Vec<_>>());
+            let alone = in_pieces_on(1, count, size, |piece| piece.collect::<Vec<_>>());
+            assert_eq!(alone.concat(), (0..count).collect::<Vec<_>>());
+            for threads in 2..6 {
+                let pieces = in_pieces_on(threads, count, size, Iterator::collect::<Vec<_>>);
+                assert_eq!(pieces, alone, "the same pieces on {threads} threads");
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use fermata_files::MOST_TABLE;
+
 use crate::npz::{Array, ArrayError, Npz, NpzArray, write_npz};
 
 /// Logits and labels of N rows over K classes.
@@ -279,7 +281,7 @@ impl Predictions {
             });
         }
         let hashes = if npz.names().iter().any(|name| name == HASH) {
-            Some(npz.integers(HASH)?)
+            Some(npz.bytes(HASH)?)
         } else {
             None
         };
@@ -288,24 +290,17 @@ impl Predictions {
         let Some(hashes) = hashes else {
             return Ok(read);
         };
-        let bytes: Option<Vec<u8>> = hashes
-            .values
-            .iter()
-            .map(|&byte| u8::try_from(byte).ok())
-            .collect();
-        match bytes {
-            Some(bytes) if hashes.shape == [read.len(), size_of::<RowHash>()] => {
-                Ok(read.with_hashes(bytes.as_chunks().0.to_vec()))
-            }
-            _ => Err(PredictionsError::Table {
+        if hashes.shape != [read.len(), size_of::<RowHash>()] {
+            return Err(PredictionsError::Table {
                 path: path.to_owned(),
                 reason: format!(
                     "`{HASH}` has the shape {:?}; expected bytes [{}, 32]",
                     hashes.shape,
                     read.len()
                 ),
-            }),
+            });
         }
+        Ok(read.with_hashes(hashes.values.as_chunks().0.to_vec()))
     }
 
     fn read_csv(path: &Path) -> Result<Self, PredictionsError> {
@@ -313,7 +308,9 @@ impl Predictions {
             path: path.to_owned(),
             reason,
         };
-        let mut reader = csv::Reader::from_path(path).map_err(|error| wrong(error.to_string()))?;
+        let file =
+            fermata_files::open(path, MOST_TABLE).map_err(|error| wrong(error.to_string()))?;
+        let mut reader = csv::Reader::from_reader(file);
         let header = reader
             .headers()
             .map_err(|error| wrong(error.to_string()))?

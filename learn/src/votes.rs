@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use fermata_files::MOST_TABLE;
 use fermata_vision::Expression;
 use fermata_vision::face::EXPRESSIONS;
 
@@ -28,7 +29,7 @@ impl Votes {
     /// # Errors
     /// In words: it cannot be read, its columns are others, or lines are no votes; the first of them.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+        let bytes = fermata_files::read(path, MOST_TABLE).map_err(|error| error.to_string())?;
         let mut reader = csv::Reader::from_reader(&bytes[..]);
         let header = reader.headers().map_err(|error| error.to_string())?.clone();
         let classes = Expression::ALL.map(|class| class.to_string());

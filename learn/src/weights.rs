@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fermata_files::MOST_NUMBERS;
 use fermata_vision::face::EXPRESSIONS;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -89,11 +90,12 @@ impl TensorFile {
     /// # Errors
     /// It cannot be read, or is no safetensors file of f32, f16, bf16 and i64 tensors. The short floats become f32.
     pub fn read(path: &Path) -> Result<Self, WeightsError> {
-        let bytes = std::fs::read(path).map_err(|reason| WeightsError::File {
-            doing: "read",
-            path: path.to_owned(),
-            reason,
-        })?;
+        let bytes =
+            fermata_files::read(path, MOST_NUMBERS).map_err(|reason| WeightsError::File {
+                doing: "read",
+                path: path.to_owned(),
+                reason,
+            })?;
         Self::parse(&bytes).map_err(|reason| WeightsError::Format {
             path: path.to_owned(),
             reason,

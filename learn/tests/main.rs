@@ -10,3 +10,5 @@ mod picture_hashes;
 mod pictures;
 #[path = "main/training.rs"]
 mod training;
+#[path = "main/whole_files.rs"]
+mod whole_files;

@@ -1,8 +1,8 @@
 //! Models in ONNX Runtime, which is loaded when the first model is.
 //!
-//! - [`Session`]: any `.onnx` file; f32 tensors in, f32 tensors out, on an explicit [`Device`] with explicit threads.
+//! - [`Session`]: any `.onnx` file; f32 tensors in, f32 tensors out, on an explicit [`Device`] with explicit [`Precision`] and threads.
 //! - [`CardModel`]: a model's folder, whose card and graph agree; inputs in, one row of values for each out.
-//! - [`runtime_build`], [`cuda`]: what is installed here.
+//! - [`runtime_build`], [`cuda`], [`openvino`]: what is installed here.
 //!
 //! It does not preprocess (`fermata-vision` does, by the card) and it does not say what outputs mean. One thread at a time runs a
 //! model; more of them load it again.
@@ -11,12 +11,16 @@ mod card_model;
 mod device;
 mod initialisers;
 mod messages;
+mod precision;
+mod providers;
 mod runtime;
 mod session;
 mod tensor;
 
 pub use card_model::{CardModel, CardModelError};
-pub use device::{Device, cuda};
+pub use device::{Device, PrecisionError, cuda, openvino};
+pub use precision::Precision;
+pub use providers::Providers;
 pub use runtime::{RuntimeError, runtime_build};
 pub use session::{Outputs, Session, SessionError, SessionSpec};
 pub use tensor::{ElementType, TensorIn, TensorInfo, TensorOut};

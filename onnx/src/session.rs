@@ -7,9 +7,11 @@ use ort::session::SessionInputValue;
 use ort::session::builder::SessionBuilder;
 use ort::value::TensorRef;
 
-use crate::device::Device;
+use crate::device::{Device, PrecisionError};
 use crate::initialisers::without_constant_inputs;
 use crate::messages;
+use crate::precision::Precision;
+use crate::providers::{Providers, REMEMBER};
 use crate::runtime::{self, RuntimeError};
 use crate::tensor::{TensorIn, TensorInfo, TensorOut, element_count};
 
@@ -18,15 +20,18 @@ use crate::tensor::{TensorIn, TensorInfo, TensorOut, element_count};
 pub struct SessionSpec {
     /// Where. A device that is not there is an error, never a silent run elsewhere.
     pub device: Device,
+    /// In which numbers. One that the device does not have is an error too.
+    pub precision: Precision,
     /// Threads inside an operator, at least 1, the caller's own among them. Idle ones sleep.
     pub threads: usize,
 }
 
 impl Default for SessionSpec {
-    /// The processor, one thread.
+    /// The processor, f32, one thread.
     fn default() -> Self {
         Self {
             device: Device::Cpu,
+            precision: Precision::F32,
             threads: 1,
         }
     }
@@ -41,9 +46,23 @@ pub enum SessionError {
     Runtime(#[from] RuntimeError),
     /// The device, or the part of ONNX Runtime that drives it, is not there.
     #[error(
-        "device {device} cannot be used: {reason}; run on `device: cpu`, or install ONNX Runtime for CUDA with `make setup-cuda`"
+        "device {device} cannot be used: {reason}; run on `device: cpu`, or install what it needs with `make {}`",
+        device.set_up_by()
     )]
     Device { device: Device, reason: String },
+    /// The device is there, and runs nothing of this model.
+    #[error(
+        "device {device} runs none of the nodes of model {} ({providers}); run it on `device: cpu`",
+        path.display()
+    )]
+    Elsewhere {
+        path: PathBuf,
+        device: Device,
+        providers: Providers,
+    },
+    /// The device does not compute so.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
     /// The file is missing, no ONNX model, or not for this device.
     #[error("cannot load model {} on {device}: {reason}", path.display())]
     Load {
@@ -88,6 +107,7 @@ pub struct Session {
     inner: ort::session::Session,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
+    providers: Providers,
 }
 
 impl Session {
@@ -100,6 +120,7 @@ impl Session {
         if spec.threads == 0 {
             return Err(SessionError::NoThreads { path });
         }
+        spec.device.computes_in(spec.precision)?;
         let environment = runtime::environment()?;
         let load_error = |error: ort::Error| SessionError::Load {
             path: path.clone(),
@@ -110,13 +131,21 @@ impl Session {
         environment.set_log_level(messages::level());
         let builder = ort::session::Session::builder(&environment).map_err(load_error)?;
         let builder = with_threads(builder, spec.threads).map_err(load_error)?;
-        let mut builder =
-            spec.device
-                .applied_to(builder)
-                .map_err(|reason| SessionError::Device {
-                    device: spec.device,
-                    reason,
-                })?;
+        let SessionSpec {
+            device,
+            precision,
+            threads,
+        } = *spec;
+        let builder = device.applied_to(builder, precision, threads);
+        let mut builder = builder.map_err(|reason| SessionError::Device { device, reason })?;
+        // Opening a pipe would wait for its writer, and a device has no end.
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(SessionError::Load {
+                path: path.clone(),
+                device,
+                reason: "it is no regular file".to_owned(),
+            });
+        }
         let bytes = std::fs::read(&path).ok();
         let inner = match bytes.and_then(|bytes| without_constant_inputs(&bytes)) {
             Some(bytes) => builder.commit_from_memory(&bytes),
@@ -125,12 +154,27 @@ impl Session {
         let inner = inner.map_err(load_error)?;
         let inputs = inner.inputs().iter().map(TensorInfo::of).collect();
         let outputs = inner.outputs().iter().map(TensorInfo::of).collect();
+        let providers = Providers::of(&inner).map_err(load_error)?;
+        if device != Device::Cpu && providers.nodes(device.provider()) == 0 {
+            return Err(SessionError::Elsewhere {
+                path,
+                device,
+                providers,
+            });
+        }
+        tracing::info!(model = %path.display(), %device, %precision, %providers, "loaded");
         Ok(Self {
             path,
             inner,
             inputs,
             outputs,
+            providers,
         })
+    }
+
+    /// Which parts of ONNX Runtime run how many of its nodes.
+    pub fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     /// The file it was loaded from.
@@ -228,7 +272,9 @@ impl Outputs<'_> {
 
 /// No pool that nobody asked for, and no thread that burns a core while it waits for work.
 fn with_threads(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuilder> {
+    let (remember, yes) = REMEMBER;
     Ok(builder
+        .with_config_entry(remember, yes)?
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
         .with_parallel_execution(false)?

@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use fermata_files::MOST_TEXT;
+
 use crate::catalogue::Entry;
 
 /// The weights in a model's folder.
@@ -48,7 +50,7 @@ pub fn state(entry: &Entry, folder: &Path) -> State {
         return State::Wrong { path: weights, why };
     }
     let card = folder.join(CARD);
-    match (&entry.card, std::fs::read_to_string(&card)) {
+    match (&entry.card, fermata_files::open(&card, MOST_TEXT)) {
         (None, _) => State::Here,
         (Some(_), Ok(_)) => State::Here,
         (Some(_), Err(error)) => State::Wrong {

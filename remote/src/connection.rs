@@ -4,6 +4,8 @@
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -22,6 +24,8 @@ const OLDEST: (u64, u64) = (2, 10);
 /// How long a request to the server may take, and a packet's acknowledgement.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Bytes that are read of a file of credentials.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// What stands for this program at the server. Secrets come from files or from the environment, never from arguments.
 #[derive(Clone, Default)]
@@ -60,8 +64,14 @@ impl Credentials {
             what: path.display().to_string(),
             reason: reason.to_string(),
         };
-        let read =
-            |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| unread(path, error));
+        // It may be a pipe: what gives out secrets writes to one.
+        let read = |path: &PathBuf| {
+            let mut text = String::new();
+            let file = File::open(path);
+            file.and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text))
+                .map(|_| text)
+                .map_err(|error| unread(path, error))
+        };
         let mut options = ConnectOptions::new();
         if let Some(path) = &self.credentials_file {
             let made = options.credentials(&read(path)?);
@@ -303,6 +313,7 @@ async fn open(
                 RemoteError::Refused { address, reason }
             }
             ConnectErrorKind::Tls => RemoteError::Tls { address, reason },
+            ConnectErrorKind::Io if is_about_tls(&error) => RemoteError::Tls { address, reason },
             _ => RemoteError::NoServer { address, reason },
         }
     })?;
@@ -320,6 +331,19 @@ async fn open(
         return Err(RemoteError::NoJetStream { address, reason });
     }
     Ok((client, jetstream))
+}
+
+/// Whether the two sides have spoken and did not come to an agreement, about certificates for one.
+fn is_about_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// An error and what it came from.

@@ -25,26 +25,38 @@
 //! | connect a program | [`NatsConnection`], [`Credentials`], [`RemoteError`] |
 //! | place an edge in a graph | [`SendPackets`], [`ReceivePackets`] |
 //! | let several machines do the units of a job | [`work`] |
+//! | let the parts of a run find each other, and end it | [`site`] |
 //! | understand the protocol | [`edge::sender`], [`edge::receiver`]: state machines without a network, and what tries them (`edge/laws.rs`) |
 
 mod connection;
 pub mod edge;
 mod error;
+mod examine;
 mod last;
 mod names;
 mod receive_packets;
 mod receiving;
 mod send_packets;
 mod sending;
+pub mod site;
 mod store;
+mod time;
 pub mod work;
 
-use fermata_engine::Registry;
+use fermata_engine::graph::EdgeActors;
+use fermata_engine::{Actor, Registry, Source};
 
 pub use connection::{Credentials, NatsConnection};
 pub use error::{OLDEST_SERVER, RemoteError};
+pub use examine::{ServerFindings, examine};
 pub use receive_packets::{ReceivePackets, ReceivePacketsSettings};
 pub use send_packets::{SendPackets, SendPacketsSettings};
+
+/// What carries the edges of a graph whose parts run on several machines.
+pub const EDGE_ACTORS: EdgeActors = EdgeActors {
+    send: SendPackets::NAME,
+    receive: ReceivePackets::NAME,
+};
 
 /// Adds the actors of this crate.
 pub fn register(registry: &mut Registry) {

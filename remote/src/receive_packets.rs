@@ -16,8 +16,9 @@ use crate::edge::arrival::Taken;
 use crate::edge::wire::PacketMessage;
 use crate::names::EdgeNames;
 use crate::receiving::{Fetched, ReceivingEnd};
-use crate::send_packets::{check_clock, check_edge, default_capacity, default_window, unix_ns};
+use crate::send_packets::{check_clock, check_edge, default_capacity, default_window};
 use crate::store::StoreSpec;
+use crate::time::unix_ns;
 
 /// How long is waited for a packet before the engine is asked what else there is.
 const WAIT: Duration = Duration::from_millis(20);

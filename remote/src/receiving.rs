@@ -7,13 +7,12 @@ use async_nats::Subject;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use fermata_engine::Settled;
-use fermata_engine::graph::WhenFull;
 use futures_util::StreamExt;
 use prost::Message;
 use tokio::sync::Notify;
 
 use crate::connection::{NatsConnection, chain, lock};
-use crate::edge::arrival::{Arrival, Command, ReceiverSpec, Taken};
+use crate::edge::arrival::{Arrival, Command, ReceiverSpec, Taken, most_unacknowledged};
 use crate::edge::receiver::Receiver;
 use crate::edge::wire::{PacketMessage, ProgressMessage, SettledMessage};
 use crate::last::{last_progress, last_settled};
@@ -312,11 +311,7 @@ impl ReceivingEnd {
         let stream = stream.await.map_err(|error| chain(&error))?;
         // The consumer of the last pass, if there is one.
         let _ = stream.delete_consumer(&self.token).await;
-        let most = match self.store.full {
-            WhenFull::Block => self.store.limit,
-            // What waits shall wait in the store, where the newest push out the oldest.
-            WhenFull::DropOldest | WhenFull::DropNewest => self.store.limit.min(2),
-        };
+        let most = most_unacknowledged(self.store.full, self.store.limit);
         let consumer = stream
             .create_consumer(pull::Config {
                 durable_name: Some(self.token.clone()),

@@ -1,9 +1,8 @@
 //! Sends the packets of a stream over an edge to another machine.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use fermata_engine::clock::nanoseconds;
 use fermata_engine::graph::{DEFAULT_CAPACITY, WhenFull};
 use fermata_engine::units::{HumanBytes, HumanDuration};
 use fermata_engine::{
@@ -18,6 +17,7 @@ use crate::edge::sender::SenderSpec;
 use crate::edge::wire::PacketMessage;
 use crate::names::EdgeNames;
 use crate::sending::{Outgoing, SendingEnd};
+use crate::time::unix_ns;
 
 /// Packets that may be on their way to the store at once, if a graph does not say.
 pub(crate) const DEFAULT_WINDOW: usize = 16;
@@ -215,10 +215,4 @@ impl SendPackets {
         let now_ns = self.setup.clock.now_ns();
         now_ns.saturating_sub(envelope.captured_ns)
     }
-}
-
-/// Nanoseconds since 1970, by this machine's clock.
-pub(crate) fn unix_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    i64::try_from(nanoseconds(since.unwrap_or_default())).unwrap_or(i64::MAX)
 }

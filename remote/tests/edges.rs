@@ -1,48 +1,23 @@
 //! Edges between runs, over a real NATS server: what goes in comes out, whatever happens to the server and to the ends.
 
 mod edges {
+    pub(crate) mod number;
     pub(crate) mod server;
 }
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use edges::number::{Number, NumberV1};
 use edges::server::{PATIENCE, Server, wait_until};
 use fermata_engine::testing::{Collector, ListSource};
 use fermata_engine::{
-    Actor, ActorError, Captured, Codec, Graph, How, Input, LoadOptions, Next, Outputs, Payload,
-    Ports, Registry, Report, RunOptions, RunningGraph, Services, Setup, Source,
+    Actor, ActorError, Captured, Graph, How, Input, LoadOptions, Next, Outputs, Ports, Registry,
+    Report, RunOptions, RunningGraph, Services, Setup, Source,
 };
 use fermata_remote::{Credentials, NatsConnection};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-#[derive(Debug)]
-struct Number(u64);
-
-impl Payload for Number {}
-
-/// Eight bytes, and as many more as make it a frame.
-struct NumberV1;
-
-const SIZE: usize = 2000;
-
-impl Codec for NumberV1 {
-    type Payload = Number;
-    const NAME: &'static str = "number";
-    const VERSION: u32 = 1;
-
-    fn encode(number: &Number, bytes: &mut Vec<u8>) -> Result<(), ActorError> {
-        bytes.extend(number.0.to_le_bytes());
-        bytes.resize(bytes.len() + SIZE - 8, 7);
-        Ok(())
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Number, ActorError> {
-        let number = bytes.first_chunk().ok_or("too few bytes")?;
-        Ok(Number(u64::from_le_bytes(*number)))
-    }
-}
 
 /// One of the two runs, with a connection of its own.
 struct Part {

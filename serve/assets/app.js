@@ -55,6 +55,17 @@ function showNumbers(numbers) {
   say(part("summary"), `${numbers.run}: ${running} streams, ${rate(numbers.delivered_per_s)} delivered${faults}`);
   say(part("bottleneck"), numbers.bottleneck ?? "Nothing is held up: every node keeps pace with what comes.");
   part("bottleneck").classList.toggle("wrong", Boolean(numbers.bottleneck));
+  announce(numbers);
+  // What has been asked for need not be asked for again.
+  part("drain").disabled = ["draining", "stopping", "over"].includes(numbers.run);
+  part("stop").disabled = ["stopping", "over"].includes(numbers.run);
+}
+
+/** What a screen reader says by itself: what has changed, not the numbers of every second. */
+function announce({ run, bottleneck, streams }) {
+  const troubled = streams.filter(({ state }) => state === "offline" || state === "reconnecting");
+  const held = bottleneck?.split(":")[0] ?? "nothing is held up";
+  say(part("announcement"), [`The run is ${run}`, held, ...troubled.map(({ name, state }) => `${name} is ${state}`)].join(". "));
 }
 
 function showState(state) {

@@ -85,7 +85,9 @@ export class Faces {
       row.update(face, at);
     });
     for (const [name, row] of this.#rows) {
-      if (row.seen < at - GONE_AFTER_S || row.seen > at || this.#rows.size > 2 * MOST_FACES) {
+      // A face without a number may have got one: it is not waited for.
+      const wait = name.startsWith("#") ? GONE_AFTER_S : 0;
+      if (row.seen < at - wait || row.seen > at || this.#rows.size > 2 * MOST_FACES) {
         row.root.remove();
         this.#rows.delete(name);
       }

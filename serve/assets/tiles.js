@@ -50,7 +50,8 @@ class Tile {
     const now = isOver
       ? `${count(stream.delivered)} of ${count(stream.captured)} frames delivered`
       : `${rate(stream.delivered_per_s)} of ${rate(stream.captured_per_s)} · ${milliseconds(stream.latency_p50_ms)} · ${count(stream.delivered)} frames`;
-    say(this.numbers, lost > 0 ? `${now} · ${count(lost)} lost` : now);
+    const dropped = stream.dropped > 0 ? ` · ${count(stream.dropped)} dropped` : "";
+    say(this.numbers, `${now}${dropped}${lost > 0 ? ` · ${count(lost)} lost` : ""}`);
   }
 
   async show(header, jpeg) {

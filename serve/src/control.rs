@@ -10,7 +10,7 @@ use axum::routing::post;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::watched_run::{Phase, Source, WatchedRun};
+use crate::watched_run::{Source, WatchedRun};
 
 /// Schemes that a stream may have whose page others can see.
 const NETWORK: [&str; 4] = ["rtsp", "rtsps", "http", "https"];
@@ -74,14 +74,12 @@ async fn reconnect(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
 
 async fn drain(State(run): Run) -> Answer {
     run.journal.asked("the page drains the run".to_owned());
-    run.set_phase(Phase::Draining);
     run.handle.drain();
     (StatusCode::OK, "what is in flight is finished\n".to_owned())
 }
 
 async fn stop(State(run): Run) -> Answer {
     run.journal.asked("the page stops the run".to_owned());
-    run.set_phase(Phase::Draining);
     run.handle.stop();
     let said = "what is in flight is given up and counted\n";
     (StatusCode::OK, said.to_owned())

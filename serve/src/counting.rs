@@ -200,11 +200,8 @@ fn streams(moment: &Moment<'_>) -> Vec<StreamNumbers> {
             ..StreamNumbers::default()
         };
         if let Some(report) = report {
-            let sinks = report.sinks.values();
-            stream.lost = sinks
-                .map(|sink| sink.losses.values().sum())
-                .max()
-                .unwrap_or(0);
+            let losses = report.sinks.values().map(|sink| &sink.losses);
+            (stream.dropped, stream.lost) = missing(losses);
             stream.captured = report.captured;
             stream.delivered = report.delivered;
             stream.missed = report.missed;
@@ -214,11 +211,29 @@ fn streams(moment: &Moment<'_>) -> Vec<StreamNumbers> {
     streams
 }
 
+/// Packets that were dropped, and that were lost, on the way to the sink that lacks most of them. Losses are named `CAUSE at NODE`.
+fn missing<'a>(sinks: impl Iterator<Item = &'a BTreeMap<String, u64>>) -> (u64, u64) {
+    let (mut most_dropped, mut most_lost) = (0, 0);
+    for losses in sinks {
+        let (mut dropped, mut lost) = (0, 0);
+        for (loss, packets) in losses {
+            match loss.split(' ').next() {
+                Some("filtered") => {}
+                Some("drop_oldest" | "drop_newest" | "max_age") => dropped += packets,
+                _ => lost += packets,
+            }
+        }
+        most_dropped = most_dropped.max(dropped);
+        most_lost = most_lost.max(lost);
+    }
+    (most_dropped, most_lost)
+}
+
 fn running_stream(now: &StreamNow, moment: &Moment<'_>) -> StreamNumbers {
     let rates = moment.rates.streams.get(&now.name).copied();
     let rates = rates.unwrap_or_default();
     let (state, reason) = stream_state(now, moment);
-    let lost = now.sinks.iter().map(|sink| sink.losses.values().sum());
+    let (dropped, lost) = missing(now.sinks.iter().map(|sink| &sink.losses));
     let measured = now.sinks.iter().filter(|sink| sink.latency.count > 0);
     let quantiles = measured.map(|sink| &sink.latency.quantiles_ms);
     let slowest = quantiles.max_by(|a, b| a.p50.total_cmp(&b.p50));
@@ -230,7 +245,8 @@ fn running_stream(now: &StreamNow, moment: &Moment<'_>) -> StreamNumbers {
         captured: now.captured,
         delivered: now.delivered,
         missed: now.missed,
-        lost: lost.max().unwrap_or(0),
+        dropped,
+        lost,
         captured_per_s: rates.captured,
         delivered_per_s: rates.delivered,
         latency_p50_ms: slowest.map(|quantiles| quantiles.p50),
@@ -268,5 +284,22 @@ fn stream_state(now: &StreamNow, moment: &Moment<'_>) -> (&'static str, Option<S
         ),
         Some(NodeState::Ended) => ("ending", Some("what was captured goes through".to_owned())),
         _ => ("running", None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_queue_drops_is_dropped_what_fails_is_lost_and_what_a_filter_leaves_out_is_neither() {
+        let losses = |losses: &[(&str, u64)]| -> BTreeMap<String, u64> {
+            let losses = losses.iter();
+            losses.map(|(loss, n)| ((*loss).to_owned(), *n)).collect()
+        };
+        let table = losses(&[("filtered at gate", 7), ("failed at emotion", 2)]);
+        let video = losses(&[("drop_oldest at draw", 4), ("max_age at draw", 1)]);
+        assert_eq!(missing([&table, &video].into_iter()), (5, 2));
+        assert_eq!(missing(std::iter::empty()), (0, 0));
     }
 }

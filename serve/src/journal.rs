@@ -20,7 +20,7 @@ pub(crate) struct Entry {
     pub(crate) number: u64,
     /// Seconds since 1970.
     pub(crate) at_s: f64,
-    /// `started`, `ended`, `restarted`, `lost`, `restored`, `fault`, `missed`, `asked`.
+    /// `started`, `ended`, `restarted`, `lost`, `restored`, `draining`, `stopping`, `fault`, `missed`, `asked`.
     pub(crate) kind: &'static str,
     /// In words.
     pub(crate) text: String,
@@ -82,6 +82,14 @@ impl Journal {
                     entries.faults.insert(node.clone(), message);
                 }
             }
+            RunEvent::Draining => entries.add(
+                "draining",
+                "the run drains: streams end, and what is in flight is finished".to_owned(),
+            ),
+            RunEvent::Stopping => entries.add(
+                "stopping",
+                "the run stops: what is in flight is given up".to_owned(),
+            ),
             RunEvent::Ended => entries.add("ended", "the run is over".to_owned()),
             RunEvent::Missed(events) => {
                 entries.add(

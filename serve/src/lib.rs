@@ -5,8 +5,8 @@
 //! - **Watching must not change what is watched.** Whatever a browser does, it costs the graph nothing but what it asks for: numbers are
 //!   read from the books once a second however many look, frames are encoded only while somebody sees them, and a browser that is slow
 //!   gets fewer of them.
-//! - **A camera's picture is private.** Without a token the page is for this machine alone, and other sites that the browser has
-//!   open get nothing from it.
+//! - **A camera's picture is private.** Without a token the page is for this machine alone, other sites that the browser has
+//!   open get nothing from it, and with a certificate nobody reads along.
 //!
 //! # What it is not
 //!
@@ -18,7 +18,7 @@
 //! | --- | --- |
 //! | serve a run | [`Listening`] takes the address, [`Listening::start`] serves a [`WatchedRun`] there |
 //! | add a route | `router.rs`; each file of routes gives a router |
-//! | know who may ask for what | `guard.rs` (decisions), `token.rs`, `sign_in.rs` |
+//! | know who may ask for what | `guard.rs` (decisions), `token.rs`, `sign_in.rs`, `identity.rs` (TLS) |
 //! | know what the page is told | `session.rs` (one browser), `watcher.rs`, `counting.rs` and `numbers.rs` (numbers), `video.rs` (pictures), `tap.rs`, `journal.rs` |
 //! | change the page | `assets/`: plain modules, embedded as they are |
 
@@ -28,6 +28,7 @@ mod counting;
 mod graph_view;
 mod guard;
 mod health;
+mod identity;
 mod journal;
 mod measures;
 mod metrics;
@@ -44,6 +45,7 @@ mod video;
 mod watched_run;
 mod watcher;
 
+pub use identity::{Identity, IdentityError};
 pub use measures::{Measure, Measures};
 pub use numbers::{BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers};
 pub use options::{DEFAULT_ADDRESS, ServeError, ServeOptions};

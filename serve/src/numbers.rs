@@ -14,7 +14,7 @@ pub struct Numbers {
     pub at_s: f64,
     /// Span of the rates, seconds.
     pub over_s: f64,
-    /// `starting`, `running`, `draining` or `over`.
+    /// `starting`, `running`, `draining`, `stopping` or `over`.
     pub run: String,
     /// Packets delivered a second, of all streams.
     pub delivered_per_s: f64,
@@ -124,7 +124,9 @@ pub struct StreamNumbers {
     pub delivered: u64,
     /// Frames that a live source lost so far.
     pub missed: u64,
-    /// Packets lost on their way to the sinks so far.
+    /// Packets that queues on the way to a sink dropped so far, as the graph says; of the sink that lacks most.
+    pub dropped: u64,
+    /// Packets that were lost on the way otherwise: they failed, or were given up. What a filter leaves out is not lost.
     pub lost: u64,
     /// Captured a second.
     pub captured_per_s: f64,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::identity::Identity;
 use crate::token::Token;
 
 /// Where the page is unless somebody says otherwise: on this machine alone.
@@ -16,6 +17,8 @@ pub struct ServeOptions {
     pub hosts: Vec<String>,
     /// Asked for from everybody; only on a loopback address there may be none.
     pub token: Option<Token>,
+    /// With one the page is asked for over TLS, and never without.
+    pub identity: Option<Identity>,
 }
 
 /// Why a run cannot be served.

@@ -57,6 +57,12 @@ pub(crate) fn router(run: Arc<WatchedRun>, guard: Guard) -> Router {
         .layer(middleware::from_fn_with_state(guard, guarded))
 }
 
+/// What is said where TLS is asked for and somebody speaks without it.
+pub(crate) fn unencrypted() -> Router {
+    let said = "this port speaks TLS alone: ask with https://\n";
+    Router::new().fallback(async move || (StatusCode::BAD_REQUEST, said))
+}
+
 async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let mut answer = match guard.check(&parts) {

@@ -1,4 +1,4 @@
-//! Takes the address, accepts connections within their limits, and ends with the run.
+//! Takes the address, accepts connections within their limits, in the clear or over TLS, and ends with the run.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -8,23 +8,30 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use crate::guard::Guard;
+use crate::identity::Identity;
 use crate::options::{ServeError, ServeOptions};
-use crate::router::router;
+use crate::router::{router, unencrypted};
 use crate::watched_run::{MOST_BROWSERS, Phase, WatchedRun};
 use crate::watcher;
 
 /// Connections that may be open at once; one more is closed at once.
 const MOST_CONNECTIONS: usize = 128;
-/// Time in which a request's head must have come.
+/// Time in which a request's head must have come, and before it the handshake of TLS.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// Bytes of a request's head.
 const MOST_HEAD: usize = 16 * 1024;
 /// Headers of a request.
 const MOST_HEADERS: usize = 64;
+
+/// The first byte of a connection that begins with a handshake of TLS (RFC 8446, 5.1).
+const HANDSHAKE: u8 = 22;
 
 /// Time in which browsers are told that the run is over.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -38,6 +45,17 @@ pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
     guard: Guard,
+    identity: Option<Identity>,
+}
+
+type Service = TowerToHyperService<axum::Router>;
+
+/// What answers on connections.
+#[derive(Clone)]
+struct Answering {
+    service: Service,
+    /// Where TLS is asked for: what does it, and what answers those who speak without.
+    tls: Option<(TlsAcceptor, Service)>,
 }
 
 /// Serves a run until it is dropped.
@@ -65,12 +83,16 @@ impl Listening {
             hosts: options.hosts,
             token: options.token,
             port: address.port(),
-            scheme: "http",
+            scheme: match options.identity {
+                Some(_) => "https",
+                None => "http",
+            },
         };
         Ok(Self {
             listener,
             address,
             guard,
+            identity: options.identity,
         })
     }
 
@@ -93,7 +115,13 @@ impl Listening {
             .thread_name("serve")
             .enable_all()
             .build()?;
-        let service = TowerToHyperService::new(router(Arc::clone(&run), self.guard));
+        let answering = Answering {
+            service: Service::new(router(Arc::clone(&run), self.guard)),
+            tls: self.identity.map(|identity| {
+                let acceptor = TlsAcceptor::from(identity.config());
+                (acceptor, Service::new(unencrypted()))
+            }),
+        };
         let mut server = Server {
             run: Arc::clone(&run),
             end,
@@ -105,10 +133,10 @@ impl Listening {
         server.spawn("page video", move || shown.video.encode_until_over())?;
         server.spawn("page", move || {
             runtime.block_on(async {
-                accept(self.listener, service, ended).await;
+                accept(self.listener, answering, ended).await;
                 // The last numbers are out: each browser that has been told gives its seat back.
                 let seats = run.seats.acquire_many(MOST_BROWSERS as u32);
-                let _ = tokio::time::timeout(FAREWELL, seats).await;
+                let _ = timeout(FAREWELL, seats).await;
             });
             runtime.shutdown_timeout(FAREWELL);
         })?;
@@ -148,11 +176,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    service: TowerToHyperService<axum::Router>,
-    mut ended: watch::Receiver<bool>,
-) {
+async fn accept(listener: TcpListener, answering: Answering, mut ended: watch::Receiver<bool>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -172,19 +196,42 @@ async fn accept(
             continue;
         };
         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            let service = service.clone();
+            let answering = answering.clone();
             tokio::spawn(async move {
-                serve(stream, service).await;
+                serve(stream, answering).await;
                 drop(place);
             });
         }
     }
 }
 
-/// Answers the requests of one connection. One that becomes a WebSocket goes on elsewhere.
-async fn serve(stream: TcpStream, service: TowerToHyperService<axum::Router>) {
+/// Answers one connection, once it is encrypted where that is asked for.
+async fn serve(stream: TcpStream, answering: Answering) {
     // What is shown is small and late otherwise.
     let _ = stream.set_nodelay(true);
+    let Some((acceptor, unencrypted)) = answering.tls else {
+        return answer(stream, answering.service).await;
+    };
+    let mut first = [0];
+    let looked = timeout(HEAD_WITHIN, stream.peek(&mut first)).await;
+    match looked {
+        Ok(Ok(1)) if first[0] == HANDSHAKE => {}
+        Ok(Ok(1)) => return answer(stream, unencrypted).await,
+        // It has closed, or has said nothing for too long.
+        _ => return,
+    }
+    match timeout(HEAD_WITHIN, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => answer(stream, answering.service).await,
+        Ok(Err(error)) => tracing::debug!("no encrypted connection to the page: {error}"),
+        Err(_) => tracing::debug!("no encrypted connection to the page in time"),
+    }
+}
+
+/// Answers the requests of one connection. One that becomes a WebSocket goes on elsewhere.
+async fn answer<S>(stream: S, service: Service)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
@@ -193,11 +240,11 @@ async fn serve(stream: TcpStream, service: TowerToHyperService<axum::Router>) {
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let ended = match tokio::time::timeout(OLD_AFTER, connection.as_mut()).await {
+    let ended = match timeout(OLD_AFTER, connection.as_mut()).await {
         Ok(ended) => ended,
         Err(_) => {
             connection.as_mut().graceful_shutdown();
-            let cut = tokio::time::timeout(CUT_AFTER, connection).await;
+            let cut = timeout(CUT_AFTER, connection).await;
             cut.unwrap_or(Ok(()))
         }
     };

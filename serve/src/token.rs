@@ -1,6 +1,8 @@
 //! The token that is asked for where the page is not for this machine alone.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -10,6 +12,8 @@ use subtle::ConstantTimeEq;
 const FRESH_BYTES: usize = 32;
 /// Characters that a token of a file has at least.
 const LEAST_CHARACTERS: usize = 16;
+/// Bytes that are read of a token's file.
+const MOST_BYTES: u64 = 1 << 16;
 
 /// A secret that lets somebody see and steer a run. It is shown by [`Token::secret`] alone, never by `{:?}`.
 #[derive(Clone)]
@@ -56,7 +60,11 @@ impl Token {
     /// The file cannot be read, or holds something that is no token.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| TokenError::Read {
+        // It may be a pipe: what gives out secrets writes to one.
+        let mut text = String::new();
+        let file = File::open(path);
+        let read = file.and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text));
+        read.map_err(|error| TokenError::Read {
             path: shown.clone(),
             error,
         })?;

@@ -63,6 +63,7 @@ pub(crate) struct Published {
 pub(crate) enum Phase {
     Going,
     Draining,
+    Stopping,
     Over,
 }
 
@@ -119,6 +120,7 @@ impl WatchedRun {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Going,
             1 => Phase::Draining,
+            2 => Phase::Stopping,
             _ => Phase::Over,
         }
     }
@@ -127,12 +129,13 @@ impl WatchedRun {
         self.phase.fetch_max(phase as u8, Ordering::Relaxed);
     }
 
-    /// `starting`, `running`, `draining` or `over`.
+    /// `starting`, `running`, `draining`, `stopping` or `over`.
     pub(crate) fn phase_name(&self) -> &'static str {
         match self.phase() {
             Phase::Going if self.is_ready() => "running",
             Phase::Going => "starting",
             Phase::Draining => "draining",
+            Phase::Stopping => "stopping",
             Phase::Over => "over",
         }
     }

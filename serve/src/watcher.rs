@@ -47,7 +47,13 @@ pub(crate) fn watch(run: &WatchedRun, events: &flume::Receiver<RunEvent>) {
             continue;
         }
         match events.recv_timeout(wait) {
-            Ok(event) => take(run, &event),
+            Ok(event) => {
+                let before = run.phase();
+                take(run, &event);
+                if run.phase() != before {
+                    next = Instant::now();
+                }
+            }
             Err(flume::RecvTimeoutError::Timeout) => {}
             Err(flume::RecvTimeoutError::Disconnected) => are_events = false,
         }
@@ -56,8 +62,11 @@ pub(crate) fn watch(run: &WatchedRun, events: &flume::Receiver<RunEvent>) {
 
 fn take(run: &WatchedRun, event: &RunEvent) {
     run.journal.event(event);
-    if let RunEvent::StreamEnded { stream, .. } = event {
-        run.video.forget(stream);
+    match event {
+        RunEvent::StreamEnded { stream, .. } => run.video.forget(stream),
+        RunEvent::Draining => run.set_phase(Phase::Draining),
+        RunEvent::Stopping => run.set_phase(Phase::Stopping),
+        _ => {}
     }
 }
 

@@ -15,6 +15,7 @@ fn an_address_that_others_reach_needs_a_token() {
         address: ([0; 4], 0).into(),
         hosts: Vec::new(),
         token: None,
+        identity: None,
     });
     assert!(matches!(refused, Err(ServeError::Open(_))));
 }

@@ -26,7 +26,10 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 
 /// Sends bytes and reads all that comes until the server closes.
 pub(crate) fn raw(address: SocketAddr, request: &[u8]) -> String {
-    let mut stream = connect(address);
+    raw_on(connect(address), request)
+}
+
+fn raw_on(mut stream: impl Read + Write, request: &[u8]) -> String {
     // A server that has seen enough closes while there is more to send.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
@@ -36,6 +39,17 @@ pub(crate) fn raw(address: SocketAddr, request: &[u8]) -> String {
 
 /// A request with a host and further header lines.
 pub(crate) fn ask(address: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    ask_on(connect(address), address, line, headers, body)
+}
+
+/// The same on a connection that is there.
+pub(crate) fn ask_on(
+    stream: impl Read + Write,
+    address: SocketAddr,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let mut request = format!("{line} HTTP/1.1\r\nConnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "Host") {
         request.push_str(&format!("Host: {address}\r\n"));
@@ -44,7 +58,7 @@ pub(crate) fn ask(address: SocketAddr, line: &str, headers: &[(&str, &str)], bod
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-    let answer = raw(address, request.as_bytes());
+    let answer = raw_on(stream, request.as_bytes());
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head
         .split(' ')

@@ -5,6 +5,7 @@
 
 mod attacks;
 mod client;
+mod encrypted;
 mod metrics;
 mod served;
 mod sessions;

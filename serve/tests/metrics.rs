@@ -75,6 +75,7 @@ fn start() -> Run {
         address,
         hosts: Vec::new(),
         token: None,
+        identity: None,
     })
     .unwrap();
     let address = listening.address();

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fermata_engine::{Graph, LoadOptions, Registry, Report, RunHandle, RunOptions, RunningGraph};
-use fermata_serve::{Listening, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun};
+use fermata_serve::{
+    Identity, Listening, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun,
+};
 use fermata_vision::{Frame, FrameHub, ShownFrame};
 
 /// Two streams, 200 packets a second each, until they are removed or drained.
@@ -30,6 +32,11 @@ pub(crate) struct Served {
 impl Served {
     /// On loopback without a token, else on all addresses with it.
     pub(crate) fn start(token: Option<&Token>) -> Self {
+        Self::as_identity(token, None)
+    }
+
+    /// The same over TLS, where there is a certificate.
+    pub(crate) fn as_identity(token: Option<&Token>, identity: Option<Identity>) -> Self {
         let ip = if token.is_some() {
             [0; 4]
         } else {
@@ -39,6 +46,7 @@ impl Served {
             address: (ip, 0).into(),
             hosts: vec!["cameras.example".to_owned()],
             token: token.cloned(),
+            identity,
         })
         .unwrap();
         let address = ([127, 0, 0, 1], listening.address().port()).into();

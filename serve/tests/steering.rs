@@ -1,5 +1,6 @@
 //! What may be changed through the page.
 
+use fermata_engine::RunHandle;
 use fermata_serve::{Numbers, Token};
 
 use crate::client::{Browser, ask, own_origin};
@@ -60,6 +61,29 @@ fn streams_are_added_removed_and_opened_again() {
     wait_for(&mut browser, "door", "over");
     let report = served.end();
     assert_eq!(report.streams.len(), 5);
+}
+
+#[test]
+fn a_run_that_is_ended_from_elsewhere_says_so() {
+    for (end, word) in [
+        (RunHandle::drain as fn(&RunHandle), "draining"),
+        (RunHandle::stop, "stopping"),
+    ] {
+        let served = Served::start(None);
+        let mut browser = Browser::own(served.address);
+        let run = |browser: &mut Browser| browser.text("numbers")["run"].clone();
+        while run(&mut browser) != "running" {}
+        end(&served.handle);
+        while run(&mut browser) != word {}
+        let snapshot = ask(served.address, "GET /snapshot", &[], "").body;
+        let snapshot: serde_json::Value = serde_json::from_str(&snapshot).unwrap();
+        let entries = snapshot["journal"].as_array().unwrap();
+        assert!(
+            entries.iter().any(|entry| entry["kind"] == word),
+            "{entries:?}"
+        );
+        served.end();
+    }
 }
 
 #[test]

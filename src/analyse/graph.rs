@@ -69,9 +69,14 @@ impl Plan<'_> {
 "
         );
         if self.annotate {
+            // Nobody waits for a recording: a face is hidden before it is found, too.
+            let delay = match self.blur.is_some() && !self.inputs.live {
+                true => ", blur_delay: 500ms",
+                false => "",
+            };
             let _ = write!(
                 text,
-                "  draw: {{use: draw_overlay, each: stream, in: smooth{}}}
+                "  draw: {{use: draw_overlay, each: stream, in: smooth{}{delay}}}
   video: {{use: write_video, each: stream, in: draw, path: \"${{run.dir}}/${{stream.name}}.mp4\"}}
 ",
                 self.blur()

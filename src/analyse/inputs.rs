@@ -55,7 +55,7 @@ impl Inputs {
     fn add(&mut self, given: &str) {
         let path = Path::new(given);
         if given.contains("://") {
-            self.live = true;
+            self.live |= !is_remote_recording(given);
             return self.video(given.to_owned(), given);
         }
         if path.is_dir() {
@@ -165,6 +165,12 @@ fn is_hidden(path: &Path) -> bool {
     name.to_string_lossy().starts_with('.')
 }
 
+/// Whether an address is that of a file, which nobody has to keep up with.
+fn is_remote_recording(address: &str) -> bool {
+    let path = address.split(['?', '#']).next().unwrap_or_default();
+    path.starts_with("http") && ends_in(Path::new(path), &VIDEOS)
+}
+
 fn ends_in(path: &Path, endings: &[&str]) -> bool {
     let ending = path.extension().unwrap_or_default().to_string_lossy();
     let ending = ending.to_lowercase();
@@ -224,6 +230,9 @@ mod tests {
         let videos: Vec<(&str, &str)> = videos.map(|video| (&*video.name, &*video.uri)).collect();
         assert_eq!(videos, expected);
         assert!(inputs.live);
+        let inputs = Inputs::find(&texts(&["https://me:secret@host/party.mp4?t=1"]));
+        assert_eq!(inputs.videos[0].name, "party_mp4_t_1");
+        assert!(!inputs.live, "a file, though it comes over the network");
     }
 
     #[test]

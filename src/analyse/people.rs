@@ -9,6 +9,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::inputs::Inputs;
+use crate::print::counted;
 
 /// Lines that are shown; the rest is in the files.
 const MOST_LINES: usize = 40;
@@ -105,10 +106,6 @@ impl People {
         }
         if !self.photos.is_empty() {
             let faces: usize = self.photos.iter().map(|photo| photo.faces.len()).sum();
-            let counted = |count: usize, what: &str| match count {
-                1 => format!("1 {what}"),
-                more => format!("{more} {what}s"),
-            };
             let photos = counted(self.photos.len(), "photo");
             lines.push(format!("{photos}, {}", counted(faces, "face")));
         }
@@ -272,7 +269,8 @@ fn of_photos(rows: Vec<Row>) -> Vec<PhotoFaces> {
 
 /// The rows of each stream, in the order of the table.
 fn read(table: &Path) -> anyhow::Result<BTreeMap<String, Vec<Row>>> {
-    let mut reader = csv::Reader::from_path(table)?;
+    let file = fermata_files::open(table, fermata_files::MOST_TABLE)?;
+    let mut reader = csv::Reader::from_reader(file);
     let header = reader.headers()?.clone();
     let mut streams = BTreeMap::<String, Vec<Row>>::new();
     for record in reader.records() {

@@ -6,9 +6,12 @@ use clap::CommandFactory;
 use fermata::cli::{self, Arguments, Command};
 use fermata::learn_cli::LearnCommand;
 use fermata::program::LIVE;
+use fermata::site_cli::ReportCommand;
 #[cfg(feature = "live")]
 use fermata::top;
-use fermata::{actors, check, doctor, draw, hand_over, kpi, models, print, run, sweep};
+use fermata::{
+    actors, check, doctor, draw, hand_over, kpi, merge, models, print, run, site, sweep,
+};
 
 fn main() -> ExitCode {
     let arguments = cli::read();
@@ -20,6 +23,8 @@ fn main() -> ExitCode {
         Command::Graph(draw) => draw::draw(&draw, &LIVE),
         Command::Kpi(kpi) => kpi::kpi(&kpi),
         Command::Sweep(sweep) => sweep::sweep(&sweep),
+        Command::Site(command) => site::site(&command),
+        Command::Report(ReportCommand::Merge { runs, json }) => merge::merge(&runs, json),
         #[cfg(feature = "live")]
         Command::Top(top) => top::top(&top),
         #[cfg(not(feature = "live"))]
@@ -27,10 +32,12 @@ fn main() -> ExitCode {
             "this program was built without the feature `live`, which `top` needs"
         )),
         Command::Actors { name } => actors::actors(name.as_deref(), &LIVE),
-        Command::Learn(LearnCommand::Models { command }) => models::models(&command),
+        Command::Learn(LearnCommand::Models { catalogue, command }) => {
+            models::models(&command, catalogue.as_deref())
+        }
         Command::Learn(_) => hand_over::hand_over(),
         Command::Schema => actors::schema(&LIVE),
-        Command::Doctor { graph } => doctor::doctor(graph.as_deref(), &LIVE),
+        Command::Doctor { graph, nats } => doctor::doctor(graph.as_deref(), nats.as_deref(), &LIVE),
         Command::Reference { page } => fermata::reference::reference(page, &LIVE),
         Command::Completions { shell } => {
             let mut command = Arguments::command();

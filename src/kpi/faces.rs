@@ -1,12 +1,12 @@
 //! `faces.csv`: what was seen in each frame of each stream. Owns which columns are read and what a row means.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::bail;
 
-use super::table::Table;
+use super::table::{Row, Table};
 
 /// A label, as the table spells it: other programs know other classes.
 pub(super) type Label = Arc<str>;
@@ -64,17 +64,12 @@ pub(super) struct FacesTable {
 }
 
 impl FacesTable {
-    /// Reads a table.
+    /// Reads a table, which may be in several files.
     ///
     /// # Errors
     /// If it cannot be read, lacks columns or rows, or contradicts itself.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let table = Table::open(path, &NEEDED)?;
-        let mut faces = Self {
-            has_raw: table.has("raw_label"),
-            has_truth: table.has("truth"),
-            ..Self::default()
-        };
+    pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut faces = Self::default();
         let mut labels = BTreeSet::<Label>::new();
         let mut seen = BTreeSet::new();
         let mut label = |text: Option<&str>| {
@@ -86,7 +81,7 @@ impl FacesTable {
             labels.insert(Arc::clone(&label));
             Some(label)
         };
-        table.each(|row| {
+        let mut take = |row: &Row<'_>| {
             let stream = row.needed("stream", row.text("stream"))?;
             let face = FaceRow {
                 segment: row.count("segment")?.unwrap_or(0),
@@ -115,11 +110,23 @@ impl FacesTable {
                 }
             }
             Ok(())
-        })?;
+        };
+        let (mut have_raw, mut have_truth) = (true, true);
+        for path in paths {
+            let table = Table::open(path, &NEEDED)?;
+            have_raw &= table.has("raw_label");
+            have_truth &= table.has("truth");
+            table.each(&mut take)?;
+        }
+        (faces.has_raw, faces.has_truth) = (have_raw, have_truth);
         if faces.streams.is_empty() {
+            let paths: Vec<String> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
             bail!(
                 "{} has no rows: no frame reached it, so there is nothing to measure",
-                path.display()
+                paths.join(", ")
             );
         }
         for rows in faces.streams.values_mut() {

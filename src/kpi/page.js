@@ -113,15 +113,21 @@ const clock = time => {
   return s < 60 ? `${number(s, 2)} s` : `${Math.floor(s / 60)}:${(s % 60).toFixed(1).padStart(4, "0")}`;
 };
 
-function show(stream, name, time) {
-  if (!stream.video) return;
-  const video = at("video"), url = stream.video.split("/").map(part => part === ".." ? part : encodeURIComponent(part)).join("/");
+// The piece of a stream's video that has a moment of a segment. Times are rounded, each in its own way.
+const piece = (stream, segment, time) => stream.videos.filter(v => (v.segment ?? segment) === segment && v.pts_ms <= time + 0.5).at(-1);
+
+function show(stream, name, segment, time) {
+  if (!stream.videos.length) return;
+  const found = piece(stream, segment, time), video = at("video");
   at("player").hidden = false;
+  video.hidden = !found;
+  at("playing").textContent = `${name}, ${clock(time)}` + (found ? "" : ": in no video that is here");
+  if (!found) return;
+  const url = found.path.split("/").map(part => part === ".." ? part : encodeURIComponent(part)).join("/");
   if (video.getAttribute("src") !== url) video.setAttribute("src", url);
   video.pause();
   // Into the frame, not onto its edge.
-  video.currentTime = time / 1000 + 0.001;
-  at("playing").textContent = `${name}, ${clock(time)}`;
+  video.currentTime = (found.at_ms + time - found.pts_ms) / 1000 + 0.001;
 }
 
 function picture(stream, name, track, width) {
@@ -129,7 +135,7 @@ function picture(stream, name, track, width) {
   const x = time => (time - stream.from_ms) / span * width;
   const bands = [["raw", track.raw, 10], ["smoothed", track.smoothed, 18]];
   const height = 10 + bands.reduce((sum, band) => sum + band[2] + 2, 0);
-  const svg = el("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "group", "aria-label": `labels of track ${track.track}`, class: stream.video ? null : "still" });
+  const svg = el("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "group", "aria-label": `labels of track ${track.track}`, class: stream.videos.length ? null : "still" });
   svg.style.width = width + "px";
   let y = 8;
   for (const [band, stretches, tall] of bands) {
@@ -140,7 +146,7 @@ function picture(stream, name, track, width) {
       if (wide === 1 && Math.floor(x(from)) === drawn) continue;
       drawn = Math.floor(x(from));
       svg.append(el("rect", { x: x(from).toFixed(1), y, width: wide.toFixed(1), height: tall, fill: colour(label) }, el("title", {}, `${label}, ${band}, ${clock(from)} to ${clock(until)}`)));
-      if (tall > 12 && wide > 7 * label.length) svg.append(el("text", { class: "in", x: (x(from) + 4).toFixed(1), y: y + 13 }, label));
+      if (tall > 12 && wide > 7 * label.length + 8) svg.append(el("text", { class: "in", x: (x(from) + 4).toFixed(1), y: y + 13 }, label));
     }
     y += tall + 2;
   }
@@ -151,12 +157,12 @@ function picture(stream, name, track, width) {
     marked = Math.floor(place);
     const before = track.smoothed.find(([, until]) => until === time)?.[2], after = track.smoothed.find(([from]) => from === time)?.[2];
     const what = `${clock(time)}: ${before ?? "?"} to ${after ?? "?"}`;
-    const mark = el("g", { class: "flip", tabindex: stream.video ? 0 : null, role: stream.video ? "button" : "img", "aria-label": `flip at ${what}` },
-      el("title", {}, what + (stream.video ? " (click: show this frame)" : "")),
+    const mark = el("g", { class: "flip", tabindex: stream.videos.length ? 0 : null, role: stream.videos.length ? "button" : "img", "aria-label": `flip at ${what}` },
+      el("title", {}, what + (stream.videos.length ? " (click: show this frame)" : "")),
       el("rect", { x: place - 5, y: 0, width: 10, height, fill: "transparent" }),
       el("path", { d: `M${place - 4} 0h8l-4 7z` }));
-    mark.addEventListener("click", () => show(stream, name, time));
-    mark.addEventListener("keydown", event => { if (event.key === "Enter") show(stream, name, time); });
+    mark.addEventListener("click", () => show(stream, name, track.segment, time));
+    mark.addEventListener("keydown", event => { if (event.key === "Enter") show(stream, name, track.segment, time); });
     svg.append(mark);
   }
   return svg;
@@ -169,7 +175,7 @@ function truth(stream, face, width) {
   for (const [from, until, label] of face.labels) {
     const wide = Math.max(x(until) - x(from), 1);
     svg.append(el("rect", { x: x(from).toFixed(1), y: 0, width: wide.toFixed(1), height: 14, fill: colour(label) }, el("title", {}, `${label}, true, ${clock(from)} to ${clock(until)}`)));
-    if (wide > 7 * label.length) svg.append(el("text", { class: "in", x: (x(from) + 4).toFixed(1), y: 11 }, label));
+    if (wide > 7 * label.length + 8) svg.append(el("text", { class: "in", x: (x(from) + 4).toFixed(1), y: 11 }, label));
   }
   return svg;
 }
@@ -178,10 +184,12 @@ function axis(stream, width) {
   const span = Math.max(stream.until_ms - stream.from_ms, 1), steps = Math.max(2, Math.floor(width / 110));
   const raw = span / steps, power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map(n => n * power).find(n => n >= raw);
   const svg = el("svg", { viewBox: `0 0 ${width} 14`, height: 14, "aria-hidden": "true" });
+  const digits = step < 1000 ? 1 : 0;
+  const mark = time => time < 60000 ? `${number(time / 1000, digits)} s` : `${Math.floor(time / 60000)}:${(time / 1000 % 60).toFixed(digits).padStart(digits ? 4 : 2, "0")}`;
   svg.style.width = width + "px";
   for (let time = 0; time <= span; time += step) {
     const place = time / span * width;
-    if (place < width - 30 || time === 0) svg.append(el("text", { x: place.toFixed(1), y: 11 }, clock(time + stream.from_ms)));
+    if (place < width - 30 || time === 0) svg.append(el("text", { x: place.toFixed(1), y: 11 }, mark(time + stream.from_ms)));
   }
   return svg;
 }
@@ -193,11 +201,11 @@ function line(title, drawing) {
 function labels() {
   const room = at("timelines");
   room.replaceChildren();
-  const column = window.innerWidth <= 600 ? 0 : 128, fit = Math.max(240, room.clientWidth - column), zoom = Number(at("zoom").value);
+  const column = window.innerWidth <= 600 ? 0 : 194, fit = Math.max(240, room.clientWidth - column), zoom = Number(at("zoom").value);
   for (const run of timelines) for (const [name, stream] of Object.entries(run.streams)) {
     const width = zoom ? Math.max(fit, (stream.until_ms - stream.from_ms) / 1000 * zoom) : fit;
     const title = timelines.length > 1 ? `${run.name}: ${name}` : name;
-    const box = el("details", { open: "" }, el("summary", {}, el("strong", {}, title), ` · ${stream.tracks.length} ${stream.tracks.length === 1 ? "track" : "tracks"}` + (stream.video ? "" : " · no annotated video here")));
+    const box = el("details", { open: "" }, el("summary", {}, el("strong", {}, title), ` · ${stream.tracks.length} ${stream.tracks.length === 1 ? "track" : "tracks"}` + (stream.videos.length ? "" : " · no annotated video here")));
     // Rows that have to be seen together move together.
     for (const face of stream.truth) box.append(line([`face ${face.face}`, el("br"), " true"], truth(stream, face, width)));
     const drawn = stream.tracks.filter(track => track.raw.length + track.smoothed.length);
@@ -212,16 +220,25 @@ function labels() {
     .map(label => { const mark = el("span", {}, label); mark.style.setProperty("--c", colour(label)); return mark; }));
 }
 
+// Nodes that are shown at once.
+const MOST_STAGES = 12;
+
 function stages() {
   for (const run of kpi.runs) {
     if (kpi.runs.length > 1) at("stages").append(el("h3", {}, run.name));
     if (!run.stages) { at("stages").append(el("p", { class: "note" }, "only report.json knows, and there is none")); continue; }
-    const most = Math.max(...Object.values(run.stages).flatMap(s => [s.service_ms.max ?? 0, s.queue_wait_ms.max ?? 0]), 1e-9);
+    const longest = Math.max(...Object.values(run.stages).flatMap(s => [s.service_ms.max ?? 0, s.queue_wait_ms.max ?? 0]), 1e-9);
     const of = q => ["p50", "p99"].map(key => el("td", {}, q[key] === null ? "–" : ms(q[key])));
-    const bar = q => { const mark = el("span", { class: "bar" }); mark.style.width = Math.max(1, 120 * Math.sqrt((q.p50 ?? 0) / most)) + "px"; return el("td", { class: "text" }, mark); };
-    const rows = Object.entries(run.stages).map(([name, s]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, count(s.service_ms.count)), ...of(s.queue_wait_ms), ...of(s.service_ms), bar(s.service_ms)));
+    const bar = q => { const mark = el("span", { class: "bar" }); mark.style.width = Math.max(1, 120 * Math.sqrt((q.p50 ?? 0) / longest)) + "px"; return el("td", { class: "text" }, mark); };
+    // What computes most comes first; of many streams the rest is folded away.
+    const load = ([, s]) => s.service_ms.count * (s.service_ms.p50 ?? 0);
+    const sorted = Object.entries(run.stages).sort((a, b) => load(b) - load(a));
+    const rows = sorted.map(([name, s]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, count(s.service_ms.count)), ...of(s.queue_wait_ms), ...of(s.service_ms), bar(s.service_ms)));
     const heads = ["node", "packets", "waits p50, ms", "p99", "computes p50, ms", "p99", "p50 (root scale)"];
-    at("stages").append(el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, ...heads.map(h => el("th", { scope: "col" }, h)))), el("tbody", {}, ...rows))));
+    const table = rows => el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, ...heads.map(h => el("th", { scope: "col" }, h)))), el("tbody", {}, ...rows)));
+    const most = rows.length > MOST_STAGES + 2 ? MOST_STAGES : rows.length;
+    at("stages").append(table(rows.slice(0, most)));
+    if (most < rows.length) at("stages").append(el("details", {}, el("summary", {}, `${rows.length - most} more that compute less`), table(rows.slice(most))));
   }
 }
 

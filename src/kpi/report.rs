@@ -1,10 +1,10 @@
 //! What of a run's `report.json` is measured. Every field may be missing: reports of old runs are read too.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use fermata_files::MOST_TEXT;
 use serde::Deserialize;
 
 use super::quantiles::Told;
@@ -19,6 +19,27 @@ pub(super) struct RunReport {
     pub(super) clock: String,
     pub(super) streams: BTreeMap<String, StreamBooks>,
     pub(super) nodes: BTreeMap<String, NodeTimes>,
+    pub(super) files: Vec<WrittenFile>,
+}
+
+/// A file that the run wrote.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WrittenFile {
+    pub(super) path: PathBuf,
+    /// Where the stream's segments begin in a video.
+    pub(super) segments: Vec<SegmentBegin>,
+}
+
+/// Where a segment of a stream begins in a video.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SegmentBegin {
+    pub(super) segment: u64,
+    /// Time in the recording.
+    pub(super) pts_ms: f64,
+    /// Time in the video.
+    pub(super) at_ms: f64,
 }
 
 /// Books of a stream.
@@ -50,7 +71,8 @@ impl RunReport {
     /// Reads a report.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let name = path.display();
-        let text = fs::read(path).with_context(|| format!("cannot read {name}"))?;
+        let text = fermata_files::read(path, MOST_TEXT);
+        let text = text.with_context(|| format!("cannot read {name}"))?;
         serde_json::from_slice(&text).with_context(|| format!("{name} is no report of a run"))
     }
 

@@ -8,7 +8,9 @@ use anyhow::{Context, bail};
 
 use super::faces::FacesTable;
 use super::report::RunReport;
+use super::segments;
 use super::truth::{self, StreamTruth};
+use crate::print::complain;
 
 const FACES: &str = "faces.csv";
 const REPORT: &str = "report.json";
@@ -21,6 +23,8 @@ pub(super) struct RunData {
     pub(super) name: String,
     /// The folder, if it was one.
     pub(super) folder: Option<PathBuf>,
+    /// What is in it, sorted.
+    pub(super) files: Vec<String>,
     pub(super) faces: FacesTable,
     pub(super) report: Option<RunReport>,
     /// By stream.
@@ -39,16 +43,21 @@ impl RunData {
             name: name_of(path),
             ..Self::default()
         };
-        if kind.is_file() {
-            run.faces = FacesTable::read(path)?;
+        if !kind.is_dir() {
+            run.faces = FacesTable::read(&[path.to_owned()])?;
             return Ok(run);
         }
         let files = listing(path)?;
         let has = |name: &str| files.iter().any(|file| file == name);
-        if !has(FACES) {
+        let tables = segments::of(&files, "faces", "csv");
+        if tables.is_empty() {
             bail!("{}", without_faces(path, &files));
         }
-        run.faces = FacesTable::read(&path.join(FACES))?;
+        for part in segments::parts_of(&files, "faces", "csv") {
+            complain(&format!("left out: {shown}/{part} is not whole"));
+        }
+        let tables: Vec<PathBuf> = tables.into_iter().map(|table| path.join(table)).collect();
+        run.faces = FacesTable::read(&tables)?;
         if has(REPORT) {
             run.report = Some(RunReport::read(&path.join(REPORT))?);
         }
@@ -58,6 +67,7 @@ impl RunData {
             }
         }
         run.folder = Some(path.to_owned());
+        run.files = files;
         Ok(run)
     }
 
@@ -88,9 +98,9 @@ fn listing(folder: &Path) -> anyhow::Result<Vec<String>> {
 
 fn without_faces(folder: &Path, files: &[String]) -> String {
     let shown = folder.display();
-    if files.iter().any(|file| file == "faces.csv.part") {
+    if let Some(part) = segments::parts_of(files, "faces", "csv").first() {
         return format!(
-            "{shown} has no {FACES}, only {FACES}.part: the run was stopped or is not over yet; a table is whole when it has its name"
+            "{shown} has no {FACES}, only {part}: the run was stopped or is not over yet; a table is whole when it has its name"
         );
     }
     let tables: Vec<&str> = (files.iter())

@@ -2,9 +2,11 @@
 //! Owns how cells are read; which columns there are is `faces` and `truth`.
 
 use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use fermata_files::MOST_TABLE;
 
 /// A CSV file that is read row by row.
 pub(super) struct Table {
@@ -17,15 +19,16 @@ pub(super) struct Table {
 pub(super) struct Row<'a> {
     table: &'a Table,
     cells: &'a csv::StringRecord,
-    /// Its line in the file, from 1.
-    pub(super) line: u64,
+    /// Where it begins in the file.
+    byte: u64,
 }
 
 impl Table {
     /// Opens a table and looks whether it has these columns.
     pub(super) fn open(path: &Path, needed: &[&str]) -> anyhow::Result<Self> {
         let name = path.display();
-        let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+        let file = fermata_files::open(path, MOST_TABLE);
+        let file = file.with_context(|| format!("cannot read {name}"))?;
         let mut reader = csv::Reader::from_reader(file);
         let header = reader.headers();
         let header = header.with_context(|| format!("cannot read {name}"))?;
@@ -72,18 +75,19 @@ impl Table {
                 Ok(true) => {}
                 Err(error) => return Err(self.unreadable(&error)),
             }
-            let line = cells.position().map_or(0, csv::Position::line);
+            let byte = cells.position().map_or(0, csv::Position::byte);
             take(&Row {
                 table: &self,
                 cells: &cells,
-                line,
+                byte,
             })?;
         }
     }
 
     fn unreadable(&self, error: &csv::Error) -> anyhow::Error {
         let name = self.path.display();
-        let line = error.position().map_or(0, csv::Position::line);
+        let byte = error.position().map_or(0, csv::Position::byte);
+        let line = line_at(&self.path, byte);
         match error.kind() {
             csv::ErrorKind::UnequalLengths {
                 expected_len, len, ..
@@ -159,6 +163,51 @@ impl Row<'_> {
     /// What is wrong, with the place.
     pub(super) fn error(&self, what: &str) -> anyhow::Error {
         let name = self.table.path.display();
-        anyhow::anyhow!("{name}, line {}: {what}", self.line)
+        let line = line_at(&self.table.path, self.byte);
+        anyhow::anyhow!("{name}, line {line}: {what}")
+    }
+}
+
+/// The line of the record that the reader says begins at this byte, as an editor counts: LF, CR LF and CR end a line. The reader's own count is
+/// one too small where lines end in CR LF, since it takes a record to begin before the LF of the line above
+/// (<https://github.com/BurntSushi/rust-csv/issues/395>).
+fn line_at(path: &Path, byte: u64) -> u64 {
+    let Ok(file) = File::open(path) else {
+        return 0;
+    };
+    let (mut line, mut was_return) = (1, false);
+    for (at, read) in (0..).zip(BufReader::new(file).bytes().map_while(Result::ok)) {
+        let ends_line = matches!(read, b'\n' | b'\r');
+        if at >= byte && !ends_line {
+            break;
+        }
+        line += u64::from(ends_line && !(read == b'\n' && was_return));
+        was_return = read == b'\r';
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_cells_are_in_the_line_that_an_editor_shows_however_lines_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("faces.csv");
+        for end in ["\n", "\r\n", "\r"] {
+            let error = |text: &str| {
+                std::fs::write(&path, text.replace('\n', end)).unwrap();
+                let table = Table::open(&path, &["x"]).unwrap();
+                let read = table.each(|row| row.number("x").map(drop));
+                read.unwrap_err().to_string()
+            };
+            let said = error("stream,x\ndoor,1\ndoor,one\n");
+            assert!(said.contains("line 3: `x` is `one`"), "{end:?}: {said}");
+            let said = error("stream,x\n\n\"do\nor\",1\ndoor,one\n");
+            assert!(said.contains("line 5: `x`"), "{end:?}: {said}");
+            let said = error("stream,x\ndoor,1\ndoor\n");
+            assert!(said.contains("line 3: 1 cells"), "{end:?}: {said}");
+        }
     }
 }

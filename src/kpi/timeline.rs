@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::faces::{self, FaceRow, Label};
 use super::flips;
 use super::run_data::RunData;
+use super::segments;
 
 /// Rows that are further apart are not drawn as one, microseconds.
 const GAP_US: i64 = 1_000_000;
@@ -27,10 +28,22 @@ pub(super) struct Timelines {
 struct StreamTimeline {
     from_ms: f64,
     until_ms: f64,
-    /// Path of its annotated video, seen from the page.
-    video: Option<String>,
+    /// Its annotated video, which may be in several files.
+    videos: Vec<VideoPiece>,
     tracks: Vec<TrackTimeline>,
     truth: Vec<TruthTimeline>,
+}
+
+/// A piece of a video in which times run as in the recording.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct VideoPiece {
+    /// Path of the file, seen from the page.
+    path: String,
+    /// The stream's segment; all of them where nothing tells.
+    segment: Option<u64>,
+    /// Where it begins in the recording and in the file.
+    pts_ms: f64,
+    at_ms: f64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -55,11 +68,8 @@ impl Timelines {
     pub(super) fn of(run: &RunData, page_folder: &Path) -> Self {
         let each = run.faces.streams.iter();
         let streams = each.map(|(name, rows)| {
-            let video = run.folder.as_ref();
-            let video = video.map(|folder| folder.join(format!("{name}.mp4")));
-            let video = video.filter(|path| path.is_file());
-            let video = video.and_then(|path| path_from(page_folder, &path));
-            (name.clone(), stream(run, name, rows, video))
+            let videos = videos(run, name, page_folder);
+            (name.clone(), stream(run, name, rows, videos))
         });
         Self {
             name: run.name.clone(),
@@ -68,7 +78,40 @@ impl Timelines {
     }
 }
 
-fn stream(run: &RunData, name: &str, rows: &[FaceRow], video: Option<String>) -> StreamTimeline {
+/// The pieces of a stream's video that are there, in the order of their files.
+fn videos(run: &RunData, stream: &str, page_folder: &Path) -> Vec<VideoPiece> {
+    let Some(folder) = &run.folder else {
+        return Vec::new();
+    };
+    let mut videos = Vec::new();
+    for file in segments::of(&run.files, stream, "mp4") {
+        let Some(path) = path_from(page_folder, &folder.join(file)) else {
+            continue;
+        };
+        // The folder may have been moved since.
+        let written = run.report.iter().flat_map(|report| &report.files);
+        let written = written.filter(|written| written.path.file_name() == Some(file.as_ref()));
+        let begins = written.flat_map(|written| &written.segments);
+        videos.extend(begins.map(|begin| VideoPiece {
+            path: path.clone(),
+            segment: Some(begin.segment),
+            pts_ms: begin.pts_ms,
+            at_ms: begin.at_ms,
+        }));
+        // Without a report the first file is taken to be all of the recording; where others begin is not known.
+        if videos.is_empty() && file.len() == stream.len() + ".mp4".len() {
+            videos.push(VideoPiece {
+                path,
+                segment: None,
+                pts_ms: 0.0,
+                at_ms: 0.0,
+            });
+        }
+    }
+    videos
+}
+
+fn stream(run: &RunData, name: &str, rows: &[FaceRow], videos: Vec<VideoPiece>) -> StreamTimeline {
     let times = || rows.iter().map(|row| row.pts_us);
     let tracks = faces::tracks(rows).into_iter();
     let tracks = tracks.map(|((segment, track), indices)| {
@@ -104,7 +147,7 @@ fn stream(run: &RunData, name: &str, rows: &[FaceRow], video: Option<String>) ->
     StreamTimeline {
         from_ms: times().min().unwrap_or(0) as f64 / 1e3,
         until_ms: times().max().unwrap_or(0) as f64 / 1e3,
-        video,
+        videos,
         tracks: tracks.collect(),
         truth: truth.collect(),
     }

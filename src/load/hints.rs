@@ -8,8 +8,8 @@ use crate::cli::GraphArguments;
 use crate::watched::is_watched;
 
 /// The sections of a graph file.
-const SECTIONS: [&str; 7] = [
-    "fermata", "name", "include", "params", "streams", "nodes", "run",
+const SECTIONS: [&str; 8] = [
+    "fermata", "name", "include", "params", "machines", "streams", "nodes", "run",
 ];
 /// Detectors that people know by name, all of which are files here.
 const DETECTORS: [&str; 8] = [
@@ -72,6 +72,7 @@ mod tests {
             streams: texts(streams),
             params: texts(params),
             set: texts(set),
+            machine: None,
         })
     }
 

@@ -9,7 +9,7 @@ use fermata_actors::shown::{describe, shown_node};
 use fermata_engine::observer::Observer;
 use fermata_engine::{Graph, RunOptions, RunningGraph};
 use fermata_serve::{
-    Listening, Measures, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun,
+    Identity, Listening, Measures, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun,
 };
 use fermata_vision::FrameHub;
 
@@ -24,6 +24,7 @@ struct Prepared {
     listening: Listening,
     /// A token that nobody knows but who reads the terminal.
     fresh: Option<Token>,
+    identity: Option<Identity>,
     hub: Option<Arc<FrameHub>>,
     tap: Arc<Tap>,
     measures: Option<Arc<Measures>>,
@@ -49,14 +50,17 @@ impl Serving {
         for token in given.iter().chain(&fresh) {
             graph.secrets().add(token.secret());
         }
+        let identity = identity(arguments, address)?;
         let listening = Listening::on(ServeOptions {
             address,
             hosts: arguments.serve_host.clone(),
             token: given.or_else(|| fresh.clone()),
+            identity: identity.clone(),
         })?;
         Ok(Self(Some(Prepared {
             listening,
             fresh,
+            identity,
             hub: shown_node(graph).map(|node| Arc::new(FrameHub::of_node(&node))),
             tap: Arc::new(Tap::new(describe)),
             measures: None,
@@ -90,21 +94,46 @@ impl Serving {
         let run = run.with_measures(prepared.measures);
         let server = prepared.listening.start(run);
         let server = server.context("the page cannot be served")?;
+        let scheme = if prepared.identity.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         // Not through the log: a token must stand in no file.
         match &prepared.fresh {
             Some(token) => complain(&format!(
-                "live page: http://{address}/#token={}",
+                "live page: {scheme}://{address}/#token={}",
                 token.secret()
             )),
-            None => complain(&format!("live page: http://{address}/")),
+            None => complain(&format!("live page: {scheme}://{address}/")),
         }
-        if !address.ip().is_loopback() {
+        if let Some(identity) = &prepared.identity {
+            complain(&format!(
+                "its certificate's SHA-256 fingerprint: {}",
+                identity.fingerprint()
+            ));
+        } else if !address.ip().is_loopback() {
             complain(
-                "warning: the page goes over the network unencrypted, pictures and token too; put a proxy with TLS before it, or reach it through ssh -L",
+                "warning: the page goes over the network unencrypted, pictures and token too; add --serve-tls, or reach it through ssh -L",
             );
         }
         Ok(Served(Some(server)))
     }
+}
+
+/// The certificate of files, or one for this run.
+fn identity(arguments: &ServeArguments, address: SocketAddr) -> anyhow::Result<Option<Identity>> {
+    if !arguments.serve_tls {
+        return Ok(None);
+    }
+    if let (Some(certificate), Some(key)) = (&arguments.serve_certificate, &arguments.serve_key) {
+        return Ok(Some(Identity::read(certificate, key)?));
+    }
+    let mut names = arguments.serve_host.clone();
+    if !address.ip().is_unspecified() {
+        names.push(address.ip().to_string());
+    }
+    Ok(Some(Identity::fresh(&names)?))
 }
 
 fn fresh_token(address: SocketAddr) -> anyhow::Result<Token> {

@@ -20,7 +20,7 @@ pub(super) fn table(numbers: &Numbers) -> String {
     );
     let streams: Vec<_> = numbers.streams.iter().map(stream).collect();
     let heads = [
-        "stream", "state", "frames", "/s", "latency", "p99", "lost", "missed", "",
+        "stream", "state", "frames", "/s", "latency", "p99", "dropped", "lost", "missed", "",
     ];
     columns(&mut out, &heads, &streams);
     let nodes: Vec<_> = numbers.nodes.iter().map(node).collect();
@@ -51,6 +51,7 @@ fn stream(stream: &StreamNumbers) -> Vec<String> {
         format!("{:.1}", stream.delivered_per_s),
         stream.latency_p50_ms.map_or("–".to_owned(), milliseconds),
         stream.latency_p99_ms.map_or("–".to_owned(), milliseconds),
+        stream.dropped.to_string(),
         stream.lost.to_string(),
         stream.missed.to_string(),
         stream.reason.clone().unwrap_or_default(),
@@ -145,8 +146,8 @@ mod tests {
         assert_eq!(
             lines[3..5],
             [
-                "STREAM  STATE    FRAMES  /S   LATENCY  P99  LOST  MISSED",
-                "lobby   offline  12345   0.0  38.2 ms  –    0     0       no answer␛[2J",
+                "STREAM  STATE    FRAMES  /S   LATENCY  P99  DROPPED  LOST  MISSED",
+                "lobby   offline  12345   0.0  38.2 ms  –    0        0     0       no answer␛[2J",
             ]
         );
     }

@@ -24,6 +24,7 @@ pub(crate) fn assert_files_as_reported(place: &Place) {
         }
         let there = match file["unit"].as_str().unwrap() {
             "rows" => rows(&path),
+            "lines" => fs::read_to_string(&path).unwrap().matches('\n').count() as u64,
             _ => frames(&path),
         };
         assert_eq!(there, holds, "{file}");
@@ -124,7 +125,7 @@ fn a_run_without_an_error_output_ends_as_any_other() {
     // It reads nothing, and goes.
     let script =
         "$F run g.yaml --out o --set nodes.s.count=100000 2> >(exec 0<&-; true) >/dev/null & P=$!
-while ! [ -s o/a.csv.part ]; do sleep 0.05; done; kill -INT $P; wait $P; echo code $?";
+while kill -0 $P && ! [ -s o/a.csv.part ]; do sleep 0.05; done; kill -INT $P; wait $P; echo code $?";
     let ended = place.script(script);
     assert!(ended.said.contains("code 130"), "{}", ended.said);
     let ended = place.script("$F run g.yaml --out p 2>&- >&-; echo code $?");
@@ -152,40 +153,6 @@ run: {clock: asap}
     );
     let ended = place.run(&["--set", "nodes.x.fail_every=2"]);
     assert_eq!(ended.code, Some(0), "{}", ended.said);
-}
-
-const REPLAY: &str = "\
-fermata: 1
-nodes:
-  s: {use: video_source, uri: pipe}
-  d: {use: detect_faces, in: s, every: 100000}
-  e: {use: write_csv, in: d, path: \"${run.dir}/faces.csv\"}
-run: {clock: asap, drain: 2s}
-";
-
-#[test]
-fn a_pipe_is_read_from_start_to_end() {
-    let place = Place::new(REPLAY);
-    let made = place.script(
-        "ffmpeg -v error -f lavfi -i testsrc=size=160x120:rate=25:duration=2 -c:v mpeg2video v.ts && mkfifo pipe",
-    );
-    assert_eq!(made.code, Some(0), "{}", made.said);
-    let ended = place.script("(sleep 0.5; cat v.ts > pipe) & $F run g.yaml --out o -q");
-    assert_eq!(ended.code, Some(0), "{}", ended.said);
-    assert_eq!(rows(&place.path("o/faces.csv")), 50);
-    // What a shell makes of a command.
-    let ended = place.script("$F run g.yaml --set nodes.s.uri=<(cat v.ts) --out p -q");
-    assert_eq!(ended.code, Some(0), "{}", ended.said);
-    assert_eq!(rows(&place.path("p/faces.csv")), 50);
-}
-
-#[test]
-fn a_pipe_without_a_writer_can_be_given_up() {
-    let place = Place::new(REPLAY);
-    place.script("mkfifo pipe");
-    let mut run = place.start(&[], "faces.csv.part", 10);
-    send(&run, "INT");
-    assert_eq!(run.wait().unwrap().code(), Some(130));
 }
 
 #[test]
@@ -219,4 +186,38 @@ run: {clock: asap, restart: {most: 0, within: 0s}}
     assert!(rows(&place.path("o/faces.csv")) >= 49);
     assert_eq!(rows(&place.path("o/lost.csv")), 49);
     assert_files_as_reported(&place);
+}
+
+#[test]
+fn a_model_that_says_nothing_finite_is_no_success() {
+    let Some(data) = crate::support::data() else {
+        return;
+    };
+    let model = crate::support::card_of_mini_xception(&data);
+    let card = model.path().join("card.yaml");
+    // What is divided by nothing is no number.
+    let text = fs::read_to_string(&card).unwrap();
+    let text = text.replace("{multiply: 2}", "{multiply: 1e38}, {multiply: 1e38}");
+    fs::write(&card, text).unwrap();
+    let place = Place::new(
+        "\
+fermata: 1
+params: {model: none}
+nodes:
+  s: {use: synthetic_faces, count: 12, faces: 1}
+  d: {use: detect_faces, in: s}
+  c: {use: crop_faces, in: d, model: \"${model}\"}
+  m: {use: classify_expression, in: c, model: \"${model}\"}
+  e: {use: discard, in: m}
+run: {clock: asap}
+",
+    );
+    let param = format!("model={}", model.path().display());
+    let ended = place.run(&["--param", &param]);
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(
+        ended.said.contains("`m` processed nothing"),
+        "{}",
+        ended.said
+    );
 }

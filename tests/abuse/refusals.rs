@@ -79,7 +79,16 @@ fn images_models_and_the_graph_itself_are_never_written_over() {
 
 #[test]
 fn sinks_spare_the_runs_own_files_and_devices() {
-    for own in ["report.json", "graph.yaml", "run.log", ".lock"] {
+    for own in [
+        "report.json",
+        "graph.yaml",
+        "run.log",
+        ".lock",
+        "earlier",
+        // What becomes the report once it is whole.
+        "report.json.part",
+        "graph.yaml.part",
+    ] {
         let place = Place::new(&TABLE.replace("PATH", &format!("${{run.dir}}/{own}")));
         refused(&place, &[], "the run itself writes");
     }
@@ -88,6 +97,66 @@ fn sinks_spare_the_runs_own_files_and_devices() {
     place.script("mkfifo pipe");
     fs::write(place.path("g.yaml"), TABLE.replace("PATH", "pipe")).unwrap();
     refused(&place, &[], "is a device or a pipe");
+}
+
+#[test]
+fn two_sinks_never_write_one_file_nor_each_others_parts() {
+    let two = |first: &str, second: &str| {
+        let text = TABLE.replace("PATH", first);
+        format!("{text}  f: {{use: write_csv, in: d, path: \"{second}\"}}\n")
+    };
+    let place = Place::new("");
+    fs::create_dir(place.path("folder")).unwrap();
+    std::os::unix::fs::symlink("folder", place.path("link")).unwrap();
+    for (first, second, reason) in [
+        ("a.csv", "./folder/../a.csv", "both write"),
+        ("a.csv", "a.csv.part", "both write"),
+        ("a.csv.part", "a.csv", "both write"),
+        // Seen by nobody before the files are begun.
+        ("folder/a.csv", "link/a.csv", "another writer has it"),
+    ] {
+        fs::write(place.path("g.yaml"), two(first, second)).unwrap();
+        refused(&place, &[], reason);
+        assert!(place.names("folder").is_empty());
+    }
+}
+
+#[test]
+fn a_trace_spares_what_a_run_reads_and_writes() {
+    let place = Place::new(COPY);
+    fs::write(
+        place.path("g.yaml"),
+        COPY.replace("path: victim", "path: copy"),
+    )
+    .unwrap();
+    fs::write(place.path("victim.mp4"), "a video").unwrap();
+    place.script("mkfifo pipe");
+    for (trace, reason) in [
+        ("victim.mp4", "reads"),
+        ("./g.yaml", "the graph is in"),
+        ("o/report.json", "the run itself writes"),
+        ("copy.mp4", "the program writes itself"),
+        ("pipe", "is a device or a pipe"),
+    ] {
+        refused(&place, &["--trace", trace], reason);
+    }
+    assert_eq!(fs::read(place.path("victim.mp4")).unwrap(), b"a video");
+}
+
+#[test]
+fn segments_never_replace_a_file_that_is_there() {
+    let place = Place::new(GRAPH);
+    assert_eq!(place.run(&["--set", "nodes.s.count=20"]).code, Some(0));
+    fs::rename(place.path("o/a.mp4"), place.path("v.0001.mp4")).unwrap();
+    let before = fs::read(place.path("v.0001.mp4")).unwrap();
+    let copy = COPY
+        .replace("path: victim.mp4}", "path: v.mp4, segment: 300ms}")
+        .replace("{a: victim.mp4}", "{a: v.0001.mp4}");
+    fs::write(place.path("g.yaml"), copy).unwrap();
+    let ended = super::ended(place.program(&["run", "g.yaml", "--out", "p", "--quiet"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert!(place.path("v.0002.mp4").exists() && place.path("v.0003.mp4").exists());
+    assert_eq!(fs::read(place.path("v.0001.mp4")).unwrap(), before);
 }
 
 #[test]
@@ -131,15 +200,103 @@ fn what_is_given_twice_is_refused() {
     );
 }
 
+/// A field of a protobuf message with bytes in it.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    assert!(bytes.len() < 1 << 14, "two bytes of length");
+    let length = [bytes.len() as u8 & 0x7F | 0x80, (bytes.len() >> 7) as u8];
+    [&[number << 3 | 2][..], &length, bytes].concat()
+}
+
+/// An ONNX file of one operator, which takes [1, 1, 64, 64] to [1, 7] (ONNX's own names of the fields are in its onnx.proto).
+fn onnx_of(operator: &str, domain: &str) -> Vec<u8> {
+    let int = |number: u8, value: u8| vec![number << 3, value];
+    let value = |name: &str, sides: &[u8]| {
+        let sides: Vec<u8> = sides
+            .iter()
+            .flat_map(|side| field(1, &int(1, *side)))
+            .collect();
+        let tensor = [int(1, 1), field(2, &sides)].concat();
+        [field(1, name.as_bytes()), field(2, &field(1, &tensor))].concat()
+    };
+    let node = [
+        field(1, b"input"),
+        field(2, b"probs"),
+        field(4, operator.as_bytes()),
+        field(7, domain.as_bytes()),
+    ];
+    let graph = [
+        field(1, &node.concat()),
+        field(2, b"graph"),
+        field(11, &value("input", &[1, 1, 64, 64])),
+        field(12, &value("probs", &[1, 7])),
+    ];
+    let imported =
+        |domain: &str, version| field(8, &[field(1, domain.as_bytes()), int(2, version)].concat());
+    [
+        int(1, 8),
+        field(7, &graph.concat()),
+        imported("", 17),
+        imported(domain, 1),
+    ]
+    .concat()
+}
+
 #[test]
 fn a_check_loads_the_models_that_are_named() {
     let place = Place::new(
-        &TABLE
-            .replace("every: 1000", "model: faces.onnx")
-            .replace("PATH", "a.csv"),
+        "\
+fermata: 1
+params: {model: model}
+nodes:
+  s: {use: synthetic_faces, count: 5}
+  d: {use: detect_faces, in: s}
+  c: {use: crop_faces, in: d, model: \"${model}\"}
+  m: {use: classify_expression, in: c, model: \"${model}\"}
+  e: {use: discard, in: m}
+",
     );
-    fs::write(place.path("faces.onnx"), "no model at all").unwrap();
-    let ended = super::ended(place.program(&["check", "g.yaml"]));
-    assert_eq!(ended.code, Some(2), "{}", ended.said);
-    assert!(ended.said.contains("faces.onnx"), "{}", ended.said);
+    let detector = TABLE.replace("every: 1000", "model: \"${model}\"");
+    let detector = detector.replace("PATH", "a.csv");
+    let detector = detector.replace("nodes:", "params: {model: haar}\nnodes:");
+    fs::write(place.path("d.yaml"), detector).unwrap();
+    for name in ["faces.onnx", "faces.xml"] {
+        fs::write(place.path(name), "no model at all").unwrap();
+    }
+    for (folder, model) in [
+        ("model", onnx_of("Evil", "evil.com")),
+        ("cut", onnx_of("Evil", "evil.com")[..40].to_vec()),
+    ] {
+        fs::create_dir(place.path(folder)).unwrap();
+        let card = format!(
+            "\
+input: {{name: input, size: 64, layout: nchw, colour: gray}}
+interpolation: area
+scaling: [{{divide: 255}}]
+output: {{name: probs, kind: probabilities, classes: [angry, disgust, fear, happy, sad, surprise, neutral]}}
+licence: MIT
+source: a test
+sha256: {}
+",
+            fermata_files::sha256(&model)
+        );
+        fs::write(place.path(folder).join("model.onnx"), model).unwrap();
+        fs::write(place.path(folder).join("card.yaml"), card).unwrap();
+    }
+    for (graph, param, named) in [
+        ("g.yaml", "model=model", "model/model.onnx"),
+        ("g.yaml", "model=cut", "cut/model.onnx"),
+        ("g.yaml", "model=nowhere", "nowhere"),
+        ("d.yaml", "model=faces.onnx", "faces.onnx"),
+        ("d.yaml", "model=faces.xml", "faces.xml"),
+    ] {
+        for command in [&["check", graph][..], &["run", graph, "--out", "o"]] {
+            let arguments = [command, &["--param", param]].concat();
+            let ended = super::ended(place.program(&arguments));
+            assert_eq!(ended.code, Some(2), "{param}: {}", ended.said);
+            assert!(ended.said.contains(named), "{param}: {}", ended.said);
+            assert!(place.names("o").is_empty(), "{:?}", place.names("o"));
+        }
+    }
+    let ended = super::ended(place.program(&["check", "g.yaml", "--param", "model=model"]));
+    assert!(ended.said.contains("Evil"), "{}", ended.said);
 }

@@ -20,7 +20,7 @@ fn a_disk_that_was_full_for_a_while_costs_the_rows_of_that_while() {
     let script = format!(
         "cd '{}'; mkdir $DISK/o; ln -s $PWD/run.log $DISK/o/run.log
 '{}' run g.yaml --out $DISK/o -q --set nodes.s.count=2000 --set nodes.s.fps=500 --set run.clock=live > said 2>&1 & P=$!
-while ! [ -s $DISK/o/a.csv.part ]; do sleep 0.05; done
+while kill -0 $P && ! [ -s $DISK/o/a.csv.part ]; do sleep 0.05; done
 dd if=/dev/zero of=$DISK/ballast bs=1k 2>/dev/null; sleep 2; rm $DISK/ballast
 wait $P; echo code $?; ls $DISK/o; cat said; echo rows; cat $DISK/o/a.csv.part",
         place.path("").display(),
@@ -44,6 +44,27 @@ wait $P; echo code $?; ls $DISK/o; cat said; echo rows; cat $DISK/o/a.csv.part",
         table.lines().all(|row| Some(cells(row)) == columns),
         "{table}"
     );
+}
+
+/// A quota of each file: what is beyond it cannot be written, and the next file has one of its own.
+#[test]
+fn a_video_that_cannot_grow_ends_as_a_part_and_goes_on_in_the_next_file() {
+    let place = Place::new(GRAPH);
+    let script =
+        "ulimit -f 60; $F run g.yaml --set nodes.s.count=900 --set nodes.s.noise=40 --out o -q";
+    let ended = place.script(script);
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    for words in [
+        "File too large",
+        "a.mp4.part holds",
+        "a.0002.mp4.part holds",
+    ] {
+        assert!(ended.said.contains(words), "{words}: {}", ended.said);
+    }
+    super::assert_files_as_reported(&place);
+    for name in ["a.mp4.part", "a.0002.mp4.part"] {
+        assert!(super::frames(&place.path("o").join(name)) > 0, "{name}");
+    }
 }
 
 #[test]
@@ -95,22 +116,36 @@ fn few_descriptors_are_an_error_and_no_crash() {
     }
 }
 
+/// Where memory ends is chance; what may become of a run then is not.
 #[test]
 fn little_memory_leaves_nothing_that_looks_whole_and_is_not() {
-    let place = Place::new(GRAPH);
-    for kilobytes in [200_000, 300_000, 400_000] {
-        let script = format!("ulimit -v {kilobytes}; $F run g.yaml --out o -q");
+    let mut codes = Vec::new();
+    for kilobytes in [100_000, 250_000, 300_000, 400_000, 600_000, 8_000_000] {
+        let place = Place::new(GRAPH);
+        // An allocation that fails while a backtrace is printed blocks for ever in the standard library.
+        let script = format!(
+            "export RUST_BACKTRACE=0; ulimit -v {kilobytes}; timeout -s KILL 120 $F run g.yaml --out o -q; exit $?"
+        );
         let ended = place.script(&script);
-        for (name, count) in [
-            ("a.csv", rows as fn(&std::path::Path) -> u64),
-            ("a.mp4", super::frames),
-        ] {
-            let path = place.path("o").join(name);
-            if path.exists() {
-                assert_eq!(count(&path), 10, "{name}: {}", ended.said);
+        let said = &ended.said;
+        match ended.code {
+            // The system could not load the libraries, or nothing could be started.
+            Some(127 | 2) => assert!(place.names("o").is_empty(), "{said}"),
+            Some(0) => {
+                super::assert_files_as_reported(&place);
+                assert_eq!(rows(&place.path("o/a.csv")), 10, "{said}");
+                assert_eq!(super::frames(&place.path("o/a.mp4")), 10, "{said}");
             }
+            // A library failed some of the frames, which the report counts.
+            Some(1) => super::assert_files_as_reported(&place),
+            // The program could not go on: as after SIGKILL.
+            Some(134 | 139) => assert!(!place.path("o/report.json").exists(), "{said}"),
+            code => panic!("{code:?}: {said}"),
         }
+        codes.push(ended.code);
     }
+    assert_eq!(codes[0], Some(127));
+    assert_eq!(codes[5], Some(0));
 }
 
 #[test]

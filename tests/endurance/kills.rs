@@ -76,8 +76,9 @@ fn a_run_that_is_killed_leaves_parts_that_can_be_read_nearly_to_their_end() {
             assert!(file(&place, &format!("{stream}.mp4")).is_none());
             assert!(file(&place, &format!("{stream}.csv")).is_none());
             let (rows, frames) = held(&place, stream);
+            // What was waited for; the others may have begun a moment ago.
             assert!(
-                rows > 0 && frames > 0,
+                stream != "d" || rows > 0 && frames > 0,
                 "try {number}: {stream} has {rows} rows, {frames} frames"
             );
             assert!(

@@ -103,6 +103,18 @@ fn a_teacher_whose_models_have_all_seen_a_row_is_an_error_before_anything_is_com
         &data.export("out", &["--teacher", &folds("f0", "other")]),
         &["nobody can tell which rows it has seen"],
     );
+    // Trained apart, they are fitted apart.
+    data.teacher("cooler", 4, 0.8, trained(1));
+    let apart = folds("f0", "cooler");
+    refuses(
+        &data.export("out", &["--teacher", &apart]),
+        &[
+            "--teacher f: the cards of its models have the temperatures 1.0000, 0.8000",
+            "--temperature f=T",
+        ],
+    );
+    let given = ["--teacher", &apart, "--temperature", "f=0.9"];
+    succeeds(&data.export("given", &given));
     succeeds(&data.export("out", &["--teacher", &folds("f0", "f1")]));
     let seen = data.json("out/alignmentreport.json")["counts"]["seen"]["f"].clone();
     assert_eq!(seen, json!({"unseen": 56, "seen": 0, "unknown": 0}));

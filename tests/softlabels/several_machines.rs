@@ -5,16 +5,20 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use fermata_learn::keyed_random::KeyedRandom;
+use fermata_engine::Codecs;
+use fermata_remote::Credentials;
+use fermata_remote::work::Coordinator;
+use fermata_remote::work::records::JobRecord;
 use serde_json::{Value, json};
 
-use super::nats_server::NatsServer;
+use super::job_server::JobServer;
 use super::{Data, assert_same, succeeds};
+use crate::nats_server::{Server, free_port};
 use crate::support::{fermata, wait_until, wait_until_or};
 
 /// A process that is killed when its test is over, however.
-struct Process {
-    child: Child,
+pub(super) struct Process {
+    pub(super) child: Child,
     log: std::path::PathBuf,
 }
 
@@ -31,11 +35,11 @@ impl Process {
         Self { child, log }
     }
 
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn has_ended(&mut self) -> bool {
+    pub(super) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
@@ -53,13 +57,13 @@ impl Process {
         assert_eq!(status.code(), Some(code), "{}", self.words());
     }
 
-    fn signal(&self, signal: &str) {
+    pub(super) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(sent.success());
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -72,7 +76,7 @@ impl Drop for Process {
     }
 }
 
-fn worker(data: &Data, server: &NatsServer, name: &str, more: &[&str]) -> Process {
+pub(super) fn worker(data: &Data, server: &JobServer, name: &str, more: &[&str]) -> Process {
     let (url, out) = (server.url(), data.text(name));
     let arguments = [
         "work", "--nats", &url, "--job", "test", "--quiet", "--out", &out,
@@ -85,7 +89,7 @@ fn worker(data: &Data, server: &NatsServer, name: &str, more: &[&str]) -> Proces
     Process::start(data, name, &arguments)
 }
 
-fn coordinator(data: &Data, server: &NatsServer, out: &str, more: &[&str]) -> Process {
+pub(super) fn coordinator(data: &Data, server: &JobServer, out: &str, more: &[&str]) -> Process {
     let url = server.url();
     let shared = ["--nats", &url, "--job", "test"];
     let arguments = data.export(out, &[&shared[..], more].concat());
@@ -93,7 +97,7 @@ fn coordinator(data: &Data, server: &NatsServer, out: &str, more: &[&str]) -> Pr
 }
 
 /// Units that a ledger says are done.
-fn commits(folder: &Path) -> Vec<u64> {
+pub(super) fn commits(folder: &Path) -> Vec<u64> {
     let text = fs::read_to_string(folder.join("ledger.jsonl")).unwrap_or_default();
     let lines = text
         .lines()
@@ -103,11 +107,11 @@ fn commits(folder: &Path) -> Vec<u64> {
 }
 
 /// Late results that the workers of a job told of.
-fn late(data: &Data, out: &str) -> u64 {
+pub(super) fn late(data: &Data, out: &str) -> u64 {
     let file = data.json(&format!("{out}/job.json"));
-    let workers = file["workers"].as_array().unwrap();
+    let workers = file["workers"].as_object().unwrap();
     workers
-        .iter()
+        .values()
         .filter_map(|worker| worker["late"].as_u64())
         .sum()
 }
@@ -117,7 +121,7 @@ fn an_export_on_two_workers_gives_the_bytes_of_one_machine() {
     let data = Data::new(60);
     fs::write(data.path("31.png"), "no picture").unwrap();
     succeeds(&data.export("alone", &[]));
-    let server = NatsServer::start();
+    let server = JobServer::start();
     // One comes before there is a job.
     let mut one = worker(&data, &server, "one", &[]);
     let mut job = coordinator(&data, &server, "shared", &["--lease", "5s"]);
@@ -127,11 +131,8 @@ fn an_export_on_two_workers_gives_the_bytes_of_one_machine() {
     one.ends(0);
     two.ends(0);
     let workers = data.json("shared/job.json")["workers"].clone();
-    let rows = workers
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|worker| worker["rows"].as_u64().unwrap());
+    let of_each = workers.as_object().unwrap().values();
+    let rows = of_each.map(|worker| worker["rows"].as_u64().unwrap());
     assert_eq!(rows.sum::<u64>(), 60, "{workers}");
     assert_eq!(server.messages("-units"), None, "the job is removed");
     let report = data.json("shared/report.json");
@@ -142,7 +143,7 @@ fn an_export_on_two_workers_gives_the_bytes_of_one_machine() {
 fn a_worker_with_other_weights_or_another_manifest_is_refused_by_name_and_the_job_goes_on() {
     let data = Data::new(30);
     succeeds(&data.export("alone", &[]));
-    let server = NatsServer::start();
+    let server = JobServer::start();
     let mut job = coordinator(&data, &server, "shared", &[]);
     data.teacher("other", 9, 1.5, json!({}));
     let weights = format!("{}={}", data.text("a"), data.text("other"));
@@ -188,10 +189,106 @@ fn a_worker_with_other_weights_or_another_manifest_is_refused_by_name_and_the_jo
     assert!(log.contains("a worker does not take part"), "{log}");
 }
 
+/// What a command says on its error output that is refused, with this in its environment.
+#[track_caller]
+fn refused(arguments: &[String], environment: &[(&str, &str)], words: &[&str]) {
+    let output = Command::new(fermata())
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+    for word in words {
+        assert!(errors.contains(word), "`{word}` is not in:\n{errors}");
+    }
+    let told = errors.lines().filter(|line| line.starts_with("error:"));
+    assert_eq!(told.count(), 1, "{errors}");
+}
+
+#[test]
+fn a_server_that_is_not_there_or_refuses_is_one_error_and_leaves_nothing() {
+    let data = Data::new(14);
+    let nobody = format!("nats://127.0.0.1:{}", free_port());
+    let strict = Server::start_with("authorization {token: \"of the lab\"}");
+    let strict = strict.url();
+    let secret = [("NATS_TOKEN", "a wrong secret")];
+    for (url, environment, words) in [
+        (
+            &*nobody,
+            &[][..],
+            &["no NATS server answers at", &nobody][..],
+        ),
+        (&strict, &secret, &["refuses these credentials"]),
+        ("nats://me:word@host", &[], &["NATS_USER and NATS_PASSWORD"]),
+        ("nats://a b", &[], &["is no address of a NATS server"]),
+    ] {
+        let export = data.export("out", &["--nats", url]);
+        let work = ["work", "--nats", url].map(str::to_owned);
+        for arguments in [&export[..], &work] {
+            refused(arguments, environment, words);
+        }
+        assert!(!data.path("out").exists(), "{url}");
+    }
+    for (more, words) in [
+        (["--path", "/data"], "--path /data: expected FROM=TO"),
+        (["--path", "=/data"], "--path =/data: expected FROM=TO"),
+        (["--job", "my job"], "`my job` is no name of a job"),
+    ] {
+        let work = [&["work", "--nats", &nobody][..], &more].concat();
+        let work: Vec<String> = work.iter().map(|&text| text.to_owned()).collect();
+        refused(&work, &[], &[words]);
+    }
+    succeeds(&data.export("alone", &[]));
+    let resume = ["resume", &data.text("alone"), "--nats", &nobody].map(str::to_owned);
+    refused(&resume, &[], &["complete"]);
+}
+
+#[test]
+fn a_worker_of_another_version_or_processor_is_refused_by_name() {
+    let data = Data::new(14);
+    let server = JobServer::start();
+    let mut job = coordinator(&data, &server, "shared", &[]);
+    wait_until("the job", || server.messages("-units") == Some(2));
+    let connection = server.connect_as(&Credentials::default(), &Codecs::default());
+    let connection = connection.unwrap();
+    let name = "test".parse().unwrap();
+    let record = Coordinator::known(&connection, &name).unwrap().unwrap();
+    let about: Value = serde_json::from_str(&record.about).unwrap();
+    for (other, field, words) in [
+        (
+            "older",
+            "program",
+            &["program: version of before at the job"][..],
+        ),
+        (
+            "elsewhere",
+            "processor",
+            &[
+                "processor: of before at the job",
+                "--allow-other-processors",
+            ],
+        ),
+        ("newer", "colour", &["of another version of this program"]),
+    ] {
+        let mut about = about.clone();
+        about[field] = json!("of before");
+        let record = JobRecord {
+            id: other.to_owned(),
+            about: about.to_string(),
+            ..record.clone()
+        };
+        Coordinator::begin(&connection, &other.parse().unwrap(), record, 1000).unwrap();
+        let work = ["work", "--nats", &server.url(), "--job", other].map(str::to_owned);
+        refused(&work, &[], words);
+    }
+    job.kill();
+}
+
 #[test]
 fn two_jobs_under_one_name_and_one_that_is_not_there_are_refused() {
     let data = Data::new(14);
-    let server = NatsServer::start();
+    let server = JobServer::start();
     let mut job = coordinator(&data, &server, "shared", &[]);
     wait_until("the job", || server.messages("-units") == Some(2));
     let mut second = coordinator(&data, &server, "second", &[]);
@@ -219,7 +316,7 @@ fn two_jobs_under_one_name_and_one_that_is_not_there_are_refused() {
 fn a_job_whose_coordinator_is_killed_goes_on_where_it_was() {
     let data = Data::new(60);
     succeeds(&data.export("alone", &[]));
-    let server = NatsServer::start();
+    let server = JobServer::start();
     let mut one = worker(&data, &server, "one", &[]);
     let mut job = coordinator(&data, &server, "shared", &["--lease", "5s"]);
     wait_until("a result", || !commits(&data.path("shared")).is_empty());
@@ -245,7 +342,7 @@ fn a_job_whose_coordinator_is_killed_goes_on_where_it_was() {
 fn a_worker_that_stops_for_longer_than_its_lease_discards_what_it_has_and_says_so() {
     let data = Data::new(160);
     succeeds(&data.export("alone", &[]));
-    let server = NatsServer::start();
+    let server = JobServer::start();
     // A worker may be stopped just when it has no unit in hand: then it is tried again.
     for trial in 0..5 {
         let name = |of: &str| format!("{of}-{trial}");
@@ -279,74 +376,4 @@ fn a_worker_that_stops_for_longer_than_its_lease_discards_what_it_has_and_says_s
         }
     }
     panic!("no worker was stopped with a unit in hand");
-}
-
-#[test]
-fn an_export_whose_workers_and_server_are_killed_again_and_again_gives_the_same_bytes() {
-    let data = Data::new(100);
-    fs::write(data.path("40.png"), "no picture").unwrap();
-    succeeds(&data.export("alone", &[]));
-    let expected = data.files("alone");
-    let seed = std::env::var("FERMATA_LAWS_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or(1);
-    let is_soak = std::env::var_os("FERMATA_SOAK").is_some();
-    let (kills, servers) = if is_soak { (20, 2) } else { (3, 1) };
-    let (mut killed, mut restarted, mut round) = (0, 0, 0);
-    // An export is over before as many are killed: the next one goes on with that.
-    while killed < kills || restarted < servers {
-        let mut random = KeyedRandom::new(&[seed, round]);
-        let mut server = NatsServer::start();
-        let out = format!("shared-{round}");
-        let mut job = coordinator(&data, &server, &out, &["--lease", "1s"]);
-        let mut workers: Vec<Process> = Vec::new();
-        let mut born = 0;
-        let mut next = random.below(4) as usize;
-        loop {
-            while workers.len() < 2 {
-                born += 1;
-                workers.push(worker(&data, &server, &format!("w-{round}-{born}"), &[]));
-            }
-            if job.has_ended() {
-                break;
-            }
-            if commits(&data.path(&out)).len() >= next && killed < kills {
-                std::thread::sleep(Duration::from_micros(random.below(100_000)));
-                let victim = random.below(2) as usize;
-                workers.remove(victim).kill();
-                killed += 1;
-                next += random.below(5) as usize;
-                if restarted < servers && random.below(2) == 0 {
-                    server.kill();
-                    server.run();
-                    restarted += 1;
-                }
-            }
-            workers.retain_mut(|worker| !worker.has_ended());
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        let code = job.child.wait().unwrap().code();
-        if code != Some(0) {
-            // Three of them died over one unit: that is told, and somebody else may try it.
-            let words = job.words();
-            assert!(
-                words.contains("was given up") && words.contains("was not heard of again"),
-                "{words}"
-            );
-            let resume = [
-                "resume",
-                &data.text(&out),
-                "--nats",
-                &server.url(),
-                "--quiet",
-            ]
-            .map(str::to_owned);
-            workers.push(worker(&data, &server, &format!("w-{round}-last"), &[]));
-            succeeds(&resume);
-        }
-        assert_same(&expected, &data.files(&out));
-        println!("seed {seed}, round {round}: {killed} workers and {restarted} servers killed");
-        round += 1;
-    }
 }

@@ -5,11 +5,12 @@ mod contradictions;
 mod spec;
 mod values;
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+use crate::regular_file;
 
 pub use self::spec::{
     Alignment, Aspect, Border, ClaheChannel, ClaheSpec, ClaheStage, Colour, CropSpec, InputSpec,
@@ -103,12 +104,8 @@ fn weights_rule(path: &Path) -> &'static str {
 const MOST_BYTES: u64 = 1 << 20;
 
 fn read_card(path: &Path) -> io::Result<String> {
-    // Opening a pipe would wait for its writer.
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
+    let file = regular_file::open(path)?;
     let mut text = String::new();
-    let file = File::open(path)?;
     file.take(MOST_BYTES + 1).read_to_string(&mut text)?;
     match text.len() as u64 > MOST_BYTES {
         true => Err(io::Error::other("it is larger than 1 MiB")),
@@ -202,9 +199,9 @@ impl ModelCard {
 /// SHA-256 of a file, as a card writes it.
 ///
 /// # Errors
-/// If the file cannot be read.
+/// If the file cannot be read, or is no regular one.
 pub fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = regular_file::open(path)?;
     let mut digest = Sha256::new();
     let mut chunk = vec![0; 1 << 16];
     loop {

@@ -12,6 +12,7 @@ pub mod jpeg;
 pub mod opencv_threads;
 pub mod pool;
 pub mod preprocess;
+mod regular_file;
 pub mod scores;
 
 pub use card::{Model, ModelCard, Weights};

@@ -1,12 +1,13 @@
 //! Finds the faces of a frame with the detector that a model file turns out to hold. Which face is whose continuation, and
 //! the frames that the detector does not look at, are `track_faces`'s.
 
-use std::fs::File;
+use std::io::ErrorKind;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_files::MOST_NUMBERS;
 use fermata_vision::{Face, Frame};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use super::nms::{self, Candidate};
 use super::ultraface::{self, Ultraface};
 use super::yunet::{self, Yunet};
 use crate::payload::{Faces, VideoFrame};
-use fermata_onnx::{Device, Session, SessionSpec};
+use fermata_onnx::{Device, Precision, PrecisionError, Session, SessionSpec};
 
 /// Finds faces. Takes `VideoFrame`, emits `Faces` sorted by descending score; keeps nothing between packets, so it may have
 /// `replicas`.
@@ -32,9 +33,13 @@ pub struct DetectFacesSettings {
     /// looked at. Default: 1.
     #[serde(default = "one_packet")]
     pub every: NonZeroU64,
-    /// Where the model runs: `cpu`, `cuda` or `cuda:N`. Default: `cpu`.
+    /// Where the model runs: `cpu`, `openvino` (the processor, by OpenVINO; `make setup-openvino`), `cuda` or `cuda:N`. A device that is not
+    /// there is an error. Default: `cpu`.
     #[serde(default)]
     pub device: Device,
+    /// In which numbers the model computes: `f32`, or `bf16` with `device: openvino` on a processor that has it. Default: `f32`.
+    #[serde(default)]
+    pub precision: Precision,
     /// Threads inside an operator of the model; for more throughput prefer `replicas`. Default: 1.
     #[serde(default = "one_thread")]
     pub threads: NonZeroUsize,
@@ -109,6 +114,9 @@ pub enum DetectFacesError {
         detector: &'static str,
         reason: &'static str,
     },
+    /// Numbers in which the device does not compute.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
     /// Something without pixels.
     #[error("the frame is empty ({width} × {height} pixels)")]
     EmptyFrame { width: usize, height: usize },
@@ -149,10 +157,11 @@ impl ModelFile {
 
     fn readable(&self) -> Result<(), DetectFacesError> {
         let (Self::Onnx(path) | Self::Cascade(path)) = self;
-        let opened = File::open(path).and_then(|file| file.metadata());
-        match opened {
-            Ok(metadata) if metadata.is_file() => Ok(()),
-            Ok(_) => Err(DetectFacesError::UnknownFile { path: path.clone() }),
+        match fermata_files::open(path, MOST_NUMBERS) {
+            Ok(_) => Ok(()),
+            Err(reason) if reason.kind() == ErrorKind::IsADirectory => {
+                Err(DetectFacesError::UnknownFile { path: path.clone() })
+            }
             Err(reason) => Err(unreadable(path, reason)),
         }
     }
@@ -202,9 +211,13 @@ impl DetectFacesSettings {
         if cascade && self.device != Device::Cpu {
             return Err(unsupported("device", "it runs on the processor only"));
         }
+        if cascade && self.precision != Precision::F32 {
+            return Err(unsupported("precision", "it has no model"));
+        }
         if cascade && self.threads.get() != 1 {
             return Err(unsupported("threads", "it has one; use `replicas`"));
         }
+        self.device.computes_in(self.precision)?;
         Ok(file)
     }
 }
@@ -230,6 +243,7 @@ impl Detector {
         };
         let spec = SessionSpec {
             device: settings.device,
+            precision: settings.precision,
             threads: settings.threads.get(),
         };
         let session = Session::load(&path, &spec)?;
@@ -393,6 +407,7 @@ mod tests {
             model: model.into(),
             every: one_packet(),
             device: Device::Cpu,
+            precision: Precision::F32,
             threads: one_thread(),
             min_score: None,
             doubtful_score: None,
@@ -447,6 +462,12 @@ mod tests {
         wrong.device = Device::Cuda(0);
         assert!(refusal(&wrong).contains("`device`"));
         wrong.device = Device::Cpu;
+        wrong.precision = Precision::Bf16;
+        assert!(refusal(&wrong).contains("`precision`"));
+        wrong.model = concat!(env!("CARGO_MANIFEST_DIR"), "/detector.onnx").into();
+        assert!(refusal(&wrong).contains("`device: openvino`"));
+        wrong.model = haar_cascade();
+        wrong.precision = Precision::F32;
         wrong.threads = NonZeroUsize::new(2).unwrap();
         assert!(refusal(&wrong).contains("`replicas`"));
     }

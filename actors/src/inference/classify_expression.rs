@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, End, Envelope, Input, Outputs, Ports, Setup};
-use fermata_onnx::{CardModel, Device, SessionSpec};
+use fermata_onnx::{CardModel, Device, Precision, SessionSpec};
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::scores::{ScoreError, to_probabilities};
 use fermata_vision::{Expression, Face, ModelCard};
@@ -30,9 +30,13 @@ const MOST_AT_ONCE: usize = 64;
 pub struct ClassifyExpressionSettings {
     /// Folder with `model.onnx` and `card.yaml`: the same as that of `crop_faces`.
     pub model: PathBuf,
-    /// Where the model runs: `cpu`, `cuda` or `cuda:N`. A device that is not there is an error. Default: `cpu`.
+    /// Where the model runs: `cpu`, `openvino` (the processor, by OpenVINO; `make setup-openvino`), `cuda` or `cuda:N`. A device that is not
+    /// there is an error. Default: `cpu`.
     #[serde(default)]
     pub device: Device,
+    /// In which numbers the model computes: `f32`, or `bf16` with `device: openvino` on a processor that has it. Default: `f32`.
+    #[serde(default)]
+    pub precision: Precision,
     /// Threads inside an operator of the model; for more throughput prefer `batch` and `replicas`. Default: 1.
     #[serde(default = "one_thread")]
     pub threads: NonZeroUsize,
@@ -40,6 +44,16 @@ pub struct ClassifyExpressionSettings {
 
 fn one_thread() -> NonZeroUsize {
     NonZeroUsize::MIN
+}
+
+impl ClassifyExpressionSettings {
+    fn session(&self) -> SessionSpec {
+        SessionSpec {
+            device: self.device,
+            precision: self.precision,
+            threads: self.threads.get(),
+        }
+    }
 }
 
 /// Why faces cannot be classified.
@@ -79,6 +93,7 @@ impl Actor for ClassifyExpression {
     }
 
     fn check(settings: &ClassifyExpressionSettings) -> Result<(), ActorError> {
+        settings.device.computes_in(settings.precision)?;
         CardModel::read(&settings.model)?;
         Ok(())
     }
@@ -89,22 +104,14 @@ impl Actor for ClassifyExpression {
     }
 
     fn try_out(settings: &ClassifyExpressionSettings) -> Result<(), ActorError> {
-        let spec = SessionSpec {
-            device: settings.device,
-            threads: settings.threads.get(),
-        };
-        CardModel::load(CardModel::read(&settings.model)?, &spec)?;
+        CardModel::load(CardModel::read(&settings.model)?, &settings.session())?;
         Ok(())
     }
 
     fn create(settings: ClassifyExpressionSettings, setup: &Setup) -> Result<Self, ActorError> {
-        let spec = SessionSpec {
-            device: settings.device,
-            threads: settings.threads.get(),
-        };
         Ok(Self {
             node: setup.node.clone(),
-            model: CardModel::load(CardModel::read(&settings.model)?, &spec)?,
+            model: CardModel::load(CardModel::read(&settings.model)?, &settings.session())?,
             values: Vec::new(),
             said: Vec::new(),
             packets: Vec::new(),

@@ -1,13 +1,15 @@
 //! Draws what is known of the faces into the video: boxes, labels, bars, the time it took. Or makes faces unrecognisable.
 //!
 //! Owns settings and the order in which things are drawn; `placing` finds places for panels, `texts` knows what
-//! labels say. What it draws is what a live page shows: where the program has a [`FrameHub`] of this node, each picture goes there too.
+//! labels say, `held_back` keeps frames until later ones have told of their faces. What it draws is what a live page shows: where the program has a [`FrameHub`] of this node, each picture goes there too.
 
+mod held_back;
 mod placing;
 mod texts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fermata_engine::units::HumanDuration;
 use fermata_engine::{
@@ -19,8 +21,9 @@ use fermata_vision::{Expression, Face, Frame, FrameHub, FramePool, ShownFace, Sh
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::overlay::hiding::{self, Hiding, hide};
+use crate::overlay::hiding::{self, Hidden, Hiding, hide};
 use crate::payload::{Faces, VideoFrame};
+use held_back::{HeldBack, HeldFrame, MOST_HELD};
 use placing::{Free, Slots};
 use texts::Label;
 
@@ -35,7 +38,7 @@ pub(crate) const NAME: &str = "draw_overlay";
 /// are left out, and a label shrinks to the track's number.
 ///
 /// With `blur`, everything is hidden that the detector took for a face, also with doubt, where a tracker expects one that is not seen, and
-/// where one was `blur_hold` ago. A frame whose faces nobody knows (one that the detector did not look at and to which no tracker carried faces
+/// where one was `blur_hold` ago; with `blur_delay` also where one turns up within that time. A frame whose faces nobody knows (one that the detector did not look at and to which no tracker carried faces
 /// on, as after a scene cut) is hidden as a whole.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +64,11 @@ pub struct DrawOverlaySettings {
     /// How long the place stays hidden where a face was last seen, by the time stamps. Default: 500ms.
     #[serde(default = "default_hold")]
     pub blur_hold: HumanDuration,
+    /// For how long frames are held back, by the time stamps, so that a face is hidden in them that is found only in a later one: at least the time
+    /// between two looks of the detector. Everything behind this node is later by it. At most 48 frames are held. Default: 0s, nothing is
+    /// held back.
+    #[serde(default = "no_delay")]
+    pub blur_delay: HumanDuration,
 }
 
 fn yes() -> bool {
@@ -69,6 +77,10 @@ fn yes() -> bool {
 
 fn default_margin() -> f32 {
     hiding::MARGIN
+}
+
+fn no_delay() -> HumanDuration {
+    HumanDuration(Duration::ZERO)
 }
 
 fn default_hold() -> HumanDuration {
@@ -126,6 +138,7 @@ pub struct DrawOverlay {
 /// What is remembered of a stream from frame to frame.
 struct StreamState {
     hiding: Hiding,
+    held: HeldBack,
     status: Slots,
     labels: Slots,
     bars: Slots,
@@ -137,16 +150,25 @@ impl Actor for DrawOverlay {
     const NAME: &'static str = NAME;
     type Settings = DrawOverlaySettings;
 
-    fn ports(_: &DrawOverlaySettings) -> Ports {
-        Ports::new()
-            .input::<Faces>("in")
-            .output::<VideoFrame>("out")
+    fn ports(settings: &DrawOverlaySettings) -> Ports {
+        let ports = Ports::new().input::<Faces>("in");
+        let ports = ports.output::<VideoFrame>("out");
+        match settings.blur_delay.0.is_zero() {
+            true => ports,
+            // One that comes, and one that has gone and is not counted as gone yet.
+            false => ports.per_stream().finishes_later(MOST_HELD + 2),
+        }
     }
 
     fn check(settings: &DrawOverlaySettings) -> Result<(), ActorError> {
         let margin = settings.blur_margin;
         if !(0.0..=3.0).contains(&margin) {
             return Err(format!("blur_margin is {margin}, but must be between 0 and 3").into());
+        }
+        if !settings.blur_delay.0.is_zero() && settings.blur.how().is_none() {
+            return Err(
+                "`blur_delay` holds frames back, but there is no `blur` for which it could".into(),
+            );
         }
         Ok(())
     }
@@ -168,15 +190,99 @@ impl Actor for DrawOverlay {
 
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let faces = input.take::<Faces>();
-        let envelope = &input.envelope;
+        let envelope = input.envelope;
+        let settings = &self.settings;
+        let state = self
+            .streams
+            .entry(envelope.stream.id)
+            .or_insert_with(|| StreamState::new(settings));
+        if settings.blur.how().is_none() {
+            let video = self.picture(&envelope, &faces, None)?;
+            out.emit(envelope, video);
+            return Ok(());
+        }
+        let hidden = state.hiding.pass(&envelope, &faces);
+        let delay = settings.blur_delay.0;
+        if delay.is_zero() {
+            let video = self.picture(&envelope, &faces, Some(&hidden))?;
+            out.emit(envelope, video);
+            return Ok(());
+        }
+        let stream = envelope.stream.id;
+        let found = state.hiding.found(&faces);
+        let frame = HeldFrame {
+            ticket: out.finish_later()?,
+            envelope,
+            faces,
+            hidden,
+            found,
+        };
+        state.held.push(frame, delay);
+        self.let_go(stream, |held| held.pop_due(delay));
+        Ok(())
+    }
+
+    fn stream_ending(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
+        self.let_go(stream.id, HeldBack::pop);
+        Ok(())
+    }
+
+    fn stream_ended(&mut self, stream: &Arc<Stream>, _: End) -> Result<(), ActorError> {
+        let state = self.streams.remove(&stream.id);
+        let hurried = state.map_or(0, |state| state.held.hurried);
+        if hurried > 0 {
+            let stream = &stream.name;
+            tracing::warn!(
+                stream,
+                hurried,
+                "frames were held back for less than `blur_delay`: there were more than {MOST_HELD}"
+            );
+        }
+        if let Some(hub) = &self.hub {
+            hub.end(&stream.name);
+        }
+        Ok(())
+    }
+}
+
+impl DrawOverlay {
+    /// Draws and hands on frames of a stream that were held back, as long as there is a next one.
+    fn let_go(&mut self, stream: u32, next: impl Fn(&mut HeldBack) -> Option<HeldFrame>) {
+        while let Some(frame) = self
+            .streams
+            .get_mut(&stream)
+            .and_then(|state| next(&mut state.held))
+        {
+            let HeldFrame {
+                ticket,
+                envelope,
+                faces,
+                hidden,
+                ..
+            } = frame;
+            ticket.settle(|out| {
+                let video = self.picture(&envelope, &faces, Some(&hidden))?;
+                out.emit(envelope, video);
+                Ok(())
+            });
+        }
+    }
+
+    /// A frame with all that is drawn into it, of a stream that is known.
+    fn picture(
+        &mut self,
+        envelope: &Envelope,
+        faces: &Faces,
+        hidden: Option<&Hidden>,
+    ) -> Result<VideoFrame, ActorError> {
         let settings = &self.settings;
         let state = self
             .streams
             .entry(envelope.stream.id)
             .or_insert_with(|| StreamState::new(settings));
         let mut frame = self.pool.copy(&faces.video.frame);
-        if let Some(how) = settings.blur.how() {
-            hide(&mut frame, &state.hiding.pass(envelope, &faces), how)?;
+        if let (Some(how), Some(hidden)) = (settings.blur.how(), hidden) {
+            hide(&mut frame, hidden, how)?;
         }
         let latency_ns = self.clock.as_ref().map(|clock| clock.now_ns());
         let status = settings.status.then(|| state.status(envelope, latency_ns));
@@ -192,21 +298,11 @@ impl Actor for DrawOverlay {
         if let Some(hub) = &self.hub {
             show(hub, envelope, &frame, &faces.faces);
         }
-        let video = VideoFrame {
+        Ok(VideoFrame {
             frame,
             truth: faces.video.truth.clone(),
             file: faces.video.file.clone(),
-        };
-        out.emit(input.envelope, video);
-        Ok(())
-    }
-
-    fn stream_ended(&mut self, stream: &Arc<Stream>, _: End) -> Result<(), ActorError> {
-        self.streams.remove(&stream.id);
-        if let Some(hub) = &self.hub {
-            hub.end(&stream.name);
-        }
-        Ok(())
+        })
     }
 }
 
@@ -230,6 +326,7 @@ impl StreamState {
     fn new(settings: &DrawOverlaySettings) -> Self {
         Self {
             hiding: Hiding::new(settings.blur_margin, settings.blur_hold.0),
+            held: HeldBack::default(),
             status: Slots::default(),
             labels: Slots::default(),
             bars: Slots::default(),

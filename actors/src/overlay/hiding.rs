@@ -18,6 +18,27 @@ pub(crate) enum Hidden {
     Boxes(Vec<Rect>),
 }
 
+/// A face of a frame, and what is hidden for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FoundFace {
+    tracklet: Option<u64>,
+    rect: Rect,
+}
+
+impl Hidden {
+    /// Hides also where a later frame shows faces that this one, which has those `here`, does not know.
+    pub(crate) fn add_later(&mut self, here: &[FoundFace], later: &[FoundFace]) {
+        let Self::Boxes(boxes) = self else {
+            return;
+        };
+        let is_here = |face: &&FoundFace| {
+            face.tracklet.is_some() && here.iter().any(|own| own.tracklet == face.tracklet)
+        };
+        let unknown = later.iter().filter(|face| !is_here(face));
+        boxes.extend(unknown.map(|face| face.rect));
+    }
+}
+
 /// Hides it.
 ///
 /// # Errors
@@ -65,6 +86,20 @@ impl Hiding {
         }
     }
 
+    /// The faces of a frame, those in doubt among them, with their margins.
+    pub(crate) fn found(&self, faces: &Faces) -> Vec<FoundFace> {
+        let all = faces.faces.iter().chain(&faces.doubtful);
+        all.map(|face| FoundFace {
+            tracklet: face.tracklet,
+            rect: self.with_margin(face.rect),
+        })
+        .collect()
+    }
+
+    fn with_margin(&self, rect: Rect) -> Rect {
+        rect.scaled(1.0 + 2.0 * self.margin)
+    }
+
     /// What is hidden in the next frame of the stream.
     pub(crate) fn pass(&mut self, envelope: &Envelope, faces: &Faces) -> Hidden {
         match self.time.pass(envelope) {
@@ -93,8 +128,7 @@ impl Hiding {
         self.seen.extend(faces.doubtful.iter().map(sees));
         let boxes = self.seen.iter().map(|seen| seen.rect);
         let boxes = boxes.chain(faces.lost.iter().copied());
-        let grow = 1.0 + 2.0 * self.margin;
-        Hidden::Boxes(boxes.map(|rect| rect.scaled(grow)).collect())
+        Hidden::Boxes(boxes.map(|rect| self.with_margin(rect)).collect())
     }
 }
 

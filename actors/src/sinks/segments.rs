@@ -1,5 +1,5 @@
 //! Which files a sink writes one after another: when one is full, what the next is called, and how many of them stay. Pure but for
-//! the removal of old ones.
+//! the removal of old ones. Where one file holds all, there is a second one only after a failure.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -84,7 +84,9 @@ pub(crate) struct Segments {
     path: PathBuf,
     limit: Option<SegmentLimit>,
     keep: Option<u32>,
+    /// The number of the last file that stays, and of the next one.
     number: u32,
+    next: u32,
     /// Those that are complete and may be removed one day.
     complete: VecDeque<(PathBuf, FileBook)>,
 }
@@ -96,6 +98,7 @@ impl Segments {
             limit,
             keep,
             number: 0,
+            next: 0,
             complete: VecDeque::new(),
         }
     }
@@ -105,20 +108,33 @@ impl Segments {
         self.limit.is_some()
     }
 
-    /// Where the next file goes: the path itself, or `NAME.0001.EXTENSION` and so on.
+    /// Where the next file goes: the first of `NAME.0001.EXTENSION` and so on that is not there, since it may be one that the run reads;
+    /// where one holds all, the first is the path itself.
     pub(crate) fn next(&mut self) -> PathBuf {
-        if self.limit.is_none() {
+        self.next = self.number.saturating_add(1);
+        if self.limit.is_none() && self.number == 0 {
             return self.path.clone();
         }
-        self.number += 1;
+        while self.numbered(self.next).exists() && self.next < u32::MAX {
+            self.next += 1;
+        }
+        self.numbered(self.next)
+    }
+
+    fn numbered(&self, number: u32) -> PathBuf {
         let stem = self.path.file_stem().unwrap_or_default();
         let mut name = stem.to_owned();
-        name.push(format!(".{:04}", self.number));
+        name.push(format!(".{number:04}"));
         if let Some(extension) = self.path.extension() {
             name.push(".");
             name.push(extension);
         }
         self.path.with_file_name(name)
+    }
+
+    /// The file that was next stays, under its name or as a part.
+    pub(crate) fn taken(&mut self) {
+        self.number = self.next;
     }
 
     /// Whether a file of so much time and so many bytes takes no more.
@@ -176,9 +192,20 @@ mod tests {
         let limit = Some(SegmentLimit::Size(1));
         let mut segments = Segments::new(Path::new("a/b.c.mp4"), limit, None);
         assert_eq!(segments.next(), Path::new("a/b.c.0001.mp4"));
+        // One that did not stay leaves no gap.
+        assert_eq!(segments.next(), Path::new("a/b.c.0001.mp4"));
+        segments.taken();
         assert_eq!(segments.next(), Path::new("a/b.c.0002.mp4"));
         let mut one = Segments::new(Path::new("a/b.c.mp4"), None, None);
         assert_eq!(one.next(), Path::new("a/b.c.mp4"));
+        one.taken();
+        assert_eq!(one.next(), Path::new("a/b.c.0002.mp4"));
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("b.0001.mp4"), "of an earlier run").unwrap();
+        let mut spared = Segments::new(&folder.path().join("b.mp4"), limit, None);
+        assert_eq!(spared.next(), folder.path().join("b.0002.mp4"));
+        spared.taken();
+        assert_eq!(spared.next(), folder.path().join("b.0003.mp4"));
         assert!(!one.is_full(Duration::MAX, u64::MAX));
     }
 

@@ -41,7 +41,7 @@ pub struct WriteCsvSettings {
     /// The file, in a folder that exists.
     pub path: PathBuf,
     /// Begin a new file after this time of a stream (`10m`) or at this size (`500MiB`): `NAME.0001.csv`, `NAME.0002.csv` and so on, each
-    /// with a header. Default: one file.
+    /// with a header; one that is there is not replaced. Default: one file.
     #[serde(default)]
     pub segment: Option<SegmentLimit>,
     /// Remove the oldest complete segments beyond so many. Default: all stay.
@@ -54,6 +54,8 @@ pub struct WriteCsv {
     /// Gone when all is finished, or where a segment could not be begun.
     file: Option<Table>,
     segments: Segments,
+    /// Why an earlier file is not complete.
+    failed: Option<String>,
     settings: WriteCsvSettings,
     setup: Setup,
     /// The streams' times, in nanoseconds.
@@ -105,6 +107,7 @@ impl Actor for WriteCsv {
         let mut actor = Self {
             file: None,
             segments: Segments::new(&settings.path, settings.segment, settings.keep),
+            failed: None,
             settings,
             setup: setup.clone(),
             times: BTreeMap::new(),
@@ -142,7 +145,11 @@ impl Actor for WriteCsv {
     }
 
     fn finish(&mut self, end: End) -> Result<(), ActorError> {
-        self.complete(end.how != How::Stopped)
+        self.complete(end.how != How::Stopped)?;
+        match self.failed.take() {
+            Some(reason) => Err(reason.into()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -162,7 +169,10 @@ impl WriteCsv {
         let begun = table.rows.header();
         if let Err(error) = begun.and_then(|()| Ok(table.rows.flush()?)) {
             let part = table.rows.file().part().display();
-            return Err(format!("cannot write to `{part}`: {error}").into());
+            let error = format!("cannot write to `{part}`: {error}");
+            // Nothing is in it, so it does not stay.
+            table.book.removed();
+            return Err(error.into());
         }
         self.file = Some(table);
         Ok(())
@@ -187,6 +197,7 @@ impl WriteCsv {
         }
         if let Err(error) = self.complete(true) {
             tracing::error!(node = %self.setup.node, "{error}");
+            self.failed.get_or_insert_with(|| error.to_string());
         }
         self.begin()
     }
@@ -205,12 +216,14 @@ impl WriteCsv {
         } = table;
         let file = rows.into_inner()?;
         if let Some((frames, reason)) = missing {
+            self.segments.taken();
             let part = file.part().display();
             return Err(
                 format!("rows of {frames} frames are missing in `{part}`: {reason}").into(),
             );
         }
         if is_all {
+            self.segments.taken();
             file.finish()?;
             book.complete(&path);
             self.segments.completed(path, book);

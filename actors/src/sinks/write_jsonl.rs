@@ -1,10 +1,12 @@
 //! Writes what is known of every frame and its faces as JSON, a line for each.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
-use fermata_engine::{Actor, ActorError, Clock, ClockMode, End, How, Input, Outputs, Ports, Setup};
-use fermata_files::{PartFile, Unfinished, part_path};
+use fermata_engine::{
+    Actor, ActorError, Clock, ClockMode, End, FileBook, How, Input, Outputs, Ports, Setup,
+};
+use fermata_files::RecordFile;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +22,9 @@ use crate::payload::Faces;
 /// `box` is left, top, width and height in pixels. What is not known is not there; `latency_ms` is from capture to this line, and not there
 /// under the clock `asap`, where it means nothing. `probabilities` are smoothed where something smooths them.
 ///
-/// Frames come in the order in which they arrive. The lines go to `PATH.part`, which gets its name when everything has arrived. What was
-/// written of a run that is stopped or killed stays there: every line but the last is whole. After a failed write (a full disk)
-/// every further frame fails.
+/// Frames come in the order in which they arrive. The lines go to `PATH.part`, which gets its name when everything has arrived. The line of a
+/// frame is in the file when the frame has been handled: a run that is stopped, killed or out of disk leaves `PATH.part` with all lines until then.
+/// A frame whose line cannot be written fails; the next one is tried again, and the file stays a `.part`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteJsonlSettings {
@@ -32,9 +34,13 @@ pub struct WriteJsonlSettings {
 
 /// See [`WriteJsonlSettings`].
 pub struct WriteJsonl {
-    /// Gone once a write has failed, or when the file is finished.
-    file: Option<BufWriter<PartFile>>,
+    /// Gone when the file is finished.
+    file: Option<(RecordFile, FileBook)>,
     path: PathBuf,
+    /// Lines in it.
+    count: u64,
+    /// How many lines are missing in it, and why.
+    missing: Option<(u64, String)>,
     /// None where latency means nothing.
     clock: Option<Clock>,
 }
@@ -48,6 +54,7 @@ impl Actor for WriteJsonl {
             .input::<Faces>("in")
             .writes(&settings.path)
             .irreplaceable()
+            .confirms_flushes()
     }
 
     fn check(settings: &WriteJsonlSettings) -> Result<(), ActorError> {
@@ -60,50 +67,60 @@ impl Actor for WriteJsonl {
 
     fn create(settings: WriteJsonlSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
-        let file = PartFile::create(&settings.path, Unfinished::Kept)?;
+        let file = RecordFile::create(&settings.path)?;
+        let book = setup.file(file.part(), "lines");
         Ok(Self {
-            file: Some(BufWriter::new(file)),
+            file: Some((file, book)),
             path: settings.path,
+            count: 0,
+            missing: None,
             clock: (setup.clock_mode != ClockMode::Asap).then(|| setup.clock.clone()),
         })
     }
 
-    fn process(&mut self, mut input: Input, _: &mut Outputs) -> Result<(), ActorError> {
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let faces = input.take::<Faces>();
         let envelope = &input.envelope;
         let clock = self.clock.as_ref();
         let latency_ns = clock.map(|clock| clock.now_ns().saturating_sub(envelope.captured_ns));
         let mut line = serde_json::to_vec(&FrameLine::new(envelope, &faces, latency_ns, &[]))?;
         line.push(b'\n');
-        let Some(file) = &mut self.file else {
-            return Err(self.failed(&"an earlier write failed"));
+        let path = self.path.display();
+        let Some((file, book)) = &mut self.file else {
+            return Err(format!("`{path}` is finished").into());
         };
-        let written = file.write_all(&line);
-        written.map_err(|error| {
-            self.file = None;
-            self.failed(&error)
-        })
+        book.give(1);
+        let written = file.write_all(&line).and_then(|()| file.flush());
+        if let Err(error) = written {
+            let (lines, reason) = self.missing.get_or_insert((0, error.to_string()));
+            *lines += 1;
+            let part = file.part().display();
+            return Err(
+                format!("cannot write to `{part}`: {reason}; lines before are in it").into(),
+            );
+        }
+        book.hold(1);
+        self.count += 1;
+        out.confirm_flushed(&envelope.stream, envelope.sequence.saturating_add(1));
+        Ok(())
     }
 
     fn finish(&mut self, end: End) -> Result<(), ActorError> {
-        let Some(file) = self.file.take() else {
-            return Err(self.failed(&"an earlier write failed"));
+        let Some((file, book)) = self.file.take() else {
+            return Ok(());
         };
-        let file = file
-            .into_inner()
-            .map_err(|error| self.failed(error.error()))?;
+        if let Some((lines, reason)) = &self.missing {
+            let part = file.part().display();
+            return Err(format!("{lines} lines are missing in `{part}`: {reason}").into());
+        }
         if end.how != How::Stopped {
             file.finish()?;
+            book.complete(&self.path);
+        } else if self.count == 0 {
+            file.remove()?;
+            book.removed();
         }
         Ok(())
-    }
-}
-
-impl WriteJsonl {
-    fn failed(&self, reason: &dyn std::fmt::Display) -> ActorError {
-        let (path, part) = (self.path.display(), part_path(&self.path));
-        let part = part.display();
-        format!("cannot write `{path}`: {reason}; what was written is in `{part}`").into()
     }
 }
 
@@ -112,6 +129,7 @@ mod tests {
     use super::*;
     use crate::payload::VideoFrame;
     use fermata_engine::testing::{ActorDriver, capture, input, stream};
+    use fermata_files::part_path;
     use fermata_vision::{Expression, Face, Frame, Rect};
     use serde_json::{Value, json};
 
@@ -152,7 +170,9 @@ mod tests {
         let mut actor = ActorDriver::<WriteJsonl>::new(json!({"path": path})).unwrap();
         actor.process(input(at(0), faces(vec![happy()]))).unwrap();
         actor.process(input(at(1), faces(Vec::new()))).unwrap();
-        assert!(!path.exists());
+        // As if the process were killed here.
+        let part = std::fs::read_to_string(part_path(&path)).unwrap();
+        assert!(part.lines().count() == 2 && part.ends_with('\n') && !path.exists());
         actor.finish(End::of(How::Complete)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<Value> = text
@@ -188,24 +208,22 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_fails_this_frame_and_all_that_follow() {
+    fn a_full_disk_fails_the_frames_and_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("faces.jsonl");
         std::os::unix::fs::symlink("/dev/full", part_path(&path)).unwrap();
         let mut actor = ActorDriver::<WriteJsonl>::new(json!({"path": path})).unwrap();
-        let failed: Vec<bool> = (0..1000)
-            .map(|sequence| {
-                actor
-                    .process(input(at(sequence), faces(Vec::new())))
-                    .is_err()
-            })
-            .collect();
-        let first = failed.iter().position(|failed| *failed).unwrap();
-        assert!(failed[first..].iter().all(|failed| *failed));
+        for sequence in 0..3 {
+            let failed = actor.process(input(at(sequence), faces(Vec::new())));
+            assert!(failed.is_err(), "{sequence}");
+        }
         let error = actor
             .finish(End::of(How::Complete))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("faces.jsonl.part"), "{error}");
+        assert!(
+            error.starts_with("3 lines are missing") && error.contains("faces.jsonl.part"),
+            "{error}"
+        );
     }
 }

@@ -22,7 +22,7 @@ use crate::sinks::mp4_encoder::{EncodeError, Mp4Encoder};
 use crate::sinks::segments::{self, SegmentLimit, Segments};
 use crate::sinks::timeline::Timeline;
 
-/// After a failed write, segments are tried again when the stream has gone on for so long.
+/// After a failed write the next file is tried when the stream has gone on for so long.
 const TRY_AGAIN_US: i64 = 10_000_000;
 
 /// Writes the frames of one stream to an MP4 file with the distances of their own time stamps; a variable frame rate stays
@@ -34,8 +34,9 @@ const TRY_AGAIN_US: i64 = 10_000_000;
 ///
 /// The file is written as `PATH.part` and renamed when the stream has ended, in the place of a file of that name. It is a fragmented MP4
 /// and can be played while it is written: a run that is stopped, killed or out of disk leaves `PATH.part` with all but the last second
-/// (but the last two frames, where they come more slowly). After a failed write further frames fail; with `segment:` the next file is tried after ten seconds. A stream without
-/// frames leaves no file, and a warning in the log.
+/// (but the last two frames, where they come more slowly). After a failed write (a full disk) the video ends there; what comes more than ten
+/// seconds of the stream later goes to a file of its own, `NAME.0002.mp4` and so on, frames between the two fail, and the node has failed at its end. A stream
+/// without frames leaves no file, and a warning in the log.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteVideoSettings {
@@ -54,7 +55,7 @@ pub struct WriteVideoSettings {
     #[serde(default = "default_threads")]
     pub threads: usize,
     /// Begin a new file after this time (`10m`) or at this size (`500MiB`): `NAME.0001.mp4`, `NAME.0002.mp4` and so on, each whole by
-    /// itself. Default: one file.
+    /// itself; one that is there is not replaced. Default: one file.
     #[serde(default)]
     pub segment: Option<SegmentLimit>,
     /// Remove the oldest complete segments beyond so many. Default: all stay.
@@ -132,6 +133,8 @@ pub struct WriteVideo {
     /// Gone when all is finished, or where a segment could not be begun.
     file: Option<Video>,
     segments: Segments,
+    /// Why an earlier file is not complete.
+    failed: Option<String>,
     timeline: Timeline,
     /// How long the newest frame lasts is known when the next one comes.
     newest: Option<Newest>,
@@ -205,6 +208,7 @@ impl Actor for WriteVideo {
             settings,
             setup: setup.clone(),
             file: None,
+            failed: None,
             timeline: Timeline::new(),
             newest: None,
         };
@@ -242,10 +246,14 @@ impl Actor for WriteVideo {
             let moved = self.timeline.moved();
             tracing::warn!(%node, %path, moved, "times of the source did not increase and were moved");
         }
-        let Some(file) = self.file.take() else {
-            return flushed;
-        };
-        self.complete(file, end.how != How::Stopped)
+        match self.file.take() {
+            Some(file) => self.complete(file, end.how != How::Stopped)?,
+            None => flushed?,
+        }
+        match self.failed.take() {
+            Some(reason) => Err(reason.into()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -275,7 +283,9 @@ impl WriteVideo {
             .file
             .take_if(|file| file.is_over(frame.pts_us, segments));
         if let Some(Err(error)) = full.map(|file| self.complete(file, true)) {
-            tracing::error!(node = %self.setup.node, "{error}");
+            let (node, next) = (&self.setup.node, self.segments.next());
+            tracing::error!(%node, "{error}; the video goes on in `{}`", next.display());
+            self.failed.get_or_insert_with(|| error.to_string());
         }
         if self.file.is_none() {
             self.file = Some(self.begin()?);
@@ -312,18 +322,25 @@ impl WriteVideo {
         let (node, written) = (&self.setup.node, file.written);
         if written == 0 && file.broken.is_none() {
             let path = file.path.display();
-            tracing::warn!(%node, %path, "the stream had no frames: no video was written");
+            // Where the run was stopped before it began, something else is wrong.
+            if is_all {
+                tracing::warn!(%node, %path, "the stream had no frames: no video was written");
+            }
             file.part.remove()?;
             file.book.removed();
             return Ok(());
         }
         if let Err(error) = file.seal() {
-            if file.length == 0 {
-                file.part.remove()?;
-                file.book.removed();
+            match file.length {
+                0 => {
+                    file.part.remove()?;
+                    file.book.removed();
+                }
+                _ => self.segments.taken(),
             }
             return Err(error);
         }
+        self.segments.taken();
         if is_all {
             let Video {
                 part, path, book, ..
@@ -340,7 +357,7 @@ impl WriteVideo {
 impl Video {
     /// Whether a frame at this time belongs into the next file.
     fn is_over(&self, pts_us: i64, segments: &Segments) -> bool {
-        if let (Some((_, since_us)), true) = (&self.broken, segments.are_many()) {
+        if let Some((_, since_us)) = &self.broken {
             return pts_us.saturating_sub(*since_us) >= TRY_AGAIN_US;
         }
         let began_us = self.began_us.unwrap_or(pts_us);

@@ -7,6 +7,9 @@ const NEAR: u32 = 32;
 /// Frames after a gap by which a sign of damage may come: a decoder notices when it misses what a later frame refers to.
 const LATE: u32 = 8;
 
+/// A longer gap is no damage, whatever is near: recordings were put together, or a clock was set. Nanoseconds.
+const MOST_NS: i64 = 60_000_000_000;
+
 /// Distances of frames from which the usual one is told.
 const RECENT: usize = 9;
 
@@ -52,7 +55,8 @@ impl Damage {
             self.unexplained = 0;
         }
         let explained = std::mem::take(&mut self.explained);
-        let Some(distance_ns) = distance_ns.filter(|&distance| distance > 0) else {
+        let is_within = |distance: &i64| (1..=MOST_NS).contains(distance);
+        let Some(distance_ns) = distance_ns.filter(is_within) else {
             return explained;
         };
         let frames = usual_ns.map_or(1.0, |usual_ns| distance_ns as f64 / usual_ns as f64);

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use fermata_engine::{ActorError, Captured, Next, Ports, Setup, Source};
+use fermata_engine::units::HumanDuration;
+use fermata_engine::{ActorError, Captured, ClockMode, Next, Ports, Setup, Source};
 pub use fermata_vision::image_file::EXTENSIONS;
 use fermata_vision::image_file::{self, ImageLimits, MOST_PIXELS};
 use fermata_vision::{Frame, FramePool};
@@ -32,6 +34,10 @@ pub struct ImageSourceSettings {
     /// instead of failing the stream. Default: false.
     #[serde(default)]
     pub skip_unreadable: bool,
+    /// Under the clocks `live` and `replay`: images that are further apart are not waited for; each of them begins a new segment, with its own
+    /// time stamp. Default: 5s.
+    #[serde(default = "default_max_gap")]
+    pub max_gap: HumanDuration,
     /// Width times height of the largest picture that is decoded. Default: 50000000.
     #[serde(default = "default_max_pixels")]
     pub max_pixels: u64,
@@ -39,6 +45,10 @@ pub struct ImageSourceSettings {
 
 fn default_max_pixels() -> u64 {
     MOST_PIXELS
+}
+
+fn default_max_gap() -> HumanDuration {
+    HumanDuration(Duration::from_secs(5))
 }
 
 fn default_fps() -> f64 {
@@ -51,6 +61,9 @@ pub struct ImageSource {
     setup: Setup,
     pool: FramePool,
     images: std::iter::Enumerate<std::vec::IntoIter<PathBuf>>,
+    /// Time stamp of the image before; none before the first.
+    before_ns: Option<i64>,
+    has_told_of_gaps: bool,
 }
 
 impl Source for ImageSource {
@@ -70,7 +83,7 @@ impl Source for ImageSource {
     }
 
     fn reads(settings: &ImageSourceSettings) -> Vec<PathBuf> {
-        find_images(&settings.path).unwrap_or_default()
+        images_of(settings).unwrap_or_default()
     }
 
     fn create(settings: ImageSourceSettings, setup: &Setup) -> Result<Self, ActorError> {
@@ -80,6 +93,8 @@ impl Source for ImageSource {
             settings,
             setup: setup.clone(),
             pool: FramePool::new(),
+            before_ns: None,
+            has_told_of_gaps: false,
         })
     }
 
@@ -100,7 +115,12 @@ impl Source for ImageSource {
                         ..VideoFrame::of(frame)
                     };
                     let pts_ns = (number as f64 / self.settings.fps * 1e9).round() as i64;
-                    return Ok(Next::Packet(Captured::new(Arc::new(video), pts_ns)));
+                    let mut captured = Captured::new(Arc::new(video), pts_ns);
+                    if self.is_behind_a_gap(pts_ns) {
+                        captured = captured.in_new_segment();
+                    }
+                    self.before_ns = Some(pts_ns);
+                    return Ok(Next::Packet(captured));
                 }
                 Err(error) if self.settings.skip_unreadable => {
                     self.setup.count_missed(1);
@@ -111,6 +131,23 @@ impl Source for ImageSource {
             }
         }
         Ok(Next::End)
+    }
+}
+
+impl ImageSource {
+    /// Whether so much time lies before an image that nobody is to wait for it.
+    fn is_behind_a_gap(&mut self, pts_ns: i64) -> bool {
+        let is_paced = self.setup.clock_mode != ClockMode::Asap;
+        let max_gap = self.settings.max_gap.0;
+        let gap_ns = self.before_ns.map_or(0, |before_ns| pts_ns - before_ns);
+        if !is_paced || u128::try_from(gap_ns).is_ok_and(|gap_ns| gap_ns <= max_gap.as_nanos()) {
+            return false;
+        }
+        if !std::mem::replace(&mut self.has_told_of_gaps, true) {
+            let (node, gap_s) = (&self.setup.node, gap_ns as f64 / 1e9);
+            tracing::warn!(%node, gap_s, "images are further apart than `max_gap`, which is not waited for: each of them begins a new segment");
+        }
+        true
     }
 }
 
@@ -215,6 +252,7 @@ mod tests {
             files: Vec::new(),
             fps: 4.0,
             skip_unreadable: false,
+            max_gap: default_max_gap(),
             max_pixels: MOST_PIXELS,
         }
     }
@@ -269,11 +307,37 @@ mod tests {
         let mut listed = settings("");
         listed.files = vec![b, a];
         assert_eq!(read(listed.clone()).0, [(20, 0), (10, 250_000_000)]);
+        assert_eq!(ImageSource::reads(&listed), listed.files);
         listed.path = "*.png".to_owned();
         let refused = ImageSource::check(&listed).expect_err("both").to_string();
         assert!(refused.contains("cannot both"), "{refused}");
         let refused = ImageSource::check(&settings("")).expect_err("neither");
         assert!(refused.to_string().contains("neither"), "{refused}");
+    }
+
+    #[test]
+    fn images_that_are_far_apart_are_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["1.png", "2.png", "3.png"] {
+            write(folder.path(), name, 10);
+        }
+        for (clock, fps, segments) in [
+            (ClockMode::Live, 1.0 / 3600.0, [false, true, true]),
+            (ClockMode::Live, 0.25, [false; 3]),
+            (ClockMode::Asap, 1.0 / 3600.0, [false; 3]),
+        ] {
+            let mut setup = setup();
+            setup.clock_mode = clock;
+            let mut settings = settings(folder.path());
+            settings.fps = fps;
+            let source = ImageSource::create(settings, &setup);
+            let mut source = source.unwrap_or_else(|error| panic!("{error}"));
+            let begun = [(); 3].map(|()| match source.next() {
+                Ok(Next::Packet(captured)) => captured.is_new_segment(),
+                _ => panic!("an image is missing"),
+            });
+            assert_eq!(begun, segments, "{fps} under {clock:?}");
+        }
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use fermata_engine::{FileBook, Setup};
 use fermata_files::{PartFile, Unfinished};
 use ffmpeg_next::format::context::Output;
-use ffmpeg_next::{Error, Packet, Rational, Stream, codec, encoder, format};
+use ffmpeg_next::{Dictionary, Error, Packet, Rational, Stream, codec, encoder, format};
 
 use crate::libav::parameters_without_tag;
 
@@ -16,10 +17,12 @@ pub(crate) struct RecordError {
     reason: String,
 }
 
-/// A recording on its way. It gets its name when the connection is over, however that came to be: what was received is worth keeping.
+/// A recording on its way. It gets its name when the connection is over, however that came to be: what was received is worth keeping. A
+/// process that is killed leaves `NAME.part` with all but the last second.
 pub(crate) struct Recorder {
     /// Gone when the recording is finished or a write has failed.
     output: Option<(Output, PartFile)>,
+    book: FileBook,
     path: PathBuf,
     node: String,
     /// Of the packets as they come, and in the file.
@@ -40,7 +43,11 @@ pub(crate) fn path_of(path: &Path, connection: u64) -> PathBuf {
 
 impl Recorder {
     /// Begins a recording of a stream.
-    pub(crate) fn begin(path: &Path, stream: &Stream<'_>, node: &str) -> Result<Self, RecordError> {
+    pub(crate) fn begin(
+        path: &Path,
+        stream: &Stream<'_>,
+        setup: &Setup,
+    ) -> Result<Self, RecordError> {
         let failed = |reason: String| RecordError {
             path: path.to_owned(),
             reason,
@@ -58,9 +65,10 @@ impl Recorder {
             }
         };
         Ok(Self {
+            book: setup.file(part.part(), "packets"),
             output: Some((output, part)),
             path: path.to_owned(),
-            node: node.to_owned(),
+            node: setup.node.clone(),
             time_bases: (stream.time_base(), time_base),
             packets: 0,
             left_out: 0,
@@ -80,7 +88,11 @@ impl Recorder {
         packet.set_position(-1);
         packet.set_stream(0);
         match packet.write(output) {
-            Ok(_) => self.packets += 1,
+            Ok(_) => {
+                self.packets += 1;
+                self.book.give(1);
+                self.book.hold(1);
+            }
             // libav's word for times that do not fit; a file without a packet is better than none with it.
             Err(Error::InvalidData) => self.leave_out(),
             Err(Error::Other { errno }) if errno == rustix::io::Errno::INVAL.raw_os_error() => {
@@ -116,12 +128,14 @@ impl Recorder {
         };
         if self.packets == 0 {
             drop(output);
+            self.book.removed();
             return part.remove().map_err(|error| failed(error.to_string()));
         }
         let ended = output.write_trailer();
         drop(output);
         ended.map_err(|error| failed(error.to_string()))?;
         part.finish().map_err(|error| failed(error.to_string()))?;
+        self.book.complete(&self.path);
         let (node, path) = (&self.node, self.path.display());
         let (packets, left_out) = (self.packets, self.left_out);
         tracing::info!(%node, %path, packets, left_out, "recorded");
@@ -146,7 +160,11 @@ fn open(path: &Path, stream: &Stream<'_>) -> Result<(Output, Rational), Error> {
     let mut copy = output.add_stream(encoder::find(codec::Id::None))?;
     copy.set_parameters(parameters_without_tag(stream));
     copy.set_time_base(stream.time_base());
-    output.write_header()?;
+    let mut options = Dictionary::new();
+    // A cluster is written when it is over: after this many milliseconds instead of five seconds.
+    options.set("cluster_time_limit", "500");
+    options.set("flush_packets", "1");
+    output.write_header_with(options)?;
     let time_base = output.stream(0).map(|stream| stream.time_base());
     Ok((output, time_base.unwrap_or(stream.time_base())))
 }

@@ -241,7 +241,7 @@ impl Source for SyntheticFaces {
         let stream = stream.map_or(setup.node.as_str(), |stream| &stream.name);
         let path = settings.truth.clone();
         let video = DrawnVideo::new(settings)?;
-        let truth = path.map(|path| TruthFile::create(&path, stream));
+        let truth = path.map(|path| TruthFile::create(&path, stream, setup));
         Ok(Self {
             truth: truth.transpose()?,
             video,

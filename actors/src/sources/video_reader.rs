@@ -122,7 +122,7 @@ impl VideoReader {
         admit(decoding.limits, width, height)?;
         let decoder = open_decoder(&stream, nature, &decoding)?;
         let record = decoding.record.as_deref();
-        let recorder = record.map(|path| Recorder::begin(path, &stream, &setup.node));
+        let recorder = record.map(|path| Recorder::begin(path, &stream, setup));
         let recorder = recorder.transpose()?;
         Ok(Self {
             stream: index,
@@ -178,7 +178,10 @@ impl VideoReader {
                 self.damage.sign();
             }
             match received {
-                Ok(()) => return self.finished_frame().map(Some),
+                Ok(()) => {
+                    libav::forget_unknown_colours(&mut self.decoded);
+                    return self.finished_frame().map(Some);
+                }
                 Err(Error::Eof) => return self.ended().map(|()| None),
                 Err(error) if libav::wants_input(error) => self.feed()?,
                 // With several threads the decoder reports an undecodable packet here.

@@ -442,7 +442,14 @@ impl VideoSource {
     }
 
     fn failure(&self, what: &str, error: &VideoError) -> ActorError {
-        format!("{what} {}: {error}", redact(&self.settings.uri)).into()
+        let advice = match error {
+            VideoError::Libav {
+                error: ffmpeg_next::Error::InvalidData,
+                ..
+            } => "; it is no video, or a damaged one",
+            _ => "",
+        };
+        format!("{what} {}: {error}{advice}", redact(&self.settings.uri)).into()
     }
 
     fn now_ns(&self) -> u64 {

@@ -150,3 +150,27 @@ fn shared_memory_and_pipes_are_files() {
     assert_eq!(frames.len(), 25);
     cat.wait().expect("it ends");
 }
+
+#[test]
+fn colours_that_no_standard_knows_are_unknown_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, codec) in [
+        ("a.mpg", "mpeg2"),
+        ("a.ts", "mpeg2"),
+        ("a.mp4", "h264"),
+        ("a.mkv", "h264"),
+    ] {
+        let encoder = match codec {
+            "h264" => "libx264",
+            _ => "mpeg2video",
+        };
+        let path = folder.path().join(name);
+        ffmpeg(
+            &format!(
+                "-f lavfi -i testsrc=size=96x64:rate=25:duration=0.4 -c:v {encoder} -bsf:v {codec}_metadata=colour_primaries=200:transfer_characteristics=200:matrix_coefficients=200 {{}}"
+            ),
+            &path,
+        );
+        assert_eq!(read_whole(&path).len(), 10, "{name}");
+    }
+}

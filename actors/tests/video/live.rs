@@ -174,7 +174,13 @@ fn what_a_camera_sent_is_recorded_and_can_be_replayed() {
     let taken = |source: &mut VideoSource| -> Vec<Captured> {
         (0..12).map(|_| next_frame(source)).collect()
     };
-    let before = taken(&mut source);
+    let mut before = taken(&mut source);
+    before.extend((0..30).map(|_| next_frame(&mut source)));
+    // As if the process were killed here: 25 frames are a second.
+    let lost = before
+        .len()
+        .saturating_sub(ffprobe_pts_us(&folder.path().join("door.mkv.part")).len());
+    assert!(lost <= 25, "{lost} of {} frames are lost", before.len());
     assert!(!first.exists(), "it has its name before it is whole");
     drop(server);
     until_lost(&mut source);

@@ -12,11 +12,20 @@ use std::time::{Duration, Instant};
 pub(crate) struct Server {
     pub(crate) port: u16,
     connections: Arc<AtomicUsize>,
+    sent: Arc<AtomicUsize>,
 }
 
 impl Server {
     /// Answers each connection on a thread of its own.
     fn start(answer: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+        Self::counting(Arc::default(), answer)
+    }
+
+    /// The same for one that counts the pictures that it has sent.
+    fn counting(
+        sent: Arc<AtomicUsize>,
+        answer: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("its address").port();
         let connections = Arc::<AtomicUsize>::default();
@@ -28,12 +37,21 @@ impl Server {
                 thread::spawn(move || answer(connection));
             }
         });
-        Self { port, connections }
+        Self {
+            port,
+            connections,
+            sent,
+        }
     }
 
     /// How many connections there were.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many pictures it has sent, as a camera.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent.load(Ordering::Relaxed)
     }
 }
 
@@ -78,7 +96,8 @@ pub(crate) fn rtsp(h264: &[u8], sending: Sending) -> Server {
 
 /// As [`rtsp`], for pictures that are taken apart already.
 pub(crate) fn rtsp_of(pictures: Vec<Vec<Vec<u8>>>, sending: Sending) -> Server {
-    Server::start(move |mut connection| {
+    let sent = Arc::<AtomicUsize>::default();
+    Server::counting(Arc::clone(&sent), move |mut connection| {
         let mut requests = BufReader::new(connection.try_clone()?);
         while let Some((method, sequence)) = rtsp_request(&mut requests)? {
             let (headers, body) = match method.as_str() {
@@ -100,7 +119,7 @@ pub(crate) fn rtsp_of(pictures: Vec<Vec<Vec<u8>>>, sending: Sending) -> Server {
                 "RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
             )?;
             if method == "PLAY" {
-                return play(connection, &pictures, &sending);
+                return play(connection, &pictures, &sending, &sent);
             }
         }
         Ok(())
@@ -139,6 +158,7 @@ fn play(
     mut connection: TcpStream,
     pictures: &[Vec<Vec<u8>>],
     sending: &Sending,
+    sent: &AtomicUsize,
 ) -> std::io::Result<()> {
     const PAYLOAD: usize = 1200;
     let (started, mut sequence) = (Instant::now(), 0_u16);
@@ -174,6 +194,7 @@ fn play(
                 send(&payload, ends_picture && last)?;
             }
         }
+        sent.fetch_add(1, Ordering::Relaxed);
     }
     // Whoever sent everything keeps the connection until the client goes.
     let mut rest = Vec::new();
@@ -206,9 +227,22 @@ pub(crate) fn access_units(h264: &[u8]) -> Vec<Vec<Vec<u8>>> {
     pictures
 }
 
+/// Ten plain pictures, each of another shade, as JPEG.
+pub(crate) fn shades() -> Vec<Vec<u8>> {
+    let picture = |shade: u8| {
+        let pixels = image::RgbImage::from_pixel(64, 48, image::Rgb([shade, 90, 200]));
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let written = pixels.write_to(&mut bytes, image::ImageFormat::Jpeg);
+        written.expect("an encoder");
+        bytes.into_inner()
+    };
+    (0..10).map(|number| picture(number * 20)).collect()
+}
+
 /// MJPEG over HTTP, as cameras have it.
 pub(crate) fn mjpeg(pictures: Vec<Vec<u8>>, sending: Sending) -> Server {
-    Server::start(move |mut connection| {
+    let sent = Arc::<AtomicUsize>::default();
+    Server::counting(Arc::clone(&sent), move |mut connection| {
         http_request(&connection)?;
         write!(
             connection,
@@ -224,6 +258,7 @@ pub(crate) fn mjpeg(pictures: Vec<Vec<u8>>, sending: Sending) -> Server {
                 "\r\n--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n"
             )?;
             connection.write_all(picture)?;
+            sent.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     })

@@ -402,6 +402,33 @@ fn a_full_disk_fails_the_packets_and_the_file() {
 }
 
 #[test]
+fn a_video_goes_on_when_there_is_room_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("out.mp4.part"))
+        .expect("a full disk");
+    let mut writer = create(&path).unwrap_or_else(|error| panic!("{error}"));
+    let failed = (0..150).filter(|number: &usize| {
+        let at_ns = *number as i64 * 100_000_000;
+        let input = packet(picture(SIZE, *number), *number as u64, 0, at_ns);
+        writer.process(input).is_err()
+    });
+    let failed: Vec<usize> = failed.collect();
+    // Each frame is written when the next one comes.
+    let (first, last) = (failed[0], failed[failed.len() - 1]);
+    assert!(failed.iter().copied().eq(first..=last), "{failed:?}");
+    assert_eq!(last - first, 99, "ten seconds");
+    let error = writer
+        .finish(End::default())
+        .expect_err("frames are missing");
+    assert!(error.to_string().contains("out.mp4.part"), "{error}");
+    drop(writer);
+    // Nothing is in the first one, so that the second has its name.
+    assert_eq!(names_in(folder.path()), ["out.mp4"]);
+    assert_eq!(ffprobe_pts_us(&path).len(), 150 - last);
+}
+
+#[test]
 fn a_full_disk_at_the_very_end_fails_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("out.mp4");

@@ -173,6 +173,7 @@ impl Core {
                 }
             }
             Directive::CancelAll => {
+                self.events.publish(&RunEvent::Draining);
                 let wiring = self.wiring();
                 for record in wiring.streams.values() {
                     cancel(&wiring, record.source);
@@ -180,6 +181,7 @@ impl Core {
             }
             Directive::Close => self.to_all_lanes(|| Command::Close),
             Directive::StopAll => {
+                self.events.publish(&RunEvent::Stopping);
                 self.groups().close();
                 let wiring = self.wiring();
                 for instance in wiring.instances.values() {

@@ -24,7 +24,7 @@ use super::spec::{
 };
 use super::tree::Tree;
 use super::wired::Wired;
-use super::{check, interpolate, streams};
+use super::{check, crossings, interpolate, machines, streams};
 
 /// Builds and checks a graph; all of its problems at once.
 pub(crate) fn build(
@@ -58,6 +58,7 @@ pub(crate) fn build(
                 draft,
                 ports,
                 writes,
+                on: None,
             });
         }
     }
@@ -65,12 +66,23 @@ pub(crate) fn build(
     let Some(mut wired) = in_order(wired, &mut problems) else {
         return Err(problems);
     };
+    let machines = machines::read(tree, &mut problems);
+    machines::place(
+        &mut wired,
+        &machines,
+        (&*listed, &values),
+        provider.is_some(),
+        &mut problems,
+    );
     let world = check::World {
+        machines: &machines,
         streams: &listed,
         provider: provider.as_ref(),
         clock: run.clock,
     };
     check::check(&mut wired, &world, &mut problems);
+    let crossings =
+        crossings::crossings(&wired, &machines, &listed, registry.codecs(), &mut problems);
     let values = Arc::new(values);
     let nodes = wired.into_iter();
     let nodes = nodes.map(|wired| finished(wired, &values)).collect();
@@ -81,6 +93,11 @@ pub(crate) fn build(
         nodes,
         run,
         run_dir: options.run_dir.clone(),
+        machines: machines.into_iter().map(|(name, _)| name).collect(),
+        part_of: None,
+        crossings,
+        stream_order: Vec::new(),
+        given: merged.given,
         resolved: merged.written,
         secrets: secrets.clone(),
     })
@@ -100,6 +117,10 @@ fn finished(wired: Wired, values: &Arc<StreamValues>) -> NodeSpec {
         batch: draft.batch,
         on_error: draft.on_error,
         require: draft.require,
+        on: wired.on,
+        of_streams: None,
+        is_inlet: false,
+        edge: None,
         settings: draft.settings,
         stream_values: Arc::clone(values),
     }

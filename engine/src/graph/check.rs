@@ -18,6 +18,8 @@ pub(crate) struct World<'a> {
     /// With the place of its name.
     pub(crate) provider: Option<&'a (ProviderSpec, Span)>,
     pub(crate) clock: ClockMode,
+    /// With the places of their names.
+    pub(crate) machines: &'a [(String, Span)],
 }
 
 /// Checks the connected nodes, and sizes the queues that must hold what a batch beside them holds back.
@@ -30,7 +32,7 @@ pub(crate) fn check(wired: &mut [Wired], world: &World<'_>, problems: &mut Probl
     merges(wired, problems);
     joins(wired, problems);
     lanes(wired, problems);
-    writers(wired, world.streams, problems);
+    writers(wired, world, problems);
     if world.clock == ClockMode::Asap {
         for node in wired.iter_mut() {
             // Whatever a policy would lose depends on timing.
@@ -212,6 +214,13 @@ fn lanes(wired: &[Wired], problems: &mut Problems) {
                 .help("a lane is one thread for each stream, or one thread for all"),
             );
         }
+        if head.on != node.on {
+            let message = format!(
+                "lane `{lane}` holds `{}` and `{}`, which run on different machines",
+                head.draft.name, draft.name
+            );
+            problems.push(Problem::at(span, message).help("a lane is one thread"));
+        }
         if draft.replicas > 1 {
             problems.push(Problem::at(
                 draft.replicas_span.as_ref().unwrap_or(span),
@@ -221,8 +230,22 @@ fn lanes(wired: &[Wired], problems: &mut Problems) {
     }
 }
 
-/// Two instances that write one path would destroy each other's file.
-fn writers(wired: &[Wired], streams: &[StreamSpec], problems: &mut Problems) {
+/// Two instances that write one path would destroy each other's file, if they are on one machine.
+fn writers(wired: &[Wired], world: &World<'_>, problems: &mut Problems) {
+    if world.machines.is_empty() {
+        return writers_on(None, wired, world.streams, problems);
+    }
+    for (machine, _) in world.machines {
+        writers_on(Some(machine), wired, world.streams, problems);
+    }
+}
+
+fn writers_on(
+    machine: Option<&str>,
+    wired: &[Wired],
+    streams: &[StreamSpec],
+    problems: &mut Problems,
+) {
     let mut writers = Writers::default();
     for stream in streams {
         writers.keep(stream);
@@ -230,12 +253,19 @@ fn writers(wired: &[Wired], streams: &[StreamSpec], problems: &mut Problems) {
     for node in wired {
         for (index, paths) in node.writes.iter().enumerate() {
             let stream = streams.get(index).filter(|_| node.draft.each_stream);
+            let name = stream.map(|stream| stream.name.as_str());
+            let is_here = match (machine, &node.on) {
+                (Some(machine), Some(on)) => on.of(name.unwrap_or_default()) == Some(machine),
+                _ => true,
+            };
             let writer = Writer {
                 node: &node.draft.name,
-                stream: stream.map(|stream| stream.name.as_str()),
+                stream: name,
                 settings: &node.draft.settings,
             };
-            writers.add(writer, paths, problems);
+            if is_here {
+                writers.add(writer, paths, problems);
+            }
         }
     }
 }

@@ -14,8 +14,8 @@ use super::taint::Taint;
 use super::text_file::read_text;
 use super::tree::{Entry, Quoting, Scalar, Tree, Value, resolve};
 
-const KEYS: [&str; 7] = [
-    "fermata", "name", "include", "params", "streams", "nodes", "run",
+const KEYS: [&str; 8] = [
+    "fermata", "name", "include", "params", "machines", "streams", "nodes", "run",
 ];
 
 /// A graph file with everything included, overridden and replaced that can be before the streams are known.
@@ -23,6 +23,8 @@ pub(crate) struct Merged {
     pub(crate) tree: Tree,
     /// The same as it may be written down: with `${env.NAME}` as it was written, and without secrets.
     pub(crate) written: Tree,
+    /// The same before anything was replaced.
+    pub(crate) given: Tree,
     pub(crate) name: String,
 }
 
@@ -171,7 +173,7 @@ fn check_top(tree: &Tree) -> Result<(), Problems> {
         )),
         Some(_) => {}
     }
-    for section in ["params", "streams", "nodes", "run"] {
+    for section in ["params", "machines", "streams", "nodes", "run"] {
         if let Some(entry) = tree.get(section)
             && entry.value.as_map().is_none()
             && !entry.value.is_null()
@@ -210,6 +212,7 @@ pub(crate) fn merge(
     let mut problems = Problems::default();
     for (section, what) in [
         ("params", "a parameter"),
+        ("machines", "a machine"),
         ("streams", "a stream"),
         ("nodes", "a node"),
     ] {
@@ -235,6 +238,7 @@ pub(crate) fn merge(
         ..scope
     };
     let mut taint = Taint::new(secrets, &params.values, &options.env);
+    let given = tree.clone();
     let mut written = tree.clone();
     if let (Value::Map(entries), Value::Map(written)) = (&mut tree.value, &mut written.value) {
         for (entry, written) in entries.iter_mut().zip(written) {
@@ -263,6 +267,7 @@ pub(crate) fn merge(
     problems.or_ok(Merged {
         tree,
         written,
+        given,
         name,
     })
 }

@@ -2,18 +2,21 @@
 //!
 //! A file goes through these rooms: `tree` (YAML with places), `file` (includes, overrides, parameters), `streams` and
 //! `node` (one block), `build` (ports and connections), `check` (the graph as a whole; `types`, `writes` and `sizes` are its
-//! larger questions), and comes out as a [`Graph`]. `secrets` are the values that nobody may show, `redact` knows them by their looks. `added` asks the same of a stream that comes while the graph runs.
+//! larger questions; `machines` and `crossings` ask where a site runs it, and `part` is what one of its machines runs), and comes out as a [`Graph`]. `secrets` are the values that nobody may show, `redact` knows them by their looks. `added` asks the same of a stream that comes while the graph runs.
 
 mod added;
 mod build;
 mod check;
+mod crossings;
 mod file;
 mod instance;
 mod interpolate;
 mod load_options;
+mod machines;
 mod names;
 mod node;
 mod overrides;
+mod part;
 mod place;
 mod problem;
 mod redact;
@@ -43,6 +46,7 @@ use crate::services::Services;
 
 pub use load_options::LoadOptions;
 pub use overrides::Overrides;
+pub use part::EdgeActors;
 pub use problem::{Problem, Problems};
 pub use redact::{redact, redact_path};
 pub use schema::schema;
@@ -50,8 +54,8 @@ pub use secrets::Secrets;
 pub use settings::{Settings, SettingsError};
 pub use shown::printable;
 pub use spec::{
-    BatchSpec, DEFAULT_CAPACITY, Graph, InputSpec, NodeSpec, OnError, OutputRef, ProviderSpec,
-    QueueSpec, Require, RestartSpec, RunSpec, StreamSpec, WhenFull,
+    BatchSpec, DEFAULT_CAPACITY, Graph, InputSpec, NodeSpec, OnError, OutputRef, Placement,
+    ProviderSpec, QueueSpec, Require, RestartSpec, RunSpec, StreamSpec, WhenFull,
 };
 
 /// Takes out of problems what looks like a secret, where no values are known yet.
@@ -122,11 +126,7 @@ impl Graph {
         }
         let mut told = HashSet::new();
         for node in &self.nodes {
-            let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
-                true => self.streams.iter().map(Some).collect(),
-                false => vec![None],
-            };
-            for stream in streams {
+            for stream in self.instances_of(node) {
                 let settings = match node.settings(stream) {
                     Ok(settings) => {
                         self.secrets.learn(&settings.0);
@@ -176,7 +176,7 @@ impl Graph {
     pub fn try_out(&self, registry: &Registry) -> Result<(), Problems> {
         let mut problems = Problems::default();
         for node in &self.nodes {
-            let stream = self.streams.first().filter(|_| node.each_stream);
+            let stream = self.instances_of(node).into_iter().next().flatten();
             let (Some(actor), Ok(settings)) = (registry.get(&node.actor), node.settings(stream))
             else {
                 continue;
@@ -213,6 +213,6 @@ impl Graph {
             return false;
         }
         let mut sources = self.nodes.iter().filter(|node| node.inputs.is_empty());
-        sources.any(|node| node.each_stream)
+        sources.any(|node| node.each_stream && !node.is_inlet)
     }
 }

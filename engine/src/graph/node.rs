@@ -16,8 +16,8 @@ use super::spec::{
 use super::tree::{Entry, Tree, Value};
 
 /// The keys of a node that belong to the engine.
-pub(crate) const ENGINE_KEYS: [&str; 9] = [
-    "use", "each", "in", "queue", "lane", "replicas", "batch", "on_error", "require",
+pub(crate) const ENGINE_KEYS: [&str; 10] = [
+    "use", "each", "in", "queue", "lane", "replicas", "batch", "on_error", "require", "on",
 ];
 
 /// A node whose own block has been read; what it is connected to is not known yet.
@@ -39,6 +39,8 @@ pub(crate) struct Draft {
     pub(crate) on_error: OnError,
     pub(crate) require: Require,
     pub(crate) require_span: Option<Span>,
+    /// The machine, as it is written.
+    pub(crate) on: Option<Tree>,
     pub(crate) settings: Arc<Tree>,
 }
 
@@ -81,6 +83,7 @@ pub(crate) fn read_node(entry: &Entry, registry: &Registry) -> Result<Draft, Pro
         on_error: part(block, "on_error")?.unwrap_or_default(),
         require: require(block)?,
         require_span: span_of(block, "require"),
+        on: on(block)?,
         settings: Arc::new(settings(entry)),
         actor,
     };
@@ -143,6 +146,7 @@ fn queue_spec(file: QueueFile, block: &Tree) -> Result<QueueSpec, Problem> {
         bytes: file.bytes.map(|bytes| bytes.0),
         full: file.full,
         max_age: file.max_age.map(|age| age.0),
+        quality: file.quality,
     };
     let Some(queue) = block.get("queue") else {
         return Ok(spec);
@@ -154,7 +158,27 @@ fn queue_spec(file: QueueFile, block: &Tree) -> Result<QueueSpec, Problem> {
             "with a `max_age` of 0 every packet would be dropped",
         ));
     }
+    if spec
+        .quality
+        .is_some_and(|quality| !(1..=100).contains(&quality))
+    {
+        return Err(Problem::at(&queue.key_span, "`quality` is from 1 to 100"));
+    }
     Ok(spec)
+}
+
+fn on(block: &Tree) -> Result<Option<Tree>, Problem> {
+    let Some(entry) = block.get("on").filter(|entry| !entry.value.is_null()) else {
+        return Ok(None);
+    };
+    match entry.value.as_text() {
+        Some(_) => Ok(Some(entry.value.clone())),
+        None => {
+            let kind = entry.value.kind();
+            let message = format!("`on` is the name of a machine, but this is {kind}");
+            Err(Problem::at(&entry.value.span, message))
+        }
+    }
 }
 
 fn batch_spec(file: Option<BatchFile>, block: &Tree) -> Result<Option<BatchSpec>, Problem> {

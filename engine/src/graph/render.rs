@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::spec::{Graph, NodeSpec, WhenFull};
+use super::spec::{Graph, NodeSpec, Placement, WhenFull};
 use super::tree::{Quoting, Scalar, Tree, Value, resolve};
+
+/// What is drawn around the nodes whose machine each stream says.
+const OF_STREAMS: &str = "the stream's machine";
 
 impl Graph {
     /// The graph file with includes, overrides and `${…}` resolved, except `${stream.…}` and `${env.…}` that were there; secrets
@@ -14,19 +17,54 @@ impl Graph {
         out
     }
 
-    /// The graph in Graphviz' DOT language.
+    /// What all parts of a site must have in common: the graph file with what it includes and what the command line changes, before
+    /// anything is replaced, and without the addresses of streams, which each machine may have of its own. It may hold secrets: hash
+    /// it, and show it to nobody.
+    pub fn common_yaml(&self) -> String {
+        let mut common = self.given.clone();
+        if let Value::Map(entries) = &mut common.value {
+            let streams = entries.iter_mut().find(|entry| entry.key == "streams");
+            if let Some(Value::Map(streams)) = streams.map(|streams| &mut streams.value.value) {
+                for stream in streams {
+                    match &mut stream.value.value {
+                        Value::Map(own) => own.retain(|entry| entry.key != "uri"),
+                        _ => stream.value = Tree::empty_map(stream.key_span.clone()),
+                    }
+                }
+            }
+        }
+        let mut out = String::new();
+        block(&common, 0, &mut out);
+        out
+    }
+
+    /// The graph in Graphviz' DOT language; what runs on one machine of a site stands in one box.
     pub fn to_dot(&self) -> String {
         let mut out = format!("digraph \"{}\" {{\n", self.name);
         out.push_str("  rankdir=LR; node [shape=box, style=rounded, fontname=\"sans-serif\"];\n");
         out.push_str("  edge [fontname=\"sans-serif\", fontsize=10];\n");
-        for node in &self.nodes {
-            let peripheries = if node.each_stream { 2 } else { 1 };
-            let label = format!("{}\\n{}", node.name, node.actor);
-            let _ = writeln!(
-                out,
-                "  \"{}\" [label=\"{label}\", peripheries={peripheries}];",
-                node.name
-            );
+        for (machine, nodes) in self.by_machine() {
+            let indent = if machine.is_some() { "    " } else { "  " };
+            if let Some(machine) = machine {
+                let _ = writeln!(
+                    out,
+                    "  subgraph \"cluster_{machine}\" {{\n    label=\"{machine}\"; style=rounded;"
+                );
+            }
+            for node in nodes {
+                let peripheries = if node.each_stream { 2 } else { 1 };
+                // Not every program that draws DOT draws its boxes around nodes.
+                let on = machine.map_or_else(String::new, |machine| format!("\\non {machine}"));
+                let label = format!("{}\\n{}{on}", node.name, node.actor);
+                let _ = writeln!(
+                    out,
+                    "{indent}\"{}\" [label=\"{label}\", peripheries={peripheries}];",
+                    node.name
+                );
+            }
+            if machine.is_some() {
+                out.push_str("  }\n");
+            }
         }
         for (from, to, label) in self.labelled_edges() {
             let _ = writeln!(out, "  \"{from}\" -> \"{to}\" [label=\"{label}\"];");
@@ -35,15 +73,24 @@ impl Graph {
         out
     }
 
-    /// The graph as a Mermaid flow chart.
+    /// The graph as a Mermaid flow chart; what runs on one machine of a site stands in one box.
     pub fn to_mermaid(&self) -> String {
         let mut out = String::from("flowchart LR\n");
-        for node in &self.nodes {
-            let label = format!("{}<br/>{}", node.name, node.actor);
-            let _ = match node.each_stream {
-                true => writeln!(out, "  n_{}[[\"{label}\"]]", node.name),
-                false => writeln!(out, "  n_{}[\"{label}\"]", node.name),
-            };
+        for (number, (machine, nodes)) in self.by_machine().into_iter().enumerate() {
+            let indent = if machine.is_some() { "    " } else { "  " };
+            if let Some(machine) = machine {
+                let _ = writeln!(out, "  subgraph m_{number}[\"{machine}\"]");
+            }
+            for node in nodes {
+                let label = format!("{}<br/>{}", node.name, node.actor);
+                let _ = match node.each_stream {
+                    true => writeln!(out, "{indent}n_{}[[\"{label}\"]]", node.name),
+                    false => writeln!(out, "{indent}n_{}[\"{label}\"]", node.name),
+                };
+            }
+            if machine.is_some() {
+                out.push_str("  end\n");
+            }
         }
         for (from, to, label) in self.labelled_edges() {
             let _ = match label.is_empty() {
@@ -52,6 +99,23 @@ impl Graph {
             };
         }
         out
+    }
+
+    /// The nodes by the machines on which they run; all of them under no machine where one runs all.
+    fn by_machine(&self) -> Vec<(Option<&str>, Vec<&NodeSpec>)> {
+        if self.machines.is_empty() || self.machine().is_some() {
+            return vec![(None, self.nodes.iter().collect())];
+        }
+        let is_on = |node: &&NodeSpec, name: &str| matches!(&node.on, Some(Placement::Machine(machine)) if machine == name);
+        let named = self.machines.iter().map(|machine| {
+            let nodes = self.nodes.iter().filter(|node| is_on(node, machine));
+            (Some(machine.as_str()), nodes.collect())
+        });
+        let of_streams = self.nodes.iter();
+        let of_streams = of_streams.filter(|node| !matches!(node.on, Some(Placement::Machine(_))));
+        let all = named.chain([(Some(OF_STREAMS), of_streams.collect())]);
+        all.filter(|(_, nodes): &(_, Vec<&NodeSpec>)| !nodes.is_empty())
+            .collect()
     }
 
     fn labelled_edges(&self) -> Vec<(&str, &str, String)> {

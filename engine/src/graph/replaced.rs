@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::registry::{ActorType, Registry};
 
-use super::problem::Problems;
+use super::problem::{Problem, Problems};
 use super::settings::{Settings, SettingsError};
-use super::spec::{Graph, NodeSpec, StreamSpec};
+use super::spec::{Graph, NodeSpec};
 
 /// A node instance with its settings.
 struct Instance<'a> {
@@ -19,8 +19,8 @@ struct Instance<'a> {
 }
 
 impl Graph {
-    /// Whether no node writes over what the graph reads, nor over `kept`, files of the program with what they are, nor in the place
-    /// of what is no file (a device).
+    /// Whether neither a node nor the program, which writes `beside`, writes over what the graph reads, over each other's files, over
+    /// `kept`, files of the program with what they are, or in the place of what is no file (a device).
     ///
     /// # Errors
     /// Each path that would be lost.
@@ -28,6 +28,7 @@ impl Graph {
         &self,
         registry: &Registry,
         kept: &[(PathBuf, String)],
+        beside: Option<&Path>,
     ) -> Result<(), Problems> {
         let mut problems = Problems::default();
         let instances = self.instances(registry, &mut problems);
@@ -43,6 +44,12 @@ impl Graph {
                 })),
                 Err(error) => problems.push(SettingsError::into_problem(error)),
             }
+        }
+        if let Some(path) = beside {
+            if let Some(message) = lost(path, &taken) {
+                problems.push(Problem::nowhere(message));
+            }
+            taken.insert(identity(path), "the program writes itself".to_owned());
         }
         for instance in &instances {
             let ports = match instance.actor.ports(&instance.settings) {
@@ -85,11 +92,7 @@ impl Graph {
             let Some(actor) = registry.get(&node.actor) else {
                 continue;
             };
-            let streams: Vec<Option<&StreamSpec>> = match node.each_stream {
-                true => self.streams.iter().map(Some).collect(),
-                false => vec![None],
-            };
-            for stream in streams {
+            for stream in self.instances_of(node) {
                 match node.settings(stream) {
                     Ok(settings) => instances.push(Instance {
                         node,

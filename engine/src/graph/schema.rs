@@ -31,6 +31,11 @@ pub fn schema(registry: &Registry) -> Value {
                 "type": "object",
                 "additionalProperties": scalar,
             },
+            "machines": {
+                "description": "The machines of a site, by name: each runs its part of the graph.",
+                "type": "object",
+                "additionalProperties": {"type": ["object", "null"], "additionalProperties": false},
+            },
             "streams": streams(registry),
             "nodes": {
                 "description": "Actors by name, and what feeds them.",
@@ -131,6 +136,11 @@ fn engine_properties(source: bool) -> Map<String, Value> {
     add(
         "lane",
         "Nodes of one lane share a thread.",
+        json!({"type": "string"}),
+    );
+    add(
+        "on",
+        "Where the graph has `machines`: the one on which the node runs; `${stream.KEY}` where each stream says it.",
         json!({"type": "string"}),
     );
     add(

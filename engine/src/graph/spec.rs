@@ -1,6 +1,6 @@
 //! What a graph file says, once it has been read and checked. How it is read is elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,17 @@ pub struct Graph {
     pub run: RunSpec,
     /// Where outputs go.
     pub run_dir: PathBuf,
+    /// The machines of a site, each of which runs its part of the graph; empty where one machine runs all of it.
+    pub machines: Vec<String>,
+    /// Of a part: the machine that it is for, and the graph that it is a part of.
+    pub(crate) part_of: Option<(String, Arc<Graph>)>,
+    /// The edges that lead from one machine to another.
+    pub(crate) crossings: Vec<Crossing>,
+    /// In which order the streams of a part stand in the graph that it is a part of; empty where they stand as they are.
+    pub(crate) stream_order: Vec<String>,
     pub(crate) resolved: Tree,
+    /// The file with what it includes and with what the command line changes, before anything is replaced.
+    pub(crate) given: Tree,
     pub(crate) secrets: Secrets,
 }
 
@@ -83,9 +93,62 @@ pub struct NodeSpec {
     pub on_error: OnError,
     /// Which inputs of a join a packet needs.
     pub require: Require,
+    /// On which machine of the site it runs, if the graph is for several.
+    pub on: Option<Placement>,
+    /// Of a node of a part: the streams that come to it there, by their names.
+    pub(crate) of_streams: Option<Arc<BTreeSet<String>>>,
+    /// Of a source of a part: its streams come from another machine.
+    pub(crate) is_inlet: bool,
+    /// Of a node that is the end of an edge between machines: the edge's name.
+    pub(crate) edge: Option<String>,
     pub(crate) settings: Arc<Tree>,
     /// What streams have of their own.
     pub(crate) stream_values: Arc<StreamValues>,
+}
+
+/// On which machine of a site a node runs: `on:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// On this one.
+    Machine(String),
+    /// Each stream's instance on that one: `on: "${stream.machine}"`.
+    OfStream(BTreeMap<String, String>),
+}
+
+impl Placement {
+    /// The machine of the instance that a stream comes to.
+    pub fn of(&self, stream: &str) -> Option<&str> {
+        match self {
+            Self::Machine(machine) => Some(machine),
+            Self::OfStream(machines) => machines.get(stream).map(String::as_str),
+        }
+    }
+
+    /// Whether anything of the node runs there.
+    pub fn is_on(&self, machine: &str) -> bool {
+        match self {
+            Self::Machine(here) => here == machine,
+            Self::OfStream(machines) => machines.values().any(|here| here == machine),
+        }
+    }
+}
+
+/// What an output gives to the nodes of another machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Crossing {
+    pub(crate) from: OutputRef,
+    /// The other machine.
+    pub(crate) to: String,
+    /// What it is called; no other edge of the graph is.
+    pub(crate) name: String,
+    /// The name of the payload's codec.
+    pub(crate) carries: &'static str,
+    /// Its streams, and from which machine each comes.
+    pub(crate) streams: BTreeMap<String, String>,
+    /// The nodes that take from it.
+    pub(crate) consumers: BTreeSet<usize>,
+    /// What holds for all of these.
+    pub(crate) queue: QueueSpec,
 }
 
 /// What feeds one input.
@@ -130,6 +193,8 @@ pub struct QueueSpec {
     /// Packets whose capture is longer ago than this when they would be handled are dropped. It is the age of what they
     /// show, not the time for which they have waited here: what took long before is as old as what waited here.
     pub max_age: Option<Duration>,
+    /// Where what feeds it is on another machine: pictures travel as JPEG of this quality, 1 to 100; without one, as they are.
+    pub quality: Option<u8>,
 }
 
 impl Default for QueueSpec {
@@ -139,6 +204,7 @@ impl Default for QueueSpec {
             bytes: None,
             full: WhenFull::Block,
             max_age: None,
+            quality: None,
         }
     }
 }
@@ -271,6 +337,9 @@ pub(crate) struct QueueFile {
     pub(crate) full: WhenFull,
     /// Packets whose capture is longer ago than this when they would be handled are dropped. Default: none.
     pub(crate) max_age: Option<HumanDuration>,
+    /// Where what feeds it is on another machine: pictures travel as JPEG of this quality, 1 to 100. Default: as they are.
+    #[schemars(range(min = 1, max = 100))]
+    pub(crate) quality: Option<u8>,
 }
 
 /// `batch:` as written.

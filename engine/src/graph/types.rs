@@ -10,9 +10,9 @@ use super::wired::Wired;
 
 /// A type that an output carries, and the node that gives packets of it.
 #[derive(Clone, Copy)]
-struct Carried {
-    id: TypeId,
-    name: &'static str,
+pub(crate) struct Carried {
+    pub(crate) id: TypeId,
+    pub(crate) name: &'static str,
     from: usize,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn types(wired: &[Wired], problems: &mut Problems) {
 
 /// By node and output: all types that it may carry. What an output like the first input carries is what any way into that brings; each
 /// node stands behind what feeds it.
-fn carried(wired: &[Wired]) -> Vec<Vec<Vec<Carried>>> {
+pub(crate) fn carried(wired: &[Wired]) -> Vec<Vec<Vec<Carried>>> {
     let mut carried: Vec<Vec<Vec<Carried>>> = Vec::with_capacity(wired.len());
     for (index, node) in wired.iter().enumerate() {
         let first = node.inputs.iter().filter(|input| input.port == 0);

@@ -7,7 +7,7 @@ use crate::ports::Ports;
 
 use super::node::Draft;
 use super::place::Span;
-use super::spec::InputSpec;
+use super::spec::{InputSpec, Placement};
 
 /// A draft with its ports and what feeds them.
 pub(crate) struct Wired {
@@ -18,6 +18,8 @@ pub(crate) struct Wired {
     pub(crate) input_spans: Vec<Span>,
     /// Files that its instances write, one entry for each stream that is known (or one for a shared node).
     pub(crate) writes: Vec<Vec<PathBuf>>,
+    /// On which machine it runs, if the graph is for several.
+    pub(crate) on: Option<Placement>,
 }
 
 /// By node: the sources whose streams reach it. All streams of an `each: stream` source count as one.

@@ -46,6 +46,8 @@ impl Writer<'_> {
 #[derive(Default)]
 pub(crate) struct Writers<'a> {
     writers: BTreeMap<PathBuf, Writer<'a>>,
+    /// By what their files are called until they are complete.
+    parts: BTreeMap<PathBuf, Writer<'a>>,
     read: BTreeSet<PathBuf>,
 }
 
@@ -68,8 +70,12 @@ impl<'a> Writers<'a> {
                 );
                 problems.push(Problem::at(&span, message));
             }
-            let Some(other) = self.writers.get(&key) else {
+            let part = part_of(&key);
+            let other = self.writers.get(&key);
+            let other = other.or_else(|| self.parts.get(&key));
+            let Some(other) = other.or_else(|| self.writers.get(&part)) else {
                 self.writers.insert(key, writer);
+                self.parts.insert(part, writer);
                 continue;
             };
             let message = format!(
@@ -85,6 +91,13 @@ impl<'a> Writers<'a> {
             });
         }
     }
+}
+
+/// What a file is called until it is complete.
+fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.file_name().unwrap_or_default().to_owned();
+    part.push(".part");
+    path.with_file_name(part)
 }
 
 /// An absolute path without `.` and `..`, as far as that can be said without looking at the disk.

@@ -59,6 +59,12 @@ impl Batches {
         self.forming.iter().all(|batch| batch.held.is_empty())
     }
 
+    /// Whether packets of a slot are held.
+    pub(crate) fn holds(&self, slot: usize) -> bool {
+        let mut held = self.forming.iter().flat_map(|batch| &batch.held);
+        held.any(|held| held.taken.receipt.slot == slot)
+    }
+
     /// Whether a packet of this weight would make its batch too large, so that the batch must go first.
     pub(crate) fn must_flush_before(&mut self, slot: usize, weight: usize) -> bool {
         let max = self.max;

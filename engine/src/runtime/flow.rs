@@ -79,6 +79,8 @@ pub(crate) struct Flow {
     pub(crate) held: usize,
     /// The actor has ended the stream: what still comes is counted as finished.
     pub(crate) is_finished: bool,
+    /// The actor knows that no more will come.
+    pub(crate) is_told_of_its_ending: bool,
     /// Replicas that have been told of the stream's end and have not answered yet.
     pub(crate) untold: Option<usize>,
 }
@@ -105,6 +107,7 @@ impl Flow {
             marked: 0,
             held: 0,
             is_finished: false,
+            is_told_of_its_ending: false,
             untold: None,
         }
     }

@@ -149,7 +149,7 @@ impl Node {
             return false;
         };
         if flow.held > 0 {
-            return false;
+            return self.tell_of_the_ending(slot, cx);
         }
         let mut end = flow.end(&cx.edges);
         let mut failure = None;
@@ -181,6 +181,25 @@ impl Node {
             None => {}
         }
         self.close_flow(slot, end, cx);
+        true
+    }
+
+    /// Tells an actor that keeps calls open that no more will come of a stream, once: it may hold packets back until one does. True if it was told.
+    fn tell_of_the_ending(&mut self, slot: usize, cx: &mut LaneContext) -> bool {
+        let batches = self.batches.as_ref();
+        // What a batch holds is handed over first.
+        if self.parts.open_calls == 0 || batches.is_some_and(|batches| batches.holds(slot)) {
+            return false;
+        }
+        let (Some(flow), Role::Actor(actor)) = (&mut self.flows[slot], &mut self.role) else {
+            return false;
+        };
+        if std::mem::replace(&mut flow.is_told_of_its_ending, true) {
+            return false;
+        }
+        if let Err(error) = guard(|| actor.stream_ending(&flow.stream)) {
+            self.give_up(&error, cx);
+        }
         true
     }
 

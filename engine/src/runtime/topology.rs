@@ -6,12 +6,17 @@ use crate::clock::{ClockMode, nanoseconds};
 use crate::graph::{Graph, NodeSpec, Require};
 use crate::runtime::queued::Policy;
 
-/// The source that every declared stream comes from.
-pub(crate) fn per_stream_source(graph: &Graph) -> Option<usize> {
-    graph
-        .nodes
-        .iter()
-        .position(|node| node.each_stream && node.inputs.is_empty())
+/// The source that a stream comes from. One that is not known yet comes from here, and not from another machine.
+pub(crate) fn per_stream_source(graph: &Graph, stream: &str) -> Option<usize> {
+    let sources = graph.nodes.iter().enumerate();
+    let mut sources = sources.filter(|(_, node)| node.each_stream && node.inputs.is_empty());
+    let gives = |node: &NodeSpec| {
+        let streams = node.of_streams.as_ref();
+        streams.is_some_and(|streams| streams.contains(stream))
+    };
+    let known = sources.clone().find(|(_, node)| gives(node));
+    let source = known.or_else(|| sources.find(|(_, node)| !node.is_inlet));
+    source.map(|(index, _)| index)
 }
 
 /// The nodes that packets of a source can reach, in declared order.

@@ -106,19 +106,8 @@ impl Wiring {
             }
         }
         let mut attachments = Vec::new();
-        for (index, spec) in graph.nodes.iter().enumerate() {
-            if !spec.each_stream && spec.inputs.is_empty() {
-                let stream = StreamSpec {
-                    name: spec.name.clone(),
-                    uri: String::new(),
-                };
-                attachments.push(self.wire_one(&stream, index, &mut halves)?);
-            }
-        }
-        if let Some(source) = per_stream_source(&graph) {
-            for stream in &graph.streams {
-                attachments.push(self.wire_one(stream, source, &mut halves)?);
-            }
+        for (stream, source) in streams_in_order(&graph) {
+            attachments.push(self.wire_one(&stream, source, &mut halves)?);
         }
         let nodes = halves.iter().map(|half| half.node.parts.id).collect();
         let lanes = self.assemble(halves, &started);
@@ -135,7 +124,7 @@ impl Wiring {
         &mut self,
         stream: &StreamSpec,
     ) -> Result<Option<NewLanes>, Problems> {
-        let Some(source) = per_stream_source(&self.graph) else {
+        let Some(source) = per_stream_source(&self.graph, &stream.name) else {
             return Ok(None);
         };
         Graph::check_stream_name(&stream.name)?;
@@ -386,6 +375,28 @@ impl Wiring {
         lanes.sort_by_key(|(lane, _)| lane.id);
         lanes
     }
+}
+
+/// The streams of the graph file with their sources: shared sources first, then those that are listed. In a part, as in the
+/// graph that it is a part of.
+fn streams_in_order(graph: &Graph) -> Vec<(StreamSpec, usize)> {
+    let sources = graph.nodes.iter().enumerate();
+    let shared = sources.filter(|(_, node)| !node.each_stream && node.inputs.is_empty());
+    let shared = shared.map(|(index, node)| {
+        let stream = StreamSpec {
+            name: node.name.clone(),
+            uri: String::new(),
+        };
+        (stream, index)
+    });
+    let listed = graph.streams.iter().filter_map(|stream| {
+        let source = per_stream_source(graph, &stream.name)?;
+        Some((stream.clone(), source))
+    });
+    let mut streams: Vec<_> = shared.chain(listed).collect();
+    let order = &graph.stream_order;
+    streams.sort_by_key(|(stream, _)| order.iter().position(|name| *name == stream.name));
+    streams
 }
 
 /// The name of a stream that comes for the n-th time under it.

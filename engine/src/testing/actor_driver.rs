@@ -146,6 +146,14 @@ impl<A: Actor> ActorDriver<A> {
         self.actor.stream_started(stream)
     }
 
+    /// Tells the actor that no more will come of a stream of which calls are open.
+    ///
+    /// # Errors
+    /// What the actor returned.
+    pub fn stream_ending(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
+        self.actor.stream_ending(stream)
+    }
+
     /// Tells the actor that a stream has ended.
     ///
     /// # Errors

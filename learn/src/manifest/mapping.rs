@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use fermata_files::MOST_TABLE;
 use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
 
@@ -151,10 +152,11 @@ impl Mapping {
         path: &Path,
         confidence: Option<&str>,
     ) -> Result<Vec<Mapped>, ManifestError> {
-        let text = std::fs::read_to_string(path).map_err(|reason| ManifestError::File {
-            path: path.to_owned(),
-            reason,
-        })?;
+        let text =
+            fermata_files::read_text(path, MOST_TABLE).map_err(|reason| ManifestError::File {
+                path: path.to_owned(),
+                reason,
+            })?;
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(u8::try_from(self.delimiter).unwrap_or(b','))
             .has_headers(self.header)

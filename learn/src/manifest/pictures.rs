@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::on_all_cores::in_pieces;
 use crate::picture_hash::{Fingerprint, PictureHasher, Searching, same_pictures};
+use crate::predictions::{RowHash, row_hash};
 
 /// How far the look at a manifest's images has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +30,11 @@ pub enum Looking {
 /// Is told how far it has come, from any thread and often.
 pub type Watch<'a> = &'a (dyn Fn(Looking) + Sync);
 
-/// What one file holds.
+/// What one file holds: as little as can be, since a list may have millions.
 #[derive(Clone, Debug)]
 pub(crate) struct Picture {
-    pub(crate) sha256: String,
+    /// SHA-256 of its bytes.
+    pub(crate) hash: RowHash,
     pub(crate) width: u32,
     pub(crate) height: u32,
     /// Shared by all files with these bytes: a list may name one picture many times.
@@ -42,23 +44,39 @@ pub(crate) struct Picture {
 /// Files that a core looks at before it takes more.
 const PIECE: usize = 16;
 
-/// Looks at files; the answers are in their order. Bytes that were seen before are not decoded again.
-pub(crate) fn look_at(paths: &[PathBuf], watch: Watch<'_>) -> Vec<Result<Picture, ImageFileError>> {
+impl Picture {
+    /// Its hash, as manifests write it.
+    pub(crate) fn sha256(&self) -> String {
+        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether it is the file that a manifest means.
+    pub(crate) fn has_hash(&self, sha256: &str) -> bool {
+        row_hash(sha256) == Some(self.hash)
+    }
+}
+
+/// Looks at so many files, whose paths are made when they are needed; the answers are in their order. Bytes that were seen before are not
+/// decoded again.
+pub(crate) fn look_at(
+    files: usize,
+    path: impl Fn(usize) -> PathBuf + Sync,
+    watch: Watch<'_>,
+) -> impl Iterator<Item = Result<Picture, ImageFileError>> {
     let (done, known) = (AtomicUsize::new(0), Mutex::new(HashMap::new()));
-    let pieces = in_pieces(paths.len(), PIECE, |piece| {
+    let pieces = in_pieces(files, PIECE, |piece| {
         let (pool, hasher) = (FramePool::new(), PictureHasher::default());
-        let look = |path: &PathBuf| look(path, &pool, &hasher, &known);
-        let answers: Vec<_> = paths[piece].iter().map(look).collect();
+        let look = |file: usize| look(&path(file), &pool, &hasher, &known);
+        let answers: Box<[_]> = piece.map(look).collect();
         let done = done.fetch_add(answers.len(), Ordering::Relaxed) + answers.len();
-        let of = paths.len();
-        watch(Looking::Reading { done, of });
+        watch(Looking::Reading { done, of: files });
         answers
     });
-    pieces.into_iter().flatten().collect()
+    pieces.into_iter().flatten()
 }
 
 /// What is known of bytes that were decoded: size and fingerprint by their hash.
-type Known = HashMap<[u8; 32], (u32, u32, Arc<Fingerprint>)>;
+type Known = HashMap<RowHash, (u32, u32, Arc<Fingerprint>)>;
 
 fn look(
     path: &Path,
@@ -67,7 +85,7 @@ fn look(
     known: &Mutex<Known>,
 ) -> Result<Picture, ImageFileError> {
     let bytes = image_file::read_bytes(path, &ImageLimits::default())?;
-    let hash: [u8; 32] = Sha256::digest(&bytes).into();
+    let hash: RowHash = Sha256::digest(&bytes).into();
     // A thread that panicked has left no half-written entry behind.
     let known = || known.lock().unwrap_or_else(PoisonError::into_inner);
     let found = known().get(&hash).cloned();
@@ -82,7 +100,7 @@ fn look(
         }
     };
     Ok(Picture {
-        sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        hash,
         width,
         height,
         fingerprint,
@@ -104,10 +122,10 @@ pub(crate) fn one_picture(rows: &[(bool, &Picture)], watch: Watch<'_>) -> Vec<Ve
     let mut groups: Vec<Vec<usize>> = groups
         .map(|group| group.into_iter().map(|index| photos[index]).collect())
         .collect();
-    let mut drawn: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut drawn: BTreeMap<&RowHash, Vec<usize>> = BTreeMap::new();
     for (place, (is_drawn, picture)) in rows.iter().enumerate() {
         if *is_drawn {
-            drawn.entry(&picture.sha256).or_default().push(place);
+            drawn.entry(&picture.hash).or_default().push(place);
         }
     }
     groups.extend(drawn.into_values().filter(|group| group.len() > 1));

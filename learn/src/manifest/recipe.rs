@@ -110,8 +110,11 @@ impl Recipe {
             }
         }
         for places in groups.values() {
-            if self.duplicates == Duplicates::Keep {
+            if self.duplicates != Duplicates::Remove {
                 self.keep(candidates, places);
+                if self.duplicates == Duplicates::KeepUnseen {
+                    remove_seen(candidates, places);
+                }
                 continue;
             }
             let first_other = |label| {
@@ -185,6 +188,19 @@ impl Recipe {
         for &place in places {
             let row = &mut candidates[place].row;
             row.group = format!("{}-{}", row.split, smallest[&row.split]);
+        }
+    }
+}
+
+/// Of rows that are one picture, and one of them is learnt from, those go that would be measured.
+fn remove_seen(candidates: &mut [Candidate], places: &[usize]) {
+    let is_learnt = |place: usize| candidates[place].row.split == Split::Train;
+    let Some(learnt) = places.iter().copied().find(|&place| is_learnt(place)) else {
+        return;
+    };
+    for &place in places {
+        if candidates[place].row.split != Split::Train {
+            candidates[place].removed = Some((Reason::OtherSplit, Some(learnt)));
         }
     }
 }

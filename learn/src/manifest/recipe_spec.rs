@@ -35,6 +35,8 @@ pub enum Duplicates {
     /// All rows stay, in the splits that the sources give them: a benchmark as everybody has it, with its leaks and its contradictions. Such a
     /// manifest does not pass the gate ([`super::Validation`]) if it has any.
     Keep,
+    /// As `keep`, but rows of validation and test go that show a picture of train: what is measured on the rest was not learnt.
+    KeepUnseen,
 }
 
 /// A table of a source.

@@ -1,12 +1,12 @@
 //! The file itself: its columns, its rows, and what makes a line wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use fermata_files::{MOST_TABLE, MOST_TEXT};
 use fermata_vision::Expression;
-use fermata_vision::card;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -182,8 +182,8 @@ impl Manifest {
             path: path.to_owned(),
             reason,
         };
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        let sha256 = card::sha256(path).map_err(unreadable)?;
+        let text = fermata_files::read_text(path, MOST_TABLE).map_err(unreadable)?;
+        let sha256 = fermata_files::sha256(text.as_bytes());
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
             .from_reader(text.as_bytes());
@@ -196,41 +196,30 @@ impl Manifest {
                 found: header.join(","),
             });
         }
-        let mut lines = LineNumbers::of(&text);
-        let (mut rows, mut wrong) = (Vec::new(), Vec::new());
-        let mut lines_of: BTreeMap<PathBuf, u64> = BTreeMap::new();
-        let mut split_of: BTreeMap<String, (Split, u64)> = BTreeMap::new();
+        let mut numbers = LineNumbers::of(&text);
+        let (mut rows, mut lines, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
         for record in reader.records() {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
-                    wrong.push(error.to_string());
+                    let line = error.position().map_or(0, csv::Position::line);
+                    wrong.push((line, error.to_string()));
                     continue;
                 }
             };
-            let line = lines.of_record(&record);
+            let line = numbers.of_record(&record);
             match row(&record) {
                 Ok(row) => {
-                    if let Some(first) = lines_of.insert(row.image.clone(), line) {
-                        wrong.push(format!(
-                            "line {line}: `{}` is in line {first} already",
-                            row.image.display()
-                        ));
-                    }
-                    let (split, first) = *split_of
-                        .entry(row.group.clone())
-                        .or_insert((row.split, line));
-                    if split != row.split {
-                        wrong.push(format!(
-                            "line {line}: the group `{}` is in another split in line {first}",
-                            row.group
-                        ));
-                    }
                     rows.push(row);
+                    lines.push(line);
                 }
-                Err(reason) => wrong.push(format!("line {line}: {reason}")),
+                Err(reason) => wrong.push((line, format!("line {line}: {reason}"))),
             }
         }
+        drop(text);
+        wrong.extend(contradictions(&rows, &lines));
+        wrong.sort_by_key(|&(line, _)| line);
+        let wrong = wrong.into_iter().map(|(_, reason)| reason).collect();
         refuse_lines(path, wrong)?;
         if rows.is_empty() {
             return Err(ManifestError::Empty(path.to_owned()));
@@ -287,6 +276,31 @@ impl Manifest {
     }
 }
 
+/// Rows that contradict rows above them: an image that is listed twice, a group in two splits. With their lines.
+fn contradictions(rows: &[Row], lines: &[u64]) -> Vec<(u64, String)> {
+    let mut wrong = Vec::new();
+    let mut line_of: HashMap<&Path, u64> = HashMap::with_capacity(rows.len());
+    let mut split_of: HashMap<&str, (Split, u64)> = HashMap::new();
+    for (row, &line) in rows.iter().zip(lines) {
+        if let Some(first) = line_of.insert(&row.image, line) {
+            let image = row.image.display();
+            wrong.push((
+                line,
+                format!("line {line}: `{image}` is in line {first} already"),
+            ));
+        }
+        let (split, first) = *split_of.entry(&row.group).or_insert((row.split, line));
+        if split != row.split {
+            let group = &row.group;
+            wrong.push((
+                line,
+                format!("line {line}: the group `{group}` is in another split in line {first}"),
+            ));
+        }
+    }
+    wrong
+}
+
 pub(super) fn refuse_lines(path: &Path, mut wrong: Vec<String>) -> Result<(), ManifestError> {
     if wrong.is_empty() {
         return Ok(());
@@ -301,7 +315,7 @@ pub(super) fn refuse_lines(path: &Path, mut wrong: Vec<String>) -> Result<(), Ma
 }
 
 pub(super) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestError> {
-    let text = std::fs::read_to_string(path).map_err(|reason| ManifestError::File {
+    let text = fermata_files::read_text(path, MOST_TEXT).map_err(|reason| ManifestError::File {
         path: path.to_owned(),
         reason,
     })?;

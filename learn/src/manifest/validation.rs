@@ -2,13 +2,14 @@
 //! Owns what is a problem; `manifest_validation.json`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::pictures::{Picture, Watch, look_at, one_picture};
 use super::table::{Counts, Manifest, ManifestError, Row, SHOWN, Split, counts};
 use crate::keyed_random::KeyedRandom;
+use crate::predictions::RowHash;
 
 /// What is wrong with rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -126,12 +127,10 @@ impl Validation {
         }
         self.images_checked = rows.len();
         self.drawn = rows.iter().filter(|row| row.is_drawn()).count();
-        let paths: Vec<PathBuf> = rows
-            .iter()
-            .map(|row| manifest.folder.join(&row.image))
-            .collect();
-        let mut seen: Vec<(&Row, Picture)> = Vec::new();
-        for (row, answer) in rows.into_iter().zip(look_at(&paths, watch)) {
+        let path = |place: usize| manifest.folder.join(&rows[place].image);
+        let answers = look_at(rows.len(), path, watch);
+        let mut seen: Vec<(&Row, Picture)> = Vec::with_capacity(rows.len());
+        for (row, answer) in rows.iter().copied().zip(answers) {
             let image = row.image.display();
             match answer {
                 Err(error @ fermata_vision::image_file::ImageFileError::Unreadable(_)) => {
@@ -139,10 +138,10 @@ impl Validation {
                 }
                 Err(error) => self.add(Problem::Undecodable, format!("{image}: {error}")),
                 Ok(picture) => {
-                    if picture.sha256 != row.sha256 {
+                    if !picture.has_hash(&row.sha256) {
                         self.add(
                             Problem::Stale,
-                            format!("{image}: its sha256 is {}", picture.sha256),
+                            format!("{image}: its sha256 is {}", picture.sha256()),
                         );
                     } else if (picture.width, picture.height) != (row.width, row.height) {
                         self.add(
@@ -167,11 +166,9 @@ impl Validation {
 
     /// What is wrong among rows, of which each group is one picture.
     fn compare(&mut self, seen: &[(&Row, Picture)], groups: &[Vec<usize>]) {
-        let mut first_with: HashMap<(&str, Split), &Row> = HashMap::new();
+        let mut first_with: HashMap<(&RowHash, Split), &Row> = HashMap::new();
         for (row, picture) in seen {
-            let first = *first_with
-                .entry((&picture.sha256, row.split))
-                .or_insert(row);
+            let first = *first_with.entry((&picture.hash, row.split)).or_insert(row);
             if first.image != row.image {
                 self.add(
                     Problem::DuplicateRow,

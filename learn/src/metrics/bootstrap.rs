@@ -3,10 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::calibration_error::{BINS, Edges, place};
-use super::rows::{Rows, brier};
-use crate::keyed_random::KeyedRandom;
-use crate::on_all_cores::in_pieces;
+use super::rows::Rows;
+use super::samples::{Drawn, NAMES, draw};
 use crate::predictions::Predictions;
 
 /// A metric and the interval that holds it with this confidence.
@@ -40,86 +38,6 @@ pub struct Comparison {
 #[error("the predictions are not of the same rows: {0}")]
 pub struct NotPaired(pub String);
 
-const NAMES: [&str; 5] = ["accuracy", "macro_f1", "nll", "brier", "ece"];
-
-/// One value of each of [`NAMES`].
-type Values = [f64; NAMES.len()];
-
-/// What a sample's metrics need of a row.
-#[derive(Clone, Copy)]
-struct Sampled {
-    nll: f64,
-    brier: f64,
-    confidence: f64,
-    /// Label · classes + prediction.
-    cell: u32,
-    /// Of the calibration error.
-    bin: u32,
-}
-
-/// A model's rows, small and in order: a sample reads all of them once, front to back.
-struct Sample {
-    rows: Vec<Sampled>,
-    classes: usize,
-}
-
-impl Sample {
-    fn of(rows: &Rows<'_>) -> Self {
-        let classes = rows.classes();
-        let sampled = |row: usize| Sampled {
-            nll: rows.nll[row],
-            brier: brier(rows, row),
-            confidence: rows.confidence(row),
-            cell: (rows.label(row) * classes + rows.predicted[row]) as u32,
-            bin: place(rows.confidence(row), Edges::Default) as u32,
-        };
-        Self {
-            rows: (0..rows.len()).map(sampled).collect(),
-            classes,
-        }
-    }
-
-    /// Accuracy, macro-F1, NLL, Brier score and calibration error of the rows, each as many times as it counts.
-    fn measure(&self, counts: &[u16]) -> Values {
-        let mut cells = vec![0u64; self.classes * self.classes];
-        let mut bins = [(0u64, 0.0); BINS];
-        let (mut nll, mut brier) = (0.0, 0.0);
-        for (row, &count) in self.rows.iter().zip(counts) {
-            let times = f64::from(count);
-            nll += times * row.nll;
-            brier += times * row.brier;
-            cells[row.cell as usize] += u64::from(count);
-            let bin = &mut bins[row.bin as usize];
-            bin.1 += times * row.confidence;
-            let is_right = (row.cell as usize).is_multiple_of(self.classes + 1);
-            bin.0 += if is_right { u64::from(count) } else { 0 };
-        }
-        let all = cells.iter().sum::<u64>() as f64;
-        let hits = |class: usize| cells[class * (self.classes + 1)];
-        let right: u64 = (0..self.classes).map(hits).sum();
-        let f1 = (0..self.classes).map(|class| {
-            let of_label = &cells[class * self.classes..(class + 1) * self.classes];
-            let of_prediction = (0..self.classes).map(|label| cells[label * self.classes + class]);
-            let both = of_label.iter().sum::<u64>() + of_prediction.sum::<u64>();
-            if both == 0 {
-                0.0
-            } else {
-                2.0 * hits(class) as f64 / both as f64
-            }
-        });
-        let error = bins
-            .iter()
-            .map(|&(right, confidence)| (right as f64 - confidence).abs());
-        [
-            right as f64 / all,
-            f1.sum::<f64>() / self.classes as f64,
-            nll / all,
-            brier / all,
-            error.sum::<f64>() / all,
-        ]
-    }
-}
-
 fn interval(metric: &str, value: f64, mut drawn: Vec<f64>, confidence: f64) -> Interval {
     drawn.sort_by(f64::total_cmp);
     // Linear between the neighbours, as NumPy's `quantile`.
@@ -137,66 +55,12 @@ fn interval(metric: &str, value: f64, mut drawn: Vec<f64>, confidence: f64) -> I
     }
 }
 
-/// From so many rows on, how often a row is drawn does not depend on the others (Poisson with mean 1: Hanley and MacGibbon 2006; the number of rows
-/// of a sample then varies by 1/√N, 0.3 % and less). Drawing row by row would touch memory at random a thousand times for each row.
-const MANY: usize = 1 << 17;
-
-/// How often each row is drawn in a sample of as many rows.
-fn draw(seed: u64, sample: usize, counts: &mut [u16]) {
-    let mut random = KeyedRandom::new(&[seed, sample as u64]);
-    if counts.len() >= MANY {
-        draw_each(&mut random, counts);
-        return;
-    }
-    counts.fill(0);
-    for _ in 0..counts.len() {
-        let row = random.below(counts.len() as u64) as usize;
-        counts[row] = counts[row].saturating_add(1);
-    }
-}
-
-/// Counts of a Poisson distribution with mean 1, each from 16 random bits: its probabilities are right to 1/65,536.
-fn draw_each(random: &mut KeyedRandom, counts: &mut [u16]) {
-    // How many of 65,536 numbers stand for at most 0, 1, 2, …
-    const AT_MOST: [u32; 8] = [
-        24_109, 48_219, 60_273, 64_292, 65_296, 65_497, 65_531, 65_535,
-    ];
-    for four in counts.chunks_mut(4) {
-        let mut bits = random.bits();
-        for count in four {
-            let number = (bits & 0xffff) as u32;
-            bits >>= 16;
-            *count = AT_MOST.iter().map(|&most| u16::from(number >= most)).sum();
-        }
-    }
-}
-
-/// Samples that a core draws at a time.
-const PIECE: usize = 8;
-
-/// What is measured of all rows, and of each sample.
-fn sampled(
-    rows: usize,
-    samples: usize,
-    seed: u64,
-    measure: impl Fn(&[u16]) -> Values + Sync,
-) -> (Values, Vec<Values>) {
-    let pieces = in_pieces(samples, PIECE, |piece| {
-        let mut counts = vec![0; rows];
-        let each = piece.map(|sample| {
-            draw(seed, sample, &mut counts);
-            measure(&counts)
-        });
-        each.collect::<Vec<_>>()
-    });
-    (measure(&vec![1; rows]), pieces.concat())
-}
-
-fn intervals_from((values, drawn): &(Values, Vec<Values>), confidence: f64) -> Vec<Interval> {
+/// Intervals of the metrics of drawn samples.
+pub(crate) fn intervals_of(drawn: &Drawn, confidence: f64) -> Vec<Interval> {
     let each = NAMES.iter().enumerate();
     each.map(|(index, name)| {
-        let drawn = drawn.iter().map(|values| values[index]).collect();
-        interval(name, values[index], drawn, confidence)
+        let samples = drawn.samples.iter().map(|values| values[index]).collect();
+        interval(name, drawn.all[index], samples, confidence)
     })
     .collect()
 }
@@ -209,18 +73,8 @@ pub fn intervals(
     confidence: f64,
     seed: u64,
 ) -> Vec<Interval> {
-    intervals_of(&Rows::of(predictions), samples, confidence, seed)
-}
-
-pub(crate) fn intervals_of(
-    rows: &Rows<'_>,
-    samples: usize,
-    confidence: f64,
-    seed: u64,
-) -> Vec<Interval> {
-    let sample = Sample::of(rows);
-    let measured = sampled(rows.len(), samples, seed, |counts| sample.measure(counts));
-    intervals_from(&measured, confidence)
+    let drawn = draw(&[&Rows::of(predictions)], samples, seed);
+    intervals_of(&drawn[0], confidence)
 }
 
 /// Compares two models on the same rows in the same order; see [`intervals`].
@@ -234,44 +88,38 @@ pub fn compare(
     confidence: f64,
     seed: u64,
 ) -> Result<Comparison, NotPaired> {
-    compare_rows(
-        &Rows::of(first),
-        &Rows::of(second),
-        samples,
+    are_paired(first, second)?;
+    let (first, second) = (Rows::of(first), Rows::of(second));
+    let drawn = draw(&[&first, &second], samples, seed);
+    Ok(compare_drawn(
+        (&first, &drawn[0]),
+        (&second, &drawn[1]),
         confidence,
-        seed,
-    )
+    ))
 }
 
-pub(crate) fn compare_rows(
-    first: &Rows<'_>,
-    second: &Rows<'_>,
-    samples: usize,
+/// Compares two models that were measured on the same samples of the same rows.
+pub(crate) fn compare_drawn(
+    (first, first_drawn): (&Rows<'_>, &Drawn),
+    (second, second_drawn): (&Rows<'_>, &Drawn),
     confidence: f64,
-    seed: u64,
-) -> Result<Comparison, NotPaired> {
-    are_paired(first.predictions, second.predictions)?;
-    let (one, other) = (Sample::of(first), Sample::of(second));
-    let measured = sampled(first.len(), samples, seed, |counts| {
-        let (one, other) = (one.measure(counts), other.measure(counts));
-        std::array::from_fn(|index| other[index] - one[index])
-    });
+) -> Comparison {
     let only = |one: &Rows<'_>, other: &Rows<'_>| {
         let rows = 0..one.len();
         rows.filter(|&row| one.is_right(row) && !other.is_right(row))
             .count() as u64
     };
     let (only_first_right, only_second_right) = (only(first, second), only(second, first));
-    Ok(Comparison {
-        differences: intervals_from(&measured, confidence),
+    Comparison {
+        differences: intervals_of(&second_drawn.minus(first_drawn), confidence),
         only_first_right,
         only_second_right,
         mcnemar_p: binomial_two_sided(only_first_right, only_second_right),
-    })
+    }
 }
 
 /// Whether two models were asked about the same rows in the same order, as far as they tell.
-fn are_paired(first: &Predictions, second: &Predictions) -> Result<(), NotPaired> {
+pub(crate) fn are_paired(first: &Predictions, second: &Predictions) -> Result<(), NotPaired> {
     if first.classes() != second.classes() {
         let (one, other) = (first.classes().join(", "), second.classes().join(", "));
         return Err(NotPaired(format!("classes {one} and {other}")));
@@ -309,30 +157,9 @@ fn binomial_two_sided(one: u64, other: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::MANY;
     use super::*;
-
-    #[test]
-    fn many_rows_are_drawn_as_poisson_says() {
-        let mut counts = vec![0; MANY];
-        draw(3, 0, &mut counts);
-        let share = |wanted: u16| {
-            counts.iter().filter(|&&count| count == wanted).count() as f64 / MANY as f64
-        };
-        let mut expected = (-1f64).exp();
-        for count in 0..6 {
-            // Five standard deviations.
-            let near = 5.0 * (expected / MANY as f64).sqrt();
-            assert!(
-                (share(count) - expected).abs() < near,
-                "{count}: {}",
-                share(count)
-            );
-            expected /= f64::from(count + 1);
-        }
-        let mut other = vec![0; MANY];
-        draw(3, 1, &mut other);
-        assert_ne!(counts, other);
-    }
+    use crate::keyed_random::KeyedRandom;
 
     /// Of so many rows both ways of drawing give intervals of one width.
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use fermata_files::{MOST_TABLE, MOST_TEXT};
 use fermata_vision::card::ModelCard;
 use fermata_vision::face::EXPRESSIONS;
 use serde::de::DeserializeOwned;
@@ -91,7 +92,7 @@ impl Softlabels {
             return Err(changed(SOFTLABELS, reason));
         }
         let (mut rows, mut images) = (HashMap::new(), HashMap::new());
-        let text = std::fs::read_to_string(folder.join(INDEX));
+        let text = fermata_files::read_text(&folder.join(INDEX), MOST_TABLE);
         let text = text.map_err(|error| changed(INDEX, error.to_string()))?;
         for (number, line) in text.lines().enumerate() {
             let wrong = |reason: String| changed(INDEX, format!("line {}: {reason}", number + 1));
@@ -229,6 +230,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, SoftlabelsError> {
         path: path.to_owned(),
         reason,
     };
-    let text = std::fs::read_to_string(path).map_err(|error| changed(error.to_string()))?;
+    let text = fermata_files::read_text(path, MOST_TEXT);
+    let text = text.map_err(|error| changed(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| changed(error.to_string()))
 }

@@ -14,7 +14,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fermata_files::PartFolder;
+use fermata_files::{MOST_NUMBERS, MOST_TEXT, PartFolder};
 use fermata_vision::card::{self, CARD_FILE, ModelCard};
 use fermata_vision::face::EXPRESSIONS;
 use serde::Serialize;
@@ -121,7 +121,8 @@ impl RunFolder {
         }
         let read = |name: &str| {
             let file = path.join(name);
-            let text = fs::read_to_string(&file).map_err(|error| failed(&file, &error))?;
+            let text = fermata_files::read_text(&file, MOST_TEXT);
+            let text = text.map_err(|error| failed(&file, &error))?;
             Ok::<_, TrainingError>((file, text))
         };
         let (file, text) = read(CONFIG)?;
@@ -156,7 +157,8 @@ impl RunFolder {
     /// It cannot be read.
     pub fn environment(&self) -> Result<Environment, TrainingError> {
         let file = self.path.join(ENVIRONMENT);
-        let text = fs::read_to_string(&file).map_err(|error| failed(&file, &error))?;
+        let text = fermata_files::read_text(&file, MOST_TEXT);
+        let text = text.map_err(|error| failed(&file, &error))?;
         serde_json::from_str(&text).map_err(|error| failed(&file, &error))
     }
 
@@ -360,7 +362,8 @@ impl RunFolder {
                 "the best epoch is of a version that did not keep its validation predictions: the model has no temperature yet; see `fermata calibrate`",
             )?;
         }
-        let weights = fs::read(&path).map_err(|error| failed(&path, &error))?;
+        let weights = fermata_files::read(&path, MOST_NUMBERS);
+        let weights = weights.map_err(|error| failed(&path, &error))?;
         write_folder(&self.path.join(MODEL), card, &weights, Overwrite::Allowed)?;
         let source = json!({
             "split": Split::Validation.to_string(),

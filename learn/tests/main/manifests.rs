@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fermata_learn::manifest::{CleanReport, Manifest, Problem, Reason, Recipe, Split, Validation};
+use fermata_learn::manifest::{
+    CleanReport, Manifest, Problem, Reason, Recipe, Removed, Split, Validation,
+};
 use image::GrayImage;
 use image::imageops::flip_horizontal;
 
@@ -194,6 +196,46 @@ fn a_benchmark_as_everybody_has_it_keeps_all_rows_and_does_not_pass_the_gate() {
     assert_eq!(found.problems[&Problem::DuplicateRow], 1);
     assert_eq!(found.problems[&Problem::TwoSplits], 1);
     assert_eq!(found.problems[&Problem::TwoLabels], 1);
+}
+
+#[test]
+fn rows_that_are_measured_and_show_a_learnt_picture_go_where_that_is_asked_for() {
+    let mut source = Source::new();
+    let (a, b, c) = (blobs(1, 48), blobs(2, 48), blobs(3, 48));
+    source.row("a.png", &a, "happy", "train");
+    source.row("a_again.png", &a, "sad", "train");
+    source.row("a_test.png", &flip_horizontal(&a), "happy", "test");
+    source.row("b.png", &b, "fear", "train");
+    source.row("b_val.png", &b, "sad", "val");
+    // Twins of no train row stay, in one split and in two.
+    source.row("c_val.png", &c, "happy", "val");
+    source.row("c_test.png", &flip_horizontal(&c), "sad", "test");
+    source.row("c_test_again.png", &c, "sad", "test");
+    let made = source.make_with(MAPPING, "}]\nduplicates: keep_unseen\n");
+    let (manifest, report) = made.unwrap();
+    let images = manifest.rows.iter().map(|row| row.image.to_str().unwrap());
+    assert_eq!(
+        images.collect::<Vec<_>>(),
+        [
+            "a.png",
+            "a_again.png",
+            "b.png",
+            "c_val.png",
+            "c_test.png",
+            "c_test_again.png"
+        ]
+    );
+    let gone = |removed: &Removed| {
+        let because_of = removed.because_of.clone().unwrap();
+        (removed.image.clone(), removed.reason, because_of)
+    };
+    let expected = [("a_test.png", "a.png"), ("b_val.png", "b.png")]
+        .map(|(gone, twin)| (gone.to_owned(), Reason::OtherSplit, twin.to_owned()));
+    assert_eq!(
+        report.removed.iter().map(gone).collect::<Vec<_>>(),
+        expected
+    );
+    source.written(&manifest);
 }
 
 #[test]

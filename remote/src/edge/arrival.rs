@@ -21,6 +21,15 @@ pub struct ReceiverSpec {
     pub settled: Option<SettledMessage>,
 }
 
+/// Deliveries that the store is to have under way, unacknowledged, where it holds so many packets.
+pub fn most_unacknowledged(full: WhenFull, limit: usize) -> usize {
+    match full {
+        WhenFull::Block => limit,
+        // What waits shall wait in the store, where the newest push out the oldest.
+        WhenFull::DropOldest | WhenFull::DropNewest => limit.min(2),
+    }
+}
+
 /// A packet as it arrived; `T` is what else belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival<T> {

@@ -11,13 +11,15 @@ pub(super) struct Unsettled<A> {
     /// What is remembered once it has been settled.
     pub(super) settled: SettledMessage,
     pub(super) stored: u64,
-    pub(super) delivery: A,
+    /// None once it has been acknowledged.
+    pub(super) delivery: Option<A>,
 }
 
 /// A packet that waits for its turn.
 pub(super) struct Held<T, A> {
     pub(super) arrival: Arrival<T>,
-    pub(super) delivery: A,
+    /// None once it has been acknowledged.
+    pub(super) delivery: Option<A>,
 }
 
 /// The state of the question how much the store has.

@@ -125,11 +125,10 @@ impl<T, A> Receiver<T, A> {
         let known = known.or_else(|| held.map(|held| (held.arrival.stored, &mut held.delivery)));
         if let Some((stored, known)) = known {
             self.discarded += 1;
-            if stored == arrival.stored {
-                *known = delivery;
-            } else {
-                // A second copy only takes the room of what is missing.
-                self.commands.push_back(Command::Acknowledge(delivery));
+            match known {
+                Some(known) if stored == arrival.stored => *known = delivery,
+                // A second copy only takes the room of what is missing; one that was acknowledged is so again.
+                _ => self.commands.push_back(Command::Acknowledge(delivery)),
             }
             return;
         }
@@ -145,20 +144,23 @@ impl<T, A> Receiver<T, A> {
                     self.has_refused = true;
                     return;
                 }
-                // Numbers that are passed over are counted as missed.
-                WhenFull::DropOldest => {
-                    let oldest = self.held.pop_first();
-                    let oldest = oldest.map(|(_, held)| Command::Acknowledge(held.delivery));
-                    self.commands.extend(oldest);
-                }
+                // Numbers that are passed over are counted as missed. This one has been acknowledged.
+                WhenFull::DropOldest => drop(self.held.pop_first()),
                 WhenFull::DropNewest => {
                     self.commands.push_back(Command::Acknowledge(delivery));
                     return;
                 }
             }
         }
+        let delivery = Some(delivery);
         self.held.insert(number, Held { arrival, delivery });
         self.advance();
+        if self.spec.full != WhenFull::Block {
+            // Nothing is promised of what waits here, and the store must be free to hand over the rest.
+            let waiting = self.held.get_mut(&number);
+            let delivery = waiting.and_then(|held| held.delivery.take());
+            self.commands.extend(delivery.map(Command::Acknowledge));
+        }
     }
 
     /// Counts a delivery. False if one before it is missing.
@@ -259,7 +261,7 @@ impl<T, A> Receiver<T, A> {
         if sequence < self.behind || sequence > MOST_SEQUENCE {
             // No sending end gives such a number; whatever it is, it must not end the stream.
             self.missed += 1;
-            self.commands.push_back(Command::Acknowledge(delivery));
+            self.commands.extend(delivery.map(Command::Acknowledge));
             return;
         }
         self.behind = sequence + 1;
@@ -293,7 +295,7 @@ impl<T, A> Receiver<T, A> {
     fn acknowledge(&mut self, number: Number) {
         if let Some(unsettled) = self.unsettled.remove(&number) {
             self.commands
-                .push_back(Command::Acknowledge(unsettled.delivery));
+                .extend(unsettled.delivery.map(Command::Acknowledge));
         }
     }
 
@@ -408,7 +410,7 @@ impl<T, A> Receiver<T, A> {
         {
             let unsettled = entry.remove();
             last = Some(unsettled.settled);
-            acknowledged.push(Command::Acknowledge(unsettled.delivery));
+            acknowledged.extend(unsettled.delivery.map(Command::Acknowledge));
         }
         self.commands.extend(last.map(Command::Remember));
         self.commands.extend(acknowledged);
@@ -473,11 +475,10 @@ impl<T, A> Receiver<T, A> {
     /// When something is to be done that nothing will bring about but time.
     pub fn wake_at(&self) -> Option<u64> {
         let since_ms = self.missing_since_ms?;
-        let patience = match self.look {
-            Look::None => PATIENCE_MS,
-            _ => LOST_PATIENCE_MS,
-        };
-        Some(since_ms + patience)
+        Some(match self.look {
+            Look::None => self.look_again_ms.max(since_ms + PATIENCE_MS),
+            Look::Asked(_) | Look::Until(..) => since_ms + LOST_PATIENCE_MS,
+        })
     }
 
     /// Whether the end has been handed on and everything before it acknowledged.

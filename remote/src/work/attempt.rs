@@ -170,9 +170,16 @@ impl Attempt {
         }
     }
 
-    /// Whether the unit has been begun, and not yet been computed.
-    pub fn is_working(&self) -> bool {
-        matches!(self.state, State::Working { .. })
+    /// How it ends, once that is known: then only the server is still to be told.
+    pub fn ended(&self) -> Option<Ended> {
+        match &self.state {
+            State::Dropping { .. } => Some(Ended::Late),
+            State::Leaving(leaving) | State::Unwriting { leaving, .. } => Some(leaving.ended),
+            State::Acknowledging(ended) | State::Returning(ended) | State::Over(ended) => {
+                Some(*ended)
+            }
+            _ => None,
+        }
     }
 
     /// What is to be done next.
@@ -369,6 +376,7 @@ mod tests {
             let mut others = attempt.clone();
             others.told(Told::Outcome(Some(result(2))));
             assert_eq!(others.next(), Ask::Drop { attempt: 1 });
+            assert_eq!((others.ended(), attempt.ended()), (Some(Ended::Late), None));
             others.told(Told::Done);
             others.told(Told::Tries(None));
             others.told(Told::Done);
@@ -408,7 +416,6 @@ mod tests {
         attempt.told(Told::Unknown);
         attempt.told(Told::Tries(Some((tries, 4))));
         assert_eq!(attempt.next(), Ask::Work { attempt: 1 });
-        assert!(attempt.is_working());
         attempt.told(Told::GivenBack);
         let mut both = Tries::default();
         both.begin("a");

@@ -1,7 +1,7 @@
 //! The coordinator of a job at the network: hands units out, brings their results, hears of its workers. What is made of results is the
 //! caller's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,58 +11,34 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Notify, watch};
 
 use super::assets::{
-    Assets, announce, find_known, make, object_name, outcome_key, remove as remove_job,
+    Assets, announce, find_known, make, object_name, outcome_key, remove as remove_job, reports_of,
+    tries_key,
 };
-use super::assets::{reports_of, tries_key};
-use super::decision::{Decision, Heard, Seen, decide};
+use super::decision::{Decision, Seen, decide};
 use super::error::WorkError;
+use super::handed_out::{Left, Returned, Units};
 use super::job_name::JobName;
 use super::performing::{Held, NotFetched, fetch, held, is_refused, remove};
 use super::records::{
     JobRecord, Outcome, Record, ResultRecord, Tries, WorkerReport, read, to_bytes,
 };
-use super::workers::{JobNow, News, Workers};
+use super::workers::{JobNow, News};
 use crate::connection::{NatsConnection, chain, lock};
 
 /// How often is looked at what is handed out, when nothing is heard.
 const LOOK: Duration = Duration::from_millis(500);
 /// Time between two looks, however much is heard.
 const BREATH: Duration = Duration::from_millis(10);
+/// How long workers may take to say that they go.
+const FAREWELL: Duration = Duration::from_secs(5);
 
-/// A unit's result.
-#[derive(Clone, Debug)]
-pub struct Returned {
-    /// Whose it is.
-    pub worker: String,
-    /// Its bytes, with the hash that was committed.
-    pub bytes: Bytes,
-}
-
-enum Unit {
-    /// Handed out.
-    Out,
-    /// Its result is here.
-    Here(ResultRecord, Returned),
-    /// Its result was taken, or rejected.
-    Leaving(ResultRecord, Option<String>),
-    /// It was given up.
-    Failed(String),
-}
-
-struct HandedOut {
-    unit: Unit,
-    /// Whether it has been in the queue.
-    was_published: bool,
-}
-
-#[derive(Default)]
-struct State {
-    units: BTreeMap<u64, HandedOut>,
-    heard: Heard,
-    workers: Workers,
-    republished: u64,
-    rejected: u64,
-    malformed: u64,
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Life {
+    Open,
+    /// Nothing is handed out any more, and workers say that they go.
+    Closing,
+    Closed,
 }
 
 /// The coordinator of a job.
@@ -73,10 +49,10 @@ pub struct Coordinator {
     assets: Assets,
     most_bytes: u64,
     started: Instant,
-    state: Mutex<State>,
+    state: Mutex<Units>,
     changed: Condvar,
     nudge: Notify,
-    over: watch::Sender<bool>,
+    life: watch::Sender<Life>,
 }
 
 impl Coordinator {
@@ -126,7 +102,7 @@ impl Coordinator {
             state: Mutex::default(),
             changed: Condvar::new(),
             nudge: Notify::new(),
-            over: watch::Sender::new(false),
+            life: watch::Sender::new(Life::Open),
         });
         connection.runtime.spawn(Arc::clone(&coordinator).hear());
         connection.runtime.spawn(Arc::clone(&coordinator).look());
@@ -135,11 +111,7 @@ impl Coordinator {
 
     /// Hands a unit out.
     pub fn hand_out(&self, unit: u64) {
-        let handed_out = HandedOut {
-            unit: Unit::Out,
-            was_published: false,
-        };
-        lock(&self.state).units.insert(unit, handed_out);
+        lock(&self.state).hand_out(unit);
         self.nudge.notify_one();
     }
 
@@ -151,10 +123,8 @@ impl Coordinator {
         let until = Instant::now() + most;
         let mut state = lock(&self.state);
         loop {
-            match state.units.get(&unit).map(|known| &known.unit) {
-                Some(Unit::Here(_, returned)) => return Ok(Some(returned.clone())),
-                Some(Unit::Failed(reason)) => return Err(reason.clone()),
-                _ => {}
+            if let Some(returned) = state.result(unit)? {
+                return Ok(Some(returned));
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -165,61 +135,59 @@ impl Coordinator {
         }
     }
 
-    /// The result has been taken: the server need not keep it.
-    pub fn taken(&self, unit: u64) {
-        self.leave(unit, None);
+    /// The result has been used, and has so many rows: the server need not keep it.
+    pub fn taken(&self, unit: u64, rows: u64) {
+        lock(&self.state).taken(unit, rows);
+        self.nudge.notify_one();
     }
 
     /// The result is not what it should be: the unit is handed out again.
     pub fn reject(&self, unit: u64, reason: &str) {
-        self.leave(unit, Some(reason.to_owned()));
-    }
-
-    fn leave(&self, unit: u64, reason: Option<String>) {
-        let mut state = lock(&self.state);
-        if let Some(known) = state.units.get_mut(&unit)
-            && let Unit::Here(record, _) = &known.unit
-        {
-            known.unit = Unit::Leaving(record.clone(), reason);
-            self.nudge.notify_one();
-        }
+        lock(&self.state).reject(unit, reason);
+        self.nudge.notify_one();
     }
 
     /// A unit is not to be waited for any more.
     pub fn withdraw(&self, unit: u64) {
-        lock(&self.state).units.remove(&unit);
+        lock(&self.state).forget(unit);
     }
 
     /// How the job is doing.
     pub fn now(&self) -> JobNow {
-        let state = lock(&self.state);
-        JobNow {
-            workers: state.workers.now(self.now_ms()),
-            handed_out: state.units.len(),
-            republished: state.republished,
-            rejected: state.rejected,
-            malformed: state.malformed,
-        }
+        lock(&self.state).now(self.now_ms())
     }
 
-    /// Ends the job: it is removed from the server, and its workers end.
+    /// Ends the job: it is removed from the server, and its workers end. Waits a little for what they say at last.
     ///
     /// # Errors
     /// The server does not do it: the job stays there, and its workers wait.
     pub fn close(&self) -> Result<(), WorkError> {
-        let _ = self.over.send(true);
+        let _ = self.life.send(Life::Closing);
         let jetstream = &self.connection.jetstream;
         let removed = remove_job(jetstream, &self.job, &self.record.id);
-        self.connection.block_on(removed)
+        let removed = self.connection.block_on(removed);
+        let until = Instant::now() + FAREWELL;
+        let lease_s = Duration::from_millis(self.record.lease_ms).as_secs_f64();
+        let mut state = lock(&self.state);
+        while removed.is_ok() && Instant::now() < until {
+            if state.now(self.now_ms()).active(lease_s).next().is_none() {
+                break;
+            }
+            let waited = self.changed.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let _ = self.life.send(Life::Closed);
+        removed
     }
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    async fn ended(&self) {
-        let mut over = self.over.subscribe();
-        let _ = over.wait_for(|is_over| *is_over).await;
+    /// Waits until the job is so far.
+    async fn until(&self, wanted: Life) {
+        let mut life = self.life.subscribe();
+        let _ = life.wait_for(|life| *life >= wanted).await;
     }
 
     /// Hears what workers say of themselves.
@@ -240,7 +208,7 @@ impl Coordinator {
         };
         tokio::select! {
             () = hearing => {}
-            () = self.ended() => {}
+            () = self.until(Life::Closed) => {}
         }
     }
 
@@ -271,6 +239,7 @@ impl Coordinator {
             News::Nothing => {}
         }
         drop(state);
+        self.changed.notify_all();
         self.nudge.notify_one();
     }
 
@@ -305,25 +274,17 @@ impl Coordinator {
         };
         tokio::select! {
             () = looking => {}
-            () = self.ended() => {}
+            () = self.until(Life::Closing) => {}
         }
     }
 
     async fn look_once(&self) -> Result<(), String> {
-        let (out, leaving): (Vec<u64>, Vec<_>) = {
+        let (out, leaving) = {
             let state = lock(&self.state);
-            let units = state.units.iter();
-            let out = units
-                .clone()
-                .filter(|(_, known)| matches!(known.unit, Unit::Out));
-            let leaving = units.filter_map(|(unit, known)| match &known.unit {
-                Unit::Leaving(record, reason) => Some((*unit, record.clone(), reason.clone())),
-                _ => None,
-            });
-            (out.map(|(unit, _)| *unit).collect(), leaving.collect())
+            (state.out(), state.leaving())
         };
         let left = leaving.into_iter();
-        let left = join_all(left.map(|(unit, record, reason)| self.left(unit, record, reason)));
+        let left = join_all(left.map(|(unit, left)| self.left(unit, left)));
         left.await.into_iter().collect::<Result<(), String>>()?;
         if out.is_empty() {
             return Ok(());
@@ -389,22 +350,13 @@ impl Coordinator {
                 created.await.map(drop).map_err(|error| chain(&error))
             }
             Decision::Failed { reason } => {
-                self.set(unit, Unit::Failed(reason));
+                lock(&self.state).failed(unit, reason);
+                self.changed.notify_all();
                 let subject = self.assets.subject(&unit.to_string());
                 let purged = self.assets.units.purge().filter(subject).await;
                 purged.map(drop).map_err(|error| chain(&error))
             }
         }
-    }
-
-    fn set(&self, unit: u64, now: Unit) {
-        let mut state = lock(&self.state);
-        // It may have been withdrawn meanwhile.
-        if let Some(known) = state.units.get_mut(&unit) {
-            known.unit = now;
-        }
-        drop(state);
-        self.changed.notify_all();
     }
 
     async fn publish(&self, unit: u64) -> Result<(), String> {
@@ -420,12 +372,7 @@ impl Coordinator {
         };
         match stored {
             Ok(()) => {
-                let mut state = lock(&self.state);
-                let known = state.units.get_mut(&unit);
-                let again =
-                    known.is_some_and(|known| std::mem::replace(&mut known.was_published, true));
-                if again {
-                    state.republished += 1;
+                if lock(&self.state).published(unit) {
                     tracing::warn!(
                         unit,
                         "nobody had the unit, and it had no result: it is handed out again"
@@ -442,28 +389,24 @@ impl Coordinator {
     async fn fetch(&self, unit: u64, record: ResultRecord) -> Result<(), String> {
         match fetch(&self.assets.results, unit, &record, self.most_bytes).await {
             Ok(bytes) => {
-                let returned = Returned {
-                    worker: record.worker.clone(),
-                    bytes,
-                };
-                self.set(unit, Unit::Here(record, returned));
+                lock(&self.state).here(unit, record, bytes);
+                self.changed.notify_all();
                 Ok(())
             }
             Err(NotFetched::NotNow(reason)) => Err(reason),
-            Err(NotFetched::Damaged(reason)) => self.left(unit, record, Some(reason)).await,
+            Err(NotFetched::Damaged(reason)) => {
+                let rejected = Some(reason);
+                self.left(unit, Left { record, rejected }).await
+            }
         }
     }
 
-    /// A result is not needed any more; with a reason where it never was one.
-    async fn left(
-        &self,
-        unit: u64,
-        record: ResultRecord,
-        rejected: Option<String>,
-    ) -> Result<(), String> {
+    /// Removes a result from the server, and what says that it counts where it does not.
+    async fn left(&self, unit: u64, left: Left) -> Result<(), String> {
+        let Left { record, rejected } = left;
         let Some(reason) = rejected else {
             remove(&self.assets.results, &object_name(unit, record.attempt)).await?;
-            lock(&self.state).units.remove(&unit);
+            lock(&self.state).forget(unit);
             return Ok(());
         };
         let told = format!("its result is not used: {reason}");
@@ -478,8 +421,7 @@ impl Coordinator {
             purged.map_err(|error| chain(&error))?;
         }
         remove(&self.assets.results, &object_name(unit, record.attempt)).await?;
-        lock(&self.state).rejected += 1;
-        self.set(unit, Unit::Out);
+        lock(&self.state).out_again(unit);
         self.nudge.notify_one();
         Ok(())
     }

@@ -43,10 +43,4 @@ pub enum WorkError {
         /// What it said.
         reason: String,
     },
-    /// Somebody wants this process to end.
-    #[error("ended early: there was no job `{job}` yet")]
-    Ended {
-        /// What was waited for.
-        job: String,
-    },
 }

@@ -11,17 +11,17 @@ use crate::connection::NatsConnection;
 /// Pauses between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The job of a name; waits until there is one, as long as `goes_on` says so.
+/// The job of a name. Waits until there is one, and says why whenever that changes.
 ///
 /// # Errors
-/// It cannot be read, or nobody wants to wait any more.
+/// It cannot be read.
 pub(crate) async fn wait_for_job(
     connection: &NatsConnection,
     job: &JobName,
-    goes_on: impl Fn() -> bool,
+    waits: impl Fn(&str),
 ) -> Result<(JobRecord, Assets), WorkError> {
     let mut told = String::new();
-    while goes_on() {
+    loop {
         let obstacle = match find(&connection.jetstream, job).await {
             Ok(Some(record)) => match open(&connection.jetstream, &record).await {
                 Ok(assets) => return Ok((record, assets)),
@@ -32,12 +32,9 @@ pub(crate) async fn wait_for_job(
             Err(error) => error.to_string(),
         };
         if obstacle != told {
-            tracing::info!("waiting for the job `{job}`: {obstacle}");
+            waits(&obstacle);
             told = obstacle;
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Err(WorkError::Ended {
-        job: job.to_string(),
-    })
 }

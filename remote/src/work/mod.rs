@@ -29,6 +29,8 @@ pub mod decision;
 mod error;
 mod finding;
 mod given;
+mod handed_out;
+mod in_hand;
 mod job_name;
 #[cfg(test)]
 mod laws;
@@ -38,9 +40,10 @@ mod worker;
 mod workers;
 
 pub use assets::end_job;
-pub use coordinator::{Coordinator, Returned};
+pub use coordinator::Coordinator;
 pub use error::WorkError;
 pub use given::{Taken, WorkerSpec};
+pub use handed_out::Returned;
 pub use job_name::JobName;
 pub use worker::Worker;
-pub use workers::{JobNow, WorkerNow};
+pub use workers::{Counted, JobNow, WorkerNow};

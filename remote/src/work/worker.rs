@@ -1,63 +1,35 @@
 //! A worker at the network: takes units when it is asked for them, renews their leases while they are worked at, and brings their
 //! results. What is computed is the caller's.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
 use super::assets::{Assets, find, reports_of};
-use super::attempt::{Ask, Attempt, Ended, Told};
+use super::attempt::{Ask, Attempt, Told};
 use super::error::WorkError;
 use super::finding::wait_for_job;
 use super::given::{Taken, WorkerSpec};
+use super::in_hand::{InHand, WorkEnd};
 use super::job_name::JobName;
 use super::performing::{Performing, sha256};
 use super::records::{JobRecord, WorkerReport, cut, to_bytes};
 use crate::connection::{NatsConnection, lock};
 
-/// Results that may be on their way to the server before no more units are taken.
-const MOST_UNSENT: usize = 4;
 /// How long one request for a unit waits at the server.
 const PULL: Duration = Duration::from_secs(2);
 /// Pauses after what the server did not answer.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often is looked whether the job is still there.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 /// How often a worker says how it is, at most.
 const REPORT: Duration = Duration::from_secs(1);
-
-/// What came of working at a unit.
-enum WorkEnd {
-    Computed {
-        bytes: Bytes,
-        sha256: String,
-        rows: u64,
-    },
-    Failed(String),
-    GivenBack,
-}
-
-struct Active {
-    /// The newest delivery of the unit: acknowledged and renewed.
-    delivery: watch::Sender<Arc<Message>>,
-    since: Instant,
-    /// Once it has been begun: where its end is told.
-    end: Option<oneshot::Sender<WorkEnd>>,
-    has_begun: bool,
-}
-
-#[derive(Default)]
-struct State {
-    ready: VecDeque<(u64, u32)>,
-    active: HashMap<u64, Active>,
-    is_wanted: bool,
-    report: WorkerReport,
-}
+/// How long the last words may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A worker of a job.
 pub struct Worker {
@@ -66,7 +38,7 @@ pub struct Worker {
     record: JobRecord,
     assets: Assets,
     spec: WorkerSpec,
-    state: Mutex<State>,
+    state: Mutex<InHand>,
     changed: Condvar,
     wanted: Notify,
     report_now: Notify,
@@ -74,17 +46,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Finds the job of a name, or waits for one as long as `goes_on` says so. Nothing is taken yet.
+    /// Finds the job of a name; waits for one, and says why it waits whenever that changes. Nothing is taken yet.
     ///
     /// # Errors
-    /// What stands at the server cannot be read, or nobody wants to wait any more.
+    /// What stands at the server cannot be read.
     pub fn find(
         connection: &Arc<NatsConnection>,
         job: &JobName,
         spec: WorkerSpec,
-        goes_on: impl Fn() -> bool,
+        waits: impl Fn(&str),
     ) -> Result<Arc<Self>, WorkError> {
-        let found = connection.block_on(wait_for_job(connection, job, goes_on));
+        let found = connection.block_on(wait_for_job(connection, job, waits));
         let (record, assets) = found?;
         let report = WorkerReport {
             worker: spec.worker.clone(),
@@ -97,10 +69,7 @@ impl Worker {
             record,
             assets,
             spec,
-            state: Mutex::new(State {
-                report,
-                ..State::default()
-            }),
+            state: Mutex::new(InHand::new(report)),
             changed: Condvar::new(),
             wanted: Notify::new(),
             report_now: Notify::new(),
@@ -130,56 +99,35 @@ impl Worker {
 
     /// A unit, if there is one. It is then worked at until one of the three below is called.
     pub fn take(&self) -> Taken {
-        let mut state = lock(&self.state);
         if self.is_over() {
             return Taken::NoMore;
         }
-        if let Some((unit, attempt)) = state.ready.pop_front() {
-            return Taken::Unit { unit, attempt };
-        }
-        let on_their_way = state.active.values();
-        let unsent = on_their_way
-            .clone()
-            .filter(|active| active.has_begun && active.end.is_none());
-        let is_starting = on_their_way.clone().any(|active| !active.has_begun);
-        if !is_starting && unsent.count() < MOST_UNSENT {
-            state.is_wanted = true;
+        let mut state = lock(&self.state);
+        let taken = state.take();
+        if state.is_wanted {
             self.wanted.notify_one();
         }
-        Taken::NotYet
+        taken
     }
 
     /// A unit has been computed: its result, and how many rows it has.
     pub fn computed(&self, unit: u64, bytes: Vec<u8>, rows: u64) {
-        let sha256 = sha256(&bytes);
-        let bytes = bytes.into();
-        self.end_work(
-            unit,
-            WorkEnd::Computed {
-                bytes,
-                sha256,
-                rows,
-            },
-        );
+        let end = WorkEnd::Computed {
+            sha256: sha256(&bytes),
+            bytes: bytes.into(),
+            rows,
+        };
+        lock(&self.state).end(unit, end);
     }
 
     /// A unit could not be computed.
     pub fn failed(&self, unit: u64, reason: &str) {
-        self.end_work(unit, WorkEnd::Failed(reason.to_owned()));
+        lock(&self.state).end(unit, WorkEnd::Failed(reason.to_owned()));
     }
 
     /// A unit was not computed, for reasons that have nothing to do with it.
     pub fn give_back(&self, unit: u64) {
-        self.end_work(unit, WorkEnd::GivenBack);
-    }
-
-    fn end_work(&self, unit: u64, end: WorkEnd) {
-        let mut state = lock(&self.state);
-        let active = state.active.get_mut(&unit);
-        if let Some(sender) = active.and_then(|active| active.end.take()) {
-            // Nobody waits where the job is over.
-            let _ = sender.send(end);
-        }
+        lock(&self.state).end(unit, WorkEnd::GivenBack);
     }
 
     /// How this worker is doing.
@@ -187,26 +135,23 @@ impl Worker {
         lock(&self.state).report.clone()
     }
 
-    /// Ends: gives back what was not begun, waits until results are with the server, at most so long, and says that it goes.
+    /// Ends a worker that has begun: gives back what was not begun, waits until results are with the server, at most so long, and says
+    /// that it goes.
     pub fn close(&self, most: Duration) {
-        let began = Instant::now();
-        let mut state = lock(&self.state);
-        state.is_wanted = false;
-        let left: Vec<(u64, u32)> = state.ready.drain(..).collect();
-        for (unit, _) in left {
-            let active = state.active.get_mut(&unit);
-            if let Some(sender) = active.and_then(|active| active.end.take()) {
-                let _ = sender.send(WorkEnd::GivenBack);
-            }
-        }
-        while !state.active.is_empty() && !self.is_over() && began.elapsed() < most {
-            let waited = self.changed.wait_timeout(state, Duration::from_millis(50));
-            state = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
-        }
-        state.report.ends = true;
-        drop(state);
+        lock(&self.state).want_no_more();
+        self.wait(most, InHand::is_empty);
         let _ = self.over.send(true);
-        self.connection.block_on(self.tell());
+        self.wait(2 * FAREWELL, |state| state.is_gone);
+    }
+
+    /// Waits until something is so, at most so long.
+    fn wait(&self, most: Duration, is_so: impl Fn(&InHand) -> bool) {
+        let until = Instant::now() + most;
+        let mut state = lock(&self.state);
+        while !is_so(&state) && Instant::now() < until {
+            let waited = self.changed.wait_timeout(state, Duration::from_millis(50));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -268,32 +213,17 @@ impl Worker {
             });
             return;
         };
-        let message = Arc::new(message);
-        let mut state = lock(&self.state);
-        if let Some(active) = state.active.get(&unit) {
-            // The lease was lost, and has come back to whoever still works at the unit.
-            active.delivery.send_replace(message);
+        let delivered = lock(&self.state).delivered(unit, Arc::new(message));
+        let Some(newest) = delivered else {
             return;
-        }
-        state.is_wanted = false;
-        let (delivery, newest) = watch::channel(message);
-        state.active.insert(
-            unit,
-            Active {
-                delivery,
-                since: Instant::now(),
-                end: None,
-                has_begun: false,
-            },
-        );
-        drop(state);
+        };
         let this = Arc::clone(self);
         self.connection.runtime.spawn(async move {
             tokio::select! {
                 () = this.attempt(unit, newest) => {}
                 () = this.ended() => {}
             }
-            lock(&this.state).active.remove(&unit);
+            lock(&this.state).let_go(unit);
             this.changed.notify_all();
         });
     }
@@ -303,13 +233,19 @@ impl Worker {
         let mut attempt = Attempt::new(&self.spec.worker, self.record.tries);
         let mut result: Option<(Bytes, String)> = None;
         let mut rows = 0;
+        let mut is_noted = false;
         let lease = Duration::from_millis(self.record.lease_ms);
         let mut renewal = tokio::time::interval(lease / 3);
         renewal.reset();
         loop {
+            if let Some(ended) = attempt.ended()
+                && !std::mem::replace(&mut is_noted, true)
+            {
+                lock(&self.state).note(unit, ended, rows);
+                self.report_now.notify_one();
+            }
             let ask = attempt.next();
-            if let Ask::Nothing(ended) = ask {
-                self.note(unit, ended, rows);
+            if let Ask::Nothing(_) = ask {
                 return;
             }
             let told = {
@@ -388,36 +324,11 @@ impl Worker {
 
     /// Hands the unit to whoever takes it, and waits for its end.
     async fn work(&self, unit: u64, attempt: u32) -> WorkEnd {
-        let (sender, end) = oneshot::channel();
-        {
-            let mut state = lock(&self.state);
-            let Some(active) = state.active.get_mut(&unit) else {
-                return WorkEnd::GivenBack;
-            };
-            active.has_begun = true;
-            active.end = Some(sender);
-            state.ready.push_back((unit, attempt));
+        let begun = lock(&self.state).begin(unit, attempt);
+        match begun {
+            Some(end) => end.await.unwrap_or(WorkEnd::GivenBack),
+            None => WorkEnd::GivenBack,
         }
-        end.await.unwrap_or(WorkEnd::GivenBack)
-    }
-
-    fn note(&self, unit: u64, ended: Ended, rows: u64) {
-        let mut state = lock(&self.state);
-        match ended {
-            Ended::Committed => {
-                state.report.units += 1;
-                state.report.rows += rows;
-            }
-            Ended::Late => {
-                state.report.late += 1;
-                tracing::warn!(
-                    unit,
-                    "the result came too late: another worker's counts, and this one was discarded"
-                );
-            }
-            Ended::AlreadyDone | Ended::Left | Ended::Returned | Ended::Failed => {}
-        }
-        self.report_now.notify_one();
     }
 
     /// Looks whether the job is still there.
@@ -442,31 +353,36 @@ impl Worker {
         }
     }
 
-    /// Says how this worker is, until it ends.
+    /// Says how this worker is, until it ends, and then that it goes.
     async fn say(self: Arc<Self>) {
         let lease = Duration::from_millis(self.record.lease_ms);
         let mut due = tokio::time::interval(REPORT.min(lease / 4));
-        loop {
-            tokio::select! {
-                _ = due.tick() => {}
-                () = self.report_now.notified() => {}
-                () = self.ended() => return,
+        let saying = async {
+            loop {
+                tokio::select! {
+                    _ = due.tick() => {}
+                    () = self.report_now.notified() => {}
+                }
+                self.tell().await;
             }
-            self.tell().await;
+        };
+        tokio::select! {
+            () = saying => {}
+            () = self.ended() => {}
         }
+        // Attempts that are under way end now, too, and what came of them is to be told.
+        let until = Instant::now() + FAREWELL;
+        while !lock(&self.state).is_empty() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        lock(&self.state).report.ends = true;
+        self.tell().await;
+        lock(&self.state).is_gone = true;
+        self.changed.notify_all();
     }
 
     async fn tell(&self) {
-        let report = {
-            let mut state = lock(&self.state);
-            let working = state.active.iter();
-            let working = working.map(|(unit, active)| {
-                let ms = active.since.elapsed().as_millis();
-                (*unit, u64::try_from(ms).unwrap_or(u64::MAX))
-            });
-            state.report.working = working.collect();
-            state.report.clone()
-        };
+        let report = lock(&self.state).report_now();
         let client = &self.connection.client;
         let subject = reports_of(&self.record.id);
         let told = client.publish(subject, to_bytes(&report).into()).await;

@@ -22,11 +22,22 @@ pub struct WorkerNow {
     pub lags: bool,
 }
 
+/// What was used of a worker's results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Units.
+    pub units: u64,
+    /// Rows of these.
+    pub rows: u64,
+}
+
 /// How a job is doing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobNow {
     /// Its workers, those too that are gone or do not take part, by name.
     pub workers: Vec<WorkerNow>,
+    /// Whose results were used, by worker: as counted here, and not as workers say.
+    pub counted: BTreeMap<String, Counted>,
     /// Units that are handed out.
     pub handed_out: usize,
     /// Units that had to be published again: nobody had them, and there was no result.

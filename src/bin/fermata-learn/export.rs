@@ -1,11 +1,11 @@
 //! `fermata export`: weights as a model folder that the live graph loads.
 
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use fermata::learn_cli::ExportArguments;
 use fermata::print::print_line;
+use fermata_files::MOST_TEXT;
 use fermata_learn::export::{INPUT, OUTPUT, OnnxOptions, Overwrite, onnx, write_folder};
 use fermata_learn::network::{Architecture, Head, Network};
 use fermata_vision::Weights;
@@ -41,7 +41,7 @@ impl Exported {
         else {
             bail!("either --model, or --arch, --weights and --card");
         };
-        let text = fs::read_to_string(card)
+        let text = fermata_files::read_text(card, MOST_TEXT)
             .with_context(|| format!("cannot read the card {}", card.display()))?;
         Ok(Self {
             architecture: arch.parse()?,

@@ -1,36 +1,38 @@
 //! Hands the units of an export out to workers over a NATS server, and writes what comes back. Owns what connects the graph's actors with the
 //! job at the server, and the job's file in the run's folder.
 
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use fermata::cli::ServeArguments;
 use fermata::learn_cli::SoftlabelsArguments;
+use fermata::print::complain;
 use fermata::run::{JobRows, Taking};
 use fermata_engine::ActorError;
+use fermata_files::MOST_TEXT;
 use fermata_jobs::elsewhere::{HandingOut, HandsOut, Returned};
 use fermata_jobs::unit_file::most_bytes;
 use fermata_jobs::write_softlabels;
 use fermata_learn::manifest::Manifest;
-use fermata_remote::NatsConnection;
 use fermata_remote::work::records::JobRecord;
 use fermata_remote::work::{Coordinator, JobName, JobNow};
-use fermata_serve::{Measure, Measures};
+use fermata_serve::Measures;
 use serde::{Deserialize, Serialize};
 
 use crate::graph_run::GraphRun;
 use crate::program::PROGRAM;
 use crate::same_job::{Own, SHARED, Shared, host};
 use crate::softlabels_plan::Plan;
+use crate::workers_shown::{ended, measures_of, said};
 
 /// Workers that a unit may lose.
 const TRIES: u32 = 3;
 
 /// A job's file in its folder.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JobFile {
     /// Name at the server.
@@ -39,18 +41,20 @@ struct JobFile {
     id: String,
     lease_ms: u64,
     shared: Shared,
-    /// Who has taken part, and what of them differed.
+    /// Who has taken part, by name, and what of them differed.
     #[serde(default)]
-    workers: Vec<WorkerLine>,
+    workers: BTreeMap<String, WorkerLine>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WorkerLine {
-    worker: String,
     host: String,
+    /// Units whose results were used.
     units: u64,
+    /// Rows of these.
     rows: u64,
+    /// Results that came too late, and were discarded.
     late: u64,
     differs: Option<String>,
 }
@@ -59,6 +63,25 @@ impl JobFile {
     fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(self)?;
         Ok(fermata_files::write(&folder.join(SHARED), &text)?)
+    }
+
+    /// The same with those who take part now beside those of earlier runs.
+    fn with(&self, now: &JobNow) -> Self {
+        let mut file = self.clone();
+        let taking_part = now.workers.iter();
+        for worker in taking_part.filter(|worker| worker.report.refuses.is_none()) {
+            let report = &worker.report;
+            let line = file.workers.entry(report.worker.clone()).or_default();
+            line.host.clone_from(&report.host);
+            line.late = line.late.max(report.late);
+            line.differs.clone_from(&report.differs);
+        }
+        for (worker, counted) in &now.counted {
+            let line = file.workers.entry(worker.clone()).or_default();
+            line.units += counted.units;
+            line.rows += counted.rows;
+        }
+        file
     }
 }
 
@@ -89,7 +112,7 @@ pub(crate) fn hand_out(
             plan,
             alignment,
         },
-        workers: Vec::new(),
+        workers: BTreeMap::new(),
     };
     let taking = Taking::Afresh(out.to_owned());
     let run = Handed {
@@ -111,8 +134,8 @@ pub(crate) fn resume(
     quiet: bool,
 ) -> anyhow::Result<u8> {
     let path = folder.join(SHARED);
-    let read =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let read = fermata_files::read_text(&path, MOST_TEXT)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let file: JobFile =
         serde_json::from_str(&read).with_context(|| format!("{} is no job's", path.display()))?;
     let own = Own::of_this_machine();
@@ -165,7 +188,7 @@ impl Handed<'_> {
         let folder = folder.clone();
         let job: JobName = file.job.parse().map_err(anyhow::Error::msg)?;
         let registry = (PROGRAM.registry)();
-        let connection = fermata::remote::connection(nats, job.as_str(), &registry)?;
+        let connection = fermata::remote::open(nats, job.as_str(), registry.codecs().clone())?;
         if Coordinator::known(&connection, &job)?.is_none_or(|known| known.id != file.id) {
             // Workers of an earlier one may still work at its units.
             file.id = fresh_id()?;
@@ -184,12 +207,18 @@ impl Handed<'_> {
         };
         let most = most_bytes(plan.unit, values);
         let coordinator = Coordinator::begin(&connection, &job, record, most)?;
-        let prepared = write_softlabels::begin(&folder, alignment)
+        let prepared = write_softlabels::begin(&folder, &file.shared.alignment)
             .map_err(|error| anyhow::anyhow!("{error}"))
             .and_then(|()| file.write(&folder));
         let code = prepared.and_then(|()| {
-            let handing_out = Arc::new(HandingOut(Box::new(Over(Arc::clone(&coordinator)))));
-            let aligned = Arc::new(alignment.clone());
+            let over = Over {
+                coordinator: Arc::clone(&coordinator),
+                known: Mutex::default(),
+                folder: folder.clone(),
+                file: file.clone(),
+            };
+            let handing_out = Arc::new(HandingOut(Box::new(over)));
+            let aligned = Arc::new(file.shared.alignment.clone());
             let looked_at = Arc::clone(&coordinator);
             let measured = Arc::clone(&coordinator);
             let measures = Arc::new(Measures(Box::new(move || measures_of(&measured.now()))));
@@ -203,209 +232,69 @@ impl Handed<'_> {
                 )
                 .run()
         });
+        if let Err(error) = coordinator.close() {
+            complain(&format!("warning: the job stays at the server: {error}"));
+        }
+        connection.close(Duration::from_secs(5));
         let now = coordinator.now();
-        end(&coordinator, &connection);
         if folder.join(SHARED).is_file() {
-            file.workers.extend(
-                now.workers
-                    .iter()
-                    .filter(|worker| worker.report.refuses.is_none())
-                    .map(|worker| {
-                        let report = worker.report.clone();
-                        WorkerLine {
-                            worker: report.worker,
-                            host: report.host,
-                            units: report.units,
-                            rows: report.rows,
-                            late: report.late,
-                            differs: report.differs,
-                        }
-                    }),
-            );
-            file.write(&folder)?;
+            file.with(&now).write(&folder)?;
         }
         if !quiet && code.is_ok() {
-            fermata::print::complain(&said(&now, f64::INFINITY));
+            complain(&ended(&now));
         }
         code
     }
 }
 
-fn end(coordinator: &Coordinator, connection: &NatsConnection) {
-    if let Err(error) = coordinator.close() {
-        fermata::print::complain(&format!("warning: the job stays at the server: {error}"));
-    }
-    connection.close(Duration::from_secs(5));
+/// The job at the server, and its file here.
+struct Over {
+    coordinator: Arc<Coordinator>,
+    /// Workers that the file names.
+    known: Mutex<BTreeSet<String>>,
+    folder: PathBuf,
+    file: JobFile,
 }
 
-/// Workers that `/metrics` shows one by one.
-const MOST_SHOWN: usize = 64;
-
-/// What `/metrics` says of the workers.
-fn measures_of(now: &JobNow) -> Vec<Measure> {
-    let measure = |name, help, is_counter, labels, value| Measure {
-        name,
-        help,
-        is_counter,
-        labels,
-        value,
-    };
-    let refused = now
-        .workers
-        .iter()
-        .filter(|worker| worker.report.refuses.is_some());
-    let mut measures = vec![
-        measure(
-            "fermata_job_handed_out_units",
-            "Units that are handed out to workers.",
-            false,
-            vec![],
-            now.handed_out as f64,
-        ),
-        measure(
-            "fermata_job_late_results_total",
-            "Results that came after another worker's, and were discarded.",
-            true,
-            vec![],
-            now.late() as f64,
-        ),
-        measure(
-            "fermata_job_republished_units_total",
-            "Units that nobody had although they had no result, and that were handed out again.",
-            true,
-            vec![],
-            now.republished as f64,
-        ),
-        measure(
-            "fermata_job_rejected_results_total",
-            "Results that were not what they said, and are computed again.",
-            true,
-            vec![],
-            now.rejected as f64,
-        ),
-        measure(
-            "fermata_job_malformed_messages_total",
-            "Messages and records from the network that could not be read.",
-            true,
-            vec![],
-            now.malformed as f64,
-        ),
-        measure(
-            "fermata_job_refused_workers",
-            "Workers that do not have what the job has.",
-            false,
-            vec![],
-            refused.count() as f64,
-        ),
-    ];
-    let taking_part = now
-        .workers
-        .iter()
-        .filter(|worker| worker.report.refuses.is_none());
-    for worker in taking_part.take(MOST_SHOWN) {
-        let of = || vec![("worker", worker.report.worker.clone())];
-        let oldest_ms = worker
-            .report
-            .working
-            .iter()
-            .map(|(_, ms)| *ms)
-            .max()
-            .unwrap_or(0);
-        measures.extend([
-            measure(
-                "fermata_job_worker_rows_total",
-                "Rows that a worker has computed and that count.",
-                true,
-                of(),
-                worker.report.rows as f64,
-            ),
-            measure(
-                "fermata_job_worker_rows_per_second",
-                "The same, each second since the worker was heard of first.",
-                false,
-                of(),
-                worker.rows_per_s,
-            ),
-            measure(
-                "fermata_job_worker_lags",
-                "1 if a worker is slower than half of the median.",
-                false,
-                of(),
-                f64::from(u8::from(worker.lags)),
-            ),
-            measure(
-                "fermata_job_worker_silent_seconds",
-                "Time since a worker was heard of.",
-                false,
-                of(),
-                worker.silent_s,
-            ),
-            measure(
-                "fermata_job_worker_oldest_unit_seconds",
-                "How long a worker has had the unit that it has had longest.",
-                false,
-                of(),
-                oldest_ms as f64 / 1000.0,
-            ),
-        ]);
-    }
-    measures
-}
-
-/// A line about the workers.
-fn said(now: &JobNow, lease_s: f64) -> String {
-    let active: Vec<_> = now.active(lease_s).collect();
-    let rate: f64 = active.iter().map(|worker| worker.rows_per_s).sum();
-    let mut line = format!("{} workers  {rate:.1} rows/s", active.len());
-    let lags: Vec<String> = active
-        .iter()
-        .filter(|worker| worker.lags)
-        .map(|worker| format!("{} ({:.1}/s)", worker.report.worker, worker.rows_per_s))
-        .collect();
-    if !lags.is_empty() {
-        line += &format!("  lagging: {}", lags.join(", "));
-    }
-    let refused = now
-        .workers
-        .iter()
-        .filter(|worker| worker.report.refuses.is_some());
-    for (count, what) in [
-        (now.late(), "late results discarded"),
-        (now.republished, "units handed out again"),
-        (now.rejected, "results rejected"),
-        (refused.count() as u64, "workers refused"),
-    ] {
-        if count > 0 {
-            line += &format!("  {count} {what}");
+impl Over {
+    /// Writes down that a worker takes part, before anything is made of its results.
+    fn takes_part(&self, worker: &str) -> Result<(), ActorError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.insert(worker.to_owned()) {
+            self.file
+                .with(&self.coordinator.now())
+                .write(&self.folder)?;
         }
+        Ok(())
     }
-    line
 }
-
-struct Over(Arc<Coordinator>);
 
 impl HandsOut for Over {
     fn hand_out(&self, unit: usize) {
-        self.0.hand_out(unit as u64);
+        self.coordinator.hand_out(unit as u64);
     }
 
     fn result(&self, unit: usize, most: Duration) -> Result<Option<Returned>, ActorError> {
-        let result = self.0.result(unit as u64, most)?;
-        Ok(result.map(|returned| Returned {
+        let result = self.coordinator.result(unit as u64, most)?;
+        let Some(returned) = result else {
+            return Ok(None);
+        };
+        self.takes_part(&returned.worker)?;
+        Ok(Some(Returned {
             worker: returned.worker,
             bytes: returned.bytes.to_vec(),
         }))
     }
 
-    fn taken(&self, unit: usize) {
-        self.0.taken(unit as u64);
+    fn taken(&self, unit: usize, rows: usize) {
+        self.coordinator.taken(unit as u64, rows as u64);
     }
 
     fn reject(&self, unit: usize, reason: &str) {
-        self.0.reject(unit as u64, reason);
+        self.coordinator.reject(unit as u64, reason);
     }
 
     fn withdraw(&self, unit: usize) {
-        self.0.withdraw(unit as u64);
+        self.coordinator.withdraw(unit as u64);
     }
 }

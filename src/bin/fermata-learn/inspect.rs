@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use fermata::print::print;
+use fermata_files::{MOST_NUMBERS, MOST_TEXT};
 use fermata_learn::export;
 use fermata_learn::manifest::{Manifest, ManifestError};
 use fermata_learn::network::Head;
@@ -104,8 +105,8 @@ fn training(path: &Path) -> anyhow::Result<String> {
 }
 
 fn model_card(path: &Path) -> anyhow::Result<String> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = fermata_files::read_text(path, MOST_TEXT);
+    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
     let card = ModelCard::parse(&text, path)?;
     let network = card.architecture.as_deref();
     Ok(format!(
@@ -163,7 +164,8 @@ fn safetensors(file: &Path) -> anyhow::Result<String> {
 }
 
 fn onnx(file: &Path) -> anyhow::Result<String> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = fermata_files::read(file, MOST_NUMBERS);
+    let bytes = bytes.with_context(|| format!("cannot read {}", file.display()))?;
     let Some(found) = export::summary(&bytes) else {
         bail!("{} is no ONNX file", file.display());
     };

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use fermata_files::{MOST_TABLE, MOST_TEXT};
 use fermata_learn::evaluation::Evaluation;
 use fermata_learn::manifest::{CleanReport, Mapping, Recipe, Validation};
 use fermata_learn::manifest_audit::Audit;
@@ -30,8 +31,8 @@ pub(crate) fn report_in(folder: &Path) -> Option<PathBuf> {
 
 /// A JSON file.
 pub(crate) fn json(path: &Path) -> anyhow::Result<String> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = fermata_files::read_text(path, MOST_TEXT);
+    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
     let value: Value = serde_json::from_str(&text)
         .with_context(|| format!("{} is no JSON file", path.display()))?;
     let has = |key: &str| value.get(key).is_some();
@@ -166,10 +167,9 @@ pub(crate) fn table(path: &Path) -> anyhow::Result<String> {
             found.classes().join(", ")
         ));
     }
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .from_path(path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let file = fermata_files::open(path, MOST_TABLE);
+    let file = file.with_context(|| format!("cannot read {}", path.display()))?;
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
     let header = reader.headers()?.clone();
     let columns: Vec<&str> = header.iter().collect();
     let mut rows = 0usize;

@@ -29,6 +29,8 @@ mod train;
 mod without_remote;
 mod work;
 #[cfg(feature = "remote")]
+mod workers_shown;
+#[cfg(feature = "remote")]
 mod working;
 
 use std::process::ExitCode;
@@ -36,24 +38,33 @@ use std::process::ExitCode;
 use fermata::cli::{self, Command, REFUSED, SUCCESS};
 use fermata::learn_cli::{EnsembleCommand, LearnCommand};
 use fermata::models_cli::ModelsCommand;
-use fermata::{actors, analyse, check, doctor, draw, kpi, print, run, sweep, top};
+use fermata::site_cli::ReportCommand;
+use fermata::{actors, analyse, check, doctor, draw, kpi, merge, print, run, site, sweep, top};
 
 use crate::program::PROGRAM;
 
 fn main() -> ExitCode {
-    fermata_learn::memory::keep_freed_blocks();
-    let result = match cli::read().command {
+    let command = cli::read().command;
+    // A look at manifests computes nothing with libtorch: what it has done with goes back to the system.
+    if !matches!(command, Command::Learn(LearnCommand::Manifest { .. })) {
+        fermata_learn::memory::keep_freed_blocks();
+    }
+    let result = match command {
         Command::Run(arguments) => run::run(&arguments, &PROGRAM),
         Command::Analyse(arguments) => analyse::analyse(&arguments, &PROGRAM),
         Command::Check(arguments) => check::check(&arguments, &PROGRAM),
         Command::Graph(arguments) => draw::draw(&arguments, &PROGRAM),
         Command::Actors { name } => actors::actors(name.as_deref(), &PROGRAM),
         Command::Schema => actors::schema(&PROGRAM),
-        Command::Doctor { graph } => doctor::doctor(graph.as_deref(), &PROGRAM),
+        Command::Doctor { graph, nats } => {
+            doctor::doctor(graph.as_deref(), nats.as_deref(), &PROGRAM)
+        }
         Command::Reference { page } => fermata::reference::reference(page, &PROGRAM),
         Command::Kpi(arguments) => kpi::kpi(&arguments),
         Command::Sweep(arguments) => sweep::sweep(&arguments),
         Command::Top(arguments) => top::top(&arguments),
+        Command::Site(command) => site::site(&command),
+        Command::Report(ReportCommand::Merge { runs, json }) => merge::merge(&runs, json),
         Command::Learn(command) => learn(command),
         Command::Completions { .. } => Err(anyhow::anyhow!("`fermata completions` prints them")),
     };
@@ -88,8 +99,11 @@ fn learn(command: LearnCommand) -> anyhow::Result<u8> {
                     size,
                     classes,
                 },
+            ..
         } => models::describe(&names, size, classes),
-        LearnCommand::Models { command } => return fermata::models::models(&command),
+        LearnCommand::Models { catalogue, command } => {
+            return fermata::models::models(&command, catalogue.as_deref());
+        }
     }
     .map(|()| SUCCESS)
 }

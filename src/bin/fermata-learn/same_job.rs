@@ -1,7 +1,9 @@
 //! What a job's workers must have as its coordinator has it, so that their results are the bytes of one machine. Owns how the two differ.
 
 use fermata_learn::softlabels::{Alignment, differences};
+use fermata_learn::training::Environment;
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
 use crate::softlabels_plan::Plan;
 
@@ -12,7 +14,7 @@ pub(crate) const SHARED: &str = "job.json";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Shared {
-    /// The program's version.
+    /// The program's version, commit and libtorch.
     pub(crate) program: String,
     /// The processor's features.
     pub(crate) processor: String,
@@ -31,11 +33,15 @@ pub(crate) struct Own {
 
 impl Own {
     pub(crate) fn of_this_machine() -> Self {
-        let commit = option_env!("FERMATA_GIT_COMMIT")
-            .map_or_else(String::new, |commit| format!(" {commit}"));
+        let Environment {
+            fermata,
+            git_commit,
+            libtorch,
+            ..
+        } = Environment::of(Device::Cpu);
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         Self {
-            program: format!("{}{commit}", env!("CARGO_PKG_VERSION")),
+            program: format!("{fermata} (commit {git_commit}, libtorch {libtorch})"),
             processor: features(std::env::consts::ARCH, &cpuinfo),
         }
     }

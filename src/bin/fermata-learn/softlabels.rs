@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use fermata::cli::REFUSED;
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::{JobRows, Taking};
+use fermata_files::MOST_TEXT;
 use fermata_jobs::ledger::Ledger;
 use fermata_jobs::loaded_model::LoadedModel;
 use fermata_jobs::unit::rows_of;
@@ -73,10 +74,11 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
     if let Some((name, _)) = temperatures.iter().find(|(_, value)| **value == 0.0) {
         bail!("--temperature {name}=0: expected above 0");
     }
+    teachers.look_at_temperatures(&temperatures)?;
     let augmentation = match &arguments.config {
         None => Augmentation::default(),
         Some(path) => {
-            let text = fs::read_to_string(path)
+            let text = fermata_files::read_text(path, MOST_TEXT)
                 .with_context(|| format!("cannot read {}", path.display()))?;
             let views: TrainingViews = serde_saphyr::from_str(&text)
                 .with_context(|| format!("{} is no training's settings", path.display()))?;
@@ -172,8 +174,8 @@ fn look_for_rows_that_all_have_seen(
 pub(crate) fn resume(folder: &Path, nats: Option<&str>, quiet: bool) -> anyhow::Result<u8> {
     let folder = absolute(folder)?;
     let path = folder.join(graph_run::FILE);
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = fermata_files::read_text(&path, MOST_TEXT);
+    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
     let ledger = Ledger::join(&folder.join(LEDGER))?;
     let state = ledger.state();
     if state.is_done {

@@ -67,6 +67,23 @@ impl Teachers {
         Ok(numbers)
     }
 
+    /// Says before anything is computed which teacher's models divide by different temperatures, as models of folds do, and is `given` none.
+    pub(crate) fn look_at_temperatures(&self, given: &BTreeMap<String, f64>) -> anyhow::Result<()> {
+        let open = self.0.iter().filter(|(name, _)| !given.contains_key(*name));
+        for (name, folders) in open {
+            let of_card = |folder: &PathBuf| ModelCard::load(folder).map(|m| m.card.temperature);
+            let all: Vec<f64> = folders.iter().map(of_card).collect::<Result<_, _>>()?;
+            if all.iter().any(|temperature| *temperature != all[0]) {
+                let all: Vec<String> = all.iter().map(|value| format!("{value:.4}")).collect();
+                bail!(
+                    "--teacher {name}: the cards of its models have the temperatures {}; give the teacher one with --temperature {name}=T (`fermata ensemble search` fits it)",
+                    all.join(", ")
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// The graph's nodes of the teachers, a line each. `further` are more settings of each, with their views.
     pub(crate) fn nodes(
         &self,

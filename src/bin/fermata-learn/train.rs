@@ -1,6 +1,5 @@
 //! `fermata train`: makes a training's folder and runs the graph that trains in it; and a training taken up again.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use fermata::learn_cli::TrainArguments;
 use fermata::print::print_line;
 use fermata::run::{Job, JobRows, Taking, Watching, run_job};
 use fermata_engine::{Graph, LoadOptions};
-use fermata_files::FolderLock;
+use fermata_files::{FolderLock, MOST_TEXT};
 use fermata_jobs::training_status::{Status, TrainingStatus};
 use fermata_learn::device::device;
 use fermata_learn::folds::Fold;
@@ -33,7 +32,7 @@ const STUDENT: (&str, &str) = (
 
 pub(crate) fn train(arguments: &TrainArguments) -> anyhow::Result<u8> {
     let read = |path: &Path, what: &str| {
-        let text = fs::read_to_string(path);
+        let text = fermata_files::read_text(path, MOST_TEXT);
         text.with_context(|| format!("cannot read the {what} {}", path.display()))
     };
     let text = read(&arguments.config, "settings")?;

@@ -33,7 +33,8 @@ pub(crate) fn work(arguments: &WorkArguments) -> anyhow::Result<u8> {
     let paths = arguments.paths.iter().map(|text| path(text));
     let paths: Vec<_> = paths.collect::<anyhow::Result<_>>()?;
     let registry = (PROGRAM.registry)();
-    let connection = fermata::remote::connection(&arguments.nats, job.as_str(), &registry)?;
+    let connection =
+        fermata::remote::open(&arguments.nats, job.as_str(), registry.codecs().clone())?;
     if arguments.end {
         end_job(&connection, &job)?;
         print_line(&format!("the job {job} is removed"))?;
@@ -63,11 +64,12 @@ fn take_part(
         worker: name.clone(),
         host,
     };
-    if !arguments.quiet {
-        complain(&format!("worker {name}: looking for the job {job}"));
-    }
-    // Until there is one, whoever wants this process to end ends it at once.
-    let worker = Worker::find(connection, job, spec, || true)?;
+    // Until there is one, Ctrl-C ends this process at once.
+    let worker = Worker::find(connection, job, spec, |obstacle| {
+        if !arguments.quiet {
+            complain(&format!("waiting for the job {job}: {obstacle}"));
+        }
+    })?;
     let same = same(&worker.record().about, paths);
     let (plan, shared, differs) = match same {
         Ok(same) => same,

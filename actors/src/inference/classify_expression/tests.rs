@@ -89,6 +89,7 @@ fn real() -> Option<[tempfile::TempDir; 2]> {
 fn settings(model: &Path) -> ClassifyExpressionSettings {
     ClassifyExpressionSettings {
         model: model.to_owned(),
+        precision: fermata_onnx::Precision::F32,
         device: Device::Cpu,
         threads: NonZeroUsize::MIN,
     }

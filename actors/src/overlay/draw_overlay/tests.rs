@@ -1,6 +1,7 @@
 //! What comes out of the actor: pictures.
 
-use fermata_engine::testing::{ActorDriver, setup};
+use fermata_engine::Capture;
+use fermata_engine::testing::{ActorDriver, capture, input, setup};
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::{Frame, Rect};
 use serde_json::json;
@@ -114,9 +115,62 @@ fn faces_are_hidden_in_every_mode_and_what_is_unknown_as_a_whole() {
 }
 
 #[test]
+fn with_a_delay_a_face_is_hidden_before_it_was_found_and_the_end_lets_all_frames_go() {
+    let (width, height) = (320, 240);
+    let settings = json!({"blur": "solid", "blur_delay": "80ms", "labels": false, "status": false});
+    let mut actor = ActorDriver::<DrawOverlay>::new(settings).unwrap();
+    let rect = crowd(width, height)[2].rect;
+    let mut open = Vec::new();
+    for number in 0..6 {
+        let faces = match number {
+            3 => crowd(width, height).split_off(2),
+            _ => Vec::new(),
+        };
+        let capture = Capture {
+            pts_ns: number * 40_000_000,
+            ..capture(number as u64)
+        };
+        let frame = Faces::found(VideoFrame::of(gray(width, height)), faces);
+        open.push(actor.process(input(capture, frame)).unwrap().open.unwrap());
+    }
+    let most = Duration::from_secs(60);
+    let settled = open.iter().filter(|call| call.is_settled()).count();
+    assert_eq!(settled, 3, "frame 2 hears of frames 3 and 4");
+    let stream = capture(0).stream;
+    actor.stream_ending(&stream).unwrap();
+    let hidden = open.into_iter().map(|call| {
+        let outcome = call.wait(most).unwrap();
+        let frame = outcome.only::<VideoFrame>().frame.clone();
+        pixel(&frame, rect.center().x, rect.center().y) != [100; 3]
+    });
+    let hidden: Vec<bool> = hidden.collect();
+    assert_eq!(hidden, [false, true, true, true, true, true]);
+    actor.stream_ended(&stream, End::default()).unwrap();
+}
+
+#[test]
+fn frames_that_come_too_fast_for_a_delay_are_let_go_and_counted() {
+    let settings = json!({"blur": "solid", "blur_delay": "10s"});
+    let mut actor = ActorDriver::<DrawOverlay>::new(settings).unwrap();
+    let frames = MOST_HELD + 5;
+    for number in 0..frames {
+        let frame = Faces::found(VideoFrame::of(gray(64, 48)), Vec::new());
+        let capture = Capture {
+            pts_ns: number as i64,
+            ..capture(number as u64)
+        };
+        actor.process(input(capture, frame)).unwrap();
+    }
+    let held = &actor.actor.streams[&0].held;
+    assert_eq!(held.hurried, 5);
+}
+
+#[test]
 fn a_margin_out_of_range_is_refused() {
     let refused = ActorDriver::<DrawOverlay>::new(json!({"blur_margin": -1})).unwrap_err();
     assert!(refused.to_string().contains("blur_margin is -1"));
+    let refused = ActorDriver::<DrawOverlay>::new(json!({"blur_delay": "1s"})).unwrap_err();
+    assert!(refused.to_string().contains("no `blur`"), "{refused}");
     let refused = ActorDriver::<DrawOverlay>::new(json!({"blur": "strong"})).unwrap_err();
     assert!(refused.to_string().contains("`strong`"), "{refused}");
     let mut timed = setup();

@@ -1,11 +1,16 @@
 //! Where the address comes from, and how it is shown.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 
 use fermata_engine::ActorError;
 use reqwest::Url;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// Bytes that are read of a file with an address.
+const MOST_BYTES: u64 = 1 << 16;
 
 /// Where the address comes from. It is no setting itself: settings are written into run folders and shown.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -26,7 +31,12 @@ impl Address {
         let (text, from) = match self {
             Self::File(path) => {
                 let from = format!("the file `{}`", path.display());
-                let text = std::fs::read_to_string(path);
+                // It may be a pipe: what gives out secrets writes to one.
+                let mut text = String::new();
+                let file = File::open(path);
+                let text = file
+                    .and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text))
+                    .map(|_| text);
                 (
                     text.map_err(|error| format!("cannot read {from}: {error}"))?,
                     from,

@@ -3,7 +3,7 @@
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use fermata_engine::ActorError;
+use fermata_engine::{ActorError, FileBook, Setup};
 use fermata_files::RecordFile;
 use fermata_vision::GroundTruth;
 
@@ -20,6 +20,7 @@ pub(super) const HEADER: [&str; 9] = [
 pub(super) struct TruthFile {
     /// Gone once a write has failed, or when the file is finished.
     rows: Option<csv::Writer<RecordFile>>,
+    book: FileBook,
     path: PathBuf,
     stream: String,
     /// The rows of the last frame.
@@ -27,10 +28,12 @@ pub(super) struct TruthFile {
 }
 
 impl TruthFile {
-    pub(super) fn create(path: &Path, stream: &str) -> Result<Self, ActorError> {
+    pub(super) fn create(path: &Path, stream: &str, setup: &Setup) -> Result<Self, ActorError> {
         let file = RecordFile::create(path)?;
+        let book = setup.file(file.part(), "rows");
         let mut truth = Self {
             rows: Some(csv::Writer::from_writer(file)),
+            book,
             path: path.to_owned(),
             stream: stream.to_owned(),
             held: Vec::new(),
@@ -71,12 +74,15 @@ impl TruthFile {
 
     fn write_held(&mut self) -> Result<(), ActorError> {
         let held = mem::take(&mut self.held);
+        self.book.give(held.len() as u64);
         self.write(|rows| {
             for row in &held {
                 rows.write_record(row)?;
             }
             Ok(rows.flush()?)
-        })
+        })?;
+        self.book.hold(held.len() as u64);
+        Ok(())
     }
 
     fn write(
@@ -105,6 +111,7 @@ impl TruthFile {
             format!("cannot write `{path}`: {error}; rows before are in the incomplete file")
         })?;
         file.finish()?;
+        self.book.complete(&self.path);
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! A store, a network and two ends of an edge, on one thread, in an order that a seed decides.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::edge::arrival::{Arrival, Command, ReceiverSpec, Taken};
+use crate::edge::arrival::{Arrival, Command, ReceiverSpec, Taken, most_unacknowledged};
 use crate::edge::receiver::Receiver;
 use crate::edge::sender::{Attempt, Sender, SenderSpec};
 use crate::edge::wire::{ProgressMessage, SettledMessage};
@@ -70,6 +70,9 @@ struct Store {
     delivered_to: u64,
     deliveries: u64,
     pass: u64,
+    /// Deliveries of this pass that were not acknowledged, whether the store still holds them or not; no more than so many.
+    unacknowledged: BTreeSet<u64>,
+    most_unacknowledged: usize,
     progress: Option<ProgressMessage>,
     settled: Option<SettledMessage>,
 }
@@ -90,6 +93,7 @@ impl Store {
     fn pass(&mut self) {
         self.pass += 1;
         (self.delivered_to, self.deliveries) = (0, 0);
+        self.unacknowledged.clear();
     }
 }
 
@@ -148,6 +152,7 @@ impl World {
             store: Store {
                 limit: case.capacity + case.window,
                 drops: case.full == WhenFull::DropOldest,
+                most_unacknowledged: most_unacknowledged(case.full, case.capacity + case.window),
                 ..Store::default()
             },
             sender,
@@ -350,6 +355,7 @@ impl World {
                     // One that is lost with its pass changes nothing.
                     if pass == self.store.pass {
                         self.store.stored.remove(&stored);
+                        self.store.unacknowledged.remove(&stored);
                     }
                 }
             }
@@ -376,6 +382,9 @@ impl World {
     }
 
     fn deliver(&mut self) {
+        if self.store.unacknowledged.len() >= self.store.most_unacknowledged {
+            return;
+        }
         let after = self.store.delivered_to + 1..;
         let next = self.store.stored.range(after).next();
         let Some((&stored, &sent)) = next else {
@@ -383,6 +392,7 @@ impl World {
         };
         self.store.delivered_to = stored;
         self.store.deliveries += 1;
+        self.store.unacknowledged.insert(stored);
         let delivery = |position| ToReceiver::Delivery(self.store.pass, position, stored, sent);
         if !self.dice.one_in(self.case.faults.delivery_lost) {
             self.to_receiver.push_back(delivery(self.store.deliveries));

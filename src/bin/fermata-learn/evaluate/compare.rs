@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use fermata::evaluate_cli::EvaluateArguments;
 use fermata::print::print;
+use fermata_files::MOST_TEXT;
 use fermata_learn::evaluation::Evaluation;
 use fermata_learn::model_comparison::{ModelComparison, Said};
 use fermata_learn::predictions::Predictions;
@@ -47,6 +48,9 @@ fn said(named: &str, classes: &[String]) -> anyhow::Result<Said> {
         _ => (None, named),
     };
     let path = PathBuf::from(path);
+    if !path.exists() {
+        bail!("--compare {named}: there is no {}", path.display());
+    }
     let of_path = || {
         let name = path.file_stem().unwrap_or(path.as_os_str());
         name.to_string_lossy().into_owned()
@@ -92,8 +96,8 @@ fn evaluated(path: &Path) -> anyhow::Result<Option<Evaluation>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = fermata_files::read_text(path, MOST_TEXT);
+    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
     let found = serde_json::from_str(&text);
     let found = found.with_context(|| format!("{} is not of an evaluation", path.display()))?;
     Ok(Some(found))

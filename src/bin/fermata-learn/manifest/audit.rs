@@ -1,10 +1,12 @@
 //! `fermata manifest audit`: pictures that are one, sources that are counted twice, labels that contradict or are likely wrong. Changes nothing.
 
 use std::fs;
+use std::io::BufWriter;
 
 use anyhow::Context;
 use fermata::manifest_cli::AuditArguments;
 use fermata::print::{print, print_line};
+use fermata_files::{PartFile, Unfinished};
 use fermata_learn::contact_sheet::{Card, ContactSheet};
 use fermata_learn::image_set::png;
 use fermata_learn::label_errors::{LabelError, LabelErrors, label_errors};
@@ -43,7 +45,13 @@ pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
 
     let out = &arguments.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    fermata_files::write(&out.join("pairs.csv"), &found.pairs_csv())?;
+    let mut pairs = BufWriter::new(PartFile::create(
+        &out.join("pairs.csv"),
+        Unfinished::Removed,
+    )?);
+    let written = found.write_pairs(&manifests, &mut pairs);
+    written.context("cannot write pairs.csv")?;
+    pairs.into_inner()?.finish()?;
     if let Some(errors) = &errors {
         fermata_files::write(&out.join("label_errors.csv"), &label_errors_csv(errors)?)?;
     }
@@ -135,12 +143,12 @@ fn cards(
             let is_of = |pair: &&Pair| pair.place == place && pair.same_bytes == same_bytes;
             let mut pairs: Vec<&Pair> = found.pairs.iter().filter(is_of).collect();
             let all = pairs.len();
-            pairs.sort_by_key(|pair| !pair.has_two_labels());
+            pairs.sort_by_key(|pair| !pair.two_labels);
             // Of each kind, spread over all that there are.
             let step = (all / examples.max(1)).max(1);
             let heading = format!("{}, {words}: {all} pairs", place.words());
             let shown = pairs.iter().step_by(step).take(examples);
-            cards.extend(shown.map(|pair| card_of_pair(&heading, pair)));
+            cards.extend(shown.map(|pair| card_of_pair(&heading, pair, manifests)));
         }
     }
     if let Some(errors) = errors {
@@ -155,22 +163,24 @@ fn cards(
     cards
 }
 
-fn card_of_pair(heading: &str, pair: &Pair) -> Card {
-    let entries = [&pair.one, &pair.other];
-    let details = entries.map(|entry| {
+fn card_of_pair(heading: &str, pair: &Pair, manifests: &[Named]) -> Card {
+    let rows = [pair.one, pair.other].map(|at| at.of(manifests));
+    let details = rows.map(|(named, row)| {
         format!(
             "{} of {} ({}, {})",
-            entry.image.display(),
-            entry.manifest,
-            entry.source,
-            entry.split
+            row.image.display(),
+            named.name,
+            row.source,
+            row.split
         )
     });
     Card {
         heading: heading.to_owned(),
-        pictures: entries.map(|entry| entry.path.clone()).to_vec(),
-        captions: entries
-            .map(|entry| format!("{} {}", entry.label, entry.split))
+        pictures: rows
+            .map(|(named, row)| named.manifest.folder.join(&row.image))
+            .to_vec(),
+        captions: rows
+            .map(|(_, row)| format!("{} {}", row.label, row.split))
             .to_vec(),
         details: details.join("\n"),
     }

@@ -1,0 +1,311 @@
+//! Edges that lead from one machine of a site to another: which there are, what they carry, and what about them cannot be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::codec::Codecs;
+
+use super::place::Span;
+use super::problem::{Problem, Problems, listed};
+use super::spec::{Crossing, OutputRef, Placement, QueueSpec, StreamSpec, WhenFull};
+use super::types::{Carried, carried};
+use super::wired::{Wired, origins};
+
+/// An edge of the graph between instances of one stream on two machines.
+struct Way<'a> {
+    from: OutputRef,
+    to: usize,
+    span: &'a Span,
+    stream: &'a str,
+    there: &'a str,
+    here: &'a str,
+}
+
+/// Finds the edges between machines. Each node stands behind what feeds it.
+pub(crate) fn crossings(
+    wired: &[Wired],
+    machines: &[(String, Span)],
+    streams: &[StreamSpec],
+    codecs: &Codecs,
+    problems: &mut Problems,
+) -> Vec<Crossing> {
+    if machines.is_empty() {
+        qualities(wired, &[], problems);
+        return Vec::new();
+    }
+    if wired.iter().any(|node| node.on.is_none()) {
+        return Vec::new();
+    }
+    // A graph that gets its streams later is checked with a made-up one.
+    let made_up = [StreamSpec {
+        name: "stream".to_owned(),
+        uri: "stream".to_owned(),
+    }];
+    let streams = match streams.is_empty() {
+        true => &made_up,
+        false => streams,
+    };
+    let reaching = reaching(wired, streams);
+    let ways = ways(wired, &reaching, problems);
+    together(wired, &reaching, &ways, problems);
+    let crossing: Vec<&Way> = ways.iter().filter(|way| way.there != way.here).collect();
+    once(wired, &reaching, &crossing, problems);
+    qualities(wired, &crossing, problems);
+    let mut found: BTreeMap<(usize, usize, &str), Vec<&Way>> = BTreeMap::new();
+    for &way in &crossing {
+        let key = (way.from.node, way.from.output, way.here);
+        found.entry(key).or_default().push(way);
+    }
+    let carried = carried(wired);
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    let mut crossings = Vec::new();
+    for ((node, output, machine), ways) in found {
+        let Some(span) = ways.first().map(|way| way.span) else {
+            continue;
+        };
+        let from = &wired[node].draft.name;
+        let name = format!("{from}-{machine}");
+        let is_taken = wired.iter().any(|other| other.draft.name == name);
+        if is_taken || name.len() > MOST_NAME || !names.insert(name.clone()) {
+            let message = format!(
+                "the edge from `{from}` to machine `{machine}` is called `{name}`, which is taken or longer than {MOST_NAME} letters"
+            );
+            problems.push(Problem::at(span, message).help("give the node another name"));
+        }
+        let form = form(&carried[node][output], codecs);
+        let Some(carries) = problems.note(form.map_err(|what| uncarried(wired, &ways, &what)))
+        else {
+            continue;
+        };
+        let consumers: BTreeSet<usize> = ways.iter().map(|way| way.to).collect();
+        let queues: Vec<&QueueSpec> = consumers
+            .iter()
+            .map(|&consumer| &wired[consumer].draft.queue)
+            .collect();
+        crossings.push(Crossing {
+            from: OutputRef { node, output },
+            to: machine.to_owned(),
+            name,
+            carries,
+            streams: ways
+                .iter()
+                .map(|way| (way.stream.to_owned(), way.there.to_owned()))
+                .collect(),
+            queue: queue(&queues),
+            consumers,
+        });
+    }
+    crossings
+}
+
+/// Letters of the name of an edge.
+const MOST_NAME: usize = 64;
+
+/// By node: the streams that reach it, in the order in which the run knows them.
+fn reaching<'a>(wired: &'a [Wired], streams: &'a [StreamSpec]) -> Vec<Vec<&'a str>> {
+    let origins = origins(wired);
+    let of = |source: &usize| {
+        let draft = &wired[*source].draft;
+        match draft.each_stream {
+            true => streams.iter().map(|stream| stream.name.as_str()).collect(),
+            false => vec![draft.name.as_str()],
+        }
+    };
+    let shared_first = |source: &usize| (wired[*source].draft.each_stream, *source);
+    origins
+        .into_iter()
+        .map(|origins| {
+            let mut origins: Vec<usize> = origins.into_iter().collect();
+            origins.sort_by_key(shared_first);
+            origins.iter().flat_map(of).collect()
+        })
+        .collect()
+}
+
+/// Every edge, for every stream that goes along it.
+fn ways<'a>(
+    wired: &'a [Wired],
+    reaching: &[Vec<&'a str>],
+    problems: &mut Problems,
+) -> Vec<Way<'a>> {
+    let mut ways = Vec::new();
+    let mut told = BTreeSet::new();
+    for (to, node) in wired.iter().enumerate() {
+        for (input, span) in node.inputs.iter().zip(&node.input_spans) {
+            for &from in &input.from {
+                for &stream in &reaching[from.node] {
+                    let there = on(&wired[from.node], stream);
+                    let here = on(node, stream);
+                    let (Some(there), Some(here)) = (there, here) else {
+                        if here.is_none() && told.insert((to, stream)) {
+                            problems.push(unplaced(node, stream));
+                        }
+                        continue;
+                    };
+                    ways.push(Way {
+                        from,
+                        to,
+                        span,
+                        stream,
+                        there,
+                        here,
+                    });
+                }
+            }
+        }
+    }
+    ways
+}
+
+fn on<'a>(node: &'a Wired, stream: &str) -> Option<&'a str> {
+    node.on.as_ref().and_then(|on: &Placement| on.of(stream))
+}
+
+fn unplaced(node: &Wired, stream: &str) -> Problem {
+    let draft = &node.draft;
+    let span = draft.on.as_ref().map_or(&draft.name_span, |on| &on.span);
+    let message = format!(
+        "the stream `{stream}` comes to `{}`, which runs where each stream says, but this one says nothing",
+        draft.name
+    );
+    Problem::at(span, message).help("name one machine")
+}
+
+/// Streams that meet at an output, on the machine where its node runs or on one that they travel to, go on from there together: the
+/// nodes of a part are the same for all of its streams.
+fn together(wired: &[Wired], reaching: &[Vec<&str>], ways: &[Way<'_>], problems: &mut Problems) {
+    let mut told = BTreeSet::new();
+    for way in ways {
+        let from = &wired[way.from.node];
+        let begin = reaching[way.from.node].iter().copied();
+        let begin = begin.filter(|stream| on(from, stream) == Some(way.there));
+        let arrive = ways.iter().filter(|other| {
+            way.there != way.here
+                && other.there != other.here
+                && (other.from, other.here) == (way.from, way.here)
+        });
+        let meeting = begin.chain(arrive.map(|other| other.stream));
+        for other in meeting {
+            let is_apart = on(&wired[way.to], other) != Some(way.here);
+            if is_apart && told.insert((way.from.node, way.to)) {
+                let message = format!(
+                    "`{}` gives the streams `{}` and `{other}` to `{}` together, but there they would run on different machines",
+                    from.draft.name, way.stream, wired[way.to].draft.name
+                );
+                let problem = Problem::at(way.span, message);
+                problems.push(problem.help("streams that have met stay together"));
+            }
+        }
+    }
+}
+
+/// A stream comes to a machine in one place: its source, or one edge.
+fn once(wired: &[Wired], reaching: &[Vec<&str>], crossing: &[&Way<'_>], problems: &mut Problems) {
+    let mut places: BTreeMap<(&str, &str), BTreeSet<usize>> = BTreeMap::new();
+    for (index, node) in wired.iter().enumerate() {
+        if node.draft.actor.source {
+            for &stream in &reaching[index] {
+                if let Some(machine) = on(node, stream) {
+                    let known = places.entry((machine, stream)).or_default();
+                    known.insert(index);
+                }
+            }
+        }
+    }
+    let mut outputs: BTreeMap<(&str, &str, usize), usize> = BTreeMap::new();
+    let mut told = BTreeSet::new();
+    for way in crossing {
+        let place = (way.here, way.stream);
+        let known = places.entry(place).or_default();
+        known.insert(way.from.node);
+        let first = outputs.entry((way.here, way.stream, way.from.node));
+        let is_other_output = *first.or_insert(way.from.output) != way.from.output;
+        if (known.len() > 1 || is_other_output) && told.insert(way.from.node) {
+            let names = known.iter().map(|&node| wired[node].draft.name.as_str());
+            let names: Vec<&str> = names.collect();
+            let message = format!(
+                "the stream `{}` would come to machine `{}` in several places: from {}",
+                way.stream,
+                way.here,
+                names.join(", ")
+            );
+            let problem = Problem::at(way.span, message);
+            problems.push(problem.help(
+                "a stream comes to a machine once: let the nodes there take from one output, whose packets carry what the earlier ones found",
+            ));
+        }
+    }
+}
+
+/// `quality` says how packets travel, so it needs a way on which they do.
+fn qualities(wired: &[Wired], crossing: &[&Way<'_>], problems: &mut Problems) {
+    for (index, node) in wired.iter().enumerate() {
+        let is_fed_from_elsewhere = crossing.iter().any(|way| way.to == index);
+        if node.draft.queue.quality.is_some() && !is_fed_from_elsewhere {
+            problems.push(unused_quality(node));
+        }
+    }
+}
+
+/// `quality` where nothing comes from another machine.
+fn unused_quality(node: &Wired) -> Problem {
+    let draft = &node.draft;
+    let span = draft.queue_span.as_ref().unwrap_or(&draft.name_span);
+    let message = format!(
+        "`quality` says how pictures travel to another machine, but what feeds `{}` is on the same",
+        draft.name
+    );
+    Problem::at(span, message).help("leave it out")
+}
+
+/// The codec of what an output carries, or why there is none.
+fn form(carried: &[Carried], codecs: &Codecs) -> Result<&'static str, String> {
+    match carried {
+        [one] => codecs.name_of(one.id).ok_or_else(|| {
+            let names: Vec<&str> = codecs.names().collect();
+            format!(
+                "{}, which has no form for that; known: {}",
+                one.name,
+                listed(&names)
+            )
+        }),
+        several => {
+            let names: Vec<&str> = several.iter().map(|carried| carried.name).collect();
+            Err(format!("packets of several kinds ({})", listed(&names)))
+        }
+    }
+}
+
+fn uncarried(wired: &[Wired], ways: &[&Way<'_>], what: &str) -> Problem {
+    let way = ways[0];
+    let message = format!(
+        "from `{}` on machine `{}` to `{}` on `{}` would travel {what}",
+        wired[way.from.node].draft.name, way.there, wired[way.to].draft.name, way.here
+    );
+    let problem = Problem::at(way.span, message);
+    problem.help("let both run on one machine, and the packets travel before or after them")
+}
+
+/// What an edge does that feeds several queues behind it: it loses nothing that any of them wants.
+fn queue(queues: &[&QueueSpec]) -> QueueSpec {
+    let full = match queues {
+        [one] => one.full,
+        _ if queues.iter().any(|queue| queue.full == WhenFull::Block) => WhenFull::Block,
+        [first, rest @ ..] if rest.iter().all(|queue| queue.full == first.full) => first.full,
+        _ => WhenFull::DropOldest,
+    };
+    let capacity = queues.iter().map(|queue| queue.capacity).max();
+    let bytes: Option<Vec<u64>> = queues.iter().map(|queue| queue.bytes).collect();
+    let ages: Option<Vec<Duration>> = queues.iter().map(|queue| queue.max_age).collect();
+    let qualities: Option<Vec<u8>> = queues.iter().map(|queue| queue.quality).collect();
+    QueueSpec {
+        capacity: capacity.unwrap_or_default(),
+        bytes: bytes.and_then(|bytes| bytes.into_iter().max()),
+        full,
+        // What is too old is dropped where it would be handled; only what may be lost is dropped before it travels.
+        max_age: ages
+            .filter(|_| full != WhenFull::Block)
+            .and_then(|ages| ages.into_iter().max()),
+        quality: qualities.and_then(|qualities| qualities.into_iter().max()),
+    }
+}

@@ -1,0 +1,379 @@
+//! The part of a graph that one machine of a site runs: its nodes, and where an edge leads to another machine or comes from one, the two
+//! actors that carry it. Graph in, graph out: nothing is started or asked.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::ports::Ports;
+use crate::registry::Registry;
+use crate::units::{HumanBytes, HumanDuration};
+
+use super::place::Span;
+use super::problem::{Problem, Problems};
+use super::settings::{Settings, SettingsError};
+use super::spec::{
+    Crossing, Graph, InputSpec, NodeSpec, OnError, OutputRef, QueueSpec, Require, StreamSpec,
+    WhenFull,
+};
+use super::tree::{Entry, Quoting, Tree, Value};
+
+/// Packets of an edge that may lose some which are on their way at once: what is under way when the other machine is slow is old when it
+/// comes out.
+const LOSSY_WINDOW: usize = 2;
+
+/// The actors that stand at the ends of an edge between machines. Both have the settings `edge`, `full`, `capacity` and `window`; the sending
+/// one `quality`, `bytes` and `max_age` as well, the receiving one `carries`.
+#[derive(Clone, Copy, Debug)]
+pub struct EdgeActors {
+    /// The name of the actor that sends what comes to its one input.
+    pub send: &'static str,
+    /// The name of the source that gives what has been sent.
+    pub receive: &'static str,
+}
+
+impl Graph {
+    /// The part of this graph that a machine runs.
+    ///
+    /// # Errors
+    /// The graph has no such machine, or the registry no such actors.
+    pub fn part(
+        &self,
+        machine: &str,
+        actors: EdgeActors,
+        registry: &Registry,
+    ) -> Result<Self, Problems> {
+        if !self.machines.iter().any(|known| known == machine) {
+            let known = self.machines.iter().map(String::as_str);
+            let problem = Problem::nowhere(format!("there is no machine `{machine}`"));
+            return Err(problem.did_you_mean(machine, known).into());
+        }
+        let mut parting = Parting {
+            whole: self,
+            machine,
+            actors,
+            registry,
+            reaching: reaching(self),
+            nodes: Vec::new(),
+            local: HashMap::new(),
+            inlets: HashMap::new(),
+        };
+        for index in 0..self.nodes.len() {
+            parting.add(index)?;
+        }
+        let nodes = parting.nodes;
+        let declared = declared(self);
+        let of_each = nodes
+            .iter()
+            .filter(|node| node.inputs.is_empty() && node.each_stream);
+        let listed: BTreeSet<&String> = of_each
+            .flat_map(|node| node.of_streams.iter().flat_map(|of| of.iter()))
+            .collect();
+        let streams = declared.iter().filter(|name| listed.contains(name));
+        let streams = streams.map(|name| self.stream(name)).collect();
+        // Sources of their own come before streams that are listed, but those of other machines have become listed ones.
+        let has_shared = nodes
+            .iter()
+            .any(|node| node.inputs.is_empty() && !node.each_stream);
+        Ok(Self {
+            streams,
+            stream_order: if has_shared { declared } else { Vec::new() },
+            nodes,
+            crossings: Vec::new(),
+            part_of: Some((machine.to_owned(), Arc::new(self.clone()))),
+            ..self.clone()
+        })
+    }
+
+    /// The graph itself, or the one that it is a part of.
+    pub fn whole(&self) -> &Self {
+        self.part_of.as_ref().map_or(self, |(_, whole)| whole)
+    }
+
+    /// Of a part: the machine that runs it.
+    pub fn machine(&self) -> Option<&str> {
+        self.part_of.as_ref().map(|(machine, _)| machine.as_str())
+    }
+
+    /// Whether streams come to this part from other machines.
+    pub fn has_inlets(&self) -> bool {
+        self.nodes.iter().any(|node| node.is_inlet)
+    }
+
+    /// The streams of the file whose sources are here, and not on another machine.
+    pub fn own_streams(&self) -> Vec<String> {
+        let sources = self
+            .nodes
+            .iter()
+            .filter(|node| node.inputs.is_empty() && !node.is_inlet);
+        let of_source = |node: &NodeSpec| match node.each_stream {
+            true => {
+                let streams = self.instances_of(node).into_iter().flatten();
+                streams.map(|stream| stream.name.clone()).collect()
+            }
+            false => vec![node.name.clone()],
+        };
+        sources.flat_map(of_source).collect()
+    }
+
+    /// For whom a node is there: each of its streams, or, if it is shared, nobody in particular.
+    pub fn instances_of(&self, node: &NodeSpec) -> Vec<Option<&StreamSpec>> {
+        if !node.each_stream {
+            return vec![None];
+        }
+        let is_for = |stream: &&StreamSpec| {
+            let of_streams = node.of_streams.as_ref();
+            of_streams.is_none_or(|streams| streams.contains(&stream.name))
+        };
+        self.streams.iter().filter(is_for).map(Some).collect()
+    }
+
+    fn stream(&self, name: &str) -> StreamSpec {
+        let known = self.streams.iter().find(|stream| stream.name == name);
+        known.cloned().unwrap_or_else(|| StreamSpec {
+            name: name.to_owned(),
+            uri: String::new(),
+        })
+    }
+}
+
+/// The names of all streams, in the order in which a run of the whole would know them.
+fn declared(graph: &Graph) -> Vec<String> {
+    let sources = graph.nodes.iter().filter(|node| node.inputs.is_empty());
+    let shared = sources.filter(|node| !node.each_stream);
+    let shared = shared.map(|node| node.name.clone());
+    let listed = graph.streams.iter().map(|stream| stream.name.clone());
+    shared.chain(listed).collect()
+}
+
+/// By node: the streams that reach it.
+fn reaching(graph: &Graph) -> Vec<BTreeSet<String>> {
+    let mut reaching: Vec<BTreeSet<String>> = Vec::with_capacity(graph.nodes.len());
+    for node in &graph.nodes {
+        let fed = node.inputs.iter().flat_map(|input| &input.from);
+        let mut here: BTreeSet<String> = fed.flat_map(|from| reaching[from.node].clone()).collect();
+        match (node.inputs.is_empty(), node.each_stream) {
+            (true, true) => {
+                here.extend(graph.streams.iter().map(|stream| stream.name.clone()));
+            }
+            (true, false) => {
+                here.insert(node.name.clone());
+            }
+            (false, _) => {}
+        }
+        reaching.push(here);
+    }
+    reaching
+}
+
+struct Parting<'a> {
+    whole: &'a Graph,
+    machine: &'a str,
+    actors: EdgeActors,
+    registry: &'a Registry,
+    reaching: Vec<BTreeSet<String>>,
+    nodes: Vec<NodeSpec>,
+    /// Where nodes of the whole are here, and the ends of edges that bring what an output of the whole gives.
+    local: HashMap<usize, usize>,
+    inlets: HashMap<(usize, usize), usize>,
+}
+
+impl Parting<'_> {
+    /// Adds what is here of a node, what of it comes from other machines, and what leaves it for others.
+    fn add(&mut self, index: usize) -> Result<(), Problems> {
+        let node = &self.whole.nodes[index];
+        let on = node.on.as_ref();
+        let is_here = on.is_some_and(|on| on.is_on(self.machine));
+        let crossings = self.whole.crossings.iter();
+        let crossings: Vec<&Crossing> = crossings
+            .filter(|crossing| crossing.from.node == index)
+            .collect();
+        for crossing in crossings
+            .iter()
+            .filter(|crossing| crossing.to == self.machine)
+        {
+            let inlet = self.inlet(node, crossing, is_here)?;
+            let output = (index, crossing.from.output);
+            self.inlets.insert(output, self.nodes.len());
+            self.nodes.push(inlet);
+        }
+        if !is_here {
+            return Ok(());
+        }
+        let here: BTreeSet<String> = self.reaching[index]
+            .iter()
+            .filter(|stream| on.and_then(|on| on.of(stream)) == Some(self.machine))
+            .cloned()
+            .collect();
+        self.local.insert(index, self.nodes.len());
+        self.nodes.push(NodeSpec {
+            inputs: self.inputs(index, node),
+            of_streams: Some(Arc::new(here)),
+            ..node.clone()
+        });
+        for crossing in crossings {
+            let streams = crossing.streams.iter();
+            let streams = streams.filter(|(_, from)| *from == self.machine);
+            let streams: BTreeSet<String> = streams.map(|(name, _)| name.clone()).collect();
+            if !streams.is_empty() {
+                let outlet = self.outlet(crossing, streams)?;
+                self.nodes.push(outlet);
+            }
+        }
+        Ok(())
+    }
+
+    /// What feeds a node that is here: nodes that are here too, and what comes from other machines.
+    fn inputs(&self, index: usize, node: &NodeSpec) -> Vec<InputSpec> {
+        let feeds = |from: &OutputRef| {
+            let local = self.local.get(&from.node).map(|&node| OutputRef {
+                node,
+                output: from.output,
+            });
+            let crossing = self.whole.crossings.iter().find(|crossing| {
+                crossing.from == *from
+                    && crossing.to == self.machine
+                    && crossing.consumers.contains(&index)
+            });
+            let inlet = crossing.and_then(|_| self.inlets.get(&(from.node, from.output)));
+            let inlet = inlet.map(|&node| OutputRef { node, output: 0 });
+            let is_local = local.is_some() && self.are_together(from.node, index);
+            local.filter(|_| is_local).into_iter().chain(inlet)
+        };
+        let inputs = node.inputs.iter().map(|input| InputSpec {
+            port: input.port,
+            from: input.from.iter().flat_map(feeds).collect(),
+        });
+        inputs.filter(|input| !input.from.is_empty()).collect()
+    }
+
+    /// Whether any stream finds both nodes here.
+    fn are_together(&self, from: usize, to: usize) -> bool {
+        let is_here = |node: usize, stream: &str| {
+            let on = self.whole.nodes[node].on.as_ref();
+            on.and_then(|on| on.of(stream)) == Some(self.machine)
+        };
+        let mut streams = self.reaching[from].iter();
+        // Streams that are added later find them as they are.
+        streams.len() == 0 || streams.any(|stream| is_here(from, stream) && is_here(to, stream))
+    }
+
+    /// The end of an edge that brings streams here.
+    fn inlet(
+        &self,
+        node: &NodeSpec,
+        crossing: &Crossing,
+        is_here_too: bool,
+    ) -> Result<NodeSpec, Problems> {
+        let mut settings = settings_of(crossing);
+        settings.push(("carries", crossing.carries.to_owned()));
+        let streams = crossing.streams.keys().cloned().collect();
+        let mut inlet = self.end(crossing, self.actors.receive, &settings, streams)?;
+        if !is_here_too {
+            inlet.name.clone_from(&node.name);
+        }
+        inlet.is_inlet = true;
+        Ok(inlet)
+    }
+
+    /// The end of an edge that takes streams away. What waits here waits to be sent; whether the other machine keeps up is the edge's concern.
+    fn outlet(&self, crossing: &Crossing, streams: BTreeSet<String>) -> Result<NodeSpec, Problems> {
+        let mut settings = settings_of(crossing);
+        let queue = &crossing.queue;
+        let quality = queue.quality.map(|quality| quality.to_string());
+        let bytes = queue.bytes.map(|bytes| HumanBytes(bytes).to_string());
+        let max_age = queue.max_age.map(|age| HumanDuration(age).to_string());
+        let more = [("quality", quality), ("bytes", bytes), ("max_age", max_age)];
+        settings.extend(
+            more.into_iter()
+                .filter_map(|(key, value)| Some((key, value?))),
+        );
+        let mut outlet = self.end(crossing, self.actors.send, &settings, streams)?;
+        outlet.inputs = vec![InputSpec {
+            port: 0,
+            from: vec![OutputRef {
+                node: self.local[&crossing.from.node],
+                output: crossing.from.output,
+            }],
+        }];
+        outlet.queue.full = crossing.queue.full;
+        Ok(outlet)
+    }
+
+    fn end(
+        &self,
+        crossing: &Crossing,
+        actor: &'static str,
+        settings: &[(&str, String)],
+        streams: BTreeSet<String>,
+    ) -> Result<NodeSpec, Problems> {
+        let Some(actor) = self.registry.get(actor) else {
+            let message =
+                format!("this program has no `{actor}`, so its edges reach no other machine");
+            return Err(Problem::nowhere(message).into());
+        };
+        let settings = Arc::new(tree(settings, &self.whole.given.span));
+        let ports = actor.ports(&Settings(Arc::clone(&settings)));
+        let mut ports: Ports = ports.map_err(SettingsError::into_problem)?;
+        for (output, payload) in &ports.named_payloads {
+            if let Some(carries) = self.registry.codecs().port_type(payload) {
+                ports.outputs[*output].carries = carries;
+            }
+        }
+        Ok(NodeSpec {
+            name: crossing.name.clone(),
+            actor: actor.name.to_owned(),
+            each_stream: true,
+            inputs: Vec::new(),
+            ports,
+            queue: QueueSpec::default(),
+            lane: None,
+            replicas: 1,
+            batch: None,
+            on_error: OnError::default(),
+            require: Require::All,
+            on: None,
+            of_streams: Some(Arc::new(streams)),
+            is_inlet: false,
+            edge: Some(crossing.name.clone()),
+            settings,
+            stream_values: Arc::default(),
+        })
+    }
+}
+
+/// What both ends of an edge are told.
+fn settings_of(crossing: &Crossing) -> Vec<(&'static str, String)> {
+    let queue = &crossing.queue;
+    let full = match queue.full {
+        WhenFull::Block => "block",
+        WhenFull::DropOldest => "drop_oldest",
+        WhenFull::DropNewest => "drop_newest",
+    };
+    let mut settings = vec![
+        ("edge", crossing.name.clone()),
+        ("full", full.to_owned()),
+        ("capacity", queue.capacity.to_string()),
+    ];
+    if queue.full != WhenFull::Block {
+        settings.push(("window", LOSSY_WINDOW.to_string()));
+    }
+    settings
+}
+
+fn tree(settings: &[(&str, String)], span: &Span) -> Tree {
+    let entry = |(key, value): &(&str, String)| {
+        let quoting = match *key {
+            "edge" | "carries" => Quoting::Quoted,
+            _ => Quoting::Plain,
+        };
+        Entry {
+            key: (*key).to_owned(),
+            key_span: span.clone(),
+            value: Tree::scalar(value.as_str(), quoting, span.clone()),
+        }
+    };
+    Tree {
+        value: Value::Map(settings.iter().map(entry).collect()),
+        span: span.clone(),
+    }
+}

@@ -1,0 +1,481 @@
+//! Graphs for several machines: which part each runs, and what is refused.
+
+#![allow(clippy::unwrap_used)]
+
+use fermata_engine::graph::{EdgeActors, NodeSpec, WhenFull};
+use fermata_engine::testing::ListSource;
+use fermata_engine::{
+    Actor, ActorError, Codec, Graph, Input, LoadOptions, Next, Outputs, Overrides, Payload, Ports,
+    Registry, Setup, Source,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Debug)]
+struct Number(u64);
+
+impl Payload for Number {}
+
+struct NumberV1;
+
+impl Codec for NumberV1 {
+    type Payload = Number;
+    const NAME: &'static str = "number";
+    const VERSION: u32 = 1;
+
+    fn encode(number: &Number, bytes: &mut Vec<u8>) -> Result<(), ActorError> {
+        bytes.extend(number.0.to_le_bytes());
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Number, ActorError> {
+        Ok(Number(u64::from_le_bytes(bytes.try_into()?)))
+    }
+}
+
+/// A payload that stays where it is.
+#[derive(Debug)]
+struct Local;
+
+impl Payload for Local {}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only which settings come is looked at")]
+struct Ends {
+    edge: String,
+    full: WhenFull,
+    capacity: usize,
+    window: Option<usize>,
+    carries: Option<String>,
+    quality: Option<u8>,
+    bytes: Option<fermata_engine::units::HumanBytes>,
+    max_age: Option<fermata_engine::units::HumanDuration>,
+}
+
+struct Send;
+
+impl Actor for Send {
+    const NAME: &'static str = "send";
+    type Settings = Ends;
+
+    fn ports(_: &Ends) -> Ports {
+        Ports::new().any_input("in").per_stream()
+    }
+
+    fn create(_: Ends, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+struct Receive;
+
+impl Source for Receive {
+    const NAME: &'static str = "receive";
+    type Settings = Ends;
+
+    fn ports(settings: &Ends) -> Ports {
+        let carries = settings.carries.as_deref().unwrap_or_default();
+        Ports::new().named_output("out", carries).per_stream()
+    }
+
+    fn create(_: Ends, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    fn next(&mut self) -> Result<Next, ActorError> {
+        Ok(Next::End)
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PathSettings {
+    path: std::path::PathBuf,
+}
+
+/// A sink that would write a file.
+struct Write;
+
+impl Actor for Write {
+    const NAME: &'static str = "write";
+    type Settings = PathSettings;
+
+    fn ports(settings: &PathSettings) -> Ports {
+        Ports::new().any_input("in").writes(&settings.path)
+    }
+
+    fn create(_: PathSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+const ACTORS: EdgeActors = EdgeActors {
+    send: Send::NAME,
+    receive: Receive::NAME,
+};
+
+fn registry() -> Registry {
+    let mut registry = Registry::builtin();
+    registry.codecs_mut().register::<NumberV1>();
+    registry.register::<Send>();
+    registry.register_source::<Receive>();
+    registry.register::<Write>();
+    ListSource::register(&mut registry, "numbers", [Number(1)]);
+    ListSource::register(&mut registry, "locals", [Local]);
+    registry
+}
+
+fn load_with(text: &str, overrides: Overrides) -> Result<Graph, String> {
+    let mut options = LoadOptions::new("/tmp/out");
+    options.env.clear();
+    options.overrides = overrides;
+    let text = format!("fermata: 1\n{text}");
+    Graph::parse("site.yaml", &text, &registry(), &options).map_err(|problems| problems.to_string())
+}
+
+fn load(text: &str) -> Result<Graph, String> {
+    load_with(text, Overrides::default())
+}
+
+fn part(text: &str, machine: &str) -> Graph {
+    load(text)
+        .unwrap()
+        .part(machine, ACTORS, &registry())
+        .unwrap()
+}
+
+/// `NAME: ACTOR <- FEEDERS (STREAMS)` for each node.
+fn shape(graph: &Graph) -> Vec<String> {
+    graph.nodes.iter().map(|node| line(graph, node)).collect()
+}
+
+fn line(graph: &Graph, node: &NodeSpec) -> String {
+    let from = node.inputs.iter().flat_map(|input| &input.from);
+    let from: Vec<&str> = from
+        .map(|from| graph.nodes[from.node].name.as_str())
+        .collect();
+    let from = match from.is_empty() {
+        true => String::new(),
+        false => format!(" <- {}", from.join(", ")),
+    };
+    let streams = graph.instances_of(node).into_iter().flatten();
+    let streams: Vec<&str> = streams.map(|stream| stream.name.as_str()).collect();
+    let streams = match node.each_stream {
+        true => format!(" ({})", streams.join(", ")),
+        false => String::new(),
+    };
+    format!("{}: {}{from}{streams}", node.name, node.actor)
+}
+
+fn settings(graph: &Graph, name: &str) -> Value {
+    let node = graph.nodes.iter().find(|node| node.name == name).unwrap();
+    let stream = graph.instances_of(node).into_iter().next().flatten();
+    node.settings(stream).unwrap().parse().unwrap()
+}
+
+const ONE_SOURCE: &str = "\
+machines: {gate: {}, server: {}}
+streams: {door: x, hall: y}
+nodes:
+  capture: {use: numbers, each: stream, on: gate}
+  detect: {use: identity, in: capture, on: server, queue: {capacity: 2, full: drop_oldest, max_age: 300ms, quality: 80}}
+  log: {use: discard, in: detect, on: server}
+";
+
+#[test]
+fn each_machine_runs_its_nodes_and_the_ends_of_the_edges_between() {
+    let gate = part(ONE_SOURCE, "gate");
+    assert_eq!(
+        shape(&gate),
+        [
+            "capture: numbers (door, hall)",
+            "capture-server: send <- capture (door, hall)"
+        ]
+    );
+    assert_eq!(
+        settings(&gate, "capture-server"),
+        json!({"edge": "capture-server", "full": "drop_oldest", "capacity": 2, "window": 2, "quality": 80, "max_age": "300ms"})
+    );
+    let server = part(ONE_SOURCE, "server");
+    assert_eq!(
+        shape(&server),
+        [
+            "capture: receive (door, hall)",
+            "detect: identity <- capture",
+            "log: discard <- detect"
+        ]
+    );
+    assert_eq!(
+        settings(&server, "capture"),
+        json!({"edge": "capture-server", "full": "drop_oldest", "capacity": 2, "window": 2, "carries": "number"})
+    );
+    let queue = &server.nodes[1].queue;
+    assert_eq!((queue.capacity, queue.full), (2, WhenFull::DropOldest));
+    assert_eq!(server.machine(), Some("server"));
+    assert_eq!(server.whole().nodes.len(), 3);
+    assert!(!server.takes_streams() && gate.takes_streams());
+    assert_eq!(server.resolved_yaml(), server.whole().resolved_yaml());
+}
+
+#[test]
+fn two_cameras_on_two_machines_meet_on_a_third() {
+    let text = "\
+machines: {gate: {}, hall: {}, server: {}}
+nodes:
+  door: {use: numbers, on: gate}
+  yard: {use: numbers, on: hall}
+  small: {use: identity, each: stream, in: yard, on: hall}
+  own: {use: numbers, on: server}
+  all: {use: identity, each: stream, in: [own, door, small], on: server}
+  log: {use: discard, in: all, on: server}
+";
+    assert_eq!(
+        shape(&part(text, "hall")),
+        [
+            "yard: numbers",
+            "small: identity <- yard ()",
+            "small-server: send <- small ()"
+        ]
+    );
+    let server = part(text, "server");
+    assert_eq!(
+        shape(&server),
+        [
+            "door: receive (door)",
+            "small: receive (yard)",
+            "own: numbers",
+            "all: identity <- own, door, small (door, yard)",
+            "log: discard <- all",
+        ]
+    );
+    let names: Vec<&str> = server.streams.iter().map(|stream| &*stream.name).collect();
+    assert_eq!(names, ["door", "yard"]);
+}
+
+#[test]
+fn streams_may_say_where_they_are_captured() {
+    let text = "\
+machines: {gate: {}, hall: {}, server: {}}
+streams: {door: {uri: x, machine: gate}, yard: {uri: y, machine: hall}, desk: {uri: z, machine: server}}
+nodes:
+  capture: {use: numbers, each: stream, on: '${stream.machine}'}
+  small: {use: identity, each: stream, in: capture, on: '${stream.machine}'}
+  all: {use: identity, in: small, on: server}
+  log: {use: discard, in: all, on: server}
+";
+    assert_eq!(
+        shape(&part(text, "hall")),
+        [
+            "capture: numbers (yard)",
+            "small: identity <- capture (yard)",
+            "small-server: send <- small (yard)"
+        ]
+    );
+    assert_eq!(
+        shape(&part(text, "server")),
+        [
+            "capture: numbers (desk)",
+            "small-server: receive (door, yard)",
+            "small: identity <- capture (desk)",
+            "all: identity <- small, small-server",
+            "log: discard <- all",
+        ]
+    );
+}
+
+#[test]
+fn an_edge_to_several_nodes_loses_nothing_that_any_of_them_wants() {
+    let text = "\
+machines: {gate: {}, server: {}}
+streams: {door: x}
+nodes:
+  capture: {use: numbers, each: stream, on: gate}
+  show: {use: discard, in: capture, on: server, queue: {capacity: 1, full: drop_oldest, max_age: 1s}}
+  log: {use: discard, in: capture, on: server, queue: {capacity: 7}}
+  here: {use: discard, in: capture, on: gate, queue: {full: drop_newest}}
+";
+    let gate = part(text, "gate");
+    assert_eq!(
+        settings(&gate, "capture-server"),
+        json!({"edge": "capture-server", "full": "block", "capacity": 7})
+    );
+    assert_eq!(gate.nodes.len(), 3);
+    // What each of them does with what comes is its own affair.
+    let server = part(text, "server");
+    let full: Vec<WhenFull> = server.nodes.iter().map(|node| node.queue.full).collect();
+    assert_eq!(
+        full,
+        [WhenFull::Block, WhenFull::DropOldest, WhenFull::Block]
+    );
+}
+
+#[test]
+fn under_asap_edges_between_machines_block() {
+    let asap = format!("{ONE_SOURCE}run: {{clock: asap}}\n");
+    let settings = settings(&part(&asap, "gate"), "capture-server");
+    assert_eq!(settings["full"], "block");
+    assert_eq!(settings.get("max_age"), None);
+}
+
+#[test]
+fn what_cannot_be_on_several_machines_is_refused_with_its_place() {
+    let change = |from: &str, to: &str| {
+        assert!(ONE_SOURCE.contains(from), "{from}");
+        load(&ONE_SOURCE.replace(from, to)).unwrap_err()
+    };
+    for (refused, words) in [
+        (
+            change("on: gate", "on: gat"),
+            "site.yaml:5:45: there is no machine `gat` (did you mean `gate`?)",
+        ),
+        (
+            change(", on: gate", ""),
+            "node `capture`: it does not say on which machine it runs (add `on:`; known: gate, server)",
+        ),
+        (
+            change("machines: {gate: {}, server: {}}", "name: x"),
+            "`on` names a machine, but the graph has no `machines` (add `machines: {gate: {}}`)",
+        ),
+        (
+            change("server: {}}", "server: {}, attic: {}}"),
+            "site.yaml:2:34: no node runs on machine `attic`",
+        ),
+        (
+            change("gate: {}", "gate: {cores: 4}"),
+            "machine `gate` has no settings",
+        ),
+        (
+            change("use: numbers", "use: locals"),
+            "from `capture` on machine `gate` to `detect` on `server` would travel Local, which has no form for that; known: number",
+        ),
+        (
+            change("in: capture, on: server", "in: capture, on: gate"),
+            "`quality` says how pictures travel to another machine, but what feeds `detect` is on the same",
+        ),
+        (
+            change("in: detect, on: server", "in: detect, on: gate"),
+            "the stream `door` would come to machine `gate` in several places: from capture, detect",
+        ),
+        (
+            change(
+                "in: detect, on: server",
+                "in: [detect, capture], on: server",
+            ),
+            "carry the same streams",
+        ),
+        (
+            change("quality: 80", "quality: 101"),
+            "`quality` is from 1 to 100",
+        ),
+        (
+            change(
+                "capture: {use: numbers, each: stream, on: gate}",
+                "capture: {use: numbers, each: stream, on: '${stream.machine}'}",
+            ),
+            "a stream has no `stream.machine` of its own",
+        ),
+    ] {
+        assert!(refused.contains(words), "{refused}");
+    }
+    let text = "\
+machines: {gate: {}, server: {}}
+streams: {door: x}
+nodes:
+  capture: {use: numbers, each: stream, on: gate, lane: one}
+  log: {use: discard, each: stream, in: capture, on: server, lane: one}
+";
+    let refused = load(text).unwrap_err();
+    assert!(
+        refused.contains("lane `one` holds `capture` and `log`, which run on different machines"),
+        "{refused}"
+    );
+    let problem = load(ONE_SOURCE).unwrap().part("sever", ACTORS, &registry());
+    let problem = problem.unwrap_err().to_string();
+    assert_eq!(
+        problem,
+        "there is no machine `sever` (did you mean `server`?)"
+    );
+    let without = load(ONE_SOURCE)
+        .unwrap()
+        .part("gate", ACTORS, &Registry::builtin());
+    let without = without.unwrap_err().to_string();
+    assert!(without.contains("no `send`"), "{without}");
+}
+
+#[test]
+fn streams_that_meet_stay_together() {
+    let text = "\
+machines: {gate: {}, server: {}}
+streams: {door: {uri: x, to: gate}, yard: {uri: y, to: server}}
+nodes:
+  capture: {use: numbers, each: stream, on: gate}
+  log: {use: discard, each: stream, in: capture, on: '${stream.to}'}
+";
+    let refused = load(text).unwrap_err();
+    assert!(
+        refused.contains("`capture` gives the streams `door` and `yard` to `log` together"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn two_machines_may_write_the_same_path_and_one_may_not() {
+    let text = "\
+machines: {gate: {}, server: {}}
+streams: {door: x}
+nodes:
+  capture: {use: numbers, each: stream, on: gate}
+  here: {use: write, in: capture, on: gate, path: /tmp/out/a.csv}
+  there: {use: write, in: capture, on: server, path: /tmp/out/a.csv}
+";
+    assert!(load(text).is_ok());
+    let refused = load(
+        &text
+            .replace("on: server", "on: gate")
+            .replace(", server: {}", ""),
+    );
+    assert!(refused.unwrap_err().contains("both write"));
+}
+
+#[test]
+fn a_drawing_shows_machines_as_boxes() {
+    let graph = load(ONE_SOURCE).unwrap();
+    let dot = graph.to_dot();
+    let gate = dot.find("subgraph \"cluster_gate\"").unwrap();
+    let server = dot.find("subgraph \"cluster_server\"").unwrap();
+    let of = |name: &str| dot.find(&format!("\"{name}\" [label=")).unwrap();
+    assert!(gate < of("capture") && of("capture") < server && server < of("detect"));
+    assert!(graph.to_mermaid().contains("subgraph m_1[\"server\"]"));
+    assert!(!part(ONE_SOURCE, "gate").to_dot().contains("subgraph"));
+}
+
+#[test]
+fn what_parts_have_in_common_is_all_but_where_streams_come_from_on_each() {
+    let with = |params: &[&str], streams: &[&str], set: &[&str]| {
+        let texts = |given: &[&str]| given.iter().map(|&text| text.to_owned()).collect();
+        let overrides = Overrides {
+            params: texts(params),
+            streams: texts(streams),
+            set: texts(set),
+        };
+        let text = format!("params: {{n: 1}}\n{ONE_SOURCE}");
+        load_with(&text, overrides).unwrap().common_yaml()
+    };
+    let common = with(&[], &[], &[]);
+    assert_eq!(common, with(&[], &["door=/dev/video3"], &[]));
+    assert_ne!(common, with(&["n=2"], &[], &[]));
+    assert_ne!(common, with(&[], &["attic=z"], &[]));
+    assert_ne!(common, with(&[], &[], &["nodes.detect.queue.capacity=3"]));
+    let gate = part(ONE_SOURCE, "gate").common_yaml();
+    assert_eq!(gate, part(ONE_SOURCE, "server").common_yaml());
+}

@@ -1,0 +1,69 @@
+//! Reading files whole. What has no end (a device), waits for others (a pipe) or would fill the memory is refused before it is read.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+/// Bytes of the largest text that people write or a program writes about itself: settings, recipes, cards, reports.
+pub const MOST_TEXT: u64 = 64 << 20;
+/// Bytes of the largest table: rows of a manifest, of predictions, of a run.
+pub const MOST_TABLE: u64 = 4 << 30;
+/// Bytes of the largest file of numbers: weights, checkpoints, arrays.
+pub const MOST_NUMBERS: u64 = 32 << 30;
+
+/// Opens a file that is read to its end, of at most `most` bytes.
+///
+/// # Errors
+/// What the system says; it is no regular file; it is larger.
+pub fn open(path: &Path, most: u64) -> io::Result<File> {
+    // Opening a pipe would wait for its writer.
+    let found = path.metadata()?;
+    if found.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    if !found.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    if found.len() > most {
+        return Err(too_large(most));
+    }
+    File::open(path)
+}
+
+/// Reads a file of at most `most` bytes.
+///
+/// # Errors
+/// As of [`open`]; there is not so much memory.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path, most)?;
+    let length = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    // An allocation that fails elsewhere ends the process.
+    bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX))?;
+    // It may grow meanwhile.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > most {
+        true => Err(too_large(most)),
+        false => Ok(bytes),
+    }
+}
+
+/// Reads a text of at most `most` bytes.
+///
+/// # Errors
+/// As of [`read`]; it is not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let text = String::from_utf8(read(path, most)?);
+    text.map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no text in UTF-8"))
+}
+
+fn too_large(most: u64) -> io::Error {
+    let (size, unit) = match most {
+        0..1024 => (most, "bytes"),
+        1024..0x10_0000 => (most >> 10, "KiB"),
+        0x10_0000..0x4000_0000 => (most >> 20, "MiB"),
+        _ => (most >> 30, "GiB"),
+    };
+    let reason = format!("it is larger than {size} {unit}, the most that is read");
+    io::Error::new(ErrorKind::FileTooLarge, reason)
+}

@@ -1,0 +1,34 @@
+//! In which numbers a model computes. Which devices can is `device`'s.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// In which numbers a model computes; what goes in and comes out is f32 either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// As the model has them.
+    #[default]
+    F32,
+    /// 16 bits, with the exponent of f32 and 8 bits of mantissa: faster, and scores differ in the third digit.
+    Bf16,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+/// Whether the processor has instructions for bf16. Those with AMX have these too.
+pub(crate) fn processor_has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}

@@ -1,0 +1,60 @@
+//! What a NATS server is and lets this program do, for whoever sets one up.
+
+use std::sync::Arc;
+
+use async_nats::jetstream::stream;
+
+use crate::connection::{NatsConnection, chain};
+use crate::names::token;
+
+/// What a server is and lets this program do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFindings {
+    /// Its version.
+    pub version: String,
+    /// Bytes of the largest message.
+    pub max_payload: usize,
+    /// Whether the connection is encrypted because the server wants it so.
+    pub tls_required: bool,
+    /// Bytes that JetStream may keep in files, for this account; none without a limit, or why it cannot be asked.
+    pub storage: Result<Option<u64>, String>,
+    /// Whether JetStream streams may be made, which machines that receive must be allowed; or why not.
+    pub may_make_stores: Result<(), String>,
+}
+
+/// Looks at the server of a connection. A JetStream stream is made for that, and removed.
+pub fn examine(connection: &Arc<NatsConnection>) -> ServerFindings {
+    connection.runtime.block_on(async {
+        let info = connection.client.server_info();
+        let account = connection.jetstream.query_account().await;
+        let storage = account.map_err(|error| chain(&error));
+        let storage = storage.map(|account| {
+            account
+                .limits
+                .max_storage
+                .and_then(|most| u64::try_from(most).ok())
+        });
+        ServerFindings {
+            version: info.version,
+            max_payload: info.max_payload,
+            tls_required: info.tls_required,
+            storage,
+            may_make_stores: try_store(connection).await,
+        }
+    })
+}
+
+async fn try_store(connection: &NatsConnection) -> Result<(), String> {
+    let site = token(&connection.site);
+    let name = format!("fermata+{site}+doctor+packets");
+    let config = stream::Config {
+        name: name.clone(),
+        subjects: vec![format!("fermata.{site}.doctor.packets.*")],
+        max_messages: 1,
+        ..stream::Config::default()
+    };
+    let made = connection.jetstream.create_stream(config).await;
+    made.map_err(|error| chain(&error))?;
+    let removed = connection.jetstream.delete_stream(&name).await;
+    removed.map(drop).map_err(|error| chain(&error))
+}

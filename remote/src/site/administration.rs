@@ -1,0 +1,211 @@
+//! What an operator asks of a site: how it is doing, that it ends, that the server forgets it.
+
+use std::sync::Arc;
+
+use async_nats::jetstream::stream;
+
+use super::part::is_there;
+use super::record::{DrainMessage, PartMessage, Records, RunMessage, Unread, Written};
+use super::refusal::SiteError;
+use crate::connection::{NatsConnection, chain};
+use crate::time::utc;
+
+/// How a site is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteState {
+    /// Name of the graph.
+    pub graph: String,
+    /// What tells the run from all others.
+    pub run: String,
+    /// The version of the program that began it.
+    pub version: String,
+    /// When it was begun, UTC.
+    pub since: String,
+    /// Whether its sources have been asked to end.
+    pub is_draining: bool,
+    /// By machine, in the graph's order.
+    pub parts: Vec<(String, PartState)>,
+    /// What the server holds for edges.
+    pub edges: Vec<EdgeState>,
+}
+
+/// How a part is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartState {
+    /// It has not been started.
+    Missing,
+    /// It answers.
+    Runs {
+        /// Since when, UTC.
+        since: String,
+        /// How often it has been started.
+        incarnation: u64,
+    },
+    /// It was started and did not end, but does not answer: it is dead, or cut off.
+    Silent {
+        /// When it was started, UTC.
+        since: String,
+        /// How often it has been started.
+        incarnation: u64,
+    },
+    /// It has run to its end.
+    Ended {
+        /// When, UTC.
+        at: String,
+    },
+}
+
+/// What the server holds of an edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgeState {
+    /// The JetStream stream.
+    pub store: String,
+    /// Packets that wait in it.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// How the connection's site is doing.
+///
+/// # Errors
+/// There is no run, or the server does not say.
+pub fn state(connection: &Arc<NatsConnection>) -> Result<SiteState, SiteError> {
+    connection.runtime.block_on(async {
+        let records = Records::new(connection);
+        let run = run(connection, &records).await?;
+        let stores = stores(connection, &records).await?;
+        let parts = parts(connection, &records, &run).await?;
+        let subject = records.drain_subject();
+        let drain = records.read::<DrainMessage>(&subject).await;
+        let drain = drain.ok().flatten();
+        let edges = stores
+            .into_iter()
+            .filter(|info| info.config.name.ends_with("+packets"))
+            .map(|info| EdgeState {
+                store: info.config.name,
+                packets: info.state.messages,
+                bytes: info.state.bytes,
+            });
+        Ok(SiteState {
+            is_draining: drain.is_some_and(|drain| drain.value.run == run.id),
+            graph: run.graph,
+            run: run.id,
+            version: run.version,
+            since: utc(run.begun_unix_ms),
+            parts,
+            edges: edges.collect(),
+        })
+    })
+}
+
+/// Asks all parts of the connection's site to let their sources end.
+///
+/// # Errors
+/// There is no run, or the server does not take it.
+pub fn drain(connection: &Arc<NatsConnection>) -> Result<(), SiteError> {
+    connection.runtime.block_on(async {
+        let records = Records::new(connection);
+        let run = run(connection, &records).await?;
+        let drain = DrainMessage { run: run.id };
+        let written = records.write(records.drain_subject(), &drain, None).await;
+        let failed = |reason| failure(connection, "take that", reason);
+        written.map(drop).map_err(failed)
+    })
+}
+
+/// Lets the server forget the connection's site: its run, and all that its edges still hold. Says which JetStream streams are gone.
+///
+/// # Errors
+/// Parts of it still run, or the server does not do it.
+pub fn end(connection: &Arc<NatsConnection>) -> Result<Vec<String>, SiteError> {
+    connection.runtime.block_on(async {
+        let records = Records::new(connection);
+        match run(connection, &records).await {
+            Ok(run) => {
+                let parts = parts(connection, &records, &run).await?;
+                let running = parts
+                    .iter()
+                    .filter(|(_, part)| matches!(part, PartState::Runs { .. }));
+                let running: Vec<&str> = running.map(|(machine, _)| machine.as_str()).collect();
+                if !running.is_empty() {
+                    return Err(SiteError::Running {
+                        site: connection.site.clone(),
+                        machines: running.join(", "),
+                    });
+                }
+            }
+            Err(SiteError::NoRun { .. }) => {}
+            Err(other) => return Err(other),
+        }
+        let mut gone = Vec::new();
+        for info in stores(connection, &records).await? {
+            let name = info.config.name;
+            let deleted = records.jetstream.delete_stream(&name).await;
+            deleted.map_err(|error| failure(connection, "delete a stream", chain(&error)))?;
+            gone.push(name);
+        }
+        Ok(gone)
+    })
+}
+
+async fn run(connection: &NatsConnection, records: &Records) -> Result<RunMessage, SiteError> {
+    match records.read::<RunMessage>(&records.run_subject()).await {
+        Ok(Some(Written { value, .. })) => Ok(value),
+        Ok(None) | Err(Unread::NoStore) => Err(SiteError::NoRun {
+            site: connection.site.clone(),
+        }),
+        Err(Unread::Other(reason)) => Err(failure(connection, "say what runs", reason)),
+    }
+}
+
+async fn stores(
+    connection: &NatsConnection,
+    records: &Records,
+) -> Result<Vec<stream::Info>, SiteError> {
+    let stores = records.stores().await;
+    stores.map_err(|reason| failure(connection, "list its streams", reason))
+}
+
+async fn parts(
+    connection: &NatsConnection,
+    records: &Records,
+    run: &RunMessage,
+) -> Result<Vec<(String, PartState)>, SiteError> {
+    let mut parts = Vec::new();
+    for machine in &run.machines {
+        let known = records
+            .read::<PartMessage>(&records.part_subject(machine))
+            .await;
+        let known = match known {
+            Ok(known) => known.filter(|known| known.value.run == run.id),
+            Err(Unread::NoStore) => None,
+            Err(Unread::Other(reason)) => {
+                return Err(failure(connection, "say which parts run", reason));
+            }
+        };
+        let state = match known.map(|known| known.value) {
+            None => PartState::Missing,
+            Some(part) if part.ended_unix_ms != 0 => PartState::Ended {
+                at: utc(part.ended_unix_ms),
+            },
+            Some(part) => {
+                let (since, incarnation) = (utc(part.started_unix_ms), part.incarnation);
+                match is_there(connection, &records.hello_subject(machine)).await {
+                    true => PartState::Runs { since, incarnation },
+                    false => PartState::Silent { since, incarnation },
+                }
+            }
+        };
+        parts.push((machine.clone(), state));
+    }
+    Ok(parts)
+}
+
+fn failure(connection: &NatsConnection, what: &'static str, reason: String) -> SiteError {
+    SiteError::Server {
+        site: connection.site.clone(),
+        what,
+        reason,
+    }
+}

@@ -1,0 +1,228 @@
+//! What the server remembers of a run of a site: the run, its parts, whether it is to end. A JetStream stream of its own holds the last
+//! of each; who writes may demand that nobody has written since.
+
+use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{self, DiscardPolicy, LastRawMessageErrorKind, StorageType};
+use async_nats::jetstream::{self, ErrorCode};
+use futures_util::TryStreamExt;
+use prost::Message;
+
+use crate::connection::{NatsConnection, chain};
+use crate::names::token;
+
+/// JetStream's error for a message of which was demanded that nobody has written since, besides the one that the client knows.
+const WRONG_LAST_SEQUENCE: u64 = 10164;
+
+/// A run of a site.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct RunMessage {
+    /// What tells it from all others.
+    #[prost(string, tag = "1")]
+    pub(super) id: String,
+    /// Name of the graph.
+    #[prost(string, tag = "2")]
+    pub(super) graph: String,
+    /// Hash of what all parts have in common of it.
+    #[prost(string, tag = "3")]
+    pub(super) digest: String,
+    /// The program's.
+    #[prost(string, tag = "4")]
+    pub(super) version: String,
+    /// When it was begun, milliseconds since 1970.
+    #[prost(int64, tag = "5")]
+    pub(super) begun_unix_ms: i64,
+    /// The machines that it is for.
+    #[prost(string, repeated, tag = "6")]
+    pub(super) machines: Vec<String>,
+}
+
+/// The part of a run that a machine runs.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct PartMessage {
+    /// Of which run.
+    #[prost(string, tag = "1")]
+    pub(super) run: String,
+    /// How often it has been started: 1 and above.
+    #[prost(uint64, tag = "2")]
+    pub(super) incarnation: u64,
+    /// When it was started, milliseconds since 1970.
+    #[prost(int64, tag = "3")]
+    pub(super) started_unix_ms: i64,
+    /// When it ended; 0 for one that has not.
+    #[prost(int64, tag = "4")]
+    pub(super) ended_unix_ms: i64,
+}
+
+/// All sources of a run are to end.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct DrainMessage {
+    /// Of which run.
+    #[prost(string, tag = "1")]
+    pub(super) run: String,
+}
+
+/// Something that was written, and its number in the store, by which a later one is told.
+#[derive(Clone, Debug)]
+pub(super) struct Written<T> {
+    pub(super) value: T,
+    pub(super) sequence: u64,
+    /// When the server stored it, by its clock, nanoseconds since 1970.
+    pub(super) stored_unix_ns: i64,
+}
+
+/// Why something cannot be read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// The site has no store.
+    NoStore,
+    /// The server does not say.
+    Other(String),
+}
+
+/// The store of a site.
+pub(super) struct Records {
+    pub(super) jetstream: jetstream::Context,
+    site: String,
+}
+
+impl Records {
+    pub(super) fn new(connection: &NatsConnection) -> Self {
+        Self {
+            jetstream: connection.jetstream.clone(),
+            site: token(&connection.site),
+        }
+    }
+
+    fn store(&self) -> String {
+        format!("fermata+{}+site", self.site)
+    }
+
+    pub(super) fn run_subject(&self) -> String {
+        format!("fermata.{}.site.run", self.site)
+    }
+
+    pub(super) fn part_subject(&self, machine: &str) -> String {
+        format!("fermata.{}.site.part.{}", self.site, token(machine))
+    }
+
+    pub(super) fn drain_subject(&self) -> String {
+        format!("fermata.{}.site.drain", self.site)
+    }
+
+    /// Where a part says that it is there, when it is asked; in no store.
+    pub(super) fn hello_subject(&self, machine: &str) -> String {
+        format!("fermata.{}.hello.{}", self.site, token(machine))
+    }
+
+    /// Makes the store, if it is not there.
+    pub(super) async fn make(&self) -> Result<(), String> {
+        let config = stream::Config {
+            name: self.store(),
+            subjects: vec![
+                self.run_subject(),
+                format!("fermata.{}.site.part.*", self.site),
+                self.drain_subject(),
+            ],
+            storage: StorageType::File,
+            max_messages_per_subject: 1,
+            discard: DiscardPolicy::Old,
+            ..stream::Config::default()
+        };
+        match self.jetstream.get_stream(&config.name).await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(found)
+                    if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                {
+                    let made = self.jetstream.create_stream(config).await;
+                    made.map(drop).map_err(|error| chain(&error))
+                }
+                _ => Err(chain(&error)),
+            },
+        }
+    }
+
+    /// The last that was written on a subject. What cannot be read is as good as not there.
+    pub(super) async fn read<T: Message + Default>(
+        &self,
+        subject: &str,
+    ) -> Result<Option<Written<T>>, Unread> {
+        let stream = self.jetstream.get_stream_no_info(self.store()).await;
+        let stream = stream.map_err(|error| Unread::Other(chain(&error)))?;
+        let message = match stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => message,
+            Err(error) => {
+                return match error.kind() {
+                    LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                    LastRawMessageErrorKind::JetStream(found)
+                        if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                    {
+                        Err(Unread::NoStore)
+                    }
+                    _ => Err(Unread::Other(chain(&error))),
+                };
+            }
+        };
+        let sequence = message.sequence;
+        let stored_unix_ns = i64::try_from(message.time.unix_timestamp_nanos()).unwrap_or_default();
+        match T::decode(message.payload) {
+            Ok(value) => Ok(Some(Written {
+                value,
+                sequence,
+                stored_unix_ns,
+            })),
+            Err(error) => {
+                tracing::warn!("{subject} holds something else: {error}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes. False if somebody has written since the number that is given (0: ever).
+    pub(super) async fn write(
+        &self,
+        subject: String,
+        message: &impl Message,
+        since: Option<u64>,
+    ) -> Result<bool, String> {
+        let mut publish = PublishMessage::build().payload(message.encode_to_vec().into());
+        if let Some(since) = since {
+            publish = publish.expected_last_subject_sequence(since);
+        }
+        let sent = self.jetstream.send_publish(subject, publish).await;
+        let stored = sent.map_err(|error| chain(&error))?.await;
+        let Err(error) = stored else {
+            return Ok(true);
+        };
+        let source = std::error::Error::source(&error);
+        let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
+        let code = refusal.map(|refusal| refusal.error_code().0);
+        let is_late = error.kind() == PublishErrorKind::WrongLastSequence
+            || code == Some(WRONG_LAST_SEQUENCE);
+        match is_late {
+            true => Ok(false),
+            false => Err(chain(&error)),
+        }
+    }
+
+    /// The JetStream streams of the site, its own store among them, last.
+    pub(super) async fn stores(&self) -> Result<Vec<stream::Info>, String> {
+        let prefix = format!("fermata+{}+", self.site);
+        let mut streams = self.jetstream.streams();
+        let mut stores = Vec::new();
+        while let Some(info) = streams.try_next().await.map_err(|error| chain(&error))? {
+            if info.config.name.starts_with(&prefix) {
+                stores.push(info);
+            }
+        }
+        let own = self.store();
+        stores.sort_by_key(|info| (info.config.name == own, info.config.name.clone()));
+        Ok(stores)
+    }
+
+    /// Whether a JetStream stream is this store.
+    pub(super) fn is_own(&self, store: &str) -> bool {
+        store == self.store()
+    }
+}

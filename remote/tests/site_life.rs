@@ -1,0 +1,239 @@
+//! The life of a site at a real NATS server: who may join a run, what all parts hear, and how it is cleared.
+
+#[path = "edges/server.rs"]
+mod server;
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use fermata_engine::Codecs;
+use fermata_remote::site::{self, PartSpec, PartState, SiteError, SitePart};
+use fermata_remote::{Credentials, NatsConnection};
+use server::{PATIENCE, Server};
+
+/// A part as a program has it.
+struct Joined {
+    part: Arc<SitePart>,
+    connection: Arc<NatsConnection>,
+}
+
+fn spec(machine: &str) -> PartSpec {
+    PartSpec {
+        machine: machine.to_owned(),
+        machines: vec!["gate".to_owned(), "server".to_owned()],
+        graph: "shop".to_owned(),
+        digest: "d1".to_owned(),
+        version: "1.2.3".to_owned(),
+        may_begin: machine == "server",
+    }
+}
+
+fn connect_as(server: &Server, user: Option<&str>) -> Arc<NatsConnection> {
+    let credentials = Credentials {
+        user: user.map(|user| (user.to_owned(), "secret".to_owned())),
+        ..Credentials::default()
+    };
+    let connection = server.connect_as(&credentials, &Codecs::default());
+    connection.expect("a connection")
+}
+
+fn join(server: &Server, spec: PartSpec) -> Result<Joined, SiteError> {
+    let connection = connect_as(server, None);
+    let part = SitePart::join(&connection, spec)?;
+    Ok(Joined { part, connection })
+}
+
+fn refused(server: &Server, spec: PartSpec) -> String {
+    match join(server, spec) {
+        Ok(_) => panic!("it may join"),
+        Err(error) => error.to_string(),
+    }
+}
+
+impl Joined {
+    fn close(self) {
+        self.connection.close(Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn a_part_that_may_not_begin_waits_until_another_has() {
+    let server = Server::start();
+    std::thread::scope(|scope| {
+        let gate = scope.spawn(|| join(&server, spec("gate")).expect("it may join"));
+        let there = join(&server, spec("server")).expect("it may join");
+        let gate = gate.join().expect("a part");
+        assert_eq!(gate.part.run(), there.part.run());
+        assert_eq!((gate.part.incarnation(), there.part.incarnation()), (1, 1));
+        gate.close();
+        there.close();
+    });
+}
+
+#[test]
+fn another_graph_another_version_and_a_second_part_are_refused_and_what_runs_goes_on() {
+    let server = Server::start();
+    let there = join(&server, spec("server")).expect("it may join");
+    let gate = join(&server, spec("gate")).expect("it may join");
+    let other = PartSpec {
+        digest: "d2".to_owned(),
+        ..spec("gate")
+    };
+    let said = refused(&server, other);
+    assert!(
+        said.contains("site `test` runs another graph, `shop`"),
+        "{said}"
+    );
+    assert!(said.contains("fermata site end --site test"), "{said}");
+    let other = PartSpec {
+        version: "1.3.0".to_owned(),
+        ..spec("gate")
+    };
+    let said = refused(&server, other);
+    assert!(
+        said.contains("run by version 1.2.3 of this program, and this is 1.3.0"),
+        "{said}"
+    );
+    let said = refused(&server, spec("gate"));
+    assert!(
+        said.contains("machine `gate` of site `test` runs already"),
+        "{said}"
+    );
+    let admin = connect_as(&server, None);
+    let said = site::end(&admin).expect_err("it runs").to_string();
+    assert!(said.contains("still runs on gate, server"), "{said}");
+    let state = site::state(&admin).expect("a state");
+    assert_eq!(state.run, there.part.run());
+    let runs = |part: &PartState| matches!(part, PartState::Runs { incarnation: 1, .. });
+    assert!(state.parts.iter().all(|(_, part)| runs(part)), "{state:?}");
+    gate.close();
+    there.close();
+}
+
+#[test]
+fn a_part_that_died_comes_back_and_one_that_ended_does_not() {
+    let server = Server::start();
+    let there = join(&server, spec("server")).expect("it may join");
+    let gate = join(&server, spec("gate")).expect("it may join");
+    let run = gate.part.run().to_owned();
+    // It says nothing at its end.
+    gate.close();
+    let admin = connect_as(&server, None);
+    let state = site::state(&admin).expect("a state");
+    let silent = |part: &PartState| matches!(part, PartState::Silent { .. });
+    assert!(silent(&state.parts[0].1), "{state:?}");
+    let gate = join(&server, spec("gate")).expect("it may come back");
+    assert_eq!(
+        (gate.part.run(), gate.part.incarnation()),
+        (run.as_str(), 2)
+    );
+    gate.part.ended();
+    gate.close();
+    let said = refused(&server, spec("gate"));
+    assert!(said.contains("has ended on machine `gate`"), "{said}");
+    there.part.ended();
+    there.close();
+    let gone = site::end(&admin).expect("nothing runs");
+    assert_eq!(gone, ["fermata+test+site"]);
+    let said = site::state(&admin).expect_err("no run").to_string();
+    assert!(said.contains("there is no run of site `test`"), "{said}");
+    let anew = join(&server, spec("server")).expect("it may join");
+    assert_ne!(anew.part.run(), run);
+    anew.close();
+}
+
+#[test]
+fn what_a_run_left_that_nobody_ended_is_refused_until_it_is_cleared() {
+    let server = Server::start();
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = async_nats::connect(server.url()).await.expect("a client");
+        let config = async_nats::jetstream::stream::Config {
+            name: "fermata+test+faces+packets".to_owned(),
+            subjects: vec!["fermata.test.faces.packets.*".to_owned()],
+            ..Default::default()
+        };
+        let made = async_nats::jetstream::new(client)
+            .create_stream(config)
+            .await;
+        made.expect("a stream");
+    });
+    let said = refused(&server, spec("server"));
+    assert!(
+        said.contains(
+            "still holds what an earlier run of site `test` left (fermata+test+faces+packets)"
+        ),
+        "{said}"
+    );
+    let admin = connect_as(&server, None);
+    assert_eq!(site::end(&admin).expect("cleared").len(), 1);
+    join(&server, spec("server")).expect("it may join").close();
+}
+
+#[test]
+fn a_drain_reaches_all_parts_and_those_that_come_later() {
+    let server = Server::start();
+    let there = join(&server, spec("server")).expect("it may join");
+    let gate = join(&server, spec("gate")).expect("it may join");
+    let (told, hears) = channel();
+    for part in [&there, &gate] {
+        let told = told.clone();
+        part.part.watch(
+            move || told.send("drain").expect("a test that listens"),
+            || panic!("nobody takes its place"),
+        );
+    }
+    gate.part.drain();
+    for _ in 0..2 {
+        assert_eq!(hears.recv_timeout(PATIENCE), Ok("drain"));
+    }
+    let admin = connect_as(&server, None);
+    assert!(site::state(&admin).expect("a state").is_draining);
+    gate.close();
+    let again = join(&server, spec("gate")).expect("it may come back");
+    let late = told.clone();
+    again.part.watch(
+        move || late.send("late").expect("a test that listens"),
+        || {},
+    );
+    assert_eq!(hears.recv_timeout(PATIENCE), Ok("late"));
+    again.close();
+    there.close();
+}
+
+/// What the guide says that a machine with cameras must be allowed is enough.
+#[test]
+fn a_part_with_a_cameras_rights_joins_comes_back_and_drains() {
+    let server = Server::start_with(
+        r#"
+authorization {users: [
+  {user: server, password: secret}
+  {user: gate, password: secret, permissions: {
+    publish: ["fermata.test.site.part.gate", "fermata.test.site.drain", "fermata.test.hello.gate",
+              "$JS.API.STREAM.MSG.GET.fermata+test+site"]
+    subscribe: ["_INBOX.>", "fermata.test.hello.gate", "fermata.test.site.drain"]
+    allow_responses: true
+  }}
+]}
+"#,
+    );
+    let there = SitePart::join(&connect_as(&server, Some("server")), spec("server"));
+    let there = there.expect("it may join");
+    for incarnation in 1..=2 {
+        let connection = connect_as(&server, Some("gate"));
+        let gate = SitePart::join(&connection, spec("gate")).expect("it may join");
+        assert_eq!(gate.incarnation(), incarnation);
+        let twice = SitePart::join(&connect_as(&server, Some("gate")), spec("gate"));
+        assert!(matches!(twice.err(), Some(SiteError::Taken { .. })));
+        if incarnation == 2 {
+            let (told, hears) = channel();
+            there.watch(move || told.send(()).expect("a test that listens"), || {});
+            gate.drain();
+            assert_eq!(hears.recv_timeout(PATIENCE), Ok(()));
+            gate.ended();
+        }
+        connection.close(Duration::from_secs(5));
+    }
+}

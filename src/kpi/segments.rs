@@ -1,0 +1,60 @@
+//! Files that a sink wrote one after another (`segment:`, or after a full disk). Owns how they are called.
+
+/// Of the files of a folder those that together are `STEM.EXTENSION`, in their order: itself, then `STEM.0001.EXTENSION` and so on.
+/// Parts are not among them.
+pub(super) fn of<'a>(files: &'a [String], stem: &str, extension: &str) -> Vec<&'a str> {
+    let mut found: Vec<(u32, &str)> = files
+        .iter()
+        .filter_map(|file| Some((number(file, stem, extension)?, file.as_str())))
+        .collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, file)| file).collect()
+}
+
+/// Those that are not whole.
+pub(super) fn parts_of<'a>(files: &'a [String], stem: &str, extension: &str) -> Vec<&'a str> {
+    let is_part = |file: &&String| {
+        let whole = file.strip_suffix(".part");
+        whole.is_some_and(|whole| number(whole, stem, extension).is_some())
+    };
+    files.iter().filter(is_part).map(String::as_str).collect()
+}
+
+/// Which one a file is; 0 without a number.
+fn number(file: &str, stem: &str, extension: &str) -> Option<u32> {
+    let rest = file.strip_prefix(stem)?.strip_suffix(extension)?;
+    let digits = match rest.strip_prefix('.')? {
+        "" => return Some(0),
+        numbered => numbered.strip_suffix('.')?,
+    };
+    let is_number = digits.len() >= 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_one_name_are_found_in_their_order() {
+        let files = [
+            "a.0002.mp4",
+            "a.0010.mp4",
+            "a.10000.mp4",
+            "a.b.0001.mp4",
+            "a.mp4",
+            "a.0003.mp4.part",
+            "a.002.mp4",
+            "a.00x4.mp4",
+            "a.0001.csv",
+            "amp4",
+        ];
+        let files = files.map(str::to_owned);
+        assert_eq!(
+            of(&files, "a", "mp4"),
+            ["a.mp4", "a.0002.mp4", "a.0010.mp4", "a.10000.mp4"]
+        );
+        assert_eq!(parts_of(&files, "a", "mp4"), ["a.0003.mp4.part"]);
+        assert_eq!(of(&files, "a.b", "mp4"), ["a.b.0001.mp4"]);
+    }
+}

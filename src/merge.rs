@@ -1,0 +1,403 @@
+//! `fermata report merge`: one book over all machines of a site. Owns how the books of parts are put together; each is checked already.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use fermata_engine::Report;
+use serde::Serialize;
+
+use crate::cli::{SUCCESS, UNBALANCED};
+use crate::print::print;
+
+/// One book over a site.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(crate) struct SiteBook {
+    /// By stream and sink (`log on server`).
+    pub(crate) sinks: BTreeMap<String, BTreeMap<String, SinkBook>>,
+    /// How much two machines' clocks may differ, and so latencies between them be wrong, milliseconds; none where a part could not
+    /// compare its own with the server's.
+    pub(crate) clock_error_ms: Option<f64>,
+    /// Each book that does not balance.
+    pub(crate) imbalances: Vec<String>,
+}
+
+/// A stream at a sink; captured = delivered + losses.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(crate) struct SinkBook {
+    /// Packets that the stream's source handed to its graph, on the machine where it is.
+    pub(crate) captured: u64,
+    /// Frames that a live source overwrote before; not in `captured`.
+    pub(crate) overwritten: u64,
+    /// Packets that the sink handled.
+    pub(crate) delivered: u64,
+    /// Packets that did not get there, by cause, node and machine.
+    pub(crate) losses: BTreeMap<String, u64>,
+}
+
+/// Reads the reports of runs, and prints their book.
+pub fn merge(runs: &[PathBuf], json: bool) -> anyhow::Result<u8> {
+    let reports = runs.iter().map(|run| read(run));
+    let reports: Vec<Report> = reports.collect::<anyhow::Result<_>>()?;
+    let book = book(&reports)?;
+    print(&match json {
+        true => format!("{}\n", serde_json::to_string_pretty(&book)?),
+        false => book.text(),
+    })?;
+    Ok(match book.imbalances.is_empty() {
+        true => SUCCESS,
+        false => UNBALANCED,
+    })
+}
+
+fn read(run: &Path) -> anyhow::Result<Report> {
+    let path = match run.is_dir() {
+        true => run.join("report.json"),
+        false => run.to_owned(),
+    };
+    let text = fermata_files::read(&path, fermata_files::MOST_TEXT).with_context(|| {
+        format!(
+            "cannot read {}: a run that was killed leaves no report",
+            path.display()
+        )
+    })?;
+    let report: Report = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is no report", path.display()))?;
+    if report.machine.is_none() {
+        anyhow::bail!(
+            "{} is of a run of one machine: only parts of a site (`--machine`) have a book together",
+            path.display()
+        );
+    }
+    Ok(report)
+}
+
+/// Puts reports of the parts of one run together.
+///
+/// # Errors
+/// They are of different runs, or two are of the same part.
+pub(crate) fn book(reports: &[Report]) -> anyhow::Result<SiteBook> {
+    let sites = reports.iter().filter_map(|report| report.site.as_ref());
+    let runs: BTreeSet<(&String, &String)> = sites.map(|site| (&site.site, &site.run)).collect();
+    if runs.len() > 1 {
+        let runs: Vec<String> = runs
+            .iter()
+            .map(|(site, run)| format!("{site} {run}"))
+            .collect();
+        anyhow::bail!("these are reports of different runs ({})", runs.join(", "));
+    }
+    let mut book = SiteBook::default();
+    let mut known = BTreeSet::new();
+    for report in reports {
+        let incarnation = report.site.as_ref().map(|site| site.incarnation);
+        if !known.insert((&report.machine, incarnation)) {
+            anyhow::bail!(
+                "two of the reports are of the same part, machine {}",
+                machine(report)
+            );
+        }
+        let machine = machine(report);
+        let told = report
+            .imbalances
+            .iter()
+            .map(|told| format!("machine {machine}: {told}"));
+        book.imbalances.extend(told);
+    }
+    let site = Site { reports };
+    let streams: BTreeSet<&String> = reports
+        .iter()
+        .flat_map(|report| report.streams.keys())
+        .collect();
+    for stream in streams {
+        for report in reports
+            .iter()
+            .filter(|report| report.streams.contains_key(stream))
+        {
+            for sink in site.sinks(report, stream) {
+                let name = format!("{} on {}", node_of(sink), machine(report));
+                let of_sink = book.sinks.entry(stream.clone()).or_default();
+                of_sink.entry(name).or_insert_with(|| {
+                    site.follow(stream, sink, machine(report), &mut book.imbalances)
+                });
+            }
+        }
+    }
+    book.clock_error_ms = site.clock_error_ms();
+    Ok(book)
+}
+
+fn machine(report: &Report) -> &str {
+    report.machine.as_deref().unwrap_or_default()
+}
+
+/// The node of an instance.
+fn node_of(instance: &str) -> &str {
+    instance.split_once('@').map_or(instance, |(node, _)| node)
+}
+
+struct Site<'a> {
+    reports: &'a [Report],
+}
+
+impl<'a> Site<'a> {
+    /// The sinks of a stream that are no edges to other machines.
+    fn sinks(&self, report: &'a Report, stream: &str) -> Vec<&'a String> {
+        let sends = |sink: &str| {
+            let mut edges = report.site_edges.iter();
+            edges.any(|edge| !edge.receives && edge.node == node_of(sink))
+        };
+        let sinks = report.streams.get(stream).into_iter();
+        let sinks = sinks.flat_map(|stream| stream.sinks.keys());
+        sinks.filter(|sink| !sends(sink)).collect()
+    }
+
+    /// All parts of a machine, one for each time that it was started.
+    fn of_machine(&self, name: &str) -> impl Iterator<Item = &'a Report> {
+        self.reports
+            .iter()
+            .filter(move |report| machine(report) == name)
+    }
+
+    /// The edge that brings a stream to a machine, if one does.
+    fn edge_into(&self, name: &str, stream: &str) -> Option<&'a str> {
+        let reports = self.of_machine(name);
+        let mut edges = reports.flat_map(|report| {
+            let comes = |node: &str| report.nodes.contains_key(&format!("{node}@{stream}"));
+            let edges = report.site_edges.iter();
+            edges.filter(move |edge| edge.receives && comes(&edge.node))
+        });
+        edges.next().map(|edge| edge.edge.as_str())
+    }
+
+    /// The machine where a stream goes into an edge.
+    fn beginning_of(&self, edge: &str, stream: &str) -> Option<&'a str> {
+        let mut reports = self.reports.iter().filter(|report| {
+            let sends = |found: &&fermata_engine::report::SiteEdgeReport| {
+                !found.receives && found.edge == edge
+            };
+            report.site_edges.iter().any(|found| sends(&found))
+                && report.streams.contains_key(stream)
+        });
+        reports.next().map(machine)
+    }
+
+    /// Follows a stream from a sink to where it was captured.
+    fn follow(
+        &self,
+        stream: &str,
+        sink: &str,
+        name: &str,
+        imbalances: &mut Vec<String>,
+    ) -> SinkBook {
+        let mut book = SinkBook::default();
+        let mut captured = 0;
+        let mut missed = 0;
+        for report in self.of_machine(name) {
+            let Some(found) = report.streams.get(stream) else {
+                continue;
+            };
+            captured += found.captured;
+            missed += found.missed;
+            if let Some(at) = found.sinks.get(sink) {
+                book.delivered += at.delivered;
+                for (cause, count) in &at.losses {
+                    *book.losses.entry(format!("{cause} on {name}")).or_default() += count;
+                }
+            }
+        }
+        let Some(edge) = self.edge_into(name, stream) else {
+            book.captured = captured;
+            book.overwritten = missed;
+            return book;
+        };
+        let Some(before) = self.beginning_of(edge, stream) else {
+            imbalances.push(format!(
+                "stream {stream} comes to machine {name} over edge {edge}, and no report is of where it begins"
+            ));
+            book.captured = captured;
+            return book;
+        };
+        let upstream = self.follow(stream, &format!("{edge}@{stream}"), before, imbalances);
+        let arrived = captured + missed;
+        if upstream.delivered != arrived {
+            imbalances.push(format!(
+                "edge {edge}, stream {stream}: {} went in on {before}, and {captured} came out on {name} and {missed} were missed there",
+                upstream.delivered
+            ));
+        }
+        if missed > 0 {
+            let cause = format!("lost between {before} and {name}");
+            *book.losses.entry(cause).or_default() += missed;
+        }
+        for (cause, count) in upstream.losses {
+            *book.losses.entry(cause).or_default() += count;
+        }
+        book.captured = upstream.captured;
+        book.overwritten = upstream.overwritten;
+        book
+    }
+
+    /// The clocks of two machines were compared with the server's, each within an error.
+    fn clock_error_ms(&self) -> Option<f64> {
+        let mut most: f64 = 0.0;
+        for one in self.reports {
+            for other in self.reports {
+                let of = |report: &Report| report.site.as_ref().and_then(|site| site.clock);
+                let (one, other) = (of(one)?, of(other)?);
+                let apart = (one.ahead_ms - other.ahead_ms).abs();
+                most = most.max(apart + one.error_ms + other.error_ms);
+            }
+        }
+        Some(most)
+    }
+}
+
+impl SiteBook {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (stream, sinks) in &self.sinks {
+            for (sink, book) in sinks {
+                let _ = writeln!(
+                    text,
+                    "{stream:<16} {sink:<24} captured {} = delivered {} + lost {}",
+                    book.captured,
+                    book.delivered,
+                    book.losses.values().sum::<u64>()
+                );
+                for (cause, count) in &book.losses {
+                    let _ = writeln!(text, "{:<16} {count:>8} {cause}", "");
+                }
+                if book.overwritten > 0 {
+                    let _ = writeln!(
+                        text,
+                        "{:<16} {:>8} more were overwritten before they were captured",
+                        "", book.overwritten
+                    );
+                }
+            }
+        }
+        let _ = match self.clock_error_ms {
+            Some(error) => writeln!(
+                text,
+                "latencies between machines are by two clocks, which differed by at most {error:.1} ms when the parts were started"
+            ),
+            None => writeln!(
+                text,
+                "latencies between machines are by two clocks, and nobody knows how much they differ"
+            ),
+        };
+        if !self.imbalances.is_empty() {
+            text += "the books do not balance:\n";
+            for imbalance in &self.imbalances {
+                let _ = writeln!(text, "  {imbalance}");
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fermata_engine::report::{
+        ClockReport, NodeReport, SinkReport, SiteEdgeReport, SiteReport, StreamReport,
+    };
+
+    use super::*;
+
+    fn part(machine: &str, ahead_ms: f64, edge: (&str, bool), stream: StreamReport) -> Report {
+        let (node, receives) = edge;
+        let edge = SiteEdgeReport {
+            edge: "capture-server".to_owned(),
+            node: node.to_owned(),
+            receives,
+        };
+        Report {
+            machine: Some(machine.to_owned()),
+            site: Some(SiteReport {
+                site: "shop".to_owned(),
+                run: "r".to_owned(),
+                incarnation: 1,
+                clock: Some(ClockReport {
+                    ahead_ms,
+                    error_ms: 0.5,
+                }),
+            }),
+            site_edges: vec![edge],
+            nodes: [(format!("{node}@door"), NodeReport::default())].into(),
+            streams: [("door".to_owned(), stream)].into(),
+            ..Report::default()
+        }
+    }
+
+    fn stream(captured: u64, missed: u64, sink: &str, delivered: u64, lost: u64) -> StreamReport {
+        let sink_report = SinkReport {
+            delivered,
+            losses: [("full at x".to_owned(), lost)].into(),
+            ..SinkReport::default()
+        };
+        StreamReport {
+            captured,
+            missed,
+            sinks: [(sink.to_owned(), sink_report)].into(),
+            ..StreamReport::default()
+        }
+    }
+
+    fn gate() -> Report {
+        let door = stream(100, 7, "capture-server@door", 90, 10);
+        part("gate", 2.0, ("capture-server", false), door)
+    }
+
+    fn server(captured: u64) -> Report {
+        let door = stream(captured, 5, "log", captured - 3, 3);
+        part("server", -1.0, ("capture", true), door)
+    }
+
+    #[test]
+    fn what_was_captured_is_delivered_or_lost_somewhere() {
+        let found = book(&[server(85), gate()]).unwrap();
+        assert!(found.imbalances.is_empty(), "{:?}", found.imbalances);
+        let log = &found.sinks["door"]["log on server"];
+        assert_eq!((log.captured, log.delivered, log.overwritten), (100, 82, 7));
+        let losses: Vec<(&str, u64)> = log
+            .losses
+            .iter()
+            .map(|(cause, count)| (&**cause, *count))
+            .collect();
+        assert_eq!(
+            losses,
+            [
+                ("full at x on gate", 10),
+                ("full at x on server", 3),
+                ("lost between gate and server", 5)
+            ]
+        );
+        assert_eq!(found.clock_error_ms, Some(4.0));
+        // The edge is no sink of the site.
+        assert_eq!(found.sinks["door"].len(), 1);
+    }
+
+    #[test]
+    fn what_went_into_an_edge_and_did_not_come_out_is_told() {
+        let found = book(&[server(80), gate()]).unwrap();
+        assert_eq!(
+            found.imbalances,
+            [
+                "edge capture-server, stream door: 90 went in on gate, and 80 came out on server and 5 were missed there"
+            ]
+        );
+        let alone = book(&[server(85)]).unwrap();
+        assert!(alone.imbalances[0].contains("no report is of where it begins"));
+    }
+
+    #[test]
+    fn reports_of_different_runs_and_of_one_part_twice_are_refused() {
+        let mut other = gate();
+        other.site.as_mut().unwrap().run = "s".to_owned();
+        let said = book(&[server(85), other]).unwrap_err().to_string();
+        assert!(said.contains("different runs (shop r, shop s)"), "{said}");
+        let said = book(&[gate(), gate()]).unwrap_err().to_string();
+        assert!(said.contains("same part, machine gate"), "{said}");
+    }
+}

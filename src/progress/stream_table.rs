@@ -1,0 +1,402 @@
+//! How the streams of a run are doing, as lines of a terminal of some width or of a log. Owns which columns there are, and what goes where
+//! they have no room; drawing the lines is its parent's.
+
+use std::fmt::Write as _;
+
+use fermata_engine::ClockMode;
+use fermata_engine::graph::{printable, redact};
+use fermata_engine::statistics::{NodeState, Rates, Snapshot, StreamNow};
+
+/// Names are not cut shorter.
+const LEAST_NAME: usize = 8;
+/// Room from which on the reason is told why a stream is held up.
+const LEAST_REASON: usize = 16;
+
+/// What is known of a run when its lines are made.
+pub(super) struct StreamTable<'a> {
+    /// The run.
+    pub(super) now: &'a Snapshot,
+    /// Over the last seconds.
+    pub(super) rates: &'a Rates,
+    /// Streams that were there and are closed, by name.
+    pub(super) ended: &'a [String],
+    /// As fast as possible, latency says how long queues are and nothing else.
+    pub(super) clock: ClockMode,
+}
+
+/// A column: its head, its cells, and whether they are numbers.
+struct Column {
+    head: &'static str,
+    cells: Vec<String>,
+    is_number: bool,
+}
+
+impl Column {
+    fn width(&self) -> usize {
+        let cells = self.cells.iter().map(|cell| cell.chars().count());
+        cells.max().unwrap_or(0).max(self.head.chars().count())
+    }
+}
+
+impl StreamTable<'_> {
+    /// The run in a line: time, streams by state, and rate.
+    pub(super) fn summary(&self) -> String {
+        let streams = self.now.streams.len();
+        let plural = if streams == 1 { "" } else { "s" };
+        let (time, rate) = (clock_time(self.now.at_s), self.rates.delivered);
+        let mut line = format!("{time}  {rate:.1} frames/s  {streams} stream{plural}");
+        let lost = self.now.streams.iter();
+        let lost = lost.filter(|stream| self.lost(stream).is_some()).count();
+        if lost > 0 {
+            let _ = write!(line, ", {lost} reconnecting");
+        }
+        let closed = self.now.closed;
+        if closed.count > 0 {
+            let (count, frames) = (closed.count, closed.delivered);
+            let _ = write!(line, ", {count} ended with {frames} frames");
+        }
+        line
+    }
+
+    /// A head and a line for each stream, none wider than this. Where there is no room, names are cut first, then columns are left out.
+    pub(super) fn lines(&self, width: usize) -> Vec<String> {
+        let mut columns = self.columns();
+        let mut gap = 2;
+        let room = |columns: &[Column], gap: usize| {
+            let widths: usize = columns.iter().map(Column::width).sum();
+            width as isize - (widths + gap * (columns.len() - 1)) as isize
+        };
+        if room(&columns, gap) < 0 {
+            gap = 1;
+        }
+        let lacking = room(&columns, gap).min(0).unsigned_abs();
+        let name = columns[0].width();
+        let most = name.saturating_sub(lacking).max(LEAST_NAME);
+        for cell in &mut columns[0].cells {
+            *cell = shortened(cell, most);
+        }
+        while room(&columns, gap) < 0 && columns.len() > 2 {
+            let last = columns.len() - 1;
+            columns.remove(last);
+        }
+        let left = room(&columns, gap).max(0) as usize;
+        let rows = columns[0].cells.len();
+        let mut lines = vec![line(&columns, gap, |column| column.head)];
+        lines.extend((0..rows).map(|row| line(&columns, gap, |column| &column.cells[row])));
+        self.tell_reasons(&mut lines, left, gap);
+        lines
+    }
+
+    /// What each stream is doing, a sentence each.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let mut lines = vec![self.summary()];
+        for stream in &self.now.streams {
+            let state = self.state(stream);
+            let comma = if state.is_empty() { "" } else { ", " };
+            let latency = match self.clock {
+                ClockMode::Asap => String::new(),
+                _ => format!(", latency {}", milliseconds(latency_ms(stream))),
+            };
+            lines.push(format!(
+                "{}: {} frames, {:.1}/s{latency}, lost {}, missed {}{comma}{state}",
+                stream.name,
+                stream.delivered,
+                self.rate(stream),
+                lost(stream),
+                stream.missed
+            ));
+        }
+        lines
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let streams = &self.now.streams;
+        let ended = self.ended.len();
+        let column =
+            |head, is_number, cell: &dyn Fn(&StreamNow) -> String, of_ended: &str| Column {
+                head,
+                cells: streams
+                    .iter()
+                    .map(cell)
+                    .chain(std::iter::repeat_n(of_ended.to_owned(), ended))
+                    .collect(),
+                is_number,
+            };
+        let mut name = column("stream", false, &|stream| stream.name.clone(), "");
+        name.cells.truncate(streams.len());
+        name.cells.extend(self.ended.iter().cloned());
+        let state = column("", false, &|stream| self.state(stream).to_owned(), "ended");
+        let mut columns = vec![name];
+        if state.cells.iter().any(|cell| !cell.is_empty()) {
+            columns.push(state);
+        }
+        let frames = column("frames", true, &|stream| stream.delivered.to_string(), "");
+        let rate = |stream: &StreamNow| format!("{:.1}", self.rate(stream));
+        columns.extend([frames, column("/s", true, &rate, "")]);
+        let told_always = |head, cell: &dyn Fn(&StreamNow) -> u64| {
+            column(head, true, &|stream| cell(stream).to_string(), "")
+        };
+        columns.push(told_always("lost", &lost));
+        columns.push(told_always("missed", &|stream| stream.missed));
+        if self.clock != ClockMode::Asap {
+            let latency = |stream: &StreamNow| match stream.delivered {
+                0 => String::new(),
+                _ => milliseconds(latency_ms(stream)),
+            };
+            columns.push(column("latency", true, &latency, ""));
+        }
+        columns
+    }
+
+    fn tell_reasons(&self, lines: &mut [String], left: usize, gap: usize) {
+        if left < LEAST_REASON + gap {
+            return;
+        }
+        let width = lines.iter().map(|line| line.chars().count()).max();
+        let width = width.unwrap_or(0);
+        for (stream, line) in self.now.streams.iter().zip(&mut lines[1..]) {
+            if let Some((reason, for_s)) = self.lost(stream) {
+                let reason = printable(&redact(reason));
+                let reason = format!("for {for_s:.0} s: {reason}");
+                let cut: String = reason.chars().take(left - gap).collect();
+                let _ = write!(line, "{:1$}{cut}", "", width + gap - line.chars().count());
+            }
+        }
+    }
+
+    fn state(&self, stream: &StreamNow) -> &'static str {
+        match stream.ended {
+            true => "ended",
+            false if self.lost(stream).is_some() => "reconnecting",
+            false => "",
+        }
+    }
+
+    /// Why the stream's source has lost what it captures from, and for how many seconds.
+    fn lost(&self, stream: &StreamNow) -> Option<(&str, f64)> {
+        let nodes = self.now.nodes.iter();
+        let mut of_stream = nodes.filter(|node| {
+            let of = node.place.stream.as_ref().unwrap_or(&node.place.node);
+            *of == stream.name
+        });
+        of_stream.find_map(|node| match &node.state {
+            NodeState::Lost { reason, for_s } => Some((reason.as_str(), *for_s)),
+            _ => None,
+        })
+    }
+
+    fn rate(&self, stream: &StreamNow) -> f64 {
+        let rates = self.rates.streams.get(&stream.name);
+        rates.map_or(0.0, |rates| rates.delivered)
+    }
+}
+
+fn line<'a>(columns: &'a [Column], gap: usize, cell: impl Fn(&'a Column) -> &'a str) -> String {
+    let mut line = String::new();
+    for (index, column) in columns.iter().enumerate() {
+        let (cell, width) = (cell(column), column.width());
+        let gap = if index == 0 { 0 } else { gap };
+        let _ = match column.is_number {
+            true => write!(line, "{:gap$}{cell:>width$}", ""),
+            false => write!(line, "{:gap$}{cell:<width$}", ""),
+        };
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// What is lost before a fork is lost at every sink behind it.
+fn lost(stream: &StreamNow) -> u64 {
+    let losses = stream.sinks.iter();
+    let losses = losses.map(|sink| sink.losses.values().sum::<u64>());
+    losses.max().unwrap_or(0)
+}
+
+fn latency_ms(stream: &StreamNow) -> f64 {
+    let latency = stream.sinks.iter();
+    let latency = latency.map(|sink| sink.latency.quantiles_ms.p50);
+    latency.fold(0.0, f64::max)
+}
+
+fn milliseconds(ms: f64) -> String {
+    match ms < 10.0 {
+        true => format!("{ms:.1} ms"),
+        false => format!("{ms:.0} ms"),
+    }
+}
+
+/// Time since the start: `4:07`, `1:12:33`.
+fn clock_time(seconds: f64) -> String {
+    let seconds = seconds.max(0.0) as u64;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}"),
+        _ => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+/// At most so many characters: of names that are alike, beginning or end tells them apart.
+fn shortened(name: &str, most: usize) -> String {
+    let length = name.chars().count();
+    if length <= most {
+        return name.to_owned();
+    }
+    let (begin, end) = (most / 2, most - most / 2 - 1);
+    let first = name.chars().take(begin);
+    let last = name.chars().skip(length - end);
+    first.chain(['…']).chain(last).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use fermata_engine::statistics::{ClosedStreams, NodeNow, Place, SinkNow, Times};
+
+    use super::*;
+
+    fn stream(name: &str, delivered: u64, ended: bool) -> StreamNow {
+        let mut latency = Times::default();
+        latency.quantiles_ms.p50 = 38.4;
+        let sink = SinkNow {
+            name: "log".to_owned(),
+            delivered,
+            losses: BTreeMap::from([("drop_oldest at detect".to_owned(), 12)]),
+            latency,
+        };
+        StreamNow {
+            name: name.to_owned(),
+            captured: delivered,
+            missed: 3,
+            delivered,
+            ended,
+            sinks: vec![sink],
+        }
+    }
+
+    fn lost(stream: &str) -> NodeNow {
+        NodeNow {
+            place: Place {
+                node: "capture".to_owned(),
+                stream: Some(stream.to_owned()),
+            },
+            state: NodeState::Lost {
+                reason: "rtsp://me:secret@door/1: Connection refused".to_owned(),
+                for_s: 12.0,
+            },
+            calls: Vec::new(),
+            in_hand: 0,
+            received: 0,
+            processed: 0,
+            failed: 0,
+            unmatched: 0,
+            abandoned: 0,
+            finished: 0,
+            restarts: 0,
+            age_s: 0.0,
+            busy_s: 0.0,
+            blocked_s: 0.0,
+            service: Times::default(),
+            queue_wait: Times::default(),
+            batches: None,
+            replicas: 1,
+        }
+    }
+
+    const LONG: &str = "building-a-second-floor-corridor-camera-17";
+
+    fn run() -> (Snapshot, Rates) {
+        let now = Snapshot {
+            at_s: 247.3,
+            nodes: vec![lost(LONG)],
+            streams: vec![
+                stream("door", 1234, false),
+                stream(LONG, 7, false),
+                stream("clip", 472, true),
+            ],
+            closed: ClosedStreams {
+                count: 1,
+                delivered: 77,
+                ..ClosedStreams::default()
+            },
+            ..Snapshot::default()
+        };
+        let mut before = now.clone();
+        before.at_s -= 5.0;
+        before.streams[0].delivered -= 123;
+        let rates = Rates::between(&before, &now);
+        (now, rates)
+    }
+
+    fn lines(clock: ClockMode, width: usize) -> Vec<String> {
+        let (now, rates) = run();
+        let ended = ["hall".to_owned()];
+        let table = StreamTable {
+            now: &now,
+            rates: &rates,
+            ended: &ended,
+            clock,
+        };
+        table.lines(width)
+    }
+
+    #[test]
+    fn a_narrow_terminal_shortens_names_and_keeps_the_numbers() {
+        assert_eq!(
+            lines(ClockMode::Live, 60),
+            [
+                "stream                       frames   /s lost missed latency",
+                "door                           1234 24.6   12      3   38 ms",
+                "buildin…mera-17 reconnecting      7  0.0   12      3   38 ms",
+                "clip            ended           472  0.0   12      3   38 ms",
+                "hall            ended",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_all_and_why_a_stream_is_held_up_without_secrets() {
+        assert_eq!(
+            lines(ClockMode::Live, 200),
+            [
+                "stream                                                    frames    /s  lost  missed  latency",
+                "door                                                        1234  24.6    12       3    38 ms",
+                "building-a-second-floor-corridor-camera-17  reconnecting       7   0.0    12       3    38 ms  for 12 s: rtsp://***@door/1: Connection refused",
+                "clip                                        ended            472   0.0    12       3    38 ms",
+                "hall                                        ended",
+            ]
+        );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_however_narrow() {
+        for width in 30..220 {
+            for line in lines(ClockMode::Live, width) {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn latency_says_nothing_as_fast_as_possible() {
+        let all = lines(ClockMode::Asap, 120).join("\n");
+        assert!(!all.contains("latency") && !all.contains("ms"), "{all}");
+        let (now, rates) = run();
+        let clock = ClockMode::Asap;
+        let table = StreamTable {
+            now: &now,
+            rates: &rates,
+            ended: &[],
+            clock,
+        };
+        assert_eq!(
+            table.summary(),
+            "4:07  24.6 frames/s  3 streams, 1 reconnecting, 1 ended with 77 frames"
+        );
+        assert_eq!(
+            table.sentences()[1],
+            "door: 1234 frames, 24.6/s, lost 12, missed 3"
+        );
+        assert!(table.sentences()[2].ends_with("missed 3, reconnecting"));
+    }
+}

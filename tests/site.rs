@@ -1,0 +1,237 @@
+//! `machines:` and `--machine`: one graph file, a process for each machine, and a real NATS server between them.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::nats_server::Server;
+use crate::support::{fermata, wait_until};
+
+const SITE: &str = "\
+fermata: 1
+name: shop
+machines: {gate: {}, hall: {}, server: {}}
+nodes:
+  door:   {use: synthetic_faces, seed: 1, faces: 1, count: 20, fps: 25, on: gate}
+  yard:   {use: synthetic_faces, seed: 2, faces: 2, count: 20, fps: 25, on: hall}
+  detect: {use: detect_faces, in: [door, yard], model: haar, min_size: 60, every: 2, on: server}
+  track:  {use: track_faces, each: stream, in: detect, on: server}
+  log:    {use: write_csv, in: track, path: \"${run.dir}/faces.csv\", on: server}
+run: {clock: asap}
+";
+
+/// The same for one machine.
+fn alone() -> String {
+    let lines = SITE.lines().filter(|line| !line.starts_with("machines:"));
+    let lines: Vec<String> = lines
+        .map(|line| {
+            let mut line = line.to_owned();
+            for machine in ["gate", "hall", "server"] {
+                line = line.replace(&format!(", on: {machine}"), "");
+            }
+            line
+        })
+        .collect();
+    lines.join("\n")
+}
+
+fn start(folder: &Path, arguments: &[&str]) -> Child {
+    Command::new(fermata())
+        .args(["run", "--quiet"])
+        .args(arguments)
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// A part for each machine, in the folder of its name.
+fn start_parts(folder: &Path, url: &str) -> [Child; 3] {
+    ["server", "gate", "hall"].map(|machine| {
+        let graph = ["site.yaml", "--machine", machine];
+        let place = ["--nats", url, "--out", machine];
+        start(folder, &[graph.as_slice(), &place].concat())
+    })
+}
+
+fn succeeds(child: Child) {
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}: {errors}", output.status);
+}
+
+/// What a command says that succeeds.
+fn says(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(fermata())
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a command that is refused says.
+fn refused(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(fermata())
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    errors
+}
+
+#[test]
+fn three_machines_give_byte_for_byte_the_table_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("site.yaml"), SITE).unwrap();
+    std::fs::write(folder.join("alone.yaml"), alone()).unwrap();
+    succeeds(start(folder, &["alone.yaml", "--out", "alone"]));
+    let server = Server::start_with("max_payload: 8MB");
+    let url = server.url();
+    let parts = start_parts(folder, &url);
+    parts.into_iter().for_each(succeeds);
+    let table = |run: &str| std::fs::read(folder.join(run).join("faces.csv")).unwrap();
+    let expected = table("alone");
+    assert!(expected.iter().filter(|byte| **byte == b'\n').count() > 40);
+    assert!(table("server") == expected);
+    let report = std::fs::read(folder.join("gate/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(report["machine"], "gate");
+    assert_eq!(report["streams"]["door"]["delivered"], 20);
+    let site = ["--nats", &url, "--site", "shop"];
+    let said = says(folder, &[&["site", "status"][..], &site].concat());
+    assert!(
+        said.starts_with("shop: run ") && said.matches(" ended ").count() == 3,
+        "{said}"
+    );
+    let said = says(
+        folder,
+        &["report", "merge", "server", "gate", "hall", "--json"],
+    );
+    let book: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let log = &book["sinks"]["door"]["log on server"];
+    assert_eq!(
+        (&log["captured"], &log["delivered"]),
+        (&20.into(), &20.into()),
+        "{said}"
+    );
+    assert!(book["clock_error_ms"].as_f64().is_some(), "{said}");
+    let again = [
+        "run",
+        "site.yaml",
+        "--machine",
+        "gate",
+        "--nats",
+        &url,
+        "--out",
+        "again",
+    ];
+    let said = refused(folder, &again);
+    assert!(said.contains("has ended on machine `gate`"), "{said}");
+    assert!(!folder.join("again").exists());
+    let said = says(folder, &[&["site", "end"][..], &site].concat());
+    assert!(said.contains("removed fermata+shop+site"), "{said}");
+    let said = refused(folder, &[&["site", "status"][..], &site].concat());
+    assert!(said.contains("there is no run of site `shop`"), "{said}");
+}
+
+/// A signal to one machine ends all of them, and what was captured arrives.
+#[test]
+fn ctrl_c_at_one_machine_drains_the_site() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let live = SITE
+        .replace("count: 20", "count: 100000")
+        .replace("clock: asap", "clock: live");
+    std::fs::write(folder.join("site.yaml"), live).unwrap();
+    let server = Server::start_with("max_payload: 8MB");
+    let url = server.url();
+    let mut parts = start_parts(folder, &url);
+    let rows = folder.join("server/faces.csv.part");
+    wait_until("rows of both cameras", || {
+        let rows = std::fs::read_to_string(&rows).unwrap_or_default();
+        rows.contains("\ndoor,") && rows.contains("\nyard,")
+    });
+    let gate = parts[1].id().to_string();
+    let sent = Command::new("kill").args(["-INT", &gate]).status().unwrap();
+    assert!(sent.success());
+    for part in &mut parts {
+        let status = part.wait().unwrap();
+        assert!(matches!(status.code(), Some(0 | 130)), "{status}");
+    }
+    let said = says(folder, &["report", "merge", "server", "gate", "hall"]);
+    assert!(
+        said.contains("log on server") && !said.contains("balance"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_graph_for_machines_is_checked_whole_and_run_in_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("site.yaml"), SITE).unwrap();
+    std::fs::write(folder.join("alone.yaml"), alone()).unwrap();
+    let check = Command::new(fermata())
+        .args(["check", "site.yaml"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(
+        said.contains("5 nodes and 0 streams on 3 machines"),
+        "{said}"
+    );
+    for (arguments, words) in [
+        (
+            &["run", "site.yaml"][..],
+            "the graph is for several machines (gate, hall, server): say which one this is with --machine",
+        ),
+        (
+            &["run", "site.yaml", "--machine", "gate"],
+            "machine `gate` is one of several (gate, hall, server): name the NATS server between them with --nats",
+        ),
+        (
+            &["run", "site.yaml", "--machine", "gat"],
+            "there is no machine `gat` (did you mean `gate`?)",
+        ),
+        (
+            &["run", "alone.yaml", "--machine", "gate"],
+            "--machine gate: the graph has no `machines`",
+        ),
+        (
+            &["check", "site.yaml", "--set", "nodes.door.on=attic"],
+            "there is no machine `attic`",
+        ),
+        (
+            &[
+                "run",
+                "site.yaml",
+                "--machine",
+                "gate",
+                "--nats",
+                "nats://127.0.0.1:1",
+            ],
+            "no NATS server answers at nats://127.0.0.1:1",
+        ),
+    ] {
+        let said = refused(folder, arguments);
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        assert!(!folder.join("runs").exists(), "{arguments:?}");
+    }
+    for (format, words) in [("dot", "subgraph \"cluster_hall\""), ("svg", "<svg")] {
+        let drawn = Command::new(fermata())
+            .args(["graph", "site.yaml", "--format", format])
+            .current_dir(folder)
+            .output()
+            .unwrap();
+        let drawn = String::from_utf8_lossy(&drawn.stdout).into_owned();
+        assert!(drawn.contains(words), "{drawn}");
+        assert!(drawn.contains("hall"), "{drawn}");
+    }
+}
