@@ -196,8 +196,8 @@ fn a_result_that_is_rejected_or_is_none_is_computed_again_and_what_is_malformed_
     };
     let (client, state) = runtime.block_on(async {
         let client = async_nats::connect(server.url()).await.unwrap();
-        let state = jetstream::new(client.clone()).get_key_value("fermata-one-state");
-        let state = state.await.unwrap();
+        let jetstream = jetstream::new(client.clone());
+        let state = jetstream.get_key_value("fermata-one-state").await.unwrap();
         let claimed = format!(
             r#"{{"what": "result", "attempt": 1, "sha256": "{}", "size": 3, "worker": "liar"}}"#,
             "ab".repeat(32)

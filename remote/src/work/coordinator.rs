@@ -247,11 +247,12 @@ impl Coordinator {
     async fn look(self: Arc<Self>) {
         let looking = async {
             let mut link = self.connection.link.clone();
+            let meant_ms = (LOOK + BREATH).as_millis() as u64;
             let mut last_ms = self.now_ms();
             loop {
-                // This process may have been stopped.
+                // This process may have been stopped: it looks much later than it meant to.
                 let now_ms = self.now_ms();
-                if now_ms.saturating_sub(last_ms) > self.record.lease_ms / 2 {
+                if now_ms.saturating_sub(last_ms) > meant_ms + self.record.lease_ms / 2 {
                     lock(&self.state).heard.was_deaf(now_ms);
                 }
                 last_ms = now_ms;
