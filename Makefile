@@ -65,7 +65,7 @@ fuzz: setup ## Fuzz graph files, cards, interpolation and overrides, a minute ea
 
 soak: setup-test ## Try the laws on 20,000 random graphs that no run has tried, the faults for minutes, jobs killed at 20 moments, and the page for five minutes (25 minutes)
 	@seed=$${FERMATA_LAWS_SEED:-$$(date +%s)}; echo "FERMATA_LAWS_SEED=$$seed"; \
-		FERMATA_LAWS=20000 FERMATA_LAWS_SEED=$$seed FERMATA_SOAK=1 cargo test --test main -- laws endurance killed live_page --nocapture
+		FERMATA_LAWS=20000 FERMATA_LAWS_SEED=$$seed FERMATA_SOAK=1 cargo test --features fermata/remote --test main -- laws endurance killed live_page --nocapture
 
 bench: setup-learn ## Run the benchmarks
 	cargo bench --workspace

@@ -1,6 +1,6 @@
 //! The programs' commands and what they share: one file per command, and the command line itself.
 //!
-//! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`], [`models_cli`]: what can be typed, and the exit codes.
+//! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`], [`models_cli`], [`serve_cli`]: what can be typed, and the exit codes.
 //! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
 //! - `analyse`: photos and videos without a graph file.
 //! - [`program`]: which actors a program has.
@@ -44,9 +44,10 @@ pub mod program;
 mod progress;
 pub mod reference;
 pub mod reference_page;
-mod remote;
+pub mod remote;
 pub mod run;
 mod run_folder;
+pub mod serve_cli;
 mod serving;
 mod settings_schema;
 pub mod site;

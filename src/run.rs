@@ -116,7 +116,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     if !load::is_runnable(&graph, &registry) {
         return Ok(REFUSED);
     }
-    let serving = Serving::prepare(&serve, &graph)?;
+    let mut serving = Serving::prepare(&serve, &graph)?;
     if let Taking::Afresh(path) = &taking {
         for input in graph.reads(&registry) {
             refuse_to_move(path, &input)?;

@@ -1,7 +1,13 @@
 //! `fermata softlabels`, `resume` and `ensemble search` as a new user meets them: also killed at any moment.
 
+#[cfg(feature = "remote")]
+mod job_server;
 mod killed;
+#[cfg(feature = "remote")]
+mod machines_killed;
 mod refusals;
+#[cfg(feature = "remote")]
+mod several_machines;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -190,6 +190,11 @@ impl NatsConnection {
         }))
     }
 
+    /// Does something at the server, and waits for it: not on the connection's own thread.
+    pub(crate) fn block_on<F: Future>(&self, doing: F) -> F::Output {
+        self.runtime.block_on(doing)
+    }
+
     /// Milliseconds of a clock that the ends of all edges share.
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::files::PREDICTIONS;
 use crate::backend::look_at_backend;
-use crate::softlabels::run_text;
+use crate::graph_run::run_text;
 
 /// What a temperature was fitted on.
 const FITTED_ON: &str = "calibrated_on.npz";
