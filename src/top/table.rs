@@ -49,7 +49,8 @@ fn streams(streams: &[StreamNumbers], width: usize) -> Vec<String> {
         number(streams, "MISSED", &|stream| stream.missed.to_string()),
         number(streams, "P99", &|stream| ms(stream.latency_p99_ms)),
     ];
-    let mut lines = Columns::within(width, LEAST_NAME, columns).without_last()
+    let mut lines = Columns::within(width, LEAST_NAME, columns)
+        .without_last()
         .lines()
         .into_iter();
     let mut told: Vec<String> = lines.next().into_iter().collect();
@@ -80,7 +81,9 @@ fn nodes(nodes: &[NodeNumbers], width: usize) -> Vec<String> {
         }),
         number(nodes, "P99", &|node| milliseconds(node.service_p99_ms)),
     ];
-    Columns::within(width, LEAST_NAME, columns).without_last().lines()
+    Columns::within(width, LEAST_NAME, columns)
+        .without_last()
+        .lines()
 }
 
 fn edges(edges: &[EdgeNumbers], width: usize) -> Vec<String> {
@@ -107,7 +110,9 @@ fn edges(edges: &[EdgeNumbers], width: usize) -> Vec<String> {
             format!("{:.1}", edge.dropped_per_s)
         }),
     ];
-    Columns::within(width, LEAST_EDGE, columns).without_last().lines()
+    Columns::within(width, LEAST_EDGE, columns)
+        .without_last()
+        .lines()
 }
 
 /// Whatever a run says must not steer the terminal.
