@@ -250,8 +250,8 @@ mod tests {
             .map(|(path, reason)| (name(path), &**reason))
             .collect();
         for (left_out, (file, reason)) in left_out.iter().zip([
-            ("cut.mp4", "Invalid data"),
             ("IMG_1.HEIC", "convert it"),
+            ("cut.mp4", "Invalid data"),
             ("notes.txt", "neither a photo nor a video"),
         ]) {
             assert_eq!(left_out.0, file);

@@ -8,3 +8,4 @@ mod servers;
 mod support;
 mod times;
 mod write;
+mod write_failures;
