@@ -15,14 +15,6 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Characters that a line of the standard output has; any number where it is no terminal.
-pub(crate) fn width_of_output() -> usize {
-    match rustix::termios::tcgetwinsize(io::stdout()) {
-        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
-        _ => usize::MAX,
-    }
-}
-
 /// Says something on the error output, without the secret parts of addresses in it.
 pub fn complain(text: &str) {
     complain_as_it_is(&printable(&redact(text)));

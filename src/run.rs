@@ -1,5 +1,6 @@
 //! `fermata run`: runs a graph until its streams end or somebody ends it.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::cli::{
 };
 use crate::interrupts::Interrupts;
 use crate::load;
-use crate::print::{complain, print, print_error, print_line, width_of_output};
+use crate::print::{complain, print, print_error, print_line};
 use crate::program::Program;
 pub use crate::progress::JobRows;
 use crate::progress::Progress;
@@ -23,6 +24,7 @@ pub use crate::run_folder::Taking;
 use crate::run_folder::{RunFolder, refuse_to_move};
 use crate::serving::Serving;
 use crate::summary::{failures, summary};
+use crate::terminal;
 
 /// Time between two looks at the run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -185,7 +187,7 @@ fn end(
 ) -> u8 {
     let written = folder.write_report(report);
     let printed = if summed_up {
-        let mut said = summary(report, width_of_output());
+        let mut said = summary(report, terminal::line_width(io::stdout()));
         if let Ok(path) = &written {
             said += &format!("report: {}\n", path.display());
         }

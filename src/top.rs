@@ -52,7 +52,7 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
     };
     let first = look()?;
     if !io::stdout().is_terminal() {
-        let lines = table::table(&first, table::UNLIMITED);
+        let lines = table::table(&first, terminal::line_width(io::stdout()));
         print(&(lines.join("\n") + "\n"))?;
         return Ok(SUCCESS);
     }

@@ -5,9 +5,6 @@ use fermata_serve::{EdgeNumbers, NodeNumbers, Numbers, StreamNumbers};
 
 use crate::columns::{Column, Columns, shortened};
 
-/// Wider than any terminal: for what is no terminal.
-pub(super) const UNLIMITED: usize = 1 << 20;
-
 /// Names of streams and nodes are not cut shorter, nor those of edges, which are two.
 const LEAST_NAME: usize = 12;
 const LEAST_EDGE: usize = 20;
@@ -259,7 +256,7 @@ mod tests {
 
     #[test]
     fn where_there_is_no_terminal_everything_is_told() {
-        let all = table(&numbers(), UNLIMITED).join("\n");
+        let all = table(&numbers(), usize::MAX).join("\n");
         for told in [
             "building-a-second-floor-corridor",
             "P99",
