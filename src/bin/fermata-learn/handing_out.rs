@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use fermata::cli::ServeArguments;
+use fermata::documents::{read_json, write_json};
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::print::complain;
 use fermata::run::{JobRows, Taking};
 use fermata_engine::ActorError;
-use fermata_files::MOST_TEXT;
 use fermata_jobs::elsewhere::{HandingOut, HandsOut, Returned};
 use fermata_jobs::unit_file::most_bytes;
 use fermata_jobs::write_softlabels;
@@ -61,8 +61,7 @@ struct WorkerLine {
 
 impl JobFile {
     fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        let text = serde_json::to_vec_pretty(self)?;
-        Ok(fermata_files::write(&folder.join(SHARED), &text)?)
+        write_json(&folder.join(SHARED), self)
     }
 
     /// The same with those who take part now beside those of earlier runs.
@@ -133,11 +132,7 @@ pub(crate) fn resume(
     folder: &Path,
     quiet: bool,
 ) -> anyhow::Result<u8> {
-    let path = folder.join(SHARED);
-    let read = fermata_files::read_text(&path, MOST_TEXT)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let file: JobFile =
-        serde_json::from_str(&read).with_context(|| format!("{} is no job's", path.display()))?;
+    let file: JobFile = read_json(&folder.join(SHARED), "job of several machines")?;
     let own = Own::of_this_machine();
     if own.program != file.shared.program {
         bail!(

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use fermata::cli::REFUSED;
+use fermata::documents::read_text;
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::{JobRows, Taking};
-use fermata_files::MOST_TEXT;
 use fermata_jobs::ledger::Ledger;
 use fermata_jobs::loaded_model::LoadedModel;
 use fermata_jobs::unit::rows_of;
@@ -78,9 +78,7 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
     let augmentation = match &arguments.config {
         None => Augmentation::default(),
         Some(path) => {
-            let text = fermata_files::read_text(path, MOST_TEXT)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            let views: TrainingViews = serde_saphyr::from_str(&text)
+            let views: TrainingViews = serde_saphyr::from_str(&read_text(path)?)
                 .with_context(|| format!("{} is no training's settings", path.display()))?;
             views.augmentation
         }
@@ -173,9 +171,7 @@ fn look_for_rows_that_all_have_seen(
 /// Takes up an export at the units that are not done.
 pub(crate) fn resume(folder: &Path, nats: Option<&str>, quiet: bool) -> anyhow::Result<u8> {
     let folder = absolute(folder)?;
-    let path = folder.join(graph_run::FILE);
-    let text = fermata_files::read_text(&path, MOST_TEXT);
-    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+    let text = read_text(&folder.join(graph_run::FILE))?;
     let ledger = Ledger::join(&folder.join(LEDGER))?;
     let state = ledger.state();
     if state.is_done {
