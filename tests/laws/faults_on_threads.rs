@@ -1,7 +1,7 @@
 //! Faults that reading the engine found and that no simulation shows: calls that must return, threads that must end.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fermata_engine::observer::{Observer, Recorder, Seen};
