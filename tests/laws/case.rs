@@ -326,7 +326,9 @@ impl Case {
         connected
     }
 
-    /// What is done to the run. A run with a call that never returns would never end by itself, so it is drained.
+    /// What is done to the run. A run with a call that never returns would never end by itself, so it is drained; so may one whose
+    /// calls are answered by a source: if its stream is ended early it is asked for nothing more, so that it answers no more
+    /// either, and it may be held up by those very calls.
     pub(crate) fn sim(&self) -> SimOptions {
         let mut commands: Vec<(At, SimCommand)> = Vec::new();
         for (by_step, moment, command) in &self.commands {
@@ -359,6 +361,10 @@ impl Case {
         }
         if self.stalls() {
             commands.push((At::Time(Duration::from_secs(100)), SimCommand::Drain));
+        }
+        if self.asks() {
+            // Long after all that ends by itself has ended.
+            commands.push((At::Time(Duration::from_secs(3600)), SimCommand::Drain));
         }
         SimOptions {
             hold_open: self.adds_streams(),
@@ -430,6 +436,11 @@ impl Case {
     pub(crate) fn asks(&self) -> bool {
         let asks = |node: &NodeCase| matches!(node.kind, Kind::Later { .. });
         self.nodes.iter().any(asks)
+    }
+
+    /// Whether the source that answers may be told to end while it is held up by calls that it would have answered.
+    pub(crate) fn may_get_no_answers(&self) -> bool {
+        self.asks() && self.enough_from().is_some()
     }
 
     pub(crate) fn adds_streams(&self) -> bool {
