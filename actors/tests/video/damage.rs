@@ -39,15 +39,6 @@ fn noise(seed: u32) -> impl Iterator<Item = u8> {
 
 #[test]
 fn a_whole_recording_misses_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    for kind in KINDS {
-        let path = clip(folder.path(), kind);
-        assert_eq!(
-            run(&path.display().to_string()),
-            (100, 0, false),
-            "{kind:?}"
-        );
-    }
     let cases =
         "drawn.mp4 sar.mp4 dm_hflip.mp4 drawn_hlg.mov gap2200.mkv late.ts back.ts fwd.ts gps0.mp4";
     let mut files: Vec<PathBuf> = cases.split(' ').map(case).collect();
@@ -66,6 +57,8 @@ fn every_frame_of_a_damaged_recording_comes_or_is_missed() {
     let folder = tempfile::tempdir().expect("a folder");
     for kind in KINDS {
         let path = clip(folder.path(), kind);
+        let undamaged = run(&path.display().to_string());
+        assert_eq!(undamaged, (100, 0, false), "{kind:?}");
         let whole = std::fs::read(&path).expect("a clip");
         for (share, length) in [(40, 300), (60, 1500)] {
             let mut bytes = whole.clone();
