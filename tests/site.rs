@@ -235,3 +235,79 @@ fn a_graph_for_machines_is_checked_whole_and_run_in_parts() {
         assert!(drawn.contains("hall"), "{drawn}");
     }
 }
+
+/// The rows of a table that are there, by stream: sequence and track.
+fn rows(folder: &Path) -> [Vec<(u64, Option<u64>)>; 2] {
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
+    let text = read("faces.csv").or_else(|| read("faces.csv.part"));
+    let text = text.unwrap_or_default();
+    ["door", "yard"].map(|stream| {
+        let lines = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        let cells = lines.map(|line| line.split(',').collect::<Vec<&str>>());
+        let of_stream = cells.filter(|cells| cells[0] == stream);
+        let row = |cells: Vec<&str>| (cells[2].parse().unwrap(), cells[4].parse().ok());
+        of_stream.map(row).collect()
+    })
+}
+
+/// What it had written and not acknowledged comes again, and is in the table once; nothing is missing, and no track has the number of
+/// another one.
+#[test]
+fn a_part_that_is_killed_goes_on_with_its_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let live = SITE
+        .replace("count: 20", "count: 100000, width: 320, height: 240")
+        .replace("min_size: 60, every: 2", "min_size: 40, every: 4")
+        .replace("clock: asap", "clock: live");
+    std::fs::write(folder.join("site.yaml"), live).unwrap();
+    let server = Server::start_with("max_payload: 8MB");
+    let url = server.url();
+    let [mut part, gate, hall] = start_parts(folder, &url);
+    let place = folder.join("server");
+    let most = |rows: &[Vec<(u64, Option<u64>)>; 2]| {
+        let last = rows.iter().map(|rows| rows.last().map_or(0, |row| row.0));
+        last.min().unwrap()
+    };
+    for life in 1..=3 {
+        let before = most(&rows(&place));
+        wait_until("rows of both cameras", || {
+            most(&rows(&place)) >= before + 20
+        });
+        if life < 3 {
+            part.kill().unwrap();
+            part.wait().unwrap();
+            let arguments = ["site.yaml", "--machine", "server", "--nats", &url];
+            part = start(folder, &[&arguments[..], &["--out", "server"]].concat());
+        }
+    }
+    let site = ["--nats", &url, "--site", "shop"];
+    says(folder, &[&["site", "drain"][..], &site].concat());
+    [part, gate, hall].into_iter().for_each(succeeds);
+    assert!(place.join("faces.csv").exists());
+    let mut tracks = 0;
+    for rows in rows(&place) {
+        let mut sequences: Vec<u64> = rows.iter().map(|row| row.0).collect();
+        assert!(sequences.is_sorted(), "{sequences:?}");
+        sequences.dedup();
+        assert!(
+            sequences.iter().copied().eq(0..sequences.len() as u64),
+            "{sequences:?}"
+        );
+        let lives: Vec<u64> = rows
+            .iter()
+            .filter_map(|row| row.1)
+            .map(|track| track / 1_000_000_000)
+            .collect();
+        assert!(lives.is_sorted(), "{lives:?}");
+        tracks += lives.len();
+    }
+    assert!(tracks > 0, "no face was followed");
+    let said = says(folder, &["report", "merge", "server", "gate", "hall"]);
+    assert!(
+        said.contains("settled before its part was killed") && !said.contains("balance"),
+        "{said}"
+    );
+}

@@ -27,12 +27,16 @@
 //! | let the parts of a run find each other, and end it | [`site`] |
 //! | understand the protocol | [`edge::sender`], [`edge::receiver`]: state machines without a network, and what tries them (`edge/laws.rs`) |
 
+mod claim;
 mod connection;
 pub mod edge;
 mod error;
 mod examine;
+mod incoming;
 mod last;
+mod memory;
 mod names;
+mod pass;
 mod receive_packets;
 mod receiving;
 mod send_packets;
@@ -44,6 +48,7 @@ mod time;
 use fermata_engine::graph::EdgeActors;
 use fermata_engine::{Actor, Registry, Source};
 
+pub use claim::{Earlier, take_over};
 pub use connection::{Credentials, NatsConnection};
 pub use error::{OLDEST_SERVER, RemoteError};
 pub use examine::{ServerFindings, examine};

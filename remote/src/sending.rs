@@ -241,11 +241,11 @@ impl SendingEnd {
             match published {
                 Published::Stored(attempt) => {
                     *obstacle = None;
-                    settled.extend(
-                        sender
-                            .acknowledged(attempt)
-                            .map(|outgoing| (outgoing, None)),
-                    );
+                    let stored = sender.acknowledged(attempt);
+                    if let Some(outgoing) = &stored {
+                        self.trace_stored(&sender, attempt, outgoing);
+                    }
+                    settled.extend(stored.map(|outgoing| (outgoing, None)));
                 }
                 Published::Refused(attempt) => {
                     *obstacle = Some("the other machine does not keep up".to_owned());
@@ -275,6 +275,16 @@ impl SendingEnd {
                 (None, _) => {}
             }
         }
+    }
+
+    fn trace_stored(&self, sender: &Sender<Outgoing>, attempt: Attempt, outgoing: &Outgoing) {
+        tracing::trace!(
+            stream = self.token,
+            incarnation = sender.incarnation(),
+            number = attempt.number,
+            sequence = outgoing.message.sequence,
+            "stored"
+        );
     }
 
     /// Tells the server that a new life of this end begins, which it must know before the first packet of it.

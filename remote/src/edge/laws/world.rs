@@ -46,6 +46,8 @@ pub(crate) struct Case {
     pub(crate) packets: u64,
     pub(crate) capacity: usize,
     pub(crate) window: usize,
+    /// The stream's sequences go on over lives of the sending end, which begins each at one that had not been acknowledged, or below.
+    pub(crate) goes_on: bool,
     /// One packet in so many has been filtered before the edge.
     pub(crate) filtered: u64,
     pub(crate) faults: Faults,
@@ -138,13 +140,15 @@ pub(crate) struct World {
     /// Behind the last sequence that was fetched from the receiving end, and how much of `out` has been settled.
     fetched: u64,
     settled: usize,
+    /// What earlier lives of the receiving end had counted as missed.
+    pub(crate) missed_before: u64,
     pub(crate) end: Option<End>,
 }
 
 impl World {
     /// A store that has seen nothing.
     pub(crate) fn new(case: Case) -> Self {
-        let (sender, receiver) = Self::ends(case, true, None);
+        let (sender, receiver) = Self::ends(case, None);
         let mut world = Self {
             case,
             dice: Dice(case.seed),
@@ -169,13 +173,14 @@ impl World {
             out: Vec::new(),
             fetched: 0,
             settled: 0,
+            missed_before: 0,
             end: None,
         };
         world.open();
         world
     }
 
-    fn ends(case: Case, is_first: bool, settled: Option<SettledMessage>) -> Ends {
+    fn ends(case: Case, settled: Option<SettledMessage>) -> Ends {
         let sender = Sender::new(SenderSpec {
             full: case.full,
             capacity: case.capacity,
@@ -186,7 +191,6 @@ impl World {
         let receiver = Receiver::new(ReceiverSpec {
             full: case.full,
             capacity: case.capacity + case.window,
-            is_first,
             settled,
         });
         (sender, receiver)
@@ -216,8 +220,13 @@ impl World {
         }
         if self.dice.one_in(faults.sender_dies) {
             self.break_sender();
-            self.sender = Self::ends(self.case, false, None).0;
+            self.sender = Self::ends(self.case, None).0;
             self.in_hand = 0;
+            if self.case.goes_on {
+                let is_open = |sequence: &u64| !self.acknowledged.contains(sequence);
+                let open = (0..self.sequence).find(is_open).unwrap_or(self.sequence);
+                self.sequence = self.dice.below(open + 1);
+            }
             self.open();
         }
         if self.dice.one_in(faults.receiver_dies) {
@@ -228,7 +237,9 @@ impl World {
             self.settled = self.out.len();
             self.to_receiver.clear();
             self.fetched = 0;
-            self.receiver = Self::ends(self.case, false, self.store.settled).1;
+            let settled = self.store.settled.unwrap_or_default();
+            self.missed_before = settled.counted - settled.came;
+            self.receiver = Self::ends(self.case, self.store.settled).1;
         }
         if self.dice.one_in(faults.store_forgets) {
             self.store.stored.clear();
@@ -412,6 +423,7 @@ impl World {
                     number: sent.number,
                     sequence: sent.sequence,
                     segment: 0,
+                    goes_on: self.case.goes_on,
                     stored,
                     content: sent.sequence,
                 };
