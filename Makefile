@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # The crates, whose files must not import each other in a circle.
 WITHOUT_CIRCLES := . engine vision files trace pull onnx actors learn jobs serve remote
 
-.PHONY: help setup setup-learn setup-cuda setup-openvino setup-remote setup-test demo test deny soak fuzz bench clean
+.PHONY: help setup setup-learn setup-cuda setup-openvino setup-remote setup-test demo test deny reference soak fuzz bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -45,7 +45,7 @@ test: setup-test ## Check format, lints, docs, the engine's independence and tha
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features fermata/remote -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
-	cargo build -p fermata-engine
+	cargo check -p fermata-engine
 	@scripts/engine-alone.sh
 	@scripts/no-circles.py --self-test
 	@scripts/no-circles.py $(WITHOUT_CIRCLES)
@@ -65,7 +65,7 @@ fuzz: setup ## Fuzz graph files, cards, interpolation and overrides, a minute ea
 
 soak: setup-test ## Try the laws on 20,000 random graphs that no run has tried, the faults for minutes, jobs killed at 20 moments, and the page for five minutes (25 minutes)
 	@seed=$${FERMATA_LAWS_SEED:-$$(date +%s)}; echo "FERMATA_LAWS_SEED=$$seed"; \
-		FERMATA_LAWS=20000 FERMATA_LAWS_SEED=$$seed FERMATA_SOAK=1 cargo test --test main -- laws endurance killed live_page --nocapture
+		FERMATA_LAWS=20000 FERMATA_LAWS_SEED=$$seed FERMATA_SOAK=1 cargo test --features fermata/remote --test main -- laws endurance killed live_page --nocapture
 
 bench: setup-learn ## Run the benchmarks
 	cargo bench --workspace

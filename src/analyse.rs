@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use fermata_engine::{Graph, LoadOptions, Registry};
 
 use crate::cli::{AnalyseArguments, REFUSED, ServeArguments};
+use crate::documents::json;
 use crate::load;
 use crate::print::{complain, print, print_line};
 use crate::program::Program;
@@ -30,11 +31,8 @@ const HAAR: &str = "haar";
 /// Analyses what was named. The exit code is that of a run.
 pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Result<u8> {
     let inputs = Inputs::find(&arguments.inputs);
-    for left_out in &inputs.left_out {
-        complain(&format!(
-            "left out: {} (neither a photo nor a video)",
-            left_out.display()
-        ));
+    for (left_out, reason) in &inputs.left_out {
+        complain(&format!("left out: {} ({reason})", left_out.display()));
     }
     if !inputs.problems.is_empty() {
         for problem in &inputs.problems {
@@ -86,12 +84,10 @@ fn tell(
     table: &Path,
 ) -> anyhow::Result<()> {
     let people = People::read(table, inputs)?;
-    let json = people.json();
-    let mut text = serde_json::to_vec_pretty(&json).context("the summary is not JSON")?;
-    text.push(b'\n');
-    fermata_files::write(&out.join("summary.json"), &text)?;
+    let text = json(&people.json())?;
+    fermata_files::write(&out.join("summary.json"), text.as_bytes())?;
     if arguments.json {
-        return print(&String::from_utf8_lossy(&text));
+        return print(&text);
     }
     print(&people.text())?;
     print_line(&format!(
@@ -129,7 +125,7 @@ fn detector(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     };
     if given != Path::new(HAAR) && !given.exists() {
         bail!(
-            "--detector {}: there is no such file or folder; a detector is one such as models/yunet.onnx, or `{HAAR}`",
+            "--detector {}: there is no such file or folder; a detector is one such as models/yunet/model.onnx, which `fermata models pull yunet` brings, or `{HAAR}`",
             given.display()
         );
     }
@@ -150,10 +146,11 @@ fn installed(folder: &str) -> Option<PathBuf> {
 
 /// Copies have the names of what they are copies of.
 fn refuse_inputs_in(out: &Path, inputs: &Inputs) -> anyhow::Result<()> {
-    let Ok(out) = out.canonicalize() else {
-        return Ok(());
+    let is_in = |file: &Path| {
+        let folder = file.parent();
+        folder.is_some_and(|folder| fermata_files::is_same_folder(folder, out))
     };
-    match inputs.files().find(|file| file.parent() == Some(&out)) {
+    match inputs.files().find(|file| is_in(file)) {
         Some(file) => bail!(
             "--out is the folder of {}, which its annotated copy would replace; choose another folder",
             file.display()

@@ -5,7 +5,6 @@
     reason = "what is written on these types is printed as help"
 )]
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -17,6 +16,7 @@ use fermata_engine::units::HumanDuration;
 use crate::learn_cli::LearnCommand;
 use crate::print::complain;
 use crate::reference_page::Page;
+pub use crate::serve_cli::ServeArguments;
 use crate::site_cli::{ReportCommand, SiteCommand};
 use crate::watched::{is_watched, to_analyse};
 
@@ -59,7 +59,8 @@ pub fn read() -> Arguments {
             secrets.add_argument(&argument.to_string_lossy());
         }
         complain(printable(&secrets.hide(&error.render().to_string())).trim_end());
-        let named = std::env::args().nth(1).unwrap_or_default();
+        let named = std::env::args_os().nth(1).unwrap_or_default();
+        let named = named.to_string_lossy();
         if error.kind() == ErrorKind::InvalidSubcommand && is_place(&named) {
             complain(&to_analyse(&named));
         }
@@ -174,39 +175,6 @@ pub struct NatsArguments {
     /// Name that runs which belong together share, and no other runs at that server have [default: the graph's]
     #[arg(long, value_name = "NAME", requires = "nats")]
     pub site: Option<String>,
-}
-
-/// Where and for whom a run shows itself.
-#[derive(Clone, Debug, Default, Args)]
-pub struct ServeArguments {
-    /// Serve the live page, metrics and control over HTTP
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        num_args = 0..=1,
-        default_missing_value = "127.0.0.1:8080"
-    )]
-    pub serve: Option<SocketAddr>,
-    /// Name by which browsers may ask for the page, besides addresses and localhost
-    #[arg(long, value_name = "NAME", requires = "serve")]
-    pub serve_host: Vec<String>,
-    /// File with the token that is asked for [default: none on loopback, elsewhere a fresh one that is shown on the terminal]
-    #[arg(long, value_name = "FILE", requires = "serve")]
-    pub serve_token_file: Option<PathBuf>,
-    /// Serve over TLS alone, with a certificate that is made for this run unless one is given; its fingerprint is shown
-    #[arg(long, requires = "serve")]
-    pub serve_tls: bool,
-    /// PEM file with the certificate that is shown, and those that lead to its authority
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "serve_tls",
-        requires = "serve_key"
-    )]
-    pub serve_certificate: Option<PathBuf>,
-    /// PEM file with the certificate's key
-    #[arg(long, value_name = "FILE", requires = "serve_certificate")]
-    pub serve_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

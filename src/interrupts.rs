@@ -15,10 +15,33 @@ const ONE: Duration = Duration::from_millis(200);
 
 /// The size limit of files (`ulimit -f`); a write beyond it would end the process. Watched, it fails the write.
 const FILE_TOO_LARGE: i32 = 25;
+/// The soft limit of processor time (`ulimit -St`), by which batch systems announce the end; said again every second.
+const OUT_OF_TIME: i32 = 24;
 
 type Drain = Box<dyn Fn() + Send + Sync>;
 
-/// What Ctrl-C, SIGTERM and a closed terminal (SIGHUP) do.
+/// Whether a closed terminal is to be no reason to end: so `nohup` starts what is to go on. Asked before the signal is watched.
+fn is_hang_up_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let hang_up = SignalKind::hangup().as_raw_value();
+    ignored.is_some_and(|mask| (mask >> (hang_up - 1)) & 1 == 1)
+}
+
+/// Waits for a signal, for ever if it is not watched.
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// What Ctrl-C, SIGTERM, a closed terminal (SIGHUP) and the end of the processor time (SIGXCPU) do.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupts {
     count: Arc<AtomicU8>,
@@ -38,17 +61,20 @@ impl Interrupts {
             .enable_io()
             .build()
             .context("cannot watch for Ctrl-C")?;
-        let [mut interrupt, mut terminate, mut hang_up, mut too_large] = {
+        let is_to_outlive_its_terminal = is_hang_up_ignored();
+        let ([mut interrupt, mut terminate, mut out_of_time, mut too_large], mut hang_up) = {
             let _inside = runtime.enter();
             let watched = |kind| -> anyhow::Result<Signal> {
                 signal(kind).context("cannot watch for Ctrl-C")
             };
-            [
+            let others = [
                 watched(SignalKind::interrupt())?,
                 watched(SignalKind::terminate())?,
-                watched(SignalKind::hangup())?,
+                watched(SignalKind::from_raw(OUT_OF_TIME))?,
                 watched(SignalKind::from_raw(FILE_TOO_LARGE))?,
-            ]
+            ];
+            let hang_up = (!is_to_outlive_its_terminal).then(|| watched(SignalKind::hangup()));
+            (others, hang_up.transpose()?)
         };
         let watcher = interrupts.clone();
         let watch = move || {
@@ -58,7 +84,9 @@ impl Interrupts {
                     tokio::select! {
                         _ = interrupt.recv() => {}
                         _ = terminate.recv() => {}
-                        _ = hang_up.recv() => {}
+                        () = received(hang_up.as_mut()) => {}
+                        // The second one is no second wish.
+                        _ = out_of_time.recv() => if watcher.count() > 0 { continue },
                         _ = too_large.recv() => continue,
                     }
                     let is_another = last.is_none_or(|last| last.elapsed() >= ONE);

@@ -25,12 +25,10 @@ mod timeline;
 mod truth;
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
 use crate::cli::{KpiArguments, SUCCESS};
+use crate::documents::{make_folder, write_json};
 use crate::print::{print, print_line};
 use crate::run_folder::RunFolder;
 use comparison::compare;
@@ -63,8 +61,7 @@ pub fn kpi(arguments: &KpiArguments) -> anyhow::Result<u8> {
         }
     }
     let out = out_folder(arguments, &runs);
-    fs::create_dir_all(&out)
-        .with_context(|| format!("cannot make the output folder {}", out.display()))?;
+    make_folder(&out)?;
     write(&kpi, &runs, &out)?;
     print(&summary(&kpi))?;
     for file in [JSON, PAGE] {
@@ -109,11 +106,9 @@ fn tell_apart(runs: &mut [RunData], paths: &[PathBuf]) {
 }
 
 fn write(kpi: &Kpi, runs: &[RunData], out: &Path) -> anyhow::Result<()> {
-    let mut json = serde_json::to_vec_pretty(kpi).context("the numbers are not JSON")?;
-    json.push(b'\n');
     let timelines: Vec<_> = runs.iter().map(|run| Timelines::of(run, out)).collect();
     let page = page::page(kpi, &timelines)?;
-    fermata_files::write(&out.join(JSON), &json)?;
+    write_json(&out.join(JSON), kpi)?;
     fermata_files::write(&out.join(PAGE), page.as_bytes())?;
     Ok(())
 }

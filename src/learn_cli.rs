@@ -9,11 +9,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use fermata_engine::units::HumanDuration;
 
 use crate::compute_cli::ComputeArguments;
 use crate::evaluate_cli::{EVALUATE, EvaluateArguments};
 use crate::manifest_cli::ManifestCommand;
 use crate::models_cli::ModelsCommand;
+use crate::serve_cli::ServeArguments;
 
 #[derive(Debug, Subcommand)]
 pub enum LearnCommand {
@@ -42,6 +44,9 @@ pub enum LearnCommand {
     /// Write what an ensemble of teachers says of a manifest's rows, for training students
     #[command(after_help = SOFTLABELS)]
     Softlabels(SoftlabelsArguments),
+    /// Make this machine a worker of a job that another one hands out over a NATS server
+    #[command(after_help = WORK)]
+    Work(WorkArguments),
     /// Choose an ensemble's weights on validation rows
     Ensemble {
         #[command(subcommand)]
@@ -65,6 +70,12 @@ Example:
   fermata softlabels --manifest data/manifest.csv --teacher rn18=runs/rn18/model --teacher b3=runs/b3-0/model,runs/b3-1/model \\
     --weight rn18=0.4 --weight b3=0.6 --views 8 --seed 1 --split train --out runs/softlabels
 A run that was ended early, or killed, goes on with `fermata resume runs/softlabels`.";
+
+const WORK: &str = "\
+Examples:
+  fermata work --nats nats://server:4222
+  fermata work --nats nats://server:4222 --path /home/ada/data=/data --path /home/ada/runs=/mnt/runs
+Takes units of the job that `fermata softlabels ... --nats URL` hands out, until it is over. Ctrl-C gives back the units in hand.";
 
 const ENSEMBLE_SEARCH: &str = "\
 Example:
@@ -140,9 +151,58 @@ pub struct SoftlabelsArguments {
     /// Rows that are done, or done again, as a whole
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub unit: usize,
+    #[command(flatten)]
+    pub hand_out: HandOutArguments,
+    #[command(flatten)]
+    pub serve: ServeArguments,
     /// New folder for softlabels.npz and what belongs to it
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// How a job is handed out to workers on other machines.
+#[derive(Clone, Debug, Args)]
+pub struct HandOutArguments {
+    /// Hand the units out to workers (`fermata work`) over this NATS server; credentials are read from NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<String>,
+    /// Name by which workers find the job: letters, digits, - and _
+    #[arg(long, value_name = "NAME", default_value = "job", requires = "nats")]
+    pub job: String,
+    /// A unit whose worker was not heard of for so long is given to another one
+    #[arg(long, value_name = "TIME", default_value = "30s", requires = "nats")]
+    pub lease: HumanDuration,
+    /// Units that are handed out at once: some more than twice as many as there are workers
+    #[arg(long, value_name = "N", default_value_t = 32, requires = "nats", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub open: u32,
+    /// Let workers take part whose processors have other features, which may change last digits; job.json says so
+    #[arg(long, requires = "nats")]
+    pub allow_other_processors: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct WorkArguments {
+    /// The NATS server; credentials are read from NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD
+    #[arg(long, value_name = "URL")]
+    pub nats: String,
+    /// Name of the job, as where it is handed out
+    #[arg(long, value_name = "NAME", default_value = "job")]
+    pub job: String,
+    /// What lies at FROM where the job was begun lies at TO here
+    #[arg(long = "path", value_name = "FROM=TO")]
+    pub paths: Vec<String>,
+    /// Threads that read images
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub readers: u32,
+    /// Folder for the log and the report [default: runs/work-NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Remove the job from the server instead: its workers end, and whoever hands it out fails
+    #[arg(long, conflicts_with_all = ["paths", "out"])]
+    pub end: bool,
+    /// Show no progress, only warnings and the summary
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// Teachers, what they are asked about, and what computes them.
@@ -200,6 +260,9 @@ pub struct ResumeArguments {
     /// Train this many epochs more, counted from where the training stands
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub more: Option<u32>,
+    /// For softlabels that workers compute: the NATS server over which they are handed out
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<String>,
     /// Show no progress, only warnings and the summary
     #[arg(short, long)]
     pub quiet: bool,

@@ -1,11 +1,12 @@
 //! The programs' commands and what they share: one file per command, and the command line itself.
 //!
-//! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`], [`models_cli`]: what can be typed, and the exit codes.
+//! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`], [`models_cli`], [`serve_cli`]: what can be typed, and the exit codes.
 //! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
 //! - `analyse`: photos and videos without a graph file.
 //! - [`program`]: which actors a program has.
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
 //! - [`models`]: models by name, as `fermata-pull` brings them.
+//! - [`documents`]: texts, JSON and folders that commands read and write.
 //! - [`kpi`]: measures runs by the tables that they wrote.
 //! - [`sweep`]: runs a graph many times and measures each run.
 //! - [`site`], [`site_cli`], [`merge`]: a run on several machines, seen from outside, and one book over it.
@@ -21,8 +22,10 @@ pub mod analyse;
 mod both;
 pub mod check;
 pub mod cli;
+mod columns;
 pub mod compute_cli;
 pub mod doctor;
+pub mod documents;
 pub mod draw;
 pub mod evaluate_cli;
 pub mod hand_over;
@@ -43,14 +46,17 @@ pub mod program;
 mod progress;
 pub mod reference;
 pub mod reference_page;
-mod remote;
+pub mod remote;
 pub mod run;
 mod run_folder;
+pub mod serve_cli;
 mod serving;
+mod settings_schema;
 pub mod site;
 pub mod site_cli;
 mod summary;
 pub mod sweep;
+mod terminal;
 #[cfg(feature = "live")]
 pub mod top;
 mod watched;

@@ -11,7 +11,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::cli::GraphArguments;
 use crate::hand_over;
-use crate::print::{complain, print_error};
+use crate::print::{complain, complain_as_it_is, print_error};
 use crate::program::Program;
 use crate::remote;
 use crate::run_folder::OWN_FILES;
@@ -147,7 +147,7 @@ pub(crate) fn show(problems: &Problems) {
     for (problem, others) in told.iter().take(MOST_SHOWN) {
         let mut shown = String::new();
         match handler.render_report(&mut shown, *problem) {
-            Ok(()) => complain(shown.trim_end_matches('\n')),
+            Ok(()) => complain_as_it_is(shown.trim_end_matches('\n')),
             Err(_) => complain(&problem.to_string()),
         }
         if !others.is_empty() {

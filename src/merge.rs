@@ -10,6 +10,7 @@ use fermata_engine::report::EarlierReport;
 use serde::Serialize;
 
 use crate::cli::{SUCCESS, UNBALANCED};
+use crate::documents::json as json_text;
 use crate::print::print;
 
 /// One book over a site.
@@ -46,7 +47,7 @@ pub fn merge(runs: &[PathBuf], json: bool) -> anyhow::Result<u8> {
     let reports: Vec<Report> = reports.collect::<anyhow::Result<_>>()?;
     let book = book(&reports)?;
     print(&match json {
-        true => format!("{}\n", serde_json::to_string_pretty(&book)?),
+        true => json_text(&book)?,
         false => book.text(),
     })?;
     Ok(match book.imbalances.is_empty() {

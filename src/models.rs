@@ -8,6 +8,7 @@ use fermata_pull::{Catalogue, Entry, Origin, Pulled, State, pull, state};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::{FAILED, SUCCESS};
+use crate::documents::read_text;
 use crate::hand_over;
 use crate::models_cli::{ModelsCommand, PullArguments};
 use crate::print::{complain, print, print_line};
@@ -18,9 +19,7 @@ const CATALOGUE: &str = include_str!("../models/catalogue.yaml");
 pub fn models(command: &ModelsCommand, catalogue: Option<&Path>) -> anyhow::Result<u8> {
     let catalogue = match catalogue {
         Some(path) => {
-            let text = fermata_files::read_text(path, fermata_files::MOST_TEXT)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            Catalogue::read(&text).with_context(|| path.display().to_string())?
+            Catalogue::read(&read_text(path)?).with_context(|| path.display().to_string())?
         }
         None => Catalogue::read(CATALOGUE)?,
     };
@@ -131,7 +130,11 @@ fn verify(catalogue: &Catalogue, names: &[String], dir: &Path) -> anyhow::Result
     };
     let mut code = SUCCESS;
     for (name, entry) in named {
-        let line = match state(entry, &dir.join(name)) {
+        let found = state(entry, &dir.join(name));
+        if found != State::Here && !(found == State::Missing && names.is_empty()) {
+            code = FAILED;
+        }
+        let line = match found {
             State::Here => format!("{name}: as in the catalogue"),
             // Nobody has asked for it by name.
             State::Missing if names.is_empty() => continue,
@@ -139,9 +142,6 @@ fn verify(catalogue: &Catalogue, names: &[String], dir: &Path) -> anyhow::Result
             State::Partly { bytes } => format!("{name}: {bytes} of {} bytes are here", entry.bytes),
             State::Wrong { path, why } => format!("{name}: {}: {why}", path.display()),
         };
-        if state(entry, &dir.join(name)) != State::Here {
-            code = FAILED;
-        }
         print_line(&line)?;
     }
     Ok(code)

@@ -15,8 +15,14 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Says something on the error output, as it is. Where there is none any more (a closed terminal), nobody listens.
+/// Says something on the error output, without the secret parts of addresses in it.
 pub fn complain(text: &str) {
+    complain_as_it_is(&printable(&redact(text)));
+}
+
+/// The same of a text whose parts have been cleaned: it has colours of its own, or an address that is meant to be seen. Where there is
+/// no error output any more (a closed terminal), nobody listens.
+pub(crate) fn complain_as_it_is(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
@@ -35,8 +41,5 @@ pub fn print_line(text: &str) -> anyhow::Result<()> {
 
 /// Says on the error output what went wrong, without the secret parts of addresses in it.
 pub fn print_error(error: &anyhow::Error) {
-    complain(&format!(
-        "error: {}",
-        printable(&redact(&format!("{error:#}")))
-    ));
+    complain(&format!("error: {error:#}"));
 }

@@ -18,14 +18,13 @@ use crate::cli::{LogArguments, LogFormat};
 use crate::log_lines::Shown;
 use crate::logging::{self, ForPeople};
 use crate::print::complain;
+use crate::terminal;
 use stream_table::StreamTable;
 
 /// Lines that the table has at most, where the terminal is high enough.
 const MOST_ROWS: usize = 24;
 /// Lines of the terminal that are left to what stands above the table.
 const ABOVE: usize = 2;
-/// What a terminal is taken for that does not say how large it is: columns and lines.
-const USUAL_SIZE: (u16, u16) = (80, 24);
 /// The spinner and what keeps it apart.
 const SPINNER: usize = 2;
 /// Time over which rates are counted.
@@ -188,8 +187,8 @@ impl Progress {
                 match in_a_table {
                     false => streams.sentences(),
                     true => {
-                        let width = usize::from(terminal().0).saturating_sub(SPINNER);
-                        let mut lines = vec![streams.summary()];
+                        let width = terminal::size(io::stderr()).0.saturating_sub(SPINNER);
+                        let mut lines = vec![streams.summary(width)];
                         lines.extend(streams.lines(width));
                         lines
                     }
@@ -201,7 +200,7 @@ impl Progress {
     }
 
     fn draw(&mut self, table: &MultiProgress, lines: &[String]) {
-        let high = usize::from(terminal().1).saturating_sub(ABOVE);
+        let high = terminal::size(io::stderr()).1.saturating_sub(ABOVE);
         let most = high.clamp(1, MOST_ROWS);
         let shown = if lines.len() > most {
             most - 1
@@ -238,14 +237,6 @@ impl Progress {
         for row in &self.rows {
             row.finish_and_clear();
         }
-    }
-}
-
-/// Columns and lines of the terminal behind the error output.
-fn terminal() -> (u16, u16) {
-    match rustix::termios::tcgetwinsize(io::stderr()) {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col, size.ws_row),
-        _ => USUAL_SIZE,
     }
 }
 

@@ -74,13 +74,12 @@ pub(crate) fn refuse_alone(graph: &Graph, arguments: &NatsArguments) -> anyhow::
     }
 }
 
-/// Connects to a server. Credentials come from the environment, or from files that it names.
+/// Connects to a server under a name. Credentials come from the environment, or from files that it names.
+///
+/// # Errors
+/// The address holds a password, or see [`fermata_remote::RemoteError`].
 #[cfg(feature = "remote")]
-pub(crate) fn open(
-    address: &str,
-    site: &str,
-    codecs: Codecs,
-) -> anyhow::Result<Arc<NatsConnection>> {
+pub fn open(address: &str, site: &str, codecs: Codecs) -> anyhow::Result<Arc<NatsConnection>> {
     if address.contains('@') {
         anyhow::bail!(
             "an address with a password in it would be seen by everybody on this machine: give it in NATS_USER and NATS_PASSWORD, or in a file that NATS_CREDS names"

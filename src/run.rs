@@ -1,5 +1,6 @@
 //! `fermata run`: runs a graph until its streams end or somebody ends it.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use crate::run_folder::Taking;
 use crate::run_folder::{RunFolder, refuse_to_move};
 use crate::serving::Serving;
 use crate::summary::{failures, summary};
+use crate::terminal;
 
 /// Time between two looks at the run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -119,7 +121,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     if !load::is_runnable(&graph, &registry) {
         return Ok(REFUSED);
     }
-    let serving = Serving::prepare(&serve, &graph)?;
+    let mut serving = Serving::prepare(&serve, &graph)?;
     if let Taking::Afresh(path) = &taking {
         for input in graph.reads(&registry) {
             refuse_to_move(path, &input)?;
@@ -187,7 +189,7 @@ fn end(
 ) -> u8 {
     let written = folder.write_report(report);
     let printed = if summed_up {
-        let mut said = summary(report);
+        let mut said = summary(report, terminal::line_width(io::stdout()));
         if let Ok(path) = &written {
             said += &format!("report: {}\n", path.display());
         }

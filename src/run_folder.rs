@@ -8,6 +8,8 @@ use anyhow::Context;
 use fermata_engine::{Graph, Report};
 use fermata_files::{FolderLock, LOCK_FILE};
 
+use crate::documents::{make_folder, write_json};
+
 /// A run's folder. It is this run's alone while this is there.
 pub(crate) struct RunFolder {
     path: PathBuf,
@@ -65,8 +67,7 @@ impl RunFolder {
             Taking::Again(path) => (path, true),
         };
         let made = !path.exists();
-        fs::create_dir_all(path)
-            .with_context(|| format!("cannot make the output folder {}", path.display()))?;
+        make_folder(path)?;
         let lock = FolderLock::take(path)?;
         let moved = match resumed {
             false if is_used(path) => Some(move_aside(path)?),
@@ -121,10 +122,8 @@ impl RunFolder {
 
     /// Writes the report.
     pub(crate) fn write_report(&self, report: &Report) -> anyhow::Result<PathBuf> {
-        let mut text = serde_json::to_vec_pretty(report).context("the report is not JSON")?;
-        text.push(b'\n');
         let path = self.path.join(REPORT);
-        fermata_files::write(&path, &text)?;
+        write_json(&path, report)?;
         Ok(path)
     }
 
@@ -174,8 +173,23 @@ fn move_aside(path: &Path) -> anyhow::Result<PathBuf> {
     let earlier = free.with_context(cannot)?;
     fs::create_dir_all(&earlier).with_context(cannot)?;
     for name in names {
-        if name != EARLIER && name != LOCK_FILE {
-            fs::rename(path.join(&name), earlier.join(&name)).with_context(cannot)?;
+        if name == EARLIER || name == LOCK_FILE {
+            continue;
+        }
+        if let Err(error) = fs::rename(path.join(&name), earlier.join(&name)) {
+            // What has been moved goes back: no run is half here and half there.
+            let back = move_back(&earlier, path);
+            let said = anyhow::Error::new(error).context(format!(
+                "cannot move {} to {EARLIER}/; name another folder with --out",
+                path.join(&name).display()
+            ));
+            return Err(match back {
+                Ok(()) => said,
+                Err(error) => said.context(format!(
+                    "files of the earlier run stay in {}: {error}",
+                    earlier.display()
+                )),
+            });
         }
     }
     Ok(earlier)

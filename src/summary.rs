@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use fermata_engine::Report;
-use fermata_engine::report::FileState;
+use fermata_engine::report::{FileState, NodeReport, Quantiles, StreamReport};
+
+use crate::columns::{Column, Columns, LEAST_NAME};
 
 /// Packets that have reached the sinks: those of streams that are named, and of units that have ended.
 fn delivered(report: &Report) -> u64 {
@@ -15,8 +17,8 @@ fn delivered(report: &Report) -> u64 {
     units.delivered + open.map(|stream| stream.delivered).sum::<u64>()
 }
 
-/// The summary of a run.
-pub(crate) fn summary(report: &Report) -> String {
+/// The summary of a run, for a terminal of this width.
+pub(crate) fn summary(report: &Report, width: usize) -> String {
     let mut out = String::new();
     let delivered = delivered(report);
     let rate = match report.wall_s {
@@ -30,9 +32,9 @@ pub(crate) fn summary(report: &Report) -> String {
     );
     units(report, &mut out);
     if !report.streams.is_empty() {
-        streams(report, &mut out);
+        streams(report, width, &mut out);
     }
-    nodes(report, &mut out);
+    nodes(report, width, &mut out);
     out.push_str(&failures(report));
     out
 }
@@ -95,75 +97,146 @@ fn units(report: &Report, out: &mut String) {
     let _ = writeln!(out, "\n{line}");
 }
 
-fn streams(report: &Report, out: &mut String) {
-    let width = width(report.streams.keys(), "stream");
-    let _ = writeln!(
-        out,
-        "\n{:width$}  captured  missed  delivered  latency p50/p99 ms  lost",
-        "stream"
+fn streams(report: &Report, width: usize, out: &mut String) {
+    let streams = || report.streams.values();
+    let number = |head, cells: Vec<String>| Column {
+        head,
+        cells,
+        is_number: true,
+    };
+    let count = |head, of: &dyn Fn(&StreamReport) -> u64| {
+        number(
+            head,
+            streams().map(|stream| of(stream).to_string()).collect(),
+        )
+    };
+    // As fast as possible, it says how long queues are and nothing else.
+    let latency = |stream: &StreamReport| match report.clock.as_str() {
+        "asap" => "-".to_owned(),
+        _ => between(slowest(stream), 1),
+    };
+    let columns = vec![
+        names("stream", report.streams.keys()),
+        count("captured", &|stream| stream.captured),
+        count("missed", &|stream| stream.missed),
+        count("delivered", &|stream| stream.delivered),
+        number("latency p50/p99 ms", streams().map(latency).collect()),
+    ];
+    let columns = Columns::within(width, LEAST_NAME, columns);
+    let room = columns.left();
+    let mut lines = columns.lines().into_iter();
+    out.extend(
+        lines
+            .next()
+            .map(|head| format!("\n{head}{}\n", beside("lost", room))),
     );
-    for (name, stream) in &report.streams {
-        let mut lost: Vec<String> = Vec::new();
-        for sink in stream.sinks.values() {
-            for (cause, count) in sink.losses.iter().filter(|(_, count)| **count > 0) {
-                let line = format!("{count} {cause}");
-                if !lost.contains(&line) {
-                    lost.push(line);
-                }
-            }
-        }
-        let slowest = stream
-            .sinks
-            .values()
-            .map(|sink| sink.latency_ms)
-            .max_by(|a, b| a.p50.total_cmp(&b.p50))
-            .unwrap_or_default();
-        // As fast as possible, it says how long queues are and nothing else.
-        let latency = match report.clock.as_str() {
-            "asap" => format!("{:>8} / {:<8}", "-", "-"),
-            _ => format!("{:>8.1} / {:<8.1}", slowest.p50, slowest.p99),
-        };
-        let _ = writeln!(
-            out,
-            "{name:width$}  {:>8}  {:>6}  {:>9}  {latency} {}",
-            stream.captured,
-            stream.missed,
-            stream.delivered,
-            if lost.is_empty() {
-                " none".to_owned()
-            } else {
-                format!(" {}", lost.join(", "))
-            }
-        );
+    for (line, stream) in lines.zip(streams()) {
+        let lost = losses(stream);
+        let lost = if lost.is_empty() { "none" } else { &lost };
+        let _ = writeln!(out, "{line}{}", beside(lost, room));
     }
 }
 
-fn nodes(report: &Report, out: &mut String) {
-    let width = width(report.nodes.keys(), "node");
-    let _ = writeln!(
-        out,
-        "\n{:width$}  processed  failed  restarts  service p50/p99 ms  busy",
-        "node"
-    );
-    for (name, node) in &report.nodes {
-        let _ = writeln!(
-            out,
-            "{name:width$}  {:>9}  {:>6}  {:>8}  {:>8.2} / {:<8.2} {:>4.0}%",
-            node.processed,
-            node.failed,
-            node.restarts,
-            node.service_ms.p50,
-            node.service_ms.p99,
-            node.busy * 100.0
-        );
+/// A text at the end of a line, or where it has no room there, in one of its own.
+fn beside(text: &str, room: usize) -> String {
+    match text.chars().count() + 2 <= room {
+        true => format!("  {text}"),
+        false if matches!(text, "lost" | "none") => String::new(),
+        false => format!("\n  lost: {text}"),
+    }
+}
+
+/// What a stream has lost, by cause.
+fn losses(stream: &StreamReport) -> String {
+    let mut lost: Vec<String> = Vec::new();
+    for sink in stream.sinks.values() {
+        for (cause, count) in sink.losses.iter().filter(|(_, count)| **count > 0) {
+            let line = format!("{count} {cause}");
+            if !lost.contains(&line) {
+                lost.push(line);
+            }
+        }
+    }
+    lost.join(", ")
+}
+
+/// Latency at the sink where it is longest.
+fn slowest(stream: &StreamReport) -> Quantiles {
+    let sinks = stream.sinks.values().map(|sink| sink.latency_ms);
+    let slowest = sinks.max_by(|a, b| a.p50.total_cmp(&b.p50));
+    slowest.unwrap_or_default()
+}
+
+fn between(times: Quantiles, digits: usize) -> String {
+    format!("{:.digits$}/{:.digits$}", times.p50, times.p99)
+}
+
+fn nodes(report: &Report, width: usize, out: &mut String) {
+    let column = |head, of: &dyn Fn(&NodeReport) -> String| Column {
+        head,
+        cells: report.nodes.values().map(of).collect(),
+        is_number: true,
+    };
+    let columns = vec![
+        names("node", report.nodes.keys()),
+        column("processed", &|node| node.processed.to_string()),
+        column("failed", &|node| node.failed.to_string()),
+        column("restarts", &|node| node.restarts.to_string()),
+        column("service p50/p99 ms", &|node| between(node.service_ms, 2)),
+        column("busy", &|node| format!("{:.0}%", node.busy * 100.0)),
+    ];
+    out.push('\n');
+    for line in Columns::within(width, LEAST_NAME, columns).lines() {
+        let _ = writeln!(out, "{line}");
     }
     out.push('\n');
 }
 
-fn width<'a>(names: impl Iterator<Item = &'a String>, title: &str) -> usize {
-    names
-        .map(|name| name.chars().count())
-        .max()
-        .unwrap_or(0)
-        .max(title.len())
+fn names<'a>(head: &'static str, names: impl Iterator<Item = &'a String>) -> Column {
+    Column {
+        head,
+        cells: names.cloned().collect(),
+        is_number: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fermata_engine::report::SinkReport;
+
+    use super::*;
+
+    #[test]
+    fn the_tables_fit_the_terminal_and_nothing_of_them_is_left_out() {
+        let name = "the_back_door_of_the_building_by_the_river";
+        let sink = SinkReport {
+            losses: [("drop_oldest at detect".to_owned(), 1234)].into(),
+            ..SinkReport::default()
+        };
+        let stream = StreamReport {
+            captured: 1_234_567,
+            sinks: [("log".to_owned(), sink)].into(),
+            ..StreamReport::default()
+        };
+        let report = Report {
+            clock: "live".to_owned(),
+            streams: [(name.to_owned(), stream)].into(),
+            nodes: [(format!("video@{name}"), NodeReport::default())].into(),
+            balanced: true,
+            ..Report::default()
+        };
+        let wide = summary(&report, usize::MAX);
+        assert!(wide.contains(name) && wide.contains("  lost\n"), "{wide}");
+        let narrow = summary(&report, 60);
+        for line in narrow.lines().skip(1) {
+            assert!(line.chars().count() <= 60, "{line}");
+        }
+        for words in ["the_bac", "1234567", "latency p50/p99 ms", "busy"] {
+            assert!(narrow.contains(words), "{words}:\n{narrow}");
+        }
+        assert!(
+            narrow.contains("\n  lost: 1234 drop_oldest at detect\n"),
+            "{narrow}"
+        );
+    }
 }

@@ -8,7 +8,6 @@ mod sustained;
 mod vary;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -16,6 +15,7 @@ use fermata_engine::{ClockMode, Graph, Registry};
 use serde::Serialize;
 
 use crate::cli::{FAILED, GraphArguments, REFUSED, SUCCESS, SweepArguments};
+use crate::documents::{make_folder, write_json};
 use crate::kpi::Measures;
 use crate::load;
 use crate::print::print_line;
@@ -54,21 +54,12 @@ fn graph_arguments(arguments: &SweepArguments) -> GraphArguments {
     }
 }
 
-fn make(out: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(out)
-        .with_context(|| format!("cannot make the output folder {}", out.display()))
-}
-
-fn save(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_vec_pretty(value).context("the numbers are not JSON")?;
-    text.push(b'\n');
-    Ok(fermata_files::write(path, &text)?)
-}
-
 /// `--vary`.
 fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow::Result<u8> {
-    let varied = vary::varied(&arguments.vary)?;
+    let mut varied = vary::varied(&arguments.vary)?;
     let grid = vary::grid(&varied);
+    // What was varied, as it may be shown: a value may be an address or a password.
+    let mut shown = BTreeMap::new();
     let width = grid.len().to_string().len().max(2);
     let mut runs = Vec::new();
     for (index, combination) in grid.iter().enumerate() {
@@ -79,19 +70,29 @@ fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow
             .set
             .extend(set.map(|(path, value)| format!("{path}={value}")));
         // All of them before the first one runs: nobody wants to hear of the last value's error an hour later.
-        if load::checked(&graph, &PROGRAM, registry, &folder).is_none() {
+        let Some(checked) = load::checked(&graph, &PROGRAM, registry, &folder) else {
             return Ok(REFUSED);
+        };
+        for (path, value) in combination {
+            let hidden = checked.secrets().hide(value);
+            shown.insert((path.clone(), value.clone()), hidden);
         }
         runs.push((graph, folder, combination));
     }
-    make(out)?;
+    let show = |path: &String, value: &String| shown[&(path.clone(), value.clone())].clone();
+    for one in &mut varied {
+        let path = &one.path;
+        one.values = one.values.iter().map(|value| show(path, value)).collect();
+    }
+    make_folder(out)?;
     let mut points = Vec::new();
     for (index, (graph, folder, combination)) in runs.iter().enumerate() {
         let measures = sub_run::run(graph, folder)?.all;
         let named: Vec<String> = combination
             .iter()
-            .map(|(path, value)| format!("{}={value}", page::short(path)))
+            .map(|(path, value)| format!("{}={}", page::short(path), show(path, value)))
             .collect();
+        let set = combination.iter();
         print_line(&format!(
             "{}/{}  {}: {}",
             index + 1,
@@ -102,12 +103,14 @@ fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow
         let name = folder.file_name().unwrap_or_default();
         points.push(Point {
             folder: name.to_string_lossy().into_owned(),
-            set: combination.iter().cloned().collect::<BTreeMap<_, _>>(),
+            set: set
+                .map(|(path, value)| (path.clone(), show(path, value)))
+                .collect(),
             kpi: measures,
         });
     }
     let sweep = Sweep::of(&varied, points);
-    save(&out.join("sweep.json"), &sweep)?;
+    write_json(&out.join("sweep.json"), &sweep)?;
     fermata_files::write(&out.join("sweep.html"), page::page(&sweep)?.as_bytes())?;
     for file in ["sweep.json", "sweep.html"] {
         print_line(&format!("wrote {}", out.join(file).display()))?;
@@ -157,7 +160,7 @@ fn streams(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyho
     if least > most {
         bail!("the graph has {least} streams already, and --most is {most}");
     }
-    make(out)?;
+    make_folder(out)?;
     let limit_ms = arguments.limit.0.as_secs_f64() * 1e3;
     let mut trials = Vec::new();
     let found = sustained::sustained(least, most, |number| {
@@ -179,7 +182,7 @@ fn streams(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyho
         trials,
     };
     let path = out.join("sustained.json");
-    save(&path, &told)?;
+    write_json(&path, &told)?;
     let limit = arguments.limit;
     match found {
         Some(number) => {

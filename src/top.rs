@@ -1,8 +1,8 @@
-//! `fermata top`: what the live page shows, in a terminal.
+//! `fermata top`: what the live page shows, in a terminal of whatever size.
 
 mod table;
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,11 +12,14 @@ use serde::Deserialize;
 
 use crate::cli::{FAILED, SUCCESS, TopArguments};
 use crate::print::{complain, print};
+use crate::terminal;
 
 /// Time between two looks; numbers are made once a second.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time in which the run must answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of the largest answer; a run of a thousand streams gives one megabyte.
+const MOST_BYTES: usize = 16 << 20;
 /// To the upper left corner, and nothing below it.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
@@ -48,14 +51,17 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
         looked.map_err(|error| untrusted(error, tls.as_ref()))
     };
     let first = look()?;
-    if !std::io::stdout().is_terminal() {
-        print(&table::table(&first))?;
+    if !io::stdout().is_terminal() {
+        let lines = table::table(&first, terminal::line_width(io::stdout()));
+        print(&(lines.join("\n") + "\n"))?;
         return Ok(SUCCESS);
     }
     let mut numbers = first;
     loop {
-        let mut out = std::io::stdout().lock();
-        write!(out, "{CLEAR}{}", table::table(&numbers))?;
+        let (columns, rows) = terminal::size(io::stdout());
+        let lines = fitting(table::table(&numbers, columns), rows.saturating_sub(1));
+        let mut out = io::stdout().lock();
+        writeln!(out, "{CLEAR}{}", lines.join("\n"))?;
         out.flush()?;
         drop(out);
         if numbers.run == "over" {
@@ -72,6 +78,16 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
             }
         };
     }
+}
+
+/// As many lines as there is room for, and how many are missing.
+fn fitting(mut lines: Vec<String>, rows: usize) -> Vec<String> {
+    if lines.len() > rows {
+        let missing = lines.len() - rows.saturating_sub(1);
+        lines.truncate(rows.saturating_sub(1));
+        lines.push(format!("… and {missing} more lines"));
+    }
+    lines
 }
 
 /// `http://ADDRESS/snapshot`, of an address or of the page's own; `https` where somebody has to show a certificate.
@@ -123,7 +139,7 @@ async fn look(
     let answer = request.send().await;
     let answer = answer.with_context(|| format!("cannot reach {url}"))?;
     let status = answer.status();
-    let text = answer.text().await.context("the answer broke off")?;
+    let text = text_of(answer).await?;
     if !status.is_success() {
         bail!("{url} answers {status}: {}", text.trim());
     }
@@ -132,9 +148,31 @@ async fn look(
     Ok(snapshot.numbers)
 }
 
+/// An answer's text. Whoever answers need not be a run.
+async fn text_of(mut answer: reqwest::Response) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.context("the answer broke off")? {
+        if bytes.len() + chunk.len() > MOST_BYTES {
+            bail!(
+                "the answer has more than {} MiB, so it is no run's",
+                MOST_BYTES >> 20
+            );
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::url;
+    use super::{fitting, url};
+
+    #[test]
+    fn what_has_no_room_is_counted() {
+        let lines = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(fitting(lines(3), 3), ["0", "1", "2"]);
+        assert_eq!(fitting(lines(4), 3), ["0", "1", "… and 2 more lines"]);
+    }
 
     #[test]
     fn an_address_or_the_pages_own_is_taken() {

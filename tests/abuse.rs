@@ -53,7 +53,9 @@ impl Place {
 
     /// The program in this folder.
     pub(crate) fn program(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(fermata());
+        // Whatever started the tests may ignore SIGHUP, as `nohup` does, and programs inherit that.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", fermata()]);
         command.args(arguments).current_dir(self.0.path());
         command.env("NO_COLOR", "1").stdin(Stdio::null());
         command

@@ -1,35 +1,17 @@
 //! `fermata analyse`, and the help that people get who type something else: as a new user meets them.
 
 use std::path::Path;
-use std::process::Command;
 
 use fermata_actors::sources::synthetic_faces::DrawnVideo;
 use fermata_vision::image_file::to_jpeg;
 use serde_json::Value;
 
-use crate::support::{card_of_mini_xception, data, fermata, repository};
-
-fn run_in(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(fermata())
-        .args(arguments)
-        .current_dir(folder)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the program");
-    (
-        output.status.code().expect("an exit code"),
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
-}
+use crate::command::{run_in, was_refused};
+use crate::support::{card_of_mini_xception, data, repository};
 
 #[track_caller]
 fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
-    let (code, _, errors) = run_in(folder, arguments);
-    assert_eq!(code, 2, "{arguments:?}: {errors}");
-    for word in words {
-        assert!(errors.contains(word), "`{word}` is not in:\n{errors}");
-    }
+    was_refused(run_in(folder, arguments), words);
 }
 
 /// A drawn picture of two people.

@@ -7,13 +7,7 @@ use fermata_learn::predictions::Predictions;
 use fermata_vision::{Expression, card};
 use image::{GrayImage, Luma};
 
-use crate::learning::{refused, run};
-
-#[track_caller]
-pub(crate) fn succeeded((code, text, errors): (i32, String, String)) -> String {
-    assert_eq!(code, 0, "{text}{errors}");
-    text
-}
+use crate::command::{refused, run, succeeded};
 
 pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::learning::{refused, run};
+use crate::command::{refused, run};
 
 /// Predictions of two classes for rows with hashes: `right` rows of three are right. In the given order.
 fn table(path: &Path, rows: &[usize], right: usize, scale: f64) {
@@ -97,7 +97,7 @@ fn what_cannot_be_compared_is_refused() {
     };
     let refuse = |models: &[&str], words: &[&str]| {
         let asked = compare(models);
-        refused(&asked.iter().map(String::as_str).collect::<Vec<_>>(), words);
+        refused(&asked, words);
     };
     refuse(&[&one], &["1 model is named; a comparison needs two"]);
     refuse(&[&one, &one], &["two models are called `one`"]);

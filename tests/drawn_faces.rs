@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::learning::run;
+use crate::command;
 
 const CARD: &str = "input: {name: input, size: 32, layout: nchw, colour: gray}
 interpolation: area
@@ -35,15 +35,13 @@ run: {clock: asap}
 ";
 
 #[track_caller]
-fn succeeds(command: &str, folder: &std::path::Path) {
+fn succeeds(typed: &str, folder: &std::path::Path) {
     let at = format!("{}/", folder.display());
-    let arguments: Vec<String> = command
+    let arguments: Vec<String> = typed
         .split_whitespace()
         .map(|word| word.replace("@", &at))
         .collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (code, text, errors) = run(&arguments);
-    assert_eq!(code, 0, "{arguments:?}: {errors}{text}");
+    command::succeeds(&arguments);
 }
 
 /// How many of the faces in a run's table with a truth and a label there are, and how many have the true one.

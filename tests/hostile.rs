@@ -1,5 +1,6 @@
 //! What somebody made to do harm costs its own stream, or is refused; never the process, its memory or minutes.
 
+mod models;
 mod whole_files;
 
 use std::fmt::Write as _;

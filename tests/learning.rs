@@ -11,25 +11,8 @@ use fermata_vision::{Expression, ModelCard, card};
 use image::{GrayImage, Luma};
 use tch::Device;
 
+use crate::command::{refused, run};
 use crate::support::fermata;
-
-pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(fermata()).args(arguments).output().unwrap();
-    (
-        output.status.code().unwrap(),
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
-}
-
-#[track_caller]
-pub(crate) fn refused(arguments: &[&str], words: &[&str]) {
-    let (code, _, errors) = run(arguments);
-    assert_eq!(code, 2, "{arguments:?}: {errors}");
-    for word in words {
-        assert!(errors.contains(word), "`{word}` is not in:\n{errors}");
-    }
-}
 
 /// Predictions of two classes: `right` rows of three are right.
 pub(crate) fn table(path: &Path, right: usize) {

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::learning::{refused, run, table, zeros};
+use crate::command::{refused, run};
+use crate::learning::{table, zeros};
 
 #[test]
 fn wrong_predictions_are_refused_and_nothing_is_written() {

@@ -16,6 +16,8 @@ mod browser;
 mod cameras;
 #[cfg(feature = "live")]
 mod cases;
+#[cfg(feature = "live")]
+mod command;
 #[cfg(feature = "learn")]
 mod comparisons;
 #[cfg(feature = "live")]

@@ -7,8 +7,8 @@ use fermata_learn::folds::fold_of;
 use fermata_learn::manifest::{Manifest, Split};
 use fermata_vision::Expression;
 
-use crate::audits::{photo, read, succeeded};
-use crate::learning::{refused, run};
+use crate::audits::{photo, read};
+use crate::command::{refused, run, succeeded};
 
 /// Draws faces: 7 pictures of each person, 10 people in four scenes.
 fn drawn(folder: &Path, more: &[&str]) -> (i32, String, String) {

@@ -6,7 +6,8 @@ use std::fs;
 use fermata_vision::Expression;
 use serde_json::Value;
 
-use crate::training::{Data, succeeds};
+use crate::command::{refused, succeeds};
+use crate::training::Data;
 
 /// Epochs of teachers and students.
 const EPOCHS: u32 = 12;
@@ -124,10 +125,8 @@ fn from_labelled_pictures_to_a_student_in_the_live_graph() {
     // What no student may learn from: softlabels of other views.
     let other = settings("{distillation: {plain: {temperature: 2, alpha: 0.5}}}");
     data.write("training.yaml", &other.replace("shift: 0.05", "shift: 0.1"));
-    let arguments = data.train("other", &["--softlabels", &out]);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    crate::learning::refused(
-        &arguments,
+    refused(
+        &data.train("other", &["--softlabels", &out]),
         &["augmentation.shift: 0.05 in the softlabels, 0.1 in the training"],
     );
 

@@ -1,22 +1,10 @@
 //! The program as a new user meets it: with right and wrong input.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
+use crate::command::{run, was_refused};
 use crate::support::{card_of_mini_xception, data, fermata, wait_until_or};
-
-fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output: Output = Command::new(fermata())
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the program");
-    (
-        output.status.code().expect("an exit code"),
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
-}
 
 /// Runs a graph into a folder; it must be refused with these words, and leave nothing behind.
 fn refused(graph: &str, more: &[&str], words: &[&str]) {
@@ -27,11 +15,7 @@ fn refused(graph: &str, more: &[&str], words: &[&str]) {
     let (file, out_text) = (file.display().to_string(), out.display().to_string());
     let mut arguments = vec!["run", &file, "--out", &out_text];
     arguments.extend(more);
-    let (code, _, errors) = run(&arguments);
-    assert_eq!(code, 2, "{errors}");
-    for word in words {
-        assert!(errors.contains(word), "`{word}` is not in:\n{errors}");
-    }
+    was_refused(run(&arguments), words);
     assert!(!out.exists(), "something was written: {:?}", listing(&out));
 }
 

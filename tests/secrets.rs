@@ -422,3 +422,42 @@ fn no_file_speaks_to_the_terminal() {
     let unknown = run(&["actors", "a\x1b[31mb"]);
     assert!(!all_of(&unknown).contains('\x1b'));
 }
+
+/// What is told outside of a run: what was left out, what could not be had.
+#[test]
+fn what_commands_complain_of_shows_no_secret_and_does_not_speak_to_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("run\x1b[31m");
+    std::fs::create_dir(&runs).unwrap();
+    let rows = "stream,sequence,pts_ms,track,label\n\x1b[2Jx,0,0,,\n";
+    std::fs::write(runs.join("faces.csv"), rows).unwrap();
+    std::fs::write(runs.join("faces.0002.csv.part"), rows).unwrap();
+    let runs = runs.display().to_string();
+    let models = folder.path().display().to_string();
+    let mirror = format!("http://user:{MARK}pass@127.0.0.1:1/?token={MARK}");
+    let address = format!("http://user:{MARK}pass@127.0.0.1:1");
+    for (arguments, words) in [
+        (vec!["kpi", &runs], "left out: "),
+        (
+            vec!["models", "pull", "yunet", "--dir", &models, "--from", &runs],
+            "has neither",
+        ),
+        (
+            vec![
+                "models", "pull", "face-api", "--dir", &models, "--mirror", &mirror,
+            ],
+            "127.0.0.1:1/",
+        ),
+        (
+            vec!["analyse", &address, "none\x1b[5m"],
+            "there is no such file",
+        ),
+        (vec!["analyse", &runs], "holds no photo"),
+        (vec!["top", &address], "cannot reach http://***@127.0.0.1:1"),
+    ] {
+        let shown = all_of(&run(&arguments));
+        assert!(shown.contains(words), "{arguments:?}: {shown}");
+        assert_hidden(&format!("{arguments:?}"), &shown);
+        assert!(!shown.contains('\x1b'), "{arguments:?}: {shown:?}");
+    }
+}

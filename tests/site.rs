@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::command::{run_in, succeeded};
 use crate::nats_server::Server;
 use crate::support::{fermata, wait_until};
 
@@ -62,25 +63,13 @@ fn succeeds(child: Child) {
 
 /// What a command says that succeeds.
 fn says(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(fermata())
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {errors}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    succeeded(run_in(folder, arguments))
 }
 
 /// What a command that is refused says.
 fn refused(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(fermata())
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{errors}");
+    let (code, _, errors) = run_in(folder, arguments);
+    assert_eq!(code, 2, "{errors}");
     errors
 }
 
@@ -177,12 +166,7 @@ fn a_graph_for_machines_is_checked_whole_and_run_in_parts() {
     let folder = folder.path();
     std::fs::write(folder.join("site.yaml"), SITE).unwrap();
     std::fs::write(folder.join("alone.yaml"), alone()).unwrap();
-    let check = Command::new(fermata())
-        .args(["check", "site.yaml"])
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    let said = says(folder, &["check", "site.yaml"]);
     assert!(
         said.contains("5 nodes and 0 streams on 3 machines"),
         "{said}"
@@ -225,12 +209,7 @@ fn a_graph_for_machines_is_checked_whole_and_run_in_parts() {
         assert!(!folder.join("runs").exists(), "{arguments:?}");
     }
     for (format, words) in [("dot", "subgraph \"cluster_hall\""), ("svg", "<svg")] {
-        let drawn = Command::new(fermata())
-            .args(["graph", "site.yaml", "--format", format])
-            .current_dir(folder)
-            .output()
-            .unwrap();
-        let drawn = String::from_utf8_lossy(&drawn.stdout).into_owned();
+        let drawn = says(folder, &["graph", "site.yaml", "--format", format]);
         assert!(drawn.contains(words), "{drawn}");
         assert!(drawn.contains("hall"), "{drawn}");
     }

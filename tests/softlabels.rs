@@ -1,7 +1,13 @@
 //! `fermata softlabels`, `resume` and `ensemble search` as a new user meets them: also killed at any moment.
 
+#[cfg(feature = "remote")]
+mod job_server;
 mod killed;
+#[cfg(feature = "remote")]
+mod machines_killed;
 mod refusals;
+#[cfg(feature = "remote")]
+mod several_machines;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +22,7 @@ use image::{GrayImage, Luma};
 use serde_json::{Value, json};
 use tch::Device;
 
-use crate::learning::run;
+use crate::command::{run, succeeds};
 
 /// Labelled pictures, and teachers with weights that a seed decides.
 pub(crate) struct Data {
@@ -128,15 +134,6 @@ source: a test
     fn json(&self, path: &str) -> Value {
         serde_json::from_slice(&fs::read(self.path(path)).unwrap()).unwrap()
     }
-}
-
-/// Runs the program; shows its words if it ends otherwise.
-#[track_caller]
-pub(crate) fn succeeds(arguments: &[String]) -> String {
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (code, output, errors) = run(&arguments);
-    assert_eq!(code, 0, "{arguments:?}: {output}\n{errors}");
-    output
 }
 
 #[track_caller]

@@ -91,6 +91,40 @@ nodes:
 ";
 
 #[test]
+fn values_that_are_secrets_are_varied_and_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let graph = folder.path().join("graph.yaml");
+    let with_password = format!("params: {{password: none}}\n{FAST}");
+    fs::write(&graph, with_password.replace("count: 400", "count: 20")).unwrap();
+    let out = folder.path().join("out");
+    let (graph, out_text) = (graph.display().to_string(), out.display().to_string());
+    let (code, told, errors) = sweep(&[
+        &graph,
+        "--vary",
+        "params.password=Zq7first,Zq7second",
+        "--vary",
+        "nodes.track.max_lost=1s,2s",
+        "--set",
+        "run.clock=asap",
+        "--out",
+        &out_text,
+    ]);
+    assert_eq!(code, 0, "{told}{errors}");
+    assert!(
+        told.contains("4/4  params.password=*** track.max_lost=2s"),
+        "{told}"
+    );
+    for file in ["sweep.json", "sweep.html"] {
+        let text = fs::read_to_string(out.join(file)).unwrap();
+        assert!(text.contains("***") && !text.contains("Zq7"), "{file}");
+    }
+    assert!(
+        !told.contains("Zq7") && !errors.contains("Zq7"),
+        "{told}{errors}"
+    );
+}
+
+#[test]
 fn the_search_for_streams_says_what_it_tried() {
     let folder = tempfile::tempdir().unwrap();
     let graph = folder.path().join("graph.yaml");

@@ -226,3 +226,28 @@ fn lines_for_people_have_no_targets_unless_more_is_asked_for_and_wrong_levels_ar
     );
     assert!(!folder.path().join("refused").exists());
 }
+
+#[cfg(feature = "live")]
+#[test]
+fn frames_that_are_held_back_for_longer_than_the_deadline_of_a_call_are_no_call_that_hangs() {
+    const HELD: &str = "\
+fermata: 1
+streams: {a: a}
+nodes:
+  capture: {use: synthetic_faces, each: stream, width: 96, height: 64, faces: 1, fps: 8, count: 24}
+  detect:  {use: detect_faces, in: capture}
+  hide:    {use: draw_overlay, each: stream, in: detect, blur: solid, blur_delay: 60s}
+  end:     {use: discard, in: hide}
+run: {clock: live, call_deadline: 1s}
+";
+    let folder = tempfile::tempdir().unwrap();
+    let graph = folder.path().join("held.yaml");
+    std::fs::write(&graph, HELD).unwrap();
+    let output = run(&graph, &folder.path().join("out"), "", &[]);
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let mut named = said
+        .lines()
+        .filter(|line| line.contains("has not returned"));
+    assert!(!named.any(|line| line.contains("hide")), "{said}");
+}

@@ -11,7 +11,7 @@ use fermata_learn::training::RunFolder;
 use fermata_vision::{Expression, ModelCard};
 use image::{GrayImage, Luma};
 
-use crate::learning::{refused, run};
+use crate::command::{refused, run, succeeds};
 
 /// Labelled pictures, a card and settings.
 pub(crate) struct Data {
@@ -115,20 +115,6 @@ impl Data {
     }
 }
 
-#[track_caller]
-pub(crate) fn succeeds(arguments: &[String]) -> String {
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (code, text, errors) = run(&arguments);
-    assert_eq!(code, 0, "{arguments:?}: {errors}{text}");
-    text
-}
-
-#[track_caller]
-fn refused_all(arguments: &[String], words: &[&str]) {
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    refused(&arguments, words);
-}
-
 fn epochs(history: &Path) -> usize {
     fs::read_to_string(history).unwrap().lines().count() - 1
 }
@@ -180,15 +166,15 @@ fn a_network_is_trained_evaluated_and_trained_for_more() {
     assert_eq!(accuracy(data.path("measured/metrics.json")), trained);
     assert!(trained > 0.4, "{trained}");
 
-    refused_all(
+    refused(
         &data.train("run", &[]),
         &["it is there already", "fermata resume"],
     );
-    refused_all(
+    refused(
         &data.resume("run", &[]),
         &["nothing left to do", "--more N"],
     );
-    refused_all(&data.resume("run", &["--more", "0"]), &["--more"]);
+    refused(&data.resume("run", &["--more", "0"]), &["--more"]);
     succeeds(&data.resume("run", &["--more", "10"]));
     assert_eq!(epochs(&data.path("run/history.csv")), 18);
     let (code, text, _) = run(&["inspect", &out]);
@@ -215,7 +201,7 @@ fn a_training_without_a_fold_does_not_see_it() {
     let rows = folder.progress().unwrap().history[0].rows;
     assert!(rows > 8 && rows < 48, "{rows} of 56");
     for wrong in ["2/2", "0/1", "x", "0"] {
-        refused_all(
+        refused(
             &data.train("other", &["--without-fold", wrong]),
             &["--without-fold is ", "0/2"],
         );
@@ -226,7 +212,7 @@ fn a_training_without_a_fold_does_not_see_it() {
 fn what_cannot_be_trained_is_one_clear_error_and_leaves_nothing() {
     let data = Data::new(4, "epochs: 1\n");
     let refuse = |arguments: &[String], words: &[&str]| {
-        refused_all(arguments, words);
+        refused(arguments, words);
         assert!(!data.path("run").exists() && !data.path("run.part").exists());
     };
     let train = |more: &[&str]| data.train("run", more);
@@ -278,5 +264,5 @@ fn what_cannot_be_trained_is_one_clear_error_and_leaves_nothing() {
     );
     assert!(RunFolder::is_in(&data.path("run")));
     data.write("manifest.csv", "image\n");
-    refused_all(&data.resume("run", &[]), &["has the columns image"]);
+    refused(&data.resume("run", &[]), &["has the columns image"]);
 }

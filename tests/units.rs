@@ -153,6 +153,8 @@ fn registry() -> Registry {
     let mut registry = Registry::builtin();
     registry.register_provider::<Units>();
     registry.register_provider::<LastAgain>();
+    registry.register_provider::<NowAndThen>();
+    registry.register_provider::<Never>();
     registry.register_source::<Rows>();
     registry.register::<Commit>();
     registry
@@ -249,4 +251,88 @@ run: {clock: asap}
         (units.complete, units.failed),
         (1, vec!["try-1".to_owned()])
     );
+}
+
+/// Has a stream each time it is asked for the third time, three in all, and may have more until then.
+struct NowAndThen {
+    asked: u32,
+    given: u32,
+}
+
+impl StreamProvider for NowAndThen {
+    const NAME: &'static str = "now_and_then";
+    type Settings = Nothing;
+
+    fn create(_: Nothing, _: &ProviderSetup) -> Result<Self, ActorError> {
+        Ok(Self { asked: 0, given: 0 })
+    }
+
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        self.asked += 1;
+        let is_there = self.asked.is_multiple_of(3) && self.may_have_more();
+        self.given += u32::from(is_there);
+        Ok(is_there.then(|| StreamSpec {
+            name: format!("unit-{}", self.given),
+            uri: "good".to_owned(),
+        }))
+    }
+
+    fn may_have_more(&self) -> bool {
+        self.given < 3
+    }
+
+    fn ended(&mut self, _: &str, _: End) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+const NOW_AND_THEN: &str = "\
+fermata: 1
+streams: {use: now_and_then, open: 2}
+nodes:
+  rows: {use: rows, each: stream, unit: \"${stream.uri}\"}
+  end:  {use: discard, in: rows}
+run: {clock: asap}
+";
+
+#[test]
+fn a_provider_that_may_have_more_is_asked_again_while_nothing_runs() {
+    let running = crate::support::start_with(NOW_AND_THEN, registry(), RunOptions::default());
+    let report = running.wait();
+    assert_balanced(&report);
+    assert_eq!(report.units.expect("units").complete, 3);
+}
+
+/// May always have more, and never has.
+struct Never;
+
+impl StreamProvider for Never {
+    const NAME: &'static str = "never";
+    type Settings = Nothing;
+
+    fn create(_: Nothing, _: &ProviderSetup) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        Ok(None)
+    }
+
+    fn may_have_more(&self) -> bool {
+        true
+    }
+
+    fn ended(&mut self, _: &str, _: End) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_run_that_waits_for_units_ends_when_it_is_drained() {
+    let graph = NOW_AND_THEN.replace("now_and_then", "never");
+    let running = crate::support::start_with(&graph, registry(), RunOptions::default());
+    running.handle().drain();
+    let report = running.wait();
+    assert_balanced(&report);
+    assert_eq!(report.units.expect("units").complete, 0);
 }

@@ -1,13 +1,18 @@
 //! Whether the nodes of a graph agree with each other: what no actor can check by itself. Owns the rules and their messages.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use fermata_engine::Graph;
 use fermata_engine::graph::{NodeSpec, StreamSpec};
+use fermata_engine::{Actor, Graph, Source};
+use fermata_files::is_same_folder;
 use serde::de::DeserializeOwned;
 
 use crate::overlay::draw_overlay::NAME;
 use crate::privacy::blurs_any;
+use crate::sinks::write_images::{WriteImages, WriteImagesSettings};
+use crate::sinks::write_snapshots::{WriteSnapshots, WriteSnapshotsSettings};
+use crate::sources::image_source::{ImageSource, ImageSourceSettings};
 use crate::sources::video_source::VideoSourceSettings;
 use crate::temporal::smooth_labels::SmoothLabelsSettings;
 use crate::temporal::track_faces::TrackFacesSettings;
@@ -16,7 +21,52 @@ use crate::temporal::track_faces::TrackFacesSettings;
 pub fn disagreements(graph: &Graph) -> Vec<String> {
     let mut said = forgetting_before_losing(graph);
     said.extend(recording_what_is_hidden(graph));
+    said.extend(writing_among_images(graph));
     said
+}
+
+/// Pictures get names that pictures which are read may have.
+fn writing_among_images(graph: &Graph) -> Vec<String> {
+    let mut said = BTreeSet::new();
+    let mut read = Vec::new();
+    for (_, node) in nodes(graph, ImageSource::NAME) {
+        for stream in streams(graph, node) {
+            let own = settings::<ImageSourceSettings>(node, stream);
+            let images = own.map(|own| ImageSource::reads(&own)).unwrap_or_default();
+            read.extend(images.into_iter().map(|image| (node, image)));
+        }
+    }
+    let of_images = nodes(graph, WriteImages::NAME).flat_map(|(_, node)| {
+        let own = streams(graph, node).into_iter();
+        own.filter_map(move |stream| {
+            Some((node, settings::<WriteImagesSettings>(node, stream)?.dir))
+        })
+    });
+    let of_snapshots = nodes(graph, WriteSnapshots::NAME).flat_map(|(_, node)| {
+        let own = streams(graph, node).into_iter();
+        own.filter_map(move |stream| {
+            Some((node, settings::<WriteSnapshotsSettings>(node, stream)?.dir))
+        })
+    });
+    for (sink, dir) in of_images.chain(of_snapshots) {
+        let among = read.iter().find(|(_, image)| {
+            let ending = image.extension().unwrap_or_default();
+            let real = image.canonicalize().ok();
+            let folder = real.as_deref().and_then(Path::parent);
+            ending.eq_ignore_ascii_case("jpg")
+                && folder.is_some_and(|folder| is_same_folder(folder, &dir))
+        });
+        if let Some((source, image)) = among {
+            said.insert(format!(
+                "node `{}` writes pictures into {}, from where node `{}` reads {}, which one of them could replace: name another folder (`dir`)",
+                sink.name,
+                dir.display(),
+                source.name,
+                image.display()
+            ));
+        }
+    }
+    said.into_iter().collect()
 }
 
 /// Whoever hides faces may not know that a recording beside it shows them.

@@ -22,7 +22,7 @@ pub struct Clock(Kind);
 #[derive(Clone, Debug)]
 enum Kind {
     /// The processor's time stamp counter where it can be trusted, else the system's monotonic clock: the engine looks at
-    /// the time twice for each packet, and the counter costs a third of the system's clock.
+    /// the time after each call, and the counter costs a third of the system's clock.
     Real {
         clock: quanta::Clock,
         origin: u64,

@@ -77,8 +77,8 @@ pub struct Capture {
     pub captured_ns: u64,
 }
 
-/// The capture that a packet derives from, shared by all packets that do: a packet is moved a dozen times between two
-/// actors of a lane, and what is moved should be small.
+/// The capture that a packet derives from, shared by all packets that do: a packet is moved many times between two actors, and
+/// what is moved should be small.
 #[derive(Clone, Debug)]
 pub struct Envelope(Arc<Capture>);
 

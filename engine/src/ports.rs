@@ -61,6 +61,8 @@ pub struct Ports {
     /// Most calls that the actor may have open at a time because it finishes them later; 0 if it finishes every call before
     /// it returns.
     pub open_calls: usize,
+    /// Calls that are finished later wait for the packets behind them, however long these take to come.
+    pub waits_for_packets: bool,
     /// What a call was given is not safe when the call is over: the actor says so with
     /// [`Outputs::confirm_flushed`](crate::Outputs::confirm_flushed).
     pub confirms_flushes: bool,
@@ -162,6 +164,13 @@ impl Ports {
     /// many at a time (at least one): while so many are open, it gets no more packets. Such a node cannot have replicas.
     pub fn finishes_later(mut self, open_calls: usize) -> Self {
         self.open_calls = open_calls.max(1);
+        self
+    }
+
+    /// Declares that calls which the actor finishes later wait for the packets behind them. These may take any time, as from a camera that is
+    /// gone: such a call is not named for having taken longer than `run.call_deadline`.
+    pub fn waits_for_packets(mut self) -> Self {
+        self.waits_for_packets = true;
         self
     }
 

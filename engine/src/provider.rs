@@ -38,6 +38,12 @@ pub trait StreamProvider: Sized + Send + 'static {
     /// run, which then fails.
     fn next(&mut self) -> Result<Option<StreamSpec>, ActorError>;
 
+    /// Whether there may be streams later although [`StreamProvider::next`] has just given none, and although none is there: it
+    /// is then asked again from time to time, until the run is ended. For units that somebody else hands out.
+    fn may_have_more(&self) -> bool {
+        false
+    }
+
     /// A stream has ended: every sink's `stream_ended` has returned. An error drains the run, which then fails.
     fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError>;
 }

@@ -1,5 +1,7 @@
 //! Opens the streams of a graph whose streams come from a provider: the next one whenever fewer than `open` are there.
 
+use std::time::Duration;
+
 use crate::control::core::Core;
 use crate::end::{End, How};
 use crate::error::ActorError;
@@ -9,6 +11,9 @@ use crate::provider::ProviderSetup;
 use crate::registry::{AnyProvider, Registry};
 use crate::runtime::call::guard;
 use crate::start_error::StartError;
+
+/// How often a provider that may have more later is asked for it.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A provider, and how many streams may be open at once.
 pub(crate) type Provider = (Box<dyn AnyProvider>, usize);
@@ -81,18 +86,23 @@ where
     fn provide(&mut self) -> Result<(), ActorError> {
         // By their names in the run: the names that the provider gave.
         let mut running: Vec<(String, String)> = Vec::new();
-        let (mut has_more, mut is_ending) = (true, false);
-        while has_more || !running.is_empty() {
+        let (mut has_more, mut is_ending, mut waits) = (true, false, false);
+        while has_more || waits || !running.is_empty() {
             while has_more && running.len() < self.open {
                 let provider = &mut self.provider;
                 let Some(spec) = guard(|| provider.next())? else {
                     has_more = false;
+                    waits = guard(|| Ok(provider.may_have_more()))?;
                     break;
                 };
                 match (self.add)(&spec) {
                     Ok(name) => running.push((name, spec.name)),
                     // The run drains: those that run will still end.
-                    Err(StartError::Ending) => (has_more, is_ending) = (false, true),
+                    Err(StartError::Ending) => {
+                        (has_more, is_ending, waits) = (false, true, false);
+                        let drained = End::of(How::Drained);
+                        guard(|| self.provider.ended(&spec.name, drained))?;
+                    }
                     Err(error) => {
                         let failed = End::of(How::Failed);
                         guard(|| self.provider.ended(&spec.name, failed))?;
@@ -100,13 +110,14 @@ where
                     }
                 }
             }
-            if running.is_empty() {
+            if running.is_empty() && !waits {
                 return Ok(());
             }
-            let Ok(event) = self.events.recv() else {
+            let Some(event) = self.event(waits) else {
                 return Ok(());
             };
-            let RunEvent::StreamEnded { stream, end } = event else {
+            has_more |= waits;
+            let Some(RunEvent::StreamEnded { stream, end }) = event else {
                 continue;
             };
             if let Some(index) = running.iter().position(|(name, _)| *name == stream) {
@@ -117,6 +128,18 @@ where
             }
         }
         Ok(())
+    }
+
+    /// What happens next; nothing where a provider is to be asked again. None once the run is over.
+    fn event(&self, waits: bool) -> Option<Option<RunEvent>> {
+        if !waits {
+            return self.events.recv().ok().map(Some);
+        }
+        match self.events.recv_timeout(ASK_AGAIN) {
+            Ok(event) => Some(Some(event)),
+            Err(flume::RecvTimeoutError::Timeout) => Some(None),
+            Err(flume::RecvTimeoutError::Disconnected) => None,
+        }
     }
 }
 

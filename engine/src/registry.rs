@@ -182,12 +182,16 @@ impl ProviderType {
 /// [`StreamProvider`] without its types.
 pub(crate) trait AnyProvider: Send {
     fn next(&mut self) -> Result<Option<StreamSpec>, ActorError>;
+    fn may_have_more(&self) -> bool;
     fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError>;
 }
 
 impl<P: StreamProvider> AnyProvider for P {
     fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
         StreamProvider::next(self)
+    }
+    fn may_have_more(&self) -> bool {
+        StreamProvider::may_have_more(self)
     }
     fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError> {
         StreamProvider::ended(self, stream, end)

@@ -298,3 +298,56 @@ impl RunHandle {
         self.core.report(&[])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix::{Context, Handler, Message};
+
+    use super::*;
+    use crate::graph::LoadOptions;
+
+    /// Makes a handler of the control plane panic.
+    struct Panic;
+
+    impl Message for Panic {
+        type Result = ();
+    }
+
+    impl Handler<Panic> for GraphSupervisor {
+        type Result = ();
+
+        fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn a_run_whose_control_plane_panics_ends_with_a_fault() {
+        let text = "\
+fermata: 1
+nodes:
+  s: {use: test_source, rate: 1000}
+  e: {use: discard, in: s}
+";
+        let registry = Arc::new(Registry::builtin());
+        let graph = Graph::parse("t.yaml", text, &registry, &LoadOptions::new("out"));
+        let running = RunningGraph::start(graph.unwrap(), registry, RunOptions::default()).unwrap();
+        running.handle().supervisor.do_send(Panic);
+        let report = match running.wait_for(Duration::from_secs(120)) {
+            Ok(report) => report,
+            // Dropping it would wait for its end.
+            Err(running) => {
+                std::mem::forget(running);
+                panic!("the run did not end");
+            }
+        };
+        let faults = &report.faults;
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(
+            faults[0].message.contains("the control plane died"),
+            "{faults:?}"
+        );
+    }
+}

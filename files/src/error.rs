@@ -18,14 +18,22 @@ pub struct FileError {
 }
 
 impl FileError {
-    /// An error whose advice follows from what the system says.
-    pub(crate) fn new(doing: &'static str, path: &Path, reason: io::Error) -> Self {
-        let advice = advice(reason.kind()).to_owned();
+    /// An error of which there is nothing to advise.
+    pub fn plain(doing: &'static str, path: &Path, reason: io::Error) -> Self {
         Self {
             doing,
             path: path.to_owned(),
             reason,
+            advice: String::new(),
+        }
+    }
+
+    /// An error whose advice follows from what the system says.
+    pub(crate) fn new(doing: &'static str, path: &Path, reason: io::Error) -> Self {
+        let advice = advice(reason.kind()).to_owned();
+        Self {
             advice,
+            ..Self::plain(doing, path, reason)
         }
     }
 

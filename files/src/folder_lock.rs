@@ -6,9 +6,11 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use rustix::fs::OFlags;
 
 use crate::error::FileError;
 
@@ -108,8 +110,8 @@ impl FolderLock {
     /// ([`FolderLock::hand_over`]). Never waits.
     ///
     /// # Errors
-    /// [`LockError::Held`] if somebody has it; [`LockError::File`] if there is no such folder, it cannot be written to, or its
-    /// file system knows no locks.
+    /// [`LockError::Held`] if somebody has it; [`LockError::File`] if there is no such folder, it cannot be written to, its
+    /// file system knows no locks, or [`LOCK_FILE`] is a symbolic link or no file: what that leads to is not written to.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
         let path = folder.join(LOCK_FILE);
         if let Some(file) = handed_over::take(&path) {
@@ -121,8 +123,9 @@ impl FolderLock {
                 .write(true)
                 .create(true)
                 .truncate(false)
+                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
                 .open(&path)
-                .map_err(|reason| FileError::new("create", &path, reason))?;
+                .map_err(|reason| not_opened(&path, reason))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -136,8 +139,20 @@ impl FolderLock {
                 }
             }
             // Who held it until now removed the file: a lock on a file that nobody finds locks nothing.
-            if is_at(&file, &path) {
-                return Self::held(folder, file);
+            if !is_at(&file, &path) {
+                continue;
+            }
+            let found = file.metadata();
+            let found = found.map_err(|reason| FileError::new("lock", &path, reason))?;
+            match (found.is_file(), found.nlink()) {
+                (true, 1) => return Self::held(folder, file),
+                // Under another name it is somebody else's: only this one goes.
+                (true, _) => fs::remove_file(&path)
+                    .map_err(|reason| FileError::new("remove the link", &path, reason))?,
+                (false, _) => {
+                    let reason = io::Error::other("it is no regular file");
+                    return Err(FileError::new("lock", &path, reason).into());
+                }
             }
         }
     }
@@ -184,6 +199,14 @@ impl Drop for FolderLock {
         }
         // Closing alone would leave a lock that was handed over to this process, whose first descriptor stays open.
         let _ = self.file.unlock();
+    }
+}
+
+fn not_opened(path: &Path, reason: io::Error) -> FileError {
+    let error = FileError::new("create", path, reason);
+    match path.is_symlink() {
+        true => error.and("it is a link, through which nothing is written: remove it"),
+        false => error,
     }
 }
 

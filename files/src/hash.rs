@@ -39,10 +39,5 @@ pub fn sha256_of(mut reader: impl Read) -> io::Result<String> {
 /// If the file cannot be read, or is no regular one: others need not end.
 pub fn sha256_of_file(path: &Path) -> Result<String, FileError> {
     let read = whole::open(path, u64::MAX).and_then(sha256_of);
-    read.map_err(|reason| FileError {
-        doing: "read",
-        path: path.to_owned(),
-        reason,
-        advice: String::new(),
-    })
+    read.map_err(|reason| FileError::plain("read", path, reason))
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::FileError;
@@ -37,16 +38,25 @@ pub struct PartFile {
 
 impl PartFile {
     /// Begins the file `path`; one that is there stays until [`PartFile::finish`]. What an earlier writer left at `NAME.part` is
-    /// overwritten, or, where an unfinished file is [kept](Unfinished::Kept), moved to `NAME.2.part`, `NAME.3.part` and so on.
+    /// overwritten, or, where an unfinished file is [kept](Unfinished::Kept), moved to `NAME.2.part`, `NAME.3.part` and so on. Where
+    /// `NAME.part` is a link, nothing is written to what it leads to.
     ///
     /// # Errors
-    /// If `path` is a folder, somebody else is writing it, or the system does not let the file be created.
+    /// If `path` is a folder, `NAME.part` is a pipe, somebody else is writing it, or the system does not let the file be created.
     pub fn create(path: &Path, unfinished: Unfinished) -> Result<Self, FileError> {
         if path.is_dir() {
             let reason = ErrorKind::IsADirectory.into();
             return Err(FileError::new("write", path, reason));
         }
         let part = part_path(path);
+        let is_aside = unfinished == Unfinished::Kept
+            && part
+                .metadata()
+                .is_ok_and(|found| found.is_file() && found.len() > 0);
+        // What is moved aside is moved as it is, a link as a link.
+        if !is_aside {
+            remove_link(&part)?;
+        }
         let file = locked(&part)?;
         let begun = match unfinished {
             Unfinished::Kept => move_aside(&part, path, file),
@@ -78,8 +88,10 @@ impl PartFile {
             return Err(FileError::new("write", path, reason));
         }
         let part = part_path(path);
-        let file = File::options().create(true).append(true).open(&part);
-        let file = file.map_err(|reason| FileError::new("create", &part, reason))?;
+        remove_link(&part)?;
+        let mut file = locked(&part)?;
+        file.seek(SeekFrom::End(0))
+            .map_err(|reason| FileError::new("go on with", &part, reason))?;
         Ok(Self {
             file,
             part,
@@ -180,8 +192,37 @@ impl Drop for PartFile {
     }
 }
 
+/// Removes a part that is a link, symbolic or hard: what it leads to is somebody else's, an input even. A link to a device stays.
+fn remove_link(part: &Path) -> Result<(), FileError> {
+    let Ok(found) = part.symlink_metadata() else {
+        return Ok(());
+    };
+    let leads_to_a_file = || part.metadata().map_or(true, |found| found.is_file());
+    let is_link = match found.is_symlink() {
+        true => leads_to_a_file(),
+        false => found.is_file() && found.nlink() > 1,
+    };
+    // A part that somebody is writing is told as such by `locked`.
+    let is_held = || {
+        let file = File::open(part);
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    };
+    if !is_link || (!found.is_symlink() && is_held()) {
+        return Ok(());
+    }
+    fs::remove_file(part).map_err(|reason| FileError::new("remove the link", part, reason))
+}
+
 /// Opens a part for writing as it is, and locks it. What is no regular file (a device) is not locked.
 fn locked(part: &Path) -> Result<File, FileError> {
+    // Opening a pipe would wait for its reader.
+    if part
+        .metadata()
+        .is_ok_and(|found| found.file_type().is_fifo())
+    {
+        let reason = io::Error::other("it is a pipe");
+        return Err(FileError::new("write", part, reason));
+    }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     let opened = options.open(part);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
-use fermata_learn::softlabels::{Alignment, Scores, Teacher};
-use fermata_vision::Expression;
+use fermata_learn::softlabels::{Alignment, Scores};
 use fermata_vision::face::EXPRESSIONS;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::aligned::align;
 use crate::payload::{Asked, Failure, Fused, ManifestRow, Scored};
 
 /// Fuses the logits of several teachers, Σ w_k z_k / T_k, and keeps theirs. It has an input for each teacher; the teachers' order is that of
@@ -48,53 +48,13 @@ impl FuseLogits {
     }
 
     fn align(&self, scored: &[Arc<Scored>]) -> Result<Alignment, ActorError> {
-        let first = &scored[0].asked;
-        let mut teachers = Vec::new();
-        for ((name, &weight), scored) in self.settings.weights.iter().zip(scored) {
-            let asked = &scored.asked;
-            let views = |asked: &Asked| (asked.views, asked.seed, asked.augmentation);
-            if views(asked) != views(first) {
-                return Err(format!(
-                    "the teacher {name} was asked about other views than the first: views, seed and augmentation must be the same for all"
-                )
-                .into());
-            }
-            teachers.push(Teacher {
-                name: name.clone(),
-                weight,
-                temperature: self.temperature(name, asked)?,
-                backend: asked.backend.to_owned(),
-                models: asked.models.clone(),
-                learnt: asked.learnt.clone(),
-            });
-        }
-        Ok(Alignment {
-            classes: Expression::ALL.to_vec(),
-            manifest_sha256: scored[0].row.manifest().sha256.clone(),
-            split: None,
-            views: first.views,
-            seed: first.seed,
-            augmentation: first.augmentation,
-            teachers,
-        })
-    }
-
-    fn temperature(&self, name: &str, asked: &Asked) -> Result<f64, ActorError> {
-        if let Some(&temperature) = self.settings.temperatures.get(name) {
-            return Ok(temperature);
-        }
-        let temperature = asked.models[0].temperature;
-        if asked
-            .models
-            .iter()
-            .any(|card| card.temperature != temperature)
-        {
-            return Err(format!(
-                "the cards of the models of the teacher {name} have different temperatures: give it one in `temperatures`"
-            )
-            .into());
-        }
-        Ok(temperature)
+        let FuseLogitsSettings {
+            weights,
+            temperatures,
+        } = &self.settings;
+        let asked: Vec<&Asked> = scored.iter().map(|scored| &*scored.asked).collect();
+        let manifest = &scored[0].row.manifest().sha256;
+        align(weights, temperatures, &asked, manifest)
     }
 }
 

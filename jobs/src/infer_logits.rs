@@ -14,6 +14,7 @@ use fermata_vision::face::EXPRESSIONS;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::aligned::{AskedViews, asked};
 use crate::loaded_model::LoadedModel;
 use crate::payload::{Asked, Failure, Loaded, LoadedRow, ManifestRow, Scored};
 use crate::views::Views;
@@ -286,14 +287,12 @@ impl Actor for InferLogits {
                 LoadedModel::load(folder, settings.scale, &settings.device, settings.threads)
             })
             .collect::<Result<_, _>>()?;
-        let asked = Asked {
-            models: models.iter().map(|model| model.card().clone()).collect(),
-            learnt: models.iter().map(LoadedModel::learnt).collect(),
-            backend: models[0].backend(),
+        let views = AskedViews {
             views: settings.views,
             seed: settings.seed,
             augmentation: settings.augmentation,
         };
+        let asked = asked(&models, views);
         Ok(Self {
             views: Views::new(
                 &asked.models[0],

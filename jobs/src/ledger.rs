@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 use fermata_learn::manifest::Split;
 use serde::{Deserialize, Serialize};
 
+/// Its name in a job's folder, if nobody says otherwise.
+pub const FILE: &str = "ledger.jsonl";
+
 /// What a job is about. A job that is taken up again must be the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@
 //! | actor | |
 //! | --- | --- |
 //! | [`manifest_units`] | the units of a job, as streams; goes on with those that are not done |
+//! | [`given_units`], [`returned_rows`] | the units of a job that several machines share: at a worker, at whoever hands them out |
 //! | [`manifest_rows`] | the rows of a unit |
 //! | [`load_images`] | decodes each row's image once, checked against its hash |
 //! | [`training_rows`] | the rows of a training: its steps, its epochs' ends and what is validated behind them |
@@ -20,7 +21,10 @@
 //!
 //! It does not compute losses, metrics or weights (`fermata-learn` does) and does not preprocess (`fermata-vision` does).
 
+pub mod aligned;
+pub mod elsewhere;
 pub mod fuse_logits;
+pub mod given_units;
 pub mod infer_logits;
 pub mod join_targets;
 pub mod ledger;
@@ -33,11 +37,13 @@ pub mod model_error;
 pub mod network_backend;
 pub mod payload;
 pub mod prepare_inputs;
+pub mod returned_rows;
 pub mod train_model;
 pub mod training_rows;
 pub mod training_status;
 pub mod unit;
-mod unit_file;
+pub mod unit_file;
+mod view_input;
 mod views;
 pub mod write_predictions;
 pub mod write_softlabels;
@@ -55,9 +61,11 @@ pub fn register(registry: &mut Registry) {
     registry.register::<join_targets::JoinTargets>();
     registry.register::<load_images::LoadImages>();
     registry.register_source::<manifest_rows::ManifestRows>();
+    registry.register_provider::<given_units::GivenUnits>();
     registry.register_provider::<manifest_units::ManifestUnits>();
     registry.register::<prepare_inputs::PrepareInputs>();
     registry.register::<train_model::TrainModel>();
+    registry.register_source::<returned_rows::ReturnedRows>();
     registry.register_source::<training_rows::TrainingRows>();
     registry.register::<write_predictions::WritePredictions>();
     registry.register::<write_softlabels::WriteSoftlabels>();

@@ -32,26 +32,29 @@ enum Problem {
     Size(usize, usize, u32, u32),
 }
 
-impl LoadImages {
-    fn read(&self, row: &ManifestRow) -> Result<Frame, Problem> {
-        let bytes = image_file::read_bytes(&row.path(), &ImageLimits::default())?;
-        let Row {
-            sha256,
-            width,
-            height,
-            ..
-        } = row.row();
-        let actual = fermata_files::sha256(&bytes);
-        if actual != *sha256 {
-            return Err(Problem::Stale(actual));
-        }
-        let picture = image_file::decode(&bytes, &self.pool)?;
-        let size = (picture.width(), picture.height());
-        if size != (*width as usize, *height as usize) {
-            return Err(Problem::Size(size.0, size.1, *width, *height));
-        }
-        Ok(picture)
+/// The picture of a row, if its image is the one that the manifest was made from.
+pub(crate) fn read_picture(row: &ManifestRow, pool: &FramePool) -> Result<Frame, Failure> {
+    read(row, pool).map_err(|problem| Failure::new(&problem))
+}
+
+fn read(row: &ManifestRow, pool: &FramePool) -> Result<Frame, Problem> {
+    let bytes = image_file::read_bytes(&row.path(), &ImageLimits::default())?;
+    let Row {
+        sha256,
+        width,
+        height,
+        ..
+    } = row.row();
+    let actual = fermata_files::sha256(&bytes);
+    if actual != *sha256 {
+        return Err(Problem::Stale(actual));
     }
+    let picture = image_file::decode(&bytes, pool)?;
+    let size = (picture.width(), picture.height());
+    if size != (*width as usize, *height as usize) {
+        return Err(Problem::Size(size.0, size.1, *width, *height));
+    }
+    Ok(picture)
 }
 
 impl Actor for LoadImages {
@@ -75,9 +78,7 @@ impl Actor for LoadImages {
         let loaded = match &*input.take::<Wanted>() {
             Wanted::EpochEnd { epoch } => Loaded::EpochEnd { epoch: *epoch },
             Wanted::Row(wanted) => Loaded::Row(LoadedRow {
-                picture: self
-                    .read(&wanted.row)
-                    .map_err(|problem| Failure::new(&problem)),
+                picture: read_picture(&wanted.row, &self.pool),
                 wanted: wanted.clone(),
             }),
         };

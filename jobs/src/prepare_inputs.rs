@@ -8,12 +8,11 @@ use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_learn::augmentation::{Augmentation, Variation};
 use fermata_learn::predictions::row_hash;
 use fermata_learn::training::RunFolder;
-use fermata_vision::card::InputSpec;
-use fermata_vision::{Frame, FramePool, Preprocessor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::payload::{Failure, Loaded, LoadedRow, Prepared, PreparedRow, Purpose, WantedRow};
+use crate::view_input::ViewInput;
 
 /// Shows each row of a training in the view of its epoch, and preprocesses it as the training's card says. Rows that are validated stay as
 /// they are.
@@ -28,17 +27,16 @@ pub struct PrepareInputsSettings {
 pub struct PrepareInputs {
     augmentation: Augmentation,
     view_seed: u64,
-    input: InputSpec,
-    preprocessor: Preprocessor,
-    pool: FramePool,
+    input: ViewInput,
 }
 
 impl PrepareInputs {
     fn prepare(&mut self, loaded: &LoadedRow) -> Result<Arc<Vec<f32>>, Failure> {
         let picture = loaded.picture.as_ref().map_err(Clone::clone)?;
         let variation = self.variation(&loaded.wanted)?;
-        let input = self.input(picture, variation.as_ref());
-        input.map(Arc::new).map_err(|error| Failure::new(&*error))
+        let mut values = vec![0.0; self.input.len()];
+        self.input.write(picture, variation.as_ref(), &mut values)?;
+        Ok(Arc::new(values))
     }
 
     /// None: the picture as it is.
@@ -49,23 +47,6 @@ impl PrepareInputs {
         let hash = row_hash(&wanted.row.row().sha256);
         let hash = hash.ok_or_else(|| Failure::new("its sha256 is none"))?;
         Ok(self.augmentation.view(self.view_seed, view, &hash))
-    }
-
-    fn input(
-        &mut self,
-        picture: &Frame,
-        variation: Option<&Variation>,
-    ) -> Result<Vec<f32>, ActorError> {
-        let mut input = vec![0.0; self.preprocessor.len()];
-        match variation {
-            None => self.preprocessor.run_whole(picture, &mut input)?,
-            Some(variation) => {
-                let varied = variation.apply(picture, &self.pool)?;
-                self.preprocessor.run_whole(&varied, &mut input)?;
-                variation.erase(&mut input, &self.input);
-            }
-        }
-        Ok(input)
     }
 }
 
@@ -86,9 +67,7 @@ impl Actor for PrepareInputs {
         Ok(Self {
             augmentation: training.augmentation,
             view_seed: training.view_seed(),
-            input: folder.card().input.clone(),
-            preprocessor: Preprocessor::new(folder.card())?,
-            pool: FramePool::new(),
+            input: ViewInput::new(folder.card())?,
         })
     }
 

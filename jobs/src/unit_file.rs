@@ -10,6 +10,21 @@ use fermata_learn::softlabels::{ExportedRow, Scores};
 use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
 
+/// Folder of the units that are done, in the job's folder, until all are.
+pub const UNITS: &str = "units";
+/// Bytes of a row's line that is believed: names and reasons are short.
+const MOST_LINE: u64 = 64 << 10;
+
+/// Where a unit's file is, in a job's folder.
+pub(crate) fn unit_path(dir: &Path, unit: usize) -> PathBuf {
+    dir.join(UNITS).join(format!("{unit:06}.unit"))
+}
+
+/// Bytes that the file of a unit can have at most, of rows with so many logits each.
+pub fn most_bytes(rows: usize, values: usize) -> u64 {
+    (rows as u64).saturating_mul(MOST_LINE + 4 * values as u64)
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RowLine {
@@ -110,9 +125,33 @@ impl Iterator for UnitRows {
     }
 }
 
+/// The rows of a file's bytes that come from elsewhere: each has so many logits and teachers' logits, or a failure. After an error comes nothing.
+pub(crate) fn rows_of_bytes(
+    bytes: &[u8],
+    logits: usize,
+    teachers: usize,
+) -> impl Iterator<Item = Result<ExportedRow, String>> {
+    let (mut rest, mut is_over) = (bytes, false);
+    std::iter::from_fn(move || {
+        if is_over {
+            return None;
+        }
+        let row = read_expected(&mut rest, Some([logits, teachers]));
+        is_over = !matches!(row, Ok(Some(_)));
+        row.map_err(|error| error.to_string()).transpose()
+    })
+}
+
 fn read_row(file: &mut impl BufRead) -> io::Result<Option<ExportedRow>> {
+    read_expected(file, None)
+}
+
+fn read_expected(
+    file: &mut impl BufRead,
+    expected: Option<[usize; 2]>,
+) -> io::Result<Option<ExportedRow>> {
     let mut line = Vec::new();
-    if file.read_until(b'\n', &mut line)? == 0 {
+    if file.by_ref().take(MOST_LINE).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
     let RowLine {
@@ -124,6 +163,10 @@ fn read_row(file: &mut impl BufRead) -> io::Result<Option<ExportedRow>> {
         values,
         seen,
     } = serde_json::from_slice(&line)?;
+    if expected.is_some() && failure.is_none() && values != expected {
+        let reason = format!("a row has {values:?} logits; expected {expected:?}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
     let scores = match (failure, values) {
         (Some(reason), _) => Err(reason),
         (None, Some([logits, teachers])) => Ok(Scores {

@@ -1,18 +1,17 @@
-//! The inputs of all views of a picture: varied, preprocessed as a card says, partly erased.
+//! The inputs of all views of a picture.
 
 use fermata_learn::augmentation::Augmentation;
 use fermata_learn::predictions::row_hash;
-use fermata_vision::card::{InputSpec, ModelCard};
+use fermata_vision::Frame;
+use fermata_vision::card::ModelCard;
 use fermata_vision::preprocess::PreprocessError;
-use fermata_vision::{Frame, FramePool, Preprocessor};
 
 use crate::payload::{Failure, ManifestRow};
+use crate::view_input::ViewInput;
 
 /// Makes inputs. Keeps buffers, so each thread has its own.
 pub(crate) struct Views {
-    preprocessor: Preprocessor,
-    pool: FramePool,
-    input: InputSpec,
+    input: ViewInput,
     count: u32,
     seed: u64,
     augmentation: Augmentation,
@@ -27,9 +26,7 @@ impl Views {
         augmentation: Augmentation,
     ) -> Result<Self, PreprocessError> {
         Ok(Self {
-            preprocessor: Preprocessor::new(card)?,
-            pool: FramePool::new(),
-            input: card.input.clone(),
+            input: ViewInput::new(card)?,
             count,
             seed,
             augmentation,
@@ -51,17 +48,8 @@ impl Views {
         let hash = row_hash(&row.row().sha256).expect("a manifest's hashes are hashes");
         let of_view = self.input.len();
         for (view, out) in (0..self.count).zip(out.chunks_exact_mut(of_view)) {
-            let prepared = match self.augmentation.view(self.seed, view, &hash) {
-                None => self.preprocessor.run_whole(picture, out),
-                Some(variation) => {
-                    let varied = variation.apply(picture, &self.pool);
-                    let varied = varied.map_err(|error| Failure::new(&error))?;
-                    let prepared = self.preprocessor.run_whole(&varied, out);
-                    variation.erase(out, &self.input);
-                    prepared
-                }
-            };
-            prepared.map_err(|error| Failure::new(&error))?;
+            let variation = self.augmentation.view(self.seed, view, &hash);
+            self.input.write(picture, variation.as_ref(), out)?;
         }
         Ok(())
     }

@@ -15,10 +15,11 @@ use fermata_learn::softlabels::{Alignment, ExportedRow, differences, write};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::ledger::{Commit, Ledger, Line};
+use crate::ledger::{self, Commit, Ledger, Line};
 use crate::payload::Fused;
 use crate::unit::Unit;
-use crate::unit_file::{UnitRows, to_bytes};
+pub use crate::unit_file::UNITS;
+use crate::unit_file::{UnitRows, to_bytes, unit_path};
 
 /// Writes softlabels unit by unit, and at the end softlabels.npz and what belongs to it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -32,22 +33,40 @@ pub struct WriteSoftlabelsSettings {
     /// Rows that could not be read, beyond which the job stops; those up to it are listed in failed.jsonl. Default: 100.
     #[serde(default = "hundred")]
     pub max_failures: usize,
+    /// Whether the softlabels are made once all units are there. A worker leaves that to whoever hands units out. Default: true.
+    #[serde(default = "yes")]
+    pub assemble: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn hundred() -> usize {
     100
 }
 
-/// Folder of the units that are done, in the softlabels' folder, until all are.
-pub const UNITS: &str = "units";
-const ALIGNMENT: &str = "alignment.json";
-const LEDGER: &str = "ledger.jsonl";
+/// What the units are of, in their folder.
+pub const ALIGNMENT: &str = "alignment.json";
+
+/// Begins a folder of units of an alignment that is known before any row: units of another one will be refused.
+///
+/// # Errors
+/// What the system says.
+pub fn begin(dir: &Path, alignment: &Alignment) -> Result<(), ActorError> {
+    let units = dir.join(UNITS);
+    fs::create_dir_all(&units)
+        .map_err(|error| format!("cannot make {}: {error}", units.display()))?;
+    let text = serde_json::to_vec_pretty(alignment)?;
+    Ok(fermata_files::write(&units.join(ALIGNMENT), &text)?)
+}
 
 /// See [`WriteSoftlabelsSettings`].
 pub struct WriteSoftlabels {
     dir: PathBuf,
     ledger_path: PathBuf,
     max_failures: usize,
+    assembles: bool,
     ledger: Option<Ledger>,
     /// By number of the stream.
     open: HashMap<u32, Collected>,
@@ -72,10 +91,6 @@ impl WriteSoftlabels {
 
     fn units(&self) -> PathBuf {
         self.dir.join(UNITS)
-    }
-
-    fn unit_path(&self, unit: usize) -> PathBuf {
-        self.units().join(format!("{unit:06}.unit"))
     }
 
     /// All units of a job are of one alignment, also those of an earlier run.
@@ -124,7 +139,7 @@ impl WriteSoftlabels {
             sha256,
         };
         let bytes = to_bytes(rows.into_iter());
-        fermata_files::write(&self.unit_path(unit.number), &bytes)?;
+        fermata_files::write(&unit_path(&self.dir, unit.number), &bytes)?;
         let line = Line::Commit(commit(fermata_files::sha256(&bytes)));
         Ok(self.ledger()?.append(&line)?)
     }
@@ -140,7 +155,9 @@ impl WriteSoftlabels {
             tracing::info!("{open} of {} units are left to do", job.units());
             return Ok(());
         }
-        let files: Vec<PathBuf> = (0..job.units()).map(|unit| self.unit_path(unit)).collect();
+        let files: Vec<PathBuf> = (0..job.units())
+            .map(|unit| unit_path(&self.dir, unit))
+            .collect();
         for (path, commit) in files.iter().zip(state.commits.values()) {
             let found = fermata_files::sha256_of_file(path)?;
             if found != commit.sha256 {
@@ -198,13 +215,15 @@ impl Actor for WriteSoftlabels {
             dir,
             ledger,
             max_failures,
+            assemble,
         } = settings;
         fs::create_dir_all(dir.join(UNITS))
             .map_err(|error| format!("cannot make {}: {error}", dir.join(UNITS).display()))?;
         Ok(Self {
-            ledger_path: ledger.unwrap_or_else(|| dir.join(LEDGER)),
+            ledger_path: ledger.unwrap_or_else(|| dir.join(ledger::FILE)),
             dir,
             max_failures,
+            assembles: assemble,
             ledger: None,
             open: HashMap::new(),
             aligned: None,
@@ -267,6 +286,9 @@ impl Actor for WriteSoftlabels {
     }
 
     fn finish(&mut self, _: End) -> Result<(), ActorError> {
-        self.assemble()
+        match self.assembles {
+            true => self.assemble(),
+            false => Ok(()),
+        }
     }
 }

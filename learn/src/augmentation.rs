@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::keyed_random::KeyedRandom;
 use crate::predictions::RowHash;
+use crate::settings_problems::Problems;
 
 /// How much pictures are varied. All amounts are drawn uniformly between their limits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,22 +107,19 @@ impl Augmentation {
             ("gamma", self.gamma, 10.0),
             ("erase", self.erase, 1.0),
         ];
-        let wrong = limits
-            .into_iter()
-            .filter(|(_, value, most)| !(0.0..=*most).contains(value));
-        let mut problems: Vec<String> = wrong
-            .map(|(name, value, most)| {
-                format!("augmentation.{name} is {value}; expected 0 to {most}")
-            })
-            .collect();
-        if let Some([least, most]) = self.erase_side
-            && !(0.0 < least && least <= most && most < 1.0)
-        {
-            problems.push(format!(
-                "augmentation.erase_side is [{least}, {most}]; expected two shares above 0 and below 1, the smaller first"
-            ));
+        let mut problems = Problems::of("augmentation.");
+        for (name, value, most) in limits {
+            problems.up_to(name, value, most);
         }
-        problems
+        if let Some([least, most]) = self.erase_side {
+            problems.expect(
+                0.0 < least && least <= most && most < 1.0,
+                "erase_side",
+                format!("[{least}, {most}]"),
+                "two shares above 0 and below 1, the smaller first",
+            );
+        }
+        problems.all()
     }
 
     /// How a picture looks in a view: a function of seed, view and the hash of the image's file, so that a teacher and a student see the

@@ -31,11 +31,6 @@ impl Temperature {
     }
 }
 
-/// Mean −ln p of the labels with logits divided by `temperature`.
-pub fn nll_at(predictions: &Predictions, temperature: f64) -> f64 {
-    Apart::of(predictions).nll_at(temperature)
-}
-
 /// How far logits are below the largest of their row: all that the likelihood at a temperature needs, computed once for all temperatures.
 struct Apart {
     /// Logit minus the row's largest, row after row.

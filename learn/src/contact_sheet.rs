@@ -8,6 +8,8 @@ use image::{RgbImage, imageops};
 use opencv::core::{Point, Scalar};
 use opencv::imgproc;
 
+use crate::markup::escaped;
+
 /// Pictures that belong together.
 #[derive(Clone, Debug)]
 pub struct Card {
@@ -168,13 +170,6 @@ fn page(title: &str, laid: &[Laid<'_>], picture: &str) -> String {
         );
     }
     text
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

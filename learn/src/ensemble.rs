@@ -5,6 +5,7 @@ use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::{FusionError, Temperature, fit_temperature, fuse};
+use crate::in_memory::csv_text;
 use crate::metrics::Metrics;
 use crate::predictions::{Predictions, PredictionsError};
 
@@ -207,15 +208,14 @@ impl Search {
 
     /// Every point as a table: a weight for each teacher, then the metrics.
     pub fn to_csv(&self) -> String {
-        let mut table = csv::Writer::from_writer(Vec::new());
         let names = self
             .teachers
             .iter()
             .map(|teacher| format!("w_{}", teacher.name));
         let metrics = ["accuracy", "macro_f1", "nll", "brier", "ece"];
         let header = names.chain(metrics.map(str::to_owned));
-        let mut written = table.write_record(header);
-        for Candidate { weights, quality } in &self.candidates {
+        let rows = self.candidates.iter().map(|candidate| {
+            let Candidate { weights, quality } = candidate;
             let Quality {
                 accuracy,
                 macro_f1,
@@ -225,11 +225,9 @@ impl Search {
             } = quality;
             let weights = weights.iter().map(|weight| format!("{weight:.4}"));
             let metrics = [accuracy, macro_f1, nll, brier, ece].map(|value| format!("{value:.6}"));
-            written = written.and_then(|()| table.write_record(weights.chain(metrics)));
-        }
-        written.expect("a table is written into memory");
-        let table = table.into_inner().expect("memory takes all");
-        String::from_utf8(table).expect("names and numbers are text")
+            weights.chain(metrics)
+        });
+        csv_text(header, rows)
     }
 
     /// Points and their macro-F1 for a picture, the best first: at most `most` points, and each teacher alone.

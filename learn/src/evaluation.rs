@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Temperature;
+use crate::in_memory::{csv_text, json_text};
 use crate::metrics::{
     Bin, Comparison, Drawn, Interval, Metrics, NotPaired, Rows, are_paired, compare_drawn, draw,
     intervals_of, reliability_of,
@@ -97,21 +98,17 @@ impl Measured {
 
     /// A table with a line for each class: support, precision, recall, F1.
     pub fn per_class_csv(&self) -> String {
-        let mut table = csv::Writer::from_writer(Vec::new());
-        let header = table.write_record(["class", "support", "precision", "recall", "f1"]);
-        let rows = self.metrics.per_class.iter().try_for_each(|class| {
+        let rows = self.metrics.per_class.iter().map(|class| {
             let share = |value: f64| format!("{value:.6}");
-            table.write_record([
+            [
                 class.class.clone(),
                 class.support.to_string(),
                 share(class.precision),
                 share(class.recall),
                 share(class.f1),
-            ])
+            ]
         });
-        header.and(rows).expect("a table is written into memory");
-        let table = table.into_inner().expect("memory takes all");
-        String::from_utf8(table).expect("names and numbers are text")
+        csv_text(["class", "support", "precision", "recall", "f1"], rows)
     }
 }
 
@@ -154,9 +151,7 @@ impl Evaluation {
 
     /// The file's text.
     pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("numbers and names are JSON");
-        text.push('\n');
-        text
+        json_text(self)
     }
 }
 

@@ -119,9 +119,10 @@ pub fn write_png(path: &Path, picture: &Frame) -> Result<Vec<u8>, ImageSetError>
         reason,
     })?;
     if let Some(above) = path.parent() {
-        std::fs::create_dir_all(above).map_err(|reason| failed("create", above, reason))?;
+        std::fs::create_dir_all(above)
+            .map_err(|reason| FileError::plain("create", above, reason))?;
     }
-    std::fs::write(path, &bytes).map_err(|reason| failed("write", path, reason))?;
+    std::fs::write(path, &bytes).map_err(|reason| FileError::plain("write", path, reason))?;
     Ok(bytes)
 }
 
@@ -132,18 +133,9 @@ pub fn write_png(path: &Path, picture: &Frame) -> Result<Vec<u8>, ImageSetError>
 pub fn sync(paths: impl IntoIterator<Item = PathBuf>) -> Result<(), ImageSetError> {
     for path in paths {
         let synced = File::open(&path).and_then(|file| file.sync_all());
-        synced.map_err(|reason| failed("sync to disk", &path, reason))?;
+        synced.map_err(|reason| FileError::plain("sync to disk", &path, reason))?;
     }
     Ok(())
-}
-
-fn failed(doing: &'static str, path: &Path, reason: std::io::Error) -> FileError {
-    FileError {
-        doing,
-        path: path.to_owned(),
-        reason,
-        advice: String::new(),
-    }
 }
 
 /// A picture as a PNG file's bytes, gray if all its pixels are.

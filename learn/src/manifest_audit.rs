@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
@@ -157,7 +158,7 @@ pub struct Audit {
 struct Seen<'a> {
     at: RowAt,
     row: &'a Row,
-    picture: Picture,
+    picture: Arc<Picture>,
     /// Of its picture: the first row that shows it.
     first: usize,
 }
@@ -201,11 +202,7 @@ impl Audit {
                 });
             }
         }
-        let pictures: Vec<(bool, &Picture)> = seen
-            .iter()
-            .map(|seen| (seen.row.is_drawn(), &seen.picture))
-            .collect();
-        let groups = one_picture(&pictures, watch);
+        let groups = one_picture(&seen, |seen| (seen.row.is_drawn(), &seen.picture), watch);
         for group in &groups {
             for &place in group {
                 seen[place].first = group[0];

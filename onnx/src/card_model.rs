@@ -74,6 +74,15 @@ impl CardModel {
         Ok(model)
     }
 
+    /// Whether a folder has a card and weights for ONNX Runtime. What is in the weights is told when they are read.
+    ///
+    /// # Errors
+    /// See [`CardModelError`].
+    pub fn find(folder: &Path) -> Result<(), CardModelError> {
+        let model = ModelCard::find(folder)?;
+        onnx_file(&model.weights).map(drop)
+    }
+
     /// Loads a model that was read.
     ///
     /// # Errors

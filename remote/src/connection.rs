@@ -194,9 +194,9 @@ impl NatsConnection {
         }))
     }
 
-    /// The server's version.
-    pub fn server_version(&self) -> String {
-        self.client.server_info().version
+    /// Does something at the server, and waits for it: not on the connection's own thread.
+    pub(crate) fn block_on<F: Future>(&self, doing: F) -> F::Output {
+        self.runtime.block_on(doing)
     }
 
     /// Milliseconds of a clock that the ends of all edges share.

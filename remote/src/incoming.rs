@@ -17,8 +17,6 @@ pub(crate) struct State {
     pub(crate) machine: Option<Machine>,
     /// There once the machine is.
     pub(crate) memory: Option<Memory>,
-    /// Deliveries that were no packets.
-    malformed: u64,
     /// Below this sequence everything has been settled.
     settled: u64,
     has_handed_on_end: bool,
@@ -56,7 +54,6 @@ impl State {
     /// A delivery of the present pass.
     pub(crate) fn arrived(&mut self, message: jetstream::Message) {
         let Ok(info) = message.info() else {
-            self.malformed += 1;
             return;
         };
         let (position, stored) = (info.consumer_sequence, info.stream_sequence);
@@ -71,7 +68,6 @@ impl State {
         };
         let packet = PacketMessage::read(payload);
         if let Err(error) = &packet {
-            self.malformed += 1;
             tracing::warn!("{subject}: a message that is no packet: {error}");
         }
         let Some(machine) = &mut self.machine else {
@@ -103,8 +99,7 @@ impl State {
                 }
             }
             Err(error) => {
-                self.malformed += 1;
-                tracing::warn!("a message that is no progress of an edge: {error}");
+                    tracing::warn!("a message that is no progress of an edge: {error}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Edges between machines, over NATS JetStream.
+//! Edges between machines, and jobs over several of them, over NATS JetStream.
 //!
 //! A graph on one machine sends the packets of its streams ([`SendPackets`]), a graph on another one receives them
 //! ([`ReceivePackets`]), and between the two stands a NATS server. What an edge inside a machine promises holds here too: each
@@ -24,6 +24,7 @@
 //! | --- | --- |
 //! | connect a program | [`NatsConnection`], [`Credentials`], [`RemoteError`] |
 //! | place an edge in a graph | [`SendPackets`], [`ReceivePackets`] |
+//! | let several machines do the units of a job | [`work`] |
 //! | let the parts of a run find each other, and end it | [`site`] |
 //! | understand the protocol | [`edge::sender`], [`edge::receiver`]: state machines without a network, and what tries them (`edge/laws.rs`) |
 
@@ -44,6 +45,7 @@ mod sending;
 pub mod site;
 mod store;
 mod time;
+pub mod work;
 
 use fermata_engine::graph::EdgeActors;
 use fermata_engine::{Actor, Registry, Source};

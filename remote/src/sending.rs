@@ -20,6 +20,7 @@ use crate::edge::sender::{Attempt, Given, Sender, SenderSpec};
 use crate::edge::wire::{PacketMessage, ProgressMessage};
 use crate::last::last_progress;
 use crate::names::{EdgeNames, token};
+use crate::time::unix_ms;
 
 /// How often is looked how far the stream has come, when nothing else happens.
 const LOOK: Duration = Duration::from_millis(20);
@@ -323,8 +324,7 @@ impl SendingEnd {
 
 /// Greater than all before, also where a server has forgotten them.
 fn next_incarnation(last: Option<ProgressMessage>) -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now_ms = since.map_or(1, |since| u64::try_from(since.as_millis()).unwrap_or(1));
+    let now_ms = u64::try_from(unix_ms()).unwrap_or(1);
     last.map_or(now_ms, |last| {
         now_ms.max(last.incarnation.saturating_add(1))
     })

@@ -7,7 +7,7 @@ import { Journal } from "./journal.js";
 import { Tables } from "./table.js";
 import { TapTable } from "./tap.js";
 import { Tiles } from "./tiles.js";
-import { rate, say } from "./words.js";
+import { counted, rate, say } from "./words.js";
 
 const part = (id) => document.getElementById(id);
 
@@ -50,9 +50,10 @@ function showNumbers(numbers) {
   tiles.update(numbers.streams);
   drawing.update(numbers);
   tables.update(numbers);
-  const faults = numbers.faults ? `, ${numbers.faults} faults` : "";
+  part("no-streams").hidden = numbers.streams.length > 0;
+  const faults = numbers.faults ? `, ${counted(numbers.faults, "fault")}` : "";
   const running = numbers.streams.filter((stream) => stream.state !== "over").length;
-  say(part("summary"), `${numbers.run}: ${running} streams, ${rate(numbers.delivered_per_s)} delivered${faults}`);
+  say(part("summary"), `${numbers.run}: ${counted(running, "stream")}, ${rate(numbers.delivered_per_s)} delivered${faults}`);
   say(part("bottleneck"), numbers.bottleneck ?? "Nothing is held up: every node keeps pace with what comes.");
   part("bottleneck").classList.toggle("wrong", Boolean(numbers.bottleneck));
   announce(numbers);
@@ -71,6 +72,8 @@ function announce({ run, bottleneck, streams }) {
 function showState(state) {
   const badge = part("connection");
   badge.dataset.state = state;
+  // What is shown is old as long as nothing new comes.
+  part("main").classList.toggle("stale", state === "lost");
   say(badge, STATES[state]);
   part("sign-in").hidden = state !== "locked";
   for (const button of document.querySelectorAll("header button, .tile button, #add button")) {

@@ -1,11 +1,13 @@
 // The graph, drawn once, with the numbers of now on its nodes and edges.
 
 import { NODE, layout } from "./layout.js";
-import { count, milliseconds, rate, say, share, states } from "./words.js";
+import { count, milliseconds, rate, say, share, shortened, states } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 /** On a narrower screen the graph runs downwards. */
 const NARROW = 700;
+/** Letters of a name that a node has room for. */
+const MOST_NAME = 18;
 
 function shape(name, attributes, ...children) {
   const made = document.createElementNS(SVG, name);
@@ -20,30 +22,37 @@ function text(x, y, kind) {
 
 class NodeDrawing {
   constructor({ name, actor }, { x, y }) {
+    this.name = name;
+    this.actor = actor;
     this.state = text(12, 36, "small");
     this.speed = text(12, 51, "small");
     this.extra = text(12, 66, "small");
-    const busy = shape("rect", { class: "busy", x: 0, y: NODE.height - 4, width: 0, height: 4 });
-    this.busy = busy;
+    this.busy = shape("rect", { class: "busy", x: 0, y: NODE.height - 4, width: 0, height: 4 });
     const title = text(12, 19, "name");
-    title.append(name);
-    const kind = shape("title", {});
-    kind.append(actor);
+    title.append(shortened(name, MOST_NAME));
+    this.all = shape("title", {});
     const box = shape("rect", { class: "box", width: NODE.width, height: NODE.height, rx: 6 });
-    this.root = shape("g", { class: "node", transform: `translate(${x} ${y})` }, kind, box, busy, title);
-    this.root.append(this.state, this.speed, this.extra);
+    // An SVG of its own shows nothing beyond its sides.
+    const words = shape("svg", { width: NODE.width - 6, height: NODE.height }, title, this.state, this.speed, this.extra);
+    this.root = shape("g", { class: "node", transform: `translate(${x} ${y})` }, this.all, box, this.busy, words);
   }
 
   update(node) {
     const worst = ["lost", "restarting", "blocked"].find((state) => node.states[state]);
     this.root.setAttribute("data-state", worst ?? "well");
-    say(this.state, states(node.states) || "not there");
-    say(this.speed, `${rate(node.processed_per_s)} · ${milliseconds(node.service_ms)} · p99 ${milliseconds(node.service_p99_ms)}`);
-    const extras = [`busy ${share(Math.min(node.busy, 1))}`];
-    if (node.batches) extras.push(`batch ${node.batches.mean.toFixed(1)}/${node.batches.max}`);
+    const state = states(node.states) || "not there";
+    const speed = `${rate(node.processed_per_s)} · ${milliseconds(node.service_ms)} · p99 ${milliseconds(node.service_p99_ms)}`;
+    // What is wrong comes first: what has no room is in the title alone.
+    const extras = [];
     if (node.failed) extras.push(`${count(node.failed)} failed`);
     if (node.restarts) extras.push(`${node.restarts} restarts`);
-    say(this.extra, extras.join(" · "));
+    extras.push(`busy ${share(Math.min(node.busy, 1))}`);
+    if (node.batches) extras.push(`batch ${node.batches.mean.toFixed(1)}/${node.batches.max}`);
+    const extra = extras.join(" · ");
+    say(this.state, state);
+    say(this.speed, speed);
+    say(this.extra, extra);
+    say(this.all, `${this.name} (${this.actor})\n${state}\n${speed}\n${extra}`);
     this.busy.setAttribute("width", Math.min(node.busy, 1) * NODE.width);
   }
 }

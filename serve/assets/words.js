@@ -22,6 +22,19 @@ export function count(number) {
   return number.toLocaleString("en").replaceAll(",", "\u202f");
 }
 
+/** `1 stream`, `2 streams` */
+export function counted(number, what) {
+  return `${count(number)} ${what}${number === 1 ? "" : "s"}`;
+}
+
+/** At most so many letters: of names that are alike, beginning or end tells them apart. */
+export function shortened(name, most) {
+  const letters = [...name];
+  if (letters.length <= most) return name;
+  const begin = Math.floor(most / 2);
+  return `${letters.slice(0, begin).join("")}…${letters.slice(letters.length - (most - begin - 1)).join("")}`;
+}
+
 /** `2 working, 1 waiting` */
 export function states(byState) {
   const parts = Object.entries(byState).map(([state, instances]) => `${instances} ${state}`);

@@ -30,6 +30,7 @@ mod guard;
 mod health;
 mod identity;
 mod journal;
+mod measures;
 mod metrics;
 mod numbers;
 mod options;
@@ -45,6 +46,7 @@ mod watched_run;
 mod watcher;
 
 pub use identity::{Identity, IdentityError};
+pub use measures::{Measure, Measures};
 pub use numbers::{BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers};
 pub use options::{DEFAULT_ADDRESS, ServeError, ServeOptions};
 pub use server::{Listening, Server};

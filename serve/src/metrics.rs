@@ -16,6 +16,7 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 
+use crate::measures::Measure;
 use crate::watched_run::WatchedRun;
 
 pub(crate) fn routes() -> Router<Arc<WatchedRun>> {
@@ -24,7 +25,9 @@ pub(crate) fn routes() -> Router<Arc<WatchedRun>> {
 
 async fn scrape(State(run): State<Arc<WatchedRun>>) -> Response {
     let snapshot = run.handle.snapshot();
-    match TextEncoder::new().encode_to_string(&families(&snapshot)) {
+    let measures = run.measures.as_ref().map(|measures| (measures.0)());
+    let families = families(&snapshot, &measures.unwrap_or_default());
+    match TextEncoder::new().encode_to_string(&families) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!("the metrics cannot be written: {error}");
@@ -96,8 +99,11 @@ fn labelled(labels: &Labels<'_>) -> Metric {
     Metric::from_label(pairs.collect())
 }
 
-fn families(snapshot: &Snapshot) -> Vec<MetricFamily> {
+fn families(snapshot: &Snapshot, measures: &[Measure]) -> Vec<MetricFamily> {
     let mut families = Families::default();
+    for measure in measures {
+        self::measure(&mut families, measure);
+    }
     run(&mut families, snapshot);
     // Units come and go by the thousand: series of their own would be without bounds.
     let nodes = snapshot.nodes.iter();
@@ -113,6 +119,18 @@ fn families(snapshot: &Snapshot) -> Vec<MetricFamily> {
         }
     }
     families.0.into_values().collect()
+}
+
+fn measure(to: &mut Families, measure: &Measure) {
+    let labels = measure.labels.iter();
+    let labels = labels
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let about = (measure.name, measure.help);
+    match measure.is_counter {
+        true => to.count(about, &labels, measure.value),
+        false => to.gauge(about, &labels, measure.value),
+    }
 }
 
 fn run(to: &mut Families, snapshot: &Snapshot) {

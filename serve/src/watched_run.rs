@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::graph_view::GraphView;
 use crate::journal::Journal;
+use crate::measures::Measures;
 use crate::tap::Tap;
 use crate::video::Video;
 
@@ -27,6 +28,7 @@ pub struct WatchedRun {
     pub(crate) video: Video,
     pub(crate) tap: Arc<Tap>,
     pub(crate) journal: Journal,
+    pub(crate) measures: Option<Arc<Measures>>,
     pub(crate) numbers: watch::Sender<Published>,
     /// Places for browsers.
     pub(crate) seats: Arc<Semaphore>,
@@ -87,6 +89,7 @@ impl WatchedRun {
             video: Video::new(hub),
             tap,
             journal: Journal::default(),
+            measures: None,
             numbers: watch::Sender::new(Published::default()),
             seats: Arc::new(Semaphore::new(MOST_BROWSERS)),
             is_local: true,
@@ -95,6 +98,12 @@ impl WatchedRun {
             is_ready: AtomicBool::new(false),
             phase: AtomicU8::new(Phase::Going as u8),
         }
+    }
+
+    /// The same with measures of the program's own.
+    #[must_use]
+    pub fn with_measures(self, measures: Option<Arc<Measures>>) -> Self {
+        Self { measures, ..self }
     }
 
     /// Whether all nodes have been created and the run is not over.

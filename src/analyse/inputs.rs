@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use fermata_actors::sources::image_source;
+use fermata_actors::sources::{image_source, video_source};
 
 /// Endings by which videos in a folder are known; a file that is named itself may have any.
-const VIDEOS: [&str; 16] = [
+const VIDEOS: [&str; 17] = [
     "mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "wmv", "flv",
-    "3gp", "ogv", "mxf",
+    "3gp", "ogv", "mxf", "gif",
+];
+/// Endings of photos that are not read.
+const OTHER_PHOTOS: [&str; 11] = [
+    "heic", "heif", "avif", "jxl", "tif", "tiff", "dng", "cr2", "cr3", "nef", "arw",
 ];
 
 /// A video: a stream of the graph.
@@ -27,8 +31,8 @@ pub(super) struct Inputs {
     pub(super) videos: Vec<Video>,
     /// Whether one of the videos is live.
     pub(super) live: bool,
-    /// Files of folders that are neither.
-    pub(super) left_out: Vec<PathBuf>,
+    /// Files of folders that are not looked at, and why.
+    pub(super) left_out: Vec<(PathBuf, String)>,
     /// What cannot be looked at, and why; all of it.
     pub(super) problems: Vec<String>,
     known: BTreeSet<PathBuf>,
@@ -53,20 +57,29 @@ impl Inputs {
     }
 
     fn add(&mut self, given: &str) {
-        let path = Path::new(given);
-        if given.contains("://") {
+        let of_uri = video_source::path_of_file_uri(given);
+        if of_uri.is_none() && given.contains("://") {
             self.live |= !is_remote_recording(given);
             return self.video(given.to_owned(), given);
         }
+        let path = of_uri.as_deref().unwrap_or(Path::new(given));
         if path.is_dir() {
             return self.folder(path);
         }
-        if path.starts_with("/dev") {
+        if video_source::is_camera(path) {
             self.live = true;
             return self.video(given.to_owned(), given);
         }
         if path.is_file() {
-            return self.file(path);
+            let refused = self.file(path).err();
+            let shown = path.display();
+            return self
+                .problems
+                .extend(refused.map(|reason| format!("{shown}: {reason}")));
+        }
+        // A pipe, which can be opened once.
+        if path.exists() {
+            return self.video(given.to_owned(), given);
         }
         // Cameras are counted elsewhere.
         if !given.is_empty() && given.chars().all(|digit| digit.is_ascii_digit()) {
@@ -94,10 +107,8 @@ impl Inputs {
         image_source::sort_by_name(&mut files);
         let before = self.photos.len() + self.videos.len();
         for file in files {
-            if ends_in(&file, &VIDEOS) || ends_in(&file, &image_source::EXTENSIONS) {
-                self.file(&file);
-            } else {
-                self.left_out.push(file);
+            if let Err(reason) = self.file_of_folder(&file) {
+                self.left_out.push((file, reason));
             }
         }
         if self.photos.len() + self.videos.len() == before {
@@ -109,24 +120,42 @@ impl Inputs {
         }
     }
 
-    /// A file once, however often it is named.
-    fn file(&mut self, path: &Path) {
+    /// A file of a folder, which nobody has named.
+    fn file_of_folder(&mut self, path: &Path) -> Result<(), String> {
+        let is_known = [&VIDEOS[..], &image_source::EXTENSIONS, &OTHER_PHOTOS]
+            .iter()
+            .any(|endings| ends_in(path, endings));
+        match is_known {
+            true => self.file(path),
+            false => Err("neither a photo nor a video".to_owned()),
+        }
+    }
+
+    /// A file once, however often it is named; or why it cannot be looked at.
+    fn file(&mut self, path: &Path) -> Result<(), String> {
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        if !self.known.insert(real) {
-            return;
+        if self.known.contains(&real) {
+            return Ok(());
+        }
+        if ends_in(path, &OTHER_PHOTOS) {
+            return Err(format!(
+                "photos of this kind are not read ({} are); convert it",
+                image_source::EXTENSIONS.join(", ")
+            ));
         }
         if ends_in(path, &image_source::EXTENSIONS) {
+            self.known.insert(real);
             self.photos.push(path.to_owned());
-            return;
+            return Ok(());
         }
+        let uri = path
+            .to_str()
+            .ok_or("the name is no UTF-8; rename the file")?;
+        video_source::look_into(path)?;
+        self.known.insert(real);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        match path.to_str() {
-            Some(uri) => self.video(uri.to_owned(), &stem),
-            None => self.problems.push(format!(
-                "{}: the name is no UTF-8; rename the file",
-                path.display()
-            )),
-        }
+        self.video(uri.to_owned(), &stem);
+        Ok(())
     }
 
     /// Streams have names of letters, digits, `_` and `-`, each its own.
@@ -168,7 +197,11 @@ fn is_hidden(path: &Path) -> bool {
 /// Whether an address is that of a file, which nobody has to keep up with.
 fn is_remote_recording(address: &str) -> bool {
     let path = address.split(['?', '#']).next().unwrap_or_default();
-    path.starts_with("http") && ends_in(Path::new(path), &VIDEOS)
+    let scheme = path.split(':').next().unwrap_or_default();
+    let is_http = ["http", "https"]
+        .iter()
+        .any(|http| scheme.eq_ignore_ascii_case(http));
+    is_http && ends_in(Path::new(path), &VIDEOS)
 }
 
 fn ends_in(path: &Path, endings: &[&str]) -> bool {
@@ -193,12 +226,15 @@ mod tests {
         for name in [
             "b10.JPG",
             "b2.jpg",
-            "c.mp4",
+            "cut.mp4",
+            "IMG_1.HEIC",
             "notes.txt",
             ".hidden.jpg",
-            "c.MOV",
         ] {
             fs::write(folder.path().join(name), "").unwrap();
+        }
+        for name in ["c.mp4", "c.MOV"] {
+            fs::copy(film(), folder.path().join(name)).unwrap();
         }
         fs::create_dir(folder.path().join("deeper.jpg")).unwrap();
         let text = folder.path().display().to_string();
@@ -209,9 +245,44 @@ mod tests {
         assert_eq!(photos, ["b2.jpg", "b10.JPG"]);
         let videos: Vec<&str> = inputs.videos.iter().map(|video| &*video.name).collect();
         assert_eq!(videos, ["c", "c_2"]);
-        let left_out: Vec<String> = inputs.left_out.iter().map(name).collect();
-        assert_eq!(left_out, ["notes.txt"]);
+        let left_out = inputs.left_out.iter();
+        let left_out: Vec<(String, &str)> = left_out
+            .map(|(path, reason)| (name(path), &**reason))
+            .collect();
+        for (left_out, (file, reason)) in left_out.iter().zip([
+            ("IMG_1.HEIC", "convert it"),
+            ("cut.mp4", "Invalid data"),
+            ("notes.txt", "neither a photo nor a video"),
+        ]) {
+            assert_eq!(left_out.0, file);
+            assert!(left_out.1.contains(reason), "{left_out:?}");
+        }
+        assert_eq!(left_out.len(), 3);
         assert!(!inputs.live);
+    }
+
+    /// A small film.
+    fn film() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/tests/cases/late.ts")
+    }
+
+    #[test]
+    fn a_file_is_a_file_however_it_is_addressed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in the hall.ts");
+        fs::copy(film(), &path).unwrap();
+        let text = path.display().to_string();
+        let address = format!("FILE://localhost{}", text.replace(' ', "%20"));
+        let inputs = Inputs::find(&texts(&[&address, &text]));
+        assert_eq!((inputs.videos.len(), inputs.live), (1, false));
+        assert_eq!(inputs.videos[0].uri, text);
+        let mut shared = tempfile::Builder::new();
+        let shared = shared.suffix(".ts").tempfile_in("/dev/shm").unwrap();
+        fs::copy(film(), shared.path()).unwrap();
+        let inputs = Inputs::find(&texts(&[&shared.path().display().to_string()]));
+        assert!(!inputs.live, "shared memory is a disk");
+        let inputs = Inputs::find(&texts(&["HTTP://host/party.MP4"]));
+        assert!(!inputs.live, "schemes may be written in capitals");
     }
 
     #[test]
@@ -239,9 +310,20 @@ mod tests {
     fn everything_that_is_not_there_is_told_at_once() {
         let empty = tempfile::tempdir().unwrap();
         let folder = empty.path().display().to_string();
-        let inputs = Inputs::find(&texts(&["nowhere.mp4", &folder, "", "no/where"]));
-        assert_eq!(inputs.problems.len(), 4, "{:?}", inputs.problems);
-        assert!(inputs.problems[0].starts_with("nowhere.mp4: "));
-        assert!(inputs.problems[1].contains("no photo"));
+        let text = empty.path().join("notes.mp4");
+        let inputs = ["nowhere.mp4", &folder, "", "no/where"];
+        let mut inputs = texts(&inputs);
+        inputs.push(text.display().to_string());
+        let problems = |inputs: &[String]| Inputs::find(inputs).problems;
+        let told = problems(&inputs[..4]);
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(told[0].starts_with("nowhere.mp4: "));
+        assert!(told[1].contains("no photo"));
+        fs::write(&text, "no video").unwrap();
+        let told = problems(&inputs[4..]);
+        assert!(
+            told.len() == 1 && told[0].contains("it is no video"),
+            "{told:?}"
+        );
     }
 }

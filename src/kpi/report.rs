@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use fermata_files::MOST_TEXT;
 use serde::Deserialize;
 
 use super::quantiles::Told;
+use crate::documents::read_json;
 
 /// A run's report.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -70,10 +69,7 @@ pub(super) struct NodeTimes {
 impl RunReport {
     /// Reads a report.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let name = path.display();
-        let text = fermata_files::read(path, MOST_TEXT);
-        let text = text.with_context(|| format!("cannot read {name}"))?;
-        serde_json::from_slice(&text).with_context(|| format!("{name} is no report of a run"))
+        read_json(path, "report of a run")
     }
 
     /// Time of the recording that passes in a second of the clock; none as fast as possible, where the two have nothing to do

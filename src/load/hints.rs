@@ -57,7 +57,7 @@ fn of_param(typed: &str) -> Option<String> {
     let lower = value.to_lowercase();
     let is_name = DETECTORS.iter().any(|known| lower.starts_with(known));
     (name == "detector" && is_name && !Path::new(value).exists()).then(|| {
-        format!("help: a detector is a file or folder, such as {name}=models/{lower}.onnx; only `haar` is known by its name")
+        format!("help: a detector is a file or folder, such as {name}=models/yunet/model.onnx, which `fermata models pull yunet` brings; only `haar` is known by its name")
     })
 }
 
@@ -87,7 +87,7 @@ mod tests {
             ),
             (
                 said(&[], &["detector=YuNet"], &[]),
-                "detector=models/yunet.onnx",
+                "detector=models/yunet/model.onnx",
             ),
         ] {
             assert!(hints.len() == 1 && hints[0].contains(words), "{hints:?}");

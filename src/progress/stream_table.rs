@@ -1,5 +1,5 @@
 //! How the streams of a run are doing, as lines of a terminal of some width or of a log. Owns which columns there are, and what goes where
-//! they have no room; drawing the lines is its parent's.
+//! they have no room; drawing the lines is its parent's, laying out the columns `columns`'.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,9 @@ use fermata_engine::ClockMode;
 use fermata_engine::graph::{printable, redact};
 use fermata_engine::statistics::{NodeState, Rates, Snapshot, StreamNow};
 
-/// Names are not cut shorter.
-const LEAST_NAME: usize = 8;
+use crate::columns::{Column, Columns, LEAST_NAME};
+use crate::print::counted;
+
 /// Room from which on the reason is told why a stream is held up.
 const LEAST_REASON: usize = 16;
 
@@ -24,72 +25,41 @@ pub(super) struct StreamTable<'a> {
     pub(super) clock: ClockMode,
 }
 
-/// A column: its head, its cells, and whether they are numbers.
-struct Column {
-    head: &'static str,
-    cells: Vec<String>,
-    is_number: bool,
-}
-
-impl Column {
-    fn width(&self) -> usize {
-        let cells = self.cells.iter().map(|cell| cell.chars().count());
-        cells.max().unwrap_or(0).max(self.head.chars().count())
-    }
-}
-
 impl StreamTable<'_> {
-    /// The run in a line: time, streams by state, and rate.
-    pub(super) fn summary(&self) -> String {
+    /// The run in a line: time, streams by state, and rate. Where there is no room, it says less.
+    pub(super) fn summary(&self, width: usize) -> String {
         let streams = self.now.streams.len();
-        let plural = if streams == 1 { "" } else { "s" };
         let (time, rate) = (clock_time(self.now.at_s), self.rates.delivered);
-        let mut line = format!("{time}  {rate:.1} frames/s  {streams} stream{plural}");
+        let mut line = format!("{time}  {rate:.1} frames/s  {}", counted(streams, "stream"));
         let lost = self.now.streams.iter();
         let lost = lost.filter(|stream| self.lost(stream).is_some()).count();
         if lost > 0 {
             let _ = write!(line, ", {lost} reconnecting");
         }
         let closed = self.now.closed;
-        if closed.count > 0 {
-            let (count, frames) = (closed.count, closed.delivered);
-            let _ = write!(line, ", {count} ended with {frames} frames");
+        if closed.count == 0 {
+            return line;
         }
-        line
+        let (count, frames) = (closed.count, closed.delivered);
+        let _ = write!(line, ", {count} ended");
+        let with_frames = format!("{line} with {frames} frames");
+        match with_frames.chars().count() <= width {
+            true => with_frames,
+            false => line,
+        }
     }
 
-    /// A head and a line for each stream, none wider than this. Where there is no room, names are cut first, then columns are left out.
+    /// A head and a line for each stream, none wider than this.
     pub(super) fn lines(&self, width: usize) -> Vec<String> {
-        let mut columns = self.columns();
-        let mut gap = 2;
-        let room = |columns: &[Column], gap: usize| {
-            let widths: usize = columns.iter().map(Column::width).sum();
-            width as isize - (widths + gap * (columns.len() - 1)) as isize
-        };
-        if room(&columns, gap) < 0 {
-            gap = 1;
-        }
-        let lacking = room(&columns, gap).min(0).unsigned_abs();
-        let name = columns[0].width();
-        let most = name.saturating_sub(lacking).max(LEAST_NAME);
-        for cell in &mut columns[0].cells {
-            *cell = shortened(cell, most);
-        }
-        while room(&columns, gap) < 0 && columns.len() > 2 {
-            let last = columns.len() - 1;
-            columns.remove(last);
-        }
-        let left = room(&columns, gap).max(0) as usize;
-        let rows = columns[0].cells.len();
-        let mut lines = vec![line(&columns, gap, |column| column.head)];
-        lines.extend((0..rows).map(|row| line(&columns, gap, |column| &column.cells[row])));
-        self.tell_reasons(&mut lines, left, gap);
+        let columns = Columns::within(width, LEAST_NAME, self.columns()).without_last();
+        let mut lines = columns.lines();
+        self.tell_reasons(&mut lines, columns.left(), columns.gap());
         lines
     }
 
     /// What each stream is doing, a sentence each.
     pub(super) fn sentences(&self) -> Vec<String> {
-        let mut lines = vec![self.summary()];
+        let mut lines = vec![self.summary(usize::MAX)];
         for stream in &self.now.streams {
             let state = self.state(stream);
             let comma = if state.is_empty() { "" } else { ", " };
@@ -191,20 +161,6 @@ impl StreamTable<'_> {
     }
 }
 
-fn line<'a>(columns: &'a [Column], gap: usize, cell: impl Fn(&'a Column) -> &'a str) -> String {
-    let mut line = String::new();
-    for (index, column) in columns.iter().enumerate() {
-        let (cell, width) = (cell(column), column.width());
-        let gap = if index == 0 { 0 } else { gap };
-        let _ = match column.is_number {
-            true => write!(line, "{:gap$}{cell:>width$}", ""),
-            false => write!(line, "{:gap$}{cell:<width$}", ""),
-        };
-    }
-    line.truncate(line.trim_end().len());
-    line
-}
-
 /// What is lost before a fork is lost at every sink behind it.
 fn lost(stream: &StreamNow) -> u64 {
     let losses = stream.sinks.iter();
@@ -233,18 +189,6 @@ fn clock_time(seconds: f64) -> String {
         0 => format!("{minutes}:{seconds:02}"),
         _ => format!("{hours}:{minutes:02}:{seconds:02}"),
     }
-}
-
-/// At most so many characters: of names that are alike, beginning or end tells them apart.
-fn shortened(name: &str, most: usize) -> String {
-    let length = name.chars().count();
-    if length <= most {
-        return name.to_owned();
-    }
-    let (begin, end) = (most / 2, most - most / 2 - 1);
-    let first = name.chars().take(begin);
-    let last = name.chars().skip(length - end);
-    first.chain(['…']).chain(last).collect()
 }
 
 #[cfg(test)]
@@ -390,8 +334,12 @@ mod tests {
             clock,
         };
         assert_eq!(
-            table.summary(),
+            table.summary(70),
             "4:07  24.6 frames/s  3 streams, 1 reconnecting, 1 ended with 77 frames"
+        );
+        assert_eq!(
+            table.summary(60),
+            "4:07  24.6 frames/s  3 streams, 1 reconnecting, 1 ended"
         );
         assert_eq!(
             table.sentences()[1],

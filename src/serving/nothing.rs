@@ -22,7 +22,7 @@ impl Serving {
     }
 
     /// Lends the run nothing.
-    pub(crate) fn lend(&self, options: RunOptions) -> RunOptions {
+    pub(crate) fn lend(&mut self, options: RunOptions) -> RunOptions {
         options
     }
 

@@ -9,13 +9,13 @@ use fermata_actors::shown::{describe, shown_node};
 use fermata_engine::observer::Observer;
 use fermata_engine::{Graph, RunOptions, RunningGraph};
 use fermata_serve::{
-    Identity, Listening, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun,
+    Identity, Listening, Measures, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun,
 };
 use fermata_vision::FrameHub;
 
 use crate::both::Both;
 use crate::cli::ServeArguments;
-use crate::print::complain;
+use crate::print::{complain, complain_as_it_is};
 
 /// What was asked for, before the run is started.
 pub(crate) struct Serving(Option<Prepared>);
@@ -27,6 +27,7 @@ struct Prepared {
     identity: Option<Identity>,
     hub: Option<Arc<FrameHub>>,
     tap: Arc<Tap>,
+    measures: Option<Arc<Measures>>,
 }
 
 /// A run that is being served, or not.
@@ -62,14 +63,16 @@ impl Serving {
             identity,
             hub: shown_node(graph).map(|node| Arc::new(FrameHub::of_node(&node))),
             tap: Arc::new(Tap::new(describe)),
+            measures: None,
         })))
     }
 
     /// Lends the run what the page looks through.
-    pub(crate) fn lend(&self, mut options: RunOptions) -> RunOptions {
-        let Some(prepared) = &self.0 else {
+    pub(crate) fn lend(&mut self, mut options: RunOptions) -> RunOptions {
+        let Some(prepared) = &mut self.0 else {
             return options;
         };
+        prepared.measures = options.services.get();
         if let Some(hub) = &prepared.hub {
             options.services = options.services.with(Arc::clone(hub));
         }
@@ -88,6 +91,7 @@ impl Serving {
         };
         let address = prepared.listening.address();
         let run = WatchedRun::new(running.handle(), graph, prepared.hub, prepared.tap);
+        let run = run.with_measures(prepared.measures);
         let server = prepared.listening.start(run);
         let server = server.context("the page cannot be served")?;
         let scheme = if prepared.identity.is_some() {
@@ -97,7 +101,7 @@ impl Serving {
         };
         // Not through the log: a token must stand in no file.
         match &prepared.fresh {
-            Some(token) => complain(&format!(
+            Some(token) => complain_as_it_is(&format!(
                 "live page: {scheme}://{address}/#token={}",
                 token.secret()
             )),

@@ -1,38 +1,169 @@
-//! The numbers of a run as plain tables.
-
-use std::fmt::Write;
+//! The numbers of a run as plain tables. Columns that matter least stand last, since they are left out first.
 
 use fermata_engine::graph::printable;
 use fermata_serve::{EdgeNumbers, NodeNumbers, Numbers, StreamNumbers};
 
-/// Everything that the page shows in numbers.
-pub(super) fn table(numbers: &Numbers) -> String {
-    let mut out = format!(
-        "{}  {}  {:.1} delivered/s  {} faults\n{}\n",
-        numbers.graph,
-        numbers.run,
-        numbers.delivered_per_s,
-        numbers.faults,
-        numbers
-            .bottleneck
-            .as_deref()
-            .unwrap_or("nothing is held up")
+use crate::columns::{Column, Columns, shortened};
+
+/// Names of streams and nodes are not cut shorter, nor those of edges, which are two.
+const LEAST_NAME: usize = 12;
+const LEAST_EDGE: usize = 20;
+
+/// Everything that the page shows in numbers, in lines of at most `width` characters.
+pub(super) fn table(numbers: &Numbers, width: usize) -> Vec<String> {
+    let head = format!(
+        "{}  {}  {:.1} delivered/s  {} faults",
+        numbers.graph, numbers.run, numbers.delivered_per_s, numbers.faults
     );
-    let streams: Vec<_> = numbers.streams.iter().map(stream).collect();
-    let heads = [
-        "stream", "state", "frames", "/s", "latency", "p99", "dropped", "lost", "missed", "",
+    let held_up = numbers.bottleneck.as_deref();
+    let mut lines = wrapped(&printable(&head), width);
+    lines.extend(wrapped(
+        &printable(held_up.unwrap_or("nothing is held up")),
+        width,
+    ));
+    lines.push(String::new());
+    lines.extend(streams(&numbers.streams, width));
+    lines.push(String::new());
+    lines.extend(nodes(&numbers.nodes, width));
+    lines.push(String::new());
+    lines.extend(edges(&numbers.edges, width));
+    lines
+}
+
+/// A line for each stream, and below it why it does not run.
+fn streams(streams: &[StreamNumbers], width: usize) -> Vec<String> {
+    let ms = |ms: Option<f64>| ms.map_or("–".to_owned(), milliseconds);
+    let columns = vec![
+        text(streams, "STREAM", &|stream| stream.name.clone()),
+        text(streams, "STATE", &|stream| stream.state.clone()),
+        number(streams, "FRAMES", &|stream| stream.delivered.to_string()),
+        number(streams, "/S", &|stream| {
+            format!("{:.1}", stream.delivered_per_s)
+        }),
+        number(streams, "LATENCY", &|stream| ms(stream.latency_p50_ms)),
+        number(streams, "DROPPED", &|stream| stream.dropped.to_string()),
+        number(streams, "LOST", &|stream| stream.lost.to_string()),
+        number(streams, "MISSED", &|stream| stream.missed.to_string()),
+        number(streams, "P99", &|stream| ms(stream.latency_p99_ms)),
     ];
-    columns(&mut out, &heads, &streams);
-    let nodes: Vec<_> = numbers.nodes.iter().map(node).collect();
-    let heads = [
-        "node", "state", "/s", "call", "p99", "busy", "blocked", "batch", "failed",
+    let mut lines = Columns::within(width, LEAST_NAME, columns)
+        .without_last()
+        .lines()
+        .into_iter();
+    let mut told: Vec<String> = lines.next().into_iter().collect();
+    for (line, stream) in lines.zip(streams) {
+        told.push(line);
+        if let Some(reason) = &stream.reason {
+            let reason = printable(reason).replace('\n', " ");
+            told.push(shortened(&format!("  {reason}"), width));
+        }
+    }
+    told
+}
+
+fn nodes(nodes: &[NodeNumbers], width: usize) -> Vec<String> {
+    let columns = vec![
+        text(nodes, "NODE", &|node| node.name.clone()),
+        text(nodes, "STATE", &states),
+        number(nodes, "/S", &|node| format!("{:.1}", node.processed_per_s)),
+        number(nodes, "CALL", &|node| milliseconds(node.service_ms)),
+        number(nodes, "BUSY", &|node| percent(node.busy)),
+        number(nodes, "FAILED", &|node| node.failed.to_string()),
+        number(nodes, "BLOCKED", &|node| percent(node.blocked)),
+        number(nodes, "BATCH", &|node| {
+            let batch = node.batches.as_ref();
+            batch.map_or("–".to_owned(), |batch| {
+                format!("{:.1}/{}", batch.mean, batch.max)
+            })
+        }),
+        number(nodes, "P99", &|node| milliseconds(node.service_p99_ms)),
     ];
-    columns(&mut out, &heads, &nodes);
-    let edges: Vec<_> = numbers.edges.iter().map(edge).collect();
-    let heads = ["edge", "waiting", "fullest", "/s", "dropped", "dropped/s"];
-    columns(&mut out, &heads, &edges);
-    // Whatever a run says must not steer the terminal.
-    printable(&out)
+    Columns::within(width, LEAST_NAME, columns)
+        .without_last()
+        .lines()
+}
+
+fn edges(edges: &[EdgeNumbers], width: usize) -> Vec<String> {
+    let most = LEAST_NAME.max(width / 4);
+    let fullest = |edge: &EdgeNumbers| match edge.fullest.is_empty() {
+        true => "–".to_owned(),
+        false => {
+            let stream = shortened(&edge.fullest, most);
+            format!("{} {stream}", percent(edge.fullness))
+        }
+    };
+    let dropped = |edge: &EdgeNumbers| edge.dropped.values().sum::<u64>().to_string();
+    let columns = vec![
+        text(edges, "EDGE", &|edge| {
+            format!("{} → {}", edge.from, edge.to)
+        }),
+        number(edges, "WAITING", &|edge| {
+            format!("{}/{}", edge.depth, edge.capacity)
+        }),
+        number(edges, "/S", &|edge| format!("{:.1}", edge.sent_per_s)),
+        number(edges, "DROPPED", &dropped),
+        text(edges, "FULLEST", &fullest),
+        number(edges, "DROPPED/S", &|edge| {
+            format!("{:.1}", edge.dropped_per_s)
+        }),
+    ];
+    Columns::within(width, LEAST_EDGE, columns)
+        .without_last()
+        .lines()
+}
+
+/// Whatever a run says must not steer the terminal.
+fn column<T>(
+    things: &[T],
+    head: &'static str,
+    is_number: bool,
+    cell: &dyn Fn(&T) -> String,
+) -> Column {
+    let cells = things.iter().map(|thing| printable(&cell(thing)));
+    Column {
+        head,
+        cells: cells.collect(),
+        is_number,
+    }
+}
+
+fn text<T>(things: &[T], head: &'static str, cell: &dyn Fn(&T) -> String) -> Column {
+    column(things, head, false, cell)
+}
+
+fn number<T>(things: &[T], head: &'static str, cell: &dyn Fn(&T) -> String) -> Column {
+    column(things, head, true, cell)
+}
+
+fn states(node: &NodeNumbers) -> String {
+    let states = node.states.iter();
+    let states: Vec<String> = states
+        .map(|(state, instances)| match instances {
+            1 => state.clone(),
+            _ => format!("{instances} {state}"),
+        })
+        .collect();
+    states.join(", ")
+}
+
+/// A sentence in lines of at most `width` characters, broken between words; a longer word is cut.
+fn wrapped(sentence: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in sentence.split(' ') {
+        let Some(line) = lines.last_mut() else { break };
+        let is_first = line.is_empty();
+        let length = line.chars().count() + usize::from(!is_first) + word.chars().count();
+        match is_first || length <= width {
+            true => {
+                if !is_first {
+                    line.push(' ');
+                }
+                line.push_str(&shortened(word, width));
+            }
+            false => lines.push(shortened(word, width)),
+        }
+    }
+    lines
 }
 
 fn milliseconds(ms: f64) -> String {
@@ -43,89 +174,16 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
-fn stream(stream: &StreamNumbers) -> Vec<String> {
-    vec![
-        stream.name.clone(),
-        stream.state.clone(),
-        stream.delivered.to_string(),
-        format!("{:.1}", stream.delivered_per_s),
-        stream.latency_p50_ms.map_or("–".to_owned(), milliseconds),
-        stream.latency_p99_ms.map_or("–".to_owned(), milliseconds),
-        stream.dropped.to_string(),
-        stream.lost.to_string(),
-        stream.missed.to_string(),
-        stream.reason.clone().unwrap_or_default(),
-    ]
-}
-
-fn node(node: &NodeNumbers) -> Vec<String> {
-    let states = node.states.iter();
-    let states: Vec<String> = states
-        .map(|(state, instances)| match instances {
-            1 => state.clone(),
-            _ => format!("{instances} {state}"),
-        })
-        .collect();
-    let batch = node.batches.as_ref();
-    vec![
-        node.name.clone(),
-        states.join(", "),
-        format!("{:.1}", node.processed_per_s),
-        milliseconds(node.service_ms),
-        milliseconds(node.service_p99_ms),
-        percent(node.busy),
-        percent(node.blocked),
-        batch.map_or("–".to_owned(), |batch| {
-            format!("{:.1}/{}", batch.mean, batch.max)
-        }),
-        node.failed.to_string(),
-    ]
-}
-
-fn edge(edge: &EdgeNumbers) -> Vec<String> {
-    let dropped: u64 = edge.dropped.values().sum();
-    let fullest = match edge.fullest.is_empty() {
-        true => "–".to_owned(),
-        false => format!("{} {}", percent(edge.fullness), edge.fullest),
-    };
-    vec![
-        format!("{} → {}", edge.from, edge.to),
-        format!("{}/{}", edge.depth, edge.capacity),
-        fullest,
-        format!("{:.1}", edge.sent_per_s),
-        dropped.to_string(),
-        format!("{:.1}", edge.dropped_per_s),
-    ]
-}
-
-/// Heads and rows, each column as wide as its widest cell.
-fn columns(out: &mut String, heads: &[&str], rows: &[Vec<String>]) {
-    let heads: Vec<String> = heads.iter().map(|head| head.to_uppercase()).collect();
-    let lines = || [&heads].into_iter().chain(rows);
-    let widths: Vec<usize> = (0..heads.len())
-        .map(|column| {
-            let cells = lines().map(|row| row[column].chars().count());
-            cells.max().unwrap_or(0)
-        })
-        .collect();
-    out.push('\n');
-    for row in lines() {
-        let mut line = String::new();
-        for (cell, &width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:<width$}  ");
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use fermata_serve::BatchNumbers;
+
     use super::*;
 
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let stream = StreamNumbers {
+    fn numbers() -> Numbers {
+        let lobby = StreamNumbers {
             name: "lobby".to_owned(),
             state: "offline".to_owned(),
             reason: Some("no answer\x1b[2J".to_owned()),
@@ -133,22 +191,92 @@ mod tests {
             latency_p50_ms: Some(38.25),
             ..StreamNumbers::default()
         };
-        let numbers = Numbers {
+        let corridor = StreamNumbers {
+            name: "building-a-second-floor-corridor".to_owned(),
+            state: "running".to_owned(),
+            delivered: 7,
+            dropped: 123_456,
+            latency_p50_ms: Some(1038.25),
+            latency_p99_ms: Some(20038.25),
+            ..StreamNumbers::default()
+        };
+        let emotion = NodeNumbers {
+            name: "emotion".to_owned(),
+            states: BTreeMap::from([("waiting".to_owned(), 12), ("working".to_owned(), 4)]),
+            processed_per_s: 123.4,
+            batches: Some(BatchNumbers::default()),
+            ..NodeNumbers::default()
+        };
+        let edge = EdgeNumbers {
+            from: "capture".to_owned(),
+            to: "detect".to_owned(),
+            fullness: 0.87,
+            fullest: corridor.name.clone(),
+            depth: 3,
+            capacity: 96,
+            ..EdgeNumbers::default()
+        };
+        Numbers {
             graph: "cameras".to_owned(),
             run: "running".to_owned(),
-            streams: vec![stream],
+            bottleneck: Some(
+                "detect is the bottleneck: it works 97 % of the time and its queue is 87 % full; replicas, if it is stateless, or doing less would help."
+                    .to_owned(),
+            ),
+            streams: vec![lobby, corridor],
+            nodes: vec![emotion],
+            edges: vec![edge],
             ..Numbers::default()
-        };
-        let text = table(&numbers);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "cameras  running  0.0 delivered/s  0 faults");
-        assert_eq!(lines[1], "nothing is held up");
+        }
+    }
+
+    #[test]
+    fn what_matters_has_room_in_a_terminal_of_sixty_characters() {
         assert_eq!(
-            lines[3..5],
+            table(&numbers(), 60),
             [
-                "STREAM  STATE    FRAMES  /S   LATENCY  P99  DROPPED  LOST  MISSED",
-                "lobby   offline  12345   0.0  38.2 ms  –    0        0     0       no answer␛[2J",
+                "cameras  running  0.0 delivered/s  0 faults",
+                "detect is the bottleneck: it works 97 % of the time and its",
+                "queue is 87 % full; replicas, if it is stateless, or doing",
+                "less would help.",
+                "",
+                "STREAM       STATE   FRAMES  /S   LATENCY DROPPED LOST",
+                "lobby        offline  12345 0.0   38.2 ms       0    0",
+                "  no answer␛[2J",
+                "buildi…ridor running      7 0.0 1038.2 ms  123456    0",
+                "",
+                "NODE    STATE                    /S   CALL BUSY FAILED",
+                "emotion 12 waiting, 4 working 123.4 0.0 ms  0 %      0",
+                "",
+                "EDGE             WAITING  /S DROPPED FULLEST",
+                "capture → detect    3/96 0.0       0 87 % buildin…orridor",
             ]
         );
+    }
+
+    #[test]
+    fn where_there_is_no_terminal_everything_is_told() {
+        let all = table(&numbers(), usize::MAX).join("\n");
+        for told in [
+            "building-a-second-floor-corridor",
+            "P99",
+            "MISSED",
+            "BLOCKED",
+            "87 % building-a-second-floor-corridor",
+            "DROPPED/S",
+            "doing less would help.\n",
+        ] {
+            assert!(all.contains(told), "{told}: {all}");
+        }
+        assert!(!all.contains('\x1b'), "{all}");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in 40..200 {
+            for line in table(&numbers(), width) {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
+        }
     }
 }

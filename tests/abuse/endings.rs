@@ -64,6 +64,7 @@ fn one_signal_finishes_the_files_and_two_keep_them_as_parts() {
     for (signals, code) in [
         (&["INT"][..], 130),
         (&["HUP"][..], 130),
+        (&["XCPU"][..], 130),
         (&["TERM", "INT"][..], 130),
     ] {
         let place = Place::new(GRAPH);
@@ -78,6 +79,54 @@ fn one_signal_finishes_the_files_and_two_keep_them_as_parts() {
         let names = place.names("o");
         assert!(names.iter().any(|name| name == "report.json"), "{names:?}");
     }
+}
+
+/// So `nohup` starts a program.
+#[test]
+fn a_run_that_is_to_outlive_its_terminal_does() {
+    let place = Place::new(GRAPH);
+    let mut command = std::process::Command::new("bash");
+    command
+        .args([
+            "-c",
+            "trap '' HUP; exec \"$0\" \"$@\"",
+            crate::support::fermata(),
+        ])
+        .args(["run", "g.yaml", "--out", "o", "--quiet"])
+        .args(LONG)
+        .current_dir(place.path(""))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    let mut run = command.spawn().unwrap();
+    let part = place.path("o/a.csv.part");
+    let held = |least: u64| {
+        crate::support::wait_until("rows", || part.exists() && rows(&part) >= least);
+        rows(&part)
+    };
+    let before = held(10);
+    send(&run, "HUP");
+    // Longer than any queue is.
+    held(before + 200);
+    assert!(run.try_wait().unwrap().is_none());
+    send(&run, "INT");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    assert_files_as_reported(&place);
+}
+
+/// The system says every second that the processor time is over.
+#[test]
+fn a_limit_of_processor_time_drains_once_however_often_it_is_told() {
+    let place = Place::new(GRAPH);
+    let mut run = place.start(&LONG, "a.csv.part", 2000);
+    for _ in 0..4 {
+        if run.try_wait().unwrap().is_none() {
+            send(&run, "XCPU");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(210));
+    }
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    assert!(place.path("o/a.csv").exists(), "{:?}", place.names("o"));
+    assert_files_as_reported(&place);
 }
 
 #[test]

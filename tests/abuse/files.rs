@@ -87,6 +87,31 @@ fn a_run_that_does_not_start_leaves_an_earlier_one_as_it_was() {
     assert_eq!(place.names("o"), before);
 }
 
+/// What is mounted in a folder cannot be moved.
+#[test]
+fn an_earlier_run_that_cannot_be_moved_stays_where_it_was() {
+    let place = Place::new(GRAPH);
+    assert_eq!(place.run(&[]).code, Some(0));
+    let disk = place.path("o/disk");
+    fs::create_dir(&disk).unwrap();
+    let before = place.names("o");
+    let script = format!(
+        "cd '{}'; '{}' run g.yaml --out o -q 2>&1; echo code $?",
+        place.path("").display(),
+        crate::support::fermata()
+    );
+    let Some(output) = crate::disk::on_a_small_disk(&disk, &script) else {
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("code 2"), "{said}");
+    assert!(
+        said.contains("cannot move o/disk") && said.contains("--out"),
+        "{said}"
+    );
+    assert_eq!(place.names("o"), before);
+}
+
 #[test]
 fn a_run_never_moves_what_it_reads() {
     let place = Place::new(GRAPH);

@@ -50,6 +50,27 @@ fn a_video_is_never_written_over_while_it_is_read_however_it_is_called() {
     assert_eq!(fs::read(place.path("victim.mp4")).unwrap(), b"a video");
 }
 
+#[test]
+fn another_mount_of_a_folder_is_no_way_around_it() {
+    let place = Place::new(COPY);
+    let disk = place.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let script = format!(
+        "cd $DISK; mkdir a b; mount --bind a b; echo a video > a/victim.mp4; cp '{}' .
+for path in b/victim.mp4 a/victim.mp4; do
+'{}' run g.yaml --stream a=a/victim.mp4 --set nodes.v.path=$path --out o -q 2>&1; echo code $?; done; cat a/victim.mp4",
+        place.path("g.yaml").display(),
+        crate::support::fermata()
+    );
+    let Some(output) = crate::disk::on_a_small_disk(&disk, &script) else {
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said.matches("would write over").count(), 2, "{said}");
+    assert_eq!(said.matches("code 2").count(), 2, "{said}");
+    assert!(said.ends_with("a video\n"), "{said}");
+}
+
 const TABLE: &str = "\
 fermata: 1
 nodes:
@@ -75,6 +96,37 @@ fn images_models_and_the_graph_itself_are_never_written_over() {
     fs::write(place.path("g.yaml"), model).unwrap();
     fs::write(place.path("faces.onnx"), "a model").unwrap();
     refused(&place, &[], "`d` reads");
+}
+
+#[test]
+fn pictures_are_never_written_where_pictures_are_read() {
+    let place = Place::new("");
+    fs::create_dir(place.path("photos")).unwrap();
+    std::os::unix::fs::symlink("photos", place.path("link")).unwrap();
+    let photo = place.path("photos/door.jpg");
+    image::RgbImage::new(160, 120).save(&photo).unwrap();
+    let before = fs::read(&photo).unwrap();
+    for (sink, dir) in [
+        ("write_images", "photos"),
+        ("write_images", "link"),
+        ("write_snapshots", "./photos/../photos"),
+    ] {
+        let graph = format!(
+            "fermata: 1
+nodes:
+  s: {{use: image_source, path: photos}}
+  d: {{use: detect_faces, in: s, every: 1000}}
+  e: {{use: {sink}, in: {}, dir: {dir}}}
+",
+            if sink == "write_images" { "s" } else { "d" }
+        );
+        fs::write(place.path("g.yaml"), graph).unwrap();
+        refused(&place, &[], "name another folder");
+        assert_eq!(fs::read(&photo).unwrap(), before);
+    }
+    fs::create_dir(place.path("copies")).unwrap();
+    let ended = place.run(&["--set", "nodes.e.dir=copies"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
 }
 
 #[test]
@@ -181,6 +233,27 @@ fn a_restart_budget_that_can_never_be_spent_is_refused() {
 }
 
 #[test]
+fn what_is_no_text_is_refused_as_what_it_is() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new(GRAPH);
+    for arguments in [
+        &[&b"\xff"[..]][..],
+        &[b"run", b"\xff.yaml"],
+        &[b"run", b"g.yaml", b"--stream", b"a=\xff"],
+        &[b"kpi", b"\xff"],
+        &[b"check", b"g.yaml", b"--set", b"nodes.s.seed=\xff"],
+    ] {
+        let mut command = place.program(&[]);
+        command.args(arguments.iter().map(|one| std::ffi::OsStr::from_bytes(one)));
+        // A variable that nobody asks for.
+        command.env("ODD", std::ffi::OsStr::from_bytes(b"\xff"));
+        let ended = super::ended(command);
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.said);
+        assert!(!ended.said.contains("panicked"), "{}", ended.said);
+    }
+}
+
+#[test]
 fn what_is_given_twice_is_refused() {
     let place = Place::new(GRAPH);
     for (option, first, second) in [
@@ -191,6 +264,18 @@ fn what_is_given_twice_is_refused() {
         let arguments = [option, first, option, second];
         refused(&place, &arguments, "is given twice");
     }
+    // In two spellings, of which the second would undo the first.
+    for arguments in [
+        ["--stream", "a=1", "--set", "streams.a=2"],
+        [
+            "--set",
+            "nodes.s.count=1",
+            "--set",
+            "nodes.s={use: test_source}",
+        ],
+    ] {
+        refused(&place, &arguments, "would undo");
+    }
     let with_param = format!("params: {{p: 1}}\n{GRAPH}");
     fs::write(place.path("g.yaml"), with_param).unwrap();
     refused(
@@ -198,6 +283,23 @@ fn what_is_given_twice_is_refused() {
         &["--param", "p=1", "--param", "p=2"],
         "is given twice",
     );
+    refused(
+        &place,
+        &["--param", "p=1", "--set", "params.p=2"],
+        "would undo",
+    );
+    let with_map = GRAPH.replace("{a: 1}", "{a: {uri: 1}}");
+    fs::write(place.path("g.yaml"), with_map).unwrap();
+    refused(
+        &place,
+        &["--stream", "a=1", "--set", "streams.a.uri=2"],
+        "would undo",
+    );
+    // A part of what was given before undoes nothing else of it.
+    let set = "nodes.s={use: synthetic_faces, each: stream, count: 9, width: 160, height: 120}";
+    let ended = place.run(&["--set", set, "--set", "nodes.s.count=3"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert_eq!(super::rows(&place.path("o/a.csv")), 3);
 }
 
 /// A field of a protobuf message with bytes in it.

@@ -46,6 +46,62 @@ wait $P; echo code $?; ls $DISK/o; cat said; echo rows; cat $DISK/o/a.csv.part",
     );
 }
 
+/// Every sink on a disk that is full before the run is over, the trace and the report too.
+#[test]
+fn on_a_full_disk_every_sink_says_so_and_leaves_nothing_that_looks_whole() {
+    let place = Place::new(
+        "\
+fermata: 1
+nodes:
+  s: {use: video_source, each: stream, uri: \"${stream.uri}\"}
+  d: {use: detect_faces, in: s, every: 100000}
+  csv: {use: write_csv, in: d, path: \"${run.dir}/faces.csv\"}
+  json: {use: write_jsonl, in: d, path: \"${run.dir}/faces.jsonl\"}
+  video: {use: write_video, each: stream, in: s, crf: 0, path: \"${run.dir}/v.mp4\"}
+  images: {use: write_images, in: s, dir: images}
+run: {clock: asap}
+",
+    );
+    let made = place.script(
+        "ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25:duration=4 -c:v mpeg2video -q:v 2 in.ts",
+    );
+    assert_eq!(made.code, Some(0), "{}", made.said);
+    let disk = place.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let script = format!(
+        "cp '{}' $DISK/g.yaml; cd $DISK; mkdir images
+timeout 250 '{}' run g.yaml --stream a='{}' --out o --trace t.pftrace -q > '{}' 2>&1
+echo code $?; ls o images . > '{}'; cp -r . '{}'",
+        place.path("g.yaml").display(),
+        crate::support::fermata(),
+        place.path("in.ts").display(),
+        place.path("said").display(),
+        place.path("listing").display(),
+        place.path("copy").display(),
+    );
+    let Some(output) = on_a_small_disk(&disk, &script) else {
+        return;
+    };
+    let code = String::from_utf8_lossy(&output.stdout);
+    let said = fs::read_to_string(place.path("said")).unwrap();
+    assert!(code.contains("code 1"), "{code}{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    for name in ["faces.csv", "faces.jsonl", "v.mp4"] {
+        let is_told = said.contains(&format!("{name}.part"));
+        let is_whole = place.path("copy/o").join(name).exists();
+        assert!(is_told != is_whole, "{name}: {said}");
+    }
+    let images = place.names("copy/images");
+    assert!(!images.is_empty(), "{said}");
+    for name in images {
+        let bytes = fs::read(place.path("copy/images").join(&name)).unwrap();
+        assert!(
+            name.ends_with(".jpg") && bytes.ends_with(&[0xFF, 0xD9]),
+            "{name}"
+        );
+    }
+}
+
 /// A quota of each file: what is beyond it cannot be written, and the next file has one of its own.
 #[test]
 fn a_video_that_cannot_grow_ends_as_a_part_and_goes_on_in_the_next_file() {

@@ -2,28 +2,18 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use fermata_learn::keyed_random::KeyedRandom;
 
-use super::{Data, assert_same, succeeds};
-use crate::learning::refused;
-use crate::support::fermata;
+use super::{Data, assert_same};
+use crate::command::{interrupt, refused, start_unheard, succeeds};
 
 /// Lines of a ledger, whole ones and a half last one.
 fn lines(ledger: &Path) -> usize {
     let text = fs::read(ledger).unwrap_or_default();
     text.split_inclusive(|&byte| byte == b'\n').count()
-}
-
-fn start(arguments: &[String]) -> Child {
-    Command::new(fermata())
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
 }
 
 /// Kills a run (SIGKILL) a moment after its ledger has so many lines, if it comes to that. Says whether it ended by itself.
@@ -69,7 +59,7 @@ fn an_export_that_is_killed_again_and_again_gives_the_same_bytes() {
         let mut wanted = random.below(units) as usize;
         let mut kills = 0;
         loop {
-            if kill_at(start(&arguments), &ledger, wanted, &mut random) {
+            if kill_at(start_unheard(&arguments), &ledger, wanted, &mut random) {
                 break;
             }
             kills += 1;
@@ -101,15 +91,12 @@ fn an_export_that_is_killed_again_and_again_gives_the_same_bytes() {
 fn an_export_that_is_asked_to_end_keeps_whole_units_and_goes_on() {
     let data = Data::new(100);
     succeeds(&data.export("alone", &[]));
-    let child = start(&data.export("asked", &["--readers", "1"]));
+    let child = start_unheard(&data.export("asked", &["--readers", "1"]));
     let ledger = data.path("asked/ledger.jsonl");
     while lines(&ledger) < 5 {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let pid = child.id().to_string();
-    let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    assert!(killed.success());
-    let status = { child }.wait().unwrap();
+    let status = interrupt(child);
     // 0: it was quicker than the signal.
     assert!(matches!(status.code(), Some(0 | 130)), "{status}");
     if status.code() == Some(130) {

@@ -7,7 +7,7 @@ use fermata_learn::manifest::Manifest;
 use serde_json::json;
 
 use super::{Data, succeeds};
-use crate::learning::{refused, run};
+use crate::command::{refused, run};
 
 #[track_caller]
 fn refuses(arguments: &[String], words: &[&str]) {

@@ -1,13 +1,13 @@
 //! A training that is killed at any moment goes on, and gives the weights of one that was left alone.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use fermata_learn::keyed_random::KeyedRandom;
 use fermata_learn::training::{Progress, RunFolder};
 
-use super::{Data, succeeds};
-use crate::support::fermata;
+use super::Data;
+use crate::command::{interrupt, start_unheard, succeeds};
 
 /// Everything that has a state, and a checkpoint so often that most moments are near one.
 const EVERYTHING: &str = "epochs: 8
@@ -21,15 +21,6 @@ checkpoint_every: 2
 head: {arcface: {scale: 16, margin: 0.3, warm_up: 1, ramp: 1}}
 objective: {label_smoothing: 0.1, negative: {added: {weight: 0.1}}}
 ";
-
-fn start(arguments: &[String]) -> Child {
-    Command::new(fermata())
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
 
 fn progress(data: &Data, out: &str) -> Option<Progress> {
     RunFolder::open(&data.path(out)).ok()?.progress().ok()
@@ -77,7 +68,7 @@ fn a_training_that_is_killed_again_and_again_gives_the_same_weights() {
         training += 1;
         let mut arguments = data.train(&out, &[]);
         loop {
-            let mut child = start(&arguments);
+            let mut child = start_unheard(&arguments);
             // From one checkpoint on to some behind it, or within the same epoch once more.
             let than = steps(&data, &out) + random.below(3);
             if !comes_further(&mut child, &data, &out, than) {
@@ -103,12 +94,9 @@ fn a_training_that_is_killed_again_and_again_gives_the_same_weights() {
 fn a_training_that_is_asked_to_end_writes_a_checkpoint_and_goes_on() {
     let data = Data::new(20, EVERYTHING);
     succeeds(&data.train("alone", &[]));
-    let mut child = start(&data.train("asked", &[]));
+    let mut child = start_unheard(&data.train("asked", &[]));
     assert!(comes_further(&mut child, &data, "asked", 104));
-    let pid = child.id().to_string();
-    let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    assert!(killed.success());
-    let status = child.wait().unwrap();
+    let status = interrupt(child);
     // 0: it was quicker than the signal.
     assert!(matches!(status.code(), Some(0 | 130)), "{status}");
     if status.code() == Some(130) {

@@ -92,6 +92,13 @@ pub enum CardError {
     },
 }
 
+fn unreadable(weights: &Path, reason: io::Error) -> CardError {
+    CardError::Weights {
+        path: weights.to_owned(),
+        reason,
+    }
+}
+
 fn weights_rule(path: &Path) -> &'static str {
     if path.ends_with(SAFETENSORS_FILE) {
         "a card with `architecture` describes model.safetensors"
@@ -119,16 +126,11 @@ impl ModelCard {
     /// # Errors
     /// See [`CardError`].
     pub fn load(folder: impl AsRef<Path>) -> Result<Model, CardError> {
-        let folder = folder.as_ref();
-        let card = Self::read(folder)?;
-        let weights = card.weights(folder);
-        let path = weights.path();
-        let actual = sha256(path).map_err(|reason| CardError::Weights {
-            path: path.to_owned(),
-            reason,
-        })?;
-        let Some(expected) = &card.sha256 else {
-            let path = folder.join(CARD_FILE);
+        let model = Self::find(folder.as_ref())?;
+        let path = model.weights.path();
+        let actual = sha256(path).map_err(|reason| unreadable(path, reason))?;
+        let Some(expected) = &model.card.sha256 else {
+            let path = model.folder.join(CARD_FILE);
             return Err(CardError::NoSha256 { path, actual });
         };
         if !actual.eq_ignore_ascii_case(expected) {
@@ -138,6 +140,18 @@ impl ModelCard {
                 actual,
             });
         }
+        Ok(model)
+    }
+
+    /// The same without a look into the weights: they are there, and whether they are the right ones is told when they are loaded.
+    ///
+    /// # Errors
+    /// [`CardError::Weights`] if they cannot be opened, and those of [`ModelCard::read`].
+    pub fn find(folder: &Path) -> Result<Model, CardError> {
+        let card = Self::read(folder)?;
+        let weights = card.weights(folder);
+        let path = weights.path();
+        regular_file::open(path).map_err(|reason| unreadable(path, reason))?;
         Ok(Model {
             folder: folder.to_owned(),
             card,

@@ -15,6 +15,7 @@ use serde::Deserialize;
 pub use super::haar::DEFAULT as HAAR_DEFAULT;
 use super::haar::{self, Haar};
 use super::nms::{self, Candidate};
+use super::pixels;
 use super::ultraface::{self, Ultraface};
 use super::yunet::{self, Yunet};
 use crate::payload::{Faces, VideoFrame};
@@ -100,6 +101,13 @@ pub enum DetectFacesError {
         path.display(), yunet::EXPECTED, ultraface::EXPECTED
     )]
     UnknownModel { path: PathBuf, found: String },
+    /// A slip, or meant to fill the memory.
+    #[error("model {} takes pictures of {width} × {height} pixels, which no face detector does", path.display())]
+    InputSize {
+        path: PathBuf,
+        width: usize,
+        height: usize,
+    },
     /// A number out of its range.
     #[error("`{setting}` is {value}, but must be {range}")]
     Range {
@@ -247,6 +255,14 @@ impl Detector {
             threads: settings.threads.get(),
         };
         let session = Session::load(&path, &spec)?;
+        if let Some((width, height)) = pixels::unfit_size(session.inputs()) {
+            let size = DetectFacesError::InputSize {
+                path,
+                width,
+                height,
+            };
+            return Err(size.into());
+        }
         if let Some(layout) = yunet::Layout::of(&session) {
             let yunet = Yunet::new(session, layout, max_side);
             return Ok(Self::Yunet(Box::new(yunet)));

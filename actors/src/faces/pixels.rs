@@ -1,9 +1,22 @@
 //! Brings a frame to the size and the layout that a detector's network takes. Classifier crops are not made here.
 
+use fermata_onnx::TensorInfo;
 use fermata_vision::Frame;
 use fermata_vision::frame::CHANNELS;
 use opencv::core::{Mat, Size, ToInputArray};
 use opencv::prelude::*;
+
+/// A network's input beyond this side is a slip, or meant to fill the memory.
+const MOST_SIDE: usize = 4096;
+
+/// Width and height of a network's fixed input, where a picture of that size is none or takes gigabytes.
+pub(super) fn unfit_size(inputs: &[TensorInfo]) -> Option<(usize, usize)> {
+    let [_, _, Some(height), Some(width)] = inputs.first()?.shape[..] else {
+        return None;
+    };
+    let fits = |side: usize| (1..=MOST_SIDE).contains(&side);
+    (!fits(width) || !fits(height)).then_some((width, height))
+}
 
 /// Resized pixels, in a buffer that is used again for the next frame.
 #[derive(Default)]

@@ -94,7 +94,7 @@ impl Actor for ClassifyExpression {
 
     fn check(settings: &ClassifyExpressionSettings) -> Result<(), ActorError> {
         settings.device.computes_in(settings.precision)?;
-        CardModel::read(&settings.model)?;
+        CardModel::find(&settings.model)?;
         Ok(())
     }
 

@@ -170,7 +170,9 @@ fn open_once(
             return Ok(Opened::MustBeFetched);
         }
         let nature = known.unwrap_or_else(|| nature(context));
-        if matches!(nature, Nature::Live | Nature::LiveWithoutTimes) {
+        // A recording over RTSP comes no faster than a camera.
+        let comes_slowly = CStr::from_ptr((*(*context).iformat).name) == c"rtsp";
+        if comes_slowly || matches!(nature, Nature::Live | Nature::LiveWithoutTimes) {
             (*context).max_analyze_duration = LIVE_PROBE_US;
             (*context).fps_probe_size = 0;
         }

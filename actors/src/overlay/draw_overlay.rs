@@ -156,7 +156,10 @@ impl Actor for DrawOverlay {
         match settings.blur_delay.0.is_zero() {
             true => ports,
             // One that comes, and one that has gone and is not counted as gone yet.
-            false => ports.per_stream().finishes_later(MOST_HELD + 2),
+            false => {
+                let ports = ports.per_stream().finishes_later(MOST_HELD + 2);
+                ports.waits_for_packets()
+            }
         }
     }
 

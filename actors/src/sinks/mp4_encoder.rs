@@ -27,8 +27,6 @@ const MOST_DISTANCE: i64 = 6 * 3600 * TICKS_PER_SECOND;
 pub(crate) enum EncodeError {
     #[error("{doing}: {error}")]
     Libav { doing: &'static str, error: Error },
-    #[error("frames of {width}x{height} pixels are too small for H.264, which needs 2x2")]
-    TooSmall { width: usize, height: usize },
 }
 
 impl From<Error> for EncodeError {
@@ -65,7 +63,7 @@ impl Mp4Encoder {
         distance_us: i64,
         quality: Quality,
     ) -> Result<Self, EncodeError> {
-        let (width, height) = even_size(first)?;
+        let (width, height) = even_size(first);
         let size = (width as u32, height as u32);
         let distance = ticks(distance_us);
         let h264 = H264::open(size, distance, quality).map_err(failed("opening libx264"))?;
@@ -89,7 +87,7 @@ impl Mp4Encoder {
         pts_us: i64,
         duration_us: i64,
     ) -> Result<(), EncodeError> {
-        let bgr = even_part(frame)?;
+        let bgr = even_part(frame);
         let time = self.time_of(pts_us);
         let yuv = self
             .converter
@@ -216,25 +214,25 @@ fn ticks(us: i64) -> i64 {
     i64::try_from(ticks).unwrap_or(i64::MAX)
 }
 
-/// The largest even width and height.
-fn even_size(frame: &Frame) -> Result<(usize, usize), EncodeError> {
-    let (width, height) = (frame.width(), frame.height());
-    match (width & !1, height & !1) {
-        (0, _) | (_, 0) => Err(EncodeError::TooSmall { width, height }),
-        size => Ok(size),
-    }
+/// The largest even width and height, and two where there is one.
+fn even_size(frame: &Frame) -> (usize, usize) {
+    let even = |side: usize| (side & !1).max(2);
+    (even(frame.width()), even(frame.height()))
 }
 
-/// The frame without its last column or row where their number is odd.
-fn even_part(frame: &Frame) -> Result<frame::Video, EncodeError> {
-    let (width, height) = even_size(frame)?;
+/// The frame without its last column or row where their number is odd; the only one stands twice.
+fn even_part(frame: &Frame) -> frame::Video {
+    let (width, height) = even_size(frame);
     let mut picture = frame::Video::new(Pixel::BGR24, width as u32, height as u32);
     let stride = picture.stride(0);
-    let row_bytes = width * CHANNELS;
-    let targets = picture.data_mut(0).chunks_mut(stride);
-    let rows = frame.bgr().chunks_exact(frame.width() * CHANNELS);
+    let given = frame.width() * CHANNELS;
+    let targets = picture.data_mut(0).chunks_mut(stride).take(height);
+    // As often as there are rows to fill.
+    let rows = frame.bgr().chunks_exact(given).cycle();
     for (target, row) in targets.zip(rows) {
-        target[..row_bytes].copy_from_slice(&row[..row_bytes]);
+        for part in target[..width * CHANNELS].chunks_mut(given) {
+            part.copy_from_slice(&row[..part.len()]);
+        }
     }
-    Ok(picture)
+    picture
 }

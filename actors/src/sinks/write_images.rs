@@ -1,6 +1,6 @@
 //! Writes frames as image files: photos with what was drawn on them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::VideoFrame;
 
-/// Writes each frame as a JPEG file. An image keeps its name (`door.png` becomes `door.jpg`); further ones of the same name get a
-/// number (`door-2.jpg`); frames of a video are called `STREAM-SEQUENCE.jpg`. A file of the same name from an earlier run is
-/// replaced. A file is whole or not there.
+/// Writes each frame as a JPEG file. An image keeps its name (`door.png` becomes `door.jpg`); one whose name another image
+/// of this run has taken gets a number that is free (`door-2.jpg`), also where the names differ only in capitals; frames of a video are called
+/// `STREAM-SEQUENCE.jpg`. A file of the same name from an earlier run is replaced. A file is whole or not there.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteImagesSettings {
@@ -30,8 +30,8 @@ fn default_quality() -> u8 {
 /// See [`WriteImagesSettings`].
 pub struct WriteImages {
     settings: WriteImagesSettings,
-    /// How many images of a name there were.
-    names: BTreeMap<String, u32>,
+    /// Names that images have taken, in small letters.
+    names: BTreeSet<String>,
 }
 
 impl Actor for WriteImages {
@@ -58,7 +58,7 @@ impl Actor for WriteImages {
         }
         Ok(Self {
             settings,
-            names: BTreeMap::new(),
+            names: BTreeSet::new(),
         })
     }
 
@@ -78,13 +78,15 @@ impl Actor for WriteImages {
 impl WriteImages {
     fn name_of(&mut self, file: &str) -> String {
         let stem = Path::new(file).file_stem().unwrap_or_default();
-        let stem = stem.to_string_lossy().into_owned();
-        let count = self.names.entry(stem.clone()).or_default();
-        *count += 1;
-        match count {
-            1 => format!("{stem}.jpg"),
-            more => format!("{stem}-{more}.jpg"),
-        }
+        self.free(&stem.to_string_lossy())
+    }
+
+    /// A name that no image has taken.
+    fn free(&mut self, stem: &str) -> String {
+        let numbered = (2..).map(|number| format!("{stem}-{number}.jpg"));
+        let mut names = std::iter::once(format!("{stem}.jpg")).chain(numbered);
+        let free = names.find(|name| self.names.insert(name.to_lowercase()));
+        free.expect("numbers do not end")
     }
 }
 
@@ -101,7 +103,9 @@ mod tests {
     fn images_keep_their_names_and_frames_are_numbered() {
         let folder = tempfile::tempdir().unwrap();
         let mut actor = ActorDriver::<WriteImages>::new(json!({"dir": folder.path()})).unwrap();
-        for file in [Some("door.png"), Some("door.jpg"), None] {
+        // The second and the third one would be called as the fourth one is.
+        let files = ["door.png", "door.jpg", "Door.bmp", "door-2.png"];
+        for file in files.map(Some).into_iter().chain([None]) {
             let video = VideoFrame {
                 file: file.map(Into::into),
                 ..VideoFrame::of(Frame::from_bgr(16, 8, vec![200; 16 * 8 * 3]))
@@ -113,7 +117,9 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
-        assert_eq!(names, ["door-2.jpg", "door.jpg", "test-000002.jpg"]);
+        let expected = ["Door-3.jpg", "door-2-2.jpg", "door-2.jpg", "door.jpg"];
+        assert_eq!(names[..4], expected);
+        assert_eq!(names[4..], ["test-000004.jpg"]);
         let frame = image_file::read(&folder.path().join("door.jpg"), &FramePool::new()).unwrap();
         assert_eq!((frame.width(), frame.height()), (16, 8));
         assert!(frame.bgr()[0].abs_diff(200) < 3);

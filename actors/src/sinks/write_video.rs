@@ -29,7 +29,7 @@ const TRY_AGAIN_US: i64 = 10_000_000;
 /// variable.
 ///
 /// A video begins at zero. Distances are kept to 1/90000 s, up to six hours. After a reconnect that made time stamps start over, the new
-/// segment goes on after the last frame. An odd last column or row is cut off, since H.264 has none; frames whose size changes on the
+/// segment goes on after the last frame. An odd last column or row is cut off, since H.264 has none (the only one stands twice); frames whose size changes on the
 /// way are scaled to that of the first one. Colours are BT.709 of limited range, and say so.
 ///
 /// The file is written as `PATH.part` and renamed when the stream has ended, in the place of a file of that name. It is a fragmented MP4

@@ -15,6 +15,7 @@ mod time_line;
 pub mod tls;
 mod uri;
 mod video_error;
+mod video_input;
 mod video_reader;
 mod video_settings;
 pub mod video_source;

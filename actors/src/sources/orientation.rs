@@ -1,8 +1,8 @@
-//! How a container asks to turn and mirror its pictures (phones record lying and note it, front cameras mirrored).
+//! How a container or a picture asks to be turned and mirrored (phones record lying and note it, front cameras mirrored).
 
 use fermata_vision::{Frame, FramePool};
-use ffmpeg_next::Stream;
 use ffmpeg_next::codec::packet::side_data;
+use ffmpeg_next::{Stream, frame};
 use opencv::core::{self, RotateFlags};
 
 /// One of the eight ways to lay a picture: its rows and columns exchanged or not, then mirrored across and down or not.
@@ -14,17 +14,17 @@ pub(crate) struct Orientation {
 }
 
 impl Orientation {
-    /// What a stream's display matrix asks for; pictures stay as they are without one, or with one that slants them.
-    pub(crate) fn of(stream: &Stream, node: &str) -> Self {
+    /// What a stream's display matrix asks for.
+    pub(crate) fn of(stream: &Stream) -> Asked {
         let mut side_data = stream.side_data();
         let matrix = side_data.find(|data| data.kind() == side_data::Type::DisplayMatrix);
-        let Some(matrix) = matrix.and_then(|matrix| entries(matrix.data())) else {
-            return Self::default();
-        };
-        Self::of_matrix(matrix).unwrap_or_else(|| {
-            tracing::warn!(%node, ?matrix, "the video asks to be turned by an odd angle and stays as it is");
-            Self::default()
-        })
+        Asked::by(matrix.and_then(|matrix| entries(matrix.data())))
+    }
+
+    /// What a picture itself asks for: H.264 and HEVC have a message for it, and JPEG has Exif's.
+    pub(crate) fn of_picture(picture: &frame::Video) -> Asked {
+        let matrix = picture.side_data(frame::side_data::Type::DisplayMatrix);
+        Asked::by(matrix.and_then(|matrix| entries(matrix.data())))
     }
 
     /// Reads the part (a, b, c, d) of a display matrix by which a pixel (x, y) goes to (ax + cy, bx + dy); y points down.
@@ -94,6 +94,32 @@ impl Orientation {
         }?;
         drop(to);
         Ok(laid.freeze())
+    }
+}
+
+/// What a video asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Asked {
+    /// It says nothing.
+    Nothing,
+    /// To be laid so.
+    Lay(Orientation),
+    /// To be turned by an odd angle, with this part of a matrix: pictures stay as they are.
+    Slant([f64; 4]),
+}
+
+impl Asked {
+    fn by(matrix: Option<[f64; 4]>) -> Self {
+        let asked = |matrix| Orientation::of_matrix(matrix).map_or(Self::Slant(matrix), Self::Lay);
+        matrix.map_or(Self::Nothing, asked)
+    }
+
+    /// This, or where it is nothing, the other.
+    pub(crate) fn or(self, other: Self) -> Self {
+        match self {
+            Self::Nothing => other,
+            asked => asked,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reading the `uri` of a video source. Opens nothing.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use fermata_engine::graph::redact;
@@ -108,8 +110,8 @@ impl Origin {
             return Ok(Self::local(Path::new(uri)));
         };
         let scheme = scheme.to_ascii_lowercase();
-        if scheme == "file" {
-            return Ok(Self::local(Path::new(rest)));
+        if let Some(path) = path_of_file_uri(uri) {
+            return Ok(Self::local(&path));
         }
         if !NETWORK.contains(&scheme.as_str()) {
             return Err(UriError::Scheme { scheme });
@@ -124,12 +126,9 @@ impl Origin {
     }
 
     fn local(path: &Path) -> Self {
-        // Shared memory is a disk, and what a shell passes on is a file or a pipe.
-        let is_file = ["/dev/shm", "/dev/fd", "/dev/stdin"].map(|files| path.starts_with(files));
-        if path.starts_with("/dev") && !is_file.contains(&true) {
-            Self::Device(path.to_owned())
-        } else {
-            Self::File(path.to_owned())
+        match is_camera(path) {
+            true => Self::Device(path.to_owned()),
+            false => Self::File(path.to_owned()),
         }
     }
 
@@ -137,6 +136,40 @@ impl Origin {
     pub(crate) fn may_be_live(&self) -> bool {
         !matches!(self, Self::File(_))
     }
+}
+
+/// The path that a `file://` address stands for, with the bytes that are written as `%20` (RFC 8089); `None` for what is no such address.
+pub fn path_of_file_uri(uri: &str) -> Option<PathBuf> {
+    let (scheme, rest) = split_scheme(uri)?;
+    let is_here = rest
+        .strip_prefix("localhost")
+        .filter(|path| path.starts_with('/'));
+    let written = is_here.unwrap_or(rest).as_bytes();
+    let (mut path, mut at) = (Vec::with_capacity(written.len()), 0);
+    while let Some(&byte) = written.get(at) {
+        let escaped = escaped(&written[at..]);
+        path.push(escaped.unwrap_or(byte));
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    let path = OsString::from_vec(path);
+    scheme.eq_ignore_ascii_case("file").then(|| path.into())
+}
+
+/// The byte that a text begins with as `%` and two hexadecimal digits. No path holds a zero byte.
+fn escaped(text: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = text else {
+        return None;
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let value = digit(*high)? << 4 | digit(*low)?;
+    u8::try_from(value).ok().filter(|&byte| byte != 0)
+}
+
+/// Whether a path is that of a camera: what lies below `/dev`, but for shared memory, which is a disk, and for what a shell passes on, which is
+/// a file or a pipe.
+pub fn is_camera(path: &Path) -> bool {
+    let are_files = ["/dev/shm", "/dev/fd", "/dev/stdin"].map(|files| path.starts_with(files));
+    path.starts_with("/dev") && !are_files.contains(&true)
 }
 
 /// Splits `scheme://rest`.
@@ -190,6 +223,14 @@ mod tests {
         for (uri, origin) in [
             ("clips/a:b.mp4", Origin::File("clips/a:b.mp4".into())),
             ("file:///clips/a.mp4", Origin::File("/clips/a.mp4".into())),
+            (
+                "FILE://localhost/a%20%C3%BC%25/b%2.mp4",
+                Origin::File("/a ü%/b%2.mp4".into()),
+            ),
+            (
+                "file://clips/100%.mp4",
+                Origin::File("clips/100%.mp4".into()),
+            ),
             ("/dev/video0", Origin::Device("/dev/video0".into())),
             (
                 "/dev/v4l/by-id/a",

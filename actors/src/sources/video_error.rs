@@ -62,3 +62,16 @@ pub(crate) enum VideoError {
         error: Error,
     },
 }
+
+impl VideoError {
+    /// What may be behind it, to be put behind the message.
+    pub(crate) fn advice(&self) -> &'static str {
+        match self {
+            Self::Libav {
+                error: Error::InvalidData,
+                ..
+            } => "; it is no video, or a damaged one",
+            _ => "",
+        }
+    }
+}

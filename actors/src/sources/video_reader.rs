@@ -9,47 +9,24 @@ use fermata_engine::Setup;
 use fermata_vision::frame::CHANNELS;
 use fermata_vision::image_file::ImageLimits;
 use fermata_vision::{Frame, FramePool};
-use ffmpeg_next::codec::{Context, threading};
 use ffmpeg_next::format::context::Input;
-use ffmpeg_next::format::stream::Disposition;
-use ffmpeg_next::{
-    Dictionary, Error, Packet, Rational, Stream, color, decoder, format, frame, media,
-};
+use ffmpeg_next::{Error, Packet, Rational, color, decoder, frame};
 
 use crate::libav::{self, Converter, Nature, Target};
 use crate::sources::damage::Damage;
 use crate::sources::notices::Notices;
-use crate::sources::orientation::Orientation;
+use crate::sources::orientation::{Asked, Orientation};
 use crate::sources::recorder::Recorder;
 use crate::sources::video_error::VideoError;
+use crate::sources::video_input::{admit, open_decoder, video_stream};
 use crate::sources::watch::Watch;
 use crate::sources::whole_file::{Ending, ending_of};
 
 /// Pixels whose sides differ by more than this are a mistake of the file.
 const MOST_SLENDER: f64 = 8.0;
 
-/// Opens a file or a network address.
-pub(crate) fn open_url(
-    url: &str,
-    options: &Dictionary,
-    known: Option<Nature>,
-    watch: &Arc<Watch>,
-) -> Result<(Input, Nature), VideoError> {
-    watch.rearm();
-    libav::open_input(url, options, known, watch).map_err(|error| watch.explain("libav", error))
-}
-
-/// Opens a V4L2 camera. libav offers no way to interrupt its reads: a camera that stalls without an error holds the
-/// thread until the driver gives up, and the engine names the call that does not return.
-pub(crate) fn open_device(path: &str, options: Dictionary) -> Result<(Input, Nature), VideoError> {
-    let v4l2 = libav::v4l2().map_err(VideoError::Missing)?;
-    let opened = format::open_with(path, &v4l2, options);
-    let opened = opened.map_err(|error| VideoError::Libav {
-        doing: "V4L2",
-        error,
-    })?;
-    Ok((opened.input(), Nature::Live))
-}
+/// A recording over RTSP may end this much before the length that was stated for it.
+const SLACK_NS: i64 = 1_000_000_000;
 
 /// How an input is decoded.
 pub(crate) struct Decoding {
@@ -85,7 +62,8 @@ pub(crate) struct VideoReader {
     frame_rate: Rational,
     decoder: decoder::Video,
     converter: Converter,
-    orientation: Orientation,
+    /// What the container asks for.
+    orientation: Asked,
     decoding: Decoding,
     decoded: frame::Video,
     watch: Arc<Watch>,
@@ -97,6 +75,7 @@ pub(crate) struct VideoReader {
     ending: Option<Option<VideoError>>,
     /// The input ended in the middle of the newest packet.
     last_is_cut: bool,
+    first_stamp_ns: Option<i64>,
     last_stamp_ns: Option<i64>,
     frames: u64,
     damaged: u64,
@@ -111,16 +90,13 @@ impl VideoReader {
         watch: Arc<Watch>,
         setup: &Setup,
     ) -> Result<Self, VideoError> {
-        let best = input.streams().best(media::Type::Video);
-        // The cover of a sound file is a stream of one picture.
-        let is_moving = |stream: &Stream| !stream.disposition().contains(Disposition::ATTACHED_PIC);
-        let stream = best.filter(is_moving).ok_or(VideoError::NoVideo)?;
+        let stream = video_stream(&input)?;
         let (index, time_base) = (stream.index(), stream.time_base());
         let frame_rate = stream.avg_frame_rate();
-        let orientation = Orientation::of(&stream, &setup.node);
+        let orientation = Orientation::of(&stream);
         let (width, height) = libav::stated_size(&stream);
         admit(decoding.limits, width, height)?;
-        let decoder = open_decoder(&stream, nature, &decoding)?;
+        let decoder = open_decoder(&stream, nature, decoding.threads, decoding.limits)?;
         let record = decoding.record.as_deref();
         let recorder = record.map(|path| Recorder::begin(path, &stream, setup));
         let recorder = recorder.transpose()?;
@@ -142,6 +118,7 @@ impl VideoReader {
             waited: Duration::ZERO,
             ending: None,
             last_is_cut: false,
+            first_stamp_ns: None,
             last_stamp_ns: None,
             frames: 0,
             damaged: 0,
@@ -192,12 +169,13 @@ impl VideoReader {
 
     /// Gives the decoder one more packet, or tells it that there is none.
     fn feed(&mut self) -> Result<(), VideoError> {
-        if self.watch.interrupts() {
-            return Err(self.watch.explain("libav", Error::Exit));
-        }
         let mut packet = Packet::empty();
         let began = Instant::now();
-        let read = packet.read(&mut self.input);
+        // Packets of other streams may come for ever.
+        let read = match self.watch.interrupts() {
+            true => Err(Error::Exit),
+            false => packet.read(&mut self.input),
+        };
         self.waited += began.elapsed();
         match read {
             Ok(()) if packet.stream() == self.stream => {
@@ -226,7 +204,7 @@ impl VideoReader {
     fn reason_to_end(&self, error: Error) -> Option<VideoError> {
         let file = self.decoding.file.as_ref();
         let Some(path) = file.filter(|_| !self.watch.interrupts()) else {
-            return (error != Error::Eof).then(|| self.watch.explain("reading", error));
+            return self.reason_of_network(error);
         };
         let reason = match error {
             Error::Eof if self.last_is_cut => "the last packet is incomplete".to_owned(),
@@ -243,6 +221,41 @@ impl VideoReader {
             error => error.to_string(),
         };
         Some(VideoError::Broken { frames: 0, reason })
+    }
+
+    /// The same of what comes over the network. Recordings over RTSP do not say that they are over, or say so where they break.
+    fn reason_of_network(&self, error: Error) -> Option<VideoError> {
+        let is_eof = error == Error::Eof;
+        let reason = (!is_eof).then(|| self.watch.explain("reading", error));
+        let Some(lacking) = self.lacking().filter(|_| !self.watch.is_cancelled()) else {
+            return reason;
+        };
+        match (lacking.is_zero(), reason) {
+            (true, _) => None,
+            (false, None) => Some(VideoError::Broken {
+                frames: 0,
+                reason: format!("the other side ended it {lacking:.1?} before its end"),
+            }),
+            (false, reason) => reason,
+        }
+    }
+
+    /// What a recording over RTSP lacks of the length that was stated, which need not be exact.
+    fn lacking(&self) -> Option<Duration> {
+        let length_ns = self.input.duration().saturating_mul(1_000);
+        if self.nature != Nature::Recording || !self.is_rtsp() || length_ns <= 0 {
+            return None;
+        }
+        let (first_ns, last_ns) = (self.first_stamp_ns?, self.last_stamp_ns?);
+        let lacking_ns = length_ns.saturating_sub(last_ns.saturating_sub(first_ns));
+        let slack_ns = (length_ns / 10).max(SLACK_NS);
+        let is_little = lacking_ns <= slack_ns;
+        let lacking_ns = if is_little { 0 } else { lacking_ns };
+        Some(Duration::from_nanos(lacking_ns.unsigned_abs()))
+    }
+
+    fn is_rtsp(&self) -> bool {
+        self.input.format().name() == "rtsp"
     }
 
     fn send(&mut self, packet: &Packet) -> Result<(), VideoError> {
@@ -287,6 +300,7 @@ impl VideoReader {
             self.count_missing(stamp_ns);
         }
         let frame = self.bgr_frame()?;
+        self.first_stamp_ns = self.first_stamp_ns.or(stamp_ns);
         self.last_stamp_ns = stamp_ns.or(self.last_stamp_ns);
         self.frames += 1;
         Ok(Picture {
@@ -332,8 +346,23 @@ impl VideoReader {
         for (target, row) in targets.zip(libav::rows(bgr, row_bytes)) {
             target.copy_from_slice(row);
         }
-        let turned = self.orientation.apply(frame.freeze(), &self.decoding.pool);
+        let turned = self.laid().apply(frame.freeze(), &self.decoding.pool);
         turned.map_err(VideoError::Turning)
+    }
+
+    /// How the decoded picture is to be laid: it knows better than its container, as for ffmpeg.
+    fn laid(&self) -> Orientation {
+        match Orientation::of_picture(&self.decoded).or(self.orientation) {
+            Asked::Nothing => Orientation::default(),
+            Asked::Lay(orientation) => orientation,
+            Asked::Slant(matrix) => {
+                if self.decoding.notices.first("slant") {
+                    let node = &self.setup.node;
+                    tracing::warn!(%node, ?matrix, "the video asks to be turned by an odd angle and stays as it is");
+                }
+                Orientation::default()
+            }
+        }
     }
 
     /// The size at which the picture's pixels are square: the short side of the pixels is drawn out.
@@ -364,10 +393,12 @@ impl VideoReader {
         if let Some(timestamp) = self.decoded.timestamp() {
             return Ok(Some(nanoseconds(timestamp, self.time_base)));
         }
+        // libav counts RTP's time from the first packet, and leaves the first picture without one.
+        if self.frames == 0 && self.is_rtsp() {
+            return Ok(Some(0));
+        }
         if !matches!(self.nature, Nature::Recording | Nature::Segmented) {
-            // libav counts RTP's time from the first packet, and leaves the first picture without one.
-            let is_first = self.frames == 0 && self.input.format().name() == "rtsp";
-            return Ok(is_first.then_some(0));
+            return Ok(None);
         }
         let rate = self.frame_rate;
         if rate.numerator() <= 0 || rate.denominator() <= 0 {
@@ -400,54 +431,6 @@ impl VideoReader {
             None => Ok(()),
         }
     }
-}
-
-fn admit(limits: ImageLimits, width: u32, height: u32) -> Result<(), VideoError> {
-    match limits.admit(width, height) {
-        true => Ok(()),
-        false => Err(VideoError::TooManyPixels {
-            width,
-            height,
-            limits,
-        }),
-    }
-}
-
-fn open_decoder(
-    stream: &Stream,
-    nature: Nature,
-    decoding: &Decoding,
-) -> Result<decoder::Video, VideoError> {
-    let failed = |error| VideoError::Libav {
-        doing: "opening the decoder",
-        error,
-    };
-    let mut context = Context::from_parameters(stream.parameters()).map_err(failed)?;
-    context.set_threading(threading::Config {
-        // Frames of a live stream must not wait for later ones to keep the threads busy.
-        kind: match nature {
-            Nature::Live | Nature::LiveWithoutTimes => threading::Type::Slice,
-            Nature::Recording | Nature::Segmented => threading::Type::Frame,
-        },
-        count: decoding.threads,
-        ..threading::Config::default()
-    });
-    let codec = context.id();
-    let mut decoder = context.decoder();
-    decoder.set_packet_time_base(stream.time_base());
-    let found = decoder::find(codec)
-        .ok_or_else(|| VideoError::Missing(format!("decoder for {codec:?}")))?;
-    let mut options = Dictionary::new();
-    // Pictures are coded in whole blocks, so a little more than is shown.
-    let coded = decoding.limits.pixels.saturating_mul(2);
-    options.set("max_pixels", &coded.min(i64::MAX as u64).to_string());
-    let opened = decoder.open_as_with(found, options);
-    opened
-        .and_then(decoder::Opened::video)
-        .map_err(|error| match error {
-            Error::DecoderNotFound => VideoError::Missing(format!("decoder for {codec:?}")),
-            error => failed(error),
-        })
 }
 
 /// Whether pictures of this transfer curve are HDR: hybrid log-gamma, or perceptual quantisation.

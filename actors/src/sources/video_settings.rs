@@ -26,7 +26,7 @@ use crate::sources::uri::Origin;
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VideoSourceSettings {
-    /// A file, a camera (`/dev/video0`), or an `rtsp://`, `rtsps://`, `http://` or `https://` address. A network stream
+    /// A file (also as `file:///a%20b.mp4`), a camera (`/dev/video0`), or an `rtsp://`, `rtsps://`, `http://` or `https://` address. A network stream
     /// of a known length is a recording: it is paced like a file, ends at its end, and fails when it breaks before.
     pub uri: String,
     /// Camera only: V4L2 pixel or codec format, such as `mjpeg` or `yuyv422`. Default: the driver's choice.

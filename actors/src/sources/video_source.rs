@@ -13,6 +13,8 @@ use fermata_vision::image_file::ImageLimits;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Dictionary, Error};
 
+pub use super::uri::{is_camera, path_of_file_uri};
+pub use super::video_input::look_into;
 pub use super::video_settings::{ReconnectSpec, Transport, VideoSourceSettings};
 use crate::libav::{self, Nature};
 use crate::payload::VideoFrame;
@@ -26,7 +28,8 @@ use crate::sources::time_line::{Arrived, Finding, Placed, TimeLine, Trust};
 use crate::sources::tls::Connector;
 use crate::sources::uri::{Encrypted, Origin};
 use crate::sources::video_error::VideoError;
-use crate::sources::video_reader::{Decoding, Picture, VideoReader, open_device, open_url};
+use crate::sources::video_input::{open_device, open_url};
+use crate::sources::video_reader::{Decoding, Picture, VideoReader};
 use crate::sources::video_settings::{
     check_device, check_file, check_numbers, check_record, check_tls,
 };
@@ -442,13 +445,7 @@ impl VideoSource {
     }
 
     fn failure(&self, what: &str, error: &VideoError) -> ActorError {
-        let advice = match error {
-            VideoError::Libav {
-                error: ffmpeg_next::Error::InvalidData,
-                ..
-            } => "; it is no video, or a damaged one",
-            _ => "",
-        };
+        let advice = error.advice();
         format!("{what} {}: {error}{advice}", redact(&self.settings.uri)).into()
     }
 

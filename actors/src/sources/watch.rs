@@ -49,7 +49,8 @@ impl Watch {
         self.deadline_ns.store(deadline_ns, Ordering::Relaxed);
     }
 
-    fn is_cancelled(&self) -> bool {
+    /// True if the stream was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.load(Ordering::Relaxed)
     }
 

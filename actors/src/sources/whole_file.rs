@@ -1,4 +1,4 @@
-//! Whether a recording has all the bytes that its outermost structure states. libav ends a cut Matroska or MP4 file
+//! Whether a recording has all the bytes that its outermost structure states. libav ends a cut Matroska, MP4 or AVI file
 //! as if that were its end; this tells the two apart. Looks at nothing but names and sizes.
 
 use std::fs::File;
@@ -16,7 +16,7 @@ pub(crate) enum Ending {
     Cut(u64),
 }
 
-/// Looks how an MP4, MOV, Matroska or WebM file ends.
+/// Looks how an MP4, MOV, Matroska, WebM or AVI file ends.
 ///
 /// # Errors
 /// Those of reading the file.
@@ -37,9 +37,52 @@ fn ending_in(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
     }
     match start {
         [0x1A, 0x45, 0xDF, 0xA3, ..] => ending_of_matroska(file, length),
-        [.., b'f', b't', b'y', b'p'] => ending_of_mp4(file, length),
+        [b'R', b'I', b'F', b'F', ..] => ending_of_avi(file, length),
+        // QuickTime was written without a type of file before there was one.
+        [_, _, _, _, name @ ..] if FIRST_BOXES.contains(&&name) => ending_of_mp4(file, length),
         _ => Ok(Ending::Whole),
     }
+}
+
+/// Boxes with which an MP4 or QuickTime file begins.
+const FIRST_BOXES: [&[u8; 4]; 7] = [
+    b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot",
+];
+
+/// Walks the chunks (Microsoft's RIFF, with OpenDML's further ones): whether those with pictures are whole.
+fn ending_of_avi(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
+    /// Name, size and, for lists, what it is a list of.
+    const HEADER: u64 = 12;
+    let mut at = 0_u64;
+    while at < length {
+        let mut header = [0; HEADER as usize];
+        if read_up_to(file, at, &mut header)? < header.len() {
+            break;
+        }
+        let size = header[4..8]
+            .iter()
+            .rev()
+            .fold(0, |size, &byte| size << 8 | u64::from(byte));
+        let (name, kind) = (&header[..4], &header[8..]);
+        // What a writer that broke off has left tells nothing.
+        if size == 0 || size == u64::from(u32::MAX) {
+            break;
+        }
+        let end = at + 8 + size + size % 2;
+        at = match (name, kind) {
+            (b"RIFF", b"AVI " | b"AVIX") => at + HEADER,
+            (b"RIFF", _) => break,
+            (b"LIST", b"movi") if end > length => return Ok(Ending::Cut(end - length)),
+            (b"LIST" | b"JUNK" | b"idx1", _) if end > length => {
+                let (name, missing) = (String::from_utf8_lossy(name), end - length);
+                return Ok(Ending::Trailer(format!(
+                    "{missing} bytes of `{name}` are missing"
+                )));
+            }
+            _ => end,
+        };
+    }
+    Ok(Ending::Whole)
 }
 
 /// Walks the top-level boxes (ISO/IEC 14496-12, 4.2). What follows and is no box is not ours to judge.
@@ -207,6 +250,47 @@ mod tests {
         assert_eq!(missing(&whole), None);
         assert_eq!(missing(&whole[..whole.len() - 3]), Some(3));
         assert_eq!(missing(&whole[..40]), Some(8));
+    }
+
+    #[test]
+    fn a_quicktime_film_without_a_type_is_walked_too() {
+        let film = [&b"\0\0\0\x0cmoov1234\0\0\0\x20mdat"[..], &[7; 24]].concat();
+        assert_eq!(missing(&film), None);
+        assert_eq!(missing(&film[..film.len() - 5]), Some(5));
+    }
+
+    #[test]
+    fn an_avi_lacks_pictures_or_its_index_or_tells_nothing() {
+        let chunk =
+            |name: &[u8], size: u32, data: &[u8]| [name, &size.to_le_bytes(), data].concat();
+        let file = |size: u32| {
+            let pictures = chunk(b"LIST", size, b"movi00dc\x04\0\0\0abcd");
+            let parts = [
+                chunk(b"LIST", 4, b"hdrl"),
+                pictures,
+                chunk(b"idx1", 8, &[1; 8]),
+            ];
+            chunk(b"RIFF", 60, &[b"AVI ".to_vec(), parts.concat()].concat())
+        };
+        let whole = file(16);
+        assert_eq!(missing(&whole), None);
+        assert_eq!(missing(&[&whole[..], b"anything"].concat()), None);
+        let index = ending(&whole[..whole.len() - 4]);
+        assert_eq!(
+            index,
+            Ending::Trailer("4 bytes of `idx1` are missing".to_owned())
+        );
+        assert_eq!(missing(&whole[..whole.len() - 18]), Some(2));
+        assert_eq!(missing(&file(0)), None);
+        assert_eq!(missing(&file(u32::MAX)), None);
+        let next = chunk(b"RIFF", 40, &chunk(b"LIST", 28, b"AVIXmovi"));
+        assert_eq!(missing(&[&whole[..], &next].concat()), None, "no AVIX");
+        let next = chunk(
+            b"RIFF",
+            40,
+            &[b"AVIX", &chunk(b"LIST", 28, b"movi12")[..]].concat(),
+        );
+        assert_eq!(missing(&[&whole[..], &next].concat()), Some(22));
     }
 
     #[test]

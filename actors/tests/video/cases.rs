@@ -50,6 +50,32 @@ fn mirrored_matrices_show_what_ffmpeg_shows() {
 }
 
 #[test]
+fn pictures_that_ask_for_it_themselves_are_turned() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plain = folder.path().join("plain.mp4");
+    ffmpeg(
+        "-f lavfi -i testsrc=size=96x64:rate=25:duration=0.4 -c:v libx264 {}",
+        &plain,
+    );
+    let (turned, source) = (folder.path().join("turned.mkv"), plain.display());
+    for (asked, size) in [
+        ("rotate=90", (64, 96)),
+        ("rotate=180:flip=horizontal", (96, 64)),
+    ] {
+        let filter = format!("h264_metadata=display_orientation=insert:{asked}");
+        ffmpeg(
+            &format!("-i {source} -c copy -bsf:v {filter} {{}}"),
+            &turned,
+        );
+        let theirs = ffmpeg("-i {} -frames:v 1 -pix_fmt bgr24 -f rawvideo -", &turned);
+        let ours = &read_whole(&turned)[0].video.frame;
+        assert_eq!((ours.width(), ours.height()), size, "{asked}");
+        let differs = ours.bgr().iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b));
+        assert!(differs.max() <= Some(2), "{asked}");
+    }
+}
+
+#[test]
 fn pixels_are_square_whatever_they_were() {
     // A half-D1 recorder's picture of the same scene.
     let (wide, square) = (read_whole(case("sar.mp4")), read_whole(case("drawn.mp4")));

@@ -3,7 +3,9 @@
 mod cases;
 mod files;
 mod live;
+mod rtsp_recordings;
 mod servers;
 mod support;
 mod times;
 mod write;
+mod write_failures;

@@ -68,6 +68,21 @@ pub(crate) struct Sending {
     pub(crate) off_s: fn(usize) -> i64,
     /// Pictures are stamped at this rate.
     pub(crate) stamped_fps: f64,
+    /// Seconds that a recording says it lasts; none for a camera.
+    pub(crate) lasts_s: Option<f64>,
+    /// What happens after the last picture.
+    pub(crate) farewell: Farewell,
+}
+
+/// How a server that has sent everything says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// Not at all: the connection stays.
+    Silence,
+    /// It closes the connection.
+    Close,
+    /// By RTCP (RFC 3550, 6.6).
+    Bye,
 }
 
 impl Sending {
@@ -78,6 +93,8 @@ impl Sending {
             most: 100_000,
             off_s: |_| 0,
             stamped_fps: fps,
+            lasts_s: None,
+            farewell: Farewell::Silence,
         }
     }
 
@@ -105,7 +122,10 @@ pub(crate) fn rtsp_of(pictures: Vec<Vec<Vec<u8>>>, sending: Sending) -> Server {
                     "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n",
                     String::new(),
                 ),
-                "DESCRIBE" => ("Content-Type: application/sdp\r\n", description()),
+                "DESCRIBE" => (
+                    "Content-Type: application/sdp\r\n",
+                    description(sending.lasts_s),
+                ),
                 "SETUP" => (
                     "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n",
                     String::new(),
@@ -126,8 +146,11 @@ pub(crate) fn rtsp_of(pictures: Vec<Vec<Vec<u8>>>, sending: Sending) -> Server {
     })
 }
 
-fn description() -> String {
-    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:track1\r\n".to_owned()
+fn description(lasts_s: Option<f64>) -> String {
+    let range = lasts_s.map_or_else(String::new, |s| format!("a=range:npt=0-{s}\r\n"));
+    format!(
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n{range}m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:track1\r\n"
+    )
 }
 
 fn rtsp_request(requests: &mut impl BufRead) -> std::io::Result<Option<(String, String)>> {
@@ -195,6 +218,11 @@ fn play(
             }
         }
         sent.fetch_add(1, Ordering::Relaxed);
+    }
+    match sending.farewell {
+        Farewell::Close => return Ok(()),
+        Farewell::Bye => connection.write_all(&[b'$', 1, 0, 8, 0x81, 203, 0, 1, 0, 0, 0, 7])?,
+        Farewell::Silence => {}
     }
     // Whoever sent everything keeps the connection until the client goes.
     let mut rest = Vec::new();

@@ -395,3 +395,62 @@ impl GraphLifecycle {
         self.groups.get(&group)?.stream
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wired(group: usize, nodes: &[(NodeId, Option<u32>, bool)]) -> GraphEvent {
+        let kinds = nodes.iter().map(|&(node, stream, source)| {
+            let kind = InstanceKind { stream, source };
+            (node, kind)
+        });
+        GraphEvent::Wired {
+            group,
+            nodes: kinds.collect(),
+        }
+    }
+
+    fn no_thread(group: usize) -> GraphEvent {
+        GraphEvent::LaunchFailed {
+            group,
+            message: "cannot start a thread".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_stream_for_which_there_is_no_thread_is_answered_and_the_run_goes_on() {
+        let mut run = GraphLifecycle::new(Duration::from_secs(10));
+        run.decide(wired(0, &[(0, None, false)]), 0);
+        run.decide(GraphEvent::NodeReady { node: 0 }, 0);
+        run.decide(wired(1, &[(1, Some(0), true), (2, Some(0), false)]), 0);
+        let failed = run.decide(no_thread(1), 0);
+        assert_eq!(failed, [Directive::StartFailed { group: 1 }]);
+        assert_eq!(run.faults.len(), 1);
+        assert!(run.accepts_streams());
+        // Nothing of it is waited for at the end.
+        let closed = run.decide(GraphEvent::StreamsComplete, 0);
+        assert_eq!(closed, [Directive::Close]);
+        let finished = GraphEvent::NodeFinished {
+            node: 0,
+            failure: None,
+        };
+        assert_eq!(
+            run.decide(finished, 0),
+            [Directive::Over { hung: Vec::new() }]
+        );
+    }
+
+    #[test]
+    fn a_graph_for_which_there_is_no_thread_is_answered_and_stopped() {
+        let mut run = GraphLifecycle::new(Duration::from_secs(10));
+        run.decide(wired(0, &[(0, None, true), (1, None, false)]), 0);
+        let failed = run.decide(no_thread(0), 0);
+        let over = Directive::Over { hung: Vec::new() };
+        let start_failed = Directive::StartFailed { group: 0 };
+        assert_eq!(
+            failed,
+            [start_failed, Directive::StopAll, Directive::Close, over]
+        );
+    }
+}

@@ -64,6 +64,7 @@ impl GraphSupervisor {
         let core = &self.core;
         let start = || {
             let controller = NodeController {
+                core: Arc::clone(core),
                 control: NodeControl::new(node, core),
                 supervisor: context.address(),
             };
@@ -78,6 +79,20 @@ impl Actor for GraphSupervisor {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.run_interval(TICK, |supervisor, _| supervisor.supervision.tick());
+    }
+}
+
+impl Drop for GraphSupervisor {
+    fn drop(&mut self) {
+        note_panic(&self.core);
+    }
+}
+
+/// A handler that panics, which is a mistake of the engine, takes its actor with it and nothing else: actix's runtime catches
+/// the panic, and everybody would wait for decisions for ever.
+fn note_panic(core: &Core) {
+    if std::thread::panicking() {
+        core.control_died("one of its handlers panicked");
     }
 }
 
@@ -113,12 +128,19 @@ impl Handler<Decide> for GraphSupervisor {
 
 /// Receives what concerns one instance.
 struct NodeController {
+    core: Arc<Core>,
     control: NodeControl,
     supervisor: Addr<GraphSupervisor>,
 }
 
 impl Actor for NodeController {
     type Context = Context<Self>;
+}
+
+impl Drop for NodeController {
+    fn drop(&mut self) {
+        note_panic(&self.core);
+    }
 }
 
 impl Handler<DecideOnNode> for NodeController {

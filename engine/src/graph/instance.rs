@@ -28,12 +28,13 @@ impl NodeSpec {
     }
 }
 
+/// Bytes of a text that a message quotes only if it says so with backticks: `a` and `5` stand in most messages.
+const SHORT: usize = 2;
+
 /// The longest scalar that a message quotes.
 pub(crate) fn quoted_in<'a>(tree: &'a Tree, message: &str) -> Option<&'a Tree> {
     let candidates: Vec<&Tree> = match &tree.value {
-        Value::Scalar { text, .. } => {
-            return (text.len() > 2 && message.contains(text.as_str())).then_some(tree);
-        }
+        Value::Scalar { text, .. } => return quotes(message, text).then_some(tree),
         Value::List(items) => items.iter().collect(),
         Value::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
     };
@@ -41,6 +42,18 @@ pub(crate) fn quoted_in<'a>(tree: &'a Tree, message: &str) -> Option<&'a Tree> {
         .into_iter()
         .filter_map(|tree| quoted_in(tree, message))
         .max_by_key(|tree| tree.as_text().map_or(0, str::len))
+}
+
+/// Whether a text stands in a message, and not as a part of a longer word.
+fn quotes(message: &str, text: &str) -> bool {
+    if text.len() <= SHORT {
+        return !text.is_empty() && message.contains(&format!("`{text}`"));
+    }
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    message.match_indices(text).any(|(at, _)| {
+        let (before, after) = (&message[..at], &message[at + text.len()..]);
+        !before.ends_with(is_word) && !after.starts_with(is_word)
+    })
 }
 
 impl ProviderSpec {
@@ -51,5 +64,96 @@ impl ProviderSpec {
             &place.unwrap_or(&self.settings.0).span,
             format!("streams from `{}`: {message}", self.name),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::actor::Actor;
+    use crate::error::ActorError;
+    use crate::graph::{Graph, LoadOptions};
+    use crate::input::Input;
+    use crate::outputs::Outputs;
+    use crate::ports::Ports;
+    use crate::registry::Registry;
+    use crate::setup::Setup;
+
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct RefusesSettings {
+        address: String,
+        model: String,
+        says: String,
+    }
+
+    /// Refuses its settings in the words that it is given, with spaces between them: none of its settings is its message.
+    struct Refuses;
+
+    impl Actor for Refuses {
+        const NAME: &'static str = "refuses";
+        type Settings = RefusesSettings;
+
+        fn ports(_: &RefusesSettings) -> Ports {
+            Ports::new().any_input("in")
+        }
+
+        fn check(settings: &RefusesSettings) -> Result<(), ActorError> {
+            let says = settings.says.replace('_', " ");
+            let says = says.replace("ADDRESS", &settings.address);
+            Err(says.replace("MODEL", &settings.model).into())
+        }
+
+        fn create(_: RefusesSettings, _: &Setup) -> Result<Self, ActorError> {
+            Ok(Self)
+        }
+
+        fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+            Ok(())
+        }
+    }
+
+    /// Where the problem is shown that an actor has with its settings.
+    fn shown(uri: &str, says: &str) -> String {
+        let mut registry = Registry::builtin();
+        registry.register::<Refuses>();
+        let text = format!(
+            "\
+fermata: 1
+nodes:
+  s: {{use: test_source, each: stream}}
+  e:
+    use: refuses
+    each: stream
+    in: s
+    says: \"{says}\"
+    address: \"${{stream.uri}}\"
+    model: cards
+"
+        );
+        let mut options = LoadOptions::new("out");
+        options.overrides.streams = vec![format!("cam={uri}")];
+        let graph = Graph::parse("t.yaml", &text, &registry, &options).expect("a graph");
+        let problems = graph.check(&registry).expect_err("it refuses");
+        assert_eq!(problems.len(), 1, "{problems}");
+        let shown = problems.to_string();
+        shown[..shown.find(": ").expect("a place")].to_owned()
+    }
+
+    #[test]
+    fn a_problem_with_an_address_is_shown_where_the_stream_was_given() {
+        assert_eq!(
+            shown("/dev/video9", "ADDRESS_is_not_there"),
+            "command line:1:14"
+        );
+        assert_eq!(shown("a", "`ADDRESS`_is_not_there"), "command line:1:14");
+    }
+
+    #[test]
+    fn a_problem_with_something_else_is_shown_there_whatever_the_address_is() {
+        for uri in ["a", "card", "model"] {
+            let place = shown(uri, "a_model_card_cannot_be_read:_MODEL/model.yaml");
+            assert!(place.starts_with("t.yaml:10:"), "{uri}: {place}");
+        }
+        assert!(shown("a", "a_camera_is_not_there").starts_with("t.yaml:"));
     }
 }

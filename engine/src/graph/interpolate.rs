@@ -73,7 +73,8 @@ pub(crate) fn names_in(text: &str) -> Vec<&str> {
     names
 }
 
-/// Replaces `${stream.…}` and unescapes `$${`.
+/// Replaces `${stream.…}` and unescapes `$${`. A value that is `${stream.uri}` and nothing else stands where the stream was given,
+/// so that what is wrong with it is shown there.
 ///
 /// A stream that returned (`door.2`) has the values of the first one (`door`).
 pub(crate) fn stream_values(
@@ -83,20 +84,27 @@ pub(crate) fn stream_values(
 ) -> Result<Tree, Problems> {
     replace(tree, true, &|name| match (name, stream) {
         ("stream.name", Some(stream)) => Ok(Found::Value(stream.name.clone())),
-        ("stream.uri", Some(stream)) => Ok(Found::Value(stream.uri.clone())),
+        ("stream.uri", Some(stream)) => Ok(match values.uri_places.get(&stream.name) {
+            Some(place) => Found::Placed(stream.uri.clone(), place.clone()),
+            None => Found::Value(stream.uri.clone()),
+        }),
         (_, None) => Err(Unusable::new(
             "`${stream.…}` stands in a node that all streams share; it needs `each: stream`",
         )),
         (name, Some(stream)) => {
             let first = stream.name.split('.').next().unwrap_or_default();
             let key = name.strip_prefix("stream.").unwrap_or(name);
-            Ok(Found::from(values.get(first).and_then(|own| own.get(key))))
+            Ok(Found::from(
+                values.own.get(first).and_then(|own| own.get(key)),
+            ))
         }
     })
 }
 
 enum Found {
     Value(String),
+    /// A value that was written elsewhere.
+    Placed(String, Span),
     /// A value that has its escapes, and references that stay.
     Template(String),
     Absent,
@@ -224,6 +232,7 @@ fn scalar(
     let mut out = String::new();
     let mut rest = text;
     let mut replaced = false;
+    let mut elsewhere = None;
     while let Some(at) = rest.find("${") {
         if rest[..at].ends_with('$') {
             literal(&mut out, &rest[..at - 1], last);
@@ -239,8 +248,9 @@ fn scalar(
         };
         let reference = &inside[..end];
         match value_of(reference, span, lookup)? {
-            Meant::Value(value) => {
+            Meant::Value(value, place) => {
                 replaced = true;
+                elsewhere = place;
                 literal(&mut out, &value, last);
             }
             Meant::Template(template)
@@ -266,13 +276,17 @@ fn scalar(
         rest = &inside[end + 1..];
     }
     literal(&mut out, rest, last);
+    let is_whole = replaced && whole_reference(text);
     let quoting = match quoting {
-        _ if replaced && whole_reference(text) => Quoting::Plain,
+        _ if is_whole => Quoting::Plain,
         // What was put together from parts is text, whatever it looks like.
         Quoting::Plain if replaced => Quoting::Quoted,
         quoting => quoting,
     };
-    Ok(Tree::scalar(out, quoting, span.clone()))
+    let span = elsewhere
+        .filter(|_| is_whole)
+        .unwrap_or_else(|| span.clone());
+    Ok(Tree::scalar(out, quoting, span))
 }
 
 /// Appends what is meant as it is. A later round must not find a reference in it, nor where it meets what is there.
@@ -289,7 +303,8 @@ fn literal(out: &mut String, text: &str, last: bool) {
 
 /// What is put in the place of a reference.
 enum Meant {
-    Value(String),
+    /// With the place where it was written, if that is another one.
+    Value(String, Option<Span>),
     Template(String),
     /// Itself: a later round will know.
     Reference,
@@ -303,12 +318,13 @@ fn value_of(reference: &str, span: &Span, lookup: &Lookup<'_>) -> Result<Meant, 
         None => (reference, None),
     };
     match lookup(name) {
-        Ok(Found::Value(value)) => Ok(Meant::Value(value)),
+        Ok(Found::Value(value)) => Ok(Meant::Value(value, None)),
+        Ok(Found::Placed(value, place)) => Ok(Meant::Value(value, Some(place))),
         Ok(Found::Template(template)) => Ok(Meant::Template(template)),
         Ok(Found::Later) => Ok(Meant::Reference),
         Ok(Found::Kept) => Ok(Meant::Kept),
         Ok(Found::Absent) => default
-            .map(|default| Meant::Value(default.to_owned()))
+            .map(|default| Meant::Value(default.to_owned(), None))
             .ok_or_else(|| absent(name, span)),
         Err(Unusable { message, help }) => {
             let problem = Problem::at(span, message);

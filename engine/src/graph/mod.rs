@@ -139,12 +139,7 @@ impl Graph {
                 };
                 let actor = registry.get(&node.actor);
                 if let Some(Err(error)) = actor.map(|actor| actor.check(&settings)) {
-                    let message = error.to_string();
-                    let place = stream.and_then(|stream| self.place_of(stream, &message));
-                    let mut problem = node.problem(&settings, message);
-                    if let Some(place) = place {
-                        problem = problem.placed(place);
-                    }
+                    let problem = node.problem(&settings, error.to_string());
                     if told.insert(problem.identity()) {
                         problems.push(problem);
                     }
@@ -154,18 +149,6 @@ impl Graph {
         problems
             .or_ok(())
             .map_err(|problems| problems.hiding(&self.secrets))
-    }
-
-    /// Where a stream was given that a message quotes: in the file, or on the command line. None for an address that holds a secret.
-    fn place_of(&self, stream: &StreamSpec, message: &str) -> Option<&place::Span> {
-        let streams = self.resolved.section("streams");
-        let entry = streams.iter().find(|entry| entry.key == stream.name)?;
-        let uri = entry
-            .value
-            .get("uri")
-            .map_or(&entry.value, |uri| &uri.value);
-        let is_public = redact(&stream.uri) == stream.uri;
-        (is_public && message.contains(&stream.uri)).then_some(&uri.span)
     }
 
     /// Asks every actor to try out what its settings name, which takes longer than [`Graph::check`]: models are loaded. Of a node
@@ -182,7 +165,8 @@ impl Graph {
                 continue;
             };
             if let Err(error) = actor.try_out(&settings) {
-                problems.push(node.problem(&settings, redact(&error.to_string())));
+                self.secrets.learn(&settings.0);
+                problems.push(node.problem(&settings, error.to_string()));
             }
         }
         problems

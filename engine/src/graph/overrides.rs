@@ -1,6 +1,6 @@
 //! What the command line changes in a graph: `--param`, `--stream`, `--set`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::place::{Source, Span};
@@ -65,16 +65,17 @@ impl Overrides {
     /// Applies `--param` and `--stream`, then `--set`, to the tree of a graph file.
     pub(crate) fn apply(&self, tree: &mut Tree) -> Result<(), Problems> {
         let mut problems = Problems::default();
-        once("param", &self.params, &mut problems);
+        let mut given = Given::default();
+        given.add("param", &self.params, &mut problems);
         for argument in &self.params {
             problems.note(split("param", argument).and_then(|assignment| param(tree, assignment)));
         }
-        once("stream", &self.streams, &mut problems);
+        given.add("stream", &self.streams, &mut problems);
         for argument in &self.streams {
             problems
                 .note(split("stream", argument).and_then(|assignment| stream(tree, assignment)));
         }
-        once("set", &self.set, &mut problems);
+        given.add("set", &self.set, &mut problems);
         for argument in &self.set {
             problems.note(split("set", argument).and_then(|assignment| set(tree, &assignment)));
         }
@@ -82,16 +83,44 @@ impl Overrides {
     }
 }
 
-/// What is given twice is a slip: one of the two would be dropped.
-fn once(option: &str, arguments: &[String], problems: &mut Problems) {
-    let mut given = BTreeSet::new();
-    for argument in arguments {
-        if let Ok(assignment) = split(option, argument)
-            && !given.insert(assignment.name.clone())
-        {
-            let message = format!("`{}` is given twice with --{option}", assignment.name);
-            problems.push(Problem::at(&assignment.name_span, message).help("leave one out"));
+/// What has been given so far: by the path that it sets, how it was typed.
+#[derive(Default)]
+struct Given(BTreeMap<String, String>);
+
+impl Given {
+    /// What is given twice is a slip, also in two spellings: the earlier one would be dropped.
+    fn add(&mut self, option: &str, arguments: &[String], problems: &mut Problems) {
+        for argument in arguments {
+            let Ok(Assignment {
+                name, name_span, ..
+            }) = split(option, argument)
+            else {
+                continue;
+            };
+            let typed = format!("--{option} {name}");
+            let (path, leaf) = match option {
+                "param" => (format!("params.{name}"), format!("params.{name}")),
+                // What the file says of the stream besides stays.
+                "stream" => (format!("streams.{name}"), format!("streams.{name}.uri")),
+                _ => (name.clone(), name.clone()),
+            };
+            if let Some(earlier) = self.undone_by(&path) {
+                let message = match *earlier == typed {
+                    true => format!("`{name}` is given twice with --{option}"),
+                    false => format!("`{typed}` would undo `{earlier}`"),
+                };
+                problems.push(Problem::at(&name_span, message).help("leave one out"));
+            }
+            self.0.insert(leaf, typed);
         }
+    }
+
+    /// What was given of the value at a path, or of a part of it.
+    fn undone_by(&self, path: &str) -> Option<&String> {
+        let below = format!("{path}.");
+        let mut parts = self.0.range(below.clone()..);
+        let part = parts.next().filter(|(part, _)| part.starts_with(&below));
+        self.0.get(path).or(part.map(|(_, typed)| typed))
     }
 }
 

@@ -2,6 +2,8 @@
 //! disk, so that another spelling or a link is no way around it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::registry::{ActorType, Registry};
@@ -32,7 +34,7 @@ impl Graph {
     ) -> Result<(), Problems> {
         let mut problems = Problems::default();
         let instances = self.instances(registry, &mut problems);
-        let mut taken: BTreeMap<PathBuf, String> = BTreeMap::new();
+        let mut taken: BTreeMap<Identity, String> = BTreeMap::new();
         for (path, what) in kept {
             taken.insert(identity(path), what.clone());
         }
@@ -112,7 +114,7 @@ impl Graph {
 }
 
 /// What would be lost if a sink wrote to this path.
-fn lost(path: &Path, taken: &BTreeMap<PathBuf, String>) -> Option<String> {
+fn lost(path: &Path, taken: &BTreeMap<Identity, String>) -> Option<String> {
     let mut part = path.file_name().unwrap_or_default().to_owned();
     part.push(".part");
     for written in [path, &path.with_file_name(part)] {
@@ -128,17 +130,28 @@ fn lost(path: &Path, taken: &BTreeMap<PathBuf, String>) -> Option<String> {
     })
 }
 
-/// The one path of a file, whatever leads to it; of one that is not there, that of its folder with its name.
-fn identity(path: &Path) -> PathBuf {
-    if let Ok(found) = path.canonicalize() {
-        return found;
-    }
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    match (absolute.parent(), absolute.file_name()) {
-        (Some(folder), Some(name)) => match folder.canonicalize() {
-            Ok(folder) => folder.join(name),
-            Err(_) => absolute,
+/// The one entry of a file in its folder, whatever leads to it: another spelling, a link, another mount of the folder.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Identity {
+    Entry {
+        device: u64,
+        folder: u64,
+        name: OsString,
+    },
+    /// Where there is no folder.
+    Path(PathBuf),
+}
+
+fn identity(path: &Path) -> Identity {
+    let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let path = path.canonicalize().unwrap_or_else(|_| absolute());
+    let folder = path.parent().and_then(|folder| folder.metadata().ok());
+    match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => Identity::Entry {
+            device: folder.dev(),
+            folder: folder.ino(),
+            name: name.to_owned(),
         },
-        _ => absolute,
+        _ => Identity::Path(path),
     }
 }

@@ -12,6 +12,7 @@ use crate::clock::ClockMode;
 use crate::ports::Ports;
 use crate::units::{HumanBytes, HumanDuration};
 
+use super::place::Span;
 use super::secrets::Secrets;
 use super::settings::Settings;
 use super::tree::Tree;
@@ -45,8 +46,14 @@ pub struct Graph {
     pub(crate) secrets: Secrets,
 }
 
-/// What a stream has besides its `uri`, by stream and key: `${stream.KEY}`.
-pub(crate) type StreamValues = BTreeMap<String, BTreeMap<String, String>>;
+/// What is known of the streams that are listed, besides what a [`StreamSpec`] says; by their names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StreamValues {
+    /// What they have besides their `uri`, by key: `${stream.KEY}`.
+    pub(crate) own: BTreeMap<String, BTreeMap<String, String>>,
+    /// Where the `uri` was given, in the file or on the command line; not of one that holds a secret.
+    pub(crate) uri_places: BTreeMap<String, Span>,
+}
 
 /// A stream of the graph file.
 #[derive(Clone, Debug, PartialEq, Eq)]

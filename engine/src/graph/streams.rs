@@ -9,6 +9,7 @@ use super::interpolate;
 use super::node::{part, within};
 use super::place::Span;
 use super::problem::{Problem, Problems};
+use super::redact::redact;
 use super::settings::{Settings, SettingsError};
 use super::spec::{MOST_OPEN, ProviderSpec, StreamSpec, StreamValues};
 use super::tree::{Entry, Tree, Value};
@@ -45,31 +46,27 @@ pub(crate) fn read(tree: &Tree, registry: &Registry, problems: &mut Problems) ->
     let provider = provider(name, &section.value, registry, problems);
     Streams {
         listed: Vec::new(),
-        values: StreamValues::new(),
+        values: StreamValues::default(),
         provider: provider.map(|provider| (provider, span)),
     }
 }
 
 fn listed(tree: &Tree, problems: &mut Problems) -> (Vec<StreamSpec>, StreamValues) {
-    let (mut streams, mut values) = (Vec::new(), StreamValues::new());
+    let (mut streams, mut values) = (Vec::new(), StreamValues::default());
     for entry in tree.section("streams") {
         // The last round of interpolation takes the escapes away; a stream's place cannot speak of a stream.
-        match interpolate::stream_values(&entry.value, None, &StreamValues::new()) {
+        match interpolate::stream_values(&entry.value, None, &StreamValues::default()) {
             Ok(value) if value.as_map().is_some() => {
                 let Some((uri, own)) = problems.note(with_values(entry, &value)) else {
                     continue;
                 };
-                values.insert(entry.key.clone(), own);
-                streams.push(StreamSpec {
-                    name: entry.key.clone(),
-                    uri,
-                });
+                values.own.insert(entry.key.clone(), own);
+                streams.push(listed_stream(entry, uri, &mut values));
             }
             Ok(value) => match value.as_text().filter(|text| !text.is_empty()) {
-                Some(uri) if !value.is_null() => streams.push(StreamSpec {
-                    name: entry.key.clone(),
-                    uri: uri.to_owned(),
-                }),
+                Some(uri) if !value.is_null() => {
+                    streams.push(listed_stream(entry, uri.to_owned(), &mut values));
+                }
                 _ => problems.push(Problem::at(
                     &entry.key_span,
                     format!("the stream `{}` is bound to nothing", entry.key),
@@ -79,6 +76,19 @@ fn listed(tree: &Tree, problems: &mut Problems) -> (Vec<StreamSpec>, StreamValue
         }
     }
     (streams, values)
+}
+
+/// A stream, and where it is from is noted with the place at which that was given.
+fn listed_stream(entry: &Entry, uri: String, values: &mut StreamValues) -> StreamSpec {
+    if redact(&uri) == uri {
+        let given = entry.value.get("uri").map(|uri| &uri.value);
+        let place = given.unwrap_or(&entry.value).span.clone();
+        values.uri_places.insert(entry.key.clone(), place);
+    }
+    StreamSpec {
+        name: entry.key.clone(),
+        uri,
+    }
 }
 
 /// A stream that is written as a map: its `uri`, and what nodes find under `${stream.KEY}`.
@@ -136,7 +146,7 @@ fn provider(
         // What is missing is shown at the name.
         span: name.value.span.clone(),
     };
-    let settings = match interpolate::stream_values(&own, None, &StreamValues::new()) {
+    let settings = match interpolate::stream_values(&own, None, &StreamValues::default()) {
         Ok(settings) => Settings(Arc::new(settings)),
         Err(found) => {
             problems.extend(found);

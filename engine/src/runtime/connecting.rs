@@ -68,7 +68,23 @@ impl Wiring {
         stream: &Arc<Stream>,
         edges: &[EdgeNumber],
     ) -> Attachments {
-        let mut by_lane: HashMap<usize, Attachment> = HashMap::new();
+        let mut by_lane = self.flows(graph, ids, stream);
+        for &number in edges {
+            self.attach_edge(number, &mut by_lane);
+        }
+        let mut by_lane: Attachments = by_lane.into_iter().collect();
+        by_lane.sort_by_key(|(lane, _)| *lane);
+        by_lane
+    }
+
+    /// Makes the records of the stream at its nodes, and the flows that their lanes are to have; without edges as yet.
+    fn flows(
+        &mut self,
+        graph: &Graph,
+        ids: &HashMap<usize, NodeId>,
+        stream: &Arc<Stream>,
+    ) -> ByLane {
+        let mut by_lane = ByLane::new();
         let mut sinks = Vec::new();
         let mut source = None;
         for (&index, &id) in ids {
@@ -115,46 +131,49 @@ impl Wiring {
         if let Some(settled) = source {
             settled.watch(sinks);
         }
-        for number in edges {
-            let edge = &self.edges[number];
-            if let Some(consumer) = self.instances.get_mut(&edge.to)
-                && let Some(flow) = consumer.flows.get_mut(&stream.id)
-            {
-                flow.fed_by[edge.port] = Some(*number);
-            }
-            let lane_of = |id: NodeId| self.instances[&id].lane;
-            let (from_lane, to_lane) = (lane_of(edge.from), lane_of(edge.to));
-            let from = place_in(&self.lanes[&from_lane].nodes, edge.from);
-            let to = place_in(&self.lanes[&to_lane].nodes, edge.to);
-            let ends = match &edge.channel {
-                None => {
-                    let ring = NewEdge::Ring {
-                        policy: edge.policy,
-                        books: Arc::clone(&edge.books),
-                        consumer: to,
-                    };
-                    let end = add(&mut by_lane, from_lane, ring);
-                    [end, end]
-                }
-                Some(channel) => {
-                    let sending = NewEdge::Sending(edge.policy, Arc::clone(channel));
-                    let receiving = NewEdge::Receiving(edge.policy, Arc::clone(channel));
-                    let sending = add(&mut by_lane, from_lane, sending);
-                    [sending, add(&mut by_lane, to_lane, receiving)]
-                }
-            };
-            if let Some(flow) = flow_of(&mut by_lane, from_lane, from) {
-                flow.outputs[edge.output].push(ends[0]);
-            }
-            if let Some(flow) = flow_of(&mut by_lane, to_lane, to) {
-                flow.inputs[edge.port] = Some(ends[1]);
-            }
-        }
-        let mut by_lane: Attachments = by_lane.into_iter().collect();
-        by_lane.sort_by_key(|(lane, _)| *lane);
         by_lane
     }
+
+    /// Gives the lanes of an edge's nodes its ends.
+    fn attach_edge(&mut self, number: EdgeNumber, by_lane: &mut ByLane) {
+        let edge = &self.edges[&number];
+        if let Some(consumer) = self.instances.get_mut(&edge.to)
+            && let Some(flow) = consumer.flows.get_mut(&edge.stream)
+        {
+            flow.fed_by[edge.port] = Some(number);
+        }
+        let lane_of = |id: NodeId| self.instances[&id].lane;
+        let (from_lane, to_lane) = (lane_of(edge.from), lane_of(edge.to));
+        let from = place_in(&self.lanes[&from_lane].nodes, edge.from);
+        let to = place_in(&self.lanes[&to_lane].nodes, edge.to);
+        let ends = match &edge.channel {
+            None => {
+                let ring = NewEdge::Ring {
+                    policy: edge.policy,
+                    books: Arc::clone(&edge.books),
+                    consumer: to,
+                };
+                let end = add(by_lane, from_lane, ring);
+                [end, end]
+            }
+            Some(channel) => {
+                let sending = NewEdge::Sending(edge.policy, Arc::clone(channel));
+                let receiving = NewEdge::Receiving(edge.policy, Arc::clone(channel));
+                let sending = add(by_lane, from_lane, sending);
+                [sending, add(by_lane, to_lane, receiving)]
+            }
+        };
+        if let Some(flow) = flow_of(by_lane, from_lane, from) {
+            flow.outputs[edge.output].push(ends[0]);
+        }
+        if let Some(flow) = flow_of(by_lane, to_lane, to) {
+            flow.inputs[edge.port] = Some(ends[1]);
+        }
+    }
 }
+
+/// What lanes have to attach of one stream, by lane.
+type ByLane = HashMap<usize, Attachment>;
 
 fn place_in(nodes: &[NodeId], id: NodeId) -> usize {
     let place = nodes.iter().position(|&node| node == id);
@@ -162,17 +181,13 @@ fn place_in(nodes: &[NodeId], id: NodeId) -> usize {
 }
 
 /// Adds an edge to what a lane has to attach; returns its index there.
-fn add(by_lane: &mut HashMap<usize, Attachment>, lane: usize, edge: NewEdge) -> usize {
+fn add(by_lane: &mut ByLane, lane: usize, edge: NewEdge) -> usize {
     let attachment = by_lane.get_mut(&lane);
     let edges = &mut attachment.expect("both nodes of an edge have flows").edges;
     edges.push(edge);
     edges.len() - 1
 }
 
-fn flow_of(
-    by_lane: &mut HashMap<usize, Attachment>,
-    lane: usize,
-    place: usize,
-) -> Option<&mut NewFlow> {
+fn flow_of(by_lane: &mut ByLane, lane: usize, place: usize) -> Option<&mut NewFlow> {
     by_lane.get_mut(&lane)?.flows[place].as_mut()
 }

@@ -9,7 +9,9 @@
 //!  │  └ flow                  one stream at one node: joins, positions
 //!  │     └ edge               one stream between two nodes: ring or channel
 //!  └ books, stats             what is counted, what is measured
-//! wiring ── from a graph to lanes; topology, records
+//! wiring ── from a graph to lanes; topology asks the graph, connecting makes the edges
+//!  ├ records                  what has been wired; closing makes closed of a stream that is over
+//!  └ protocol, host           what lanes and the control plane tell each other; who runs the lanes
 //! ```
 
 pub(crate) mod arranging;

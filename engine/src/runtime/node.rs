@@ -198,7 +198,7 @@ impl Node {
     /// Lets others see since when the oldest call waits for its ticket.
     pub(crate) fn note_open_calls(&self) {
         let oldest = self.window.as_ref().and_then(Window::oldest_ns);
-        if self.parts.open_calls > 0 {
+        if self.parts.open_calls > 0 && !self.parts.waits_for_packets {
             self.parts.watch.open_call_began(oldest);
         }
     }

@@ -31,6 +31,8 @@ pub(crate) struct NodeParts {
     pub(crate) replicas: usize,
     /// See [`Ports::open_calls`](crate::Ports).
     pub(crate) open_calls: usize,
+    /// See [`Ports::waits_for_packets`](crate::Ports).
+    pub(crate) waits_for_packets: bool,
     /// Nobody consumes its outputs: packets are delivered here.
     pub(crate) sink: bool,
     /// Number of its outputs.

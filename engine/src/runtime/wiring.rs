@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 
 use crate::clock::ClockMode;
 use crate::connection::Connection;
@@ -263,24 +263,7 @@ impl Wiring {
         }
         let asap = self.graph.run.clock == ClockMode::Asap;
         let watch = Arc::new(NodeWatch::new(name.clone(), spec.replicas));
-        let (cancel, missed) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let connection = Arc::new(self.connection(id));
-        let settled = Settled::default();
-        let setup = Setup {
-            node: name,
-            stream: stream.map(|(_, stream)| Arc::clone(stream)),
-            run_dir: self.graph.run_dir.clone(),
-            clock_mode: self.graph.run.clock,
-            clock: self.host.clock.clone(),
-            cancel: Arc::clone(&cancel),
-            missed: Arc::clone(&missed),
-            lasting: Arc::default(),
-            services: self.host.services.clone(),
-            connection: Arc::clone(&connection),
-            settled: settled.clone(),
-            files: self.files.clone(),
-            secrets: self.graph.secrets().clone(),
-        };
+        let setup = self.setup(id, name, stream.map(|(_, stream)| stream));
         let sink = !actor_type.source && is_leaf(&self.graph, index);
         let instance = Instance {
             spec: index,
@@ -290,10 +273,10 @@ impl Wiring {
             irreplaceable: spec.ports.irreplaceable,
             watch: Arc::clone(&watch),
             lane,
-            cancel,
-            missed,
-            connection,
-            settled,
+            cancel: Arc::clone(&setup.cancel),
+            missed: Arc::clone(&setup.missed),
+            connection: Arc::clone(&setup.connection),
+            settled: setup.settled.clone(),
             flows: HashMap::new(),
             closed: NodeCounts::default(),
         };
@@ -312,6 +295,7 @@ impl Wiring {
             oldest_first: self.graph.provider.is_some(),
             replicas: spec.replicas,
             open_calls: spec.ports.open_calls,
+            waits_for_packets: spec.ports.waits_for_packets,
             sink,
             outputs: spec.ports.outputs.len(),
             counts_bytes: counts_bytes(&self.graph, index),
@@ -321,6 +305,25 @@ impl Wiring {
             lane,
             node: Node::new(parts, batches),
         })
+    }
+
+    /// What the actor of an instance is told.
+    fn setup(&self, id: NodeId, node: String, stream: Option<&Arc<Stream>>) -> Setup {
+        Setup {
+            node,
+            stream: stream.cloned(),
+            run_dir: self.graph.run_dir.clone(),
+            clock_mode: self.graph.run.clock,
+            clock: self.host.clock.clone(),
+            cancel: Arc::default(),
+            missed: Arc::default(),
+            lasting: Arc::default(),
+            services: self.host.services.clone(),
+            connection: Arc::new(self.connection(id)),
+            settled: Settled::default(),
+            files: self.files.clone(),
+            secrets: self.graph.secrets().clone(),
+        }
     }
 
     /// Lets a source say what becomes of what it captures from.

@@ -1,10 +1,10 @@
-//! The simulation's dice.
+//! The random numbers of a simulation.
 
 /// Steele, Lea and Flood's SplitMix64 ("Fast splittable pseudorandom number generators", OOPSLA 2014): small, and the
 /// same everywhere and for ever, so that a seed keeps its meaning.
-pub(crate) struct Dice(u64);
+pub(crate) struct Random(u64);
 
-impl Dice {
+impl Random {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }

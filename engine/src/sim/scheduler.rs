@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::handled::{Handled, Handling, Shared, lock};
 use super::options::{At, SimCommand, SimOptions};
 use super::outcome::{Delivery, SimRun};
-use super::random::Dice;
+use super::random::Random;
 use crate::clock::{Clock, Hang, nanoseconds};
 use crate::control::core::Core;
 use crate::control::graph_lifecycle::GraphEvent;
@@ -92,7 +92,7 @@ pub(super) struct Scheduler {
     core: Arc<Core>,
     over: flume::Receiver<Vec<NodeId>>,
     clock: Clock,
-    dice: Dice,
+    random: Random,
     supervision: Supervision,
     controls: HashMap<NodeId, NodeControl>,
     inbox: Shared<VecDeque<Message>>,
@@ -139,14 +139,14 @@ impl Scheduler {
         let new = core.wire_graph()?;
         let (opening, wired) = core.launch(&new);
         lock(&inbox).push_back(Message::Run(wired));
-        let mut dice = Dice::new(options.seed);
-        let step_cost_ns = STEP_COSTS_NS[dice.below(STEP_COSTS_NS.len() as u64) as usize];
+        let mut random = Random::new(options.seed);
+        let step_cost_ns = STEP_COSTS_NS[random.below(STEP_COSTS_NS.len() as u64) as usize];
         let mut scheduler = Self {
             supervision: Supervision::new(Arc::clone(&core)),
             core,
             over,
             clock,
-            dice,
+            random,
             controls: HashMap::new(),
             inbox,
             lanes: Vec::new(),
@@ -182,7 +182,7 @@ impl Scheduler {
         }
         self.core.attach(new.attachments);
         for (lane, parker) in new.lanes {
-            let weight = [1, 1, 10, 100][self.dice.below(4) as usize];
+            let weight = [1, 1, 10, 100][self.random.below(4) as usize];
             self.lanes.push(SteppedLane {
                 lane,
                 parker,
@@ -358,7 +358,7 @@ impl Scheduler {
         if total == 0 {
             return None;
         }
-        let mut drawn = self.dice.below(total);
+        let mut drawn = self.random.below(total);
         let chosen = candidates.iter().find(|(_, weight)| {
             let hit = drawn < *weight;
             drawn = drawn.saturating_sub(*weight);
@@ -369,7 +369,7 @@ impl Scheduler {
 
     fn give_turn(&mut self, turn: Turn) {
         self.steps += 1;
-        let cost = self.dice.below(self.step_cost_ns);
+        let cost = self.random.below(self.step_cost_ns);
         match turn {
             Turn::Lane(index) => self.step_lane(index),
             Turn::Worker(index) => {

@@ -1,6 +1,7 @@
 //! A folder is whole or not there.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use fermata_files::{PartFolder, part_path, write};
@@ -114,4 +115,18 @@ fn a_folder_that_cannot_be_made_is_named() {
         error.to_string().contains("/proc/models/face.part"),
         "{error}"
     );
+}
+
+#[test]
+fn a_folder_is_the_same_whatever_leads_to_it() {
+    let folder = tempdir().unwrap();
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    for path in [&one, &other] {
+        fs::create_dir(path).unwrap();
+    }
+    symlink("one", folder.path().join("link")).unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let is_one = |path: &str| fermata_files::is_same_folder(&one, &folder.path().join(path));
+    assert!(is_one("one") && is_one("link") && is_one("other/../one/."));
+    assert!(!is_one("other") && !is_one("file") && !is_one("nowhere"));
 }

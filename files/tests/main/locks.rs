@@ -1,7 +1,9 @@
 //! One process at a time owns a folder. The other processes are this program, started again for the test
 //! `a_process_of_its_own`, which does what `ROLE` says.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -206,4 +208,35 @@ fn a_folder_that_is_not_there_is_an_error_that_names_it() {
     let error = FolderLock::take(&folder.path().join("nowhere")).unwrap_err();
     assert!(matches!(error, LockError::File(_)), "{error}");
     assert!(error.to_string().contains("nowhere/.lock"), "{error}");
+}
+
+#[test]
+fn nothing_is_written_through_a_link_that_has_the_locks_name() {
+    let folder = tempdir().unwrap();
+    let (input, run) = (folder.path().join("input"), folder.path().join("run"));
+    fs::write(&input, "an input").unwrap();
+    fs::create_dir(&run).unwrap();
+    symlink(&input, run.join(LOCK_FILE)).unwrap();
+    let error = FolderLock::take(&run).unwrap_err().to_string();
+    assert!(error.contains("it is a link"), "{error}");
+    fs::remove_file(run.join(LOCK_FILE)).unwrap();
+    fs::hard_link(&input, run.join(LOCK_FILE)).unwrap();
+    let lock = FolderLock::take(&run).unwrap();
+    assert_eq!(fs::read_to_string(&input).unwrap(), "an input");
+    assert_held(FolderLock::take(&run));
+    // As a copy of the folder by hard links makes one while it is locked.
+    fs::hard_link(run.join(LOCK_FILE), folder.path().join("copy")).unwrap();
+    assert_held(FolderLock::take(&run));
+    drop(lock);
+    FolderLock::take(&run).expect("it was given back");
+}
+
+#[test]
+fn a_pipe_that_has_the_locks_name_is_refused() {
+    let folder = tempdir().unwrap();
+    let mut make = std::process::Command::new("mkfifo");
+    let made = make.arg(folder.path().join(LOCK_FILE)).status();
+    assert!(made.unwrap().success());
+    let error = FolderLock::take(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("no regular file"), "{error}");
 }

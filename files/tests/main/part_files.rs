@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use fermata_files::{PartFile, RecordFile, Unfinished, part_path, write};
+use fermata_files::{FileError, PartFile, RecordFile, Unfinished, part_path, write};
 use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
@@ -99,6 +99,82 @@ fn the_part_stands_beside_the_file_however_the_path_is_written() {
     ] {
         assert_eq!(part_path(Path::new(path)), PathBuf::from(part), "{path}");
     }
+}
+
+/// A way to begin a file.
+type Begin = fn(&Path) -> Result<PartFile, FileError>;
+
+#[test]
+fn nothing_is_written_through_a_link_that_has_the_parts_name() {
+    let ways: [Begin; 3] = [
+        |path| PartFile::create(path, Unfinished::Kept),
+        |path| PartFile::create(path, Unfinished::Removed),
+        PartFile::go_on,
+    ];
+    for contents in ["", "an input"] {
+        for is_symbolic in [true, false] {
+            for begin in ways {
+                let folder = tempdir().unwrap();
+                let (path, input) = (folder.path().join("a.csv"), folder.path().join("input"));
+                fs::write(&input, contents).unwrap();
+                match is_symbolic {
+                    true => symlink(&input, part_path(&path)).unwrap(),
+                    false => fs::hard_link(&input, part_path(&path)).unwrap(),
+                }
+                let mut file = begin(&path).unwrap();
+                file.write_all(b"new").unwrap();
+                file.finish().unwrap();
+                assert_eq!(fs::read_to_string(&input).unwrap(), contents);
+                assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+                assert!(path.symlink_metadata().unwrap().is_file());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_link_that_leads_nowhere_makes_no_file_elsewhere() {
+    let folder = tempdir().unwrap();
+    let (path, elsewhere) = (folder.path().join("a.csv"), folder.path().join("elsewhere"));
+    for unfinished in [Unfinished::Kept, Unfinished::Removed] {
+        symlink(&elsewhere, part_path(&path)).unwrap();
+        PartFile::create(&path, unfinished)
+            .unwrap()
+            .finish()
+            .unwrap();
+        assert!(!elsewhere.exists() && path.symlink_metadata().unwrap().is_file());
+    }
+}
+
+#[test]
+fn a_pipe_that_has_the_parts_name_is_refused_and_not_waited_for() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    let mut make = std::process::Command::new("mkfifo");
+    assert!(make.arg(part_path(&path)).status().unwrap().success());
+    for begun in [
+        PartFile::create(&path, Unfinished::Kept),
+        PartFile::create(&path, Unfinished::Removed),
+        PartFile::go_on(&path),
+    ] {
+        let error = begun.unwrap_err().to_string();
+        assert!(error.contains("a.csv.part`: it is a pipe"), "{error}");
+    }
+}
+
+#[test]
+fn two_never_go_on_with_one_part() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let mut first = PartFile::go_on(&path).unwrap();
+    first.write_all(b"abc").unwrap();
+    let error = PartFile::go_on(&path).unwrap_err().to_string();
+    assert!(error.contains("another writer has it"), "{error}");
+    drop(first);
+    let mut second = PartFile::go_on(&path).unwrap();
+    second.write_all(b"def").unwrap();
+    second.finish().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "abcdef");
 }
 
 /// A path whose part stands on a device that is always full.
@@ -212,6 +288,26 @@ fn two_writers_of_one_file_are_refused() {
     first.finish().unwrap();
     assert_eq!(names(folder.path()), ["faces.csv"]);
     PartFile::create(&path, Unfinished::Kept).expect("the first one has ended");
+}
+
+#[test]
+fn what_somebody_goes_on_with_is_nobody_elses() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let mut first = PartFile::go_on(&path).unwrap();
+    first.write_all(b"half").unwrap();
+    for refused in [
+        PartFile::go_on(&path),
+        PartFile::create(&path, Unfinished::Removed),
+    ] {
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("another writer has it"), "{said}");
+    }
+    drop(first);
+    let mut second = PartFile::go_on(&path).unwrap();
+    second.write_all(b" and half").unwrap();
+    second.finish().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"half and half");
 }
 
 #[test]

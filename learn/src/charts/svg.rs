@@ -2,17 +2,12 @@
 
 use std::fmt::Write;
 
+use crate::markup::escaped;
+
 pub(super) const FONT: &str = "font-family=\"Helvetica, Arial, sans-serif\"";
 pub(super) const INK: &str = "#222222";
 pub(super) const BLUE: &str = "#3b6fb6";
 pub(super) const RED: &str = "#d1495b";
-
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
 
 /// A picture on its way.
 pub(super) struct Svg(pub(super) String);

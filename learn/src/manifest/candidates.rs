@@ -321,12 +321,12 @@ pub(super) fn look(
             shown: wrong,
         });
     }
-    let seen: Vec<(bool, &Picture)> = candidates
-        .iter()
-        .zip(&pictures)
-        .map(|(candidate, picture)| (candidate.row.is_drawn(), picture))
-        .collect();
-    let groups = one_picture(&seen, watch);
+    let seen: Vec<_> = candidates.iter().zip(&pictures).collect();
+    let groups = one_picture(
+        &seen,
+        |(candidate, picture)| (candidate.row.is_drawn(), picture),
+        watch,
+    );
     for (place, candidate) in candidates.iter_mut().enumerate() {
         candidate.group = place;
     }

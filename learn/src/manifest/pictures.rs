@@ -30,16 +30,18 @@ pub enum Looking {
 /// Is told how far it has come, from any thread and often.
 pub type Watch<'a> = &'a (dyn Fn(Looking) + Sync);
 
-/// What one file holds: as little as can be, since a list may have millions.
-#[derive(Clone, Debug)]
+/// What one file holds. All files with these bytes share it: a list may have millions of rows, and name one picture many times.
+#[derive(Debug)]
 pub(crate) struct Picture {
     /// SHA-256 of its bytes.
     pub(crate) hash: RowHash,
     pub(crate) width: u32,
     pub(crate) height: u32,
-    /// Shared by all files with these bytes: a list may name one picture many times.
-    pub(crate) fingerprint: Arc<Fingerprint>,
+    fingerprint: Fingerprint,
 }
+
+/// What is known of a file that was looked at: as little as can be, since it is kept for each row.
+pub(crate) type Looked = Result<Arc<Picture>, Box<ImageFileError>>;
 
 /// Files that a core looks at before it takes more.
 const PIECE: usize = 16;
@@ -62,8 +64,8 @@ pub(crate) fn look_at(
     files: usize,
     path: impl Fn(usize) -> PathBuf + Sync,
     watch: Watch<'_>,
-) -> impl Iterator<Item = Result<Picture, ImageFileError>> {
-    let (done, known) = (AtomicUsize::new(0), Mutex::new(HashMap::new()));
+) -> impl Iterator<Item = Looked> {
+    let (done, known) = (AtomicUsize::new(0), Mutex::default());
     let pieces = in_pieces(files, PIECE, |piece| {
         let (pool, hasher) = (FramePool::new(), PictureHasher::default());
         let look = |file: usize| look(&path(file), &pool, &hasher, &known);
@@ -75,45 +77,42 @@ pub(crate) fn look_at(
     pieces.into_iter().flatten()
 }
 
-/// What is known of bytes that were decoded: size and fingerprint by their hash.
-type Known = HashMap<RowHash, (u32, u32, Arc<Fingerprint>)>;
+/// What was decoded, by the hash of its bytes.
+type Known = HashMap<RowHash, Arc<Picture>>;
 
-fn look(
-    path: &Path,
-    pool: &FramePool,
-    hasher: &PictureHasher,
-    known: &Mutex<Known>,
-) -> Result<Picture, ImageFileError> {
+fn look(path: &Path, pool: &FramePool, hasher: &PictureHasher, known: &Mutex<Known>) -> Looked {
     let bytes = image_file::read_bytes(path, &ImageLimits::default())?;
     let hash: RowHash = Sha256::digest(&bytes).into();
     // A thread that panicked has left no half-written entry behind.
     let known = || known.lock().unwrap_or_else(PoisonError::into_inner);
     let found = known().get(&hash).cloned();
-    let (width, height, fingerprint) = match found {
-        Some(found) => found,
-        None => {
-            let frame = image_file::decode(&bytes, pool)?;
-            let (width, height) = (frame.width() as u32, frame.height() as u32);
-            let fingerprint = Arc::new(hasher.fingerprint(&frame));
-            let new = (width, height, fingerprint);
-            known().entry(hash).or_insert(new).clone()
-        }
-    };
-    Ok(Picture {
+    if let Some(picture) = found {
+        return Ok(picture);
+    }
+    let frame = image_file::decode(&bytes, pool)?;
+    let new = Arc::new(Picture {
         hash,
-        width,
-        height,
-        fingerprint,
-    })
+        width: frame.width() as u32,
+        height: frame.height() as u32,
+        fingerprint: hasher.fingerprint(&frame),
+    });
+    // Another thread may have been quicker.
+    Ok(Arc::clone(known().entry(hash).or_insert(new)))
 }
 
-/// Groups of rows that show one picture: the places of each group of at least two, in order. Photographs are compared as pictures; what is drawn
-/// ([`super::DRAWN`]) is one only if its bytes are, because all drawn faces are alike.
-pub(crate) fn one_picture(rows: &[(bool, &Picture)], watch: Watch<'_>) -> Vec<Vec<usize>> {
-    let photos: Vec<usize> = (0..rows.len()).filter(|&place| !rows[place].0).collect();
+/// Groups of rows that show one picture: the places of each group of at least two, in order. `of` says of a row whether it is drawn, and its
+/// picture. Photographs are compared as pictures; what is drawn ([`super::DRAWN`]) is one only if its bytes are, because all drawn faces are alike.
+pub(crate) fn one_picture<Row>(
+    rows: &[Row],
+    of: impl Fn(&Row) -> (bool, &Picture),
+    watch: Watch<'_>,
+) -> Vec<Vec<usize>> {
+    let photos: Vec<usize> = (0..rows.len())
+        .filter(|&place| !of(&rows[place]).0)
+        .collect();
     let fingerprints: Vec<&Fingerprint> = photos
         .iter()
-        .map(|&place| &*rows[place].1.fingerprint)
+        .map(|&place| &of(&rows[place]).1.fingerprint)
         .collect();
     let groups = same_pictures(&fingerprints, &|searching| {
         watch(Looking::Comparing(searching));
@@ -123,8 +122,9 @@ pub(crate) fn one_picture(rows: &[(bool, &Picture)], watch: Watch<'_>) -> Vec<Ve
         .map(|group| group.into_iter().map(|index| photos[index]).collect())
         .collect();
     let mut drawn: BTreeMap<&RowHash, Vec<usize>> = BTreeMap::new();
-    for (place, (is_drawn, picture)) in rows.iter().enumerate() {
-        if *is_drawn {
+    for (place, row) in rows.iter().enumerate() {
+        let (is_drawn, picture) = of(row);
+        if is_drawn {
             drawn.entry(&picture.hash).or_default().push(place);
         }
     }

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
+use fermata_vision::image_file::ImageFileError;
 use serde::{Deserialize, Serialize};
 
 use super::pictures::{Picture, Watch, look_at, one_picture};
@@ -51,6 +53,9 @@ pub struct Validation {
     /// The first rows with each.
     pub examples: BTreeMap<Problem, Vec<String>>,
 }
+
+/// A row whose image was looked at.
+type Seen<'a> = (&'a Row, Arc<Picture>);
 
 impl Validation {
     /// Whether the manifest may be used.
@@ -129,14 +134,17 @@ impl Validation {
         self.drawn = rows.iter().filter(|row| row.is_drawn()).count();
         let path = |place: usize| manifest.folder.join(&rows[place].image);
         let answers = look_at(rows.len(), path, watch);
-        let mut seen: Vec<(&Row, Picture)> = Vec::with_capacity(rows.len());
+        let mut seen: Vec<Seen<'_>> = Vec::with_capacity(rows.len());
         for (row, answer) in rows.iter().copied().zip(answers) {
             let image = row.image.display();
             match answer {
-                Err(error @ fermata_vision::image_file::ImageFileError::Unreadable(_)) => {
-                    self.add(Problem::Missing, format!("{image}: {error}"));
+                Err(error) => {
+                    let problem = match *error {
+                        ImageFileError::Unreadable(_) => Problem::Missing,
+                        _ => Problem::Undecodable,
+                    };
+                    self.add(problem, format!("{image}: {error}"));
                 }
-                Err(error) => self.add(Problem::Undecodable, format!("{image}: {error}")),
                 Ok(picture) => {
                     if !picture.has_hash(&row.sha256) {
                         self.add(
@@ -156,16 +164,12 @@ impl Validation {
                 }
             }
         }
-        let pictures: Vec<(bool, &Picture)> = seen
-            .iter()
-            .map(|(row, picture)| (row.is_drawn(), picture))
-            .collect();
-        let groups = one_picture(&pictures, watch);
+        let groups = one_picture(&seen, |(row, picture)| (row.is_drawn(), picture), watch);
         self.compare(&seen, &groups);
     }
 
     /// What is wrong among rows, of which each group is one picture.
-    fn compare(&mut self, seen: &[(&Row, Picture)], groups: &[Vec<usize>]) {
+    fn compare(&mut self, seen: &[Seen<'_>], groups: &[Vec<usize>]) {
         let mut first_with: HashMap<(&RowHash, Split), &Row> = HashMap::new();
         for (row, picture) in seen {
             let first = *first_with.entry((&picture.hash, row.split)).or_insert(row);

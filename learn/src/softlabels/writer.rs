@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use fermata_files::{PartFile, Unfinished};
+use fermata_files::{FileError, PartFile, Unfinished};
 use fermata_vision::Expression;
 use fermata_vision::face::EXPRESSIONS;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use super::files::{
     METRICS, REPORT, Report, SOFTLABELS, SoftlabelsError, TEACHER_LOGITS,
 };
 use super::measured::{EnsembleMetrics, Gathered};
+use crate::in_memory::json_text;
 use crate::manifest::Split;
 use crate::npz::NpzStream;
 
@@ -221,9 +222,7 @@ where
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), SoftlabelsError> {
-    let mut text = serde_json::to_vec_pretty(value).expect("names and numbers are JSON");
-    text.push(b'\n');
-    Ok(fermata_files::write(path, &text)?)
+    Ok(fermata_files::write(path, json_text(value).as_bytes())?)
 }
 
 /// A file of JSON lines, whole or not there.
@@ -238,27 +237,14 @@ impl Lines {
     fn push(&mut self, line: &impl Serialize) -> Result<(), SoftlabelsError> {
         let mut text = serde_json::to_vec(line).expect("names and numbers are JSON");
         text.push(b'\n');
-        let path = self.0.get_ref().path().to_owned();
-        self.0.write_all(&text).map_err(|reason| {
-            SoftlabelsError::File(fermata_files::FileError {
-                doing: "write",
-                path,
-                reason,
-                advice: String::new(),
-            })
-        })
+        let written = self.0.write_all(&text);
+        Ok(written.map_err(|reason| FileError::plain("write", self.0.get_ref().path(), reason))?)
     }
 
     fn finish(self) -> Result<(), SoftlabelsError> {
         let path = self.0.get_ref().path().to_owned();
-        let file = self.0.into_inner().map_err(|error| {
-            SoftlabelsError::File(fermata_files::FileError {
-                doing: "write",
-                path,
-                reason: error.into_error(),
-                advice: String::new(),
-            })
-        })?;
+        let file = self.0.into_inner();
+        let file = file.map_err(|error| FileError::plain("write", &path, error.into_error()))?;
         Ok(file.finish()?)
     }
 }

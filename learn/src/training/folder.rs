@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use fermata_files::{MOST_NUMBERS, MOST_TEXT, PartFolder};
 use fermata_vision::card::{self, CARD_FILE, ModelCard};
 use fermata_vision::face::EXPRESSIONS;
-use serde::Serialize;
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -32,6 +31,7 @@ use crate::charts::{LearningCurve, learning_curve};
 use crate::evaluation::Evaluation;
 use crate::export::{Overwrite, write_folder};
 use crate::folds::WITHOUT_FOLD;
+use crate::in_memory::json_text;
 use crate::manifest::{Manifest, Split};
 use crate::predictions::Predictions;
 use crate::weights::TensorFile;
@@ -410,9 +410,4 @@ fn failed(path: &Path, error: &dyn std::fmt::Display) -> TrainingError {
         path: path.to_owned(),
         reason: error.to_string(),
     }
-}
-
-fn json_text(value: &impl Serialize) -> String {
-    let text = serde_json::to_string_pretty(value).expect("numbers and names are JSON");
-    text + "\n"
 }

@@ -10,6 +10,7 @@ use crate::losses::{
     cross_entropy, decoupled_distillation, distillation, negative, negative_of_doubted, selective,
     standardised,
 };
+use crate::settings_problems::Problems;
 
 /// The loss of a training. Default: plain cross-entropy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -115,6 +116,46 @@ pub(crate) struct Seen<'a> {
 /// Distinguishes these random numbers from others of the same step.
 const PURPOSE: u64 = 0x4E65_6761;
 
+impl Distillation {
+    fn check(&self, problems: &mut Problems) {
+        match *self {
+            Self::Plain {
+                temperature, alpha, ..
+            } => {
+                problems.above_0("distillation.temperature", temperature);
+                problems.up_to("distillation.alpha", alpha, 1.0);
+            }
+            Self::Decoupled(DecoupledDistillation {
+                temperature,
+                alpha,
+                beta,
+                form,
+            }) => {
+                problems.above_0("distillation.temperature", temperature);
+                problems.not_negative("distillation.beta", beta);
+                match form {
+                    DecoupledForm::Report => problems.up_to("distillation.alpha", alpha, 1.0),
+                    DecoupledForm::Reference { cross_entropy, .. } => {
+                        problems.not_negative("distillation.alpha", alpha);
+                        problems.not_negative("distillation.cross_entropy", cross_entropy);
+                    }
+                }
+            }
+            Self::Correlation(CorrelationDistillation {
+                temperature,
+                cross_entropy,
+                beta,
+                gamma,
+            }) => {
+                problems.above_0("distillation.temperature", temperature);
+                problems.not_negative("distillation.cross_entropy", cross_entropy);
+                problems.not_negative("distillation.beta", beta);
+                problems.not_negative("distillation.gamma", gamma);
+            }
+        }
+    }
+}
+
 impl Objective {
     /// Whether each row needs a teacher's logits.
     pub fn needs_teacher(&self) -> bool {
@@ -123,105 +164,27 @@ impl Objective {
 
     /// What is wrong with the settings, each by name.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut check = |name: &str, value: f64, is_right: bool, expected: &str| {
-            if !is_right {
-                problems.push(format!("objective.{name} is {value}; expected {expected}"));
-            }
-        };
-        let share = |value: f64| (0.0..=1.0).contains(&value);
-        let not_negative = |value: f64| value.is_finite() && value >= 0.0;
-        check(
-            "label_smoothing",
-            self.label_smoothing,
-            (0.0..1.0).contains(&self.label_smoothing),
-            "0 to below 1",
-        );
-        check(
-            "logit_adjustment",
-            self.logit_adjustment,
-            not_negative(self.logit_adjustment),
-            "0 or more",
-        );
-        match self.distillation {
-            None | Some(Distillation::Correlation(_)) => {}
-            Some(Distillation::Plain {
-                temperature, alpha, ..
-            }) => {
-                check(
-                    "distillation.temperature",
-                    temperature,
-                    not_negative(temperature) && temperature > 0.0,
-                    "above 0",
-                );
-                check("distillation.alpha", alpha, share(alpha), "0 to 1");
-            }
-            Some(Distillation::Decoupled(settings)) => {
-                let DecoupledDistillation {
-                    temperature,
-                    alpha,
-                    beta,
-                    form,
-                } = settings;
-                check(
-                    "distillation.temperature",
-                    temperature,
-                    not_negative(temperature) && temperature > 0.0,
-                    "above 0",
-                );
-                check("distillation.beta", beta, not_negative(beta), "0 or more");
-                match form {
-                    DecoupledForm::Report => {
-                        check("distillation.alpha", alpha, share(alpha), "0 to 1")
-                    }
-                    DecoupledForm::Reference { cross_entropy, .. } => {
-                        check(
-                            "distillation.alpha",
-                            alpha,
-                            not_negative(alpha),
-                            "0 or more",
-                        );
-                        check(
-                            "distillation.cross_entropy",
-                            cross_entropy,
-                            not_negative(cross_entropy),
-                            "0 or more",
-                        );
-                    }
-                }
-            }
-        }
-        if let Some(Distillation::Correlation(settings)) = self.distillation {
-            let CorrelationDistillation {
-                temperature,
-                cross_entropy,
-                beta,
-                gamma,
-            } = settings;
-            check(
-                "distillation.temperature",
-                temperature,
-                not_negative(temperature) && temperature > 0.0,
-                "above 0",
-            );
-            for (name, weight) in [
-                ("distillation.cross_entropy", cross_entropy),
-                ("distillation.beta", beta),
-                ("distillation.gamma", gamma),
-            ] {
-                check(name, weight, not_negative(weight), "0 or more");
-            }
+        let mut problems = Problems::of("objective.");
+        problems.below_1("label_smoothing", self.label_smoothing);
+        problems.not_negative("logit_adjustment", self.logit_adjustment);
+        if let Some(distillation) = &self.distillation {
+            distillation.check(&mut problems);
         }
         if let Some(Negative::Added { weight } | Negative::OfDoubted { weight }) = self.negative {
-            check("negative.weight", weight, not_negative(weight), "0 or more");
+            problems.not_negative("negative.weight", weight);
         }
-        if self.soft_targets && matches!(self.negative, Some(Negative::Staged { .. })) {
-            problems.push("objective.negative.staged takes the place of the whole loss, so there can be no soft_targets".to_owned());
+        let is_staged = matches!(self.negative, Some(Negative::Staged { .. }));
+        for (name, is_there) in [
+            ("soft_targets", self.soft_targets),
+            ("distillation", self.distillation.is_some()),
+        ] {
+            if is_staged && is_there {
+                problems.tell(&format!(
+                    "negative.staged takes the place of the whole loss, so there can be no {name}"
+                ));
+            }
         }
-        if self.distillation.is_some() && matches!(self.negative, Some(Negative::Staged { .. })) {
-            problems.push("objective.negative.staged takes the place of the whole loss, so there can be no distillation".to_owned());
-        }
-        problems
+        problems.all()
     }
 
     /// The cross-entropy's settings for training labels of K classes.

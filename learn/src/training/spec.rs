@@ -11,6 +11,7 @@ use crate::network::{Architecture, Head};
 use crate::optimiser::Rule;
 use crate::sampler::{Sampling, order};
 use crate::schedule::Cosine;
+use crate::settings_problems::Problems;
 use crate::weights::HeadOf;
 
 /// A training, without its data.
@@ -194,137 +195,92 @@ impl SelectBy {
     }
 }
 
+impl LearningRate {
+    fn check(self, epochs: u32, problems: &mut Problems) {
+        let Self {
+            base,
+            least,
+            warm_up_epochs,
+        } = self;
+        problems.above_0("learning_rate.base", base);
+        problems.expect(
+            (0.0..=base).contains(&least),
+            "learning_rate.least",
+            least,
+            "0 to the base",
+        );
+        problems.expect(
+            warm_up_epochs < epochs,
+            "learning_rate.warm_up_epochs",
+            warm_up_epochs,
+            "fewer than epochs",
+        );
+    }
+}
+
+fn check_rule(rule: Rule, problems: &mut Problems) {
+    match rule {
+        Rule::Sgd { momentum, nesterov } => {
+            problems.below_1("rule.sgd.momentum", momentum);
+            problems.expect(
+                !nesterov || momentum > 0.0,
+                "rule.sgd.momentum",
+                momentum,
+                "above 0 with nesterov",
+            );
+        }
+        Rule::AdamW {
+            beta1,
+            beta2,
+            epsilon,
+        } => {
+            problems.below_1("rule.adam_w.beta1", beta1);
+            problems.below_1("rule.adam_w.beta2", beta2);
+            problems.above_0("rule.adam_w.epsilon", epsilon);
+        }
+    }
+}
+
 impl TrainingSpec {
     /// What is wrong with the settings, each by name.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = self.augmentation.problems();
-        problems.extend(self.objective.problems());
-        let mut check =
-            |is_right: bool, name: &str, value: &dyn std::fmt::Display, expected: &str| {
-                if !is_right {
-                    problems.push(format!("{name} is {value}; expected {expected}"));
-                }
-            };
-        let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
-        let above_0 = |value: f64| value.is_finite() && value > 0.0;
-        check(self.epochs > 0, "epochs", &self.epochs, "at least 1");
-        check(self.batch > 1, "batch", &self.batch, "at least 2");
-        check(self.threads > 0, "threads", &self.threads, "at least 1");
-        check(
-            at_least_0(self.weight_decay),
-            "weight_decay",
-            &self.weight_decay,
-            "0 or more",
-        );
-        let rate = self.learning_rate;
-        check(
-            above_0(rate.base),
-            "learning_rate.base",
-            &rate.base,
-            "above 0",
-        );
-        let least_is_right = at_least_0(rate.least) && rate.least <= rate.base;
-        check(
-            least_is_right,
-            "learning_rate.least",
-            &rate.least,
-            "0 to the base",
-        );
-        let warm_up_is_right = rate.warm_up_epochs < self.epochs;
-        check(
-            warm_up_is_right,
-            "learning_rate.warm_up_epochs",
-            &rate.warm_up_epochs,
-            "fewer than epochs",
-        );
-        check(
-            (0.0..1.0).contains(&self.dropout),
-            "dropout",
-            &self.dropout,
-            "0 to below 1",
-        );
+        let mut problems = Problems::of("");
+        problems.at_least("epochs", self.epochs.into(), 1);
+        problems.at_least("batch", self.batch as u64, 2);
+        problems.at_least("threads", self.threads.into(), 1);
+        problems.not_negative("weight_decay", self.weight_decay);
+        self.learning_rate.check(self.epochs, &mut problems);
+        problems.below_1("dropout", self.dropout);
         if let Some(count) = self.views.count {
-            check(count > 0, "views.count", &count, "at least 1");
+            problems.at_least("views.count", count.into(), 1);
         }
         if let Some(norm) = self.clip_norm {
-            check(above_0(norm), "clip_norm", &norm, "above 0");
+            problems.above_0("clip_norm", norm);
         }
         if let Some(decay) = self.average_decay {
-            check(
-                (0.0..1.0).contains(&decay),
-                "average_decay",
-                &decay,
-                "0 to below 1",
-            );
+            problems.below_1("average_decay", decay);
         }
         if let Some(patience) = self.patience {
-            check(patience > 0, "patience", &patience, "at least 1");
+            problems.at_least("patience", patience.into(), 1);
         }
         if let Some(steps) = self.checkpoint_every {
-            check(steps > 0, "checkpoint_every", &steps, "at least 1");
+            problems.at_least("checkpoint_every", steps, 1);
         }
         if let HeadSpec::Arcface(arcface) = self.head {
-            check(
-                above_0(arcface.scale),
-                "head.arcface.scale",
-                &arcface.scale,
-                "above 0",
-            );
-            check(
-                (0.0..1.6).contains(&arcface.margin),
+            let margin = arcface.margin;
+            problems.above_0("head.arcface.scale", arcface.scale);
+            problems.expect(
+                (0.0..1.6).contains(&margin),
                 "head.arcface.margin",
-                &arcface.margin,
+                margin,
                 "0 to below 1.6 radians",
             );
-            check(
-                at_least_0(arcface.warm_up),
-                "head.arcface.warm_up",
-                &arcface.warm_up,
-                "0 or more",
-            );
-            check(
-                at_least_0(arcface.ramp),
-                "head.arcface.ramp",
-                &arcface.ramp,
-                "0 or more",
-            );
+            problems.not_negative("head.arcface.warm_up", arcface.warm_up);
+            problems.not_negative("head.arcface.ramp", arcface.ramp);
         }
-        match self.rule {
-            Rule::Sgd { momentum, nesterov } => {
-                check(
-                    (0.0..1.0).contains(&momentum),
-                    "rule.sgd.momentum",
-                    &momentum,
-                    "0 to below 1",
-                );
-                check(
-                    !nesterov || momentum > 0.0,
-                    "rule.sgd.momentum",
-                    &momentum,
-                    "above 0 with nesterov",
-                );
-            }
-            Rule::AdamW {
-                beta1,
-                beta2,
-                epsilon,
-            } => {
-                check(
-                    (0.0..1.0).contains(&beta1),
-                    "rule.adam_w.beta1",
-                    &beta1,
-                    "0 to below 1",
-                );
-                check(
-                    (0.0..1.0).contains(&beta2),
-                    "rule.adam_w.beta2",
-                    &beta2,
-                    "0 to below 1",
-                );
-                check(above_0(epsilon), "rule.adam_w.epsilon", &epsilon, "above 0");
-            }
-        }
-        problems
+        check_rule(self.rule, &mut problems);
+        let parts = [self.augmentation.problems(), self.objective.problems()];
+        parts.into_iter().flatten().chain(problems.all()).collect()
     }
 
     /// Steps of an epoch over this number of rows.

@@ -110,7 +110,7 @@ pub fn drain(connection: &Arc<NatsConnection>) -> Result<(), SiteError> {
         let run = run(connection, &records).await?;
         let drain = DrainMessage { run: run.id };
         let written = records.write(records.drain_subject(), &drain, None).await;
-        let failed = |reason| failure(connection, "take that", reason);
+        let failed = |reason| SiteError::server(&connection.site, "take that", reason);
         written.map(drop).map_err(failed)
     })
 }
@@ -143,7 +143,9 @@ pub fn end(connection: &Arc<NatsConnection>) -> Result<Vec<String>, SiteError> {
         for info in stores(connection, &records).await? {
             let name = info.config.name;
             let deleted = records.jetstream.delete_stream(&name).await;
-            deleted.map_err(|error| failure(connection, "delete a stream", chain(&error)))?;
+            deleted.map_err(|error| {
+                SiteError::server(&connection.site, "delete a stream", chain(&error))
+            })?;
             gone.push(name);
         }
         Ok(gone)
@@ -156,7 +158,9 @@ async fn run(connection: &NatsConnection, records: &Records) -> Result<RunMessag
         Ok(None) | Err(Unread::NoStore) => Err(SiteError::NoRun {
             site: connection.site.clone(),
         }),
-        Err(Unread::Other(reason)) => Err(failure(connection, "say what runs", reason)),
+        Err(Unread::Other(reason)) => {
+            Err(SiteError::server(&connection.site, "say what runs", reason))
+        }
     }
 }
 
@@ -165,7 +169,7 @@ async fn stores(
     records: &Records,
 ) -> Result<Vec<stream::Info>, SiteError> {
     let stores = records.stores().await;
-    stores.map_err(|reason| failure(connection, "list its streams", reason))
+    stores.map_err(|reason| SiteError::server(&connection.site, "list its streams", reason))
 }
 
 async fn parts(
@@ -182,7 +186,11 @@ async fn parts(
             Ok(known) => known.filter(|known| known.value.run == run.id),
             Err(Unread::NoStore) => None,
             Err(Unread::Other(reason)) => {
-                return Err(failure(connection, "say which parts run", reason));
+                return Err(SiteError::server(
+                    &connection.site,
+                    "say which parts run",
+                    reason,
+                ));
             }
         };
         let state = match known.map(|known| known.value) {
@@ -201,12 +209,4 @@ async fn parts(
         parts.push((machine.clone(), state));
     }
     Ok(parts)
-}
-
-fn failure(connection: &NatsConnection, what: &'static str, reason: String) -> SiteError {
-    SiteError::Server {
-        site: connection.site.clone(),
-        what,
-        reason,
-    }
 }

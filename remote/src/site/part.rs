@@ -275,11 +275,7 @@ async fn begin(
     spec: &PartSpec,
 ) -> Result<RunMessage, SiteError> {
     let site = &connection.site;
-    let failed = |what: &'static str, reason: String| SiteError::Server {
-        site: site.clone(),
-        what,
-        reason,
-    };
+    let failed = |what, reason| SiteError::server(site, what, reason);
     let mut is_told = false;
     loop {
         let found = match records.read::<RunMessage>(&records.run_subject()).await {
@@ -304,7 +300,7 @@ async fn begin(
             let made = records.make().await;
             made.map_err(|reason| failed("keep a run", reason))?;
             let run = RunMessage {
-                id: async_nats_id(connection),
+                id: fresh_id(connection),
                 graph: spec.graph.clone(),
                 digest: spec.digest.clone(),
                 version: spec.version.clone(),
@@ -327,7 +323,7 @@ async fn begin(
 }
 
 /// An inbox of the client is different for every process and call.
-fn async_nats_id(connection: &NatsConnection) -> String {
+fn fresh_id(connection: &NatsConnection) -> String {
     let inbox = connection.client.new_inbox();
     inbox.rsplit('.').next().unwrap_or(&inbox).to_owned()
 }
@@ -363,11 +359,7 @@ async fn take_place(
     run: &RunMessage,
 ) -> Result<(PartMessage, Option<ClockOffset>, async_nats::Subscriber), SiteError> {
     let site = &connection.site;
-    let failed = |what: &'static str, reason: String| SiteError::Server {
-        site: site.clone(),
-        what,
-        reason,
-    };
+    let failed = |what, reason| SiteError::server(site, what, reason);
     let subject = records.part_subject(&spec.machine);
     let hello = records.hello_subject(&spec.machine);
     loop {

@@ -90,3 +90,11 @@ pub enum SiteError {
         reason: String,
     },
 }
+
+impl SiteError {
+    /// See [`SiteError::Server`].
+    pub(super) fn server(site: &str, what: &'static str, reason: String) -> Self {
+        let site = site.to_owned();
+        Self::Server { site, what, reason }
+    }
+}

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use fermata_engine::Codecs;
@@ -18,6 +19,20 @@ pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
     while !happened() {
         assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A port that nobody listens at. It is below those that the system gives of its own accord: nobody takes it while a server that was killed is
+/// away, and a program that tries to reach that server does not reach itself.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let process = std::process::id().wrapping_mul(37);
+    loop {
+        let number = process.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 20_000 + (number % 12_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 
@@ -37,15 +52,12 @@ impl Server {
 
     /// Starts a server with more lines in its settings.
     pub(crate) fn start_with(more: &str) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("its number").port();
         let mut server = Self {
             folder: tempfile::tempdir().expect("a folder"),
-            port,
+            port: free_port(),
             more: more.to_owned(),
             process: None,
         };
-        drop(free);
         server.run();
         server
     }

@@ -14,7 +14,7 @@ use fermata_learn::predictions::Predictions;
 use fermata_vision::Expression;
 use serde_json::json;
 
-use crate::softlabels::run_text;
+use crate::graph_run::run_text;
 use crate::teachers::{Teachers, absolute};
 
 /// Points that the picture and the summary show.

@@ -1,13 +1,14 @@
 //! `fermata evaluate`: metrics, tables and pictures of predictions.
 
 mod compare;
+mod files;
 mod of_model;
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use fermata::cli::SUCCESS;
+use fermata::documents::make_folder;
 use fermata::evaluate_cli::EvaluateArguments;
 use fermata::print::{complain, print};
 use fermata_learn::calibration::fit_temperature;
@@ -15,7 +16,8 @@ use fermata_learn::charts::{confusion_matrix, reliability_diagram};
 use fermata_learn::evaluation::{Evaluation, Measured, rows_fitted_and_evaluated};
 use fermata_learn::predictions::Predictions;
 
-use self::of_model::{PREDICTIONS, ask};
+use self::files::{METRICS, PREDICTIONS};
+use self::of_model::ask;
 use crate::classes::classes;
 
 pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
@@ -66,8 +68,7 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
     };
     let mut evaluation = Evaluation::of(&predictions, temperature, other.as_ref())?;
     evaluation.source = source;
-    fs::create_dir_all(&arguments.out)
-        .with_context(|| format!("cannot make the folder {}", arguments.out.display()))?;
+    make_folder(&arguments.out)?;
     // A model's are there already.
     if arguments.model.is_none() {
         predictions.write_npz(&arguments.out.join(PREDICTIONS))?;
@@ -98,7 +99,7 @@ fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
         )?;
     }
     // Last: where it is, the rest is there too.
-    save("metrics.json", evaluation.to_json())?;
+    save(METRICS, evaluation.to_json())?;
     Ok(())
 }
 

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use fermata::documents::read_text;
 use fermata::learn_cli::ExportArguments;
 use fermata::print::print_line;
-use fermata_files::MOST_TEXT;
 use fermata_learn::export::{INPUT, OUTPUT, OnnxOptions, Overwrite, onnx, write_folder};
 use fermata_learn::network::{Architecture, Head, Network};
 use fermata_vision::Weights;
@@ -41,12 +41,10 @@ impl Exported {
         else {
             bail!("either --model, or --arch, --weights and --card");
         };
-        let text = fermata_files::read_text(card, MOST_TEXT)
-            .with_context(|| format!("cannot read the card {}", card.display()))?;
         Ok(Self {
             architecture: arch.parse()?,
             weights: weights.clone(),
-            card: ModelCard::parse(&text, card)?,
+            card: ModelCard::parse(&read_text(card)?, card)?,
         })
     }
 }

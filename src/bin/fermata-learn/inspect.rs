@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use fermata::documents::read_text;
 use fermata::print::print;
-use fermata_files::{MOST_NUMBERS, MOST_TEXT};
+use fermata_files::MOST_NUMBERS;
 use fermata_learn::export;
 use fermata_learn::manifest::{Manifest, ManifestError};
 use fermata_learn::network::Head;
@@ -105,9 +106,7 @@ fn training(path: &Path) -> anyhow::Result<String> {
 }
 
 fn model_card(path: &Path) -> anyhow::Result<String> {
-    let text = fermata_files::read_text(path, MOST_TEXT);
-    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-    let card = ModelCard::parse(&text, path)?;
+    let card = ModelCard::parse(&read_text(path)?, path)?;
     let network = card.architecture.as_deref();
     Ok(format!(
         "model card  {}\ninput       {:?} {:?}, {:?}\ntemperature {}\nlicence     {}\nsource      {}\nweights     {}\n",

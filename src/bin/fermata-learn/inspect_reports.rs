@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use fermata_files::{MOST_TABLE, MOST_TEXT};
+use fermata::documents::read_json;
+use fermata_files::MOST_TABLE;
 use fermata_learn::evaluation::Evaluation;
 use fermata_learn::manifest::{CleanReport, Mapping, Recipe, Validation};
 use fermata_learn::manifest_audit::Audit;
@@ -31,10 +32,7 @@ pub(crate) fn report_in(folder: &Path) -> Option<PathBuf> {
 
 /// A JSON file.
 pub(crate) fn json(path: &Path) -> anyhow::Result<String> {
-    let text = fermata_files::read_text(path, MOST_TEXT);
-    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-    let value: Value = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no JSON file", path.display()))?;
+    let value: Value = read_json(path, "JSON file")?;
     let has = |key: &str| value.get(key).is_some();
     let wrong = || format!("{} is damaged or of another version", path.display());
     if has("models") && has("pairs") {

@@ -7,6 +7,9 @@ mod classes;
 mod ensemble;
 mod evaluate;
 mod export;
+mod graph_run;
+#[cfg(feature = "remote")]
+mod handing_out;
 mod infer;
 mod inspect;
 mod inspect_reports;
@@ -16,9 +19,19 @@ mod models;
 mod program;
 mod progress;
 mod resume;
+#[cfg_attr(not(feature = "remote"), allow(dead_code))]
+mod same_job;
 mod softlabels;
+mod softlabels_plan;
 mod teachers;
 mod train;
+#[cfg(not(feature = "remote"))]
+mod without_remote;
+mod work;
+#[cfg(feature = "remote")]
+mod workers_shown;
+#[cfg(feature = "remote")]
+mod working;
 
 use std::process::ExitCode;
 
@@ -67,6 +80,7 @@ fn main() -> ExitCode {
 fn learn(command: LearnCommand) -> anyhow::Result<u8> {
     match command {
         LearnCommand::Softlabels(arguments) => return softlabels::softlabels(&arguments),
+        LearnCommand::Work(arguments) => return work::work(&arguments),
         LearnCommand::Train(arguments) => return train::train(&arguments),
         LearnCommand::Resume(arguments) => return resume::resume(&arguments),
         LearnCommand::Ensemble {

@@ -3,7 +3,6 @@
 
 mod audit;
 mod fold;
-mod json;
 mod list;
 mod look_progress;
 mod noise;
@@ -12,17 +11,17 @@ pub(crate) mod stats;
 mod synth;
 mod unpack;
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use fermata::documents::{make_folder, write_json};
 use fermata::manifest_cli::ManifestCommand;
 use fermata::print::{print, print_line};
+use fermata_learn::image_set::MANIFEST;
 use fermata_learn::manifest::{CleanReport, DRAWN, Recipe, Validation};
 
 use self::look_progress::LookProgress;
 
-const MANIFEST: &str = "manifest.csv";
 const REPORT: &str = "clean_report.json";
 const VALIDATION: &str = "manifest_validation.json";
 
@@ -57,12 +56,7 @@ pub(crate) fn manifest(command: &ManifestCommand) -> anyhow::Result<()> {
 
 fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
     let path = out.join(MANIFEST);
-    if path.exists() && !overwrite {
-        bail!(
-            "{} is there already; --overwrite replaces it",
-            path.display()
-        );
-    }
+    own_folder::refuse_to_replace(&path, overwrite)?;
     let spec = Recipe::read(recipe)?;
     let at = recipe
         .canonicalize()
@@ -74,8 +68,8 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
     };
     let progress = LookProgress::new();
     let (manifest, report) = spec.make_watched(at, &folder, &|looking| progress.show(looking))?;
-    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    fermata_files::write(&out.join(REPORT), json::json(&report).as_bytes())?;
+    make_folder(out)?;
+    write_json(&out.join(REPORT), &report)?;
     // Last: where it is, its report is there too.
     fermata_files::write(&path, &manifest.to_csv())?;
     print(&summary(&report))?;
@@ -85,7 +79,7 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
 fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Result<()> {
     let progress = LookProgress::new();
     let found = Validation::watched(manifest, sample, &|looking| progress.show(looking))?;
-    fermata_files::write(out, json::json(&found).as_bytes())?;
+    write_json(out, &found)?;
     print_line(&format!(
         "{} rows, {} images looked at",
         found.rows, found.images_checked

@@ -7,8 +7,19 @@ use fermata_learn::training::RunFolder;
 use crate::{softlabels, train};
 
 pub(crate) fn resume(arguments: &ResumeArguments) -> anyhow::Result<u8> {
-    let ResumeArguments { run, more, quiet } = arguments;
+    let ResumeArguments {
+        run,
+        more,
+        nats,
+        quiet,
+    } = arguments;
     if RunFolder::is_in(run) {
+        if nats.is_some() {
+            bail!(
+                "--nats is about softlabels, and {} holds a training",
+                run.display()
+            );
+        }
         return train::resume(run, *more, *quiet);
     }
     if run.join(softlabels::LEDGER).is_file() {
@@ -18,7 +29,7 @@ pub(crate) fn resume(arguments: &ResumeArguments) -> anyhow::Result<u8> {
                 run.display()
             );
         }
-        return softlabels::resume(run, *quiet);
+        return softlabels::resume(run, nats.as_deref(), *quiet);
     }
     bail!(
         "{} is no run that can be taken up again: it has neither the checkpoints of a training nor {} (softlabels)",

@@ -4,26 +4,29 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use fermata::cli::{REFUSED, ServeArguments};
+use fermata::cli::REFUSED;
+use fermata::documents::read_text;
 use fermata::learn_cli::SoftlabelsArguments;
-use fermata::run::{Job, JobRows, Taking, Watching, run_job};
-use fermata_engine::{Graph, LoadOptions};
-use fermata_files::MOST_TEXT;
+use fermata::run::{JobRows, Taking};
 use fermata_jobs::ledger::Ledger;
 use fermata_jobs::loaded_model::LoadedModel;
 use fermata_jobs::unit::rows_of;
-use fermata_jobs::write_softlabels::UNITS;
+use fermata_jobs::write_softlabels::{ALIGNMENT, UNITS};
 use fermata_learn::augmentation::Augmentation;
 use fermata_learn::manifest::{Manifest, Split};
 use serde::Deserialize;
-use serde_json::json;
 
-use crate::program::PROGRAM;
+use crate::graph_run::{self, GraphRun, run_text};
+#[cfg(feature = "remote")]
+use crate::handing_out as shared_job;
+use crate::same_job::SHARED;
+use crate::softlabels_plan::Plan;
 use crate::teachers::{Teachers, absolute};
+#[cfg(not(feature = "remote"))]
+use crate::without_remote as shared_job;
 
 /// What says that a folder is one of such a run.
 pub(crate) const LEDGER: &str = "ledger.jsonl";
-const GRAPH: &str = "graph.yaml";
 
 /// Of a training's settings, what its views are.
 #[derive(Deserialize)]
@@ -75,56 +78,36 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
     let augmentation = match &arguments.config {
         None => Augmentation::default(),
         Some(path) => {
-            let text = fermata_files::read_text(path, MOST_TEXT)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            let views: TrainingViews = serde_saphyr::from_str(&text)
+            let views: TrainingViews = serde_saphyr::from_str(&read_text(path)?)
                 .with_context(|| format!("{} is no training's settings", path.display()))?;
             views.augmentation
         }
     };
-    let views = json!({
-        "views": arguments.views,
-        "seed": arguments.seed,
-        "augmentation": augmentation,
-    });
-    let streams = json!({
-        "use": "manifest_units",
-        "manifest": absolute(&given.manifest)?,
-        "split": split.map(|split| split.to_string()),
-        "unit": arguments.unit,
-        "ledger": "${run.dir}/ledger.jsonl",
-        "open": 2,
-    });
-    let inputs: serde_json::Map<_, _> = teachers
-        .0
-        .keys()
-        .map(|name| (name.clone(), json!(name)))
-        .collect();
-    let fuse = json!({
-        "use": "fuse_logits",
-        "in": inputs,
-        "weights": weights,
-        "temperatures": temperatures,
-    });
-    let text = format!(
-        "fermata: 1
-name: softlabels
-streams: {streams}
-nodes:
-  rows: {{use: manifest_rows, each: stream, unit: \"${{stream.uri}}\"}}
-  images: {{use: load_images, in: rows, replicas: {readers}}}
-{nodes}  fuse: {fuse}
-  write: {{use: write_softlabels, in: fuse, dir: \"${{run.dir}}\", max_failures: {failures}, on_error: stop}}
-run: {{clock: asap, call_deadline: 30m, drain: 30m}}
-",
-        readers = given.readers,
-        nodes = teachers.nodes(given, &views),
-        failures = arguments.max_failures,
-    );
+    let plan = Plan {
+        manifest: absolute(&given.manifest)?,
+        split,
+        unit: arguments.unit,
+        teachers: teachers.0,
+        weights,
+        temperatures,
+        views: arguments.views,
+        seed: arguments.seed,
+        augmentation,
+        device: given.device.clone(),
+        batch: given.batch,
+        threads: given.threads,
+    };
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let out = absolute(out)?;
     let rows = JobRows { all: rows, done: 0 };
-    let ended = run_text(&text, Taking::Afresh(out.clone()), given.quiet, Some(rows));
+    let ended = match &arguments.hand_out.nats {
+        None => {
+            let text = plan.here(given.readers, arguments.max_failures);
+            let run = GraphRun::new(&text, Taking::Afresh(out.clone()), given.quiet);
+            run.of(Some(rows)).served(arguments.serve.clone()).run()
+        }
+        Some(_) => shared_job::hand_out(arguments, plan, rows, &out),
+    };
     if matches!(ended, Err(_) | Ok(REFUSED)) {
         forget(&out);
     }
@@ -134,39 +117,16 @@ run: {{clock: asap, call_deadline: 30m, drain: 30m}}
 /// Takes back what a run has written that did not start, so that the folder can be used once what was wrong is right.
 fn forget(out: &Path) {
     let ledger = out.join(LEDGER);
-    let nothing_done = Ledger::join(&ledger).is_ok_and(|ledger| ledger.state().commits.is_empty());
+    let is_empty = |ledger: Ledger| ledger.state().commits.is_empty();
+    let nothing_done = !ledger.exists() || Ledger::join(&ledger).is_ok_and(is_empty);
     if nothing_done {
         let _ = fs::remove_file(ledger);
+        let _ = fs::remove_file(out.join(SHARED));
+        let _ = fs::remove_file(out.join(UNITS).join(ALIGNMENT));
         // Only empty folders are removed.
         let _ = fs::remove_dir(out.join(UNITS));
         let _ = fs::remove_dir(out);
     }
-}
-
-/// Runs a graph that a command has written.
-pub(crate) fn run_text(
-    text: &str,
-    taking: Taking,
-    quiet: bool,
-    rows: Option<JobRows>,
-) -> anyhow::Result<u8> {
-    let registry = (PROGRAM.registry)();
-    let (Taking::Afresh(folder) | Taking::Again(folder)) = &taking;
-    let options = LoadOptions::new(folder);
-    let graph = Graph::parse(GRAPH, text, &registry, &options)
-        .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let job = Job {
-        graph,
-        taking,
-        quiet,
-        rows,
-        services: (PROGRAM.services)(),
-        says: None,
-        watching: Watching::default(),
-        serve: ServeArguments::default(),
-        summary: true,
-    };
-    run_job(job, registry)
 }
 
 /// Says before anything is computed which teacher of several models has learnt from rows with all of them.
@@ -209,11 +169,9 @@ fn look_for_rows_that_all_have_seen(
 }
 
 /// Takes up an export at the units that are not done.
-pub(crate) fn resume(folder: &Path, quiet: bool) -> anyhow::Result<u8> {
+pub(crate) fn resume(folder: &Path, nats: Option<&str>, quiet: bool) -> anyhow::Result<u8> {
     let folder = absolute(folder)?;
-    let path = folder.join(GRAPH);
-    let text = fermata_files::read_text(&path, MOST_TEXT);
-    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+    let text = read_text(&folder.join(graph_run::FILE))?;
     let ledger = Ledger::join(&folder.join(LEDGER))?;
     let state = ledger.state();
     if state.is_done {
@@ -227,5 +185,16 @@ pub(crate) fn resume(folder: &Path, quiet: bool) -> anyhow::Result<u8> {
         done: state.commits.values().map(|commit| commit.rows).sum(),
     });
     drop(ledger);
-    run_text(&text, Taking::Again(folder), quiet, rows)
+    match (nats, folder.join(SHARED).is_file()) {
+        (None, false) => run_text(&text, Taking::Again(folder), quiet, rows),
+        (Some(nats), true) => shared_job::resume(nats, &text, rows, &folder, quiet),
+        (None, true) => bail!(
+            "the softlabels in {} are computed by workers: say with --nats over which server",
+            folder.display()
+        ),
+        (Some(_), false) => bail!(
+            "the softlabels in {} were begun on this machine alone: resume them without --nats",
+            folder.display()
+        ),
+    }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use fermata::cli::{SUCCESS, ServeArguments};
+use fermata::documents::read_text;
 use fermata::learn_cli::TrainArguments;
 use fermata::print::print_line;
 use fermata::run::{Job, JobRows, Taking, Watching, run_job};
 use fermata_engine::{Graph, LoadOptions};
-use fermata_files::{FolderLock, MOST_TEXT};
+use fermata_files::FolderLock;
 use fermata_jobs::training_status::{Status, TrainingStatus};
 use fermata_learn::device::device;
 use fermata_learn::folds::Fold;
@@ -31,14 +32,9 @@ const STUDENT: (&str, &str) = (
 );
 
 pub(crate) fn train(arguments: &TrainArguments) -> anyhow::Result<u8> {
-    let read = |path: &Path, what: &str| {
-        let text = fermata_files::read_text(path, MOST_TEXT);
-        text.with_context(|| format!("cannot read the {what} {}", path.display()))
-    };
-    let text = read(&arguments.config, "settings")?;
-    let spec: TrainingSpec = serde_saphyr::from_str(&text)
+    let spec: TrainingSpec = serde_saphyr::from_str(&read_text(&arguments.config)?)
         .with_context(|| format!("{} is no training's settings", arguments.config.display()))?;
-    let card = ModelCard::parse(&read(&arguments.card, "card")?, &arguments.card)?;
+    let card = ModelCard::parse(&read_text(&arguments.card)?, &arguments.card)?;
     let without = arguments.without_fold.as_deref().map(fold).transpose()?;
     let device = device(&arguments.device)?;
     let config = RunConfig::begin(

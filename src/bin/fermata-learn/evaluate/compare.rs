@@ -1,19 +1,18 @@
 //! `fermata evaluate --compare A B …`: all models on the same rows, as one table.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use fermata::documents::{make_folder, read_json, write_json};
 use fermata::evaluate_cli::EvaluateArguments;
 use fermata::print::print;
-use fermata_files::MOST_TEXT;
 use fermata_learn::evaluation::Evaluation;
+use fermata_learn::in_memory::csv_text;
+use fermata_learn::markup::escaped;
 use fermata_learn::model_comparison::{ModelComparison, Said};
 use fermata_learn::predictions::Predictions;
 
-/// What an evaluation leaves in its folder.
-const PREDICTIONS: &str = "predictions.npz";
-const METRICS: &str = "metrics.json";
+use super::files::{METRICS, PREDICTIONS};
 
 pub(super) fn compare(arguments: &EvaluateArguments, classes: &[String]) -> anyhow::Result<()> {
     if arguments.calibrate_on.is_some() {
@@ -25,18 +24,18 @@ pub(super) fn compare(arguments: &EvaluateArguments, classes: &[String]) -> anyh
     let models = models.collect::<anyhow::Result<_>>()?;
     let compared = ModelComparison::of(models, arguments.common_rows)?;
     let out = &arguments.out;
-    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    make_folder(out)?;
     let header = compared.header();
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    fermata_files::write(&out.join("models.csv"), &csv(&header, &compared.table())?)?;
+    let models_csv = csv_text(&header, compared.table());
+    fermata_files::write(&out.join("models.csv"), models_csv.as_bytes())?;
     let pairs: Vec<Vec<String>> = compared.pairs_table().into_iter().map(Vec::from).collect();
-    let pairs_csv = csv(&ModelComparison::PAIRS_HEADER, &pairs)?;
-    fermata_files::write(&out.join("pairs.csv"), &pairs_csv)?;
+    let pairs_csv = csv_text(ModelComparison::PAIRS_HEADER, &pairs);
+    fermata_files::write(&out.join("pairs.csv"), pairs_csv.as_bytes())?;
     let page = page(&compared, &header, &pairs);
     fermata_files::write(&out.join("comparison.html"), page.as_bytes())?;
     // Last: where it is, the rest is there too.
-    let json = serde_json::to_string_pretty(&compared)? + "\n";
-    fermata_files::write(&out.join("comparison.json"), json.as_bytes())?;
+    write_json(&out.join("comparison.json"), &compared)?;
     print(&summary(&compared))?;
     print(&format!("\nwritten to {}\n", out.display()))
 }
@@ -96,20 +95,7 @@ fn evaluated(path: &Path) -> anyhow::Result<Option<Evaluation>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = fermata_files::read_text(path, MOST_TEXT);
-    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-    let found = serde_json::from_str(&text);
-    let found = found.with_context(|| format!("{} is not of an evaluation", path.display()))?;
-    Ok(Some(found))
-}
-
-fn csv(header: &[&str], lines: &[Vec<String>]) -> anyhow::Result<Vec<u8>> {
-    let mut table = csv::Writer::from_writer(Vec::new());
-    table.write_record(header)?;
-    for line in lines {
-        table.write_record(line)?;
-    }
-    Ok(table.into_inner()?)
+    read_json(path, "report of an evaluation").map(Some)
 }
 
 fn summary(compared: &ModelComparison) -> String {
@@ -248,10 +234,4 @@ fn html_table(header: &[&str], lines: &[Vec<String>]) -> String {
         text += &row(&mut line.iter().map(String::as_str), "td");
     }
     text + "</table>\n"
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }

@@ -13,11 +13,9 @@ use fermata_learn::predictions::Predictions;
 use fermata_vision::ModelCard;
 use serde_json::{Value, json};
 
+use super::files::PREDICTIONS;
 use crate::backend::look_at_backend;
-use crate::softlabels::run_text;
-
-/// What was measured, for `--predictions` and `--compare`.
-pub(super) const PREDICTIONS: &str = "predictions.npz";
+use crate::graph_run::run_text;
 
 /// What a temperature was fitted on.
 const FITTED_ON: &str = "calibrated_on.npz";

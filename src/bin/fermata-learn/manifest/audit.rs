@@ -1,14 +1,15 @@
 //! `fermata manifest audit`: pictures that are one, sources that are counted twice, labels that contradict or are likely wrong. Changes nothing.
 
-use std::fs;
 use std::io::BufWriter;
 
 use anyhow::Context;
+use fermata::documents::{make_folder, write_json};
 use fermata::manifest_cli::AuditArguments;
 use fermata::print::{print, print_line};
 use fermata_files::{PartFile, Unfinished};
 use fermata_learn::contact_sheet::{Card, ContactSheet};
 use fermata_learn::image_set::png;
+use fermata_learn::in_memory::csv_text;
 use fermata_learn::label_errors::{LabelError, LabelErrors, label_errors};
 use fermata_learn::manifest::Row;
 use fermata_learn::manifest_audit::{Audit, Named, Pair, Place, named};
@@ -44,7 +45,7 @@ pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
     let sheet = ContactSheet::of("Audit of manifests", &cards, SHEET)?;
 
     let out = &arguments.out;
-    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    make_folder(out)?;
     let mut pairs = BufWriter::new(PartFile::create(
         &out.join("pairs.csv"),
         Unfinished::Removed,
@@ -53,7 +54,8 @@ pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
     written.context("cannot write pairs.csv")?;
     pairs.into_inner()?.finish()?;
     if let Some(errors) = &errors {
-        fermata_files::write(&out.join("label_errors.csv"), &label_errors_csv(errors)?)?;
+        let table = label_errors_csv(errors);
+        fermata_files::write(&out.join("label_errors.csv"), table.as_bytes())?;
     }
     if !found.unreadable.is_empty() {
         let lines: String = found
@@ -66,10 +68,7 @@ pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
     fermata_files::write(&out.join(SHEET), &png(&sheet.sheet)?)?;
     fermata_files::write(&out.join("audit.html"), sheet.page.as_bytes())?;
     // Last: where it is, the rest is there too.
-    fermata_files::write(
-        &out.join("audit.json"),
-        super::json::json(&found).as_bytes(),
-    )?;
+    write_json(&out.join("audit.json"), &found)?;
     print(&summary(&found, errors.as_ref()))?;
     print_line(&format!("\nwritten to {}", out.display()))
 }
@@ -204,9 +203,8 @@ fn card_of_error(heading: &str, error: &LabelError<'_>, named: &Named) -> Card {
     }
 }
 
-fn label_errors_csv(errors: &LabelErrors<'_>) -> anyhow::Result<Vec<u8>> {
-    let mut table = csv::Writer::from_writer(Vec::new());
-    table.write_record([
+fn label_errors_csv(errors: &LabelErrors<'_>) -> String {
+    let header = [
         "rank",
         "sha256",
         "image",
@@ -216,10 +214,10 @@ fn label_errors_csv(errors: &LabelErrors<'_>) -> anyhow::Result<Vec<u8>> {
         "suggested",
         "p_label",
         "p_suggested",
-    ])?;
-    for (place, error) in errors.found.iter().enumerate() {
-        table.write_record([
-            (place + 1).to_string(),
+    ];
+    let rows = errors.found.iter().zip(1..).map(|(error, rank)| {
+        [
+            rank.to_string(),
             error.row.sha256.clone(),
             error.row.image.display().to_string(),
             error.row.source.clone(),
@@ -228,7 +226,7 @@ fn label_errors_csv(errors: &LabelErrors<'_>) -> anyhow::Result<Vec<u8>> {
             error.suggested.to_string(),
             format!("{:.6}", error.of_label),
             format!("{:.6}", error.of_suggested),
-        ])?;
-    }
-    Ok(table.into_inner()?)
+        ]
+    });
+    csv_text(header, rows)
 }

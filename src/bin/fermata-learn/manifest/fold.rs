@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::bail;
 use fermata::print::{print, print_line};
 use fermata_learn::folds::fold_of;
+use fermata_learn::in_memory::csv_text;
 use fermata_learn::manifest::{Manifest, Row, Split};
 use fermata_vision::Expression;
 
@@ -31,7 +32,7 @@ pub(super) fn fold(path: &Path, folds: u32, out: Option<&Path>) -> anyhow::Resul
         }
     }
     if let Some(out) = out {
-        fermata_files::write(out, &csv(&rows, folds)?)?;
+        fermata_files::write(out, csv(&rows, folds).as_bytes())?;
         print_line(&format!("\nwritten to {}", out.display()))?;
     }
     Ok(())
@@ -61,13 +62,11 @@ fn table(
 }
 
 /// `sha256,image,group,fold`: a line for each training row.
-fn csv(rows: &[&Row], folds: u32) -> anyhow::Result<Vec<u8>> {
-    let mut table = csv::Writer::from_writer(Vec::new());
-    table.write_record(["sha256", "image", "group", "fold"])?;
-    for row in rows {
+fn csv(rows: &[&Row], folds: u32) -> String {
+    let rows = rows.iter().map(|row| {
         let fold = fold_of(&row.group, folds).to_string();
-        let image = row.image.to_string_lossy();
-        table.write_record([&row.sha256, image.as_ref(), &row.group, &fold])?;
-    }
-    Ok(table.into_inner()?)
+        let image = row.image.to_string_lossy().into_owned();
+        [row.sha256.clone(), image, row.group.clone(), fold]
+    });
+    csv_text(["sha256", "image", "group", "fold"], rows)
 }

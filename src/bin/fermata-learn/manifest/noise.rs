@@ -1,8 +1,7 @@
 //! `fermata manifest noise`: a manifest some of whose training labels are wrong on purpose.
 
-use std::fs;
-
 use anyhow::{Context, bail};
+use fermata::documents::{make_folder, write_json};
 use fermata::manifest_cli::NoiseArguments;
 use fermata::print::print_line;
 use fermata_learn::image_set::MANIFEST;
@@ -30,12 +29,7 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
         false => Confusion::Pairs(pairs),
     };
     let path = out.join(MANIFEST);
-    if path.exists() && !arguments.overwrite {
-        bail!(
-            "{} is there already; --overwrite replaces it",
-            path.display()
-        );
-    }
+    super::own_folder::refuse_to_replace(&path, arguments.overwrite)?;
     let read = Manifest::read(&arguments.manifest)?;
     let folder = std::path::absolute(&read.folder)?;
     let mut rows = read.rows;
@@ -56,8 +50,8 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
         "training_rows": training,
         "changed": changed,
     });
-    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    fermata_files::write(&out.join(REPORT), super::json::json(&report).as_bytes())?;
+    make_folder(out)?;
+    write_json(&out.join(REPORT), &report)?;
     // Last: where it is, its report is there too.
     fermata_files::write(&path, &Manifest::of(out.clone(), rows).to_csv())?;
     print_line(&format!(

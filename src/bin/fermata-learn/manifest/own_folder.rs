@@ -1,4 +1,4 @@
-//! Folders that commands about manifests make: one of theirs may be replaced, any other is left alone.
+//! What commands about manifests make: one of theirs may be replaced where that is asked for, anything else is left alone.
 
 use std::path::Path;
 
@@ -19,10 +19,15 @@ pub(super) fn refuse_what_is_there(out: &Path, overwrite: bool) -> anyhow::Resul
             out.display()
         );
     }
-    if !overwrite {
+    refuse_to_replace(out, overwrite)
+}
+
+/// What is there stays, unless somebody says otherwise.
+pub(super) fn refuse_to_replace(path: &Path, overwrite: bool) -> anyhow::Result<()> {
+    if path.exists() && !overwrite {
         bail!(
             "{} is there already; --overwrite replaces it",
-            out.display()
+            path.display()
         );
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, bail};
+use fermata::documents::make_folder;
 use fermata::manifest_cli::UnpackArguments;
 use fermata::print::print_line;
 use fermata_files::PartFolder;
@@ -33,8 +34,7 @@ pub(super) fn unpack(arguments: &UnpackArguments) -> anyhow::Result<()> {
     let (columns, left_out) = columns(&mut npz, arguments, pictures.count)?;
     let folder = PartFolder::create(&arguments.out)?;
     let images = folder.part().join(IMAGES);
-    std::fs::create_dir_all(&images)
-        .with_context(|| format!("cannot make {}", images.display()))?;
+    make_folder(&images)?;
     let written = in_pieces(pictures.count, PIECE, |mut piece| {
         piece.try_for_each(|row| {
             let path = images.join(format!("{}.png", names[row]));

@@ -2,15 +2,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-#[path = "main/folders.rs"]
 mod folders;
-#[path = "main/hashes.rs"]
 mod hashes;
-#[path = "main/locks.rs"]
 mod locks;
-#[path = "main/part_files.rs"]
 mod part_files;
-#[path = "main/whole_files.rs"]
 mod whole_files;
 
 /// The names in a folder, sorted.

@@ -1,0 +1,128 @@
+//! Opening what a video comes from, and finding in it what is to be decoded. Reading on is `video_reader`'s.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fermata_vision::image_file::ImageLimits;
+use ffmpeg_next::codec::{Context, threading};
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::format::stream::Disposition;
+use ffmpeg_next::{Dictionary, Error, Stream, decoder, format, media};
+
+use crate::libav::{self, Nature, Waiting};
+use crate::sources::video_error::VideoError;
+use crate::sources::watch::Watch;
+
+/// Opens a file or a network address.
+pub(crate) fn open_url(
+    url: &str,
+    options: &Dictionary,
+    known: Option<Nature>,
+    watch: &Arc<Watch>,
+) -> Result<(Input, Nature), VideoError> {
+    watch.rearm();
+    libav::open_input(url, options, known, watch).map_err(|error| watch.explain("libav", error))
+}
+
+/// Opens a V4L2 camera. libav offers no way to interrupt its reads: a camera that stalls without an error holds the
+/// thread until the driver gives up, and the engine names the call that does not return.
+pub(crate) fn open_device(path: &str, options: Dictionary) -> Result<(Input, Nature), VideoError> {
+    let v4l2 = libav::v4l2().map_err(VideoError::Missing)?;
+    let opened = format::open_with(path, &v4l2, options);
+    let opened = opened.map_err(|error| VideoError::Libav {
+        doing: "V4L2",
+        error,
+    })?;
+    Ok((opened.input(), Nature::Live))
+}
+
+/// The video stream of an input that is shown.
+pub(crate) fn video_stream(input: &Input) -> Result<Stream<'_>, VideoError> {
+    // The cover of a film or a sound file is a stream of one picture.
+    let is_moving = |stream: &Stream| !stream.disposition().contains(Disposition::ATTACHED_PIC);
+    let is_video = |stream: &Stream| stream.parameters().medium() == media::Type::Video;
+    let best = input.streams().best(media::Type::Video);
+    let best = best.filter(is_moving);
+    let mut others = input.streams().filter(is_video).filter(is_moving);
+    best.or_else(|| others.next()).ok_or(VideoError::NoVideo)
+}
+
+/// Whether a file can be opened and holds a video.
+///
+/// # Errors
+/// Why not.
+pub fn look_into(path: &Path) -> Result<(), String> {
+    libav::start();
+    let url = format!("file:{}", path.display());
+    let known = Some(Nature::Recording);
+    let opened = libav::open_input(&url, &Dictionary::new(), known, &Patient);
+    let opened = opened.map_err(|error| VideoError::Libav {
+        doing: "libav",
+        error,
+    });
+    let looked = opened.and_then(|(input, _)| video_stream(&input).map(drop));
+    looked.map_err(|error| format!("{error}{}", error.advice()))
+}
+
+/// Reading a file of this machine takes as long as it takes.
+#[derive(Clone, Copy)]
+struct Patient;
+
+impl Waiting for Patient {
+    fn interrupts(&self) -> bool {
+        false
+    }
+
+    fn came_further(&self) {}
+}
+
+/// Refuses pictures that would take too much memory.
+pub(crate) fn admit(limits: ImageLimits, width: u32, height: u32) -> Result<(), VideoError> {
+    match limits.admit(width, height) {
+        true => Ok(()),
+        false => Err(VideoError::TooManyPixels {
+            width,
+            height,
+            limits,
+        }),
+    }
+}
+
+/// Opens the decoder of a stream, with this many threads.
+pub(crate) fn open_decoder(
+    stream: &Stream,
+    nature: Nature,
+    threads: usize,
+    limits: ImageLimits,
+) -> Result<decoder::Video, VideoError> {
+    let failed = |error| VideoError::Libav {
+        doing: "opening the decoder",
+        error,
+    };
+    let mut context = Context::from_parameters(stream.parameters()).map_err(failed)?;
+    context.set_threading(threading::Config {
+        // Frames of a live stream must not wait for later ones to keep the threads busy.
+        kind: match nature {
+            Nature::Live | Nature::LiveWithoutTimes => threading::Type::Slice,
+            Nature::Recording | Nature::Segmented => threading::Type::Frame,
+        },
+        count: threads,
+        ..threading::Config::default()
+    });
+    let codec = context.id();
+    let mut decoder = context.decoder();
+    decoder.set_packet_time_base(stream.time_base());
+    let found = decoder::find(codec)
+        .ok_or_else(|| VideoError::Missing(format!("decoder for {codec:?}")))?;
+    let mut options = Dictionary::new();
+    // Pictures are coded in whole blocks, so a little more than is shown.
+    let coded = limits.pixels.saturating_mul(2);
+    options.set("max_pixels", &coded.min(i64::MAX as u64).to_string());
+    let opened = decoder.open_as_with(found, options);
+    opened
+        .and_then(decoder::Opened::video)
+        .map_err(|error| match error {
+            Error::DecoderNotFound => VideoError::Missing(format!("decoder for {codec:?}")),
+            error => failed(error),
+        })
+}

@@ -1,0 +1,97 @@
+//! What softlabels depend on, of the models that are asked and how: the same for one machine and for many.
+
+use std::collections::BTreeMap;
+
+use fermata_engine::ActorError;
+use fermata_learn::augmentation::Augmentation;
+use fermata_learn::softlabels::{Alignment, Teacher};
+use fermata_vision::Expression;
+
+use crate::loaded_model::LoadedModel;
+use crate::payload::Asked;
+
+/// The views of a picture that teachers are asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedViews {
+    /// V.
+    pub views: u32,
+    /// Of the views' variations.
+    pub seed: u64,
+    /// How pictures are varied from view 1 on.
+    pub augmentation: Augmentation,
+}
+
+/// Who is asked: the models of one teacher, the first one and those of other folds.
+pub fn asked(models: &[LoadedModel], views: AskedViews) -> Asked {
+    Asked {
+        models: models.iter().map(|model| model.card().clone()).collect(),
+        learnt: models.iter().map(LoadedModel::learnt).collect(),
+        backend: models[0].backend(),
+        views: views.views,
+        seed: views.seed,
+        augmentation: views.augmentation,
+    }
+}
+
+/// What softlabels depend on. `weights` has all teachers; `asked` is in the order of their names; without a temperature of its own a
+/// teacher has its card's.
+///
+/// # Errors
+/// Teachers were asked about different views, or a teacher has no one temperature.
+pub fn align(
+    weights: &BTreeMap<String, f64>,
+    temperatures: &BTreeMap<String, f64>,
+    asked: &[&Asked],
+    manifest_sha256: &str,
+) -> Result<Alignment, ActorError> {
+    let first = asked.first().ok_or("there are no teachers")?;
+    let mut teachers = Vec::new();
+    for ((name, &weight), asked) in weights.iter().zip(asked) {
+        let views = |asked: &Asked| (asked.views, asked.seed, asked.augmentation);
+        if views(asked) != views(first) {
+            return Err(format!(
+                "the teacher {name} was asked about other views than the first: views, seed and augmentation must be the same for all"
+            )
+            .into());
+        }
+        teachers.push(Teacher {
+            name: name.clone(),
+            weight,
+            temperature: temperature(temperatures, name, asked)?,
+            backend: asked.backend.to_owned(),
+            models: asked.models.clone(),
+            learnt: asked.learnt.clone(),
+        });
+    }
+    Ok(Alignment {
+        classes: Expression::ALL.to_vec(),
+        manifest_sha256: manifest_sha256.to_owned(),
+        split: None,
+        views: first.views,
+        seed: first.seed,
+        augmentation: first.augmentation,
+        teachers,
+    })
+}
+
+fn temperature(
+    temperatures: &BTreeMap<String, f64>,
+    name: &str,
+    asked: &Asked,
+) -> Result<f64, ActorError> {
+    if let Some(&temperature) = temperatures.get(name) {
+        return Ok(temperature);
+    }
+    let temperature = asked.models[0].temperature;
+    if asked
+        .models
+        .iter()
+        .any(|card| card.temperature != temperature)
+    {
+        return Err(format!(
+            "the cards of the models of the teacher {name} have different temperatures: give it one in `temperatures`"
+        )
+        .into());
+    }
+    Ok(temperature)
+}

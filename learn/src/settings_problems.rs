@@ -1,0 +1,70 @@
+//! What is wrong with settings, gathered so that all of it is told at once: which one, what it is, and what was expected.
+
+use std::fmt::Display;
+
+/// Problems of settings whose names begin alike.
+pub(crate) struct Problems {
+    prefix: &'static str,
+    found: Vec<String>,
+}
+
+impl Problems {
+    /// None yet. `prefix` stands before each name.
+    pub(crate) fn of(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            found: Vec::new(),
+        }
+    }
+
+    /// A value that must be right.
+    pub(crate) fn expect(
+        &mut self,
+        is_right: bool,
+        name: &str,
+        value: impl Display,
+        expected: impl Display,
+    ) {
+        if !is_right {
+            let prefix = self.prefix;
+            let told = format!("{prefix}{name} is {value}; expected {expected}");
+            self.found.push(told);
+        }
+    }
+
+    /// A count.
+    pub(crate) fn at_least(&mut self, name: &str, value: u64, least: u64) {
+        self.expect(value >= least, name, value, format!("at least {least}"));
+    }
+
+    /// A finite number above 0.
+    pub(crate) fn above_0(&mut self, name: &str, value: f64) {
+        self.expect(value.is_finite() && value > 0.0, name, value, "above 0");
+    }
+
+    /// A finite number, 0 among them.
+    pub(crate) fn not_negative(&mut self, name: &str, value: f64) {
+        self.expect(value.is_finite() && value >= 0.0, name, value, "0 or more");
+    }
+
+    /// A number from 0 to `most`, both among them.
+    pub(crate) fn up_to(&mut self, name: &str, value: f64, most: f64) {
+        let is_right = (0.0..=most).contains(&value);
+        self.expect(is_right, name, value, format!("0 to {most}"));
+    }
+
+    /// A number from 0 to 1, without 1.
+    pub(crate) fn below_1(&mut self, name: &str, value: f64) {
+        self.expect((0.0..1.0).contains(&value), name, value, "0 to below 1");
+    }
+
+    /// Something that no number says.
+    pub(crate) fn tell(&mut self, problem: &str) {
+        self.found.push(format!("{}{problem}", self.prefix));
+    }
+
+    /// All of them, in the order in which they were found.
+    pub(crate) fn all(self) -> Vec<String> {
+        self.found
+    }
+}

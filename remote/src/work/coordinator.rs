@@ -1,0 +1,441 @@
+//! The coordinator of a job at the network: hands units out, brings their results, hears of its workers. What is made of results is the
+//! caller's.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::sync::{Notify, watch};
+
+use super::assets::{
+    Assets, announce, find_known, make, object_name, outcome_key, remove as remove_job, reports_of,
+    tries_key,
+};
+use super::decision::{Decision, Seen, decide};
+use super::error::WorkError;
+use super::handed_out::{Left, Returned, Units};
+use super::job_name::JobName;
+use super::performing::{Held, NotFetched, fetch, held, is_refused, remove};
+use super::records::{
+    JobRecord, Outcome, Record, ResultRecord, Tries, WorkerReport, read, to_bytes,
+};
+use super::workers::{JobNow, News};
+use crate::connection::{NatsConnection, chain, lock};
+
+/// How often is looked at what is handed out, when nothing is heard.
+const LOOK: Duration = Duration::from_millis(500);
+/// Time between two looks, however much is heard.
+const BREATH: Duration = Duration::from_millis(10);
+/// How long workers may take to say that they go.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Life {
+    Open,
+    /// Nothing is handed out any more, and workers say that they go.
+    Closing,
+    Closed,
+}
+
+/// The coordinator of a job.
+pub struct Coordinator {
+    connection: Arc<NatsConnection>,
+    job: JobName,
+    record: JobRecord,
+    assets: Assets,
+    most_bytes: u64,
+    started: Instant,
+    state: Mutex<Units>,
+    changed: Condvar,
+    nudge: Notify,
+    life: watch::Sender<Life>,
+}
+
+impl Coordinator {
+    /// The job that has a name at the server, if one has.
+    ///
+    /// # Errors
+    /// It cannot be read, or the server does not answer.
+    pub fn known(
+        connection: &NatsConnection,
+        job: &JobName,
+    ) -> Result<Option<JobRecord>, WorkError> {
+        connection.block_on(find_known(&connection.jetstream, job))
+    }
+
+    /// Begins a job, or takes up the one with the same id. A result of more than `most_bytes` is none.
+    ///
+    /// # Errors
+    /// Another job has the name, or the server does not do it.
+    pub fn begin(
+        connection: &Arc<NatsConnection>,
+        job: &JobName,
+        record: JobRecord,
+        most_bytes: u64,
+    ) -> Result<Arc<Self>, WorkError> {
+        let jetstream = &connection.jetstream;
+        let assets = connection.block_on(async {
+            // Workers look for the name, and find everything behind it.
+            if let Some(known) = find_known(jetstream, job).await?
+                && known.id != record.id
+            {
+                return Err(WorkError::Taken {
+                    job: job.to_string(),
+                    by: known.by,
+                });
+            }
+            let assets = make(jetstream, &record).await?;
+            announce(jetstream, job, &record).await?;
+            Ok(assets)
+        })?;
+        let coordinator = Arc::new(Self {
+            connection: Arc::clone(connection),
+            job: job.clone(),
+            record,
+            assets,
+            most_bytes,
+            started: Instant::now(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            nudge: Notify::new(),
+            life: watch::Sender::new(Life::Open),
+        });
+        connection.runtime.spawn(Arc::clone(&coordinator).hear());
+        connection.runtime.spawn(Arc::clone(&coordinator).look());
+        Ok(coordinator)
+    }
+
+    /// Hands a unit out.
+    pub fn hand_out(&self, unit: u64) {
+        lock(&self.state).hand_out(unit);
+        self.nudge.notify_one();
+    }
+
+    /// What came of a unit that was handed out; waits for it at most so long. It is then either taken or rejected.
+    ///
+    /// # Errors
+    /// It was given up: why.
+    pub fn result(&self, unit: u64, most: Duration) -> Result<Option<Returned>, String> {
+        let until = Instant::now() + most;
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(returned) = state.result(unit)? {
+                return Ok(Some(returned));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The result has been used, and has so many rows: the server need not keep it.
+    pub fn taken(&self, unit: u64, rows: u64) {
+        lock(&self.state).taken(unit, rows);
+        self.nudge.notify_one();
+    }
+
+    /// The result is not what it should be: the unit is handed out again.
+    pub fn reject(&self, unit: u64, reason: &str) {
+        lock(&self.state).reject(unit, reason);
+        self.nudge.notify_one();
+    }
+
+    /// A unit is not to be waited for any more.
+    pub fn withdraw(&self, unit: u64) {
+        lock(&self.state).forget(unit);
+    }
+
+    /// How the job is doing.
+    pub fn now(&self) -> JobNow {
+        lock(&self.state).now(self.now_ms())
+    }
+
+    /// Ends the job: it is removed from the server, and its workers end. Waits a little for what they say at last.
+    ///
+    /// # Errors
+    /// The server does not do it: the job stays there, and its workers wait.
+    pub fn close(&self) -> Result<(), WorkError> {
+        let _ = self.life.send(Life::Closing);
+        let jetstream = &self.connection.jetstream;
+        let removed = remove_job(jetstream, &self.job, &self.record.id);
+        let removed = self.connection.block_on(removed);
+        let until = Instant::now() + FAREWELL;
+        let lease_s = Duration::from_millis(self.record.lease_ms).as_secs_f64();
+        let mut state = lock(&self.state);
+        while removed.is_ok() && Instant::now() < until {
+            if state.now(self.now_ms()).active(lease_s).next().is_none() {
+                break;
+            }
+            let waited = self.changed.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let _ = self.life.send(Life::Closed);
+        removed
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits until the job is so far.
+    async fn until(&self, wanted: Life) {
+        let mut life = self.life.subscribe();
+        let _ = life.wait_for(|life| *life >= wanted).await;
+    }
+
+    /// Hears what workers say of themselves.
+    async fn hear(self: Arc<Self>) {
+        let hearing = async {
+            loop {
+                let subject = reports_of(&self.record.id);
+                match self.connection.client.subscribe(subject).await {
+                    Ok(mut reports) => {
+                        while let Some(message) = reports.next().await {
+                            self.heard(&message.payload);
+                        }
+                    }
+                    Err(error) => tracing::debug!("workers cannot be heard: {error}"),
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = hearing => {}
+            () = self.until(Life::Closed) => {}
+        }
+    }
+
+    fn heard(&self, payload: &[u8]) {
+        let mut state = lock(&self.state);
+        let report: WorkerReport = match read(payload) {
+            Ok(report) => report,
+            Err(error) => {
+                state.malformed += 1;
+                tracing::warn!("what a worker said cannot be read: {error}");
+                return;
+            }
+        };
+        let now_ms = self.now_ms();
+        if !report.ends {
+            state.heard.heard(&report.worker, now_ms);
+        }
+        let (worker, host) = (report.worker.clone(), report.host.clone());
+        let (refuses, differs) = (report.refuses.clone(), report.differs.clone());
+        match state.workers.heard(report, now_ms) {
+            News::Joined => tracing::info!(%worker, %host, ?differs, "a worker takes part"),
+            News::Refuses => {
+                let reason = refuses.unwrap_or_default();
+                tracing::warn!(%worker, %host, "a worker does not take part: {reason}");
+            }
+            News::Ended => tracing::info!(%worker, %host, "a worker has ended"),
+            News::TooMany => state.malformed += 1,
+            News::Nothing => {}
+        }
+        drop(state);
+        self.changed.notify_all();
+        self.nudge.notify_one();
+    }
+
+    /// Looks again and again at what is handed out.
+    async fn look(self: Arc<Self>) {
+        let looking = async {
+            let mut link = self.connection.link.clone();
+            let meant_ms = (LOOK + BREATH).as_millis() as u64;
+            let mut last_ms = self.now_ms();
+            loop {
+                // This process may have been stopped: it looks much later than it meant to.
+                let now_ms = self.now_ms();
+                if now_ms.saturating_sub(last_ms) > meant_ms + self.record.lease_ms / 2 {
+                    lock(&self.state).heard.was_deaf(now_ms);
+                }
+                last_ms = now_ms;
+                if let Err(reason) = self.look_once().await {
+                    tracing::debug!("what is handed out cannot be looked at: {reason}");
+                    let now_ms = self.now_ms();
+                    lock(&self.state).heard.was_deaf(now_ms);
+                    tokio::time::sleep(LOOK).await;
+                }
+                tokio::select! {
+                    () = self.nudge.notified() => {}
+                    () = tokio::time::sleep(LOOK) => {}
+                    _ = link.changed() => {
+                        let now_ms = self.now_ms();
+                        lock(&self.state).heard.was_deaf(now_ms);
+                    }
+                }
+                tokio::time::sleep(BREATH).await;
+            }
+        };
+        tokio::select! {
+            () = looking => {}
+            () = self.until(Life::Closing) => {}
+        }
+    }
+
+    async fn look_once(&self) -> Result<(), String> {
+        let (out, leaving) = {
+            let state = lock(&self.state);
+            (state.out(), state.leaving())
+        };
+        let left = leaving.into_iter();
+        let left = join_all(left.map(|(unit, left)| self.left(unit, left)));
+        left.await.into_iter().collect::<Result<(), String>>()?;
+        if out.is_empty() {
+            return Ok(());
+        }
+        // First the queue: a unit that leaves it has an outcome by then.
+        let queued = self.queued().await?;
+        let looked = out.into_iter().map(|unit| self.look_at(unit, &queued));
+        join_all(looked).await.into_iter().collect()
+    }
+
+    /// The units in the queue.
+    async fn queued(&self) -> Result<BTreeSet<u64>, String> {
+        let all = self.assets.subject("*");
+        let subjects = self.assets.units.info_with_subjects(all).await;
+        let mut subjects = subjects.map_err(|error| chain(&error))?;
+        let mut units = BTreeSet::new();
+        while let Some((subject, _)) = subjects.try_next().await.map_err(|error| chain(&error))? {
+            units.extend(self.assets.unit_of(&subject));
+        }
+        Ok(units)
+    }
+
+    async fn read<R: Record>(&self, key: String) -> Result<Option<R>, String> {
+        let state = &self.assets.state;
+        match held(state, key.clone()).await? {
+            Held::Record(record, _) => Ok(Some(record)),
+            Held::Nothing => Ok(None),
+            Held::Other(reason, revision) => {
+                tracing::warn!("`{key}` holds something else, and is removed: {reason}");
+                lock(&self.state).malformed += 1;
+                let purged = state.purge_expect_revision(key, Some(revision)).await;
+                purged.map_err(|error| chain(&error))?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn look_at(&self, unit: u64, queued: &BTreeSet<u64>) -> Result<(), String> {
+        let outcome: Option<Outcome> = self.read(outcome_key(unit)).await?;
+        let tries = match outcome {
+            Some(_) => None,
+            None => self.read::<Tries>(tries_key(unit)).await?,
+        };
+        let seen = Seen {
+            outcome,
+            is_queued: queued.contains(&unit),
+            tries: tries.unwrap_or_default(),
+        };
+        let decision = {
+            let (state, now_ms) = (lock(&self.state), self.now_ms());
+            let is_silent =
+                |worker: &str| state.heard.is_silent(worker, now_ms, self.record.lease_ms);
+            decide(&seen, self.record.tries, is_silent)
+        };
+        match decision {
+            Decision::Wait => Ok(()),
+            Decision::Publish => self.publish(unit).await,
+            Decision::Fetch(record) => self.fetch(unit, record).await,
+            Decision::GiveUp { reason } => {
+                let bytes = to_bytes(&Outcome::GivenUp { reason });
+                let created = self.assets.state.create(outcome_key(unit), bytes.into());
+                // Whoever was first, the next look finds out.
+                created.await.map(drop).map_err(|error| chain(&error))
+            }
+            Decision::Failed { reason } => {
+                lock(&self.state).failed(unit, reason);
+                self.changed.notify_all();
+                let subject = self.assets.subject(&unit.to_string());
+                let purged = self.assets.units.purge().filter(subject).await;
+                purged.map(drop).map_err(|error| chain(&error))
+            }
+        }
+    }
+
+    async fn publish(&self, unit: u64) -> Result<(), String> {
+        let subject = self.assets.subject(&unit.to_string());
+        let sent = self
+            .connection
+            .jetstream
+            .publish(subject, Bytes::new())
+            .await;
+        let stored = match sent {
+            Ok(stored) => stored.await.map(drop),
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(()) => {
+                if lock(&self.state).published(unit) {
+                    tracing::warn!(
+                        unit,
+                        "nobody had the unit, and it had no result: it is handed out again"
+                    );
+                }
+                Ok(())
+            }
+            // It is there already.
+            Err(error) if is_refused(&error) => Ok(()),
+            Err(error) => Err(chain(&error)),
+        }
+    }
+
+    async fn fetch(&self, unit: u64, record: ResultRecord) -> Result<(), String> {
+        match fetch(&self.assets.results, unit, &record, self.most_bytes).await {
+            Ok(bytes) => {
+                lock(&self.state).here(unit, record, bytes);
+                self.changed.notify_all();
+                Ok(())
+            }
+            Err(NotFetched::NotNow(reason)) => Err(reason),
+            Err(NotFetched::Damaged(reason)) => {
+                let rejected = Some(reason);
+                self.left(unit, Left { record, rejected }).await
+            }
+        }
+    }
+
+    /// Removes a result from the server, and what says that it counts where it does not.
+    async fn left(&self, unit: u64, left: Left) -> Result<(), String> {
+        let Left { record, rejected } = left;
+        let Some(reason) = rejected else {
+            remove(&self.assets.results, &object_name(unit, record.attempt)).await?;
+            lock(&self.state).forget(unit);
+            return Ok(());
+        };
+        let told = format!("its result is not used: {reason}");
+        tracing::warn!(unit, worker = %record.worker, "{told}");
+        self.fail_try(unit, record.attempt, &told).await?;
+        let key = outcome_key(unit);
+        let state = &self.assets.state;
+        if let Held::Record(Outcome::Result(known), revision) = held(state, key.clone()).await?
+            && known == record
+        {
+            let purged = state.purge_expect_revision(key, Some(revision)).await;
+            purged.map_err(|error| chain(&error))?;
+        }
+        remove(&self.assets.results, &object_name(unit, record.attempt)).await?;
+        lock(&self.state).out_again(unit);
+        self.nudge.notify_one();
+        Ok(())
+    }
+
+    /// Writes down that an attempt came to nothing: it counts among those that a unit may have.
+    async fn fail_try(&self, unit: u64, attempt: u32, reason: &str) -> Result<(), String> {
+        let (key, state) = (tries_key(unit), &self.assets.state);
+        if let Held::Record(mut tries, revision) = held::<Tries>(state, key.clone()).await? {
+            tries.fail(attempt, reason);
+            let written = state.update(key, to_bytes(&tries).into(), revision).await;
+            // Somebody else has written: the next look tries it again.
+            written.map_err(|error| chain(&error))?;
+        }
+        Ok(())
+    }
+}

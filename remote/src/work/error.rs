@@ -1,0 +1,46 @@
+//! What can be wrong with a job at a NATS server.
+
+/// A job that cannot be begun, joined or gone on with.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// Somebody else's job has the name.
+    #[error(
+        "the NATS server has another job `{job}`, begun by {by}: wait for its end, name another with --job, or, if nobody does it any more, remove it with `fermata work --nats URL --job {job} --end`"
+    )]
+    Taken {
+        /// Its name.
+        job: String,
+        /// Who hands its units out.
+        by: String,
+    },
+    /// There is no such job.
+    #[error("the NATS server has no job `{job}`")]
+    NoJob {
+        /// Its name.
+        job: String,
+    },
+    /// What stands at the server is no job of this version.
+    #[error(
+        "the job `{job}` at the NATS server cannot be read: {reason}; is its program of another version?"
+    )]
+    Unreadable {
+        /// Its name.
+        job: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The job is too large for a record.
+    #[error("the job cannot be described to workers: {reason}")]
+    TooLarge {
+        /// Why.
+        reason: String,
+    },
+    /// The server does not do what it should.
+    #[error("the NATS server does not do what the job needs ({doing}): {reason}")]
+    Server {
+        /// What was to be done.
+        doing: &'static str,
+        /// What it said.
+        reason: String,
+    },
+}

@@ -1,0 +1,40 @@
+//! How a worker finds its job.
+
+use std::time::Duration;
+
+use super::assets::{Assets, find, open};
+use super::error::WorkError;
+use super::job_name::JobName;
+use super::records::JobRecord;
+use crate::connection::NatsConnection;
+
+/// Pauses between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The job of a name. Waits until there is one, and says why whenever that changes.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) async fn wait_for_job(
+    connection: &NatsConnection,
+    job: &JobName,
+    waits: impl Fn(&str),
+) -> Result<(JobRecord, Assets), WorkError> {
+    let mut told = String::new();
+    loop {
+        let obstacle = match find(&connection.jetstream, job).await {
+            Ok(Some(record)) => match open(&connection.jetstream, &record).await {
+                Ok(assets) => return Ok((record, assets)),
+                Err(error) => error.to_string(),
+            },
+            Ok(None) => "there is none yet".to_owned(),
+            Err(error @ WorkError::Unreadable { .. }) => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        if obstacle != told {
+            waits(&obstacle);
+            told = obstacle;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

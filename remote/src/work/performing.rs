@@ -1,0 +1,216 @@
+//! Does at the server what an attempt asks for, and what coordinator and worker both read there.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, UpdateErrorKind};
+use async_nats::jetstream::object_store::{InfoErrorKind, ObjectStore};
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
+
+use super::assets::{Assets, object_name, outcome_key, tries_key};
+use super::attempt::{Ask, Told};
+use super::records::{Outcome, Record, ResultRecord, Tries, read, to_bytes};
+use crate::connection::chain;
+
+/// How long the bytes of a result may take, one way.
+const TRANSFER: Duration = Duration::from_secs(60);
+
+/// What a key holds.
+pub(crate) enum Held<R> {
+    /// A record, and its revision.
+    Record(R, u64),
+    /// Nothing.
+    Nothing,
+    /// Something else, of this revision.
+    Other(String, u64),
+}
+
+/// Reads a key.
+///
+/// # Errors
+/// The server does not answer.
+pub(crate) async fn held<R: Record>(state: &kv::Store, key: String) -> Result<Held<R>, String> {
+    let entry = state.entry(key).await.map_err(|error| chain(&error))?;
+    let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put) else {
+        return Ok(Held::Nothing);
+    };
+    Ok(match read(&entry.value) {
+        Ok(record) => Held::Record(record, entry.revision),
+        Err(error) => Held::Other(error.to_string(), entry.revision),
+    })
+}
+
+/// An attempt of a worker at a unit.
+pub(crate) struct Performing<'a> {
+    pub(crate) assets: &'a Assets,
+    pub(crate) unit: u64,
+    pub(crate) worker: &'a str,
+    /// The result and its hash, once it is computed.
+    pub(crate) result: Option<&'a (Bytes, String)>,
+}
+
+impl Performing<'_> {
+    /// Asks the server. What it does not answer is not known.
+    pub(crate) async fn ask(&self, ask: &Ask) -> Told {
+        match self.asked(ask).await {
+            Ok(told) => told,
+            Err(reason) => {
+                tracing::debug!("unit {}: {ask:?}: {reason}", self.unit);
+                Told::Unknown
+            }
+        }
+    }
+
+    async fn asked(&self, ask: &Ask) -> Result<Told, String> {
+        let state = &self.assets.state;
+        match ask {
+            Ask::ReadOutcome => match held(state, outcome_key(self.unit)).await? {
+                Held::Record(outcome, _) => Ok(Told::Outcome(Some(outcome))),
+                Held::Nothing => Ok(Told::Outcome(None)),
+                // The coordinator removes it.
+                Held::Other(reason, _) => Err(reason),
+            },
+            Ask::ReadTries => match held(state, tries_key(self.unit)).await? {
+                Held::Record(tries, revision) => Ok(Told::Tries(Some((tries, revision)))),
+                Held::Nothing => Ok(Told::Tries(None)),
+                Held::Other(reason, _) => Err(reason),
+            },
+            Ask::WriteTries { tries, revision } => self.write(tries, *revision).await,
+            Ask::Store { attempt } => {
+                let (bytes, _) = self.result.ok_or("there is no result")?;
+                let name = object_name(self.unit, *attempt);
+                let mut reader = &bytes[..];
+                let put = self.assets.results.put(name.as_str(), &mut reader);
+                let put = tokio::time::timeout(TRANSFER, put).await;
+                put.map_err(|_| "storing takes too long".to_owned())?
+                    .map_err(|error| chain(&error))?;
+                Ok(Told::Done)
+            }
+            Ask::Commit { attempt } => self.commit(*attempt).await,
+            Ask::Drop { attempt } => {
+                let name = object_name(self.unit, *attempt);
+                remove(&self.assets.results, &name).await?;
+                Ok(Told::Done)
+            }
+            // These are the delivery's and the graph's.
+            Ask::Work { .. } | Ask::Acknowledge | Ask::Return { .. } | Ask::Nothing(_) => {
+                Ok(Told::Unknown)
+            }
+        }
+    }
+
+    async fn write(&self, tries: &Tries, revision: Option<u64>) -> Result<Told, String> {
+        let (key, bytes) = (tries_key(self.unit), Bytes::from(to_bytes(tries)));
+        match revision {
+            None => created(self.assets.state.create(key, bytes).await),
+            Some(revision) => match self.assets.state.update(key, bytes, revision).await {
+                Ok(_) => Ok(Told::Done),
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+                    Ok(Told::Refused)
+                }
+                Err(error) => Err(chain(&error)),
+            },
+        }
+    }
+
+    async fn commit(&self, attempt: u32) -> Result<Told, String> {
+        let (bytes, sha256) = self.result.ok_or("there is no result")?;
+        let outcome = Outcome::Result(ResultRecord {
+            attempt,
+            sha256: sha256.clone(),
+            size: bytes.len() as u64,
+            worker: self.worker.to_owned(),
+        });
+        let record = Bytes::from(to_bytes(&outcome));
+        let state = &self.assets.state;
+        created(state.create(outcome_key(self.unit), record).await)
+    }
+}
+
+/// What a creation came to. One that timed out may have been done: the client says then that the key exists.
+fn created(created: Result<u64, kv::CreateError>) -> Result<Told, String> {
+    match created {
+        Ok(_) => Ok(Told::Done),
+        Err(error) if error.kind() == CreateErrorKind::AlreadyExists => Ok(Told::Refused),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+/// Removes a result; one that is not there as well.
+pub(crate) async fn remove(results: &ObjectStore, name: &str) -> Result<(), String> {
+    match results.info(name).await {
+        Ok(info) if info.deleted => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == InfoErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(chain(&error)),
+    }
+    let deleted = results.delete(name).await;
+    deleted.map_err(|error| error.to_string())
+}
+
+/// Why a result cannot be used.
+pub(crate) enum NotFetched {
+    /// It is not what its record says, for certain.
+    Damaged(String),
+    /// The server does not give it now.
+    NotNow(String),
+}
+
+/// Brings a result: no more bytes than its record says, and these with its hash.
+pub(crate) async fn fetch(
+    results: &ObjectStore,
+    unit: u64,
+    record: &ResultRecord,
+    most_bytes: u64,
+) -> Result<Bytes, NotFetched> {
+    let name = object_name(unit, record.attempt);
+    let damaged = |reason: &str| NotFetched::Damaged(reason.to_owned());
+    if record.size > most_bytes {
+        return Err(damaged("it is larger than a unit's result can be"));
+    }
+    let info = match results.info(&name).await {
+        Ok(info) => info,
+        Err(error) if error.kind() == InfoErrorKind::NotFound => {
+            return Err(damaged("it is not there"));
+        }
+        Err(error) => return Err(NotFetched::NotNow(chain(&error))),
+    };
+    let is_link = info.options.is_some_and(|options| options.link.is_some());
+    if info.deleted || is_link || info.size as u64 != record.size {
+        return Err(damaged("it is not what was committed"));
+    }
+    let bring = async {
+        let object = results.get(&name).await;
+        let object = object.map_err(|error| chain(&error))?;
+        let mut bytes = Vec::with_capacity(info.size);
+        // A byte more would show that there are too many.
+        let mut limited = object.take(record.size + 1);
+        let read = limited.read_to_end(&mut bytes).await;
+        read.map(|_| bytes).map_err(|error| error.to_string())
+    };
+    let brought = tokio::time::timeout(TRANSFER, bring).await;
+    let bytes = brought
+        .map_err(|_| damaged("it does not come, as if parts of it were missing"))?
+        .map_err(NotFetched::NotNow)?;
+    if sha256(&bytes) != record.sha256 {
+        return Err(damaged("its bytes are not those that were committed"));
+    }
+    Ok(bytes.into())
+}
+
+/// Whether the server has a message for the subject already.
+pub(crate) fn is_refused(error: &PublishError) -> bool {
+    /// JetStream's error for a stream that cannot store a message, here because the subject is full.
+    const STORE_FAILED: u64 = 10077;
+    let source = std::error::Error::source(error);
+    let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
+    error.kind() == PublishErrorKind::Other
+        && refusal.is_some_and(|refusal| refusal.error_code().0 == STORE_FAILED)
+}
+
+/// SHA-256 as hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    fermata_files::sha256(bytes)
+}

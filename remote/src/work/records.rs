@@ -1,0 +1,383 @@
+//! What stands in a job's buckets, and what workers tell: JSON, so that `nats kv get` shows it. Owns the forms and what of them is
+//! believed: everything that comes from the network is bounded and looked at before it is used.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::job_name::is_token;
+
+/// Bytes that a record may have, but for a job's.
+pub const MOST_BYTES: usize = 64 << 10;
+/// Bytes that a job's record may have: less than any server's `max_payload`.
+pub const MOST_JOB_BYTES: usize = 512 << 10;
+/// Bytes of a word in a record: names, reasons.
+const MOST_WORD: usize = 2000;
+/// Bytes of a worker's name.
+const MOST_NAME: usize = 64;
+/// Units that a job may have.
+pub const MOST_UNITS: u64 = 10_000_000;
+/// Tries of one unit that are remembered.
+const MOST_TRIES: usize = 64;
+
+/// Why bytes are no record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// More bytes than any record has.
+    #[error("{0} bytes are too many for a record")]
+    TooLarge(usize),
+    /// Another form.
+    #[error("{0}")]
+    Form(String),
+    /// A field that cannot be.
+    #[error("it says {0}")]
+    Value(&'static str),
+}
+
+/// A job that is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobRecord {
+    /// Of this job alone: another one under the same name has another.
+    pub id: String,
+    /// Who hands the units out: `HOST pid N`.
+    pub by: String,
+    /// How long a worker may be silent before a unit is given to another one, milliseconds.
+    pub lease_ms: u64,
+    /// Units, numbered from 0.
+    pub units: u64,
+    /// Workers that may be lost over one unit, before that is given up.
+    pub tries: u32,
+    /// What the units are of, for those who know.
+    pub about: String,
+}
+
+/// What came of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Outcome {
+    /// A result, which lies in the object bucket.
+    Result(ResultRecord),
+    /// It was given up.
+    GivenUp {
+        /// Why, with the workers' names.
+        reason: String,
+    },
+}
+
+/// Which result of a unit counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResultRecord {
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// Of the result's bytes.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+    /// Who computed it.
+    pub worker: String,
+}
+
+/// Who has begun a unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tries {
+    /// Attempts that there were: each has the next number, also if an earlier one was given back.
+    pub begun: u32,
+    /// Those that were not given back.
+    pub open: Vec<Try>,
+}
+
+/// Somebody has begun a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Try {
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// Who.
+    pub worker: String,
+    /// Why it came to nothing, if the worker could say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// What a worker says of itself, about once a second.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerReport {
+    /// Its name: no other process ever has it.
+    pub worker: String,
+    /// Its machine.
+    pub host: String,
+    /// Why it does not take part, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuses: Option<String>,
+    /// What of it differs from the coordinator's machine, where that was allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
+    /// Units whose results count.
+    pub units: u64,
+    /// Rows of these.
+    pub rows: u64,
+    /// Results that came too late, and were discarded.
+    pub late: u64,
+    /// Units that it works at, and for how long, milliseconds.
+    #[serde(default)]
+    pub working: Vec<(u64, u64)>,
+    /// It is going.
+    #[serde(default)]
+    pub ends: bool,
+}
+
+impl Tries {
+    /// Adds a try under the next number.
+    pub fn begin(&mut self, worker: &str) -> u32 {
+        self.begun += 1;
+        self.open.push(Try {
+            attempt: self.begun,
+            worker: worker.to_owned(),
+            failed: None,
+        });
+        self.begun
+    }
+
+    /// Takes a try back, as if it had not been.
+    pub fn give_back(&mut self, attempt: u32) {
+        self.open.retain(|known| known.attempt != attempt);
+    }
+
+    /// Says that a try came to nothing.
+    pub fn fail(&mut self, attempt: u32, reason: &str) {
+        let of_it = self.open.iter_mut().find(|known| known.attempt == attempt);
+        if let Some(known) = of_it {
+            known.failed = Some(cut(reason));
+        }
+    }
+}
+
+/// A text that is short enough for a record.
+pub fn cut(text: &str) -> String {
+    let mut end = text.len().min(MOST_WORD);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+/// A record's bytes.
+pub fn to_bytes(record: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(record).expect("names and numbers are JSON")
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// See [`RecordError`].
+pub fn read<R: Record>(bytes: &[u8]) -> Result<R, RecordError> {
+    if bytes.len() > R::MOST {
+        return Err(RecordError::TooLarge(bytes.len()));
+    }
+    let record: R =
+        serde_json::from_slice(bytes).map_err(|error| RecordError::Form(error.to_string()))?;
+    match record.problem() {
+        Some(problem) => Err(RecordError::Value(problem)),
+        None => Ok(record),
+    }
+}
+
+/// What comes from the network.
+pub trait Record: DeserializeOwned {
+    /// Bytes that it may have.
+    const MOST: usize = MOST_BYTES;
+
+    /// A field that cannot be.
+    fn problem(&self) -> Option<&'static str>;
+}
+
+fn is_name(text: &str) -> bool {
+    is_token(text, MOST_NAME)
+}
+
+fn is_word(text: &str) -> bool {
+    text.len() <= MOST_WORD
+}
+
+/// The first of these that is not so.
+fn first(wrong: &[(bool, &'static str)]) -> Option<&'static str> {
+    let mut wrong = wrong.iter();
+    wrong.find(|(is_right, _)| !is_right).map(|(_, what)| *what)
+}
+
+impl Record for JobRecord {
+    const MOST: usize = MOST_JOB_BYTES;
+
+    fn problem(&self) -> Option<&'static str> {
+        first(&[
+            (is_name(&self.id), "an id that is none"),
+            (is_word(&self.by), "a name that is too long"),
+            (
+                (100..=86_400_000).contains(&self.lease_ms),
+                "a lease that is none",
+            ),
+            (self.units <= MOST_UNITS, "too many units"),
+            ((1..=32).contains(&self.tries), "tries that cannot be"),
+        ])
+    }
+}
+
+impl Record for Outcome {
+    fn problem(&self) -> Option<&'static str> {
+        match self {
+            Self::GivenUp { reason } => first(&[(is_word(reason), "a reason that is too long")]),
+            Self::Result(result) => {
+                let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+                first(&[
+                    (result.attempt > 0, "an attempt that is none"),
+                    (
+                        result.sha256.len() == 64 && result.sha256.bytes().all(hex),
+                        "a hash that is none",
+                    ),
+                    (is_name(&result.worker), "a worker that is none"),
+                ])
+            }
+        }
+    }
+}
+
+impl Record for Tries {
+    fn problem(&self) -> Option<&'static str> {
+        let in_order = self
+            .open
+            .windows(2)
+            .all(|two| two[0].attempt < two[1].attempt);
+        let known = self
+            .open
+            .iter()
+            .all(|one| (1..=self.begun).contains(&one.attempt));
+        let named = self.open.iter().all(|one| is_name(&one.worker));
+        let mut told = self.open.iter().filter_map(|one| one.failed.as_ref());
+        first(&[
+            (self.open.len() <= MOST_TRIES, "too many tries"),
+            (in_order && known, "attempts that cannot be"),
+            (named, "a worker that is none"),
+            (told.all(|text| is_word(text)), "a reason that is too long"),
+        ])
+    }
+}
+
+impl Record for WorkerReport {
+    fn problem(&self) -> Option<&'static str> {
+        let mut words = self.refuses.iter().chain(&self.differs);
+        first(&[
+            (is_name(&self.worker), "a worker that is none"),
+            (self.host.len() <= 255, "a host that is none"),
+            (words.all(|text| is_word(text)), "a reason that is too long"),
+            (self.working.len() <= 64, "more units than one can work at"),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn result() -> ResultRecord {
+        ResultRecord {
+            attempt: 2,
+            sha256: "ab".repeat(32),
+            size: 7,
+            worker: "hall-1f".to_owned(),
+        }
+    }
+
+    #[test]
+    fn records_come_back_as_they_went() {
+        let mut tries = Tries::default();
+        assert_eq!((tries.begin("a"), tries.begin("b")), (1, 2));
+        tries.give_back(1);
+        assert_eq!(tries.begin("c"), 3);
+        tries.fail(3, &"ä".repeat(3000));
+        assert_eq!(read::<Tries>(&to_bytes(&tries)), Ok(tries));
+        let outcome = Outcome::Result(result());
+        assert_eq!(read::<Outcome>(&to_bytes(&outcome)), Ok(outcome));
+        let report = WorkerReport {
+            worker: "w".to_owned(),
+            working: vec![(3, 500)],
+            ..WorkerReport::default()
+        };
+        assert_eq!(read::<WorkerReport>(&to_bytes(&report)), Ok(report));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let wrong = [
+            ResultRecord {
+                attempt: 0,
+                ..result()
+            },
+            ResultRecord {
+                sha256: "AB".repeat(32),
+                ..result()
+            },
+            ResultRecord {
+                worker: "a.b>".to_owned(),
+                ..result()
+            },
+        ];
+        for record in wrong {
+            let bytes = to_bytes(&Outcome::Result(record));
+            assert!(matches!(
+                read::<Outcome>(&bytes),
+                Err(RecordError::Value(_))
+            ));
+        }
+        let job = JobRecord {
+            id: "x".to_owned(),
+            by: "a machine".to_owned(),
+            lease_ms: 30_000,
+            units: 3,
+            tries: 3,
+            about: String::new(),
+        };
+        assert_eq!(read::<JobRecord>(&to_bytes(&job)), Ok(job.clone()));
+        for wrong in [
+            JobRecord {
+                lease_ms: 0,
+                ..job.clone()
+            },
+            JobRecord {
+                units: u64::MAX,
+                ..job.clone()
+            },
+            JobRecord {
+                tries: 0,
+                ..job.clone()
+            },
+            JobRecord {
+                id: "../x".to_owned(),
+                ..job
+            },
+        ] {
+            assert!(read::<JobRecord>(&to_bytes(&wrong)).is_err(), "{wrong:?}");
+        }
+        let many = vec![b' '; MOST_BYTES + 1];
+        assert_eq!(
+            read::<Tries>(&many),
+            Err(RecordError::TooLarge(MOST_BYTES + 1))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in any::<Vec<u8>>(), text in "[\\[\\]{}\":,a-z0-9 ]{0,80}") {
+            for bytes in [&bytes[..], text.as_bytes()] {
+                let _ = read::<JobRecord>(bytes);
+                let _ = read::<Outcome>(bytes);
+                let _ = read::<Tries>(bytes);
+                let _ = read::<WorkerReport>(bytes);
+            }
+        }
+    }
+}

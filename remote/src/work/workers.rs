@@ -1,0 +1,188 @@
+//! The workers of a job as its coordinator hears of them: who they are, how fast, who lags. Owns no network and no clock.
+
+use std::collections::BTreeMap;
+
+use super::records::WorkerReport;
+
+/// Workers that are remembered.
+const MOST: usize = 1000;
+/// A worker lags when it is slower than this share of the median.
+const LAGS_BELOW: f64 = 0.5;
+
+/// A worker, as it was heard of last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerNow {
+    /// What it said.
+    pub report: WorkerReport,
+    /// Rows a second, since it was heard of first.
+    pub rows_per_s: f64,
+    /// For how long nothing was heard of it, seconds.
+    pub silent_s: f64,
+    /// Whether it is much slower than others.
+    pub lags: bool,
+}
+
+/// What was used of a worker's results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Units.
+    pub units: u64,
+    /// Rows of these.
+    pub rows: u64,
+}
+
+/// How a job is doing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobNow {
+    /// Its workers, those too that are gone or do not take part, by name.
+    pub workers: Vec<WorkerNow>,
+    /// Whose results were used, by worker: as counted here, and not as workers say.
+    pub counted: BTreeMap<String, Counted>,
+    /// Units that are handed out.
+    pub handed_out: usize,
+    /// Units that had to be published again: nobody had them, and there was no result.
+    pub republished: u64,
+    /// Results that were not what they said, and are computed again.
+    pub rejected: u64,
+    /// Messages and records from the network that could not be read.
+    pub malformed: u64,
+}
+
+impl JobNow {
+    /// Results that came too late and were discarded.
+    pub fn late(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.report.late).sum()
+    }
+
+    /// Workers that take part and are heard of.
+    pub fn active(&self, lease_s: f64) -> impl Iterator<Item = &WorkerNow> {
+        self.workers.iter().filter(move |worker| {
+            let report = &worker.report;
+            !report.ends && report.refuses.is_none() && worker.silent_s <= lease_s
+        })
+    }
+}
+
+struct Known {
+    report: WorkerReport,
+    first_ms: u64,
+    last_ms: u64,
+}
+
+/// Everybody who was heard of.
+#[derive(Default)]
+pub(crate) struct Workers(BTreeMap<String, Known>);
+
+/// What is new about a worker.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    Joined,
+    Refuses,
+    Ended,
+    Nothing,
+    /// There are too many.
+    TooMany,
+}
+
+impl Workers {
+    /// A worker has said how it is.
+    pub(crate) fn heard(&mut self, report: WorkerReport, now_ms: u64) -> News {
+        let is_new = !self.0.contains_key(&report.worker);
+        if is_new && self.0.len() >= MOST {
+            return News::TooMany;
+        }
+        let known = self
+            .0
+            .entry(report.worker.clone())
+            .or_insert_with(|| Known {
+                report: WorkerReport::default(),
+                first_ms: now_ms,
+                last_ms: now_ms,
+            });
+        let before = std::mem::replace(&mut known.report, report);
+        known.last_ms = now_ms;
+        if known.report.refuses.is_some() && before.refuses.is_none() {
+            News::Refuses
+        } else if known.report.ends && !before.ends {
+            News::Ended
+        } else if is_new {
+            News::Joined
+        } else {
+            News::Nothing
+        }
+    }
+
+    pub(crate) fn now(&self, now_ms: u64) -> Vec<WorkerNow> {
+        let s = |ms: u64| ms as f64 / 1000.0;
+        let of = |known: &Known| {
+            // From when it was heard first to when it was heard last: a worker that is gone does not become slower.
+            let lasted = s(known.last_ms - known.first_ms);
+            WorkerNow {
+                report: known.report.clone(),
+                rows_per_s: if lasted > 0.0 {
+                    known.report.rows as f64 / lasted
+                } else {
+                    0.0
+                },
+                silent_s: s(now_ms.saturating_sub(known.last_ms)),
+                lags: false,
+            }
+        };
+        let mut workers: Vec<WorkerNow> = self.0.values().map(of).collect();
+        let mut rates: Vec<f64> = workers
+            .iter()
+            .filter(|worker| worker.report.rows > 0)
+            .map(|worker| worker.rows_per_s)
+            .collect();
+        rates.sort_by(f64::total_cmp);
+        if let [_, _, ..] = rates[..] {
+            let median = rates[rates.len() / 2];
+            for worker in &mut workers {
+                worker.lags = worker.report.rows > 0 && worker.rows_per_s < LAGS_BELOW * median;
+            }
+        }
+        workers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(worker: &str, rows: u64) -> WorkerReport {
+        WorkerReport {
+            worker: worker.to_owned(),
+            rows,
+            ..WorkerReport::default()
+        }
+    }
+
+    #[test]
+    fn rates_and_who_lags_are_known_from_what_workers_say() {
+        let mut workers = Workers::default();
+        for worker in ["a", "b", "c"] {
+            assert_eq!(workers.heard(report(worker, 0), 1000), News::Joined);
+        }
+        for (worker, rows) in [("a", 100), ("b", 110), ("c", 20)] {
+            assert_eq!(workers.heard(report(worker, rows), 11_000), News::Nothing);
+        }
+        let now = workers.now(12_000);
+        let rates: Vec<f64> = now.iter().map(|worker| worker.rows_per_s).collect();
+        assert_eq!(rates, [10.0, 11.0, 2.0]);
+        let lags: Vec<bool> = now.iter().map(|worker| worker.lags).collect();
+        assert_eq!(lags, [false, false, true]);
+        assert_eq!(now[0].silent_s, 1.0);
+        let refusing = WorkerReport {
+            refuses: Some("other weights".to_owned()),
+            ..report("d", 0)
+        };
+        assert_eq!(workers.heard(refusing.clone(), 12_000), News::Refuses);
+        assert_eq!(workers.heard(refusing, 13_000), News::Nothing);
+        let job = JobNow {
+            workers: workers.now(13_000),
+            ..JobNow::default()
+        };
+        assert_eq!(job.active(5.0).count(), 3);
+        assert_eq!(job.active(1.0).count(), 0);
+    }
+}

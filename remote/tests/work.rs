@@ -1,0 +1,259 @@
+//! Units of a job over a real NATS server: each has one result, whoever dies, goes, comes too late, or sends what is none.
+
+#[path = "edges/server.rs"]
+#[allow(dead_code, reason = "tests of edges use the rest of it")]
+mod server;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use fermata_engine::Codecs;
+use fermata_remote::work::records::JobRecord;
+use fermata_remote::work::{
+    Coordinator, Counted, JobName, Returned, Taken, WorkError, Worker, WorkerSpec, end_job,
+};
+use fermata_remote::{Credentials, NatsConnection};
+use server::{PATIENCE, Server, wait_until};
+
+fn connect(server: &Server) -> Arc<NatsConnection> {
+    let connected = server.connect_as(&Credentials::default(), &Codecs::default());
+    connected.expect("a server that was just started")
+}
+
+fn name() -> JobName {
+    "test".parse().expect("a name")
+}
+
+fn begin(server: &Server, id: &str, units: u64) -> Result<Arc<Coordinator>, WorkError> {
+    begin_with(server, id, units, PATIENCE)
+}
+
+fn begin_with(
+    server: &Server,
+    id: &str,
+    units: u64,
+    lease: Duration,
+) -> Result<Arc<Coordinator>, WorkError> {
+    let record = JobRecord {
+        id: id.to_owned(),
+        by: "a test".to_owned(),
+        lease_ms: lease.as_millis() as u64,
+        units,
+        tries: 3,
+        about: "numbers".to_owned(),
+    };
+    let coordinator = Coordinator::begin(&connect(server), &name(), record, 1000)?;
+    for unit in 0..units {
+        coordinator.hand_out(unit);
+    }
+    Ok(coordinator)
+}
+
+/// A worker, and the connection that dies with it.
+fn worker(server: &Server, worker: &str) -> (Arc<NatsConnection>, Arc<Worker>) {
+    let connection = connect(server);
+    let spec = WorkerSpec {
+        worker: worker.to_owned(),
+        host: "here".to_owned(),
+    };
+    let worker = Worker::find(&connection, &name(), spec, |_| {}).expect("the job");
+    worker.begin(None);
+    (connection, worker)
+}
+
+/// The next unit, and the number of the attempt.
+fn takes(worker: &Worker) -> (u64, u32) {
+    let started = Instant::now();
+    loop {
+        match worker.take() {
+            Taken::Unit { unit, attempt } => return (unit, attempt),
+            other => assert!(started.elapsed() < PATIENCE, "no unit, but {other:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn returned(coordinator: &Coordinator, unit: u64) -> Returned {
+    let result = coordinator.result(unit, PATIENCE);
+    result.expect("it is not given up").expect("a result")
+}
+
+#[test]
+fn two_workers_share_the_units_and_what_each_did_is_counted() {
+    let server = Server::start();
+    let coordinator = begin(&server, "one", 6).unwrap();
+    let workers = [worker(&server, "a"), worker(&server, "b")];
+    let mut did = [0, 0];
+    for turn in 0..6 {
+        let (unit, attempt) = takes(&workers[turn % 2].1);
+        assert_eq!(attempt, 1);
+        workers[turn % 2]
+            .1
+            .computed(unit, unit.to_le_bytes().to_vec(), 10);
+        did[turn % 2] += 1;
+    }
+    for unit in 0..6 {
+        assert_eq!(returned(&coordinator, unit).bytes[..], unit.to_le_bytes());
+        coordinator.taken(unit, 10);
+    }
+    coordinator.close().unwrap();
+    for (_, worker) in &workers {
+        wait_until("the end of the job", || worker.take() == Taken::NoMore);
+        worker.close(PATIENCE);
+    }
+    let now = coordinator.now();
+    for (worker, did) in ["a", "b"].into_iter().zip(did) {
+        let counted = Counted {
+            units: did,
+            rows: 10 * did,
+        };
+        assert_eq!(now.counted[worker], counted);
+    }
+    assert!(now.workers.iter().all(|worker| worker.report.ends));
+    assert_eq!((now.late(), now.rejected, now.republished), (0, 0, 0));
+    assert!(
+        Coordinator::known(&connect(&server), &name())
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn a_unit_that_three_workers_died_over_is_given_up_and_they_are_named() {
+    let server = Server::start();
+    let lease = Duration::from_millis(400);
+    let coordinator = begin_with(&server, "one", 1, lease).unwrap();
+    for (number, name) in ["first", "second", "third"].into_iter().enumerate() {
+        let (connection, worker) = worker(&server, name);
+        assert_eq!(takes(&worker), (0, number as u32 + 1));
+        connection.close(Duration::ZERO);
+    }
+    let reason = coordinator.result(0, PATIENCE).unwrap_err();
+    let expected =
+        ["first", "second", "third"].map(|name| format!("{name} was not heard of again"));
+    assert_eq!(reason, expected.join(", "));
+}
+
+#[test]
+fn what_is_computed_while_the_server_is_dead_counts_when_it_is_back() {
+    let mut server = Server::start();
+    let coordinator = begin(&server, "one", 2).unwrap();
+    let (_connection, worker) = worker(&server, "a");
+    let (first, _) = takes(&worker);
+    server.kill();
+    worker.computed(first, b"first".to_vec(), 5);
+    server.run();
+    assert_eq!(returned(&coordinator, first).bytes[..], *b"first");
+    let (second, _) = takes(&worker);
+    worker.computed(second, b"second".to_vec(), 5);
+    assert_eq!(returned(&coordinator, second).bytes[..], *b"second");
+    assert_ne!(first, second);
+}
+
+#[test]
+fn a_worker_that_goes_gives_back_what_it_has_and_that_is_no_lost_try() {
+    let server = Server::start();
+    let coordinator = begin(&server, "one", 1).unwrap();
+    for number in 1..=4 {
+        let (_connection, worker) = worker(&server, &format!("goes-{number}"));
+        assert_eq!(takes(&worker), (0, number));
+        worker.give_back(0);
+        worker.close(PATIENCE);
+    }
+    let (_connection, stays) = worker(&server, "stays");
+    assert_eq!(takes(&stays), (0, 5));
+    stays.computed(0, vec![7], 1);
+    assert_eq!(returned(&coordinator, 0).worker, "stays");
+}
+
+#[test]
+fn a_worker_that_is_at_work_when_the_job_is_over_discards_that_and_it_is_counted() {
+    let server = Server::start();
+    let coordinator = begin(&server, "one", 1).unwrap();
+    let (_connection, worker) = worker(&server, "a");
+    takes(&worker);
+    coordinator.close().unwrap();
+    wait_until("the end of the job", || worker.take() == Taken::NoMore);
+    worker.computed(0, vec![1], 1);
+    worker.close(PATIENCE);
+    assert_eq!(worker.report().late, 1);
+    assert_eq!(coordinator.now().late(), 1);
+}
+
+#[test]
+fn a_result_that_is_rejected_or_is_none_is_computed_again_and_what_is_malformed_is_counted() {
+    let server = Server::start();
+    let coordinator = begin(&server, "one", 2).unwrap();
+    // Somebody who is no worker: a result that nobody stored, a record that is none, words that are none.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let rejected = |times| {
+        let what = format!("{times} rejected results");
+        wait_until(&what, || coordinator.now().rejected == times);
+    };
+    let (client, state) = runtime.block_on(async {
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let jetstream = jetstream::new(client.clone());
+        let state = jetstream.get_key_value("fermata-one-state").await.unwrap();
+        let claimed = format!(
+            r#"{{"what": "result", "attempt": 1, "sha256": "{}", "size": 3, "worker": "liar"}}"#,
+            "ab".repeat(32)
+        );
+        state.put("unit.0", claimed.into()).await.unwrap();
+        (client, state)
+    });
+    rejected(1);
+    runtime.block_on(async {
+        state.put("unit.1", "{".into()).await.unwrap();
+        let words = vec![b'x'; 100_000];
+        let subject = "fermata-job.one.worker";
+        client.publish(subject, words.into()).await.unwrap();
+        client.flush().await.unwrap();
+    });
+    wait_until("two malformed", || coordinator.now().malformed == 2);
+    let (_connection, worker) = worker(&server, "a");
+    for _ in 0..2 {
+        let (unit, _) = takes(&worker);
+        worker.computed(unit, vec![unit as u8], 1);
+    }
+    assert_eq!(returned(&coordinator, 1).bytes[..], [1]);
+    assert_eq!(returned(&coordinator, 0).bytes[..], [0]);
+    coordinator.reject(0, "other rows");
+    let (unit, attempt) = takes(&worker);
+    assert_eq!((unit, attempt), (0, 2));
+    rejected(2);
+    worker.computed(0, vec![9], 1);
+    assert_eq!(returned(&coordinator, 0).bytes[..], [9]);
+    // A result may not be larger than one can be.
+    coordinator.reject(0, "other rows again");
+    assert_eq!(takes(&worker), (0, 3));
+    worker.computed(0, vec![9; 1001], 1);
+    let reason = coordinator.result(0, PATIENCE).unwrap_err();
+    assert!(
+        reason.contains("a failed (its result is not used: it is larger"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn one_name_is_one_job_until_that_is_ended() {
+    let server = Server::start();
+    let connection = connect(&server);
+    let first = begin(&server, "one", 1).unwrap();
+    let known = Coordinator::known(&connection, &name()).unwrap();
+    assert_eq!(known.map(|record| record.id).as_deref(), Some("one"));
+    let second = begin(&server, "two", 1).map(drop);
+    assert!(matches!(second, Err(WorkError::Taken { .. })), "{second:?}");
+    // Whoever goes on with it has its id.
+    begin(&server, "one", 1).unwrap();
+    let (_of_worker, worker) = worker(&server, "a");
+    end_job(&connection, &name()).unwrap();
+    wait_until("the end of the job", || worker.take() == Taken::NoMore);
+    let gone = end_job(&connection, &name());
+    assert!(matches!(gone, Err(WorkError::NoJob { .. })), "{gone:?}");
+    begin(&server, "two", 1).unwrap();
+    drop(first);
+}

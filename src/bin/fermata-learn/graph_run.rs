@@ -1,0 +1,85 @@
+//! Runs a graph that a command has written.
+
+use fermata::cli::ServeArguments;
+use fermata::run::{Job, JobRows, Says, Taking, Watching, run_job};
+use fermata_engine::{Graph, LoadOptions, Services};
+
+use crate::program::PROGRAM;
+
+/// Where it stands in its run's folder.
+pub(crate) const FILE: &str = "graph.yaml";
+
+/// A graph that a command has written, to be run.
+pub(crate) struct GraphRun<'a> {
+    text: &'a str,
+    taking: Taking,
+    quiet: bool,
+    rows: Option<JobRows>,
+    services: Services,
+    says: Option<Says>,
+    serve: ServeArguments,
+}
+
+impl<'a> GraphRun<'a> {
+    pub(crate) fn new(text: &'a str, taking: Taking, quiet: bool) -> Self {
+        Self {
+            text,
+            taking,
+            quiet,
+            rows: None,
+            services: (PROGRAM.services)(),
+            says: None,
+            serve: ServeArguments::default(),
+        }
+    }
+
+    /// It goes through so many rows.
+    pub(crate) fn of(mut self, rows: Option<JobRows>) -> Self {
+        self.rows = rows;
+        self
+    }
+
+    /// It is served.
+    pub(crate) fn served(mut self, serve: ServeArguments) -> Self {
+        self.serve = serve;
+        self
+    }
+
+    /// Its actors need these too, and it has a line to say.
+    #[cfg_attr(not(feature = "remote"), allow(dead_code))]
+    pub(crate) fn lending(mut self, lend: impl FnOnce(Services) -> Services, says: Says) -> Self {
+        self.services = lend(self.services);
+        self.says = Some(says);
+        self
+    }
+
+    pub(crate) fn run(self) -> anyhow::Result<u8> {
+        let registry = (PROGRAM.registry)();
+        let (Taking::Afresh(folder) | Taking::Again(folder)) = &self.taking;
+        let options = LoadOptions::new(folder);
+        let graph = Graph::parse(FILE, self.text, &registry, &options)
+            .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        let job = Job {
+            graph,
+            taking: self.taking,
+            quiet: self.quiet,
+            rows: self.rows,
+            services: self.services,
+            says: self.says,
+            watching: Watching::default(),
+            serve: self.serve,
+            summary: true,
+        };
+        run_job(job, registry)
+    }
+}
+
+/// Runs a graph that needs nothing else.
+pub(crate) fn run_text(
+    text: &str,
+    taking: Taking,
+    quiet: bool,
+    rows: Option<JobRows>,
+) -> anyhow::Result<u8> {
+    GraphRun::new(text, taking, quiet).of(rows).run()
+}

@@ -1,0 +1,295 @@
+//! Hands the units of an export out to workers over a NATS server, and writes what comes back. Owns what connects the graph's actors with the
+//! job at the server, and the job's file in the run's folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use fermata::cli::ServeArguments;
+use fermata::documents::{read_json, write_json};
+use fermata::learn_cli::SoftlabelsArguments;
+use fermata::print::complain;
+use fermata::run::{JobRows, Taking};
+use fermata_engine::ActorError;
+use fermata_jobs::elsewhere::{HandingOut, HandsOut, Returned};
+use fermata_jobs::unit_file::most_bytes;
+use fermata_jobs::write_softlabels;
+use fermata_learn::manifest::Manifest;
+use fermata_remote::work::records::JobRecord;
+use fermata_remote::work::{Coordinator, JobName, JobNow};
+use fermata_serve::Measures;
+use serde::{Deserialize, Serialize};
+
+use crate::graph_run::GraphRun;
+use crate::program::PROGRAM;
+use crate::same_job::{Own, SHARED, Shared, host};
+use crate::softlabels_plan::Plan;
+use crate::workers_shown::{ended, measures_of, said};
+
+/// Workers that a unit may lose.
+const TRIES: u32 = 3;
+
+/// A job's file in its folder.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobFile {
+    /// Name at the server.
+    job: String,
+    /// Of the job that this folder began there last.
+    id: String,
+    lease_ms: u64,
+    shared: Shared,
+    /// Who has taken part, by name, and what of them differed.
+    #[serde(default)]
+    workers: BTreeMap<String, WorkerLine>,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkerLine {
+    host: String,
+    /// Units whose results were used.
+    units: u64,
+    /// Rows of these.
+    rows: u64,
+    /// Results that came too late, and were discarded.
+    late: u64,
+    differs: Option<String>,
+}
+
+impl JobFile {
+    fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        write_json(&folder.join(SHARED), self)
+    }
+
+    /// The same with those who take part now beside those of earlier runs.
+    fn with(&self, now: &JobNow) -> Self {
+        let mut file = self.clone();
+        let taking_part = now.workers.iter();
+        for worker in taking_part.filter(|worker| worker.report.refuses.is_none()) {
+            let report = &worker.report;
+            let line = file.workers.entry(report.worker.clone()).or_default();
+            line.host.clone_from(&report.host);
+            line.late = line.late.max(report.late);
+            line.differs.clone_from(&report.differs);
+        }
+        for (worker, counted) in &now.counted {
+            let line = file.workers.entry(worker.clone()).or_default();
+            line.units += counted.units;
+            line.rows += counted.rows;
+        }
+        file
+    }
+}
+
+pub(crate) fn hand_out(
+    arguments: &SoftlabelsArguments,
+    plan: Plan,
+    rows: JobRows,
+    out: &Path,
+) -> anyhow::Result<u8> {
+    let given = &arguments.hand_out;
+    let nats = given.nats.as_deref().context("no --nats")?;
+    let job: JobName = given
+        .job
+        .parse()
+        .map_err(|error| anyhow::anyhow!("--job: {error}"))?;
+    let manifest_sha256 = Manifest::read(&plan.manifest)?.sha256;
+    let alignment = plan.alignment(&manifest_sha256)?;
+    let Own { program, processor } = Own::of_this_machine();
+    let text = plan.handed_out(given.open, arguments.max_failures);
+    let file = JobFile {
+        job: job.to_string(),
+        id: fresh_id()?,
+        lease_ms: u64::try_from(given.lease.0.as_millis())?,
+        shared: Shared {
+            program,
+            processor,
+            other_processors: given.allow_other_processors,
+            plan,
+            alignment,
+        },
+        workers: BTreeMap::new(),
+    };
+    let taking = Taking::Afresh(out.to_owned());
+    let run = Handed {
+        nats,
+        text: &text,
+        taking,
+        rows: Some(rows),
+        quiet: arguments.teachers.quiet,
+        serve: arguments.serve.clone(),
+    };
+    run.run(file)
+}
+
+pub(crate) fn resume(
+    nats: &str,
+    text: &str,
+    rows: Option<JobRows>,
+    folder: &Path,
+    quiet: bool,
+) -> anyhow::Result<u8> {
+    let file: JobFile = read_json(&folder.join(SHARED), "job of several machines")?;
+    let own = Own::of_this_machine();
+    if own.program != file.shared.program {
+        bail!(
+            "the softlabels in {} were begun by version {}, and this is {}: begin them anew in another folder",
+            folder.display(),
+            file.shared.program,
+            own.program
+        );
+    }
+    let run = Handed {
+        nats,
+        text,
+        taking: Taking::Again(folder.to_owned()),
+        rows,
+        quiet,
+        serve: ServeArguments::default(),
+    };
+    run.run(file)
+}
+
+fn fresh_id() -> anyhow::Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A graph whose units workers compute, to be run.
+struct Handed<'a> {
+    nats: &'a str,
+    text: &'a str,
+    taking: Taking,
+    rows: Option<JobRows>,
+    quiet: bool,
+    serve: ServeArguments,
+}
+
+impl Handed<'_> {
+    fn run(self, mut file: JobFile) -> anyhow::Result<u8> {
+        let Self {
+            nats,
+            text,
+            taking,
+            rows,
+            quiet,
+            serve,
+        } = self;
+        let (Taking::Afresh(folder) | Taking::Again(folder)) = &taking;
+        let folder = folder.clone();
+        let job: JobName = file.job.parse().map_err(anyhow::Error::msg)?;
+        let registry = (PROGRAM.registry)();
+        let connection = fermata::remote::open(nats, job.as_str(), registry.codecs().clone())?;
+        if Coordinator::known(&connection, &job)?.is_none_or(|known| known.id != file.id) {
+            // Workers of an earlier one may still work at its units.
+            file.id = fresh_id()?;
+        }
+        let plan = &file.shared.plan;
+        let alignment = &file.shared.alignment;
+        let values = alignment.logits_len() + alignment.teachers_len();
+        let all = rows.map_or(0, |rows| rows.all);
+        let record = JobRecord {
+            id: file.id.clone(),
+            by: format!("{} pid {}", host(), std::process::id()),
+            lease_ms: file.lease_ms,
+            units: all.div_ceil(plan.unit.max(1)) as u64,
+            tries: TRIES,
+            about: serde_json::to_string(&file.shared)?,
+        };
+        let most = most_bytes(plan.unit, values);
+        let coordinator = Coordinator::begin(&connection, &job, record, most)?;
+        let prepared = write_softlabels::begin(&folder, &file.shared.alignment)
+            .map_err(|error| anyhow::anyhow!("{error}"))
+            .and_then(|()| file.write(&folder));
+        let code = prepared.and_then(|()| {
+            let over = Over {
+                coordinator: Arc::clone(&coordinator),
+                known: Mutex::default(),
+                folder: folder.clone(),
+                file: file.clone(),
+            };
+            let handing_out = Arc::new(HandingOut(Box::new(over)));
+            let aligned = Arc::new(file.shared.alignment.clone());
+            let looked_at = Arc::clone(&coordinator);
+            let measured = Arc::clone(&coordinator);
+            let measures = Arc::new(Measures(Box::new(move || measures_of(&measured.now()))));
+            let lease_s = Duration::from_millis(file.lease_ms).as_secs_f64();
+            GraphRun::new(text, taking, quiet)
+                .of(rows)
+                .served(serve)
+                .lending(
+                    |services| services.with(handing_out).with(aligned).with(measures),
+                    Box::new(move || Some(said(&looked_at.now(), lease_s))),
+                )
+                .run()
+        });
+        if let Err(error) = coordinator.close() {
+            complain(&format!("warning: the job stays at the server: {error}"));
+        }
+        connection.close(Duration::from_secs(5));
+        let now = coordinator.now();
+        if folder.join(SHARED).is_file() {
+            file.with(&now).write(&folder)?;
+        }
+        if !quiet && code.is_ok() {
+            complain(&ended(&now));
+        }
+        code
+    }
+}
+
+/// The job at the server, and its file here.
+struct Over {
+    coordinator: Arc<Coordinator>,
+    /// Workers that the file names.
+    known: Mutex<BTreeSet<String>>,
+    folder: PathBuf,
+    file: JobFile,
+}
+
+impl Over {
+    /// Writes down that a worker takes part, before anything is made of its results.
+    fn takes_part(&self, worker: &str) -> Result<(), ActorError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.insert(worker.to_owned()) {
+            self.file
+                .with(&self.coordinator.now())
+                .write(&self.folder)?;
+        }
+        Ok(())
+    }
+}
+
+impl HandsOut for Over {
+    fn hand_out(&self, unit: usize) {
+        self.coordinator.hand_out(unit as u64);
+    }
+
+    fn result(&self, unit: usize, most: Duration) -> Result<Option<Returned>, ActorError> {
+        let result = self.coordinator.result(unit as u64, most)?;
+        let Some(returned) = result else {
+            return Ok(None);
+        };
+        self.takes_part(&returned.worker)?;
+        Ok(Some(Returned {
+            worker: returned.worker,
+            bytes: returned.bytes.to_vec(),
+        }))
+    }
+
+    fn taken(&self, unit: usize, rows: usize) {
+        self.coordinator.taken(unit as u64, rows as u64);
+    }
+
+    fn reject(&self, unit: usize, reason: &str) {
+        self.coordinator.reject(unit as u64, reason);
+    }
+
+    fn withdraw(&self, unit: usize) {
+        self.coordinator.withdraw(unit as u64);
+    }
+}

@@ -1,0 +1,30 @@
+//! `fermata softlabels --nats`: what a program says that was built without it.
+
+use std::path::Path;
+
+use fermata::learn_cli::SoftlabelsArguments;
+use fermata::run::JobRows;
+
+use crate::softlabels_plan::Plan;
+
+/// Why it cannot be.
+pub(crate) const WITHOUT: &str = "this program was built without the feature `remote`, so it reaches no other machine: build it with `--features remote`";
+
+pub(crate) fn hand_out(
+    _: &SoftlabelsArguments,
+    _: Plan,
+    _: JobRows,
+    _: &Path,
+) -> anyhow::Result<u8> {
+    anyhow::bail!(WITHOUT)
+}
+
+pub(crate) fn resume(
+    _: &str,
+    _: &str,
+    _: Option<JobRows>,
+    _: &Path,
+    _: bool,
+) -> anyhow::Result<u8> {
+    anyhow::bail!(WITHOUT)
+}

@@ -1,0 +1,161 @@
+//! What is shown of a job's workers: a line in the table, measures at `/metrics`, a line at the end. Owns no state.
+
+use fermata_remote::work::JobNow;
+use fermata_serve::Measure;
+
+/// Workers that `/metrics` shows one by one.
+const MOST_SHOWN: usize = 64;
+
+/// What `/metrics` says of the workers.
+pub(crate) fn measures_of(now: &JobNow) -> Vec<Measure> {
+    let measure = |name, help, is_counter, labels, value| Measure {
+        name,
+        help,
+        is_counter,
+        labels,
+        value,
+    };
+    let refused = now
+        .workers
+        .iter()
+        .filter(|worker| worker.report.refuses.is_some());
+    let mut measures = vec![
+        measure(
+            "fermata_job_handed_out_units",
+            "Units that are handed out to workers.",
+            false,
+            vec![],
+            now.handed_out as f64,
+        ),
+        measure(
+            "fermata_job_late_results_total",
+            "Results that came after another worker's, and were discarded.",
+            true,
+            vec![],
+            now.late() as f64,
+        ),
+        measure(
+            "fermata_job_republished_units_total",
+            "Units that nobody had although they had no result, and that were handed out again.",
+            true,
+            vec![],
+            now.republished as f64,
+        ),
+        measure(
+            "fermata_job_rejected_results_total",
+            "Results that were not what they said, and are computed again.",
+            true,
+            vec![],
+            now.rejected as f64,
+        ),
+        measure(
+            "fermata_job_malformed_messages_total",
+            "Messages and records from the network that could not be read.",
+            true,
+            vec![],
+            now.malformed as f64,
+        ),
+        measure(
+            "fermata_job_refused_workers",
+            "Workers that do not have what the job has.",
+            false,
+            vec![],
+            refused.count() as f64,
+        ),
+    ];
+    let taking_part = now
+        .workers
+        .iter()
+        .filter(|worker| worker.report.refuses.is_none());
+    for worker in taking_part.take(MOST_SHOWN) {
+        let of = || vec![("worker", worker.report.worker.clone())];
+        let oldest_ms = worker
+            .report
+            .working
+            .iter()
+            .map(|(_, ms)| *ms)
+            .max()
+            .unwrap_or(0);
+        measures.extend([
+            measure(
+                "fermata_job_worker_rows_total",
+                "Rows that a worker has computed and that count.",
+                true,
+                of(),
+                worker.report.rows as f64,
+            ),
+            measure(
+                "fermata_job_worker_rows_per_second",
+                "The same, each second since the worker was heard of first.",
+                false,
+                of(),
+                worker.rows_per_s,
+            ),
+            measure(
+                "fermata_job_worker_lags",
+                "1 if a worker is slower than half of the median.",
+                false,
+                of(),
+                f64::from(u8::from(worker.lags)),
+            ),
+            measure(
+                "fermata_job_worker_silent_seconds",
+                "Time since a worker was heard of.",
+                false,
+                of(),
+                worker.silent_s,
+            ),
+            measure(
+                "fermata_job_worker_oldest_unit_seconds",
+                "How long a worker has had the unit that it has had longest.",
+                false,
+                of(),
+                oldest_ms as f64 / 1000.0,
+            ),
+        ]);
+    }
+    measures
+}
+
+/// A line about the workers of a job that runs.
+pub(crate) fn said(now: &JobNow, lease_s: f64) -> String {
+    let active: Vec<_> = now.active(lease_s).collect();
+    let rate: f64 = active.iter().map(|worker| worker.rows_per_s).sum();
+    let mut line = format!("{} workers  {rate:.1} rows/s", active.len());
+    let lags: Vec<String> = active
+        .iter()
+        .filter(|worker| worker.lags)
+        .map(|worker| format!("{} ({:.1}/s)", worker.report.worker, worker.rows_per_s))
+        .collect();
+    if !lags.is_empty() {
+        line += &format!("  lagging: {}", lags.join(", "));
+    }
+    line + &counts(now)
+}
+
+/// A line about the workers of a job that has ended.
+pub(crate) fn ended(now: &JobNow) -> String {
+    let rows: u64 = now.counted.values().map(|counted| counted.rows).sum();
+    let workers = now.counted.len();
+    format!("{rows} rows from {workers} workers{}", counts(now))
+}
+
+/// What of a job did not go the straight way, if anything.
+fn counts(now: &JobNow) -> String {
+    let refused = now
+        .workers
+        .iter()
+        .filter(|worker| worker.report.refuses.is_some());
+    let mut line = String::new();
+    for (count, what) in [
+        (now.late(), "late results discarded"),
+        (now.republished, "units handed out again"),
+        (now.rejected, "results rejected"),
+        (refused.count() as u64, "workers refused"),
+    ] {
+        if count > 0 {
+            line += &format!("  {count} {what}");
+        }
+    }
+    line
+}

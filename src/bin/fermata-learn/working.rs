@@ -1,0 +1,181 @@
+//! A worker over a NATS server: looks whether it has what the job has, and runs the graph that computes units. Owns what connects the graph's
+//! provider of units with the job at the server.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use fermata::cli::SUCCESS;
+use fermata::learn_cli::WorkArguments;
+use fermata::print::{complain, print_line};
+use fermata::run::Taking;
+use fermata_engine::ActorError;
+use fermata_jobs::elsewhere::{Given, Giver, Gives};
+use fermata_jobs::write_softlabels;
+use fermata_learn::manifest::Manifest;
+use fermata_remote::NatsConnection;
+use fermata_remote::work::{JobName, Taken, Worker, WorkerSpec, end_job};
+
+use crate::graph_run::GraphRun;
+use crate::program::PROGRAM;
+use crate::same_job::{Differences, Own, Shared, host};
+use crate::softlabels_plan::Plan;
+
+/// How long results may take to get to the server at the end.
+const LAST_RESULTS: Duration = Duration::from_secs(60);
+
+pub(crate) fn work(arguments: &WorkArguments) -> anyhow::Result<u8> {
+    let job: JobName = arguments
+        .job
+        .parse()
+        .map_err(|error| anyhow::anyhow!("--job: {error}"))?;
+    let paths = arguments.paths.iter().map(|text| path(text));
+    let paths: Vec<_> = paths.collect::<anyhow::Result<_>>()?;
+    let registry = (PROGRAM.registry)();
+    let connection =
+        fermata::remote::open(&arguments.nats, job.as_str(), registry.codecs().clone())?;
+    if arguments.end {
+        end_job(&connection, &job)?;
+        print_line(&format!("the job {job} is removed"))?;
+        return Ok(SUCCESS);
+    }
+    let code = take_part(arguments, &job, &paths, &connection);
+    connection.close(Duration::from_secs(5));
+    code
+}
+
+fn path(text: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
+    match text.split_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.into(), to.into())),
+        _ => bail!("--path {text}: expected FROM=TO"),
+    }
+}
+
+fn take_part(
+    arguments: &WorkArguments,
+    job: &JobName,
+    paths: &[(PathBuf, PathBuf)],
+    connection: &Arc<NatsConnection>,
+) -> anyhow::Result<u8> {
+    let host = host();
+    let name = worker_name(&host)?;
+    let spec = WorkerSpec {
+        worker: name.clone(),
+        host,
+    };
+    // Until there is one, Ctrl-C ends this process at once.
+    let worker = Worker::find(connection, job, spec, |obstacle| {
+        if !arguments.quiet {
+            complain(&format!("waiting for the job {job}: {obstacle}"));
+        }
+    })?;
+    let same = same(&worker.record().about, paths);
+    let (plan, shared, differs) = match same {
+        Ok(same) => same,
+        Err(error) => {
+            worker.refuse(&format!("{error:#}"));
+            return Err(error);
+        }
+    };
+    let out = match &arguments.out {
+        Some(out) => out.clone(),
+        None => Path::new("runs").join(format!("work-{name}")),
+    };
+    let prepared = write_softlabels::begin(&out, &shared.alignment);
+    prepared.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let out = out
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", out.display()))?;
+    worker.begin(differs);
+    let giver = Arc::new(Giver(Box::new(Working(Arc::clone(&worker)))));
+    let looked_at = Arc::clone(&worker);
+    let says = move || {
+        let report = looked_at.report();
+        Some(format!(
+            "{} units, {} rows done; {} at work, {} came too late",
+            report.units,
+            report.rows,
+            report.working.len(),
+            report.late
+        ))
+    };
+    let text = plan.at_a_worker(arguments.readers);
+    let code = GraphRun::new(&text, Taking::Afresh(out), arguments.quiet)
+        .lending(|services| services.with(giver), Box::new(says))
+        .run();
+    worker.close(LAST_RESULTS);
+    let report = worker.report();
+    complain(&format!(
+        "worker {name}: {} units ({} rows) count, {} came too late",
+        report.units, report.rows, report.late
+    ));
+    code
+}
+
+/// A name that no other process has, of what may stand in one.
+fn worker_name(host: &str) -> anyhow::Result<String> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let fits = |letter: char| {
+        if letter.is_ascii_alphanumeric() {
+            letter
+        } else {
+            '-'
+        }
+    };
+    let host: String = host.chars().take(32).map(fits).collect();
+    Ok(format!(
+        "{host}-{}-{:08x}",
+        std::process::id(),
+        u32::from_le_bytes(bytes)
+    ))
+}
+
+/// What the job needs, with the paths of this machine; and what of it is otherwise here, where that is allowed.
+fn same(
+    about: &str,
+    paths: &[(PathBuf, PathBuf)],
+) -> anyhow::Result<(Plan, Shared, Option<String>)> {
+    let shared: Shared = serde_json::from_str(about)
+        .context("the job at the server is of another version of this program")?;
+    let plan = shared.plan.clone().moved(paths);
+    let here = "where it lies on this machine, say with --path FROM=TO";
+    let manifest = Manifest::read(&plan.manifest).context(here)?;
+    let alignment = plan.alignment(&manifest.sha256).context(here)?;
+    let found = Differences::between(&shared, &Own::of_this_machine(), &alignment);
+    if !found.forbidden.is_empty() {
+        bail!(
+            "this worker does not have what the job has, so its results would be others: {}",
+            found.forbidden.join("; ")
+        );
+    }
+    Ok((plan, shared, found.allowed))
+}
+
+struct Working(Arc<Worker>);
+
+impl Gives for Working {
+    fn next(&self) -> Result<Given, ActorError> {
+        Ok(match self.0.take() {
+            Taken::Unit { unit, attempt } => Given::Unit {
+                unit: usize::try_from(unit)?,
+                attempt,
+            },
+            Taken::NotYet => Given::NotYet,
+            Taken::NoMore => Given::NoMore,
+        })
+    }
+
+    fn computed(&self, unit: usize, bytes: Vec<u8>, rows: usize) {
+        self.0.computed(unit as u64, bytes, rows as u64);
+    }
+
+    fn failed(&self, unit: usize, reason: &str) {
+        self.0.failed(unit as u64, reason);
+    }
+
+    fn give_back(&self, unit: usize) {
+        self.0.give_back(unit as u64);
+    }
+}
