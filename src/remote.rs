@@ -13,7 +13,9 @@ use {
     fermata_engine::report::{ClockReport, EarlierReport, SiteReport},
     fermata_engine::{Codecs, Life},
     fermata_remote::site::{PartSpec, SitePart},
-    fermata_remote::{Credentials, NatsConnection, take_over},
+    fermata_remote::{
+        Arriving, Credentials, NatsConnection, opened_streams, take_over, watch_streams,
+    },
     std::collections::BTreeMap,
     std::sync::Arc,
     std::time::Duration,
@@ -207,6 +209,24 @@ pub(crate) fn steer(
             tracing::warn!("nothing will end this part if other machines do not: {error}");
         }
     };
+    if let Some(connection) = services.get::<NatsConnection>() {
+        let opening = handle.clone();
+        let edges = graph.inlets().into_iter();
+        let edges = edges.map(|(edge, streams)| Arriving {
+            edge,
+            streams: streams.into_iter().collect(),
+        });
+        watch_streams(
+            &connection,
+            edges.collect(),
+            move |edge, stream| match opening.add_arriving_stream(stream, edge) {
+                Ok(()) => tracing::info!("another machine has added stream {stream}"),
+                Err(error) => {
+                    tracing::warn!("stream {stream} of another machine is not taken: {error}");
+                }
+            },
+        );
+    }
     let replaced = move || {
         tracing::error!(
             "another program runs this machine's part now, since this one was away: it stops"
@@ -221,7 +241,18 @@ impl Earlier {
     /// Takes the place of an earlier life of a part at the server, if there was one, and asks how far that had come.
     fn of(connection: &Arc<NatsConnection>, graph: &Graph, is_again: bool) -> anyhow::Result<Self> {
         let mut earlier = Self::default();
-        for (edge, streams) in graph.inlets() {
+        for (edge, mut streams) in graph.inlets() {
+            if is_again {
+                let opened = opened_streams(connection, &edge).map_err(|reason| {
+                    anyhow::anyhow!(
+                        "the NATS server does not say which streams came over edge {edge}: {reason}"
+                    )
+                })?;
+                let added = opened
+                    .into_iter()
+                    .filter(|stream| !streams.contains(stream));
+                streams.extend(added.collect::<Vec<_>>());
+            }
             for stream in streams {
                 earlier.settled.insert(stream.clone(), 0);
                 if !is_again {

@@ -1,5 +1,7 @@
 //! `machines:` and `--machine`: one graph file, a process for each machine, and a real NATS server between them.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -289,4 +291,92 @@ fn a_part_that_is_killed_goes_on_with_its_table() {
         said.contains("settled before its part was killed") && !said.contains("balance"),
         "{said}"
     );
+}
+
+/// What a page of this machine answers.
+fn post(address: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The page of the machine where a camera is opens another one, whose rows come to the table of the server.
+#[test]
+fn a_stream_that_one_machine_adds_appears_on_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let graph = "\
+fermata: 1
+name: shop
+machines: {gate: {}, server: {}}
+streams: {door: 1}
+nodes:
+  camera: {use: synthetic_faces, each: stream, seed: \"${stream.uri}\", fps: 20, width: 64, height: 64, on: gate}
+  detect: {use: detect_faces, in: camera, model: haar, min_size: 48, every: 1000000, on: server}
+  log:    {use: write_csv, in: detect, path: \"${run.dir}/faces.csv\", on: server}
+run: {clock: live}
+";
+    std::fs::write(folder.join("site.yaml"), graph).unwrap();
+    let server = Server::start_with("max_payload: 8MB");
+    let url = server.url();
+    let arguments = |machine| {
+        [
+            "site.yaml",
+            "--machine",
+            machine,
+            "--nats",
+            &url,
+            "--out",
+            machine,
+        ]
+    };
+    let begin = || start(folder, &arguments("server"));
+    let mut part = begin();
+    let mut gate = start(
+        folder,
+        &[&arguments("gate")[..], &["--serve", "127.0.0.1:0"]].concat(),
+    );
+    let mut lines = BufReader::new(gate.stderr.take().unwrap()).lines();
+    let page = lines.find_map(|line| {
+        line.unwrap()
+            .strip_prefix("live page: http://")
+            .map(str::to_owned)
+    });
+    std::thread::spawn(move || lines.for_each(drop));
+    let address = page.unwrap();
+    let place = folder.join("server");
+    let last = |stream: usize| rows(&place)[stream].last().map(|row| row.0);
+    let [door, yard] = [0, 1];
+    wait_until("rows of the camera of the file", || last(door) > Some(5));
+    let answer = post(
+        address.trim_end_matches('/'),
+        "/streams/add",
+        r#"{"name": "yard", "uri": "2"}"#,
+    );
+    assert!(answer.ends_with("yard begins\n"), "{answer}");
+    wait_until("rows of the camera that was added", || last(yard) > Some(5));
+    // A part that is started again finds it, and its table goes on.
+    part.kill().unwrap();
+    part.wait().unwrap();
+    let part = begin();
+    let before = last(yard).unwrap();
+    wait_until("rows of it again", || last(yard) > Some(before + 5));
+    says(folder, &["site", "drain", "--nats", &url, "--site", "shop"]);
+    [part, gate].into_iter().for_each(succeeds);
+    for rows in rows(&place) {
+        let count = rows.len() as u64;
+        assert!(rows.into_iter().map(|row| row.0).eq(0..count));
+    }
+    let said = says(folder, &["report", "merge", "server", "gate", "--json"]);
+    let book: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let of_yard = &book["sinks"]["yard"]["log on server"];
+    let told = of_yard["delivered"].as_u64().unwrap() + of_yard["settled_before"].as_u64().unwrap();
+    assert_eq!(of_yard["captured"], told, "{said}");
 }

@@ -99,7 +99,7 @@ impl State {
                 }
             }
             Err(error) => {
-                    tracing::warn!("a message that is no progress of an edge: {error}");
+                tracing::warn!("a message that is no progress of an edge: {error}");
             }
         }
     }

@@ -24,10 +24,12 @@
 //! | --- | --- |
 //! | connect a program | [`NatsConnection`], [`Credentials`], [`RemoteError`] |
 //! | place an edge in a graph | [`SendPackets`], [`ReceivePackets`] |
+//! | find streams that another machine has added | [`opened_streams`], [`watch_streams`] |
 //! | let several machines do the units of a job | [`work`] |
 //! | let the parts of a run find each other, and end it | [`site`] |
 //! | understand the protocol | [`edge::sender`], [`edge::receiver`]: state machines without a network, and what tries them (`edge/laws.rs`) |
 
+mod arriving;
 mod claim;
 mod connection;
 pub mod edge;
@@ -50,6 +52,7 @@ pub mod work;
 use fermata_engine::graph::EdgeActors;
 use fermata_engine::{Actor, Registry, Source};
 
+pub use arriving::{Arriving, opened_streams, watch_streams};
 pub use claim::{Earlier, take_over};
 pub use connection::{Credentials, NatsConnection};
 pub use error::{OLDEST_SERVER, RemoteError};

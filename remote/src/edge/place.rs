@@ -19,8 +19,9 @@ pub(super) struct Place {
 /// Where a packet stands.
 pub(super) enum Placed {
     /// It has come before: an earlier life of the sending end sent it, and was killed before it had acknowledged that to where it came
-    /// from.
-    Before,
+    /// from. What is remembered once everything up to it is settled: until then it must stay in the store, since an end that is begun anew
+    /// tells by it that nothing is missing before the next.
+    Before(SettledMessage),
     /// No sending end gives such a number; whatever it is, it must not end the stream.
     Nowhere,
     /// Here. What is remembered of it does not say yet which packet it is.
@@ -55,20 +56,24 @@ impl Place {
         });
         let sequence = arrival.sequence.saturating_add(shift);
         if arrival.goes_on && sequence < self.behind {
-            return Placed::Before;
+            return Placed::Before(self.remembered(shift, segments));
         }
         if sequence < self.behind || sequence > MOST_SEQUENCE {
             return Placed::Nowhere;
         }
         self.behind = sequence + 1;
         self.segment = arrival.segment.saturating_add(segments).max(self.segment);
-        Placed::Here(SettledMessage {
+        Placed::Here(self.remembered(shift, segments))
+    }
+
+    fn remembered(&self, shift: u64, segments: u32) -> SettledMessage {
+        SettledMessage {
             behind: self.behind,
             segment: self.segment,
             shift,
             segments,
             ..SettledMessage::default()
-        })
+        }
     }
 
     /// No packet with a sequence below this will come there. Gives what that is here, if it is news.

@@ -52,6 +52,9 @@ pub struct Receiver<T, A> {
     /// Packets that have been fetched, and all that have come or were missed, earlier receiving ends' among them.
     came: u64,
     counted: u64,
+    /// Everything below this sequence has been settled, and how many had come of that.
+    settled_below: u64,
+    settled_came: u64,
     missed: u64,
     discarded: u64,
 }
@@ -78,6 +81,8 @@ impl<T, A> Receiver<T, A> {
             has_ended: false,
             came: settled.map_or(0, |settled| settled.came),
             counted: settled.map_or(0, |settled| settled.counted),
+            settled_below: settled.map_or(0, |settled| settled.behind),
+            settled_came: settled.map_or(0, |settled| settled.came),
             missed: 0,
             discarded: 0,
         }
@@ -242,17 +247,16 @@ impl<T, A> Receiver<T, A> {
         self.miss(arrival.number.saturating_sub(self.next));
         self.next = arrival.number + 1;
         self.missing_since_ms = None;
-        let placed = match self.place.of(&arrival) {
-            Placed::Here(placed) => placed,
-            elsewhere => {
-                match elsewhere {
-                    Placed::Before => self.discarded += 1,
-                    _ => self.miss(1),
-                }
+        let (placed, is_again) = match self.place.of(&arrival) {
+            Placed::Here(placed) => (placed, false),
+            Placed::Before(placed) => (placed, true),
+            Placed::Nowhere => {
+                self.miss(1);
                 return self.commands.extend(delivery.map(Command::Acknowledge));
             }
         };
-        self.counted += 1;
+        self.counted += u64::from(!is_again);
+        self.discarded += u64::from(is_again);
         let number = (arrival.incarnation, arrival.number);
         let settled = SettledMessage {
             incarnation: arrival.incarnation,
@@ -262,10 +266,15 @@ impl<T, A> Receiver<T, A> {
         };
         let unsettled = Unsettled {
             settled,
+            is_again,
             stored: arrival.stored,
             delivery,
         };
         self.unsettled.insert(number, unsettled);
+        if is_again {
+            // Everything before it may have been settled.
+            return self.settled(0);
+        }
         let taken = Taken::Packet {
             sequence: settled.behind - 1,
             segment: settled.segment,
@@ -390,12 +399,17 @@ impl<T, A> Receiver<T, A> {
 
     /// Everything below this sequence, as it is here, has been settled.
     pub fn settled(&mut self, below: u64) {
+        self.settled_below = self.settled_below.max(below);
         let mut last = None;
         let mut acknowledged = Vec::new();
         while let Some(entry) = self.unsettled.first_entry()
-            && entry.get().settled.behind <= below
+            && entry.get().settled.behind <= self.settled_below
         {
-            let unsettled = entry.remove();
+            let mut unsettled = entry.remove();
+            match unsettled.is_again {
+                true => unsettled.settled.came = self.settled_came,
+                false => self.settled_came = unsettled.settled.came,
+            }
             last = Some(unsettled.settled);
             acknowledged.extend(unsettled.delivery.map(Command::Acknowledge));
         }

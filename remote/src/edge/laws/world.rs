@@ -46,7 +46,8 @@ pub(crate) struct Case {
     pub(crate) packets: u64,
     pub(crate) capacity: usize,
     pub(crate) window: usize,
-    /// The stream's sequences go on over lives of the sending end, which begins each at one that had not been acknowledged, or below.
+    /// The stream's sequences go on over lives of the sending end: each begins where one before it did, or behind, and never behind what had
+    /// not been acknowledged in the life before.
     pub(crate) goes_on: bool,
     /// One packet in so many has been filtered before the edge.
     pub(crate) filtered: u64,
@@ -136,6 +137,9 @@ pub(crate) struct World {
     pub(crate) added: u64,
     /// Sequences whose publication was acknowledged.
     pub(crate) acknowledged: Vec<u64>,
+    /// Those of this life of the sending end, and the sequence that it began with.
+    acknowledged_now: BTreeSet<u64>,
+    begun_at: u64,
     pub(crate) out: Vec<u64>,
     /// Behind the last sequence that was fetched from the receiving end, and how much of `out` has been settled.
     fetched: u64,
@@ -170,6 +174,8 @@ impl World {
             in_hand: 0,
             added: 0,
             acknowledged: Vec::new(),
+            acknowledged_now: BTreeSet::new(),
+            begun_at: 0,
             out: Vec::new(),
             fetched: 0,
             settled: 0,
@@ -223,9 +229,13 @@ impl World {
             self.sender = Self::ends(self.case, None).0;
             self.in_hand = 0;
             if self.case.goes_on {
-                let is_open = |sequence: &u64| !self.acknowledged.contains(sequence);
-                let open = (0..self.sequence).find(is_open).unwrap_or(self.sequence);
-                self.sequence = self.dice.below(open + 1);
+                // What it comes from remembers how far this life was settled, or how far it had been when the life began.
+                let is_open = |sequence: &u64| !self.acknowledged_now.contains(sequence);
+                let open = (self.begun_at..self.sequence).find(is_open);
+                let open = open.unwrap_or(self.sequence);
+                self.begun_at += self.dice.below(open - self.begun_at + 1);
+                self.sequence = self.begun_at;
+                self.acknowledged_now.clear();
             }
             self.open();
         }
@@ -331,6 +341,7 @@ impl World {
             Some(ToSender::Stored(attempt)) => {
                 if let Some(sequence) = self.sender.acknowledged(attempt) {
                     self.acknowledged.push(sequence);
+                    self.acknowledged_now.insert(sequence);
                     self.in_hand = self.in_hand.saturating_sub(1);
                     if self.in_hand == 0 && self.case.full == WhenFull::Block {
                         self.sender.marked(self.sequence);
