@@ -3,23 +3,11 @@
 use std::collections::BTreeMap;
 
 use fermata_engine::ActorError;
-use fermata_learn::augmentation::Augmentation;
 use fermata_learn::softlabels::{Alignment, Teacher};
 use fermata_vision::Expression;
 
 use crate::loaded_model::LoadedModel;
-use crate::payload::Asked;
-
-/// The views of a picture that teachers are asked about.
-#[derive(Clone, Copy, Debug)]
-pub struct AskedViews {
-    /// V.
-    pub views: u32,
-    /// Of the views' variations.
-    pub seed: u64,
-    /// How pictures are varied from view 1 on.
-    pub augmentation: Augmentation,
-}
+use crate::payload::{Asked, AskedViews};
 
 /// Who is asked: the models of one teacher, the first one and those of other folds.
 pub fn asked(models: &[LoadedModel], views: AskedViews) -> Asked {
@@ -27,9 +15,7 @@ pub fn asked(models: &[LoadedModel], views: AskedViews) -> Asked {
         models: models.iter().map(|model| model.card().clone()).collect(),
         learnt: models.iter().map(LoadedModel::learnt).collect(),
         backend: models[0].backend(),
-        views: views.views,
-        seed: views.seed,
-        augmentation: views.augmentation,
+        views,
     }
 }
 
@@ -47,8 +33,7 @@ pub fn align(
     let first = asked.first().ok_or("there are no teachers")?;
     let mut teachers = Vec::new();
     for ((name, &weight), asked) in weights.iter().zip(asked) {
-        let views = |asked: &Asked| (asked.views, asked.seed, asked.augmentation);
-        if views(asked) != views(first) {
+        if asked.views != first.views {
             return Err(format!(
                 "the teacher {name} was asked about other views than the first: views, seed and augmentation must be the same for all"
             )
@@ -67,9 +52,9 @@ pub fn align(
         classes: Expression::ALL.to_vec(),
         manifest_sha256: manifest_sha256.to_owned(),
         split: None,
-        views: first.views,
-        seed: first.seed,
-        augmentation: first.augmentation,
+        views: first.views.views,
+        seed: first.views.seed,
+        augmentation: first.views.augmentation,
         teachers,
     })
 }

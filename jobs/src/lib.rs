@@ -11,6 +11,7 @@
 //! | [`prepare_inputs`] | a training's rows as inputs: the view of the epoch, preprocessed |
 //! | [`join_targets`] | what a training's rows are taught besides labels: softlabels, votes |
 //! | [`train_model`] | trains, validates, and writes the model at the end |
+//! | [`load_views`] | the inputs of all views of each row, made once for all models of alike cards |
 //! | [`infer_logits`] | a teacher's logits of each row, in several views |
 //! | [`fuse_logits`] | the ensemble's |
 //! | [`write_softlabels`] | commits units, and assembles the softlabels at the end |
@@ -29,6 +30,7 @@ pub mod infer_logits;
 pub mod join_targets;
 pub mod ledger;
 pub mod load_images;
+pub mod load_views;
 pub mod loaded_model;
 pub mod manifest_rows;
 pub mod manifest_units;
@@ -36,6 +38,7 @@ pub mod manifests;
 pub mod model_error;
 pub mod network_backend;
 pub mod payload;
+pub mod preparation;
 pub mod prepare_inputs;
 pub mod returned_rows;
 pub mod train_model;
@@ -60,6 +63,7 @@ pub fn register(registry: &mut Registry) {
     registry.register::<infer_logits::InferLogits>();
     registry.register::<join_targets::JoinTargets>();
     registry.register::<load_images::LoadImages>();
+    registry.register::<load_views::LoadViews>();
     registry.register_source::<manifest_rows::ManifestRows>();
     registry.register_provider::<given_units::GivenUnits>();
     registry.register_provider::<manifest_units::ManifestUnits>();

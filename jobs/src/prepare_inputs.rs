@@ -8,11 +8,12 @@ use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_learn::augmentation::{Augmentation, Variation};
 use fermata_learn::predictions::row_hash;
 use fermata_learn::training::RunFolder;
+use fermata_vision::FramePool;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::payload::{Failure, Loaded, LoadedRow, Prepared, PreparedRow, Purpose, WantedRow};
-use crate::view_input::ViewInput;
+use crate::view_input::{ViewInput, varied};
 
 /// Shows each row of a training in the view of its epoch, and preprocesses it as the training's card says. Rows that are validated stay as
 /// they are.
@@ -28,6 +29,7 @@ pub struct PrepareInputs {
     augmentation: Augmentation,
     view_seed: u64,
     input: ViewInput,
+    pool: FramePool,
 }
 
 impl PrepareInputs {
@@ -35,7 +37,9 @@ impl PrepareInputs {
         let picture = loaded.picture.as_ref().map_err(Clone::clone)?;
         let variation = self.variation(&loaded.wanted)?;
         let mut values = vec![0.0; self.input.len()];
-        self.input.write(picture, variation.as_ref(), &mut values)?;
+        let picture = varied(picture, variation.as_ref(), &self.pool)?;
+        self.input
+            .write(&picture, variation.as_ref(), &mut values)?;
         Ok(Arc::new(values))
     }
 
@@ -68,6 +72,7 @@ impl Actor for PrepareInputs {
             augmentation: training.augmentation,
             view_seed: training.view_seed(),
             input: ViewInput::new(folder.card())?,
+            pool: FramePool::new(),
         })
     }
 

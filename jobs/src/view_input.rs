@@ -8,10 +8,24 @@ use fermata_vision::{Frame, FramePool, Preprocessor};
 
 use crate::payload::Failure;
 
+/// A picture in a view. Without a variation it is as it is.
+pub(crate) fn varied(
+    picture: &Frame,
+    variation: Option<&Variation>,
+    pool: &FramePool,
+) -> Result<Frame, Failure> {
+    match variation {
+        None => Ok(picture.clone()),
+        Some(variation) => {
+            let varied = variation.apply(picture, pool);
+            varied.map_err(|error| Failure::new(&error))
+        }
+    }
+}
+
 /// Makes inputs. Keeps buffers, so each thread has its own.
 pub(crate) struct ViewInput {
     preprocessor: Preprocessor,
-    pool: FramePool,
     input: InputSpec,
 }
 
@@ -20,7 +34,6 @@ impl ViewInput {
     pub(crate) fn new(card: &ModelCard) -> Result<Self, PreprocessError> {
         Ok(Self {
             preprocessor: Preprocessor::new(card)?,
-            pool: FramePool::new(),
             input: card.input.clone(),
         })
     }
@@ -30,25 +43,19 @@ impl ViewInput {
         self.input.len()
     }
 
-    /// Writes the input of a view into `out` of [`ViewInput::len`] values; they are arbitrary after a failure. Without a variation it is the
-    /// picture as it is.
+    /// Writes the input of a view into `out` of [`ViewInput::len`] values; they are arbitrary after a failure. `picture` is what [`varied`]
+    /// made of it.
     pub(crate) fn write(
         &mut self,
         picture: &Frame,
         variation: Option<&Variation>,
         out: &mut [f32],
     ) -> Result<(), Failure> {
-        let preprocess = |preprocessor: &mut Preprocessor, picture: &Frame, out: &mut [f32]| {
-            let done = preprocessor.run_whole(picture, out);
-            done.map_err(|error| Failure::new(&error))
-        };
-        let Some(variation) = variation else {
-            return preprocess(&mut self.preprocessor, picture, out);
-        };
-        let varied = variation.apply(picture, &self.pool);
-        let varied = varied.map_err(|error| Failure::new(&error))?;
-        preprocess(&mut self.preprocessor, &varied, out)?;
-        variation.erase(out, &self.input);
+        let done = self.preprocessor.run_whole(picture, out);
+        done.map_err(|error| Failure::new(&error))?;
+        if let Some(variation) = variation {
+            variation.erase(out, &self.input);
+        }
         Ok(())
     }
 }

@@ -1,56 +1,67 @@
-//! The inputs of all views of a picture.
+//! The inputs of all views of a picture, for models with different cards: a picture is varied once for all of them, and becomes an input once
+//! for those with alike cards.
 
-use fermata_learn::augmentation::Augmentation;
+use std::sync::Arc;
+
 use fermata_learn::predictions::row_hash;
-use fermata_vision::Frame;
 use fermata_vision::card::ModelCard;
 use fermata_vision::preprocess::PreprocessError;
+use fermata_vision::{Frame, FramePool};
 
-use crate::payload::{Failure, ManifestRow};
-use crate::view_input::ViewInput;
+use crate::payload::{AskedViews, Failure, ManifestRow, ViewInputs};
+use crate::preparation::Preparation;
+use crate::view_input::{ViewInput, varied};
 
 /// Makes inputs. Keeps buffers, so each thread has its own.
 pub(crate) struct Views {
-    input: ViewInput,
-    count: u32,
-    seed: u64,
-    augmentation: Augmentation,
+    asked: AskedViews,
+    inputs: Vec<(Arc<Preparation>, ViewInput)>,
+    pool: FramePool,
 }
 
 impl Views {
-    /// `count` views under a seed, for models with this card.
-    pub(crate) fn new(
-        card: &ModelCard,
-        count: u32,
-        seed: u64,
-        augmentation: Augmentation,
-    ) -> Result<Self, PreprocessError> {
+    /// For models with these cards.
+    pub(crate) fn new(cards: &[ModelCard], asked: AskedViews) -> Result<Self, PreprocessError> {
+        let mut inputs: Vec<(Arc<Preparation>, ViewInput)> = Vec::new();
+        for card in cards {
+            let preparation = Preparation::of(card);
+            if !inputs.iter().any(|(known, _)| **known == preparation) {
+                inputs.push((Arc::new(preparation), ViewInput::new(card)?));
+            }
+        }
         Ok(Self {
-            input: ViewInput::new(card)?,
-            count,
-            seed,
-            augmentation,
+            asked,
+            inputs,
+            pool: FramePool::new(),
         })
     }
 
-    /// Values of all views of a picture.
-    pub(crate) fn len(&self) -> usize {
-        self.count as usize * self.input.len()
-    }
-
-    /// Writes the inputs of all views, one after another, into `out` of [`Views::len`] values; they are arbitrary after a failure.
-    pub(crate) fn write(
+    /// The inputs of all views of a row's picture.
+    pub(crate) fn make(
         &mut self,
         row: &ManifestRow,
         picture: &Frame,
-        out: &mut [f32],
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<ViewInputs>, Failure> {
+        let AskedViews {
+            views,
+            seed,
+            augmentation,
+        } = self.asked;
         let hash = row_hash(&row.row().sha256).expect("a manifest's hashes are hashes");
-        let of_view = self.input.len();
-        for (view, out) in (0..self.count).zip(out.chunks_exact_mut(of_view)) {
-            let variation = self.augmentation.view(self.seed, view, &hash);
-            self.input.write(picture, variation.as_ref(), out)?;
+        let of_views = |(preparation, input): &(Arc<Preparation>, ViewInput)| ViewInputs {
+            preparation: Arc::clone(preparation),
+            values: vec![0.0; views as usize * input.len()],
+        };
+        let mut made: Vec<ViewInputs> = self.inputs.iter().map(of_views).collect();
+        for view in 0..views {
+            let variation = augmentation.view(seed, view, &hash);
+            let picture = varied(picture, variation.as_ref(), &self.pool)?;
+            for ((_, input), made) in self.inputs.iter_mut().zip(&mut made) {
+                let len = input.len();
+                let out = &mut made.values[view as usize * len..][..len];
+                input.write(&picture, variation.as_ref(), out)?;
+            }
         }
-        Ok(())
+        Ok(made)
     }
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageReader};
+use opencv::core::{Mat, Vec3b};
+use opencv::imgproc;
 
 use crate::frame::{CHANNELS, Frame, FramePool};
 
@@ -68,6 +70,8 @@ pub enum ImageFileError {
     UnknownFormat,
     #[error("it is damaged: {0}")]
     Damaged(#[source] image::ImageError),
+    #[error("its pixels cannot be put in order: {0}")]
+    Pixels(#[from] opencv::Error),
 }
 
 /// Reads and decodes a file.
@@ -96,10 +100,11 @@ pub fn read_within(
 /// It cannot be read, is no regular file, or is too large.
 pub fn read_bytes(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFileError> {
     // Opening a pipe would wait for its writer.
-    if !path.metadata()?.is_file() {
+    let found = path.metadata()?;
+    if !found.is_file() {
         return Err(ImageFileError::NotRegular);
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(found.len().min(limits.bytes) as usize + 1);
     let file = fs::File::open(path)?;
     file.take(limits.bytes + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > limits.bytes {
@@ -138,11 +143,9 @@ pub fn decode_within(
     let image = decode_upright(reader, limits)?;
     let rgb = image.into_rgb8();
     let mut frame = pool.take(rgb.width() as usize, rgb.height() as usize);
-    let targets = frame.bgr_mut().chunks_exact_mut(CHANNELS);
-    for (target, pixel) in targets.zip(rgb.pixels()) {
-        let [red, green, blue] = pixel.0;
-        target.copy_from_slice(&[blue, green, red]);
-    }
+    let (rows, cols) = (rgb.height() as i32, rgb.width() as i32);
+    let rgb = Mat::new_rows_cols_with_bytes::<Vec3b>(rows, cols, &rgb)?;
+    imgproc::cvt_color_def(&rgb, &mut frame.mat_mut()?, imgproc::COLOR_RGB2BGR)?;
     Ok(frame.freeze())
 }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use fermata_engine::Payload;
-use fermata_learn::augmentation::Augmentation;
 use fermata_learn::folds::Learnt;
 use fermata_vision::card::ModelCard;
 
 use super::failure::Failure;
 use super::manifest_row::ManifestRow;
+use super::viewed::AskedViews;
 
 /// Who was asked, and about which views: the same for all rows of a node.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,12 +19,8 @@ pub struct Asked {
     pub learnt: Vec<Option<Learnt>>,
     /// `onnxruntime` or `libtorch`.
     pub backend: &'static str,
-    /// V.
-    pub views: u32,
-    /// Of the views' variations.
-    pub seed: u64,
-    /// How pictures are varied from view 1 on.
-    pub augmentation: Augmentation,
+    /// What they were asked about.
+    pub views: AskedViews,
 }
 
 /// A row with a teacher's logits, or why there are none.

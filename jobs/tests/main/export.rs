@@ -52,10 +52,10 @@ fermata: 1
 streams: {{use: manifest_units, manifest: \"{manifest}\", unit: 7, ledger: \"${{run.dir}}/ledger.jsonl\", open: 2}}
 nodes:
   rows:   {{use: manifest_rows, each: stream, unit: \"${{stream.uri}}\"}}
-  images: {{use: load_images, in: rows}}
+  images: {{use: load_views, in: rows, models: [\"{folder}/a\", \"{folder}/b\"], views: 3, seed: 5}}
   passed: {{use: inject_faults, in: images}}
-  a:      {{use: infer_logits, in: passed, model: \"{folder}/a\", views: 3, seed: 5, batch: {{max: 4, each: stream}}}}
-  b:      {{use: infer_logits, in: passed, model: \"{folder}/b\", views: 3, seed: 5, batch: {{max: 3, each: stream}}}}
+  a:      {{use: infer_logits, in: passed, model: \"{folder}/a\", batch: {{max: 4, each: stream}}}}
+  b:      {{use: infer_logits, in: passed, model: \"{folder}/b\", batch: {{max: 3, each: stream}}}}
   fuse:   {{use: fuse_logits, in: {{a: a, b: b}}, weights: {{a: 0.25, b: 0.75}}, temperatures: {{b: 4}}}}
   write:  {{use: write_softlabels, in: fuse, dir: \"${{run.dir}}\", max_failures: 2, on_error: stop}}
 run: {{clock: asap}}
@@ -209,8 +209,8 @@ fn faults_on_the_way_and_replicas_change_no_byte() {
     let expected = job.files("plain");
     let replicas = [
         (
-            "images: {use: load_images, in: rows",
-            "images: {use: load_images, in: rows, replicas: 3",
+            "images: {use: load_views, in: rows",
+            "images: {use: load_views, in: rows, replicas: 3",
         ),
         ("batch: {max: 4", "replicas: 2, batch: {max: 4"),
         ("open: 2", "open: 3"),
@@ -247,8 +247,8 @@ fn a_job_that_was_stopped_goes_on_and_one_that_is_done_does_not() {
         running.handle().stop();
         running.wait();
         let resumed = [(
-            "images: {use: load_images",
-            "images: {replicas: 2, use: load_images",
+            "images: {use: load_views",
+            "images: {replicas: 2, use: load_views",
         )];
         let ledger = fs::read_to_string(job.path(&out).join("ledger.jsonl")).unwrap();
         if !ledger.contains("\"done\"") {
@@ -307,6 +307,36 @@ fn a_job_is_not_mixed_of_two() {
         error.contains("unit: 7 in the ledger, 8 in this run"),
         "{error}"
     );
+}
+
+#[test]
+fn a_unit_that_was_not_committed_is_done_again_and_one_that_has_changed_is_not_read() {
+    let job = Job::new();
+    job.run("plain", &[]);
+    // All units are there, and what is made of them is not.
+    fs::create_dir_all(job.path("out/softlabels.npz")).unwrap();
+    job.run("out", &[]);
+    fs::remove_dir(job.path("out/softlabels.npz")).unwrap();
+    let unit = job.path("out/units/000003.unit");
+    let whole = fs::read(&unit).unwrap();
+    fs::write(&unit, &whole[..whole.len() / 2]).unwrap();
+    let report = job.run("out", &[]);
+    let faults = format!("{:?}", report.faults);
+    assert!(faults.contains("is not as it was committed"), "{faults}");
+    assert!(!job.path("out/softlabels.npz").exists());
+    // As a kill leaves it while it is written, and before its line.
+    fs::write(unit.with_extension("unit.part"), &whole[..9]).unwrap();
+    let ledger = job.path("out/ledger.jsonl");
+    let text = fs::read_to_string(&ledger).unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !line.contains("\"commit\",\"unit\":3"));
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    fs::write(&ledger, text).unwrap();
+    let report = job.run("out", &[]);
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    assert_eq!(report.nodes["rows"].processed, 7);
+    assert_same(&job.files("plain"), &job.files("out"));
 }
 
 #[test]
@@ -413,7 +443,7 @@ fermata: 1
 streams: {{use: manifest_units, manifest: \"{manifest}\", unit: 7, open: 3}}
 nodes:
   rows:   {{use: manifest_rows, each: stream, unit: \"${{stream.uri}}\"}}
-  images: {{use: load_images, in: rows, replicas: 2}}
+  images: {{use: load_views, in: rows, models: [\"{folder}/b\"], replicas: 2}}
   passed: {{use: inject_faults, in: images, fail_every: 19}}
   infer:  {{use: infer_logits, in: passed, model: \"{folder}/b\", batch: {{max: 8, each: stream}}}}
   write:  {{use: write_predictions, in: infer, path: \"${{run.dir}}/p.npz\", max_failures: {failures}, on_error: stop}}

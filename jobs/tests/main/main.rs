@@ -9,3 +9,4 @@ mod teachers;
 mod training;
 mod training_targets;
 mod trainings;
+mod views;

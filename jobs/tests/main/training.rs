@@ -176,7 +176,7 @@ fn ten_more_epochs_are_ten() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = set(folder.path(), [2, 1]);
     let out = folder.path().join("run");
-    let begun = create(&out, &manifest, spec("epochs: 3\n"));
+    let begun = create(&out, &manifest, spec("epochs: 19\n"));
     run(&out, &[]);
     let rows = begun
         .config()
@@ -186,7 +186,7 @@ fn ten_more_epochs_are_ten() {
     let report = run(&out, &[]);
     assert_eq!(report.nodes["train"].processed, 10 * (14 + 1 + 7));
     let progress = begun.progress().unwrap();
-    assert_eq!((progress.epoch, progress.history.len()), (13, 13));
+    assert_eq!((progress.epoch, progress.history.len()), (29, 29));
 }
 
 #[test]

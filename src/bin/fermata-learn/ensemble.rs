@@ -1,20 +1,22 @@
 //! `fermata ensemble search`: teachers asked about validation rows by a graph, and the best weights of a grid.
 
 use std::fs;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use fermata::cli::SUCCESS;
 use fermata::learn_cli::EnsembleSearchArguments;
 use fermata::print::print;
 use fermata::run::{JobRows, Taking};
+use fermata_jobs::manifests::Manifests;
 use fermata_learn::charts::bars;
 use fermata_learn::ensemble::{Search, search};
-use fermata_learn::manifest::{Manifest, Split};
+use fermata_learn::manifest::Split;
 use fermata_learn::predictions::Predictions;
 use fermata_vision::Expression;
 use serde_json::json;
 
-use crate::graph_run::run_text;
+use crate::graph_run::GraphRun;
 use crate::teachers::{Teachers, absolute};
 
 /// Points that the picture and the summary show.
@@ -27,11 +29,10 @@ pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Re
         .split
         .parse()
         .map_err(|error| anyhow::anyhow!("--split: {error}"))?;
-    let manifest = Manifest::read(&given.manifest)?;
+    let path = absolute(&given.manifest)?;
+    let manifests = Arc::new(Manifests::default());
+    let manifest = manifests.get(&path)?;
     let rows = manifest.split(split).count();
-    let manifest_sha256 = manifest.sha256.clone();
-    // The graph reads it again: a large one is not kept twice.
-    drop(manifest);
     let parts = arguments.step.recip().round();
     if !(arguments.step > 0.0
         && arguments.step <= 1.0
@@ -44,7 +45,7 @@ pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Re
     }
     let streams = json!({
         "use": "manifest_units",
-        "manifest": absolute(&given.manifest)?,
+        "manifest": path,
         "split": split.to_string(),
         "open": 2,
     });
@@ -61,17 +62,16 @@ name: ensemble_search
 streams: {streams}
 nodes:
   rows: {{use: manifest_rows, each: stream, unit: \"${{stream.uri}}\"}}
-  images: {{use: load_images, in: rows, replicas: {}}}
 {}{writers}run: {{clock: asap, call_deadline: 30m, drain: 30m}}
 ",
-        given.readers,
         teachers.nodes(given, &json!({})),
     );
     let out = &arguments.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let out = absolute(out)?;
     let rows = JobRows { all: rows, done: 0 };
-    let code = run_text(&text, Taking::Afresh(out.clone()), given.quiet, Some(rows))?;
+    let run = GraphRun::new(&text, Taking::Afresh(out.clone()), given.quiet);
+    let code = run.of(Some(rows)).reading(manifests).run()?;
     if code != SUCCESS {
         return Ok(code);
     }
@@ -91,7 +91,7 @@ nodes:
     save("search.svg", bars(&title, "macro-F1", &found.ranked(SHOWN)))?;
     let chosen = json!({
         "split": split.to_string(),
-        "manifest_sha256": manifest_sha256,
+        "manifest_sha256": manifest.sha256,
         "rows": found.rows,
         "step": found.step,
         "teachers": found.teachers,

@@ -1,8 +1,11 @@
 //! Runs a graph that a command has written.
 
+use std::sync::Arc;
+
 use fermata::cli::ServeArguments;
 use fermata::run::{Job, JobRows, Says, Taking, Watching, run_job};
 use fermata_engine::{Graph, LoadOptions, Services};
+use fermata_jobs::manifests::Manifests;
 
 use crate::program::PROGRAM;
 
@@ -39,6 +42,12 @@ impl<'a> GraphRun<'a> {
         self
     }
 
+    /// Its actors find these manifests, of which whoever runs it has read some.
+    pub(crate) fn reading(mut self, manifests: Arc<Manifests>) -> Self {
+        self.services = self.services.with(manifests);
+        self
+    }
+
     /// It is served.
     pub(crate) fn served(mut self, serve: ServeArguments) -> Self {
         self.serve = serve;
@@ -72,14 +81,4 @@ impl<'a> GraphRun<'a> {
         };
         run_job(job, registry)
     }
-}
-
-/// Runs a graph that needs nothing else.
-pub(crate) fn run_text(
-    text: &str,
-    taking: Taking,
-    quiet: bool,
-    rows: Option<JobRows>,
-) -> anyhow::Result<u8> {
-    GraphRun::new(text, taking, quiet).of(rows).run()
 }

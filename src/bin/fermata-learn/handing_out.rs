@@ -14,9 +14,9 @@ use fermata::print::complain;
 use fermata::run::{JobRows, Taking};
 use fermata_engine::ActorError;
 use fermata_jobs::elsewhere::{HandingOut, HandsOut, Returned};
+use fermata_jobs::manifests::Manifests;
 use fermata_jobs::unit_file::most_bytes;
 use fermata_jobs::write_softlabels;
-use fermata_learn::manifest::Manifest;
 use fermata_remote::work::records::JobRecord;
 use fermata_remote::work::{Coordinator, JobName, JobNow};
 use fermata_serve::Measures;
@@ -88,6 +88,7 @@ pub(crate) fn hand_out(
     arguments: &SoftlabelsArguments,
     plan: Plan,
     rows: JobRows,
+    manifests: Arc<Manifests>,
     out: &Path,
 ) -> anyhow::Result<u8> {
     let given = &arguments.hand_out;
@@ -96,8 +97,8 @@ pub(crate) fn hand_out(
         .job
         .parse()
         .map_err(|error| anyhow::anyhow!("--job: {error}"))?;
-    let manifest_sha256 = Manifest::read(&plan.manifest)?.sha256;
-    let alignment = plan.alignment(&manifest_sha256)?;
+    let manifest = manifests.get(&plan.manifest)?;
+    let alignment = plan.alignment(&manifest.sha256)?;
     let Own { program, processor } = Own::of_this_machine();
     let text = plan.handed_out(given.open, arguments.max_failures);
     let file = JobFile {
@@ -121,6 +122,7 @@ pub(crate) fn hand_out(
         rows: Some(rows),
         quiet: arguments.teachers.quiet,
         serve: arguments.serve.clone(),
+        manifests,
     };
     run.run(file)
 }
@@ -149,6 +151,7 @@ pub(crate) fn resume(
         rows,
         quiet,
         serve: ServeArguments::default(),
+        manifests: Arc::default(),
     };
     run.run(file)
 }
@@ -167,6 +170,7 @@ struct Handed<'a> {
     rows: Option<JobRows>,
     quiet: bool,
     serve: ServeArguments,
+    manifests: Arc<Manifests>,
 }
 
 impl Handed<'_> {
@@ -178,6 +182,7 @@ impl Handed<'_> {
             rows,
             quiet,
             serve,
+            manifests,
         } = self;
         let (Taking::Afresh(folder) | Taking::Again(folder)) = &taking;
         let folder = folder.clone();
@@ -221,6 +226,7 @@ impl Handed<'_> {
             GraphRun::new(text, taking, quiet)
                 .of(rows)
                 .served(serve)
+                .reading(manifests)
                 .lending(
                     |services| services.with(handing_out).with(aligned).with(measures),
                     Box::new(move || Some(said(&looked_at.now(), lease_s))),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use fermata::cli::REFUSED;
@@ -10,13 +11,14 @@ use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::{JobRows, Taking};
 use fermata_jobs::ledger::Ledger;
 use fermata_jobs::loaded_model::LoadedModel;
+use fermata_jobs::manifests::Manifests;
 use fermata_jobs::unit::rows_of;
 use fermata_jobs::write_softlabels::{ALIGNMENT, UNITS};
 use fermata_learn::augmentation::Augmentation;
 use fermata_learn::manifest::{Manifest, Split};
 use serde::Deserialize;
 
-use crate::graph_run::{self, GraphRun, run_text};
+use crate::graph_run::{self, GraphRun};
 #[cfg(feature = "remote")]
 use crate::handing_out as shared_job;
 use crate::same_job::SHARED;
@@ -54,11 +56,11 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
                 .map_err(|error| anyhow::anyhow!("--split: {error}"))?,
         ),
     };
-    let manifest = Manifest::read(&given.manifest)?;
+    let path = absolute(&given.manifest)?;
+    let manifests = Arc::new(Manifests::default());
+    let manifest = manifests.get(&path)?;
     let rows = rows_of(&manifest, split).count();
     look_for_rows_that_all_have_seen(&teachers, &manifest, split, given)?;
-    // The graph reads it again: a large one is not kept twice.
-    drop(manifest);
     let mut weights = teachers.numbers("--weight", &arguments.weights)?;
     if weights.is_empty() {
         let same = 1.0 / teachers.0.len() as f64;
@@ -84,7 +86,7 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
         }
     };
     let plan = Plan {
-        manifest: absolute(&given.manifest)?,
+        manifest: path,
         split,
         unit: arguments.unit,
         teachers: teachers.0,
@@ -104,9 +106,10 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
         None => {
             let text = plan.here(given.readers, arguments.max_failures);
             let run = GraphRun::new(&text, Taking::Afresh(out.clone()), given.quiet);
-            run.of(Some(rows)).served(arguments.serve.clone()).run()
+            let run = run.of(Some(rows)).reading(manifests);
+            run.served(arguments.serve.clone()).run()
         }
-        Some(_) => shared_job::hand_out(arguments, plan, rows, &out),
+        Some(_) => shared_job::hand_out(arguments, plan, rows, manifests, &out),
     };
     if matches!(ended, Err(_) | Ok(REFUSED)) {
         forget(&out);
@@ -186,7 +189,9 @@ pub(crate) fn resume(folder: &Path, nats: Option<&str>, quiet: bool) -> anyhow::
     });
     drop(ledger);
     match (nats, folder.join(SHARED).is_file()) {
-        (None, false) => run_text(&text, Taking::Again(folder), quiet, rows),
+        (None, false) => GraphRun::new(&text, Taking::Again(folder), quiet)
+            .of(rows)
+            .run(),
         (Some(nats), true) => shared_job::resume(nats, &text, rows, &folder, quiet),
         (None, true) => bail!(
             "the softlabels in {} are computed by workers: say with --nats over which server",

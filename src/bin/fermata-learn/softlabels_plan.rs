@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fermata::learn_cli::TeacherArguments;
-use fermata_jobs::aligned::{AskedViews, align, asked};
+use fermata_jobs::aligned::{align, asked};
 use fermata_jobs::loaded_model::LoadedModel;
+use fermata_jobs::payload::AskedViews;
 use fermata_learn::augmentation::Augmentation;
 use fermata_learn::manifest::Split;
 use fermata_learn::softlabels::Alignment;
@@ -132,7 +133,6 @@ name: softlabels
 streams: {streams}
 nodes:
   rows: {{use: manifest_rows, each: stream, unit: \"${{stream.uri}}\"}}
-  images: {{use: load_images, in: rows, replicas: {readers}}}
 {nodes}  fuse: {fuse}
   write: {write}
 run: {{clock: asap, call_deadline: 30m, drain: 30m}}

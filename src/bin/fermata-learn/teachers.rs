@@ -11,8 +11,8 @@ use serde_json::json;
 /// Names that the other nodes of the graphs have.
 const TAKEN: [&str; 4] = ["rows", "images", "fuse", "write"];
 
-/// How many times what is computed at once is in a batch.
-const AHEAD: u64 = 4;
+/// How many times what is computed at once is made ready meanwhile.
+const AHEAD: u64 = 2;
 
 /// Teachers by name, each with its model folders.
 pub(crate) struct Teachers(pub(crate) BTreeMap<String, Vec<PathBuf>>);
@@ -84,23 +84,29 @@ impl Teachers {
         Ok(())
     }
 
-    /// The graph's nodes of the teachers, a line each. `further` are more settings of each, with their views.
-    pub(crate) fn nodes(
-        &self,
-        arguments: &TeacherArguments,
-        further: &serde_json::Value,
-    ) -> String {
+    /// The graph's nodes that read images and ask the teachers, a line each. `views` are further settings of the first.
+    pub(crate) fn nodes(&self, arguments: &TeacherArguments, views: &serde_json::Value) -> String {
         let TeacherArguments {
             device,
             batch,
             threads,
+            readers,
             ..
         } = arguments;
-        let views = further["views"].as_u64().unwrap_or(1);
-        // Some times what is computed at once: a teacher prepares pictures while it computes others of the batch.
-        let rows = (AHEAD * u64::from(*batch) / views).max(1);
+        // Models of one teacher prepare pictures alike.
+        let models: Vec<&PathBuf> = self.0.values().map(|folders| &folders[0]).collect();
+        let mut images = json!({
+            "use": "load_views",
+            "in": "rows",
+            "models": models,
+            "replicas": readers,
+        });
+        if let (Some(images), Some(views)) = (images.as_object_mut(), views.as_object()) {
+            images.extend(views.clone());
+        }
+        let rows = rows_at_once(*batch, views["views"].as_u64().unwrap_or(1));
         let node = |(name, folders): (&String, &Vec<PathBuf>)| {
-            let mut node = json!({
+            let node = json!({
                 "use": "infer_logits",
                 "in": "images",
                 "model": folders[0],
@@ -109,15 +115,19 @@ impl Teachers {
                 "threads": threads,
                 "at_once": batch,
                 "batch": {"max": rows, "each": "stream"},
+                "queue": {"capacity": AHEAD * rows},
             });
-            if let (Some(node), Some(further)) = (node.as_object_mut(), further.as_object()) {
-                node.extend(further.clone());
-            }
             // JSON is YAML.
             format!("  {name}: {node}\n")
         };
-        self.0.iter().map(node).collect()
+        let teachers: String = self.0.iter().map(node).collect();
+        format!("  images: {images}\n{teachers}")
     }
+}
+
+/// Rows whose views are computed at once.
+fn rows_at_once(batch: u32, views: u64) -> u64 {
+    (u64::from(batch) / views).max(1)
 }
 
 /// `NAME=VALUE`.

@@ -11,6 +11,7 @@ use fermata::print::print_line;
 use fermata::run::{Job, JobRows, Taking, Watching, run_job};
 use fermata_engine::{Graph, LoadOptions};
 use fermata_files::FolderLock;
+use fermata_jobs::manifests::Manifests;
 use fermata_jobs::training_status::{Status, TrainingStatus};
 use fermata_learn::device::device;
 use fermata_learn::folds::Fold;
@@ -47,6 +48,7 @@ pub(crate) fn train(arguments: &TrainArguments) -> anyhow::Result<u8> {
     let folder = RunFolder::create(&arguments.out, config, card, device)?;
     run(
         &folder,
+        Arc::default(),
         Taking::Afresh(arguments.out.clone()),
         arguments.quiet,
     )
@@ -55,7 +57,8 @@ pub(crate) fn train(arguments: &TrainArguments) -> anyhow::Result<u8> {
 /// Goes on with a training to its planned end, or for more epochs from where it stands.
 pub(crate) fn resume(path: &Path, more: Option<u32>, quiet: bool) -> anyhow::Result<u8> {
     let folder = RunFolder::open(path)?;
-    let (manifest, rows) = data(&folder)?;
+    let manifests = Arc::new(Manifests::default());
+    let (manifest, rows) = data(&folder, &manifests)?;
     // What it learns from may have changed meanwhile.
     folder.config().check(folder.card(), &manifest, &rows)?;
     match more {
@@ -72,17 +75,25 @@ pub(crate) fn resume(path: &Path, more: Option<u32>, quiet: bool) -> anyhow::Res
         }
         None => {}
     }
-    run(&folder, Taking::Again(path.to_owned()), quiet)
+    run(&folder, manifests, Taking::Again(path.to_owned()), quiet)
 }
 
-fn data(folder: &RunFolder) -> anyhow::Result<(Manifest, TrainingRows)> {
-    let manifest = Manifest::read(&folder.config().manifest)?;
+fn data(
+    folder: &RunFolder,
+    manifests: &Manifests,
+) -> anyhow::Result<(Arc<Manifest>, TrainingRows)> {
+    let manifest = manifests.get(&folder.config().manifest)?;
     let rows = folder.config().rows(&manifest)?;
     Ok((manifest, rows))
 }
 
 /// Runs the graph of a training from its last checkpoint on.
-fn run(folder: &RunFolder, taking: Taking, quiet: bool) -> anyhow::Result<u8> {
+fn run(
+    folder: &RunFolder,
+    manifests: Arc<Manifests>,
+    taking: Taking,
+    quiet: bool,
+) -> anyhow::Result<u8> {
     let config = folder.config();
     let is_taught_more = config.softlabels.is_some() || config.votes.is_some();
     let (name, text) = if is_taught_more { STUDENT } else { TEACHER };
@@ -93,7 +104,7 @@ fn run(folder: &RunFolder, taking: Taking, quiet: bool) -> anyhow::Result<u8> {
     let graph = graph.map_err(|problems| anyhow!("{problems}"))?;
 
     let progress = folder.progress()?;
-    let (_, rows) = data(folder)?;
+    let (_, rows) = data(folder, &manifests)?;
     let left = |from: &Progress| Plan::new(&config.training, &rows, from).rows_left() as usize;
     let all = left(&Progress::new(progress.end));
     let status = Arc::new(TrainingStatus::default());
@@ -106,7 +117,7 @@ fn run(folder: &RunFolder, taking: Taking, quiet: bool) -> anyhow::Result<u8> {
             all,
             done: all.saturating_sub(left(&progress)),
         }),
-        services: (PROGRAM.services)().with(status),
+        services: (PROGRAM.services)().with(manifests).with(status),
         says: Some(Box::new(move || shown.now().map(|status| line(&status)))),
         watching: Watching::default(),
         serve: ServeArguments::default(),

@@ -1,9 +1,11 @@
 //! `fermata softlabels --nats`: what a program says that was built without it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::JobRows;
+use fermata_jobs::manifests::Manifests;
 
 use crate::softlabels_plan::Plan;
 
@@ -14,6 +16,7 @@ pub(crate) fn hand_out(
     _: &SoftlabelsArguments,
     _: Plan,
     _: JobRows,
+    _: Arc<Manifests>,
     _: &Path,
 ) -> anyhow::Result<u8> {
     anyhow::bail!(WITHOUT)

@@ -12,8 +12,8 @@ use fermata::print::{complain, print_line};
 use fermata::run::Taking;
 use fermata_engine::ActorError;
 use fermata_jobs::elsewhere::{Given, Giver, Gives};
+use fermata_jobs::manifests::Manifests;
 use fermata_jobs::write_softlabels;
-use fermata_learn::manifest::Manifest;
 use fermata_remote::NatsConnection;
 use fermata_remote::work::{JobName, Taken, Worker, WorkerSpec, end_job};
 
@@ -70,7 +70,8 @@ fn take_part(
             complain(&format!("waiting for the job {job}: {obstacle}"));
         }
     })?;
-    let same = same(&worker.record().about, paths);
+    let manifests = Arc::new(Manifests::default());
+    let same = same(&worker.record().about, paths, &manifests);
     let (plan, shared, differs) = match same {
         Ok(same) => same,
         Err(error) => {
@@ -102,6 +103,7 @@ fn take_part(
     };
     let text = plan.at_a_worker(arguments.readers);
     let code = GraphRun::new(&text, Taking::Afresh(out), arguments.quiet)
+        .reading(manifests)
         .lending(|services| services.with(giver), Box::new(says))
         .run();
     worker.close(LAST_RESULTS);
@@ -141,12 +143,13 @@ fn worker_name(host: &str) -> anyhow::Result<String> {
 fn same(
     about: &str,
     paths: &[(PathBuf, PathBuf)],
+    manifests: &Manifests,
 ) -> anyhow::Result<(Plan, Shared, Option<String>)> {
     let shared: Shared = serde_json::from_str(about)
         .context("the job at the server is of another version of this program")?;
     let plan = shared.plan.clone().moved(paths);
     let here = "where it lies on this machine, say with --path FROM=TO";
-    let manifest = Manifest::read(&plan.manifest).context(here)?;
+    let manifest = manifests.get(&plan.manifest).context(here)?;
     let alignment = plan.alignment(&manifest.sha256).context(here)?;
     let found = Differences::between(&shared, &Own::of_this_machine(), &alignment);
     if !found.forbidden.is_empty() {

@@ -2,20 +2,22 @@
 //! temperature is fitted on.
 
 use std::path::{Path, absolute};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use fermata::cli::SUCCESS;
 use fermata::compute_cli::ComputeArguments;
 use fermata::evaluate_cli::EvaluateArguments;
 use fermata::run::{JobRows, Taking};
-use fermata_learn::manifest::{Manifest, Split};
+use fermata_jobs::manifests::Manifests;
+use fermata_learn::manifest::Split;
 use fermata_learn::predictions::Predictions;
 use fermata_vision::ModelCard;
 use serde_json::{Value, json};
 
 use super::files::PREDICTIONS;
 use crate::backend::look_at_backend;
-use crate::graph_run::run_text;
+use crate::graph_run::GraphRun;
 
 /// What a temperature was fitted on.
 const FITTED_ON: &str = "calibrated_on.npz";
@@ -51,7 +53,9 @@ pub(super) fn ask(
             "--calibrate-on names the rows that are evaluated: a temperature is never fitted on those"
         );
     }
-    let manifest = Manifest::read(path)?;
+    let path = absolute(path)?;
+    let manifests = Arc::new(Manifests::default());
+    let manifest = manifests.get(&path)?;
     let splits: Vec<Split> = [split].into_iter().chain(fitted_on).collect();
     for split in &splits {
         if manifest.split(*split).next().is_none() {
@@ -68,11 +72,10 @@ pub(super) fn ask(
         "manifest_sha256": manifest.sha256,
         "split": split.to_string(),
     });
-    // The graph reads it again: a large one is not kept twice.
-    drop(manifest);
     let out = absolute(out)?;
-    let text = graph(folder, path, &splits, compute)?;
-    let code = run_text(&text, Taking::Afresh(out.clone()), false, Some(rows))?;
+    let text = graph(folder, &path, &splits, compute)?;
+    let run = GraphRun::new(&text, Taking::Afresh(out.clone()), false);
+    let code = run.of(Some(rows)).reading(manifests).run()?;
     if code != SUCCESS {
         return Ok(Err(code));
     }
@@ -92,21 +95,24 @@ fn graph(
 ) -> anyhow::Result<String> {
     let streams = json!({
         "use": "manifest_units",
-        "manifest": absolute(manifest)?,
+        "manifest": manifest,
         "split": splits.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "unit": 4096,
         "open": 2,
     });
+    let model = absolute(model)?;
+    let images = json!({"use": "load_views", "in": "rows", "models": [&model], "replicas": 2});
     let infer = json!({
         "use": "infer_logits",
         "in": "images",
-        "model": absolute(model)?,
+        "model": model,
         "device": compute.device,
         "threads": compute.threads,
         "scale": compute.scale,
         "at_once": compute.batch,
-        // The next of the batch are prepared while these are computed.
-        "batch": {"max": 4 * compute.batch, "each": "stream"},
+        "batch": {"max": compute.batch, "each": "stream"},
+        // The next are made ready while these are computed.
+        "queue": {"capacity": 2 * compute.batch},
     });
     // The rows that are evaluated come first.
     let writers = [("write", PREDICTIONS), ("write-fitted", FITTED_ON)];
@@ -120,7 +126,7 @@ name: evaluate
 streams: {streams}
 nodes:
   rows: {{use: manifest_rows, each: stream, unit: \"${{stream.uri}}\"}}
-  images: {{use: load_images, in: rows, replicas: 2}}
+  images: {images}
   infer: {infer}
 {writers}run: {{clock: asap, call_deadline: 30m, drain: 30m}}
 "

@@ -1,0 +1,112 @@
+//! `load_views`: reads the image of each row once and makes the inputs of all its views, however many models are asked about it. Owns which models
+//! share inputs; what makes an image unreadable is `load_images`', how a picture becomes an input is the models' cards'.
+
+use std::path::PathBuf;
+
+use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_learn::augmentation::Augmentation;
+use fermata_vision::FramePool;
+use fermata_vision::card::ModelCard;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::load_images::read_picture;
+use crate::payload::{AskedViews, Viewed, Wanted, WantedRow};
+use crate::views::Views;
+
+/// Reads and decodes the image of each row, and makes the inputs of V views of it for models that are asked about it: view 0 is the picture as
+/// it is, the others are varied. Models whose cards prepare pictures alike share inputs. A row whose image cannot be read goes on with the reason.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoadViewsSettings {
+    /// Folders of the models, whose cards say what becomes of a picture.
+    pub models: Vec<PathBuf>,
+    /// Views of each picture. Default: 1.
+    #[serde(default = "one")]
+    pub views: u32,
+    /// Of the views' variations. Default: 0.
+    #[serde(default)]
+    pub seed: u64,
+    /// How pictures are varied from view 1 on; keys as in a training's settings. Default: as there.
+    #[serde(default)]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub augmentation: Augmentation,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// See [`LoadViewsSettings`].
+pub struct LoadViews {
+    asked: AskedViews,
+    views: Views,
+    pool: FramePool,
+}
+
+impl LoadViews {
+    fn view(&mut self, wanted: &WantedRow) -> Viewed {
+        let row = wanted.row.clone();
+        let inputs = read_picture(&row, &self.pool);
+        let inputs = inputs.and_then(|picture| self.views.make(&row, &picture));
+        Viewed {
+            row,
+            views: self.asked,
+            inputs,
+        }
+    }
+}
+
+impl Actor for LoadViews {
+    const NAME: &'static str = "load_views";
+    type Settings = LoadViewsSettings;
+
+    fn ports(_: &LoadViewsSettings) -> Ports {
+        Ports::new()
+            .input::<Wanted>("in")
+            .output::<Viewed>("out")
+            .stateless()
+    }
+
+    fn check(settings: &LoadViewsSettings) -> Result<(), ActorError> {
+        let mut problems = settings.augmentation.problems();
+        if settings.views == 0 {
+            problems.push("views is 0; expected at least 1".to_owned());
+        }
+        if settings.models.is_empty() {
+            problems.push("models is empty; expected the folder of a model".to_owned());
+        }
+        if !problems.is_empty() {
+            return Err(problems.join("; ").into());
+        }
+        for folder in &settings.models {
+            ModelCard::load(folder)?;
+        }
+        Ok(())
+    }
+
+    fn create(settings: LoadViewsSettings, _: &Setup) -> Result<Self, ActorError> {
+        let card = |folder: &PathBuf| ModelCard::load(folder).map(|model| model.card);
+        let cards: Vec<ModelCard> = settings.models.iter().map(card).collect::<Result<_, _>>()?;
+        let asked = AskedViews {
+            views: settings.views,
+            seed: settings.seed,
+            augmentation: settings.augmentation,
+        };
+        Ok(Self {
+            asked,
+            views: Views::new(&cards, asked)?,
+            pool: FramePool::new(),
+        })
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        match &*input.take::<Wanted>() {
+            Wanted::Row(wanted) => out.emit::<Viewed>(input.envelope, self.view(wanted)),
+            Wanted::EpochEnd { .. } => {
+                return Err("an epoch's end is nothing that a model can be asked about".into());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! A row with the inputs that models take of its picture.
+
+use std::sync::Arc;
+
+use fermata_engine::Payload;
+use fermata_learn::augmentation::Augmentation;
+
+use super::failure::Failure;
+use super::manifest_row::ManifestRow;
+use crate::preparation::Preparation;
+
+/// The views of a picture that models are asked about: each is a function of these, its number and the hash of the image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AskedViews {
+    /// V.
+    pub views: u32,
+    /// Of the views' variations.
+    pub seed: u64,
+    /// How pictures are varied from view 1 on.
+    pub augmentation: Augmentation,
+}
+
+/// The inputs of a row for models with alike cards.
+#[derive(Clone, Debug)]
+pub struct ViewInputs {
+    /// How the pictures became inputs.
+    pub preparation: Arc<Preparation>,
+    /// The inputs of all views, one after another: [V, channels, height, width] or [V, height, width, channels].
+    pub values: Vec<f32>,
+}
+
+/// What `load_views` makes of a row.
+#[derive(Clone, Debug)]
+pub struct Viewed {
+    /// The row.
+    pub row: ManifestRow,
+    /// Which views there are of it.
+    pub views: AskedViews,
+    /// An entry for each preparation, or why there is none.
+    pub inputs: Result<Vec<ViewInputs>, Failure>,
+}
+
+impl Payload for Viewed {
+    fn bytes(&self) -> usize {
+        let of = |inputs: &ViewInputs| size_of_val(&inputs.values[..]);
+        self.inputs
+            .as_ref()
+            .map_or(0, |inputs| inputs.iter().map(of).sum())
+    }
+}

@@ -1,0 +1,30 @@
+//! What of a model's card decides the input that it takes of a picture. Models of which this is the same share their inputs.
+
+use fermata_vision::card::{
+    ClaheSpec, Colour, Interpolation, Layout, ModelCard, ScalingStep, Size,
+};
+
+/// How a picture becomes an input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preparation {
+    size: Size,
+    layout: Layout,
+    colour: Colour,
+    clahe: Option<ClaheSpec>,
+    interpolation: Interpolation,
+    scaling: Vec<ScalingStep>,
+}
+
+impl Preparation {
+    /// A card's. What it says of faces in frames is left out: the pictures of a manifest are faces already.
+    pub fn of(card: &ModelCard) -> Self {
+        Self {
+            size: card.input.size,
+            layout: card.input.layout,
+            colour: card.input.colour,
+            clahe: card.clahe,
+            interpolation: card.interpolation,
+            scaling: card.scaling.clone(),
+        }
+    }
+}
