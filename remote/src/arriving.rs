@@ -9,7 +9,8 @@ use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, ErrorCode};
 use futures_util::TryStreamExt;
 
-use crate::connection::{NatsConnection, chain};
+use crate::connection::NatsConnection;
+use crate::error::chain;
 use crate::names::{EdgeNames, name_of};
 
 /// How often is looked.

@@ -6,15 +6,13 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 
 use async_nats::jetstream;
 use prost::Message;
 
-use crate::connection::NatsConnection;
 use crate::edge::wire::SettledMessage;
 use crate::last::{Unread, last_settled, write};
-use crate::names::{EdgeNames, token};
+use crate::names::EdgeNames;
 
 /// What the end is told whose place another one has taken.
 pub(crate) const REPLACED: &str = "another node or program receives this stream of the edge now: an edge has one receiving end; give the other one another `edge`, or stop it";
@@ -28,17 +26,6 @@ pub(crate) struct Claim {
     sequence: u64,
     /// What earlier ends had settled.
     pub(crate) settled: Option<SettledMessage>,
-}
-
-/// What earlier receiving ends had of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Earlier {
-    /// Below this sequence, everything had been settled.
-    pub below: u64,
-    /// Packets that had come until there.
-    pub came: u64,
-    /// Packets that had been missed until there.
-    pub missed: u64,
 }
 
 /// Why something is not remembered.
@@ -130,31 +117,4 @@ impl Claim {
             };
         }
     }
-}
-
-/// Takes the place of an earlier receiving end of a stream of an edge, before the receiving end of this run begins. Gives what that end had
-/// settled; none if the server knows of no such edge.
-///
-/// # Errors
-/// The server does not say.
-pub fn take_over(
-    connection: &Arc<NatsConnection>,
-    edge: &str,
-    stream: &str,
-) -> Result<Option<Earlier>, String> {
-    let names = EdgeNames::new(&connection.site, edge);
-    let token = token(stream);
-    let taking = Claim::take(&connection.jetstream, &names, &token);
-    let claim = match connection.runtime.block_on(taking) {
-        Ok(claim) => claim,
-        Err(Unread::NoStore) => return Ok(None),
-        Err(Unread::Other(reason)) => return Err(reason),
-    };
-    connection.keep_claim(names.settled_of(&token), claim);
-    let settled = claim.settled.unwrap_or_default();
-    Ok(Some(Earlier {
-        below: settled.behind,
-        came: settled.came,
-        missed: settled.counted - settled.came,
-    }))
 }

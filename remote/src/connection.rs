@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use crate::claim::Claim;
-use crate::error::RemoteError;
+use crate::error::{RemoteError, chain};
 
 /// See [`OLDEST_SERVER`](crate::OLDEST_SERVER).
 const OLDEST: (u64, u64) = (2, 10);
@@ -343,20 +343,6 @@ fn is_about_tls(error: &(dyn std::error::Error + 'static)) -> bool {
         source = error.source();
     }
     false
-}
-
-/// An error and what it came from.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !message.contains(&more) {
-            message = format!("{message}: {more}");
-        }
-        source = error.source();
-    }
-    message
 }
 
 fn parsed(version: &str) -> Option<(u64, u64)> {

@@ -8,8 +8,8 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 
-use crate::connection::chain;
 use crate::edge::wire::{ProgressMessage, SettledMessage, WireError};
+use crate::error::chain;
 use crate::names::EdgeNames;
 
 /// JetStream's error for a message of which was demanded that nobody has written since, besides the one that the client knows.

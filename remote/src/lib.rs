@@ -46,6 +46,7 @@ mod send_packets;
 mod sending;
 pub mod site;
 mod store;
+mod take_over;
 mod time;
 pub mod work;
 
@@ -53,12 +54,12 @@ use fermata_engine::graph::EdgeActors;
 use fermata_engine::{Actor, Registry, Source};
 
 pub use arriving::{Arriving, opened_streams, watch_streams};
-pub use claim::{Earlier, take_over};
 pub use connection::{Credentials, NatsConnection};
 pub use error::{OLDEST_SERVER, RemoteError};
 pub use examine::{ServerFindings, examine};
 pub use receive_packets::{ReceivePackets, ReceivePacketsSettings};
 pub use send_packets::{SendPackets, SendPacketsSettings};
+pub use take_over::{Earlier, take_over};
 
 /// What carries the edges of a graph whose parts run on several machines.
 pub const EDGE_ACTORS: EdgeActors = EdgeActors {

@@ -6,8 +6,8 @@ use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use futures_util::StreamExt;
 
-use crate::connection::chain;
 use crate::edge::arrival::most_unacknowledged;
+use crate::error::chain;
 use crate::names::EdgeNames;
 use crate::store::StoreSpec;
 

@@ -13,10 +13,11 @@ use futures_util::StreamExt;
 use tokio::sync::Notify;
 
 use crate::claim::{Claim, REPLACED, Unremembered};
-use crate::connection::{NatsConnection, chain, lock};
+use crate::connection::{NatsConnection, lock};
 use crate::edge::arrival::{Command, ReceiverSpec, Taken};
 use crate::edge::receiver::Receiver;
 use crate::edge::wire::{PacketMessage, ProgressMessage};
+use crate::error::chain;
 use crate::incoming::{Machine, State};
 use crate::last::{Unread, last_progress};
 use crate::memory::Memory;

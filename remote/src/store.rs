@@ -5,7 +5,8 @@ use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 use fermata_engine::graph::WhenFull;
 
-use crate::connection::{NatsConnection, chain};
+use crate::connection::NatsConnection;
+use crate::error::chain;
 use crate::names::EdgeNames;
 
 /// How the store of an edge is made.

@@ -7,7 +7,8 @@ use async_nats::jetstream::stream;
 use super::part::is_there;
 use super::record::{DrainMessage, PartMessage, Records, RunMessage};
 use super::refusal::SiteError;
-use crate::connection::{NatsConnection, chain};
+use crate::connection::NatsConnection;
+use crate::error::chain;
 use crate::last::{Last, Unread};
 use crate::time::utc;
 

@@ -7,7 +7,8 @@ use async_nats::jetstream::{self, ErrorCode};
 use futures_util::TryStreamExt;
 use prost::Message;
 
-use crate::connection::{NatsConnection, chain};
+use crate::connection::NatsConnection;
+use crate::error::chain;
 use crate::last::{Last, Unread, last, write};
 use crate::names::token;
 
