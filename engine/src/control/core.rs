@@ -317,7 +317,13 @@ impl Core {
 
     /// Some lane of a launch has no thread: those that have one are stopped, and the lifecycle is told.
     pub(crate) fn launch_failed(&self, launch: &Launch, message: String) -> GraphEvent {
-        let wiring = self.wiring();
+        let mut wiring = self.wiring();
+        for record in wiring.streams.values_mut() {
+            if record.nodes.iter().any(|node| launch.nodes.contains(node)) {
+                // It begins nowhere, so that there is no end to wait for.
+                record.unended = 0;
+            }
+        }
         for node in &launch.nodes {
             let instance = &wiring.instances[node];
             instance.watch.never_ran();
