@@ -3,10 +3,13 @@
 //! Overhead is the time from capture to the sink less the time that the packet spent in the actors' calls, both measured
 //! for each packet. Three steps that each keep a core busy run on threads of their own; the load is a share of all cores.
 //! Beside the engine: three threads chained by blocking flume channels, paced by sleeping until each packet is due.
+//!
+//! On both sides a packet counts as captured when it was due, however late the sleeping thread woke up, and all streams begin
+//! at once, when everything is there: packets of streams that begin one after the other would hardly meet.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fermata_engine::{
     Actor, ActorError, Clock, Graph, Input, LoadOptions, Outputs, Payload, Ports, Registry,
@@ -180,16 +183,19 @@ fn run_threads(case: &Case) {
     let clock = Clock::real();
     let (first, mut upstream) = flume::bounded::<Packet>(2);
     let mut threads = Vec::new();
+    let all_are_there = Arc::new(Barrier::new(case.streams as usize));
     for _ in 0..case.streams {
         let (clock, first) = (clock.clone(), first.clone());
-        let (count, period) = (case.count(), 1.0 / case.rate);
-        let start = Instant::now();
+        let all_are_there = Arc::clone(&all_are_there);
+        let (count, period_ns) = (case.count(), 1e9 / case.rate);
         threads.push(thread::spawn(move || {
+            all_are_there.wait();
+            let start_ns = clock.now_ns();
             for number in 0..count {
-                let due = start + Duration::from_secs_f64(number as f64 * period);
-                thread::sleep(due.saturating_duration_since(Instant::now()));
+                let due_ns = start_ns + (number as f64 * period_ns) as u64;
+                thread::sleep(Duration::from_nanos(due_ns.saturating_sub(clock.now_ns())));
                 let packet = Packet {
-                    captured_ns: clock.now_ns(),
+                    captured_ns: due_ns,
                     worked_ns: 0,
                 };
                 first.send(packet).expect("the receiver waits for the end");

@@ -32,7 +32,10 @@ impl fmt::Debug for dyn Payload {
 /// A payload whose type is known at run time only.
 pub type AnyPayload = Arc<dyn Payload>;
 
-/// Gives the payload back as its own type, or the untouched payload if it is of another type.
+/// Gives the payload back as its own type.
+///
+/// # Errors
+/// The untouched payload, if it is of another type.
 pub fn downcast<T: Payload>(payload: AnyPayload) -> Result<Arc<T>, AnyPayload> {
     if (*payload).type_id() == TypeId::of::<T>() {
         let any: Arc<dyn Any + Send + Sync> = payload;

@@ -170,6 +170,9 @@ impl ProviderType {
     }
 
     /// See [`StreamProvider::check`].
+    ///
+    /// # Errors
+    /// What the provider finds wrong with its settings.
     pub fn check(&self, settings: &Settings) -> Result<(), ActorError> {
         (self.check)(settings)
     }
@@ -222,21 +225,33 @@ impl ActorType {
     }
 
     /// Reads the settings and says which ports the node has under them.
+    ///
+    /// # Errors
+    /// The settings are not the actor's, with the place of what is wrong.
     pub fn ports(&self, settings: &Settings) -> Result<Ports, SettingsError> {
         (self.ports)(settings)
     }
 
     /// See [`Actor::check`].
+    ///
+    /// # Errors
+    /// What the actor finds wrong with its settings.
     pub fn check(&self, settings: &Settings) -> Result<(), ActorError> {
         (self.check)(settings)
     }
 
     /// See [`Actor::reads`].
+    ///
+    /// # Errors
+    /// The settings are not the actor's, with the place of what is wrong.
     pub fn reads(&self, settings: &Settings) -> Result<Vec<PathBuf>, SettingsError> {
         (self.reads)(settings)
     }
 
     /// See [`Actor::try_out`].
+    ///
+    /// # Errors
+    /// Why what the settings name cannot be used.
     pub fn try_out(&self, settings: &Settings) -> Result<(), ActorError> {
         (self.try_out)(settings)
     }

@@ -21,7 +21,7 @@ use crate::report::{Report, StreamReport};
 use crate::runtime::call::panic_message;
 use crate::runtime::driver;
 use crate::runtime::host::{Host, Workers};
-use crate::runtime::protocol::{EventSink, NodeId};
+use crate::runtime::protocol::{Event, EventSink, NodeId};
 use crate::runtime::wiring::NewLanes;
 use crate::services::Services;
 pub use crate::start_error::StartError;
@@ -200,6 +200,16 @@ fn control_plane(core: &Arc<Core>, ready: &flume::Sender<(actix::System, Addr<Gr
     core.control_died(&failure);
 }
 
+/// Starts the thread of a lane.
+fn start_thread(
+    name: String,
+    run: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    #[cfg(test)]
+    tests::take_thread()?;
+    std::thread::Builder::new().name(name).spawn(run)
+}
+
 impl RunHandle {
     /// Adds a stream while the graph runs and waits until its nodes have been created. Returns the name it got:
     /// a stream that returns under an old name gets a number behind it (`door.2`), and so files of its own.
@@ -207,7 +217,20 @@ impl RunHandle {
     /// # Errors
     /// See [`StartError`]; the graph runs on without the stream.
     pub fn add_stream(&self, name: &str, uri: &str) -> Result<String, StartError> {
-        let (new, name) = self.core.wire_stream(name, uri)?;
+        self.open_stream(name, uri, None)
+    }
+
+    /// Adds a stream that another machine of the site has opened and that comes here over an edge, under the name that it has there;
+    /// waits until its nodes have been created.
+    ///
+    /// # Errors
+    /// See [`StartError`]; the graph runs on without the stream.
+    pub fn add_arriving_stream(&self, name: &str, edge: &str) -> Result<(), StartError> {
+        self.open_stream(name, "", Some(edge)).map(drop)
+    }
+
+    fn open_stream(&self, name: &str, uri: &str, edge: Option<&str>) -> Result<String, StartError> {
+        let (new, name) = self.core.wire_stream(name, uri, edge)?;
         let launch = self.launch(new);
         self.core.await_creation(&launch)?;
         Ok(name)
@@ -217,14 +240,20 @@ impl RunHandle {
     fn launch(&self, new: NewLanes) -> Launch {
         let (launch, wired) = self.core.launch(&new);
         self.tell(wired);
-        for (lane, parker) in new.lanes {
+        let mut lanes = new.lanes.into_iter();
+        while let Some((lane, parker)) = lanes.next() {
             let (id, name) = (lane.id, lane.name.clone());
-            let thread = std::thread::Builder::new().name(name);
-            match thread.spawn(move || driver::run(lane, &parker)) {
+            match start_thread(name, move || driver::run(lane, &parker)) {
                 Ok(thread) => self.core.runs_on(id, thread),
                 Err(error) => {
                     let message = format!("cannot start a thread: {error}");
                     self.tell(self.core.launch_failed(&launch, message));
+                    let without_thread = lanes.map(|(lane, _)| lane.id);
+                    for lane in std::iter::once(id).chain(without_thread) {
+                        let failure = None;
+                        let exited = Event::LaneExited { lane, failure };
+                        self.supervisor.do_send(LaneEvent(exited));
+                    }
                     return launch;
                 }
             }
@@ -301,12 +330,33 @@ impl RunHandle {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::cell::Cell;
+    use std::io;
+    use std::time::{Duration, Instant};
 
     use actix::{Context, Handler, Message};
 
     use super::*;
     use crate::graph::LoadOptions;
+
+    /// Longer than anything takes here, on a machine that has other things to do.
+    const PATIENCE: Duration = Duration::from_secs(120);
+
+    thread_local! {
+        /// Threads that the machine has left for those who ask for some on this thread; without a number as many as they like.
+        static THREADS_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+    }
+
+    /// Takes one of the threads that are left.
+    pub(super) fn take_thread() -> io::Result<()> {
+        match THREADS_LEFT.get() {
+            Some(0) => Err(io::Error::other("none is left")),
+            left => {
+                THREADS_LEFT.set(left.map(|left| left - 1));
+                Ok(())
+            }
+        }
+    }
 
     /// Makes a handler of the control plane panic.
     struct Panic;
@@ -323,6 +373,27 @@ mod tests {
         }
     }
 
+    fn started(text: &str, hold_open: bool) -> Result<RunningGraph, StartError> {
+        let registry = Arc::new(Registry::builtin());
+        let graph = Graph::parse("t.yaml", text, &registry, &LoadOptions::new("out")).unwrap();
+        let options = RunOptions {
+            hold_open,
+            ..RunOptions::default()
+        };
+        RunningGraph::start(graph, registry, options)
+    }
+
+    fn ended(running: RunningGraph) -> Report {
+        match running.wait_for(PATIENCE) {
+            Ok(report) => report,
+            // Dropping it would wait for its end.
+            Err(running) => {
+                std::mem::forget(running);
+                panic!("the run did not end");
+            }
+        }
+    }
+
     #[test]
     fn a_run_whose_control_plane_panics_ends_with_a_fault() {
         let text = "\
@@ -331,23 +402,59 @@ nodes:
   s: {use: test_source, rate: 1000}
   e: {use: discard, in: s}
 ";
-        let registry = Arc::new(Registry::builtin());
-        let graph = Graph::parse("t.yaml", text, &registry, &LoadOptions::new("out"));
-        let running = RunningGraph::start(graph.unwrap(), registry, RunOptions::default()).unwrap();
+        let running = started(text, false).unwrap();
         running.handle().supervisor.do_send(Panic);
-        let report = match running.wait_for(Duration::from_secs(120)) {
-            Ok(report) => report,
-            // Dropping it would wait for its end.
-            Err(running) => {
-                std::mem::forget(running);
-                panic!("the run did not end");
-            }
-        };
+        let report = ended(running);
         let faults = &report.faults;
         assert_eq!(faults.len(), 1, "{faults:?}");
         assert!(
             faults[0].message.contains("the control plane died"),
             "{faults:?}"
         );
+    }
+
+    #[test]
+    fn a_stream_for_which_there_is_no_thread_is_refused_and_others_go_on() {
+        let text = "\
+fermata: 1
+nodes:
+  s: {use: test_source, each: stream, count: 10}
+  i: {use: identity, each: stream, in: s}
+  e: {use: discard, in: i}
+";
+        let running = started(text, true).unwrap();
+        let handle = running.handle();
+        handle.add_stream("door", "x").unwrap();
+        // The second of its two lanes has none.
+        THREADS_LEFT.set(Some(1));
+        let refused = handle.add_stream("hall", "x").unwrap_err().to_string();
+        THREADS_LEFT.set(None);
+        assert_eq!(refused, "cannot start a thread: none is left");
+        // Nothing of it is kept but its line in the report.
+        let asked = Instant::now();
+        let is_open = |stream: &str| {
+            let open = handle.snapshot().streams;
+            open.iter().any(|open| open.name == stream)
+        };
+        while is_open("hall") {
+            assert!(asked.elapsed() < PATIENCE, "it is still open");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        handle.add_stream("yard", "x").unwrap();
+        handle.streams_complete();
+        let report = ended(running);
+        assert!(report.balanced, "{:?}", report.imbalances);
+        let delivered = |stream: &str| report.streams[stream].delivered;
+        assert_eq!(["door", "hall", "yard"].map(delivered), [10, 0, 10]);
+        assert_eq!(report.faults.len(), 1, "{:?}", report.faults);
+    }
+
+    #[test]
+    fn a_graph_for_which_there_are_too_few_threads_does_not_start() {
+        let text = "fermata: 1\nnodes:\n  s: {use: test_source}\n  e: {use: discard, in: s}\n";
+        THREADS_LEFT.set(Some(1));
+        let refused = started(text, false).map(drop).unwrap_err().to_string();
+        THREADS_LEFT.set(None);
+        assert_eq!(refused, "cannot start a thread: none is left");
     }
 }

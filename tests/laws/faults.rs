@@ -219,6 +219,25 @@ nodes:
     assert_eq!(delivered(&run, "j"), 100);
 }
 
+/// They wait before a slow node, and not where they are too old.
+#[test]
+fn the_age_of_a_packet_counts_from_its_capture() {
+    let (run, _) = ended(&format!(
+        "\
+nodes:
+  s: {}
+  slow: {{use: identity, in: s, work: 50ms, queue: {{capacity: 100}}}}
+  e: {{use: discard, in: slow, queue: {{capacity: 100, max_age: 100ms}}}}
+",
+        counter("count: 20")
+    ));
+    assert_no_faults(&run);
+    let edge = run.report.edges.iter().find(|edge| edge.to == "e");
+    let aged = edge.expect("an edge to the sink").dropped["max_age"];
+    assert!(aged >= 17, "only {aged} were too old");
+    assert_eq!(delivered(&run, "e") + aged, 20);
+}
+
 #[test]
 fn a_payload_that_panics_when_it_is_weighed_fails_alone() {
     let (run, _) = ended(&format!(

@@ -1,12 +1,13 @@
 //! Faults that reading the engine found and that no simulation shows: calls that must return, threads that must end.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fermata_engine::observer::{Observer, Recorder, Seen};
 use fermata_engine::{
     Actor, ActorError, Graph, Input, Outputs, Ports, Registry, Report, RunOptions, RunningGraph,
-    Setup,
+    Services, Setup,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -45,6 +46,41 @@ run: {{restart: {{most: 100, within: 1h}}}}
             actors::registry(),
         );
     }
+}
+
+/// Watches packets, and panics at one of the nodes, which no recorder may do: it takes the lane with it.
+struct Breaks;
+
+impl Observer for Breaks {
+    fn recorder(&self, _: &str) -> Box<dyn Recorder> {
+        Box::new(Self)
+    }
+}
+
+impl Recorder for Breaks {
+    fn record(&mut self, seen: &Seen<'_>) {
+        assert_ne!(seen.node, "e");
+    }
+}
+
+#[test]
+fn a_lane_that_dies_ends_the_run_with_a_fault() {
+    let text = "\
+fermata: 1
+nodes:
+  s: {use: test_source, rate: 1000}
+  e: {use: discard, in: s}
+";
+    let watched = RunOptions {
+        observer: Some(Arc::new(Breaks)),
+        ..RunOptions::default()
+    };
+    let running = start_with(text, Registry::builtin(), watched);
+    let report = in_time(move || running.wait()).expect("a run that ends");
+    let faults = &report.faults;
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    let said = &faults[0].message;
+    assert!(said.contains("the thread of lane `e` died"), "{said}");
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -161,9 +197,14 @@ fn a_graph_that_was_changed_into_nonsense_does_not_start() {
     assert!(started.expect("an answer").is_err());
 }
 
-static RELEASED: AtomicBool = AtomicBool::new(false);
+/// What keeps actors from being created until it is open.
+#[derive(Default)]
+struct Gate {
+    reached: AtomicBool,
+    open: AtomicBool,
+}
 
-/// Is not created before it is let.
+/// Is not created before its gate is open, whatever becomes of the run.
 struct Hang;
 
 impl Actor for Hang {
@@ -171,11 +212,13 @@ impl Actor for Hang {
     type Settings = Nothing;
 
     fn ports(_: &Nothing) -> Ports {
-        Ports::new().any_input("in")
+        Ports::new().any_input("in").needs::<Gate>()
     }
 
     fn create(_: Nothing, setup: &Setup) -> Result<Self, ActorError> {
-        while !RELEASED.load(Ordering::SeqCst) && !setup.cancelled() {
+        let gate = setup.service::<Gate>().ok_or("it has declared the need")?;
+        gate.reached.store(true, Ordering::SeqCst);
+        while !gate.open.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(Self)
@@ -186,10 +229,44 @@ impl Actor for Hang {
     }
 }
 
-#[test]
-fn a_stop_gives_up_a_stream_whose_creation_hangs() {
+/// Begins to run a graph with actors that hang at the gate.
+fn launched(text: &str, gate: &Arc<Gate>, hold_open: bool) -> RunningGraph {
     let mut registry = Registry::builtin();
     registry.register::<Hang>();
+    let registry = Arc::new(registry);
+    let graph = Graph::parse("t.yaml", text, &registry, &options()).expect("a correct graph");
+    let run_options = RunOptions {
+        hold_open,
+        services: Services::new().with(Arc::clone(gate)),
+        ..RunOptions::default()
+    };
+    RunningGraph::launch(graph, registry, run_options).expect("a graph that starts")
+}
+
+/// Stops a run whose creation hangs at the gate. Gives the answer of who waits for it, which comes before the gate is opened.
+fn answer_to_a_stop<T: Send + 'static>(
+    running: RunningGraph,
+    gate: &Gate,
+    wait: impl FnOnce(&RunningGraph) -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let handle = running.handle();
+    let waiting = std::thread::spawn(move || {
+        let answer = wait(&running);
+        (running, answer)
+    });
+    wait_until("its creation has begun", || {
+        gate.reached.load(Ordering::SeqCst)
+    });
+    handle.stop();
+    let answered = in_time(move || waiting.join().unwrap());
+    gate.open.store(true, Ordering::SeqCst);
+    let (running, answer) = answered.expect("an answer while the creation hangs");
+    in_time(move || running.wait()).expect("a run that ends");
+    answer
+}
+
+#[test]
+fn a_stop_gives_up_a_stream_whose_creation_hangs() {
     let text = "\
 fermata: 1
 nodes:
@@ -197,33 +274,23 @@ nodes:
   h: {use: hang, each: stream, in: s}
   e: {use: discard, in: s}
 ";
-    let running = start_with(
-        text,
-        registry,
-        RunOptions {
-            hold_open: true,
-            ..RunOptions::default()
-        },
-    );
-    let adding = running.handle();
-    let added = Arc::new(Mutex::new(None));
-    let answer = Arc::clone(&added);
-    let adder = std::thread::spawn(move || {
-        let added = adding.add_stream("door", "x");
-        *answer.lock().unwrap() = Some(added.map_err(|error| error.to_string()));
+    let gate = Arc::default();
+    let running = launched(text, &gate, true);
+    running.created().expect("nothing hangs without a stream");
+    let added = answer_to_a_stop(running, &gate, |running| {
+        let added = running.handle().add_stream("door", "x");
+        added.map_err(|error| error.to_string())
     });
-    // Until the stream is there, nothing hangs.
-    wait_until("the stream is wired", || {
-        running.handle().stream_report("door").is_some()
+    assert!(added.is_err());
+}
+
+#[test]
+fn a_stop_gives_up_a_graph_whose_creation_hangs() {
+    let text = "fermata: 1\nnodes:\n  s: {use: test_source}\n  h: {use: hang, in: s}\n";
+    let gate = Arc::default();
+    let running = launched(text, &gate, false);
+    let created = answer_to_a_stop(running, &gate, |running| {
+        running.created().map_err(|error| error.to_string())
     });
-    running.handle().stop();
-    let answered = in_time(move || adder.join().is_ok());
-    let given_up = answered.is_some();
-    RELEASED.store(true, Ordering::SeqCst);
-    let report = in_time(move || running.wait()).expect("a run that ends");
-    assert!(
-        given_up,
-        "the stream was waited for until it was there: {report:?}"
-    );
-    assert!(matches!(&*added.lock().unwrap(), Some(Err(_))));
+    assert!(created.is_err());
 }

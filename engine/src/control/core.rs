@@ -251,6 +251,7 @@ impl Core {
         &self,
         name: &str,
         uri: &str,
+        edge: Option<&str>,
     ) -> Result<(NewLanes, String), StartError> {
         if !self.accepts_streams.load(Ordering::Relaxed) {
             return Err(StartError::Ending);
@@ -260,9 +261,10 @@ impl Core {
             uri: uri.to_owned(),
         };
         let mut wiring = self.wiring();
-        let new = wiring
-            .wire_stream(&spec)?
-            .ok_or(StartError::TakesNoStreams)?;
+        let new = wiring.wire_stream(&spec, edge)?.ok_or_else(|| match edge {
+            Some(edge) => StartError::NoEdge(edge.to_owned()),
+            None => StartError::TakesNoStreams,
+        })?;
         let stream = wiring.streams.last_key_value();
         let name = stream.map_or(spec.name, |(_, record)| record.stream.name.clone());
         Ok((new, name))
@@ -315,7 +317,13 @@ impl Core {
 
     /// Some lane of a launch has no thread: those that have one are stopped, and the lifecycle is told.
     pub(crate) fn launch_failed(&self, launch: &Launch, message: String) -> GraphEvent {
-        let wiring = self.wiring();
+        let mut wiring = self.wiring();
+        for record in wiring.streams.values_mut() {
+            if record.nodes.iter().any(|node| launch.nodes.contains(node)) {
+                // It begins nowhere, so that there is no end to wait for.
+                record.unended = 0;
+            }
+        }
         for node in &launch.nodes {
             let instance = &wiring.instances[node];
             instance.watch.never_ran();

@@ -15,7 +15,7 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// What the run's supervisor is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GraphEvent {
-    /// Instances have been wired and will be created; `source` is set for a stream added while the graph runs.
+    /// Instances have been wired and will be created: those of the graph file as group 0, those of each added stream as one more.
     Wired {
         group: usize,
         nodes: Vec<(NodeId, InstanceKind)>,

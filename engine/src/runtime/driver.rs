@@ -11,6 +11,8 @@ use crate::runtime::parker::Parker;
 /// How many times a lane looks again before it parks. A parked thread costs its waker microseconds, so a short wait is
 /// cheaper awake; much longer spins take the core from the very thread that is waited for.
 const LOOKS_BEFORE_PARKING: u32 = 100;
+/// So many streams more make a look count once more: it takes the longer, the more streams a lane has.
+const STREAMS_OF_A_LOOK: u32 = 16;
 /// How many times where looking that often was in vain.
 const FEW_LOOKS: u32 = 5;
 /// After so many times it looks often once more: whoever feeds it may have got a core of its own, or become faster.
@@ -43,7 +45,7 @@ fn drive(lane: &mut Lane, parker: &Arc<Parker>) {
             Step::Finished => return,
             // Where nobody but the clock has something for it, there is nothing to look for.
             Step::Idle { until_ns } if looks < most_looks && lane.may_get(until_ns) => {
-                looks += 1;
+                looks += 1 + lane.streams() / STREAMS_OF_A_LOOK;
                 std::hint::spin_loop();
             }
             Step::Idle { .. } => {

@@ -128,6 +128,12 @@ impl Flow {
         edges: &mut Edges,
         now_ns: u64,
     ) -> Found {
+        // Where nothing has come nobody has to make room, and most looks of a node with many streams are such.
+        if let [input] = self.inputs[..]
+            && edges.get(input).mark() <= self.position
+        {
+            return self.nothing();
+        }
         let may_take = !needs_room || self.has_room(edges);
         match self.inputs.len() {
             1 => self.take_single(slot, may_take, edges, now_ns),

@@ -126,6 +126,11 @@ impl Lane {
         until_ns.is_none() || nodes.any(|node| !node.parts.actor_type.source || node.is_blocked)
     }
 
+    /// The most streams that it has had at once.
+    pub(crate) fn streams(&self) -> u32 {
+        self.slots as u32
+    }
+
     fn is_finished(&self) -> bool {
         let mut roles = self.nodes.iter().map(|node| &node.role);
         roles.all(|role| matches!(role, Role::Finished))

@@ -27,7 +27,7 @@ impl Node {
             while let Some(slot) = next.filter(|slot| *slot < to) {
                 match self.look(slot, cx) {
                     Look::Progressed => {
-                        self.turn = slot + 1;
+                        self.turn = self.behind(slot);
                         return true;
                     }
                     Look::NoRoom => {}
@@ -37,6 +37,13 @@ impl Node {
             }
         }
         false
+    }
+
+    /// The slot whose turn it is after this one.
+    #[inline]
+    fn behind(&self, slot: usize) -> usize {
+        let next = slot + 1;
+        if next < self.flows.len() { next } else { 0 }
     }
 
     fn take_arrived_in_turn(&mut self, cx: &mut LaneContext) -> bool {
@@ -77,11 +84,9 @@ impl Node {
         if self.parts.oldest_first {
             return self.take_from_oldest(false, cx);
         }
-        let slots = self.flows.len();
-        for step in 0..slots {
-            let slot = (self.turn + step) % slots;
+        for slot in (self.turn..self.flows.len()).chain(0..self.turn) {
             if self.look(slot, cx) == Look::Progressed {
-                self.turn = slot + 1;
+                self.turn = self.behind(slot);
                 return true;
             }
         }

@@ -18,6 +18,7 @@
 //! What a node is stands in `node`, how it comes and goes in `life`, where streams come from in `sourcing`.
 
 use std::collections::HashMap;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -54,14 +55,21 @@ impl Node {
         let Some(flow) = &mut self.flows[slot] else {
             return Look::Nothing;
         };
-        let needs_room = !flow.is_finished && !matches!(self.role, Role::Retired(_));
-        let found = flow.take(slot, needs_room, &mut cx.edges, cx.now_ns);
+        let refuses = flow.is_finished || matches!(self.role, Role::Retired(_));
+        let found = flow.take(slot, !refuses, &mut cx.edges, cx.now_ns);
         if let Found::Input(taken) = found {
             self.is_blocked = false;
             if taken.is_last {
                 cx.edges.forget_arrival(self.place, slot);
             }
-            self.handle(taken, cx);
+            self.note_taken(&taken, cx);
+            if refuses || taken.is_broken {
+                self.refuse_taken(taken, cx);
+            } else if self.batches.is_some() {
+                self.weigh(taken, cx);
+            } else {
+                self.begin(from_ref(&taken.receipt), Work::Single(taken.input), cx);
+            }
             return Look::Progressed;
         }
         flow.mark_outputs(&mut cx.edges);
@@ -76,32 +84,20 @@ impl Node {
         }
     }
 
-    /// Holds a packet for a batch, or begins the call.
+    /// Tells who watches, and records how long the packet has waited.
     #[inline]
-    fn handle(&mut self, taken: Taken, cx: &mut LaneContext) {
-        let receipt = taken.receipt;
+    fn note_taken(&mut self, taken: &Taken, cx: &mut LaneContext) {
         cx.observe(&self.parts.watch.name, || Observed::Taken {
-            packet: receipt.packet,
+            packet: taken.receipt.packet,
             queued_ns: taken.queued_ns,
         });
         self.recorder
             .queue_waited(cx.now_ns.saturating_sub(taken.queued_ns));
-        if self.flows[receipt.slot]
-            .as_ref()
-            .is_some_and(|flow| flow.is_finished)
-        {
-            return self.refuse(taken, Fate::Finished, None, cx);
-        }
-        if matches!(self.role, Role::Retired(_)) {
-            return self.refuse(taken, Fate::Abandoned, None, cx);
-        }
-        if taken.is_broken {
-            let error = "a payload panicked when it was asked for its size".into();
-            return self.refuse(taken, Fate::Failed, Some(error), cx);
-        }
-        if self.batches.is_none() {
-            return self.begin(&[receipt], Work::Single(taken.input), cx);
-        }
+    }
+
+    /// Asks a packet for its weight, and holds it for a batch. Inlined, it would have every packet copied on its way to the call.
+    #[inline(never)]
+    fn weigh(&mut self, taken: Taken, cx: &mut LaneContext) {
         match guard(|| Ok(taken.input.weight())) {
             Ok(weight) => self.hold(taken, weight, cx),
             Err(error) => {
@@ -109,6 +105,20 @@ impl Node {
                 self.refuse(taken, Fate::Failed, Some(error), cx);
             }
         }
+    }
+
+    /// Settles a packet that is not for the actor: it wants no more of the stream, is given up, or the payload is broken.
+    #[cold]
+    fn refuse_taken(&mut self, taken: Taken, cx: &mut LaneContext) {
+        let flow = &self.flows[taken.receipt.slot];
+        if flow.as_ref().is_some_and(|flow| flow.is_finished) {
+            return self.refuse(taken, Fate::Finished, None, cx);
+        }
+        if matches!(self.role, Role::Retired(_)) {
+            return self.refuse(taken, Fate::Abandoned, None, cx);
+        }
+        let error = "a payload panicked when it was asked for its size".into();
+        self.refuse(taken, Fate::Failed, Some(error), cx);
     }
 
     /// Settles a packet that was taken but is not handled. Earlier ones of its stream may be held: then its mark has to wait.

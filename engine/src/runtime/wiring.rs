@@ -1,4 +1,4 @@
-//! From a checked graph to lanes: which instances a stream needs, and the links between them.
+//! From a checked graph to lanes: which instances a stream needs, and the edges between them.
 //!
 //! Every stream is wired by itself, those of the graph file at the start and others while the graph runs, so there is
 //! one way in which a stream comes to be. Shared nodes exist once; instances of `each: stream` nodes come with their stream.
@@ -25,7 +25,7 @@ use crate::runtime::parts::NodeParts;
 use crate::runtime::protocol::{Attachment, Command, Event, Mailbox, NodeId};
 use crate::runtime::records::{EdgeNumber, EdgeRecord, Instance, LaneRecord, StreamRecord};
 use crate::runtime::stats::NodeWatch;
-use crate::runtime::topology::{counts_bytes, is_leaf, per_stream_source, reached_from};
+use crate::runtime::topology::{counts_bytes, inlet_of, is_leaf, per_stream_source, reached_from};
 use crate::settled::Settled;
 use crate::setup::Setup;
 
@@ -70,7 +70,8 @@ pub(crate) struct NewLanes {
 /// What lanes have to attach, by lane.
 pub(crate) type Attachments = Vec<(usize, Attachment)>;
 
-struct Half {
+/// A new node, and the lane that is to run it.
+struct Placed {
     lane: usize,
     node: Node,
 }
@@ -97,20 +98,20 @@ impl Wiring {
     pub(crate) fn wire_graph(&mut self) -> Result<NewLanes, Problems> {
         let graph = Arc::clone(&self.graph);
         let started = Arc::new(AtomicBool::new(false));
-        let mut halves = Vec::new();
+        let mut placed = Vec::new();
         for (index, spec) in graph.nodes.iter().enumerate() {
             if !spec.each_stream {
-                let half = self.instantiate(index, spec, None)?;
-                self.shared.insert(index, half.node.parts.id);
-                halves.push(half);
+                let new = self.instantiate(index, spec, None)?;
+                self.shared.insert(index, new.node.parts.id);
+                placed.push(new);
             }
         }
         let mut attachments = Vec::new();
         for (stream, source) in streams_in_order(&graph) {
-            attachments.push(self.wire_one(&stream, source, &mut halves)?);
+            attachments.push(self.wire_one(&stream, source, &mut placed)?);
         }
-        let nodes = halves.iter().map(|half| half.node.parts.id).collect();
-        let lanes = self.assemble(halves, &started);
+        let nodes = placed.iter().map(|new| new.node.parts.id).collect();
+        let lanes = self.assemble(placed, &started);
         Ok(NewLanes {
             lanes,
             nodes,
@@ -119,16 +120,24 @@ impl Wiring {
         })
     }
 
-    /// Wires a stream into the running graph.
+    /// Wires a stream into the running graph, to come from its source here or over an edge from another machine.
     pub(crate) fn wire_stream(
         &mut self,
         stream: &StreamSpec,
+        edge: Option<&str>,
     ) -> Result<Option<NewLanes>, Problems> {
-        let Some(source) = per_stream_source(&self.graph, &stream.name) else {
+        let source = match edge {
+            Some(edge) => inlet_of(&self.graph, edge),
+            None => per_stream_source(&self.graph, &stream.name),
+        };
+        let Some(source) = source else {
             return Ok(None);
         };
-        Graph::check_stream_name(&stream.name)?;
         let lives = self.lives.get(&stream.name).copied().unwrap_or(0);
+        match edge {
+            Some(edge) => Graph::check_arriving_stream(&stream.name, edge, lives > 0)?,
+            None => Graph::check_stream_name(&stream.name)?,
+        }
         let named = StreamSpec {
             name: name_of_life(&stream.name, lives + 1),
             uri: stream.uri.clone(),
@@ -138,10 +147,10 @@ impl Wiring {
         self.graph
             .check_added_stream(&self.registry, &named, &others)?;
         let started = Arc::new(AtomicBool::new(false));
-        let mut halves = Vec::new();
-        let attachments = self.wire_one(stream, source, &mut halves)?;
-        let nodes = halves.iter().map(|half| half.node.parts.id).collect();
-        let lanes = self.assemble(halves, &started);
+        let mut placed = Vec::new();
+        let attachments = self.wire_one(stream, source, &mut placed)?;
+        let nodes = placed.iter().map(|new| new.node.parts.id).collect();
+        let lanes = self.assemble(placed, &started);
         Ok(Some(NewLanes {
             lanes,
             nodes,
@@ -165,12 +174,12 @@ impl Wiring {
         name_of_life(name, *lives)
     }
 
-    /// Instances, links and flows of one stream. Returns what each lane has to attach.
+    /// Makes the instances, edges and flows of one stream. Returns what each lane has to attach.
     fn wire_one(
         &mut self,
         spec: &StreamSpec,
         source: usize,
-        halves: &mut Vec<Half>,
+        placed: &mut Vec<Placed>,
     ) -> Result<Attachments, Problems> {
         let graph = Arc::clone(&self.graph);
         let reached = reached_from(&graph, source);
@@ -188,9 +197,9 @@ impl Wiring {
         for &index in &reached {
             let node = &graph.nodes[index];
             let id = if node.each_stream {
-                let half = self.instantiate(index, node, Some((&spec, &stream)))?;
-                let id = half.node.parts.id;
-                halves.push(half);
+                let new = self.instantiate(index, node, Some((&spec, &stream)))?;
+                let id = new.node.parts.id;
+                placed.push(new);
                 id
             } else {
                 self.shared[&index]
@@ -240,7 +249,7 @@ impl Wiring {
         index: usize,
         spec: &NodeSpec,
         stream: Option<(&StreamSpec, &Arc<Stream>)>,
-    ) -> Result<Half, Problems> {
+    ) -> Result<Placed, Problems> {
         let settings = spec.settings(stream.map(|(spec, _)| spec))?;
         // A stream that comes while the graph runs brings its own.
         self.graph.secrets().learn(&settings.0);
@@ -301,7 +310,7 @@ impl Wiring {
             counts_bytes: counts_bytes(&self.graph, index),
         };
         let batches = spec.batch.as_ref().map(|batch| Batches::new(batch, asap));
-        Ok(Half {
+        Ok(Placed {
             lane,
             node: Node::new(parts, batches),
         })
@@ -354,10 +363,10 @@ impl Wiring {
         number
     }
 
-    fn assemble(&self, halves: Vec<Half>, started: &Arc<AtomicBool>) -> Vec<(Lane, Arc<Parker>)> {
+    fn assemble(&self, placed: Vec<Placed>, started: &Arc<AtomicBool>) -> Vec<(Lane, Arc<Parker>)> {
         let mut by_lane: HashMap<usize, Vec<Node>> = HashMap::new();
-        for half in halves {
-            by_lane.entry(half.lane).or_default().push(half.node);
+        for new in placed {
+            by_lane.entry(new.lane).or_default().push(new.node);
         }
         let mut lanes: Vec<_> = by_lane
             .into_iter()
