@@ -83,7 +83,7 @@ fn tell(
     out: &Path,
     table: &Path,
 ) -> anyhow::Result<()> {
-    let people = People::read(table, inputs)?;
+    let people = People::read(table, inputs, arguments.every)?;
     let text = json(&people.json())?;
     fermata_files::write(&out.join("summary.json"), text.as_bytes())?;
     if arguments.json {

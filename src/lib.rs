@@ -32,6 +32,8 @@ pub mod hand_over;
 mod interrupts;
 pub mod kpi;
 pub mod learn_cli;
+#[cfg(feature = "remote")]
+mod lives;
 mod load;
 mod log_lines;
 mod logging;

@@ -20,6 +20,12 @@ use crate::watched::{is_watched, to_analyse};
 /// Problems that are shown.
 const MOST_SHOWN: usize = 100;
 
+/// Characters of a line that are shown.
+const MOST_WIDE: usize = 400;
+
+/// With this begins what a terminal obeys.
+const ESCAPE: char = '\x1b';
+
 /// Reads a graph and checks it and what it names; none if it has problems, which have been shown then.
 pub(crate) fn checked(
     arguments: &GraphArguments,
@@ -147,7 +153,7 @@ pub(crate) fn show(problems: &Problems) {
     for (problem, others) in told.iter().take(MOST_SHOWN) {
         let mut shown = String::new();
         match handler.render_report(&mut shown, *problem) {
-            Ok(()) => complain_as_it_is(shown.trim_end_matches('\n')),
+            Ok(()) => complain_as_it_is(&in_short_lines(shown.trim_end_matches('\n'))),
             Err(_) => complain(&problem.to_string()),
         }
         if !others.is_empty() {
@@ -162,6 +168,25 @@ pub(crate) fn show(problems: &Problems) {
     complain(&format!(
         "error: {count} problem{plural}; nothing was started"
     ));
+}
+
+/// A text without the ends of lines that nobody reads: a file may be one line of megabytes.
+fn in_short_lines(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let Some((end, _)) = line.char_indices().nth(MOST_WIDE) else {
+            return line.to_owned();
+        };
+        let shown = &line[..end];
+        // Not in the middle of what a terminal obeys, and without its colours from there on.
+        let is_whole = |at: &usize| shown[*at..].contains('m');
+        let end = shown
+            .rfind(ESCAPE)
+            .filter(|at| !is_whole(at))
+            .unwrap_or(end);
+        let reset = if line.contains(ESCAPE) { "\x1b[0m" } else { "" };
+        format!("{}…{reset}", &line[..end])
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The problems, those of one cause together: the first one, and the nodes that have it too.
@@ -186,4 +211,25 @@ fn once_each(problems: &Problems) -> Vec<(&Problem, Vec<&str>)> {
 fn of_node(message: &str) -> Option<(&str, &str)> {
     let (node, cause) = message.split_once(": ")?;
     node.starts_with("node `").then_some((node, cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_end_is_shown_up_to_where_somebody_reads() {
+        let text = format!("short\n{}\nlast", "ä".repeat(1_000));
+        let shown = in_short_lines(&text);
+        assert_eq!(shown, format!("short\n{}…\nlast", "ä".repeat(MOST_WIDE)));
+        let coloured = format!("\x1b[1m{}\x1b[0m", "[".repeat(1_000));
+        let shown = in_short_lines(&coloured);
+        assert_eq!(
+            shown,
+            format!("\x1b[1m{}…\x1b[0m", "[".repeat(MOST_WIDE - 4))
+        );
+        let within = format!("{}\x1b[31mred{}", "a".repeat(MOST_WIDE - 2), "b".repeat(9));
+        let shown = in_short_lines(&within);
+        assert_eq!(shown, format!("{}…\x1b[0m", "a".repeat(MOST_WIDE - 2)));
+    }
 }

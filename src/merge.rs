@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use fermata_engine::Report;
+use fermata_engine::report::EarlierReport;
 use serde::Serialize;
 
 use crate::cli::{SUCCESS, UNBALANCED};
@@ -24,7 +25,7 @@ pub(crate) struct SiteBook {
     pub(crate) imbalances: Vec<String>,
 }
 
-/// A stream at a sink; captured = delivered + losses.
+/// A stream at a sink; captured = delivered + settled_before + losses.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(crate) struct SinkBook {
     /// Packets that the stream's source handed to its graph, on the machine where it is.
@@ -33,6 +34,9 @@ pub(crate) struct SinkBook {
     pub(crate) overwritten: u64,
     /// Packets that the sink handled.
     pub(crate) delivered: u64,
+    /// Packets that earlier lives of the sink's part, which were killed, had settled: what they wrote is in their files, and how many of
+    /// these were lost on the way to this sink nobody knows.
+    pub(crate) settled_before: u64,
     /// Packets that did not get there, by cause, node and machine.
     pub(crate) losses: BTreeMap<String, u64>,
 }
@@ -171,6 +175,29 @@ impl<'a> Site<'a> {
         edges.next().map(|edge| edge.edge.as_str())
     }
 
+    /// What lives of a machine's part that were killed had of a stream that an edge brings there.
+    fn earlier(&self, name: &str, edge: &str, stream: &str) -> EarlierReport {
+        let edges = self.of_machine(name).flat_map(|report| &report.site_edges);
+        let mut edges = edges.filter(|found| found.receives && found.edge == edge);
+        let earlier = edges.find_map(|found| found.earlier.get(stream));
+        earlier.copied().unwrap_or_default()
+    }
+
+    /// How many packets of a stream lives of a machine's part had captured that were killed, as far as that was noted; none if there were
+    /// no such lives.
+    fn killed(&self, name: &str, stream: &str) -> Option<u64> {
+        let sites = self
+            .of_machine(name)
+            .filter_map(|report| report.site.as_ref());
+        let mut lives = sites.flat_map(|site| &site.killed).peekable();
+        lives.peek()?;
+        Some(
+            lives
+                .map(|life| life.captured.get(stream).copied().unwrap_or(0))
+                .sum(),
+        )
+    }
+
     /// The machine where a stream goes into an edge.
     fn beginning_of(&self, edge: &str, stream: &str) -> Option<&'a str> {
         let mut reports = self.reports.iter().filter(|report| {
@@ -194,6 +221,10 @@ impl<'a> Site<'a> {
         let mut book = SinkBook::default();
         let mut captured = 0;
         let mut missed = 0;
+        let edge = self.edge_into(name, stream);
+        let earlier = edge.map_or_else(EarlierReport::default, |edge| {
+            self.earlier(name, edge, stream)
+        });
         for report in self.of_machine(name) {
             let Some(found) = report.streams.get(stream) else {
                 continue;
@@ -207,11 +238,14 @@ impl<'a> Site<'a> {
                 }
             }
         }
-        let Some(edge) = self.edge_into(name, stream) else {
+        let Some(edge) = edge else {
             book.captured = captured;
             book.overwritten = missed;
             return book;
         };
+        book.settled_before = earlier.settled;
+        captured += earlier.settled;
+        missed += earlier.missed;
         let Some(before) = self.beginning_of(edge, stream) else {
             imbalances.push(format!(
                 "stream {stream} comes to machine {name} over edge {edge}, and no report is of where it begins"
@@ -219,12 +253,23 @@ impl<'a> Site<'a> {
             book.captured = captured;
             return book;
         };
-        let upstream = self.follow(stream, &format!("{edge}@{stream}"), before, imbalances);
+        let mut upstream = self.follow(stream, &format!("{edge}@{stream}"), before, imbalances);
         let arrived = captured + missed;
-        if upstream.delivered != arrived {
+        let told = upstream.delivered + upstream.settled_before;
+        if let Some(known) = self.killed(before, stream)
+            && told <= arrived
+        {
+            // The rest of what came was sent by lives that left no report; what else they had captured died with them.
+            let sent = arrived - told;
+            upstream.captured += sent.max(known);
+            if known > sent {
+                let cause = format!("crashed on {before}");
+                *upstream.losses.entry(cause).or_default() += known - sent;
+            }
+        } else if told != arrived {
             imbalances.push(format!(
                 "edge {edge}, stream {stream}: {} went in on {before}, and {captured} came out on {name} and {missed} were missed there",
-                upstream.delivered
+                told
             ));
         }
         if missed > 0 {
@@ -261,9 +306,13 @@ impl SiteBook {
             for (sink, book) in sinks {
                 let _ = writeln!(
                     text,
-                    "{stream:<16} {sink:<24} captured {} = delivered {} + lost {}",
+                    "{stream:<16} {sink:<24} captured {} = delivered {}{} + lost {}",
                     book.captured,
                     book.delivered,
+                    match book.settled_before {
+                        0 => String::new(),
+                        before => format!(" + settled before its part was killed {before}"),
+                    },
                     book.losses.values().sum::<u64>()
                 );
                 for (cause, count) in &book.losses {
@@ -301,7 +350,7 @@ impl SiteBook {
 #[cfg(test)]
 mod tests {
     use fermata_engine::report::{
-        ClockReport, NodeReport, SinkReport, SiteEdgeReport, SiteReport, StreamReport,
+        ClockReport, LifeReport, NodeReport, SinkReport, SiteEdgeReport, SiteReport, StreamReport,
     };
 
     use super::*;
@@ -312,6 +361,7 @@ mod tests {
             edge: "capture-server".to_owned(),
             node: node.to_owned(),
             receives,
+            earlier: BTreeMap::new(),
         };
         Report {
             machine: Some(machine.to_owned()),
@@ -323,6 +373,7 @@ mod tests {
                     ahead_ms,
                     error_ms: 0.5,
                 }),
+                killed: Vec::new(),
             }),
             site_edges: vec![edge],
             nodes: [(format!("{node}@door"), NodeReport::default())].into(),
@@ -390,6 +441,36 @@ mod tests {
         );
         let alone = book(&[server(85)]).unwrap();
         assert!(alone.imbalances[0].contains("no report is of where it begins"));
+    }
+
+    #[test]
+    fn lives_that_were_killed_have_their_lines() {
+        let mut server = server(40);
+        // 45 of them had come before the part was killed, and 3 of a life of the gate that was killed too.
+        server.site_edges[0].earlier = [(
+            "door".to_owned(),
+            EarlierReport {
+                settled: 48,
+                missed: 0,
+            },
+        )]
+        .into();
+        let mut gate = gate();
+        let life = LifeReport {
+            incarnation: 1,
+            captured: [("door".to_owned(), 9)].into(),
+        };
+        gate.site.as_mut().unwrap().killed.push(life);
+        let found = book(&[server, gate]).unwrap();
+        assert!(found.imbalances.is_empty(), "{:?}", found.imbalances);
+        let log = &found.sinks["door"]["log on server"];
+        assert_eq!(
+            (log.captured, log.delivered, log.settled_before),
+            (109, 37, 48)
+        );
+        assert_eq!(log.losses["crashed on gate"], 6);
+        let lost: u64 = log.losses.values().sum();
+        assert_eq!(log.captured, log.delivered + log.settled_before + lost);
     }
 
     #[test]

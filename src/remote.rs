@@ -1,7 +1,8 @@
 //! `--machine` and `--nats`: the part of a graph that this machine runs, and its connection to a NATS server.
 
-use fermata_engine::report::SiteReport;
-use fermata_engine::{Graph, Registry, RunHandle, Services};
+use std::path::Path;
+
+use fermata_engine::{Graph, Registry, Report, RunHandle, Services};
 
 use crate::cli::NatsArguments;
 use crate::interrupts::Interrupts;
@@ -9,13 +10,19 @@ use crate::interrupts::Interrupts;
 use {
     crate::cli::{FAILED, REFUSED},
     crate::print::complain,
-    fermata_engine::Codecs,
-    fermata_engine::report::ClockReport,
+    fermata_engine::report::{ClockReport, EarlierReport, SiteReport},
+    fermata_engine::{Codecs, Life},
     fermata_remote::site::{PartSpec, SitePart},
-    fermata_remote::{Credentials, NatsConnection},
+    fermata_remote::{
+        Arriving, Credentials, NatsConnection, opened_streams, take_over, watch_streams,
+    },
+    std::collections::BTreeMap,
     std::sync::Arc,
     std::time::Duration,
 };
+
+#[cfg(feature = "remote")]
+pub(crate) use crate::lives::Lives;
 
 /// The connection of a run, and the part of a site that it is, if any.
 pub(crate) struct Remote {
@@ -23,6 +30,16 @@ pub(crate) struct Remote {
     connection: Option<Arc<NatsConnection>>,
     #[cfg(feature = "remote")]
     part: Option<Arc<SitePart>>,
+    #[cfg(feature = "remote")]
+    earlier: Earlier,
+}
+
+/// What earlier lives of a part had, by edge and stream; and what of that its actors are to know.
+#[cfg(feature = "remote")]
+#[derive(Clone, Default)]
+struct Earlier {
+    edges: BTreeMap<String, BTreeMap<String, EarlierReport>>,
+    settled: BTreeMap<String, u64>,
 }
 
 /// The part of a graph that a machine runs.
@@ -91,6 +108,7 @@ impl Remote {
             return Ok(Self {
                 connection: None,
                 part: None,
+                earlier: Earlier::default(),
             });
         };
         let site = arguments.site.as_ref().unwrap_or(&graph.name);
@@ -104,10 +122,22 @@ impl Remote {
             may_begin: graph.has_inlets(),
         });
         let part = spec.map(|spec| SitePart::join(&connection, spec));
+        let part = part.transpose()?;
+        let earlier = match &part {
+            Some(part) => Earlier::of(&connection, graph, part.incarnation() > 1)?,
+            None => Earlier::default(),
+        };
         Ok(Self {
-            part: part.transpose()?,
+            part,
+            earlier,
             connection: Some(connection),
         })
+    }
+
+    /// Whether a folder is that of an earlier life of this part, whose files go on.
+    pub(crate) fn goes_on_in(&self, folder: &Path) -> bool {
+        let part = self.part.as_ref();
+        part.is_some_and(|part| part.incarnation() > 1 && Lives::are_in(folder, part.run()))
     }
 
     /// Lends the connection to the actors of a run, and the part to whoever steers it.
@@ -116,10 +146,15 @@ impl Remote {
             Some(connection) => services.with(Arc::clone(connection)),
             None => services,
         };
-        match &self.part {
-            Some(part) => services.with(Arc::clone(part)),
-            None => services,
-        }
+        let Some(part) = &self.part else {
+            return services;
+        };
+        let life = Life {
+            number: part.incarnation(),
+            settled: self.earlier.settled.clone(),
+        };
+        let services = services.with(Arc::new(life)).with(Arc::clone(part));
+        services.with(Arc::new(self.earlier.clone()))
     }
 
     /// Ends the connection, once what the run has settled is acknowledged. Says how the process ends, where the run ended so.
@@ -174,6 +209,24 @@ pub(crate) fn steer(
             tracing::warn!("nothing will end this part if other machines do not: {error}");
         }
     };
+    if let Some(connection) = services.get::<NatsConnection>() {
+        let opening = handle.clone();
+        let edges = graph.inlets().into_iter();
+        let edges = edges.map(|(edge, streams)| Arriving {
+            edge,
+            streams: streams.into_iter().collect(),
+        });
+        watch_streams(
+            &connection,
+            edges.collect(),
+            move |edge, stream| match opening.add_arriving_stream(stream, edge) {
+                Ok(()) => tracing::info!("another machine has added stream {stream}"),
+                Err(error) => {
+                    tracing::warn!("stream {stream} of another machine is not taken: {error}");
+                }
+            },
+        );
+    }
     let replaced = move || {
         tracing::error!(
             "another program runs this machine's part now, since this one was away: it stops"
@@ -183,29 +236,116 @@ pub(crate) fn steer(
     part.watch(drain, replaced);
 }
 
-/// Which run of its site a part belongs to.
 #[cfg(feature = "remote")]
-pub(crate) fn site_of(services: &Services) -> Option<SiteReport> {
-    let part = services.get::<SitePart>()?;
+impl Earlier {
+    /// Takes the place of an earlier life of a part at the server, if there was one, and asks how far that had come.
+    fn of(connection: &Arc<NatsConnection>, graph: &Graph, is_again: bool) -> anyhow::Result<Self> {
+        let mut earlier = Self::default();
+        for (edge, mut streams) in graph.inlets() {
+            if is_again {
+                let opened = opened_streams(connection, &edge).map_err(|reason| {
+                    anyhow::anyhow!(
+                        "the NATS server does not say which streams came over edge {edge}: {reason}"
+                    )
+                })?;
+                let added = opened
+                    .into_iter()
+                    .filter(|stream| !streams.contains(stream));
+                streams.extend(added.collect::<Vec<_>>());
+            }
+            for stream in streams {
+                earlier.settled.insert(stream.clone(), 0);
+                if !is_again {
+                    continue;
+                }
+                let found = take_over(connection, &edge, &stream).map_err(|reason| {
+                    anyhow::anyhow!(
+                        "the NATS server does not say how far stream {stream} had come over edge {edge}: {reason}"
+                    )
+                })?;
+                let Some(found) = found else {
+                    continue;
+                };
+                earlier.settled.insert(stream.clone(), found.below);
+                let of_edge = earlier.edges.entry(edge.clone()).or_default();
+                let report = EarlierReport {
+                    settled: found.came,
+                    missed: found.missed,
+                };
+                of_edge.insert(stream, report);
+            }
+        }
+        Ok(earlier)
+    }
+}
+
+/// Notes in a part's folder that a life of it begins.
+#[cfg(feature = "remote")]
+pub(crate) fn begin_life(
+    services: &Services,
+    graph: &Graph,
+    folder: &Path,
+) -> anyhow::Result<Option<Lives>> {
+    let Some(part) = services.get::<SitePart>() else {
+        return Ok(None);
+    };
+    let own = graph.own_streams();
+    Lives::begin(folder, part.run(), part.incarnation(), own).map(Some)
+}
+
+/// Adds to the report of a part which run of its site it belongs to, and what earlier lives of it had.
+#[cfg(feature = "remote")]
+pub(crate) fn of_site(report: Report, services: &Services, lives: &Option<Lives>) -> Report {
+    let Some(part) = services.get::<SitePart>() else {
+        return report;
+    };
     let clock = part.clock().map(|clock| ClockReport {
         ahead_ms: clock.ahead_ms,
         error_ms: clock.error_ms,
     });
-    Some(SiteReport {
+    let site = SiteReport {
         site: part.site().to_owned(),
         run: part.run().to_owned(),
         incarnation: part.incarnation(),
         clock,
-    })
+        killed: lives.as_ref().map(Lives::killed).unwrap_or_default(),
+    };
+    let earlier = services.get::<Earlier>();
+    let mut report = Report {
+        site: Some(site),
+        ..report
+    };
+    for edge in report.site_edges.iter_mut().filter(|edge| edge.receives) {
+        let of_edge = earlier
+            .as_ref()
+            .and_then(|earlier| earlier.edges.get(&edge.edge));
+        edge.earlier = of_edge.cloned().unwrap_or_default();
+    }
+    report
 }
 
 /// How much later than the sources of a drained site its other parts end by themselves.
 #[cfg(feature = "remote")]
 const LATE: Duration = Duration::from_secs(10);
 
+/// There are none.
 #[cfg(not(feature = "remote"))]
-pub(crate) fn site_of(_: &Services) -> Option<SiteReport> {
-    None
+pub(crate) enum Lives {}
+
+#[cfg(not(feature = "remote"))]
+impl Lives {
+    /// There is nothing to note.
+    pub(crate) fn note(&mut self, _: &fermata_engine::statistics::Snapshot) {}
+}
+
+#[cfg(not(feature = "remote"))]
+pub(crate) fn begin_life(_: &Services, _: &Graph, _: &Path) -> anyhow::Result<Option<Lives>> {
+    Ok(None)
+}
+
+#[cfg(not(feature = "remote"))]
+pub(crate) fn of_site(report: Report, _: &Services, _: &Option<Lives>) -> Report {
+    report
 }
 
 #[cfg(not(feature = "remote"))]
@@ -223,6 +363,11 @@ impl Remote {
             anyhow::bail!("--nats: {WITHOUT}");
         }
         Ok(Self {})
+    }
+
+    /// There are no lives.
+    pub(crate) fn goes_on_in(&self, _: &Path) -> bool {
+        false
     }
 
     /// Lends nothing.

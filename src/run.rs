@@ -19,7 +19,7 @@ use crate::print::{complain, print, print_error, print_line};
 use crate::program::Program;
 pub use crate::progress::JobRows;
 use crate::progress::Progress;
-use crate::remote::{Remote, refuse_alone, site_of, steer};
+use crate::remote::{Lives, Remote, begin_life, of_site, refuse_alone, steer};
 pub use crate::run_folder::Taking;
 use crate::run_folder::{RunFolder, refuse_to_move};
 use crate::serving::Serving;
@@ -50,7 +50,10 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
     let remote = Remote::connect(&arguments.nats, &graph, &registry)?;
     let job = Job {
         graph,
-        taking: Taking::Afresh(path),
+        taking: match remote.goes_on_in(&path) {
+            true => Taking::Again(path),
+            false => Taking::Afresh(path),
+        },
         quiet: arguments.quiet,
         rows: None,
         services: remote.lend((program.services)()),
@@ -126,6 +129,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     }
     let interrupts = Interrupts::watch()?;
     let folder = RunFolder::open(&taking)?;
+    let mut lives = begin_life(&services, &graph, folder.path())?;
     let mut progress = Progress::new(quiet, watching.log, graph.run.clock)
         .counting(rows)
         .saying(says);
@@ -167,10 +171,8 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     };
     interrupts.begun();
     served.ready();
-    let report = Report {
-        site: site_of(&lent),
-        ..wait(running, &mut progress)
-    };
+    let report = wait(running, &mut progress, &mut lives);
+    let report = of_site(report, &lent, &lives);
     drop(served);
     progress.end();
     let traced = trace.map(Trace::finish);
@@ -287,13 +289,17 @@ fn prepare(
     RunningGraph::launch(graph, Arc::new(registry), options).context("nothing was started")
 }
 
-fn wait(mut running: RunningGraph, progress: &mut Progress) -> Report {
+fn wait(mut running: RunningGraph, progress: &mut Progress, lives: &mut Option<Lives>) -> Report {
     loop {
         match running.wait_for(LOOK_EVERY) {
             Ok(report) => return report,
             Err(still) => running = still,
         }
-        progress.show(running.handle().snapshot());
+        let snapshot = running.handle().snapshot();
+        if let Some(lives) = lives {
+            lives.note(&snapshot);
+        }
+        progress.show(snapshot);
     }
 }
 

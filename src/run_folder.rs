@@ -34,9 +34,11 @@ const REPORT: &str = "report.json";
 const GRAPH: &str = "graph.yaml";
 const LOG: &str = "run.log";
 const EARLIER: &str = "earlier";
+/// What is known of the lives of a part of a site.
+pub(crate) const LIVES: &str = "lives.json";
 
 /// What the program itself writes in a run's folder.
-pub(crate) const OWN_FILES: [&str; 5] = [REPORT, GRAPH, LOG, LOCK_FILE, EARLIER];
+pub(crate) const OWN_FILES: [&str; 6] = [REPORT, GRAPH, LOG, LOCK_FILE, EARLIER, LIVES];
 
 impl RunFolder {
     /// Where a run without `--out` goes: `runs/NAME-TIME`, with a number behind it if that is taken.
@@ -91,6 +93,11 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The log, open for writing.
     pub(crate) fn log(&self) -> anyhow::Result<fs::File> {
         let path = self.path.join(LOG);
@@ -132,7 +139,7 @@ impl RunFolder {
         if resumed {
             return;
         }
-        for file in [GRAPH, LOG] {
+        for file in [GRAPH, LOG, LIVES] {
             let _ = fs::remove_file(path.join(file));
         }
         if let Some(earlier) = moved

@@ -113,6 +113,40 @@ fn photos_and_a_video_become_a_table_a_summary_and_annotated_copies() {
 }
 
 #[test]
+fn stills_show_their_people_whatever_they_are_called() {
+    let Some(data) = data() else { return };
+    let model = card_of_mini_xception(&data);
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    let picture = drawn(0);
+    std::fs::write(at("a.jpg"), &picture).unwrap();
+    // A file whose last bytes were never written.
+    std::fs::write(at("short.jpg"), &picture[..picture.len() - 2]).unwrap();
+    for (name, frames) in [("still.gif", "1"), ("blink.gif", "2")] {
+        let made = std::process::Command::new("ffmpeg")
+            .args("-nostdin -v error -loop 1 -r 10 -i a.jpg -frames:v".split(' '))
+            .args([frames, name])
+            .current_dir(folder.path())
+            .status();
+        assert!(made.expect("ffmpeg").success());
+    }
+    let model = model.path().to_str().unwrap();
+    let arguments = ["analyse", ".", "--model", model, "--out", "out", "--json"];
+    let (code, text, errors) = run_in(folder.path(), &arguments);
+    assert_eq!(code, 0, "{errors}");
+    assert!(
+        errors.contains("the end of the image is missing"),
+        "{errors}"
+    );
+    let said: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(said["photos"].as_array().map(Vec::len), Some(2), "{said}");
+    for video in said["videos"].as_array().unwrap() {
+        assert_eq!(video["people"].as_array().map(Vec::len), Some(2), "{said}");
+    }
+    assert_eq!(said["videos"].as_array().map(Vec::len), Some(2), "{said}");
+}
+
+#[test]
 fn what_cannot_be_analysed_is_told_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.jpg"), drawn(0)).unwrap();

@@ -128,16 +128,9 @@ impl Case {
 
     /// Times of the frames of the video that was written, seconds.
     fn times(&self) -> Vec<f64> {
+        let frames = "-v error -select_streams v -show_entries frame=pts_time -of csv=p=0";
         let said = Command::new("ffprobe")
-            .args([
-                "-v",
-                "error",
-                "-select_streams",
-                "v",
-                "-show_entries",
-                "frame=pts_time",
-            ])
-            .args(["-of", "csv=p=0"])
+            .args(frames.split(' '))
             .arg(self.out("a.mp4"))
             .output()
             .expect("ffprobe");
@@ -272,6 +265,9 @@ fn case_04_stamps_that_step_back_or_far_on_stop_no_live_run() {
         assert!(run.said.contains(words), "{name}: {}", run.said);
         let segments = run.rows().into_iter().map(|row| row["segment"].clone());
         assert_eq!(segments.max().as_deref(), Some("1"), "{name}");
+        // A gap is shown as one; a step back is none.
+        let (times, gap) = (run.times(), if name == "fwd.ts" { 7198.92 } else { 0.0 });
+        assert!((times[49] - 1.96 - gap).abs() < 0.1, "{name}: {times:?}");
     }
 }
 
@@ -287,6 +283,8 @@ fn case_05_a_mirrored_video_is_mirrored_and_not_turned() {
     for (mirrored, plain) in mirrored.iter().zip(&plain).skip(2) {
         let x = 640.0 - number(plain, "x") - number(plain, "w");
         assert!((number(mirrored, "x") - x).abs() < 15.0, "{mirrored:?} {x}");
+        // The face stands still, at 360 of 640.
+        assert!((x - 140.0).abs() < 30.0, "{mirrored:?} {x}");
         let y = number(plain, "y");
         assert!((number(mirrored, "y") - y).abs() < 15.0, "{mirrored:?} {y}");
     }
@@ -415,6 +413,10 @@ fn case_14_labels_are_whole_numbers_of_every_kind() {
             .output()
             .expect("the program");
         assert!(output.status.success(), "{name}: {output:?}");
+        let metrics = std::fs::read(folder.path().join("out/metrics.json")).expect("metrics");
+        let metrics: Value = serde_json::from_slice(&metrics).expect("JSON");
+        let counted = (&metrics["rows"], &metrics["raw"]["metrics"]["accuracy"]);
+        assert_eq!(counted, (&200.into(), &0.545.into()), "{name}");
     }
 }
 

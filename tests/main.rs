@@ -80,6 +80,8 @@ mod servers;
 mod settled;
 #[cfg(feature = "remote")]
 mod site;
+#[cfg(feature = "remote")]
+mod site_trial;
 #[cfg(feature = "learn")]
 mod softlabels;
 mod support;

@@ -1,5 +1,7 @@
 //! `machines:` and `--machine`: one graph file, a process for each machine, and a real NATS server between them.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -213,4 +215,168 @@ fn a_graph_for_machines_is_checked_whole_and_run_in_parts() {
         assert!(drawn.contains(words), "{drawn}");
         assert!(drawn.contains("hall"), "{drawn}");
     }
+}
+
+/// The rows of a table that are there, by stream: sequence and track.
+fn rows(folder: &Path) -> [Vec<(u64, Option<u64>)>; 2] {
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
+    let text = read("faces.csv").or_else(|| read("faces.csv.part"));
+    let text = text.unwrap_or_default();
+    ["door", "yard"].map(|stream| {
+        let lines = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        let cells = lines.map(|line| line.split(',').collect::<Vec<&str>>());
+        let of_stream = cells.filter(|cells| cells[0] == stream);
+        let row = |cells: Vec<&str>| (cells[2].parse().unwrap(), cells[4].parse().ok());
+        of_stream.map(row).collect()
+    })
+}
+
+/// What it had written and not acknowledged comes again, and is in the table once; nothing is missing, and no track has the number of
+/// another one.
+#[test]
+fn a_part_that_is_killed_goes_on_with_its_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let live = SITE
+        .replace("count: 20", "count: 100000, width: 320, height: 240")
+        .replace("min_size: 60, every: 2", "min_size: 40, every: 4")
+        .replace("clock: asap", "clock: live");
+    std::fs::write(folder.join("site.yaml"), live).unwrap();
+    let server = Server::start_with("max_payload: 8MB");
+    let url = server.url();
+    let [mut part, gate, hall] = start_parts(folder, &url);
+    let place = folder.join("server");
+    let most = |rows: &[Vec<(u64, Option<u64>)>; 2]| {
+        let last = rows.iter().map(|rows| rows.last().map_or(0, |row| row.0));
+        last.min().unwrap()
+    };
+    for life in 1..=3 {
+        let before = most(&rows(&place));
+        wait_until("rows of both cameras", || {
+            most(&rows(&place)) >= before + 20
+        });
+        if life < 3 {
+            part.kill().unwrap();
+            part.wait().unwrap();
+            let arguments = ["site.yaml", "--machine", "server", "--nats", &url];
+            part = start(folder, &[&arguments[..], &["--out", "server"]].concat());
+        }
+    }
+    let site = ["--nats", &url, "--site", "shop"];
+    says(folder, &[&["site", "drain"][..], &site].concat());
+    [part, gate, hall].into_iter().for_each(succeeds);
+    assert!(place.join("faces.csv").exists());
+    let mut tracks = 0;
+    for rows in rows(&place) {
+        let mut sequences: Vec<u64> = rows.iter().map(|row| row.0).collect();
+        assert!(sequences.is_sorted(), "{sequences:?}");
+        sequences.dedup();
+        assert!(
+            sequences.iter().copied().eq(0..sequences.len() as u64),
+            "{sequences:?}"
+        );
+        let lives: Vec<u64> = rows
+            .iter()
+            .filter_map(|row| row.1)
+            .map(|track| track / 1_000_000_000)
+            .collect();
+        assert!(lives.is_sorted(), "{lives:?}");
+        tracks += lives.len();
+    }
+    assert!(tracks > 0, "no face was followed");
+    let said = says(folder, &["report", "merge", "server", "gate", "hall"]);
+    assert!(
+        said.contains("settled before its part was killed") && !said.contains("balance"),
+        "{said}"
+    );
+}
+
+/// What a page of this machine answers.
+fn post(address: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The page of the machine where a camera is opens another one, whose rows come to the table of the server.
+#[test]
+fn a_stream_that_one_machine_adds_appears_on_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let graph = "\
+fermata: 1
+name: shop
+machines: {gate: {}, server: {}}
+streams: {door: 1}
+nodes:
+  camera: {use: synthetic_faces, each: stream, seed: \"${stream.uri}\", fps: 20, width: 64, height: 64, on: gate}
+  detect: {use: detect_faces, in: camera, model: haar, min_size: 48, every: 1000000, on: server}
+  log:    {use: write_csv, in: detect, path: \"${run.dir}/faces.csv\", on: server}
+run: {clock: live}
+";
+    std::fs::write(folder.join("site.yaml"), graph).unwrap();
+    let server = Server::start_with("max_payload: 8MB");
+    let url = server.url();
+    let arguments = |machine| {
+        [
+            "site.yaml",
+            "--machine",
+            machine,
+            "--nats",
+            &url,
+            "--out",
+            machine,
+        ]
+    };
+    let begin = || start(folder, &arguments("server"));
+    let mut part = begin();
+    let mut gate = start(
+        folder,
+        &[&arguments("gate")[..], &["--serve", "127.0.0.1:0"]].concat(),
+    );
+    let mut lines = BufReader::new(gate.stderr.take().unwrap()).lines();
+    let page = lines.find_map(|line| {
+        line.unwrap()
+            .strip_prefix("live page: http://")
+            .map(str::to_owned)
+    });
+    std::thread::spawn(move || lines.for_each(drop));
+    let address = page.unwrap();
+    let place = folder.join("server");
+    let last = |stream: usize| rows(&place)[stream].last().map(|row| row.0);
+    let [door, yard] = [0, 1];
+    wait_until("rows of the camera of the file", || last(door) > Some(5));
+    let answer = post(
+        address.trim_end_matches('/'),
+        "/streams/add",
+        r#"{"name": "yard", "uri": "2"}"#,
+    );
+    assert!(answer.ends_with("yard begins\n"), "{answer}");
+    wait_until("rows of the camera that was added", || last(yard) > Some(5));
+    // A part that is started again finds it, and its table goes on.
+    part.kill().unwrap();
+    part.wait().unwrap();
+    let part = begin();
+    let before = last(yard).unwrap();
+    wait_until("rows of it again", || last(yard) > Some(before + 5));
+    says(folder, &["site", "drain", "--nats", &url, "--site", "shop"]);
+    [part, gate].into_iter().for_each(succeeds);
+    for rows in rows(&place) {
+        let count = rows.len() as u64;
+        assert!(rows.into_iter().map(|row| row.0).eq(0..count));
+    }
+    let said = says(folder, &["report", "merge", "server", "gate", "--json"]);
+    let book: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let of_yard = &book["sinks"]["yard"]["log on server"];
+    let told = of_yard["delivered"].as_u64().unwrap() + of_yard["settled_before"].as_u64().unwrap();
+    assert_eq!(of_yard["captured"], told, "{said}");
 }

@@ -20,7 +20,9 @@ pub(crate) use complaints::complaints;
 pub(crate) use converter::{Converter, Target};
 pub(crate) use copied::{parameters_without_tag, stated_size};
 pub(crate) use devices::v4l2;
-pub(crate) use facts::{sample_aspect_ratio, time_stamp_bits};
+pub(crate) use facts::{
+    has_time_stamps, is_hidden, sample_aspect_ratio, states_its_length, time_stamp_bits,
+};
 pub(crate) use fragments::end_fragment;
 pub(crate) use opening::{Nature, Waiting, open_input};
 

@@ -61,6 +61,27 @@ pub struct SiteReport {
     pub incarnation: u64,
     /// How this machine's clock stood when the part was started, if that could be found out.
     pub clock: Option<ClockReport>,
+    /// Earlier lives of the part, which were killed and so left no report, as far as the run's folder knows of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub killed: Vec<LifeReport>,
+}
+
+/// What is known of a life of a part that was killed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LifeReport {
+    /// Which one.
+    pub incarnation: u64,
+    /// Packets that its own sources had handed to the graph when that was last noted, by stream.
+    pub captured: BTreeMap<String, u64>,
+}
+
+/// What earlier lives of a part had of a stream that comes from another machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EarlierReport {
+    /// Packets that had come, and that every sink had settled.
+    pub settled: u64,
+    /// Packets between them that did not come.
+    pub missed: u64,
 }
 
 /// A machine's clock beside that of the server that all of a site share.
@@ -81,6 +102,9 @@ pub struct SiteEdgeReport {
     pub node: String,
     /// Whether it is the end where packets come out.
     pub receives: bool,
+    /// By stream, of such an end: what earlier lives of the part had, which were killed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub earlier: BTreeMap<String, EarlierReport>,
 }
 
 /// A file that a sink has written.

@@ -69,6 +69,7 @@ fn site_edges(graph: &Graph) -> Vec<SiteEdgeReport> {
             edge: node.edge.clone()?,
             node: node.name.clone(),
             receives: node.is_inlet,
+            earlier: BTreeMap::new(),
         })
     });
     ends.collect()

@@ -217,7 +217,20 @@ impl RunHandle {
     /// # Errors
     /// See [`StartError`]; the graph runs on without the stream.
     pub fn add_stream(&self, name: &str, uri: &str) -> Result<String, StartError> {
-        let (new, name) = self.core.wire_stream(name, uri)?;
+        self.open_stream(name, uri, None)
+    }
+
+    /// Adds a stream that another machine of the site has opened and that comes here over an edge, under the name that it has there;
+    /// waits until its nodes have been created.
+    ///
+    /// # Errors
+    /// See [`StartError`]; the graph runs on without the stream.
+    pub fn add_arriving_stream(&self, name: &str, edge: &str) -> Result<(), StartError> {
+        self.open_stream(name, "", Some(edge)).map(drop)
+    }
+
+    fn open_stream(&self, name: &str, uri: &str, edge: Option<&str>) -> Result<String, StartError> {
+        let (new, name) = self.core.wire_stream(name, uri, edge)?;
         let launch = self.launch(new);
         self.core.await_creation(&launch)?;
         Ok(name)

@@ -9,6 +9,7 @@ use crate::clock::{Clock, ClockMode};
 use crate::connection::Connection;
 use crate::file_book::{FileBook, FileBooks};
 use crate::graph::secrets::Secrets;
+use crate::life::Life;
 use crate::packet::Stream;
 use crate::services::Services;
 use crate::settled::Settled;
@@ -62,6 +63,11 @@ impl Setup {
     /// must never give out twice is counted with it.
     pub fn lasting_number(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.lasting)
+    }
+
+    /// Behind the numbers that earlier lives of this part may have given out; 0 in the first. See [`Life`].
+    pub fn numbers_from(&self) -> u64 {
+        self.service::<Life>().map_or(0, |life| life.numbers_from())
     }
 
     /// How a source says that what it captures from is gone, and that it is back.

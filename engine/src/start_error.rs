@@ -18,6 +18,9 @@ pub enum StartError {
     /// The graph has no node with `each: stream` that is a source.
     #[error("the graph has no source with `each: stream`, so it takes no streams")]
     TakesNoStreams,
+    /// No edge of this name comes from another machine.
+    #[error("no edge `{0}` comes here from another machine")]
+    NoEdge(String),
     /// The provider of the graph's streams could not be created.
     #[error("the provider `{name}` could not be created: {message}")]
     Provider {

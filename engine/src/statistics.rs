@@ -175,7 +175,7 @@ pub struct EdgeNow {
 }
 
 /// A stream at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct StreamNow {
     /// Its name.
     pub name: String,

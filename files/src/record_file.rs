@@ -1,10 +1,12 @@
 //! A part file of whole records: what is on the disk never ends within a record, as far as this process can help it.
 
-use std::io::{self, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use crate::error::FileError;
-use crate::part_file::{PartFile, Unfinished};
+use crate::part_file::{PartFile, Unfinished, part_path};
 
 /// A file of records (rows, lines). What is written is collected, and each [`flush`](Write::flush) hands it to the system as a whole:
 /// from then on it survives this process. A flush that fails (a full disk) leaves what the flushes before it wrote, and loses what
@@ -27,6 +29,34 @@ impl RecordFile {
             file: PartFile::create(path, Unfinished::Kept)?,
             pending: Vec::new(),
             length: 0,
+        })
+    }
+
+    /// Goes on with what an earlier run left at `NAME.part`, less some ranges of its bytes, which are in order. Whatever happens meanwhile,
+    /// what is not in them stays.
+    ///
+    /// # Errors
+    /// As [`PartFile::go_on`], or what is left cannot be written.
+    pub fn go_on(path: &Path, without: &[Range<u64>]) -> Result<Self, FileError> {
+        let part = part_path(path);
+        let length = fs::metadata(&part).map(|found| found.len());
+        let failed = |reason| FileError::new("go on with", &part, reason);
+        let length = length.map_err(failed)?;
+        let is_tail = |cut: &Range<u64>| cut.end >= length;
+        if without.len() > 1 || without.iter().any(|cut| !is_tail(cut)) {
+            rewrite(&part, without).map_err(failed)?;
+        }
+        let mut file = PartFile::go_on(path)?;
+        if let [cut] = without
+            && is_tail(cut)
+        {
+            file.cut(cut.start).map_err(failed)?;
+        }
+        let length = file.length().map_err(failed)?;
+        Ok(Self {
+            file,
+            pending: Vec::new(),
+            length,
         })
     }
 
@@ -57,6 +87,23 @@ impl RecordFile {
     }
 }
 
+/// Puts what is not in some ranges of a file in its place.
+fn rewrite(part: &Path, without: &[Range<u64>]) -> io::Result<()> {
+    let mut from = File::open(part)?;
+    let fresh = part_path(part);
+    let mut to = File::create(&fresh)?;
+    let mut at = 0;
+    for cut in without {
+        from.seek(SeekFrom::Start(at))?;
+        io::copy(&mut (&mut from).take(cut.start.saturating_sub(at)), &mut to)?;
+        at = cut.end;
+    }
+    from.seek(SeekFrom::Start(at))?;
+    io::copy(&mut from, &mut to)?;
+    to.sync_all()?;
+    fs::rename(&fresh, part)
+}
+
 impl Write for RecordFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.pending.extend_from_slice(bytes);
@@ -75,5 +122,35 @@ impl Write for RecordFile {
         }
         self.pending.clear();
         written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(cuts: &[(u64, u64)]) -> String {
+        let cuts: Vec<Range<u64>> = cuts.iter().map(|&(from, to)| from..to).collect();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rows");
+        let mut file = RecordFile::create(&path).expect("a file");
+        file.write_all(b"one\ntwo\nthree\n").expect("memory");
+        file.flush().expect("a disk");
+        drop(file);
+        let mut file = RecordFile::go_on(&path, &cuts).expect("what was there");
+        assert_eq!(file.length(), fs::metadata(file.part()).expect("it").len());
+        file.write_all(b"four\n").expect("memory");
+        file.flush().expect("a disk");
+        file.finish().expect("a name");
+        assert!(!part_path(&part_path(&path)).exists());
+        fs::read_to_string(path).expect("text")
+    }
+
+    #[test]
+    fn an_earlier_runs_records_stay_but_for_those_that_are_cut_out() {
+        assert_eq!(left(&[]), "one\ntwo\nthree\nfour\n");
+        assert_eq!(left(&[(8, 14)]), "one\ntwo\nfour\n");
+        assert_eq!(left(&[(4, 8)]), "one\nthree\nfour\n");
+        assert_eq!(left(&[(0, 4), (8, 14)]), "two\nfour\n");
     }
 }

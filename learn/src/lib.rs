@@ -35,6 +35,7 @@ pub mod sampler;
 pub mod schedule;
 mod settings_problems;
 pub mod softlabels;
+mod table_lines;
 pub mod training;
 pub mod votes;
 pub mod weight_average;

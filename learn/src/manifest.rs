@@ -2,7 +2,6 @@
 //! Manifests are made of raw sources by a [`Recipe`] and its [`Mapping`]s, and looked at, images and all, by [`Validation`].
 
 mod candidates;
-pub(crate) mod lines;
 mod mapping;
 pub(crate) mod pictures;
 mod recipe;

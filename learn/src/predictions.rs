@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fermata_files::MOST_TABLE;
 
 use crate::npz::{Array, ArrayError, Npz, NpzArray, write_npz};
+use crate::table_lines::{self, LineNumbers};
 
 /// Logits and labels of N rows over K classes.
 #[derive(Clone, Debug, PartialEq)]
@@ -260,14 +261,20 @@ impl Predictions {
     /// # Errors
     /// See [`PredictionsError`].
     pub fn read(path: &Path, classes: &[String]) -> Result<Self, PredictionsError> {
-        match path.extension().and_then(|ending| ending.to_str()) {
+        let wrong = |reason: String| PredictionsError::Table {
+            path: path.to_owned(),
+            reason,
+        };
+        let read = match path.extension().and_then(|ending| ending.to_str()) {
             Some("npz") => Self::read_npz(path, classes),
             Some("csv") => Self::read_csv(path),
-            _ => Err(PredictionsError::Table {
-                path: path.to_owned(),
-                reason: "predictions are .npz or .csv files".to_owned(),
-            }),
-        }
+            _ => Err(wrong("predictions are .npz or .csv files".to_owned())),
+        };
+        read.map_err(|error| match error {
+            PredictionsError::Array(_) | PredictionsError::Table { .. } => error,
+            // What is wrong with rows of any origin does not say which file they are from.
+            error => wrong(error.to_string()),
+        })
     }
 
     fn read_npz(path: &Path, classes: &[String]) -> Result<Self, PredictionsError> {
@@ -308,13 +315,10 @@ impl Predictions {
             path: path.to_owned(),
             reason,
         };
-        let file =
-            fermata_files::open(path, MOST_TABLE).map_err(|error| wrong(error.to_string()))?;
-        let mut reader = csv::Reader::from_reader(file);
-        let header = reader
-            .headers()
-            .map_err(|error| wrong(error.to_string()))?
-            .clone();
+        let text = fermata_files::read_text(path, MOST_TABLE);
+        let text = text.map_err(|error| wrong(error.to_string()))?;
+        let mut reader = table_lines::reader(&text);
+        let header = table_lines::columns(&mut reader).map_err(wrong)?;
         let label_column = header.iter().position(|name| name == LABEL);
         let label_column =
             label_column.ok_or_else(|| wrong(format!("there is no column `{LABEL}`")))?;
@@ -329,33 +333,39 @@ impl Predictions {
         let classes: Vec<String> = columns.iter().map(|(_, class)| class.clone()).collect();
         let hash_column = header.iter().position(|name| name == HASH);
         let (mut logits, mut labels, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut lines = LineNumbers::of(&text);
         for (row, record) in reader.records().enumerate() {
             let record = record.map_err(|error| wrong(error.to_string()))?;
-            let label = &record[label_column];
-            let named = classes
-                .iter()
-                .position(|class| class == label)
-                .map(|index| index as i64);
-            let label = named.or_else(|| label.parse().ok()).ok_or_else(|| {
+            let line = lines.of_record(&record);
+            let wrong = |reason: String| wrong(format!("line {line}, row {row}{reason}"));
+            let width = table_lines::as_wide(&record, header.len());
+            width.map_err(|reason| wrong(format!(": {reason}")))?;
+            let text = &record[label_column];
+            let named = classes.iter().position(|class| class == text);
+            let numbered = || text.parse().ok().filter(|&number| number < classes.len());
+            let label = named.or_else(numbered).ok_or_else(|| {
+                let (classes, most) = (classes.join(", "), classes.len() - 1);
                 wrong(format!(
-                    "row {row}: `{label}` is no class; there are {}",
-                    classes.join(", ")
+                    ": `{text}` is no class; there are {classes}, or 0 to {most}"
                 ))
             })?;
-            labels.push(label);
+            labels.push(label as i64);
             if let Some(column) = hash_column {
                 let text = &record[column];
                 let hash = row_hash(text).ok_or_else(|| {
                     wrong(format!(
-                        "row {row}: `{HASH}` is `{text}`; expected 64 hexadecimal digits"
+                        ": `{HASH}` is `{text}`; expected 64 hexadecimal digits"
                     ))
                 })?;
                 hashes.push(hash);
             }
             for (column, class) in &columns {
                 let text = &record[*column];
-                let logit: f64 = text.trim().parse().map_err(|_| {
-                    wrong(format!("row {row}, class {class}: `{text}` is no number"))
+                let logit: Option<f64> = text.trim().parse().ok();
+                let logit = logit.filter(|logit| logit.is_finite()).ok_or_else(|| {
+                    wrong(format!(
+                        ", class {class}: the logit is `{text}`; expected a finite number"
+                    ))
                 })?;
                 logits.push(logit);
             }

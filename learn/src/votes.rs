@@ -9,6 +9,7 @@ use fermata_vision::Expression;
 use fermata_vision::face::EXPRESSIONS;
 
 use crate::predictions::{RowHash, row_hash};
+use crate::table_lines::{LineNumbers, as_wide, reader};
 
 /// Votes in memory.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,8 +30,8 @@ impl Votes {
     /// # Errors
     /// In words: it cannot be read, its columns are others, or lines are no votes; the first of them.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let bytes = fermata_files::read(path, MOST_TABLE).map_err(|error| error.to_string())?;
-        let mut reader = csv::Reader::from_reader(&bytes[..]);
+        let text = fermata_files::read_text(path, MOST_TABLE).map_err(|error| error.to_string())?;
+        let mut reader = reader(&text);
         let header = reader.headers().map_err(|error| error.to_string())?.clone();
         let classes = Expression::ALL.map(|class| class.to_string());
         let expected = [HASH].into_iter().chain(classes.iter().map(String::as_str));
@@ -42,24 +43,24 @@ impl Votes {
             ));
         }
         let (mut rows, mut wrong) = (HashMap::new(), Vec::new());
-        for (number, record) in reader.records().enumerate() {
-            let read = record
-                .map_err(|error| error.to_string())
-                .and_then(|record| parsed(&record));
-            match read {
-                Err(reason) => wrong.push(format!("line {}: {reason}", number + 2)),
+        let mut lines = LineNumbers::of(&text);
+        for record in reader.records() {
+            let record = record.map_err(|error| error.to_string())?;
+            let line = lines.of_record(&record);
+            match parsed(&record) {
+                Err(reason) => wrong.push(format!("line {line}: {reason}")),
                 Ok((hash, shares)) => {
                     if rows
                         .insert(hash, shares)
                         .is_some_and(|before| before != shares)
                     {
-                        wrong.push(format!("line {}: other votes for one image", number + 2));
+                        wrong.push(format!("line {line}: other votes for one image"));
                     }
                 }
             }
         }
         if wrong.is_empty() {
-            let sha256 = fermata_files::sha256(&bytes);
+            let sha256 = fermata_files::sha256(text.as_bytes());
             return Ok(Self { rows, sha256 });
         }
         let count = wrong.len();
@@ -79,6 +80,7 @@ impl Votes {
 }
 
 fn parsed(record: &csv::StringRecord) -> Result<(RowHash, [f32; EXPRESSIONS]), String> {
+    as_wide(record, 1 + EXPRESSIONS)?;
     let hash = row_hash(&record[0]).ok_or("the first column is no sha256")?;
     let mut votes = [0f64; EXPRESSIONS];
     for (votes, text) in votes.iter_mut().zip(record.iter().skip(1)) {

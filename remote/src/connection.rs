@@ -3,7 +3,7 @@
 //! Owns how it is made and ended. What an end does with it is in `sending` and `receiving`.
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -17,12 +17,15 @@ use fermata_engine::Codecs;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
-use crate::error::RemoteError;
+use crate::claim::Claim;
+use crate::error::{RemoteError, chain};
 
 /// See [`OLDEST_SERVER`](crate::OLDEST_SERVER).
 const OLDEST: (u64, u64) = (2, 10);
 /// How long a request to the server may take, and a packet's acknowledgement.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server that does not answer two of these is gone, whatever the network still hopes.
+const PING_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Bytes that are read of a file of credentials.
 const MOST_BYTES: u64 = 1 << 20;
@@ -121,8 +124,8 @@ pub struct NatsConnection {
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) runtime: Handle,
     started: Instant,
-    /// The edges whose stores this program has made: nobody has received from them before.
-    made: Mutex<HashSet<String>>,
+    /// By subject: claims of receiving ends that have not begun.
+    claims: Mutex<HashMap<String, Claim>>,
     ends: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     thread: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
@@ -155,6 +158,7 @@ impl NatsConnection {
             .name(format!("fermata {site}"))
             .connection_timeout(REQUEST_TIMEOUT)
             .request_timeout(Some(REQUEST_TIMEOUT))
+            .ping_interval(PING_EVERY)
             .reconnect_delay_callback(pause)
             .event_callback(move |event| {
                 let link = Arc::clone(&link_sender);
@@ -183,7 +187,7 @@ impl NatsConnection {
             closing: watch::Sender::new(false),
             runtime: handle,
             started: Instant::now(),
-            made: Mutex::default(),
+            claims: Mutex::default(),
             ends: Mutex::default(),
             tasks: Mutex::default(),
             thread: Mutex::new(Some((stop, thread))),
@@ -205,14 +209,14 @@ impl NatsConnection {
         (self.started + Duration::from_millis(at_ms)).into()
     }
 
-    /// Remembers that a store was made by this program.
-    pub(crate) fn has_made(&self, store: &str) {
-        lock(&self.made).insert(store.to_owned());
+    /// Keeps a claim for the receiving end that is to have it.
+    pub(crate) fn keep_claim(&self, subject: String, claim: Claim) {
+        lock(&self.claims).insert(subject, claim);
     }
 
-    /// Whether a store was made by this program.
-    pub(crate) fn is_made_here(&self, store: &str) -> bool {
-        lock(&self.made).contains(store)
+    /// The claim that was kept, once.
+    pub(crate) fn kept_claim(&self, subject: &str) -> Option<Claim> {
+        lock(&self.claims).remove(subject)
     }
 
     /// The end under this name, made and started if there is none: an actor that is built anew goes on with it.
@@ -339,20 +343,6 @@ fn is_about_tls(error: &(dyn std::error::Error + 'static)) -> bool {
         source = error.source();
     }
     false
-}
-
-/// An error and what it came from.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !message.contains(&more) {
-            message = format!("{message}: {more}");
-        }
-        source = error.source();
-    }
-    message
 }
 
 fn parsed(version: &str) -> Option<(u64, u64)> {

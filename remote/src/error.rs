@@ -72,3 +72,17 @@ pub enum RemoteError {
     #[error("the connection to the NATS server could not be started: {0}")]
     System(#[from] std::io::Error),
 }
+
+/// An error and what it came from.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !message.contains(&more) {
+            message = format!("{message}: {more}");
+        }
+        source = error.source();
+    }
+    message
+}

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_nats::jetstream::stream;
 
-use crate::connection::{NatsConnection, chain};
+use crate::connection::NatsConnection;
+use crate::error::chain;
 use crate::names::token;
 
 /// What a server is and lets this program do.

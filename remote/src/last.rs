@@ -1,12 +1,118 @@
-//! The last that the ends of an edge told the store: what somebody who comes later begins with.
+//! The last message of a subject in a store: what somebody who comes later begins with. Owns how it is read, and how it is written under the
+//! condition that nobody has written since.
 
 use async_nats::jetstream;
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 
-use crate::connection::chain;
 use crate::edge::wire::{ProgressMessage, SettledMessage, WireError};
+use crate::error::chain;
 use crate::names::EdgeNames;
+
+/// JetStream's error for a message of which was demanded that nobody has written since, besides the one that the client knows.
+const WRONG_LAST_SEQUENCE: u64 = 10164;
+
+/// A message that a store holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Last<T> {
+    pub(crate) value: T,
+    /// Its number in the store, by which a later one is told.
+    pub(crate) sequence: u64,
+    /// When the server stored it, by its clock, nanoseconds since 1970.
+    pub(crate) stored_unix_ns: i64,
+}
+
+/// Why something cannot be read.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// There is no such store.
+    NoStore,
+    /// The server does not say.
+    Other(String),
+}
+
+impl Unread {
+    pub(crate) fn reason(self) -> String {
+        match self {
+            Self::NoStore => "the store is not there".to_owned(),
+            Self::Other(reason) => reason,
+        }
+    }
+}
+
+/// The last message of a subject, if there is one that can be read: whoever wrote another one has no part in this.
+///
+/// # Errors
+/// See [`Unread`].
+pub(crate) async fn last<T, E: std::fmt::Display>(
+    jetstream: &jetstream::Context,
+    store: &str,
+    subject: &str,
+    read: impl FnOnce(Bytes) -> Result<T, E>,
+) -> Result<Option<Last<T>>, Unread> {
+    let stream = jetstream.get_stream_no_info(store).await;
+    let stream = stream.map_err(|error| Unread::Other(chain(&error)))?;
+    let message = match stream.get_last_raw_message_by_subject(subject).await {
+        Ok(message) => message,
+        Err(error) => {
+            return match error.kind() {
+                LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                LastRawMessageErrorKind::JetStream(found)
+                    if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                {
+                    Err(Unread::NoStore)
+                }
+                _ => Err(Unread::Other(chain(&error))),
+            };
+        }
+    };
+    let sequence = message.sequence;
+    let stored_unix_ns = i64::try_from(message.time.unix_timestamp_nanos()).unwrap_or_default();
+    match read(message.payload) {
+        Ok(value) => Ok(Some(Last {
+            value,
+            sequence,
+            stored_unix_ns,
+        })),
+        Err(error) => {
+            tracing::warn!("{subject} holds something else: {error}");
+            Ok(None)
+        }
+    }
+}
+
+/// Writes a message. Gives its number in the store; none if somebody has written on the subject since the number that is given (0: ever).
+///
+/// # Errors
+/// The server does not store it, or nobody knows whether it does.
+pub(crate) async fn write(
+    jetstream: &jetstream::Context,
+    subject: String,
+    bytes: Bytes,
+    since: Option<u64>,
+) -> Result<Option<u64>, String> {
+    let mut publish = PublishMessage::build().payload(bytes);
+    if let Some(since) = since {
+        publish = publish.expected_last_subject_sequence(since);
+    }
+    let sent = jetstream.send_publish(subject, publish).await;
+    let error = match sent.map_err(|error| chain(&error))?.await {
+        Ok(stored) => return Ok(Some(stored.sequence)),
+        Err(error) => error,
+    };
+    let source = std::error::Error::source(&error);
+    let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
+    let code = refusal.map(|refusal| refusal.error_code().0);
+    let is_late =
+        error.kind() == PublishErrorKind::WrongLastSequence || code == Some(WRONG_LAST_SEQUENCE);
+    match is_late {
+        true => Ok(None),
+        false => Err(chain(&error)),
+    }
+}
 
 /// The last progress of a stream's sending end.
 ///
@@ -17,50 +123,20 @@ pub(crate) async fn last_progress(
     names: &EdgeNames,
     token: &str,
 ) -> Result<Option<ProgressMessage>, String> {
-    let subject = names.progress_of(token);
-    let last = last_message(jetstream, &names.progress, &subject).await?;
-    Ok(read(&subject, last, ProgressMessage::read))
+    let read = |bytes: Bytes| ProgressMessage::read(&bytes);
+    let found = last(jetstream, &names.progress, &names.progress_of(token), read).await;
+    Ok(found.map_err(Unread::reason)?.map(|last| last.value))
 }
 
 /// What a stream's receiving end last had settled.
 ///
 /// # Errors
-/// The edge is not there yet, or the server cannot be asked.
+/// See [`Unread`].
 pub(crate) async fn last_settled(
     jetstream: &jetstream::Context,
     names: &EdgeNames,
     token: &str,
-) -> Result<Option<SettledMessage>, String> {
-    let subject = names.settled_of(token);
-    let last = last_message(jetstream, &names.progress, &subject).await?;
-    Ok(read(&subject, last, SettledMessage::read))
-}
-
-async fn last_message(
-    jetstream: &jetstream::Context,
-    stream: &str,
-    subject: &str,
-) -> Result<Option<Bytes>, String> {
-    let stream = jetstream.get_stream_no_info(stream).await;
-    let stream = stream.map_err(|error| chain(&error))?;
-    match stream.get_last_raw_message_by_subject(subject).await {
-        Ok(message) => Ok(Some(message.payload)),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(chain(&error)),
-    }
-}
-
-/// What cannot be read is as good as not there: whoever wrote it is no end of an edge.
-fn read<T>(
-    subject: &str,
-    last: Option<Bytes>,
-    read: impl Fn(&[u8]) -> Result<T, WireError>,
-) -> Option<T> {
-    match read(&last?) {
-        Ok(message) => Some(message),
-        Err(error) => {
-            tracing::warn!("{subject} holds something else: {error}");
-            None
-        }
-    }
+) -> Result<Option<Last<SettledMessage>>, Unread> {
+    let read = |bytes: Bytes| -> Result<SettledMessage, WireError> { SettledMessage::read(&bytes) };
+    last(jetstream, &names.progress, &names.settled_of(token), read).await
 }

@@ -24,33 +24,42 @@
 //! | --- | --- |
 //! | connect a program | [`NatsConnection`], [`Credentials`], [`RemoteError`] |
 //! | place an edge in a graph | [`SendPackets`], [`ReceivePackets`] |
+//! | find streams that another machine has added | [`opened_streams`], [`watch_streams`] |
 //! | let several machines do the units of a job | [`work`] |
 //! | let the parts of a run find each other, and end it | [`site`] |
 //! | understand the protocol | [`edge::sender`], [`edge::receiver`]: state machines without a network, and what tries them (`edge/laws.rs`) |
 
+mod arriving;
+mod claim;
 mod connection;
 pub mod edge;
 mod error;
 mod examine;
+mod incoming;
 mod last;
+mod memory;
 mod names;
+mod pass;
 mod receive_packets;
 mod receiving;
 mod send_packets;
 mod sending;
 pub mod site;
 mod store;
+mod take_over;
 mod time;
 pub mod work;
 
 use fermata_engine::graph::EdgeActors;
 use fermata_engine::{Actor, Registry, Source};
 
+pub use arriving::{Arriving, opened_streams, watch_streams};
 pub use connection::{Credentials, NatsConnection};
 pub use error::{OLDEST_SERVER, RemoteError};
 pub use examine::{ServerFindings, examine};
 pub use receive_packets::{ReceivePackets, ReceivePacketsSettings};
 pub use send_packets::{SendPackets, SendPacketsSettings};
+pub use take_over::{Earlier, take_over};
 
 /// What carries the edges of a graph whose parts run on several machines.
 pub const EDGE_ACTORS: EdgeActors = EdgeActors {

@@ -17,6 +17,21 @@ pub(crate) fn token(name: &str) -> String {
     token
 }
 
+/// The name whose token this is; none if it is nobody's.
+pub(crate) fn name_of(token: &str) -> Option<String> {
+    let mut name = Vec::with_capacity(token.len());
+    let mut rest = token.bytes();
+    while let Some(byte) = rest.next() {
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        name.push(match byte {
+            b'=' => (digit(rest.next()?)? * 16 + digit(rest.next()?)?) as u8,
+            byte => byte,
+        });
+    }
+    let name = String::from_utf8(name).ok()?;
+    (self::token(&name) == token).then_some(name)
+}
+
 /// The names that belong to one edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EdgeNames {
@@ -64,6 +79,12 @@ mod tests {
         assert_eq!(token("door.2"), "door=2E2");
         assert_eq!(token("a b*>"), "a=20b=2A=3E");
         assert_ne!(token("door=2E2"), token("door.2"));
+        for name in ["door-2_a", "door.2", "a b*>", "ä=", ""] {
+            assert_eq!(name_of(&token(name)).as_deref(), Some(name));
+        }
+        for none in ["a.b", "=2", "=zz", "=FF", "=61", "*"] {
+            assert_eq!(name_of(none), None, "{none}");
+        }
         let names = EdgeNames::new("shop", "faces");
         assert_eq!(names.packets, "fermata+shop+faces+packets");
         assert_eq!(

@@ -87,7 +87,12 @@ impl Source for ReceivePackets {
             limit: settings.capacity + settings.window,
         };
         let end = nats.end(
-            &format!("receive {}", names.packets_of(&stream.name)),
+            // A second node that receives the same takes the first one's place, which says so.
+            &format!(
+                "receive {} at {}",
+                names.packets_of(&stream.name),
+                setup.node
+            ),
             || ReceivingEnd::new(names, &stream.name, store, setup.settled()),
             |end| {
                 let run = Arc::clone(end).run(Arc::clone(&nats));
@@ -134,15 +139,24 @@ impl ReceivePackets {
                 sequence,
                 segment,
                 content,
-            } => match self.packet(sequence, segment, &content) {
-                Ok(captured) => Next::Packet(captured),
-                Err(error) => {
-                    self.setup.count_missed(1);
-                    let (node, error) = (&self.setup.node, error.to_string());
-                    tracing::warn!(%node, sequence, %error, "a packet cannot be handed on");
-                    Next::Mark(sequence + 1)
+            } => {
+                let PacketMessage {
+                    incarnation,
+                    number,
+                    ..
+                } = content;
+                let stream = self.end.stream();
+                tracing::trace!(stream, incarnation, number, sequence, segment, "taken");
+                match self.packet(sequence, segment, &content) {
+                    Ok(captured) => Next::Packet(captured),
+                    Err(error) => {
+                        self.setup.count_missed(1);
+                        let (node, error) = (&self.setup.node, error.to_string());
+                        tracing::warn!(%node, sequence, %error, "a packet cannot be handed on");
+                        Next::Mark(sequence + 1)
+                    }
                 }
-            },
+            }
             Taken::Mark(next) => Next::Mark(next),
             Taken::End(end) => Next::EndedAs(end),
         }

@@ -1,29 +1,32 @@
 //! The receiving end of an edge at the network: does what [`Receiver`] says.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subject;
 use async_nats::jetstream;
-use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::pull;
 use fermata_engine::Settled;
 use futures_util::StreamExt;
-use prost::Message;
 use tokio::sync::Notify;
 
-use crate::connection::{NatsConnection, chain, lock};
-use crate::edge::arrival::{Arrival, Command, ReceiverSpec, Taken, most_unacknowledged};
+use crate::claim::{Claim, REPLACED, Unremembered};
+use crate::connection::{NatsConnection, lock};
+use crate::edge::arrival::{Command, ReceiverSpec, Taken};
 use crate::edge::receiver::Receiver;
-use crate::edge::wire::{PacketMessage, ProgressMessage, SettledMessage};
-use crate::last::{last_progress, last_settled};
+use crate::edge::wire::{PacketMessage, ProgressMessage};
+use crate::error::chain;
+use crate::incoming::{Machine, State};
+use crate::last::{Unread, last_progress};
+use crate::memory::Memory;
 use crate::names::{EdgeNames, token};
+use crate::pass::{Pass, next_of};
 use crate::store::{NotMade, StoreSpec, make};
 
 /// How often is looked how far the sinks have come, when nothing else happens.
 const LOOK: Duration = Duration::from_millis(10);
-/// A store gives a packet again by itself only after so long: what was lost on the way comes with a new pass.
-const ACK_WAIT: Duration = Duration::from_secs(3600);
-const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Pauses between attempts to begin a pass.
 const PASS_PAUSE: Duration = Duration::from_millis(200);
 
@@ -40,19 +43,8 @@ pub(crate) struct ReceivingEnd {
     settled: Settled,
 }
 
-type Machine = Receiver<PacketMessage, Subject>;
-
-#[derive(Default)]
-struct State {
-    machine: Option<Machine>,
-    /// Below this sequence everything has been settled.
-    settled: u64,
-    has_handed_on_end: bool,
-    /// How many missed packets have been told.
-    told_missed: u64,
-    obstacle: Option<String>,
-    failure: Option<String>,
-}
+/// Something that the server is to remember.
+type Remembering = Pin<Box<dyn Future<Output = Result<Claim, Unremembered>> + Send>>;
 
 /// What a look at the receiving end finds.
 pub(crate) enum Fetched {
@@ -78,6 +70,11 @@ impl ReceivingEnd {
         }
     }
 
+    /// The stream, as it is called at the server.
+    pub(crate) fn stream(&self) -> &str {
+        &self.token
+    }
+
     /// Takes what is next, or waits for it for a while; also how many packets have been missed since the last time.
     pub(crate) fn fetch(&self, most: Duration) -> (Fetched, u64) {
         let mut state = lock(&self.state);
@@ -97,19 +94,10 @@ impl ReceivingEnd {
         (fetched, missed)
     }
 
-    /// Tells the store what the sinks have settled. A stream that was ended here, and not by its sender, is settled as far as it
-    /// was before: what was given up then is to come again.
+    /// Tells the store what the sinks have settled.
     fn settle(&self, state: &mut State) {
-        let position = self.settled.position();
-        if position < u64::MAX || state.has_handed_on_end {
-            state.settled = position;
-        }
-        let settled = state.settled;
-        if let Some(machine) = &mut state.machine {
-            machine.settled(settled);
-            if machine.has_commands() {
-                self.work.notify_one();
-            }
+        if state.settle(self.settled.position()) {
+            self.work.notify_one();
         }
     }
 
@@ -122,53 +110,109 @@ impl ReceivingEnd {
     }
 
     async fn acknowledge_last(&self, connection: &NatsConnection) {
-        loop {
-            let command = {
-                let mut state = lock(&self.state);
-                self.settle(&mut state);
-                let machine = state.machine.as_mut();
-                machine.and_then(Machine::last_command)
+        let remembering = {
+            let mut state = lock(&self.state);
+            self.settle(&mut state);
+            let State {
+                machine: Some(machine),
+                memory: Some(memory),
+                ..
+            } = &mut *state
+            else {
+                return;
             };
-            match command {
-                Some(Command::Remember(settled)) => self.remember(connection, settled).await,
-                Some(Command::Acknowledge(delivery)) => acknowledge(connection, delivery).await,
-                Some(Command::Pass | Command::Look) | None => return,
+            memory.failed();
+            let mut now = Vec::new();
+            while let Some(command) = machine.last_command() {
+                match command {
+                    Command::Remember(settled) => memory.remember(settled),
+                    Command::Acknowledge(delivery) => now.extend(memory.acknowledge(delivery)),
+                    Command::Pass | Command::Look => {}
+                }
             }
+            let remembering = self.begin_remembering(connection, memory);
+            (now, remembering)
+        };
+        let (now, remembering) = remembering;
+        acknowledge(connection, now).await;
+        if let Some(remembering) = remembering {
+            self.remembered(connection, remembering.await).await;
         }
     }
 
-    /// Goes out before the acknowledgements, on the same connection.
-    async fn remember(&self, connection: &NatsConnection, settled: SettledMessage) {
-        let subject = self.names.settled_of(&self.token);
-        let bytes = settled.encode_to_vec();
-        // One that is lost, is so with the acknowledgements that it speaks of.
-        let _ = connection.client.publish(subject, bytes.into()).await;
+    /// Lets the server remember what is to be, if nothing is under way.
+    fn begin_remembering(
+        &self,
+        connection: &NatsConnection,
+        memory: &mut Memory,
+    ) -> Option<Remembering> {
+        let settled = memory.begin()?;
+        let (jetstream, names) = (connection.jetstream.clone(), self.names.clone());
+        let claim = memory.claim();
+        Some(Box::pin(claim.remember(
+            jetstream,
+            names,
+            self.token.clone(),
+            settled,
+        )))
+    }
+
+    async fn remembered(
+        &self,
+        connection: &NatsConnection,
+        remembered: Result<Claim, Unremembered>,
+    ) {
+        let deliveries = {
+            let mut state = lock(&self.state);
+            let Some(memory) = &mut state.memory else {
+                return;
+            };
+            match remembered {
+                Ok(claim) => memory.remembered(claim),
+                Err(Unremembered::Replaced) => {
+                    drop(state);
+                    return self.replaced();
+                }
+                Err(Unremembered::Other(reason)) => {
+                    memory.failed();
+                    state.obstacle = Some(reason);
+                    Vec::new()
+                }
+            }
+        };
+        acknowledge(connection, deliveries).await;
     }
 
     async fn work(&self, connection: &NatsConnection) {
-        let (is_first, settled) = self.make_store(connection).await;
+        let claim = self.make_store(connection).await;
         {
             let spec = ReceiverSpec {
                 full: self.store.full,
                 capacity: self.store.limit,
-                is_first,
-                settled,
+                settled: claim.settled,
             };
-            lock(&self.state).machine = Some(Receiver::new(spec));
+            let mut state = lock(&self.state);
+            state.machine = Some(Receiver::new(spec));
+            state.memory = Some(Memory::new(claim));
         }
         let mut link = connection.link.clone();
         let mut known = *link.borrow_and_update();
         let mut pass: Option<Pass> = None;
+        let mut remembering: Option<Remembering> = None;
         let progress = connection
             .client
             .subscribe(self.names.progress_of(&self.token));
         let Ok(mut progress) = progress.await else {
             return self.fail("the connection has ended".to_owned());
         };
-        while let Some(wake) = self.step(connection, &mut pass).await {
+        while let Some(wake) = self.step(connection, &mut pass, &mut remembering).await {
             tokio::select! {
                 Some(message) = next_of(&mut pass) => self.arrived(message),
                 Some(message) = progress.next() => self.progressed(&message.payload),
+                Some(remembered) = end_of(&mut remembering) => {
+                    remembering = None;
+                    self.remembered(connection, remembered).await;
+                }
                 changed = link.changed() => {
                     if changed.is_err() {
                         return;
@@ -176,6 +220,8 @@ impl ReceivingEnd {
                     let now = *link.borrow_and_update();
                     if now.times != known.times || !now.is_up {
                         self.pass_broke("the connection is broken".to_owned());
+                        remembering = None;
+                        lock(&self.state).memory.iter_mut().for_each(Memory::failed);
                     }
                     known = now;
                 }
@@ -185,18 +231,19 @@ impl ReceivingEnd {
         }
     }
 
-    /// Makes the store if it is not there. Says whether it was not, so that nobody has received from it, and what an earlier
-    /// receiving end had settled.
-    async fn make_store(&self, connection: &NatsConnection) -> (bool, Option<SettledMessage>) {
+    /// Makes the store if it is not there, and takes the place of whoever received before.
+    async fn make_store(&self, connection: &NatsConnection) -> Claim {
         loop {
             match make(connection, self.store, &self.names).await {
                 Ok(()) => {
-                    let last = last_settled(&connection.jetstream, &self.names, &self.token);
-                    match last.await {
-                        Ok(settled) => {
-                            return (connection.is_made_here(&self.names.packets), settled);
-                        }
-                        Err(reason) => self.hindered(reason),
+                    let subject = self.names.settled_of(&self.token);
+                    if let Some(claim) = connection.kept_claim(&subject) {
+                        return claim;
+                    }
+                    let claim = Claim::take(&connection.jetstream, &self.names, &self.token);
+                    match claim.await {
+                        Ok(claim) => return claim,
+                        Err(error) => self.hindered(error.reason()),
                     }
                 }
                 Err(NotMade::Other(reason)) => self.hindered(reason),
@@ -212,6 +259,10 @@ impl ReceivingEnd {
     fn hindered(&self, reason: String) {
         lock(&self.state).obstacle = Some(reason);
         self.changed.notify_all();
+    }
+
+    fn replaced(&self) {
+        self.fail(REPLACED.to_owned());
     }
 
     fn fail(&self, failure: String) {
@@ -232,17 +283,33 @@ impl ReceivingEnd {
         &self,
         connection: &NatsConnection,
         pass: &mut Option<Pass>,
+        remembering: &mut Option<Remembering>,
     ) -> Option<tokio::time::Instant> {
         loop {
             let command = {
                 let mut state = lock(&self.state);
+                if state.failure.is_some() {
+                    return None;
+                }
                 self.settle(&mut state);
                 let look = tokio::time::Instant::now() + LOOK;
-                let machine = state.machine.as_mut()?;
+                let State {
+                    machine: Some(machine),
+                    memory: Some(memory),
+                    ..
+                } = &mut *state
+                else {
+                    return None;
+                };
                 match machine.next_command(connection.now_ms()) {
                     Some(command) => command,
-                    None if machine.is_over() => return None,
                     None => {
+                        if remembering.is_none() {
+                            *remembering = self.begin_remembering(connection, memory);
+                        }
+                        if machine.is_over() && memory.is_idle() {
+                            return None;
+                        }
                         let wake = machine.wake_at().map(|at_ms| connection.instant(at_ms));
                         return Some(wake.map_or(look, |wake| wake.min(look)));
                     }
@@ -259,8 +326,19 @@ impl ReceivingEnd {
                         looked.map(|info| (info.delivered.consumer_sequence, info.num_pending));
                     self.looked(looked, connection.now_ms());
                 }
-                Command::Remember(settled) => self.remember(connection, settled).await,
-                Command::Acknowledge(delivery) => acknowledge(connection, delivery).await,
+                Command::Remember(settled) => {
+                    if let Some(memory) = &mut lock(&self.state).memory {
+                        memory.remember(settled);
+                    }
+                }
+                Command::Acknowledge(delivery) => {
+                    let now = {
+                        let mut state = lock(&self.state);
+                        let memory = state.memory.as_mut();
+                        memory.and_then(|memory| memory.acknowledge(delivery))
+                    };
+                    acknowledge(connection, now).await;
+                }
             }
         }
     }
@@ -305,115 +383,47 @@ impl ReceivingEnd {
         made.map_err(|error| match error {
             NotMade::Differs(reason) | NotMade::Other(reason) => reason,
         })?;
-        let stream = connection.jetstream.get_stream_no_info(&self.names.packets);
-        let stream = stream.await.map_err(|error| chain(&error))?;
-        // The consumer of the last pass, if there is one.
-        let _ = stream.delete_consumer(&self.token).await;
-        let most = most_unacknowledged(self.store.full, self.store.limit);
-        let consumer = stream
-            .create_consumer(pull::Config {
-                durable_name: Some(self.token.clone()),
-                filter_subject: self.names.packets_of(&self.token),
-                ack_policy: AckPolicy::Explicit,
-                ack_wait: ACK_WAIT,
-                max_ack_pending: i64::try_from(most).unwrap_or(i64::MAX),
-                ..pull::Config::default()
-            })
-            .await
-            .map_err(|error| chain(&error))?;
-        let messages = consumer.stream().max_messages_per_batch(most.min(500));
-        let messages = messages.heartbeat(HEARTBEAT).messages().await;
-        let messages = messages.map_err(|error| chain(&error))?;
+        let claim = lock(&self.state).memory.as_ref().map(Memory::claim);
+        if let Some(claim) = claim {
+            let held = claim.is_held(&connection.jetstream, &self.names, &self.token);
+            if !held.await.map_err(Unread::reason)? {
+                self.replaced();
+                std::future::pending::<()>().await;
+            }
+        }
+        let pass = Pass::begin(&connection.jetstream, &self.names, &self.token, self.store);
+        let pass = pass.await?;
         let told = last_progress(&connection.jetstream, &self.names, &self.token).await?;
-        Ok((Pass { consumer, messages }, told))
+        Ok((pass, told))
     }
 
     fn arrived(&self, message: Result<jetstream::Message, pull::MessagesError>) {
-        let message = match message {
-            Ok(message) => message,
-            Err(error) => return self.pass_broke(chain(&error)),
-        };
-        let mut state = lock(&self.state);
-        let Ok(info) = message.info() else {
-            return;
-        };
-        let (position, stored) = (info.consumer_sequence, info.stream_sequence);
-        let async_nats::Message {
-            subject,
-            reply: Some(delivery),
-            payload,
-            ..
-        } = message.message
-        else {
-            return;
-        };
-        let packet = PacketMessage::read(payload);
-        if let Err(error) = &packet {
-            tracing::warn!("{subject}: a message that is no packet: {error}");
-        }
-        let Some(machine) = &mut state.machine else {
-            return;
-        };
-        match packet {
-            Ok(packet) => {
-                let arrival = Arrival {
-                    incarnation: packet.incarnation,
-                    number: packet.number,
-                    sequence: packet.sequence,
-                    segment: packet.segment,
-                    stored,
-                    content: packet,
-                };
-                machine.arrived(position, arrival, delivery);
-            }
-            Err(_) => machine.arrived_malformed(position, delivery),
+        match message {
+            Ok(message) => lock(&self.state).arrived(message),
+            Err(error) => self.pass_broke(chain(&error)),
         }
         self.changed.notify_all();
     }
 
     fn progressed(&self, payload: &[u8]) {
-        let mut state = lock(&self.state);
-        match ProgressMessage::read(payload) {
-            Ok(told) => {
-                if let Some(machine) = &mut state.machine {
-                    machine.progressed(told);
-                }
-            }
-            Err(error) => tracing::warn!("a message that is no progress of an edge: {error}"),
-        }
+        lock(&self.state).progressed(payload);
         self.changed.notify_all();
     }
 }
 
-impl State {
-    fn is_waiting(&self) -> bool {
-        let has_taken = self.machine.as_ref().is_some_and(Machine::has_taken);
-        !has_taken && self.failure.is_none()
-    }
-
-    fn take(&mut self) -> Option<Taken<PacketMessage>> {
-        let taken = self.machine.as_mut()?.next_taken()?;
-        self.has_handed_on_end |= matches!(taken, Taken::End(_));
-        Some(taken)
-    }
-}
-
-/// A pass over what the store holds.
-struct Pass {
-    consumer: PullConsumer,
-    messages: pull::Stream,
-}
-
-async fn next_of(
-    pass: &mut Option<Pass>,
-) -> Option<Result<jetstream::Message, pull::MessagesError>> {
-    match pass {
-        Some(pass) => pass.messages.next().await,
+async fn end_of(remembering: &mut Option<Remembering>) -> Option<Result<Claim, Unremembered>> {
+    match remembering {
+        Some(remembering) => Some(remembering.await),
         None => None,
     }
 }
 
-async fn acknowledge(connection: &NatsConnection, delivery: Subject) {
-    // One that is lost is made up for in the next pass.
-    let _ = connection.client.publish(delivery, "+ACK".into()).await;
+async fn acknowledge(
+    connection: &NatsConnection,
+    deliveries: impl IntoIterator<Item = Subject> + Send,
+) {
+    for delivery in deliveries {
+        // One that is lost is made up for in the next pass.
+        let _ = connection.client.publish(delivery, "+ACK".into()).await;
+    }
 }

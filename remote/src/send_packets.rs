@@ -6,7 +6,8 @@ use std::time::Duration;
 use fermata_engine::graph::{DEFAULT_CAPACITY, WhenFull};
 use fermata_engine::units::{HumanBytes, HumanDuration};
 use fermata_engine::{
-    Actor, ActorError, ClockMode, Codecs, End, Envelope, How, Input, Outputs, Ports, Setup, Stream,
+    Actor, ActorError, ClockMode, Codecs, End, Envelope, How, Input, Life, Outputs, Ports, Setup,
+    Stream,
 };
 use prost::Message;
 use schemars::JsonSchema;
@@ -92,6 +93,8 @@ pub struct SendPackets {
     codecs: Arc<Codecs>,
     setup: Setup,
     settings: SendPacketsSettings,
+    /// The stream comes from another machine.
+    goes_on: bool,
 }
 
 impl Actor for SendPackets {
@@ -151,6 +154,9 @@ impl Actor for SendPackets {
             connection,
             setup: setup.clone(),
             settings,
+            goes_on: setup
+                .service::<Life>()
+                .is_some_and(|life| life.settled.contains_key(&stream.name)),
         })
     }
 
@@ -167,6 +173,7 @@ impl Actor for SendPackets {
             segment: input.envelope.segment,
             pts_ns: input.envelope.pts_ns,
             captured_unix_ns: unix_ns().saturating_sub(i64::try_from(age_ns).unwrap_or(i64::MAX)),
+            goes_on: self.goes_on,
             form: form.name.to_owned(),
             version: form.version,
             payload: bytes.into(),

@@ -15,9 +15,10 @@ use futures_util::stream::FuturesUnordered;
 use prost::Message;
 use tokio::sync::Notify;
 
-use crate::connection::{Link, NatsConnection, chain, lock};
+use crate::connection::{Link, NatsConnection, lock};
 use crate::edge::sender::{Attempt, Given, Sender, SenderSpec};
 use crate::edge::wire::{PacketMessage, ProgressMessage};
+use crate::error::chain;
 use crate::last::last_progress;
 use crate::names::{EdgeNames, token};
 use crate::time::unix_ms;
@@ -242,11 +243,11 @@ impl SendingEnd {
             match published {
                 Published::Stored(attempt) => {
                     *obstacle = None;
-                    settled.extend(
-                        sender
-                            .acknowledged(attempt)
-                            .map(|outgoing| (outgoing, None)),
-                    );
+                    let stored = sender.acknowledged(attempt);
+                    if let Some(outgoing) = &stored {
+                        self.trace_stored(&sender, attempt, outgoing);
+                    }
+                    settled.extend(stored.map(|outgoing| (outgoing, None)));
                 }
                 Published::Refused(attempt) => {
                     *obstacle = Some("the other machine does not keep up".to_owned());
@@ -276,6 +277,16 @@ impl SendingEnd {
                 (None, _) => {}
             }
         }
+    }
+
+    fn trace_stored(&self, sender: &Sender<Outgoing>, attempt: Attempt, outgoing: &Outgoing) {
+        tracing::trace!(
+            stream = self.token,
+            incarnation = sender.incarnation(),
+            number = attempt.number,
+            sequence = outgoing.message.sequence,
+            "stored"
+        );
     }
 
     /// Tells the server that a new life of this end begins, which it must know before the first packet of it.

@@ -5,7 +5,8 @@ use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 use fermata_engine::graph::WhenFull;
 
-use crate::connection::{NatsConnection, chain};
+use crate::connection::NatsConnection;
+use crate::error::chain;
 use crate::names::EdgeNames;
 
 /// How the store of an edge is made.
@@ -43,12 +44,12 @@ impl StoreSpec {
         }
     }
 
-    /// Holds the last that each sending end told, without age.
+    /// Holds the last that each end told, without age; in a file, so that a server that is started anew still knows how far they were.
     fn progress(self, names: &EdgeNames) -> stream::Config {
         stream::Config {
             name: names.progress.clone(),
             subjects: vec![names.progress_of("*"), names.settled_of("*")],
-            storage: self.storage(),
+            storage: StorageType::File,
             max_messages_per_subject: 1,
             discard: DiscardPolicy::Old,
             ..stream::Config::default()
@@ -84,11 +85,8 @@ async fn make_one(connection: &NatsConnection, config: stream::Config) -> Result
             GetStreamErrorKind::JetStream(found)
                 if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>
             {
-                let name = config.name.clone();
                 let made = jetstream.create_stream(config).await;
-                made.map_err(|error| other(&error))?;
-                connection.has_made(&name);
-                return Ok(());
+                return made.map(drop).map_err(|error| other(&error));
             }
             _ => return Err(other(&error)),
         },

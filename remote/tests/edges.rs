@@ -191,6 +191,49 @@ fn what_a_drained_receiver_had_not_settled_comes_to_the_next() {
     }
 }
 
+/// An edge has one receiving end: whoever comes last has it, and the other one does not take what is not its own any more.
+#[test]
+fn a_second_receiver_takes_the_place_of_the_first_which_says_so() {
+    let server = Server::start();
+    let edge = "edge: numbers, window: 8, capacity: 8";
+    let text = receiving(edge, "");
+    let first = Part::start(&server, 0, &text);
+    let gated = sending(edge, ASAP).replace("use: numbers", "use: gated, count: 400");
+    let sender = Part::start(&server, 0, &gated);
+    wait_until("some packets", || first.collector.packets().len() >= 20);
+    let second = Part::start(&server, 0, &text);
+    let (report, before) = first.wait();
+    let fault = report.faults.first().expect("a fault");
+    assert!(
+        fault.message.contains("another node or program receives"),
+        "{}",
+        fault.message
+    );
+    wait_until("the rest", || {
+        let packets = second.collector.packets();
+        let last = |stream: &str| {
+            let mut of_stream = packets.iter().map(|packet| &packet.envelope);
+            of_stream.any(|envelope| envelope.stream.name == stream && envelope.sequence == 399)
+        };
+        last("door") && last("hall")
+    });
+    sender.running().handle().drain();
+    sender.wait();
+    let (report, after) = second.wait();
+    for stream in ["door", "hall"] {
+        let numbers = |part: &Collector| {
+            let numbers = part.payloads::<Number>(stream);
+            numbers.iter().map(|number| number.0).collect::<Vec<u64>>()
+        };
+        let (before, after) = (numbers(&before), numbers(&after));
+        assert!(before.iter().copied().eq(0..before.len() as u64));
+        let begin = 400 - after.len() as u64;
+        assert!(begin <= before.len() as u64, "{begin} {}", before.len());
+        assert!(after.iter().copied().eq(begin..400));
+        assert_eq!(report.streams[stream].missed, 0);
+    }
+}
+
 #[test]
 fn a_server_that_is_killed_and_started_again_loses_nothing_of_a_lossless_edge() {
     let mut server = Server::start();

@@ -221,19 +221,27 @@ fn a_result_that_is_rejected_or_is_none_is_computed_again_and_what_is_malformed_
     }
     assert_eq!(returned(&coordinator, 1).bytes[..], [1]);
     assert_eq!(returned(&coordinator, 0).bytes[..], [0]);
+    // Whoever computed what is not used takes no more part, and cannot spend the unit's tries alone.
     coordinator.reject(0, "other rows");
-    let (unit, attempt) = takes(&worker);
-    assert_eq!((unit, attempt), (0, 2));
+    wait_until("its end", || worker.take() == Taken::NoMore);
+    let refuses = worker.report().refuses;
+    assert_eq!(
+        refuses.as_deref(),
+        Some("unit 0: its result is not used: other rows")
+    );
+    let (_of_second, second) = self::worker(&server, "b");
+    assert_eq!(takes(&second), (0, 2));
     rejected(2);
-    worker.computed(0, vec![9], 1);
+    second.computed(0, vec![9], 1);
     assert_eq!(returned(&coordinator, 0).bytes[..], [9]);
-    // A result may not be larger than one can be.
     coordinator.reject(0, "other rows again");
-    assert_eq!(takes(&worker), (0, 3));
-    worker.computed(0, vec![9; 1001], 1);
+    // A result may not be larger than one can be.
+    let (_of_third, third) = self::worker(&server, "c");
+    assert_eq!(takes(&third), (0, 3));
+    third.computed(0, vec![9; 1001], 1);
     let reason = coordinator.result(0, PATIENCE).unwrap_err();
     assert!(
-        reason.contains("a failed (its result is not used: it is larger"),
+        reason.contains("c failed (its result is not used: it is larger"),
         "{reason}"
     );
 }

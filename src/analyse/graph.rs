@@ -9,6 +9,9 @@ use crate::cli::BlurMode;
 /// Longer side at which faces are looked for: at more, one face of a phone's photo becomes several.
 const MAX_SIDE: usize = 1280;
 
+/// Frames on which a face must be found to get an id.
+pub(super) const MIN_HITS: u32 = 2;
+
 /// What the graph is made of.
 pub(super) struct Plan<'a> {
     pub(super) inputs: &'a Inputs,
@@ -62,7 +65,7 @@ impl Plan<'_> {
         let mut text = format!(
             "  capture: {{use: video_source, each: stream, uri: \"${{stream.uri}}\"}}
   detect: {{use: detect_faces, in: capture, {detect}, every: {every}, replicas: 2{queue}}}
-  track: {{use: track_faces, each: stream, in: detect}}
+  track: {{use: track_faces, each: stream, in: detect, min_hits: {MIN_HITS}}}
   crop: {{use: crop_faces, each: stream, in: track, model: {model}}}
   emotion: {{use: classify_expression, in: crop, model: {model}, batch: {{max: 4, wait: 8ms}}}}
   smooth: {{use: smooth_labels, each: stream, in: emotion, ema: 250ms, vote: 7, hysteresis: {{margin: 0.1, hold: 3}}}}

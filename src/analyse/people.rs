@@ -8,11 +8,16 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::{Value, json};
 
+use super::graph::MIN_HITS;
 use super::inputs::Inputs;
 use crate::print::counted;
 
 /// Lines that are shown; the rest is in the files.
 const MOST_LINES: usize = 40;
+/// A frame counts as long as this at least when the time of expressions is shared out.
+const LEAST_MS: f64 = 1e-6;
+/// Two boxes that overlap by this much (intersection over union) show one face.
+const SAME_FACE: f64 = 0.3;
 /// The stream of the photos: its source's name.
 const PHOTOS: &str = "photos";
 
@@ -40,13 +45,13 @@ struct Person {
     last_label: Option<String>,
 }
 
-/// A video and the people in it, by segment and track.
+/// A video and the people in it, by segment and track; last those who were seen too short for one.
 #[derive(Debug)]
 struct VideoPeople {
     input: String,
     name: String,
     frames: usize,
-    people: BTreeMap<(String, u64), Person>,
+    people: Vec<(String, Option<u64>, Person)>,
 }
 
 /// A photo and its faces.
@@ -64,11 +69,11 @@ pub(super) struct People {
 }
 
 impl People {
-    /// Reads a run's table.
+    /// Reads the table of a run whose detector looked at every so many frames.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(super) fn read(table: &Path, inputs: &Inputs) -> anyhow::Result<Self> {
+    pub(super) fn read(table: &Path, inputs: &Inputs, every: u64) -> anyhow::Result<Self> {
         let shown = table.display();
         let mut streams = read(table).with_context(|| format!("cannot read {shown}"))?;
         let photos = streams.remove(PHOTOS).unwrap_or_default();
@@ -78,6 +83,7 @@ impl People {
                 &video.name,
                 &fermata_engine::graph::redact(&video.uri),
                 &rows,
+                every,
             )
         });
         Ok(Self {
@@ -132,7 +138,7 @@ impl People {
 }
 
 impl VideoPeople {
-    fn of(name: &str, input: &str, rows: &[Row]) -> Self {
+    fn of(name: &str, input: &str, rows: &[Row], every: u64) -> Self {
         let mut frames: Vec<(&str, f64)> =
             rows.iter().map(|row| (&*row.segment, row.pts_ms)).collect();
         frames.dedup();
@@ -152,6 +158,12 @@ impl VideoPeople {
             });
             person.see(row, duration(&frames, frame));
         }
+        let people = people.into_iter();
+        let people = people.map(|((segment, track), person)| (segment, Some(track), person));
+        let mut people: Vec<_> = people.collect();
+        if (frames.len() as u64).div_ceil(every.max(1)) <= u64::from(MIN_HITS) {
+            people.extend(seen_too_short(rows));
+        }
         Self {
             input: input.to_owned(),
             name: name.to_owned(),
@@ -161,7 +173,7 @@ impl VideoPeople {
     }
 
     fn json(&self) -> Value {
-        let people = self.people.iter().map(|((segment, track), person)| {
+        let people = self.people.iter().map(|(segment, track, person)| {
             json!({
                 "track": track,
                 "segment": segment,
@@ -182,8 +194,10 @@ impl VideoPeople {
             1 => "1 person".to_owned(),
             more => format!("{more} people"),
         };
-        lines.push(format!("{}: {people} in {frames} frames", self.input));
-        for ((_, track), person) in &self.people {
+        let frames = counted(frames, "frame");
+        lines.push(format!("{}: {people} in {frames}", self.input));
+        for (_, track, person) in &self.people {
+            let track = track.map_or_else(|| "-".to_owned(), |track| track.to_string());
             let shares = person.shares();
             let mut said = String::new();
             for (label, share) in &shares {
@@ -211,6 +225,8 @@ impl Person {
     fn see(&mut self, row: &Row, for_ms: f64) {
         self.last_ms = row.pts_ms + for_ms;
         self.seen_ms += for_ms;
+        // A frame that is alone stands for no known time, and shows somebody all the same.
+        let for_ms = for_ms.max(LEAST_MS);
         let Some(label) = &row.label else {
             return;
         };
@@ -231,6 +247,49 @@ impl Person {
         shares.sort_by(|a, b| b.1.total_cmp(&a.1));
         shares
     }
+}
+
+/// Who is in a video so short that a face cannot be seen as often as an id asks for (a still, a GIF of two pictures): the faces of the frame
+/// with the most of them, but for those that have an id elsewhere.
+fn seen_too_short(rows: &[Row]) -> Vec<(String, Option<u64>, Person)> {
+    let of_frame = |of: &Row| {
+        let (segment, sequence) = (of.segment.clone(), of.sequence);
+        let is_here = move |row: &&Row| (&row.segment, row.sequence) == (&segment, sequence);
+        rows.iter().filter(is_here).filter(|row| row.rect.is_some())
+    };
+    let counts = rows.iter().map(|row| (row, of_frame(row).count()));
+    // The first one of the largest.
+    let fullest = counts.rev().max_by_key(|(_, faces)| *faces);
+    let Some((fullest, _)) = fullest else {
+        return Vec::new();
+    };
+    let has_id = |face: &Row| {
+        let mut followed = rows.iter().filter(|row| row.track.is_some());
+        followed.any(|row| overlap(face.rect, row.rect) >= SAME_FACE)
+    };
+    let faces = of_frame(fullest).filter(|face| face.track.is_none() && !has_id(face));
+    let people = faces.map(|face| {
+        let mut person = Person {
+            first_ms: face.pts_ms,
+            ..Person::default()
+        };
+        person.see(face, 0.0);
+        (face.segment.clone(), None, person)
+    });
+    people.collect()
+}
+
+/// Intersection over union.
+fn overlap(a: Option<[f64; 4]>, b: Option<[f64; 4]>) -> f64 {
+    let (Some(a), Some(b)) = (a, b) else {
+        return 0.0;
+    };
+    let shared = |axis: usize| {
+        let end = (a[axis] + a[axis + 2]).min(b[axis] + b[axis + 2]);
+        (end - a[axis].max(b[axis])).max(0.0)
+    };
+    let both = shared(0) * shared(1);
+    both / (a[2] * a[3] + b[2] * b[3] - both)
 }
 
 /// How long a frame stands: until the next one of its segment; the last one as long as the one before.
@@ -322,14 +381,55 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
 ";
 
     fn people() -> People {
+        people_of(TABLE, 1)
+    }
+
+    fn people_of(table: &str, every: u64) -> People {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), TABLE).unwrap();
+        std::fs::write(file.path(), table).unwrap();
         let mut inputs = Inputs::default();
         inputs.videos.push(super::super::inputs::Video {
             name: "door".to_owned(),
             uri: "door.mp4".to_owned(),
         });
-        People::read(file.path(), &inputs).unwrap()
+        People::read(file.path(), &inputs, every).unwrap()
+    }
+
+    #[test]
+    fn a_video_too_short_for_ids_shows_its_people_all_the_same() {
+        let head = "stream,segment,sequence,pts_ms,track,x,y,w,h,label\n";
+        let [still, second, other, far] = [
+            "door,0,0,0,,10,10,40,40,happy\ndoor,0,0,0,,90,10,40,40,sad\n",
+            "door,0,1,40,1,12,10,40,40,happy\n",
+            "door,0,1,40,,200,90,40,40,sad\n",
+            "door,0,2,80,,,,,,\ndoor,0,3,120,,,,,,\n",
+        ];
+        for (frames, every, tracks) in [
+            (vec![still], 1, vec![json!(null), json!(null)]),
+            (vec![still, second], 1, vec![json!(1), json!(null)]),
+            (vec![still, other], 1, vec![json!(null), json!(null)]),
+            (vec![still, far], 3, vec![json!(null), json!(null)]),
+            (vec![still, other, far], 1, vec![]),
+        ] {
+            let json = people_of(&(head.to_owned() + &frames.concat()), every).json();
+            let people = json["videos"][0]["people"].as_array().unwrap();
+            let found: Vec<Value> = people
+                .iter()
+                .map(|person| person["track"].clone())
+                .collect();
+            assert_eq!(found, tracks, "{frames:?}");
+            for person in people {
+                let shares = person["shares"].as_object().unwrap();
+                assert_eq!(shares.values().next(), Some(&json!(1.0)), "{person}");
+            }
+        }
+        let text = people_of(&(head.to_owned() + still), 1).text();
+        for line in [
+            "door.mp4: 2 people in 1 frame",
+            "  #-   seen    0.0 s (0.0 to 0.0 s), happy 100 %; no change",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
     }
 
     #[test]

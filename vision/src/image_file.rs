@@ -1,6 +1,8 @@
 //! Image files as frames: png, jpg, bmp and webp, turned as their camera noted, without transparency, and with eight bits
 //! a colour. Which files belong together is the caller's.
 
+mod jpeg_end;
+
 use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -11,6 +13,7 @@ use opencv::core::{Mat, Vec3b};
 use opencv::imgproc;
 
 use crate::frame::{CHANNELS, Frame, FramePool};
+use jpeg_end::End;
 
 /// Endings of the files that can be read, in lower case.
 pub const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "bmp", "webp"];
@@ -74,15 +77,24 @@ pub enum ImageFileError {
     Pixels(#[from] opencv::Error),
 }
 
+/// A picture, and what whoever uses its file should know.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The picture.
+    pub frame: Frame,
+    /// The file is a JPEG without its end marker: something has cut it, but behind the last pixel.
+    pub lacks_end: bool,
+}
+
 /// Reads and decodes a file.
 ///
 /// # Errors
 /// See [`ImageFileError`]; the path is the caller's to name.
 pub fn read(path: &Path, pool: &FramePool) -> Result<Frame, ImageFileError> {
-    read_within(path, pool, &ImageLimits::default())
+    read_within(path, pool, &ImageLimits::default()).map(|picture| picture.frame)
 }
 
-/// The same within other limits.
+/// The same within other limits, and with what should be known of the file.
 ///
 /// # Errors
 /// See [`ImageFileError`].
@@ -90,7 +102,7 @@ pub fn read_within(
     path: &Path,
     pool: &FramePool,
     limits: &ImageLimits,
-) -> Result<Frame, ImageFileError> {
+) -> Result<Picture, ImageFileError> {
     decode_within(&read_bytes(path, limits)?, pool, limits)
 }
 
@@ -118,10 +130,10 @@ pub fn read_bytes(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFil
 /// # Errors
 /// See [`ImageFileError`].
 pub fn decode(bytes: &[u8], pool: &FramePool) -> Result<Frame, ImageFileError> {
-    decode_within(bytes, pool, &ImageLimits::default())
+    decode_within(bytes, pool, &ImageLimits::default()).map(|picture| picture.frame)
 }
 
-/// The same within other limits.
+/// The same within other limits, and with what should be known of the file.
 ///
 /// # Errors
 /// See [`ImageFileError`].
@@ -129,24 +141,25 @@ pub fn decode_within(
     bytes: &[u8],
     pool: &FramePool,
     limits: &ImageLimits,
-) -> Result<Frame, ImageFileError> {
+) -> Result<Picture, ImageFileError> {
     if bytes.is_empty() {
         return Err(ImageFileError::Empty);
     }
-    if is_cut_jpeg(bytes) {
-        return Err(ImageFileError::Cut);
-    }
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    if reader.format().is_none() {
-        return Err(ImageFileError::UnknownFormat);
-    }
-    let image = decode_upright(reader, limits)?;
+    let end = jpeg_end::of(bytes);
+    let image = match end {
+        End::Marked => decode_upright(bytes, limits)?,
+        End::Open => decode_open(bytes, limits)?,
+        End::Cut => return Err(ImageFileError::Cut),
+    };
     let rgb = image.into_rgb8();
     let mut frame = pool.take(rgb.width() as usize, rgb.height() as usize);
     let (rows, cols) = (rgb.height() as i32, rgb.width() as i32);
     let rgb = Mat::new_rows_cols_with_bytes::<Vec3b>(rows, cols, &rgb)?;
     imgproc::cvt_color_def(&rgb, &mut frame.mat_mut()?, imgproc::COLOR_RGB2BGR)?;
-    Ok(frame.freeze())
+    Ok(Picture {
+        frame: frame.freeze(),
+        lacks_end: end == End::Open,
+    })
 }
 
 /// A frame as a JPEG file, with a quality of 1 to 100.
@@ -169,10 +182,11 @@ pub fn to_jpeg(frame: &Frame, quality: u8) -> image::ImageResult<Vec<u8>> {
     Ok(file)
 }
 
-fn decode_upright(
-    reader: ImageReader<Cursor<&[u8]>>,
-    limits: &ImageLimits,
-) -> Result<DynamicImage, ImageFileError> {
+fn decode_upright(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, ImageFileError> {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    if reader.format().is_none() {
+        return Err(ImageFileError::UnknownFormat);
+    }
     let mut decoder = reader.into_decoder().map_err(ImageFileError::Damaged)?;
     let (width, height) = decoder.dimensions();
     if !limits.admit(width, height) {
@@ -189,37 +203,21 @@ fn decode_upright(
     Ok(image)
 }
 
-/// True for a JPEG file that ends before its end-of-image marker. What stands behind that marker is no part of the picture:
-/// phones put a film there. (ITU-T T.81, B.1.1: segments say how long they are; inside a scan, 0xFF is never followed by a
-/// marker's code, but by 0 or the number of a restart.)
-fn is_cut_jpeg(bytes: &[u8]) -> bool {
-    const END_OF_IMAGE: u8 = 0xD9;
-    const START_OF_SCAN: u8 = 0xDA;
-    if !bytes.starts_with(&[0xFF, 0xD8, 0xFF]) {
-        return false;
-    }
-    let mut at = 2;
-    loop {
-        // Markers may be padded by more of their first byte; what is none is skipped, as decoders do.
-        let Some(marker) = bytes[at..]
-            .windows(2)
-            .position(|two| two[0] == 0xFF && !matches!(two[1], 0 | 0x01 | 0xD0..=0xD7 | 0xFF))
-        else {
-            return true;
-        };
-        at += marker + 2;
-        match bytes[at - 1] {
-            END_OF_IMAGE => return false,
-            // Its header is short and holds no marker; the scan goes up to the next one.
-            START_OF_SCAN => {}
-            _ => match bytes.get(at..at + 2) {
-                Some(length) => at += usize::from(u16::from_be_bytes([length[0], length[1]])),
-                None => return true,
-            },
-        }
-        if at > bytes.len() {
-            return true;
-        }
+/// Decodes a JPEG without its end marker if every pixel is there: then whatever is put in the place of what is missing changes none.
+/// A decoder alone would fill the missing part and say nothing.
+fn decode_open(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, ImageFileError> {
+    // Half an end marker, or what pads one.
+    let there = bytes.iter().rposition(|&byte| byte != 0xFF);
+    let there = &bytes[..there.map_or(0, |last| last + 1)];
+    // They differ in the very first bit.
+    let [picture, other] = [0x55, 0xAA].map(|filler| {
+        let ended = [there, &[filler; 64], &[0xFF, 0xD9]].concat();
+        decode_upright(&ended, limits)
+    });
+    match (picture, other) {
+        (Ok(picture), Ok(other)) if picture == other => Ok(picture),
+        (Err(error @ ImageFileError::TooManyPixels { .. }), _) => Err(error),
+        _ => Err(ImageFileError::Cut),
     }
 }
 
@@ -370,11 +368,48 @@ mod tests {
         let preview = [&[0xFF, 0xE1, 0, 8][..], &[0xFF, 0xD8, 0xFF, 0xD9, 0, 0]].concat();
         let with_preview = [&jpeg[..2], &preview, &jpeg[2..]].concat();
         assert_eq!(decoded(&with_preview).bgr(), decoded(&jpeg).bgr());
-        let cut = &with_preview[..with_preview.len() - 2];
+        let cut = &with_preview[..with_preview.len() / 2];
         assert!(matches!(
             decode(cut, &FramePool::new()),
             Err(ImageFileError::Cut)
         ));
+    }
+
+    /// Every pixel of it differs.
+    fn noise(width: u32, height: u32) -> DynamicImage {
+        let shade = |x: u32, y: u32| (x * 7919 + y * 104_729).wrapping_mul(2_654_435_761) >> 24;
+        let colour = |x, y| [shade(x, y), shade(y, x), shade(x + 9, y)].map(|shade| shade as u8);
+        ImageBuffer::from_fn(width, height, |x, y| Rgb(colour(x, y))).into()
+    }
+
+    #[test]
+    fn a_jpeg_that_lacks_nothing_but_its_end_is_used_and_one_that_lacks_more_is_not() {
+        let limits = ImageLimits::default();
+        for image in [
+            noise(61, 43),
+            red_and_blue(),
+            DynamicImage::new_rgb8(16, 16),
+        ] {
+            let jpeg = encoded(&image, ImageFormat::Jpeg);
+            let read = |bytes: &[u8]| decode_within(bytes, &FramePool::new(), &limits);
+            let whole = read(&jpeg).unwrap();
+            assert!(!whole.lacks_end);
+            for lacking in [1, 2] {
+                let open = read(&jpeg[..jpeg.len() - lacking]).unwrap();
+                assert!(open.lacks_end);
+                assert_eq!(open.frame.bgr(), whole.frame.bgr(), "{lacking}");
+            }
+        }
+        // Up to the beginning of the picture's data, and one byte less than all of it.
+        let jpeg = encoded(&noise(61, 43), ImageFormat::Jpeg);
+        for lacking in (3..jpeg.len()).rev().step_by(13).chain([3, 4, 5]) {
+            let cut = &jpeg[..jpeg.len() - lacking];
+            let refused = decode_within(cut, &FramePool::new(), &limits).map(drop);
+            let refused = refused.expect_err("cut");
+            let is_told =
+                matches!(refused, ImageFileError::Cut | ImageFileError::Empty) || cut.len() < 3;
+            assert!(is_told, "{lacking}: {refused}");
+        }
     }
 
     #[test]
@@ -386,7 +421,7 @@ mod tests {
             ImageFileError::UnknownFormat
         ));
         let jpeg = encoded(&red_and_blue(), ImageFormat::Jpeg);
-        for length in [20, jpeg.len() / 2, jpeg.len() - 2] {
+        for length in [20, jpeg.len() / 2] {
             let error = error(&jpeg[..length]);
             assert!(matches!(error, ImageFileError::Cut), "{length}: {error}");
         }

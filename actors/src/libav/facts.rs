@@ -2,10 +2,18 @@
 
 #![allow(unsafe_code)]
 
-use ffmpeg_next::{Stream, ffi, frame};
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::packet::Ref as _;
+use ffmpeg_next::{Packet, Stream, ffi, frame};
 
-/// In how many bits the container counts time; 64 if it does not start over.
-pub(crate) fn time_stamp_bits(stream: &Stream<'_>) -> u32 {
+/// FLV states times in 32 bits, of which libav reads 31.
+const FLV_BITS: u32 = 31;
+
+/// In how many bits the container of a stream counts time; 64 if it does not start over.
+pub(crate) fn time_stamp_bits(input: &Input, stream: &Stream<'_>) -> u32 {
+    if input.format().name() == "flv" {
+        return FLV_BITS;
+    }
     // SAFETY: the stream is alive for as long as it is borrowed.
     let bits = unsafe { (*stream.as_ptr()).pts_wrap_bits };
     u32::try_from(bits)
@@ -25,4 +33,25 @@ pub(crate) fn sample_aspect_ratio(stream: Option<&Stream<'_>>, picture: &frame::
     let mut known = candidates.into_iter().flatten();
     let ratio = known.find(|&(width, height)| width > 0 && height > 0);
     ratio.map_or(1.0, |(width, height)| f64::from(width) / f64::from(height))
+}
+
+/// Whether packets of such a format have times at all: raw streams of a codec have none.
+pub(crate) fn has_time_stamps(input: &Input) -> bool {
+    // SAFETY: the input is open, so its format is set and lives as long as the library.
+    let flags = unsafe { (*(*input.as_ptr()).iformat).flags };
+    flags & ffi::AVFMT_NOTIMESTAMPS == 0
+}
+
+/// Whether the length of an open input stands in it, and is not guessed from its last packets or its bytes.
+pub(crate) fn states_its_length(input: &Input) -> bool {
+    // SAFETY: the input is open for as long as it is borrowed.
+    let method = unsafe { (*input.as_ptr()).duration_estimation_method };
+    method == ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_STREAM
+}
+
+/// Whether what a packet holds is decoded and not shown (the container cuts it off).
+pub(crate) fn is_hidden(packet: &Packet) -> bool {
+    // SAFETY: the packet is alive for as long as it is borrowed.
+    let flags = unsafe { (*packet.as_ptr()).flags };
+    flags & ffi::AV_PKT_FLAG_DISCARD != 0
 }

@@ -1,24 +1,27 @@
 //! Writes what is known of every face of every frame into one table, or into one segment after another.
 //!
-//! Owns the files' lives and their errors; `row` owns columns and number formats.
+//! Owns the files' lives and their errors; `row` owns columns and number formats, `earlier` what is kept of a table whose writer was killed.
 
+mod earlier;
 mod row;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fermata_engine::{
-    Actor, ActorError, Clock, ClockMode, End, Envelope, FileBook, How, Input, Outputs, Ports, Setup,
+    Actor, ActorError, Clock, ClockMode, End, Envelope, FileBook, How, Input, Life, Outputs, Ports,
+    Setup,
 };
-use fermata_files::RecordFile;
+use fermata_files::{RecordFile, part_path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::payload::Faces;
 use crate::sinks::segments::{self, SegmentLimit, Segments};
+use earlier::Earlier;
 use row::Rows;
 
 /// Writes a CSV file with one row for each face, and for a frame without a face one row whose face cells are empty, so that
@@ -34,7 +37,8 @@ use row::Rows;
 /// Rows come in the order in which frames arrive. They go to `PATH.part`, which gets its name when everything has arrived, and in the
 /// place of a file of that name. The rows of a frame are in the file when the frame has been handled: a run that is stopped,
 /// killed or out of disk leaves `PATH.part` with all rows until then. A frame whose rows cannot be written fails; the next one is tried
-/// again, and the file stays a `.part`. May be shared by streams or stand in a node with `each: stream` and a path of its own for each.
+/// again, and the file stays a `.part`. Where a part of a site was killed and is started again with the same `--out`, the table goes on behind the last
+/// row of which the other machines know that it was written. May be shared by streams or stand in a node with `each: stream` and a path of its own for each.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteCsvSettings {
@@ -154,9 +158,43 @@ impl Actor for WriteCsv {
 }
 
 impl WriteCsv {
+    /// Goes on with the table of an earlier life of this part, if there is one.
+    fn go_on(&mut self, path: &Path) -> Result<bool, ActorError> {
+        let life = self.setup.service::<Life>();
+        let Some(life) = life.filter(|life| life.number > 1) else {
+            return Ok(false);
+        };
+        let part = part_path(path);
+        let earlier = Earlier::of(&part, &life.settled);
+        let earlier = earlier.map_err(|error| {
+            format!(
+                "cannot go on with `{}`: {error}; move it away to begin anew",
+                part.display()
+            )
+        })?;
+        let Some(Earlier { rows, cuts }) = earlier else {
+            return Ok(false);
+        };
+        let file = RecordFile::go_on(path, &cuts)?;
+        let book = self.setup.file(file.part(), "rows");
+        book.give(rows);
+        book.hold(rows);
+        self.file = Some(Table {
+            rows: Rows::new(file),
+            path: path.to_owned(),
+            book,
+            count: rows,
+            missing: None,
+        });
+        Ok(true)
+    }
+
     /// Begins the next file.
     fn begin(&mut self) -> Result<(), ActorError> {
         let path = self.segments.next();
+        if self.go_on(&path)? {
+            return Ok(());
+        }
         let file = RecordFile::create(&path)?;
         let book = self.setup.file(file.part(), "rows");
         let mut table = Table {

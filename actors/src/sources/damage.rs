@@ -10,6 +10,9 @@ const LATE: u32 = 8;
 /// A longer gap is no damage, whatever is near: recordings were put together, or a clock was set. Nanoseconds.
 const MOST_NS: i64 = 60_000_000_000;
 
+/// Farther back in time than this begins another recording. Nanoseconds.
+const LATE_NS: i64 = 2_000_000_000;
+
 /// Distances of frames from which the usual one is told.
 const RECENT: usize = 9;
 
@@ -20,57 +23,98 @@ pub(crate) struct Damage {
     /// The last distances, nanoseconds; the oldest is overwritten.
     distances: [i64; RECENT],
     seen: usize,
+    has_been_met: bool,
     near: u32,
     /// Frames that a gap took for which there is no sign so far, and how many came since; and those for which one has come.
     unexplained: u64,
     since: u32,
     explained: u64,
-    /// Frames that were counted as lost already since the last one that came.
-    counted: u64,
+    /// Frames near here that were counted when they were met, of which no gap is known yet, and those that were counted by gaps. A decoder
+    /// meets what it cannot decode before it shows the frames around it, or, with several threads, after.
+    met: u64,
+    told: u64,
 }
 
 impl Damage {
     /// Something is wrong at this place of the recording.
     pub(crate) fn sign(&mut self) {
+        self.has_been_met = true;
         self.near = NEAR;
         self.explained += std::mem::take(&mut self.unexplained);
     }
 
-    /// A frame was counted as lost when it was met.
-    pub(crate) fn counted(&mut self) {
-        self.counted += 1;
+    /// The recording ends, and whether it was cut here nothing says: if its frames have come at one distance so far, those that lack
+    /// in the end are missing.
+    pub(crate) fn may_be_cut(&mut self) {
+        let usual_ns = self.usual_distance().unwrap_or(0);
+        let is_usual = |distance: &&i64| (**distance - usual_ns).abs() <= usual_ns / 50;
+        let known = &self.distances[..self.seen.min(RECENT)];
+        if known.iter().filter(is_usual).count() > RECENT / 2 {
+            self.sign();
+        }
+    }
+
+    /// Whether anything was wrong at all so far.
+    pub(crate) fn has_been_met(&self) -> bool {
+        self.has_been_met
+    }
+
+    /// A frame was met that is lost; says whether no gap has told of it.
+    pub(crate) fn is_news(&mut self) -> bool {
         self.sign();
+        if self.told > 0 {
+            self.told -= 1;
+            return false;
+        }
+        self.met += 1;
+        true
     }
 
     /// A frame came at this time; says how many are missing before it that nobody has counted.
     pub(crate) fn frame(&mut self, pts_ns: i64) -> u64 {
         let usual_ns = self.usual_distance();
         let distance_ns = self.last_ns.map(|last| pts_ns.saturating_sub(last));
-        self.last_ns = Some(pts_ns);
-        let counted = std::mem::take(&mut self.counted);
+        // Where a decoder lost its way it shows frames out of their order: those that come late are no gap's beginning.
+        let is_late = distance_ns.is_some_and(|distance| (-LATE_NS..0).contains(&distance));
+        if !is_late {
+            self.last_ns = Some(pts_ns);
+        }
         let is_near = self.near > 0;
         self.near = self.near.saturating_sub(1);
+        if !is_near {
+            (self.met, self.told) = (0, 0);
+        }
         self.since += 1;
         if self.since > LATE {
             self.unexplained = 0;
         }
-        let explained = std::mem::take(&mut self.explained);
         let is_within = |distance: &i64| (1..=MOST_NS).contains(distance);
-        let Some(distance_ns) = distance_ns.filter(is_within) else {
-            return explained;
-        };
-        let frames = usual_ns.map_or(1.0, |usual_ns| distance_ns as f64 / usual_ns as f64);
-        let missing = (frames.round() as u64).saturating_sub(1 + counted);
-        if missing > 0 && is_near {
-            return explained + missing;
+        if let Some(distance_ns) = distance_ns.filter(is_within) {
+            let frames = usual_ns.map_or(1.0, |usual_ns| distance_ns as f64 / usual_ns as f64);
+            let missing = (frames.round() as u64).saturating_sub(1);
+            if missing == 0 || !is_near {
+                self.distances[self.seen % RECENT] = distance_ns;
+                self.seen += 1;
+            }
+            match (missing, is_near) {
+                (0, _) => {}
+                (_, true) => self.explained += missing,
+                (_, false) => (self.unexplained, self.since) = (self.unexplained + missing, 0),
+            }
         }
-        self.distances[self.seen % RECENT] = distance_ns;
-        self.seen += 1;
-        if missing > 0 {
-            self.unexplained += missing;
-            self.since = 0;
-        }
-        explained
+        let missing = std::mem::take(&mut self.explained);
+        let known = missing.min(self.met);
+        self.met -= known;
+        self.told += missing - known;
+        missing - known
+    }
+
+    /// How many frames at the usual distance make up so much time; none where that is not known.
+    pub(crate) fn frames_in(&self, ns: i64) -> u64 {
+        let frames = self
+            .usual_distance()
+            .map(|usual_ns| ns as f64 / usual_ns as f64);
+        frames.map_or(0, |frames| frames.round() as u64)
     }
 
     /// The median of the last distances.
@@ -108,10 +152,51 @@ mod tests {
     fn a_frame_that_was_counted_when_it_was_met_is_not_counted_again() {
         let mut damage = Damage::default();
         regular(&mut damage, 0..20);
-        damage.counted();
+        assert!(damage.is_news());
         assert_eq!(regular(&mut damage, 21..30), 0);
-        damage.counted();
+        assert!(damage.is_news());
         assert_eq!(regular(&mut damage, 33..40), 2);
+        // The decoder shows what it holds back, and then the gap.
+        let mut damage = Damage::default();
+        regular(&mut damage, 0..40);
+        assert!(damage.is_news() && damage.is_news());
+        assert_eq!(regular(&mut damage, 40..44), 0);
+        assert_eq!(regular(&mut damage, 47..50), 1);
+    }
+
+    #[test]
+    fn a_frame_of_a_gap_that_was_counted_is_not_counted_again_when_it_is_met() {
+        let mut damage = Damage::default();
+        regular(&mut damage, 0..20);
+        damage.sign();
+        assert_eq!(regular(&mut damage, 22..24), 2);
+        let news = [(); 3].map(|()| damage.is_news());
+        assert_eq!(news, [false, false, true]);
+        assert_eq!(regular(&mut damage, 25..70), 0);
+        assert_eq!(regular(&mut damage, 71..72), 0, "no sign near");
+        damage.sign();
+        assert_eq!(regular(&mut damage, 72..74), 1);
+    }
+
+    #[test]
+    fn what_lacks_at_the_end_is_missing_where_frames_came_regularly() {
+        let mut damage = Damage::default();
+        assert_eq!(
+            regular(&mut damage, 0..20) + regular(&mut damage, 22..24),
+            0
+        );
+        damage.may_be_cut();
+        assert_eq!(regular(&mut damage, 26..27), 4);
+        let mut damage = Damage::default();
+        let times = [0, 33, 90, 100, 170, 190, 260, 270, 350, 365, 700];
+        let missing: u64 = times.map(|ms| damage.frame(ms * 1_000_000)).iter().sum();
+        damage.may_be_cut();
+        assert_eq!(
+            missing + damage.frame(1_000_000_000),
+            0,
+            "no usual distance"
+        );
+        assert!(!damage.has_been_met());
     }
 
     #[test]
@@ -125,5 +210,6 @@ mod tests {
         damage.sign();
         assert_eq!(damage.frame(at + 132), 3);
         assert_eq!(damage.frame(at + 100), 0, "back in time");
+        assert_eq!(damage.frame(at + 165), 0, "on from the latest");
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use fermata_engine::units::HumanDuration;
 use fermata_engine::{ActorError, Captured, ClockMode, Next, Ports, Setup, Source};
+use fermata_vision::FramePool;
 pub use fermata_vision::image_file::EXTENSIONS;
-use fermata_vision::image_file::{self, ImageLimits, MOST_PIXELS};
-use fermata_vision::{Frame, FramePool};
+use fermata_vision::image_file::{self, ImageLimits, MOST_PIXELS, Picture};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +108,11 @@ impl Source for ImageSource {
                 ..ImageLimits::default()
             };
             match read_image(&path, &self.pool, &limits) {
-                Ok(frame) => {
+                Ok(Picture { frame, lacks_end }) => {
+                    if lacks_end {
+                        let (node, path) = (&self.setup.node, path.display());
+                        tracing::warn!(%node, %path, "the end of the image is missing, but every pixel is there: it is used");
+                    }
                     let name = path.file_name().unwrap_or(path.as_os_str());
                     let video = VideoFrame {
                         file: Some(name.to_string_lossy().into()),
@@ -219,7 +223,7 @@ fn images_of_pattern(pattern: &str) -> Result<Vec<PathBuf>, ActorError> {
     Ok(images)
 }
 
-fn read_image(path: &Path, pool: &FramePool, limits: &ImageLimits) -> Result<Frame, ActorError> {
+fn read_image(path: &Path, pool: &FramePool, limits: &ImageLimits) -> Result<Picture, ActorError> {
     image_file::read_within(path, pool, limits)
         .map_err(|error| format!("cannot read image {}: {error}", path.display()).into())
 }
@@ -370,6 +374,18 @@ mod tests {
             );
             fs::remove_file(&path).expect("removed");
         }
+    }
+
+    #[test]
+    fn a_photo_that_lacks_only_its_end_is_used() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "1.png", 10);
+        let path = write(folder.path(), "2.jpg", 20);
+        let whole = fs::read(&path).expect("the image");
+        fs::write(&path, &whole[..whole.len() - 2]).expect("nearly all of the image");
+        let (frames, error) = read(settings(folder.path()));
+        assert_eq!((frames.len(), error), (2, None));
+        assert!(frames[1].0.abs_diff(20) <= 2, "{frames:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where streams come from: video files, cameras, folders of images, drawn people.
 
 mod burst;
+mod container;
 mod damage;
 pub mod image_source;
 mod notices;
@@ -10,7 +11,9 @@ mod reconnect;
 mod recorder;
 mod relay;
 mod replies;
+mod stamps;
 pub mod synthetic_faces;
+mod ticks;
 mod time_line;
 pub mod tls;
 mod uri;

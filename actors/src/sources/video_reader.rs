@@ -13,10 +13,13 @@ use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Error, Packet, Rational, color, decoder, frame};
 
 use crate::libav::{self, Converter, Nature, Target};
+use crate::sources::container::Container;
 use crate::sources::damage::Damage;
 use crate::sources::notices::Notices;
 use crate::sources::orientation::{Asked, Orientation};
 use crate::sources::recorder::Recorder;
+use crate::sources::stamps::Stamps;
+use crate::sources::ticks::nanoseconds;
 use crate::sources::video_error::VideoError;
 use crate::sources::video_input::{admit, open_decoder, video_stream};
 use crate::sources::watch::Watch;
@@ -59,7 +62,7 @@ pub(crate) struct VideoReader {
     nature: Nature,
     stream: usize,
     time_base: Rational,
-    frame_rate: Rational,
+    stamps: Stamps,
     decoder: decoder::Video,
     converter: Converter,
     /// What the container asks for.
@@ -70,6 +73,7 @@ pub(crate) struct VideoReader {
     setup: Setup,
     recorder: Option<Recorder>,
     damage: Damage,
+    container: Container,
     waited: Duration,
     /// Set once the decoder has been told that nothing more comes; with the reason, if it is not the end.
     ending: Option<Option<VideoError>>,
@@ -78,6 +82,8 @@ pub(crate) struct VideoReader {
     first_stamp_ns: Option<i64>,
     last_stamp_ns: Option<i64>,
     frames: u64,
+    /// Frames that were lost: all, those that the decoder patched, and those that gaps tell of.
+    missed: u64,
     damaged: u64,
     missing: u64,
 }
@@ -92,7 +98,7 @@ impl VideoReader {
     ) -> Result<Self, VideoError> {
         let stream = video_stream(&input)?;
         let (index, time_base) = (stream.index(), stream.time_base());
-        let frame_rate = stream.avg_frame_rate();
+        let stamps = Stamps::new(stream.avg_frame_rate());
         let orientation = Orientation::of(&stream);
         let (width, height) = libav::stated_size(&stream);
         admit(decoding.limits, width, height)?;
@@ -100,11 +106,12 @@ impl VideoReader {
         let record = decoding.record.as_deref();
         let recorder = record.map(|path| Recorder::begin(path, &stream, setup));
         let recorder = recorder.transpose()?;
+        let container = Container::of(&input, &stream);
         Ok(Self {
             stream: index,
             nature,
             time_base,
-            frame_rate,
+            stamps,
             decoder,
             converter: Converter::new(Target::Bgr),
             orientation,
@@ -115,12 +122,14 @@ impl VideoReader {
             setup: setup.clone(),
             recorder,
             damage: Damage::default(),
+            container,
             waited: Duration::ZERO,
             ending: None,
             last_is_cut: false,
             first_stamp_ns: None,
             last_stamp_ns: None,
             frames: 0,
+            missed: 0,
             damaged: 0,
             missing: 0,
         })
@@ -139,7 +148,7 @@ impl VideoReader {
     /// The time after which the container's counter of time starts over, if it does.
     pub(crate) fn period_ns(&self) -> Option<i64> {
         let stream = self.input.stream(self.stream)?;
-        let bits = libav::time_stamp_bits(&stream);
+        let bits = libav::time_stamp_bits(&self.input, &stream);
         (bits < 63).then(|| nanoseconds(1 << bits, self.time_base))
     }
 
@@ -177,6 +186,13 @@ impl VideoReader {
             false => packet.read(&mut self.input),
         };
         self.waited += began.elapsed();
+        if read.is_ok()
+            && self.nature == Nature::Recording
+            && let Some(stream) = self.input.stream(packet.stream())
+            && self.container.read(&packet, &stream)
+        {
+            self.damage.sign();
+        }
         match read {
             Ok(()) if packet.stream() == self.stream => {
                 self.last_is_cut = packet.is_corrupt();
@@ -190,6 +206,11 @@ impl VideoReader {
             }
             Ok(()) => Ok(()),
             Err(error) => {
+                let may_be_cut =
+                    self.nature == Nature::Recording && self.container.may_end_anywhere();
+                if error == Error::Eof && may_be_cut {
+                    self.damage.may_be_cut();
+                }
                 self.ending = Some(self.reason_to_end(error));
                 let sent = self.decoder.send_eof();
                 sent.map_err(|error| VideoError::Libav {
@@ -213,6 +234,11 @@ impl VideoReader {
                 Ok(Ending::Trailer(what)) => {
                     let (node, path) = (&self.setup.node, path.display());
                     tracing::warn!(%node, %path, "{what} at the end of the file; all frames before it were read");
+                    return None;
+                }
+                Ok(Ending::Torn(bytes)) => {
+                    let (node, path) = (&self.setup.node, path.display());
+                    tracing::warn!(%node, %path, bytes, "the file ends within a packet: it was cut, and how much of it is missing cannot be told");
                     return None;
                 }
                 Ok(Ending::Cut(missing)) => format!("{missing} bytes are missing"),
@@ -278,8 +304,9 @@ impl VideoReader {
                 error,
             });
         }
-        self.setup.count_missed(1);
-        self.damage.counted();
+        if self.damage.is_news() {
+            self.count_missed(1);
+        }
         if let Some(unsaid) = self.decoding.notices.due("undecodable") {
             let (node, frames) = (&self.setup.node, self.frames);
             tracing::warn!(%node, frames, unsaid, "a packet of the video cannot be decoded and counts as missed");
@@ -297,7 +324,11 @@ impl VideoReader {
             self.damage.sign();
         }
         if let Some(stamp_ns) = stamp_ns.filter(|_| self.nature == Nature::Recording) {
-            self.count_missing(stamp_ns);
+            let missing = self.damage.frame(stamp_ns);
+            self.count_missing(
+                missing,
+                "the recording is damaged here; what is missing counts as missed",
+            );
         }
         let frame = self.bgr_frame()?;
         self.first_stamp_ns = self.first_stamp_ns.or(stamp_ns);
@@ -310,18 +341,34 @@ impl VideoReader {
         })
     }
 
-    /// Counts the frames that damage has taken from between the last frame and this one.
-    fn count_missing(&mut self, stamp_ns: i64) {
-        let missing = self.damage.frame(stamp_ns);
+    fn count_missed(&mut self, frames: u64) {
+        self.missed += frames;
+        self.setup.count_missed(frames);
+    }
+
+    /// Counts frames of which only their absence is known.
+    fn count_missing(&mut self, missing: u64, cause: &str) {
         if missing == 0 {
             return;
         }
         self.missing += missing;
-        self.setup.count_missed(missing);
-        if let Some(unsaid) = self.decoding.notices.due("damaged") {
+        self.count_missed(missing);
+        if let Some(unsaid) = self.decoding.notices.due(cause) {
             let (node, frames) = (&self.setup.node, self.frames);
-            tracing::warn!(%node, frames, missing, unsaid, "the recording is damaged here; what is missing counts as missed");
+            tracing::warn!(%node, frames, missing, unsaid, "{cause}");
         }
+    }
+
+    /// Counts the frames that the container speaks of and that neither came nor were missed so far.
+    fn count_what_never_came(&mut self) {
+        let known = self.frames + self.missed;
+        let stated = self.container.stated_frames();
+        let stated = stated.filter(|_| self.damage.has_been_met());
+        let by_number = stated.map_or(0, |stated| stated.saturating_sub(known));
+        self.count_missing(by_number, "the recording is damaged: it says that it has more frames than were found, which count as missed");
+        let lacking_ns = self.container.lacking_ns().unwrap_or(0);
+        let by_length = self.damage.frames_in(lacking_ns);
+        self.count_missing(by_length, "the recording ends before the length that it states, as damaged or cut ones do; what is missing counts as missed");
     }
 
     /// The decoded picture with square pixels, as it is meant to be seen.
@@ -389,9 +436,10 @@ impl VideoReader {
 
     /// The frame's best-effort time stamp. Where a recording has none (raw streams), frames follow each other at its
     /// frame rate.
-    fn stamp_ns(&self) -> Result<Option<i64>, VideoError> {
+    fn stamp_ns(&mut self) -> Result<Option<i64>, VideoError> {
         if let Some(timestamp) = self.decoded.timestamp() {
-            return Ok(Some(nanoseconds(timestamp, self.time_base)));
+            let stamp_ns = nanoseconds(timestamp, self.time_base);
+            return Ok(Some(self.stamps.stamped(stamp_ns)));
         }
         // libav counts RTP's time from the first packet, and leaves the first picture without one.
         if self.frames == 0 && self.is_rtsp() {
@@ -400,22 +448,26 @@ impl VideoReader {
         if !matches!(self.nature, Nature::Recording | Nature::Segmented) {
             return Ok(None);
         }
-        let rate = self.frame_rate;
-        if rate.numerator() <= 0 || rate.denominator() <= 0 {
+        let Some(stamp_ns) = self.stamps.unstamped() else {
             return Err(VideoError::NoTime(self.frames));
-        }
+        };
         if self.frames == 0 {
             let node = &self.setup.node;
-            tracing::warn!(%node, "the video has no time stamps; its frame rate {rate} stands in for them");
+            let what = match libav::has_time_stamps(&self.input) {
+                true => {
+                    "the first frames have no time stamps: those before a recording's beginning have none"
+                }
+                false => "the video has no time stamps",
+            };
+            tracing::warn!(%node, "{what}; its frame rate stands in for them");
         }
-        let distance_ns = nanoseconds(1, rate.invert());
-        let last_ns = self.last_stamp_ns;
-        Ok(Some(
-            last_ns.map_or(0, |last| last.saturating_add(distance_ns)),
-        ))
+        Ok(Some(stamp_ns))
     }
 
     fn ended(&mut self) -> Result<(), VideoError> {
+        if self.nature == Nature::Recording && matches!(self.ending, Some(None)) {
+            self.count_what_never_came();
+        }
         let (damaged, missing) = (self.damaged, self.missing);
         if damaged > 0 || missing > 0 {
             let node = &self.setup.node;
@@ -437,30 +489,4 @@ impl VideoReader {
 fn is_high_range(transfer: color::TransferCharacteristic) -> bool {
     use color::TransferCharacteristic::{ARIB_STD_B67, SMPTE2084};
     matches!(transfer, ARIB_STD_B67 | SMPTE2084)
-}
-
-/// `ticks` of a time base in nanoseconds, rounded to the nearest.
-fn nanoseconds(ticks: i64, time_base: Rational) -> i64 {
-    let (numerator, denominator) = (time_base.numerator(), time_base.denominator().max(1));
-    let scaled = i128::from(ticks) * i128::from(numerator) * 1_000_000_000;
-    let denominator = i128::from(denominator);
-    let rounded = (scaled + denominator / 2).div_euclid(denominator);
-    i64::try_from(rounded).unwrap_or(if rounded < 0 { i64::MIN } else { i64::MAX })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ticks_become_nanoseconds_without_drift() {
-        assert_eq!(nanoseconds(1, Rational(1, 3)), 333_333_333);
-        assert_eq!(nanoseconds(2, Rational(1, 3)), 666_666_667);
-        assert_eq!(nanoseconds(-2, Rational(1, 3)), -666_666_667);
-        let day_at_90khz = 24 * 3600 * 90_000;
-        assert_eq!(
-            nanoseconds(day_at_90khz, Rational(1, 90_000)),
-            86_400_000_000_000
-        );
-    }
 }

@@ -16,8 +16,8 @@ use crate::sources::uri::Origin;
 /// turned and mirrored as the container asks, and with square pixels.
 ///
 /// Recordings are files, and network streams of a known length. One that is damaged or ends too early delivers what can be
-/// decoded and then fails its stream; frames that cannot be decoded, or are missing where the recording is damaged, count as
-/// `missed`. Time stamps that step back by more than a second begin a new segment, and time goes on.
+/// decoded and then fails its stream; frames that cannot be decoded, or are missing where the recording is damaged or a
+/// transport stream was cut, count as `missed`. Time stamps that step back by more than a second begin a new segment, and time goes on.
 ///
 /// Everything else is live: when it breaks it is opened again, and the first frame afterwards begins a new segment. Time stamps
 /// are held against arrival: where there are none (MJPEG over HTTP), where they do not go with it, and after a reconnect, time

@@ -14,9 +14,11 @@ pub(crate) enum Ending {
     Trailer(String),
     /// So many bytes are missing of what holds pictures or says where they are.
     Cut(u64),
+    /// It ends within a packet of a transport stream, which may end behind any: so many bytes of that one are there.
+    Torn(u64),
 }
 
-/// Looks how an MP4, MOV, Matroska, WebM or AVI file ends.
+/// Looks how an MP4, MOV, Matroska, WebM or AVI file or a transport stream ends.
 ///
 /// # Errors
 /// Those of reading the file.
@@ -40,8 +42,42 @@ fn ending_in(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
         [b'R', b'I', b'F', b'F', ..] => ending_of_avi(file, length),
         // QuickTime was written without a type of file before there was one.
         [_, _, _, _, name @ ..] if FIRST_BOXES.contains(&&name) => ending_of_mp4(file, length),
-        _ => Ok(Ending::Whole),
+        _ => ending_of_transport(file, length),
     }
+}
+
+/// Finds the last packets of a transport stream (ISO/IEC 13818-1, 2.4.3.2: of 188 bytes, the first of which is always the same; with a time
+/// before or a checksum behind each they are longer). Tells nothing of a file that is none.
+fn ending_of_transport(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
+    const FIRST: u8 = 0x47;
+    /// Of a packet, and where in it the first byte is that all have.
+    const SIZES: [(usize, usize); 3] = [(188, 0), (192, 4), (204, 0)];
+    /// Packets that must follow each other; fewer are chance.
+    const IN_A_ROW: usize = 8;
+    let mut ends = [vec![0; 204 * (IN_A_ROW + 1)], vec![0; 204 * (IN_A_ROW + 1)]];
+    let from = length.saturating_sub(ends[1].len() as u64);
+    for (end, at) in ends.iter_mut().zip([0, from]) {
+        let read = read_up_to(file, at, end)?;
+        end.truncate(read);
+    }
+    let is_in_row = |bytes: &[u8], at: usize, size: usize| {
+        (0..IN_A_ROW).all(|packet| bytes.get(at + packet * size) == Some(&FIRST))
+    };
+    let [head, tail] = ends;
+    for (size, place) in SIZES {
+        if !(0..size).any(|at| is_in_row(&head, at, size)) {
+            continue;
+        }
+        let torn = (0..size).find(|torn| {
+            let packets = torn + IN_A_ROW * size;
+            let start = tail.len().checked_sub(packets);
+            start.is_some_and(|start| is_in_row(&tail, start + place, size))
+        });
+        if let Some(torn @ 1..) = torn {
+            return Ok(Ending::Torn(torn as u64));
+        }
+    }
+    Ok(Ending::Whole)
 }
 
 /// Boxes with which an MP4 or QuickTime file begins.
@@ -227,8 +263,31 @@ mod tests {
         match ending(bytes) {
             Ending::Whole => None,
             Ending::Cut(missing) => Some(missing),
-            Ending::Trailer(what) => panic!("{what}"),
+            other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_transport_stream_ends_behind_a_packet_or_within_one() {
+        for (size, place) in [(188, 0), (192, 4), (204, 0)] {
+            let packet = |number: usize| {
+                let mut bytes = vec![number as u8; size];
+                bytes[place] = 0x47;
+                bytes
+            };
+            let whole: Vec<u8> = (0..40).flat_map(packet).collect();
+            assert_eq!(ending(&whole), Ending::Whole, "{size}");
+            assert_eq!(ending(&whole[..30 * size]), Ending::Whole, "{size}");
+            for torn in [1, 97, size - 1] {
+                let cut = &whole[..20 * size + torn];
+                assert_eq!(ending(cut), Ending::Torn(torn as u64), "{size}");
+            }
+            // It may begin anywhere, and go on at another place behind damage.
+            assert_eq!(ending(&whole[50..]), Ending::Whole, "{size}");
+            let odd = [&whole[..15 * size + 9], &whole].concat();
+            assert_eq!(ending(&odd), Ending::Whole, "{size}");
+        }
+        assert_eq!(ending(&[0x47; 100]), Ending::Whole, "too short to tell");
     }
 
     fn mp4() -> Vec<u8> {

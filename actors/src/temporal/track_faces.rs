@@ -11,6 +11,7 @@ mod tests;
 mod tracker;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fermata_engine::units::HumanDuration;
@@ -147,9 +148,11 @@ impl Actor for TrackFaces {
 
     fn create(settings: TrackFacesSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
+        // After a panic the faces get new ids, which the stream has not seen yet; as they do where the machine's part was killed.
+        let ids = setup.lasting_number();
+        ids.fetch_max(setup.numbers_from(), Ordering::Relaxed);
         Ok(Self {
             node: setup.node.clone(),
-            // After a panic the faces get new ids, which the stream has not seen yet.
             tracker: Tracker::new(
                 Rules {
                     iou: settings.iou,
@@ -159,7 +162,7 @@ impl Actor for TrackFaces {
                     max_lost: settings.max_lost.0,
                     min_hits: settings.min_hits,
                 },
-                setup.lasting_number(),
+                ids,
             ),
             max_lost: settings.max_lost.0,
             cut: settings.cut,

@@ -3,35 +3,12 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use fermata_actors::sources::video_source::VideoSource;
+use fermata_engine::Source;
 use fermata_engine::testing::setup;
-use fermata_engine::{Graph, LoadOptions, Registry, RunOptions, RunningGraph, Source};
 
-use crate::support::{case, ffmpeg, open, read_all, read_whole, settings};
-
-/// Frames that a file delivers and misses, and whether it failed.
-fn run(file: &str) -> (u64, u64, bool) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let text = format!(
-        "
-fermata: 1
-nodes:
-  clip: {{use: video_source, uri: '{file}'}}
-  end:  {{use: discard, in: clip}}
-run: {{clock: asap}}
-"
-    );
-    let mut registry = Registry::builtin();
-    registry.register_source::<VideoSource>();
-    let options = LoadOptions::new(folder.path());
-    let graph = Graph::parse("clip.yaml", &text, &registry, &options).expect("a correct graph");
-    let running = RunningGraph::start(graph, Arc::new(registry), RunOptions::default());
-    let report = running.expect("a graph that starts").wait();
-    let stream = &report.streams["clip"];
-    (stream.delivered, stream.missed, !report.faults.is_empty())
-}
+use crate::support::{case, ffmpeg, open, read_all, read_whole, run, settings};
 
 fn run_case(file: &str) -> (u64, u64, bool) {
     run(&case(file).display().to_string())

@@ -1,6 +1,7 @@
 //! Video in and out, against ffmpeg's own programs and a real RTSP server.
 
 mod cases;
+mod damage;
 mod files;
 mod live;
 mod rtsp_recordings;

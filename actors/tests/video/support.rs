@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use fermata_actors::payload::VideoFrame;
 use fermata_actors::sources::video_source::{VideoSource, VideoSourceSettings};
-use fermata_engine::ActorError;
 use fermata_engine::testing::{SourceDriver, setup};
+use fermata_engine::{ActorError, Graph, LoadOptions, Registry, RunOptions, RunningGraph};
 
 /// A frame as a source handed it over.
 pub(crate) struct Read {
@@ -65,6 +65,28 @@ pub(crate) fn read_whole(uri: impl AsRef<Path>) -> Vec<Read> {
     let (frames, error) = read_all(open(settings(uri)));
     assert!(error.is_none(), "{error:?}");
     frames
+}
+
+/// Frames that a file delivers and misses, and whether it failed.
+pub(crate) fn run(file: &str) -> (u64, u64, bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "
+fermata: 1
+nodes:
+  clip: {{use: video_source, uri: '{file}'}}
+  end:  {{use: discard, in: clip}}
+run: {{clock: asap}}
+"
+    );
+    let mut registry = Registry::builtin();
+    registry.register_source::<VideoSource>();
+    let options = LoadOptions::new(folder.path());
+    let graph = Graph::parse("clip.yaml", &text, &registry, &options).expect("a correct graph");
+    let running = RunningGraph::start(graph, Arc::new(registry), RunOptions::default());
+    let report = running.expect("a graph that starts").wait();
+    let stream = &report.streams["clip"];
+    (stream.delivered, stream.missed, !report.faults.is_empty())
 }
 
 /// Runs ffmpeg with the words of `line`; `{}` stands for `path`. Panics if it fails.

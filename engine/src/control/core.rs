@@ -251,6 +251,7 @@ impl Core {
         &self,
         name: &str,
         uri: &str,
+        edge: Option<&str>,
     ) -> Result<(NewLanes, String), StartError> {
         if !self.accepts_streams.load(Ordering::Relaxed) {
             return Err(StartError::Ending);
@@ -260,9 +261,10 @@ impl Core {
             uri: uri.to_owned(),
         };
         let mut wiring = self.wiring();
-        let new = wiring
-            .wire_stream(&spec)?
-            .ok_or(StartError::TakesNoStreams)?;
+        let new = wiring.wire_stream(&spec, edge)?.ok_or_else(|| match edge {
+            Some(edge) => StartError::NoEdge(edge.to_owned()),
+            None => StartError::TakesNoStreams,
+        })?;
         let stream = wiring.streams.last_key_value();
         let name = stream.map_or(spec.name, |(_, record)| record.stream.name.clone());
         Ok((new, name))

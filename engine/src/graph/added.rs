@@ -7,7 +7,7 @@ use crate::registry::Registry;
 use super::names::valid_name;
 use super::problem::{Problem, Problems};
 use super::settings::SettingsError;
-use super::spec::{Graph, NodeSpec, StreamSpec};
+use super::spec::{Graph, NodeSpec, Placement, StreamSpec};
 use super::writes::{Writer, Writers};
 
 impl Graph {
@@ -15,6 +15,28 @@ impl Graph {
     /// here.
     pub(crate) fn check_stream_name(name: &str) -> Result<(), Problem> {
         valid_name("a stream", name)
+    }
+
+    /// Whether a stream of another machine may come here over an edge. It keeps the name that it got there (`door.2`), so that there may be no
+    /// other one of this name; what comes from the network is checked as files are.
+    pub(crate) fn check_arriving_stream(
+        name: &str,
+        edge: &str,
+        is_known: bool,
+    ) -> Result<(), Problem> {
+        let of_life = |(name, life): (&str, &str)| {
+            life.parse::<u32>()
+                .is_ok_and(|life| life > 1)
+                .then(|| name.to_owned())
+        };
+        let given = name.rsplit_once('.').and_then(of_life);
+        valid_name("a stream", given.as_deref().unwrap_or(name))?;
+        match is_known {
+            true => Err(Problem::nowhere(format!(
+                "stream `{name}`, which comes over edge {edge}, cannot be told from another one of this name that has been here"
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// Whether a stream may be added beside others: its settings can be read, and none of its instances writes what
@@ -27,6 +49,16 @@ impl Graph {
         others: &[StreamSpec],
     ) -> Result<(), Problems> {
         self.secrets.add_uri(&stream.uri);
+        let of_stream = |node: &&NodeSpec| matches!(node.on, Some(Placement::OfStream(_)));
+        if let Some(node) = self.whole().nodes.iter().find(of_stream) {
+            let problem = Problem::nowhere(format!(
+                "a stream that is added has no machine for `{}`, which the graph places by a value of each stream",
+                node.name
+            ));
+            return Err(problem
+                .help("write it into the graph file, or place the node by a machine's name")
+                .into());
+        }
         let mut problems = Problems::default();
         let mut writers = Writers::default();
         writers.keep(stream);

@@ -99,6 +99,17 @@ impl Graph {
         self.nodes.iter().any(|node| node.is_inlet)
     }
 
+    /// What comes to this part from other machines: the name of each edge, and its streams.
+    pub fn inlets(&self) -> Vec<(String, Vec<String>)> {
+        let inlets = self.nodes.iter().filter(|node| node.is_inlet);
+        let named = inlets.filter_map(|node| {
+            let streams = self.instances_of(node).into_iter().flatten();
+            let streams = streams.map(|stream| stream.name.clone()).collect();
+            Some((node.edge.clone()?, streams))
+        });
+        named.collect()
+    }
+
     /// The streams of the file whose sources are here, and not on another machine.
     pub fn own_streams(&self) -> Vec<String> {
         let sources = self

@@ -235,18 +235,20 @@ impl<'a> Reader<'a> {
         self.count(1, &span)?;
         fits(depth, &span)?;
         let (anchor, tree) = match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                if tag.is_some() {
-                    return Err(Problem::at(&span, "tags (`!…`) have no meaning here"));
-                }
+            Event::Scalar(_, _, _, Some(_))
+            | Event::SequenceStart(_, Some(_))
+            | Event::MappingStart(_, Some(_)) => {
+                return Err(Problem::at(&span, "tags (`!…`) have no meaning here"));
+            }
+            Event::Scalar(text, style, anchor, None) => {
                 let quoting = match style {
                     ScalarStyle::Plain => Quoting::Plain,
                     _ => Quoting::Quoted,
                 };
                 (anchor, Tree::scalar(text, quoting, span))
             }
-            Event::SequenceStart(anchor, _) => (anchor, self.list(span, depth)?),
-            Event::MappingStart(anchor, _) => (anchor, self.map(span, depth)?),
+            Event::SequenceStart(anchor, None) => (anchor, self.list(span, depth)?),
+            Event::MappingStart(anchor, None) => (anchor, self.map(span, depth)?),
             Event::Alias(anchor) => {
                 let tree = self.anchors.get(&anchor).cloned().ok_or_else(|| {
                     Problem::at(&span, "an alias of something that is not complete yet")
@@ -389,67 +391,4 @@ pub(crate) fn extent(tree: &Tree) -> (usize, usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Tree, Problem> {
-        Tree::parse(&Source::new("test.yaml", text))
-    }
-
-    fn written(span: &Span) -> &str {
-        &span.source.text[span.start..span.end]
-    }
-
-    #[test]
-    fn every_value_knows_where_it_was_written() {
-        let tree = parse("ä: {b: [1, 'two']}\nc: three # why\n").unwrap();
-        let inner = tree.get("ä").unwrap().value.get("b").unwrap();
-        assert_eq!(written(&inner.key_span), "b");
-        let Value::List(items) = &inner.value.value else {
-            panic!("a list");
-        };
-        assert_eq!(written(&items[1].span), "'two'");
-        assert_eq!(written(&tree.get("c").unwrap().value.span), "three");
-        assert_eq!(written(&inner.value.span), "[1, 'two']");
-    }
-
-    #[test]
-    fn a_duplicate_key_is_refused_with_both_places() {
-        let problem = parse("a: 1\nb: 2\na: 3\n").unwrap_err();
-        assert_eq!(problem.to_string(), "test.yaml:3:1: `a` is given twice");
-    }
-
-    #[test]
-    fn merge_keys_add_what_a_map_does_not_say_itself() {
-        let text = "a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {<<: [*a, *b], x: 3}\nd:\n  <<: {x: 4}\n  z: 4\n";
-        let tree = parse(text).unwrap();
-        let said = |map: &str| {
-            let said = |entry: &Entry| format!("{}{} ", entry.key, entry.value.as_text().unwrap());
-            tree.section(map).iter().map(said).collect::<String>()
-        };
-        assert_eq!(said("c") + &said("d"), "x3 y1 z2 z4 x4 ");
-        let refused = |text: &str| parse(text).unwrap_err().to_string();
-        assert!(refused("a: {<<: 5}").contains("merges maps, but this is a number"));
-        assert!(refused("a: {<<: {x: 1}, <<: {y: 1}}").contains("twice"));
-        assert!(parse("a: {'<<': 5}").is_ok(), "quoted it is a key");
-    }
-
-    #[test]
-    fn aliases_cannot_blow_a_document_up() {
-        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
-        for level in 1..8 {
-            let before = format!("*a{}", level - 1);
-            let list = vec![before; 10].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{list}]\n"));
-        }
-        assert!(parse(&text).unwrap_err().to_string().contains("more than"));
-    }
-
-    #[test]
-    fn aliases_cannot_nest_a_document_deeper_than_it_is_written() {
-        let nested = |inner: &str| format!("{}{inner}{}", "[".repeat(40), "]".repeat(40));
-        assert!(parse(&format!("a: &a {}\nb: *a\n", nested("x"))).is_ok());
-        let text = format!("a: &a {}\nb: {}\n", nested("x"), nested("*a"));
-        assert!(parse(&text).unwrap_err().to_string().contains("deeper"));
-    }
-}
+mod tests;

@@ -19,6 +19,12 @@ pub(crate) fn per_stream_source(graph: &Graph, stream: &str) -> Option<usize> {
     source.map(|(index, _)| index)
 }
 
+/// The source that gives what comes over an edge from another machine.
+pub(crate) fn inlet_of(graph: &Graph, edge: &str) -> Option<usize> {
+    let is_it = |node: &NodeSpec| node.is_inlet && node.edge.as_deref() == Some(edge);
+    graph.nodes.iter().position(is_it)
+}
+
 /// The nodes that packets of a source can reach, in declared order.
 pub(crate) fn reached_from(graph: &Graph, source: usize) -> BTreeSet<usize> {
     let mut reached = BTreeSet::from([source]);

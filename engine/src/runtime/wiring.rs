@@ -25,7 +25,7 @@ use crate::runtime::parts::NodeParts;
 use crate::runtime::protocol::{Attachment, Command, Event, Mailbox, NodeId};
 use crate::runtime::records::{EdgeNumber, EdgeRecord, Instance, LaneRecord, StreamRecord};
 use crate::runtime::stats::NodeWatch;
-use crate::runtime::topology::{counts_bytes, is_leaf, per_stream_source, reached_from};
+use crate::runtime::topology::{counts_bytes, inlet_of, is_leaf, per_stream_source, reached_from};
 use crate::settled::Settled;
 use crate::setup::Setup;
 
@@ -120,16 +120,24 @@ impl Wiring {
         })
     }
 
-    /// Wires a stream into the running graph.
+    /// Wires a stream into the running graph, to come from its source here or over an edge from another machine.
     pub(crate) fn wire_stream(
         &mut self,
         stream: &StreamSpec,
+        edge: Option<&str>,
     ) -> Result<Option<NewLanes>, Problems> {
-        let Some(source) = per_stream_source(&self.graph, &stream.name) else {
+        let source = match edge {
+            Some(edge) => inlet_of(&self.graph, edge),
+            None => per_stream_source(&self.graph, &stream.name),
+        };
+        let Some(source) = source else {
             return Ok(None);
         };
-        Graph::check_stream_name(&stream.name)?;
         let lives = self.lives.get(&stream.name).copied().unwrap_or(0);
+        match edge {
+            Some(edge) => Graph::check_arriving_stream(&stream.name, edge, lives > 0)?,
+            None => Graph::check_stream_name(&stream.name)?,
+        }
         let named = StreamSpec {
             name: name_of_life(&stream.name, lives + 1),
             uri: stream.uri.clone(),

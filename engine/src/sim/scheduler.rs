@@ -297,7 +297,7 @@ impl Scheduler {
     }
 
     fn add_stream(&mut self, name: &str, uri: &str) {
-        let asked = match self.core.wire_stream(name, uri) {
+        let asked = match self.core.wire_stream(name, uri, None) {
             Ok((new, name)) => {
                 let (launch, wired) = self.core.launch(&new);
                 self.tell(wired);

@@ -8,8 +8,8 @@ use fermata_files::MOST_TABLE;
 use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
 
-use super::lines::LineNumbers;
 use super::table::{ManifestError, Split};
+use crate::table_lines::{self, LineNumbers};
 
 /// A source's table under one label policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -163,10 +163,12 @@ impl Mapping {
             .flexible(true)
             .from_reader(text.as_bytes());
         let mut columns: Vec<String> = Vec::new();
-        if self.header
-            && let Ok(header) = reader.headers()
-        {
-            columns = header.iter().map(|name| name.trim().to_owned()).collect();
+        if self.header {
+            let read = table_lines::columns(&mut reader);
+            match read {
+                Ok(read) => columns = read,
+                Err(reason) => super::table::refuse_lines(path, vec![reason])?,
+            }
         }
         let mut lines = LineNumbers::of(&text);
         let (mut rows, mut wrong) = (Vec::new(), Vec::new());

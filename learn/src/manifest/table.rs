@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::lines::LineNumbers;
+use crate::table_lines::{LineNumbers, as_wide, reader};
 
 /// Columns, in their order.
 pub const COLUMNS: [&str; 8] = [
@@ -184,9 +184,7 @@ impl Manifest {
         };
         let text = fermata_files::read_text(path, MOST_TABLE).map_err(unreadable)?;
         let sha256 = fermata_files::sha256(text.as_bytes());
-        let mut reader = csv::ReaderBuilder::new()
-            .flexible(true)
-            .from_reader(text.as_bytes());
+        let mut reader = reader(&text);
         let header: Vec<String> = reader.headers().map_or(Vec::new(), |header| {
             header.iter().map(str::to_owned).collect()
         });
@@ -321,7 +319,14 @@ pub(super) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestE
     })?;
     serde_saphyr::from_str(&text).map_err(|error| ManifestError::Yaml {
         path: path.to_owned(),
-        reason: error.to_string(),
+        reason: match error.without_snippet() {
+            // The reader speaks of its own functions there.
+            serde_saphyr::Error::MultipleDocuments { location, .. } => format!(
+                "line {}: a second document begins here, but one is all that is read",
+                location.line()
+            ),
+            _ => error.to_string(),
+        },
     })
 }
 
@@ -342,13 +347,7 @@ pub(super) fn counts(rows: &[Row]) -> Counts {
 }
 
 fn row(record: &csv::StringRecord) -> Result<Row, String> {
-    if record.len() != COLUMNS.len() {
-        return Err(format!(
-            "{} columns; expected {}",
-            record.len(),
-            COLUMNS.len()
-        ));
-    }
+    as_wide(record, COLUMNS.len())?;
     let text = |column: usize| match &record[column] {
         "" => Err(format!("`{}` is empty", COLUMNS[column])),
         text => Ok(text),

@@ -228,15 +228,22 @@ fn a_table_names_its_classes() {
         ("label,a,b\n", "no columns `logit_CLASS`"),
         (
             "label,logit_a,logit_b\nc,1,2\n",
-            "row 0: `c` is no class; there are a, b",
+            "p.csv: line 2, row 0: `c` is no class; there are a, b, or 0 to 1",
         ),
         (
             "label,logit_a,logit_b\na,1,x\n",
-            "row 0, class b: `x` is no number",
+            "p.csv: line 2, row 0, class b: the logit is `x`; expected a finite number",
         ),
-        ("label,logit_a,logit_b\na,1,inf\n", "the logit is inf"),
-        ("label,logit_a,logit_b\na,1\n", "found record with 2 fields"),
-        ("label,logit_a,logit_b\n", "there are no rows"),
+        ("label,logit_a,logit_b\na,1,inf\n", "the logit is `inf`"),
+        (
+            "label,logit_a,logit_b\n7,1,2\n",
+            "line 2, row 0: `7` is no class",
+        ),
+        (
+            "label,logit_a,logit_b\r\n\r\na,1\r\n",
+            "p.csv: line 3, row 0: 2 columns; expected 3",
+        ),
+        ("label,logit_a,logit_b\n", "p.csv: there are no rows"),
     ] {
         let error = read(text).unwrap_err().to_string();
         assert!(error.contains(message), "{text}: {error}");

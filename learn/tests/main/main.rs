@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod foreign_files;
 mod manifests;
 mod picture_hashes;
 mod pictures;

@@ -14,10 +14,7 @@ pub struct ReceiverSpec {
     /// Packets that are held until their turn, at most, as many as the store holds; or that wait to be fetched, where they
     /// may be dropped.
     pub capacity: usize,
-    /// Nobody has received from this edge before: counting begins with the first number. Where nothing may be lost, it does
-    /// so too if nobody has settled anything.
-    pub is_first: bool,
-    /// What an earlier receiving end had settled.
+    /// What an earlier receiving end had settled; without one, counting begins with the first number.
     pub settled: Option<SettledMessage>,
 }
 
@@ -41,6 +38,8 @@ pub struct Arrival<T> {
     pub sequence: u64,
     /// The stream's segment.
     pub segment: u32,
+    /// See [`PacketMessage`](super::wire::PacketMessage).
+    pub goes_on: bool,
     /// Where it is in the store: of several copies of a packet each has a place of its own.
     pub stored: u64,
     /// The rest.

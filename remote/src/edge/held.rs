@@ -10,6 +10,8 @@ pub(super) type Number = (u64, u64);
 pub(super) struct Unsettled<A> {
     /// What is remembered once it has been settled.
     pub(super) settled: SettledMessage,
+    /// It had come before, and was not handed on.
+    pub(super) is_again: bool,
     pub(super) stored: u64,
     /// None once it has been acknowledged.
     pub(super) delivery: Option<A>,

@@ -40,6 +40,7 @@ fn case(full: WhenFull) -> impl Strategy<Value = Case> {
             capacity,
             window,
             filtered,
+            goes_on: false,
             faults,
             seed,
         },
@@ -77,6 +78,17 @@ proptest! {
     }
 
     #[test]
+    fn a_stream_that_goes_on_over_lives_of_its_sender_comes_once_whoever_dies(
+        case in case(WhenFull::Block), sender_dies in 100..2000u64, receiver_dies in 100..2000u64
+    ) {
+        let mut case = Case { goes_on: true, filtered: 0, ..case };
+        case.faults.sender_dies = sender_dies;
+        case.faults.receiver_dies = receiver_dies;
+        let world = World::new(case).run();
+        prop_assert!(world.out.iter().copied().eq(0..case.packets), "{:?}", world.out);
+    }
+
+    #[test]
     fn a_lossless_edge_loses_nothing_when_only_its_receiver_dies(
         case in case(WhenFull::Block), receiver_dies in 50..1000u64
     ) {
@@ -97,5 +109,18 @@ proptest! {
         let missed = world.receiver.missed();
         prop_assert_eq!(world.out.len() as u64 + missed, world.added);
         prop_assert_eq!(world.end.map(|end| end.lost), Some(missed > 0));
+    }
+
+    #[test]
+    fn a_dropping_edge_counts_what_is_missing_also_where_its_receiver_dies(
+        case in prop_oneof![case(WhenFull::DropOldest), case(WhenFull::DropNewest)], receiver_dies in 50..1000u64
+    ) {
+        let mut case = case;
+        case.faults.receiver_dies = receiver_dies;
+        case.faults.store_forgets = 0;
+        let world = World::new(case).run();
+        prop_assert!(grows(&world.out), "{:?}", world.out);
+        let missed = world.missed_before + world.receiver.missed();
+        prop_assert_eq!(world.out.len() as u64 + missed, world.added);
     }
 }

@@ -7,6 +7,7 @@ pub mod arrival;
 mod held;
 #[cfg(test)]
 mod laws;
+mod place;
 pub mod receiver;
 pub mod sender;
 mod unfetched;

@@ -17,14 +17,13 @@ use fermata_engine::graph::WhenFull;
 
 use super::arrival::{Arrival, Command, ReceiverSpec, Taken};
 use super::held::{Held, Known, Look, Number, Unsettled};
+use super::place::{Place, Placed};
 use super::unfetched::Unfetched;
 use super::wire::{ProgressMessage, SettledMessage};
 
 /// How long an end waits for what it knows to be missing before it looks, and before it asks for a new pass.
 const PATIENCE_MS: u64 = 100;
 const LOST_PATIENCE_MS: u64 = 3_000;
-/// The engine keeps the two largest sequences for itself.
-const MOST_SEQUENCE: u64 = u64::MAX - 2;
 
 /// The receiving end; `T` is what a packet brings, `A` what its delivery is acknowledged by.
 pub struct Receiver<T, A> {
@@ -32,8 +31,8 @@ pub struct Receiver<T, A> {
     /// The newest that the sending end has told.
     told: Option<ProgressMessage>,
     incarnation: u64,
-    /// The number that is taken next; not known when this end has begun after others.
-    next: Option<u64>,
+    /// The number that is taken next.
+    next: u64,
     held: BTreeMap<Number, Held<T, A>>,
     /// Taken, and not settled.
     unsettled: BTreeMap<Number, Unsettled<A>>,
@@ -48,12 +47,14 @@ pub struct Receiver<T, A> {
     has_refused: bool,
     /// Since when something has been missing, and when it was last asked for.
     missing_since_ms: Option<u64>,
-    /// Behind the last sequence that was handed on, and its segment.
-    behind: u64,
-    segment: u32,
-    /// What is added to the sequences and segments of this incarnation; not known before its first packet.
-    shift: Option<(u64, u32)>,
+    place: Place,
     has_ended: bool,
+    /// Packets that have been fetched, and all that have come or were missed, earlier receiving ends' among them.
+    came: u64,
+    counted: u64,
+    /// Everything below this sequence has been settled, and how many had come of that.
+    settled_below: u64,
+    settled_came: u64,
     missed: u64,
     discarded: u64,
 }
@@ -61,16 +62,12 @@ pub struct Receiver<T, A> {
 impl<T, A> Receiver<T, A> {
     /// An end to which nothing has come.
     pub fn new(spec: ReceiverSpec) -> Self {
-        let is_counted = spec.is_first || spec.full == WhenFull::Block;
         let settled = spec.settled;
         Self {
             spec,
             told: None,
             incarnation: settled.map_or(0, |settled| settled.incarnation),
-            next: match settled {
-                Some(settled) => Some(settled.next),
-                None => is_counted.then_some(0),
-            },
+            next: settled.map_or(0, |settled| settled.next),
             held: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             taken: Unfetched::new(spec.full, spec.capacity),
@@ -80,10 +77,12 @@ impl<T, A> Receiver<T, A> {
             look_again_ms: 0,
             has_refused: false,
             missing_since_ms: None,
-            behind: settled.map_or(0, |settled| settled.behind),
-            segment: settled.map_or(0, |settled| settled.segment),
-            shift: settled.map(|settled| (settled.shift, settled.segments)),
+            place: Place::behind(settled),
             has_ended: false,
+            came: settled.map_or(0, |settled| settled.came),
+            counted: settled.map_or(0, |settled| settled.counted),
+            settled_below: settled.map_or(0, |settled| settled.behind),
+            settled_came: settled.map_or(0, |settled| settled.came),
             missed: 0,
             discarded: 0,
         }
@@ -137,7 +136,7 @@ impl<T, A> Receiver<T, A> {
             self.commands.push_back(Command::Acknowledge(delivery));
             return;
         }
-        let is_next = (self.incarnation, self.next) == (number.0, Some(number.1));
+        let is_next = (self.incarnation, self.next) == number;
         if self.held.len() >= self.spec.capacity && !is_next {
             match self.spec.full {
                 WhenFull::Block => {
@@ -177,8 +176,7 @@ impl<T, A> Receiver<T, A> {
     }
 
     fn is_behind(&self, (incarnation, number): Number) -> bool {
-        incarnation < self.incarnation
-            || (incarnation == self.incarnation && self.next.is_some_and(|next| number < next))
+        (incarnation, number) < (self.incarnation, self.next)
     }
 
     /// The sending end says how far it has come.
@@ -226,9 +224,9 @@ impl<T, A> Receiver<T, A> {
 
     /// Takes what is next of what is held.
     fn take_held(&mut self) {
-        while let Some(next) = self.next {
+        loop {
             let first = match self.spec.full {
-                WhenFull::Block => Some(next),
+                WhenFull::Block => Some(self.next),
                 WhenFull::DropOldest | WhenFull::DropNewest => {
                     let of_now = (self.incarnation, 0)..=(self.incarnation, u64::MAX);
                     let mut held = self.held.range(of_now);
@@ -246,57 +244,54 @@ impl<T, A> Receiver<T, A> {
     /// Hands on a packet, and counts those before it that are missing.
     fn take(&mut self, held: Held<T, A>) {
         let Held { arrival, delivery } = held;
-        let next = self.next.unwrap_or(arrival.number);
-        self.missed += arrival.number.saturating_sub(next);
-        self.next = Some(arrival.number + 1);
+        self.miss(arrival.number.saturating_sub(self.next));
+        self.next = arrival.number + 1;
         self.missing_since_ms = None;
-        let (shift, segments) = *self.shift.get_or_insert_with(|| {
-            match self.behind.saturating_sub(arrival.sequence) {
-                0 => (0, 0),
-                // The stream was begun anew there: it goes on here.
-                shift => (shift, (self.segment + 1).saturating_sub(arrival.segment)),
+        let (placed, is_again) = match self.place.of(&arrival) {
+            Placed::Here(placed) => (placed, false),
+            Placed::Before(placed) => (placed, true),
+            Placed::Nowhere => {
+                self.miss(1);
+                return self.commands.extend(delivery.map(Command::Acknowledge));
             }
-        });
-        let sequence = arrival.sequence.saturating_add(shift);
-        if sequence < self.behind || sequence > MOST_SEQUENCE {
-            // No sending end gives such a number; whatever it is, it must not end the stream.
-            self.missed += 1;
-            self.commands.extend(delivery.map(Command::Acknowledge));
-            return;
-        }
-        self.behind = sequence + 1;
-        self.segment = arrival.segment.saturating_add(segments).max(self.segment);
+        };
+        self.counted += u64::from(!is_again);
+        self.discarded += u64::from(is_again);
         let number = (arrival.incarnation, arrival.number);
         let settled = SettledMessage {
             incarnation: arrival.incarnation,
             next: arrival.number + 1,
-            behind: self.behind,
-            segment: self.segment,
-            shift,
-            segments,
+            counted: self.counted,
+            ..placed
         };
         let unsettled = Unsettled {
             settled,
+            is_again,
             stored: arrival.stored,
             delivery,
         };
         self.unsettled.insert(number, unsettled);
+        if is_again {
+            // Everything before it may have been settled.
+            return self.settled(0);
+        }
         let taken = Taken::Packet {
-            sequence,
-            segment: self.segment,
+            sequence: settled.behind - 1,
+            segment: settled.segment,
             content: arrival.content,
         };
         if let Some(dropped) = self.taken.add_packet(number, taken) {
+            // It has been counted.
             self.missed += 1;
-            self.acknowledge(dropped);
+            let dropped = self.unsettled.remove(&dropped);
+            let delivery = dropped.and_then(|dropped| dropped.delivery);
+            self.commands.extend(delivery.map(Command::Acknowledge));
         }
     }
 
-    fn acknowledge(&mut self, number: Number) {
-        if let Some(unsettled) = self.unsettled.remove(&number) {
-            self.commands
-                .extend(unsettled.delivery.map(Command::Acknowledge));
-        }
+    fn miss(&mut self, packets: u64) {
+        self.missed += packets;
+        self.counted += packets;
     }
 
     /// Passes over what is known not to be there. True if anything was.
@@ -316,8 +311,21 @@ impl<T, A> Receiver<T, A> {
                 break;
             }
             let held = entry.remove();
-            if held.arrival.incarnation != self.incarnation {
-                self.begin(held.arrival.incarnation);
+            let Arrival {
+                incarnation,
+                number,
+                goes_on,
+                ..
+            } = held.arrival;
+            if incarnation != self.incarnation {
+                self.begin(incarnation);
+            }
+            if goes_on && self.spec.full == WhenFull::Block && number != self.next {
+                // The next life of the sending end begins at what is missing here, or before that.
+                self.discarded += 1;
+                let delivery = held.delivery.map(Command::Acknowledge);
+                self.commands.extend(delivery);
+                continue;
             }
             self.take(held);
         }
@@ -330,37 +338,23 @@ impl<T, A> Receiver<T, A> {
         before != (self.incarnation, self.next)
     }
 
-    /// Another life of the sending end. One whose beginning this end must have seen is counted from there.
+    /// Another life of the sending end.
     fn begin(&mut self, incarnation: u64) {
-        let is_counted = self.next.is_some() && (self.incarnation > 0 || self.is_counted());
         self.incarnation = incarnation;
-        self.next = is_counted.then_some(0);
-        self.shift = None;
-    }
-
-    /// Whether this end must have seen the first incarnation from its beginning.
-    fn is_counted(&self) -> bool {
-        self.spec.is_first || self.spec.full == WhenFull::Block
+        self.next = 0;
+        self.place.begin();
     }
 
     /// Takes what is held below a number, and passes over what is not.
     fn pass_over(&mut self, known: Known) {
-        let first = self.held.range((known.incarnation, 0)..).next();
-        let first = first.map(|(&(_, number), _)| number);
-        // Where packets may be dropped, an earlier receiver may have had those before.
-        self.next = Some(
-            self.next
-                .unwrap_or_else(|| first.map_or(known.sent, |first| first.min(known.sent))),
-        );
         while let Some(entry) = self.held.first_entry()
             && *entry.key() < (known.incarnation, known.sent)
         {
             let held = entry.remove();
             self.take(held);
         }
-        let next = self.next.unwrap_or(0);
-        self.missed += known.sent.saturating_sub(next);
-        self.next = Some(next.max(known.sent));
+        self.miss(known.sent.saturating_sub(self.next));
+        self.next = self.next.max(known.sent);
         self.missing_since_ms = None;
     }
 
@@ -372,13 +366,7 @@ impl<T, A> Receiver<T, A> {
         else {
             return;
         };
-        let mark = match self.shift {
-            Some((shift, _)) => told.mark.saturating_add(shift),
-            None => told.mark,
-        };
-        if mark > self.behind {
-            self.behind = mark;
-            self.shift.get_or_insert((0, 0));
+        if let Some(mark) = self.place.mark(told.mark) {
             self.taken.add(Taken::Mark(mark));
         }
         if let Some(end) = told.end() {
@@ -389,26 +377,39 @@ impl<T, A> Receiver<T, A> {
     }
 
     fn has_all(&self, told: &ProgressMessage) -> bool {
-        self.incarnation == told.incarnation && self.next.is_some_and(|next| next >= told.sent)
+        self.incarnation == told.incarnation && self.next >= told.sent
     }
 
     /// What is to be handed on next. A packet of which nothing is promised is acknowledged by this.
     pub fn next_taken(&mut self) -> Option<Taken<T>> {
         let (number, taken) = self.taken.next()?;
-        if let Some(number) = number.filter(|_| self.spec.full != WhenFull::Block) {
-            self.acknowledge(number);
+        if let Some(number) = number {
+            self.came += 1;
+            let Some(unsettled) = self.unsettled.get_mut(&number) else {
+                return Some(taken);
+            };
+            unsettled.settled.came = self.came;
+            if self.spec.full != WhenFull::Block {
+                let delivery = unsettled.delivery.take();
+                self.commands.extend(delivery.map(Command::Acknowledge));
+            }
         }
         Some(taken)
     }
 
     /// Everything below this sequence, as it is here, has been settled.
     pub fn settled(&mut self, below: u64) {
+        self.settled_below = self.settled_below.max(below);
         let mut last = None;
         let mut acknowledged = Vec::new();
         while let Some(entry) = self.unsettled.first_entry()
-            && entry.get().settled.behind <= below
+            && entry.get().settled.behind <= self.settled_below
         {
-            let unsettled = entry.remove();
+            let mut unsettled = entry.remove();
+            match unsettled.is_again {
+                true => unsettled.settled.came = self.settled_came,
+                false => self.settled_came = unsettled.settled.came,
+            }
             last = Some(unsettled.settled);
             acknowledged.extend(unsettled.delivery.map(Command::Acknowledge));
         }
@@ -456,7 +457,7 @@ impl<T, A> Receiver<T, A> {
             self.missing_since_ms = None;
             return;
         };
-        let is_unknown = self.next.is_none() || self.incarnation < told.incarnation;
+        let is_unknown = self.incarnation < told.incarnation;
         let may_look = matches!(self.look, Look::None) && now_ms >= self.look_again_ms;
         let since_ms = *self.missing_since_ms.get_or_insert(now_ms);
         let waited_ms = now_ms.saturating_sub(since_ms);

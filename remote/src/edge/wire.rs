@@ -42,6 +42,10 @@ pub struct PacketMessage {
     /// What the codec wrote.
     #[prost(bytes = "bytes", tag = "9")]
     pub payload: Bytes,
+    /// The stream's sequences go on over lives of the sending end, since it comes from another machine itself: one that is lower than
+    /// what has come is one that has come.
+    #[prost(bool, tag = "10")]
+    pub goes_on: bool,
 }
 
 /// How far a sending end has come. Each message says all that earlier ones did.
@@ -86,6 +90,15 @@ pub struct SettledMessage {
     /// What is added to its segments.
     #[prost(uint32, tag = "6")]
     pub segments: u32,
+    /// Packets that have come, of all incarnations.
+    #[prost(uint64, tag = "7")]
+    pub came: u64,
+    /// Packets that have come or have been missed, of all incarnations.
+    #[prost(uint64, tag = "8")]
+    pub counted: u64,
+    /// Who says so. A receiving end that begins says all this once more in its own name, and from then on nobody else may.
+    #[prost(uint64, tag = "9")]
+    pub receiver: u64,
 }
 
 /// Bytes from the network that are no message of an edge.
@@ -125,6 +138,9 @@ impl SettledMessage {
         let settled = Self::decode(bytes)?;
         if settled.next > MOST_SEQUENCE + 1 || settled.behind > MOST_SEQUENCE + 1 {
             return Err(WireError::Value("a number beyond all that can be"));
+        }
+        if settled.came > settled.counted || settled.counted > MOST_SEQUENCE {
+            return Err(WireError::Value("more packets than can be"));
         }
         Ok(settled)
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use async_nats::jetstream::stream;
 
 use super::part::is_there;
-use super::record::{DrainMessage, PartMessage, Records, RunMessage, Unread, Written};
+use super::record::{DrainMessage, PartMessage, Records, RunMessage};
 use super::refusal::SiteError;
-use crate::connection::{NatsConnection, chain};
+use crate::connection::NatsConnection;
+use crate::error::chain;
+use crate::last::{Last, Unread};
 use crate::time::utc;
 
 /// How a site is doing.
@@ -153,7 +155,7 @@ pub fn end(connection: &Arc<NatsConnection>) -> Result<Vec<String>, SiteError> {
 
 async fn run(connection: &NatsConnection, records: &Records) -> Result<RunMessage, SiteError> {
     match records.read::<RunMessage>(&records.run_subject()).await {
-        Ok(Some(Written { value, .. })) => Ok(value),
+        Ok(Some(Last { value, .. })) => Ok(value),
         Ok(None) | Err(Unread::NoStore) => Err(SiteError::NoRun {
             site: connection.site.clone(),
         }),

@@ -9,9 +9,10 @@ use futures_util::StreamExt;
 use prost::Message;
 use tokio::sync::watch;
 
-use super::record::{DrainMessage, PartMessage, Records, RunMessage, Unread, Written};
+use super::record::{DrainMessage, PartMessage, Records, RunMessage};
 use super::refusal::SiteError;
 use crate::connection::NatsConnection;
+use crate::last::{Last, Unread};
 use crate::time::{unix_ms, unix_ns, utc};
 
 /// How long a part may take to say that it is there.
@@ -257,7 +258,7 @@ impl SitePart {
         let subject = self.records.part_subject(&self.spec.machine);
         let own = self.records.read::<PartMessage>(&subject).await;
         // A server that has been emptied says nothing of anybody.
-        let Ok(Some(Written { value: own, .. })) = own else {
+        let Ok(Some(Last { value: own, .. })) = own else {
             return;
         };
         if (&own.run, own.incarnation) != (&self.own.run, self.own.incarnation) {
@@ -282,7 +283,7 @@ async fn begin(
             Err(Unread::NoStore) => None,
             Err(Unread::Other(reason)) => return Err(failed("say what runs", reason)),
         };
-        if let Some(Written { value: run, .. }) = found {
+        if let Some(Last { value: run, .. }) = found {
             return same(connection, spec, run);
         }
         if spec.may_begin {

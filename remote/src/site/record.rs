@@ -1,18 +1,16 @@
 //! What the server remembers of a run of a site: the run, its parts, whether it is to end. A JetStream stream of its own holds the last
 //! of each; who writes may demand that nobody has written since.
 
-use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{self, DiscardPolicy, LastRawMessageErrorKind, StorageType};
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::stream::{self, DiscardPolicy, StorageType};
 use async_nats::jetstream::{self, ErrorCode};
 use futures_util::TryStreamExt;
 use prost::Message;
 
-use crate::connection::{NatsConnection, chain};
+use crate::connection::NatsConnection;
+use crate::error::chain;
+use crate::last::{Last, Unread, last, write};
 use crate::names::token;
-
-/// JetStream's error for a message of which was demanded that nobody has written since, besides the one that the client knows.
-const WRONG_LAST_SEQUENCE: u64 = 10164;
 
 /// A run of a site.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -60,24 +58,6 @@ pub(super) struct DrainMessage {
     /// Of which run.
     #[prost(string, tag = "1")]
     pub(super) run: String,
-}
-
-/// Something that was written, and its number in the store, by which a later one is told.
-#[derive(Clone, Debug)]
-pub(super) struct Written<T> {
-    pub(super) value: T,
-    pub(super) sequence: u64,
-    /// When the server stored it, by its clock, nanoseconds since 1970.
-    pub(super) stored_unix_ns: i64,
-}
-
-/// Why something cannot be read.
-#[derive(Debug)]
-pub(super) enum Unread {
-    /// The site has no store.
-    NoStore,
-    /// The server does not say.
-    Other(String),
 }
 
 /// The store of a site.
@@ -143,40 +123,15 @@ impl Records {
         }
     }
 
-    /// The last that was written on a subject. What cannot be read is as good as not there.
+    /// The last that was written on a subject.
     pub(super) async fn read<T: Message + Default>(
         &self,
         subject: &str,
-    ) -> Result<Option<Written<T>>, Unread> {
-        let stream = self.jetstream.get_stream_no_info(self.store()).await;
-        let stream = stream.map_err(|error| Unread::Other(chain(&error)))?;
-        let message = match stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => message,
-            Err(error) => {
-                return match error.kind() {
-                    LastRawMessageErrorKind::NoMessageFound => Ok(None),
-                    LastRawMessageErrorKind::JetStream(found)
-                        if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>
-                    {
-                        Err(Unread::NoStore)
-                    }
-                    _ => Err(Unread::Other(chain(&error))),
-                };
-            }
-        };
-        let sequence = message.sequence;
-        let stored_unix_ns = i64::try_from(message.time.unix_timestamp_nanos()).unwrap_or_default();
-        match T::decode(message.payload) {
-            Ok(value) => Ok(Some(Written {
-                value,
-                sequence,
-                stored_unix_ns,
-            })),
-            Err(error) => {
-                tracing::warn!("{subject} holds something else: {error}");
-                Ok(None)
-            }
-        }
+    ) -> Result<Option<Last<T>>, Unread> {
+        last(&self.jetstream, &self.store(), subject, |bytes| {
+            T::decode(bytes)
+        })
+        .await
     }
 
     /// Writes. False if somebody has written since the number that is given (0: ever).
@@ -186,24 +141,9 @@ impl Records {
         message: &impl Message,
         since: Option<u64>,
     ) -> Result<bool, String> {
-        let mut publish = PublishMessage::build().payload(message.encode_to_vec().into());
-        if let Some(since) = since {
-            publish = publish.expected_last_subject_sequence(since);
-        }
-        let sent = self.jetstream.send_publish(subject, publish).await;
-        let stored = sent.map_err(|error| chain(&error))?.await;
-        let Err(error) = stored else {
-            return Ok(true);
-        };
-        let source = std::error::Error::source(&error);
-        let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
-        let code = refusal.map(|refusal| refusal.error_code().0);
-        let is_late = error.kind() == PublishErrorKind::WrongLastSequence
-            || code == Some(WRONG_LAST_SEQUENCE);
-        match is_late {
-            true => Ok(false),
-            false => Err(chain(&error)),
-        }
+        let bytes = message.encode_to_vec().into();
+        let written = write(&self.jetstream, subject, bytes, since).await?;
+        Ok(written.is_some())
     }
 
     /// The JetStream streams of the site, its own store among them, last.

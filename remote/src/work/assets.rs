@@ -11,7 +11,8 @@ use async_nats::jetstream::{self};
 use super::error::WorkError;
 use super::job_name::JobName;
 use super::records::{JobRecord, MOST_JOB_BYTES, read, to_bytes};
-use crate::connection::{NatsConnection, chain};
+use crate::connection::NatsConnection;
+use crate::error::chain;
 
 /// The bucket that has a key for each job.
 const JOBS: &str = "fermata-jobs";

@@ -4,6 +4,7 @@
 //! ```text
 //! is there an outcome? ── yes ──> acknowledge
 //!   └ no: who has begun it? ── too many ──> leave it to the coordinator
+//!       ├ this worker has, and failed ──> leave it to others, and the job with it
 //!       └ write oneself down (nobody else has written meanwhile) ──> work ──> store ──> create the unit's key ──> acknowledge
 //!                                                                    │                   └ refused, or nobody knows: read it back
 //!                                                                    │                        ├ it is ours ──> acknowledge
@@ -98,6 +99,8 @@ pub enum Ended {
     Returned,
     /// It could not be computed.
     Failed,
+    /// This worker has failed over it before, or its result was not used: what is wrong may be wrong with the worker.
+    Unfit,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +143,10 @@ enum State {
     },
     Acknowledging(Ended),
     Returning(Ended),
+    /// As `Returning`: this worker failed before, for this reason.
+    Withdrawing {
+        reason: String,
+    },
     Over(Ended),
 }
 
@@ -178,6 +185,15 @@ impl Attempt {
             State::Acknowledging(ended) | State::Returning(ended) | State::Over(ended) => {
                 Some(*ended)
             }
+            State::Withdrawing { .. } => Some(Ended::Unfit),
+            _ => None,
+        }
+    }
+
+    /// Why this worker failed over the unit before, where that ends the attempt.
+    pub fn unfit(&self) -> Option<&str> {
+        match &self.state {
+            State::Withdrawing { reason } => Some(reason),
             _ => None,
         }
     }
@@ -207,6 +223,7 @@ impl Attempt {
             State::Returning(ended) => Ask::Return {
                 later: *ended == Ended::Left,
             },
+            State::Withdrawing { .. } => Ask::Return { later: false },
             State::Over(ended) => Ask::Nothing(*ended),
         }
     }
@@ -274,6 +291,9 @@ impl Attempt {
             (State::Returning(ended), Told::Done | Told::Refused | Told::Unknown) => {
                 State::Over(ended)
             }
+            (State::Withdrawing { .. }, Told::Done | Told::Refused | Told::Unknown) => {
+                State::Over(Ended::Unfit)
+            }
             (state, _) => state,
         }
     }
@@ -293,6 +313,13 @@ impl Attempt {
         }
         if tries.open.len() >= self.most_tries as usize {
             return State::Returning(Ended::Left);
+        }
+        let ours = tries
+            .open
+            .iter()
+            .filter(|known| known.worker == self.worker);
+        if let Some(reason) = ours.filter_map(|known| known.failed.clone()).next() {
+            return State::Withdrawing { reason };
         }
         let attempt = tries.begin(&self.worker);
         State::Writing {
@@ -403,6 +430,25 @@ mod tests {
         attempt.told(Told::Outcome(None));
         attempt.told(Told::Tries(Some((tries, 9))));
         assert_eq!(attempt.next(), Ask::Return { later: true });
+    }
+
+    #[test]
+    fn a_worker_that_failed_over_a_unit_leaves_it_to_others() {
+        let mut tries = Tries::default();
+        tries.begin("a");
+        tries.fail(1, "no such file");
+        let given_to = |worker| {
+            let mut attempt = Attempt::new(worker, 3);
+            attempt.told(Told::Outcome(None));
+            attempt.told(Told::Tries(Some((tries.clone(), 9))));
+            attempt
+        };
+        let mut again = given_to("a");
+        assert_eq!(again.unfit(), Some("no such file"));
+        assert_eq!(again.next(), Ask::Return { later: false });
+        again.told(Told::Done);
+        assert_eq!(again.next(), Ask::Nothing(Ended::Unfit));
+        assert!(matches!(given_to("b").next(), Ask::WriteTries { .. }));
     }
 
     #[test]

@@ -21,6 +21,6 @@ pub enum Taken {
     },
     /// Nothing now.
     NotYet,
-    /// Nothing any more: the job is over.
+    /// Nothing any more: the job is over, or this worker takes no more part.
     NoMore,
 }

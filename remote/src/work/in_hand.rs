@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::attempt::Ended;
 use super::given::Taken;
-use super::records::WorkerReport;
+use super::records::{WorkerReport, cut};
 
 /// Results that may be on their way to the server before no more units are taken.
 const MOST_UNSENT: usize = 4;
@@ -63,6 +63,9 @@ impl InHand {
     pub(super) fn take(&mut self) -> Taken {
         if let Some((unit, attempt)) = self.ready.pop_front() {
             return Taken::Unit { unit, attempt };
+        }
+        if self.report.refuses.is_some() {
+            return Taken::NoMore;
         }
         let active = self.active.values();
         let unsent = active
@@ -127,6 +130,12 @@ impl InHand {
         }
     }
 
+    /// This worker takes no more part, for this reason.
+    pub(super) fn withdraw(&mut self, reason: &str) {
+        self.report.refuses = Some(cut(reason));
+        self.want_no_more();
+    }
+
     /// It is known what came of a unit.
     pub(super) fn note(&mut self, unit: u64, ended: Ended, rows: u64) {
         if let Some(active) = self.active.get_mut(&unit) {
@@ -144,7 +153,7 @@ impl InHand {
                     "the result came too late: another worker's counts, and this one was discarded"
                 );
             }
-            Ended::AlreadyDone | Ended::Left | Ended::Returned | Ended::Failed => {}
+            Ended::AlreadyDone | Ended::Left | Ended::Returned | Ended::Failed | Ended::Unfit => {}
         }
     }
 

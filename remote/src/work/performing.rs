@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use super::assets::{Assets, object_name, outcome_key, tries_key};
 use super::attempt::{Ask, Told};
 use super::records::{Outcome, Record, ResultRecord, Tries, read, to_bytes};
-use crate::connection::chain;
+use crate::error::chain;
 
 /// How long the bytes of a result may take, one way.
 const TRANSFER: Duration = Duration::from_secs(60);

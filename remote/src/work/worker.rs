@@ -130,7 +130,7 @@ impl Worker {
         lock(&self.state).end(unit, WorkEnd::GivenBack);
     }
 
-    /// How this worker is doing.
+    /// How this worker is doing; `refuses` is there if it takes no more part since it has failed.
     pub fn report(&self) -> WorkerReport {
         lock(&self.state).report.clone()
     }
@@ -241,7 +241,12 @@ impl Worker {
             if let Some(ended) = attempt.ended()
                 && !std::mem::replace(&mut is_noted, true)
             {
-                lock(&self.state).note(unit, ended, rows);
+                let mut state = lock(&self.state);
+                state.note(unit, ended, rows);
+                if let Some(reason) = attempt.unfit() {
+                    state.withdraw(&format!("unit {unit}: {reason}"));
+                }
+                drop(state);
                 self.report_now.notify_one();
             }
             let ask = attempt.next();

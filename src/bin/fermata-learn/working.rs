@@ -112,6 +112,11 @@ fn take_part(
         "worker {name}: {} units ({} rows) count, {} came too late",
         report.units, report.rows, report.late
     ));
+    if let Some(reason) = report.refuses {
+        bail!(
+            "this worker takes no more part, since what it computes is not used: {reason}; others go on. Its data or its machine are not as the coordinator's"
+        );
+    }
     code
 }
 

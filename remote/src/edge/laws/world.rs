@@ -46,6 +46,9 @@ pub(crate) struct Case {
     pub(crate) packets: u64,
     pub(crate) capacity: usize,
     pub(crate) window: usize,
+    /// The stream's sequences go on over lives of the sending end: each begins where one before it did, or behind, and never behind what had
+    /// not been acknowledged in the life before.
+    pub(crate) goes_on: bool,
     /// One packet in so many has been filtered before the edge.
     pub(crate) filtered: u64,
     pub(crate) faults: Faults,
@@ -134,17 +137,22 @@ pub(crate) struct World {
     pub(crate) added: u64,
     /// Sequences whose publication was acknowledged.
     pub(crate) acknowledged: Vec<u64>,
+    /// Those of this life of the sending end, and the sequence that it began with.
+    acknowledged_now: BTreeSet<u64>,
+    begun_at: u64,
     pub(crate) out: Vec<u64>,
     /// Behind the last sequence that was fetched from the receiving end, and how much of `out` has been settled.
     fetched: u64,
     settled: usize,
+    /// What earlier lives of the receiving end had counted as missed.
+    pub(crate) missed_before: u64,
     pub(crate) end: Option<End>,
 }
 
 impl World {
     /// A store that has seen nothing.
     pub(crate) fn new(case: Case) -> Self {
-        let (sender, receiver) = Self::ends(case, true, None);
+        let (sender, receiver) = Self::ends(case, None);
         let mut world = Self {
             case,
             dice: Dice(case.seed),
@@ -166,16 +174,19 @@ impl World {
             in_hand: 0,
             added: 0,
             acknowledged: Vec::new(),
+            acknowledged_now: BTreeSet::new(),
+            begun_at: 0,
             out: Vec::new(),
             fetched: 0,
             settled: 0,
+            missed_before: 0,
             end: None,
         };
         world.open();
         world
     }
 
-    fn ends(case: Case, is_first: bool, settled: Option<SettledMessage>) -> Ends {
+    fn ends(case: Case, settled: Option<SettledMessage>) -> Ends {
         let sender = Sender::new(SenderSpec {
             full: case.full,
             capacity: case.capacity,
@@ -186,7 +197,6 @@ impl World {
         let receiver = Receiver::new(ReceiverSpec {
             full: case.full,
             capacity: case.capacity + case.window,
-            is_first,
             settled,
         });
         (sender, receiver)
@@ -216,8 +226,17 @@ impl World {
         }
         if self.dice.one_in(faults.sender_dies) {
             self.break_sender();
-            self.sender = Self::ends(self.case, false, None).0;
+            self.sender = Self::ends(self.case, None).0;
             self.in_hand = 0;
+            if self.case.goes_on {
+                // What it comes from remembers how far this life was settled, or how far it had been when the life began.
+                let is_open = |sequence: &u64| !self.acknowledged_now.contains(sequence);
+                let open = (self.begun_at..self.sequence).find(is_open);
+                let open = open.unwrap_or(self.sequence);
+                self.begun_at += self.dice.below(open - self.begun_at + 1);
+                self.sequence = self.begun_at;
+                self.acknowledged_now.clear();
+            }
             self.open();
         }
         if self.dice.one_in(faults.receiver_dies) {
@@ -228,7 +247,9 @@ impl World {
             self.settled = self.out.len();
             self.to_receiver.clear();
             self.fetched = 0;
-            self.receiver = Self::ends(self.case, false, self.store.settled).1;
+            let settled = self.store.settled.unwrap_or_default();
+            self.missed_before = settled.counted - settled.came;
+            self.receiver = Self::ends(self.case, self.store.settled).1;
         }
         if self.dice.one_in(faults.store_forgets) {
             self.store.stored.clear();
@@ -320,6 +341,7 @@ impl World {
             Some(ToSender::Stored(attempt)) => {
                 if let Some(sequence) = self.sender.acknowledged(attempt) {
                     self.acknowledged.push(sequence);
+                    self.acknowledged_now.insert(sequence);
                     self.in_hand = self.in_hand.saturating_sub(1);
                     if self.in_hand == 0 && self.case.full == WhenFull::Block {
                         self.sender.marked(self.sequence);
@@ -412,6 +434,7 @@ impl World {
                     number: sent.number,
                     sequence: sent.sequence,
                     segment: 0,
+                    goes_on: self.case.goes_on,
                     stored,
                     content: sent.sequence,
                 };

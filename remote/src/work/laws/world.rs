@@ -49,6 +49,8 @@ struct Running {
 struct SimWorker {
     name: String,
     stopped_until: u64,
+    /// It takes no more part, and another one comes.
+    is_unfit: bool,
     running: Vec<Running>,
 }
 
@@ -151,11 +153,14 @@ impl World {
         self.now += 1;
         self.do_late_operations();
         self.break_something();
+        self.workers
+            .retain(|worker| !worker.is_unfit || !worker.running.is_empty());
         while self.workers.len() < self.case.workers {
             self.born += 1;
             self.workers.push(SimWorker {
                 name: format!("w{}", self.born),
                 stopped_until: 0,
+                is_unfit: false,
                 running: Vec::new(),
             });
         }
@@ -243,6 +248,9 @@ impl World {
 
     fn take(&mut self, worker: usize) {
         let now = self.now;
+        if self.workers[worker].is_unfit {
+            return;
+        }
         let free = self.queue.iter_mut().find(|(_, leased)| **leased <= now);
         let Some((&unit, leased)) = free else {
             return;
@@ -276,8 +284,10 @@ impl World {
         let (unit, ask) = (running.unit, running.attempt.next());
         let name = self.workers[worker].name.clone();
         let told = match ask {
-            Ask::Nothing(_) => {
-                self.workers[worker].running.remove(index);
+            Ask::Nothing(ended) => {
+                let worker = &mut self.workers[worker];
+                worker.running.remove(index);
+                worker.is_unfit |= ended == Ended::Unfit;
                 return;
             }
             Ask::Work { .. } if unit < self.case.poisonous => {

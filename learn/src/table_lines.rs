@@ -3,6 +3,42 @@
 
 use std::str::Bytes;
 
+/// Columns of a table, each with a name of its own: of two the second would never be read.
+///
+/// # Errors
+/// In words: it has no line, or two columns of one name.
+pub(crate) fn columns(reader: &mut csv::Reader<&[u8]>) -> Result<Vec<String>, String> {
+    let header = reader.headers().map_err(|error| error.to_string())?;
+    let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+    for (place, name) in names.iter().enumerate() {
+        let first = names.iter().position(|other| other == name);
+        if let Some(first) = first.filter(|&first| first < place && !name.is_empty()) {
+            let (first, place) = (first + 1, place + 1);
+            return Err(format!(
+                "line 1: the columns {first} and {place} are both called `{name}`"
+            ));
+        }
+    }
+    Ok(names)
+}
+
+/// A reader that takes lines of any length: what is wrong with one is told by whoever knows what it should be.
+pub(crate) fn reader(text: &str) -> csv::Reader<&[u8]> {
+    let mut settings = csv::ReaderBuilder::new();
+    settings.flexible(true).from_reader(text.as_bytes())
+}
+
+/// Whether a record has as many values as there are columns.
+///
+/// # Errors
+/// In words.
+pub(crate) fn as_wide(record: &csv::StringRecord, columns: usize) -> Result<(), String> {
+    match record.len() {
+        values if values == columns => Ok(()),
+        values => Err(format!("{values} columns; expected {columns}")),
+    }
+}
+
 /// Counts lines of a text while its records go by, in order.
 pub(crate) struct LineNumbers<'a> {
     rest: Bytes<'a>,
@@ -54,15 +90,29 @@ mod tests {
 
     /// The lines of the records of a table.
     fn lines(text: &str) -> Vec<u64> {
-        let mut reader = csv::ReaderBuilder::new()
-            .flexible(true)
-            .from_reader(text.as_bytes());
+        let mut reader = reader(text);
         let mut lines = LineNumbers::of(text);
         let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         records
             .iter()
             .map(|record| lines.of_record(record))
             .collect()
+    }
+
+    #[test]
+    fn a_column_has_a_name_of_its_own() {
+        let columns = |text: &str| columns(&mut reader(text));
+        assert_eq!(
+            columns("\u{feff}a, b ,\"c\nd\"\n"),
+            Ok(["a", "b", "c\nd"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(
+            columns("a,,\n").map(|names| names.len()),
+            Ok(3),
+            "nobody asks for one without a name"
+        );
+        let twice = columns("label,b,label\n").unwrap_err();
+        assert_eq!(twice, "line 1: the columns 1 and 3 are both called `label`");
     }
 
     #[test]

@@ -1,0 +1,78 @@
+//! Time stamps of a recording's frames, of which some may have none: raw streams of a codec, and frames from before a container's
+//! beginning, which it cannot say. The frame rate stands in for them.
+
+use ffmpeg_next::Rational;
+
+use crate::sources::ticks::nanoseconds;
+
+/// See the file's head.
+#[derive(Debug)]
+pub(crate) struct Stamps {
+    /// Of frames, by their rate, if that is known.
+    distance_ns: Option<i64>,
+    last_ns: Option<i64>,
+    has_come: bool,
+    /// From the container's stamps to those that are handed out.
+    shift_ns: i64,
+}
+
+impl Stamps {
+    /// Of a stream with this frame rate.
+    pub(crate) fn new(rate: Rational) -> Self {
+        let is_rate = rate.numerator() > 0 && rate.denominator() > 0;
+        Self {
+            distance_ns: is_rate.then(|| nanoseconds(1, rate.invert())),
+            last_ns: None,
+            has_come: false,
+            shift_ns: 0,
+        }
+    }
+
+    /// A frame has this stamp. The first one after frames without any follows on these, and all later ones with it.
+    pub(crate) fn stamped(&mut self, stamp_ns: i64) -> i64 {
+        if !std::mem::replace(&mut self.has_come, true) {
+            let due_ns = self.last_ns.map(|last_ns| self.next(last_ns));
+            self.shift_ns = due_ns.map_or(0, |due_ns| due_ns.saturating_sub(stamp_ns));
+        }
+        let ns = stamp_ns.saturating_add(self.shift_ns);
+        self.last_ns = Some(ns);
+        ns
+    }
+
+    /// A frame has none: what stands in for it. `None` where no frame rate is known.
+    pub(crate) fn unstamped(&mut self) -> Option<i64> {
+        self.distance_ns?;
+        let ns = self.last_ns.map_or(0, |last_ns| self.next(last_ns));
+        self.last_ns = Some(ns);
+        Some(ns)
+    }
+
+    fn next(&self, last_ns: i64) -> i64 {
+        last_ns.saturating_add(self.distance_ns.unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: i64 = 1_000_000;
+
+    #[test]
+    fn stamps_stay_as_they_are_and_the_rate_fills_the_gaps() {
+        let mut stamps = Stamps::new(Rational(25, 1));
+        assert_eq!(stamps.stamped(-500 * MS), -500 * MS);
+        assert_eq!(stamps.unstamped(), Some(-460 * MS));
+        assert_eq!(stamps.stamped(-400 * MS), -400 * MS);
+        assert_eq!(Stamps::new(Rational(0, 1)).unstamped(), None);
+    }
+
+    #[test]
+    fn stamps_that_come_late_follow_on_what_stood_in_for_them() {
+        let mut stamps = Stamps::new(Rational(25, 1));
+        let first = [(); 3].map(|()| stamps.unstamped());
+        assert_eq!(first, [Some(0), Some(40 * MS), Some(80 * MS)]);
+        let then = [20, 60, 140].map(|ms| stamps.stamped(ms * MS) / MS);
+        assert_eq!(then, [120, 160, 240]);
+    }
+}

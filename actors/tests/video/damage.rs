@@ -1,0 +1,153 @@
+//! Recordings that were damaged in the middle or cut: whatever the container, each frame is delivered or counted as missed, none as both.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::{case, data, ffmpeg, ffprobe_pts_us, open, read_all, run, settings};
+
+/// Containers, with the encoder's words: all that is read of files.
+const KINDS: [(&str, &str); 12] = [
+    ("a.flv", "-c:v libx264"),
+    ("b.flv", "-c:v flv -q:v 5"),
+    ("a.avi", "-c:v libx264"),
+    ("b.avi", "-c:v mpeg4 -q:v 5"),
+    ("c.avi", "-c:v mjpeg -q:v 9"),
+    ("a.mkv", "-c:v libx264"),
+    ("a.webm", "-c:v libvpx -deadline realtime -cpu-used 8"),
+    ("a.mp4", "-c:v libx264"),
+    ("b.mp4", "-c:v libx264 -movflags frag_keyframe+empty_moov"),
+    ("a.mov", "-c:v mpeg4 -q:v 5"),
+    ("a.ts", "-c:v libx264"),
+    ("b.ts", "-c:v mpeg2video -bf 2 -q:v 5"),
+];
+
+/// A hundred frames, four seconds.
+fn clip(folder: &Path, (name, codec): (&str, &str)) -> PathBuf {
+    let path = folder.join(name);
+    ffmpeg(
+        &format!(
+            "-f lavfi -i testsrc=size=160x120:rate=25:duration=4 {codec} -g 25 -threads 1 {{}}"
+        ),
+        &path,
+    );
+    path
+}
+
+/// Bytes that are the same in every run.
+fn noise(seed: u32) -> impl Iterator<Item = u8> {
+    (0_u32..).map(move |at| ((at + seed * 7919).wrapping_mul(2_654_435_761) >> 23) as u8)
+}
+
+#[test]
+fn a_whole_recording_misses_nothing() {
+    let cases =
+        "drawn.mp4 sar.mp4 dm_hflip.mp4 drawn_hlg.mov gap2200.mkv late.ts back.ts fwd.ts gps0.mp4";
+    let mut files: Vec<PathBuf> = cases.split(' ').map(case).collect();
+    if let Some(data) = data() {
+        let videos = std::fs::read_dir(data.join("videos")).expect("videos");
+        files.extend(videos.map(|video| video.expect("a video").path()));
+    }
+    for file in files {
+        let (_, missed, failed) = run(&file.display().to_string());
+        assert_eq!((missed, failed), (0, false), "{}", file.display());
+    }
+}
+
+#[test]
+fn every_frame_of_a_damaged_recording_comes_or_is_missed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for kind in KINDS {
+        let path = clip(folder.path(), kind);
+        let undamaged = run(&path.display().to_string());
+        assert_eq!(undamaged, (100, 0, false), "{kind:?}");
+        let whole = std::fs::read(&path).expect("a clip");
+        for (share, length) in [(40, 300), (60, 1500)] {
+            let mut bytes = whole.clone();
+            let at = bytes.len() * share / 100;
+            for (byte, noise) in bytes[at..]
+                .iter_mut()
+                .take(length)
+                .zip(noise(length as u32))
+            {
+                *byte = noise;
+            }
+            std::fs::write(&path, bytes).expect("a damaged clip");
+            let (delivered, missed, failed) = run(&path.display().to_string());
+            let all = delivered + missed;
+            // A stream that fails says where it broke; else nothing is lost without a word, and nothing counted twice, but for what a
+            // decoder that lost its way shows after it was taken for lost.
+            let is_told = failed || (99..=103).contains(&all);
+            assert!(
+                is_told,
+                "{kind:?}, {length} bytes: {delivered} and {missed}"
+            );
+            assert!(missed < 100, "{kind:?}, {length} bytes: {missed}");
+        }
+    }
+}
+
+#[test]
+fn a_transport_stream_that_was_cut_misses_the_frames_before_its_last_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for kind in [KINDS[10], KINDS[11]] {
+        let path = clip(folder.path(), kind);
+        let all = ffprobe_pts_us(&path);
+        let whole = std::fs::read(&path).expect("a clip");
+        let packets = whole.len() / 188;
+        let mut missed_somewhere = 0;
+        for share in 30..40 {
+            let cut = (packets * share / 40) * 188 + 97 * (share % 2);
+            std::fs::write(&path, &whole[..cut]).expect("a cut clip");
+            let (frames, error) = read_all(open(settings(&path)));
+            assert!(error.is_none(), "{error:?}");
+            let last = frames.last().expect("a frame").pts_ns / 1000;
+            let until = all.iter().filter(|&&at| at <= last + 1).count() as u64;
+            let (delivered, missed, failed) = run(&path.display().to_string());
+            assert_eq!((delivered, failed), (frames.len() as u64, false));
+            // The picture that was torn may have been lost beyond the last one.
+            let gone = until - delivered;
+            assert!(
+                (gone..=gone + 1).contains(&missed),
+                "{kind:?}, {cut}: {gone} and {missed}"
+            );
+            missed_somewhere += missed;
+        }
+        assert!(
+            missed_somewhere > 0,
+            "the cuts were between pictures: {kind:?}"
+        );
+    }
+}
+
+#[test]
+fn a_flash_video_or_a_matroska_file_that_stops_early_misses_the_rest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = clip(folder.path(), KINDS[0]);
+    let whole = std::fs::read(&path).expect("a clip");
+    std::fs::write(&path, &whole[..whole.len() / 2]).expect("half a clip");
+    let (delivered, missed, failed) = run(&path.display().to_string());
+    assert!(delivered < 80, "{delivered}");
+    assert!(
+        failed || (99..=101).contains(&(delivered + missed)),
+        "{delivered} and {missed}"
+    );
+}
+
+#[test]
+fn frames_from_before_the_beginning_have_times_of_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["a.mkv", "a.flv", "a.ts"] {
+        let path = folder.path().join(name);
+        ffmpeg(
+            "-f lavfi -i testsrc=size=96x64:rate=25:duration=1 -c:v libx264 -output_ts_offset -0.5 -avoid_negative_ts disabled {}",
+            &path,
+        );
+        let (frames, error) = read_all(open(settings(&path)));
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(frames.len(), 25, "{name}");
+        let steps = frames.windows(2).map(|two| two[1].pts_ns - two[0].pts_ns);
+        for step in steps {
+            assert!((step - 40_000_000).abs() <= 1_000_000, "{name}: {step}");
+        }
+        assert!(frames.iter().all(|frame| frame.segment == 0), "{name}");
+    }
+}

@@ -1,0 +1,108 @@
+//! Streams that come over an edge: those that its sending ends have opened so far. A graph names some of them; others are added while it
+//! runs, on the machine where they are captured, and the receiving machine finds them here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::{self, ErrorCode};
+use futures_util::TryStreamExt;
+
+use crate::connection::NatsConnection;
+use crate::error::chain;
+use crate::names::{EdgeNames, name_of};
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// An edge that comes from another machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arriving {
+    /// Its name.
+    pub edge: String,
+    /// The streams that are known to come over it.
+    pub streams: BTreeSet<String>,
+}
+
+/// The streams that sending ends have opened over an edge in the run of the connection's site; none where the edge is not there yet.
+///
+/// # Errors
+/// The server does not say.
+pub fn opened_streams(connection: &NatsConnection, edge: &str) -> Result<Vec<String>, String> {
+    let names = EdgeNames::new(&connection.site, edge);
+    connection.block_on(opened(&connection.jetstream, &names))
+}
+
+/// Calls back for each stream that is opened over an edge and is not known, once, until the connection is closed. The call may block.
+pub fn watch_streams(
+    connection: &Arc<NatsConnection>,
+    edges: Vec<Arriving>,
+    found: impl Fn(&str, &str) + Send + Sync + 'static,
+) {
+    let watching = Arc::clone(connection);
+    let found = Arc::new(found);
+    connection.runtime.spawn(async move {
+        tokio::select! {
+            () = watch(&watching, edges, found) => {}
+            () = watching.closed() => {}
+        }
+    });
+}
+
+async fn watch(
+    connection: &NatsConnection,
+    mut edges: Vec<Arriving>,
+    found: Arc<impl Fn(&str, &str) + Send + Sync + 'static>,
+) {
+    loop {
+        for Arriving { edge, streams } in &mut edges {
+            let names = EdgeNames::new(&connection.site, edge);
+            let opened = match opened(&connection.jetstream, &names).await {
+                Ok(opened) => opened,
+                Err(reason) => {
+                    tracing::debug!("the streams of edge {edge} are not known now: {reason}");
+                    continue;
+                }
+            };
+            for stream in opened {
+                if !streams.insert(stream.clone()) {
+                    continue;
+                }
+                let (edge, found) = (edge.clone(), Arc::clone(&found));
+                let told = tokio::task::spawn_blocking(move || found(&edge, &stream));
+                // A callback that panics has said so itself.
+                let _ = told.await;
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn opened(jetstream: &jetstream::Context, names: &EdgeNames) -> Result<Vec<String>, String> {
+    let progress = match jetstream.get_stream(&names.progress).await {
+        Ok(progress) => progress,
+        Err(error) => {
+            return match error.kind() {
+                GetStreamErrorKind::JetStream(found)
+                    if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                {
+                    Ok(Vec::new())
+                }
+                _ => Err(chain(&error)),
+            };
+        }
+    };
+    let subjects = progress.info_with_subjects(names.progress_of("*")).await;
+    let mut subjects = subjects.map_err(|error| chain(&error))?;
+    let mut streams = Vec::new();
+    while let Some((subject, _)) = subjects.try_next().await.map_err(|error| chain(&error))? {
+        let token = subject.rsplit('.').next().unwrap_or_default();
+        match name_of(token) {
+            Some(name) => streams.push(name),
+            None => tracing::debug!("{subject} is of no stream"),
+        }
+    }
+    streams.sort();
+    Ok(streams)
+}

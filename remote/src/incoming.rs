@@ -1,0 +1,106 @@
+//! What a receiving end has of its stream: the protocol's state, what is remembered of it at the server, what stands in the way. Owns how
+//! messages become arrivals; who asks and sends is elsewhere.
+
+use async_nats::Subject;
+use async_nats::jetstream;
+
+use crate::edge::arrival::{Arrival, Taken};
+use crate::edge::receiver::Receiver;
+use crate::edge::wire::{PacketMessage, ProgressMessage};
+use crate::memory::Memory;
+
+pub(crate) type Machine = Receiver<PacketMessage, Subject>;
+
+/// See the file's head.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) machine: Option<Machine>,
+    /// There once the machine is.
+    pub(crate) memory: Option<Memory>,
+    /// Below this sequence everything has been settled.
+    settled: u64,
+    has_handed_on_end: bool,
+    /// How many missed packets have been told.
+    pub(crate) told_missed: u64,
+    pub(crate) obstacle: Option<String>,
+    pub(crate) failure: Option<String>,
+}
+
+impl State {
+    pub(crate) fn is_waiting(&self) -> bool {
+        let has_taken = self.machine.as_ref().is_some_and(Machine::has_taken);
+        !has_taken && self.failure.is_none()
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Taken<PacketMessage>> {
+        let taken = self.machine.as_mut()?.next_taken()?;
+        self.has_handed_on_end |= matches!(taken, Taken::End(_));
+        Some(taken)
+    }
+
+    /// The sinks have settled everything below a sequence. True if something is to be done. A stream that was ended here, and not by its
+    /// sender, is settled as far as it was before: what was given up then is to come again.
+    pub(crate) fn settle(&mut self, position: u64) -> bool {
+        if position < u64::MAX || self.has_handed_on_end {
+            self.settled = position;
+        }
+        let Some(machine) = &mut self.machine else {
+            return false;
+        };
+        machine.settled(self.settled);
+        machine.has_commands()
+    }
+
+    /// A delivery of the present pass.
+    pub(crate) fn arrived(&mut self, message: jetstream::Message) {
+        let Ok(info) = message.info() else {
+            return;
+        };
+        let (position, stored) = (info.consumer_sequence, info.stream_sequence);
+        let async_nats::Message {
+            subject,
+            reply: Some(delivery),
+            payload,
+            ..
+        } = message.message
+        else {
+            return;
+        };
+        let packet = PacketMessage::read(payload);
+        if let Err(error) = &packet {
+            tracing::warn!("{subject}: a message that is no packet: {error}");
+        }
+        let Some(machine) = &mut self.machine else {
+            return;
+        };
+        match packet {
+            Ok(packet) => {
+                let arrival = Arrival {
+                    incarnation: packet.incarnation,
+                    number: packet.number,
+                    sequence: packet.sequence,
+                    segment: packet.segment,
+                    goes_on: packet.goes_on,
+                    stored,
+                    content: packet,
+                };
+                machine.arrived(position, arrival, delivery);
+            }
+            Err(_) => machine.arrived_malformed(position, delivery),
+        }
+    }
+
+    /// The sending end has told how far it is.
+    pub(crate) fn progressed(&mut self, payload: &[u8]) {
+        match ProgressMessage::read(payload) {
+            Ok(told) => {
+                if let Some(machine) = &mut self.machine {
+                    machine.progressed(told);
+                }
+            }
+            Err(error) => {
+                tracing::warn!("a message that is no progress of an edge: {error}");
+            }
+        }
+    }
+}

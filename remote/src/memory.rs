@@ -1,0 +1,136 @@
+//! What a receiving end lets the server remember before it acknowledges: acknowledged packets are gone there, and what was not remembered as
+//! settled an end that is begun anew takes for something that is still to come.
+//!
+//! One message is under way at a time; what is settled meanwhile goes with the next one. Owns what waits for what; what is sent is said here
+//! and done elsewhere.
+
+use async_nats::Subject;
+
+use crate::claim::Claim;
+use crate::edge::wire::SettledMessage;
+
+/// See the file's head.
+pub(crate) struct Memory {
+    claim: Claim,
+    under_way: Option<Batch>,
+    next: Batch,
+}
+
+/// Something that is to be remembered, and what may be acknowledged then.
+#[derive(Default)]
+struct Batch {
+    settled: Option<SettledMessage>,
+    deliveries: Vec<Subject>,
+}
+
+impl Memory {
+    pub(crate) fn new(claim: Claim) -> Self {
+        Self {
+            claim,
+            under_way: None,
+            next: Batch::default(),
+        }
+    }
+
+    pub(crate) fn claim(&self) -> Claim {
+        self.claim
+    }
+
+    /// To be remembered. Each such message says all that earlier ones did.
+    pub(crate) fn remember(&mut self, settled: SettledMessage) {
+        self.next.settled = Some(settled);
+    }
+
+    /// A delivery that is acknowledged once what was to be remembered before it is. Gives it back if that is now.
+    pub(crate) fn acknowledge(&mut self, delivery: Subject) -> Option<Subject> {
+        match (&self.next.settled, &mut self.under_way) {
+            (Some(_), _) => self.next.deliveries.push(delivery),
+            (None, Some(under_way)) => under_way.deliveries.push(delivery),
+            (None, None) => return Some(delivery),
+        }
+        None
+    }
+
+    /// What is to be sent now, if anything; it is under way then.
+    pub(crate) fn begin(&mut self) -> Option<SettledMessage> {
+        if self.under_way.is_some() {
+            return None;
+        }
+        let settled = self.next.settled?;
+        self.under_way = Some(std::mem::take(&mut self.next));
+        Some(settled)
+    }
+
+    /// What was under way is remembered. Gives what may be acknowledged now.
+    pub(crate) fn remembered(&mut self, claim: Claim) -> Vec<Subject> {
+        self.claim = claim;
+        self.under_way.take().unwrap_or_default().deliveries
+    }
+
+    /// Nobody knows what has become of what was under way: it goes with the next.
+    pub(crate) fn failed(&mut self) {
+        if let Some(Batch {
+            settled,
+            mut deliveries,
+        }) = self.under_way.take()
+        {
+            self.next.settled = self.next.settled.or(settled);
+            deliveries.append(&mut self.next.deliveries);
+            self.next.deliveries = deliveries;
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.under_way.is_none() && self.next.settled.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn below(next: u64) -> SettledMessage {
+        SettledMessage {
+            next,
+            ..SettledMessage::default()
+        }
+    }
+
+    fn names(deliveries: Vec<Subject>) -> Vec<String> {
+        let deliveries = deliveries.into_iter();
+        deliveries.map(|delivery| delivery.to_string()).collect()
+    }
+
+    #[test]
+    fn what_is_acknowledged_has_been_remembered() {
+        let mut memory = Memory::new(Claim::default());
+        assert_eq!(memory.acknowledge("again".into()), Some("again".into()));
+        memory.remember(below(1));
+        assert_eq!(memory.acknowledge("a".into()), None);
+        assert_eq!(memory.begin(), Some(below(1)));
+        memory.remember(below(2));
+        memory.remember(below(3));
+        assert_eq!(memory.acknowledge("b".into()), None);
+        assert_eq!(memory.begin(), None);
+        assert_eq!(names(memory.remembered(Claim::default())), ["a"]);
+        assert!(!memory.is_idle());
+        assert_eq!(memory.begin(), Some(below(3)));
+        // Nobody knows whether it was: it is said again, and both wait for that.
+        memory.failed();
+        memory.remember(below(4));
+        assert_eq!(memory.acknowledge("c".into()), None);
+        assert_eq!(memory.begin(), Some(below(4)));
+        assert_eq!(names(memory.remembered(Claim::default())), ["b", "c"]);
+        assert!(memory.is_idle());
+    }
+
+    #[test]
+    fn a_newer_one_is_not_replaced_by_one_that_failed() {
+        let mut memory = Memory::new(Claim::default());
+        memory.remember(below(1));
+        memory.begin();
+        memory.remember(below(2));
+        memory.failed();
+        assert_eq!(memory.begin(), Some(below(2)));
+    }
+}

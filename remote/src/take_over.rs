@@ -1,0 +1,46 @@
+//! What a part that is started again takes from its life before: the right to receive the streams of its edges, and how far they had come.
+
+use std::sync::Arc;
+
+use crate::claim::Claim;
+use crate::connection::NatsConnection;
+use crate::last::Unread;
+use crate::names::{EdgeNames, token};
+
+/// What earlier receiving ends had of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Below this sequence, everything had been settled.
+    pub below: u64,
+    /// Packets that had come until there.
+    pub came: u64,
+    /// Packets that had been missed until there.
+    pub missed: u64,
+}
+
+/// Takes the place of an earlier receiving end of a stream of an edge, before the receiving end of this run begins. Gives what that end had
+/// settled; none if the server knows of no such edge.
+///
+/// # Errors
+/// The server does not say.
+pub fn take_over(
+    connection: &Arc<NatsConnection>,
+    edge: &str,
+    stream: &str,
+) -> Result<Option<Earlier>, String> {
+    let names = EdgeNames::new(&connection.site, edge);
+    let token = token(stream);
+    let taking = Claim::take(&connection.jetstream, &names, &token);
+    let claim = match connection.runtime.block_on(taking) {
+        Ok(claim) => claim,
+        Err(Unread::NoStore) => return Ok(None),
+        Err(Unread::Other(reason)) => return Err(reason),
+    };
+    connection.keep_claim(names.settled_of(&token), claim);
+    let settled = claim.settled.unwrap_or_default();
+    Ok(Some(Earlier {
+        below: settled.behind,
+        came: settled.came,
+        missed: settled.counted - settled.came,
+    }))
+}

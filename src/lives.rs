@@ -1,0 +1,151 @@
+//! The lives of a part of a site, as its run's folder knows them: which there were, and how much their sources had captured. A life that was
+//! killed leaves no report, and this is what the book of the site has of it. Owns the file `lives.json`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use fermata_engine::report::LifeReport;
+use fermata_engine::statistics::Snapshot;
+use serde::{Deserialize, Serialize};
+
+use crate::run_folder::LIVES;
+
+/// Time between two notes.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+
+/// What the file holds.
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    /// Which run of the site.
+    run: String,
+    /// The last is that of the program that writes.
+    lives: Vec<LifeReport>,
+}
+
+/// The lives of a part, of which this program is the last.
+pub(crate) struct Lives {
+    path: PathBuf,
+    noted: Noted,
+    own_streams: Vec<String>,
+    last: Instant,
+    has_failed: bool,
+}
+
+impl Lives {
+    /// Whether a folder is that of an earlier life of a part of this run.
+    pub(crate) fn are_in(folder: &Path, run: &str) -> bool {
+        earlier(folder, run).is_some()
+    }
+
+    /// Begins a life in its folder.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn begin(
+        folder: &Path,
+        run: &str,
+        incarnation: u64,
+        own_streams: Vec<String>,
+    ) -> anyhow::Result<Self> {
+        let mut lives = earlier(folder, run).unwrap_or_default();
+        lives.push(LifeReport {
+            incarnation,
+            captured: BTreeMap::new(),
+        });
+        let noted = Noted {
+            run: run.to_owned(),
+            lives,
+        };
+        let lives = Self {
+            path: folder.join(LIVES),
+            noted,
+            own_streams,
+            last: Instant::now(),
+            has_failed: false,
+        };
+        lives.write()?;
+        Ok(lives)
+    }
+
+    /// Notes how much has been captured, if that was not done just now.
+    pub(crate) fn note(&mut self, snapshot: &Snapshot) {
+        if self.last.elapsed() < NOTE_EVERY {
+            return;
+        }
+        self.last = Instant::now();
+        let streams = snapshot.streams.iter();
+        let own = streams.filter(|stream| self.own_streams.contains(&stream.name));
+        let captured: BTreeMap<String, u64> = own
+            .map(|stream| (stream.name.clone(), stream.captured))
+            .collect();
+        let Some(life) = self.noted.lives.last_mut() else {
+            return;
+        };
+        if life.captured == captured {
+            return;
+        }
+        life.captured = captured;
+        if let Err(error) = self.write()
+            && !std::mem::replace(&mut self.has_failed, true)
+        {
+            tracing::warn!(
+                "if this part is killed, nobody will know how much it had captured: {error:#}"
+            );
+        }
+    }
+
+    /// Those before this one.
+    pub(crate) fn killed(&self) -> Vec<LifeReport> {
+        let lives = self.noted.lives.split_last();
+        lives.map_or_else(Vec::new, |(_, earlier)| earlier.to_vec())
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
+        let text = serde_json::to_vec(&self.noted).context("lives are JSON")?;
+        Ok(fermata_files::write(&self.path, &text)?)
+    }
+}
+
+/// The lives that a folder knows of, if they are of this run.
+fn earlier(folder: &Path, run: &str) -> Option<Vec<LifeReport>> {
+    let text = fermata_files::read(&folder.join(LIVES), fermata_files::MOST_TEXT).ok()?;
+    let noted: Noted = serde_json::from_slice(&text).ok()?;
+    (noted.run == run).then_some(noted.lives)
+}
+
+#[cfg(test)]
+mod tests {
+    use fermata_engine::statistics::StreamNow;
+
+    use super::*;
+
+    #[test]
+    fn a_life_knows_of_those_before_it_in_the_same_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        assert!(!Lives::are_in(folder, "r"));
+        let own = || vec!["door".to_owned()];
+        let mut first = Lives::begin(folder, "r", 1, own()).expect("a life");
+        assert!(first.killed().is_empty());
+        let stream = |name: &str, captured| StreamNow {
+            name: name.to_owned(),
+            captured,
+            ..StreamNow::default()
+        };
+        let snapshot = Snapshot {
+            streams: vec![stream("door", 7), stream("other", 9)],
+            ..Snapshot::default()
+        };
+        first.last -= NOTE_EVERY;
+        first.note(&snapshot);
+        let second = Lives::begin(folder, "r", 2, own()).expect("a life");
+        let expected = LifeReport {
+            incarnation: 1,
+            captured: [("door".to_owned(), 7)].into(),
+        };
+        assert_eq!(second.killed(), [expected]);
+        assert!(Lives::are_in(folder, "r") && !Lives::are_in(folder, "s"));
+    }
+}
