@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """A site of three machines with eight streams, while its parts, its NATS server and its links are harmed at random.
 
-    cargo build --features remote && make setup-remote
+    cargo build --features remote && make setup-remote && apt-get install iproute2 nftables
     sudo scripts/trial-site.py --seconds 180 --seed 1 --runs 20
     scripts/trial-site.py --local --seconds 20
 
 Each machine is a network namespace with an address and a link of its own; `--local` needs no rights, and puts a relay between each part and
-the server in the place of links. Parts and server are killed and stopped, links go down and become slow, as the seed decides; what
+the server in the place of links. Parts and server are killed and stopped, links go down, become slow and lose packets, as the seed decides; what
 dies is started again with the same command, as a service manager would. At the end everything is left alone, must go on, and is drained.
 
 Held: every packet whose publication was acknowledged on a lossless edge (the sending part's log tells) is in the table, once and in order;
@@ -104,6 +104,7 @@ class Namespaces:
 
     def mend(self, host):
         ip("-n", self.names[0], "link", "set", self.port(host), "up")
+        self.nft(host, "add table inet loss\ndelete table inet loss\n")
         subprocess.run(
             ["ip", "netns", "exec", self.names[0], "tc", "qdisc", "del", "dev", self.port(host), "root"],
             capture_output=True,
@@ -118,6 +119,16 @@ class Namespaces:
         for name, device in [(self.names[0], self.port(host)), (f"{self.prefix}-{host}", "eth0")]:
             command = ["ip", "netns", "exec", name, "tc", "qdisc", "replace", "dev", device, *shape]
             subprocess.run(command, check=True, capture_output=True)
+
+    def lose(self, host, percent):
+        """Both directions lose packets at random."""
+        rule = f"numgen random mod 100 < {percent} drop"
+        chains = [f"chain {hook} {{ type filter hook {hook} priority 0; {rule}; }}\n" for hook in ["input", "output"]]
+        self.nft(host, "add table inet loss\ndelete table inet loss\ntable inet loss { %s }" % " ".join(chains))
+
+    def nft(self, host, rules):
+        command = ["ip", "netns", "exec", f"{self.prefix}-{host}", "nft", "-f", "-"]
+        subprocess.run(command, check=True, capture_output=True, text=True, input=rules)
 
     def close(self):
         for name in self.names:
@@ -191,6 +202,8 @@ class Relays:
                     end.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass
+
+    lose = slow
 
     def close(self):
         for door in self.doors.values():
@@ -286,9 +299,9 @@ class Trial:
     def harm(self, agenda):
         """One harm, and when it is over."""
         dice, now = self.dice, time.monotonic()
-        kind = dice.choice(["kill", "kill", "stop", "cut", "cut", "slow", "kill nats", "stop nats", "dead host"])
+        kind = dice.choice(["kill", "kill", "stop", "cut", "cut", "slow", "lose", "kill nats", "stop nats", "dead host"])
         host = dice.choice(HOSTS)
-        lasts = dice.uniform(0.3, 3) if kind == "slow" and self.arguments.local else dice.uniform(0.3, 8)
+        lasts = dice.uniform(0.3, 3) if kind in ("slow", "lose") and self.arguments.local else dice.uniform(0.3, 8)
         self.harmed[kind] = self.harmed.get(kind, 0) + 1
         self.note(f"{kind} {'' if 'nats' in kind else host} {lasts:.1f} s")
         until = now + lasts
@@ -304,6 +317,9 @@ class Trial:
             later(lambda: self.network.mend(host))
         if kind == "slow":
             self.network.slow(host, dice.choice([64, 256, 1024]))
+            later(lambda: self.network.mend(host))
+        if kind == "lose":
+            self.network.lose(host, dice.choice([2, 10, 30]))
             later(lambda: self.network.mend(host))
         if kind == "stop":
             self.signal(host, signal.SIGSTOP)
