@@ -72,6 +72,9 @@ impl Outputs {
     /// thread. Calls of a stream are published in the order in which they were made, whenever they are settled. What was
     /// emitted so far is given up. Only for actors that declare [`Ports::finishes_later`](crate::Ports::finishes_later), once for each call.
     ///
+    /// The stream does not end before its calls have. So tickets that only the stream's own source would settle keep it open for ever
+    /// where that source is asked to end early and waits for room behind these very calls: only a drain or a stop ends such a run.
+    ///
     /// # Errors
     /// The actor did not declare it, or has the ticket of this call already.
     pub fn finish_later(&mut self) -> Result<Ticket, ActorError> {
