@@ -29,12 +29,13 @@ import tempfile
 import threading
 import time
 
+from namespaces import SKIPPED, Namespaces, Unavailable
+
 HOSTS = ["gate", "hall", "server"]
 CAMERAS = ["gate", "hall"]
 # Per camera machine; the last stream of each goes over an edge that may drop.
 STREAMS = 4
 FPS = 10
-SKIPPED = 77
 
 
 def graph():
@@ -53,86 +54,6 @@ def graph():
     lines.append(f"  seen: {{use: write_csv, in: [glance_gate, glance_hall], {drops}, path: \"${{run.dir}}/seen.csv\", on: server}}")
     lines.append("run: {clock: live}")
     return "\n".join(lines) + "\n"
-
-
-def ip(*arguments, check=True):
-    return subprocess.run(["ip", *arguments], check=check, capture_output=True, text=True)
-
-
-class Namespaces:
-    """Hosts with addresses and links of their own, on a bridge that is in a namespace too."""
-
-    def __init__(self):
-        self.prefix = f"fm{os.getpid() % 100000}"
-        self.names = [f"{self.prefix}-{name}" for name in ["switch", *HOSTS]]
-        try:
-            for name in self.names:
-                ip("netns", "add", name)
-            switch = self.names[0]
-            ip("-n", switch, "link", "add", "br0", "type", "bridge")
-            ip("-n", switch, "link", "set", "br0", "up")
-            for number, host in enumerate(HOSTS, 1):
-                name = f"{self.prefix}-{host}"
-                port = self.port(host)
-                ip("-n", switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", name)
-                ip("-n", switch, "link", "set", port, "master", "br0", "up")
-                ip("-n", name, "address", "add", f"10.77.0.{number}/24", "dev", "eth0")
-                ip("-n", name, "link", "set", "eth0", "up")
-                ip("-n", name, "link", "set", "lo", "up")
-        except (OSError, subprocess.CalledProcessError) as error:
-            self.close()
-            print(f"skipped (1): no network namespaces: {getattr(error, 'stderr', error)}", file=sys.stderr)
-            sys.exit(SKIPPED)
-
-    @staticmethod
-    def port(host):
-        return f"to-{host}"
-
-    def command(self, host, command):
-        # The hall's machine was started at another time.
-        clock = ["unshare", "-T", "--monotonic", "90000", "--boottime", "90000", "--fork", "--kill-child"]
-        return ["ip", "netns", "exec", f"{self.prefix}-{host}", *(clock if host == "hall" else []), *command]
-
-    def listens(self):
-        return f"10.77.0.{len(HOSTS)}", 4222
-
-    def url(self, _):
-        return "nats://%s:%d" % self.listens()
-
-    def cut(self, host):
-        ip("-n", self.names[0], "link", "set", self.port(host), "down")
-
-    def mend(self, host):
-        ip("-n", self.names[0], "link", "set", self.port(host), "up")
-        self.nft(host, "add table inet loss\ndelete table inet loss\n")
-        subprocess.run(
-            ["ip", "netns", "exec", self.names[0], "tc", "qdisc", "del", "dev", self.port(host), "root"],
-            capture_output=True,
-        )
-        subprocess.run(
-            ["ip", "netns", "exec", f"{self.prefix}-{host}", "tc", "qdisc", "del", "dev", "eth0", "root"],
-            capture_output=True,
-        )
-
-    def slow(self, host, kbit):
-        shape = ["root", "tbf", "rate", f"{kbit}kbit", "burst", "8kb", "latency", "200ms"]
-        for name, device in [(self.names[0], self.port(host)), (f"{self.prefix}-{host}", "eth0")]:
-            command = ["ip", "netns", "exec", name, "tc", "qdisc", "replace", "dev", device, *shape]
-            subprocess.run(command, check=True, capture_output=True)
-
-    def lose(self, host, percent):
-        """Both directions lose packets at random."""
-        rule = f"numgen random mod 100 < {percent} drop"
-        chains = [f"chain {hook} {{ type filter hook {hook} priority 0; {rule}; }}\n" for hook in ["input", "output"]]
-        self.nft(host, "add table inet loss\ndelete table inet loss\ntable inet loss { %s }" % " ".join(chains))
-
-    def nft(self, host, rules):
-        command = ["ip", "netns", "exec", f"{self.prefix}-{host}", "nft", "-f", "-"]
-        subprocess.run(command, check=True, capture_output=True, text=True, input=rules)
-
-    def close(self):
-        for name in self.names:
-            ip("netns", "del", name, check=False)
 
 
 class Relays:
@@ -214,7 +135,8 @@ class Trial:
     def __init__(self, arguments, seed, folder):
         self.arguments, self.folder = arguments, folder
         self.dice = random.Random(seed)
-        self.network = Relays() if arguments.local else Namespaces()
+        # The hall's machine was started at another time.
+        self.network = Relays() if arguments.local else Namespaces(HOSTS, elsewhen="hall")
         self.processes = {}
         self.starts = {name: 0 for name in [*HOSTS, "nats"]}
         # By process: not before this time it is started again.
@@ -501,7 +423,11 @@ def main():
     failed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
         folder = tempfile.mkdtemp(prefix=f"trial-{seed}-", dir=arguments.keep)
-        trial = Trial(arguments, seed, folder)
+        try:
+            trial = Trial(arguments, seed, folder)
+        except Unavailable as error:
+            print(f"skipped (1): no network namespaces: {error}", file=sys.stderr)
+            return SKIPPED
         counts = {}
         try:
             trial.run()
