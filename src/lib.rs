@@ -41,6 +41,7 @@ pub mod manifest_cli;
 pub mod merge;
 pub mod models;
 pub mod models_cli;
+mod overlap;
 pub mod print;
 pub mod program;
 mod progress;

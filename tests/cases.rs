@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::command::run_in;
 use crate::servers::{self, Http, Sending};
 use crate::support::{card_of_mini_xception, data, fermata, repository, wait_until_or};
 
@@ -380,13 +381,8 @@ fn case_12_what_stands_behind_the_pictures_is_no_fault() {
 fn case_13_lines_of_tables_have_an_editors_numbers() {
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["crlf.csv", "lf.csv"] {
-        let output = Command::new(fermata())
-            .args(["manifest", "validate", &uri(name)])
-            .current_dir(folder.path())
-            .output()
-            .expect("the program");
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(!output.status.success(), "{name}: {said}");
+        let (code, said, _) = run_in(folder.path(), &["manifest", "validate", &uri(name)]);
+        assert_ne!(code, 0, "{name}: {said}");
         assert!(said.contains("line 5"), "{name}: {said}");
         assert!(!said.contains("line 4"), "{name}: {said}");
     }

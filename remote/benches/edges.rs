@@ -1,8 +1,8 @@
 //! What an edge between machines costs beside a bare loop of the NATS client with the same stream settings: `cargo bench -p fermata-remote`.
 //!
 //! Packets of 100 kB, sender and receiver in two connections of one process, the server a process of its own with `sync_interval: always`. Ours
-//! and the loop run in turns; what is printed are medians and the ratios of pairs. `FERMATA_BENCH_RUNS` and `FERMATA_BENCH_PACKETS` change
-//! how much.
+//! and the loop run in turns; what is printed are medians and the ratios of pairs. `FERMATA_BENCH_RUNS`, `FERMATA_BENCH_PACKETS` and
+//! `FERMATA_BENCH_WINDOW` change how much.
 //!
 //! Throughput: as fast as it goes, packets a second between the first and the last arrival. Latency: 50 packets a second, from when a packet
 //! was due to when the sink has it.
@@ -11,7 +11,7 @@
 #[allow(dead_code, reason = "tests use the rest of it")]
 mod server;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
@@ -30,7 +30,8 @@ use server::Server;
 
 const SIZE: usize = 100_000;
 const CAPACITY: usize = 4;
-const WINDOW: usize = 16;
+/// Packets under way, of both: `FERMATA_BENCH_WINDOW`.
+static WINDOW: LazyLock<usize> = LazyLock::new(|| number("FERMATA_BENCH_WINDOW", 16));
 /// Packets a second where latency is measured.
 const RATE: u64 = 50;
 /// Those of the start are left out.
@@ -185,7 +186,10 @@ fn ours(server: &Server, site: &str, full: &str, pace: Pace, count: usize) -> Fi
         Pace::Free => "asap",
         Pace::Paced => "live",
     };
-    let edge = format!("edge: {site}, full: {full}, capacity: {CAPACITY}, window: {WINDOW}");
+    let edge = format!(
+        "edge: {site}, full: {full}, capacity: {CAPACITY}, window: {}",
+        *WINDOW
+    );
     let from = format!(
         "fermata: 1\nnodes:\n  blobs: {{use: blobs, count: {count}}}\n  send: {{use: send_packets, each: stream, in: blobs, {edge}}}\nrun: {{clock: {clock}}}\n"
     );
@@ -271,11 +275,11 @@ fn bare(server: &Server, name: &str, through: Through, pace: Pace, count: usize)
                 let store = made.expect("a stream");
                 let consumer = store.create_consumer(pull::Config {
                     durable_name: Some("one".to_owned()),
-                    max_ack_pending: (CAPACITY + WINDOW) as i64,
+                    max_ack_pending: (CAPACITY + *WINDOW) as i64,
                     ..pull::Config::default()
                 });
                 let consumer = consumer.await.expect("a consumer");
-                let messages = consumer.stream().max_messages_per_batch(CAPACITY + WINDOW);
+                let messages = consumer.stream().max_messages_per_batch(CAPACITY + *WINDOW);
                 let mut messages = messages.messages().await.expect("messages");
                 ready.send(()).expect("a sender");
                 while let Some(message) = messages.next().await {
@@ -314,12 +318,12 @@ fn bare(server: &Server, name: &str, through: Through, pace: Pace, count: usize)
                     .publish(name.to_owned(), bytes)
                     .await
                     .expect("a server");
-                if number % WINDOW == 0 {
+                if number % *WINDOW == 0 {
                     client.flush().await.expect("a server");
                 }
                 continue;
             }
-            while under_way.len() >= WINDOW {
+            while under_way.len() >= *WINDOW {
                 under_way.next().await;
             }
             let (jetstream, name) = (jetstream.clone(), name.to_owned());
@@ -352,7 +356,7 @@ fn settings(name: &str, through: Through) -> stream::Config {
             Through::File => StorageType::File,
             Through::Core | Through::Memory => StorageType::Memory,
         },
-        max_messages_per_subject: (CAPACITY + WINDOW) as i64,
+        max_messages_per_subject: (CAPACITY + *WINDOW) as i64,
         discard: DiscardPolicy::New,
         discard_new_per_subject: true,
         ..stream::Config::default()

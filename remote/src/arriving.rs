@@ -16,6 +16,9 @@ use crate::names::{EdgeNames, name_of};
 /// How often is looked.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Streams that one edge may bring: whoever may write at the server could name any number of them.
+const MOST_STREAMS: usize = 1024;
+
 /// An edge that comes from another machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arriving {
@@ -66,9 +69,16 @@ async fn watch(
                 }
             };
             for stream in opened {
-                if !streams.insert(stream.clone()) {
+                if streams.contains(&stream) {
                     continue;
                 }
+                if streams.len() >= MOST_STREAMS {
+                    tracing::warn!(
+                        "edge {edge} names more than {MOST_STREAMS} streams: {stream} is not taken"
+                    );
+                    break;
+                }
+                streams.insert(stream.clone());
                 let (edge, found) = (edge.clone(), Arc::clone(&found));
                 let told = tokio::task::spawn_blocking(move || found(&edge, &stream));
                 // A callback that panics has said so itself.

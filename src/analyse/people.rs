@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::graph::MIN_HITS;
 use super::inputs::Inputs;
+use crate::overlap::iou;
 use crate::print::counted;
 
 /// Lines that are shown; the rest is in the files.
@@ -265,7 +266,11 @@ fn seen_too_short(rows: &[Row]) -> Vec<(String, Option<u64>, Person)> {
     };
     let has_id = |face: &Row| {
         let mut followed = rows.iter().filter(|row| row.track.is_some());
-        followed.any(|row| overlap(face.rect, row.rect) >= SAME_FACE)
+        followed.any(|row| {
+            face.rect
+                .zip(row.rect)
+                .is_some_and(|(face, row)| iou(face, row) >= SAME_FACE)
+        })
     };
     let faces = of_frame(fullest).filter(|face| face.track.is_none() && !has_id(face));
     let people = faces.map(|face| {
@@ -277,19 +282,6 @@ fn seen_too_short(rows: &[Row]) -> Vec<(String, Option<u64>, Person)> {
         (face.segment.clone(), None, person)
     });
     people.collect()
-}
-
-/// Intersection over union.
-fn overlap(a: Option<[f64; 4]>, b: Option<[f64; 4]>) -> f64 {
-    let (Some(a), Some(b)) = (a, b) else {
-        return 0.0;
-    };
-    let shared = |axis: usize| {
-        let end = (a[axis] + a[axis + 2]).min(b[axis] + b[axis + 2]);
-        (end - a[axis].max(b[axis])).max(0.0)
-    };
-    let both = shared(0) * shared(1);
-    both / (a[2] * a[3] + b[2] * b[3] - both)
 }
 
 /// How long a frame stands: until the next one of its segment; the last one as long as the one before.

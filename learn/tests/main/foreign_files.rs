@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use fermata_learn::manifest::{COLUMNS, Manifest, Mapping, Recipe};
+use fermata_learn::manifest::{COLUMNS, Manifest, Recipe};
 use fermata_learn::npz::{Npz, read_npy};
 use fermata_learn::predictions::Predictions;
 use fermata_learn::votes::Votes;
@@ -432,72 +432,6 @@ fn tables_of_collections_are_read_alike() {
         assert!(
             refused.contains(words) && refused.contains("table.csv"),
             "{words}: {refused}"
-        );
-    }
-}
-
-#[test]
-fn settings_in_yaml_are_read_or_refused_at_their_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("mapping.yaml");
-    let read = |text: &str| {
-        std::fs::write(&path, text).unwrap();
-        Mapping::read(&path).map_err(|error| error.to_string())
-    };
-    let label = "label:\n  column: {name: label, values: {happy: happy, sad: sad}}\n";
-    let values = "{happy: happy, sad: sad}";
-    let rest = "source: web\npolicy: words\nimage: '{image}'\n";
-    let plain = read(&format!("{rest}{label}")).unwrap();
-    for (how, text) in [
-        ("a mark of its encoding", format!("\u{feff}{rest}{label}")),
-        ("CR LF", format!("{rest}{label}").replace('\n', "\r\n")),
-        (
-            "a document between marks",
-            format!("---\n{rest}{label}...\n"),
-        ),
-        (
-            "an alias",
-            format!("source: &web web\npolicy: words\nimage: '{{image}}'\n{label}")
-                .replace("happy: happy", "happy: &h happy"),
-        ),
-        (
-            "a merge key",
-            format!(
-                "{rest}label:\n  column: {{name: label, values: {{<<: {{happy: happy}}, sad: sad}}}}\n"
-            ),
-        ),
-        (
-            "JSON",
-            format!(
-                "{{\"source\": \"web\", \"policy\": \"words\", \"image\": \"{{image}}\", \"label\": {{\"column\": {{\"name\": \"label\", \"values\": {values}}}}}}}"
-            ),
-        ),
-    ] {
-        let read = read(&text).unwrap_or_else(|error| panic!("{how}: {error}"));
-        assert_eq!(format!("{read:?}"), format!("{plain:?}"), "{how}");
-    }
-    let deep = format!("{rest}{label}split: {}", "[".repeat(20_000));
-    for (text, words) in [
-        (format!("{rest}source: web\n{label}"), "line 4"),
-        (
-            format!("{rest}{label}---\n{rest}{label}"),
-            "line 7: a second document begins here",
-        ),
-        (
-            format!("{rest}label:\n\tcolumn: {{name: label, values: {values}}}\n"),
-            "line 5",
-        ),
-        (format!("{rest}{label}odd: 1\n"), "line 6"),
-        (
-            format!("{rest}label:\n  column: {{name: label, values: *none}}\n"),
-            "line 5",
-        ),
-        (deep, "line 6"),
-    ] {
-        let refused = read(&text).unwrap_err();
-        assert!(
-            refused.contains(words) && refused.contains("mapping.yaml"),
-            "{words}: {refused:.400}"
         );
     }
 }

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod foreign_files;
+mod foreign_settings;
 mod manifests;
 mod picture_hashes;
 mod pictures;

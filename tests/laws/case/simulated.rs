@@ -1,0 +1,58 @@
+//! What is done to a case when it is simulated.
+
+use std::time::Duration;
+
+use fermata_engine::sim::{At, SimCommand, SimOptions};
+
+use super::{Case, CommandCase};
+
+impl Case {
+    /// What is done to the run. A run with a call that never returns would never end by itself, so it is drained; so may one whose
+    /// calls are answered by a source: if its stream is ended early it is asked for nothing more, so that it answers no more
+    /// either, and it may be held up by those very calls.
+    pub(crate) fn sim(&self) -> SimOptions {
+        let mut commands: Vec<(At, SimCommand)> = Vec::new();
+        for (by_step, moment, command) in &self.commands {
+            let at = match by_step {
+                true => At::Step(u64::from(*moment)),
+                false => At::Time(Duration::from_millis(u64::from(*moment))),
+            };
+            let name = |stream: &u8| format!("s{stream}");
+            commands.push((
+                at,
+                match command {
+                    CommandCase::AddStream(stream) => SimCommand::AddStream {
+                        name: name(stream),
+                        uri: "x".to_owned(),
+                    },
+                    CommandCase::RemoveStream(stream) => {
+                        SimCommand::RemoveStream { name: name(stream) }
+                    }
+                    CommandCase::StreamsComplete => SimCommand::StreamsComplete,
+                    CommandCase::Drain => SimCommand::Drain,
+                    CommandCase::Stop => SimCommand::Stop,
+                },
+            ));
+        }
+        if self.adds_streams() {
+            commands.push((
+                At::Time(Duration::from_secs(5)),
+                SimCommand::StreamsComplete,
+            ));
+        }
+        if self.stalls() {
+            commands.push((At::Time(Duration::from_secs(100)), SimCommand::Drain));
+        }
+        if self.asks() {
+            // Long after all that ends by itself has ended.
+            commands.push((At::Time(Duration::from_secs(3600)), SimCommand::Drain));
+        }
+        SimOptions {
+            hold_open: self.adds_streams(),
+            // Batches that wait for seconds, one after the other.
+            deadline: Duration::from_secs(7200),
+            commands,
+            ..SimOptions::seeded(self.seed)
+        }
+    }
+}
