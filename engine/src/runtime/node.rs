@@ -187,8 +187,9 @@ impl Node {
         for receipt in receipts {
             if let Some(flow) = &mut self.flows[receipt.slot] {
                 flow.held -= 1;
-                if flow.held == 0 {
-                    // Marks and the end had to wait for it.
+                if flow.held == 0 && !self.is_fed_from_outside {
+                    // Marks and the end had to wait for it. What comes from outside is looked at anyhow, and in turn: looked
+                    // at now, the stream whose call is done would always be the one that gets the next.
                     cx.edges.note_arrival(self.place, receipt.slot);
                 }
             }
