@@ -331,9 +331,9 @@ mod tests {
         assert_eq!(
             all[begin.unwrap()..][..4],
             [
-                "WORKER              STATE   UNITS SEEN IN HAND  FOR ROWS  /S",
-                "lab-1-4242-0a1b2c3d working    31  1 s 7,9     12 s  248 4.1",
-                "lab-2               refused     0 95 s –        0 s    0 0.0",
+                "WORKER       STATE   UNITS SEEN IN HAND  FOR ROWS  /S LATE",
+                "lab-1-…b2c3d working    31  1 s 7,9     12 s  248 4.1    0",
+                "lab-2        refused     0 95 s –        0 s    0 0.0    0",
                 "  teacher `b3` has other weights",
             ]
         );
