@@ -1,8 +1,11 @@
 """Machines that are network namespaces of this one: for trials of a site and of a job. Needs the rights of root, iproute2 and nftables."""
 
+import ctypes
 import os
 import subprocess
 
+# From <linux/sched.h>.
+CLONE_NEWNET = 0x40000000
 # How a trial ends that could not be made.
 SKIPPED = 77
 
@@ -48,6 +51,17 @@ class Namespaces:
     def command(self, host, command):
         clock = ["unshare", "-T", "--monotonic", "90000", "--boottime", "90000", "--fork", "--kill-child"]
         return ["ip", "netns", "exec", f"{self.prefix}-{host}", *(clock if host == self.elsewhen else []), *command]
+
+    def entering(self, host):
+        """What moves the thread that calls it to the network of a host."""
+        libc = ctypes.CDLL(None, use_errno=True)
+
+        def enter():
+            with open(f"/run/netns/{self.prefix}-{host}") as network:
+                if libc.setns(network.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "setns")
+
+        return enter
 
     def listens(self):
         return f"10.77.0.{len(self.hosts)}", 4222

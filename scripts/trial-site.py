@@ -7,7 +7,8 @@
 
 Each machine is a network namespace with an address and a link of its own; `--local` needs no rights, and puts a relay between each part and
 the server in the place of links. Parts and server are killed and stopped, links go down, become slow and lose packets, as the seed decides; what
-dies is started again with the same command, as a service manager would. At the end everything is left alone, must go on, and is drained.
+dies is started again with the same command, as a service manager would. With `--delays` each part reaches the server through a relay on its own
+machine, and is far away from it at times. At the end everything is left alone, must go on, and is drained.
 
 Held: every packet whose publication was acknowledged on a lossless edge (the sending part's log tells) is in the table, once and in order;
 the table of a dropping edge is in order; nobody needs a hand; the book of the site balances. Exits with 1 where that does not hold, and
@@ -22,14 +23,13 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 from namespaces import SKIPPED, Namespaces, Unavailable
+from relays import Relay, Relays
 
 HOSTS = ["gate", "hall", "server"]
 CAMERAS = ["gate", "hall"]
@@ -56,87 +56,17 @@ def graph():
     return "\n".join(lines) + "\n"
 
 
-class Relays:
-    """All on one machine: a relay for each host, which holds back or breaks what goes through it."""
-
-    def __init__(self):
-        free = socket.create_server(("127.0.0.1", 0))
-        self.server = free.getsockname()
-        free.close()
-        self.held = {host: threading.Event() for host in HOSTS}
-        self.pairs = {host: set() for host in HOSTS}
-        self.doors = {host: socket.create_server(("127.0.0.1", 0)) for host in HOSTS}
-        for host in HOSTS:
-            self.held[host].set()
-            threading.Thread(target=self.accept, args=[host], daemon=True).start()
-
-    def accept(self, host):
-        while True:
-            try:
-                inner, _ = self.doors[host].accept()
-            except OSError:
-                return
-            try:
-                outer = socket.create_connection(self.server)
-            except OSError:
-                inner.close()
-                continue
-            pair = (inner, outer)
-            self.pairs[host].add(pair)
-            for one, other in [(inner, outer), (outer, inner)]:
-                threading.Thread(target=self.carry, args=[host, one, other, pair], daemon=True).start()
-
-    def carry(self, host, one, other, pair):
-        try:
-            while data := one.recv(65536):
-                self.held[host].wait()
-                other.sendall(data)
-        except OSError:
-            pass
-        self.pairs[host].discard(pair)
-        for end in pair:
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def command(self, _, command):
-        return command
-
-    def listens(self):
-        return self.server
-
-    def url(self, host):
-        return "nats://127.0.0.1:%d" % self.doors[host].getsockname()[1]
-
-    def cut(self, host):
-        self.held[host].clear()
-
-    def mend(self, host):
-        self.held[host].set()
-
-    def slow(self, host, _):
-        """What is under way is lost with its connections."""
-        for pair in list(self.pairs[host]):
-            for end in pair:
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-
-    lose = slow
-
-    def close(self):
-        for door in self.doors.values():
-            door.close()
-
-
 class Trial:
     def __init__(self, arguments, seed, folder):
         self.arguments, self.folder = arguments, folder
         self.dice = random.Random(seed)
         # The hall's machine was started at another time.
-        self.network = Relays() if arguments.local else Namespaces(HOSTS, elsewhen="hall")
+        self.network = Relays(HOSTS, seed) if arguments.local else Namespaces(HOSTS, elsewhen="hall")
+        self.relays = {}
+        if arguments.delays and not arguments.local:
+            for number, host in enumerate(HOSTS):
+                enter = self.network.entering(host)
+                self.relays[host] = Relay(self.network.listens(), seed + number, enter)
         self.processes = {}
         self.starts = {name: 0 for name in [*HOSTS, "nats"]}
         # By process: not before this time it is started again.
@@ -162,7 +92,7 @@ class Trial:
             host, command = "server", [self.arguments.nats_server, "--config", f"{self.folder}/nats.conf"]
         else:
             host = name
-            command = [self.arguments.fermata, "run", "site.yaml", "--machine", name, "--nats", self.network.url(name)]
+            command = [self.arguments.fermata, "run", "site.yaml", "--machine", name, "--nats", self.url(name)]
             command += ["--out", name, "--quiet", "--log-format", "json"]
         environment = dict(os.environ, FERMATA_LOG="info,hyper=warn,fermata_remote=trace", RUST_BACKTRACE="1")
         output = open(f"{self.folder}/{name}.{self.starts[name]}.out", "w")
@@ -175,6 +105,23 @@ class Trial:
             start_new_session=True,
         )
         output.close()
+
+    def url(self, host):
+        if host in self.relays:
+            return "nats://127.0.0.1:%d" % self.relays[host].address()[1]
+        return self.network.url(host)
+
+    def delay(self, host, ms):
+        """Each way takes so long, and up to half of that more."""
+        if host in self.relays:
+            self.relays[host].delay = ms / 1000
+        else:
+            self.network.delay(host, ms)
+
+    def mend(self, host):
+        self.network.mend(host)
+        if host in self.relays:
+            self.relays[host].delay = 0.0
 
     def signal(self, name, number):
         process = self.processes.get(name)
@@ -221,7 +168,8 @@ class Trial:
     def harm(self, agenda):
         """One harm, and when it is over."""
         dice, now = self.dice, time.monotonic()
-        kind = dice.choice(["kill", "kill", "stop", "cut", "cut", "slow", "lose", "kill nats", "stop nats", "dead host"])
+        kinds = ["kill", "kill", "stop", "cut", "cut", "slow", "lose", "kill nats", "stop nats", "dead host"]
+        kind = dice.choice(kinds + ["delay", "delay"] if self.arguments.delays else kinds)
         host = dice.choice(HOSTS)
         lasts = dice.uniform(0.3, 3) if kind in ("slow", "lose") and self.arguments.local else dice.uniform(0.3, 8)
         self.harmed[kind] = self.harmed.get(kind, 0) + 1
@@ -236,13 +184,16 @@ class Trial:
             self.not_before[host] = until
         if kind in ("cut", "dead host"):
             self.network.cut(host)
-            later(lambda: self.network.mend(host))
+            later(lambda: self.mend(host))
         if kind == "slow":
             self.network.slow(host, dice.choice([64, 256, 1024]))
-            later(lambda: self.network.mend(host))
+            later(lambda: self.mend(host))
         if kind == "lose":
             self.network.lose(host, dice.choice([2, 10, 30]))
-            later(lambda: self.network.mend(host))
+            later(lambda: self.mend(host))
+        if kind == "delay":
+            self.delay(host, dice.choice([20, 100, 500]))
+            later(lambda: self.mend(host))
         if kind == "stop":
             self.signal(host, signal.SIGSTOP)
             later(lambda: self.signal(host, signal.SIGCONT))
@@ -273,7 +224,7 @@ class Trial:
         return True
 
     def site(self, *arguments):
-        command = [self.arguments.fermata, "site", *arguments, "--nats", self.network.url("server"), "--site", "trial"]
+        command = [self.arguments.fermata, "site", *arguments, "--nats", self.url("server"), "--site", "trial"]
         command = self.network.command("server", command)
         return subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
 
@@ -302,7 +253,7 @@ class Trial:
         for name in self.processes:
             self.signal(name, signal.SIGCONT)
         for host in HOSTS:
-            self.network.mend(host)
+            self.mend(host)
         before = self.rows("log.csv") + self.rows("seen.csv")
         self.wait("all streams go on", patience, lambda: self.progress(before) is not None)
         asked = None
@@ -402,6 +353,8 @@ class Trial:
             self.signal(name, signal.SIGCONT)
             self.signal(name, signal.SIGKILL)
             process.wait()
+        for relay in self.relays.values():
+            relay.close()
         self.network.close()
 
 
@@ -414,6 +367,7 @@ def main():
     parser.add_argument("--every", type=float, nargs=2, default=[1.0, 6.0], help="seconds from one harm to the next, least and most")
     parser.add_argument("--patience", type=float, default=120, help="seconds for everything to go on, and to end")
     parser.add_argument("--local", action="store_true", help="relays in the place of network namespaces")
+    parser.add_argument("--delays", action="store_true", help="a relay on each machine, which delays what goes to and from the server at times")
     parser.add_argument("--keep", help="a folder for what runs leave; else only that of a run that fails stays")
     parser.add_argument("--fermata", default=f"{here}/target/debug/fermata")
     parser.add_argument("--nats-server", default=f"{here}/.native/nats-server/nats-server")

@@ -117,6 +117,14 @@ impl Interrupts {
         let _ = self.drain.set(Box::new(drain));
     }
 
+    /// Drains a run, or what it is a part of.
+    pub(crate) fn drain(&self, handle: &RunHandle) {
+        match self.drain.get() {
+            Some(drain) => drain(),
+            None => handle.drain(),
+        }
+    }
+
     /// All nodes of the run are there: from now on there is something to finish.
     pub(crate) fn begun(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
@@ -140,10 +148,7 @@ impl Interrupts {
             0 => {}
             1 if self.has_begun.load(Ordering::Relaxed) => {
                 tracing::warn!("finishing what is in flight; once more to stop at once");
-                match self.drain.get() {
-                    Some(drain) => drain(),
-                    None => handle.drain(),
-                }
+                self.drain(handle);
             }
             // Nothing has been captured yet, and what hangs while it is created would hang on.
             1 => {

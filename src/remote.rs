@@ -11,7 +11,7 @@ use {
     crate::cli::{FAILED, REFUSED},
     crate::print::complain,
     fermata_engine::report::{ClockReport, EarlierReport, SiteReport},
-    fermata_engine::{Codecs, Life},
+    fermata_engine::{Codecs, Life, Need},
     fermata_remote::site::{PartSpec, SitePart},
     fermata_remote::{
         Arriving, Credentials, NatsConnection, opened_streams, take_over, watch_streams,
@@ -111,6 +111,12 @@ impl Remote {
                 earlier: Earlier::default(),
             });
         };
+        let mut needs = graph.nodes.iter().flat_map(|node| &node.ports.needs);
+        if graph.machine().is_none() && !needs.any(Need::is_of::<NatsConnection>) {
+            anyhow::bail!(
+                "--nats: nothing of this graph goes over a NATS server: it has no `machines`, and no `send_packets` or `receive_packets`. Of jobs, `fermata softlabels --nats` alone hands units out"
+            );
+        }
         let site = arguments.site.as_ref().unwrap_or(&graph.name);
         let connection = open(address, site, registry.codecs().clone())?;
         let spec = graph.machine().map(|machine| PartSpec {

@@ -154,7 +154,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     };
     steer(&lent, &graph, &running.handle(), &interrupts);
     interrupts.starting(running.handle());
-    let started = serving.start(&running, &graph);
+    let started = serving.start(&running, &graph, &interrupts);
     let started = started.and_then(|served| running.created().map(|()| served).map_err(Into::into));
     let served = match started {
         Ok(served) => served,

@@ -191,6 +191,10 @@ fn a_graph_for_machines_is_checked_whole_and_run_in_parts() {
             "--machine gate: the graph has no `machines`",
         ),
         (
+            &["run", "alone.yaml", "--nats", "nats://127.0.0.1:1"],
+            "--nats: nothing of this graph goes over a NATS server",
+        ),
+        (
             &["check", "site.yaml", "--set", "nodes.door.on=attic"],
             "there is no machine `attic`",
         ),
@@ -307,6 +311,20 @@ fn post(address: &str, path: &str, body: &str) -> String {
     answer
 }
 
+/// Starts a part that shows its page, and says where that is.
+fn start_with_page(folder: &Path, arguments: &[&str]) -> (Child, String) {
+    let page = ["--serve", "127.0.0.1:0"];
+    let mut part = start(folder, &[arguments, &page].concat());
+    let mut lines = BufReader::new(part.stderr.take().unwrap()).lines();
+    let page = lines.find_map(|line| {
+        line.unwrap()
+            .strip_prefix("live page: http://")
+            .map(str::to_owned)
+    });
+    std::thread::spawn(move || lines.for_each(drop));
+    (part, page.unwrap().trim_end_matches('/').to_owned())
+}
+
 /// The page of the machine where a camera is opens another one, whose rows come to the table of the server.
 #[test]
 fn a_stream_that_one_machine_adds_appears_on_the_others() {
@@ -339,27 +357,12 @@ run: {clock: live}
     };
     let begin = || start(folder, &arguments("server"));
     let mut part = begin();
-    let mut gate = start(
-        folder,
-        &[&arguments("gate")[..], &["--serve", "127.0.0.1:0"]].concat(),
-    );
-    let mut lines = BufReader::new(gate.stderr.take().unwrap()).lines();
-    let page = lines.find_map(|line| {
-        line.unwrap()
-            .strip_prefix("live page: http://")
-            .map(str::to_owned)
-    });
-    std::thread::spawn(move || lines.for_each(drop));
-    let address = page.unwrap();
+    let (gate, address) = start_with_page(folder, &arguments("gate"));
     let place = folder.join("server");
     let last = |stream: usize| rows(&place)[stream].last().map(|row| row.0);
     let [door, yard] = [0, 1];
     wait_until("rows of the camera of the file", || last(door) > Some(5));
-    let answer = post(
-        address.trim_end_matches('/'),
-        "/streams/add",
-        r#"{"name": "yard", "uri": "2"}"#,
-    );
+    let answer = post(&address, "/streams/add", r#"{"name": "yard", "uri": "2"}"#);
     assert!(answer.ends_with("yard begins\n"), "{answer}");
     wait_until("rows of the camera that was added", || last(yard) > Some(5));
     // A part that is started again finds it, and its table goes on.
@@ -379,4 +382,85 @@ run: {clock: live}
     let of_yard = &book["sinks"]["yard"]["log on server"];
     let told = of_yard["delivered"].as_u64().unwrap() + of_yard["settled_before"].as_u64().unwrap();
     assert_eq!(of_yard["captured"], told, "{said}");
+}
+
+/// A stream of which the graph says where it runs comes back there, and nowhere else can it be opened or ended; a page drains the site.
+#[test]
+fn a_stream_is_opened_again_where_its_source_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let graph = "\
+fermata: 1
+name: shop
+machines: {gate: {}, hall: {}, server: {}}
+streams: {door: {uri: 1, machine: gate}, yard: {uri: 2, machine: hall}}
+nodes:
+  camera: {use: synthetic_faces, each: stream, seed: \"${stream.uri}\", fps: 20, width: 64, height: 64, on: \"${stream.machine}\"}
+  detect: {use: detect_faces, in: camera, model: haar, min_size: 48, every: 1000000, on: server}
+  log:    {use: write_csv, in: detect, path: \"${run.dir}/faces.csv\", on: server}
+run: {clock: live}
+";
+    std::fs::write(folder.join("site.yaml"), graph).unwrap();
+    let nats = Server::start_with("max_payload: 8MB");
+    let url = nats.url();
+    let arguments = |machine| {
+        let graph = ["site.yaml", "--machine", machine];
+        [&graph[..], &["--nats", &url, "--out", machine]].concat()
+    };
+    let (server, server_page) = start_with_page(folder, &arguments("server"));
+    let (gate, gate_page) = start_with_page(folder, &arguments("gate"));
+    let hall = start(folder, &arguments("hall"));
+    let rows_of = |stream: &str| {
+        let table = folder.join("server/faces.csv.part");
+        let text = std::fs::read_to_string(table).unwrap_or_default();
+        let begin = format!("{stream},");
+        text.lines().filter(|row| row.starts_with(&begin)).count()
+    };
+    let goes_on = |stream: &str| {
+        let before = rows_of(stream);
+        wait_until("more rows", || rows_of(stream) > before + 5);
+    };
+    goes_on("door");
+    goes_on("yard");
+    let door = r#"{"name": "door"}"#;
+    let elsewhere = "the stream `door` comes from another machine, over edge camera-server";
+    for (page, path, body, told) in [
+        (&server_page, "/streams/reconnect", door, elsewhere),
+        (&server_page, "/streams/remove", door, elsewhere),
+        (
+            &gate_page,
+            "/streams/add",
+            r#"{"name": "yard", "uri": "3"}"#,
+            "the stream `yard` comes from another machine of the site",
+        ),
+        (
+            &gate_page,
+            "/streams/add",
+            r#"{"name": "lane", "uri": "3"}"#,
+            "a stream that is added has no machine for `camera`",
+        ),
+    ] {
+        let answer = post(page, path, body);
+        assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+        assert!(answer.contains(told), "{answer}");
+    }
+    goes_on("door");
+    let answer = post(&gate_page, "/streams/reconnect", door);
+    assert!(answer.ends_with("door.2 begins\n"), "{answer}");
+    goes_on("door.2");
+    goes_on("yard");
+    let answer = post(&server_page, "/drain", "");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    [server, gate, hall].into_iter().for_each(succeeds);
+    let said = says(
+        folder,
+        &["report", "merge", "server", "gate", "hall", "--json"],
+    );
+    let book: serde_json::Value = serde_json::from_str(&said).unwrap();
+    for stream in ["door", "door.2", "yard"] {
+        let sink = &book["sinks"][stream]["log on server"];
+        let captured = sink["captured"].as_u64();
+        assert!(captured > Some(5), "{stream}: {said}");
+        assert_eq!(captured, sink["delivered"].as_u64(), "{stream}: {said}");
+    }
 }

@@ -220,6 +220,20 @@ impl RunHandle {
         self.open_stream(name, uri, None)
     }
 
+    /// Whether a stream could be added now: [`RunHandle::add_stream`] fails then only if its nodes cannot be created.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn check_stream(&self, name: &str, uri: &str) -> Result<(), StartError> {
+        self.core.check_stream(name, uri)
+    }
+
+    /// The edge over which a stream comes here from another machine of the site; none if its source is here. Where it comes from it is to be
+    /// ended: that machine would wait for room for ever.
+    pub fn edge_of(&self, stream: &str) -> Option<String> {
+        self.core.edge_of(stream)
+    }
+
     /// Adds a stream that another machine of the site has opened and that comes here over an edge, under the name that it has there;
     /// waits until its nodes have been created.
     ///

@@ -29,6 +29,11 @@ impl Need {
             name: path.rsplit("::").next().unwrap_or(path),
         }
     }
+
+    /// Whether it is of this type.
+    pub fn is_of<T: Any + Send + Sync>(&self) -> bool {
+        self.id == TypeId::of::<T>()
+    }
 }
 
 impl Services {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::runtime::books::FlowBooks;
+use crate::runtime::books::{FlowBooks, Watcher};
 
 /// How far the stream of a source, or of a sink, has come; see [`Setup::settled`](crate::Setup::settled).
 #[derive(Clone, Default)]
@@ -18,6 +18,16 @@ impl Settled {
         let sinks = self.sinks.get().map_or(&[][..], Vec::as_slice);
         let positions = sinks.iter().map(|books| books.settled_position());
         positions.min().unwrap_or(0)
+    }
+
+    /// Has a function called whenever the position of a source's stream may have grown, on the thread of the lane where it did: it must
+    /// return at once. A stream has one such function, the first that is given here; before the stream is wired none is taken, so
+    /// whoever waits for it looks once in a while all the same.
+    pub fn on_growth(&self, grown: impl Fn() + Send + Sync + 'static) {
+        let grown: Watcher = Arc::new(grown);
+        for books in self.sinks.get().into_iter().flatten() {
+            books.watch(Arc::clone(&grown));
+        }
     }
 
     pub(crate) fn watch(&self, sinks: Vec<Arc<FlowBooks>>) {

@@ -38,17 +38,15 @@ impl State {
         Some(taken)
     }
 
-    /// The sinks have settled everything below a sequence. True if something is to be done. A stream that was ended here, and not by its
-    /// sender, is settled as far as it was before: what was given up then is to come again.
-    pub(crate) fn settle(&mut self, position: u64) -> bool {
+    /// The sinks have settled everything below a sequence. A stream that was ended here, and not by its sender, is settled as far as it was
+    /// before: what was given up then is to come again.
+    pub(crate) fn settle(&mut self, position: u64) {
         if position < u64::MAX || self.has_handed_on_end {
             self.settled = position;
         }
-        let Some(machine) = &mut self.machine else {
-            return false;
-        };
-        machine.settled(self.settled);
-        machine.has_commands()
+        if let Some(machine) = &mut self.machine {
+            machine.settled(self.settled);
+        }
     }
 
     /// A delivery of the present pass.

@@ -1,17 +1,22 @@
 //! What a receiving end lets the server remember before it acknowledges: acknowledged packets are gone there, and what was not remembered as
 //! settled an end that is begun anew takes for something that is still to come.
 //!
-//! One message is under way at a time; what is settled meanwhile goes with the next one. Owns what waits for what; what is sent is said here
-//! and done elsewhere.
+//! One message is under way at a time, and some time passes from one to the next: each costs a sync of the server's disk, which packets want
+//! too. What is settled meanwhile goes with the next one. Owns what waits for what; what is sent is said here and done elsewhere.
 
 use async_nats::Subject;
 
 use crate::claim::Claim;
 use crate::edge::wire::SettledMessage;
 
+/// The least time from one message to the next.
+const PAUSE_MS: u64 = 20;
+
 /// See the file's head.
 pub(crate) struct Memory {
     claim: Claim,
+    /// The next message is sent from then on.
+    due_ms: u64,
     under_way: Option<Batch>,
     next: Batch,
 }
@@ -27,6 +32,7 @@ impl Memory {
     pub(crate) fn new(claim: Claim) -> Self {
         Self {
             claim,
+            due_ms: 0,
             under_way: None,
             next: Batch::default(),
         }
@@ -51,12 +57,19 @@ impl Memory {
         None
     }
 
+    /// When there will be something to send; none if there is nothing, or something is under way.
+    pub(crate) fn wake_at(&self) -> Option<u64> {
+        let is_next = self.under_way.is_none() && self.next.settled.is_some();
+        is_next.then_some(self.due_ms)
+    }
+
     /// What is to be sent now, if anything; it is under way then.
-    pub(crate) fn begin(&mut self) -> Option<SettledMessage> {
-        if self.under_way.is_some() {
+    pub(crate) fn begin(&mut self, now_ms: u64) -> Option<SettledMessage> {
+        if self.under_way.is_some() || now_ms < self.due_ms {
             return None;
         }
         let settled = self.next.settled?;
+        self.due_ms = now_ms.saturating_add(PAUSE_MS);
         self.under_way = Some(std::mem::take(&mut self.next));
         Some(settled)
     }
@@ -107,19 +120,19 @@ mod tests {
         assert_eq!(memory.acknowledge("again".into()), Some("again".into()));
         memory.remember(below(1));
         assert_eq!(memory.acknowledge("a".into()), None);
-        assert_eq!(memory.begin(), Some(below(1)));
+        assert_eq!(memory.begin(0), Some(below(1)));
         memory.remember(below(2));
         memory.remember(below(3));
         assert_eq!(memory.acknowledge("b".into()), None);
-        assert_eq!(memory.begin(), None);
+        assert_eq!((memory.begin(99), memory.wake_at()), (None, None));
         assert_eq!(names(memory.remembered(Claim::default())), ["a"]);
         assert!(!memory.is_idle());
-        assert_eq!(memory.begin(), Some(below(3)));
+        assert_eq!(memory.begin(99), Some(below(3)));
         // Nobody knows whether it was: it is said again, and both wait for that.
         memory.failed();
         memory.remember(below(4));
         assert_eq!(memory.acknowledge("c".into()), None);
-        assert_eq!(memory.begin(), Some(below(4)));
+        assert_eq!(memory.begin(999), Some(below(4)));
         assert_eq!(names(memory.remembered(Claim::default())), ["b", "c"]);
         assert!(memory.is_idle());
     }
@@ -128,9 +141,26 @@ mod tests {
     fn a_newer_one_is_not_replaced_by_one_that_failed() {
         let mut memory = Memory::new(Claim::default());
         memory.remember(below(1));
-        memory.begin();
+        memory.begin(0);
         memory.remember(below(2));
         memory.failed();
-        assert_eq!(memory.begin(), Some(below(2)));
+        assert_eq!(memory.begin(99), Some(below(2)));
+    }
+
+    #[test]
+    fn what_is_settled_within_a_pause_goes_together() {
+        let mut memory = Memory::new(Claim::default());
+        memory.remember(below(1));
+        assert_eq!(memory.begin(7), Some(below(1)));
+        memory.remembered(Claim::default());
+        assert_eq!(memory.wake_at(), None);
+        for next in [2, 3] {
+            memory.remember(below(next));
+            assert_eq!(memory.acknowledge("a".into()), None);
+            assert_eq!(memory.begin(6 + next), None);
+        }
+        let due_ms = memory.wake_at().expect("something waits");
+        assert_eq!(memory.begin(due_ms), Some(below(3)));
+        assert_eq!(names(memory.remembered(Claim::default())), ["a", "a"]);
     }
 }

@@ -35,7 +35,7 @@ pub struct ReceivePacketsSettings {
     #[serde(default)]
     pub full: WhenFull,
     /// Packets of each stream that the edge holds, besides those on their way to it. Where it blocks, a packet is held until
-    /// the sinks of this graph have settled it. Default: 4.
+    /// the sinks of this graph have settled it and the server has written that down, for which there is room for 64 more. Default: 4.
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(default = "default_capacity")]
     pub capacity: usize,
@@ -82,10 +82,7 @@ impl Source for ReceivePackets {
         let nats: Arc<NatsConnection> = setup.service().ok_or("no NATS connection")?;
         let stream = setup.stream.as_ref().ok_or("it needs `each: stream`")?;
         let names = EdgeNames::new(&nats.site, &settings.edge);
-        let store = StoreSpec {
-            full: settings.full,
-            limit: settings.capacity + settings.window,
-        };
+        let store = StoreSpec::new(settings.full, settings.capacity, settings.window);
         let end = nats.end(
             // A second node that receives the same takes the first one's place, which says so.
             &format!(

@@ -36,7 +36,7 @@ pub(crate) struct ReceivingEnd {
     /// There is something to fetch.
     changed: Condvar,
     /// There is something to do.
-    work: Notify,
+    work: Arc<Notify>,
     names: EdgeNames,
     token: String,
     store: StoreSpec,
@@ -59,10 +59,13 @@ pub(crate) enum Fetched {
 impl ReceivingEnd {
     /// An end that waits for its connection.
     pub(crate) fn new(names: EdgeNames, stream: &str, store: StoreSpec, settled: Settled) -> Self {
+        let work = Arc::new(Notify::new());
+        let settling = Arc::clone(&work);
+        settled.on_growth(move || settling.notify_one());
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
-            work: Notify::new(),
+            work,
             names,
             token: token(stream),
             store,
@@ -83,7 +86,6 @@ impl ReceivingEnd {
             let waited = self.changed.wait_timeout_while(state, most, is_waiting);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        self.settle(&mut state);
         let all_missed = state.machine.as_ref().map_or(0, Machine::missed);
         let missed = all_missed - std::mem::replace(&mut state.told_missed, all_missed);
         let fetched = match (state.failure.clone(), state.take()) {
@@ -91,14 +93,10 @@ impl ReceivingEnd {
             (None, Some(taken)) => Fetched::Taken(taken),
             (None, None) => Fetched::Nothing(state.obstacle.clone()),
         };
-        (fetched, missed)
-    }
-
-    /// Tells the store what the sinks have settled.
-    fn settle(&self, state: &mut State) {
-        if state.settle(self.settled.position()) {
+        if state.machine.as_ref().is_some_and(Machine::has_commands) {
             self.work.notify_one();
         }
+        (fetched, missed)
     }
 
     /// Works until the stream has ended everywhere and all of it is acknowledged, or the connection is closed.
@@ -112,7 +110,7 @@ impl ReceivingEnd {
     async fn acknowledge_last(&self, connection: &NatsConnection) {
         let remembering = {
             let mut state = lock(&self.state);
-            self.settle(&mut state);
+            state.settle(self.settled.position());
             let State {
                 machine: Some(machine),
                 memory: Some(memory),
@@ -130,7 +128,8 @@ impl ReceivingEnd {
                     Command::Pass | Command::Look => {}
                 }
             }
-            let remembering = self.begin_remembering(connection, memory);
+            // Whether or not it is time.
+            let remembering = self.begin_remembering(connection, memory, u64::MAX);
             (now, remembering)
         };
         let (now, remembering) = remembering;
@@ -140,13 +139,14 @@ impl ReceivingEnd {
         }
     }
 
-    /// Lets the server remember what is to be, if nothing is under way.
+    /// Lets the server remember what is to be, if nothing is under way and it is time.
     fn begin_remembering(
         &self,
         connection: &NatsConnection,
         memory: &mut Memory,
+        now_ms: u64,
     ) -> Option<Remembering> {
-        let settled = memory.begin()?;
+        let settled = memory.begin(now_ms)?;
         let (jetstream, names) = (connection.jetstream.clone(), self.names.clone());
         let claim = memory.claim();
         Some(Box::pin(claim.remember(
@@ -291,7 +291,7 @@ impl ReceivingEnd {
                 if state.failure.is_some() {
                     return None;
                 }
-                self.settle(&mut state);
+                state.settle(self.settled.position());
                 let look = tokio::time::Instant::now() + LOOK;
                 let State {
                     machine: Some(machine),
@@ -301,16 +301,18 @@ impl ReceivingEnd {
                 else {
                     return None;
                 };
-                match machine.next_command(connection.now_ms()) {
+                let now_ms = connection.now_ms();
+                match machine.next_command(now_ms) {
                     Some(command) => command,
                     None => {
                         if remembering.is_none() {
-                            *remembering = self.begin_remembering(connection, memory);
+                            *remembering = self.begin_remembering(connection, memory, now_ms);
                         }
                         if machine.is_over() && memory.is_idle() {
                             return None;
                         }
-                        let wake = machine.wake_at().map(|at_ms| connection.instant(at_ms));
+                        let wakes = machine.wake_at().into_iter().chain(memory.wake_at());
+                        let wake = wakes.min().map(|at_ms| connection.instant(at_ms));
                         return Some(wake.map_or(look, |wake| wake.min(look)));
                     }
                 }

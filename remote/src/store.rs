@@ -9,6 +9,10 @@ use crate::connection::NatsConnection;
 use crate::error::chain;
 use crate::names::EdgeNames;
 
+/// Packets of a stream for which a lossless edge has room beside those that wait and those that are on their way: as long as the server writes
+/// down how far the sinks have come, as many are settled that cannot be acknowledged yet.
+const UNREMEMBERED: usize = 64;
+
 /// How the store of an edge is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoreSpec {
@@ -19,6 +23,18 @@ pub(crate) struct StoreSpec {
 }
 
 impl StoreSpec {
+    /// The store of an edge with these settings.
+    pub(crate) fn new(full: WhenFull, capacity: usize, window: usize) -> Self {
+        let unremembered = match full {
+            WhenFull::Block => UNREMEMBERED,
+            WhenFull::DropOldest | WhenFull::DropNewest => 0,
+        };
+        Self {
+            full,
+            limit: capacity + window + unremembered,
+        }
+    }
+
     fn storage(self) -> StorageType {
         match self.full {
             WhenFull::Block => StorageType::File,

@@ -4,7 +4,7 @@ import { Connection, signIn } from "./connection.js";
 import { allow, wireControls } from "./controls.js";
 import { GraphDrawing } from "./graph.js";
 import { Journal } from "./journal.js";
-import { Tables } from "./table.js";
+import { Tables, WorkerTable } from "./table.js";
 import { TapTable } from "./tap.js";
 import { Tiles } from "./tiles.js";
 import { counted, rate, say } from "./words.js";
@@ -25,6 +25,7 @@ const tiles = new Tiles(part("tiles"), tell);
 const tap = new TapTable(tell, (edge) => drawing.mark(edge));
 const drawing = new GraphDrawing(part("graph"), (edge) => tap.choose(edge));
 const tables = new Tables(part("tables"));
+const workers = new WorkerTable(part("workers"));
 const journal = new Journal(part("log"));
 
 function hear({ hello, numbers, journal: entries, tapped }) {
@@ -50,6 +51,7 @@ function showNumbers(numbers) {
   tiles.update(numbers.streams);
   drawing.update(numbers);
   tables.update(numbers);
+  workers.update(numbers.workers);
   part("no-streams").hidden = numbers.streams.length > 0;
   const faults = numbers.faults ? `, ${counted(numbers.faults, "fault")}` : "";
   const running = numbers.streams.filter((stream) => stream.state !== "over").length;

@@ -1,6 +1,7 @@
-// Nodes and edges as tables: what the drawing shows, for those who cannot see it and for those who copy numbers.
+// Nodes and edges as tables: what the drawing shows, for those who cannot see it and for those who copy numbers. And workers, which are
+// drawn nowhere.
 
-import { count, dropped, element, milliseconds, rate, say, share, states } from "./words.js";
+import { count, dropped, element, milliseconds, rate, say, seconds, share, states } from "./words.js";
 
 const NODE_COLUMNS = {
   Node: (node) => node.name,
@@ -26,6 +27,18 @@ const EDGE_COLUMNS = {
   "When full": (edge) => (edge.drops ? "drops" : "waits"),
 };
 
+const WORKER_COLUMNS = {
+  Worker: (worker) => worker.name,
+  Machine: (worker) => worker.host,
+  State: (worker) => (worker.reason ? `${worker.state}: ${worker.reason}` : worker.lags ? `${worker.state}, lags` : worker.state),
+  "In hand": (worker) => (worker.in_hand.length ? `${worker.in_hand.join(", ")} (for ${seconds(worker.oldest_unit_s)})` : "–"),
+  Units: (worker) => count(worker.units),
+  Rows: (worker) => count(worker.rows),
+  Rate: (worker) => rate(worker.rows_per_s),
+  "Too late": (worker) => count(worker.late),
+  "Last seen": (worker) => `${seconds(worker.silent_s)} ago`,
+};
+
 class Table {
   constructor(caption, columns) {
     this.columns = columns;
@@ -48,6 +61,20 @@ class Table {
       column === 0 ? element("th", { scope: "row" }) : element("td"),
     );
     return element("tr", {}, ...cells);
+  }
+}
+
+/** Who computes the units of a job, where that is done elsewhere. */
+export class WorkerTable {
+  constructor(root) {
+    this.root = root;
+    this.workers = new Table("Who computes the units", WORKER_COLUMNS);
+    root.append(this.workers.root);
+  }
+
+  update(workers) {
+    this.root.hidden = workers.length === 0;
+    this.workers.update(workers);
   }
 }
 

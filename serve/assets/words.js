@@ -12,6 +12,12 @@ export function milliseconds(ms) {
   return `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
 }
 
+/** `4.1 s`, `37 s`, `12 min` */
+export function seconds(s) {
+  if (s >= 600) return `${Math.round(s / 60)} min`;
+  return `${s.toFixed(s < 10 ? 1 : 0)} s`;
+}
+
 /** `37 %` */
 export function share(part) {
   return `${Math.round(part * 100)} %`;

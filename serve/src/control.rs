@@ -52,11 +52,12 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Answer> {
 async fn add(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
     let Added { name, uri } = read(&body)?;
     check_uri(&uri, run.is_local).map_err(|why| (StatusCode::FORBIDDEN, why))?;
-    open(run, Source { name, uri }).await
+    open(run, Source { name, uri }, None).await
 }
 
 async fn remove(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
     let Named { name } = read(&body)?;
+    refuse_of_another_machine(&run, &name)?;
     if !run.handle.remove_stream(&name) {
         return Err(unknown(&name));
     }
@@ -66,15 +67,21 @@ async fn remove(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
 
 async fn reconnect(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
     let Named { name } = read(&body)?;
-    let source = run.source(&name).ok_or_else(|| unknown(&name))?;
-    // It may have ended by itself.
-    run.handle.remove_stream(&name);
-    open(run, source).await
+    refuse_of_another_machine(&run, &name)?;
+    let source = run
+        .source(&name)
+        .ok_or_else(|| match run.handle.stream_report(&name) {
+            Some(_) => refused(&format!(
+                "the stream `{name}` was neither listed nor added: what gives it opens it once"
+            )),
+            None => unknown(&name),
+        })?;
+    open(run, source, Some(name)).await
 }
 
 async fn drain(State(run): Run) -> Answer {
     run.journal.asked("the page drains the run".to_owned());
-    run.handle.drain();
+    run.drain();
     (StatusCode::OK, "what is in flight is finished\n".to_owned())
 }
 
@@ -90,12 +97,38 @@ fn unknown(name: &str) -> Answer {
     (StatusCode::NOT_FOUND, known)
 }
 
-/// Opens a stream. The engine checks its name as it does in files, and waits until its nodes are there.
-async fn open(run: Arc<WatchedRun>, source: Source) -> Result<Answer, Answer> {
+fn refused(why: &str) -> Answer {
+    (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n"))
+}
+
+/// A stream that comes from another machine ends where its source is: there its packets would wait for room for ever.
+fn refuse_of_another_machine(run: &WatchedRun, name: &str) -> Result<(), Answer> {
+    match run.handle.edge_of(name) {
+        Some(edge) => Err(refused(&format!(
+            "the stream `{name}` comes from another machine, over edge {edge}: remove it, or open it again, on the page of the machine where its source is"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Opens a stream, in the place of another one if there is one: that ends only if this one could begin. The engine checks its name as it
+/// does in files, and waits until its nodes are there.
+async fn open(
+    run: Arc<WatchedRun>,
+    source: Source,
+    instead_of: Option<String>,
+) -> Result<Answer, Answer> {
     run.secrets.add_uri(&source.uri);
     let opened = tokio::task::spawn_blocking(move || {
         let secrets = run.secrets.clone();
-        let added = run.handle.add_stream(&source.name, &source.uri);
+        let checked = run.handle.check_stream(&source.name, &source.uri);
+        let added = checked.and_then(|()| {
+            if let Some(name) = instead_of {
+                // It may have ended by itself.
+                run.handle.remove_stream(&name);
+            }
+            run.handle.add_stream(&source.name, &source.uri)
+        });
         if let Ok(name) = &added {
             run.journal.asked(format!("the page adds stream {name}"));
             run.remember(name.clone(), source);
@@ -104,7 +137,7 @@ async fn open(run: Arc<WatchedRun>, source: Source) -> Result<Answer, Answer> {
     });
     match opened.await {
         Ok(Ok(name)) => Ok((StatusCode::OK, format!("{name} begins\n"))),
-        Ok(Err(why)) => Err((StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n"))),
+        Ok(Err(why)) => Err(refused(&why)),
         Err(_) => Err((
             StatusCode::INTERNAL_SERVER_ERROR,
             "the stream could not be added\n".to_owned(),

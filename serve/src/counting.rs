@@ -8,7 +8,9 @@ use fermata_engine::statistics::{EdgeNow, NodeNow, NodeState, Rates, Snapshot, S
 use crate::bottleneck::bottleneck;
 use crate::graph_view::{GraphView, edge_key};
 use crate::journal::Over;
-use crate::numbers::{BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers};
+use crate::numbers::{
+    BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers, WorkerNumbers,
+};
 
 /// A source that has been lost for longer is offline.
 const OFFLINE_AFTER_S: f64 = 10.0;
@@ -26,6 +28,7 @@ pub(crate) struct Moment<'a> {
     pub(crate) handle: Option<&'a RunHandle>,
     pub(crate) run: &'static str,
     pub(crate) pictures: u64,
+    pub(crate) workers: Vec<WorkerNumbers>,
 }
 
 /// Counts, and remembers how full edges have been.
@@ -51,6 +54,7 @@ impl Counting {
             streams: streams(moment),
             faults: moment.now.faults,
             pictures: moment.pictures,
+            workers: moment.workers.clone(),
         }
     }
 

@@ -30,7 +30,42 @@ pub struct Numbers {
     pub faults: usize,
     /// Pictures encoded for browsers so far.
     pub pictures: u64,
+    /// Of a job whose units are computed elsewhere: who computes them.
+    #[serde(default)]
+    pub workers: Vec<WorkerNumbers>,
 }
+
+/// A worker of a job.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct WorkerNumbers {
+    /// Its name.
+    pub name: String,
+    /// Its machine.
+    pub host: String,
+    /// `working`, `waiting`, `silent` (for longer than its units are left to it), `refused` or `gone`.
+    pub state: String,
+    /// Why, where it was refused.
+    pub reason: Option<String>,
+    /// The units that it works at, by their numbers.
+    pub in_hand: Vec<u64>,
+    /// How long it has had the unit that it has had longest, seconds; 0 without one.
+    pub oldest_unit_s: f64,
+    /// Units of it that count.
+    pub units: u64,
+    /// Rows of these.
+    pub rows: u64,
+    /// Rows a second since it was heard of first.
+    pub rows_per_s: f64,
+    /// Whether it is much slower than the others.
+    pub lags: bool,
+    /// Results that came too late and were discarded.
+    pub late: u64,
+    /// Time since it was heard of, seconds.
+    pub silent_s: f64,
+}
+
+/// Gives the workers of a job, once a second: a service that a program lends to its run.
+pub struct Workers(pub Box<dyn Fn() -> Vec<WorkerNumbers> + Send + Sync>);
 
 /// A node, all its instances together.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::graph_view::GraphView;
 use crate::journal::Journal;
 use crate::measures::Measures;
+use crate::numbers::Workers;
 use crate::tap::Tap;
 use crate::video::Video;
 
@@ -29,6 +30,9 @@ pub struct WatchedRun {
     pub(crate) tap: Arc<Tap>,
     pub(crate) journal: Journal,
     pub(crate) measures: Option<Arc<Measures>>,
+    pub(crate) workers: Option<Arc<Workers>>,
+    /// What drains the run, if that is not its own affair.
+    drain: Option<Box<dyn Fn() + Send + Sync>>,
     pub(crate) numbers: watch::Sender<Published>,
     /// Places for browsers.
     pub(crate) seats: Arc<Semaphore>,
@@ -90,6 +94,8 @@ impl WatchedRun {
             tap,
             journal: Journal::default(),
             measures: None,
+            workers: None,
+            drain: None,
             numbers: watch::Sender::new(Published::default()),
             seats: Arc::new(Semaphore::new(MOST_BROWSERS)),
             is_local: true,
@@ -104,6 +110,29 @@ impl WatchedRun {
     #[must_use]
     pub fn with_measures(self, measures: Option<Arc<Measures>>) -> Self {
         Self { measures, ..self }
+    }
+
+    /// The same, of a job whose units workers compute.
+    #[must_use]
+    pub fn with_workers(self, workers: Option<Arc<Workers>>) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// The same, to be drained by this and not by itself: it may be a part of something larger.
+    #[must_use]
+    pub fn drained_by(self, drain: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            drain: Some(Box::new(drain)),
+            ..self
+        }
+    }
+
+    /// Ends all streams and finishes what is in flight.
+    pub(crate) fn drain(&self) {
+        match &self.drain {
+            Some(drain) => drain(),
+            None => self.handle.drain(),
+        }
     }
 
     /// Whether all nodes have been created and the run is not over.

@@ -89,6 +89,7 @@ fn publish(
         handle: Some(&run.handle),
         run: run.phase_name(),
         pictures: run.video.pictures_encoded(),
+        workers: run.workers.as_ref().map_or(Vec::new(), |all| (all.0)()),
     });
     let running = numbers.streams.iter();
     let running = running.filter(|stream| stream.state != "over");

@@ -37,6 +37,16 @@ impl Served {
 
     /// The same over TLS, where there is a certificate.
     pub(crate) fn as_identity(token: Option<&Token>, identity: Option<Identity>) -> Self {
+        Self::of(GRAPH, Registry::builtin(), token, identity)
+    }
+
+    /// The run of a graph.
+    pub(crate) fn of(
+        graph: &str,
+        registry: Registry,
+        token: Option<&Token>,
+        identity: Option<Identity>,
+    ) -> Self {
         let ip = if token.is_some() {
             [0; 4]
         } else {
@@ -50,8 +60,7 @@ impl Served {
         })
         .unwrap();
         let address = ([127, 0, 0, 1], listening.address().port()).into();
-        let registry = Registry::builtin();
-        let graph = Graph::parse("t.yaml", GRAPH, &registry, &LoadOptions::new("/out")).unwrap();
+        let graph = Graph::parse("t.yaml", graph, &registry, &LoadOptions::new("/out")).unwrap();
         let tap = Arc::new(Tap::new(|_| None));
         let options = RunOptions {
             hold_open: true,

@@ -1,7 +1,11 @@
 //! What may be changed through the page.
 
-use fermata_engine::RunHandle;
+use std::path::PathBuf;
+
+use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Registry, RunHandle, Setup};
 use fermata_serve::{Numbers, Token};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::client::{Browser, ask, own_origin};
 use crate::served::Served;
@@ -61,6 +65,75 @@ fn streams_are_added_removed_and_opened_again() {
     wait_for(&mut browser, "door", "over");
     let report = served.end();
     assert_eq!(report.streams.len(), 5);
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct WriteSettings {
+    path: PathBuf,
+}
+
+/// Says that it writes a file.
+struct Write;
+
+impl Actor for Write {
+    const NAME: &'static str = "write";
+    type Settings = WriteSettings;
+
+    fn ports(settings: &WriteSettings) -> Ports {
+        Ports::new().any_input("in").writes(&settings.path)
+    }
+
+    fn create(_: WriteSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+/// The file of a stream that comes back would be the file of the one before.
+#[test]
+fn a_stream_that_could_not_begin_again_is_not_ended() {
+    let graph = "\
+fermata: 1
+streams: {door: x}
+nodes:
+  source: {use: test_source, each: stream, rate: 200}
+  write:  {use: write, each: stream, in: source, path: \"/out/${stream.uri}.csv\"}
+";
+    let mut registry = Registry::builtin();
+    registry.register::<Write>();
+    let served = Served::of(graph, registry, None, None);
+    let mut browser = Browser::own(served.address);
+    let (status, said) = post(&served, "/streams/reconnect", r#"{"name": "door"}"#);
+    assert!(status == 422 && said.contains("both write"), "{said}");
+    // What is asked for after it has happened, it has not.
+    let added = post(&served, "/streams/add", r#"{"name": "yard", "uri": "y"}"#);
+    assert_eq!(added, (200, "yard begins\n".to_owned()));
+    let numbers = wait_for(&mut browser, "yard", "running");
+    let mut streams = numbers.streams.iter();
+    let door = streams.find(|stream| stream.name == "door").unwrap();
+    assert_eq!(door.state, "running");
+    served.goes_on();
+    served.end();
+}
+
+/// What nobody listed or added is not opened again, and does not end for it.
+#[test]
+fn a_stream_of_a_shared_source_is_not_opened_again() {
+    let graph = "\
+fermata: 1
+nodes:
+  source: {use: test_source, rate: 200}
+  end:    {use: discard, in: source}
+";
+    let served = Served::of(graph, Registry::builtin(), None, None);
+    let (status, said) = post(&served, "/streams/reconnect", r#"{"name": "source"}"#);
+    assert!(status == 422 && said.contains("opens it once"), "{said}");
+    served.goes_on();
+    served.end();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use fermata_engine::{Graph, RunOptions, RunningGraph};
 
 use crate::cli::ServeArguments;
+use crate::interrupts::Interrupts;
 
 /// What was not asked for.
 pub(crate) struct Serving;
@@ -27,7 +28,12 @@ impl Serving {
     }
 
     /// Serves nothing.
-    pub(crate) fn start(self, _: &RunningGraph, _: &Graph) -> anyhow::Result<Served> {
+    pub(crate) fn start(
+        self,
+        _: &RunningGraph,
+        _: &Graph,
+        _: &Interrupts,
+    ) -> anyhow::Result<Served> {
         Ok(Served)
     }
 }

@@ -10,11 +10,13 @@ use fermata_engine::observer::Observer;
 use fermata_engine::{Graph, RunOptions, RunningGraph};
 use fermata_serve::{
     Identity, Listening, Measures, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun,
+    Workers,
 };
 use fermata_vision::FrameHub;
 
 use crate::both::Both;
 use crate::cli::ServeArguments;
+use crate::interrupts::Interrupts;
 use crate::print::{complain, complain_as_it_is};
 
 /// What was asked for, before the run is started.
@@ -28,6 +30,7 @@ struct Prepared {
     hub: Option<Arc<FrameHub>>,
     tap: Arc<Tap>,
     measures: Option<Arc<Measures>>,
+    workers: Option<Arc<Workers>>,
 }
 
 /// A run that is being served, or not.
@@ -64,6 +67,7 @@ impl Serving {
             hub: shown_node(graph).map(|node| Arc::new(FrameHub::of_node(&node))),
             tap: Arc::new(Tap::new(describe)),
             measures: None,
+            workers: None,
         })))
     }
 
@@ -73,6 +77,7 @@ impl Serving {
             return options;
         };
         prepared.measures = options.services.get();
+        prepared.workers = options.services.get();
         if let Some(hub) = &prepared.hub {
             options.services = options.services.with(Arc::clone(hub));
         }
@@ -85,13 +90,21 @@ impl Serving {
     }
 
     /// Serves the run and says where.
-    pub(crate) fn start(self, running: &RunningGraph, graph: &Graph) -> anyhow::Result<Served> {
+    pub(crate) fn start(
+        self,
+        running: &RunningGraph,
+        graph: &Graph,
+        interrupts: &Interrupts,
+    ) -> anyhow::Result<Served> {
         let Some(prepared) = self.0 else {
             return Ok(Served(None));
         };
         let address = prepared.listening.address();
         let run = WatchedRun::new(running.handle(), graph, prepared.hub, prepared.tap);
+        let (draining, handle) = (interrupts.clone(), running.handle());
         let run = run.with_measures(prepared.measures);
+        let run = run.with_workers(prepared.workers);
+        let run = run.drained_by(move || draining.drain(&handle));
         let server = prepared.listening.start(run);
         let server = server.context("the page cannot be served")?;
         let scheme = if prepared.identity.is_some() {

@@ -1,7 +1,7 @@
 //! The numbers of a run as plain tables. Columns that matter least stand last, since they are left out first.
 
 use fermata_engine::graph::printable;
-use fermata_serve::{EdgeNumbers, NodeNumbers, Numbers, StreamNumbers};
+use fermata_serve::{EdgeNumbers, NodeNumbers, Numbers, StreamNumbers, WorkerNumbers};
 
 use crate::columns::{Column, Columns, shortened};
 
@@ -23,6 +23,10 @@ pub(super) fn table(numbers: &Numbers, width: usize) -> Vec<String> {
     ));
     lines.push(String::new());
     lines.extend(streams(&numbers.streams, width));
+    if !numbers.workers.is_empty() {
+        lines.push(String::new());
+        lines.extend(workers(&numbers.workers, width));
+    }
     lines.push(String::new());
     lines.extend(nodes(&numbers.nodes, width));
     lines.push(String::new());
@@ -54,6 +58,50 @@ fn streams(streams: &[StreamNumbers], width: usize) -> Vec<String> {
     for (line, stream) in lines.zip(streams) {
         told.push(line);
         if let Some(reason) = &stream.reason {
+            let reason = printable(reason).replace('\n', " ");
+            told.push(shortened(&format!("  {reason}"), width));
+        }
+    }
+    told
+}
+
+/// A line for each worker of a job, and below it why it was refused.
+fn workers(workers: &[WorkerNumbers], width: usize) -> Vec<String> {
+    let in_hand = |worker: &WorkerNumbers| match &*worker.in_hand {
+        [] => "–".to_owned(),
+        units => {
+            let units: Vec<String> = units.iter().map(u64::to_string).collect();
+            units.join(",")
+        }
+    };
+    let state = |worker: &WorkerNumbers| match worker.lags {
+        true => format!("{}, lags", worker.state),
+        false => worker.state.clone(),
+    };
+    let columns = vec![
+        text(workers, "WORKER", &|worker| worker.name.clone()),
+        text(workers, "STATE", &state),
+        number(workers, "UNITS", &|worker| worker.units.to_string()),
+        number(workers, "SEEN", &|worker| {
+            format!("{:.0} s", worker.silent_s)
+        }),
+        text(workers, "IN HAND", &in_hand),
+        number(workers, "FOR", &|worker| {
+            format!("{:.0} s", worker.oldest_unit_s)
+        }),
+        number(workers, "ROWS", &|worker| worker.rows.to_string()),
+        number(workers, "/S", &|worker| format!("{:.1}", worker.rows_per_s)),
+        number(workers, "LATE", &|worker| worker.late.to_string()),
+        text(workers, "MACHINE", &|worker| worker.host.clone()),
+    ];
+    let mut lines = Columns::within(width, LEAST_NAME, columns)
+        .without_last()
+        .lines()
+        .into_iter();
+    let mut told: Vec<String> = lines.next().into_iter().collect();
+    for (line, worker) in lines.zip(workers) {
+        told.push(line);
+        if let Some(reason) = &worker.reason {
             let reason = printable(reason).replace('\n', " ");
             told.push(shortened(&format!("  {reason}"), width));
         }
@@ -252,6 +300,45 @@ mod tests {
                 "capture → detect    3/96 0.0       0 87 % buildin…orridor",
             ]
         );
+    }
+
+    #[test]
+    fn the_workers_of_a_job_have_lines_of_their_own() {
+        let working = WorkerNumbers {
+            name: "lab-1-4242-0a1b2c3d".to_owned(),
+            state: "working".to_owned(),
+            in_hand: vec![7, 9],
+            oldest_unit_s: 12.4,
+            units: 31,
+            rows: 248,
+            rows_per_s: 4.06,
+            silent_s: 0.7,
+            ..WorkerNumbers::default()
+        };
+        let refused = WorkerNumbers {
+            name: "lab-2".to_owned(),
+            state: "refused".to_owned(),
+            reason: Some("teacher `b3` has other weights".to_owned()),
+            silent_s: 95.0,
+            ..WorkerNumbers::default()
+        };
+        let job = Numbers {
+            workers: vec![working, refused],
+            ..Numbers::default()
+        };
+        let all = table(&job, 60);
+        let begin = all.iter().position(|line| line.starts_with("WORKER"));
+        assert_eq!(
+            all[begin.unwrap()..][..4],
+            [
+                "WORKER       STATE   UNITS SEEN IN HAND  FOR ROWS  /S LATE",
+                "lab-1-…b2c3d working    31  1 s 7,9     12 s  248 4.1    0",
+                "lab-2        refused     0 95 s –        0 s    0 0.0    0",
+                "  teacher `b3` has other weights",
+            ]
+        );
+        let none = table(&Numbers::default(), 60).join("\n");
+        assert!(!none.contains("WORKER"), "{none}");
     }
 
     #[test]

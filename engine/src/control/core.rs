@@ -246,6 +246,19 @@ impl Core {
         Ok(self.wiring().wire_graph()?)
     }
 
+    /// Whether a stream could be wired now, to come from a source here.
+    pub(crate) fn check_stream(&self, name: &str, uri: &str) -> Result<(), StartError> {
+        if !self.accepts_streams.load(Ordering::Relaxed) {
+            return Err(StartError::Ending);
+        }
+        let spec = StreamSpec {
+            name: name.to_owned(),
+            uri: uri.to_owned(),
+        };
+        let source = self.wiring().check_stream(&spec, None)?;
+        source.map(drop).ok_or(StartError::TakesNoStreams)
+    }
+
     /// Wires a stream into the running graph. Returns also the name that it got.
     pub(crate) fn wire_stream(
         &self,
@@ -281,6 +294,15 @@ impl Core {
         let mut streams = wiring.streams.values();
         let record = streams.find(|record| record.stream.name == name)?;
         Some(record.stream.id)
+    }
+
+    /// The edge over which the stream of this name comes from another machine, if it does.
+    pub(crate) fn edge_of(&self, name: &str) -> Option<String> {
+        let wiring = self.wiring();
+        let mut streams = wiring.streams.values();
+        let record = streams.find(|record| record.stream.name == name)?;
+        let source = &self.graph.nodes[wiring.instances.get(&record.source)?.spec];
+        source.edge.clone().filter(|_| source.is_inlet)
     }
 
     /// The books of the stream of this name.

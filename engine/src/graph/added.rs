@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::registry::Registry;
 
-use super::names::valid_name;
+use super::names::{first_name, valid_name};
+use super::part::declared;
 use super::problem::{Problem, Problems};
 use super::settings::SettingsError;
 use super::spec::{Graph, NodeSpec, Placement, StreamSpec};
@@ -15,6 +16,21 @@ impl Graph {
     /// here.
     pub(crate) fn check_stream_name(name: &str) -> Result<(), Problem> {
         valid_name("a stream", name)
+    }
+
+    /// Whether a stream may be added here under this name. In a part of a site, another machine may capture the stream that has it.
+    pub(crate) fn check_own_stream(&self, name: &str) -> Result<(), Problem> {
+        Self::check_stream_name(name)?;
+        let is_another = |known: &String| known == name;
+        let is_of_site = self.part_of.is_some() && declared(self.whole()).iter().any(is_another);
+        match is_of_site && !self.own_streams().iter().any(is_another) {
+            true => {
+                let message = format!("the stream `{name}` comes from another machine of the site");
+                let help = "it is opened where its source is; give this one another name";
+                Err(Problem::nowhere(message).help(help))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Whether a stream of another machine may come here over an edge. It keeps the name that it got there (`door.2`), so that there may be no
@@ -49,8 +65,13 @@ impl Graph {
         others: &[StreamSpec],
     ) -> Result<(), Problems> {
         self.secrets.add_uri(&stream.uri);
-        let of_stream = |node: &&NodeSpec| matches!(node.on, Some(Placement::OfStream(_)));
-        if let Some(node) = self.whole().nodes.iter().find(of_stream) {
+        // One that comes back runs where it ran before.
+        let first = first_name(&stream.name);
+        let is_unplaced = |node: &&NodeSpec| match &node.on {
+            Some(placement @ Placement::OfStream(_)) => placement.of(first).is_none(),
+            Some(Placement::Machine(_)) | None => false,
+        };
+        if let Some(node) = self.whole().nodes.iter().find(is_unplaced) {
             let problem = Problem::nowhere(format!(
                 "a stream that is added has no machine for `{}`, which the graph places by a value of each stream",
                 node.name
@@ -115,7 +136,7 @@ fn writes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::LoadOptions;
+    use crate::graph::{EdgeActors, LoadOptions};
     use crate::{Actor, ActorError, Input, Outputs, Ports, Setup};
 
     #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -183,6 +204,52 @@ nodes:
             added("hall", "/out/all.csv").unwrap_err(),
             "t.yaml:6:34: `all` would write over /out/all.csv, which a stream reads"
         );
+    }
+
+    /// What a machine's part of a site says to a stream that is added under a name, to come from a source there or over an edge.
+    fn added_at(machine: &str, name: &str, arrives: bool) -> Result<(), String> {
+        let mut registry = Registry::builtin();
+        registry.register::<Write>();
+        let text = "\
+fermata: 1
+machines: {gate: {}, hall: {}}
+streams: {door: {uri: x, machine: gate}, yard: {uri: x, machine: hall}}
+nodes:
+  s: {use: test_source, each: stream, on: \"${stream.machine}\"}
+  w: {use: write, each: stream, in: s, path: \"/out/${stream.name}.csv\", on: \"${stream.machine}\"}
+";
+        let graph = Graph::parse("t.yaml", text, &registry, &LoadOptions::new("/out")).unwrap();
+        let actors = EdgeActors {
+            send: "discard",
+            receive: "test_source",
+        };
+        let part = graph.part(machine, actors, &registry).unwrap();
+        let stream = StreamSpec {
+            name: name.to_owned(),
+            uri: "x".to_owned(),
+        };
+        let own = || part.check_own_stream(first_name(name));
+        let named = if arrives { Ok(()) } else { own() };
+        named.map_err(|problem| problem.to_string())?;
+        let checked = part.check_added_stream(&registry, &stream, &part.streams);
+        checked.map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn a_stream_that_comes_back_runs_where_it_ran_before() {
+        for arrives in [false, true] {
+            assert_eq!(added_at("gate", "door.2", arrives), Ok(()));
+        }
+        let new = added_at("gate", "lane", false).unwrap_err();
+        assert!(new.contains("has no machine for `s`"), "{new}");
+    }
+
+    #[test]
+    fn a_stream_of_another_machine_is_not_opened_here() {
+        let refused = added_at("gate", "yard", false).unwrap_err();
+        let told = "the stream `yard` comes from another machine of the site";
+        assert!(refused.contains(told), "{refused}");
+        assert_eq!(added_at("hall", "yard.3", false), Ok(()));
     }
 
     #[test]

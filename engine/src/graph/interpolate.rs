@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::names::first_name;
 use super::place::Span;
 use super::problem::{Problem, Problems};
 use super::spec::{StreamSpec, StreamValues};
@@ -92,7 +93,7 @@ pub(crate) fn stream_values(
             "`${stream.…}` stands in a node that all streams share; it needs `each: stream`",
         )),
         (name, Some(stream)) => {
-            let first = stream.name.split('.').next().unwrap_or_default();
+            let first = first_name(&stream.name);
             let key = name.strip_prefix("stream.").unwrap_or(name);
             Ok(Found::from(
                 values.own.get(first).and_then(|own| own.get(key)),

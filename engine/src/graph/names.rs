@@ -23,6 +23,11 @@ pub(crate) fn valid_name_at(what: &str, name: &str, span: &Span) -> Result<(), P
     valid_name(what, name).map_err(|problem| problem.placed(span))
 }
 
+/// The name under which a stream came first: `door` of `door.2`, which came back.
+pub(crate) fn first_name(stream: &str) -> &str {
+    stream.split_once('.').map_or(stream, |(first, _)| first)
+}
+
 /// The name that a file gives to its graph.
 pub(crate) fn fitting_name(stem: &str) -> String {
     let name: String = stem

@@ -148,7 +148,7 @@ impl Graph {
 }
 
 /// The names of all streams, in the order in which a run of the whole would know them.
-fn declared(graph: &Graph) -> Vec<String> {
+pub(super) fn declared(graph: &Graph) -> Vec<String> {
     let sources = graph.nodes.iter().filter(|node| node.inputs.is_empty());
     let shared = sources.filter(|node| !node.each_stream);
     let shared = shared.map(|node| node.name.clone());

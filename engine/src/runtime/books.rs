@@ -1,6 +1,7 @@
 //! The counters that make a run's books: written by one thread each, read by reports and watchers at any time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::end::EndCell;
 use crate::observer::Fate;
@@ -195,7 +196,12 @@ pub(crate) struct FlowBooks {
     settled: AtomicU64,
     /// Everything below has been flushed, at a sink that confirms it.
     flushed: Option<AtomicU64>,
+    /// Called when either has grown.
+    watcher: OnceLock<Watcher>,
 }
+
+/// What is called when something has been settled.
+pub(crate) type Watcher = Arc<dyn Fn() + Send + Sync>;
 
 impl FlowBooks {
     pub(crate) fn new(inputs: usize, outputs: usize, confirms_flushes: bool) -> Self {
@@ -207,18 +213,32 @@ impl FlowBooks {
             end: EndCell::default(),
             settled: AtomicU64::new(0),
             flushed: confirms_flushes.then(AtomicU64::default),
+            watcher: OnceLock::new(),
+        }
+    }
+
+    /// Has a function called whenever something has been settled or flushed here. There is one at most: the first.
+    pub(crate) fn watch(&self, watcher: Watcher) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    fn tell(&self) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher();
         }
     }
 
     /// Everything below has been settled here.
     pub(crate) fn settle_below(&self, next: u64) {
         self.settled.store(next, Ordering::Release);
+        self.tell();
     }
 
     /// The actor confirms that it has flushed everything below.
     pub(crate) fn flush_below(&self, next: u64) {
         if let Some(flushed) = &self.flushed {
             flushed.fetch_max(next, Ordering::Release);
+            self.tell();
         }
     }
 

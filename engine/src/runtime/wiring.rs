@@ -120,12 +120,13 @@ impl Wiring {
         })
     }
 
-    /// Wires a stream into the running graph, to come from its source here or over an edge from another machine.
-    pub(crate) fn wire_stream(
-        &mut self,
+    /// Whether a stream may come now, from a source here or over an edge from another machine; and the node that it would come from, if
+    /// there is one.
+    pub(crate) fn check_stream(
+        &self,
         stream: &StreamSpec,
         edge: Option<&str>,
-    ) -> Result<Option<NewLanes>, Problems> {
+    ) -> Result<Option<usize>, Problems> {
         let source = match edge {
             Some(edge) => inlet_of(&self.graph, edge),
             None => per_stream_source(&self.graph, &stream.name),
@@ -136,7 +137,7 @@ impl Wiring {
         let lives = self.lives.get(&stream.name).copied().unwrap_or(0);
         match edge {
             Some(edge) => Graph::check_arriving_stream(&stream.name, edge, lives > 0)?,
-            None => Graph::check_stream_name(&stream.name)?,
+            None => self.graph.check_own_stream(&stream.name)?,
         }
         let named = StreamSpec {
             name: name_of_life(&stream.name, lives + 1),
@@ -146,6 +147,18 @@ impl Wiring {
         let others: Vec<StreamSpec> = open.chain(self.closed.specs.iter().cloned()).collect();
         self.graph
             .check_added_stream(&self.registry, &named, &others)?;
+        Ok(Some(source))
+    }
+
+    /// Wires a stream into the running graph, if [it may come](Self::check_stream).
+    pub(crate) fn wire_stream(
+        &mut self,
+        stream: &StreamSpec,
+        edge: Option<&str>,
+    ) -> Result<Option<NewLanes>, Problems> {
+        let Some(source) = self.check_stream(stream, edge)? else {
+            return Ok(None);
+        };
         let started = Arc::new(AtomicBool::new(false));
         let mut placed = Vec::new();
         let attachments = self.wire_one(stream, source, &mut placed)?;

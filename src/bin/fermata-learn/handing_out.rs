@@ -19,14 +19,14 @@ use fermata_jobs::unit_file::most_bytes;
 use fermata_jobs::write_softlabels;
 use fermata_remote::work::records::JobRecord;
 use fermata_remote::work::{Coordinator, JobName, JobNow};
-use fermata_serve::Measures;
+use fermata_serve::{Measures, Workers};
 use serde::{Deserialize, Serialize};
 
 use crate::graph_run::GraphRun;
 use crate::program::PROGRAM;
 use crate::same_job::{Own, SHARED, Shared, host};
 use crate::softlabels_plan::Plan;
-use crate::workers_shown::{ended, measures_of, said};
+use crate::workers_shown::{ended, measures_of, said, workers_of};
 
 /// Workers that a unit may lose.
 const TRIES: u32 = 3;
@@ -223,12 +223,18 @@ impl Handed<'_> {
             let measured = Arc::clone(&coordinator);
             let measures = Arc::new(Measures(Box::new(move || measures_of(&measured.now()))));
             let lease_s = Duration::from_millis(file.lease_ms).as_secs_f64();
+            let shown = Arc::clone(&coordinator);
+            let workers = move || workers_of(&shown.now(), lease_s);
+            let workers = Arc::new(Workers(Box::new(workers)));
             GraphRun::new(text, taking, quiet)
                 .of(rows)
                 .served(serve)
                 .reading(manifests)
                 .lending(
-                    |services| services.with(handing_out).with(aligned).with(measures),
+                    |services| {
+                        let shown = services.with(measures).with(workers);
+                        shown.with(handing_out).with(aligned)
+                    },
                     Box::new(move || Some(said(&looked_at.now(), lease_s))),
                 )
                 .run()

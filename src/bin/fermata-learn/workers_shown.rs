@@ -1,7 +1,7 @@
-//! What is shown of a job's workers: a line in the table, measures at `/metrics`, a line at the end. Owns no state.
+//! What is shown of a job's workers: a line in the table, a table on the page, measures at `/metrics`, a line at the end. Owns no state.
 
 use fermata_remote::work::JobNow;
-use fermata_serve::Measure;
+use fermata_serve::{Measure, WorkerNumbers};
 
 /// Workers that `/metrics` shows one by one.
 const MOST_SHOWN: usize = 64;
@@ -117,6 +117,43 @@ pub(crate) fn measures_of(now: &JobNow) -> Vec<Measure> {
     measures
 }
 
+/// What page and `fermata top` say of the workers: those first that take part, and of them those that work.
+pub(crate) fn workers_of(now: &JobNow, lease_s: f64) -> Vec<WorkerNumbers> {
+    const STATES: [&str; 5] = ["working", "waiting", "silent", "refused", "gone"];
+    let mut workers: Vec<(usize, WorkerNumbers)> = Vec::with_capacity(now.workers.len());
+    for worker in &now.workers {
+        let report = &worker.report;
+        let state = if report.refuses.is_some() {
+            3
+        } else if report.ends {
+            4
+        } else if worker.silent_s > lease_s {
+            2
+        } else {
+            usize::from(report.working.is_empty())
+        };
+        let counted = now.counted.get(&report.worker).copied().unwrap_or_default();
+        let ages_ms = report.working.iter().map(|(_, ms)| *ms);
+        let numbers = WorkerNumbers {
+            name: report.worker.clone(),
+            host: report.host.clone(),
+            state: STATES[state].to_owned(),
+            reason: report.refuses.clone(),
+            in_hand: report.working.iter().map(|(unit, _)| *unit).collect(),
+            oldest_unit_s: ages_ms.max().unwrap_or(0) as f64 / 1000.0,
+            units: counted.units,
+            rows: counted.rows,
+            rows_per_s: worker.rows_per_s,
+            lags: worker.lags,
+            late: report.late,
+            silent_s: worker.silent_s,
+        };
+        workers.push((state, numbers));
+    }
+    workers.sort_by_key(|(state, _)| *state);
+    workers.into_iter().map(|(_, numbers)| numbers).collect()
+}
+
 /// A line about the workers of a job that runs.
 pub(crate) fn said(now: &JobNow, lease_s: f64) -> String {
     let active: Vec<_> = now.active(lease_s).collect();
@@ -158,4 +195,66 @@ fn counts(now: &JobNow) -> String {
         }
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use fermata_remote::work::records::WorkerReport;
+    use fermata_remote::work::{Counted, WorkerNow};
+
+    use super::*;
+
+    #[test]
+    fn each_worker_is_shown_with_what_it_does_and_those_that_work_stand_first() {
+        let worker = |name: &str, silent_s: f64, report: WorkerReport| WorkerNow {
+            report: WorkerReport {
+                worker: name.to_owned(),
+                ..report
+            },
+            rows_per_s: 2.5,
+            silent_s,
+            lags: false,
+        };
+        let working = WorkerReport {
+            working: vec![(7, 400), (9, 1500)],
+            units: 5,
+            ..WorkerReport::default()
+        };
+        let refused = WorkerReport {
+            refuses: Some("other weights".to_owned()),
+            ..WorkerReport::default()
+        };
+        let gone = WorkerReport {
+            ends: true,
+            ..WorkerReport::default()
+        };
+        let now = JobNow {
+            workers: vec![
+                worker("a", 0.1, gone),
+                worker("b", 0.1, refused),
+                worker("c", 31.0, working.clone()),
+                worker("d", 0.1, WorkerReport::default()),
+                worker("e", 0.1, working),
+            ],
+            counted: BTreeMap::from([("e".to_owned(), Counted { units: 3, rows: 24 })]),
+            ..JobNow::default()
+        };
+        let shown = workers_of(&now, 30.0);
+        let states: Vec<_> = shown.iter().map(|w| (&*w.name, &*w.state)).collect();
+        let expected = [
+            ("e", "working"),
+            ("d", "waiting"),
+            ("c", "silent"),
+            ("b", "refused"),
+            ("a", "gone"),
+        ];
+        assert_eq!(states, expected);
+        let first = &shown[0];
+        assert_eq!((&*first.in_hand, first.oldest_unit_s), (&[7, 9][..], 1.5));
+        // What counts here, not what it says.
+        assert_eq!((first.units, first.rows), (3, 24));
+        assert_eq!(shown[3].reason.as_deref(), Some("other weights"));
+    }
 }
