@@ -10,10 +10,11 @@ use super::{Ended, GRAPH, Place, assert_files_as_reported, frames, rows};
 fn over_quota(place: &Place, files: &[&str], calls: &str) -> Ended {
     let paths = files.iter().flat_map(|file| {
         // As it is opened, and as it is once it is open.
-        let whole = place.path(&format!("o/{file}"));
+        let file = format!("o/{file}");
+        let file = file.trim_end_matches('/');
         [
-            format!("-P 'o/{file}'"),
-            format!("-P '{}'", whole.display()),
+            format!("-P '{file}'"),
+            format!("-P '{}'", place.path(file).display()),
         ]
     });
     let paths: Vec<String> = paths.collect();
