@@ -4,6 +4,7 @@
 mod endings;
 mod files;
 mod pipes;
+mod quota;
 mod refusals;
 mod scarcity;
 

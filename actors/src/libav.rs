@@ -10,6 +10,7 @@ mod facts;
 mod fragments;
 mod messages;
 mod opening;
+mod picture_numbers;
 
 use std::sync::Once;
 
@@ -25,6 +26,7 @@ pub(crate) use facts::{
 };
 pub(crate) use fragments::end_fragment;
 pub(crate) use opening::{Nature, Waiting, open_input};
+pub(crate) use picture_numbers::{PictureNumber, PictureNumbers};
 
 /// Bytes of the largest piece of memory that libav may ask for: a picture of a hundred million pixels has its planes in it.
 const MOST_BYTES: usize = 1 << 30;

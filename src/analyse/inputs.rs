@@ -143,14 +143,17 @@ impl Inputs {
                 image_source::EXTENSIONS.join(", ")
             ));
         }
+        let uri = path
+            .to_str()
+            .ok_or("the name is no UTF-8; rename the file")?;
         if ends_in(path, &image_source::EXTENSIONS) {
             self.known.insert(real);
             self.photos.push(path.to_owned());
             return Ok(());
         }
-        let uri = path
-            .to_str()
-            .ok_or("the name is no UTF-8; rename the file")?;
+        if uri.contains(char::is_control) {
+            return Err("the name holds a control character; rename the file".to_owned());
+        }
         video_source::look_into(path)?;
         self.known.insert(real);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -259,6 +262,27 @@ mod tests {
         }
         assert_eq!(left_out.len(), 3);
         assert!(!inputs.live);
+    }
+
+    #[test]
+    fn files_whose_names_cannot_be_written_are_left_out_of_a_folder() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            &b"latin\xe9.jpg"[..],
+            b"latin\xe9.ts",
+            b"new\nline.ts",
+            b"good.ts",
+        ] {
+            let path = folder.path().join(std::ffi::OsStr::from_bytes(name));
+            fs::copy(film(), path).unwrap();
+        }
+        let inputs = Inputs::find(&texts(&[&folder.path().display().to_string()]));
+        assert_eq!(inputs.problems, Vec::<String>::new());
+        assert_eq!((inputs.photos.len(), inputs.videos.len()), (0, 1));
+        let reasons = inputs.left_out.iter().map(|(_, reason)| &**reason);
+        let is_told = |reason: &str| reason.ends_with("rename the file");
+        assert_eq!(reasons.filter(|reason| is_told(reason)).count(), 3);
     }
 
     /// A small film.

@@ -127,7 +127,8 @@ impl People {
                 true => "no face".to_owned(),
                 false => faces.join(", "),
             };
-            lines.push(format!("  {}: {said}", photo.file));
+            let name = fermata_engine::graph::printable(&photo.file);
+            lines.push(format!("  {name}: {said}"));
         }
         let more = lines.len().saturating_sub(MOST_LINES);
         lines.truncate(MOST_LINES);

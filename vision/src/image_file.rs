@@ -71,6 +71,9 @@ pub enum ImageFileError {
     Cut,
     #[error("it is no image of a known format ({})", EXTENSIONS.join(", "))]
     UnknownFormat,
+    /// Phones and browsers give such files the names of others.
+    #[error("it is {0}, whatever its name says; {known} are read", known = EXTENSIONS.join(", "))]
+    OtherFormat(String),
     #[error("it is damaged: {0}")]
     Damaged(#[source] image::ImageError),
     #[error("its pixels cannot be put in order: {0}")]
@@ -184,8 +187,11 @@ pub fn to_jpeg(frame: &Frame, quality: u8) -> image::ImageResult<Vec<u8>> {
 
 fn decode_upright(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, ImageFileError> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    if reader.format().is_none() {
+    let Some(format) = reader.format() else {
         return Err(ImageFileError::UnknownFormat);
+    };
+    if !format.reading_enabled() {
+        return Err(ImageFileError::OtherFormat(format!("{format:?}")));
     }
     let mut decoder = reader.into_decoder().map_err(ImageFileError::Damaged)?;
     let (width, height) = decoder.dimensions();
@@ -420,6 +426,14 @@ mod tests {
             error(b"not an image at all"),
             ImageFileError::UnknownFormat
         ));
+        for (bytes, name) in [
+            (&b"GIF89a\x10\0\x10\0\0\0\0"[..], "Gif"),
+            (b"\0\0\0\x1cftypavif\0\0\0\0", "Avif"),
+            (b"II*\0\x08\0\0\0", "Tiff"),
+        ] {
+            let said = error(bytes).to_string();
+            assert!(said.starts_with(&format!("it is {name},")), "{said}");
+        }
         let jpeg = encoded(&red_and_blue(), ImageFormat::Jpeg);
         for length in [20, jpeg.len() / 2] {
             let error = error(&jpeg[..length]);

@@ -35,8 +35,29 @@ pub(crate) fn sample_aspect_ratio(stream: Option<&Stream<'_>>, picture: &frame::
     ratio.map_or(1.0, |(width, height)| f64::from(width) / f64::from(height))
 }
 
+/// Raw streams of a codec, of which libav does not say that they have no times.
+const RAW: [&str; 14] = [
+    "h264",
+    "hevc",
+    "m4v",
+    "mpegvideo",
+    "mjpeg",
+    "h261",
+    "h263",
+    "vc1",
+    "obu",
+    "dirac",
+    "dnxhd",
+    "cavsvideo",
+    "avs2",
+    "avs3",
+];
+
 /// Whether packets of such a format have times at all: raw streams of a codec have none.
 pub(crate) fn has_time_stamps(input: &Input) -> bool {
+    if RAW.contains(&input.format().name()) {
+        return false;
+    }
     // SAFETY: the input is open, so its format is set and lives as long as the library.
     let flags = unsafe { (*(*input.as_ptr()).iformat).flags };
     flags & ffi::AVFMT_NOTIMESTAMPS == 0

@@ -33,8 +33,9 @@ pub(super) fn hear() {
 
 fn level(of: c_int) -> Option<Level> {
     match log::Level::try_from(of).ok()? {
-        log::Level::Panic | log::Level::Fatal => Some(Level::ERROR),
-        log::Level::Error | log::Level::Warning => Some(Level::DEBUG),
+        log::Level::Panic => Some(Level::ERROR),
+        // What is fatal to one picture may come with each of them.
+        log::Level::Fatal | log::Level::Error | log::Level::Warning => Some(Level::DEBUG),
         log::Level::Info | log::Level::Verbose => Some(Level::TRACE),
         _ => None,
     }
@@ -134,10 +135,12 @@ mod tests {
                 c"rtsp://user:secret@door/main",
             );
             say(ffi::AV_LOG_INFO as c_int, c"too much");
+            say(ffi::AV_LOG_FATAL as c_int, c"no picture");
         });
         let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert!(lines.contains("DEBUG libav: opening rtsp://"), "{lines}");
         assert!(lines.contains("door/main"), "{lines}");
+        assert!(lines.contains("DEBUG libav: opening no picture"), "{lines}");
         assert!(
             !lines.contains("secret") && !lines.contains("too much"),
             "{lines}"

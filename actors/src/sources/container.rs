@@ -6,33 +6,48 @@ use ffmpeg_next::{Packet, Stream};
 use crate::libav;
 use crate::sources::ticks::nanoseconds;
 
-/// Bytes between two packets of a container that lays them one behind another: their own headers, and padding.
-const MOST_BETWEEN: i64 = 64;
-
 /// A recording may end this much before the length that is stated for it.
 const SLACK_NS: i64 = 1_000_000_000;
+
+/// Bytes of the index behind the packets: all but its entries, and an entry.
+const MOST_INDEX: i64 = 1024;
+const MOST_INDEXED: i64 = 16;
+
+/// A packet that is so many times as large as any before it is none.
+const MOST_GROWN: i64 = 4;
 
 /// How a container counts time and bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Traits {
-    /// Packets lie one behind another.
-    is_dense: bool,
+    /// Packets lie one behind another, with fewer bytes than these between them: their own headers, and padding.
+    most_between: Option<i64>,
     /// It says how many frames there are.
     counts_frames: bool,
+    /// Its length is a number of frames, and its packets have no times but those that libav counts up.
+    length_is_frames: bool,
     /// It says how long it is, and is read to where its packets can be followed.
     states_length: bool,
     /// It may end anywhere.
     may_end_anywhere: bool,
+    /// A damaged packet may take in all that follows, or reading end before, as if either were the end.
+    is_given_up: bool,
 }
 
 impl Traits {
     fn of(format: &str) -> Self {
         let is = |name: &str| format.split(',').any(|other| other == name);
         Self {
-            is_dense: is("flv") || is("avi"),
+            most_between: match format {
+                "flv" | "avi" => Some(64),
+                // Its headers are repeated as it grows.
+                "nut" => Some(1024),
+                _ => None,
+            },
             counts_frames: is("avi") || is("mp4"),
+            length_is_frames: is("mxf"),
             states_length: is("flv") || is("matroska"),
             may_end_anywhere: is("mpegts"),
+            is_given_up: is("nut"),
         }
     }
 }
@@ -42,9 +57,12 @@ impl Traits {
 pub(crate) struct Container {
     traits: Traits,
     frames: u64,
+    packets: i64,
     length_ns: Option<i64>,
-    /// Where the last packet ends in the file.
+    /// Where the last packet ends in the file, how large it is, and the largest one before.
     end: Option<i64>,
+    last: i64,
+    largest: i64,
     /// Of all streams' packets.
     first_ns: Option<i64>,
     latest_ns: Option<i64>,
@@ -57,9 +75,14 @@ impl Container {
     pub(crate) fn of(input: &Input, stream: &Stream<'_>) -> Self {
         let length_ns = input.duration().saturating_mul(1_000);
         let is_stated = libav::states_its_length(input) && length_ns > 0;
+        let traits = Traits::of(input.format().name());
+        let frames = match traits.length_is_frames {
+            true => frames_in(stream.duration(), stream),
+            false => stream.frames(),
+        };
         Self {
-            traits: Traits::of(input.format().name()),
-            frames: u64::try_from(stream.frames()).unwrap_or(0),
+            traits,
+            frames: u64::try_from(frames).unwrap_or(0),
             length_ns: is_stated.then_some(length_ns),
             ..Self::default()
         }
@@ -68,6 +91,7 @@ impl Container {
     /// Takes in a packet of any stream as it was read. Says whether something lies before it that belongs to none.
     pub(crate) fn read(&mut self, packet: &Packet, stream: &Stream<'_>) -> bool {
         self.has_hidden |= libav::is_hidden(packet);
+        self.packets += 1;
         if let Some(stamp) = packet.pts().or(packet.dts()) {
             let at_ns = |ticks: i64| nanoseconds(ticks, stream.time_base());
             let until_ns = at_ns(stamp.saturating_add(packet.duration().max(0)));
@@ -80,10 +104,12 @@ impl Container {
         if start < 0 {
             return false;
         }
-        let end = start.saturating_add(i64::try_from(packet.size()).unwrap_or(0));
+        self.largest = self.largest.max(self.last);
+        self.last = i64::try_from(packet.size()).unwrap_or(0);
+        let end = start.saturating_add(self.last);
         let before = self.end.replace(end);
-        let is_behind_a_hole = before.is_some_and(|before| start - before > MOST_BETWEEN);
-        self.traits.is_dense && is_behind_a_hole
+        let between = before.map(|before| start - before);
+        between > self.traits.most_between && self.traits.most_between.is_some()
     }
 
     /// Whether a file of this kind that was cut ends as a whole one does.
@@ -91,10 +117,29 @@ impl Container {
         self.traits.may_end_anywhere
     }
 
-    /// How many frames it says that it has.
-    pub(crate) fn stated_frames(&self) -> Option<u64> {
-        let is_known = self.traits.counts_frames && !self.has_hidden && self.frames > 0;
-        is_known.then_some(self.frames)
+    /// How many bytes of a file of this length were given up: more than the index behind the packets, or all in one packet, at the end, that
+    /// is much larger than any before.
+    pub(crate) fn given_up(&self, length: u64) -> Option<i64> {
+        let left = i64::try_from(length).ok()?.saturating_sub(self.end?);
+        let index = MOST_INDEX + self.packets.saturating_mul(MOST_INDEXED);
+        let takes_all = left <= 0 && self.last > MOST_GROWN * self.largest.max(MOST_INDEX);
+        let given_up = match takes_all {
+            true => self.last,
+            false => left,
+        };
+        (self.traits.is_given_up && (takes_all || left > index)).then_some(given_up)
+    }
+
+    /// How many frames it says that it has, where that is to be believed: of a recording in which something was wrong, or in which nothing
+    /// else could tell.
+    pub(crate) fn stated_frames(&self, is_damaged: bool) -> Option<u64> {
+        let Traits {
+            counts_frames,
+            length_is_frames,
+            ..
+        } = self.traits;
+        let is_known = (counts_frames && is_damaged) || length_is_frames;
+        (is_known && !self.has_hidden && self.frames > 0).then_some(self.frames)
     }
 
     /// How much of the length that it states was not read, if that is more than such lengths may be off. Asked once, at the end.
@@ -109,6 +154,16 @@ impl Container {
     }
 }
 
+/// How many frames a stream of a constant rate has in so many ticks of its time base; 0 where either is not known.
+fn frames_in(ticks: i64, stream: &Stream<'_>) -> i64 {
+    let rate = stream.avg_frame_rate();
+    if ticks <= 0 || rate.numerator() <= 0 || rate.denominator() <= 0 {
+        return 0;
+    }
+    let seconds = nanoseconds(ticks, stream.time_base()) as f64 / 1e9;
+    (seconds * f64::from(rate)).round() as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +171,7 @@ mod tests {
     #[test]
     fn what_is_known_depends_on_the_container() {
         let traits = Traits::of("mov,mp4,m4a,3gp,3g2,mj2");
-        assert!(traits.counts_frames && !traits.is_dense && !traits.states_length);
+        assert!(traits.counts_frames && traits.most_between.is_none() && !traits.states_length);
         assert!(Traits::of("matroska,webm").states_length);
         assert!(Traits::of("mpegts").may_end_anywhere);
     }

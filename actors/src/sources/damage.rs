@@ -109,6 +109,16 @@ impl Damage {
         missing - known
     }
 
+    /// The same of a frame whose time was counted by the pictures' own numbers: what these leave out is missing, whatever is near.
+    pub(crate) fn numbered_frame(&mut self, pts_ns: i64) -> u64 {
+        let missing = self.frame(pts_ns);
+        let unexplained = std::mem::take(&mut self.unexplained);
+        if unexplained > 0 {
+            self.has_been_met = true;
+        }
+        missing + unexplained
+    }
+
     /// How many frames at the usual distance make up so much time; none where that is not known.
     pub(crate) fn frames_in(&self, ns: i64) -> u64 {
         let frames = self
@@ -146,6 +156,16 @@ mod tests {
         damage.sign();
         assert_eq!(regular(&mut damage, 50..52), 0, "the decoder holds back");
         assert_eq!(regular(&mut damage, 71..80), 19);
+    }
+
+    #[test]
+    fn numbers_leave_out_nothing_for_nothing() {
+        let mut damage = Damage::default();
+        let mut numbered = |frames: std::ops::Range<i64>| -> u64 {
+            frames.map(|n| damage.numbered_frame(n * 40_000_000)).sum()
+        };
+        assert_eq!((numbered(0..20), numbered(30..50)), (0, 10));
+        assert!(damage.has_been_met());
     }
 
     #[test]

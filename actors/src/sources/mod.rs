@@ -3,10 +3,13 @@
 mod burst;
 mod container;
 mod damage;
+mod decoding;
 pub mod image_source;
 mod notices;
 mod orientation;
+mod picture_order;
 mod pipe;
+mod pixels;
 mod reconnect;
 mod recorder;
 mod relay;

@@ -47,6 +47,13 @@ impl Stamps {
         Some(ns)
     }
 
+    /// So many frames are missing before the next one.
+    pub(crate) fn leave_out(&mut self, frames: u64) {
+        let frames = i64::try_from(frames).unwrap_or(i64::MAX);
+        let gap_ns = self.distance_ns.unwrap_or(0).saturating_mul(frames);
+        self.last_ns = self.last_ns.map(|last_ns| last_ns.saturating_add(gap_ns));
+    }
+
     fn next(&self, last_ns: i64) -> i64 {
         last_ns.saturating_add(self.distance_ns.unwrap_or(0))
     }
@@ -65,6 +72,8 @@ mod tests {
         assert_eq!(stamps.unstamped(), Some(-460 * MS));
         assert_eq!(stamps.stamped(-400 * MS), -400 * MS);
         assert_eq!(Stamps::new(Rational(0, 1)).unstamped(), None);
+        stamps.leave_out(2);
+        assert_eq!(stamps.unstamped(), Some(-280 * MS));
     }
 
     #[test]

@@ -41,6 +41,12 @@ pub(crate) enum VideoError {
         /// What shows it.
         reason: String,
     },
+    /// It says that it is a video, and none of its frames is one that libav can decode.
+    #[error("none of its frames can be decoded ({missed} are missed)")]
+    NothingDecoded {
+        /// Frames that were met.
+        missed: u64,
+    },
     /// A frame without any time stamp, in a recording that states no frame rate either.
     #[error("frame {0} has no time stamp, and the container states no frame rate")]
     NoTime(u64),

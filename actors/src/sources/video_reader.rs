@@ -1,22 +1,22 @@
 //! One open file or connection: finds its video stream, decodes it, and hands out BGR frames with the container's time
 //! stamps. When to open it again, and which time a frame gets, is the source's business.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fermata_engine::Setup;
+use fermata_vision::Frame;
 use fermata_vision::frame::CHANNELS;
-use fermata_vision::image_file::ImageLimits;
-use fermata_vision::{Frame, FramePool};
 use ffmpeg_next::format::context::Input;
-use ffmpeg_next::{Error, Packet, Rational, color, decoder, frame};
+use ffmpeg_next::{Error, Packet, Rational, decoder, frame};
 
-use crate::libav::{self, Converter, Nature, Target};
+use crate::libav::{self, Converter, Nature, PictureNumbers, Target};
 use crate::sources::container::Container;
 use crate::sources::damage::Damage;
-use crate::sources::notices::Notices;
+use crate::sources::decoding::{Decoding, Picture};
 use crate::sources::orientation::{Asked, Orientation};
+use crate::sources::picture_order::PictureOrder;
+use crate::sources::pixels::{is_high_range, squared};
 use crate::sources::recorder::Recorder;
 use crate::sources::stamps::Stamps;
 use crate::sources::ticks::nanoseconds;
@@ -25,36 +25,11 @@ use crate::sources::video_input::{admit, open_decoder, video_stream};
 use crate::sources::watch::Watch;
 use crate::sources::whole_file::{Ending, ending_of};
 
-/// Pixels whose sides differ by more than this are a mistake of the file.
-const MOST_SLENDER: f64 = 8.0;
-
 /// A recording over RTSP may end this much before the length that was stated for it.
 const SLACK_NS: i64 = 1_000_000_000;
 
-/// How an input is decoded.
-pub(crate) struct Decoding {
-    /// Threads of the decoder.
-    pub(crate) threads: usize,
-    /// The file, if it is one.
-    pub(crate) file: Option<PathBuf>,
-    /// Where the packets are kept as they come, if they are.
-    pub(crate) record: Option<PathBuf>,
-    /// Where the frames come from.
-    pub(crate) pool: FramePool,
-    /// What a picture may be.
-    pub(crate) limits: ImageLimits,
-    /// What was told already.
-    pub(crate) notices: Arc<Notices>,
-}
-
-/// A frame as the container has it.
-pub(crate) struct Picture {
-    pub(crate) frame: Frame,
-    /// Its time stamp; a recording's frame has one always.
-    pub(crate) stamp_ns: Option<i64>,
-    /// How long was waited for its data.
-    pub(crate) waited: Duration,
-}
+/// How much time a step in the order of a raw stream's pictures stands for, where damage is looked for: any would do. Nanoseconds.
+const STEP_NS: i64 = 20_000_000;
 
 /// See the file's head.
 pub(crate) struct VideoReader {
@@ -74,6 +49,8 @@ pub(crate) struct VideoReader {
     recorder: Option<Recorder>,
     damage: Damage,
     container: Container,
+    /// The order of the pictures of a raw stream, which has no times: packets carry their places in it through the decoder.
+    order: Option<(PictureNumbers, PictureOrder)>,
     waited: Duration,
     /// Set once the decoder has been told that nothing more comes; with the reason, if it is not the end.
     ending: Option<Option<VideoError>>,
@@ -107,7 +84,10 @@ impl VideoReader {
         let recorder = record.map(|path| Recorder::begin(path, &stream, setup));
         let recorder = recorder.transpose()?;
         let container = Container::of(&input, &stream);
+        let is_raw = nature == Nature::Recording && !libav::has_time_stamps(&input);
+        let numbers = is_raw.then(|| PictureNumbers::of(&stream)).flatten();
         Ok(Self {
+            order: numbers.map(|numbers| (numbers, PictureOrder::default())),
             stream: index,
             nature,
             time_base,
@@ -202,6 +182,11 @@ impl VideoReader {
                 if let Some(recorder) = &mut self.recorder {
                     recorder.write(&packet)?;
                 }
+                if let Some((numbers, order)) = &mut self.order {
+                    let picture = numbers.read(&packet);
+                    packet.set_pts(picture.and_then(|picture| order.place(picture)));
+                    packet.set_dts(None);
+                }
                 self.send(&packet)
             }
             Ok(()) => Ok(()),
@@ -230,7 +215,11 @@ impl VideoReader {
         let reason = match error {
             Error::Eof if self.last_is_cut => "the last packet is incomplete".to_owned(),
             Error::Eof => match ending_of(path) {
-                Ok(Ending::Whole) => return None,
+                Ok(Ending::Whole) => {
+                    let length = path.metadata().map_or(0, |found| found.len());
+                    let given_up = self.container.given_up(length)?;
+                    format!("nothing can be read of its last {given_up} bytes")
+                }
                 Ok(Ending::Trailer(what)) => {
                     let (node, path) = (&self.setup.node, path.display());
                     tracing::warn!(%node, %path, "{what} at the end of the file; all frames before it were read");
@@ -318,12 +307,20 @@ impl VideoReader {
         // A stream may grow while it runs.
         let (width, height) = (self.decoded.width(), self.decoded.height());
         admit(self.decoding.limits, width, height)?;
-        let stamp_ns = self.stamp_ns()?;
         if self.decoded.is_corrupt() || self.decoded.has_decode_errors() {
             self.damaged += 1;
             self.damage.sign();
         }
-        if let Some(stamp_ns) = stamp_ns.filter(|_| self.nature == Nature::Recording) {
+        if self.order.is_some()
+            && let Some(place) = self.decoded.timestamp()
+        {
+            let missing = self.damage.numbered_frame(place.saturating_mul(STEP_NS));
+            self.stamps.leave_out(missing);
+            self.count_missing(missing, "the video is damaged here: the numbers of its pictures leave out some, which count as missed");
+        }
+        let stamp_ns = self.stamp_ns()?;
+        let has_times = self.nature == Nature::Recording && self.order.is_none();
+        if let Some(stamp_ns) = stamp_ns.filter(|_| has_times) {
             let missing = self.damage.frame(stamp_ns);
             self.count_missing(
                 missing,
@@ -362,8 +359,7 @@ impl VideoReader {
     /// Counts the frames that the container speaks of and that neither came nor were missed so far.
     fn count_what_never_came(&mut self) {
         let known = self.frames + self.missed;
-        let stated = self.container.stated_frames();
-        let stated = stated.filter(|_| self.damage.has_been_met());
+        let stated = self.container.stated_frames(self.damage.has_been_met());
         let by_number = stated.map_or(0, |stated| stated.saturating_sub(known));
         self.count_missing(by_number, "the recording is damaged: it says that it has more frames than were found, which count as missed");
         let lacking_ns = self.container.lacking_ns().unwrap_or(0);
@@ -417,27 +413,20 @@ impl VideoReader {
         let (width, height) = (self.decoded.width(), self.decoded.height());
         let stream = self.input.stream(self.stream);
         let aspect = libav::sample_aspect_ratio(stream.as_ref(), &self.decoded);
-        if aspect == 1.0 {
-            return (width, height);
-        }
-        if !(1.0 / MOST_SLENDER..=MOST_SLENDER).contains(&aspect) {
+        squared((width, height), aspect).unwrap_or_else(|| {
             if self.decoding.notices.first("slender") {
                 let node = &self.setup.node;
                 tracing::warn!(%node, aspect, "the video says that its pixels are so far from square that it must be a mistake; they stay as they are");
             }
-            return (width, height);
-        }
-        let drawn_out = |side: u32, by: f64| ((f64::from(side) * by).round() as u32).max(1);
-        match aspect > 1.0 {
-            true => (drawn_out(width, aspect), height),
-            false => (width, drawn_out(height, 1.0 / aspect)),
-        }
+            (width, height)
+        })
     }
 
     /// The frame's best-effort time stamp. Where a recording has none (raw streams), frames follow each other at its
     /// frame rate.
     fn stamp_ns(&mut self) -> Result<Option<i64>, VideoError> {
-        if let Some(timestamp) = self.decoded.timestamp() {
+        let timestamp = self.decoded.timestamp();
+        if let Some(timestamp) = timestamp.filter(|_| self.order.is_none()) {
             let stamp_ns = nanoseconds(timestamp, self.time_base);
             return Ok(Some(self.stamps.stamped(stamp_ns)));
         }
@@ -465,7 +454,8 @@ impl VideoReader {
     }
 
     fn ended(&mut self) -> Result<(), VideoError> {
-        if self.nature == Nature::Recording && matches!(self.ending, Some(None)) {
+        let is_recording = self.nature == Nature::Recording;
+        if is_recording && matches!(self.ending, Some(None)) {
             self.count_what_never_came();
         }
         let (damaged, missing) = (self.damaged, self.missing);
@@ -474,19 +464,24 @@ impl VideoReader {
             tracing::warn!(%node, damaged, missing, "the video is damaged: frames were patched by the decoder, or are missing");
             (self.damaged, self.missing) = (0, 0);
         }
+        let tells_little = self.nature == Nature::Recording && !libav::has_time_stamps(&self.input);
+        if tells_little && self.damage.has_been_met() && self.decoding.notices.first("tells little")
+        {
+            let (node, frames, missed) = (&self.setup.node, self.frames, self.missed);
+            tracing::warn!(%node, frames, missed, "the video is damaged and has no time stamps: more frames may be missing than are counted");
+        }
         match self.ending.as_mut().and_then(Option::take) {
             Some(VideoError::Broken { reason, .. }) => Err(VideoError::Broken {
                 frames: self.frames,
                 reason,
             }),
             Some(error) => Err(error),
+            None if is_recording && self.frames == 0 && self.missed > 0 => {
+                Err(VideoError::NothingDecoded {
+                    missed: self.missed,
+                })
+            }
             None => Ok(()),
         }
     }
-}
-
-/// Whether pictures of this transfer curve are HDR: hybrid log-gamma, or perceptual quantisation.
-fn is_high_range(transfer: color::TransferCharacteristic) -> bool {
-    use color::TransferCharacteristic::{ARIB_STD_B67, SMPTE2084};
-    matches!(transfer, ARIB_STD_B67 | SMPTE2084)
 }

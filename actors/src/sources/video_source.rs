@@ -19,6 +19,7 @@ pub use super::video_settings::{ReconnectSpec, Transport, VideoSourceSettings};
 use crate::libav::{self, Nature};
 use crate::payload::VideoFrame;
 use crate::sources::burst::Burst;
+use crate::sources::decoding::{Decoding, Picture};
 use crate::sources::notices::Notices;
 use crate::sources::pipe::{Pipe, is_pipe};
 use crate::sources::reconnect::{Command, Event, Reconnect};
@@ -29,7 +30,7 @@ use crate::sources::tls::Connector;
 use crate::sources::uri::{Encrypted, Origin};
 use crate::sources::video_error::VideoError;
 use crate::sources::video_input::{open_device, open_url};
-use crate::sources::video_reader::{Decoding, Picture, VideoReader};
+use crate::sources::video_reader::VideoReader;
 use crate::sources::video_settings::{
     check_device, check_file, check_numbers, check_record, check_tls,
 };

@@ -177,3 +177,17 @@ fn colours_that_no_standard_knows_are_unknown_ones() {
         assert_eq!(read_whole(&path).len(), 10, "{name}");
     }
 }
+
+#[test]
+fn a_video_of_which_nothing_can_be_decoded_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("moving.webp");
+    ffmpeg(
+        "-f lavfi -i testsrc=size=96x64:rate=25:duration=0.4 -c:v libwebp_anim {}",
+        &path,
+    );
+    let (frames, error) = read_all(open(settings(&path)));
+    assert_eq!(frames.len(), 0);
+    let error = error.expect("an error").to_string();
+    assert!(error.contains("none of its frames"), "{error}");
+}

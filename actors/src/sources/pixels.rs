@@ -1,0 +1,37 @@
+//! What a decoded picture's pixels are meant to be: how wide for their height, and with what range of light.
+
+use ffmpeg_next::color;
+
+/// Pixels whose sides differ by more than this are a mistake of the file.
+const MOST_SLENDER: f64 = 8.0;
+
+/// The size at which pixels of this aspect (width over height) are square: their short side is drawn out. `None` where the aspect must be a mistake.
+pub(crate) fn squared((width, height): (u32, u32), aspect: f64) -> Option<(u32, u32)> {
+    if !(1.0 / MOST_SLENDER..=MOST_SLENDER).contains(&aspect) {
+        return None;
+    }
+    let drawn_out = |side: u32, by: f64| ((f64::from(side) * by).round() as u32).max(1);
+    Some(match aspect > 1.0 {
+        true => (drawn_out(width, aspect), height),
+        false => (width, drawn_out(height, 1.0 / aspect)),
+    })
+}
+
+/// Whether pictures of this transfer curve are HDR: hybrid log-gamma, or perceptual quantisation.
+pub(crate) fn is_high_range(transfer: color::TransferCharacteristic) -> bool {
+    use color::TransferCharacteristic::{ARIB_STD_B67, SMPTE2084};
+    matches!(transfer, ARIB_STD_B67 | SMPTE2084)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_side_is_drawn_out_unless_that_must_be_a_mistake() {
+        assert_eq!(squared((352, 480), 20.0 / 11.0), Some((640, 480)));
+        assert_eq!(squared((640, 240), 0.5), Some((640, 480)));
+        assert_eq!(squared((3, 5), 1.0), Some((3, 5)));
+        assert_eq!(squared((640, 480), 100.0), None);
+    }
+}

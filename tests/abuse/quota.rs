@@ -1,0 +1,107 @@
+//! A quota of the disk that is used up. Quotas bind everybody but root and need a disk of their own, so that the system's answer (EDQUOT) is put in
+//! its place by `strace`.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use super::{Ended, GRAPH, Place, assert_files_as_reported, frames, rows};
+
+/// Runs the graph, where these calls on these files of the run fail for want of quota.
+fn over_quota(place: &Place, files: &[&str], calls: &str) -> Ended {
+    let paths = files.iter().flat_map(|file| {
+        // As it is opened, and as it is once it is open.
+        let whole = place.path(&format!("o/{file}"));
+        [
+            format!("-P 'o/{file}'"),
+            format!("-P '{}'", whole.display()),
+        ]
+    });
+    let paths: Vec<String> = paths.collect();
+    let (name, _) = calls.split_once(':').unwrap_or((calls, ""));
+    place.script(&format!(
+        "strace -f -qq -o /dev/null {} -e trace={name} -e inject={}:error=EDQUOT{} $F run g.yaml --out o -q",
+        paths.join(" "),
+        name,
+        calls.strip_prefix(name).unwrap_or_default(),
+    ))
+}
+
+/// Whether `strace` may look at its children here.
+fn can_trace() -> bool {
+    let mut traced = Command::new("strace");
+    traced.args(["-qq", "-o", "/dev/null", "true"]);
+    traced.stderr(Stdio::null());
+    let can = traced.status().is_ok_and(|status| status.success());
+    if !can {
+        println!("skipped: strace (apt package strace) cannot trace here");
+    }
+    can
+}
+
+#[test]
+fn a_quota_that_is_used_up_costs_what_is_beyond_it_and_is_told() {
+    if !can_trace() {
+        return;
+    }
+    // The header and two frames.
+    let place = Place::new(GRAPH);
+    let ended = over_quota(&place, &["a.csv.part"], "write:when=4+");
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    for words in ["Disk quota exceeded", "a.csv.part holds"] {
+        assert!(ended.said.contains(words), "{words}: {}", ended.said);
+    }
+    assert_files_as_reported(&place);
+    assert_eq!(rows(&place.path("o/a.csv.part")), 2, "{}", ended.said);
+    assert_eq!(frames(&place.path("o/a.mp4")), 10, "{}", ended.said);
+
+    let place = Place::new(GRAPH);
+    let ended = over_quota(&place, &["a.mp4.part"], "write:when=2+");
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(ended.said.contains("Disk quota exceeded"), "{}", ended.said);
+    assert_files_as_reported(&place);
+    assert!(!place.path("o/a.mp4").exists(), "{}", ended.said);
+    assert_eq!(rows(&place.path("o/a.csv")), 10, "{}", ended.said);
+}
+
+/// Some file systems (NFS) say it only when what was written is to be kept.
+#[test]
+fn a_quota_that_is_told_at_the_end_leaves_no_file_that_looks_whole() {
+    if !can_trace() {
+        return;
+    }
+    let place = Place::new(GRAPH);
+    let ended = over_quota(&place, &["a.csv.part", "a.mp4.part"], "fsync");
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(ended.said.contains("Disk quota exceeded"), "{}", ended.said);
+    for name in ["a.csv", "a.mp4"] {
+        assert!(!place.path("o").join(name).exists(), "{name} looks whole");
+    }
+    assert_files_as_reported(&place);
+    assert_eq!(rows(&place.path("o/a.csv.part")), 10, "{}", ended.said);
+}
+
+#[test]
+fn without_quota_for_a_file_or_folder_nothing_is_started_and_a_report_is_missed() {
+    if !can_trace() {
+        return;
+    }
+    let place = Place::new(GRAPH);
+    let ended = over_quota(&place, &["a.csv.part"], "openat");
+    assert_eq!(ended.code, Some(2), "{}", ended.said);
+    assert!(ended.said.contains("Disk quota exceeded"), "{}", ended.said);
+    let place = Place::new(GRAPH);
+    let ended = over_quota(&place, &[""], "mkdir");
+    assert_eq!(ended.code, Some(2), "{}", ended.said);
+    assert!(ended.said.contains("Disk quota exceeded"), "{}", ended.said);
+    assert!(!place.path("o").exists(), "{}", ended.said);
+
+    let place = Place::new(GRAPH);
+    let ended = over_quota(&place, &["report.json.part"], "write");
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    for words in ["Disk quota exceeded", "report.json"] {
+        assert!(ended.said.contains(words), "{words}: {}", ended.said);
+    }
+    assert_eq!(rows(&place.path("o/a.csv")), 10, "{}", ended.said);
+    assert_eq!(frames(&place.path("o/a.mp4")), 10, "{}", ended.said);
+    assert!(fs::metadata(place.path("o/report.json")).is_err());
+}
