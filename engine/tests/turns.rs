@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use fermata_engine::sim::{At, SimCommand, SimOptions, simulate};
-use fermata_engine::{Graph, LoadOptions, Registry};
+use fermata_engine::{
+    Actor, ActorError, AnyPayload, Envelope, Graph, Input, LoadOptions, Outputs, Ports, Registry,
+    RunOptions, RunningGraph, Setup, Ticket,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 const STREAMS: usize = 8;
 
@@ -36,6 +42,76 @@ run: {{clock: live}}
     assert!(run.ended && run.report.balanced, "{:#?}", run.report);
     let streams = run.report.streams.values();
     streams.map(|stream| stream.delivered).collect()
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NoSettings {}
+
+/// Hands packets on later, from another thread that takes a millisecond for each.
+struct Later(mpsc::Sender<(Envelope, AnyPayload, Ticket)>);
+
+impl Actor for Later {
+    const NAME: &'static str = "later";
+    type Settings = NoSettings;
+
+    fn ports(_: &NoSettings) -> Ports {
+        let ports = Ports::new().any_input("in").same_output("out");
+        ports.finishes_later(4).stateless()
+    }
+
+    fn create(_: NoSettings, _: &Setup) -> Result<Self, ActorError> {
+        let (sender, calls) = mpsc::channel::<(Envelope, AnyPayload, Ticket)>();
+        thread::spawn(move || {
+            for (envelope, payload, ticket) in calls {
+                thread::sleep(Duration::from_millis(1));
+                ticket.settle(|out| {
+                    out.emit_any(0, envelope, payload);
+                    Ok(())
+                });
+            }
+        });
+        Ok(Self(sender))
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        let payload = input.take_any(0).ok_or("no payload")?;
+        let ticket = out.finish_later()?;
+        self.0.send((input.envelope, payload, ticket))?;
+        Ok(())
+    }
+}
+
+/// Its answers come from a thread, of which the simulation knows nothing. Sources that always have more are never waited for.
+#[test]
+fn a_shared_node_whose_calls_are_finished_later_serves_all_streams_alike() {
+    let streams: Vec<String> = (0..STREAMS).map(|index| format!("s{index}: x")).collect();
+    let text = format!(
+        "\
+fermata: 1
+streams: {{{}}}
+nodes:
+  source: {{use: test_source, each: stream}}
+  shared: {{use: later, in: source, queue: {{capacity: 8}}}}
+  end:    {{use: discard, in: shared}}
+run: {{clock: live}}
+",
+        streams.join(", ")
+    );
+    let mut registry = Registry::builtin();
+    registry.register::<Later>();
+    let options = LoadOptions::new("out");
+    let graph = Graph::parse("turns.yaml", &text, &registry, &options).unwrap();
+    let running = RunningGraph::start(graph, Arc::new(registry), RunOptions::default()).unwrap();
+    let handle = running.handle();
+    while handle.report().nodes["end"].processed < 400 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    handle.drain();
+    let streams = running.wait().streams;
+    let delivered: Vec<u64> = streams.values().map(|stream| stream.delivered).collect();
+    let (least, most) = (delivered.iter().min(), delivered.iter().max());
+    assert!(2 * least.unwrap() > *most.unwrap(), "{delivered:?}");
 }
 
 #[test]

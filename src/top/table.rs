@@ -50,14 +50,22 @@ fn streams(streams: &[StreamNumbers], width: usize) -> Vec<String> {
         number(streams, "MISSED", &|stream| stream.missed.to_string()),
         number(streams, "P99", &|stream| ms(stream.latency_p99_ms)),
     ];
-    let mut lines = Columns::within(width, LEAST_NAME, columns)
-        .without_last()
-        .lines()
-        .into_iter();
+    let reasons = streams.iter().map(|stream| stream.reason.as_deref());
+    with_reasons(columns, reasons, width)
+}
+
+/// A line for each row, and below it the reason that it has, if it has one.
+fn with_reasons<'a>(
+    columns: Vec<Column>,
+    reasons: impl Iterator<Item = Option<&'a str>>,
+    width: usize,
+) -> Vec<String> {
+    let columns = Columns::within(width, LEAST_NAME, columns).without_last();
+    let mut lines = columns.lines().into_iter();
     let mut told: Vec<String> = lines.next().into_iter().collect();
-    for (line, stream) in lines.zip(streams) {
+    for (line, reason) in lines.zip(reasons) {
         told.push(line);
-        if let Some(reason) = &stream.reason {
+        if let Some(reason) = reason {
             let reason = printable(reason).replace('\n', " ");
             told.push(shortened(&format!("  {reason}"), width));
         }
@@ -94,19 +102,8 @@ fn workers(workers: &[WorkerNumbers], width: usize) -> Vec<String> {
         number(workers, "LATE", &|worker| worker.late.to_string()),
         text(workers, "MACHINE", &|worker| worker.host.clone()),
     ];
-    let mut lines = Columns::within(width, LEAST_NAME, columns)
-        .without_last()
-        .lines()
-        .into_iter();
-    let mut told: Vec<String> = lines.next().into_iter().collect();
-    for (line, worker) in lines.zip(workers) {
-        told.push(line);
-        if let Some(reason) = &worker.reason {
-            let reason = printable(reason).replace('\n', " ");
-            told.push(shortened(&format!("  {reason}"), width));
-        }
-    }
-    told
+    let reasons = workers.iter().map(|worker| worker.reason.as_deref());
+    with_reasons(columns, reasons, width)
 }
 
 fn nodes(nodes: &[NodeNumbers], width: usize) -> Vec<String> {

@@ -108,8 +108,8 @@ impl Container {
         self.last = i64::try_from(packet.size()).unwrap_or(0);
         let end = start.saturating_add(self.last);
         let before = self.end.replace(end);
-        let between = before.map(|before| start - before);
-        between > self.traits.most_between && self.traits.most_between.is_some()
+        let ends = before.zip(self.traits.most_between);
+        ends.is_some_and(|(before, most)| start - before > most)
     }
 
     /// Whether a file of this kind that was cut ends as a whole one does.

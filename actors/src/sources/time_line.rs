@@ -1,8 +1,11 @@
 //! The times of a stream's frames: what its time stamps say, checked against each other and, of a live stream, against
 //! arrival. Pure arithmetic; warnings and segments are the source's.
 
-/// A step back of up to this is a stumble of one frame, which stays as it is.
+/// A step back of up to this may be a stumble of one frame, which stays as it is.
 const STUMBLE_NS: i64 = 1_000_000_000;
+
+/// A step back of up to this is disorder of a few frames, and stays as it is however many there are.
+const DISORDER_NS: i64 = 160_000_000;
 
 /// A live stream's time stamps may run this much ahead of arrival, or behind it for a while.
 const JUMP_NS: i64 = 3_000_000_000;
@@ -81,6 +84,14 @@ struct Stamp {
     at_ns: i64,
 }
 
+/// A frame that steps back; the next one tells whether time has.
+#[derive(Clone, Copy, Debug)]
+struct Stumble {
+    /// Where the frame before it stands.
+    before_ns: i64,
+    by_ns: i64,
+}
+
 /// See the file's head. It outlives connections: time goes on from arrival when a stream was opened again.
 #[derive(Debug)]
 pub(crate) struct TimeLine {
@@ -92,6 +103,7 @@ pub(crate) struct TimeLine {
     stamp: Option<Stamp>,
     /// The last stamp if it was not.
     suspect: Option<Stamp>,
+    stumble: Option<Stumble>,
     /// From a stamp to the time of the frame.
     offset_ns: i64,
     distance_ns: i64,
@@ -109,6 +121,7 @@ impl TimeLine {
             last: None,
             stamp: None,
             suspect: None,
+            stumble: None,
             offset_ns: 0,
             distance_ns: FIRST_DISTANCE_NS,
             usual_lag_ns: 0.0,
@@ -121,6 +134,7 @@ impl TimeLine {
         self.trust = trust;
         self.period_ns = period_ns.filter(|&period| period > 0);
         (self.stamp, self.suspect, self.late_since_ns) = (None, None, None);
+        self.stumble = None;
     }
 
     /// The time of the next frame.
@@ -161,6 +175,12 @@ impl TimeLine {
             finding = Some(Finding::Jump { by_ns: step_ns });
             let resumed_ns = last.pts_ns.saturating_add(self.distance_ns);
             self.offset_ns = resumed_ns.saturating_sub(stamp_ns);
+        } else if let Some(stumble) = self.stays_back(stamp_ns, last.pts_ns) {
+            let by_ns = stumble.by_ns;
+            finding = Some(Finding::Jump { by_ns });
+            // Between them is the place of the frame that stepped back.
+            let resumed_ns = stumble.before_ns.saturating_add(2 * self.distance_ns);
+            self.offset_ns = resumed_ns.saturating_sub(stamp_ns);
         } else if max_gap_ns.is_some_and(|most| step_ns > most) {
             finding = Some(Finding::Gap { ns: step_ns });
         } else if step_ns > 0 {
@@ -170,6 +190,21 @@ impl TimeLine {
         self.stamp = Some(Stamp { ns, at_ns });
         let pts_ns = stamp_ns.saturating_add(self.offset_ns);
         Placed { pts_ns, finding }
+    }
+
+    /// How time stepped back with the frame before this one, if it did: a frame that steps back is a stumble unless the next one goes on from it.
+    fn stays_back(&mut self, stamp_ns: i64, last_ns: i64) -> Option<Stumble> {
+        let ns = stamp_ns.saturating_add(self.offset_ns);
+        let known = self.stumble.take();
+        if known.is_some_and(|stumble| ns <= stumble.before_ns) {
+            return known;
+        }
+        let by_ns = ns.saturating_sub(last_ns);
+        self.stumble = (by_ns < -DISORDER_NS).then_some(Stumble {
+            before_ns: last_ns,
+            by_ns,
+        });
+        None
     }
 
     /// The first frame of a connection. The very first one of the stream keeps its stamp for a time; to others time goes on.
@@ -196,6 +231,11 @@ impl TimeLine {
         let by_ns = stamp_ns.saturating_sub(good.ns);
         if follows(good, here) {
             (self.stamp, self.suspect) = (Some(here), None);
+            if let Some(Stumble { by_ns, .. }) = self.stays_back(stamp_ns, last.pts_ns) {
+                self.anchor(stamp_ns, at_ns, placed.pts_ns);
+                placed.finding = Some(Finding::Jump { by_ns });
+                return placed;
+            }
             let stamped_ns = stamp_ns.saturating_add(self.offset_ns);
             if let Some(by_ns) = self.lag(stamped_ns, arrived) {
                 self.trust = Trust::Arrival;
@@ -328,6 +368,38 @@ mod tests {
             assert!(matches!(times[4].1, Some(Finding::Jump { .. })));
             assert_eq!(times[5].1, None);
         }
+    }
+
+    /// Less than what shows at once that a clock was set.
+    #[test]
+    fn a_small_step_back_is_a_stumble_of_one_frame_or_a_segment_from_the_next_one_on() {
+        let recorded = |stamps: &[i64]| -> Vec<(i64, Option<Finding>)> {
+            let mut line = line(Trust::Recording { max_gap_ns: None }, None);
+            let place = |&stamp: &i64| {
+                let placed = line.place(arrived(Some(stamp * MS), 0));
+                (placed.pts_ns / MS, placed.finding)
+            };
+            stamps.iter().map(place).collect()
+        };
+        let back = |ms: i64| Some(Finding::Jump { by_ns: -ms * MS });
+        let stumble = [0, 400, 800, 0, 1_200, 1_600];
+        assert_eq!(recorded(&stumble), stumble.map(|at| (at, None)));
+        let disorder = [0, 40, 160, 80, 120, 200];
+        assert_eq!(recorded(&disorder), disorder.map(|at| (at, None)));
+        assert_eq!(
+            recorded(&[880, 920, 960, 0, 40, 80])[3..],
+            [(0, None), (1_040, back(960)), (1_080, None)]
+        );
+        let times = live(&[
+            (880, 0),
+            (920, 40),
+            (960, 80),
+            (0, 120),
+            (40, 160),
+            (80, 200),
+        ]);
+        assert_eq!(times[3].1, None);
+        assert_eq!(times[4..], [(1_000, back(960)), (1_040, None)]);
     }
 
     #[test]

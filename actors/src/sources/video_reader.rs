@@ -464,7 +464,7 @@ impl VideoReader {
             tracing::warn!(%node, damaged, missing, "the video is damaged: frames were patched by the decoder, or are missing");
             (self.damaged, self.missing) = (0, 0);
         }
-        let tells_little = self.nature == Nature::Recording && !libav::has_time_stamps(&self.input);
+        let tells_little = is_recording && !libav::has_time_stamps(&self.input);
         if tells_little && self.damage.has_been_met() && self.decoding.notices.first("tells little")
         {
             let (node, frames, missed) = (&self.setup.node, self.frames, self.missed);

