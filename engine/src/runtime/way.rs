@@ -59,6 +59,8 @@ impl Node {
         let found = flow.take(slot, !refuses, &mut cx.edges, cx.now_ns);
         if let Found::Input(taken) = found {
             self.is_blocked = false;
+            // It may have come since the lane looked at the clock.
+            cx.now_ns = cx.now_ns.max(taken.queued_ns);
             if taken.is_last {
                 cx.edges.forget_arrival(self.place, slot);
             }
