@@ -27,8 +27,9 @@ pub struct ImageLimits {
     pub bytes: u64,
 }
 
-/// Width times height of the largest picture that is decoded unless somebody asks for more; four bytes of memory each, for a while.
-pub const MOST_PIXELS: u64 = 50_000_000;
+/// Width times height of the largest picture that is decoded unless somebody asks for more: what telephones make has up to 108 million.
+/// Decoding takes six bytes of memory for each, nine where it is turned.
+pub const MOST_PIXELS: u64 = 110_000_000;
 /// The longest side of a picture: OpenCV warps none that is longer.
 pub const MOST_SIDE: u32 = 32_767;
 
@@ -333,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_header_that_promises_too_much_is_refused_before_memory_is_taken() {
-        for (width, height) in [(50_000, 50_000), (1, 40_000), (40_000, 1), (10_000, 5_001)] {
+        for (width, height) in [(50_000, 50_000), (1, 40_000), (40_000, 1), (11_000, 10_001)] {
             let error = decode(&png_head(width, height), &FramePool::new()).unwrap_err();
             assert!(
                 matches!(error, ImageFileError::TooManyPixels { .. }),
@@ -341,6 +342,9 @@ mod tests {
             );
         }
         let small = encoded(&red_and_blue(), ImageFormat::Png);
+        let telephones = ImageLimits::default();
+        assert!(telephones.admit(8160, 6144) && telephones.admit(9000, 12_000));
+        assert!(!telephones.admit(12_288, 16_320));
         let limits = |pixels| ImageLimits {
             pixels,
             ..ImageLimits::default()

@@ -57,6 +57,7 @@ pub(crate) trait Waiting: Clone + Send + 'static {
 /// Opens an address. What is known of its nature is not asked.
 ///
 /// A file of which the places of its pictures are told at its end, at a server that gives no parts, is fetched whole first.
+/// A multipart stream whose parts are of another type than `image/jpeg`, or of none, is searched for JPEG pictures.
 ///
 /// # Errors
 /// libav's own.
@@ -66,17 +67,23 @@ pub(crate) fn open_input(
     known: Option<Nature>,
     waiting: &impl Waiting,
 ) -> Result<(Input, Nature), Error> {
-    match open_once(url, options.to_owned(), known, waiting)? {
-        Opened::Ready(input, nature) => Ok((input, nature)),
+    let again = match open_once(url, options.to_owned(), known, None, waiting)? {
+        Opened::Ready(input, nature) => return Ok((input, nature)),
         Opened::MustBeFetched => {
             let file = fetch(url, options.to_owned(), waiting)?;
             let copy = format!("file:/proc/self/fd/{}", file.as_raw_fd());
             let known = Some(Nature::Recording);
-            match open_once(&copy, Dictionary::new(), known, waiting)? {
-                Opened::Ready(input, nature) => Ok((input, nature)),
-                Opened::MustBeFetched => Err(Error::Bug),
-            }
+            open_once(&copy, Dictionary::new(), known, None, waiting)?
         }
+        Opened::MustBeSearched => {
+            tracing::info!(url = %redact(url), "the parts of the MJPEG stream do not say that they are `image/jpeg`: its pictures are searched for, and each is shown when the next one begins");
+            let known = Some(Nature::LiveWithoutTimes);
+            open_once(url, options.to_owned(), known, Some(c"mjpeg"), waiting)?
+        }
+    };
+    match again {
+        Opened::Ready(input, nature) => Ok((input, nature)),
+        Opened::MustBeFetched | Opened::MustBeSearched => Err(Error::Bug),
     }
 }
 
@@ -84,6 +91,8 @@ enum Opened {
     Ready(Input, Nature),
     /// The other side gives the file only from its beginning to its end, and it has to be read in another order.
     MustBeFetched,
+    /// A multipart stream in whose parts libav sees no pictures: it takes those of the type `image/jpeg` alone.
+    MustBeSearched,
 }
 
 /// Copies what is behind an address to a file without a name.
@@ -140,6 +149,7 @@ fn open_once(
     url: &str,
     options: Dictionary,
     known: Option<Nature>,
+    format: Option<&CStr>,
     waiting: &impl Waiting,
 ) -> Result<Opened, Error> {
     let url = CString::new(url).map_err(|_| Error::InvalidData)?;
@@ -155,10 +165,11 @@ fn open_once(
         }
         (*context).interrupt_callback = interrupt.interrupt;
         let mut options = options.disown();
+        let format = format.map_or(ptr::null(), |name| ffi::av_find_input_format(name.as_ptr()));
         let opened = ffi::avformat_open_input(
             &raw mut context,
             url.as_ptr(),
-            ptr::null_mut(),
+            format.cast_mut(),
             &raw mut options,
         );
         drop(Dictionary::own(options));
@@ -180,6 +191,10 @@ fn open_once(
         if probed < 0 {
             ffi::avformat_close_input(&raw mut context);
             return Err(Error::from(probed));
+        }
+        if is_without_pictures(context) {
+            ffi::avformat_close_input(&raw mut context);
+            return Ok(Opened::MustBeSearched);
         }
         let input = Input::wrap_with_interrupt(context, interrupt.guard);
         Ok(Opened::Ready(input, nature))
@@ -203,6 +218,20 @@ unsafe fn begins_before_its_index(context: *const ffi::AVFormatContext) -> bool 
             (0..(*context).nb_streams as usize).map(|index| *(*context).streams.add(index));
         let mut firsts = streams.map(|stream| ffi::avformat_index_get_entry(stream, 0));
         firsts.any(|first| !first.is_null() && (*first).pos < at)
+    }
+}
+
+/// Whether an open input is a multipart stream of which no part was taken for a picture.
+///
+/// # Safety
+/// The context must be open.
+unsafe fn is_without_pictures(context: *const ffi::AVFormatContext) -> bool {
+    // SAFETY: the caller's context is open: its format is set, and its streams are as many as it says.
+    unsafe {
+        let name = CStr::from_ptr((*(*context).iformat).name);
+        let mut streams =
+            (0..(*context).nb_streams as usize).map(|index| *(*context).streams.add(index));
+        name == c"mpjpeg" && streams.all(|stream| (*(*stream).codecpar).width == 0)
     }
 }
 

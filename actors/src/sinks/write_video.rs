@@ -24,13 +24,15 @@ use crate::sinks::timeline::Timeline;
 
 /// After a failed write the next file is tried when the stream has gone on for so long.
 const TRY_AGAIN_US: i64 = 10_000_000;
+/// libx264 refuses longer ones, and says nothing of why.
+const MOST_SIDE: usize = 16_384;
 
 /// Writes the frames of one stream to an MP4 file with the distances of their own time stamps; a variable frame rate stays
 /// variable.
 ///
 /// A video begins at zero. Distances are kept to 1/90000 s, up to six hours. After a reconnect that made time stamps start over, the new
 /// segment goes on after the last frame. An odd last column or row is cut off, since H.264 has none (the only one stands twice); frames whose size changes on the
-/// way are scaled to that of the first one. Colours are BT.709 of limited range, and say so.
+/// way are scaled to that of the first one; one with a side above 16,384 pixels fails. Colours are BT.709 of limited range, and say so.
 ///
 /// The file is written as `PATH.part` and renamed when the stream has ended, in the place of a file of that name. It is a fragmented MP4
 /// and can be played while it is written: a run that is stopped, killed or out of disk leaves `PATH.part` with all but the last second
@@ -218,6 +220,13 @@ impl Actor for WriteVideo {
 
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let video = input.take::<VideoFrame>();
+        let (width, height) = (video.frame.width(), video.frame.height());
+        if width.max(height) > MOST_SIDE {
+            return Err(format!(
+                "the frame has {width} x {height} pixels, but H.264 by libx264 has {MOST_SIDE} on a side at most"
+            )
+            .into());
+        }
         let envelope = &input.envelope;
         let newest = Newest {
             video,

@@ -38,7 +38,7 @@ pub struct ImageSourceSettings {
     /// time stamp. Default: 5s.
     #[serde(default = "default_max_gap")]
     pub max_gap: HumanDuration,
-    /// Width times height of the largest picture that is decoded. Default: 50000000.
+    /// Width times height of the largest picture that is decoded. Default: 110000000.
     #[serde(default = "default_max_pixels")]
     pub max_pixels: u64,
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use fermata_engine::ActorError;
 use fermata_engine::units::HumanDuration;
-use fermata_vision::image_file::MOST_PIXELS;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -108,8 +107,9 @@ fn default_timeout() -> HumanDuration {
     HumanDuration(Duration::from_secs(5))
 }
 
+/// A picture of 8K has 33 million, and there are several in a decoder.
 fn default_max_pixels() -> u64 {
-    MOST_PIXELS
+    50_000_000
 }
 
 fn default_threads() -> usize {

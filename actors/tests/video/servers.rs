@@ -269,6 +269,15 @@ pub(crate) fn shades() -> Vec<Vec<u8>> {
 
 /// MJPEG over HTTP, as cameras have it.
 pub(crate) fn mjpeg(pictures: Vec<Vec<u8>>, sending: Sending) -> Server {
+    mjpeg_of("Content-Type: image/jpeg\r\n", pictures, sending)
+}
+
+/// The same with this as what each part says of its type.
+pub(crate) fn mjpeg_of(
+    type_line: &'static str,
+    pictures: Vec<Vec<u8>>,
+    sending: Sending,
+) -> Server {
     let sent = Arc::<AtomicUsize>::default();
     Server::counting(Arc::clone(&sent), move |mut connection| {
         http_request(&connection)?;
@@ -283,7 +292,7 @@ pub(crate) fn mjpeg(pictures: Vec<Vec<u8>>, sending: Sending) -> Server {
             let length = picture.len();
             write!(
                 connection,
-                "\r\n--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n"
+                "\r\n--frame\r\n{type_line}Content-Length: {length}\r\n\r\n"
             )?;
             connection.write_all(picture)?;
             sent.fetch_add(1, Ordering::Relaxed);

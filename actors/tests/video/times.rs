@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use fermata_actors::payload::VideoFrame;
 use fermata_actors::sources::video_source::VideoSource;
+use fermata_engine::packet::downcast;
 use fermata_engine::report::FileReport;
 use fermata_engine::testing::setup;
 use fermata_engine::{
@@ -199,6 +201,37 @@ fn mjpeg_over_http_has_the_times_of_its_arrival() {
     let arrived = taken[11].1.duration_since(taken[3].1).as_secs_f64();
     let stated = times[11] - times[3];
     assert!((stated - arrived).abs() < 0.1, "{stated} s in {arrived} s");
+}
+
+#[test]
+fn mjpeg_whose_parts_are_of_another_type_is_shown() {
+    let types = [
+        "Content-Type: image/jpg\r\n",
+        "Content-Type: application/octet-stream\r\n",
+        "content-type:  image/jpeg; quality=80\r\n",
+        "",
+    ];
+    for type_line in types {
+        let server = servers::mjpeg_of(type_line, servers::shades(), Sending::at(20.0));
+        let mut source = source(&format!("http://127.0.0.1:{}/stream", server.port));
+        let taken = take(&mut source, 12);
+        let shades = taken.iter().map(|(captured, _)| {
+            let payload = captured.payload(0).expect("a payload").clone();
+            let video = downcast::<VideoFrame>(payload).expect("a frame");
+            i32::from(video.frame.bgr()[2])
+        });
+        let shades: Vec<i32> = shades.collect();
+        // Each is twenty brighter than the one before, and the first comes behind the tenth again.
+        let steps = shades
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]).rem_euclid(200));
+        let steps: Vec<i32> = steps.collect();
+        assert!(
+            steps.iter().all(|step| (17..=23).contains(step)),
+            "{type_line:?}: {shades:?}"
+        );
+        assert_eq!((segments(&taken), server.connections()), (0, 2));
+    }
 }
 
 #[test]

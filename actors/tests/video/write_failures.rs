@@ -94,3 +94,24 @@ fn a_path_that_cannot_be_written_is_refused_at_once() {
         );
     }
 }
+
+#[test]
+fn a_frame_that_is_too_long_for_the_encoder_fails_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    let mut writer = create(&path).unwrap_or_else(|error| panic!("{error}"));
+    for (number, size) in [(16_385, 16), (16, 16_386)].into_iter().enumerate() {
+        let input = packet(picture(size, 0), number as u64, 0, number as i64);
+        let error = writer.process(input).expect_err("a long side").to_string();
+        assert!(error.contains("16384 on a side"), "{error}");
+    }
+    for number in 2..4 {
+        let at_ns = number as i64 * 40_000_000;
+        let input = packet(picture((16_384, 16), 0), number, 0, at_ns);
+        writer
+            .process(input)
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+    writer.finish(End::default()).expect("a video");
+    assert_eq!(ffprobe_pts_us(&path).len(), 2);
+}

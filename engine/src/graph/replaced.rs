@@ -113,8 +113,12 @@ impl Graph {
     }
 }
 
-/// What would be lost if a sink wrote to this path.
+/// What would be lost, or surprise somebody, if a sink wrote to this path.
 fn lost(path: &Path, taken: &BTreeMap<Identity, String>) -> Option<String> {
+    if path == Path::new("-") {
+        let message = "`-` would be a file of that name: the standard output is the summary's; write `./-` if that is meant";
+        return Some(message.to_owned());
+    }
     let mut part = path.file_name().unwrap_or_default().to_owned();
     part.push(".part");
     for written in [path, &path.with_file_name(part)] {
