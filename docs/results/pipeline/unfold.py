@@ -28,7 +28,7 @@ def pictures(manifest):
     with open(manifest, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
     chosen = rows[:: max(1, len(rows) // PICTURES)][:PICTURES]
-    read = [np.asarray(Image.open(folder / row["path"]).convert("L"), np.float32) for row in chosen]
+    read = [np.asarray(Image.open(folder / row["image"]).convert("L"), np.float32) for row in chosen]
     return (np.stack(read)[:, None] / 255 - MEAN) / DEVIATION
 
 
@@ -67,9 +67,7 @@ def main(model_path, manifest, out):
         tensors[f"{norm}.bias"] = mean
         tensors[f"{norm}.running_mean"] = (mean - values[f"{name}.bias"]) / size
         tensors[f"{norm}.running_var"] = variance / size**2
-        tensors[f"{norm}.num_batches_tracked"] = np.zeros((), np.int64)
-    kept = lambda value: value if value.dtype == np.int64 else value.astype(np.float32)
-    save_file({name: np.ascontiguousarray(kept(value)) for name, value in tensors.items()}, out)
+    save_file({name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}, out)
 
 
 if __name__ == "__main__":

@@ -60,10 +60,10 @@ impl Mismatch {
                 .chain(&mismatch.unexpected)
                 .chain(shapes);
             mismatch.only_head = names.all(|name| description.is_of_head(name));
-            mismatch.looks_like = bodies_of(file);
-            mismatch
-                .looks_like
-                .retain(|other| *other != description.architecture);
+            // Where the body is this network's, what differs is worth more than who else has the same tensors.
+            if !is_body_of(description.architecture, file) {
+                mismatch.looks_like = bodies_of(file);
+            }
         }
         mismatch
     }

@@ -200,6 +200,18 @@ fn a_stem_stride_is_known_by_what_the_file_says_alone() {
         "{error}"
     );
 
+    // Of the right network, but for one tensor.
+    let mut odd = TensorFile::read(&path).unwrap();
+    let count = Tensor::from_slice(&[0_i64]);
+    odd.tensors
+        .insert("bn1.num_batches_tracked".to_owned(), count);
+    odd.write(&path).unwrap();
+    let error = message(&path, two, SEVEN, HeadOf::File);
+    assert!(
+        error.contains("`bn1.num_batches_tracked [1] instead of []`"),
+        "{error}"
+    );
+
     let provenance = json!({"architecture": one});
     network(one, SEVEN, 1)
         .save(&path, Some(provenance))
