@@ -149,10 +149,12 @@ fn sinks_spare_the_runs_own_files_and_devices() {
     place.script("mkfifo pipe");
     fs::write(place.path("g.yaml"), TABLE.replace("PATH", "pipe")).unwrap();
     refused(&place, &[], "is a device or a pipe");
-    fs::write(place.path("g.yaml"), TABLE.replace("PATH", "\"-\"")).unwrap();
+    fs::write(place.path("g.yaml"), TABLE.replace("PATH", "-")).unwrap();
     refused(&place, &[], "would be a file of that name");
     fs::write(place.path("g.yaml"), TABLE.replace("PATH", "./-")).unwrap();
-    assert_eq!(place.names("."), ["g.yaml", "pipe"]);
+    let ended = place.run(&[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert!(place.path("-").is_file());
 }
 
 #[test]
