@@ -22,7 +22,8 @@ pub(crate) use converter::{Converter, Target};
 pub(crate) use copied::{parameters_without_tag, stated_size};
 pub(crate) use devices::v4l2;
 pub(crate) use facts::{
-    has_time_stamps, is_hidden, sample_aspect_ratio, states_its_length, time_stamp_bits,
+    has_time_stamps, is_hidden, is_read_to_its_end, sample_aspect_ratio, states_its_length,
+    time_stamp_bits,
 };
 pub(crate) use fragments::end_fragment;
 pub(crate) use opening::{Nature, Waiting, open_input};

@@ -63,6 +63,15 @@ pub(crate) fn has_time_stamps(input: &Input) -> bool {
     flags & ffi::AVFMT_NOTIMESTAMPS == 0
 }
 
+/// Whether reading has come to the end of the bytes.
+pub(crate) fn is_read_to_its_end(input: &Input) -> bool {
+    // SAFETY: the input is open for as long as it is borrowed, and what it reads with is its own.
+    unsafe {
+        let io = (*input.as_ptr()).pb;
+        !io.is_null() && (*io).eof_reached != 0
+    }
+}
+
 /// Whether the length of an open input stands in it, and is not guessed from its last packets or its bytes.
 pub(crate) fn states_its_length(input: &Input) -> bool {
     // SAFETY: the input is open for as long as it is borrowed.

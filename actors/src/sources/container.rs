@@ -31,6 +31,8 @@ struct Traits {
     may_end_anywhere: bool,
     /// A damaged packet may take in all that follows, or reading end before, as if either were the end.
     is_given_up: bool,
+    /// JPEG pictures one behind another, with nothing that says how many bytes each has.
+    is_bare_jpeg: bool,
 }
 
 impl Traits {
@@ -45,9 +47,10 @@ impl Traits {
             },
             counts_frames: is("avi") || is("mp4"),
             length_is_frames: is("mxf"),
-            states_length: is("flv") || is("matroska"),
+            states_length: ["flv", "matroska", "asf", "ogg"].into_iter().any(is),
             may_end_anywhere: is("mpegts"),
             is_given_up: is("nut"),
+            is_bare_jpeg: is("mjpeg") || is("jpeg_pipe"),
         }
     }
 }
@@ -110,6 +113,13 @@ impl Container {
         let before = self.end.replace(end);
         let ends = before.zip(self.traits.most_between);
         ends.is_some_and(|(before, most)| start - before > most)
+    }
+
+    /// Whether a packet of such a recording lacks its end: libav says so of packets whose size is known.
+    pub(crate) fn is_cut(&self, packet: &Packet) -> bool {
+        const END: [u8; 2] = [0xFF, 0xD9];
+        let bytes = packet.data().filter(|_| self.traits.is_bare_jpeg);
+        bytes.is_some_and(|bytes| !bytes.windows(END.len()).any(|marker| marker == END))
     }
 
     /// Whether a file of this kind that was cut ends as a whole one does.

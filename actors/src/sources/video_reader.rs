@@ -31,6 +31,11 @@ const SLACK_NS: i64 = 1_000_000_000;
 /// How much time a step in the order of a raw stream's pictures stands for, where damage is looked for: any would do. Nanoseconds.
 const STEP_NS: i64 = 20_000_000;
 
+/// What some of libav's readers return for whatever it is.
+const NOT_PERMITTED: Error = Error::Other {
+    errno: rustix::io::Errno::PERM.raw_os_error(),
+};
+
 /// See the file's head.
 pub(crate) struct VideoReader {
     input: Input,
@@ -175,7 +180,7 @@ impl VideoReader {
         }
         match read {
             Ok(()) if packet.stream() == self.stream => {
-                self.last_is_cut = packet.is_corrupt();
+                self.last_is_cut = packet.is_corrupt() || self.container.is_cut(&packet);
                 if self.last_is_cut {
                     self.damage.sign();
                 }
@@ -208,6 +213,9 @@ impl VideoReader {
 
     /// Why no packet comes any more; `None` if that is simply the end.
     fn reason_to_end(&self, error: Error) -> Option<VideoError> {
+        // GXF's reader says so where a file ends.
+        let is_end = error == NOT_PERMITTED && libav::is_read_to_its_end(&self.input);
+        let error = if is_end { Error::Eof } else { error };
         let file = self.decoding.file.as_ref();
         let Some(path) = file.filter(|_| !self.watch.interrupts()) else {
             return self.reason_of_network(error);
@@ -220,17 +228,12 @@ impl VideoReader {
                     let given_up = self.container.given_up(length)?;
                     format!("nothing can be read of its last {given_up} bytes")
                 }
-                Ok(Ending::Trailer(what)) => {
-                    let (node, path) = (&self.setup.node, path.display());
-                    tracing::warn!(%node, %path, "{what} at the end of the file; all frames before it were read");
-                    return None;
-                }
-                Ok(Ending::Torn(bytes)) => {
-                    let (node, path) = (&self.setup.node, path.display());
-                    tracing::warn!(%node, %path, bytes, "the file ends within a packet: it was cut, and how much of it is missing cannot be told");
-                    return None;
-                }
                 Ok(Ending::Cut(missing)) => format!("{missing} bytes are missing"),
+                Ok(ending) => {
+                    let (node, path) = (&self.setup.node, path.display());
+                    tracing::warn!(%node, %path, "{ending}");
+                    return None;
+                }
                 Err(error) => error.to_string(),
             },
             error => error.to_string(),

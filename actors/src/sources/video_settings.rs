@@ -1,5 +1,6 @@
 //! What a graph file says of a video source, and whether it can be meant.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -184,7 +185,11 @@ pub(crate) fn check_file(path: &Path) -> Result<(), ActorError> {
     }
     // Opening a pipe would wait for its writer.
     if metadata.is_file() {
-        std::fs::File::open(path).map_err(cannot)?;
+        let file = std::fs::File::open(path).map_err(cannot)?;
+        // Files of other file systems (/proc, sockets) say that they have no bytes, and have some.
+        if metadata.len() == 0 && file.take(1).bytes().next().is_none() {
+            return Err(format!("cannot open {shown}: it is empty").into());
+        }
     }
     Ok(())
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use fermata_actors::sources::video_source::VideoSource;
+use fermata_engine::Source as _;
+
 use crate::support::{case, data, ffmpeg, ffprobe_pts_us, open, read_all, run, settings};
 
 /// Containers, with the encoder's words: all that is read of files.
@@ -137,6 +140,48 @@ fn a_flash_video_or_a_matroska_file_that_stops_early_misses_the_rest() {
         failed || (99..=101).contains(&(delivered + missed)),
         "{delivered} and {missed}"
     );
+}
+
+#[test]
+fn older_containers_are_read_whole_and_say_where_they_were_cut() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kinds = [
+        ("a.wmv", "-c:v wmv2 -q:v 5"),
+        ("a.ogv", "-c:v libtheora -q:v 5"),
+        ("a.ivf", "-c:v libvpx -deadline realtime -cpu-used 8"),
+        ("a.mjpeg", "-c:v mjpeg -q:v 9"),
+        (
+            "a.gxf",
+            "-vf scale=720:576 -c:v mpeg2video -pix_fmt yuv422p -q:v 9",
+        ),
+    ];
+    for kind in kinds {
+        let path = clip(folder.path(), kind);
+        let (delivered, missed, failed) = run(&path.display().to_string());
+        assert_eq!((delivered, missed, failed), (100, 0, false), "{kind:?}");
+        let whole = std::fs::read(&path).expect("a clip");
+        std::fs::write(&path, &whole[..whole.len() * 3 / 5]).expect("a cut clip");
+        let (delivered, missed, failed) = run(&path.display().to_string());
+        // An Ogg file does not say how much is missing: it is warned of.
+        let is_told = failed || (99..=101).contains(&(delivered + missed));
+        assert!(
+            is_told || kind.0 == "a.ogv",
+            "{kind:?}: {delivered} and {missed}"
+        );
+    }
+}
+
+#[test]
+fn a_file_without_a_byte_is_empty() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["a.mp4", "a.y4m", "a"] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "").expect("a file");
+        let error = VideoSource::check(&settings(&path)).expect_err("no bytes");
+        assert!(error.to_string().ends_with("it is empty"), "{error}");
+    }
+    let system = settings(Path::new("/proc/version"));
+    assert!(VideoSource::check(&system).is_ok());
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! How a recording ends, and how its bytes are read to tell.
+
+use std::fmt;
+use std::io::{self, Read, Seek, SeekFrom};
+
+/// How a recording ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Nothing is missing, or the file cannot tell (other formats, recordings of unknown size).
+    Whole,
+    /// All pictures are there; behind them stands something that is cut, or is no part of the format.
+    Trailer(String),
+    /// So many bytes are missing of what holds pictures or says where they are.
+    Cut(u64),
+    /// It ends within a packet of a transport stream, or a page of an Ogg file, which may end behind any: so many bytes of that one are
+    /// there.
+    Torn(u64),
+    /// Its last part does not say that it is the last one.
+    Open,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => f.write_str("the file is whole"),
+            Self::Trailer(what) => write!(
+                f,
+                "{what} at the end of the file; all frames before it were read"
+            ),
+            Self::Cut(missing) => write!(f, "{missing} bytes are missing"),
+            Self::Torn(bytes) => write!(
+                f,
+                "the file ends within a packet, of which {bytes} bytes are there: it was cut, and how much of it is missing cannot be told"
+            ),
+            Self::Open => f.write_str(
+                "the file does not say that it is over: it was cut, or is still being written",
+            ),
+        }
+    }
+}
+
+/// Fills the buffer from this place on, as far as there are bytes; says how many there were.
+pub(super) fn read_up_to(
+    file: &mut (impl Read + Seek),
+    at: u64,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// A number of up to eight bytes, the highest first.
+pub(super) fn big_endian(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
