@@ -4,7 +4,7 @@
 //! `FERMATA_MUTATIONS` is how many files of each kind are tried (25), `FERMATA_MUTATIONS_SEED` which ones (14).
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use fermata_actors::sources::video_source::{VideoSource, VideoSourceSettings};
 use fermata_engine::testing::{SourceDriver, setup};
@@ -87,6 +87,12 @@ fn whole_files(folder: &Path) -> Vec<PathBuf> {
         ("i.mjpeg", "mjpeg"),
         ("j.mpg", "mpeg2video"),
         ("k.gif", "gif"),
+        ("k.nut", "mpeg4"),
+        ("k.mxf", "mpeg2video"),
+        ("k.hevc", "libx265"),
+        ("k.wmv", "wmv2"),
+        ("k.ogv", "libtheora"),
+        ("k.ivf", "libvpx"),
     ] {
         let path = folder.join(name);
         let made = Command::new("ffmpeg")
@@ -101,6 +107,8 @@ fn whole_files(folder: &Path) -> Vec<PathBuf> {
                 codec,
             ])
             .arg(&path)
+            // libx265 speaks whatever it is told.
+            .stderr(Stdio::null())
             .status();
         match made {
             Ok(status) if status.success() => files.push(path),
