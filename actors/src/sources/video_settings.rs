@@ -187,7 +187,7 @@ pub(crate) fn check_file(path: &Path) -> Result<(), ActorError> {
     if metadata.is_file() {
         let file = std::fs::File::open(path).map_err(cannot)?;
         // Files of other file systems (/proc, sockets) say that they have no bytes, and have some.
-        if metadata.len() == 0 && file.take(1).bytes().next().is_none() {
+        if metadata.len() == 0 && (&file).read(&mut [0]).is_ok_and(|read| read == 0) {
             return Err(format!("cannot open {shown}: it is empty").into());
         }
     }
