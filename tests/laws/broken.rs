@@ -247,6 +247,10 @@ impl<'a> Laws<'a> {
             let Some(instance) = &fault.node else {
                 continue;
             };
+            if instance.is_empty() {
+                self.breach(format!("a fault of nobody: {}", fault.message));
+                continue;
+            }
             let place = Model::place_of(instance);
             let may_give_up = match place.checked_sub(first) {
                 None => self.case.sources[place].may_give_up(self.case.restarts),

@@ -12,7 +12,7 @@ use fermata_engine::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::actors;
+use super::{actors, keep};
 use crate::support::{PATIENCE, assert_balanced, options, start_with, wait_until};
 
 /// What a call gives, if it returns in time; otherwise its thread is left behind.
@@ -129,6 +129,31 @@ nodes:
 ";
     ended(text, registry);
     assert_eq!(LEAVING.load(Ordering::SeqCst), 0);
+}
+
+/// The news of an end goes by the one who has built the actor anew, and may come when the stream has been closed.
+#[test]
+fn what_breaks_at_the_end_of_a_stream_names_its_node() {
+    for _ in 0..30 {
+        let run = keep::open();
+        let text = format!(
+            "\
+fermata: 1
+streams: {{a: x, b: x, c: x}}
+nodes:
+  s: {{use: test_source, each: stream, count: 30}}
+  k: {{use: keep, each: stream, in: s, run: {run}, panic_every: 10, end_panic: 1, replicas: 2}}
+  e: {{use: discard, each: stream, in: k}}
+run: {{restart: {{most: 100, within: 1h}}}}
+"
+        );
+        let report = ended(&text, actors::registry());
+        let nodes = report.faults.iter().map(|fault| fault.node.as_deref());
+        let nodes: Vec<&str> = nodes.map(|node| node.expect("a node")).collect();
+        assert!(!nodes.is_empty(), "{report:#?}");
+        let is_known = |node: &&str| ["k@a", "k@b", "k@c"].contains(node);
+        assert!(nodes.iter().all(is_known), "{nodes:?}");
+    }
 }
 
 const OF_STREAMS: &str = "\

@@ -117,12 +117,9 @@ impl Core {
 
     fn known_fault(&self, fault: &Fault) -> KnownFault {
         KnownFault {
-            node: fault.node,
+            node: fault.node.as_ref().map(|(node, _)| *node),
             report: FaultReport {
-                node: match &fault.name {
-                    Some(name) => Some(name.clone()),
-                    None => fault.node.map(|node| self.node_name(node)),
-                },
+                node: fault.node.as_ref().map(|(_, name)| name.clone()),
                 message: self.graph.secrets().hide(&fault.message),
             },
         }
@@ -382,7 +379,6 @@ impl Core {
         tracing::error!("{message}");
         let fault = self.known_fault(&Fault {
             node: None,
-            name: None,
             message,
         });
         self.faults().push(fault);

@@ -30,22 +30,20 @@ pub(crate) enum GraphEvent {
     },
     CreateFailed {
         node: NodeId,
-        message: String,
+        failure: Failure,
     },
     /// A node is beyond its restarts.
     Escalated {
         node: NodeId,
-        /// Its name: it may be gone when this is read.
-        name: String,
-        reason: String,
+        failure: Failure,
     },
     SourceEnded {
         node: NodeId,
-        failure: Option<String>,
+        failure: Option<Failure>,
     },
     NodeFinished {
         node: NodeId,
-        failure: Option<String>,
+        failure: Option<Failure>,
     },
     /// No further stream will be added by the program that runs the graph.
     StreamsComplete,
@@ -69,6 +67,14 @@ pub(crate) enum GraphEvent {
     },
     /// Time has passed.
     Tick,
+}
+
+/// What broke at a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The node's name when it broke: its stream may have been closed when this is read.
+    pub(crate) name: String,
+    pub(crate) message: String,
 }
 
 /// What the lifecycle has to know of an instance.
@@ -110,9 +116,8 @@ pub(crate) enum Directive {
 /// Something that went wrong, for the report and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
-    pub(crate) node: Option<NodeId>,
-    /// The node's name, where it is known.
-    pub(crate) name: Option<String>,
+    /// Where, if it is one node's.
+    pub(crate) node: Option<(NodeId, String)>,
     pub(crate) message: String,
 }
 
@@ -173,22 +178,22 @@ impl GraphLifecycle {
                 directives.extend(self.launch_failed(group, message, now_ns));
             }
             GraphEvent::NodeReady { node } => directives.extend(self.created(node, true)),
-            GraphEvent::CreateFailed { node, message } => {
-                self.fault(Some(node), message);
+            GraphEvent::CreateFailed { node, failure } => {
+                self.node_fault(node, failure);
                 directives.extend(self.created(node, false));
             }
-            GraphEvent::Escalated { node, name, reason } => {
-                directives.extend(self.escalated(node, name, reason, now_ns))
+            GraphEvent::Escalated { node, failure } => {
+                directives.extend(self.escalated(node, failure, now_ns))
             }
             GraphEvent::SourceEnded { node, failure } => {
-                if let Some(message) = failure {
-                    self.fault(Some(node), message);
+                if let Some(failure) = failure {
+                    self.node_fault(node, failure);
                 }
                 self.active_sources.remove(&node);
             }
             GraphEvent::NodeFinished { node, failure } => {
-                if let Some(message) = failure {
-                    self.fault(Some(node), message);
+                if let Some(failure) = failure {
+                    self.node_fault(node, failure);
                 }
                 self.active_sources.remove(&node);
                 self.unfinished.remove(&node);
@@ -201,16 +206,16 @@ impl GraphLifecycle {
             GraphEvent::Stop => directives.extend(self.stop(now_ns)),
             GraphEvent::Deadlocked { message } => {
                 if self.phase < Phase::Stopping {
-                    self.fault(None, message);
+                    self.fault(message);
                     directives.extend(self.stop(now_ns));
                 }
             }
             GraphEvent::ProviderFailed { message } => {
-                self.fault(None, message);
+                self.fault(message);
                 directives.extend(self.drain(now_ns));
             }
             GraphEvent::LaneDied { nodes, message } => {
-                self.fault(None, message);
+                self.fault(message);
                 for node in nodes {
                     if self.unfinished.remove(&node) {
                         self.lost.push(node);
@@ -230,11 +235,17 @@ impl GraphLifecycle {
         self.phase == Phase::Running && !self.closed
     }
 
-    fn fault(&mut self, node: Option<NodeId>, message: String) {
+    fn fault(&mut self, message: String) {
         self.faults.push(Fault {
-            node,
-            name: None,
+            node: None,
             message,
+        });
+    }
+
+    fn node_fault(&mut self, node: NodeId, failure: Failure) {
+        self.faults.push(Fault {
+            node: Some((node, failure.name)),
+            message: failure.message,
         });
     }
 
@@ -272,7 +283,7 @@ impl GraphLifecycle {
     }
 
     fn launch_failed(&mut self, group: usize, message: String, now_ns: u64) -> Vec<Directive> {
-        self.fault(None, message);
+        self.fault(message);
         let of_group = self.group_of.iter().filter(|(_, of)| **of == group);
         for node in of_group.map(|(node, _)| *node).collect::<Vec<_>>() {
             self.unfinished.remove(&node);
@@ -301,18 +312,8 @@ impl GraphLifecycle {
     }
 
     /// A per-stream node takes its stream with it, a shared node the run; the rest is drained.
-    fn escalated(
-        &mut self,
-        node: NodeId,
-        name: String,
-        message: String,
-        now_ns: u64,
-    ) -> Vec<Directive> {
-        self.faults.push(Fault {
-            node: Some(node),
-            name: Some(name),
-            message,
-        });
+    fn escalated(&mut self, node: NodeId, failure: Failure, now_ns: u64) -> Vec<Directive> {
+        self.node_fault(node, failure);
         let mut directives = vec![Directive::Retire { node }];
         match self.kinds.get(&node) {
             Some(InstanceKind {
@@ -363,10 +364,9 @@ impl GraphLifecycle {
         if self.deadline_ns.is_some_and(|deadline| deadline <= now_ns) {
             if self.phase == Phase::Draining {
                 let seconds = self.drain_ns as f64 / 1e9;
-                self.fault(
-                    None,
-                    format!("draining took longer than {seconds} s; the rest was abandoned"),
-                );
+                self.fault(format!(
+                    "draining took longer than {seconds} s; the rest was abandoned"
+                ));
                 directives.extend(self.stop(now_ns));
             } else {
                 self.phase = Phase::Over;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::control::core::Core;
-use crate::control::graph_lifecycle::{Directive, GraphEvent, GraphLifecycle};
+use crate::control::graph_lifecycle::{Directive, Failure, GraphEvent, GraphLifecycle};
 use crate::control::node_lifecycle::{NodeDecision, NodeEvent, NodeLifecycle};
 use crate::control::watchdog::Watchdog;
 use crate::runtime::closing::Closing;
@@ -21,17 +21,31 @@ pub(crate) enum Route {
     News(Event),
 }
 
-impl From<Event> for Route {
-    fn from(event: Event) -> Self {
+impl Route {
+    /// Of an event that has just come from a lane: what it is about is still there, so that `name` knows the nodes.
+    pub(crate) fn of(event: Event, name: impl Fn(NodeId) -> String) -> Self {
+        let failure = |node: NodeId, message: String| Failure {
+            name: name(node),
+            message,
+        };
         match event {
             Event::NodeReady { node } => Self::Graph(GraphEvent::NodeReady { node }),
             Event::CreateFailed { node, message } => {
-                Self::Graph(GraphEvent::CreateFailed { node, message })
+                let failure = failure(node, message);
+                Self::Graph(GraphEvent::CreateFailed { node, failure })
             }
-            Event::SourceEnded { node, failure } => {
+            Event::SourceEnded {
+                node,
+                failure: broke,
+            } => {
+                let failure = broke.map(|message| failure(node, message));
                 Self::Graph(GraphEvent::SourceEnded { node, failure })
             }
-            Event::NodeFinished { node, failure } => {
+            Event::NodeFinished {
+                node,
+                failure: broke,
+            } => {
+                let failure = broke.map(|message| failure(node, message));
                 Self::Graph(GraphEvent::NodeFinished { node, failure })
             }
             Event::Panicked {
@@ -175,8 +189,11 @@ impl NodeControl {
             }
             NodeDecision::Escalate { reason } => {
                 tracing::error!(node = %self.name, "giving up: {reason}");
-                let name = self.name.clone();
-                Some(GraphEvent::Escalated { node, name, reason })
+                let failure = Failure {
+                    name: self.name.clone(),
+                    message: reason,
+                };
+                Some(GraphEvent::Escalated { node, failure })
             }
         }
     }

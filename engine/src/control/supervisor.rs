@@ -100,7 +100,7 @@ impl Handler<LaneEvent> for GraphSupervisor {
     type Result = ();
 
     fn handle(&mut self, LaneEvent(event): LaneEvent, context: &mut Self::Context) {
-        match Route::from(event) {
+        match Route::of(event, |node| self.core.node_name(node)) {
             Route::Graph(event) => {
                 let finished = match event {
                     GraphEvent::NodeFinished { node, .. } => self.controllers.remove(&node),

@@ -429,7 +429,7 @@ impl Scheduler {
         };
         let event = match message {
             Message::Run(event) => event,
-            Message::Lane(event) => match Route::from(event) {
+            Message::Lane(event) => match Route::of(event, |node| self.core.node_name(node)) {
                 Route::Graph(event) => event,
                 Route::Node(node, event) => {
                     let control = self.controls.entry(node);
