@@ -143,7 +143,7 @@ fermata: 1
 streams: {{a: x, b: x, c: x}}
 nodes:
   s: {{use: test_source, each: stream, count: 30}}
-  k: {{use: keep, each: stream, in: s, run: {run}, panic_every: 10, end_panic: 1, replicas: 2}}
+  k: {{use: keep, each: stream, in: s, run: {run}, panic_every: 20, end_panic: 1}}
   e: {{use: discard, each: stream, in: k}}
 run: {{restart: {{most: 100, within: 1h}}}}
 "
