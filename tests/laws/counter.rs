@@ -131,6 +131,8 @@ impl Source for Counter {
             return Ok(Next::End);
         }
         if settings.fail_after.is_some_and(|after| number >= after) {
+            // It is not asked again, and what it holds may wait for an answer.
+            self.desk.iter().for_each(doors::close);
             return Err("the source broke on purpose".into());
         }
         let due = settings.panic_every.map_or(0, |every| number / every);
