@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fermata_engine::codec::Codec;
 use fermata_engine::{ActorError, Codecs};
 use fermata_vision::face::{Crop, Probabilities};
+use fermata_vision::image_file::MOST_PIXELS;
 use fermata_vision::pool::Pooled;
 use fermata_vision::{
     Expression, Face, Frame, FramePool, GroundTruth, Point, Rect, TrueFace, jpeg,
@@ -14,9 +15,6 @@ use fermata_vision::{
 use prost::Message;
 
 use crate::payload::{Faces, VideoFrame};
-
-/// Pixels of a picture; more is no camera's.
-const MOST_PIXELS: usize = 1 << 26;
 
 /// Adds the codecs of this crate's payloads.
 pub(crate) fn register(codecs: &mut Codecs) {
@@ -184,7 +182,8 @@ impl VideoMessage {
     fn read(self) -> Result<VideoFrame, ActorError> {
         let (width, height) = (usize::try_from(self.width)?, usize::try_from(self.height)?);
         let pixels = width.checked_mul(height);
-        let pixels = pixels.filter(|pixels| (1..=MOST_PIXELS).contains(pixels));
+        // What no source gives unless it is asked to.
+        let pixels = pixels.filter(|pixels| (1..=MOST_PIXELS as usize).contains(pixels));
         let pixels = pixels.ok_or("no picture, or one larger than any camera's")?;
         let frame = match self.is_jpeg {
             true => jpeg::decode(&self.pixels, (width, height), &FramePool::new())?,

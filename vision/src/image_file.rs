@@ -129,6 +129,11 @@ pub fn read_bytes(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFil
     }
 }
 
+/// Whether these bytes are a JPEG without its end-of-image marker: what stands within its segments (a smaller picture) is not taken for it.
+pub fn is_jpeg_without_end(bytes: &[u8]) -> bool {
+    jpeg_end::of(bytes) != End::Marked
+}
+
 /// Decodes a file's bytes. The format is told from them, not from a name.
 ///
 /// # Errors
@@ -302,6 +307,19 @@ mod tests {
         assert_eq!((frame.width(), frame.height()), (16, 32));
         let (top, bottom) = (&frame.bgr()[..CHANNELS], &frame.bgr()[CHANNELS * 16 * 31..]);
         assert!(top[2] > 250 && bottom[0] > 250, "what was left is on top");
+    }
+
+    #[test]
+    fn the_end_of_a_smaller_picture_within_is_not_the_end() {
+        let jpeg = encoded(&red_and_blue(), ImageFormat::Jpeg);
+        // An application's segment with a picture of its own.
+        let length = (jpeg.len() as u16 + 2).to_be_bytes();
+        let nested = [&jpeg[..2], &[0xFF, 0xE1], &length, &jpeg, &jpeg[2..]].concat();
+        for whole in [&jpeg, &nested] {
+            assert!(!is_jpeg_without_end(whole));
+            assert!(is_jpeg_without_end(&whole[..whole.len() - 2]));
+        }
+        assert!(!is_jpeg_without_end(b"no picture"));
     }
 
     /// The head of a PNG file of this size, with an end and nothing between.

@@ -1,5 +1,6 @@
 //! What a recording's container says of how much is in it, and what was read of it: where it is damaged, the two differ. Reads nothing itself.
 
+use fermata_vision::image_file;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Packet, Stream};
 
@@ -117,9 +118,8 @@ impl Container {
 
     /// Whether a packet of such a recording lacks its end: libav says so of packets whose size is known.
     pub(crate) fn is_cut(&self, packet: &Packet) -> bool {
-        const END: [u8; 2] = [0xFF, 0xD9];
         let bytes = packet.data().filter(|_| self.traits.is_bare_jpeg);
-        bytes.is_some_and(|bytes| !bytes.windows(END.len()).any(|marker| marker == END))
+        bytes.is_some_and(image_file::is_jpeg_without_end)
     }
 
     /// Whether a file of this kind that was cut ends as a whole one does.
