@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fermata_engine::sim::{At, SimCommand, SimOptions, simulate};
 use fermata_engine::{
@@ -15,6 +15,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 const STREAMS: usize = 8;
+
+/// Longer than anything takes that a test waits for.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What each of eight alike streams got through a shared node that manages a small part of them, in ten seconds.
 fn delivered(shared: &str, seed: u64) -> Vec<u64> {
@@ -83,9 +86,8 @@ impl Actor for Later {
 }
 
 /// Its answers come from a thread, of which the simulation knows nothing. Sources that always have more are never waited for, unless the
-/// system does not run their threads: one try of three must be undisturbed.
+/// system does not run their threads: one try of three must be undisturbed. What comes late, when others have filled their queues, is served too.
 #[test]
-#[ignore = "an open fault: on a busy machine one stream of the eight is now and then never served (docs/results/engine.md)"]
 fn a_shared_node_whose_calls_are_finished_later_serves_all_streams_alike() {
     let tries: Vec<(u64, u64)> = (0..3).map(|_| least_and_most_of_later()).collect();
     let is_fair = |(least, most): &(u64, u64)| 2 * least > *most;
@@ -113,11 +115,14 @@ run: {{clock: live}}
     let graph = Graph::parse("turns.yaml", &text, &registry, &options).unwrap();
     let running = RunningGraph::start(graph, Arc::new(registry), RunOptions::default()).unwrap();
     let handle = running.handle();
+    let began = Instant::now();
     loop {
         let streams = handle.report().streams;
-        if streams.values().all(|stream| stream.delivered >= 50) {
+        let delivered: Vec<u64> = streams.values().map(|stream| stream.delivered).collect();
+        if delivered.iter().all(|delivered| *delivered >= 50) {
             break;
         }
+        assert!(began.elapsed() < DEADLINE, "{delivered:?}");
         thread::sleep(Duration::from_millis(5));
     }
     handle.drain();

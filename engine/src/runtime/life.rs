@@ -127,7 +127,7 @@ impl Node {
             self.looks_outside |= self.is_fed_from_outside;
             if !self.parts.actor_type.source {
                 // Something may have come, or never will.
-                cx.edges.note_arrival(self.place, slot);
+                self.look_again(slot, cx);
             }
         }
         if self.parts.oldest_first && flow.is_some() {
@@ -268,7 +268,7 @@ impl Node {
         self.release(&given_up, cx);
         self.settle(&given_up, Fate::Abandoned, cx);
         for slot in 0..self.flows.len() {
-            cx.edges.note_arrival(self.place, slot);
+            self.look_again(slot, cx);
         }
     }
 

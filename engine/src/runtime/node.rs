@@ -187,12 +187,19 @@ impl Node {
         for receipt in receipts {
             if let Some(flow) = &mut self.flows[receipt.slot] {
                 flow.held -= 1;
-                if flow.held == 0 && !self.is_fed_from_outside {
-                    // Marks and the end had to wait for it. What comes from outside is looked at anyhow, and in turn: looked
-                    // at now, the stream whose call is done would always be the one that gets the next.
-                    cx.edges.note_arrival(self.place, receipt.slot);
+                if flow.held == 0 {
+                    // Marks and the end had to wait for it.
+                    self.look_again(receipt.slot, cx);
                 }
             }
+        }
+    }
+
+    /// Has a stream looked at although nothing has arrived inside the lane. What comes from outside is looked at anyhow, and in turn:
+    /// noted as arrived, a stream that always has more would never be forgotten, and be the only one to be served.
+    pub(crate) fn look_again(&self, slot: usize, cx: &mut LaneContext) {
+        if !self.is_fed_from_outside {
+            cx.edges.note_arrival(self.place, slot);
         }
     }
 
