@@ -48,6 +48,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
     refuse_to_move(&path, &arguments.graph.graph)?;
     refuse_alone(&graph, &arguments.nats)?;
     let remote = Remote::connect(&arguments.nats, &graph, &registry)?;
+    let services = remote.lend((program.services)(), &path);
     let job = Job {
         graph,
         taking: match remote.goes_on_in(&path) {
@@ -56,7 +57,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         },
         quiet: arguments.quiet,
         rows: None,
-        services: remote.lend((program.services)()),
+        services,
         says: None,
         watching: Watching {
             log: arguments.log,
