@@ -81,6 +81,8 @@ mod settled;
 #[cfg(feature = "remote")]
 mod site;
 #[cfg(feature = "remote")]
+mod site_again;
+#[cfg(feature = "remote")]
 mod site_trial;
 #[cfg(feature = "learn")]
 mod softlabels;
