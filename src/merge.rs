@@ -1,12 +1,15 @@
 //! `fermata report merge`: one book over all machines of a site. Owns how the books of parts are put together; each is checked already.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use fermata_engine::Report;
-use fermata_engine::report::EarlierReport;
+use fermata_engine::report::{EarlierReport, UnsentReport};
 use serde::Serialize;
 
 use crate::cli::{SUCCESS, UNBALANCED};
@@ -183,6 +186,14 @@ impl<'a> Site<'a> {
         earlier.copied().unwrap_or_default()
     }
 
+    /// What of a stream did not get from a machine to the server for certain.
+    fn unsent(&self, name: &str, edge: &str, stream: &str) -> UnsentReport {
+        let edges = self.of_machine(name).flat_map(|report| &report.site_edges);
+        let mut edges = edges.filter(|found| !found.receives && found.edge == edge);
+        let unsent = edges.find_map(|found| found.unsent.get(stream));
+        unsent.copied().unwrap_or_default()
+    }
+
     /// How many packets of a stream lives of a machine's part had captured that were killed, as far as that was noted; none if there were
     /// no such lives.
     fn killed(&self, name: &str, stream: &str) -> Option<u64> {
@@ -272,9 +283,23 @@ impl<'a> Site<'a> {
                 told
             ));
         }
-        if missed > 0 {
-            let cause = format!("lost between {before} and {name}");
-            *book.losses.entry(cause).or_default() += missed;
+        let unsent = self.unsent(before, edge, stream);
+        let mut left = missed;
+        for (cause, count) in [
+            (format!("full at edge {edge} on {before}"), unsent.dropped),
+            (format!("too old at edge {edge} on {before}"), unsent.aged),
+            // Some of these may have arrived.
+            (
+                format!("sent without an answer by {before}"),
+                unsent.unconfirmed,
+            ),
+            (format!("lost between {before} and {name}"), u64::MAX),
+        ] {
+            let count = count.min(left);
+            left -= count;
+            if count > 0 {
+                *book.losses.entry(cause).or_default() += count;
+            }
         }
         for (cause, count) in upstream.losses {
             *book.losses.entry(cause).or_default() += count;
@@ -344,142 +369,5 @@ impl SiteBook {
             }
         }
         text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use fermata_engine::report::{
-        ClockReport, LifeReport, NodeReport, SinkReport, SiteEdgeReport, SiteReport, StreamReport,
-    };
-
-    use super::*;
-
-    fn part(machine: &str, ahead_ms: f64, edge: (&str, bool), stream: StreamReport) -> Report {
-        let (node, receives) = edge;
-        let edge = SiteEdgeReport {
-            edge: "capture-server".to_owned(),
-            node: node.to_owned(),
-            receives,
-            earlier: BTreeMap::new(),
-        };
-        Report {
-            machine: Some(machine.to_owned()),
-            site: Some(SiteReport {
-                site: "shop".to_owned(),
-                run: "r".to_owned(),
-                incarnation: 1,
-                clock: Some(ClockReport {
-                    ahead_ms,
-                    error_ms: 0.5,
-                }),
-                killed: Vec::new(),
-            }),
-            site_edges: vec![edge],
-            nodes: [(format!("{node}@door"), NodeReport::default())].into(),
-            streams: [("door".to_owned(), stream)].into(),
-            ..Report::default()
-        }
-    }
-
-    fn stream(captured: u64, missed: u64, sink: &str, delivered: u64, lost: u64) -> StreamReport {
-        let sink_report = SinkReport {
-            delivered,
-            losses: [("full at x".to_owned(), lost)].into(),
-            ..SinkReport::default()
-        };
-        StreamReport {
-            captured,
-            missed,
-            sinks: [(sink.to_owned(), sink_report)].into(),
-            ..StreamReport::default()
-        }
-    }
-
-    fn gate() -> Report {
-        let door = stream(100, 7, "capture-server@door", 90, 10);
-        part("gate", 2.0, ("capture-server", false), door)
-    }
-
-    fn server(captured: u64) -> Report {
-        let door = stream(captured, 5, "log", captured - 3, 3);
-        part("server", -1.0, ("capture", true), door)
-    }
-
-    #[test]
-    fn what_was_captured_is_delivered_or_lost_somewhere() {
-        let found = book(&[server(85), gate()]).unwrap();
-        assert!(found.imbalances.is_empty(), "{:?}", found.imbalances);
-        let log = &found.sinks["door"]["log on server"];
-        assert_eq!((log.captured, log.delivered, log.overwritten), (100, 82, 7));
-        let losses: Vec<(&str, u64)> = log
-            .losses
-            .iter()
-            .map(|(cause, count)| (&**cause, *count))
-            .collect();
-        assert_eq!(
-            losses,
-            [
-                ("full at x on gate", 10),
-                ("full at x on server", 3),
-                ("lost between gate and server", 5)
-            ]
-        );
-        assert_eq!(found.clock_error_ms, Some(4.0));
-        // The edge is no sink of the site.
-        assert_eq!(found.sinks["door"].len(), 1);
-    }
-
-    #[test]
-    fn what_went_into_an_edge_and_did_not_come_out_is_told() {
-        let found = book(&[server(80), gate()]).unwrap();
-        assert_eq!(
-            found.imbalances,
-            [
-                "edge capture-server, stream door: 90 went in on gate, and 80 came out on server and 5 were missed there"
-            ]
-        );
-        let alone = book(&[server(85)]).unwrap();
-        assert!(alone.imbalances[0].contains("no report is of where it begins"));
-    }
-
-    #[test]
-    fn lives_that_were_killed_have_their_lines() {
-        let mut server = server(40);
-        // 45 of them had come before the part was killed, and 3 of a life of the gate that was killed too.
-        server.site_edges[0].earlier = [(
-            "door".to_owned(),
-            EarlierReport {
-                settled: 48,
-                missed: 0,
-            },
-        )]
-        .into();
-        let mut gate = gate();
-        let life = LifeReport {
-            incarnation: 1,
-            captured: [("door".to_owned(), 9)].into(),
-        };
-        gate.site.as_mut().unwrap().killed.push(life);
-        let found = book(&[server, gate]).unwrap();
-        assert!(found.imbalances.is_empty(), "{:?}", found.imbalances);
-        let log = &found.sinks["door"]["log on server"];
-        assert_eq!(
-            (log.captured, log.delivered, log.settled_before),
-            (109, 37, 48)
-        );
-        assert_eq!(log.losses["crashed on gate"], 6);
-        let lost: u64 = log.losses.values().sum();
-        assert_eq!(log.captured, log.delivered + log.settled_before + lost);
-    }
-
-    #[test]
-    fn reports_of_different_runs_and_of_one_part_twice_are_refused() {
-        let mut other = gate();
-        other.site.as_mut().unwrap().run = "s".to_owned();
-        let said = book(&[server(85), other]).unwrap_err().to_string();
-        assert!(said.contains("different runs (shop r, shop s)"), "{said}");
-        let said = book(&[gate(), gate()]).unwrap_err().to_string();
-        assert!(said.contains("same part, machine gate"), "{said}");
     }
 }

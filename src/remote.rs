@@ -336,6 +336,14 @@ pub(crate) fn of_site(report: Report, services: &Services, lives: &Option<Lives>
         site: Some(site),
         ..report
     };
+    if let Some(connection) = services.get::<NatsConnection>() {
+        for edge in &mut report.site_edges {
+            match edge.receives {
+                true => edge.malformed = connection.malformed(&edge.edge),
+                false => edge.unsent = connection.unsent(&edge.edge),
+            }
+        }
+    }
     for edge in report.site_edges.iter_mut().filter(|edge| edge.receives) {
         let of_edge = earlier
             .as_ref()

@@ -33,6 +33,7 @@ pub(crate) fn summary(report: &Report, width: usize) -> String {
     units(report, &mut out);
     if !report.streams.is_empty() {
         streams(report, width, &mut out);
+        clock(report, &mut out);
     }
     nodes(report, width, &mut out);
     out.push_str(&failures(report));
@@ -95,6 +96,27 @@ fn units(report: &Report, out: &mut String) {
         );
     }
     let _ = writeln!(out, "\n{line}");
+}
+
+/// What latencies of streams that come from other machines are worth.
+fn clock(report: &Report, out: &mut String) {
+    let Some(site) = &report.site else {
+        return;
+    };
+    if !report.site_edges.iter().any(|edge| edge.receives) || report.clock == "asap" {
+        return;
+    }
+    let _ = match site.clock {
+        Some(clock) => writeln!(
+            out,
+            "latencies of streams from other machines are by two clocks; this machine's was {:.1} ms ahead of the server's, give or take {:.1} ms, when the part began",
+            clock.ahead_ms, clock.error_ms
+        ),
+        None => writeln!(
+            out,
+            "latencies of streams from other machines are by two clocks, and nobody knows how much they differ"
+        ),
+    };
 }
 
 fn streams(report: &Report, width: usize, out: &mut String) {

@@ -105,6 +105,23 @@ pub struct SiteEdgeReport {
     /// By stream, of such an end: what earlier lives of the part had, which were killed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub earlier: BTreeMap<String, EarlierReport>,
+    /// By stream, of the other end: packets that did not get to the server for certain.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unsent: BTreeMap<String, UnsentReport>,
+    /// By stream, of the end where packets come out: messages that were none, and were thrown away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub malformed: BTreeMap<String, u64>,
+}
+
+/// Packets that went into an edge between machines and did not get to the server for certain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnsentReport {
+    /// Dropped because too much was waiting, or because the server was full.
+    pub dropped: u64,
+    /// Dropped because they were older than `max_age`.
+    pub aged: u64,
+    /// Sent, without an answer: they may have arrived.
+    pub unconfirmed: u64,
 }
 
 /// A file that a sink has written.

@@ -70,6 +70,8 @@ fn site_edges(graph: &Graph) -> Vec<SiteEdgeReport> {
             node: node.name.clone(),
             receives: node.is_inlet,
             earlier: BTreeMap::new(),
+            unsent: BTreeMap::new(),
+            malformed: BTreeMap::new(),
         })
     });
     ends.collect()

@@ -1,6 +1,8 @@
 //! What a receiving end has of its stream: the protocol's state, what is remembered of it at the server, what stands in the way. Owns how
 //! messages become arrivals; who asks and sends is elsewhere.
 
+use std::sync::Arc;
+
 use async_nats::Subject;
 use async_nats::jetstream;
 
@@ -8,6 +10,7 @@ use crate::edge::arrival::{Arrival, Taken};
 use crate::edge::receiver::Receiver;
 use crate::edge::wire::{PacketMessage, ProgressMessage};
 use crate::memory::Memory;
+use crate::tally::Tally;
 
 pub(crate) type Machine = Receiver<PacketMessage, Subject>;
 
@@ -24,6 +27,7 @@ pub(crate) struct State {
     pub(crate) told_missed: u64,
     pub(crate) obstacle: Option<String>,
     pub(crate) failure: Option<String>,
+    pub(crate) tally: Arc<Tally>,
 }
 
 impl State {
@@ -66,7 +70,8 @@ impl State {
         };
         let packet = PacketMessage::read(payload);
         if let Err(error) = &packet {
-            tracing::warn!("{subject}: a message that is no packet: {error}");
+            let what = format!("{subject}: a message that is no packet");
+            self.tally.add_malformed(&what, error);
         }
         let Some(machine) = &mut self.machine else {
             return;
@@ -97,7 +102,8 @@ impl State {
                 }
             }
             Err(error) => {
-                tracing::warn!("a message that is no progress of an edge: {error}");
+                let what = "a message that is no progress of an edge";
+                self.tally.add_malformed(what, &error);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Receives the packets of a stream over an edge from another machine.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub struct ReceivePackets {
     connection: Arc<Connection>,
     setup: Setup,
     settings: ReceivePacketsSettings,
+    /// Packets so far that were captured later than they came.
+    from_future: Cell<u64>,
 }
 
 impl Source for ReceivePackets {
@@ -83,6 +86,7 @@ impl Source for ReceivePackets {
         let stream = setup.stream.as_ref().ok_or("it needs `each: stream`")?;
         let names = EdgeNames::new(&nats.site, &settings.edge);
         let store = StoreSpec::new(settings.full, settings.capacity, settings.window);
+        let tally = nats.tallies.of(&settings.edge, &stream.name);
         let end = nats.end(
             // A second node that receives the same takes the first one's place, which says so.
             &format!(
@@ -90,7 +94,7 @@ impl Source for ReceivePackets {
                 names.packets_of(&stream.name),
                 setup.node
             ),
-            || ReceivingEnd::new(names, &stream.name, store, setup),
+            || ReceivingEnd::new(names, &stream.name, store, setup, tally),
             |end| {
                 let run = Arc::clone(end).run(Arc::clone(&nats));
                 nats.runtime.spawn(run)
@@ -102,6 +106,7 @@ impl Source for ReceivePackets {
             connection: setup.connection(),
             setup: setup.clone(),
             settings,
+            from_future: Cell::new(0),
         })
     }
 
@@ -130,6 +135,17 @@ impl Source for ReceivePackets {
 }
 
 impl ReceivePackets {
+    /// Tells the log of packets that are captured later than they come, by the two machines' clocks: of many ever fewer.
+    fn tell_future(&self, age_ns: i64) {
+        let count = self.from_future.get() + 1;
+        self.from_future.set(count);
+        if count.is_power_of_two() {
+            let (node, stream) = (&self.setup.node, self.end.stream());
+            let ahead_ms = age_ns.unsigned_abs() as f64 / 1e6;
+            tracing::warn!(%node, stream, count, ahead_ms, "packets come before they are captured: the clocks of the two machines differ; latencies of these count from their arrival");
+        }
+    }
+
     fn hand_on(&self, taken: Taken<PacketMessage>) -> Next {
         match taken {
             Taken::Packet {
@@ -172,7 +188,11 @@ impl ReceivePackets {
             )
             .into());
         }
-        let age_ns = unix_ns().saturating_sub(message.captured_unix_ns).max(0);
+        let age_ns = unix_ns().saturating_sub(message.captured_unix_ns);
+        if age_ns < 0 {
+            self.tell_future(age_ns);
+        }
+        let age_ns = age_ns.max(0);
         let age = Duration::from_nanos(age_ns.unsigned_abs());
         let ages = self.setup.clock_mode != ClockMode::Asap;
         if let Some(most) = self.settings.max_age.filter(|most| ages && age > most.0) {

@@ -26,6 +26,7 @@ use crate::memory::Memory;
 use crate::names::{EdgeNames, token};
 use crate::pass::{Pass, next_of};
 use crate::store::{NotMade, StoreSpec, make};
+use crate::tally::Tally;
 
 /// How often is looked how far the sinks have come, when nothing else happens.
 const LOOK: Duration = Duration::from_millis(10);
@@ -62,13 +63,22 @@ pub(crate) enum Fetched {
 
 impl ReceivingEnd {
     /// An end that waits for its connection.
-    pub(crate) fn new(names: EdgeNames, stream: &str, store: StoreSpec, setup: &Setup) -> Self {
+    pub(crate) fn new(
+        names: EdgeNames,
+        stream: &str,
+        store: StoreSpec,
+        setup: &Setup,
+        tally: Arc<Tally>,
+    ) -> Self {
         let settled = setup.settled();
         let work = Arc::new(Notify::new());
         let settling = Arc::clone(&work);
         settled.on_growth(move || settling.notify_one());
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                tally,
+                ..State::default()
+            }),
             changed: Condvar::new(),
             work,
             names,

@@ -198,7 +198,7 @@ impl Actor for SendPackets {
         Ok(())
     }
 
-    fn stream_ended(&mut self, _: &Arc<Stream>, end: End) -> Result<(), ActorError> {
+    fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
         // An end that nobody hears of would leave the other machine waiting: where everything is to arrive, it is waited for
         // like everything else.
         let is_promised = self.settings.full == WhenFull::Block && end.how != How::Stopped;
@@ -206,6 +206,9 @@ impl Actor for SendPackets {
         let closing = || *self.connection.closing.borrow();
         let ended = self.end.end(end, most, closing);
         let given = self.end.given();
+        let tallies = &self.connection.tallies;
+        let tally = tallies.of(&self.settings.edge, &stream.name);
+        tally.set_given(given);
         if given != Default::default() {
             let node = &self.setup.node;
             tracing::info!(%node, ?given, "packets of the edge that did not get to the server for certain");

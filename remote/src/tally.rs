@@ -1,0 +1,107 @@
+//! What the ends of edges lost, by edge and stream, for the report of a run: what the graph's own books do not know.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use fermata_engine::report::UnsentReport;
+
+use crate::connection::lock;
+use crate::edge::sender::Given;
+
+/// See the file's head.
+#[derive(Default)]
+pub(crate) struct Tallies(Mutex<BTreeMap<(String, String), Arc<Tally>>>);
+
+/// That of one stream of an edge.
+#[derive(Default)]
+pub(crate) struct Tally {
+    given: Mutex<Given>,
+    malformed: AtomicU64,
+}
+
+impl Tallies {
+    pub(crate) fn of(&self, edge: &str, stream: &str) -> Arc<Tally> {
+        let key = (edge.to_owned(), stream.to_owned());
+        Arc::clone(lock(&self.0).entry(key).or_default())
+    }
+
+    /// What did not get from an edge's sending ends to the server for certain, by stream.
+    pub(crate) fn unsent(&self, edge: &str) -> BTreeMap<String, UnsentReport> {
+        let tallies = lock(&self.0);
+        let of_edge = tallies.iter().filter(|((of, _), _)| of == edge);
+        let unsent = of_edge.map(|((_, stream), tally)| {
+            let Given {
+                dropped,
+                aged,
+                unconfirmed,
+            } = *lock(&tally.given);
+            let unsent = UnsentReport {
+                dropped,
+                aged,
+                unconfirmed,
+            };
+            (stream.clone(), unsent)
+        });
+        unsent
+            .filter(|(_, unsent)| *unsent != UnsentReport::default())
+            .collect()
+    }
+
+    /// Messages that came to an edge's receiving ends and were none of an edge, by stream.
+    pub(crate) fn malformed(&self, edge: &str) -> BTreeMap<String, u64> {
+        let tallies = lock(&self.0);
+        let of_edge = tallies.iter().filter(|((of, _), _)| of == edge);
+        let malformed = of_edge.map(|((_, stream), tally)| {
+            let count = tally.malformed.load(Ordering::Relaxed);
+            (stream.clone(), count)
+        });
+        malformed.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+impl Tally {
+    pub(crate) fn set_given(&self, given: Given) {
+        *lock(&self.given) = given;
+    }
+
+    /// Counts a message that was none, and tells the log: of many ever fewer.
+    pub(crate) fn add_malformed(&self, what: &str, error: &dyn std::error::Error) {
+        let count = self.malformed.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            tracing::warn!("{what}: {error} (message {count} of this kind)");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_is_found_under_its_edge_and_stream() {
+        let tallies = Tallies::default();
+        let door = tallies.of("capture-server", "door");
+        tallies.of("capture-server", "yard");
+        assert!(tallies.unsent("capture-server").is_empty());
+        door.set_given(Given {
+            dropped: 3,
+            ..Given::default()
+        });
+        let error = std::io::Error::other("not a packet");
+        tallies
+            .of("capture-server", "door")
+            .add_malformed("door", &error);
+        let unsent = UnsentReport {
+            dropped: 3,
+            ..UnsentReport::default()
+        };
+        let name = "door".to_owned();
+        assert_eq!(
+            tallies.unsent("capture-server"),
+            [(name.clone(), unsent)].into()
+        );
+        assert_eq!(tallies.malformed("capture-server"), [(name, 1)].into());
+        assert!(tallies.malformed("other").is_empty());
+    }
+}
