@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import subprocess
 
 # From <linux/sched.h>.
@@ -23,6 +24,9 @@ class Namespaces:
     have been started at another time than the rest."""
 
     def __init__(self, hosts, elsewhen=None):
+        missing = [tool for tool in ["ip", "tc", "nft"] if shutil.which(tool) is None]
+        if missing:
+            raise Unavailable(f"no {', '.join(missing)} here: apt-get install iproute2 nftables")
         self.hosts, self.elsewhen = hosts, elsewhen
         self.prefix = f"fm{os.getpid() % 100000}"
         self.names = [f"{self.prefix}-{name}" for name in ["switch", *hosts]]

@@ -43,9 +43,15 @@ fn succeeds(child: Child) {
 }
 
 fn arguments<'a>(machine: &'a str, url: &'a str) -> [&'a str; 7] {
-    let graph = ["site.yaml", "--machine", machine];
-    let [file, flag, machine] = graph;
-    [file, flag, machine, "--nats", url, "--out", machine]
+    [
+        "site.yaml",
+        "--machine",
+        machine,
+        "--nats",
+        url,
+        "--out",
+        machine,
+    ]
 }
 
 fn drain(folder: &Path, url: &str) {
@@ -166,7 +172,7 @@ fn an_edge_that_stands_still_at_a_full_server_says_why() {
     std::fs::write(folder.join("site.yaml"), SITE).unwrap();
     let store = folder.join("store");
     let nats = Server::start_with(&format!(
-        "jetstream {{store_dir: {store:?}, max_file_store: 40KB}}"
+        "jetstream {{store_dir: {store:?}, max_file_store: 10KB}}"
     ));
     let url = nats.url();
     let mut server = start(folder, &arguments("server", &url));
