@@ -31,6 +31,14 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// That of an end which counts what it throws away here.
+    pub(crate) fn new(tally: Arc<Tally>) -> Self {
+        Self {
+            tally,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         let has_taken = self.machine.as_ref().is_some_and(Machine::has_taken);
         !has_taken && self.failure.is_none()

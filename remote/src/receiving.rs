@@ -75,10 +75,7 @@ impl ReceivingEnd {
         let settling = Arc::clone(&work);
         settled.on_growth(move || settling.notify_one());
         Self {
-            state: Mutex::new(State {
-                tally,
-                ..State::default()
-            }),
+            state: Mutex::new(State::new(tally)),
             changed: Condvar::new(),
             work,
             names,
