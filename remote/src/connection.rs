@@ -262,7 +262,12 @@ async fn open(
 ) -> Result<(Client, jetstream::Context), RemoteError> {
     let address = shown.to_owned();
     let client = options.connect(server).await.map_err(|error| {
-        let reason = chain(&error);
+        // What the server says is often what the client calls it.
+        let (reason, kind) = (chain(&error), error.kind().to_string());
+        let reason = match reason.strip_suffix(&format!(": nats: {kind}")) {
+            Some(before) if before == kind => kind,
+            _ => reason,
+        };
         match error.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                 let what = "these credentials".to_owned();

@@ -91,9 +91,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut source = error.source();
     while let Some(error) = source {
         let more = error.to_string();
-        if more.contains(&message) {
-            message = more;
-        } else if !message.contains(&more) {
+        if !message.contains(&more) {
             message = format!("{message}: {more}");
         }
         source = error.source();
