@@ -39,7 +39,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         return Ok(REFUSED);
     };
     let trace = arguments.trace.as_deref();
-    if trace.is_some() && !load::spares_files(&graph, &registry, &arguments.graph, &path, trace) {
+    if trace.is_some() && !load::spares_files(&graph, &registry, trace) {
         return Ok(REFUSED);
     }
     if graph.takes_streams() && graph.streams.is_empty() {

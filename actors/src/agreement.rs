@@ -31,7 +31,7 @@ fn writing_among_images(graph: &Graph) -> Vec<String> {
     let mut read = Vec::new();
     for (_, node) in nodes(graph, ImageSource::NAME) {
         for stream in streams(graph, node) {
-            let own = settings::<ImageSourceSettings>(node, stream);
+            let own = settings::<ImageSourceSettings>(node, &stream);
             let images = own.map(|own| ImageSource::reads(&own)).unwrap_or_default();
             read.extend(images.into_iter().map(|image| (node, image)));
         }
@@ -39,13 +39,13 @@ fn writing_among_images(graph: &Graph) -> Vec<String> {
     let of_images = nodes(graph, WriteImages::NAME).flat_map(|(_, node)| {
         let own = streams(graph, node).into_iter();
         own.filter_map(move |stream| {
-            Some((node, settings::<WriteImagesSettings>(node, stream)?.dir))
+            Some((node, settings::<WriteImagesSettings>(node, &stream)?.dir))
         })
     });
     let of_snapshots = nodes(graph, WriteSnapshots::NAME).flat_map(|(_, node)| {
         let own = streams(graph, node).into_iter();
         own.filter_map(move |stream| {
-            Some((node, settings::<WriteSnapshotsSettings>(node, stream)?.dir))
+            Some((node, settings::<WriteSnapshotsSettings>(node, &stream)?.dir))
         })
     });
     for (sink, dir) in of_images.chain(of_snapshots) {
@@ -79,7 +79,7 @@ fn recording_what_is_hidden(graph: &Graph) -> Vec<String> {
     let records = |node: &NodeSpec| {
         let mut settings = streams(graph, node)
             .into_iter()
-            .filter_map(|stream| settings::<VideoSourceSettings>(node, stream));
+            .filter_map(|stream| settings::<VideoSourceSettings>(node, &stream));
         settings.any(|own| own.record.is_some() && !own.unblurred)
     };
     let recording = nodes(graph, "video_source").filter(|(_, node)| records(node));
@@ -98,11 +98,11 @@ fn forgetting_before_losing(graph: &Graph) -> Vec<String> {
     let mut said = BTreeSet::new();
     for (index, smooth) in nodes(graph, "smooth_labels") {
         for stream in streams(graph, smooth) {
-            let Some(own) = settings::<SmoothLabelsSettings>(smooth, stream) else {
+            let Some(own) = settings::<SmoothLabelsSettings>(smooth, &stream) else {
                 continue;
             };
             for track in upstream(graph, index).filter(|node| node.actor == "track_faces") {
-                let Some(its) = settings::<TrackFacesSettings>(track, stream) else {
+                let Some(its) = settings::<TrackFacesSettings>(track, &stream) else {
                     continue;
                 };
                 let (forget, max_lost) = (own.forget, its.max_lost);
@@ -126,12 +126,12 @@ fn nodes<'a>(graph: &'a Graph, actor: &str) -> impl Iterator<Item = (usize, &'a 
 }
 
 /// For whom a node's settings are read.
-fn streams<'a>(graph: &'a Graph, node: &NodeSpec) -> Vec<Option<&'a StreamSpec>> {
+fn streams(graph: &Graph, node: &NodeSpec) -> Vec<Option<StreamSpec>> {
     graph.instances_of(node)
 }
 
-fn settings<T: DeserializeOwned>(node: &NodeSpec, stream: Option<&StreamSpec>) -> Option<T> {
-    let stream = stream.filter(|_| node.each_stream);
+fn settings<T: DeserializeOwned>(node: &NodeSpec, stream: &Option<StreamSpec>) -> Option<T> {
+    let stream = stream.as_ref().filter(|_| node.each_stream);
     node.settings(stream).ok()?.parse().ok()
 }
 

@@ -30,6 +30,11 @@ pub trait StreamProvider: Sized + Send + 'static {
         Ok(())
     }
 
+    /// Files that it reads, as far as its settings say so: no sink may write there.
+    fn reads(_settings: &Self::Settings) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// Builds the provider, when the graph starts.
     fn create(settings: Self::Settings, setup: &ProviderSetup) -> Result<Self, ActorError>;
 

@@ -62,6 +62,10 @@ impl StreamProvider for GivenUnits {
         Ok(())
     }
 
+    fn reads(settings: &GivenUnitsSettings) -> Vec<PathBuf> {
+        vec![settings.manifest.clone()]
+    }
+
     fn create(settings: GivenUnitsSettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
         let giver = setup.service();
         let giver = giver.ok_or("nobody gives units here: `fermata work` runs such graphs")?;

@@ -119,6 +119,10 @@ impl StreamProvider for ManifestUnits {
         Ok(())
     }
 
+    fn reads(settings: &ManifestUnitsSettings) -> Vec<PathBuf> {
+        vec![settings.manifest.clone()]
+    }
+
     fn create(settings: ManifestUnitsSettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
         // The one that the sources of rows read from.
         let manifests: Option<Arc<Manifests>> = setup.service();

@@ -99,8 +99,7 @@ impl Actor for ClassifyExpression {
     }
 
     fn reads(settings: &ClassifyExpressionSettings) -> Vec<PathBuf> {
-        let file = |name| settings.model.join(name);
-        vec![file("card.yaml"), file("model.onnx")]
+        model_files(&settings.model).to_vec()
     }
 
     fn try_out(settings: &ClassifyExpressionSettings) -> Result<(), ActorError> {

@@ -22,6 +22,7 @@ use crate::sources::burst::Burst;
 use crate::sources::decoding::{Decoding, Picture};
 use crate::sources::notices::Notices;
 use crate::sources::pipe::{Pipe, is_pipe};
+use crate::sources::playlist;
 use crate::sources::reconnect::{Command, Event, Reconnect};
 use crate::sources::recorder::path_of;
 use crate::sources::relay::Relay;
@@ -92,10 +93,12 @@ impl Source for VideoSource {
     }
 
     fn reads(settings: &VideoSourceSettings) -> Vec<PathBuf> {
-        match Origin::parse(&settings.uri) {
-            Ok(Origin::File(path)) => vec![path],
+        let mut files = match Origin::parse(&settings.uri) {
+            Ok(Origin::File(path)) => playlist::with_parts(path),
             _ => Vec::new(),
-        }
+        };
+        files.extend(settings.tls.ca_file.clone());
+        files
     }
 
     fn create(settings: VideoSourceSettings, setup: &Setup) -> Result<Self, ActorError> {

@@ -40,6 +40,8 @@ pub struct Graph {
     pub(crate) crossings: Vec<Crossing>,
     /// In which order the streams of a part stand in the graph that it is a part of; empty where they stand as they are.
     pub(crate) stream_order: Vec<String>,
+    /// Files that no node may write, with what they are; those that the graph was read from among them.
+    pub(crate) kept: Vec<(PathBuf, String)>,
     pub(crate) resolved: Tree,
     /// The file with what it includes and with what the command line changes, before anything is replaced.
     pub(crate) given: Tree,
