@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, End, Envelope, Input, Outputs, Ports, Setup};
 use fermata_onnx::{CardModel, Device, Precision, SessionSpec};
+use fermata_vision::card::model_files;
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::scores::{ScoreError, to_probabilities};
 use fermata_vision::{Expression, Face, ModelCard};
