@@ -64,6 +64,8 @@ struct Subscriber {
 #[derive(Default)]
 pub(crate) struct Events {
     subscribers: Mutex<Vec<Subscriber>>,
+    /// Who must not miss the end of a stream.
+    of_ends: Mutex<Vec<flume::Sender<(String, End)>>>,
     is_over: AtomicBool,
 }
 
@@ -73,28 +75,42 @@ impl Events {
         let (sender, receiver) = flume::bounded(MOST_WAITING);
         if !self.is_over.load(Ordering::Acquire) {
             let subscriber = Subscriber { sender, missed: 0 };
-            self.lock().push(subscriber);
+            lock(&self.subscribers).push(subscriber);
+        }
+        receiver
+    }
+
+    /// The streams that end from now on, none of which is missed: for whoever bounds how many are there. The receiver is disconnected once
+    /// the run is over.
+    pub(crate) fn subscribe_to_ends(&self) -> flume::Receiver<(String, End)> {
+        let (sender, receiver) = flume::unbounded();
+        let mut of_ends = lock(&self.of_ends);
+        if !self.is_over.load(Ordering::Acquire) {
+            of_ends.push(sender);
         }
         receiver
     }
 
     /// Tells all subscribers, without waiting for any.
     pub(crate) fn publish(&self, event: &RunEvent) {
-        self.lock().retain_mut(|subscriber| subscriber.tell(event));
+        if let RunEvent::StreamEnded { stream, end } = event {
+            // One that is gone does not want to know.
+            lock(&self.of_ends).retain(|sender| sender.send((stream.clone(), *end)).is_ok());
+        }
+        lock(&self.subscribers).retain_mut(|subscriber| subscriber.tell(event));
     }
 
     /// Nothing more will happen.
     pub(crate) fn close(&self) {
         self.publish(&RunEvent::Ended);
         self.is_over.store(true, Ordering::Release);
-        self.lock().clear();
+        lock(&self.subscribers).clear();
+        lock(&self.of_ends).clear();
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Subscriber>> {
-        self.subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Subscriber {

@@ -257,7 +257,8 @@ impl GraphLifecycle {
             group,
             Group {
                 waiting_for: nodes.len(),
-                failed: false,
+                // Shared nodes may have finished: it has been accepted just before that was decided, and cannot begin any more.
+                failed: self.closed && group > 0,
                 stream,
             },
         );
@@ -275,6 +276,7 @@ impl GraphLifecycle {
             }
         }
         match self.phase {
+            Phase::Running if is_empty && self.closed => Some(Directive::StartFailed { group }),
             Phase::Running if is_empty => Some(Directive::Start { group }),
             Phase::Running => None,
             Phase::Draining => stream.map(|stream| Directive::CancelStream { stream }),
@@ -439,6 +441,19 @@ mod tests {
             run.decide(finished, 0),
             [Directive::Over { hung: Vec::new() }]
         );
+    }
+
+    #[test]
+    fn a_stream_that_comes_after_shared_nodes_were_closed_does_not_begin() {
+        let mut run = GraphLifecycle::new(Duration::from_secs(10));
+        run.decide(wired(0, &[(0, None, false)]), 0);
+        run.decide(GraphEvent::NodeReady { node: 0 }, 0);
+        let closed = run.decide(GraphEvent::StreamsComplete, 0);
+        assert_eq!(closed, [Directive::Close]);
+        run.decide(wired(1, &[(1, Some(0), true)]), 0);
+        let begun = run.decide(GraphEvent::NodeReady { node: 1 }, 0);
+        assert_eq!(begun, [Directive::StartFailed { group: 1 }]);
+        assert_eq!(run.faults, []);
     }
 
     #[test]
