@@ -428,8 +428,7 @@ nodes:
         ..RunOptions::default()
     };
     let running = crate::support::start_with(graph, registry, options);
-    let began = || running.handle().snapshot().streams.len();
-    crate::support::wait_for(|| began() == 1);
+    crate::support::wait_for(&running.handle(), |snapshot| snapshot.streams.len() == 1);
     running.handle().drain();
     running.wait();
     assert_eq!(ledger.ends.lock().unwrap().len(), 1);
