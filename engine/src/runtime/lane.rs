@@ -103,6 +103,10 @@ impl Lane {
             progressed |= self.empty_rings();
         }
         progressed |= self.take_from_outside();
+        // A mark from outside may have gone on into a ring, and nobody wakes the lane for that.
+        if !progressed && !self.is_stopped {
+            progressed = self.empty_rings();
+        }
         if progressed {
             self.merge_statistics();
             return Step::Progressed;
