@@ -136,7 +136,10 @@ fn sinks_of_each_stream_behind_a_shared_source_spare_what_others_do() {
 fn files_that_a_graph_is_made_of_or_reads_beside_its_streams_are_never_written_over() {
     let place = Place::new("");
     for (name, text) in [
-        ("part.yaml", "fermata: 1\nnodes: {i: {use: identity, in: d}}\n"),
+        (
+            "part.yaml",
+            "fermata: 1\nnodes: {i: {use: identity, in: d}}\n",
+        ),
         ("model/card.yaml", "a card"),
         ("ca.pem", "a certificate"),
         ("live.m3u8", "#EXTM3U\n#EXTINF:2,\n0.ts\n"),

@@ -259,21 +259,19 @@ impl Node {
         }
     }
 
-    /// Settles the calls of the window that have been answered and whose turn it is. True if any has been answered: whoever did it is free
-    /// for the next one, also where it is not yet its turn.
+    /// Settles the calls of the window that have been answered and whose turn it is. True if there were any.
     pub(crate) fn collect(&mut self, cx: &mut LaneContext) -> bool {
         let Some(window) = &mut self.window else {
             return false;
         };
-        let mut progressed = false;
         while let Some(answer) = window.receive() {
-            progressed = true;
             if let Some(pool) = self.role.pool() {
                 let has_panicked = matches!(answer.outcome, Outcome::Panicked(_));
                 pool.is_free(answer.replica, has_panicked);
             }
             window.note(answer);
         }
+        let mut progressed = false;
         while let Some(window) = &mut self.window
             && let Some(done) = window.next_in_order()
         {

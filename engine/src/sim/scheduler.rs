@@ -38,8 +38,10 @@ enum Rest {
     Awake,
     /// Found nothing, and nobody knows of it yet: whoever wakes it now believes it awake.
     Empty,
-    /// Found nothing once and announced that it parks; looks once more.
+    /// Found nothing and announced that it parks; looks twice more.
     Announced,
+    /// Found nothing once more.
+    Looking,
     /// Parked until it is woken or until its time.
     Parked { until_ns: Option<u64> },
     /// Never runs again.
@@ -60,7 +62,7 @@ struct SteppedLane {
 impl SteppedLane {
     fn can_go(&self, now_ns: u64) -> bool {
         match self.rest {
-            Rest::Awake | Rest::Empty | Rest::Announced => true,
+            Rest::Awake | Rest::Empty | Rest::Announced | Rest::Looking => true,
             Rest::Parked { until_ns } => {
                 !self.parker.is_parking() || until_ns.is_some_and(|until| until <= now_ns)
             }
@@ -420,6 +422,7 @@ impl Scheduler {
                 Rest::Awake
             }
             (Step::Idle { .. }, Rest::Awake) => Rest::Empty,
+            (Step::Idle { .. }, Rest::Announced) => Rest::Looking,
             (Step::Idle { until_ns }, _) if until_ns.is_some_and(|until| until <= now_ns) => {
                 self.spins += 1;
                 Rest::Parked {
