@@ -73,10 +73,12 @@ impl Events {
     /// Events from now on. The receiver is disconnected once the run is over.
     pub(crate) fn subscribe(&self) -> flume::Receiver<RunEvent> {
         let (sender, receiver) = flume::bounded(MOST_WAITING);
+        // Looked at under the lock: whoever closes says so before it takes it.
+        let mut subscribers = lock(&self.subscribers);
         if !self.is_over.load(Ordering::Acquire) {
-            let subscriber = Subscriber { sender, missed: 0 };
-            lock(&self.subscribers).push(subscriber);
+            subscribers.push(Subscriber { sender, missed: 0 });
         }
+        drop(subscribers);
         receiver
     }
 
@@ -88,6 +90,7 @@ impl Events {
         if !self.is_over.load(Ordering::Acquire) {
             of_ends.push(sender);
         }
+        drop(of_ends);
         receiver
     }
 
