@@ -54,7 +54,7 @@ pub struct VideoSourceSettings {
     #[serde(default = "default_timeout")]
     pub timeout: HumanDuration,
     /// Live streams only: a Matroska file (`.mkv`) that keeps what is received unchanged, for a later replay; times are those received, to the
-    /// millisecond. It is `PATH.part` until the connection is over; what comes after a reconnect goes to `NAME-2.mkv`, `NAME-3.mkv`
+    /// millisecond. It is `PATH.part` until the connection is over; what comes after a reconnect goes to `NAME.0002.mkv`, `NAME.0003.mkv`
     /// beside it. When it cannot be written, the stream fails. Default: none.
     #[serde(default)]
     pub record: Option<PathBuf>,
