@@ -145,7 +145,9 @@ impl PartFile {
         self.unfinished = None;
         if let Err(error) = sync_folder_of(&self.path) {
             let path = self.path.display();
-            tracing::warn!("{path} is complete, but its name may not survive a loss of power: {error}");
+            tracing::warn!(
+                "{path} is complete, but its name may not survive a loss of power: {error}"
+            );
         }
         Ok(())
     }

@@ -370,12 +370,7 @@ impl Core {
             let node = fault.node;
             node.is_none_or(|node| launch.nodes.contains(&node))
         });
-        let of_launch: Vec<_> = of_launch.map(|fault| fault.report.clone()).collect();
-        match of_launch.is_empty() {
-            // It came when the run was about to end.
-            true => StartError::Ending,
-            false => StartError::Create(of_launch),
-        }
+        StartError::Create(of_launch.map(|fault| fault.report.clone()).collect())
     }
 
     /// The control plane is gone: nothing is decided any more, so everything is given up.
