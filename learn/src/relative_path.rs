@@ -30,11 +30,12 @@ pub fn resolved(folder: &Path) -> std::io::Result<PathBuf> {
 
 /// What a name is in a folder without links: steps up at its beginning are gone.
 pub fn stepped(mut folder: PathBuf, name: &Path) -> PathBuf {
-    let mut parts = name.components().peekable();
-    while parts.next_if_eq(&Component::ParentDir).is_some() {
+    let mut rest = name;
+    while let Ok(below) = rest.strip_prefix(Component::ParentDir) {
         folder.pop();
+        rest = below;
     }
-    folder.join(parts.as_path())
+    folder.join(rest)
 }
 
 /// The way from a folder without links to a file, both absolute.

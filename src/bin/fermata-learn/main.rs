@@ -21,6 +21,7 @@ mod progress;
 mod resume;
 #[cfg_attr(not(feature = "remote"), allow(dead_code))]
 mod same_job;
+mod seen_rows;
 mod softlabels;
 mod softlabels_plan;
 mod teachers;
