@@ -8,6 +8,7 @@ mod machines_killed;
 mod refusals;
 #[cfg(feature = "remote")]
 mod several_machines;
+mod taken_up;
 
 use std::collections::BTreeMap;
 use std::fs;
