@@ -30,7 +30,7 @@ pub enum LearnCommand {
     Export(ExportArguments),
     /// Say what an artifact is and where it comes from: a checkpoint, an export, arrays, a manifest, a report, or the folder of any of them
     Inspect {
-        /// .safetensors, .onnx, .npz or .npy file, a manifest or table, a report (.json), a model card, recipe or mapping, or a folder
+        /// .safetensors, .onnx, .npz or .npy file, a manifest or table, a report (.json), lines (.jsonl), a model card, recipe, mapping, training or graph (.yaml), or a folder
         file: PathBuf,
     },
     /// Lists of labelled images: make one of raw sources, look at one before it is used

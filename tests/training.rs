@@ -182,6 +182,20 @@ fn a_network_is_trained_evaluated_and_trained_for_more() {
         code == 0 && text.contains("small_resnet18_w8_s2_c1"),
         "{text}"
     );
+    for (name, words) in [
+        ("run", "stands at   epoch 18 of 18\nbest        epoch "),
+        ("run/config.yaml", "manifest    /"),
+        ("run/environment.json", "machine     cpu on "),
+        ("run/report.json", "books       balance\nfaults      0"),
+        ("run/history.csv", "table       18 rows"),
+        (
+            "training.yaml",
+            "training    small_resnet18_w8_s2_c1, 8 epochs, seed 5",
+        ),
+    ] {
+        let text = succeeds(&["inspect".to_owned(), data.text(name)]);
+        assert!(text.contains(words), "`{words}` is not in:\n{text}");
+    }
     for command in ["train", "resume"] {
         let (code, help, _) = run(&[command, "--help"]);
         assert!(

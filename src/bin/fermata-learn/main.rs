@@ -13,6 +13,7 @@ mod handing_out;
 mod infer;
 mod inspect;
 mod inspect_reports;
+mod inspect_runs;
 mod inspect_softlabels;
 mod manifest;
 mod models;
