@@ -391,6 +391,11 @@ fn wrong_labels_are_put_into_training_rows_alone() {
     let report: serde_json::Value =
         serde_json::from_str(&read(&path("noisy/label_noise.json"))).unwrap();
     assert_eq!(report["changed"], changed);
+    let told = succeeded(run(&["inspect", &path("noisy/label_noise.json")]));
+    assert!(
+        told.contains(&format!("label noise {changed} of ")),
+        "{told}"
+    );
     succeeded(noisy(&["--share", "0", "--training-rows", "7"], "few"));
     let few = rows("few/manifest.csv");
     assert_eq!(few.split(Split::Train).count(), 7);
@@ -411,5 +416,91 @@ fn wrong_labels_are_put_into_training_rows_alone() {
         let asked = ["manifest", "noise", &manifest, "--out", &out];
         refused(&[&asked[..], wrong].concat(), &[words]);
         assert!(!Path::new(&out).exists());
+    }
+}
+
+#[test]
+fn pictures_outside_a_manifests_folder_are_named_from_it_wherever_the_tree_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = [
+        "data/manifest.csv",
+        "deep/er/noisy/manifest.csv",
+        "again/manifest.csv",
+    ];
+    let made_at = |root: &str| {
+        let at = |name: &str| folder.path().join(root).join(name).display().to_string();
+        for (number, name) in ["glad", "sad"].into_iter().enumerate() {
+            std::fs::create_dir_all(at(&format!("photos/{name}"))).unwrap();
+            photo(
+                at(&format!("photos/{name}/1.png")).as_ref(),
+                number as u32 + 1,
+            );
+        }
+        succeeded(run(&[
+            "manifest",
+            "list",
+            &at("photos"),
+            "--out",
+            &at("photos.csv"),
+        ]));
+        let mapping = "source: photos\npolicy: folder\nimage: '{image}'\nlabel:\n  column: {name: label, values: {glad: happy, sad: sad}}\n";
+        std::fs::write(at("photos.yaml"), mapping).unwrap();
+        let recipe =
+            "parts: [{mapping: photos.yaml, table: photos.csv, images: photos, split: train}]\n";
+        std::fs::write(at("recipe.yaml"), recipe).unwrap();
+        succeeded(run(&[
+            "manifest",
+            "make",
+            &at("recipe.yaml"),
+            "--out",
+            &at("data"),
+        ]));
+        let noisy = [
+            "manifest",
+            "noise",
+            &at(manifests[0]),
+            "--share",
+            "0",
+            "--out",
+            &at("deep/er/noisy"),
+        ];
+        succeeded(run(&noisy));
+        // A manifest of a manifest whose pictures lie outside it.
+        std::fs::write(
+            at("taken.yaml"),
+            "manifests: [{manifest: deep/er/noisy/manifest.csv}]\n",
+        )
+        .unwrap();
+        succeeded(run(&[
+            "manifest",
+            "make",
+            &at("taken.yaml"),
+            "--out",
+            &at("again"),
+        ]));
+        let written = manifests.iter().chain(&["data/clean_report.json"]);
+        written.map(|name| read(&at(name))).collect::<Vec<_>>()
+    };
+    let first = made_at("here");
+    assert!(
+        first[0].contains("\n../photos/glad/1.png,happy,"),
+        "{}",
+        first[0]
+    );
+    assert!(
+        first[1].contains("\n../../../photos/glad/1.png,"),
+        "{}",
+        first[1]
+    );
+    assert!(first[2].contains("\n../photos/glad/1.png,"), "{}", first[2]);
+    assert_eq!(
+        first,
+        made_at("else/where"),
+        "bytes depend on where the tree lies"
+    );
+    std::fs::rename(folder.path().join("here"), folder.path().join("moved")).unwrap();
+    for name in manifests {
+        let moved = folder.path().join("moved").join(name);
+        succeeded(run(&["manifest", "validate", &moved.display().to_string()]));
     }
 }
