@@ -7,6 +7,7 @@ use fermata_vision::image_file::to_jpeg;
 use serde_json::Value;
 
 use crate::command::{run_in, was_refused};
+use crate::servers::{self, Http};
 use crate::support::{card_of_mini_xception, data, repository};
 
 #[track_caller]
@@ -225,6 +226,42 @@ fn what_is_hidden_in_a_photo_says_nothing_of_the_next() {
     assert_eq!(far.count(), 0, "something is hidden where nobody is");
 }
 
+/// Runs ffmpeg in a folder.
+fn ffmpeg(folder: &Path, arguments: &str) {
+    let made = std::process::Command::new("ffmpeg")
+        .args("-nostdin -v error".split(' '))
+        .args(arguments.split(' '))
+        .current_dir(folder)
+        .status();
+    assert!(made.expect("ffmpeg").success());
+}
+
+#[test]
+fn a_recording_over_the_network_loses_no_frame_whatever_its_address_ends_in() {
+    let Some(data) = data() else { return };
+    let model = card_of_mini_xception(&data);
+    let model = model.path().to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    std::fs::write(at("a.jpg"), drawn(0)).unwrap();
+    // Faster than faces are found.
+    ffmpeg(
+        folder.path(),
+        "-loop 1 -r 1000 -i a.jpg -frames:v 120 film.mp4",
+    );
+    let server = servers::http(std::fs::read(at("film.mp4")).unwrap(), Http::Ranges);
+    let address = format!("http://127.0.0.1:{}/film", server.port);
+    let arguments = ["analyse", &address, "--model", model, "--detector", "haar"];
+    let (code, text, errors) = run_in(
+        folder.path(),
+        &[&arguments[..], &["--out", "out", "--json"]].concat(),
+    );
+    assert_eq!(code, 0, "{errors}");
+    let said: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(said["videos"][0]["frames"], 120, "{said}");
+    assert_eq!(said["videos"][0]["missed"], 0, "{said}");
+}
+
 #[test]
 fn times_are_those_of_the_video_and_what_is_missing_is_told() {
     let Some(data) = data() else { return };
@@ -232,18 +269,11 @@ fn times_are_those_of_the_video_and_what_is_missing_is_told() {
     let model = model.path().to_str().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);
-    let ffmpeg = |arguments: &str| {
-        let made = std::process::Command::new("ffmpeg")
-            .args("-nostdin -v error".split(' '))
-            .args(arguments.split(' '))
-            .current_dir(folder.path())
-            .status();
-        assert!(made.expect("ffmpeg").success());
-    };
     std::fs::write(at("a.jpg"), drawn(0)).unwrap();
     std::fs::write(at("broken.jpg"), &drawn(0)[..900]).unwrap();
     // A recording of a camera that had been on for an hour, with a gap of half an hour in it.
     ffmpeg(
+        folder.path(),
         "-loop 1 -r 10 -i a.jpg -frames:v 20 -vf setpts=PTS+gte(N\\,10)*1800/TB -output_ts_offset 3600 -copyts -muxpreload 0 -muxdelay 0 -fps_mode passthrough film.ts",
     );
     let arguments = [

@@ -203,9 +203,12 @@ impl VideoPeople {
             1 => "1 person".to_owned(),
             more => format!("{more} people"),
         };
-        let frames = counted(frames, "frame");
+        let said = match frames {
+            0 => "no picture has come".to_owned(),
+            _ => format!("{people} in {}", counted(frames, "frame")),
+        };
         let missed = and_missed(self.missed);
-        lines.push(format!("{}: {people} in {frames}{missed}", self.input));
+        lines.push(format!("{}: {said}{missed}", self.input));
         for (_, track, person) in &self.people {
             let track = track.map_or_else(|| "-".to_owned(), |track| track.to_string());
             let shares = person.shares();
@@ -472,6 +475,12 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
         assert_eq!(people[1]["shares"], json!({}));
         assert_eq!(json["photos"][0]["faces"][0]["probability"], 0.75);
         assert_eq!(json["photos"][1]["faces"], json!([]));
+    }
+
+    #[test]
+    fn a_video_of_which_nothing_came_is_not_one_without_people() {
+        let text = people_of("stream,segment,sequence,pts_ms\n", 1).text();
+        assert!(text.contains("door.mp4: no picture has come\n"), "{text}");
     }
 
     #[test]
