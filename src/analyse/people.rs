@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::graph::{LOG, MIN_HITS};
 use super::inputs::Inputs;
-use super::table::{self, Row};
+use super::table::{self, Row, durations};
 use crate::overlap::iou;
 use crate::print::counted;
 
@@ -21,8 +21,6 @@ const MOST_LINES: usize = 40;
 const LEAST_MS: f64 = 1e-6;
 /// Two boxes that overlap by this much (intersection over union) show one face.
 const SAME_FACE: f64 = 0.3;
-/// A frame stands for no longer than this, unless the frames of its video usually do: behind it is a gap, in which nobody was seen.
-const LONGEST_MS: f64 = 1000.0;
 /// The stream of the photos: its source's name.
 const PHOTOS: &str = "photos";
 
@@ -294,26 +292,6 @@ fn seen_too_short(rows: &[Row]) -> Vec<(u32, Option<u64>, Person)> {
         (face.segment, None, person)
     });
     people.collect()
-}
-
-/// How long each frame stands: until the next one of its segment, the last one of a segment as long as frames usually do, as does one before a
-/// gap.
-fn durations(frames: &[(u32, f64)]) -> Vec<f64> {
-    let until_next: Vec<Option<f64>> = (0..frames.len())
-        .map(|index| {
-            let (segment, at_ms) = frames[index];
-            let next = frames.get(index + 1).filter(|next| next.0 == segment);
-            next.map(|next| (next.1 - at_ms).max(0.0))
-        })
-        .collect();
-    let mut known: Vec<f64> = until_next.iter().copied().flatten().collect();
-    known.sort_by(f64::total_cmp);
-    let usual = known.get(known.len() / 2).copied().unwrap_or(0.0);
-    let longest = LONGEST_MS.max(2.0 * usual);
-    let durations = until_next.into_iter();
-    durations
-        .map(|ms| ms.filter(|&ms| ms <= longest).unwrap_or(usual))
-        .collect()
 }
 
 /// Frames of a stream that never came to the table: its source missed them, or they were lost on their way.

@@ -1,9 +1,12 @@
-//! The rows of faces.csv, as `people` sums them up.
+//! The rows of faces.csv in the time of the videos, as `people` sums them up.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use fermata_actors::sinks::timeline::VideoTime;
+
+/// A frame stands for no longer than this, unless the frames of its video usually do: behind it is a gap, in which nobody was seen.
+const LONGEST_MS: f64 = 1000.0;
 
 /// A face in a frame, or a frame without.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,4 +78,24 @@ fn in_video_time(rows: &mut [Row]) {
         let at_ms = time.pass(frame[0].segment, pts_ns) * 1e3;
         frame.iter_mut().for_each(|row| row.at_ms = at_ms);
     }
+}
+
+/// How long each frame stands: until the next one of its segment, the last one of a segment as long as frames usually do, as does one before a
+/// gap.
+pub(super) fn durations(frames: &[(u32, f64)]) -> Vec<f64> {
+    let until_next: Vec<Option<f64>> = (0..frames.len())
+        .map(|index| {
+            let (segment, at_ms) = frames[index];
+            let next = frames.get(index + 1).filter(|next| next.0 == segment);
+            next.map(|next| (next.1 - at_ms).max(0.0))
+        })
+        .collect();
+    let mut known: Vec<f64> = until_next.iter().copied().flatten().collect();
+    known.sort_by(f64::total_cmp);
+    let usual = known.get(known.len() / 2).copied().unwrap_or(0.0);
+    let longest = LONGEST_MS.max(2.0 * usual);
+    let durations = until_next.into_iter();
+    durations
+        .map(|ms| ms.filter(|&ms| ms <= longest).unwrap_or(usual))
+        .collect()
 }
