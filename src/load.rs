@@ -35,8 +35,9 @@ pub(crate) fn checked(
 ) -> Option<Graph> {
     let graph = parsed(arguments, program, registry, run_dir)?;
     let runs = spares_files(&graph, registry, None) && is_runnable(&graph, registry);
-    if !runs {
-        show_hints(arguments);
+    match runs {
+        true => doubt(graph.whole()),
+        false => show_hints(arguments),
     }
     runs.then_some(graph)
 }
@@ -67,6 +68,17 @@ fn agrees(graph: &Graph) -> bool {
     }
     said.is_empty()
 }
+
+/// Warns of what may not do what it seems to.
+#[cfg(feature = "live")]
+fn doubt(graph: &Graph) {
+    for message in fermata_actors::agreement::doubts(graph) {
+        complain(&format!("warning: {message}"));
+    }
+}
+
+#[cfg(not(feature = "live"))]
+fn doubt(_: &Graph) {}
 
 #[cfg(not(feature = "live"))]
 fn agrees(_: &Graph) -> bool {

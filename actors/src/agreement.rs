@@ -8,6 +8,7 @@ use fermata_engine::{Actor, Graph, Source};
 use fermata_files::is_same_folder;
 use serde::de::DeserializeOwned;
 
+use crate::faces::detect_faces::{DetectFaces, DetectFacesSettings, is_cascade};
 use crate::overlay::draw_overlay::NAME;
 use crate::privacy::blurs_any;
 use crate::sinks::write_images::{WriteImages, WriteImagesSettings};
@@ -23,6 +24,26 @@ pub fn disagreements(graph: &Graph) -> Vec<String> {
     said.extend(recording_what_is_hidden(graph));
     said.extend(writing_among_images(graph));
     said
+}
+
+/// Everything of a graph that runs and does not do what it seems to, each in a sentence that says what to do.
+pub fn doubts(graph: &Graph) -> Vec<String> {
+    let mut said = BTreeSet::new();
+    for (index, hide) in nodes(graph, NAME).filter(|(_, node)| blurs_any(graph, node)) {
+        for detect in upstream(graph, index).filter(|node| node.actor == DetectFaces::NAME) {
+            let mut settings = streams(graph, detect)
+                .into_iter()
+                .filter_map(|stream| settings::<DetectFacesSettings>(detect, stream));
+            if settings.any(|own| is_cascade(&own.model)) {
+                said.insert(format!(
+                    "node `{}` hides what node `{}` finds (`blur`), and the Haar cascade leaves many faces visible: name a better detector (`model`), such as \
+                     the one that `fermata models pull yunet` brings",
+                    hide.name, detect.name
+                ));
+            }
+        }
+    }
+    said.into_iter().collect()
 }
 
 /// Pictures get names that pictures which are read may have.
@@ -196,6 +217,29 @@ mod tests {
                 said.iter()
                     .all(|message| message.contains("`unblurred: true`"))
             );
+        }
+    }
+
+    #[test]
+    fn a_cascade_that_finds_what_is_hidden_is_doubted() {
+        for (model, blur, words) in [
+            ("", "solid", 1),
+            (", model: haar", "solid", 1),
+            (", model: a/cascade.xml", "pixelate", 1),
+            (", model: yunet.onnx", "solid", 0),
+            (", model: haar", "none", 0),
+        ] {
+            let graph = graph(&format!(
+                "  capture: {{use: video_source, each: stream, uri: \"${{stream.uri}}\"}}
+  detect: {{use: detect_faces, in: capture{model}}}
+  track: {{use: track_faces, each: stream, in: detect}}
+  draw: {{use: draw_overlay, each: stream, in: track, blur: {blur}}}
+  end: {{use: discard, in: draw}}
+"
+            ));
+            let said = doubts(&graph);
+            assert_eq!(said.len(), words, "{model}, {blur}: {said:?}");
+            assert!(said.iter().all(|message| message.contains("pull yunet")));
         }
     }
 
