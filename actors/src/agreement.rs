@@ -33,7 +33,7 @@ pub fn doubts(graph: &Graph) -> Vec<String> {
         for detect in upstream(graph, index).filter(|node| node.actor == DetectFaces::NAME) {
             let mut settings = streams(graph, detect)
                 .into_iter()
-                .filter_map(|stream| settings::<DetectFacesSettings>(detect, stream));
+                .filter_map(|stream| settings::<DetectFacesSettings>(detect, &stream));
             if settings.any(|own| is_cascade(&own.model)) {
                 said.insert(format!(
                     "node `{}` hides what node `{}` finds (`blur`), and the Haar cascade leaves many faces visible: name a better detector (`model`), such as \
