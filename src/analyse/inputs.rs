@@ -327,20 +327,19 @@ mod tests {
 
     #[test]
     fn cameras_and_addresses_are_live_and_their_names_hold_no_password() {
-        let inputs = Inputs::find(&texts(&[
-            "/dev/video3",
-            "7",
-            "rtsp://me:secret@door.local/main",
-        ]));
-        let expected = [
-            ("video3", "/dev/video3"),
-            ("7", "/dev/video7"),
-            ("main", "rtsp://me:secret@door.local/main"),
-        ];
-        let videos = inputs.videos.iter();
-        let videos: Vec<(&str, &str)> = videos.map(|video| (&*video.name, &*video.uri)).collect();
-        assert_eq!(videos, expected);
+        let inputs = Inputs::find(&texts(&["rtsp://me:secret@door.local/main"]));
+        assert_eq!(inputs.videos[0].name, "main");
+        assert_eq!(inputs.videos[0].uri, "rtsp://me:secret@door.local/main");
         assert!(inputs.live);
+        let inputs = Inputs::find(&texts(&["/dev/video93", "97"]));
+        assert!(inputs.live);
+        for (problem, words) in inputs.problems.iter().zip([
+            "/dev/video93: no camera at /dev/video93",
+            "97: no camera at /dev/video97",
+        ]) {
+            assert!(problem.starts_with(words), "{problem}");
+        }
+        assert_eq!(inputs.problems.len(), 2);
         let inputs = Inputs::find(&texts(&["https://me:secret@host/party.mp4?t=1"]));
         assert_eq!(inputs.videos[0].name, "party_mp4_t_1");
         assert!(!inputs.live, "a file, though it comes over the network");
