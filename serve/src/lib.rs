@@ -18,7 +18,7 @@
 //! | --- | --- |
 //! | serve a run | [`Listening`] takes the address, [`Listening::start`] serves a [`WatchedRun`] there |
 //! | add a route | `router.rs`; each file of routes gives a router |
-//! | know who may ask for what | `guard.rs` (decisions), `token.rs`, `sign_in.rs`, `identity.rs` (TLS) |
+//! | know who may ask for what | `guard.rs` (decisions), `token.rs`, `sign_in.rs`, `identity.rs` (TLS), `places.rs` (how many at once) |
 //! | know what the page is told | `session.rs` (one browser), `watcher.rs`, `counting.rs` and `numbers.rs` (numbers), `bottleneck.rs` and `troubles.rs` (what is wrong, in words), `video.rs` (pictures), `tap.rs`, `journal.rs` |
 //! | change the page | `assets/`: plain modules, embedded as they are |
 
@@ -35,6 +35,7 @@ mod metrics;
 mod numbers;
 mod options;
 mod page;
+mod places;
 mod router;
 mod server;
 mod session;
