@@ -51,6 +51,8 @@ mod live;
 #[cfg(feature = "live")]
 mod live_page;
 #[cfg(feature = "live")]
+mod live_page_parts;
+#[cfg(feature = "live")]
 mod live_page_soak;
 #[cfg(feature = "learn")]
 mod manifests;

@@ -26,6 +26,13 @@ pub enum RunEvent {
         /// How, of all nodes together.
         end: End,
     },
+    /// A node has failed and will be built anew.
+    Restarting {
+        /// The node instance.
+        node: String,
+        /// Why.
+        reason: String,
+    },
     /// A node has been built anew.
     Restarted {
         /// The node instance.
