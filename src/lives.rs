@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use fermata_engine::report::LifeReport;
@@ -20,6 +20,9 @@ const NOTE_EVERY: Duration = Duration::from_secs(1);
 struct Noted {
     /// Which run of the site.
     run: String,
+    /// When the first life in this folder began, milliseconds since 1970; 0 if that is not known.
+    #[serde(default)]
+    since_unix_ms: u64,
     /// The last is that of the program that writes.
     lives: Vec<LifeReport>,
 }
@@ -39,6 +42,12 @@ impl Lives {
         earlier(folder, run).is_some()
     }
 
+    /// When the first life of a part of this run in a folder began.
+    pub(crate) fn since(folder: &Path, run: &str) -> Option<SystemTime> {
+        let since_unix_ms = earlier(folder, run)?.since_unix_ms;
+        (since_unix_ms > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(since_unix_ms))
+    }
+
     /// Begins a life in its folder.
     ///
     /// # Errors
@@ -49,15 +58,15 @@ impl Lives {
         incarnation: u64,
         own_streams: Vec<String>,
     ) -> anyhow::Result<Self> {
-        let mut lives = earlier(folder, run).unwrap_or_default();
-        lives.push(LifeReport {
+        let mut noted = earlier(folder, run).unwrap_or_else(|| Noted {
+            run: run.to_owned(),
+            since_unix_ms: unix_ms(),
+            lives: Vec::new(),
+        });
+        noted.lives.push(LifeReport {
             incarnation,
             captured: BTreeMap::new(),
         });
-        let noted = Noted {
-            run: run.to_owned(),
-            lives,
-        };
         let lives = Self {
             path: folder.join(LIVES),
             noted,
@@ -109,10 +118,15 @@ impl Lives {
 }
 
 /// The lives that a folder knows of, if they are of this run.
-fn earlier(folder: &Path, run: &str) -> Option<Vec<LifeReport>> {
+fn earlier(folder: &Path, run: &str) -> Option<Noted> {
     let text = fermata_files::read(&folder.join(LIVES), fermata_files::MOST_TEXT).ok()?;
     let noted: Noted = serde_json::from_slice(&text).ok()?;
-    (noted.run == run).then_some(noted.lives)
+    (noted.run == run).then_some(noted)
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -147,5 +161,7 @@ mod tests {
         };
         assert_eq!(second.killed(), [expected]);
         assert!(Lives::are_in(folder, "r") && !Lives::are_in(folder, "s"));
+        let since = Lives::since(folder, "r").expect("a time");
+        assert!(since <= SystemTime::now() && Lives::since(folder, "s").is_none());
     }
 }

@@ -12,6 +12,7 @@ use {
     crate::print::complain,
     fermata_engine::report::{ClockReport, EarlierReport, SiteReport},
     fermata_engine::{Codecs, Life, Need},
+    fermata_files::SyncGroup,
     fermata_remote::site::{PartSpec, SitePart},
     fermata_remote::{
         Arriving, Credentials, NatsConnection, opened_streams, take_over, watch_streams,
@@ -147,9 +148,12 @@ impl Remote {
     }
 
     /// Lends the connection to the actors of a run, and the part to whoever steers it.
-    pub(crate) fn lend(&self, services: Services) -> Services {
+    pub(crate) fn lend(&self, services: Services, folder: &Path) -> Services {
         let services = match &self.connection {
-            Some(connection) => services.with(Arc::clone(connection)),
+            // What an edge acknowledges is to outlive a power cut.
+            Some(connection) => services
+                .with(Arc::clone(connection))
+                .with(Arc::new(SyncGroup::default())),
             None => services,
         };
         let Some(part) = &self.part else {
@@ -158,6 +162,7 @@ impl Remote {
         let life = Life {
             number: part.incarnation(),
             settled: self.earlier.settled.clone(),
+            since: Lives::since(folder, part.run()),
         };
         let services = services.with(Arc::new(life)).with(Arc::clone(part));
         services.with(Arc::new(self.earlier.clone()))
@@ -377,7 +382,7 @@ impl Remote {
     }
 
     /// Lends nothing.
-    pub(crate) fn lend(&self, services: Services) -> Services {
+    pub(crate) fn lend(&self, services: Services, _: &Path) -> Services {
         services
     }
 

@@ -51,6 +51,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
     if !goes_on {
         refuse_to_move(&path, &arguments.graph.graph)?;
     }
+    let services = remote.lend((program.services)(), &path);
     let job = Job {
         graph,
         taking: match goes_on {
@@ -59,7 +60,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         },
         quiet: arguments.quiet,
         rows: None,
-        services: remote.lend((program.services)()),
+        services,
         says: None,
         watching: Watching {
             log: arguments.log,

@@ -4,6 +4,7 @@
 //! - [`PartFile`]: a file that is written as `NAME.part` and gets its name when it is complete; whoever begins it says what
 //!   becomes of one that nobody finishes.
 //! - [`RecordFile`]: the same for rows and lines, of which only whole ones are on the disk.
+//! - [`SyncGroup`]: files of several writers that are made durable together, for whoever promises that they outlive a power cut.
 //! - [`write()`]: the same for contents that are in memory.
 //! - [`PartFolder`]: a folder that is filled as `NAME.part` and gets its name, or takes another's, in one step.
 //! - [`read`], [`read_text`], [`open`]: files that are read to their end, which must have one and fit.
@@ -21,6 +22,7 @@ mod part_file;
 mod part_folder;
 mod record_file;
 mod same_folder;
+mod sync_group;
 mod whole;
 
 pub use error::FileError;
@@ -30,4 +32,5 @@ pub use part_file::{PartFile, Unfinished, part_path, write};
 pub use part_folder::PartFolder;
 pub use record_file::RecordFile;
 pub use same_folder::is_same_folder;
+pub use sync_group::{SyncGroup, Synced};
 pub use whole::{MOST_NUMBERS, MOST_TABLE, MOST_TEXT, open, read, read_text};

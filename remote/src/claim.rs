@@ -35,6 +35,8 @@ pub(crate) enum Unremembered {
     Replaced,
     /// The server does not do it now.
     Other(String),
+    /// What was settled is not on this machine's disk, and will not be.
+    NotOnDisk(String),
 }
 
 impl Claim {

@@ -90,7 +90,7 @@ impl Source for ReceivePackets {
                 names.packets_of(&stream.name),
                 setup.node
             ),
-            || ReceivingEnd::new(names, &stream.name, store, setup.settled()),
+            || ReceivingEnd::new(names, &stream.name, store, setup),
             |end| {
                 let run = Arc::clone(end).run(Arc::clone(&nats));
                 nats.runtime.spawn(run)

@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_nats::Subject;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::pull;
-use fermata_engine::Settled;
+use fermata_engine::graph::WhenFull;
+use fermata_engine::{Settled, Setup};
+use fermata_files::SyncGroup;
 use futures_util::StreamExt;
 use tokio::sync::Notify;
 
@@ -41,6 +43,8 @@ pub(crate) struct ReceivingEnd {
     token: String,
     store: StoreSpec,
     settled: Settled,
+    /// Files of this machine whose contents are settled only once they are on the disk.
+    files: Option<Arc<SyncGroup>>,
 }
 
 /// Something that the server is to remember.
@@ -58,7 +62,8 @@ pub(crate) enum Fetched {
 
 impl ReceivingEnd {
     /// An end that waits for its connection.
-    pub(crate) fn new(names: EdgeNames, stream: &str, store: StoreSpec, settled: Settled) -> Self {
+    pub(crate) fn new(names: EdgeNames, stream: &str, store: StoreSpec, setup: &Setup) -> Self {
+        let settled = setup.settled();
         let work = Arc::new(Notify::new());
         let settling = Arc::clone(&work);
         settled.on_growth(move || settling.notify_one());
@@ -70,6 +75,8 @@ impl ReceivingEnd {
             token: token(stream),
             store,
             settled,
+            // Of an edge that may drop nothing is promised.
+            files: setup.service().filter(|_| store.full == WhenFull::Block),
         }
     }
 
@@ -148,13 +155,16 @@ impl ReceivingEnd {
     ) -> Option<Remembering> {
         let settled = memory.begin(now_ms)?;
         let (jetstream, names) = (connection.jetstream.clone(), self.names.clone());
-        let claim = memory.claim();
-        Some(Box::pin(claim.remember(
-            jetstream,
-            names,
-            self.token.clone(),
-            settled,
-        )))
+        let (claim, token) = (memory.claim(), self.token.clone());
+        let files = self.files.clone();
+        Some(Box::pin(async move {
+            if let Some(files) = files.filter(|files| !files.is_empty()) {
+                let synced = tokio::task::spawn_blocking(move || files.sync()).await;
+                let synced = synced.map_err(|error| Unremembered::Other(error.to_string()))?;
+                synced.map_err(Unremembered::NotOnDisk)?;
+            }
+            claim.remember(jetstream, names, token, settled).await
+        }))
     }
 
     async fn remembered(
@@ -172,6 +182,10 @@ impl ReceivingEnd {
                 Err(Unremembered::Replaced) => {
                     drop(state);
                     return self.replaced();
+                }
+                Err(Unremembered::NotOnDisk(reason)) => {
+                    drop(state);
+                    return self.fail(reason);
                 }
                 Err(Unremembered::Other(reason)) => {
                     memory.failed();

@@ -1,6 +1,7 @@
 //! Actors at the end of a graph: video files, CSV and JSON lines, pictures, messages, windows.
 
 mod changes;
+mod earlier;
 mod frame_line;
 mod h264;
 mod mp4_encoder;

@@ -7,10 +7,12 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fermata_engine::units::{HumanBytes, HumanDuration};
-use fermata_engine::{ActorError, FileBook};
+use fermata_engine::{ActorError, FileBook, Life, Setup};
+use fermata_files::part_path;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -84,6 +86,8 @@ pub(crate) struct Segments {
     path: PathBuf,
     limit: Option<SegmentLimit>,
     keep: Option<u32>,
+    /// The life of a part that was killed before.
+    life: Option<Arc<Life>>,
     /// The number of the last file that stays, and of the next one.
     number: u32,
     next: u32,
@@ -97,10 +101,28 @@ impl Segments {
             path: path.to_owned(),
             limit,
             keep,
+            life: None,
             number: 0,
             next: 0,
             complete: VecDeque::new(),
         }
+    }
+
+    /// Those of a sink, whose earlier life may have left some.
+    pub(crate) fn going_on(self, setup: &Setup) -> Self {
+        let life = setup.service::<Life>().filter(|life| life.number > 1);
+        Self { life, ..self }
+    }
+
+    /// The life of a part that was killed before, if this is one.
+    pub(crate) fn life(&self) -> Option<Arc<Life>> {
+        self.life.clone()
+    }
+
+    /// Those that are there under their names, from the first on.
+    pub(crate) fn finished(&self) -> Vec<PathBuf> {
+        let numbered = (1..u32::MAX).map(|number| self.numbered(number));
+        numbered.take_while(|path| path.exists()).collect()
     }
 
     /// Whether there is more than one file.
@@ -109,16 +131,25 @@ impl Segments {
     }
 
     /// Where the next file goes: the first of `NAME.0001.EXTENSION` and so on that is not there, since it may be one that the run reads;
-    /// where one holds all, the first is the path itself.
+    /// where one holds all, the first is the path itself, unless an earlier life of this part has finished that one.
     pub(crate) fn next(&mut self) -> PathBuf {
         self.next = self.number.saturating_add(1);
         if self.limit.is_none() && self.number == 0 {
-            return self.path.clone();
+            if !self.is_finished() {
+                return self.path.clone();
+            }
+            self.next = 2;
         }
         while self.numbered(self.next).exists() && self.next < u32::MAX {
             self.next += 1;
         }
         self.numbered(self.next)
+    }
+
+    /// Whether an earlier life has finished the file that holds all, as far as anybody knows.
+    fn is_finished(&self) -> bool {
+        let wrote = |life: &Arc<Life>| life.wrote(&self.path).unwrap_or(true);
+        self.life.as_ref().is_some_and(wrote) && !part_path(&self.path).exists()
     }
 
     fn numbered(&self, number: u32) -> PathBuf {

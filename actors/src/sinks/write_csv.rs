@@ -1,28 +1,27 @@
 //! Writes what is known of every face of every frame into one table, or into one segment after another.
 //!
-//! Owns the files' lives and their errors; `row` owns columns and number formats, `earlier` what is kept of a table whose writer was killed.
+//! Owns the files' lives and their errors; `row` owns columns and number formats; what is kept of a table whose writer was killed is `earlier`'s.
 
-mod earlier;
 mod row;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fermata_engine::{
-    Actor, ActorError, Clock, ClockMode, End, Envelope, FileBook, How, Input, Life, Outputs, Ports,
-    Setup,
+    Actor, ActorError, Clock, ClockMode, End, Envelope, FileBook, How, Input, Outputs, Ports, Setup,
 };
-use fermata_files::{RecordFile, part_path};
+use fermata_files::{RecordFile, SyncGroup, Synced};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::payload::Faces;
+use crate::sinks::earlier::{self, Form, GoesOn};
 use crate::sinks::segments::{self, SegmentLimit, Segments};
-use earlier::Earlier;
-use row::Rows;
+use row::{HEADER, Rows};
 
 /// Writes a CSV file with one row for each face, and for a frame without a face one row whose face cells are empty, so that
 /// every frame that arrived is there. The columns are
@@ -38,7 +37,8 @@ use row::Rows;
 /// place of a file of that name. The rows of a frame are in the file when the frame has been handled: a run that is stopped,
 /// killed or out of disk leaves `PATH.part` with all rows until then. A frame whose rows cannot be written fails; the next one is tried
 /// again, and the file stays a `.part`. Where a part of a site was killed and is started again with the same `--out`, the table goes on behind the last
-/// row of which the other machines know that it was written. May be shared by streams or stand in a node with `each: stream` and a path of its own for each.
+/// row of which the other machines know that it was written, also one that was finished already; one that cannot go on (with rows of streams of this machine) stays beside
+/// the new one. May be shared by streams or stand in a node with `each: stream` and a path of its own for each.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteCsvSettings {
@@ -68,11 +68,14 @@ pub struct WriteCsv {
     clock: Option<Clock>,
 }
 
+const FORM: Form<'static> = Form::Table(&HEADER);
+
 /// A file on its way.
 struct Table {
     rows: Rows<RecordFile>,
     path: PathBuf,
     book: FileBook,
+    _synced: Option<Arc<Synced>>,
     /// Rows in it.
     count: u64,
     /// Why rows are missing in it, and of how many frames.
@@ -110,13 +113,20 @@ impl Actor for WriteCsv {
         Self::check(&settings)?;
         let mut actor = Self {
             file: None,
-            segments: Segments::new(&settings.path, settings.segment, settings.keep),
+            segments: Segments::new(&settings.path, settings.segment, settings.keep)
+                .going_on(setup),
             failed: None,
             settings,
             setup: setup.clone(),
             times: BTreeMap::new(),
             clock: (setup.clock_mode != ClockMode::Asap).then(|| setup.clock.clone()),
         };
+        if let Some(life) = actor.segments.life() {
+            match actor.segments.are_many() {
+                true => earlier::cut_segments(&actor.segments.finished(), &life, FORM)?,
+                false => drop(earlier::take_up(&actor.settings.path, &life, FORM)?),
+            }
+        }
         actor.begin()?;
         Ok(actor)
     }
@@ -160,33 +170,31 @@ impl Actor for WriteCsv {
 impl WriteCsv {
     /// Goes on with the table of an earlier life of this part, if there is one.
     fn go_on(&mut self, path: &Path) -> Result<bool, ActorError> {
-        let life = self.setup.service::<Life>();
-        let Some(life) = life.filter(|life| life.number > 1) else {
+        let Some(life) = self.segments.life() else {
             return Ok(false);
         };
-        let part = part_path(path);
-        let earlier = Earlier::of(&part, &life.settled);
-        let earlier = earlier.map_err(|error| {
-            format!(
-                "cannot go on with `{}`: {error}; move it away to begin anew",
-                part.display()
-            )
-        })?;
-        let Some(Earlier { rows, cuts }) = earlier else {
+        let Some(GoesOn { file, rows }) = earlier::go_on(path, &life, FORM)? else {
             return Ok(false);
         };
-        let file = RecordFile::go_on(path, &cuts)?;
-        let book = self.setup.file(file.part(), "rows");
-        book.give(rows);
-        book.hold(rows);
-        self.file = Some(Table {
+        let mut table = self.table(file, path)?;
+        table.book.give(rows);
+        table.book.hold(rows);
+        table.count = rows;
+        self.file = Some(table);
+        Ok(true)
+    }
+
+    fn table(&self, file: RecordFile, path: &Path) -> Result<Table, ActorError> {
+        let group = self.setup.service::<SyncGroup>();
+        let synced = group.map(|group| group.add(file.part())).transpose()?;
+        Ok(Table {
+            book: self.setup.file(file.part(), "rows"),
             rows: Rows::new(file),
             path: path.to_owned(),
-            book,
-            count: rows,
+            _synced: synced,
+            count: 0,
             missing: None,
-        });
-        Ok(true)
+        })
     }
 
     /// Begins the next file.
@@ -195,15 +203,7 @@ impl WriteCsv {
         if self.go_on(&path)? {
             return Ok(());
         }
-        let file = RecordFile::create(&path)?;
-        let book = self.setup.file(file.part(), "rows");
-        let mut table = Table {
-            rows: Rows::new(file),
-            path,
-            book,
-            count: 0,
-            missing: None,
-        };
+        let mut table = self.table(RecordFile::create(&path)?, &path)?;
         let begun = table.rows.header();
         if let Err(error) = begun.and_then(|()| Ok(table.rows.flush()?)) {
             let part = table.rows.file().part().display();
@@ -251,6 +251,8 @@ impl WriteCsv {
             book,
             count,
             missing,
+            // What was written is synced once more, if it does not get its name.
+            _synced,
         } = table;
         let file = rows.into_inner()?;
         if let Some((frames, reason)) = missing {

@@ -2,15 +2,18 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use fermata_engine::{
     Actor, ActorError, Clock, ClockMode, End, FileBook, How, Input, Outputs, Ports, Setup,
 };
-use fermata_files::RecordFile;
+use fermata_files::{RecordFile, SyncGroup, Synced};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::earlier::{self, Form, GoesOn};
 use super::frame_line::FrameLine;
+use super::segments::Segments;
 use crate::payload::Faces;
 
 /// Writes a file of JSON lines: one object for each frame, with its faces, so that programs read what happened without a table's
@@ -24,7 +27,8 @@ use crate::payload::Faces;
 ///
 /// Frames come in the order in which they arrive. The lines go to `PATH.part`, which gets its name when everything has arrived. The line of a
 /// frame is in the file when the frame has been handled: a run that is stopped, killed or out of disk leaves `PATH.part` with all lines until then.
-/// A frame whose line cannot be written fails; the next one is tried again, and the file stays a `.part`.
+/// A frame whose line cannot be written fails; the next one is tried again, and the file stays a `.part`. Where a part of a site was killed and is
+/// started again with the same `--out`, the file goes on as a table of `write_csv` does.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteJsonlSettings {
@@ -37,6 +41,7 @@ pub struct WriteJsonl {
     /// Gone when the file is finished.
     file: Option<(RecordFile, FileBook)>,
     path: PathBuf,
+    _synced: Option<Arc<Synced>>,
     /// Lines in it.
     count: u64,
     /// How many lines are missing in it, and why.
@@ -67,12 +72,33 @@ impl Actor for WriteJsonl {
 
     fn create(settings: WriteJsonlSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
-        let file = RecordFile::create(&settings.path)?;
+        let mut files = Segments::new(&settings.path, None, None).going_on(setup);
+        let life = files.life();
+        if let Some(life) = &life {
+            earlier::take_up(&settings.path, life, Form::Lines)?;
+        }
+        let path = files.next();
+        let earlier = match life {
+            Some(life) => earlier::go_on(&path, &life, Form::Lines)?,
+            None => None,
+        };
+        let GoesOn { file, rows } = match earlier {
+            Some(earlier) => earlier,
+            None => GoesOn {
+                file: RecordFile::create(&path)?,
+                rows: 0,
+            },
+        };
+        let group = setup.service::<SyncGroup>();
+        let synced = group.map(|group| group.add(file.part())).transpose()?;
         let book = setup.file(file.part(), "lines");
+        book.give(rows);
+        book.hold(rows);
         Ok(Self {
             file: Some((file, book)),
-            path: settings.path,
-            count: 0,
+            path,
+            _synced: synced,
+            count: rows,
             missing: None,
             clock: (setup.clock_mode != ClockMode::Asap).then(|| setup.clock.clone()),
         })

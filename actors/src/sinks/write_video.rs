@@ -10,7 +10,7 @@ use fermata_engine::report::FileSegmentReport;
 use fermata_engine::{
     Actor, ActorError, End, Envelope, FileBook, How, Input, Outputs, Ports, Setup, Stream,
 };
-use fermata_files::{PartFile, Unfinished};
+use fermata_files::{PartFile, SyncGroup, Synced, Unfinished};
 use ffmpeg_next::encoder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -154,6 +154,7 @@ struct Video {
     part: PartFile,
     path: PathBuf,
     book: FileBook,
+    _synced: Option<Arc<Synced>>,
     /// None before the first frame, and after a failed write.
     encoder: Option<Mp4Encoder>,
     /// Time of its first frame.
@@ -206,7 +207,8 @@ impl Actor for WriteVideo {
     fn create(settings: WriteVideoSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
         let mut actor = Self {
-            segments: Segments::new(&settings.path, settings.segment, settings.keep),
+            segments: Segments::new(&settings.path, settings.segment, settings.keep)
+                .going_on(setup),
             settings,
             setup: setup.clone(),
             file: None,
@@ -271,7 +273,10 @@ impl WriteVideo {
     fn begin(&mut self) -> Result<Video, ActorError> {
         let path = self.segments.next();
         let part = PartFile::create(&path, Unfinished::Kept)?;
+        let group = self.setup.service::<SyncGroup>();
+        let synced = group.map(|group| group.add(part.part())).transpose()?;
         Ok(Video {
+            _synced: synced,
             book: self.setup.file(part.part(), "frames"),
             part,
             path,
