@@ -174,3 +174,25 @@ fn what_is_made_from_the_code_is_current() {
         );
     }
 }
+
+/// Comments for those who read the code are no help to those who write graphs.
+#[test]
+fn the_reference_speaks_to_who_writes_graphs() {
+    for file in ["actors.md", "graph-files.md"] {
+        let page = std::fs::read_to_string(repository("docs/reference").join(file)).unwrap();
+        for (line, text) in page.lines().enumerate() {
+            for leak in ["[`", "Settings of ", " as written.", "::"] {
+                assert!(!text.contains(leak), "{file}:{}: {text}", line + 1);
+            }
+        }
+        // Below the name of an actor stands what it does.
+        let mut actors = page.split("\n## `").skip(1);
+        assert!(
+            actors.all(|actor| {
+                let about = actor.lines().nth(2).unwrap_or_default();
+                about.len() > 20 && !about.starts_with(['|', '#'])
+            }),
+            "{file}"
+        );
+    }
+}

@@ -90,6 +90,8 @@ mod support;
 #[cfg(feature = "live")]
 mod sweep;
 #[cfg(feature = "live")]
+mod top;
+#[cfg(feature = "live")]
 mod traces_and_logs;
 #[cfg(feature = "learn")]
 mod training;

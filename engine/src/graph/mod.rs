@@ -48,7 +48,7 @@ use crate::services::Services;
 pub use load_options::LoadOptions;
 pub use overrides::Overrides;
 pub use part::EdgeActors;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, most_alike};
 pub use redact::{redact, redact_path};
 pub use schema::schema;
 pub use secrets::Secrets;

@@ -372,7 +372,7 @@ pub(crate) enum Each {
     Stream,
 }
 
-/// `run:` as written.
+/// How time passes, how a drain ends, and what nodes may take.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunFile {
