@@ -22,16 +22,16 @@ pub struct ServeArguments {
         value_parser = listening
     )]
     pub serve: Option<SocketAddr>,
-    /// Name by which browsers may ask for the page, besides addresses and localhost
+    /// Host name under which browsers may open the page, besides addresses and localhost; may be given several times
     #[arg(long, value_name = "NAME", requires = "serve")]
     pub serve_host: Vec<String>,
-    /// File with the token that is asked for [default: none on loopback, elsewhere a fresh one that is shown on the terminal]
+    /// File with the access token [default: none on loopback, elsewhere a new one that is shown on the terminal]
     #[arg(long, value_name = "FILE", requires = "serve")]
     pub serve_token_file: Option<PathBuf>,
-    /// Serve over TLS alone, with a certificate that is made for this run unless one is given; its fingerprint is shown
+    /// Serve over TLS only, with a certificate made for this run unless one is given; its fingerprint is shown
     #[arg(long, requires = "serve")]
     pub serve_tls: bool,
-    /// PEM file with the certificate that is shown, and those that lead to its authority
+    /// PEM file with the server's certificate and its chain
     #[arg(
         long,
         value_name = "FILE",

@@ -281,7 +281,7 @@ pub struct RunSpec {
     pub drain: Duration,
     /// How often a node may be restarted.
     pub restart: RestartSpec,
-    /// A call that takes longer is named.
+    /// A call that has run longer is logged once as an error, with its node and replica; it is not cancelled.
     pub call_deadline: Duration,
 }
 
@@ -382,7 +382,7 @@ pub(crate) struct RunFile {
     pub(crate) drain: Option<HumanDuration>,
     /// How often a node may be restarted.
     pub(crate) restart: Option<RestartFile>,
-    /// A call that takes longer is named. Default: 30s.
+    /// A call that has run longer is logged once as an error, with its node and replica; it is not cancelled. Default: 30s.
     pub(crate) call_deadline: Option<HumanDuration>,
 }
 
