@@ -1,7 +1,7 @@
 //! A part file of whole records: what is on the disk never ends within a record, as far as this process can help it.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 
@@ -91,7 +91,12 @@ impl RecordFile {
 fn rewrite(part: &Path, without: &[Range<u64>]) -> io::Result<()> {
     let mut from = File::open(part)?;
     let fresh = part_path(part);
-    let mut to = File::create(&fresh)?;
+    // What an earlier process left is of no use, and nothing is written through a link.
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut to = File::create_new(&fresh)?;
     let mut at = 0;
     for cut in without {
         from.seek(SeekFrom::Start(at))?;
