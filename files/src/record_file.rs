@@ -158,4 +158,17 @@ mod tests {
         assert_eq!(left(&[(4, 8)]), "one\nthree\nfour\n");
         assert_eq!(left(&[(0, 4), (8, 14)]), "two\nfour\n");
     }
+
+    #[test]
+    fn cutting_records_out_writes_through_no_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, other) = (folder.path().join("rows"), folder.path().join("other"));
+        fs::write(part_path(&path), "one\ntwo\nthree\n").expect("a file");
+        fs::write(&other, "kept").expect("a file");
+        std::os::unix::fs::symlink(&other, part_path(&part_path(&path))).expect("a link");
+        RecordFile::go_on(&path, &[4..8, 14..14]).expect("what was there");
+        assert_eq!(fs::read_to_string(other).expect("text"), "kept");
+        let left = fs::read_to_string(part_path(&path)).expect("text");
+        assert_eq!(left, "one\nthree\n");
+    }
 }
