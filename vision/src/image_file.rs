@@ -239,6 +239,17 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn the_limits_are_those_that_security_md_states() {
+        let limits = ImageLimits::default();
+        let (mib, millions) = (limits.bytes >> 20, limits.pixels / 1_000_000);
+        let stated = format!("images ({mib} MiB, {millions} million pixels)");
+        assert!(
+            include_str!("../../SECURITY.md").contains(&stated),
+            "{stated}"
+        );
+    }
+
     fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
         image.write_to(&mut bytes, format).unwrap();
