@@ -236,7 +236,7 @@ async fn text_of(mut answer: reqwest::Response) -> anyhow::Result<String> {
     while let Some(chunk) = answer.chunk().await.context("the answer broke off")? {
         if bytes.len() + chunk.len() > MOST_BYTES {
             bail!(
-                "the answer has more than {} MiB, so it is no run's",
+                "the answer has more than {} MiB, so it is not a run's",
                 MOST_BYTES >> 20
             );
         }

@@ -220,7 +220,7 @@ fn remove_link(part: &Path) -> Result<(), FileError> {
     fs::remove_file(part).map_err(|reason| FileError::new("remove the link", part, reason))
 }
 
-/// Opens a part for writing as it is, and locks it. What is no regular file (a device) is not locked.
+/// Opens a part for writing as it is, and locks it. What is not a regular file (a device) is not locked.
 fn locked(part: &Path) -> Result<File, FileError> {
     // Opening a pipe would wait for its reader.
     if part

@@ -81,7 +81,7 @@ impl Credentials {
             // The message of the parser may quote what it read.
             options = made.map_err(|_| RemoteError::Credentials {
                 what: path.display().to_string(),
-                reason: "it is no file of NATS credentials".to_owned(),
+                reason: "it is not a file of NATS credentials".to_owned(),
             })?;
         }
         if let Some(path) = &self.nkey_file {

@@ -66,7 +66,7 @@ impl State {
         };
         let packet = PacketMessage::read(payload);
         if let Err(error) = &packet {
-            tracing::warn!("{subject}: a message that is no packet: {error}");
+            tracing::warn!("{subject}: a message that is not a packet: {error}");
         }
         let Some(machine) = &mut self.machine else {
             return;
@@ -97,7 +97,7 @@ impl State {
                 }
             }
             Err(error) => {
-                tracing::warn!("a message that is no progress of an edge: {error}");
+                tracing::warn!("a message that is not the progress of an edge: {error}");
             }
         }
     }

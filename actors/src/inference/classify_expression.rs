@@ -217,7 +217,7 @@ impl ClassifyExpression {
 
     /// Runs the model once on the inputs gathered in `values` and empties them.
     fn run(&mut self, faces: usize) -> Result<(), ActorError> {
-        self.model.run(faces, &mut self.values, &mut self.said)?;
+        self.model.run(faces, &self.values, &mut self.said)?;
         self.values.clear();
         Ok(())
     }

@@ -54,7 +54,7 @@ impl Actor for WriteImages {
         Self::check(&settings)?;
         let dir = &settings.dir;
         if !dir.is_dir() {
-            return Err(format!("dir is `{}`, which is no folder", dir.display()).into());
+            return Err(format!("dir is `{}`, which is not a folder", dir.display()).into());
         }
         Ok(Self {
             settings,
