@@ -1,7 +1,9 @@
-//! Lets `fermata-learn` and the tests find libtorch where it was at build time; `fermata` does not need it.
+//! Lets `fermata-learn` and the tests find libtorch where it was at build time, which `fermata` does not need; and notes the commit, by which the
+//! machines of a site tell whether they run the same program.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
@@ -13,4 +15,26 @@ fn main() {
             println!("cargo::{target}=-Wl,-rpath,{}", lib.display());
         }
     }
+    if env::var_os("CARGO_FEATURE_REMOTE").is_some() {
+        note_commit();
+    }
+}
+
+fn note_commit() {
+    // The log of HEAD grows with each commit and checkout.
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"]);
+    if let Some(log) = log.filter(|log| Path::new(log).exists()) {
+        println!("cargo::rerun-if-changed={log}");
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    if let Some(commit) = git(&["rev-parse", "HEAD"]) {
+        println!("cargo::rustc-env=FERMATA_GIT_COMMIT={commit}");
+    }
+}
+
+/// What git says, or nothing where there is no git or no repository.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
 }

@@ -25,6 +25,16 @@ use {
 #[cfg(feature = "remote")]
 pub(crate) use crate::lives::Lives;
 
+/// The program as all machines of a site must have it: its version, and the commit of which it was built, where that is known.
+#[cfg(feature = "remote")]
+fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("FERMATA_GIT_COMMIT") {
+        Some(commit) => format!("{version} (commit {commit})"),
+        None => version.to_owned(),
+    }
+}
+
 /// The connection of a run, and the part of a site that it is, if any.
 pub(crate) struct Remote {
     #[cfg(feature = "remote")]
@@ -88,7 +98,7 @@ pub fn open(address: &str, site: &str, codecs: Codecs) -> anyhow::Result<Arc<Nat
             "an address with a password in it would be seen by everybody on this machine: give it in NATS_USER and NATS_PASSWORD, or in a file that NATS_CREDS names"
         );
     }
-    let credentials = Credentials::from_env(|name| std::env::var(name).ok());
+    let credentials = Credentials::from_env(|name| std::env::var(name).ok())?;
     Ok(NatsConnection::connect(
         address,
         &credentials,
@@ -125,10 +135,10 @@ impl Remote {
             machines: graph.machines.clone(),
             graph: graph.name.clone(),
             digest: fermata_files::sha256(graph.common_yaml().as_bytes()),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version(),
             may_begin: graph.has_inlets(),
         });
-        let part = spec.map(|spec| SitePart::join(&connection, spec));
+        let part = spec.map(|spec| SitePart::join(&connection, spec, complain));
         let part = part.transpose()?;
         let earlier = match &part {
             Some(part) => Earlier::of(&connection, graph, part.incarnation() > 1)?,

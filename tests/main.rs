@@ -83,6 +83,8 @@ mod settled;
 #[cfg(feature = "remote")]
 mod site;
 #[cfg(feature = "remote")]
+mod site_again;
+#[cfg(feature = "remote")]
 mod site_trial;
 #[cfg(feature = "learn")]
 mod softlabels;

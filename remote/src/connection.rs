@@ -50,15 +50,41 @@ pub struct Credentials {
 impl Credentials {
     /// What the environment says: `NATS_CREDS`, `NATS_NKEY`, `NATS_CA`, `NATS_CERT` and `NATS_KEY` are paths of files, as for the
     /// `nats` command; `NATS_TOKEN`, or `NATS_USER` and `NATS_PASSWORD`, are themselves.
-    pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Self {
+    ///
+    /// # Errors
+    /// Of two that belong together, one is there.
+    pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Result<Self, RemoteError> {
+        let both = |one, other| match (get(one), get(other)) {
+            (Some(_), None) => Err(half(one, other)),
+            (None, Some(_)) => Err(half(other, one)),
+            (one, other) => Ok(one.zip(other)),
+        };
         let path = |name| get(name).map(PathBuf::from);
-        Self {
+        let certificate = both("NATS_CERT", "NATS_KEY")?;
+        Ok(Self {
             credentials_file: path("NATS_CREDS"),
             nkey_file: path("NATS_NKEY"),
             token: get("NATS_TOKEN"),
-            user: get("NATS_USER").zip(get("NATS_PASSWORD")),
+            user: both("NATS_USER", "NATS_PASSWORD")?,
             authorities: path("NATS_CA"),
-            certificate: path("NATS_CERT").zip(path("NATS_KEY")),
+            certificate: certificate.map(|(certificate, key)| (certificate.into(), key.into())),
+        })
+    }
+
+    /// What is shown to the server, by the names of what holds it.
+    fn shown(&self) -> String {
+        let all = [
+            ("NATS_CREDS", self.credentials_file.is_some()),
+            ("NATS_NKEY", self.nkey_file.is_some()),
+            ("NATS_TOKEN", self.token.is_some()),
+            ("NATS_USER and NATS_PASSWORD", self.user.is_some()),
+            ("NATS_CERT", self.certificate.is_some()),
+        ];
+        let there = all.iter().filter(|(_, is_there)| *is_there);
+        let there: Vec<&str> = there.map(|(name, _)| *name).collect();
+        match there[..] {
+            [] => "a connection without credentials".to_owned(),
+            _ => format!("these credentials ({})", there.join(", ")),
         }
     }
 
@@ -106,6 +132,10 @@ impl Credentials {
     }
 }
 
+fn half(there: &'static str, missing: &'static str) -> RemoteError {
+    RemoteError::Half { there, missing }
+}
+
 /// Whether the connection stands, and how often it has come to stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Link {
@@ -119,6 +149,8 @@ pub struct NatsConnection {
     pub(crate) client: Client,
     pub(crate) jetstream: jetstream::Context,
     pub(crate) site: String,
+    /// Where the server is, without secrets.
+    pub(crate) address: String,
     pub(crate) codecs: Arc<Codecs>,
     pub(crate) link: watch::Receiver<Link>,
     pub(crate) closing: watch::Sender<bool>,
@@ -167,7 +199,17 @@ impl NatsConnection {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let connected = runtime.block_on(open(server, options, &shown))?;
+        let connected = runtime.block_on(open(server, options, &shown));
+        let connected = connected.map_err(|error| match error {
+            RemoteError::Refused {
+                address, reason, ..
+            } => RemoteError::Refused {
+                address,
+                what: credentials.shown(),
+                reason,
+            },
+            other => other,
+        })?;
         let (client, jetstream) = connected;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
@@ -182,6 +224,7 @@ impl NatsConnection {
             client,
             jetstream,
             site: site.to_owned(),
+            address: shown,
             codecs: Arc::new(codecs),
             link,
             closing: watch::Sender::new(false),
@@ -192,6 +235,15 @@ impl NatsConnection {
             tasks: Mutex::default(),
             thread: Mutex::new(Some((stop, thread))),
         }))
+    }
+
+    /// How a command names the site and its server.
+    pub(crate) fn at(&self) -> String {
+        format!(
+            "--nats {} --site {}",
+            quoted(&self.address),
+            quoted(&self.site)
+        )
     }
 
     /// Does something at the server, and waits for it: not on the connection's own thread.
@@ -309,7 +361,12 @@ async fn open(
         let reason = chain(&error);
         match error.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                RemoteError::Refused { address, reason }
+                let what = "these credentials".to_owned();
+                RemoteError::Refused {
+                    address,
+                    what,
+                    reason,
+                }
             }
             ConnectErrorKind::Tls => RemoteError::Tls { address, reason },
             ConnectErrorKind::Io if is_about_tls(&error) => RemoteError::Tls { address, reason },
@@ -350,6 +407,15 @@ fn parsed(version: &str) -> Option<(u64, u64)> {
     Some((parts.next()??, parts.next()??))
 }
 
+/// As a shell reads it back.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@,+".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// An address without user, password or token.
 fn redacted(address: &str) -> String {
     let (scheme, rest) = match address.split_once("://") {
@@ -383,7 +449,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("camera.creds");
         let get = |name: &str| (name == "NATS_CREDS").then(|| path.display().to_string());
-        let credentials = Credentials::from_env(get);
+        let credentials = Credentials::from_env(get).unwrap();
         let missing = credentials.options().map(drop).unwrap_err().to_string();
         assert!(missing.contains("camera.creds"), "{missing}");
         std::fs::write(&path, "SUSECRET").unwrap();
@@ -392,6 +458,29 @@ mod tests {
             wrong.contains("camera.creds") && !wrong.contains("SUSECRET"),
             "{wrong}"
         );
+    }
+
+    #[test]
+    fn a_half_of_two_credentials_is_refused_by_name() {
+        for (there, missing) in [
+            ("NATS_USER", "NATS_PASSWORD"),
+            ("NATS_PASSWORD", "NATS_USER"),
+            ("NATS_CERT", "NATS_KEY"),
+            ("NATS_KEY", "NATS_CERT"),
+        ] {
+            let get = |name: &str| (name == there).then(|| "secret".to_owned());
+            let said = Credentials::from_env(get).map(drop).unwrap_err();
+            let expected = format!(
+                "{there} is set in the environment, and {missing} is not: set both, or none"
+            );
+            assert_eq!(said.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_command_is_printed_as_a_shell_takes_it() {
+        assert_eq!(quoted("nats://host:4222"), "nats://host:4222");
+        assert_eq!(quoted("my shop's"), r"'my shop'\''s'");
     }
 
     #[test]

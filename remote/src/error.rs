@@ -34,11 +34,23 @@ pub enum RemoteError {
         /// Why.
         reason: String,
     },
+    /// Of two that belong together, one is set.
+    #[error("{there} is set in the environment, and {missing} is not: set both, or none")]
+    Half {
+        /// What is there.
+        there: &'static str,
+        /// What is not.
+        missing: &'static str,
+    },
     /// The server does not let this program in.
-    #[error("the NATS server at {address} refuses these credentials: {reason}")]
+    #[error(
+        "the NATS server at {address} refuses {what}: {reason}; it must know this machine by a file that NATS_CREDS or NATS_NKEY names, by NATS_TOKEN, or by NATS_USER and NATS_PASSWORD"
+    )]
     Refused {
         /// Where.
         address: String,
+        /// What was shown there, by the names of what holds it.
+        what: String,
         /// What it said.
         reason: String,
     },
@@ -81,7 +93,9 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut source = error.source();
     while let Some(error) = source {
         let more = error.to_string();
-        if !message.contains(&more) {
+        if more.contains(&message) {
+            message = more;
+        } else if !message.contains(&more) {
             message = format!("{message}: {more}");
         }
         source = error.source();

@@ -27,8 +27,11 @@ use crate::time::unix_ms;
 const LOOK: Duration = Duration::from_millis(20);
 /// Pauses between attempts to open the edge.
 const OPEN_PAUSE: Duration = Duration::from_millis(200);
-/// JetStream's error for a stream that cannot store a message, here because the subject is full.
+/// JetStream's error for a stream that cannot store a message, as a rule because the subject is full, of which it says this.
 const STORE_FAILED: u64 = 10077;
+const SUBJECT_FULL: &str = "maximum messages per subject";
+/// Nothing has been stored for so long: that is told.
+const STANDSTILL: Duration = Duration::from_secs(10);
 
 /// A packet that is to be published; its number is given at the edge.
 pub(crate) struct Outgoing {
@@ -49,12 +52,20 @@ pub(crate) struct SendingEnd {
     settled: Settled,
     /// What stands in the way, for whoever asks why nothing goes on.
     obstacle: Mutex<Option<String>>,
+    standstill: Mutex<Standstill>,
+}
+
+/// Since when nothing has been stored of what waits.
+#[derive(Default)]
+struct Standstill {
+    since: Option<Instant>,
+    is_told: bool,
 }
 
 /// How a publication went.
 enum Published {
     Stored(Attempt),
-    Refused(Attempt),
+    Refused(Attempt, String),
     Failed(Attempt, String),
     TooLarge(Attempt, String),
     Told(ProgressMessage),
@@ -74,6 +85,7 @@ impl SendingEnd {
             token: token(stream),
             settled,
             obstacle: Mutex::default(),
+            standstill: Mutex::default(),
         }
     }
 
@@ -129,6 +141,7 @@ impl SendingEnd {
         let mut publishing: FuturesUnordered<Publishing> = FuturesUnordered::new();
         while !self.is_over() {
             self.publish(connection, &mut publishing).await;
+            self.tell_standstill();
             let wake = self.wake_at(connection);
             tokio::select! {
                 Some(published) = publishing.next(), if !publishing.is_empty() => {
@@ -143,6 +156,33 @@ impl SendingEnd {
                 () = self.work.notified() => {}
                 () = tokio::time::sleep_until(wake) => {}
             }
+        }
+    }
+
+    /// Says once that packets wait in vain, and once that they go on.
+    fn tell_standstill(&self) {
+        let waits = lock(&self.sender).has_packets();
+        let mut standstill = lock(&self.standstill);
+        let since = *standstill.since.get_or_insert_with(Instant::now);
+        if !waits {
+            standstill.since = None;
+        } else if !standstill.is_told && since.elapsed() >= STANDSTILL {
+            standstill.is_told = true;
+            let (packets, stream) = (&self.names.packets, &self.token);
+            let reason = lock(&self.obstacle).clone();
+            let reason = reason.unwrap_or_else(|| "the server has not answered".to_owned());
+            tracing::warn!(
+                "edge to {packets}, stream {stream}: nothing has gone on for {} s: {reason}",
+                STANDSTILL.as_secs()
+            );
+        }
+    }
+
+    fn goes_on(&self) {
+        let standstill = std::mem::take(&mut *lock(&self.standstill));
+        if standstill.is_told {
+            let (packets, stream) = (&self.names.packets, &self.token);
+            tracing::warn!("edge to {packets}, stream {stream}: packets go on");
         }
     }
 
@@ -242,6 +282,7 @@ impl SendingEnd {
             let mut obstacle = lock(&self.obstacle);
             match published {
                 Published::Stored(attempt) => {
+                    self.goes_on();
                     *obstacle = None;
                     let stored = sender.acknowledged(attempt);
                     if let Some(outgoing) = &stored {
@@ -249,8 +290,8 @@ impl SendingEnd {
                     }
                     settled.extend(stored.map(|outgoing| (outgoing, None)));
                 }
-                Published::Refused(attempt) => {
-                    *obstacle = Some("the other machine does not keep up".to_owned());
+                Published::Refused(attempt, reason) => {
+                    *obstacle = Some(reason);
                     sender.refused(attempt, now_ms);
                 }
                 Published::Failed(attempt, reason) => {
@@ -342,7 +383,10 @@ fn judged(attempt: Attempt, stored: Result<(), jetstream::context::PublishError>
     let source = std::error::Error::source(&error);
     let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
     match refusal.map(|refusal| refusal.error_code().0) {
-        Some(STORE_FAILED) => Published::Refused(attempt),
+        Some(STORE_FAILED) if reason.contains(SUBJECT_FULL) => {
+            Published::Refused(attempt, "the other machine does not keep up".to_owned())
+        }
+        Some(STORE_FAILED) => Published::Refused(attempt, reason),
         _ => Published::Failed(attempt, reason),
     }
 }

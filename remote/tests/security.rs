@@ -55,7 +55,7 @@ fn connect(
         let mut known = credentials.iter().filter(|(known, _)| *known == name);
         known.next().map(|(_, value)| (*value).to_owned())
     };
-    let credentials = Credentials::from_env(get);
+    let credentials = Credentials::from_env(get)?;
     let url = server.url().replace("nats://127.0.0.1", "tls://localhost");
     NatsConnection::connect(&url, &credentials, "test", Codecs::default())
 }
@@ -105,7 +105,13 @@ fn tokens_and_keys_let_in_and_wrong_ones_are_refused_without_being_shown() {
             .map(drop)
             .expect_err("a wrong token");
         let said = said.to_string();
-        assert!(said.contains("refuses these credentials"), "{said}");
+        let shown = match wrong.len() {
+            1 => "refuses a connection without credentials: ",
+            _ => "refuses these credentials (NATS_TOKEN): ",
+        };
+        assert!(said.contains(shown), "{said}");
+        assert!(said.contains("or by NATS_USER and NATS_PASSWORD"), "{said}");
+        assert_eq!(said.matches("authorization violation").count(), 1, "{said}");
         assert!(!said.contains("T0KEN"), "{said}");
     }
     let user = nkeys::KeyPair::new_user();

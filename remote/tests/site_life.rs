@@ -40,7 +40,7 @@ fn connect_as(server: &Server, user: Option<&str>) -> Arc<NatsConnection> {
 
 fn join(server: &Server, spec: PartSpec) -> Result<Joined, SiteError> {
     let connection = connect_as(server, None);
-    let part = SitePart::join(&connection, spec)?;
+    let part = SitePart::join(&connection, spec, |_| {})?;
     Ok(Joined { part, connection })
 }
 
@@ -85,7 +85,8 @@ fn another_graph_another_version_and_a_second_part_are_refused_and_what_runs_goe
         said.contains("site `test` runs another graph, `shop`"),
         "{said}"
     );
-    assert!(said.contains("fermata site end --site test"), "{said}");
+    let remedy = format!("`fermata site end --nats {} --site test`", server.url());
+    assert!(said.contains(&remedy), "{said}");
     let other = PartSpec {
         version: "1.3.0".to_owned(),
         ..spec("gate")
@@ -219,13 +220,13 @@ authorization {users: [
 ]}
 "#,
     );
-    let there = SitePart::join(&connect_as(&server, Some("server")), spec("server"));
+    let there = SitePart::join(&connect_as(&server, Some("server")), spec("server"), |_| {});
     let there = there.expect("it may join");
     for incarnation in 1..=2 {
         let connection = connect_as(&server, Some("gate"));
-        let gate = SitePart::join(&connection, spec("gate")).expect("it may join");
+        let gate = SitePart::join(&connection, spec("gate"), |_| {}).expect("it may join");
         assert_eq!(gate.incarnation(), incarnation);
-        let twice = SitePart::join(&connect_as(&server, Some("gate")), spec("gate"));
+        let twice = SitePart::join(&connect_as(&server, Some("gate")), spec("gate"), |_| {});
         assert!(matches!(twice.err(), Some(SiteError::Taken { .. })));
         if incarnation == 2 {
             let (told, hears) = channel();

@@ -384,6 +384,11 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Whether packets wait, or are on their way.
+    pub fn has_packets(&self) -> bool {
+        !self.packets.is_empty()
+    }
+
     /// Whether everything has gone, and the other end can know it.
     pub fn is_over(&self) -> bool {
         self.packets.is_empty() && self.told.end().is_some() && self.told.sent == self.next

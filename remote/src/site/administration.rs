@@ -132,6 +132,7 @@ pub fn end(connection: &Arc<NatsConnection>) -> Result<Vec<String>, SiteError> {
                 let running: Vec<&str> = running.map(|(machine, _)| machine.as_str()).collect();
                 if !running.is_empty() {
                     return Err(SiteError::Running {
+                        at: connection.at(),
                         site: connection.site.clone(),
                         machines: running.join(", "),
                     });

@@ -69,12 +69,17 @@ struct News {
 }
 
 impl SitePart {
-    /// Joins the run of the connection's site, and begins one if there is none. A part that may not do that waits until another has.
+    /// Joins the run of the connection's site, and begins one if there is none. A part that may not do that waits until another has,
+    /// and says so once.
     ///
     /// # Errors
     /// See [`SiteError`].
-    pub fn join(connection: &Arc<NatsConnection>, spec: PartSpec) -> Result<Arc<Self>, SiteError> {
-        let joining = Self::joined(connection, spec);
+    pub fn join(
+        connection: &Arc<NatsConnection>,
+        spec: PartSpec,
+        waits: impl Fn(&str),
+    ) -> Result<Arc<Self>, SiteError> {
+        let joining = Self::joined(connection, spec, &waits);
         let (part, hello) = connection.runtime.block_on(joining)?;
         let part = Arc::new(part);
         let listening = Arc::clone(&part);
@@ -178,9 +183,10 @@ impl SitePart {
     async fn joined(
         connection: &Arc<NatsConnection>,
         spec: PartSpec,
+        waits: &dyn Fn(&str),
     ) -> Result<(Self, async_nats::Subscriber), SiteError> {
         let records = Records::new(connection);
-        let run = begin(connection, &records, &spec).await?;
+        let run = begin(connection, &records, &spec, waits).await?;
         let (own, clock, hello) = take_place(connection, &records, &spec, &run).await?;
         let part = Self {
             connection: Arc::clone(connection),
@@ -273,17 +279,13 @@ async fn begin(
     connection: &NatsConnection,
     records: &Records,
     spec: &PartSpec,
+    waits: &dyn Fn(&str),
 ) -> Result<RunMessage, SiteError> {
     let site = &connection.site;
     let failed = |what, reason| SiteError::server(site, what, reason);
     let mut is_told = false;
     loop {
-        let found = match records.read::<RunMessage>(&records.run_subject()).await {
-            Ok(found) => found,
-            Err(Unread::NoStore) => None,
-            Err(Unread::Other(reason)) => return Err(failed("say what runs", reason)),
-        };
-        if let Some(Last { value: run, .. }) = found {
+        if let Some(run) = read_run(connection, records).await? {
             return same(connection, spec, run);
         }
         if spec.may_begin {
@@ -292,7 +294,12 @@ async fn begin(
             let left = stores.iter().map(|info| info.config.name.as_str());
             let left: Vec<&str> = left.filter(|name| !records.is_own(name)).collect();
             if !left.is_empty() {
+                // What somebody has begun meanwhile may have edges already.
+                if let Some(run) = read_run(connection, records).await? {
+                    return same(connection, spec, run);
+                }
                 return Err(SiteError::Leftovers {
+                    at: connection.at(),
                     site: site.clone(),
                     stores: left.join(", "),
                 });
@@ -316,9 +323,26 @@ async fn begin(
         }
         if !is_told {
             is_told = true;
-            tracing::warn!("site `{site}`: waiting for a machine that receives: it begins the run");
+            waits(&format!(
+                "site `{site}` has not been begun: waiting for the part of a machine that receives from others, which begins it ({})",
+                connection.address
+            ));
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The run that is there, if any.
+async fn read_run(
+    connection: &NatsConnection,
+    records: &Records,
+) -> Result<Option<RunMessage>, SiteError> {
+    match records.read::<RunMessage>(&records.run_subject()).await {
+        Ok(found) => Ok(found.map(|run| run.value)),
+        Err(Unread::NoStore) => Ok(None),
+        Err(Unread::Other(reason)) => {
+            Err(SiteError::server(&connection.site, "say what runs", reason))
+        }
     }
 }
 
@@ -336,6 +360,7 @@ fn same(
     let site = connection.site.clone();
     if run.version != spec.version {
         return Err(SiteError::OtherVersion {
+            at: connection.at(),
             site,
             there: run.version,
             here: spec.version.clone(),
@@ -343,6 +368,7 @@ fn same(
     }
     if run.digest != spec.digest {
         return Err(SiteError::OtherGraph {
+            at: connection.at(),
             site,
             graph: run.graph,
             since: utc(run.begun_unix_ms),
@@ -371,6 +397,7 @@ async fn take_place(
         if let Some(known) = &known {
             if known.value.ended_unix_ms != 0 || known.value.run != run.id {
                 return Err(SiteError::Ended {
+                    at: connection.at(),
                     site: site.clone(),
                     machine: spec.machine.clone(),
                     since: utc(run.begun_unix_ms),

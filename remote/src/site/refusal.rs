@@ -6,11 +6,13 @@ pub enum SiteError {
     /// Another graph runs under this name, or the same with other parameters.
     #[error(
         "site `{site}` runs another graph, `{graph}`, since {since}: all of its machines need the same graph file, includes, --param and --set; \
-         end that run with `fermata site end --site {site}`, or give this one another --site"
+         end that run with `fermata site end {at}`, or give this one another --site"
     )]
     OtherGraph {
         /// The site.
         site: String,
+        /// How a command names the site and its server.
+        at: String,
         /// The graph's name.
         graph: String,
         /// When its run was begun.
@@ -19,11 +21,13 @@ pub enum SiteError {
     /// Another version of the program made the run.
     #[error(
         "site `{site}` is run by version {there} of this program, and this is {here}: install the same one everywhere; \
-         or end that run with `fermata site end --site {site}`"
+         or end that run with `fermata site end {at}`"
     )]
     OtherVersion {
         /// The site.
         site: String,
+        /// How a command names the site and its server.
+        at: String,
         /// The version that began the run.
         there: String,
         /// This program's.
@@ -43,11 +47,13 @@ pub enum SiteError {
     },
     /// The part of this machine has run, and its streams have ended.
     #[error(
-        "the run of site `{site}` that was begun at {since} has ended on machine `{machine}`: clear it with `fermata site end --site {site}`, then start anew"
+        "the run of site `{site}` that was begun at {since} has ended on machine `{machine}`: clear it with `fermata site end {at}`, then start anew"
     )]
     Ended {
         /// The site.
         site: String,
+        /// How a command names the site and its server.
+        at: String,
         /// The machine.
         machine: String,
         /// When the run was begun.
@@ -55,21 +61,25 @@ pub enum SiteError {
     },
     /// The server has edges of this site and no run.
     #[error(
-        "the server still holds what an earlier run of site `{site}` left ({stores}): clear it with `fermata site end --site {site}`, or give this run another --site"
+        "the server still holds what an earlier run of site `{site}` left ({stores}): clear it with `fermata site end {at}`, or give this run another --site"
     )]
     Leftovers {
         /// The site.
         site: String,
+        /// How a command names the site and its server.
+        at: String,
         /// Names of JetStream streams.
         stores: String,
     },
     /// Parts of the run still run.
     #[error(
-        "site `{site}` still runs on {machines}: let it end with `fermata site drain --site {site}`, or stop its parts"
+        "site `{site}` still runs on {machines}: let it end with `fermata site drain {at}`, or stop its parts"
     )]
     Running {
         /// The site.
         site: String,
+        /// How a command names the site and its server.
+        at: String,
         /// The machines.
         machines: String,
     },

@@ -1,0 +1,180 @@
+//! Parts of a site that are started again, or that wait: what they had finished stays, and who waits says so.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::command::{run_in, succeeded};
+use crate::nats_server::Server;
+use crate::support::{fermata, wait_until};
+
+/// The door closes soon, the yard does not.
+const SITE: &str = "\
+fermata: 1
+name: shop
+machines: {gate: {}, server: {}}
+nodes:
+  door:   {use: synthetic_faces, seed: 1, faces: 1, count: 20, fps: 25, width: 64, height: 64, on: gate}
+  yard:   {use: synthetic_faces, seed: 2, faces: 1, count: 100000, fps: 25, width: 64, height: 64, on: gate}
+  detect: {use: detect_faces, in: [door, yard], model: haar, min_size: 48, every: 1000000, on: server}
+  own:    {use: write_csv, each: stream, in: detect, path: \"${run.dir}/${stream.name}.csv\", on: server}
+  lines:  {use: write_jsonl, each: stream, in: detect, path: \"${run.dir}/${stream.name}.jsonl\", on: server}
+  video:  {use: write_video, each: stream, in: [door, yard], path: \"${run.dir}/${stream.name}.mp4\", on: server}
+  log:    {use: write_csv, in: detect, path: \"${run.dir}/log.csv\", segment: 1B, on: server}
+run: {clock: live}
+";
+
+fn start(folder: &Path, arguments: &[&str]) -> Child {
+    Command::new(fermata())
+        .args(["run", "--quiet"])
+        .args(arguments)
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn succeeds(child: Child) {
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}: {errors}", output.status);
+}
+
+fn arguments<'a>(machine: &'a str, url: &'a str) -> [&'a str; 7] {
+    let graph = ["site.yaml", "--machine", machine];
+    let [file, flag, machine] = graph;
+    [file, flag, machine, "--nats", url, "--out", machine]
+}
+
+fn drain(folder: &Path, url: &str) {
+    succeeded(run_in(
+        folder,
+        &["site", "drain", "--nats", url, "--site", "shop"],
+    ));
+}
+
+fn text(folder: &Path, name: &str) -> Option<String> {
+    std::fs::read_to_string(folder.join(name)).ok()
+}
+
+/// The sequences of a table without its head, in order.
+fn sequences(table: &str) -> Vec<u64> {
+    let rows = table.lines().skip(1).map(|row| row.split(',').nth(2));
+    rows.map(|cell| cell.unwrap().parse().unwrap()).collect()
+}
+
+/// All rows of all segments, finished or not, by stream.
+fn in_segments(folder: &Path) -> BTreeMap<String, Vec<u64>> {
+    let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.starts_with("log.") {
+            continue;
+        }
+        for row in text(folder, &name).unwrap().lines().skip(1) {
+            let cells: Vec<&str> = row.split(',').collect();
+            let of_stream = found.entry(cells[0].to_owned()).or_default();
+            of_stream.push(cells[2].parse().unwrap());
+        }
+    }
+    found.values_mut().for_each(|rows| rows.sort_unstable());
+    found
+}
+
+/// The tables, lines and videos of a stream that has ended stay as they were, and segments have each row once.
+#[test]
+fn a_part_that_is_killed_keeps_what_it_had_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("site.yaml"), SITE).unwrap();
+    let nats = Server::start_with("max_payload: 8MB");
+    let url = nats.url();
+    let place = folder.join("server");
+    let mut server = start(folder, &arguments("server", &url));
+    let gate = start(folder, &arguments("gate", &url));
+    let finished = ["door.csv", "door.jsonl", "door.mp4"];
+    wait_until("the files of the door", || {
+        finished.iter().all(|name| place.join(name).exists())
+    });
+    let video = std::fs::read(place.join("door.mp4")).unwrap();
+    let last = || {
+        text(&place, "yard.csv.part").and_then(|rows| {
+            let whole = rows.rsplit_once('\n')?.0;
+            sequences(whole).last().copied()
+        })
+    };
+    for _ in 0..4 {
+        let before = last().unwrap_or_default();
+        wait_until("rows of the yard", || last() > Some(before + 10));
+        server.kill().unwrap();
+        server.wait().unwrap();
+        server = start(folder, &arguments("server", &url));
+    }
+    let before = last().unwrap_or_default();
+    wait_until("rows of the yard", || last() > Some(before + 10));
+    drain(folder, &url);
+    [server, gate].into_iter().for_each(succeeds);
+    let table = text(&place, "door.csv").unwrap();
+    assert!(sequences(&table).into_iter().eq(0..20), "{table}");
+    assert_eq!(text(&place, "door.jsonl").unwrap().lines().count(), 20);
+    assert!(std::fs::read(place.join("door.mp4")).unwrap() == video);
+    let yard = sequences(&text(&place, "yard.csv").unwrap());
+    let count = yard.len() as u64;
+    assert!(yard.into_iter().eq(0..count));
+    let lines = text(&place, "yard.jsonl").unwrap();
+    assert_eq!(lines.lines().count() as u64, count);
+    let segments = in_segments(&place);
+    for (stream, count) in [("door", 20), ("yard", count)] {
+        let rows = &segments[stream];
+        assert!(rows.iter().copied().eq(0..count), "{stream}: {rows:?}");
+    }
+}
+
+/// What a program says until a line has some words.
+fn hears(child: &mut Child, words: &str) -> String {
+    let mut heard = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        heard += &line.unwrap();
+        heard.push('\n');
+        if heard.contains(words) {
+            return heard;
+        }
+    }
+    panic!("it ended without `{words}`: {heard}");
+}
+
+#[test]
+fn a_part_that_waits_for_the_site_to_begin_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("site.yaml"), SITE).unwrap();
+    let nats = Server::start();
+    let url = nats.url();
+    let mut gate = start(folder, &arguments("gate", &url));
+    let heard = hears(&mut gate, "site `shop` has not been begun: waiting");
+    assert!(heard.contains(&url), "{heard}");
+    gate.kill().unwrap();
+    gate.wait().unwrap();
+}
+
+#[test]
+fn an_edge_that_stands_still_at_a_full_server_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("site.yaml"), SITE).unwrap();
+    let store = folder.join("store");
+    let nats = Server::start_with(&format!(
+        "jetstream {{store_dir: {store:?}, max_file_store: 40KB}}"
+    ));
+    let url = nats.url();
+    let mut server = start(folder, &arguments("server", &url));
+    let mut gate = start(folder, &arguments("gate", &url));
+    let heard = hears(&mut gate, "nothing has gone on for 10 s");
+    assert!(heard.contains("insufficient"), "{heard}");
+    for part in [&mut server, &mut gate] {
+        part.kill().unwrap();
+        part.wait().unwrap();
+    }
+}
