@@ -9,8 +9,11 @@ use std::process::Command;
 
 use crate::support::{fermata, repository};
 
+/// Whether something is there.
+type IsThere = fn() -> bool;
+
 /// What a block may need, and whether it can be had.
-const NEEDS: [(&str, fn() -> bool); 10] = [
+const NEEDS: [(&str, IsThere); 10] = [
     // Real videos and models.
     ("data", || std::env::var_os("FERMATA_DATA").is_some()),
     // A program that was built with the feature.
