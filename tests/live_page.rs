@@ -276,7 +276,7 @@ fn the_address_that_is_shown_can_be_asked_and_what_is_none_is_refused() {
     assert!(run.url.starts_with("http://127.0.0.1:"), "{}", run.url);
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
-    std::fs::write(&token, "a token of 20 letters").unwrap();
+    std::fs::write(&token, "a-token-of-20-letters").unwrap();
     let token = ["--serve-token-file", token.to_str().unwrap()];
     let run = ServedRun::start("{lobby: 1}", "0.0.0.0:0", &token);
     assert!(!run.url.contains("0.0.0.0"), "{}", run.url);
