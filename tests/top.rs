@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use crate::served_run::ServedRun;
 use crate::support::fermata;
@@ -31,19 +32,23 @@ fn end_of(mut top: Child) -> (String, Option<i32>) {
     (shown, top.wait().unwrap().code())
 }
 
-/// What a run answers to `top`.
+/// What a run answers to `top`, once it knows something.
 fn snapshot(run: &ServedRun) -> String {
-    let mut connection = TcpStream::connect(run.address()).unwrap();
     let host = run.address();
-    write!(
-        connection,
-        "GET /snapshot HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    loop {
+        let mut connection = TcpStream::connect(host).unwrap();
+        let request =
+            format!("GET /snapshot HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        if answer.starts_with("HTTP/1.1 503") {
+            thread::sleep(Duration::from_millis(50));
+            continue;
+        }
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        return answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+    }
 }
 
 /// Answers as many requests as there are answers, none to an empty one, and is gone.

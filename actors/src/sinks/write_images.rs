@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_and_a_wrong_quality_are_refused() {
         for (settings, words) in [
-            (json!({"dir": "no/where"}), "no folder"),
+            (json!({"dir": "no/where"}), "not a folder"),
             (json!({"dir": "/tmp", "quality": 0}), "quality is 0"),
         ] {
             let error = ActorDriver::<WriteImages>::new(settings).unwrap_err();
