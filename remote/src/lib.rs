@@ -32,6 +32,7 @@
 mod arriving;
 mod claim;
 mod connection;
+mod credentials;
 pub mod edge;
 mod error;
 mod examine;
@@ -54,7 +55,8 @@ use fermata_engine::graph::EdgeActors;
 use fermata_engine::{Actor, Registry, Source};
 
 pub use arriving::{Arriving, opened_streams, watch_streams};
-pub use connection::{Credentials, NatsConnection};
+pub use connection::NatsConnection;
+pub use credentials::Credentials;
 pub use error::{OLDEST_SERVER, RemoteError};
 pub use examine::{ServerFindings, examine};
 pub use receive_packets::{ReceivePackets, ReceivePacketsSettings};

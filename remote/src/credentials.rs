@@ -1,0 +1,156 @@
+//! What stands for a program at a NATS server: where it comes from, and how it becomes options of a connection.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use async_nats::ConnectOptions;
+
+use crate::error::RemoteError;
+
+/// Bytes that are read of a file of credentials.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// What stands for this program at the server. Secrets come from files or from the environment, never from arguments.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// A file with a JWT and the seed of its key, as `nsc` writes it.
+    pub credentials_file: Option<PathBuf>,
+    /// A file with the seed of an nkey.
+    pub nkey_file: Option<PathBuf>,
+    /// A token.
+    pub token: Option<String>,
+    /// User and password.
+    pub user: Option<(String, String)>,
+    /// Certificates of authorities that are trusted besides the system's.
+    pub authorities: Option<PathBuf>,
+    /// This program's own certificate and its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl Credentials {
+    /// What the environment says: `NATS_CREDS`, `NATS_NKEY`, `NATS_CA`, `NATS_CERT` and `NATS_KEY` are paths of files, as for the
+    /// `nats` command; `NATS_TOKEN`, or `NATS_USER` and `NATS_PASSWORD`, are themselves.
+    ///
+    /// # Errors
+    /// Of two that belong together, one is there.
+    pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Result<Self, RemoteError> {
+        let both = |one, other| match (get(one), get(other)) {
+            (Some(_), None) => Err(half(one, other)),
+            (None, Some(_)) => Err(half(other, one)),
+            (one, other) => Ok(one.zip(other)),
+        };
+        let path = |name| get(name).map(PathBuf::from);
+        let certificate = both("NATS_CERT", "NATS_KEY")?;
+        Ok(Self {
+            credentials_file: path("NATS_CREDS"),
+            nkey_file: path("NATS_NKEY"),
+            token: get("NATS_TOKEN"),
+            user: both("NATS_USER", "NATS_PASSWORD")?,
+            authorities: path("NATS_CA"),
+            certificate: certificate.map(|(certificate, key)| (certificate.into(), key.into())),
+        })
+    }
+
+    /// What is shown to the server, by the names of what holds it.
+    pub(crate) fn shown(&self) -> String {
+        let all = [
+            ("NATS_CREDS", self.credentials_file.is_some()),
+            ("NATS_NKEY", self.nkey_file.is_some()),
+            ("NATS_TOKEN", self.token.is_some()),
+            ("NATS_USER and NATS_PASSWORD", self.user.is_some()),
+            ("NATS_CERT", self.certificate.is_some()),
+        ];
+        let there = all.iter().filter(|(_, is_there)| *is_there);
+        let there: Vec<&str> = there.map(|(name, _)| *name).collect();
+        match there[..] {
+            [] => "a connection without credentials".to_owned(),
+            _ => format!("these credentials ({})", there.join(", ")),
+        }
+    }
+
+    pub(crate) fn options(&self) -> Result<ConnectOptions, RemoteError> {
+        let unread = |path: &PathBuf, reason: std::io::Error| RemoteError::Credentials {
+            what: path.display().to_string(),
+            reason: reason.to_string(),
+        };
+        // It may be a pipe: what gives out secrets writes to one.
+        let read = |path: &PathBuf| {
+            let mut text = String::new();
+            let file = File::open(path);
+            file.and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text))
+                .map(|_| text)
+                .map_err(|error| unread(path, error))
+        };
+        let mut options = ConnectOptions::new();
+        if let Some(path) = &self.credentials_file {
+            let made = options.credentials(&read(path)?);
+            // The message of the parser may quote what it read.
+            options = made.map_err(|_| RemoteError::Credentials {
+                what: path.display().to_string(),
+                reason: "it is not a file of NATS credentials".to_owned(),
+            })?;
+        }
+        if let Some(path) = &self.nkey_file {
+            options = options.nkey(read(path)?.trim().to_owned());
+        }
+        if let Some(token) = &self.token {
+            options = options.token(token.clone());
+        }
+        if let Some((user, password)) = &self.user {
+            options = options.user_and_password(user.clone(), password.clone());
+        }
+        if let Some(path) = &self.authorities {
+            read(path)?;
+            options = options.add_root_certificates(path.clone());
+        }
+        if let Some((certificate, key)) = &self.certificate {
+            read(certificate)?;
+            read(key)?;
+            options = options.add_client_certificate(certificate.clone(), key.clone());
+        }
+        Ok(options)
+    }
+}
+
+fn half(there: &'static str, missing: &'static str) -> RemoteError {
+    RemoteError::Half { there, missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_that_cannot_be_read_are_named_and_not_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("camera.creds");
+        let get = |name: &str| (name == "NATS_CREDS").then(|| path.display().to_string());
+        let credentials = Credentials::from_env(get).unwrap();
+        let missing = credentials.options().map(drop).unwrap_err().to_string();
+        assert!(missing.contains("camera.creds"), "{missing}");
+        std::fs::write(&path, "SUSECRET").unwrap();
+        let wrong = credentials.options().map(drop).unwrap_err().to_string();
+        assert!(
+            wrong.contains("camera.creds") && !wrong.contains("SUSECRET"),
+            "{wrong}"
+        );
+    }
+
+    #[test]
+    fn a_half_of_two_credentials_is_refused_by_name() {
+        for (there, missing) in [
+            ("NATS_USER", "NATS_PASSWORD"),
+            ("NATS_PASSWORD", "NATS_USER"),
+            ("NATS_CERT", "NATS_KEY"),
+            ("NATS_KEY", "NATS_CERT"),
+        ] {
+            let get = |name: &str| (name == there).then(|| "secret".to_owned());
+            let said = Credentials::from_env(get).map(drop).unwrap_err();
+            let expected = format!(
+                "{there} is set in the environment, and {missing} is not: set both, or none"
+            );
+            assert_eq!(said.to_string(), expected);
+        }
+    }
+}
