@@ -243,8 +243,8 @@ nodes:
         shape(&part(text, "hall")),
         [
             "yard: numbers",
-            "small: identity <- yard ()",
-            "small-server: send <- small ()"
+            "small: identity <- yard (yard)",
+            "small-server: send <- small (yard)"
         ]
     );
     let server = part(text, "server");
@@ -254,7 +254,7 @@ nodes:
             "door: receive (door)",
             "small: receive (yard)",
             "own: numbers",
-            "all: identity <- own, door, small (door, yard)",
+            "all: identity <- own, door, small (own, door, yard)",
             "log: discard <- all",
         ]
     );
