@@ -251,11 +251,11 @@ async fn open(
         let reason = chain(&error);
         match error.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                let what = "these credentials".to_owned();
                 RemoteError::Refused {
                     address,
-                    what,
-                    reason,
+                    what: "these credentials".to_owned(),
+                    // What lies behind it says the same once more.
+                    reason: error.kind().to_string(),
                 }
             }
             ConnectErrorKind::Tls => RemoteError::Tls { address, reason },

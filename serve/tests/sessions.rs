@@ -128,7 +128,7 @@ nodes:
   source: {use: test_source, rate: 200}
   breaks: {use: inject_faults, in: source, panic_every: 20, fail_every: 7}
   end:    {use: discard, in: breaks}
-run: {restart: {most: 1000, within: 60s}}
+run: {restart: {most: 1000, within: 10h}}
 ";
 
 #[test]
