@@ -47,6 +47,7 @@ test: setup-test ## Check format, lints, docs, the engine's independence and tha
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 	cargo check -p fermata-engine
 	@scripts/engine-alone.sh
+	@scripts/dependencies-explained.py
 	@scripts/no-circles.py --self-test
 	@scripts/no-circles.py $(WITHOUT_CIRCLES)
 	cargo test --workspace --features fermata/remote

@@ -80,7 +80,7 @@ class Trial:
     def export(self, out, *more):
         teachers = ["--teacher", "a=t1/model", "--teacher", "b=t2/model"]
         views = ["--views", str(VIEWS), "--unit", str(UNIT), "--readers", "1", "--quiet"]
-        return ["softlabels", "--manifest", "data/manifest.csv", *teachers, *views, "--out", out, *more]
+        return ["softlabels", "--manifest", "data/manifest.csv", *teachers, *views, "--allow-seen", "--out", out, *more]
 
     def server_of(self, host):
         return ["--nats", self.network.url(host), "--job", "trial"]

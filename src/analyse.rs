@@ -1,32 +1,31 @@
 //! `fermata analyse`: faces and expressions in photos, recordings and cameras, without a graph file.
 //!
-//! Owns the command; `inputs` tells what is to be looked at, `graph` writes the graph that does it, `people` sums up what came of it.
+//! Owns the command; `inputs` tells what is to be looked at, `models` with which models, `graph` writes the graph that does it, `refusals`
+//! says what is wrong with what was named, `people` sums up what came of it.
 
 mod graph;
 mod inputs;
+mod models;
 mod people;
+mod refusals;
+mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, bail};
-use fermata_engine::{Graph, LoadOptions, Registry};
+use anyhow::bail;
+use fermata_actors::faces::detect_faces::is_cascade;
+use fermata_engine::{Graph, LoadOptions, Report};
 
 use crate::cli::{AnalyseArguments, REFUSED, ServeArguments};
-use crate::documents::json;
-use crate::load;
+use crate::documents::{json, read_json};
 use crate::print::{complain, print, print_line};
 use crate::program::Program;
 use crate::run::{Job, Taking, Watching, run_job};
-use crate::run_folder::RunFolder;
+use crate::run_folder::{REPORT, RunFolder};
 use graph::Plan;
 use inputs::Inputs;
+use models::Detector;
 use people::People;
-
-/// Where the model is that the program brings along, from the folder in which it was installed.
-const MODEL: &str = "models/expression";
-const DETECTOR: &str = "models/detector";
-/// What is found when nobody names a detector and none is installed.
-const HAAR: &str = "haar";
 
 /// Analyses what was named. The exit code is that of a run.
 pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Result<u8> {
@@ -40,21 +39,29 @@ pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Resul
         }
         return Ok(REFUSED);
     }
-    let model = model(arguments.model.as_deref())?;
+    let model = models::expression(arguments.model.as_deref())?;
+    let detector = Detector::find(arguments.detector.as_deref())?;
+    say_what_the_cascade_misses(&detector, arguments)?;
     let out = arguments.out.clone();
     let out = out.unwrap_or_else(|| RunFolder::fresh("analyse"));
     refuse_inputs_in(&out, &inputs)?;
     let plan = Plan {
         inputs: &inputs,
         model: &model,
-        detector: detector(arguments.detector.as_deref())?,
+        detector: &detector.model,
         every: arguments.every,
         blur: arguments.blur,
         annotate: !arguments.no_copies,
     };
     let registry = (program.registry)();
-    let Some(graph) = parsed(&plan.text(), &registry, &out) else {
-        return Ok(REFUSED);
+    let loaded = Graph::parse("analyse", &plan.text(), &registry, &LoadOptions::new(&out));
+    let checked = loaded.and_then(|graph| graph.check(&registry).map(|()| graph));
+    let graph = match checked {
+        Ok(graph) => graph,
+        Err(problems) => {
+            refusals::of_graph(&problems, &plan);
+            return Ok(REFUSED);
+        }
     };
     let job = Job {
         graph,
@@ -67,7 +74,10 @@ pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Resul
         serve: ServeArguments::default(),
         summary: false,
     };
-    let code = run_job(job, registry)?;
+    let code = match run_job(job, registry) {
+        Err(error) if refusals::of_start(&error, &plan) => return Ok(REFUSED),
+        ran => ran?,
+    };
     let table = out.join("faces.csv");
     if table.is_file() {
         tell(arguments, &inputs, &out, &table)?;
@@ -83,7 +93,9 @@ fn tell(
     out: &Path,
     table: &Path,
 ) -> anyhow::Result<()> {
-    let people = People::read(table, inputs, arguments.every)?;
+    // Where it could not be written, that has been told.
+    let report = read_json::<Report>(&out.join(REPORT), "report of a run").unwrap_or_default();
+    let people = People::read(table, &report, inputs, arguments.every)?;
     let text = json(&people.json())?;
     fermata_files::write(&out.join("summary.json"), text.as_bytes())?;
     if arguments.json {
@@ -96,52 +108,25 @@ fn tell(
     ))
 }
 
-fn parsed(text: &str, registry: &Registry, out: &Path) -> Option<Graph> {
-    let loaded = Graph::parse("analyse", text, registry, &LoadOptions::new(out));
-    loaded.map_err(|problems| load::show(&problems)).ok()
-}
-
-/// The folder of the expression model.
-fn model(given: Option<&Path>) -> anyhow::Result<PathBuf> {
-    if let Some(given) = given {
-        if !given.is_dir() {
-            bail!(
-                "--model {}: there is no such folder; a model is a folder with card.yaml and its weights",
-                given.display()
-            );
-        }
-        return Ok(given.to_owned());
+/// The cascade is better than nothing where faces are looked for, and worse where they are to be hidden.
+fn say_what_the_cascade_misses(
+    detector: &Detector,
+    arguments: &AnalyseArguments,
+) -> anyhow::Result<()> {
+    let hides = arguments.blur.is_some() && !arguments.no_copies;
+    match (detector.is_fallback, hides) {
+        (true, true) => bail!(
+            "--blur: no face detector is installed, and the Haar cascade that is always there leaves many faces visible; bring one with `fermata models pull yunet`, name one with --detector FILE, or take the cascade all the same with `--detector haar`"
+        ),
+        (true, false) => complain(
+            "note: faces are looked for with the Haar cascade, because no detector is installed; YuNet finds more: `fermata models pull yunet`",
+        ),
+        (false, true) if is_cascade(&detector.model) => complain(
+            "warning: --blur hides the faces that the Haar cascade finds, and it leaves many visible: look at each copy before you hand it on",
+        ),
+        (false, _) => {}
     }
-    installed(MODEL).with_context(|| {
-        format!(
-            "there is no expression model in {MODEL}; name the folder of one with --model FOLDER"
-        )
-    })
-}
-
-fn detector(given: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let Some(given) = given else {
-        return Ok(installed(DETECTOR).unwrap_or_else(|| HAAR.into()));
-    };
-    if given != Path::new(HAAR) && !given.exists() {
-        bail!(
-            "--detector {}: there is no such file or folder; a detector is one such as models/yunet/model.onnx, which `fermata models pull yunet` brings, or `{HAAR}`",
-            given.display()
-        );
-    }
-    Ok(given.to_owned())
-}
-
-/// A folder that belongs to the program: here, or above the folder in which the program lies.
-fn installed(folder: &str) -> Option<PathBuf> {
-    let program = std::env::current_exe().ok();
-    let above = program
-        .iter()
-        .flat_map(|program| program.ancestors().skip(1));
-    let here = std::iter::once(Path::new(""));
-    here.chain(above)
-        .map(|place| place.join(folder))
-        .find(|path| path.is_dir())
+    Ok(())
 }
 
 /// Copies have the names of what they are copies of.

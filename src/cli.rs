@@ -203,13 +203,13 @@ pub struct AnalyseArguments {
     /// Folder of an expression model [default: models/expression]
     #[arg(long, value_name = "FOLDER")]
     pub model: Option<PathBuf>,
-    /// Face detector: a YuNet or UltraFace (.onnx file or folder), or `haar` [default: models/detector if it is there, else haar]
+    /// Face detector: a YuNet or UltraFace (.onnx file or folder), or `haar` [default: models/yunet or models/detector if it is there, else haar]
     #[arg(long, value_name = "FILE")]
     pub detector: Option<PathBuf>,
     /// Look for faces in every n-th frame of a video; between them they are tracked
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub every: u64,
-    /// Make faces unrecognisable in the annotated copies
+    /// Make faces unrecognisable in the annotated copies; asks for a detector better than haar
     #[arg(long, value_enum, value_name = "MODE")]
     pub blur: Option<BlurMode>,
     /// Write no annotated copies

@@ -105,7 +105,7 @@ fn unverified(graph: &Graph) -> Vec<String> {
     let mut found = Vec::new();
     for node in &graph.nodes {
         for stream in graph.instances_of(node) {
-            let settings = node.settings(stream).ok();
+            let settings = node.settings(stream.as_ref()).ok();
             let settings: Option<serde_json::Value> =
                 settings.and_then(|settings| settings.parse().ok());
             if settings.is_some_and(|settings| settings["tls"]["verify"] == false) {

@@ -30,9 +30,9 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> anyhow::Result
 /// A value as JSON for people: indented, with a last line's end.
 ///
 /// # Errors
-/// JSON cannot say it.
+/// JSON has no form for it (a key that is not a text).
 pub fn json(value: &impl Serialize) -> anyhow::Result<String> {
-    let text = serde_json::to_string_pretty(value).context("JSON cannot say it")?;
+    let text = serde_json::to_string_pretty(value).context("it cannot be written as JSON")?;
     Ok(text + "\n")
 }
 

@@ -42,11 +42,11 @@ pub struct EvaluateArguments {
     /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest; never on what is evaluated
     #[arg(long, value_name = "FILE|SPLIT")]
     pub calibrate_on: Option<PathBuf>,
-    /// With --predictions or --model: predictions of another model on the same rows. Alone: evaluations (folders) or predictions of models that
-    /// were asked about the same rows, for a table of all
+    /// With --predictions or --model: predictions of another model on the same rows. Alone: evaluations (folders) or predictions of models
+    /// evaluated on the same rows, to print one table
     #[arg(long, value_name = "[NAME=]PATH", num_args = 1..)]
     pub compare: Vec<String>,
-    /// Compare on the rows that all models were asked about, and leave out the others
+    /// Compare only on the rows that all models were evaluated on
     #[arg(long)]
     pub common_rows: bool,
     /// Folder for metrics.json, per_class.csv, reliability.svg and confusion.svg; of a table of all: comparison.json, models.csv, pairs.csv

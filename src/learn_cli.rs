@@ -30,7 +30,7 @@ pub enum LearnCommand {
     Export(ExportArguments),
     /// Say what an artifact is and where it comes from: a checkpoint, an export, arrays, a manifest, a report, or the folder of any of them
     Inspect {
-        /// .safetensors, .onnx, .npz or .npy file, a manifest or table, a report (.json), a model card, recipe or mapping, or a folder
+        /// .safetensors, .onnx, .npz or .npy file, a manifest or table, a report (.json), lines (.jsonl), a model card, recipe, mapping, training or graph (.yaml), or a folder
         file: PathBuf,
     },
     /// Lists of labelled images: make one of raw sources, look at one before it is used
@@ -67,8 +67,9 @@ pub enum LearnCommand {
 
 const SOFTLABELS: &str = "\
 Example:
-  fermata softlabels --manifest data/manifest.csv --teacher rn18=runs/rn18/model --teacher b3=runs/b3-0/model,runs/b3-1/model \\
-    --weight rn18=0.4 --weight b3=0.6 --views 8 --seed 1 --split train --out runs/softlabels
+  fermata softlabels --manifest data/manifest.csv --teacher rn18=runs/rn18-0/model,runs/rn18-1/model \\
+    --teacher b3=runs/b3-0/model,runs/b3-1/model --weight rn18=0.4 --weight b3=0.6 --views 8 --seed 1 --split train --out runs/softlabels
+Each model of a teacher was trained without another fold (`fermata train --without-fold 0/2`), and is asked about the rows it has not seen.
 A run that was ended early, or killed, goes on with `fermata resume runs/softlabels`.";
 
 const WORK: &str = "\
@@ -90,6 +91,7 @@ A training that was ended early (Ctrl-C writes a checkpoint), or killed, goes on
 const RESUME: &str = "\
 Examples:
   fermata resume runs/softlabels
+  fermata resume runs/softlabels --max-failures 500
   fermata resume runs/teacher --more 10";
 
 #[derive(Debug, Args)]
@@ -145,6 +147,9 @@ pub struct SoftlabelsArguments {
     /// Only rows of this split: train, validation or test [default: all rows]
     #[arg(long)]
     pub split: Option<String>,
+    /// Ask teachers of one folder also about rows that they have learnt from, of which they say what they have by heart
+    #[arg(long)]
+    pub allow_seen: bool,
     /// Rows that could not be read, beyond which the export stops; those up to it are listed in failed.jsonl
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_failures: usize,
@@ -257,9 +262,12 @@ pub struct EnsembleSearchArguments {
 pub struct ResumeArguments {
     /// Folder of the run
     pub run: PathBuf,
-    /// Train this many epochs more, counted from where the training stands
+    /// Train this many epochs more, counted from where the training stands, in the place of those that were still planned
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub more: Option<u32>,
+    /// For softlabels: rows that could not be read, beyond which the export stops [default: as it was begun]
+    #[arg(long, value_name = "N")]
+    pub max_failures: Option<usize>,
     /// For softlabels that workers compute: the NATS server over which they are handed out
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,

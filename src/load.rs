@@ -34,30 +34,17 @@ pub(crate) fn checked(
     run_dir: &Path,
 ) -> Option<Graph> {
     let graph = parsed(arguments, program, registry, run_dir)?;
-    let runs =
-        spares_files(&graph, registry, arguments, run_dir, None) && is_runnable(&graph, registry);
-    if !runs {
-        show_hints(arguments);
+    let runs = spares_files(&graph, registry, None) && is_runnable(&graph, registry);
+    match runs {
+        true => doubt(graph.whole()),
+        false => show_hints(arguments),
     }
     runs.then_some(graph)
 }
 
 /// Whether no sink, nor the trace, writes over what the run reads, the graph file, or the run's own files; problems are shown.
-pub(crate) fn spares_files(
-    graph: &Graph,
-    registry: &Registry,
-    arguments: &GraphArguments,
-    run_dir: &Path,
-    trace: Option<&Path>,
-) -> bool {
-    let graph_file = (arguments.graph.clone(), "the graph is in".to_owned());
-    let own = OWN_FILES.iter().flat_map(|name| {
-        let path = run_dir.join(name);
-        [fermata_files::part_path(&path), path]
-            .map(|path| (path, "the run itself writes".to_owned()))
-    });
-    let kept: Vec<_> = own.chain([graph_file]).collect();
-    let checked = graph.check_replaced(registry, &kept, trace);
+pub(crate) fn spares_files(graph: &Graph, registry: &Registry, trace: Option<&Path>) -> bool {
+    let checked = graph.check_replaced(registry, trace);
     checked.map_err(|problems| show(&problems)).is_ok()
 }
 
@@ -81,6 +68,17 @@ fn agrees(graph: &Graph) -> bool {
     }
     said.is_empty()
 }
+
+/// Warns of what may not do what it seems to.
+#[cfg(feature = "live")]
+fn doubt(graph: &Graph) {
+    for message in fermata_actors::agreement::doubts(graph) {
+        complain(&format!("warning: {message}"));
+    }
+}
+
+#[cfg(not(feature = "live"))]
+fn doubt(_: &Graph) {}
 
 #[cfg(not(feature = "live"))]
 fn agrees(_: &Graph) -> bool {
@@ -115,7 +113,13 @@ pub(crate) fn parsed(
     if loaded.is_err() {
         show_hints(arguments);
     }
-    let graph = loaded.ok()?;
+    let mut graph = loaded.ok()?;
+    for name in OWN_FILES {
+        let path = run_dir.join(name);
+        for path in [fermata_files::part_path(&path), path] {
+            graph.keep(path, "the run itself writes");
+        }
+    }
     let Some(machine) = &arguments.machine else {
         return Some(graph);
     };

@@ -3,8 +3,8 @@
 //! Libraries in other languages log through `tracing` as well: ONNX Runtime as `onnxruntime`, libav as `libav`. Both report what they also
 //! return as an error, so their messages are a level lower than they say: warnings with `-v`, all of them with `-vv`.
 
-use anyhow::Context;
-use fermata_engine::graph::Secrets;
+use anyhow::{Context, bail};
+use fermata_engine::graph::{Secrets, most_alike};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
@@ -18,6 +18,26 @@ use crate::log_lines::Shown;
 const VARIABLE: &str = "FERMATA_LOG";
 /// Libraries that tell of every byte; `-v` is about Fermata.
 const CHATTY: &str = "hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,h2=warn,tower=warn,mio=warn,tungstenite=warn";
+/// What may stand for itself in the variable: levels …
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// … and parts of the program, of which everything is logged then.
+const PARTS: [&str; 15] = [
+    "fermata",
+    "fermata_actors",
+    "fermata_engine",
+    "fermata_files",
+    "fermata_jobs",
+    "fermata_learn",
+    "fermata_onnx",
+    "fermata_pull",
+    "fermata_remote",
+    "fermata_serve",
+    "fermata_trace",
+    "fermata_vision",
+    "async_nats",
+    "libav",
+    "onnxruntime",
+];
 
 /// What people see.
 #[derive(Clone, Copy, Debug)]
@@ -72,9 +92,42 @@ fn level(verbose: u8) -> &'static str {
 }
 
 fn filter(given: Option<&str>, level: &str) -> anyhow::Result<EnvFilter> {
+    if let Some(wrong) = given.and_then(neither_level_nor_part) {
+        let all = LEVELS.into_iter().chain(PARTS);
+        let lowered = wrong.to_lowercase();
+        let help = match most_alike(&lowered, all) {
+            Some(alike) => format!("did you mean `{alike}`?"),
+            None => format!("it must be one of {}, or PART=LEVEL", LEVELS.join(", ")),
+        };
+        bail!(
+            "{VARIABLE} has `{wrong}`, which is neither a level nor a part of the program: {help}"
+        );
+    }
     let directives = given.map_or_else(|| format!("{level},{CHATTY}"), str::to_owned);
     EnvFilter::try_new(&directives).with_context(|| {
         format!("{VARIABLE} is `{directives}`, but must be levels by part of the program, such as warn,fermata_engine=debug")
+    })
+}
+
+/// What stands for itself and is neither a level nor a known part: it would be taken for a part, and silence all others.
+fn neither_level_nor_part(given: &str) -> Option<&str> {
+    let mut depth = 0_usize;
+    let directives = given.split(|c| {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        // Commas also stand between the fields of a span.
+        c == ',' && depth == 0
+    });
+    let alone = directives.map(str::trim);
+    let mut alone = alone.filter(|one| !one.is_empty() && !one.contains(['=', '[']));
+    alone.find(|one| {
+        let is_level = LEVELS.iter().any(|level| level.eq_ignore_ascii_case(one))
+            || matches!(one.as_bytes(), [b'0'..=b'5']);
+        let part = one.split("::").next().unwrap_or_default();
+        !is_level && !PARTS.contains(&part)
     })
 }
 
@@ -97,5 +150,54 @@ where
             .with_current_span(false)
             .with_span_list(false)
             .boxed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PARTS, filter, neither_level_nor_part};
+
+    #[test]
+    fn what_stands_alone_is_a_level_or_a_part() {
+        for given in [
+            "warn",
+            "WARN",
+            "3",
+            "off,fermata=debug",
+            " warn , fermata_engine",
+            "fermata_engine::runtime",
+            "libav,onnxruntime=trace",
+            "some_crate=debug",
+            "[span{a=1,b,c}]=debug",
+            "warn,",
+        ] {
+            assert_eq!(neither_level_nor_part(given), None, "{given}");
+        }
+        for (given, wrong, help) in [
+            ("warning", "warning", "did you mean `warn`?"),
+            ("fermata=debug, Warning", "Warning", "did you mean `warn`?"),
+            ("warn,fermata_engin", "fermata_engin", "`fermata_engine`?"),
+            ("fermata-engine::lane", "fermata-engine::lane", "neither"),
+            ("6", "6", "off, error, warn, info, debug, trace"),
+            ("verbose", "verbose", "PART=LEVEL"),
+        ] {
+            assert_eq!(neither_level_nor_part(given), Some(wrong), "{given}");
+            let error = filter(Some(given), "info").unwrap_err().to_string();
+            assert!(error.contains(help), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_crate_of_the_project_is_a_part() {
+        let manifest = include_str!("../Cargo.toml");
+        let crates = manifest.lines().filter_map(|line| {
+            let (name, rest) = line.split_once(" = { path = ")?;
+            (!rest.is_empty()).then(|| name.replace('-', "_"))
+        });
+        let crates: Vec<String> = crates.collect();
+        assert!(crates.len() > 8, "{crates:?}");
+        for name in crates {
+            assert!(PARTS.contains(&name.as_str()), "{name}");
+        }
     }
 }

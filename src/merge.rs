@@ -71,7 +71,7 @@ fn read(run: &Path) -> anyhow::Result<Report> {
         )
     })?;
     let report: Report = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is no report", path.display()))?;
+        .with_context(|| format!("{} is not a report", path.display()))?;
     if report.machine.is_none() {
         anyhow::bail!(
             "{} is of a run of one machine: only parts of a site (`--machine`) have a book together",

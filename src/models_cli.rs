@@ -11,17 +11,17 @@ use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// List the models of the catalogue, and which of them are here
+    /// List the models of the catalogue, and which of them are downloaded
     List {
         /// Folder of models
         #[arg(long, value_name = "DIR", default_value = "models")]
         dir: PathBuf,
     },
-    /// Bring models here: DIR/NAME/model.onnx, and its card
+    /// Download models to DIR/NAME: model.onnx and its card
     Pull(PullArguments),
-    /// Hold the models that are here against the catalogue's checksums
+    /// Verify the downloaded models against the catalogue's checksums
     Verify {
-        /// Models; without any all that are here
+        /// Models [default: all that are downloaded]
         #[arg(value_name = "NAME")]
         names: Vec<String>,
         /// Folder of models
@@ -57,10 +57,10 @@ pub struct PullArguments {
     /// Folder of models
     #[arg(long, value_name = "DIR", default_value = "models")]
     pub dir: PathBuf,
-    /// Take them from a folder instead of the network
+    /// Copy them from a folder instead of downloading them
     #[arg(long, value_name = "DIR", conflicts_with = "mirror")]
     pub from: Option<PathBuf>,
-    /// Ask this address first, for the file by its name; may be given several times
+    /// Try this address first, followed by the file's name; may be given several times
     #[arg(long, value_name = "URL")]
     pub mirror: Vec<String>,
 }

@@ -1,6 +1,8 @@
 //! What a program can run: its actors, and what it lends to them.
 
-use fermata_engine::{Registry, Services};
+use std::path::Path;
+
+use fermata_engine::{Graph, Registry, Services};
 
 /// One of the two programs.
 pub struct Program {
@@ -8,6 +10,8 @@ pub struct Program {
     pub registry: fn() -> Registry,
     /// What its actors need of it.
     pub services: fn() -> Services,
+    /// Whether a folder holds the job of a graph, begun and not done, which a run in it takes up again. An error says that nothing is left to do.
+    pub goes_on: fn(&Path, &Graph) -> anyhow::Result<bool>,
     /// Whether it becomes the other program for what it does not know.
     pub may_hand_over: bool,
 }
@@ -16,6 +20,7 @@ pub struct Program {
 pub const LIVE: Program = Program {
     registry: live_registry,
     services: Services::new,
+    goes_on: |_, _| Ok(false),
     may_hand_over: true,
 };
 

@@ -39,19 +39,22 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         return Ok(REFUSED);
     };
     let trace = arguments.trace.as_deref();
-    if trace.is_some() && !load::spares_files(&graph, &registry, &arguments.graph, &path, trace) {
+    if trace.is_some() && !load::spares_files(&graph, &registry, trace) {
         return Ok(REFUSED);
     }
     if graph.takes_streams() && graph.streams.is_empty() {
         anyhow::bail!("the graph has no streams yet: give them with --stream NAME=URI");
     }
-    refuse_to_move(&path, &arguments.graph.graph)?;
     refuse_alone(&graph, &arguments.nats)?;
     let remote = Remote::connect(&arguments.nats, &graph, &registry)?;
+    let goes_on = remote.goes_on_in(&path) || (program.goes_on)(&path, &graph)?;
+    if !goes_on {
+        refuse_to_move(&path, &arguments.graph.graph)?;
+    }
     let services = remote.lend((program.services)(), &path);
     let job = Job {
         graph,
-        taking: match remote.goes_on_in(&path) {
+        taking: match goes_on {
             true => Taking::Again(path),
             false => Taking::Afresh(path),
         },

@@ -30,7 +30,7 @@ pub enum Taking {
     Again(PathBuf),
 }
 
-const REPORT: &str = "report.json";
+pub(crate) const REPORT: &str = "report.json";
 const GRAPH: &str = "graph.yaml";
 const LOG: &str = "run.log";
 const EARLIER: &str = "earlier";

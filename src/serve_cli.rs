@@ -5,32 +5,33 @@
     reason = "what is written on these types is printed as help"
 )]
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 /// Where and for whom a run shows itself.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ServeArguments {
-    /// Serve the live page, metrics and control over HTTP
+    /// Serve the live page, metrics and control over HTTP: at ADDRESS:PORT, or one of the two [default: 127.0.0.1:8080]
     #[arg(
         long,
         value_name = "ADDRESS",
         num_args = 0..=1,
-        default_missing_value = "127.0.0.1:8080"
+        default_missing_value = "127.0.0.1:8080",
+        value_parser = listening
     )]
     pub serve: Option<SocketAddr>,
-    /// Name by which browsers may ask for the page, besides addresses and localhost
+    /// Host name under which browsers may open the page, besides addresses and localhost; may be given several times
     #[arg(long, value_name = "NAME", requires = "serve")]
     pub serve_host: Vec<String>,
-    /// File with the token that is asked for [default: none on loopback, elsewhere a fresh one that is shown on the terminal]
+    /// File with the access token [default: none on loopback, elsewhere a new one that is shown on the terminal]
     #[arg(long, value_name = "FILE", requires = "serve")]
     pub serve_token_file: Option<PathBuf>,
-    /// Serve over TLS alone, with a certificate that is made for this run unless one is given; its fingerprint is shown
+    /// Serve over TLS only, with a certificate made for this run unless one is given; its fingerprint is shown
     #[arg(long, requires = "serve")]
     pub serve_tls: bool,
-    /// PEM file with the certificate that is shown, and those that lead to its authority
+    /// PEM file with the server's certificate and its chain
     #[arg(
         long,
         value_name = "FILE",
@@ -41,4 +42,88 @@ pub struct ServeArguments {
     /// PEM file with the certificate's key
     #[arg(long, value_name = "FILE", requires = "serve_certificate")]
     pub serve_key: Option<PathBuf>,
+}
+
+/// What is listened on where only a port, or none, is said.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PORT: u16 = 8080;
+
+/// Where to listen.
+fn listening(given: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = given.parse() {
+        return Ok(address);
+    }
+    if let Ok(port) = given.parse() {
+        return Ok(SocketAddr::new(LOOPBACK, port));
+    }
+    let (host, port) = match given.rsplit_once(':') {
+        Some((host, port)) if host == "localhost" => (host, port.parse().ok()),
+        _ => (given, Some(PORT)),
+    };
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let ip = match host {
+        "localhost" => Some(LOOPBACK),
+        host => bare.unwrap_or(host).parse().ok(),
+    };
+    if let (Some(ip), Some(port)) = (ip, port) {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    let path = Path::new(given);
+    let is_graph = path
+        .extension()
+        .is_some_and(|ending| ending == "yaml" || ending == "yml");
+    if is_graph || path.is_file() {
+        return Err(
+            "it is a file, and stands where --serve takes its address: name it before --serve, or say the address too"
+                .to_owned(),
+        );
+    }
+    Err(
+        "an address of this machine is wanted, such as 8080, 127.0.0.1:8080 or 0.0.0.0:8080; names by which browsers ask are said by --serve-host"
+            .to_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::listening;
+
+    #[test]
+    fn an_address_may_lack_what_goes_without_saying() {
+        for (given, address) in [
+            ("127.0.0.1:9", "127.0.0.1:9"),
+            ("[::1]:9", "[::1]:9"),
+            ("8081", "127.0.0.1:8081"),
+            ("0", "127.0.0.1:0"),
+            ("localhost:8081", "127.0.0.1:8081"),
+            ("localhost", "127.0.0.1:8080"),
+            ("0.0.0.0", "0.0.0.0:8080"),
+            ("::1", "[::1]:8080"),
+            ("[::]", "[::]:8080"),
+        ] {
+            assert_eq!(listening(given), Ok(address.parse().unwrap()), "{given}");
+        }
+        for (given, words) in [
+            ("graph.yaml", "before --serve"),
+            ("graphs/none.yml", "before --serve"),
+            (
+                env!("CARGO_MANIFEST_DIR").to_owned().as_str(),
+                "such as 8080",
+            ),
+            ("Cargo.toml", "before --serve"),
+            ("cameras.lan:8080", "--serve-host"),
+            ("localhost:http", "such as 8080"),
+            ("localhost:70000", "such as 8080"),
+            ("70000", "such as 8080"),
+            ("127.0.0.1:70000", "such as 8080"),
+            (":8080", "0.0.0.0:8080"),
+            ("http://127.0.0.1:8080", "such as 8080"),
+            ("", "such as 8080"),
+        ] {
+            let error = listening(given).unwrap_err();
+            assert!(error.contains(words), "{given}: {error}");
+        }
+    }
 }

@@ -13,15 +13,15 @@ use clap::{Args, Subcommand};
 pub enum SiteCommand {
     /// Show the run of a site: its parts, and what waits at the server
     Status(SiteArguments),
-    /// Let all sources of a site end; its parts end once everything has arrived
+    /// Stop all sources of a site; its parts exit once everything has been delivered
     Drain(SiteArguments),
-    /// Let the server forget a site whose parts have ended: its run, and what its edges still hold
+    /// Remove a site whose parts have ended from the server: its run, and what its edges still hold
     End(SiteArguments),
 }
 
 #[derive(Debug, Subcommand)]
 pub enum ReportCommand {
-    /// Put the books of a site's parts together: captured = delivered + losses by cause and machine
+    /// Merge the reports of a site's parts and check the totals: captured = delivered + losses by cause and machine
     Merge {
         /// Folders of the parts' runs, or their reports
         #[arg(required = true, value_name = "RUN")]

@@ -1,11 +1,16 @@
 //! What a run says at its end, in a few lines.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
 
 use fermata_engine::Report;
-use fermata_engine::report::{FileState, NodeReport, Quantiles, StreamReport};
+use fermata_engine::report::{FaultReport, FileState, NodeReport, Quantiles, StreamReport};
 
 use crate::columns::{Column, Columns, LEAST_NAME};
+
+/// Different faults that are shown.
+const MOST_FAULTS: usize = 20;
 
 /// Packets that have reached the sinks: those of streams that are named, and of units that have ended.
 fn delivered(report: &Report) -> u64 {
@@ -43,11 +48,7 @@ pub(crate) fn summary(report: &Report, width: usize) -> String {
 /// What failed, a line each; empty if nothing did.
 pub(crate) fn failures(report: &Report) -> String {
     let mut out = String::new();
-    for fault in &report.faults {
-        let node = fault.node.as_ref();
-        let node = node.map_or_else(String::new, |node| format!("node `{node}`: "));
-        let _ = writeln!(out, "failed: {node}{}", fault.message);
-    }
+    faults(report, &mut out);
     for node in &report.hung {
         let _ = writeln!(out, "failed: node `{node}` did not return from a call");
     }
@@ -59,6 +60,41 @@ pub(crate) fn failures(report: &Report) -> String {
         }
     }
     out
+}
+
+/// What went wrong, in the order in which it did; the same of one node is said once, and how often it was.
+fn faults(report: &Report, out: &mut String) {
+    let mut told: Vec<(&FaultReport, usize)> = Vec::new();
+    let mut place_of: HashMap<(Option<&str>, &str), usize> = HashMap::new();
+    for fault in &report.faults {
+        let key = (fault.node.as_deref(), fault.message.as_str());
+        match place_of.entry(key) {
+            Entry::Occupied(place) => told[*place.get()].1 += 1,
+            Entry::Vacant(place) => {
+                place.insert(told.len());
+                told.push((fault, 1));
+            }
+        }
+    }
+    for (fault, times) in told.iter().take(MOST_FAULTS) {
+        let node = fault.node.as_ref();
+        let node = node.map_or_else(String::new, |node| format!("node `{node}`: "));
+        let times = match times {
+            1 => String::new(),
+            times => format!(" ({times} times)"),
+        };
+        let _ = writeln!(out, "failed: {node}{}{times}", fault.message);
+    }
+    if told.len() > MOST_FAULTS {
+        let _ = writeln!(
+            out,
+            "failed: {} times for other reasons, which report.json holds",
+            told[MOST_FAULTS..]
+                .iter()
+                .map(|(_, times)| times)
+                .sum::<usize>()
+        );
+    }
 }
 
 /// Files that are not what the graph says: incomplete ones, and those that are gone.
@@ -227,6 +263,37 @@ mod tests {
     use fermata_engine::report::SinkReport;
 
     use super::*;
+
+    #[test]
+    fn faults_that_are_alike_are_told_once_with_their_number_and_no_end_of_others_is() {
+        let fault = |message: &str| FaultReport {
+            node: Some("train".to_owned()),
+            message: message.to_owned(),
+        };
+        let alike = std::iter::repeat_n(fault("not trained"), 37);
+        let faults = [fault("3.png: it is gone")].into_iter().chain(alike);
+        let report = Report {
+            faults: faults.collect(),
+            balanced: true,
+            ..Report::default()
+        };
+        assert_eq!(
+            failures(&report),
+            "failed: node `train`: 3.png: it is gone\nfailed: node `train`: not trained (37 times)\n"
+        );
+        let many = (0..50).map(|number| fault(&format!("{number}.png")));
+        let report = Report {
+            faults: many.collect(),
+            balanced: true,
+            ..Report::default()
+        };
+        let told = failures(&report);
+        assert_eq!(told.lines().count(), MOST_FAULTS + 1, "{told}");
+        assert!(
+            told.ends_with("failed: 30 times for other reasons, which report.json holds\n"),
+            "{told}"
+        );
+    }
 
     #[test]
     fn the_tables_fit_the_terminal_and_nothing_of_them_is_left_out() {

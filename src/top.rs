@@ -2,15 +2,18 @@
 
 mod table;
 
+use std::error::Error as _;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use fermata_actors::trust::{Client, Trust};
+use fermata_engine::graph::printable;
 use fermata_serve::{Numbers, Token};
 use serde::Deserialize;
 
 use crate::cli::{FAILED, SUCCESS, TopArguments};
+use crate::columns::shortened;
 use crate::print::{complain, print};
 use crate::terminal;
 
@@ -18,6 +21,8 @@ use crate::terminal;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time in which the run must answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// A run that is over takes its page along. What refuses every connection for so long is over.
+const OVER_AFTER: Duration = Duration::from_secs(5);
 /// Bytes of the largest answer; a run of a thousand streams gives one megabyte.
 const MOST_BYTES: usize = 16 << 20;
 /// To the upper left corner, and nothing below it.
@@ -29,7 +34,28 @@ struct Snapshot {
     numbers: Numbers,
 }
 
-/// Shows a run once, or on a terminal until it is over.
+/// Why a look showed nothing.
+enum Missed {
+    /// Nobody listens at the address: as when the run is over.
+    Refused(anyhow::Error),
+    /// It may be different with the next one.
+    Lost(anyhow::Error),
+    /// Who answers is no run, or none that this user may see.
+    Denied(anyhow::Error),
+}
+
+impl Missed {
+    fn error(self) -> anyhow::Error {
+        match self {
+            Self::Refused(error) | Self::Lost(error) | Self::Denied(error) => error,
+        }
+    }
+}
+
+/// Shows a run once, or on a terminal until it is over: as the page does, it asks again after a look that failed.
+///
+/// # Errors
+/// What was typed is wrong, or the first look failed.
 pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
     let trusts = arguments.ca_file.is_some() || arguments.fingerprint.is_some();
     let url = url(&arguments.address, trusts)?;
@@ -48,36 +74,72 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
     let client = client.build()?;
     let look = || {
         let looked = runtime.block_on(look(&client, &url, token.as_ref()));
-        looked.map_err(|error| untrusted(error, tls.as_ref()))
+        looked.map_err(|missed| untrusted(missed, tls.as_ref()))
     };
-    let first = look()?;
+    let first = look().map_err(Missed::error)?;
     if !io::stdout().is_terminal() {
         let lines = table::table(&first, terminal::line_width(io::stdout()));
         print(&(lines.join("\n") + "\n"))?;
         return Ok(SUCCESS);
     }
+    watch(first, look)
+}
+
+/// Shows what looks bring until the run is over.
+fn watch(first: Numbers, look: impl Fn() -> Result<Numbers, Missed>) -> anyhow::Result<u8> {
     let mut numbers = first;
+    // Since when nothing is known, and why.
+    let mut silent: Option<(Instant, String)> = None;
     loop {
-        let (columns, rows) = terminal::size(io::stdout());
-        let lines = fitting(table::table(&numbers, columns), rows.saturating_sub(1));
-        let mut out = io::stdout().lock();
-        writeln!(out, "{CLEAR}{}", lines.join("\n"))?;
-        out.flush()?;
-        drop(out);
+        let silence = silent.as_ref();
+        draw(
+            &numbers,
+            silence.map(|(since, why)| (since.elapsed(), why.as_str())),
+        )?;
         if numbers.run == "over" {
             return Ok(SUCCESS);
         }
         std::thread::sleep(LOOK_EVERY);
-        numbers = match look() {
-            Ok(numbers) => numbers,
-            Err(error) => {
-                complain(&format!(
-                    "the run is over, or is not to be reached any more: {error:#}"
-                ));
-                return Ok(FAILED);
+        let missed = match look() {
+            Ok(now) => {
+                (numbers, silent) = (now, None);
+                continue;
             }
+            Err(missed) => missed,
         };
+        let since = silent
+            .as_ref()
+            .map_or_else(Instant::now, |(since, _)| *since);
+        if let Missed::Refused(_) = &missed
+            && since.elapsed() >= OVER_AFTER
+        {
+            complain("the run is over: nobody answers at its address any more");
+            return Ok(SUCCESS);
+        }
+        if let Missed::Denied(error) = missed {
+            complain(&format!(
+                "the run is over, and somebody else answers: {error:#}"
+            ));
+            return Ok(FAILED);
+        }
+        silent = Some((since, format!("{:#}", missed.error())));
     }
+}
+
+/// Draws the numbers, with why they are old where they are.
+fn draw(numbers: &Numbers, silence: Option<(Duration, &str)>) -> io::Result<()> {
+    let (columns, rows) = terminal::size(io::stdout());
+    let mut lines = Vec::new();
+    if let Some((since, why)) = silence {
+        let why = printable(why).replace('\n', " ");
+        let told = format!("no answer for {} s, asking again: {why}", since.as_secs());
+        lines.push(shortened(&told, columns));
+    }
+    lines.extend(table::table(numbers, columns));
+    let lines = fitting(lines, rows.saturating_sub(1));
+    let mut out = io::stdout().lock();
+    writeln!(out, "{CLEAR}{}", lines.join("\n"))?;
+    out.flush()
 }
 
 /// As many lines as there is room for, and how many are missing.
@@ -118,12 +180,12 @@ fn trust(arguments: &TopArguments, url: &str) -> anyhow::Result<Option<Trust>> {
 }
 
 /// What to do where the certificate is why there is no answer.
-fn untrusted(error: anyhow::Error, tls: Option<&Client>) -> anyhow::Error {
+fn untrusted(missed: Missed, tls: Option<&Client>) -> Missed {
     match tls.and_then(Client::refused) {
-        Some(refused) => error.context(format!(
+        Some(refused) => Missed::Denied(missed.error().context(format!(
             "the certificate that was shown is not trusted; its fingerprint is {refused}. If that is what the run has shown on its terminal, give it with --fingerprint"
-        )),
-        None => error,
+        ))),
+        None => missed,
     }
 }
 
@@ -131,21 +193,41 @@ async fn look(
     client: &reqwest::Client,
     url: &str,
     token: Option<&Token>,
-) -> anyhow::Result<Numbers> {
+) -> Result<Numbers, Missed> {
     let mut request = client.get(url);
     if let Some(token) = token {
         request = request.bearer_auth(token.secret());
     }
-    let answer = request.send().await;
-    let answer = answer.with_context(|| format!("cannot reach {url}"))?;
+    let answer = request.send().await.map_err(|error| {
+        let is_refused = is_refused(&error);
+        let error = anyhow::Error::new(error).context(format!("cannot reach {url}"));
+        match is_refused {
+            true => Missed::Refused(error),
+            false => Missed::Lost(error),
+        }
+    })?;
     let status = answer.status();
-    let text = text_of(answer).await?;
+    let text = text_of(answer).await.map_err(Missed::Lost)?;
     if !status.is_success() {
-        bail!("{url} answers {status}: {}", text.trim());
+        let error = anyhow!("{url} answers {status}: {}", text.trim());
+        return Err(match status.is_server_error() {
+            true => Missed::Lost(error),
+            false => Missed::Denied(error),
+        });
     }
     let snapshot: Snapshot = serde_json::from_str(&text)
-        .with_context(|| format!("{url} answers what no run of this version does"))?;
+        .with_context(|| format!("{url} answers what no run of this version does"))
+        .map_err(Missed::Denied)?;
     Ok(snapshot.numbers)
+}
+
+/// Whether nobody listens where a request was sent.
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut causes = std::iter::successors(error.source(), |error| (*error).source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
+    })
 }
 
 /// An answer's text. Whoever answers need not be a run.
@@ -154,7 +236,7 @@ async fn text_of(mut answer: reqwest::Response) -> anyhow::Result<String> {
     while let Some(chunk) = answer.chunk().await.context("the answer broke off")? {
         if bytes.len() + chunk.len() > MOST_BYTES {
             bail!(
-                "the answer has more than {} MiB, so it is no run's",
+                "the answer has more than {} MiB, so it is not a run's",
                 MOST_BYTES >> 20
             );
         }

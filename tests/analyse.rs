@@ -7,6 +7,7 @@ use fermata_vision::image_file::to_jpeg;
 use serde_json::Value;
 
 use crate::command::{run_in, was_refused};
+use crate::servers::{self, Http};
 use crate::support::{card_of_mini_xception, data, repository};
 
 #[track_caller]
@@ -144,6 +145,191 @@ fn stills_show_their_people_whatever_they_are_called() {
         assert_eq!(video["people"].as_array().map(Vec::len), Some(2), "{said}");
     }
     assert_eq!(said["videos"].as_array().map(Vec::len), Some(2), "{said}");
+}
+
+/// A folder of models as `fermata models pull yunet` leaves it, with the detector of the data.
+fn pulled(folder: &Path, data: &Path) {
+    let here = folder.join("models/yunet");
+    std::fs::create_dir_all(&here).unwrap();
+    let detector = data.join("detect/yunet_n_dynamic.onnx");
+    std::os::unix::fs::symlink(detector, here.join("model.onnx")).unwrap();
+}
+
+#[test]
+fn the_detector_that_was_pulled_is_taken_and_the_cascade_hides_nothing_unasked() {
+    let Some(data) = data() else { return };
+    let model = card_of_mini_xception(&data);
+    let model = model.path().to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.jpg"), drawn(0)).unwrap();
+    let analyse = |out: &str, more: &[&str]| {
+        let arguments = ["analyse", "a.jpg", "--model", model, "--out", out];
+        run_in(folder.path(), &[&arguments[..], more].concat())
+    };
+    let is_installed = repository("models/yunet").exists();
+    if !is_installed {
+        let (code, _, errors) = analyse("haar", &["--no-copies"]);
+        assert_eq!(code, 0, "{errors}");
+        assert!(
+            errors.contains("note: faces are looked for with the Haar"),
+            "{errors}"
+        );
+        let (code, _, errors) = analyse("hidden", &["--blur", "solid"]);
+        assert_eq!(code, 2, "{errors}");
+        assert!(errors.contains("`fermata models pull yunet`"), "{errors}");
+        assert!(!folder.path().join("hidden").exists());
+    }
+    let (code, _, errors) = analyse("chosen", &["--blur", "solid", "--detector", "haar"]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(errors.contains("warning: --blur hides"), "{errors}");
+
+    pulled(folder.path(), &data);
+    let (code, text, errors) = analyse("yunet", &["--blur", "solid"]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(text.contains("1 photo, 2 faces"), "{text}");
+    assert!(!errors.contains("Haar"), "{errors}");
+    let graph = std::fs::read_to_string(folder.path().join("yunet/graph.yaml")).unwrap();
+    assert!(graph.contains("models/yunet/model.onnx"), "{graph}");
+}
+
+#[test]
+fn what_is_hidden_in_a_photo_says_nothing_of_the_next() {
+    let Some(data) = data() else { return };
+    let model = card_of_mini_xception(&data);
+    let model = model.path().to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    pulled(folder.path(), &data);
+    // The people of the first photo, and nobody in the second.
+    let people = image::load_from_memory(&drawn(0)).unwrap();
+    people.save(at("1.png")).unwrap();
+    let noisy = image::RgbImage::from_fn(people.width(), people.height(), |x, y| {
+        image::Rgb([
+            (x * 7 % 60) as u8,
+            (y * 5 % 60) as u8,
+            ((x + y) * 3 % 60) as u8,
+        ])
+    });
+    noisy.save(at("2.png")).unwrap();
+    let arguments = [
+        "analyse", "1.png", "2.png", "--model", model, "--out", "out",
+    ];
+    let (code, text, errors) = run_in(
+        folder.path(),
+        &[&arguments[..], &["--blur", "solid"]].concat(),
+    );
+    assert_eq!(code, 0, "{errors}");
+    assert!(text.contains("2.png: no face"), "{text}");
+    let copy = image::open(at("out/2.jpg")).unwrap().into_rgb8();
+    let far = copy.pixels().zip(noisy.pixels());
+    let far = far.filter(|(a, b)| (0..3).any(|at| a[at].abs_diff(b[at]) > 60));
+    assert_eq!(far.count(), 0, "something is hidden where nobody is");
+}
+
+/// Runs ffmpeg in a folder.
+fn ffmpeg(folder: &Path, arguments: &str) {
+    let made = std::process::Command::new("ffmpeg")
+        .args("-nostdin -v error".split(' '))
+        .args(arguments.split(' '))
+        .current_dir(folder)
+        .status();
+    assert!(made.expect("ffmpeg").success());
+}
+
+#[test]
+fn a_recording_over_the_network_loses_no_frame_whatever_its_address_ends_in() {
+    let Some(data) = data() else { return };
+    let model = card_of_mini_xception(&data);
+    let model = model.path().to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    std::fs::write(at("a.jpg"), drawn(0)).unwrap();
+    // Faster than faces are found.
+    ffmpeg(
+        folder.path(),
+        "-loop 1 -r 1000 -i a.jpg -frames:v 120 film.mp4",
+    );
+    let server = servers::http(std::fs::read(at("film.mp4")).unwrap(), Http::Ranges);
+    let address = format!("http://127.0.0.1:{}/film", server.port);
+    let arguments = ["analyse", &address, "--model", model, "--detector", "haar"];
+    let (code, text, errors) = run_in(
+        folder.path(),
+        &[&arguments[..], &["--out", "out", "--json"]].concat(),
+    );
+    assert_eq!(code, 0, "{errors}");
+    let said: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(said["videos"][0]["frames"], 120, "{said}");
+    assert_eq!(said["videos"][0]["missed"], 0, "{said}");
+}
+
+#[test]
+fn times_are_those_of_the_video_and_what_is_missing_is_told() {
+    let Some(data) = data() else { return };
+    let model = card_of_mini_xception(&data);
+    let model = model.path().to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    std::fs::write(at("a.jpg"), drawn(0)).unwrap();
+    std::fs::write(at("broken.jpg"), &drawn(0)[..900]).unwrap();
+    // A recording of a camera that had been on for an hour, with a gap of half an hour in it.
+    ffmpeg(
+        folder.path(),
+        "-loop 1 -r 10 -i a.jpg -frames:v 20 -vf setpts=PTS+gte(N\\,10)*1800/TB -output_ts_offset 3600 -copyts -muxpreload 0 -muxdelay 0 -fps_mode passthrough film.ts",
+    );
+    let arguments = [
+        "analyse",
+        "film.ts",
+        "a.jpg",
+        "broken.jpg",
+        "--model",
+        model,
+    ];
+    let more = ["--detector", "haar", "--out", "out", "--json"];
+    let (code, text, errors) = run_in(folder.path(), &[&arguments[..], &more].concat());
+    assert_eq!(code, 0, "{errors}");
+    let said: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(said["photos_missed"], 1, "{said}");
+    for person in said["videos"][0]["people"].as_array().unwrap() {
+        let first = person["first_s"].as_f64().unwrap();
+        assert!(
+            (0.0..1.0).contains(&first) || (1800.0..1803.0).contains(&first),
+            "{person}"
+        );
+        assert!(person["seen_s"].as_f64().unwrap() < 3.0, "{person}");
+    }
+}
+
+#[test]
+fn a_refusal_names_what_was_typed_and_no_graph() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::write(at.join("a.jpg"), drawn(0)).unwrap();
+    std::fs::write(at.join("no.txt"), "no detector").unwrap();
+    std::fs::write(at.join("no.onnx"), "no detector").unwrap();
+    std::fs::create_dir(at.join("card")).unwrap();
+    std::fs::write(at.join("card/card.yaml"), "x: 1").unwrap();
+    let model = repository("models/expression").display().to_string();
+    for (inputs, words) in [
+        (&["a.jpg", "--model", "card"][..], "error: --model card: "),
+        (
+            &["a.jpg", "--model", &model, "--detector", "no.txt"],
+            "error: --detector no.txt: no.txt is no face detector",
+        ),
+        (
+            &["a.jpg", "--model", &model, "--detector", "no.onnx"],
+            "error: --detector no.onnx: cannot load",
+        ),
+        (&["rtsp://", "foo://x/y"], "error: foo://x/y: "),
+        (&["rtsp://", "foo://x/y"], "error: rtsp://: "),
+        (&["/dev/video77"], "error: /dev/video77: no camera"),
+        (&["77"], "error: 77: no camera at /dev/video77"),
+    ] {
+        let (code, _, errors) = run_in(at, &[&["analyse"], inputs, &["--out", "out"]].concat());
+        assert_eq!(code, 2, "{inputs:?}: {errors}");
+        assert_eq!(errors.matches(words).count(), 1, "{words}: {errors}");
+        assert!(!errors.contains("node `"), "{errors}");
+        assert!(!errors.contains("analyse:"), "{errors}");
+    }
 }
 
 #[test]

@@ -237,3 +237,89 @@ fn labels_that_models_contradict_are_listed_and_left_out_by_a_recipe() {
         &["none of the manifests' rows is among the predictions"],
     );
 }
+
+#[test]
+fn pictures_outside_a_manifests_folder_are_named_from_it_wherever_the_tree_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = [
+        "data/manifest.csv",
+        "deep/er/noisy/manifest.csv",
+        "again/manifest.csv",
+    ];
+    let made_at = |root: &str| {
+        let at = |name: &str| folder.path().join(root).join(name).display().to_string();
+        for (number, name) in ["glad", "sad"].into_iter().enumerate() {
+            std::fs::create_dir_all(at(&format!("photos/{name}"))).unwrap();
+            photo(
+                at(&format!("photos/{name}/1.png")).as_ref(),
+                number as u32 + 1,
+            );
+        }
+        succeeded(run(&[
+            "manifest",
+            "list",
+            &at("photos"),
+            "--out",
+            &at("photos.csv"),
+        ]));
+        let mapping = "source: photos\npolicy: folder\nimage: '{image}'\nlabel:\n  column: {name: label, values: {glad: happy, sad: sad}}\n";
+        std::fs::write(at("photos.yaml"), mapping).unwrap();
+        let recipe =
+            "parts: [{mapping: photos.yaml, table: photos.csv, images: photos, split: train}]\n";
+        std::fs::write(at("recipe.yaml"), recipe).unwrap();
+        succeeded(run(&[
+            "manifest",
+            "make",
+            &at("recipe.yaml"),
+            "--out",
+            &at("data"),
+        ]));
+        let noisy = [
+            "manifest",
+            "noise",
+            &at(manifests[0]),
+            "--share",
+            "0",
+            "--out",
+            &at("deep/er/noisy"),
+        ];
+        succeeded(run(&noisy));
+        // A manifest of a manifest whose pictures lie outside it.
+        std::fs::write(
+            at("taken.yaml"),
+            "manifests: [{manifest: deep/er/noisy/manifest.csv}]\n",
+        )
+        .unwrap();
+        succeeded(run(&[
+            "manifest",
+            "make",
+            &at("taken.yaml"),
+            "--out",
+            &at("again"),
+        ]));
+        let written = manifests.iter().chain(&["data/clean_report.json"]);
+        written.map(|name| read(&at(name))).collect::<Vec<_>>()
+    };
+    let first = made_at("here");
+    assert!(
+        first[0].contains("\n../photos/glad/1.png,happy,"),
+        "{}",
+        first[0]
+    );
+    assert!(
+        first[1].contains("\n../../../photos/glad/1.png,"),
+        "{}",
+        first[1]
+    );
+    assert!(first[2].contains("\n../photos/glad/1.png,"), "{}", first[2]);
+    assert_eq!(
+        first,
+        made_at("else/where"),
+        "bytes depend on where the tree lies"
+    );
+    std::fs::rename(folder.path().join("here"), folder.path().join("moved")).unwrap();
+    for name in manifests {
+        let moved = folder.path().join("moved").join(name);
+        succeeded(run(&["manifest", "validate", &moved.display().to_string()]));
+    }
+}

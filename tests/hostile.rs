@@ -234,10 +234,10 @@ fn only_regular_files_are_read_whole() {
         .unwrap();
     let graph = folder.path().join("graph.yaml");
     for (file, words) in [
-        (Path::new("/dev/zero"), "no regular file"),
-        (&pipe, "no regular file"),
+        (Path::new("/dev/zero"), "not a regular file"),
+        (&pipe, "not a regular file"),
         (&large, "larger than 16 MiB"),
-        (folder.path(), "no regular file"),
+        (folder.path(), "not a regular file"),
     ] {
         assert!(refused(file).to_string().contains(words));
         std::fs::write(&graph, format!("fermata: 1\ninclude: {}\n", file.display())).unwrap();
@@ -253,7 +253,7 @@ fn only_regular_files_are_read_whole() {
     let refused = fermata_vision::ModelCard::load(&model)
         .unwrap_err()
         .to_string();
-    assert!(refused.contains("no regular file"), "{refused}");
+    assert!(refused.contains("not a regular file"), "{refused}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `fermata kpi`: numbers against tables worked by hand and against pandas, wrong input, and the page.
 
+mod page;
+mod reports;
 mod segments;
 
 use std::fs;
@@ -254,10 +256,36 @@ fn wrong_input_gives_one_clear_error() {
         run_of(&[("faces.csv", &rows), ("truth.csv", &late)]).path(),
         &["frame 0 of stream `x`", "not of one run"],
     );
-    refused(
-        run_of(&[("faces.csv", &rows), ("report.json", "{")]).path(),
-        &["report.json is no report"],
-    );
+    for report in [
+        "{",
+        "",
+        "[]",
+        "[1.5, \"live\"]",
+        "3",
+        "null",
+        r#"{"wall_s": "long"}"#,
+    ] {
+        refused(
+            run_of(&[("faces.csv", &rows), ("report.json", report)]).path(),
+            &["report.json is no report"],
+        );
+    }
+}
+
+#[test]
+fn a_segment_that_begins_at_0_again_takes_no_time_back() {
+    let times = [(0, 5000), (0, 5040), (1, 0), (1, 40), (2, 1040)];
+    let rows = times.iter().enumerate().map(|(n, (segment, ms))| {
+        let label = if n == 3 { "a" } else { "" };
+        format!("x,{segment},{n},{ms},1,0,0,9,9,{label},{label},7\n")
+    });
+    let faces = HEADER.to_owned() + &rows.collect::<String>();
+    let run = run_of(&[("faces.csv", &faces)]);
+    let all = &measured(&[run.path()])["runs"][0]["all"];
+    // 40 ms in each of the first two, nothing between them, a second before the last.
+    let expected =
+        json!({"time_to_first_label_ms": 80.0, "span_ms": 1080.0, "fps_processed": 4.0 / 1.08});
+    assert_close(all, &expected, "all");
 }
 
 /// A face every 40 ms whose label flips every so many frames, with this latency.
@@ -431,61 +459,4 @@ run: {clock: asap}
         "{rows} of {captured}"
     );
     assert!(!part.exists());
-}
-
-/// The page's elements once its script has run, with a script behind it.
-fn shown(page: &Path, script: &str) -> Option<String> {
-    let text = fs::read_to_string(page).unwrap();
-    let tried = page.with_file_name("tried.html");
-    fs::write(
-        &tried,
-        text.replace("</body>", &format!("<script>{script}</script></body>")),
-    )
-    .unwrap();
-    let profile = tempfile::tempdir().unwrap();
-    let output = Command::new("chromium")
-        .args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--virtual-time-budget=5000",
-            "--dump-dom",
-        ])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(format!("file://{}", tried.display()))
-        .output();
-    let Ok(output) = output else {
-        println!("skipped: no chromium (scripts/apt-test.txt)");
-        return None;
-    };
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-#[test]
-fn the_page_shows_the_numbers_and_a_click_shows_the_frame_of_a_flip() {
-    let (faces, truth) = by_hand();
-    let run = run_of(&[("faces.csv", &faces), ("truth.csv", &truth), ("x.mp4", "")]);
-    let (code, _, errors) = kpi(&[&run.path().display().to_string()]);
-    assert_eq!(code, 0, "{errors}");
-    let page = run.path().join("kpi.html");
-    let text = fs::read_to_string(&page).unwrap();
-    assert!(
-        !text.contains("http://")
-            || text.matches("http://").count()
-                == text.matches("http://www.w3.org/2000/svg").count()
-    );
-    assert!(!text.contains("https://"));
-    let script =
-        "document.querySelector('.flip').dispatchEvent(new MouseEvent('click', {bubbles: true}));";
-    let Some(dom) = shown(&page, script) else {
-        return;
-    };
-    assert!(
-        dom.contains("<th scope=\"row\">Streaming accuracy</th><td>75.0 %</td>"),
-        "{dom}"
-    );
-    assert!(dom.contains("flips 4 raw, 4 smoothed"), "{dom}");
-    assert!(dom.contains("aria-label=\"not known: there is no report.json\""));
-    assert!(dom.contains("src=\"x.mp4\""), "{dom}");
-    assert!(dom.contains("<p id=\"playing\">x, 0.26 s</p>"), "{dom}");
 }

@@ -88,7 +88,7 @@ fn wrong_weights_inputs_and_devices_are_refused() {
         "resnet18",
         &input,
         &["--device", "gpu"],
-        &["`gpu` is no device"],
+        &["`gpu` is not a device"],
     );
     infer(
         "resnet18",

@@ -269,3 +269,25 @@ fn an_address_that_others_reach_needs_a_token_and_a_terminal_to_show_it_on() {
     let taken = listener.local_addr().unwrap().to_string();
     refused(&["--serve", &taken], &format!("cannot listen on {taken}"));
 }
+
+#[test]
+fn the_address_that_is_shown_can_be_asked_and_what_is_none_is_refused() {
+    let run = ServedRun::start("{lobby: 1}", "0", &[]);
+    assert!(run.url.starts_with("http://127.0.0.1:"), "{}", run.url);
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "a-token-of-20-letters").unwrap();
+    let token = ["--serve-token-file", token.to_str().unwrap()];
+    let run = ServedRun::start("{lobby: 1}", "0.0.0.0:0", &token);
+    assert!(!run.url.contains("0.0.0.0"), "{}", run.url);
+    std::net::TcpStream::connect(run.address()).unwrap();
+
+    // The graph that is typed behind it is taken for its address.
+    let graph = run.folder.path().join("cameras.yaml");
+    let mut command = Command::new(fermata());
+    let output = command.args(["run", "--serve"]).arg(graph).output();
+    let output = output.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("name it before --serve"), "{errors}");
+}

@@ -51,6 +51,8 @@ mod live;
 #[cfg(feature = "live")]
 mod live_page;
 #[cfg(feature = "live")]
+mod live_page_parts;
+#[cfg(feature = "live")]
 mod live_page_soak;
 #[cfg(feature = "learn")]
 mod manifests;
@@ -89,6 +91,8 @@ mod softlabels;
 mod support;
 #[cfg(feature = "live")]
 mod sweep;
+#[cfg(feature = "live")]
+mod top;
 #[cfg(feature = "live")]
 mod traces_and_logs;
 #[cfg(feature = "learn")]

@@ -391,6 +391,11 @@ fn wrong_labels_are_put_into_training_rows_alone() {
     let report: serde_json::Value =
         serde_json::from_str(&read(&path("noisy/label_noise.json"))).unwrap();
     assert_eq!(report["changed"], changed);
+    let told = succeeded(run(&["inspect", &path("noisy/label_noise.json")]));
+    assert!(
+        told.contains(&format!("label noise {changed} of ")),
+        "{told}"
+    );
     succeeded(noisy(&["--share", "0", "--training-rows", "7"], "few"));
     let few = rows("few/manifest.csv");
     assert_eq!(few.split(Split::Train).count(), 7);

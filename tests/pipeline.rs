@@ -1,5 +1,4 @@
-//! The whole way in small: labelled pictures → two teachers, one of them of two folds → their softlabels → students → a model that the live graph
-//! runs. What each step does alone is tested where it is; here it is whether they fit together, and whether it pays.
+//! The whole way in small: labelled pictures → two teachers, each of two folds → their softlabels → students → a model that the live graph runs. What each step does alone is tested where it is; here it is whether they fit together, and whether it pays.
 
 use std::fs;
 
@@ -55,38 +54,46 @@ fn from_labelled_pictures_to_a_student_in_the_live_graph() {
     succeeds(&data.train("whole", &[]));
     succeeds(&data.train("f0", &["--without-fold", "0/2"]));
     succeeds(&data.train("f1", &["--without-fold", "1/2"]));
+    let wide = settings("{label_smoothing: 0.1}").replace("_w8_", "_w12_");
+    data.write("training.yaml", &wide);
+    succeeds(&data.train("w0", &["--without-fold", "0/2"]));
+    succeeds(&data.train("w1", &["--without-fold", "1/2"]));
     let teacher = accuracy(&data, "whole");
     assert!(teacher > 0.6, "the teacher has {teacher}");
 
     // Weights are chosen where both teachers have seen nothing: on validation rows.
     let teachers = format!(
-        "--teacher whole={} --teacher folds={},{}",
-        data.text("whole/model"),
+        "--teacher narrow={},{} --teacher wide={},{}",
         data.text("f0/model"),
-        data.text("f1/model")
+        data.text("f1/model"),
+        data.text("w0/model"),
+        data.text("w1/model")
     );
     let search = data.text("search");
     let command = format!(
         "ensemble search --manifest {manifest} {teachers} --step 0.5 --out {search} --quiet"
     );
-    succeeds(&words(&command));
+    let said = succeeds(&words(&command));
     let chosen = json(&data, "search/ensemble.json");
     let best = chosen["best"]["quality"]["macro_f1"].as_f64().unwrap();
     for alone in chosen["teachers"].as_array().unwrap() {
         assert!(best >= alone["alone"]["macro_f1"].as_f64().unwrap());
     }
 
-    // The folds alone are asked about training rows, none of which they have seen.
+    // Each is asked by the model of its two that has not seen the row, with the weights and temperatures that the search has printed.
     let (out, config) = (data.text("soft"), data.text("training.yaml"));
-    let folds = format!("folds={},{}", data.text("f0/model"), data.text("f1/model"));
-    let command = format!(
-        "softlabels --manifest {manifest} --teacher {folds} --temperature folds=1 --views 3 --seed 5 --config {config} --out {out} --quiet"
+    let (_, typed) = said.split_once("weightings:").expect("what can be typed");
+    let typed = typed.lines().next().unwrap_or_default().trim();
+    let softlabels = format!(
+        "softlabels --manifest {manifest} {teachers} --views 3 --seed 5 --config {config} --out {out} --quiet"
     );
-    succeeds(&words(&command));
+    succeeds(&words(&format!("{softlabels} {typed}")));
     let report = json(&data, "soft/alignmentreport.json");
     let rows = 7 * (24 + 6 + 6);
     assert_eq!(report["counts"]["rows_out"], rows);
-    assert_eq!(report["counts"]["seen"]["folds"]["unseen"], rows);
+    for teacher in ["narrow", "wide"] {
+        assert_eq!(report["counts"]["seen"][teacher]["unseen"], rows);
+    }
     let metrics = json(&data, "soft/ensemble_metrics.json");
     let unseen = metrics["by_split"]["train"]["ensemble"]["accuracy"]
         .as_f64()
@@ -128,6 +135,22 @@ fn from_labelled_pictures_to_a_student_in_the_live_graph() {
     refused(
         &data.train("other", &["--softlabels", &out]),
         &["augmentation.shift: 0.05 in the softlabels, 0.1 in the training"],
+    );
+
+    // What a training that is taken up may not go on with: softlabels of another temperature in their place.
+    let before = report["alignment"]["teachers"][0]["temperature"].clone();
+    fs::remove_dir_all(data.path("soft")).unwrap();
+    let others =
+        "--weight narrow=0.5 --weight wide=0.5 --temperature narrow=7 --temperature wide=7";
+    succeeds(&words(&format!("{softlabels} {others}")));
+    refused(
+        &data.resume("kd", &["--more", "1"]),
+        &[
+            "were made anew since the run began",
+            &format!(
+                "teachers[0].temperature: {before} in those that it began with, 7.0 in those that are there now"
+            ),
+        ],
     );
 
     let (weights, card, model) = (

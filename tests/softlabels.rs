@@ -1,5 +1,6 @@
 //! `fermata softlabels`, `resume` and `ensemble search` as a new user meets them: also killed at any moment.
 
+mod inspected;
 #[cfg(feature = "remote")]
 mod job_server;
 mod killed;
@@ -8,6 +9,7 @@ mod machines_killed;
 mod refusals;
 #[cfg(feature = "remote")]
 mod several_machines;
+mod taken_up;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -171,6 +171,27 @@ fn the_search_for_streams_says_what_it_tried() {
 }
 
 #[test]
+fn what_only_other_sinks_lose_does_not_end_the_search() {
+    let folder = tempfile::tempdir().unwrap();
+    let graph = folder.path().join("graph.yaml");
+    let slow = "  slow: {use: identity, in: track, queue: {capacity: 1, full: drop_oldest}, work: 60ms}\n  end: {use: discard, in: slow}\n";
+    fs::write(
+        &graph,
+        format!("{FAST}{slow}").replace("count: 400", "count: 700"),
+    )
+    .unwrap();
+    let out = folder.path().join("out");
+    let (graph, out_text) = (graph.display().to_string(), out.display().to_string());
+    let more = ["--streams", "--most", "1", "--limit", "1us"];
+    let (_, told, errors) = sweep(&[&[graph.as_str(), "--out", &out_text], &more[..]].concat());
+    assert!(told.contains("1 streams: failed: "), "{told}{errors}");
+    assert!(!told.contains("at slow"), "{told}");
+    let kpi = read(&out.join("001-1-streams/kpi.json"));
+    let lost = &kpi["runs"][0]["all"]["drops_elsewhere"]["drop_oldest at slow"];
+    assert!(lost.as_u64() > Some(100), "{lost}");
+}
+
+#[test]
 fn wrong_sweeps_are_refused_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();
     let graph = folder.path().join("graph.yaml");

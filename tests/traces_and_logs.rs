@@ -225,6 +225,12 @@ fn lines_for_people_have_no_targets_unless_more_is_asked_for_and_wrong_levels_ar
         "{errors}"
     );
     assert!(!folder.path().join("refused").exists());
+    // Taken for the name of a part, it would silence all others.
+    let refused = run(&graph, &folder.path().join("refused"), "warning", &[]);
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("did you mean `warn`?"), "{errors}");
+    assert!(!folder.path().join("refused").exists());
 }
 
 #[cfg(feature = "live")]

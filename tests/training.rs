@@ -182,6 +182,20 @@ fn a_network_is_trained_evaluated_and_trained_for_more() {
         code == 0 && text.contains("small_resnet18_w8_s2_c1"),
         "{text}"
     );
+    for (name, words) in [
+        ("run", "stands at   epoch 18 of 18\nbest        epoch "),
+        ("run/config.yaml", "manifest    /"),
+        ("run/environment.json", "machine     cpu on "),
+        ("run/report.json", "books       balance\nfaults      0"),
+        ("run/history.csv", "table       18 rows"),
+        (
+            "training.yaml",
+            "training    small_resnet18_w8_s2_c1, 8 epochs, seed 5",
+        ),
+    ] {
+        let text = succeeds(&["inspect".to_owned(), data.text(name)]);
+        assert!(text.contains(words), "`{words}` is not in:\n{text}");
+    }
     for command in ["train", "resume"] {
         let (code, help, _) = run(&[command, "--help"]);
         assert!(
@@ -206,6 +220,73 @@ fn a_training_without_a_fold_does_not_see_it() {
             &["--without-fold is ", "0/2"],
         );
     }
+}
+
+/// Runs the program, which fails in the middle; what it says.
+fn stopped(arguments: &[String]) -> String {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (code, text, errors) = run(&arguments);
+    assert_eq!(code, 1, "{text}{errors}");
+    text
+}
+
+#[test]
+fn the_graph_of_a_training_goes_on_in_its_folder() {
+    let data = Data::new(8, "epochs: 2\n");
+    succeeds(&data.train("whole", &[]));
+    let picture = fs::read(data.path("3.png")).unwrap();
+    fs::remove_file(data.path("3.png")).unwrap();
+    stopped(&data.train("run", &[]));
+    fs::write(data.path("3.png"), picture).unwrap();
+    let graph = |out: &str| {
+        let out = data.text(out);
+        let words = [
+            "run",
+            "graphs/train_teacher.yaml",
+            "--param",
+            "readers=1",
+            "--quiet",
+            "--out",
+            &out,
+        ];
+        words.map(str::to_owned)
+    };
+    succeeds(&graph("run"));
+    assert_eq!(data.results("whole"), data.results("run"));
+    assert!(!data.path("run/earlier").exists());
+    refused(&graph("run"), &["nothing left to do", "--more N"]);
+    assert_eq!(data.results("whole"), data.results("run"));
+    // Without a training there is none to go on with.
+    refused(&graph("none"), &["it is no training's folder"]);
+    assert!(!data.path("none").exists());
+}
+
+#[test]
+fn more_epochs_in_the_place_of_planned_ones_are_warned_of() {
+    let data = Data::new(4, "epochs: 5\n");
+    let picture = fs::read(data.path("3.png")).unwrap();
+    fs::remove_file(data.path("3.png")).unwrap();
+    stopped(&data.train("run", &[]));
+    fs::write(data.path("3.png"), picture).unwrap();
+    let warned = |more: &str| {
+        let arguments = data.resume("run", &["--more", more]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (code, text, errors) = run(&arguments);
+        assert_eq!(code, 0, "{text}{errors}");
+        errors
+    };
+    let errors = warned("2");
+    let words = "stands at epoch 0 of 5: the 5 that were still planned";
+    assert!(
+        errors.contains(words) && errors.contains("to epoch 2;"),
+        "{errors}"
+    );
+    assert_eq!(epochs(&data.path("run/history.csv")), 2);
+    assert!(!warned("1").contains("dropped"));
+    refused(
+        &data.resume("run", &["--max-failures", "3"]),
+        &["--max-failures is about softlabels"],
+    );
 }
 
 #[test]
@@ -255,13 +336,10 @@ fn what_cannot_be_trained_is_one_clear_error_and_leaves_nothing() {
 
     // An image that is gone ends the training, and what was trained is kept.
     fs::remove_file(data.path("3.png")).unwrap();
-    let arguments = train(&[]);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (code, text, _) = run(&arguments);
-    assert!(
-        code == 1 && text.contains("node `train`: 3.png: "),
-        "{code}: {text}"
-    );
+    let text = stopped(&train(&[]));
+    assert!(text.contains("node `train`: 3.png: "), "{text}");
+    // However many rows were behind it, they bury no reason.
+    assert!(text.matches("not trained").count() <= 1, "{text}");
     assert!(RunFolder::is_in(&data.path("run")));
     data.write("manifest.csv", "image\n");
     refused(&data.resume("run", &[]), &["has the columns image"]);

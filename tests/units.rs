@@ -336,3 +336,101 @@ fn a_run_that_waits_for_units_ends_when_it_is_drained() {
     assert_balanced(&report);
     assert_eq!(report.units.expect("units").complete, 0);
 }
+
+/// Gives many units, and panics when it is dropped.
+struct Many(u64);
+
+impl StreamProvider for Many {
+    const NAME: &'static str = "many";
+    type Settings = Nothing;
+
+    fn create(_: Nothing, setup: &ProviderSetup) -> Result<Self, ActorError> {
+        Ok(Self(setup.open as u64))
+    }
+
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        let name = format!("u{}", self.0);
+        let uri = String::new();
+        self.0 = self.0.saturating_sub(1);
+        Ok((self.0 > 0).then_some(StreamSpec { name, uri }))
+    }
+
+    fn ended(&mut self, _: &str, _: End) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+impl Drop for Many {
+    fn drop(&mut self) {
+        panic!("a destructor of the test");
+    }
+}
+
+#[test]
+fn a_provider_hears_of_every_end_however_many_streams_are_open() {
+    // More events than a subscriber may have waiting: each stream begins and ends.
+    let graph = "\
+fermata: 1
+streams: {use: many, open: 1000}
+nodes:
+  s:   {use: test_source, each: stream, count: 1}
+  end: {use: discard, in: s}
+run: {clock: asap}
+";
+    let mut registry = registry();
+    registry.register_provider::<Many>();
+    let running = crate::support::start_with(graph, registry, RunOptions::default());
+    let report = running.wait_for(std::time::Duration::from_secs(300));
+    let report = report.ok().expect("a run that ends");
+    assert_balanced(&report);
+    assert_eq!(report.units.expect("units").complete, 999);
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+}
+
+/// Writes down slowly how its streams have ended.
+struct Slow(Option<Arc<Ledger>>);
+
+impl StreamProvider for Slow {
+    const NAME: &'static str = "slow";
+    type Settings = Nothing;
+
+    fn create(_: Nothing, setup: &ProviderSetup) -> Result<Self, ActorError> {
+        Ok(Self(setup.service()))
+    }
+
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        let (name, uri) = ("a".to_owned(), "a".to_owned());
+        Ok(Some(StreamSpec { name, uri }))
+    }
+
+    fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError> {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let ledger = self.0.as_ref().ok_or("no ledger")?;
+        ledger.ends.lock().unwrap().push((stream.to_owned(), end));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_run_is_over_when_its_provider_has_written_down_how_all_ended() {
+    let graph = "\
+fermata: 1
+streams: {use: slow}
+nodes:
+  s:   {use: test_source, each: stream, rate: 100}
+  end: {use: discard, in: s}
+";
+    let mut registry = registry();
+    registry.register_provider::<Slow>();
+    let ledger = Arc::new(Ledger::default());
+    let options = RunOptions {
+        services: Services::new().with(Arc::clone(&ledger)),
+        ..RunOptions::default()
+    };
+    let running = crate::support::start_with(graph, registry, options);
+    crate::support::wait_for(&running.handle(), |snapshot| snapshot.streams.len() == 1);
+    running.handle().drain();
+    running.wait();
+    let ends = ledger.ends.lock().unwrap();
+    assert!(ends.iter().any(|(name, _)| name == "a"), "{ends:?}");
+}

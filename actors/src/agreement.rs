@@ -8,6 +8,7 @@ use fermata_engine::{Actor, Graph, Source};
 use fermata_files::is_same_folder;
 use serde::de::DeserializeOwned;
 
+use crate::faces::detect_faces::{DetectFaces, DetectFacesSettings, is_cascade};
 use crate::overlay::draw_overlay::NAME;
 use crate::privacy::blurs_any;
 use crate::sinks::write_images::{WriteImages, WriteImagesSettings};
@@ -25,13 +26,33 @@ pub fn disagreements(graph: &Graph) -> Vec<String> {
     said
 }
 
+/// Everything of a graph that runs and does not do what it seems to, each in a sentence that says what to do.
+pub fn doubts(graph: &Graph) -> Vec<String> {
+    let mut said = BTreeSet::new();
+    for (index, hide) in nodes(graph, NAME).filter(|(_, node)| blurs_any(graph, node)) {
+        for detect in upstream(graph, index).filter(|node| node.actor == DetectFaces::NAME) {
+            let mut settings = streams(graph, detect)
+                .into_iter()
+                .filter_map(|stream| settings::<DetectFacesSettings>(detect, &stream));
+            if settings.any(|own| is_cascade(&own.model)) {
+                said.insert(format!(
+                    "node `{}` hides what node `{}` finds (`blur`), and the Haar cascade leaves many faces visible: name a better detector (`model`), such as \
+                     the one that `fermata models pull yunet` brings",
+                    hide.name, detect.name
+                ));
+            }
+        }
+    }
+    said.into_iter().collect()
+}
+
 /// Pictures get names that pictures which are read may have.
 fn writing_among_images(graph: &Graph) -> Vec<String> {
     let mut said = BTreeSet::new();
     let mut read = Vec::new();
     for (_, node) in nodes(graph, ImageSource::NAME) {
         for stream in streams(graph, node) {
-            let own = settings::<ImageSourceSettings>(node, stream);
+            let own = settings::<ImageSourceSettings>(node, &stream);
             let images = own.map(|own| ImageSource::reads(&own)).unwrap_or_default();
             read.extend(images.into_iter().map(|image| (node, image)));
         }
@@ -39,13 +60,13 @@ fn writing_among_images(graph: &Graph) -> Vec<String> {
     let of_images = nodes(graph, WriteImages::NAME).flat_map(|(_, node)| {
         let own = streams(graph, node).into_iter();
         own.filter_map(move |stream| {
-            Some((node, settings::<WriteImagesSettings>(node, stream)?.dir))
+            Some((node, settings::<WriteImagesSettings>(node, &stream)?.dir))
         })
     });
     let of_snapshots = nodes(graph, WriteSnapshots::NAME).flat_map(|(_, node)| {
         let own = streams(graph, node).into_iter();
         own.filter_map(move |stream| {
-            Some((node, settings::<WriteSnapshotsSettings>(node, stream)?.dir))
+            Some((node, settings::<WriteSnapshotsSettings>(node, &stream)?.dir))
         })
     });
     for (sink, dir) in of_images.chain(of_snapshots) {
@@ -79,7 +100,7 @@ fn recording_what_is_hidden(graph: &Graph) -> Vec<String> {
     let records = |node: &NodeSpec| {
         let mut settings = streams(graph, node)
             .into_iter()
-            .filter_map(|stream| settings::<VideoSourceSettings>(node, stream));
+            .filter_map(|stream| settings::<VideoSourceSettings>(node, &stream));
         settings.any(|own| own.record.is_some() && !own.unblurred)
     };
     let recording = nodes(graph, "video_source").filter(|(_, node)| records(node));
@@ -98,11 +119,11 @@ fn forgetting_before_losing(graph: &Graph) -> Vec<String> {
     let mut said = BTreeSet::new();
     for (index, smooth) in nodes(graph, "smooth_labels") {
         for stream in streams(graph, smooth) {
-            let Some(own) = settings::<SmoothLabelsSettings>(smooth, stream) else {
+            let Some(own) = settings::<SmoothLabelsSettings>(smooth, &stream) else {
                 continue;
             };
             for track in upstream(graph, index).filter(|node| node.actor == "track_faces") {
-                let Some(its) = settings::<TrackFacesSettings>(track, stream) else {
+                let Some(its) = settings::<TrackFacesSettings>(track, &stream) else {
                     continue;
                 };
                 let (forget, max_lost) = (own.forget, its.max_lost);
@@ -126,12 +147,12 @@ fn nodes<'a>(graph: &'a Graph, actor: &str) -> impl Iterator<Item = (usize, &'a 
 }
 
 /// For whom a node's settings are read.
-fn streams<'a>(graph: &'a Graph, node: &NodeSpec) -> Vec<Option<&'a StreamSpec>> {
+fn streams(graph: &Graph, node: &NodeSpec) -> Vec<Option<StreamSpec>> {
     graph.instances_of(node)
 }
 
-fn settings<T: DeserializeOwned>(node: &NodeSpec, stream: Option<&StreamSpec>) -> Option<T> {
-    let stream = stream.filter(|_| node.each_stream);
+fn settings<T: DeserializeOwned>(node: &NodeSpec, stream: &Option<StreamSpec>) -> Option<T> {
+    let stream = stream.as_ref().filter(|_| node.each_stream);
     node.settings(stream).ok()?.parse().ok()
 }
 
@@ -196,6 +217,29 @@ mod tests {
                 said.iter()
                     .all(|message| message.contains("`unblurred: true`"))
             );
+        }
+    }
+
+    #[test]
+    fn a_cascade_that_finds_what_is_hidden_is_doubted() {
+        for (model, blur, words) in [
+            ("", "solid", 1),
+            (", model: haar", "solid", 1),
+            (", model: a/cascade.xml", "pixelate", 1),
+            (", model: yunet.onnx", "solid", 0),
+            (", model: haar", "none", 0),
+        ] {
+            let graph = graph(&format!(
+                "  capture: {{use: video_source, each: stream, uri: \"${{stream.uri}}\"}}
+  detect: {{use: detect_faces, in: capture{model}}}
+  track: {{use: track_faces, each: stream, in: detect}}
+  draw: {{use: draw_overlay, each: stream, in: track, blur: {blur}}}
+  end: {{use: discard, in: draw}}
+"
+            ));
+            let said = doubts(&graph);
+            assert_eq!(said.len(), words, "{model}, {blur}: {said:?}");
+            assert!(said.iter().all(|message| message.contains("pull yunet")));
         }
     }
 

@@ -32,8 +32,8 @@ pub struct Fingerprint([u8; 32]);
 /// Why somebody cannot be trusted as was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// It is no fingerprint.
-    #[error("`{0}` is no fingerprint of a certificate, which has 64 hexadecimal digits")]
+    /// It is not a fingerprint.
+    #[error("`{0}` is not a certificate's fingerprint, which has 64 hexadecimal digits")]
     NoFingerprint(String),
     /// The file of certificates cannot be read, or holds none.
     #[error("cannot read {path}: {reason}")]

@@ -186,6 +186,7 @@ impl Codecs {
     ) -> Result<Form, CodecError> {
         let Some((form, encode)) = self.encoders.get(&(*payload).type_id()) else {
             return Err(CodecError::NoCodecForType {
+                type_name: payload.type_name(),
                 known: self.forms(),
             });
         };
@@ -261,8 +262,13 @@ impl fmt::Debug for Codecs {
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
     /// Payloads of this type are not for other processes.
-    #[error("no codec for payloads of this type; known: {}", listed(known))]
+    #[error(
+        "no codec for payloads of type {type_name}: register one, or keep the edge on one machine; known: {}",
+        listed(known)
+    )]
     NoCodecForType {
+        /// The type.
+        type_name: &'static str,
         /// What there is.
         known: Vec<Form>,
     },

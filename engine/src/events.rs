@@ -26,6 +26,13 @@ pub enum RunEvent {
         /// How, of all nodes together.
         end: End,
     },
+    /// A node has failed and will be built anew.
+    Restarting {
+        /// The node instance.
+        node: String,
+        /// Why.
+        reason: String,
+    },
     /// A node has been built anew.
     Restarted {
         /// The node instance.
@@ -64,6 +71,8 @@ struct Subscriber {
 #[derive(Default)]
 pub(crate) struct Events {
     subscribers: Mutex<Vec<Subscriber>>,
+    /// Who must not miss the end of a stream.
+    of_ends: Mutex<Vec<flume::Sender<(String, End)>>>,
     is_over: AtomicBool,
 }
 
@@ -71,30 +80,47 @@ impl Events {
     /// Events from now on. The receiver is disconnected once the run is over.
     pub(crate) fn subscribe(&self) -> flume::Receiver<RunEvent> {
         let (sender, receiver) = flume::bounded(MOST_WAITING);
+        // Looked at under the lock: whoever closes says so before it takes it.
+        let mut subscribers = lock(&self.subscribers);
         if !self.is_over.load(Ordering::Acquire) {
-            let subscriber = Subscriber { sender, missed: 0 };
-            self.lock().push(subscriber);
+            subscribers.push(Subscriber { sender, missed: 0 });
         }
+        drop(subscribers);
+        receiver
+    }
+
+    /// The streams that end from now on, none of which is missed: for whoever bounds how many are there. The receiver is disconnected once
+    /// the run is over.
+    pub(crate) fn subscribe_to_ends(&self) -> flume::Receiver<(String, End)> {
+        let (sender, receiver) = flume::unbounded();
+        let mut of_ends = lock(&self.of_ends);
+        if !self.is_over.load(Ordering::Acquire) {
+            of_ends.push(sender);
+        }
+        drop(of_ends);
         receiver
     }
 
     /// Tells all subscribers, without waiting for any.
     pub(crate) fn publish(&self, event: &RunEvent) {
-        self.lock().retain_mut(|subscriber| subscriber.tell(event));
+        if let RunEvent::StreamEnded { stream, end } = event {
+            // One that is gone does not want to know.
+            lock(&self.of_ends).retain(|sender| sender.send((stream.clone(), *end)).is_ok());
+        }
+        lock(&self.subscribers).retain_mut(|subscriber| subscriber.tell(event));
     }
 
     /// Nothing more will happen.
     pub(crate) fn close(&self) {
         self.publish(&RunEvent::Ended);
         self.is_over.store(true, Ordering::Release);
-        self.lock().clear();
+        lock(&self.subscribers).clear();
+        lock(&self.of_ends).clear();
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Subscriber>> {
-        self.subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Subscriber {

@@ -56,7 +56,7 @@ pub enum Event<'a> {
     Taken {
         /// Which one.
         packet: PacketId,
-        /// When it was queued (at a join: the last of its parts).
+        /// When it was queued (at a join: the last of its parts); not after the event's own time.
         queued_ns: u64,
     },
     /// A batch was closed; the call that it is given to comes next.

@@ -21,6 +21,11 @@ pub trait Payload: Any + Send + Sync {
     fn bytes(&self) -> usize {
         0
     }
+
+    /// Name of its type, for messages.
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
 }
 
 impl fmt::Debug for dyn Payload {

@@ -168,7 +168,7 @@ impl Ports {
     }
 
     /// Declares that calls which the actor finishes later wait for the packets behind them. These may take any time, as from a camera that is
-    /// gone: such a call is not named for having taken longer than `run.call_deadline`.
+    /// gone: such a call is not reported for having run longer than `run.call_deadline`.
     pub fn waits_for_packets(mut self) -> Self {
         self.waits_for_packets = true;
         self

@@ -30,6 +30,11 @@ pub trait StreamProvider: Sized + Send + 'static {
         Ok(())
     }
 
+    /// Files that it reads, as far as its settings say so: no sink may write there.
+    fn reads(_settings: &Self::Settings) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// Builds the provider, when the graph starts.
     fn create(settings: Self::Settings, setup: &ProviderSetup) -> Result<Self, ActorError>;
 
@@ -62,22 +67,6 @@ pub struct ProviderSetup {
 }
 
 impl ProviderSetup {
-    /// A setup outside a graph (unit tests of a provider).
-    pub fn detached(graph: &str, run_dir: impl Into<PathBuf>, open: usize) -> Self {
-        Self {
-            graph: graph.to_owned(),
-            run_dir: run_dir.into(),
-            open,
-            services: Services::new(),
-        }
-    }
-
-    /// The same setup with services, for tests of a provider that uses some.
-    pub fn with_services(mut self, services: Services) -> Self {
-        self.services = services;
-        self
-    }
-
     /// A service of the program, if it has given one.
     pub fn service<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.services.get()

@@ -1,15 +1,15 @@
 //! Opens the streams of a graph whose streams come from a provider: the next one whenever fewer than `open` are there.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::control::core::Core;
 use crate::end::{End, How};
 use crate::error::ActorError;
-use crate::events::RunEvent;
 use crate::graph::{ProviderSpec, StreamSpec};
 use crate::provider::ProviderSetup;
 use crate::registry::{AnyProvider, Registry};
-use crate::runtime::call::guard;
+use crate::runtime::call::{discard, guard, panic_message};
 use crate::start_error::StartError;
 
 /// How often a provider that may have more later is asked for it.
@@ -22,7 +22,7 @@ pub(crate) type Provider = (Box<dyn AnyProvider>, usize);
 pub(crate) struct Providing<Add, Fail> {
     provider: Box<dyn AnyProvider>,
     open: usize,
-    events: flume::Receiver<RunEvent>,
+    ends: flume::Receiver<(String, End)>,
     /// Adds a stream and waits until it is there; returns its name in the run.
     add: Add,
     /// Ends the run because of the provider.
@@ -63,24 +63,30 @@ where
 {
     pub(crate) fn new(
         (provider, open): Provider,
-        events: flume::Receiver<RunEvent>,
+        ends: flume::Receiver<(String, End)>,
         add: Add,
         fail: Fail,
     ) -> Self {
         Self {
             provider,
             open,
-            events,
+            ends,
             add,
             fail,
         }
     }
 
     /// Works until the provider has no more streams and all have ended, or the run is over.
-    pub(crate) fn run(mut self) {
-        if let Err(error) = self.provide() {
-            (self.fail)(format!("the provider of streams failed: {error}"));
+    fn run(mut self) {
+        let provided = catch_unwind(AssertUnwindSafe(|| self.provide()));
+        let failure = match provided {
+            Ok(provided) => provided.err().map(|error| error.to_string()),
+            Err(panic) => Some(panic_message(&*panic)),
+        };
+        if let Some(failure) = failure {
+            (self.fail)(format!("the provider of streams failed: {failure}"));
         }
+        discard(self.provider);
     }
 
     fn provide(&mut self) -> Result<(), ActorError> {
@@ -113,11 +119,11 @@ where
             if running.is_empty() && !waits {
                 return Ok(());
             }
-            let Some(event) = self.event(waits) else {
+            let Some(ended) = self.ended(waits) else {
                 return Ok(());
             };
             has_more |= waits;
-            let Some(RunEvent::StreamEnded { stream, end }) = event else {
+            let Some((stream, end)) = ended else {
                 continue;
             };
             if let Some(index) = running.iter().position(|(name, _)| *name == stream) {
@@ -130,31 +136,34 @@ where
         Ok(())
     }
 
-    /// What happens next; nothing where a provider is to be asked again. None once the run is over.
-    fn event(&self, waits: bool) -> Option<Option<RunEvent>> {
+    /// The stream that ends next; nothing where a provider is to be asked again. None once the run is over.
+    fn ended(&self, waits: bool) -> Option<Option<(String, End)>> {
         if !waits {
-            return self.events.recv().ok().map(Some);
+            return self.ends.recv().ok().map(Some);
         }
-        match self.events.recv_timeout(ASK_AGAIN) {
-            Ok(event) => Some(Some(event)),
+        match self.ends.recv_timeout(ASK_AGAIN) {
+            Ok(ended) => Some(Some(ended)),
             Err(flume::RecvTimeoutError::Timeout) => Some(None),
             Err(flume::RecvTimeoutError::Disconnected) => None,
         }
     }
 }
 
-/// Starts a provider's thread.
+/// Starts a provider's thread. The receiver is disconnected when it is over.
 pub(crate) fn start<Add, Fail>(
     providing: Providing<Add, Fail>,
     when_done: impl FnOnce() + Send + 'static,
-) -> std::io::Result<std::thread::JoinHandle<()>>
+) -> std::io::Result<flume::Receiver<()>>
 where
     Add: FnMut(&StreamSpec) -> Result<String, StartError> + Send + 'static,
     Fail: FnMut(String) + Send + 'static,
 {
+    let (is_there, over) = flume::bounded(0);
     let builder = std::thread::Builder::new().name("streams".to_owned());
     builder.spawn(move || {
+        let _is_there = is_there;
         providing.run();
         when_done();
-    })
+    })?;
+    Ok(over)
 }

@@ -124,6 +124,7 @@ impl Registry {
                 schema: inline_schema::<P::Settings>,
                 read: |settings| settings.parse::<P::Settings>().map(drop),
                 check: |settings| P::check(&settings.parse()?),
+                reads: |settings| Ok(P::reads(&settings.parse()?)),
                 create: |settings, setup| Ok(Box::new(P::create(settings.parse()?, setup)?)),
             },
         );
@@ -153,6 +154,7 @@ pub struct ProviderType {
     schema: fn() -> Schema,
     read: fn(&Settings) -> Result<(), SettingsError>,
     check: fn(&Settings) -> Result<(), ActorError>,
+    reads: fn(&Settings) -> Result<Vec<PathBuf>, SettingsError>,
     create: fn(&Settings, &ProviderSetup) -> NewProvider,
 }
 
@@ -175,6 +177,14 @@ impl ProviderType {
     /// What the provider finds wrong with its settings.
     pub fn check(&self, settings: &Settings) -> Result<(), ActorError> {
         (self.check)(settings)
+    }
+
+    /// See [`StreamProvider::reads`].
+    ///
+    /// # Errors
+    /// The settings cannot be read.
+    pub fn reads(&self, settings: &Settings) -> Result<Vec<PathBuf>, SettingsError> {
+        (self.reads)(settings)
     }
 
     pub(crate) fn create(&self, settings: &Settings, setup: &ProviderSetup) -> NewProvider {

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use actix::Addr;
 use actix::prelude::Actor as _;
@@ -12,6 +13,7 @@ use crate::control::core::Core;
 use crate::control::graph_lifecycle::GraphEvent;
 use crate::control::groups::Launch;
 use crate::control::supervisor::{Decide, GraphSupervisor, LaneEvent};
+use crate::end::End;
 use crate::events::RunEvent;
 use crate::graph::Graph;
 use crate::observer::Observer;
@@ -26,6 +28,9 @@ use crate::runtime::wiring::NewLanes;
 use crate::services::Services;
 pub use crate::start_error::StartError;
 use crate::statistics::Snapshot;
+
+/// How long the end of a run waits for what gave it its streams: it may still write down how the last of them ended.
+const PROVIDER_GRACE: Duration = Duration::from_secs(10);
 
 /// How a run is started.
 #[derive(Clone, Default)]
@@ -45,6 +50,8 @@ pub struct RunningGraph {
     over: flume::Receiver<Vec<NodeId>>,
     opening: Box<Launch>,
     control: Option<JoinHandle<()>>,
+    /// Of the thread of what gives the run its streams: disconnected when that is over.
+    providing: Option<flume::Receiver<()>>,
 }
 
 /// Steers a run from any thread.
@@ -116,16 +123,21 @@ impl RunningGraph {
             supervisor,
             system,
         };
-        let events = provider.is_some().then(|| handle.subscribe());
+        let ends = provider
+            .is_some()
+            .then(|| handle.core.events.subscribe_to_ends());
         let opening = handle.launch(new);
-        let running = Self {
+        let mut running = Self {
             handle,
             over,
             opening: Box::new(opening),
             control: Some(control),
+            providing: None,
         };
-        match (provider, events) {
-            (Some(provider), Some(events)) => running.handle.provide(provider, events)?,
+        match (provider, ends) {
+            (Some(provider), Some(ends)) => {
+                running.providing = Some(running.handle.provide(provider, ends)?);
+            }
             _ if options.hold_open => {}
             _ => running.handle.streams_complete(),
         }
@@ -155,7 +167,7 @@ impl RunningGraph {
     ///
     /// # Errors
     /// The graph itself, if it still runs.
-    pub fn wait_for(mut self, time: std::time::Duration) -> Result<Report, Self> {
+    pub fn wait_for(mut self, time: Duration) -> Result<Report, Self> {
         match self.over.recv_timeout(time) {
             Ok(hung) => Ok(self.finish(&hung)),
             Err(_) => Err(self),
@@ -164,6 +176,11 @@ impl RunningGraph {
 
     fn finish(&mut self, hung: &[NodeId]) -> Report {
         let report = self.handle.core.close_books(hung);
+        if let Some(providing) = self.providing.take()
+            && providing.recv_timeout(PROVIDER_GRACE) == Err(flume::RecvTimeoutError::Timeout)
+        {
+            tracing::warn!("the provider of streams has not returned; it is left behind");
+        }
         self.handle.system.stop();
         if let Some(control) = self.control.take() {
             let _ = control.join();
@@ -281,16 +298,16 @@ impl RunHandle {
     fn provide(
         &self,
         provider: Provider,
-        events: flume::Receiver<RunEvent>,
-    ) -> std::io::Result<()> {
+        ends: flume::Receiver<(String, End)>,
+    ) -> std::io::Result<flume::Receiver<()>> {
         let (adding, failing, done) = (self.clone(), self.clone(), self.clone());
         let providing = Providing::new(
             provider,
-            events,
+            ends,
             move |spec| adding.add_stream(&spec.name, &spec.uri),
             move |message| failing.tell(GraphEvent::ProviderFailed { message }),
         );
-        providing::start(providing, move || done.streams_complete()).map(drop)
+        providing::start(providing, move || done.streams_complete())
     }
 
     /// What happens to the run from now on; disconnected once it is over.

@@ -232,6 +232,8 @@ pub struct NodeRates {
     pub blocked: f64,
     /// Mean time in a call, milliseconds; 0 without calls.
     pub service_ms: f64,
+    /// Mean time of packets in its inputs' queues, milliseconds; 0 without packets.
+    pub queue_wait_ms: f64,
 }
 
 /// How fast an edge is, per second, all its streams together.
@@ -294,14 +296,18 @@ impl Rates {
             .collect();
         let nodes = after.nodes.iter().filter_map(|node| {
             let before = known.get(&node.place)?;
-            let calls = node.service.count.saturating_sub(before.service.count);
+            let mean_ms = |before: &Times, after: &Times| {
+                let times = after.count.saturating_sub(before.count);
+                (after.sum_s - before.sum_s) * 1e3 / times.max(1) as f64
+            };
             let rates = NodeRates {
                 received: rate(before.received, node.received),
                 processed: rate(before.processed, node.processed),
                 failed: rate(before.failed, node.failed),
                 busy: (node.busy_s - before.busy_s) / over_s,
                 blocked: (node.blocked_s - before.blocked_s) / over_s,
-                service_ms: (node.service.sum_s - before.service.sum_s) * 1e3 / calls.max(1) as f64,
+                service_ms: mean_ms(&before.service, &node.service),
+                queue_wait_ms: mean_ms(&before.queue_wait, &node.queue_wait),
             };
             Some((node.place.clone(), rates))
         });

@@ -169,7 +169,7 @@ fn line(graph: &Graph, node: &NodeSpec) -> String {
         false => format!(" <- {}", from.join(", ")),
     };
     let streams = graph.instances_of(node).into_iter().flatten();
-    let streams: Vec<&str> = streams.map(|stream| stream.name.as_str()).collect();
+    let streams: Vec<String> = streams.map(|stream| stream.name).collect();
     let streams = match node.each_stream {
         true => format!(" ({})", streams.join(", ")),
         false => String::new(),
@@ -180,7 +180,7 @@ fn line(graph: &Graph, node: &NodeSpec) -> String {
 fn settings(graph: &Graph, name: &str) -> Value {
     let node = graph.nodes.iter().find(|node| node.name == name).unwrap();
     let stream = graph.instances_of(node).into_iter().next().flatten();
-    node.settings(stream).unwrap().parse().unwrap()
+    node.settings(stream.as_ref()).unwrap().parse().unwrap()
 }
 
 const ONE_SOURCE: &str = "\
@@ -243,8 +243,8 @@ nodes:
         shape(&part(text, "hall")),
         [
             "yard: numbers",
-            "small: identity <- yard ()",
-            "small-server: send <- small ()"
+            "small: identity <- yard (yard)",
+            "small-server: send <- small (yard)"
         ]
     );
     let server = part(text, "server");
@@ -254,7 +254,7 @@ nodes:
             "door: receive (door)",
             "small: receive (yard)",
             "own: numbers",
-            "all: identity <- own, door, small (door, yard)",
+            "all: identity <- own, door, small (own, door, yard)",
             "log: discard <- all",
         ]
     );

@@ -150,7 +150,7 @@ impl FolderLock {
                 (true, _) => fs::remove_file(&path)
                     .map_err(|reason| FileError::new("remove the link", &path, reason))?,
                 (false, _) => {
-                    let reason = io::Error::other("it is no regular file");
+                    let reason = io::Error::other("it is not a regular file");
                     return Err(FileError::new("lock", &path, reason).into());
                 }
             }

@@ -127,10 +127,11 @@ impl PartFile {
         self.file.seek(SeekFrom::Start(length)).map(drop)
     }
 
-    /// Makes the contents durable, gives the file its name, in the place of one that is there, and makes that durable too.
+    /// Makes the contents durable, gives the file its name, in the place of one that is there, and makes that durable too: where that last
+    /// step fails, the file is whole under its name all the same, and a warning says that a loss of power may take the name away.
     ///
     /// # Errors
-    /// What the system says; the message tells what became of the contents.
+    /// What the system says; the message tells what became of the contents, which do not have their name then.
     pub fn finish(mut self) -> Result<(), FileError> {
         let kept = match self.unfinished {
             Some(Unfinished::Removed) => "the file is incomplete and was removed".to_owned(),
@@ -142,7 +143,13 @@ impl PartFile {
         fs::rename(&self.part, &self.path)
             .map_err(|reason| FileError::new("give its name to", &self.path, reason).and(&kept))?;
         self.unfinished = None;
-        sync_folder_of(&self.path)
+        if let Err(error) = sync_folder_of(&self.path) {
+            let path = self.path.display();
+            tracing::warn!(
+                "{path} is complete, but its name may not survive a loss of power: {error}"
+            );
+        }
+        Ok(())
     }
 
     /// Gives the file up and removes it, whatever was said at its beginning: nothing in it is worth keeping.
@@ -213,7 +220,7 @@ fn remove_link(part: &Path) -> Result<(), FileError> {
     fs::remove_file(part).map_err(|reason| FileError::new("remove the link", part, reason))
 }
 
-/// Opens a part for writing as it is, and locks it. What is no regular file (a device) is not locked.
+/// Opens a part for writing as it is, and locks it. What is not a regular file (a device) is not locked.
 fn locked(part: &Path) -> Result<File, FileError> {
     // Opening a pipe would wait for its reader.
     if part

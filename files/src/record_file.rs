@@ -1,7 +1,7 @@
 //! A part file of whole records: what is on the disk never ends within a record, as far as this process can help it.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 
@@ -91,7 +91,12 @@ impl RecordFile {
 fn rewrite(part: &Path, without: &[Range<u64>]) -> io::Result<()> {
     let mut from = File::open(part)?;
     let fresh = part_path(part);
-    let mut to = File::create(&fresh)?;
+    // What an earlier process left is of no use, and nothing is written through a link.
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut to = File::create_new(&fresh)?;
     let mut at = 0;
     for cut in without {
         from.seek(SeekFrom::Start(at))?;
@@ -152,5 +157,18 @@ mod tests {
         assert_eq!(left(&[(8, 14)]), "one\ntwo\nfour\n");
         assert_eq!(left(&[(4, 8)]), "one\nthree\nfour\n");
         assert_eq!(left(&[(0, 4), (8, 14)]), "two\nfour\n");
+    }
+
+    #[test]
+    fn cutting_records_out_writes_through_no_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, other) = (folder.path().join("rows"), folder.path().join("other"));
+        fs::write(part_path(&path), "one\ntwo\nthree\n").expect("a file");
+        fs::write(&other, "kept").expect("a file");
+        std::os::unix::fs::symlink(&other, part_path(&part_path(&path))).expect("a link");
+        RecordFile::go_on(&path, &[4..8, 14..14]).expect("what was there");
+        assert_eq!(fs::read_to_string(other).expect("text"), "kept");
+        let left = fs::read_to_string(part_path(&path)).expect("text");
+        assert_eq!(left, "one\nthree\n");
     }
 }

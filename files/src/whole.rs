@@ -14,7 +14,7 @@ pub const MOST_NUMBERS: u64 = 32 << 30;
 /// Opens a file that is read to its end, of at most `most` bytes.
 ///
 /// # Errors
-/// What the system says; it is no regular file; it is larger.
+/// What the system says; it is not a regular file; it is larger.
 pub fn open(path: &Path, most: u64) -> io::Result<File> {
     // Opening a pipe would wait for its writer.
     let found = path.metadata()?;
@@ -22,7 +22,7 @@ pub fn open(path: &Path, most: u64) -> io::Result<File> {
         return Err(ErrorKind::IsADirectory.into());
     }
     if !found.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     if found.len() > most {
         return Err(too_large(most));
@@ -54,7 +54,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// As of [`read`]; it is not UTF-8.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     let text = String::from_utf8(read(path, most)?);
-    text.map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no text in UTF-8"))
+    text.map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not valid UTF-8"))
 }
 
 fn too_large(most: u64) -> io::Error {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
+use fermata_learn::calibration::add_fused;
 use fermata_learn::softlabels::{Alignment, Scores};
 use fermata_vision::face::EXPRESSIONS;
 use schemars::JsonSchema;
@@ -64,13 +65,11 @@ fn fuse(alignment: &Alignment, scored: &[Arc<Scored>]) -> Result<Scores, Failure
     let mut teachers = vec![0f32; views * scored.len() * EXPRESSIONS];
     for (number, (teacher, scored)) in alignment.teachers.iter().zip(scored).enumerate() {
         let logits = scored.logits.as_ref().map_err(Failure::clone)?;
-        let factor = teacher.weight / teacher.temperature;
-        for (view, said) in logits.chunks_exact(EXPRESSIONS).enumerate() {
-            let sums = fused[view * EXPRESSIONS..].iter_mut();
-            sums.zip(said)
-                .for_each(|(sum, &logit)| *sum += factor * f64::from(logit));
+        let values = logits.iter().map(|&logit| f64::from(logit));
+        add_fused(&mut fused, values, teacher.weight, teacher.temperature);
+        for (view, logits) in logits.chunks_exact(EXPRESSIONS).enumerate() {
             let at = (view * alignment.teachers.len() + number) * EXPRESSIONS;
-            teachers[at..][..EXPRESSIONS].copy_from_slice(said);
+            teachers[at..][..EXPRESSIONS].copy_from_slice(logits);
         }
     }
     Ok(Scores {

@@ -62,6 +62,10 @@ impl StreamProvider for GivenUnits {
         Ok(())
     }
 
+    fn reads(settings: &GivenUnitsSettings) -> Vec<PathBuf> {
+        vec![settings.manifest.clone()]
+    }
+
     fn create(settings: GivenUnitsSettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
         let giver = setup.service();
         let giver = giver.ok_or("nobody gives units here: `fermata work` runs such graphs")?;
@@ -116,7 +120,7 @@ impl StreamProvider for GivenUnits {
 
     fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError> {
         let number = self.running.remove(stream);
-        let number = number.ok_or_else(|| format!("`{stream}` is no unit of this worker"))?;
+        let number = number.ok_or_else(|| format!("`{stream}` is not a unit of this worker"))?;
         let committed = self.ledger.refresh()?.commits.get(&number);
         if let Some(commit) = committed.filter(|_| end.is_complete()) {
             let path = unit_path(&self.dir, number);

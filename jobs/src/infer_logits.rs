@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_learn::folds::Learnt;
-use fermata_vision::card::ModelCard;
+use fermata_vision::card::{ModelCard, model_files};
 use fermata_vision::face::EXPRESSIONS;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -210,6 +210,11 @@ impl Actor for InferLogits {
             }
         }
         Ok(())
+    }
+
+    fn reads(settings: &InferLogitsSettings) -> Vec<PathBuf> {
+        let folders = std::iter::once(&settings.model).chain(&settings.folds);
+        folders.flat_map(|folder| model_files(folder)).collect()
     }
 
     fn create(settings: InferLogitsSettings, _: &Setup) -> Result<Self, ActorError> {

@@ -6,9 +6,10 @@
 //! | `job` | first; what the units are of | the provider of units |
 //! | `claim` | when a unit is begun | the provider of units |
 //! | `commit` | when its result is durable | the job's committing sink |
+//! | `reopen` | when a job is taken up again, for a unit some of whose rows could not be read | the provider of units |
 //! | `done` | when what is made of all units is durable | the job's committing sink |
 //!
-//! A unit with a `commit` is done; one that has only claims is to be done again. Provider and sink append to the same file; each line is
+//! A unit with a `commit`, and no `reopen` behind it, is done; one that has only claims is to be done again. Provider and sink append to the same file; each line is
 //! one write. There is one job at a time in a folder: whoever begins one holds its lock.
 
 use std::collections::BTreeMap;
@@ -72,6 +73,11 @@ pub enum Line {
     },
     /// See [`Commit`].
     Commit(Commit),
+    /// A unit with a result is to be done again: what could not be read may be there now.
+    Reopen {
+        /// Its number.
+        unit: usize,
+    },
     /// All is made.
     Done,
 }
@@ -249,8 +255,18 @@ impl State {
             Line::Commit(commit) => {
                 self.commits.insert(commit.unit, commit);
             }
+            Line::Reopen { unit } => {
+                self.commits.remove(&unit);
+            }
             Line::Done => self.is_done = true,
         }
+    }
+
+    /// Units that have a result, but not of all their rows.
+    pub fn units_with_failed_rows(&self) -> Vec<usize> {
+        let commits = self.commits.values();
+        let failed = commits.filter(|commit| commit.failed > 0);
+        failed.map(|commit| commit.unit).collect()
     }
 
     /// Units that have no result, in order.
@@ -318,6 +334,12 @@ mod tests {
             (1, 1)
         );
         assert!(!ledger.state().is_done);
+        assert_eq!(ledger.state().units_with_failed_rows(), [1]);
+        ledger.append(&Line::Reopen { unit: 1 }).unwrap();
+        assert_eq!(open(&ledger), [0, 1, 2]);
+        assert_eq!(ledger.state().failed_rows(), 0);
+        ledger.append(&commit(1)).unwrap();
+        assert_eq!(open(&ledger), [0, 2]);
         ledger.append(&Line::Done).unwrap();
         assert!(Ledger::join(&path).unwrap().state().is_done);
     }

@@ -23,6 +23,7 @@
 //! It does not compute losses, metrics or weights (`fermata-learn` does) and does not preprocess (`fermata-vision` does).
 
 pub mod aligned;
+pub mod begun;
 pub mod elsewhere;
 pub mod fuse_logits;
 pub mod given_units;

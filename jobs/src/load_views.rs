@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_learn::augmentation::Augmentation;
 use fermata_vision::FramePool;
-use fermata_vision::card::ModelCard;
+use fermata_vision::card::{ModelCard, model_files};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -83,6 +83,11 @@ impl Actor for LoadViews {
             ModelCard::load(folder)?;
         }
         Ok(())
+    }
+
+    fn reads(settings: &LoadViewsSettings) -> Vec<PathBuf> {
+        let folders = settings.models.iter();
+        folders.flat_map(|folder| model_files(folder)).collect()
     }
 
     fn create(settings: LoadViewsSettings, _: &Setup) -> Result<Self, ActorError> {

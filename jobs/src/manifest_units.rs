@@ -18,7 +18,7 @@ use crate::manifests::Manifests;
 use crate::unit::{Unit, rows_of};
 
 /// Cuts a manifest's rows into units, each a stream of its own, which is done as a whole. With a ledger, a job that was interrupted goes on with
-/// the units that are not done.
+/// the units that are not done, and does those again some of whose rows could not be read.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestUnitsSettings {
@@ -119,6 +119,10 @@ impl StreamProvider for ManifestUnits {
         Ok(())
     }
 
+    fn reads(settings: &ManifestUnitsSettings) -> Vec<PathBuf> {
+        vec![settings.manifest.clone()]
+    }
+
     fn create(settings: ManifestUnitsSettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
         // The one that the sources of rows read from.
         let manifests: Option<Arc<Manifests>> = setup.service();
@@ -164,6 +168,10 @@ impl StreamProvider for ManifestUnits {
                         path.display()
                     )
                     .into());
+                }
+                // What was wrong with their images may have been mended.
+                for unit in ledger.state().units_with_failed_rows() {
+                    ledger.append(&Line::Reopen { unit })?;
                 }
                 let open = ledger.state().open_units().collect();
                 (Some(ledger), open)

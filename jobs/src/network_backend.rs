@@ -111,19 +111,19 @@ impl NetworkBackend {
                         return Err(ModelError::Shape { shape, expected });
                     }
                 };
-                let mut said = Vec::new();
-                model.run(rows, &mut inputs.to_vec(), &mut said)?;
-                Ok(said)
+                let mut outputs = Vec::new();
+                model.run(rows, inputs, &mut outputs)?;
+                Ok(outputs)
             }
             Self::Libtorch { network, device } => {
                 let shape: Vec<i64> = shape.iter().map(|&side| side as i64).collect();
                 let inputs = Tensor::from_slice(inputs).reshape(&shape);
                 let inputs = inputs.to_device(*device);
                 let logits = no_grad(|| network.forward(&inputs, Mode::Evaluation))?;
-                let mut said = vec![0f32; logits.numel()];
-                let count = said.len();
-                logits.to_device(Device::Cpu).copy_data(&mut said, count);
-                Ok(said)
+                let mut outputs = vec![0f32; logits.numel()];
+                let count = outputs.len();
+                logits.to_device(Device::Cpu).copy_data(&mut outputs, count);
+                Ok(outputs)
             }
         }
     }

@@ -81,7 +81,7 @@ impl FromStr for Unit {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "`{text}` is no unit: expected NUMBER/COUNT:FIRST-END:SPLIT:SHA256:MANIFEST, as manifest_units writes it"
+                "`{text}` is not a unit: expected NUMBER/COUNT:FIRST-END:SPLIT:SHA256:MANIFEST, as manifest_units writes it"
             )
         };
         let parts: Vec<&str> = text.splitn(5, ':').collect();

@@ -269,7 +269,7 @@ impl Actor for WriteSoftlabels {
             let (failures, most) = (self.failures()?, self.max_failures);
             if failures > most {
                 return Err(format!(
-                    "{failures} rows could not be read, and max_failures is {most} (mend the images, or raise it in the graph, and resume); the last: {}: {failure}",
+                    "{failures} rows could not be read, and max_failures is {most} (mend the images and resume, or allow more with `fermata resume RUN --max-failures N`); the last: {}: {failure}",
                     row.image.display()
                 )
                 .into());

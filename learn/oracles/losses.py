@@ -107,7 +107,7 @@ def main():
             "decoupled_target": entry(target, s),
             "decoupled_others": entry(others, s),
             "decoupled_reference": entry(1.5 * ce + 2 / 5 * (1.0 * target + 8.0 * others), s),
-            "decoupled_report": entry(0.5 * ce + 0.5 * target + 4.0 * others, s),
+            "decoupled_blended": entry(0.5 * ce + 0.5 * target + 4.0 * others, s),
             "correlation_between": entry(between, s),
             "correlation_within": entry(within, s),
             "correlation": entry(0.5 * ce + 2.0 * between + 3.0 * within, s),

@@ -15,7 +15,7 @@ const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
     /// No name of a device.
-    #[error("`{0}` is no device; there are cpu and cuda:N")]
+    #[error("`{0}` is not a device; there are cpu and cuda:N")]
     Name(String),
     /// libtorch's CUDA half is not there.
     #[error(

@@ -139,27 +139,27 @@ pub fn search(
         .iter()
         .map(|teacher| teacher.temperature.applied())
         .collect();
+    let labels = predictions[0].labels().iter();
+    let labels: Vec<i64> = labels.map(|&label| label as i64).collect();
+    let classes = Expression::ALL.map(|class| class.to_string()).to_vec();
     let mut candidates = Vec::with_capacity(grid.len());
     for point in grid {
         let weights: Vec<f64> = point.iter().map(|&part| part as f64 / parts).collect();
         let logits = fuse(predictions, &weights, &temperatures)?;
-        let labels: Vec<i64> = predictions[0]
-            .labels()
-            .iter()
-            .map(|&label| label as i64)
-            .collect();
-        let classes = Expression::ALL.map(|class| class.to_string()).to_vec();
-        let fused = Predictions::new(classes, logits, &labels)?;
+        let fused = Predictions::new(classes.clone(), logits, &labels)?;
         candidates.push(Candidate {
             weights,
             quality: Quality::of(&fused),
         });
     }
-    let better = |one: Candidate, other: &Candidate| match other.quality.is_better(&one.quality) {
-        true => other.clone(),
-        false => one,
-    };
-    let best = candidates[1..].iter().fold(candidates[0].clone(), better);
+    let (first, others) = (&candidates[0], &candidates[1..]);
+    let best = others.iter().fold(first, |best, other| {
+        match other.quality.is_better(&best.quality) {
+            true => other,
+            false => best,
+        }
+    });
+    let best = best.clone();
     Ok(Search {
         rows: predictions[0].len(),
         step,

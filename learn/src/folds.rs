@@ -12,7 +12,9 @@ use crate::manifest::{Row, Split};
 /// Key of [`Fold`] in a training's provenance. A training that left nothing out has none.
 pub const WITHOUT_FOLD: &str = "without_fold";
 /// Where a training's provenance holds that of the weights with which it began.
-const INITIAL: &str = "/training/initial/provenance";
+const INITIAL: &str = "/training/initial";
+/// Key, there, of weights that had learnt from none of the rows that models here are asked about.
+pub const FOREIGN: &str = "foreign";
 /// Key of the manifest's hash in a training's provenance.
 const MANIFEST: &str = "manifest_sha256";
 
@@ -46,11 +48,11 @@ impl Fold {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Learnt {
-    /// Hash of the manifest.
-    pub manifest_sha256: String,
+    /// Hash of the manifest; none of weights that do not say what they had learnt from.
+    pub manifest_sha256: Option<String>,
     /// What was left out of its training rows.
     pub without: Option<Fold>,
-    /// What the weights had learnt from with which it began, if they say so.
+    /// What the weights had learnt from with which it began; none of new ones and of foreign ones.
     pub before: Option<Box<Learnt>>,
 }
 
@@ -61,23 +63,35 @@ impl Learnt {
             Some(weights) if weights.is_object() => weights,
             _ => provenance,
         };
-        let manifest_sha256 = training.get(MANIFEST)?.as_str()?.to_owned();
+        let manifest_sha256 = Some(training.get(MANIFEST)?.as_str()?.to_owned());
         let without = match training.get(WITHOUT_FOLD) {
             None | Some(Value::Null) => None,
             Some(fold) => Some(Fold::deserialize(fold).ok()?),
         };
-        let before = training.pointer(INITIAL).and_then(Self::of);
+        let initial = training.pointer(INITIAL).filter(|found| !found.is_null());
         Some(Self {
             manifest_sha256,
             without,
-            before: before.map(Box::new),
+            before: initial.and_then(Self::before).map(Box::new),
         })
     }
 
+    /// What weights had learnt from with which a training began: nobody knows, unless they or the settings say so.
+    fn before(initial: &Value) -> Option<Self> {
+        let said = initial.get("provenance").and_then(Self::of);
+        let is_foreign = initial.get(FOREIGN).and_then(Value::as_bool);
+        let unknown = Self {
+            manifest_sha256: None,
+            without: None,
+            before: None,
+        };
+        said.or((is_foreign != Some(true)).then_some(unknown))
+    }
+
     /// Whether the model, or the weights with which it began, has learnt from a row of the manifest with this hash. None if one of them was
-    /// trained on another manifest, so that nobody can tell.
+    /// trained on another manifest or does not say on which, so that nobody can tell.
     pub fn saw(&self, row: &Row, manifest_sha256: &str) -> Option<bool> {
-        if self.manifest_sha256 != manifest_sha256 {
+        if self.manifest_sha256.as_deref() != Some(manifest_sha256) {
             return None;
         }
         let left_out = self.without.is_some_and(|fold| fold.has(row));
@@ -143,7 +157,7 @@ mod tests {
         }
         // Weights that had learnt from the fold know it, though the training left it out.
         let began = |initial: Value| {
-            let training = json!({"initial": {"provenance": initial}});
+            let training = json!({"initial": initial});
             let without = json!({"fold": 0, "folds": 2});
             let provenance =
                 json!({"manifest_sha256": "a", "without_fold": without, "training": training});
@@ -152,8 +166,17 @@ mod tests {
         let left_out = (0..).find(|group| fold_of(&format!("g{group}"), 2) == 0);
         let left_out = row(left_out.unwrap(), Split::Train);
         for (initial, saw) in [
-            (json!({"manifest_sha256": "a"}), Some(true)),
-            (json!({"manifest_sha256": "b"}), None),
+            (json!({"provenance": {"manifest_sha256": "a"}}), Some(true)),
+            (json!({"provenance": {"manifest_sha256": "b"}}), None),
+            (json!({"provenance": null, "sha256": "c"}), None),
+            (json!({"provenance": {"made_by": "hand"}}), None),
+            (json!({"provenance": null, "foreign": false}), None),
+            (json!({"provenance": null, "foreign": true}), Some(false)),
+            // What they say themselves counts.
+            (
+                json!({"provenance": {"manifest_sha256": "a"}, "foreign": true}),
+                Some(true),
+            ),
             (Value::Null, Some(false)),
         ] {
             assert_eq!(began(initial).saw(&left_out, "a"), saw);

@@ -31,6 +31,7 @@ pub mod on_all_cores;
 pub mod optimiser;
 pub mod picture_hash;
 pub mod predictions;
+pub mod relative_path;
 pub mod sampler;
 pub mod schedule;
 mod settings_problems;

@@ -141,15 +141,17 @@ pub fn decoupled(
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DecoupledForm {
-    /// mdistiller's: w·CE + min(epoch / warm-up, 1) · (α·target + β·others), epochs from 1.
+    /// That of mdistiller, the code of its authors (<https://github.com/megvii-research/mdistiller>): w·CE + min(epoch / warm-up, 1) · (α·target + β·others), epochs from 1.
     Reference {
         /// Weight of the cross-entropy.
         cross_entropy: f64,
         /// Epochs over which the distillation rises.
         warm_up: u32,
     },
-    /// The report's: (1 − α)·CE + α·target + β·others.
-    Report,
+    /// Fermata's own: (1 − α)·CE + α·target + β·others. As in plain distillation α trades the labels against the teacher, and β
+    /// is free.
+    #[serde(alias = "report")]
+    Blended,
 }
 
 /// Settings of decoupled distillation.
@@ -185,7 +187,7 @@ pub fn decoupled_distillation(
             let rise = (f64::from(epoch) / f64::from(warm_up.max(1))).min(1.0);
             cross_entropy * weight + distilled * rise
         }
-        DecoupledForm::Report => cross_entropy * (1.0 - settings.alpha) + distilled,
+        DecoupledForm::Blended => cross_entropy * (1.0 - settings.alpha) + distilled,
     }
 }
 

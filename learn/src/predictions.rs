@@ -53,7 +53,7 @@ pub enum PredictionsError {
         /// The value.
         value: f64,
     },
-    /// A label that is no class.
+    /// A label that is not a class.
     #[error("row {row}: the label is {label}; expected 0 to {}", classes - 1)]
     Label {
         /// From 0.
@@ -346,7 +346,7 @@ impl Predictions {
             let label = named.or_else(numbered).ok_or_else(|| {
                 let (classes, most) = (classes.join(", "), classes.len() - 1);
                 wrong(format!(
-                    ": `{text}` is no class; there are {classes}, or 0 to {most}"
+                    ": `{text}` is not a class; there are {classes}, or 0 to {most}"
                 ))
             })?;
             labels.push(label as i64);

@@ -81,12 +81,12 @@ impl Votes {
 
 fn parsed(record: &csv::StringRecord) -> Result<(RowHash, [f32; EXPRESSIONS]), String> {
     as_wide(record, 1 + EXPRESSIONS)?;
-    let hash = row_hash(&record[0]).ok_or("the first column is no sha256")?;
+    let hash = row_hash(&record[0]).ok_or("the first column is not a sha256")?;
     let mut votes = [0f64; EXPRESSIONS];
     for (votes, text) in votes.iter_mut().zip(record.iter().skip(1)) {
         let number = text.trim().parse::<f64>().ok();
         let number = number.filter(|number| number.is_finite() && *number >= 0.0);
-        *votes = number.ok_or_else(|| format!("`{text}` is no number of votes"))?;
+        *votes = number.ok_or_else(|| format!("`{text}` is not a number of votes"))?;
     }
     let sum: f64 = votes.iter().sum();
     if sum > 0.0 {

@@ -158,9 +158,7 @@ impl TensorFile {
             reason: error.reason,
         })
     }
-}
 
-impl TensorFile {
     /// The networks whose tensors these are, but for the head: the one that the file says, or those that the tensors leave open (a stem's stride
     /// has no tensor). None if it is no network's file.
     pub fn architectures(&self) -> Vec<Architecture> {
@@ -190,19 +188,17 @@ impl TensorFile {
             }
         })
     }
-}
 
-/// The network that a file says it is of.
-fn stated_architecture(provenance: Option<&serde_json::Value>) -> Option<&str> {
-    provenance?.get("architecture")?.as_str()
-}
-
-impl TensorFile {
     /// Scale of the ArcFace head, if the file is of a training that says so.
     pub fn trained_scale(&self) -> Option<f64> {
         let training = self.provenance.as_ref()?.get("training")?;
         training.get("head")?.get("arcface")?.get("scale")?.as_f64()
     }
+}
+
+/// The network that a file says it is of.
+fn stated_architecture(provenance: Option<&serde_json::Value>) -> Option<&str> {
+    provenance?.get("architecture")?.as_str()
 }
 
 fn tensor_of(view: &TensorView) -> Result<Tensor, String> {
@@ -288,8 +284,8 @@ impl Network {
         };
         let head = file.head(architecture, scale).unwrap_or(other);
         let mut network = Self::new(architecture, head, 0, device);
-        let provenance = network.load(path, HeadOf::File)?;
-        Ok((network, provenance))
+        network.load_tensors(path, &file, HeadOf::File)?;
+        Ok((network, file.provenance))
     }
 
     /// Loads a file into the network, and returns its provenance. The file must hold exactly the network's tensors, except the
@@ -303,6 +299,17 @@ impl Network {
         head: HeadOf,
     ) -> Result<Option<serde_json::Value>, WeightsError> {
         let file = TensorFile::read(path)?;
+        self.load_tensors(path, &file, head)?;
+        Ok(file.provenance)
+    }
+
+    /// Loads what was read from a file.
+    fn load_tensors(
+        &mut self,
+        path: &Path,
+        file: &TensorFile,
+        head: HeadOf,
+    ) -> Result<(), WeightsError> {
         let architecture = self.description().architecture;
         let mismatch = Mismatch::between(self.description(), &file.tensors, head);
         if !mismatch.is_empty() {
@@ -329,7 +336,7 @@ impl Network {
             });
         }
         self.copy(&file.tensors, head);
-        Ok(file.provenance)
+        Ok(())
     }
 
     /// Copies tensors into the network, all or none.

@@ -46,7 +46,7 @@ pub enum CardModelError {
         expected: usize,
     },
     /// The model computed another number of values than its inputs need.
-    #[error("model {} said {given} values for {rows} inputs, not {expected} for each", path.display())]
+    #[error("model {} gave {given} values for {rows} inputs, not {expected} for each", path.display())]
     Count {
         path: PathBuf,
         given: usize,
@@ -61,6 +61,8 @@ pub struct CardModel {
     card: ModelCard,
     session: Session,
     fit: Fit,
+    /// Inputs of a batch that is not full, and zeros.
+    padded: Vec<f32>,
 }
 
 impl CardModel {
@@ -101,6 +103,7 @@ impl CardModel {
             card: model.card,
             session,
             fit,
+            padded: Vec::new(),
         })
     }
 
@@ -114,17 +117,17 @@ impl CardModel {
         self.fit.batch
     }
 
-    /// Runs the model once on `rows` inputs that lie in `values` one after another, and appends what it says of each, seven values,
-    /// to `said`. A graph with a batch dimension of its own takes at most that many; it gets zeros in the place of inputs that are
-    /// not there (`values` grows by them), and what it says of them is left out.
+    /// Runs the model once on `rows` inputs that lie in `values` one after another, and appends its outputs for each, seven values,
+    /// to `outputs`. A graph with a batch dimension of its own takes at most that many; it gets zeros in the place of inputs that are
+    /// not there, and its outputs for them are left out.
     ///
     /// # Errors
-    /// If the values are no inputs of the model, or it fails; `said` is as it was then.
+    /// If the values are no inputs of the model, or it fails; `outputs` is as it was then.
     pub fn run(
         &mut self,
         rows: usize,
-        values: &mut Vec<f32>,
-        said: &mut Vec<f32>,
+        values: &[f32],
+        outputs: &mut Vec<f32>,
     ) -> Result<(), CardModelError> {
         let [a, b, c] = self.card.input.shape();
         let expected = self.card.input.len();
@@ -137,46 +140,54 @@ impl CardModel {
                 expected,
             });
         }
-        values.resize(batch * expected, 0.0);
-        let outputs = self.session.run([TensorIn {
+        let values = match rows < batch {
+            true => {
+                self.padded.clear();
+                self.padded.extend_from_slice(values);
+                self.padded.resize(batch * expected, 0.0);
+                &self.padded
+            }
+            false => values,
+        };
+        let computed = self.session.run([TensorIn {
             shape: &[batch, a, b, c],
             values,
         }])?;
-        let answer = outputs.get(self.fit.output)?.values;
+        let answer = computed.get(self.fit.output)?.values;
         let width = self.card.output.len();
         if answer.len() != batch * width {
             return Err(CardModelError::Count {
-                path: outputs.path().to_owned(),
+                path: computed.path().to_owned(),
                 given: answer.len(),
                 rows: batch,
                 expected: width,
             });
         }
         for row in answer[..rows * width].chunks_exact(width) {
-            keep_expressions(&self.card.output, row, said);
+            keep_expressions(&self.card.output, row, outputs);
         }
         Ok(())
     }
 }
 
 /// Appends what a model says of one input without the classes that its card ignores; probabilities sum to what all of them summed to.
-fn keep_expressions(output: &OutputSpec, row: &[f32], said: &mut Vec<f32>) {
+fn keep_expressions(output: &OutputSpec, row: &[f32], kept_values: &mut Vec<f32>) {
     if output.ignored.is_empty() {
-        return said.extend_from_slice(row);
+        return kept_values.extend_from_slice(row);
     }
-    let from = said.len();
+    let from = kept_values.len();
     let values = row.iter().enumerate();
     let kept = values.filter(|(position, _)| !output.ignored.contains(position));
-    said.extend(kept.map(|(_, value)| value));
+    kept_values.extend(kept.map(|(_, value)| value));
     if output.kind == OutputKind::Probabilities {
-        let kept: f32 = said[from..].iter().sum();
+        let kept: f32 = kept_values[from..].iter().sum();
         let all: f32 = row.iter().sum();
         // Nothing but an ignored class: all expressions are equally unlikely.
         let share = |value: f32| match kept > 0.0 {
             true => value * all / kept,
             false => all / EXPRESSIONS as f32,
         };
-        for value in &mut said[from..] {
+        for value in &mut kept_values[from..] {
             *value = share(*value);
         }
     }
@@ -216,10 +227,10 @@ fn fit(
 
 fn fit_input(card: &ModelCard, inputs: &[TensorInfo]) -> Result<Option<usize>, Disagreement> {
     let [a, b, c] = card.input.shape();
-    let said = format!("input {}[N,{a},{b},{c}] F32", card.input.name);
+    let kept_values = format!("input {}[N,{a},{b},{c}] F32", card.input.name);
     let disagreement = || {
         let (s, list) = listed(inputs);
-        (said.clone(), format!("input{s} {list}"))
+        (kept_values.clone(), format!("input{s} {list}"))
     };
     let [input] = inputs else {
         return Err(disagreement());
@@ -233,7 +244,7 @@ fn fit_input(card: &ModelCard, inputs: &[TensorInfo]) -> Result<Option<usize>, D
         && sides
             .iter()
             .zip([a, b, c])
-            .all(|(side, said)| side.is_none_or(|side| side == said))
+            .all(|(side, kept_values)| side.is_none_or(|side| side == kept_values))
         && *batch != Some(0);
     if agrees {
         Ok(*batch)
@@ -245,8 +256,8 @@ fn fit_input(card: &ModelCard, inputs: &[TensorInfo]) -> Result<Option<usize>, D
 fn fit_output(card: &ModelCard, outputs: &[TensorInfo]) -> Result<usize, Disagreement> {
     let disagreement = || {
         let (s, list) = listed(outputs);
-        let said = format!("output {}[N,{}] F32", card.output.name, card.output.len());
-        (said, format!("output{s} {list}"))
+        let kept_values = format!("output {}[N,{}] F32", card.output.name, card.output.len());
+        (kept_values, format!("output{s} {list}"))
     };
     let named = outputs
         .iter()

@@ -114,7 +114,7 @@ impl Session {
     /// Loads the model in the file `path` (`.onnx`). Constants that it lists among its inputs are no inputs.
     ///
     /// # Errors
-    /// If ONNX Runtime, the device or the file is not there or not usable.
+    /// If ONNX Runtime, the device or the file is not there or not usable, or the file is larger than 32 GiB.
     pub fn load(path: impl AsRef<Path>, spec: &SessionSpec) -> Result<Self, SessionError> {
         let path = path.as_ref().to_owned();
         if spec.threads == 0 {
@@ -138,17 +138,17 @@ impl Session {
         } = *spec;
         let builder = device.applied_to(builder, precision, threads);
         let mut builder = builder.map_err(|reason| SessionError::Device { device, reason })?;
-        // Opening a pipe would wait for its writer, and a device has no end.
-        if path.metadata().is_ok_and(|found| !found.is_file()) {
-            return Err(SessionError::Load {
-                path: path.clone(),
-                device,
-                reason: "it is no regular file".to_owned(),
-            });
-        }
-        let bytes = std::fs::read(&path).ok();
-        let inner = match bytes.and_then(|bytes| without_constant_inputs(&bytes)) {
+        let bytes = fermata_files::read(&path, fermata_files::MOST_NUMBERS);
+        let bytes = bytes.map_err(|error| SessionError::Load {
+            path: path.clone(),
+            device,
+            reason: error.to_string(),
+        })?;
+        let rewritten = without_constant_inputs(&bytes);
+        drop(bytes);
+        let inner = match rewritten {
             Some(bytes) => builder.commit_from_memory(&bytes),
+            // Weights in other files are looked for beside it.
             None => builder.commit_from_file(&path),
         };
         let inner = inner.map_err(load_error)?;
@@ -345,5 +345,15 @@ mod tests {
             let name = path.display().to_string();
             assert!(error.to_string().contains(&name), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_before_it_is_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // A hole takes no room on the disk.
+        let length = fermata_files::MOST_NUMBERS + 1;
+        file.as_file().set_len(length).unwrap();
+        let error = Session::load(file.path(), &SessionSpec::default()).unwrap_err();
+        assert!(error.to_string().contains("larger than 32 GiB"), "{error}");
     }
 }

@@ -57,8 +57,8 @@ impl Catalogue {
                 !name.is_empty() && !name.starts_with('.') && name.chars().all(is_fitting)
             };
             let wrong = match () {
-                () if !is_plain(name) => "its name is no name of a folder",
-                () if !is_plain(&entry.file) => "its file is no name of a file",
+                () if !is_plain(name) => "its name cannot be a folder's name",
+                () if !is_plain(&entry.file) => "its file cannot be a file's name",
                 () if !is_hash => "its sha256 is not 64 lower-case hexadecimal digits",
                 () if entry.bytes == 0 => "it has no bytes",
                 () => continue,

@@ -87,7 +87,7 @@ async fn attempt(
             () if error.is_redirect() => {
                 return Broken::No(format!("it redirects more than {MOST_REDIRECTIONS} times"));
             }
-            () if error.is_builder() => return Broken::No("it is no address".to_owned()),
+            () if error.is_builder() => return Broken::No("it is not a valid URL".to_owned()),
             () if error.is_timeout() => "no answer in time".to_owned(),
             () if error.is_connect() => "it cannot be reached".to_owned(),
             () => error.without_url().to_string(),

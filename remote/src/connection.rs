@@ -262,19 +262,14 @@ async fn open(
 ) -> Result<(Client, jetstream::Context), RemoteError> {
     let address = shown.to_owned();
     let client = options.connect(server).await.map_err(|error| {
-        // What the server says is often what the client calls it.
-        let (reason, kind) = (chain(&error), error.kind().to_string());
-        let reason = match reason.strip_suffix(&format!(": nats: {kind}")) {
-            Some(before) if before == kind => kind,
-            _ => reason,
-        };
+        let reason = chain(&error);
         match error.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                let what = "these credentials".to_owned();
                 RemoteError::Refused {
                     address,
-                    what,
-                    reason,
+                    what: "these credentials".to_owned(),
+                    // What lies behind it says the same once more.
+                    reason: error.kind().to_string(),
                 }
             }
             ConnectErrorKind::Tls => RemoteError::Tls { address, reason },

@@ -1,4 +1,4 @@
-//! What stands for this program at a NATS server: where it comes from, and what is told of it.
+//! What stands for a program at a NATS server: where it comes from, and how it becomes options of a connection.
 
 use std::fs::File;
 use std::io::Read;
@@ -88,7 +88,7 @@ impl Credentials {
             // The message of the parser may quote what it read.
             options = made.map_err(|_| RemoteError::Credentials {
                 what: path.display().to_string(),
-                reason: "it is no file of NATS credentials".to_owned(),
+                reason: "it is not a file of NATS credentials".to_owned(),
             })?;
         }
         if let Some(path) = &self.nkey_file {

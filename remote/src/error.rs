@@ -6,8 +6,10 @@ pub const OLDEST_SERVER: &str = "2.10";
 /// A server that cannot be used. Messages hold no secrets: an address is shown without what may stand before its `@`.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// The address is no address.
-    #[error("`{address}` is no address of a NATS server: {reason}; write it as nats://HOST:PORT")]
+    /// The address cannot be read.
+    #[error(
+        "`{address}` is not the address of a NATS server: {reason}; write it as nats://HOST:PORT"
+    )]
     Address {
         /// What was given, redacted.
         address: String,

@@ -78,7 +78,7 @@ impl State {
         };
         let packet = PacketMessage::read(payload);
         if let Err(error) = &packet {
-            let what = format!("{subject}: a message that is no packet");
+            let what = format!("{subject}: a message that is not a packet");
             self.tally.add_malformed(&what, error);
         }
         let Some(machine) = &mut self.machine else {
@@ -110,7 +110,7 @@ impl State {
                 }
             }
             Err(error) => {
-                let what = "a message that is no progress of an edge";
+                let what = "a message that is not the progress of an edge";
                 self.tally.add_malformed(what, &error);
             }
         }

@@ -24,7 +24,11 @@ use crate::time::unix_ns;
 /// How long is waited for a packet before the engine is asked what else there is.
 const WAIT: Duration = Duration::from_millis(20);
 
-/// Settings of [`ReceivePackets`].
+/// Gives the packets of a stream that another run sends with `send_packets`, over a NATS server (`--nats`), with their sequence numbers and segments, and
+/// ends the stream where that ended it. A graph with `machines` gets both by itself, wherever an edge leads from one machine to another.
+///
+/// A packet of an edge that blocks is acknowledged once every sink of this graph has settled it, and comes again to a run that is started in the
+/// place of one that was killed. Packets that do not come are counted as `missed`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReceivePacketsSettings {

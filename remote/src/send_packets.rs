@@ -27,7 +27,11 @@ pub(crate) const MOST_HELD: usize = 100_000;
 /// How long the end of a stream may take to get out where nothing is promised, and where the run was stopped.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Settings of [`SendPackets`].
+/// Sends the packets of a stream to `receive_packets` of another run, over a NATS server (`--nats`). A graph with `machines` gets both by itself,
+/// wherever an edge leads from one machine to another.
+///
+/// With `full: block` a packet counts as delivered when the server has it, and no packet is lost while machines or the connection come back; with
+/// `drop_oldest` or `drop_newest` packets for which there is no room are dropped and counted, as at any queue.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendPacketsSettings {

@@ -54,10 +54,13 @@ function showNumbers(numbers) {
   workers.update(numbers.workers);
   part("no-streams").hidden = numbers.streams.length > 0;
   const faults = numbers.faults ? `, ${counted(numbers.faults, "fault")}` : "";
-  const running = numbers.streams.filter((stream) => stream.state !== "over").length;
-  say(part("summary"), `${numbers.run}: ${counted(running, "stream")}, ${rate(numbers.delivered_per_s)} delivered${faults}`);
-  say(part("bottleneck"), numbers.bottleneck ?? "Nothing is held up: every node keeps pace with what comes.");
-  part("bottleneck").classList.toggle("wrong", Boolean(numbers.bottleneck));
+  const streams = numbers.streams.filter((stream) => stream.state !== "over");
+  const away = streams.filter(isAway).length;
+  const running = `${counted(streams.length, "stream")}${away ? ` (${away} away)` : ""}`;
+  say(part("summary"), `${numbers.run}: ${running}, ${rate(numbers.delivered_per_s)} delivered${faults}`);
+  const wrong = [...numbers.troubles, numbers.bottleneck].filter(Boolean);
+  say(part("bottleneck"), wrong.join("\n") || "Nothing is held up: every node keeps pace with what comes.");
+  part("bottleneck").classList.toggle("wrong", wrong.length > 0);
   announce(numbers);
   // What has been asked for need not be asked for again.
   part("drain").disabled = ["draining", "stopping", "over"].includes(numbers.run);
@@ -65,10 +68,14 @@ function showNumbers(numbers) {
 }
 
 /** What a screen reader says by itself: what has changed, not the numbers of every second. */
-function announce({ run, bottleneck, streams }) {
-  const troubled = streams.filter(({ state }) => state === "offline" || state === "reconnecting");
+function announce({ run, bottleneck, faults, streams }) {
+  const away = streams.filter(isAway).map(({ name, state }) => `${name} is ${state}`);
   const held = bottleneck?.split(":")[0] ?? "nothing is held up";
-  say(part("announcement"), [`The run is ${run}`, held, ...troubled.map(({ name, state }) => `${name} is ${state}`)].join(". "));
+  say(part("announcement"), [`The run is ${run}`, ...away, ...(faults ? [counted(faults, "fault")] : []), held].join(". "));
+}
+
+function isAway({ state }) {
+  return state === "offline" || state === "reconnecting";
 }
 
 function showState(state) {

@@ -1,13 +1,13 @@
 // The graph, drawn once, with the numbers of now on its nodes and edges.
 
 import { NODE, layout } from "./layout.js";
-import { count, milliseconds, rate, say, share, shortened, states } from "./words.js";
+import { count, counted, dropped, milliseconds, rate, say, share, shortened, states } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-/** On a narrower screen the graph runs downwards. */
-const NARROW = 700;
 /** Letters of a name that a node has room for. */
 const MOST_NAME = 18;
+/** Letters that the small lines of a node have room for. */
+const MOST_SMALL = 30;
 
 function shape(name, attributes, ...children) {
   const made = document.createElementNS(SVG, name);
@@ -45,32 +45,29 @@ class NodeDrawing {
     // What is wrong comes first: what has no room is in the title alone.
     const extras = [];
     if (node.failed) extras.push(`${count(node.failed)} failed`);
-    if (node.restarts) extras.push(`${node.restarts} restarts`);
+    if (node.restarts) extras.push(counted(node.restarts, "restart"));
     extras.push(`busy ${share(Math.min(node.busy, 1))}`);
     if (node.batches) extras.push(`batch ${node.batches.mean.toFixed(1)}/${node.batches.max}`);
     const extra = extras.join(" · ");
     say(this.state, state);
     say(this.speed, speed);
-    say(this.extra, extra);
+    while (extras.join(" · ").length > MOST_SMALL) extras.pop();
+    say(this.extra, extras.join(" · "));
     say(this.all, `${this.name} (${this.actor})\n${state}\n${speed}\n${extra}`);
     this.busy.setAttribute("width", Math.min(node.busy, 1) * NODE.width);
   }
 }
 
 class EdgeDrawing {
-  constructor(edge, from, to, isVertical, choose) {
-    const start = isVertical
-      ? { x: from.x + NODE.width / 2, y: from.y + NODE.height }
-      : { x: from.x + NODE.width, y: from.y + NODE.height / 2 };
-    const end = isVertical ? { x: to.x + NODE.width / 2, y: to.y } : { x: to.x, y: to.y + NODE.height / 2 };
-    const bend = isVertical
-      ? `${start.x} ${(start.y + end.y) / 2} ${end.x} ${(start.y + end.y) / 2}`
-      : `${(start.x + end.x) / 2} ${start.y} ${(start.x + end.x) / 2} ${end.y}`;
-    const path = `M${start.x} ${start.y} C${bend} ${end.x} ${end.y}`;
-    // Near its end: where edges come from one node they are apart there.
-    const at = { x: start.x + (end.x - start.x) * 0.6, y: start.y + (end.y - start.y) * 0.6 };
-    this.depth = text(at.x, at.y - 5, "depth");
-    this.flow = text(at.x, at.y + 14, "depth");
+  constructor(edge, { path, x, y, isDown }, choose) {
+    // Beside a line that goes down there is room; of one that goes across, above and below it.
+    const [at, above, below] = isDown ? [x + 7, y - 3, y + 11] : [x, y - 6, y + 15];
+    const kind = isDown ? "depth beside" : "depth";
+    this.depth = text(at, above, kind);
+    this.flow = text(at, below, kind);
+    this.sent = shape("tspan", {});
+    this.dropped = shape("tspan", { class: "dropping" });
+    this.flow.append(this.sent, this.dropped);
     this.edge = edge;
     this.root = shape(
       "g",
@@ -89,14 +86,23 @@ class EdgeDrawing {
   }
 
   update(edge, { filling, full }) {
-    const level = edge.fullness >= full ? "full" : edge.fullness >= filling ? "filling" : "calm";
+    const isDropping = edge.dropped_per_s > 0;
+    // A queue drops when it is full, however short that is.
+    const level = isDropping || edge.fullness >= full ? "full" : edge.fullness >= filling ? "filling" : "calm";
     this.root.setAttribute("data-level", level);
-    say(this.depth, `${edge.depth}/${edge.capacity}`);
-    say(this.flow, edge.dropped_per_s > 0 ? `−${rate(edge.dropped_per_s)}` : rate(edge.sent_per_s));
-    this.flow.classList.toggle("dropping", edge.dropped_per_s > 0);
+    const wait = edge.wait_ms > 0 && edge.sent_per_s > 0 ? milliseconds(edge.wait_ms) : "";
+    say(this.depth, `${edge.depth}/${edge.capacity}${wait && ` · ${wait}`}`);
+    say(this.sent, rate(edge.sent_per_s));
+    say(this.dropped, isDropping ? ` −${rate(edge.dropped_per_s)}` : "");
     const fullest = edge.fullest ? `, fullest ${share(edge.fullness)} (${edge.fullest})` : "";
-    const label = `from ${edge.from} to ${edge.to}: ${edge.depth} of ${edge.capacity} packets wait${fullest}, ${rate(edge.sent_per_s)}`;
-    this.root.setAttribute("aria-label", `${label}. Show its packets`);
+    const label = [
+      `from ${edge.from} to ${edge.to}: ${edge.depth} of ${edge.capacity} packets wait${fullest}`,
+      wait && `for ${wait}`,
+      rate(edge.sent_per_s),
+      isDropping && `${rate(edge.dropped_per_s)} dropped`,
+      `dropped so far ${dropped(edge.dropped)}`,
+    ];
+    this.root.setAttribute("aria-label", `${label.filter(Boolean).join(", ")}. Show its packets`);
   }
 }
 
@@ -109,8 +115,7 @@ export class GraphDrawing {
   constructor(root, choose) {
     this.root = root;
     this.choose = choose;
-    this.narrow = matchMedia(`(max-width: ${NARROW}px)`);
-    this.narrow.addEventListener("change", () => this.draw());
+    new ResizeObserver(() => this.#fit()).observe(root);
   }
 
   /** Shows a graph; `levels` says from which fullness on an edge is filling and full. */
@@ -120,20 +125,24 @@ export class GraphDrawing {
     this.draw();
   }
 
-  draw() {
+  /** Draws it anew where the room asks for another drawing. */
+  #fit() {
     if (!this.graph) return;
+    if (layout(this.graph.nodes, this.graph.edges, this.root.clientWidth).shape !== this.shape) this.draw();
+  }
+
+  draw() {
     const { nodes, edges } = this.graph;
-    const isVertical = this.narrow.matches;
-    const { places, width, height } = layout(nodes, edges, isVertical);
+    const { places, ways, width, height, shape: drawn } = layout(nodes, edges, this.root.clientWidth);
+    this.shape = drawn;
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "the graph" });
-    this.#edges = edges.map((edge, number) => {
-      const [from, to] = [places.get(edge.from), places.get(edge.to)];
-      return new EdgeDrawing(edge, from, to, isVertical, () => this.choose(number));
-    });
+    this.#edges = edges.map((edge, number) => new EdgeDrawing(edge, ways[number], () => this.choose(number)));
     this.#nodes = nodes.map((node) => new NodeDrawing(node, places.get(node.name)));
-    svg.append(...this.#edges.map((edge) => edge.root), ...this.#nodes.map((node) => node.root));
+    // The numbers of edges stand above all: they may be a little wider than what is between two nodes.
+    svg.append(...this.#nodes.map((node) => node.root), ...this.#edges.map((edge) => edge.root));
     this.root.replaceChildren(svg);
     if (this.numbers) this.update(this.numbers);
+    this.mark(this.marked);
   }
 
   update(numbers) {
@@ -144,6 +153,7 @@ export class GraphDrawing {
 
   /** Marks the edge that is tapped. */
   mark(number) {
+    this.marked = number;
     this.#edges.forEach((edge, index) => edge.root.setAttribute("aria-pressed", String(index === number)));
   }
 }

@@ -1,17 +1,40 @@
-// Where the nodes of a graph are drawn: in layers, each node one layer after the last of those that feed it.
+// Where the nodes and edges of a graph are drawn: nodes in layers, each one layer after the last of those that feed it. Layers stand beside
+// each other, in as many rows as the room asks for, or below each other where there is little room.
 
-export const NODE = { width: 178, height: 74 };
-const BETWEEN_LAYERS = 76;
+export const NODE = { width: 170, height: 74 };
+/** In less room layers stand below each other. */
+const NARROW = 660;
+const MARGIN = 18;
+const NARROW_MARGIN = 4;
+/** Between layers there is room for the numbers of an edge. */
+const BETWEEN_LAYERS = 84;
+const BELOW_EACH_OTHER = 60;
 const BETWEEN_NODES = 26;
-const MARGIN = 12;
+/** Nodes beside each other in a layer, where layers stand below each other. */
+const MOST_BESIDE = 2;
+const BETWEEN_BESIDE = 10;
+const BETWEEN_ROWS = 26;
+/** For an edge that goes round nodes. */
+const LANE = 32;
+const LANE_BESIDE = 92;
+/** How far from its nodes such an edge turns. */
+const TURN = 12;
+const CORNER = 8;
 
 /**
- * Places nodes from left to right, or from top to bottom on a narrow screen.
+ * Places nodes and edges.
  * @param {{name: string}[]} nodes each after all that feed it
  * @param {{from: string, to: string}[]} edges
- * @returns {{places: Map<string, {x: number, y: number}>, width: number, height: number}} top left corners
+ * @param {number} room width that there is, pixels
+ * @returns {{places: Map<string, {x: number, y: number}>, ways: {path: string, x: number, y: number, isDown: boolean}[], width: number,
+ *   height: number, shape: string}} top left corners; of edges the path and where their numbers stand; the same `shape` is the same drawing
  */
-export function layout(nodes, edges, isVertical) {
+export function layout(nodes, edges, room) {
+  const layers = inLayers(nodes, edges);
+  return room < NARROW ? downwards(layers, edges) : inRows(layers, edges, room);
+}
+
+function inLayers(nodes, edges) {
   const layers = [];
   const layerOf = new Map();
   for (const { name } of nodes) {
@@ -32,19 +55,108 @@ export function layout(nodes, edges, isVertical) {
     layer.sort((a, b) => wanted.get(a) - wanted.get(b));
     layer.forEach((name, index) => rank.set(name, index - (layer.length - 1) / 2));
   }
-  const size = isVertical ? NODE.width : NODE.height;
-  const along = (isVertical ? NODE.height : NODE.width) + BETWEEN_LAYERS;
-  const across = size + BETWEEN_NODES;
-  const widest = Math.max(...layers.map((layer) => layer.length), 1);
-  const places = new Map();
+  return layers;
+}
+
+/** Layers from left to right, and on in the next row where one is full. */
+function inRows(layers, edges, room) {
+  const along = NODE.width + BETWEEN_LAYERS;
+  const across = NODE.height + BETWEEN_NODES;
+  const most = Math.max(1, Math.floor((room - 2 * MARGIN + BETWEEN_LAYERS) / along));
+  const rowCount = Math.max(1, Math.ceil(layers.length / most));
+  const inRow = Math.ceil(layers.length / rowCount);
+  const cells = new Map();
   layers.forEach((layer, index) => {
-    const free = ((widest - layer.length) * across) / 2;
-    layer.forEach((name, position) => {
-      const [a, b] = [MARGIN + index * along, MARGIN + free + position * across];
-      places.set(name, isVertical ? { x: b, y: a } : { x: a, y: b });
+    for (const name of layer) cells.set(name, { row: Math.floor(index / inRow), column: index % inRow });
+  });
+  // Edges that lead past nodes, or into another row, have lanes below the row before the one that they end in.
+  const lanes = Array.from({ length: rowCount }, () => 0);
+  const laneOf = edges.map(({ from, to }) => {
+    const [a, b] = [cells.get(from), cells.get(to)];
+    if (a.row === b.row && a.column + 1 === b.column) return null;
+    const below = a.row === b.row ? a.row : b.row - 1;
+    return { below, lane: lanes[below]++ };
+  });
+  const places = new Map();
+  const ends = [];
+  let top = MARGIN;
+  for (let row = 0; row < rowCount; row++) {
+    const inThis = layers.slice(row * inRow, (row + 1) * inRow);
+    const widest = Math.max(1, ...inThis.map((layer) => layer.length));
+    inThis.forEach((layer, column) => {
+      const free = ((widest - layer.length) * across) / 2;
+      layer.forEach((name, position) => places.set(name, { x: MARGIN + column * along, y: top + free + position * across }));
+    });
+    ends[row] = top + widest * across - BETWEEN_NODES;
+    top = ends[row] + lanes[row] * LANE + BETWEEN_ROWS;
+  }
+  const ways = edges.map(({ from, to }, index) => {
+    const [a, b] = [places.get(from), places.get(to)];
+    const start = { x: a.x + NODE.width, y: a.y + NODE.height / 2 };
+    const end = { x: b.x, y: b.y + NODE.height / 2 };
+    const middle = (start.x + end.x) / 2;
+    if (!laneOf[index]) {
+      const path = `M${start.x} ${start.y} C${middle} ${start.y} ${middle} ${end.y} ${end.x} ${end.y}`;
+      return { path, x: middle, y: (start.y + end.y) / 2, isDown: false };
+    }
+    const { below, lane } = laneOf[index];
+    const y = ends[below] + BETWEEN_ROWS / 2 + (lane + 0.5) * LANE;
+    const [right, left] = [start.x + TURN, end.x - TURN];
+    const path = rounded([start, { x: right, y: start.y }, { x: right, y }, { x: left, y }, { x: left, y: end.y }, end]);
+    return { path, x: (right + left) / 2, y, isDown: false };
+  });
+  const columns = Math.min(inRow, layers.length);
+  const width = 2 * MARGIN + columns * along - BETWEEN_LAYERS;
+  return { places, ways, width, height: top - BETWEEN_ROWS + MARGIN, shape: `${rowCount} rows` };
+}
+
+/** Layers from top to bottom, at most two nodes beside each other. */
+function downwards(layers, edges) {
+  const bands = layers.flatMap((layer, index) =>
+    Array.from({ length: Math.ceil(layer.length / MOST_BESIDE) }, (_, part) => ({
+      index,
+      names: layer.slice(part * MOST_BESIDE, (part + 1) * MOST_BESIDE),
+    })),
+  );
+  const along = NODE.height + BELOW_EACH_OTHER;
+  const across = NODE.width + BETWEEN_BESIDE;
+  const widest = Math.max(1, ...bands.map(({ names }) => names.length));
+  const places = new Map();
+  const layerOf = new Map();
+  bands.forEach(({ index, names }, band) => {
+    const free = ((widest - names.length) * across) / 2;
+    names.forEach((name, position) => {
+      places.set(name, { x: NARROW_MARGIN + free + position * across, y: NARROW_MARGIN + band * along });
+      layerOf.set(name, index);
     });
   });
-  const length = 2 * MARGIN + layers.length * along - BETWEEN_LAYERS;
-  const breadth = 2 * MARGIN + widest * across - BETWEEN_NODES;
-  return { places, width: isVertical ? breadth : length, height: isVertical ? length : breadth };
+  const breadth = 2 * NARROW_MARGIN + widest * across - BETWEEN_BESIDE;
+  let lanes = 0;
+  const ways = edges.map(({ from, to }) => {
+    const [a, b] = [places.get(from), places.get(to)];
+    const start = { x: a.x + NODE.width / 2, y: a.y + NODE.height };
+    const end = { x: b.x + NODE.width / 2, y: b.y };
+    const middle = (start.y + end.y) / 2;
+    if (layerOf.get(to) === layerOf.get(from) + 1) {
+      const path = `M${start.x} ${start.y} C${start.x} ${middle} ${end.x} ${middle} ${end.x} ${end.y}`;
+      return { path, x: (start.x + end.x) / 2, y: middle, isDown: true };
+    }
+    const x = breadth + TURN + lanes++ * LANE_BESIDE;
+    const [above, below] = [start.y + TURN, end.y - TURN];
+    return { path: rounded([start, { x: start.x, y: above }, { x, y: above }, { x, y: below }, { x: end.x, y: below }, end]), x, y: middle, isDown: true };
+  });
+  const width = breadth + lanes * LANE_BESIDE + (lanes ? TURN : 0);
+  return { places, ways, width, height: 2 * NARROW_MARGIN + bands.length * along - BELOW_EACH_OTHER, shape: "downwards" };
+}
+
+/** A path along points, with its corners rounded. */
+function rounded(points) {
+  const towards = (from, to) => {
+    const length = Math.hypot(to.x - from.x, to.y - from.y) || 1;
+    const part = Math.min(CORNER, length / 2) / length;
+    return `${from.x + (to.x - from.x) * part} ${from.y + (to.y - from.y) * part}`;
+  };
+  const corners = points.slice(1, -1).map((corner, index) => `L${towards(corner, points[index])} Q${corner.x} ${corner.y} ${towards(corner, points[index + 2])}`);
+  const [first, last] = [points[0], points.at(-1)];
+  return `M${first.x} ${first.y} ${corners.join(" ")} L${last.x} ${last.y}`;
 }

@@ -22,6 +22,7 @@ const EDGE_COLUMNS = {
   Edge: (edge) => `${edge.from} → ${edge.to}`,
   Waiting: (edge) => `${edge.depth} of ${edge.capacity}`,
   Fullest: (edge) => (edge.fullest ? `${share(edge.fullness)} (${edge.fullest})` : "–"),
+  "Mean wait": (edge) => milliseconds(edge.wait_ms),
   Rate: (edge) => rate(edge.sent_per_s),
   Dropped: (edge) => dropped(edge.dropped),
   "When full": (edge) => (edge.drops ? "drops" : "waits"),

@@ -26,6 +26,7 @@ class Tile {
     this.remove = element("button", { type: "button", "aria-label": `Remove ${name}` }, "Remove");
     this.reconnect.onclick = () => ask("/streams/reconnect", { name });
     this.remove.onclick = () => ask("/streams/remove", { name });
+    this.dismiss = element("button", { type: "button", "aria-label": `Dismiss ${name}` }, "Dismiss");
     const title = element("h3", {}, name);
     this.root = element(
       "article",
@@ -35,7 +36,7 @@ class Tile {
       this.numbers,
       this.faces.root,
       this.faces.more,
-      element("div", { class: "controls" }, this.reconnect, this.remove),
+      element("div", { class: "controls" }, this.reconnect, this.remove, this.dismiss),
     );
   }
 
@@ -46,6 +47,7 @@ class Tile {
     say(this.reason, stream.reason ?? "");
     this.root.classList.toggle("dark", isOver || stream.state === "offline");
     this.remove.hidden = isOver;
+    this.dismiss.hidden = !isOver;
     const lost = stream.lost + stream.missed;
     const now = isOver
       ? `${count(stream.delivered)} of ${count(stream.captured)} frames delivered`
@@ -81,6 +83,8 @@ class Tile {
 /** All tiles. */
 export class Tiles {
   #tiles = new Map();
+  /** Names of streams that are over and whose tiles somebody has put away. */
+  #dismissed = new Set();
 
   /** @param {(message: object) => void} tell says something to the run */
   constructor(root, tell) {
@@ -90,11 +94,17 @@ export class Tiles {
   }
 
   /** The streams as they are now. */
-  update(streams) {
+  update(all) {
+    for (const { name, state } of all) {
+      if (state !== "over") this.#dismissed.delete(name);
+    }
+    // One that was opened again has a tile under its new name.
+    const streams = all.filter((stream) => !this.#dismissed.has(stream.name) && !(stream.state === "over" && stream.reopened_as));
     for (const stream of streams) {
       let tile = this.#tiles.get(stream.name);
       if (!tile) {
         tile = new Tile(stream.name);
+        tile.dismiss.onclick = () => this.#dismiss(stream.name);
         this.#tiles.set(stream.name, tile);
         this.root.append(tile.root);
         this.observer.observe(tile.canvas);
@@ -106,14 +116,22 @@ export class Tiles {
       if (begins && tile.isOnScreen) this.tell({ credit: [tile.name] });
     }
     const names = new Set(streams.map((stream) => stream.name));
-    for (const [name, tile] of this.#tiles) {
-      if (!names.has(name)) {
-        this.observer.unobserve(tile.canvas);
-        tile.root.remove();
-        this.#tiles.delete(name);
-      }
-    }
+    for (const name of [...this.#tiles.keys()].filter((name) => !names.has(name))) this.#drop(name);
     this.root.dataset.tiles = this.#tiles.size;
+  }
+
+  #dismiss(name) {
+    this.#dismissed.add(name);
+    this.#drop(name);
+    // Who works by keyboard goes on from where the tiles begin.
+    document.getElementById("streams").focus();
+  }
+
+  #drop(name) {
+    const tile = this.#tiles.get(name);
+    this.observer.unobserve(tile.canvas);
+    tile.root.remove();
+    this.#tiles.delete(name);
   }
 
   /** A picture: four bytes with the length of a JSON text (little endian), the text, a JPEG. */

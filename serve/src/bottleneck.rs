@@ -1,4 +1,4 @@
-//! Which node holds up the others, in words.
+//! Which node holds up the others, in words. What else is wrong is told by `troubles.rs`.
 
 use crate::numbers::{EdgeNumbers, NodeNumbers};
 
@@ -8,54 +8,105 @@ pub(crate) const FILLING: f64 = 0.5;
 pub(crate) const FULL: f64 = 0.8;
 /// From this share of time in calls on a node counts as busy.
 const BUSY: f64 = 0.8;
+/// From this share of time waiting for room on, that is said of it.
+const WAITING: f64 = 0.2;
 
-/// The node whose queue fills while it does not itself wait for room, in words; none where nothing fills.
+/// The node before which packets pile up or are dropped while it does not itself wait for room, in words; none where all keep pace.
+///
+/// A short queue that drops is seldom seen full: that it drops says more than how full it is.
 pub(crate) fn bottleneck(nodes: &[NodeNumbers], edges: &[EdgeNumbers]) -> Option<String> {
-    let filled = |node: &NodeNumbers| {
-        let into = edges.iter().filter(|edge| edge.to == node.name);
-        into.map(|edge| edge.fullness).fold(0.0, f64::max)
-    };
-    let held_up: Vec<(&NodeNumbers, f64)> = nodes
+    let held_up: Vec<HeldUp<'_>> = nodes
         .iter()
-        .map(|node| (node, filled(node)))
-        .filter(|(node, filled)| *filled >= FILLING && node.blocked < 0.5)
+        .map(|node| HeldUp::new(node, edges))
+        .filter(|held_up| held_up.filled >= FILLING || held_up.dropped_per_s > 0.0)
         .collect();
-    let (node, filled) = held_up
-        .into_iter()
-        .max_by(|(a, _), (b, _)| a.busy.total_cmp(&b.busy))?;
-    let (name, share) = (&node.name, percent(filled));
-    let dropped: f64 = edges
-        .iter()
-        .filter(|edge| edge.to == *name)
-        .map(|edge| edge.dropped_per_s)
-        .sum();
-    let mut words = match node.busy {
-        busy if busy >= BUSY => {
-            let advice = match &node.batches {
-                Some(batches) if batches.occupancy < 0.9 => "",
-                _ if node.replicas > 1 => "",
-                _ => "; replicas, if it is stateless, or doing less would help",
-            };
-            format!(
-                "{name} is the bottleneck: it works {} of the time and its queue is {share} full{advice}.",
-                percent(busy)
-            )
-        }
-        busy if node.batches.is_some() => format!(
-            "{name} collects batches: its queue is {share} full while it works {} of the time.",
-            percent(busy)
-        ),
-        busy => format!(
-            "{name} is behind: its queue is {share} full while it works only {} of the time; the machine may be out of processors.",
-            percent(busy)
-        ),
+    let waits = |held_up: &&HeldUp<'_>| held_up.node.blocked >= 0.5;
+    // One that is not there works at nothing, and holds up most.
+    let busiest = |a: &&HeldUp<'_>, b: &&HeldUp<'_>| {
+        let gone = a.is_gone().cmp(&b.is_gone());
+        gone.then(a.node.busy.total_cmp(&b.node.busy))
     };
-    if dropped > 0.0 {
-        words.push_str(&format!(
-            " {dropped:.1} packets a second are dropped before it."
-        ));
+    let own = held_up.iter().filter(|held_up| !waits(held_up));
+    let dropping = held_up.iter().filter(|held_up| held_up.dropped_per_s > 0.0);
+    let held_up = own.max_by(busiest).or_else(|| dropping.max_by(busiest))?;
+    Some(held_up.words())
+}
+
+/// A node, and what waits for it or is dropped before it.
+struct HeldUp<'a> {
+    node: &'a NodeNumbers,
+    /// Fullness of its fullest queue.
+    filled: f64,
+    sent_per_s: f64,
+    dropped_per_s: f64,
+}
+
+impl<'a> HeldUp<'a> {
+    fn new(node: &'a NodeNumbers, edges: &[EdgeNumbers]) -> Self {
+        let mut held_up = Self {
+            node,
+            filled: 0.0,
+            sent_per_s: 0.0,
+            dropped_per_s: 0.0,
+        };
+        for edge in edges.iter().filter(|edge| edge.to == node.name) {
+            held_up.filled = held_up.filled.max(edge.fullness);
+            if edge.dropped_per_s > 0.0 {
+                held_up.sent_per_s += edge.sent_per_s;
+                held_up.dropped_per_s += edge.dropped_per_s;
+            }
+        }
+        held_up
     }
-    Some(words)
+
+    fn is_gone(&self) -> bool {
+        self.node.states.contains_key("restarting")
+    }
+
+    fn words(&self) -> String {
+        let (name, busy) = (&self.node.name, percent(self.node.busy));
+        let queue = match self.filled >= FILLING {
+            true => format!(", and its queue is {} full", percent(self.filled)),
+            false => String::new(),
+        };
+        let mut words = match self.node {
+            _ if self.is_gone() => {
+                format!("{name} holds up others: it failed and is built anew{queue}.")
+            }
+            node if node.busy >= BUSY => format!(
+                "{name} is the bottleneck: it works {busy} of the time{queue}{}.",
+                self.advice()
+            ),
+            node if node.blocked >= WAITING => format!(
+                "{name} is held up: it waits {} of the time for room behind it{queue}.",
+                percent(node.blocked)
+            ),
+            node if node.batches.is_some() => {
+                format!("{name} collects batches: it works {busy} of the time{queue}.")
+            }
+            _ if self.filled < FILLING => {
+                format!("{name} does not always keep pace: it works {busy} of the time.")
+            }
+            _ => format!(
+                "{name} is behind: it works only {busy} of the time{queue}; the machine may be out of processors."
+            ),
+        };
+        if self.dropped_per_s > 0.0 {
+            words.push_str(&format!(
+                " {:.1} of {:.1} packets a second are dropped before it.",
+                self.dropped_per_s, self.sent_per_s
+            ));
+        }
+        words
+    }
+
+    fn advice(&self) -> &'static str {
+        match &self.node.batches {
+            Some(batches) if batches.occupancy < 0.9 => "",
+            _ if self.node.replicas > 1 => "",
+            _ => "; replicas, if it is stateless, or doing less would help",
+        }
+    }
 }
 
 fn percent(share: f64) -> String {
@@ -118,12 +169,51 @@ mod tests {
     fn what_is_dropped_before_it_is_named() {
         let mut pool = node("pool", 0.25, 0.0);
         let mut into = edge("a", "pool", 0.9);
-        into.dropped_per_s = 2.5;
+        (into.sent_per_s, into.dropped_per_s) = (10.0, 2.5);
         let words = bottleneck(&[pool.clone()], &[into.clone()]).unwrap();
         assert!(words.contains("works only 25 % of the time"), "{words}");
-        assert!(words.ends_with("2.5 packets a second are dropped before it."));
+        assert!(words.ends_with("2.5 of 10.0 packets a second are dropped before it."));
         pool.batches = Some(BatchNumbers::default());
         let words = bottleneck(&[pool], &[into]).unwrap();
         assert!(words.starts_with("pool collects batches"), "{words}");
+    }
+
+    #[test]
+    fn a_node_before_which_packets_are_dropped_is_named_though_its_queue_looks_empty() {
+        let mut into = edge("a", "draw", 0.1);
+        (into.sent_per_s, into.dropped_per_s) = (30.0, 12.0);
+        let words = |busy, blocked| {
+            let nodes = [node("a", 0.9, 0.0), node("draw", busy, blocked)];
+            bottleneck(&nodes, &[into.clone()]).unwrap()
+        };
+        let dropped = "12.0 of 30.0 packets a second are dropped before it.";
+        for (busy, blocked, said) in [
+            (0.6, 0.0, "draw does not always keep pace: it works 60 %"),
+            (0.95, 0.0, "draw is the bottleneck: it works 95 %"),
+            // Nobody behind it is full: it alone can be named.
+            (
+                0.1,
+                0.9,
+                "draw is held up: it waits 90 % of the time for room",
+            ),
+        ] {
+            let words = words(busy, blocked);
+            assert!(
+                words.starts_with(said) && words.ends_with(dropped),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_built_anew_is_not_said_to_lack_processors() {
+        let mut breaks = node("breaks", 0.0, 0.0);
+        breaks.states.insert("restarting".to_owned(), 1);
+        let edges = [edge("a", "detect", 0.9), edge("detect", "breaks", 0.82)];
+        let words = bottleneck(&[node("detect", 0.6, 0.4), breaks], &edges).unwrap();
+        assert_eq!(
+            words,
+            "breaks holds up others: it failed and is built anew, and its queue is 82 % full."
+        );
     }
 }

@@ -123,14 +123,17 @@ async fn open(
         let secrets = run.secrets.clone();
         let checked = run.handle.check_stream(&source.name, &source.uri);
         let added = checked.and_then(|()| {
-            if let Some(name) = instead_of {
+            if let Some(name) = &instead_of {
                 // It may have ended by itself.
-                run.handle.remove_stream(&name);
+                run.handle.remove_stream(name);
             }
             run.handle.add_stream(&source.name, &source.uri)
         });
         if let Ok(name) = &added {
-            run.journal.asked(format!("the page adds stream {name}"));
+            match &instead_of {
+                Some(before) => run.journal.reopened(before, name),
+                None => run.journal.asked(format!("the page adds stream {name}")),
+            }
             run.remember(name.clone(), source);
         }
         added.map_err(|error| secrets.hide(&error.to_string()))

@@ -11,6 +11,7 @@ use crate::journal::Over;
 use crate::numbers::{
     BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers, WorkerNumbers,
 };
+use crate::troubles::troubles;
 
 /// A source that has been lost for longer is offline.
 const OFFLINE_AFTER_S: f64 = 10.0;
@@ -25,6 +26,7 @@ pub(crate) struct Moment<'a> {
     pub(crate) now: &'a Snapshot,
     pub(crate) rates: &'a Rates,
     pub(crate) over: &'a BTreeMap<String, Over>,
+    pub(crate) last_fault: Option<&'a str>,
     pub(crate) handle: Option<&'a RunHandle>,
     pub(crate) run: &'static str,
     pub(crate) pictures: u64,
@@ -42,17 +44,20 @@ impl Counting {
     pub(crate) fn numbers(&mut self, moment: &Moment<'_>) -> Numbers {
         let nodes = nodes(moment);
         let edges = self.edges(moment);
+        let streams = streams(moment);
+        let faults = moment.now.faults;
         Numbers {
             graph: moment.view.name.clone(),
             at_s: moment.now.at_s,
             over_s: moment.rates.over_s,
             run: moment.run.to_owned(),
             delivered_per_s: moment.rates.delivered,
+            troubles: troubles(&streams, &nodes, faults, moment.last_fault),
             bottleneck: bottleneck(&nodes, &edges),
             nodes,
             edges,
-            streams: streams(moment),
-            faults: moment.now.faults,
+            streams,
+            faults,
             pictures: moment.pictures,
             workers: moment.workers.clone(),
         }
@@ -89,8 +94,21 @@ impl Counting {
                 edges[number].dropped_per_s += rates.dropped;
             }
         }
+        for edge in &mut edges {
+            edge.wait_ms = wait_ms(&edge.to, moment.rates);
+        }
         edges
     }
+}
+
+/// Mean time in the queues of a node, weighted by how many packets each of its instances took.
+fn wait_ms(node: &str, rates: &Rates) -> f64 {
+    let instances = rates.nodes.iter().filter(|(place, _)| place.node == node);
+    let (sum, received) = instances.fold((0.0, 0.0), |(sum, received), (_, rates)| {
+        let weighted = rates.queue_wait_ms * rates.received;
+        (sum + weighted, received + rates.received)
+    });
+    if received > 0.0 { sum / received } else { 0.0 }
 }
 
 fn fullness(edge: &EdgeNow) -> f64 {
@@ -149,6 +167,7 @@ fn add_node(node: &mut NodeNumbers, now: &NodeNow, moment: &Moment<'_>) {
         node.service_ms = sum / processed;
     }
     node.processed_per_s = processed;
+    node.failed_per_s += rates.failed;
     node.busy = node.busy.max(rates.busy / now.replicas.max(1) as f64);
     node.blocked = node.blocked.max(rates.blocked);
     add_batches(node, now, moment);
@@ -201,6 +220,7 @@ fn streams(moment: &Moment<'_>) -> Vec<StreamNumbers> {
             state: "over".to_owned(),
             reason: Some(over.reason.clone()),
             end: Some(over.how),
+            reopened_as: over.reopened_as.clone(),
             ..StreamNumbers::default()
         };
         if let Some(report) = report {
@@ -237,6 +257,7 @@ fn running_stream(now: &StreamNow, moment: &Moment<'_>) -> StreamNumbers {
     let rates = moment.rates.streams.get(&now.name).copied();
     let rates = rates.unwrap_or_default();
     let (state, reason) = stream_state(now, moment);
+    let over = moment.over.get(&now.name);
     let (dropped, lost) = missing(now.sinks.iter().map(|sink| &sink.losses));
     let measured = now.sinks.iter().filter(|sink| sink.latency.count > 0);
     let quantiles = measured.map(|sink| &sink.latency.quantiles_ms);
@@ -245,10 +266,12 @@ fn running_stream(now: &StreamNow, moment: &Moment<'_>) -> StreamNumbers {
         name: now.name.clone(),
         state: state.to_owned(),
         reason,
-        end: moment.over.get(&now.name).map(|over| over.how),
+        end: over.map(|over| over.how),
+        reopened_as: over.and_then(|over| over.reopened_as.clone()),
         captured: now.captured,
         delivered: now.delivered,
         missed: now.missed,
+        missed_per_s: rates.missed,
         dropped,
         lost,
         captured_per_s: rates.captured,

@@ -64,18 +64,12 @@ impl Guard {
     pub(crate) fn check(&self, request: &Parts) -> Result<(), Refusal> {
         let host = one(&request.headers, &header::HOST).ok_or(Refusal::NoHost)?;
         self.check_host(host)?;
-        let path = request.uri.path();
-        let reads = matches!(request.method, Method::GET | Method::HEAD);
-        let is_open = match reads {
-            true => path == "/" || path == "/healthz" || path.starts_with("/assets/"),
-            false => path == "/session",
-        };
         let bearer = self.has_bearer(&request.headers);
         let is_known = self.token.is_none() || bearer || self.has_cookie(&request.headers);
-        if !is_open && !is_known {
+        if !is_open(request) && !is_known {
             return Err(Refusal::NoToken);
         }
-        let changes = !reads || request.headers.contains_key(header::UPGRADE);
+        let changes = !reads(request) || request.headers.contains_key(header::UPGRADE);
         if changes {
             self.check_origin(&request.headers, host, bearer)?;
         }
@@ -151,6 +145,19 @@ impl Guard {
             self.cookie_name(),
             token.cookie()
         ))
+    }
+}
+
+fn reads(request: &Parts) -> bool {
+    matches!(request.method, Method::GET | Method::HEAD)
+}
+
+/// Whether something is asked for that everybody gets.
+pub(crate) fn is_open(request: &Parts) -> bool {
+    let path = request.uri.path();
+    match reads(request) {
+        true => path == "/" || path == "/healthz" || path.starts_with("/assets/"),
+        false => path == "/session",
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Over {
     pub(crate) how: How,
     /// In words.
     pub(crate) reason: String,
+    /// The stream that took its place.
+    pub(crate) reopened_as: Option<String>,
     /// Number of the entry.
     number: u64,
 }
@@ -45,8 +47,12 @@ struct Entries {
     number: u64,
     entries: VecDeque<Entry>,
     over: BTreeMap<String, Over>,
-    /// The last fault of each instance.
-    faults: BTreeMap<String, String>,
+    /// What went wrong last at each instance, until it is mended.
+    wrong: BTreeMap<String, String>,
+    /// The newest fault, with its place.
+    last_fault: Option<String>,
+    /// Streams that are opened again, which have not ended yet, and those that take their places.
+    reopened: BTreeMap<String, String>,
 }
 
 impl Journal {
@@ -62,24 +68,32 @@ impl Journal {
                 entries.add("started", format!("stream {stream} begins"));
             }
             RunEvent::StreamEnded { stream, end } => entries.stream_ended(stream, *end),
+            RunEvent::Restarting { node, reason } => {
+                entries.wrong.insert(node.clone(), redact(reason));
+            }
             RunEvent::Restarted { node } => {
-                entries.add("restarted", format!("{node} was built anew"))
+                let reason = entries.wrong.remove(node);
+                let reason = reason.map(|reason| format!(", because it failed: {reason}"));
+                let text = format!("{node} was built anew{}", reason.unwrap_or_default());
+                entries.add("restarted", text);
             }
             RunEvent::Lost { node, reason } => {
                 let reason = redact(reason);
                 entries.add("lost", format!("{node} has lost its source: {reason}"));
-                entries.faults.insert(node.clone(), reason);
+                entries.wrong.insert(node.clone(), reason);
             }
             RunEvent::Restored { node } => {
-                entries.faults.remove(node);
+                entries.wrong.remove(node);
                 entries.add("restored", format!("{node} has its source again"));
             }
             RunEvent::Faulted(fault) => {
                 let message = redact(&fault.message);
                 let place = fault.node.as_deref().map(|node| format!("{node}: "));
-                entries.add("fault", format!("{}{message}", place.unwrap_or_default()));
+                let text = format!("{}{message}", place.unwrap_or_default());
+                entries.last_fault = Some(text.clone());
+                entries.add("fault", text);
                 if let Some(node) = &fault.node {
-                    entries.faults.insert(node.clone(), message);
+                    entries.wrong.insert(node.clone(), message);
                 }
             }
             RunEvent::Draining => entries.add(
@@ -105,6 +119,26 @@ impl Journal {
         self.lock().add("asked", text);
     }
 
+    /// Adds that somebody opened a stream again: its end is no loss, it goes on under another name.
+    pub(crate) fn reopened(&self, stream: &str, as_stream: &str) {
+        let mut entries = self.lock();
+        let text = format!("the page opens stream {stream} again, as {as_stream}");
+        entries.add("asked", text);
+        match entries.over.get_mut(stream) {
+            Some(over) => over.goes_on_as(as_stream),
+            None => drop(
+                entries
+                    .reopened
+                    .insert(stream.to_owned(), as_stream.to_owned()),
+            ),
+        }
+    }
+
+    /// The newest fault, with its place.
+    pub(crate) fn last_fault(&self) -> Option<String> {
+        self.lock().last_fault.clone()
+    }
+
     /// Entries after a number.
     pub(crate) fn after(&self, number: u64) -> Vec<Entry> {
         let entries = self.lock();
@@ -119,6 +153,13 @@ impl Journal {
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Over {
+    fn goes_on_as(&mut self, stream: &str) {
+        self.reason = format!("it was opened again, as {stream}");
+        self.reopened_as = Some(stream.to_owned());
     }
 }
 
@@ -138,36 +179,40 @@ impl Entries {
     }
 
     fn stream_ended(&mut self, stream: &str, end: End) {
-        let words = match end.how {
-            How::Complete => "its source came to its end",
-            How::Drained => "it was asked to end, and what had been captured went through",
-            How::Failed => "it failed",
-            How::Stopped => "it was stopped, and what was in flight was given up",
+        let words = match (end.how, end.lost) {
+            (How::Complete, false) => "its source came to its end",
+            (How::Complete, true) => "its source came to its end; some of it was lost on the way",
+            (How::Drained, false) => "it was asked to end, and what had been captured went through",
+            (How::Drained, true) => {
+                "it was asked to end; some of what had been captured was lost on the way"
+            }
+            (How::Failed, _) => "it failed",
+            (How::Stopped, _) => "it was stopped, and what was in flight was given up",
         };
         let mut reason = words.to_owned();
-        let own = self.faults.iter().filter(|(instance, _)| {
+        let of_stream = |instance: &str| {
             let of = instance.split_once('@').map(|(_, of)| of);
             of == Some(stream)
-        });
-        let faults: Vec<String> = own
-            .map(|(instance, fault)| format!("{instance}: {fault}"))
-            .collect();
-        if end.how != How::Complete && !faults.is_empty() {
-            reason.push_str(&format!(" ({})", faults.join("; ")));
+        };
+        let own = self.wrong.iter().filter(|(name, _)| of_stream(name));
+        let wrong: Vec<String> = own.map(|(name, why)| format!("{name}: {why}")).collect();
+        if end.how != How::Complete && !wrong.is_empty() {
+            reason.push_str(&format!(" ({})", wrong.join("; ")));
         }
-        if end.lost {
+        if end.how == How::Failed && end.lost {
             reason.push_str("; some of it was lost on the way");
         }
-        self.faults.retain(|instance, _| {
-            let of = instance.split_once('@').map(|(_, of)| of);
-            of != Some(stream)
-        });
-        self.add("ended", format!("stream {stream} is over: {reason}"));
-        let over = Over {
+        self.wrong.retain(|name, _| !of_stream(name));
+        let mut over = Over {
             how: end.how,
             reason,
-            number: self.number,
+            reopened_as: None,
+            number: self.number + 1,
         };
+        if let Some(as_stream) = self.reopened.remove(stream) {
+            over.goes_on_as(&as_stream);
+        }
+        self.add("ended", format!("stream {stream} is over: {}", over.reason));
         self.over.insert(stream.to_owned(), over);
         if self.over.len() > MOST_OVER {
             let oldest = self.over.iter().min_by_key(|(_, over)| over.number);
@@ -209,6 +254,77 @@ mod tests {
             stream: "door".to_owned(),
         });
         assert!(journal.over().is_empty());
+    }
+
+    /// The texts and kinds of what events say.
+    fn told(events: &[RunEvent]) -> Vec<(&'static str, String)> {
+        let journal = Journal::default();
+        events.iter().for_each(|event| journal.event(event));
+        let entries = journal.after(0).into_iter();
+        entries.map(|entry| (entry.kind, entry.text)).collect()
+    }
+
+    #[test]
+    fn what_is_lost_comes_back_or_is_built_anew_is_told_with_its_reason() {
+        let node = "capture@door".to_owned();
+        let lost = RunEvent::Lost {
+            node: node.clone(),
+            reason: "cannot open rtsp://me:pw@door/".to_owned(),
+        };
+        let restored = RunEvent::Restored { node: node.clone() };
+        let restarting = RunEvent::Restarting {
+            node: node.clone(),
+            reason: "panicked: at 7".to_owned(),
+        };
+        let restarted = RunEvent::Restarted { node };
+        let ended = RunEvent::StreamEnded {
+            stream: "door".to_owned(),
+            end: End {
+                how: How::Drained,
+                lost: true,
+            },
+        };
+        let text = |kind, text: &str| (kind, text.to_owned());
+        assert_eq!(
+            told(&[lost, restored, restarting, restarted, ended]),
+            [
+                text(
+                    "lost",
+                    "capture@door has lost its source: cannot open rtsp://***@door/"
+                ),
+                text("restored", "capture@door has its source again"),
+                text(
+                    "restarted",
+                    "capture@door was built anew, because it failed: panicked: at 7"
+                ),
+                // What was mended is no reason any more.
+                text(
+                    "ended",
+                    "stream door is over: it was asked to end; some of what had been captured was lost on the way"
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stream_that_is_opened_again_goes_on_under_another_name() {
+        for ends_first in [false, true] {
+            let journal = Journal::default();
+            let ended = RunEvent::StreamEnded {
+                stream: "door".to_owned(),
+                end: End::default(),
+            };
+            if ends_first {
+                journal.event(&ended);
+            }
+            journal.reopened("door", "door.2");
+            if !ends_first {
+                journal.event(&ended);
+            }
+            let over = &journal.over()["door"];
+            assert_eq!(over.reopened_as.as_deref(), Some("door.2"));
+            assert_eq!(over.reason, "it was opened again, as door.2");
+        }
     }
 
     #[test]

@@ -18,8 +18,8 @@
 //! | --- | --- |
 //! | serve a run | [`Listening`] takes the address, [`Listening::start`] serves a [`WatchedRun`] there |
 //! | add a route | `router.rs`; each file of routes gives a router |
-//! | know who may ask for what | `guard.rs` (decisions), `token.rs`, `sign_in.rs`, `identity.rs` (TLS) |
-//! | know what the page is told | `session.rs` (one browser), `watcher.rs`, `counting.rs` and `numbers.rs` (numbers), `video.rs` (pictures), `tap.rs`, `journal.rs` |
+//! | know who may ask for what | `guard.rs` (decisions), `token.rs`, `sign_in.rs`, `identity.rs` (TLS), `places.rs` (how many at once) |
+//! | know what the page is told | `session.rs` (one browser), `watcher.rs`, `counting.rs` and `numbers.rs` (numbers), `bottleneck.rs` and `troubles.rs` (what is wrong, in words), `video.rs` (pictures), `tap.rs`, `journal.rs` |
 //! | change the page | `assets/`: plain modules, embedded as they are |
 
 mod bottleneck;
@@ -35,12 +35,14 @@ mod metrics;
 mod numbers;
 mod options;
 mod page;
+mod places;
 mod router;
 mod server;
 mod session;
 mod sign_in;
 mod tap;
 mod token;
+mod troubles;
 mod video;
 mod watched_run;
 mod watcher;

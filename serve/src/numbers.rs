@@ -18,7 +18,10 @@ pub struct Numbers {
     pub run: String,
     /// Packets delivered a second, of all streams.
     pub delivered_per_s: f64,
-    /// Which node holds up the others, in words; none if none does.
+    /// What is wrong besides, in words, the most urgent first: streams that are away, nodes that fail, frames that are missed, faults.
+    #[serde(default)]
+    pub troubles: Vec<String>,
+    /// Which node holds up the others or has packets dropped before it, in words; none if none does.
     pub bottleneck: Option<String>,
     /// The nodes of the graph file, in its order.
     pub nodes: Vec<NodeNumbers>,
@@ -82,6 +85,9 @@ pub struct NodeNumbers {
     pub processed_per_s: f64,
     /// Packets failed so far.
     pub failed: u64,
+    /// Packets failed a second.
+    #[serde(default)]
+    pub failed_per_s: f64,
     /// How often its actors were built anew.
     pub restarts: u64,
     /// Replicas of an instance.
@@ -134,6 +140,9 @@ pub struct EdgeNumbers {
     pub fullest: String,
     /// Packets sent a second.
     pub sent_per_s: f64,
+    /// Mean time that packets of the consumer waited in its queues over the span, all its inputs together, milliseconds.
+    #[serde(default)]
+    pub wait_ms: f64,
     /// Packets dropped so far, by cause.
     pub dropped: BTreeMap<String, u64>,
     /// Packets dropped a second.
@@ -153,12 +162,18 @@ pub struct StreamNumbers {
     pub reason: Option<String>,
     /// How it ended, once it is over.
     pub end: Option<How>,
+    /// The stream that has taken its place, where it was opened again.
+    #[serde(default)]
+    pub reopened_as: Option<String>,
     /// Packets captured so far.
     pub captured: u64,
     /// Packets delivered to every lossless sink so far.
     pub delivered: u64,
     /// Frames that a live source lost so far.
     pub missed: u64,
+    /// Frames that it lost a second.
+    #[serde(default)]
+    pub missed_per_s: f64,
     /// Packets that queues on the way to a sink dropped so far, as the graph says; of the sink that lacks most.
     pub dropped: u64,
     /// Packets that were lost on the way otherwise: they failed, or were given up. What a filter leaves out is not lost.

@@ -9,7 +9,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 
-use crate::guard::Guard;
+use crate::guard::{Guard, is_open};
+use crate::places::Visitor;
 use crate::watched_run::WatchedRun;
 use crate::{control, health, metrics, page, session, sign_in};
 
@@ -68,6 +69,11 @@ async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) 
     let mut answer = match guard.check(&parts) {
         Err(refusal) => refusal.answer().into_response(),
         Ok(()) => {
+            if let Some(visitor) = parts.extensions.get::<Arc<Visitor>>()
+                && !is_open(&parts)
+            {
+                visitor.is_let_in();
+            }
             let request = Request::from_parts(parts, body);
             match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
                 Ok(answer) => answer,

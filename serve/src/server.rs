@@ -6,22 +6,24 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::guard::Guard;
 use crate::identity::Identity;
 use crate::options::{ServeError, ServeOptions};
+use crate::places::{Places, Visitor};
 use crate::router::{router, unencrypted};
 use crate::watched_run::{MOST_BROWSERS, Phase, WatchedRun};
 use crate::watcher;
 
-/// Connections that may be open at once; one more is closed at once.
+/// Connections that may be open at once; for one more another one is closed.
 const MOST_CONNECTIONS: usize = 128;
 /// Time in which a request's head must have come, and before it the handshake of TLS.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
@@ -184,7 +186,7 @@ async fn accept(listener: TcpListener, answering: Answering, mut ended: watch::R
             return;
         }
     };
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Arc::new(Places::new(MOST_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -195,43 +197,50 @@ async fn accept(listener: TcpListener, answering: Answering, mut ended: watch::R
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+        if let Some(place) = places.take() {
             let answering = answering.clone();
             tokio::spawn(async move {
-                serve(stream, answering).await;
-                drop(place);
+                tokio::select! {
+                    () = serve(stream, answering, &place.visitor) => {}
+                    () = place.visitor.gives_way() => {}
+                }
             });
         }
     }
 }
 
 /// Answers one connection, once it is encrypted where that is asked for.
-async fn serve(stream: TcpStream, answering: Answering) {
+async fn serve(stream: TcpStream, answering: Answering, visitor: &Arc<Visitor>) {
     // What is shown is small and late otherwise.
     let _ = stream.set_nodelay(true);
     let Some((acceptor, unencrypted)) = answering.tls else {
-        return answer(stream, answering.service).await;
+        return answer(stream, answering.service, visitor).await;
     };
     let mut first = [0];
     let looked = timeout(HEAD_WITHIN, stream.peek(&mut first)).await;
     match looked {
         Ok(Ok(1)) if first[0] == HANDSHAKE => {}
-        Ok(Ok(1)) => return answer(stream, unencrypted).await,
+        Ok(Ok(1)) => return answer(stream, unencrypted, visitor).await,
         // It has closed, or has said nothing for too long.
         _ => return,
     }
     match timeout(HEAD_WITHIN, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => answer(stream, answering.service).await,
+        Ok(Ok(stream)) => answer(stream, answering.service, visitor).await,
         Ok(Err(error)) => tracing::debug!("no encrypted connection to the page: {error}"),
         Err(_) => tracing::debug!("no encrypted connection to the page in time"),
     }
 }
 
 /// Answers the requests of one connection. One that becomes a WebSocket goes on elsewhere.
-async fn answer<S>(stream: S, service: Service)
+async fn answer<S>(stream: S, service: Service, visitor: &Arc<Visitor>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let service = service_fn(|mut request| {
+        visitor.asks();
+        request.extensions_mut().insert(Arc::clone(visitor));
+        service.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)

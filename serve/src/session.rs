@@ -151,11 +151,12 @@ impl Session {
             None | Some(Ok(Message::Close(_))) => Err(Gone("it has closed")),
             Some(Err(_)) => Err(Gone("it breaks the protocol or is not to be reached")),
             Some(Ok(Message::Text(text))) => {
-                let asked = serde_json::from_str(&text).map_err(|_| Gone("it talks nonsense"))?;
+                let asked = serde_json::from_str(&text)
+                    .map_err(|_| Gone("it sent what is not a command of the page"))?;
                 self.ask(asked);
                 Ok(())
             }
-            Some(Ok(Message::Binary(_))) => Err(Gone("it talks nonsense")),
+            Some(Ok(Message::Binary(_))) => Err(Gone("it sent what is not a command of the page")),
             Some(Ok(_)) => Ok(()),
         }
     }

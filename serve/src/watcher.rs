@@ -86,6 +86,7 @@ fn publish(
         now: last,
         rates: &rates,
         over: &run.journal.over(),
+        last_fault: run.journal.last_fault().as_deref(),
         handle: Some(&run.handle),
         run: run.phase_name(),
         pictures: run.video.pictures_encoded(),

@@ -1,6 +1,8 @@
 //! What attackers get: nothing, and nobody else waits for it.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fermata_serve::{Listening, ServeError, ServeOptions, Token};
@@ -245,5 +247,60 @@ fn two_hundred_connections_that_say_nothing_hold_up_neither_the_graph_nor_a_brow
         std::thread::sleep(Duration::from_millis(50));
     }
     drop(silent);
+    served.end();
+}
+
+/// Keeps so many connections open that each begin a request and never end it, and opens each again that is closed.
+fn besiege(address: SocketAddr, connections: usize, is_over: &AtomicBool) {
+    let open = || {
+        let mut stream = connect(address);
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: local");
+        stream.set_nonblocking(true).unwrap();
+        stream
+    };
+    let is_closed = |stream: &mut TcpStream| match stream.read(&mut [0; 256]) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    };
+    let mut streams: Vec<TcpStream> = (0..connections).map(|_| open()).collect();
+    while !is_over.load(Ordering::Relaxed) {
+        for stream in streams.iter_mut() {
+            if is_closed(stream) {
+                *stream = open();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn connections_that_come_again_and_again_keep_nobody_out_and_do_not_slow_the_graph() {
+    let served = Served::start(None);
+    let address = served.address;
+    // Packets in three seconds: those of the sources are few enough for a machine that has other things to do.
+    let packets = || {
+        let before = served.delivered();
+        std::thread::sleep(Duration::from_secs(3));
+        served.delivered() - before
+    };
+    served.goes_on();
+    let undisturbed = packets();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| besiege(address, 50, &is_over));
+        }
+        let besieged = packets();
+        let answers = (0..20).map(|_| ask(address, "GET /healthz", &[], "").status);
+        let answered = answers.filter(|status| *status == 200).count();
+        let sees = Browser::open(address, &[("origin", &own_origin(address))]).is_some();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(answered >= 15, "{answered} of 20 get in");
+        assert!(sees, "no browser gets in");
+        assert!(
+            2 * besieged >= undisturbed,
+            "{besieged} packets instead of {undisturbed}"
+        );
+    });
     served.end();
 }

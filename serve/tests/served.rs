@@ -47,6 +47,23 @@ impl Served {
         token: Option<&Token>,
         identity: Option<Identity>,
     ) -> Self {
+        let served = Self::unready(graph, registry, token, identity);
+        served.ready();
+        served
+    }
+
+    /// Says that all nodes are there.
+    pub(crate) fn ready(&self) {
+        self.server.as_ref().unwrap().ready();
+    }
+
+    /// The run of a graph of which nobody has said yet that all its nodes are there.
+    pub(crate) fn unready(
+        graph: &str,
+        registry: Registry,
+        token: Option<&Token>,
+        identity: Option<Identity>,
+    ) -> Self {
         let ip = if token.is_some() {
             [0; 4]
         } else {
@@ -72,7 +89,6 @@ impl Served {
         let hub = Arc::new(FrameHub::of_node("middle"));
         let run = WatchedRun::new(handle.clone(), &graph, Some(Arc::clone(&hub)), tap);
         let server = listening.start(run).unwrap();
-        server.ready();
         Self {
             address,
             handle,

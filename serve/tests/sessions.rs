@@ -1,5 +1,6 @@
 //! What browsers are told and shown.
 
+use fermata_engine::Registry;
 use fermata_serve::Numbers;
 
 use crate::client::{Browser, ask};
@@ -117,5 +118,51 @@ fn a_snapshot_is_for_scripts() {
     assert_eq!((numbers.graph.as_str(), numbers.nodes.len()), ("served", 3));
     assert!(json["journal"].is_array());
     assert_eq!(ask(served.address, "GET /readyz", &[], "").status, 200);
+    served.end();
+}
+
+const BREAKING: &str = "\
+fermata: 1
+name: breaking
+nodes:
+  source: {use: test_source, rate: 200}
+  breaks: {use: inject_faults, in: source, panic_every: 20, fail_every: 7}
+  end:    {use: discard, in: breaks}
+run: {restart: {most: 1000, within: 10h}}
+";
+
+#[test]
+fn a_run_is_ready_once_its_nodes_are_there() {
+    let served = Served::unready(BREAKING, Registry::builtin(), None, None);
+    let ready = || ask(served.address, "GET /readyz", &[], "");
+    assert_eq!(ready().status, 503);
+    assert_eq!(ready().body, "not ready\n");
+    served.ready();
+    assert_eq!(ready().status, 200);
+    served.end();
+}
+
+#[test]
+fn what_fails_and_is_built_anew_is_told_with_its_reason() {
+    let served = Served::of(BREAKING, Registry::builtin(), None, None);
+    let mut browser = Browser::own(served.address);
+    let restarted = loop {
+        let entries = browser.text("journal");
+        let mut entries = entries.as_array().unwrap().iter();
+        if let Some(entry) = entries.find(|entry| entry["kind"] == "restarted") {
+            break entry["text"].clone();
+        }
+    };
+    assert_eq!(
+        restarted,
+        "breaks was built anew, because it failed: panicked: panic on purpose at packet 20"
+    );
+    loop {
+        let numbers: Numbers = serde_json::from_value(browser.text("numbers")).unwrap();
+        let mut troubles = numbers.troubles.iter();
+        if troubles.any(|trouble| trouble.ends_with("packets a second fail at breaks.")) {
+            break;
+        }
+    }
     served.end();
 }

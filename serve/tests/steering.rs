@@ -43,7 +43,14 @@ fn streams_are_added_removed_and_opened_again() {
     assert!(reason.starts_with("it was asked to end"), "{reason}");
     let again = post(&served, "/streams/reconnect", r#"{"name": "yard"}"#);
     assert_eq!(again, (200, "yard.2 begins\n".to_owned()));
-    wait_for(&mut browser, "yard.2", "running");
+    let numbers = wait_for(&mut browser, "yard.2", "running");
+    let before = numbers.streams.iter().find(|stream| stream.name == "yard");
+    let before = before.unwrap();
+    assert_eq!(before.reopened_as.as_deref(), Some("yard.2"));
+    assert_eq!(
+        before.reason.as_deref(),
+        Some("it was opened again, as yard.2")
+    );
     let third = post(&served, "/streams/reconnect", r#"{"name": "yard.2"}"#);
     assert_eq!(third, (200, "yard.3 begins\n".to_owned()));
     wait_for(&mut browser, "yard.2", "over");

@@ -1,13 +1,16 @@
 //! The graph that `fermata analyse` runs: that of graphs/live.yaml for videos, the same without time for photos.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::inputs::Inputs;
 use crate::cli::BlurMode;
 
 /// Longer side at which faces are looked for: at more, one face of a phone's photo becomes several.
 const MAX_SIDE: usize = 1280;
+
+/// The node that writes the table.
+pub(super) const LOG: &str = "log";
 
 /// Frames on which a face must be found to get an id.
 pub(super) const MIN_HITS: u32 = 2;
@@ -16,7 +19,7 @@ pub(super) const MIN_HITS: u32 = 2;
 pub(super) struct Plan<'a> {
     pub(super) inputs: &'a Inputs,
     pub(super) model: &'a Path,
-    pub(super) detector: PathBuf,
+    pub(super) detector: &'a Path,
     pub(super) every: u64,
     pub(super) blur: Option<BlurMode>,
     /// Whether annotated copies are written.
@@ -46,7 +49,7 @@ impl Plan<'_> {
         }
         let _ = writeln!(
             text,
-            "  log: {{use: write_csv, in: [{}], path: \"${{run.dir}}/faces.csv\"}}",
+            "  {LOG}: {{use: write_csv, in: [{}], path: \"${{run.dir}}/faces.csv\"}}",
             logged.join(", ")
         );
         let clock = if self.inputs.live { "live" } else { "asap" };
@@ -57,14 +60,10 @@ impl Plan<'_> {
     fn videos(&self) -> String {
         let model = quoted(&self.model.to_string_lossy());
         let (detect, every) = (self.detector(), self.every);
-        // A camera does not wait.
-        let queue = match self.inputs.live {
-            true => ", queue: {capacity: 1, full: drop_oldest}",
-            false => "",
-        };
+        // No queue drops anything: a camera that is not waited for misses frames where it is read, and a recording none.
         let mut text = format!(
             "  capture: {{use: video_source, each: stream, uri: \"${{stream.uri}}\"}}
-  detect: {{use: detect_faces, in: capture, {detect}, every: {every}, replicas: 2{queue}}}
+  detect: {{use: detect_faces, in: capture, {detect}, every: {every}, replicas: 2}}
   track: {{use: track_faces, each: stream, in: detect, min_hits: {MIN_HITS}}}
   crop: {{use: crop_faces, each: stream, in: track, model: {model}}}
   emotion: {{use: classify_expression, in: crop, model: {model}, batch: {{max: 4, wait: 8ms}}}}
@@ -102,9 +101,14 @@ impl Plan<'_> {
             files.join(", ")
         );
         if self.annotate {
+            // Where a face was in one photo says nothing of the next.
+            let hold = match self.blur {
+                Some(_) => ", blur_hold: 0s",
+                None => "",
+            };
             let _ = write!(
                 text,
-                "  photo_draw: {{use: draw_overlay, in: photo_emotion, status: false{}}}
+                "  photo_draw: {{use: draw_overlay, in: photo_emotion, status: false{}{hold}}}
   stills: {{use: write_images, in: photo_draw, dir: \"${{run.dir}}\"}}
 ",
                 self.blur()

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use fermata_actors::sources::video_source::VideoSource;
 use fermata_actors::sources::{image_source, video_source};
+use fermata_engine::{ActorError, Source};
+use serde_json::json;
 
 /// Endings by which videos in a folder are known; a file that is named itself may have any.
 const VIDEOS: [&str; 17] = [
@@ -60,7 +63,7 @@ impl Inputs {
         let of_uri = video_source::path_of_file_uri(given);
         if of_uri.is_none() && given.contains("://") {
             self.live |= !is_remote_recording(given);
-            return self.video(given.to_owned(), given);
+            return self.checked_video(given.to_owned(), given);
         }
         let path = of_uri.as_deref().unwrap_or(Path::new(given));
         if path.is_dir() {
@@ -68,7 +71,7 @@ impl Inputs {
         }
         if video_source::is_camera(path) {
             self.live = true;
-            return self.video(given.to_owned(), given);
+            return self.checked_video(given.to_owned(), given);
         }
         if path.is_file() {
             let refused = self.file(path).err();
@@ -79,12 +82,12 @@ impl Inputs {
         }
         // A pipe, which can be opened once.
         if path.exists() {
-            return self.video(given.to_owned(), given);
+            return self.checked_video(given.to_owned(), given);
         }
         // Cameras are counted elsewhere.
         if !given.is_empty() && given.chars().all(|digit| digit.is_ascii_digit()) {
             self.live = true;
-            return self.video(format!("/dev/video{given}"), given);
+            return self.checked_video(format!("/dev/video{given}"), given);
         }
         self.problems.push(format!(
             "{given}: there is no such file, folder or camera (an address begins with rtsp:// or http://)"
@@ -161,6 +164,14 @@ impl Inputs {
         Ok(())
     }
 
+    /// A video that is no file, if its source takes it.
+    fn checked_video(&mut self, uri: String, given: &str) {
+        match check(&uri) {
+            Ok(()) => self.video(uri, given),
+            Err(reason) => self.problems.push(format!("{given}: {reason}")),
+        }
+    }
+
     /// Streams have names of letters, digits, `_` and `-`, each its own.
     fn video(&mut self, uri: String, called: &str) {
         let without_secrets = called.rsplit(['@', '/']).next().unwrap_or_default();
@@ -190,6 +201,11 @@ impl Inputs {
         };
         self.videos.push(Video { name, uri });
     }
+}
+
+fn check(uri: &str) -> Result<(), ActorError> {
+    let settings = serde_json::from_value(json!({ "uri": uri }))?;
+    VideoSource::check(&settings)
 }
 
 fn is_hidden(path: &Path) -> bool {
@@ -311,20 +327,19 @@ mod tests {
 
     #[test]
     fn cameras_and_addresses_are_live_and_their_names_hold_no_password() {
-        let inputs = Inputs::find(&texts(&[
-            "/dev/video3",
-            "7",
-            "rtsp://me:secret@door.local/main",
-        ]));
-        let expected = [
-            ("video3", "/dev/video3"),
-            ("7", "/dev/video7"),
-            ("main", "rtsp://me:secret@door.local/main"),
-        ];
-        let videos = inputs.videos.iter();
-        let videos: Vec<(&str, &str)> = videos.map(|video| (&*video.name, &*video.uri)).collect();
-        assert_eq!(videos, expected);
+        let inputs = Inputs::find(&texts(&["rtsp://me:secret@door.local/main"]));
+        assert_eq!(inputs.videos[0].name, "main");
+        assert_eq!(inputs.videos[0].uri, "rtsp://me:secret@door.local/main");
         assert!(inputs.live);
+        let inputs = Inputs::find(&texts(&["/dev/video93", "97"]));
+        assert!(inputs.live);
+        for (problem, words) in inputs.problems.iter().zip([
+            "/dev/video93: no camera at /dev/video93",
+            "97: no camera at /dev/video97",
+        ]) {
+            assert!(problem.starts_with(words), "{problem}");
+        }
+        assert_eq!(inputs.problems.len(), 2);
         let inputs = Inputs::find(&texts(&["https://me:secret@host/party.mp4?t=1"]));
         assert_eq!(inputs.videos[0].name, "party_mp4_t_1");
         assert!(!inputs.live, "a file, though it comes over the network");

@@ -1,15 +1,17 @@
 //! What `fermata analyse` says at its end: for each person's track how long it was seen, with which expressions, and how often that changed; for each
-//! photo its faces. Made from faces.csv.
+//! photo its faces, and what is missing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
+use fermata_engine::Report;
 use serde_json::{Value, json};
 
-use super::graph::MIN_HITS;
+use super::graph::{LOG, MIN_HITS};
 use super::inputs::Inputs;
+use super::table::{self, Row, durations};
 use crate::overlap::iou;
 use crate::print::counted;
 
@@ -21,19 +23,6 @@ const LEAST_MS: f64 = 1e-6;
 const SAME_FACE: f64 = 0.3;
 /// The stream of the photos: its source's name.
 const PHOTOS: &str = "photos";
-
-/// A face in a frame, or a frame without.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Row {
-    segment: String,
-    sequence: u64,
-    pts_ms: f64,
-    track: Option<u64>,
-    rect: Option<[f64; 4]>,
-    label: Option<String>,
-    probability: Option<f64>,
-    file: Option<String>,
-}
 
 /// Everything about one track.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,7 +41,9 @@ struct VideoPeople {
     input: String,
     name: String,
     frames: usize,
-    people: Vec<(String, Option<u64>, Person)>,
+    /// Frames that were not looked at: a camera's that came faster than they could be, and those that damage has cost.
+    missed: u64,
+    people: Vec<(u32, Option<u64>, Person)>,
 }
 
 /// A photo and its faces.
@@ -67,29 +58,36 @@ struct PhotoFaces {
 pub(super) struct People {
     videos: Vec<VideoPeople>,
     photos: Vec<PhotoFaces>,
+    /// Photos that could not be read.
+    missed_photos: u64,
 }
 
 impl People {
-    /// Reads the table of a run whose detector looked at every so many frames.
+    /// Reads the table of a run whose detector looked at every so many frames; what is missing in it stands in the run's report.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(super) fn read(table: &Path, inputs: &Inputs, every: u64) -> anyhow::Result<Self> {
+    pub(super) fn read(
+        table: &Path,
+        report: &Report,
+        inputs: &Inputs,
+        every: u64,
+    ) -> anyhow::Result<Self> {
         let shown = table.display();
-        let mut streams = read(table).with_context(|| format!("cannot read {shown}"))?;
+        let mut streams = table::read(table).with_context(|| format!("cannot read {shown}"))?;
         let photos = streams.remove(PHOTOS).unwrap_or_default();
         let videos = inputs.videos.iter().map(|video| {
             let rows = streams.remove(&video.name).unwrap_or_default();
-            VideoPeople::of(
-                &video.name,
-                &fermata_engine::graph::redact(&video.uri),
-                &rows,
-                every,
-            )
+            VideoPeople {
+                input: fermata_engine::graph::redact(&video.uri),
+                missed: missed(report, &video.name),
+                ..VideoPeople::of(&video.name, &rows, every)
+            }
         });
         Ok(Self {
             videos: videos.collect(),
             photos: of_photos(photos),
+            missed_photos: missed(report, PHOTOS),
         })
     }
 
@@ -102,7 +100,11 @@ impl People {
             });
             json!({"file": photo.file, "faces": faces.collect::<Vec<_>>()})
         });
-        json!({"videos": videos.collect::<Vec<_>>(), "photos": photos.collect::<Vec<_>>()})
+        json!({
+            "videos": videos.collect::<Vec<_>>(),
+            "photos": photos.collect::<Vec<_>>(),
+            "photos_missed": self.missed_photos,
+        })
     }
 
     /// For people.
@@ -114,7 +116,8 @@ impl People {
         if !self.photos.is_empty() {
             let faces: usize = self.photos.iter().map(|photo| photo.faces.len()).sum();
             let photos = counted(self.photos.len(), "photo");
-            lines.push(format!("{photos}, {}", counted(faces, "face")));
+            let missed = and_missed(self.missed_photos);
+            lines.push(format!("{photos}, {}{missed}", counted(faces, "face")));
         }
         for photo in &self.photos {
             let faces = photo.faces.iter().map(|face| {
@@ -140,25 +143,26 @@ impl People {
 }
 
 impl VideoPeople {
-    fn of(name: &str, input: &str, rows: &[Row], every: u64) -> Self {
-        let mut frames: Vec<(&str, f64)> =
-            rows.iter().map(|row| (&*row.segment, row.pts_ms)).collect();
+    /// The people in a video of which nothing but the rows is known.
+    fn of(name: &str, rows: &[Row], every: u64) -> Self {
+        let mut frames: Vec<(u32, f64)> = rows.iter().map(|row| (row.segment, row.at_ms)).collect();
         frames.dedup();
+        let durations = durations(&frames);
         let mut people = BTreeMap::<_, Person>::new();
         let mut frame = 0;
         for row in rows {
-            while frames[frame] != (&row.segment, row.pts_ms) {
+            while frames[frame] != (row.segment, row.at_ms) {
                 frame += 1;
             }
             let Some(track) = row.track else {
                 continue;
             };
-            let person = people.entry((row.segment.clone(), track));
+            let person = people.entry((row.segment, track));
             let person = person.or_insert_with(|| Person {
-                first_ms: row.pts_ms,
+                first_ms: row.at_ms,
                 ..Person::default()
             });
-            person.see(row, duration(&frames, frame));
+            person.see(row, durations[frame]);
         }
         let people = people.into_iter();
         let people = people.map(|((segment, track), person)| (segment, Some(track), person));
@@ -167,9 +171,10 @@ impl VideoPeople {
             people.extend(seen_too_short(rows));
         }
         Self {
-            input: input.to_owned(),
+            input: name.to_owned(),
             name: name.to_owned(),
             frames: frames.len(),
+            missed: 0,
             people,
         }
     }
@@ -178,7 +183,7 @@ impl VideoPeople {
         let people = self.people.iter().map(|(segment, track, person)| {
             json!({
                 "track": track,
-                "segment": segment,
+                "segment": segment.to_string(),
                 "first_s": seconds(person.first_ms),
                 "last_s": seconds(person.last_ms),
                 "seen_s": seconds(person.seen_ms),
@@ -186,7 +191,7 @@ impl VideoPeople {
                 "changes": person.changes,
             })
         });
-        json!({"input": self.input, "stream": self.name, "frames": self.frames, "people": people.collect::<Vec<_>>()})
+        json!({"input": self.input, "stream": self.name, "frames": self.frames, "missed": self.missed, "people": people.collect::<Vec<_>>()})
     }
 
     fn lines(&self, lines: &mut Vec<String>) {
@@ -196,8 +201,12 @@ impl VideoPeople {
             1 => "1 person".to_owned(),
             more => format!("{more} people"),
         };
-        let frames = counted(frames, "frame");
-        lines.push(format!("{}: {people} in {frames}", self.input));
+        let said = match frames {
+            0 => "no picture has come".to_owned(),
+            _ => format!("{people} in {}", counted(frames, "frame")),
+        };
+        let missed = and_missed(self.missed);
+        lines.push(format!("{}: {said}{missed}", self.input));
         for (_, track, person) in &self.people {
             let track = track.map_or_else(|| "-".to_owned(), |track| track.to_string());
             let shares = person.shares();
@@ -225,7 +234,7 @@ impl VideoPeople {
 
 impl Person {
     fn see(&mut self, row: &Row, for_ms: f64) {
-        self.last_ms = row.pts_ms + for_ms;
+        self.last_ms = row.at_ms + for_ms;
         self.seen_ms += for_ms;
         // A frame that is alone stands for no known time, and shows somebody all the same.
         let for_ms = for_ms.max(LEAST_MS);
@@ -253,10 +262,10 @@ impl Person {
 
 /// Who is in a video so short that a face cannot be seen as often as an id asks for (a still, a GIF of two pictures): the faces of the frame
 /// with the most of them, but for those that have an id elsewhere.
-fn seen_too_short(rows: &[Row]) -> Vec<(String, Option<u64>, Person)> {
+fn seen_too_short(rows: &[Row]) -> Vec<(u32, Option<u64>, Person)> {
     let of_frame = |of: &Row| {
-        let (segment, sequence) = (of.segment.clone(), of.sequence);
-        let is_here = move |row: &&Row| (&row.segment, row.sequence) == (&segment, sequence);
+        let (segment, sequence) = (of.segment, of.sequence);
+        let is_here = move |row: &&Row| (row.segment, row.sequence) == (segment, sequence);
         rows.iter().filter(is_here).filter(|row| row.rect.is_some())
     };
     let counts = rows.iter().map(|row| (row, of_frame(row).count()));
@@ -276,28 +285,28 @@ fn seen_too_short(rows: &[Row]) -> Vec<(String, Option<u64>, Person)> {
     let faces = of_frame(fullest).filter(|face| face.track.is_none() && !has_id(face));
     let people = faces.map(|face| {
         let mut person = Person {
-            first_ms: face.pts_ms,
+            first_ms: face.at_ms,
             ..Person::default()
         };
         person.see(face, 0.0);
-        (face.segment.clone(), None, person)
+        (face.segment, None, person)
     });
     people.collect()
 }
 
-/// How long a frame stands: until the next one of its segment; the last one as long as the one before.
-fn duration(frames: &[(&str, f64)], index: usize) -> f64 {
-    let (segment, pts_ms) = frames[index];
-    let within = |other: Option<&(&str, f64)>| {
-        other
-            .filter(|(other, _)| *other == segment)
-            .map(|(_, pts)| *pts)
-    };
-    let next = within(frames.get(index + 1)).map(|next| next - pts_ms);
-    let before = || within(index.checked_sub(1).and_then(|before| frames.get(before)));
-    next.or_else(|| before().map(|before| pts_ms - before))
-        .unwrap_or(0.0)
-        .max(0.0)
+/// Frames of a stream that never came to the table: its source missed them, or they were lost on their way.
+fn missed(report: &Report, stream: &str) -> u64 {
+    let stream = report.streams.get(stream);
+    let logged = stream.and_then(|stream| stream.sinks.get(LOG));
+    let lost = logged.map_or(0, |sink| sink.losses.values().sum::<u64>());
+    stream.map_or(0, |stream| stream.missed) + lost
+}
+
+fn and_missed(missed: u64) -> String {
+    match missed {
+        0 => String::new(),
+        _ => format!(", {missed} missed"),
+    }
 }
 
 fn seconds(ms: f64) -> f64 {
@@ -317,45 +326,6 @@ fn of_photos(rows: Vec<Row>) -> Vec<PhotoFaces> {
         }
     }
     photos.into_values().collect()
-}
-
-/// The rows of each stream, in the order of the table.
-fn read(table: &Path) -> anyhow::Result<BTreeMap<String, Vec<Row>>> {
-    let file = fermata_files::open(table, fermata_files::MOST_TABLE)?;
-    let mut reader = csv::Reader::from_reader(file);
-    let header = reader.headers()?.clone();
-    let mut streams = BTreeMap::<String, Vec<Row>>::new();
-    for record in reader.records() {
-        let record = record?;
-        let cell = |name: &str| {
-            let column = header.iter().position(|column| column == name)?;
-            record.get(column).filter(|cell| !cell.is_empty())
-        };
-        let number = |name: &str| cell(name).and_then(|cell| cell.parse::<f64>().ok());
-        let label = cell("label").or(cell("raw_label"));
-        let sides = ["x", "y", "w", "h"].map(number);
-        let row = Row {
-            segment: cell("segment").unwrap_or_default().to_owned(),
-            sequence: cell("sequence")
-                .and_then(|cell| cell.parse().ok())
-                .unwrap_or(0),
-            pts_ms: number("pts_ms").unwrap_or(0.0),
-            track: cell("track").and_then(|cell| cell.parse().ok()),
-            rect: match sides {
-                [Some(x), Some(y), Some(w), Some(h)] => Some([x, y, w, h]),
-                _ => None,
-            },
-            label: label.map(str::to_owned),
-            probability: label.and_then(|label| number(&format!("p_{label}"))),
-            file: cell("file").map(str::to_owned),
-        };
-        let stream = cell("stream").unwrap_or_default().to_owned();
-        streams.entry(stream).or_default().push(row);
-    }
-    for rows in streams.values_mut() {
-        rows.sort_by(|a, b| (&a.segment, a.sequence).cmp(&(&b.segment, b.sequence)));
-    }
-    Ok(streams)
 }
 
 #[cfg(test)]
@@ -378,6 +348,10 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
     }
 
     fn people_of(table: &str, every: u64) -> People {
+        people_with(table, every, 0)
+    }
+
+    fn people_with(table: &str, every: u64, missed: u64) -> People {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), table).unwrap();
         let mut inputs = Inputs::default();
@@ -385,7 +359,10 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
             name: "door".to_owned(),
             uri: "door.mp4".to_owned(),
         });
-        People::read(file.path(), &inputs, every).unwrap()
+        let mut report = Report::default();
+        let door = report.streams.entry("door".to_owned()).or_default();
+        door.missed = missed;
+        People::read(file.path(), &report, &inputs, every).unwrap()
     }
 
     #[test]
@@ -426,13 +403,52 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
     }
 
     #[test]
+    fn times_are_those_of_the_video_and_gaps_are_not_seen() {
+        let head = "stream,segment,sequence,pts_ms,track,x,y,w,h,label\n";
+        let rows = [
+            (0, 26_000_000),
+            (0, 26_000_040),
+            (0, 26_000_080),
+            // Half an hour is missing in the recording.
+            (0, 27_800_080),
+            (0, 27_800_120),
+            // The clock was set back; segments are numbers, not texts.
+            (2, 5_000),
+            (10, 5_040),
+        ];
+        let rows = rows
+            .iter()
+            .enumerate()
+            .map(|(sequence, (segment, pts_ms))| {
+                format!("door,{segment},{sequence},{pts_ms},{segment},1,2,3,4,happy\n")
+            });
+        let table = head.to_owned() + &rows.collect::<String>();
+        let people = people_with(&table, 1, 3);
+        let json = people.json();
+        assert_eq!(json["videos"][0]["missed"], 3);
+        let times = |name: &str| {
+            let people = json["videos"][0]["people"].as_array().unwrap();
+            let times = people.iter().map(|person| person[name].as_f64().unwrap());
+            times.collect::<Vec<_>>()
+        };
+        assert_eq!(times("first_s"), [0.0, 1800.16, 1800.2]);
+        assert_eq!(times("seen_s"), [0.2, 0.04, 0.04]);
+        let text = people.text();
+        assert!(text.contains("3 people in 7 frames, 3 missed"), "{text}");
+        // An image every ten seconds stands for ten.
+        let rows = (0..4).map(|n| format!("door,0,{n},{}000,1,1,2,3,4,happy\n", n * 10));
+        let slow = people_of(&(head.to_owned() + &rows.collect::<String>()), 1).json();
+        assert_eq!(slow["videos"][0]["people"][0]["seen_s"], 40.0);
+    }
+
+    #[test]
     fn times_shares_and_changes_are_those_of_the_rows() {
         let json = people().json();
         let people = json["videos"][0]["people"].as_array().unwrap();
         assert_eq!(people.len(), 2);
-        // 40 ms sad, 80 + 80 ms happy.
-        assert_eq!(people[0]["seen_s"], 0.2);
-        assert_eq!(people[0]["shares"]["happy"], 0.8);
+        // 40 ms sad, 80 + 40 ms happy.
+        assert_eq!(people[0]["seen_s"], 0.16);
+        assert_eq!(people[0]["shares"]["happy"], 0.75);
         assert_eq!(people[0]["changes"], 1);
         assert_eq!(people[1]["shares"], json!({}));
         assert_eq!(json["photos"][0]["faces"][0]["probability"], 0.75);
@@ -440,11 +456,17 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
     }
 
     #[test]
+    fn a_video_of_which_nothing_came_is_not_one_without_people() {
+        let text = people_of("stream,segment,sequence,pts_ms\n", 1).text();
+        assert!(text.contains("door.mp4: no picture has come\n"), "{text}");
+    }
+
+    #[test]
     fn people_can_read_it() {
         let text = people().text();
         for line in [
             "door.mp4: 2 people in 4 frames",
-            "  #1   seen    0.2 s (0.0 to 0.2 s), happy 80 %, sad 20 %; 1 change",
+            "  #1   seen    0.2 s (0.0 to 0.2 s), happy 75 %, sad 25 %; 1 change",
             "  #2   seen    0.1 s (0.1 to 0.2 s), no expression could be told; no change",
             "2 photos, 1 face",
             "  a.jpg: happy 0.75",

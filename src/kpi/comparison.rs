@@ -74,7 +74,8 @@ pub(super) struct Difference {
 pub(super) fn compare(first: &RunData, second: &RunData) -> anyhow::Result<Comparison> {
     let names = |run: &RunData| -> BTreeSet<String> { run.faces.streams.keys().cloned().collect() };
     let (one, other) = (names(first), names(second));
-    let streams: Vec<String> = one.intersection(&other).cloned().collect();
+    let mut streams: Vec<String> = one.intersection(&other).cloned().collect();
+    alphanumeric_sort::sort_str_slice(&mut streams);
     let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
     if streams.is_empty() {
         bail!(

@@ -150,6 +150,29 @@ pub(super) fn frames(rows: &[FaceRow]) -> Vec<Frame> {
         .collect()
 }
 
+/// Time of the recording that has passed at each frame since the first, microseconds. A segment may begin at any time, also at 0 again;
+/// where it does, no time is taken to have passed between it and the one before.
+pub(super) fn passed_us(frames: &[Frame]) -> Vec<i64> {
+    let mut passed = Vec::with_capacity(frames.len());
+    let mut before_us = 0_i64;
+    let mut end_us: Option<i64> = None;
+    for segment in frames.chunk_by(|a, b| a.segment == b.segment) {
+        let times = segment.iter().map(|frame| frame.pts_us);
+        let begin_us = times.clone().min().unwrap_or(0);
+        let gap_us = end_us.map_or(0, |end_us| begin_us.saturating_sub(end_us).max(0));
+        before_us = before_us.saturating_add(gap_us);
+        passed.extend(
+            times
+                .clone()
+                .map(|pts_us| before_us.saturating_add(pts_us - begin_us)),
+        );
+        let last_us = times.max().unwrap_or(0);
+        before_us = before_us.saturating_add(last_us - begin_us);
+        end_us = Some(last_us);
+    }
+    passed
+}
+
 /// The indices of the rows of each (segment, track).
 pub(super) fn tracks(rows: &[FaceRow]) -> BTreeMap<(u64, u64), Vec<usize>> {
     let mut tracks = BTreeMap::<_, Vec<usize>>::new();

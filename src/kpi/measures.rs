@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::books::{Books, Drops, NO_REPORT, NOT_SAID};
 use super::flips;
-use super::quantiles::{Quantiles, median};
-use super::report::RunReport;
+use super::named::{Named, as_object, named};
+use super::quantiles::{Quantiles, Told, median};
+use super::report::NodeTimes;
 use super::run_data::RunData;
 use super::stream_parts::{self, Parts};
 
@@ -23,9 +25,11 @@ pub(crate) struct Measures {
     pub(crate) fps_processed: Option<f64>,
     /// Seconds from the first capture to the last delivery.
     pub(crate) wall_s: Option<f64>,
-    /// What did not arrive, by cause and place.
-    pub(crate) drops: Option<BTreeMap<String, u64>>,
-    /// Drops / (captured + missed).
+    /// What did not reach the table, by cause and place.
+    pub(crate) drops: Option<Drops>,
+    /// What did not reach other sinks alone, by cause and place.
+    pub(crate) drops_elsewhere: Option<Drops>,
+    /// (captured + missed − frames in the table) / (captured + missed).
     pub(crate) drop_rate: Option<f64>,
     /// From capture to the row, milliseconds.
     pub(crate) latency_ms: Quantiles,
@@ -85,38 +89,11 @@ pub(crate) struct RunMeasures {
     pub(super) name: String,
     /// The clock of the run, if it has a report.
     pub(crate) clock: Option<String>,
-    pub(super) streams: BTreeMap<String, Measures>,
+    #[serde(serialize_with = "as_object")]
+    pub(super) streams: Named<Measures>,
     pub(crate) all: Measures,
-    /// By node instance; null without a report.
+    /// By node instance; null where no report tells of nodes.
     pub(super) stages: Option<BTreeMap<String, Stage>>,
-}
-
-/// What a report knows of one stream or of all.
-#[derive(Default)]
-struct Books {
-    wall_s: f64,
-    captured: u64,
-    missed: u64,
-    drops: BTreeMap<String, u64>,
-}
-
-impl Books {
-    fn of(report: &RunReport, stream: Option<&str>) -> Self {
-        let mut books = Self {
-            wall_s: report.wall_s,
-            ..Self::default()
-        };
-        for (name, stream_books) in &report.streams {
-            if stream.is_none_or(|stream| stream == name) {
-                books.captured += stream_books.captured;
-                books.missed += stream_books.missed;
-                for (cause, count) in stream_books.drops() {
-                    *books.drops.entry(cause).or_default() += count;
-                }
-            }
-        }
-        books
-    }
 }
 
 impl RunMeasures {
@@ -128,35 +105,44 @@ impl RunMeasures {
         let parts = stream_parts::of_streams(run)?;
         let mut all = Parts::default();
         parts.values().for_each(|parts| all.join(parts));
-        let streams = parts.iter();
-        let streams = streams
-            .map(|(name, parts)| (name.clone(), Measures::of(run, parts, Some(name))))
-            .collect();
-        let stages = run.report.as_ref().map(|report| {
-            let nodes = report.nodes.iter();
-            nodes
-                .map(|(name, node)| {
-                    let stage = Stage {
-                        service_ms: Quantiles::of_told(&node.service_ms, node.processed),
-                        queue_wait_ms: Quantiles::of_told(&node.queue_wait_ms, node.processed),
-                    };
-                    (name.clone(), stage)
-                })
-                .collect()
+        let books = |names: &[&String], is_all, frames| {
+            let report = run.report.as_ref()?;
+            Some(Books::of(report, names, is_all, frames))
+        };
+        let streams = parts.iter().map(|(name, parts)| {
+            let books = books(&[name], false, parts.frames);
+            (name.clone(), Measures::of(run, parts, books.as_ref()))
+        });
+        let streams = named(streams);
+        let names: Vec<&String> = parts.keys().collect();
+        let books = books(&names, true, all.frames);
+        let nodes = run.report.as_ref().and_then(|report| report.nodes.as_ref());
+        let stages = nodes.map(|nodes| {
+            // Without their number nobody knows whether packets were enough to tell.
+            let counted = nodes.iter();
+            let counted = counted.filter_map(|(name, node)| Some((name, node, node.processed?)));
+            let stage = |(name, node, count): (&String, &NodeTimes, u64)| {
+                let of = |told: Option<Told>| Quantiles::of_told(&told.unwrap_or_default(), count);
+                let stage = Stage {
+                    service_ms: of(node.service_ms),
+                    queue_wait_ms: of(node.queue_wait_ms),
+                };
+                (name.clone(), stage)
+            };
+            counted.map(stage).collect()
         });
         Ok(Self {
             name: run.name.clone(),
-            clock: run.report.as_ref().map(|report| report.clock.clone()),
+            clock: run.report.as_ref().and_then(|report| report.clock.clone()),
             streams,
-            all: Measures::of(run, &all, None),
+            all: Measures::of(run, &all, books.as_ref()),
             stages,
         })
     }
 }
 
 impl Measures {
-    fn of(run: &RunData, parts: &Parts, stream: Option<&str>) -> Self {
-        let books = run.report.as_ref().map(|report| Books::of(report, stream));
+    fn of(run: &RunData, parts: &Parts, books: Option<&Books>) -> Self {
         let mut measures = Self {
             frames: parts.frames,
             span_ms: parts.span_us as f64 / 1e3,
@@ -169,26 +155,26 @@ impl Measures {
             accuracy_raw: parts.accuracy_raw.share(),
             ..Self::default()
         };
-        measures.take_books(parts, books.as_ref());
+        measures.wall_s = run.report.as_ref().and_then(|report| report.wall_s);
+        measures.take_books(parts, books);
         measures.take_flips(parts);
         measures.take_truth(parts);
-        measures.explain(run, parts, books.as_ref());
+        measures.explain(run, parts, books);
         measures
     }
 
     fn take_books(&mut self, parts: &Parts, books: Option<&Books>) {
-        let Some(books) = books else {
-            self.fps_processed = parts.frames_per_s;
-            return;
+        let wall_s = self.wall_s;
+        let per_s = |count: u64| Some(count as f64 / wall_s.filter(|wall_s| *wall_s > 0.0)?);
+        self.fps_processed = match wall_s {
+            Some(_) => per_s(parts.frames),
+            None => parts.frames_per_s,
         };
-        let per_s = |count: u64| (books.wall_s > 0.0).then(|| count as f64 / books.wall_s);
-        self.fps_captured = per_s(books.captured);
-        self.fps_processed = per_s(parts.frames);
-        let offered = books.captured + books.missed;
-        let dropped: u64 = books.drops.values().sum();
-        self.drop_rate = (offered > 0).then(|| dropped as f64 / offered as f64);
-        self.drops = Some(books.drops.clone());
-        self.wall_s = Some(books.wall_s);
+        let Some(books) = books else { return };
+        self.fps_captured = books.captured.and_then(per_s);
+        self.drops.clone_from(&books.drops);
+        self.drops_elsewhere.clone_from(&books.drops_elsewhere);
+        self.drop_rate = books.drop_rate.ok();
     }
 
     fn take_flips(&mut self, parts: &Parts) {
@@ -241,24 +227,37 @@ impl Measures {
     fn explain_books(&mut self, parts: &Parts, books: Option<&Books>) {
         let or = |otherwise| match books {
             Some(_) => otherwise,
-            None => "there is no report.json",
+            None => NO_REPORT,
         };
-        self.why("drops", self.drops.is_none(), or(""));
-        self.why("wall_s", self.wall_s.is_none(), or(""));
+        self.why("drops", self.drops.is_none(), or(NOT_SAID));
+        self.why("wall_s", self.wall_s.is_none(), or(NOT_SAID));
+        let elsewhere = match self.drops {
+            Some(_) => {
+                "report.json does not say which node wrote the table, so what any of them lost is in `drops`"
+            }
+            None => NOT_SAID,
+        };
+        self.why(
+            "drops_elsewhere",
+            self.drops_elsewhere.is_none(),
+            or(elsewhere),
+        );
+        let no_rate = books.and_then(|books| books.drop_rate.err());
         self.why(
             "drop_rate",
             self.drop_rate.is_none(),
-            or("nothing was captured"),
+            or(no_rate.unwrap_or_default()),
         );
-        self.why(
-            "fps_captured",
-            self.fps_captured.is_none(),
-            or("no time passed"),
-        );
-        let processed = match books {
-            Some(_) => "no time passed",
-            None => {
-                "there is no report.json, and the rows have no latency that would say that time passed as in the recording"
+        let is_timed = self.wall_s.is_some();
+        let captured = match books {
+            Some(books) if books.captured.is_some() && is_timed => "no time passed",
+            _ => or(NOT_SAID),
+        };
+        self.why("fps_captured", self.fps_captured.is_none(), captured);
+        let processed = match is_timed {
+            true => "no time passed",
+            false => {
+                "no report.json says how long the run took, and the rows have no latency that would say that time passed as in the recording"
             }
         };
         self.why("fps_processed", self.fps_processed.is_none(), processed);

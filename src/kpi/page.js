@@ -211,7 +211,7 @@ function labels() {
     const drawn = stream.tracks.filter(track => track.raw.length + track.smoothed.length);
     for (const track of drawn) box.append(line([`track ${track.track}` + (track.segment ? `, segment ${track.segment}` : ""), el("br"), ` flips ${track.flips_raw} raw, ${track.flips_ms.length} smoothed`], picture(stream, name, track, width)));
     if (drawn.length) box.append(line([""], axis(stream, width)));
-    else box.append(el("p", { class: "note" }, "nothing was labelled"));
+    else box.append(el("p", { class: "note" }, "no track was labelled"));
     const scrolls = [...box.querySelectorAll(".scroll")];
     for (const one of scrolls) one.addEventListener("scroll", () => { for (const other of scrolls) if (other.scrollLeft !== one.scrollLeft) other.scrollLeft = one.scrollLeft; });
     room.append(box);
@@ -226,7 +226,7 @@ const MOST_STAGES = 12;
 function stages() {
   for (const run of kpi.runs) {
     if (kpi.runs.length > 1) at("stages").append(el("h3", {}, run.name));
-    if (!run.stages) { at("stages").append(el("p", { class: "note" }, "only report.json knows, and there is none")); continue; }
+    if (!run.stages) { at("stages").append(el("p", { class: "note" }, "only report.json knows")); continue; }
     const longest = Math.max(...Object.values(run.stages).flatMap(s => [s.service_ms.max ?? 0, s.queue_wait_ms.max ?? 0]), 1e-9);
     const of = q => ["p50", "p99"].map(key => el("td", {}, q[key] === null ? "–" : ms(q[key])));
     const bar = q => { const mark = el("span", { class: "bar" }); mark.style.width = Math.max(1, 120 * Math.sqrt((q.p50 ?? 0) / longest)) + "px"; return el("td", { class: "text" }, mark); };
@@ -245,10 +245,12 @@ function stages() {
 function drops() {
   for (const run of kpi.runs) {
     if (kpi.runs.length > 1) at("drops").append(el("h3", {}, run.name));
-    const causes = run.all.drops;
-    if (causes === null) at("drops").append(el("p", { class: "note" }, "only report.json knows, and there is none"));
-    else if (!Object.keys(causes).length) at("drops").append(el("p", {}, "Everything arrived."));
-    else at("drops").append(el("table", {}, el("tbody", {}, ...Object.entries(causes).sort((a, b) => b[1] - a[1]).map(([cause, n]) => el("tr", {}, el("th", { scope: "row" }, cause), el("td", {}, count(n)))))));
+    const { drops: causes, drops_elsewhere: elsewhere, unknown } = run.all;
+    const table = causes => el("div", { class: "wide" }, el("table", {}, el("tbody", {}, ...Object.entries(causes).sort((a, b) => b[1] - a[1]).map(([cause, n]) => el("tr", {}, el("th", { scope: "row" }, cause), el("td", {}, count(n)))))));
+    if (causes === null) at("drops").append(el("p", { class: "note" }, unknown.drops ?? "not known"));
+    else if (!Object.keys(causes).length) at("drops").append(el("p", {}, "Everything arrived in the table."));
+    else at("drops").append(table(causes));
+    if (elsewhere && Object.keys(elsewhere).length) at("drops").append(el("p", { class: "note" }, "On the way to other sinks, which these numbers are not about:"), table(elsewhere));
   }
 }
 

@@ -45,14 +45,15 @@ impl Quantiles {
 
     /// Of quantiles that were told whatever there were: without those for which `count` values are too few.
     pub(super) fn of_told(told: &Told, count: u64) -> Self {
-        let if_enough = |index: usize, value| (count >= LEAST[index].1).then_some(value);
+        let if_enough =
+            |index: usize, value: Option<f64>| value.filter(|_| count >= LEAST[index].1);
         Self {
             count,
             p50: if_enough(0, told.p50),
             p90: if_enough(1, told.p90),
             p99: if_enough(2, told.p99),
             p999: if_enough(3, told.p999),
-            max: (count > 0).then_some(told.max),
+            max: told.max.filter(|_| count > 0),
         }
     }
 }
@@ -61,11 +62,11 @@ impl Quantiles {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Told {
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    p999: f64,
-    max: f64,
+    p50: Option<f64>,
+    p90: Option<f64>,
+    p99: Option<f64>,
+    p999: Option<f64>,
+    max: Option<f64>,
 }
 
 /// Place of a quantile among so many sorted values.

@@ -1,23 +1,31 @@
-//! What of a run's `report.json` is measured. Every field may be missing: reports of old runs are read too.
+//! What of a run's `report.json` is measured. Every field may be missing: reports of old runs are read too, and what they do not say is none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, bail};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::quantiles::Told;
+use super::segments;
 use crate::documents::read_json;
+
+/// What a report is called where it is refused.
+const KIND: &str = "report of a run";
 
 /// A run's report.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RunReport {
     /// Seconds from the first capture to the last delivery.
-    pub(super) wall_s: f64,
+    pub(super) wall_s: Option<f64>,
     /// `live`, `replay 2` or `asap`.
-    pub(super) clock: String,
-    pub(super) streams: BTreeMap<String, StreamBooks>,
-    pub(super) nodes: BTreeMap<String, NodeTimes>,
+    pub(super) clock: Option<String>,
+    pub(super) streams: Option<BTreeMap<String, StreamBooks>>,
+    /// Streams that were units of work and have ended, together.
+    pub(super) units: Option<StreamBooks>,
+    pub(super) nodes: Option<BTreeMap<String, NodeTimes>>,
     pub(super) files: Vec<WrittenFile>,
 }
 
@@ -25,6 +33,8 @@ pub(super) struct RunReport {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct WrittenFile {
+    /// The node instance that wrote it.
+    node: String,
     pub(super) path: PathBuf,
     /// Where the stream's segments begin in a video.
     pub(super) segments: Vec<SegmentBegin>,
@@ -45,57 +55,68 @@ pub(super) struct SegmentBegin {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct StreamBooks {
-    pub(super) captured: u64,
-    pub(super) missed: u64,
-    pub(super) sinks: BTreeMap<String, SinkBooks>,
+    pub(super) captured: Option<u64>,
+    pub(super) missed: Option<u64>,
+    pub(super) sinks: Option<BTreeMap<String, SinkBooks>>,
 }
 
 /// A stream at a sink.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct SinkBooks {
-    pub(super) losses: BTreeMap<String, u64>,
+    pub(super) losses: Option<BTreeMap<String, u64>>,
 }
 
 /// Times of a node instance.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct NodeTimes {
-    pub(super) processed: u64,
-    pub(super) service_ms: Told,
-    pub(super) queue_wait_ms: Told,
+    pub(super) processed: Option<u64>,
+    pub(super) service_ms: Option<Told>,
+    pub(super) queue_wait_ms: Option<Told>,
 }
 
 impl RunReport {
     /// Reads a report.
+    ///
+    /// # Errors
+    /// It cannot be read, or is none.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        read_json(path, "report of a run")
+        let value: Value = read_json(path, KIND)?;
+        let shown = path.display();
+        // A list would be taken for the fields of an object in their order.
+        if !value.is_object() {
+            bail!("{shown} is no {KIND}: it is no JSON object");
+        }
+        serde_json::from_value(value).with_context(|| format!("{shown} is no {KIND}"))
     }
 
     /// Time of the recording that passes in a second of the clock; none as fast as possible, where the two have nothing to do
-    /// with each other.
+    /// with each other. What does not tell its clock is taken to have run at the recording's own speed.
     pub(super) fn speed(&self) -> Option<f64> {
-        match self.clock.split_once(' ') {
+        let clock = self.clock.as_deref().unwrap_or_default();
+        match clock.split_once(' ') {
             Some(("replay", speed)) => speed.parse().ok(),
-            _ => (self.clock != "asap").then_some(1.0),
+            _ => (clock != "asap").then_some(1.0),
         }
+    }
+
+    /// The node instances that wrote the table, as far as the report names files. The folder may have been moved since.
+    pub(super) fn writers_of_table(&self) -> BTreeSet<&str> {
+        let is_table = |file: &&WrittenFile| {
+            let name = file.path.file_name();
+            name.is_some_and(|name| segments::is_of(&name.to_string_lossy(), "faces", "csv"))
+        };
+        let tables = self.files.iter().filter(is_table);
+        tables.map(|file| file.node.as_str()).collect()
     }
 }
 
 impl StreamBooks {
-    /// What did not arrive, by cause and place. What is lost before the ways of two sinks part is in the books of both, with the same
-    /// number, so the larger one counts.
-    pub(super) fn drops(&self) -> BTreeMap<String, u64> {
-        let mut drops = BTreeMap::new();
-        for sink in self.sinks.values() {
-            for (cause, count) in sink.losses.iter().filter(|(_, count)| **count > 0) {
-                let most = drops.entry(cause.clone()).or_default();
-                *most = (*count).max(*most);
-            }
-        }
-        if self.missed > 0 {
-            drops.insert("missed at the source".to_owned(), self.missed);
-        }
-        drops
+    /// Whether one of its sinks is one of these.
+    pub(super) fn leads_to(&self, sinks: &BTreeSet<&str>) -> bool {
+        let own = self.sinks.iter().flatten();
+        own.into_iter()
+            .any(|(name, _)| sinks.contains(name.as_str()))
     }
 }

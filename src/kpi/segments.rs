@@ -20,6 +20,11 @@ pub(super) fn parts_of<'a>(files: &'a [String], stem: &str, extension: &str) -> 
     files.iter().filter(is_part).map(String::as_str).collect()
 }
 
+/// Whether a file is one of `STEM.EXTENSION`.
+pub(super) fn is_of(file: &str, stem: &str, extension: &str) -> bool {
+    number(file, stem, extension).is_some()
+}
+
 /// Which one a file is; 0 without a number.
 fn number(file: &str, stem: &str, extension: &str) -> Option<u32> {
     let rest = file.strip_prefix(stem)?.strip_suffix(extension)?;

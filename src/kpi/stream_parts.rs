@@ -95,13 +95,15 @@ impl Parts {
         self.frames = frames.len() as u64;
         self.frames_with_face = frames.iter().filter(|frame| frame.has_face).count() as u64;
         self.latencies_us = frames.iter().filter_map(|frame| frame.latency_us).collect();
-        let times = frames.iter().map(|frame| frame.pts_us);
-        let first_us = frames.first().map_or(0, |frame| frame.pts_us);
-        let labelled = frames.iter().find(|frame| frame.has_label);
+        let passed_us = faces::passed_us(&frames);
+        let labelled = frames
+            .iter()
+            .zip(&passed_us)
+            .find(|(frame, _)| frame.has_label);
         self.first_label_ms = (labelled.into_iter())
-            .map(|frame| (frame.pts_us - first_us) as f64 / 1e3)
+            .map(|(_, passed_us)| *passed_us as f64 / 1e3)
             .collect();
-        let span_us = times.clone().max().unwrap_or(0) - times.min().unwrap_or(0);
+        let span_us = passed_us.into_iter().max().unwrap_or(0);
         self.span_us = span_us;
         // Where rows have no latency, time did not pass as in the recording.
         let is_timed = !self.latencies_us.is_empty() && span_us > 0;
@@ -188,7 +190,11 @@ impl Lags {
 /// # Errors
 /// See [`Parts::of`].
 pub(super) fn of_streams(run: &RunData) -> anyhow::Result<BTreeMap<String, Parts>> {
-    let reported = run.report.iter().flat_map(|report| report.streams.keys());
+    let reported = run
+        .report
+        .iter()
+        .filter_map(|report| report.streams.as_ref());
+    let reported = reported.flat_map(BTreeMap::keys);
     let seen = run.faces.streams.keys().chain(run.truth.keys());
     let names: BTreeSet<&String> = seen.chain(reported).collect();
     let rows = |name| run.faces.streams.get(name).map_or(&[][..], Vec::as_slice);

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::faces::{self, FaceRow, Label};
 use super::flips;
+use super::named::{Named, as_object, named};
 use super::run_data::RunData;
 use super::segments;
 
@@ -20,7 +21,8 @@ type Stretch = (f64, f64, Label);
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Timelines {
     name: String,
-    streams: BTreeMap<String, StreamTimeline>,
+    #[serde(serialize_with = "as_object")]
+    streams: Named<StreamTimeline>,
 }
 
 /// A stream's timelines.
@@ -73,7 +75,7 @@ impl Timelines {
         });
         Self {
             name: run.name.clone(),
-            streams: streams.collect(),
+            streams: named(streams),
         }
     }
 }

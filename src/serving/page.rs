@@ -1,7 +1,7 @@
 //! The page of a run.
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -27,6 +27,8 @@ struct Prepared {
     /// A token that nobody knows but who reads the terminal.
     fresh: Option<Token>,
     identity: Option<Identity>,
+    /// By what the page is asked for: `HOST:PORT`.
+    shown: String,
     hub: Option<Arc<FrameHub>>,
     tap: Arc<Tap>,
     measures: Option<Arc<Measures>>,
@@ -60,7 +62,9 @@ impl Serving {
             token: given.or_else(|| fresh.clone()),
             identity: identity.clone(),
         })?;
+        let shown = shown(listening.address(), &arguments.serve_host);
         Ok(Self(Some(Prepared {
+            shown,
             listening,
             fresh,
             identity,
@@ -115,10 +119,11 @@ impl Serving {
         // Not through the log: a token must stand in no file.
         match &prepared.fresh {
             Some(token) => complain_as_it_is(&format!(
-                "live page: {scheme}://{address}/#token={}",
+                "live page: {scheme}://{}/#token={}",
+                prepared.shown,
                 token.secret()
             )),
-            None => complain(&format!("live page: {scheme}://{address}/")),
+            None => complain(&format!("live page: {scheme}://{}/", prepared.shown)),
         }
         if let Some(identity) = &prepared.identity {
             complain(&format!(
@@ -143,10 +148,40 @@ fn identity(arguments: &ServeArguments, address: SocketAddr) -> anyhow::Result<O
         return Ok(Some(Identity::read(certificate, key)?));
     }
     let mut names = arguments.serve_host.clone();
-    if !address.ip().is_unspecified() {
-        names.push(address.ip().to_string());
-    }
+    names.push(reachable(address.ip()).to_string());
     Ok(Some(Identity::fresh(&names)?))
+}
+
+/// By what a page is asked for that listens there: a name that was given, where it listens at every address of the machine.
+fn shown(address: SocketAddr, hosts: &[String]) -> String {
+    match hosts.first() {
+        Some(name) if address.ip().is_unspecified() => format!("{name}:{}", address.port()),
+        _ => SocketAddr::new(reachable(address.ip()), address.port()).to_string(),
+    }
+}
+
+/// An address that others can ask: of a machine that listens at all of its own, the one by which it reaches other networks. One that
+/// reaches none has its own loopback.
+fn reachable(ip: IpAddr) -> IpAddr {
+    // Addresses that are kept free for documentation; nothing is sent to them.
+    let elsewhere = match ip {
+        _ if !ip.is_unspecified() => return ip,
+        IpAddr::V4(_) => vec![SocketAddr::from(([192, 0, 2, 1], 9))],
+        IpAddr::V6(_) => vec![
+            SocketAddr::from(([192, 0, 2, 1], 9)),
+            SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9)),
+        ],
+    };
+    let own = elsewhere.into_iter().find_map(|elsewhere| {
+        let any: IpAddr = match elsewhere {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect(elsewhere).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    });
+    own.unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
 fn fresh_token(address: SocketAddr) -> anyhow::Result<Token> {
@@ -163,6 +198,26 @@ impl Served {
     pub(crate) fn ready(&self) {
         if let Some(server) = &self.0 {
             server.ready();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn the_address_that_is_shown_can_be_asked() {
+        let none: &[String] = &[];
+        let of = |address: &str, hosts: &[String]| shown(address.parse().unwrap(), hosts);
+        assert_eq!(of("127.0.0.1:80", none), "127.0.0.1:80");
+        assert_eq!(of("[::1]:80", none), "[::1]:80");
+        let named = ["cameras.lan".to_owned()];
+        assert_eq!(of("0.0.0.0:80", &named), "cameras.lan:80");
+        assert_eq!(of("192.0.2.7:80", &named), "192.0.2.7:80");
+        for any in ["0.0.0.0:80", "[::]:80"] {
+            let shown = of(any, none);
+            assert!(shown.ends_with(":80") && shown != any, "{shown}");
         }
     }
 }

@@ -98,6 +98,79 @@ fn images_models_and_the_graph_itself_are_never_written_over() {
     refused(&place, &[], "`d` reads");
 }
 
+/// Sinks of each stream behind a source that no stream is listed for.
+const OF_SHARED: &str = "\
+fermata: 1
+nodes:
+  s: {use: video_source, uri: victim.mp4}
+  d: {use: detect_faces, in: s, every: 1000}
+  e: {use: write_csv, each: stream, in: d, path: \"PATH\"}
+  v: {use: write_video, each: stream, in: s, path: \"VIDEO\"}
+run: {clock: asap}
+";
+
+#[test]
+fn sinks_of_each_stream_behind_a_shared_source_spare_what_others_do() {
+    let place = Place::new("");
+    fs::write(place.path("victim.mp4"), "a video").unwrap();
+    std::os::unix::fs::symlink("victim.mp4", place.path("link.mp4")).unwrap();
+    for (path, video, reason) in [
+        ("a.csv", "victim.mp4", "`s` reads"),
+        ("a.csv", "link.mp4", "`s` reads"),
+        ("a.csv", "./sub/../victim.mp4", "`s` reads"),
+        ("g.yaml", "v.mp4", "the graph is in"),
+        ("${run.dir}/report.json", "v.mp4", "the run itself writes"),
+        ("${run.dir}/run.log", "v.mp4", "the run itself writes"),
+        ("/dev/null", "v.mp4", "is a device or a pipe"),
+    ] {
+        fs::create_dir_all(place.path("sub")).unwrap();
+        let graph = OF_SHARED.replace("PATH", path).replace("VIDEO", video);
+        fs::write(place.path("g.yaml"), &graph).unwrap();
+        refused(&place, &[], reason);
+        assert_eq!(fs::read(place.path("victim.mp4")).unwrap(), b"a video");
+        assert_eq!(fs::read_to_string(place.path("g.yaml")).unwrap(), graph);
+    }
+}
+
+#[test]
+fn files_that_a_graph_is_made_of_or_reads_beside_its_streams_are_never_written_over() {
+    let place = Place::new("");
+    for (name, text) in [
+        (
+            "part.yaml",
+            "fermata: 1\nnodes: {i: {use: identity, in: d}}\n",
+        ),
+        ("model/card.yaml", "a card"),
+        ("ca.pem", "a certificate"),
+        ("live.m3u8", "#EXTM3U\n#EXTINF:2,\n0.ts\n"),
+        ("0.ts", "a segment"),
+    ] {
+        fs::create_dir_all(place.path("model")).unwrap();
+        fs::write(place.path(name), text).unwrap();
+    }
+    let rest = "  c: {use: crop_faces, in: d, model: model}\n";
+    let secured = "uri: \"https://localhost/x\", tls: {ca_file: ca.pem}";
+    for (path, source, reason) in [
+        ("part.yaml", "uri: a.mp4", "the graph is in"),
+        ("model/card.yaml", "uri: a.mp4", "`c` reads"),
+        ("ca.pem", secured, "`s` reads"),
+        ("live.m3u8", "uri: live.m3u8", "`s` reads"),
+        ("0.ts", "uri: live.m3u8", "`s` reads"),
+    ] {
+        let graph = TABLE
+            .replace("fermata: 1", "fermata: 1\ninclude: part.yaml")
+            .replace(
+                "synthetic_faces, count: 5",
+                &format!("video_source, {source}"),
+            )
+            .replace("PATH", path);
+        fs::write(place.path("g.yaml"), format!("{graph}{rest}")).unwrap();
+        let before = fs::read(place.path(path)).unwrap();
+        refused(&place, &[], reason);
+        assert_eq!(fs::read(place.path(path)).unwrap(), before);
+    }
+}
+
 #[test]
 fn pictures_are_never_written_where_pictures_are_read() {
     let place = Place::new("");

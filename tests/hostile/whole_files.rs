@@ -27,7 +27,7 @@ fn assert_refused(place: &Place, arguments: &str) {
         ended.said
     );
     assert!(
-        ended.said.contains("no regular file"),
+        ended.said.contains("regular file"),
         "`{arguments}`: {}",
         ended.said
     );

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{HEADER, by_hand, kpi, measured, refused, run_of, shown};
+use super::page::shown;
+use super::{HEADER, by_hand, kpi, measured, refused, run_of};
 use crate::support::fermata;
 
 /// A table in two files, each with the header.

@@ -63,9 +63,11 @@ def draw():
                 rows.append([stream, segment, sequence, f"{pts:.3f}", *[""] * 7, latency])
     faces = pd.DataFrame(rows, columns="stream segment sequence pts_ms track x y w h raw_label label latency_ms".split())
     truth = pd.DataFrame(truths, columns="stream sequence pts_ms face x y w h label".split())
-    report = {"wall_s": 31.25, "clock": "replay 2", "streams": {
-        "door": {"captured": 750, "missed": 3, "sinks": {"log": {"losses": {"drop_oldest at detect": 100}}, "video": {"losses": {"drop_oldest at detect": 100, "drop_oldest at draw": 7}}}},
-        "hall": {"captured": 120, "missed": 0, "sinks": {"log": {"losses": {"drop_oldest at detect": 20}}}}}}
+    lost = {stream: frames - faces[faces.stream == stream].sequence.nunique() for stream, frames in [("door", 750), ("hall", 120)]}
+    at_detect = {stream: {"drop_oldest at detect": count} for stream, count in lost.items()}
+    report = {"wall_s": 31.25, "clock": "replay 2", "files": [{"node": "log", "path": "runs/drawn/faces.csv"}], "streams": {
+        "door": {"captured": 750, "missed": 3, "sinks": {"log": {"losses": at_detect["door"]}, "video": {"losses": {**at_detect["door"], "drop_oldest at draw": 7}}}},
+        "hall": {"captured": 120, "missed": 0, "sinks": {"log": {"losses": at_detect["hall"]}}}}}
     return faces.to_csv(index=False), truth.to_csv(index=False), report
 
 
@@ -197,18 +199,18 @@ def measure(faces, truth, report, streams):
     books = [report["streams"][name] for name in streams]
     out["fps_captured"] = sum(book["captured"] for book in books) / report["wall_s"]
     out["fps_processed"] = len(frames) / report["wall_s"]
-    drops = {}
+    drops, elsewhere = {}, {}
     for book in books:
-        merged = {}
-        for sink in book["sinks"].values():
-            for cause, n in sink["losses"].items():
-                merged[cause] = max(merged.get(cause, 0), n)
-        if book["missed"]:
-            merged["missed at the source"] = book["missed"]
-        for cause, n in merged.items():
-            drops[cause] = drops.get(cause, 0) + n
-    out["drops"] = drops
-    out["drop_rate"] = sum(drops.values()) / sum(book["captured"] + book["missed"] for book in books)
+        at_table = book["sinks"]["log"]["losses"]
+        for cause, n in [*at_table.items(), ("missed at the source", book["missed"])]:
+            if n:
+                drops[cause] = drops.get(cause, 0) + n
+        for cause, n in book["sinks"].get("video", {"losses": {}})["losses"].items():
+            if n > at_table.get(cause, 0):
+                elsewhere[cause] = elsewhere.get(cause, 0) + n - at_table.get(cause, 0)
+    out["drops"], out["drops_elsewhere"] = drops, elsewhere
+    offered = sum(book["captured"] + book["missed"] for book in books)
+    out["drop_rate"] = (offered - len(frames)) / offered
     return {key: value.item() if isinstance(value, np.generic) else value for key, value in out.items()}
 
 

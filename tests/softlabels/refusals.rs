@@ -125,6 +125,74 @@ fn a_teacher_whose_models_have_all_seen_a_row_is_an_error_before_anything_is_com
 }
 
 #[test]
+fn a_teacher_that_has_seen_rows_is_refused_before_anything_is_computed_unless_that_is_allowed() {
+    let data = Data::new(56);
+    let sha256 = Manifest::read(&data.path("manifest.csv")).unwrap().sha256;
+    data.teacher("whole", 3, 1.0, json!({"manifest_sha256": sha256}));
+    let teacher = format!("w={}", data.text("whole"));
+    refuses(
+        &data.export("out", &["--teacher", &teacher]),
+        &[
+            "--teacher w: it has learnt from 28 of the 56 rows, the first of them 0.png",
+            "--without-fold",
+            "--allow-seen",
+        ],
+    );
+    assert!(!data.path("out").exists());
+    let said = |out: &str, more: &[&str]| {
+        let arguments = data.export(out, &[&["--teacher", &teacher], more].concat());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (code, output, errors) = run(&arguments);
+        assert_eq!(code, 0, "{output}{errors}");
+        errors
+    };
+    let errors = said("allowed", &["--allow-seen"]);
+    assert!(
+        errors.contains("warning: --teacher w: it has learnt from 28"),
+        "{errors}"
+    );
+    let counts = data.json("allowed/alignmentreport.json")["counts"]["seen"]["w"].clone();
+    assert_eq!(counts, json!({"unseen": 28, "seen": 28, "unknown": 0}));
+    // Of the others nobody knows; of rows that it was not trained on, it is known.
+    let errors = said("tested", &["--split", "test"]);
+    assert!(!errors.contains("--teacher w"), "{errors}");
+    assert!(
+        errors.contains("--teacher a: the provenance of"),
+        "{errors}"
+    );
+    assert!(errors.contains("from 14 of the 14 rows"), "{errors}");
+
+    // Weights that began with others of unknown origin may have seen any row.
+    let began = |initial: serde_json::Value| {
+        json!({
+            "manifest_sha256": sha256,
+            "without_fold": {"fold": 0, "folds": 2},
+            "training": {"initial": initial},
+        })
+    };
+    let unsaid = json!({"sha256": "ab", "provenance": null});
+    data.teacher("unsaid", 4, 1.0, began(unsaid.clone()));
+    let mut foreign = unsaid;
+    foreign["foreign"] = json!(true);
+    data.teacher("foreign", 5, 1.0, began(foreign));
+    data.teacher(
+        "other",
+        6,
+        1.0,
+        json!({"manifest_sha256": sha256, "without_fold": {"fold": 1, "folds": 2}}),
+    );
+    let folds = |one: &str| format!("w={},{}", data.text(one), data.text("other"));
+    refuses(
+        &data.export("folds", &["--teacher", &folds("unsaid")]),
+        &[
+            "the weights with which it began",
+            "nobody can tell which rows it has seen",
+        ],
+    );
+    succeeds(&data.export("folds", &["--teacher", &folds("foreign")]));
+}
+
+#[test]
 fn a_folder_that_is_no_run_or_in_use_is_not_resumed() {
     let data = Data::new(7);
     let empty = data.path("empty");

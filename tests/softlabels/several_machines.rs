@@ -221,7 +221,7 @@ fn a_server_that_is_not_there_or_refuses_is_one_error_and_leaves_nothing() {
         ),
         (&strict, &secret, &["refuses these credentials"]),
         ("nats://me:word@host", &[], &["NATS_USER and NATS_PASSWORD"]),
-        ("nats://a b", &[], &["is no address of a NATS server"]),
+        ("nats://a b", &[], &["is not the address of a NATS server"]),
     ] {
         let export = data.export("out", &["--nats", url]);
         let work = ["work", "--nats", url].map(str::to_owned);
@@ -233,7 +233,7 @@ fn a_server_that_is_not_there_or_refuses_is_one_error_and_leaves_nothing() {
     for (more, words) in [
         (["--path", "/data"], "--path /data: expected FROM=TO"),
         (["--path", "=/data"], "--path =/data: expected FROM=TO"),
-        (["--job", "my job"], "`my job` is no name of a job"),
+        (["--job", "my job"], "`my job` is not a valid name of a job"),
     ] {
         let work = [&["work", "--nats", &nobody][..], &more].concat();
         let work: Vec<String> = work.iter().map(|&text| text.to_owned()).collect();

@@ -96,8 +96,6 @@ struct NodeTracks {
     calls: Slots,
     waits: Slots,
     batches: Slots,
-    /// The last time at which something was taken, as recorded and as written.
-    taken_ns: (u64, u64),
     /// A call whose packets are about to be settled.
     call: Option<Call>,
 }
@@ -232,7 +230,6 @@ impl Encoder {
                 calls: Slots::default(),
                 waits: Slots::default(),
                 batches: Slots::default(),
-                taken_ns: (0, 0),
                 call: None,
             });
         }
@@ -315,17 +312,14 @@ impl NodeTracks {
                 self.instant(at_ns, event, to);
             }
             What::Taken { packet, queued_ns } => {
-                // A lane looks at its clock once a step: it may take what was queued after that.
-                let end_ns = at_ns.max(*queued_ns);
-                self.taken_ns = (at_ns, end_ns);
                 let event = TrackEvent {
                     name_iid: event_name("wait"),
                     debug_annotations: of_packet(*packet, to.names),
                     ..TrackEvent::default()
                 };
                 let new = || to.out.track(&format!("{} waits", self.instance), to.lane);
-                let track = self.waits.track(*queued_ns, end_ns, new);
-                to.out.slice((*queued_ns, end_ns), track, event);
+                let track = self.waits.track(*queued_ns, at_ns, new);
+                to.out.slice((*queued_ns, at_ns), track, event);
             }
             What::Batched { packets, since_ns } => {
                 let event = TrackEvent {
@@ -344,10 +338,7 @@ impl NodeTracks {
                 replica,
             } => {
                 self.write_call(to);
-                let began_ns = match *began_ns == self.taken_ns.0 {
-                    true => self.taken_ns.1,
-                    false => *began_ns,
-                };
+                let began_ns = *began_ns;
                 self.call = Some(Call {
                     packets: chunk.packets[packets.clone()].to_vec(),
                     began_ns,

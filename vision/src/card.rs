@@ -25,6 +25,11 @@ pub const ONNX_FILE: &str = "model.onnx";
 /// Name of the weights of a model that is built by its architecture's name.
 pub const SAFETENSORS_FILE: &str = "model.safetensors";
 
+/// The files that a model's folder may have: its card, and weights of either kind.
+pub fn model_files(folder: &Path) -> [PathBuf; 3] {
+    [CARD_FILE, ONNX_FILE, SAFETENSORS_FILE].map(|name| folder.join(name))
+}
+
 /// A model's folder, read and found free of contradictions.
 #[derive(Clone, Debug)]
 pub struct Model {

@@ -57,7 +57,7 @@ pub enum ImageFileError {
     #[error("{0}")]
     Unreadable(#[from] std::io::Error),
     /// A device or a pipe need not end.
-    #[error("it is no regular file")]
+    #[error("it is not a regular file")]
     NotRegular,
     #[error("the file has more than {most} bytes, the most that is read")]
     TooLarge { most: u64 },
@@ -70,7 +70,7 @@ pub enum ImageFileError {
     /// A decoder would fill the missing part and say nothing.
     #[error("the file ends too early")]
     Cut,
-    #[error("it is no image of a known format ({})", EXTENSIONS.join(", "))]
+    #[error("it is not an image of a known format ({})", EXTENSIONS.join(", "))]
     UnknownFormat,
     /// Phones and browsers give such files the names of others.
     #[error("it is {0}, whatever its name says; {known} are read", known = EXTENSIONS.join(", "))]
@@ -113,7 +113,7 @@ pub fn read_within(
 /// The bytes of a file that can be an image.
 ///
 /// # Errors
-/// It cannot be read, is no regular file, or is too large.
+/// It cannot be read, is not a regular file, or is too large.
 pub fn read_bytes(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFileError> {
     // Opening a pipe would wait for its writer.
     let found = path.metadata()?;
@@ -238,6 +238,17 @@ mod tests {
     use image::{ImageBuffer, ImageFormat, Rgb, Rgba};
 
     use super::*;
+
+    #[test]
+    fn the_limits_are_those_that_security_md_states() {
+        let limits = ImageLimits::default();
+        let (mib, millions) = (limits.bytes >> 20, limits.pixels / 1_000_000);
+        let stated = format!("images ({mib} MiB, {millions} million pixels)");
+        assert!(
+            include_str!("../../SECURITY.md").contains(&stated),
+            "{stated}"
+        );
+    }
 
     fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());

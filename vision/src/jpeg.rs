@@ -7,22 +7,26 @@ use image::{ExtendedColorType, ImageDecoder, ImageError};
 
 use crate::frame::{CHANNELS, Frame, FramePool};
 
-/// Why bytes are no frame of the size that was said.
+/// Why a frame cannot be written as JPEG, or a JPEG is not the frame that was announced.
 #[derive(Debug, thiserror::Error)]
 pub enum JpegError {
     /// The encoder or the decoder gave up.
-    #[error("no such JPEG: {0}")]
+    #[error("cannot encode or decode the JPEG: {0}")]
     Codec(#[from] ImageError),
     /// The picture has another size.
-    #[error("a picture of {width}x{height}, not of the size that was said")]
+    #[error("the picture is {width}x{height}, expected {expected_width}x{expected_height}")]
     Size {
         /// Columns.
         width: u32,
         /// Rows.
         height: u32,
+        /// Columns of the frame that was announced.
+        expected_width: usize,
+        /// Rows of the frame that was announced.
+        expected_height: usize,
     },
     /// The picture is gray, or has four colours.
-    #[error("a picture of {channels} colours, not of three")]
+    #[error("the picture has {channels} channels, expected 3")]
     Colours {
         /// How many.
         channels: u8,
@@ -57,6 +61,8 @@ pub fn decode(
         return Err(JpegError::Size {
             width: columns,
             height: rows,
+            expected_width: width,
+            expected_height: height,
         });
     }
     let channels = decoder.color_type().channel_count();
@@ -110,7 +116,9 @@ mod tests {
             error,
             JpegError::Size {
                 width: 32,
-                height: 8
+                height: 8,
+                expected_width: 32,
+                expected_height: 9,
             }
         ));
         for end in [0, 2, 100] {

@@ -7,10 +7,10 @@ use std::path::Path;
 /// Opens a regular file.
 ///
 /// # Errors
-/// What the system says, or it is no regular file.
+/// What the system says, or it is not a regular file.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     match path.metadata()?.is_file() {
         true => File::open(path),
-        false => Err(io::Error::other("it is no regular file")),
+        false => Err(io::Error::other("it is not a regular file")),
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup};
+use fermata_vision::card::CARD_FILE;
 use fermata_vision::face::Crop;
 use fermata_vision::pool::Pool;
 use fermata_vision::preprocess::{FaceError, PreprocessError};
@@ -49,6 +50,10 @@ impl Actor for CropFaces {
     fn check(settings: &CropFacesSettings) -> Result<(), ActorError> {
         ModelCard::read(&settings.model)?;
         Ok(())
+    }
+
+    fn reads(settings: &CropFacesSettings) -> Vec<PathBuf> {
+        vec![settings.model.join(CARD_FILE)]
     }
 
     fn create(settings: CropFacesSettings, setup: &Setup) -> Result<Self, ActorError> {
@@ -118,7 +123,7 @@ mod tests {
 
     use fermata_engine::testing::{ActorDriver, setup};
     use fermata_vision::Rect;
-    use fermata_vision::card::{CARD_FILE, ONNX_FILE, sha256};
+    use fermata_vision::card::{ONNX_FILE, sha256};
 
     use super::*;
     use crate::payload::VideoFrame;

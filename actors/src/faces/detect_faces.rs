@@ -12,8 +12,8 @@ use fermata_vision::{Face, Frame};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use super::haar::DEFAULT as HAAR_DEFAULT;
 use super::haar::{self, Haar};
+pub use super::haar::{DEFAULT as HAAR_DEFAULT, NAME as HAAR, is_cascade};
 use super::nms::{self, Candidate};
 use super::pixels;
 use super::ultraface::{self, Ultraface};
@@ -67,7 +67,7 @@ pub struct DetectFacesSettings {
 }
 
 fn haar_cascade() -> PathBuf {
-    PathBuf::from("haar")
+    PathBuf::from(HAAR)
 }
 
 fn one_packet() -> NonZeroU64 {
@@ -144,7 +144,7 @@ enum ModelFile {
 
 impl ModelFile {
     fn of(model: &Path) -> Result<Self, DetectFacesError> {
-        if model == Path::new("haar") {
+        if model == Path::new(HAAR) {
             return Ok(Self::Cascade(haar::DEFAULT.into()));
         }
         if model.is_dir() {

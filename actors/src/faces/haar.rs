@@ -17,6 +17,15 @@ use super::pixels::{self, Resized};
 /// `haarcascade_frontalface_default.xml` and far fewer things that are none.
 pub const DEFAULT: &str = "/usr/share/opencv4/haarcascades/haarcascade_frontalface_alt2.xml";
 
+/// How it is called where a model is named.
+pub const NAME: &str = "haar";
+
+/// Whether a model that is named is a cascade, which misses many faces that a network finds.
+pub fn is_cascade(model: &Path) -> bool {
+    let ending = model.extension();
+    model == Path::new(NAME) || ending.is_some_and(|ending| ending == "xml")
+}
+
 /// Ratio of the sizes at which neighbouring levels look.
 const SCALE_FACTOR: f64 = 1.1;
 /// Agreeing windows at which the score is one half.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, End, Envelope, Input, Outputs, Ports, Setup};
 use fermata_onnx::{CardModel, Device, Precision, SessionSpec};
+use fermata_vision::card::model_files;
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::scores::{ScoreError, to_probabilities};
 use fermata_vision::{Expression, Face, ModelCard};
@@ -99,8 +100,7 @@ impl Actor for ClassifyExpression {
     }
 
     fn reads(settings: &ClassifyExpressionSettings) -> Vec<PathBuf> {
-        let file = |name| settings.model.join(name);
-        vec![file("card.yaml"), file("model.onnx")]
+        model_files(&settings.model).to_vec()
     }
 
     fn try_out(settings: &ClassifyExpressionSettings) -> Result<(), ActorError> {
@@ -217,7 +217,7 @@ impl ClassifyExpression {
 
     /// Runs the model once on the inputs gathered in `values` and empties them.
     fn run(&mut self, faces: usize) -> Result<(), ActorError> {
-        self.model.run(faces, &mut self.values, &mut self.said)?;
+        self.model.run(faces, &self.values, &mut self.said)?;
         self.values.clear();
         Ok(())
     }

@@ -19,6 +19,10 @@ use ffmpeg_next::{Dictionary, Error, ffi};
 /// How long a live stream is looked at, in its own time: long enough for a TS to name its streams.
 const LIVE_PROBE_US: i64 = 500_000;
 
+/// How many packets of a live stream are looked at for the sake of a first decoding time, which nobody needs: of H.264 over RTP
+/// it would be known after seven pictures, which take a camera of one a second longer than anybody waits.
+const LIVE_PACKETS_FOR_TIMES: c_int = 0;
+
 /// `SEEK_CUR` of stdio: with an offset of 0 it moves nothing and says where it is.
 const SEEK_CUR: c_int = 1;
 
@@ -176,6 +180,8 @@ fn open_once(
         if opened < 0 {
             return Err(Error::from(opened));
         }
+        // The other side has answered; looking at what it sends has its own time.
+        waiting.came_further();
         if known.is_none() && begins_before_its_index(context) {
             ffi::avformat_close_input(&raw mut context);
             return Ok(Opened::MustBeFetched);
@@ -183,11 +189,20 @@ fn open_once(
         let nature = known.unwrap_or_else(|| nature(context));
         // A recording over RTSP comes no faster than a camera.
         let comes_slowly = CStr::from_ptr((*(*context).iformat).name) == c"rtsp";
-        if comes_slowly || matches!(nature, Nature::Live | Nature::LiveWithoutTimes) {
+        let is_live = matches!(nature, Nature::Live | Nature::LiveWithoutTimes);
+        if comes_slowly || is_live {
             (*context).max_analyze_duration = LIVE_PROBE_US;
             (*context).fps_probe_size = 0;
         }
+        if is_live {
+            (*context).max_ts_probe = LIVE_PACKETS_FOR_TIMES;
+        }
         let probed = ffi::avformat_find_stream_info(context, ptr::null_mut());
+        // libav takes it for done when it was interrupted, and some of its readers give nothing any more from then on.
+        let probed = match waiting.interrupts() {
+            true => ffi::AVERROR_EXIT,
+            false => probed,
+        };
         if probed < 0 {
             ffi::avformat_close_input(&raw mut context);
             return Err(Error::from(probed));

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::overlay::hiding::{self, Hidden, Hiding, hide};
 use crate::payload::{Faces, VideoFrame};
+use crate::sinks::timeline::VideoTime;
 use held_back::{HeldBack, HeldFrame, MOST_HELD};
 use placing::{Free, Slots};
 use texts::Label;
@@ -49,7 +50,7 @@ pub struct DrawOverlaySettings {
     /// Draw a bar for each expression beside the three largest faces that have been classified. Default: true.
     #[serde(default = "yes")]
     pub bars: bool,
-    /// Show the stream, its time and the latency from capture (not under `asap`). Default: true.
+    /// Show the stream, the time since it began and the latency from capture (not under `asap`). Default: true.
     #[serde(default = "yes")]
     pub status: bool,
     /// Draw the detector's landmarks. Default: false.
@@ -142,6 +143,7 @@ struct StreamState {
     status: Slots,
     labels: Slots,
     bars: Slots,
+    time: VideoTime,
     /// The latency as shown, which changes slowly enough to be read.
     latency_ms: Option<f64>,
 }
@@ -333,13 +335,14 @@ impl StreamState {
             status: Slots::default(),
             labels: Slots::default(),
             bars: Slots::default(),
+            time: VideoTime::default(),
             latency_ms: None,
         }
     }
 
-    /// `door 12.3 s  38 ms`
+    /// `door 12.3 s  38 ms`, where the time is that of the video which is written.
     fn status(&mut self, envelope: &Envelope, now_ns: Option<u64>) -> String {
-        let time = envelope.pts_ns as f64 / 1e9;
+        let time = self.time.pass(envelope.segment, envelope.pts_ns);
         let mut status = format!("{} {time:.1} s", envelope.stream.name);
         if let Some(now_ns) = now_ns {
             let now = now_ns.saturating_sub(envelope.captured_ns) as f64 / 1e6;

@@ -8,7 +8,7 @@ mod mp4_encoder;
 pub mod segments;
 pub mod send_webhook;
 pub mod show_window;
-mod timeline;
+pub mod timeline;
 pub mod write_csv;
 pub mod write_images;
 pub mod write_jsonl;

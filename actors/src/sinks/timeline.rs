@@ -82,6 +82,31 @@ impl Timeline {
     }
 }
 
+/// The time of each frame in a video of its stream, which begins at zero whatever the source counts from.
+#[derive(Debug)]
+pub struct VideoTime {
+    timeline: Timeline,
+    first_us: Option<i64>,
+}
+
+impl Default for VideoTime {
+    fn default() -> Self {
+        Self {
+            timeline: Timeline::new(),
+            first_us: None,
+        }
+    }
+}
+
+impl VideoTime {
+    /// The time of the stream's next frame, seconds.
+    pub fn pass(&mut self, segment: u32, pts_ns: i64) -> f64 {
+        let placed_us = self.timeline.place(segment, pts_ns);
+        let first_us = *self.first_us.get_or_insert(placed_us);
+        placed_us.saturating_sub(first_us) as f64 / 1e6
+    }
+}
+
 fn microseconds(pts_ns: i64) -> i64 {
     pts_ns.saturating_add(500).div_euclid(1000)
 }
@@ -133,6 +158,23 @@ mod tests {
     fn a_clock_that_was_set_back_moves_what_follows() {
         let times = placed([(0, 9_000 * MS), (0, 9_040 * MS), (0, 0), (0, 40 * MS)]);
         assert_eq!(times, [9_000_000, 9_040_000, 9_080_000, 9_120_000]);
+    }
+
+    #[test]
+    fn a_video_begins_at_zero_whatever_its_source_counts_from() {
+        for first_ms in [-80_i64, 0, 26_000_000] {
+            let mut time = VideoTime::default();
+            let at = |segment, ms| (segment, (first_ms + ms) * MS);
+            let frames = [
+                at(0, 0),
+                at(0, 40),
+                at(0, 2_040),
+                at(1, -9_000),
+                at(1, -8_500),
+            ];
+            let times = frames.map(|(segment, pts_ns)| time.pass(segment, pts_ns));
+            assert_eq!(times, [0.0, 0.04, 2.04, 4.04, 4.54], "{first_ms}");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Actor for WriteImages {
         Self::check(&settings)?;
         let dir = &settings.dir;
         if !dir.is_dir() {
-            return Err(format!("dir is `{}`, which is no folder", dir.display()).into());
+            return Err(format!("dir is `{}`, which is not a folder", dir.display()).into());
         }
         Ok(Self {
             settings,
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_and_a_wrong_quality_are_refused() {
         for (settings, words) in [
-            (json!({"dir": "no/where"}), "no folder"),
+            (json!({"dir": "no/where"}), "not a folder"),
             (json!({"dir": "/tmp", "quality": 0}), "quality is 0"),
         ] {
             let error = ActorDriver::<WriteImages>::new(settings).unwrap_err();

@@ -10,6 +10,7 @@ mod orientation;
 mod picture_order;
 mod pipe;
 mod pixels;
+mod playlist;
 mod reconnect;
 mod recorder;
 mod relay;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fermata_engine::{FileBook, Setup};
-use fermata_files::{PartFile, Unfinished};
+use fermata_files::{PartFile, Unfinished, part_path};
 use ffmpeg_next::format::context::Output;
 use ffmpeg_next::{Dictionary, Error, Packet, Rational, Stream, codec, encoder, format};
 
@@ -32,13 +32,17 @@ pub(crate) struct Recorder {
     left_out: u64,
 }
 
-/// Where the recording of a stream's connection goes: the first one to `path`, the others to `NAME-2.mkv`, `NAME-3.mkv` beside it.
+/// Where the recording of a stream's connection goes: the first one to `path`, the others beside it to the first of `NAME.0002.mkv`,
+/// `NAME.0003.mkv` and so on that is not there. No stream has such a name: those that return are `NAME.2`, and others have no dot.
 pub(crate) fn path_of(path: &Path, connection: u64) -> PathBuf {
     if connection <= 1 {
         return path.to_owned();
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{stem}-{connection}.mkv"))
+    let numbered = |number: u64| path.with_file_name(format!("{stem}.{number:04}.mkv"));
+    let is_free = |path: &PathBuf| !path.exists() && !part_path(path).exists();
+    let mut later = (connection..).map(numbered);
+    later.find(is_free).unwrap_or_else(|| numbered(connection))
 }
 
 impl Recorder {
@@ -175,9 +179,19 @@ mod tests {
 
     #[test]
     fn each_connection_has_a_file_of_its_own() {
-        let name = |connection| path_of(Path::new("runs/a b.door.mkv"), connection);
-        assert_eq!(name(1), Path::new("runs/a b.door.mkv"));
-        assert_eq!(name(2), Path::new("runs/a b.door-2.mkv"));
-        assert_eq!(name(12), Path::new("runs/a b.door-12.mkv"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b.door.mkv");
+        let name = |connection| {
+            let path = path_of(&path, connection);
+            path.file_name().unwrap().to_string_lossy().into_owned()
+        };
+        assert_eq!(name(1), "a b.door.mkv");
+        assert_eq!(name(2), "a b.door.0002.mkv");
+        assert_eq!(name(12), "a b.door.0012.mkv");
+        // Another run's, and one that is on its way.
+        for taken in ["a b.door.0002.mkv", "a b.door.0003.mkv.part"] {
+            std::fs::write(folder.path().join(taken), "somebody's").unwrap();
+        }
+        assert_eq!(name(2), "a b.door.0004.mkv");
     }
 }

@@ -70,6 +70,14 @@ pub(crate) enum VideoError {
 }
 
 impl VideoError {
+    /// What it is told by once a minute: the message, without what grows from one attempt to the next.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Self::Silent(_) => "no picture".to_owned(),
+            error => error.to_string(),
+        }
+    }
+
     /// What may be behind it, to be put behind the message.
     pub(crate) fn advice(&self) -> &'static str {
         match self {

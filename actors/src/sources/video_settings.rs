@@ -49,12 +49,12 @@ pub struct VideoSourceSettings {
     #[serde(default)]
     pub reconnect: ReconnectSpec,
     /// Network streams only: how long no picture may come before the stream counts as lost; playlists (HLS, DASH) get six
-    /// times as long. After an attempt that brought no picture, the next one gets twice as long for opening and the first
-    /// picture, up to a minute. Default: 5s.
+    /// times as long. The answers to opening, looking at what comes, and the first picture have as long each; after an attempt
+    /// that brought no picture twice as long, and after one that did twice what it took, up to a minute. Default: 5s.
     #[serde(default = "default_timeout")]
     pub timeout: HumanDuration,
     /// Live streams only: a Matroska file (`.mkv`) that keeps what is received unchanged, for a later replay; times are those received, to the
-    /// millisecond. It is `PATH.part` until the connection is over; what comes after a reconnect goes to `NAME-2.mkv`, `NAME-3.mkv`
+    /// millisecond. It is `PATH.part` until the connection is over; what comes after a reconnect goes to `NAME.0002.mkv`, `NAME.0003.mkv`
     /// beside it. When it cannot be written, the stream fails. Default: none.
     #[serde(default)]
     pub record: Option<PathBuf>,

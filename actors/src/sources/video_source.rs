@@ -22,6 +22,7 @@ use crate::sources::burst::Burst;
 use crate::sources::decoding::{Decoding, Picture};
 use crate::sources::notices::Notices;
 use crate::sources::pipe::{Pipe, is_pipe};
+use crate::sources::playlist;
 use crate::sources::reconnect::{Command, Event, Reconnect};
 use crate::sources::recorder::path_of;
 use crate::sources::relay::Relay;
@@ -59,6 +60,9 @@ pub struct VideoSource {
     reconnect: Reconnect,
     /// Attempts to connect since the last picture.
     attempts: u32,
+    opening_began: Instant,
+    /// How long the last opening took that brought a picture, with that picture.
+    opening_took: Duration,
     time_line: TimeLine,
     burst: Burst,
     notices: Arc<Notices>,
@@ -92,10 +96,12 @@ impl Source for VideoSource {
     }
 
     fn reads(settings: &VideoSourceSettings) -> Vec<PathBuf> {
-        match Origin::parse(&settings.uri) {
-            Ok(Origin::File(path)) => vec![path],
+        let mut files = match Origin::parse(&settings.uri) {
+            Ok(Origin::File(path)) => playlist::with_parts(path),
             _ => Vec::new(),
-        }
+        };
+        files.extend(settings.tls.ca_file.clone());
+        files
     }
 
     fn create(settings: VideoSourceSettings, setup: &Setup) -> Result<Self, ActorError> {
@@ -114,6 +120,8 @@ impl Source for VideoSource {
             relay: None,
             pipe: None,
             attempts: 0,
+            opening_began: Instant::now(),
+            opening_took: Duration::ZERO,
             time_line: TimeLine::new(),
             burst: Burst::default(),
             notices: Arc::default(),
@@ -154,7 +162,7 @@ impl Source for VideoSource {
                     Err(error) if !self.origin.may_be_live() || self.is_hopeless(&error) => {
                         return Err(self.failure("cannot open", &error));
                     }
-                    Err(error) => self.lost(&error),
+                    Err(error) => self.lost(&error.cause(), &error),
                 },
                 Command::Wait(delay) => return Ok(Next::Wait(delay.min(LONGEST_WAIT))),
                 Command::Read | Command::Publish { .. } => {
@@ -180,12 +188,13 @@ impl VideoSource {
         match read {
             Ok(Some(picture)) => Ok(Some(self.delivered(picture))),
             Ok(None) if opens_again && nature != Nature::Segmented => {
-                self.lost(&"the other side ended the stream");
+                let cause = "the other side ended the stream";
+                self.lost(cause, &cause);
                 Ok(None)
             }
             Ok(None) | Err(VideoError::Cancelled) => Ok(Some(Next::End)),
             Err(error) if opens_again && !matches!(error, VideoError::Recording(_)) => {
-                self.lost(&error);
+                self.lost(&error.cause(), &error);
                 Ok(None)
             }
             Err(error) => Err(self.failure("cannot read on in", &error)),
@@ -194,7 +203,10 @@ impl VideoSource {
 
     fn delivered(&mut self, picture: Picture) -> Next {
         self.setup.connection().restore();
-        self.attempts = 0;
+        if self.attempts > 0 {
+            self.opening_took = self.opening_began.elapsed();
+            self.attempts = 0;
+        }
         if let Some(reader) = &self.reader {
             reader.be_patient_for(self.patience(reader.nature()));
         }
@@ -284,22 +296,24 @@ impl VideoSource {
         }
     }
 
-    /// How long opening and the first picture may take.
+    /// How long each step of opening may take: the answers, looking at what comes, and the first picture.
     fn patience_for_opening(&self) -> Option<Duration> {
         let timeout = self.settings.timeout.0;
-        let longer = timeout.saturating_mul(1 << self.attempts.min(16));
+        // What was slow once will be again.
+        let usual = self.opening_took.saturating_mul(2).max(timeout);
+        let longer = usual.saturating_mul(1 << self.attempts.min(16));
         let is_network = matches!(self.origin, Origin::Network { .. });
         is_network.then(|| longer.min(MOST_OPENING).max(timeout))
     }
 
-    fn lost(&mut self, error: &dyn std::fmt::Display) {
+    fn lost(&mut self, cause: &str, error: &dyn std::fmt::Display) {
         self.reader = None;
         let command = self.reconnect.on(Event::Lost, self.now_ns());
         if let Command::Wait(delay) = command
             && !self.setup.cancelled()
         {
             self.setup.connection().lose(&redact(&error.to_string()));
-            if let Some(unsaid) = self.notices.due(&error.to_string()) {
+            if let Some(unsaid) = self.notices.due(cause) {
                 let (node, uri) = (&self.setup.node, redact(&self.settings.uri));
                 tracing::warn!(%node, %uri, %error, ?delay, unsaid, "the stream is not there; it will be opened again");
             }
@@ -309,6 +323,7 @@ impl VideoSource {
     fn open(&mut self) -> Result<VideoReader, VideoError> {
         let watch = Watch::new(&self.setup, self.patience_for_opening());
         self.attempts = self.attempts.saturating_add(1);
+        self.opening_began = Instant::now();
         let input = match self.origin.clone() {
             Origin::File(path) if is_pipe(&path) => {
                 let opened = Pipe::open(&path, || self.setup.cancelled());

@@ -30,7 +30,7 @@ use tracker::{Rules, Tracker};
 /// a node with `each: stream`.
 ///
 /// On a frame that the detector looked at, the faces are the detector's own, with their scores; a track that none of them
-/// continues is lost: it is not put out (but `lost` says where it is expected), and found again under its id if a face turns up near there
+/// continues is lost: it is not emitted (but `lost` says where it is expected), and found again under its id if a face turns up near there
 /// within `max_lost`. What the detector was in doubt about continues tracks that would be lost, and starts none.
 /// On a skipped frame the faces are predicted boxes without a score, their landmarks moved along with the box; a face whose
 /// predicted centre leaves the frame is lost. A new segment (a reconnect) and a scene cut end all tracks.
@@ -59,7 +59,7 @@ pub struct TrackFacesSettings {
     /// time between two frames that the detector looks at. Default: 1s.
     #[serde(default = "default_max_lost")]
     pub max_lost: HumanDuration,
-    /// Detections in a row after which a face gets its id; until then it is put out and smoothed, but `track` is empty. Default: 2.
+    /// Detections in a row after which a face gets its id; until then it is emitted and smoothed, but `track` is empty. Default: 2.
     #[serde(default = "default_min_hits")]
     pub min_hits: u32,
     /// How unlike the frame before it a frame is that shows another scene: 1 − correlation of small copies of both, 0..2. The clips that it was

@@ -166,7 +166,7 @@ fn what_a_camera_sent_is_recorded_and_can_be_replayed() {
     };
     let (port, uri) = (server.port, server.uri());
     let folder = tempfile::tempdir().expect("a folder");
-    let [first, second] = ["door.mkv", "door-2.mkv"].map(|name| folder.path().join(name));
+    let [first, second] = ["door.mkv", "door.0002.mkv"].map(|name| folder.path().join(name));
     let settings = serde_json::json!({
         "uri": uri, "timeout": "3s", "reconnect": { "first": "50ms", "most": "200ms" }, "record": first
     });

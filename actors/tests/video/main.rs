@@ -6,6 +6,7 @@ mod files;
 mod live;
 mod rtsp_recordings;
 mod servers;
+mod slow_cameras;
 mod support;
 mod times;
 mod write;

@@ -72,6 +72,8 @@ pub(crate) struct Sending {
     pub(crate) lasts_s: Option<f64>,
     /// What happens after the last picture.
     pub(crate) farewell: Farewell,
+    /// How long an RTSP camera thinks before each answer.
+    pub(crate) thinks_for: Duration,
 }
 
 /// How a server that has sent everything says so.
@@ -95,6 +97,7 @@ impl Sending {
             stamped_fps: fps,
             lasts_s: None,
             farewell: Farewell::Silence,
+            thinks_for: Duration::ZERO,
         }
     }
 
@@ -117,6 +120,7 @@ pub(crate) fn rtsp_of(pictures: Vec<Vec<Vec<u8>>>, sending: Sending) -> Server {
     Server::counting(Arc::clone(&sent), move |mut connection| {
         let mut requests = BufReader::new(connection.try_clone()?);
         while let Some((method, sequence)) = rtsp_request(&mut requests)? {
+            thread::sleep(sending.thinks_for);
             let (headers, body) = match method.as_str() {
                 "OPTIONS" => (
                     "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n",

@@ -3,17 +3,63 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fermata_actors::payload::VideoFrame;
 use fermata_actors::sources::video_source::{VideoSource, VideoSourceSettings};
 use fermata_engine::testing::{SourceDriver, setup};
-use fermata_engine::{ActorError, Graph, LoadOptions, Registry, RunOptions, RunningGraph};
+use fermata_engine::{
+    ActorError, Captured, Graph, LoadOptions, Next, Registry, RunOptions, RunningGraph, Source,
+};
 
 /// A frame as a source handed it over.
 pub(crate) struct Read {
     pub(crate) video: Arc<VideoFrame>,
     pub(crate) pts_ns: i64,
     pub(crate) segment: u32,
+}
+
+/// Longer than anything takes that a test waits for.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Twenty pictures of a camera, H.264.
+pub(crate) fn camera_pictures() -> Vec<u8> {
+    std::fs::read(case("r1.h264")).expect("the case")
+}
+
+/// A source with the settings that it has by default.
+pub(crate) fn source(uri: &str) -> VideoSource {
+    let settings = settings_of(serde_json::json!({ "uri": uri }));
+    VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The next frames of a source that must not end.
+pub(crate) fn take(source: &mut VideoSource, frames: usize) -> Vec<(Captured, Instant)> {
+    let started = Instant::now();
+    let mut taken = Vec::new();
+    while taken.len() < frames {
+        assert!(started.elapsed() < DEADLINE, "{} frames only", taken.len());
+        match source.next().unwrap_or_else(|error| panic!("{error}")) {
+            Next::Packet(captured) => taken.push((captured, Instant::now())),
+            Next::Wait(time) => std::thread::park_timeout(time),
+            Next::Mark(_) | Next::End | Next::EndedAs(_) => panic!("a live stream ended"),
+        }
+    }
+    taken
+}
+
+/// The times of frames.
+pub(crate) fn seconds(taken: &[(Captured, Instant)]) -> Vec<f64> {
+    let pts = taken.iter().map(|(captured, _)| captured.pts_ns());
+    pts.map(|pts_ns| pts_ns as f64 / 1e9).collect()
+}
+
+/// How many segments begin with frames.
+pub(crate) fn segments(taken: &[(Captured, Instant)]) -> usize {
+    let begun = taken
+        .iter()
+        .filter(|(captured, _)| captured.is_new_segment());
+    begun.count()
 }
 
 /// Folder of the real test data, if there is one.

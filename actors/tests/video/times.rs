@@ -12,54 +12,14 @@ use fermata_engine::packet::downcast;
 use fermata_engine::report::FileReport;
 use fermata_engine::testing::setup;
 use fermata_engine::{
-    Captured, ClockMode, Graph, LoadOptions, Next, Pacing, Registry, Report, RunOptions,
-    RunningGraph, Source,
+    ClockMode, Graph, LoadOptions, Next, Pacing, Registry, Report, RunOptions, RunningGraph, Source,
 };
 
 use crate::servers::{self, Http, Sending, Server};
 use crate::support::{
-    assert_same_times, case, data, ffmpeg, ffprobe_pts_us, open, pts_us, read_all, read_whole,
-    settings, settings_of,
+    DEADLINE, assert_same_times, camera_pictures, case, data, ffmpeg, ffprobe_pts_us, open, pts_us,
+    read_all, read_whole, seconds, segments, settings, settings_of, source, take,
 };
-
-/// Longer than anything takes that a test waits for.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-fn camera_pictures() -> Vec<u8> {
-    std::fs::read(case("r1.h264")).expect("the case")
-}
-
-fn source(uri: &str) -> VideoSource {
-    let settings = settings_of(serde_json::json!({ "uri": uri }));
-    VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// The next frames of a source that must not end.
-fn take(source: &mut VideoSource, frames: usize) -> Vec<(Captured, Instant)> {
-    let started = Instant::now();
-    let mut taken = Vec::new();
-    while taken.len() < frames {
-        assert!(started.elapsed() < DEADLINE, "{} frames only", taken.len());
-        match source.next().unwrap_or_else(|error| panic!("{error}")) {
-            Next::Packet(captured) => taken.push((captured, Instant::now())),
-            Next::Wait(time) => std::thread::park_timeout(time),
-            Next::Mark(_) | Next::End | Next::EndedAs(_) => panic!("a live stream ended"),
-        }
-    }
-    taken
-}
-
-fn seconds(taken: &[(Captured, Instant)]) -> Vec<f64> {
-    let pts = taken.iter().map(|(captured, _)| captured.pts_ns());
-    pts.map(|pts_ns| pts_ns as f64 / 1e9).collect()
-}
-
-fn segments(taken: &[(Captured, Instant)]) -> usize {
-    let begun = taken
-        .iter()
-        .filter(|(captured, _)| captured.is_new_segment());
-    begun.count()
-}
 
 fn start(text: &str) -> RunningGraph {
     let mut registry = Registry::builtin();
@@ -84,20 +44,6 @@ run: {{clock: {clock}}}
     let report = start(&text).wait();
     assert!(report.balanced, "{:?}", report.imbalances);
     report
-}
-
-#[test]
-fn slow_cameras_show_their_pictures_at_once_and_without_a_reconnect() {
-    for fps in [1.5, 5.0] {
-        let server = servers::rtsp(&camera_pictures(), Sending::at(fps));
-        let mut source = source(&format!("rtsp://127.0.0.1:{}/x", server.port));
-        let taken = take(&mut source, 6);
-        assert_eq!((server.connections(), segments(&taken)), (1, 0), "{fps}");
-        assert!(server.sent() >= 5, "{} pictures", server.sent());
-        let times = seconds(&taken);
-        let rate = 5.0 / (times[5] - times[0]);
-        assert!((rate - fps).abs() < 0.01 * fps, "{rate} frames per second");
-    }
 }
 
 #[test]
@@ -276,29 +222,6 @@ fn the_timeout_means_no_picture_and_not_no_packet() {
     let mut source =
         VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"));
     assert!(matches!(source.next(), Ok(Next::Wait(_))));
-}
-
-#[test]
-fn an_opening_that_takes_longer_than_the_timeout_succeeds_in_the_end() {
-    // The first picture comes after 0.8 s, each time anew.
-    let sending = Sending {
-        fps: 1.25,
-        ..Sending::at(1.25)
-    };
-    let server = servers::rtsp(
-        &camera_pictures(),
-        Sending {
-            waiting: 0,
-            ..sending
-        },
-    );
-    let uri = format!("rtsp://127.0.0.1:{}/x", server.port);
-    let settings = settings_of(serde_json::json!({
-        "uri": uri, "timeout": "250ms", "reconnect": {"first": "10ms", "most": "10ms"}
-    }));
-    let mut source =
-        VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"));
-    take(&mut source, 1);
 }
 
 #[test]

@@ -5,7 +5,8 @@
 
 Wants numpy, onnx, onnxruntime, pillow and safetensors. Each convolution gets a normalisation with the statistics of 2,048 training pictures
 (48 px, gray, as card_gray48.yaml scales them), so that it says the same as before. Its weights are scaled to a norm of 1 for each output
-channel, which the normalisation undoes: what a step of the optimiser changes depends on their size.
+channel, which the normalisation undoes: what a step of the optimiser changes depends on their size. What the export says of its training goes
+with them.
 """
 
 import csv
@@ -18,6 +19,7 @@ import onnxruntime
 from PIL import Image
 from safetensors.numpy import save_file
 
+PROVENANCE = "fermata"  # where a file says what it comes from
 EPSILON = 1e-5
 PICTURES = 2048
 MEAN, DEVIATION = 0.5072, 0.2542
@@ -67,7 +69,8 @@ def main(model_path, manifest, out):
         tensors[f"{norm}.bias"] = mean
         tensors[f"{norm}.running_mean"] = (mean - values[f"{name}.bias"]) / size
         tensors[f"{norm}.running_var"] = variance / size**2
-    save_file({name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}, out)
+    said = {entry.key: entry.value for entry in model.metadata_props if entry.key == PROVENANCE}
+    save_file({name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}, out, said)
 
 
 if __name__ == "__main__":

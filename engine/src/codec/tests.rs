@@ -108,10 +108,12 @@ fn what_is_not_known_is_refused_with_what_is() {
         "no codec for payloads called `simple`; known: sample 1, sample 2"
     );
     let error = codecs.encode(&Other, &mut Vec::new()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no codec for payloads of this type; known: sample 1, sample 2"
+    let error = error.to_string();
+    assert!(
+        error.starts_with("no codec for payloads of type ") && error.contains("::Other: "),
+        "{error}"
     );
+    assert!(error.ends_with("; known: sample 1, sample 2"), "{error}");
     let error = Codecs::default().encode(&Other, &mut Vec::new());
     assert!(error.unwrap_err().to_string().ends_with("known: none"));
 }

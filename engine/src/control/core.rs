@@ -115,6 +115,14 @@ impl Core {
         }
     }
 
+    /// Makes known that a node will be built anew, and why.
+    pub(crate) fn publish_restart(&self, node: &str, reason: &str) {
+        self.events.publish(&RunEvent::Restarting {
+            node: node.to_owned(),
+            reason: self.graph.secrets().hide(reason),
+        });
+    }
+
     fn known_fault(&self, fault: &Fault) -> KnownFault {
         KnownFault {
             node: fault.node.as_ref().map(|(node, _)| *node),

@@ -276,8 +276,11 @@ impl GraphLifecycle {
         }
         match self.phase {
             Phase::Running if is_empty => Some(Directive::Start { group }),
-            Phase::Running => None,
-            Phase::Draining => stream.map(|stream| Directive::CancelStream { stream }),
+            Phase::Running if !self.closed => None,
+            // It was accepted just before the end was decided, and shared nodes may be gone: it ends before it has captured anything.
+            Phase::Running | Phase::Draining => {
+                stream.map(|stream| Directive::CancelStream { stream })
+            }
             Phase::Stopping | Phase::Over => Some(Directive::StopAll),
         }
     }
@@ -439,6 +442,18 @@ mod tests {
             run.decide(finished, 0),
             [Directive::Over { hung: Vec::new() }]
         );
+    }
+
+    #[test]
+    fn a_stream_that_comes_after_shared_nodes_were_closed_captures_nothing() {
+        let mut run = GraphLifecycle::new(Duration::from_secs(10));
+        run.decide(wired(0, &[(0, None, false)]), 0);
+        run.decide(GraphEvent::NodeReady { node: 0 }, 0);
+        let closed = run.decide(GraphEvent::StreamsComplete, 0);
+        assert_eq!(closed, [Directive::Close]);
+        let cancelled = run.decide(wired(1, &[(1, Some(0), true)]), 0);
+        assert_eq!(cancelled, [Directive::CancelStream { stream: 0 }]);
+        assert_eq!(run.faults, []);
     }
 
     #[test]

@@ -179,6 +179,7 @@ impl NodeControl {
                 reason,
             } => {
                 tracing::warn!(node = %self.name, "restarting: {reason}");
+                self.core.publish_restart(&self.name, &reason);
                 let command = Command::Restart {
                     node,
                     replica,

@@ -17,7 +17,7 @@ const STANDSTILL_NS: u64 = 2_000_000_000;
 pub(crate) struct Watchdog {
     call_deadline_ns: u64,
     /// By instance, replica and the time at which the call began.
-    named: HashSet<(NodeId, usize, u64)>,
+    reported: HashSet<(NodeId, usize, u64)>,
     activity: u64,
     still_since_ns: u64,
 }
@@ -26,7 +26,7 @@ impl Watchdog {
     pub(crate) fn new(call_deadline: Duration) -> Self {
         Self {
             call_deadline_ns: nanoseconds(call_deadline),
-            named: HashSet::new(),
+            reported: HashSet::new(),
             activity: 0,
             still_since_ns: 0,
         }
@@ -53,7 +53,8 @@ impl Watchdog {
                 blocked.push(id);
             }
             // A live source that is held up reads on, which helps nobody.
-            is_calling |= self.judge_calls(id, watch, now_ns) && !(instance.source && is_blocked);
+            is_calling |=
+                self.report_overdue_calls(id, watch, now_ns) && !(instance.source && is_blocked);
             // What waits for a node that will come back has only to wait.
             is_calling |= watch.restart_at_ns.load(Ordering::Relaxed) >= now_ns;
         }
@@ -88,20 +89,27 @@ impl Watchdog {
         ))
     }
 
-    /// Names the calls of an instance that have taken too long, open tickets among them. True if there are calls at all.
-    fn judge_calls(&mut self, id: NodeId, watch: &NodeWatch, now_ns: u64) -> bool {
+    /// Logs the calls of an instance that have run too long, open tickets among them. True if there are calls at all.
+    fn report_overdue_calls(&mut self, id: NodeId, watch: &NodeWatch, now_ns: u64) -> bool {
         let mut is_calling = false;
         for (replica, began) in watch.running_calls() {
             is_calling = true;
-            self.judge_call(id, replica, &watch.name, began, now_ns);
+            self.report_overdue_call(id, replica, &watch.name, began, now_ns);
         }
         is_calling
     }
 
-    /// Names a call that has taken longer than the deadline, once.
-    fn judge_call(&mut self, id: NodeId, replica: usize, name: &str, started: u64, now_ns: u64) {
+    /// Logs a call that has run longer than the deadline, once.
+    fn report_overdue_call(
+        &mut self,
+        id: NodeId,
+        replica: usize,
+        name: &str,
+        started: u64,
+        now_ns: u64,
+    ) {
         let elapsed_ns = now_ns.saturating_sub(started);
-        if elapsed_ns > self.call_deadline_ns && self.named.insert((id, replica, started)) {
+        if elapsed_ns > self.call_deadline_ns && self.reported.insert((id, replica, started)) {
             let seconds = elapsed_ns as f64 / 1e9;
             tracing::error!(node = %name, replica, "a call has not returned for {seconds:.1} s");
         }
@@ -113,28 +121,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_call_that_takes_too_long_is_named_once_whatever_its_replica() {
+    fn each_call_that_takes_too_long_is_reported_once_whatever_its_replica() {
         let mut watchdog = Watchdog::new(Duration::from_nanos(10));
         for now_ns in [5, 11, 12, 30] {
-            watchdog.judge_call(0, 0, "pool", 1, now_ns);
-            watchdog.judge_call(0, 1, "pool", 15, now_ns);
+            watchdog.report_overdue_call(0, 0, "pool", 1, now_ns);
+            watchdog.report_overdue_call(0, 1, "pool", 15, now_ns);
         }
-        assert_eq!(watchdog.named, HashSet::from([(0, 0, 1), (0, 1, 15)]));
+        assert_eq!(watchdog.reported, HashSet::from([(0, 0, 1), (0, 1, 15)]));
     }
 
     #[test]
-    fn an_open_ticket_is_named_after_the_deadline_although_its_call_has_returned() {
+    fn an_open_ticket_is_reported_after_the_deadline_although_its_call_has_returned() {
         let mut watchdog = Watchdog::new(Duration::from_nanos(10));
         let watch = NodeWatch::new("asks".to_owned(), 1);
-        assert!(!watchdog.judge_calls(3, &watch, 5));
+        assert!(!watchdog.report_overdue_calls(3, &watch, 5));
         watch.call_began(0, 5);
         watch.open_call_began(Some(5));
         watch.call_ended(0);
-        assert!(watchdog.judge_calls(3, &watch, 15));
-        assert!(watchdog.named.is_empty(), "{:?}", watchdog.named);
-        assert!(watchdog.judge_calls(3, &watch, 16));
-        assert_eq!(watchdog.named, HashSet::from([(3, 0, 5)]));
+        assert!(watchdog.report_overdue_calls(3, &watch, 15));
+        assert!(watchdog.reported.is_empty(), "{:?}", watchdog.reported);
+        assert!(watchdog.report_overdue_calls(3, &watch, 16));
+        assert_eq!(watchdog.reported, HashSet::from([(3, 0, 5)]));
         watch.open_call_began(None);
-        assert!(!watchdog.judge_calls(3, &watch, 30));
+        assert!(!watchdog.report_overdue_calls(3, &watch, 30));
     }
 }

@@ -104,9 +104,13 @@ impl Graph {
                 Err(found) => problems.extend(found),
             }
         }
-        problems
-            .or_ok(())
-            .map_err(|problems| problems.hiding(&self.secrets))
+        // Where spellings tell nothing, the disk may: links, and files that the graph or the program needs.
+        let problems = problems.or_ok(()).and_then(|()| {
+            let mut problems = Problems::default();
+            self.check_replaced_by_added(registry, stream, others, &mut problems);
+            problems.or_ok(())
+        });
+        problems.map_err(|problems| problems.hiding(&self.secrets))
     }
 }
 
@@ -164,6 +168,29 @@ mod tests {
         }
     }
 
+    struct Read;
+
+    impl Actor for Read {
+        const NAME: &'static str = "read";
+        type Settings = WriteSettings;
+
+        fn ports(_: &WriteSettings) -> Ports {
+            Ports::new().any_input("in")
+        }
+
+        fn reads(settings: &WriteSettings) -> Vec<PathBuf> {
+            vec![settings.path.clone()]
+        }
+
+        fn create(_: WriteSettings, _: &Setup) -> Result<Self, ActorError> {
+            Ok(Self)
+        }
+
+        fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+            Ok(())
+        }
+    }
+
     const TEXT: &str = "\
 fermata: 1
 streams: {door: /in/door.mp4}
@@ -204,6 +231,52 @@ nodes:
             added("hall", "/out/all.csv").unwrap_err(),
             "t.yaml:6:34: `all` would write over /out/all.csv, which a stream reads"
         );
+    }
+
+    #[test]
+    fn an_added_stream_is_no_way_to_files_that_must_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["all.csv", "hall.csv", "graph.yaml.csv"] {
+            std::fs::write(at(name), "mine").unwrap();
+        }
+        std::os::unix::fs::symlink(at("all.csv"), at("yard.csv")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), at("there")).unwrap();
+        let mut registry = Registry::builtin();
+        registry.register::<Write>();
+        registry.register::<Read>();
+        let here = folder.path().display();
+        let text = format!(
+            "\
+fermata: 1
+streams: {{door: x}}
+nodes:
+  s: {{use: test_source, each: stream}}
+  r: {{use: read, each: stream, in: s, path: \"${{stream.uri}}\"}}
+  w: {{use: write, each: stream, in: s, path: \"{here}/there/${{stream.name}}.csv\"}}
+"
+        );
+        let path = at("graph.yaml.csv");
+        std::fs::write(&path, text).unwrap();
+        let graph = Graph::load(&path, &registry, &LoadOptions::new("/out")).unwrap();
+        let added = |name: &str, uri: String| {
+            let stream = StreamSpec {
+                name: name.to_owned(),
+                uri,
+            };
+            let checked = graph.check_added_stream(&registry, &stream, &graph.streams);
+            checked.map_err(|problems| problems.to_string())
+        };
+        let uri = |name: &str| at(name).display().to_string();
+        assert_eq!(added("lane", uri("all.csv")), Ok(()));
+        let its_own = added("hall", uri("hall.csv")).unwrap_err();
+        assert!(its_own.contains("which `r@hall` reads"), "{its_own}");
+        let linked = added("yard", uri("all.csv")).unwrap_err();
+        assert!(linked.contains("which `r@yard` reads"), "{linked}");
+        let graph_file = added("graph.yaml", uri("all.csv"));
+        assert!(graph_file.is_err(), "{graph_file:?}");
+        let of_another = added("lane", uri("door.csv")).unwrap_err();
+        assert!(of_another.contains("`w@door` writes"), "{of_another}");
     }
 
     /// What a machine's part of a site says to a stream that is added under a name, to come from a source there or over an edge.

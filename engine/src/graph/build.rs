@@ -97,6 +97,7 @@ pub(crate) fn build(
         part_of: None,
         crossings,
         stream_order: Vec::new(),
+        kept: Vec::new(),
         given: merged.given,
         resolved: merged.written,
         secrets: secrets.clone(),

@@ -48,24 +48,22 @@ const MOST_FILES: usize = 256;
 pub(crate) struct Included {
     /// Those that are open, each included by the one before.
     open: Vec<PathBuf>,
-    /// How many have been read.
-    files: usize,
+    /// All that have been read, each as often as it has been.
+    pub(crate) read: Vec<PathBuf>,
 }
 
-/// Reads a file and what it includes.
-pub(crate) fn read(path: &Path) -> Result<Tree, Problems> {
+/// Reads a file and what it includes; with the files that these are.
+pub(crate) fn read(path: &Path) -> Result<(Tree, Vec<PathBuf>), Problems> {
     let text = read_text(path).map_err(|error| {
         Problem::nowhere(format!(
             "cannot read the graph file {}: {error}",
             path.display()
         ))
     })?;
-    with_includes(
-        &path.display().to_string(),
-        text,
-        path,
-        &mut Included::default(),
-    )
+    let mut so_far = Included::default();
+    so_far.read.push(path.to_owned());
+    let tree = with_includes(&path.display().to_string(), text, path, &mut so_far)?;
+    Ok((tree, so_far.read))
 }
 
 /// Reads a text; what it includes is looked for beside `path`.
@@ -97,7 +95,7 @@ pub(crate) fn with_includes(
             Err(found) => {
                 problems.extend(found);
                 // Each further one may be as many files again.
-                if so_far.files > MOST_FILES {
+                if so_far.read.len() > MOST_FILES {
                     break;
                 }
             }
@@ -119,12 +117,13 @@ fn included(include: &Tree, path: &Path, so_far: &mut Included) -> Result<Tree, 
         let message = format!("{} stands where a file is expected", include.kind());
         return Err(Problem::at(&include.span, message).into());
     };
-    so_far.files += 1;
+    let beside = path.parent().unwrap_or(Path::new(".")).join(file);
+    so_far.read.push(beside.clone());
     let too_much = match () {
         () if so_far.open.len() > MOST_DEEP => Some(format!(
             "files include each other more than {MOST_DEEP} deep"
         )),
-        () if so_far.files > MOST_FILES => {
+        () if so_far.read.len() > MOST_FILES => {
             Some(format!("more than {MOST_FILES} files are included"))
         }
         () => None,
@@ -132,7 +131,6 @@ fn included(include: &Tree, path: &Path, so_far: &mut Included) -> Result<Tree, 
     if let Some(message) = too_much {
         return Err(Problem::at(&include.span, message).into());
     }
-    let beside = path.parent().unwrap_or(Path::new(".")).join(file);
     let text = read_text(&beside).map_err(|error| {
         Problem::at(
             &include.span,

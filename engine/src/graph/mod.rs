@@ -10,6 +10,7 @@ mod check;
 mod crossings;
 mod file;
 mod instance;
+mod instances;
 mod interpolate;
 mod load_options;
 mod machines;
@@ -47,7 +48,7 @@ use crate::services::Services;
 pub use load_options::LoadOptions;
 pub use overrides::Overrides;
 pub use part::EdgeActors;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, most_alike};
 pub use redact::{redact, redact_path};
 pub use schema::schema;
 pub use secrets::Secrets;
@@ -69,9 +70,10 @@ impl Graph {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: &Path, registry: &Registry, options: &LoadOptions) -> Result<Self, Problems> {
-        let tree = hiding(file::read(path))?;
+        let (tree, read) = hiding(file::read(path))?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         Self::merged(tree, &names::fitting_name(&stem), registry, options)
+            .map(|graph| graph.read_from(read))
     }
 
     /// Reads and checks a graph from a text; `name` stands for the file in messages. Includes are looked for in the
@@ -86,13 +88,10 @@ impl Graph {
         options: &LoadOptions,
     ) -> Result<Self, Problems> {
         let path = Path::new(name);
-        let tree = hiding(file::with_includes(
-            name,
-            text.to_owned(),
-            path,
-            &mut file::Included::default(),
-        ))?;
-        Self::merged(tree, "graph", registry, options)
+        let mut so_far = file::Included::default();
+        let tree = file::with_includes(name, text.to_owned(), path, &mut so_far);
+        Self::merged(hiding(tree)?, "graph", registry, options)
+            .map(|graph| graph.read_from(so_far.read))
     }
 
     fn merged(
@@ -127,7 +126,7 @@ impl Graph {
         let mut told = HashSet::new();
         for node in &self.nodes {
             for stream in self.instances_of(node) {
-                let settings = match node.settings(stream) {
+                let settings = match node.settings(stream.as_ref()) {
                     Ok(settings) => {
                         self.secrets.learn(&settings.0);
                         settings
@@ -151,22 +150,32 @@ impl Graph {
             .map_err(|problems| problems.hiding(&self.secrets))
     }
 
-    /// Asks every actor to try out what its settings name, which takes longer than [`Graph::check`]: models are loaded. Of a node
-    /// with `each: stream` the first stream's is asked.
+    /// Asks every actor to try out what its settings name, which takes longer than [`Graph::check`]: models are loaded, each once for all
+    /// instances that have the same settings.
     ///
     /// # Errors
     /// Everything that does not work.
     pub fn try_out(&self, registry: &Registry) -> Result<(), Problems> {
         let mut problems = Problems::default();
         for node in &self.nodes {
-            let stream = self.instances_of(node).into_iter().next().flatten();
-            let (Some(actor), Ok(settings)) = (registry.get(&node.actor), node.settings(stream))
-            else {
+            let Some(actor) = registry.get(&node.actor) else {
                 continue;
             };
-            if let Err(error) = actor.try_out(&settings) {
-                self.secrets.learn(&settings.0);
-                problems.push(node.problem(&settings, error.to_string()));
+            let mut tried = HashSet::new();
+            for stream in self.instances_of(node) {
+                let Ok(settings) = node.settings(stream.as_ref()) else {
+                    continue;
+                };
+                let written = settings
+                    .parse::<serde_json::Value>()
+                    .map(|value| value.to_string());
+                if !tried.insert(written.unwrap_or_default()) {
+                    continue;
+                }
+                if let Err(error) = actor.try_out(&settings) {
+                    self.secrets.learn(&settings.0);
+                    problems.push(node.problem(&settings, error.to_string()));
+                }
             }
         }
         problems

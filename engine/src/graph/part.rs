@@ -104,7 +104,7 @@ impl Graph {
         let inlets = self.nodes.iter().filter(|node| node.is_inlet);
         let named = inlets.filter_map(|node| {
             let streams = self.instances_of(node).into_iter().flatten();
-            let streams = streams.map(|stream| stream.name.clone()).collect();
+            let streams = streams.map(|stream| stream.name).collect();
             Some((node.edge.clone()?, streams))
         });
         named.collect()
@@ -119,23 +119,11 @@ impl Graph {
         let of_source = |node: &NodeSpec| match node.each_stream {
             true => {
                 let streams = self.instances_of(node).into_iter().flatten();
-                streams.map(|stream| stream.name.clone()).collect()
+                streams.map(|stream| stream.name).collect()
             }
             false => vec![node.name.clone()],
         };
         sources.flat_map(of_source).collect()
-    }
-
-    /// For whom a node is there: each of its streams, or, if it is shared, nobody in particular.
-    pub fn instances_of(&self, node: &NodeSpec) -> Vec<Option<&StreamSpec>> {
-        if !node.each_stream {
-            return vec![None];
-        }
-        let is_for = |stream: &&StreamSpec| {
-            let of_streams = node.of_streams.as_ref();
-            of_streams.is_none_or(|streams| streams.contains(&stream.name))
-        };
-        self.streams.iter().filter(is_for).map(Some).collect()
     }
 
     fn stream(&self, name: &str) -> StreamSpec {

@@ -142,10 +142,7 @@ pub(crate) fn listed(names: &[&str]) -> String {
 }
 
 /// The known name that is most like a given one; none where there are so many that looking for it would take its time for each problem.
-pub(crate) fn most_alike<'a>(
-    given: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn most_alike<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let known: Vec<&str> = known.into_iter().take(MOST_COMPARED + 1).collect();
     if known.len() > MOST_COMPARED || given.len() > LONGEST_COMPARED {
         return None;

@@ -40,6 +40,8 @@ pub struct Graph {
     pub(crate) crossings: Vec<Crossing>,
     /// In which order the streams of a part stand in the graph that it is a part of; empty where they stand as they are.
     pub(crate) stream_order: Vec<String>,
+    /// Files that no node may write, with what they are; those that the graph was read from among them.
+    pub(crate) kept: Vec<(PathBuf, String)>,
     pub(crate) resolved: Tree,
     /// The file with what it includes and with what the command line changes, before anything is replaced.
     pub(crate) given: Tree,
@@ -279,7 +281,7 @@ pub struct RunSpec {
     pub drain: Duration,
     /// How often a node may be restarted.
     pub restart: RestartSpec,
-    /// A call that takes longer is named.
+    /// A call that has run longer is logged once as an error, with its node and replica; it is not cancelled.
     pub call_deadline: Duration,
 }
 
@@ -370,7 +372,7 @@ pub(crate) enum Each {
     Stream,
 }
 
-/// `run:` as written.
+/// How time passes, how a drain ends, and what nodes may take.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunFile {
@@ -380,7 +382,7 @@ pub(crate) struct RunFile {
     pub(crate) drain: Option<HumanDuration>,
     /// How often a node may be restarted.
     pub(crate) restart: Option<RestartFile>,
-    /// A call that takes longer is named. Default: 30s.
+    /// A call that has run longer is logged once as an error, with its node and replica; it is not cancelled. Default: 30s.
     pub(crate) call_deadline: Option<HumanDuration>,
 }
 

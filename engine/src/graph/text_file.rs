@@ -10,11 +10,11 @@ const MOST_BYTES: u64 = 16 << 20;
 /// Reads a file.
 ///
 /// # Errors
-/// Those of reading it; it is a device, a pipe or a folder, which need not end; it is too large; it is no text in UTF-8.
+/// Those of reading it; it is a device, a pipe or a folder, which need not end; it is too large; it is not valid UTF-8.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     // Opening a pipe would wait for its writer.
     if !path.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut text = String::new();
     let file = File::open(path)?;
@@ -42,8 +42,8 @@ mod tests {
         assert_eq!(read_text(&small).unwrap(), "text");
         for (path, said) in [
             (large.as_path(), "larger than 16 MiB"),
-            (folder.path(), "no regular file"),
-            (Path::new("/dev/zero"), "no regular file"),
+            (folder.path(), "not a regular file"),
+            (Path::new("/dev/zero"), "not a regular file"),
         ] {
             let refused = read_text(path).unwrap_err().to_string();
             assert!(refused.contains(said), "{refused}");

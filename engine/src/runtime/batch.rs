@@ -69,7 +69,7 @@ impl Batches {
     pub(crate) fn must_flush_before(&mut self, slot: usize, weight: usize) -> bool {
         let max = self.max;
         let batch = self.of(slot);
-        !batch.held.is_empty() && batch.weight + weight > max
+        !batch.held.is_empty() && batch.weight.saturating_add(weight) > max
     }
 
     /// Holds a packet.
@@ -79,7 +79,7 @@ impl Batches {
             batch.oldest_ns = now_ns;
         }
         batch.held.push(Held { taken, weight });
-        batch.weight += weight;
+        batch.weight = batch.weight.saturating_add(weight);
     }
 
     /// Whether the batch of a slot is full, in weight or in packets.

@@ -37,7 +37,7 @@ impl Channel {
         producer: Arc<Parker>,
         consumer: Arc<Parker>,
     ) -> Self {
-        let (sender, receiver) = flume::bounded(policy.capacity + policy.in_hand);
+        let (sender, receiver) = flume::bounded(policy.capacity.saturating_add(policy.in_hand));
         Self {
             sender,
             receiver,
@@ -132,7 +132,7 @@ impl Channel {
         let taken = read(&self.books.consumer.taken);
         self.taken_seen.store(taken, Ordering::Relaxed);
         // A packet that has just been taken may not have been counted as taken yet.
-        let most = (policy.capacity + policy.in_hand) as u64;
+        let most = policy.capacity.saturating_add(policy.in_hand) as u64;
         let depth = put.saturating_sub(taken).min(most);
         if depth > read(&producer.high_water) {
             producer.high_water.store(depth, Ordering::Relaxed);

@@ -54,7 +54,12 @@ fn drive(lane: &mut Lane, parker: &Arc<Parker>) {
                     times => times - 1,
                 };
                 parker.announce();
-                match lane.step() {
+                let looked = match lane.step() {
+                    // Whoever changed something before the announcement has woken nobody; see `Step::Idle`.
+                    Step::Idle { .. } => lane.step(),
+                    looked => looked,
+                };
+                match looked {
                     Step::Progressed => parker.retract(),
                     Step::Finished => {
                         parker.retract();

@@ -169,7 +169,7 @@ impl Edge {
         };
         match &mut self.store {
             Store::Ring(ring) => {
-                ring.bytes += bytes;
+                ring.bytes = ring.bytes.saturating_add(bytes);
                 ring.queue.push_back(queued);
                 ring.mark = sequence + 1;
                 let (depth, high) = (ring.queue.len() as u64, &self.books.producer.high_water);
@@ -197,7 +197,10 @@ impl Edge {
                 Store::Receiving { .. } => return true,
             };
             let fits = packets < self.policy.capacity
-                && self.policy.bytes.is_none_or(|most| held + bytes <= most);
+                && self
+                    .policy
+                    .bytes
+                    .is_none_or(|most| held.saturating_add(bytes) <= most);
             if fits || packets == 0 {
                 return true;
             }
@@ -378,7 +381,7 @@ impl Ring {
     #[inline]
     fn pop(&mut self) -> Option<Queued> {
         let queued = self.queue.pop_front()?;
-        self.bytes -= queued.bytes;
+        self.bytes = self.bytes.saturating_sub(queued.bytes);
         Some(queued)
     }
 }

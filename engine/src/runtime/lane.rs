@@ -25,7 +25,9 @@ const STATISTICS_PERIOD_NS: u64 = 1_000_000_000;
 pub(crate) enum Step {
     /// Something was done; step again.
     Progressed,
-    /// Nothing can be done until something comes in, room appears, or this clock time.
+    /// Nothing was done. What the step found out meanwhile (a mark that went on into a ring, the end of a stream of which a batch is
+    /// held, a replica that is free) may give the next one something to do: after two in a row, nothing can be done until something
+    /// comes in, room appears, or this clock time.
     Idle { until_ns: Option<u64> },
     /// Every node is finished.
     Finished,

@@ -32,7 +32,7 @@ impl NodeStats {
 
     pub(crate) fn record_batch(&mut self, weight: usize, reason: FlushReason) {
         self.batches += 1;
-        self.batch_weight += weight as u64;
+        self.batch_weight = self.batch_weight.saturating_add(weight as u64);
         self.flushes[reason as usize] += 1;
     }
 

@@ -97,7 +97,7 @@ fn most_in_hand(node: &NodeSpec) -> usize {
         1 => node.ports.open_calls,
         replicas => 2 * replicas,
     };
-    in_a_call * (under_way + 1)
+    in_a_call.saturating_mul(under_way.saturating_add(1))
 }
 
 /// Whether a queue that a node feeds counts the bytes of payloads.

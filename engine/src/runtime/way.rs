@@ -89,12 +89,12 @@ impl Node {
     /// Tells who watches, and records how long the packet has waited.
     #[inline]
     fn note_taken(&mut self, taken: &Taken, cx: &mut LaneContext) {
+        debug_assert!(cx.now_ns >= taken.queued_ns, "`take` has moved the clock");
         cx.observe(&self.parts.watch.name, || Observed::Taken {
             packet: taken.receipt.packet,
             queued_ns: taken.queued_ns,
         });
-        self.recorder
-            .queue_waited(cx.now_ns.saturating_sub(taken.queued_ns));
+        self.recorder.queue_waited(cx.now_ns - taken.queued_ns);
     }
 
     /// Asks a packet for its weight, and holds it for a batch. Inlined, it would have every packet copied on its way to the call.

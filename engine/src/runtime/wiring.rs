@@ -268,7 +268,10 @@ impl Wiring {
         self.graph.secrets().learn(&settings.0);
         let actor_type = self.registry.get(&spec.actor).cloned();
         let actor_type = actor_type.ok_or_else(|| {
-            let message = format!("`{}` uses `{}`, which is no actor", spec.name, spec.actor);
+            let message = format!(
+                "`{}` uses `{}`, which is not an actor",
+                spec.name, spec.actor
+            );
             Problem::nowhere(message)
         })?;
         let suffix = stream.map_or(String::new(), |(spec, _)| format!("@{}", spec.name));

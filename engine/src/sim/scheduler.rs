@@ -36,8 +36,12 @@ const STEP_COSTS_NS: [u64; 4] = [1, 2_000, 50_000, 1_000_000];
 enum Rest {
     /// Has work.
     Awake,
-    /// Found nothing once and announced that it parks; looks once more.
+    /// Found nothing, and nobody knows of it yet: whoever wakes it now believes it awake.
+    Empty,
+    /// Found nothing and announced that it parks; looks twice more.
     Announced,
+    /// Found nothing once more.
+    Looking,
     /// Parked until it is woken or until its time.
     Parked { until_ns: Option<u64> },
     /// Never runs again.
@@ -58,7 +62,7 @@ struct SteppedLane {
 impl SteppedLane {
     fn can_go(&self, now_ns: u64) -> bool {
         match self.rest {
-            Rest::Awake | Rest::Announced => true,
+            Rest::Awake | Rest::Empty | Rest::Announced | Rest::Looking => true,
             Rest::Parked { until_ns } => {
                 !self.parker.is_parking() || until_ns.is_some_and(|until| until <= now_ns)
             }
@@ -392,9 +396,17 @@ impl Scheduler {
         let now_ns = self.clock.now_ns();
         let lane = &mut self.lanes[index];
         lane.passed_over = 0;
-        if matches!(lane.rest, Rest::Parked { .. }) {
-            lane.parker.retract();
-            lane.rest = Rest::Awake;
+        match lane.rest {
+            Rest::Parked { .. } => {
+                lane.parker.retract();
+                lane.rest = Rest::Awake;
+            }
+            Rest::Empty => {
+                lane.parker.announce();
+                lane.rest = Rest::Announced;
+                return;
+            }
+            _ => {}
         }
         let Some(step) = hangs(|| lane.lane.step()) else {
             lane.rest = Rest::Hung;
@@ -409,10 +421,8 @@ impl Scheduler {
                 lane.parker.retract();
                 Rest::Awake
             }
-            (Step::Idle { .. }, Rest::Awake) => {
-                lane.parker.announce();
-                Rest::Announced
-            }
+            (Step::Idle { .. }, Rest::Awake) => Rest::Empty,
+            (Step::Idle { .. }, Rest::Announced) => Rest::Looking,
             (Step::Idle { until_ns }, _) if until_ns.is_some_and(|until| until <= now_ns) => {
                 self.spins += 1;
                 Rest::Parked {

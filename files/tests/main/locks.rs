@@ -238,5 +238,5 @@ fn a_pipe_that_has_the_locks_name_is_refused() {
     let made = make.arg(folder.path().join(LOCK_FILE)).status();
     assert!(made.unwrap().success());
     let error = FolderLock::take(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("no regular file"), "{error}");
+    assert!(error.contains("not a regular file"), "{error}");
 }

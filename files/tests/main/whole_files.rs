@@ -23,7 +23,7 @@ fn a_file_is_read_up_to_the_limit_and_no_further() {
     assert!(refused.contains("larger than 64 MiB"), "{refused}");
     fs::write(&path, [0xFF]).unwrap();
     let refused = read_text(&path, 9).unwrap_err().to_string();
-    assert_eq!(refused, "it is no text in UTF-8");
+    assert_eq!(refused, "it is not valid UTF-8");
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn what_has_no_end_or_waits_for_others_is_refused_at_once() {
     for path in [&pipe, &link, Path::new("/dev/zero"), folder.path()] {
         let expected = match path.is_dir() {
             true => "is a directory",
-            false => "it is no regular file",
+            false => "it is not a regular file",
         };
         for refused in [
             open(path, MOST_NUMBERS).map(drop),

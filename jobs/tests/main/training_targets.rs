@@ -201,7 +201,9 @@ fn softlabels_that_were_made_anew_stop_a_training_that_is_taken_up() {
     softlabels(&at, &manifest, 78);
     let error = begun.config().softlabels().unwrap_err().to_string();
     assert!(
-        error.contains("were made anew since the run began"),
+        error.contains("were made anew since the run began: ")
+            && error.contains(" in those that it began with, "),
         "{error}"
     );
+    assert!(!error.contains("the sha256 of their alignment"), "{error}");
 }

@@ -21,8 +21,8 @@ pub enum ExportError {
     /// Something is there already.
     #[error("{} is there already; say that it may be overwritten, or name another folder", .0.display())]
     Exists(PathBuf),
-    /// What is there is no model's folder, so it is not replaced.
-    #[error("{} is there and is no model's folder (it has no {CARD_FILE}); it is not overwritten", .0.display())]
+    /// What is there is not a model's folder, so it is not replaced.
+    #[error("{} is there and is not a model's folder (it has no {CARD_FILE}); it is not overwritten", .0.display())]
     NoModel(PathBuf),
     /// The system does not let it be written.
     #[error("cannot write {}: {reason}", path.display())]

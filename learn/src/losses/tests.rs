@@ -90,12 +90,12 @@ fn loss(name: &str, golden: &Golden, s: &Tensor, t: &Tensor) -> Tensor {
             };
             decoupled_distillation(s, t, &labels, &plain, &settings(form, 1.0, 8.0), 2)
         }
-        "decoupled_report" => decoupled_distillation(
+        "decoupled_blended" => decoupled_distillation(
             s,
             t,
             &labels,
             &plain,
-            &settings(DecoupledForm::Report, 0.5, 4.0),
+            &settings(DecoupledForm::Blended, 0.5, 4.0),
             1,
         ),
         "correlation_between" => correlations(s, t, 2.0).between_classes,

@@ -13,6 +13,7 @@ use super::recipe_spec::{Confidence, FromManifest, Keep, Part};
 use super::table::{Manifest, ManifestError, Row, Split};
 use crate::metrics::softmax;
 use crate::predictions::{Predictions, RowHash, row_hash};
+use crate::relative_path::{relative, stepped};
 
 /// Why a row is not in the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,8 +109,8 @@ impl Gathered {
         };
         for mapped in mapping.rows(&at.join(&part.table), column)? {
             self.rows += 1;
-            let path = images.join(&mapped.image);
-            let image = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+            let path = stepped(images.clone(), Path::new(&mapped.image));
+            let image = relative(folder, &path);
             let source = mapping.source.clone();
             let Some(label) = mapped.label else {
                 self.left_out.push(Removed {
@@ -167,8 +168,8 @@ impl Gathered {
             policies.insert(policy.clone());
             let confidence = sure.as_ref().map(|sure| sure.of(&row)).transpose()?;
             let removed = from.keep.refuses(&row.source, confidence);
-            let path = images.join(&row.image);
-            let image = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+            let path = stepped(images.clone(), &row.image);
+            let image = relative(folder, &path);
             self.paths.push(path);
             self.policy_of.push(policy.clone());
             self.candidates.push(Candidate {

@@ -34,7 +34,8 @@ pub struct CleanReport {
 }
 
 impl Recipe {
-    /// Makes the manifest for a folder. `at` is the folder of the recipe. Nothing is written.
+    /// Makes the manifest for a folder, from which its images are named; the folder's path is absolute and has no links in it
+    /// ([`crate::relative_path::resolved`]). `at` is the folder of the recipe. Nothing is written.
     ///
     /// # Errors
     /// A table or mapping is wrong, or images cannot be read: all of them.

@@ -228,7 +228,7 @@ fn a_table_names_its_classes() {
         ("label,a,b\n", "no columns `logit_CLASS`"),
         (
             "label,logit_a,logit_b\nc,1,2\n",
-            "p.csv: line 2, row 0: `c` is no class; there are a, b, or 0 to 1",
+            "p.csv: line 2, row 0: `c` is not a class; there are a, b, or 0 to 1",
         ),
         (
             "label,logit_a,logit_b\na,1,x\n",
@@ -237,7 +237,7 @@ fn a_table_names_its_classes() {
         ("label,logit_a,logit_b\na,1,inf\n", "the logit is `inf`"),
         (
             "label,logit_a,logit_b\n7,1,2\n",
-            "line 2, row 0: `7` is no class",
+            "line 2, row 0: `7` is not a class",
         ),
         (
             "label,logit_a,logit_b\r\n\r\na,1\r\n",

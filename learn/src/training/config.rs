@@ -14,7 +14,7 @@ use super::spec::TrainingSpec;
 use crate::folds::Fold;
 use crate::manifest::{Manifest, Row};
 use crate::predictions::row_hash;
-use crate::softlabels::{Expected, Softlabels};
+use crate::softlabels::{Alignment, Expected, Softlabels, differences};
 use crate::votes::Votes;
 use crate::weights::{TensorFile, WeightsError};
 
@@ -69,13 +69,16 @@ impl InitialUsed {
 }
 
 /// Softlabels that a training learns from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SoftlabelsUsed {
     /// Their folder.
     pub folder: PathBuf,
     /// What they were made with when the run began.
     pub alignment_sha256: String,
+    /// The same in words, so that a difference can be named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alignment: Option<Alignment>,
 }
 
 /// Votes that a training learns from.
@@ -111,6 +114,7 @@ impl RunConfig {
             Ok::<_, TrainingError>(SoftlabelsUsed {
                 folder: absolute(folder),
                 alignment_sha256: found.alignment_sha256().to_owned(),
+                alignment: Some(found.alignment().clone()),
             })
         });
         let votes = votes.map(|file| {
@@ -238,12 +242,22 @@ impl RunConfig {
         if found.alignment_sha256() == used.alignment_sha256 {
             return Ok(Some(found));
         }
-        Err(TrainingError::Spec(vec![format!(
-            "the softlabels {} were made anew since the run began: the sha256 of their alignment is {}, and was {}",
-            used.folder.display(),
-            found.alignment_sha256(),
-            used.alignment_sha256
-        )]))
+        let now = found.alignment().to_value();
+        let differences = match &used.alignment {
+            Some(begun) => differences(
+                ("those that it began with", &begun.to_value()),
+                ("those that are there now", &now),
+            ),
+            None => vec![format!(
+                "the sha256 of their alignment is {}, and was {}",
+                found.alignment_sha256(),
+                used.alignment_sha256
+            )],
+        };
+        Err(TrainingError::OtherSoftlabels {
+            folder: used.folder.clone(),
+            differences,
+        })
     }
 
     /// The votes, if there are any: those with which the training began.

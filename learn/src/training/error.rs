@@ -84,6 +84,17 @@ pub enum TrainingError {
     /// See [`SoftlabelsError`].
     #[error(transparent)]
     Softlabels(#[from] SoftlabelsError),
+    /// Softlabels that are not those that the run began with; all differences.
+    #[error(
+        "the softlabels {} were made anew since the run began: {}; bring back those that were, or begin a new training",
+        folder.display(), differences.join("; ")
+    )]
+    OtherSoftlabels {
+        /// Their folder.
+        folder: PathBuf,
+        /// What differs, and how.
+        differences: Vec<String>,
+    },
     /// Votes that are none.
     #[error("the votes {}: {reason}", path.display())]
     Votes {

@@ -30,7 +30,7 @@ use crate::calibration::fit_temperature;
 use crate::charts::{LearningCurve, learning_curve};
 use crate::evaluation::Evaluation;
 use crate::export::{Overwrite, write_folder};
-use crate::folds::WITHOUT_FOLD;
+use crate::folds::{FOREIGN, WITHOUT_FOLD};
 use crate::in_memory::json_text;
 use crate::manifest::{Manifest, Split};
 use crate::predictions::Predictions;
@@ -312,6 +312,7 @@ impl RunFolder {
                 "sha256": used.sha256,
                 "head": initial.head,
                 "provenance": used.provenance,
+                FOREIGN: initial.foreign,
             });
         }
         if let Some(fold) = config.without_fold {

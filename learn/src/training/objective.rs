@@ -134,7 +134,7 @@ impl Distillation {
                 problems.above_0("distillation.temperature", temperature);
                 problems.not_negative("distillation.beta", beta);
                 match form {
-                    DecoupledForm::Report => problems.up_to("distillation.alpha", alpha, 1.0),
+                    DecoupledForm::Blended => problems.up_to("distillation.alpha", alpha, 1.0),
                     DecoupledForm::Reference { cross_entropy, .. } => {
                         problems.not_negative("distillation.alpha", alpha);
                         problems.not_negative("distillation.cross_entropy", cross_entropy);

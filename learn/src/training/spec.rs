@@ -148,6 +148,10 @@ pub struct Initial {
     pub weights: PathBuf,
     /// `file`: its head too. `network`: a new head, for other classes.
     pub head: HeadOf,
+    /// Whether they had learnt from none of the pictures here, such as weights of ImageNet. Weights that do not say what they had learnt from may
+    /// else have seen every row. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
 }
 
 /// Learning rates over the training.

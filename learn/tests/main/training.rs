@@ -222,6 +222,24 @@ fn weights_that_a_training_begins_with_are_told_by_their_hash_and_what_they_had_
     for row in manifest.split(Split::Train) {
         assert_eq!(learnt.saw(row, &manifest.sha256), Some(true));
     }
+
+    // Weights that do not say may have seen every row, unless the settings say that they come from elsewhere.
+    Network::new(architecture, head, 1, Device::Cpu)
+        .save(&network, None)
+        .unwrap();
+    let foreign = initial.replace("head: file", "head: file, foreign: true");
+    for (name, settings, saw) in [("unsaid", initial, None), ("foreign", foreign, Some(false))] {
+        let config = RunConfig::begin(&path, None, None, Some(fold), spec(&settings)).unwrap();
+        let out = folder.path().join(name);
+        RunFolder::create(&out, config, card(), Device::Cpu).unwrap();
+        let checkpoint = TensorFile::read(&out.join(RunFolder::CHECKPOINTS[0])).unwrap();
+        let learnt = Learnt::of(&checkpoint.provenance.unwrap()).unwrap();
+        let validation = manifest.split(Split::Validation);
+        let left_out = manifest.split(Split::Train).filter(|row| fold.has(row));
+        for row in validation.chain(left_out) {
+            assert_eq!(learnt.saw(row, &manifest.sha256), saw, "{name}");
+        }
+    }
 }
 
 #[test]

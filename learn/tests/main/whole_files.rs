@@ -41,7 +41,7 @@ fn pipes_and_devices_are_refused_by_every_reader() {
         symlink("/dev/zero", &device).unwrap();
         for path in [pipe, device] {
             let refused = read(&path).unwrap_or_else(|| panic!("{} was read", path.display()));
-            assert!(refused.contains("it is no regular file"), "{refused}");
+            assert!(refused.contains("it is not a regular file"), "{refused}");
         }
     }
 }

@@ -36,7 +36,7 @@ impl FromStr for JobName {
         match is_token(text, MOST) {
             true => Ok(Self(text.to_owned())),
             false => Err(format!(
-                "`{text}` is no name of a job: expected 1 to {MOST} letters, digits, - and _"
+                "`{text}` is not a valid name of a job: expected 1 to {MOST} letters, digits, - and _"
             )),
         }
     }

@@ -213,14 +213,17 @@ impl Record for JobRecord {
 
     fn problem(&self) -> Option<&'static str> {
         first(&[
-            (is_name(&self.id), "an id that is none"),
+            (is_name(&self.id), "an invalid id"),
             (is_word(&self.by), "a name that is too long"),
             (
                 (100..=86_400_000).contains(&self.lease_ms),
-                "a lease that is none",
+                "a lease that is not from 100 ms to a day",
             ),
             (self.units <= MOST_UNITS, "too many units"),
-            ((1..=32).contains(&self.tries), "tries that cannot be"),
+            (
+                (1..=32).contains(&self.tries),
+                "tries that are not from 1 to 32",
+            ),
         ])
     }
 }
@@ -232,12 +235,12 @@ impl Record for Outcome {
             Self::Result(result) => {
                 let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
                 first(&[
-                    (result.attempt > 0, "an attempt that is none"),
+                    (result.attempt > 0, "attempt 0: they count from 1"),
                     (
                         result.sha256.len() == 64 && result.sha256.bytes().all(hex),
-                        "a hash that is none",
+                        "an invalid sha256",
                     ),
-                    (is_name(&result.worker), "a worker that is none"),
+                    (is_name(&result.worker), "an invalid name of a worker"),
                 ])
             }
         }
@@ -259,7 +262,7 @@ impl Record for Tries {
         first(&[
             (self.open.len() <= MOST_TRIES, "too many tries"),
             (in_order && known, "attempts that cannot be"),
-            (named, "a worker that is none"),
+            (named, "an invalid name of a worker"),
             (told.all(|text| is_word(text)), "a reason that is too long"),
         ])
     }
@@ -269,8 +272,8 @@ impl Record for WorkerReport {
     fn problem(&self) -> Option<&'static str> {
         let mut words = self.refuses.iter().chain(&self.differs);
         first(&[
-            (is_name(&self.worker), "a worker that is none"),
-            (self.host.len() <= 255, "a host that is none"),
+            (is_name(&self.worker), "an invalid name of a worker"),
+            (self.host.len() <= 255, "a name of a host that is too long"),
             (words.all(|text| is_word(text)), "a reason that is too long"),
             (self.working.len() <= 64, "more units than one can work at"),
         ])

@@ -207,7 +207,7 @@ impl Worker {
     fn given(self: &Arc<Self>, message: Message) {
         let unit = self.assets.unit_of(&message.subject);
         let Some(unit) = unit.filter(|unit| *unit < self.record.units) else {
-            tracing::warn!("`{}` is no unit of the job", message.subject);
+            tracing::warn!("`{}` is not a unit of the job", message.subject);
             self.connection.runtime.spawn(async move {
                 let _ = message.ack_with(AckKind::Term).await;
             });

@@ -21,6 +21,7 @@ pub(crate) struct GraphRun<'a> {
     services: Services,
     says: Option<Says>,
     serve: ServeArguments,
+    set: Vec<String>,
 }
 
 impl<'a> GraphRun<'a> {
@@ -33,7 +34,14 @@ impl<'a> GraphRun<'a> {
             services: (PROGRAM.services)(),
             says: None,
             serve: ServeArguments::default(),
+            set: Vec::new(),
         }
+    }
+
+    /// With other values (`PATH=VALUE`) than the text has.
+    pub(crate) fn setting(mut self, set: Vec<String>) -> Self {
+        self.set = set;
+        self
     }
 
     /// It goes through so many rows.
@@ -65,7 +73,8 @@ impl<'a> GraphRun<'a> {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         let registry = (PROGRAM.registry)();
         let (Taking::Afresh(folder) | Taking::Again(folder)) = &self.taking;
-        let options = LoadOptions::new(folder);
+        let mut options = LoadOptions::new(folder);
+        options.overrides.set = self.set;
         let graph = Graph::parse(FILE, self.text, &registry, &options)
             .map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let job = Job {

@@ -118,6 +118,7 @@ pub(crate) fn hand_out(
     let run = Handed {
         nats,
         text: &text,
+        set: Vec::new(),
         taking,
         rows: Some(rows),
         quiet: arguments.teachers.quiet,
@@ -130,6 +131,7 @@ pub(crate) fn hand_out(
 pub(crate) fn resume(
     nats: &str,
     text: &str,
+    set: Vec<String>,
     rows: Option<JobRows>,
     folder: &Path,
     quiet: bool,
@@ -147,6 +149,7 @@ pub(crate) fn resume(
     let run = Handed {
         nats,
         text,
+        set,
         taking: Taking::Again(folder.to_owned()),
         rows,
         quiet,
@@ -166,6 +169,8 @@ fn fresh_id() -> anyhow::Result<String> {
 struct Handed<'a> {
     nats: &'a str,
     text: &'a str,
+    /// Values of it that are others now.
+    set: Vec<String>,
     taking: Taking,
     rows: Option<JobRows>,
     quiet: bool,
@@ -178,6 +183,7 @@ impl Handed<'_> {
         let Self {
             nats,
             text,
+            set,
             taking,
             rows,
             quiet,
@@ -228,6 +234,7 @@ impl Handed<'_> {
             let workers = Arc::new(Workers(Box::new(workers)));
             GraphRun::new(text, taking, quiet)
                 .of(rows)
+                .setting(set)
                 .served(serve)
                 .reading(manifests)
                 .lending(

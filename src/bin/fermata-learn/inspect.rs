@@ -16,7 +16,7 @@ use fermata_vision::ModelCard;
 use fermata_vision::card::{CARD_FILE, ONNX_FILE, SAFETENSORS_FILE};
 
 use crate::manifest::stats;
-use crate::{inspect_reports, inspect_softlabels};
+use crate::{inspect_reports, inspect_runs, inspect_softlabels};
 
 /// Shown where it makes no difference.
 const ANY_SCALE: f64 = 30.0;
@@ -40,12 +40,10 @@ fn described(path: &Path) -> anyhow::Result<String> {
             found => found?,
         },
         Some("json") => inspect_reports::json(path)?,
-        Some("yaml" | "yml") => match inspect_reports::recipe_or_mapping(path) {
-            Some(found) => found,
-            None => model_card(path)?,
-        },
+        Some("jsonl") => inspect_runs::json_lines(path)?,
+        Some("yaml" | "yml") => yaml(path)?,
         _ => bail!(
-            "{} is none of .safetensors, .onnx, .npz, .npy, a manifest or table (.csv), a report (.json) and a model card, recipe or mapping (.yaml)",
+            "{} is none of .safetensors, .onnx, .npz, .npy, a manifest or table (.csv), a report (.json), lines (.jsonl) and a model card, recipe, mapping, training or graph (.yaml)",
             path.display()
         ),
     };
@@ -68,7 +66,7 @@ fn folder(path: &Path) -> anyhow::Result<String> {
             return described(&report);
         }
         bail!(
-            "{} is no folder of a training, a model (it has no {CARD_FILE}), softlabels, an evaluation, a comparison, an audit or a set of images",
+            "{} is no folder of a training, a model (it has no {CARD_FILE}), softlabels, a search, an evaluation, a comparison, an audit, a run or a set of images",
             path.display()
         );
     }
@@ -87,22 +85,38 @@ fn folder(path: &Path) -> anyhow::Result<String> {
 
 fn training(path: &Path) -> anyhow::Result<String> {
     let folder = RunFolder::open(path)?;
-    let config = folder.config();
+    let progress = folder.progress()?;
     let mut text = format!(
-        "{}\ntraining    {}, {} epochs, seed {}\nmanifest    {}\n            sha256 {}\n",
+        "{}\n{}stands at   epoch {} of {}{}\n",
         path.display(),
-        config.training.architecture,
-        config.training.epochs,
-        config.training.seed,
-        config.manifest.display(),
-        config.manifest_sha256
+        inspect_runs::config(folder.config()),
+        progress.epoch,
+        progress.end,
+        if progress.has_stopped {
+            ", stopped early"
+        } else {
+            ""
+        }
     );
+    if let Some(best) = progress.best {
+        text += &format!("best        epoch {}\n", best.epoch);
+    }
     for name in RunFolder::CHECKPOINTS {
         if path.join(name).is_file() {
             text += &format!("\n{}", described(&path.join(name))?);
         }
     }
     Ok(text)
+}
+
+fn yaml(path: &Path) -> anyhow::Result<String> {
+    if let Some(found) = inspect_reports::recipe_or_mapping(path) {
+        return Ok(found);
+    }
+    match inspect_runs::yaml(path)? {
+        Some(found) => Ok(found),
+        None => model_card(path),
+    }
 }
 
 fn model_card(path: &Path) -> anyhow::Result<String> {

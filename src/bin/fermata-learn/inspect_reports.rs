@@ -13,15 +13,20 @@ use fermata_learn::predictions::Predictions;
 use serde_json::Value;
 
 use crate::classes::classes;
+use crate::inspect_runs;
 use crate::manifest::stats;
 
 /// Files that say what a folder is.
-const REPORTS: [&str; 5] = [
+const REPORTS: [&str; 9] = [
     "metrics.json",
     "comparison.json",
     "audit.json",
+    "ensemble.json",
+    "kpi.json",
     "manifest.csv",
     "table.csv",
+    "report.json",
+    "graph.yaml",
 ];
 
 /// The file that says what a folder is, if it is one of ours.
@@ -55,8 +60,11 @@ pub(crate) fn json(path: &Path) -> anyhow::Result<String> {
         let found: Validation = serde_json::from_value(value).with_context(wrong)?;
         return Ok(validation(&found));
     }
+    if let Some(found) = inspect_runs::json(path, &value)? {
+        return Ok(found);
+    }
     bail!(
-        "{} is none of an evaluation (metrics.json), a comparison, an audit, a clean report and a validation of a manifest",
+        "{} is none of an evaluation (metrics.json), a comparison, an audit, a clean report, a validation of a manifest, what a search chose, what belongs to softlabels, a run's report, an environment, measures (kpi.json) and label noise",
         path.display()
     )
 }

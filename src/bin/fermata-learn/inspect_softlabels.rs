@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fermata_jobs::ledger::Ledger;
-use fermata_learn::softlabels::{HASHES, Softlabels};
+use fermata_learn::softlabels::{Alignment, Counts, HASHES, Softlabels};
 
 use crate::softlabels::LEDGER;
 
@@ -27,20 +27,31 @@ pub(crate) fn described(path: &Path) -> anyhow::Result<Option<String>> {
 }
 
 fn whole(path: &Path, softlabels: &Softlabels) -> String {
-    let (alignment, counts) = (softlabels.alignment(), softlabels.counts());
+    let told = table(
+        softlabels.alignment(),
+        softlabels.counts(),
+        softlabels.alignment_sha256(),
+    );
+    format!(
+        "{}\n{told}\nall files are as the export wrote them\n",
+        path.display()
+    )
+}
+
+/// What softlabels are of.
+pub(crate) fn table(alignment: &Alignment, counts: &Counts, alignment_sha256: &str) -> String {
     let split = alignment
         .split
         .map_or("all".to_owned(), |split| split.to_string());
     let mut text = format!(
-        "{}\nsoftlabels  {} rows of {} ({split}), {} could not be read\nviews       {}, seed {}\nmanifest    sha256 {}\nalignment   sha256 {}\n\n{:<20}{:>8}{:>8}  {:<12}{:>10}{:>10}{:>10}\n",
-        path.display(),
+        "softlabels  {} rows of {} ({split}), {} could not be read\nviews       {}, seed {}\nmanifest    sha256 {}\nalignment   sha256 {}\n\n{:<20}{:>8}{:>8}  {:<12}{:>10}{:>10}{:>10}\n",
         counts.rows_out,
         counts.rows_in,
         counts.failed,
         alignment.views,
         alignment.seed,
         alignment.manifest_sha256,
-        softlabels.alignment_sha256(),
+        alignment_sha256,
         "teacher",
         "weight",
         "T",
@@ -69,5 +80,5 @@ fn whole(path: &Path, softlabels: &Softlabels) -> String {
             );
         }
     }
-    text + "\nall files are as the export wrote them\n"
+    text
 }

@@ -13,6 +13,7 @@ mod handing_out;
 mod infer;
 mod inspect;
 mod inspect_reports;
+mod inspect_runs;
 mod inspect_softlabels;
 mod manifest;
 mod models;
@@ -21,6 +22,7 @@ mod progress;
 mod resume;
 #[cfg_attr(not(feature = "remote"), allow(dead_code))]
 mod same_job;
+mod seen_rows;
 mod softlabels;
 mod softlabels_plan;
 mod teachers;

@@ -19,6 +19,7 @@ use fermata::manifest_cli::ManifestCommand;
 use fermata::print::{print, print_line};
 use fermata_learn::image_set::MANIFEST;
 use fermata_learn::manifest::{CleanReport, DRAWN, Recipe, Validation};
+use fermata_learn::relative_path::resolved;
 
 use self::look_progress::LookProgress;
 
@@ -62,10 +63,7 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
         .canonicalize()
         .with_context(|| format!("cannot find {}", recipe.display()))?;
     let at = at.parent().unwrap_or(Path::new("/"));
-    let folder = match out.canonicalize() {
-        Ok(folder) => folder,
-        Err(_) => std::path::absolute(out)?,
-    };
+    let folder = resolved(out).with_context(|| format!("cannot find {}", out.display()))?;
     let progress = LookProgress::new();
     let (manifest, report) = spec.make_watched(at, &folder, &|looking| progress.show(looking))?;
     make_folder(out)?;

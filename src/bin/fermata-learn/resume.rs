@@ -10,6 +10,7 @@ pub(crate) fn resume(arguments: &ResumeArguments) -> anyhow::Result<u8> {
     let ResumeArguments {
         run,
         more,
+        max_failures,
         nats,
         quiet,
     } = arguments;
@@ -17,6 +18,12 @@ pub(crate) fn resume(arguments: &ResumeArguments) -> anyhow::Result<u8> {
         if nats.is_some() {
             bail!(
                 "--nats is about softlabels, and {} holds a training",
+                run.display()
+            );
+        }
+        if max_failures.is_some() {
+            bail!(
+                "--max-failures is about softlabels, and {} holds a training, which needs every row",
                 run.display()
             );
         }
@@ -29,7 +36,7 @@ pub(crate) fn resume(arguments: &ResumeArguments) -> anyhow::Result<u8> {
                 run.display()
             );
         }
-        return softlabels::resume(run, nats.as_deref(), *quiet);
+        return softlabels::resume(run, nats.as_deref(), *max_failures, *quiet);
     }
     bail!(
         "{} is no run that can be taken up again: it has neither the checkpoints of a training nor {} (softlabels)",

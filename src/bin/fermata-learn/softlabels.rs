@@ -9,19 +9,20 @@ use fermata::cli::REFUSED;
 use fermata::documents::read_text;
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::{JobRows, Taking};
+use fermata_engine::Actor as _;
 use fermata_jobs::ledger::Ledger;
-use fermata_jobs::loaded_model::LoadedModel;
 use fermata_jobs::manifests::Manifests;
 use fermata_jobs::unit::rows_of;
-use fermata_jobs::write_softlabels::{ALIGNMENT, UNITS};
+use fermata_jobs::write_softlabels::{ALIGNMENT, UNITS, WriteSoftlabels};
 use fermata_learn::augmentation::Augmentation;
-use fermata_learn::manifest::{Manifest, Split};
+use fermata_learn::manifest::Split;
 use serde::Deserialize;
 
 use crate::graph_run::{self, GraphRun};
 #[cfg(feature = "remote")]
 use crate::handing_out as shared_job;
 use crate::same_job::SHARED;
+use crate::seen_rows::{self, Seen};
 use crate::softlabels_plan::Plan;
 use crate::teachers::{Teachers, absolute};
 #[cfg(not(feature = "remote"))]
@@ -60,7 +61,11 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
     let manifests = Arc::new(Manifests::default());
     let manifest = manifests.get(&path)?;
     let rows = rows_of(&manifest, split).count();
-    look_for_rows_that_all_have_seen(&teachers, &manifest, split, given)?;
+    let seen = match arguments.allow_seen {
+        true => Seen::Allowed,
+        false => Seen::Refused,
+    };
+    seen_rows::look_at(&teachers, &manifest, split, given, seen)?;
     let mut weights = teachers.numbers("--weight", &arguments.weights)?;
     if weights.is_empty() {
         let same = 1.0 / teachers.0.len() as f64;
@@ -132,47 +137,13 @@ fn forget(out: &Path) {
     }
 }
 
-/// Says before anything is computed which teacher of several models has learnt from rows with all of them.
-fn look_for_rows_that_all_have_seen(
-    teachers: &Teachers,
-    manifest: &Manifest,
-    split: Option<Split>,
-    given: &fermata::learn_cli::TeacherArguments,
-) -> anyhow::Result<()> {
-    for (name, folders) in teachers.0.iter().filter(|(_, folders)| folders.len() > 1) {
-        let mut learnt = Vec::new();
-        for folder in folders {
-            let model = LoadedModel::load(folder, None, &given.device, given.threads)?;
-            let on_this = model
-                .learnt()
-                .filter(|learnt| learnt.manifest_sha256 == manifest.sha256);
-            let Some(known) = on_this else {
-                bail!(
-                    "--teacher {name}: the provenance of {} does not say that it was trained on this manifest, so nobody can tell which rows it has seen",
-                    folder.display()
-                );
-            };
-            learnt.push(known);
-        }
-        let rows = rows_of(manifest, split).map(|index| &manifest.rows[index]);
-        let mut seen = rows.filter(|row| {
-            learnt
-                .iter()
-                .all(|learnt| learnt.saw(row, &manifest.sha256) == Some(true))
-        });
-        if let Some(first) = seen.next() {
-            bail!(
-                "--teacher {name}: all of its models have learnt from {} rows, the first of them {}: a teacher says what it has by heart of those; train each model without another fold",
-                seen.count() + 1,
-                first.image.display()
-            );
-        }
-    }
-    Ok(())
-}
-
 /// Takes up an export at the units that are not done.
-pub(crate) fn resume(folder: &Path, nats: Option<&str>, quiet: bool) -> anyhow::Result<u8> {
+pub(crate) fn resume(
+    folder: &Path,
+    nats: Option<&str>,
+    max_failures: Option<usize>,
+    quiet: bool,
+) -> anyhow::Result<u8> {
     let folder = absolute(folder)?;
     let text = read_text(&folder.join(graph_run::FILE))?;
     let ledger = Ledger::join(&folder.join(LEDGER))?;
@@ -183,16 +154,23 @@ pub(crate) fn resume(folder: &Path, nats: Option<&str>, quiet: bool) -> anyhow::
             folder.display()
         );
     }
+    // Units with rows that could not be read are done again.
+    let whole = state.commits.values().filter(|commit| commit.failed == 0);
     let rows = state.job.as_ref().map(|job| JobRows {
         all: job.rows,
-        done: state.commits.values().map(|commit| commit.rows).sum(),
+        done: whole.map(|commit| commit.rows).sum(),
     });
     drop(ledger);
+    let set = match max_failures {
+        None => Vec::new(),
+        Some(most) => vec![format!("nodes.{}.max_failures={most}", writer_of(&text)?)],
+    };
     match (nats, folder.join(SHARED).is_file()) {
         (None, false) => GraphRun::new(&text, Taking::Again(folder), quiet)
             .of(rows)
+            .setting(set)
             .run(),
-        (Some(nats), true) => shared_job::resume(nats, &text, rows, &folder, quiet),
+        (Some(nats), true) => shared_job::resume(nats, &text, set, rows, &folder, quiet),
         (None, true) => bail!(
             "the softlabels in {} are computed by workers: say with --nats over which server",
             folder.display()
@@ -202,4 +180,15 @@ pub(crate) fn resume(folder: &Path, nats: Option<&str>, quiet: bool) -> anyhow::
             folder.display()
         ),
     }
+}
+
+/// The node of a graph that writes softlabels.
+fn writer_of(graph: &str) -> anyhow::Result<String> {
+    let graph: serde_json::Value = serde_saphyr::from_str(graph)?;
+    let nodes = graph["nodes"].as_object();
+    let mut nodes = nodes.into_iter().flatten();
+    let writes = |node: &serde_json::Value| node["use"] == WriteSoftlabels::NAME;
+    let writer = nodes.find(|(_, node)| writes(node));
+    let (name, _) = writer.context("the run's graph has no node that writes softlabels")?;
+    Ok(name.clone())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use fermata::cli::{SUCCESS, ServeArguments};
 use fermata::documents::read_text;
 use fermata::learn_cli::TrainArguments;
-use fermata::print::print_line;
+use fermata::print::{complain, print_line};
 use fermata::run::{Job, JobRows, Taking, Watching, run_job};
 use fermata_engine::{Graph, LoadOptions};
 use fermata_files::FolderLock;
@@ -64,7 +64,11 @@ pub(crate) fn resume(path: &Path, more: Option<u32>, quiet: bool) -> anyhow::Res
     match more {
         Some(epochs) => {
             let _lock = FolderLock::take(path)?;
+            let before = folder.progress()?;
             folder.extend(epochs, &rows)?;
+            if let Some(told) = dropped(&before, epochs) {
+                complain(&told);
+            }
         }
         None if folder.is_complete()? => {
             let done = TrainingError::NothingToDo(folder.progress()?.epoch);
@@ -149,6 +153,19 @@ fn line(status: &Status) -> String {
         );
     }
     line
+}
+
+/// What was planned and is not trained, if more epochs take the place of some.
+fn dropped(before: &Progress, more: u32) -> Option<String> {
+    if before.is_done() {
+        return None;
+    }
+    let Progress { epoch, end, .. } = *before;
+    let left = end - epoch;
+    Some(format!(
+        "warning: the training stands at epoch {epoch} of {end}: the {left} that were still planned, with the rest of their schedule, are dropped, and the {more} of --more take their place, with a schedule of their own, to epoch {}; `fermata resume` without --more would have gone on as planned",
+        epoch + more
+    ))
 }
 
 /// `0/2`.

@@ -25,6 +25,7 @@ pub(crate) fn hand_out(
 pub(crate) fn resume(
     _: &str,
     _: &str,
+    _: Vec<String>,
     _: Option<JobRows>,
     _: &Path,
     _: bool,

@@ -88,6 +88,29 @@ fn nothing_is_drawn_inside_of_a_face_at_any_size() {
 }
 
 #[test]
+fn the_time_shown_is_that_of_the_video_which_is_written() {
+    let settings = serde_json::from_value(json!({})).unwrap();
+    let mut state = StreamState::new(&settings);
+    let mut shown = |ms: i64| {
+        let capture = Capture {
+            pts_ns: (26_000_000 + ms) * 1_000_000,
+            ..capture(0)
+        };
+        let frame = Faces::found(VideoFrame::of(gray(8, 8)), Vec::new());
+        let status = state.status(&input(capture, frame).envelope, None);
+        status
+            .rsplit_once(' ')
+            .unwrap()
+            .0
+            .rsplit_once(' ')
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    assert_eq!([shown(0), shown(1_500)], ["0.0", "1.5"]);
+}
+
+#[test]
 fn faces_are_hidden_in_every_mode_and_what_is_unknown_as_a_whole() {
     let (width, height) = (320, 240);
     let noisy = || {

@@ -6,9 +6,9 @@ use fermata_vision::{Expression, Face};
 /// A label, in full and as short as it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Label {
-    /// `#3 happy 0.87`, as far as it is known; `#3 happy 0.31 held` where another expression leads.
+    /// `3 happy 0.87`, as far as it is known; `3 happy 0.31 held` where another expression leads.
     pub(super) text: String,
-    /// `#3`
+    /// `3`, its track. Without a `#`, which is a blob in small letters.
     pub(super) tag: String,
     pub(super) look: ChipLook,
 }
@@ -17,7 +17,7 @@ impl Label {
     pub(super) fn of(face: &Face) -> Self {
         let tag = face
             .track
-            .map_or_else(String::new, |track| format!("#{track}"));
+            .map_or_else(String::new, |track| track.to_string());
         let mut text = tag.clone();
         let mut look = ChipLook::Filled;
         let mut add = |part: &str| {
@@ -61,10 +61,7 @@ mod tests {
     #[test]
     fn the_number_is_the_labels_own() {
         let raw = Label::of(&face());
-        assert_eq!(
-            (&*raw.text, raw.look),
-            ("#3 neutral 0.80", ChipLook::Filled)
-        );
+        assert_eq!((&*raw.text, raw.look), ("3 neutral 0.80", ChipLook::Filled));
         let smoothed = Face {
             smoothed: Some([0.0, 0.0, 0.0, 0.55, 0.0, 0.0, 0.45]),
             label: Some(Expression::Happy),
@@ -73,7 +70,7 @@ mod tests {
         let shown = Label::of(&smoothed);
         assert_eq!(
             (&*shown.text, shown.look),
-            ("#3 happy 0.55", ChipLook::Filled)
+            ("3 happy 0.55", ChipLook::Filled)
         );
     }
 
@@ -85,8 +82,8 @@ mod tests {
             ..face()
         };
         let shown = Label::of(&held);
-        assert_eq!(shown.text, "#3 happy 0.45 held");
-        assert_eq!((&*shown.tag, shown.look), ("#3", ChipLook::Outlined));
+        assert_eq!(shown.text, "3 happy 0.45 held");
+        assert_eq!((&*shown.tag, shown.look), ("3", ChipLook::Outlined));
     }
 
     #[test]
@@ -96,6 +93,6 @@ mod tests {
             track: Some(1),
             ..Face::default()
         };
-        assert_eq!(Label::of(&tracked).text, "#1");
+        assert_eq!(Label::of(&tracked).text, "1");
     }
 }

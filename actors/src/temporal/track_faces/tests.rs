@@ -102,7 +102,7 @@ fn noise(seed: u64) -> f32 {
 }
 
 /// Two faces walk through each other; every `every`-th frame is looked at, and `hidden` frames show only the first.
-/// Returns on how many frames each was put out under its own id.
+/// Returns on how many frames each was emitted under its own id.
 fn cross(seed: u64, every: u64, hidden: std::ops::Range<u64>) -> [usize; 2] {
     let mut rig = default_rig();
     let mut kept = [0; 2];

@@ -40,7 +40,7 @@ struct Track {
     seen: (Rect, Option<Landmarks>),
     /// Time since the latest detection.
     unseen: Duration,
-    /// Not found where it was expected: kept to be found again, but not put out.
+    /// Not found where it was expected: kept to be found again, but not emitted.
     lost: bool,
 }
 

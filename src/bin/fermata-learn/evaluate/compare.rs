@@ -65,7 +65,7 @@ fn said(named: &str, classes: &[String]) -> anyhow::Result<Said> {
     let file = path.join(PREDICTIONS);
     if !file.is_file() {
         bail!(
-            "{} has no {PREDICTIONS}: it is no folder of an evaluation. `fermata evaluate --model {} --manifest M.csv --calibrate-on validation --out DIR` makes one",
+            "{} has no {PREDICTIONS}: it is not an evaluation's folder. `fermata evaluate --model {} --manifest M.csv --calibrate-on validation --out DIR` makes one",
             path.display(),
             model_in(&path).display()
         );

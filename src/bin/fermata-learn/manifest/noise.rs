@@ -7,6 +7,7 @@ use fermata::print::print_line;
 use fermata_learn::image_set::MANIFEST;
 use fermata_learn::label_noise::{Confusion, confuse, draw_training_rows};
 use fermata_learn::manifest::{Manifest, Split};
+use fermata_learn::relative_path::{relative, resolved, stepped};
 use fermata_vision::Expression;
 use serde_json::json;
 
@@ -31,7 +32,8 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
     let path = out.join(MANIFEST);
     super::own_folder::refuse_to_replace(&path, arguments.overwrite)?;
     let read = Manifest::read(&arguments.manifest)?;
-    let folder = std::path::absolute(&read.folder)?;
+    let folder = resolved(&read.folder)?;
+    let own = resolved(out)?;
     let mut rows = read.rows;
     if let Some(most) = arguments.training_rows {
         rows = draw_training_rows(rows, most, *seed);
@@ -40,7 +42,7 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
     let training = rows.iter().filter(|row| row.split == Split::Train).count();
     // The images stay where they are.
     for row in &mut rows {
-        row.image = folder.join(&row.image);
+        row.image = relative(&own, &stepped(folder.clone(), &row.image));
     }
     let report = json!({
         "manifest_sha256": read.sha256,

@@ -124,7 +124,7 @@ fn names(array: Array<String>, count: usize) -> anyhow::Result<Vec<String>> {
             .unwrap_or(name)
             .replace(['/', '\\'], "_");
         if name.is_empty() || name.starts_with('.') {
-            bail!("row {row} has `{name}`, which is no name of a file");
+            bail!("row {row} has `{name}`, which cannot be a file's name");
         }
         if !seen.insert(name.clone()) {
             bail!("row {row} has the name `{name}`, which another row has too");

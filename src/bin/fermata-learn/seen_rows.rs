@@ -1,0 +1,136 @@
+//! Which rows teachers have learnt from, said before anything is computed: what a teacher has by heart is no opinion.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use fermata::learn_cli::TeacherArguments;
+use fermata::print::complain;
+use fermata_jobs::loaded_model::LoadedModel;
+use fermata_jobs::unit::rows_of;
+use fermata_learn::folds::Learnt;
+use fermata_learn::manifest::{Manifest, Row, Split};
+
+use crate::teachers::Teachers;
+
+/// What is done about a teacher that is asked about rows that it has learnt from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It is refused.
+    Refused,
+    /// It is warned of.
+    Allowed,
+}
+
+/// Rows that a teacher is asked about.
+#[derive(Default)]
+struct Rows<'a> {
+    all: usize,
+    /// The first that it has learnt from, and how many those are.
+    seen: Option<(&'a Row, usize)>,
+    /// The same of rows of which nobody can tell.
+    unknown: Option<(&'a Row, usize)>,
+}
+
+/// Looks at all teachers. Rows that all models of a teacher have learnt from, and models of several of which nobody can tell what they have learnt
+/// from, are refused in any case.
+pub(crate) fn look_at(
+    teachers: &Teachers,
+    manifest: &Manifest,
+    split: Option<Split>,
+    given: &TeacherArguments,
+    seen: Seen,
+) -> anyhow::Result<()> {
+    for (name, folders) in &teachers.0 {
+        let load = |folder: &PathBuf| {
+            let model = LoadedModel::load(folder, None, &given.device, given.threads)?;
+            anyhow::Ok(model.learnt())
+        };
+        let learnt: Vec<Option<Learnt>> = folders.iter().map(load).collect::<Result<_, _>>()?;
+        match &learnt[..] {
+            [only] => {
+                let rows = Rows::of(manifest, split, |row| saw(only.as_ref(), row, manifest));
+                one_folder(name, &folders[0], &rows, seen)?;
+            }
+            several => several_folders(name, folders, several, manifest, split)?,
+        }
+    }
+    Ok(())
+}
+
+fn saw(learnt: Option<&Learnt>, row: &Row, manifest: &Manifest) -> Option<bool> {
+    learnt?.saw(row, &manifest.sha256)
+}
+
+impl<'a> Rows<'a> {
+    fn of(
+        manifest: &'a Manifest,
+        split: Option<Split>,
+        saw: impl Fn(&Row) -> Option<bool>,
+    ) -> Self {
+        let mut rows = Self::default();
+        for index in rows_of(manifest, split) {
+            let row = &manifest.rows[index];
+            rows.all += 1;
+            let counted = match saw(row) {
+                Some(false) => continue,
+                Some(true) => &mut rows.seen,
+                None => &mut rows.unknown,
+            };
+            counted.get_or_insert((row, 0)).1 += 1;
+        }
+        rows
+    }
+}
+
+fn one_folder(name: &str, folder: &Path, rows: &Rows<'_>, seen: Seen) -> anyhow::Result<()> {
+    let all = rows.all;
+    if let Some((_, count)) = rows.unknown {
+        complain(&format!(
+            "warning: --teacher {name}: the provenance of {} does not say whether it has learnt from {count} of the {all} rows: what it says of them may be what it has by heart",
+            folder.display()
+        ));
+    }
+    let Some((first, count)) = rows.seen else {
+        return Ok(());
+    };
+    let told = format!(
+        "--teacher {name}: it has learnt from {count} of the {all} rows, the first of them {}: what it says of them is what it has by heart",
+        first.image.display()
+    );
+    match seen {
+        Seen::Allowed => complain(&format!("warning: {told}")),
+        Seen::Refused => bail!(
+            "{told}; give it several folders that were trained without another fold each (`fermata train --without-fold F/K`), name a --split that it has not seen, or allow it with --allow-seen"
+        ),
+    }
+    Ok(())
+}
+
+fn several_folders(
+    name: &str,
+    folders: &[PathBuf],
+    learnt: &[Option<Learnt>],
+    manifest: &Manifest,
+    split: Option<Split>,
+) -> anyhow::Result<()> {
+    for (folder, learnt) in folders.iter().zip(learnt) {
+        let rows = Rows::of(manifest, split, |row| saw(learnt.as_ref(), row, manifest));
+        if rows.unknown.is_some() {
+            bail!(
+                "--teacher {name}: the provenance of {} does not say that it, and the weights with which it began, were trained on this manifest, so nobody can tell which rows it has seen",
+                folder.display()
+            );
+        }
+    }
+    let by_all = |row: &Row| {
+        let mut all = learnt.iter();
+        Some(all.all(|learnt| saw(learnt.as_ref(), row, manifest) == Some(true)))
+    };
+    if let Some((first, count)) = Rows::of(manifest, split, by_all).seen {
+        bail!(
+            "--teacher {name}: all of its models have learnt from {count} rows, the first of them {}: a teacher says what it has by heart of those; train each model without another fold",
+            first.image.display()
+        );
+    }
+    Ok(())
+}
