@@ -47,6 +47,7 @@ use crate::services::Services;
 pub use load_options::LoadOptions;
 pub use overrides::Overrides;
 pub use part::EdgeActors;
+pub(crate) use problem::most_alike;
 pub use problem::{Problem, Problems};
 pub use redact::{redact, redact_path};
 pub use schema::schema;
