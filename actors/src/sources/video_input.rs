@@ -1,5 +1,6 @@
 //! Opening what a video comes from, and finding in it what is to be decoded. Reading on is `video_reader`'s.
 
+use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,9 @@ use ffmpeg_next::format::context::Input;
 use ffmpeg_next::format::stream::Disposition;
 use ffmpeg_next::{Dictionary, Error, Stream, decoder, format, media};
 
+use crate::libav::errors::INPUT_OUTPUT;
 use crate::libav::{self, Nature, Waiting};
+use crate::sources::uri::host_of;
 use crate::sources::video_error::VideoError;
 use crate::sources::watch::Watch;
 
@@ -21,7 +24,26 @@ pub(crate) fn open_url(
     watch: &Arc<Watch>,
 ) -> Result<(Input, Nature), VideoError> {
     watch.rearm();
-    libav::open_input(url, options, known, watch).map_err(|error| watch.explain("libav", error))
+    let opened = libav::open_input(url, options, known, watch);
+    opened.map_err(|error| match watch.explain("libav", error) {
+        VideoError::Libav { doing, error } if error == INPUT_OUTPUT => match unknown_host(url) {
+            Some(host) => VideoError::UnknownHost(host.to_owned()),
+            None => VideoError::Libav { doing, error },
+        },
+        VideoError::Libav {
+            error: Error::InvalidData,
+            ..
+        } if url.starts_with("http") && libav::is_web_page(url, options.to_owned(), watch) => {
+            VideoError::WebPage
+        }
+        error => error,
+    })
+}
+
+/// The host of an address, if its name is not known: libav does not say so.
+fn unknown_host(url: &str) -> Option<&str> {
+    let host = host_of(url)?;
+    (host, 0).to_socket_addrs().is_err().then_some(host)
 }
 
 /// Opens a V4L2 camera. libav offers no way to interrupt its reads: a camera that stalls without an error holds the
