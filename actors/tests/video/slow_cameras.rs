@@ -8,7 +8,9 @@ use fermata_engine::testing::setup;
 use fermata_engine::{Next, Source};
 
 use crate::servers::{self, Farewell, Sending};
-use crate::support::{DEADLINE, camera_pictures, seconds, segments, settings_of, source, take};
+use crate::support::{
+    DEADLINE, camera_pictures, seconds, segments, settings_of, source, take, warnings,
+};
 
 /// All pictures of a camera by default settings: at its own rate, from one connection.
 fn shows_all(sending: Sending, pictures: usize) {
