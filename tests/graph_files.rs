@@ -362,7 +362,7 @@ nodes:
     assert_eq!(
         problems,
         "test.yaml:2:30: no node uses the `cuont` of stream `door` (did you mean `count`?)\n\
-         test.yaml:2:57: no node uses the `name_of_room` of stream `hall` (known: count)"
+         test.yaml:2:60: no node uses the `name_of_room` of stream `hall` (known: count)"
     );
     let problems = load(&of("3")).unwrap_err().to_string();
     assert!(

@@ -149,6 +149,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::sources::video_source::VideoSource;
 
     /// The first channel of what becomes of 2 rows of 3 pixels, 1 to 6.
     fn adjusted(settings: serde_json::Value) -> (usize, Vec<u8>) {
@@ -193,12 +194,13 @@ mod tests {
 fermata: 1
 streams: {{door: {{uri: a, mask: '0,0,0.5,1'}}, hall: {{uri: b, mask: null}}, yard: c}}
 nodes:
-  source: {{use: test_source, each: stream}}
+  source: {{use: video_source, each: stream, uri: \"${{stream.uri}}\"}}
   adjust: {{use: adjust_frames, each: stream, in: source, mask: \"${{stream.mask:-{default}}}\"}}
   end:    {{use: discard, in: adjust}}
 "
             );
             let mut registry = Registry::builtin();
+            registry.register_source::<VideoSource>();
             registry.register::<AdjustFrames>();
             let options = LoadOptions::new("out");
             let graph = Graph::parse("t.yaml", &text, &registry, &options);

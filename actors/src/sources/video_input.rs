@@ -4,6 +4,7 @@ use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use fermata_engine::graph::redact;
 use fermata_vision::image_file::ImageLimits;
 use ffmpeg_next::codec::{Context, threading};
 use ffmpeg_next::format::context::Input;
@@ -26,24 +27,30 @@ pub(crate) fn open_url(
     watch.rearm();
     let opened = libav::open_input(url, options, known, watch);
     opened.map_err(|error| match watch.explain("libav", error) {
-        VideoError::Libav { doing, error } if error == INPUT_OUTPUT => match unknown_host(url) {
-            Some(host) => VideoError::UnknownHost(host.to_owned()),
-            None => VideoError::Libav { doing, error },
-        },
         VideoError::Libav {
-            error: Error::InvalidData,
-            ..
-        } if url.starts_with("http") && libav::is_web_page(url, options.to_owned(), watch) => {
-            VideoError::WebPage
+            doing,
+            error: error @ (INPUT_OUTPUT | Error::InvalidData),
+        } => {
+            let is_page =
+                || url.starts_with("http") && libav::is_web_page(url, options.to_owned(), watch);
+            match unknown_host(url) {
+                Some(host) => VideoError::UnknownHost(host),
+                None if is_page() => VideoError::WebPage,
+                None => VideoError::Libav { doing, error },
+            }
         }
         error => error,
     })
 }
 
-/// The host of an address, if its name is not known: libav does not say so.
-fn unknown_host(url: &str) -> Option<&str> {
+/// The host of an address as it may be shown, if its name is not known: libav does not say so.
+fn unknown_host(url: &str) -> Option<String> {
     let host = host_of(url)?;
-    (host, 0).to_socket_addrs().is_err().then_some(host)
+    (host, 0).to_socket_addrs().err()?;
+    // It may be half of a password with a raw `/` in it.
+    let shown = redact(url);
+    let is_shown = host_of(&shown) == Some(host);
+    Some(if is_shown { host } else { "***" }.to_owned())
 }
 
 /// Opens a V4L2 camera. libav offers no way to interrupt its reads: a camera that stalls without an error holds the

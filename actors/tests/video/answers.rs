@@ -62,6 +62,11 @@ fn a_host_whose_name_is_not_known_is_told() {
             "no host called `nowhere.invalid`",
         );
     }
+    // What libav takes for the host is half of a password.
+    says(
+        serde_json::json!({ "uri": "http://s3c.invalid/ret@127.0.0.1:9/x" }),
+        "no host called `***`",
+    );
 }
 
 #[test]
