@@ -33,7 +33,9 @@ pub fn actors(name: Option<&str>, program: &Program) -> anyhow::Result<u8> {
         return Ok(SUCCESS);
     };
     let Some(actor) = registry.get(name) else {
-        bail!("there is no actor `{name}`; `fermata actors` lists them");
+        let alike = registry.most_alike(name);
+        let meant = alike.map_or_else(String::new, |alike| format!(" (did you mean `{alike}`?)"));
+        bail!("there is no actor `{name}`{meant}; `fermata actors` lists them");
     };
     print(&explained(actor))?;
     Ok(SUCCESS)

@@ -41,6 +41,7 @@ pub(crate) fn summary(report: &Report, width: usize) -> String {
         clock(report, &mut out);
     }
     nodes(report, width, &mut out);
+    counted(report, &mut out);
     out.push_str(&failures(report));
     out
 }
@@ -248,6 +249,23 @@ fn nodes(report: &Report, width: usize, out: &mut String) {
         let _ = writeln!(out, "{line}");
     }
     out.push('\n');
+}
+
+/// What actors counted themselves, a line for each node.
+fn counted(report: &Report, out: &mut String) {
+    let nodes = report.nodes.iter();
+    let mut has_counted = false;
+    for (name, node) in nodes.filter(|(_, node)| !node.counted.is_empty()) {
+        let counts = node.counted.iter();
+        let counts: Vec<String> = counts
+            .map(|(what, count)| format!("{count} {what}"))
+            .collect();
+        let _ = writeln!(out, "{name}: {}", counts.join(", "));
+        has_counted = true;
+    }
+    if has_counted {
+        out.push('\n');
+    }
 }
 
 fn names<'a>(head: &'static str, names: impl Iterator<Item = &'a String>) -> Column {

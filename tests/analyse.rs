@@ -373,8 +373,9 @@ fn people_who_type_something_else_are_helped() {
     refused(
         at,
         &["run", graph, "--stream", "cam=0", "--param", "model=m"],
-        &["--stream cam=/dev/video0"],
+        &["command line:1:14", "--stream cam=/dev/video0"],
     );
+    refused(at, &["actors", "detect"], &["did you mean `detect_faces`?"]);
     refused(
         at,
         &["run", graph, "--stream", "door.mp4"],
@@ -424,6 +425,34 @@ fn an_error_about_a_stream_points_at_the_command_line_and_is_told_once() {
         errors.contains("the same holds for node `emotion`"),
         "{errors}"
     );
+}
+
+/// Whatever the length of what was typed, and whatever reads it.
+#[test]
+fn an_error_about_a_short_or_escaped_address_points_at_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::create_dir(at.join("ph")).unwrap();
+    let graph = |source: &str| {
+        let text = format!(
+            "fermata: 1\nnodes:\n  capture: {{use: {source}, each: stream}}\n  end: {{use: discard, in: capture}}\n"
+        );
+        std::fs::write(at.join("g.yaml"), text).unwrap();
+    };
+    graph("video_source, uri: \"${stream.uri}\"");
+    for uri in ["0", "ph", "/dev/v", "file:///no%20where.mp4"] {
+        let stream = format!("cam={uri}");
+        let (code, _, errors) = run_in(at, &["check", "g.yaml", "--stream", &stream]);
+        assert_eq!(code, 2, "{errors}");
+        assert!(errors.contains("command line:1:14"), "{uri}: {errors}");
+    }
+    graph("image_source, path: \"${stream.uri}\"");
+    for uri in ["0", "ph"] {
+        let stream = format!("cam={uri}");
+        let (code, _, errors) = run_in(at, &["check", "g.yaml", "--stream", &stream]);
+        assert_eq!(code, 2, "{errors}");
+        assert!(errors.contains("command line:1:14"), "{uri}: {errors}");
+    }
 }
 
 #[test]

@@ -2,8 +2,10 @@
 //! tested where it is done (`actors/tests/video/`, `learn/`). The numbers are those of `tests/cases/` in `actors/`; the ninth, models that are not
 //! part of the repository, is tested beside the detector.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -121,7 +123,7 @@ impl Case {
     }
 
     /// Rows of the table, each cell by its column.
-    fn rows(&self) -> Vec<std::collections::HashMap<String, String>> {
+    fn rows(&self) -> Vec<HashMap<String, String>> {
         let table = csv::Reader::from_path(self.out("faces.csv"));
         let rows = table.expect("a table").into_deserialize();
         rows.map(|row| row.expect("a row")).collect()
@@ -176,7 +178,7 @@ impl Models {
     }
 }
 
-fn number(row: &std::collections::HashMap<String, String>, column: &str) -> f64 {
+fn number(row: &HashMap<String, String>, column: &str) -> f64 {
     row[column]
         .parse()
         .unwrap_or_else(|_| panic!("`{column}` of {row:?}"))
@@ -242,16 +244,15 @@ fn case_03_frames_that_are_stamped_far_off_leave_the_video_and_the_people_alone(
     };
     let server = servers::rtsp(&pictures, sending);
     let camera = format!("rtsp://127.0.0.1:{}/x", server.port);
+    let began = Instant::now();
     let run = Case::live(FULL, &camera, &models.params(), "forty pictures", || {
         server.sent() > 40
     });
-    let times = run.times();
+    let (times, watched) = (run.times(), began.elapsed().as_secs_f64());
     let lasts = times[times.len() - 1] - times[0];
-    assert!(times.len() > 6, "{}", run.said);
-    assert!((0.3..30.0).contains(&lasts), "{lasts} s: {}", run.said);
+    assert!((3.0..watched).contains(&lasts), "{lasts} s: {}", run.said);
     let tracks = run.rows().into_iter().map(|row| row["track"].clone());
-    let tracks: std::collections::BTreeSet<String> =
-        tracks.filter(|track| !track.is_empty()).collect();
+    let tracks: BTreeSet<String> = tracks.filter(|track| !track.is_empty()).collect();
     assert!(tracks.len() <= 1, "{tracks:?}");
 }
 
@@ -321,16 +322,15 @@ fn case_06_pixels_that_are_not_square_change_no_face() {
 fn case_07_pictures_over_http_have_the_times_of_their_arrival() {
     let server = servers::mjpeg(servers::shades(), Sending::at(5.0));
     let camera = format!("http://127.0.0.1:{}/stream", server.port);
+    let began = Instant::now();
     let run = Case::live(VIDEO, &camera, &[], "sixteen pictures", || {
         server.sent() > 16
     });
-    let times = run.times();
-    let rate = (times.len() - 1) as f64 / (times[times.len() - 1] - times[0]);
-    assert!(
-        (0.5..12.0).contains(&rate),
-        "{rate} frames a second: {}",
-        run.said
-    );
+    let (times, watched) = (run.times(), began.elapsed().as_secs_f64());
+    let lasts = times[times.len() - 1] - times[0];
+    assert!((2.5..watched).contains(&lasts), "{lasts} s: {}", run.said);
+    let rate = (times.len() - 1) as f64 / lasts;
+    assert!((3.0..6.0).contains(&rate), "{rate} a second: {}", run.said);
 }
 
 #[test]

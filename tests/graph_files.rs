@@ -346,6 +346,32 @@ nodes:
 }
 
 #[test]
+fn a_value_of_a_stream_that_no_node_uses_is_refused() {
+    let of = |count: &str| {
+        format!(
+            "\
+fermata: 1
+streams: {{door: {{uri: a.mp4, cuont: 7}}, hall: {{uri: b.mp4, name_of_room: hall}}}}
+nodes:
+  source: {{use: test_source, each: stream, count: {count}}}
+  end:    {{use: discard, in: source}}
+"
+        )
+    };
+    let problems = load(&of("\"${stream.count:-3}\"")).unwrap_err().to_string();
+    assert_eq!(
+        problems,
+        "test.yaml:2:30: no node uses the `cuont` of stream `door` (did you mean `count`?)\n\
+         test.yaml:2:60: no node uses the `name_of_room` of stream `hall` (known: count)"
+    );
+    let problems = load(&of("3")).unwrap_err().to_string();
+    assert!(
+        problems.contains("(nodes find it under `${stream.cuont}`)"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn a_stream_has_values_of_its_own_and_others_the_default() {
     let text = "\
 fermata: 1

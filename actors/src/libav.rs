@@ -6,7 +6,9 @@ mod complaints;
 mod converter;
 mod copied;
 mod devices;
+pub(crate) mod errors;
 mod facts;
+mod fetching;
 mod fragments;
 mod messages;
 mod opening;
@@ -22,9 +24,10 @@ pub(crate) use converter::{Converter, Target};
 pub(crate) use copied::{parameters_without_tag, stated_size};
 pub(crate) use devices::v4l2;
 pub(crate) use facts::{
-    has_time_stamps, is_hidden, is_read_to_its_end, sample_aspect_ratio, states_its_length,
-    time_stamp_bits,
+    has_time_stamps, is_hidden, is_of_unknown_length, is_read_to_its_end, sample_aspect_ratio,
+    states_its_length, time_stamp_bits,
 };
+pub(crate) use fetching::is_web_page;
 pub(crate) use fragments::end_fragment;
 pub(crate) use opening::{Nature, Waiting, open_input};
 pub(crate) use picture_numbers::{PictureNumber, PictureNumbers};

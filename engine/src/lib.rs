@@ -69,6 +69,7 @@ mod snapshot;
 mod source;
 mod start_error;
 pub mod statistics;
+mod tallies;
 pub mod testing;
 pub mod units;
 

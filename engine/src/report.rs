@@ -144,7 +144,8 @@ pub struct FileReport {
     pub segments: Vec<FileSegmentReport>,
 }
 
-/// Where a segment of a stream begins in a file: the time of each of its frames follows from it.
+/// Where a segment of a stream begins in a file, or goes on behind a gap that was shortened: the time of each frame up to the next one
+/// follows from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FileSegmentReport {
     /// Number of the segment.
@@ -202,6 +203,9 @@ pub struct NodeReport {
     pub finished: u64,
     /// How often the actor was built anew.
     pub restarts: u64,
+    /// What the actor counted itself, by what that is: the faces that `gate_faces` kept back, for example.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counted: BTreeMap<String, u64>,
     /// Time in calls.
     pub service_ms: Quantiles,
     /// Time in the input's queue.

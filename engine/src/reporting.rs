@@ -122,6 +122,7 @@ pub(crate) fn node_report(
     NodeReport {
         node: graph.nodes[instance.spec].name.clone(),
         stream: stream.map(|(_, stream)| stream.to_owned()),
+        counted: instance.tallies.report(),
         ..summed(
             counts,
             &watch.stats(),
@@ -173,6 +174,7 @@ fn add_units(report: &mut Report, graph: &Graph, units: &Units) {
         let name = &graph.nodes[spec].name;
         let node = NodeReport {
             node: name.clone(),
+            counted: unit.counted.clone(),
             ..summed(unit.counts, &unit.stats, unit.restarts, unit.life_ns)
         };
         report.nodes.insert(name.clone(), node);

@@ -13,6 +13,7 @@ use crate::life::Life;
 use crate::packet::Stream;
 use crate::services::Services;
 use crate::settled::Settled;
+use crate::tallies::Tallies;
 
 /// What an actor or source is told when it is created.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ pub struct Setup {
     pub(crate) settled: Settled,
     pub(crate) files: FileBooks,
     pub(crate) secrets: Secrets,
+    pub(crate) tallies: Tallies,
 }
 
 impl Setup {
@@ -103,6 +105,12 @@ impl Setup {
     /// without them already.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// A count of the actor's own, 0 at first, which the report tells with its node: `what` says what it counts, in a few words. It survives
+    /// restarts, and replicas share it.
+    pub fn tally(&self, what: &'static str) -> Arc<AtomicU64> {
+        self.tallies.of(what)
     }
 
     /// Counts frames that a live source lost before it could hand them over.

@@ -17,9 +17,9 @@ pub struct AdjustFramesSettings {
     #[serde(default)]
     pub rotate: u32,
     /// Parts that are blackened after turning: `LEFT,TOP,WIDTH,HEIGHT` in shares of the frame (0..1), several with `;` between them, such as
-    /// `0,0,1,0.2; 0.8,0,0.2,1`. Default: none.
+    /// `0,0,1,0.2; 0.8,0,0.2,1`. Default: none; also where the value is null, as that of `mask: "${stream.mask:-null}"` for streams that have none.
     #[serde(default)]
-    pub mask: String,
+    pub mask: Option<String>,
 }
 
 /// A part of a frame in shares: left, top, right, bottom.
@@ -48,14 +48,14 @@ impl Actor for AdjustFrames {
             let rotate = settings.rotate;
             return Err(format!("rotate is {rotate}, but must be 0, 90, 180 or 270").into());
         }
-        parts(&settings.mask).map(drop)
+        parts(settings.mask.as_deref()).map(drop)
     }
 
     fn create(settings: AdjustFramesSettings, _: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
         Ok(Self {
             rotate: settings.rotate,
-            mask: parts(&settings.mask)?,
+            mask: parts(settings.mask.as_deref())?,
             pool: FramePool::new(),
         })
     }
@@ -111,8 +111,9 @@ impl AdjustFrames {
     }
 }
 
-fn parts(mask: &str) -> Result<Vec<Part>, ActorError> {
+fn parts(mask: Option<&str>) -> Result<Vec<Part>, ActorError> {
     let parts = mask
+        .unwrap_or_default()
         .split(';')
         .map(str::trim)
         .filter(|part| !part.is_empty());
@@ -144,9 +145,11 @@ fn part(text: &str) -> Result<Part, ActorError> {
 #[cfg(test)]
 mod tests {
     use fermata_engine::testing::ActorDriver;
+    use fermata_engine::{Graph, LoadOptions, Registry};
     use serde_json::json;
 
     use super::*;
+    use crate::sources::video_source::VideoSource;
 
     /// The first channel of what becomes of 2 rows of 3 pixels, 1 to 6.
     fn adjusted(settings: serde_json::Value) -> (usize, Vec<u8>) {
@@ -181,6 +184,35 @@ mod tests {
         assert_eq!(masked, [0, 0, 3, 0, 0, 0]);
         let (_, masked) = adjusted(json!({"rotate": 90, "mask": "0,0,1,0.3"}));
         assert_eq!(masked, [0, 0, 5, 2, 6, 3]);
+    }
+
+    #[test]
+    fn one_stream_has_a_mask_and_another_none() {
+        for default in ["null", ""] {
+            let text = format!(
+                "
+fermata: 1
+streams: {{door: {{uri: a, mask: '0,0,0.5,1'}}, hall: {{uri: b, mask: null}}, yard: c}}
+nodes:
+  source: {{use: video_source, each: stream, uri: \"${{stream.uri}}\"}}
+  adjust: {{use: adjust_frames, each: stream, in: source, mask: \"${{stream.mask:-{default}}}\"}}
+  end:    {{use: discard, in: adjust}}
+"
+            );
+            let mut registry = Registry::builtin();
+            registry.register_source::<VideoSource>();
+            registry.register::<AdjustFrames>();
+            let options = LoadOptions::new("out");
+            let graph = Graph::parse("t.yaml", &text, &registry, &options);
+            let graph = graph.unwrap_or_else(|problems| panic!("{problems}"));
+            let adjust = graph.nodes.iter().find(|node| node.name == "adjust");
+            let masks = graph.streams.iter().map(|stream| {
+                let settings = adjust.unwrap().settings(Some(stream)).unwrap();
+                let settings: AdjustFramesSettings = settings.parse().unwrap();
+                parts(settings.mask.as_deref()).unwrap().len()
+            });
+            assert_eq!(masks.collect::<Vec<_>>(), [1, 0, 0], "{default:?}");
+        }
     }
 
     #[test]

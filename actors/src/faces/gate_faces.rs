@@ -2,10 +2,9 @@
 //!
 //! Owns the measures and what is counted. What a face that does not pass looks like is nobody's business: it goes on without its crop.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::sync::atomic::Ordering;
 
-use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup};
+use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_vision::{Face, Frame, Landmarks, Rect};
 use opencv::core::{CV_64F, Mat, Rect as CvRect, Scalar, Size};
 use opencv::imgproc::{self, COLOR_BGR2GRAY, INTER_AREA};
@@ -15,7 +14,7 @@ use serde::Deserialize;
 use crate::payload::Faces;
 
 /// Takes the crop from faces that a classifier could only guess at, so that they are shown, logged and tracked, but not classified. Stands
-/// between `crop_faces` and `classify_expression`. Faces that do not pass are counted by cause, and logged at the end. Every limit is off until
+/// between `crop_faces` and `classify_expression`. The report counts faces that pass, and those that do not by cause (`counted`). Every limit is off until
 /// it is set; those of the head's pose need landmarks, and faces without landmarks pass them.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +35,7 @@ pub struct GateFacesSettings {
 }
 
 /// Why a face does not pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     Small,
     Blurred,
@@ -44,23 +43,25 @@ enum Cause {
     Tilted,
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Small => "smaller than min_size",
-            Self::Blurred => "less sharp than min_sharpness",
-            Self::Turned => "turned further than max_turn",
-            Self::Tilted => "tilted further than max_tilt",
-        })
+impl Cause {
+    /// What the report calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Small => "faces smaller than min_size",
+            Self::Blurred => "faces less sharp than min_sharpness",
+            Self::Turned => "faces turned further than max_turn",
+            Self::Tilted => "faces tilted further than max_tilt",
+        }
     }
 }
 
+/// What the report calls faces that keep all limits.
+const PASSED: &str = "faces that passed";
+
 /// See [`GateFacesSettings`].
 pub struct GateFaces {
-    node: String,
+    setup: Setup,
     settings: GateFacesSettings,
-    passed: u64,
-    kept_back: BTreeMap<Cause, u64>,
 }
 
 impl Actor for GateFaces {
@@ -100,33 +101,22 @@ impl Actor for GateFaces {
         Self::check(&settings)?;
         fermata_vision::opencv_threads::use_one_thread()?;
         Ok(Self {
-            node: setup.node.clone(),
+            setup: setup.clone(),
             settings,
-            passed: 0,
-            kept_back: BTreeMap::new(),
         })
     }
 
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let mut faces = std::sync::Arc::unwrap_or_clone(input.take::<Faces>());
         for face in faces.faces.iter_mut().filter(|face| face.crop.is_some()) {
-            match self.settings.cause(&faces.video.frame, face)? {
-                Some(cause) => {
-                    face.crop = None;
-                    *self.kept_back.entry(cause).or_default() += 1;
-                }
-                None => self.passed += 1,
+            let cause = self.settings.cause(&faces.video.frame, face)?;
+            if cause.is_some() {
+                face.crop = None;
             }
+            let tally = self.setup.tally(cause.map_or(PASSED, Cause::name));
+            tally.fetch_add(1, Ordering::Relaxed);
         }
         out.emit(input.envelope, faces);
-        Ok(())
-    }
-
-    fn finish(&mut self, _: End) -> Result<(), ActorError> {
-        let (node, passed) = (&self.node, self.passed);
-        for (cause, faces) in &self.kept_back {
-            tracing::info!(%node, faces, passed, "faces that were not classified: {cause}");
-        }
         Ok(())
     }
 }
@@ -255,8 +245,10 @@ mod tests {
         let faces = Faces::found(VideoFrame::of(frame), faces);
         let outcome = actor.feed(faces).unwrap();
         let faces = outcome.only::<Faces>();
-        let counted: u64 = actor.actor.kept_back.values().sum();
-        assert_eq!(counted + actor.actor.passed, faces.faces.len() as u64);
+        let causes = [Cause::Small, Cause::Blurred, Cause::Turned, Cause::Tilted];
+        let names = causes.map(Cause::name).into_iter().chain([PASSED]);
+        let counted = names.map(|name| actor.actor.setup.tally(name).load(Ordering::Relaxed));
+        assert_eq!(counted.sum::<u64>(), faces.faces.len() as u64);
         faces.faces.iter().map(|face| face.crop.is_some()).collect()
     }
 

@@ -72,6 +72,15 @@ pub(crate) fn is_read_to_its_end(input: &Input) -> bool {
     }
 }
 
+/// Whether nobody said how many bytes an input has that comes as bytes.
+pub(crate) fn is_of_unknown_length(input: &Input) -> bool {
+    // SAFETY: the input is open for as long as it is borrowed, and what it reads with is its own.
+    unsafe {
+        let io = (*input.as_ptr()).pb;
+        !io.is_null() && ffi::avio_size(io) < 0
+    }
+}
+
 /// Whether the length of an open input stands in it, and is not guessed from its last packets or its bytes.
 pub(crate) fn states_its_length(input: &Input) -> bool {
     // SAFETY: the input is open for as long as it is borrowed.

@@ -5,8 +5,6 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_int};
-use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::ptr;
 
@@ -15,6 +13,8 @@ use fermata_engine::graph::redact;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::util::interrupt;
 use ffmpeg_next::{Dictionary, Error, ffi};
+
+use super::fetching::fetch;
 
 /// How long a live stream is looked at, in its own time: long enough for a TS to name its streams.
 const LIVE_PROBE_US: i64 = 500_000;
@@ -97,56 +97,6 @@ enum Opened {
     MustBeFetched,
     /// A multipart stream in whose parts libav sees no pictures: it takes those of the type `image/jpeg` alone.
     MustBeSearched,
-}
-
-/// Copies what is behind an address to a file without a name.
-fn fetch(url: &str, options: Dictionary, waiting: &impl Waiting) -> Result<File, Error> {
-    tracing::info!(url = %redact(url), "the server gives no parts of the file, whose index is at its end: it is fetched whole first");
-    let url = CString::new(url).map_err(|_| Error::InvalidData)?;
-    let mut file = tempfile::tempfile().map_err(of_system)?;
-    let asked = waiting.clone();
-    let interrupt = interrupt::new(Box::new(move || asked.interrupts()));
-    let mut buffer = vec![0_u8; 1 << 16];
-    let room = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
-    // SAFETY: the url ends with a zero byte, the callback's guard and the buffer outlive every call, and what was opened is
-    // closed once. The dictionary is taken back from libav and freed by its owner.
-    unsafe {
-        let mut io = ptr::null_mut();
-        let mut given = options.disown();
-        let flags = ffi::AVIO_FLAG_READ;
-        let opened = ffi::avio_open2(
-            &raw mut io,
-            url.as_ptr(),
-            flags,
-            &raw const interrupt.interrupt,
-            &raw mut given,
-        );
-        drop(Dictionary::own(given));
-        if opened < 0 {
-            return Err(Error::from(opened));
-        }
-        let copied = loop {
-            let read = ffi::avio_read_partial(io, buffer.as_mut_ptr(), room);
-            match usize::try_from(read) {
-                Ok(0) => break Ok(()),
-                Ok(read) => {
-                    waiting.came_further();
-                    if let Err(error) = file.write_all(&buffer[..read]) {
-                        break Err(of_system(error));
-                    }
-                }
-                Err(_) if read == ffi::AVERROR_EOF => break Ok(()),
-                Err(_) => break Err(Error::from(read)),
-            }
-        };
-        ffi::avio_closep(&raw mut io);
-        copied.map(|()| file)
-    }
-}
-
-fn of_system(error: std::io::Error) -> Error {
-    let errno = error.raw_os_error();
-    errno.map_or(Error::External, |errno| Error::Other { errno })
 }
 
 fn open_once(

@@ -9,6 +9,7 @@ pub mod segments;
 pub mod send_webhook;
 pub mod show_window;
 pub mod timeline;
+mod video_codec;
 pub mod write_csv;
 pub mod write_images;
 pub mod write_jsonl;

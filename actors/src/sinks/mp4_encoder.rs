@@ -123,6 +123,12 @@ impl Mp4Encoder {
         self.muxer.flushed
     }
 
+    /// By how much the times of frames have been brought together, microseconds: a gap longer than the file can hold is shortened.
+    pub(crate) fn shortened_us(&self) -> i64 {
+        let us = i128::from(self.shortened) * 1_000_000 / i128::from(TICKS_PER_SECOND);
+        i64::try_from(us).unwrap_or(i64::MAX)
+    }
+
     /// Bytes of packets until now.
     pub(crate) fn bytes(&self) -> u64 {
         self.muxer.bytes

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fermata_engine::report::FileSegmentReport;
@@ -21,6 +22,7 @@ use crate::sinks::h264::{H264_ENCODER, Quality};
 use crate::sinks::mp4_encoder::{EncodeError, Mp4Encoder};
 use crate::sinks::segments::{self, SegmentLimit, Segments};
 use crate::sinks::timeline::Timeline;
+pub use crate::sinks::video_codec::{Preset, VideoCodec};
 
 /// After a failed write the next file is tried when the stream has gone on for so long.
 const TRY_AGAIN_US: i64 = 10_000_000;
@@ -30,7 +32,7 @@ const MOST_SIDE: usize = 16_384;
 /// Writes the frames of one stream to an MP4 file with the distances of their own time stamps; a variable frame rate stays
 /// variable.
 ///
-/// A video begins at zero. Distances are kept to 1/90000 s, up to six hours. After a reconnect that made time stamps start over, the new
+/// A video begins at zero. Distances are kept to 1/90000 s, up to six hours: longer gaps are shortened to that, which a warning and the report say. After a reconnect that made time stamps start over, the new
 /// segment goes on after the last frame. An odd last column or row is cut off, since H.264 has none (the only one stands twice); frames whose size changes on the
 /// way are scaled to that of the first one; one with a side above 16,384 pixels fails. Colours are BT.709 of limited range, and say so.
 ///
@@ -63,61 +65,6 @@ pub struct WriteVideoSettings {
     /// Remove the oldest complete segments beyond so many. Default: all stay.
     #[serde(default)]
     pub keep: Option<u32>,
-}
-
-/// What [`WriteVideoSettings::codec`] may be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum VideoCodec {
-    /// H.264, by libx264.
-    #[default]
-    H264,
-}
-
-/// libx264's presets, from fast and large to slow and small.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names are libx264's own")]
-pub enum Preset {
-    Ultrafast,
-    Superfast,
-    #[default]
-    Veryfast,
-    Faster,
-    Fast,
-    Medium,
-    Slow,
-    Slower,
-    Veryslow,
-}
-
-impl Preset {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ultrafast => "ultrafast",
-            Self::Superfast => "superfast",
-            Self::Veryfast => "veryfast",
-            Self::Faster => "faster",
-            Self::Fast => "fast",
-            Self::Medium => "medium",
-            Self::Slow => "slow",
-            Self::Slower => "slower",
-            Self::Veryslow => "veryslow",
-        }
-    }
-
-    /// Frames that libx264 looks ahead.
-    fn lookahead(self) -> u8 {
-        match self {
-            Self::Ultrafast | Self::Superfast => 0,
-            Self::Veryfast => 10,
-            Self::Faster => 20,
-            Self::Fast => 30,
-            Self::Medium => 40,
-            Self::Slow => 50,
-            Self::Slower | Self::Veryslow => 60,
-        }
-    }
 }
 
 fn default_crf() -> u8 {
@@ -312,10 +259,26 @@ impl WriteVideo {
         };
         match &mut self.file {
             Some(file) => {
-                file.note_segment(&frame, &self.setup);
-                file.write(frame, duration_us, quality)
+                let shortened_us = file.shortened_us();
+                let flushed = file.write(&frame, duration_us, quality)?;
+                let by_us = file.shortened_us() - shortened_us;
+                file.note_segment(&frame, by_us > 0, &self.setup);
+                if by_us > 0 {
+                    self.note_shortened(by_us);
+                }
+                Ok(flushed)
             }
             None => Ok(None),
+        }
+    }
+
+    /// Tells of a gap that the file cannot hold: the first by a warning, all by the report.
+    fn note_shortened(&self, by_us: i64) {
+        let shortened = self.setup.tally("gaps that were shortened");
+        if shortened.fetch_add(1, Ordering::Relaxed) == 0 {
+            let (node, by_s) = (&self.setup.node, by_us as f64 / 1e6);
+            let path = self.settings.path.display();
+            tracing::warn!(%node, %path, by_s, "a gap is longer than the six hours that an MP4 can hold between two frames and was shortened; the report says where frames stand in the video");
         }
     }
 
@@ -382,7 +345,7 @@ impl Video {
 
     fn write(
         &mut self,
-        frame: Newest,
+        frame: &Newest,
         duration_us: i64,
         quality: Quality,
     ) -> Result<Option<u64>, ActorError> {
@@ -392,22 +355,29 @@ impl Video {
         }
         self.began_us.get_or_insert(frame.pts_us);
         self.unflushed.push_back(frame.envelope.sequence);
-        if let Err(error) = self.encode(&frame, duration_us, quality) {
+        if let Err(error) = self.encode(frame, duration_us, quality) {
             return Err(self.give_up(&error, frame.pts_us));
         }
         self.written += 1;
         Ok(self.note_flushed())
     }
 
-    /// Tells the report where a segment of the stream begins in this file.
-    fn note_segment(&mut self, frame: &Newest, setup: &Setup) {
+    /// See [`Mp4Encoder::shortened_us`].
+    fn shortened_us(&self) -> i64 {
+        let encoder = self.encoder.as_ref();
+        encoder.map_or(0, Mp4Encoder::shortened_us)
+    }
+
+    /// Tells the report where a segment of the stream begins in this file, or goes on behind a gap that was shortened.
+    fn note_segment(&mut self, frame: &Newest, is_behind_gap: bool, setup: &Setup) {
         let Newest {
             pts_us, envelope, ..
         } = frame;
-        if self.segment.replace(envelope.segment) == Some(envelope.segment) {
+        if self.segment.replace(envelope.segment) == Some(envelope.segment) && !is_behind_gap {
             return;
         }
-        let at_us = pts_us.saturating_sub(self.began_us.unwrap_or(*pts_us));
+        let began_us = self.began_us.unwrap_or(*pts_us);
+        let at_us = pts_us.saturating_sub(began_us) - self.shortened_us();
         self.book.begin_segment(FileSegmentReport {
             segment: envelope.segment,
             pts_ms: envelope.pts_ns as f64 / 1e6,

@@ -184,7 +184,7 @@ fn find_images(path: &str) -> Result<Vec<PathBuf>, ActorError> {
 
 fn images_of_folder(folder: &Path) -> Result<Vec<PathBuf>, ActorError> {
     let shown = folder.display();
-    let cannot = |error: std::io::Error| format!("cannot list {shown}: {error}");
+    let cannot = |error: std::io::Error| format!("cannot list `{shown}`: {error}");
     let mut images = Vec::new();
     for entry in fs::read_dir(folder).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
@@ -199,7 +199,7 @@ fn images_of_folder(folder: &Path) -> Result<Vec<PathBuf>, ActorError> {
     }
     if images.is_empty() {
         return Err(format!(
-            "{shown} holds no image ({} files are read)",
+            "`{shown}` holds no image ({} files are read)",
             EXTENSIONS.join(", ")
         )
         .into());
@@ -212,20 +212,20 @@ fn images_of_pattern(pattern: &str) -> Result<Vec<PathBuf>, ActorError> {
         .map_err(|error| format!("`{pattern}` is no pattern of files: {error}"))?;
     let mut images = Vec::new();
     for path in found {
-        let path = path.map_err(|error| format!("cannot list {pattern}: {error}"))?;
+        let path = path.map_err(|error| format!("cannot list `{pattern}`: {error}"))?;
         if path.is_file() {
             images.push(path);
         }
     }
     if images.is_empty() {
-        return Err(format!("{pattern} is no folder, and no file matches it").into());
+        return Err(format!("`{pattern}` is no folder, and no file matches it").into());
     }
     Ok(images)
 }
 
 fn read_image(path: &Path, pool: &FramePool, limits: &ImageLimits) -> Result<Picture, ActorError> {
     image_file::read_within(path, pool, limits)
-        .map_err(|error| format!("cannot read image {}: {error}", path.display()).into())
+        .map_err(|error| format!("cannot read image `{}`: {error}", path.display()).into())
 }
 
 #[cfg(test)]

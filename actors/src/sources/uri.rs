@@ -181,6 +181,19 @@ fn split_scheme(uri: &str) -> Option<(&str, &str)> {
     is_scheme.then_some((scheme, rest))
 }
 
+/// The host of an address that has one, without the brackets of an IPv6 address.
+pub(crate) fn host_of(uri: &str) -> Option<&str> {
+    let (_, rest) = split_scheme(uri)?;
+    let authority = authority(rest);
+    let place = authority.rsplit('@').next().unwrap_or(authority);
+    let host = match place.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => place,
+    };
+    let host = host.trim_matches(['[', ']']);
+    (!host.is_empty()).then_some(host)
+}
+
 /// The part of `rest` before its path, and where that part ends.
 fn authority(rest: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
@@ -267,6 +280,19 @@ mod tests {
             };
             assert_eq!((tls.host.as_str(), tls.port), (host, port));
             assert_eq!(tls.by_relay("rtsp", 9), relayed);
+        }
+    }
+
+    #[test]
+    fn the_host_of_an_address_is_known() {
+        for (uri, host) in [
+            ("rtsp://cam/main", Some("cam")),
+            ("http://u:p@cam.local:80/v?a=b@c", Some("cam.local")),
+            ("rtsp://[::1]:554/", Some("::1")),
+            ("rtsp://[fe80::1]", Some("fe80::1")),
+            ("file:a.mp4", None),
+        ] {
+            assert_eq!(host_of(uri), host, "{uri}");
         }
     }
 

@@ -30,6 +30,24 @@ pub(crate) enum VideoError {
         /// What would be decoded.
         limits: ImageLimits,
     },
+    /// Somebody named the camera's page.
+    #[error(
+        "it is a web page and no video: the address of the stream itself is wanted, which the camera's manual or its page names"
+    )]
+    WebPage,
+    /// Nobody knows the name of the other side.
+    #[error("there is no host called `{0}`, as far as the name service knows")]
+    UnknownHost(String),
+    /// The other side does not send pictures in the way that is asked for.
+    #[error(
+        "the other side does not send pictures by `transport: {asked}`; try `transport: {other}`"
+    )]
+    Transport {
+        /// What was asked for.
+        asked: &'static str,
+        /// What there is besides.
+        other: &'static str,
+    },
     /// A part of libav is not there.
     #[error("{0}")]
     Missing(String),
@@ -85,6 +103,10 @@ impl VideoError {
                 error: Error::InvalidData,
                 ..
             } => "; it is no video, or a damaged one",
+            Self::Libav {
+                error: Error::HttpUnauthorized,
+                ..
+            } => "; user and password stand before the host, as USER:PASSWORD@HOST",
             _ => "",
         }
     }

@@ -1,15 +1,19 @@
 //! Opening what a video comes from, and finding in it what is to be decoded. Reading on is `video_reader`'s.
 
+use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use fermata_engine::graph::redact;
 use fermata_vision::image_file::ImageLimits;
 use ffmpeg_next::codec::{Context, threading};
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::format::stream::Disposition;
 use ffmpeg_next::{Dictionary, Error, Stream, decoder, format, media};
 
+use crate::libav::errors::INPUT_OUTPUT;
 use crate::libav::{self, Nature, Waiting};
+use crate::sources::uri::host_of;
 use crate::sources::video_error::VideoError;
 use crate::sources::watch::Watch;
 
@@ -21,7 +25,32 @@ pub(crate) fn open_url(
     watch: &Arc<Watch>,
 ) -> Result<(Input, Nature), VideoError> {
     watch.rearm();
-    libav::open_input(url, options, known, watch).map_err(|error| watch.explain("libav", error))
+    let opened = libav::open_input(url, options, known, watch);
+    opened.map_err(|error| match watch.explain("libav", error) {
+        VideoError::Libav {
+            doing,
+            error: error @ (INPUT_OUTPUT | Error::InvalidData),
+        } => {
+            let is_page =
+                || url.starts_with("http") && libav::is_web_page(url, options.to_owned(), watch);
+            match unknown_host(url) {
+                Some(host) => VideoError::UnknownHost(host),
+                None if is_page() => VideoError::WebPage,
+                None => VideoError::Libav { doing, error },
+            }
+        }
+        error => error,
+    })
+}
+
+/// The host of an address as it may be shown, if its name is not known: libav does not say so.
+fn unknown_host(url: &str) -> Option<String> {
+    let host = host_of(url)?;
+    (host, 0).to_socket_addrs().err()?;
+    // It may be half of a password with a raw `/` in it.
+    let shown = redact(url);
+    let is_shown = host_of(&shown) == Some(host);
+    Some(if is_shown { host } else { "***" }.to_owned())
 }
 
 /// Opens a V4L2 camera. libav offers no way to interrupt its reads: a camera that stalls without an error holds the

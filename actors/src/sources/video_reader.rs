@@ -10,6 +10,7 @@ use fermata_vision::frame::CHANNELS;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Error, Packet, Rational, decoder, frame};
 
+use crate::libav::errors::{INPUT_OUTPUT, NOT_PERMITTED};
 use crate::libav::{self, Converter, Nature, PictureNumbers, Target};
 use crate::sources::container::Container;
 use crate::sources::damage::Damage;
@@ -30,11 +31,6 @@ const SLACK_NS: i64 = 1_000_000_000;
 
 /// How much time a step in the order of a raw stream's pictures stands for, where damage is looked for: any would do. Nanoseconds.
 const STEP_NS: i64 = 20_000_000;
-
-/// What some of libav's readers return for whatever it is.
-const NOT_PERMITTED: Error = Error::Other {
-    errno: rustix::io::Errno::PERM.raw_os_error(),
-};
 
 /// See the file's head.
 pub(crate) struct VideoReader {
@@ -213,10 +209,18 @@ impl VideoReader {
 
     /// Why no packet comes any more; `None` if that is simply the end.
     fn reason_to_end(&self, error: Error) -> Option<VideoError> {
-        // GXF's reader says so where a file ends.
-        let is_end = error == NOT_PERMITTED && libav::is_read_to_its_end(&self.input);
-        let error = if is_end { Error::Eof } else { error };
         let file = self.decoding.file.as_ref();
+        let is_end = match error {
+            // GXF's reader says so where a file ends.
+            NOT_PERMITTED => libav::is_read_to_its_end(&self.input),
+            INPUT_OUTPUT => {
+                file.is_none()
+                    && self.nature != Nature::Segmented
+                    && libav::is_of_unknown_length(&self.input)
+            }
+            _ => false,
+        };
+        let error = if is_end { Error::Eof } else { error };
         let Some(path) = file.filter(|_| !self.watch.interrupts()) else {
             return self.reason_of_network(error);
         };

@@ -21,7 +21,8 @@ use crate::sources::uri::Origin;
 ///
 /// Everything else is live: when it breaks it is opened again, and the first frame afterwards begins a new segment. Time stamps
 /// are held against arrival: where there are none (MJPEG over HTTP), where they do not go with it, and after a reconnect, time
-/// goes on from arrival; a jump of more than three seconds begins a new segment. Frames that had been waiting when a
+/// goes on from arrival; a jump of more than three seconds begins a new segment. Under `asap` a stream over HTTP whose length
+/// nobody stated ends with its connection. Frames that had been waiting when a
 /// connection was made are not overwritten.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -173,13 +174,13 @@ pub(crate) fn check_record(path: &Path, origin: &Origin) -> Result<(), ActorErro
     Ok(())
 }
 
-pub(crate) fn check_file(path: &Path) -> Result<(), ActorError> {
-    let shown = path.display();
-    let cannot = |error: std::io::Error| format!("cannot open {shown}: {error}");
+/// Whether there is a file or a pipe to be read. It is shown as it was written, so that a problem with it is shown there.
+pub(crate) fn check_file(path: &Path, written: &str) -> Result<(), ActorError> {
+    let cannot = |error: std::io::Error| format!("cannot open `{written}`: {error}");
     let metadata = path.metadata().map_err(cannot)?;
     if metadata.is_dir() {
         return Err(format!(
-            "cannot open {shown}: it is a folder; image_source reads folders of images"
+            "cannot open `{written}`: it is a folder; image_source reads folders of images"
         )
         .into());
     }
@@ -188,18 +189,19 @@ pub(crate) fn check_file(path: &Path) -> Result<(), ActorError> {
         let file = std::fs::File::open(path).map_err(cannot)?;
         // Files of other file systems (/proc, sockets) say that they have no bytes, and have some.
         if metadata.len() == 0 && (&file).read(&mut [0]).is_ok_and(|read| read == 0) {
-            return Err(format!("cannot open {shown}: it is empty").into());
+            return Err(format!("cannot open `{written}`: it is empty").into());
         }
     }
     Ok(())
 }
 
-pub(crate) fn check_device(path: &Path) -> Result<(), ActorError> {
+/// The same of a camera.
+pub(crate) fn check_device(path: &Path, written: &str) -> Result<(), ActorError> {
     match path.metadata() {
         Ok(metadata) if metadata.is_dir() => {
-            Err(format!("{} is a folder, not a camera", path.display()).into())
+            Err(format!("`{written}` is a folder, not a camera").into())
         }
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("no camera at {}: {error}", path.display()).into()),
+        Err(error) => Err(format!("no camera at `{written}`: {error}").into()),
     }
 }

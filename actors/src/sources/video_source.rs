@@ -16,6 +16,7 @@ use ffmpeg_next::{Dictionary, Error};
 pub use super::uri::{is_camera, path_of_file_uri};
 pub use super::video_input::look_into;
 pub use super::video_settings::{ReconnectSpec, Transport, VideoSourceSettings};
+use crate::libav::errors::NOT_SUPPORTED;
 use crate::libav::{self, Nature};
 use crate::payload::VideoFrame;
 use crate::sources::burst::Burst;
@@ -88,9 +89,10 @@ impl Source for VideoSource {
             check_record(path, &origin)?;
         }
         check_tls(settings, &origin)?;
+        let written = &settings.uri;
         match origin {
-            Origin::File(path) => check_file(&path),
-            Origin::Device(path) => check_device(&path),
+            Origin::File(path) => check_file(&path, written),
+            Origin::Device(path) => check_device(&path, written),
             Origin::Network { .. } => Ok(()),
         }
     }
@@ -162,7 +164,7 @@ impl Source for VideoSource {
                     Err(error) if !self.origin.may_be_live() || self.is_hopeless(&error) => {
                         return Err(self.failure("cannot open", &error));
                     }
-                    Err(error) => self.lost(&error.cause(), &error),
+                    Err(error) => self.lost_for(&error),
                 },
                 Command::Wait(delay) => return Ok(Next::Wait(delay.min(LONGEST_WAIT))),
                 Command::Read | Command::Publish { .. } => {
@@ -185,16 +187,20 @@ impl VideoSource {
         // A recording would start over when it is opened again, and so would a playlist that has ended.
         let nature = reader.nature();
         let opens_again = self.origin.may_be_live() && nature != Nature::Recording;
+        // It may be a recording whose length nobody stated; only under `asap` does nobody wait for more.
+        let ends_with_connection = nature == Nature::Live
+            && self.setup.clock_mode == ClockMode::Asap
+            && matches!(self.origin, Origin::Network { rtsp: false, .. });
         match read {
             Ok(Some(picture)) => Ok(Some(self.delivered(picture))),
-            Ok(None) if opens_again && nature != Nature::Segmented => {
+            Ok(None) if opens_again && nature != Nature::Segmented && !ends_with_connection => {
                 let cause = "the other side ended the stream";
-                self.lost(cause, &cause);
+                self.lost(cause, cause);
                 Ok(None)
             }
             Ok(None) | Err(VideoError::Cancelled) => Ok(Some(Next::End)),
             Err(error) if opens_again && !matches!(error, VideoError::Recording(_)) => {
-                self.lost(&error.cause(), &error);
+                self.lost_for(&error);
                 Ok(None)
             }
             Err(error) => Err(self.failure("cannot read on in", &error)),
@@ -306,13 +312,18 @@ impl VideoSource {
         is_network.then(|| longer.min(MOST_OPENING).max(timeout))
     }
 
-    fn lost(&mut self, cause: &str, error: &dyn std::fmt::Display) {
+    fn lost_for(&mut self, error: &VideoError) {
+        let advice = error.advice();
+        self.lost(&error.cause(), &format!("{error}{advice}"));
+    }
+
+    fn lost(&mut self, cause: &str, error: &str) {
         self.reader = None;
         let command = self.reconnect.on(Event::Lost, self.now_ns());
         if let Command::Wait(delay) = command
             && !self.setup.cancelled()
         {
-            self.setup.connection().lose(&redact(&error.to_string()));
+            self.setup.connection().lose(&redact(error));
             if let Some(unsaid) = self.notices.due(cause) {
                 let (node, uri) = (&self.setup.node, redact(&self.settings.uri));
                 tracing::warn!(%node, %uri, %error, ?delay, unsaid, "the stream is not there; it will be opened again");
@@ -347,7 +358,8 @@ impl VideoSource {
                 uri,
                 rtsp,
                 tls: None,
-            } => open_url(&uri, &self.network_options(rtsp), None, &watch)?,
+            } => open_url(&uri, &self.network_options(rtsp), None, &watch)
+                .map_err(|error| self.of_transport(error, rtsp))?,
             Origin::Network {
                 uri,
                 rtsp,
@@ -374,6 +386,20 @@ impl VideoSource {
             notices: Arc::clone(&self.notices),
         };
         VideoReader::new(input, decoding, watch, &self.setup)
+    }
+
+    /// What libav means where it is asked for RTSP by a transport that the other side does not have (RFC 2326, 461).
+    fn of_transport(&self, error: VideoError, rtsp: bool) -> VideoError {
+        match error {
+            VideoError::Libav { error, .. } if rtsp && error == NOT_SUPPORTED => {
+                let (asked, other) = match self.settings.transport {
+                    Transport::Tcp => ("tcp", "udp"),
+                    Transport::Udp => ("udp", "tcp"),
+                };
+                VideoError::Transport { asked, other }
+            }
+            error => error,
+        }
     }
 
     /// libav looks at no certificates under RTSP, knows no fingerprints, and follows a redirection from HTTPS to HTTP: so what it is
@@ -449,6 +475,7 @@ impl VideoSource {
         let libav_cannot = matches!(
             error,
             VideoError::NoVideo
+                | VideoError::WebPage
                 | VideoError::TooManyPixels { .. }
                 | VideoError::Missing(_)
                 | VideoError::Libav {
@@ -462,7 +489,7 @@ impl VideoSource {
 
     fn failure(&self, what: &str, error: &VideoError) -> ActorError {
         let advice = error.advice();
-        format!("{what} {}: {error}{advice}", redact(&self.settings.uri)).into()
+        format!("{what} `{}`: {error}{advice}", redact(&self.settings.uri)).into()
     }
 
     fn now_ns(&self) -> u64 {

@@ -328,7 +328,7 @@ fn settings_that_cannot_be_meant_are_refused_before_anything_starts() {
     for (wrong, said) in [
         (
             serde_json::json!({ "uri": "/dev/video98" }),
-            "no camera at /dev/video98",
+            "no camera at `/dev/video98`",
         ),
         (serde_json::json!({ "uri": "rtsp:///main" }), "no host"),
         (

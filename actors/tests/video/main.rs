@@ -1,5 +1,6 @@
 //! Video in and out, against ffmpeg's own programs and a real RTSP server.
 
+mod answers;
 mod cases;
 mod damage;
 mod files;

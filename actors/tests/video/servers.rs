@@ -312,6 +312,8 @@ pub(crate) enum Http {
     Ranges,
     /// All of it, with its length.
     Whole,
+    /// All of it by HTTP 1.0, where the end of the connection is its end.
+    Unstated,
 }
 
 /// Serves one file at every address.
@@ -329,10 +331,13 @@ pub(crate) fn http(file: Vec<u8>, http: Http) -> Server {
                 connection.write_all(&file[from..])
             }
             _ => {
-                write!(
-                    connection,
-                    "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-                )?;
+                let head = match http {
+                    Http::Unstated => "HTTP/1.0 200 OK\r\n\r\n".to_owned(),
+                    _ => format!(
+                        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                    ),
+                };
+                connection.write_all(head.as_bytes())?;
                 connection.write_all(&file)
             }
         }

@@ -1,8 +1,6 @@
 //! Cameras that are slow, in their pictures or their answers, and such as say nothing: opened once where that is possible, and told
 //! of once a minute.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fermata_actors::sources::video_source::VideoSource;
@@ -10,7 +8,9 @@ use fermata_engine::testing::setup;
 use fermata_engine::{Next, Source};
 
 use crate::servers::{self, Farewell, Sending};
-use crate::support::{DEADLINE, camera_pictures, seconds, segments, settings_of, source, take};
+use crate::support::{
+    DEADLINE, camera_pictures, seconds, segments, settings_of, source, take, warnings,
+};
 
 /// All pictures of a camera by default settings: at its own rate, from one connection.
 fn shows_all(sending: Sending, pictures: usize) {
@@ -71,21 +71,6 @@ fn an_opening_that_takes_longer_than_the_timeout_succeeds_and_at_once_the_next_t
     assert_eq!(server.connections(), opened + 3);
 }
 
-/// What is logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("the lines").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_camera_that_says_nothing_is_warned_of_once_a_minute_however_long_it_is_waited_for() {
     let sending = Sending {
@@ -97,14 +82,7 @@ fn a_camera_that_says_nothing_is_warned_of_once_a_minute_however_long_it_is_wait
     let settings = settings_of(serde_json::json!({
         "uri": uri, "timeout": "50ms", "reconnect": {"first": "10ms", "most": "10ms"}
     }));
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .finish();
-    tracing::subscriber::with_default(subscriber, || {
+    let said = warnings(|| {
         let mut source =
             VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"));
         let started = Instant::now();
@@ -116,9 +94,8 @@ fn a_camera_that_says_nothing_is_warned_of_once_a_minute_however_long_it_is_wait
             }
         }
     });
-    let said = String::from_utf8(lines.0.lock().expect("the lines").clone()).expect("text");
-    let warnings = said
+    let told = said
         .lines()
         .filter(|line| line.contains("no picture within"));
-    assert_eq!(warnings.count(), 1, "{said}");
+    assert_eq!(told.count(), 1, "{said}");
 }

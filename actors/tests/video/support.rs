@@ -1,8 +1,9 @@
 //! What the tests share: running ffmpeg's programs, reading sources to their end, waiting with a deadline.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fermata_actors::payload::VideoFrame;
@@ -60,6 +61,35 @@ pub(crate) fn segments(taken: &[(Captured, Instant)]) -> usize {
         .iter()
         .filter(|(captured, _)| captured.is_new_segment());
     begun.count()
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("the lines").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is warned of meanwhile.
+pub(crate) fn warnings(meanwhile: impl FnOnce()) -> String {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    tracing::subscriber::with_default(subscriber, meanwhile);
+    let bytes = lines.0.lock().expect("the lines").clone();
+    String::from_utf8(bytes).expect("text")
 }
 
 /// Folder of the real test data, if there is one.

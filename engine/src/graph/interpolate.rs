@@ -74,6 +74,19 @@ pub(crate) fn names_in(text: &str) -> Vec<&str> {
     names
 }
 
+/// The names that the references below a tree have.
+pub(crate) fn names_below<'a>(tree: &'a Tree, names: &mut BTreeSet<&'a str>) {
+    match &tree.value {
+        Value::Scalar { text, .. } => names.extend(names_in(text)),
+        Value::List(items) => items.iter().for_each(|item| names_below(item, names)),
+        Value::Map(entries) => {
+            for entry in entries {
+                names_below(&entry.value, names);
+            }
+        }
+    }
+}
+
 /// Replaces `${stream.…}` and unescapes `$${`. A value that is `${stream.uri}` and nothing else stands where the stream was given,
 /// so that what is wrong with it is shown there.
 ///

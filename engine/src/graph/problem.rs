@@ -147,6 +147,11 @@ pub fn most_alike<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> 
     if known.len() > MOST_COMPARED || given.len() > LONGEST_COMPARED {
         return None;
     }
+    // `detect` is short for `detect_faces`, if nothing else has that word.
+    let mut longer = known.iter().filter(|name| has_word(name, given));
+    if let (Some(&only), None) = (longer.next(), longer.next()) {
+        return Some(only);
+    }
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(given, name), name))
@@ -156,6 +161,11 @@ pub fn most_alike<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> 
         .filter(|(distance, name)| *distance < name.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+/// Whether a name of several words has this one among them.
+fn has_word(name: &str, word: &str) -> bool {
+    name != word && name.split('_').any(|part| part == word)
 }
 
 impl fmt::Display for Problem {

@@ -1,6 +1,6 @@
 //! `streams:` of a graph file: a list of them, or what provides them while the graph runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::registry::Registry;
@@ -16,6 +16,9 @@ use super::tree::{Entry, Tree, Value};
 
 /// The keys of `streams:` that belong to the engine, where a provider is used.
 const ENGINE_KEYS: [&str; 2] = ["use", "open"];
+
+/// The keys of a stream that is written as a map which nobody has to use.
+const STREAM_KEYS: [&str; 2] = ["uri", "name"];
 
 /// What `streams:` comes to.
 #[derive(Default)]
@@ -36,6 +39,7 @@ pub(crate) fn provider_of(tree: &Tree) -> Option<&Entry> {
 pub(crate) fn read(tree: &Tree, registry: &Registry, problems: &mut Problems) -> Streams {
     let (Some(name), Some(section)) = (provider_of(tree), tree.get("streams")) else {
         let (listed, values) = listed(tree, problems);
+        check_values_are_used(tree, problems);
         return Streams {
             listed,
             values,
@@ -95,8 +99,11 @@ fn listed_stream(entry: &Entry, uri: String, values: &mut StreamValues) -> Strea
 fn with_values(entry: &Entry, block: &Tree) -> Result<(String, BTreeMap<String, String>), Problem> {
     let mut own = BTreeMap::new();
     for part in block.as_map().unwrap_or_default() {
-        let text = part.value.as_text().filter(|_| !part.value.is_null());
-        let Some(text) = text else {
+        if part.value.is_null() {
+            // As if it were not there: the default holds.
+            continue;
+        }
+        let Some(text) = part.value.as_text() else {
             let message = format!(
                 "`{}` of a stream is one value, but this is {}",
                 part.key,
@@ -117,6 +124,30 @@ fn with_values(entry: &Entry, block: &Tree) -> Result<(String, BTreeMap<String, 
             format!("the stream `{}` is bound to nothing", entry.key),
         )
         .help("give it a `uri`")),
+    }
+}
+
+/// Refuses values of streams that no node asks for: a wrong key would leave the default in force without a word.
+fn check_values_are_used(tree: &Tree, problems: &mut Problems) {
+    let mut names = BTreeSet::new();
+    for node in tree.section("nodes") {
+        interpolate::names_below(&node.value, &mut names);
+    }
+    let own = names.iter().filter_map(|name| name.strip_prefix("stream."));
+    let used: Vec<&str> = own.filter(|key| !STREAM_KEYS.contains(key)).collect();
+    for stream in tree.section("streams") {
+        for part in stream.value.as_map().unwrap_or_default() {
+            let key = part.key.as_str();
+            if STREAM_KEYS.contains(&key) || used.contains(&key) {
+                continue;
+            }
+            let message = format!("no node uses the `{key}` of stream `{}`", stream.key);
+            let problem = Problem::at(&part.key_span, message);
+            problems.push(match used.is_empty() {
+                true => problem.help(format!("nodes find it under `${{stream.{key}}}`")),
+                false => problem.did_you_mean(key, used.iter().copied()),
+            });
+        }
     }
 }
 

@@ -62,6 +62,7 @@ pub(crate) struct UnitNode {
     pub(crate) stats: NodeStats,
     pub(crate) restarts: u64,
     pub(crate) life_ns: u64,
+    pub(crate) counted: BTreeMap<String, u64>,
 }
 
 /// From the first capture to the last delivery.

@@ -168,6 +168,7 @@ impl Wiring {
             total.stats.absorb(&mut instance.watch.stats());
             total.restarts += read(&instance.watch.restarts);
             total.life_ns += instance.watch.life_ns(0);
+            instance.tallies.add_to(&mut total.counted);
             return;
         }
         if let Some(batches) =

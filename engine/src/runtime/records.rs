@@ -15,6 +15,7 @@ use crate::runtime::protocol::{Mailbox, NodeId};
 use crate::runtime::queued::Policy;
 use crate::runtime::stats::{LaneWatch, NodeWatch, SinkLatency};
 use crate::settled::Settled;
+use crate::tallies::Tallies;
 
 /// Identifies an edge in a run.
 pub(crate) type EdgeNumber = usize;
@@ -34,6 +35,7 @@ pub(crate) struct Instance {
     pub(crate) missed: Arc<AtomicU64>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) settled: Settled,
+    pub(crate) tallies: Tallies,
     /// By stream id.
     pub(crate) flows: HashMap<u32, FlowRecord>,
     /// The books of streams that have been closed.

@@ -28,6 +28,7 @@ use crate::runtime::stats::NodeWatch;
 use crate::runtime::topology::{counts_bytes, inlet_of, is_leaf, per_stream_source, reached_from};
 use crate::settled::Settled;
 use crate::setup::Setup;
+use crate::tallies::Tallies;
 
 /// Everything that has been wired in a run: streams that have not been closed by their records, the others by what they came to.
 pub(crate) struct Wiring {
@@ -302,6 +303,7 @@ impl Wiring {
             missed: Arc::clone(&setup.missed),
             connection: Arc::clone(&setup.connection),
             settled: setup.settled.clone(),
+            tallies: setup.tallies.clone(),
             flows: HashMap::new(),
             closed: NodeCounts::default(),
         };
@@ -348,6 +350,7 @@ impl Wiring {
             settled: Settled::default(),
             files: self.files.clone(),
             secrets: self.graph.secrets().clone(),
+            tallies: Tallies::default(),
         }
     }
 

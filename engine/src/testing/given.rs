@@ -15,6 +15,7 @@ use crate::packet::{AnyPayload, Capture, Envelope, Payload, Stream};
 use crate::services::Services;
 use crate::settled::Settled;
 use crate::setup::Setup;
+use crate::tallies::Tallies;
 
 /// The setup of a node `test` without a stream, under the `asap` clock, with a [manual clock](Clock::manual) that stands at
 /// zero and the system's folder for temporary files as the run's. Its fields can be changed before it is used.
@@ -34,6 +35,7 @@ pub fn setup() -> Setup {
         settled: Settled::default(),
         files: FileBooks::default(),
         secrets: Secrets::default(),
+        tallies: Tallies::default(),
     }
 }
 

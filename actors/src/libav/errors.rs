@@ -1,0 +1,19 @@
+//! Errors of the system as libav returns them, and what they mean there.
+
+use ffmpeg_next::Error;
+use rustix::io::Errno;
+
+/// A connection ended before so many bytes as were announced, also where nobody announced any; or a host is not known.
+pub(crate) const INPUT_OUTPUT: Error = of(Errno::IO);
+
+/// What some of its readers return for whatever it is.
+pub(crate) const NOT_PERMITTED: Error = of(Errno::PERM);
+
+/// The other side has none of the transports that it was asked for.
+pub(crate) const NOT_SUPPORTED: Error = of(Errno::PROTONOSUPPORT);
+
+const fn of(error: Errno) -> Error {
+    Error::Other {
+        errno: error.raw_os_error(),
+    }
+}

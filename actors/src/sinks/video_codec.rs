@@ -1,0 +1,59 @@
+//! How videos may be encoded, as a graph file names it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the `codec` of `write_video` may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VideoCodec {
+    /// H.264, by libx264.
+    #[default]
+    H264,
+}
+
+/// libx264's presets, from fast and large to slow and small.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names are libx264's own")]
+pub enum Preset {
+    Ultrafast,
+    Superfast,
+    #[default]
+    Veryfast,
+    Faster,
+    Fast,
+    Medium,
+    Slow,
+    Slower,
+    Veryslow,
+}
+
+impl Preset {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ultrafast => "ultrafast",
+            Self::Superfast => "superfast",
+            Self::Veryfast => "veryfast",
+            Self::Faster => "faster",
+            Self::Fast => "fast",
+            Self::Medium => "medium",
+            Self::Slow => "slow",
+            Self::Slower => "slower",
+            Self::Veryslow => "veryslow",
+        }
+    }
+
+    /// Frames that libx264 looks ahead.
+    pub(crate) fn lookahead(self) -> u8 {
+        match self {
+            Self::Ultrafast | Self::Superfast => 0,
+            Self::Veryfast => 10,
+            Self::Faster => 20,
+            Self::Fast => 30,
+            Self::Medium => 40,
+            Self::Slow => 50,
+            Self::Slower | Self::Veryslow => 60,
+        }
+    }
+}
