@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use crate::claim::Claim;
 use crate::credentials::Credentials;
 use crate::error::{RemoteError, chain};
-use crate::tally::Tallies;
+use crate::losses::Losses;
 
 /// See [`OLDEST_SERVER`](crate::OLDEST_SERVER).
 const OLDEST: (u64, u64) = (2, 10);
@@ -50,7 +50,7 @@ pub struct NatsConnection {
     started: Instant,
     /// By subject: claims of receiving ends that have not begun.
     claims: Mutex<HashMap<String, Claim>>,
-    pub(crate) tallies: Tallies,
+    pub(crate) losses: Losses,
     ends: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     thread: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
@@ -124,7 +124,7 @@ impl NatsConnection {
             runtime: handle,
             started: Instant::now(),
             claims: Mutex::default(),
-            tallies: Tallies::default(),
+            losses: Losses::default(),
             ends: Mutex::default(),
             tasks: Mutex::default(),
             thread: Mutex::new(Some((stop, thread))),
@@ -133,12 +133,12 @@ impl NatsConnection {
 
     /// By stream, packets of an edge that did not get from here to the server for certain.
     pub fn unsent(&self, edge: &str) -> BTreeMap<String, UnsentReport> {
-        self.tallies.unsent(edge)
+        self.losses.unsent(edge)
     }
 
     /// By stream, messages that came here over an edge and were none of an edge.
     pub fn malformed(&self, edge: &str) -> BTreeMap<String, u64> {
-        self.tallies.malformed(edge)
+        self.losses.malformed(edge)
     }
 
     /// How a command names the site and its server.

@@ -9,8 +9,8 @@ use async_nats::jetstream;
 use crate::edge::arrival::{Arrival, Taken};
 use crate::edge::receiver::Receiver;
 use crate::edge::wire::{PacketMessage, ProgressMessage};
+use crate::losses::StreamLosses;
 use crate::memory::Memory;
-use crate::tally::Tally;
 
 pub(crate) type Machine = Receiver<PacketMessage, Subject>;
 
@@ -27,14 +27,14 @@ pub(crate) struct State {
     pub(crate) told_missed: u64,
     pub(crate) obstacle: Option<String>,
     pub(crate) failure: Option<String>,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) losses: Arc<StreamLosses>,
 }
 
 impl State {
     /// That of an end which counts what it throws away here.
-    pub(crate) fn new(tally: Arc<Tally>) -> Self {
+    pub(crate) fn new(losses: Arc<StreamLosses>) -> Self {
         Self {
-            tally,
+            losses,
             ..Self::default()
         }
     }
@@ -79,7 +79,7 @@ impl State {
         let packet = PacketMessage::read(payload);
         if let Err(error) = &packet {
             let what = format!("{subject}: a message that is not a packet");
-            self.tally.add_malformed(&what, error);
+            self.losses.add_malformed(&what, error);
         }
         let Some(machine) = &mut self.machine else {
             return;
@@ -111,7 +111,7 @@ impl State {
             }
             Err(error) => {
                 let what = "a message that is not the progress of an edge";
-                self.tally.add_malformed(what, &error);
+                self.losses.add_malformed(what, &error);
             }
         }
     }

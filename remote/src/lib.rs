@@ -38,6 +38,7 @@ mod error;
 mod examine;
 mod incoming;
 mod last;
+mod losses;
 mod memory;
 mod names;
 mod pass;
@@ -48,7 +49,6 @@ mod sending;
 pub mod site;
 mod store;
 mod take_over;
-mod tally;
 mod time;
 pub mod work;
 

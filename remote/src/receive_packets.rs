@@ -90,7 +90,7 @@ impl Source for ReceivePackets {
         let stream = setup.stream.as_ref().ok_or("it needs `each: stream`")?;
         let names = EdgeNames::new(&nats.site, &settings.edge);
         let store = StoreSpec::new(settings.full, settings.capacity, settings.window);
-        let tally = nats.tallies.of(&settings.edge, &stream.name);
+        let losses = nats.losses.of(&settings.edge, &stream.name);
         let end = nats.end(
             // A second node that receives the same takes the first one's place, which says so.
             &format!(
@@ -98,7 +98,7 @@ impl Source for ReceivePackets {
                 names.packets_of(&stream.name),
                 setup.node
             ),
-            || ReceivingEnd::new(names, &stream.name, store, setup, tally),
+            || ReceivingEnd::new(names, &stream.name, store, setup, losses),
             |end| {
                 let run = Arc::clone(end).run(Arc::clone(&nats));
                 nats.runtime.spawn(run)

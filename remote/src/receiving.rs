@@ -22,11 +22,11 @@ use crate::edge::wire::{PacketMessage, ProgressMessage};
 use crate::error::chain;
 use crate::incoming::{Machine, State};
 use crate::last::{Unread, last_progress};
+use crate::losses::StreamLosses;
 use crate::memory::Memory;
 use crate::names::{EdgeNames, token};
 use crate::pass::{Pass, next_of};
 use crate::store::{NotMade, StoreSpec, make};
-use crate::tally::Tally;
 
 /// How often is looked how far the sinks have come, when nothing else happens.
 const LOOK: Duration = Duration::from_millis(10);
@@ -68,14 +68,14 @@ impl ReceivingEnd {
         stream: &str,
         store: StoreSpec,
         setup: &Setup,
-        tally: Arc<Tally>,
+        losses: Arc<StreamLosses>,
     ) -> Self {
         let settled = setup.settled();
         let work = Arc::new(Notify::new());
         let settling = Arc::clone(&work);
         settled.on_growth(move || settling.notify_one());
         Self {
-            state: Mutex::new(State::new(tally)),
+            state: Mutex::new(State::new(losses)),
             changed: Condvar::new(),
             work,
             names,

@@ -210,9 +210,10 @@ impl Actor for SendPackets {
         let closing = || *self.connection.closing.borrow();
         let ended = self.end.end(end, most, closing);
         let given = self.end.given();
-        let tallies = &self.connection.tallies;
-        let tally = tallies.of(&self.settings.edge, &stream.name);
-        tally.set_given(given);
+        let losses = &self.connection.losses;
+        losses
+            .of(&self.settings.edge, &stream.name)
+            .set_given(given);
         if given != Default::default() {
             let node = &self.setup.node;
             tracing::info!(%node, ?given, "packets of the edge that did not get to the server for certain");

@@ -11,31 +11,31 @@ use crate::edge::sender::Given;
 
 /// See the file's head.
 #[derive(Default)]
-pub(crate) struct Tallies(Mutex<BTreeMap<(String, String), Arc<Tally>>>);
+pub(crate) struct Losses(Mutex<BTreeMap<(String, String), Arc<StreamLosses>>>);
 
 /// That of one stream of an edge.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub(crate) struct StreamLosses {
     given: Mutex<Given>,
     malformed: AtomicU64,
 }
 
-impl Tallies {
-    pub(crate) fn of(&self, edge: &str, stream: &str) -> Arc<Tally> {
+impl Losses {
+    pub(crate) fn of(&self, edge: &str, stream: &str) -> Arc<StreamLosses> {
         let key = (edge.to_owned(), stream.to_owned());
         Arc::clone(lock(&self.0).entry(key).or_default())
     }
 
     /// What did not get from an edge's sending ends to the server for certain, by stream.
     pub(crate) fn unsent(&self, edge: &str) -> BTreeMap<String, UnsentReport> {
-        let tallies = lock(&self.0);
-        let of_edge = tallies.iter().filter(|((of, _), _)| of == edge);
-        let unsent = of_edge.map(|((_, stream), tally)| {
+        let losses = lock(&self.0);
+        let of_edge = losses.iter().filter(|((of, _), _)| of == edge);
+        let unsent = of_edge.map(|((_, stream), losses)| {
             let Given {
                 dropped,
                 aged,
                 unconfirmed,
-            } = *lock(&tally.given);
+            } = *lock(&losses.given);
             let unsent = UnsentReport {
                 dropped,
                 aged,
@@ -50,17 +50,17 @@ impl Tallies {
 
     /// Messages that came to an edge's receiving ends and were none of an edge, by stream.
     pub(crate) fn malformed(&self, edge: &str) -> BTreeMap<String, u64> {
-        let tallies = lock(&self.0);
-        let of_edge = tallies.iter().filter(|((of, _), _)| of == edge);
-        let malformed = of_edge.map(|((_, stream), tally)| {
-            let count = tally.malformed.load(Ordering::Relaxed);
+        let losses = lock(&self.0);
+        let of_edge = losses.iter().filter(|((of, _), _)| of == edge);
+        let malformed = of_edge.map(|((_, stream), losses)| {
+            let count = losses.malformed.load(Ordering::Relaxed);
             (stream.clone(), count)
         });
         malformed.filter(|(_, count)| *count > 0).collect()
     }
 }
 
-impl Tally {
+impl StreamLosses {
     pub(crate) fn set_given(&self, given: Given) {
         *lock(&self.given) = given;
     }
@@ -80,16 +80,16 @@ mod tests {
 
     #[test]
     fn what_was_lost_is_found_under_its_edge_and_stream() {
-        let tallies = Tallies::default();
-        let door = tallies.of("capture-server", "door");
-        tallies.of("capture-server", "yard");
-        assert!(tallies.unsent("capture-server").is_empty());
+        let losses = Losses::default();
+        let door = losses.of("capture-server", "door");
+        losses.of("capture-server", "yard");
+        assert!(losses.unsent("capture-server").is_empty());
         door.set_given(Given {
             dropped: 3,
             ..Given::default()
         });
         let error = std::io::Error::other("not a packet");
-        tallies
+        losses
             .of("capture-server", "door")
             .add_malformed("door", &error);
         let unsent = UnsentReport {
@@ -98,10 +98,10 @@ mod tests {
         };
         let name = "door".to_owned();
         assert_eq!(
-            tallies.unsent("capture-server"),
+            losses.unsent("capture-server"),
             [(name.clone(), unsent)].into()
         );
-        assert_eq!(tallies.malformed("capture-server"), [(name, 1)].into());
-        assert!(tallies.malformed("other").is_empty());
+        assert_eq!(losses.malformed("capture-server"), [(name, 1)].into());
+        assert!(losses.malformed("other").is_empty());
     }
 }
