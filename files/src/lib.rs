@@ -26,7 +26,7 @@ mod whole;
 pub use error::FileError;
 pub use folder_lock::{FolderLock, Holder, LOCK_FILE, LockError};
 pub use hash::{sha256, sha256_of, sha256_of_file};
-pub use part_file::{PartFile, Unfinished, part_path, write};
+pub use part_file::{PartFile, Unfinished, is_being_written, part_path, write};
 pub use part_folder::PartFolder;
 pub use record_file::RecordFile;
 pub use same_folder::is_same_folder;

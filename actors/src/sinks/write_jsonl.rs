@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::frame_line::FrameLine;
+use crate::finished::note_finished;
 use crate::payload::Faces;
 
 /// Writes a file of JSON lines: one object for each frame, with its faces, so that programs read what happened without a table's
@@ -95,9 +96,11 @@ impl Actor for WriteJsonl {
             let (lines, reason) = self.missing.get_or_insert((0, error.to_string()));
             *lines += 1;
             let part = file.part().display();
-            return Err(
-                format!("cannot write to `{part}`: {reason}; lines before are in it").into(),
-            );
+            let before = match self.count {
+                0 => "",
+                _ => "; lines before are in it",
+            };
+            return Err(format!("cannot write to `{part}`: {reason}{before}").into());
         }
         book.hold(1);
         self.count += 1;
@@ -114,8 +117,7 @@ impl Actor for WriteJsonl {
             return Err(format!("{lines} lines are missing in `{part}`: {reason}").into());
         }
         if end.how != How::Stopped {
-            file.finish()?;
-            book.complete(&self.path);
+            note_finished(file.finish(), &book, &self.path)?;
         } else if self.count == 0 {
             file.remove()?;
             book.removed();

@@ -23,7 +23,7 @@ use crate::sources::decoding::{Decoding, Picture};
 use crate::sources::notices::Notices;
 use crate::sources::pipe::{Pipe, is_pipe};
 use crate::sources::reconnect::{Command, Event, Reconnect};
-use crate::sources::recorder::path_of;
+use crate::sources::recorder::Recordings;
 use crate::sources::relay::Relay;
 use crate::sources::time_line::{Arrived, Finding, Placed, TimeLine, Trust};
 use crate::sources::tls::Connector;
@@ -348,8 +348,10 @@ impl VideoSource {
             record: self.settings.record.as_ref().map(|path| {
                 // Outlives this source: one that is built anew must not write over what the last one recorded.
                 let connections = self.setup.lasting_number();
-                let connection = connections.fetch_add(1, Ordering::Relaxed) + 1;
-                path_of(path, connection)
+                Recordings {
+                    path: path.clone(),
+                    connection: connections.fetch_add(1, Ordering::Relaxed) + 1,
+                }
             }),
             pool: self.pool.clone(),
             limits: ImageLimits {
