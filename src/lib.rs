@@ -55,6 +55,7 @@ mod serving;
 mod settings_schema;
 pub mod site;
 pub mod site_cli;
+pub mod spared_inputs;
 mod summary;
 pub mod sweep;
 mod terminal;

@@ -84,6 +84,8 @@ mod site;
 mod site_trial;
 #[cfg(feature = "learn")]
 mod softlabels;
+#[cfg(feature = "learn")]
+mod spared_inputs;
 mod support;
 #[cfg(feature = "live")]
 mod sweep;
