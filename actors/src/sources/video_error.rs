@@ -30,6 +30,9 @@ pub(crate) enum VideoError {
         /// What would be decoded.
         limits: ImageLimits,
     },
+    /// A header that libav cannot even add up.
+    #[error("its header says that a picture is larger than any memory holds")]
+    ImpossibleSize,
     /// A part of libav is not there.
     #[error("{0}")]
     Missing(String),
@@ -69,7 +72,22 @@ pub(crate) enum VideoError {
     },
 }
 
+/// What libav's reader of YUV4MPEG2 returns for pictures whose size overflows: the code of an invalid argument, and the length of a mark.
+const OVERFLOWN: Error = Error::Other {
+    errno: rustix::io::Errno::BUSY.raw_os_error(),
+};
+
 impl VideoError {
+    /// Why what is no device cannot be opened.
+    pub(crate) fn of_opening(self) -> Self {
+        match self {
+            Self::Libav {
+                error: OVERFLOWN, ..
+            } => Self::ImpossibleSize,
+            error => error,
+        }
+    }
+
     /// What may be behind it, to be put behind the message.
     pub(crate) fn advice(&self) -> &'static str {
         match self {

@@ -21,7 +21,8 @@ pub(crate) fn open_url(
     watch: &Arc<Watch>,
 ) -> Result<(Input, Nature), VideoError> {
     watch.rearm();
-    libav::open_input(url, options, known, watch).map_err(|error| watch.explain("libav", error))
+    let opened = libav::open_input(url, options, known, watch);
+    opened.map_err(|error| watch.explain("libav", error).of_opening())
 }
 
 /// Opens a V4L2 camera. libav offers no way to interrupt its reads: a camera that stalls without an error holds the
@@ -56,9 +57,9 @@ pub fn look_into(path: &Path) -> Result<(), String> {
     let url = format!("file:{}", path.display());
     let known = Some(Nature::Recording);
     let opened = libav::open_input(&url, &Dictionary::new(), known, &Patient);
-    let opened = opened.map_err(|error| VideoError::Libav {
-        doing: "libav",
-        error,
+    let opened = opened.map_err(|error| {
+        let doing = "libav";
+        VideoError::Libav { doing, error }.of_opening()
     });
     let looked = opened.and_then(|(input, _)| video_stream(&input).map(drop));
     looked.map_err(|error| format!("{error}{}", error.advice()))

@@ -119,16 +119,21 @@ impl Source for VideoSource {
             notices: Arc::default(),
             started: Instant::now(),
         };
-        // A network camera or a pipe's writer may be absent for now; a file or a local camera is there or the graph is wrong.
-        let may_be_absent = match &source.origin {
-            Origin::Network { .. } => true,
-            Origin::File(path) => is_pipe(path),
-            Origin::Device(_) => false,
-        };
-        if !may_be_absent {
-            let opened = source.open();
-            let reader = opened.map_err(|error| source.failure("cannot open", &error))?;
-            source.connected(reader);
+        match &source.origin {
+            // It is there, or the graph is wrong.
+            Origin::Device(_) => {
+                let opened = source.open();
+                let reader = opened.map_err(|error| source.failure("cannot open", &error))?;
+                source.connected(reader);
+            }
+            // What is in it costs its own stream at most: it is told when the first picture is asked for.
+            Origin::File(path) if !is_pipe(path) => {
+                if let Ok(reader) = source.open() {
+                    source.connected(reader);
+                }
+            }
+            // A network camera or a pipe's writer may be absent for now.
+            Origin::File(_) | Origin::Network { .. } => {}
         }
         Ok(source)
     }
@@ -437,6 +442,7 @@ impl VideoSource {
             error,
             VideoError::NoVideo
                 | VideoError::TooManyPixels { .. }
+                | VideoError::ImpossibleSize
                 | VideoError::Missing(_)
                 | VideoError::Libav {
                     error: Error::ProtocolNotFound,
