@@ -24,6 +24,7 @@ pub mod check;
 pub mod cli;
 mod columns;
 pub mod compute_cli;
+mod descriptors;
 pub mod doctor;
 pub mod documents;
 pub mod draw;
