@@ -108,10 +108,7 @@ fn assert_whole(video: &Path) {
 /// table.
 #[track_caller]
 fn assert_held(number: u64, stream: &str, (rows, frames): (Held, Held)) {
-    let most_lost = match (rows.is_whole, frames.is_whole) {
-        (_, true) => 0,
-        (_, false) => MOST_LOST,
-    };
+    let most_lost = if frames.is_whole { 0 } else { MOST_LOST };
     assert!(
         frames.count + most_lost >= rows.count,
         "try {number}: {stream} has {rows:?} rows, but only {frames:?} frames"
