@@ -9,6 +9,7 @@ use fermata_engine::run::RunHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::INTERRUPTED;
+use crate::descriptors::refuse_too_few;
 
 /// Signals that come within this time of another are one: `timeout -s INT` sends its own to the process and to its group.
 const ONE: Duration = Duration::from_millis(200);
@@ -55,7 +56,11 @@ pub(crate) struct Interrupts {
 
 impl Interrupts {
     /// Watches for signals from now on, so that one that comes while the run is being started is not its death.
+    ///
+    /// # Errors
+    /// The system does not let it, or has too few descriptors left for a run.
     pub(crate) fn watch() -> anyhow::Result<Self> {
+        refuse_too_few()?;
         let interrupts = Self::default();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()

@@ -33,6 +33,7 @@ use crate::cli::{KpiArguments, SUCCESS};
 use crate::documents::{make_folder, write_json};
 use crate::print::{print, print_line};
 use crate::run_folder::RunFolder;
+use crate::spared_inputs::refuse_to_write_over;
 use comparison::compare;
 pub(crate) use measures::{Measures, RunMeasures};
 use page::Kpi;
@@ -47,6 +48,10 @@ const PAGE: &str = "kpi.html";
 /// # Errors
 /// If a run is not there or its files are wrong, or nothing can be written.
 pub fn kpi(arguments: &KpiArguments) -> anyhow::Result<u8> {
+    if let Some(out) = &arguments.out {
+        let given: Vec<&Path> = arguments.runs.iter().map(PathBuf::as_path).collect();
+        refuse_to_write_over(&given, &[&out.join(JSON), &out.join(PAGE)])?;
+    }
     let mut runs = Vec::new();
     for path in &arguments.runs {
         runs.push(RunData::read(path)?);

@@ -1,11 +1,13 @@
 //! What a run says at its end, in a few lines.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use fermata_engine::Report;
-use fermata_engine::report::{FaultReport, FileState, NodeReport, Quantiles, StreamReport};
+use fermata_engine::report::{
+    FaultReport, FileReport, FileState, NodeReport, Quantiles, StreamReport,
+};
 
 use crate::columns::{Column, Columns, LEAST_NAME};
 
@@ -97,9 +99,12 @@ fn faults(report: &Report, out: &mut String) {
         );
     }
 }
+/// Of a node that has removed more files, only their number is told: those of `keep` are as many as the run is long.
+const MOST_REMOVED: usize = 3;
 
 /// Files that are not what the graph says: incomplete ones, and those that are gone.
 fn files(report: &Report, out: &mut String) {
+    let mut removed: BTreeMap<&str, Vec<&FileReport>> = BTreeMap::new();
     for file in &report.files {
         let (path, unit, holds) = (&file.path, &file.unit, file.holds);
         let _ = match file.state {
@@ -110,8 +115,29 @@ fn files(report: &Report, out: &mut String) {
                 file.discarded
             ),
             FileState::Part => writeln!(out, "incomplete: {path} holds {holds} {unit}"),
-            FileState::Removed => writeln!(out, "removed: {path}, which held {holds} {unit}"),
+            FileState::Removed => {
+                removed.entry(&file.node).or_default().push(file);
+                Ok(())
+            }
         };
+    }
+    for (node, files) in removed {
+        if files.len() > MOST_REMOVED {
+            let count = files.len();
+            let holds: u64 = files.iter().map(|file| file.holds).sum();
+            let unit = files.first().map_or("", |file| &file.unit);
+            let _ = writeln!(
+                out,
+                "removed: {count} files of node `{node}`, which held {holds} {unit}; the report names them"
+            );
+            continue;
+        }
+        for FileReport {
+            path, holds, unit, ..
+        } in files
+        {
+            let _ = writeln!(out, "removed: {path}, which held {holds} {unit}");
+        }
     }
 }
 
@@ -344,6 +370,31 @@ mod tests {
         assert!(
             narrow.contains("\n  lost: 1234 drop_oldest at detect\n"),
             "{narrow}"
+        );
+    }
+
+    #[test]
+    fn files_that_were_removed_are_named_while_they_are_few_and_counted_when_they_are_many() {
+        let removed = |node: &str, number: usize| FileReport {
+            node: node.to_owned(),
+            path: format!("{node}.{number:04}.csv"),
+            state: FileState::Removed,
+            unit: "rows".to_owned(),
+            holds: 10,
+            discarded: 0,
+            segments: Vec::new(),
+        };
+        let mut files: Vec<FileReport> = (1..=1000).map(|number| removed("log", number)).collect();
+        files.push(removed("few", 1));
+        let report = Report {
+            files,
+            balanced: true,
+            ..Report::default()
+        };
+        assert_eq!(
+            failures(&report),
+            "removed: few.0001.csv, which held 10 rows
+removed: 1000 files of node `log`, which held 10000 rows; the report names them\n"
         );
     }
 }

@@ -14,14 +14,16 @@ use anyhow::{Context, bail};
 use fermata_engine::{ClockMode, Graph, Registry};
 use serde::Serialize;
 
-use crate::cli::{FAILED, GraphArguments, REFUSED, SUCCESS, SweepArguments};
+use crate::cli::{FAILED, GraphArguments, INTERRUPTED, REFUSED, SUCCESS, SweepArguments};
 use crate::documents::{make_folder, write_json};
+use crate::interrupts::Interrupts;
 use crate::kpi::Measures;
 use crate::load;
-use crate::print::print_line;
+use crate::print::{complain, print_line};
 use crate::program::{LIVE, Program};
 use crate::run_folder::RunFolder;
 use page::{Point, Sweep};
+use sub_run::EndedEarly;
 
 /// What is swept are live graphs: there is nobody to hand over to.
 const PROGRAM: Program = Program {
@@ -37,9 +39,16 @@ pub fn sweep(arguments: &SweepArguments) -> anyhow::Result<u8> {
     let registry = (PROGRAM.registry)();
     let out = arguments.out.clone();
     let out = out.unwrap_or_else(|| RunFolder::fresh("sweep"));
-    match arguments.streams {
+    let swept = match arguments.streams {
         true => streams(arguments, &registry, &out),
         false => values(arguments, &registry, &out),
+    };
+    match swept {
+        Err(error) if error.is::<EndedEarly>() => {
+            complain(&error.to_string());
+            Ok(INTERRUPTED)
+        }
+        swept => swept,
     }
 }
 
@@ -84,10 +93,11 @@ fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow
         let path = &one.path;
         one.values = one.values.iter().map(|value| show(path, value)).collect();
     }
+    let interrupts = Interrupts::watch()?;
     make_folder(out)?;
     let mut points = Vec::new();
     for (index, (graph, folder, combination)) in runs.iter().enumerate() {
-        let measures = sub_run::run(graph, folder)?.all;
+        let measures = sub_run::run(graph, folder, &interrupts)?.all;
         let named: Vec<String> = combination
             .iter()
             .map(|(path, value)| format!("{}={}", page::short(path), show(path, value)))
@@ -160,12 +170,16 @@ fn streams(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyho
     if least > most {
         bail!("the graph has {least} streams already, and --most is {most}");
     }
+    let interrupts = Interrupts::watch()?;
     make_folder(out)?;
     let limit_ms = arguments.limit.0.as_secs_f64() * 1e3;
     let mut trials = Vec::new();
     let found = sustained::sustained(least, most, |number| {
         let folder = out.join(format!("{:03}-{number}-streams", trials.len() + 1));
-        let trial = trial(&own, &graph, number, limit_ms, &folder)?;
+        let mut arguments = graph_arguments(arguments);
+        arguments.streams.extend(copies(&graph, number));
+        let measures = sub_run::run(&arguments, &folder, &interrupts)?.all;
+        let trial = trial(&measures, &graph, number, limit_ms, &folder)?;
         let passed = trial.passed;
         let told = match &trial.reason {
             None => "passed".to_owned(),
@@ -242,27 +256,18 @@ fn copies(graph: &Graph, number: u32) -> Vec<String> {
 }
 
 fn trial(
-    own: &GraphArguments,
+    measures: &Measures,
     graph: &Graph,
     number: u32,
     limit_ms: f64,
     folder: &Path,
 ) -> anyhow::Result<Trial> {
-    let mut arguments = GraphArguments {
-        graph: own.graph.clone(),
-        streams: own.streams.clone(),
-        params: own.params.clone(),
-        set: own.set.clone(),
-        machine: None,
-    };
-    arguments.streams.extend(copies(graph, number));
-    let measures = sub_run::run(&arguments, folder)?.all;
     let speed = match graph.run.clock {
         ClockMode::Replay(speed) => speed,
         _ => 1.0,
     };
     let p99_ms = measures.latency_ms.p99;
-    let reason = why_not(&measures, limit_ms, speed)?;
+    let reason = why_not(measures, limit_ms, speed)?;
     Ok(Trial {
         streams: number,
         passed: reason.is_none(),

@@ -5,6 +5,7 @@ mod endings;
 mod files;
 mod pipes;
 mod quota;
+mod recordings;
 mod refusals;
 mod scarcity;
 

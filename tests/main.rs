@@ -88,6 +88,8 @@ mod site_again;
 mod site_trial;
 #[cfg(feature = "learn")]
 mod softlabels;
+#[cfg(feature = "learn")]
+mod spared_inputs;
 mod support;
 #[cfg(feature = "live")]
 mod sweep;

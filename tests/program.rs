@@ -183,15 +183,20 @@ fn missing_files_devices_and_models_are_refused_by_name() {
 }
 
 #[test]
-fn a_file_that_is_no_video_is_an_error_and_leaves_no_output() {
+fn a_file_that_is_no_video_fails_its_stream() {
     let folder = tempfile::tempdir().unwrap();
-    let clip = folder.path().join("clip.mp4");
-    std::fs::write(&clip, "this is no video").unwrap();
-    refused(
-        &VIDEO.replace("VIDEO", &clip.display().to_string()),
-        &[],
-        &["clip.mp4"],
-    );
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("clip.mp4"), "this is no video").unwrap();
+    std::fs::write(
+        path("graph.yaml"),
+        VIDEO.replace("VIDEO", &path("clip.mp4")),
+    )
+    .unwrap();
+    let (code, text, errors) = run(&["run", &path("graph.yaml"), "--out", &path("out"), "-q"]);
+    assert_eq!(code, 1, "{text}{errors}");
+    for words in ["failed: node `capture@a`", "clip.mp4", "it is no video"] {
+        assert!(text.contains(words), "{words}: {text}{errors}");
+    }
 }
 
 #[test]

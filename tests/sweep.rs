@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{card_of_mini_xception, data, fermata};
+use crate::abuse::send;
+use crate::support::{card_of_mini_xception, data, fermata, wait_until};
 
 fn sweep(arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(fermata());
@@ -257,4 +258,34 @@ fn a_sweep_that_cannot_be_measured_says_so() {
     let (code, _, errors) = sweep(&[&graph, "--streams", "--out", &out]);
     assert_eq!(code, 2);
     assert!(errors.contains("4 frames in all are too few"), "{errors}");
+}
+
+#[test]
+fn a_signal_to_a_sweep_alone_ends_its_run_too() {
+    for signal in ["TERM", "HUP", "INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let graph = folder.path().join("graph.yaml");
+        let text = FAST.replace("count: 400", "count: 1000000");
+        fs::write(&graph, text).unwrap();
+        let mut sweep = Command::new("env")
+            .args(["--default-signal=HUP", fermata(), "sweep"])
+            .arg(&graph)
+            .args(["--vary", "nodes.detect.every=1,2", "--out", "out"])
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let part = folder.path().join("out/01/faces.csv.part");
+        wait_until("the run has rows", || {
+            fs::metadata(&part).is_ok_and(|found| found.len() > 1000)
+        });
+        send(&sweep, signal);
+        assert_eq!(sweep.wait().unwrap().code(), Some(130), "{signal}");
+        // The run was over before the sweep.
+        let report = read(&folder.path().join("out/01/report.json"));
+        assert_eq!(report["balanced"], true, "{signal}");
+        assert!(!part.exists(), "{signal}");
+        assert!(!folder.path().join("out/02").exists(), "{signal}");
+    }
 }

@@ -1,7 +1,8 @@
 //! Whether the nodes of a graph agree with each other: what no actor can check by itself. Owns the rules and their messages.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use fermata_engine::graph::{NodeSpec, StreamSpec};
 use fermata_engine::{Actor, Graph, Source};
@@ -23,6 +24,7 @@ pub fn disagreements(graph: &Graph) -> Vec<String> {
     let mut said = forgetting_before_losing(graph);
     said.extend(recording_what_is_hidden(graph));
     said.extend(writing_among_images(graph));
+    said.extend(writing_the_same_images(graph));
     said
 }
 
@@ -57,19 +59,7 @@ fn writing_among_images(graph: &Graph) -> Vec<String> {
             read.extend(images.into_iter().map(|image| (node, image)));
         }
     }
-    let of_images = nodes(graph, WriteImages::NAME).flat_map(|(_, node)| {
-        let own = streams(graph, node).into_iter();
-        own.filter_map(move |stream| {
-            Some((node, settings::<WriteImagesSettings>(node, &stream)?.dir))
-        })
-    });
-    let of_snapshots = nodes(graph, WriteSnapshots::NAME).flat_map(|(_, node)| {
-        let own = streams(graph, node).into_iter();
-        own.filter_map(move |stream| {
-            Some((node, settings::<WriteSnapshotsSettings>(node, &stream)?.dir))
-        })
-    });
-    for (sink, dir) in of_images.chain(of_snapshots) {
+    for (_, sink, dir) in picture_folders(graph) {
         let among = read.iter().find(|(_, image)| {
             let ending = image.extension().unwrap_or_default();
             let real = image.canonicalize().ok();
@@ -88,6 +78,52 @@ fn writing_among_images(graph: &Graph) -> Vec<String> {
         }
     }
     said.into_iter().collect()
+}
+
+/// Sinks know the names that they have given, and nothing of each other's. Of one node for each stream they give others, but to images that
+/// have names.
+fn writing_the_same_images(graph: &Graph) -> Vec<String> {
+    let mut said = BTreeSet::new();
+    let mut first: BTreeMap<Result<(u64, u64), PathBuf>, &NodeSpec> = BTreeMap::new();
+    for (index, node, dir) in picture_folders(graph) {
+        // One that is not there yet has no other name.
+        let found = dir.metadata().map(|found| (found.dev(), found.ino()));
+        let place = found.map_err(|_| dir.clone());
+        let Some(other) = first.get(&place) else {
+            first.insert(place, node);
+            continue;
+        };
+        let dir = dir.display();
+        if other.name != node.name {
+            said.insert(format!(
+                "nodes `{}` and `{}` both write pictures into {dir}, where those of one name would replace each other: name a folder for each \
+                 (`dir`)",
+                other.name, node.name
+            ));
+        } else if upstream(graph, index).any(|node| node.actor == ImageSource::NAME) {
+            said.insert(format!(
+                "node `{}` writes the pictures of each stream into {dir}, where images of one name would replace each other: name a folder for \
+                 each stream (`dir`), or leave out `each: stream`",
+                node.name
+            ));
+        }
+    }
+    said.into_iter().collect()
+}
+
+/// Where pictures are written, and which nodes (by position) do it, with each stream for which they do.
+fn picture_folders(graph: &Graph) -> Vec<(usize, &NodeSpec, PathBuf)> {
+    let dir = |node: &NodeSpec, stream: Option<&StreamSpec>| match node.actor.as_str() {
+        WriteImages::NAME => Some(settings::<WriteImagesSettings>(node, stream)?.dir),
+        WriteSnapshots::NAME => Some(settings::<WriteSnapshotsSettings>(node, stream)?.dir),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let own = streams(graph, node).into_iter();
+        found.extend(own.filter_map(|stream| Some((index, node, dir(node, stream)?))));
+    }
+    found
 }
 
 /// Whoever hides faces may not know that a recording beside it shows them.
@@ -240,6 +276,46 @@ mod tests {
             let said = doubts(&graph);
             assert_eq!(said.len(), words, "{model}, {blur}: {said:?}");
             assert!(said.iter().all(|message| message.contains("pull yunet")));
+        }
+    }
+
+    #[test]
+    fn pictures_of_one_name_never_meet_in_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::create_dir(path("a")).unwrap();
+        std::os::unix::fs::symlink("a", path("link")).unwrap();
+        let (a, link, b) = (path("a"), path("link"), path("b"));
+        let frames = "video_source, each: stream, uri: \"${stream.uri}\"";
+        let images = "image_source, each: stream, path: \"${stream.uri}\"";
+        let each = "each: stream,";
+        for (source, first, second, words) in [
+            (frames, ("", &a), Some(&b), None),
+            (frames, ("", &a), Some(&a), Some("both write")),
+            (frames, (each, &a), Some(&link), Some("both write")),
+            (images, ("", &a), None, None),
+            (frames, (each, &a), None, None),
+            (images, (each, &a), None, Some("of each stream")),
+            (images, (each, &path("${stream.name}")), None, None),
+        ] {
+            let (each, dir) = first;
+            let second = second.map_or_else(String::new, |dir| {
+                format!("  v: {{use: write_images, in: s, dir: \"{dir}\"}}\n")
+            });
+            let mut graph = graph(&format!(
+                "  s: {{use: {source}}}\n  w: {{use: write_images, {each} in: s, dir: \"{dir}\"}}\n{second}"
+            ));
+            let more = StreamSpec {
+                name: "yard".to_owned(),
+                uri: "yard.mp4".to_owned(),
+            };
+            graph.streams.push(more);
+            let said = disagreements(&graph);
+            assert_eq!(said.len(), usize::from(words.is_some()), "{said:?}");
+            assert!(
+                words.is_none_or(|words| said[0].contains(words)),
+                "{said:?}"
+            );
         }
     }
 

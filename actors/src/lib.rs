@@ -4,6 +4,7 @@ pub mod agreement;
 mod cells;
 mod codecs;
 pub mod faces;
+mod finished;
 pub mod inference;
 pub mod installed;
 mod libav;

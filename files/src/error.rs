@@ -15,6 +15,8 @@ pub struct FileError {
     pub reason: io::Error,
     /// What to do, or what became of the contents; may be empty.
     pub advice: String,
+    /// The file is complete under its name all the same: a power cut alone can take it away.
+    pub is_named: bool,
 }
 
 impl FileError {
@@ -25,6 +27,7 @@ impl FileError {
             path: path.to_owned(),
             reason,
             advice: String::new(),
+            is_named: false,
         }
     }
 

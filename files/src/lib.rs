@@ -9,7 +9,8 @@
 //! - [`PartFolder`]: a folder that is filled as `NAME.part` and gets its name, or takes another's, in one step.
 //! - [`read`], [`read_text`], [`open`]: files that are read to their end, which must have one and fit.
 //! - [`sha256`], [`sha256_of_file`]: as cards, manifests and provenance write them.
-//! - [`is_same_folder`]: whether two paths lead to one folder.
+//! - [`is_same_file`], [`is_same_folder`]: whether two paths lead to one.
+//! - [`is_being_written`]: whether somebody has begun a file and not finished it.
 //! - [`FolderLock`]: one process at a time owns a folder; the lock can be handed over to the program that a process becomes.
 //!
 //! It knows no formats and no names of files: what stands in a run's folder is the program's. It does not retry, and it does not
@@ -21,16 +22,16 @@ mod hash;
 mod part_file;
 mod part_folder;
 mod record_file;
-mod same_folder;
+mod same_place;
 mod sync_group;
 mod whole;
 
 pub use error::FileError;
 pub use folder_lock::{FolderLock, Holder, LOCK_FILE, LockError};
 pub use hash::{sha256, sha256_of, sha256_of_file};
-pub use part_file::{PartFile, Unfinished, part_path, write};
+pub use part_file::{PartFile, Unfinished, is_being_written, part_path, write};
 pub use part_folder::PartFolder;
 pub use record_file::RecordFile;
-pub use same_folder::is_same_folder;
+pub use same_place::{is_same_file, is_same_folder};
 pub use sync_group::{SyncGroup, Synced};
 pub use whole::{MOST_NUMBERS, MOST_TABLE, MOST_TEXT, open, read, read_text};

@@ -131,7 +131,8 @@ impl PartFile {
     /// step fails, the file is whole under its name all the same, and a warning says that a loss of power may take the name away.
     ///
     /// # Errors
-    /// What the system says; the message tells what became of the contents, which do not have their name then.
+    /// What the system says; the message tells what became of the contents. Where only the name could not be made durable, the error
+    /// [says so](FileError::is_named).
     pub fn finish(mut self) -> Result<(), FileError> {
         let kept = match self.unfinished {
             Some(Unfinished::Removed) => "the file is incomplete and was removed".to_owned(),
@@ -143,13 +144,10 @@ impl PartFile {
         fs::rename(&self.part, &self.path)
             .map_err(|reason| FileError::new("give its name to", &self.path, reason).and(&kept))?;
         self.unfinished = None;
-        if let Err(error) = sync_folder_of(&self.path) {
-            let path = self.path.display();
-            tracing::warn!(
-                "{path} is complete, but its name may not survive a loss of power: {error}"
-            );
-        }
-        Ok(())
+        sync_folder_of(&self.path).map_err(|error| FileError {
+            is_named: true,
+            ..error
+        })
     }
 
     /// Gives the file up and removes it, whatever was said at its beginning: nothing in it is worth keeping.
@@ -210,17 +208,25 @@ fn remove_link(part: &Path) -> Result<(), FileError> {
         false => found.is_file() && found.nlink() > 1,
     };
     // A part that somebody is writing is told as such by `locked`.
-    let is_held = || {
-        let file = File::open(part);
-        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-    };
-    if !is_link || (!found.is_symlink() && is_held()) {
+    if !is_link || (!found.is_symlink() && is_held(part)) {
         return Ok(());
     }
     fs::remove_file(part).map_err(|reason| FileError::new("remove the link", part, reason))
 }
 
-/// Opens a part for writing as it is, and locks it. What is not a regular file (a device) is not locked.
+/// Whether somebody who uses [`PartFile`], in this process or in another one, is writing the file `path`.
+pub fn is_being_written(path: &Path) -> bool {
+    let part = part_path(path);
+    // Opening a pipe would wait for its writer.
+    part.is_file() && is_held(&part)
+}
+
+fn is_held(part: &Path) -> bool {
+    let file = File::open(part);
+    file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+/// Opens a part for writing as it is, and locks it. What is no regular file (a device) is not locked.
 fn locked(part: &Path) -> Result<File, FileError> {
     // Opening a pipe would wait for its reader.
     if part

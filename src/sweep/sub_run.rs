@@ -1,18 +1,48 @@
 //! One run of a sweep: a process of its own, so that no run warms up, leaks into or brings down another.
 
+use std::error::Error;
+use std::fmt;
+use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cli::GraphArguments;
+use crate::interrupts::Interrupts;
 use crate::kpi::{RunMeasures, measure};
 
-/// Runs the graph into a folder and measures it.
+/// Time between two looks whether somebody wants the sweep to end.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Somebody has ended the sweep, and so the run.
+#[derive(Debug)]
+pub(super) struct EndedEarly;
+
+impl fmt::Display for EndedEarly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ended early: the run in hand was ended too")
+    }
+}
+
+impl Error for EndedEarly {}
+
+/// Runs the graph into a folder and measures it. What ends the sweep ends the run first.
 ///
 /// # Errors
-/// If the run fails, or wrote nothing that can be measured.
-pub(super) fn run(graph: &GraphArguments, folder: &Path) -> anyhow::Result<RunMeasures> {
+/// If the run fails, or wrote nothing that can be measured; [`EndedEarly`].
+pub(super) fn run(
+    graph: &GraphArguments,
+    folder: &Path,
+    interrupts: &Interrupts,
+) -> anyhow::Result<RunMeasures> {
+    if interrupts.count() > 0 {
+        return Err(EndedEarly.into());
+    }
     let program = std::env::current_exe().context("cannot find where this program is")?;
     let mut command = Command::new(&program);
     command.args(["run", "--quiet", "--out"]);
@@ -27,9 +57,14 @@ pub(super) fn run(graph: &GraphArguments, folder: &Path) -> anyhow::Result<RunMe
         }
     }
     command.env("NO_COLOR", "1").stdin(Stdio::null());
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {}", program.display()))?;
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let started = command.spawn();
+    let started = started.with_context(|| format!("cannot start {}", program.display()))?;
+    let output = output(started, interrupts);
+    let output = output.with_context(|| format!("cannot wait for {}", program.display()))?;
+    if interrupts.count() > 0 {
+        return Err(EndedEarly.into());
+    }
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
         let told = String::from_utf8_lossy(&output.stdout);
@@ -43,4 +78,36 @@ pub(super) fn run(graph: &GraphArguments, folder: &Path) -> anyhow::Result<RunMe
         );
     }
     measure(folder)
+}
+
+/// Waits for the end of a run. Each signal to this process is passed on: one that was sent to both counts there as one.
+fn output(run: Child, interrupts: &Interrupts) -> io::Result<Output> {
+    let process = i32::try_from(run.id()).ok().and_then(Pid::from_raw);
+    let (send, ended) = channel();
+    let wait = move || {
+        // Nobody listens any more if the sweep has ended.
+        let _ = send.send(run.wait_with_output());
+    };
+    thread::Builder::new()
+        .name("sub-run".to_owned())
+        .spawn(wait)?;
+    let mut told = 0;
+    loop {
+        match ended.recv_timeout(LOOK_EVERY) {
+            Ok(output) => return output,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(io::Error::other("its outputs cannot be read"));
+            }
+        }
+        let count = interrupts.count();
+        if count > told
+            && let Some(process) = process
+        {
+            told = count;
+            if let Err(error) = kill_process(process, Signal::TERM) {
+                tracing::warn!("the run cannot be told to end: {error}");
+            }
+        }
+    }
 }

@@ -204,6 +204,39 @@ run: {clock: asap}
     assert_eq!(ended.code, Some(0), "{}", ended.said);
 }
 
+/// A camera may have nothing to show; a recording of which nothing can be read has failed, beside whatever went well.
+#[test]
+fn a_source_of_which_everything_is_missed_is_no_success() {
+    let place = Place::new(
+        "\
+fermata: 1
+nodes:
+  s: {use: image_source, path: photos, skip_unreadable: true}
+  other: {use: test_source, count: 10}
+  e: {use: discard, in: s}
+  f: {use: discard, in: other}
+run: {clock: asap}
+",
+    );
+    fs::create_dir(place.path("photos")).unwrap();
+    fs::write(place.path("photos/a.jpg"), "no picture").unwrap();
+    fs::write(place.path("photos/b.png"), "").unwrap();
+    let ended = place.run(&[]);
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    let words = "none of its images can be read (2 are missed)";
+    assert!(ended.said.contains(words), "{}", ended.said);
+    assert_eq!(place.report()["streams"]["other"]["delivered"], 10);
+    let photo = image::RgbImage::new(64, 64);
+    photo.save(place.path("photos/c.png")).unwrap();
+    let ended = place.run(&[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    let model = crate::support::repository("models/expression");
+    let mut analyse = place.program(&["analyse", "photos/a.jpg", "--out", "p", "-q", "--model"]);
+    analyse.arg(model);
+    let ended = super::ended(analyse);
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+}
+
 #[test]
 fn a_limit_of_files_fails_the_writes_and_says_so() {
     let place = Place::new(GRAPH);

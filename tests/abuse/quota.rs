@@ -62,6 +62,13 @@ fn a_quota_that_is_used_up_costs_what_is_beyond_it_and_is_told() {
     assert_files_as_reported(&place);
     assert!(!place.path("o/a.mp4").exists(), "{}", ended.said);
     assert_eq!(rows(&place.path("o/a.csv")), 10, "{}", ended.said);
+    assert!(!ended.said.contains(" in it"), "{}", ended.said);
+
+    let place = Place::new(GRAPH);
+    let ended = over_quota(&place, &["a.csv.part"], "write:when=2+");
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    assert!(!ended.said.contains("before are in it"), "{}", ended.said);
+    assert_files_as_reported(&place);
 }
 
 /// Some file systems (NFS) say it only when what was written is to be kept.
@@ -79,6 +86,42 @@ fn a_quota_that_is_told_at_the_end_leaves_no_file_that_looks_whole() {
     }
     assert_files_as_reported(&place);
     assert_eq!(rows(&place.path("o/a.csv.part")), 10, "{}", ended.said);
+}
+
+/// The names are given by then; only a power cut could take them back.
+#[test]
+fn a_folder_that_cannot_be_synced_is_a_failure_and_its_files_are_complete() {
+    if !can_trace() {
+        return;
+    }
+    let place = Place::new(
+        "\
+fermata: 1
+streams: {a: 1}
+nodes:
+  s: {use: synthetic_faces, each: stream, count: 10, width: 160, height: 120, truth: out/truth.csv}
+  d: {use: detect_faces, in: s, every: 100000}
+  e: {use: write_csv, in: d, path: out/a.csv}
+  j: {use: write_jsonl, in: d, path: out/a.jsonl}
+  v: {use: write_video, each: stream, in: s, path: out/a.mp4}
+run: {clock: asap}
+",
+    );
+    fs::create_dir(place.path("out")).unwrap();
+    let ended = place.script(
+        "strace -f -qq -o /dev/null -P $PWD/out -e trace=fsync -e inject=fsync:error=EIO $F run g.yaml --out o -q",
+    );
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
+    for words in ["may be gone after a power cut", "out/a.csv", "out/a.mp4"] {
+        assert!(ended.said.contains(words), "{words}: {}", ended.said);
+    }
+    assert!(!ended.said.contains("incomplete"), "{}", ended.said);
+    assert_files_as_reported(&place);
+    let names = ["a.csv", "a.jsonl", "a.mp4", "truth.csv"];
+    assert_eq!(place.names("out"), names, "{}", ended.said);
+    let report = place.report();
+    let files = report["files"].as_array().unwrap();
+    assert!(files.len() == 4 && files.iter().all(|file| file["state"] == "complete"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use fermata_engine::units::{HumanBytes, HumanDuration};
 use fermata_engine::{ActorError, FileBook, Life, Setup};
-use fermata_files::part_path;
+use fermata_files::{is_being_written, part_path};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -130,8 +130,9 @@ impl Segments {
         self.limit.is_some()
     }
 
-    /// Where the next file goes: the first of `NAME.0001.EXTENSION` and so on that is not there, since it may be one that the run reads;
-    /// where one holds all, the first is the path itself, unless an earlier life of this part has finished that one.
+    /// Where the next file goes: the first of `NAME.0001.EXTENSION` and so on that is neither there nor being written, since it may be one
+    /// that the run reads, or another stream's; where one holds all, the first is the path itself, unless an earlier life of this part has
+    /// finished that one.
     pub(crate) fn next(&mut self) -> PathBuf {
         self.next = self.number.saturating_add(1);
         if self.limit.is_none() && self.number == 0 {
@@ -140,7 +141,8 @@ impl Segments {
             }
             self.next = 2;
         }
-        while self.numbered(self.next).exists() && self.next < u32::MAX {
+        let is_taken = |path: PathBuf| path.exists() || is_being_written(&path);
+        while is_taken(self.numbered(self.next)) && self.next < u32::MAX {
             self.next += 1;
         }
         self.numbered(self.next)
@@ -200,6 +202,8 @@ impl Segments {
 
 #[cfg(test)]
 mod tests {
+    use fermata_files::{PartFile, Unfinished};
+
     use super::*;
 
     #[test]
@@ -233,10 +237,12 @@ mod tests {
         assert_eq!(one.next(), Path::new("a/b.c.0002.mp4"));
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("b.0001.mp4"), "of an earlier run").unwrap();
+        let of_another = folder.path().join("b.0003.mp4");
+        let _of_another = PartFile::create(&of_another, Unfinished::Kept).unwrap();
         let mut spared = Segments::new(&folder.path().join("b.mp4"), limit, None);
         assert_eq!(spared.next(), folder.path().join("b.0002.mp4"));
         spared.taken();
-        assert_eq!(spared.next(), folder.path().join("b.0003.mp4"));
+        assert_eq!(spared.next(), folder.path().join("b.0004.mp4"));
         assert!(!one.is_full(Duration::MAX, u64::MAX));
     }
 

@@ -18,6 +18,7 @@ use fermata_files::{RecordFile, SyncGroup, Synced};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::finished::note_finished;
 use crate::payload::Faces;
 use crate::sinks::earlier::{self, Form, GoesOn};
 use crate::sinks::segments::{self, SegmentLimit, Segments};
@@ -148,9 +149,11 @@ impl Actor for WriteCsv {
             let (frames, reason) = table.missing.get_or_insert((0, error.to_string()));
             *frames += 1;
             let part = table.rows.file().part().display();
-            return Err(
-                format!("cannot write to `{part}`: {reason}; rows before are in it").into(),
-            );
+            let before = match table.count {
+                0 => "",
+                _ => "; rows before are in it",
+            };
+            return Err(format!("cannot write to `{part}`: {reason}{before}").into());
         }
         table.book.hold(count);
         table.count += count;
@@ -264,8 +267,7 @@ impl WriteCsv {
         }
         if is_all {
             self.segments.taken();
-            file.finish()?;
-            book.complete(&path);
+            note_finished(file.finish(), &book, &path)?;
             self.segments.completed(path, book);
         } else if count == 0 {
             file.remove()?;

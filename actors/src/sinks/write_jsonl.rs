@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::earlier::{self, Form, GoesOn};
 use super::frame_line::FrameLine;
 use super::segments::Segments;
+use crate::finished::note_finished;
 use crate::payload::Faces;
 
 /// Writes a file of JSON lines: one object for each frame, with its faces, so that programs read what happened without a table's
@@ -121,9 +122,11 @@ impl Actor for WriteJsonl {
             let (lines, reason) = self.missing.get_or_insert((0, error.to_string()));
             *lines += 1;
             let part = file.part().display();
-            return Err(
-                format!("cannot write to `{part}`: {reason}; lines before are in it").into(),
-            );
+            let before = match self.count {
+                0 => "",
+                _ => "; lines before are in it",
+            };
+            return Err(format!("cannot write to `{part}`: {reason}{before}").into());
         }
         book.hold(1);
         self.count += 1;
@@ -140,8 +143,7 @@ impl Actor for WriteJsonl {
             return Err(format!("{lines} lines are missing in `{part}`: {reason}").into());
         }
         if end.how != How::Stopped {
-            file.finish()?;
-            book.complete(&self.path);
+            note_finished(file.finish(), &book, &self.path)?;
         } else if self.count == 0 {
             file.remove()?;
             book.removed();

@@ -16,6 +16,7 @@ use ffmpeg_next::encoder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::finished::note_finished;
 use crate::libav;
 use crate::payload::VideoFrame;
 use crate::sinks::h264::{H264_ENCODER, Quality};
@@ -109,6 +110,8 @@ struct Video {
     /// The stream's segment of the newest frame in it.
     segment: Option<u32>,
     written: u64,
+    /// Frames that are on the disk.
+    held: u64,
     /// Sequences of the frames that are not on the disk yet.
     unflushed: VecDeque<u64>,
     /// Bytes that are whole fragments.
@@ -231,6 +234,7 @@ impl WriteVideo {
             began_us: None,
             segment: None,
             written: 0,
+            held: 0,
             unflushed: VecDeque::new(),
             length: 0,
             broken: None,
@@ -322,8 +326,7 @@ impl WriteVideo {
             let Video {
                 part, path, book, ..
             } = file;
-            part.finish()?;
-            book.complete(&path);
+            note_finished(part.finish(), &book, &path)?;
             tracing::info!(%node, path = %path.display(), written, "video written");
             self.segments.completed(path, book);
         }
@@ -438,6 +441,7 @@ impl Video {
         let waiting = self.written.saturating_sub(flushed) as usize;
         let count = self.unflushed.len().saturating_sub(waiting);
         let last = self.unflushed.drain(..count).next_back()?;
+        self.held += count as u64;
         self.book.hold(count as u64);
         self.length = self.part.length().unwrap_or(self.length);
         Some(last.saturating_add(1))
@@ -456,9 +460,11 @@ impl Video {
 
     fn failure(&self, error: &str) -> ActorError {
         let (part, written) = (self.part.part().display(), self.written);
-        format!(
-            "cannot write {part} after {written} frames: {error}; what was written before is in it"
-        )
-        .into()
+        let kept = match self.held {
+            // It is removed.
+            0 => String::new(),
+            held => format!("; the first {held} are in it"),
+        };
+        format!("cannot write {part} after {written} frames: {error}{kept}").into()
     }
 }

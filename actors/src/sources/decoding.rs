@@ -8,6 +8,7 @@ use fermata_vision::image_file::ImageLimits;
 use fermata_vision::{Frame, FramePool};
 
 use crate::sources::notices::Notices;
+use crate::sources::recorder::Recordings;
 
 /// How an input is decoded.
 pub(crate) struct Decoding {
@@ -16,7 +17,7 @@ pub(crate) struct Decoding {
     /// The file, if it is one.
     pub(crate) file: Option<PathBuf>,
     /// Where the packets are kept as they come, if they are.
-    pub(crate) record: Option<PathBuf>,
+    pub(crate) record: Option<Recordings>,
     /// Where the frames come from.
     pub(crate) pool: FramePool,
     /// What a picture may be.

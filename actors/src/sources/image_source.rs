@@ -63,6 +63,8 @@ pub struct ImageSource {
     images: std::iter::Enumerate<std::vec::IntoIter<PathBuf>>,
     /// Time stamp of the image before; none before the first.
     before_ns: Option<i64>,
+    /// Images that could not be read.
+    missed: u64,
     has_told_of_gaps: bool,
 }
 
@@ -94,6 +96,7 @@ impl Source for ImageSource {
             setup: setup.clone(),
             pool: FramePool::new(),
             before_ns: None,
+            missed: 0,
             has_told_of_gaps: false,
         })
     }
@@ -101,7 +104,7 @@ impl Source for ImageSource {
     fn next(&mut self) -> Result<Next, ActorError> {
         for (number, path) in self.images.by_ref() {
             if self.setup.cancelled() {
-                break;
+                return Ok(Next::End);
             }
             let limits = ImageLimits {
                 pixels: self.settings.max_pixels,
@@ -127,6 +130,7 @@ impl Source for ImageSource {
                     return Ok(Next::Packet(captured));
                 }
                 Err(error) if self.settings.skip_unreadable => {
+                    self.missed += 1;
                     self.setup.count_missed(1);
                     let node = &self.setup.node;
                     tracing::warn!(%node, %error, "an image counts as missed");
@@ -134,7 +138,13 @@ impl Source for ImageSource {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Next::End)
+        // As of a video of which nothing can be decoded.
+        match (self.before_ns, self.missed) {
+            (None, missed @ 1..) => {
+                Err(format!("none of its images can be read ({missed} are missed)").into())
+            }
+            _ => Ok(Next::End),
+        }
     }
 }
 
@@ -374,6 +384,22 @@ mod tests {
             );
             fs::remove_file(&path).expect("removed");
         }
+    }
+
+    #[test]
+    fn images_of_which_none_can_be_read_are_a_failure() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["1.png", "2.jpg"] {
+            fs::write(folder.path().join(name), "no picture").expect("a file");
+        }
+        let mut skipping = settings(folder.path());
+        skipping.skip_unreadable = true;
+        let (frames, error) = read(skipping);
+        let error = error.expect("a failure");
+        assert!(
+            frames.is_empty() && error.contains("(2 are missed)"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Keeps what a live stream receives as it was received: its packets in a Matroska file, never decoded. Owns the file's life.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fermata_engine::{FileBook, Setup};
-use fermata_files::{PartFile, Unfinished, part_path};
+use fermata_files::{FileError, PartFile, Unfinished, part_path};
 use ffmpeg_next::format::context::Output;
 use ffmpeg_next::{Dictionary, Error, Packet, Rational, Stream, codec, encoder, format};
 
+use crate::finished::note_finished;
 use crate::libav::parameters_without_tag;
 
 /// Why no more is recorded.
@@ -28,36 +30,71 @@ pub(crate) struct Recorder {
     /// Of the packets as they come, and in the file.
     time_bases: (Rational, Rational),
     packets: u64,
+    /// How many of them are on the disk, and how long the file is with these.
+    held: u64,
+    length: u64,
     /// Packets that have no place in the file: without a time, or before one that is in it.
     left_out: u64,
 }
 
-/// Where the recording of a stream's connection goes: the first one to `path`, the others beside it to the first of `NAME.0002.mkv`,
-/// `NAME.0003.mkv` and so on that is not there. No stream has such a name: those that return are `NAME.2`, and others have no dot.
-pub(crate) fn path_of(path: &Path, connection: u64) -> PathBuf {
-    if connection <= 1 {
-        return path.to_owned();
+/// Where the recordings of a stream go.
+#[derive(Clone, Debug)]
+pub(crate) struct Recordings {
+    /// Where that of its first connection goes.
+    pub(crate) path: PathBuf,
+    /// Which connection this is, from 1.
+    pub(crate) connection: u64,
+}
+
+impl Recordings {
+    /// Begins the file of this connection: the first one to `path`, the others to `NAME.0002.mkv`, `NAME.0003.mkv` beside it, but only where
+    /// nothing is or is on its way. It may be of an earlier run, or another stream's.
+    fn begin(&self) -> Result<PartFile, FileError> {
+        let mut number = self.connection.max(1);
+        loop {
+            let path = self.numbered(number);
+            let is_free = || path.symlink_metadata().is_err();
+            number = number.saturating_add(1);
+            if !is_free() || part_path(&path).symlink_metadata().is_ok() {
+                continue;
+            }
+            match PartFile::create(&path, Unfinished::Kept) {
+                // As long as the part is held, nobody else gives a file this name.
+                Ok(part) if is_free() => return Ok(part),
+                Ok(part) => part.remove()?,
+                // Another stream was quicker.
+                Err(error) if error.reason.kind() == ErrorKind::ResourceBusy => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let numbered = |number: u64| path.with_file_name(format!("{stem}.{number:04}.mkv"));
-    let is_free = |path: &PathBuf| !path.exists() && !part_path(path).exists();
-    let mut later = (connection..).map(numbered);
-    later.find(is_free).unwrap_or_else(|| numbered(connection))
+
+    fn numbered(&self, number: u64) -> PathBuf {
+        if number <= 1 {
+            return self.path.clone();
+        }
+        let mut name = self.path.file_stem().unwrap_or_default().to_owned();
+        name.push(format!(".{number:04}.mkv"));
+        self.path.with_file_name(name)
+    }
 }
 
 impl Recorder {
     /// Begins a recording of a stream.
     pub(crate) fn begin(
-        path: &Path,
+        recordings: &Recordings,
         stream: &Stream<'_>,
         setup: &Setup,
     ) -> Result<Self, RecordError> {
+        let part = recordings.begin().map_err(|error| RecordError {
+            path: recordings.path.clone(),
+            reason: error.to_string(),
+        })?;
+        let path = part.path().to_owned();
         let failed = |reason: String| RecordError {
-            path: path.to_owned(),
+            path: path.clone(),
             reason,
         };
-        let part = PartFile::create(path, Unfinished::Kept);
-        let part = part.map_err(|error| failed(error.to_string()))?;
         let opened = open(part.part(), stream);
         let (output, time_base) = match opened {
             Ok(opened) => opened,
@@ -71,10 +108,12 @@ impl Recorder {
         Ok(Self {
             book: setup.file(part.part(), "packets"),
             output: Some((output, part)),
-            path: path.to_owned(),
+            path,
             node: setup.node.clone(),
             time_bases: (stream.time_base(), time_base),
             packets: 0,
+            held: 0,
+            length: 0,
             left_out: 0,
         })
     }
@@ -84,7 +123,7 @@ impl Recorder {
     /// # Errors
     /// If it cannot be written; what was recorded so far stays in `NAME.part`.
     pub(crate) fn write(&mut self, packet: &Packet) -> Result<(), RecordError> {
-        let Some((output, _)) = &mut self.output else {
+        let Some((output, part)) = &mut self.output else {
             return Ok(());
         };
         let mut packet = packet.clone();
@@ -95,7 +134,12 @@ impl Recorder {
             Ok(_) => {
                 self.packets += 1;
                 self.book.give(1);
-                self.book.hold(1);
+                // A cluster is written when the next one begins, which is with this packet.
+                let length = part.length().unwrap_or(self.length);
+                if length > self.length {
+                    self.length = length;
+                    self.hold(self.packets - 1);
+                }
             }
             // libav's word for times that do not fit; a file without a packet is better than none with it.
             Err(Error::InvalidData) => self.leave_out(),
@@ -103,14 +147,41 @@ impl Recorder {
                 self.leave_out();
             }
             Err(error) => {
-                self.output = None;
-                return Err(RecordError {
-                    path: self.path.clone(),
-                    reason: format!("{error} after {} packets", self.packets),
-                });
+                self.packets += 1;
+                self.book.give(1);
+                return Err(self.give_up(error));
             }
         }
         Ok(())
+    }
+
+    /// So many packets are on the disk.
+    fn hold(&mut self, packets: u64) {
+        self.book.hold(packets.saturating_sub(self.held));
+        self.held = self.held.max(packets);
+    }
+
+    /// No more is recorded. A cluster that is there in part is cut off; a file without a packet is removed.
+    fn give_up(&mut self, error: Error) -> RecordError {
+        let mut reason = format!("{error} after {} packets", self.held);
+        if let Some((output, mut part)) = self.output.take() {
+            // What libav still has goes to the file first.
+            drop(output);
+            let ended = match self.held {
+                0 => {
+                    self.book.removed();
+                    part.remove().map_err(|error| error.to_string())
+                }
+                _ => part.cut(self.length).map_err(|error| error.to_string()),
+            };
+            if let Err(error) = ended {
+                reason = format!("{reason}; {error}");
+            }
+        }
+        RecordError {
+            path: self.path.clone(),
+            reason,
+        }
     }
 
     fn leave_out(&mut self) {
@@ -123,23 +194,32 @@ impl Recorder {
 
     /// Completes the file and gives it its name; one without a packet is removed.
     fn finish(&mut self) -> Result<(), RecordError> {
-        let Some((mut output, part)) = self.output.take() else {
+        let Some((output, _)) = &mut self.output else {
             return Ok(());
         };
-        let failed = |reason: String| RecordError {
-            path: self.path.clone(),
-            reason,
-        };
-        if self.packets == 0 {
-            drop(output);
-            self.book.removed();
-            return part.remove().map_err(|error| failed(error.to_string()));
+        if self.packets > 0
+            && let Err(error) = output.write_trailer()
+        {
+            return Err(self.give_up(error));
         }
-        let ended = output.write_trailer();
+        let Some((output, part)) = self.output.take() else {
+            return Ok(());
+        };
         drop(output);
-        ended.map_err(|error| failed(error.to_string()))?;
-        part.finish().map_err(|error| failed(error.to_string()))?;
-        self.book.complete(&self.path);
+        let ended = if self.packets == 0 {
+            self.book.removed();
+            part.remove()
+        } else {
+            self.hold(self.packets);
+            note_finished(part.finish(), &self.book, &self.path)
+        };
+        ended.map_err(|error| RecordError {
+            path: self.path.clone(),
+            reason: error.to_string(),
+        })?;
+        if self.packets == 0 {
+            return Ok(());
+        }
         let (node, path) = (&self.node, self.path.display());
         let (packets, left_out) = (self.packets, self.left_out);
         tracing::info!(%node, %path, packets, left_out, "recorded");
@@ -179,19 +259,38 @@ mod tests {
 
     #[test]
     fn each_connection_has_a_file_of_its_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a b.door.mkv");
-        let name = |connection| {
-            let path = path_of(&path, connection);
-            path.file_name().unwrap().to_string_lossy().into_owned()
+        let path = PathBuf::from("runs/a b.door.mkv");
+        let name = |number| {
+            let (path, connection) = (path.clone(), 1);
+            Recordings { path, connection }.numbered(number)
         };
-        assert_eq!(name(1), "a b.door.mkv");
-        assert_eq!(name(2), "a b.door.0002.mkv");
-        assert_eq!(name(12), "a b.door.0012.mkv");
-        // Another run's, and one that is on its way.
-        for taken in ["a b.door.0002.mkv", "a b.door.0003.mkv.part"] {
-            std::fs::write(folder.path().join(taken), "somebody's").unwrap();
-        }
-        assert_eq!(name(2), "a b.door.0004.mkv");
+        assert_eq!(name(1), path);
+        assert_eq!(name(2), Path::new("runs/a b.door.0002.mkv"));
+        assert_eq!(name(12), Path::new("runs/a b.door.0012.mkv"));
+    }
+
+    #[test]
+    fn a_name_that_somebody_has_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let recordings = |connection| Recordings {
+            path: path("door.mkv"),
+            connection,
+        };
+        std::fs::write(path("door.0002.mkv"), "of a stream that is called so").unwrap();
+        std::os::unix::fs::symlink("nowhere", path("door.0004.mkv")).unwrap();
+        let first = recordings(1).begin().unwrap();
+        assert_eq!(first.path(), path("door.mkv"));
+        let second = recordings(2).begin().unwrap();
+        assert_eq!(second.path(), path("door.0003.mkv"));
+        // One that is not finished is as much in the way as one that is.
+        let third = recordings(3).begin().unwrap();
+        assert_eq!(third.path(), path("door.0005.mkv"));
+        assert!(!path("door.0004.mkv.part").exists());
+        let nowhere = Recordings {
+            path: path("nowhere/door.mkv"),
+            connection: 1,
+        };
+        assert!(nowhere.begin().is_err());
     }
 }

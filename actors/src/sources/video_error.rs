@@ -5,6 +5,7 @@ use std::time::Duration;
 use fermata_vision::image_file::{ImageLimits, MOST_SIDE};
 use ffmpeg_next::Error;
 
+use crate::libav::errors::OVERFLOWN;
 use crate::sources::recorder::RecordError;
 use crate::sources::tls::TlsError;
 
@@ -48,6 +49,9 @@ pub(crate) enum VideoError {
         /// What there is besides.
         other: &'static str,
     },
+    /// A header that libav cannot even add up.
+    #[error("its header says that a picture is larger than any memory holds")]
+    ImpossibleSize,
     /// A part of libav is not there.
     #[error("{0}")]
     Missing(String),
@@ -93,6 +97,16 @@ impl VideoError {
         match self {
             Self::Silent(_) => "no picture".to_owned(),
             error => error.to_string(),
+        }
+    }
+
+    /// Why what is no device cannot be opened.
+    pub(crate) fn of_opening(self) -> Self {
+        match self {
+            Self::Libav {
+                error: OVERFLOWN, ..
+            } => Self::ImpossibleSize,
+            error => error,
         }
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn open_url(
 ) -> Result<(Input, Nature), VideoError> {
     watch.rearm();
     let opened = libav::open_input(url, options, known, watch);
-    opened.map_err(|error| match watch.explain("libav", error) {
+    opened.map_err(|error| match watch.explain("libav", error).of_opening() {
         VideoError::Libav {
             doing,
             error: error @ (INPUT_OUTPUT | Error::InvalidData),
@@ -85,9 +85,9 @@ pub fn look_into(path: &Path) -> Result<(), String> {
     let url = format!("file:{}", path.display());
     let known = Some(Nature::Recording);
     let opened = libav::open_input(&url, &Dictionary::new(), known, &Patient);
-    let opened = opened.map_err(|error| VideoError::Libav {
-        doing: "libav",
-        error,
+    let opened = opened.map_err(|error| {
+        let doing = "libav";
+        VideoError::Libav { doing, error }.of_opening()
     });
     let looked = opened.and_then(|(input, _)| video_stream(&input).map(drop));
     looked.map_err(|error| format!("{error}{}", error.advice()))

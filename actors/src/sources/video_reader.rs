@@ -81,8 +81,8 @@ impl VideoReader {
         let (width, height) = libav::stated_size(&stream);
         admit(decoding.limits, width, height)?;
         let decoder = open_decoder(&stream, nature, decoding.threads, decoding.limits)?;
-        let record = decoding.record.as_deref();
-        let recorder = record.map(|path| Recorder::begin(path, &stream, setup));
+        let record = decoding.record.as_ref();
+        let recorder = record.map(|recordings| Recorder::begin(recordings, &stream, setup));
         let recorder = recorder.transpose()?;
         let container = Container::of(&input, &stream);
         let is_raw = nature == Nature::Recording && !libav::has_time_stamps(&input);

@@ -56,7 +56,7 @@ pub struct VideoSourceSettings {
     pub timeout: HumanDuration,
     /// Live streams only: a Matroska file (`.mkv`) that keeps what is received unchanged, for a later replay; times are those received, to the
     /// millisecond. It is `PATH.part` until the connection is over; what comes after a reconnect goes to `NAME.0002.mkv`, `NAME.0003.mkv`
-    /// beside it. When it cannot be written, the stream fails. Default: none.
+    /// beside it, or to the next of these that is not there: no recording is written over. When it cannot be written, the stream fails. Default: none.
     #[serde(default)]
     pub record: Option<PathBuf>,
     /// Says that the recording may show faces although the graph hides them elsewhere: without it, a graph with `blur` does not record.

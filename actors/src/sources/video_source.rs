@@ -25,7 +25,7 @@ use crate::sources::notices::Notices;
 use crate::sources::pipe::{Pipe, is_pipe};
 use crate::sources::playlist;
 use crate::sources::reconnect::{Command, Event, Reconnect};
-use crate::sources::recorder::path_of;
+use crate::sources::recorder::Recordings;
 use crate::sources::relay::Relay;
 use crate::sources::time_line::{Arrived, Finding, Placed, TimeLine, Trust};
 use crate::sources::tls::Connector;
@@ -129,16 +129,21 @@ impl Source for VideoSource {
             notices: Arc::default(),
             started: Instant::now(),
         };
-        // A network camera or a pipe's writer may be absent for now; a file or a local camera is there or the graph is wrong.
-        let may_be_absent = match &source.origin {
-            Origin::Network { .. } => true,
-            Origin::File(path) => is_pipe(path),
-            Origin::Device(_) => false,
-        };
-        if !may_be_absent {
-            let opened = source.open();
-            let reader = opened.map_err(|error| source.failure("cannot open", &error))?;
-            source.connected(reader);
+        match &source.origin {
+            // It is there, or the graph is wrong.
+            Origin::Device(_) => {
+                let opened = source.open();
+                let reader = opened.map_err(|error| source.failure("cannot open", &error))?;
+                source.connected(reader);
+            }
+            // What is in it costs its own stream at most: it is told when the first picture is asked for.
+            Origin::File(path) if !is_pipe(path) => {
+                if let Ok(reader) = source.open() {
+                    source.connected(reader);
+                }
+            }
+            // A network camera or a pipe's writer may be absent for now.
+            Origin::File(_) | Origin::Network { .. } => {}
         }
         Ok(source)
     }
@@ -375,8 +380,10 @@ impl VideoSource {
             record: self.settings.record.as_ref().map(|path| {
                 // Outlives this source: one that is built anew must not write over what the last one recorded.
                 let connections = self.setup.lasting_number();
-                let connection = connections.fetch_add(1, Ordering::Relaxed) + 1;
-                path_of(path, connection)
+                Recordings {
+                    path: path.clone(),
+                    connection: connections.fetch_add(1, Ordering::Relaxed) + 1,
+                }
             }),
             pool: self.pool.clone(),
             limits: ImageLimits {
@@ -477,6 +484,7 @@ impl VideoSource {
             VideoError::NoVideo
                 | VideoError::WebPage
                 | VideoError::TooManyPixels { .. }
+                | VideoError::ImpossibleSize
                 | VideoError::Missing(_)
                 | VideoError::Libav {
                     error: Error::ProtocolNotFound,

@@ -4,11 +4,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use fermata_actors::sources::video_source::VideoSource;
-use fermata_engine::Source;
-use fermata_engine::testing::setup;
-
-use crate::support::{case, ffmpeg, open, read_all, read_whole, run, settings};
+use crate::support::{case, ffmpeg, open, read_all, read_whole, refusal, run, settings};
 
 fn run_case(file: &str) -> (u64, u64, bool) {
     run(&case(file).display().to_string())
@@ -118,8 +114,7 @@ fn what_stands_behind_the_pictures_of_a_file_is_not_missed() {
 #[test]
 fn the_cover_of_a_sound_file_is_no_video() {
     for file in ["audio_cover.m4a", "song.mp3"] {
-        let refused = VideoSource::create(settings(case(file)), &setup()).err();
-        let refused = refused.expect("a refusal").to_string();
+        let refused = refusal(case(file));
         assert!(refused.contains("it holds no video stream"), "{refused}");
     }
 }

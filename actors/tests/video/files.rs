@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use fermata_actors::payload::VideoFrame;
 use fermata_actors::sources::video_source::VideoSource;
-use fermata_engine::testing::setup;
 use fermata_engine::{Graph, LoadOptions, Pacing, Registry, RunOptions, RunningGraph, Source};
 
 use crate::support::{
     assert_same_times, data, ffmpeg, ffprobe_packets, ffprobe_pts_us, largest_difference, open,
-    pts_us, read_all, read_whole, settings, settings_of,
+    pts_us, read_all, read_whole, refusal, settings, settings_of,
 };
 
 const VIDEOS: [(&str, usize); 8] = [
@@ -301,17 +300,24 @@ fn what_is_no_video_is_refused_with_its_name() {
     std::fs::write(&text, "not a video").expect("a text");
     let sound = folder.path().join("sound.wav");
     ffmpeg("-f lavfi -i sine=duration=0.1 {}", &sound);
+    let y4m = |name: &str, size: &str| {
+        let path = folder.path().join(name);
+        let text = format!("YUV4MPEG2 {size} F25:1 Ip A1:1 C420jpeg\nFRAME\n");
+        std::fs::write(&path, text).expect("a header");
+        path
+    };
+    let huge = y4m("huge.y4m", "W60000 H60000");
+    let large = y4m("large.y4m", "W20000 H10000");
     let missing = folder.path().join("missing.mp4");
     for (path, said) in [
         (text.as_path(), "cannot open"),
         (&sound, "no video stream"),
+        (&huge, "larger than any memory holds"),
+        (&large, "20000 x 10000 pixels"),
         (&missing, "No such file"),
         (folder.path(), "it is a folder"),
     ] {
-        let refused = VideoSource::create(settings(path), &setup()).err();
-        let refused = refused
-            .unwrap_or_else(|| panic!("{} was opened", path.display()))
-            .to_string();
+        let refused = refusal(path);
         let name = path
             .file_name()
             .and_then(|name| name.to_str())

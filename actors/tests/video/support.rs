@@ -136,6 +136,17 @@ pub(crate) fn read_all(source: SourceDriver<VideoSource>) -> (Vec<Read>, Option<
     (frames, broken)
 }
 
+/// Why nothing of a recording can be read: it is refused, or fails where its first picture is asked for.
+pub(crate) fn refusal(uri: impl AsRef<Path>) -> String {
+    let source = SourceDriver::create(settings(uri), setup());
+    let error = source.map_or_else(Some, |source: SourceDriver<VideoSource>| {
+        let (frames, error) = read_all(source);
+        assert!(frames.is_empty(), "{} frames", frames.len());
+        error
+    });
+    error.expect("a refusal").to_string()
+}
+
 /// Reads a recording that must be whole.
 pub(crate) fn read_whole(uri: impl AsRef<Path>) -> Vec<Read> {
     let (frames, error) = read_all(open(settings(uri)));

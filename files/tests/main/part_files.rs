@@ -5,7 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use fermata_files::{FileError, PartFile, RecordFile, Unfinished, part_path, write};
+use fermata_files::{
+    FileError, PartFile, RecordFile, Unfinished, is_being_written, part_path, write,
+};
 use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
@@ -285,7 +287,13 @@ fn two_writers_of_one_file_are_refused() {
         refused.to_string().contains("another writer has it"),
         "{refused}"
     );
+    assert!(is_being_written(&path));
+    // What an earlier writer left is nobody's.
+    fs::write(folder.path().join("other.csv.part"), "row").unwrap();
+    assert!(!is_being_written(&folder.path().join("other.csv")));
     first.finish().unwrap();
+    assert!(!is_being_written(&path));
+    fs::remove_file(folder.path().join("other.csv.part")).unwrap();
     assert_eq!(names(folder.path()), ["faces.csv"]);
     PartFile::create(&path, Unfinished::Kept).expect("the first one has ended");
 }

@@ -86,6 +86,13 @@ impl Keep {
     fn is_all(&self) -> bool {
         *self == Self::default()
     }
+
+    fn files(&self) -> &[PathBuf] {
+        match &self.confidence {
+            Some(Confidence::Predictions { files, .. }) => files,
+            Some(Confidence::Column { .. }) | None => &[],
+        }
+    }
 }
 
 /// How sure a label is.
@@ -177,5 +184,18 @@ impl Recipe {
             });
         }
         Ok(recipe)
+    }
+
+    /// All files that it names but pictures, as they are written in it: relative to the recipe.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let of_parts = self.parts.iter().flat_map(|part| {
+            let own = [&part.mapping, &part.table];
+            own.into_iter().chain(part.keep.files())
+        });
+        let of_manifests = self.manifests.iter().flat_map(|from| {
+            let own = [&from.manifest];
+            own.into_iter().chain(from.keep.files())
+        });
+        of_parts.chain(of_manifests).map(PathBuf::as_path)
     }
 }

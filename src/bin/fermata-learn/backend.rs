@@ -1,8 +1,16 @@
-//! `--backend`: whether it is the one that weights are for.
+//! What commands ask of a model folder before it is used: whether `--backend` is the one that the weights are for, and which files it may have.
+
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use fermata::compute_cli::{Backend, ComputeArguments};
 use fermata_vision::Weights;
+use fermata_vision::card::{CARD_FILE, ONNX_FILE, SAFETENSORS_FILE};
+
+/// The files of a model folder, whichever of them there are.
+pub(crate) fn files_of_model(folder: &Path) -> [PathBuf; 3] {
+    [CARD_FILE, ONNX_FILE, SAFETENSORS_FILE].map(|name| folder.join(name))
+}
 
 /// Refuses a backend that the weights are not for.
 pub(crate) fn look_at_backend(weights: &Weights, compute: &ComputeArguments) -> anyhow::Result<()> {

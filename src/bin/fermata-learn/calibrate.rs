@@ -1,7 +1,10 @@
 //! `fermata calibrate`: a temperature from validation predictions, into a model's card if one is named.
 
+use std::path::{Path, PathBuf};
+
 use fermata::learn_cli::CalibrateArguments;
 use fermata::print::print_line;
+use fermata::spared_inputs::refuse_to_write_over;
 use fermata_learn::calibration::fit_temperature;
 use fermata_learn::predictions::Predictions;
 use fermata_vision::ModelCard;
@@ -11,6 +14,12 @@ use crate::classes::classes;
 
 pub(crate) fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
     let given = &arguments.predictions;
+    let card = arguments
+        .model
+        .as_ref()
+        .map(|folder| folder.join(CARD_FILE));
+    let card: Vec<&Path> = card.iter().map(PathBuf::as_path).collect();
+    refuse_to_write_over(&[&given.predictions], &card)?;
     let predictions = Predictions::read(&given.predictions, &classes(&given.classes))?;
     // Read before anything is said, so that a wrong folder is found first.
     let model = arguments.model.as_ref().map(ModelCard::load).transpose()?;

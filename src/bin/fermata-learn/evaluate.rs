@@ -4,19 +4,23 @@ mod compare;
 mod files;
 mod of_model;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use fermata::cli::SUCCESS;
 use fermata::documents::make_folder;
 use fermata::evaluate_cli::EvaluateArguments;
 use fermata::print::{complain, print};
+use fermata::spared_inputs::refuse_to_write_over;
+use fermata_files::is_same_file;
 use fermata_learn::calibration::fit_temperature;
 use fermata_learn::charts::{confusion_matrix, reliability_diagram};
 use fermata_learn::evaluation::{Evaluation, Measured, rows_fitted_and_evaluated};
 use fermata_learn::predictions::Predictions;
 
-use self::files::{METRICS, PREDICTIONS};
+use self::files::{
+    CONFUSION, FILES, METRICS, PER_CLASS, PREDICTIONS, RELIABILITY, RELIABILITY_SCALED,
+};
 use self::of_model::ask;
 use crate::classes::classes;
 
@@ -25,6 +29,7 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
     if arguments.predictions.is_none() && arguments.model.is_none() {
         return compare::compare(arguments, &classes).map(|()| SUCCESS);
     }
+    refuse_to_lose_predictions(arguments)?;
     let read = |path: &Path| Predictions::read(path, &classes);
     // Read first: it is quicker to be wrong than a model.
     let other = match &arguments.compare[..] {
@@ -69,9 +74,11 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
     let mut evaluation = Evaluation::of(&predictions, temperature, other.as_ref())?;
     evaluation.source = source;
     make_folder(&arguments.out)?;
-    // A model's are there already.
-    if arguments.model.is_none() {
-        predictions.write_npz(&arguments.out.join(PREDICTIONS))?;
+    let kept = arguments.out.join(PREDICTIONS);
+    // A model's are there already, and so are those that are measured once more.
+    let are_there = |given: &PathBuf| is_same_file(given, &kept);
+    if arguments.model.is_none() && !arguments.predictions.as_ref().is_some_and(are_there) {
+        predictions.write_npz(&kept)?;
     }
     write(&arguments.out, &evaluation)?;
     print(&summary(&evaluation))?;
@@ -79,22 +86,37 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
     Ok(SUCCESS)
 }
 
+/// Those that are evaluated may lie where they would be kept; no others are read there.
+fn refuse_to_lose_predictions(arguments: &EvaluateArguments) -> anyhow::Result<()> {
+    let given = arguments.compare.iter().map(Path::new);
+    let given: Vec<&Path> = given.chain(arguments.calibrate_on.as_deref()).collect();
+    let written = FILES.map(|name| arguments.out.join(name));
+    let written = written.each_ref().map(PathBuf::as_path);
+    refuse_to_write_over(&given, &written)?;
+    let predictions: Vec<&Path> = arguments.predictions.iter().map(PathBuf::as_path).collect();
+    let others: Vec<&Path> = written
+        .into_iter()
+        .filter(|path| !path.ends_with(PREDICTIONS))
+        .collect();
+    refuse_to_write_over(&predictions, &others)
+}
+
 fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
     let save = |name: &str, text: String| fermata_files::write(&folder.join(name), text.as_bytes());
     let raw = &evaluation.raw;
-    save("per_class.csv", raw.per_class_csv())?;
+    save(PER_CLASS, raw.per_class_csv())?;
     save(
-        "confusion.svg",
+        CONFUSION,
         confusion_matrix("Confusion", &evaluation.classes, &raw.metrics),
     )?;
     save(
-        "reliability.svg",
+        RELIABILITY,
         reliability_diagram("Reliability", &raw.reliability, &raw.metrics),
     )?;
     if let (Some(scaled), Some(fit)) = (&evaluation.scaled, &evaluation.temperature) {
         let title = format!("Reliability at temperature {:.3}", fit.value);
         save(
-            "reliability_scaled.svg",
+            RELIABILITY_SCALED,
             reliability_diagram(&title, &scaled.reliability, &scaled.metrics),
         )?;
     }

@@ -1,17 +1,20 @@
 //! `fermata export`: weights as a model folder that the live graph loads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use fermata::documents::read_text;
 use fermata::learn_cli::ExportArguments;
 use fermata::print::print_line;
+use fermata::spared_inputs::refuse_to_replace_folder_of;
 use fermata_learn::export::{INPUT, OUTPUT, OnnxOptions, Overwrite, onnx, write_folder};
 use fermata_learn::network::{Architecture, Head, Network};
 use fermata_vision::Weights;
 use fermata_vision::card::{Layout, ModelCard, OutputKind};
 use serde_json::json;
 use tch::Device;
+
+use crate::backend::files_of_model;
 
 /// What is exported.
 struct Exported {
@@ -50,6 +53,16 @@ impl Exported {
 }
 
 pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
+    let given = [&arguments.model, &arguments.weights, &arguments.card];
+    let mut read: Vec<PathBuf> = given.into_iter().flatten().cloned().collect();
+    read.extend(
+        arguments
+            .model
+            .iter()
+            .flat_map(|folder| files_of_model(folder)),
+    );
+    let read: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
+    refuse_to_replace_folder_of(&read, &arguments.output)?;
     let Exported {
         architecture,
         weights: file,

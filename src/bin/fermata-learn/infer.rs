@@ -1,15 +1,23 @@
 //! `fermata infer`: logits of inputs in a NumPy file, by ONNX Runtime or libtorch.
 
+use std::path::PathBuf;
+
 use anyhow::bail;
 use fermata::learn_cli::InferArguments;
 use fermata::print::print_line;
+use fermata::spared_inputs::refuse_to_write_over;
 use fermata_jobs::network_backend::NetworkBackend;
 use fermata_learn::npz::{Array, read_npy, write_npy};
 use fermata_vision::{ModelCard, Weights};
 
-use crate::backend::look_at_backend;
+use crate::backend::{files_of_model, look_at_backend};
 
 pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
+    let mut read = vec![arguments.input.as_path()];
+    read.extend(arguments.weights.as_deref());
+    let of_model = arguments.model.as_deref().map(files_of_model);
+    read.extend(of_model.iter().flatten().map(PathBuf::as_path));
+    refuse_to_write_over(&read, &[&arguments.output])?;
     let input = read_npy(&arguments.input)?;
     let &[rows, ..] = &input.shape[..] else {
         bail!(

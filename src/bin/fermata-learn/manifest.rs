@@ -11,12 +11,13 @@ pub(crate) mod stats;
 mod synth;
 mod unpack;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use fermata::documents::{make_folder, write_json};
 use fermata::manifest_cli::ManifestCommand;
 use fermata::print::{print, print_line};
+use fermata::spared_inputs::refuse_to_write_over;
 use fermata_learn::image_set::MANIFEST;
 use fermata_learn::manifest::{CleanReport, DRAWN, Recipe, Validation};
 use fermata_learn::relative_path::resolved;
@@ -63,6 +64,10 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
         .canonicalize()
         .with_context(|| format!("cannot find {}", recipe.display()))?;
     let at = at.parent().unwrap_or(Path::new("/"));
+    let mut read: Vec<PathBuf> = spec.files().map(|file| at.join(file)).collect();
+    read.push(recipe.to_owned());
+    let read: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
+    refuse_to_write_over(&read, &[&path, &out.join(REPORT)])?;
     let folder = resolved(out).with_context(|| format!("cannot find {}", out.display()))?;
     let progress = LookProgress::new();
     let (manifest, report) = spec.make_watched(at, &folder, &|looking| progress.show(looking))?;
@@ -75,6 +80,7 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
 }
 
 fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Result<()> {
+    refuse_to_write_over(&[manifest], &[out])?;
     let progress = LookProgress::new();
     let found = Validation::watched(manifest, sample, &|looking| progress.show(looking))?;
     write_json(out, &found)?;

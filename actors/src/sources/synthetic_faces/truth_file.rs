@@ -8,6 +8,7 @@ use fermata_files::RecordFile;
 use fermata_vision::GroundTruth;
 
 use crate::cells::{Milliseconds, write_decimal};
+use crate::finished::note_finished;
 
 /// The columns.
 pub(super) const HEADER: [&str; 9] = [
@@ -23,6 +24,8 @@ pub(super) struct TruthFile {
     book: FileBook,
     path: PathBuf,
     stream: String,
+    /// Rows in it.
+    count: usize,
     /// The rows of the last frame.
     held: Vec<[String; HEADER.len()]>,
 }
@@ -36,6 +39,7 @@ impl TruthFile {
             book,
             path: path.to_owned(),
             stream: stream.to_owned(),
+            count: 0,
             held: Vec::new(),
         };
         truth.write(|rows| {
@@ -82,6 +86,7 @@ impl TruthFile {
             Ok(rows.flush()?)
         })?;
         self.book.hold(held.len() as u64);
+        self.count += held.len();
         Ok(())
     }
 
@@ -96,7 +101,11 @@ impl TruthFile {
         let written = write(rows);
         written.map_err(|error| {
             self.rows = None;
-            format!("cannot write `{path}`: {error}; rows before are in the incomplete file").into()
+            let before = match self.count {
+                0 => "",
+                _ => "; rows before are in the incomplete file",
+            };
+            format!("cannot write `{path}`: {error}{before}").into()
         })
     }
 
@@ -110,9 +119,7 @@ impl TruthFile {
             let error = error.error();
             format!("cannot write `{path}`: {error}; rows before are in the incomplete file")
         })?;
-        file.finish()?;
-        self.book.complete(&self.path);
-        Ok(())
+        Ok(note_finished(file.finish(), &self.book, &self.path)?)
     }
 }
 

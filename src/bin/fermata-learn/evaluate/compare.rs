@@ -6,6 +6,7 @@ use anyhow::bail;
 use fermata::documents::{make_folder, read_json, write_json};
 use fermata::evaluate_cli::EvaluateArguments;
 use fermata::print::print;
+use fermata::spared_inputs::refuse_to_write_over;
 use fermata_learn::evaluation::Evaluation;
 use fermata_learn::in_memory::csv_text;
 use fermata_learn::markup::escaped;
@@ -14,38 +15,56 @@ use fermata_learn::predictions::Predictions;
 
 use super::files::{METRICS, PREDICTIONS};
 
+const MODELS: &str = "models.csv";
+const PAIRS: &str = "pairs.csv";
+const PAGE: &str = "comparison.html";
+const COMPARISON: &str = "comparison.json";
+/// All that it writes.
+const FILES: [&str; 4] = [MODELS, PAIRS, PAGE, COMPARISON];
+
 pub(super) fn compare(arguments: &EvaluateArguments, classes: &[String]) -> anyhow::Result<()> {
     if arguments.calibrate_on.is_some() {
         bail!(
             "--calibrate-on is of one model: evaluate each with it, and compare the folders, which keep the temperatures"
         );
     }
+    let out = &arguments.out;
+    let named = arguments.compare.iter();
+    let given: Vec<&Path> = named
+        .map(|named| Path::new(name_and_path(named).1))
+        .collect();
+    let written = FILES.map(|name| out.join(name));
+    refuse_to_write_over(&given, &written.each_ref().map(PathBuf::as_path))?;
     let models = arguments.compare.iter().map(|named| said(named, classes));
     let models = models.collect::<anyhow::Result<_>>()?;
     let compared = ModelComparison::of(models, arguments.common_rows)?;
-    let out = &arguments.out;
     make_folder(out)?;
     let header = compared.header();
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let models_csv = csv_text(&header, compared.table());
-    fermata_files::write(&out.join("models.csv"), models_csv.as_bytes())?;
+    fermata_files::write(&out.join(MODELS), models_csv.as_bytes())?;
     let pairs: Vec<Vec<String>> = compared.pairs_table().into_iter().map(Vec::from).collect();
     let pairs_csv = csv_text(ModelComparison::PAIRS_HEADER, &pairs);
-    fermata_files::write(&out.join("pairs.csv"), pairs_csv.as_bytes())?;
+    fermata_files::write(&out.join(PAIRS), pairs_csv.as_bytes())?;
     let page = page(&compared, &header, &pairs);
-    fermata_files::write(&out.join("comparison.html"), page.as_bytes())?;
+    fermata_files::write(&out.join(PAGE), page.as_bytes())?;
     // Last: where it is, the rest is there too.
-    write_json(&out.join("comparison.json"), &compared)?;
+    write_json(&out.join(COMPARISON), &compared)?;
     print(&summary(&compared))?;
     print(&format!("\nwritten to {}\n", out.display()))
 }
 
-/// `NAME=PATH` or `PATH`, which is a file of predictions or the folder of an evaluation.
-fn said(named: &str, classes: &[String]) -> anyhow::Result<Said> {
-    let (name, path) = match named.split_once('=') {
+/// `NAME=PATH` or `PATH`.
+fn name_and_path(named: &str) -> (Option<&str>, &str) {
+    match named.split_once('=') {
         Some((name, path)) if !name.is_empty() && !name.contains('/') => (Some(name), path),
         _ => (None, named),
-    };
+    }
+}
+
+/// `NAME=PATH` or `PATH`, which is a file of predictions or the folder of an evaluation.
+fn said(named: &str, classes: &[String]) -> anyhow::Result<Said> {
+    let (name, path) = name_and_path(named);
     let path = PathBuf::from(path);
     if !path.exists() {
         bail!("--compare {named}: there is no {}", path.display());

@@ -1,11 +1,13 @@
 //! `fermata manifest audit`: pictures that are one, sources that are counted twice, labels that contradict or are likely wrong. Changes nothing.
 
 use std::io::BufWriter;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use fermata::documents::{make_folder, write_json};
 use fermata::manifest_cli::AuditArguments;
 use fermata::print::{print, print_line};
+use fermata::spared_inputs::refuse_to_write_over;
 use fermata_files::{PartFile, Unfinished};
 use fermata_learn::contact_sheet::{Card, ContactSheet};
 use fermata_learn::image_set::png;
@@ -18,8 +20,20 @@ use fermata_learn::predictions::Predictions;
 use super::look_progress::LookProgress;
 
 const SHEET: &str = "contact_sheet.png";
+const PAIRS: &str = "pairs.csv";
+const LABEL_ERRORS: &str = "label_errors.csv";
+const UNREADABLE: &str = "unreadable.txt";
+const PAGE: &str = "audit.html";
+const AUDIT: &str = "audit.json";
+/// All that it writes.
+const FILES: [&str; 6] = [SHEET, PAIRS, LABEL_ERRORS, UNREADABLE, PAGE, AUDIT];
 
 pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
+    let out = &arguments.out;
+    let given = arguments.manifests.iter().chain(&arguments.predictions);
+    let given: Vec<&Path> = given.map(PathBuf::as_path).collect();
+    let written = FILES.map(|name| out.join(name));
+    refuse_to_write_over(&given, &written.each_ref().map(PathBuf::as_path))?;
     let manifests: Vec<Named> = arguments
         .manifests
         .iter()
@@ -44,18 +58,14 @@ pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
     let cards = cards(&found, errors.as_ref(), &manifests, arguments.examples);
     let sheet = ContactSheet::of("Audit of manifests", &cards, SHEET)?;
 
-    let out = &arguments.out;
     make_folder(out)?;
-    let mut pairs = BufWriter::new(PartFile::create(
-        &out.join("pairs.csv"),
-        Unfinished::Removed,
-    )?);
+    let mut pairs = BufWriter::new(PartFile::create(&out.join(PAIRS), Unfinished::Removed)?);
     let written = found.write_pairs(&manifests, &mut pairs);
     written.context("cannot write pairs.csv")?;
     pairs.into_inner()?.finish()?;
     if let Some(errors) = &errors {
         let table = label_errors_csv(errors);
-        fermata_files::write(&out.join("label_errors.csv"), table.as_bytes())?;
+        fermata_files::write(&out.join(LABEL_ERRORS), table.as_bytes())?;
     }
     if !found.unreadable.is_empty() {
         let lines: String = found
@@ -63,12 +73,12 @@ pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
             .iter()
             .map(|(path, reason)| format!("{}: {reason}\n", path.display()))
             .collect();
-        fermata_files::write(&out.join("unreadable.txt"), lines.as_bytes())?;
+        fermata_files::write(&out.join(UNREADABLE), lines.as_bytes())?;
     }
     fermata_files::write(&out.join(SHEET), &png(&sheet.sheet)?)?;
-    fermata_files::write(&out.join("audit.html"), sheet.page.as_bytes())?;
+    fermata_files::write(&out.join(PAGE), sheet.page.as_bytes())?;
     // Last: where it is, the rest is there too.
-    write_json(&out.join("audit.json"), &found)?;
+    write_json(&out.join(AUDIT), &found)?;
     print(&summary(&found, errors.as_ref()))?;
     print_line(&format!("\nwritten to {}", out.display()))
 }

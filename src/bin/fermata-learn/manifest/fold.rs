@@ -5,12 +5,14 @@ use std::path::Path;
 
 use anyhow::bail;
 use fermata::print::{print, print_line};
+use fermata::spared_inputs::refuse_to_write_over;
 use fermata_learn::folds::fold_of;
 use fermata_learn::in_memory::csv_text;
 use fermata_learn::manifest::{Manifest, Row, Split};
 use fermata_vision::Expression;
 
 pub(super) fn fold(path: &Path, folds: u32, out: Option<&Path>) -> anyhow::Result<()> {
+    refuse_to_write_over(&[path], out.as_slice())?;
     let manifest = Manifest::read(path)?;
     let rows: Vec<&Row> = manifest.split(Split::Train).collect();
     let mut rows_of: BTreeMap<(u32, Expression), usize> = BTreeMap::new();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use fermata::print::print_line;
+use fermata::spared_inputs::refuse_to_write_over;
 use fermata_vision::image_file::EXTENSIONS;
 
 pub(super) fn list(folder: &Path, out: &Path) -> anyhow::Result<()> {
@@ -24,6 +25,7 @@ pub(super) fn list(folder: &Path, out: &Path) -> anyhow::Result<()> {
                 if path.is_dir() {
                     waiting.push(path);
                 } else if is_picture(&path) {
+                    refuse_to_write_over(&[&path], &[out])?;
                     let image = path.strip_prefix(folder).unwrap_or(&path);
                     let image = image.to_str().with_context(|| no_text(&path))?;
                     table.write_record([image, label])?;

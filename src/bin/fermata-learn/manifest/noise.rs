@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use fermata::documents::{make_folder, write_json};
 use fermata::manifest_cli::NoiseArguments;
 use fermata::print::print_line;
+use fermata::spared_inputs::refuse_to_write_over;
 use fermata_learn::image_set::MANIFEST;
 use fermata_learn::label_noise::{Confusion, confuse, draw_training_rows};
 use fermata_learn::manifest::{Manifest, Split};
@@ -31,6 +32,7 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
     };
     let path = out.join(MANIFEST);
     super::own_folder::refuse_to_replace(&path, arguments.overwrite)?;
+    refuse_to_write_over(&[&arguments.manifest], &[&path, &out.join(REPORT)])?;
     let read = Manifest::read(&arguments.manifest)?;
     let folder = resolved(&read.folder)?;
     let own = resolved(out)?;

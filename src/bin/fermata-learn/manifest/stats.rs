@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fermata::print::{print, print_line};
+use fermata::spared_inputs::refuse_to_write_over;
 use fermata_learn::charts::label_counts;
 use fermata_learn::manifest::{Counts, Manifest, Split};
 use fermata_vision::Expression;
@@ -10,6 +11,7 @@ use fermata_vision::Expression;
 const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
 pub(super) fn stats(path: &Path, out: Option<&Path>) -> anyhow::Result<()> {
+    refuse_to_write_over(&[path], out.as_slice())?;
     let manifest = Manifest::read(path)?;
     print_table(&manifest)?;
     if let Some(out) = out {

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use fermata::documents::make_folder;
 use fermata::manifest_cli::UnpackArguments;
 use fermata::print::print_line;
+use fermata::spared_inputs::refuse_to_replace_folder_of;
 use fermata_files::PartFolder;
 use fermata_learn::image_set::{sync, write_png};
 use fermata_learn::npz::{Array, Npz};
@@ -23,6 +24,7 @@ type Column = (String, Vec<String>);
 
 pub(super) fn unpack(arguments: &UnpackArguments) -> anyhow::Result<()> {
     super::own_folder::refuse_what_is_there(&arguments.out, arguments.overwrite)?;
+    refuse_to_replace_folder_of(&[&arguments.file], &arguments.out)?;
     let mut npz = Npz::open(&arguments.file)?;
     let pictures = Pictures::of(npz.integers(&arguments.images)?)
         .with_context(|| format!("the array `{}`", arguments.images))?;
