@@ -113,7 +113,7 @@ fn writing_the_same_images(graph: &Graph) -> Vec<String> {
 
 /// Where pictures are written, and which nodes (by position) do it, with each stream for which they do.
 fn picture_folders(graph: &Graph) -> Vec<(usize, &NodeSpec, PathBuf)> {
-    let dir = |node: &NodeSpec, stream: Option<&StreamSpec>| match node.actor.as_str() {
+    let dir = |node: &NodeSpec, stream: &Option<StreamSpec>| match node.actor.as_str() {
         WriteImages::NAME => Some(settings::<WriteImagesSettings>(node, stream)?.dir),
         WriteSnapshots::NAME => Some(settings::<WriteSnapshotsSettings>(node, stream)?.dir),
         _ => None,
@@ -121,7 +121,7 @@ fn picture_folders(graph: &Graph) -> Vec<(usize, &NodeSpec, PathBuf)> {
     let mut found = Vec::new();
     for (index, node) in graph.nodes.iter().enumerate() {
         let own = streams(graph, node).into_iter();
-        found.extend(own.filter_map(|stream| Some((index, node, dir(node, stream)?))));
+        found.extend(own.filter_map(|stream| Some((index, node, dir(node, &stream)?))));
     }
     found
 }
