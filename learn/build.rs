@@ -1,12 +1,14 @@
 //! Lets the tests and benches of this crate find libtorch where it was at build time, and notes what a run's provenance says of the build.
 
 use std::env;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
+
+include!("git_commit.rs");
 
 fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=git_commit.rs");
     if let Some(libtorch) = env::var_os("LIBTORCH") {
         let libtorch = PathBuf::from(libtorch);
         let lib = libtorch.join("lib");
@@ -15,19 +17,5 @@ fn main() {
             println!("cargo::rustc-env=FERMATA_LIBTORCH={}", version.trim());
         }
     }
-    // The log of HEAD grows with each commit and checkout.
-    let log = git(&["rev-parse", "--git-path", "logs/HEAD"]);
-    if let Some(log) = log.filter(|log| Path::new(log).exists()) {
-        println!("cargo::rerun-if-changed={log}");
-    }
-    if let Some(commit) = git(&["rev-parse", "HEAD"]) {
-        println!("cargo::rustc-env=FERMATA_GIT_COMMIT={commit}");
-    }
-}
-
-/// What git says, or nothing where there is no git or no repository.
-fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| text.trim().to_owned())
+    note_commit();
 }

@@ -32,6 +32,15 @@ nodes:
 run: {clock: asap}
 ";
 
+/// What an analysis that succeeds says of what it saw, and what it complains of.
+#[track_caller]
+fn analysed(folder: &Path, arguments: &[&str]) -> (Value, String) {
+    let (code, text, errors) = run_in(folder, arguments);
+    assert_eq!(code, 0, "{errors}");
+    let said = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    (said, errors)
+}
+
 #[test]
 fn photos_and_a_video_become_a_table_a_summary_and_annotated_copies() {
     let Some(data) = data() else { return };
@@ -53,11 +62,9 @@ fn photos_and_a_video_become_a_table_a_summary_and_annotated_copies() {
 
     let model = model.path().to_str().unwrap();
     let arguments = ["analyse", "in", "--model", model, "--out", "out", "--json"];
-    let (code, text, errors) = run_in(folder.path(), &arguments);
-    assert_eq!(code, 0, "{errors}");
+    let (said, errors) = analysed(folder.path(), &arguments);
     assert!(errors.contains("left out: in/notes.txt"), "{errors}");
     assert!(errors.contains("broken.jpg"), "{errors}");
-    let said: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let photos = said["photos"].as_array().unwrap();
     let files: Vec<&str> = photos
         .iter()
@@ -133,13 +140,11 @@ fn stills_show_their_people_whatever_they_are_called() {
     }
     let model = model.path().to_str().unwrap();
     let arguments = ["analyse", ".", "--model", model, "--out", "out", "--json"];
-    let (code, text, errors) = run_in(folder.path(), &arguments);
-    assert_eq!(code, 0, "{errors}");
+    let (said, errors) = analysed(folder.path(), &arguments);
     assert!(
         errors.contains("the end of the image is missing"),
         "{errors}"
     );
-    let said: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     assert_eq!(said["photos"].as_array().map(Vec::len), Some(2), "{said}");
     for video in said["videos"].as_array().unwrap() {
         assert_eq!(video["people"].as_array().map(Vec::len), Some(2), "{said}");
@@ -252,12 +257,8 @@ fn a_recording_over_the_network_loses_no_frame_whatever_its_address_ends_in() {
     let server = servers::http(std::fs::read(at("film.mp4")).unwrap(), Http::Ranges);
     let address = format!("http://127.0.0.1:{}/film", server.port);
     let arguments = ["analyse", &address, "--model", model, "--detector", "haar"];
-    let (code, text, errors) = run_in(
-        folder.path(),
-        &[&arguments[..], &["--out", "out", "--json"]].concat(),
-    );
-    assert_eq!(code, 0, "{errors}");
-    let said: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let more = ["--out", "out", "--json"];
+    let (said, _) = analysed(folder.path(), &[&arguments[..], &more].concat());
     assert_eq!(said["videos"][0]["frames"], 120, "{said}");
     assert_eq!(said["videos"][0]["missed"], 0, "{said}");
 }
@@ -285,9 +286,7 @@ fn times_are_those_of_the_video_and_what_is_missing_is_told() {
         model,
     ];
     let more = ["--detector", "haar", "--out", "out", "--json"];
-    let (code, text, errors) = run_in(folder.path(), &[&arguments[..], &more].concat());
-    assert_eq!(code, 0, "{errors}");
-    let said: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let (said, errors) = analysed(folder.path(), &[&arguments[..], &more].concat());
     assert_eq!(said["photos_missed"], 1, "{said}");
     for person in said["videos"][0]["people"].as_array().unwrap() {
         let first = person["first_s"].as_f64().unwrap();

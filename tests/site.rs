@@ -37,7 +37,7 @@ fn alone() -> String {
     lines.join("\n")
 }
 
-fn start(folder: &Path, arguments: &[&str]) -> Child {
+pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Child {
     Command::new(fermata())
         .args(["run", "--quiet"])
         .args(arguments)
@@ -57,7 +57,7 @@ fn start_parts(folder: &Path, url: &str) -> [Child; 3] {
     })
 }
 
-fn succeeds(child: Child) {
+pub(crate) fn succeeds(child: Child) {
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{:?}: {errors}", output.status);

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use crate::command::{run_in, succeeded};
 use crate::nats_server::Server;
-use crate::support::{fermata, wait_until};
+use crate::site::{start, succeeds};
+use crate::support::wait_until;
 
 /// The door closes soon, the yard does not.
 const SITE: &str = "\
@@ -24,23 +25,6 @@ nodes:
   log:    {use: write_csv, in: detect, path: \"${run.dir}/log.csv\", segment: 1B, on: server}
 run: {clock: live}
 ";
-
-fn start(folder: &Path, arguments: &[&str]) -> Child {
-    Command::new(fermata())
-        .args(["run", "--quiet"])
-        .args(arguments)
-        .current_dir(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn succeeds(child: Child) {
-    let output = child.wait_with_output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{:?}: {errors}", output.status);
-}
 
 fn arguments<'a>(machine: &'a str, url: &'a str) -> [&'a str; 7] {
     [

@@ -114,6 +114,26 @@ source: a test
         arguments.into_iter().chain(more).collect()
     }
 
+    /// The command that weighs both teachers.
+    pub(crate) fn search(&self, out: &str, more: &[&str]) -> Vec<String> {
+        let (a, b) = (self.text("a"), self.text("b"));
+        let arguments = [
+            "ensemble",
+            "search",
+            "--manifest",
+            &self.manifest,
+            "--teacher",
+            &format!("a={a}"),
+            "--teacher",
+            &format!("b={b}"),
+            "--out",
+            &self.text(out),
+            "--quiet",
+        ];
+        let all = arguments.iter().chain(more);
+        all.map(|&argument| argument.to_owned()).collect()
+    }
+
     /// What an export has written, by file.
     pub(crate) fn files(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
         let names = [
@@ -314,22 +334,7 @@ fn an_evaluation_as_a_graph_says_what_the_command_says() {
 #[test]
 fn an_ensemble_is_chosen_and_its_words_can_be_typed() {
     let data = Data::new(120);
-    let search = [
-        "ensemble",
-        "search",
-        "--manifest",
-        &data.manifest,
-        "--teacher",
-        &format!("a={}", data.text("a")),
-        "--teacher",
-        &format!("b={}", data.text("b")),
-        "--step",
-        "0.25",
-        "--out",
-        &data.text("search"),
-        "--quiet",
-    ];
-    let output = succeeds(&search.map(str::to_owned));
+    let output = succeeds(&data.search("search", &["--step", "0.25"]));
     let table = fs::read_to_string(data.path("search/search.csv")).unwrap();
     assert_eq!(table.lines().count(), 6, "{table}");
     let chosen = data.json("search/ensemble.json");

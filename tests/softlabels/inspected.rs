@@ -10,24 +10,8 @@ fn every_file_of_an_export_and_a_search_is_inspected() {
     let data = Data::new(60);
     fs::write(data.path("31.png"), "no picture").unwrap();
     succeeds(&data.export("soft", &[]));
-    let search = [
-        "ensemble",
-        "search",
-        "--manifest",
-        &data.manifest,
-        "--teacher",
-        &format!("a={}", data.text("a")),
-        "--teacher",
-        &format!("b={}", data.text("b")),
-        "--split",
-        "test",
-        "--step",
-        "0.5",
-        "--out",
-        &data.text("search"),
-        "--quiet",
-    ];
-    succeeds(&search.map(str::to_owned));
+    let options = ["--split", "test", "--step", "0.5"];
+    succeeds(&data.search("search", &options));
     for (name, words) in [
         (
             "soft/alignmentreport.json",

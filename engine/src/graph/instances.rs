@@ -1,5 +1,7 @@
 //! For whom the nodes of a graph are there, as far as that is known before it runs.
 
+use std::collections::BTreeSet;
+
 use super::spec::{Graph, NodeSpec, StreamSpec};
 
 impl Graph {
@@ -9,6 +11,17 @@ impl Graph {
         if !node.each_stream {
             return vec![None];
         }
+        let is_here = |stream: &StreamSpec| {
+            let of_streams = node.of_streams.as_ref();
+            of_streams.is_none_or(|streams| streams.contains(&stream.name))
+        };
+        let reaching = self.streams_reaching(node).into_iter();
+        reaching.filter(is_here).map(Some).collect()
+    }
+
+    /// The streams whose packets can reach a node, wherever it runs: those of shared sources, which are called as these, and then those that
+    /// are listed.
+    pub(super) fn streams_reaching(&self, node: &NodeSpec) -> Vec<StreamSpec> {
         let sources = self.sources_of(node);
         let shared = sources.iter().filter(|source| !source.each_stream);
         let shared = shared.map(|source| StreamSpec {
@@ -17,29 +30,26 @@ impl Graph {
         });
         let has_listed = sources.iter().any(|source| source.each_stream);
         let listed = self.streams.iter().filter(|_| has_listed).cloned();
-        let is_here = |stream: &StreamSpec| {
-            let of_streams = node.of_streams.as_ref();
-            of_streams.is_none_or(|streams| streams.contains(&stream.name))
-        };
-        shared.chain(listed).filter(is_here).map(Some).collect()
+        shared.chain(listed).collect()
     }
 
-    /// The sources whose packets can reach a node; a source reaches itself.
+    /// The sources whose packets can reach a node, in the order of the graph; a source reaches itself.
     fn sources_of<'a>(&'a self, node: &'a NodeSpec) -> Vec<&'a NodeSpec> {
-        let mut seen = vec![false; self.nodes.len()];
-        let mut open = vec![node];
-        let mut sources = Vec::new();
-        while let Some(node) = open.pop() {
-            if node.inputs.is_empty() {
-                sources.push(node);
-            }
-            for from in node.inputs.iter().flat_map(|input| &input.from) {
-                if !std::mem::replace(&mut seen[from.node], true) {
-                    open.push(&self.nodes[from.node]);
-                }
+        if node.inputs.is_empty() {
+            return vec![node];
+        }
+        let feeding = |node: &'a NodeSpec| {
+            let from = node.inputs.iter().flat_map(|input| &input.from);
+            from.map(|from| from.node)
+        };
+        let mut open: Vec<usize> = feeding(node).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(index) = open.pop() {
+            if seen.insert(index) {
+                open.extend(feeding(&self.nodes[index]));
             }
         }
-        sources.sort_by_key(|source| self.nodes.iter().position(|node| node.name == source.name));
-        sources
+        let seen = seen.into_iter().map(|index| &self.nodes[index]);
+        seen.filter(|node| node.inputs.is_empty()).collect()
     }
 }

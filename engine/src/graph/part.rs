@@ -52,7 +52,7 @@ impl Graph {
             machine,
             actors,
             registry,
-            reaching: reaching(self),
+            reaching: self.names_reaching(),
             nodes: Vec::new(),
             local: HashMap::new(),
             inlets: HashMap::new(),
@@ -126,6 +126,15 @@ impl Graph {
         sources.flat_map(of_source).collect()
     }
 
+    /// By node: the names of the streams that reach it.
+    fn names_reaching(&self) -> Vec<BTreeSet<String>> {
+        let names = |node| {
+            let streams = self.streams_reaching(node).into_iter();
+            streams.map(|stream| stream.name).collect()
+        };
+        self.nodes.iter().map(names).collect()
+    }
+
     fn stream(&self, name: &str) -> StreamSpec {
         let known = self.streams.iter().find(|stream| stream.name == name);
         known.cloned().unwrap_or_else(|| StreamSpec {
@@ -142,26 +151,6 @@ pub(super) fn declared(graph: &Graph) -> Vec<String> {
     let shared = shared.map(|node| node.name.clone());
     let listed = graph.streams.iter().map(|stream| stream.name.clone());
     shared.chain(listed).collect()
-}
-
-/// By node: the streams that reach it.
-fn reaching(graph: &Graph) -> Vec<BTreeSet<String>> {
-    let mut reaching: Vec<BTreeSet<String>> = Vec::with_capacity(graph.nodes.len());
-    for node in &graph.nodes {
-        let fed = node.inputs.iter().flat_map(|input| &input.from);
-        let mut here: BTreeSet<String> = fed.flat_map(|from| reaching[from.node].clone()).collect();
-        match (node.inputs.is_empty(), node.each_stream) {
-            (true, true) => {
-                here.extend(graph.streams.iter().map(|stream| stream.name.clone()));
-            }
-            (true, false) => {
-                here.insert(node.name.clone());
-            }
-            (false, _) => {}
-        }
-        reaching.push(here);
-    }
-    reaching
 }
 
 struct Parting<'a> {

@@ -153,10 +153,10 @@ impl Graph {
         let mut taken: Taken = kept
             .map(|(path, what)| (identity(path), what.clone()))
             .collect();
-        for path in self.read_by_provider(registry) {
-            let provider = self.provider.iter().map(|spec| spec.name.as_str());
-            let what = format!("`{}` reads", provider.collect::<String>());
-            taken.insert(identity(&path), what);
+        if let Some(spec) = &self.provider {
+            let what = format!("`{}` reads", spec.name);
+            let read = self.read_by_provider(registry).into_iter();
+            taken.extend(read.map(|path| (identity(&path), what.clone())));
         }
         for instance in instances {
             instance.read(&mut taken, problems);
