@@ -321,7 +321,7 @@ fn a_refusal_names_what_was_typed_and_no_graph() {
         (&["rtsp://", "foo://x/y"], "error: foo://x/y: "),
         (&["rtsp://", "foo://x/y"], "error: rtsp://: "),
         (&["/dev/video77"], "error: /dev/video77: no camera"),
-        (&["77"], "error: 77: no camera at /dev/video77"),
+        (&["77"], "error: 77: no camera at `/dev/video77`"),
     ] {
         let (code, _, errors) = run_in(at, &[&["analyse"], inputs, &["--out", "out"]].concat());
         assert_eq!(code, 2, "{inputs:?}: {errors}");

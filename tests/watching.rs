@@ -339,3 +339,32 @@ nodes:
     });
     assert_eq!(told.last().as_deref(), Some("source: there"));
 }
+
+#[test]
+fn each_actor_that_is_built_anew_is_an_event_with_replicas_too() {
+    let text = "\
+fermata: 1
+nodes:
+  source: {use: test_source, count: 400, fps: 400}
+  one:    {use: inject_faults, in: source, panic_every: 150}
+  pool:   {use: inject_faults, in: source, panic_every: 100, replicas: 2}
+  a:      {use: discard, in: one}
+  b:      {use: discard, in: pool}
+run: {clock: live, restart: {most: 20, within: 60s}}
+";
+    let running = start_with(text, Registry::builtin(), RunOptions::default());
+    let events = running.handle().subscribe();
+    let report = running.wait();
+    let anew: Vec<String> = events
+        .iter()
+        .filter_map(|event| match event {
+            RunEvent::Restarted { node } => Some(node),
+            _ => None,
+        })
+        .collect();
+    for node in ["one", "pool"] {
+        let told = anew.iter().filter(|name| *name == node).count() as u64;
+        assert!(told > 0, "{node} was never built anew");
+        assert_eq!(told, report.nodes[node].restarts, "{node}");
+    }
+}

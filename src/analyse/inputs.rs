@@ -334,8 +334,8 @@ mod tests {
         let inputs = Inputs::find(&texts(&["/dev/video93", "97"]));
         assert!(inputs.live);
         for (problem, words) in inputs.problems.iter().zip([
-            "/dev/video93: no camera at /dev/video93",
-            "97: no camera at /dev/video97",
+            "/dev/video93: no camera at `/dev/video93`",
+            "97: no camera at `/dev/video97`",
         ]) {
             assert!(problem.starts_with(words), "{problem}");
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fermata_engine::observer::Fate;
 use fermata_engine::sim::SimRun;
 use fermata_engine::{How, Report};
 
@@ -92,6 +93,36 @@ impl<'a> Laws<'a> {
     pub(crate) fn books(&mut self) {
         let imbalances = self.report().imbalances.clone();
         self.broken.extend(imbalances);
+    }
+
+    /// Who watches is told of each packet what the books say of it.
+    pub(crate) fn observed(&mut self) {
+        let run = &self.ran.run;
+        if !run.ended || !run.report.hung.is_empty() {
+            return;
+        }
+        let told = |name: &str, fate: Fate| {
+            let told = run.settled.get(&(name.to_owned(), fate));
+            told.copied().unwrap_or(0)
+        };
+        for (name, node) in &run.report.nodes {
+            let is_source = Model::place_of(name) < self.case.first_node();
+            let books = [
+                (Fate::Processed, node.processed),
+                (Fate::Failed, node.failed),
+                (Fate::Unmatched, node.unmatched),
+                (Fate::Abandoned, node.abandoned),
+                (Fate::Finished, node.finished),
+            ];
+            for (fate, count) in books {
+                if !is_source && told(name, fate) != count {
+                    self.breach(format!(
+                        "{name}: an observer was told of {} packets {fate:?}, and the books have {count}",
+                        told(name, fate)
+                    ));
+                }
+            }
+        }
     }
 
     /// A blocking queue holds no more than it should: its capacity, and what its producer had in hand when it was full.

@@ -221,6 +221,7 @@ fn broken_laws(case: &Case, yaml: &str) -> Vec<String> {
     let mut laws = Laws::of(case, &first);
     laws.ends();
     laws.books();
+    laws.observed();
     laws.bounds();
     laws.order();
     laws.exactness();

@@ -1,6 +1,6 @@
 //! What all nodes of a lane share while one of them runs.
 
-use crate::observer::{Event as Observed, PacketId, Recorder, Seen};
+use crate::observer::{Event as Observed, Fate, PacketId, Recorder, Seen};
 use crate::runtime::edges::Edges;
 use crate::runtime::flow::Receipt;
 use crate::runtime::host::Host;
@@ -35,6 +35,16 @@ impl LaneContext {
                 event: event(),
             });
         }
+    }
+
+    /// Records what became of a packet if somebody watches.
+    #[inline]
+    pub(crate) fn observe_settled(&mut self, node: &str, receipt: &Receipt, fate: Fate) {
+        self.observe(node, || Observed::Settled {
+            packet: receipt.packet,
+            inputs: receipt.present,
+            fate,
+        });
     }
 
     /// Records an event of several packets if somebody watches.

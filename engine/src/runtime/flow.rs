@@ -18,8 +18,10 @@ use crate::runtime::queued::END;
 pub(crate) enum Found {
     /// A packet, or a join's matched packets.
     Input(Taken),
-    /// A join's set that lacked a required input has been settled; there may be more.
-    Unmatched,
+    /// A join's set that lacked a required input; there may be more.
+    Unmatched(Receipt),
+    /// What a join's set would have been was dropped meanwhile; there may be more.
+    Dropped,
     /// There would be something, but the node must not take it: an edge that it feeds has no room.
     NoRoom,
     /// Nothing to handle now.
@@ -155,10 +157,8 @@ impl Flow {
             return Found::NoRoom;
         }
         self.position = sequence + 1;
-        match self.take_set(slot, sequence, edges, now_ns) {
-            Some(taken) => Found::Input(taken),
-            None => Found::Unmatched,
-        }
+        self.take_set(slot, sequence, edges, now_ns)
+            .unwrap_or(Found::Dropped)
     }
 
     fn nothing(&self) -> Found {
@@ -233,14 +233,14 @@ impl Flow {
         })
     }
 
-    /// Takes the packets of a sequence, or counts them as unmatched if a required one is missing.
+    /// Takes the packets of a sequence.
     fn take_set(
         &mut self,
         slot: usize,
         sequence: u64,
         edges: &mut Edges,
         now_ns: u64,
-    ) -> Option<Taken> {
+    ) -> Option<Found> {
         let mut envelope: Option<Envelope> = None;
         let mut queued_ns = 0;
         let mut is_broken = false;
@@ -263,18 +263,18 @@ impl Flow {
             }));
         }
         let envelope = envelope?;
+        let receipt = Receipt::of(slot, &envelope, present);
         if present & self.required != self.required {
-            self.settle(present, Fate::Unmatched);
             discard_each(payloads);
-            return None;
+            return Some(Found::Unmatched(receipt));
         }
-        Some(Taken {
-            receipt: Receipt::of(slot, &envelope, present),
+        Some(Found::Input(Taken {
+            receipt,
             input: Input::join(envelope, payloads),
             queued_ns,
             is_last: false,
             is_broken,
-        })
+        }))
     }
 
     /// Counts the fate of a taken input on each of its ports.
@@ -362,20 +362,22 @@ impl Flow {
         }
     }
 
-    /// Gives up everything that has come in and was not taken, counting it; the run is being stopped.
-    pub(crate) fn abandon(&mut self, edges: &mut Edges, now_ns: u64) {
+    /// Takes everything that has come in to be given up, each packet of its own; the run is being stopped.
+    pub(crate) fn abandon(&mut self, slot: usize, edges: &mut Edges, now_ns: u64) -> Vec<Receipt> {
+        let mut given_up = Vec::new();
         for (port, &id) in self.inputs.iter().enumerate() {
             let books = &self.books.ports[port];
             let edge = edges.get_mut(id);
             edge.abandon();
             while edge.head(books, now_ns).is_some() {
-                match edge.take(books) {
-                    Some(queued) => discard(queued),
-                    None => break,
-                }
-                books.settle(Fate::Abandoned);
+                let Some(queued) = edge.take(books) else {
+                    break;
+                };
+                given_up.push(Receipt::of(slot, &queued.packet.envelope, 1 << port));
+                discard(queued);
             }
         }
+        given_up
     }
 }
 

@@ -322,13 +322,17 @@ impl Node {
 
     /// Gives up everything; the run is being stopped. The actor is told, so that it can keep what it has.
     pub(crate) fn stop(&mut self, cx: &mut LaneContext) {
-        for receipt in self.give_up_held() {
+        let mut given_up = self.give_up_held();
+        for (slot, flow) in self.flows.iter_mut().enumerate() {
+            if let Some(flow) = flow {
+                given_up.extend(flow.abandon(slot, &mut cx.edges, cx.now_ns));
+            }
+        }
+        for receipt in given_up {
             if let Some(flow) = &self.flows[receipt.slot] {
                 flow.settle(receipt.present, Fate::Abandoned);
             }
-        }
-        for flow in self.flows.iter_mut().flatten() {
-            flow.abandon(&mut cx.edges, cx.now_ns);
+            cx.observe_settled(&self.parts.watch.name, &receipt, Fate::Abandoned);
         }
         let end = self.end.and(End {
             how: How::Stopped,

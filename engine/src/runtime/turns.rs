@@ -182,6 +182,9 @@ impl Node {
         self.parts.watch.note_restarts(news.restarts);
         let node = self.parts.id;
         let progressed = news.restarts > 0 || !news.told_ends.is_empty();
+        for _ in 0..news.restarts {
+            cx.tell(Event::Restarted { node });
+        }
         for (replica, message) in news.failed_creations {
             cx.tell(Event::WantsRestart {
                 node,

@@ -74,9 +74,13 @@ impl Node {
             }
             return Look::Progressed;
         }
+        if let Found::Unmatched(receipt) = &found {
+            flow.settle(receipt.present, Fate::Unmatched);
+            cx.observe_settled(&self.parts.watch.name, receipt, Fate::Unmatched);
+        }
         flow.mark_outputs(&mut cx.edges);
         match found {
-            Found::Input(_) | Found::Unmatched => Look::Progressed,
+            Found::Input(_) | Found::Unmatched(_) | Found::Dropped => Look::Progressed,
             Found::NoRoom => {
                 self.is_blocked = true;
                 Look::NoRoom
@@ -141,11 +145,7 @@ impl Node {
             flow.settle(receipt.present, fate);
             flow.mark_outputs(&mut cx.edges);
         }
-        cx.observe(&self.parts.watch.name, || Observed::Settled {
-            packet: receipt.packet,
-            inputs: receipt.present,
-            fate,
-        });
+        cx.observe_settled(&self.parts.watch.name, &receipt, fate);
     }
 
     fn hold(&mut self, taken: Taken, weight: usize, cx: &mut LaneContext) {
@@ -451,11 +451,7 @@ impl Node {
     /// Notes that a packet has been handled, at a sink also how long it took from its capture.
     #[inline]
     fn delivered(&mut self, receipt: &Receipt, cx: &mut LaneContext) {
-        cx.observe(&self.parts.watch.name, || Observed::Settled {
-            packet: receipt.packet,
-            inputs: receipt.present,
-            fate: Fate::Processed,
-        });
+        cx.observe_settled(&self.parts.watch.name, receipt, Fate::Processed);
         if self.parts.sink
             && let Some(Some(latency)) = self.latencies.get_mut(receipt.slot)
         {
@@ -475,11 +471,7 @@ impl Node {
                 }
                 flow.published(receipt.packet.sequence);
             }
-            cx.observe(&self.parts.watch.name, || Observed::Settled {
-                packet: receipt.packet,
-                inputs: receipt.present,
-                fate,
-            });
+            cx.observe_settled(&self.parts.watch.name, receipt, fate);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Takes down what the nodes of a simulated run have handled.
+//! Takes down what the nodes of a simulated run have handled, and what became of the rest.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::observer::{Event as Observed, Fate, Observer, PacketId, Recorder, Seen};
@@ -17,24 +18,39 @@ pub(super) struct Handled {
     pub(super) inputs: u64,
 }
 
-/// Takes down what nodes have handled.
-pub(super) struct Handling(pub(super) Shared<Vec<Handled>>);
+/// What an observer was told of the packets of a run.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Those that were handled, in order.
+    pub(super) handled: Vec<Handled>,
+    /// By node instance and fate: packets, those of a join by input.
+    pub(super) settled: BTreeMap<(String, Fate), u64>,
+}
 
-impl Observer for Handling {
+/// Takes down what it is told.
+pub(super) struct Listener(pub(super) Shared<Told>);
+
+impl Observer for Listener {
     fn recorder(&self, _: &str) -> Box<dyn Recorder> {
         Box::new(Self(Arc::clone(&self.0)))
     }
 }
 
-impl Recorder for Handling {
+impl Recorder for Listener {
     fn record(&mut self, seen: &Seen<'_>) {
-        if let Observed::Settled {
+        let Observed::Settled {
             packet,
             inputs,
-            fate: Fate::Processed,
+            fate,
         } = seen.event
-        {
-            lock(&self.0).push(Handled {
+        else {
+            return;
+        };
+        let mut told = lock(&self.0);
+        let key = (seen.node.to_owned(), fate);
+        *told.settled.entry(key).or_default() += u64::from(inputs.count_ones());
+        if fate == Fate::Processed {
+            told.handled.push(Handled {
                 node: seen.node.to_owned(),
                 packet,
                 inputs,

@@ -1,7 +1,9 @@
 //! What a simulated run came to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::observer::Fate;
 use crate::report::Report;
 use crate::start_error::StartError;
 
@@ -37,4 +39,6 @@ pub struct SimRun {
     pub spins: u64,
     /// What became of each [`SimCommand::AddStream`](super::SimCommand::AddStream) that was given, in order: the stream's name.
     pub added: Vec<Result<String, StartError>>,
+    /// What an observer was told by node instance and fate: packets, those of a join by input.
+    pub settled: BTreeMap<(String, Fate), u64>,
 }

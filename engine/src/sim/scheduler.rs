@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handled::{Handled, Handling, Shared, lock};
+use super::handled::{Listener, Shared, Told, lock};
 use super::options::{At, SimCommand, SimOptions};
 use super::outcome::{Delivery, SimRun};
 use super::random::Random;
@@ -107,7 +107,7 @@ pub(super) struct Scheduler {
     sinks: HashSet<String>,
     new_workers: Shared<Vec<Worker>>,
     workers: Vec<Worker>,
-    handled: Shared<Vec<Handled>>,
+    told: Shared<Told>,
     commands: Vec<(At, SimCommand)>,
     opening: Launch,
     hold_open: bool,
@@ -127,7 +127,7 @@ impl Scheduler {
     ) -> Result<Self, StartError> {
         let inbox: Shared<VecDeque<Message>> = Arc::default();
         let new_workers: Shared<Vec<Worker>> = Arc::default();
-        let handled: Shared<Vec<Handled>> = Arc::default();
+        let told: Shared<Told> = Arc::default();
         let clock = Clock::manual();
         let host = Host {
             clock: clock.clone(),
@@ -136,7 +136,7 @@ impl Scheduler {
                 Arc::new(move |event| lock(&inbox).push_back(Message::Lane(event)))
             },
             workers: Workers::Stepped(Arc::clone(&new_workers)),
-            observer: Some(Arc::new(Handling(Arc::clone(&handled)))),
+            observer: Some(Arc::new(Listener(Arc::clone(&told)))),
             services: Services::new(),
         };
         let (core, over) = Core::new(graph, registry, host);
@@ -158,7 +158,7 @@ impl Scheduler {
             sinks: HashSet::new(),
             new_workers,
             workers: Vec::new(),
-            handled,
+            told,
             commands: options.commands.clone(),
             opening,
             hold_open: options.hold_open,
@@ -238,8 +238,11 @@ impl Scheduler {
         std::mem::forget(hung_lanes.collect::<Vec<_>>());
         let report = self.core.close_books(hung);
         let wiring = self.core.wiring();
-        let handled = lock(&self.handled);
-        let at_sinks = handled.iter().filter(|at| self.sinks.contains(&at.node));
+        let told = lock(&self.told);
+        let at_sinks = told
+            .handled
+            .iter()
+            .filter(|at| self.sinks.contains(&at.node));
         let deliveries = at_sinks.map(|delivered| Delivery {
             node: delivered.node.clone(),
             stream: self.streams[&delivered.packet.stream].clone(),
@@ -263,6 +266,7 @@ impl Scheduler {
             ended,
             unfinished: unfinished.collect(),
             spins: self.spins,
+            settled: told.settled.clone(),
             added: added.collect(),
         }
     }
