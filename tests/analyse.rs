@@ -286,7 +286,7 @@ fn times_are_those_of_the_video_and_what_is_missing_is_told() {
         model,
     ];
     let more = ["--detector", "haar", "--out", "out", "--json"];
-    let (said, errors) = analysed(folder.path(), &[&arguments[..], &more].concat());
+    let (said, _) = analysed(folder.path(), &[&arguments[..], &more].concat());
     assert_eq!(said["photos_missed"], 1, "{said}");
     for person in said["videos"][0]["people"].as_array().unwrap() {
         let first = person["first_s"].as_f64().unwrap();

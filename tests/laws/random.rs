@@ -182,6 +182,7 @@ fn of_threads(report: Report, ended: bool) -> SimRun {
         unfinished: Vec::new(),
         spins: 0,
         added: Vec::new(),
+        settled: BTreeMap::new(),
     }
 }
 
