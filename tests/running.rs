@@ -213,3 +213,33 @@ nodes:
     assert_eq!(report.faults.len(), 60);
     assert_balanced(&report);
 }
+
+/// With its end the run is over, unless it knows that another one is to come.
+#[test]
+fn the_only_stream_is_replaced_again_and_again() {
+    let text = "\
+fermata: 1
+streams: {door: x}
+nodes:
+  source: {use: test_source, each: stream, rate: 1000}
+  end:    {use: discard, in: source}
+run: {clock: live}
+";
+    let running = start(text);
+    let handle = running.handle();
+    let mut names = vec!["door".to_owned()];
+    for _ in 0..100 {
+        let before = names.last().unwrap();
+        let name = handle.replace_stream(before, "door", "x").unwrap();
+        names.push(name);
+    }
+    assert!(handle.replace_stream("door.101", "", "x").is_err());
+    handle.drain();
+    let report = running.wait();
+    assert_balanced(&report);
+    assert_eq!(report.streams.len(), names.len());
+    assert!(
+        report.streams["door.101"].captured > 0,
+        "a name that is refused ends nothing"
+    );
+}

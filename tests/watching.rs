@@ -345,12 +345,12 @@ fn each_actor_that_is_built_anew_is_an_event_with_replicas_too() {
     let text = "\
 fermata: 1
 nodes:
-  source: {use: test_source, count: 400, fps: 400}
+  source: {use: test_source, count: 400, rate: 400}
   one:    {use: inject_faults, in: source, panic_every: 150}
   pool:   {use: inject_faults, in: source, panic_every: 100, replicas: 2}
   a:      {use: discard, in: one}
   b:      {use: discard, in: pool}
-run: {clock: live, restart: {most: 20, within: 60s}}
+run: {clock: live, restart: {most: 8, within: 60s}}
 ";
     let running = start_with(text, Registry::builtin(), RunOptions::default());
     let events = running.handle().subscribe();

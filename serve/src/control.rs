@@ -121,14 +121,10 @@ async fn open(
     run.secrets.add_uri(&source.uri);
     let opened = tokio::task::spawn_blocking(move || {
         let secrets = run.secrets.clone();
-        let checked = run.handle.check_stream(&source.name, &source.uri);
-        let added = checked.and_then(|()| {
-            if let Some(name) = &instead_of {
-                // It may have ended by itself.
-                run.handle.remove_stream(name);
-            }
-            run.handle.add_stream(&source.name, &source.uri)
-        });
+        let added = match &instead_of {
+            Some(name) => run.handle.replace_stream(name, &source.name, &source.uri),
+            None => run.handle.add_stream(&source.name, &source.uri),
+        };
         if let Ok(name) = &added {
             match &instead_of {
                 Some(before) => run.journal.reopened(before, name),

@@ -47,6 +47,10 @@ pub(crate) enum GraphEvent {
     },
     /// No further stream will be added by the program that runs the graph.
     StreamsComplete,
+    /// Somebody is about to add a stream.
+    StreamAwaited,
+    /// It has been added, or could not be.
+    StreamArrived,
     RemoveStream {
         stream: u32,
     },
@@ -140,6 +144,8 @@ pub(crate) struct GraphLifecycle {
     drain_ns: u64,
     deadline_ns: Option<u64>,
     streams_complete: bool,
+    /// Streams that somebody is about to add.
+    awaited: usize,
     closed: bool,
     groups: BTreeMap<usize, Group>,
     group_of: BTreeMap<NodeId, usize>,
@@ -158,6 +164,7 @@ impl GraphLifecycle {
             drain_ns: nanoseconds(drain),
             deadline_ns: None,
             streams_complete: false,
+            awaited: 0,
             closed: false,
             groups: BTreeMap::new(),
             group_of: BTreeMap::new(),
@@ -199,6 +206,8 @@ impl GraphLifecycle {
                 self.unfinished.remove(&node);
             }
             GraphEvent::StreamsComplete => self.streams_complete = true,
+            GraphEvent::StreamAwaited => self.awaited += 1,
+            GraphEvent::StreamArrived => self.awaited = self.awaited.saturating_sub(1),
             GraphEvent::RemoveStream { stream } => {
                 directives.push(Directive::CancelStream { stream })
             }
@@ -353,7 +362,8 @@ impl GraphLifecycle {
         if self.phase == Phase::Over || !has_begun {
             return directives;
         }
-        let complete = self.streams_complete || self.phase > Phase::Running;
+        let complete = self.streams_complete && self.awaited == 0;
+        let complete = complete || self.phase > Phase::Running;
         if complete && !self.closed && self.active_sources.is_empty() {
             self.closed = true;
             directives.push(Directive::Close);
@@ -454,6 +464,17 @@ mod tests {
         let cancelled = run.decide(wired(1, &[(1, Some(0), true)]), 0);
         assert_eq!(cancelled, [Directive::CancelStream { stream: 0 }]);
         assert_eq!(run.faults, []);
+    }
+
+    #[test]
+    fn a_stream_that_is_awaited_keeps_the_run_open_until_it_has_come() {
+        let mut run = GraphLifecycle::new(Duration::from_secs(10));
+        run.decide(wired(0, &[(0, None, false)]), 0);
+        run.decide(GraphEvent::NodeReady { node: 0 }, 0);
+        run.decide(GraphEvent::StreamAwaited, 0);
+        assert_eq!(run.decide(GraphEvent::StreamsComplete, 0), []);
+        assert!(run.accepts_streams());
+        assert_eq!(run.decide(GraphEvent::StreamArrived, 0), [Directive::Close]);
     }
 
     #[test]
