@@ -153,6 +153,16 @@ fn a_teacher_that_has_seen_rows_is_refused_before_anything_is_computed_unless_th
     );
     let counts = data.json("allowed/alignmentreport.json")["counts"]["seen"]["w"].clone();
     assert_eq!(counts, json!({"unseen": 28, "seen": 28, "unknown": 0}));
+    // A search tells that too: what a teacher has by heart makes it look good.
+    let asked = data.search(
+        "search",
+        &["--split", "train", "--step", "0.5", "--teacher", &teacher],
+    );
+    let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+    let (code, _, errors) = run(&asked);
+    assert_eq!(code, 0, "{errors}");
+    let told = "warning: --teacher w: it has learnt from 28 of the 28 rows";
+    assert!(errors.contains(told), "{errors}");
     // Of the others nobody knows; of rows that it was not trained on, it is known.
     let errors = said("tested", &["--split", "test"]);
     assert!(!errors.contains("--teacher w"), "{errors}");
