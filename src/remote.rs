@@ -230,24 +230,21 @@ pub(crate) fn steer(
             tracing::warn!("nothing will end this part if other machines do not: {error}");
         }
     };
-    if let Some(connection) = services.get::<NatsConnection>() {
-        let opening = handle.clone();
-        let edges = graph.inlets().into_iter();
-        let edges = edges.map(|(edge, streams)| Arriving {
-            edge,
-            streams: streams.into_iter().collect(),
-        });
-        watch_streams(
-            &connection,
-            edges.collect(),
-            move |edge, stream| match opening.add_arriving_stream(stream, edge) {
-                Ok(()) => tracing::info!("another machine has added stream {stream}"),
-                Err(error) => {
-                    tracing::warn!("stream {stream} of another machine is not taken: {error}");
-                }
-            },
-        );
-    }
+    let opening = handle.clone();
+    let edges = graph.inlets().into_iter();
+    let edges = edges.map(|(edge, streams)| Arriving {
+        edge,
+        streams: streams.into_iter().collect(),
+    });
+    let found = move |edge: &str, stream: &str| match opening.add_arriving_stream(stream, edge) {
+        Ok(()) => tracing::info!("another machine has added stream {stream}"),
+        Err(error) => {
+            tracing::warn!("stream {stream} of another machine is not taken: {error}");
+        }
+    };
+    let (completing, senders) = (handle.clone(), graph.senders().unwrap_or_default());
+    let complete = move || completing.streams_complete();
+    watch_streams(&part, edges.collect(), senders, found, complete);
     let replaced = move || {
         tracing::error!(
             "another program runs this machine's part now, since this one was away: it stops"

@@ -144,7 +144,8 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         let options = serving.lend(RunOptions {
             services,
             observer,
-            ..RunOptions::default()
+            // Other machines may open streams here as long as they run themselves.
+            hold_open: graph.senders().is_some_and(|senders| !senders.is_empty()),
         });
         prepare(&folder, &progress, graph.clone(), registry, options)
     });

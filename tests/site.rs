@@ -298,7 +298,7 @@ fn a_part_that_is_killed_goes_on_with_its_table() {
 }
 
 /// What a page of this machine answers.
-fn post(address: &str, path: &str, body: &str) -> String {
+pub(crate) fn post(address: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
@@ -312,7 +312,7 @@ fn post(address: &str, path: &str, body: &str) -> String {
 }
 
 /// Starts a part that shows its page, and says where that is.
-fn start_with_page(folder: &Path, arguments: &[&str]) -> (Child, String) {
+pub(crate) fn start_with_page(folder: &Path, arguments: &[&str]) -> (Child, String) {
     let page = ["--serve", "127.0.0.1:0"];
     let mut part = start(folder, &[arguments, &page].concat());
     let mut lines = BufReader::new(part.stderr.take().unwrap()).lines();

@@ -7,7 +7,7 @@ use std::process::Child;
 
 use crate::command::{run_in, succeeded};
 use crate::nats_server::Server;
-use crate::site::{start, succeeds};
+use crate::site::{post, start, start_with_page, succeeds};
 use crate::support::wait_until;
 
 /// The door closes soon, the yard does not.
@@ -167,4 +167,45 @@ fn an_edge_that_stands_still_at_a_full_server_says_why() {
         part.kill().unwrap();
         part.wait().unwrap();
     }
+}
+
+/// Everything ends with the last stream, here and where it goes to; but not if another one is on its way.
+#[test]
+fn the_only_stream_of_a_site_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let graph = "\
+fermata: 1
+name: shop
+machines: {gate: {}, server: {}}
+streams: {door: 1}
+nodes:
+  camera: {use: synthetic_faces, each: stream, seed: \"${stream.uri}\", fps: 20, width: 64, height: 64, on: gate}
+  detect: {use: detect_faces, in: camera, model: haar, min_size: 48, every: 1000000, on: server}
+  log:    {use: write_csv, in: detect, path: \"${run.dir}/faces.csv\", on: server}
+run: {clock: live}
+";
+    std::fs::write(folder.join("site.yaml"), graph).unwrap();
+    let nats = Server::start_with("max_payload: 8MB");
+    let url = nats.url();
+    let server = start(folder, &arguments("server", &url));
+    let (gate, page) = start_with_page(folder, &arguments("gate", &url));
+    let rows_of = |stream: &str| {
+        let table = std::fs::read_to_string(folder.join("server/faces.csv.part"));
+        let table = table.unwrap_or_default();
+        let begin = format!("{stream},");
+        table.lines().filter(|row| row.starts_with(&begin)).count()
+    };
+    let mut name = "door".to_owned();
+    for number in 2..6 {
+        wait_until("rows", || rows_of(&name) > 3);
+        let body = format!("{{\"name\": \"{name}\"}}");
+        let answer = post(&page, "/streams/reconnect", &body);
+        name = format!("door.{number}");
+        assert!(answer.ends_with(&format!("{name} begins\n")), "{answer}");
+    }
+    wait_until("rows", || rows_of(&name) > 3);
+    drain(folder, &url);
+    succeeds(gate);
+    succeeds(server);
 }

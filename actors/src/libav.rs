@@ -13,6 +13,7 @@ mod fragments;
 mod messages;
 mod opening;
 mod picture_numbers;
+mod waiting;
 
 use std::sync::Once;
 
@@ -29,8 +30,9 @@ pub(crate) use facts::{
 };
 pub(crate) use fetching::is_web_page;
 pub(crate) use fragments::end_fragment;
-pub(crate) use opening::{Nature, Waiting, open_input};
+pub(crate) use opening::{Nature, open_input};
 pub(crate) use picture_numbers::{PictureNumber, PictureNumbers};
+pub(crate) use waiting::Waiting;
 
 /// Bytes of the largest piece of memory that libav may ask for: a picture of a hundred million pixels has its planes in it.
 const MOST_BYTES: usize = 1 << 30;

@@ -12,9 +12,10 @@ use futures_util::TryStreamExt;
 use crate::connection::NatsConnection;
 use crate::error::chain;
 use crate::names::{EdgeNames, name_of};
+use crate::site::SitePart;
 
 /// How often is looked.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Streams that one edge may bring: whoever may write at the server could name any number of them.
 const MOST_STREAMS: usize = 1024;
@@ -37,34 +38,42 @@ pub fn opened_streams(connection: &NatsConnection, edge: &str) -> Result<Vec<Str
     connection.block_on(opened(&connection.jetstream, &names))
 }
 
-/// Calls back for each stream that is opened over an edge and is not known, once, until the connection is closed. The call may block.
+/// Calls back for each stream that is opened over an edge and is not known, once, until the connection is closed, with the edge and the
+/// stream; the call may block. Says that there will be no more once the parts of `senders` have ended, and what they opened is known.
 pub fn watch_streams(
-    connection: &Arc<NatsConnection>,
+    part: &Arc<SitePart>,
     edges: Vec<Arriving>,
+    senders: BTreeSet<String>,
     found: impl Fn(&str, &str) + Send + Sync + 'static,
+    complete: impl FnOnce() + Send + 'static,
 ) {
-    let watching = Arc::clone(connection);
+    let watching = Arc::clone(part);
     let found = Arc::new(found);
-    connection.runtime.spawn(async move {
+    part.connection.runtime.spawn(async move {
         tokio::select! {
-            () = watch(&watching, edges, found) => {}
-            () = watching.closed() => {}
+            () = watch(&watching, edges, &senders, found) => complete(),
+            () = watching.connection.closed() => {}
         }
     });
 }
 
 async fn watch(
-    connection: &NatsConnection,
+    part: &SitePart,
     mut edges: Vec<Arriving>,
+    senders: &BTreeSet<String>,
     found: Arc<impl Fn(&str, &str) + Send + Sync + 'static>,
 ) {
+    let connection = &*part.connection;
     loop {
+        // Asked before the look: those that have ended open nothing behind it.
+        let mut is_last = part.have_ended(senders).await;
         for Arriving { edge, streams } in &mut edges {
             let names = EdgeNames::new(&connection.site, edge);
             let opened = match opened(&connection.jetstream, &names).await {
                 Ok(opened) => opened,
                 Err(reason) => {
                     tracing::debug!("the streams of edge {edge} are not known now: {reason}");
+                    is_last = false;
                     continue;
                 }
             };
@@ -84,6 +93,9 @@ async fn watch(
                 // A callback that panics has said so itself.
                 let _ = told.await;
             }
+        }
+        if is_last {
+            return;
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use crate::claim::Claim;
 use crate::credentials::Credentials;
 use crate::error::{RemoteError, chain};
+use crate::lock::lock;
 use crate::losses::Losses;
 
 /// See [`OLDEST_SERVER`](crate::OLDEST_SERVER).
@@ -231,10 +232,6 @@ impl Drop for NatsConnection {
         // The thread ends by itself once nobody can tell it to.
         lock(&self.thread).take();
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Pauses between attempts to connect again.

@@ -38,6 +38,7 @@ mod error;
 mod examine;
 mod incoming;
 mod last;
+mod lock;
 mod losses;
 mod memory;
 mod names;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use fermata_engine::report::UnsentReport;
 
-use crate::connection::lock;
 use crate::edge::sender::Given;
+use crate::lock::lock;
 
 /// See the file's head.
 #[derive(Default)]

@@ -15,13 +15,14 @@ use futures_util::StreamExt;
 use tokio::sync::Notify;
 
 use crate::claim::{Claim, REPLACED, Unremembered};
-use crate::connection::{NatsConnection, lock};
+use crate::connection::NatsConnection;
 use crate::edge::arrival::{Command, ReceiverSpec, Taken};
 use crate::edge::receiver::Receiver;
 use crate::edge::wire::{PacketMessage, ProgressMessage};
 use crate::error::chain;
 use crate::incoming::{Machine, State};
 use crate::last::{Unread, last_progress};
+use crate::lock::lock;
 use crate::losses::StreamLosses;
 use crate::memory::Memory;
 use crate::names::{EdgeNames, token};

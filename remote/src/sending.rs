@@ -15,11 +15,12 @@ use futures_util::stream::FuturesUnordered;
 use prost::Message;
 use tokio::sync::Notify;
 
-use crate::connection::{Link, NatsConnection, lock};
+use crate::connection::{Link, NatsConnection};
 use crate::edge::sender::{Attempt, Given, Sender, SenderSpec};
 use crate::edge::wire::{PacketMessage, ProgressMessage};
 use crate::error::chain;
 use crate::last::last_progress;
+use crate::lock::lock;
 use crate::names::{EdgeNames, token};
 use crate::time::unix_ms;
 

@@ -14,7 +14,7 @@ use ffmpeg_next::util::interrupt;
 use ffmpeg_next::{Dictionary, Error, ffi};
 
 use super::errors::INPUT_OUTPUT;
-use super::opening::Waiting;
+use super::waiting::Waiting;
 
 /// Bytes of a page that are looked at.
 const BEGINNING: usize = 1024;

@@ -15,6 +15,7 @@ use ffmpeg_next::util::interrupt;
 use ffmpeg_next::{Dictionary, Error, ffi};
 
 use super::fetching::fetch;
+use super::waiting::Waiting;
 
 /// How long a live stream is looked at, in its own time: long enough for a TS to name its streams.
 const LIVE_PROBE_US: i64 = 500_000;
@@ -48,14 +49,6 @@ impl std::fmt::Display for Nature {
             Self::Segmented => "playlist",
         })
     }
-}
-
-/// What opening waits for.
-pub(crate) trait Waiting: Clone + Send + 'static {
-    /// Whether it should give up.
-    fn interrupts(&self) -> bool;
-    /// It has come further.
-    fn came_further(&self);
 }
 
 /// Opens an address. What is known of its nature is not asked.

@@ -110,6 +110,31 @@ impl Graph {
         named.collect()
     }
 
+    /// The machines from which streams come to this part. None for the whole; and where machines send to each other in a circle, so that
+    /// nobody can say whose streams are the last.
+    pub fn senders(&self) -> Option<BTreeSet<String>> {
+        let (machine, whole) = self.part_of.as_ref()?;
+        let senders_of = |machine: &str| {
+            let crossings = whole.crossings.iter();
+            let here = crossings.filter(|crossing| crossing.to == machine);
+            let from = here.flat_map(|crossing| crossing.streams.values());
+            from.cloned().collect::<BTreeSet<String>>()
+        };
+        let own = senders_of(machine);
+        let mut open: Vec<String> = own.iter().cloned().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(before) = open.pop() {
+            if before == *machine {
+                return None;
+            }
+            if !seen.contains(&before) {
+                open.extend(senders_of(&before));
+                seen.insert(before);
+            }
+        }
+        Some(own)
+    }
+
     /// The streams of the file whose sources are here, and not on another machine.
     pub fn own_streams(&self) -> Vec<String> {
         let sources = self

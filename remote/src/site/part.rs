@@ -1,5 +1,6 @@
 //! A part of a run of a site: how it joins the run, what it hears of it, how it leaves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub struct ClockOffset {
 
 /// A part that has joined a run.
 pub struct SitePart {
-    connection: Arc<NatsConnection>,
+    pub(crate) connection: Arc<NatsConnection>,
     records: Records,
     spec: PartSpec,
     run: RunMessage,
@@ -178,6 +179,22 @@ impl SitePart {
             Ok(Err(reason)) => tracing::warn!("the site could not be told of the end: {reason}"),
             Err(_) => tracing::warn!("the site could not be told of the end: no answer"),
         }
+    }
+
+    /// Whether the parts of these machines have run to their end, as far as the server says.
+    pub(crate) async fn have_ended(&self, machines: &BTreeSet<String>) -> bool {
+        for machine in machines {
+            let subject = self.records.part_subject(machine);
+            let part = self.records.read::<PartMessage>(&subject).await;
+            let has_ended = matches!(
+                part,
+                Ok(Some(Last { value, .. })) if value.run == self.run.id && value.ended_unix_ms > 0
+            );
+            if !has_ended {
+                return false;
+            }
+        }
+        true
     }
 
     async fn joined(

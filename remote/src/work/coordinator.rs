@@ -23,8 +23,9 @@ use super::records::{
     JobRecord, Outcome, Record, ResultRecord, Tries, WorkerReport, read, to_bytes,
 };
 use super::workers::{JobNow, News};
-use crate::connection::{NatsConnection, lock};
+use crate::connection::NatsConnection;
 use crate::error::chain;
+use crate::lock::lock;
 
 /// How often is looked at what is handed out, when nothing is heard.
 const LOOK: Duration = Duration::from_millis(500);

@@ -18,7 +18,8 @@ use super::in_hand::{InHand, WorkEnd};
 use super::job_name::JobName;
 use super::performing::{Performing, sha256};
 use super::records::{JobRecord, WorkerReport, cut, to_bytes};
-use crate::connection::{NatsConnection, lock};
+use crate::connection::NatsConnection;
+use crate::lock::lock;
 
 /// How long one request for a unit waits at the server.
 const PULL: Duration = Duration::from_secs(2);
