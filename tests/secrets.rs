@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use fermata_engine::{Graph, LoadOptions, Overrides, Problems, Registry};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
+use crate::command::{interrupt, start_unheard};
 use crate::support::{fermata, wait_until};
 
 /// Each secret begins with this, so that a single letter of it cannot be mistaken for something else.
@@ -397,6 +398,22 @@ fn doctor_names_who_takes_any_certificate() {
             "{said}"
         );
     }
+}
+
+/// Also while it runs: in the log, each time that a camera is opened so.
+#[test]
+fn the_log_says_that_any_certificate_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("graph.yaml");
+    let graph = "fermata: 1\nnodes:\n  s: {use: video_source, uri: 'rtsps://127.0.0.1:9/x', tls: {verify: false}}\n  e: {use: discard, in: s}\n";
+    std::fs::write(&file, graph).unwrap();
+    let (file, out) = (file.display().to_string(), folder.path().join("o"));
+    let child = start_unheard(&["run", &file, "--quiet", "--out", &out.display().to_string()]);
+    wait_until("the warning", || {
+        let log = std::fs::read_to_string(out.join("run.log")).unwrap_or_default();
+        log.contains("whoever gets between can read and change everything")
+    });
+    interrupt(child);
 }
 
 #[test]

@@ -303,3 +303,45 @@ run: {clock: asap}
         ended.said
     );
 }
+
+/// What is dropped before two sinks is lost to both and told once, and the summary, the report and the files say the same of it.
+#[test]
+fn summary_report_and_files_agree_on_what_was_lost() {
+    let place = Place::new(
+        "\
+fermata: 1
+nodes:
+  a: {use: synthetic_faces, count: 120, fps: 120, seed: 1, width: 640, height: 480}
+  detect: {use: detect_faces, in: a, model: haar, queue: {capacity: 1, full: drop_oldest}}
+  lines: {use: write_jsonl, in: detect, path: \"${run.dir}/faces.jsonl\"}
+  video: {use: write_video, in: detect, path: \"${run.dir}/faces.mp4\"}
+run: {clock: live}
+",
+    );
+    let ended = place.run(&[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_files_as_reported(&place);
+    let report = place.report();
+    let stream = &report["streams"]["a"];
+    let (captured, delivered) = (stream["captured"].as_u64(), stream["delivered"].as_u64());
+    let (captured, delivered) = (captured.unwrap(), delivered.unwrap());
+    let lines = fs::read_to_string(place.path("o/faces.jsonl")).unwrap();
+    assert_eq!(lines.lines().count() as u64, delivered);
+    assert_eq!(frames(&place.path("o/faces.mp4")), delivered);
+    let lost = captured - delivered;
+    assert!(
+        lost > 0,
+        "a cascade looks at no 120 frames a second: {report:#}"
+    );
+    for sink in ["lines", "video"] {
+        let losses = stream["sinks"][sink]["losses"].as_object().unwrap();
+        let all: u64 = losses.values().map(|count| count.as_u64().unwrap()).sum();
+        assert_eq!(all, lost, "{sink}: {losses:?}");
+    }
+    let row = ended.said.lines().find(|line| line.starts_with("a "));
+    let cells: Vec<&str> = row.unwrap().split_whitespace().collect();
+    let told = [captured.to_string(), "0".to_owned(), delivered.to_string()];
+    assert_eq!(cells[1..4], told, "{row:?}");
+    let told = format!("{lost} drop_oldest at detect");
+    assert_eq!(ended.said.matches(&told).count(), 1, "{}", ended.said);
+}

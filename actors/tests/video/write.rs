@@ -389,6 +389,43 @@ fn segments_are_whole_videos_and_only_the_newest_are_kept() {
     }
 }
 
+/// A fragmented file without an index would be read from its beginning to wherever somebody wants to look.
+#[test]
+fn a_player_finds_any_moment_without_reading_what_is_before_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("out.mp4");
+    let mut writer = create(&path).unwrap_or_else(|error| panic!("{error}"));
+    for number in 0..750 {
+        let time = number as i64 * 40_000_000;
+        let handled = writer.process(packet(noise(SIZE, number), number as u64, 0, time));
+        handled.unwrap_or_else(|error| panic!("{error}"));
+    }
+    let ended = writer.finish(End::default());
+    ended.unwrap_or_else(|error| panic!("{error}"));
+    let size = std::fs::metadata(&path).expect("a video").len();
+    for wanted in [3.0, 15.0, 28.0] {
+        let mut probe = std::process::Command::new("ffprobe");
+        probe.args(["-v", "verbose", "-of", "csv=p=0", "-show_entries"]);
+        probe.args(["packet=pts_time", "-read_intervals"]);
+        let probed = probe.arg(format!("{wanted}%+#1")).arg(&path).output();
+        let probed = probed.expect("ffprobe");
+        let time: f64 = String::from_utf8_lossy(&probed.stdout)
+            .trim()
+            .trim_end_matches(',')
+            .parse()
+            .expect("the time of a packet");
+        assert!(
+            time <= wanted && time > wanted - 2.0,
+            "{time} instead of {wanted}"
+        );
+        let told = String::from_utf8_lossy(&probed.stderr);
+        let words: Vec<&str> = told.split_whitespace().collect();
+        let at = words.windows(2).position(|two| two == ["bytes", "read,"]);
+        let read: u64 = words[at.expect("how much was read") - 1].parse().unwrap();
+        assert!(read < size / 4, "{read} of {size} bytes for {wanted}");
+    }
+}
+
 #[test]
 fn a_real_video_survives_being_read_and_written() {
     let Some(data) = data() else { return };
