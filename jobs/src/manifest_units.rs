@@ -1,7 +1,9 @@
 //! `manifest_units`: the units of work of a job over a manifest's rows, one stream each. Owns which unit comes next, and which is done once
 //! more; what is made of a unit, and that it is durable, is the job's committing sink's.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,8 +12,10 @@ use fermata_engine::graph::StreamSpec;
 use fermata_engine::{ActorError, End, How, ProviderSetup, StreamProvider};
 use fermata_files::MOST_TABLE;
 use fermata_learn::manifest::Split;
-use schemars::JsonSchema;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::ledger::{Job, Ledger, Line};
 use crate::manifests::Manifests;
@@ -39,27 +43,55 @@ pub struct ManifestUnitsSettings {
     pub tries: u32,
 }
 
-/// Names of splits.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Splits {
-    /// All rows: null, nothing, or an empty name.
-    #[default]
-    All,
-    /// One.
-    One(String),
-    /// Some.
-    Some(Vec<String>),
+/// Names of splits: `train`, or `[train, validation]`. None, null or an empty name: all rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Splits(Option<Vec<String>>);
+
+impl<'de> Deserialize<'de> for Splits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Splits;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a split such as `train`, or a list of names")
+            }
+            fn visit_unit<E: serde::de::Error>(self) -> Result<Splits, E> {
+                Ok(Splits(None))
+            }
+            fn visit_none<E: serde::de::Error>(self) -> Result<Splits, E> {
+                Ok(Splits(None))
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Splits, E> {
+                Ok(Splits((!name.is_empty()).then(|| vec![name.to_owned()])))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Splits, A::Error> {
+                let names = Vec::deserialize(SeqAccessDeserializer::new(names))?;
+                Ok(Splits(Some(names)))
+            }
+        }
+        deserializer.deserialize_any(Names)
+    }
+}
+
+impl JsonSchema for Splits {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Splits".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "array", "null"], "items": { "type": "string" } })
+    }
 }
 
 impl Splits {
     /// Each of them, or none for all rows.
     fn each(&self) -> Result<Vec<Option<Split>>, String> {
-        let names = match self {
-            Self::All => return Ok(vec![None]),
-            Self::One(name) if name.is_empty() => return Ok(vec![None]),
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Some(names) => names,
+        let Some(names) = &self.0 else {
+            return Ok(vec![None]);
         };
         let mut splits = Vec::new();
         for name in names {

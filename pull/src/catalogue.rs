@@ -56,12 +56,16 @@ impl Catalogue {
                 let is_fitting = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
                 !name.is_empty() && !name.starts_with('.') && name.chars().all(is_fitting)
             };
-            let wrong = match () {
-                () if !is_plain(name) => "its name cannot be a folder's name",
-                () if !is_plain(&entry.file) => "its file cannot be a file's name",
-                () if !is_hash => "its sha256 is not 64 lower-case hexadecimal digits",
-                () if entry.bytes == 0 => "it has no bytes",
-                () => continue,
+            let wrong = if !is_plain(name) {
+                "its name cannot be a folder's name"
+            } else if !is_plain(&entry.file) {
+                "its file cannot be a file's name"
+            } else if !is_hash {
+                "its sha256 is not 64 lower-case hexadecimal digits"
+            } else if entry.bytes == 0 {
+                "it has no bytes"
+            } else {
+                continue;
             };
             return Err(CatalogueError::Wrong {
                 name: name.clone(),

@@ -83,16 +83,17 @@ async fn attempt(
         request = request.header(RANGE, format!("bytes={have}-"));
     }
     let mut response = request.send().await.map_err(|error| {
-        let reason = match () {
-            () if error.is_redirect() => {
-                return Broken::No(format!("it redirects more than {MOST_REDIRECTIONS} times"));
-            }
-            () if error.is_builder() => return Broken::No("it is not a valid URL".to_owned()),
-            () if error.is_timeout() => "no answer in time".to_owned(),
-            () if error.is_connect() => "it cannot be reached".to_owned(),
-            () => error.without_url().to_string(),
-        };
-        Broken::Off(reason)
+        if error.is_redirect() {
+            Broken::No(format!("it redirects more than {MOST_REDIRECTIONS} times"))
+        } else if error.is_builder() {
+            Broken::No("it is not a valid URL".to_owned())
+        } else if error.is_timeout() {
+            Broken::Off("no answer in time".to_owned())
+        } else if error.is_connect() {
+            Broken::Off("it cannot be reached".to_owned())
+        } else {
+            Broken::Off(error.without_url().to_string())
+        }
     })?;
     let mut have = match (response.status(), have) {
         (StatusCode::PARTIAL_CONTENT, have) if begins_at(&response) == Some(have) => have,

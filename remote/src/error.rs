@@ -1,5 +1,8 @@
 //! What can be wrong with a connection to a NATS server.
 
+use async_nats::jetstream;
+use async_nats::jetstream::context::PublishError;
+
 /// The oldest server that has what edges are built on.
 pub const OLDEST_SERVER: &str = "2.10";
 
@@ -85,6 +88,15 @@ pub enum RemoteError {
     /// This machine does not do what it should.
     #[error("the connection to the NATS server could not be started: {0}")]
     System(#[from] std::io::Error),
+}
+
+/// Whether the server could not store a message, as a rule because there is one for its subject already, or as many as there may be.
+pub(crate) fn is_store_full(error: &PublishError) -> bool {
+    /// JetStream's error for a stream that cannot store a message.
+    const STORE_FAILED: u64 = 10077;
+    let source = std::error::Error::source(error);
+    let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
+    refusal.is_some_and(|refusal| refusal.error_code().0 == STORE_FAILED)
 }
 
 /// An error and what it came from.

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::connection::{Link, NatsConnection};
 use crate::edge::sender::{Attempt, Given, Sender, SenderSpec};
 use crate::edge::wire::{PacketMessage, ProgressMessage};
-use crate::error::chain;
+use crate::error::{chain, is_store_full};
 use crate::last::last_progress;
 use crate::lock::lock;
 use crate::names::{EdgeNames, token};
@@ -28,8 +28,7 @@ use crate::time::unix_ms;
 const LOOK: Duration = Duration::from_millis(20);
 /// Pauses between attempts to open the edge.
 const OPEN_PAUSE: Duration = Duration::from_millis(200);
-/// JetStream's error for a stream that cannot store a message, as a rule because the subject is full, of which it says this.
-const STORE_FAILED: u64 = 10077;
+/// What JetStream says where a subject has as many messages as it may.
 const SUBJECT_FULL: &str = "maximum messages per subject";
 /// Nothing has been stored for so long: that is told.
 const STANDSTILL: Duration = Duration::from_secs(10);
@@ -381,13 +380,12 @@ fn judged(attempt: Attempt, stored: Result<(), jetstream::context::PublishError>
     if error.kind() == PublishErrorKind::MaxPayloadExceeded {
         return Published::TooLarge(attempt, reason);
     }
-    let source = std::error::Error::source(&error);
-    let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
-    match refusal.map(|refusal| refusal.error_code().0) {
-        Some(STORE_FAILED) if reason.contains(SUBJECT_FULL) => {
-            Published::Refused(attempt, "the other machine does not keep up".to_owned())
-        }
-        Some(STORE_FAILED) => Published::Refused(attempt, reason),
-        _ => Published::Failed(attempt, reason),
+    if !is_store_full(&error) {
+        return Published::Failed(attempt, reason);
     }
+    let reason = match reason.contains(SUBJECT_FULL) {
+        true => "the other machine does not keep up".to_owned(),
+        false => reason,
+    };
+    Published::Refused(attempt, reason)
 }

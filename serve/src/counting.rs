@@ -1,6 +1,6 @@
 //! Makes the numbers that are shown from a snapshot and rates: instances become nodes, streams of an edge become an edge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use fermata_engine::RunHandle;
 use fermata_engine::statistics::{EdgeNow, NodeNow, NodeState, Rates, Snapshot, StreamNow};
@@ -209,10 +209,9 @@ fn streams(moment: &Moment<'_>) -> Vec<StreamNumbers> {
     let mut streams: Vec<StreamNumbers> = running
         .map(|stream| running_stream(stream, moment))
         .collect();
+    let running: HashSet<String> = streams.iter().map(|stream| stream.name.clone()).collect();
     for (name, over) in moment.over {
-        let shown = streams.iter().any(|stream| stream.name == *name);
-        let report = moment.handle.and_then(|handle| handle.stream_report(name));
-        if shown {
+        if running.contains(name) {
             continue;
         }
         let mut stream = StreamNumbers {
@@ -223,6 +222,7 @@ fn streams(moment: &Moment<'_>) -> Vec<StreamNumbers> {
             reopened_as: over.reopened_as.clone(),
             ..StreamNumbers::default()
         };
+        let report = moment.handle.and_then(|handle| handle.stream_report(name));
         if let Some(report) = report {
             let losses = report.sinks.values().map(|sink| &sink.losses);
             (stream.dropped, stream.lost) = missing(losses);

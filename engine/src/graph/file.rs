@@ -119,17 +119,14 @@ fn included(include: &Tree, path: &Path, so_far: &mut Included) -> Result<Tree, 
     };
     let beside = path.parent().unwrap_or(Path::new(".")).join(file);
     so_far.read.push(beside.clone());
-    let too_much = match () {
-        () if so_far.open.len() > MOST_DEEP => Some(format!(
+    let too_much = |message| Err(Problem::at(&include.span, message).into());
+    if so_far.open.len() > MOST_DEEP {
+        return too_much(format!(
             "files include each other more than {MOST_DEEP} deep"
-        )),
-        () if so_far.read.len() > MOST_FILES => {
-            Some(format!("more than {MOST_FILES} files are included"))
-        }
-        () => None,
-    };
-    if let Some(message) = too_much {
-        return Err(Problem::at(&include.span, message).into());
+        ));
+    }
+    if so_far.read.len() > MOST_FILES {
+        return too_much(format!("more than {MOST_FILES} files are included"));
     }
     let text = read_text(&beside).map_err(|error| {
         Problem::at(

@@ -18,13 +18,13 @@ use super::decision::{Decision, Seen, decide};
 use super::error::WorkError;
 use super::handed_out::{Left, Returned, Units};
 use super::job_name::JobName;
-use super::performing::{Held, NotFetched, fetch, held, is_refused, remove};
+use super::performing::{Held, NotFetched, fetch, held, remove};
 use super::records::{
     JobRecord, Outcome, Record, ResultRecord, Tries, WorkerReport, read, to_bytes,
 };
 use super::workers::{JobNow, News};
 use crate::connection::NatsConnection;
-use crate::error::chain;
+use crate::error::{chain, is_store_full};
 use crate::lock::lock;
 
 /// How often is looked at what is handed out, when nothing is heard.
@@ -384,7 +384,7 @@ impl Coordinator {
                 Ok(())
             }
             // It is there already.
-            Err(error) if is_refused(&error) => Ok(()),
+            Err(error) if is_store_full(&error) => Ok(()),
             Err(error) => Err(chain(&error)),
         }
     }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream;
-use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, UpdateErrorKind};
 use async_nats::jetstream::object_store::{InfoErrorKind, ObjectStore};
 use bytes::Bytes;
@@ -198,16 +196,6 @@ pub(crate) async fn fetch(
         return Err(damaged("its bytes are not those that were committed"));
     }
     Ok(bytes.into())
-}
-
-/// Whether the server has a message for the subject already.
-pub(crate) fn is_refused(error: &PublishError) -> bool {
-    /// JetStream's error for a stream that cannot store a message, here because the subject is full.
-    const STORE_FAILED: u64 = 10077;
-    let source = std::error::Error::source(error);
-    let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
-    error.kind() == PublishErrorKind::Other
-        && refusal.is_some_and(|refusal| refusal.error_code().0 == STORE_FAILED)
 }
 
 /// SHA-256 as hexadecimal digits.

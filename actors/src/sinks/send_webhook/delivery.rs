@@ -217,10 +217,12 @@ impl Sender {
         let request = self.client.post(self.url.clone());
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
         let response = request.send().await.map_err(|error| {
-            let reason = match () {
-                () if error.is_timeout() => "gave no answer in time".to_owned(),
-                () if error.is_connect() => "cannot be reached".to_owned(),
-                () => format!("gave no answer ({})", error.without_url()),
+            let reason = if error.is_timeout() {
+                "gave no answer in time".to_owned()
+            } else if error.is_connect() {
+                "cannot be reached".to_owned()
+            } else {
+                format!("gave no answer ({})", error.without_url())
             };
             Refusal {
                 reason,
