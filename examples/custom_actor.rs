@@ -25,7 +25,7 @@ fn default_least() -> f64 {
     30.0
 }
 
-/// See [`SkipDarkSettings`].
+/// See `SkipDarkSettings`.
 struct SkipDark {
     least: f64,
 }

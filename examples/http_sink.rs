@@ -42,7 +42,7 @@ fn default_at_once() -> usize {
     8
 }
 
-/// See [`PostSettings`].
+/// See `PostSettings`.
 struct Post {
     http: Arc<Http>,
     url: String,

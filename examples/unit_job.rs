@@ -69,7 +69,7 @@ struct UnitsSettings {
     ledger: String,
 }
 
-/// See [`UnitsSettings`].
+/// See `UnitsSettings`.
 struct Units(std::vec::IntoIter<u64>);
 
 impl StreamProvider for Units {
@@ -110,7 +110,7 @@ struct NumbersSettings {
     unit: String,
 }
 
-/// See [`NumbersSettings`].
+/// See `NumbersSettings`.
 struct Numbers(std::ops::Range<u64>);
 
 impl Source for Numbers {

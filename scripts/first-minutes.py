@@ -128,7 +128,7 @@ fermata analyse -q rtsp://camera.invalid/live --out c2 &4
 fermata analyse -q http://127.0.0.1:HTTP/mute --out c3 &9
 fermata analyse -q http://127.0.0.1:HTTP/locked --out c4 &4
 fermata analyse -q http://127.0.0.1:HTTP/gone --out c5 &4
-fermata analyse -q http://127.0.0.1:HTTP/page --out c6 &4
+fermata analyse -q http://127.0.0.1:HTTP/page --out c6
 ```
 """
 
