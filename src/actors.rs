@@ -1,6 +1,7 @@
 //! `fermata actors` and `fermata schema`: what a graph file may say.
 
 use anyhow::bail;
+use fermata_engine::graph::most_alike;
 use fermata_engine::{ActorType, Port, Ports};
 
 use crate::cli::SUCCESS;
@@ -33,7 +34,7 @@ pub fn actors(name: Option<&str>, program: &Program) -> anyhow::Result<u8> {
         return Ok(SUCCESS);
     };
     let Some(actor) = registry.get(name) else {
-        let alike = registry.most_alike(name);
+        let alike = most_alike(name, registry.iter().map(|known| known.name));
         let meant = alike.map_or_else(String::new, |alike| format!(" (did you mean `{alike}`?)"));
         bail!("there is no actor `{name}`{meant}; `fermata actors` lists them");
     };

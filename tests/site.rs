@@ -22,6 +22,19 @@ nodes:
 run: {clock: asap}
 ";
 
+/// One camera, whose rows come to the table of another machine.
+pub(crate) const ONE_CAMERA: &str = "\
+fermata: 1
+name: shop
+machines: {gate: {}, server: {}}
+streams: {door: 1}
+nodes:
+  camera: {use: synthetic_faces, each: stream, seed: \"${stream.uri}\", fps: 20, width: 64, height: 64, on: gate}
+  detect: {use: detect_faces, in: camera, model: haar, min_size: 48, every: 1000000, on: server}
+  log:    {use: write_csv, in: detect, path: \"${run.dir}/faces.csv\", on: server}
+run: {clock: live}
+";
+
 /// The same for one machine.
 fn alone() -> String {
     let lines = SITE.lines().filter(|line| !line.starts_with("machines:"));
@@ -330,18 +343,7 @@ pub(crate) fn start_with_page(folder: &Path, arguments: &[&str]) -> (Child, Stri
 fn a_stream_that_one_machine_adds_appears_on_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let graph = "\
-fermata: 1
-name: shop
-machines: {gate: {}, server: {}}
-streams: {door: 1}
-nodes:
-  camera: {use: synthetic_faces, each: stream, seed: \"${stream.uri}\", fps: 20, width: 64, height: 64, on: gate}
-  detect: {use: detect_faces, in: camera, model: haar, min_size: 48, every: 1000000, on: server}
-  log:    {use: write_csv, in: detect, path: \"${run.dir}/faces.csv\", on: server}
-run: {clock: live}
-";
-    std::fs::write(folder.join("site.yaml"), graph).unwrap();
+    std::fs::write(folder.join("site.yaml"), ONE_CAMERA).unwrap();
     let server = Server::start_with("max_payload: 8MB");
     let url = server.url();
     let arguments = |machine| {

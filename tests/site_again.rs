@@ -7,7 +7,7 @@ use std::process::Child;
 
 use crate::command::{run_in, succeeded};
 use crate::nats_server::Server;
-use crate::site::{post, start, start_with_page, succeeds};
+use crate::site::{ONE_CAMERA, post, start, start_with_page, succeeds};
 use crate::support::wait_until;
 
 /// The door closes soon, the yard does not.
@@ -174,18 +174,7 @@ fn an_edge_that_stands_still_at_a_full_server_says_why() {
 fn the_only_stream_of_a_site_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let graph = "\
-fermata: 1
-name: shop
-machines: {gate: {}, server: {}}
-streams: {door: 1}
-nodes:
-  camera: {use: synthetic_faces, each: stream, seed: \"${stream.uri}\", fps: 20, width: 64, height: 64, on: gate}
-  detect: {use: detect_faces, in: camera, model: haar, min_size: 48, every: 1000000, on: server}
-  log:    {use: write_csv, in: detect, path: \"${run.dir}/faces.csv\", on: server}
-run: {clock: live}
-";
-    std::fs::write(folder.join("site.yaml"), graph).unwrap();
+    std::fs::write(folder.join("site.yaml"), ONE_CAMERA).unwrap();
     let nats = Server::start_with("max_payload: 8MB");
     let url = nats.url();
     let server = start(folder, &arguments("server", &url));

@@ -11,7 +11,6 @@ use crate::actor::Actor;
 use crate::codec::Codecs;
 use crate::end::End;
 use crate::error::ActorError;
-use crate::graph::most_alike;
 use crate::graph::settings::{Settings, SettingsError};
 use crate::graph::spec::StreamSpec;
 use crate::input::Input;
@@ -106,11 +105,6 @@ impl Registry {
     /// The actor type of this name.
     pub fn get(&self, name: &str) -> Option<&ActorType> {
         self.types.get(name)
-    }
-
-    /// The name of an actor type that somebody may have meant with this one.
-    pub fn most_alike(&self, name: &str) -> Option<&str> {
-        most_alike(name, self.types.keys().copied())
     }
 
     /// All actor types by name.

@@ -9,8 +9,10 @@ use fermata_engine::units::HumanDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::libav::errors::NOT_SUPPORTED;
 use crate::sources::tls::TlsSpec;
 use crate::sources::uri::Origin;
+use crate::sources::video_error::VideoError;
 
 /// Reads a video file, a camera or a network stream, and decodes it to frames with the time stamps of their container,
 /// turned and mirrored as the container asks, and with square pixels.
@@ -84,6 +86,31 @@ pub enum Transport {
     Tcp,
     /// As datagrams: less delay, and losses on a bad network.
     Udp,
+}
+
+impl Transport {
+    /// As libav calls it, and as it is written in a graph.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// What libav means where it asked for RTSP by this transport and the other side does not have it (RFC 2326, 461).
+    pub(crate) fn explain(self, error: VideoError) -> VideoError {
+        let other = match self {
+            Self::Tcp => Self::Udp,
+            Self::Udp => Self::Tcp,
+        };
+        match error {
+            VideoError::Libav { error, .. } if error == NOT_SUPPORTED => VideoError::Transport {
+                asked: self.name(),
+                other: other.name(),
+            },
+            error => error,
+        }
+    }
 }
 
 /// Delays before a lost stream is opened again.

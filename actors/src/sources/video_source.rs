@@ -16,7 +16,6 @@ use ffmpeg_next::{Dictionary, Error};
 pub use super::uri::{is_camera, path_of_file_uri};
 pub use super::video_input::look_into;
 pub use super::video_settings::{ReconnectSpec, Transport, VideoSourceSettings};
-use crate::libav::errors::NOT_SUPPORTED;
 use crate::libav::{self, Nature};
 use crate::payload::VideoFrame;
 use crate::sources::burst::Burst;
@@ -363,8 +362,12 @@ impl VideoSource {
                 uri,
                 rtsp,
                 tls: None,
-            } => open_url(&uri, &self.network_options(rtsp), None, &watch)
-                .map_err(|error| self.of_transport(error, rtsp))?,
+            } => open_url(&uri, &self.network_options(rtsp), None, &watch).map_err(|error| {
+                match rtsp {
+                    true => self.settings.transport.explain(error),
+                    false => error,
+                }
+            })?,
             Origin::Network {
                 uri,
                 rtsp,
@@ -393,20 +396,6 @@ impl VideoSource {
             notices: Arc::clone(&self.notices),
         };
         VideoReader::new(input, decoding, watch, &self.setup)
-    }
-
-    /// What libav means where it is asked for RTSP by a transport that the other side does not have (RFC 2326, 461).
-    fn of_transport(&self, error: VideoError, rtsp: bool) -> VideoError {
-        match error {
-            VideoError::Libav { error, .. } if rtsp && error == NOT_SUPPORTED => {
-                let (asked, other) = match self.settings.transport {
-                    Transport::Tcp => ("tcp", "udp"),
-                    Transport::Udp => ("udp", "tcp"),
-                };
-                VideoError::Transport { asked, other }
-            }
-            error => error,
-        }
     }
 
     /// libav looks at no certificates under RTSP, knows no fingerprints, and follows a redirection from HTTPS to HTTP: so what it is
@@ -463,11 +452,7 @@ impl VideoSource {
     fn network_options(&self, rtsp: bool) -> Dictionary<'static> {
         let mut options = Dictionary::new();
         if rtsp {
-            let transport = match self.settings.transport {
-                Transport::Tcp => "tcp",
-                Transport::Udp => "udp",
-            };
-            options.set("rtsp_transport", transport);
+            options.set("rtsp_transport", self.settings.transport.name());
         } else {
             // A recording of which the server gives parts goes on where its connection broke.
             options.set("reconnect", "1");
