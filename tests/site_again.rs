@@ -198,3 +198,38 @@ fn the_only_stream_of_a_site_is_opened_again() {
     succeeds(gate);
     succeeds(server);
 }
+
+/// Where machines send to each other nobody waits for another's end, and what is added is found all the same.
+#[test]
+fn a_stream_is_added_where_machines_send_to_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let back = "  lamp: {use: synthetic_faces, seed: 9, fps: 20, width: 64, height: 64, on: server}
+  seen: {use: detect_faces, in: lamp, model: haar, min_size: 48, every: 1000000, on: gate}
+  book: {use: write_csv, in: seen, path: \"${run.dir}/lamp.csv\", on: gate}
+run: {clock: live}
+";
+    let graph = ONE_CAMERA.replace("run: {clock: live}\n", back);
+    std::fs::write(folder.join("site.yaml"), graph).unwrap();
+    let nats = Server::start_with("max_payload: 8MB");
+    let url = nats.url();
+    let server = start(folder, &arguments("server", &url));
+    let (gate, page) = start_with_page(folder, &arguments("gate", &url));
+    let rows_of = |table: &str, stream: &str| {
+        let table = std::fs::read_to_string(folder.join(table)).unwrap_or_default();
+        let begin = format!("{stream},");
+        table.lines().filter(|row| row.starts_with(&begin)).count()
+    };
+    wait_until("rows each way", || {
+        let there = rows_of("server/faces.csv.part", "door") > 30;
+        there && rows_of("gate/lamp.csv.part", "lamp") > 30
+    });
+    let answer = post(&page, "/streams/add", r#"{"name": "yard", "uri": "2"}"#);
+    assert!(answer.ends_with("yard begins\n"), "{answer}");
+    wait_until("rows of the camera that was added", || {
+        rows_of("server/faces.csv.part", "yard") > 3
+    });
+    drain(folder, &url);
+    succeeds(gate);
+    succeeds(server);
+}

@@ -263,6 +263,25 @@ nodes:
 }
 
 #[test]
+fn a_part_knows_who_sends_to_it_unless_that_goes_round() {
+    let text = "\
+machines: {gate: {}, hall: {}, server: {}}
+nodes:
+  door: {use: numbers, on: gate}
+  small: {use: identity, in: door, on: hall}
+  log: {use: discard, in: small, on: server}
+";
+    let of = |text: &str, machine: &str| part(text, machine).senders().map(Vec::from_iter);
+    assert_eq!(of(text, "gate"), Some(Vec::new()));
+    assert_eq!(of(text, "server"), Some(vec!["hall".to_owned()]));
+    let back = "  lamp: {use: numbers, on: hall}\n  seen: {use: discard, in: lamp, on: gate}\n";
+    let round = [text, back].concat();
+    assert_eq!((of(&round, "gate"), of(&round, "hall")), (None, None));
+    assert_eq!(of(&round, "server"), of(text, "server"));
+    assert_eq!(load(text).unwrap().senders(), None, "the whole");
+}
+
+#[test]
 fn streams_may_say_where_they_are_captured() {
     let text = "\
 machines: {gate: {}, hall: {}, server: {}}

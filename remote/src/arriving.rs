@@ -39,7 +39,8 @@ pub fn opened_streams(connection: &NatsConnection, edge: &str) -> Result<Vec<Str
 }
 
 /// Calls back for each stream that is opened over an edge and is not known, once, until the connection is closed, with the edge and the
-/// stream; the call may block. Says that there will be no more once the parts of `senders` have ended, and what they opened is known.
+/// stream; the call may block. Says that there will be no more once the parts of `senders` have ended, and what they opened is known; never
+/// where these are none, since nobody can say whose streams are the last.
 pub fn watch_streams(
     part: &Arc<SitePart>,
     edges: Vec<Arriving>,
@@ -66,7 +67,7 @@ async fn watch(
     let connection = &*part.connection;
     loop {
         // Asked before the look: those that have ended open nothing behind it.
-        let mut is_last = part.have_ended(senders).await;
+        let mut is_last = !senders.is_empty() && part.have_ended(senders).await;
         for Arriving { edge, streams } in &mut edges {
             let names = EdgeNames::new(&connection.site, edge);
             let opened = match opened(&connection.jetstream, &names).await {
