@@ -15,7 +15,8 @@ pub const EVALUATE: &str = "\
 Examples:
   fermata evaluate --model models/expression --manifest faces.csv --calibrate-on validation --out runs/evaluation
   fermata evaluate --predictions test.npz --calibrate-on validation.npz --compare other.npz --out runs/evaluation
-  fermata evaluate --compare ce=runs/ce kd=runs/kd dkd=runs/dkd --out runs/comparison";
+  fermata evaluate --compare ce=runs/ce kd=runs/kd dkd=runs/dkd --out runs/comparison
+  fermata evaluate --compare ce=runs/ce-1,runs/ce-2,runs/ce-3 kd=runs/kd-1,runs/kd-2,runs/kd-3 --out runs/seeds";
 
 #[derive(Debug, Args)]
 pub struct EvaluateArguments {
@@ -43,8 +44,9 @@ pub struct EvaluateArguments {
     #[arg(long, value_name = "FILE|SPLIT")]
     pub calibrate_on: Option<PathBuf>,
     /// With --predictions or --model: predictions of another model on the same rows. Alone: evaluations (folders) or predictions of models
-    /// evaluated on the same rows, to print one table
-    #[arg(long, value_name = "[NAME=]PATH", num_args = 1..)]
+    /// evaluated on the same rows, to print one table; NAME=PATH,PATH are trainings of one network with other seeds, and are compared by
+    /// their mean too
+    #[arg(long, value_name = "[NAME=]PATH[,PATH]", num_args = 1..)]
     pub compare: Vec<String>,
     /// Compare only on the rows that all models were evaluated on
     #[arg(long)]

@@ -81,6 +81,46 @@ fn models_are_compared_on_the_same_rows() {
 }
 
 #[test]
+fn networks_that_were_trained_several_times_are_compared_by_their_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let rows: Vec<usize> = (0..60).collect();
+    for (name, right) in [("a", 1), ("b", 2), ("c", 2), ("d", 3)] {
+        table(
+            &folder.path().join(format!("{name}.csv")),
+            &rows,
+            right,
+            2.0,
+        );
+    }
+    let [ce, kd] = [("ce", "a.csv", "b.csv"), ("kd", "c.csv", "d.csv")]
+        .map(|(name, one, other)| format!("{name}={},{}", path(one), path(other)));
+    let out = path("seeds");
+    let (code, text, errors) = run(&["evaluate", "--compare", &ce, &kd, "--out", &out]);
+    assert_eq!(code, 0, "{errors}");
+    // Accuracies 1/3 and 2/3 of the one, 2/3 and 1 of the other.
+    assert!(text.contains("0.5000 ± 0.2357"), "{text}");
+    assert!(text.contains("0.8333 ± 0.2357"), "{text}");
+    assert!(text.contains("ce.1") && text.contains("kd.2"), "{text}");
+    let difference = text.split("minus ce, means").nth(1).unwrap();
+    assert!(difference.contains("+0.3333"), "{text}");
+    let seeds = std::fs::read_to_string(path("seeds/seeds.csv")).unwrap();
+    assert!(seeds.contains("kd,ce,,raw,accuracy,+0.3333,"), "{seeds}");
+    assert!(seeds.contains("ce,,2,raw,accuracy,0.5000,"), "{seeds}");
+    let (code, text, errors) = run(&["inspect", &out]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(text.contains("kd: 2 trainings, accuracy 0.8333"), "{text}");
+    let page = std::fs::read_to_string(path("seeds/comparison.html")).unwrap();
+    assert!(page.contains("Means over trainings"), "{page}");
+    // A path of two that is not there is named.
+    let none = format!("ce={},{}", path("a.csv"), path("none.csv"));
+    refused(
+        &["evaluate", "--out", &out, "--compare", &none, &kd],
+        &["none.csv"],
+    );
+}
+
+#[test]
 fn what_cannot_be_compared_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();

@@ -7,6 +7,7 @@ mod bootstrap;
 mod calibration_error;
 mod rows;
 mod samples;
+mod seeds;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ pub(crate) use self::rows::Rows;
 use self::rows::brier;
 pub use self::rows::{argmax, softmax};
 pub(crate) use self::samples::{Drawn, draw};
+pub(crate) use self::seeds::SeedMean;
+pub use self::seeds::SeedMetric;
 use crate::predictions::Predictions;
 
 /// Metrics of predictions over K classes.

@@ -1,10 +1,13 @@
 //! Several models on the same rows: their metrics as they are and with a temperature, how sure those are, and each model beside each other one.
 //! Owns which rows are compared (joined by the images' hashes, never by position) and the tables; formulas are in [`crate::metrics`].
 
+mod seeds;
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::seeds::{SeedComparison, SeedDifference, SeedsCompared};
 use crate::calibration::Temperature;
 use crate::evaluation::{CONFIDENCE, Measured, SAMPLES, SEED};
 use crate::metrics::{Comparison, Drawn, NotPaired, Rows, are_paired, compare_drawn, draw};
@@ -19,6 +22,14 @@ pub struct Said {
     pub predictions: Predictions,
     /// A temperature that was fitted on other rows, if there is one.
     pub temperature: Option<Temperature>,
+    /// Name of the network, where this is one of several trainings of it with other seeds.
+    pub training_of: Option<String>,
+}
+
+impl Said {
+    fn network(&self) -> &str {
+        self.training_of.as_ref().unwrap_or(&self.name)
+    }
 }
 
 /// Why models are not compared.
@@ -108,6 +119,9 @@ pub struct ModelComparison {
     pub models: Vec<Compared>,
     /// Each model and each one after it.
     pub pairs: Vec<PairCompared>,
+    /// Means over the trainings of each network, where one was trained more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<SeedComparison>,
 }
 
 impl ModelComparison {
@@ -120,8 +134,12 @@ impl ModelComparison {
             return Err(NotComparable::TooFew(models.len()));
         }
         for (place, model) in models.iter().enumerate() {
-            if models[..place].iter().any(|other| other.name == model.name) {
-                return Err(NotComparable::SameName(model.name.clone()));
+            let alike = |other: &&Said| {
+                let apart = other.training_of == model.training_of;
+                other.name == model.name || !apart && other.network() == model.network()
+            };
+            if models[..place].iter().find(alike).is_some() {
+                return Err(NotComparable::SameName(model.network().to_owned()));
             }
         }
         let (joined, left_out) = join(models, common_rows)?;
@@ -150,6 +168,7 @@ impl ModelComparison {
                 scaled: both.map(|(one, other)| compared(one, other)),
             }
         });
+        let seeds = SeedComparison::of(&joined, &raw, &scaled);
         let measure = |(rows, drawn): &(Rows<'_>, Drawn)| Measured::of(rows, drawn);
         let models = joined.iter().enumerate().map(|(place, model)| Compared {
             name: model.name.clone(),
@@ -163,6 +182,7 @@ impl ModelComparison {
             classes: joined[0].predictions.classes().to_vec(),
             pairs: pairs.collect(),
             models: models.collect(),
+            seeds,
         })
     }
 
@@ -354,7 +374,60 @@ mod tests {
             name: name.to_owned(),
             predictions: predictions.with_hashes(rows.iter().map(|row| [row.0; 32]).collect()),
             temperature: None,
+            training_of: None,
         }
+    }
+
+    fn training(network: &str, seed: usize, rows: &[(u8, i64, f64)]) -> Said {
+        Said {
+            training_of: Some(network.to_owned()),
+            ..said(&format!("{network}.{seed}"), rows)
+        }
+    }
+
+    #[test]
+    fn trainings_of_a_network_are_one_by_their_mean() {
+        let rows = |right: [f64; 4]| -> Vec<(u8, i64, f64)> {
+            (0..4)
+                .map(|row| (row, 0, right[usize::from(row)]))
+                .collect()
+        };
+        // Accuracies 0.25, 0.75 and 0.5: mean 0.5, deviation 0.25; and one training of accuracy 1.
+        let models = vec![
+            training("ce", 1, &rows([1.0, -1.0, -1.0, -1.0])),
+            training("ce", 2, &rows([1.0, 1.0, 1.0, -1.0])),
+            training("ce", 3, &rows([1.0, 1.0, -1.0, -1.0])),
+            said("kd", &rows([1.0; 4])),
+        ];
+        let compared = ModelComparison::of(models.clone(), false).unwrap();
+        assert_eq!(compared.models.len(), 4);
+        let seeds = compared.seeds.unwrap();
+        let [ce, kd] = &seeds.networks[..] else {
+            panic!("two networks")
+        };
+        assert_eq!((&*ce.name, &*kd.name), ("ce", "kd"));
+        assert_eq!(ce.models, ["ce.1", "ce.2", "ce.3"]);
+        assert_eq!(ce.raw[0].mean.metric, "accuracy");
+        assert!((ce.raw[0].mean.value - 0.5).abs() < 1e-12);
+        assert!((ce.raw[0].deviation.unwrap() - 0.25).abs() < 1e-12);
+        assert_eq!(kd.raw[0].deviation, None);
+        // The one is right everywhere, whatever is drawn.
+        let always = &kd.raw[0].mean;
+        assert_eq!((always.value, always.low, always.high), (1.0, 1.0, 1.0));
+        let difference = &seeds.differences[0];
+        assert_eq!((&*difference.first, &*difference.second), ("ce", "kd"));
+        assert!((difference.raw[0].value - 0.5).abs() < 1e-12);
+        // Other trainings and other rows may be drawn: wider than of the rows of one training that has this mean.
+        let one = ModelComparison::of(vec![models[2].clone(), models[3].clone()], false).unwrap();
+        let of_rows = &one.pairs[0].raw.differences[0];
+        assert!(of_rows.high - of_rows.low > 0.0);
+        let spread = ce.raw[0].mean.high - ce.raw[0].mean.low;
+        assert!((0.2..=1.0).contains(&spread), "{spread}");
+        // Nothing of seeds where each is one training.
+        assert_eq!(one.seeds, None);
+        let twice = vec![models[0].clone(), said("ce", &rows([1.0; 4]))];
+        let error = ModelComparison::of(twice, false);
+        assert_eq!(error, Err(NotComparable::SameName("ce".to_owned())));
     }
 
     #[test]

@@ -82,6 +82,18 @@ fn comparison(found: &ModelComparison) -> String {
             model.name, metrics.accuracy, metrics.macro_f1, metrics.nll
         );
     }
+    for network in found.seeds.iter().flat_map(|seeds| &seeds.networks) {
+        text += &format!(
+            "            {}: {} trainings",
+            network.name,
+            network.models.len()
+        );
+        for metric in &network.raw {
+            let mean = &metric.mean;
+            text += &format!(", {} {:.4}", mean.metric, mean.value);
+        }
+        text += "\n";
+    }
     text
 }
 

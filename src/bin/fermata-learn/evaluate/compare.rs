@@ -10,17 +10,19 @@ use fermata::spared_inputs::refuse_to_write_over;
 use fermata_learn::evaluation::Evaluation;
 use fermata_learn::in_memory::csv_text;
 use fermata_learn::markup::escaped;
-use fermata_learn::model_comparison::{ModelComparison, Said};
+use fermata_learn::metrics::Interval;
+use fermata_learn::model_comparison::{ModelComparison, Said, SeedComparison};
 use fermata_learn::predictions::Predictions;
 
 use super::files::{METRICS, PREDICTIONS};
 
 const MODELS: &str = "models.csv";
 const PAIRS: &str = "pairs.csv";
+const SEEDS: &str = "seeds.csv";
 const PAGE: &str = "comparison.html";
 const COMPARISON: &str = "comparison.json";
 /// All that it writes.
-const FILES: [&str; 4] = [MODELS, PAIRS, PAGE, COMPARISON];
+const FILES: [&str; 5] = [MODELS, PAIRS, SEEDS, PAGE, COMPARISON];
 
 pub(super) fn compare(arguments: &EvaluateArguments, classes: &[String]) -> anyhow::Result<()> {
     if arguments.calibrate_on.is_some() {
@@ -30,13 +32,14 @@ pub(super) fn compare(arguments: &EvaluateArguments, classes: &[String]) -> anyh
     }
     let out = &arguments.out;
     let named = arguments.compare.iter();
-    let given: Vec<&Path> = named
-        .map(|named| Path::new(name_and_path(named).1))
-        .collect();
+    let given = named.flat_map(|named| paths_of(named).1);
+    let given: Vec<&Path> = given.map(Path::new).collect();
     let written = FILES.map(|name| out.join(name));
     refuse_to_write_over(&given, &written.each_ref().map(PathBuf::as_path))?;
-    let models = arguments.compare.iter().map(|named| said(named, classes));
-    let models = models.collect::<anyhow::Result<_>>()?;
+    let mut models = Vec::new();
+    for named in &arguments.compare {
+        models.extend(trainings(named, classes)?);
+    }
     let compared = ModelComparison::of(models, arguments.common_rows)?;
     make_folder(out)?;
     let header = compared.header();
@@ -46,7 +49,12 @@ pub(super) fn compare(arguments: &EvaluateArguments, classes: &[String]) -> anyh
     let pairs: Vec<Vec<String>> = compared.pairs_table().into_iter().map(Vec::from).collect();
     let pairs_csv = csv_text(ModelComparison::PAIRS_HEADER, &pairs);
     fermata_files::write(&out.join(PAIRS), pairs_csv.as_bytes())?;
-    let page = page(&compared, &header, &pairs);
+    let seeds = compared.seeds.as_ref().map(SeedComparison::table);
+    if let Some(seeds) = &seeds {
+        let csv = csv_text(SeedComparison::HEADER, seeds);
+        fermata_files::write(&out.join(SEEDS), csv.as_bytes())?;
+    }
+    let page = page(&compared, &header, &pairs, seeds.as_deref());
     fermata_files::write(&out.join(PAGE), page.as_bytes())?;
     // Last: where it is, the rest is there too.
     write_json(&out.join(COMPARISON), &compared)?;
@@ -54,17 +62,42 @@ pub(super) fn compare(arguments: &EvaluateArguments, classes: &[String]) -> anyh
     print(&format!("\nwritten to {}\n", out.display()))
 }
 
-/// `NAME=PATH` or `PATH`.
-fn name_and_path(named: &str) -> (Option<&str>, &str) {
+/// `NAME=PATH[,PATH]` or `PATH`.
+fn paths_of(named: &str) -> (Option<&str>, Vec<&str>) {
     match named.split_once('=') {
-        Some((name, path)) if !name.is_empty() && !name.contains('/') => (Some(name), path),
-        _ => (None, named),
+        Some((name, path)) if !name.is_empty() && !name.contains('/') => {
+            let is_one = Path::new(path).exists();
+            let paths = if is_one {
+                vec![path]
+            } else {
+                path.split(',').collect()
+            };
+            (Some(name), paths)
+        }
+        _ => (None, vec![named]),
     }
 }
 
-/// `NAME=PATH` or `PATH`, which is a file of predictions or the folder of an evaluation.
-fn said(named: &str, classes: &[String]) -> anyhow::Result<Said> {
-    let (name, path) = name_and_path(named);
+/// What is named on the command line: a model, or trainings of one with other seeds.
+fn trainings(named: &str, classes: &[String]) -> anyhow::Result<Vec<Said>> {
+    let (name, paths) = paths_of(named);
+    let is_one = paths.len() == 1;
+    let each = paths.iter().enumerate().map(|(number, path)| {
+        let said = said(named, name, path, classes)?;
+        Ok(match name {
+            Some(network) if !is_one => Said {
+                name: format!("{network}.{}", number + 1),
+                training_of: Some(network.to_owned()),
+                ..said
+            },
+            _ => said,
+        })
+    });
+    each.collect()
+}
+
+/// A path: a file of predictions or the folder of an evaluation.
+fn said(named: &str, name: Option<&str>, path: &str, classes: &[String]) -> anyhow::Result<Said> {
     let path = PathBuf::from(path);
     if !path.exists() {
         bail!("--compare {named}: there is no {}", path.display());
@@ -79,6 +112,7 @@ fn said(named: &str, classes: &[String]) -> anyhow::Result<Said> {
             predictions: Predictions::read(&path, classes)?,
             name,
             temperature: None,
+            training_of: None,
         });
     }
     let file = path.join(PREDICTIONS);
@@ -97,6 +131,7 @@ fn said(named: &str, classes: &[String]) -> anyhow::Result<Said> {
         name,
         predictions: Predictions::read(&file, &classes)?,
         temperature,
+        training_of: None,
     })
 }
 
@@ -174,8 +209,61 @@ fn summary(compared: &ModelComparison) -> String {
         }
         text += "\n";
     }
-    text += &differences(compared, width);
+    text += &match &compared.seeds {
+        Some(seeds) => seeds_text(seeds, width),
+        None => differences(compared, width),
+    };
     text
+}
+
+/// Means over the trainings of each network, and each network's less the first's; the trainings one by one are in the files.
+fn seeds_text(seeds: &SeedComparison, width: usize) -> String {
+    let mut text =
+        "\nmean over trainings, ± deviation, 95 % of drawn rows and trainings\n".to_owned();
+    let line = |name: &str, metric: &str, kind: &str, value: String, interval: &Interval| {
+        format!(
+            "{name:<width$}{:<12}{value:>18}  {:.4} to {:.4}",
+            format!("{metric}{kind}"),
+            interval.low,
+            interval.high
+        )
+    };
+    for network in &seeds.networks {
+        for (kind, metrics) in [("", Some(&network.raw)), ("/T", network.scaled.as_ref())] {
+            for metric in metrics.into_iter().flatten() {
+                let mean = &metric.mean;
+                if is_said(&mean.metric, kind) {
+                    let spread = metric.deviation.map(|value| format!(" ± {value:.4}"));
+                    let value = format!("{:.4}{}", mean.value, spread.unwrap_or_default());
+                    text += &(line(&network.name, &mean.metric, kind, value, mean) + "\n");
+                }
+            }
+        }
+    }
+    let first = &seeds.networks[0].name;
+    text += &format!("\nminus {first}, means: * is above or below 0\n");
+    let beside_first = seeds.differences.iter().filter(|d| d.first == *first);
+    for found in beside_first {
+        for (kind, intervals) in [("", Some(&found.raw)), ("/T", found.scaled.as_ref())] {
+            for interval in intervals.into_iter().flatten() {
+                if is_said(&interval.metric, kind) {
+                    let value = format!("{:+.4}", interval.value);
+                    text += &line(&found.second, &interval.metric, kind, value, interval);
+                    text += if is_sure(interval) { " *\n" } else { "\n" };
+                }
+            }
+        }
+    }
+    text
+}
+
+fn is_sure(difference: &Interval) -> bool {
+    difference.low > 0.0 || difference.high < 0.0
+}
+
+/// Temperatures change neither accuracy nor F1.
+fn is_said(metric: &str, kind: &str) -> bool {
+    kind.is_empty() || !["accuracy", "macro_f1"].contains(&metric)
 }
 
 /// Each model beside the first; the rest is in the files.
@@ -188,11 +276,7 @@ fn differences(compared: &ModelComparison, width: usize) -> String {
                 continue;
             };
             for difference in &comparison.differences {
-                let is_sure = difference.low > 0.0 || difference.high < 0.0;
-                // Temperatures change neither.
-                let is_said =
-                    kind.is_empty() || !["accuracy", "macro_f1"].contains(&&*difference.metric);
-                if is_said {
+                if is_said(&difference.metric, kind) {
                     text += &format!(
                         "{:<width$}{:<12}{:>+9.4}  {:+.4} to {:+.4}{}\n",
                         pair.second,
@@ -200,7 +284,7 @@ fn differences(compared: &ModelComparison, width: usize) -> String {
                         difference.value,
                         difference.low,
                         difference.high,
-                        if is_sure { " *" } else { "" }
+                        if is_sure(difference) { " *" } else { "" }
                     );
                 }
             }
@@ -225,7 +309,12 @@ fn short(temperature: &str) -> &str {
     }
 }
 
-fn page(compared: &ModelComparison, header: &[&str], pairs: &[Vec<String>]) -> String {
+fn page(
+    compared: &ModelComparison,
+    header: &[&str],
+    pairs: &[Vec<String>],
+    seeds: Option<&[Vec<String>]>,
+) -> String {
     let mut text = format!(
         "<!doctype html>\n<meta charset=\"utf-8\">\n<title>Comparison of models</title>\n<style>\n\
          body {{ font: 14px Helvetica, Arial, sans-serif; color: #222; margin: 24px; }}\n\
@@ -239,6 +328,10 @@ fn page(compared: &ModelComparison, header: &[&str], pairs: &[Vec<String>]) -> S
         text += &format!("<p>{count} rows of {} are left out.</p>\n", escaped(name));
     }
     text += &html_table(header, &compared.table());
+    if let Some(seeds) = seeds {
+        text += "<h2>Means over trainings with other seeds</h2>\n";
+        text += &html_table(&SeedComparison::HEADER, seeds);
+    }
     text += "<h2>Second minus first, on the same rows</h2>\n";
     text + &html_table(&ModelComparison::PAIRS_HEADER, pairs)
 }
