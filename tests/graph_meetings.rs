@@ -399,3 +399,45 @@ fn a_node_whose_state_spans_units_is_refused() {
          itself (add `each: stream` to the batch)"
     );
 }
+
+/// As many inputs as it is told to have, and as many outputs.
+struct Wide;
+
+impl Actor for Wide {
+    const NAME: &'static str = "wide";
+    type Settings = BTreeMap<String, usize>;
+
+    fn ports(settings: &Self::Settings) -> Ports {
+        let count = settings["ports"];
+        let ports = (0..count).fold(Ports::new(), |ports, n| ports.any_input(&format!("i{n}")));
+        (0..count).fold(ports, |ports, n| ports.output::<Apple>(&format!("o{n}")))
+    }
+
+    fn create(_: Self::Settings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_actor_has_at_most_as_many_ports_as_a_word_has_bits() {
+    let mut registry = Registry::builtin();
+    registry.register::<Wide>();
+    let parse = |count: usize| {
+        let inputs: Vec<String> = (0..count).map(|n| format!("i{n}: s")).collect();
+        let text = format!(
+            "fermata: 1\nnodes:\n  s: {{use: test_source}}\n  w: {{use: wide, ports: {count}, in: {{{}}}}}\n",
+            inputs.join(", ")
+        );
+        Graph::parse("t.yaml", &text, &registry, &options())
+    };
+    let problems = parse(65).unwrap_err().to_string();
+    assert_eq!(
+        problems,
+        "t.yaml:4:3: `w` has 65 inputs; 64 is the most\nt.yaml:4:3: `w` has 65 outputs; 64 is the most"
+    );
+    parse(64).unwrap();
+}

@@ -17,6 +17,7 @@
 //!   answers have failed.
 //! - What a sink is told of a stream's end is what the books say: complete only if the source gave all it had, and lost if a
 //!   packet failed, was dropped, given up or left without a partner on the way to it, itself included.
+//! - A job that is taken up again until nothing is left has done each unit once; its provider hears once how each ended.
 //!
 //! # What follows from a panic
 //! - In an actor's call: the packets of the call have failed, the actor is dropped and built anew within its budget. The new one
@@ -47,3 +48,4 @@ mod model;
 mod payloads;
 mod random;
 mod simulated;
+mod units;

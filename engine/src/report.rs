@@ -252,7 +252,7 @@ pub struct UnitsReport {
     pub complete: u64,
     /// Units that were ended early by a drain.
     pub unfinished: u64,
-    /// Names of those that failed, or of which something was lost.
+    /// Names of those that failed or were stopped, or of which something was lost.
     pub failed: Vec<String>,
     /// Packets that the sources handed to the graph.
     pub captured: u64,

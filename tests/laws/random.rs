@@ -41,7 +41,7 @@ fn seed() -> [u8; 32] {
     bytes
 }
 
-fn runner() -> TestRunner {
+pub(super) fn runner() -> TestRunner {
     let config = Config {
         cases: cases(),
         max_shrink_iters: 2000,

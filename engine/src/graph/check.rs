@@ -24,6 +24,9 @@ pub(crate) struct World<'a> {
 
 /// Checks the connected nodes, and sizes the queues that must hold what a batch beside them holds back.
 pub(crate) fn check(wired: &mut [Wired], world: &World<'_>, problems: &mut Problems) {
+    if !few_ports(wired, problems) {
+        return;
+    }
     types(wired, problems);
     placement(wired, problems);
     if let Some((provider, span)) = world.provider {
@@ -42,6 +45,24 @@ pub(crate) fn check(wired: &mut [Wired], world: &World<'_>, problems: &mut Probl
         sizes::joins(wired, problems);
         sizes::turns(wired, world.provider.is_some(), problems);
     }
+}
+
+/// Whether no actor has more ports than a word has bits: sets of ports are words.
+fn few_ports(wired: &[Wired], problems: &mut Problems) -> bool {
+    const MOST: usize = u64::BITS as usize;
+    let before = problems.len();
+    for Wired { draft, ports, .. } in wired {
+        for (count, kind) in [
+            (ports.inputs.len(), "inputs"),
+            (ports.outputs.len(), "outputs"),
+        ] {
+            if count > MOST {
+                let message = format!("`{}` has {count} {kind}; {MOST} is the most", draft.name);
+                problems.push(Problem::at(&draft.name_span, message));
+            }
+        }
+    }
+    problems.len() == before
 }
 
 /// Whether each node may stand where it stands: per stream or shared, alone or with replicas.

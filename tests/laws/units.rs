@@ -1,0 +1,445 @@
+//! The law of jobs: whatever fails, and whenever it is told to end, a job that is taken up again until nothing is left to do has done each
+//! unit once. Tried on random jobs on threads; a run in between may be drained or stopped after any number of rows.
+//!
+//! Of each run besides: the provider is told of the end of every unit that it gave, once, after the sinks, and as these were; no more units
+//! than it may are open at once; the books balance, and the report tells the units' ends as the provider heard them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use fermata_engine::graph::StreamSpec;
+use fermata_engine::{
+    Actor, ActorError, Captured, End, Graph, How, Input, Next, Outputs, Payload, Ports,
+    ProviderSetup, Registry, Report, RunEvent, RunOptions, RunningGraph, Services, Setup, Source,
+    Stream, StreamProvider,
+};
+use proptest::prelude::*;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::random::runner;
+use crate::support::{PATIENCE, options, wait_until};
+
+/// What goes wrong with a unit, and in how many of its tries.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// The source cannot read this row.
+    Unreadable(u64),
+    /// The source panics at this row, and is built anew: the unit is read from its start, with another segment.
+    Panics(u64),
+    /// The actor between refuses this row.
+    Refused(u64),
+    /// The actor between panics over it.
+    Kills(u64),
+}
+
+#[derive(Clone, Debug)]
+struct Unit {
+    rows: u64,
+    trouble: Option<(Trouble, usize)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Drain,
+    Stop,
+}
+
+#[derive(Clone, Debug)]
+struct Job {
+    units: Vec<Unit>,
+    open: usize,
+    replicas: usize,
+    batch: usize,
+    capacity: usize,
+    /// Each run but the last is told to end after so many rows at the sinks.
+    endings: Vec<(Ending, usize)>,
+}
+
+fn job() -> impl Strategy<Value = Job> {
+    let trouble = (0u64..12, 0usize..4, 1usize..3).prop_map(|(row, kind, tries)| {
+        let kinds = [
+            Trouble::Unreadable,
+            Trouble::Panics,
+            Trouble::Refused,
+            Trouble::Kills,
+        ];
+        (kinds[kind](row), tries)
+    });
+    let unit = (0u64..12, prop::option::weighted(0.3, trouble))
+        .prop_map(|(rows, trouble)| Unit { rows, trouble });
+    let ending = (
+        prop_oneof![Just(Ending::Drain), Just(Ending::Stop)],
+        0usize..60,
+    );
+    (
+        prop::collection::vec(unit, 0..24),
+        1usize..6,
+        1usize..4,
+        1usize..6,
+        1usize..5,
+        prop::collection::vec(ending, 0..3),
+    )
+        .prop_map(|(units, open, replicas, batch, capacity, endings)| Job {
+            units,
+            open,
+            replicas,
+            batch,
+            capacity,
+            endings,
+        })
+}
+
+/// What outlives a run: what is done, and how often each unit was tried.
+struct Ledger {
+    units: Vec<Unit>,
+    tries: Vec<AtomicUsize>,
+    committed: Mutex<Vec<(usize, u64)>>,
+}
+
+/// What a run's provider and sinks note.
+struct Round {
+    ledger: Arc<Ledger>,
+    to_do: Mutex<Vec<usize>>,
+    given: Mutex<BTreeSet<String>>,
+    ends: Mutex<BTreeMap<String, End>>,
+    sinks: Mutex<BTreeMap<String, End>>,
+    most_open: AtomicUsize,
+    rows: AtomicUsize,
+    broken: Mutex<Vec<String>>,
+}
+
+impl Round {
+    fn breaks(&self, law: String) {
+        self.broken.lock().unwrap().push(law);
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+struct LawUnits(Arc<Round>);
+
+impl StreamProvider for LawUnits {
+    const NAME: &'static str = "law_units";
+    type Settings = Nothing;
+
+    fn create(_: Nothing, setup: &ProviderSetup) -> Result<Self, ActorError> {
+        Ok(Self(setup.service().ok_or("no round")?))
+    }
+
+    fn next(&mut self) -> Result<Option<StreamSpec>, ActorError> {
+        let Some(unit) = self.0.to_do.lock().unwrap().pop() else {
+            return Ok(None);
+        };
+        self.0.ledger.tries[unit].fetch_add(1, Ordering::Relaxed);
+        let name = format!("u{unit}");
+        let mut given = self.0.given.lock().unwrap();
+        given.insert(name.clone());
+        let open = given.len() - self.0.ends.lock().unwrap().len();
+        self.0.most_open.fetch_max(open, Ordering::Relaxed);
+        let uri = unit.to_string();
+        Ok(Some(StreamSpec { name, uri }))
+    }
+
+    fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError> {
+        match self.0.sinks.lock().unwrap().get(stream) {
+            Some(seen) if *seen != end => {
+                let law = format!("{stream}: its sink was told {seen:?}, the provider {end:?}");
+                self.0.breaks(law);
+            }
+            None if end.is_complete() => self.0.breaks(format!("{stream}: before its sink")),
+            Some(_) | None => {}
+        }
+        if self
+            .0
+            .ends
+            .lock()
+            .unwrap()
+            .insert(stream.to_owned(), end)
+            .is_some()
+        {
+            self.0.breaks(format!("{stream}: told twice"));
+        }
+        Ok(())
+    }
+}
+
+struct Row {
+    unit: usize,
+    number: u64,
+}
+
+impl Payload for Row {}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OfUnit {
+    unit: String,
+}
+
+struct LawRows {
+    unit: usize,
+    round: Arc<Round>,
+    next: u64,
+}
+
+impl Round {
+    /// What goes wrong with a row in this try.
+    fn trouble(&self, unit: usize, number: u64) -> Option<Trouble> {
+        let (trouble, tries) = self.ledger.units[unit].trouble?;
+        let (Trouble::Unreadable(at)
+        | Trouble::Panics(at)
+        | Trouble::Refused(at)
+        | Trouble::Kills(at)) = trouble;
+        let is_now = self.ledger.tries[unit].load(Ordering::Relaxed) <= tries;
+        (is_now && at == number).then_some(trouble)
+    }
+}
+
+impl Source for LawRows {
+    const NAME: &'static str = "law_rows";
+    type Settings = OfUnit;
+
+    fn ports(_: &OfUnit) -> Ports {
+        Ports::new().output::<Row>("out").needs::<Round>()
+    }
+
+    fn create(settings: OfUnit, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self {
+            unit: settings.unit.parse().map_err(|_| "not a unit")?,
+            round: setup.service().ok_or("no round")?,
+            next: 0,
+        })
+    }
+
+    fn next(&mut self) -> Result<Next, ActorError> {
+        if self.next == self.round.ledger.units[self.unit].rows {
+            return Ok(Next::End);
+        }
+        let number = self.next;
+        match self.round.trouble(self.unit, number) {
+            Some(Trouble::Unreadable(_)) => return Err("a row that cannot be read".into()),
+            Some(Trouble::Panics(_)) => panic!("a source that panics on purpose"),
+            Some(Trouble::Refused(_) | Trouble::Kills(_)) | None => {}
+        }
+        self.next += 1;
+        let row = Row {
+            unit: self.unit,
+            number,
+        };
+        Ok(Next::Packet(Captured::new(Arc::new(row), 0)))
+    }
+}
+
+struct LawWork(Arc<Round>);
+
+impl Actor for LawWork {
+    const NAME: &'static str = "law_work";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        let ports = Ports::new().input::<Row>("in").output::<Row>("out");
+        ports.stateless().needs::<Round>()
+    }
+
+    fn create(_: Nothing, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self(setup.service().ok_or("no round")?))
+    }
+
+    fn process(&mut self, mut input: Input, outputs: &mut Outputs) -> Result<(), ActorError> {
+        let row = input.take::<Row>();
+        match self.0.trouble(row.unit, row.number) {
+            Some(Trouble::Refused(_)) => return Err("a row that is refused on purpose".into()),
+            Some(Trouble::Kills(_)) => panic!("an actor that panics on purpose"),
+            Some(Trouble::Unreadable(_) | Trouble::Panics(_)) | None => {}
+        }
+        outputs.emit::<Row>(input.envelope, row);
+        Ok(())
+    }
+}
+
+/// Commits a unit that came whole, with the sum of its rows.
+struct LawCommit {
+    round: Arc<Round>,
+    sums: HashMap<u32, u64>,
+}
+
+impl Actor for LawCommit {
+    const NAME: &'static str = "law_commit";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        let ports = Ports::new().input::<Row>("in");
+        ports.keeps_streams_apart().needs::<Round>()
+    }
+
+    fn create(_: Nothing, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self {
+            round: setup.service().ok_or("no round")?,
+            sums: HashMap::new(),
+        })
+    }
+
+    fn process(&mut self, mut input: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        let row = input.take::<Row>();
+        *self.sums.entry(input.envelope.stream.id).or_default() += row.number + 1;
+        self.round.rows.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
+        let sum = self.sums.remove(&stream.id).unwrap_or(0);
+        self.round
+            .sinks
+            .lock()
+            .unwrap()
+            .insert(stream.name.clone(), end);
+        if end.is_complete() {
+            let unit = stream.uri.parse().map_err(|_| "not a unit")?;
+            self.round
+                .ledger
+                .committed
+                .lock()
+                .unwrap()
+                .push((unit, sum));
+        }
+        Ok(())
+    }
+}
+
+fn yaml(job: &Job) -> String {
+    format!(
+        "fermata: 1\n\
+         streams: {{use: law_units, open: {}}}\n\
+         nodes:\n  \
+           rows:   {{use: law_rows, each: stream, unit: \"${{stream.uri}}\"}}\n  \
+           work:   {{use: law_work, in: rows, replicas: {}, batch: {{max: {}, each: stream}}, queue: {{capacity: {}}}}}\n  \
+           commit: {{use: law_commit, in: work, queue: {{capacity: {}}}}}\n\
+         run: {{clock: asap}}\n",
+        job.open, job.replicas, job.batch, job.capacity, job.capacity
+    )
+}
+
+/// Runs what is left of a job. Gives what broke a law.
+fn run(job: &Job, ledger: &Arc<Ledger>, ending: Option<(Ending, usize)>) -> Vec<String> {
+    let committed = ledger.committed.lock().unwrap().clone();
+    let is_left = |unit: &usize| committed.iter().all(|(done, _)| done != unit);
+    let round = Arc::new(Round {
+        ledger: Arc::clone(ledger),
+        to_do: Mutex::new((0..job.units.len()).rev().filter(is_left).collect()),
+        given: Mutex::default(),
+        ends: Mutex::default(),
+        sinks: Mutex::default(),
+        most_open: AtomicUsize::new(0),
+        rows: AtomicUsize::new(0),
+        broken: Mutex::default(),
+    });
+    let mut registry = Registry::builtin();
+    registry.register_provider::<LawUnits>();
+    registry.register_source::<LawRows>();
+    registry.register::<LawWork>();
+    registry.register::<LawCommit>();
+    let graph = Graph::parse("units.yaml", &yaml(job), &registry, &options());
+    let options = RunOptions {
+        services: Services::new().with(Arc::clone(&round)),
+        ..RunOptions::default()
+    };
+    let graph = graph.expect("a correct graph");
+    let running = RunningGraph::start(graph, Arc::new(registry), options).expect("a start");
+    if let Some((ending, rows)) = ending {
+        let handle = running.handle();
+        let events = handle.subscribe();
+        let is_over = || {
+            events
+                .try_iter()
+                .any(|event| matches!(event, RunEvent::Ended))
+        };
+        wait_until("so many rows, or the end", || {
+            round.rows.load(Ordering::Relaxed) >= rows || is_over()
+        });
+        match ending {
+            Ending::Drain => handle.drain(),
+            Ending::Stop => handle.stop(),
+        }
+    }
+    let Ok(report) = running.wait_for(PATIENCE) else {
+        return vec!["the run does not end".to_owned()];
+    };
+    broken_laws(job, &round, &report, ending.is_some())
+}
+
+fn broken_laws(job: &Job, round: &Round, report: &Report, was_ended: bool) -> Vec<String> {
+    let mut broken = std::mem::take(&mut *round.broken.lock().unwrap());
+    let (given, ends) = (round.given.lock().unwrap(), round.ends.lock().unwrap());
+    let told: BTreeSet<String> = ends.keys().cloned().collect();
+    if told != *given {
+        broken.push(format!("given {given:?}, told of {told:?}"));
+    }
+    let most_open = round.most_open.load(Ordering::Relaxed);
+    if most_open > job.open {
+        broken.push(format!("{most_open} units open, {} may be", job.open));
+    }
+    if !was_ended && !round.to_do.lock().unwrap().is_empty() {
+        broken.push("units were left that nobody asked for".to_owned());
+    }
+    if !report.balanced {
+        broken.push(format!("books: {:?}", report.imbalances));
+    }
+    let units = report.units.clone().unwrap_or_default();
+    let complete = ends.values().filter(|end| end.is_complete()).count() as u64;
+    if units.complete != complete {
+        broken.push(format!(
+            "{} complete in the report, {complete} told",
+            units.complete
+        ));
+    }
+    // What failed or was stopped is named, and what was drained is not.
+    let is_failed = |end: &End| end.lost || matches!(end.how, How::Failed | How::Stopped);
+    let failed = ends.iter().filter(|(_, end)| is_failed(end));
+    let failed: BTreeSet<&String> = failed.map(|(name, _)| name).collect();
+    let named: BTreeSet<&String> = units.failed.iter().collect();
+    if failed != named {
+        broken.push(format!("failed {failed:?}, the report names {named:?}"));
+    }
+    broken
+}
+
+/// Takes a job up until nothing is left to do.
+fn broken_by(job: &Job) -> Vec<String> {
+    let ledger = Arc::new(Ledger {
+        units: job.units.clone(),
+        tries: job.units.iter().map(|_| AtomicUsize::new(0)).collect(),
+        committed: Mutex::default(),
+    });
+    let mut broken = Vec::new();
+    for ending in job.endings.iter().copied().map(Some) {
+        broken.extend(run(job, &ledger, ending));
+    }
+    // No unit fails more than twice.
+    for _ in 0..3 {
+        broken.extend(run(job, &ledger, None));
+    }
+    let mut committed = ledger.committed.lock().unwrap().clone();
+    committed.sort_unstable();
+    let sum = |unit: &Unit| unit.rows * (unit.rows + 1) / 2;
+    let expected: Vec<(usize, u64)> = job.units.iter().map(sum).enumerate().collect();
+    if committed != expected {
+        broken.push(format!("committed {committed:?}, there were {expected:?}"));
+    }
+    broken
+}
+
+#[test]
+fn a_job_that_is_taken_up_again_has_done_each_unit_once() {
+    let kept = runner().run(&job(), |job| {
+        let broken = broken_by(&job);
+        prop_assert!(broken.is_empty(), "{broken:#?}\n{}", yaml(&job));
+        Ok(())
+    });
+    if let Err(error) = kept {
+        panic!("{error}");
+    }
+}
