@@ -9,7 +9,7 @@ use crate::error::ActorError;
 use crate::graph::{ProviderSpec, StreamSpec};
 use crate::provider::ProviderSetup;
 use crate::registry::{AnyProvider, Registry};
-use crate::runtime::call::{discard, guard, panic_message};
+use crate::runtime::call::{Failure, attempt, discard, guard, panic_message};
 use crate::start_error::StartError;
 
 /// How often a provider that may have more later is asked for it.
@@ -27,7 +27,13 @@ pub(crate) struct Providing<Add, Fail> {
     add: Add,
     /// Ends the run because of the provider.
     fail: Fail,
+    /// No more streams can be added: the run drains, or is over.
+    is_ending: bool,
+    has_failed: bool,
 }
+
+/// The provider has panicked: nothing more is asked of it.
+struct Panicked;
 
 /// Creates the provider of a graph, if it has one.
 pub(crate) fn create(core: &Core, registry: &Registry) -> Result<Option<Provider>, StartError> {
@@ -73,49 +79,48 @@ where
             ends,
             add,
             fail,
+            is_ending: false,
+            has_failed: false,
         }
     }
 
     /// Works until the provider has no more streams and all have ended, or the run is over.
     fn run(mut self) {
         let provided = catch_unwind(AssertUnwindSafe(|| self.provide()));
-        let failure = match provided {
-            Ok(provided) => provided.err().map(|error| error.to_string()),
-            Err(panic) => Some(panic_message(&*panic)),
-        };
-        if let Some(failure) = failure {
-            (self.fail)(format!("the provider of streams failed: {failure}"));
+        if let Err(panic) = provided {
+            self.fail(&panic_message(&*panic));
         }
         discard(self.provider);
     }
 
-    fn provide(&mut self) -> Result<(), ActorError> {
+    fn provide(&mut self) -> Result<(), Panicked> {
         // By their names in the run: the names that the provider gave.
         let mut running: Vec<(String, String)> = Vec::new();
-        let (mut has_more, mut is_ending, mut waits) = (true, false, false);
-        while has_more || waits || !running.is_empty() {
-            while has_more && running.len() < self.open {
-                let provider = &mut self.provider;
-                let Some(spec) = guard(|| provider.next())? else {
+        let (mut has_more, mut waits) = (true, false);
+        loop {
+            while has_more && !self.is_ending && running.len() < self.open {
+                let Some(spec) = self.ask(|provider| provider.next())?.flatten() else {
                     has_more = false;
-                    waits = guard(|| Ok(provider.may_have_more()))?;
+                    waits = self.ask(|provider| Ok(provider.may_have_more()))? == Some(true);
                     break;
                 };
                 match (self.add)(&spec) {
                     Ok(name) => running.push((name, spec.name)),
-                    // The run drains: those that run will still end.
-                    Err(StartError::Ending) => {
-                        (has_more, is_ending, waits) = (false, true, false);
-                        let drained = End::of(How::Drained);
-                        guard(|| self.provider.ended(&spec.name, drained))?;
-                    }
                     Err(error) => {
-                        let failed = End::of(How::Failed);
-                        guard(|| self.provider.ended(&spec.name, failed))?;
-                        return Err(format!("stream `{}`: {error}", spec.name).into());
+                        let how = match error {
+                            StartError::Ending => How::Drained,
+                            error => {
+                                self.fail(&format!("stream `{}`: {error}", spec.name));
+                                How::Failed
+                            }
+                        };
+                        // Those that run will still end.
+                        self.is_ending = true;
+                        self.ask(|provider| provider.ended(&spec.name, End::of(how)))?;
                     }
                 }
             }
+            waits &= !self.is_ending;
             if running.is_empty() && !waits {
                 return Ok(());
             }
@@ -128,12 +133,37 @@ where
             };
             if let Some(index) = running.iter().position(|(name, _)| *name == stream) {
                 let (_, name) = running.swap_remove(index);
-                guard(|| self.provider.ended(&name, end))?;
+                self.ask(|provider| provider.ended(&name, end))?;
                 // It may give one that failed once more, also if it had none before.
-                has_more = !is_ending;
+                has_more = true;
             }
         }
-        Ok(())
+    }
+
+    /// Calls the provider. Nothing if that fails: the run drains, and it still hears how the streams that are there end.
+    fn ask<T>(
+        &mut self,
+        call: impl FnOnce(&mut dyn AnyProvider) -> Result<T, ActorError>,
+    ) -> Result<Option<T>, Panicked> {
+        match attempt(|| call(&mut *self.provider)) {
+            Ok(value) => Ok(Some(value)),
+            Err(Failure::Error(error)) => {
+                self.fail(&error.to_string());
+                Ok(None)
+            }
+            Err(Failure::Panic(message)) => {
+                self.fail(&format!("panicked: {message}"));
+                Err(Panicked)
+            }
+        }
+    }
+
+    /// Ends the run, because of what went wrong first.
+    fn fail(&mut self, message: &str) {
+        self.is_ending = true;
+        if !std::mem::replace(&mut self.has_failed, true) {
+            (self.fail)(format!("the provider of streams failed: {message}"));
+        }
     }
 
     /// The stream that ends next; nothing where a provider is to be asked again. None once the run is over.

@@ -23,7 +23,7 @@ use crate::support::{PATIENCE, options};
 /// How many graphs `make test` tries.
 const CASES: u32 = 300;
 
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     let asked = std::env::var("FERMATA_LAWS").ok();
     asked.map_or(CASES, |asked| {
         asked.parse().expect("FERMATA_LAWS is a number of graphs")
@@ -41,9 +41,9 @@ fn seed() -> [u8; 32] {
     bytes
 }
 
-pub(super) fn runner() -> TestRunner {
+pub(super) fn runner(cases: u32) -> TestRunner {
     let config = Config {
-        cases: cases(),
+        cases,
         max_shrink_iters: 2000,
         max_shrink_time: 60_000,
         failure_persistence: None,
@@ -81,7 +81,7 @@ fn random_graphs_keep_the_laws_on_threads() {
 
 /// Draws cases and shrinks the first one that breaks a law.
 fn keep(cases: impl Strategy<Value = Case>, broken_laws: impl Fn(&Case, &str) -> Vec<String>) {
-    let kept = runner().run(&cases, |case| {
+    let kept = runner(self::cases()).run(&cases, |case| {
         let yaml = case.yaml();
         let broken = broken_laws(&case, &yaml);
         prop_assert!(

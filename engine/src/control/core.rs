@@ -198,6 +198,9 @@ impl Core {
             }
             Directive::Over { hung } => {
                 self.groups().close();
+                for (stream, end) in self.wiring().cut_off() {
+                    self.events.publish(&RunEvent::StreamEnded { stream, end });
+                }
                 self.events.close();
                 let _ = self.over.send(hung.clone());
             }
@@ -209,21 +212,22 @@ impl Core {
             self.started_ns
                 .store(self.clock.now_ns().max(1), Ordering::Relaxed);
         }
-        let nodes = self.groups().start(group);
-        let wiring = self.wiring();
-        let streams = nodes.iter().map(|node| &wiring.instances[node]);
-        let stream = streams
-            .filter(|_| group > 0)
-            .find_map(|instance| instance.stream);
-        self.events.publish(&match stream {
-            Some(stream) => RunEvent::StreamStarted {
-                stream: wiring.streams[&stream].stream.name.clone(),
-            },
-            None => RunEvent::Started,
-        });
+        let (nodes, has_begun) = {
+            let mut groups = self.groups();
+            (groups.start(group), !groups.is_closed())
+        };
+        let mut wiring = self.wiring();
+        if has_begun {
+            let stream = wiring.begin(&nodes).filter(|_| group > 0);
+            self.events.publish(&match stream {
+                Some(stream) => RunEvent::StreamStarted { stream },
+                None => RunEvent::Started,
+            });
+        }
         for node in nodes {
-            let lane = wiring.instances[&node].lane;
-            wiring.lanes[&lane].mailbox.nudge();
+            if let Some(instance) = wiring.instances.get(&node) {
+                wiring.lanes[&instance.lane].mailbox.nudge();
+            }
         }
     }
 
@@ -352,7 +356,9 @@ impl Core {
             }
         }
         for node in &launch.nodes {
-            let instance = &wiring.instances[node];
+            let Some(instance) = wiring.instances.get(node) else {
+                continue;
+            };
             instance.watch.never_ran();
             wiring.lanes[&instance.lane].mailbox.send(Command::Stop);
         }
@@ -371,14 +377,18 @@ impl Core {
         }
     }
 
-    /// Why instances of a launch could not be created.
+    /// Why instances of a launch could not be created. Where nothing failed, a stop has given them up.
     pub(crate) fn failure_of(&self, launch: &Launch) -> StartError {
         let faults = self.faults();
         let of_launch = faults[launch.known_faults..].iter().filter(|fault| {
             let node = fault.node;
             node.is_none_or(|node| launch.nodes.contains(&node))
         });
-        StartError::Create(of_launch.map(|fault| fault.report.clone()).collect())
+        let reports: Vec<FaultReport> = of_launch.map(|fault| fault.report.clone()).collect();
+        if reports.is_empty() {
+            return StartError::Ending;
+        }
+        StartError::Create(reports)
     }
 
     /// The control plane is gone: nothing is decided any more, so everything is given up.

@@ -79,6 +79,11 @@ impl Groups {
         self.all.remove(&group);
     }
 
+    /// Whether the run ends, and who waited for a group was told so: what is created now does not count as begun.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// The run ends: nobody waits any more.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;

@@ -1,6 +1,6 @@
 //! Closes streams: once nothing of a stream runs any more, its records are made into what the report says of it.
 
-use crate::end::How;
+use crate::end::{End, How};
 use crate::reporting;
 use crate::runtime::books::read;
 use crate::runtime::closed::EdgeKey;
@@ -29,6 +29,12 @@ impl Wiring {
         for stream in streams {
             if let Some(record) = self.streams.get_mut(&stream) {
                 record.lanes.retain(|lane| hung_lanes.contains(lane));
+                let finished = |node: &NodeId| self.instances[node].is_finished();
+                if record.unended > 0 && record.nodes.iter().all(finished) {
+                    // It came to a lane that had stopped, which could not say that it ended there.
+                    record.unended = 0;
+                    record.end = record.end.and(End::of(How::Stopped));
+                }
             }
             self.close_if_over(stream);
         }
@@ -56,6 +62,29 @@ impl Wiring {
         Some(Closing { nodes: own })
     }
 
+    /// Instances begin, and streams with their sources. Returns the name of one whose own they are.
+    pub(crate) fn begin(&mut self, nodes: &[NodeId]) -> Option<String> {
+        for record in self.streams.values_mut() {
+            record.has_begun |= nodes.contains(&record.source);
+        }
+        let mut streams = nodes
+            .iter()
+            .filter_map(|node| self.instances.get(node)?.stream);
+        let record = self.streams.get(&streams.next()?)?;
+        Some(record.stream.name.clone())
+    }
+
+    /// The streams that the run's end has cut off, and how: nobody else says that one has ended which came to a lane that had stopped.
+    pub(crate) fn cut_off(&self) -> Vec<(String, End)> {
+        let streams = self.streams.values();
+        let open = streams.filter(|record| record.has_begun && record.unended > 0);
+        let named = open.map(|record| {
+            let end = record.end.and(End::of(How::Stopped));
+            (record.stream.name.clone(), end)
+        });
+        named.collect()
+    }
+
     /// Closes the books of a stream and those of its edges. Its own instances are closed after it.
     fn close_stream(&mut self, stream: u32) {
         let Some(record) = self.streams.get(&stream) else {
@@ -67,7 +96,13 @@ impl Wiring {
         let mut imbalances = Vec::new();
         let report = reporting::stream_report(self, record, &[], &mut imbalances);
         self.closed.imbalances.append(&mut imbalances);
-        let (name, end) = (record.stream.name.clone(), record.end);
+        let name = record.stream.name.clone();
+        // One that was given up before it began has lost nothing.
+        let end = if record.has_begun {
+            record.end
+        } else {
+            End::of(How::Drained)
+        };
         if self.graph.provider.is_none() {
             let totals = &mut self.closed.totals;
             totals.count += 1;

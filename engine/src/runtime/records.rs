@@ -121,6 +121,8 @@ pub(crate) struct StreamRecord {
     pub(crate) nodes: Vec<NodeId>,
     /// Its edges.
     pub(crate) edges: Vec<EdgeNumber>,
+    /// Whether it has been let begin: that is said, and then its end is.
+    pub(crate) has_begun: bool,
     /// Nodes at which it has not ended yet.
     pub(crate) unended: usize,
     /// Lanes of its own whose thread has not ended yet.

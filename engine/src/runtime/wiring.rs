@@ -176,8 +176,10 @@ impl Wiring {
     /// Lets streams begin in their lanes.
     pub(crate) fn attach(&self, attachments: Attachments) {
         for (lane, attachment) in attachments {
-            let mailbox = &self.lanes[&lane].mailbox;
-            mailbox.send(Command::Attach(attachment));
+            // The run may have ended since the stream was wired, and its lanes with it.
+            if let Some(lane) = self.lanes.get(&lane) {
+                lane.mailbox.send(Command::Attach(attachment));
+            }
         }
     }
 
@@ -240,6 +242,7 @@ impl Wiring {
                 source: source_id,
                 nodes: ids.values().copied().collect(),
                 edges,
+                has_begun: false,
                 unended: ids.len(),
                 lanes: lanes.into_iter().collect(),
                 end: End::default(),
