@@ -32,6 +32,7 @@ mod guard;
 mod health;
 mod identity;
 mod journal;
+mod lock;
 mod measures;
 mod metric_family;
 mod metric_names;

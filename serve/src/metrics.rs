@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use fermata_engine::InstanceName;
 use fermata_engine::statistics::{EdgeNow, NodeNow, NodeState, Snapshot, StreamNow};
 
 use crate::exposition::Exposition;
@@ -173,7 +174,7 @@ fn stream(to: &mut Exposition, stream: &StreamNow, nodes: &[NodeNow]) {
     );
     for sink in &stream.sinks {
         // The sink of a stream is `video@door`; the stream has a label of its own.
-        let node = sink.name.split('@').next().unwrap_or_default();
+        let node = InstanceName::parse(&sink.name).node;
         let labels = vec![("node", node), ("stream", name)];
         to.number(
             &names::SINK_DELIVERED_PACKETS,
