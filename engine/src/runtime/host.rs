@@ -45,7 +45,7 @@ impl Workers {
             }
             Self::Stepped(workers) => {
                 worker.step();
-                let mut workers = lock(&workers);
+                let mut workers = lock(workers);
                 workers.push(worker);
                 Ok(None)
             }
