@@ -169,9 +169,10 @@ impl Actor for Commit {
 
     fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
         let sum = self.sums.remove(&stream.id).unwrap_or(0);
-        match end.is_complete() {
-            true => self.ledger.commit(stream.uri.parse()?, sum),
-            false => Ok(()),
+        if end.is_complete() {
+            self.ledger.commit(stream.uri.parse()?, sum)
+        } else {
+            Ok(())
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::program::Program;
 use crate::settings_schema::{carried, least_ports, settings, type_of};
 
 /// Lists the actors, or explains one.
+///
+/// # Errors
+/// There is no such actor, or nothing can be printed.
 pub fn actors(name: Option<&str>, program: &Program) -> anyhow::Result<u8> {
     if program.may_hand_over && hand_over::is_possible() {
         return hand_over::hand_over();
@@ -91,6 +94,9 @@ fn told(ports: &Ports) -> String {
 }
 
 /// Prints the JSON Schema of graph files.
+///
+/// # Errors
+/// It cannot be printed.
 pub fn schema(program: &Program) -> anyhow::Result<u8> {
     if program.may_hand_over && hand_over::is_possible() {
         return hand_over::hand_over();

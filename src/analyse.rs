@@ -27,7 +27,10 @@ use inputs::Inputs;
 use models::Detector;
 use people::People;
 
-/// Analyses what was named. The exit code is that of a run.
+/// Analyses what was named. The exit code is that of a run, see [`crate::run::run`].
+///
+/// # Errors
+/// An input, a model or the folder for the results cannot be used, or the summary cannot be written.
 pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Result<u8> {
     let inputs = Inputs::find(&arguments.inputs);
     for (left_out, reason) in &inputs.left_out {
@@ -82,8 +85,7 @@ pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Resul
     if table.is_file() {
         tell(arguments, &inputs, &out, &table)?;
     }
-    // A call that never returned keeps its thread: ending the process is the only way to end it.
-    std::process::exit(i32::from(code));
+    Ok(code)
 }
 
 /// Writes the summary and shows it.

@@ -8,6 +8,9 @@ use crate::program::Program;
 use crate::{load, logging};
 
 /// Reads the graph and looks for everything that it names.
+///
+/// # Errors
+/// Nothing can be printed. What is wrong with the graph is told and is in the code.
 pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8> {
     let registry = (program.registry)();
     let Some(graph) = load::checked(arguments, program, &registry, Path::new("runs/check")) else {

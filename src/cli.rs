@@ -84,17 +84,17 @@ pub enum Command {
     Check(GraphArguments),
     /// Draw a graph
     Graph(DrawArguments),
-    /// Measure runs: latency, flicker, lag, drops, agreement; several are compared
+    /// Measure runs: latency, flicker, lag, drops, agreement; compare several
     Kpi(KpiArguments),
-    /// Run a graph with every combination of some values and show flicker against lag, or find how many streams this machine sustains
+    /// Run a graph with every combination of the given values to show flicker against lag, or find how many streams this machine sustains
     Sweep(SweepArguments),
     /// Show or end a run whose parts are on several machines
     #[command(subcommand)]
     Site(SiteCommand),
-    /// One book over the runs of several machines
+    /// Combine the reports of a site's machines
     #[command(subcommand)]
     Report(ReportCommand),
-    /// Show what a run that is served is doing, in the terminal
+    /// Show in the terminal what a run with a page (`run --serve`) is doing
     Top(TopArguments),
     /// List the actors, or explain one
     Actors {
@@ -112,9 +112,9 @@ pub enum Command {
     },
     /// Say what is installed and which devices and providers work
     Doctor {
-        /// A graph file, of which it is told where it trusts anybody
+        /// Graph file to scan for nodes that accept any TLS certificate
         graph: Option<PathBuf>,
-        /// A NATS server, of which it is told whether edges can go over it
+        /// NATS server to test for use by edges between machines
         #[arg(long, value_name = "URL")]
         nats: Option<String>,
     },
@@ -139,7 +139,7 @@ pub struct GraphArguments {
     /// Set one value of the graph file, such as nodes.emotion.batch.max=8
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub set: Vec<String>,
-    /// Of a graph with `machines`: the one whose part it is about
+    /// Machine whose part of the graph to use (graphs with `machines`)
     #[arg(long, value_name = "NAME")]
     pub machine: Option<String>,
 }
@@ -172,23 +172,23 @@ pub struct NatsArguments {
     /// NATS server for edges to other machines; credentials are read from NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
-    /// Name that runs which belong together share, and no other runs at that server have [default: the graph's]
+    /// Name of the site: the same for the runs of all its machines, and used by no other site on that server [default: the graph's name]
     #[arg(long, value_name = "NAME", requires = "nats")]
     pub site: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct TopArguments {
-    /// Where the run is served: an address, or that of its page
+    /// Address of the run's page
     #[arg(default_value = "127.0.0.1:8080")]
     pub address: String,
     /// File with the run's token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// PEM file with the certificates that are trusted in the place of the system's
+    /// PEM file with the certificates to trust instead of the system's
     #[arg(long, value_name = "FILE", conflicts_with = "fingerprint")]
     pub ca_file: Option<PathBuf>,
-    /// The fingerprint of the one certificate that is trusted, as the run has shown it
+    /// Fingerprint of the only certificate to trust, as shown by the run
     #[arg(long, value_name = "SHA256")]
     pub fingerprint: Option<String>,
 }
@@ -209,7 +209,7 @@ pub struct AnalyseArguments {
     /// Look for faces in every n-th frame of a video; between them they are tracked
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub every: u64,
-    /// Make faces unrecognisable in the annotated copies; asks for a detector better than haar
+    /// Make faces unrecognisable in the annotated copies; needs a better detector than haar, unless haar is named
     #[arg(long, value_enum, value_name = "MODE")]
     pub blur: Option<BlurMode>,
     /// Write no annotated copies
@@ -253,10 +253,10 @@ impl BlurMode {
 /// What is logged, on the error output and into run.log. FERMATA_LOG says it by parts of the program: warn,fermata_engine=debug,onnxruntime=trace
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct LogArguments {
-    /// Log more: -v what helps to find a cause, -vv everything
+    /// Log more: -v for details that help to find a cause, -vv for everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Lines for people, or a JSON object a line
+    /// Lines for people, or one JSON object per line
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
@@ -266,7 +266,7 @@ pub enum LogFormat {
     /// Lines for people
     #[default]
     Text,
-    /// A JSON object a line; there is no live table then
+    /// One JSON object per line, without the live table
     Json,
 }
 
@@ -284,7 +284,7 @@ pub struct KpiArguments {
 pub struct SweepArguments {
     /// Graph file (YAML); it must write ${run.dir}/faces.csv
     pub graph: PathBuf,
-    /// Values to try, such as nodes.smooth.vote=1,5,9; several make a grid
+    /// Values to try, such as nodes.smooth.vote=1,5,9; give it several times for a grid
     #[arg(
         long = "vary",
         value_name = "PATH=V1,V2,…",
@@ -314,7 +314,7 @@ pub struct SweepArguments {
     /// Set one value of the graph file in every run
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub set: Vec<String>,
-    /// Folder for the runs and what they show [default: runs/sweep-TIME]
+    /// Folder for the runs and their comparison [default: runs/sweep-TIME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }

@@ -88,9 +88,10 @@ impl Columns {
         for (index, column) in self.columns.iter().enumerate() {
             let (cell, width) = (cell(column), column.width());
             let gap = if index == 0 { 0 } else { self.gap };
-            let _ = match column.is_number {
-                true => write!(line, "{:gap$}{cell:>width$}", ""),
-                false => write!(line, "{:gap$}{cell:<width$}", ""),
+            let _ = if column.is_number {
+                write!(line, "{:gap$}{cell:>width$}", "")
+            } else {
+                write!(line, "{:gap$}{cell:<width$}", "")
             };
         }
         line.truncate(line.trim_end().len());

@@ -14,6 +14,9 @@ use crate::program::Program;
 const MOST_UNTANGLED: usize = 100;
 
 /// Prints the graph in the language that was asked for.
+///
+/// # Errors
+/// It cannot be laid out or printed.
 pub fn draw(arguments: &DrawArguments, program: &Program) -> anyhow::Result<u8> {
     let registry = (program.registry)();
     let run_dir = Path::new("runs/graph");

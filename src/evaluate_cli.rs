@@ -37,10 +37,10 @@ pub struct EvaluateArguments {
     /// Labelled images
     #[arg(long, value_name = "FILE.csv", requires = "model")]
     pub manifest: Option<PathBuf>,
-    /// The manifest's rows that are evaluated: train, validation or test
+    /// Split of the manifest to evaluate: train, validation or test
     #[arg(long, default_value = "test", requires = "manifest")]
     pub split: String,
-    /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest; never on what is evaluated
+    /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest; never on the rows that are evaluated
     #[arg(long, value_name = "FILE|SPLIT")]
     pub calibrate_on: Option<PathBuf>,
     /// With --predictions or --model: predictions of another model on the same rows. Alone: evaluations (folders) or predictions of models

@@ -15,6 +15,9 @@ pub fn is_possible() -> bool {
 }
 
 /// Becomes `fermata-learn` with the same arguments. Returns only if that is not possible.
+///
+/// # Errors
+/// `fermata-learn` is not installed, or cannot be started.
 pub fn hand_over() -> anyhow::Result<u8> {
     let this = std::env::current_exe().context("cannot find where this program is")?;
     let program = this.with_file_name(PROGRAM);

@@ -28,12 +28,12 @@ pub enum LearnCommand {
     Calibrate(CalibrateArguments),
     /// Write a network's weights as a model folder for the live graph (ONNX and card)
     Export(ExportArguments),
-    /// Say what an artifact is and where it comes from: a checkpoint, an export, arrays, a manifest, a report, or the folder of any of them
+    /// Show what an artifact is and where it comes from: a checkpoint, an export, arrays, a manifest, a report, or the folder of any of them
     Inspect {
         /// .safetensors, .onnx, .npz or .npy file, a manifest or table, a report (.json), lines (.jsonl), a model card, recipe, mapping, training or graph (.yaml), or a folder
         file: PathBuf,
     },
-    /// Lists of labelled images: make one of raw sources, look at one before it is used
+    /// Make lists of labelled images from raw sources, and check them
     Manifest {
         #[command(subcommand)]
         command: ManifestCommand,
@@ -41,7 +41,7 @@ pub enum LearnCommand {
     /// Train a network on a manifest's rows: a teacher on labels, a student on softlabels
     #[command(after_help = TRAIN)]
     Train(TrainArguments),
-    /// Write what an ensemble of teachers says of a manifest's rows, for training students
+    /// Write an ensemble of teachers' predictions for a manifest's rows, to train students on
     #[command(after_help = SOFTLABELS)]
     Softlabels(SoftlabelsArguments),
     /// Make this machine a worker of a job that another one hands out over a NATS server
@@ -52,12 +52,12 @@ pub enum LearnCommand {
         #[command(subcommand)]
         command: EnsembleCommand,
     },
-    /// Take up a run that was ended early
+    /// Continue a run that ended early or was killed
     #[command(after_help = RESUME)]
     Resume(ResumeArguments),
-    /// Models at hand: bring them here, look whether they are whole; networks that can be built
+    /// List, download and verify models; describe the networks that can be built
     Models {
-        /// A catalogue of yours in the place of the program's own (models/catalogue.yaml)
+        /// Catalogue to use instead of the program's own (models/catalogue.yaml)
         #[arg(long, value_name = "FILE", global = true)]
         catalogue: Option<PathBuf>,
         #[command(subcommand)]
@@ -102,16 +102,16 @@ pub struct TrainArguments {
     /// Labelled images; rows of the splits train and validation are used
     #[arg(long, value_name = "FILE.csv")]
     pub manifest: PathBuf,
-    /// How images become inputs; it becomes the model's card
+    /// Model card that says how images become inputs; it becomes the trained model's card
     #[arg(long, value_name = "CARD.yaml")]
     pub card: PathBuf,
-    /// What teachers say of the rows, for an objective with distillation
+    /// Folder of the teachers' softlabels for the rows, for an objective with distillation
     #[arg(long, value_name = "DIR")]
     pub softlabels: Option<PathBuf>,
-    /// What annotators said of the rows, for an objective with soft_targets: CSV with sha256 and the votes for each class
+    /// Annotators' votes for the rows, for an objective with soft_targets: CSV with sha256 and the votes for each class
     #[arg(long, value_name = "FILE.csv")]
     pub votes: Option<PathBuf>,
-    /// Leave a fold of the training rows out, from 0, of so many: 0/2
+    /// Leave out one fold of the training rows: 0/2 is the first of two
     #[arg(long, value_name = "FOLD/FOLDS")]
     pub without_fold: Option<String>,
     /// cpu or cuda:N
@@ -141,19 +141,19 @@ pub struct SoftlabelsArguments {
     /// Seed of the views' variations: the training's
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
-    /// Settings of a training, of which the `augmentation` is taken for the views [default: a training's defaults]
+    /// Training settings whose `augmentation` makes the views [default: a training's defaults]
     #[arg(long, value_name = "TRAINING.yaml")]
     pub config: Option<PathBuf>,
     /// Only rows of this split: train, validation or test [default: all rows]
     #[arg(long)]
     pub split: Option<String>,
-    /// Ask teachers of one folder also about rows that they have learnt from, of which they say what they have by heart
+    /// Also use teachers of one folder on rows that they were trained on, whose labels they may have memorised
     #[arg(long)]
     pub allow_seen: bool,
-    /// Rows that could not be read, beyond which the export stops; those up to it are listed in failed.jsonl
+    /// Stop when more rows than this cannot be read; they are listed in failed.jsonl
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_failures: usize,
-    /// Rows that are done, or done again, as a whole
+    /// Rows per unit of work, which is computed (or computed again) as a whole
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub unit: usize,
     #[command(flatten)]
@@ -171,16 +171,16 @@ pub struct HandOutArguments {
     /// Hand the units out to workers (`fermata work`) over this NATS server; credentials are read from NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
-    /// Name by which workers find the job: letters, digits, - and _
+    /// Name under which workers find the job: letters, digits, - and _
     #[arg(long, value_name = "NAME", default_value = "job", requires = "nats")]
     pub job: String,
-    /// A unit whose worker was not heard of for so long is given to another one
+    /// Give a unit to another worker after this long without word from its own
     #[arg(long, value_name = "TIME", default_value = "30s", requires = "nats")]
     pub lease: HumanDuration,
-    /// Units that are handed out at once: some more than twice as many as there are workers
+    /// Units in flight at once; a little over twice the number of workers works well
     #[arg(long, value_name = "N", default_value_t = 32, requires = "nats", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub open: u32,
-    /// Let workers take part whose processors have other features, which may change last digits; job.json says so
+    /// Accept workers whose processors have other features, which may change last digits; job.json records it
     #[arg(long, requires = "nats")]
     pub allow_other_processors: bool,
 }
@@ -190,10 +190,10 @@ pub struct WorkArguments {
     /// The NATS server; credentials are read from NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD
     #[arg(long, value_name = "URL")]
     pub nats: String,
-    /// Name of the job, as where it is handed out
+    /// Name of the job, as given to the command that hands it out
     #[arg(long, value_name = "NAME", default_value = "job")]
     pub job: String,
-    /// What lies at FROM where the job was begun lies at TO here
+    /// Files under FROM on the machine that hands out the job are under TO here
     #[arg(long = "path", value_name = "FROM=TO")]
     pub paths: Vec<String>,
     /// Threads that read images
@@ -202,7 +202,7 @@ pub struct WorkArguments {
     /// Folder for the log and the report [default: runs/work-NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Remove the job from the server instead: its workers end, and whoever hands it out fails
+    /// Remove the job from the server instead: its workers stop, and the command that hands it out fails
     #[arg(long, conflicts_with_all = ["paths", "out"])]
     pub end: bool,
     /// Show no progress, only warnings and the summary
@@ -216,13 +216,13 @@ pub struct TeacherArguments {
     /// Labelled images
     #[arg(long, value_name = "FILE.csv")]
     pub manifest: PathBuf,
-    /// A teacher: its model folder, or several that were trained without another fold each
+    /// A teacher: its model folder, or several folders, each trained without another fold
     #[arg(long = "teacher", value_name = "NAME=FOLDER[,FOLDER]", required = true)]
     pub teachers: Vec<String>,
     /// cpu or cuda:N
     #[arg(long, default_value = "cpu")]
     pub device: String,
-    /// Pictures that a teacher computes at once
+    /// Pictures per batch of a teacher
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: u32,
     /// Threads of each teacher
@@ -250,7 +250,7 @@ pub struct EnsembleSearchArguments {
     /// Distance of neighbouring weights
     #[arg(long, value_name = "STEP", default_value_t = 0.1)]
     pub step: f64,
-    /// The manifest's rows that are asked about
+    /// Split of the manifest to search on
     #[arg(long, default_value = "validation")]
     pub split: String,
     /// Folder for search.csv, ensemble.json, search.svg and the teachers' predictions
@@ -262,13 +262,13 @@ pub struct EnsembleSearchArguments {
 pub struct ResumeArguments {
     /// Folder of the run
     pub run: PathBuf,
-    /// Train this many epochs more, counted from where the training stands, in the place of those that were still planned
+    /// Train this many more epochs from here, instead of those that were still planned
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub more: Option<u32>,
-    /// For softlabels: rows that could not be read, beyond which the export stops [default: as it was begun]
+    /// For softlabels: stop when more rows than this cannot be read [default: as the run was started]
     #[arg(long, value_name = "N")]
     pub max_failures: Option<usize>,
-    /// For softlabels that workers compute: the NATS server over which they are handed out
+    /// For softlabels computed by workers: the NATS server that hands out their units
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
     /// Show no progress, only warnings and the summary

@@ -35,9 +35,10 @@ pub(crate) fn checked(
 ) -> Option<Graph> {
     let graph = parsed(arguments, program, registry, run_dir)?;
     let runs = spares_files(&graph, registry, None) && is_runnable(&graph, registry);
-    match runs {
-        true => doubt(graph.whole()),
-        false => show_hints(arguments),
+    if runs {
+        doubt(graph.whole())
+    } else {
+        show_hints(arguments)
     }
     runs.then_some(graph)
 }
@@ -102,7 +103,7 @@ pub(crate) fn parsed(
     let named = arguments.graph.to_string_lossy();
     if is_watched(&named) {
         complain(&format!(
-            "error: {} is no graph file; nothing was started",
+            "error: {} is not a graph file; nothing was started",
             redact(&named)
         ));
         complain(&to_analyse(&named));
@@ -148,9 +149,10 @@ fn refuse(problems: &Problems, program: &Program) {
 /// Shows problems on the error output.
 pub(crate) fn show(problems: &Problems) {
     use std::io::IsTerminal;
-    let theme = match std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        true => GraphicalTheme::unicode(),
-        false => GraphicalTheme::unicode_nocolor(),
+    let theme = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
     };
     let handler = GraphicalReportHandler::new_themed(theme).with_context_lines(1);
     let told = once_each(problems);

@@ -61,9 +61,10 @@ pub(crate) fn start(
     let given = std::env::var(VARIABLE)
         .ok()
         .filter(|given| !given.is_empty());
-    let to_people = match people.warnings {
-        true => "warn",
-        false => level(arguments.verbose),
+    let to_people = if people.warnings {
+        "warn"
+    } else {
+        level(arguments.verbose)
     };
     let format = arguments.log_format;
     let to_file = lines(format, file, false, true)

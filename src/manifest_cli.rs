@@ -23,11 +23,11 @@ pub enum ManifestCommand {
         #[arg(long)]
         overwrite: bool,
     },
-    /// Look at every row and image; fails if something is missing, damaged, stale, doubled, or in two splits
+    /// Check every row and image; fails if something is missing, damaged, stale, doubled, or in two splits
     Validate {
         /// The manifest
         manifest: PathBuf,
-        /// Look at this many images only
+        /// Check only this many images
         #[arg(long, value_name = "N")]
         sample: Option<usize>,
         /// Where the findings go [default: manifest_validation.json beside the manifest]
@@ -57,7 +57,7 @@ pub enum ManifestCommand {
         #[arg(long, value_name = "FILE.csv")]
         out: Option<PathBuf>,
     },
-    /// Draw labelled faces: a folder of pictures and their manifest, as many of each expression
+    /// Draw labelled faces: a folder of pictures and their manifest, the same number for each expression
     #[command(after_help = "Example: fermata manifest synth --seeds 1000..1200 --out data/drawn")]
     Synth(SynthArguments),
     /// Write the pictures of a NumPy archive as files, and its other arrays as a table that a recipe maps
@@ -74,12 +74,12 @@ pub enum ManifestCommand {
         #[arg(long, value_name = "FILE.csv")]
         out: PathBuf,
     },
-    /// Put wrong labels into the training rows on purpose, to see how a training withstands them
+    /// Replace labels of training rows by wrong ones on purpose, to see how a training withstands them
     #[command(
         after_help = "Example: fermata manifest noise data/manifest.csv --share 0.2 --between fear:surprise --between sad:neutral --out data/noisy"
     )]
     Noise(NoiseArguments),
-    /// Look for pictures that are one, within and across manifests and splits, and for labels that contradict; changes nothing
+    /// Find duplicate pictures within and across manifests and splits, and labels that contradict each other; changes nothing
     #[command(
         after_help = "Example: fermata manifest audit fer2013.csv ferplus.csv --out runs/audit"
     )]
@@ -176,7 +176,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     match range {
         Some(range) if !range.is_empty() => Ok(range),
         _ => Err(format!(
-            "`{text}` is no range of seeds; expected FIRST..END with FIRST below END, such as 1000..1100"
+            "`{text}` is not a range of seeds; expected FIRST..END with FIRST below END, such as 1000..1100"
         )),
     }
 }

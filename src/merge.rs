@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use fermata_engine::Report;
 use fermata_engine::report::{EarlierReport, UnsentReport};
+use fermata_engine::{InstanceName, Report};
 use serde::Serialize;
 
 use crate::cli::{SUCCESS, UNBALANCED};
@@ -45,24 +45,26 @@ pub(crate) struct SinkBook {
 }
 
 /// Reads the reports of runs, and prints their book.
+///
+/// # Errors
+/// A report is not there or cannot be read, or nothing can be printed.
 pub fn merge(runs: &[PathBuf], json: bool) -> anyhow::Result<u8> {
     let reports = runs.iter().map(|run| read(run));
     let reports: Vec<Report> = reports.collect::<anyhow::Result<_>>()?;
     let book = book(&reports)?;
-    print(&match json {
-        true => json_text(&book)?,
-        false => book.text(),
-    })?;
-    Ok(match book.imbalances.is_empty() {
-        true => SUCCESS,
-        false => UNBALANCED,
+    print(&if json { json_text(&book)? } else { book.text() })?;
+    Ok(if book.imbalances.is_empty() {
+        SUCCESS
+    } else {
+        UNBALANCED
     })
 }
 
 fn read(run: &Path) -> anyhow::Result<Report> {
-    let path = match run.is_dir() {
-        true => run.join("report.json"),
-        false => run.to_owned(),
+    let path = if run.is_dir() {
+        run.join("report.json")
+    } else {
+        run.to_owned()
     };
     let text = fermata_files::read(&path, fermata_files::MOST_TEXT).with_context(|| {
         format!(
@@ -123,7 +125,7 @@ pub(crate) fn book(reports: &[Report]) -> anyhow::Result<SiteBook> {
             .filter(|report| report.streams.contains_key(stream))
         {
             for sink in site.sinks(report, stream) {
-                let name = format!("{} on {}", node_of(sink), machine(report));
+                let name = format!("{} on {}", InstanceName::parse(sink).node, machine(report));
                 let of_sink = book.sinks.entry(stream.clone()).or_default();
                 of_sink.entry(name).or_insert_with(|| {
                     site.follow(stream, sink, machine(report), &mut book.imbalances)
@@ -139,11 +141,6 @@ fn machine(report: &Report) -> &str {
     report.machine.as_deref().unwrap_or_default()
 }
 
-/// The node of an instance.
-fn node_of(instance: &str) -> &str {
-    instance.split_once('@').map_or(instance, |(node, _)| node)
-}
-
 struct Site<'a> {
     reports: &'a [Report],
 }
@@ -153,7 +150,7 @@ impl<'a> Site<'a> {
     fn sinks(&self, report: &'a Report, stream: &str) -> Vec<&'a String> {
         let sends = |sink: &str| {
             let mut edges = report.site_edges.iter();
-            edges.any(|edge| !edge.receives && edge.node == node_of(sink))
+            edges.any(|edge| !edge.receives && edge.node == InstanceName::parse(sink).node)
         };
         let sinks = report.streams.get(stream).into_iter();
         let sinks = sinks.flat_map(|stream| stream.sinks.keys());
@@ -230,25 +227,11 @@ impl<'a> Site<'a> {
         imbalances: &mut Vec<String>,
     ) -> SinkBook {
         let mut book = SinkBook::default();
-        let mut captured = 0;
-        let mut missed = 0;
+        let (mut captured, mut missed) = self.at_sink(stream, sink, name, &mut book);
         let edge = self.edge_into(name, stream);
         let earlier = edge.map_or_else(EarlierReport::default, |edge| {
             self.earlier(name, edge, stream)
         });
-        for report in self.of_machine(name) {
-            let Some(found) = report.streams.get(stream) else {
-                continue;
-            };
-            captured += found.captured;
-            missed += found.missed;
-            if let Some(at) = found.sinks.get(sink) {
-                book.delivered += at.delivered;
-                for (cause, count) in &at.losses {
-                    *book.losses.entry(format!("{cause} on {name}")).or_default() += count;
-                }
-            }
-        }
         let Some(edge) = edge else {
             book.captured = captured;
             book.overwritten = missed;
@@ -283,18 +266,8 @@ impl<'a> Site<'a> {
                 told
             ));
         }
-        let unsent = self.unsent(before, edge, stream);
         let mut left = missed;
-        for (cause, count) in [
-            (format!("full at edge {edge} on {before}"), unsent.dropped),
-            (format!("too old at edge {edge} on {before}"), unsent.aged),
-            // Some of these may have arrived.
-            (
-                format!("sent without an answer by {before}"),
-                unsent.unconfirmed,
-            ),
-            (format!("lost between {before} and {name}"), u64::MAX),
-        ] {
+        for (cause, count) in self.lost_between(before, name, edge, stream) {
             let count = count.min(left);
             left -= count;
             if count > 0 {
@@ -307,6 +280,40 @@ impl<'a> Site<'a> {
         book.captured = upstream.captured;
         book.overwritten = upstream.overwritten;
         book
+    }
+
+    /// Adds what a machine's part says of a stream at a sink; how many packets it captured, and how many it missed.
+    fn at_sink(&self, stream: &str, sink: &str, name: &str, book: &mut SinkBook) -> (u64, u64) {
+        let (mut captured, mut missed) = (0, 0);
+        for report in self.of_machine(name) {
+            let Some(found) = report.streams.get(stream) else {
+                continue;
+            };
+            captured += found.captured;
+            missed += found.missed;
+            if let Some(at) = found.sinks.get(sink) {
+                book.delivered += at.delivered;
+                for (cause, count) in &at.losses {
+                    *book.losses.entry(format!("{cause} on {name}")).or_default() += count;
+                }
+            }
+        }
+        (captured, missed)
+    }
+
+    /// Why packets of a stream can be missing behind an edge, and at most how many for each cause, the likeliest first.
+    fn lost_between(&self, from: &str, to: &str, edge: &str, stream: &str) -> [(String, u64); 4] {
+        let unsent = self.unsent(from, edge, stream);
+        [
+            (format!("full at edge {edge} on {from}"), unsent.dropped),
+            (format!("too old at edge {edge} on {from}"), unsent.aged),
+            // Some of these may have arrived.
+            (
+                format!("sent without an answer by {from}"),
+                unsent.unconfirmed,
+            ),
+            (format!("lost between {from} and {to}"), u64::MAX),
+        ]
     }
 
     /// The clocks of two machines were compared with the server's, each within an error.

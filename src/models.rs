@@ -16,6 +16,9 @@ use crate::print::{complain, print, print_line};
 const CATALOGUE: &str = include_str!("../models/catalogue.yaml");
 
 /// Carries out a command about models; that about networks is `fermata-learn`'s. `catalogue` is somebody's own.
+///
+/// # Errors
+/// The catalogue cannot be read, a model is not in it or cannot be brought, or nothing can be printed.
 pub fn models(command: &ModelsCommand, catalogue: Option<&Path>) -> anyhow::Result<u8> {
     let catalogue = match catalogue {
         Some(path) => {
@@ -61,9 +64,10 @@ fn list(catalogue: &Catalogue, dir: &Path) -> anyhow::Result<u8> {
 }
 
 fn pull_all(catalogue: &Catalogue, arguments: &PullArguments) -> anyhow::Result<u8> {
-    let names: Vec<&String> = match arguments.all {
-        true => catalogue.models.keys().collect(),
-        false => arguments.names.iter().collect(),
+    let names: Vec<&String> = if arguments.all {
+        catalogue.models.keys().collect()
+    } else {
+        arguments.names.iter().collect()
     };
     // Before anything is brought: a wrong name is told at once.
     let entries: Vec<(&String, &Entry)> = names

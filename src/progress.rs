@@ -184,14 +184,13 @@ impl Progress {
                     ended: &ended,
                     clock: self.clock,
                 };
-                match in_a_table {
-                    false => streams.sentences(),
-                    true => {
-                        let width = terminal::size(io::stderr()).0.saturating_sub(SPINNER);
-                        let mut lines = vec![streams.summary(width)];
-                        lines.extend(streams.lines(width));
-                        lines
-                    }
+                if in_a_table {
+                    let width = terminal::size(io::stderr()).0.saturating_sub(SPINNER);
+                    let mut lines = vec![streams.summary(width)];
+                    lines.extend(streams.lines(width));
+                    lines
+                } else {
+                    streams.sentences()
                 }
             }
         };

@@ -24,6 +24,9 @@ const MADE: &str =
     "<!-- Made by `fermata reference`; change the code instead, then `make reference`. -->";
 
 /// Prints a page.
+///
+/// # Errors
+/// It cannot be printed.
 pub fn reference(page: Page, program: &Program) -> anyhow::Result<u8> {
     if program.may_hand_over && hand_over::is_possible() {
         return hand_over::hand_over();

@@ -335,9 +335,10 @@ pub(crate) fn of_site(report: Report, services: &Services, lives: &Option<Lives>
     };
     if let Some(connection) = services.get::<NatsConnection>() {
         for edge in &mut report.site_edges {
-            match edge.receives {
-                true => edge.malformed = connection.malformed(&edge.edge),
-                false => edge.unsent = connection.unsent(&edge.edge),
+            if edge.receives {
+                edge.malformed = connection.malformed(&edge.edge)
+            } else {
+                edge.unsent = connection.unsent(&edge.edge)
             }
         }
     }

@@ -29,7 +29,10 @@ use crate::terminal;
 /// Time between two looks at the run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Runs the graph. The process ends with the code that comes back, also if a call in it never returned.
+/// Runs the graph. The process is to end with the code that comes back: a call that never returned keeps its thread until then.
+///
+/// # Errors
+/// The graph cannot be loaded or nothing can be started, or its folder holds something else.
 pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
     let registry = (program.registry)();
     let Some(path) = out_folder(arguments, program, &registry) else {
@@ -54,9 +57,10 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
     let services = remote.lend((program.services)(), &path);
     let job = Job {
         graph,
-        taking: match goes_on {
-            true => Taking::Again(path),
-            false => Taking::Afresh(path),
+        taking: if goes_on {
+            Taking::Again(path)
+        } else {
+            Taking::Afresh(path)
         },
         quiet: arguments.quiet,
         rows: None,
@@ -69,9 +73,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         serve: arguments.serve.clone(),
         summary: true,
     };
-    let code = remote.close(run_job(job, registry)?);
-    // A call that never returned keeps its thread: ending the process is the only way to end it.
-    std::process::exit(i32::from(code));
+    Ok(remote.close(run_job(job, registry)?))
 }
 
 /// A graph that a command runs.
@@ -110,6 +112,9 @@ pub type Says = Box<dyn Fn() -> Option<String>>;
 
 /// Runs a graph to its end as `fermata run` does, with the same table, report and exit codes. What the run writes last is on the disk when this
 /// returns.
+///
+/// # Errors
+/// Nothing was started. What fails later is told and is in the code.
 pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     let Job {
         graph,

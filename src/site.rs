@@ -3,6 +3,9 @@
 use crate::site_cli::SiteCommand;
 
 /// Carries out what was asked of a site.
+///
+/// # Errors
+/// The server cannot be reached or does not answer, or nothing can be printed.
 #[cfg(feature = "remote")]
 pub fn site(command: &SiteCommand) -> anyhow::Result<u8> {
     use crate::cli::SUCCESS;
@@ -31,6 +34,9 @@ pub fn site(command: &SiteCommand) -> anyhow::Result<u8> {
 }
 
 /// This program cannot do it.
+///
+/// # Errors
+/// Always.
 #[cfg(not(feature = "remote"))]
 pub fn site(_: &SiteCommand) -> anyhow::Result<u8> {
     anyhow::bail!("{}", crate::remote::WITHOUT)

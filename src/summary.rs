@@ -224,10 +224,12 @@ fn streams(report: &Report, width: usize, out: &mut String) {
 
 /// A text at the end of a line, or where it has no room there, in one of its own.
 fn beside(text: &str, room: usize) -> String {
-    match text.chars().count() + 2 <= room {
-        true => format!("  {text}"),
-        false if matches!(text, "lost" | "none") => String::new(),
-        false => format!("\n  lost: {text}"),
+    if text.chars().count() + 2 <= room {
+        format!("  {text}")
+    } else if matches!(text, "lost" | "none") {
+        String::new()
+    } else {
+        format!("\n  lost: {text}")
     }
 }
 

@@ -39,9 +39,10 @@ pub fn sweep(arguments: &SweepArguments) -> anyhow::Result<u8> {
     let registry = (PROGRAM.registry)();
     let out = arguments.out.clone();
     let out = out.unwrap_or_else(|| RunFolder::fresh("sweep"));
-    let swept = match arguments.streams {
-        true => streams(arguments, &registry, &out),
-        false => values(arguments, &registry, &out),
+    let swept = if arguments.streams {
+        streams(arguments, &registry, &out)
+    } else {
+        values(arguments, &registry, &out)
     };
     match swept {
         Err(error) if error.is::<EndedEarly>() => {

@@ -8,9 +8,10 @@ const USUAL_SIZE: (usize, usize) = (80, 24);
 
 /// Characters that a line has; any number where it goes to no terminal.
 pub(crate) fn line_width(of: impl AsFd + IsTerminal) -> usize {
-    match of.is_terminal() {
-        true => size(of).0,
-        false => usize::MAX,
+    if of.is_terminal() {
+        size(of).0
+    } else {
+        usize::MAX
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::command::{run_in, was_refused};
 use crate::servers::{self, Http};
-use crate::support::{card_of_mini_xception, data, repository};
+use crate::skipped::data;
+use crate::support::{card_of_mini_xception, repository};
 
 #[track_caller]
 fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
@@ -312,7 +313,7 @@ fn a_refusal_names_what_was_typed_and_no_graph() {
         (&["a.jpg", "--model", "card"][..], "error: --model card: "),
         (
             &["a.jpg", "--model", &model, "--detector", "no.txt"],
-            "error: --detector no.txt: no.txt is no face detector",
+            "error: --detector no.txt: no.txt is not a face detector",
         ),
         (
             &["a.jpg", "--model", &model, "--detector", "no.onnx"],

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fermata_learn::manifest::{COLUMNS, Manifest};
 use fermata_learn::predictions::Predictions;
-use fermata_vision::{Expression, card};
+use fermata_vision::Expression;
 use image::{GrayImage, Luma};
 
 use crate::command::{refused, run, succeeded};
@@ -33,7 +33,7 @@ pub(crate) fn photo(path: &Path, seed: u32) {
 fn manifest_of(path: &Path, rows: &[(&str, &str, &str, &str)]) -> String {
     let mut text = format!("{}\n", COLUMNS.join(","));
     for (number, (image, label, source, split)) in rows.iter().enumerate() {
-        let digest = card::sha256(&path.with_file_name(image)).unwrap();
+        let digest = fermata_files::sha256_of_file(&path.with_file_name(image)).unwrap();
         text += &format!("{image},{label},{source},{split},g{number},{digest},64,64\n");
     }
     std::fs::write(path, text).unwrap();

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::command::run_in;
 use crate::servers::{self, Http, Sending};
-use crate::support::{card_of_mini_xception, data, fermata, repository, wait_until_or};
+use crate::skipped::data;
+use crate::support::{card_of_mini_xception, fermata, repository, wait_until_or};
 
 const FULL: &str = "\
 fermata: 1

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::skipped::skip;
 use crate::support::{fermata, wait_until};
 
 /// Runs a shell script in a mount namespace of its own, in which `$DISK` is a disk of 300 KiB. None where this machine lets
@@ -20,7 +21,7 @@ pub(crate) fn on_a_small_disk(disk: &Path, script: &str) -> Option<std::process:
         .output()
         .ok()?;
     if output.status.code() == Some(77) || output.stdout.is_empty() {
-        println!("skipped: no mount namespaces here");
+        skip("no mount namespaces here");
         return None;
     }
     Some(output)

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::skipped::skip;
 use crate::support::{fermata, repository};
 
 /// Whether something is there.
@@ -153,7 +154,7 @@ fn every_command_that_can_run_here_runs() {
                     };
                     match NEEDS.iter().find(|(name, _)| *name == need) {
                         Some((_, is_had)) if is_had() => run(block, folder.path()),
-                        _ => println!("skipped: {}:{}: no {need}", block.page, block.line),
+                        _ => skip(&format!("{}:{}: no {need}", block.page, block.line)),
                     }
                 }
             }

@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 use fermata_engine::{Graph, Problems, Registry};
 
+use crate::skipped::skip;
 use crate::support::{fermata, load, options};
 
 /// Runs the program with so much address space that honest work fits in it, and what is promised by a header does not.
@@ -102,7 +103,7 @@ fn video(folder: &Path, name: &str, codec: &str) -> Option<PathBuf> {
     match made {
         Ok(status) if status.success() => Some(path),
         _ => {
-            println!("skipped: no ffmpeg with {codec}");
+            skip(&format!("no ffmpeg with {codec}"));
             None
         }
     }
@@ -145,7 +146,7 @@ fn a_video_that_promises_gigabytes_fails_its_own_stream() {
         (&mp4, ""),
         (&avi, ""),
         (&y4m, "larger than any memory holds"),
-        (&text, "it is no video"),
+        (&text, "it is not a video"),
     ] {
         let out = tempfile::tempdir().unwrap();
         let (out, bad, good) = (

@@ -11,7 +11,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{card_of_mini_xception, data, fermata, repository};
+use crate::skipped::data;
+use crate::support::{card_of_mini_xception, fermata, repository};
 
 const HEADER: &str = "stream,segment,sequence,pts_ms,track,x,y,w,h,raw_label,label,latency_ms\n";
 const TRUTH_HEADER: &str = "stream,sequence,pts_ms,face,x,y,w,h,label\n";

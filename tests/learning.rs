@@ -7,7 +7,7 @@ use fermata_learn::export::{Overwrite, write_folder};
 use fermata_learn::manifest::COLUMNS;
 use fermata_learn::network::{Architecture, Head, Network};
 use fermata_learn::npz::Npz;
-use fermata_vision::{Expression, ModelCard, card};
+use fermata_vision::{Expression, ModelCard};
 use image::{GrayImage, Luma};
 use tch::Device;
 
@@ -147,7 +147,7 @@ fn pictures(folder: &Path) -> String {
             let value =
                 |x: u32, y: u32| Luma([(x * 3 + y * class as u32 + 40 * number as u32) as u8]);
             GrayImage::from_fn(40, 36, value).save(&path).unwrap();
-            let digest = card::sha256(&path).unwrap();
+            let digest = fermata_files::sha256_of_file(&path).unwrap();
             text += &format!("{name},{label},a test,{split},{name},{digest},40,36\n");
         }
     }

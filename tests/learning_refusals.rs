@@ -75,7 +75,7 @@ fn wrong_weights_inputs_and_devices_are_refused() {
         "resnet18",
         &input,
         &[],
-        &["w.safetensors is no whole safetensors file"],
+        &["w.safetensors is not a complete safetensors file"],
     );
     infer("resnet50", &input, &[], &["no network `resnet50`"]);
     infer(
@@ -125,7 +125,10 @@ fn wrong_weights_inputs_and_devices_are_refused() {
         &["infer", "--input", &input, "--output", &output],
         &["--model"],
     );
-    refused(&["inspect", &weights], &["is no whole safetensors file"]);
+    refused(
+        &["inspect", &weights],
+        &["is not a complete safetensors file"],
+    );
     std::fs::write(path("x.txt"), "").unwrap();
     refused(
         &["inspect", &path("x.txt")],
@@ -133,7 +136,7 @@ fn wrong_weights_inputs_and_devices_are_refused() {
     );
     refused(
         &["inspect", &folder.path().display().to_string()],
-        &["is no folder of a training, a model"],
+        &["is not a folder of a training, a model"],
     );
     let (code, text, errors) = run(&["inspect", &input]);
     assert!(

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{card_of_mini_xception, data, fermata};
+use crate::skipped::data;
+use crate::support::{card_of_mini_xception, fermata};
 
 /// Frames of each video, as their README counts them.
 const VIDEOS: [(&str, usize); 8] = [

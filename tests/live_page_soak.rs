@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::client::{IntoClientRequest, client};
 
 use crate::browser::{Browser, memory};
 use crate::served_run::{CAMERAS, ServedRun, sequence};
+use crate::skipped::skip;
 use crate::support::{fermata, wait_until};
 
 /// The cameras of a soak.
@@ -135,9 +136,7 @@ fn sum(report: &Value, what: &str) -> u64 {
 
 #[test]
 fn sixteen_streams_lose_no_row_beside_a_page_and_a_browser_that_reads_a_byte_a_second() {
-    let Some(mut browser) = Browser::open() else {
-        return;
-    };
+    let mut browser = Browser::open();
     let run = ServedRun::start(&streams(), "127.0.0.1:0", &[]);
     open_page(&mut browser, &run);
     let slow = SlowBrowser::open(run.address());
@@ -185,12 +184,10 @@ fn rate(report: &Value) -> f64 {
 #[test]
 fn a_page_that_is_open_for_minutes_takes_no_more_memory_and_costs_no_row_and_no_pace() {
     if std::env::var_os("FERMATA_SOAK").is_none() {
-        println!("skipped: it takes minutes (FERMATA_SOAK=1)");
+        skip("a soak: it takes minutes (FERMATA_SOAK=1)");
         return;
     }
-    let Some(mut browser) = Browser::open() else {
-        return;
-    };
+    let mut browser = Browser::open();
     let cores = std::thread::available_parallelism().unwrap().get() as f64;
     let as_fast_as_possible = ["run.clock=asap", "nodes.capture.count=50"].map(str::to_owned);
     let (report, processor_s) = without_page(&as_fast_as_possible);

@@ -1,5 +1,5 @@
 //! The integration tests: one program, a module for each behaviour. Tests on real video and models look for them in
-//! `FERMATA_DATA` and say so when it is not set.
+//! `FERMATA_DATA` and say so when it is not set (`skipped`).
 
 // All of this program is tests, also the functions that several of them share.
 #![allow(clippy::unwrap_used)]
@@ -86,6 +86,7 @@ mod site;
 mod site_again;
 #[cfg(feature = "remote")]
 mod site_trial;
+mod skipped;
 #[cfg(feature = "learn")]
 mod softlabels;
 #[cfg(feature = "learn")]

@@ -150,7 +150,7 @@ fn what_the_commands_leave_behind_is_inspected() {
     std::fs::create_dir(path("empty")).unwrap();
     refused(
         &["inspect", &path("empty")],
-        &["is no folder of a training"],
+        &["is not a folder of a training"],
     );
 }
 
@@ -159,7 +159,7 @@ fn what_cannot_be_drawn_is_refused_and_nothing_else_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("set").display().to_string();
     let with = |more: &[&'static str]| [&["manifest", "synth", "--out", &out], more].concat();
-    refused(&with(&["--seeds", "9..9"]), &["is no range of seeds"]);
+    refused(&with(&["--seeds", "9..9"]), &["is not a range of seeds"]);
     refused(&with(&["--seeds", "many"]), &["FIRST..END"]);
     refused(&with(&["--size", "8"]), &["16..=512"]);
     refused(

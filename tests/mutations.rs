@@ -10,6 +10,8 @@ use fermata_actors::sources::video_source::{VideoSource, VideoSourceSettings};
 use fermata_engine::testing::{SourceDriver, setup};
 use fermata_vision::{FramePool, ModelCard, image_file};
 
+use crate::skipped::skip;
+
 /// Address space of the process that reads: libtorch alone takes a good part of it.
 const MOST_KIB: u64 = 12_000_000;
 /// Memory that is really used, at its most.
@@ -112,7 +114,7 @@ fn whole_files(folder: &Path) -> Vec<PathBuf> {
             .status();
         match made {
             Ok(status) if status.success() => files.push(path),
-            _ => println!("skipped: no ffmpeg that writes {name}"),
+            _ => skip(&format!("no ffmpeg that writes {name}")),
         }
     }
     let picture = image::RgbImage::from_fn(40, 30, |x, y| {

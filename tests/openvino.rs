@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{card_of_mini_xception, data, fermata, repository};
+use crate::skipped::{data, skip};
+use crate::support::{card_of_mini_xception, fermata, repository};
 
 fn program(arguments: &[&str]) -> Output {
     let started = Command::new(fermata())
@@ -158,7 +159,7 @@ fn a_device_or_precision_that_is_not_there_is_refused_with_what_to_do() {
 fn what_openvino_finds_is_what_the_cpu_provider_finds_also_in_bf16() {
     let Some(data) = data() else { return };
     if !is_installed() {
-        println!("skipped: this ONNX Runtime has no OpenVINO provider (make setup-openvino)");
+        skip("this ONNX Runtime has no OpenVINO provider (make setup-openvino)");
         return;
     }
     #[cfg(target_arch = "x86_64")]
@@ -209,7 +210,7 @@ fn what_openvino_finds_is_what_the_cpu_provider_finds_also_in_bf16() {
     assert!(plain.share < 0.001 && plain.score < 0.001, "{plain:?}");
     assert_eq!(plain.labels, 0);
     if !has_bf16 {
-        println!("skipped in bf16: the processor has none");
+        skip("bf16: the processor has none");
         return;
     }
     let short = differences(&reference, &run("openvino", "bf16"), 0.6);

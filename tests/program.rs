@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::command::{run, was_refused};
-use crate::support::{card_of_mini_xception, data, fermata, wait_until_or};
+use crate::skipped::data;
+use crate::support::{card_of_mini_xception, fermata, wait_until_or};
 
 /// Runs a graph into a folder; it must be refused with these words, and leave nothing behind.
 fn refused(graph: &str, more: &[&str], words: &[&str]) {
@@ -194,7 +195,7 @@ fn a_file_that_is_no_video_fails_its_stream() {
     .unwrap();
     let (code, text, errors) = run(&["run", &path("graph.yaml"), "--out", &path("out"), "-q"]);
     assert_eq!(code, 1, "{text}{errors}");
-    for words in ["failed: node `capture@a`", "clip.mp4", "it is no video"] {
+    for words in ["failed: node `capture@a`", "clip.mp4", "it is not a video"] {
         assert!(text.contains(words), "{words}: {text}{errors}");
     }
 }

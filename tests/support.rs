@@ -95,16 +95,6 @@ pub(crate) fn registry() -> Registry {
     registry
 }
 
-/// Real videos and models, which are not part of the repository.
-#[cfg(feature = "live")]
-pub(crate) fn data() -> Option<std::path::PathBuf> {
-    let data = std::env::var_os("FERMATA_DATA").map(std::path::PathBuf::from);
-    if data.is_none() {
-        println!("skipped: no FERMATA_DATA");
-    }
-    data
-}
-
 /// A model folder with mini-XCEPTION and its card.
 #[cfg(feature = "live")]
 pub(crate) fn card_of_mini_xception(data: &std::path::Path) -> tempfile::TempDir {
@@ -112,7 +102,7 @@ pub(crate) fn card_of_mini_xception(data: &std::path::Path) -> tempfile::TempDir
     let weights = folder.path().join("model.onnx");
     let original = data.join("classify/fer2013_mini_XCEPTION.102-0.66.onnx");
     std::fs::copy(original, &weights).expect("the model");
-    let sum = fermata_vision::card::sha256(&weights).expect("a checksum");
+    let sum = fermata_files::sha256_of_file(&weights).expect("a checksum");
     let card = format!(
         "\
 input: {{name: input, size: 64, layout: nchw, colour: gray}}

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::abuse::send;
-use crate::support::{card_of_mini_xception, data, fermata, wait_until};
+use crate::skipped::data;
+use crate::support::{card_of_mini_xception, fermata, wait_until};
 
 fn sweep(arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(fermata());

@@ -257,7 +257,7 @@ fn the_graph_of_a_training_goes_on_in_its_folder() {
     refused(&graph("run"), &["nothing left to do", "--more N"]);
     assert_eq!(data.results("whole"), data.results("run"));
     // Without a training there is none to go on with.
-    refused(&graph("none"), &["it is no training's folder"]);
+    refused(&graph("none"), &["it is not a training's folder"]);
     assert!(!data.path("none").exists());
 }
 
@@ -332,7 +332,7 @@ fn what_cannot_be_trained_is_one_clear_error_and_leaves_nothing() {
         data.write(file, &good);
     }
     let missing = ["resume".to_owned(), none];
-    refuse(&missing, &["is no run that can be taken up again"]);
+    refuse(&missing, &["is not a run that can be taken up again"]);
 
     // An image that is gone ends the training, and what was trained is kept.
     fs::remove_file(data.path("3.png")).unwrap();

@@ -185,10 +185,12 @@ impl VideoMessage {
         // What no source gives unless it is asked to.
         let pixels = pixels.filter(|pixels| (1..=MOST_PIXELS as usize).contains(pixels));
         let pixels = pixels.ok_or("no picture, or one larger than any camera's")?;
-        let frame = match self.is_jpeg {
-            true => jpeg::decode(&self.pixels, (width, height), &FramePool::new())?,
-            false if self.pixels.len() == 3 * pixels => Frame::from_bgr(width, height, self.pixels),
-            false => return Err("pixels that are not as many as the picture has".into()),
+        let frame = if self.is_jpeg {
+            jpeg::decode(&self.pixels, (width, height), &FramePool::new())?
+        } else if self.pixels.len() == 3 * pixels {
+            Frame::from_bgr(width, height, self.pixels)
+        } else {
+            return Err("pixels that are not as many as the picture has".into());
         };
         let truth = self.truth.map(|truth| {
             let faces = truth.faces.into_iter().map(TrueFaceMessage::read);

@@ -90,11 +90,12 @@ fn h264() -> Result<String, String> {
 }
 
 fn haar() -> Result<String, String> {
-    match Path::new(HAAR_DEFAULT).is_file() {
-        true => Ok(HAAR_DEFAULT.to_owned()),
-        false => Err(format!(
+    if Path::new(HAAR_DEFAULT).is_file() {
+        Ok(HAAR_DEFAULT.to_owned())
+    } else {
+        Err(format!(
             "no {HAAR_DEFAULT}; install Debian's package opencv-data"
-        )),
+        ))
     }
 }
 
@@ -109,9 +110,10 @@ fn cameras() -> Result<String, String> {
         })
         .collect();
     cameras.sort();
-    match cameras.is_empty() {
-        true => Err("none".to_owned()),
-        false => Ok(cameras.join(", ")),
+    if cameras.is_empty() {
+        Err("none".to_owned())
+    } else {
+        Ok(cameras.join(", "))
     }
 }
 

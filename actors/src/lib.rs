@@ -18,6 +18,10 @@ mod stream_time;
 pub mod temporal;
 pub mod trust;
 
+#[cfg(test)]
+#[path = "../../tests/skipped.rs"]
+mod skipped;
+
 use fermata_engine::Registry;
 
 /// Adds every actor of this crate: the only list of names and what stands behind them.

@@ -60,9 +60,10 @@ impl Trust {
     /// There are none.
     pub fn system() -> Result<Self, TrustError> {
         let roots = system_roots();
-        match roots.is_empty() {
-            true => Err(TrustError::NoAuthorities),
-            false => Ok(Self::Issuers(Arc::new(roots))),
+        if roots.is_empty() {
+            Err(TrustError::NoAuthorities)
+        } else {
+            Ok(Self::Issuers(Arc::new(roots)))
         }
     }
 
@@ -84,9 +85,10 @@ impl Trust {
                 .add(certificate)
                 .map_err(|error| cannot(error.to_string()))?;
         }
-        match roots.is_empty() {
-            true => Err(cannot("it holds no certificate in PEM".to_owned())),
-            false => Ok(Self::Issuers(Arc::new(roots))),
+        if roots.is_empty() {
+            Err(cannot("it holds no certificate in PEM".to_owned()))
+        } else {
+            Ok(Self::Issuers(Arc::new(roots)))
         }
     }
 }
@@ -120,9 +122,10 @@ impl FromStr for Fingerprint {
             let parsed = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
             parsed.map(|parsed| *byte = parsed).is_some()
         });
-        match is_hex && bytes {
-            true => Ok(Self(fingerprint)),
-            false => Err(TrustError::NoFingerprint(text.to_owned())),
+        if is_hex && bytes {
+            Ok(Self(fingerprint))
+        } else {
+            Err(TrustError::NoFingerprint(text.to_owned()))
         }
     }
 }

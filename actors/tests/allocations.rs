@@ -8,6 +8,9 @@
 //! inside of each `resize` and `warpAffine` (5 to 16 KiB) and, with `clahe`, its bordered copy of a crop. Sources, and the
 //! engine between the actors, are not looked at.
 
+#[path = "../../tests/skipped.rs"]
+mod skipped;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fmt;
@@ -23,9 +26,11 @@ use fermata_actors::sources::synthetic_faces::SyntheticFaces;
 use fermata_actors::sources::video_source::VideoSource;
 use fermata_engine::testing::{ActorDriver, Emission, SourceDriver};
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup, Source};
+use fermata_files::sha256_of_file;
 use fermata_vision::Face;
-use fermata_vision::card::{CARD_FILE, ONNX_FILE, sha256};
+use fermata_vision::card::{CARD_FILE, ONNX_FILE};
 use serde_json::{Value, json};
+use skipped::data;
 
 /// Bytes above which an allocation is large.
 const LARGE: usize = 4096;
@@ -227,15 +232,6 @@ fn faces(mut packet: Input) -> Vec<Face> {
     Arc::unwrap_or_clone(packet.take::<Faces>()).faces
 }
 
-/// Real models and videos, which are not part of the repository.
-fn data() -> Option<PathBuf> {
-    let data = std::env::var_os("FERMATA_DATA").map(PathBuf::from);
-    if data.is_none() {
-        println!("skipped: no FERMATA_DATA");
-    }
-    data
-}
-
 const MINI_XCEPTION: &str = "\
 input: {name: input, size: 64, layout: nchw, colour: gray}
 interpolation: area
@@ -261,7 +257,7 @@ fn model(card: &str, weights: &[u8]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join(ONNX_FILE);
     std::fs::write(&file, weights).expect("the weights");
-    let sum = sha256(&file).expect("a checksum");
+    let sum = sha256_of_file(&file).expect("a checksum");
     let card = format!("{card}licence: MIT\nsource: a test\nsha256: {sum}\n");
     std::fs::write(folder.path().join(CARD_FILE), card).expect("the card");
     folder

@@ -1,9 +1,10 @@
 //! Whether a source has what it captures from: a camera that is unplugged, a server that does not answer.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::clock::Clock;
 use crate::graph::secrets::Secrets;
+use crate::lock::lock;
 
 /// Told whenever a source loses its device or has it again; the reason says why it is lost.
 pub(crate) type ConnectionListener = Box<dyn Fn(Option<String>) + Send + Sync>;
@@ -35,7 +36,7 @@ impl Connection {
     pub fn lose(&self, reason: &str) {
         let reason = self.secrets.hide(reason);
         let is_news = {
-            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lost = lock(&self.lost);
             let since_ns = lost.as_ref().map(|(_, since_ns)| *since_ns);
             let now_ns = since_ns.unwrap_or_else(|| self.clock.now_ns());
             *lost = Some((reason.clone(), now_ns));
@@ -49,7 +50,7 @@ impl Connection {
     /// It is there again.
     pub fn restore(&self) {
         let was_lost = {
-            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lost = lock(&self.lost);
             lost.take().is_some()
         };
         if was_lost && let Some(listener) = &self.listener {
@@ -59,7 +60,7 @@ impl Connection {
 
     /// Why it is gone and since when, nanoseconds of the run's clock; none while it is there.
     pub(crate) fn lost(&self) -> Option<(String, u64)> {
-        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = lock(&self.lost);
         lost.clone()
     }
 }

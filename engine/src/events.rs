@@ -1,9 +1,10 @@
 //! What happens to a run as a whole, for whoever wants to know: a page, a log, a program that steers.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::end::End;
+use crate::lock::lock;
 use crate::report::FaultReport;
 
 /// Events that wait for a subscriber, at most; what does not fit is counted as [`RunEvent::Missed`].
@@ -117,10 +118,6 @@ impl Events {
         lock(&self.subscribers).clear();
         lock(&self.of_ends).clear();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Subscriber {

@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::lock::lock;
 use crate::report::{FileReport, FileSegmentReport, FileState};
 
 /// Segments that a file's report lists; a camera that returns more often than that has worse troubles.
@@ -61,11 +62,11 @@ impl FileBook {
 
 impl Book {
     fn place(&self) -> MutexGuard<'_, (PathBuf, bool)> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.place)
     }
 
     fn segments(&self) -> MutexGuard<'_, Vec<FileSegmentReport>> {
-        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.segments)
     }
 
     fn report(&self) -> FileReport {
@@ -115,7 +116,7 @@ impl FileBooks {
     }
 
     fn books(&self) -> MutexGuard<'_, Vec<FileBook>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::clock::ClockMode;
 use crate::graph::{Graph, OutputRef, WhenFull};
+use crate::instance_name::InstanceName;
 use crate::observer::Fate;
 use crate::report::{
     BatchReport, EdgeReport, FlushReport, NodeReport, Report, SinkReport, SiteEdgeReport,
@@ -88,9 +89,10 @@ fn clock_name(mode: ClockMode) -> String {
 /// The name of an instance; where streams are units, all that a node has for its units go by the node's own.
 pub(crate) fn place(graph: &Graph, instance: &Instance, is_unit: bool) -> String {
     let spec = &graph.nodes[instance.spec];
-    match is_unit && spec.each_stream {
-        true => spec.name.clone(),
-        false => instance.watch.name.clone(),
+    if is_unit && spec.each_stream {
+        spec.name.clone()
+    } else {
+        instance.watch.name.clone()
     }
 }
 
@@ -118,10 +120,10 @@ pub(crate) fn node_report(
     if hung {
         counts.abandoned += counts.in_hand;
     }
-    let stream = watch.name.split_once('@');
+    let stream = InstanceName::parse(&watch.name).stream;
     NodeReport {
         node: graph.nodes[instance.spec].name.clone(),
-        stream: stream.map(|(_, stream)| stream.to_owned()),
+        stream: stream.map(str::to_owned),
         counted: instance.tallies.report(),
         ..summed(
             counts,
@@ -203,15 +205,12 @@ fn add_units(report: &mut Report, graph: &Graph, units: &Units) {
 
 /// Adds the books of one stream's edge.
 pub(crate) fn add_edge(report: &mut EdgeReport, graph: &Graph, edge: &EdgeRecord, key: &EdgeKey) {
-    let (producer, output, consumer, input, from, to) = key;
-    report.from.clone_from(from);
-    report.to.clone_from(to);
-    report
-        .output
-        .clone_from(&graph.nodes[*producer].ports.outputs[*output].name);
-    report
-        .input
-        .clone_from(&graph.nodes[*consumer].ports.inputs[*input].name);
+    let producer = &graph.nodes[key.producer].ports;
+    let consumer = &graph.nodes[key.consumer].ports;
+    report.from.clone_from(&key.from);
+    report.to.clone_from(&key.to);
+    report.output.clone_from(&producer.outputs[key.output].name);
+    report.input.clone_from(&consumer.inputs[key.input].name);
     let books = &edge.books;
     report.sent += read(&books.producer.sent);
     report.received += read(&books.consumer.received);

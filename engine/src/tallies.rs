@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::lock::lock;
 
 /// The counts of a node instance, by what they count. They survive restarts, and replicas share them.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +35,7 @@ impl Tallies {
     }
 
     fn tallies(&self) -> MutexGuard<'_, BTreeMap<&'static str, Arc<AtomicU64>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -204,9 +204,10 @@ impl Drop for FolderLock {
 
 fn not_opened(path: &Path, reason: io::Error) -> FileError {
     let error = FileError::new("create", path, reason);
-    match path.is_symlink() {
-        true => error.and("it is a link, through which nothing is written: remove it"),
-        false => error,
+    if path.is_symlink() {
+        error.and("it is a link, through which nothing is written: remove it")
+    } else {
+        error
     }
 }
 

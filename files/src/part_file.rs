@@ -203,9 +203,10 @@ fn remove_link(part: &Path) -> Result<(), FileError> {
         return Ok(());
     };
     let leads_to_a_file = || part.metadata().map_or(true, |found| found.is_file());
-    let is_link = match found.is_symlink() {
-        true => leads_to_a_file(),
-        false => found.is_file() && found.nlink() > 1,
+    let is_link = if found.is_symlink() {
+        leads_to_a_file()
+    } else {
+        found.is_file() && found.nlink() > 1
     };
     // A part that somebody is writing is told as such by `locked`.
     if !is_link || (!found.is_symlink() && is_held(part)) {

@@ -43,9 +43,10 @@ impl SyncGroup {
     pub fn add(&self, path: &Path) -> Result<Arc<Synced>, FileError> {
         let file = File::open(path).map_err(|reason| FileError::new("open", path, reason))?;
         for folder in path.ancestors().skip(1).take(FOLDERS) {
-            let folder = match folder == Path::new("") {
-                true => Path::new("."),
-                false => folder,
+            let folder = if folder == Path::new("") {
+                Path::new(".")
+            } else {
+                folder
             };
             // Some file systems of networks and of other systems know no such thing.
             let _ = File::open(folder).and_then(|folder| folder.sync_all());
@@ -110,6 +111,7 @@ fn is_unknown(reason: &io::Error) -> bool {
     )
 }
 
+/// Also after a panic under the lock: what is kept is put in and taken out whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

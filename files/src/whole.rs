@@ -14,7 +14,8 @@ pub const MOST_NUMBERS: u64 = 32 << 30;
 /// Opens a file that is read to its end, of at most `most` bytes.
 ///
 /// # Errors
-/// What the system says; it is not a regular file; it is larger.
+/// What the system says; it is a folder ([`ErrorKind::IsADirectory`]) or not a regular file ([`ErrorKind::InvalidInput`]); it is
+/// larger ([`ErrorKind::FileTooLarge`]).
 pub fn open(path: &Path, most: u64) -> io::Result<File> {
     // Opening a pipe would wait for its writer.
     let found = path.metadata()?;
@@ -22,7 +23,8 @@ pub fn open(path: &Path, most: u64) -> io::Result<File> {
         return Err(ErrorKind::IsADirectory.into());
     }
     if !found.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+        let reason = "it is not a regular file";
+        return Err(io::Error::new(ErrorKind::InvalidInput, reason));
     }
     if found.len() > most {
         return Err(too_large(most));
@@ -42,10 +44,10 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX))?;
     // It may grow meanwhile.
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > most {
-        true => Err(too_large(most)),
-        false => Ok(bytes),
+    if bytes.len() as u64 > most {
+        return Err(too_large(most));
     }
+    Ok(bytes)
 }
 
 /// Reads a text of at most `most` bytes.

@@ -166,7 +166,7 @@ impl Ledger {
         let file = options.open(path).map_err(failed)?;
         // A device need not end.
         if !file.metadata().map_err(failed)?.is_file() {
-            return Err(failed(io::Error::other("it is no regular file")));
+            return Err(failed(io::Error::other("it is not a regular file")));
         }
         Ok(Self {
             path: path.to_owned(),

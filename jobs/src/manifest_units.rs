@@ -101,9 +101,10 @@ impl Splits {
             }
             splits.push(split);
         }
-        match splits.is_empty() {
-            true => Err("no split is named".to_owned()),
-            false => Ok(splits),
+        if splits.is_empty() {
+            Err("no split is named".to_owned())
+        } else {
+            Ok(splits)
         }
     }
 }
@@ -255,7 +256,7 @@ impl StreamProvider for ManifestUnits {
 
     fn ended(&mut self, stream: &str, end: End) -> Result<(), ActorError> {
         let number = self.running.remove(stream);
-        let number = number.ok_or_else(|| format!("`{stream}` is no unit of this job"))?;
+        let number = number.ok_or_else(|| format!("`{stream}` is not a unit of this job"))?;
         let is_done = match &mut self.ledger {
             Some(ledger) => ledger.refresh()?.commits.contains_key(&number),
             None => end.is_complete(),

@@ -105,9 +105,10 @@ impl TrainModel {
             Planned::Validation { epoch, row } => (Purpose::Validation { epoch }, row),
             Planned::EpochEnd { .. } => return Err(lost(&named(wanted), planned)),
         };
-        match wanted.row.index() == row && wanted.purpose == purpose {
-            true => Ok(()),
-            false => Err(lost(&named(wanted), planned)),
+        if wanted.row.index() == row && wanted.purpose == purpose {
+            Ok(())
+        } else {
+            Err(lost(&named(wanted), planned))
         }
     }
 

@@ -195,7 +195,7 @@ fn read_alignment(path: &Path) -> Result<Alignment, ActorError> {
     let text = fermata_files::read_text(path, MOST_TEXT)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let alignment = serde_json::from_str(&text);
-    Ok(alignment.map_err(|error| format!("{} is no alignment: {error}", path.display()))?)
+    Ok(alignment.map_err(|error| format!("{} is not an alignment: {error}", path.display()))?)
 }
 
 impl Actor for WriteSoftlabels {
@@ -286,9 +286,10 @@ impl Actor for WriteSoftlabels {
     }
 
     fn finish(&mut self, _: End) -> Result<(), ActorError> {
-        match self.assembles {
-            true => self.assemble(),
-            false => Ok(()),
+        if self.assembles {
+            self.assemble()
+        } else {
+            Ok(())
         }
     }
 }

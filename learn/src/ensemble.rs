@@ -154,9 +154,10 @@ pub fn search(
     }
     let (first, others) = (&candidates[0], &candidates[1..]);
     let best = others.iter().fold(first, |best, other| {
-        match other.quality.is_better(&best.quality) {
-            true => other,
-            false => best,
+        if other.quality.is_better(&best.quality) {
+            other
+        } else {
+            best
         }
     });
     let best = best.clone();
@@ -199,9 +200,10 @@ impl Search {
         let first = &self.teachers[0];
         let teachers = self.teachers[1..].iter();
         teachers.fold(first, |best, teacher| {
-            match teacher.alone.is_better(&best.alone) {
-                true => teacher,
-                false => best,
+            if teacher.alone.is_better(&best.alone) {
+                teacher
+            } else {
+                best
             }
         })
     }

@@ -38,7 +38,7 @@ pub enum WeightsError {
         reason: io::Error,
     },
     /// Cut, damaged, or another format.
-    #[error("{} is no whole safetensors file: {reason}", path.display())]
+    #[error("{} is not a complete safetensors file: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,

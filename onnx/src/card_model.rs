@@ -12,7 +12,7 @@ use crate::tensor::{ElementType, TensorIn, TensorInfo};
 
 /// Why a model's folder cannot be run.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum CardModelError {
     /// The card or the weights' file.
     #[error(transparent)]
@@ -140,14 +140,13 @@ impl CardModel {
                 expected,
             });
         }
-        let values = match rows < batch {
-            true => {
-                self.padded.clear();
-                self.padded.extend_from_slice(values);
-                self.padded.resize(batch * expected, 0.0);
-                &self.padded
-            }
-            false => values,
+        let values = if rows < batch {
+            self.padded.clear();
+            self.padded.extend_from_slice(values);
+            self.padded.resize(batch * expected, 0.0);
+            &self.padded
+        } else {
+            values
         };
         let computed = self.session.run([TensorIn {
             shape: &[batch, a, b, c],
@@ -183,9 +182,12 @@ fn keep_expressions(output: &OutputSpec, row: &[f32], kept_values: &mut Vec<f32>
         let kept: f32 = kept_values[from..].iter().sum();
         let all: f32 = row.iter().sum();
         // Nothing but an ignored class: all expressions are equally unlikely.
-        let share = |value: f32| match kept > 0.0 {
-            true => value * all / kept,
-            false => all / EXPRESSIONS as f32,
+        let share = |value: f32| {
+            if kept > 0.0 {
+                value * all / kept
+            } else {
+                all / EXPRESSIONS as f32
+            }
         };
         for value in &mut kept_values[from..] {
             *value = share(*value);

@@ -203,9 +203,10 @@ mod tests {
             let refused = device.computes_in(Precision::Bf16).unwrap_err().to_string();
             assert!(refused.contains("device: openvino"), "{refused}");
         }
-        let expected = match processor_has_bf16() {
-            true => Ok(()),
-            false => Err(PrecisionError::Processor),
+        let expected = if processor_has_bf16() {
+            Ok(())
+        } else {
+            Err(PrecisionError::Processor)
         };
         assert_eq!(Device::OpenVino.computes_in(Precision::Bf16), expected);
     }

@@ -17,6 +17,10 @@ mod runtime;
 mod session;
 mod tensor;
 
+#[cfg(test)]
+#[path = "../../tests/skipped.rs"]
+mod skipped;
+
 pub use card_model::{CardModel, CardModelError};
 pub use device::{Device, PrecisionError, cuda, openvino};
 pub use precision::Precision;

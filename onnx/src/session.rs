@@ -39,7 +39,7 @@ impl Default for SessionSpec {
 
 /// Why a model could not be loaded or run. The messages hold the cause.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum SessionError {
     /// ONNX Runtime itself.
     #[error(transparent)]
@@ -286,13 +286,10 @@ fn with_threads(builder: SessionBuilder, threads: usize) -> ort::Result<SessionB
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::skipped::data;
 
     fn model() -> Option<PathBuf> {
-        let Some(data) = std::env::var_os("FERMATA_DATA") else {
-            println!("skipped: no FERMATA_DATA");
-            return None;
-        };
-        Some(Path::new(&data).join("classify/faceapi_face_expression.onnx"))
+        Some(data()?.join("classify/faceapi_face_expression.onnx"))
     }
 
     #[test]

@@ -6,7 +6,7 @@ use ort::value::{TensorElementType, ValueType};
 
 /// Type of a tensor's elements, as far as callers tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum ElementType {
     F32,
     F16,

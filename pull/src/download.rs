@@ -53,7 +53,7 @@ pub(crate) async fn download(
         if before == bytes {
             return Ok(());
         }
-        match attempt(client, url, part, before, bytes, progress).await {
+        match attempt(client, url, part, bytes, progress).await {
             Ok(()) => return Ok(()),
             Err(Broken::No(reason)) => return Err(reason),
             Err(Broken::Off(reason)) => {
@@ -74,10 +74,10 @@ async fn attempt(
     client: &Client,
     url: &str,
     part: &mut PartFile,
-    have: u64,
     bytes: u64,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), Broken> {
+    let have = part.length().map_err(unwritten)?;
     let mut request = client.get(url);
     if have > 0 {
         request = request.header(RANGE, format!("bytes={have}-"));
@@ -129,11 +129,12 @@ async fn attempt(
         part.write_all(&chunk).map_err(unwritten)?;
         progress(have);
     }
-    match have == bytes {
-        true => Ok(()),
-        false => Err(Broken::Off(format!(
+    if have == bytes {
+        Ok(())
+    } else {
+        Err(Broken::Off(format!(
             "it ended after {have} of {bytes} bytes"
-        ))),
+        )))
     }
 }
 

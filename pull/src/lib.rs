@@ -4,8 +4,8 @@
 //! - [`pull()`]: brings one into its folder, from its addresses in turn or from a folder; goes on where an earlier one broke off.
 //! - [`state`]: whether a model is here, and is what the catalogue says.
 //!
-//! A file that does not have the checksum of the catalogue never gets its name, whoever sent it. It is not about what a model means: that
-//! says its card.
+//! A file that does not have the checksum of the catalogue never gets its name, whoever sent it. What a model means is said by its
+//! card, not here.
 
 mod catalogue;
 mod download;

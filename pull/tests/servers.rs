@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../tests/skipped.rs"]
+mod skipped;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -294,13 +297,10 @@ fn the_catalogue_that_ships_can_be_read_and_wrong_ones_are_refused() {
             "{wrong}"
         );
     }
-    let Some(data) = std::env::var_os("FERMATA_DATA") else {
-        println!("skipped: no FERMATA_DATA");
-        return;
-    };
+    let Some(data) = skipped::data() else { return };
     for (name, entry) in &catalogue.models {
         let folder = tempfile::tempdir().unwrap();
-        let of_kind = ["detect", "classify"].map(|kind| Path::new(&data).join(kind));
+        let of_kind = ["detect", "classify"].map(|kind| data.join(kind));
         let from = of_kind
             .into_iter()
             .find(|from| from.join(&entry.file).exists());

@@ -1,12 +1,14 @@
 //! What has happened to the run, newest last, and how streams have ended.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fermata_engine::graph::redact;
-use fermata_engine::{End, How, RunEvent};
+use fermata_engine::{End, How, InstanceName, RunEvent};
 use serde::Serialize;
+
+use crate::lock::lock;
 
 /// Entries that are kept.
 const MOST_ENTRIES: usize = 200;
@@ -152,7 +154,7 @@ impl Journal {
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -190,10 +192,7 @@ impl Entries {
             (How::Stopped, _) => "it was stopped, and what was in flight was given up",
         };
         let mut reason = words.to_owned();
-        let of_stream = |instance: &str| {
-            let of = instance.split_once('@').map(|(_, of)| of);
-            of == Some(stream)
-        };
+        let of_stream = |instance: &str| InstanceName::parse(instance).stream == Some(stream);
         let own = self.wrong.iter().filter(|(name, _)| of_stream(name));
         let wrong: Vec<String> = own.map(|(name, why)| format!("{name}: {why}")).collect();
         if end.how != How::Complete && !wrong.is_empty() {

@@ -20,17 +20,22 @@
 //! | add a route | `router.rs`; each file of routes gives a router |
 //! | know who may ask for what | `guard.rs` (decisions), `token.rs`, `sign_in.rs`, `identity.rs` (TLS), `places.rs` (how many at once) |
 //! | know what the page is told | `session.rs` (one browser), `watcher.rs`, `counting.rs` and `numbers.rs` (numbers), `bottleneck.rs` and `troubles.rs` (what is wrong, in words), `video.rs` (pictures), `tap.rs`, `journal.rs` |
+//! | add a metric | `metric_names.rs` says what it is, `metrics.rs` where its value is from, `exposition.rs` writes it |
 //! | change the page | `assets/`: plain modules, embedded as they are |
 
 mod bottleneck;
 mod control;
 mod counting;
+mod exposition;
 mod graph_view;
 mod guard;
 mod health;
 mod identity;
 mod journal;
+mod lock;
 mod measures;
+mod metric_family;
+mod metric_names;
 mod metrics;
 mod numbers;
 mod options;
@@ -49,6 +54,7 @@ mod watcher;
 
 pub use identity::{Identity, IdentityError};
 pub use measures::{Measure, Measures};
+pub use metric_family::Family;
 pub use numbers::{
     BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers, WorkerNumbers, Workers,
 };

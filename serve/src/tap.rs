@@ -4,11 +4,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use fermata_engine::observer::{Event, Observer, Recorder, Seen};
-use fermata_engine::{Packet, Payload};
+use fermata_engine::{InstanceName, Packet, Payload};
 use serde::Serialize;
+
+use crate::lock::lock;
 
 /// Packets of an output that are kept.
 const MOST_KEPT: usize = 20;
@@ -75,7 +77,7 @@ impl Tap {
     }
 
     fn sent(&self, seen: &Seen<'_>, output: usize, packet: &Packet) {
-        let node = seen.node.split('@').next().unwrap_or(seen.node);
+        let node = InstanceName::parse(seen.node).node;
         let mut outputs = self.lock();
         let Some(output) = outputs.get_mut(&(node.to_owned(), output)) else {
             return;
@@ -98,7 +100,7 @@ impl Tap {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Tapped, Output>> {
-        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.outputs)
     }
 }
 

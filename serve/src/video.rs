@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -12,6 +12,8 @@ use opencv::core::{Mat, MatTraitConst, MatTraitConstManual, Size};
 use opencv::imgproc;
 use serde_json::json;
 use tokio::sync::watch;
+
+use crate::lock::lock;
 
 /// Wider frames are made so wide: a tile is no wider, and four times the pixels take four times as long to encode.
 const MOST_WIDTH: usize = 960;
@@ -107,7 +109,7 @@ impl Video {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Picture>> {
-        self.pictures.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pictures)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use fermata_engine::graph::Secrets;
 use fermata_engine::{Graph, RunHandle};
@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::graph_view::GraphView;
 use crate::journal::Journal;
+use crate::lock::lock;
 use crate::measures::Measures;
 use crate::numbers::Workers;
 use crate::tap::Tap;
@@ -181,17 +182,15 @@ impl WatchedRun {
 
     /// Whether a stream of this name runs, as far as was seen last.
     pub(crate) fn is_running(&self, stream: &str) -> bool {
-        let running = self.running.lock();
-        let running = running.unwrap_or_else(PoisonError::into_inner);
-        running.contains(stream)
+        lock(&self.running).contains(stream)
     }
 
     /// Says which streams run.
     pub(crate) fn set_running(&self, streams: BTreeSet<String>) {
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = streams;
+        *lock(&self.running) = streams;
     }
 
     fn sources(&self) -> MutexGuard<'_, BTreeMap<String, Source>> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sources)
     }
 }

@@ -72,9 +72,10 @@ impl Plan<'_> {
         );
         if self.annotate {
             // Nobody waits for a recording: a face is hidden before it is found, too.
-            let delay = match self.blur.is_some() && !self.inputs.live {
-                true => ", blur_delay: 500ms",
-                false => "",
+            let delay = if self.blur.is_some() && !self.inputs.live {
+                ", blur_delay: 500ms"
+            } else {
+                ""
             };
             let _ = write!(
                 text,
@@ -124,9 +125,10 @@ impl Plan<'_> {
         let has_own = ["ultraface", "rfb", "slim"]
             .iter()
             .any(|part| lower.contains(part));
-        let side = match has_own {
-            true => String::new(),
-            false => format!(", max_side: {MAX_SIDE}"),
+        let side = if has_own {
+            String::new()
+        } else {
+            format!(", max_side: {MAX_SIDE}")
         };
         format!("model: {}{side}", quoted(&name))
     }

@@ -128,9 +128,10 @@ impl Inputs {
         let is_known = [&VIDEOS[..], &image_source::EXTENSIONS, &OTHER_PHOTOS]
             .iter()
             .any(|endings| ends_in(path, endings));
-        match is_known {
-            true => self.file(path),
-            false => Err("neither a photo nor a video".to_owned()),
+        if is_known {
+            self.file(path)
+        } else {
+            Err("neither a photo nor a video".to_owned())
         }
     }
 
@@ -192,12 +193,13 @@ impl Inputs {
             name => name,
         };
         let is_free = |name: &str| !self.videos.iter().any(|video| video.name == name);
-        let name = match is_free(name) {
-            true => name.to_owned(),
-            false => (2..)
+        let name = if is_free(name) {
+            name.to_owned()
+        } else {
+            (2..)
                 .map(|number| format!("{name}_{number}"))
                 .find(|name| is_free(name))
-                .unwrap_or_default(),
+                .unwrap_or_default()
         };
         self.videos.push(Video { name, uri });
     }
@@ -361,7 +363,7 @@ mod tests {
         fs::write(&text, "no video").unwrap();
         let told = problems(&inputs[4..]);
         assert!(
-            told.len() == 1 && told[0].contains("it is no video"),
+            told.len() == 1 && told[0].contains("it is not a video"),
             "{told:?}"
         );
     }

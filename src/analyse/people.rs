@@ -126,9 +126,10 @@ impl People {
                 number.map_or_else(|| label.to_owned(), |number| format!("{label} {number:.2}"))
             });
             let faces: Vec<String> = faces.collect();
-            let said = match faces.is_empty() {
-                true => "no face".to_owned(),
-                false => faces.join(", "),
+            let said = if faces.is_empty() {
+                "no face".to_owned()
+            } else {
+                faces.join(", ")
             };
             let name = fermata_engine::graph::printable(&photo.file);
             lines.push(format!("  {name}: {said}"));

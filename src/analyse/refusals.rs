@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fermata_engine::{Problems, StartError};
+use fermata_engine::{InstanceName, Problems, StartError};
 
 use super::graph::Plan;
 use crate::print::complain;
@@ -43,11 +43,11 @@ fn tell(reasons: impl Iterator<Item = String>) {
 
 /// A reason of a node, `NAME` or `NAME@STREAM`, in front of which stands what was named for it.
 fn of_node_instance(instance: &str, reason: &str, plan: &Plan<'_>) -> String {
-    let (node, stream) = instance.split_once('@').unwrap_or((instance, ""));
+    let InstanceName { node, stream } = InstanceName::parse(instance);
     let mut videos = plan.inputs.videos.iter();
     let named = match node.strip_prefix("photo_").unwrap_or(node) {
         "capture" => videos
-            .find(|video| video.name == stream)
+            .find(|video| Some(&*video.name) == stream)
             .map(|video| video.uri.clone()),
         "detect" => Some(format!("--detector {}", plan.detector.display())),
         "crop" | "emotion" => Some(format!("--model {}", plan.model.display())),

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             print::print(&String::from_utf8_lossy(&script)).map(|()| cli::SUCCESS)
         }
     };
+    // A call that never returned keeps its thread, which ends with the process.
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -43,9 +43,10 @@ impl StreamTable<'_> {
         let (count, frames) = (closed.count, closed.delivered);
         let _ = write!(line, ", {count} ended");
         let with_frames = format!("{line} with {frames} frames");
-        match with_frames.chars().count() <= width {
-            true => with_frames,
-            false => line,
+        if with_frames.chars().count() <= width {
+            with_frames
+        } else {
+            line
         }
     }
 
@@ -135,10 +136,12 @@ impl StreamTable<'_> {
     }
 
     fn state(&self, stream: &StreamNow) -> &'static str {
-        match stream.ended {
-            true => "ended",
-            false if self.lost(stream).is_some() => "reconnecting",
-            false => "",
+        if stream.ended {
+            "ended"
+        } else if self.lost(stream).is_some() {
+            "reconnecting"
+        } else {
+            ""
         }
     }
 
@@ -175,9 +178,10 @@ fn latency_ms(stream: &StreamNow) -> f64 {
 }
 
 fn milliseconds(ms: f64) -> String {
-    match ms < 10.0 {
-        true => format!("{ms:.1} ms"),
-        false => format!("{ms:.0} ms"),
+    if ms < 10.0 {
+        format!("{ms:.1} ms")
+    } else {
+        format!("{ms:.0} ms")
     }
 }
 

@@ -48,9 +48,10 @@ impl Serving {
             Some(path) => Some(Token::read(path)?),
             None => None,
         };
-        let fresh = match given.is_none() && !address.ip().is_loopback() {
-            true => Some(fresh_token(address)?),
-            false => None,
+        let fresh = if given.is_none() && !address.ip().is_loopback() {
+            Some(fresh_token(address)?)
+        } else {
+            None
         };
         for token in given.iter().chain(&fresh) {
             graph.secrets().add(token.secret());

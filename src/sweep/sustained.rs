@@ -30,9 +30,10 @@ pub(super) fn sustained<E>(
         && failed - low > 1
     {
         let middle = low + (failed - low) / 2;
-        match passes(middle)? {
-            true => passed = Some(middle),
-            false => failed = middle,
+        if passes(middle)? {
+            passed = Some(middle)
+        } else {
+            failed = middle
         }
     }
     while let Some(number) = passed {

@@ -272,7 +272,7 @@ run: {clock: asap, restart: {most: 0, within: 0s}}
 
 #[test]
 fn a_model_that_says_nothing_finite_is_no_success() {
-    let Some(data) = crate::support::data() else {
+    let Some(data) = crate::skipped::data() else {
         return;
     };
     let model = crate::support::card_of_mini_xception(&data);

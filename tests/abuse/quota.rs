@@ -4,6 +4,8 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
+use crate::skipped::skip;
+
 use super::{Ended, GRAPH, Place, assert_files_as_reported, frames, rows};
 
 /// Runs the graph, where these calls on these files of the run fail for want of quota.
@@ -34,7 +36,7 @@ fn can_trace() -> bool {
     traced.stderr(Stdio::null());
     let can = traced.status().is_ok_and(|status| status.success());
     if !can {
-        println!("skipped: strace (apt package strace) cannot trace here");
+        skip("strace cannot trace here");
     }
     can
 }

@@ -296,7 +296,7 @@ fn a_sink_that_panics_ends_the_run_and_leaves_no_file_that_looks_whole() {
 fn a_classifier_that_panics_loses_its_batch_and_nothing_else() {
     use fermata_actors::faces::crop_faces::CropFaces;
     use fermata_actors::inference::classify_expression::ClassifyExpression;
-    let Some(data) = crate::support::data() else {
+    let Some(data) = crate::skipped::data() else {
         return;
     };
     let model = crate::support::card_of_mini_xception(&data);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use fermata_engine::InstanceName;
+
 use super::case::{Case, Connected, Kind, Output};
 use super::counter::{goes_out_on, is_troubled};
 use super::payloads::Trouble;
@@ -30,7 +32,7 @@ impl<'a> Model<'a> {
 
     /// The number of an instance's node.
     pub(crate) fn place_of(instance: &str) -> usize {
-        let node = instance.split('@').next().unwrap_or_default();
+        let node = InstanceName::parse(instance).node;
         node.trim_start_matches('n')
             .parse()
             .expect("nodes of random graphs are numbered")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fermata_engine::{AnyPayload, Input, Payload, Ports};
+use fermata_engine::{AnyPayload, Input, InstanceName, Payload, Ports};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -112,8 +112,8 @@ impl Of {
                 facts.number >= envelope.sequence,
                 "{facts:?} is not of {envelope:?}"
             );
-            let maker = facts.maker.split_once('@');
-            let made_by = maker.map_or(facts.maker.as_str(), |(_, stream)| stream);
+            let maker = InstanceName::parse(&facts.maker);
+            let made_by = maker.stream.unwrap_or(maker.node);
             // A stream that came back has a number behind its name.
             assert_eq!(made_by, envelope.stream.name, "a packet of another stream");
             facts.number

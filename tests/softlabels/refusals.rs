@@ -43,7 +43,7 @@ fn an_export_that_cannot_be_made_is_refused() {
         ),
         (
             &["--weight", "a=x", "--weight", "b=1"],
-            &["`x` is no number"],
+            &["`x` is not a number"],
         ),
         (
             &["--weight", "a=-1", "--weight", "b=1"],

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use fermata_engine::InstanceName;
 use fermata_engine::observer::{Fate, PacketId};
 use prost::Message;
 
@@ -221,7 +222,7 @@ impl Encoder {
             nodes: Vec::new(),
         });
         for instance in &chunk.nodes[lane.nodes.len()..] {
-            let node = instance.split('@').next().unwrap_or_default();
+            let node = InstanceName::parse(instance).node;
             lane.nodes.push(NodeTracks {
                 instance: instance.clone(),
                 name: self.node_names.get(node).copied(),
@@ -391,9 +392,10 @@ impl NodeTracks {
         };
         let packets = call.packets.iter();
         let flows: Vec<u64> = packets.flat_map(|id| self.way.flows(*id)).collect();
-        let (flow_ids, terminating_flow_ids) = match self.way.is_sink {
-            true => (Vec::new(), flows),
-            false => (flows, Vec::new()),
+        let (flow_ids, terminating_flow_ids) = if self.way.is_sink {
+            (Vec::new(), flows)
+        } else {
+            (flows, Vec::new())
         };
         let mut annotations = of_packets(&call.packets, to.names);
         if call.failed > 0 {

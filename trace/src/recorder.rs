@@ -162,9 +162,10 @@ impl LaneRecorder {
         };
         let records = chunk.records.len() as u64;
         let handed = Handed::Chunk(chunk);
-        let taken = match is_last {
-            false => self.lanes.writer.try_send(handed).is_ok(),
-            true => self.lanes.writer.send_timeout(handed, LAST_WAIT).is_ok(),
+        let taken = if is_last {
+            self.lanes.writer.send_timeout(handed, LAST_WAIT).is_ok()
+        } else {
+            self.lanes.writer.try_send(handed).is_ok()
         };
         if taken {
             self.lost_before = 0;

@@ -5,12 +5,8 @@ mod contradictions;
 mod spec;
 mod values;
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
-
-use crate::regular_file;
 
 pub use self::spec::{
     Alignment, Aspect, Border, ClaheChannel, ClaheSpec, ClaheStage, Colour, CropSpec, InputSpec,
@@ -43,7 +39,7 @@ pub struct Model {
 
 /// The file that a card's `sha256` is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Weights {
     /// A graph for ONNX Runtime.
     Onnx { path: PathBuf },
@@ -62,7 +58,7 @@ impl Weights {
 
 /// Why a model's folder cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum CardError {
     /// No card, or not readable.
     #[error("cannot read the model card {}: {reason}; a model is a folder with {CARD_FILE} and its weights", path.display())]
@@ -115,16 +111,6 @@ fn weights_rule(path: &Path) -> &'static str {
 /// Bytes of the largest card that is read.
 const MOST_BYTES: u64 = 1 << 20;
 
-fn read_card(path: &Path) -> io::Result<String> {
-    let file = regular_file::open(path)?;
-    let mut text = String::new();
-    file.take(MOST_BYTES + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > MOST_BYTES {
-        true => Err(io::Error::other("it is larger than 1 MiB")),
-        false => Ok(text),
-    }
-}
-
 impl ModelCard {
     /// Reads a model's folder: the card, checked for contradictions, and its weights, checked against `sha256`.
     ///
@@ -133,7 +119,8 @@ impl ModelCard {
     pub fn load(folder: impl AsRef<Path>) -> Result<Model, CardError> {
         let model = Self::find(folder.as_ref())?;
         let path = model.weights.path();
-        let actual = sha256(path).map_err(|reason| unreadable(path, reason))?;
+        let actual =
+            fermata_files::sha256_of_file(path).map_err(|error| unreadable(path, error.reason))?;
         let Some(expected) = &model.card.sha256 else {
             let path = model.folder.join(CARD_FILE);
             return Err(CardError::NoSha256 { path, actual });
@@ -156,7 +143,7 @@ impl ModelCard {
         let card = Self::read(folder)?;
         let weights = card.weights(folder);
         let path = weights.path();
-        regular_file::open(path).map_err(|reason| unreadable(path, reason))?;
+        fermata_files::open(path, u64::MAX).map_err(|reason| unreadable(path, reason))?;
         Ok(Model {
             folder: folder.to_owned(),
             card,
@@ -170,10 +157,11 @@ impl ModelCard {
     /// [`CardError::Read`], [`CardError::Parse`] and [`CardError::Contradictions`].
     pub fn read(folder: &Path) -> Result<Self, CardError> {
         let path = folder.join(CARD_FILE);
-        let text = read_card(&path).map_err(|reason| CardError::Read {
-            path: path.clone(),
-            reason,
-        })?;
+        let text =
+            fermata_files::read_text(&path, MOST_BYTES).map_err(|reason| CardError::Read {
+                path: path.clone(),
+                reason,
+            })?;
         Self::parse(&text, &path)
     }
 
@@ -213,23 +201,6 @@ impl ModelCard {
             },
         }
     }
-}
-
-/// SHA-256 of a file, as a card writes it.
-///
-/// # Errors
-/// If the file cannot be read, or is no regular one.
-pub fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = regular_file::open(path)?;
-    let mut digest = Sha256::new();
-    let mut chunk = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => break,
-            read => digest.update(&chunk[..read]),
-        }
-    }
-    Ok(format!("{:x}", digest.finalize()))
 }
 
 #[cfg(test)]

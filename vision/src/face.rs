@@ -14,7 +14,7 @@ use crate::pool::Pooled;
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Expression {
     Angry,
     Disgust,
@@ -92,7 +92,7 @@ pub type Probabilities = [f32; EXPRESSIONS];
 
 /// A place in a frame, pixels from the top left corner.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Point {
     pub x: f32,
     pub y: f32,

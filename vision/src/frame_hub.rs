@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::face::{Expression, Probabilities, Rect};
 use crate::frame::Frame;
+use crate::lock::lock;
 
 /// A frame as drawn, with what is known of its faces.
 #[derive(Clone, Debug)]
@@ -142,7 +143,7 @@ impl FrameHub {
     }
 
     fn lock(&self) -> MutexGuard<'_, Streams> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.streams)
     }
 }
 

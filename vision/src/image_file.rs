@@ -3,8 +3,7 @@
 
 mod jpeg_end;
 
-use std::fs;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, ErrorKind};
 use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
@@ -52,7 +51,7 @@ impl ImageLimits {
 
 /// Why a file is no image.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ImageFileError {
     #[error("{0}")]
     Unreadable(#[from] std::io::Error),
@@ -115,18 +114,11 @@ pub fn read_within(
 /// # Errors
 /// It cannot be read, is not a regular file, or is too large.
 pub fn read_bytes(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFileError> {
-    // Opening a pipe would wait for its writer.
-    let found = path.metadata()?;
-    if !found.is_file() {
-        return Err(ImageFileError::NotRegular);
-    }
-    let mut bytes = Vec::with_capacity(found.len().min(limits.bytes) as usize + 1);
-    let file = fs::File::open(path)?;
-    file.take(limits.bytes + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > limits.bytes {
-        true => Err(ImageFileError::TooLarge { most: limits.bytes }),
-        false => Ok(bytes),
-    }
+    fermata_files::read(path, limits.bytes).map_err(|error| match error.kind() {
+        ErrorKind::IsADirectory | ErrorKind::InvalidInput => ImageFileError::NotRegular,
+        ErrorKind::FileTooLarge => ImageFileError::TooLarge { most: limits.bytes },
+        _ => ImageFileError::Unreadable(error),
+    })
 }
 
 /// Whether these bytes are a JPEG without its end-of-image marker: what stands within its segments (a smaller picture) is not taken for it.
@@ -387,7 +379,7 @@ mod tests {
     fn only_regular_files_of_a_reasonable_size_are_images() {
         let folder = tempfile::tempdir().unwrap();
         let large = folder.path().join("large.png");
-        let file = fs::File::create(&large).unwrap();
+        let file = std::fs::File::create(&large).unwrap();
         file.set_len((256 << 20) + 1).unwrap();
         let error = |path: &Path| read(path, &FramePool::new()).unwrap_err();
         assert!(matches!(error(&large), ImageFileError::TooLarge { .. }));

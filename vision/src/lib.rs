@@ -9,10 +9,10 @@ pub mod frame;
 pub mod frame_hub;
 pub mod image_file;
 pub mod jpeg;
+mod lock;
 pub mod opencv_threads;
 pub mod pool;
 pub mod preprocess;
-mod regular_file;
 pub mod scores;
 
 pub use card::{Model, ModelCard, Weights};

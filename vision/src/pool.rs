@@ -1,7 +1,9 @@
 //! Buffers that go back to where they came from, so that a running graph does not allocate pixels.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
+
+use crate::lock::lock;
 
 /// Free buffers a pool keeps at most; what comes back beyond that is freed.
 const MOST_FREE: usize = 64;
@@ -22,7 +24,7 @@ impl<T: Copy + Default> Pool<T> {
 
     /// A buffer of `len` elements with arbitrary contents (left by an earlier user, or default values).
     pub fn take(&self, len: usize) -> Pooled<T> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = lock(&self.free);
         let fitting = free.iter().rposition(|buffer| buffer.capacity() >= len);
         let mut buffer = fitting.map_or_else(Vec::new, |index| free.swap_remove(index));
         drop(free);
@@ -68,7 +70,7 @@ impl<T> DerefMut for Pooled<T> {
 impl<T> Drop for Pooled<T> {
     fn drop(&mut self) {
         if let Some(home) = self.home.upgrade() {
-            let mut free = home.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut free = lock(&home);
             if free.len() < MOST_FREE {
                 free.push(std::mem::take(&mut self.buffer));
             }

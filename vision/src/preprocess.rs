@@ -52,7 +52,7 @@ impl Preprocessor {
         self.fitter.len
     }
 
-    /// Never: an input has values.
+    /// Always false: an input has values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -8,7 +8,7 @@ const SUM_TOLERANCE: f64 = 0.05;
 
 /// Why a model's output is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ScoreError {
     /// Another number of values than there are expressions.
     #[error("the model said {given} values for a face, but there are {EXPRESSIONS} expressions")]

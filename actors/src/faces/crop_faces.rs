@@ -122,8 +122,9 @@ mod tests {
     use std::path::Path;
 
     use fermata_engine::testing::{ActorDriver, setup};
+    use fermata_files::sha256_of_file;
     use fermata_vision::Rect;
-    use fermata_vision::card::{ONNX_FILE, sha256};
+    use fermata_vision::card::ONNX_FILE;
 
     use super::*;
     use crate::payload::VideoFrame;
@@ -131,7 +132,7 @@ mod tests {
     /// A folder with a card for weights that nothing here runs; inputs are 2 × 1 gray.
     fn model(folder: &Path) -> PathBuf {
         std::fs::write(folder.join(ONNX_FILE), "weights").unwrap();
-        let sum = sha256(&folder.join(ONNX_FILE)).unwrap();
+        let sum = sha256_of_file(&folder.join(ONNX_FILE)).unwrap();
         let card = format!(
             "input: {{name: x, size: [2, 1], layout: nchw, colour: gray}}
 interpolation: area

@@ -80,7 +80,7 @@ fn one_thread() -> NonZeroUsize {
 
 /// Why there is no detector.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum DetectFacesError {
     /// `model` names something that cannot be read.
     #[error("cannot read the face detector {}: {reason}{hint}", path.display())]
@@ -91,13 +91,13 @@ pub enum DetectFacesError {
     },
     /// `model` names a file of another kind.
     #[error(
-        "{} is no face detector: `model` is an .onnx file, a folder with model.onnx, an .xml file with a Haar cascade, or `haar`",
+        "{} is not a face detector: `model` is an .onnx file, a folder with model.onnx, an .xml file with a Haar cascade, or `haar`",
         path.display()
     )]
     UnknownFile { path: PathBuf },
     /// An ONNX model that is neither.
     #[error(
-        "model {} is no face detector known here; expected {} or {}; found {found}",
+        "model {} is not a face detector known here; expected {} or {}; found {found}",
         path.display(), yunet::EXPECTED, ultraface::EXPECTED
     )]
     UnknownModel { path: PathBuf, found: String },
@@ -130,7 +130,7 @@ pub enum DetectFacesError {
     EmptyFrame { width: usize, height: usize },
     /// NaN or infinity in a box or score.
     #[error(
-        "the detector computed a box or score that is no number; the model file may be damaged"
+        "the detector computed a box or score that is not a number; the model file may be damaged"
     )]
     NoNumber,
 }

@@ -152,10 +152,11 @@ fn turn([right, left, nose, ..]: &Landmarks) -> f32 {
     let squared = dx * dx + dy * dy;
     let (mx, my) = ((left.x + right.x) / 2.0, (left.y + right.y) / 2.0);
     let along = (nose.x - mx) * dx + (nose.y - my) * dy;
-    match squared > 0.0 {
-        true => (2.0 * along / squared).abs(),
+    if squared > 0.0 {
+        (2.0 * along / squared).abs()
+    } else {
         // The eyes lie behind each other: a profile.
-        false => f32::INFINITY,
+        f32::INFINITY
     }
 }
 
@@ -253,14 +254,13 @@ mod tests {
     }
 
     fn stripes(soft: bool) -> Frame {
-        let value = |x: usize| match soft {
-            true => 100 + x as u8,
-            false => {
-                if (x / 8).is_multiple_of(2) {
-                    30
-                } else {
-                    220
-                }
+        let value = |x: usize| {
+            if soft {
+                100 + x as u8
+            } else if (x / 8).is_multiple_of(2) {
+                30
+            } else {
+                220
             }
         };
         Frame::from_bgr(

@@ -1,7 +1,7 @@
 //! Compares `detect_faces` on real frames with what a plain reading of the same models in Python finds
 //! (`oracles/detections.py`), and checks its behaviour where the faces are known.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::detect_faces::DetectFaces;
 use crate::payload::{Faces, VideoFrame};
+use crate::skipped::{data, skip};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -36,14 +37,6 @@ struct ExpectedFace {
 }
 
 const SINGLE_FACE: &str = "pyfeat_single_face.mp4";
-
-fn data() -> Option<PathBuf> {
-    let data = std::env::var_os("FERMATA_DATA").map(PathBuf::from);
-    if data.is_none() {
-        println!("skipped: no FERMATA_DATA");
-    }
-    data
-}
 
 /// The same pixels as the oracle had: ffmpeg's own conversion to BGR.
 fn frame(data: &Path, video: &str, index: usize) -> Frame {
@@ -145,7 +138,7 @@ fn the_cascade_finds_the_face_of_a_real_frame() {
     let Some(data) = data() else { return };
     let mut actor = match actor(json!({ "model": "haar" })) {
         Err(error) if error.contains("opencv-data") => {
-            println!("skipped: {error}");
+            skip(&error);
             return;
         }
         actor => actor.unwrap(),

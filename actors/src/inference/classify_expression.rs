@@ -59,7 +59,7 @@ impl ClassifyExpressionSettings {
 
 /// Why faces cannot be classified.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ClassifyExpressionError {
     /// A crop for another model.
     #[error(

@@ -39,9 +39,10 @@ pub(crate) fn is_web_page(url: &str, options: Dictionary, waiting: &impl Waiting
     let mut beginning = Vec::new();
     let read = read(url, options, waiting, |bytes| {
         beginning.extend_from_slice(bytes);
-        Ok(match beginning.len() < BEGINNING {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
+        Ok(if beginning.len() < BEGINNING {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
         })
     });
     beginning.truncate(BEGINNING);

@@ -142,9 +142,10 @@ fn open_once(
         }
         let probed = ffi::avformat_find_stream_info(context, ptr::null_mut());
         // libav takes it for done when it was interrupted, and some of its readers give nothing any more from then on.
-        let probed = match waiting.interrupts() {
-            true => ffi::AVERROR_EXIT,
-            false => probed,
+        let probed = if waiting.interrupts() {
+            ffi::AVERROR_EXIT
+        } else {
+            probed
         };
         if probed < 0 {
             ffi::avformat_close_input(&raw mut context);

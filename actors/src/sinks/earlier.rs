@@ -166,8 +166,7 @@ impl Earlier {
         settled: &BTreeMap<String, u64>,
         header: &[&str],
     ) -> io::Result<Option<Self>> {
-        let mut reader = csv::ReaderBuilder::new();
-        let mut reader = { &mut reader }
+        let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
             .from_reader(file);

@@ -199,9 +199,10 @@ impl Muxer {
             .write(&mut self.output)
             .map_err(failed("writing to the file"))?;
         self.written += 1;
-        match end.saturating_sub(begun) >= FRAGMENT {
-            true => self.end_fragment(),
-            false => Ok(()),
+        if end.saturating_sub(begun) >= FRAGMENT {
+            self.end_fragment()
+        } else {
+            Ok(())
         }
     }
 

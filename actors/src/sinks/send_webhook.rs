@@ -117,9 +117,10 @@ impl Actor for SendWebhook {
 
     fn ports(settings: &SendWebhookSettings) -> Ports {
         let ports = Ports::new().input::<Faces>("in").keeps_streams_apart();
-        match settings.hold_up {
-            true => ports.finishes_later(settings.waiting),
-            false => ports,
+        if settings.hold_up {
+            ports.finishes_later(settings.waiting)
+        } else {
+            ports
         }
     }
 
@@ -159,9 +160,10 @@ impl Actor for SendWebhook {
         }
         let line = FrameLine::new(envelope, &faces, None, &changes);
         let body = serde_json::to_vec(&line)?;
-        let ticket = match self.settings.hold_up {
-            true => Some(out.finish_later()?),
-            false => None,
+        let ticket = if self.settings.hold_up {
+            Some(out.finish_later()?)
+        } else {
+            None
         };
         self.delivery.send(Message { body, ticket })
     }

@@ -123,9 +123,10 @@ impl Actor for WriteCsv {
             clock: (setup.clock_mode != ClockMode::Asap).then(|| setup.clock.clone()),
         };
         if let Some(life) = actor.segments.life() {
-            match actor.segments.are_many() {
-                true => earlier::cut_segments(&actor.segments.finished(), &life, FORM)?,
-                false => drop(earlier::take_up(&actor.settings.path, &life, FORM)?),
+            if actor.segments.are_many() {
+                earlier::cut_segments(&actor.segments.finished(), &life, FORM)?;
+            } else {
+                earlier::take_up(&actor.settings.path, &life, FORM)?;
             }
         }
         actor.begin()?;

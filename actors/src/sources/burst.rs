@@ -25,10 +25,7 @@ impl Burst {
     /// Whether the frame that came at this time, after waiting this long for its data, had been waiting itself.
     pub(crate) fn had_waited(&mut self, at_ns: i64, waited: Duration) -> bool {
         let began_ns = *self.began_ns.get_or_insert(at_ns);
-        self.waits = match waited >= AT_ONCE {
-            true => self.waits + 1,
-            false => 0,
-        };
+        self.waits = if waited >= AT_ONCE { self.waits + 1 } else { 0 };
         self.is_over |= self.waits >= ENOUGH_WAITS;
         self.is_over |= at_ns.saturating_sub(began_ns) >= LONGEST_NS;
         !self.is_over

@@ -80,9 +80,10 @@ impl Container {
         let length_ns = input.duration().saturating_mul(1_000);
         let is_stated = libav::states_its_length(input) && length_ns > 0;
         let traits = Traits::of(input.format().name());
-        let frames = match traits.length_is_frames {
-            true => frames_in(stream.duration(), stream),
-            false => stream.frames(),
+        let frames = if traits.length_is_frames {
+            frames_in(stream.duration(), stream)
+        } else {
+            stream.frames()
         };
         Self {
             traits,
@@ -133,10 +134,7 @@ impl Container {
         let left = i64::try_from(length).ok()?.saturating_sub(self.end?);
         let index = MOST_INDEX + self.packets.saturating_mul(MOST_INDEXED);
         let takes_all = left <= 0 && self.last > MOST_GROWN * self.largest.max(MOST_INDEX);
-        let given_up = match takes_all {
-            true => self.last,
-            false => left,
-        };
+        let given_up = if takes_all { self.last } else { left };
         (self.traits.is_given_up && (takes_all || left > index)).then_some(given_up)
     }
 

@@ -219,7 +219,7 @@ fn images_of_folder(folder: &Path) -> Result<Vec<PathBuf>, ActorError> {
 
 fn images_of_pattern(pattern: &str) -> Result<Vec<PathBuf>, ActorError> {
     let found = glob::glob(pattern)
-        .map_err(|error| format!("`{pattern}` is no pattern of files: {error}"))?;
+        .map_err(|error| format!("`{pattern}` is not a valid pattern of files: {error}"))?;
     let mut images = Vec::new();
     for path in found {
         let path = path.map_err(|error| format!("cannot list `{pattern}`: {error}"))?;
@@ -228,7 +228,7 @@ fn images_of_pattern(pattern: &str) -> Result<Vec<PathBuf>, ActorError> {
         }
     }
     if images.is_empty() {
-        return Err(format!("`{pattern}` is no folder, and no file matches it").into());
+        return Err(format!("`{pattern}` is not a folder, and no file matches it").into());
     }
     Ok(images)
 }

@@ -11,9 +11,10 @@ pub(crate) fn squared((width, height): (u32, u32), aspect: f64) -> Option<(u32, 
         return None;
     }
     let drawn_out = |side: u32, by: f64| ((f64::from(side) * by).round() as u32).max(1);
-    Some(match aspect > 1.0 {
-        true => (drawn_out(width, aspect), height),
-        false => (width, drawn_out(height, 1.0 / aspect)),
+    Some(if aspect > 1.0 {
+        (drawn_out(width, aspect), height)
+    } else {
+        (width, drawn_out(height, 1.0 / aspect))
     })
 }
 

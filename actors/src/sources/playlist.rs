@@ -13,9 +13,10 @@ pub(super) fn with_parts(path: PathBuf) -> Vec<PathBuf> {
     let is_playlist = ["m3u8", "m3u"]
         .iter()
         .any(|known| ending.eq_ignore_ascii_case(known));
-    let parts = match is_playlist {
-        true => parts(&path),
-        false => Vec::new(),
+    let parts = if is_playlist {
+        parts(&path)
+    } else {
+        Vec::new()
     };
     std::iter::once(path).chain(parts).collect()
 }

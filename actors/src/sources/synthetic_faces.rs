@@ -90,7 +90,7 @@ fn default_expression_every() -> HumanDuration {
 
 /// Why there is nothing to draw.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum SyntheticFacesError {
     /// A number out of its range.
     #[error("`{setting}` is {value}, but must be {range}")]

@@ -126,9 +126,10 @@ impl Origin {
     }
 
     fn local(path: &Path) -> Self {
-        match is_camera(path) {
-            true => Self::Device(path.to_owned()),
-            false => Self::File(path.to_owned()),
+        if is_camera(path) {
+            Self::Device(path.to_owned())
+        } else {
+            Self::File(path.to_owned())
         }
     }
 

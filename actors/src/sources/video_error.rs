@@ -116,7 +116,7 @@ impl VideoError {
             Self::Libav {
                 error: Error::InvalidData,
                 ..
-            } => "; it is no video, or a damaged one",
+            } => "; it is not a video, or a damaged one",
             Self::Libav {
                 error: Error::HttpUnauthorized,
                 ..

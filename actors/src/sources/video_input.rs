@@ -107,13 +107,14 @@ impl Waiting for Patient {
 
 /// Refuses pictures that would take too much memory.
 pub(crate) fn admit(limits: ImageLimits, width: u32, height: u32) -> Result<(), VideoError> {
-    match limits.admit(width, height) {
-        true => Ok(()),
-        false => Err(VideoError::TooManyPixels {
+    if limits.admit(width, height) {
+        Ok(())
+    } else {
+        Err(VideoError::TooManyPixels {
             width,
             height,
             limits,
-        }),
+        })
     }
 }
 

@@ -162,9 +162,10 @@ impl VideoReader {
         let mut packet = Packet::empty();
         let began = Instant::now();
         // Packets of other streams may come for ever.
-        let read = match self.watch.interrupts() {
-            true => Err(Error::Exit),
-            false => packet.read(&mut self.input),
+        let read = if self.watch.interrupts() {
+            Err(Error::Exit)
+        } else {
+            packet.read(&mut self.input)
         };
         self.waited += began.elapsed();
         if read.is_ok()
@@ -449,11 +450,10 @@ impl VideoReader {
         };
         if self.frames == 0 {
             let node = &self.setup.node;
-            let what = match libav::has_time_stamps(&self.input) {
-                true => {
-                    "the first frames have no time stamps: those before a recording's beginning have none"
-                }
-                false => "the video has no time stamps",
+            let what = if libav::has_time_stamps(&self.input) {
+                "the first frames have no time stamps: those before a recording's beginning have none"
+            } else {
+                "the video has no time stamps"
             };
             tracing::warn!(%node, "{what}; its frame rate stands in for them");
         }

@@ -179,9 +179,10 @@ pub(crate) fn check_tls(settings: &VideoSourceSettings, origin: &Origin) -> Resu
         rtsp, tls: Some(_), ..
     } = origin
     else {
-        return match settings.tls.is_given() {
-            true => Err("tls is for addresses that begin with rtsps:// or https://".into()),
-            false => Ok(()),
+        return if settings.tls.is_given() {
+            Err("tls is for addresses that begin with rtsps:// or https://".into())
+        } else {
+            Ok(())
         };
     };
     if *rtsp && settings.transport == Transport::Udp {

@@ -363,9 +363,10 @@ impl VideoSource {
                 rtsp,
                 tls: None,
             } => open_url(&uri, &self.network_options(rtsp), None, &watch).map_err(|error| {
-                match rtsp {
-                    true => self.settings.transport.explain(error),
-                    false => error,
+                if rtsp {
+                    self.settings.transport.explain(error)
+                } else {
+                    error
                 }
             })?,
             Origin::Network {
@@ -417,18 +418,15 @@ impl VideoSource {
         let relay = Relay::open(connector, rtsp)?;
         let mut options = self.network_options(rtsp);
         // What a server names is not opened without looking at certificates.
-        let scheme = match rtsp {
-            true => {
-                options.set("protocol_whitelist", "tcp,rtp");
-                "rtsp"
-            }
-            false => {
-                options.set("protocol_whitelist", "http,tcp");
-                // The one of the environment would be told everything in the clear.
-                options.set("http_proxy", "none");
-                options.set("headers", &format!("Host: {}\r\n", place.written));
-                "http"
-            }
+        let scheme = if rtsp {
+            options.set("protocol_whitelist", "tcp,rtp");
+            "rtsp"
+        } else {
+            options.set("protocol_whitelist", "http,tcp");
+            // The one of the environment would be told everything in the clear.
+            options.set("http_proxy", "none");
+            options.set("headers", &format!("Host: {}\r\n", place.written));
+            "http"
         };
         let uri = place.by_relay(scheme, relay.port());
         self.relay = Some(relay);

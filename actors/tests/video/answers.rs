@@ -72,14 +72,15 @@ fn a_host_whose_name_is_not_known_is_told() {
 #[test]
 fn who_asks_for_a_password_is_told() {
     let port = answering(|request| {
-        match request.starts_with("GET") {
-        true => "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n".to_owned(),
-        false => rtsp_reply(
-            request,
-            "401 Unauthorized",
-            "WWW-Authenticate: Basic realm=\"x\"\r\n\r\n",
-        ),
-    }
+        if request.starts_with("GET") {
+            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n".to_owned()
+        } else {
+            rtsp_reply(
+                request,
+                "401 Unauthorized",
+                "WWW-Authenticate: Basic realm=\"x\"\r\n\r\n",
+            )
+        }
     });
     for scheme in ["rtsp", "http"] {
         let uri = format!("{scheme}://127.0.0.1:{port}/x");

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use fermata_actors::sources::video_source::VideoSource;
 use fermata_engine::Source as _;
 
-use crate::support::{case, data, ffmpeg, ffprobe_pts_us, open, read_all, run, settings};
+use crate::skipped::data;
+use crate::support::{case, ffmpeg, ffprobe_pts_us, open, read_all, run, settings};
 
 /// Containers, with the encoder's words: all that is read of files.
 const KINDS: [(&str, &str); 17] = [

@@ -7,9 +7,10 @@ use fermata_actors::payload::VideoFrame;
 use fermata_actors::sources::video_source::VideoSource;
 use fermata_engine::{Graph, LoadOptions, Pacing, Registry, RunOptions, RunningGraph, Source};
 
+use crate::skipped::data;
 use crate::support::{
-    assert_same_times, data, ffmpeg, ffprobe_packets, ffprobe_pts_us, largest_difference, open,
-    pts_us, read_all, read_whole, refusal, settings, settings_of,
+    assert_same_times, ffmpeg, ffprobe_packets, ffprobe_pts_us, largest_difference, open, pts_us,
+    read_all, read_whole, refusal, settings, settings_of,
 };
 
 const VIDEOS: [(&str, usize); 8] = [

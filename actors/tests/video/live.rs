@@ -26,8 +26,7 @@ struct Server {
 }
 
 impl Server {
-    /// `None`, with a printed reason, where GStreamer's RTSP server is not installed.
-    fn start(port: u16, credentials: &[&str]) -> Option<Self> {
+    fn start(port: u16, credentials: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/video/rtsp_server.py");
         // Debian's own interpreter is the one that sees Debian's bindings.
         let system = std::path::Path::new("/usr/bin/python3");
@@ -42,20 +41,14 @@ impl Server {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) => {
-                println!("skipped: no {python}: {error}");
-                return None;
-            }
-        };
+        let mut child = command.spawn().expect(python);
         let mut said = String::new();
         let stdout = child.stdout.take().expect("a piped output");
         BufReader::new(stdout)
             .read_line(&mut said)
             .expect("the server's port");
         if let Ok(port) = said.trim().parse() {
-            return Some(Self { child, port });
+            return Self { child, port };
         }
         let mut stderr = String::new();
         child
@@ -65,12 +58,7 @@ impl Server {
             .read_to_string(&mut stderr)
             .expect("text");
         let _ = child.wait();
-        let reason = stderr
-            .trim()
-            .strip_prefix("skip: ")
-            .unwrap_or_else(|| panic!("RTSP server: {stderr}"));
-        println!("skipped: {reason}");
-        None
+        panic!("GStreamer's RTSP server (`make setup-test` installs it): {stderr}");
     }
 
     fn uri(&self) -> String {
@@ -120,9 +108,7 @@ fn until_lost(source: &mut VideoSource) {
 
 #[test]
 fn a_camera_that_dies_and_comes_back_begins_a_new_segment() {
-    let Some(server) = Server::start(0, &[]) else {
-        return;
-    };
+    let server = Server::start(0, &[]);
     let (port, uri) = (server.port, server.uri());
     let setup = setup();
     let mut source = camera(&uri, &setup);
@@ -138,7 +124,7 @@ fn a_camera_that_dies_and_comes_back_begins_a_new_segment() {
     drop(server);
     until_lost(&mut source);
 
-    let _server = Server::start(port, &[]).expect("the server started before");
+    let _server = Server::start(port, &[]);
     let again: Vec<bool> = (0..5)
         .map(|_| next_frame(&mut source).is_new_segment())
         .collect();
@@ -161,9 +147,7 @@ fn pictures<'a>(frames: impl Iterator<Item = (&'a VideoFrame, i64)>) -> Vec<(Vec
 
 #[test]
 fn what_a_camera_sent_is_recorded_and_can_be_replayed() {
-    let Some(server) = Server::start(0, &[]) else {
-        return;
-    };
+    let server = Server::start(0, &[]);
     let (port, uri) = (server.port, server.uri());
     let folder = tempfile::tempdir().expect("a folder");
     let [first, second] = ["door.mkv", "door.0002.mkv"].map(|name| folder.path().join(name));
@@ -185,7 +169,7 @@ fn what_a_camera_sent_is_recorded_and_can_be_replayed() {
     drop(server);
     until_lost(&mut source);
     assert!(first.exists());
-    let _server = Server::start(port, &[]).expect("the server started before");
+    let _server = Server::start(port, &[]);
     let after = taken(&mut source);
     drop(source);
 
@@ -225,9 +209,7 @@ fn a_recording_needs_a_live_stream_and_a_place() {
         serde_json::json!({"uri": "rtsp://camera/1", "record": "a.mp4"}),
         "ends in .mkv",
     );
-    let Some(server) = Server::start(0, &[]) else {
-        return;
-    };
+    let server = Server::start(0, &[]);
     let nowhere = serde_json::json!({"uri": server.uri(), "record": "/nowhere/a.mkv"});
     let mut source = open(settings_of(nowhere)).source;
     let error = source.next().err().expect("an error").to_string();
@@ -241,17 +223,13 @@ fn a_camera_that_is_absent_at_start_is_tried_again() {
     drop(free);
     let mut source = camera(&format!("rtsp://127.0.0.1:{port}/live"), &setup());
     until_lost(&mut source);
-    let Some(_server) = Server::start(port, &[]) else {
-        return;
-    };
+    let _server = Server::start(port, &[]);
     assert!(!next_frame(&mut source).is_new_segment());
 }
 
 #[test]
 fn credentials_of_the_uri_open_a_guarded_camera() {
-    let Some(server) = Server::start(0, &["guard", "s3cret"]) else {
-        return;
-    };
+    let server = Server::start(0, &["guard", "s3cret"]);
     let uri = server.uri();
     let mut refused = camera(&uri, &setup());
     until_lost(&mut refused);
@@ -261,9 +239,7 @@ fn credentials_of_the_uri_open_a_guarded_camera() {
 
 #[test]
 fn udp_carries_pictures_too() {
-    let Some(server) = Server::start(0, &[]) else {
-        return;
-    };
+    let server = Server::start(0, &[]);
     let udp = serde_json::json!({ "uri": server.uri(), "transport": "udp" });
     let mut source = open(settings_of(udp)).source;
     let frames: Vec<i64> = (0..5).map(|_| next_frame(&mut source).pts_ns()).collect();

@@ -7,6 +7,8 @@ mod files;
 mod live;
 mod rtsp_recordings;
 mod servers;
+#[path = "../../../tests/skipped.rs"]
+mod skipped;
 mod slow_cameras;
 mod support;
 mod times;

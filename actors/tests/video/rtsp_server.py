@@ -13,12 +13,12 @@ try:
     gi.require_version("GstRtspServer", "1.0")
     from gi.repository import GLib, Gst, GstRtspServer
 except (ImportError, ValueError) as missing:
-    sys.exit(f"skip: {missing}")
+    sys.exit(str(missing))
 
 Gst.init(None)
 for element in ("videotestsrc", "x264enc", "rtph264pay"):
     if Gst.ElementFactory.find(element) is None:
-        sys.exit(f"skip: GStreamer has no {element}")
+        sys.exit(f"GStreamer has no {element}")
 
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_launch(

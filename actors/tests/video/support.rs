@@ -92,15 +92,6 @@ pub(crate) fn warnings(meanwhile: impl FnOnce()) -> String {
     String::from_utf8(bytes).expect("text")
 }
 
-/// Folder of the real test data, if there is one.
-pub(crate) fn data() -> Option<PathBuf> {
-    let data = std::env::var_os("FERMATA_DATA").map(PathBuf::from);
-    if data.is_none() {
-        println!("skipped: no FERMATA_DATA");
-    }
-    data
-}
-
 /// A small file that some device or program has really written, or that was made after one.
 pub(crate) fn case(name: &str) -> PathBuf {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");

@@ -17,9 +17,10 @@ use fermata_engine::{
 };
 
 use crate::servers::{self, Http, Sending, Server};
+use crate::skipped::data;
 use crate::support::{
-    DEADLINE, assert_same_times, camera_pictures, case, data, ffmpeg, ffprobe_pts_us, open,
-    read_whole, seconds, segments, settings, settings_of, source, take,
+    DEADLINE, assert_same_times, camera_pictures, case, ffmpeg, ffprobe_pts_us, open, read_whole,
+    seconds, segments, settings, settings_of, source, take,
 };
 
 fn start(text: &str) -> RunningGraph {

@@ -8,8 +8,9 @@ use fermata_engine::testing::{ActorDriver, capture, input};
 use fermata_engine::{ActorError, Capture, End, How, Input};
 use fermata_vision::Frame;
 
+use crate::skipped::data;
 use crate::support::{
-    assert_same_times, data, ffmpeg, ffprobe_pts_us, ffprobe_stream, pts_us, read_whole,
+    assert_same_times, ffmpeg, ffprobe_pts_us, ffprobe_stream, pts_us, read_whole,
 };
 
 pub(crate) const SIZE: (usize, usize) = (160, 96);

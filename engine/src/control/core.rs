@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use crate::clock::Clock;
@@ -12,6 +12,7 @@ use crate::control::graph_lifecycle::{Directive, Fault, GraphEvent, InstanceKind
 use crate::control::groups::{Groups, Launch};
 use crate::events::{Events, RunEvent};
 use crate::graph::{Graph, StreamSpec};
+use crate::lock::lock;
 use crate::registry::Registry;
 use crate::report::{FaultReport, Report, StreamReport};
 use crate::reporting::stream_report;
@@ -66,11 +67,11 @@ impl Core {
     }
 
     pub(crate) fn wiring(&self) -> MutexGuard<'_, Wiring> {
-        self.wiring.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wiring)
     }
 
     fn groups(&self) -> MutexGuard<'_, Groups> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.groups)
     }
 
     pub(crate) fn node_name(&self, node: NodeId) -> String {
@@ -455,11 +456,11 @@ impl Core {
     }
 
     fn faults(&self) -> MutexGuard<'_, Vec<KnownFault>> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.faults)
     }
 
     fn threads(&self) -> MutexGuard<'_, HashMap<usize, JoinHandle<()>>> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.threads)
     }
 
     /// What the run is doing now.

@@ -23,13 +23,12 @@ impl Graph {
         Self::check_stream_name(name)?;
         let is_another = |known: &String| known == name;
         let is_of_site = self.part_of.is_some() && declared(self.whole()).iter().any(is_another);
-        match is_of_site && !self.own_streams().iter().any(is_another) {
-            true => {
-                let message = format!("the stream `{name}` comes from another machine of the site");
-                let help = "it is opened where its source is; give this one another name";
-                Err(Problem::nowhere(message).help(help))
-            }
-            false => Ok(()),
+        if is_of_site && !self.own_streams().iter().any(is_another) {
+            let message = format!("the stream `{name}` comes from another machine of the site");
+            let help = "it is opened where its source is; give this one another name";
+            Err(Problem::nowhere(message).help(help))
+        } else {
+            Ok(())
         }
     }
 
@@ -47,11 +46,12 @@ impl Graph {
         };
         let given = name.rsplit_once('.').and_then(of_life);
         valid_name("a stream", given.as_deref().unwrap_or(name))?;
-        match is_known {
-            true => Err(Problem::nowhere(format!(
+        if is_known {
+            Err(Problem::nowhere(format!(
                 "stream `{name}`, which comes over edge {edge}, cannot be told from another one of this name that has been here"
-            ))),
-            false => Ok(()),
+            )))
+        } else {
+            Ok(())
         }
     }
 
@@ -84,9 +84,10 @@ impl Graph {
         let mut writers = Writers::default();
         writers.keep(stream);
         for node in &self.nodes {
-            let before: Vec<Option<&StreamSpec>> = match node.each_stream {
-                true => others.iter().map(Some).collect(),
-                false => vec![None],
+            let before: Vec<Option<&StreamSpec>> = if node.each_stream {
+                others.iter().map(Some).collect()
+            } else {
+                vec![None]
             };
             for other in before {
                 // What cannot be read any more does not run.

@@ -193,10 +193,12 @@ fn ports(
         name: "stream".to_owned(),
         uri: "stream".to_owned(),
     }];
-    let instances: Vec<Option<&StreamSpec>> = match draft.each_stream {
-        false => vec![None],
-        true if streams.is_empty() => made_up.iter().map(Some).collect(),
-        true => streams.iter().map(Some).collect(),
+    let instances: Vec<Option<&StreamSpec>> = if !draft.each_stream {
+        vec![None]
+    } else if streams.is_empty() {
+        made_up.iter().map(Some).collect()
+    } else {
+        streams.iter().map(Some).collect()
     };
     let mut first = None;
     let mut writes = Vec::new();

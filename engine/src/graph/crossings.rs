@@ -41,9 +41,10 @@ pub(crate) fn crossings(
         name: "stream".to_owned(),
         uri: "stream".to_owned(),
     }];
-    let streams = match streams.is_empty() {
-        true => &made_up,
-        false => streams,
+    let streams = if streams.is_empty() {
+        &made_up
+    } else {
+        streams
     };
     let reaching = reaching(wired, streams);
     let ways = ways(wired, &reaching, problems);
@@ -106,9 +107,10 @@ fn reaching<'a>(wired: &'a [Wired], streams: &'a [StreamSpec]) -> Vec<Vec<&'a st
     let origins = origins(wired);
     let of = |source: &usize| {
         let draft = &wired[*source].draft;
-        match draft.each_stream {
-            true => streams.iter().map(|stream| stream.name.as_str()).collect(),
-            false => vec![draft.name.as_str()],
+        if draft.each_stream {
+            streams.iter().map(|stream| stream.name.as_str()).collect()
+        } else {
+            vec![draft.name.as_str()]
         }
     };
     let shared_first = |source: &usize| (wired[*source].draft.each_stream, *source);

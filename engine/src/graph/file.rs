@@ -205,20 +205,7 @@ pub(crate) fn merge(
     check_top(&tree)?;
     let name = graph_name(&tree, default_name)?;
     let mut problems = Problems::default();
-    for (section, what) in [
-        ("params", "a parameter"),
-        ("machines", "a machine"),
-        ("streams", "a stream"),
-        ("nodes", "a node"),
-    ] {
-        // Where a provider gives the streams, the section holds its settings.
-        if section == "streams" && streams::provider_of(&tree).is_some() {
-            continue;
-        }
-        for entry in tree.section(section) {
-            problems.note(valid_name_at(what, &entry.key, &entry.key_span));
-        }
-    }
+    check_names(&tree, &mut problems);
     let params = params(&tree, options, &mut problems);
     let scope = Scope {
         params: &params.values,
@@ -228,31 +215,9 @@ pub(crate) fn merge(
         run_name: &name,
         written: None,
     };
-    let for_writing = Scope {
-        written: Some(&params.written),
-        ..scope
-    };
-    let mut taint = Taint::new(secrets, &params.values, &options.env);
     let given = tree.clone();
-    let mut written = tree.clone();
-    if let (Value::Map(entries), Value::Map(written)) = (&mut tree.value, &mut written.value) {
-        for (entry, written) in entries.iter_mut().zip(written) {
-            if !["streams", "nodes", "run"].contains(&entry.key.as_str()) {
-                continue;
-            }
-            match interpolate::graph_values(&entry.value, &scope) {
-                Ok(value) => {
-                    taint.follow(&entry.value, &value);
-                    secrets.learn(&value);
-                    // What cannot be written with its references is written as what it came to.
-                    let kept = interpolate::graph_values(&entry.value, &for_writing);
-                    written.value = kept.unwrap_or_else(|_| value.clone());
-                    entry.value = value;
-                }
-                Err(found) => problems.extend(found),
-            }
-        }
-    }
+    let mut taint = Taint::new(secrets, &params.values, &options.env);
+    let mut written = replace_references(&mut tree, &scope, &params, &mut taint, &mut problems);
     taint.follow_params(&tree);
     if let Value::Map(entries) = &mut written.value {
         show_params(entries, &params.written);
@@ -265,6 +230,57 @@ pub(crate) fn merge(
         given,
         name,
     })
+}
+
+/// Checks what the entries of sections are called.
+fn check_names(tree: &Tree, problems: &mut Problems) {
+    for (section, what) in [
+        ("params", "a parameter"),
+        ("machines", "a machine"),
+        ("streams", "a stream"),
+        ("nodes", "a node"),
+    ] {
+        // Where a provider gives the streams, the section holds its settings.
+        if section == "streams" && streams::provider_of(tree).is_some() {
+            continue;
+        }
+        for entry in tree.section(section) {
+            problems.note(valid_name_at(what, &entry.key, &entry.key_span));
+        }
+    }
+}
+
+/// Replaces what streams, nodes and settings of the run refer to, and gives the tree as it may be written down.
+fn replace_references(
+    tree: &mut Tree,
+    scope: &Scope<'_>,
+    params: &Params,
+    taint: &mut Taint<'_>,
+    problems: &mut Problems,
+) -> Tree {
+    let for_writing = Scope {
+        written: Some(&params.written),
+        ..*scope
+    };
+    let mut written = tree.clone();
+    if let (Value::Map(entries), Value::Map(written)) = (&mut tree.value, &mut written.value) {
+        for (entry, written) in entries.iter_mut().zip(written) {
+            if !["streams", "nodes", "run"].contains(&entry.key.as_str()) {
+                continue;
+            }
+            match interpolate::graph_values(&entry.value, scope) {
+                Ok(value) => {
+                    taint.follow(&entry.value, &value);
+                    // What cannot be written with its references is written as what it came to.
+                    let kept = interpolate::graph_values(&entry.value, &for_writing);
+                    written.value = kept.unwrap_or_else(|_| value.clone());
+                    entry.value = value;
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+    }
+    written
 }
 
 fn graph_name(tree: &Tree, default_name: &str) -> Result<String, Problem> {

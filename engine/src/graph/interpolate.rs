@@ -46,9 +46,10 @@ pub(crate) fn environment_values(
 pub(crate) fn written_value(tree: &Tree, env: &BTreeMap<String, String>) -> Result<Tree, Problems> {
     replace(tree, false, &|name| {
         let variable = name.strip_prefix("env.").unwrap_or_default();
-        Ok(match env.contains_key(variable) {
-            true => Found::Kept,
-            false => Found::Absent,
+        Ok(if env.contains_key(variable) {
+            Found::Kept
+        } else {
+            Found::Absent
         })
     })
 }

@@ -105,9 +105,10 @@ impl Given {
                 _ => (name.clone(), name.clone()),
             };
             if let Some(earlier) = self.undone_by(&path) {
-                let message = match *earlier == typed {
-                    true => format!("`{name}` is given twice with --{option}"),
-                    false => format!("`{typed}` would undo `{earlier}`"),
+                let message = if *earlier == typed {
+                    format!("`{name}` is given twice with --{option}")
+                } else {
+                    format!("`{typed}` would undo `{earlier}`")
                 };
                 problems.push(Problem::at(&name_span, message).help("leave one out"));
             }
@@ -174,9 +175,10 @@ fn stream(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
     let is_map = written
         .filter(|entry| entry.key == assignment.name)
         .any(|entry| entry.value.as_map().is_some());
-    let path: &[&str] = match is_map {
-        true => &["streams", &assignment.name, "uri"],
-        false => &["streams", &assignment.name],
+    let path: &[&str] = if is_map {
+        &["streams", &assignment.name, "uri"]
+    } else {
+        &["streams", &assignment.name]
     };
     put(tree, path, &assignment.name_span, value)
 }

@@ -141,12 +141,13 @@ impl Graph {
             .nodes
             .iter()
             .filter(|node| node.inputs.is_empty() && !node.is_inlet);
-        let of_source = |node: &NodeSpec| match node.each_stream {
-            true => {
+        let of_source = |node: &NodeSpec| {
+            if node.each_stream {
                 let streams = self.instances_of(node).into_iter().flatten();
                 streams.map(|stream| stream.name).collect()
+            } else {
+                vec![node.name.clone()]
             }
-            false => vec![node.name.clone()],
         };
         sources.flat_map(of_source).collect()
     }

@@ -114,9 +114,10 @@ pub(crate) fn secret_parts(text: &str) -> Vec<Range<usize>> {
         let start = from + at + beginning.len();
         let before = &text[..from + at];
         let is_alone = from == 0 && before.chars().all(is_of_scheme);
-        let end = match is_alone {
-            true => text.len(),
-            false => start + extent(&text[start..], before),
+        let end = if is_alone {
+            text.len()
+        } else {
+            start + extent(&text[start..], before)
         };
         let found = parts_of_uri(&text[start..end]).into_iter();
         parts.extend(found.map(|part| start + part.start..start + part.end));

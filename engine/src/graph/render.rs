@@ -83,9 +83,10 @@ impl Graph {
             }
             for node in nodes {
                 let label = format!("{}<br/>{}", node.name, node.actor);
-                let _ = match node.each_stream {
-                    true => writeln!(out, "{indent}n_{}[[\"{label}\"]]", node.name),
-                    false => writeln!(out, "{indent}n_{}[\"{label}\"]", node.name),
+                let _ = if node.each_stream {
+                    writeln!(out, "{indent}n_{}[[\"{label}\"]]", node.name)
+                } else {
+                    writeln!(out, "{indent}n_{}[\"{label}\"]", node.name)
                 };
             }
             if machine.is_some() {
@@ -93,9 +94,10 @@ impl Graph {
             }
         }
         for (from, to, label) in self.labelled_edges() {
-            let _ = match label.is_empty() {
-                true => writeln!(out, "  n_{from} --> n_{to}"),
-                false => writeln!(out, "  n_{from} -->|\"{label}\"| n_{to}"),
+            let _ = if label.is_empty() {
+                writeln!(out, "  n_{from} --> n_{to}")
+            } else {
+                writeln!(out, "  n_{from} -->|\"{label}\"| n_{to}")
             };
         }
         out
@@ -142,9 +144,10 @@ fn label(producer: &NodeSpec, node: &NodeSpec) -> String {
         WhenFull::DropOldest => format!("{capacity}, drops oldest"),
         WhenFull::DropNewest => format!("{capacity}, drops newest"),
     };
-    match node.lane.is_some() && node.lane == producer.lane {
-        true => format!("{queue}, in lane"),
-        false => queue,
+    if node.lane.is_some() && node.lane == producer.lane {
+        format!("{queue}, in lane")
+    } else {
+        queue
     }
 }
 

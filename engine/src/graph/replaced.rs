@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::instance_name::InstanceName;
 use crate::registry::{ActorType, Registry};
 
 use super::problem::{Problem, Problems};
@@ -80,9 +81,12 @@ impl Graph {
         let of_each = of_each.map(|node| (node, Some(stream.clone())));
         let added = read_settings(of_each, registry, problems);
         let before = || {
-            let of = |node: &NodeSpec| match node.each_stream {
-                true => others.iter().cloned().map(Some).collect(),
-                false => vec![None],
+            let of = |node: &NodeSpec| {
+                if node.each_stream {
+                    others.iter().cloned().map(Some).collect()
+                } else {
+                    vec![None]
+                }
             };
             let nodes = self.nodes.iter();
             let nodes = nodes.flat_map(|node| of(node).into_iter().map(move |of| (node, of)));
@@ -191,10 +195,11 @@ fn read_settings<'a>(
         match node.settings(stream.as_ref()) {
             Ok(settings) => instances.push(Instance {
                 node,
-                name: match stream {
-                    Some(stream) => format!("{}@{}", node.name, stream.name),
-                    None => node.name.clone(),
-                },
+                name: InstanceName {
+                    node: &node.name,
+                    stream: stream.as_ref().map(|stream| &*stream.name),
+                }
+                .to_string(),
                 settings,
                 actor,
             }),

@@ -83,9 +83,10 @@ impl Secrets {
                 None => fits(text, part.start, value),
             };
             // What stands in it may be known too.
-            from = match is_meant {
-                true => part.end,
-                false => part.start + text[part.start..].chars().next().map_or(1, char::len_utf8),
+            from = if is_meant {
+                part.end
+            } else {
+                part.start + text[part.start..].chars().next().map_or(1, char::len_utf8)
             };
             if is_meant {
                 found.push(Found {

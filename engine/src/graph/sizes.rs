@@ -152,9 +152,10 @@ impl Elsewhere {
 
     /// Whether streams of two sources meet, or, if it is one source, `several` of its own.
     fn meet(&self, one: usize, other: usize, several: bool) -> bool {
-        match one == other {
-            true => several && self.alone.contains(&one),
-            false => self.together[&one] == self.together[&other],
+        if one == other {
+            several && self.alone.contains(&one)
+        } else {
+            self.together[&one] == self.together[&other]
         }
     }
 }

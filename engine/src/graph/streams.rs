@@ -143,9 +143,10 @@ fn check_values_are_used(tree: &Tree, problems: &mut Problems) {
             }
             let message = format!("no node uses the `{key}` of stream `{}`", stream.key);
             let problem = Problem::at(&part.key_span, message);
-            problems.push(match used.is_empty() {
-                true => problem.help(format!("nodes find it under `${{stream.{key}}}`")),
-                false => problem.did_you_mean(key, used.iter().copied()),
+            problems.push(if used.is_empty() {
+                problem.help(format!("nodes find it under `${{stream.{key}}}`"))
+            } else {
+                problem.did_you_mean(key, used.iter().copied())
             });
         }
     }

@@ -33,9 +33,10 @@ impl<'a> Taint<'a> {
         }
     }
 
-    /// Looks at what went where: `after` is `before` with its references replaced.
+    /// Looks at what went where, and at what is secret by its place: `after` is `before` with its references replaced.
     pub(crate) fn follow(&mut self, before: &Tree, after: &Tree) {
         self.follow_under(before, after, Place::Anywhere);
+        self.secrets.learn(after);
     }
 
     fn follow_under(&mut self, before: &Tree, after: &Tree, place: Place) {

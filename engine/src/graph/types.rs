@@ -29,9 +29,10 @@ pub(crate) fn types(wired: &[Wired], problems: &mut Problems) {
                     .iter()
                     .filter(|other| other.id != id)
                 {
-                    let by_way = match other.from == from.node {
-                        true => String::new(),
-                        false => format!(" through `{}`", wired[from.node].draft.name),
+                    let by_way = if other.from == from.node {
+                        String::new()
+                    } else {
+                        format!(" through `{}`", wired[from.node].draft.name)
                     };
                     problems.push(Problem::at(
                         span,

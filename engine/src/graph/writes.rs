@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+use crate::instance_name::InstanceName;
+
 use super::place::Span;
 use super::problem::{Problem, Problems};
 use super::spec::StreamSpec;
@@ -21,10 +23,8 @@ pub(crate) struct Writer<'a> {
 
 impl Writer<'_> {
     fn name(&self) -> String {
-        match self.stream {
-            Some(stream) => format!("{}@{stream}", self.node),
-            None => self.node.to_owned(),
-        }
+        let Self { node, stream, .. } = *self;
+        InstanceName { node, stream }.to_string()
     }
 
     /// Where the file names a path: the setting that ends like it, or the node.
@@ -85,9 +85,10 @@ impl<'a> Writers<'a> {
                 path.display()
             );
             let problem = Problem::at(&span, message).also(&other.place_of(path), "the other one");
-            problems.push(match other.node == writer.node {
-                true => problem.help("put `${stream.name}` into the path"),
-                false => problem,
+            problems.push(if other.node == writer.node {
+                problem.help("put `${stream.name}` into the path")
+            } else {
+                problem
             });
         }
     }

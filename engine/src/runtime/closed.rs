@@ -13,9 +13,18 @@ use crate::runtime::distribution::Distribution;
 use crate::runtime::stats::{NodeStats, NodeWatch};
 use crate::statistics::ClosedStreams;
 
-/// An edge in the report: producing node, its output, consuming node, its input (by their places in the graph), and the names
-/// of the instances.
-pub(crate) type EdgeKey = (usize, usize, usize, usize, String, String);
+/// An edge in the report. Edges stand in the order of these: nodes by their places in the graph, outputs and inputs by theirs at the node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EdgeKey {
+    pub(crate) producer: usize,
+    pub(crate) output: usize,
+    pub(crate) consumer: usize,
+    pub(crate) input: usize,
+    /// Name of the producing instance.
+    pub(crate) from: String,
+    /// Name of the consuming instance.
+    pub(crate) to: String,
+}
 
 #[derive(Default)]
 pub(crate) struct Closed {

@@ -179,14 +179,14 @@ impl Wiring {
         let is_unit = self.graph.provider.is_some();
         let [from, to] = [edge.from, edge.to].map(|node| &self.instances[&node]);
         let name = |instance| reporting::place(&self.graph, instance, is_unit);
-        (
-            from.spec,
-            edge.output,
-            to.spec,
-            edge.port,
-            name(from),
-            name(to),
-        )
+        EdgeKey {
+            producer: from.spec,
+            output: edge.output,
+            consumer: to.spec,
+            input: edge.port,
+            from: name(from),
+            to: name(to),
+        }
     }
 
     fn close_instance(&mut self, instance: &Instance) {

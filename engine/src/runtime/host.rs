@@ -3,10 +3,11 @@
 //! In production these are the machine's clock, the supervisor's mailbox and threads; in a simulation everything is
 //! virtual and stepped on one thread.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::clock::Clock;
+use crate::lock::lock;
 use crate::observer::Observer;
 use crate::runtime::protocol::EventSink;
 use crate::runtime::replica::Worker;
@@ -44,7 +45,7 @@ impl Workers {
             }
             Self::Stepped(workers) => {
                 worker.step();
-                let mut workers = workers.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut workers = lock(workers);
                 workers.push(worker);
                 Ok(None)
             }

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::end::End;
+use crate::lock::lock;
 use crate::packet::Stream;
 use crate::runtime::books::{EdgeBooks, FlowBooks};
 use crate::runtime::channel::Channel;
@@ -133,10 +134,7 @@ impl Mailbox {
     }
 
     pub(crate) fn send(&self, command: Command) {
-        self.commands
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(command);
+        lock(&self.commands).push_back(command);
         self.filled.store(true, Ordering::Release);
         self.parker.wake();
     }
@@ -156,6 +154,6 @@ impl Mailbox {
         if !self.filled.load(Ordering::Relaxed) || !self.filled.swap(false, Ordering::AcqRel) {
             return VecDeque::new();
         }
-        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.commands))
     }
 }

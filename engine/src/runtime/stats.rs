@@ -1,8 +1,9 @@
 //! What a node measures of itself. A recorder belongs to its lane; once a second it is merged into the shared statistics.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::lock::lock;
 use crate::runtime::batch::FlushReason;
 use crate::runtime::distribution::Distribution;
 
@@ -133,7 +134,7 @@ impl NodeWatch {
 
     /// The statistics up to the last merge.
     pub(crate) fn stats(&self) -> MutexGuard<'_, NodeStats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.stats)
     }
 
     /// Merges a recorder into the statistics and clears it.
@@ -149,7 +150,7 @@ pub(crate) struct SinkLatency(Mutex<Distribution>);
 impl SinkLatency {
     /// What has been merged so far.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Distribution> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,15 +1,12 @@
 //! Takes down what the nodes of a simulated run have handled, and what became of the rest.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::lock::lock;
 use crate::observer::{Event as Observed, Fate, Observer, PacketId, Recorder, Seen};
 
 pub(super) type Shared<T> = Arc<Mutex<T>>;
-
-pub(super) fn lock<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A packet that a node has handled without an error.
 pub(super) struct Handled {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handled::{Listener, Shared, Told, lock};
+use super::handled::{Listener, Shared, Told};
 use super::options::{At, SimCommand, SimOptions};
 use super::outcome::{Delivery, SimRun};
 use super::random::Random;
@@ -16,6 +16,7 @@ use crate::control::groups::Launch;
 use crate::control::supervision::{NodeControl, Route, Supervision};
 use crate::control::supervisor::TICK;
 use crate::graph::Graph;
+use crate::lock::lock;
 use crate::registry::Registry;
 use crate::runtime::host::{Host, Workers};
 use crate::runtime::lane::{Lane, Step};

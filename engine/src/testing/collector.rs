@@ -1,7 +1,7 @@
 //! A sink that keeps what reaches it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use crate::actor::Actor;
 use crate::end::End;
 use crate::error::ActorError;
 use crate::input::Input;
+use crate::lock::lock;
 use crate::outputs::Outputs;
 use crate::packet::{Packet, Payload, Stream, downcast};
 use crate::ports::Ports;
@@ -95,7 +96,7 @@ impl Collector {
 
     fn lock(&self) -> MutexGuard<'_, Collected> {
         // Nothing that is held across a panic is ever half-changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -119,9 +119,10 @@ fn nothing_is_written_through_a_link_that_has_the_parts_name() {
                 let folder = tempdir().unwrap();
                 let (path, input) = (folder.path().join("a.csv"), folder.path().join("input"));
                 fs::write(&input, contents).unwrap();
-                match is_symbolic {
-                    true => symlink(&input, part_path(&path)).unwrap(),
-                    false => fs::hard_link(&input, part_path(&path)).unwrap(),
+                if is_symbolic {
+                    symlink(&input, part_path(&path)).unwrap()
+                } else {
+                    fs::hard_link(&input, part_path(&path)).unwrap()
                 }
                 let mut file = begin(&path).unwrap();
                 file.write_all(b"new").unwrap();

@@ -40,9 +40,10 @@ fn what_has_no_end_or_waits_for_others_is_refused_at_once() {
     let link = folder.path().join("link");
     symlink("/dev/zero", &link).unwrap();
     for path in [&pipe, &link, Path::new("/dev/zero"), folder.path()] {
-        let expected = match path.is_dir() {
-            true => "is a directory",
-            false => "it is not a regular file",
+        let expected = if path.is_dir() {
+            "is a directory"
+        } else {
+            "it is not a regular file"
         };
         for refused in [
             open(path, MOST_NUMBERS).map(drop),

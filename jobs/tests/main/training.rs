@@ -339,7 +339,7 @@ fn a_folder_that_is_no_trainings_is_refused_before_anything_starts() {
     let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert!(
         all.iter()
-            .any(|one| one.contains("it is no training's folder")),
+            .any(|one| one.contains("it is not a training's folder")),
         "{all:?}"
     );
 }

@@ -2,7 +2,7 @@
 
 use fermata_vision::Expression;
 
-use super::svg::{BLUE, INK, RED, Svg};
+use super::svg::{BLUE, Letters, RED, Svg, TITLE};
 use crate::manifest::{Counts, Split};
 
 /// Rows of a manifest by source and label, each bar divided by split.
@@ -21,11 +21,11 @@ pub fn label_counts(title: &str, counts: &Counts) -> String {
         LEFT + WIDTH + 110.0,
         80.0 + block * counts.len().max(1) as f64,
     );
-    svg.text(16.0, 28.0, 17.0, "start", INK, title);
+    svg.text((16.0, 28.0), TITLE, title);
     for (number, (split, colour)) in SPLITS.into_iter().enumerate() {
         let x = LEFT + 110.0 * number as f64;
         svg.rect([x, 42.0, 12.0, 12.0], &format!("fill=\"{colour}\""));
-        svg.text(x + 18.0, 52.0, 12.0, "start", INK, &split.to_string());
+        svg.text((x + 18.0, 52.0), Letters::start(12.0), &split.to_string());
     }
     let labels = counts.values().flat_map(|labels| labels.values());
     let most = labels.map(|splits| splits.values().sum()).max();
@@ -34,10 +34,10 @@ pub fn label_counts(title: &str, counts: &Counts) -> String {
         let top = 80.0 + block * number as f64;
         let all: usize = labels.values().flat_map(|splits| splits.values()).sum();
         let heading = format!("{source}: {all} rows");
-        svg.text(16.0, top + 12.0, 14.0, "start", INK, &heading);
+        svg.text((16.0, top + 12.0), Letters::start(14.0), &heading);
         for (place, label) in Expression::ALL.into_iter().enumerate() {
             let y = top + 22.0 + LINE * place as f64;
-            svg.text(LEFT - 8.0, y + 12.0, 12.0, "end", INK, label.name());
+            svg.text((LEFT - 8.0, y + 12.0), Letters::end(12.0), label.name());
             let mut x = LEFT;
             let splits = labels.get(&label);
             for (split, colour) in SPLITS {
@@ -49,7 +49,11 @@ pub fn label_counts(title: &str, counts: &Counts) -> String {
                 x += width;
             }
             let count: usize = splits.map_or(0, |splits| splits.values().sum());
-            svg.text(x + 6.0, y + 12.0, 11.0, "start", INK, &count.to_string());
+            svg.text(
+                (x + 6.0, y + 12.0),
+                Letters::start(11.0),
+                &count.to_string(),
+            );
         }
     }
     svg.end()

@@ -4,13 +4,56 @@ use std::fmt::Write;
 
 use crate::markup::escaped;
 
-pub(super) const FONT: &str = "font-family=\"Helvetica, Arial, sans-serif\"";
+const FONT: &str = "font-family=\"Helvetica, Arial, sans-serif\"";
 pub(super) const INK: &str = "#222222";
 pub(super) const BLUE: &str = "#3b6fb6";
 pub(super) const RED: &str = "#d1495b";
 
-/// A picture on its way.
-pub(super) struct Svg(pub(super) String);
+/// How a text looks, and which end of it stands at its point.
+#[derive(Clone, Copy)]
+pub(super) struct Letters {
+    size: f64,
+    anchor: &'static str,
+    colour: &'static str,
+}
+
+impl Letters {
+    /// `size` in pixels; the text begins at its point.
+    pub(super) const fn start(size: f64) -> Self {
+        Self::at("start", size)
+    }
+
+    /// The text has its point in the middle.
+    pub(super) const fn middle(size: f64) -> Self {
+        Self::at("middle", size)
+    }
+
+    /// The text ends at its point.
+    pub(super) const fn end(size: f64) -> Self {
+        Self::at("end", size)
+    }
+
+    pub(super) const fn in_colour(self, colour: &'static str) -> Self {
+        Self { colour, ..self }
+    }
+
+    const fn at(anchor: &'static str, size: f64) -> Self {
+        let colour = INK;
+        Self {
+            size,
+            anchor,
+            colour,
+        }
+    }
+}
+
+/// What the whole picture is called.
+pub(super) const TITLE: Letters = Letters::start(17.0);
+/// What stands below it.
+pub(super) const SUBTITLE: Letters = Letters::start(13.0).in_colour("#666666");
+
+/// A picture on its way. Points are (x, y) in pixels from the upper left corner.
+pub(super) struct Svg(String);
 
 impl Svg {
     pub(super) fn new(width: f64, height: f64) -> Self {
@@ -20,15 +63,12 @@ impl Svg {
         ))
     }
 
-    pub(super) fn text(
-        &mut self,
-        x: f64,
-        y: f64,
-        size: f64,
-        anchor: &str,
-        colour: &str,
-        text: &str,
-    ) {
+    pub(super) fn text(&mut self, (x, y): (f64, f64), letters: Letters, text: &str) {
+        let Letters {
+            size,
+            anchor,
+            colour,
+        } = letters;
         let _ = writeln!(
             self.0,
             "<text x=\"{x:.1}\" y=\"{y:.1}\" {FONT} font-size=\"{size}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{}</text>",
@@ -37,10 +77,19 @@ impl Svg {
     }
 
     /// Text that reads upwards.
-    pub(super) fn upright(&mut self, x: f64, y: f64, size: f64, text: &str) {
+    pub(super) fn upright(&mut self, (x, y): (f64, f64), size: f64, text: &str) {
         let _ = writeln!(
             self.0,
             "<text transform=\"translate({x:.1} {y:.1}) rotate(-90)\" {FONT} font-size=\"{size}\" text-anchor=\"middle\" fill=\"{INK}\">{}</text>",
+            escaped(text)
+        );
+    }
+
+    /// Text that leans to the upper right.
+    pub(super) fn slanting(&mut self, (x, y): (f64, f64), size: f64, text: &str) {
+        let _ = writeln!(
+            self.0,
+            "<text transform=\"translate({x:.1} {y:.1}) rotate(-45)\" {FONT} font-size=\"{size}\" fill=\"{INK}\">{}</text>",
             escaped(text)
         );
     }

@@ -93,11 +93,11 @@ impl Validation {
             Err(ManifestError::Lines { count, shown, .. }) => (None, Some((count, shown))),
             Err(error) => return Err(error),
         };
-        let sha256 = fermata_vision::card::sha256(path);
+        let sha256 = fermata_files::sha256_of_file(path);
         let mut found = Self {
-            manifest_sha256: sha256.map_err(|reason| ManifestError::File {
+            manifest_sha256: sha256.map_err(|error| ManifestError::File {
                 path: path.to_owned(),
-                reason,
+                reason: error.reason,
             })?,
             rows: 0,
             images_checked: 0,

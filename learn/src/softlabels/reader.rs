@@ -203,9 +203,10 @@ impl Softlabels {
                 continue;
             }
             let image = row.image.to_string_lossy();
-            match self.images.contains_key(&*image) {
-                true => stale.push(image),
-                false => missing.push(image),
+            if self.images.contains_key(&*image) {
+                stale.push(image)
+            } else {
+                missing.push(image)
             }
         }
         let mut name = |images: &[std::borrow::Cow<'_, str>], what: &str| {

@@ -15,7 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fermata_files::{MOST_NUMBERS, MOST_TEXT, PartFolder};
-use fermata_vision::card::{self, CARD_FILE, ModelCard};
+use fermata_vision::card::{CARD_FILE, ModelCard};
 use fermata_vision::face::EXPRESSIONS;
 use serde_json::{Value, json};
 use tch::Device;
@@ -116,7 +116,7 @@ impl RunFolder {
     /// It is none, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, TrainingError> {
         if !Self::is_in(path) {
-            let reason = format!("it is no training's folder: it has no {CONFIG} and {LAST}");
+            let reason = format!("it is not a training's folder: it has no {CONFIG} and {LAST}");
             return Err(failed(path, &reason));
         }
         let read = |name: &str| {
@@ -371,7 +371,7 @@ impl RunFolder {
             "epoch": best.epoch,
             "seed": training.seed,
             "manifest_sha256": self.config.manifest_sha256,
-            "weights_sha256": card::sha256(&path).map_err(|error| failed(&path, &error))?,
+            "weights_sha256": fermata_files::sha256(&weights),
         });
         let metrics = match &validation {
             Some(validation) => {

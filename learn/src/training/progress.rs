@@ -52,7 +52,7 @@ impl Progress {
     pub fn of(checkpoint: &TensorFile) -> Result<Self, TrainingError> {
         let provenance = checkpoint.provenance.as_ref();
         let Some(progress) = provenance.and_then(|provenance| provenance.get(PROGRESS)) else {
-            let what = "it has no progress: it is no checkpoint of a training";
+            let what = "it is not a checkpoint of a training: it has no progress";
             return Err(TrainingError::Checkpoint(what.to_owned()));
         };
         let read = Self::deserialize(progress);

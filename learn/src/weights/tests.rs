@@ -172,7 +172,7 @@ fn a_cut_file_or_another_format_is_refused() {
         std::fs::write(&path, &whole[..length]).unwrap();
         let error = message(&path, Architecture::ResNet18, SEVEN, HeadOf::File);
         assert!(
-            error.contains("x.safetensors is no whole safetensors file"),
+            error.contains("x.safetensors is not a complete safetensors file"),
             "{length}: {error}"
         );
     }

@@ -7,5 +7,7 @@ mod foreign_settings;
 mod manifests;
 mod picture_hashes;
 mod pictures;
+#[path = "../../../tests/skipped.rs"]
+mod skipped;
 mod training;
 mod whole_files;

@@ -10,6 +10,7 @@ use image::imageops::{FilterType, flip_horizontal, resize};
 use image::{GrayImage, ImageFormat, Luma};
 
 use crate::pictures::{blobs, brighter};
+use crate::skipped::data;
 
 fn fingerprint(picture: &GrayImage) -> Fingerprint {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
@@ -214,11 +215,8 @@ fn changed_pictures_are_found_again_and_others_are_not() {
 
 #[test]
 fn changed_faces_are_found_again_and_others_are_not() {
-    let Some(data) = std::env::var_os("FERMATA_DATA") else {
-        println!("skipped: no FERMATA_DATA");
-        return;
-    };
-    let path = std::path::Path::new(&data).join("fer/fer2013plus_valid.npz");
+    let Some(data) = data() else { return };
+    let path = data.join("fer/fer2013plus_valid.npz");
     let images = Npz::open(&path).unwrap().integers("images").unwrap();
     let side = images.shape[1] as u32;
     let pictures: Vec<GrayImage> = images

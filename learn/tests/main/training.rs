@@ -133,7 +133,7 @@ fn a_training_is_taken_up_only_with_its_own_data_and_checkpoint() {
         "{error}"
     );
     let error = RunFolder::open(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("it is no training's folder"), "{error}");
+    assert!(error.contains("it is not a training's folder"), "{error}");
 
     let text = fs::read_to_string(&manifest).unwrap();
     fs::write(&manifest, text.replace("1.png,angry", "1.png,sad")).unwrap();
@@ -154,7 +154,7 @@ fn a_training_is_taken_up_only_with_its_own_data_and_checkpoint() {
     let checkpoint = out.join("checkpoints/last.safetensors");
     let bytes = fs::read(&checkpoint).unwrap();
     fs::write(&checkpoint, &bytes[..bytes.len() / 2]).unwrap();
-    refused("is no whole safetensors file");
+    refused("is not a complete safetensors file");
     fs::write(&checkpoint, bytes).unwrap();
     assert!(take_up().is_ok());
 }

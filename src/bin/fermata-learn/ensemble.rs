@@ -1,11 +1,12 @@
 //! `fermata ensemble search`: teachers asked about validation rows by a graph, and the best weights of a grid.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use fermata::cli::SUCCESS;
-use fermata::learn_cli::EnsembleSearchArguments;
+use fermata::learn_cli::{EnsembleSearchArguments, TeacherArguments};
 use fermata::print::print;
 use fermata::run::{JobRows, Taking};
 use fermata_jobs::manifests::Manifests;
@@ -34,21 +35,46 @@ pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Re
     let manifests = Arc::new(Manifests::default());
     let manifest = manifests.get(&path)?;
     let rows = manifest.split(split).count();
-    let parts = arguments.step.recip().round();
-    if !(arguments.step > 0.0
-        && arguments.step <= 1.0
-        && (parts * arguments.step - 1.0).abs() < 1e-9)
-    {
-        bail!(
-            "--step {}: expected 1 divided by a whole number, such as 0.1",
-            arguments.step
-        );
-    }
+    check_step(arguments.step)?;
     // What a teacher has by heart makes it look better than it is; the search is not refused, since nothing learns from it.
     seen_rows::look_at(&teachers, &manifest, Some(split), given, Seen::Allowed)?;
+    let text = graph_text(&teachers, given, &path, split);
+    let out = &arguments.out;
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let out = absolute(out)?;
+    let rows = JobRows { all: rows, done: 0 };
+    let run = GraphRun::new(&text, Taking::Afresh(out.clone()), given.quiet);
+    let code = run.of(Some(rows)).reading(manifests).run()?;
+    if code != SUCCESS {
+        return Ok(code);
+    }
+    let names: Vec<String> = teachers.0.keys().cloned().collect();
+    let predictions = predictions_of(&names, &out)?;
+    let found = search(&names, &predictions, arguments.step)?;
+    write(&found, &out, split, &manifest.sha256)?;
+    print(&summary(&found))?;
+    print(&format!("\nwritten to {}\n", out.display()))?;
+    Ok(SUCCESS)
+}
+
+fn check_step(step: f64) -> anyhow::Result<()> {
+    let parts = step.recip().round();
+    if !(step > 0.0 && step <= 1.0 && (parts * step - 1.0).abs() < 1e-9) {
+        bail!("--step {step}: expected 1 divided by a whole number, such as 0.1");
+    }
+    Ok(())
+}
+
+/// A graph in which each teacher writes its predictions, named for it.
+fn graph_text(
+    teachers: &Teachers,
+    given: &TeacherArguments,
+    manifest: &Path,
+    split: Split,
+) -> String {
     let streams = json!({
         "use": "manifest_units",
-        "manifest": path,
+        "manifest": manifest,
         "split": split.to_string(),
         "open": 2,
     });
@@ -59,7 +85,7 @@ pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Re
             format!("  write-{name}: {{use: write_predictions, in: {name}, path: \"${{run.dir}}/{name}.npz\", on_error: stop}}\n")
         })
         .collect();
-    let text = format!(
+    format!(
         "fermata: 1
 name: ensemble_search
 streams: {streams}
@@ -68,33 +94,28 @@ nodes:
 {}{writers}run: {{clock: asap, call_deadline: 30m, drain: 30m}}
 ",
         teachers.nodes(given, &json!({})),
-    );
-    let out = &arguments.out;
-    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    let out = absolute(out)?;
-    let rows = JobRows { all: rows, done: 0 };
-    let run = GraphRun::new(&text, Taking::Afresh(out.clone()), given.quiet);
-    let code = run.of(Some(rows)).reading(manifests).run()?;
-    if code != SUCCESS {
-        return Ok(code);
-    }
+    )
+}
+
+fn predictions_of(teachers: &[String], out: &Path) -> anyhow::Result<Vec<Predictions>> {
     let classes = Expression::ALL.map(|class| class.to_string()).to_vec();
-    let mut predictions = Vec::new();
-    for name in teachers.0.keys() {
-        predictions.push(Predictions::read(
-            &out.join(format!("{name}.npz")),
-            &classes,
-        )?);
+    let mut predictions = Vec::with_capacity(teachers.len());
+    for name in teachers {
+        let path = out.join(format!("{name}.npz"));
+        predictions.push(Predictions::read(&path, &classes)?);
     }
-    let names: Vec<String> = teachers.0.keys().cloned().collect();
-    let found = search(&names, &predictions, arguments.step)?;
+    Ok(predictions)
+}
+
+/// Writes what was found, into a folder that is there.
+fn write(found: &Search, out: &Path, split: Split, manifest_sha256: &str) -> anyhow::Result<()> {
     let save = |name: &str, text: String| fermata_files::write(&out.join(name), text.as_bytes());
     save("search.csv", found.to_csv())?;
     let title = format!("Ensembles on {} {split} rows", found.rows);
     save("search.svg", bars(&title, "macro-F1", &found.ranked(SHOWN)))?;
     let chosen = json!({
         "split": split.to_string(),
-        "manifest_sha256": manifest.sha256,
+        "manifest_sha256": manifest_sha256,
         "rows": found.rows,
         "step": found.step,
         "teachers": found.teachers,
@@ -102,9 +123,7 @@ nodes:
     });
     // Last: where it is, the rest is there too.
     save("ensemble.json", format!("{chosen:#}\n"))?;
-    print(&summary(&found))?;
-    print(&format!("\nwritten to {}\n", out.display()))?;
-    Ok(SUCCESS)
+    Ok(())
 }
 
 fn summary(found: &Search) -> String {

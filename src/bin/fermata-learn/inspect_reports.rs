@@ -192,7 +192,7 @@ pub(crate) fn table(path: &Path) -> anyhow::Result<String> {
     let columns: Vec<&str> = header.iter().collect();
     let mut rows = 0usize;
     for record in reader.records() {
-        record.with_context(|| format!("{} is no table", path.display()))?;
+        record.with_context(|| format!("{} is not a table", path.display()))?;
         rows += 1;
     }
     Ok(format!(

@@ -70,6 +70,7 @@ fn main() -> ExitCode {
         Command::Learn(command) => learn(command),
         Command::Completions { .. } => Err(anyhow::anyhow!("`fermata completions` prints them")),
     };
+    // A call that never returned keeps its thread, which ends with the process.
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

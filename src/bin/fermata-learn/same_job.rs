@@ -121,11 +121,12 @@ impl Differences {
                 "processor: {} at the job, {} here",
                 job.processor, own.processor
             );
-            match job.other_processors {
-                true => allowed = Some(told),
-                false => forbidden.push(format!(
+            if job.other_processors {
+                allowed = Some(told)
+            } else {
+                forbidden.push(format!(
                     "{told}, which may change last digits (`--allow-other-processors` where the job is begun allows it)"
-                )),
+                ))
             }
         }
         Self { forbidden, allowed }

@@ -1,5 +1,6 @@
 //! `fermata softlabels`: a graph of teachers over a manifest's rows, run; and such a run taken up again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -61,35 +62,15 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
     let manifests = Arc::new(Manifests::default());
     let manifest = manifests.get(&path)?;
     let rows = rows_of(&manifest, split).count();
-    let seen = match arguments.allow_seen {
-        true => Seen::Allowed,
-        false => Seen::Refused,
+    let seen = if arguments.allow_seen {
+        Seen::Allowed
+    } else {
+        Seen::Refused
     };
     seen_rows::look_at(&teachers, &manifest, split, given, seen)?;
-    let mut weights = teachers.numbers("--weight", &arguments.weights)?;
-    if weights.is_empty() {
-        let same = 1.0 / teachers.0.len() as f64;
-        weights = teachers.0.keys().map(|name| (name.clone(), same)).collect();
-    }
-    if let Some(name) = teachers.0.keys().find(|name| !weights.contains_key(*name)) {
-        bail!("--weight: {name} has none; give all teachers a weight, or none");
-    }
-    if weights.values().sum::<f64>() <= 0.0 {
-        bail!("--weight: all are 0; expected one above 0");
-    }
-    let temperatures = teachers.numbers("--temperature", &arguments.temperatures)?;
-    if let Some((name, _)) = temperatures.iter().find(|(_, value)| **value == 0.0) {
-        bail!("--temperature {name}=0: expected above 0");
-    }
-    teachers.look_at_temperatures(&temperatures)?;
-    let augmentation = match &arguments.config {
-        None => Augmentation::default(),
-        Some(path) => {
-            let views: TrainingViews = serde_saphyr::from_str(&read_text(path)?)
-                .with_context(|| format!("{} is no training's settings", path.display()))?;
-            views.augmentation
-        }
-    };
+    let weights = weights_of(&teachers, &arguments.weights)?;
+    let temperatures = temperatures_of(&teachers, &arguments.temperatures)?;
+    let augmentation = augmentation_of(arguments.config.as_deref())?;
     let plan = Plan {
         manifest: path,
         split,
@@ -120,6 +101,42 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
         forget(&out);
     }
     ended
+}
+
+/// Each teacher's weight, the same for all unless some are given.
+fn weights_of(teachers: &Teachers, given: &[String]) -> anyhow::Result<BTreeMap<String, f64>> {
+    let mut weights = teachers.numbers("--weight", given)?;
+    if weights.is_empty() {
+        let same = 1.0 / teachers.0.len() as f64;
+        weights = teachers.0.keys().map(|name| (name.clone(), same)).collect();
+    }
+    if let Some(name) = teachers.0.keys().find(|name| !weights.contains_key(*name)) {
+        bail!("--weight: {name} has none; give all teachers a weight, or none");
+    }
+    if weights.values().sum::<f64>() <= 0.0 {
+        bail!("--weight: all are 0; expected one above 0");
+    }
+    Ok(weights)
+}
+
+/// The temperatures that are given; those of the others are in their cards.
+fn temperatures_of(teachers: &Teachers, given: &[String]) -> anyhow::Result<BTreeMap<String, f64>> {
+    let temperatures = teachers.numbers("--temperature", given)?;
+    if let Some((name, _)) = temperatures.iter().find(|(_, value)| **value == 0.0) {
+        bail!("--temperature {name}=0: expected above 0");
+    }
+    teachers.look_at_temperatures(&temperatures)?;
+    Ok(temperatures)
+}
+
+/// How views differ from the pictures: as in the settings of a training, if there are some.
+fn augmentation_of(config: Option<&Path>) -> anyhow::Result<Augmentation> {
+    let Some(path) = config else {
+        return Ok(Augmentation::default());
+    };
+    let views: TrainingViews = serde_saphyr::from_str(&read_text(path)?)
+        .with_context(|| format!("{} is not the settings of a training", path.display()))?;
+    Ok(views.augmentation)
 }
 
 /// Takes back what a run has written that did not start, so that the folder can be used once what was wrong is right.

@@ -56,7 +56,7 @@ impl Teachers {
             }
             let number: f64 = number
                 .parse()
-                .with_context(|| format!("{option} {text}: `{number}` is no number"))?;
+                .with_context(|| format!("{option} {text}: `{number}` is not a number"))?;
             if !(number.is_finite() && number >= 0.0) {
                 bail!("{option} {text}: expected 0 or more");
             }

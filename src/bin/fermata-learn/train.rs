@@ -33,8 +33,13 @@ const STUDENT: (&str, &str) = (
 );
 
 pub(crate) fn train(arguments: &TrainArguments) -> anyhow::Result<u8> {
-    let spec: TrainingSpec = serde_saphyr::from_str(&read_text(&arguments.config)?)
-        .with_context(|| format!("{} is no training's settings", arguments.config.display()))?;
+    let spec: TrainingSpec =
+        serde_saphyr::from_str(&read_text(&arguments.config)?).with_context(|| {
+            format!(
+                "{} is not the settings of a training",
+                arguments.config.display()
+            )
+        })?;
     let card = ModelCard::parse(&read_text(&arguments.card)?, &arguments.card)?;
     let without = arguments.without_fold.as_deref().map(fold).transpose()?;
     let device = device(&arguments.device)?;

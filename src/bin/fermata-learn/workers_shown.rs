@@ -1,120 +1,97 @@
 //! What is shown of a job's workers: a line in the table, a table on the page, measures at `/metrics`, a line at the end. Owns no state.
 
-use fermata_remote::work::JobNow;
-use fermata_serve::{Measure, WorkerNumbers};
+use fermata_remote::work::{JobNow, WorkerNow};
+use fermata_serve::{Family, Measure, WorkerNumbers};
 
 /// Workers that `/metrics` shows one by one.
 const MOST_SHOWN: usize = 64;
 
+const HANDED_OUT: Family = Family::gauge(
+    "fermata_job_handed_out_units",
+    "Units that are handed out to workers.",
+);
+const LATE: Family = Family::counter(
+    "fermata_job_late_results_total",
+    "Results that came after another worker's, and were discarded.",
+);
+const REPUBLISHED: Family = Family::counter(
+    "fermata_job_republished_units_total",
+    "Units that nobody had although they had no result, and that were handed out again.",
+);
+const REJECTED: Family = Family::counter(
+    "fermata_job_rejected_results_total",
+    "Results that were not what they said, and are computed again.",
+);
+const MALFORMED: Family = Family::counter(
+    "fermata_job_malformed_messages_total",
+    "Messages and records from the network that could not be read.",
+);
+const REFUSED: Family = Family::gauge(
+    "fermata_job_refused_workers",
+    "Workers that do not have what the job has.",
+);
+const WORKER_ROWS: Family = Family::counter(
+    "fermata_job_worker_rows_total",
+    "Rows that a worker has computed and that count.",
+);
+const WORKER_RATE: Family = Family::gauge(
+    "fermata_job_worker_rows_per_second",
+    "The same, each second since the worker was heard of first.",
+);
+const WORKER_LAGS: Family = Family::gauge(
+    "fermata_job_worker_lags",
+    "1 if a worker is slower than half of the median.",
+);
+const WORKER_SILENT: Family = Family::gauge(
+    "fermata_job_worker_silent_seconds",
+    "Time since a worker was heard of.",
+);
+const WORKER_OLDEST: Family = Family::gauge(
+    "fermata_job_worker_oldest_unit_seconds",
+    "How long a worker has had the unit that it has had longest.",
+);
+
 /// What `/metrics` says of the workers.
 pub(crate) fn measures_of(now: &JobNow) -> Vec<Measure> {
-    let measure = |name, help, is_counter, labels, value| Measure {
-        name,
-        help,
-        is_counter,
-        labels,
+    let (refused, taking_part): (Vec<_>, Vec<_>) = now
+        .workers
+        .iter()
+        .partition(|worker| worker.report.refuses.is_some());
+    let of_job = |family, value| Measure {
+        family,
+        labels: vec![],
         value,
     };
-    let refused = now
-        .workers
-        .iter()
-        .filter(|worker| worker.report.refuses.is_some());
     let mut measures = vec![
-        measure(
-            "fermata_job_handed_out_units",
-            "Units that are handed out to workers.",
-            false,
-            vec![],
-            now.handed_out as f64,
-        ),
-        measure(
-            "fermata_job_late_results_total",
-            "Results that came after another worker's, and were discarded.",
-            true,
-            vec![],
-            now.late() as f64,
-        ),
-        measure(
-            "fermata_job_republished_units_total",
-            "Units that nobody had although they had no result, and that were handed out again.",
-            true,
-            vec![],
-            now.republished as f64,
-        ),
-        measure(
-            "fermata_job_rejected_results_total",
-            "Results that were not what they said, and are computed again.",
-            true,
-            vec![],
-            now.rejected as f64,
-        ),
-        measure(
-            "fermata_job_malformed_messages_total",
-            "Messages and records from the network that could not be read.",
-            true,
-            vec![],
-            now.malformed as f64,
-        ),
-        measure(
-            "fermata_job_refused_workers",
-            "Workers that do not have what the job has.",
-            false,
-            vec![],
-            refused.count() as f64,
-        ),
+        of_job(&HANDED_OUT, now.handed_out as f64),
+        of_job(&LATE, now.late() as f64),
+        of_job(&REPUBLISHED, now.republished as f64),
+        of_job(&REJECTED, now.rejected as f64),
+        of_job(&MALFORMED, now.malformed as f64),
+        of_job(&REFUSED, refused.len() as f64),
     ];
-    let taking_part = now
-        .workers
-        .iter()
-        .filter(|worker| worker.report.refuses.is_none());
-    for worker in taking_part.take(MOST_SHOWN) {
-        let of = || vec![("worker", worker.report.worker.clone())];
-        let oldest_ms = worker
-            .report
-            .working
-            .iter()
-            .map(|(_, ms)| *ms)
-            .max()
-            .unwrap_or(0);
-        measures.extend([
-            measure(
-                "fermata_job_worker_rows_total",
-                "Rows that a worker has computed and that count.",
-                true,
-                of(),
-                worker.report.rows as f64,
-            ),
-            measure(
-                "fermata_job_worker_rows_per_second",
-                "The same, each second since the worker was heard of first.",
-                false,
-                of(),
-                worker.rows_per_s,
-            ),
-            measure(
-                "fermata_job_worker_lags",
-                "1 if a worker is slower than half of the median.",
-                false,
-                of(),
-                f64::from(u8::from(worker.lags)),
-            ),
-            measure(
-                "fermata_job_worker_silent_seconds",
-                "Time since a worker was heard of.",
-                false,
-                of(),
-                worker.silent_s,
-            ),
-            measure(
-                "fermata_job_worker_oldest_unit_seconds",
-                "How long a worker has had the unit that it has had longest.",
-                false,
-                of(),
-                oldest_ms as f64 / 1000.0,
-            ),
-        ]);
+    for worker in taking_part.into_iter().take(MOST_SHOWN) {
+        measures.extend(measures_of_worker(worker));
     }
     measures
+}
+
+fn measures_of_worker(worker: &WorkerNow) -> [Measure; 5] {
+    let report = &worker.report;
+    let ages_ms = report.working.iter().map(|(_, ms)| *ms);
+    let oldest_s = ages_ms.max().unwrap_or(0) as f64 / 1000.0;
+    let measure = |family, value| Measure {
+        family,
+        labels: vec![("worker", report.worker.clone())],
+        value,
+    };
+    [
+        measure(&WORKER_ROWS, report.rows as f64),
+        measure(&WORKER_RATE, worker.rows_per_s),
+        measure(&WORKER_LAGS, f64::from(u8::from(worker.lags))),
+        measure(&WORKER_SILENT, worker.silent_s),
+        measure(&WORKER_OLDEST, oldest_s),
+    ]
 }
 
 /// What page and `fermata top` say of the workers: those first that take part, and of them those that work.
@@ -201,8 +178,8 @@ fn counts(now: &JobNow) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use fermata_remote::work::Counted;
     use fermata_remote::work::records::WorkerReport;
-    use fermata_remote::work::{Counted, WorkerNow};
 
     use super::*;
 

@@ -199,7 +199,7 @@ pub enum ClaheStage {
 /// How a picture is brought to another size; OpenCV's methods of the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Interpolation {
     Nearest,
     Linear,
@@ -213,7 +213,7 @@ pub enum Interpolation {
 /// input's order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum ScalingStep {
     Divide(Factors),
     Multiply(Factors),
@@ -226,7 +226,7 @@ pub enum ScalingStep {
 /// (x − mean) / std.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Normalisation {
     pub mean: Factors,
     pub std: Factors,

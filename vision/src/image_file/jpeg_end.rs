@@ -33,9 +33,10 @@ pub(super) fn of(bytes: &[u8]) -> End {
             .position(|two| two[0] == 0xFF && !matches!(two[1], 0 | 0x01 | 0xD0..=0xD7 | 0xFF))
         else {
             let is_filled = !bytes.ends_with(&[0; NEVER_FILLED]);
-            return match scans.are_enough() && at <= bytes.len() && is_filled {
-                true => End::Open,
-                false => End::Cut,
+            return if scans.are_enough() && at <= bytes.len() && is_filled {
+                End::Open
+            } else {
+                End::Cut
             };
         };
         at += marker + 2;

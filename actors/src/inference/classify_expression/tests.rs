@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use fermata_engine::testing::{ActorDriver, Emission, capture, input, setup};
+use fermata_files::sha256_of_file;
 use fermata_onnx::{Session, TensorIn};
-use fermata_vision::card::{CARD_FILE, Interpolation, ONNX_FILE, SAFETENSORS_FILE, sha256};
+use fermata_vision::card::{CARD_FILE, Interpolation, ONNX_FILE, SAFETENSORS_FILE};
 use fermata_vision::face::{Crop, Probabilities};
 use fermata_vision::pool::Pooled;
 use fermata_vision::{Frame, Preprocessor, Rect};
@@ -14,6 +15,7 @@ use opencv::prelude::*;
 
 use super::*;
 use crate::payload::VideoFrame;
+use crate::skipped;
 
 const CANONICAL: &str = "[angry, disgust, fear, happy, sad, surprise, neutral]";
 
@@ -62,18 +64,14 @@ fn pixels_as_logits() -> String {
 fn folder(card: &str, weights: &[u8]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(ONNX_FILE), weights).unwrap();
-    let sum = sha256(&folder.path().join(ONNX_FILE)).unwrap();
+    let sum = sha256_of_file(&folder.path().join(ONNX_FILE)).unwrap();
     let card = format!("{card}sha256: {sum}\n");
     std::fs::write(folder.path().join(CARD_FILE), card).unwrap();
     folder
 }
 
 fn data(file: &str) -> Option<PathBuf> {
-    let Some(data) = std::env::var_os("FERMATA_DATA") else {
-        println!("skipped: no FERMATA_DATA");
-        return None;
-    };
-    Some(Path::new(&data).join(file))
+    Some(skipped::data()?.join(file))
 }
 
 /// The real models, each with its file and its card.
@@ -283,7 +281,7 @@ fn parameters_without_a_graph_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let weights = folder.path().join(SAFETENSORS_FILE);
     std::fs::write(&weights, "").unwrap();
-    let sum = sha256(&weights).unwrap();
+    let sum = sha256_of_file(&weights).unwrap();
     let card = format!(
         "architecture: resnet18\n{}sha256: {sum}\n",
         pixels_as_logits()

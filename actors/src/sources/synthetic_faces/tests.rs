@@ -1,7 +1,7 @@
 //! What the drawn video promises: the same bytes everywhere, a true truth, faces that detectors take for faces.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fermata_engine::testing::{ActorDriver, SourceDriver, capture, input};
 use fermata_vision::{Expression, GroundTruth, Rect};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::faces::detect_faces::{DetectFaces, HAAR_DEFAULT};
 use crate::payload::Faces;
+use crate::skipped::data;
 
 fn settings(settings: Value) -> SyntheticFacesSettings {
     serde_json::from_value(settings).unwrap()
@@ -288,10 +289,7 @@ fn haar_cascades_find_the_faces() {
 
 #[test]
 fn networks_find_the_faces() {
-    let Some(data) = std::env::var_os("FERMATA_DATA").map(PathBuf::from) else {
-        println!("skipped: no FERMATA_DATA");
-        return;
-    };
+    let Some(data) = data() else { return };
     for (json, video) in videos() {
         for model in ["yunet_n_dynamic.onnx", "ultraface_version-RFB-320.onnx"] {
             assert_finds(&data.join("detect").join(model), &json, &video);

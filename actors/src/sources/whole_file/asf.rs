@@ -23,9 +23,10 @@ pub(super) fn ending_of_asf(file: &mut (impl Read + Seek), length: u64) -> io::R
         };
         if read == object.len() && object[..16] == FILE_PROPERTIES {
             let missing = number(40).saturating_sub(length);
-            return Ok(match object[88] & IS_SENT == 0 && missing > 0 {
-                true => Ending::Cut(missing),
-                false => Ending::Whole,
+            return Ok(if object[88] & IS_SENT == 0 && missing > 0 {
+                Ending::Cut(missing)
+            } else {
+                Ending::Whole
             });
         }
         if read < 24 || number(16) < 24 {

@@ -49,9 +49,10 @@ pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
         })
         .collect::<anyhow::Result<_>>()?;
     let rows: Vec<&Row> = manifests.iter().flat_map(|m| &m.manifest.rows).collect();
-    let errors = match predictions.is_empty() {
-        true => None,
-        false => Some(label_errors(&rows, &predictions)?),
+    let errors = if predictions.is_empty() {
+        None
+    } else {
+        Some(label_errors(&rows, &predictions)?)
     };
     let progress = LookProgress::new();
     let found = Audit::of(&manifests, &|looking| progress.show(looking));

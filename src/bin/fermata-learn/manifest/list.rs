@@ -74,7 +74,7 @@ fn name_of(folder: &Path) -> anyhow::Result<&str> {
 
 fn no_text(path: &Path) -> String {
     format!(
-        "{} has a name that is no text (UTF-8); rename it",
+        "{} has a name that is not valid UTF-8; rename it",
         path.display()
     )
 }

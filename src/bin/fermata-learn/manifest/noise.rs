@@ -26,9 +26,10 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
         .iter()
         .map(|text| pair(text))
         .collect::<anyhow::Result<_>>()?;
-    let confusion = match pairs.is_empty() {
-        true => Confusion::Symmetric,
-        false => Confusion::Pairs(pairs),
+    let confusion = if pairs.is_empty() {
+        Confusion::Symmetric
+    } else {
+        Confusion::Pairs(pairs)
     };
     let path = out.join(MANIFEST);
     super::own_folder::refuse_to_replace(&path, arguments.overwrite)?;

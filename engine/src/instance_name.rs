@@ -1,0 +1,57 @@
+//! What an instance of a node is called in reports, logs and settings: `NODE`, or `NODE@STREAM` where each stream has its own.
+//! The names of nodes and streams are checked elsewhere (`graph/names.rs`); no node's has an `@`.
+
+use std::fmt::{Display, Formatter, Result};
+
+/// A node, and the stream of an `each: stream` node. It is shown as the instance is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstanceName<'a> {
+    /// Name of the node in the graph.
+    pub node: &'a str,
+    /// Name of the stream whose instance it is; none where one instance serves all.
+    pub stream: Option<&'a str>,
+}
+
+impl<'a> InstanceName<'a> {
+    /// Takes a name apart.
+    pub fn parse(name: &'a str) -> Self {
+        match name.split_once('@') {
+            Some((node, stream)) => Self {
+                node,
+                stream: Some(stream),
+            },
+            None => Self {
+                node: name,
+                stream: None,
+            },
+        }
+    }
+}
+
+impl Display for InstanceName<'_> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
+        formatter.write_str(self.node)?;
+        match self.stream {
+            Some(stream) => write!(formatter, "@{stream}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_apart_is_shown_as_it_was() {
+        for (name, node, stream) in [
+            ("draw", "draw", None),
+            ("draw@lobby", "draw", Some("lobby")),
+            ("draw@lobby.2", "draw", Some("lobby.2")),
+        ] {
+            let parsed = InstanceName::parse(name);
+            assert_eq!(parsed, InstanceName { node, stream });
+            assert_eq!(parsed.to_string(), name);
+        }
+    }
+}
