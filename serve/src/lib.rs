@@ -50,7 +50,8 @@ mod watcher;
 pub use identity::{Identity, IdentityError};
 pub use measures::{Measure, Measures};
 pub use numbers::{
-    BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers, WorkerNumbers, Workers,
+    BatchNumbers, ClockNumbers, Clocks, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers,
+    WorkerNumbers, Workers,
 };
 pub use options::{DEFAULT_ADDRESS, ServeError, ServeOptions};
 pub use server::{Listening, Server};

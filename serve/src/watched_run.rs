@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::graph_view::GraphView;
 use crate::journal::Journal;
 use crate::measures::Measures;
-use crate::numbers::Workers;
+use crate::numbers::{Clocks, Workers};
 use crate::tap::Tap;
 use crate::video::Video;
 
@@ -31,6 +31,7 @@ pub struct WatchedRun {
     pub(crate) journal: Journal,
     pub(crate) measures: Option<Arc<Measures>>,
     pub(crate) workers: Option<Arc<Workers>>,
+    pub(crate) clocks: Option<Arc<Clocks>>,
     /// What drains the run, if that is not its own affair.
     drain: Option<Box<dyn Fn() + Send + Sync>>,
     pub(crate) numbers: watch::Sender<Published>,
@@ -95,6 +96,7 @@ impl WatchedRun {
             journal: Journal::default(),
             measures: None,
             workers: None,
+            clocks: None,
             drain: None,
             numbers: watch::Sender::new(Published::default()),
             seats: Arc::new(Semaphore::new(MOST_BROWSERS)),
@@ -116,6 +118,12 @@ impl WatchedRun {
     #[must_use]
     pub fn with_workers(self, workers: Option<Arc<Workers>>) -> Self {
         Self { workers, ..self }
+    }
+
+    /// The same, with packets that come from other machines.
+    #[must_use]
+    pub fn with_clocks(self, clocks: Option<Arc<Clocks>>) -> Self {
+        Self { clocks, ..self }
     }
 
     /// The same, to be drained by this and not by itself: it may be a part of something larger.
