@@ -34,6 +34,7 @@ use crate::documents::{make_folder, write_json};
 use crate::print::{print, print_line};
 use crate::run_folder::RunFolder;
 use crate::spared_inputs::refuse_to_write_over;
+use crate::summary::by_two_clocks;
 use comparison::compare;
 pub(crate) use measures::{Measures, RunMeasures};
 use page::Kpi;
@@ -142,6 +143,16 @@ fn summary(kpi: &Kpi) -> String {
             let _ = write!(out, "  {cell:>width$}", width = title.len());
         }
         out.push('\n');
+    }
+    for run in &kpi.runs {
+        if let Some(clocks) = run.clocks {
+            let _ = writeln!(
+                out,
+                "{}: {}",
+                run.name,
+                by_two_clocks(clocks.latency_error_ms)
+            );
+        }
     }
     for comparison in &kpi.differences {
         let _ = writeln!(

@@ -320,6 +320,8 @@ impl<'a> Site<'a> {
     fn clock_error_ms(&self) -> Option<f64> {
         let mut most: f64 = 0.0;
         for one in self.reports {
+            let found = one.site.as_ref().and_then(|site| site.latency_error_ms);
+            most = most.max(found.unwrap_or(0.0));
             for other in self.reports {
                 let of = |report: &Report| report.site.as_ref().and_then(|site| site.clock);
                 let (one, other) = (of(one)?, of(other)?);
@@ -362,7 +364,7 @@ impl SiteBook {
         let _ = match self.clock_error_ms {
             Some(error) => writeln!(
                 text,
-                "latencies between machines are by two clocks, which differed by at most {error:.1} ms when the parts were started"
+                "latencies between machines are by two clocks, which differed by at most {error:.1} ms when they were compared last"
             ),
             None => writeln!(
                 text,

@@ -11,7 +11,7 @@ use {
     crate::cli::{FAILED, REFUSED},
     crate::print::complain,
     fermata_engine::report::{ClockReport, EarlierReport, SiteReport},
-    fermata_engine::{Codecs, Life, Need},
+    fermata_engine::{ClockMode, Codecs, Life, Need},
     fermata_files::SyncGroup,
     fermata_remote::site::{PartSpec, SitePart},
     fermata_remote::{
@@ -21,6 +21,9 @@ use {
     std::sync::Arc,
     std::time::Duration,
 };
+
+#[cfg(all(feature = "remote", feature = "live"))]
+mod clocks;
 
 #[cfg(feature = "remote")]
 pub(crate) use crate::lives::Lives;
@@ -43,6 +46,9 @@ pub(crate) struct Remote {
     part: Option<Arc<SitePart>>,
     #[cfg(feature = "remote")]
     earlier: Earlier,
+    /// Packets come from other machines, and their latencies mean something.
+    #[cfg(feature = "remote")]
+    tells_clocks: bool,
 }
 
 /// What earlier lives of a part had, by edge and stream; and what of that its actors are to know.
@@ -120,6 +126,7 @@ impl Remote {
                 connection: None,
                 part: None,
                 earlier: Earlier::default(),
+                tells_clocks: false,
             });
         };
         let mut needs = graph.nodes.iter().flat_map(|node| &node.ports.needs);
@@ -147,6 +154,7 @@ impl Remote {
         Ok(Self {
             part,
             earlier,
+            tells_clocks: graph.has_inlets() && graph.run.clock != ClockMode::Asap,
             connection: Some(connection),
         })
     }
@@ -175,6 +183,11 @@ impl Remote {
             since: Lives::since(folder, part.run()),
         };
         let services = services.with(Arc::new(life)).with(Arc::clone(part));
+        #[cfg(feature = "live")]
+        let services = match self.tells_clocks {
+            true => clocks::lend(services, part),
+            false => services,
+        };
         services.with(Arc::new(self.earlier.clone()))
     }
 
@@ -317,7 +330,8 @@ pub(crate) fn of_site(report: Report, services: &Services, lives: &Option<Lives>
     let Some(part) = services.get::<SitePart>() else {
         return report;
     };
-    let clock = part.clock().map(|clock| ClockReport {
+    let clocks = part.clocks();
+    let clock = clocks.own.map(|clock| ClockReport {
         ahead_ms: clock.ahead_ms,
         error_ms: clock.error_ms,
     });
@@ -326,6 +340,7 @@ pub(crate) fn of_site(report: Report, services: &Services, lives: &Option<Lives>
         run: part.run().to_owned(),
         incarnation: part.incarnation(),
         clock,
+        latency_error_ms: clocks.latency_error_ms,
         killed: lives.as_ref().map(Lives::killed).unwrap_or_default(),
     };
     let earlier = services.get::<Earlier>();

@@ -169,17 +169,23 @@ fn clock(report: &Report, out: &mut String) {
     if !report.site_edges.iter().any(|edge| edge.receives) || report.clock == "asap" {
         return;
     }
-    let _ = match site.clock {
-        Some(clock) => writeln!(
+    let _ = writeln!(out, "{}", by_two_clocks(site.latency_error_ms));
+    if let Some(clock) = site.clock {
+        let _ = writeln!(
             out,
-            "latencies of streams from other machines are by two clocks; this machine's was {:.1} ms ahead of the server's, give or take {:.1} ms, when the part began",
+            "this machine's clock was {:.1} ms ahead of the server's, give or take {:.1} ms",
             clock.ahead_ms, clock.error_ms
-        ),
-        None => writeln!(
-            out,
-            "latencies of streams from other machines are by two clocks, and nobody knows how much they differ"
-        ),
+        );
+    }
+}
+
+/// What latencies of packets from other machines are worth, which may be wrong by so many milliseconds, if anybody knows.
+pub(crate) fn by_two_clocks(error_ms: Option<f64>) -> String {
+    let worth = match error_ms {
+        Some(error_ms) => format!("may be wrong by {error_ms:.1} ms"),
+        None => "nobody knows how wrong they are".to_owned(),
     };
+    format!("latencies of streams from other machines are by two clocks, and {worth}")
 }
 
 fn streams(report: &Report, width: usize, out: &mut String) {
@@ -306,7 +312,7 @@ fn names<'a>(head: &'static str, names: impl Iterator<Item = &'a String>) -> Col
 
 #[cfg(test)]
 mod tests {
-    use fermata_engine::report::SinkReport;
+    use fermata_engine::report::{SinkReport, SiteEdgeReport, SiteReport};
 
     use super::*;
 
@@ -373,6 +379,49 @@ mod tests {
             narrow.contains("\n  lost: 1234 drop_oldest at detect\n"),
             "{narrow}"
         );
+    }
+
+    #[test]
+    fn latencies_from_other_machines_are_told_with_the_error_of_the_clocks() {
+        let edge = SiteEdgeReport {
+            edge: "capture-server".to_owned(),
+            node: "capture".to_owned(),
+            receives: true,
+            earlier: BTreeMap::new(),
+            unsent: BTreeMap::new(),
+            malformed: BTreeMap::new(),
+        };
+        let site = |latency_error_ms| SiteReport {
+            site: "shop".to_owned(),
+            run: "r".to_owned(),
+            incarnation: 1,
+            clock: None,
+            latency_error_ms,
+            killed: Vec::new(),
+        };
+        let told = |clock: &str, latency_error_ms| {
+            let report = Report {
+                clock: clock.to_owned(),
+                streams: [("door".to_owned(), StreamReport::default())].into(),
+                site: Some(site(latency_error_ms)),
+                site_edges: vec![edge.clone()],
+                balanced: true,
+                ..Report::default()
+            };
+            summary(&report, usize::MAX)
+        };
+        let known = told("live", Some(3.52));
+        assert!(
+            known.contains("by two clocks, and may be wrong by 3.5 ms\n"),
+            "{known}"
+        );
+        let unknown = told("live", None);
+        assert!(
+            unknown.contains("by two clocks, and nobody knows how wrong they are\n"),
+            "{unknown}"
+        );
+        let none = told("asap", Some(3.52));
+        assert!(!none.contains("clocks"), "{none}");
     }
 
     #[test]

@@ -18,6 +18,8 @@
 //! - What a sink is told of a stream's end is what the books say: complete only if the source gave all it had, and lost if a
 //!   packet failed, was dropped, given up or left without a partner on the way to it, itself included.
 //! - A job that is taken up again until nothing is left has done each unit once; its provider hears once how each ended.
+//! - A graph that is cut into parts for several machines gives its sinks what the whole gives them, once and in order, whatever the network
+//!   between does. What edges drop that may, their receiving ends count as missed.
 //!
 //! # What follows from a panic
 //! - In an actor's call: the packets of the call have failed, the actor is dropped and built anew within its budget. The new one
@@ -35,6 +37,8 @@ mod actors;
 mod broken;
 mod case;
 mod counter;
+#[cfg(feature = "remote")]
+mod cut;
 mod doors;
 mod draw;
 mod faults;

@@ -324,6 +324,16 @@ pub(crate) fn post(address: &str, path: &str, body: &str) -> String {
     answer
 }
 
+/// What a page of this machine shows there.
+pub(crate) fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// Starts a part that shows its page, and says where that is.
 pub(crate) fn start_with_page(folder: &Path, arguments: &[&str]) -> (Child, String) {
     let page = ["--serve", "127.0.0.1:0"];

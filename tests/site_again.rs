@@ -7,7 +7,7 @@ use std::process::Child;
 
 use crate::command::{run_in, succeeded};
 use crate::nats_server::Server;
-use crate::site::{ONE_CAMERA, post, start, start_with_page, succeeds};
+use crate::site::{ONE_CAMERA, get, post, start, start_with_page, succeeds};
 use crate::support::wait_until;
 
 /// The door closes soon, the yard does not.
@@ -53,6 +53,50 @@ fn text(folder: &Path, name: &str) -> Option<String> {
 fn sequences(table: &str) -> Vec<u64> {
     let rows = table.lines().skip(1).map(|row| row.split(',').nth(2));
     rows.map(|cell| cell.unwrap().parse().unwrap()).collect()
+}
+
+/// Latencies of packets from another machine are by two clocks: whoever shows them says what that is worth.
+#[test]
+fn what_latencies_from_other_machines_are_worth_is_told_wherever_they_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("site.yaml"), ONE_CAMERA).unwrap();
+    let nats = Server::start_with("max_payload: 8MB");
+    let url = nats.url();
+    let (server, address) = start_with_page(folder, &arguments("server", &url));
+    let gate = start(folder, &arguments("gate", &url));
+    let error_s = || -> Option<f64> {
+        let metrics = get(&address, "/metrics");
+        let mut lines = metrics.lines();
+        let line = lines.find_map(|line| line.strip_prefix("fermata_site_latency_error_seconds "));
+        line.and_then(|value| value.parse().ok())
+    };
+    wait_until("a comparison of clocks", || {
+        error_s().is_some_and(f64::is_finite)
+    });
+    let error_s = error_s().unwrap();
+    assert!((0.0..10.0).contains(&error_s), "{error_s}");
+    wait_until("numbers with a latency", || {
+        let numbers = get(&address, "/snapshot");
+        numbers.contains("and may be wrong by") && numbers.contains("\"latency_p50_ms\":")
+    });
+    let top = || succeeded(run_in(folder, &["top", &address]));
+    assert!(
+        top().contains("by two clocks, and may be wrong by"),
+        "{}",
+        top()
+    );
+    drain(folder, &url);
+    [server, gate].into_iter().for_each(succeeds);
+    let report = text(folder, "server/report.json").unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let error_ms = report["site"]["latency_error_ms"].as_f64().unwrap();
+    assert!(error_ms >= error_s * 1e3 - 1e-6, "{error_ms} {error_s}");
+    let said = succeeded(run_in(folder, &["kpi", "server"]));
+    assert!(
+        said.contains("by two clocks, and may be wrong by"),
+        "{said}"
+    );
 }
 
 /// All rows of all segments, finished or not, by stream.

@@ -59,8 +59,12 @@ pub struct SiteReport {
     pub run: String,
     /// How often the machine's part had been started in it: 1 and above.
     pub incarnation: u64,
-    /// How this machine's clock stood when the part was started, if that could be found out.
+    /// How this machine's clock stood when it was compared last, if that could be found out.
     pub clock: Option<ClockReport>,
+    /// How wrong latencies of packets from other machines may be, at most: how far this clock and one of theirs have been apart at most,
+    /// whenever they were compared, milliseconds. None while that is not known of one that has sent.
+    #[serde(default)]
+    pub latency_error_ms: Option<f64>,
     /// Earlier lives of the part, which were killed and so left no report, as far as the run's folder knows of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub killed: Vec<LifeReport>,

@@ -313,7 +313,7 @@ nodes:
 }
 
 #[test]
-fn an_edge_to_several_nodes_loses_nothing_that_any_of_them_wants() {
+fn an_edge_loses_nothing_that_any_node_wants_and_holds_what_a_batch_waits_for() {
     let text = "\
 machines: {gate: {}, server: {}}
 streams: {door: x}
@@ -332,9 +332,12 @@ nodes:
     // What each of them does with what comes is its own affair.
     let server = part(text, "server");
     let full: Vec<WhenFull> = server.nodes.iter().map(|node| node.queue.full).collect();
+    let block = WhenFull::Block;
+    assert_eq!(full, [block, WhenFull::DropOldest, block]);
+    let batched = text.replace("capacity: 7}", "capacity: 7}, batch: {max: 90, wait: 1s}");
     assert_eq!(
-        full,
-        [WhenFull::Block, WhenFull::DropOldest, WhenFull::Block]
+        settings(&part(&batched, "gate"), "capture-server")["capacity"],
+        90
     );
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Losses(Mutex<BTreeMap<(String, String), Arc<StreamLosses>>>);
 pub(crate) struct StreamLosses {
     given: Mutex<Given>,
     malformed: AtomicU64,
+    /// Not lost, but of a latency that nobody knows: packets that came before they were captured, by the two machines' clocks.
+    pub(crate) from_future: AtomicU64,
 }
 
 impl Losses {
@@ -46,6 +48,15 @@ impl Losses {
         unsent
             .filter(|(_, unsent)| *unsent != UnsentReport::default())
             .collect()
+    }
+
+    /// Packets of all edges that came before they were captured, by the two machines' clocks.
+    pub(crate) fn from_future(&self) -> u64 {
+        let losses = lock(&self.0);
+        let counts = losses
+            .values()
+            .map(|losses| losses.from_future.load(Ordering::Relaxed));
+        counts.sum()
     }
 
     /// Messages that came to an edge's receiving ends and were none of an edge, by stream.

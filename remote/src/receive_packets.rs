@@ -1,7 +1,7 @@
 //! Receives the packets of a stream over an edge from another machine.
 
-use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fermata_engine::graph::WhenFull;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::connection::NatsConnection;
 use crate::edge::arrival::Taken;
 use crate::edge::wire::PacketMessage;
+use crate::losses::StreamLosses;
 use crate::names::EdgeNames;
 use crate::receiving::{Fetched, ReceivingEnd};
 use crate::send_packets::{check_clock, check_edge, default_capacity, default_window};
@@ -61,8 +62,9 @@ pub struct ReceivePackets {
     connection: Arc<Connection>,
     setup: Setup,
     settings: ReceivePacketsSettings,
-    /// Packets so far that were captured later than they came.
-    from_future: Cell<u64>,
+    losses: Arc<StreamLosses>,
+    /// What the report is told of those that come before they are captured.
+    from_future: Arc<AtomicU64>,
 }
 
 impl Source for ReceivePackets {
@@ -98,7 +100,7 @@ impl Source for ReceivePackets {
                 names.packets_of(&stream.name),
                 setup.node
             ),
-            || ReceivingEnd::new(names, &stream.name, store, setup, losses),
+            || ReceivingEnd::new(names, &stream.name, store, setup, Arc::clone(&losses)),
             |end| {
                 let run = Arc::clone(end).run(Arc::clone(&nats));
                 nats.runtime.spawn(run)
@@ -110,7 +112,8 @@ impl Source for ReceivePackets {
             connection: setup.connection(),
             setup: setup.clone(),
             settings,
-            from_future: Cell::new(0),
+            losses,
+            from_future: setup.tally("packets that came before they were captured"),
         })
     }
 
@@ -139,10 +142,10 @@ impl Source for ReceivePackets {
 }
 
 impl ReceivePackets {
-    /// Tells the log of packets that are captured later than they come, by the two machines' clocks: of many ever fewer.
+    /// Counts packets that are captured later than they come, by the two machines' clocks, and tells the log: of many ever fewer.
     fn tell_future(&self, age_ns: i64) {
-        let count = self.from_future.get() + 1;
-        self.from_future.set(count);
+        self.from_future.fetch_add(1, Ordering::Relaxed);
+        let count = self.losses.from_future.fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {
             let (node, stream) = (&self.setup.node, self.end.stream());
             let ahead_ms = age_ns.unsigned_abs() as f64 / 1e6;

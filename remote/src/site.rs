@@ -4,10 +4,12 @@
 //! told in [`edge`](crate::edge).
 
 mod administration;
+mod clock;
 mod part;
 mod record;
 mod refusal;
 
 pub use administration::{EdgeState, PartState, SiteState, drain, end, state};
-pub use part::{ClockOffset, PartSpec, SitePart};
+pub use clock::{ClockOffset, SiteClocks};
+pub use part::{PartSpec, SitePart};
 pub use refusal::SiteError;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fermata_engine::Codecs;
 use fermata_remote::site::{self, PartSpec, PartState, SiteError, SitePart};
 use fermata_remote::{Credentials, NatsConnection};
-use server::{PATIENCE, Server};
+use server::{PATIENCE, Server, wait_until};
 
 /// A part as a program has it.
 struct Joined {
@@ -71,6 +71,84 @@ fn a_part_that_may_not_begin_waits_until_another_has() {
     });
 }
 
+/// Whoever looks for what an earlier run left may find the edges of one that has just begun.
+#[test]
+fn parts_that_begin_at_the_same_moment_are_parts_of_one_run() {
+    let server = Server::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let client = runtime
+        .block_on(async_nats::connect(server.url()))
+        .expect("a client");
+    let entered = runtime.enter();
+    let jetstream = async_nats::jetstream::new(client);
+    drop(entered);
+    for round in 0..20 {
+        let machines: Vec<String> = (0..4).map(|number| format!("m{number}")).collect();
+        let join_one = |machine: &str| {
+            let spec = PartSpec {
+                machines: machines.clone(),
+                may_begin: true,
+                ..spec(machine)
+            };
+            let joined = join(&server, spec).expect("it may join");
+            // As its receiving ends do, at once.
+            let name = format!("fermata+test+{machine}-{round}+packets");
+            let edge = async_nats::jetstream::stream::Config {
+                subjects: vec![name.clone()],
+                name,
+                ..Default::default()
+            };
+            runtime
+                .block_on(jetstream.create_stream(edge))
+                .expect("a store");
+            joined
+        };
+        let joined = std::thread::scope(|scope| {
+            let joining = machines
+                .iter()
+                .map(|machine| scope.spawn(|| join_one(machine)));
+            let joining: Vec<_> = joining.collect();
+            let joined = joining.into_iter().map(|part| part.join().expect("a part"));
+            joined.collect::<Vec<Joined>>()
+        });
+        let run = joined[0].part.run().to_owned();
+        assert!(joined.iter().all(|joined| joined.part.run() == run));
+        for joined in joined {
+            joined.part.ended();
+            joined.close();
+        }
+        let gone = site::end(&connect_as(&server, None)).expect("an end");
+        assert_eq!(gone.len(), 5, "{gone:?}");
+    }
+}
+
+/// Each part hears of the others' clocks, and goes on comparing.
+#[test]
+fn parts_know_how_far_their_clocks_are_apart() {
+    let server = Server::start();
+    let there = join(&server, spec("server")).expect("it may join");
+    let gate = join(&server, spec("gate")).expect("it may join");
+    for joined in [&there, &gate] {
+        wait_until("a comparison", || {
+            joined.part.clocks().latency_error_ms.is_some()
+        });
+        let clocks = joined.part.clocks();
+        let own = clocks.own.expect("a comparison");
+        // It is the same clock: all there is are the ways there and back.
+        assert!(own.ahead_ms.abs() <= own.error_ms + 1.0, "{own:?}");
+        assert!(
+            clocks.latency_error_ms.expect("a comparison") >= own.error_ms,
+            "{clocks:?}"
+        );
+    }
+    gate.close();
+    there.close();
+}
+
 #[test]
 fn another_graph_another_version_and_a_second_part_are_refused_and_what_runs_goes_on() {
     let server = Server::start();
@@ -96,6 +174,13 @@ fn another_graph_another_version_and_a_second_part_are_refused_and_what_runs_goe
         said.contains("run by version 1.2.3 of this program, and this is 1.3.0"),
         "{said}"
     );
+    // Another build of the same version is another program.
+    let other = PartSpec {
+        version: "1.2.3 (commit b)".to_owned(),
+        ..spec("gate")
+    };
+    let said = refused(&server, other);
+    assert!(said.contains("and this is 1.2.3 (commit b)"), "{said}");
     let said = refused(&server, spec("gate"));
     assert!(
         said.contains("machine `gate` of site `test` runs already"),

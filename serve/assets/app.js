@@ -53,6 +53,8 @@ function showNumbers(numbers) {
   tables.update(numbers);
   workers.update(numbers.workers);
   part("no-streams").hidden = numbers.streams.length > 0;
+  part("clocks").hidden = !numbers.clocks;
+  say(part("clocks"), numbers.clocks?.told ?? "");
   const faults = numbers.faults ? `, ${counted(numbers.faults, "fault")}` : "";
   const streams = numbers.streams.filter((stream) => stream.state !== "over");
   const away = streams.filter(isAway).length;

@@ -9,7 +9,7 @@ use crate::bottleneck::bottleneck;
 use crate::graph_view::{GraphView, edge_key};
 use crate::journal::Over;
 use crate::numbers::{
-    BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers, WorkerNumbers,
+    BatchNumbers, ClockNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers, WorkerNumbers,
 };
 use crate::troubles::troubles;
 
@@ -31,6 +31,7 @@ pub(crate) struct Moment<'a> {
     pub(crate) run: &'static str,
     pub(crate) pictures: u64,
     pub(crate) workers: Vec<WorkerNumbers>,
+    pub(crate) clocks: Option<ClockNumbers>,
 }
 
 /// Counts, and remembers how full edges have been.
@@ -60,6 +61,7 @@ impl Counting {
             faults,
             pictures: moment.pictures,
             workers: moment.workers.clone(),
+            clocks: moment.clocks.clone(),
         }
     }
 

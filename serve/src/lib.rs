@@ -56,7 +56,8 @@ pub use identity::{Identity, IdentityError};
 pub use measures::{Measure, Measures};
 pub use metric_family::Family;
 pub use numbers::{
-    BatchNumbers, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers, WorkerNumbers, Workers,
+    BatchNumbers, ClockNumbers, Clocks, EdgeNumbers, NodeNumbers, Numbers, StreamNumbers,
+    WorkerNumbers, Workers,
 };
 pub use options::{DEFAULT_ADDRESS, ServeError, ServeOptions};
 pub use server::{Listening, Server};

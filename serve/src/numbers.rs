@@ -36,7 +36,26 @@ pub struct Numbers {
     /// Of a job whose units are computed elsewhere: who computes them.
     #[serde(default)]
     pub workers: Vec<WorkerNumbers>,
+    /// Of a run to which packets come from other machines: what their latencies are worth.
+    #[serde(default)]
+    pub clocks: Option<ClockNumbers>,
 }
+
+/// The clocks of the machines by which latencies are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ClockNumbers {
+    /// How wrong latencies of packets from other machines may be, milliseconds; none while nobody knows.
+    pub latency_error_ms: Option<f64>,
+    /// How much this machine's clock is ahead of the server's between them, milliseconds.
+    pub ahead_ms: Option<f64>,
+    /// Packets that came before they were captured, by the two clocks.
+    pub from_future: u64,
+    /// The same in words.
+    pub told: String,
+}
+
+/// Gives what is known of the clocks, once a second: a service that a program lends to its run.
+pub struct Clocks(pub Box<dyn Fn() -> ClockNumbers + Send + Sync>);
 
 /// A worker of a job.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use crate::graph_view::GraphView;
 use crate::journal::Journal;
 use crate::lock::lock;
 use crate::measures::Measures;
-use crate::numbers::Workers;
+use crate::numbers::{Clocks, Workers};
 use crate::tap::Tap;
 use crate::video::Video;
 
@@ -32,6 +32,7 @@ pub struct WatchedRun {
     pub(crate) journal: Journal,
     pub(crate) measures: Option<Arc<Measures>>,
     pub(crate) workers: Option<Arc<Workers>>,
+    pub(crate) clocks: Option<Arc<Clocks>>,
     /// What drains the run, if that is not its own affair.
     drain: Option<Box<dyn Fn() + Send + Sync>>,
     pub(crate) numbers: watch::Sender<Published>,
@@ -96,6 +97,7 @@ impl WatchedRun {
             journal: Journal::default(),
             measures: None,
             workers: None,
+            clocks: None,
             drain: None,
             numbers: watch::Sender::new(Published::default()),
             seats: Arc::new(Semaphore::new(MOST_BROWSERS)),
@@ -117,6 +119,12 @@ impl WatchedRun {
     #[must_use]
     pub fn with_workers(self, workers: Option<Arc<Workers>>) -> Self {
         Self { workers, ..self }
+    }
+
+    /// The same, with packets that come from other machines.
+    #[must_use]
+    pub fn with_clocks(self, clocks: Option<Arc<Clocks>>) -> Self {
+        Self { clocks, ..self }
     }
 
     /// The same, to be drained by this and not by itself: it may be a part of something larger.

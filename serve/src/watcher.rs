@@ -91,6 +91,7 @@ fn publish(
         run: run.phase_name(),
         pictures: run.video.pictures_encoded(),
         workers: run.workers.as_ref().map_or(Vec::new(), |all| (all.0)()),
+        clocks: run.clocks.as_ref().map(|clocks| (clocks.0)()),
     });
     let running = numbers.streams.iter();
     let running = running.filter(|stream| stream.state != "over");

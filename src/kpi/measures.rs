@@ -8,7 +8,7 @@ use super::books::{Books, Drops, NO_REPORT, NOT_SAID};
 use super::flips;
 use super::named::{Named, as_object, named};
 use super::quantiles::{Quantiles, Told, median};
-use super::report::NodeTimes;
+use super::report::{Clocks, NodeTimes, RunReport};
 use super::run_data::RunData;
 use super::stream_parts::{self, Parts};
 
@@ -89,6 +89,9 @@ pub(crate) struct RunMeasures {
     pub(super) name: String,
     /// The clock of the run, if it has a report.
     pub(crate) clock: Option<String>,
+    /// Of a run to which packets come from other machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) clocks: Option<Clocks>,
     #[serde(serialize_with = "as_object")]
     pub(super) streams: Named<Measures>,
     pub(crate) all: Measures,
@@ -134,6 +137,7 @@ impl RunMeasures {
         Ok(Self {
             name: run.name.clone(),
             clock: run.report.as_ref().and_then(|report| report.clock.clone()),
+            clocks: run.report.as_ref().and_then(RunReport::clocks),
             streams,
             all: Measures::of(run, &all, books.as_ref()),
             stages,

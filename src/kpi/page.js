@@ -69,6 +69,11 @@ function numbers() {
     ? el("tr", { class: "group" }, el("th", { colspan: columns.length + 1, scope: "rowgroup" }, path))
     : el("tr", {}, el("th", { scope: "row" }, title), ...columns.map(([, measures]) => cell(measures, path, format))));
   at("table").append(el("table", {}, el("thead", {}, head), el("tbody", {}, ...body)));
+  for (const { name, clocks } of kpi.runs) if (clocks) {
+    const error = clocks.latency_error_ms;
+    const worth = error === null ? "nobody knows how wrong they are" : `may be wrong by ${ms(error)} ms`;
+    at("table").after(el("p", { class: "note" }, `${name}: latencies of streams from other machines are by two clocks, and ${worth}.`));
+  }
   const reasons = new Map();
   for (const [, measures] of columns) for (const [field, reason] of Object.entries(measures.unknown)) {
     if (!reasons.has(reason)) reasons.set(reason, new Set());

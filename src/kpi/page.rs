@@ -50,6 +50,7 @@ mod tests {
         let run = RunMeasures {
             name: "</script><b>".to_owned(),
             clock: None,
+            clocks: None,
             streams: Default::default(),
             all: Default::default(),
             stages: None,

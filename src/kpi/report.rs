@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::quantiles::Told;
@@ -27,6 +27,30 @@ pub(super) struct RunReport {
     pub(super) units: Option<StreamBooks>,
     pub(super) nodes: Option<BTreeMap<String, NodeTimes>>,
     pub(super) files: Vec<WrittenFile>,
+    /// Of a part of a site.
+    site: Option<Site>,
+    site_edges: Vec<SiteEdge>,
+}
+
+/// What a part knows of its site's clocks.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Site {
+    latency_error_ms: Option<f64>,
+}
+
+/// An end of an edge to another machine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct SiteEdge {
+    receives: bool,
+}
+
+/// Of a run to which packets come from other machines: what their latencies are worth.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Clocks {
+    /// How wrong they may be, milliseconds; null where nobody knows.
+    pub(super) latency_error_ms: Option<f64>,
 }
 
 /// A file that the run wrote.
@@ -99,6 +123,13 @@ impl RunReport {
             Some(("replay", speed)) => speed.parse().ok(),
             _ => (clock != "asap").then_some(1.0),
         }
+    }
+
+    /// What the clocks of other machines mean for latencies, if they mean anything.
+    pub(super) fn clocks(&self) -> Option<Clocks> {
+        let receives = self.site_edges.iter().any(|edge| edge.receives);
+        let latency_error_ms = self.site.as_ref()?.latency_error_ms;
+        (receives && self.speed().is_some()).then_some(Clocks { latency_error_ms })
     }
 
     /// The node instances that wrote the table, as far as the report names files. The folder may have been moved since.

@@ -24,6 +24,7 @@ fn part(machine: &str, ahead_ms: f64, edge: (&str, bool), stream: StreamReport) 
                 ahead_ms,
                 error_ms: 0.5,
             }),
+            latency_error_ms: None,
             killed: Vec::new(),
         }),
         site_edges: vec![edge],

@@ -9,8 +9,8 @@ use fermata_actors::shown::{describe, shown_node};
 use fermata_engine::observer::Observer;
 use fermata_engine::{Graph, RunOptions, RunningGraph};
 use fermata_serve::{
-    Identity, Listening, Measures, ServeOptions, Server, Tap, TapObserver, Token, WatchedRun,
-    Workers,
+    Clocks, Identity, Listening, Measures, ServeOptions, Server, Tap, TapObserver, Token,
+    WatchedRun, Workers,
 };
 use fermata_vision::FrameHub;
 
@@ -33,6 +33,7 @@ struct Prepared {
     tap: Arc<Tap>,
     measures: Option<Arc<Measures>>,
     workers: Option<Arc<Workers>>,
+    clocks: Option<Arc<Clocks>>,
 }
 
 /// A run that is being served, or not.
@@ -73,6 +74,7 @@ impl Serving {
             tap: Arc::new(Tap::new(describe)),
             measures: None,
             workers: None,
+            clocks: None,
         })))
     }
 
@@ -83,6 +85,7 @@ impl Serving {
         };
         prepared.measures = options.services.get();
         prepared.workers = options.services.get();
+        prepared.clocks = options.services.get();
         if let Some(hub) = &prepared.hub {
             options.services = options.services.with(Arc::clone(hub));
         }
@@ -109,6 +112,7 @@ impl Serving {
         let (draining, handle) = (interrupts.clone(), running.handle());
         let run = run.with_measures(prepared.measures);
         let run = run.with_workers(prepared.workers);
+        let run = run.with_clocks(prepared.clocks);
         let run = run.drained_by(move || draining.drain(&handle));
         let server = prepared.listening.start(run);
         let server = server.context("the page cannot be served")?;

@@ -23,6 +23,9 @@ pub(super) fn table(numbers: &Numbers, width: usize) -> Vec<String> {
     ));
     lines.push(String::new());
     lines.extend(streams(&numbers.streams, width));
+    if let Some(clocks) = &numbers.clocks {
+        lines.extend(wrapped(&printable(&clocks.told), width));
+    }
     if !numbers.workers.is_empty() {
         lines.push(String::new());
         lines.extend(workers(&numbers.workers, width));
@@ -223,7 +226,7 @@ fn percent(share: f64) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use fermata_serve::BatchNumbers;
+    use fermata_serve::{BatchNumbers, ClockNumbers};
 
     use super::*;
 
@@ -336,6 +339,22 @@ mod tests {
         );
         let none = table(&Numbers::default(), 60).join("\n");
         assert!(!none.contains("WORKER"), "{none}");
+    }
+
+    #[test]
+    fn what_latencies_from_other_machines_are_worth_is_told_below_them() {
+        let clocks = ClockNumbers {
+            told: "latencies of streams from other machines are by two clocks, and may be wrong by 3.5 ms".to_owned(),
+            ..ClockNumbers::default()
+        };
+        let site = Numbers {
+            clocks: Some(clocks),
+            ..numbers()
+        };
+        let all = table(&site, 60);
+        let streams = all.iter().position(|line| line.starts_with("STREAM"));
+        let told = &all[streams.unwrap() + 4..][..2];
+        assert_eq!(told.join(" "), site.clocks.unwrap().told);
     }
 
     #[test]

@@ -81,6 +81,38 @@ fn what_an_old_report_does_not_say_is_null_and_never_0() {
 }
 
 #[test]
+fn latencies_of_packets_from_other_machines_are_told_with_the_error_of_the_clocks() {
+    let faces = format!("{HEADER}x,0,0,0,1,0,0,9,9,a,a,5\n");
+    let run = |clock: &str, receives: bool, error_ms: Value| {
+        let report = json!({
+            "clock": clock,
+            "site": {"site": "shop", "run": "r", "incarnation": 1, "latency_error_ms": error_ms},
+            "site_edges": [{"edge": "camera-server", "node": "camera", "receives": receives}],
+        });
+        run_of(&[("faces.csv", &faces), ("report.json", &report.to_string())])
+    };
+    let clocks = |run: &tempfile::TempDir| measured(&[run.path()])["runs"][0]["clocks"].clone();
+    let known = run("live", true, json!(3.52));
+    assert_eq!(clocks(&known), json!({"latency_error_ms": 3.52}));
+    let unknown = run("live", true, Value::Null);
+    assert_eq!(clocks(&unknown), json!({"latency_error_ms": null}));
+    assert_eq!(clocks(&run("live", false, json!(3.52))), Value::Null);
+    assert_eq!(clocks(&run("asap", true, json!(3.52))), Value::Null);
+    let said = |run: &tempfile::TempDir| {
+        let output = Command::new(fermata())
+            .arg("kpi")
+            .arg(run.path())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let words = "by two clocks, and may be wrong by 3.5 ms\n";
+    assert!(said(&known).contains(words), "{}", said(&known));
+    let words = "by two clocks, and nobody knows how wrong they are\n";
+    assert!(said(&unknown).contains(words), "{}", said(&unknown));
+}
+
+#[test]
 fn what_other_sinks_lost_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let graph = folder.path().join("graph.yaml");

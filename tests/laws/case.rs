@@ -326,6 +326,19 @@ impl Case {
         connected
     }
 
+    /// All outputs, of sources and of nodes.
+    #[cfg(feature = "remote")]
+    pub(crate) fn outputs(&self) -> Vec<Output> {
+        let of_sources = self.sources.iter().map(SourceCase::has_second);
+        let is_split = |node: &NodeCase| matches!(node.kind, Kind::Split);
+        let have_second = of_sources.chain(self.nodes.iter().map(is_split));
+        let of = |(node, has_second)| {
+            let ports = 0..1 + usize::from(has_second);
+            ports.map(move |port| Output { node, port })
+        };
+        have_second.enumerate().flat_map(of).collect()
+    }
+
     /// Whether some way brings a node what it does not take.
     pub(crate) fn clashes(&self) -> bool {
         self.connect().iter().any(|connected| connected.clashes)

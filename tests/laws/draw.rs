@@ -296,4 +296,48 @@ impl Case {
         }
         self
     }
+
+    #[cfg(feature = "remote")]
+    /// The same graph without what breaks, stops, or takes seconds: what reaches its sinks is the graph's own affair.
+    pub(crate) fn sound(mut self) -> Self {
+        self.commands.clear();
+        if self.clock == ClockCase::Replay {
+            self.clock = ClockCase::Live;
+        }
+        for source in &mut self.sources {
+            source.live = false;
+            source.rate = source.rate.max(5000);
+            (source.fail_after, source.panic_every, source.trouble) = (None, None, None);
+            source.pacing_panics = 0;
+        }
+        for node in &mut self.nodes {
+            node.kind = match std::mem::replace(&mut node.kind, Kind::Split) {
+                Kind::Faulty { .. } | Kind::Later { .. } => Kind::Identity { work_us: 0 },
+                Kind::Identity { work_us } => Kind::Identity {
+                    work_us: work_us % 200,
+                },
+                Kind::Keep(_) => Kind::Keep(KeepCase::default()),
+                // Nobody would take any more what another machine goes on to send.
+                Kind::Enough { .. } => Kind::Choose { every: 2 },
+                kind => kind,
+            };
+            if let Some((_, wait_ms)) = &mut node.batch {
+                *wait_ms = (*wait_ms).min(5);
+            }
+        }
+        if self.may_starve_a_batch() {
+            self.nodes.iter_mut().for_each(|node| node.batch = None);
+        }
+        self
+    }
+
+    #[cfg(feature = "remote")]
+    /// The same graph with queues that lose nothing.
+    pub(crate) fn lossless(mut self) -> Self {
+        for node in &mut self.nodes {
+            node.queue.full = "block";
+            node.queue.max_age_ms = None;
+        }
+        self
+    }
 }

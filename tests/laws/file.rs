@@ -100,6 +100,12 @@ impl Case {
         text.push_str("}\n");
     }
 
+    /// An output, as a node takes from it.
+    #[cfg(feature = "remote")]
+    pub(crate) fn reference(&self, output: &Output) -> String {
+        self.references(std::slice::from_ref(output))
+    }
+
     fn references(&self, fed: &[Output]) -> String {
         let first = self.first_node();
         let names: Vec<String> = fed

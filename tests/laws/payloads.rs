@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fermata_engine::{AnyPayload, Input, InstanceName, Payload, Ports};
+use fermata_engine::packet::downcast_ref;
+use fermata_engine::{
+    ActorError, AnyPayload, Codec, Input, InstanceName, Payload, Ports, Registry,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -64,7 +67,7 @@ impl Drop for Facts {
 macro_rules! payload {
     ($name:ident) => {
         #[derive(Debug)]
-        struct $name(Facts);
+        pub(crate) struct $name(Facts);
 
         impl Payload for $name {
             fn weight(&self) -> usize {
@@ -80,6 +83,62 @@ macro_rules! payload {
 
 payload!(Numbered);
 payload!(Lettered);
+
+/// What is in a payload, as JSON. One that panics on purpose stays where it is.
+impl Facts {
+    fn write(&self, bytes: &mut Vec<u8>) -> Result<(), ActorError> {
+        let facts = (&self.maker, self.number, self.weight);
+        Ok(serde_json::to_writer(bytes, &facts)?)
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, ActorError> {
+        let (maker, number, weight) = serde_json::from_slice(bytes)?;
+        Ok(Self {
+            maker,
+            number,
+            weight,
+            trouble: None,
+        })
+    }
+}
+
+macro_rules! codec {
+    ($codec:ident, $payload:ident, $name:literal) => {
+        struct $codec;
+
+        impl Codec for $codec {
+            type Payload = $payload;
+            const NAME: &'static str = $name;
+            const VERSION: u32 = 1;
+
+            fn encode(payload: &$payload, bytes: &mut Vec<u8>) -> Result<(), ActorError> {
+                payload.0.write(bytes)
+            }
+
+            fn decode(bytes: &[u8]) -> Result<$payload, ActorError> {
+                Facts::read(bytes).map($payload)
+            }
+        }
+    };
+}
+
+codec!(NumberedV1, Numbered, "numbered");
+codec!(LetteredV1, Lettered, "lettered");
+
+/// Gives both types a form in which they travel.
+pub(crate) fn register_codecs(registry: &mut Registry) {
+    let codecs = registry.codecs_mut();
+    codecs.register::<NumberedV1>();
+    codecs.register::<LetteredV1>();
+}
+
+/// Who made a payload of either type, and its number.
+pub(crate) fn maker_and_number(payload: &dyn Payload) -> (String, u64) {
+    let numbered = downcast_ref::<Numbered>(payload).map(|payload| &payload.0);
+    let facts = numbered.or_else(|| downcast_ref::<Lettered>(payload).map(|payload| &payload.0));
+    let facts = facts.expect("a payload of random graphs");
+    (facts.maker.clone(), facts.number)
+}
 
 impl Of {
     pub(crate) fn payload(self, facts: Facts) -> AnyPayload {

@@ -23,7 +23,8 @@ use crate::support::{PATIENCE, options};
 /// How many graphs `make test` tries.
 const CASES: u32 = 300;
 
-pub(super) fn cases() -> u32 {
+/// How many graphs are tried.
+pub(crate) fn cases() -> u32 {
     let asked = std::env::var("FERMATA_LAWS").ok();
     asked.map_or(CASES, |asked| {
         asked.parse().expect("FERMATA_LAWS is a number of graphs")
@@ -41,7 +42,7 @@ fn seed() -> [u8; 32] {
     bytes
 }
 
-pub(super) fn runner(cases: u32) -> TestRunner {
+fn runner(cases: u32) -> TestRunner {
     let config = Config {
         cases,
         max_shrink_iters: 2000,
@@ -81,15 +82,23 @@ fn random_graphs_keep_the_laws_on_threads() {
 
 /// Draws cases and shrinks the first one that breaks a law.
 fn keep(cases: impl Strategy<Value = Case>, broken_laws: impl Fn(&Case, &str) -> Vec<String>) {
-    let kept = runner(self::cases()).run(&cases, |case| {
+    keep_of(self::cases(), cases, |case| {
         let yaml = case.yaml();
         let broken = broken_laws(&case, &yaml);
-        prop_assert!(
-            broken.is_empty(),
-            "{broken:#?}\n{yaml}\nseed {}\n{:?}",
-            case.seed,
-            case.sim()
-        );
+        let sim = case.sim();
+        (broken, format!("{yaml}\nseed {}\n{sim:?}", case.seed))
+    });
+}
+
+/// Draws as many cases of any kind, and shrinks the first one of which there are laws that it breaks; with them comes how to show the case.
+pub(crate) fn keep_of<T: std::fmt::Debug>(
+    count: u32,
+    cases: impl Strategy<Value = T>,
+    broken_laws: impl Fn(T) -> (Vec<String>, String),
+) {
+    let kept = runner(count).run(&cases, |case| {
+        let (broken, shown) = broken_laws(case);
+        prop_assert!(broken.is_empty(), "{broken:#?}\n{shown}");
         Ok(())
     });
     match kept {

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::random::{cases, runner};
+use super::random::{cases, keep_of};
 use crate::support::{PATIENCE, options, wait_until_or};
 
 /// What goes wrong with a unit, and in how many of its tries.
@@ -465,12 +465,5 @@ fn broken_by(job: &Job) -> Vec<String> {
 
 #[test]
 fn a_job_that_is_taken_up_again_has_done_each_unit_once() {
-    let kept = runner(cases() / 10).run(&job(), |job| {
-        let broken = broken_by(&job);
-        prop_assert!(broken.is_empty(), "{broken:#?}\n{}", yaml(&job));
-        Ok(())
-    });
-    if let Err(error) = kept {
-        panic!("{error}");
-    }
+    keep_of(cases() / 10, job(), |job| (broken_by(&job), yaml(&job)));
 }

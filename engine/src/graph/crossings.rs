@@ -83,6 +83,11 @@ pub(crate) fn crossings(
             .iter()
             .map(|&consumer| &wired[consumer].draft.queue)
             .collect();
+        let mut queue = queue(&queues);
+        if queue.full == WhenFull::Block {
+            let held = held_behind(wired, &consumers, machine);
+            queue.capacity = queue.capacity.max(held);
+        }
         crossings.push(Crossing {
             from: OutputRef { node, output },
             to: machine.to_owned(),
@@ -92,7 +97,7 @@ pub(crate) fn crossings(
                 .iter()
                 .map(|way| (way.stream.to_owned(), way.there.to_owned()))
                 .collect(),
-            queue: queue(&queues),
+            queue,
             consumers,
         });
     }
@@ -287,6 +292,28 @@ fn uncarried(wired: &[Wired], ways: &[&Way<'_>], what: &str) -> Problem {
     let problem = Problem::at(way.span, message);
     problem.help("let both run on one machine, and the packets travel before or after them")
 }
+
+/// Packets that batches behind an edge may hold on the machine where it leads. A lossless edge must hold as many: none of them is settled
+/// before its batch is full, and an edge that is full brings nothing more for it.
+fn held_behind(wired: &[Wired], consumers: &BTreeSet<usize>, machine: &str) -> usize {
+    let mut behind = consumers.clone();
+    let mut held: usize = 0;
+    for (index, node) in wired.iter().enumerate() {
+        let mut from = node.inputs.iter().flat_map(|input| &input.from);
+        let is_here = node.on.as_ref().is_some_and(|on| on.is_on(machine));
+        if is_here && from.any(|from| behind.contains(&from.node)) {
+            behind.insert(index);
+        }
+        let batch = node.draft.batch.as_ref();
+        if let Some(batch) = batch.filter(|_| behind.contains(&index)) {
+            held = held.saturating_add(batch.max);
+        }
+    }
+    held.min(MOST_CAPACITY)
+}
+
+/// Packets that an edge may be told to hold.
+const MOST_CAPACITY: usize = 100_000;
 
 /// What an edge does that feeds several queues behind it: it loses nothing that any of them wants.
 fn queue(queues: &[&QueueSpec]) -> QueueSpec {

@@ -220,10 +220,10 @@ impl Flow {
         (lowest_head < lowest_mark).then_some(lowest_head)
     }
 
-    /// The position after a look at the inputs: nothing below it can come any more.
-    pub(crate) fn settled_position(&mut self, edges: &mut Edges, now_ns: u64) -> u64 {
-        self.complete_sequence(edges, now_ns);
-        self.position
+    /// The position after a look at the inputs: nothing below it can come any more. Also whether what is to be taken there has come.
+    pub(crate) fn settled_position(&mut self, edges: &mut Edges, now_ns: u64) -> (u64, bool) {
+        let complete = self.complete_sequence(edges, now_ns);
+        (self.position, complete.is_some())
     }
 
     fn has_required(&self, sequence: u64, edges: &mut Edges, now_ns: u64) -> bool {

@@ -140,18 +140,20 @@ impl Node {
         look
     }
 
-    /// The slot of the stream with the lowest position here, the first declared among equals.
+    /// The slot of the stream with the lowest position here, the first declared among equals, if what it has there has come. What comes
+    /// after this look may be far behind that position, and behind what other streams have.
     fn lowest(&mut self, cx: &mut LaneContext) -> Option<usize> {
-        let mut lowest: Option<(u64, usize)> = None;
+        let mut lowest: Option<(u64, usize, bool)> = None;
         for (slot, flow) in self.flows.iter_mut().enumerate() {
             if let Some(flow) = flow {
-                let position = flow.settled_position(&mut cx.edges, cx.now_ns);
-                if position != END && lowest.is_none_or(|(least, _)| position < least) {
-                    lowest = Some((position, slot));
+                let (position, has_come) = flow.settled_position(&mut cx.edges, cx.now_ns);
+                if position != END && lowest.is_none_or(|(least, ..)| position < least) {
+                    lowest = Some((position, slot, has_come));
                 }
             }
         }
-        lowest.map(|(_, slot)| slot)
+        let there = lowest.filter(|(.., has_come)| *has_come);
+        there.map(|(_, slot, _)| slot)
     }
 
     /// Flushes a batch that is full, has waited long enough, or to which nothing more can come.

@@ -1,6 +1,6 @@
-//! The two ends of an edge against a store and a network that delay, repeat, reorder, refuse, forget and break, all decided by a
-//! seed: what comes out of a lossless edge is what went in, once and in order; what comes out of a dropping one is in order, and
-//! with what it counts as missed it is as much as went in.
+//! The two ends of an edge against a [simulated](super::simulated) store and network, all decided by a seed: what comes out of a lossless
+//! edge is what went in, once and in order; what comes out of a dropping one is in order, and with what it counts as missed it is as much as
+//! went in.
 
 mod world;
 
@@ -8,43 +8,58 @@ use fermata_engine::graph::WhenFull;
 use fermata_engine::{End, How};
 use proptest::prelude::*;
 
-use world::{Case, Faults, World};
+use super::simulated::Faults;
+use world::{Case, World};
 
 fn faults(is_lossless: bool) -> impl Strategy<Value = Faults> {
     let often = || prop_oneof![Just(0), 10..400u64];
-    (often(), often(), often(), often(), often()).prop_map(
-        move |(sender_breaks, receiver_breaks, delivery_lost, delivery_again, store_forgets)| {
-            Faults {
-                sender_breaks,
-                receiver_breaks,
-                delivery_lost: if delivery_lost == 0 {
-                    0
-                } else {
-                    delivery_lost.max(20)
-                },
-                delivery_again,
-                sender_dies: 0,
-                receiver_dies: 0,
-                store_forgets: if is_lossless { 0 } else { store_forgets * 10 },
-            }
-        },
-    )
+    let on_the_way = (often(), often(), often(), often());
+    (on_the_way, often(), often()).prop_map(move |(on_the_way, overtaken, store_forgets)| {
+        let (sender_breaks, receiver_breaks, delivery_lost, delivery_again) = on_the_way;
+        Faults {
+            sender_breaks,
+            receiver_breaks,
+            delivery_lost: if delivery_lost == 0 {
+                0
+            } else {
+                delivery_lost.max(20)
+            },
+            delivery_again,
+            overtaken,
+            store_forgets: if is_lossless { 0 } else { store_forgets * 10 },
+        }
+    })
 }
 
 fn case(full: WhenFull) -> impl Strategy<Value = Case> {
+    let is_lossless = full == WhenFull::Block;
     let sizes = (1..60u64, 1..6usize, 1..6usize, 0..5u64);
-    (sizes, faults(full == WhenFull::Block), any::<u64>()).prop_map(
-        move |((packets, capacity, window, filtered), faults, seed)| Case {
-            full,
-            packets,
-            capacity,
-            window,
-            filtered,
-            goes_on: false,
-            faults,
-            seed,
-        },
+    let bytes = prop::option::weighted(0.3, 1..12u64);
+    let max_age_ms = prop::option::weighted(0.3, 20..2000u64);
+    (
+        sizes,
+        (bytes, max_age_ms),
+        faults(is_lossless),
+        any::<u64>(),
     )
+        .prop_map(
+            move |((packets, capacity, window, filtered), (bytes, max_age_ms), faults, seed)| {
+                Case {
+                    full,
+                    packets,
+                    capacity,
+                    window,
+                    bytes,
+                    max_age_ms: max_age_ms.filter(|_| !is_lossless),
+                    filtered,
+                    goes_on: false,
+                    faults,
+                    sender_dies: 0,
+                    receiver_dies: 0,
+                    seed,
+                }
+            },
+        )
 }
 
 fn grows(out: &[u64]) -> bool {
@@ -59,7 +74,7 @@ proptest! {
         let world = World::new(case).run();
         prop_assert!(grows(&world.out), "{:?}", world.out);
         prop_assert_eq!(world.out.len() as u64, world.added);
-        prop_assert_eq!(world.receiver.missed(), 0);
+        prop_assert_eq!(world.edge.receiver.missed(), 0);
         prop_assert_eq!(world.end, Some(End::of(How::Complete)));
     }
 
@@ -68,8 +83,8 @@ proptest! {
         case in case(WhenFull::Block), sender_dies in 100..2000u64, receiver_dies in 100..2000u64
     ) {
         let mut case = case;
-        case.faults.sender_dies = sender_dies;
-        case.faults.receiver_dies = receiver_dies;
+        case.sender_dies = sender_dies;
+        case.receiver_dies = receiver_dies;
         let world = World::new(case).run();
         let acknowledged = world.acknowledged.iter();
         let lost: Vec<_> = acknowledged.filter(|sequence| !world.out.contains(sequence)).collect();
@@ -82,8 +97,8 @@ proptest! {
         case in case(WhenFull::Block), sender_dies in 100..2000u64, receiver_dies in 100..2000u64
     ) {
         let mut case = Case { goes_on: true, filtered: 0, ..case };
-        case.faults.sender_dies = sender_dies;
-        case.faults.receiver_dies = receiver_dies;
+        case.sender_dies = sender_dies;
+        case.receiver_dies = receiver_dies;
         let world = World::new(case).run();
         prop_assert!(world.out.iter().copied().eq(0..case.packets), "{:?}", world.out);
     }
@@ -93,11 +108,11 @@ proptest! {
         case in case(WhenFull::Block), receiver_dies in 50..1000u64
     ) {
         let mut case = case;
-        case.faults.receiver_dies = receiver_dies;
+        case.receiver_dies = receiver_dies;
         let world = World::new(case).run();
         prop_assert!(grows(&world.out), "{:?}", world.out);
         prop_assert_eq!(world.out.len() as u64, world.added);
-        prop_assert_eq!(world.receiver.missed(), 0);
+        prop_assert_eq!(world.edge.receiver.missed(), 0);
     }
 
     #[test]
@@ -106,7 +121,7 @@ proptest! {
     ) {
         let world = World::new(case).run();
         prop_assert!(grows(&world.out), "{:?}", world.out);
-        let missed = world.receiver.missed();
+        let missed = world.edge.receiver.missed();
         prop_assert_eq!(world.out.len() as u64 + missed, world.added);
         prop_assert_eq!(world.end.map(|end| end.lost), Some(missed > 0));
     }
@@ -116,11 +131,24 @@ proptest! {
         case in prop_oneof![case(WhenFull::DropOldest), case(WhenFull::DropNewest)], receiver_dies in 50..1000u64
     ) {
         let mut case = case;
-        case.faults.receiver_dies = receiver_dies;
+        case.receiver_dies = receiver_dies;
         case.faults.store_forgets = 0;
         let world = World::new(case).run();
         prop_assert!(grows(&world.out), "{:?}", world.out);
-        let missed = world.missed_before + world.receiver.missed();
+        let missed = world.missed_before + world.edge.receiver.missed();
         prop_assert_eq!(world.out.len() as u64 + missed, world.added);
+    }
+
+    #[test]
+    fn no_more_bytes_are_on_their_way_than_may_be_and_nothing_that_is_too_old(
+        case in prop_oneof![case(WhenFull::Block), case(WhenFull::DropOldest), case(WhenFull::DropNewest)],
+        bytes in 1..12u64, max_age_ms in 20..600u64
+    ) {
+        let ages = case.full != WhenFull::Block;
+        let world = World::new(Case { bytes: Some(bytes), max_age_ms: ages.then_some(max_age_ms), ..case }).run();
+        prop_assert!(!world.was_too_much);
+        if ages {
+            prop_assert!(world.edge.oldest_ms() <= max_age_ms, "{}", world.edge.oldest_ms());
+        }
     }
 }

@@ -10,5 +10,6 @@ mod laws;
 mod place;
 pub mod receiver;
 pub mod sender;
+pub mod simulated;
 mod unfetched;
 pub mod wire;

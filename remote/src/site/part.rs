@@ -1,7 +1,7 @@
 //! A part of a run of a site: how it joins the run, what it hears of it, how it leaves.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
@@ -10,16 +10,21 @@ use futures_util::StreamExt;
 use prost::Message;
 use tokio::sync::watch;
 
+use super::clock::{SiteClocks, compare};
 use super::record::{DrainMessage, PartMessage, Records, RunMessage};
 use super::refusal::SiteError;
 use crate::connection::NatsConnection;
 use crate::last::{Last, Unread};
-use crate::time::{unix_ms, unix_ns, utc};
+use crate::lock::lock;
+use crate::time::{unix_ms, utc};
 
 /// How long a part may take to say that it is there.
 const HELLO: Duration = Duration::from_secs(2);
 /// Between two looks whether the run has been begun, and two attempts to ask the server.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Between two comparisons of clocks, and as long as the other machines' are not known.
+const COMPARE_EVERY: Duration = Duration::from_secs(10);
+const COMPARE_AGAIN: Duration = Duration::from_secs(2);
 /// How long the last word of a part may take.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
@@ -40,15 +45,6 @@ pub struct PartSpec {
     pub may_begin: bool,
 }
 
-/// A machine's clock beside the server's, when its part joined.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ClockOffset {
-    /// How much it is ahead, milliseconds.
-    pub ahead_ms: f64,
-    /// How wrong that may be: half the time of the way there and back, milliseconds.
-    pub error_ms: f64,
-}
-
 /// A part that has joined a run.
 pub struct SitePart {
     pub(crate) connection: Arc<NatsConnection>,
@@ -56,7 +52,7 @@ pub struct SitePart {
     spec: PartSpec,
     run: RunMessage,
     own: PartMessage,
-    clock: Option<ClockOffset>,
+    clocks: Mutex<SiteClocks>,
     news: watch::Sender<News>,
 }
 
@@ -83,6 +79,13 @@ impl SitePart {
         let joining = Self::joined(connection, spec, &waits);
         let (part, hello) = connection.runtime.block_on(joining)?;
         let part = Arc::new(part);
+        let comparing = Arc::clone(&part);
+        connection.runtime.spawn(async move {
+            tokio::select! {
+                () = comparing.compare_clocks() => {}
+                () = comparing.connection.closed() => {}
+            }
+        });
         let listening = Arc::clone(&part);
         connection.runtime.spawn(async move {
             tokio::select! {
@@ -103,9 +106,14 @@ impl SitePart {
         &self.run.id
     }
 
-    /// This machine's clock beside the server's; none if the server did not say when it was.
-    pub fn clock(&self) -> Option<ClockOffset> {
-        self.clock
+    /// What is known of the clocks of the site's machines by now.
+    pub fn clocks(&self) -> SiteClocks {
+        *lock(&self.clocks)
+    }
+
+    /// Packets that came from other machines before they were captured there, by the two clocks.
+    pub fn from_future(&self) -> u64 {
+        self.connection.losses.from_future()
     }
 
     /// How often the part of this machine has been started in this run: 1 and above.
@@ -204,17 +212,33 @@ impl SitePart {
     ) -> Result<(Self, async_nats::Subscriber), SiteError> {
         let records = Records::new(connection);
         let run = begin(connection, &records, &spec, waits).await?;
-        let (own, clock, hello) = take_place(connection, &records, &spec, &run).await?;
+        let (own, hello) = take_place(connection, &records, &spec, &run).await?;
         let part = Self {
             connection: Arc::clone(connection),
             records,
             spec,
             run,
             own,
-            clock,
+            clocks: Mutex::default(),
             news: watch::Sender::new(News::default()),
         };
         Ok((part, hello))
+    }
+
+    /// Compares this machine's clock with the server's, again and again, and tells and hears of that.
+    async fn compare_clocks(&self) {
+        loop {
+            let machine = &self.spec.machine;
+            let comparing = compare(&self.records, &self.run, machine, &self.own, &self.clocks);
+            if let Err(reason) = comparing.await {
+                tracing::debug!("this machine's clock cannot be compared now: {reason}");
+            }
+            let pause = match self.clocks().latency_error_ms {
+                Some(_) => COMPARE_EVERY,
+                None => COMPARE_AGAIN,
+            };
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// Answers whoever asks whether this part is there, and hears what is told of the run.
@@ -400,7 +424,7 @@ async fn take_place(
     records: &Records,
     spec: &PartSpec,
     run: &RunMessage,
-) -> Result<(PartMessage, Option<ClockOffset>, async_nats::Subscriber), SiteError> {
+) -> Result<(PartMessage, async_nats::Subscriber), SiteError> {
     let site = &connection.site;
     let failed = |what, reason| SiteError::server(site, what, reason);
     let subject = records.part_subject(&spec.machine);
@@ -436,26 +460,12 @@ async fn take_place(
             run: run.id.clone(),
             incarnation: known.map_or(0, |known| known.value.incarnation) + 1,
             started_unix_ms: unix_ms(),
-            ended_unix_ms: 0,
+            ..PartMessage::default()
         };
-        let before_ns = unix_ns();
         let written = records.write(subject.clone(), &own, Some(since)).await;
-        let after_ns = unix_ns();
         if written.map_err(|reason| failed("remember this part", reason))? {
-            let stored = records.read::<PartMessage>(&subject).await.ok().flatten();
-            let stored = stored.filter(|stored| stored.value == own);
-            let clock = stored.map(|stored| offset(before_ns, stored.stored_unix_ns, after_ns));
-            return Ok((own, clock, listening));
+            return Ok((own, listening));
         }
-    }
-}
-
-/// The server stored something between two readings of this machine's clock.
-fn offset(before_ns: i64, stored_ns: i64, after_ns: i64) -> ClockOffset {
-    let half_ns = (after_ns - before_ns) / 2;
-    ClockOffset {
-        ahead_ms: (before_ns + half_ns - stored_ns) as f64 / 1e6,
-        error_ms: half_ns as f64 / 1e6,
     }
 }
 

@@ -50,6 +50,13 @@ pub(super) struct PartMessage {
     /// When it ended; 0 for one that has not.
     #[prost(int64, tag = "4")]
     pub(super) ended_unix_ms: i64,
+    /// How much its clock was ahead of the server's when it was compared last, and how wrong that may be, nanoseconds; 0 while it has not
+    /// been compared.
+    #[prost(sint64, tag = "5")]
+    pub(super) clock_ahead_ns: i64,
+    /// See there.
+    #[prost(uint64, tag = "6")]
+    pub(super) clock_error_ns: u64,
 }
 
 /// All sources of a run are to end.
