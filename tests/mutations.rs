@@ -179,6 +179,10 @@ fn damaged_files_are_read_or_refused() {
     );
     let originals = tempfile::tempdir().unwrap();
     let files = whole_files(originals.path());
+    let pool = FramePool::new();
+    for file in &files {
+        assert!(is_read(file, &pool), "{} is whole", file.display());
+    }
     // Some at a time, so that the disk does not fill.
     for begun in (0..count).step_by(100) {
         let folder = tempfile::tempdir().unwrap();
