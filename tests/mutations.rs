@@ -130,21 +130,12 @@ fn whole_files(folder: &Path) -> Vec<PathBuf> {
         picture.save(&path).unwrap();
         files.push(path);
     }
-    let card = crate::support::repository("tests/fuzz/corpus/card");
     for (source, name) in [
-        (card, "p.card"),
-        (crate::support::repository("graphs"), "q.yaml"),
+        ("models/expression/card.yaml", "p.card"),
+        ("graphs/demo.yaml", "q.yaml"),
     ] {
-        let mut found: Vec<PathBuf> = source
-            .read_dir()
-            .unwrap()
-            .flatten()
-            .map(|entry| entry.path())
-            .collect();
-        found.retain(|path| path.is_file());
-        found.sort();
         let path = folder.join(name);
-        std::fs::copy(&found[0], &path).unwrap();
+        std::fs::copy(crate::support::repository(source), &path).unwrap();
         files.push(path);
     }
     #[cfg(feature = "learn")]
