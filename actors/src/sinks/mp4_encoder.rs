@@ -160,7 +160,7 @@ struct Muxer {
     index: Mp4Index,
     /// Byte at which the index's room begins.
     room: u64,
-    /// What the muxer adds to times, so that none is below 0, in units of the track.
+    /// What the muxer adds to times, so that the file begins at 0, in units of the track.
     shift: Option<i64>,
     /// When the last picture is no longer shown, in units of the track.
     until: i64,
@@ -213,7 +213,7 @@ impl Muxer {
         packet.set_stream(0);
         packet.rescale_ts(TIME_BASE, self.time_base);
         let dts = packet.dts().unwrap_or_default();
-        let shift = *self.shift.get_or_insert((-dts).max(0));
+        let shift = *self.shift.get_or_insert(-dts);
         let pts = packet.pts().unwrap_or(dts).saturating_add(shift);
         self.until = self.until.max(pts.saturating_add(packet.duration()));
         if self.begun.is_none() && packet.is_key() {
