@@ -127,18 +127,12 @@ impl Served {
         }
     }
 
-    /// Ends the run; its server stays.
-    pub(crate) fn end_run(&mut self) -> Report {
-        self.handle.drain();
-        let report = self.running.take().unwrap().wait();
-        assert!(report.balanced, "{:?}", report.imbalances);
-        report
-    }
-
     /// Ends the run, and then its server.
     pub(crate) fn end(mut self) -> Report {
-        let report = self.end_run();
+        self.handle.drain();
+        let report = self.running.take().unwrap().wait();
         drop(self.server.take());
+        assert!(report.balanced, "{:?}", report.imbalances);
         report
     }
 }
