@@ -127,16 +127,25 @@ pub(crate) fn send(child: &Child, signal: &str) {
     assert!(kill.status().unwrap().success());
 }
 
-/// Frames that can be decoded of a video.
+/// Frames that can be decoded of a video: none of one that has no byte yet, and of any other what ffprobe says.
+#[track_caller]
 pub(crate) fn frames(video: &Path) -> u64 {
+    if fs::metadata(video).unwrap().len() == 0 {
+        return 0;
+    }
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-count_frames", "-select_streams", "v:0"])
         .args(["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"])
         .arg(video)
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.trim().trim_end_matches(',').parse().unwrap_or(0)
+    let said = String::from_utf8_lossy(&output.stdout);
+    match said.trim().trim_end_matches(',') {
+        _ if !output.status.success() => panic!("{}: {output:?}", video.display()),
+        // Its head alone.
+        "N/A" => 0,
+        count => count.parse().unwrap_or_else(|_| panic!("{output:?}")),
+    }
 }
 
 /// Whole rows of a table, without its header.

@@ -33,6 +33,11 @@ impl Browser {
         Self::with(&["--ignore-certificate-errors"])
     }
 
+    /// One whose pages of files may look at the pixels of other files.
+    pub(crate) fn of_files() -> Self {
+        Self::with(&["--allow-file-access-from-files"])
+    }
+
     fn with(more: &[&str]) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let started = Command::new("chromium")

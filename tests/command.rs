@@ -73,10 +73,33 @@ pub(crate) fn start_unheard(arguments: &[impl AsRef<str>]) -> Child {
 
 /// Asks a program to end (Ctrl-C), and waits until it has.
 pub(crate) fn interrupt(mut child: Child) -> ExitStatus {
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &pid]).status();
-    assert!(sent.expect("kill").success());
+    send(&child, "-INT");
     child.wait().expect("its end")
+}
+
+fn send(child: &Child, signal: &str) {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args([signal, &pid]).status();
+    assert!(sent.expect("kill").success());
+}
+
+/// Holds up a program that has a folder, and sees that nobody resumes what it does there: one error, and all files as they were.
+/// The program is killed then.
+#[cfg(feature = "learn")]
+#[track_caller]
+pub(crate) fn is_not_resumed_while_it_goes_on(mut child: Child, folder: &Path) {
+    send(&child, "-STOP");
+    let before = crate::support::contents(folder);
+    let (code, text, errors) = run(&["resume", &folder.display().to_string()]);
+    assert_eq!(code, 2, "{text}{errors}");
+    let told: Vec<&str> = errors.lines().collect();
+    let words = format!("is in use by fermata-learn (process {} on ", child.id());
+    assert!(told.len() == 1 && told[0].contains(&words), "{errors}");
+    assert!(text.is_empty(), "{text}");
+    let after = crate::support::contents(folder);
+    assert!(after == before, "files changed");
+    child.kill().expect("SIGKILL");
+    child.wait().expect("its end");
 }
 
 fn texts(arguments: &[impl AsRef<str>]) -> Vec<&str> {

@@ -1,11 +1,13 @@
 //! The live page in a real browser, over the real program. With `FERMATA_SCREENSHOTS=DIR` it leaves pictures of itself there.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::browser::Browser;
 use crate::served_run::{CAMERAS, ServedRun, sequence, state, top, wait_for_top};
-use crate::support::{PATIENCE, fermata};
+use crate::support::{PATIENCE, contents, fermata};
 
 fn screenshot(browser: &mut Browser, name: &str) {
     if let Some(folder) = std::env::var_os("FERMATA_SCREENSHOTS") {
@@ -282,4 +284,79 @@ fn the_address_that_is_shown_can_be_asked_and_what_is_none_is_refused() {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(errors.contains("name it before --serve"), "{errors}");
+}
+
+/// What a server says to a request with these lines.
+fn ask(address: &str, lines: &str) -> String {
+    let mut connection = TcpStream::connect(address).unwrap();
+    let request = format!("{lines}\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+const WARNING: &str = "warning: the page goes over the network unencrypted";
+
+#[test]
+fn a_fresh_token_is_shown_on_the_terminal_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (graph, out) = (
+        folder.path().join("cameras.yaml"),
+        folder.path().join("out"),
+    );
+    std::fs::write(&graph, CAMERAS.replace("{STREAMS}", "{lobby: 1}")).unwrap();
+    let mut tokens = Vec::new();
+    for (more, is_warned) in [
+        ("-vv", true),
+        ("--serve-tls --set nodes.capture.count=5", false),
+    ] {
+        let typed = format!(
+            "{} run {} --out {} --serve 0.0.0.0:0 --quiet --trace {} {more}",
+            fermata(),
+            graph.display(),
+            out.display(),
+            folder.path().join("trace").display()
+        );
+        let mut terminal = Command::new("script")
+            .args(["-qfec", &typed, "/dev/null"])
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(terminal.stdout.take().unwrap()).lines();
+        let mut lines = lines.map_while(Result::ok);
+        let page = lines.find_map(|line| {
+            let (_, page) = line.split_once("live page: ")?;
+            Some(page.trim_end().to_owned())
+        });
+        let page = page.expect("the page's address");
+        let (url, token) = page.split_once("/#token=").unwrap();
+        assert!(token.len() == 64 && token.bytes().all(|letter| letter.is_ascii_hexdigit()));
+        if is_warned {
+            assert!(lines.any(|line| line.contains(WARNING)));
+            let (_, address) = url.split_once("://").unwrap();
+            let bearer = |line: &str| format!("{line} HTTP/1.1\r\nAuthorization: Bearer {token}");
+            for (lines, status) in [
+                ("GET /snapshot HTTP/1.1".to_owned(), 401),
+                (bearer("GET /metrics"), 200),
+                (bearer("POST /stop") + "\r\nContent-Length: 0", 200),
+            ] {
+                let answer = ask(address, &lines);
+                let is_right = answer.starts_with(&format!("HTTP/1.1 {status}"));
+                assert!(is_right, "{lines}: {answer}");
+            }
+        }
+        let rest: Vec<String> = lines.collect();
+        terminal.wait().unwrap();
+        assert!(!rest.iter().any(|line| line.contains(token)), "{rest:?}");
+        assert!(!rest.iter().any(|line| line.contains(WARNING)), "{rest:?}");
+        tokens.push(token.to_owned());
+    }
+    for (file, bytes) in contents(folder.path()) {
+        let text = String::from_utf8_lossy(&bytes);
+        let shown = tokens.iter().find(|token| text.contains(*token));
+        assert_eq!(shown, None, "{} has a token", file.display());
+    }
 }

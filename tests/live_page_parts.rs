@@ -2,6 +2,7 @@
 
 use crate::browser::Browser;
 use crate::served_run::{ServedRun, sequence, state};
+use crate::servers::{self, Sending};
 use crate::support::repository;
 
 /// Whether the text of a part of the page has these words.
@@ -99,6 +100,41 @@ nodes:
     browser.wait_for(&format!(
         "/from drawn to detect: .*\\/s dropped, dropped so far .*drop_oldest/.test({edge}.getAttribute('aria-label'))"
     ));
+    drop(run);
+}
+
+/// It sends a second of pictures to each who connects, and closes.
+#[test]
+fn a_camera_that_goes_away_and_comes_back_is_seen_doing_so() {
+    let Some(mut browser) = Browser::open() else {
+        return;
+    };
+    let sending = Sending {
+        most: 10,
+        ..Sending::at(10.0)
+    };
+    let camera = servers::mjpeg(servers::shades(), sending);
+    let graph = "fermata: 1
+name: cameras
+streams: {STREAMS}
+nodes:
+  capture: {use: video_source, each: stream, uri: \"${stream.uri}\", reconnect: {first: 3s, most: 3s}}
+  detect:  {use: detect_faces, in: capture, every: 1000}
+  draw:    {use: draw_overlay, each: stream, in: detect}
+";
+    let streams = format!("{{yard: \"http://127.0.0.1:{}/x\"}}", camera.port);
+    let run = ServedRun::of_graph(graph, &streams, "127.0.0.1:0", &[]);
+    browser.go(&run.url);
+    browser.wait_for(&state("yard", "reconnecting"));
+    browser.wait_for(&format!(
+        "/ \\(for \\d+ s\\)/.test({}.textContent)",
+        tile("yard", ".reason")
+    ));
+    browser.wait_for(&says("bottleneck", "yard is reconnecting"));
+    browser.wait_for(&says("log", "capture@yard has lost its source"));
+    browser.wait_for(&says("log", "capture@yard has its source again"));
+    browser.wait_for(&state("yard", "running"));
+    assert!(camera.connections() > 1);
     drop(run);
 }
 

@@ -74,6 +74,8 @@ mod running;
 #[cfg(feature = "live")]
 mod secrets;
 #[cfg(feature = "live")]
+mod seeking;
+#[cfg(feature = "live")]
 mod served_run;
 #[cfg(feature = "live")]
 #[path = "../actors/tests/video/servers.rs"]

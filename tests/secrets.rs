@@ -1,6 +1,9 @@
 //! Secrets are not shown: neither by the program nor in what a run leaves, whatever characters they are made of and wherever in a graph
 //! they stand.
 
+mod parameters;
+mod served;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -112,6 +115,11 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// An address as a graph file has it.
+fn in_file(uri: &str) -> String {
+    quoted(&uri.replace("${", "$${"))
+}
+
 /// Every file that a run has left, and its contents.
 fn left(folder: &Path) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(folder).expect("a folder").flatten();
@@ -172,28 +180,28 @@ fn run_and_look(graph: &str, arguments: &[&str], streams: usize) -> Vec<(String,
     texts
 }
 
-#[test]
-fn a_run_shows_none_of_two_hundred_secrets() {
-    let all = addresses(400).into_iter();
-    // A raw `/` in a password can be refused, which the next test looks at.
-    let graph = |uri: &str| {
-        format!(
-            "fermata: 1\nstreams: {{a: {}}}\n{NODES}",
-            quoted(&uri.replace("${", "$${"))
-        )
-    };
-    let addresses: Vec<String> = all
+/// Addresses that a graph can have, each with a secret of another shape.
+fn two_hundred() -> Vec<String> {
+    // A raw `/` in a password can be refused, which another test looks at.
+    let graph = |uri: &str| format!("fermata: 1\nstreams: {{a: {}}}\n{NODES}", in_file(uri));
+    let addresses: Vec<String> = addresses(400)
+        .into_iter()
         .filter(|uri| refused(&graph(uri), Overrides::default()).is_empty())
         .take(200)
         .collect();
     assert_eq!(addresses.len(), 200);
+    addresses
+}
+
+#[test]
+fn a_run_shows_none_of_two_hundred_secrets() {
+    let addresses = two_hundred();
     // Some in the file, some typed.
     for addresses in addresses.chunks(50) {
         let (written, typed) = addresses.split_at(25);
         let mut graph = "fermata: 1\nstreams:\n".to_owned();
         for (number, uri) in written.iter().enumerate() {
-            let uri = quoted(&uri.replace("${", "$${"));
-            graph.push_str(&format!("  c{number}: {uri}\n"));
+            graph.push_str(&format!("  c{number}: {}\n", in_file(uri)));
         }
         graph.push_str(NODES);
         let typed: Vec<String> = typed

@@ -81,6 +81,26 @@ pub(crate) fn repository(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// All files of a folder and what is in them, by their paths in it.
+#[cfg(feature = "live")]
+pub(crate) fn contents(
+    folder: &std::path::Path,
+) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let (mut contents, mut folders) = (std::collections::BTreeMap::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(folder).expect("what lies in it");
+            contents.insert(name.to_owned(), std::fs::read(&path).expect("a file"));
+        }
+    }
+    contents
+}
+
 /// The program.
 #[cfg(feature = "live")]
 pub(crate) fn fermata() -> &'static str {

@@ -29,7 +29,7 @@ pub(crate) use facts::{
     states_its_length, time_stamp_bits,
 };
 pub(crate) use fetching::is_web_page;
-pub(crate) use fragments::end_fragment;
+pub(crate) use fragments::{append, end_fragment, position, replace};
 pub(crate) use opening::{Nature, open_input};
 pub(crate) use picture_numbers::{PictureNumber, PictureNumbers};
 pub(crate) use waiting::Waiting;

@@ -439,7 +439,10 @@ nodes:
     let detector = TABLE.replace("every: 1000", "model: \"${model}\"");
     let detector = detector.replace("PATH", "a.csv");
     let detector = detector.replace("nodes:", "params: {model: haar}\nnodes:");
-    fs::write(place.path("d.yaml"), detector).unwrap();
+    fs::write(place.path("d.yaml"), &detector).unwrap();
+    // One that each stream of a shared source has for itself.
+    let each = detector.replace("{use: detect_faces", "{use: detect_faces, each: stream");
+    fs::write(place.path("e.yaml"), each).unwrap();
     for name in ["faces.onnx", "faces.xml"] {
         fs::write(place.path(name), "no model at all").unwrap();
     }
@@ -469,6 +472,8 @@ sha256: {}
         ("g.yaml", "model=nowhere", "nowhere"),
         ("d.yaml", "model=faces.onnx", "faces.onnx"),
         ("d.yaml", "model=faces.xml", "faces.xml"),
+        ("e.yaml", "model=faces.onnx", "faces.onnx"),
+        ("e.yaml", "model=faces.xml", "faces.xml"),
     ] {
         for command in [&["check", graph][..], &["run", graph, "--out", "o"]] {
             let arguments = [command, &["--param", param]].concat();

@@ -49,7 +49,7 @@ fn tries(short: u64) -> u64 {
 
 /// A run at a moment of its life, and how many rows of the stream `d` are on the disk at least.
 fn started(place: &Place, number: u64) -> (std::process::Child, u64) {
-    let run = place.start(&[], "d.mp4.part", 2000);
+    let run = place.start(&[], "d.mp4.part", 6000);
     let before = rows(&place.path("o/d.csv.part"));
     let moment = moment(seed(), number);
     std::thread::sleep(moment);

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{HEADER, by_hand, flicker, kpi, run_of};
+use crate::browser::Browser;
+use crate::seeking::{WITHIN_A_FRAME, numbered, shown_number};
 
 #[test]
 fn streams_are_told_in_the_order_in_which_people_count() {
@@ -94,4 +96,35 @@ fn the_page_shows_the_numbers_and_a_click_shows_the_frame_of_a_flip() {
     assert!(dom.contains("aria-label=\"not known: there is no report.json\""));
     assert!(dom.contains("src=\"x.mp4\""), "{dom}");
     assert!(dom.contains("<p id=\"playing\">x, 0.26 s</p>"), "{dom}");
+}
+
+/// Of a real video, in a browser that plays it.
+#[test]
+fn a_click_on_a_flip_seeks_to_its_frame() {
+    let mut browser = Browser::of_files();
+    let run = run_of(&[("faces.csv", &flicker("x", 5, 30))]);
+    let video = numbered(run.path(), 200, "x.mp4");
+    assert!(video.status.success(), "{video:?}");
+    let (code, _, errors) = kpi(&[&run.path().display().to_string()]);
+    assert_eq!(code, 0, "{errors}");
+    let page = run.path().join("kpi.html");
+    browser.go(&format!("file://{}", page.display()));
+    browser.wait_for("document.querySelectorAll('.flip').length > 1");
+    let flips = browser.value("document.querySelectorAll('.flip').length");
+    for flip in [0, flips.as_u64().unwrap() - 1] {
+        let time = browser.value(&format!(
+            "(() => {{ const flip = document.querySelectorAll('.flip')[{flip}];
+                flip.dispatchEvent(new MouseEvent('click', {{bubbles: true}}));
+                return parseFloat(flip.getAttribute('aria-label').replace('flip at ', '')); }})()"
+        ));
+        let time = time.as_f64().unwrap();
+        browser.wait_for(&format!(
+            "((video) => !video.seeking && video.readyState >= 2 && Math.abs(video.currentTime - {time}) < 0.01)(document.querySelector('video'))"
+        ));
+        let number = shown_number("document.querySelector('video')");
+        browser.wait_for(&format!(
+            "{number} === {}",
+            (time * 5.0 + WITHIN_A_FRAME) as u64
+        ));
+    }
 }

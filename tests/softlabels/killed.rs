@@ -8,7 +8,9 @@ use std::time::Duration;
 use fermata_learn::keyed_random::KeyedRandom;
 
 use super::{Data, assert_same};
-use crate::command::{interrupt, refused, start_unheard, succeeds};
+use crate::command::{
+    interrupt, is_not_resumed_while_it_goes_on, refused, start_unheard, succeeds,
+};
 
 /// Lines of a ledger, whole ones and a half last one.
 fn lines(ledger: &Path) -> usize {
@@ -110,4 +112,15 @@ fn an_export_that_is_asked_to_end_keeps_whole_units_and_goes_on() {
         ]);
     }
     assert_same(&data.files("alone"), &data.files("asked"));
+}
+
+#[test]
+fn an_export_that_goes_on_is_not_resumed() {
+    let data = Data::new(700);
+    let child = start_unheard(&data.export("out", &["--readers", "1"]));
+    while lines(&data.path("out/ledger.jsonl")) < 3 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    is_not_resumed_while_it_goes_on(child, &data.path("out"));
+    succeeds(&["resume".to_owned(), data.text("out"), "--quiet".to_owned()]);
 }

@@ -7,7 +7,7 @@ use fermata_learn::keyed_random::KeyedRandom;
 use fermata_learn::training::{Progress, RunFolder};
 
 use super::Data;
-use crate::command::{interrupt, start_unheard, succeeds};
+use crate::command::{interrupt, is_not_resumed_while_it_goes_on, start_unheard, succeeds};
 
 /// Everything that has a state, and a checkpoint so often that most moments are near one.
 const EVERYTHING: &str = "epochs: 8
@@ -104,4 +104,13 @@ fn a_training_that_is_asked_to_end_writes_a_checkpoint_and_goes_on() {
         succeeds(&data.resume("asked", &[]));
     }
     assert_same(&data, "asked");
+}
+
+#[test]
+fn a_training_that_goes_on_is_not_resumed() {
+    let data = Data::new(20, EVERYTHING);
+    let mut child = start_unheard(&data.train("run", &[]));
+    assert!(comes_further(&mut child, &data, "run", 0));
+    is_not_resumed_while_it_goes_on(child, &data.path("run"));
+    succeeds(&data.resume("run", &[]));
 }

@@ -5,6 +5,7 @@ mod earlier;
 mod frame_line;
 mod h264;
 mod mp4_encoder;
+mod mp4_index;
 pub mod segments;
 pub mod send_webhook;
 pub mod show_window;

@@ -2,8 +2,9 @@
 //! and when the file gets its name is the caller's.
 //!
 //! A fragment is a piece of the file that can be played without what follows. It is written when it holds [`FRAGMENT`] of the video, so that a
-//! process that is killed loses less than a second: the open fragment, and what [`h264`](super::h264) looks ahead. The index of all
-//! fragments comes at the end of the file, so that finishing does not move what has been written.
+//! process that is killed loses less than a second: the open fragment, and what [`h264`](super::h264) looks ahead. Finishing does not
+//! move what has been written: the muxer's index of all fragments comes at the end of the file, and ours has its room at the
+//! beginning ([`mp4_index`](super::mp4_index)).
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use ffmpeg_next::{Dictionary, Error, Packet, Rational, encoder, format, frame};
 
 use crate::libav::{self, Converter, Target};
 use crate::sinks::h264::{H264, H264_ENCODER, Quality, TICKS_PER_SECOND, TIME_BASE};
+use crate::sinks::mp4_index::{self, Mp4Index, Track};
 
 /// Ticks after which a fragment is written.
 const FRAGMENT: i64 = TICKS_PER_SECOND / 2;
@@ -114,8 +116,7 @@ impl Mp4Encoder {
     /// Writes what the encoder holds back, and the index. The file is whole afterwards.
     pub(crate) fn finish(&mut self) -> Result<(), EncodeError> {
         self.end()?;
-        let written = self.muxer.output.write_trailer();
-        written.map_err(failed("writing the index"))
+        self.muxer.finish().map_err(failed("writing the index"))
     }
 
     /// Frames that have been handed to the system: they survive this process.
@@ -156,6 +157,13 @@ struct Muxer {
     written: u64,
     flushed: u64,
     bytes: u64,
+    index: Mp4Index,
+    /// Byte at which the index's room begins.
+    room: u64,
+    /// What the muxer adds to times, so that the file begins at 0, in units of the track.
+    shift: Option<i64>,
+    /// When the last picture is no longer shown, in units of the track.
+    until: i64,
 }
 
 impl Muxer {
@@ -178,6 +186,8 @@ impl Muxer {
         let time_base = output
             .stream(0)
             .map_or(TIME_BASE, |stream| stream.time_base());
+        let room = libav::position(&mut output).map_err(failed("writing the header"))?;
+        libav::append(&mut output, &mp4_index::empty()).map_err(failed("writing the header"))?;
         Ok(Self {
             output,
             time_base,
@@ -185,16 +195,33 @@ impl Muxer {
             written: 0,
             flushed: 0,
             bytes: 0,
+            index: Mp4Index::new(),
+            room,
+            shift: None,
+            until: 0,
         })
     }
 
     fn write(&mut self, mut packet: Packet) -> Result<(), EncodeError> {
         let start = packet.dts().unwrap_or_default();
         let end = start.saturating_add(packet.duration());
-        let begun = *self.begun.get_or_insert(start);
+        // The index knows fragments that begin with a picture that needs no other.
+        if packet.is_key() {
+            self.end_fragment()?;
+        }
         self.bytes += packet.size() as u64;
         packet.set_stream(0);
         packet.rescale_ts(TIME_BASE, self.time_base);
+        let dts = packet.dts().unwrap_or_default();
+        let shift = *self.shift.get_or_insert(-dts);
+        let pts = packet.pts().unwrap_or(dts).saturating_add(shift);
+        self.until = self.until.max(pts.saturating_add(packet.duration()));
+        if self.begun.is_none() && packet.is_key() {
+            let place = libav::position(&mut self.output);
+            self.index
+                .add(place.map_err(failed("writing to the file"))?, pts);
+        }
+        let begun = *self.begun.get_or_insert(start);
         packet
             .write(&mut self.output)
             .map_err(failed("writing to the file"))?;
@@ -203,6 +230,21 @@ impl Muxer {
             self.end_fragment()
         } else {
             Ok(())
+        }
+    }
+
+    /// Writes both indices.
+    fn finish(&mut self) -> Result<(), Error> {
+        let track = Track {
+            room: self.room,
+            units_per_s: self.time_base.denominator().unsigned_abs(),
+            end: libav::position(&mut self.output)?,
+            until: self.until,
+        };
+        self.output.write_trailer()?;
+        match self.index.to_bytes(track) {
+            Some(index) => libav::replace(&mut self.output, self.room, &index),
+            None => Ok(()),
         }
     }
 

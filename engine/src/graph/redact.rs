@@ -248,6 +248,12 @@ pub(crate) fn values_of(uri: &str) -> Vec<Value> {
             let password = text.split_once(':').map(|(_, password)| password);
             values.push(Value::password(text));
             values.extend(password.map(Value::password));
+            // Whoever takes a raw mark for the host's end takes what is before it for a host, and speaks of that.
+            let pieces = text
+                .split(['/', '?', '#'])
+                .skip_while(|piece| *piece == text);
+            let pieces = pieces.filter(|piece| piece.len() >= LEAST_PIECE);
+            values.extend(pieces.map(Value::password));
         } else {
             let before = &uri[..part.start];
             let name = before.strip_suffix('=').unwrap_or_default();
@@ -262,6 +268,9 @@ pub(crate) fn values_of(uri: &str) -> Vec<Value> {
     values.extend(decoded);
     values
 }
+
+/// Bytes that a piece of a password has at least that is hidden for itself: a shorter one is a word of many texts.
+const LEAST_PIECE: usize = 4;
 
 /// A value out of a URI.
 pub(crate) struct Value {
@@ -373,6 +382,19 @@ mod tests {
         ] {
             assert_eq!(redact_path(uri), shown);
         }
+    }
+
+    #[test]
+    fn pieces_of_a_password_are_values_too_and_whole_ones_stand_for_themselves() {
+        let values = |uri| -> Vec<String> {
+            let values = values_of(uri).into_iter();
+            values.map(|value| value.text).collect()
+        };
+        assert_eq!(
+            values("http://secret/half/x@h/"),
+            ["secret/half/x", "secret", "half"]
+        );
+        assert_eq!(values("http://user:secret@h/"), ["user:secret", "secret"]);
     }
 
     #[test]
