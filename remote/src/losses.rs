@@ -51,7 +51,7 @@ impl Losses {
     }
 
     /// Packets of all edges that came before they were captured, by the two machines' clocks.
-    pub(crate) fn from_future(&self) -> u64 {
+    pub(crate) fn packets_from_future(&self) -> u64 {
         let losses = lock(&self.0);
         let counts = losses
             .values()

@@ -17,7 +17,7 @@ pub(super) fn lend(services: Services, part: &Arc<SitePart>) -> Services {
 }
 
 fn numbers(part: &SitePart) -> ClockNumbers {
-    let (clocks, from_future) = (part.clocks(), part.from_future());
+    let (clocks, from_future) = (part.clocks(), part.packets_from_future());
     let before = match from_future {
         0 => String::new(),
         some => format!("; {some} packets came before they were captured"),

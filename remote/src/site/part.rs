@@ -112,8 +112,8 @@ impl SitePart {
     }
 
     /// Packets that came from other machines before they were captured there, by the two clocks.
-    pub fn from_future(&self) -> u64 {
-        self.connection.losses.from_future()
+    pub fn packets_from_future(&self) -> u64 {
+        self.connection.losses.packets_from_future()
     }
 
     /// How often the part of this machine has been started in this run: 1 and above.
