@@ -4,9 +4,22 @@ use std::sync::Arc;
 
 use fermata_engine::Services;
 use fermata_remote::site::SitePart;
-use fermata_serve::{ClockNumbers, Clocks, Measure, Measures};
+use fermata_serve::{ClockNumbers, Clocks, Family, Measure, Measures};
 
 use crate::summary::by_two_clocks;
+
+const AHEAD: Family = Family::gauge(
+    "fermata_site_clock_ahead_seconds",
+    "How much this machine's clock is ahead of the NATS server's.",
+);
+const ERROR: Family = Family::gauge(
+    "fermata_site_latency_error_seconds",
+    "How wrong latencies of packets from other machines may be; +Inf while nobody knows.",
+);
+const FUTURE: Family = Family::counter(
+    "fermata_site_future_packets_total",
+    "Packets that came before they were captured, by the clocks of two machines.",
+);
 
 /// Lends a run what its page tells of clocks.
 pub(super) fn lend(services: Services, part: &Arc<SitePart>) -> Services {
@@ -31,34 +44,15 @@ fn numbers(part: &SitePart) -> ClockNumbers {
 }
 
 fn measures(clocks: &ClockNumbers) -> Vec<Measure> {
-    let measure = |name, help, is_counter, value| Measure {
-        name,
-        help,
-        is_counter,
+    let measure = |family, value| Measure {
+        family,
         labels: Vec::new(),
         value,
     };
     let error_ms = clocks.latency_error_ms.unwrap_or(f64::INFINITY);
-    let ahead = clocks.ahead_ms.map(|ahead_ms| {
-        measure(
-            "fermata_site_clock_ahead_seconds",
-            "How much this machine's clock is ahead of the NATS server's.",
-            false,
-            ahead_ms / 1e3,
-        )
-    });
-    let error = measure(
-        "fermata_site_latency_error_seconds",
-        "How wrong latencies of packets from other machines may be; +Inf while nobody knows.",
-        false,
-        error_ms / 1e3,
-    );
-    let future = measure(
-        "fermata_site_future_packets_total",
-        "Packets that came before they were captured, by the clocks of two machines.",
-        true,
-        clocks.from_future as f64,
-    );
+    let ahead = clocks.ahead_ms.map(|ms| measure(&AHEAD, ms / 1e3));
+    let error = measure(&ERROR, error_ms / 1e3);
+    let future = measure(&FUTURE, clocks.from_future as f64);
     ahead.into_iter().chain([error, future]).collect()
 }
 
@@ -70,7 +64,7 @@ mod tests {
     fn a_scrape_has_the_error_of_latencies_in_seconds_and_says_when_nobody_knows_it() {
         let value = |clocks: &ClockNumbers| {
             let measures = measures(clocks).into_iter();
-            let mut error = measures.filter(|m| m.name == "fermata_site_latency_error_seconds");
+            let mut error = measures.filter(|measure| *measure.family == ERROR);
             error.next().map(|measure| measure.value)
         };
         assert_eq!(value(&ClockNumbers::default()), Some(f64::INFINITY));
