@@ -127,7 +127,9 @@ impl Network {
     /// Lets something happen on all lines. False if nothing is under way anywhere.
     fn carry(&self) -> bool {
         let lines: Vec<Arc<Line>> = self.lines.lock().unwrap().values().cloned().collect();
-        lines.iter().fold(false, |any, line| line.carry() || any)
+        // All of them, whatever the first says.
+        let carried: Vec<bool> = lines.iter().map(|line| line.carry()).collect();
+        carried.contains(&true)
     }
 }
 
