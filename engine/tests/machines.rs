@@ -335,10 +335,8 @@ nodes:
     let block = WhenFull::Block;
     assert_eq!(full, [block, WhenFull::DropOldest, block]);
     let batched = text.replace("capacity: 7}", "capacity: 7}, batch: {max: 90, wait: 1s}");
-    assert_eq!(
-        settings(&part(&batched, "gate"), "capture-server")["capacity"],
-        90
-    );
+    let gate = part(&batched, "gate");
+    assert_eq!(settings(&gate, "capture-server")["capacity"], 90);
 }
 
 #[test]

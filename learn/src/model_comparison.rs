@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use self::seeds::pairs_of;
 pub use self::seeds::{SeedComparison, SeedDifference, SeedsCompared};
 use crate::calibration::Temperature;
 use crate::evaluation::{CONFIDENCE, Measured, SAMPLES, SEED};
@@ -168,7 +169,9 @@ impl ModelComparison {
                 scaled: both.map(|(one, other)| compared(one, other)),
             }
         });
-        let seeds = SeedComparison::of(&joined, &raw, &scaled);
+        let names = joined.iter().map(|model| (&*model.name, model.network()));
+        let names: Vec<_> = names.collect();
+        let seeds = SeedComparison::of(&names, &raw, &scaled);
         let measure = |(rows, drawn): &(Rows<'_>, Drawn)| Measured::of(rows, drawn);
         let models = joined.iter().enumerate().map(|(place, model)| Compared {
             name: model.name.clone(),
@@ -277,11 +280,6 @@ impl ModelComparison {
         }
         lines
     }
-}
-
-/// Each model and each one after it.
-fn pairs_of(models: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..models).flat_map(move |one| (one + 1..models).map(move |other| (one, other)))
 }
 
 fn divided(model: &Said) -> Option<Predictions> {

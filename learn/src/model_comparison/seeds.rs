@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Said;
 use crate::evaluation::{CONFIDENCE, SEED};
 use crate::metrics::{Drawn, Interval, Rows, SeedMean, SeedMetric};
 
@@ -43,6 +42,14 @@ pub struct SeedDifference {
 
 /// A model that was measured: its rows, and samples of them.
 pub(super) type MeasuredRows<'a> = (Rows<'a>, Drawn);
+
+/// What a model is called, and the network that it is a training of.
+pub(super) type Names<'a> = (&'a str, &'a str);
+
+/// Each of so many and each one after it.
+pub(super) fn pairs_of(count: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..count).flat_map(move |one| (one + 1..count).map(move |other| (one, other)))
+}
 
 struct Network<'a> {
     name: &'a str,
@@ -105,21 +112,21 @@ impl SeedComparison {
 
     /// Of models that were measured on the same samples; nothing if none was trained more than once.
     pub(super) fn of(
-        models: &[Said],
+        models: &[Names<'_>],
         raw: &[MeasuredRows<'_>],
         scaled: &[Option<MeasuredRows<'_>>],
     ) -> Option<Self> {
         let mut names: Vec<&str> = Vec::new();
-        for model in models {
-            if !names.contains(&model.network()) {
-                names.push(model.network());
+        for (_, network) in models {
+            if !names.contains(network) {
+                names.push(network);
             }
         }
         if names.len() == models.len() {
             return None;
         }
         let networks = names.iter().enumerate().map(|(number, &name)| {
-            let places = (0..models.len()).filter(|&place| models[place].network() == name);
+            let places = (0..models.len()).filter(|&place| models[place].1 == name);
             let places: Vec<usize> = places.collect();
             let key = [SEED, number as u64];
             let of_raw: Vec<&Drawn> = places.iter().map(|&place| &raw[place].1).collect();
@@ -127,7 +134,7 @@ impl SeedComparison {
             let of_scaled: Option<Vec<&Drawn>> = of_scaled.collect();
             Network {
                 name,
-                models: places.iter().map(|&at| models[at].name.clone()).collect(),
+                models: places.iter().map(|&at| models[at].0.to_owned()).collect(),
                 raw: SeedMean::of(&of_raw, key),
                 scaled: of_scaled.map(|drawn| SeedMean::of(&drawn, key)),
             }
@@ -143,7 +150,7 @@ impl SeedComparison {
                 scaled: both.map(|(other, one)| other.minus(one, CONFIDENCE)),
             }
         };
-        let differences = super::pairs_of(networks.len()).map(difference).collect();
+        let differences = pairs_of(networks.len()).map(difference).collect();
         let compared = |network: &Network<'_>| SeedsCompared {
             name: network.name.to_owned(),
             models: network.models.clone(),
