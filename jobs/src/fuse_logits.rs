@@ -25,7 +25,7 @@ pub struct FuseLogitsSettings {
     pub temperatures: BTreeMap<String, f64>,
 }
 
-/// See [`FuseLogitsSettings`].
+/// See `FuseLogitsSettings`.
 pub struct FuseLogits {
     settings: FuseLogitsSettings,
     /// Of the teachers that were asked last, by address.

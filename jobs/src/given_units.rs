@@ -34,7 +34,7 @@ pub struct GivenUnitsSettings {
     pub dir: PathBuf,
 }
 
-/// See [`GivenUnitsSettings`].
+/// See `GivenUnitsSettings`.
 pub struct GivenUnits {
     giver: Arc<Giver>,
     dir: PathBuf,

@@ -53,7 +53,7 @@ fn sixty_four() -> u32 {
     64
 }
 
-/// See [`InferLogitsSettings`].
+/// See `InferLogitsSettings`.
 pub struct InferLogits {
     settings: InferLogitsSettings,
     preparation: Preparation,

@@ -21,7 +21,7 @@ pub struct JoinTargetsSettings {
     pub training: PathBuf,
 }
 
-/// See [`JoinTargetsSettings`].
+/// See `JoinTargetsSettings`.
 pub struct JoinTargets {
     softlabels: Option<Softlabels>,
     votes: Option<Votes>,

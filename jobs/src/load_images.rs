@@ -16,7 +16,7 @@ use crate::payload::{Failure, Loaded, LoadedRow, ManifestRow, Wanted};
 #[serde(deny_unknown_fields)]
 pub struct LoadImagesSettings {}
 
-/// See [`LoadImagesSettings`].
+/// See `LoadImagesSettings`.
 pub struct LoadImages {
     pool: FramePool,
 }

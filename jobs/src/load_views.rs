@@ -37,7 +37,7 @@ fn one() -> u32 {
     1
 }
 
-/// See [`LoadViewsSettings`].
+/// See `LoadViewsSettings`.
 pub struct LoadViews {
     asked: AskedViews,
     views: Views,

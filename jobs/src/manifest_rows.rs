@@ -19,7 +19,7 @@ pub struct ManifestRowsSettings {
     pub unit: String,
 }
 
-/// See [`ManifestRowsSettings`].
+/// See `ManifestRowsSettings`.
 pub struct ManifestRows {
     manifest: Arc<Manifest>,
     indices: std::vec::IntoIter<usize>,

@@ -117,7 +117,7 @@ fn three() -> u32 {
     3
 }
 
-/// See [`ManifestUnitsSettings`].
+/// See `ManifestUnitsSettings`.
 pub struct ManifestUnits {
     /// Split and rows of each unit, by its number.
     units: Vec<(Option<Split>, Range<usize>)>,

@@ -24,7 +24,7 @@ pub struct PrepareInputsSettings {
     pub training: PathBuf,
 }
 
-/// See [`PrepareInputsSettings`].
+/// See `PrepareInputsSettings`.
 pub struct PrepareInputs {
     augmentation: Augmentation,
     view_seed: u64,

@@ -29,7 +29,7 @@ pub struct ReturnedRowsSettings {
     pub unit: String,
 }
 
-/// See [`ReturnedRowsSettings`].
+/// See `ReturnedRowsSettings`.
 pub struct ReturnedRows {
     handing_out: Arc<HandingOut>,
     alignment: Arc<Alignment>,

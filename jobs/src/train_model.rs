@@ -36,7 +36,7 @@ fn cpu() -> String {
     "cpu".to_owned()
 }
 
-/// See [`TrainModelSettings`].
+/// See `TrainModelSettings`.
 pub struct TrainModel {
     folder: RunFolder,
     trainer: Trainer,

@@ -22,7 +22,7 @@ pub struct TrainingRowsSettings {
     pub training: PathBuf,
 }
 
-/// See [`TrainingRowsSettings`].
+/// See `TrainingRowsSettings`.
 pub struct TrainingRows {
     manifest: Arc<Manifest>,
     plan: Plan,

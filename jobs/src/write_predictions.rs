@@ -29,7 +29,7 @@ pub struct WritePredictionsSettings {
     pub max_failures: usize,
 }
 
-/// See [`WritePredictionsSettings`].
+/// See `WritePredictionsSettings`.
 pub struct WritePredictions {
     settings: WritePredictionsSettings,
     split: Option<Split>,

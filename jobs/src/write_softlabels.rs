@@ -61,7 +61,7 @@ pub fn begin(dir: &Path, alignment: &Alignment) -> Result<(), ActorError> {
     Ok(fermata_files::write(&units.join(ALIGNMENT), &text)?)
 }
 
-/// See [`WriteSoftlabelsSettings`].
+/// See `WriteSoftlabelsSettings`.
 pub struct WriteSoftlabels {
     dir: PathBuf,
     ledger_path: PathBuf,

@@ -25,7 +25,7 @@ pub struct AdjustFramesSettings {
 /// A part of a frame in shares: left, top, right, bottom.
 type Part = [f32; 4];
 
-/// See [`AdjustFramesSettings`].
+/// See `AdjustFramesSettings`.
 pub struct AdjustFrames {
     rotate: u32,
     mask: Vec<Part>,

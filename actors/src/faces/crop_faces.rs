@@ -28,7 +28,7 @@ pub struct CropFacesSettings {
     pub model: PathBuf,
 }
 
-/// See [`CropFacesSettings`].
+/// See `CropFacesSettings`.
 pub struct CropFaces {
     node: String,
     preprocessor: Preprocessor,

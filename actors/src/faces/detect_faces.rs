@@ -317,7 +317,7 @@ fn describe(session: &Session) -> String {
     format!("inputs {inputs}; outputs {outputs}")
 }
 
-/// See [`DetectFacesSettings`].
+/// See `DetectFacesSettings`.
 pub struct DetectFaces {
     detector: Detector,
     every: NonZeroU64,

@@ -58,7 +58,7 @@ impl Cause {
 /// What the report calls faces that keep all limits.
 const PASSED: &str = "faces that passed";
 
-/// See [`GateFacesSettings`].
+/// See `GateFacesSettings`.
 pub struct GateFaces {
     setup: Setup,
     settings: GateFacesSettings,

@@ -68,7 +68,7 @@ pub enum ClassifyExpressionError {
     Crop { given: usize, expected: usize },
 }
 
-/// See [`ClassifyExpressionSettings`].
+/// See `ClassifyExpressionSettings`.
 pub struct ClassifyExpression {
     node: String,
     model: CardModel,

@@ -125,7 +125,7 @@ const LEAST_FOR_BARS: f32 = 0.08;
 /// Share of the frame's area that a panel with bars may take.
 const MOST_OF_FRAME: f32 = 0.2;
 
-/// See [`DrawOverlaySettings`].
+/// See `DrawOverlaySettings`.
 pub struct DrawOverlay {
     settings: DrawOverlaySettings,
     pool: FramePool,

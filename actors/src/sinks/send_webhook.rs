@@ -104,7 +104,7 @@ fn default_timeout() -> HumanDuration {
 /// Messages that may wait.
 const MOST_WAITING: usize = 10_000;
 
-/// See [`SendWebhookSettings`].
+/// See `SendWebhookSettings`.
 pub struct SendWebhook {
     settings: SendWebhookSettings,
     changes: Changes,

@@ -20,7 +20,7 @@ pub struct ShowWindowSettings {
     pub title: Option<String>,
 }
 
-/// See [`ShowWindowSettings`].
+/// See `ShowWindowSettings`.
 pub struct ShowWindow {
     frames: Option<SyncSender<Frame>>,
     /// A window belongs to the thread that made it, so it has one of its own.

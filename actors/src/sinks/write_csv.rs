@@ -54,7 +54,7 @@ pub struct WriteCsvSettings {
     pub keep: Option<u32>,
 }
 
-/// See [`WriteCsvSettings`].
+/// See `WriteCsvSettings`.
 pub struct WriteCsv {
     /// Gone when all is finished, or where a segment could not be begun.
     file: Option<Table>,

@@ -28,7 +28,7 @@ fn default_quality() -> u8 {
     90
 }
 
-/// See [`WriteImagesSettings`].
+/// See `WriteImagesSettings`.
 pub struct WriteImages {
     settings: WriteImagesSettings,
     /// Names that images have taken, in small letters.

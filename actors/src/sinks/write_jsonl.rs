@@ -37,7 +37,7 @@ pub struct WriteJsonlSettings {
     pub path: PathBuf,
 }
 
-/// See [`WriteJsonlSettings`].
+/// See `WriteJsonlSettings`.
 pub struct WriteJsonl {
     /// Gone when the file is finished.
     file: Option<(RecordFile, FileBook)>,

@@ -51,7 +51,7 @@ fn default_most() -> u64 {
 /// Share of a face's box that is shown around it.
 const MARGIN: f32 = 1.6;
 
-/// See [`WriteSnapshotsSettings`].
+/// See `WriteSnapshotsSettings`.
 pub struct WriteSnapshots {
     settings: WriteSnapshotsSettings,
     blur: Option<Blur>,

@@ -76,7 +76,7 @@ fn default_threads() -> usize {
     1
 }
 
-/// See [`WriteVideoSettings`].
+/// See `WriteVideoSettings`.
 pub struct WriteVideo {
     settings: WriteVideoSettings,
     setup: Setup,

@@ -55,7 +55,7 @@ fn default_fps() -> f64 {
     1.0
 }
 
-/// See [`ImageSourceSettings`].
+/// See `ImageSourceSettings`.
 pub struct ImageSource {
     settings: ImageSourceSettings,
     setup: Setup,

@@ -209,7 +209,7 @@ impl DrawnVideo {
     }
 }
 
-/// See [`SyntheticFacesSettings`].
+/// See `SyntheticFacesSettings`.
 pub struct SyntheticFaces {
     setup: Setup,
     video: DrawnVideo,

@@ -46,7 +46,7 @@ const MOST_OPENING: Duration = Duration::from_secs(60);
 /// Playlists are read a segment at a time: for so many times `timeout` no picture may come.
 const SEGMENTED: u32 = 6;
 
-/// See [`VideoSourceSettings`].
+/// See `VideoSourceSettings`.
 pub struct VideoSource {
     settings: VideoSourceSettings,
     origin: Origin,

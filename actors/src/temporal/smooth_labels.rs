@@ -27,7 +27,7 @@ pub use settings::{HysteresisSettings, OneEuroSettings, SmoothLabelsSettings, Vo
 /// How far a classifier's probabilities may sum from 1 before they are no probabilities.
 const TOLERANCE: f64 = 0.01;
 
-/// See [`SmoothLabelsSettings`].
+/// See `SmoothLabelsSettings`.
 pub struct SmoothLabels {
     stages: Stages,
     forget: Duration,

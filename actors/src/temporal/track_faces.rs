@@ -92,7 +92,7 @@ fn default_min_hits() -> u32 {
     2
 }
 
-/// See [`TrackFacesSettings`].
+/// See `TrackFacesSettings`.
 pub struct TrackFaces {
     node: String,
     tracker: Tracker,

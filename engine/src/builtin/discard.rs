@@ -15,7 +15,7 @@ use crate::setup::Setup;
 #[serde(deny_unknown_fields)]
 pub struct DiscardSettings {}
 
-/// See [`DiscardSettings`].
+/// See `DiscardSettings`.
 pub struct Discard;
 
 impl Actor for Discard {

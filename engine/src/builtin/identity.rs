@@ -21,7 +21,7 @@ pub struct IdentitySettings {
     pub work: HumanDuration,
 }
 
-/// See [`IdentitySettings`].
+/// See `IdentitySettings`.
 pub struct Identity {
     work_ns: u64,
     clock: Clock,

@@ -26,7 +26,7 @@ pub struct InjectFaultsSettings {
     pub stall_after: Option<u64>,
 }
 
-/// See [`InjectFaultsSettings`].
+/// See `InjectFaultsSettings`.
 pub struct InjectFaults {
     settings: InjectFaultsSettings,
     seen: u64,

@@ -48,7 +48,7 @@ pub struct TestSourceSettings {
     pub bytes: HumanBytes,
 }
 
-/// See [`TestSourceSettings`].
+/// See `TestSourceSettings`.
 pub struct TestSource {
     settings: TestSourceSettings,
     payload: Arc<Blob>,
