@@ -19,7 +19,7 @@
 //!   packet failed, was dropped, given up or left without a partner on the way to it, itself included.
 //! - A job that is taken up again until nothing is left has done each unit once; its provider hears once how each ended.
 //! - A graph that is cut into parts for several machines gives its sinks what the whole gives them, once and in order, whatever the network
-//!   between does. What edges drop that may, their receiving ends count as missed.
+//!   between does; under `asap` in the same order over all streams. What edges drop that may, their receiving ends count as missed.
 //!
 //! # What follows from a panic
 //! - In an actor's call: the packets of the call have failed, the actor is dropped and built anew within its budget. The new one

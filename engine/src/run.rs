@@ -271,6 +271,11 @@ impl RunHandle {
     fn launch(&self, new: NewLanes) -> Launch {
         let (launch, wired) = self.core.launch(&new);
         self.tell(wired);
+        let mut attachments = Some(new.attachments);
+        if launch.group == 0 {
+            // Before any lane runs: who serves streams in turn has to know of all of them before the first packet comes.
+            self.core.attach(attachments.take().unwrap_or_default());
+        }
         let mut lanes = new.lanes.into_iter();
         while let Some((lane, parker)) = lanes.next() {
             let (id, name) = (lane.id, lane.name.clone());
@@ -289,8 +294,8 @@ impl RunHandle {
                 }
             }
         }
-        // Only now: a stream that lacks a lane would never end in the others.
-        self.core.attach(new.attachments);
+        // Of a stream that is added only now: if it lacked a lane it would never end in the others.
+        self.core.attach(attachments.unwrap_or_default());
         launch
     }
 
