@@ -369,7 +369,7 @@ fn people_who_type_something_else_are_helped() {
     let graph = graph.to_str().unwrap();
     let to_analyse = "fermata analyse door.mp4";
     refused(at, &["door.mp4"], &[to_analyse]);
-    refused(at, &["run", "door.mp4"], &["no graph file", to_analyse]);
+    refused(at, &["run", "door.mp4"], &["not a graph file", to_analyse]);
     refused(
         at,
         &["run", graph, "--stream", "cam=0", "--param", "model=m"],

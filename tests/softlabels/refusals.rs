@@ -209,11 +209,11 @@ fn a_folder_that_is_no_run_or_in_use_is_not_resumed() {
     fs::create_dir(&empty).unwrap();
     refused(
         &["resume", &data.text("empty")],
-        &["no run that can be taken up again"],
+        &["not a run that can be taken up again"],
     );
     refused(
         &["resume", &data.text("none")],
-        &["no run that can be taken up again"],
+        &["not a run that can be taken up again"],
     );
     let _lock = FolderLock::take(&empty).unwrap();
     refuses(&data.export("empty", &[]), &["is in use by"]);
