@@ -421,7 +421,7 @@ mod tests {
             (folder.path().to_owned(), "holds no image"),
             (folder.path().join("*.png"), "no file matches"),
             (folder.path().join("missing"), "no file matches"),
-            (folder.path().join("***"), "no pattern"),
+            (folder.path().join("***"), "not a valid pattern"),
         ] {
             let refused = ImageSource::check(&settings(path))
                 .expect_err(said)
