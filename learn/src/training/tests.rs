@@ -408,7 +408,7 @@ fn a_checkpoint_of_other_settings_is_refused() {
         ..sgd.checkpoint()
     };
     let error = sgd.restore(&bare).unwrap_err().to_string();
-    assert!(error.contains("no checkpoint of a training"), "{error}");
+    assert!(error.contains("not a checkpoint of a training"), "{error}");
     assert!(sgd.restore(&checkpoint).is_ok());
 
     let mut two_steps = trainer("");
