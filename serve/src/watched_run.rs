@@ -144,7 +144,7 @@ impl WatchedRun {
         }
     }
 
-    /// Whether all nodes have been created and the run is not over.
+    /// Whether all nodes have been created.
     pub fn is_ready(&self) -> bool {
         self.is_ready.load(Ordering::Relaxed)
     }
