@@ -90,10 +90,11 @@ impl StreamProvider for Units {
     }
 
     fn ended(&mut self, unit: &str, end: End) -> Result<(), ActorError> {
-        match end.is_complete() {
-            true => Ok(()),
+        if end.is_complete() {
+            Ok(())
+        } else {
             // It is not in the ledger, so the next run will do it.
-            false => Err(format!("{unit} is not complete").into()),
+            Err(format!("{unit} is not complete").into())
         }
     }
 }

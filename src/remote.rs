@@ -184,9 +184,10 @@ impl Remote {
         };
         let services = services.with(Arc::new(life)).with(Arc::clone(part));
         #[cfg(feature = "live")]
-        let services = match self.tells_clocks {
-            true => clocks::lend(services, part),
-            false => services,
+        let services = if self.tells_clocks {
+            clocks::lend(services, part)
+        } else {
+            services
         };
         services.with(Arc::new(self.earlier.clone()))
     }

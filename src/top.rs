@@ -201,18 +201,20 @@ async fn look(
     let answer = request.send().await.map_err(|error| {
         let is_refused = is_refused(&error);
         let error = anyhow::Error::new(error).context(format!("cannot reach {url}"));
-        match is_refused {
-            true => Missed::Refused(error),
-            false => Missed::Lost(error),
+        if is_refused {
+            Missed::Refused(error)
+        } else {
+            Missed::Lost(error)
         }
     })?;
     let status = answer.status();
     let text = text_of(answer).await.map_err(Missed::Lost)?;
     if !status.is_success() {
         let error = anyhow!("{url} answers {status}: {}", text.trim());
-        return Err(match status.is_server_error() {
-            true => Missed::Lost(error),
-            false => Missed::Denied(error),
+        return Err(if status.is_server_error() {
+            Missed::Lost(error)
+        } else {
+            Missed::Denied(error)
         });
     }
     let snapshot: Snapshot = serde_json::from_str(&text)

@@ -242,9 +242,10 @@ fn reads_a_folder() {
     for file in files {
         println!("{}", file.display());
         begun.send(()).unwrap();
-        match is_read(&file, &pool) {
-            true => whole += 1,
-            false => refused += 1,
+        if is_read(&file, &pool) {
+            whole += 1
+        } else {
+            refused += 1
         }
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -43,9 +43,10 @@ fn secret(numbers: &mut Numbers, number: usize, query: bool) -> String {
         "..", "é", "?", "#", "=",
     ];
     // Behind these, nobody can say what is the secret and what its neighbour.
-    let between = match query {
-        true => &BETWEEN[..20],
-        false => &BETWEEN[..19],
+    let between = if query {
+        &BETWEEN[..20]
+    } else {
+        &BETWEEN[..19]
     };
     let pieces = 2 + numbers.below(2);
     let mut secret = format!("{MARK}a{number}");

@@ -209,9 +209,10 @@ impl Actor for AtTheEnd {
     }
 
     fn stream_ended(&mut self, _: &Arc<Stream>, _: End) -> Result<(), ActorError> {
-        match self.0 {
-            true => Err("the disk is full".into()),
-            false => Ok(()),
+        if self.0 {
+            Err("the disk is full".into())
+        } else {
+            Ok(())
         }
     }
 }

@@ -9,9 +9,10 @@ use crate::support::fermata;
 #[test]
 fn what_was_acknowledged_is_in_the_table_whatever_happens_to_parts_server_and_connections() {
     let is_long = std::env::var_os("FERMATA_SOAK").is_some();
-    let (seconds, seed) = match is_long {
-        true => ("60", std::process::id().to_string()),
-        false => ("6", "7".to_owned()),
+    let (seconds, seed) = if is_long {
+        ("60", std::process::id().to_string())
+    } else {
+        ("6", "7".to_owned())
     };
     let folder = tempfile::tempdir().unwrap();
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

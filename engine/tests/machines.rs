@@ -161,18 +161,19 @@ fn shape(graph: &Graph) -> Vec<String> {
 
 fn line(graph: &Graph, node: &NodeSpec) -> String {
     let from = node.inputs.iter().flat_map(|input| &input.from);
-    let from: Vec<&str> = from
-        .map(|from| graph.nodes[from.node].name.as_str())
-        .collect();
-    let from = match from.is_empty() {
-        true => String::new(),
-        false => format!(" <- {}", from.join(", ")),
+    let from = from.map(|from| graph.nodes[from.node].name.as_str());
+    let from: Vec<&str> = from.collect();
+    let from = if from.is_empty() {
+        String::new()
+    } else {
+        format!(" <- {}", from.join(", "))
     };
     let streams = graph.instances_of(node).into_iter().flatten();
     let streams: Vec<String> = streams.map(|stream| stream.name).collect();
-    let streams = match node.each_stream {
-        true => format!(" ({})", streams.join(", ")),
-        false => String::new(),
+    let streams = if node.each_stream {
+        format!(" ({})", streams.join(", "))
+    } else {
+        String::new()
     };
     format!("{}: {}{from}{streams}", node.name, node.actor)
 }

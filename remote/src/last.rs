@@ -108,9 +108,10 @@ pub(crate) async fn write(
     let code = refusal.map(|refusal| refusal.error_code().0);
     let is_late =
         error.kind() == PublishErrorKind::WrongLastSequence || code == Some(WRONG_LAST_SEQUENCE);
-    match is_late {
-        true => Ok(None),
-        false => Err(chain(&error)),
+    if is_late {
+        Ok(None)
+    } else {
+        Err(chain(&error))
     }
 }
 

@@ -383,9 +383,10 @@ fn judged(attempt: Attempt, stored: Result<(), jetstream::context::PublishError>
     if !is_store_full(&error) {
         return Published::Failed(attempt, reason);
     }
-    let reason = match reason.contains(SUBJECT_FULL) {
-        true => "the other machine does not keep up".to_owned(),
-        false => reason,
+    let reason = if reason.contains(SUBJECT_FULL) {
+        "the other machine does not keep up".to_owned()
+    } else {
+        reason
     };
     Published::Refused(attempt, reason)
 }

@@ -65,9 +65,10 @@ impl<'a> HeldUp<'a> {
 
     fn words(&self) -> String {
         let (name, busy) = (&self.node.name, percent(self.node.busy));
-        let queue = match self.filled >= FILLING {
-            true => format!(", and its queue is {} full", percent(self.filled)),
-            false => String::new(),
+        let queue = if self.filled >= FILLING {
+            format!(", and its queue is {} full", percent(self.filled))
+        } else {
+            String::new()
         };
         let mut words = match self.node {
             _ if self.is_gone() => {

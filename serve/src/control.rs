@@ -155,12 +155,13 @@ fn check_uri(uri: &str, is_local: bool) -> Result<(), String> {
             .iter()
             .any(|known| known.eq_ignore_ascii_case(scheme))
     });
-    match is_network || is_local {
-        true => Ok(()),
-        false => Err(
+    if is_network || is_local {
+        Ok(())
+    } else {
+        Err(
             "only rtsp, rtsps, http and https: files and devices can be added where the page is for this machine alone\n"
                 .to_owned(),
-        ),
+        )
     }
 }
 

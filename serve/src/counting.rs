@@ -297,9 +297,10 @@ fn stream_state(now: &StreamNow, moment: &Moment<'_>) -> (&'static str, Option<S
     });
     match source.map(|source| &source.state) {
         Some(NodeState::Lost { reason, for_s }) => {
-            let state = match *for_s > OFFLINE_AFTER_S {
-                true => "offline",
-                false => "reconnecting",
+            let state = if *for_s > OFFLINE_AFTER_S {
+                "offline"
+            } else {
+                "reconnecting"
             };
             let reason = fermata_engine::graph::redact(reason);
             (state, Some(format!("{reason} (for {for_s:.0} s)")))

@@ -83,9 +83,10 @@ impl Guard {
             None => name.parse::<IpAddr>().is_ok(),
         };
         let mut names = self.hosts.iter().map(String::as_str).chain(["localhost"]);
-        match is_address || names.any(|known| known.eq_ignore_ascii_case(name)) {
-            true => Ok(()),
-            false => Err(Refusal::ForeignHost),
+        if is_address || names.any(|known| known.eq_ignore_ascii_case(name)) {
+            Ok(())
+        } else {
+            Err(Refusal::ForeignHost)
         }
     }
 
@@ -99,9 +100,10 @@ impl Guard {
             let plain = origin.strip_prefix("http://");
             plain.filter(|_| self.scheme == "http")
         });
-        match own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
-            true => Ok(()),
-            false => Err(Refusal::ForeignOrigin),
+        if own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
+            Ok(())
+        } else {
+            Err(Refusal::ForeignOrigin)
         }
     }
 
@@ -155,9 +157,10 @@ fn reads(request: &Parts) -> bool {
 /// Whether something is asked for that everybody gets.
 pub(crate) fn is_open(request: &Parts) -> bool {
     let path = request.uri.path();
-    match reads(request) {
-        true => path == "/" || path == "/healthz" || path.starts_with("/assets/"),
-        false => path == "/session",
+    if reads(request) {
+        path == "/" || path == "/healthz" || path.starts_with("/assets/")
+    } else {
+        path == "/session"
     }
 }
 

@@ -16,8 +16,9 @@ pub(crate) fn routes() -> Router<Arc<WatchedRun>> {
 }
 
 async fn readyz(State(run): State<Arc<WatchedRun>>) -> (StatusCode, &'static str) {
-    match run.is_ready() {
-        true => (StatusCode::OK, "ready\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    if run.is_ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
     }
 }

@@ -70,9 +70,10 @@ impl Token {
         })?;
         let token = text.trim();
         let is_fit = token.len() >= LEAST_CHARACTERS && token.bytes().all(|b| b.is_ascii_graphic());
-        match is_fit {
-            true => Ok(Self(token.to_owned())),
-            false => Err(TokenError::Unfit { path: shown }),
+        if is_fit {
+            Ok(Self(token.to_owned()))
+        } else {
+            Err(TokenError::Unfit { path: shown })
         }
     }
 

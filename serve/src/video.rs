@@ -138,13 +138,12 @@ fn message(stream: &str, shown: &ShownFrame) -> Result<Vec<u8>, EncodeError> {
     let length = u32::try_from(header.len()).unwrap_or(u32::MAX);
     let mut message = length.to_le_bytes().to_vec();
     message.extend_from_slice(header.as_bytes());
-    match frame.width() > MOST_WIDTH {
-        true => {
-            let small = scaled(frame)?;
-            let (width, height) = (small.cols() as usize, small.rows() as usize);
-            encode(&mut message, small.data_bytes()?, width, height)?;
-        }
-        false => encode(&mut message, frame.bgr(), frame.width(), frame.height())?,
+    if frame.width() > MOST_WIDTH {
+        let small = scaled(frame)?;
+        let (width, height) = (small.cols() as usize, small.rows() as usize);
+        encode(&mut message, small.data_bytes()?, width, height)?;
+    } else {
+        encode(&mut message, frame.bgr(), frame.width(), frame.height())?
     }
     Ok(message)
 }

@@ -258,16 +258,16 @@ impl Measures {
             _ => or(NOT_SAID),
         };
         self.why("fps_captured", self.fps_captured.is_none(), captured);
-        let processed = match is_timed {
-            true => "no time passed",
-            false => {
-                "no report.json says how long the run took, and the rows have no latency that would say that time passed as in the recording"
-            }
+        let processed = if is_timed {
+            "no time passed"
+        } else {
+            "no report.json says how long the run took, and the rows have no latency that would say that time passed as in the recording"
         };
         self.why("fps_processed", self.fps_processed.is_none(), processed);
-        let few = match parts.latencies_us.is_empty() {
-            true => "the rows have no latency: under the clock `asap` it means nothing",
-            false => "too few frames: p50 needs 11, p90 64, p99 662, p99.9 6,636",
+        let few = if parts.latencies_us.is_empty() {
+            "the rows have no latency: under the clock `asap` it means nothing"
+        } else {
+            "too few frames: p50 needs 11, p90 64, p99 662, p99.9 6,636"
         };
         self.why("latency_ms", self.latency_ms.p999.is_none(), few);
         let none = "no frame reached the table";
@@ -275,9 +275,10 @@ impl Measures {
     }
 
     fn explain_labels(&mut self, run: &RunData) {
-        let no_raw = match run.faces.has_raw {
-            true => "no track has two rows with a label of the classifier",
-            false => "there is no column `raw_label`",
+        let no_raw = if run.faces.has_raw {
+            "no track has two rows with a label of the classifier"
+        } else {
+            "there is no column `raw_label`"
         };
         self.why("flip_rate_raw", self.flip_rate_raw.is_none(), no_raw);
         self.why("flips_raw", self.flips_raw.is_none(), no_raw);
@@ -310,9 +311,12 @@ impl Measures {
 
     fn explain_truth(&mut self, run: &RunData, parts: &Parts) {
         let has_truth = parts.true_parts.is_some();
-        let or = |otherwise| match has_truth {
-            true => otherwise,
-            false => "there is no truth.csv with every frame of the stream",
+        let or = |otherwise| {
+            if has_truth {
+                otherwise
+            } else {
+                "there is no truth.csv with every frame of the stream"
+            }
         };
         let stranger = or("no track shows a true face (IoU of 0.5)");
         self.why("excess_flips", self.excess_flips.is_none(), stranger);
@@ -341,9 +345,10 @@ impl Measures {
             self.streaming_accuracy.is_none(),
             untimed,
         );
-        let no_pair = match has_truth || run.faces.has_truth {
-            true => "no face has both a label and a truth",
-            false => "there is neither a truth.csv nor a column `truth`",
+        let no_pair = if has_truth || run.faces.has_truth {
+            "no face has both a label and a truth"
+        } else {
+            "there is neither a truth.csv nor a column `truth`"
         };
         self.why("accuracy", self.accuracy.is_none(), no_pair);
         self.why("accuracy_raw", self.accuracy_raw.is_none(), no_pair);

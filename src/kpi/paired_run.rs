@@ -55,9 +55,10 @@ impl Span {
     fn seconds(&self, block: usize) -> f64 {
         let is_last = block == self.blocks - 1;
         let before_us = BLOCK_US * block as i64;
-        let us = match is_last {
-            true => self.until_us - self.from_us - before_us,
-            false => BLOCK_US,
+        let us = if is_last {
+            self.until_us - self.from_us - before_us
+        } else {
+            BLOCK_US
         };
         us as f64 / 1e6
     }

@@ -107,13 +107,14 @@ fn without_faces(folder: &Path, files: &[String]) -> String {
         .filter(|file| file.ends_with(".csv"))
         .map(String::as_str)
         .collect();
-    let hint = match tables.is_empty() {
-        true => "a graph writes it with `log: {use: write_csv, …, path: \"${run.dir}/faces.csv\"}`"
-            .to_owned(),
-        false => format!(
+    let hint = if tables.is_empty() {
+        "a graph writes it with `log: {use: write_csv, …, path: \"${run.dir}/faces.csv\"}`"
+            .to_owned()
+    } else {
+        format!(
             "give the table itself if it is one of {}",
             tables.join(", ")
-        ),
+        )
     };
     format!("{shown} has no {FACES}: {hint}")
 }

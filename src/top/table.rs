@@ -85,9 +85,12 @@ fn workers(workers: &[WorkerNumbers], width: usize) -> Vec<String> {
             units.join(",")
         }
     };
-    let state = |worker: &WorkerNumbers| match worker.lags {
-        true => format!("{}, lags", worker.state),
-        false => worker.state.clone(),
+    let state = |worker: &WorkerNumbers| {
+        if worker.lags {
+            format!("{}, lags", worker.state)
+        } else {
+            worker.state.clone()
+        }
     };
     let columns = vec![
         text(workers, "WORKER", &|worker| worker.name.clone()),
@@ -133,9 +136,10 @@ fn nodes(nodes: &[NodeNumbers], width: usize) -> Vec<String> {
 
 fn edges(edges: &[EdgeNumbers], width: usize) -> Vec<String> {
     let most = LEAST_NAME.max(width / 4);
-    let fullest = |edge: &EdgeNumbers| match edge.fullest.is_empty() {
-        true => "–".to_owned(),
-        false => {
+    let fullest = |edge: &EdgeNumbers| {
+        if edge.fullest.is_empty() {
+            "–".to_owned()
+        } else {
             let stream = shortened(&edge.fullest, most);
             format!("{} {stream}", percent(edge.fullness))
         }
@@ -201,14 +205,13 @@ fn wrapped(sentence: &str, width: usize) -> Vec<String> {
         let Some(line) = lines.last_mut() else { break };
         let is_first = line.is_empty();
         let length = line.chars().count() + usize::from(!is_first) + word.chars().count();
-        match is_first || length <= width {
-            true => {
-                if !is_first {
-                    line.push(' ');
-                }
-                line.push_str(&shortened(word, width));
+        if is_first || length <= width {
+            if !is_first {
+                line.push(' ');
             }
-            false => lines.push(shortened(word, width)),
+            line.push_str(&shortened(word, width));
+        } else {
+            lines.push(shortened(word, width))
         }
     }
     lines

@@ -77,9 +77,10 @@ impl Source for Tape {
     }
 
     fn pacing(&self) -> Pacing {
-        match self.live {
-            true => Pacing::Live,
-            false => Pacing::ByPts,
+        if self.live {
+            Pacing::Live
+        } else {
+            Pacing::ByPts
         }
     }
 

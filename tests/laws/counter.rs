@@ -116,9 +116,10 @@ impl Source for Counter {
             self.lasting.fetch_add(PACING_PANIC, Ordering::Relaxed);
             panic!("panic on purpose in `pacing`");
         }
-        match self.settings.live {
-            true => Pacing::Live,
-            false => Pacing::ByPts,
+        if self.settings.live {
+            Pacing::Live
+        } else {
+            Pacing::ByPts
         }
     }
 
@@ -204,8 +205,9 @@ fn captured(
                 captured.on(output, Arc::clone(&payload))
             }),
     };
-    match new_segment {
-        true => captured.in_new_segment(),
-        false => captured,
+    if new_segment {
+        captured.in_new_segment()
+    } else {
+        captured
     }
 }

@@ -105,15 +105,16 @@ fn keep() -> impl Strategy<Value = KeepCase> {
     );
     (any::<bool>(), breaks).prop_map(|(sound, breaks)| {
         let (panic_every, fail_every, start_panic, end_panic, finish_panic) = breaks;
-        match sound {
-            true => KeepCase::default(),
-            false => KeepCase {
+        if sound {
+            KeepCase::default()
+        } else {
+            KeepCase {
                 panic_every,
                 fail_every,
                 start_panic,
                 end_panic,
                 finish_panic,
-            },
+            }
         }
     })
 }

@@ -52,9 +52,12 @@ impl<'a> Model<'a> {
         }
         let connected = &self.connected[place - first];
         let reached = |fed: &Vec<Output>| {
-            let from = fed.iter().find(|from| match from.node < first {
-                true => from.node == source,
-                false => self.connected[from.node - first].origins.contains(&source),
+            let from = fed.iter().find(|from| {
+                if from.node < first {
+                    from.node == source
+                } else {
+                    self.connected[from.node - first].origins.contains(&source)
+                }
             });
             from.map(|from| self.emitted(from, stream, captured))
                 .unwrap_or_default()

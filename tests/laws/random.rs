@@ -133,9 +133,10 @@ fn load(case: &Case, yaml: &str) -> Result<Option<Loaded>, String> {
             let refused = |text: String| {
                 text.contains("block each other") || (case.clashes() && text.contains("takes"))
             };
-            return match problems.iter().all(|problem| refused(problem.to_string())) {
-                true => Ok(None),
-                false => Err(format!("refused: {problems}")),
+            return if problems.iter().all(|problem| refused(problem.to_string())) {
+                Ok(None)
+            } else {
+                Err(format!("refused: {problems}"))
             };
         }
     };

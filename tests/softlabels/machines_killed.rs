@@ -30,21 +30,22 @@ const PAUSE: Duration = Duration::from_millis(2500);
 #[test]
 fn an_export_whose_workers_and_server_are_killed_again_and_again_gives_the_same_bytes() {
     let is_soak = std::env::var_os("FERMATA_SOAK").is_some();
-    let mut left = match is_soak {
-        true => Harm {
+    let mut left = if is_soak {
+        Harm {
             rows: 600,
             workers: 4,
             kills: 20,
             pauses: 1,
             restarts: 2,
-        },
-        false => Harm {
+        }
+    } else {
+        Harm {
             rows: 100,
             workers: 2,
             kills: 3,
             pauses: 0,
             restarts: 1,
-        },
+        }
     };
     let seed = std::env::var("FERMATA_LAWS_SEED");
     let seed: u64 = seed.ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);

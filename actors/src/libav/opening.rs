@@ -209,10 +209,11 @@ unsafe fn nature(context: *const ffi::AVFormatContext) -> Nature {
     if name == "mpjpeg" {
         return Nature::LiveWithoutTimes;
     }
-    let length = match io.is_null() {
-        true => -1,
+    let length = if io.is_null() {
+        -1
+    } else {
         // SAFETY: not null, and the context's own.
-        false => unsafe { ffi::avio_size(io) },
+        unsafe { ffi::avio_size(io) }
     };
     let is_segmented = matches!(&*name, "hls" | "dash");
     if duration > 0 || (length > 0 && !is_segmented) {

@@ -155,13 +155,12 @@ impl Actor for DrawOverlay {
     fn ports(settings: &DrawOverlaySettings) -> Ports {
         let ports = Ports::new().input::<Faces>("in");
         let ports = ports.output::<VideoFrame>("out");
-        match settings.blur_delay.0.is_zero() {
-            true => ports,
+        if settings.blur_delay.0.is_zero() {
+            ports
+        } else {
             // One that comes, and one that has gone and is not counted as gone yet.
-            false => {
-                let ports = ports.per_stream().finishes_later(MOST_HELD + 2);
-                ports.waits_for_packets()
-            }
+            let ports = ports.per_stream().finishes_later(MOST_HELD + 2);
+            ports.waits_for_packets()
         }
     }
 

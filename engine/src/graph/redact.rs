@@ -214,15 +214,12 @@ fn parts_of_uri(rest: &str) -> Vec<Range<usize>> {
     let Some(first) = tail.find(['?', '#', '=']) else {
         return parts;
     };
-    let mut at = match tail[first..].starts_with('=') {
+    let mut at = if tail[first..].starts_with('=') {
         // Some cameras take `key=value` in their path.
-        true => {
-            shown_from
-                + tail[..first]
-                    .rfind(['/', ';', ',', '&'])
-                    .map_or(0, |at| at + 1)
-        }
-        false => shown_from + first + 1,
+        let key = tail[..first].rfind(['/', ';', ',', '&']);
+        shown_from + key.map_or(0, |at| at + 1)
+    } else {
+        shown_from + first + 1
     };
     for pair in rest[at..].split('&') {
         // What has no name is a value, or half of one with a raw `&` in it.

@@ -46,9 +46,10 @@ impl NodeParts {
     /// the queue.
     #[inline]
     pub(crate) fn size_of(&self, payload: &AnyPayload) -> Option<u64> {
-        match self.counts_bytes {
-            true => guard(|| Ok(payload.bytes() as u64)).ok(),
-            false => Some(0),
+        if self.counts_bytes {
+            guard(|| Ok(payload.bytes() as u64)).ok()
+        } else {
+            Some(0)
         }
     }
 }

@@ -153,9 +153,10 @@ impl Node {
         let (Some(batches), Some(flow)) = (&mut self.batches, &mut self.flows[receipt.slot]) else {
             return;
         };
-        let is_first = match self.parts.strict {
-            true => batches.are_empty(),
-            false => flow.held == 0,
+        let is_first = if self.parts.strict {
+            batches.are_empty()
+        } else {
+            flow.held == 0
         };
         if weight == 0 && is_first {
             // Nothing is before it that it could overtake.

@@ -347,14 +347,13 @@ impl RunFolder {
             "fermata training, seed {}, epoch {}, manifest {}",
             training.seed, best.epoch, self.config.manifest_sha256
         );
-        let validation = match predictions.is_file() {
-            true => {
-                let classes = self.card.output.classes.iter();
-                let classes: Vec<String> = classes.map(ToString::to_string).collect();
-                Some(Predictions::read(&predictions, &classes)?)
-            }
+        let validation = if predictions.is_file() {
+            let classes = self.card.output.classes.iter();
+            let classes: Vec<String> = classes.map(ToString::to_string).collect();
+            Some(Predictions::read(&predictions, &classes)?)
+        } else {
             // Of a version that predicted at the end.
-            false => None,
+            None
         };
         if let Some(validation) = &validation {
             card.temperature = fit_temperature(validation).applied();

@@ -406,9 +406,10 @@ impl<T, A> Receiver<T, A> {
             && entry.get().settled.behind <= self.settled_below
         {
             let mut unsettled = entry.remove();
-            match unsettled.is_again {
-                true => unsettled.settled.came = self.settled_came,
-                false => self.settled_came = unsettled.settled.came,
+            if unsettled.is_again {
+                unsettled.settled.came = self.settled_came
+            } else {
+                self.settled_came = unsettled.settled.came
             }
             last = Some(unsettled.settled);
             acknowledged.extend(unsettled.delivery.map(Command::Acknowledge));

@@ -220,9 +220,10 @@ impl<T> Sender<T> {
             return None;
         }
         // More behind one that was refused would fill the store with what the other end cannot take before it.
-        let reach = match self.loses() {
-            true => u64::MAX,
-            false => self.floor() + self.spec.window.max(1) as u64,
+        let reach = if self.loses() {
+            u64::MAX
+        } else {
+            self.floor() + self.spec.window.max(1) as u64
         };
         let within = self.packets.range_mut(..reach);
         let mut waiting = within.filter(|(_, packet)| !packet.is_on_its_way);

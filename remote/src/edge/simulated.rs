@@ -366,9 +366,10 @@ impl<C: Clone, K> SimulatedEdge<C, K> {
         match self.to_store.pop_front() {
             Some(ToStore::Publish(link, attempt, sent)) => {
                 let bytes = sent.parcel.bytes;
-                let answer = match self.store.publish(sent) {
-                    true => ToSender::Stored(attempt, bytes),
-                    false => ToSender::Refused(attempt, bytes),
+                let answer = if self.store.publish(sent) {
+                    ToSender::Stored(attempt, bytes)
+                } else {
+                    ToSender::Refused(attempt, bytes)
                 };
                 if link == self.link {
                     self.to_sender.push_back(answer);

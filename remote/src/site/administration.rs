@@ -202,9 +202,10 @@ async fn parts(
             },
             Some(part) => {
                 let (since, incarnation) = (utc(part.started_unix_ms), part.incarnation);
-                match is_there(connection, &records.hello_subject(machine)).await {
-                    true => PartState::Runs { since, incarnation },
-                    false => PartState::Silent { since, incarnation },
+                if is_there(connection, &records.hello_subject(machine)).await {
+                    PartState::Runs { since, incarnation }
+                } else {
+                    PartState::Silent { since, incarnation }
                 }
             }
         };

@@ -61,9 +61,10 @@ pub fn decide(seen: &Seen, most_tries: u32, is_silent: impl Fn(&str) -> bool) ->
             reason: cut(&told.join(", ")),
         };
     }
-    match seen.is_queued {
-        true => Decision::Wait,
-        false => Decision::Publish,
+    if seen.is_queued {
+        Decision::Wait
+    } else {
+        Decision::Publish
     }
 }
 

@@ -33,11 +33,12 @@ impl FromStr for JobName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match is_token(text, MOST) {
-            true => Ok(Self(text.to_owned())),
-            false => Err(format!(
+        if is_token(text, MOST) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
                 "`{text}` is not a valid name of a job: expected 1 to {MOST} letters, digits, - and _"
-            )),
+            ))
         }
     }
 }

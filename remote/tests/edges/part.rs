@@ -141,9 +141,10 @@ impl Source for Gated {
 
     fn next(&mut self) -> Result<Next, ActorError> {
         if self.given == self.count {
-            return Ok(match self.setup.cancelled() {
-                true => Next::End,
-                false => Next::Wait(Duration::from_millis(5)),
+            return Ok(if self.setup.cancelled() {
+                Next::End
+            } else {
+                Next::Wait(Duration::from_millis(5))
             });
         }
         self.given += 1;

@@ -13,9 +13,10 @@ impl Case {
     pub(crate) fn sim(&self) -> SimOptions {
         let mut commands: Vec<(At, SimCommand)> = Vec::new();
         for (by_step, moment, command) in &self.commands {
-            let at = match by_step {
-                true => At::Step(u64::from(*moment)),
-                false => At::Time(Duration::from_millis(u64::from(*moment))),
+            let at = if by_step {
+                At::Step(u64::from(*moment))
+            } else {
+                At::Time(Duration::from_millis(u64::from(*moment)))
             };
             let name = |stream: &u8| format!("s{stream}");
             commands.push((

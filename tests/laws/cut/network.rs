@@ -97,9 +97,10 @@ impl Network {
             let mut dice = self.dice.lock().unwrap();
             let may_forget = sender.full != fermata_engine::graph::WhenFull::Block;
             let faults = Faults {
-                store_forgets: match may_forget {
-                    true => self.faults.store_forgets,
-                    false => 0,
+                store_forgets: if may_forget {
+                    self.faults.store_forgets
+                } else {
+                    0
                 },
                 ..self.faults
             };

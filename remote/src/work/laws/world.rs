@@ -360,9 +360,10 @@ impl World {
             }
             Ask::Work { .. } | Ask::Nothing(_) => unreachable!("nothing for the server"),
         };
-        match self.happens(self.case.faults.answer_lost) {
-            true => Told::Unknown,
-            false => told,
+        if self.happens(self.case.faults.answer_lost) {
+            Told::Unknown
+        } else {
+            told
         }
     }
 
