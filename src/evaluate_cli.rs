@@ -15,6 +15,7 @@ pub const EVALUATE: &str = "\
 Examples:
   fermata evaluate --model models/expression --manifest faces.csv --calibrate-on validation --out runs/evaluation
   fermata evaluate --predictions test.npz --calibrate-on validation.npz --compare other.npz --out runs/evaluation
+  fermata evaluate --softlabels runs/softlabels --calibrate-on validation --out runs/ensemble
   fermata evaluate --compare ce=runs/ce kd=runs/kd dkd=runs/dkd --out runs/comparison
   fermata evaluate --compare ce=runs/ce-1,runs/ce-2,runs/ce-3 kd=runs/kd-1,runs/kd-2,runs/kd-3 --out runs/seeds";
 
@@ -24,7 +25,7 @@ pub struct EvaluateArguments {
     #[arg(
         long,
         value_name = "FILE",
-        required_unless_present_any = ["model", "compare"],
+        required_unless_present_any = ["model", "softlabels", "compare"],
         conflicts_with = "model"
     )]
     pub predictions: Option<PathBuf>,
@@ -35,15 +36,19 @@ pub struct EvaluateArguments {
     #[arg(long, value_name = "FOLDER", requires = "manifest")]
     pub model: Option<PathBuf>,
     /// Labelled images
-    #[arg(long, value_name = "FILE.csv", requires = "model")]
+    #[arg(long, value_name = "FILE.csv", requires = "model", group = "rows")]
     pub manifest: Option<PathBuf>,
-    /// Split of the manifest to evaluate: train, validation or test
-    #[arg(long, default_value = "test", requires = "manifest")]
+    /// Softlabels: what their ensemble says of the pictures as they are
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["predictions", "model", "classes"], group = "rows")]
+    pub softlabels: Option<PathBuf>,
+    /// Split of the manifest or the softlabels to evaluate: train, validation or test
+    #[arg(long, default_value = "test", requires = "rows")]
     pub split: String,
-    /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest; never on the rows that are evaluated
+    /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest or the softlabels; never on the rows
+    /// that are evaluated
     #[arg(long, value_name = "FILE|SPLIT")]
     pub calibrate_on: Option<PathBuf>,
-    /// With --predictions or --model: predictions of another model on the same rows. Alone: evaluations (folders) or predictions of models
+    /// With --predictions, --model or --softlabels: predictions of another model on the same rows. Alone: evaluations (folders) or predictions of models
     /// evaluated on the same rows, to print one table; NAME=PATH,PATH are trainings of one network with other seeds, and are compared by
     /// their mean too
     #[arg(long, value_name = "[NAME=]PATH[,PATH]", num_args = 1..)]

@@ -1,5 +1,6 @@
 //! `fermata softlabels`, `resume` and `ensemble search` as a new user meets them: also killed at any moment.
 
+mod evaluated;
 mod inspected;
 #[cfg(feature = "remote")]
 mod job_server;

@@ -125,6 +125,14 @@ pub enum SoftlabelsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// None of the rows that are asked for.
+    #[error("the softlabels in {} hold no row of the split {split}; an export without --split holds all", folder.display())]
+    NoRows {
+        /// The softlabels' folder.
+        folder: PathBuf,
+        /// What was asked for.
+        split: Split,
+    },
     /// Softlabels and training do not fit together; all differences.
     #[error("the softlabels in {} do not fit the training: {}", folder.display(), differences.join("; "))]
     Differs {

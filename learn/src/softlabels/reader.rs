@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use fermata_files::{MOST_TABLE, MOST_TEXT};
+use fermata_vision::Expression;
 use fermata_vision::card::ModelCard;
 use fermata_vision::face::EXPRESSIONS;
 use serde::de::DeserializeOwned;
@@ -15,9 +16,9 @@ use super::files::{
     SOFTLABELS, SoftlabelsError,
 };
 use crate::augmentation::Augmentation;
-use crate::manifest::Row;
+use crate::manifest::{Row, Split};
 use crate::npz::Npz;
-use crate::predictions::{RowHash, row_hash};
+use crate::predictions::{Predictions, RowHash, row_hash};
 
 /// Softlabels in memory: the fused logits of all rows and views.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Softlabels {
     report: Report,
     /// [N, V, 7].
     logits: Vec<f32>,
+    /// Image, label and split of each row, in their order.
+    said: Vec<(RowHash, Expression, Split)>,
     rows: HashMap<RowHash, usize>,
     /// Hashes by what the manifest called the images.
     images: HashMap<String, RowHash>,
@@ -92,6 +95,7 @@ impl Softlabels {
             return Err(changed(SOFTLABELS, reason));
         }
         let (mut rows, mut images) = (HashMap::new(), HashMap::new());
+        let mut said = Vec::with_capacity(count);
         let text = fermata_files::read_text(&folder.join(INDEX), MOST_TABLE);
         let text = text.map_err(|error| changed(INDEX, error.to_string()))?;
         for (number, line) in text.lines().enumerate() {
@@ -104,12 +108,18 @@ impl Softlabels {
             }
             // One picture under two names has one set of logits: they depend on its bytes alone.
             rows.entry(hash).or_insert(number);
+            said.push((hash, line.label, line.split));
             images.insert(line.image, hash);
+        }
+        if said.len() != count {
+            let reason = format!("it has {} lines, and {REPORT} says {count}", said.len());
+            return Err(changed(INDEX, reason));
         }
         Ok(Self {
             folder: folder.to_owned(),
             report,
             logits: array.values,
+            said,
             rows,
             images,
         })
@@ -145,6 +155,32 @@ impl Softlabels {
         }
         let at = (row * views + view) * EXPRESSIONS;
         self.logits.get(at..)?.first_chunk()
+    }
+
+    /// What the ensemble says of a split's pictures as they are (view 0), with their labels: predictions like those of one model.
+    ///
+    /// # Errors
+    /// They have no rows of this split.
+    pub fn predictions(&self, split: Split) -> Result<Predictions, SoftlabelsError> {
+        let of_split = self.said.iter().enumerate();
+        let of_split = of_split.filter(|(_, (.., own))| *own == split);
+        let (mut logits, mut labels, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, (hash, label, _)) in of_split {
+            let at = row * self.views() as usize * EXPRESSIONS;
+            let plain = &self.logits[at..at + EXPRESSIONS];
+            logits.extend(plain.iter().copied().map(f64::from));
+            labels.push(label.index() as i64);
+            hashes.push(*hash);
+        }
+        if labels.is_empty() {
+            return Err(SoftlabelsError::NoRows {
+                folder: self.folder.clone(),
+                split,
+            });
+        }
+        let classes = Expression::ALL.map(|class| class.to_string()).to_vec();
+        let predictions = Predictions::new(classes, logits, &labels)?;
+        Ok(predictions.with_hashes(hashes))
     }
 
     /// Holds a training against them.

@@ -1,8 +1,10 @@
 //! `fermata evaluate`: metrics, tables and pictures of predictions.
 
+mod answer;
 mod compare;
 mod files;
 mod of_model;
+mod of_softlabels;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,7 @@ use fermata_learn::charts::{confusion_matrix, reliability_diagram};
 use fermata_learn::evaluation::{Evaluation, Measured, rows_fitted_and_evaluated};
 use fermata_learn::predictions::Predictions;
 
+use self::answer::Answer;
 use self::files::{
     CONFUSION, FILES, METRICS, PER_CLASS, PREDICTIONS, RELIABILITY, RELIABILITY_SCALED,
 };
@@ -26,7 +29,8 @@ use crate::classes::classes;
 
 pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
     let classes = classes(&arguments.classes);
-    if arguments.predictions.is_none() && arguments.model.is_none() {
+    let (of_model, of_softlabels) = (&arguments.model, &arguments.softlabels);
+    if arguments.predictions.is_none() && of_model.is_none() && of_softlabels.is_none() {
         return compare::compare(arguments, &classes).map(|()| SUCCESS);
     }
     refuse_to_lose_predictions(arguments)?;
@@ -40,17 +44,20 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
             more.len()
         ),
     };
-    let (predictions, validation, source) = match (&arguments.predictions, &arguments.model) {
-        (Some(path), _) => {
-            let validation = arguments.calibrate_on.as_deref().map(read).transpose()?;
-            (read(path)?, validation, None)
-        }
-        (None, Some(model)) => match ask(model, arguments, &classes)? {
-            Err(code) => return Ok(code),
-            Ok(answer) => (answer.predictions, answer.validation, Some(answer.source)),
+    let answer = match (&arguments.predictions, of_model, of_softlabels) {
+        (Some(path), ..) => Answer {
+            predictions: read(path)?,
+            validation: arguments.calibrate_on.as_deref().map(read).transpose()?,
+            source: None,
         },
-        (None, None) => bail!("name predictions, or a model and a manifest"),
+        (None, Some(model), _) => match ask(model, arguments, &classes)? {
+            Err(code) => return Ok(code),
+            Ok(answer) => answer,
+        },
+        (None, None, Some(folder)) => of_softlabels::read(folder, arguments)?,
+        (None, None, None) => bail!("name predictions, softlabels, or a model and a manifest"),
     };
+    let (predictions, validation) = (answer.predictions, answer.validation);
     let temperature = match validation {
         Some(validation) => {
             let shared = rows_fitted_and_evaluated(&predictions, &validation)
@@ -72,7 +79,7 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
         None => None,
     };
     let mut evaluation = Evaluation::of(&predictions, temperature, other.as_ref())?;
-    evaluation.source = source;
+    evaluation.source = answer.source;
     make_folder(&arguments.out)?;
     let kept = arguments.out.join(PREDICTIONS);
     // A model's are there already, and so are those that are measured once more.

@@ -4,7 +4,7 @@
 use std::path::{Path, absolute};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use fermata::cli::SUCCESS;
 use fermata::compute_cli::ComputeArguments;
 use fermata::evaluate_cli::EvaluateArguments;
@@ -15,21 +15,13 @@ use fermata_learn::predictions::Predictions;
 use fermata_vision::ModelCard;
 use serde_json::{Value, json};
 
+use super::answer::{Answer, splits};
 use super::files::PREDICTIONS;
 use crate::backend::look_at_backend;
 use crate::graph_run::GraphRun;
 
 /// What a temperature was fitted on.
 const FITTED_ON: &str = "calibrated_on.npz";
-
-/// What a model said.
-pub(super) struct Answer {
-    pub(super) predictions: Predictions,
-    /// To fit a temperature on.
-    pub(super) validation: Option<Predictions>,
-    /// What was asked about what.
-    pub(super) source: Value,
-}
 
 /// What a model says of a manifest's rows. A run that ended without an answer has said why, and its exit code comes back in the place of one.
 pub(super) fn ask(
@@ -42,27 +34,17 @@ pub(super) fn ask(
     let path = path.context("--model needs a --manifest")?;
     let model = ModelCard::load(folder)?;
     look_at_backend(&model.weights, compute)?;
-    let split: Split = arguments.split.parse().map_err(anyhow::Error::msg)?;
-    let fitted_on = arguments.calibrate_on.as_ref().map(|name| {
-        let split = name.to_string_lossy().parse::<Split>();
-        split.map_err(|error| anyhow!("--calibrate-on: {error}"))
-    });
-    let fitted_on = fitted_on.transpose()?;
-    if fitted_on == Some(split) {
-        bail!(
-            "--calibrate-on names the rows that are evaluated: a temperature is never fitted on those"
-        );
-    }
+    let (split, fitted_on) = splits(arguments)?;
     let path = absolute(path)?;
     let manifests = Arc::new(Manifests::default());
     let manifest = manifests.get(&path)?;
-    let splits: Vec<Split> = [split].into_iter().chain(fitted_on).collect();
-    for split in &splits {
+    let asked: Vec<Split> = [split].into_iter().chain(fitted_on).collect();
+    for split in &asked {
         if manifest.split(*split).next().is_none() {
             bail!("the manifest has no rows of the split {split}");
         }
     }
-    let rows = splits.iter().map(|&split| manifest.split(split).count());
+    let rows = asked.iter().map(|&split| manifest.split(split).count());
     let rows = JobRows {
         all: rows.sum(),
         done: 0,
@@ -73,7 +55,7 @@ pub(super) fn ask(
         "split": split.to_string(),
     });
     let out = absolute(out)?;
-    let text = graph(folder, &path, &splits, compute)?;
+    let text = graph(folder, &path, &asked, compute)?;
     let run = GraphRun::new(&text, Taking::Afresh(out.clone()), false);
     let code = run.of(Some(rows)).reading(manifests).run()?;
     if code != SUCCESS {
@@ -83,7 +65,7 @@ pub(super) fn ask(
     Ok(Ok(Answer {
         predictions: read(PREDICTIONS)?,
         validation: fitted_on.map(|_| read(FITTED_ON)).transpose()?,
-        source,
+        source: Some(source),
     }))
 }
 

@@ -1,0 +1,63 @@
+//! The ensemble of softlabels, evaluated beside models.
+
+use super::{Data, succeeds};
+use crate::command::refused;
+
+fn evaluated(data: &Data, what: &[&str], out: &str) {
+    let arguments = ["evaluate"].into_iter().chain(what.iter().copied());
+    let out = ["--out", &data.text(out)];
+    let arguments = arguments.chain(["--calibrate-on", "validation"]).chain(out);
+    succeeds(&arguments.map(str::to_owned).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_ensemble_of_softlabels_stands_in_the_table_of_all_models() {
+    let data = Data::new(120);
+    succeeds(&data.export("soft", &["--weight", "a=0.25", "--weight", "b=0.75"]));
+    evaluated(&data, &["--softlabels", &data.text("soft")], "of-ensemble");
+    let model = ["--model", &data.text("a"), "--manifest", &data.manifest];
+    evaluated(&data, &model, "of-a");
+    let metrics = data.json("of-ensemble/metrics.json");
+    let export = data.json("soft/ensemble_metrics.json");
+    let of_export = &export["by_split"]["test"]["ensemble"];
+    for metric in ["accuracy", "macro_f1", "nll", "ece"] {
+        let found = metrics["raw"]["metrics"][metric].as_f64().unwrap();
+        let expected = of_export[metric].as_f64().unwrap();
+        assert!(
+            (found - expected).abs() < 1e-9,
+            "{metric}: {found}, {expected}"
+        );
+    }
+    assert!(metrics["temperature"]["value"].is_f64(), "{metrics}");
+    assert_eq!(metrics["source"]["split"], "test");
+
+    let (ensemble, a) = (data.text("of-ensemble"), data.text("of-a"));
+    let table = [
+        "evaluate",
+        "--compare",
+        &format!("a={a}"),
+        &format!("ensemble={ensemble}"),
+        "--out",
+        &data.text("table"),
+    ];
+    let table = succeeds(&table.map(str::to_owned));
+    assert!(
+        table.contains("\nensemble ") && table.contains("minus a"),
+        "{table}"
+    );
+}
+
+#[test]
+fn softlabels_without_the_rows_are_not_evaluated() {
+    let data = Data::new(60);
+    succeeds(&data.export("soft", &["--split", "train"]));
+    let (soft, out) = (data.text("soft"), data.text("out"));
+    let error = refused(&["evaluate", "--softlabels", &soft, "--out", &out]);
+    assert!(error.contains("hold no row of the split test"), "{error}");
+    let same = ["--split", "train", "--calibrate-on", "train", "--out", &out];
+    let error = refused(&[&["evaluate", "--softlabels", &soft][..], &same].concat());
+    assert!(error.contains("never fitted on those"), "{error}");
+    let error = refused(&["evaluate", "--softlabels", &data.text("a"), "--out", &out]);
+    assert!(error.contains("holds no whole softlabels"), "{error}");
+    assert!(!data.path("out").exists());
+}
