@@ -52,12 +52,13 @@ fn softlabels_without_the_rows_are_not_evaluated() {
     let data = Data::new(60);
     succeeds(&data.export("soft", &["--split", "train"]));
     let (soft, out) = (data.text("soft"), data.text("out"));
-    let error = refused(&["evaluate", "--softlabels", &soft, "--out", &out]);
-    assert!(error.contains("hold no row of the split test"), "{error}");
-    let same = ["--split", "train", "--calibrate-on", "train", "--out", &out];
-    let error = refused(&[&["evaluate", "--softlabels", &soft][..], &same].concat());
-    assert!(error.contains("never fitted on those"), "{error}");
-    let error = refused(&["evaluate", "--softlabels", &data.text("a"), "--out", &out]);
-    assert!(error.contains("holds no whole softlabels"), "{error}");
+    let of = |folder: &str, more: &[&str], words: &str| {
+        let arguments = ["evaluate", "--softlabels", folder, "--out", &out];
+        refused(&[&arguments, more].concat(), &[words]);
+    };
+    of(&soft, &[], "hold no row of the split test");
+    let same = ["--split", "train", "--calibrate-on", "train"];
+    of(&soft, &same, "never fitted on those");
+    of(&data.text("a"), &[], "holds no whole softlabels");
     assert!(!data.path("out").exists());
 }
