@@ -1,19 +1,34 @@
-//! Which files a local video is made of: a playlist (M3U8) names its parts.
+//! Local playlists (M3U8): which files they are made of, and when they are over.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use ffmpeg_next::Dictionary;
+
 /// Bytes of a playlist that are read, at most: hours of segments.
 const MOST: u64 = 4 << 20;
 
+/// How often one without an end is read again while nothing is added to it. libav waits half a segment's length before each.
+const LOOKS: u32 = 6;
+
+/// What libav is told of a local file, in case it is a playlist: one that a recorder did not finish is read from its beginning, as one that is whole,
+/// and is over when nothing has been added for a while. Left alone, libav begins three segments before the end and then waits for minutes.
+pub(super) fn options() -> Dictionary<'static> {
+    let mut options = Dictionary::new();
+    options.set("live_start_index", "0");
+    options.set("m3u8_hold_counters", &LOOKS.to_string());
+    options
+}
+
+/// Whether it is a playlist that does not say where it ends.
+pub(super) fn has_no_end(path: &Path) -> bool {
+    is_playlist(path) && text(path).is_some_and(|text| !text.contains("#EXT-X-ENDLIST"))
+}
+
 /// The file, and if it is a playlist, the files that it names.
 pub(super) fn with_parts(path: PathBuf) -> Vec<PathBuf> {
-    let ending = path.extension().unwrap_or_default();
-    let is_playlist = ["m3u8", "m3u"]
-        .iter()
-        .any(|known| ending.eq_ignore_ascii_case(known));
-    let parts = if is_playlist {
+    let parts = if is_playlist(&path) {
         parts(&path)
     } else {
         Vec::new()
@@ -21,14 +36,22 @@ pub(super) fn with_parts(path: PathBuf) -> Vec<PathBuf> {
     std::iter::once(path).chain(parts).collect()
 }
 
+fn is_playlist(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default();
+    let mut endings = ["m3u8", "m3u"].iter();
+    endings.any(|known| ending.eq_ignore_ascii_case(known))
+}
+
+/// None if it cannot be read: whoever opens it says why.
+fn text(playlist: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    let file = File::open(playlist).ok()?;
+    file.take(MOST).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 fn parts(playlist: &Path) -> Vec<PathBuf> {
-    let mut text = Vec::new();
-    let read = File::open(playlist).and_then(|file| file.take(MOST).read_to_end(&mut text));
-    if read.is_err() {
-        // Whoever opens it says why.
-        return Vec::new();
-    }
-    let text = String::from_utf8_lossy(&text);
+    let text = text(playlist).unwrap_or_default();
     let folder = playlist.parent().unwrap_or(Path::new(""));
     let named = text.lines().map(str::trim);
     let named = named.filter(|line| !line.is_empty() && !line.starts_with('#'));

@@ -300,8 +300,8 @@ impl VideoSource {
     fn patience(&self, nature: Nature) -> Option<Duration> {
         let timeout = self.settings.timeout.0;
         match (&self.origin, nature) {
+            (_, Nature::Segmented) => Some(timeout.saturating_mul(SEGMENTED)),
             (Origin::File(_) | Origin::Device(_), _) => None,
-            (Origin::Network { .. }, Nature::Segmented) => Some(timeout.saturating_mul(SEGMENTED)),
             (Origin::Network { .. }, _) => Some(timeout),
         }
     }
@@ -353,9 +353,14 @@ impl VideoSource {
             }
             // Without the scheme a name such as `a:b.mp4` would be taken for a protocol.
             Origin::File(path) => {
+                let mut known = Nature::Recording;
+                if playlist::has_no_end(&path) {
+                    known = Nature::Segmented;
+                    let node = &self.setup.node;
+                    tracing::warn!(%node, path = %path.display(), "this playlist does not say where it ends (#EXT-X-ENDLIST): it is over when nothing is added to it for the length of three segments");
+                }
                 let url = format!("file:{}", path.display());
-                let known = Some(Nature::Recording);
-                open_url(&url, &Dictionary::new(), known, &watch)?
+                open_url(&url, &playlist::options(), Some(known), &watch)?
             }
             Origin::Device(path) => open_device(&path.to_string_lossy(), self.camera_options())?,
             Origin::Network {

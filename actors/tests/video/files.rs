@@ -10,7 +10,7 @@ use fermata_engine::{Graph, LoadOptions, Pacing, Registry, RunOptions, RunningGr
 use crate::skipped::data;
 use crate::support::{
     assert_same_times, ffmpeg, ffprobe_packets, ffprobe_pts_us, largest_difference, open, pts_us,
-    read_all, read_whole, refusal, settings, settings_of,
+    read_all, read_whole, refusal, settings, settings_of, warnings,
 };
 
 const VIDEOS: [(&str, usize); 8] = [
@@ -376,4 +376,22 @@ fn a_file_is_paced_by_its_times_and_a_cancelled_one_ends() {
     assert!(matches!(source.next(), Some(Ok(_))));
     source.cancel();
     assert!(source.next().is_none());
+}
+
+/// A recorder that was killed leaves a playlist without an end, of which libav alone would read the last three segments and then wait for minutes.
+#[test]
+fn a_playlist_that_was_not_finished_is_read_from_its_beginning_and_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole.m3u8");
+    let clip = "-f lavfi -i testsrc=size=96x64:rate=25:duration=3 -c:v libx264 -g 13 -hls_time 0.5 -hls_list_size 0 {}";
+    ffmpeg(clip, &whole);
+    let text = std::fs::read_to_string(&whole).unwrap();
+    let (begun, end) = text.split_once("#EXT-X-ENDLIST").unwrap();
+    assert_eq!(end.trim(), "");
+    let unfinished = folder.path().join("unfinished.m3u8");
+    std::fs::write(&unfinished, begun).unwrap();
+    let mut frames = Vec::new();
+    let said = warnings(|| frames = read_whole(&unfinished));
+    assert_eq!((read_whole(&whole).len(), frames.len()), (75, 75));
+    assert!(said.contains("does not say where it ends"), "{said}");
 }
