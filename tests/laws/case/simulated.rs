@@ -13,7 +13,7 @@ impl Case {
     pub(crate) fn sim(&self) -> SimOptions {
         let mut commands: Vec<(At, SimCommand)> = Vec::new();
         for (by_step, moment, command) in &self.commands {
-            let at = if by_step {
+            let at = if *by_step {
                 At::Step(u64::from(*moment))
             } else {
                 At::Time(Duration::from_millis(u64::from(*moment)))
