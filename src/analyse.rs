@@ -14,6 +14,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use fermata_actors::faces::detect_faces::is_cascade;
+use fermata_engine::graph::printable_in_line;
 use fermata_engine::{Graph, LoadOptions, Report};
 
 use crate::cli::{AnalyseArguments, REFUSED, ServeArguments};
@@ -34,11 +35,12 @@ use people::People;
 pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Result<u8> {
     let inputs = Inputs::find(&arguments.inputs);
     for (left_out, reason) in &inputs.left_out {
-        complain(&format!("left out: {} ({reason})", left_out.display()));
+        let left_out = printable_in_line(&left_out.display().to_string());
+        complain(&format!("left out: {left_out} ({reason})"));
     }
     if !inputs.problems.is_empty() {
         for problem in &inputs.problems {
-            complain(&format!("error: {problem}"));
+            complain(&format!("error: {}", printable_in_line(problem)));
         }
         return Ok(REFUSED);
     }

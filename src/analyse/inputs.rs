@@ -102,11 +102,17 @@ impl Inputs {
                 return self.problems.push(problem);
             }
         };
-        let mut files: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.is_file() && !is_hidden(path))
-            .collect();
+        let mut files = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok(entry) => files.push(entry.path()),
+                Err(error) => {
+                    let problem = format!("{}: cannot be listed: {error}", folder.display());
+                    self.problems.push(problem);
+                }
+            }
+        }
+        files.retain(|path| !path.is_dir() && !is_hidden(path));
         image_source::sort_by_name(&mut files);
         let before = self.photos.len() + self.videos.len();
         for file in files {
@@ -128,10 +134,14 @@ impl Inputs {
         let is_known = [&VIDEOS[..], &image_source::EXTENSIONS, &OTHER_PHOTOS]
             .iter()
             .any(|endings| ends_in(path, endings));
-        if is_known {
-            self.file(path)
-        } else {
+        if !is_known {
             Err("neither a photo nor a video".to_owned())
+        } else if path.is_file() {
+            self.file(path)
+        } else if path.is_symlink() && !path.exists() {
+            Err("what it links to is not there".to_owned())
+        } else {
+            Err("no regular file; name it itself".to_owned())
         }
     }
 
@@ -280,6 +290,26 @@ mod tests {
         }
         assert_eq!(left_out.len(), 3);
         assert!(!inputs.live);
+    }
+
+    #[test]
+    fn what_is_no_file_is_left_out_of_a_folder_with_its_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("a.png"), "").unwrap();
+        for (link, target) in [("b.mp4", "/nas/is/not/there.mp4"), ("c.mp4", "c.mp4")] {
+            std::os::unix::fs::symlink(target, at(link)).unwrap();
+        }
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("d.mp4"), mode).unwrap();
+        let inputs = Inputs::find(&texts(&[folder.path().to_str().unwrap()]));
+        assert_eq!((inputs.photos.len(), inputs.problems.len()), (1, 0));
+        let reasons = inputs.left_out.iter().map(|(_, reason)| &**reason);
+        let gone = "what it links to is not there";
+        assert_eq!(
+            reasons.collect::<Vec<_>>(),
+            [gone, gone, "no regular file; name it itself"]
+        );
     }
 
     #[test]

@@ -40,6 +40,17 @@ impl Table {
         if header.is_empty() {
             bail!("{name} is empty: not even the names of the columns are there");
         }
+        for (column, name) in header.iter().enumerate() {
+            let first = header[..column].iter().position(|other| other == name);
+            if let Some(first) = first.filter(|_| !name.is_empty()) {
+                bail!(
+                    "{}: the columns {} and {} are both called `{name}`",
+                    path.display(),
+                    first + 1,
+                    column + 1
+                );
+            }
+        }
         let columns = needed.iter().copied();
         let missing: Vec<&str> = columns
             .filter(|column| !header.iter().any(|name| name == column))
@@ -190,6 +201,18 @@ fn line_at(path: &Path, byte: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_columns_of_one_name_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("faces.csv");
+        std::fs::write(&path, "stream,label,x,label,,\n").unwrap();
+        let error = Table::open(&path, &[]).map(drop).unwrap_err().to_string();
+        let told = "the columns 2 and 4 are both called `label`";
+        assert!(error.contains(told), "{error}");
+        std::fs::write(&path, "stream,label,x,,\n").unwrap();
+        assert!(Table::open(&path, &["label"]).is_ok());
+    }
 
     #[test]
     fn wrong_cells_are_in_the_line_that_an_editor_shows_however_lines_end() {

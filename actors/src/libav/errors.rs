@@ -6,6 +6,9 @@ use rustix::io::Errno;
 /// A connection ended before so many bytes as were announced, also where nobody announced any; or a host is not known.
 pub(crate) const INPUT_OUTPUT: Error = of(Errno::IO);
 
+/// Nothing of the input is to blame.
+pub(crate) const NO_MEMORY: Error = of(Errno::NOMEM);
+
 /// What some of its readers return for whatever it is.
 pub(crate) const NOT_PERMITTED: Error = of(Errno::PERM);
 

@@ -70,6 +70,14 @@ impl Damage {
         true
     }
 
+    /// So many frames were counted that a decoder may yet say that it cannot decode.
+    pub(crate) fn told(&mut self, frames: u64) {
+        if frames > 0 {
+            self.sign();
+            self.told += frames;
+        }
+    }
+
     /// A frame came at this time; says how many are missing before it that nobody has counted.
     pub(crate) fn frame(&mut self, pts_ns: i64) -> u64 {
         let usual_ns = self.usual_distance();

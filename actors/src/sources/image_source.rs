@@ -202,7 +202,7 @@ fn images_of_folder(folder: &Path) -> Result<Vec<PathBuf>, ActorError> {
             .extension()
             .map(|extension| extension.to_string_lossy().to_lowercase());
         if extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
-            && path.is_file()
+            && !path.is_dir()
         {
             images.push(path);
         }
@@ -223,7 +223,7 @@ fn images_of_pattern(pattern: &str) -> Result<Vec<PathBuf>, ActorError> {
     let mut images = Vec::new();
     for path in found {
         let path = path.map_err(|error| format!("cannot list `{pattern}`: {error}"))?;
-        if path.is_file() {
+        if !path.is_dir() {
             images.push(path);
         }
     }

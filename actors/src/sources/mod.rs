@@ -1,5 +1,6 @@
 //! Where streams come from: video files, cameras, folders of images, drawn people.
 
+mod beginning;
 mod burst;
 mod container;
 mod damage;

@@ -6,7 +6,9 @@ use fermata_actors::sources::video_source::VideoSource;
 use fermata_engine::Source as _;
 
 use crate::skipped::data;
-use crate::support::{case, ffmpeg, ffprobe_pts_us, open, read_all, run, settings};
+use crate::support::{
+    case, ffmpeg, ffprobe_packets, ffprobe_pts_us, open, read_all, run, settings, warnings,
+};
 
 /// Containers, with the encoder's words: all that is read of files.
 const KINDS: [(&str, &str); 17] = [
@@ -202,5 +204,81 @@ fn frames_from_before_the_beginning_have_times_of_their_own() {
             assert!((step - 40_000_000).abs() <= 1_000_000, "{name}: {step}");
         }
         assert!(frames.iter().all(|frame| frame.segment == 0), "{name}");
+    }
+}
+
+/// Decoders have many words for data that they cannot decode.
+#[test]
+fn a_damaged_packet_costs_a_frame_whatever_its_decoder_says() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, codec, at) in [
+        ("a.mov", "-c:v prores", 20),
+        ("b.mkv", "-c:v libtheora -g 1", 0),
+        ("c.mov", "-c:v qtrle", 4),
+        ("d.avi", "-c:v huffyuv", 0),
+        ("e.mkv", "-c:v ffv1", 0),
+        ("f.mkv", "-c:v utvideo", 0),
+        (
+            "g.mov",
+            "-c:v dnxhd -profile:v dnxhr_lb -pix_fmt yuv422p",
+            10,
+        ),
+        ("h.mov", "-c:v png", 0),
+    ] {
+        let path = clip(folder.path(), (name, codec));
+        let mut bytes = std::fs::read(&path).unwrap();
+        let (packet, size) = ffprobe_packets(&path)[40];
+        let end = (packet + size).min(packet + at + 64);
+        bytes[packet + at..end].fill(0xFF);
+        std::fs::write(&path, bytes).unwrap();
+        let (frames, missed, failed) = run(&path.display().to_string());
+        assert_eq!((frames + missed, failed), (100, false), "{name}: {frames}");
+        assert!(missed <= 1, "{name}: {missed}");
+    }
+}
+
+/// What a recorder or `ffmpeg -c copy` cuts between two key frames begins with frames that nobody can decode.
+#[test]
+fn what_comes_before_the_first_key_frame_is_missed_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, codec) in [
+        ("a.mp4", "-c:v libx264 -bf 0"),
+        ("b.mkv", "-c:v libx264 -bf 2"),
+        ("c.ts", "-c:v libx264 -bf 0"),
+        ("d.ts", "-c:v mpeg2video -bf 0 -q:v 5"),
+        (
+            "e.webm",
+            "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -auto-alt-ref 0",
+        ),
+        ("f.mp4", "-c:v libx265 -bf 0 -x265-params log-level=0"),
+    ] {
+        let whole = clip(folder.path(), (name, codec));
+        let cut = folder.path().join(format!("cut-{name}"));
+        let copied = format!(
+            "-i {} -c copy -bsf:v noise=drop='not(n)' {{}}",
+            whole.display()
+        );
+        ffmpeg(&copied, &cut);
+        let said = warnings(|| {
+            let (frames, missed, failed) = run(&cut.display().to_string());
+            assert_eq!((frames, missed, failed), (75, 24, false), "{name}");
+        });
+        assert!(said.contains("cannot be decoded"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_recording_of_which_no_frame_can_be_decoded_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.mp4", "b.mkv"] {
+        let whole = clip(folder.path(), (name, "-c:v libx264 -bf 0"));
+        let cut = folder.path().join(format!("cut-{name}"));
+        let copied = format!(
+            "-i {} -c copy -bsf:v noise=drop='gt(key,0)' {{}}",
+            whole.display()
+        );
+        ffmpeg(&copied, &cut);
+        let (frames, missed, failed) = run(&cut.display().to_string());
+        assert_eq!((frames, failed), (0, true), "{name}: {missed}");
     }
 }

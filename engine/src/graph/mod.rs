@@ -53,7 +53,7 @@ pub use redact::{redact, redact_path};
 pub use schema::schema;
 pub use secrets::Secrets;
 pub use settings::{Settings, SettingsError};
-pub use shown::printable;
+pub use shown::{printable, printable_in_line};
 pub use spec::{
     BatchSpec, DEFAULT_CAPACITY, Graph, InputSpec, NodeSpec, OnError, OutputRef, Placement,
     ProviderSpec, QueueSpec, Require, RestartSpec, RunSpec, StreamSpec, WhenFull,

@@ -15,6 +15,18 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// The same of what is a part of a line, such as a file's name: line ends and tabs are made visible too.
+pub fn printable_in_line(text: &str) -> String {
+    let shown = |c| {
+        if c == '\n' || c == '\t' {
+            picture(c)
+        } else {
+            c
+        }
+    };
+    printable(text).chars().map(shown).collect()
+}
+
 /// Whether a terminal does something else with a character than show it; those that turn the direction of writing are among them.
 fn is_obeyed(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\t'))
@@ -153,6 +165,7 @@ mod tests {
     fn what_a_terminal_would_obey_is_made_visible() {
         assert_eq!(printable("a\x1b[31mb\x07\r\n\tc"), "a␛[31mb␇␍\n\tc");
         assert_eq!(printable("a\u{9b}b\u{202e}c"), "a\u{fffd}b\u{fffd}c");
+        assert_eq!(printable_in_line("a\nerror: b\t\x07"), "a␊error: b␉␇");
         assert_eq!(printable("naïve ☃"), "naïve ☃");
     }
 

@@ -8,6 +8,7 @@ use super::ending::{Ending, big_endian, read_up_to};
 pub(super) fn ending_of_mp4(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
     /// Without these whole there are frames that cannot be read.
     const NEEDED: [&[u8]; 3] = [b"mdat", b"moov", b"moof"];
+    let mut has_index = false;
     let mut at = 0_u64;
     while at < length {
         let mut header = [0; 16];
@@ -36,6 +37,10 @@ pub(super) fn ending_of_mp4(file: &mut (impl Read + Seek), length: u64) -> io::R
             return Ok(Ending::Trailer(format!(
                 "{missing} bytes of `{name}` are missing, or something else than a box stands"
             )));
+        }
+        if name == b"moov" && std::mem::replace(&mut has_index, true) {
+            let reason = "another recording, which is not read, stands";
+            return Ok(Ending::Trailer(reason.to_owned()));
         }
         at = end;
     }

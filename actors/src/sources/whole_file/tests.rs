@@ -141,6 +141,12 @@ fn an_avi_lacks_pictures_or_its_index_or_tells_nothing() {
 }
 
 #[test]
+fn a_recording_behind_another_is_told() {
+    let told = "another recording, which is not read, stands".to_owned();
+    assert_eq!(ending(&[mp4(), mp4()].concat()), Ending::Trailer(told));
+}
+
+#[test]
 fn what_stands_behind_the_boxes_of_an_mp4_is_ignored() {
     assert_eq!(
         missing(&[mp4(), b"\0\0\0\0\x01\x02\x03\x04".to_vec()].concat()),
