@@ -133,11 +133,13 @@ fn verify(catalogue: &Catalogue, names: &[String], dir: &Path) -> anyhow::Result
             .collect::<anyhow::Result<_>>()?,
     };
     let mut code = SUCCESS;
+    let mut is_any_here = false;
     for (name, entry) in named {
         let found = state(entry, &dir.join(name));
         if found != State::Here && !(found == State::Missing && names.is_empty()) {
             code = FAILED;
         }
+        is_any_here |= found != State::Missing;
         let line = match found {
             State::Here => format!("{name}: as in the catalogue"),
             // Nobody has asked for it by name.
@@ -147,6 +149,12 @@ fn verify(catalogue: &Catalogue, names: &[String], dir: &Path) -> anyhow::Result
             State::Wrong { path, why } => format!("{name}: {}: {why}", path.display()),
         };
         print_line(&line)?;
+    }
+    if names.is_empty() && !is_any_here {
+        print_line(&format!(
+            "no model of the catalogue is in {}",
+            dir.display()
+        ))?;
     }
     Ok(code)
 }

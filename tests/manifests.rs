@@ -411,6 +411,17 @@ fn wrong_labels_are_put_into_training_rows_alone() {
             "does not become itself",
         ),
         (&["--share", "0.1", "--between", "fear:joy"], "joy"),
+        (
+            &[
+                "--share",
+                "0.1",
+                "--between",
+                "fear:sad",
+                "--between",
+                "surprise:fear",
+            ],
+            "fear stands in two pairs",
+        ),
     ] {
         let out = path("wrong");
         let asked = ["manifest", "noise", &manifest, "--out", &out];

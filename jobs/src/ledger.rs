@@ -91,7 +91,7 @@ pub struct State {
     pub claims: BTreeMap<usize, u32>,
     /// Results by unit.
     pub commits: BTreeMap<usize, Commit>,
-    /// Nothing is left to do.
+    /// What is made of all units is there. Some of their rows may have failed.
     pub is_done: bool,
 }
 
@@ -257,9 +257,15 @@ impl State {
             }
             Line::Reopen { unit } => {
                 self.commits.remove(&unit);
+                self.is_done = false;
             }
             Line::Done => self.is_done = true,
         }
+    }
+
+    /// Whether all is made, and nothing of it could be made better: no row is missing.
+    pub fn is_complete(&self) -> bool {
+        self.is_done && self.units_with_failed_rows().is_empty()
     }
 
     /// Units that have a result, but not of all their rows.

@@ -195,7 +195,7 @@ impl StreamProvider for ManifestUnits {
                         .into());
                     }
                 }
-                if ledger.state().is_done {
+                if ledger.state().is_complete() {
                     return Err(format!(
                         "there is nothing left to do: the job in {} is done",
                         path.display()

@@ -214,6 +214,14 @@ impl Actor for TrainModel {
         let manifest = Manifests::of(setup)?.get(&config.manifest)?;
         let rows = config.rows(&manifest)?;
         let device = device(&settings.device)?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        if config.training.threads as usize > cores {
+            tracing::warn!(
+                threads = config.training.threads,
+                cores,
+                "a training with more threads than there are cores waits for itself, often many times longer than it computes"
+            );
+        }
         // Of this thread, which computes.
         tch::set_num_threads(i32::try_from(config.training.threads).unwrap_or(i32::MAX));
         let trainer = folder.trainer(&rows, device)?;

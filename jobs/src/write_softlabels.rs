@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup, Stream};
 use fermata_files::MOST_TEXT;
-use fermata_learn::softlabels::{Alignment, ExportedRow, differences, write};
+use fermata_learn::softlabels::{Alignment, ExportedRow, FAILED, differences, write};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -182,6 +182,15 @@ impl WriteSoftlabels {
                     counts.rows_out
                 );
             }
+        }
+        if counts.failed > 0 {
+            tracing::warn!(
+                "{} of {} rows could not be read ({FAILED} says why): `fermata resume {}` tries their units again",
+                counts.failed,
+                counts.rows_in,
+                self.dir.display()
+            );
+            return Ok(());
         }
         // All of it is in the softlabels now.
         if let Err(error) = fs::remove_dir_all(self.units()) {

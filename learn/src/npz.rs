@@ -261,7 +261,7 @@ impl Npz {
         floats(&path, &format!("`{name}`"), self.array(name)?, "npz")
     }
 
-    /// Reads whole numbers of any width, sign and byte order, as far as 64 signed bits hold them.
+    /// Reads whole numbers of any width, sign and byte order, as far as 64 signed bits hold them; what is true or false is 1 or 0.
     ///
     /// # Errors
     /// See [`ArrayError`].
@@ -276,10 +276,22 @@ impl Npz {
             "i4" => file.into_vec::<i32>().map(widened),
             "i2" => file.into_vec::<i16>().map(widened),
             "i1" => file.into_vec::<i8>().map(widened),
-            "u8" => file.into_vec::<u64>().and_then(narrowed),
+            "u8" => match file.into_vec::<u64>().map(narrowed) {
+                Ok(Some(values)) => Ok(values),
+                Ok(None) => {
+                    return Err(ArrayError::Type {
+                        path,
+                        array: format!("`{name}`"),
+                        found: format!("{found} with a number beyond 64 signed bits"),
+                        expected: "whole numbers",
+                    });
+                }
+                Err(reason) => Err(reason),
+            },
             "u4" => file.into_vec::<u32>().map(widened),
             "u2" => file.into_vec::<u16>().map(widened),
             "u1" => file.into_vec::<u8>().map(widened),
+            "b1" => file.into_vec::<bool>().map(widened),
             _ => {
                 return Err(ArrayError::Type {
                     path,
@@ -368,13 +380,10 @@ fn widened<T: Into<i64>>(values: Vec<T>) -> Vec<i64> {
     values.into_iter().map(Into::into).collect()
 }
 
-fn narrowed(values: Vec<u64>) -> io::Result<Vec<i64>> {
-    let too_large = |_| {
-        let reason = "it has a number beyond 64 signed bits";
-        io::Error::new(io::ErrorKind::InvalidData, reason)
-    };
-    let values = values.into_iter().map(i64::try_from);
-    values.collect::<Result<_, _>>().map_err(too_large)
+/// None if one of them is too large.
+fn narrowed(values: Vec<u64>) -> Option<Vec<i64>> {
+    let values = values.into_iter().map(|value| i64::try_from(value).ok());
+    values.collect()
 }
 
 /// One array of an archive that is written.

@@ -51,10 +51,15 @@ pub fn pull(
     })?;
     let weights = folder.join(WEIGHTS);
     if compare(entry, &weights).is_err() {
-        match origin {
-            Origin::Folder(from) => copy(name, entry, from, &weights, progress)?,
-            Origin::Addresses { mirrors } => fetch(name, entry, mirrors, &weights, progress)?,
+        let brought = match origin {
+            Origin::Folder(from) => copy(name, entry, from, &weights, progress),
+            Origin::Addresses { mirrors } => fetch(name, entry, mirrors, &weights, progress),
+        };
+        if brought.is_err() {
+            // Where nothing came nothing stays; only empty folders are removed.
+            let _ = std::fs::remove_dir(folder);
         }
+        brought?;
     }
     if let Some(card) = &entry.card {
         fermata_files::write(&folder.join(CARD), card.as_bytes())?;

@@ -70,6 +70,12 @@ fn an_export_that_failed_by_its_images_goes_on_when_they_are_mended_or_more_may_
     );
     assert_same(&data.files("whole"), &data.files("mended"));
     refused(&resume("mended", &[]), &["nothing left to do"]);
+
+    // One that was done without them takes them up too.
+    succeeds(&resume("all-but-four", &[]));
+    assert_same(&data.files("whole"), &data.files("all-but-four"));
+    assert!(!data.path("all-but-four/units").exists());
+    refused(&resume("all-but-four", &[]), &["nothing left to do"]);
 }
 
 #[test]

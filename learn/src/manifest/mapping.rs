@@ -90,7 +90,7 @@ pub enum SplitRule {
         /// Its values.
         values: BTreeMap<String, Split>,
     },
-    /// The image's path begins with one of these.
+    /// The image's path begins with one of these; of several the longest counts.
     Prefix(BTreeMap<String, Split>),
 }
 
@@ -112,14 +112,25 @@ struct Line<'a> {
     record: &'a csv::StringRecord,
 }
 
+fn no_column(column: &str, columns: &[String]) -> String {
+    format!(
+        "there is no column `{column}`; there are {}",
+        columns.join(", ")
+    )
+}
+
 impl Line<'_> {
     fn value(&self, column: &str) -> Result<&str, String> {
         let place = self.columns.iter().position(|name| name == column);
-        let value = place.and_then(|place| self.record.get(place));
-        value.map(str::trim).ok_or_else(|| {
+        let Some(place) = place else {
+            return Err(no_column(column, self.columns));
+        };
+        let value = self.record.get(place).map(str::trim);
+        value.ok_or_else(|| {
             format!(
-                "there is no column `{column}`; there are {}",
-                self.columns.join(", ")
+                "there are {} of {} cells, and none for `{column}`",
+                self.record.len(),
+                self.columns.len()
             )
         })
     }
@@ -140,7 +151,17 @@ impl Mapping {
     /// # Errors
     /// It cannot be read, or is no mapping.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
-        super::table::read_yaml(path)
+        let mapping: Self = super::table::read_yaml(path)?;
+        let delimiter = mapping.delimiter;
+        if delimiter.is_ascii() && !['"', '\n', '\r'].contains(&delimiter) {
+            return Ok(mapping);
+        }
+        Err(ManifestError::Yaml {
+            path: path.to_owned(),
+            reason: format!(
+                "delimiter: {delimiter:?} cannot stand between columns; expected a character of ASCII that is neither a quote nor a line's end"
+            ),
+        })
     }
 
     /// All rows of a table, in order; with how sure their labels are, if a column says it.
@@ -166,7 +187,10 @@ impl Mapping {
         if self.header {
             let read = table_lines::columns(&mut reader);
             match read {
-                Ok(read) => columns = read,
+                Ok(read) => {
+                    columns = read;
+                    self.refuse_missing(path, &columns)?;
+                }
                 Err(reason) => super::table::refuse_lines(path, vec![reason])?,
             }
         }
@@ -197,6 +221,23 @@ impl Mapping {
         Ok(rows)
     }
 
+    /// What no line can have is told once, and what else may be wrong then.
+    fn refuse_missing(&self, path: &Path, columns: &[String]) -> Result<(), ManifestError> {
+        let of_split = match &self.split {
+            Some(SplitRule::Column { name, .. }) => Some(name),
+            Some(SplitRule::Prefix(_)) | None => None,
+        };
+        let mut needed = self.label.columns().into_iter().chain(of_split);
+        let Some(missing) = needed.find(|needed| !columns.contains(needed)) else {
+            return Ok(());
+        };
+        let mut reason = no_column(missing, columns);
+        if columns.len() == 1 {
+            reason += &format!(" (`delimiter` of the mapping is {:?})", self.delimiter);
+        }
+        super::table::refuse_lines(path, vec![reason])
+    }
+
     fn row(&self, line: &Line<'_>, confidence: Option<&str>) -> Result<Mapped, String> {
         let image = self.image_path(line)?;
         let split = match &self.split {
@@ -209,9 +250,11 @@ impl Mapping {
                 })?)
             }
             Some(SplitRule::Prefix(prefixes)) => {
+                // `val` and `val_test` may both be there.
                 let split = prefixes
                     .iter()
-                    .find(|(prefix, _)| image.starts_with(prefix.as_str()));
+                    .filter(|(prefix, _)| image.starts_with(prefix.as_str()))
+                    .max_by_key(|(prefix, _)| prefix.len());
                 Some(
                     *split
                         .ok_or_else(|| {
@@ -257,6 +300,14 @@ impl Mapping {
 }
 
 impl LabelRule {
+    fn columns(&self) -> Vec<&String> {
+        match self {
+            Self::Column { name, .. } => vec![name],
+            Self::StrictMajority { votes, others } => votes.keys().chain(others).collect(),
+            Self::Largest { shares } => shares.keys().collect(),
+        }
+    }
+
     /// What a line shows, or nothing if the policy leaves it out.
     fn of(&self, line: &Line<'_>) -> Result<Option<Expression>, String> {
         match self {

@@ -85,7 +85,7 @@ impl Recipe {
             .filter(|candidate| candidate.removed.is_none());
         let rows: Vec<Row> = kept.map(|candidate| candidate.row.clone()).collect();
         if rows.is_empty() {
-            return Err(ManifestError::Empty(folder.join("manifest.csv")));
+            return Err(ManifestError::NothingLeft(gathered.rows));
         }
         let mut removed_by_reason = BTreeMap::new();
         for removed in &removed {

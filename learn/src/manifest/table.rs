@@ -124,6 +124,11 @@ pub enum ManifestError {
     /// No rows.
     #[error("the manifest {} has no rows", .0.display())]
     Empty(PathBuf),
+    /// A recipe whose tables give no row that may stay.
+    #[error(
+        "nothing is left for a manifest: the recipe's tables have {0} rows, of which none may stay"
+    )]
+    NothingLeft(usize),
     /// A recipe or mapping that is none. The reason names line and column.
     #[error("{} cannot be understood: {reason}", path.display())]
     Yaml {

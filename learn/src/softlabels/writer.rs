@@ -64,6 +64,13 @@ where
             exported.map_err(|reason| SoftlabelsError::Row { row, reason })
         })
     };
+    // Those of an earlier time are no longer whole from here on.
+    match std::fs::remove_file(folder.join(HASHES)) {
+        Err(reason) if reason.kind() != std::io::ErrorKind::NotFound => {
+            return Err(FileError::plain("replace", &folder.join(HASHES), reason).into());
+        }
+        _ => {}
+    }
     let counts = write_lines(folder, alignment, checked())?;
     write_arrays(folder, alignment, counts.rows_out, checked)?;
     write_json(

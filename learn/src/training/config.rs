@@ -176,6 +176,12 @@ impl RunConfig {
                 "its output is not logits in the canonical class order".to_owned(),
             ));
         }
+        if !card.output.ignored.is_empty() {
+            return Err(TrainingError::Card(
+                "its output has a class beside the seven, which trained networks do not have"
+                    .to_owned(),
+            ));
+        }
         let objective = &self.training.objective;
         let problem = match (&self.softlabels, &self.votes) {
             (None, _) if objective.needs_teacher() => Some(

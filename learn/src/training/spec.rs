@@ -14,6 +14,9 @@ use crate::schedule::Cosine;
 use crate::settings_problems::Problems;
 use crate::weights::HeadOf;
 
+/// More threads than any machine that trains has cores.
+const MOST_THREADS: u32 = 1024;
+
 /// A training, without its data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -251,7 +254,13 @@ impl TrainingSpec {
         let mut problems = Problems::of("");
         problems.at_least("epochs", self.epochs.into(), 1);
         problems.at_least("batch", self.batch as u64, 2);
-        problems.at_least("threads", self.threads.into(), 1);
+        let is_some = (1..=MOST_THREADS).contains(&self.threads);
+        problems.expect(
+            is_some,
+            "threads",
+            self.threads,
+            format!("1 to {MOST_THREADS}"),
+        );
         problems.not_negative("weight_decay", self.weight_decay);
         self.learning_rate.check(self.epochs, &mut problems);
         problems.below_1("dropout", self.dropout);

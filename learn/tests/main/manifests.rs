@@ -399,7 +399,7 @@ fn wrong_sources_are_refused_with_all_that_is_wrong() {
             "table.csv has 3 wrong lines",
             "line 3: `label` is `bored`",
             "line 4: `split` is `later`",
-            "line 5: there is no column `split`",
+            "line 5: there are 1 of 3 cells, and none for `split`",
         ],
     );
     source.table = "image,label,split\na.png,happy,train\nnone.png,sad,test\n".to_owned();
@@ -414,6 +414,15 @@ fn wrong_sources_are_refused_with_all_that_is_wrong() {
         &MAPPING.replace("name: label", "name: emotion"),
         "}]",
         &["no column `emotion`; there are image, label, split"],
+    );
+    refused(
+        &source,
+        &format!("delimiter: ；\n{MAPPING}"),
+        "}]",
+        &[
+            "mapping.yaml cannot be understood",
+            "cannot stand between columns",
+        ],
     );
     refused(
         &source,

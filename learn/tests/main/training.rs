@@ -84,6 +84,20 @@ fn what_cannot_be_trained_is_refused_and_leaves_no_folder() {
         "epochs: 1\ninitial: {weights: none.safetensors, head: file}\n",
         &["cannot read none.safetensors"],
     );
+    let mut eight = card();
+    eight.output.ignored = vec![7];
+    refused(
+        &manifest,
+        eight,
+        "epochs: 1\n",
+        &["a class beside the seven"],
+    );
+    refused(
+        &manifest,
+        card(),
+        "epochs: 1\nthreads: 2000\n",
+        &["threads is 2000; expected 1 to 1024"],
+    );
     let few = folder.path().join("few.csv");
     let text = fs::read_to_string(&manifest)
         .unwrap()

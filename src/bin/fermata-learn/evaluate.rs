@@ -132,6 +132,15 @@ fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `= 0.0312`, or how small it is.
+fn probability(p: f64) -> String {
+    if p < 0.0001 {
+        "< 0.0001".to_owned()
+    } else {
+        format!("= {p:.4}")
+    }
+}
+
 fn summary(evaluation: &Evaluation) -> String {
     let mut text = format!(
         "{} rows\n\n{:<14}{:>10}  {:<20}",
@@ -189,8 +198,10 @@ fn summary(evaluation: &Evaluation) -> String {
             );
         }
         text += &format!(
-            "right only here {}, only there {}: McNemar p = {:.4}\n",
-            comparison.only_second_right, comparison.only_first_right, comparison.mcnemar_p
+            "right only here {}, only there {}: McNemar p {}\n",
+            comparison.only_second_right,
+            comparison.only_first_right,
+            probability(comparison.mcnemar_p)
         );
     }
     text

@@ -70,10 +70,10 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     } = Exported::of(arguments)?;
     let (network, trained) = Network::of_file(architecture, &file, arguments.scale, Device::Cpu)?;
     let classes = network.description().head.classes() as usize;
-    if card.output.classes.len() != classes {
+    if card.output.len() != classes {
         bail!(
             "the weights have {classes} classes, and the card names {}",
-            card.output.classes.len()
+            card.output.len()
         );
     }
     let channels = architecture.channels();

@@ -165,7 +165,8 @@ pub(crate) fn resume(
     let text = read_text(&folder.join(graph_run::FILE))?;
     let ledger = Ledger::join(&folder.join(LEDGER))?;
     let state = ledger.state();
-    if state.is_done {
+    let is_shared = folder.join(SHARED).is_file();
+    if state.is_complete() || (state.is_done && is_shared) {
         bail!(
             "there is nothing left to do: the softlabels in {} are complete",
             folder.display()
@@ -182,7 +183,7 @@ pub(crate) fn resume(
         None => Vec::new(),
         Some(most) => vec![format!("nodes.{}.max_failures={most}", writer_of(&text)?)],
     };
-    match (nats, folder.join(SHARED).is_file()) {
+    match (nats, is_shared) {
         (None, false) => GraphRun::new(&text, Taking::Again(folder), quiet)
             .of(rows)
             .setting(set)

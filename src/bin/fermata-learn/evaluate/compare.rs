@@ -15,6 +15,7 @@ use fermata_learn::model_comparison::{ModelComparison, Said, SeedComparison};
 use fermata_learn::predictions::Predictions;
 
 use super::files::{METRICS, PREDICTIONS};
+use super::probability;
 
 const MODELS: &str = "models.csv";
 const PAIRS: &str = "pairs.csv";
@@ -290,12 +291,12 @@ fn differences(compared: &ModelComparison, width: usize) -> String {
             }
         }
         text += &format!(
-            "{:<width$}{:<12}right only here {}, only there {}: p = {:.4}\n",
+            "{:<width$}{:<12}right only here {}, only there {}: p {}\n",
             pair.second,
             "McNemar",
             pair.raw.only_second_right,
             pair.raw.only_first_right,
-            pair.raw.mcnemar_p
+            probability(pair.raw.mcnemar_p)
         );
     }
     text

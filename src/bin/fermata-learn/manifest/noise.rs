@@ -26,6 +26,12 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
         .iter()
         .map(|text| pair(text))
         .collect::<anyhow::Result<_>>()?;
+    for (number, pair) in pairs.iter().enumerate() {
+        let earlier = pairs[..number].as_flattened();
+        if let Some(twice) = pair.iter().find(|label| earlier.contains(label)) {
+            bail!("--between: {twice} stands in two pairs; expected one for each label");
+        }
+    }
     let confusion = if pairs.is_empty() {
         Confusion::Symmetric
     } else {

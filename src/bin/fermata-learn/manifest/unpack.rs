@@ -9,7 +9,7 @@ use fermata::print::print_line;
 use fermata::spared_inputs::refuse_to_replace_folder_of;
 use fermata_files::PartFolder;
 use fermata_learn::image_set::{sync, write_png};
-use fermata_learn::npz::{Array, Npz};
+use fermata_learn::npz::{Array, ArrayError, Npz};
 use fermata_learn::on_all_cores::in_pieces;
 use fermata_vision::Frame;
 
@@ -56,11 +56,8 @@ pub(super) fn unpack(arguments: &UnpackArguments) -> anyhow::Result<()> {
         pictures.height,
         header.join(", ")
     ))?;
-    if !left_out.is_empty() {
-        print_line(&format!(
-            "left out, because they have not as many rows: {}",
-            left_out.join(", ")
-        ))?;
+    for told in &left_out {
+        print_line(told)?;
     }
     print_line(&format!("written to {}", arguments.out.display()))
 }
@@ -136,14 +133,14 @@ fn names(array: Array<String>, count: usize) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The other arrays with a row for each picture: `ARRAY`, or `ARRAY_0`, `ARRAY_1`, … unless an array names them; and the names of those that have
-/// no row for each picture.
+/// The other arrays with a row for each picture: `ARRAY`, or `ARRAY_0`, `ARRAY_1`, … unless an array names them; and what is said of those that
+/// are left out.
 fn columns(
     npz: &mut Npz,
     arguments: &UnpackArguments,
     count: usize,
 ) -> anyhow::Result<(Vec<Column>, Vec<String>)> {
-    let (mut columns, mut left_out) = (Vec::new(), Vec::new());
+    let (mut columns, mut left_out, mut strange) = (Vec::new(), Vec::new(), Vec::new());
     for name in npz.names().to_vec() {
         if name == arguments.images || Some(&name) == arguments.names.as_ref() {
             continue;
@@ -163,8 +160,14 @@ fn columns(
             let floats = npz.floats(&name)?.values;
             floats.iter().map(ToString::to_string).collect()
         } else {
-            let integers = npz.integers(&name)?.values;
-            integers.iter().map(ToString::to_string).collect()
+            match npz.integers(&name) {
+                Ok(integers) => integers.values.iter().map(ToString::to_string).collect(),
+                Err(ArrayError::Type { found, .. }) => {
+                    strange.push(format!("{name} ({found})"));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
         };
         match width {
             None => columns.push((name, values)),
@@ -177,7 +180,16 @@ fn columns(
             }
         }
     }
-    Ok((columns, left_out))
+    let mut told = Vec::new();
+    for (reason, arrays) in [
+        ("they have not as many rows", left_out),
+        ("they hold neither numbers nor texts", strange),
+    ] {
+        if !arrays.is_empty() {
+            told.push(format!("left out, because {reason}: {}", arrays.join(", ")));
+        }
+    }
+    Ok((columns, told))
 }
 
 /// What an array `vote_names` (or `votes_names`) calls the columns of `votes`, else their numbers.
