@@ -352,3 +352,54 @@ impl LabelRule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a mapping with these lines more makes of a table.
+    fn mapped(more: &str, table: &str) -> Result<Vec<Mapped>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let text = "source: web\npolicy: words\nimage: '{image}'\nlabel: {column: {name: label, values: {sad: sad}}}\n";
+        std::fs::write(at("mapping.yaml"), format!("{text}{more}\n")).unwrap();
+        std::fs::write(at("table.csv"), table).unwrap();
+        let mapping = Mapping::read(&at("mapping.yaml"));
+        let rows = mapping.and_then(|mapping| mapping.rows(&at("table.csv"), None));
+        rows.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn of_prefixes_the_longest_counts() {
+        let split = "split: {prefix: {train: train, val: validation, val_test: test}}";
+        let table = "image,label\nval_test/a.png,sad\nval/b.png,sad\ntrain/c.png,sad\n";
+        let rows = mapped(split, table).unwrap();
+        let splits: Vec<Option<Split>> = rows.iter().map(|row| row.split).collect();
+        let expected = [Split::Test, Split::Validation, Split::Train].map(Some);
+        assert_eq!(splits, expected);
+    }
+
+    #[test]
+    fn what_cannot_stand_between_columns_is_refused() {
+        for wrong in ["；", "é", "\\n", "\\\""] {
+            let error = mapped(&format!("delimiter: \"{wrong}\""), "image,label\n").unwrap_err();
+            assert!(error.contains("cannot stand between columns"), "{error}");
+        }
+        assert_eq!(
+            mapped("delimiter: ;", "image;label\na.png;sad\n")
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn what_no_line_can_have_is_told_once() {
+        let error = mapped("", "image;label\na.png;sad\nb.png;sad\n").unwrap_err();
+        let told =
+            "there is no column `label`; there are image;label (`delimiter` of the mapping is ',')";
+        assert_eq!(error.matches(told).count(), 1, "{error}");
+        let error = mapped("", "image,label\na.png,sad\nb.png\n").unwrap_err();
+        assert!(error.contains("line 3: there are 1 of 2 cells"), "{error}");
+    }
+}

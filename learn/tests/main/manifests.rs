@@ -417,15 +417,6 @@ fn wrong_sources_are_refused_with_all_that_is_wrong() {
     );
     refused(
         &source,
-        &format!("delimiter: ；\n{MAPPING}"),
-        "}]",
-        &[
-            "mapping.yaml cannot be understood",
-            "cannot stand between columns",
-        ],
-    );
-    refused(
-        &source,
         &MAPPING.replace("happy: happy", "happy: joy"),
         "}]",
         &["mapping.yaml cannot be understood", "joy"],

@@ -13,7 +13,7 @@ use fermata_jobs::manifests::Manifests;
 use fermata_learn::manifest::Split;
 use fermata_learn::predictions::Predictions;
 use fermata_vision::ModelCard;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::answer::{Answer, splits};
 use super::files::PREDICTIONS;
