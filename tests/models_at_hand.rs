@@ -216,6 +216,12 @@ fn the_catalogue_that_ships_is_listed_and_has_the_cards_of_classifiers() {
     }
     let (code, card) = run(&["card", "mini-xception"]);
     assert!(code == 0 && card.contains("colour: gray"), "{card}");
+    // A card that is pulled can be used as it is.
+    for name in ["mini-xception", "face-api"] {
+        let (_, card) = run(&["card", name]);
+        let parsed = fermata_vision::ModelCard::parse(&card, Path::new("card.yaml"));
+        assert!(parsed.is_ok(), "{name}: {parsed:?}");
+    }
     let (code, said) = run(&["card", "yunet"]);
     assert!(code == 2 && said.contains("needs no card"), "{said}");
 }
