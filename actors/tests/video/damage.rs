@@ -221,7 +221,7 @@ fn a_damaged_packet_costs_a_frame_whatever_its_decoder_says() {
         ("f.mkv", "-c:v utvideo", 0),
         (
             "g.mov",
-            "-c:v dnxhd -profile:v dnxhr_lb -pix_fmt yuv422p",
+            "-s 256x144 -c:v dnxhd -profile:v dnxhr_lb -pix_fmt yuv422p",
             10,
         ),
         ("h.mov", "-c:v png", 0),
@@ -252,7 +252,6 @@ fn what_comes_before_the_first_key_frame_is_missed_and_told() {
             "e.webm",
             "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -auto-alt-ref 0",
         ),
-        ("f.mp4", "-c:v libx265 -bf 0 -x265-params log-level=0"),
     ] {
         let whole = clip(folder.path(), (name, codec));
         let cut = folder.path().join(format!("cut-{name}"));
