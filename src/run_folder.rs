@@ -69,9 +69,10 @@ impl RunFolder {
         let made = !path.exists();
         make_folder(path)?;
         let lock = FolderLock::take(path)?;
-        let moved = match resumed {
-            false if is_used(path) => Some(move_aside(path)?),
-            _ => None,
+        let moved = if !resumed && is_used(path) {
+            Some(move_aside(path)?)
+        } else {
+            None
         };
         let folder = Self {
             path: path.clone(),
