@@ -21,6 +21,7 @@ pub mod synthetic_faces;
 mod ticks;
 mod time_line;
 pub mod tls;
+mod upright;
 mod uri;
 mod video_error;
 mod video_input;

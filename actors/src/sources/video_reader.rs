@@ -1,32 +1,31 @@
 //! One open file or connection: finds its video stream, decodes it, and hands out BGR frames with the container's time
 //! stamps. When to open it again, and which time a frame gets, is the source's business.
 
-mod ending;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fermata_engine::Setup;
-use fermata_vision::Frame;
-use fermata_vision::frame::CHANNELS;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Error, Packet, Rational, decoder, frame};
 
-use crate::libav::errors::NO_MEMORY;
-use crate::libav::{self, Converter, Nature, PictureNumbers, Target};
+use crate::libav::errors::{INPUT_OUTPUT, NO_MEMORY, NOT_PERMITTED};
+use crate::libav::{self, Nature, PictureNumbers};
 use crate::sources::beginning::Beginning;
 use crate::sources::container::Container;
 use crate::sources::damage::Damage;
 use crate::sources::decoding::{Decoding, Picture};
-use crate::sources::orientation::{Asked, Orientation};
 use crate::sources::picture_order::PictureOrder;
-use crate::sources::pixels::{is_high_range, squared};
 use crate::sources::recorder::Recorder;
 use crate::sources::stamps::Stamps;
 use crate::sources::ticks::nanoseconds;
+use crate::sources::upright::Upright;
 use crate::sources::video_error::VideoError;
 use crate::sources::video_input::{admit, open_decoder, video_stream};
 use crate::sources::watch::Watch;
+use crate::sources::whole_file::{Ending, ending_of};
+
+/// A recording over RTSP may end this much before the length that was stated for it.
+const SLACK_NS: i64 = 1_000_000_000;
 
 /// How much time a step in the order of a raw stream's pictures stands for, where damage is looked for: any would do. Nanoseconds.
 const STEP_NS: i64 = 20_000_000;
@@ -39,9 +38,7 @@ pub(crate) struct VideoReader {
     time_base: Rational,
     stamps: Stamps,
     decoder: decoder::Video,
-    converter: Converter,
-    /// What the container asks for.
-    orientation: Asked,
+    upright: Upright,
     decoding: Decoding,
     decoded: frame::Video,
     watch: Arc<Watch>,
@@ -77,7 +74,8 @@ impl VideoReader {
         let stream = video_stream(&input)?;
         let (index, time_base) = (stream.index(), stream.time_base());
         let stamps = Stamps::new(stream.avg_frame_rate());
-        let orientation = Orientation::of(&stream);
+        let (pool, notices) = (decoding.pool.clone(), Arc::clone(&decoding.notices));
+        let upright = Upright::of(&stream, pool, notices, &setup.node);
         let (width, height) = libav::stated_size(&stream);
         admit(decoding.limits, width, height)?;
         let decoder = open_decoder(&stream, nature, decoding.threads, decoding.limits)?;
@@ -94,8 +92,7 @@ impl VideoReader {
             time_base,
             stamps,
             decoder,
-            converter: Converter::new(Target::Bgr),
-            orientation,
+            upright,
             decoding,
             decoded: frame::Video::empty(),
             input,
@@ -212,6 +209,75 @@ impl VideoReader {
         }
     }
 
+    /// Why no packet comes any more; `None` if that is simply the end.
+    fn reason_to_end(&self, error: Error) -> Option<VideoError> {
+        let file = self.decoding.file.as_ref();
+        let is_end = match error {
+            // GXF's reader says so where a file ends.
+            NOT_PERMITTED => libav::is_read_to_its_end(&self.input),
+            INPUT_OUTPUT => {
+                file.is_none()
+                    && self.nature != Nature::Segmented
+                    && libav::is_of_unknown_length(&self.input)
+            }
+            _ => false,
+        };
+        let error = if is_end { Error::Eof } else { error };
+        let Some(path) = file.filter(|_| !self.watch.interrupts()) else {
+            return self.reason_of_network(error);
+        };
+        let reason = match error {
+            Error::Eof if self.last_is_cut => "the last packet is incomplete".to_owned(),
+            Error::Eof => match ending_of(path) {
+                Ok(Ending::Whole) => {
+                    let length = path.metadata().map_or(0, |found| found.len());
+                    let given_up = self.container.given_up(length)?;
+                    format!("nothing can be read of its last {given_up} bytes")
+                }
+                Ok(Ending::Cut(missing)) => format!("{missing} bytes are missing"),
+                Ok(ending) => {
+                    let (node, path) = (&self.setup.node, path.display());
+                    tracing::warn!(%node, %path, "{ending}");
+                    return None;
+                }
+                Err(error) => error.to_string(),
+            },
+            error => error.to_string(),
+        };
+        Some(VideoError::Broken { frames: 0, reason })
+    }
+
+    /// The same of what comes over the network. Recordings over RTSP do not say that they are over, or say so where they break.
+    fn reason_of_network(&self, error: Error) -> Option<VideoError> {
+        let is_eof = error == Error::Eof;
+        let reason = (!is_eof).then(|| self.watch.explain("reading", error));
+        let Some(lacking) = self.lacking().filter(|_| !self.watch.is_cancelled()) else {
+            return reason;
+        };
+        match (lacking.is_zero(), reason) {
+            (true, _) => None,
+            (false, None) => Some(VideoError::Broken {
+                frames: 0,
+                reason: format!("the other side ended it {lacking:.1?} before its end"),
+            }),
+            (false, reason) => reason,
+        }
+    }
+
+    /// What a recording over RTSP lacks of the length that was stated, which need not be exact.
+    fn lacking(&self) -> Option<Duration> {
+        let length_ns = self.input.duration().saturating_mul(1_000);
+        if self.nature != Nature::Recording || !self.is_rtsp() || length_ns <= 0 {
+            return None;
+        }
+        let (first_ns, last_ns) = (self.first_stamp_ns?, self.last_stamp_ns?);
+        let lacking_ns = length_ns.saturating_sub(last_ns.saturating_sub(first_ns));
+        let slack_ns = (length_ns / 10).max(SLACK_NS);
+        let is_little = lacking_ns <= slack_ns;
+        let lacking_ns = if is_little { 0 } else { lacking_ns };
+        Some(Duration::from_nanos(lacking_ns.unsigned_abs()))
+    }
+
     fn is_rtsp(&self) -> bool {
         self.input.format().name() == "rtsp"
     }
@@ -276,7 +342,8 @@ impl VideoReader {
                 "the recording is damaged here; what is missing counts as missed",
             );
         }
-        let frame = self.bgr_frame()?;
+        let stream = self.input.stream(self.stream);
+        let frame = self.upright.frame(&self.decoded, stream.as_ref())?;
         self.first_stamp_ns = self.first_stamp_ns.or(stamp_ns);
         self.last_stamp_ns = stamp_ns.or(self.last_stamp_ns);
         self.frames += 1;
@@ -316,61 +383,6 @@ impl VideoReader {
         self.count_missing(by_length, "the recording ends before the length that it states, as damaged or cut ones do; what is missing counts as missed");
     }
 
-    /// The decoded picture with square pixels, as it is meant to be seen.
-    fn bgr_frame(&mut self) -> Result<Frame, VideoError> {
-        if is_high_range(self.decoded.color_transfer_characteristic())
-            && self.decoding.notices.first("high range")
-        {
-            let node = &self.setup.node;
-            let transfer = self.decoded.color_transfer_characteristic();
-            tracing::warn!(%node, ?transfer, "the video is HDR and is not tone-mapped: its pictures are darker and flatter than meant, and expressions are recognised less well");
-        }
-        let size = self.square_size();
-        let converted = self.converter.convert_to(&self.decoded, size);
-        let bgr = converted.map_err(|error| VideoError::Libav {
-            doing: "converting to BGR",
-            error,
-        })?;
-        let (width, height) = (bgr.width() as usize, bgr.height() as usize);
-        let mut frame = self.decoding.pool.take(width, height);
-        let row_bytes = width * CHANNELS;
-        let targets = frame.bgr_mut().chunks_exact_mut(row_bytes);
-        for (target, row) in targets.zip(libav::rows(bgr, row_bytes)) {
-            target.copy_from_slice(row);
-        }
-        let turned = self.laid().apply(frame.freeze(), &self.decoding.pool);
-        turned.map_err(VideoError::Turning)
-    }
-
-    /// How the decoded picture is to be laid: it knows better than its container, as for ffmpeg.
-    fn laid(&self) -> Orientation {
-        match Orientation::of_picture(&self.decoded).or(self.orientation) {
-            Asked::Nothing => Orientation::default(),
-            Asked::Lay(orientation) => orientation,
-            Asked::Slant(matrix) => {
-                if self.decoding.notices.first("slant") {
-                    let node = &self.setup.node;
-                    tracing::warn!(%node, ?matrix, "the video asks to be turned by an odd angle and stays as it is");
-                }
-                Orientation::default()
-            }
-        }
-    }
-
-    /// The size at which the picture's pixels are square: the short side of the pixels is drawn out.
-    fn square_size(&self) -> (u32, u32) {
-        let (width, height) = (self.decoded.width(), self.decoded.height());
-        let stream = self.input.stream(self.stream);
-        let aspect = libav::sample_aspect_ratio(stream.as_ref(), &self.decoded);
-        squared((width, height), aspect).unwrap_or_else(|| {
-            if self.decoding.notices.first("slender") {
-                let node = &self.setup.node;
-                tracing::warn!(%node, aspect, "the video says that its pixels are so far from square that it must be a mistake; they stay as they are");
-            }
-            (width, height)
-        })
-    }
-
     /// The frame's best-effort time stamp. Where a recording has none (raw streams), frames follow each other at its
     /// frame rate.
     fn stamp_ns(&mut self) -> Result<Option<i64>, VideoError> {
@@ -399,5 +411,40 @@ impl VideoReader {
             tracing::warn!(%node, "{what}; its frame rate stands in for them");
         }
         Ok(Some(stamp_ns))
+    }
+
+    /// What is left to say when no picture comes any more.
+    fn ended(&mut self) -> Result<(), VideoError> {
+        let is_recording = self.nature == Nature::Recording;
+        if is_recording && matches!(self.ending, Some(None)) {
+            self.count_what_never_came();
+        }
+        let unseen = self.beginning.without_picture().saturating_sub(self.missed);
+        self.count_missed(unseen);
+        let (damaged, missing) = (self.damaged, self.missing);
+        if damaged > 0 || missing > 0 {
+            let node = &self.setup.node;
+            tracing::warn!(%node, damaged, missing, "the video is damaged: frames were patched by the decoder, or are missing");
+            (self.damaged, self.missing) = (0, 0);
+        }
+        let tells_little = is_recording && !libav::has_time_stamps(&self.input);
+        if tells_little && self.damage.has_been_met() && self.decoding.notices.first("tells little")
+        {
+            let (node, frames, missed) = (&self.setup.node, self.frames, self.missed);
+            tracing::warn!(%node, frames, missed, "the video is damaged and has no time stamps: more frames may be missing than are counted");
+        }
+        match self.ending.as_mut().and_then(Option::take) {
+            Some(VideoError::Broken { reason, .. }) => Err(VideoError::Broken {
+                frames: self.frames,
+                reason,
+            }),
+            Some(error) => Err(error),
+            None if is_recording && self.frames == 0 && self.missed > 0 => {
+                Err(VideoError::NothingDecoded {
+                    missed: self.missed,
+                })
+            }
+            None => Ok(()),
+        }
     }
 }

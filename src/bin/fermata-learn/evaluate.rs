@@ -5,6 +5,7 @@ mod compare;
 mod files;
 mod of_model;
 mod of_softlabels;
+mod probability;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,7 @@ use self::files::{
     CONFUSION, FILES, METRICS, PER_CLASS, PREDICTIONS, RELIABILITY, RELIABILITY_SCALED,
 };
 use self::of_model::ask;
+use self::probability::probability;
 use crate::classes::classes;
 
 pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
@@ -130,15 +132,6 @@ fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
     // Last: where it is, the rest is there too.
     save(METRICS, evaluation.to_json())?;
     Ok(())
-}
-
-/// `= 0.0312`, or how small it is.
-fn probability(p: f64) -> String {
-    if p < 0.0001 {
-        "< 0.0001".to_owned()
-    } else {
-        format!("= {p:.4}")
-    }
 }
 
 fn summary(evaluation: &Evaluation) -> String {

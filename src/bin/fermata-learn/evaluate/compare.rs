@@ -15,7 +15,7 @@ use fermata_learn::model_comparison::{ModelComparison, Said, SeedComparison};
 use fermata_learn::predictions::Predictions;
 
 use super::files::{METRICS, PREDICTIONS};
-use super::probability;
+use super::probability::probability;
 
 const MODELS: &str = "models.csv";
 const PAIRS: &str = "pairs.csv";
