@@ -126,7 +126,7 @@ pub enum ManifestError {
     Empty(PathBuf),
     /// A recipe whose tables give no row that may stay.
     #[error(
-        "nothing is left for a manifest: the recipe's tables have {0} rows, of which none may stay"
+        "nothing is left for a manifest: the recipe's parts have {0} rows, of which none may stay"
     )]
     NothingLeft(usize),
     /// A recipe or mapping that is none. The reason names line and column.
