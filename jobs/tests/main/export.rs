@@ -194,7 +194,8 @@ fn softlabels_are_the_weighted_sum_of_what_the_teachers_say() {
         failed.contains("010.png") && failed.contains("not the manifest's"),
         "{failed}"
     );
-    assert!(!job.path("out/units").exists());
+    // It lacks a row, for which it can be taken up.
+    assert!(job.path("out/units").exists());
     for (name, bytes) in job.files("out") {
         let text = String::from_utf8_lossy(&bytes);
         let folder = job.folder.path().display().to_string();
