@@ -261,7 +261,7 @@ impl Npz {
         floats(&path, &format!("`{name}`"), self.array(name)?, "npz")
     }
 
-    /// Reads whole numbers of any width, sign and byte order, as far as 64 signed bits hold them; what is true or false is 1 or 0.
+    /// Reads whole numbers of any width, sign and byte order, as far as 64 signed bits hold them.
     ///
     /// # Errors
     /// See [`ArrayError`].
@@ -291,7 +291,6 @@ impl Npz {
             "u4" => file.into_vec::<u32>().map(widened),
             "u2" => file.into_vec::<u16>().map(widened),
             "u1" => file.into_vec::<u8>().map(widened),
-            "b1" => file.into_vec::<bool>().map(widened),
             _ => {
                 return Err(ArrayError::Type {
                     path,
