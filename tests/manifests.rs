@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
 use fermata_learn::folds::fold_of;
 use fermata_learn::manifest::{Manifest, Split};
@@ -339,6 +340,32 @@ fn an_archive_is_unpacked_as_pictures_and_a_table() {
         .into_luma8();
     assert_eq!(picture.into_raw(), [0, 50, 100, 150, 200, 250]);
     refused(&asked, &["--overwrite replaces it"]);
+    let script = format!(
+        "import numpy as n; n.savez('{}', images=n.zeros((2, 2, 3), n.uint8), flag=n.array([True, False]), large=n.array([1, 2**63], n.uint64), label=n.array([3, 4]))",
+        path("strange.npz")
+    );
+    let made = Command::new("/usr/bin/python3")
+        .args(["-c", &script])
+        .status();
+    assert!(
+        made.unwrap().success(),
+        "make setup-test installs python3-numpy"
+    );
+    let out = path("strange");
+    let text = succeeded(run(&[
+        "manifest",
+        "unpack",
+        &path("strange.npz"),
+        "--out",
+        &out,
+    ]));
+    for told in [
+        "columns image, label\n",
+        "flag (|b1)",
+        "large (<u8 with a number beyond",
+    ] {
+        assert!(text.contains(told), "{told} is not in {text}");
+    }
     let asked = [
         "manifest",
         "unpack",

@@ -217,9 +217,11 @@ fn the_catalogue_that_ships_is_listed_and_has_the_cards_of_classifiers() {
     let (code, card) = run(&["card", "mini-xception"]);
     assert!(code == 0 && card.contains("colour: gray"), "{card}");
     // A card that is pulled can be used as it is.
-    for name in ["mini-xception", "face-api"] {
-        let (_, card) = run(&["card", name]);
-        let parsed = fermata_vision::ModelCard::parse(&card, Path::new("card.yaml"));
+    let catalogue = std::fs::read_to_string(repository("models/catalogue.yaml")).unwrap();
+    let catalogue = fermata_pull::Catalogue::read(&catalogue).unwrap();
+    let cards = catalogue.models.iter();
+    for (name, card) in cards.filter_map(|(name, entry)| Some((name, entry.card.as_ref()?))) {
+        let parsed = fermata_vision::ModelCard::parse(card, Path::new("card.yaml"));
         assert!(parsed.is_ok(), "{name}: {parsed:?}");
     }
     let (code, said) = run(&["card", "yunet"]);

@@ -39,10 +39,7 @@ impl Data {
         let mut csv = "image,label,source,split,group,sha256,width,height\n".to_owned();
         for row in 0..rows {
             let name = format!("{row}.png");
-            let wave =
-                |x, y| ((x as usize * (row % 7 + 1) + y as usize * (row + 2)) * 5 % 256) as u8;
-            let picture = GrayImage::from_fn(24, 24, |x, y| Luma([wave(x, y)]));
-            picture.save(folder.path().join(&name)).unwrap();
+            picture(folder.path(), row);
             let sha256 = fermata_files::sha256_of_file(&folder.path().join(&name)).unwrap();
             let label = Expression::ALL[row % 7];
             let split = ["train", "validation", "test", "train"][row / 7 % 4];
@@ -57,6 +54,12 @@ impl Data {
         data.teacher("a", 1, 1.5, json!({}));
         data.teacher("b", 2, 1.0, json!({}));
         data
+    }
+
+    /// Draws the picture of a row anew, as it was.
+    #[cfg(feature = "remote")]
+    fn picture(&self, row: usize) {
+        picture(self.folder.path(), row);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -157,6 +160,12 @@ source: a test
     fn json(&self, path: &str) -> Value {
         serde_json::from_slice(&fs::read(self.path(path)).unwrap()).unwrap()
     }
+}
+
+fn picture(folder: &Path, row: usize) {
+    let wave = |x, y| ((x as usize * (row % 7 + 1) + y as usize * (row + 2)) * 5 % 256) as u8;
+    let picture = GrayImage::from_fn(24, 24, |x, y| Luma([wave(x, y)]));
+    picture.save(folder.join(format!("{row}.png"))).unwrap();
 }
 
 #[track_caller]

@@ -45,7 +45,7 @@ fn has_units(folder: &Path, graph: &Graph) -> Result<bool, ActorError> {
         return Ok(false);
     };
     let state = Ledger::join(&ledger)?;
-    if state.state().is_complete() {
+    if state.state().is_done {
         return Err(format!(
             "there is nothing left to do: the job in {} is done; a new one needs a new folder",
             folder.display()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_learn::folds::Learnt;
+use fermata_onnx::MOST_THREADS;
 use fermata_vision::card::{ModelCard, model_files};
 use fermata_vision::face::EXPRESSIONS;
 use schemars::JsonSchema;
@@ -192,10 +193,12 @@ impl Actor for InferLogits {
     }
 
     fn check(settings: &InferLogitsSettings) -> Result<(), ActorError> {
-        for (name, value) in [("threads", settings.threads), ("at_once", settings.at_once)] {
-            if value == 0 {
-                return Err(format!("{name} is 0; expected at least 1").into());
-            }
+        let threads = settings.threads as usize;
+        if !(1..=MOST_THREADS).contains(&threads) {
+            return Err(format!("threads is {threads}; expected 1 to {MOST_THREADS}").into());
+        }
+        if settings.at_once == 0 {
+            return Err("at_once is 0; expected at least 1".into());
         }
         let first = ModelCard::load(&settings.model)?;
         for folder in &settings.folds {

@@ -7,7 +7,7 @@
 //! | `claim` | when a unit is begun | the provider of units |
 //! | `commit` | when its result is durable | the job's committing sink |
 //! | `reopen` | when a job is taken up again, for a unit some of whose rows could not be read | the provider of units |
-//! | `done` | when what is made of all units is durable | the job's committing sink |
+//! | `done` | when what is made of all units is durable, and it lacks no row | the job's committing sink |
 //!
 //! A unit with a `commit`, and no `reopen` behind it, is done; one that has only claims is to be done again. Provider and sink append to the same file; each line is
 //! one write. There is one job at a time in a folder: whoever begins one holds its lock.
@@ -91,7 +91,7 @@ pub struct State {
     pub claims: BTreeMap<usize, u32>,
     /// Results by unit.
     pub commits: BTreeMap<usize, Commit>,
-    /// What is made of all units is there. Some of their rows may have failed.
+    /// Nothing is left to do.
     pub is_done: bool,
 }
 
@@ -257,15 +257,9 @@ impl State {
             }
             Line::Reopen { unit } => {
                 self.commits.remove(&unit);
-                self.is_done = false;
             }
             Line::Done => self.is_done = true,
         }
-    }
-
-    /// Whether all is made, and nothing of it could be made better: no row is missing.
-    pub fn is_complete(&self) -> bool {
-        self.is_done && self.units_with_failed_rows().is_empty()
     }
 
     /// Units that have a result, but not of all their rows.

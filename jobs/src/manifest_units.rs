@@ -195,7 +195,7 @@ impl StreamProvider for ManifestUnits {
                         .into());
                     }
                 }
-                if ledger.state().is_complete() {
+                if ledger.state().is_done {
                     return Err(format!(
                         "there is nothing left to do: the job in {} is done",
                         path.display()

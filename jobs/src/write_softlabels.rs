@@ -173,7 +173,6 @@ impl WriteSoftlabels {
         let mut alignment = read_alignment(&self.units().join(ALIGNMENT))?;
         alignment.split = job.split;
         let counts = write(&self.dir, &alignment, || UnitRows::of(files.clone()))?;
-        self.ledger()?.append(&Line::Done)?;
         for (teacher, seen) in &counts.seen {
             if seen.seen > 0 {
                 tracing::warn!(
@@ -192,6 +191,7 @@ impl WriteSoftlabels {
             );
             return Ok(());
         }
+        self.ledger()?.append(&Line::Done)?;
         // All of it is in the softlabels now.
         if let Err(error) = fs::remove_dir_all(self.units()) {
             tracing::warn!("cannot remove {}: {error}", self.units().display());

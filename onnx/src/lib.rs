@@ -26,5 +26,5 @@ pub use device::{Device, PrecisionError, cuda, openvino};
 pub use precision::Precision;
 pub use providers::Providers;
 pub use runtime::{RuntimeError, runtime_build};
-pub use session::{Outputs, Session, SessionError, SessionSpec};
+pub use session::{MOST_THREADS, Outputs, Session, SessionError, SessionSpec};
 pub use tensor::{ElementType, TensorIn, TensorInfo, TensorOut};

@@ -15,6 +15,9 @@ use crate::providers::{Providers, REMEMBER};
 use crate::runtime::{self, RuntimeError};
 use crate::tensor::{TensorIn, TensorInfo, TensorOut, element_count};
 
+/// More threads than any machine has cores: with thousands of them a model stands still.
+pub const MOST_THREADS: usize = 1024;
+
 /// How to run a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionSpec {
@@ -22,7 +25,7 @@ pub struct SessionSpec {
     pub device: Device,
     /// In which numbers. One that the device does not have is an error too.
     pub precision: Precision,
-    /// Threads inside an operator, at least 1, the caller's own among them. Idle ones sleep.
+    /// Threads inside an operator, 1 to [`MOST_THREADS`], the caller's own among them. Idle ones sleep.
     pub threads: usize,
 }
 
@@ -71,8 +74,8 @@ pub enum SessionError {
         reason: String,
     },
     /// The spec makes no sense.
-    #[error("cannot load model {}: `threads` must be at least 1", path.display())]
-    NoThreads { path: PathBuf },
+    #[error("cannot load model {}: `threads` is {threads}; expected 1 to {MOST_THREADS}", path.display())]
+    Threads { path: PathBuf, threads: usize },
     /// Values and shape of an input contradict each other.
     #[error("input {input} of model {} has {values} values for the shape {shape:?}", path.display())]
     InputShape {
@@ -117,8 +120,9 @@ impl Session {
     /// If ONNX Runtime, the device or the file is not there or not usable, or the file is larger than 32 GiB.
     pub fn load(path: impl AsRef<Path>, spec: &SessionSpec) -> Result<Self, SessionError> {
         let path = path.as_ref().to_owned();
-        if spec.threads == 0 {
-            return Err(SessionError::NoThreads { path });
+        let threads = spec.threads;
+        if !(1..=MOST_THREADS).contains(&threads) {
+            return Err(SessionError::Threads { path, threads });
         }
         spec.device.computes_in(spec.precision)?;
         let environment = runtime::environment()?;
@@ -352,5 +356,18 @@ mod tests {
         file.as_file().set_len(length).unwrap();
         let error = Session::load(file.path(), &SessionSpec::default()).unwrap_err();
         assert!(error.to_string().contains("larger than 32 GiB"), "{error}");
+    }
+
+    #[test]
+    fn a_number_of_threads_that_no_machine_has_is_refused() {
+        for threads in [0, MOST_THREADS + 1, usize::MAX] {
+            let spec = SessionSpec {
+                threads,
+                ..SessionSpec::default()
+            };
+            let refused = Session::load("none.onnx", &spec).map(drop).unwrap_err();
+            let told = format!("`threads` is {threads}; expected 1 to 1024");
+            assert!(refused.to_string().ends_with(&told), "{refused}");
+        }
     }
 }

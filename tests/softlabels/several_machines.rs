@@ -137,6 +137,21 @@ fn an_export_on_two_workers_gives_the_bytes_of_one_machine() {
     assert_eq!(server.messages("-units"), None, "the job is removed");
     let report = data.json("shared/report.json");
     assert_eq!(report["balanced"], true);
+
+    // The row that it lacks is there now.
+    data.picture(31);
+    succeeds(&data.export("whole", &[]));
+    let mut three = worker(&data, &server, "three", &[]);
+    let resume = [
+        "resume",
+        &data.text("shared"),
+        "--nats",
+        &server.url(),
+        "--quiet",
+    ];
+    succeeds(&resume.map(str::to_owned));
+    three.ends(0);
+    assert_same(&data.files("whole"), &data.files("shared"));
 }
 
 #[test]

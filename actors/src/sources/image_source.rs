@@ -403,6 +403,27 @@ mod tests {
     }
 
     #[test]
+    fn links_that_lead_nowhere_and_pipes_are_told_and_not_passed_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "1.png", 10);
+        let second = folder.path().join("2.png");
+        let link = || std::os::unix::fs::symlink("/is/not/there.png", &second).expect("a link");
+        let pipe = || {
+            let mut make = std::process::Command::new("mkfifo");
+            assert!(make.arg(&second).status().expect("mkfifo").success());
+        };
+        for make in [&link as &dyn Fn(), &pipe] {
+            make();
+            for path in [folder.path().to_owned(), folder.path().join("*.png")] {
+                let (frames, error) = read(settings(path));
+                let error = error.expect("a failure");
+                assert!(frames.len() == 1 && error.contains("2.png"), "{error}");
+            }
+            fs::remove_file(&second).expect("what was made");
+        }
+    }
+
+    #[test]
     fn a_photo_that_lacks_only_its_end_is_used() {
         let folder = tempfile::tempdir().expect("a folder");
         write(folder.path(), "1.png", 10);

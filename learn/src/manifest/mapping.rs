@@ -189,7 +189,7 @@ impl Mapping {
             match read {
                 Ok(read) => {
                     columns = read;
-                    self.refuse_missing(path, &columns)?;
+                    self.refuse_missing(path, &columns, confidence)?;
                 }
                 Err(reason) => super::table::refuse_lines(path, vec![reason])?,
             }
@@ -222,13 +222,23 @@ impl Mapping {
     }
 
     /// What no line can have is told once, and what else may be wrong then.
-    fn refuse_missing(&self, path: &Path, columns: &[String]) -> Result<(), ManifestError> {
+    fn refuse_missing(
+        &self,
+        path: &Path,
+        columns: &[String],
+        confidence: Option<&str>,
+    ) -> Result<(), ManifestError> {
         let of_split = match &self.split {
-            Some(SplitRule::Column { name, .. }) => Some(name),
+            Some(SplitRule::Column { name, .. }) => Some(name.as_str()),
             Some(SplitRule::Prefix(_)) | None => None,
         };
-        let mut needed = self.label.columns().into_iter().chain(of_split);
-        let Some(missing) = needed.find(|needed| !columns.contains(needed)) else {
+        // What stands behind a `{`; one without `}` is told of the first line.
+        let of_image = self.image.split('{').skip(1);
+        let of_image = of_image.filter_map(|part| part.split_once('}'));
+        let of_image = of_image.map(|(name, _)| name.strip_suffix(":stem").unwrap_or(name));
+        let of_label = self.label.columns().into_iter().map(String::as_str);
+        let mut needed = of_image.chain(of_label).chain(of_split).chain(confidence);
+        let Some(missing) = needed.find(|needed| !columns.iter().any(|name| name == needed)) else {
             return Ok(());
         };
         let mut reason = no_column(missing, columns);
@@ -397,8 +407,15 @@ mod tests {
     fn what_no_line_can_have_is_told_once() {
         let error = mapped("", "image;label\na.png;sad\nb.png;sad\n").unwrap_err();
         let told =
-            "there is no column `label`; there are image;label (`delimiter` of the mapping is ',')";
+            "there is no column `image`; there are image;label (`delimiter` of the mapping is ',')";
         assert_eq!(error.matches(told).count(), 1, "{error}");
+        for table in [
+            "file,label\na.png,sad\nb.png,sad\n",
+            "image,mood\na.png,sad\nb.png,sad\n",
+        ] {
+            let error = mapped("", table).unwrap_err();
+            assert_eq!(error.matches("there is no column").count(), 1, "{error}");
+        }
         let error = mapped("", "image,label\na.png,sad\nb.png\n").unwrap_err();
         assert!(error.contains("line 3: there are 1 of 2 cells"), "{error}");
     }

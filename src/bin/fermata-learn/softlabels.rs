@@ -165,8 +165,7 @@ pub(crate) fn resume(
     let text = read_text(&folder.join(graph_run::FILE))?;
     let ledger = Ledger::join(&folder.join(LEDGER))?;
     let state = ledger.state();
-    let is_shared = folder.join(SHARED).is_file();
-    if state.is_complete() || (state.is_done && is_shared) {
+    if state.is_done {
         bail!(
             "there is nothing left to do: the softlabels in {} are complete",
             folder.display()
@@ -183,7 +182,7 @@ pub(crate) fn resume(
         None => Vec::new(),
         Some(most) => vec![format!("nodes.{}.max_failures={most}", writer_of(&text)?)],
     };
-    match (nats, is_shared) {
+    match (nats, folder.join(SHARED).is_file()) {
         (None, false) => GraphRun::new(&text, Taking::Again(folder), quiet)
             .of(rows)
             .setting(set)

@@ -183,7 +183,7 @@ fn columns(
     let mut told = Vec::new();
     for (reason, arrays) in [
         ("they have not as many rows", left_out),
-        ("they hold neither numbers nor texts", strange),
+        ("what they hold is not read", strange),
     ] {
         if !arrays.is_empty() {
             told.push(format!("left out, because {reason}: {}", arrays.join(", ")));
