@@ -1,8 +1,8 @@
 //! What a packet costs from node to node, beside a raw flume channel with the same capacity and a plain function call:
 //! `cargo bench --bench hops`.
 //!
-//! Criterion reports the time for one packet, from the first capture to the last delivery: starting a graph is not in it.
-//! `benches/peers/hops.py` runs the same graphs beside GStreamer.
+//! Criterion reports the time for one packet, from the first capture to the last delivery: starting a graph is not in
+//! it. `benches/peers/hops.py` runs the same graphs beside GStreamer.
 
 use std::hint::black_box;
 use std::path::Path;

@@ -1,7 +1,8 @@
 //! What an observer that counts costs a run: `FERMATA_DATA=../shared/data cargo bench --bench observer`.
 //!
-//! Graphs run as fast as they can, alone and observed by one that counts each kind of event. Each round runs both, in turns, and compares them.
-//! The time is that of the processor: threads that wait for each other on a machine with few cores make wall time no measure of a few percent.
+//! Graphs run as fast as they can, alone and observed by one that counts each kind of event. Each round runs both, in
+//! turns, and compares them. The time is that of the processor: threads that wait for each other on a machine with few
+//! cores make wall time no measure of a few percent.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

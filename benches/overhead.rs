@@ -1,11 +1,12 @@
 //! What the engine adds to the latency of a packet: `cargo bench --bench overhead`.
 //!
-//! Overhead is the time from capture to the sink less the time that the packet spent in the actors' calls, both measured
-//! for each packet. Three steps that each keep a core busy run on threads of their own; the load is a share of all cores.
-//! Beside the engine: three threads chained by blocking flume channels, paced by sleeping until each packet is due.
+//! Overhead is the time from capture to the sink less the time that the packet spent in the actors' calls, both
+//! measured for each packet. Three steps that each keep a core busy run on threads of their own; the load is a share of
+//! all cores. Beside the engine: three threads chained by blocking flume channels, paced by sleeping until each packet
+//! is due.
 //!
-//! On both sides a packet counts as captured when it was due, however late the sleeping thread woke up, and all streams begin
-//! at once, when everything is there: packets of streams that begin one after the other would hardly meet.
+//! On both sides a packet counts as captured when it was due, however late the sleeping thread woke up, and all streams
+//! begin at once, when everything is there: packets of streams that begin one after the other would hardly meet.
 
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;

@@ -1,7 +1,8 @@
 //! What watching costs a run: `cargo bench --bench watching`.
 //!
-//! The program runs a graph as fast as it can: alone, served with its metrics scraped each second, and traced. Each round runs all of them, in
-//! turns that move on, and each is compared with the run alone of the same round: what else the machine does changes slowly.
+//! The program runs a graph as fast as it can: alone, served with its metrics scraped each second, and traced. Each
+//! round runs all of them, in turns that move on, and each is compared with the run alone of the same round: what else
+//! the machine does changes slowly.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

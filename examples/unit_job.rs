@@ -1,5 +1,5 @@
-//! A job over units of work that may be killed at any moment: it is resumed with what is not in its ledger, and nothing is lost
-//! or done twice.
+//! A job over units of work that may be killed at any moment: it is resumed with what is not in its ledger, and nothing
+//! is lost or done twice.
 //!
 //! `cargo run --example unit_job` starts the job as a process, kills it, and resumes it.
 

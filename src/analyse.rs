@@ -1,7 +1,7 @@
 //! `fermata analyse`: faces and expressions in photos, recordings and cameras, without a graph file.
 //!
-//! Owns the command; `inputs` tells what is to be looked at, `models` with which models, `graph` writes the graph that does it, `refusals`
-//! says what is wrong with what was named, `people` sums up what came of it.
+//! Owns the command; `inputs` tells what is to be looked at, `models` with which models, `graph` writes the graph that
+//! does it, `refusals` says what is wrong with what was named, `people` sums up what came of it.
 
 mod graph;
 mod inputs;

@@ -86,7 +86,8 @@ pub enum Command {
     Graph(DrawArguments),
     /// Measure runs: latency, flicker, lag, drops, agreement; compare several
     Kpi(KpiArguments),
-    /// Run a graph with every combination of the given values to show flicker against lag, or find how many streams this machine sustains
+    /// Run a graph with every combination of the given values to show flicker against lag, or find how many streams
+    /// this machine sustains
     Sweep(SweepArguments),
     /// Show or end a run whose parts are on several machines
     #[command(subcommand)]
@@ -169,10 +170,12 @@ pub struct RunArguments {
 /// The NATS server over which a run's edges reach other machines.
 #[derive(Clone, Debug, Default, Args)]
 pub struct NatsArguments {
-    /// NATS server for edges to other machines; credentials are read from NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD
+    /// NATS server for edges to other machines; credentials are read from NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER
+    /// and NATS_PASSWORD
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
-    /// Name of the site: the same for the runs of all its machines, and used by no other site on that server [default: the graph's name]
+    /// Name of the site: the same for the runs of all its machines, and used by no other site on that server [default:
+    /// the graph's name]
     #[arg(long, value_name = "NAME", requires = "nats")]
     pub site: Option<String>,
 }
@@ -203,7 +206,8 @@ pub struct AnalyseArguments {
     /// Folder of an expression model [default: models/expression]
     #[arg(long, value_name = "FOLDER")]
     pub model: Option<PathBuf>,
-    /// Face detector: a YuNet or UltraFace (.onnx file or folder), or `haar` [default: models/yunet or models/detector if it is there, else haar]
+    /// Face detector: a YuNet or UltraFace (.onnx file or folder), or `haar` [default: models/yunet or models/detector
+    /// if it is there, else haar]
     #[arg(long, value_name = "FILE")]
     pub detector: Option<PathBuf>,
     /// Look for faces in every n-th frame of a video; between them they are tracked
@@ -250,7 +254,8 @@ impl BlurMode {
     }
 }
 
-/// What is logged, on the error output and into run.log. FERMATA_LOG says it by parts of the program: warn,fermata_engine=debug,onnxruntime=trace
+/// What is logged, on the error output and into run.log. FERMATA_LOG says it by parts of the program:
+/// warn,fermata_engine=debug,onnxruntime=trace
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct LogArguments {
     /// Log more: -v for details that help to find a cause, -vv for everything

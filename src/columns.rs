@@ -1,4 +1,5 @@
-//! Columns of text and numbers, as lines that fit a terminal. Owns how they are laid out; which there are is the caller's.
+//! Columns of text and numbers, as lines that fit a terminal. Owns how they are laid out; which there are is the
+//! caller's.
 
 use std::fmt::Write as _;
 
@@ -27,7 +28,8 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// Within this width: where there is no room, gaps become smaller first, then names are cut, to no less than `least_name` characters.
+    /// Within this width: where there is no room, gaps become smaller first, then names are cut, to no less than
+    /// `least_name` characters.
     pub(crate) fn within(width: usize, least_name: usize, columns: Vec<Column>) -> Self {
         let gap = 2;
         let mut laid = Self {

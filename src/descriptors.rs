@@ -1,12 +1,13 @@
-//! Whether this process may open as many files as a run needs before its first node. What lacks one there (the signals, the control plane)
-//! panics in libraries; what a node lacks is told with its name.
+//! Whether this process may open as many files as a run needs before its first node. What lacks one there (the signals,
+//! the control plane) panics in libraries; what a node lacks is told with its name.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind};
 
 use anyhow::bail;
 
-/// Files, sockets and the like: of the log, the lock and the outputs, of what waits for signals, and of the control plane.
+/// Files, sockets and the like: of the log, the lock and the outputs, of what waits for signals, and of the control
+/// plane.
 const NEEDED: usize = 16;
 
 /// Refuses to begin with less.

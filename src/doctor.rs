@@ -14,7 +14,8 @@ use crate::program::Program;
 /// Of a graph it says which of its nodes take any certificate.
 ///
 /// # Errors
-/// A graph or a server was named and does not answer or cannot be read, or nothing can be printed. What is missing is told and is in the code.
+/// A graph or a server was named and does not answer or cannot be read, or nothing can be printed. What is missing is
+/// told and is in the code.
 pub fn doctor(graph: Option<&Path>, nats: Option<&str>, program: &Program) -> anyhow::Result<u8> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     print_line(&format!(

@@ -1,5 +1,5 @@
-//! Texts and JSON that commands read and write, and the folders that these go to. Owns that an error names the file; what stands in it is the
-//! command's.
+//! Texts and JSON that commands read and write, and the folders that these go to. Owns that an error names the file;
+//! what stands in it is the command's.
 
 use std::fs;
 use std::path::Path;

@@ -10,7 +10,8 @@ use crate::load;
 use crate::print::print;
 use crate::program::Program;
 
-/// Nodes of the largest graph in which it is looked for an order of nodes in which few edges cross: beyond, that takes minutes.
+/// Nodes of the largest graph in which it is looked for an order of nodes in which few edges cross: beyond, that takes
+/// minutes.
 const MOST_UNTANGLED: usize = 100;
 
 /// Prints the graph in the language that was asked for.

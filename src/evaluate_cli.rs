@@ -44,20 +44,20 @@ pub struct EvaluateArguments {
     /// Split of the manifest or the softlabels to evaluate: train, validation or test
     #[arg(long, default_value = "test", requires = "rows")]
     pub split: String,
-    /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest or the softlabels; never on the rows
-    /// that are evaluated
+    /// Fit a temperature: on validation predictions of the same model, or on this split of the manifest or the
+    /// softlabels; never on the rows that are evaluated
     #[arg(long, value_name = "FILE|SPLIT")]
     pub calibrate_on: Option<PathBuf>,
-    /// With --predictions, --model or --softlabels: predictions of another model on the same rows. Alone: evaluations (folders) or predictions of models
-    /// evaluated on the same rows, to print one table; NAME=PATH,PATH are trainings of one network with other seeds, and are compared by
-    /// their mean too
+    /// With --predictions, --model or --softlabels: predictions of another model on the same rows. Alone: evaluations
+    /// (folders) or predictions of models evaluated on the same rows, to print one table; NAME=PATH,PATH are trainings
+    /// of one network with other seeds, and are compared by their mean too
     #[arg(long, value_name = "[NAME=]PATH[,PATH]", num_args = 1..)]
     pub compare: Vec<String>,
     /// Compare only on the rows that all models were evaluated on
     #[arg(long)]
     pub common_rows: bool,
-    /// Folder for metrics.json, per_class.csv, reliability.svg and confusion.svg; of a table of all: comparison.json, models.csv, pairs.csv
-    /// and comparison.html
+    /// Folder for metrics.json, per_class.csv, reliability.svg and confusion.svg; of a table of all: comparison.json,
+    /// models.csv, pairs.csv and comparison.html
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     #[command(flatten)]

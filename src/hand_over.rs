@@ -1,5 +1,5 @@
-//! Commands about models, and graphs with actors of jobs, are carried out by `fermata-learn`, beside this program: libtorch is loaded there
-//! and not here.
+//! Commands about models, and graphs with actors of jobs, are carried out by `fermata-learn`, beside this program:
+//! libtorch is loaded there and not here.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;

@@ -11,7 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::INTERRUPTED;
 use crate::descriptors::refuse_too_few;
 
-/// Signals that come within this time of another are one: `timeout -s INT` sends its own to the process and to its group.
+/// Signals that come within this time of another are one: `timeout -s INT` sends its own to the process and to its
+/// group.
 const ONE: Duration = Duration::from_millis(200);
 
 /// The size limit of files (`ulimit -f`); a write beyond it would end the process. Watched, it fails the write.
@@ -21,7 +22,8 @@ const OUT_OF_TIME: i32 = 24;
 
 type Drain = Box<dyn Fn() + Send + Sync>;
 
-/// Whether a closed terminal is to be no reason to end: so `nohup` starts what is to go on. Asked before the signal is watched.
+/// Whether a closed terminal is to be no reason to end: so `nohup` starts what is to go on. Asked before the signal is
+/// watched.
 fn is_hang_up_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status

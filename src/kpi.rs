@@ -1,8 +1,10 @@
-//! `fermata kpi`: measures runs by their tables alone, so that old runs and the tables of other programs can be measured too.
+//! `fermata kpi`: measures runs by their tables alone, so that old runs and the tables of other programs can be
+//! measured too.
 //!
-//! `table`, `faces`, `truth`, `report`, `segments` and `run_data` read; `named` orders; `books`, `flips`, `lag`, `agreement`, `excess`, `streaming` and
-//! `quantiles` count, one idea each; `stream_parts` and `measures` make the numbers of `kpi.json`; `comparison`, `paired_run` and
-//! `bootstrap` set runs side by side; `timeline` and `page` show them.
+//! `table`, `faces`, `truth`, `report`, `segments` and `run_data` read; `named` orders; `books`, `flips`, `lag`,
+//! `agreement`, `excess`, `streaming` and `quantiles` count, one idea each; `stream_parts` and `measures` make the
+//! numbers of `kpi.json`; `comparison`, `paired_run` and `bootstrap` set runs side by side; `timeline` and `page` show
+//! them.
 
 mod agreement;
 mod books;

@@ -1,5 +1,5 @@
-//! What can be typed about models and predictions. `fermata` knows these commands and hands them over to `fermata-learn`, which
-//! carries them out: libtorch is loaded only there.
+//! What can be typed about models and predictions. `fermata` knows these commands and hands them over to
+//! `fermata-learn`, which carries them out: libtorch is loaded only there.
 
 #![allow(
     missing_docs,
@@ -28,9 +28,11 @@ pub enum LearnCommand {
     Calibrate(CalibrateArguments),
     /// Write a network's weights as a model folder for the live graph (ONNX and card)
     Export(ExportArguments),
-    /// Show what an artifact is and where it comes from: a checkpoint, an export, arrays, a manifest, a report, or the folder of any of them
+    /// Show what an artifact is and where it comes from: a checkpoint, an export, arrays, a manifest, a report, or the
+    /// folder of any of them
     Inspect {
-        /// .safetensors, .onnx, .npz or .npy file, a manifest or table, a report (.json), lines (.jsonl), a model card, recipe, mapping, training or graph (.yaml), or a folder
+        /// .safetensors, .onnx, .npz or .npy file, a manifest or table, a report (.json), lines (.jsonl), a model card,
+        /// recipe, mapping, training or graph (.yaml), or a folder
         file: PathBuf,
     },
     /// Make lists of labelled images from raw sources, and check them
@@ -168,7 +170,8 @@ pub struct SoftlabelsArguments {
 /// How a job is handed out to workers on other machines.
 #[derive(Clone, Debug, Args)]
 pub struct HandOutArguments {
-    /// Hand the units out to workers (`fermata work`) over this NATS server; credentials are read from NATS_CREDS, NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD
+    /// Hand the units out to workers (`fermata work`) over this NATS server; credentials are read from NATS_CREDS,
+    /// NATS_NKEY, NATS_TOKEN, NATS_USER and NATS_PASSWORD
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
     /// Name under which workers find the job: letters, digits, - and _

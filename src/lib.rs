@@ -1,7 +1,9 @@
 //! The programs' commands and what they share: one file per command, and the command line itself.
 //!
-//! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`], [`models_cli`], [`serve_cli`]: what can be typed, and the exit codes.
-//! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an exit code.
+//! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`], [`models_cli`], [`serve_cli`]: what
+//!   can be typed, and the exit codes.
+//! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an
+//!   exit code.
 //! - `analyse`: photos and videos without a graph file.
 //! - [`program`]: which actors a program has.
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
@@ -13,8 +15,9 @@
 //! - `serving`, `top`: the live page of a run, and what it shows in a terminal.
 //! - [`mod@print`]: results on the standard output.
 //!
-//! What needs libtorch is not here but in `src/bin/fermata-learn/`: this library is part of `fermata`, which must not load it.
-//! It is no public interface: whoever builds a program of their own uses `fermata-engine` and `fermata-actors`.
+//! What needs libtorch is not here but in `src/bin/fermata-learn/`: this library is part of `fermata`, which must not
+//! load it. It is no public interface: whoever builds a program of their own uses `fermata-engine` and
+//! `fermata-actors`.
 
 pub mod actors;
 #[cfg(feature = "live")]

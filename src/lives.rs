@@ -1,5 +1,6 @@
-//! The lives of a part of a site, as its run's folder knows them: which there were, and how much their sources had captured. A life that was
-//! killed leaves no report, and this is what the book of the site has of it. Owns the file `lives.json`.
+//! The lives of a part of a site, as its run's folder knows them: which there were, and how much their sources had
+//! captured. A life that was killed leaves no report, and this is what the book of the site has of it. Owns the file
+//! `lives.json`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -43,7 +43,8 @@ pub(crate) fn checked(
     runs.then_some(graph)
 }
 
-/// Whether no sink, nor the trace, writes over what the run reads, the graph file, or the run's own files; problems are shown.
+/// Whether no sink, nor the trace, writes over what the run reads, the graph file, or the run's own files; problems are
+/// shown.
 pub(crate) fn spares_files(graph: &Graph, registry: &Registry, trace: Option<&Path>) -> bool {
     let checked = graph.check_replaced(registry, trace);
     checked.map_err(|problems| show(&problems)).is_ok()
@@ -86,8 +87,8 @@ fn agrees(_: &Graph) -> bool {
     true
 }
 
-/// Reads a graph, or the part of it that a machine runs, without looking for what it names. If it names actors that this program does not have, the process becomes the one
-/// that may have them.
+/// Reads a graph, or the part of it that a machine runs, without looking for what it names. If it names actors that
+/// this program does not have, the process becomes the one that may have them.
 pub(crate) fn parsed(
     arguments: &GraphArguments,
     program: &Program,

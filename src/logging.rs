@@ -1,7 +1,8 @@
 //! What is logged, how, and where: the error output and the run's log file.
 //!
-//! Libraries in other languages log through `tracing` as well: ONNX Runtime as `onnxruntime`, libav as `libav`. Both report what they also
-//! return as an error, so their messages are a level lower than they say: warnings with `-v`, all of them with `-vv`.
+//! Libraries in other languages log through `tracing` as well: ONNX Runtime as `onnxruntime`, libav as `libav`. Both
+//! report what they also return as an error, so their messages are a level lower than they say: warnings with `-v`, all
+//! of them with `-vv`.
 
 use anyhow::{Context, bail};
 use fermata_engine::graph::{Secrets, most_alike};
@@ -110,7 +111,8 @@ fn filter(given: Option<&str>, level: &str) -> anyhow::Result<EnvFilter> {
     })
 }
 
-/// What stands for itself and is neither a level nor a known part: it would be taken for a part, and silence all others.
+/// What stands for itself and is neither a level nor a known part: it would be taken for a part, and silence all
+/// others.
 fn neither_level_nor_part(given: &str) -> Option<&str> {
     let mut depth = 0_usize;
     let directives = given.split(|c| {

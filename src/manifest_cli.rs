@@ -12,7 +12,8 @@ use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub enum ManifestCommand {
-    /// Map the tables of sources to the seven expressions, leave out what would spoil a training, split what is not split
+    /// Map the tables of sources to the seven expressions, leave out what would spoil a training, split what is not
+    /// split
     Make {
         /// The sources: their mappings, tables and images
         recipe: PathBuf,
@@ -79,7 +80,8 @@ pub enum ManifestCommand {
         after_help = "Example: fermata manifest noise data/manifest.csv --share 0.2 --between fear:surprise --between sad:neutral --out data/noisy"
     )]
     Noise(NoiseArguments),
-    /// Find duplicate pictures within and across manifests and splits, and labels that contradict each other; changes nothing
+    /// Find duplicate pictures within and across manifests and splits, and labels that contradict each other; changes
+    /// nothing
     #[command(
         after_help = "Example: fermata manifest audit fer2013.csv ferplus.csv --out runs/audit"
     )]

@@ -1,4 +1,5 @@
-//! `fermata report merge`: one book over all machines of a site. Owns how the books of parts are put together; each is checked already.
+//! `fermata report merge`: one book over all machines of a site. Owns how the books of parts are put together; each is
+//! checked already.
 
 #[cfg(test)]
 mod tests;
@@ -21,8 +22,8 @@ use crate::print::print;
 pub(crate) struct SiteBook {
     /// By stream and sink (`log on server`).
     pub(crate) sinks: BTreeMap<String, BTreeMap<String, SinkBook>>,
-    /// How much two machines' clocks may differ, and so latencies between them be wrong, milliseconds; none where a part could not
-    /// compare its own with the server's.
+    /// How much two machines' clocks may differ, and so latencies between them be wrong, milliseconds; none where a
+    /// part could not compare its own with the server's.
     pub(crate) clock_error_ms: Option<f64>,
     /// Each book that does not balance.
     pub(crate) imbalances: Vec<String>,
@@ -37,8 +38,8 @@ pub(crate) struct SinkBook {
     pub(crate) overwritten: u64,
     /// Packets that the sink handled.
     pub(crate) delivered: u64,
-    /// Packets that earlier lives of the sink's part, which were killed, had settled: what they wrote is in their files, and how many of
-    /// these were lost on the way to this sink nobody knows.
+    /// Packets that earlier lives of the sink's part, which were killed, had settled: what they wrote is in their
+    /// files, and how many of these were lost on the way to this sink nobody knows.
     pub(crate) settled_before: u64,
     /// Packets that did not get there, by cause, node and machine.
     pub(crate) losses: BTreeMap<String, u64>,
@@ -191,8 +192,8 @@ impl<'a> Site<'a> {
         unsent.copied().unwrap_or_default()
     }
 
-    /// How many packets of a stream lives of a machine's part had captured that were killed, as far as that was noted; none if there were
-    /// no such lives.
+    /// How many packets of a stream lives of a machine's part had captured that were killed, as far as that was noted;
+    /// none if there were no such lives.
     fn killed(&self, name: &str, stream: &str) -> Option<u64> {
         let sites = self
             .of_machine(name)

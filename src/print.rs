@@ -1,5 +1,5 @@
-//! Printing results, and what went wrong. Somebody who closes the pipe (`fermata actors | head`) has seen enough: that is no failure.
-//! What comes from files is shown without the characters that a terminal would obey.
+//! Printing results, and what went wrong. Somebody who closes the pipe (`fermata actors | head`) has seen enough: that
+//! is no failure. What comes from files is shown without the characters that a terminal would obey.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -20,8 +20,8 @@ pub fn complain(text: &str) {
     complain_as_it_is(&printable(&redact(text)));
 }
 
-/// The same of a text whose parts have been cleaned: it has colours of its own, or an address that is meant to be seen. Where there is
-/// no error output any more (a closed terminal), nobody listens.
+/// The same of a text whose parts have been cleaned: it has colours of its own, or an address that is meant to be seen.
+/// Where there is no error output any more (a closed terminal), nobody listens.
 pub(crate) fn complain_as_it_is(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -10,7 +10,8 @@ pub struct Program {
     pub registry: fn() -> Registry,
     /// What its actors need of it.
     pub services: fn() -> Services,
-    /// Whether a folder holds the job of a graph, begun and not done, which a run in it takes up again. An error says that nothing is left to do.
+    /// Whether a folder holds the job of a graph, begun and not done, which a run in it takes up again. An error says
+    /// that nothing is left to do.
     pub goes_on: fn(&Path, &Graph) -> anyhow::Result<bool>,
     /// Whether it becomes the other program for what it does not know.
     pub may_hand_over: bool,

@@ -1,5 +1,5 @@
-//! What a run shows while it runs: a live table on a terminal, log lines otherwise; and where log lines go. What stands in the table is
-//! `stream_table`'s.
+//! What a run shows while it runs: a live table on a terminal, log lines otherwise; and where log lines go. What stands
+//! in the table is `stream_table`'s.
 
 mod stream_table;
 

@@ -28,7 +28,8 @@ mod clocks;
 #[cfg(feature = "remote")]
 pub(crate) use crate::lives::Lives;
 
-/// The program as all machines of a site must have it: its version, and the commit of which it was built, where that is known.
+/// The program as all machines of a site must have it: its version, and the commit of which it was built, where that is
+/// known.
 #[cfg(feature = "remote")]
 fn version() -> String {
     let version = env!("CARGO_PKG_VERSION");
@@ -192,7 +193,8 @@ impl Remote {
         services.with(Arc::new(self.earlier.clone()))
     }
 
-    /// Ends the connection, once what the run has settled is acknowledged. Says how the process ends, where the run ended so.
+    /// Ends the connection, once what the run has settled is acknowledged. Says how the process ends, where the run
+    /// ended so.
     pub(crate) fn close(self, code: u8) -> u8 {
         let mut code = code;
         if let Some(part) = &self.part {

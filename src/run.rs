@@ -29,7 +29,8 @@ use crate::terminal;
 /// Time between two looks at the run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Runs the graph. The process is to end with the code that comes back: a call that never returned keeps its thread until then.
+/// Runs the graph. The process is to end with the code that comes back: a call that never returned keeps its thread
+/// until then.
 ///
 /// # Errors
 /// The graph cannot be loaded or nothing can be started, or its folder holds something else.
@@ -110,8 +111,8 @@ pub struct Watching {
 /// See [`Job::says`].
 pub type Says = Box<dyn Fn() -> Option<String>>;
 
-/// Runs a graph to its end as `fermata run` does, with the same table, report and exit codes. What the run writes last is on the disk when this
-/// returns.
+/// Runs a graph to its end as `fermata run` does, with the same table, report and exit codes. What the run writes last
+/// is on the disk when this returns.
 ///
 /// # Errors
 /// Nothing was started. What fails later is told and is in the code.

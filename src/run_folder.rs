@@ -56,8 +56,8 @@ impl RunFolder {
             .unwrap_or(first)
     }
 
-    /// Makes the folder, or takes one that is there. What an earlier run left in it goes to `earlier/N/`, so that one run's files
-    /// never stand beside another's graph; where a run is taken up again, only its report goes.
+    /// Makes the folder, or takes one that is there. What an earlier run left in it goes to `earlier/N/`, so that one
+    /// run's files never stand beside another's graph; where a run is taken up again, only its report goes.
     ///
     /// # Errors
     /// Another process has it, or the system does not let it be made.

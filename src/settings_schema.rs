@@ -1,5 +1,5 @@
-//! What the JSON Schema of an actor's settings says to people: its keys with all that is below them, their types in words, and the ports that
-//! the actor has. How it is laid out is `fermata actors`' and `fermata reference`'s.
+//! What the JSON Schema of an actor's settings says to people: its keys with all that is below them, their types in
+//! words, and the ports that the actor has. How it is laid out is `fermata actors`' and `fermata reference`'s.
 
 use fermata_engine::graph::Settings;
 use fermata_engine::{ActorType, PortType, Ports};

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::bail;
 use fermata_files::{is_same_file, is_same_folder, part_path};
 
-/// Refuses files to be written that are among those that are read: in another spelling, by a link, or as the part under whose name they would be
-/// begun.
+/// Refuses files to be written that are among those that are read: in another spelling, by a link, or as the part under
+/// whose name they would be begun.
 ///
 /// # Errors
 /// The first that would be lost.

@@ -179,7 +179,8 @@ fn clock(report: &Report, out: &mut String) {
     }
 }
 
-/// What latencies of packets from other machines are worth, which may be wrong by so many milliseconds, if anybody knows.
+/// What latencies of packets from other machines are worth, which may be wrong by so many milliseconds, if anybody
+/// knows.
 pub(crate) fn by_two_clocks(error_ms: Option<f64>) -> String {
     let worth = match error_ms {
         Some(error_ms) => format!("may be wrong by {error_ms:.1} ms"),

@@ -1,4 +1,5 @@
-//! `fermata sweep`: runs a graph many times and measures each run: over a grid of values, or with more and more streams.
+//! `fermata sweep`: runs a graph many times and measures each run: over a grid of values, or with more and more
+//! streams.
 //!
 //! `vary` reads the grid, `sustained` searches, `sub_run` runs and measures once, `page` shows.
 

@@ -1,5 +1,5 @@
-//! What the program does with what it should not be given, and when it is ended, starved or left alone: it says so, keeps what it
-//! has, and its exit code is true.
+//! What the program does with what it should not be given, and when it is ended, starved or left alone: it says so,
+//! keeps what it has, and its exit code is true.
 
 mod endings;
 mod files;

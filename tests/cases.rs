@@ -1,6 +1,6 @@
-//! Small inputs that once came out wrong, each made after a public report, through the whole program. What stands for the same kind beside them is
-//! tested where it is done (`actors/tests/video/`, `learn/`). The numbers are those of `tests/cases/` in `actors/`; the ninth, models that are not
-//! part of the repository, is tested beside the detector.
+//! Small inputs that once came out wrong, each made after a public report, through the whole program. What stands for
+//! the same kind beside them is tested where it is done (`actors/tests/video/`, `learn/`). The numbers are those of
+//! `tests/cases/` in `actors/`; the ninth, models that are not part of the repository, is tested beside the detector.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

@@ -83,8 +83,8 @@ fn send(child: &Child, signal: &str) {
     assert!(sent.expect("kill").success());
 }
 
-/// Holds up a program that has a folder, and sees that nobody resumes what it does there: one error, and all files as they were.
-/// The program is killed then.
+/// Holds up a program that has a folder, and sees that nobody resumes what it does there: one error, and all files as
+/// they were. The program is killed then.
 #[cfg(feature = "learn")]
 #[track_caller]
 pub(crate) fn is_not_resumed_while_it_goes_on(mut child: Child, folder: &Path) {

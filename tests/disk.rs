@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use crate::skipped::skip;
 use crate::support::{fermata, wait_until};
 
-/// Runs a shell script in a mount namespace of its own, in which `$DISK` is a disk of 300 KiB. None where this machine lets
-/// nobody have one.
+/// Runs a shell script in a mount namespace of its own, in which `$DISK` is a disk of 300 KiB. None where this machine
+/// lets nobody have one.
 pub(crate) fn on_a_small_disk(disk: &Path, script: &str) -> Option<std::process::Output> {
     let mount = format!(
         "mount -t tmpfs -o size=300k tmpfs '{}' 2>/dev/null || exit 77",

@@ -1,5 +1,5 @@
-//! From drawn people to a live graph that reads them: pictures by `manifest synth`, a training, an export, and people whom no training has seen.
-//! The numbers are held against bounds that chance (one in seven) does not reach.
+//! From drawn people to a live graph that reads them: pictures by `manifest synth`, a training, an export, and people
+//! whom no training has seen. The numbers are held against bounds that chance (one in seven) does not reach.
 
 use std::fs;
 
@@ -86,7 +86,7 @@ fn what_was_learnt_from_drawn_people_is_read_in_the_live_graph() {
     let share = f64::from(right) / f64::from(known);
     println!("test rows: {accuracy:.3}; live: {share:.3} of {known} faces");
     assert!(accuracy > 0.5, "{accuracy}");
-    // 300 frames with two faces each; while an expression changes it is half of each. What becomes of so short a training depends on how the
-    // processor rounds (0.43 without AVX-512, more with it); chance is 0.14.
+    // 300 frames with two faces each; while an expression changes it is half of each. What becomes of so short a
+    // training depends on how the processor rounds (0.43 without AVX-512, more with it); chance is 0.14.
     assert!(known > 300 && share > 0.3, "{share} of {known}");
 }

@@ -1,4 +1,5 @@
-//! Faults for real, on threads and over time: what breaks, what is held up, what floods, and what a long run must not gather.
+//! Faults for real, on threads and over time: what breaks, what is held up, what floods, and what a long run must not
+//! gather.
 //!
 //! In `make test` each takes seconds; with `FERMATA_SOAK=1` (`make soak`) the long runs take minutes.
 

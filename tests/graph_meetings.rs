@@ -1,5 +1,5 @@
-//! Graph files whose streams meet: types along every way, queues that hold what a batch beside them holds back, lanes, and
-//! streams that are units of work.
+//! Graph files whose streams meet: types along every way, queues that hold what a batch beside them holds back, lanes,
+//! and streams that are units of work.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! The guide: its commands run as they stand, its pages are there, and those that are made from the code are current.
 //!
-//! A block `sh` is run by bash, in the order of the page, in a folder that has the project's graphs. A block `sh needs: WHAT` is run where
-//! that can be had, and says why it is not; a command in any other block is a mistake. A YAML block that begins with `# NAME.yaml` is that
-//! file.
+//! A block `sh` is run by bash, in the order of the page, in a folder that has the project's graphs. A block `sh needs:
+//! WHAT` is run where that can be had, and says why it is not; a command in any other block is a mistake. A YAML block
+//! that begins with `# NAME.yaml` is that file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -133,7 +133,8 @@ fn a_video_that_promises_gigabytes_fails_its_own_stream() {
     ) else {
         return;
     };
-    // ISO/IEC 14496-12, 8.5.2: 24 bytes, then the size of a visual sample entry. ITU-T T.81, B.2.2: three bytes, then that of a frame.
+    // ISO/IEC 14496-12, 8.5.2: 24 bytes, then the size of a visual sample entry. ITU-T T.81, B.2.2: three bytes, then
+    // that of a frame.
     grow(&mp4, b"avc1", 24);
     grow(&avi, b"\xff\xc0", 3);
     let nodes = "nodes:\n  s: {use: video_source, each: stream, uri: \"${stream.uri}\"}\n  e: {use: discard, in: s}\nrun: {clock: asap}\n";

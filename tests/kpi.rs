@@ -106,8 +106,8 @@ fn a_drawn_run_has_the_numbers_of_pandas() {
     }
 }
 
-/// Two people in twelve frames at uneven times, from 0 on; the tracker swaps them behind frame 5, frames 3 and 9 were dropped, one is not
-/// found in frame 4, and a box that is nobody is there once.
+/// Two people in twelve frames at uneven times, from 0 on; the tracker swaps them behind frame 5, frames 3 and 9 were
+/// dropped, one is not found in frame 4, and a box that is nobody is there once.
 fn by_hand() -> (String, String) {
     let times = [0, 40, 100, 140, 200, 260, 300, 340, 420, 460, 500, 600];
     let (left, right) = ("0,0,100,100", "200,0,100,100");
@@ -150,10 +150,10 @@ fn numbers_worked_by_hand_are_exactly_right() {
     // Track 2: c c c c | b b b b b: frames 0 1 2 5 6 7 8 10 11, one flip in 8 pairs. Track 9 has one row and no pair.
     let rate = (4.0 / 9.0 + 1.0 / 8.0) / 2.0;
     // Excess: track 1 shows a, from frame 6 on (the other face) c: one true change; track 2 shows c, then b: one.
-    // Streaming, labels come 50 ms after their frame. Left, by frame: none yet, none yet (40 < 50), a (of 0 and 40, at 90), a, a,
-    // then at 260 the label of 200 (a, right), at 300 that of 200 again (310 is too late; b is true: wrong), at 340 the b
-    // of 260, b …: wrong at 0, 1 and 6. Right: wrong at 0 and 1; at 460 and 500 the wrong a of 420 is the newest (of 470: at 500
-    // only, since 470 > 460), at 600 the c of 500. So 24 faces, wrong 3 + 3.
+    // Streaming, labels come 50 ms after their frame. Left, by frame: none yet, none yet (40 < 50), a (of 0 and 40, at
+    // 90), a, a, then at 260 the label of 200 (a, right), at 300 that of 200 again (310 is too late; b is true: wrong),
+    // at 340 the b of 260, b …: wrong at 0, 1 and 6. Right: wrong at 0 and 1; at 460 and 500 the wrong a of 420 is the
+    // newest (of 470: at 500 only, since 470 > 460), at 600 the c of 500. So 24 faces, wrong 3 + 3.
     let expected = json!({
         "frames": 10,
         "tracks": 3,

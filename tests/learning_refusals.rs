@@ -1,4 +1,5 @@
-//! What the commands for networks, weights and predictions refuse: in one clear line, and without anything half-written.
+//! What the commands for networks, weights and predictions refuse: in one clear line, and without anything
+//! half-written.
 
 use std::path::Path;
 

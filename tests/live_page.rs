@@ -1,4 +1,5 @@
-//! The live page in a real browser, over the real program. With `FERMATA_SCREENSHOTS=DIR` it leaves pictures of itself there.
+//! The live page in a real browser, over the real program. With `FERMATA_SCREENSHOTS=DIR` it leaves pictures of itself
+//! there.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,6 @@
-//! The page open over sixteen streams: the run beside it loses no row, and a browser that reads a byte a second changes nothing for another.
-//! With `FERMATA_SOAK` for five minutes, at a pace that takes about half of the machine, and then rates and memory are held too.
+//! The page open over sixteen streams: the run beside it loses no row, and a browser that reads a byte a second changes
+//! nothing for another. With `FERMATA_SOAK` for five minutes, at a pace that takes about half of the machine, and then
+//! rates and memory are held too.
 
 use std::collections::BTreeSet;
 use std::io::Read;

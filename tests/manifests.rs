@@ -1,4 +1,5 @@
-//! The commands about manifests as a new user meets them. What is one picture, and what a recipe leaves out, is tested in the crate.
+//! The commands about manifests as a new user meets them. What is one picture, and what a recipe leaves out, is tested
+//! in the crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! `fermata models` with a catalogue of one's own, against a server that breaks off, lies, redirects for ever and sends something else.
+//! `fermata models` with a catalogue of one's own, against a server that breaks off, lies, redirects for ever and sends
+//! something else.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

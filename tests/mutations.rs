@@ -1,5 +1,6 @@
-//! Damaged and malicious files: real ones with bits flipped, parts cut off, zeroed and doubled. Each is read or refused; none brings the
-//! process down, keeps it busy or makes it large. Fuzzing with coverage, of texts alone, is `scripts/fuzz.sh`'s.
+//! Damaged and malicious files: real ones with bits flipped, parts cut off, zeroed and doubled. Each is read or
+//! refused; none brings the process down, keeps it busy or makes it large. Fuzzing with coverage, of texts alone, is
+//! `scripts/fuzz.sh`'s.
 //!
 //! `FERMATA_MUTATIONS` is how many files of each kind are tried (25), `FERMATA_MUTATIONS_SEED` which ones (14).
 
@@ -20,7 +21,8 @@ const MOST_KIB: u64 = 12_000_000;
 const MOST_RESIDENT_KIB: u64 = 1_500_000;
 /// Frames that are decoded of a file.
 const MOST_FRAMES: usize = 200;
-/// A file that keeps the process longer hangs it. All of them together take a few minutes, whatever else the machine does.
+/// A file that keeps the process longer hangs it. All of them together take a few minutes, whatever else the machine
+/// does.
 const MOST_TIME: Duration = Duration::from_secs(40);
 /// Exit code of a process that hangs.
 const HANGS: i32 = 124;

@@ -1,4 +1,5 @@
-//! Models by OpenVINO, in f32 and bf16, beside ONNX Runtime's own kernels: through the program, where its build of ONNX Runtime is installed.
+//! Models by OpenVINO, in f32 and bf16, beside ONNX Runtime's own kernels: through the program, where its build of ONNX
+//! Runtime is installed.
 
 use std::collections::BTreeMap;
 use std::path::Path;

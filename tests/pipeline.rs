@@ -1,4 +1,6 @@
-//! The whole way in small: labelled pictures → two teachers, each of two folds → their softlabels → students → a model that the live graph runs. What each step does alone is tested where it is; here it is whether they fit together, and whether it pays.
+//! The whole way in small: labelled pictures → two teachers, each of two folds → their softlabels → students → a model
+//! that the live graph runs. What each step does alone is tested where it is; here it is whether they fit together, and
+//! whether it pays.
 
 use std::fs;
 
@@ -80,7 +82,8 @@ fn from_labelled_pictures_to_a_student_in_the_live_graph() {
         assert!(best >= alone["alone"]["macro_f1"].as_f64().unwrap());
     }
 
-    // Each is asked by the model of its two that has not seen the row, with the weights and temperatures that the search has printed.
+    // Each is asked by the model of its two that has not seen the row, with the weights and temperatures that the
+    // search has printed.
     let (out, config) = (data.text("soft"), data.text("training.yaml"));
     let (_, typed) = said.split_once("weightings:").expect("what can be typed");
     let typed = typed.lines().next().unwrap_or_default().trim();

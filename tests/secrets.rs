@@ -1,5 +1,5 @@
-//! Secrets are not shown: neither by the program nor in what a run leaves, whatever characters they are made of and wherever in a graph
-//! they stand.
+//! Secrets are not shown: neither by the program nor in what a run leaves, whatever characters they are made of and
+//! wherever in a graph they stand.
 
 mod parameters;
 mod served;
@@ -142,7 +142,8 @@ nodes:
 run: {drain: 2s}
 ";
 
-/// Starts a graph of cameras that nobody answers for, ends it once all have been tried, and looks at everything that there is then.
+/// Starts a graph of cameras that nobody answers for, ends it once all have been tried, and looks at everything that
+/// there is then.
 fn run_and_look(graph: &str, arguments: &[&str], streams: usize) -> Vec<(String, String)> {
     let folder = tempfile::tempdir().unwrap();
     let (file, out) = (folder.path().join("graph.yaml"), folder.path().join("out"));

@@ -1,5 +1,5 @@
-//! Videos in players: any moment of a video that a run has written is found, and what has to be read for that does not grow with what
-//! is before it.
+//! Videos in players: any moment of a video that a run has written is found, and what has to be read for that does not
+//! grow with what is before it.
 
 use std::io::Write;
 use std::path::Path;

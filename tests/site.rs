@@ -250,8 +250,8 @@ fn rows(folder: &Path) -> [Vec<(u64, Option<u64>)>; 2] {
     })
 }
 
-/// What it had written and not acknowledged comes again, and is in the table once; nothing is missing, and no track has the number of
-/// another one.
+/// What it had written and not acknowledged comes again, and is in the table once; nothing is missing, and no track has
+/// the number of another one.
 #[test]
 fn a_part_that_is_killed_goes_on_with_its_table() {
     let folder = tempfile::tempdir().unwrap();
@@ -396,7 +396,8 @@ fn a_stream_that_one_machine_adds_appears_on_the_others() {
     assert_eq!(of_yard["captured"], told, "{said}");
 }
 
-/// A stream of which the graph says where it runs comes back there, and nowhere else can it be opened or ended; a page drains the site.
+/// A stream of which the graph says where it runs comes back there, and nowhere else can it be opened or ended; a page
+/// drains the site.
 #[test]
 fn a_stream_is_opened_again_where_its_source_is() {
     let folder = tempfile::tempdir().unwrap();

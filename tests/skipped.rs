@@ -1,5 +1,5 @@
-//! Tests that do nothing where they cannot, and say so where everybody sees it. What `make setup-test` installs is no such case: without it,
-//! tests fail.
+//! Tests that do nothing where they cannot, and say so where everybody sees it. What `make setup-test` installs is no
+//! such case: without it, tests fail.
 
 #![allow(dead_code, reason = "each program of tests uses a part")]
 

@@ -21,7 +21,8 @@ fn run(graph: &Path, out: &Path, log: &str, more: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What `read_trace.py` finds in a trace; it holds the trace to its laws: slices nest, flows lead from captures to sinks.
+/// What `read_trace.py` finds in a trace; it holds the trace to its laws: slices nest, flows lead from captures to
+/// sinks.
 fn read_trace(path: &Path) -> Value {
     let perfetto = repository(".native/perfetto/lib");
     assert!(perfetto.is_dir(), "no Perfetto: run `make setup-test`");

@@ -27,7 +27,8 @@ source: a test
 ";
 
 impl Data {
-    /// So many pictures of each class to train, a quarter of them to validate and to test: bars whose number is the class.
+    /// So many pictures of each class to train, a quarter of them to validate and to test: bars whose number is the
+    /// class.
     pub(crate) fn new(of_each: usize, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut csv = "image,label,source,split,group,sha256,width,height\n".to_owned();

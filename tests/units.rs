@@ -1,4 +1,5 @@
-//! Streams that are units of work: a provider gives them, is told how each ended, and resumes with those that are not done.
+//! Streams that are units of work: a provider gives them, is told how each ended, and resumes with those that are not
+//! done.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,5 @@
-//! Whether the nodes of a graph agree with each other: what no actor can check by itself. Owns the rules and their messages.
+//! Whether the nodes of a graph agree with each other: what no actor can check by itself. Owns the rules and their
+//! messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -19,7 +20,8 @@ use crate::sources::video_source::VideoSourceSettings;
 use crate::temporal::smooth_labels::SmoothLabelsSettings;
 use crate::temporal::track_faces::TrackFacesSettings;
 
-/// Everything in which nodes contradict each other, each in a sentence that says what to do; settings that cannot be read are told elsewhere.
+/// Everything in which nodes contradict each other, each in a sentence that says what to do; settings that cannot be
+/// read are told elsewhere.
 pub fn disagreements(graph: &Graph) -> Vec<String> {
     let mut said = forgetting_before_losing(graph);
     said.extend(recording_what_is_hidden(graph));
@@ -80,8 +82,8 @@ fn writing_among_images(graph: &Graph) -> Vec<String> {
     said.into_iter().collect()
 }
 
-/// Sinks know the names that they have given, and nothing of each other's. Of one node for each stream they give others, but to images that
-/// have names.
+/// Sinks know the names that they have given, and nothing of each other's. Of one node for each stream they give
+/// others, but to images that have names.
 fn writing_the_same_images(graph: &Graph) -> Vec<String> {
     let mut said = BTreeSet::new();
     let mut first: BTreeMap<Result<(u64, u64), PathBuf>, &NodeSpec> = BTreeMap::new();
@@ -150,7 +152,8 @@ fn recording_what_is_hidden(graph: &Graph) -> Vec<String> {
     recording.map(say).collect()
 }
 
-/// A face that is found again within `max_lost` keeps its track, so its smoothing must not have been forgotten meanwhile.
+/// A face that is found again within `max_lost` keeps its track, so its smoothing must not have been forgotten
+/// meanwhile.
 fn forgetting_before_losing(graph: &Graph) -> Vec<String> {
     let mut said = BTreeSet::new();
     for (index, smooth) in nodes(graph, "smooth_labels") {

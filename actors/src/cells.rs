@@ -10,7 +10,8 @@ pub(crate) fn write_decimal(cell: &mut String, value: f32, decimals: usize) {
     }
 }
 
-/// Nanoseconds, written as milliseconds with 3 decimals; in whole numbers, so that no time stamp is too large to be exact.
+/// Nanoseconds, written as milliseconds with 3 decimals; in whole numbers, so that no time stamp is too large to be
+/// exact.
 pub(crate) struct Milliseconds(pub(crate) i128);
 
 impl Display for Milliseconds {

@@ -1,6 +1,7 @@
 //! Frames and faces as bytes, for edges to other machines: protobuf messages, pixels as they are or as JPEG.
 //!
-//! Owns their forms. Whatever the bytes are, reading them does not panic, and takes no more memory than they say they have.
+//! Owns their forms. Whatever the bytes are, reading them does not panic, and takes no more memory than they say they
+//! have.
 
 use std::sync::Arc;
 

@@ -34,10 +34,12 @@ pub(crate) use opening::{Nature, open_input};
 pub(crate) use picture_numbers::{PictureNumber, PictureNumbers};
 pub(crate) use waiting::Waiting;
 
-/// Bytes of the largest piece of memory that libav may ask for: a picture of a hundred million pixels has its planes in it.
+/// Bytes of the largest piece of memory that libav may ask for: a picture of a hundred million pixels has its planes in
+/// it.
 const MOST_BYTES: usize = 1 << 30;
 
-/// Registers error texts, and makes libav's messages log lines, of which errors are counted. Call before anything else of libav.
+/// Registers error texts, and makes libav's messages log lines, of which errors are counted. Call before anything else
+/// of libav.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {

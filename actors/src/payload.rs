@@ -40,14 +40,15 @@ pub struct Faces {
     pub video: VideoFrame,
     /// The faces.
     pub faces: Vec<Face>,
-    /// What the detector takes for faces with some doubt: a tracker continues tracks with them, and what hides faces hides them too.
-    /// They are not classified and not counted.
+    /// What the detector takes for faces with some doubt: a tracker continues tracks with them, and what hides faces
+    /// hides them too. They are not classified and not counted.
     pub doubtful: Vec<Face>,
     /// Where a tracker expects faces that the detector did not find.
     pub lost: Vec<Rect>,
     /// False where the detector did not look at the frame (`every`).
     pub detected: bool,
-    /// Whether the list of faces can be the whole: the detector looked at this frame, or a tracker carried on from one at which it looked.
+    /// Whether the list of faces can be the whole: the detector looked at this frame, or a tracker carried on from one
+    /// at which it looked.
     pub known: bool,
 }
 

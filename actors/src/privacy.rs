@@ -1,5 +1,5 @@
-//! Which nodes of a graph make faces unrecognisable, and in which streams: the one answer for all that shows, writes or records pixels elsewhere
-//! in it. When in doubt, they do.
+//! Which nodes of a graph make faces unrecognisable, and in which streams: the one answer for all that shows, writes or
+//! records pixels elsewhere in it. When in doubt, they do.
 
 use fermata_engine::Graph;
 use fermata_engine::graph::{NodeSpec, StreamSpec};
@@ -37,7 +37,8 @@ pub(crate) fn blurs_any(graph: &Graph, node: &NodeSpec) -> bool {
     streams.iter().any(|stream| blur(node, stream).is_some())
 }
 
-/// How a node blurs a stream, if it does. Settings of a node that draws and that cannot be read (a value that only some streams have) may say so.
+/// How a node blurs a stream, if it does. Settings of a node that draws and that cannot be read (a value that only some
+/// streams have) may say so.
 pub(crate) fn blur(node: &NodeSpec, stream: &StreamSpec) -> Option<Blur> {
     let settings = node.settings(node.each_stream.then_some(stream)).ok();
     let settings = settings.and_then(|settings| settings.parse::<serde_json::Value>().ok());

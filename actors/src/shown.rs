@@ -8,8 +8,8 @@ use crate::overlay::draw_overlay::NAME;
 use crate::payload::{Faces, VideoFrame};
 use crate::privacy::{blur, streams};
 
-/// The `draw_overlay` node whose pictures are shown: the last one of the graph that blurs each stream that any of them blurs, so that no picture from
-/// before leaves the process.
+/// The `draw_overlay` node whose pictures are shown: the last one of the graph that blurs each stream that any of them
+/// blurs, so that no picture from before leaves the process.
 pub fn shown_node(graph: &Graph) -> Option<String> {
     // Of a part: what is hidden on another machine is hidden here too.
     let whole = graph.whole();

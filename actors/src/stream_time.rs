@@ -11,7 +11,8 @@ pub(crate) struct StreamTime {
 }
 
 impl StreamTime {
-    /// Moves on to a frame: the time since the one before, or none where a segment begins. A time stamp that does not rise passes no time.
+    /// Moves on to a frame: the time since the one before, or none where a segment begins. A time stamp that does not
+    /// rise passes no time.
     pub(crate) fn pass(&mut self, envelope: &Envelope) -> Option<Duration> {
         let (segment, pts_ns) = (envelope.segment, envelope.pts_ns);
         let (same, before) = self.latest.replace((segment, pts_ns))?;

@@ -1,5 +1,5 @@
-//! Whom an encrypted connection trusts: the system's authorities, those of a file, the one certificate that somebody named, or anybody. The
-//! settings that say so, and the connections, are elsewhere.
+//! Whom an encrypted connection trusts: the system's authorities, those of a file, the one certificate that somebody
+//! named, or anybody. The settings that say so, and the connections, are elsewhere.
 
 use std::fmt;
 use std::path::Path;

@@ -1,12 +1,12 @@
 //! What detector, crop and classifier allocate for a frame once they are warm: nothing above 4 KiB.
 //!
-//! An actor is warm when it has seen as many and as large faces before: its buffers only grow, by doubling, and a crop that
-//! is under way needs one of its own. So every clip is shown twice, and the second time counts.
+//! An actor is warm when it has seen as many and as large faces before: its buffers only grow, by doubling, and a crop
+//! that is under way needs one of its own. So every clip is shown twice, and the second time counts.
 //!
-//! Its own program, because it replaces the allocator by one that counts: what Rust code asks for on the thread that calls
-//! an actor, during the call. Not counted is what libraries take from `malloc` themselves: ONNX Runtime; OpenCV's tables
-//! inside of each `resize` and `warpAffine` (5 to 16 KiB) and, with `clahe`, its bordered copy of a crop. Sources, and the
-//! engine between the actors, are not looked at.
+//! Its own program, because it replaces the allocator by one that counts: what Rust code asks for on the thread that
+//! calls an actor, during the call. Not counted is what libraries take from `malloc` themselves: ONNX Runtime; OpenCV's
+//! tables inside of each `resize` and `warpAffine` (5 to 16 KiB) and, with `clahe`, its bordered copy of a crop.
+//! Sources, and the engine between the actors, are not looked at.
 
 #[path = "../../tests/skipped.rs"]
 mod skipped;

@@ -39,7 +39,8 @@ pub trait Actor: Sized + Send + 'static {
         Vec::new()
     }
 
-    /// Looks for what [`Actor::check`] has no time for before a run, which would find it a moment later anyway: loads a model, say.
+    /// Looks for what [`Actor::check`] has no time for before a run, which would find it a moment later anyway: loads a
+    /// model, say.
     fn try_out(_settings: &Self::Settings) -> Result<(), ActorError> {
         Ok(())
     }
@@ -63,20 +64,21 @@ pub trait Actor: Sized + Send + 'static {
         Ok(())
     }
 
-    /// A stream begins to reach this node (for a shared node also while it runs). With `replicas`, each of them is told.
+    /// A stream begins to reach this node (for a shared node also while it runs). With `replicas`, each of them is
+    /// told.
     fn stream_started(&mut self, _stream: &Arc<Stream>) -> Result<(), ActorError> {
         Ok(())
     }
 
-    /// All packets of the stream have been handed over, and calls of it are still open ([`Outputs::finish_later`]): whoever holds packets back
-    /// until a later one comes must settle them now. Told once for each stream, and only to actors that keep calls open. An error or a panic
-    /// takes the node out of the graph.
+    /// All packets of the stream have been handed over, and calls of it are still open ([`Outputs::finish_later`]):
+    /// whoever holds packets back until a later one comes must settle them now. Told once for each stream, and only to
+    /// actors that keep calls open. An error or a panic takes the node out of the graph.
     fn stream_ending(&mut self, _stream: &Arc<Stream>) -> Result<(), ActorError> {
         Ok(())
     }
 
-    /// The last packet of the stream has been handled, and `end` says how it came to that. With `replicas`, each of them
-    /// is told. An error or a panic takes the node out of the graph.
+    /// The last packet of the stream has been handled, and `end` says how it came to that. With `replicas`, each of
+    /// them is told. An error or a panic takes the node out of the graph.
     fn stream_ended(&mut self, _stream: &Arc<Stream>, _end: End) -> Result<(), ActorError> {
         Ok(())
     }

@@ -21,8 +21,8 @@ pub struct Clock(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
-    /// The processor's time stamp counter where it can be trusted, else the system's monotonic clock: the engine looks at
-    /// the time after each call, and the counter costs a third of the system's clock.
+    /// The processor's time stamp counter where it can be trusted, else the system's monotonic clock: the engine looks
+    /// at the time after each call, and the counter costs a third of the system's clock.
     Real {
         clock: quanta::Clock,
         origin: u64,
@@ -66,8 +66,8 @@ impl Clock {
         }
     }
 
-    /// Never returns, as a call that hangs would. Under a manual clock, where one thread runs everything, the simulation
-    /// never runs the caller again.
+    /// Never returns, as a call that hangs would. Under a manual clock, where one thread runs everything, the
+    /// simulation never runs the caller again.
     pub fn hang(&self) -> ! {
         match &self.0 {
             Kind::Real { .. } => loop {

@@ -50,8 +50,8 @@ use crate::error::ActorError;
 use crate::packet::{AnyPayload, Payload, downcast_ref};
 use crate::ports::PortType;
 
-/// How payloads of one type are written and read, in one version of their form. Whatever the bytes are, reading them must
-/// not panic: they come from elsewhere.
+/// How payloads of one type are written and read, in one version of their form. Whatever the bytes are, reading them
+/// must not panic: they come from elsewhere.
 pub trait Codec: 'static {
     /// The type that it writes and reads.
     type Payload: Payload;
@@ -66,8 +66,8 @@ pub trait Codec: 'static {
     /// What of this payload the form cannot hold.
     fn encode(payload: &Self::Payload, bytes: &mut Vec<u8>) -> Result<(), ActorError>;
 
-    /// Like [`Codec::encode`], with fewer bytes where the payload need not come back exactly; `quality` goes from 1 to 100. A form
-    /// that knows no such thing is written as it always is.
+    /// Like [`Codec::encode`], with fewer bytes where the payload need not come back exactly; `quality` goes from 1
+    /// to 100. A form that knows no such thing is written as it always is.
     fn encode_smaller(
         payload: &Self::Payload,
         _quality: u8,
@@ -120,8 +120,8 @@ impl Codecs {
     /// Adds a codec. Of several versions of a type all are read, and the newest is written.
     ///
     /// # Panics
-    /// If this version of the name is there already, if the name stands for another payload type, or if the type has another
-    /// name: a mistake in the program.
+    /// If this version of the name is there already, if the name stands for another payload type, or if the type has
+    /// another name: a mistake in the program.
     pub fn register<C: Codec>(&mut self) {
         let payload = TypeId::of::<C::Payload>();
         let form = Form {
@@ -156,8 +156,8 @@ impl Codecs {
         assert!(earlier.is_none(), "codec `{form}` is registered twice");
     }
 
-    /// Appends a payload's bytes, in the newest version of its type, and says what they are. After an error nothing has been
-    /// appended.
+    /// Appends a payload's bytes, in the newest version of its type, and says what they are. After an error nothing has
+    /// been appended.
     ///
     /// # Errors
     /// There is no codec for the payload's type, or its codec refuses it.
@@ -165,7 +165,8 @@ impl Codecs {
         self.encode_as(payload, None, bytes)
     }
 
-    /// Like [`Codecs::encode`], with fewer bytes where the payload need not come back exactly; see [`Codec::encode_smaller`].
+    /// Like [`Codecs::encode`], with fewer bytes where the payload need not come back exactly; see
+    /// [`Codec::encode_smaller`].
     ///
     /// # Errors
     /// See [`Codecs::encode`].

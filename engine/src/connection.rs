@@ -9,8 +9,9 @@ use crate::lock::lock;
 /// Told whenever a source loses its device or has it again; the reason says why it is lost.
 pub(crate) type ConnectionListener = Box<dyn Fn(Option<String>) + Send + Sync>;
 
-/// How a source says that what it captures from is gone, and that it is back; see [`Setup::connection`](crate::Setup::connection).
-/// Who watches the run sees it at once: as an event, and in its statistics.
+/// How a source says that what it captures from is gone, and that it is back; see
+/// [`Setup::connection`](crate::Setup::connection). Who watches the run sees it at once: as an event, and in its
+/// statistics.
 pub struct Connection {
     lost: Mutex<Option<(String, u64)>>,
     clock: Clock,

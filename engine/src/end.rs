@@ -33,14 +33,14 @@ pub enum How {
     Stopped = 3,
 }
 
-/// How a stream ended at a node, or how a node's streams did altogether. Whoever writes files decides by it what becomes of
-/// them.
+/// How a stream ended at a node, or how a node's streams did altogether. Whoever writes files decides by it what
+/// becomes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct End {
     /// How it ended.
     pub how: How,
-    /// Something of it was lost on the way here, or here: dropped by a queue, failed, unmatched, or given up. What an actor
-    /// left out on purpose is not lost.
+    /// Something of it was lost on the way here, or here: dropped by a queue, failed, unmatched, or given up. What an
+    /// actor left out on purpose is not lost.
     pub lost: bool,
 }
 

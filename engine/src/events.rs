@@ -51,7 +51,8 @@ pub enum RunEvent {
         /// The node instance.
         node: String,
     },
-    /// All streams end now, and what is in flight is finished: somebody asked for it, or what all of them need has failed.
+    /// All streams end now, and what is in flight is finished: somebody asked for it, or what all of them need has
+    /// failed.
     Draining,
     /// The run ends at once, and what is in flight is abandoned.
     Stopping,
@@ -90,8 +91,8 @@ impl Events {
         receiver
     }
 
-    /// The streams that end from now on, none of which is missed: for whoever bounds how many are there. The receiver is disconnected once
-    /// the run is over.
+    /// The streams that end from now on, none of which is missed: for whoever bounds how many are there. The receiver
+    /// is disconnected once the run is over.
     pub(crate) fn subscribe_to_ends(&self) -> flume::Receiver<(String, End)> {
         let (sender, receiver) = flume::unbounded();
         let mut of_ends = lock(&self.of_ends);

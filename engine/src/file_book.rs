@@ -1,6 +1,7 @@
 //! What actors say of the files that they write: which there are, how much is in each, and whether it is complete.
 //!
-//! Books live apart from their actors, so that the report tells of a file also when the actor hangs, panicked or was given up.
+//! Books live apart from their actors, so that the report tells of a file also when the actor hangs, panicked or was
+//! given up.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -64,8 +64,8 @@ impl Input {
             .expect("an actor without a join gets a packet on its only input")
     }
 
-    /// Takes the payload of the input with this index (the order of [`Ports`](crate::Ports)), if the packet has one there
-    /// (`require` may allow inputs to be absent).
+    /// Takes the payload of the input with this index (the order of [`Ports`](crate::Ports)), if the packet has one
+    /// there (`require` may allow inputs to be absent).
     ///
     /// # Panics
     /// See [`Input::take`].

@@ -1,5 +1,5 @@
-//! What an instance of a node is called in reports, logs and settings: `NODE`, or `NODE@STREAM` where each stream has its own.
-//! The names of nodes and streams are checked elsewhere (`graph/names.rs`); no node's has an `@`.
+//! What an instance of a node is called in reports, logs and settings: `NODE`, or `NODE@STREAM` where each stream has
+//! its own. The names of nodes and streams are checked elsewhere (`graph/names.rs`); no node's has an `@`.
 
 use std::fmt::{Display, Formatter, Result};
 

@@ -2,22 +2,22 @@
 //!
 //! # What it solves
 //!
-//! - **Loss that nobody sees.** Every queue is bounded and says what it does when it is full. What does not arrive is counted
-//!   where it was lost and why, and the books are checked at the end of every run: a packet that is neither delivered nor
-//!   accounted for is an error.
-//! - **One slow or dead stream that stops all.** Queues, order, pacing and restarts belong to a stream; shared actors serve
-//!   streams in turn.
-//! - **Joins that guess.** Packets meet by (stream, sequence). Progress marks travel beside the queues and say what will never
-//!   come, so there are no time-outs in matching.
+//! - **Loss that nobody sees.** Every queue is bounded and says what it does when it is full. What does not arrive is
+//!   counted where it was lost and why, and the books are checked at the end of every run: a packet that is neither
+//!   delivered nor accounted for is an error.
+//! - **One slow or dead stream that stops all.** Queues, order, pacing and restarts belong to a stream; shared actors
+//!   serve streams in turn.
+//! - **Joins that guess.** Packets meet by (stream, sequence). Progress marks travel beside the queues and say what
+//!   will never come, so there are no time-outs in matching.
 //! - **Results that depend on timing.** Under the clock `asap` two runs give the same packets in the same order.
-//! - **Actors that break.** An error loses its packet, a panic its call; the actor is built anew on the same queues, within a
-//!   budget. Whatever an actor's code does, a run ends, and says how.
+//! - **Actors that break.** An error loses its packet, a panic its call; the actor is built anew on the same queues,
+//!   within a budget. Whatever an actor's code does, a run ends, and says how.
 //!
 //! # What it is not
 //!
 //! No cluster scheduler: a run is one process (edges to other processes are actors). No hard real time. No exactly-once
-//! delivery into systems outside: a sink is told how its streams ended, and decides by it what it keeps. It knows no vision
-//! and no learning.
+//! delivery into systems outside: a sink is told how its streams ended, and decides by it what it keeps. It knows no
+//! vision and no learning.
 //!
 //! # Map
 //!
@@ -33,9 +33,9 @@
 //! | try it in virtual time, repeatably | [`sim`] |
 //! | understand it | `runtime/way.rs` (the way of a packet), `runtime/edge.rs` (one stream between two nodes), `control/` (decisions as pure state machines) |
 //!
-//! A node is an actor's place in a graph, a lane is a thread with the nodes that share it, an edge is one stream on its way
-//! from an output to an input. A lane never waits for another one: it parks when it finds nothing to do, and whoever
-//! gives it something, or makes room, wakes it.
+//! A node is an actor's place in a graph, a lane is a thread with the nodes that share it, an edge is one stream on its
+//! way from an output to an input. A lane never waits for another one: it parks when it finds nothing to do, and
+//! whoever gives it something, or makes room, wakes it.
 
 mod actor;
 pub mod builtin;

@@ -1,19 +1,22 @@
-//! Which life of its machine's part a run is: what a part of a site that was killed and started again is told of those before.
+//! Which life of its machine's part a run is: what a part of a site that was killed and started again is told of those
+//! before.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Which life of a part a run is. A program that takes up a part that was killed lends it to its actors as a service; without one a run
-/// is the first.
+/// Which life of a part a run is. A program that takes up a part that was killed lends it to its actors as a service;
+/// without one a run is the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Life {
     /// How often the part has been started: 1 and above.
     pub number: u64,
-    /// By stream that comes from another machine: below which sequence all sinks had settled and flushed everything before this life
-    /// began (0 in the first). What is above comes again. Sequences of these streams go on over lives; those of others begin anew.
+    /// By stream that comes from another machine: below which sequence all sinks had settled and flushed everything
+    /// before this life began (0 in the first). What is above comes again. Sequences of these streams go on over lives;
+    /// those of others begin anew.
     pub settled: BTreeMap<String, u64>,
-    /// When the first life in the run's folder began, by this machine's clock. Not known where earlier lives had another folder.
+    /// When the first life in the run's folder began, by this machine's clock. Not known where earlier lives had
+    /// another folder.
     pub since: Option<SystemTime>,
 }
 
@@ -24,8 +27,8 @@ const STAMP_LAG: Duration = Duration::from_secs(1);
 const RANGE: u64 = 1_000_000_000;
 
 impl Life {
-    /// Behind the numbers that earlier lives may have given out: each life has a range of a billion of its own. Lives are numbered by the
-    /// site, under the condition that nobody else takes the number, so that no two share a range.
+    /// Behind the numbers that earlier lives may have given out: each life has a range of a billion of its own. Lives
+    /// are numbered by the site, under the condition that nobody else takes the number, so that no two share a range.
     pub fn numbers_from(&self) -> u64 {
         self.number.saturating_sub(1).saturating_mul(RANGE)
     }

@@ -1,7 +1,7 @@
 //! Watching single packets on their way: traces, taps, tests.
 //!
-//! An [`Observer`] gives every lane a [`Recorder`] of its own, so that recording needs no lock. A run without an observer
-//! tests for one at each event and does nothing else.
+//! An [`Observer`] gives every lane a [`Recorder`] of its own, so that recording needs no lock. A run without an
+//! observer tests for one at each event and does nothing else.
 
 use crate::packet::{Envelope, Packet};
 

@@ -1,5 +1,5 @@
-//! What a call gives back: packets for the outputs, failures of single packets, or a [`Ticket`] with which it is finished
-//! later.
+//! What a call gives back: packets for the outputs, failures of single packets, or a [`Ticket`] with which it is
+//! finished later.
 
 use std::sync::Arc;
 
@@ -54,26 +54,28 @@ impl Outputs {
         self.failed.push((envelope.clone(), error.into()));
     }
 
-    /// Ends the stream of a packet early: its source is asked to end, and what is still on the way to this node, or held
-    /// for a batch whose call has not begun, is counted as finished and not handled any more. Calls that have begun, also those
-    /// that are finished later, still count. The stream ends as complete here.
+    /// Ends the stream of a packet early: its source is asked to end, and what is still on the way to this node, or
+    /// held for a batch whose call has not begun, is counted as finished and not handled any more. Calls that have
+    /// begun, also those that are finished later, still count. The stream ends as complete here.
     pub fn end_stream(&mut self, envelope: &Envelope) {
         self.ended.push(envelope.stream.id);
     }
 
-    /// Confirms that everything below a sequence of a stream has been flushed to where it survives this process. Only for
-    /// actors that declare [`Ports::confirms_flushes`](crate::Ports::confirms_flushes), which are otherwise taken to have
-    /// flushed nothing before the stream ends.
+    /// Confirms that everything below a sequence of a stream has been flushed to where it survives this process. Only
+    /// for actors that declare [`Ports::confirms_flushes`](crate::Ports::confirms_flushes), which are otherwise taken
+    /// to have flushed nothing before the stream ends.
     pub fn confirm_flushed(&mut self, stream: &Stream, below: u64) {
         self.flushed.push((stream.id, below));
     }
 
     /// Finishes this call later: the packets of the call stay with the node until the ticket is settled, from whichever
-    /// thread. Calls of a stream are published in the order in which they were made, whenever they are settled. What was
-    /// emitted so far is given up. Only for actors that declare [`Ports::finishes_later`](crate::Ports::finishes_later), once for each call.
+    /// thread. Calls of a stream are published in the order in which they were made, whenever they are settled. What
+    /// was emitted so far is given up. Only for actors that declare
+    /// [`Ports::finishes_later`](crate::Ports::finishes_later), once for each call.
     ///
-    /// The stream does not end before its calls have. So tickets that only the stream's own source would settle keep it open for ever
-    /// where that source is asked to end early and waits for room behind these very calls: only a drain or a stop ends such a run.
+    /// The stream does not end before its calls have. So tickets that only the stream's own source would settle keep it
+    /// open for ever where that source is asked to end early and waits for room behind these very calls: only a drain
+    /// or a stop ends such a run.
     ///
     /// # Errors
     /// The actor did not declare it, or has the ticket of this call already.
@@ -111,8 +113,8 @@ pub(crate) trait Desk: Send + Sync {
     fn settle(&self, number: u64, result: Result<(), ActorError>, out: Outputs);
 }
 
-/// A call that is finished later. Dropping it fails the call's packets. If the actor is replaced meanwhile, or the run is
-/// stopped, nobody waits for it any more and settling it does nothing.
+/// A call that is finished later. Dropping it fails the call's packets. If the actor is replaced meanwhile, or the run
+/// is stopped, nobody waits for it any more and settling it does nothing.
 #[must_use = "dropping a ticket fails its packets"]
 pub struct Ticket {
     desk: Arc<dyn Desk>,

@@ -80,13 +80,13 @@ pub struct Capture {
     pub sequence: u64,
     /// Presentation time stamp of the source, nanoseconds.
     pub pts_ns: i64,
-    /// Clock time at which it was to be captured, nanoseconds since the run's start: of a recording that is paced, when its
-    /// time stamp was due, however late it was handed over; else when the source gave it.
+    /// Clock time at which it was to be captured, nanoseconds since the run's start: of a recording that is paced, when
+    /// its time stamp was due, however late it was handed over; else when the source gave it.
     pub captured_ns: u64,
 }
 
-/// The capture that a packet derives from, shared by all packets that do: a packet is moved many times between two actors, and
-/// what is moved should be small.
+/// The capture that a packet derives from, shared by all packets that do: a packet is moved many times between two
+/// actors, and what is moved should be small.
 #[derive(Clone, Debug)]
 pub struct Envelope(Arc<Capture>);
 

@@ -1,4 +1,5 @@
-//! What a node looks like from outside: named inputs and outputs with their types, and what the actor declares of itself.
+//! What a node looks like from outside: named inputs and outputs with their types, and what the actor declares of
+//! itself.
 
 use std::any::{Any, TypeId};
 use std::path::PathBuf;
@@ -56,10 +57,11 @@ pub struct Ports {
     pub irreplaceable: bool,
     /// The actor keeps state of one stream and must stand in a node with `each: stream`.
     pub per_stream: bool,
-    /// What the actor keeps of one stream does not depend on others, so that streams that are units of work may share it.
+    /// What the actor keeps of one stream does not depend on others, so that streams that are units of work may share
+    /// it.
     pub streams_apart: bool,
-    /// Most calls that the actor may have open at a time because it finishes them later; 0 if it finishes every call before
-    /// it returns.
+    /// Most calls that the actor may have open at a time because it finishes them later; 0 if it finishes every call
+    /// before it returns.
     pub open_calls: usize,
     /// Calls that are finished later wait for the packets behind them, however long these take to come.
     pub waits_for_packets: bool,
@@ -106,8 +108,9 @@ impl Ports {
         self.output_of(name, PortType::Any)
     }
 
-    /// Adds an output for payloads whose type is known by the name of its codec ([`Codec::NAME`](crate::Codec::NAME)): of a
-    /// source whose packets come from another process. The program's [`Codecs`](crate::Codecs) have to know the name.
+    /// Adds an output for payloads whose type is known by the name of its codec ([`Codec::NAME`](crate::Codec::NAME)):
+    /// of a source whose packets come from another process. The program's [`Codecs`](crate::Codecs) have to know the
+    /// name.
     pub fn named_output(mut self, name: &str, payload: &str) -> Self {
         let index = self.outputs.len();
         self.named_payloads.push((index, payload.to_owned()));
@@ -154,29 +157,31 @@ impl Ports {
         self
     }
 
-    /// Declares a service of the program that the actor cannot do without; [`Setup::service`](crate::Setup::service) has it.
+    /// Declares a service of the program that the actor cannot do without; [`Setup::service`](crate::Setup::service)
+    /// has it.
     pub fn needs<T: Any + Send + Sync>(mut self) -> Self {
         self.needs.push(Need::of::<T>());
         self
     }
 
-    /// Declares that the actor may finish calls later ([`Outputs::finish_later`](crate::Outputs::finish_later)), at most this
-    /// many at a time (at least one): while so many are open, it gets no more packets. Such a node cannot have replicas.
+    /// Declares that the actor may finish calls later ([`Outputs::finish_later`](crate::Outputs::finish_later)), at
+    /// most this many at a time (at least one): while so many are open, it gets no more packets. Such a node cannot
+    /// have replicas.
     pub fn finishes_later(mut self, open_calls: usize) -> Self {
         self.open_calls = open_calls.max(1);
         self
     }
 
-    /// Declares that calls which the actor finishes later wait for the packets behind them. These may take any time, as from a camera that is
-    /// gone: such a call is not reported for having run longer than `run.call_deadline`.
+    /// Declares that calls which the actor finishes later wait for the packets behind them. These may take any time, as
+    /// from a camera that is gone: such a call is not reported for having run longer than `run.call_deadline`.
     pub fn waits_for_packets(mut self) -> Self {
         self.waits_for_packets = true;
         self
     }
 
     /// Declares that what a call was given is not safe before the actor says so with
-    /// [`Outputs::confirm_flushed`](crate::Outputs::confirm_flushed), or the stream has ended. Sources that ask how far their
-    /// stream has been settled ([`Setup::settled`](crate::Setup::settled)) wait for it.
+    /// [`Outputs::confirm_flushed`](crate::Outputs::confirm_flushed), or the stream has ended. Sources that ask how far
+    /// their stream has been settled ([`Setup::settled`](crate::Setup::settled)) wait for it.
     pub fn confirms_flushes(mut self) -> Self {
         self.confirms_flushes = true;
         self

@@ -38,13 +38,13 @@ pub trait StreamProvider: Sized + Send + 'static {
     /// Builds the provider, when the graph starts.
     fn create(settings: Self::Settings, setup: &ProviderSetup) -> Result<Self, ActorError>;
 
-    /// The stream that comes next; none when there are no more for now. Called while fewer streams than `open` are there, and
-    /// after none again once a stream has ended: may give one that failed once more, under another name. An error drains the
-    /// run, which then fails.
+    /// The stream that comes next; none when there are no more for now. Called while fewer streams than `open` are
+    /// there, and after none again once a stream has ended: may give one that failed once more, under another name. An
+    /// error drains the run, which then fails.
     fn next(&mut self) -> Result<Option<StreamSpec>, ActorError>;
 
-    /// Whether there may be streams later although [`StreamProvider::next`] has just given none, and although none is there: it
-    /// is then asked again from time to time, until the run is ended. For units that somebody else hands out.
+    /// Whether there may be streams later although [`StreamProvider::next`] has just given none, and although none is
+    /// there: it is then asked again from time to time, until the run is ended. For units that somebody else hands out.
     fn may_have_more(&self) -> bool {
         false
     }

@@ -140,7 +140,8 @@ where
         }
     }
 
-    /// Calls the provider. Nothing if that fails: the run drains, and it still hears how the streams that are there end.
+    /// Calls the provider. Nothing if that fails: the run drains, and it still hears how the streams that are there
+    /// end.
     fn ask<T>(
         &mut self,
         call: impl FnOnce(&mut dyn AnyProvider) -> Result<T, ActorError>,

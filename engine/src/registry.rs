@@ -48,8 +48,8 @@ impl Registry {
         self.register_made::<A>(A::NAME, A::create);
     }
 
-    /// Adds an actor that a function of the program makes, under a name of its own: what it makes may share something with
-    /// the program.
+    /// Adds an actor that a function of the program makes, under a name of its own: what it makes may share something
+    /// with the program.
     pub(crate) fn register_made<A: Actor>(
         &mut self,
         name: &'static str,

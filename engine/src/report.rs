@@ -61,8 +61,9 @@ pub struct SiteReport {
     pub incarnation: u64,
     /// How this machine's clock stood when it was compared last, if that could be found out.
     pub clock: Option<ClockReport>,
-    /// How wrong latencies of packets from other machines may be, at most: how far this clock and one of theirs have been apart at most,
-    /// whenever they were compared, milliseconds. None while that is not known of one that has sent.
+    /// How wrong latencies of packets from other machines may be, at most: how far this clock and one of theirs have
+    /// been apart at most, whenever they were compared, milliseconds. None while that is not known of one that has
+    /// sent.
     #[serde(default)]
     pub latency_error_ms: Option<f64>,
     /// Earlier lives of the part, which were killed and so left no report, as far as the run's folder knows of them.
@@ -148,8 +149,8 @@ pub struct FileReport {
     pub segments: Vec<FileSegmentReport>,
 }
 
-/// Where a segment of a stream begins in a file, or goes on behind a gap that was shortened: the time of each frame up to the next one
-/// follows from it.
+/// Where a segment of a stream begins in a file, or goes on behind a gap that was shortened: the time of each frame up
+/// to the next one follows from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FileSegmentReport {
     /// Number of the segment.

@@ -77,8 +77,8 @@ impl RunningGraph {
         Ok(running)
     }
 
-    /// Begins to create all nodes and returns at once, so that a run whose creation takes long can be watched, drained or
-    /// stopped meanwhile. [`RunningGraph::created`] waits for it.
+    /// Begins to create all nodes and returns at once, so that a run whose creation takes long can be watched, drained
+    /// or stopped meanwhile. [`RunningGraph::created`] waits for it.
     ///
     /// # Errors
     /// The graph is wrong, or a thread could not be started. Nothing runs then.
@@ -245,14 +245,14 @@ impl RunHandle {
         self.core.check_stream(name, uri)
     }
 
-    /// The edge over which a stream comes here from another machine of the site; none if its source is here. Where it comes from it is to be
-    /// ended: that machine would wait for room for ever.
+    /// The edge over which a stream comes here from another machine of the site; none if its source is here. Where it
+    /// comes from it is to be ended: that machine would wait for room for ever.
     pub fn edge_of(&self, stream: &str) -> Option<String> {
         self.core.edge_of(stream)
     }
 
-    /// Adds a stream that another machine of the site has opened and that comes here over an edge, under the name that it has there;
-    /// waits until its nodes have been created.
+    /// Adds a stream that another machine of the site has opened and that comes here over an edge, under the name that
+    /// it has there; waits until its nodes have been created.
     ///
     /// # Errors
     /// See [`StartError`]; the graph runs on without the stream.
@@ -273,7 +273,8 @@ impl RunHandle {
         self.tell(wired);
         let mut attachments = Some(new.attachments);
         if launch.group == 0 {
-            // Before any lane runs: who serves streams in turn has to know of all of them before the first packet comes.
+            // Before any lane runs: who serves streams in turn has to know of all of them before the first packet
+            // comes.
             self.core.attach(attachments.take().unwrap_or_default());
         }
         let mut lanes = new.lanes.into_iter();
@@ -333,8 +334,9 @@ impl RunHandle {
         stream.is_some()
     }
 
-    /// Ends a stream and adds one in its place, which the run waits for even if the other one is the last that it has. That one goes on if the
-    /// new one can be seen to be wrong before; it may also have ended by itself. Returns the name that the new one got.
+    /// Ends a stream and adds one in its place, which the run waits for even if the other one is the last that it has.
+    /// That one goes on if the new one can be seen to be wrong before; it may also have ended by itself. Returns the
+    /// name that the new one got.
     ///
     /// # Errors
     /// See [`StartError`].

@@ -1,7 +1,7 @@
 //! What a program lends to its actors: the page's hub of frames, a ledger, a connection.
 //!
-//! An actor says with [`Ports::needs`](crate::Ports::needs) what it cannot do without; a graph whose program does not have it is
-//! refused before anything starts.
+//! An actor says with [`Ports::needs`](crate::Ports::needs) what it cannot do without; a graph whose program does not
+//! have it is refused before anything starts.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;

@@ -13,16 +13,17 @@ pub struct Settled {
 
 impl Settled {
     /// The sequence below which everything has been settled and flushed at all sinks: delivered, dropped or failed, and
-    /// counted as such. `u64::MAX` once the stream has ended everywhere; not if a sink that confirms what it flushes failed at that.
+    /// counted as such. `u64::MAX` once the stream has ended everywhere; not if a sink that confirms what it flushes
+    /// failed at that.
     pub fn position(&self) -> u64 {
         let sinks = self.sinks.get().map_or(&[][..], Vec::as_slice);
         let positions = sinks.iter().map(|books| books.settled_position());
         positions.min().unwrap_or(0)
     }
 
-    /// Has a function called whenever the position of a source's stream may have grown, on the thread of the lane where it did: it must
-    /// return at once. A stream has one such function, the first that is given here; before the stream is wired none is taken, so
-    /// whoever waits for it looks once in a while all the same.
+    /// Has a function called whenever the position of a source's stream may have grown, on the thread of the lane where
+    /// it did: it must return at once. A stream has one such function, the first that is given here; before the stream
+    /// is wired none is taken, so whoever waits for it looks once in a while all the same.
     pub fn on_growth(&self, grown: impl Fn() + Send + Sync + 'static) {
         let grown: Watcher = Arc::new(grown);
         for books in self.sinks.get().into_iter().flatten() {

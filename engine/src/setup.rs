@@ -61,8 +61,8 @@ impl Setup {
         self
     }
 
-    /// A number, 0 at first, that belongs to the node instance and not to the actor: it survives restarts. What an actor
-    /// must never give out twice is counted with it.
+    /// A number, 0 at first, that belongs to the node instance and not to the actor: it survives restarts. What an
+    /// actor must never give out twice is counted with it.
     pub fn lasting_number(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.lasting)
     }
@@ -77,8 +77,9 @@ impl Setup {
         Arc::clone(&self.connection)
     }
 
-    /// Of a source: how far its stream has come at all its sinks, which is what may be acknowledged to where it came from. Of
-    /// a sink with `each: stream`: how far the stream has come there, also where its packets ended before they reached it.
+    /// Of a source: how far its stream has come at all its sinks, which is what may be acknowledged to where it came
+    /// from. Of a sink with `each: stream`: how far the stream has come there, also where its packets ended before they
+    /// reached it.
     pub fn settled(&self) -> Settled {
         self.settled.clone()
     }
@@ -95,20 +96,20 @@ impl Setup {
             .to_string()
     }
 
-    /// Opens the book of a file that the actor begins to write at `path`; `unit` says what is counted in it (`rows`, `frames`).
-    /// What the book says stands in the run's report, whatever becomes of the actor.
+    /// Opens the book of a file that the actor begins to write at `path`; `unit` says what is counted in it (`rows`,
+    /// `frames`). What the book says stands in the run's report, whatever becomes of the actor.
     pub fn file(&self, path: &Path, unit: &'static str) -> FileBook {
         self.files.open(&self.node, path, unit)
     }
 
-    /// The values that must not be shown. What the engine and the program show of an actor (its errors, log lines, the report) is
-    /// without them already.
+    /// The values that must not be shown. What the engine and the program show of an actor (its errors, log lines, the
+    /// report) is without them already.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// A count of the actor's own, 0 at first, which the report tells with its node: `what` says what it counts, in a few words. It survives
-    /// restarts, and replicas share it.
+    /// A count of the actor's own, 0 at first, which the report tells with its node: `what` says what it counts, in a
+    /// few words. It survives restarts, and replicas share it.
     pub fn tally(&self, what: &'static str) -> Arc<AtomicU64> {
         self.tallies.of(what)
     }

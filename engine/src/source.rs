@@ -36,15 +36,15 @@ pub trait Source: Sized + Send + 'static {
     /// Opens the source on the thread that will read it.
     fn create(settings: Self::Settings, setup: &Setup) -> Result<Self, ActorError>;
 
-    /// Whether the engine paces the packets by their pts, or the world outside does. Asked when the source was created and
-    /// after each read: an address may turn out to be a recording once it is open.
+    /// Whether the engine paces the packets by their pts, or the world outside does. Asked when the source was created
+    /// and after each read: an address may turn out to be a recording once it is open.
     fn pacing(&self) -> Pacing {
         Pacing::ByPts
     }
 
     /// Reads the next packet. May block for as long as a read takes; a source that can block for long watches
-    /// [`Setup::cancelled`]. An error ends the stream as failed, unless the node's `on_error` says `restart`; after a panic
-    /// the source is built anew, within the node's restarts, and the stream goes on with a new segment.
+    /// [`Setup::cancelled`]. An error ends the stream as failed, unless the node's `on_error` says `restart`; after a
+    /// panic the source is built anew, within the node's restarts, and the stream goes on with a new segment.
     fn next(&mut self) -> Result<Next, ActorError>;
 }
 
@@ -55,7 +55,8 @@ pub enum Pacing {
     ByPts,
     /// A camera: packets come when they come, and what cannot be taken is overwritten and counted as `missed`.
     Live,
-    /// Somebody else has paced them, in another run: each packet is due when it comes, and a full queue suspends the source.
+    /// Somebody else has paced them, in another run: each packet is due when it comes, and a full queue suspends the
+    /// source.
     AsGiven,
 }
 
@@ -94,7 +95,8 @@ impl Captured {
         }
     }
 
-    /// A capture without payloads so far; [`Captured::on`] adds them. An output without one gets nothing of this capture.
+    /// A capture without payloads so far; [`Captured::on`] adds them. An output without one gets nothing of this
+    /// capture.
     pub fn nothing(pts_ns: i64) -> Self {
         Self {
             first: None,
@@ -122,22 +124,23 @@ impl Captured {
         self
     }
 
-    /// Keeps a live source from reading on before the graph has room for this packet, so that nothing overwrites it: it was
-    /// waiting outside, with others behind it.
+    /// Keeps a live source from reading on before the graph has room for this packet, so that nothing overwrites it: it
+    /// was waiting outside, with others behind it.
     pub fn kept(mut self) -> Self {
         self.kept = true;
         self
     }
 
-    /// Gives the packet a sequence and a segment from elsewhere, in the place of the engine's own. Sequences must grow, and
-    /// be no lower than the last mark; one that is too low, or the largest number but one or above, ends the stream as failed.
+    /// Gives the packet a sequence and a segment from elsewhere, in the place of the engine's own. Sequences must grow,
+    /// and be no lower than the last mark; one that is too low, or the largest number but one or above, ends the stream
+    /// as failed.
     pub fn numbered(mut self, sequence: u64, segment: u32) -> Self {
         self.number = Some((sequence, segment));
         self
     }
 
-    /// Says that it was captured so long ago, elsewhere: latencies and `max_age` count from then, or from the beginning of
-    /// this run's clock where that is later.
+    /// Says that it was captured so long ago, elsewhere: latencies and `max_age` count from then, or from the beginning
+    /// of this run's clock where that is later.
     pub fn captured_ago(mut self, ago: Duration) -> Self {
         self.ago_ns = nanoseconds(ago);
         self

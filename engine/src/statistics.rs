@@ -1,7 +1,7 @@
 //! What a run is doing at this moment, and how fast: for pages, metrics and progress.
 //!
-//! A [`Snapshot`] reads counters that lanes keep anyway, of what runs now; streams that have ended are in it as sums. Two of
-//! them give rates, and a [`Window`] of the last ones gives rates over its span. What a whole run came to is its
+//! A [`Snapshot`] reads counters that lanes keep anyway, of what runs now; streams that have ended are in it as sums.
+//! Two of them give rates, and a [`Window`] of the last ones gives rates over its span. What a whole run came to is its
 //! [`Report`](crate::Report).
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,5 +1,5 @@
-//! What actors count themselves, besides packets: faces that did not pass, pictures that were given up. The report tells it with their
-//! node.
+//! What actors count themselves, besides packets: faces that did not pass, pictures that were given up. The report
+//! tells it with their node.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,8 @@
-//! Driving actors, joins and sources outside a graph, and seeing what a graph hands to a sink: for the tests of one's own
-//! actors.
+//! Driving actors, joins and sources outside a graph, and seeing what a graph hands to a sink: for the tests of one's
+//! own actors.
 //!
-//! Owns the drivers, which hold actors to the engine's contract, and two nodes for graphs: a source that gives what is in
-//! a list and a sink that keeps what reaches it. Running whole graphs in virtual time is [`sim`](crate::sim)'s.
+//! Owns the drivers, which hold actors to the engine's contract, and two nodes for graphs: a source that gives what is
+//! in a list and a sink that keeps what reaches it. Running whole graphs in virtual time is [`sim`](crate::sim)'s.
 //!
 //! | to test | there is |
 //! | --- | --- |

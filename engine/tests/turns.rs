@@ -85,8 +85,9 @@ impl Actor for Later {
     }
 }
 
-/// Its answers come from a thread, of which the simulation knows nothing. Sources that always have more are never waited for, unless the
-/// system does not run their threads: one try of three must be undisturbed. What comes late, when others have filled their queues, is served too.
+/// Its answers come from a thread, of which the simulation knows nothing. Sources that always have more are never
+/// waited for, unless the system does not run their threads: one try of three must be undisturbed. What comes late,
+/// when others have filled their queues, is served too.
 #[test]
 fn a_shared_node_whose_calls_are_finished_later_serves_all_streams_alike() {
     let tries: Vec<(u64, u64)> = (0..3).map(|_| least_and_most_of_later()).collect();

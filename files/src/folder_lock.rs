@@ -1,7 +1,8 @@
-//! One process at a time owns a folder. Owns the lock file, who holds it, and its way to the program that a process becomes.
+//! One process at a time owns a folder. Owns the lock file, who holds it, and its way to the program that a process
+//! becomes.
 //!
-//! The lock is advisory: flock(2) on [`LOCK_FILE`] in the folder. The system gives it back when the process ends, however it
-//! ends, so that a lock file without a process locks nothing.
+//! The lock is advisory: flock(2) on [`LOCK_FILE`] in the folder. The system gives it back when the process ends,
+//! however it ends, so that a lock file without a process locks nothing.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -16,8 +17,8 @@ use crate::error::FileError;
 
 mod handed_over;
 
-/// The file in a locked folder that carries the lock and says who holds it. It is removed when the lock is given back; a process
-/// that is killed leaves it.
+/// The file in a locked folder that carries the lock and says who holds it. It is removed when the lock is given back;
+/// a process that is killed leaves it.
 pub const LOCK_FILE: &str = ".lock";
 
 /// A process that holds a lock, as it called itself.
@@ -98,7 +99,8 @@ fn named(holder: Option<&Holder>) -> String {
     holder.map_or("another process".to_owned(), Holder::to_string)
 }
 
-/// The right to write into a folder, until it is dropped or the process ends. Programs that this one starts do not get it.
+/// The right to write into a folder, until it is dropped or the process ends. Programs that this one starts do not get
+/// it.
 #[derive(Debug)]
 pub struct FolderLock {
     folder: PathBuf,
@@ -110,8 +112,9 @@ impl FolderLock {
     /// ([`FolderLock::hand_over`]). Never waits.
     ///
     /// # Errors
-    /// [`LockError::Held`] if somebody has it; [`LockError::File`] if there is no such folder, it cannot be written to, its
-    /// file system knows no locks, or [`LOCK_FILE`] is a symbolic link or no file: what that leads to is not written to.
+    /// [`LockError::Held`] if somebody has it; [`LockError::File`] if there is no such folder, it cannot be written to,
+    /// its file system knows no locks, or [`LOCK_FILE`] is a symbolic link or no file: what that leads to is not
+    /// written to.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
         let path = folder.join(LOCK_FILE);
         if let Some(file) = handed_over::take(&path) {
@@ -162,9 +165,9 @@ impl FolderLock {
         &self.folder
     }
 
-    /// Lets the lock go on in the program that this process becomes by `exec` with `command`; there [`FolderLock::take`] of the
-    /// same folder takes it over. Without a call of this the lock ends with the program. For `exec` alone: a program that is
-    /// started beside this one would share the lock.
+    /// Lets the lock go on in the program that this process becomes by `exec` with `command`; there
+    /// [`FolderLock::take`] of the same folder takes it over. Without a call of this the lock ends with the program.
+    /// For `exec` alone: a program that is started beside this one would share the lock.
     ///
     /// # Errors
     /// If the system does not let it be inherited.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::FileError;
 
-/// What becomes of `NAME.part` when nobody finishes it: a failed write, an early end, a panic. (A process that is killed can
-/// only leave it.)
+/// What becomes of `NAME.part` when nobody finishes it: a failed write, an early end, a panic. (A process that is
+/// killed can only leave it.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfinished {
     /// It stays as it is, unless it is empty: what somebody recorded is worth keeping although it is not all.
@@ -25,8 +25,8 @@ pub fn part_path(path: &Path) -> PathBuf {
     path.with_file_name(part)
 }
 
-/// A file on its way. What is written goes to [`PartFile::part`] at once, unbuffered. It is locked meanwhile (flock(2)), so that
-/// no other process that uses this type writes to the same file.
+/// A file on its way. What is written goes to [`PartFile::part`] at once, unbuffered. It is locked meanwhile
+/// (flock(2)), so that no other process that uses this type writes to the same file.
 #[derive(Debug)]
 pub struct PartFile {
     file: File,
@@ -37,12 +37,13 @@ pub struct PartFile {
 }
 
 impl PartFile {
-    /// Begins the file `path`; one that is there stays until [`PartFile::finish`]. What an earlier writer left at `NAME.part` is
-    /// overwritten, or, where an unfinished file is [kept](Unfinished::Kept), moved to `NAME.2.part`, `NAME.3.part` and so on. Where
-    /// `NAME.part` is a link, nothing is written to what it leads to.
+    /// Begins the file `path`; one that is there stays until [`PartFile::finish`]. What an earlier writer left at
+    /// `NAME.part` is overwritten, or, where an unfinished file is [kept](Unfinished::Kept), moved to `NAME.2.part`,
+    /// `NAME.3.part` and so on. Where `NAME.part` is a link, nothing is written to what it leads to.
     ///
     /// # Errors
-    /// If `path` is a folder, `NAME.part` is a pipe, somebody else is writing it, or the system does not let the file be created.
+    /// If `path` is a folder, `NAME.part` is a pipe, somebody else is writing it, or the system does not let the file
+    /// be created.
     pub fn create(path: &Path, unfinished: Unfinished) -> Result<Self, FileError> {
         if path.is_dir() {
             let reason = ErrorKind::IsADirectory.into();
@@ -77,8 +78,8 @@ impl PartFile {
         })
     }
 
-    /// Goes on with what an earlier run left at `NAME.part`, or begins it. What is written comes behind what is there, and is kept
-    /// ([`Unfinished::Kept`]) if nobody finishes it.
+    /// Goes on with what an earlier run left at `NAME.part`, or begins it. What is written comes behind what is there,
+    /// and is kept ([`Unfinished::Kept`]) if nobody finishes it.
     ///
     /// # Errors
     /// See [`PartFile::create`].
@@ -127,12 +128,13 @@ impl PartFile {
         self.file.seek(SeekFrom::Start(length)).map(drop)
     }
 
-    /// Makes the contents durable, gives the file its name, in the place of one that is there, and makes that durable too: where that last
-    /// step fails, the file is whole under its name all the same, and a warning says that a loss of power may take the name away.
+    /// Makes the contents durable, gives the file its name, in the place of one that is there, and makes that durable
+    /// too: where that last step fails, the file is whole under its name all the same, and a warning says that a loss
+    /// of power may take the name away.
     ///
     /// # Errors
-    /// What the system says; the message tells what became of the contents. Where only the name could not be made durable, the error
-    /// [says so](FileError::is_named).
+    /// What the system says; the message tells what became of the contents. Where only the name could not be made
+    /// durable, the error [says so](FileError::is_named).
     pub fn finish(mut self) -> Result<(), FileError> {
         let kept = match self.unfinished {
             Some(Unfinished::Removed) => "the file is incomplete and was removed".to_owned(),
@@ -197,7 +199,8 @@ impl Drop for PartFile {
     }
 }
 
-/// Removes a part that is a link, symbolic or hard: what it leads to is somebody else's, an input even. A link to a device stays.
+/// Removes a part that is a link, symbolic or hard: what it leads to is somebody else's, an input even. A link to a
+/// device stays.
 fn remove_link(part: &Path) -> Result<(), FileError> {
     let Ok(found) = part.symlink_metadata() else {
         return Ok(());

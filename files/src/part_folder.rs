@@ -39,8 +39,9 @@ impl PartFolder {
         &self.part
     }
 
-    /// Gives the folder its name. One that is there is replaced in one step, and then removed, so that under the name there is
-    /// always the old folder or the new one (where the file system cannot exchange two folders: for a moment none).
+    /// Gives the folder its name. One that is there is replaced in one step, and then removed, so that under the name
+    /// there is always the old folder or the new one (where the file system cannot exchange two folders: for a moment
+    /// none).
     ///
     /// # Errors
     /// What the system says; what was there is then still there.

@@ -8,9 +8,10 @@ use std::path::Path;
 use crate::error::FileError;
 use crate::part_file::{PartFile, Unfinished, part_path};
 
-/// A file of records (rows, lines). What is written is collected, and each [`flush`](Write::flush) hands it to the system as a whole:
-/// from then on it survives this process. A flush that fails (a full disk) leaves what the flushes before it wrote, and loses what
-/// it was to write; the next one may succeed again. The file is kept as `NAME.part` when nobody finishes it.
+/// A file of records (rows, lines). What is written is collected, and each [`flush`](Write::flush) hands it to the
+/// system as a whole: from then on it survives this process. A flush that fails (a full disk) leaves what the flushes
+/// before it wrote, and loses what it was to write; the next one may succeed again. The file is kept as `NAME.part`
+/// when nobody finishes it.
 #[derive(Debug)]
 pub struct RecordFile {
     file: PartFile,
@@ -32,8 +33,8 @@ impl RecordFile {
         })
     }
 
-    /// Goes on with what an earlier run left at `NAME.part`, less some ranges of its bytes, which are in order. Whatever happens meanwhile,
-    /// what is not in them stays.
+    /// Goes on with what an earlier run left at `NAME.part`, less some ranges of its bytes, which are in order.
+    /// Whatever happens meanwhile, what is not in them stays.
     ///
     /// # Errors
     /// As [`PartFile::go_on`], or what is left cannot be written.

@@ -9,7 +9,8 @@ pub fn is_same_folder(one: &Path, other: &Path) -> bool {
     is_same(one, other, Metadata::is_dir)
 }
 
-/// Whether both are there and are one file, whatever leads to it: another spelling, a link, another name of it, another mount.
+/// Whether both are there and are one file, whatever leads to it: another spelling, a link, another name of it, another
+/// mount.
 pub fn is_same_file(one: &Path, other: &Path) -> bool {
     is_same(one, other, Metadata::is_file)
 }

@@ -1,4 +1,5 @@
-//! Files that are made durable together: what several writers hand to the system, and one who promises that it outlives a power cut.
+//! Files that are made durable together: what several writers hand to the system, and one who promises that it outlives
+//! a power cut.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -20,7 +21,8 @@ pub struct SyncGroup {
     done: Mutex<Done>,
 }
 
-/// A file of a [`SyncGroup`], for as long as somebody writes to it. What was written before this is dropped is part of the next sync.
+/// A file of a [`SyncGroup`], for as long as somebody writes to it. What was written before this is dropped is part of
+/// the next sync.
 #[derive(Debug)]
 pub struct Synced {
     file: File,

@@ -1,4 +1,5 @@
-//! Reading files whole. What has no end (a device), waits for others (a pipe) or would fill the memory is refused before it is read.
+//! Reading files whole. What has no end (a device), waits for others (a pipe) or would fill the memory is refused
+//! before it is read.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -14,8 +15,8 @@ pub const MOST_NUMBERS: u64 = 32 << 30;
 /// Opens a file that is read to its end, of at most `most` bytes.
 ///
 /// # Errors
-/// What the system says; it is a folder ([`ErrorKind::IsADirectory`]) or not a regular file ([`ErrorKind::InvalidInput`]); it is
-/// larger ([`ErrorKind::FileTooLarge`]).
+/// What the system says; it is a folder ([`ErrorKind::IsADirectory`]) or not a regular file
+/// ([`ErrorKind::InvalidInput`]); it is larger ([`ErrorKind::FileTooLarge`]).
 pub fn open(path: &Path, most: u64) -> io::Result<File> {
     // Opening a pipe would wait for its writer.
     let found = path.metadata()?;

@@ -19,8 +19,8 @@ pub fn asked(models: &[LoadedModel], views: AskedViews) -> Asked {
     }
 }
 
-/// What softlabels depend on. `weights` has all teachers; `asked` is in the order of their names; without a temperature of its own a
-/// teacher has its card's.
+/// What softlabels depend on. `weights` has all teachers; `asked` is in the order of their names; without a temperature
+/// of its own a teacher has its card's.
 ///
 /// # Errors
 /// Teachers were asked about different views, or a teacher has no one temperature.

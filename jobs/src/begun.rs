@@ -9,7 +9,8 @@ use crate::ledger::Ledger;
 use crate::manifest_units::{ManifestUnits, ManifestUnitsSettings};
 use crate::train_model::TrainModel;
 
-/// Whether a graph's job, a training or units with a ledger, has been begun in a folder. That it is the same job is for the graph's actors to see.
+/// Whether a graph's job, a training or units with a ledger, has been begun in a folder. That it is the same job is for
+/// the graph's actors to see.
 ///
 /// # Errors
 /// Nothing of it is left to do, or what is there cannot be read.

@@ -1,5 +1,5 @@
-//! Units that are done on other machines: what a program lends to the two actors that know of it. Owns the contract; who carries units and
-//! results between machines is the program's.
+//! Units that are done on other machines: what a program lends to the two actors that know of it. Owns the contract;
+//! who carries units and results between machines is the program's.
 
 use std::time::Duration;
 

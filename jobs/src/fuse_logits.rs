@@ -13,8 +13,8 @@ use serde::Deserialize;
 use crate::aligned::align;
 use crate::payload::{Asked, Failure, Fused, ManifestRow, Scored};
 
-/// Fuses the logits of several teachers, Σ w_k z_k / T_k, and keeps theirs. It has an input for each teacher; the teachers' order is that of
-/// their names.
+/// Fuses the logits of several teachers, Σ w_k z_k / T_k, and keeps theirs. It has an input for each teacher; the
+/// teachers' order is that of their names.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FuseLogitsSettings {

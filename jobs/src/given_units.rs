@@ -1,5 +1,5 @@
-//! `given_units`: the units of a job that another machine hands out, as streams. Owns that a unit's result is brought back once the committing
-//! sink has made it durable here.
+//! `given_units`: the units of a job that another machine hands out, as streams. Owns that a unit's result is brought
+//! back once the committing sink has made it durable here.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,7 +19,8 @@ use crate::manifests::Manifests;
 use crate::unit::{Unit, rows_of};
 use crate::unit_file::unit_path;
 
-/// Takes units of a job that is handed out elsewhere, each a stream of its own, and brings their results back: what `fermata work` runs.
+/// Takes units of a job that is handed out elsewhere, each a stream of its own, and brings their results back: what
+/// `fermata work` runs.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GivenUnitsSettings {

@@ -1,5 +1,5 @@
-//! `infer_logits`: a teacher's logits of each row, in all views of its picture that come. Owns which model of a teacher is asked about a row; what
-//! the views are, and what a picture becomes, is `load_views`'.
+//! `infer_logits`: a teacher's logits of each row, in all views of its picture that come. Owns which model of a teacher
+//! is asked about a row; what the views are, and what a picture becomes, is `load_views`'.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,15 +17,16 @@ use crate::loaded_model::LoadedModel;
 use crate::payload::{Asked, AskedViews, ManifestRow, Scored, Viewed};
 use crate::preparation::Preparation;
 
-/// Asks a model about each row, in all views of its picture that `load_views` has made for its card. Rows whose image could not be read go on
-/// as they are.
+/// Asks a model about each row, in all views of its picture that `load_views` has made for its card. Rows whose image
+/// could not be read go on as they are.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InferLogitsSettings {
     /// Folder of the model: card.yaml and weights, for ONNX Runtime or libtorch.
     pub model: PathBuf,
-    /// Further models of the same teacher, each trained without another fold. A row that some of the models have learnt from is asked of the
-    /// others, and if there are several of these, the answer is their mean; a row that all have learnt from is an error. Default: none.
+    /// Further models of the same teacher, each trained without another fold. A row that some of the models have learnt
+    /// from is asked of the others, and if there are several of these, the answer is their mean; a row that all have
+    /// learnt from is an error. Default: none.
     #[serde(default)]
     pub folds: Vec<PathBuf>,
     /// `cpu` or `cuda:N`. Default: cpu.

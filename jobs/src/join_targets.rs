@@ -1,5 +1,5 @@
-//! `join_targets`: gives each row of a training what it is taught besides its label: the teachers' logits of its view, the annotators' votes. Both
-//! are joined by the hash of the image, never by position.
+//! `join_targets`: gives each row of a training what it is taught besides its label: the teachers' logits of its view,
+//! the annotators' votes. Both are joined by the hash of the image, never by position.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! What has become of a job's units: an append-only file of JSON lines. Owns its lines, and that a line that a killed process left half
-//! is no line.
+//! What has become of a job's units: an append-only file of JSON lines. Owns its lines, and that a line that a killed
+//! process left half is no line.
 //!
 //! | line | written | by |
 //! | --- | --- | --- |
@@ -9,8 +9,9 @@
 //! | `reopen` | when a job is taken up again, for a unit some of whose rows could not be read | the provider of units |
 //! | `done` | when what is made of all units is durable, and it lacks no row | the job's committing sink |
 //!
-//! A unit with a `commit`, and no `reopen` behind it, is done; one that has only claims is to be done again. Provider and sink append to the same file; each line is
-//! one write. There is one job at a time in a folder: whoever begins one holds its lock.
+//! A unit with a `commit`, and no `reopen` behind it, is done; one that has only claims is to be done again. Provider
+//! and sink append to the same file; each line is one write. There is one job at a time in a folder: whoever begins one
+//! holds its lock.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

@@ -1,5 +1,5 @@
-//! The actors of offline jobs, one file each: what streams over a manifest's rows runs as a graph on the engine, with the same
-//! queues, restarts, books and report as a camera.
+//! The actors of offline jobs, one file each: what streams over a manifest's rows runs as a graph on the engine, with
+//! the same queues, restarts, books and report as a camera.
 //!
 //! | actor | |
 //! | --- | --- |
@@ -17,10 +17,11 @@
 //! | [`write_softlabels`] | commits units, and assembles the softlabels at the end |
 //! | [`write_predictions`] | logits and labels for an evaluation |
 //!
-//! A unit of work ([`mod@unit`]) is a stream: some rows of a manifest. What travels is in [`payload`]. A row that cannot be read travels
-//! on as a row with its failure, so that no row is lost without a word.
+//! A unit of work ([`mod@unit`]) is a stream: some rows of a manifest. What travels is in [`payload`]. A row that
+//! cannot be read travels on as a row with its failure, so that no row is lost without a word.
 //!
-//! It does not compute losses, metrics or weights (`fermata-learn` does) and does not preprocess (`fermata-vision` does).
+//! It does not compute losses, metrics or weights (`fermata-learn` does) and does not preprocess (`fermata-vision`
+//! does).
 
 pub mod aligned;
 pub mod begun;

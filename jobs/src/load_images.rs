@@ -1,5 +1,5 @@
-//! `load_images`: reads the image of each row once, however many models are asked about it. Owns what makes an image unreadable; how a
-//! picture becomes an input is the model's card's.
+//! `load_images`: reads the image of each row once, however many models are asked about it. Owns what makes an image
+//! unreadable; how a picture becomes an input is the model's card's.
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_learn::manifest::Row;
@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use crate::payload::{Failure, Loaded, LoadedRow, ManifestRow, Wanted};
 
-/// Reads and decodes the image of each row, and looks whether it is the one that the manifest was made from. A row whose image cannot
-/// be read goes on with the reason.
+/// Reads and decodes the image of each row, and looks whether it is the one that the manifest was made from. A row
+/// whose image cannot be read goes on with the reason.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoadImagesSettings {}

@@ -1,5 +1,6 @@
-//! `load_views`: reads the image of each row once and makes the inputs of all its views, however many models are asked about it. Owns which models
-//! share inputs; what makes an image unreadable is `load_images`', how a picture becomes an input is the models' cards'.
+//! `load_views`: reads the image of each row once and makes the inputs of all its views, however many models are asked
+//! about it. Owns which models share inputs; what makes an image unreadable is `load_images`', how a picture becomes an
+//! input is the models' cards'.
 
 use std::path::PathBuf;
 
@@ -14,8 +15,9 @@ use crate::load_images::read_picture;
 use crate::payload::{AskedViews, Viewed, Wanted, WantedRow};
 use crate::views::Views;
 
-/// Reads and decodes the image of each row, and makes the inputs of V views of it for models that are asked about it: view 0 is the picture as
-/// it is, the others are varied. Models whose cards prepare pictures alike share inputs. A row whose image cannot be read goes on with the reason.
+/// Reads and decodes the image of each row, and makes the inputs of V views of it for models that are asked about it:
+/// view 0 is the picture as it is, the others are varied. Models whose cards prepare pictures alike share inputs. A row
+/// whose image cannot be read goes on with the reason.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoadViewsSettings {

@@ -19,7 +19,8 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Loads a folder for a device (`cpu`, `cuda:N`) and this number of threads. `scale` is an ArcFace head's, if its file does not say it.
+    /// Loads a folder for a device (`cpu`, `cuda:N`) and this number of threads. `scale` is an ArcFace head's, if its
+    /// file does not say it.
     ///
     /// # Errors
     /// See [`ModelError`].
@@ -60,8 +61,8 @@ impl LoadedModel {
         self.backend.batch(wanted)
     }
 
-    /// Appends the logits of inputs that lie in `inputs` one after another, seven each, in the canonical class order and not divided by the
-    /// card's temperature. At most `wanted` inputs are computed at once.
+    /// Appends the logits of inputs that lie in `inputs` one after another, seven each, in the canonical class order
+    /// and not divided by the card's temperature. At most `wanted` inputs are computed at once.
     ///
     /// # Errors
     /// See [`ModelError`].

@@ -1,5 +1,5 @@
-//! `manifest_units`: the units of work of a job over a manifest's rows, one stream each. Owns which unit comes next, and which is done once
-//! more; what is made of a unit, and that it is durable, is the job's committing sink's.
+//! `manifest_units`: the units of work of a job over a manifest's rows, one stream each. Owns which unit comes next,
+//! and which is done once more; what is made of a unit, and that it is durable, is the job's committing sink's.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -21,8 +21,8 @@ use crate::ledger::{Job, Ledger, Line};
 use crate::manifests::Manifests;
 use crate::unit::{Unit, rows_of};
 
-/// Cuts a manifest's rows into units, each a stream of its own, which is done as a whole. With a ledger, a job that was interrupted goes on with
-/// the units that are not done, and does those again some of whose rows could not be read.
+/// Cuts a manifest's rows into units, each a stream of its own, which is done as a whole. With a ledger, a job that was
+/// interrupted goes on with the units that are not done, and does those again some of whose rows could not be read.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestUnitsSettings {
@@ -31,11 +31,12 @@ pub struct ManifestUnitsSettings {
     /// Rows of a unit. Default: 512.
     #[serde(default = "unit_rows")]
     pub unit: usize,
-    /// Only rows of this split: train, validation or test; or of several, one after another, where there is no ledger. Default: all rows.
+    /// Only rows of this split: train, validation or test; or of several, one after another, where there is no ledger.
+    /// Default: all rows.
     #[serde(default)]
     pub split: Splits,
-    /// File that says what has become of the units; the committing sink writes into it too. Default: none, a unit is done when all of it came
-    /// through.
+    /// File that says what has become of the units; the committing sink writes into it too. Default: none, a unit is
+    /// done when all of it came through.
     #[serde(default)]
     pub ledger: Option<PathBuf>,
     /// How often a unit is tried in one run whose call failed or panicked. Default: 3.

@@ -1,4 +1,5 @@
-//! Manifests that are read once for a run: by whoever starts it and all its sources. Owns which are in memory; what a manifest is is `fermata-learn`'s.
+//! Manifests that are read once for a run: by whoever starts it and all its sources. Owns which are in memory; what a
+//! manifest is is `fermata-learn`'s.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

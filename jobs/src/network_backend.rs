@@ -1,5 +1,5 @@
-//! What computes a model: a graph in ONNX Runtime or a network in libtorch. Owns devices and how inputs get there and back; what the numbers mean
-//! is the card's.
+//! What computes a model: a graph in ONNX Runtime or a network in libtorch. Owns devices and how inputs get there and
+//! back; what the numbers mean is the card's.
 
 use std::path::Path;
 
@@ -29,8 +29,8 @@ pub enum NetworkBackend {
 }
 
 impl NetworkBackend {
-    /// Loads a model's folder for a device (`cpu`, `cuda:N`, and `openvino` for a graph) and this number of threads. `scale` is an ArcFace head's, if its file does
-    /// not say it. Gives the weights' provenance too, if they say it.
+    /// Loads a model's folder for a device (`cpu`, `cuda:N`, and `openvino` for a graph) and this number of threads.
+    /// `scale` is an ArcFace head's, if its file does not say it. Gives the weights' provenance too, if they say it.
     ///
     /// # Errors
     /// See [`ModelError`].

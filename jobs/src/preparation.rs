@@ -1,4 +1,5 @@
-//! What of a model's card decides the input that it takes of a picture. Models of which this is the same share their inputs.
+//! What of a model's card decides the input that it takes of a picture. Models of which this is the same share their
+//! inputs.
 
 use fermata_vision::card::{
     ClaheSpec, Colour, Interpolation, Layout, ModelCard, ScalingStep, Size,

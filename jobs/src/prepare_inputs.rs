@@ -1,5 +1,5 @@
-//! `prepare_inputs`: a training's rows as its network sees them. How a view looks is the augmentation's, how a picture becomes an input is the
-//! card's; this actor puts the two together.
+//! `prepare_inputs`: a training's rows as its network sees them. How a view looks is the augmentation's, how a picture
+//! becomes an input is the card's; this actor puts the two together.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use serde::Deserialize;
 use crate::payload::{Failure, Loaded, LoadedRow, Prepared, PreparedRow, Purpose, WantedRow};
 use crate::view_input::{ViewInput, varied};
 
-/// Shows each row of a training in the view of its epoch, and preprocesses it as the training's card says. Rows that are validated stay as
-/// they are.
+/// Shows each row of a training in the view of its epoch, and preprocesses it as the training's card says. Rows that
+/// are validated stay as they are.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrepareInputsSettings {

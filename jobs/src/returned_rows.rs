@@ -1,5 +1,6 @@
-//! `returned_rows`: the rows of a unit that other machines have computed. Owns what is believed of a result from elsewhere: that it has
-//! the unit's rows, that their logits are as many as there must be, and that no row failed that can be read here.
+//! `returned_rows`: the rows of a unit that other machines have computed. Owns what is believed of a result from
+//! elsewhere: that it has the unit's rows, that their logits are as many as there must be, and that no row failed that
+//! can be read here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,8 @@ use crate::unit_file::rows_of_bytes;
 /// How long is waited for a result before the engine is asked what else there is.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// Hands a unit out to other machines, and gives the rows that they computed, in the manifest's order: what `fermata softlabels --nats` runs.
+/// Hands a unit out to other machines, and gives the rows that they computed, in the manifest's order: what `fermata
+/// softlabels --nats` runs.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReturnedRowsSettings {

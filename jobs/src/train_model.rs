@@ -1,5 +1,5 @@
-//! `train_model`: trains a network on the rows that come, validates it behind each epoch, and writes the model at the end. Owns how rows become
-//! steps and when what is written; the steps themselves and the folder are `fermata-learn`'s.
+//! `train_model`: trains a network on the rows that come, validates it behind each epoch, and writes the model at the
+//! end. Owns how rows become steps and when what is written; the steps themselves and the folder are `fermata-learn`'s.
 
 mod collected;
 
@@ -20,8 +20,9 @@ use crate::manifests::Manifests;
 use crate::payload::{Prepared, PreparedRow, Purpose, WantedRow};
 use crate::training_status::{Status, TrainingStatus};
 
-/// Trains a network from its last checkpoint on. It cuts its own steps, takes only the rows that come next, and trains no part of a step
-/// when the run is drained; then it writes a checkpoint. At the end of the training it writes the model.
+/// Trains a network from its last checkpoint on. It cuts its own steps, takes only the rows that come next, and trains
+/// no part of a step when the run is drained; then it writes a checkpoint. At the end of the training it writes the
+/// model.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainModelSettings {

@@ -1,5 +1,5 @@
-//! `training_rows`: the rows of a training from its last checkpoint on, in one sequence: an epoch's steps, its end, its validation rows, the next
-//! epoch. What comes when is the plan's (`fermata-learn`).
+//! `training_rows`: the rows of a training from its last checkpoint on, in one sequence: an epoch's steps, its end, its
+//! validation rows, the next epoch. What comes when is the plan's (`fermata-learn`).
 
 use std::path::PathBuf;
 use std::sync::Arc;

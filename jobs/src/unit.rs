@@ -1,4 +1,5 @@
-//! A unit of work: some rows of a manifest that are done, committed and replayed as a whole. Owns how it is written as a stream's URI.
+//! A unit of work: some rows of a manifest that are done, committed and replayed as a whole. Owns how it is written as
+//! a stream's URI.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! The result of a unit of softlabels on the disk: a line of JSON for each row, and behind it the row's logits, f32, little-endian. Owns
-//! the format; when a file is written and which one counts is the sink's.
+//! The result of a unit of softlabels on the disk: a line of JSON for each row, and behind it the row's logits, f32,
+//! little-endian. Owns the format; when a file is written and which one counts is the sink's.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -125,7 +125,8 @@ impl Iterator for UnitRows {
     }
 }
 
-/// The rows of a file's bytes that come from elsewhere: each has so many logits and teachers' logits, or a failure. After an error comes nothing.
+/// The rows of a file's bytes that come from elsewhere: each has so many logits and teachers' logits, or a failure.
+/// After an error comes nothing.
 pub(crate) fn rows_of_bytes(
     bytes: &[u8],
     logits: usize,

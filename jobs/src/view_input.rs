@@ -1,5 +1,5 @@
-//! The input that a network gets of one view of a picture: varied, preprocessed as a card says, partly erased. Which views there are is the
-//! caller's.
+//! The input that a network gets of one view of a picture: varied, preprocessed as a card says, partly erased. Which
+//! views there are is the caller's.
 
 use fermata_learn::augmentation::Variation;
 use fermata_vision::card::{InputSpec, ModelCard};
@@ -43,8 +43,8 @@ impl ViewInput {
         self.input.len()
     }
 
-    /// Writes the input of a view into `out` of [`ViewInput::len`] values; they are arbitrary after a failure. `picture` is what [`varied`]
-    /// made of it.
+    /// Writes the input of a view into `out` of [`ViewInput::len`] values; they are arbitrary after a failure.
+    /// `picture` is what [`varied`] made of it.
     pub(crate) fn write(
         &mut self,
         picture: &Frame,

@@ -1,5 +1,5 @@
-//! The inputs of all views of a picture, for models with different cards: a picture is varied once for all of them, and becomes an input once
-//! for those with alike cards.
+//! The inputs of all views of a picture, for models with different cards: a picture is varied once for all of them, and
+//! becomes an input once for those with alike cards.
 
 use std::sync::Arc;
 

@@ -24,7 +24,8 @@ pub struct WritePredictionsSettings {
     /// Only rows of this split: train, validation or test. Default: all rows that come.
     #[serde(default)]
     pub split: Option<String>,
-    /// Rows that may be left out because they cannot be read. If there are more, all of them are named at the end and nothing is written. Default: 0.
+    /// Rows that may be left out because they cannot be read. If there are more, all of them are named at the end and
+    /// nothing is written. Default: 0.
     #[serde(default)]
     pub max_failures: usize,
 }

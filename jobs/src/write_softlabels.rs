@@ -1,8 +1,9 @@
-//! `write_softlabels`: the committing sink of an export of softlabels. Owns that a unit is on the disk whole before the ledger says so, and
-//! that what is made of all units is made once they are all there.
+//! `write_softlabels`: the committing sink of an export of softlabels. Owns that a unit is on the disk whole before the
+//! ledger says so, and that what is made of all units is made once they are all there.
 //!
-//! A unit that came whole is written to `units/NUMBER.unit` (temporary file, sync, rename), then its `commit` is appended to the ledger. The
-//! softlabel folder's files are assembled from the units when the last one is committed, or at once by a run that finds them all there.
+//! A unit that came whole is written to `units/NUMBER.unit` (temporary file, sync, rename), then its `commit` is
+//! appended to the ledger. The softlabel folder's files are assembled from the units when the last one is committed, or
+//! at once by a run that finds them all there.
 
 use std::collections::HashMap;
 use std::fs;
@@ -30,10 +31,12 @@ pub struct WriteSoftlabelsSettings {
     /// The ledger of `manifest_units`. Default: ledger.jsonl in `dir`.
     #[serde(default)]
     pub ledger: Option<PathBuf>,
-    /// Rows that could not be read, beyond which the job stops; those up to it are listed in failed.jsonl. Default: 100.
+    /// Rows that could not be read, beyond which the job stops; those up to it are listed in failed.jsonl.
+    /// Default: 100.
     #[serde(default = "hundred")]
     pub max_failures: usize,
-    /// Whether the softlabels are made once all units are there. A worker leaves that to whoever hands units out. Default: true.
+    /// Whether the softlabels are made once all units are there. A worker leaves that to whoever hands units out.
+    /// Default: true.
     #[serde(default = "yes")]
     pub assemble: bool,
 }

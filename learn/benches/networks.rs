@@ -1,6 +1,6 @@
-//! Times of a forward pass (evaluation mode, no gradients) and of a training step (forward, cross-entropy, backward, AdamW):
-//! `cargo bench -p fermata-learn --bench networks -- [NETWORK SIZE BATCH forward|training SECONDS]`; without arguments all cases, 3 s each.
-//! `benches/peers/networks.py` runs single cases beside Python's torch.
+//! Times of a forward pass (evaluation mode, no gradients) and of a training step (forward, cross-entropy, backward,
+//! AdamW): `cargo bench -p fermata-learn --bench networks -- [NETWORK SIZE BATCH forward|training SECONDS]`; without
+//! arguments all cases, 3 s each. `benches/peers/networks.py` runs single cases beside Python's torch.
 //!
 //! Prints the case, the median milliseconds of a pass and the process's peak memory in MiB, one line for each.
 

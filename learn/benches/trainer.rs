@@ -1,6 +1,6 @@
-//! Times the bare trainer: `Trainer::train` with batches that are in memory already, as a training's settings say (network, objective, rule,
-//! clipping, average). `cargo bench -p fermata-learn --bench trainer -- TRAINING.yaml SIZE SECONDS`; `benches/peers/trainings.py` runs it beside a
-//! training as a graph and beside Python's torch.
+//! Times the bare trainer: `Trainer::train` with batches that are in memory already, as a training's settings say
+//! (network, objective, rule, clipping, average). `cargo bench -p fermata-learn --bench trainer -- TRAINING.yaml SIZE
+//! SECONDS`; `benches/peers/trainings.py` runs it beside a training as a graph and beside Python's torch.
 //!
 //! Prints the median milliseconds of a step, and rows a second.
 

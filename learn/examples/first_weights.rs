@@ -1,4 +1,5 @@
-//! Writes the weights that a training would begin with: `cargo run --example first_weights -- resnet18 FILE.safetensors`.
+//! Writes the weights that a training would begin with: `cargo run --example first_weights -- resnet18
+//! FILE.safetensors`.
 
 use std::path::Path;
 

@@ -1,7 +1,9 @@
-//! Pictures varied for training: mirrored, moved, turned, brighter or darker, partly erased. What is done to a picture depends on seed,
-//! view and its hash alone, so that a resumed training sees what an uninterrupted one would have seen, and a student what its teachers saw.
+//! Pictures varied for training: mirrored, moved, turned, brighter or darker, partly erased. What is done to a picture
+//! depends on seed, view and its hash alone, so that a resumed training sees what an uninterrupted one would have seen,
+//! and a student what its teachers saw.
 //!
-//! Owns the variations. Geometry and tones are changed in the picture, before it is preprocessed as its card says; erasing comes after.
+//! Owns the variations. Geometry and tones are changed in the picture, before it is preprocessed as its card says;
+//! erasing comes after.
 
 use fermata_vision::card::{InputSpec, Layout};
 use fermata_vision::{Frame, FramePool};
@@ -31,10 +33,11 @@ pub struct Augmentation {
     pub contrast: f64,
     /// Values of 0 to 1 get an exponent between 1 / (1 + gamma) and 1 + gamma, its logarithm uniform. Default: 0.25.
     pub gamma: f64,
-    /// Probability that a rectangle of the input becomes 0 (Zhong et al. 2020, <https://arxiv.org/abs/1708.04896>). Default: 0.25.
+    /// Probability that a rectangle of the input becomes 0 (Zhong et al. 2020, <https://arxiv.org/abs/1708.04896>).
+    /// Default: 0.25.
     pub erase: f64,
-    /// Least and most of a square's side, as a share of the input's; it may reach beyond no edge. Default: none, a rectangle of 2 % to 33 %
-    /// of the input, at most 3.3 times as long as wide.
+    /// Least and most of a square's side, as a share of the input's; it may reach beyond no edge. Default: none, a
+    /// rectangle of 2 % to 33 % of the input, at most 3.3 times as long as wide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erase_side: Option<[f64; 2]>,
 }
@@ -122,8 +125,8 @@ impl Augmentation {
         problems.all()
     }
 
-    /// How a picture looks in a view: a function of seed, view and the hash of the image's file, so that a teacher and a student see the
-    /// same (Beyer 2021, <https://arxiv.org/abs/2106.05237>). View 0 is the picture as it is: none.
+    /// How a picture looks in a view: a function of seed, view and the hash of the image's file, so that a teacher and
+    /// a student see the same (Beyer 2021, <https://arxiv.org/abs/2106.05237>). View 0 is the picture as it is: none.
     pub fn view(&self, seed: u64, view: u32, sha256: &RowHash) -> Option<Variation> {
         let is_varied = view > 0 && *self != Self::NONE;
         is_varied.then(|| self.drawn(seed, view, sha256))
@@ -186,7 +189,8 @@ fn rectangle(random: &mut KeyedRandom) -> Option<[f64; 4]> {
 }
 
 impl Variation {
-    /// The picture with its geometry and tones changed, in its own size. What comes from beyond its edges is its mirror image.
+    /// The picture with its geometry and tones changed, in its own size. What comes from beyond its edges is its mirror
+    /// image.
     ///
     /// # Errors
     /// OpenCV's own.
@@ -222,7 +226,8 @@ impl Variation {
         self.is_flipped || self.shift != [0.0, 0.0] || self.scale != 1.0 || self.radians != 0.0
     }
 
-    /// For each place of the result, where it comes from: around the centre, shifted back, turned back, scaled back, mirrored.
+    /// For each place of the result, where it comes from: around the centre, shifted back, turned back, scaled back,
+    /// mirrored.
     fn source_of(&self, width: f64, height: f64) -> [[f64; 3]; 2] {
         let centre = [(width - 1.0) / 2.0, (height - 1.0) / 2.0];
         let (sin, cos) = self.radians.sin_cos();
@@ -241,8 +246,9 @@ impl Variation {
         })
     }
 
-    /// 255 · clip(m + contrast · (t − m) + brightness, 0, 1) for each value v, where t is (v / 255)^exponent and m the mean of t over the
-    /// picture's values (torchvision's contrast, but by the mean of the colours instead of their gray).
+    /// 255 · clip(m + contrast · (t − m) + brightness, 0, 1) for each value v, where t is (v / 255)^exponent and m the
+    /// mean of t over the picture's values (torchvision's contrast, but by the mean of the colours instead of their
+    /// gray).
     fn tones(&self, values: &[u8]) -> [u8; 256] {
         let exponential: [f64; 256] =
             std::array::from_fn(|value| (value as f64 / 255.0).powf(self.exponent));

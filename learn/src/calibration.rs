@@ -1,5 +1,6 @@
-//! Temperature scaling (Guo et al. 2017, <https://arxiv.org/abs/1706.04599>): logits divided by one number, fitted so that the
-//! likelihood of labels is largest. Owns the fit. A temperature is fitted on validation rows and never on those it is judged by.
+//! Temperature scaling (Guo et al. 2017, <https://arxiv.org/abs/1706.04599>): logits divided by one number, fitted so
+//! that the likelihood of labels is largest. Owns the fit. A temperature is fitted on validation rows and never on
+//! those it is judged by.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,8 @@ impl Temperature {
     }
 }
 
-/// How far logits are below the largest of their row: all that the likelihood at a temperature needs, computed once for all temperatures.
+/// How far logits are below the largest of their row: all that the likelihood at a temperature needs, computed once for
+/// all temperatures.
 struct Apart {
     /// Logit minus the row's largest, row after row.
     logits: Vec<f64>,
@@ -79,8 +81,8 @@ const GRID: usize = 64;
 /// Width of ln T at which the search ends.
 const TOLERANCE: f64 = 1e-10;
 
-/// The temperature with the least NLL. In 1/T the NLL is convex, so that there is one minimum; it is bracketed over all of
-/// [`BOUNDS`] and found by golden-section search over ln T.
+/// The temperature with the least NLL. In 1/T the NLL is convex, so that there is one minimum; it is bracketed over all
+/// of [`BOUNDS`] and found by golden-section search over ln T.
 pub fn fit_temperature(predictions: &Predictions) -> Temperature {
     let (low, high) = (BOUNDS.0.ln(), BOUNDS.1.ln());
     let apart = Apart::of(predictions);
@@ -190,7 +192,8 @@ pub fn fuse(
     Ok(fused)
 }
 
-/// Adds a teacher's part w z / T to the fused logits. One place for what is searched and what is exported, so that both round alike.
+/// Adds a teacher's part w z / T to the fused logits. One place for what is searched and what is exported, so that both
+/// round alike.
 pub fn add_fused(
     sums: &mut [f64],
     logits: impl IntoIterator<Item = f64>,

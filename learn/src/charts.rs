@@ -1,5 +1,6 @@
-//! Pictures as SVG, one file each: the reliability diagram and the confusion matrix of an evaluation, the bars of a search, the curve of a training, the
-//! labels of a manifest. Owns how they look; needs no font or library of its own, so that the same numbers give the same file.
+//! Pictures as SVG, one file each: the reliability diagram and the confusion matrix of an evaluation, the bars of a
+//! search, the curve of a training, the labels of a manifest. Owns how they look; needs no font or library of its own,
+//! so that the same numbers give the same file.
 
 mod bars;
 mod confusion_matrix;

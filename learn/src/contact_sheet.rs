@@ -1,5 +1,5 @@
-//! Pictures beside each other with a few words, as one PNG and as a page (HTML) that shows it: examples of what a look at manifests found. Owns how
-//! they are laid out.
+//! Pictures beside each other with a few words, as one PNG and as a page (HTML) that shows it: examples of what a look
+//! at manifests found. Owns how they are laid out.
 
 use std::path::PathBuf;
 
@@ -48,7 +48,8 @@ struct Laid<'a> {
 }
 
 impl ContactSheet {
-    /// Lays cards out in their order; cards of one heading stand together. `picture_name` is the name that the sheet gets.
+    /// Lays cards out in their order; cards of one heading stand together. `picture_name` is the name that the sheet
+    /// gets.
     ///
     /// # Errors
     /// OpenCV's, if it cannot write letters.

@@ -1,5 +1,5 @@
-//! Where libtorch computes. Owns the names of devices and the loading of what drives a GPU: a program is linked to libtorch's CPU half alone, so
-//! that it runs everywhere, and `libtorch_cuda.so` is loaded when a GPU is asked for.
+//! Where libtorch computes. Owns the names of devices and the loading of what drives a GPU: a program is linked to
+//! libtorch's CPU half alone, so that it runs everywhere, and `libtorch_cuda.so` is loaded when a GPU is asked for.
 
 #![allow(unsafe_code)]
 
@@ -61,7 +61,8 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
 fn load_cuda() -> Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     let load = || {
-        // SAFETY: torch's own library, whose initialisers register kernels with the libtorch_cpu.so that is loaded already.
+        // SAFETY: torch's own library, whose initialisers register kernels with the libtorch_cpu.so that is loaded
+        // already.
         let library = unsafe { Library::open(Some(CUDA_LIBRARY), RTLD_NOW | RTLD_GLOBAL) };
         // Never unloaded: libtorch keeps pointers into it.
         library

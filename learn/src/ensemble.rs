@@ -1,5 +1,5 @@
-//! Which weights make the best ensemble of teachers: every point of a grid on the simplex, tried on validation rows. Owns the grid and the
-//! choice; each teacher's logits are divided by a temperature that is fitted on the same rows.
+//! Which weights make the best ensemble of teachers: every point of a grid on the simplex, tried on validation rows.
+//! Owns the grid and the choice; each teacher's logits are divided by a temperature that is fitted on the same rows.
 
 use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn the_best_weights_are_found_and_temperatures_count() {
-        // Right in all but some, and sure; wrong in all but some, and sure: at their temperatures the second hardly speaks.
+        // Right in all but some, and sure; wrong in all but some, and sure: at their temperatures the second hardly
+        // speaks.
         let good: Vec<usize> = (0..70)
             .map(|row| if row < 7 { 0 } else { row % 7 })
             .collect();

@@ -1,5 +1,5 @@
-//! What an evaluation says: metrics as they are and with a temperature, how sure they are, and where they come from; `metrics.json`.
-//! Owns what is in the file. Formulas are in [`crate::metrics`], pictures in [`crate::charts`].
+//! What an evaluation says: metrics as they are and with a temperature, how sure they are, and where they come from;
+//! `metrics.json`. Owns what is in the file. Formulas are in [`crate::metrics`], pictures in [`crate::charts`].
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,8 @@ pub struct FittedOnEvaluated {
     pub fitted_on: usize,
 }
 
-/// How many rows a temperature may be fitted on although they are evaluated: a few twins, in whatever order the rows stand.
+/// How many rows a temperature may be fitted on although they are evaluated: a few twins, in whatever order the rows
+/// stand.
 ///
 /// # Errors
 /// They are more than 5 % of the smaller set.
@@ -64,7 +65,8 @@ pub struct Evaluation {
     pub classes: Vec<String>,
     /// Logits as they are.
     pub raw: Measured,
-    /// Logits divided by a temperature that was fitted on other rows, if there is one and it is the best: not one whose bound was hit.
+    /// Logits divided by a temperature that was fitted on other rows, if there is one and it is the best: not one whose
+    /// bound was hit.
     pub scaled: Option<Measured>,
     /// That temperature.
     pub temperature: Option<Temperature>,
@@ -113,7 +115,8 @@ impl Measured {
 }
 
 impl Evaluation {
-    /// Measures predictions; with a temperature also what they are when divided by it, and beside another model's if there is one.
+    /// Measures predictions; with a temperature also what they are when divided by it, and beside another model's if
+    /// there is one.
     ///
     /// # Errors
     /// The other model's predictions are not of the same rows.

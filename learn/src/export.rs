@@ -1,5 +1,6 @@
-//! Networks as ONNX graphs (opset 17), written from the same description that the libtorch module is made from, and model folders with
-//! a card that the live graph loads. Owns how each layer is said in ONNX. The format's messages are in `onnx`.
+//! Networks as ONNX graphs (opset 17), written from the same description that the libtorch module is made from, and
+//! model folders with a card that the live graph loads. Owns how each layer is said in ONNX. The format's messages are
+//! in `onnx`.
 
 mod folder;
 mod onnx;
@@ -17,8 +18,8 @@ use crate::network::Network;
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
-/// The network in evaluation mode as an ONNX file. An ArcFace head is written in its inference form, without margin. `provenance`
-/// goes into the file's metadata under `fermata`.
+/// The network in evaluation mode as an ONNX file. An ArcFace head is written in its inference form, without margin.
+/// `provenance` goes into the file's metadata under `fermata`.
 pub fn onnx(
     network: &Network,
     options: OnnxOptions,

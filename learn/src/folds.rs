@@ -1,5 +1,5 @@
-//! Folds of a manifest's training rows, and what a model has seen. A teacher that is asked about a row it learnt from has it by heart; so
-//! each of several models leaves out a fold, and is asked about the rows of that fold.
+//! Folds of a manifest's training rows, and what a model has seen. A teacher that is asked about a row it learnt from
+//! has it by heart; so each of several models leaves out a fold, and is asked about the rows of that fold.
 //!
 //! Owns which fold a row is in, how a training's provenance says what it left out, and what follows from it for a row.
 
@@ -28,8 +28,8 @@ pub struct Fold {
     pub folds: u32,
 }
 
-/// The fold, from 0 to below `folds`, that rows of a group are in: a function of the group's name alone, so that near-duplicates and
-/// the pictures of one person are in one fold, in whichever manifest they stand.
+/// The fold, from 0 to below `folds`, that rows of a group are in: a function of the group's name alone, so that
+/// near-duplicates and the pictures of one person are in one fold, in whichever manifest they stand.
 ///
 /// # Panics
 /// `folds` is 0.
@@ -88,8 +88,8 @@ impl Learnt {
         said.or((is_foreign != Some(true)).then_some(unknown))
     }
 
-    /// Whether the model, or the weights with which it began, has learnt from a row of the manifest with this hash. None if one of them was
-    /// trained on another manifest or does not say on which, so that nobody can tell.
+    /// Whether the model, or the weights with which it began, has learnt from a row of the manifest with this hash.
+    /// None if one of them was trained on another manifest or does not say on which, so that nobody can tell.
     pub fn saw(&self, row: &Row, manifest_sha256: &str) -> Option<bool> {
         if self.manifest_sha256.as_deref() != Some(manifest_sha256) {
             return None;

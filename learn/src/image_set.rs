@@ -1,5 +1,5 @@
-//! A folder of labelled pictures that a command makes: PNG files and the manifest of them. Owns the files; what is in the pictures is the
-//! caller's. The folder is there whole or not at all.
+//! A folder of labelled pictures that a command makes: PNG files and the manifest of them. Owns the files; what is in
+//! the pictures is the caller's. The folder is there whole or not at all.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -108,8 +108,9 @@ impl ImageSet {
     }
 }
 
-/// Writes a picture as a PNG file, gray if all its pixels are, and the folders above it; its bytes. They are not synced: thousands of small files
-/// are quicker when that is done once for all ([`sync`]), before the folder gets its name.
+/// Writes a picture as a PNG file, gray if all its pixels are, and the folders above it; its bytes. They are not
+/// synced: thousands of small files are quicker when that is done once for all ([`sync`]), before the folder gets its
+/// name.
 ///
 /// # Errors
 /// See [`ImageSetError`].

@@ -1,5 +1,5 @@
-//! Random numbers that depend on a key alone, not on how many were drawn before: what makes a resumed training equal to an
-//! uninterrupted one. Owns the generator and its distributions; what a key stands for is the caller's.
+//! Random numbers that depend on a key alone, not on how many were drawn before: what makes a resumed training equal to
+//! an uninterrupted one. Owns the generator and its distributions; what a key stands for is the caller's.
 
 use std::f64::consts::TAU;
 
@@ -17,7 +17,8 @@ fn mix(mut z: u64) -> u64 {
 }
 
 impl KeyedRandom {
-    /// The generator of a key, such as `[seed, purpose, epoch, row]`. The order of the words counts, and so does their number.
+    /// The generator of a key, such as `[seed, purpose, epoch, row]`. The order of the words counts, and so does their
+    /// number.
     pub fn new(key: &[u64]) -> Self {
         let mut state = mix(key.len() as u64);
         for &word in key {

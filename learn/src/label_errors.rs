@@ -1,9 +1,11 @@
-//! Labels that are likely wrong, from what models say that had not seen the rows: confident learning (Northcutt, Jiang and Chuang 2021,
-//! arXiv 1911.00068). Owns which rows are named, and their order. It is a list for people: nothing is removed by it.
+//! Labels that are likely wrong, from what models say that had not seen the rows: confident learning (Northcutt, Jiang
+//! and Chuang 2021, arXiv 1911.00068). Owns which rows are named, and their order. It is a list for people: nothing is
+//! removed by it.
 //!
-//! A row is named if some other class is at least as probable as it is on average for rows that have that class as their label. Rows come in the
-//! order of the margin between the label's probability and that class's, the most contradicted first. From predictions of models that learnt from
-//! the rows next to nothing follows: they have them by heart.
+//! A row is named if some other class is at least as probable as it is on average for rows that have that class as
+//! their label. Rows come in the order of the margin between the label's probability and that class's, the most
+//! contradicted first. From predictions of models that learnt from the rows next to nothing follows: they have them by
+//! heart.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,8 @@
-//! Wrong labels put into a manifest's training rows on purpose: how well a training withstands them is measured on rows that are right.
+//! Wrong labels put into a manifest's training rows on purpose: how well a training withstands them is measured on rows
+//! that are right.
 //!
-//! Owns which rows get which wrong label. Both are functions of the seed and the image's hash, so that every training with the same noise sees the
-//! same wrong labels.
+//! Owns which rows get which wrong label. Both are functions of the seed and the image's hash, so that every training
+//! with the same noise sees the same wrong labels.
 
 use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,8 @@ impl Confusion {
     }
 }
 
-/// Gives a share (0 to 1) of the training rows a wrong label, and says how many got one. Validation and test rows stay as they are.
+/// Gives a share (0 to 1) of the training rows a wrong label, and says how many got one. Validation and test rows stay
+/// as they are.
 pub fn confuse(rows: &mut [Row], share: f64, confusion: &Confusion, seed: u64) -> usize {
     let mut changed = 0;
     for row in rows.iter_mut().filter(|row| row.split == Split::Train) {

@@ -1,5 +1,6 @@
-//! What training minimises. All losses take logits [N, K] and labels i64 `[N]` and give one number with gradients; all go by log-softmax, so
-//! that no scale of the logits makes them infinite or NaN. Owns the formulas; ArcFace's margin is in [`arcface`].
+//! What training minimises. All losses take logits [N, K] and labels i64 `[N]` and give one number with gradients; all
+//! go by log-softmax, so that no scale of the logits makes them infinite or NaN. Owns the formulas; ArcFace's margin is
+//! in [`arcface`].
 //!
 //! Labels must be in 0..K: datasets check them before a training begins.
 
@@ -22,7 +23,8 @@ pub struct CrossEntropy {
     pub logit_adjustment: Option<Vec<f64>>,
 }
 
-/// Mean cross-entropy. Instead of labels there may be targets: a distribution [N, K] for each row, such as annotators' votes (Barsoum et al. 2016,
+/// Mean cross-entropy. Instead of labels there may be targets: a distribution [N, K] for each row, such as annotators'
+/// votes (Barsoum et al. 2016,
 /// <https://arxiv.org/abs/1608.01041>); class weights are then the distribution's means, and the mean is over the rows, as torch's.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, settings: &CrossEntropy) -> Tensor {
     let like_logits = |values: &Vec<f64>| {
@@ -56,7 +58,8 @@ fn divergence(log_p: &Tensor, log_q: &Tensor) -> Tensor {
     (log_p.exp() * (log_p - log_q)).sum_dim_intlist([-1i64].as_slice(), false, None::<Kind>)
 }
 
-/// Distillation (Hinton et al. 2015, <https://arxiv.org/abs/1503.02531>): T² · mean KL(teacher ‖ student), both softened by T.
+/// Distillation (Hinton et al. 2015, <https://arxiv.org/abs/1503.02531>): T² · mean KL(teacher ‖ student), both
+/// softened by T.
 pub fn distillation(student: &Tensor, teacher: &Tensor, temperature: f64) -> Tensor {
     let (teacher, student) = (
         log_softmax(&(teacher / temperature)),
@@ -68,8 +71,9 @@ pub fn distillation(student: &Tensor, teacher: &Tensor, temperature: f64) -> Ten
 /// Added to the deviation of logits: logits that are all equal stay finite. The authors' value.
 const LEAST_DEVIATION: f64 = 1e-7;
 
-/// Logits of each row as z-scores, (z − mean) / deviation (with K − 1), so that a student learns their order and not their scale (Sun et al.
-/// 2024, <https://arxiv.org/abs/2403.01427>): of student and teacher, before they are distilled.
+/// Logits of each row as z-scores, (z − mean) / deviation (with K − 1), so that a student learns their order and not
+/// their scale (Sun et al. 2024, <https://arxiv.org/abs/2403.01427>): of student and teacher, before they are
+/// distilled.
 pub fn standardised(logits: &Tensor) -> Tensor {
     let along = [-1i64];
     let mean = logits.mean_dim(along.as_slice(), true, None::<Kind>);
@@ -115,7 +119,8 @@ fn is_label(logits: &Tensor, labels: &Tensor) -> Tensor {
         .to_kind(Kind::Bool)
 }
 
-/// Decoupled distillation's parts. The others' softmax is a log-sum-exp over them, not a subtraction from the label's logit.
+/// Decoupled distillation's parts. The others' softmax is a log-sum-exp over them, not a subtraction from the label's
+/// logit.
 pub fn decoupled(
     student: &Tensor,
     teacher: &Tensor,
@@ -141,15 +146,16 @@ pub fn decoupled(
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DecoupledForm {
-    /// That of mdistiller, the code of its authors (<https://github.com/megvii-research/mdistiller>): w·CE + min(epoch / warm-up, 1) · (α·target + β·others), epochs from 1.
+    /// That of mdistiller, the code of its authors (<https://github.com/megvii-research/mdistiller>): w·CE + min(epoch
+    /// / warm-up, 1) · (α·target + β·others), epochs from 1.
     Reference {
         /// Weight of the cross-entropy.
         cross_entropy: f64,
         /// Epochs over which the distillation rises.
         warm_up: u32,
     },
-    /// Fermata's own: (1 − α)·CE + α·target + β·others. As in plain distillation α trades the labels against the teacher, and β
-    /// is free.
+    /// Fermata's own: (1 − α)·CE + α·target + β·others. As in plain distillation α trades the labels against the
+    /// teacher, and β is free.
     #[serde(alias = "report")]
     Blended,
 }
@@ -191,7 +197,8 @@ pub fn decoupled_distillation(
     }
 }
 
-/// −ln(1 − p) of a class that each row is not (Kim et al. 2019, <https://arxiv.org/abs/1908.07387>), as LSE(all) − LSE(others); `[N]`.
+/// −ln(1 − p) of a class that each row is not (Kim et al. 2019, <https://arxiv.org/abs/1908.07387>), as LSE(all) −
+/// LSE(others); `[N]`.
 pub fn negative(logits: &Tensor, not: &Tensor) -> Tensor {
     let is_not = is_label(logits, not);
     let all = logits.logsumexp([-1i64].as_slice(), false);
@@ -236,8 +243,8 @@ pub fn selective(logits: &Tensor, labels: &Tensor, not: &Tensor, stage: Negative
     mean_where(&loss, &log_label.detach().ge(least))
 }
 
-/// NL of the rows to whose label the teacher gives less than chance: what it does not believe is not learnt from it. The mean over them, 0
-/// if there are none.
+/// NL of the rows to whose label the teacher gives less than chance: what it does not believe is not learnt from it.
+/// The mean over them, 0 if there are none.
 pub fn negative_of_doubted(
     logits: &Tensor,
     teacher: &Tensor,

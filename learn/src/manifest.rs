@@ -1,5 +1,5 @@
-//! Manifests: the list of labelled images that a training or an evaluation uses, as CSV (`table`).
-//! Manifests are made of raw sources by a [`Recipe`] and its [`Mapping`]s, and looked at, images and all, by [`Validation`].
+//! Manifests: the list of labelled images that a training or an evaluation uses, as CSV (`table`). Manifests are made
+//! of raw sources by a [`Recipe`] and its [`Mapping`]s, and looked at, images and all, by [`Validation`].
 
 mod candidates;
 mod mapping;

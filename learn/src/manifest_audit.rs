@@ -1,5 +1,6 @@
-//! Which rows of manifests are one picture: within a split, across splits, across manifests; under one label or two; and how much of one source
-//! is in another. Owns what is found and how it is counted; what becomes of it is somebody's decision. Nothing is changed.
+//! Which rows of manifests are one picture: within a split, across splits, across manifests; under one label or two;
+//! and how much of one source is in another. Owns what is found and how it is counted; what becomes of it is somebody's
+//! decision. Nothing is changed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -74,8 +75,8 @@ impl RowAt {
     }
 }
 
-/// Two rows that are one picture. Of a group of rows each is paired with one before it: one with the same bytes if there is one, else the first.
-/// There may be as many as rows: their places are kept, and no words.
+/// Two rows that are one picture. Of a group of rows each is paired with one before it: one with the same bytes if
+/// there is one, else the first. There may be as many as rows: their places are kept, and no words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// Where they stand.

@@ -1,7 +1,8 @@
-//! What predictions are measured by, in f64: accuracy, F1, confusion, likelihood, Brier score and calibration errors. Owns the
-//! formulas; temperatures are fitted in [`crate::calibration`].
+//! What predictions are measured by, in f64: accuracy, F1, confusion, likelihood, Brier score and calibration errors.
+//! Owns the formulas; temperatures are fitted in [`crate::calibration`].
 //!
-//! Confidence is the largest softmax probability, the prediction its class; among equals the first class, as NumPy's `argmax`.
+//! Confidence is the largest softmax probability, the prediction its class; among equals the first class, as NumPy's
+//! `argmax`.
 
 mod bootstrap;
 mod calibration_error;

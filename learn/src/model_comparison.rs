@@ -1,5 +1,6 @@
-//! Several models on the same rows: their metrics as they are and with a temperature, how sure those are, and each model beside each other one.
-//! Owns which rows are compared (joined by the images' hashes, never by position) and the tables; formulas are in [`crate::metrics`].
+//! Several models on the same rows: their metrics as they are and with a temperature, how sure those are, and each
+//! model beside each other one. Owns which rows are compared (joined by the images' hashes, never by position) and the
+//! tables; formulas are in [`crate::metrics`].
 
 mod seeds;
 

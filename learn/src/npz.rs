@@ -1,5 +1,5 @@
-//! NumPy's files: one array (`.npy`) and archives of arrays (`.npz`). Owns reading and writing them as plain arrays; what an array means
-//! is the caller's. Everything written opens in NumPy, and the same arrays give the same bytes.
+//! NumPy's files: one array (`.npy`) and archives of arrays (`.npz`). Owns reading and writing them as plain arrays;
+//! what an array means is the caller's. Everything written opens in NumPy, and the same arrays give the same bytes.
 
 mod error;
 mod head;

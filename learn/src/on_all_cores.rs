@@ -1,4 +1,5 @@
-//! Work over many rows on all cores, in pieces whose bounds do not depend on the number of cores: sums come out the same everywhere.
+//! Work over many rows on all cores, in pieces whose bounds do not depend on the number of cores: sums come out the
+//! same everywhere.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,6 @@
-//! SGD and AdamW as torch computes them, with a state that can be saved: libtorch's own optimisers keep theirs to themselves. Owns the
-//! updates, clipping and the state's names. The learning rate of a step is the caller's ([`crate::schedule`]).
+//! SGD and AdamW as torch computes them, with a state that can be saved: libtorch's own optimisers keep theirs to
+//! themselves. Owns the updates, clipping and the state's names. The learning rate of a step is the caller's
+//! ([`crate::schedule`]).
 
 use std::collections::BTreeMap;
 
@@ -140,8 +141,8 @@ impl Optimiser {
         gradients.filter(Tensor::defined)
     }
 
-    /// Shortens all gradients together to this norm, which may be infinite, if they are longer, as torch's `clip_grad_norm_`; returns the
-    /// norm before.
+    /// Shortens all gradients together to this norm, which may be infinite, if they are longer, as torch's
+    /// `clip_grad_norm_`; returns the norm before.
     ///
     /// # Errors
     /// The norm is infinite or NaN; the gradients are left as they are.

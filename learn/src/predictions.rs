@@ -1,5 +1,5 @@
-//! What a model said of labelled rows: logits and labels, checked when they are made. Owns the files that hold them (`.npz` and
-//! `.csv`). What they are measured by is in [`crate::metrics`].
+//! What a model said of labelled rows: logits and labels, checked when they are made. Owns the files that hold them
+//! (`.npz` and `.csv`). What they are measured by is in [`crate::metrics`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -159,8 +159,8 @@ impl Predictions {
         self.hashes.as_deref()
     }
 
-    /// How many rows are here and there too: by their images where both know them, else by label and logits. A row that stands there twice
-    /// counts once for each time it stands here, at most twice.
+    /// How many rows are here and there too: by their images where both know them, else by label and logits. A row that
+    /// stands there twice counts once for each time it stands here, at most twice.
     pub fn rows_shared_with(&self, other: &Self) -> usize {
         fn shared<K: std::hash::Hash + Eq>(
             here: impl Iterator<Item = K>,
@@ -254,9 +254,9 @@ impl Predictions {
         }
     }
 
-    /// Reads `.npz` (arrays `logits` f32 [N, K] and `labels` of whole numbers `[N]`) or `.csv` (columns `label`, with a class's name or number,
-    /// and `logit_CLASS` for each class; other columns are left alone). An `.npz` has no names: they are given. Both may have `sha256` of the rows'
-    /// images: bytes [N, 32], or 64 hexadecimal digits.
+    /// Reads `.npz` (arrays `logits` f32 [N, K] and `labels` of whole numbers `[N]`) or `.csv` (columns `label`, with a
+    /// class's name or number, and `logit_CLASS` for each class; other columns are left alone). An `.npz` has no names:
+    /// they are given. Both may have `sha256` of the rows' images: bytes [N, 32], or 64 hexadecimal digits.
     ///
     /// # Errors
     /// See [`PredictionsError`].

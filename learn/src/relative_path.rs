@@ -1,5 +1,5 @@
-//! Images as a manifest names them: relative to its folder, also where they lie outside of it, so that a tree that is moved as a whole, or made
-//! elsewhere, has the same manifests.
+//! Images as a manifest names them: relative to its folder, also where they lie outside of it, so that a tree that is
+//! moved as a whole, or made elsewhere, has the same manifests.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};

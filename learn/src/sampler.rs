@@ -1,5 +1,5 @@
-//! In which order an epoch visits its rows: a function of seed, epoch and labels alone, so that a training can be resumed in the middle
-//! of an epoch.
+//! In which order an epoch visits its rows: a function of seed, epoch and labels alone, so that a training can be
+//! resumed in the middle of an epoch.
 
 use serde::{Deserialize, Serialize};
 

@@ -17,8 +17,8 @@ pub struct Cosine {
 }
 
 impl Cosine {
-    /// The rate of a step, counted from 0: base · (step + 1) / warm-up, then least + (base − least) · (1 + cos πt) / 2 with t from 0 to 1;
-    /// after the last step it stays at the least.
+    /// The rate of a step, counted from 0: base · (step + 1) / warm-up, then least + (base − least) · (1 + cos πt) / 2
+    /// with t from 0 to 1; after the last step it stays at the least.
     pub fn rate(&self, step: u64) -> f64 {
         if step < self.warm_up {
             return self.base * (step + 1) as f64 / self.warm_up as f64;

@@ -1,4 +1,5 @@
-//! What is wrong with settings, gathered so that all of it is told at once: which one, what it is, and what was expected.
+//! What is wrong with settings, gathered so that all of it is told at once: which one, what it is, and what was
+//! expected.
 
 use std::fmt::Display;
 

@@ -1,5 +1,6 @@
-//! Softlabels: what an ensemble of teachers says of a manifest's rows, in several views of each picture. Owns the folder that holds them:
-//! writing it row by row, and reading it for a student's training, joined by the images' hashes.
+//! Softlabels: what an ensemble of teachers says of a manifest's rows, in several views of each picture. Owns the
+//! folder that holds them: writing it row by row, and reading it for a student's training, joined by the images'
+//! hashes.
 //!
 //! | file | |
 //! | --- | --- |

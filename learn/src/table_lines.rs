@@ -1,5 +1,6 @@
-//! In which line of a table a record begins, as an editor counts them. The reader's own count is one too small where lines end in CR LF: it
-//! takes a record to begin before the LF of the line above (<https://github.com/BurntSushi/rust-csv/issues/395>).
+//! In which line of a table a record begins, as an editor counts them. The reader's own count is one too small where
+//! lines end in CR LF: it takes a record to begin before the LF of the line above
+//! (<https://github.com/BurntSushi/rust-csv/issues/395>).
 
 use std::str::Bytes;
 
@@ -59,7 +60,8 @@ impl<'a> LineNumbers<'a> {
         }
     }
 
-    /// The line of a record of this text, which comes after all that were asked about; 0 if it has no position. Lines end in LF, CR LF or CR.
+    /// The line of a record of this text, which comes after all that were asked about; 0 if it has no position. Lines
+    /// end in LF, CR LF or CR.
     pub(crate) fn of_record(&mut self, record: &csv::StringRecord) -> u64 {
         let Some(position) = record.position() else {
             return 0;

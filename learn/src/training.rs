@@ -1,8 +1,10 @@
-//! Training: what it minimises ([`Objective`]), step by step in memory ([`Trainer`]), what it sees and in which order ([`Plan`]), and the folder
-//! from which it can be taken up again ([`RunFolder`]). What feeds the trainer is not here: a graph does.
+//! Training: what it minimises ([`Objective`]), step by step in memory ([`Trainer`]), what it sees and in which order
+//! ([`Plan`]), and the folder from which it can be taken up again ([`RunFolder`]). What feeds the trainer is not here:
+//! a graph does.
 //!
-//! The same settings, data, machine and number of threads give the same weights to the last bit, whether a run was interrupted or not: all that
-//! is drawn is a function of (seed, epoch, row or step), and nothing is taken from libtorch's generator.
+//! The same settings, data, machine and number of threads give the same weights to the last bit, whether a run was
+//! interrupted or not: all that is drawn is a function of (seed, epoch, row or step), and nothing is taken from
+//! libtorch's generator.
 
 mod batch;
 mod config;

@@ -1,5 +1,6 @@
-//! Annotators' votes as distributions over the classes, joined to rows by the hashes of their images. Owns the file that holds them: CSV with
-//! the columns `sha256,angry,disgust,fear,happy,sad,surprise,neutral`, each value a number of votes.
+//! Annotators' votes as distributions over the classes, joined to rows by the hashes of their images. Owns the file
+//! that holds them: CSV with the columns `sha256,angry,disgust,fear,happy,sad,surprise,neutral`, each value a number of
+//! votes.
 
 use std::collections::HashMap;
 use std::path::Path;

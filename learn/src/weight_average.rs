@@ -1,5 +1,5 @@
-//! A moving average of a network's tensors over the steps of a training, which often predicts better than the last step's. Owns the average
-//! and its names in a checkpoint.
+//! A moving average of a network's tensors over the steps of a training, which often predicts better than the last
+//! step's. Owns the average and its names in a checkpoint.
 
 use std::collections::BTreeMap;
 

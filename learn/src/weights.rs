@@ -1,7 +1,9 @@
-//! Safetensors files: a network's tensors under timm's names, and any other named tensors (the state of an optimiser). Owns reading,
-//! writing and what may be loaded into what. A file that does not fit is refused whole: nothing of it is loaded.
+//! Safetensors files: a network's tensors under timm's names, and any other named tensors (the state of an optimiser).
+//! Owns reading, writing and what may be loaded into what. A file that does not fit is refused whole: nothing of it is
+//! loaded.
 //!
-//! The format is <https://github.com/huggingface/safetensors>: a JSON header with the places of the tensors, then their bytes.
+//! The format is <https://github.com/huggingface/safetensors>: a JSON header with the places of the tensors, then their
+//! bytes.
 
 mod head_of;
 mod mismatch;
@@ -159,8 +161,8 @@ impl TensorFile {
         })
     }
 
-    /// The networks whose tensors these are, but for the head: the one that the file says, or those that the tensors leave open (a stem's stride
-    /// has no tensor). None if it is no network's file.
+    /// The networks whose tensors these are, but for the head: the one that the file says, or those that the tensors
+    /// leave open (a stem's stride has no tensor). None if it is no network's file.
     pub fn architectures(&self) -> Vec<Architecture> {
         let mut fitting = mismatch::bodies_of(&self.tensors);
         if let Some(stated) = stated_architecture(self.provenance.as_ref()) {
@@ -169,8 +171,8 @@ impl TensorFile {
         fitting
     }
 
-    /// The head that the file has, if it holds this network's tensors: one without bias is ArcFace's, whose scale is no tensor and has to be
-    /// said.
+    /// The head that the file has, if it holds this network's tensors: one without bias is ArcFace's, whose scale is no
+    /// tensor and has to be said.
     pub fn head(&self, architecture: Architecture, arcface_scale: f64) -> Option<Head> {
         if !mismatch::is_body_of(architecture, &self.tensors) {
             return None;
@@ -265,8 +267,8 @@ impl Network {
         file.write(path)
     }
 
-    /// A network with the weights of a file, the head that they have, and where they come from. The scale of an ArcFace head (weights without
-    /// bias), which no tensor says, is the one that is given, or the file's, or [`USUAL_SCALE`].
+    /// A network with the weights of a file, the head that they have, and where they come from. The scale of an ArcFace
+    /// head (weights without bias), which no tensor says, is the one that is given, or the file's, or [`USUAL_SCALE`].
     ///
     /// # Errors
     /// See [`WeightsError`].
@@ -288,8 +290,8 @@ impl Network {
         Ok((network, file.provenance))
     }
 
-    /// Loads a file into the network, and returns its provenance. The file must hold exactly the network's tensors, except the
-    /// batch counts, and except the head where [`HeadOf::Network`] leaves it out.
+    /// Loads a file into the network, and returns its provenance. The file must hold exactly the network's tensors,
+    /// except the batch counts, and except the head where [`HeadOf::Network`] leaves it out.
     ///
     /// # Errors
     /// See [`WeightsError`]; the network is then as it was.

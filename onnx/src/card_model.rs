@@ -1,5 +1,5 @@
-//! A model's folder in ONNX Runtime: where its card and its graph meet. Owns that they agree, and batches that the graph insists
-//! on; what goes in is made by the card's preprocessing, and what the outputs mean is the caller's.
+//! A model's folder in ONNX Runtime: where its card and its graph meet. Owns that they agree, and batches that the
+//! graph insists on; what goes in is made by the card's preprocessing, and what the outputs mean is the caller's.
 
 use std::path::{Path, PathBuf};
 
@@ -117,9 +117,9 @@ impl CardModel {
         self.fit.batch
     }
 
-    /// Runs the model once on `rows` inputs that lie in `values` one after another, and appends its outputs for each, seven values,
-    /// to `outputs`. A graph with a batch dimension of its own takes at most that many; it gets zeros in the place of inputs that are
-    /// not there, and its outputs for them are left out.
+    /// Runs the model once on `rows` inputs that lie in `values` one after another, and appends its outputs for each,
+    /// seven values, to `outputs`. A graph with a batch dimension of its own takes at most that many; it gets zeros in
+    /// the place of inputs that are not there, and its outputs for them are left out.
     ///
     /// # Errors
     /// If the values are no inputs of the model, or it fails; `outputs` is as it was then.
@@ -169,7 +169,8 @@ impl CardModel {
     }
 }
 
-/// Appends what a model says of one input without the classes that its card ignores; probabilities sum to what all of them summed to.
+/// Appends what a model says of one input without the classes that its card ignores; probabilities sum to what all of
+/// them summed to.
 fn keep_expressions(output: &OutputSpec, row: &[f32], kept_values: &mut Vec<f32>) {
     if output.ignored.is_empty() {
         return kept_values.extend_from_slice(row);

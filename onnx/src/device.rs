@@ -138,8 +138,8 @@ impl Device {
     }
 }
 
-/// OpenVINO's own settings, by its device, as JSON. It would compute in bf16 on its own account where the processor can. Threads that are tied
-/// to cores would be tied to the same ones for each of several sessions.
+/// OpenVINO's own settings, by its device, as JSON. It would compute in bf16 on its own account where the processor
+/// can. Threads that are tied to cores would be tied to the same ones for each of several sessions.
 fn openvino_config(precision: Precision, threads: usize) -> String {
     format!(
         r#"{{"CPU": {{"INFERENCE_PRECISION_HINT": "{precision}", "INFERENCE_NUM_THREADS": "{threads}", "NUM_STREAMS": "1", "ENABLE_CPU_PINNING": "NO"}}}}"#

@@ -1,5 +1,6 @@
-//! Constants that an ONNX file lists among its inputs, as files before IR version 4 had to. ONNX Runtime then takes them for inputs
-//! that somebody may replace, and neither folds nor fuses them. Owns taking them out of the list: the bytes of a model in, others out.
+//! Constants that an ONNX file lists among its inputs, as files before IR version 4 had to. ONNX Runtime then takes
+//! them for inputs that somebody may replace, and neither folds nor fuses them. Owns taking them out of the list: the
+//! bytes of a model in, others out.
 
 /// Fields of ONNX's messages (onnx.proto3) by number.
 const MODEL_GRAPH: u64 = 7;
@@ -9,7 +10,8 @@ const TENSOR_NAME: u64 = 8;
 const TENSOR_DATA_LOCATION: u64 = 14;
 const VALUE_NAME: u64 = 1;
 
-/// The model without the inputs that are constants; `None` if it has none, keeps its constants in other files, or cannot be read.
+/// The model without the inputs that are constants; `None` if it has none, keeps its constants in other files, or
+/// cannot be read.
 pub(crate) fn without_constant_inputs(model: &[u8]) -> Option<Vec<u8>> {
     let graph = fields(model)
         .find(|field| field.number == MODEL_GRAPH)?

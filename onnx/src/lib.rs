@@ -1,11 +1,12 @@
 //! Models in ONNX Runtime, which is loaded when the first model is.
 //!
-//! - [`Session`]: any `.onnx` file; f32 tensors in, f32 tensors out, on an explicit [`Device`] with explicit [`Precision`] and threads.
+//! - [`Session`]: any `.onnx` file; f32 tensors in, f32 tensors out, on an explicit [`Device`] with explicit
+//!   [`Precision`] and threads.
 //! - [`CardModel`]: a model's folder, whose card and graph agree; inputs in, one row of values for each out.
 //! - [`runtime_build`], [`cuda`], [`openvino`]: what is installed here.
 //!
-//! It does not preprocess (`fermata-vision` does, by the card) and it does not say what outputs mean. One thread at a time runs a
-//! model; more of them load it again.
+//! It does not preprocess (`fermata-vision` does, by the card) and it does not say what outputs mean. One thread at a
+//! time runs a model; more of them load it again.
 
 mod card_model;
 mod device;

@@ -1,5 +1,5 @@
-//! Which part of ONNX Runtime ("execution provider") runs which nodes of a model. Owns asking a loaded session: the crate `ort` has no
-//! call for it yet, so its C functions are called here and nowhere else.
+//! Which part of ONNX Runtime ("execution provider") runs which nodes of a model. Owns asking a loaded session: the
+//! crate `ort` has no call for it yet, so its C functions are called here and nowhere else.
 
 #![allow(unsafe_code)]
 
@@ -18,8 +18,8 @@ pub(crate) const REMEMBER: (&str, &str) = ("session.record_ep_graph_assignment_i
 pub struct Providers(BTreeMap<String, usize>);
 
 impl Providers {
-    /// Of a session that remembers it ([`REMEMBER`]). Nodes are counted as they are given out, before those of other providers than the
-    /// processor's are made into one.
+    /// Of a session that remembers it ([`REMEMBER`]). Nodes are counted as they are given out, before those of other
+    /// providers than the processor's are made into one.
     pub(crate) fn of(session: &Session) -> Result<Self, ort::Error> {
         let mut nodes = BTreeMap::new();
         let api = ort::api();
@@ -29,7 +29,8 @@ impl Providers {
         };
         let (mut parts, mut count): (*const *const sys::OrtEpAssignedSubgraph, usize) =
             (ptr::null(), 0);
-        // SAFETY: the session is alive; the pointers are places for what it returns, which belongs to it and lives as long as it does.
+        // SAFETY: the session is alive; the pointers are places for what it returns, which belongs to it and lives as
+        // long as it does.
         check(unsafe {
             (api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &mut parts, &mut count)
         })?;
@@ -52,7 +53,8 @@ impl Providers {
         Ok(Self(nodes))
     }
 
-    /// Nodes that the provider of this name runs, as ONNX Runtime names it without `ExecutionProvider`: `CPU`, `CUDA`, `OpenVINO`.
+    /// Nodes that the provider of this name runs, as ONNX Runtime names it without `ExecutionProvider`: `CPU`, `CUDA`,
+    /// `OpenVINO`.
     pub fn nodes(&self, provider: &str) -> usize {
         self.0.get(provider).copied().unwrap_or(0)
     }

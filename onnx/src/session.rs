@@ -1,5 +1,5 @@
-//! A loaded ONNX model: f32 tensors in, f32 tensors out, on an explicit device with explicit threads. Preprocessing and the
-//! meaning of the outputs are the caller's.
+//! A loaded ONNX model: f32 tensors in, f32 tensors out, on an explicit device with explicit threads. Preprocessing and
+//! the meaning of the outputs are the caller's.
 
 use std::path::{Path, PathBuf};
 

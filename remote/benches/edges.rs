@@ -1,11 +1,12 @@
-//! What an edge between machines costs beside a bare loop of the NATS client with the same stream settings: `cargo bench -p fermata-remote`.
+//! What an edge between machines costs beside a bare loop of the NATS client with the same stream settings: `cargo
+//! bench -p fermata-remote`.
 //!
-//! Packets of 100 kB, sender and receiver in two connections of one process, the server a process of its own with `sync_interval: always`. Ours
-//! and the loop run in turns; what is printed are medians and the ratios of pairs. `FERMATA_BENCH_RUNS`, `FERMATA_BENCH_PACKETS` and
-//! `FERMATA_BENCH_WINDOW` change how much.
+//! Packets of 100 kB, sender and receiver in two connections of one process, the server a process of its own with
+//! `sync_interval: always`. Ours and the loop run in turns; what is printed are medians and the ratios of pairs.
+//! `FERMATA_BENCH_RUNS`, `FERMATA_BENCH_PACKETS` and `FERMATA_BENCH_WINDOW` change how much.
 //!
-//! Throughput: as fast as it goes, packets a second between the first and the last arrival. Latency: 50 packets a second, from when a packet
-//! was due to when the sink has it.
+//! Throughput: as fast as it goes, packets a second between the first and the last arrival. Latency: 50 packets a
+//! second, from when a packet was due to when the sink has it.
 
 #[path = "../tests/edges/server.rs"]
 #[allow(dead_code, reason = "tests use the rest of it")]

@@ -1,5 +1,5 @@
-//! Streams that come over an edge: those that its sending ends have opened so far. A graph names some of them; others are added while it
-//! runs, on the machine where they are captured, and the receiving machine finds them here.
+//! Streams that come over an edge: those that its sending ends have opened so far. A graph names some of them; others
+//! are added while it runs, on the machine where they are captured, and the receiving machine finds them here.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ pub struct Arriving {
     pub streams: BTreeSet<String>,
 }
 
-/// The streams that sending ends have opened over an edge in the run of the connection's site; none where the edge is not there yet.
+/// The streams that sending ends have opened over an edge in the run of the connection's site; none where the edge is
+/// not there yet.
 ///
 /// # Errors
 /// The server does not say.
@@ -38,9 +39,9 @@ pub fn opened_streams(connection: &NatsConnection, edge: &str) -> Result<Vec<Str
     connection.block_on(opened(&connection.jetstream, &names))
 }
 
-/// Calls back for each stream that is opened over an edge and is not known, once, until the connection is closed, with the edge and the
-/// stream; the call may block. Says that there will be no more once the parts of `senders` have ended, and what they opened is known; never
-/// where these are none, since nobody can say whose streams are the last.
+/// Calls back for each stream that is opened over an edge and is not known, once, until the connection is closed, with
+/// the edge and the stream; the call may block. Says that there will be no more once the parts of `senders` have ended,
+/// and what they opened is known; never where these are none, since nobody can say whose streams are the last.
 pub fn watch_streams(
     part: &Arc<SitePart>,
     edges: Vec<Arriving>,

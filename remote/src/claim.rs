@@ -1,8 +1,9 @@
 //! Who receives a stream of an edge: one receiving end, which alone may say at the server what has been settled.
 //!
-//! An end that begins writes what was settled once more in its own name, and demands of each such message that nobody else has written since
-//! its last. So what an earlier end still says (a process that was killed leaves messages in its host's network, which arrive when a
-//! link is there again) is refused; and an end whose place another one has taken finds out.
+//! An end that begins writes what was settled once more in its own name, and demands of each such message that nobody
+//! else has written since its last. So what an earlier end still says (a process that was killed leaves messages in its
+//! host's network, which arrive when a link is there again) is refused; and an end whose place another one has taken
+//! finds out.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};

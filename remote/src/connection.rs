@@ -1,4 +1,5 @@
-//! The connection of a program to a NATS server, which it lends to its actors: one client, one thread, the ends of all edges.
+//! The connection of a program to a NATS server, which it lends to its actors: one client, one thread, the ends of all
+//! edges.
 //!
 //! Owns how it is made and ended. What an end does with it is in `sending` and `receiving`.
 
@@ -37,7 +38,8 @@ pub(crate) struct Link {
 }
 
 /// A connection to a NATS server with JetStream: the service that [`SendPackets`](crate::SendPackets) and
-/// [`ReceivePackets`](crate::ReceivePackets) need. It mends itself when it breaks; what is on its way then is the edges' concern.
+/// [`ReceivePackets`](crate::ReceivePackets) need. It mends itself when it breaks; what is on its way then is the
+/// edges' concern.
 pub struct NatsConnection {
     pub(crate) client: Client,
     pub(crate) jetstream: jetstream::Context,
@@ -58,8 +60,8 @@ pub struct NatsConnection {
 }
 
 impl NatsConnection {
-    /// Connects. `site` separates the edges of programs that work together from those of all others; `codecs` are those of the
-    /// payloads that edges may carry.
+    /// Connects. `site` separates the edges of programs that work together from those of all others; `codecs` are those
+    /// of the payloads that edges may carry.
     ///
     /// # Errors
     /// See [`RemoteError`]. Nothing goes on in the background then.

@@ -29,8 +29,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// What the environment says: `NATS_CREDS`, `NATS_NKEY`, `NATS_CA`, `NATS_CERT` and `NATS_KEY` are paths of files, as for the
-    /// `nats` command; `NATS_TOKEN`, or `NATS_USER` and `NATS_PASSWORD`, are themselves.
+    /// What the environment says: `NATS_CREDS`, `NATS_NKEY`, `NATS_CA`, `NATS_CERT` and `NATS_KEY` are paths of files,
+    /// as for the `nats` command; `NATS_TOKEN`, or `NATS_USER` and `NATS_PASSWORD`, are themselves.
     ///
     /// # Errors
     /// Of two that belong together, one is there.

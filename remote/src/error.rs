@@ -90,7 +90,8 @@ pub enum RemoteError {
     System(#[from] std::io::Error),
 }
 
-/// Whether the server could not store a message, as a rule because there is one for its subject already, or as many as there may be.
+/// Whether the server could not store a message, as a rule because there is one for its subject already, or as many as
+/// there may be.
 pub(crate) fn is_store_full(error: &PublishError) -> bool {
     /// JetStream's error for a stream that cannot store a message.
     const STORE_FAILED: u64 = 10077;

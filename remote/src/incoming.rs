@@ -1,5 +1,5 @@
-//! What a receiving end has of its stream: the protocol's state, what is remembered of it at the server, what stands in the way. Owns how
-//! messages become arrivals; who asks and sends is elsewhere.
+//! What a receiving end has of its stream: the protocol's state, what is remembered of it at the server, what stands in
+//! the way. Owns how messages become arrivals; who asks and sends is elsewhere.
 
 use std::sync::Arc;
 
@@ -50,8 +50,8 @@ impl State {
         Some(taken)
     }
 
-    /// The sinks have settled everything below a sequence. A stream that was ended here, and not by its sender, is settled as far as it was
-    /// before: what was given up then is to come again.
+    /// The sinks have settled everything below a sequence. A stream that was ended here, and not by its sender, is
+    /// settled as far as it was before: what was given up then is to come again.
     pub(crate) fn settle(&mut self, position: u64) {
         if position < u64::MAX || self.has_handed_on_end {
             self.settled = position;

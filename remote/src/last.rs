@@ -1,5 +1,5 @@
-//! The last message of a subject in a store: what somebody who comes later begins with. Owns how it is read, and how it is written under the
-//! condition that nobody has written since.
+//! The last message of a subject in a store: what somebody who comes later begins with. Owns how it is read, and how it
+//! is written under the condition that nobody has written since.
 
 use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
@@ -12,7 +12,8 @@ use crate::edge::wire::{ProgressMessage, SettledMessage, WireError};
 use crate::error::chain;
 use crate::names::EdgeNames;
 
-/// JetStream's error for a message of which was demanded that nobody has written since, besides the one that the client knows.
+/// JetStream's error for a message of which was demanded that nobody has written since, besides the one that the client
+/// knows.
 const WRONG_LAST_SEQUENCE: u64 = 10164;
 
 /// A message that a store holds.
@@ -84,7 +85,8 @@ pub(crate) async fn last<T, E: std::fmt::Display>(
     }
 }
 
-/// Writes a message. Gives its number in the store; none if somebody has written on the subject since the number that is given (0: ever).
+/// Writes a message. Gives its number in the store; none if somebody has written on the subject since the number that
+/// is given (0: ever).
 ///
 /// # Errors
 /// The server does not store it, or nobody knows whether it does.

@@ -1,22 +1,23 @@
 //! Edges between machines, and jobs over several of them, over NATS JetStream.
 //!
 //! A graph on one machine sends the packets of its streams ([`SendPackets`]), a graph on another one receives them
-//! ([`ReceivePackets`]), and between the two stands a NATS server. What an edge inside a machine promises holds here too: each
-//! stream keeps its order; an edge that blocks loses nothing, whatever breaks meanwhile; one that drops counts what it lost;
-//! marks and ends arrive behind what they speak of.
+//! ([`ReceivePackets`]), and between the two stands a NATS server. What an edge inside a machine promises holds here
+//! too: each stream keeps its order; an edge that blocks loses nothing, whatever breaks meanwhile; one that drops
+//! counts what it lost; marks and ends arrive behind what they speak of.
 //!
 //! # The problems that it solves
 //!
-//! - **A store that keeps no order.** JetStream hands over at least once, and not in the order of publication. Packets carry
-//!   the edge's own number, and the receiving end takes only the next one.
-//! - **A receiver that dies.** A packet is acknowledged once the sinks of the receiving graph have settled and flushed it; until
-//!   then the server has it, in a file.
-//! - **A server that is away.** Both ends go on: the one holds its source up, or drops and counts; the other waits. Both resume by
-//!   themselves.
+//! - **A store that keeps no order.** JetStream hands over at least once, and not in the order of publication. Packets
+//!   carry the edge's own number, and the receiving end takes only the next one.
+//! - **A receiver that dies.** A packet is acknowledged once the sinks of the receiving graph have settled and flushed
+//!   it; until then the server has it, in a file.
+//! - **A server that is away.** Both ends go on: the one holds its source up, or drops and counts; the other waits.
+//!   Both resume by themselves.
 //!
 //! # What it is not
 //!
-//! No exactly-once delivery into systems outside. No broker of its own: the server, its accounts and its storage are NATS's.
+//! No exactly-once delivery into systems outside. No broker of its own: the server, its accounts and its storage are
+//! NATS's.
 //!
 //! # Map
 //!

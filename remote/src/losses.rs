@@ -18,7 +18,8 @@ pub(crate) struct Losses(Mutex<BTreeMap<(String, String), Arc<StreamLosses>>>);
 pub(crate) struct StreamLosses {
     given: Mutex<Given>,
     malformed: AtomicU64,
-    /// Not lost, but of a latency that nobody knows: packets that came before they were captured, by the two machines' clocks.
+    /// Not lost, but of a latency that nobody knows: packets that came before they were captured, by the two machines'
+    /// clocks.
     pub(crate) from_future: AtomicU64,
 }
 

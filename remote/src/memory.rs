@@ -1,8 +1,9 @@
-//! What a receiving end lets the server remember before it acknowledges: acknowledged packets are gone there, and what was not remembered as
-//! settled an end that is begun anew takes for something that is still to come.
+//! What a receiving end lets the server remember before it acknowledges: acknowledged packets are gone there, and what
+//! was not remembered as settled an end that is begun anew takes for something that is still to come.
 //!
-//! One message is under way at a time, and some time passes from one to the next: each costs a sync of the server's disk, which packets want
-//! too. What is settled meanwhile goes with the next one. Owns what waits for what; what is sent is said here and done elsewhere.
+//! One message is under way at a time, and some time passes from one to the next: each costs a sync of the server's
+//! disk, which packets want too. What is settled meanwhile goes with the next one. Owns what waits for what; what is
+//! sent is said here and done elsewhere.
 
 use async_nats::Subject;
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// A name as one token of a subject, or a part of a stream's name: what such tokens may not hold is written as `=XX`. Different
-/// names stay different.
+/// A name as one token of a subject, or a part of a stream's name: what such tokens may not hold is written as `=XX`.
+/// Different names stay different.
 pub(crate) fn token(name: &str) -> String {
     let mut token = String::with_capacity(name.len());
     for byte in name.bytes() {

@@ -1,4 +1,5 @@
-//! A pass over what the store of an edge holds of a stream: a consumer that is made anew. Owns how it is made at the server.
+//! A pass over what the store of an edge holds of a stream: a consumer that is made anew. Owns how it is made at the
+//! server.
 
 use std::time::Duration;
 

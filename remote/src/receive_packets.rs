@@ -25,11 +25,12 @@ use crate::time::unix_ns;
 /// How long is waited for a packet before the engine is asked what else there is.
 const WAIT: Duration = Duration::from_millis(20);
 
-/// Gives the packets of a stream that another run sends with `send_packets`, over a NATS server (`--nats`), with their sequence numbers and segments, and
-/// ends the stream where that ended it. A graph with `machines` gets both by itself, wherever an edge leads from one machine to another.
+/// Gives the packets of a stream that another run sends with `send_packets`, over a NATS server (`--nats`), with their
+/// sequence numbers and segments, and ends the stream where that ended it. A graph with `machines` gets both by itself,
+/// wherever an edge leads from one machine to another.
 ///
-/// A packet of an edge that blocks is acknowledged once every sink of this graph has settled it, and comes again to a run that is started in the
-/// place of one that was killed. Packets that do not come are counted as `missed`.
+/// A packet of an edge that blocks is acknowledged once every sink of this graph has settled it, and comes again to a
+/// run that is started in the place of one that was killed. Packets that do not come are counted as `missed`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReceivePacketsSettings {
@@ -40,8 +41,9 @@ pub struct ReceivePacketsSettings {
     /// What happens while the edge is full; the same as at `send_packets`. Default: block.
     #[serde(default)]
     pub full: WhenFull,
-    /// Packets of each stream that the edge holds, besides those on their way to it. Where it blocks, a packet is held until
-    /// the sinks of this graph have settled it and the server has written that down, for which there is room for 64 more. Default: 4.
+    /// Packets of each stream that the edge holds, besides those on their way to it. Where it blocks, a packet is held
+    /// until the sinks of this graph have settled it and the server has written that down, for which there is room for
+    /// 64 more. Default: 4.
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(default = "default_capacity")]
     pub capacity: usize,
@@ -49,13 +51,14 @@ pub struct ReceivePacketsSettings {
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(default = "default_window")]
     pub window: usize,
-    /// Where the edge may drop: packets whose capture is longer ago than this when they come out are. Compared by the clocks
-    /// of two machines. Default: none.
+    /// Where the edge may drop: packets whose capture is longer ago than this when they come out are. Compared by the
+    /// clocks of two machines. Default: none.
     pub max_age: Option<HumanDuration>,
 }
 
-/// Gives what another run sends: its packets with their sequences and segments, its marks, its end. A packet of an edge that
-/// blocks is acknowledged once everything below it has been settled, and flushed where a sink says so, at all sinks here.
+/// Gives what another run sends: its packets with their sequences and segments, its marks, its end. A packet of an edge
+/// that blocks is acknowledged once everything below it has been settled, and flushed where a sink says so, at all
+/// sinks here.
 pub struct ReceivePackets {
     end: Arc<ReceivingEnd>,
     codecs: Arc<Codecs>,
@@ -142,7 +145,8 @@ impl Source for ReceivePackets {
 }
 
 impl ReceivePackets {
-    /// Counts packets that are captured later than they come, by the two machines' clocks, and tells the log: of many ever fewer.
+    /// Counts packets that are captured later than they come, by the two machines' clocks, and tells the log: of many
+    /// ever fewer.
     fn tell_future(&self, age_ns: i64) {
         self.from_future.fetch_add(1, Ordering::Relaxed);
         let count = self.losses.from_future.fetch_add(1, Ordering::Relaxed) + 1;

@@ -27,18 +27,19 @@ pub(crate) const MOST_HELD: usize = 100_000;
 /// How long the end of a stream may take to get out where nothing is promised, and where the run was stopped.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sends the packets of a stream to `receive_packets` of another run, over a NATS server (`--nats`). A graph with `machines` gets both by itself,
-/// wherever an edge leads from one machine to another.
+/// Sends the packets of a stream to `receive_packets` of another run, over a NATS server (`--nats`). A graph with
+/// `machines` gets both by itself, wherever an edge leads from one machine to another.
 ///
-/// With `full: block` a packet counts as delivered when the server has it, and no packet is lost while machines or the connection come back; with
-/// `drop_oldest` or `drop_newest` packets for which there is no room are dropped and counted, as at any queue.
+/// With `full: block` a packet counts as delivered when the server has it, and no packet is lost while machines or the
+/// connection come back; with `drop_oldest` or `drop_newest` packets for which there is no room are dropped and
+/// counted, as at any queue.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendPacketsSettings {
     /// Name of the edge: what is sent here is received where `receive_packets` has the same.
     pub edge: String,
-    /// What happens while the edge is full: `block` holds packets back up to the source, and every one arrives; `drop_oldest`
-    /// and `drop_newest` lose some. The same as at `receive_packets`. Default: block.
+    /// What happens while the edge is full: `block` holds packets back up to the source, and every one arrives;
+    /// `drop_oldest` and `drop_newest` lose some. The same as at `receive_packets`. Default: block.
     #[serde(default)]
     pub full: WhenFull,
     /// Packets that wait here for their turn, where the edge may drop. Default: 4.
@@ -49,12 +50,14 @@ pub struct SendPacketsSettings {
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(default = "default_window")]
     pub window: usize,
-    /// Payloads need not arrive exactly as they are: pictures travel as JPEG of this quality, 1 to 100. Default: exactly.
+    /// Payloads need not arrive exactly as they are: pictures travel as JPEG of this quality, 1 to 100. Default:
+    /// exactly.
     #[schemars(range(min = 1, max = 100))]
     pub quality: Option<u8>,
     /// Bytes that are on their way, or wait, at once; a larger packet goes alone. Default: no limit.
     pub bytes: Option<HumanBytes>,
-    /// Where the edge may drop: packets whose capture is longer ago than this when they would be sent are. Default: none.
+    /// Where the edge may drop: packets whose capture is longer ago than this when they would be sent are. Default:
+    /// none.
     pub max_age: Option<HumanDuration>,
 }
 
@@ -89,8 +92,8 @@ pub(crate) fn check_clock(full: WhenFull, setup: &Setup) -> Result<(), ActorErro
     }
 }
 
-/// Publishes packets at a NATS server, in the forms of their codecs. A packet of an edge that blocks is settled once the server
-/// has stored it.
+/// Publishes packets at a NATS server, in the forms of their codecs. A packet of an edge that blocks is settled once
+/// the server has stored it.
 pub struct SendPackets {
     end: Arc<SendingEnd>,
     connection: Arc<NatsConnection>,
@@ -203,8 +206,8 @@ impl Actor for SendPackets {
     }
 
     fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
-        // An end that nobody hears of would leave the other machine waiting: where everything is to arrive, it is waited for
-        // like everything else.
+        // An end that nobody hears of would leave the other machine waiting: where everything is to arrive, it is
+        // waited for like everything else.
         let is_promised = self.settings.full == WhenFull::Block && end.how != How::Stopped;
         let most = (!is_promised).then_some(END_PATIENCE);
         let closing = || *self.connection.closing.borrow();

@@ -1,7 +1,8 @@
-//! The life of a site: one run of one graph, whose parts run on several machines and find each other at the NATS server.
+//! The life of a site: one run of one graph, whose parts run on several machines and find each other at the NATS
+//! server.
 //!
-//! Owns what the server remembers of a run: which one it is, which parts of it there are, whether it is to end. How packets travel is
-//! told in [`edge`](crate::edge).
+//! Owns what the server remembers of a run: which one it is, which parts of it there are, whether it is to end. How
+//! packets travel is told in [`edge`](crate::edge).
 
 mod administration;
 mod clock;

@@ -9,8 +9,8 @@ use crate::connection::NatsConnection;
 use crate::error::chain;
 use crate::names::EdgeNames;
 
-/// Packets of a stream for which a lossless edge has room beside those that wait and those that are on their way: as long as the server writes
-/// down how far the sinks have come, as many are settled that cannot be acknowledged yet.
+/// Packets of a stream for which a lossless edge has room beside those that wait and those that are on their way: as
+/// long as the server writes down how far the sinks have come, as many are settled that cannot be acknowledged yet.
 const UNREMEMBERED: usize = 64;
 
 /// How the store of an edge is made.
@@ -60,7 +60,8 @@ impl StoreSpec {
         }
     }
 
-    /// Holds the last that each end told, without age; in a file, so that a server that is started anew still knows how far they were.
+    /// Holds the last that each end told, without age; in a file, so that a server that is started anew still knows how
+    /// far they were.
     fn progress(self, names: &EdgeNames) -> stream::Config {
         stream::Config {
             name: names.progress.clone(),

@@ -1,4 +1,5 @@
-//! What a part that is started again takes from its life before: the right to receive the streams of its edges, and how far they had come.
+//! What a part that is started again takes from its life before: the right to receive the streams of its edges, and how
+//! far they had come.
 
 use std::sync::Arc;
 
@@ -18,8 +19,8 @@ pub struct Earlier {
     pub missed: u64,
 }
 
-/// Takes the place of an earlier receiving end of a stream of an edge, before the receiving end of this run begins. Gives what that end had
-/// settled; none if the server knows of no such edge.
+/// Takes the place of an earlier receiving end of a stream of an edge, before the receiving end of this run begins.
+/// Gives what that end had settled; none if the server knows of no such edge.
 ///
 /// # Errors
 /// The server does not say.

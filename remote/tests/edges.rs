@@ -100,7 +100,8 @@ fn assert_goes_on(count: u64, before: &Collector, after: &Collector, report: &Re
     }
 }
 
-/// An edge has one receiving end: whoever comes last has it, and the other one does not take what is not its own any more.
+/// An edge has one receiving end: whoever comes last has it, and the other one does not take what is not its own any
+/// more.
 #[test]
 fn a_second_receiver_takes_the_place_of_the_first_which_says_so() {
     let server = Server::start();

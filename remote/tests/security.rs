@@ -1,5 +1,5 @@
-//! Who is let in, how it is shown, and what is said of a server that cannot be used: against real servers with TLS and credentials, and
-//! against something that only says it is one.
+//! Who is let in, how it is shown, and what is said of a server that cannot be used: against real servers with TLS and
+//! credentials, and against something that only says it is one.
 
 #[path = "edges/server.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]

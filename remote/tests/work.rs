@@ -1,4 +1,5 @@
-//! Units of a job over a real NATS server: each has one result, whoever dies, goes, comes too late, or sends what is none.
+//! Units of a job over a real NATS server: each has one result, whoever dies, goes, comes too late, or sends what is
+//! none.
 
 #[path = "edges/server.rs"]
 #[allow(dead_code, reason = "tests of edges use the rest of it")]

@@ -11,7 +11,8 @@ const BUSY: f64 = 0.8;
 /// From this share of time waiting for room on, that is said of it.
 const WAITING: f64 = 0.2;
 
-/// The node before which packets pile up or are dropped while it does not itself wait for room, in words; none where all keep pace.
+/// The node before which packets pile up or are dropped while it does not itself wait for room, in words; none where
+/// all keep pace.
 ///
 /// A short queue that drops is seldom seen full: that it drops says more than how full it is.
 pub(crate) fn bottleneck(nodes: &[NodeNumbers], edges: &[EdgeNumbers]) -> Option<String> {

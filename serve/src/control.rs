@@ -111,8 +111,8 @@ fn refuse_of_another_machine(run: &WatchedRun, name: &str) -> Result<(), Answer>
     }
 }
 
-/// Opens a stream, in the place of another one if there is one: that ends only if this one could begin. The engine checks its name as it
-/// does in files, and waits until its nodes are there.
+/// Opens a stream, in the place of another one if there is one: that ends only if this one could begin. The engine
+/// checks its name as it does in files, and waits until its nodes are there.
 async fn open(
     run: Arc<WatchedRun>,
     source: Source,
@@ -144,7 +144,8 @@ async fn open(
     }
 }
 
-/// Whether a stream may come from there. Where others see the page, files and devices of this machine are not theirs to open.
+/// Whether a stream may come from there. Where others see the page, files and devices of this machine are not theirs to
+/// open.
 fn check_uri(uri: &str, is_local: bool) -> Result<(), String> {
     if uri.is_empty() || uri.len() > 2048 || uri.chars().any(char::is_control) {
         return Err("a stream's URI has 1 to 2048 characters and none that controls\n".to_owned());

@@ -1,4 +1,5 @@
-//! Makes the numbers that are shown from a snapshot and rates: instances become nodes, streams of an edge become an edge.
+//! Makes the numbers that are shown from a snapshot and rates: instances become nodes, streams of an edge become an
+//! edge.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -237,7 +238,8 @@ fn streams(moment: &Moment<'_>) -> Vec<StreamNumbers> {
     streams
 }
 
-/// Packets that were dropped, and that were lost, on the way to the sink that lacks most of them. Losses are named `CAUSE at NODE`.
+/// Packets that were dropped, and that were lost, on the way to the sink that lacks most of them. Losses are named
+/// `CAUSE at NODE`.
 fn missing<'a>(sinks: impl Iterator<Item = &'a BTreeMap<String, u64>>) -> (u64, u64) {
     let (mut most_dropped, mut most_lost) = (0, 0);
     for losses in sinks {

@@ -1,9 +1,9 @@
 //! Who may ask for what: host, origin, token. Decisions alone; what is answered is the router's.
 //!
-//! - **Host** must be an address, `localhost` or a name that was given: a page of another name whose address was turned to this
-//!   machine (DNS rebinding) gets nothing.
-//! - **Origin** must be that of the host on an upgrade and on every change: other sites that a browser has open can neither watch nor
-//!   steer. It may be absent only with a Bearer token, which browsers do not send by themselves.
+//! - **Host** must be an address, `localhost` or a name that was given: a page of another name whose address was turned
+//!   to this machine (DNS rebinding) gets nothing.
+//! - **Origin** must be that of the host on an upgrade and on every change: other sites that a browser has open can
+//!   neither watch nor steer. It may be absent only with a Bearer token, which browsers do not send by themselves.
 //! - **Token**, where there is one, comes as Bearer or as the cookie that was given for it.
 
 use std::net::IpAddr;

@@ -71,8 +71,8 @@ impl Identity {
         Self::new(chain, key)
     }
 
-    /// A certificate that nobody has signed, for these names and addresses and for this machine's own. Its key is in memory alone, so it is
-    /// of no use when the run is over.
+    /// A certificate that nobody has signed, for these names and addresses and for this machine's own. Its key is in
+    /// memory alone, so it is of no use when the run is over.
     ///
     /// # Errors
     /// A name cannot stand in a certificate, or the system has no random bytes.

@@ -2,15 +2,16 @@
 //!
 //! # What it solves
 //!
-//! - **Watching must not change what is watched.** Whatever a browser does, it costs the graph nothing but what it asks for: numbers are
-//!   read from the books once a second however many look, frames are encoded only while somebody sees them, and a browser that is slow
-//!   gets fewer of them.
-//! - **A camera's picture is private.** Without a token the page is for this machine alone, other sites that the browser has
-//!   open get nothing from it, and with a certificate nobody reads along.
+//! - **Watching must not change what is watched.** Whatever a browser does, it costs the graph nothing but what it asks
+//!   for: numbers are read from the books once a second however many look, frames are encoded only while somebody sees
+//!   them, and a browser that is slow gets fewer of them.
+//! - **A camera's picture is private.** Without a token the page is for this machine alone, other sites that the
+//!   browser has open get nothing from it, and with a certificate nobody reads along.
 //!
 //! # What it is not
 //!
-//! No archive: it shows what is now. No configuration of graphs: it adds, removes and reconnects streams, drains and stops.
+//! No archive: it shows what is now. No configuration of graphs: it adds, removes and reconnects streams, drains and
+//! stops.
 //!
 //! # Map
 //!

@@ -1,5 +1,5 @@
-//! Measures that a program has besides the run's books, such as the workers of a job: they are shown with those at `/metrics`. Owns what a
-//! measure is.
+//! Measures that a program has besides the run's books, such as the workers of a job: they are shown with those at
+//! `/metrics`. Owns what a measure is.
 
 use crate::metric_family::Family;
 
@@ -14,6 +14,6 @@ pub struct Measure {
     pub value: f64,
 }
 
-/// Gives the measures at each scrape: a service that a program lends to its run. The same family always has the same labels, and there are as few
-/// values of a label as people want to look at.
+/// Gives the measures at each scrape: a service that a program lends to its run. The same family always has the same
+/// labels, and there are as few values of a label as people want to look at.
 pub struct Measures(pub Box<dyn Fn() -> Vec<Measure> + Send + Sync>);

@@ -1,4 +1,5 @@
-//! `/metrics`: the books of the run in Prometheus' classic text format, read at each scrape. There are no second counters.
+//! `/metrics`: the books of the run in Prometheus' classic text format, read at each scrape. There are no second
+//! counters.
 
 use std::sync::Arc;
 

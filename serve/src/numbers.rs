@@ -18,7 +18,8 @@ pub struct Numbers {
     pub run: String,
     /// Packets delivered a second, of all streams.
     pub delivered_per_s: f64,
-    /// What is wrong besides, in words, the most urgent first: streams that are away, nodes that fail, frames that are missed, faults.
+    /// What is wrong besides, in words, the most urgent first: streams that are away, nodes that fail, frames that are
+    /// missed, faults.
     #[serde(default)]
     pub troubles: Vec<String>,
     /// Which node holds up the others or has packets dropped before it, in words; none if none does.
@@ -159,7 +160,8 @@ pub struct EdgeNumbers {
     pub fullest: String,
     /// Packets sent a second.
     pub sent_per_s: f64,
-    /// Mean time that packets of the consumer waited in its queues over the span, all its inputs together, milliseconds.
+    /// Mean time that packets of the consumer waited in its queues over the span, all its inputs together,
+    /// milliseconds.
     #[serde(default)]
     pub wait_ms: f64,
     /// Packets dropped so far, by cause.
@@ -195,7 +197,8 @@ pub struct StreamNumbers {
     pub missed_per_s: f64,
     /// Packets that queues on the way to a sink dropped so far, as the graph says; of the sink that lacks most.
     pub dropped: u64,
-    /// Packets that were lost on the way otherwise: they failed, or were given up. What a filter leaves out is not lost.
+    /// Packets that were lost on the way otherwise: they failed, or were given up. What a filter leaves out is not
+    /// lost.
     pub lost: u64,
     /// Captured a second.
     pub captured_per_s: f64,

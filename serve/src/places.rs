@@ -1,5 +1,5 @@
-//! Who has a place among the open connections. Where all are taken, the one gives way that has shown least: so connections that say nothing,
-//! and come again whenever they are closed, keep nobody out who asks for something.
+//! Who has a place among the open connections. Where all are taken, the one gives way that has shown least: so
+//! connections that say nothing, and come again whenever they are closed, keep nobody out who asks for something.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -69,7 +69,8 @@ impl Places {
         }
     }
 
-    /// A place for one more. Where all are taken, the oldest of those that have shown least is told to give way; none if all are let in.
+    /// A place for one more. Where all are taken, the oldest of those that have shown least is told to give way; none
+    /// if all are let in.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Place> {
         let mut taken = self.taken();
         if taken.visitors.len() >= self.most {

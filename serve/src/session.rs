@@ -1,8 +1,9 @@
 //! One browser: what it is told, and what it asks for, over one WebSocket.
 //!
-//! The browser gives a credit for a stream when it has shown the stream's last picture and its tile is on the screen; one
-//! credit is one picture. So a browser that is slow gets fewer pictures, none is late, and whatever it does keeps nobody but
-//! itself waiting. Numbers and what has happened are sent when they are new; what was not sent in time is not sent later.
+//! The browser gives a credit for a stream when it has shown the stream's last picture and its tile is on the screen;
+//! one credit is one picture. So a browser that is slow gets fewer pictures, none is late, and whatever it does keeps
+//! nobody but itself waiting. Numbers and what has happened are sent when they are new; what was not sent in time is
+//! not sent later.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,8 +76,8 @@ enum Asked {
 struct Session {
     run: Arc<WatchedRun>,
     socket: WebSocket,
-    /// By stream: the least number of the picture that a credit is for. It is the newest when the credit comes, so that no old one is
-    /// sent, and an encoder that is behind does not chase those that come meanwhile.
+    /// By stream: the least number of the picture that a credit is for. It is the newest when the credit comes, so that
+    /// no old one is sent, and an encoder that is behind does not chase those that come meanwhile.
     credits: BTreeMap<String, u64>,
     /// The number of the last picture of each stream.
     seen: BTreeMap<String, u64>,

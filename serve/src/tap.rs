@@ -1,6 +1,7 @@
 //! What goes over an edge, packet by packet and in short, for as long as somebody wants to see it.
 //!
-//! Lanes tell their recorders of each packet anyway once there is an observer; without a tap that costs the look at one flag.
+//! Lanes tell their recorders of each packet anyway once there is an observer; without a tap that costs the look at one
+//! flag.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

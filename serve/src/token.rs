@@ -87,8 +87,8 @@ impl Token {
         are_equal(self.0.as_bytes(), given.as_bytes())
     }
 
-    /// What a browser that has given the token is given in its place: it is of no use to make the token from, and stays the same
-    /// when a run begins anew with the same token.
+    /// What a browser that has given the token is given in its place: it is of no use to make the token from, and stays
+    /// the same when a run begins anew with the same token.
     pub(crate) fn cookie(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(b"fermata's cookie\0");

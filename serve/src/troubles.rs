@@ -1,4 +1,5 @@
-//! What is wrong with a run besides a node that holds up others, in words: the first that somebody who looks should read.
+//! What is wrong with a run besides a node that holds up others, in words: the first that somebody who looks should
+//! read.
 
 use crate::numbers::{NodeNumbers, StreamNumbers};
 

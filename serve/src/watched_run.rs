@@ -74,7 +74,8 @@ pub(crate) enum Phase {
 }
 
 impl WatchedRun {
-    /// A run whose nodes are still being created. `hub` has the frames that its actors draw, `tap` is behind its observer.
+    /// A run whose nodes are still being created. `hub` has the frames that its actors draw, `tap` is behind its
+    /// observer.
     pub fn new(
         handle: RunHandle,
         graph: &Graph,

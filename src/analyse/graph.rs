@@ -60,7 +60,8 @@ impl Plan<'_> {
     fn videos(&self) -> String {
         let model = quoted(&self.model.to_string_lossy());
         let (detect, every) = (self.detector(), self.every);
-        // No queue drops anything: a camera that is not waited for misses frames where it is read, and a recording none.
+        // No queue drops anything: a camera that is not waited for misses frames where it is read, and a recording
+        // none.
         let mut text = format!(
             "  capture: {{use: video_source, each: stream, uri: \"${{stream.uri}}\"}}
   detect: {{use: detect_faces, in: capture, {detect}, every: {every}, replicas: 2}}

@@ -7,7 +7,8 @@ use fermata_actors::faces::detect_faces::HAAR;
 
 /// Where the expression model is that the program brings along, from the folder in which it was installed.
 const MODEL: &str = "models/expression";
-/// Where detectors are, the first one that is there: what `fermata models pull yunet` brings, then one that somebody has put there.
+/// Where detectors are, the first one that is there: what `fermata models pull yunet` brings, then one that somebody
+/// has put there.
 const DETECTORS: [&str; 2] = ["models/yunet/model.onnx", "models/detector"];
 
 /// A face detector.

@@ -1,5 +1,5 @@
-//! What `fermata analyse` says at its end: for each person's track how long it was seen, with which expressions, and how often that changed; for each
-//! photo its faces, and what is missing.
+//! What `fermata analyse` says at its end: for each person's track how long it was seen, with which expressions, and
+//! how often that changed; for each photo its faces, and what is missing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -63,7 +63,8 @@ pub(super) struct People {
 }
 
 impl People {
-    /// Reads the table of a run whose detector looked at every so many frames; what is missing in it stands in the run's report.
+    /// Reads the table of a run whose detector looked at every so many frames; what is missing in it stands in the
+    /// run's report.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -261,8 +262,8 @@ impl Person {
     }
 }
 
-/// Who is in a video so short that a face cannot be seen as often as an id asks for (a still, a GIF of two pictures): the faces of the frame
-/// with the most of them, but for those that have an id elsewhere.
+/// Who is in a video so short that a face cannot be seen as often as an id asks for (a still, a GIF of two pictures):
+/// the faces of the frame with the most of them, but for those that have an id elsewhere.
 fn seen_too_short(rows: &[Row]) -> Vec<(u32, Option<u64>, Person)> {
     let of_frame = |of: &Row| {
         let (segment, sequence) = (of.segment, of.sequence);

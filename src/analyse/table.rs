@@ -5,7 +5,8 @@ use std::path::Path;
 
 use fermata_actors::sinks::timeline::VideoTime;
 
-/// A frame stands for no longer than this, unless the frames of its video usually do: behind it is a gap, in which nobody was seen.
+/// A frame stands for no longer than this, unless the frames of its video usually do: behind it is a gap, in which
+/// nobody was seen.
 const LONGEST_MS: f64 = 1000.0;
 
 /// A face in a frame, or a frame without.
@@ -80,8 +81,8 @@ fn in_video_time(rows: &mut [Row]) {
     }
 }
 
-/// How long each frame stands: until the next one of its segment, the last one of a segment as long as frames usually do, as does one before a
-/// gap.
+/// How long each frame stands: until the next one of its segment, the last one of a segment as long as frames usually
+/// do, as does one before a gap.
 pub(super) fn durations(frames: &[(u32, f64)]) -> Vec<f64> {
     let until_next: Vec<Option<f64>> = (0..frames.len())
         .map(|index| {

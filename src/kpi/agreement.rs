@@ -39,8 +39,8 @@ pub(super) fn is_right(label: Option<&Label>, truth: Option<&Label>) -> Option<b
 /// Half the width of the window in which a label must be right all the time, microseconds.
 const AROUND_US: i64 = 500_000;
 
-/// How many labelled rows are right together with every labelled row of the same face within half a second before and behind
-/// (both ends included): what flickers around the truth is right often and never for long.
+/// How many labelled rows are right together with every labelled row of the same face within half a second before and
+/// behind (both ends included): what flickers around the truth is right often and never for long.
 pub(super) fn right_around(rows: &[FaceRow], matched: &[Option<&TrueFace>]) -> Judged {
     let mut faces = BTreeMap::<u64, Vec<(i64, bool)>>::new();
     for (row, face) in rows.iter().zip(matched) {

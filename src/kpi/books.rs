@@ -1,4 +1,5 @@
-//! What a run's report knows of its streams: how much was captured, and what of it did not reach the table that is measured.
+//! What a run's report knows of its streams: how much was captured, and what of it did not reach the table that is
+//! measured.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -155,7 +156,8 @@ impl Sums {
     }
 }
 
-/// Of each cause the largest count: what is lost before the ways of two sinks part is in the books of both, with the same number.
+/// Of each cause the largest count: what is lost before the ways of two sinks part is in the books of both, with the
+/// same number.
 fn most<'a>(losses: impl Iterator<Item = &'a Option<Drops>>) -> Option<Drops> {
     let mut most = Drops::new();
     for losses in losses {

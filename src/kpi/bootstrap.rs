@@ -1,5 +1,5 @@
-//! Whether a difference is more than noise: blocks of time are drawn with replacement (Künsch 1989; percentile intervals), since
-//! neighbouring frames tell nearly the same.
+//! Whether a difference is more than noise: blocks of time are drawn with replacement (Künsch 1989; percentile
+//! intervals), since neighbouring frames tell nearly the same.
 
 use serde::Serialize;
 

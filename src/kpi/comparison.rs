@@ -1,5 +1,5 @@
-//! Two runs of the same streams: how their KPIs differ, and whether that is more than noise. Owns the pairing: by stream, frame and
-//! block of time.
+//! Two runs of the same streams: how their KPIs differ, and whether that is more than noise. Owns the pairing: by
+//! stream, frame and block of time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,8 +66,8 @@ pub(super) struct Difference {
 
 /// Compares two runs.
 ///
-/// Only streams and the time from their first to their last common frame count. Latency, detection rate and agreement are those of
-/// the common frames; flips, lags and frames a second are each run's own in that time.
+/// Only streams and the time from their first to their last common frame count. Latency, detection rate and agreement
+/// are those of the common frames; flips, lags and frames a second are each run's own in that time.
 ///
 /// # Errors
 /// If they have no stream or no frame in common.

@@ -14,10 +14,11 @@ pub(super) struct TrueChanges {
     pub(super) not_followed: u64,
 }
 
-/// Of a track, from its rows in order, each with the true face that it is. None if no row is one: what the track shows has no truth.
+/// Of a track, from its rows in order, each with the true face that it is. None if no row is one: what the track shows
+/// has no truth.
 ///
-/// The true label of a track is that of the face that it was last matched with (before the first match: the first one), so that
-/// a track that jumps to another face is expected to take over that face's label.
+/// The true label of a track is that of the face that it was last matched with (before the first match: the first one),
+/// so that a track that jumps to another face is expected to take over that face's label.
 pub(super) fn true_changes(
     rows: &[(&FaceRow, Option<&TrueFace>)],
     truth: &StreamTruth,

@@ -150,8 +150,8 @@ pub(super) fn frames(rows: &[FaceRow]) -> Vec<Frame> {
         .collect()
 }
 
-/// Time of the recording that has passed at each frame since the first, microseconds. A segment may begin at any time, also at 0 again;
-/// where it does, no time is taken to have passed between it and the one before.
+/// Time of the recording that has passed at each frame since the first, microseconds. A segment may begin at any time,
+/// also at 0 again; where it does, no time is taken to have passed between it and the one before.
 pub(super) fn passed_us(frames: &[Frame]) -> Vec<i64> {
     let mut passed = Vec::with_capacity(frames.len());
     let mut before_us = 0_i64;

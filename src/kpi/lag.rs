@@ -32,9 +32,10 @@ pub(super) struct Lags {
 
 /// The lags of a track, from its rows in order.
 ///
-/// A run of equal raw labels lasts from its first row to the first row of the next run (the last one to its last row). A lasting
-/// change is where a run of half a second or more begins that has another label than the last such run: what flickers in between
-/// is no change. The smoothed label has followed at the first row from there on where it is the new label.
+/// A run of equal raw labels lasts from its first row to the first row of the next run (the last one to its last row).
+/// A lasting change is where a run of half a second or more begins that has another label than the last such run: what
+/// flickers in between is no change. The smoothed label has followed at the first row from there on where it is the new
+/// label.
 pub(super) fn lags(rows: &[Labelled<'_>]) -> Lags {
     let changes = lasting_changes(rows);
     let mut lags = Lags::default();

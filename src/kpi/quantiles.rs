@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Quantiles of times in milliseconds. One is null below as many values as MLPerf's early stopping asks for at a confidence of
-/// 99 % (arXiv 1911.02549, appendix on query counts): p50 from 11 values, p90 from 64, p99 from 662, p99.9 from 6,636.
+/// Quantiles of times in milliseconds. One is null below as many values as MLPerf's early stopping asks for at a
+/// confidence of 99 % (arXiv 1911.02549, appendix on query counts): p50 from 11 values, p90 from 64, p99 from 662,
+/// p99.9 from 6,636.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Quantiles {
     /// Number of values.
@@ -20,8 +21,8 @@ pub(crate) struct Quantiles {
 const LEAST: [(f64, u64); 4] = [(0.5, 11), (0.9, 64), (0.99, 662), (0.999, 6_636)];
 
 impl Quantiles {
-    /// Of times in microseconds. A quantile is the smallest value that at least this share of all values does not exceed: a time
-    /// that did occur.
+    /// Of times in microseconds. A quantile is the smallest value that at least this share of all values does not
+    /// exceed: a time that did occur.
     pub(super) fn of_us(times_us: &[i64]) -> Self {
         let mut sorted = times_us.to_vec();
         sorted.sort_unstable();

@@ -1,4 +1,5 @@
-//! What of a run's `report.json` is measured. Every field may be missing: reports of old runs are read too, and what they do not say is none.
+//! What of a run's `report.json` is measured. Every field may be missing: reports of old runs are read too, and what
+//! they do not say is none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -115,8 +116,8 @@ impl RunReport {
         serde_json::from_value(value).with_context(|| format!("{shown} is no {KIND}"))
     }
 
-    /// Time of the recording that passes in a second of the clock; none as fast as possible, where the two have nothing to do
-    /// with each other. What does not tell its clock is taken to have run at the recording's own speed.
+    /// Time of the recording that passes in a second of the clock; none as fast as possible, where the two have nothing
+    /// to do with each other. What does not tell its clock is taken to have run at the recording's own speed.
     pub(super) fn speed(&self) -> Option<f64> {
         let clock = self.clock.as_deref().unwrap_or_default();
         match clock.split_once(' ') {

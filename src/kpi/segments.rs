@@ -1,7 +1,7 @@
 //! Files that a sink wrote one after another (`segment:`, or after a full disk). Owns how they are called.
 
-/// Of the files of a folder those that together are `STEM.EXTENSION`, in their order: itself, then `STEM.0001.EXTENSION` and so on.
-/// Parts are not among them.
+/// Of the files of a folder those that together are `STEM.EXTENSION`, in their order: itself, then
+/// `STEM.0001.EXTENSION` and so on. Parts are not among them.
 pub(super) fn of<'a>(files: &'a [String], stem: &str, extension: &str) -> Vec<&'a str> {
     let mut found: Vec<(u32, &str)> = files
         .iter()

@@ -184,8 +184,8 @@ impl Lags {
     }
 }
 
-/// The counts of each stream that the table, the truth or the report of a run knows. One of which no frame reached the table has
-/// none, and is wrong in every frame of its truth.
+/// The counts of each stream that the table, the truth or the report of a run knows. One of which no frame reached the
+/// table has none, and is wrong in every frame of its truth.
 ///
 /// # Errors
 /// See [`Parts::of`].

@@ -1,4 +1,5 @@
-//! Streaming accuracy: what a viewer who looks at the labels as they come would call right (Li et al. 2020, arXiv 2005.10420).
+//! Streaming accuracy: what a viewer who looks at the labels as they come would call right (Li et al. 2020, arXiv
+//! 2005.10420).
 
 use std::collections::BTreeMap;
 
@@ -14,9 +15,9 @@ pub(super) struct Moment {
 
 /// Every true face of every frame, also of frames that were dropped or in which nothing was found.
 ///
-/// A label is emitted at the time of its frame plus its latency, times `speed` where the recording runs faster than the clock. The
-/// newest label is that of the latest frame, not the one that came last. No label yet is wrong. Labels belong to the true face
-/// that their row was matched with. None if a label's latency is not known.
+/// A label is emitted at the time of its frame plus its latency, times `speed` where the recording runs faster than the
+/// clock. The newest label is that of the latest frame, not the one that came last. No label yet is wrong. Labels
+/// belong to the true face that their row was matched with. None if a label's latency is not known.
 pub(super) fn moments(
     rows: &[FaceRow],
     matched: &[Option<&TrueFace>],

@@ -1,5 +1,5 @@
-//! Tables of a run as they are read: cells by the names of their columns, and what is wrong with a table in one sentence.
-//! Owns how cells are read; which columns there are is `faces` and `truth`.
+//! Tables of a run as they are read: cells by the names of their columns, and what is wrong with a table in one
+//! sentence. Owns how cells are read; which columns there are is `faces` and `truth`.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -179,9 +179,9 @@ impl Row<'_> {
     }
 }
 
-/// The line of the record that the reader says begins at this byte, as an editor counts: LF, CR LF and CR end a line. The reader's own count is
-/// one too small where lines end in CR LF, since it takes a record to begin before the LF of the line above
-/// (<https://github.com/BurntSushi/rust-csv/issues/395>).
+/// The line of the record that the reader says begins at this byte, as an editor counts: LF, CR LF and CR end a line.
+/// The reader's own count is one too small where lines end in CR LF, since it takes a record to begin before the LF of
+/// the line above (<https://github.com/BurntSushi/rust-csv/issues/395>).
 fn line_at(path: &Path, byte: u64) -> u64 {
     let Ok(file) = File::open(path) else {
         return 0;

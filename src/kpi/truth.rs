@@ -1,5 +1,5 @@
-//! `truth.csv`: who is where with which label in every frame of a stream, seen or not. Owns its columns and how seen faces are
-//! matched with true ones.
+//! `truth.csv`: who is where with which label in every frame of a stream, seen or not. Owns its columns and how seen
+//! faces are matched with true ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -89,8 +89,8 @@ pub(super) fn read_into(
 
 /// For each row the true face that it is, if it is one.
 ///
-/// In each frame the pair that overlaps most is taken first, then the one that overlaps most among what is left (of a tie, the
-/// one whose row comes first); pairs below an IoU of 0.5 are none.
+/// In each frame the pair that overlaps most is taken first, then the one that overlaps most among what is left (of a
+/// tie, the one whose row comes first); pairs below an IoU of 0.5 are none.
 ///
 /// # Errors
 /// If a frame's time in the table is not its time in the truth: they are not of one run.

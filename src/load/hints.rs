@@ -1,4 +1,5 @@
-//! What people may have meant who typed something that cannot be run. Looks at the command line alone; what is wrong has been told before.
+//! What people may have meant who typed something that cannot be run. Looks at the command line alone; what is wrong
+//! has been told before.
 
 use std::path::Path;
 

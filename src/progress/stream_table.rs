@@ -1,5 +1,5 @@
-//! How the streams of a run are doing, as lines of a terminal of some width or of a log. Owns which columns there are, and what goes where
-//! they have no room; drawing the lines is its parent's, laying out the columns `columns`'.
+//! How the streams of a run are doing, as lines of a terminal of some width or of a log. Owns which columns there are,
+//! and what goes where they have no room; drawing the lines is its parent's, laying out the columns `columns`'.
 
 use std::fmt::Write as _;
 

@@ -157,7 +157,8 @@ fn identity(arguments: &ServeArguments, address: SocketAddr) -> anyhow::Result<O
     Ok(Some(Identity::fresh(&names)?))
 }
 
-/// By what a page is asked for that listens there: a name that was given, where it listens at every address of the machine.
+/// By what a page is asked for that listens there: a name that was given, where it listens at every address of the
+/// machine.
 fn shown(address: SocketAddr, hosts: &[String]) -> String {
     match hosts.first() {
         Some(name) if address.ip().is_unspecified() => format!("{name}:{}", address.port()),
@@ -165,8 +166,8 @@ fn shown(address: SocketAddr, hosts: &[String]) -> String {
     }
 }
 
-/// An address that others can ask: of a machine that listens at all of its own, the one by which it reaches other networks. One that
-/// reaches none has its own loopback.
+/// An address that others can ask: of a machine that listens at all of its own, the one by which it reaches other
+/// networks. One that reaches none has its own loopback.
 fn reachable(ip: IpAddr) -> IpAddr {
     // Addresses that are kept free for documentation; nothing is sent to them.
     let elsewhere = match ip {

@@ -49,7 +49,8 @@ pub(super) fn short(path: &str) -> &str {
 /// The page.
 pub(super) fn page(sweep: &Sweep) -> anyhow::Result<String> {
     let data = serde_json::to_string(sweep).context("the numbers are not JSON")?;
-    // Nothing in a value may end the script that it stands in; the data comes last, so that nothing in it is taken for a place.
+    // Nothing in a value may end the script that it stands in; the data comes last, so that nothing in it is taken for
+    // a place.
     let data = data.replace('<', "\\u003c");
     let page = PAGE.replace("/*style*/", STYLE);
     let page = page.replace("/*script*/", SCRIPT);

@@ -1,11 +1,12 @@
-//! The largest number that passes a trial, found by doubling and bisection and confirmed by repetition. Pure: what a trial is, is
-//! the caller's.
+//! The largest number that passes a trial, found by doubling and bisection and confirmed by repetition. Pure: what a
+//! trial is, is the caller's.
 
 /// Trials that the found number must pass in a row.
 const CONFIRMED: u32 = 5;
 
-/// Finds the number: doubles from `least` until a trial fails, halves the distance between what passed and what failed, then asks
-/// for five more passes of the last; a failure there takes one off and asks again. None if not even `least` passes.
+/// Finds the number: doubles from `least` until a trial fails, halves the distance between what passed and what failed,
+/// then asks for five more passes of the last; a failure there takes one off and asks again. None if not even `least`
+/// passes.
 ///
 /// # Errors
 /// Those of a trial.

@@ -304,7 +304,8 @@ run: {clock: asap}
     );
 }
 
-/// What is dropped before two sinks is lost to both and told once, and the summary, the report and the files say the same of it.
+/// What is dropped before two sinks is lost to both and told once, and the summary, the report and the files say the
+/// same of it.
 #[test]
 fn summary_report_and_files_agree_on_what_was_lost() {
     let place = Place::new(

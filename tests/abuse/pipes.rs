@@ -23,7 +23,8 @@ fn place() -> Place {
     place
 }
 
-/// A shell command that writes into the pipe. It must not outlive a run that never opens the pipe: who waits for its output would wait on.
+/// A shell command that writes into the pipe. It must not outlive a run that never opens the pipe: who waits for its
+/// output would wait on.
 fn writer(command: &str) -> String {
     format!("timeout 250 sh -c '({command}) > pipe' > /dev/null 2>&1 &")
 }

@@ -1,5 +1,5 @@
-//! A quota of the disk that is used up. Quotas bind everybody but root and need a disk of their own, so that the system's answer (EDQUOT) is put in
-//! its place by `strace`.
+//! A quota of the disk that is used up. Quotas bind everybody but root and need a disk of their own, so that the
+//! system's answer (EDQUOT) is put in its place by `strace`.
 
 use std::fs;
 use std::process::{Command, Stdio};

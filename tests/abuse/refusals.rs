@@ -388,7 +388,8 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2][..], &length, bytes].concat()
 }
 
-/// An ONNX file of one operator, which takes [1, 1, 64, 64] to [1, 7] (ONNX's own names of the fields are in its onnx.proto).
+/// An ONNX file of one operator, which takes [1, 1, 64, 64] to [1, 7] (ONNX's own names of the fields are in its
+/// onnx.proto).
 fn onnx_of(operator: &str, domain: &str) -> Vec<u8> {
     let int = |number: u8, value: u8| vec![number << 3, value];
     let value = |name: &str, sides: &[u8]| {

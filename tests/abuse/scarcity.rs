@@ -1,4 +1,5 @@
-//! Runs that lack what they need: room, a folder, descriptors, memory, an output. `docs/results/robustness.md` is the table of these.
+//! Runs that lack what they need: room, a folder, descriptors, memory, an output. `docs/results/robustness.md` is the
+//! table of these.
 
 use std::fs;
 
@@ -227,7 +228,8 @@ fn few_descriptors_are_an_error_and_no_crash() {
         }
         codes.push(code);
     }
-    // What is refused, what fails and what goes well follow each other: nothing that is enough is too few with one more.
+    // What is refused, what fails and what goes well follow each other: nothing that is enough is too few with one
+    // more.
     assert!(codes.is_sorted_by(|fewer, more| fewer >= more), "{codes:?}");
     assert_eq!((codes[0], codes[25]), (Some(2), Some(0)), "{codes:?}");
 }

@@ -1,4 +1,5 @@
-//! An actor that holds packets back until later ones have come: it keeps their tickets, and is told when no more will come.
+//! An actor that holds packets back until later ones have come: it keeps their tickets, and is told when no more will
+//! come.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

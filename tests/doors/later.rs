@@ -1,4 +1,5 @@
-//! Calls that are finished later, from another thread: order, the window, tickets that are dropped or come too late, ends.
+//! Calls that are finished later, from another thread: order, the window, tickets that are dropped or come too late,
+//! ends.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

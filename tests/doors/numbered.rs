@@ -215,7 +215,8 @@ nodes:
 run: {{clock: asap}}
 "
         ));
-        // Without the mark the sink would wait for the slow stream's next packet before it took the second of the fast one.
+        // Without the mark the sink would wait for the slow stream's next packet before it took the second of the fast
+        // one.
         wait_until("the fast stream", || collector.packets().len() == 51);
         gate.0.store(true, Ordering::SeqCst);
         let report = running.wait();

@@ -1,4 +1,5 @@
-//! Streams and actors that break, in a graph of real actors: nobody else may notice, and the books say what became of what.
+//! Streams and actors that break, in a graph of real actors: nobody else may notice, and the books say what became of
+//! what.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Runs that are killed or interrupted at random moments: what is on the disk afterwards. `FERMATA_KILLS_SEED` repeats one.
+//! Runs that are killed or interrupted at random moments: what is on the disk afterwards. `FERMATA_KILLS_SEED` repeats
+//! one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,10 +23,12 @@ run: {clock: live, drain: 10s}
 
 const FPS: u64 = 25;
 
-/// Frames that may be missing at the end of a part: a second, and what waits before the encoder while the rows are written already.
+/// Frames that may be missing at the end of a part: a second, and what waits before the encoder while the rows are
+/// written already.
 const MOST_LOST: u64 = FPS + 8;
 
-/// How far the rows on the disk may be behind the time: they are written within a second; the other one is a busy machine's.
+/// How far the rows on the disk may be behind the time: they are written within a second; the other one is a busy
+/// machine's.
 const MOST_BEHIND: Duration = Duration::from_secs(2);
 
 /// A moment in the life of a run, by a hash of the number of the try.
@@ -104,8 +107,8 @@ fn assert_whole(video: &Path) {
     );
 }
 
-/// That a stream's files hold as much as they may be asked to hold: the same under their final names; of parts, the video nearly as much as the
-/// table.
+/// That a stream's files hold as much as they may be asked to hold: the same under their final names; of parts, the
+/// video nearly as much as the table.
 #[track_caller]
 fn assert_held(number: u64, stream: &str, (rows, frames): (Held, Held)) {
     let most_lost = if frames.is_whole { 0 } else { MOST_LOST };

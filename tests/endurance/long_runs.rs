@@ -1,5 +1,5 @@
-//! What a run must not gather: memory under overload, threads and file descriptors over many streams; and a queue that is
-//! held for long. Each runs in a process of its own, in which nothing else has threads and memory.
+//! What a run must not gather: memory under overload, threads and file descriptors over many streams; and a queue that
+//! is held for long. Each runs in a process of its own, in which nothing else has threads and memory.
 
 use std::process::Command;
 use std::sync::Arc;

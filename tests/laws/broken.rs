@@ -78,7 +78,8 @@ impl<'a> Laws<'a> {
         // A drain may have to wait for restarts, whose delays grow.
         let case = self.case;
         let waits_for_restarts = case.breaks() || case.sources.iter().any(|s| s.panics() > 0);
-        // A source that is told to end answers no more calls before it ends, and may be held up until some have been answered.
+        // A source that is told to end answers no more calls before it ends, and may be held up until some have been
+        // answered.
         let waits_for_answers = case.asks();
         for fault in &self.report().faults {
             let late = fault.message.contains("draining took")
@@ -347,8 +348,8 @@ impl<'a> Laws<'a> {
         self.broken.extend(broken);
     }
 
-    /// What a sink is told of the end of a stream is what the books say: that the source came to its own end, and whether
-    /// something was lost on the way.
+    /// What a sink is told of the end of a stream is what the books say: that the source came to its own end, and
+    /// whether something was lost on the way.
     pub(crate) fn told_ends(&mut self) {
         let run = &self.ran.run;
         // Who ends a stream early has all that it wanted, and the others are told that it was drained.

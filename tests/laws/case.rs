@@ -1,5 +1,5 @@
-//! A random graph and what is done to it, and what can be said of it beforehand. Its file is written in `file`, what reaches
-//! its sinks is in `model`, and how cases are drawn is in `draw`.
+//! A random graph and what is done to it, and what can be said of it beforehand. Its file is written in `file`, what
+//! reaches its sinks is in `model`, and how cases are drawn is in `draw`.
 
 mod simulated;
 
@@ -417,8 +417,8 @@ impl Case {
         commands.any(|(_, _, command)| matches!(command, CommandCase::Stop))
     }
 
-    /// Whether a batch that closes by count alone may get so few packets that another way into a join fills up first, or
-    /// may hold packets of a stream that was added late, for which a later node lets all other streams wait. That
+    /// Whether a batch that closes by count alone may get so few packets that another way into a join fills up first,
+    /// or may hold packets of a stream that was added late, for which a later node lets all other streams wait. That
     /// cannot be known when the graph is built, so such a run is stopped and the deadlock named.
     pub(crate) fn may_starve_a_batch(&self) -> bool {
         let mut thinned: Vec<bool> = self.sources.iter().map(SourceCase::is_thin).collect();

@@ -1,7 +1,8 @@
-//! Random graphs that are cut into parts for several machines, with a simulated network between them: what reaches their sinks is what the
-//! whole gives them. `FERMATA_LAWS` says how many (`make soak`: 20,000).
+//! Random graphs that are cut into parts for several machines, with a simulated network between them: what reaches
+//! their sinks is what the whole gives them. `FERMATA_LAWS` says how many (`make soak`: 20,000).
 //!
-//! Parts run on threads, as they do on machines; the two ends of each edge are the protocol's own, and the seed decides what the network does.
+//! Parts run on threads, as they do on machines; the two ends of each edge are the protocol's own, and the seed decides
+//! what the network does.
 
 mod ends;
 mod network;
@@ -109,7 +110,8 @@ impl Cut {
         machines
     }
 
-    /// The graph file; with machines, if these are named. Each output that nothing takes from has a sink that keeps what comes.
+    /// The graph file; with machines, if these are named. Each output that nothing takes from has a sink that keeps
+    /// what comes.
     fn yaml(&self, machines: Option<&[usize]>) -> String {
         let mut text = self.case.yaml();
         let on = |place: usize| {
@@ -167,7 +169,8 @@ impl Cut {
         outputs.filter(|output| !taken.contains(&output)).collect()
     }
 
-    /// Reads the graph as it is cut, with fewer cuts where it may not be cut like this. None where it may not be cut at all.
+    /// Reads the graph as it is cut, with fewer cuts where it may not be cut like this. None where it may not be cut at
+    /// all.
     fn load(&mut self, registry: &Registry, record: u64) -> Option<Graph> {
         loop {
             let machines = self.machines();

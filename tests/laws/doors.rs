@@ -1,7 +1,8 @@
 //! Actors of random graphs that use the doors: one has its calls answered elsewhere, one ends its streams early.
 //!
-//! The answers come from the sources of the graph that answer (see `Counter`): they answer some of the open calls whenever they are
-//! asked for a packet, in any order, and all of them when they end; from then on every call is answered at once.
+//! The answers come from the sources of the graph that answer (see `Counter`): they answer some of the open calls
+//! whenever they are asked for a packet, in any order, and all of them when they end; from then on every call is
+//! answered at once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -264,7 +264,8 @@ impl Case {
         self
     }
 
-    /// The same graph with a hundred times the packets, as fast as they go: queues are full and lanes park all the time.
+    /// The same graph with a hundred times the packets, as fast as they go: queues are full and lanes park all the
+    /// time.
     pub(crate) fn pressed(mut self) -> Self {
         for source in &mut self.sources {
             source.count *= 100;

@@ -270,7 +270,8 @@ fn launched(text: &str, gate: &Arc<Gate>, hold_open: bool) -> RunningGraph {
     RunningGraph::launch(graph, registry, run_options).expect("a graph that starts")
 }
 
-/// Stops a run whose creation hangs at the gate. Gives the answer of who waits for it, which comes before the gate is opened.
+/// Stops a run whose creation hangs at the gate. Gives the answer of who waits for it, which comes before the gate is
+/// opened.
 fn answer_to_a_stop<T: Send + 'static>(
     running: RunningGraph,
     gate: &Gate,

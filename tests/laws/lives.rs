@@ -37,8 +37,8 @@ fn shown(life: &Life) -> String {
     format!("{:?}", told.collect::<Vec<_>>())
 }
 
-/// A stream is started before it is handled, and handled before it is ended; nothing comes after a panic, and `finish` comes
-/// once at most, after all ends.
+/// A stream is started before it is handled, and handled before it is ended; nothing comes after a panic, and `finish`
+/// comes once at most, after all ends.
 fn in_order(life: &Life) -> Result<(), &'static str> {
     let mut open: BTreeSet<&str> = BTreeSet::new();
     let (mut over, mut panicked) = (false, false);

@@ -162,8 +162,8 @@ impl Of {
         }
     }
 
-    /// Takes the payload of an input, which is of this type, and looks whether it belongs to the envelope. Gives it with its
-    /// number.
+    /// Takes the payload of an input, which is of this type, and looks whether it belongs to the envelope. Gives it
+    /// with its number.
     pub(crate) fn take(self, input: &mut Input, port: usize) -> Option<(AnyPayload, u64)> {
         let number = |facts: &Facts, input: &Input| {
             let envelope = &input.envelope;

@@ -1,4 +1,5 @@
-//! The laws on random graphs, each simulated under a seeded scheduler. `FERMATA_LAWS` says how many (`make soak`: 20,000).
+//! The laws on random graphs, each simulated under a seeded scheduler. `FERMATA_LAWS` says how many (`make soak`:
+//! 20,000).
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -90,7 +91,8 @@ fn keep(cases: impl Strategy<Value = Case>, broken_laws: impl Fn(&Case, &str) ->
     });
 }
 
-/// Draws as many cases of any kind, and shrinks the first one of which there are laws that it breaks; with them comes how to show the case.
+/// Draws as many cases of any kind, and shrinks the first one of which there are laws that it breaks; with them comes
+/// how to show the case.
 pub(crate) fn keep_of<T: std::fmt::Debug>(
     count: u32,
     cases: impl Strategy<Value = T>,
@@ -251,8 +253,8 @@ fn broken_laws(case: &Case, yaml: &str) -> Vec<String> {
     broken
 }
 
-/// What each sink got, in order; by stream where it has replicas, or batches of each stream, which keep the order of each
-/// stream only.
+/// What each sink got, in order; by stream where it has replicas, or batches of each stream, which keep the order of
+/// each stream only.
 fn per_sink<'a>(
     case: &Case,
     deliveries: &'a [Delivery],

@@ -1,8 +1,10 @@
-//! The law of jobs: whatever fails, and whenever it is told to end, a job that is taken up again until nothing is left to do has done each
-//! unit once. Tried on random jobs on threads; a run in between may be drained or stopped after any number of rows.
+//! The law of jobs: whatever fails, and whenever it is told to end, a job that is taken up again until nothing is left
+//! to do has done each unit once. Tried on random jobs on threads; a run in between may be drained or stopped after any
+//! number of rows.
 //!
-//! Of each run besides: the provider is told of the end of every unit that it gave, once, after the sinks, and as these were; no more units
-//! than it may are open at once; the books balance, and the report tells the units' ends as the provider heard them.
+//! Of each run besides: the provider is told of the end of every unit that it gave, once, after the sinks, and as these
+//! were; no more units than it may are open at once; the books balance, and the report tells the units' ends as the
+//! provider heard them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! What else speaks of a run: its page, its metrics, its trace, and the commands that look at its graph or measure it. Each meets the
-//! same two hundred secrets.
+//! What else speaks of a run: its page, its metrics, its trace, and the commands that look at its graph or measure it.
+//! Each meets the same two hundred secrets.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -23,7 +23,8 @@ impl JobServer {
         }
     }
 
-    /// The messages in the streams whose names end so, or none where there are no such streams or the server does not say.
+    /// The messages in the streams whose names end so, or none where there are no such streams or the server does not
+    /// say.
     pub(super) fn messages(&self, ending: &str) -> Option<u64> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.monitor)).ok()?;
         let request = "GET /jsz?streams=true HTTP/1.0\r\n\r\n";

@@ -16,7 +16,8 @@ fn lines(ledger: &Path) -> usize {
     text.split_inclusive(|&byte| byte == b'\n').count()
 }
 
-/// Kills a run (SIGKILL) a moment after its ledger has so many lines, if it comes to that. Says whether it ended by itself.
+/// Kills a run (SIGKILL) a moment after its ledger has so many lines, if it comes to that. Says whether it ended by
+/// itself.
 fn kill_at(mut child: Child, ledger: &Path, lines_wanted: usize, random: &mut KeyedRandom) -> bool {
     loop {
         if let Some(status) = child.try_wait().unwrap() {

@@ -1,4 +1,5 @@
-//! An export whose workers and server are killed, and one whose worker stands still, again and again: the bytes of one machine.
+//! An export whose workers and server are killed, and one whose worker stands still, again and again: the bytes of one
+//! machine.
 
 use std::fs;
 use std::time::{Duration, Instant};

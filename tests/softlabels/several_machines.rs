@@ -1,4 +1,5 @@
-//! An export whose units workers compute: the bytes of one machine, whoever is killed, stops, or comes with something else.
+//! An export whose units workers compute: the bytes of one machine, whoever is killed, stops, or comes with something
+//! else.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Exports that stopped because of images, and graphs of jobs that are run again: what was done stays, what was mended is done.
+//! Exports that stopped because of images, and graphs of jobs that are run again: what was done stays, what was mended
+//! is done.
 
 use std::fs;
 

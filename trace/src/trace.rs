@@ -87,8 +87,8 @@ impl Trace {
         Arc::new(Observing(Arc::clone(&self.lanes)))
     }
 
-    /// Writes what is still there and gives the file its name. The run is over; the last events of a lane whose call never returned are
-    /// missing.
+    /// Writes what is still there and gives the file its name. The run is over; the last events of a lane whose call
+    /// never returned are missing.
     ///
     /// # Errors
     /// If it could not be written; what was written stays.

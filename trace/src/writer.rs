@@ -49,7 +49,8 @@ pub(crate) fn write(
     }
 }
 
-/// What comes next. While nothing is there, what has been written goes to the disk, where it stays if the process is killed.
+/// What comes next. While nothing is there, what has been written goes to the disk, where it stays if the process is
+/// killed.
 fn next(
     handed: &flume::Receiver<Handed>,
     out: &mut BufWriter<PartFile>,

@@ -1,6 +1,7 @@
 //! Making faces unrecognisable in a frame. Where they are, and for how long they stay hidden, is the caller's.
 //!
-//! What is hidden keeps no more detail than a few tiles across the face, whatever the face's size: a detector must not find it again.
+//! What is hidden keeps no more detail than a few tiles across the face, whatever the face's size: a detector must not
+//! find it again.
 
 use opencv::core::{Mat, Rect as CvRect, Scalar, Size};
 use opencv::imgproc::{self, InterpolationFlags};
@@ -29,8 +30,8 @@ const LEAST_TILE: f32 = 12.0;
 /// The gray of [`Blur::Solid`].
 const GRAY: f64 = 60.0;
 
-/// Hides a box; what reaches beyond the frame is left out, but the strength is that of the whole box. A box of no sense (NaN) hides
-/// nothing.
+/// Hides a box; what reaches beyond the frame is left out, but the strength is that of the whole box. A box of no sense
+/// (NaN) hides nothing.
 ///
 /// # Errors
 /// OpenCV's own.

@@ -1,5 +1,6 @@
-//! The model card: the one description of what a model takes and what it says, kept beside its weights. Owns how a model's
-//! folder is loaded; the card's fields are `spec`'s, and [`crate::preprocess`] and [`crate::scores`] do what a card says.
+//! The model card: the one description of what a model takes and what it says, kept beside its weights. Owns how a
+//! model's folder is loaded; the card's fields are `spec`'s, and [`crate::preprocess`] and [`crate::scores`] do what a
+//! card says.
 
 mod contradictions;
 mod spec;
@@ -135,7 +136,8 @@ impl ModelCard {
         Ok(model)
     }
 
-    /// The same without a look into the weights: they are there, and whether they are the right ones is told when they are loaded.
+    /// The same without a look into the weights: they are there, and whether they are the right ones is told when they
+    /// are loaded.
     ///
     /// # Errors
     /// [`CardError::Weights`] if they cannot be opened, and those of [`ModelCard::read`].

@@ -171,10 +171,11 @@ pub struct Face {
     pub landmarks: Option<Landmarks>,
     /// The detector's confidence, 0..1; none for a box that was predicted and not seen.
     pub score: Option<f32>,
-    /// Counts a stream's faces from 1 and never restarts within the stream; the tracker's. None while the tracker is not yet sure that there
-    /// is a face.
+    /// Counts a stream's faces from 1 and never restarts within the stream; the tracker's. None while the tracker is
+    /// not yet sure that there is a face.
     pub track: Option<u64>,
-    /// What the tracker follows, from its first detection on, also before it has a number for people: unique within the stream.
+    /// What the tracker follows, from its first detection on, also before it has a number for people: unique within the
+    /// stream.
     pub tracklet: Option<u64>,
     /// Input of the classifier.
     pub crop: Option<Crop>,

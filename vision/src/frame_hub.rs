@@ -1,7 +1,8 @@
 //! The newest frame of each stream, for whoever looks: one place between the actor that draws and a page that shows.
 //!
 //! A hub holds one frame of a stream and never waits: a newer frame takes the place of the last. Who looks asks for the
-//! next frame of a stream ([`FrameHub::ask`]); only then is anybody woken, so that what nobody looks at costs an exchange of a pointer.
+//! next frame of a stream ([`FrameHub::ask`]); only then is anybody woken, so that what nobody looks at costs an
+//! exchange of a pointer.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -104,8 +105,9 @@ impl FrameHub {
         drop(ended);
     }
 
-    /// Asks for the next frame of a stream: the newest, if it has not been taken yet, else the one that comes. It does nothing while no
-    /// frame of the stream has come, and none is left of a stream that has ended: who still looks asks again.
+    /// Asks for the next frame of a stream: the newest, if it has not been taken yet, else the one that comes. It does
+    /// nothing while no frame of the stream has come, and none is left of a stream that has ended: who still looks asks
+    /// again.
     pub fn ask(&self, stream: &str) {
         let mut streams = self.lock();
         let Some(slot) = streams.slots.get_mut(stream) else {
@@ -124,8 +126,8 @@ impl FrameHub {
         self.lock().slots.get(stream).map_or(0, |slot| slot.number)
     }
 
-    /// Waits for a frame that somebody has asked for and takes it: the stream, the frame's number, the frame. Streams take turns. None
-    /// after `most` without one.
+    /// Waits for a frame that somebody has asked for and takes it: the stream, the frame's number, the frame. Streams
+    /// take turns. None after `most` without one.
     pub fn next_asked(&self, most: Duration) -> Option<(String, u64, ShownFrame)> {
         let is_idle = |streams: &mut Streams| !streams.slots.values().any(Slot::is_due);
         let waited = self.asked.wait_timeout_while(self.lock(), most, is_idle);

@@ -1,5 +1,5 @@
-//! Image files as frames: png, jpg, bmp and webp, turned as their camera noted, without transparency, and with eight bits
-//! a colour. Which files belong together is the caller's.
+//! Image files as frames: png, jpg, bmp and webp, turned as their camera noted, without transparency, and with eight
+//! bits a colour. Which files belong together is the caller's.
 
 mod jpeg_end;
 
@@ -17,7 +17,8 @@ use jpeg_end::End;
 /// Endings of the files that can be read, in lower case.
 pub const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "bmp", "webp"];
 
-/// What an image may be, so that a small file cannot take the whole memory: a header of a few bytes can promise gigabytes.
+/// What an image may be, so that a small file cannot take the whole memory: a header of a few bytes can promise
+/// gigabytes.
 #[derive(Clone, Copy, Debug)]
 pub struct ImageLimits {
     /// Width times height.
@@ -26,8 +27,8 @@ pub struct ImageLimits {
     pub bytes: u64,
 }
 
-/// Width times height of the largest picture that is decoded unless somebody asks for more: what telephones make has up to 108 million.
-/// Decoding takes six bytes of memory for each, nine where it is turned.
+/// Width times height of the largest picture that is decoded unless somebody asks for more: what telephones make has up
+/// to 108 million. Decoding takes six bytes of memory for each, nine where it is turned.
 pub const MOST_PIXELS: u64 = 110_000_000;
 /// The longest side of a picture: OpenCV warps none that is longer.
 pub const MOST_SIDE: u32 = 32_767;
@@ -121,7 +122,8 @@ pub fn read_bytes(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFil
     })
 }
 
-/// Whether these bytes are a JPEG without its end-of-image marker: what stands within its segments (a smaller picture) is not taken for it.
+/// Whether these bytes are a JPEG without its end-of-image marker: what stands within its segments (a smaller picture)
+/// is not taken for it.
 pub fn is_jpeg_without_end(bytes: &[u8]) -> bool {
     jpeg_end::of(bytes) != End::Marked
 }
@@ -207,8 +209,8 @@ fn decode_upright(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, Im
     Ok(image)
 }
 
-/// Decodes a JPEG without its end marker if every pixel is there: then whatever is put in the place of what is missing changes none.
-/// A decoder alone would fill the missing part and say nothing.
+/// Decodes a JPEG without its end marker if every pixel is there: then whatever is put in the place of what is missing
+/// changes none. A decoder alone would fill the missing part and say nothing.
 fn decode_open(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, ImageFileError> {
     // Half an end marker, or what pads one.
     let there = bytes.iter().rposition(|&byte| byte != 0xFF);

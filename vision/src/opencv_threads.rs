@@ -1,10 +1,10 @@
-//! How many threads OpenCV uses by itself: one. The engine's lanes are the parallelism; a pool behind each of them would
-//! only get in their way.
+//! How many threads OpenCV uses by itself: one. The engine's lanes are the parallelism; a pool behind each of them
+//! would only get in their way.
 
 use std::sync::OnceLock;
 
-/// Turns OpenCV's own threads off for the whole process. Everything that calls OpenCV calls this first; it may be called
-/// from any number of threads at once.
+/// Turns OpenCV's own threads off for the whole process. Everything that calls OpenCV calls this first; it may be
+/// called from any number of threads at once.
 ///
 /// # Errors
 /// OpenCV's own, the same ones for every caller.

@@ -1,8 +1,8 @@
-//! From a face in a frame to what a model takes, as its card says: the only place where this is implemented, for training,
-//! batch and live alike.
+//! From a face in a frame to what a model takes, as its card says: the only place where this is implemented, for
+//! training, batch and live alike.
 //!
-//! Owns the order of the steps. Each step has a file: which part of the frame (`crop`), the equalisation (`clahe`), values and
-//! layout (`scaling`). Buffers are kept between faces, so that a face allocates no pixels.
+//! Owns the order of the steps. Each step has a file: which part of the frame (`crop`), the equalisation (`clahe`),
+//! values and layout (`scaling`). Buffers are kept between faces, so that a face allocates no pixels.
 
 mod canvas;
 mod clahe;

@@ -1,4 +1,5 @@
-//! From what a model says to probabilities in the canonical class order, as its card tells. Running models is elsewhere.
+//! From what a model says to probabilities in the canonical class order, as its card tells. Running models is
+//! elsewhere.
 
 use crate::card::{ModelCard, OutputKind};
 use crate::face::{EXPRESSIONS, Probabilities};
@@ -60,8 +61,8 @@ pub fn to_probabilities(card: &ModelCard, raw: &[f32]) -> Result<Probabilities, 
     Ok(softmax(&logits, card.temperature))
 }
 
-/// Logits in the canonical order, not divided by the temperature. Of probabilities p they are ln p, and of p = 0 that of the smallest positive
-/// f32, so that they stay finite.
+/// Logits in the canonical order, not divided by the temperature. Of probabilities p they are ln p, and of p = 0 that
+/// of the smallest positive f32, so that they stay finite.
 ///
 /// # Errors
 /// See [`ScoreError`].

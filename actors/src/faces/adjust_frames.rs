@@ -8,16 +8,18 @@ use serde::Deserialize;
 
 use crate::payload::VideoFrame;
 
-/// Turns frames, then blackens parts of them; what is black is seen by nobody behind it. Stands between a source and `detect_faces`; with
-/// `${stream.KEY}` each camera has its own. The truth of a synthetic source goes on for frames that are not turned.
+/// Turns frames, then blackens parts of them; what is black is seen by nobody behind it. Stands between a source and
+/// `detect_faces`; with `${stream.KEY}` each camera has its own. The truth of a synthetic source goes on for frames
+/// that are not turned.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdjustFramesSettings {
     /// Degrees by which frames are turned clockwise: 0, 90, 180 or 270. Default: 0.
     #[serde(default)]
     pub rotate: u32,
-    /// Parts that are blackened after turning: `LEFT,TOP,WIDTH,HEIGHT` in shares of the frame (0..1), several with `;` between them, such as
-    /// `0,0,1,0.2; 0.8,0,0.2,1`. Default: none; also where the value is null, as that of `mask: "${stream.mask:-null}"` for streams that have none.
+    /// Parts that are blackened after turning: `LEFT,TOP,WIDTH,HEIGHT` in shares of the frame (0..1), several with `;`
+    /// between them, such as `0,0,1,0.2; 0.8,0,0.2,1`. Default: none; also where the value is null, as that of `mask:
+    /// "${stream.mask:-null}"` for streams that have none.
     #[serde(default)]
     pub mask: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! Cuts the faces out of their frame and prepares them for the model that is to look at them. How that is done is the model
-//! card's to say and `fermata_vision::preprocess`'s to do.
+//! Cuts the faces out of their frame and prepares them for the model that is to look at them. How that is done is the
+//! model card's to say and `fermata_vision::preprocess`'s to do.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,11 +16,12 @@ use serde::Deserialize;
 
 use crate::payload::Faces;
 
-/// Prepares each face for a model. Takes `Faces`, emits `Faces`, each face with its `crop`; keeps nothing between packets.
+/// Prepares each face for a model. Takes `Faces`, emits `Faces`, each face with its `crop`; keeps nothing between
+/// packets.
 ///
-/// A face that cannot be cropped (wholly outside of its frame, no area, no landmarks where the card aligns by them) goes on
-/// without a crop, so that sinks still see it. Such faces are counted by cause and logged: the first of each cause as it
-/// comes, the totals at the end.
+/// A face that cannot be cropped (wholly outside of its frame, no area, no landmarks where the card aligns by them)
+/// goes on without a crop, so that sinks still see it. Such faces are counted by cause and logged: the first of each
+/// cause as it comes, the totals at the end.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CropFacesSettings {

@@ -1,5 +1,5 @@
-//! Finds the faces of a frame with the detector that a model file turns out to hold. Which face is whose continuation, and
-//! the frames that the detector does not look at, are `track_faces`'s.
+//! Finds the faces of a frame with the detector that a model file turns out to hold. Which face is whose continuation,
+//! and the frames that the detector does not look at, are `track_faces`'s.
 
 use std::io::ErrorKind;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -21,47 +21,48 @@ use super::yunet::{self, Yunet};
 use crate::payload::{Faces, VideoFrame};
 use fermata_onnx::{Device, Precision, PrecisionError, Session, SessionSpec};
 
-/// Finds faces. Takes `VideoFrame`, emits `Faces` sorted by descending score; keeps nothing between packets, so it may have
-/// `replicas`.
+/// Finds faces. Takes `VideoFrame`, emits `Faces` sorted by descending score; keeps nothing between packets, so it may
+/// have `replicas`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetectFacesSettings {
-    /// The detector: a YuNet or UltraFace as `.onnx` file or as a folder with `model.onnx`, a Haar cascade as `.xml` file, or the
-    /// word `haar` for the frontal face cascade of Debian's `opencv-data`. Default: `haar`.
+    /// The detector: a YuNet or UltraFace as `.onnx` file or as a folder with `model.onnx`, a Haar cascade as `.xml`
+    /// file, or the word `haar` for the frontal face cascade of Debian's `opencv-data`. Default: `haar`.
     #[serde(default = "haar_cascade")]
     pub model: PathBuf,
-    /// Looks only at packets whose sequence number is a multiple of this; the others pass without faces and marked as not
-    /// looked at. Default: 1.
+    /// Looks only at packets whose sequence number is a multiple of this; the others pass without faces and marked as
+    /// not looked at. Default: 1.
     #[serde(default = "one_packet")]
     pub every: NonZeroU64,
-    /// Where the model runs: `cpu`, `openvino` (the processor, by OpenVINO; `make setup-openvino`), `cuda` or `cuda:N`. A device that is not
-    /// there is an error. Default: `cpu`.
+    /// Where the model runs: `cpu`, `openvino` (the processor, by OpenVINO; `make setup-openvino`), `cuda` or `cuda:N`.
+    /// A device that is not there is an error. Default: `cpu`.
     #[serde(default)]
     pub device: Device,
-    /// In which numbers the model computes: `f32`, or `bf16` with `device: openvino` on a processor that has it. Default: `f32`.
+    /// In which numbers the model computes: `f32`, or `bf16` with `device: openvino` on a processor that has it.
+    /// Default: `f32`.
     #[serde(default)]
     pub precision: Precision,
     /// Threads inside an operator of the model; for more throughput prefer `replicas`. Default: 1.
     #[serde(default = "one_thread")]
     pub threads: NonZeroUsize,
-    /// Least score of a face, 0..1. Scores of different detectors do not compare. Default: 0.6 for YuNet, 0.7 for UltraFace,
-    /// 0.5 for a cascade (four windows that agree).
+    /// Least score of a face, 0..1. Scores of different detectors do not compare. Default: 0.6 for YuNet, 0.7 for
+    /// UltraFace, 0.5 for a cascade (four windows that agree).
     #[serde(default)]
     pub min_score: Option<f32>,
-    /// Least score of what may be a face and is handed on apart from the faces, 0..1: `track_faces` continues tracks with it, a blur hides it.
-    /// Default: half of `min_score`.
+    /// Least score of what may be a face and is handed on apart from the faces, 0..1: `track_faces` continues tracks
+    /// with it, a blur hides it. Default: half of `min_score`.
     #[serde(default)]
     pub doubtful_score: Option<f32>,
     /// Of boxes whose intersection over union exceeds this only the best one stays, 0..1. Default: 0.3.
     #[serde(default)]
     pub nms_iou: Option<f32>,
-    /// Faces whose shorter side is below this many pixels of the frame are left out. Default: 0 for networks, 24 for a cascade
-    /// (which becomes much faster with a larger value).
+    /// Faces whose shorter side is below this many pixels of the frame are left out. Default: 0 for networks, 24 for a
+    /// cascade (which becomes much faster with a larger value).
     #[serde(default)]
     pub min_size: Option<f32>,
     /// Looks at a copy whose longer side has at most this many pixels: faster, but misses small faces. Boxes are in
-    /// pixels of the frame all the same. YuNet splits faces of more than some 500 pixels into several. UltraFace has a size of its own and
-    /// refuses less than that. Default: the frame's own size.
+    /// pixels of the frame all the same. YuNet splits faces of more than some 500 pixels into several. UltraFace has a
+    /// size of its own and refuses less than that. Default: the frame's own size.
     #[serde(default)]
     pub max_side: Option<NonZeroUsize>,
 }

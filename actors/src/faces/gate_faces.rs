@@ -1,6 +1,7 @@
 //! Keeps faces from the classifier of which it could only guess: too small, blurred, turned away.
 //!
-//! Owns the measures and what is counted. What a face that does not pass looks like is nobody's business: it goes on without its crop.
+//! Owns the measures and what is counted. What a face that does not pass looks like is nobody's business: it goes on
+//! without its crop.
 
 use std::sync::atomic::Ordering;
 
@@ -13,20 +14,22 @@ use serde::Deserialize;
 
 use crate::payload::Faces;
 
-/// Takes the crop from faces that a classifier could only guess at, so that they are shown, logged and tracked, but not classified. Stands
-/// between `crop_faces` and `classify_expression`. The report counts faces that pass, and those that do not by cause (`counted`). Every limit is off until
-/// it is set; those of the head's pose need landmarks, and faces without landmarks pass them.
+/// Takes the crop from faces that a classifier could only guess at, so that they are shown, logged and tracked, but not
+/// classified. Stands between `crop_faces` and `classify_expression`. The report counts faces that pass, and those that
+/// do not by cause (`counted`). Every limit is off until it is set; those of the head's pose need landmarks, and faces
+/// without landmarks pass them.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GateFacesSettings {
     /// Least length of a face's shorter side, pixels of the frame. Default: none.
     #[serde(default)]
     pub min_size: Option<f32>,
-    /// Least sharpness: variance of the Laplacian of the face's box in gray, brought to 64 × 64 (Pech-Pacheco 2000). A sharp face has hundreds, a
-    /// blurred one a few tens. Default: none.
+    /// Least sharpness: variance of the Laplacian of the face's box in gray, brought to 64 × 64 (Pech-Pacheco 2000). A
+    /// sharp face has hundreds, a blurred one a few tens. Default: none.
     #[serde(default)]
     pub min_sharpness: Option<f64>,
-    /// How far a head may be turned to a side: 0 from the front, 1 where the nose is as far to a side as an eye. Default: none.
+    /// How far a head may be turned to a side: 0 from the front, 1 where the nose is as far to a side as an eye.
+    /// Default: none.
     #[serde(default)]
     pub max_turn: Option<f32>,
     /// How far a head may be tilted towards a shoulder, degrees of the line between the eyes. Default: none.

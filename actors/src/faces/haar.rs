@@ -1,5 +1,5 @@
-//! OpenCV's cascade of Haar features: needs no model of ours and no ONNX Runtime, finds upright frontal faces, knows no landmarks.
-//! P. Viola and M. Jones, "Rapid Object Detection using a Boosted Cascade of Simple Features", 2001.
+//! OpenCV's cascade of Haar features: needs no model of ours and no ONNX Runtime, finds upright frontal faces, knows no
+//! landmarks. P. Viola and M. Jones, "Rapid Object Detection using a Boosted Cascade of Simple Features", 2001.
 
 use std::path::Path;
 
@@ -67,8 +67,8 @@ impl Haar {
         })
     }
 
-    /// Adds what may be a face with at least this score, in pixels of the frame. The score is n/(n+4) for n windows that
-    /// agree: a measure of certainty, no probability.
+    /// Adds what may be a face with at least this score, in pixels of the frame. The score is n/(n+4) for n windows
+    /// that agree: a measure of certainty, no probability.
     pub(super) fn detect(
         &mut self,
         frame: &Frame,

@@ -24,9 +24,9 @@ impl Candidate {
     }
 }
 
-/// Greedy non-maximum suppression in place: keeps the best box, drops those whose intersection over union with it exceeds
-/// `most_iou`, and so on. What stays is sorted by descending score; equal scores by place, so that the result does not
-/// depend on the order of the candidates.
+/// Greedy non-maximum suppression in place: keeps the best box, drops those whose intersection over union with it
+/// exceeds `most_iou`, and so on. What stays is sorted by descending score; equal scores by place, so that the result
+/// does not depend on the order of the candidates.
 pub(super) fn suppress(candidates: &mut Vec<Candidate>, most_iou: f32) {
     candidates.sort_unstable_by(|a, b| {
         let by_score = b.score.total_cmp(&a.score);

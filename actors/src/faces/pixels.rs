@@ -25,7 +25,8 @@ pub(super) struct Resized {
 }
 
 impl Resized {
-    /// The frame as OpenCV's `resize` with `interpolation` brings it to this size; its own pixels where it has that size.
+    /// The frame as OpenCV's `resize` with `interpolation` brings it to this size; its own pixels where it has that
+    /// size.
     pub(super) fn bgr<'a>(
         &'a mut self,
         frame: &'a Frame,
@@ -72,8 +73,8 @@ pub(super) enum Planes {
     Rgb,
 }
 
-/// Writes the `size` pixels of `bgr` as three planes of `padded` size (width, height), each value through `map`. What the
-/// picture does not cover, at the right and at the bottom, becomes 0.
+/// Writes the `size` pixels of `bgr` as three planes of `padded` size (width, height), each value through `map`. What
+/// the picture does not cover, at the right and at the bottom, becomes 0.
 pub(super) fn to_planes(
     bgr: &[u8],
     size: (usize, usize),

@@ -1,4 +1,5 @@
-//! The boxes to which an undecoded UltraFace refers, and how it refers to them: SSD's priors and variances (Liu 2016), with the numbers of
+//! The boxes to which an undecoded UltraFace refers, and how it refers to them: SSD's priors and variances (Liu 2016),
+//! with the numbers of
 //! <https://github.com/Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB> (`vision/ssd/config/fd_config.py`, `vision/utils/box_utils.py`).
 
 /// Of each feature map: pixels of the input between neighbours, and the sides of the boxes at each place.

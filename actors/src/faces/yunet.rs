@@ -165,8 +165,8 @@ impl Places {
     }
 }
 
-/// Score √(class · object), both clipped to 0..1; centre (cell + bbox\[0..2\]) · stride, size exp(bbox\[2..4\]) · stride;
-/// landmark (cell + kps) · stride.
+/// Score √(class · object), both clipped to 0..1; centre (cell + bbox\[0..2\]) · stride, size exp(bbox\[2..4\]) ·
+/// stride; landmark (cell + kps) · stride.
 fn decode(
     grid: &Grid<'_>,
     rows: usize,

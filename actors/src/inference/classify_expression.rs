@@ -1,5 +1,5 @@
-//! Asks an ONNX model for the expressions of faces, many faces at a time. What the model takes and says is its card's; crops
-//! are `crop_faces`'s; smoothing in time comes later.
+//! Asks an ONNX model for the expressions of faces, many faces at a time. What the model takes and says is its card's;
+//! crops are `crop_faces`'s; smoothing in time comes later.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -19,7 +19,8 @@ use crate::payload::Faces;
 #[cfg(test)]
 mod tests;
 
-/// Faces of one run of a model that leaves its batch dimension open; more are run in turn, so that memory stays bounded.
+/// Faces of one run of a model that leaves its batch dimension open; more are run in turn, so that memory stays
+/// bounded.
 const MOST_AT_ONCE: usize = 64;
 
 /// Classifies each face that has a crop. Takes `Faces`, emits `Faces` with `probabilities` in the canonical order and
@@ -31,11 +32,12 @@ const MOST_AT_ONCE: usize = 64;
 pub struct ClassifyExpressionSettings {
     /// Folder with `model.onnx` and `card.yaml`: the same as that of `crop_faces`.
     pub model: PathBuf,
-    /// Where the model runs: `cpu`, `openvino` (the processor, by OpenVINO; `make setup-openvino`), `cuda` or `cuda:N`. A device that is not
-    /// there is an error. Default: `cpu`.
+    /// Where the model runs: `cpu`, `openvino` (the processor, by OpenVINO; `make setup-openvino`), `cuda` or `cuda:N`.
+    /// A device that is not there is an error. Default: `cpu`.
     #[serde(default)]
     pub device: Device,
-    /// In which numbers the model computes: `f32`, or `bf16` with `device: openvino` on a processor that has it. Default: `f32`.
+    /// In which numbers the model computes: `f32`, or `bf16` with `device: openvino` on a processor that has it.
+    /// Default: `f32`.
     #[serde(default)]
     pub precision: Precision,
     /// Threads inside an operator of the model; for more throughput prefer `batch` and `replicas`. Default: 1.

@@ -1,5 +1,5 @@
-//! What a picture says of its colours. Decoders hand numbers on as streams write them, also such as stand for nothing (MPEG-2 has a byte for
-//! each); read as an enum of Rust, one of those is undefined behaviour.
+//! What a picture says of its colours. Decoders hand numbers on as streams write them, also such as stand for nothing
+//! (MPEG-2 has a byte for each); read as an enum of Rust, one of those is undefined behaviour.
 
 #![allow(unsafe_code)]
 

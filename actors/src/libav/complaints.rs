@@ -1,5 +1,5 @@
-//! What libav says of damage it reads over: it returns no error for it, and only logs. Which file it was is the caller's to
-//! know; messages of other threads are not seen.
+//! What libav says of damage it reads over: it returns no error for it, and only logs. Which file it was is the
+//! caller's to know; messages of other threads are not seen.
 
 use std::cell::Cell;
 use std::ffi::c_int;

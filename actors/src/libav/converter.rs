@@ -133,8 +133,8 @@ fn build(source: &Source, target: Target) -> Result<Scaler, Error> {
     Ok(Scaler(context))
 }
 
-/// Tells swscale the matrix and range of both sides, as ffmpeg's own `scale` filter does: by itself it takes every video
-/// for BT.601.
+/// Tells swscale the matrix and range of both sides, as ffmpeg's own `scale` filter does: by itself it takes every
+/// video for BT.601.
 fn set_colours(context: &mut Context, source: &Source, target: Target) {
     let (mut from, mut to) = (ptr::null_mut(), ptr::null_mut());
     let (mut from_full, mut to_full): (c_int, c_int) = (0, 0);

@@ -23,7 +23,8 @@ pub(crate) fn limit_allocations(bytes: usize) {
     unsafe { ffmpeg_next::ffi::av_max_alloc(bytes) };
 }
 
-/// What describes the packets of a stream, without the tag by which its container calls the codec: another container has its own.
+/// What describes the packets of a stream, without the tag by which its container calls the codec: another container
+/// has its own.
 pub(crate) fn parameters_without_tag(stream: &Stream<'_>) -> Parameters {
     let mut parameters = stream.parameters().clone();
     // SAFETY: the clone owns what it points to, and nothing else refers to it.

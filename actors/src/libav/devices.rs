@@ -1,5 +1,5 @@
-//! Cameras of the machine. libavdevice is loaded when the first one is opened: it links to sound, windows and discs, some
-//! eighty libraries that would make every start of the program slower.
+//! Cameras of the machine. libavdevice is loaded when the first one is opened: it links to sound, windows and discs,
+//! some eighty libraries that would make every start of the program slower.
 
 // Loading a library at run time cannot be checked by the compiler.
 #![allow(unsafe_code)]

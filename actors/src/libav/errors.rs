@@ -15,7 +15,8 @@ pub(crate) const NOT_PERMITTED: Error = of(Errno::PERM);
 /// The other side has none of the transports that it was asked for.
 pub(crate) const NOT_SUPPORTED: Error = of(Errno::PROTONOSUPPORT);
 
-/// What its reader of YUV4MPEG2 returns for pictures whose size overflows: the code of an invalid argument, and the length of a mark.
+/// What its reader of YUV4MPEG2 returns for pictures whose size overflows: the code of an invalid argument, and the
+/// length of a mark.
 pub(crate) const OVERFLOWN: Error = of(Errno::BUSY);
 
 const fn of(error: Errno) -> Error {

@@ -22,8 +22,8 @@ pub(crate) fn time_stamp_bits(input: &Input, stream: &Stream<'_>) -> u32 {
         .unwrap_or(64)
 }
 
-/// How much wider than high the pixels of a picture are shown: what the container says, else what the picture itself says,
-/// else 1.
+/// How much wider than high the pixels of a picture are shown: what the container says, else what the picture itself
+/// says, else 1.
 pub(crate) fn sample_aspect_ratio(stream: Option<&Stream<'_>>, picture: &frame::Video) -> f64 {
     // SAFETY: the stream is alive for as long as it is borrowed.
     let stated = stream.map(|stream| unsafe { (*stream.as_ptr()).sample_aspect_ratio });

@@ -68,8 +68,8 @@ fn read(
     let interrupt = interrupt::new(Box::new(move || asked.interrupts()));
     let mut buffer = vec![0_u8; 1 << 16];
     let room = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
-    // SAFETY: the url ends with a zero byte, the callback's guard and the buffer outlive every call, and what was opened is
-    // closed once. The dictionary is taken back from libav and freed by its owner.
+    // SAFETY: the url ends with a zero byte, the callback's guard and the buffer outlive every call, and what was
+    // opened is closed once. The dictionary is taken back from libav and freed by its owner.
     unsafe {
         let mut io = ptr::null_mut();
         let mut given = options.disown();

@@ -9,8 +9,8 @@ use ffmpeg_next::{Error, ffi};
 const FROM_START: i32 = 0;
 const FROM_HERE: i32 = 1;
 
-/// Writes what has been muxed since the last time as a fragment, and hands it to the system. For muxers that keep packets until
-/// they are told.
+/// Writes what has been muxed since the last time as a fragment, and hands it to the system. For muxers that keep
+/// packets until they are told.
 pub(crate) fn end_fragment(output: &mut Output) -> Result<(), Error> {
     // SAFETY: the context is open for writing, and no packet at all is libav's word for this.
     match unsafe { ffi::av_write_frame(output.as_mut_ptr(), std::ptr::null_mut()) } {
@@ -29,7 +29,8 @@ pub(crate) fn position(output: &mut Output) -> Result<u64, Error> {
 /// Writes bytes behind what is written, and hands them to the system.
 pub(crate) fn append(output: &mut Output, bytes: &[u8]) -> Result<(), Error> {
     let length = i32::try_from(bytes.len()).map_err(|_| Error::InvalidData)?;
-    // SAFETY: the context is open for writing, so it has a file; the bytes are as many as is said, and libav copies them.
+    // SAFETY: the context is open for writing, so it has a file; the bytes are as many as is said, and libav copies
+    // them.
     let code = unsafe {
         let file = (*output.as_mut_ptr()).pb;
         ffi::avio_write(file, bytes.as_ptr(), length);
@@ -42,8 +43,8 @@ pub(crate) fn append(output: &mut Output, bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Writes bytes in the place of others that the file has from this one on. For files that are finished: what would be written next would
-/// go behind them.
+/// Writes bytes in the place of others that the file has from this one on. For files that are finished: what would be
+/// written next would go behind them.
 pub(crate) fn replace(output: &mut Output, from: u64, bytes: &[u8]) -> Result<(), Error> {
     let from = i64::try_from(from).map_err(|_| Error::InvalidData)?;
     // SAFETY: the context is open for writing, so it has a file.

@@ -14,15 +14,16 @@ const TARGET: &str = "libav";
 /// A longer message is cut.
 const MOST_BYTES: usize = 1024;
 
-/// As libav passes a list of arguments: every ABI passes one as a pointer or in registers like one, and it is only handed on. The bindings
-/// write it as another type on each processor.
+/// As libav passes a list of arguments: every ABI passes one as a pointer or in registers like one, and it is only
+/// handed on. The bindings write it as another type on each processor.
 type Arguments = *mut c_void;
 
-/// From now on messages are log lines, and errors among them are counted. Errors are also returned, and told by the actors, so that libav's own
-/// words are of interest only when one looks for a cause.
+/// From now on messages are log lines, and errors among them are counted. Errors are also returned, and told by the
+/// actors, so that libav's own words are of interest only when one looks for a cause.
 #[allow(clippy::missing_transmute_annotations)]
 pub(super) fn hear() {
-    // SAFETY: the callback has the type that libav calls but for the spelling of its last argument, and may be called from any thread.
+    // SAFETY: the callback has the type that libav calls but for the spelling of its last argument, and may be called
+    // from any thread.
     unsafe {
         ffi::av_log_set_callback(Some(std::mem::transmute::<
             unsafe extern "C" fn(*mut c_void, c_int, *const c_char, Arguments),

@@ -1,5 +1,5 @@
-//! Opening an input: connecting, and finding out what is in it. A live stream is looked at only as long as it takes to know
-//! its codec: what libav looks at beyond that (frame rate, order) waits for as many as twenty frames.
+//! Opening an input: connecting, and finding out what is in it. A live stream is looked at only as long as it takes to
+//! know its codec: what libav looks at beyond that (frame rate, order) waits for as many as twenty frames.
 
 // The crate opens and probes in one call, between which the probing has to be told what was opened.
 #![allow(unsafe_code)]
@@ -20,8 +20,8 @@ use super::waiting::Waiting;
 /// How long a live stream is looked at, in its own time: long enough for a TS to name its streams.
 const LIVE_PROBE_US: i64 = 500_000;
 
-/// How many packets of a live stream are looked at for the sake of a first decoding time, which nobody needs: of H.264 over RTP
-/// it would be known after seven pictures, which take a camera of one a second longer than anybody waits.
+/// How many packets of a live stream are looked at for the sake of a first decoding time, which nobody needs: of H.264
+/// over RTP it would be known after seven pictures, which take a camera of one a second longer than anybody waits.
 const LIVE_PACKETS_FOR_TIMES: c_int = 0;
 
 /// `SEEK_CUR` of stdio: with an offset of 0 it moves nothing and says where it is.
@@ -53,8 +53,9 @@ impl std::fmt::Display for Nature {
 
 /// Opens an address. What is known of its nature is not asked.
 ///
-/// A file of which the places of its pictures are told at its end, at a server that gives no parts, is fetched whole first.
-/// A multipart stream whose parts are of another type than `image/jpeg`, or of none, is searched for JPEG pictures.
+/// A file of which the places of its pictures are told at its end, at a server that gives no parts, is fetched whole
+/// first. A multipart stream whose parts are of another type than `image/jpeg`, or of none, is searched for JPEG
+/// pictures.
 ///
 /// # Errors
 /// libav's own.
@@ -102,9 +103,9 @@ fn open_once(
     let url = CString::new(url).map_err(|_| Error::InvalidData)?;
     let asked = waiting.clone();
     let interrupt = interrupt::new(Box::new(move || asked.interrupts()));
-    // SAFETY: the context is allocated here, given to libav, and either wrapped once (which owns it from then on) or freed:
-    // `avformat_open_input` frees it when it fails. The guard of the callback outlives it in every case: it is dropped last
-    // here, or handed to the wrapper. The dictionary is taken back from libav and freed by its owner.
+    // SAFETY: the context is allocated here, given to libav, and either wrapped once (which owns it from then on) or
+    // freed: `avformat_open_input` frees it when it fails. The guard of the callback outlives it in every case: it is
+    // dropped last here, or handed to the wrapper. The dictionary is taken back from libav and freed by its owner.
     unsafe {
         let mut context = ffi::avformat_alloc_context();
         if context.is_null() {
@@ -160,13 +161,14 @@ fn open_once(
     }
 }
 
-/// Whether an open input cannot go back to pictures that it has read over while it looked for their places (MP4 with its index
-/// at the end, from a server that gives no parts).
+/// Whether an open input cannot go back to pictures that it has read over while it looked for their places (MP4 with
+/// its index at the end, from a server that gives no parts).
 ///
 /// # Safety
 /// The context must be open.
 unsafe fn begins_before_its_index(context: *const ffi::AVFormatContext) -> bool {
-    // SAFETY: the caller's context is open: its streams are as many as it says, and entries of their indices live as long.
+    // SAFETY: the caller's context is open: its streams are as many as it says, and entries of their indices live as
+    // long.
     unsafe {
         let io = (*context).pb;
         if io.is_null() || (*io).seekable & ffi::AVIO_SEEKABLE_NORMAL != 0 {

@@ -1,5 +1,5 @@
-//! The numbers that slices give their pictures, in the order in which these are shown. They are all that a raw stream of a codec has in the place
-//! of time stamps.
+//! The numbers that slices give their pictures, in the order in which these are shown. They are all that a raw stream
+//! of a codec has in the place of time stamps.
 
 #![allow(unsafe_code)]
 
@@ -35,7 +35,8 @@ impl PictureNumbers {
         if !matches!(parameters.id(), codec::Id::H264 | codec::Id::HEVC) {
             return None;
         }
-        // SAFETY: the parameters are alive while they are copied; what could not be allocated is null, which dropping allows.
+        // SAFETY: the parameters are alive while they are copied; what could not be allocated is null, which dropping
+        // allows.
         unsafe {
             let parser = ffi::av_parser_init((*parameters.as_ptr()).codec_id as c_int);
             let context = ffi::avcodec_alloc_context3(ptr::null());
@@ -54,8 +55,8 @@ impl PictureNumbers {
         /// What no picture has.
         const NONE: c_int = c_int::MIN;
         let (mut bytes, mut length) = (ptr::null_mut(), 0);
-        // SAFETY: parser and context are open; the packet's bytes have libav's padding and are only read. What is pointed to
-        // afterwards lies in the packet and is not used.
+        // SAFETY: parser and context are open; the packet's bytes have libav's padding and are only read. What is
+        // pointed to afterwards lies in the packet and is not used.
         let (number, key, structure) = unsafe {
             let packet = packet.as_ptr();
             (*self.parser).output_picture_number = NONE;

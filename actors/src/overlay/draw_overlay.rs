@@ -1,7 +1,9 @@
-//! Draws what is known of the faces into the video: boxes, labels, bars, the time it took. Or makes faces unrecognisable.
+//! Draws what is known of the faces into the video: boxes, labels, bars, the time it took. Or makes faces
+//! unrecognisable.
 //!
-//! Owns settings and the order in which things are drawn; `placing` finds places for panels, `texts` knows what
-//! labels say, `held_back` keeps frames until later ones have told of their faces. What it draws is what a live page shows: where the program has a [`FrameHub`] of this node, each picture goes there too.
+//! Owns settings and the order in which things are drawn; `placing` finds places for panels, `texts` knows what labels
+//! say, `held_back` keeps frames until later ones have told of their faces. What it draws is what a live page shows:
+//! where the program has a [`FrameHub`] of this node, each picture goes there too.
 
 mod held_back;
 mod placing;
@@ -33,14 +35,16 @@ pub(crate) const NAME: &str = "draw_overlay";
 
 /// Draws boxes, labels and bars into the video, or hides faces.
 ///
-/// A solid box was seen by the detector, a dashed one is predicted between two looks. A label on a coloured ground is what the face looks
-/// like now; one in an outlined chip, with the word `held`, is kept by the smoothing although another expression leads just now. The number is
-/// always the one of the label that is shown. Labels and bars never lie over a face or over each other: where there is no room, bars
-/// are left out, and a label shrinks to the track's number.
+/// A solid box was seen by the detector, a dashed one is predicted between two looks. A label on a coloured ground is
+/// what the face looks like now; one in an outlined chip, with the word `held`, is kept by the smoothing although
+/// another expression leads just now. The number is always the one of the label that is shown. Labels and bars never
+/// lie over a face or over each other: where there is no room, bars are left out, and a label shrinks to the track's
+/// number.
 ///
-/// With `blur`, everything is hidden that the detector took for a face, also with doubt, where a tracker expects one that is not seen, and
-/// where one was `blur_hold` ago; with `blur_delay` also where one turns up within that time. A frame whose faces nobody knows (one that the detector did not look at and to which no tracker carried faces
-/// on, as after a scene cut) is hidden as a whole.
+/// With `blur`, everything is hidden that the detector took for a face, also with doubt, where a tracker expects one
+/// that is not seen, and where one was `blur_hold` ago; with `blur_delay` also where one turns up within that time. A
+/// frame whose faces nobody knows (one that the detector did not look at and to which no tracker carried faces on, as
+/// after a scene cut) is hidden as a whole.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DrawOverlaySettings {
@@ -65,9 +69,9 @@ pub struct DrawOverlaySettings {
     /// How long the place stays hidden where a face was last seen, by the time stamps. Default: 500ms.
     #[serde(default = "default_hold")]
     pub blur_hold: HumanDuration,
-    /// For how long frames are held back, by the time stamps, so that a face is hidden in them that is found only in a later one: at least the time
-    /// between two looks of the detector. Everything behind this node is later by it. At most 48 frames are held. Default: 0s, nothing is
-    /// held back.
+    /// For how long frames are held back, by the time stamps, so that a face is hidden in them that is found only in a
+    /// later one: at least the time between two looks of the detector. Everything behind this node is later by it. At
+    /// most 48 frames are held. Default: 0s, nothing is held back.
     #[serde(default = "no_delay")]
     pub blur_delay: HumanDuration,
 }
@@ -441,7 +445,8 @@ impl Drawing<'_> {
         Ok(())
     }
 
-    /// The largest faces that have been classified; those that had bars before keep them unless another one is much larger.
+    /// The largest faces that have been classified; those that had bars before keep them unless another one is much
+    /// larger.
     fn with_bars<'f>(&self, faces: &[&'f Face]) -> Vec<&'f Face> {
         let least = LEAST_FOR_BARS * self.size.0.min(self.size.1);
         let size = |face: &Face| {

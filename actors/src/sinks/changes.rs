@@ -42,7 +42,8 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// What is new in the next frame of a stream. A face without a track is nobody's; a label that is not known changes nothing.
+    /// What is new in the next frame of a stream. A face without a track is nobody's; a label that is not known changes
+    /// nothing.
     pub(super) fn of(&mut self, stream: u32, faces: &[Face]) -> Vec<Change> {
         let tracks = self.streams.entry(stream).or_default();
         let mut changes = Vec::new();

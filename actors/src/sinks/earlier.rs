@@ -1,5 +1,6 @@
-//! What is kept of a file of rows or lines whose writer was killed: all those of frames of which the machines that they came from know that they
-//! were settled. The others come again. Owns which bytes those are, and under which name the file goes on.
+//! What is kept of a file of rows or lines whose writer was killed: all those of frames of which the machines that they
+//! came from know that they were settled. The others come again. Owns which bytes those are, and under which name the
+//! file goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -75,7 +76,8 @@ pub(crate) fn go_on(
     Ok(Some(GoesOn { file, rows }))
 }
 
-/// Takes a file that an earlier life finished for unfinished again, if what comes now belongs behind it. True if it is such a one.
+/// Takes a file that an earlier life finished for unfinished again, if what comes now belongs behind it. True if it is
+/// such a one.
 ///
 /// # Errors
 /// It cannot be read or renamed.
@@ -131,9 +133,9 @@ fn stuck(path: &Path, error: &io::Error) -> ActorError {
 }
 
 impl Earlier {
-    /// Goes through a file; `settled` tells of each stream below which sequence everything was settled. None if there is no
-    /// file to go on with: none at all, another one, or one with rows of streams of which nobody knows how far they were settled, whose
-    /// sequences begin anew.
+    /// Goes through a file; `settled` tells of each stream below which sequence everything was settled. None if there
+    /// is no file to go on with: none at all, another one, or one with rows of streams of which nobody knows how far
+    /// they were settled, whose sequences begin anew.
     ///
     /// # Errors
     /// It cannot be read.

@@ -1,9 +1,10 @@
-//! libx264, opened so that frames do not stay in it for long. Owns its settings and when they change; what becomes of its packets is
-//! the caller's.
+//! libx264, opened so that frames do not stay in it for long. Owns its settings and when they change; what becomes of
+//! its packets is the caller's.
 //!
-//! An encoder that looks at the frames to come makes smaller files, but what it looks at is lost with the process. So it may look
-//! ahead by [`MOST_DELAY`]; where frames come slowly it looks at none. There are no B-frames: streams that speed up or slow down change the
-//! encoder on the way, which both kinds allow only without them, since they share the headers.
+//! An encoder that looks at the frames to come makes smaller files, but what it looks at is lost with the process. So
+//! it may look ahead by [`MOST_DELAY`]; where frames come slowly it looks at none. There are no B-frames: streams that
+//! speed up or slow down change the encoder on the way, which both kinds allow only without them, since they share the
+//! headers.
 
 use std::collections::VecDeque;
 
@@ -15,7 +16,8 @@ use crate::libav;
 /// Name of the encoder in libav.
 pub(crate) const H264_ENCODER: &str = "libx264";
 
-/// Times are in 1/90000 s: a millisecond and the frames of all usual rates are whole numbers of it, and 32 bits hold hours.
+/// Times are in 1/90000 s: a millisecond and the frames of all usual rates are whole numbers of it, and 32 bits hold
+/// hours.
 pub(crate) const TIME_BASE: Rational = Rational(1, TICKS_PER_SECOND as i32);
 
 /// See [`TIME_BASE`].
@@ -73,8 +75,8 @@ impl H264 {
         &self.encoder
     }
 
-    /// Encodes a picture that is shown for `duration` ticks from its time on, and hands out what packets there are, with their
-    /// durations.
+    /// Encodes a picture that is shown for `duration` ticks from its time on, and hands out what packets there are,
+    /// with their durations.
     pub(crate) fn encode<E: From<Error>>(
         &mut self,
         picture: &frame::Video,

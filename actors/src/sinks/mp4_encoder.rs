@@ -1,10 +1,10 @@
-//! Encodes frames as H.264 into a fragmented MP4 file, of which all but the end is on the disk at any moment. Which times the frames get
-//! and when the file gets its name is the caller's.
+//! Encodes frames as H.264 into a fragmented MP4 file, of which all but the end is on the disk at any moment. Which
+//! times the frames get and when the file gets its name is the caller's.
 //!
-//! A fragment is a piece of the file that can be played without what follows. It is written when it holds [`FRAGMENT`] of the video, so that a
-//! process that is killed loses less than a second: the open fragment, and what [`h264`](super::h264) looks ahead. Finishing does not
-//! move what has been written: the muxer's index of all fragments comes at the end of the file, and ours has its room at the
-//! beginning ([`mp4_index`](super::mp4_index)).
+//! A fragment is a piece of the file that can be played without what follows. It is written when it holds [`FRAGMENT`]
+//! of the video, so that a process that is killed loses less than a second: the open fragment, and what
+//! [`h264`](super::h264) looks ahead. Finishing does not move what has been written: the muxer's index of all fragments
+//! comes at the end of the file, and ours has its room at the beginning ([`mp4_index`](super::mp4_index)).
 
 use std::path::Path;
 
@@ -124,7 +124,8 @@ impl Mp4Encoder {
         self.muxer.flushed
     }
 
-    /// By how much the times of frames have been brought together, microseconds: a gap longer than the file can hold is shortened.
+    /// By how much the times of frames have been brought together, microseconds: a gap longer than the file can hold is
+    /// shortened.
     pub(crate) fn shortened_us(&self) -> i64 {
         let us = i128::from(self.shortened) * 1_000_000 / i128::from(TICKS_PER_SECOND);
         i64::try_from(us).unwrap_or(i64::MAX)

@@ -1,8 +1,9 @@
-//! The index at the beginning of a fragmented MP4 file: a `sidx` box (ISO/IEC 14496-12, 8.16.3). By it a player finds any moment without
-//! having read what is before it, which is what players do without: few of them look for the muxer's own index at the end.
+//! The index at the beginning of a fragmented MP4 file: a `sidx` box (ISO/IEC 14496-12, 8.16.3). By it a player finds
+//! any moment without having read what is before it, which is what players do without: few of them look for the muxer's
+//! own index at the end.
 //!
-//! Its room is written with the file's head, as a `free` box, and filled when the file is finished. Where there are more places than
-//! it holds, every second one is left out, and again: a player reads a little more then.
+//! Its room is written with the file's head, as a `free` box, and filled when the file is finished. Where there are
+//! more places than it holds, every second one is left out, and again: a player reads a little more then.
 
 /// Bytes of the room.
 pub(crate) const ROOM: usize = 4096;

@@ -1,5 +1,5 @@
-//! Which files a sink writes one after another: when one is full, what the next is called, and how many of them stay. Pure but for
-//! the removal of old ones. Where one file holds all, there is a second one only after a failure.
+//! Which files a sink writes one after another: when one is full, what the next is called, and how many of them stay.
+//! Pure but for the removal of old ones. Where one file holds all, there is a second one only after a failure.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -130,9 +130,9 @@ impl Segments {
         self.limit.is_some()
     }
 
-    /// Where the next file goes: the first of `NAME.0001.EXTENSION` and so on that is neither there nor being written, since it may be one
-    /// that the run reads, or another stream's; where one holds all, the first is the path itself, unless an earlier life of this part has
-    /// finished that one.
+    /// Where the next file goes: the first of `NAME.0001.EXTENSION` and so on that is neither there nor being written,
+    /// since it may be one that the run reads, or another stream's; where one holds all, the first is the path itself,
+    /// unless an earlier life of this part has finished that one.
     pub(crate) fn next(&mut self) -> PathBuf {
         self.next = self.number.saturating_add(1);
         if self.limit.is_none() && self.number == 0 {

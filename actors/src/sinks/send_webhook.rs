@@ -24,17 +24,17 @@ use delivery::{Delivery, Message, Retry};
 /// Posts JSON to a server when a track begins or its label changes, or for every frame.
 ///
 /// A body is the line of `write_jsonl` with `changes` in it: `[{"what":"track_began","track":3},
-/// {"what":"label_changed","track":3,"from":"sad","to":"happy"}]`. An answer of 2xx is a delivery. No answer, 408, 429 and 5xx are tried again,
-/// after a pause that doubles from `retry.first` to `retry.most` (a `Retry-After` counts if it is longer, up to `retry.most`); any other
-/// answer, also a redirection, is final.
+/// {"what":"label_changed","track":3,"from":"sad","to":"happy"}]`. An answer of 2xx is a delivery. No answer, 408, 429
+/// and 5xx are tried again, after a pause that doubles from `retry.first` to `retry.most` (a `Retry-After` counts if it
+/// is longer, up to `retry.most`); any other answer, also a redirection, is final.
 ///
-/// The graph is not held up: messages wait in a queue of `waiting`, and a frame for which there is no room fails, which is counted in
-/// the report. What could not be delivered in the end is counted, and the node fails at the end of the run with the count. With
-/// `hold_up: true` a frame is delivered only when the server has its message: its call finishes later, at most `waiting` are open,
-/// and when the server is slow the graph waits.
+/// The graph is not held up: messages wait in a queue of `waiting`, and a frame for which there is no room fails, which
+/// is counted in the report. What could not be delivered in the end is counted, and the node fails at the end of the
+/// run with the count. With `hold_up: true` a frame is delivered only when the server has its message: its call
+/// finishes later, at most `waiting` are open, and when the server is slow the graph waits.
 ///
-/// The address is a secret (it often is the only one): it comes from a file or a variable of the environment, and is shown without
-/// its path and query.
+/// The address is a secret (it often is the only one): it comes from a file or a variable of the environment, and is
+/// shown without its path and query.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendWebhookSettings {

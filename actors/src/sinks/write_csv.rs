@@ -1,6 +1,7 @@
 //! Writes what is known of every face of every frame into one table, or into one segment after another.
 //!
-//! Owns the files' lives and their errors; `row` owns columns and number formats; what is kept of a table whose writer was killed is `earlier`'s.
+//! Owns the files' lives and their errors; `row` owns columns and number formats; what is kept of a table whose writer
+//! was killed is `earlier`'s.
 
 mod row;
 #[cfg(test)]
@@ -24,29 +25,33 @@ use crate::sinks::earlier::{self, Form, GoesOn};
 use crate::sinks::segments::{self, SegmentLimit, Segments};
 use row::{HEADER, Rows};
 
-/// Writes a CSV file with one row for each face, and for a frame without a face one row whose face cells are empty, so that
-/// every frame that arrived is there. The columns are
+/// Writes a CSV file with one row for each face, and for a frame without a face one row whose face cells are empty, so
+/// that every frame that arrived is there. The columns are
 /// `stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,true_face,latency_ms,file`.
 ///
-/// `x`, `y`, `w` and `h` are pixels with 2 decimals, `score` has 4. `raw_label` is the classifier's word, `label` and the `p_`
-/// columns (6 decimals) are what smoothing made of it; without `smooth_labels` the `p_` columns are the classifier's own. `track` is empty
-/// while the tracker is not yet sure. `truth` is what a synthetic source drew, `true_face` whom (as in its `truth.csv`): boxes and drawn faces
-/// are matched one to one, those that overlap most first, down to an IoU of 0.5. `file` is the name of an image. `pts_ms` and `latency_ms` have 3 decimals; latency is the time from
-/// capture to this row, and empty under the clock `asap`, where it means nothing. A cell is empty where a value is not known.
+/// `x`, `y`, `w` and `h` are pixels with 2 decimals, `score` has 4. `raw_label` is the classifier's word, `label` and
+/// the `p_` columns (6 decimals) are what smoothing made of it; without `smooth_labels` the `p_` columns are the
+/// classifier's own. `track` is empty while the tracker is not yet sure. `truth` is what a synthetic source drew,
+/// `true_face` whom (as in its `truth.csv`): boxes and drawn faces are matched one to one, those that overlap most
+/// first, down to an IoU of 0.5. `file` is the name of an image. `pts_ms` and `latency_ms` have 3 decimals; latency is
+/// the time from capture to this row, and empty under the clock `asap`, where it means nothing. A cell is empty where a
+/// value is not known.
 ///
-/// Rows come in the order in which frames arrive. They go to `PATH.part`, which gets its name when everything has arrived, and in the
-/// place of a file of that name. The rows of a frame are in the file when the frame has been handled: a run that is stopped,
-/// killed or out of disk leaves `PATH.part` with all rows until then. A frame whose rows cannot be written fails; the next one is tried
-/// again, and the file stays a `.part`. Where a part of a site was killed and is started again with the same `--out`, the table goes on behind the last
-/// row of which the other machines know that it was written, also one that was finished already; one that cannot go on (with rows of streams of this machine) stays beside
-/// the new one. May be shared by streams or stand in a node with `each: stream` and a path of its own for each.
+/// Rows come in the order in which frames arrive. They go to `PATH.part`, which gets its name when everything has
+/// arrived, and in the place of a file of that name. The rows of a frame are in the file when the frame has been
+/// handled: a run that is stopped, killed or out of disk leaves `PATH.part` with all rows until then. A frame whose
+/// rows cannot be written fails; the next one is tried again, and the file stays a `.part`. Where a part of a site was
+/// killed and is started again with the same `--out`, the table goes on behind the last row of which the other machines
+/// know that it was written, also one that was finished already; one that cannot go on (with rows of streams of this
+/// machine) stays beside the new one. May be shared by streams or stand in a node with `each: stream` and a path of its
+/// own for each.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteCsvSettings {
     /// The file, in a folder that exists.
     pub path: PathBuf,
-    /// Begin a new file after this time of a stream (`10m`) or at this size (`500MiB`): `NAME.0001.csv`, `NAME.0002.csv` and so on, each
-    /// with a header; one that is there is not replaced. Default: one file.
+    /// Begin a new file after this time of a stream (`10m`) or at this size (`500MiB`): `NAME.0001.csv`,
+    /// `NAME.0002.csv` and so on, each with a header; one that is there is not replaced. Default: one file.
     #[serde(default)]
     pub segment: Option<SegmentLimit>,
     /// Remove the oldest complete segments beyond so many. Default: all stay.

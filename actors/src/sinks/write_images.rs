@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::VideoFrame;
 
-/// Writes each frame as a JPEG file. An image keeps its name (`door.png` becomes `door.jpg`); one whose name another image
-/// of this run has taken gets a number that is free (`door-2.jpg`), also where the names differ only in capitals; frames of a video are called
-/// `STREAM-SEQUENCE.jpg`. A file of the same name from an earlier run is replaced, and so no other node may write pictures into the folder. A file is
-/// whole or not there.
+/// Writes each frame as a JPEG file. An image keeps its name (`door.png` becomes `door.jpg`); one whose name another
+/// image of this run has taken gets a number that is free (`door-2.jpg`), also where the names differ only in capitals;
+/// frames of a video are called `STREAM-SEQUENCE.jpg`. A file of the same name from an earlier run is replaced, and so
+/// no other node may write pictures into the folder. A file is whole or not there.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteImagesSettings {

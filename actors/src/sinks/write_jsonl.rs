@@ -17,19 +17,21 @@ use super::segments::Segments;
 use crate::finished::note_finished;
 use crate::payload::Faces;
 
-/// Writes a file of JSON lines: one object for each frame, with its faces, so that programs read what happened without a table's
-/// empty cells.
+/// Writes a file of JSON lines: one object for each frame, with its faces, so that programs read what happened without
+/// a table's empty cells.
 ///
 /// `{"stream":"door","segment":0,"sequence":12,"pts_ms":400.0,"latency_ms":38.2,"detected":true,"faces":[{"track":3,
 /// "box":[10.0,20.0,64.0,64.0],"score":0.98,"raw_label":"happy","label":"happy","probabilities":{"angry":0.01,…}}]}`
 ///
-/// `box` is left, top, width and height in pixels. What is not known is not there; `latency_ms` is from capture to this line, and not there
-/// under the clock `asap`, where it means nothing. `probabilities` are smoothed where something smooths them.
+/// `box` is left, top, width and height in pixels. What is not known is not there; `latency_ms` is from capture to this
+/// line, and not there under the clock `asap`, where it means nothing. `probabilities` are smoothed where something
+/// smooths them.
 ///
-/// Frames come in the order in which they arrive. The lines go to `PATH.part`, which gets its name when everything has arrived. The line of a
-/// frame is in the file when the frame has been handled: a run that is stopped, killed or out of disk leaves `PATH.part` with all lines until then.
-/// A frame whose line cannot be written fails; the next one is tried again, and the file stays a `.part`. Where a part of a site was killed and is
-/// started again with the same `--out`, the file goes on as a table of `write_csv` does.
+/// Frames come in the order in which they arrive. The lines go to `PATH.part`, which gets its name when everything has
+/// arrived. The line of a frame is in the file when the frame has been handled: a run that is stopped, killed or out of
+/// disk leaves `PATH.part` with all lines until then. A frame whose line cannot be written fails; the next one is tried
+/// again, and the file stays a `.part`. Where a part of a site was killed and is started again with the same `--out`,
+/// the file goes on as a table of `write_csv` does.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteJsonlSettings {

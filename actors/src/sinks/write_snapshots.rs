@@ -16,11 +16,12 @@ use crate::overlay::hiding::{self, Hidden, Hiding, hide};
 use crate::payload::Faces;
 use crate::privacy::GraphBlurs;
 
-/// Writes a JPEG when a track begins or its label changes: `DIR/STREAM-SEQUENCE-TRACK-LABEL.jpg`, the whole frame, or the face alone.
+/// Writes a JPEG when a track begins or its label changes: `DIR/STREAM-SEQUENCE-TRACK-LABEL.jpg`, the whole frame, or
+/// the face alone.
 ///
-/// Where any node of the graph blurs faces, they are blurred here too, before anything is written, whatever this node's own `blur` says.
-/// Each file is whole or not there. At most `most` are written for each stream; what comes after that is left out and
-/// counted, and the count is logged when the stream ends.
+/// Where any node of the graph blurs faces, they are blurred here too, before anything is written, whatever this node's
+/// own `blur` says. Each file is whole or not there. At most `most` are written for each stream; what comes after that
+/// is left out and counted, and the count is logged when the stream ends.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteSnapshotsSettings {

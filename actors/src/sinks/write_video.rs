@@ -1,5 +1,5 @@
-//! Writes a stream's frames to a video file, or to one segment after another, each under its final name only once it is whole.
-//! Encoding is `mp4_encoder`'s, times are `timeline`'s, names of segments are `segments`'.
+//! Writes a stream's frames to a video file, or to one segment after another, each under its final name only once it is
+//! whole. Encoding is `mp4_encoder`'s, times are `timeline`'s, names of segments are `segments`'.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -30,18 +30,21 @@ const TRY_AGAIN_US: i64 = 10_000_000;
 /// libx264 refuses longer ones, and says nothing of why.
 const MOST_SIDE: usize = 16_384;
 
-/// Writes the frames of one stream to an MP4 file with the distances of their own time stamps; a variable frame rate stays
-/// variable.
+/// Writes the frames of one stream to an MP4 file with the distances of their own time stamps; a variable frame rate
+/// stays variable.
 ///
-/// A video begins at zero. Distances are kept to 1/90000 s, up to six hours: longer gaps are shortened to that, which a warning and the report say. After a reconnect that made time stamps start over, the new
-/// segment goes on after the last frame. An odd last column or row is cut off, since H.264 has none (the only one stands twice); frames whose size changes on the
-/// way are scaled to that of the first one; one with a side above 16,384 pixels fails. Colours are BT.709 of limited range, and say so.
+/// A video begins at zero. Distances are kept to 1/90000 s, up to six hours: longer gaps are shortened to that, which a
+/// warning and the report say. After a reconnect that made time stamps start over, the new segment goes on after the
+/// last frame. An odd last column or row is cut off, since H.264 has none (the only one stands twice); frames whose
+/// size changes on the way are scaled to that of the first one; one with a side above 16,384 pixels fails. Colours are
+/// BT.709 of limited range, and say so.
 ///
-/// The file is written as `PATH.part` and renamed when the stream has ended, in the place of a file of that name. It is a fragmented MP4
-/// and can be played while it is written: a run that is stopped, killed or out of disk leaves `PATH.part` with all but the last second
-/// (but the last two frames, where they come more slowly). After a failed write (a full disk) the video ends there; what comes more than ten
-/// seconds of the stream later goes to a file of its own, `NAME.0002.mp4` and so on, frames between the two fail, and the node has failed at its end. A stream
-/// without frames leaves no file, and a warning in the log.
+/// The file is written as `PATH.part` and renamed when the stream has ended, in the place of a file of that name. It is
+/// a fragmented MP4 and can be played while it is written: a run that is stopped, killed or out of disk leaves
+/// `PATH.part` with all but the last second (but the last two frames, where they come more slowly). After a failed
+/// write (a full disk) the video ends there; what comes more than ten seconds of the stream later goes to a file of its
+/// own, `NAME.0002.mp4` and so on, frames between the two fail, and the node has failed at its end. A stream without
+/// frames leaves no file, and a warning in the log.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteVideoSettings {
@@ -59,8 +62,8 @@ pub struct WriteVideoSettings {
     /// Threads of the encoder. Default: 1.
     #[serde(default = "default_threads")]
     pub threads: usize,
-    /// Begin a new file after this time (`10m`) or at this size (`500MiB`): `NAME.0001.mp4`, `NAME.0002.mp4` and so on, each whole by
-    /// itself; one that is there is not replaced. Default: one file.
+    /// Begin a new file after this time (`10m`) or at this size (`500MiB`): `NAME.0001.mp4`, `NAME.0002.mp4` and so on,
+    /// each whole by itself; one that is there is not replaced. Default: one file.
     #[serde(default)]
     pub segment: Option<SegmentLimit>,
     /// Remove the oldest complete segments beyond so many. Default: all stay.

@@ -1,5 +1,5 @@
-//! Frames before the first picture: a recording that was cut somewhere begins with frames that refer to what is gone. Decoders pass over them,
-//! some without a word, and the container's time stamps are all that tells of them.
+//! Frames before the first picture: a recording that was cut somewhere begins with frames that refer to what is gone.
+//! Decoders pass over them, some without a word, and the container's time stamps are all that tells of them.
 
 /// Packets of a recording up to its first picture.
 #[derive(Debug, Default)]
@@ -27,8 +27,8 @@ impl Beginning {
         }
     }
 
-    /// The first picture has come, with this time stamp: how many frames are before it. Those that the decoder still holds come later. None are
-    /// known where frames have no time stamps.
+    /// The first picture has come, with this time stamp: how many frames are before it. Those that the decoder still
+    /// holds come later. None are known where frames have no time stamps.
     pub(crate) fn first_picture(&mut self, stamp: Option<i64>) -> u64 {
         self.is_over = true;
         let stamps = std::mem::take(&mut self.stamps);

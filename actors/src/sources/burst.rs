@@ -1,5 +1,5 @@
-//! Whether the frames of a new connection had been waiting: what a server had kept, and what came while the stream was looked
-//! at, is handed over at once. Pure: it is told how long each frame was waited for.
+//! Whether the frames of a new connection had been waiting: what a server had kept, and what came while the stream was
+//! looked at, is handed over at once. Pure: it is told how long each frame was waited for.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What a recording's container says of how much is in it, and what was read of it: where it is damaged, the two differ. Reads nothing itself.
+//! What a recording's container says of how much is in it, and what was read of it: where it is damaged, the two
+//! differ. Reads nothing itself.
 
 use fermata_vision::image_file;
 use ffmpeg_next::format::context::Input;
@@ -128,8 +129,8 @@ impl Container {
         self.traits.may_end_anywhere
     }
 
-    /// How many bytes of a file of this length were given up: more than the index behind the packets, or all in one packet, at the end, that
-    /// is much larger than any before.
+    /// How many bytes of a file of this length were given up: more than the index behind the packets, or all in one
+    /// packet, at the end, that is much larger than any before.
     pub(crate) fn given_up(&self, length: u64) -> Option<i64> {
         let left = i64::try_from(length).ok()?.saturating_sub(self.end?);
         let index = MOST_INDEX + self.packets.saturating_mul(MOST_INDEXED);
@@ -138,8 +139,8 @@ impl Container {
         (self.traits.is_given_up && (takes_all || left > index)).then_some(given_up)
     }
 
-    /// How many frames it says that it has, where that is to be believed: of a recording in which something was wrong, or in which nothing
-    /// else could tell.
+    /// How many frames it says that it has, where that is to be believed: of a recording in which something was wrong,
+    /// or in which nothing else could tell.
     pub(crate) fn stated_frames(&self, is_damaged: bool) -> Option<u64> {
         let Traits {
             counts_frames,
@@ -150,7 +151,8 @@ impl Container {
         (is_known && !self.has_hidden && self.frames > 0).then_some(self.frames)
     }
 
-    /// How much of the length that it states was not read, if that is more than such lengths may be off. Asked once, at the end.
+    /// How much of the length that it states was not read, if that is more than such lengths may be off. Asked once, at
+    /// the end.
     pub(crate) fn lacking_ns(&mut self) -> Option<i64> {
         let length_ns = self.length_ns.take();
         let length_ns = length_ns.filter(|_| self.traits.states_length)?;

@@ -1,10 +1,12 @@
-//! How many frames of a recording are missing where it is damaged. A container goes on behind a damaged place without a word
-//! of what was in it; the time stamps show it, but only where there is damage: elsewhere a gap is the recording's own.
+//! How many frames of a recording are missing where it is damaged. A container goes on behind a damaged place without a
+//! word of what was in it; the time stamps show it, but only where there is damage: elsewhere a gap is the recording's
+//! own.
 
 /// Frames after a sign of damage in which a gap is taken for its effect: a decoder holds back up to sixteen.
 const NEAR: u32 = 32;
 
-/// Frames after a gap by which a sign of damage may come: a decoder notices when it misses what a later frame refers to.
+/// Frames after a gap by which a sign of damage may come: a decoder notices when it misses what a later frame refers
+/// to.
 const LATE: u32 = 8;
 
 /// A longer gap is no damage, whatever is near: recordings were put together, or a clock was set. Nanoseconds.
@@ -25,12 +27,14 @@ pub(crate) struct Damage {
     seen: usize,
     has_been_met: bool,
     near: u32,
-    /// Frames that a gap took for which there is no sign so far, and how many came since; and those for which one has come.
+    /// Frames that a gap took for which there is no sign so far, and how many came since; and those for which one has
+    /// come.
     unexplained: u64,
     since: u32,
     explained: u64,
-    /// Frames near here that were counted when they were met, of which no gap is known yet, and those that were counted by gaps. A decoder
-    /// meets what it cannot decode before it shows the frames around it, or, with several threads, after.
+    /// Frames near here that were counted when they were met, of which no gap is known yet, and those that were counted
+    /// by gaps. A decoder meets what it cannot decode before it shows the frames around it, or, with several threads,
+    /// after.
     met: u64,
     told: u64,
 }
@@ -43,8 +47,8 @@ impl Damage {
         self.explained += std::mem::take(&mut self.unexplained);
     }
 
-    /// The recording ends, and whether it was cut here nothing says: if its frames have come at one distance so far, those that lack
-    /// in the end are missing.
+    /// The recording ends, and whether it was cut here nothing says: if its frames have come at one distance so far,
+    /// those that lack in the end are missing.
     pub(crate) fn may_be_cut(&mut self) {
         let usual_ns = self.usual_distance().unwrap_or(0);
         let is_usual = |distance: &&i64| (**distance - usual_ns).abs() <= usual_ns / 50;
@@ -117,7 +121,8 @@ impl Damage {
         missing - known
     }
 
-    /// The same of a frame whose time was counted by the pictures' own numbers: what these leave out is missing, whatever is near.
+    /// The same of a frame whose time was counted by the pictures' own numbers: what these leave out is missing,
+    /// whatever is near.
     pub(crate) fn numbered_frame(&mut self, pts_ns: i64) -> u64 {
         let missing = self.frame(pts_ns);
         let unexplained = std::mem::take(&mut self.unexplained);

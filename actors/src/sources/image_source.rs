@@ -34,8 +34,8 @@ pub struct ImageSourceSettings {
     /// instead of failing the stream. Default: false.
     #[serde(default)]
     pub skip_unreadable: bool,
-    /// Under the clocks `live` and `replay`: images that are further apart are not waited for; each of them begins a new segment, with its own
-    /// time stamp. Default: 5s.
+    /// Under the clocks `live` and `replay`: images that are further apart are not waited for; each of them begins a
+    /// new segment, with its own time stamp. Default: 5s.
     #[serde(default = "default_max_gap")]
     pub max_gap: HumanDuration,
     /// Width times height of the largest picture that is decoded. Default: 110000000.

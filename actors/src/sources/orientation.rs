@@ -1,4 +1,5 @@
-//! How a container or a picture asks to be turned and mirrored (phones record lying and note it, front cameras mirrored).
+//! How a container or a picture asks to be turned and mirrored (phones record lying and note it, front cameras
+//! mirrored).
 
 use fermata_vision::{Frame, FramePool};
 use ffmpeg_next::codec::packet::side_data;
@@ -27,8 +28,8 @@ impl Orientation {
         Asked::by(matrix.and_then(|matrix| entries(matrix.data())))
     }
 
-    /// Reads the part (a, b, c, d) of a display matrix by which a pixel (x, y) goes to (ax + cy, bx + dy); y points down.
-    /// `None` if it does more than exchange and mirror.
+    /// Reads the part (a, b, c, d) of a display matrix by which a pixel (x, y) goes to (ax + cy, bx + dy); y points
+    /// down. `None` if it does more than exchange and mirror.
     fn of_matrix([a, b, c, d]: [f64; 4]) -> Option<Self> {
         let largest = [a, b, c, d].map(f64::abs).into_iter().fold(0.0, f64::max);
         // Half a degree, as rounded angles allow.

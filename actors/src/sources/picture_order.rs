@@ -1,5 +1,5 @@
-//! Puts the pictures of a raw stream into one order from its beginning to its end: the stream counts them anew at some key pictures, and what is damaged
-//! has numbers that cannot be. Where a number is left out, a picture is missing.
+//! Puts the pictures of a raw stream into one order from its beginning to its end: the stream counts them anew at some
+//! key pictures, and what is damaged has numbers that cannot be. Where a number is left out, a picture is missing.
 
 use crate::libav::PictureNumber;
 
@@ -21,8 +21,8 @@ pub(crate) struct PictureOrder {
 }
 
 impl PictureOrder {
-    /// The place of a picture, as pictures are decoded; `None` for one that is not to be believed (yet). Neighbours differ by one or
-    /// two, as the stream has it.
+    /// The place of a picture, as pictures are decoded; `None` for one that is not to be believed (yet). Neighbours
+    /// differ by one or two, as the stream has it.
     pub(crate) fn place(&mut self, picture: PictureNumber) -> Option<i64> {
         let step = self.step();
         let number = i64::from(picture.number);

@@ -1,4 +1,5 @@
-//! Named pipes as inputs: opening one waits for its writer, and reading for its bytes; neither may keep a stream from being ended.
+//! Named pipes as inputs: opening one waits for its writer, and reading for its bytes; neither may keep a stream from
+//! being ended.
 
 use std::fs::{File, OpenOptions};
 use std::io;

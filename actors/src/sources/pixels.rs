@@ -5,7 +5,8 @@ use ffmpeg_next::color;
 /// Pixels whose sides differ by more than this are a mistake of the file.
 const MOST_SLENDER: f64 = 8.0;
 
-/// The size at which pixels of this aspect (width over height) are square: their short side is drawn out. `None` where the aspect must be a mistake.
+/// The size at which pixels of this aspect (width over height) are square: their short side is drawn out. `None` where
+/// the aspect must be a mistake.
 pub(crate) fn squared((width, height): (u32, u32), aspect: f64) -> Option<(u32, u32)> {
     if !(1.0 / MOST_SLENDER..=MOST_SLENDER).contains(&aspect) {
         return None;

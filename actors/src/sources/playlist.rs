@@ -9,11 +9,13 @@ use ffmpeg_next::Dictionary;
 /// Bytes of a playlist that are read, at most: hours of segments.
 const MOST: u64 = 4 << 20;
 
-/// How often one without an end is read again while nothing is added to it. libav waits half a segment's length before each.
+/// How often one without an end is read again while nothing is added to it. libav waits half a segment's length before
+/// each.
 const LOOKS: u32 = 6;
 
-/// What libav is told of a local file, in case it is a playlist: one that a recorder did not finish is read from its beginning, as one that is whole,
-/// and is over when nothing has been added for a while. Left alone, libav begins three segments before the end and then waits for minutes.
+/// What libav is told of a local file, in case it is a playlist: one that a recorder did not finish is read from its
+/// beginning, as one that is whole, and is over when nothing has been added for a while. Left alone, libav begins three
+/// segments before the end and then waits for minutes.
 pub(super) fn options() -> Dictionary<'static> {
     let mut options = Dictionary::new();
     options.set("live_start_index", "0");

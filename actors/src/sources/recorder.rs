@@ -1,4 +1,5 @@
-//! Keeps what a live stream receives as it was received: its packets in a Matroska file, never decoded. Owns the file's life.
+//! Keeps what a live stream receives as it was received: its packets in a Matroska file, never decoded. Owns the file's
+//! life.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,8 @@ pub(crate) struct RecordError {
     reason: String,
 }
 
-/// A recording on its way. It gets its name when the connection is over, however that came to be: what was received is worth keeping. A
-/// process that is killed leaves `NAME.part` with all but the last second.
+/// A recording on its way. It gets its name when the connection is over, however that came to be: what was received is
+/// worth keeping. A process that is killed leaves `NAME.part` with all but the last second.
 pub(crate) struct Recorder {
     /// Gone when the recording is finished or a write has failed.
     output: Option<(Output, PartFile)>,
@@ -47,8 +48,8 @@ pub(crate) struct Recordings {
 }
 
 impl Recordings {
-    /// Begins the file of this connection: the first one to `path`, the others to `NAME.0002.mkv`, `NAME.0003.mkv` beside it, but only where
-    /// nothing is or is on its way. It may be of an earlier run, or another stream's.
+    /// Begins the file of this connection: the first one to `path`, the others to `NAME.0002.mkv`, `NAME.0003.mkv`
+    /// beside it, but only where nothing is or is on its way. It may be of an earlier run, or another stream's.
     fn begin(&self) -> Result<PartFile, FileError> {
         let mut number = self.connection.max(1);
         loop {

@@ -1,8 +1,9 @@
-//! A door on the loopback interface to an encrypted stream, since libav does not look at certificates under RTSP. libav speaks to it in
-//! the clear; what it says goes on over a connection whose other side has shown who it is.
+//! A door on the loopback interface to an encrypted stream, since libav does not look at certificates under RTSP. libav
+//! speaks to it in the clear; what it says goes on over a connection whose other side has shown who it is.
 //!
-//! Only this process gets through: whoever connects is looked for among its own sockets, so that no other user of the machine can
-//! read the pictures or speak to the camera. A redirection ends the connection: libav would follow it without looking at certificates.
+//! Only this process gets through: whoever connects is looked for among its own sockets, so that no other user of the
+//! machine can read the pictures or speak to the camera. A redirection ends the connection: libav would follow it
+//! without looking at certificates.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -88,8 +89,8 @@ fn serve(
     }
 }
 
-/// Whether this process is at both ends of a loopback connection (proc(5): `/proc/net/tcp` names a socket's inode, and so does the link
-/// of a descriptor).
+/// Whether this process is at both ends of a loopback connection (proc(5): `/proc/net/tcp` names a socket's inode, and
+/// so does the link of a descriptor).
 fn is_own(local: &TcpStream) -> bool {
     let (Ok(SocketAddr::V4(here)), Ok(SocketAddr::V4(peer))) =
         (local.local_addr(), local.peer_addr())

@@ -1,5 +1,5 @@
-//! Time stamps of a recording's frames, of which some may have none: raw streams of a codec, and frames from before a container's
-//! beginning, which it cannot say. The frame rate stands in for them.
+//! Time stamps of a recording's frames, of which some may have none: raw streams of a codec, and frames from before a
+//! container's beginning, which it cannot say. The frame rate stands in for them.
 
 use ffmpeg_next::Rational;
 

@@ -1,9 +1,11 @@
-//! Video of drawn people, for demonstrations, tests and benchmarks without a camera or recordings of real people. Detectors
-//! take the drawn faces for faces; who they are, where they are and what they express is known (`GroundTruth`).
+//! Video of drawn people, for demonstrations, tests and benchmarks without a camera or recordings of real people.
+//! Detectors take the drawn faces for faces; who they are, where they are and what they express is known
+//! (`GroundTruth`).
 //!
 //! A frame is a function of the settings and its time: every machine draws the same bytes. How things look is in
-//! `synthetic_faces/`: `scene` (who is where, when), `looks` (persons and expressions), `portrait` (drawing one person), `paint`
-//! (soft shapes), `numbers` (reproducible ones). `truth_file` writes down who was where with which expression.
+//! `synthetic_faces/`: `scene` (who is where, when), `looks` (persons and expressions), `portrait` (drawing one
+//! person), `paint` (soft shapes), `numbers` (reproducible ones). `truth_file` writes down who was where with which
+//! expression.
 
 mod looks;
 mod numbers;
@@ -54,16 +56,16 @@ pub struct SyntheticFacesSettings {
     /// Two people whose ways cross: one passes behind the other every four seconds; needs `faces: 2`. Default: false.
     #[serde(default)]
     pub crossing: bool,
-    /// Time from one expression to the next; the change takes half a second around that moment, or a third of the time if that
-    /// is less. Default: 2s.
+    /// Time from one expression to the next; the change takes half a second around that moment, or a third of the time
+    /// if that is less. Default: 2s.
     #[serde(default = "default_expression_every")]
     pub expression_every: HumanDuration,
     /// Sensor noise: the most by which it changes a channel of a pixel, 0 to 64. Default: 0.
     #[serde(default)]
     pub noise: u8,
-    /// A CSV file that tells of every frame who is where and expresses what, also of frames that later nodes drop or in which
-    /// nothing is found: `stream,sequence,pts_ms,face,x,y,w,h,label`, a row for each face. It is `PATH.part` until the stream
-    /// ends. `fermata kpi` reads `truth.csv` and `NAME.truth.csv` of a run's folder. Default: none.
+    /// A CSV file that tells of every frame who is where and expresses what, also of frames that later nodes drop or in
+    /// which nothing is found: `stream,sequence,pts_ms,face,x,y,w,h,label`, a row for each face. It is `PATH.part`
+    /// until the stream ends. `fermata kpi` reads `truth.csv` and `NAME.truth.csv` of a run's folder. Default: none.
     #[serde(default)]
     pub truth: Option<PathBuf>,
 }

@@ -192,7 +192,8 @@ impl TimeLine {
         Placed { pts_ns, finding }
     }
 
-    /// How time stepped back with the frame before this one, if it did: a frame that steps back is a stumble unless the next one goes on from it.
+    /// How time stepped back with the frame before this one, if it did: a frame that steps back is a stumble unless the
+    /// next one goes on from it.
     fn stays_back(&mut self, stamp_ns: i64, last_ns: i64) -> Option<Stumble> {
         let ns = stamp_ns.saturating_add(self.offset_ns);
         let known = self.stumble.take();
@@ -207,7 +208,8 @@ impl TimeLine {
         None
     }
 
-    /// The first frame of a connection. The very first one of the stream keeps its stamp for a time; to others time goes on.
+    /// The first frame of a connection. The very first one of the stream keeps its stamp for a time; to others time
+    /// goes on.
     fn first(&mut self, stamp_ns: i64, at_ns: i64) -> Placed {
         let mut placed = self.by_arrival(at_ns);
         if self.last.is_none() {

@@ -1,5 +1,5 @@
-//! How the other side of an encrypted stream shows who it is: the settings, and connections on which it has. What is sent on them is
-//! `relay`'s.
+//! How the other side of an encrypted stream shows who it is: the settings, and connections on which it has. What is
+//! sent on them is `relay`'s.
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -14,17 +14,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::trust::{Client, Fingerprint, Trust};
 
-/// How the other side of an `rtsps://` or `https://` address shows who it is. Without any of these, its certificate must be signed by
-/// somebody whom the system trusts, and name the host of the address.
+/// How the other side of an `rtsps://` or `https://` address shows who it is. Without any of these, its certificate
+/// must be signed by somebody whom the system trusts, and name the host of the address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsSpec {
     /// A PEM file with the certificates that are trusted in the place of the system's. Default: the system's.
     pub ca_file: Option<PathBuf>,
-    /// The SHA-256 fingerprint of the one certificate that is taken, whoever signed it and whatever it names: 64 hexadecimal digits,
-    /// with or without colons. For cameras that sign their own. Default: none.
+    /// The SHA-256 fingerprint of the one certificate that is taken, whoever signed it and whatever it names: 64
+    /// hexadecimal digits, with or without colons. For cameras that sign their own. Default: none.
     pub sha256: Option<String>,
-    /// `false` takes any certificate: whoever can get between reads and changes everything, passwords too. Default: true.
+    /// `false` takes any certificate: whoever can get between reads and changes everything, passwords too. Default:
+    /// true.
     pub verify: Option<bool>,
 }
 

@@ -139,7 +139,8 @@ impl Origin {
     }
 }
 
-/// The path that a `file://` address stands for, with the bytes that are written as `%20` (RFC 8089); `None` for what is no such address.
+/// The path that a `file://` address stands for, with the bytes that are written as `%20` (RFC 8089); `None` for what
+/// is no such address.
 pub fn path_of_file_uri(uri: &str) -> Option<PathBuf> {
     let (scheme, rest) = split_scheme(uri)?;
     let is_here = rest
@@ -166,8 +167,8 @@ fn escaped(text: &[u8]) -> Option<u8> {
     u8::try_from(value).ok().filter(|&byte| byte != 0)
 }
 
-/// Whether a path is that of a camera: what lies below `/dev`, but for shared memory, which is a disk, and for what a shell passes on, which is
-/// a file or a pipe.
+/// Whether a path is that of a camera: what lies below `/dev`, but for shared memory, which is a disk, and for what a
+/// shell passes on, which is a file or a pipe.
 pub fn is_camera(path: &Path) -> bool {
     let are_files = ["/dev/shm", "/dev/fd", "/dev/stdin"].map(|files| path.starts_with(files));
     path.starts_with("/dev") && !are_files.contains(&true)

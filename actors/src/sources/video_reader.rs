@@ -27,7 +27,8 @@ use crate::sources::whole_file::{Ending, ending_of};
 /// A recording over RTSP may end this much before the length that was stated for it.
 const SLACK_NS: i64 = 1_000_000_000;
 
-/// How much time a step in the order of a raw stream's pictures stands for, where damage is looked for: any would do. Nanoseconds.
+/// How much time a step in the order of a raw stream's pictures stands for, where damage is looked for: any would do.
+/// Nanoseconds.
 const STEP_NS: i64 = 20_000_000;
 
 /// See the file's head.
@@ -47,7 +48,8 @@ pub(crate) struct VideoReader {
     damage: Damage,
     beginning: Beginning,
     container: Container,
-    /// The order of the pictures of a raw stream, which has no times: packets carry their places in it through the decoder.
+    /// The order of the pictures of a raw stream, which has no times: packets carry their places in it through the
+    /// decoder.
     order: Option<(PictureNumbers, PictureOrder)>,
     waited: Duration,
     /// Set once the decoder has been told that nothing more comes; with the reason, if it is not the end.
@@ -247,7 +249,8 @@ impl VideoReader {
         Some(VideoError::Broken { frames: 0, reason })
     }
 
-    /// The same of what comes over the network. Recordings over RTSP do not say that they are over, or say so where they break.
+    /// The same of what comes over the network. Recordings over RTSP do not say that they are over, or say so where
+    /// they break.
     fn reason_of_network(&self, error: Error) -> Option<VideoError> {
         let is_eof = error == Error::Eof;
         let reason = (!is_eof).then(|| self.watch.explain("reading", error));
@@ -293,8 +296,8 @@ impl VideoReader {
         }
     }
 
-    /// A packet that cannot be decoded is a frame that was lost on its way here. Decoders have many words for bad data; that there is no memory
-    /// is not the packet's fault.
+    /// A packet that cannot be decoded is a frame that was lost on its way here. Decoders have many words for bad data;
+    /// that there is no memory is not the packet's fault.
     fn count_undecodable(&mut self, error: Error) -> Result<(), VideoError> {
         if matches!(error, NO_MEMORY | Error::Exit) {
             return Err(VideoError::Libav {

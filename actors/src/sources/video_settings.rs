@@ -17,20 +17,22 @@ use crate::sources::video_error::VideoError;
 /// Reads a video file, a camera or a network stream, and decodes it to frames with the time stamps of their container,
 /// turned and mirrored as the container asks, and with square pixels.
 ///
-/// Recordings are files, and network streams of a known length. One that is damaged or ends too early delivers what can be
-/// decoded and then fails its stream; frames that cannot be decoded, or are missing where the recording is damaged or a
-/// transport stream was cut, count as `missed`. Time stamps that step back by more than a second begin a new segment, and time goes on.
+/// Recordings are files, and network streams of a known length. One that is damaged or ends too early delivers what can
+/// be decoded and then fails its stream; frames that cannot be decoded, or are missing where the recording is damaged
+/// or a transport stream was cut, count as `missed`. Time stamps that step back by more than a second begin a new
+/// segment, and time goes on.
 ///
-/// Everything else is live: when it breaks it is opened again, and the first frame afterwards begins a new segment. Time stamps
-/// are held against arrival: where there are none (MJPEG over HTTP), where they do not go with it, and after a reconnect, time
-/// goes on from arrival; a jump of more than three seconds begins a new segment. Under `asap` a stream over HTTP whose length
-/// nobody stated ends with its connection. Frames that had been waiting when a
-/// connection was made are not overwritten.
+/// Everything else is live: when it breaks it is opened again, and the first frame afterwards begins a new segment.
+/// Time stamps are held against arrival: where there are none (MJPEG over HTTP), where they do not go with it, and
+/// after a reconnect, time goes on from arrival; a jump of more than three seconds begins a new segment. Under `asap` a
+/// stream over HTTP whose length nobody stated ends with its connection. Frames that had been waiting when a connection
+/// was made are not overwritten.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VideoSourceSettings {
-    /// A file (also as `file:///a%20b.mp4`), a camera (`/dev/video0`), or an `rtsp://`, `rtsps://`, `http://` or `https://` address. A network stream
-    /// of a known length is a recording: it is paced like a file, ends at its end, and fails when it breaks before.
+    /// A file (also as `file:///a%20b.mp4`), a camera (`/dev/video0`), or an `rtsp://`, `rtsps://`, `http://` or
+    /// `https://` address. A network stream of a known length is a recording: it is paced like a file, ends at its end,
+    /// and fails when it breaks before.
     pub uri: String,
     /// Camera only: V4L2 pixel or codec format, such as `mjpeg` or `yuyv422`. Default: the driver's choice.
     #[serde(default)]
@@ -44,29 +46,31 @@ pub struct VideoSourceSettings {
     /// RTSP only: how the pictures travel. Default: tcp.
     #[serde(default)]
     pub transport: Transport,
-    /// `rtsps://` and `https://` only: how the other side shows who it is. Default: its certificate is signed by somebody whom the system
-    /// trusts, and names the host.
+    /// `rtsps://` and `https://` only: how the other side shows who it is. Default: its certificate is signed by
+    /// somebody whom the system trusts, and names the host.
     #[serde(default)]
     pub tls: TlsSpec,
     /// Live streams only: how long to wait before they are opened again.
     #[serde(default)]
     pub reconnect: ReconnectSpec,
-    /// Network streams only: how long no picture may come before the stream counts as lost; playlists (HLS, DASH) get six
-    /// times as long. The answers to opening, looking at what comes, and the first picture have as long each; after an attempt
-    /// that brought no picture twice as long, and after one that did twice what it took, up to a minute. Default: 5s.
+    /// Network streams only: how long no picture may come before the stream counts as lost; playlists (HLS, DASH) get
+    /// six times as long. The answers to opening, looking at what comes, and the first picture have as long each; after
+    /// an attempt that brought no picture twice as long, and after one that did twice what it took, up to a minute.
+    /// Default: 5s.
     #[serde(default = "default_timeout")]
     pub timeout: HumanDuration,
-    /// Live streams only: a Matroska file (`.mkv`) that keeps what is received unchanged, for a later replay; times are those received, to the
-    /// millisecond. It is `PATH.part` until the connection is over; what comes after a reconnect goes to `NAME.0002.mkv`, `NAME.0003.mkv`
-    /// beside it, or to the next of these that is not there: no recording is written over. When it cannot be written, the stream fails. Default: none.
+    /// Live streams only: a Matroska file (`.mkv`) that keeps what is received unchanged, for a later replay; times are
+    /// those received, to the millisecond. It is `PATH.part` until the connection is over; what comes after a reconnect
+    /// goes to `NAME.0002.mkv`, `NAME.0003.mkv` beside it, or to the next of these that is not there: no recording is
+    /// written over. When it cannot be written, the stream fails. Default: none.
     #[serde(default)]
     pub record: Option<PathBuf>,
-    /// Says that the recording may show faces although the graph hides them elsewhere: without it, a graph with `blur` does not record.
-    /// Default: false.
+    /// Says that the recording may show faces although the graph hides them elsewhere: without it, a graph with `blur`
+    /// does not record. Default: false.
     #[serde(default)]
     pub unblurred: bool,
-    /// Recordings under the clocks `live` and `replay`: a longer time without a frame is announced and not waited for; what
-    /// comes behind it is a new segment, with its own time stamps. Default: 5s.
+    /// Recordings under the clocks `live` and `replay`: a longer time without a frame is announced and not waited for;
+    /// what comes behind it is a new segment, with its own time stamps. Default: 5s.
     #[serde(default = "default_timeout")]
     pub max_gap: HumanDuration,
     /// Width times height of the largest picture that is decoded. Default: 50000000.
@@ -202,7 +206,8 @@ pub(crate) fn check_record(path: &Path, origin: &Origin) -> Result<(), ActorErro
     Ok(())
 }
 
-/// Whether there is a file or a pipe to be read. It is shown as it was written, so that a problem with it is shown there.
+/// Whether there is a file or a pipe to be read. It is shown as it was written, so that a problem with it is shown
+/// there.
 pub(crate) fn check_file(path: &Path, written: &str) -> Result<(), ActorError> {
     let cannot = |error: std::io::Error| format!("cannot open `{written}`: {error}");
     let metadata = path.metadata().map_err(cannot)?;

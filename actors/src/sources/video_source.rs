@@ -404,8 +404,8 @@ impl VideoSource {
         VideoReader::new(input, decoding, watch, &self.setup)
     }
 
-    /// libav looks at no certificates under RTSP, knows no fingerprints, and follows a redirection from HTTPS to HTTP: so what it is
-    /// told goes by a relay.
+    /// libav looks at no certificates under RTSP, knows no fingerprints, and follows a redirection from HTTPS to HTTP:
+    /// so what it is told goes by a relay.
     fn open_encrypted(
         &mut self,
         uri: &str,

@@ -1,5 +1,5 @@
-//! Whether a recording has all the bytes that its outermost structure states. libav ends a cut Matroska, MP4, AVI or WMV file
-//! as if that were its end; this tells the two apart. Looks at nothing but names and sizes.
+//! Whether a recording has all the bytes that its outermost structure states. libav ends a cut Matroska, MP4, AVI or
+//! WMV file as if that were its end; this tells the two apart. Looks at nothing but names and sizes.
 
 mod asf;
 mod avi;

@@ -1,7 +1,7 @@
 //! Follows the faces of a stream from frame to frame and fills the frames at which the detector did not look.
 //!
-//! Owns settings, time and segments; `tracker` owns the tracks, `motion` their prediction, `assignment` the matching, `scene` what a cut is.
-//! Says which boxes are one face in one stream, never who that is.
+//! Owns settings, time and segments; `tracker` owns the tracks, `motion` their prediction, `assignment` the matching,
+//! `scene` what a cut is. Says which boxes are one face in one stream, never who that is.
 
 mod assignment;
 mod motion;
@@ -25,15 +25,16 @@ use crate::stream_time::StreamTime;
 use scene::SmallCopy;
 use tracker::{Rules, Tracker};
 
-/// Gives the faces of a stream ids that stay (1, 2, 3, …; never used again within the stream) and predicts them on the frames
-/// that the detector skipped. Tracks by motion and overlap alone, in the manner of SORT and ByteTrack; must stand in
-/// a node with `each: stream`.
+/// Gives the faces of a stream ids that stay (1, 2, 3, …; never used again within the stream) and predicts them on the
+/// frames that the detector skipped. Tracks by motion and overlap alone, in the manner of SORT and ByteTrack; must
+/// stand in a node with `each: stream`.
 ///
-/// On a frame that the detector looked at, the faces are the detector's own, with their scores; a track that none of them
-/// continues is lost: it is not emitted (but `lost` says where it is expected), and found again under its id if a face turns up near there
-/// within `max_lost`. What the detector was in doubt about continues tracks that would be lost, and starts none.
-/// On a skipped frame the faces are predicted boxes without a score, their landmarks moved along with the box; a face whose
-/// predicted centre leaves the frame is lost. A new segment (a reconnect) and a scene cut end all tracks.
+/// On a frame that the detector looked at, the faces are the detector's own, with their scores; a track that none of
+/// them continues is lost: it is not emitted (but `lost` says where it is expected), and found again under its id if a
+/// face turns up near there within `max_lost`. What the detector was in doubt about continues tracks that would be
+/// lost, and starts none. On a skipped frame the faces are predicted boxes without a score, their landmarks moved along
+/// with the box; a face whose predicted centre leaves the frame is lost. A new segment (a reconnect) and a scene cut
+/// end all tracks.
 ///
 /// A box that has no area or is not finite cannot be followed and goes on without an id.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -43,27 +44,31 @@ pub struct TrackFacesSettings {
     /// Default: 0.3.
     #[serde(default = "default_iou")]
     pub iou: f32,
-    /// How far a lost track is looked for: by this share of their sides its predicted box and a detection that no track wants grow on each side
-    /// before their overlap is taken, as in C-BIoU (Yang 2023). 0 looks no further than `iou`. Default: 0.5.
+    /// How far a lost track is looked for: by this share of their sides its predicted box and a detection that no track
+    /// wants grow on each side before their overlap is taken, as in C-BIoU (Yang 2023). 0 looks no further than `iou`.
+    /// Default: 0.5.
     #[serde(default = "default_search")]
     pub search: f32,
-    /// Least score of a detection that may start a track, and of those that are matched first. A detection without a score
-    /// counts as 1. Default: 0, all that the detector takes for faces: what it doubts never starts one.
+    /// Least score of a detection that may start a track, and of those that are matched first. A detection without a
+    /// score counts as 1. Default: 0, all that the detector takes for faces: what it doubts never starts one.
     #[serde(default)]
     pub high: f32,
-    /// Least score of a detection, or of what the detector doubts, that may continue a track that was there on the detector's previous frame,
-    /// after the good ones have been matched; a detection that continues none is taken for background and left out. Default: 0.1.
+    /// Least score of a detection, or of what the detector doubts, that may continue a track that was there on the
+    /// detector's previous frame, after the good ones have been matched; a detection that continues none is taken for
+    /// background and left out. Default: 0.1.
     #[serde(default = "default_low")]
     pub low: f32,
-    /// How long a face may go undetected before its track ends, by the time stamps of the stream. Must be longer than the
-    /// time between two frames that the detector looks at. Default: 1s.
+    /// How long a face may go undetected before its track ends, by the time stamps of the stream. Must be longer than
+    /// the time between two frames that the detector looks at. Default: 1s.
     #[serde(default = "default_max_lost")]
     pub max_lost: HumanDuration,
-    /// Detections in a row after which a face gets its id; until then it is emitted and smoothed, but `track` is empty. Default: 2.
+    /// Detections in a row after which a face gets its id; until then it is emitted and smoothed, but `track` is empty.
+    /// Default: 2.
     #[serde(default = "default_min_hits")]
     pub min_hits: u32,
-    /// How unlike the frame before it a frame is that shows another scene: 1 − correlation of small copies of both, 0..2. The clips that it was
-    /// chosen with stay below 0.15 from frame to frame, cuts are above 0.57. 2 looks for no cuts. Default: 0.4.
+    /// How unlike the frame before it a frame is that shows another scene: 1 − correlation of small copies of both,
+    /// 0..2. The clips that it was chosen with stay below 0.15 from frame to frame, cuts are above 0.57. 2 looks for no
+    /// cuts. Default: 0.4.
     #[serde(default = "default_cut")]
     pub cut: f32,
 }
@@ -148,7 +153,8 @@ impl Actor for TrackFaces {
 
     fn create(settings: TrackFacesSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
-        // After a panic the faces get new ids, which the stream has not seen yet; as they do where the machine's part was killed.
+        // After a panic the faces get new ids, which the stream has not seen yet; as they do where the machine's part
+        // was killed.
         let ids = setup.lasting_number();
         ids.fetch_max(setup.numbers_from(), Ordering::Relaxed);
         Ok(Self {

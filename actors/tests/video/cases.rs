@@ -1,5 +1,5 @@
-//! Files as cameras, phones and recorders really write them: mirrored, with pixels that are not square, damaged, with something
-//! behind their end.
+//! Files as cameras, phones and recorders really write them: mirrored, with pixels that are not square, damaged, with
+//! something behind their end.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

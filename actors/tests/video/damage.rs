@@ -1,4 +1,5 @@
-//! Recordings that were damaged in the middle or cut: whatever the container, each frame is delivered or counted as missed, none as both.
+//! Recordings that were damaged in the middle or cut: whatever the container, each frame is delivered or counted as
+//! missed, none as both.
 
 use std::path::{Path, PathBuf};
 
@@ -86,8 +87,8 @@ fn every_frame_of_a_damaged_recording_comes_or_is_missed() {
             std::fs::write(&path, bytes).expect("a damaged clip");
             let (delivered, missed, failed) = run(&path.display().to_string());
             let all = delivered + missed;
-            // A stream that fails says where it broke; else nothing is lost without a word, and nothing counted twice, but for what a
-            // decoder that lost its way shows after it was taken for lost.
+            // A stream that fails says where it broke; else nothing is lost without a word, and nothing counted twice,
+            // but for what a decoder that lost its way shows after it was taken for lost.
             let is_told = failed || (99..=103).contains(&all);
             if !is_told || missed >= 100 {
                 wrong.push(format!(

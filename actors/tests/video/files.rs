@@ -378,7 +378,8 @@ fn a_file_is_paced_by_its_times_and_a_cancelled_one_ends() {
     assert!(source.next().is_none());
 }
 
-/// A recorder that was killed leaves a playlist without an end, of which libav alone would read the last three segments and then wait for minutes.
+/// A recorder that was killed leaves a playlist without an end, of which libav alone would read the last three segments
+/// and then wait for minutes.
 #[test]
 fn a_playlist_that_was_not_finished_is_read_from_its_beginning_and_is_over() {
     let folder = tempfile::tempdir().unwrap();

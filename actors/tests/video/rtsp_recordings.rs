@@ -6,7 +6,8 @@ use crate::support::{Read, case, open, pts_us, read_all, settings_of};
 /// Pictures that the server has.
 const PICTURES: usize = 100;
 
-/// What comes of a recording that says that it lasts this long: frames, and why there are no more if that is not its end.
+/// What comes of a recording that says that it lasts this long: frames, and why there are no more if that is not its
+/// end.
 fn played(lasts_s: f64, farewell: Farewell) -> (Vec<Read>, Option<String>) {
     let pictures = std::fs::read(case("r1.h264")).expect("the case");
     let sending = Sending {

@@ -1,5 +1,5 @@
-//! Servers that tests start: an RTSP camera that sends given pictures at given times, HTTP with and without ranges, MJPEG, and a
-//! playlist that grows. Each ends with the test's process; what clients do to them is nothing to handle.
+//! Servers that tests start: an RTSP camera that sends given pictures at given times, HTTP with and without ranges,
+//! MJPEG, and a playlist that grows. Each ends with the test's process; what clients do to them is nothing to handle.
 
 use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{TcpListener, TcpStream};

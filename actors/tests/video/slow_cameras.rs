@@ -1,5 +1,5 @@
-//! Cameras that are slow, in their pictures or their answers, and such as say nothing: opened once where that is possible, and told
-//! of once a minute.
+//! Cameras that are slow, in their pictures or their answers, and such as say nothing: opened once where that is
+//! possible, and told of once a minute.
 
 use std::time::{Duration, Instant};
 

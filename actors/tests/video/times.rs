@@ -1,5 +1,5 @@
-//! Time: stamps of live streams against arrival, gaps and steps of recordings, slow cameras, what had waited, and recordings that
-//! come over the network.
+//! Time: stamps of live streams against arrival, gaps and steps of recordings, slow cameras, what had waited, and
+//! recordings that come over the network.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
@@ -341,7 +341,8 @@ fn a_gap_of_a_recording_is_kept_and_not_waited_for() {
     }
 }
 
-/// Runs a recording through a graph that writes it again; the frames' times in the new file, seconds, and what the report says of it.
+/// Runs a recording through a graph that writes it again; the frames' times in the new file, seconds, and what the
+/// report says of it.
 fn rewritten(node: &str, uri: &str) -> (Vec<f64>, FileReport) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.mp4");

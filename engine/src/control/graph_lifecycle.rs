@@ -15,7 +15,8 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// What the run's supervisor is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GraphEvent {
-    /// Instances have been wired and will be created: those of the graph file as group 0, those of each added stream as one more.
+    /// Instances have been wired and will be created: those of the graph file as group 0, those of each added stream as
+    /// one more.
     Wired {
         group: usize,
         nodes: Vec<(NodeId, InstanceKind)>,
@@ -286,7 +287,8 @@ impl GraphLifecycle {
         match self.phase {
             Phase::Running if is_empty => Some(Directive::Start { group }),
             Phase::Running if !self.closed => None,
-            // It was accepted just before the end was decided, and shared nodes may be gone: it ends before it has captured anything.
+            // It was accepted just before the end was decided, and shared nodes may be gone: it ends before it has
+            // captured anything.
             Phase::Running | Phase::Draining => {
                 stream.map(|stream| Directive::CancelStream { stream })
             }

@@ -88,8 +88,8 @@ impl Drop for GraphSupervisor {
     }
 }
 
-/// A handler that panics, which is a mistake of the engine, takes its actor with it and nothing else: actix's runtime catches
-/// the panic, and everybody would wait for decisions for ever.
+/// A handler that panics, which is a mistake of the engine, takes its actor with it and nothing else: actix's runtime
+/// catches the panic, and everybody would wait for decisions for ever.
 fn note_panic(core: &Core) {
     if std::thread::panicking() {
         core.control_died("one of its handlers panicked");

@@ -18,7 +18,8 @@ impl Graph {
         valid_name("a stream", name)
     }
 
-    /// Whether a stream may be added here under this name. In a part of a site, another machine may capture the stream that has it.
+    /// Whether a stream may be added here under this name. In a part of a site, another machine may capture the stream
+    /// that has it.
     pub(crate) fn check_own_stream(&self, name: &str) -> Result<(), Problem> {
         Self::check_stream_name(name)?;
         let is_another = |known: &String| known == name;
@@ -32,8 +33,8 @@ impl Graph {
         }
     }
 
-    /// Whether a stream of another machine may come here over an edge. It keeps the name that it got there (`door.2`), so that there may be no
-    /// other one of this name; what comes from the network is checked as files are.
+    /// Whether a stream of another machine may come here over an edge. It keeps the name that it got there (`door.2`),
+    /// so that there may be no other one of this name; what comes from the network is checked as files are.
     pub(crate) fn check_arriving_stream(
         name: &str,
         edge: &str,
@@ -280,7 +281,8 @@ nodes:
         assert!(of_another.contains("`w@door` writes"), "{of_another}");
     }
 
-    /// What a machine's part of a site says to a stream that is added under a name, to come from a source there or over an edge.
+    /// What a machine's part of a site says to a stream that is added under a name, to come from a source there or over
+    /// an edge.
     fn added_at(machine: &str, name: &str, arrives: bool) -> Result<(), String> {
         let mut registry = Registry::builtin();
         registry.register::<Write>();

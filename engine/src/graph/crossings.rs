@@ -1,4 +1,5 @@
-//! Edges that lead from one machine of a site to another: which there are, what they carry, and what about them cannot be.
+//! Edges that lead from one machine of a site to another: which there are, what they carry, and what about them cannot
+//! be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -178,8 +179,8 @@ fn unplaced(node: &Wired, stream: &str) -> Problem {
     Problem::at(span, message).help("name one machine")
 }
 
-/// Streams that meet at an output, on the machine where its node runs or on one that they travel to, go on from there together: the
-/// nodes of a part are the same for all of its streams.
+/// Streams that meet at an output, on the machine where its node runs or on one that they travel to, go on from there
+/// together: the nodes of a part are the same for all of its streams.
 fn together(wired: &[Wired], reaching: &[Vec<&str>], ways: &[Way<'_>], problems: &mut Problems) {
     let mut told = BTreeSet::new();
     for way in ways {
@@ -293,8 +294,8 @@ fn uncarried(wired: &[Wired], ways: &[&Way<'_>], what: &str) -> Problem {
     problem.help("let both run on one machine, and the packets travel before or after them")
 }
 
-/// Packets that batches behind an edge may hold on the machine where it leads. A lossless edge must hold as many: none of them is settled
-/// before its batch is full, and an edge that is full brings nothing more for it.
+/// Packets that batches behind an edge may hold on the machine where it leads. A lossless edge must hold as many: none
+/// of them is settled before its batch is full, and an edge that is full brings nothing more for it.
 fn held_behind(wired: &[Wired], consumers: &BTreeSet<usize>, machine: &str) -> usize {
     let mut behind = consumers.clone();
     let mut held: usize = 0;

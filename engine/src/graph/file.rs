@@ -186,8 +186,8 @@ fn start(tree: &Tree) -> super::place::Span {
     span
 }
 
-/// Applies the overrides and replaces every `${…}` that does not speak of a stream. What turns out to be secret is added to
-/// `secrets`.
+/// Applies the overrides and replaces every `${…}` that does not speak of a stream. What turns out to be secret is
+/// added to `secrets`.
 pub(crate) fn merge(
     mut tree: Tree,
     default_name: &str,

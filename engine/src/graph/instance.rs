@@ -86,7 +86,8 @@ mod tests {
         says: String,
     }
 
-    /// Refuses its settings in the words that it is given, with spaces between them: none of its settings is its message.
+    /// Refuses its settings in the words that it is given, with spaces between them: none of its settings is its
+    /// message.
     struct Refuses;
 
     impl Actor for Refuses {

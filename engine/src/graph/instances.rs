@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::spec::{Graph, NodeSpec, StreamSpec};
 
 impl Graph {
-    /// For whom a node is there: each stream that reaches it, those of shared sources first, or, if it is shared itself, nobody in
-    /// particular.
+    /// For whom a node is there: each stream that reaches it, those of shared sources first, or, if it is shared
+    /// itself, nobody in particular.
     pub fn instances_of(&self, node: &NodeSpec) -> Vec<Option<StreamSpec>> {
         if !node.each_stream {
             return vec![None];
@@ -19,8 +19,8 @@ impl Graph {
         reaching.filter(is_here).map(Some).collect()
     }
 
-    /// The streams whose packets can reach a node, wherever it runs: those of shared sources, which are called as these, and then those that
-    /// are listed.
+    /// The streams whose packets can reach a node, wherever it runs: those of shared sources, which are called as
+    /// these, and then those that are listed.
     pub(super) fn streams_reaching(&self, node: &NodeSpec) -> Vec<StreamSpec> {
         let sources = self.sources_of(node);
         let shared = sources.iter().filter(|source| !source.each_stream);

@@ -19,8 +19,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) env: &'a BTreeMap<String, String>,
     pub(crate) run_dir: &'a Path,
     pub(crate) run_name: &'a str,
-    /// Templates of parameters, by name, for the graph as it is written down: there, what comes from the environment stays
-    /// `${env.NAME}`.
+    /// Templates of parameters, by name, for the graph as it is written down: there, what comes from the environment
+    /// stays `${env.NAME}`.
     pub(crate) written: Option<&'a BTreeMap<String, String>>,
 }
 
@@ -88,8 +88,8 @@ pub(crate) fn names_below<'a>(tree: &'a Tree, names: &mut BTreeSet<&'a str>) {
     }
 }
 
-/// Replaces `${stream.…}` and unescapes `$${`. A value that is `${stream.uri}` and nothing else stands where the stream was given,
-/// so that what is wrong with it is shown there.
+/// Replaces `${stream.…}` and unescapes `$${`. A value that is `${stream.uri}` and nothing else stands where the stream
+/// was given, so that what is wrong with it is shown there.
 ///
 /// A stream that returned (`door.2`) has the values of the first one (`door`).
 pub(crate) fn stream_values(

@@ -1,8 +1,10 @@
 //! Graph files: reading, checking and resolving them. Running them is elsewhere.
 //!
 //! A file goes through these rooms: `tree` (YAML with places), `file` (includes, overrides, parameters), `streams` and
-//! `node` (one block), `build` (ports and connections), `check` (the graph as a whole; `types`, `writes` and `sizes` are its
-//! larger questions; `machines` and `crossings` ask where a site runs it, and `part` is what one of its machines runs), and comes out as a [`Graph`]. `secrets` are the values that nobody may show, `redact` knows them by their looks. `added` asks the same of a stream that comes while the graph runs.
+//! `node` (one block), `build` (ports and connections), `check` (the graph as a whole; `types`, `writes` and `sizes`
+//! are its larger questions; `machines` and `crossings` ask where a site runs it, and `part` is what one of its
+//! machines runs), and comes out as a [`Graph`]. `secrets` are the values that nobody may show, `redact` knows them by
+//! their looks. `added` asks the same of a stream that comes while the graph runs.
 
 mod added;
 mod build;
@@ -150,8 +152,8 @@ impl Graph {
             .map_err(|problems| problems.hiding(&self.secrets))
     }
 
-    /// Asks every actor to try out what its settings name, which takes longer than [`Graph::check`]: models are loaded, each once for all
-    /// instances that have the same settings.
+    /// Asks every actor to try out what its settings name, which takes longer than [`Graph::check`]: models are loaded,
+    /// each once for all instances that have the same settings.
     ///
     /// # Errors
     /// Everything that does not work.

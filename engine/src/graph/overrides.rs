@@ -51,7 +51,8 @@ fn split(option: &str, argument: &str) -> Result<Assignment, Problem> {
 }
 
 impl Assignment {
-    /// The place of the name where there is no such thing. The value is not shown then: nobody can say whether it is a secret.
+    /// The place of the name where there is no such thing. The value is not shown then: nobody can say whether it is a
+    /// secret.
     fn unknown(&self) -> Span {
         let text = &self.name_span.source.text[..self.value_span.start];
         Span {

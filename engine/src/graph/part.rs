@@ -1,5 +1,5 @@
-//! The part of a graph that one machine of a site runs: its nodes, and where an edge leads to another machine or comes from one, the two
-//! actors that carry it. Graph in, graph out: nothing is started or asked.
+//! The part of a graph that one machine of a site runs: its nodes, and where an edge leads to another machine or comes
+//! from one, the two actors that carry it. Graph in, graph out: nothing is started or asked.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use super::spec::{
 };
 use super::tree::{Entry, Quoting, Tree, Value};
 
-/// Packets of an edge that may lose some which are on their way at once: what is under way when the other machine is slow is old when it
-/// comes out.
+/// Packets of an edge that may lose some which are on their way at once: what is under way when the other machine is
+/// slow is old when it comes out.
 const LOSSY_WINDOW: usize = 2;
 
-/// The actors that stand at the ends of an edge between machines. Both have the settings `edge`, `full`, `capacity` and `window`; the sending
-/// one `quality`, `bytes` and `max_age` as well, the receiving one `carries`.
+/// The actors that stand at the ends of an edge between machines. Both have the settings `edge`, `full`, `capacity` and
+/// `window`; the sending one `quality`, `bytes` and `max_age` as well, the receiving one `carries`.
 #[derive(Clone, Copy, Debug)]
 pub struct EdgeActors {
     /// The name of the actor that sends what comes to its one input.
@@ -70,7 +70,8 @@ impl Graph {
             .collect();
         let streams = declared.iter().filter(|name| listed.contains(name));
         let streams = streams.map(|name| self.stream(name)).collect();
-        // Sources of their own come before streams that are listed, but those of other machines have become listed ones.
+        // Sources of their own come before streams that are listed, but those of other machines have become listed
+        // ones.
         let has_shared = nodes
             .iter()
             .any(|node| node.inputs.is_empty() && !node.each_stream);
@@ -110,8 +111,8 @@ impl Graph {
         named.collect()
     }
 
-    /// The machines from which streams come to this part. None for the whole; and where machines send to each other in a circle, so that
-    /// nobody can say whose streams are the last.
+    /// The machines from which streams come to this part. None for the whole; and where machines send to each other in
+    /// a circle, so that nobody can say whose streams are the last.
     pub fn senders(&self) -> Option<BTreeSet<String>> {
         let (machine, whole) = self.part_of.as_ref()?;
         let senders_of = |machine: &str| {
@@ -289,7 +290,8 @@ impl Parting<'_> {
         Ok(inlet)
     }
 
-    /// The end of an edge that takes streams away. What waits here waits to be sent; whether the other machine keeps up is the edge's concern.
+    /// The end of an edge that takes streams away. What waits here waits to be sent; whether the other machine keeps up
+    /// is the edge's concern.
     fn outlet(&self, crossing: &Crossing, streams: BTreeSet<String>) -> Result<NodeSpec, Problems> {
         let mut settings = settings_of(crossing);
         let queue = &crossing.queue;

@@ -1,4 +1,5 @@
-//! What is wrong with a graph, and where: every problem can be shown with its file, line, column and the offending text underlined.
+//! What is wrong with a graph, and where: every problem can be shown with its file, line, column and the offending text
+//! underlined.
 
 use std::fmt;
 use std::sync::Arc;
@@ -141,7 +142,8 @@ pub(crate) fn listed(names: &[&str]) -> String {
     }
 }
 
-/// The known name that is most like a given one; none where there are so many that looking for it would take its time for each problem.
+/// The known name that is most like a given one; none where there are so many that looking for it would take its time
+/// for each problem.
 pub fn most_alike<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let known: Vec<&str> = known.into_iter().take(MOST_COMPARED + 1).collect();
     if known.len() > MOST_COMPARED || given.len() > LONGEST_COMPARED {

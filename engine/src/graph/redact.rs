@@ -40,11 +40,11 @@ const SECRET_WORDS: [&str; 21] = [
 
 /// A text as it may be shown: every URI in it without user-info and query values.
 ///
-/// `rtsp://user:pw@host/a?b=c` becomes `rtsp://***@host/a?b=***`. Everything up to the last `@` of a URI is hidden, so that a
-/// password with a raw `/` or `@` in it is hidden too; the price is that a path that holds an `@` loses its host. Where nobody can
-/// say whether an `@` belongs to a password or to a query, everything behind the scheme is hidden. A text that begins with a
-/// scheme is one URI, with whatever spaces and quotation marks it has; inside of a text a URI ends at the quotation mark that
-/// stands before it, or at white space, if what came by then can be one.
+/// `rtsp://user:pw@host/a?b=c` becomes `rtsp://***@host/a?b=***`. Everything up to the last `@` of a URI is hidden, so
+/// that a password with a raw `/` or `@` in it is hidden too; the price is that a path that holds an `@` loses its
+/// host. Where nobody can say whether an `@` belongs to a password or to a query, everything behind the scheme is
+/// hidden. A text that begins with a scheme is one URI, with whatever spaces and quotation marks it has; inside of a
+/// text a URI ends at the quotation mark that stands before it, or at white space, if what came by then can be one.
 pub fn redact(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut at = 0;

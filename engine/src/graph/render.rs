@@ -9,17 +9,17 @@ use super::tree::{Quoting, Scalar, Tree, Value, resolve};
 const OF_STREAMS: &str = "the stream's machine";
 
 impl Graph {
-    /// The graph file with includes, overrides and `${…}` resolved, except `${stream.…}` and `${env.…}` that were there; secrets
-    /// are hidden. It is a graph file itself.
+    /// The graph file with includes, overrides and `${…}` resolved, except `${stream.…}` and `${env.…}` that were
+    /// there; secrets are hidden. It is a graph file itself.
     pub fn resolved_yaml(&self) -> String {
         let mut out = String::new();
         block(&self.resolved, 0, &mut out);
         out
     }
 
-    /// What all parts of a site must have in common: the graph file with what it includes and what the command line changes, before
-    /// anything is replaced, and without the addresses of streams, which each machine may have of its own. It may hold secrets: hash
-    /// it, and show it to nobody.
+    /// What all parts of a site must have in common: the graph file with what it includes and what the command line
+    /// changes, before anything is replaced, and without the addresses of streams, which each machine may have of its
+    /// own. It may hold secrets: hash it, and show it to nobody.
     pub fn common_yaml(&self) -> String {
         let mut common = self.given.clone();
         if let Value::Map(entries) = &mut common.value {

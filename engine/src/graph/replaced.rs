@@ -1,5 +1,5 @@
-//! Which files a run would write over that it must not: what it reads, and what its program keeps beside its outputs. Looks at the
-//! disk, so that another spelling or a link is no way around it.
+//! Which files a run would write over that it must not: what it reads, and what its program keeps beside its outputs.
+//! Looks at the disk, so that another spelling or a link is no way around it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -37,8 +37,9 @@ impl Graph {
         self
     }
 
-    /// Whether neither a node nor the program, which writes `beside`, writes over what the graph reads or was read from, over each other's
-    /// files, over files [that are kept](Self::keep), or in the place of what is no file (a device).
+    /// Whether neither a node nor the program, which writes `beside`, writes over what the graph reads or was read
+    /// from, over each other's files, over files [that are kept](Self::keep), or in the place of what is no file (a
+    /// device).
     ///
     /// # Errors
     /// Each path that would be lost.

@@ -1,4 +1,5 @@
-//! Secrets in the trees of graph files: which values are some by the names above them, and how a tree is written down without.
+//! Secrets in the trees of graph files: which values are some by the names above them, and how a tree is written down
+//! without.
 
 use std::iter;
 use std::ops::Range;
@@ -36,7 +37,8 @@ impl Secrets {
         }
     }
 
-    /// A tree as it may be written down: what is secret in it is hidden, references that it keeps stay as they are written.
+    /// A tree as it may be written down: what is secret in it is hidden, references that it keeps stay as they are
+    /// written.
     pub(crate) fn hidden_tree(&self, tree: &Tree) -> Tree {
         self.hidden_under(tree, Place::Anywhere)
     }
@@ -129,7 +131,8 @@ fn is_word(text: &str, quoting: Quoting) -> bool {
     !is_flag || (quoting == Quoting::Quoted && !text.is_empty())
 }
 
-/// A text in which each `${…}` is one character that stands for it, so that what is written in it is not taken for parts of a URI.
+/// A text in which each `${…}` is one character that stands for it, so that what is written in it is not taken for
+/// parts of a URI.
 struct Template {
     text: String,
     references: References,

@@ -1,5 +1,5 @@
-//! The values that a run must not show, wherever they stand: those of the URIs, headers and secret settings of its graph, and the
-//! parameters and environment values that went into them.
+//! The values that a run must not show, wherever they stand: those of the URIs, headers and secret settings of its
+//! graph, and the parameters and environment values that went into them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -12,8 +12,8 @@ use super::shown::printable;
 
 /// Shorter values are hidden only where they stand as a word of their own: `pw` must not be cut out of other words.
 const SHORT: usize = 4;
-/// Values of a query whose name does not call them secrets are hidden elsewhere too if they are at least as long: `channel=1`
-/// says nothing about the ones in a log.
+/// Values of a query whose name does not call them secrets are hidden elsewhere too if they are at least as long:
+/// `channel=1` says nothing about the ones in a log.
 const LONG: usize = 6;
 
 /// The values that a run must not show. It is shared by all that show something of the run, and grows with its streams.
@@ -46,7 +46,8 @@ struct Found {
 }
 
 impl Secrets {
-    /// A text as it may be shown: without the values that are known, and without the secret parts of any other URI in it.
+    /// A text as it may be shown: without the values that are known, and without the secret parts of any other URI in
+    /// it.
     pub fn hide(&self, text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
         let mut from = 0;

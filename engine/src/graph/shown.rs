@@ -1,11 +1,12 @@
-//! Texts of others as they may be shown: without what must be hidden, and without characters that a terminal would obey.
+//! Texts of others as they may be shown: without what must be hidden, and without characters that a terminal would
+//! obey.
 
 use std::ops::Range;
 
 use super::redact::{HIDDEN, is_secret_name, secret_parts};
 
-/// A text with its control characters made visible, so that no file can move the cursor, ring, or hide what it says. Line ends and
-/// tabs stay.
+/// A text with its control characters made visible, so that no file can move the cursor, ring, or hide what it says.
+/// Line ends and tabs stay.
 pub fn printable(text: &str) -> String {
     if !text.contains(is_obeyed) {
         return text.to_owned();
@@ -27,7 +28,8 @@ pub fn printable_in_line(text: &str) -> String {
     printable(text).chars().map(shown).collect()
 }
 
-/// Whether a terminal does something else with a character than show it; those that turn the direction of writing are among them.
+/// Whether a terminal does something else with a character than show it; those that turn the direction of writing are
+/// among them.
 fn is_obeyed(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\t'))
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
@@ -117,8 +119,8 @@ fn merged(mut parts: Vec<Range<usize>>) -> Vec<Range<usize>> {
     merged
 }
 
-/// What of a graph file or an argument must not be shown, as far as that can be said before its values are known: the secret parts of
-/// URIs, and values behind names that say what they are.
+/// What of a graph file or an argument must not be shown, as far as that can be said before its values are known: the
+/// secret parts of URIs, and values behind names that say what they are.
 pub(crate) fn hidden_in_source(text: &str) -> Vec<Range<usize>> {
     let mut parts = secret_parts(text);
     let is_of_name = |c: char| c.is_alphanumeric() || "_-.".contains(c);

@@ -1,5 +1,6 @@
-//! Queues that must hold what a batch beside them holds back: under `asap` a batch is closed by count alone, so whoever waits
-//! for what is in it waits until as many packets have come, and what comes by other ways must have room until then.
+//! Queues that must hold what a batch beside them holds back: under `asap` a batch is closed by count alone, so whoever
+//! waits for what is in it waits until as many packets have come, and what comes by other ways must have room until
+//! then.
 //!
 //! What cannot be known here is how many packets get as far as a batch: where an actor lets only some of them pass, no
 //! size is enough, and the watchdog names the deadlock.
@@ -60,9 +61,9 @@ fn held_back(wired: &[Wired]) -> Vec<BTreeMap<usize, usize>> {
 }
 
 /// Sizes shared nodes, which take the streams that meet there strictly in turn. A node that waits for a stream whose
-/// packets a batch holds back takes none of the others. Where they meet at another node as well, before it or beside it, that
-/// one waits for what finds no room at the first, takes nothing of the stream that is held back either, and so the batch
-/// never gets full.
+/// packets a batch holds back takes none of the others. Where they meet at another node as well, before it or beside
+/// it, that one waits for what finds no room at the first, takes nothing of the stream that is held back either, and so
+/// the batch never gets full.
 ///
 /// `provided`: the streams of the graph are units of work, of which a node takes whatever comes.
 pub(crate) fn turns(wired: &mut [Wired], provided: bool, problems: &mut Problems) {
@@ -160,8 +161,8 @@ impl Elsewhere {
     }
 }
 
-/// By node: the most packets of a source's stream that batches hold back between the last node before where both meet (or
-/// the source, if there is none) and the node (inclusive). None where the stream does not come.
+/// By node: the most packets of a source's stream that batches hold back between the last node before where both meet
+/// (or the source, if there is none) and the node (inclusive). None where the stream does not come.
 fn held_since_both(
     wired: &[Wired],
     source: usize,

@@ -38,7 +38,8 @@ pub struct Graph {
     pub(crate) part_of: Option<(String, Arc<Graph>)>,
     /// The edges that lead from one machine to another.
     pub(crate) crossings: Vec<Crossing>,
-    /// In which order the streams of a part stand in the graph that it is a part of; empty where they stand as they are.
+    /// In which order the streams of a part stand in the graph that it is a part of; empty where they stand as they
+    /// are.
     pub(crate) stream_order: Vec<String>,
     /// Files that no node may write, with what they are; those that the graph was read from among them.
     pub(crate) kept: Vec<(PathBuf, String)>,
@@ -189,8 +190,8 @@ pub(crate) const MOST_OPEN: usize = 1000;
 /// Weight at which a batch may be told to close.
 pub(crate) const MOST_BATCH: usize = 1_000_000;
 
-/// `queue:` of a node: how much waits at each of its inputs, for each stream, and what happens when it is full. It holds
-/// between threads and inside a lane.
+/// `queue:` of a node: how much waits at each of its inputs, for each stream, and what happens when it is full. It
+/// holds between threads and inside a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSpec {
     /// Packets.
@@ -202,7 +203,8 @@ pub struct QueueSpec {
     /// Packets whose capture is longer ago than this when they would be handled are dropped. It is the age of what they
     /// show, not the time for which they have waited here: what took long before is as old as what waited here.
     pub max_age: Option<Duration>,
-    /// Where what feeds it is on another machine: pictures travel as JPEG of this quality, 1 to 100; without one, as they are.
+    /// Where what feeds it is on another machine: pictures travel as JPEG of this quality, 1 to 100; without one, as
+    /// they are.
     pub quality: Option<u8>,
 }
 
@@ -224,17 +226,17 @@ impl Default for QueueSpec {
 pub enum WhenFull {
     /// Upstream: the producer takes nothing more of this stream until there is room, and so what feeds it waits too, up
     /// to the source; a recording is read more slowly, a live camera keeps its newest frame and counts those that it
-    /// overwrote as `missed`. The data: nothing is lost here. Choose it where every packet counts: files, tables, whatever
-    /// is compared afterwards.
+    /// overwrote as `missed`. The data: nothing is lost here. Choose it where every packet counts: files, tables,
+    /// whatever is compared afterwards.
     #[default]
     Block,
-    /// Upstream: goes on as if there were room. The data: the packet that has waited longest here is dropped and counted,
-    /// so what is handled is the newest there is, with gaps. Choose it where the present matters: overlays, alarms, a
-    /// detector that is slower than its camera.
+    /// Upstream: goes on as if there were room. The data: the packet that has waited longest here is dropped and
+    /// counted, so what is handled is the newest there is, with gaps. Choose it where the present matters: overlays,
+    /// alarms, a detector that is slower than its camera.
     DropOldest,
-    /// Upstream: goes on as if there were room. The data: the packet that comes is dropped and counted, so what is handled
-    /// has waited a full queue, and its packets lie together. Choose it where what was begun is to be finished, and for
-    /// sampling: with `capacity: 1`, each packet that is handled was the next one when the node was free.
+    /// Upstream: goes on as if there were room. The data: the packet that comes is dropped and counted, so what is
+    /// handled has waited a full queue, and its packets lie together. Choose it where what was begun is to be finished,
+    /// and for sampling: with `capacity: 1`, each packet that is handled was the next one when the node was free.
     DropNewest,
 }
 
@@ -346,7 +348,8 @@ pub(crate) struct QueueFile {
     pub(crate) full: WhenFull,
     /// Packets whose capture is longer ago than this when they would be handled are dropped. Default: none.
     pub(crate) max_age: Option<HumanDuration>,
-    /// Where what feeds it is on another machine: pictures travel as JPEG of this quality, 1 to 100. Default: as they are.
+    /// Where what feeds it is on another machine: pictures travel as JPEG of this quality, 1 to 100. Default: as they
+    /// are.
     #[schemars(range(min = 1, max = 100))]
     pub(crate) quality: Option<u8>,
 }
@@ -382,7 +385,8 @@ pub(crate) struct RunFile {
     pub(crate) drain: Option<HumanDuration>,
     /// How often a node may be restarted.
     pub(crate) restart: Option<RestartFile>,
-    /// A call that has run longer is logged once as an error, with its node and replica; it is not cancelled. Default: 30s.
+    /// A call that has run longer is logged once as an error, with its node and replica; it is not cancelled. Default:
+    /// 30s.
     pub(crate) call_deadline: Option<HumanDuration>,
 }
 

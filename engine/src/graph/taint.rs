@@ -1,5 +1,5 @@
-//! Secrecy follows a value: a parameter or a variable of the environment that went into the secret part of an address, into a header or
-//! into a setting whose name calls it a secret, is secret wherever else it stands.
+//! Secrecy follows a value: a parameter or a variable of the environment that went into the secret part of an address,
+//! into a header or into a setting whose name calls it a secret, is secret wherever else it stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 

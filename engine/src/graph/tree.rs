@@ -336,8 +336,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Adds what a merge key (`<<`, YAML 1.1) names: a map, or a list of maps of which the first one that has a key counts. What the
-/// map itself says counts more.
+/// Adds what a merge key (`<<`, YAML 1.1) names: a map, or a list of maps of which the first one that has a key counts.
+/// What the map itself says counts more.
 fn merge(
     entries: &mut Vec<Entry>,
     mut known: HashSet<String>,

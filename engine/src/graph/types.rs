@@ -48,8 +48,8 @@ pub(crate) fn types(wired: &[Wired], problems: &mut Problems) {
     }
 }
 
-/// By node and output: all types that it may carry. What an output like the first input carries is what any way into that brings; each
-/// node stands behind what feeds it.
+/// By node and output: all types that it may carry. What an output like the first input carries is what any way into
+/// that brings; each node stands behind what feeds it.
 pub(crate) fn carried(wired: &[Wired]) -> Vec<Vec<Vec<Carried>>> {
     let mut carried: Vec<Vec<Vec<Carried>>> = Vec::with_capacity(wired.len());
     for (index, node) in wired.iter().enumerate() {

@@ -11,7 +11,8 @@ use crate::graph::LoadOptions;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 thread_local! {
-    /// Threads that the machine has left for those who ask for some on this thread; without a number as many as they like.
+    /// Threads that the machine has left for those who ask for some on this thread; without a number as many as they
+    /// like.
     static THREADS_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
 }
 

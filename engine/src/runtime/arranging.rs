@@ -15,8 +15,8 @@ pub(crate) fn is_of(emitted: &Emitted, receipt: &Receipt) -> bool {
     envelope.sequence == receipt.packet.sequence && envelope.stream.id == receipt.packet.stream
 }
 
-/// Puts what was emitted into the order of the packets of the call. An actor may emit in any order, but only for packets
-/// that it was given, and at most one on each output.
+/// Puts what was emitted into the order of the packets of the call. An actor may emit in any order, but only for
+/// packets that it was given, and at most one on each output.
 ///
 /// # Errors
 /// How the contract was broken.

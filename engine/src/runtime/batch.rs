@@ -1,5 +1,5 @@
-//! Forming batches: what a `batch:` node holds until it is enough, or has waited long enough: of all streams together, or
-//! of each stream by itself.
+//! Forming batches: what a `batch:` node holds until it is enough, or has waited long enough: of all streams together,
+//! or of each stream by itself.
 
 use crate::clock::nanoseconds;
 use crate::graph::BatchSpec;

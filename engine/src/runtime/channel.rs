@@ -16,7 +16,8 @@ pub(crate) struct Channel {
     bytes: AtomicU64,
     /// The producer has found no room and sleeps, or is about to; cleared by the consumer when there is room again.
     producer_waits: AtomicBool,
-    /// The consumer's count of what it has taken, when the producer last looked: the counter is in the other end's cache.
+    /// The consumer's count of what it has taken, when the producer last looked: the counter is in the other end's
+    /// cache.
     taken_seen: AtomicU64,
     producer: Arc<Parker>,
     consumer: Arc<Parker>,
@@ -121,8 +122,8 @@ impl Channel {
         self.note_depth(policy);
     }
 
-    /// Keeps the high-water mark. How many packets the consumer has taken is looked up only when as many as were never in
-    /// the queue before may be in it.
+    /// Keeps the high-water mark. How many packets the consumer has taken is looked up only when as many as were never
+    /// in the queue before may be in it.
     fn note_depth(&self, policy: &Policy) {
         let producer = &self.books.producer;
         let put = self.books.put();

@@ -1,7 +1,7 @@
 //! What streams came to that have been closed: nothing of them runs any more, and their records are gone.
 //!
-//! A stream of a live graph keeps its lines of the report. Streams that are units of work are added up, so that a job of any
-//! number of units takes no more memory than one of few; those that failed keep their own lines.
+//! A stream of a live graph keeps its lines of the report. Streams that are units of work are added up, so that a job
+//! of any number of units takes no more memory than one of few; those that failed keep their own lines.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,8 @@ use crate::runtime::distribution::Distribution;
 use crate::runtime::stats::{NodeStats, NodeWatch};
 use crate::statistics::ClosedStreams;
 
-/// An edge in the report. Edges stand in the order of these: nodes by their places in the graph, outputs and inputs by theirs at the node.
+/// An edge in the report. Edges stand in the order of these: nodes by their places in the graph, outputs and inputs by
+/// theirs at the node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EdgeKey {
     pub(crate) producer: usize,

@@ -74,7 +74,8 @@ impl Wiring {
         Some(record.stream.name.clone())
     }
 
-    /// The streams that the run's end has cut off, and how: nobody else says that one has ended which came to a lane that had stopped.
+    /// The streams that the run's end has cut off, and how: nobody else says that one has ended which came to a lane
+    /// that had stopped.
     pub(crate) fn cut_off(&self) -> Vec<(String, End)> {
         let streams = self.streams.values();
         let open = streams.filter(|record| record.has_begun && record.unended > 0);

@@ -2,15 +2,16 @@
 
 use crate::report::Quantiles;
 
-/// A doubling of the time is divided into this many steps (as a power of two), so that each time is known to within 1 %.
+/// A doubling of the time is divided into this many steps (as a power of two), so that each time is known to within 1
+/// %.
 const STEPS_LOG2: u32 = 7;
 const STEPS: usize = 1 << STEPS_LOG2;
 /// Longer times, from 73 minutes on, count as this long.
 const LONGEST_NS: u64 = (1 << 42) - 1;
 const SIZES: usize = size_of(LONGEST_NS) + 1;
 
-/// Takes no memory before the first time above zero. Recording is a handful of instructions, since each node records two times for
-/// each packet: `hdrhistogram`, which divides times in the same way, takes a hundred.
+/// Takes no memory before the first time above zero. Recording is a handful of instructions, since each node records
+/// two times for each packet: `hdrhistogram`, which divides times in the same way, takes a hundred.
 #[derive(Default)]
 pub(crate) struct Distribution {
     /// By size: how many times.

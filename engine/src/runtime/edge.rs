@@ -1,12 +1,13 @@
-//! An edge: one stream on its way from an output to an input. Bounded storage with a policy, a progress mark beside it, books,
-//! and an end.
+//! An edge: one stream on its way from an output to an input. Bounded storage with a policy, a progress mark beside it,
+//! books, and an end.
 //!
-//! It has two stores: a channel where producer and consumer are in different lanes, a ring where they share one. Nothing
-//! above this file knows which. No operation waits: a producer asks for room before it takes what it will publish, and
-//! sends then; who cannot go on parks in its own lane and is woken by the other end.
+//! It has two stores: a channel where producer and consumer are in different lanes, a ring where they share one.
+//! Nothing above this file knows which. No operation waits: a producer asks for room before it takes what it will
+//! publish, and sends then; who cannot go on parks in its own lane and is woken by the other end.
 //!
-//! The mark: all sequences below it have been sent or have ended upstream. Whoever finds the store empty *after* reading the
-//! mark knows that nothing below it is left. The end of the stream is the largest mark, and carries how the stream ended.
+//! The mark: all sequences below it have been sent or have ended upstream. Whoever finds the store empty *after*
+//! reading the mark knows that nothing below it is left. The end of the stream is the largest mark, and carries how the
+//! stream ended.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -139,8 +140,8 @@ impl Edge {
         }
     }
 
-    /// Sends a packet; tells where it arrives, if that is in this lane. It never waits: a full queue that blocks was asked for
-    /// room before. `bytes` is the size of its payload, if the payload could tell.
+    /// Sends a packet; tells where it arrives, if that is in this lane. It never waits: a full queue that blocks was
+    /// asked for room before. `bytes` is the size of its payload, if the payload could tell.
     #[inline]
     pub(crate) fn send(
         &mut self,
@@ -288,8 +289,8 @@ impl Edge {
         }
     }
 
-    /// The sequence of the oldest packet that has not aged, if there is one. At a channel it becomes the consumer's here,
-    /// in its books too.
+    /// The sequence of the oldest packet that has not aged, if there is one. At a channel it becomes the consumer's
+    /// here, in its books too.
     pub(crate) fn head(&mut self, port: &PortBooks, now_ns: u64) -> Option<u64> {
         let policy = &self.policy;
         let has_aged = |queued: &Queued| {
@@ -348,8 +349,8 @@ impl Edge {
         }
     }
 
-    /// Takes the oldest packet that has not aged, or tells the mark: nothing below it is left. The flag says that a look would
-    /// find nothing more in the ring.
+    /// Takes the oldest packet that has not aged, or tells the mark: nothing below it is left. The flag says that a
+    /// look would find nothing more in the ring.
     #[inline]
     pub(crate) fn receive(&mut self, port: &PortBooks, now_ns: u64) -> Result<(Queued, bool), u64> {
         if let (Store::Ring(ring), None) = (&mut self.store, self.policy.max_age_ns) {

@@ -1,7 +1,7 @@
 //! One stream at one node: its edges, what a join matches, and how far it has come.
 //!
-//! Joins match by (stream, sequence) and know from marks alone that nothing more can come. Order per stream is a property of
-//! the flow; everything else may be reordered.
+//! Joins match by (stream, sequence) and know from marks alone that nothing more can come. Order per stream is a
+//! property of the flow; everything else may be reordered.
 
 use std::sync::Arc;
 
@@ -120,8 +120,8 @@ impl Flow {
         self.limits.iter().all(|&id| edges.get(id).has_room())
     }
 
-    /// Takes the next packet, or at a join what there is of the next sequence: one sequence and no more, since a node that
-    /// serves streams strictly in turn must choose again after each.
+    /// Takes the next packet, or at a join what there is of the next sequence: one sequence and no more, since a node
+    /// that serves streams strictly in turn must choose again after each.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -220,7 +220,8 @@ impl Flow {
         (lowest_head < lowest_mark).then_some(lowest_head)
     }
 
-    /// The position after a look at the inputs: nothing below it can come any more. Also whether what is to be taken there has come.
+    /// The position after a look at the inputs: nothing below it can come any more. Also whether what is to be taken
+    /// there has come.
     pub(crate) fn settled_position(&mut self, edges: &mut Edges, now_ns: u64) -> (u64, bool) {
         let complete = self.complete_sequence(edges, now_ns);
         (self.position, complete.is_some())
@@ -345,8 +346,8 @@ impl Flow {
         self.books.settle_below(self.marked);
     }
 
-    /// How the stream came to its end at this node: the worst way of its inputs; and whether something was lost, told by the
-    /// first required input, since what another one lost shows there as unmatched.
+    /// How the stream came to its end at this node: the worst way of its inputs; and whether something was lost, told
+    /// by the first required input, since what another one lost shows there as unmatched.
     pub(crate) fn end(&self, edges: &Edges) -> End {
         if self.is_finished {
             // The actor has all that it wanted.

@@ -1,4 +1,5 @@
-//! What the data plane gets from whoever runs it: the clock, where events go, who watches packets, and who runs the replicas.
+//! What the data plane gets from whoever runs it: the clock, where events go, who watches packets, and who runs the
+//! replicas.
 //!
 //! In production these are the machine's clock, the supervisor's mailbox and threads; in a simulation everything is
 //! virtual and stepped on one thread.

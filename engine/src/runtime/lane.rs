@@ -1,8 +1,8 @@
 //! A lane: the nodes that share one thread, as a state machine that is stepped.
 //!
 //! A step never waits for another lane, so that the same code runs on a thread of its own and in a simulation. It first
-//! empties the rings between the lane's nodes as far as there is room, then takes one thing from outside: a packet from a
-//! queue, what a source has, a finished call, a batch that is due; its nodes in turn.
+//! empties the rings between the lane's nodes as far as there is room, then takes one thing from outside: a packet from
+//! a queue, what a source has, a finished call, a batch that is due; its nodes in turn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,9 +25,9 @@ const STATISTICS_PERIOD_NS: u64 = 1_000_000_000;
 pub(crate) enum Step {
     /// Something was done; step again.
     Progressed,
-    /// Nothing was done. What the step found out meanwhile (a mark that went on into a ring, the end of a stream of which a batch is
-    /// held, a replica that is free) may give the next one something to do: after two in a row, nothing can be done until something
-    /// comes in, room appears, or this clock time.
+    /// Nothing was done. What the step found out meanwhile (a mark that went on into a ring, the end of a stream of
+    /// which a batch is held, a replica that is free) may give the next one something to do: after two in a row,
+    /// nothing can be done until something comes in, room appears, or this clock time.
     Idle { until_ns: Option<u64> },
     /// Every node is finished.
     Finished,
@@ -121,8 +121,8 @@ impl Lane {
         Step::Idle { until_ns }
     }
 
-    /// Whether an idle lane may be given something before its time comes: not if all its nodes are sources that wait for their
-    /// next packet's time.
+    /// Whether an idle lane may be given something before its time comes: not if all its nodes are sources that wait
+    /// for their next packet's time.
     pub(crate) fn may_get(&self, until_ns: Option<u64>) -> bool {
         let mut nodes = self.nodes.iter();
         until_ns.is_none() || nodes.any(|node| !node.parts.actor_type.source || node.is_blocked)
@@ -164,7 +164,8 @@ impl Lane {
         any
     }
 
-    /// Gives a stream the first free slot, so that a run of many short streams looks at no more slots than live at once.
+    /// Gives a stream the first free slot, so that a run of many short streams looks at no more slots than live at
+    /// once.
     fn attach(&mut self, attachment: Attachment) {
         let is_free = |slot: &usize| self.nodes.iter().all(|node| node.flows[*slot].is_none());
         let slot = (0..self.slots).find(is_free).unwrap_or(self.slots);
@@ -221,8 +222,8 @@ impl Lane {
         }
     }
 
-    /// Lets each node take one packet from its rings, those nearer to the sources first, until nothing moves: so each packet
-    /// goes as far as it can before the next one follows.
+    /// Lets each node take one packet from its rings, those nearer to the sources first, until nothing moves: so each
+    /// packet goes as far as it can before the next one follows.
     fn empty_rings(&mut self) -> bool {
         let mut progressed = false;
         loop {
@@ -275,8 +276,8 @@ impl Lane {
         finished
     }
 
-    /// The earliest clock time at which something can be done without anything coming in, and whether nothing will come of
-    /// it by itself: what others do has to come first.
+    /// The earliest clock time at which something can be done without anything coming in, and whether nothing will come
+    /// of it by itself: what others do has to come first.
     fn next_deadline(&mut self) -> (Option<u64>, bool) {
         let mut earliest: Option<u64> = None;
         let mut waits_for_others = true;

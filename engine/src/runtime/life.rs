@@ -184,7 +184,8 @@ impl Node {
         true
     }
 
-    /// Tells an actor that keeps calls open that no more will come of a stream, once: it may hold packets back until one does. True if it was told.
+    /// Tells an actor that keeps calls open that no more will come of a stream, once: it may hold packets back until
+    /// one does. True if it was told.
     fn tell_of_the_ending(&mut self, slot: usize, cx: &mut LaneContext) -> bool {
         let batches = self.batches.as_ref();
         // What a batch holds is handed over first.

@@ -1,4 +1,5 @@
-//! A node instance: what it is, what it holds, and what it knows of its streams. The way of a packet through it is in `way`.
+//! A node instance: what it is, what it holds, and what it knows of its streams. The way of a packet through it is in
+//! `way`.
 
 use std::sync::Arc;
 
@@ -195,8 +196,9 @@ impl Node {
         }
     }
 
-    /// Has a stream looked at although nothing has arrived inside the lane. What comes from outside is looked at anyhow, and in turn:
-    /// noted as arrived, a stream that always has more would never be forgotten, and be the only one to be served.
+    /// Has a stream looked at although nothing has arrived inside the lane. What comes from outside is looked at
+    /// anyhow, and in turn: noted as arrived, a stream that always has more would never be forgotten, and be the only
+    /// one to be served.
     pub(crate) fn look_again(&self, slot: usize, cx: &mut LaneContext) {
         if !self.is_fed_from_outside {
             cx.edges.note_arrival(self.place, slot);
@@ -222,8 +224,8 @@ impl Node {
         self.out.is_open = false;
     }
 
-    /// Logs failed packets: the first ones each, then those at which their number has doubled, so that a node that fails
-    /// on everything does not fill the disk. The books count all of them.
+    /// Logs failed packets: the first ones each, then those at which their number has doubled, so that a node that
+    /// fails on everything does not fill the disk. The books count all of them.
     pub(crate) fn log_failure(&mut self, receipts: &[Receipt], error: &ActorError) {
         for receipt in receipts {
             self.failures += 1;

@@ -42,8 +42,8 @@ pub(crate) struct NodeParts {
 }
 
 impl NodeParts {
-    /// How large a payload is, where a queue that it goes to counts bytes. None: it panicked when it was asked; it fails behind
-    /// the queue.
+    /// How large a payload is, where a queue that it goes to counts bytes. None: it panicked when it was asked; it
+    /// fails behind the queue.
     #[inline]
     pub(crate) fn size_of(&self, payload: &AnyPayload) -> Option<u64> {
         if self.counts_bytes {

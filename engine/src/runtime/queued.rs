@@ -13,10 +13,11 @@ pub(crate) struct Policy {
     pub(crate) bytes: Option<u64>,
     pub(crate) full: WhenFull,
     pub(crate) max_age_ns: Option<u64>,
-    /// A producer that waits for room is woken when the queue has drained to this length: few wake-ups for a plain consumer,
-    /// at once for a join, which may wait for what that producer sends elsewhere.
+    /// A producer that waits for room is woken when the queue has drained to this length: few wake-ups for a plain
+    /// consumer, at once for a join, which may wait for what that producer sends elsewhere.
     pub(crate) wake_at: usize,
-    /// Packets that the producer may have in hand while it asks for room: it publishes them whole, on top of the capacity.
+    /// Packets that the producer may have in hand while it asks for room: it publishes them whole, on top of the
+    /// capacity.
     pub(crate) in_hand: usize,
 }
 

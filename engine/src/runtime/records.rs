@@ -1,4 +1,5 @@
-//! What has been wired in a run and has not been closed: the report, statistics, the watchdog and commands find it here.
+//! What has been wired in a run and has not been closed: the report, statistics, the watchdog and commands find it
+//! here.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A replica of a stateless actor: it does the jobs that its pool gives it, on a thread of its own or stepped by a simulation.
+//! A replica of a stateless actor: it does the jobs that its pool gives it, on a thread of its own or stepped by a
+//! simulation.
 
 use std::sync::Arc;
 

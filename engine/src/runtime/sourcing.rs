@@ -59,7 +59,8 @@ impl Node {
         stepped | (has_room && self.publish_due(slot, cx)) | self.end_if_empty(cx)
     }
 
-    /// When the source wants to be looked at again. The flag says that it only goes on reading what it cannot hand over.
+    /// When the source wants to be looked at again. The flag says that it only goes on reading what it cannot hand
+    /// over.
     pub(crate) fn source_deadline(&self, cx: &LaneContext) -> Option<(u64, bool)> {
         let slot = self.source_slot()?;
         let Role::Source(runner) = &self.role else {
@@ -201,8 +202,8 @@ impl Node {
         false
     }
 
-    /// Numbers what was captured and sends it. It counts as captured when it was due, so that waiting for room does not hide
-    /// itself: of a recording at its time stamp, of a live source when it was read.
+    /// Numbers what was captured and sends it. It counts as captured when it was due, so that waiting for room does not
+    /// hide itself: of a recording at its time stamp, of a live source when it was read.
     ///
     /// # Errors
     /// The source broke the contract; nothing was sent.

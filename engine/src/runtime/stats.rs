@@ -1,4 +1,5 @@
-//! What a node measures of itself. A recorder belongs to its lane; once a second it is merged into the shared statistics.
+//! What a node measures of itself. A recorder belongs to its lane; once a second it is merged into the shared
+//! statistics.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -55,7 +56,8 @@ impl NodeStats {
 pub(crate) struct NodeWatch {
     pub(crate) name: String,
     stats: Mutex<NodeStats>,
-    /// By replica (a node without replicas is its own first): clock time at which the running call began; 0 between calls.
+    /// By replica (a node without replicas is its own first): clock time at which the running call began; 0 between
+    /// calls.
     calls: Box<[AtomicU64]>,
     /// Clock time at which the oldest call began that waits for its ticket; 0 without one.
     open_call_ns: AtomicU64,

@@ -70,8 +70,8 @@ pub(crate) fn required(node: &NodeSpec) -> u64 {
     bits
 }
 
-/// What the edges from one node to another do. Under `asap`, and before a join, a producer that waits for room is woken at
-/// the first free place.
+/// What the edges from one node to another do. Under `asap`, and before a join, a producer that waits for room is woken
+/// at the first free place.
 pub(crate) fn policy(graph: &Graph, producer: &NodeSpec, consumer: &NodeSpec) -> Policy {
     let queue = &consumer.queue;
     let is_join = consumer.ports.inputs.len() > 1;
@@ -89,8 +89,8 @@ pub(crate) fn policy(graph: &Graph, producer: &NodeSpec, consumer: &NodeSpec) ->
     }
 }
 
-/// Packets of one stream that a node may have taken and not published yet: those of the batch that it forms, and those of
-/// calls that are under way.
+/// Packets of one stream that a node may have taken and not published yet: those of the batch that it forms, and those
+/// of calls that are under way.
 fn most_in_hand(node: &NodeSpec) -> usize {
     let in_a_call = node.batch.as_ref().map_or(1, |batch| batch.max);
     let under_way = match node.replicas {

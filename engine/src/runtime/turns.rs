@@ -1,7 +1,7 @@
 //! Whose turn it is: which of its streams a node takes from next, and what else it does by itself.
 //!
-//! A node takes from its streams in turn. Under `asap` it serves them by (position, declared order) and waits for the one that
-//! is first, so that what it computes does not depend on timing.
+//! A node takes from its streams in turn. Under `asap` it serves them by (position, declared order) and waits for the
+//! one that is first, so that what it computes does not depend on timing.
 
 use crate::runtime::context::LaneContext;
 use crate::runtime::node::{Node, Role};
@@ -65,8 +65,8 @@ impl Node {
         look == Look::Progressed
     }
 
-    /// Takes one thing from outside the lane: a finished call, a packet from a queue, a batch that is due. True if anything
-    /// was done.
+    /// Takes one thing from outside the lane: a finished call, a packet from a queue, a batch that is due. True if
+    /// anything was done.
     pub(crate) fn take_from_outside(&mut self, cx: &mut LaneContext) -> bool {
         let collected = self.look_after_replicas(cx) | self.collect(cx);
         if collected || !self.can_take() {
@@ -140,8 +140,8 @@ impl Node {
         look
     }
 
-    /// The slot of the stream with the lowest position here, the first declared among equals, if what it has there has come. What comes
-    /// after this look may be far behind that position, and behind what other streams have.
+    /// The slot of the stream with the lowest position here, the first declared among equals, if what it has there has
+    /// come. What comes after this look may be far behind that position, and behind what other streams have.
     fn lowest(&mut self, cx: &mut LaneContext) -> Option<usize> {
         let mut lowest: Option<(u64, usize, bool)> = None;
         for (slot, flow) in self.flows.iter_mut().enumerate() {

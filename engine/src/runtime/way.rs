@@ -1,19 +1,20 @@
 //! The way of a packet through a node.
 //!
-//! 1. **Wait.** The packet stands in the store of an edge (`edge`): a channel if its producer is in another lane, a ring if it
-//!    is in this one. The lane (`lane`) looks at its nodes in turn, a node (`turns`) at its streams in turn.
-//! 2. **Take** ([`Node::take`]). A node takes from a stream only if every edge that it feeds for that stream has room; marks
-//!    and ends need none. At a join, [`Flow::take`] waits until it is known on every input whether the sequence comes. If
-//!    there is no room the packet stays where it is: the queue fills, its producer finds no room either, and so on up to
-//!    the source. Whoever makes room wakes the lane that waits for it.
+//! 1. **Wait.** The packet stands in the store of an edge (`edge`): a channel if its producer is in another lane, a
+//!    ring if it is in this one. The lane (`lane`) looks at its nodes in turn, a node (`turns`) at its streams in turn.
+//! 2. **Take** ([`Node::take`]). A node takes from a stream only if every edge that it feeds for that stream has room;
+//!    marks and ends need none. At a join, [`Flow::take`] waits until it is known on every input whether the sequence
+//!    comes. If there is no room the packet stays where it is: the queue fills, its producer finds no room either, and
+//!    so on up to the source. Whoever makes room wakes the lane that waits for it.
 //! 3. **Hold.** With `batch:` it is held until the batch is full, has waited long enough, or nothing more can come.
-//! 4. **Call** ([`Node::begin`]). The actor is called, or a replica is given the call, or the actor keeps a ticket and finishes
-//!    the call later. Whatever is not finished at once stands in the node's `window`, which gives calls back in order.
-//! 5. **Settle** ([`Node::conclude`]). If the call returned `Ok`, what it emitted is sent, and its packets are processed. If it
-//!    failed they are failed, and nothing is sent. If it panicked, they are failed, the actor is dropped, and the control
-//!    plane is asked for a new one; what waits for the node goes on waiting where it is.
-//! 6. **Send** ([`Flow::publish`]). Into every edge of the output, never waiting: what is in hand is published whole. An output
-//!    that gets nothing is told by a mark, so that joins behind it know.
+//! 4. **Call** ([`Node::begin`]). The actor is called, or a replica is given the call, or the actor keeps a ticket and
+//!    finishes the call later. Whatever is not finished at once stands in the node's `window`, which gives calls back
+//!    in order.
+//! 5. **Settle** ([`Node::conclude`]). If the call returned `Ok`, what it emitted is sent, and its packets are
+//!    processed. If it failed they are failed, and nothing is sent. If it panicked, they are failed, the actor is
+//!    dropped, and the control plane is asked for a new one; what waits for the node goes on waiting where it is.
+//! 6. **Send** ([`Flow::publish`]). Into every edge of the output, never waiting: what is in hand is published whole.
+//!    An output that gets nothing is told by a mark, so that joins behind it know.
 //!
 //! What a node is stands in `node`, how it comes and goes in `life`, where streams come from in `sourcing`.
 
@@ -101,7 +102,8 @@ impl Node {
         self.recorder.queue_waited(cx.now_ns - taken.queued_ns);
     }
 
-    /// Asks a packet for its weight, and holds it for a batch. Inlined, it would have every packet copied on its way to the call.
+    /// Asks a packet for its weight, and holds it for a batch. Inlined, it would have every packet copied on its way to
+    /// the call.
     #[inline(never)]
     fn weigh(&mut self, taken: Taken, cx: &mut LaneContext) {
         match guard(|| Ok(taken.input.weight())) {
@@ -113,7 +115,8 @@ impl Node {
         }
     }
 
-    /// Settles a packet that is not for the actor: it wants no more of the stream, is given up, or the payload is broken.
+    /// Settles a packet that is not for the actor: it wants no more of the stream, is given up, or the payload is
+    /// broken.
     #[cold]
     fn refuse_taken(&mut self, taken: Taken, cx: &mut LaneContext) {
         let flow = &self.flows[taken.receipt.slot];
@@ -127,7 +130,8 @@ impl Node {
         self.refuse(taken, Fate::Failed, Some(error), cx);
     }
 
-    /// Settles a packet that was taken but is not handled. Earlier ones of its stream may be held: then its mark has to wait.
+    /// Settles a packet that was taken but is not handled. Earlier ones of its stream may be held: then its mark has to
+    /// wait.
     #[cold]
     pub(crate) fn refuse(
         &mut self,

@@ -1,5 +1,5 @@
-//! Calls that are under way: given to a replica, or to be finished later by whoever holds their ticket. What they give back
-//! is published in the order in which the calls of a stream were made.
+//! Calls that are under way: given to a replica, or to be finished later by whoever holds their ticket. What they give
+//! back is published in the order in which the calls of a stream were made.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -85,8 +85,8 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(most: usize, parker: Arc<Parker>) -> Self {
-        // Each call hands in one answer, and the window bounds the calls: a channel with a bound of its own could only make
-        // wait whoever settles a ticket, which may be an async task.
+        // Each call hands in one answer, and the window bounds the calls: a channel with a bound of its own could only
+        // make wait whoever settles a ticket, which may be an async task.
         let (sender, answers) = flume::unbounded();
         Self {
             most,

@@ -1,7 +1,8 @@
 //! From a checked graph to lanes: which instances a stream needs, and the edges between them.
 //!
 //! Every stream is wired by itself, those of the graph file at the start and others while the graph runs, so there is
-//! one way in which a stream comes to be. Shared nodes exist once; instances of `each: stream` nodes come with their stream.
+//! one way in which a stream comes to be. Shared nodes exist once; instances of `each: stream` nodes come with their
+//! stream.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,7 +31,8 @@ use crate::settled::Settled;
 use crate::setup::Setup;
 use crate::tallies::Tallies;
 
-/// Everything that has been wired in a run: streams that have not been closed by their records, the others by what they came to.
+/// Everything that has been wired in a run: streams that have not been closed by their records, the others by what they
+/// came to.
 pub(crate) struct Wiring {
     pub(crate) graph: Arc<Graph>,
     pub(crate) registry: Arc<Registry>,
@@ -121,8 +123,8 @@ impl Wiring {
         })
     }
 
-    /// Whether a stream may come now, from a source here or over an edge from another machine; and the node that it would come from, if
-    /// there is one.
+    /// Whether a stream may come now, from a source here or over an edge from another machine; and the node that it
+    /// would come from, if there is one.
     pub(crate) fn check_stream(
         &self,
         stream: &StreamSpec,
@@ -411,8 +413,8 @@ impl Wiring {
     }
 }
 
-/// The streams of the graph file with their sources: shared sources first, then those that are listed. In a part, as in the
-/// graph that it is a part of.
+/// The streams of the graph file with their sources: shared sources first, then those that are listed. In a part, as in
+/// the graph that it is a part of.
 fn streams_in_order(graph: &Graph) -> Vec<(StreamSpec, usize)> {
     let sources = graph.nodes.iter().enumerate();
     let shared = sources.filter(|(_, node)| !node.each_stream && node.inputs.is_empty());

@@ -37,7 +37,8 @@ pub struct SimRun {
     pub unfinished: Vec<String>,
     /// How often a lane had nothing to do but wanted to be stepped again at once: on a thread it would spin.
     pub spins: u64,
-    /// What became of each [`SimCommand::AddStream`](super::SimCommand::AddStream) that was given, in order: the stream's name.
+    /// What became of each [`SimCommand::AddStream`](super::SimCommand::AddStream) that was given, in order: the
+    /// stream's name.
     pub added: Vec<Result<String, StartError>>,
     /// What an observer was told by node instance and fate: packets, those of a join by input.
     pub settled: BTreeMap<(String, Fate), u64>,

@@ -31,7 +31,8 @@ use crate::start_error::StartError;
 const PATIENCE: u64 = 300;
 /// A lane that would spin is stepped again after this time.
 const SPIN_NS: u64 = 1_000_000;
-/// What a step takes at most, one of these in a run: nothing, or about what it does on a fast, a slow or a busy machine.
+/// What a step takes at most, one of these in a run: nothing, or about what it does on a fast, a slow or a busy
+/// machine.
 const STEP_COSTS_NS: [u64; 4] = [1, 2_000, 50_000, 1_000_000];
 
 enum Rest {

@@ -18,8 +18,8 @@ use crate::testing::given::{capture, input, settings, setup};
 use crate::testing::outcome::{CallDesk, Contract, Outcome};
 
 /// An actor on its own. The driver has the actor's methods, calls them as the engine would, and holds the actor to its
-/// ports: what it emits must be for packets of the call, once on each output, and of the output's type. A panic of the actor
-/// is the test's.
+/// ports: what it emits must be for packets of the call, once on each output, and of the output's type. A panic of the
+/// actor is the test's.
 ///
 /// ```
 /// # use std::sync::Arc;

@@ -56,7 +56,8 @@ struct Collected {
 }
 
 impl Collector {
-    /// Adds a collecting sink under this name to what graphs may use: one input `in` for payloads of any type, no settings.
+    /// Adds a collecting sink under this name to what graphs may use: one input `in` for payloads of any type, no
+    /// settings.
     ///
     /// # Panics
     /// See [`Registry::register`].

@@ -17,8 +17,9 @@ use crate::settled::Settled;
 use crate::setup::Setup;
 use crate::tallies::Tallies;
 
-/// The setup of a node `test` without a stream, under the `asap` clock, with a [manual clock](Clock::manual) that stands at
-/// zero and the system's folder for temporary files as the run's. Its fields can be changed before it is used.
+/// The setup of a node `test` without a stream, under the `asap` clock, with a [manual clock](Clock::manual) that
+/// stands at zero and the system's folder for temporary files as the run's. Its fields can be changed before it is
+/// used.
 pub fn setup() -> Setup {
     let clock = Clock::manual();
     Setup {

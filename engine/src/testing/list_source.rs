@@ -23,8 +23,8 @@ pub struct ListSourceSettings {
     pub every: HumanDuration,
 }
 
-/// Gives the payloads of a list, one packet each, and ends. Each instance begins with the first; under `each: stream` every
-/// stream gets all of them. See [`Collector`](super::Collector) for an example.
+/// Gives the payloads of a list, one packet each, and ends. Each instance begins with the first; under `each: stream`
+/// every stream gets all of them. See [`Collector`](super::Collector) for an example.
 pub struct ListSource<T> {
     payloads: Arc<[Arc<T>]>,
     every_ns: u64,

@@ -1,5 +1,5 @@
-//! What a driven call came to: packets, failures of single packets, streams that it ended, and the call that is finished
-//! later.
+//! What a driven call came to: packets, failures of single packets, streams that it ended, and the call that is
+//! finished later.
 
 use std::fmt;
 use std::sync::Arc;

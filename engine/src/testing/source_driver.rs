@@ -20,9 +20,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// A source on its own: an iterator over its packets, numbered as the engine would number them, as a join of all its
 /// outputs would be given them. A source with one output feeds an [`ActorDriver`](super::ActorDriver) directly.
 ///
-/// The iterator ends with the source's end, or after its error. Where the source says [`Next::Wait`], the setup's clock is
-/// told that the time has passed; nobody waits, unless the setup has a real clock. To see what the source itself says, ask
-/// [`SourceDriver::source`].
+/// The iterator ends with the source's end, or after its error. Where the source says [`Next::Wait`], the setup's clock
+/// is told that the time has passed; nobody waits, unless the setup has a real clock. To see what the source itself
+/// says, ask [`SourceDriver::source`].
 ///
 /// ```
 /// use fermata_engine::builtin::{Blob, TestSource};

@@ -1,4 +1,5 @@
-//! A locked file's way through `exec`: its descriptor stays open, and an environment variable tells the next program its number.
+//! A locked file's way through `exec`: its descriptor stays open, and an environment variable tells the next program
+//! its number.
 
 #![allow(unsafe_code)]
 
@@ -15,8 +16,8 @@ use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 /// `PROCESS:DESCRIPTOR`. With `exec` the process keeps its number, so what stands there is for no other.
 const VARIABLE: &str = "FERMATA_FOLDER_LOCK";
 
-/// Whether this process has taken over what it was handed: a second lock of the same folder must not come from there. As global
-/// as the environment that it belongs to.
+/// Whether this process has taken over what it was handed: a second lock of the same folder must not come from there.
+/// As global as the environment that it belongs to.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Lets the file stay open in the program that `command` is.
@@ -42,8 +43,8 @@ pub(super) fn take(path: &Path) -> Option<File> {
     {
         return None;
     }
-    // SAFETY: the descriptor is open, as was just seen. Nothing in this process owns it, since it came with `exec`, so nothing closes
-    // it while it is borrowed.
+    // SAFETY: the descriptor is open, as was just seen. Nothing in this process owns it, since it came with `exec`, so
+    // nothing closes it while it is borrowed.
     let inherited = unsafe { BorrowedFd::borrow_raw(number) };
     let file = File::from(fcntl_dupfd_cloexec(inherited, 0).ok()?);
     // Programs that this one starts are not to hold it.

@@ -32,8 +32,8 @@ fn unfinished() -> impl Strategy<Value = Unfinished> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Several writers one after another: under the name there is always the last finished file, under `.part` what the last
-    /// unfinished one left, if it was to be kept and not empty, and beside it what kept ones before it left.
+    /// Several writers one after another: under the name there is always the last finished file, under `.part` what the
+    /// last unfinished one left, if it was to be kept and not empty, and beside it what kept ones before it left.
     #[test]
     fn a_name_only_ever_shows_a_finished_file(
         writers in prop::collection::vec((prop::collection::vec(any::<Vec<u8>>(), 0..4), unfinished(), end()), 1..6),
@@ -269,7 +269,8 @@ fn where_nothing_can_be_written_it_is_said_before_anything_is() {
 
 #[test]
 fn a_file_in_the_present_folder_is_finished() {
-    // Its folder is the empty path. In a process of its own the present folder could be changed; here it is the crate's.
+    // Its folder is the empty path. In a process of its own the present folder could be changed; here it is the
+    // crate's.
     let name = format!("part-file-test-{}", std::process::id());
     write(Path::new(&name), b"x").unwrap();
     let read = fs::read(&name);

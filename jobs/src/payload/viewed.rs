@@ -9,7 +9,8 @@ use super::failure::Failure;
 use super::manifest_row::ManifestRow;
 use crate::preparation::Preparation;
 
-/// The views of a picture that models are asked about: each is a function of these, its number and the hash of the image.
+/// The views of a picture that models are asked about: each is a function of these, its number and the hash of the
+/// image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AskedViews {
     /// V.

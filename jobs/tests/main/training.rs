@@ -1,4 +1,5 @@
-//! Trainings as graphs: they learn, they equal the bare trainer, and one that was ended early gives the weights of one that was not.
+//! Trainings as graphs: they learn, they equal the bare trainer, and one that was ended early gives the weights of one
+//! that was not.
 
 use std::fs;
 

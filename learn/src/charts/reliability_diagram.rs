@@ -13,7 +13,8 @@ const COUNTS: f64 = 80.0;
 /// Where the bars of the counts stand.
 const FLOOR: f64 = BOTTOM + COUNTS + 12.0;
 
-/// Accuracy of each bin of confidences beside what a calibrated model would have, and below it how many rows fall into each.
+/// Accuracy of each bin of confidences beside what a calibrated model would have, and below it how many rows fall into
+/// each.
 pub fn reliability_diagram(title: &str, bins: &[Bin], metrics: &Metrics) -> String {
     let mut svg = Svg::new(RIGHT + 30.0, BOTTOM + COUNTS + 75.0);
     svg.text((LEFT, 28.0), TITLE, title);

@@ -37,8 +37,8 @@ pub enum ExportError {
     Card(#[from] CardError),
 }
 
-/// Writes a folder with a card and its weights, and reads it again as the live graph would. The card's `sha256` is filled in; its
-/// `architecture` says whether the weights are ONNX (none) or safetensors.
+/// Writes a folder with a card and its weights, and reads it again as the live graph would. The card's `sha256` is
+/// filled in; its `architecture` says whether the weights are ONNX (none) or safetensors.
 ///
 /// # Errors
 /// See [`ExportError`]; then nothing has been written, and what was there is still there.

@@ -1,5 +1,5 @@
-//! ArcFace's additive angular margin (Deng et al. 2019, <https://arxiv.org/abs/1801.07698>): logits of a training, whose label's angle is
-//! made larger by a margin. Inference has no margin: [`crate::network::Head::ArcFace`].
+//! ArcFace's additive angular margin (Deng et al. 2019, <https://arxiv.org/abs/1801.07698>): logits of a training,
+//! whose label's angle is made larger by a margin. Inference has no margin: [`crate::network::Head::ArcFace`].
 
 use std::f64::consts::PI;
 
@@ -38,7 +38,8 @@ pub struct ArcFace {
     pub gradient: MarginGradient,
 }
 
-/// Fermata's own: seven classes need a smaller margin and scale than the paper's m = 0.5 and s = 64 for many thousand identities.
+/// Fermata's own: seven classes need a smaller margin and scale than the paper's m = 0.5 and s = 64 for many thousand
+/// identities.
 impl Default for ArcFace {
     fn default() -> Self {
         Self {

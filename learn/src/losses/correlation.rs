@@ -1,5 +1,6 @@
-//! Distillation by correlation, DIST (Huang et al. 2022, <https://arxiv.org/abs/2205.10536>): the student's probabilities need not equal the
-//! teacher's, only rise and fall with them: over the classes of a row, and over the rows of a batch for each class.
+//! Distillation by correlation, DIST (Huang et al. 2022, <https://arxiv.org/abs/2205.10536>): the student's
+//! probabilities need not equal the teacher's, only rise and fall with them: over the classes of a row, and over the
+//! rows of a batch for each class.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};

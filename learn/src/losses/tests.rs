@@ -1,4 +1,5 @@
-//! Values and gradients beside torch's at logit scales from 1 to 100 (`learn/oracles/losses.py`), and the laws between losses.
+//! Values and gradients beside torch's at logit scales from 1 to 100 (`learn/oracles/losses.py`), and the laws between
+//! losses.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The rows of a recipe on their way into a manifest: mapped, taken over, looked at. Owns what is gathered of them; what is left out because it is
-//! one picture with another row is decided in [`super::Recipe::make`].
+//! The rows of a recipe on their way into a manifest: mapped, taken over, looked at. Owns what is gathered of them;
+//! what is left out because it is one picture with another row is decided in [`super::Recipe::make`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -253,7 +253,8 @@ impl Sure {
     }
 }
 
-/// Labels of one file under two policies contradict each other or are one row twice: no clean-up can tell which is meant.
+/// Labels of one file under two policies contradict each other or are one row twice: no clean-up can tell which is
+/// meant.
 pub(super) fn refuse_two_policies<T: std::hash::Hash + Eq>(
     files: &[T],
     policies: &[String],

@@ -1,5 +1,5 @@
-//! How a source's own table becomes labels: a small YAML file per source and label policy. Owns the rules and what a row can become; no
-//! order of classes is ever guessed.
+//! How a source's own table becomes labels: a small YAML file per source and label policy. Owns the rules and what a
+//! row can become; no order of classes is ever guessed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,8 @@ pub struct Mapping {
     /// Whether the first line names the columns. Without names they are `0`, `1`, …. Default: true.
     #[serde(default = "yes")]
     pub header: bool,
-    /// Path of a row's image in the source's folder. `{COLUMN}` stands for a column's value, `{COLUMN:stem}` for it without its ending.
+    /// Path of a row's image in the source's folder. `{COLUMN}` stands for a column's value, `{COLUMN:stem}` for it
+    /// without its ending.
     pub image: String,
     /// What a row shows.
     pub label: LabelRule,

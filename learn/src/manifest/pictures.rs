@@ -1,4 +1,5 @@
-//! What image files hold, looked at on all cores: bytes, size and the picture's fingerprint; and which of them show one picture.
+//! What image files hold, looked at on all cores: bytes, size and the picture's fingerprint; and which of them show one
+//! picture.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ pub enum Looking {
 /// Is told how far it has come, from any thread and often.
 pub type Watch<'a> = &'a (dyn Fn(Looking) + Sync);
 
-/// What one file holds. All files with these bytes share it: a list may have millions of rows, and name one picture many times.
+/// What one file holds. All files with these bytes share it: a list may have millions of rows, and name one picture
+/// many times.
 #[derive(Debug)]
 pub(crate) struct Picture {
     /// SHA-256 of its bytes.
@@ -58,8 +60,8 @@ impl Picture {
     }
 }
 
-/// Looks at so many files, whose paths are made when they are needed; the answers are in their order. Bytes that were seen before are not
-/// decoded again.
+/// Looks at so many files, whose paths are made when they are needed; the answers are in their order. Bytes that were
+/// seen before are not decoded again.
 pub(crate) fn look_at(
     files: usize,
     path: impl Fn(usize) -> PathBuf + Sync,
@@ -100,8 +102,9 @@ fn look(path: &Path, pool: &FramePool, hasher: &PictureHasher, known: &Mutex<Kno
     Ok(Arc::clone(known().entry(hash).or_insert(new)))
 }
 
-/// Groups of rows that show one picture: the places of each group of at least two, in order. `of` says of a row whether it is drawn, and its
-/// picture. Photographs are compared as pictures; what is drawn ([`super::DRAWN`]) is one only if its bytes are, because all drawn faces are alike.
+/// Groups of rows that show one picture: the places of each group of at least two, in order. `of` says of a row whether
+/// it is drawn, and its picture. Photographs are compared as pictures; what is drawn ([`super::DRAWN`]) is one only if
+/// its bytes are, because all drawn faces are alike.
 pub(crate) fn one_picture<Row>(
     rows: &[Row],
     of: impl Fn(&Row) -> (bool, &Picture),

@@ -1,9 +1,10 @@
-//! A manifest made of raw sources: their tables are mapped, their images looked at, and what would spoil a training is left out with its reason.
-//! Owns what goes and why.
+//! A manifest made of raw sources: their tables are mapped, their images looked at, and what would spoil a training is
+//! left out with its reason. Owns what goes and why.
 //!
-//! One picture (scaled, compressed again, mirrored) is one group. Of a group, the same bytes are kept once; a group with two labels goes whole; a group that
-//! lies in two splits keeps its rows in test, else validation, and loses the others, so that nothing is tested that was learnt. Groups
-//! without a split are drawn, each whole. Groups of manifests that are taken over stay together.
+//! One picture (scaled, compressed again, mirrored) is one group. Of a group, the same bytes are kept once; a group
+//! with two labels goes whole; a group that lies in two splits keeps its rows in test, else validation, and loses the
+//! others, so that nothing is tested that was learnt. Groups without a split are drawn, each whole. Groups of manifests
+//! that are taken over stay together.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -34,8 +35,8 @@ pub struct CleanReport {
 }
 
 impl Recipe {
-    /// Makes the manifest for a folder, from which its images are named; the folder's path is absolute and has no links in it
-    /// ([`crate::relative_path::resolved`]). `at` is the folder of the recipe. Nothing is written.
+    /// Makes the manifest for a folder, from which its images are named; the folder's path is absolute and has no links
+    /// in it ([`crate::relative_path::resolved`]). `at` is the folder of the recipe. Nothing is written.
     ///
     /// # Errors
     /// A table or mapping is wrong, or images cannot be read: all of them.
@@ -206,8 +207,8 @@ fn remove_seen(candidates: &mut [Candidate], places: &[usize]) {
     }
 }
 
-/// Rows of one group of a manifest that was taken over, and rows that are one picture with one of them, are one group. What is kept of each is in
-/// one split already.
+/// Rows of one group of a manifest that was taken over, and rows that are one picture with one of them, are one group.
+/// What is kept of each is in one split already.
 fn join_given_groups(candidates: &mut [Candidate]) {
     let mut first_of: HashMap<(usize, String), usize> = HashMap::new();
     // The group's name by the name that it had before: a path to the smallest.

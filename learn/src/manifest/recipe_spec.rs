@@ -1,4 +1,5 @@
-//! What a recipe says: tables and manifests, which of their rows are taken, how rows are split, what becomes of doubles. Owns the file's form.
+//! What a recipe says: tables and manifests, which of their rows are taken, how rows are split, what becomes of
+//! doubles. Owns the file's form.
 
 use std::path::{Path, PathBuf};
 
@@ -32,10 +33,11 @@ pub enum Duplicates {
     /// They go where they would spoil a training: see this module.
     #[default]
     Remove,
-    /// All rows stay, in the splits that the sources give them: a benchmark as everybody has it, with its leaks and its contradictions. Such a
-    /// manifest does not pass the gate ([`super::Validation`]) if it has any.
+    /// All rows stay, in the splits that the sources give them: a benchmark as everybody has it, with its leaks and its
+    /// contradictions. Such a manifest does not pass the gate ([`super::Validation`]) if it has any.
     Keep,
-    /// As `keep`, but rows of validation and test go that show a picture of train: what is measured on the rest was not learnt.
+    /// As `keep`, but rows of validation and test go that show a picture of train: what is measured on the rest was not
+    /// learnt.
     KeepUnseen,
 }
 
@@ -110,8 +112,8 @@ pub enum Confidence {
         /// Its least value.
         at_least: f64,
     },
-    /// The probability that models give to the label, joined by `sha256` (mean over the files that have the row). The models should not have
-    /// learnt from the rows that they are asked about; a row without a prediction is an error.
+    /// The probability that models give to the label, joined by `sha256` (mean over the files that have the row). The
+    /// models should not have learnt from the rows that they are asked about; a row without a prediction is an error.
     Predictions {
         /// `.npz` files with `logits` and `sha256`. Classes are the seven expressions.
         files: Vec<PathBuf>,

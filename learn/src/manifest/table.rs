@@ -18,7 +18,8 @@ pub const COLUMNS: [&str; 8] = [
     "image", "label", "source", "split", "group", "sha256", "width", "height",
 ];
 
-/// The source of pictures that are drawn, and not taken: all their faces are alike, so that they are one picture only if they have the same bytes.
+/// The source of pictures that are drawn, and not taken: all their faces are alike, so that they are one picture only
+/// if they have the same bytes.
 pub const DRAWN: &str = "synthetic";
 
 /// What a row is for.
@@ -181,7 +182,8 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// See [`ManifestError`]: all wrong lines are counted, also an image that is listed twice and a group in two splits.
+    /// See [`ManifestError`]: all wrong lines are counted, also an image that is listed twice and a group in two
+    /// splits.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
         let unreadable = |reason| ManifestError::File {
             path: path.to_owned(),

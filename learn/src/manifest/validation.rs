@@ -1,5 +1,5 @@
-//! The gate before a training: a manifest whose files are there, and are what it says, and are not one picture in two splits or with two labels.
-//! Owns what is a problem; `manifest_validation.json`.
+//! The gate before a training: a manifest whose files are there, and are what it says, and are not one picture in two
+//! splits or with two labels. Owns what is a problem; `manifest_validation.json`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

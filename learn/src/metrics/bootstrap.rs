@@ -65,8 +65,8 @@ pub(crate) fn intervals_of(drawn: &Drawn, confidence: f64) -> Vec<Interval> {
     .collect()
 }
 
-/// Intervals of accuracy, macro-F1, NLL, Brier score and ECE. `samples` at least 2, `confidence` between 0 and 1; the same seed gives the
-/// same intervals.
+/// Intervals of accuracy, macro-F1, NLL, Brier score and ECE. `samples` at least 2, `confidence` between 0 and 1; the
+/// same seed gives the same intervals.
 pub fn intervals(
     predictions: &Predictions,
     samples: usize,

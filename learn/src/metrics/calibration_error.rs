@@ -60,8 +60,8 @@ pub(super) fn error_of(pairs: &[(f64, bool)], edges: Edges) -> f64 {
     weighted.sum::<f64>() / pairs.len() as f64
 }
 
-/// Confidences this close to an edge are on it. A softmax errs by a few units of 2⁻⁵³ to either side, and by which depends on a common shift
-/// of the logits, which must change nothing.
+/// Confidences this close to an edge are on it. A softmax errs by a few units of 2⁻⁵³ to either side, and by which
+/// depends on a common shift of the logits, which must change nothing.
 const ON_EDGE: f64 = 1e-11;
 
 /// The bin of a confidence, which is 0 to 1 but for rounding.
@@ -103,7 +103,8 @@ fn bins(pairs: &[(f64, bool)], edges: Edges) -> Vec<Bin> {
     bins
 }
 
-/// The error over 15 bins of equally many rows by rising confidence; the first bins get one more where 15 does not divide their number.
+/// The error over 15 bins of equally many rows by rising confidence; the first bins get one more where 15 does not
+/// divide their number.
 pub(super) fn adaptive_error(rows: &Rows<'_>) -> f64 {
     let mut pairs = pairs(rows);
     // Confidences that differ by rounding alone are equal here too, so that it does not put rows into another bin.
@@ -128,8 +129,8 @@ pub(super) fn adaptive_error(rows: &Rows<'_>) -> f64 {
     sum / count as f64
 }
 
-/// For each class the error of its probability as a confidence that the label is this class, over bins (lo, hi]; the mean over the
-/// classes.
+/// For each class the error of its probability as a confidence that the label is this class, over bins (lo, hi]; the
+/// mean over the classes.
 pub(super) fn classwise_error(rows: &Rows<'_>) -> f64 {
     let of_class = |class: usize| {
         let pairs: Vec<(f64, bool)> = (0..rows.len())

@@ -1,5 +1,5 @@
-//! Metrics of samples that are drawn with replacement from the rows of models, all models on the same ones. Owns how rows are drawn and how a
-//! sample's metrics are added up; what is said with them is in [`super::bootstrap`].
+//! Metrics of samples that are drawn with replacement from the rows of models, all models on the same ones. Owns how
+//! rows are drawn and how a sample's metrics are added up; what is said with them is in [`super::bootstrap`].
 
 use super::calibration_error::{BINS, Edges, place};
 use super::rows::{Rows, brier};
@@ -12,8 +12,8 @@ pub(super) const NAMES: [&str; 5] = ["accuracy", "macro_f1", "nll", "brier", "ec
 /// One value of each of [`NAMES`].
 pub(super) type Values = [f64; NAMES.len()];
 
-/// Samples that are measured together: one pass over the rows, and arithmetic that the compiler puts into vectors. Each sample's sums are
-/// added up row after row, so that they come out the same however many go together.
+/// Samples that are measured together: one pass over the rows, and arithmetic that the compiler puts into vectors. Each
+/// sample's sums are added up row after row, so that they come out the same however many go together.
 const TOGETHER: usize = 8;
 
 /// How often a row is drawn in each of the samples.
@@ -134,8 +134,9 @@ impl Sums {
     }
 }
 
-/// From so many rows on, how often a row is drawn does not depend on the others (Poisson with mean 1: Hanley and MacGibbon 2006; the number of rows
-/// of a sample then varies by 1/√N, 0.3 % and less). Drawing row by row would touch memory at random a thousand times for each row.
+/// From so many rows on, how often a row is drawn does not depend on the others (Poisson with mean 1: Hanley and
+/// MacGibbon 2006; the number of rows of a sample then varies by 1/√N, 0.3 % and less). Drawing row by row would touch
+/// memory at random a thousand times for each row.
 pub(super) const MANY: usize = 1 << 17;
 
 /// Draws samples of as many rows as there are.
@@ -296,7 +297,8 @@ mod tests {
         ]
     }
 
-    /// Samples that go together come out, to the last bit, as each alone: their number and that of threads change nothing.
+    /// Samples that go together come out, to the last bit, as each alone: their number and that of threads change
+    /// nothing.
     #[test]
     fn samples_that_go_together_come_out_as_each_alone() {
         for rows in [1, 37, MANY + 3] {

@@ -1,4 +1,5 @@
-//! Metrics of a network that was trained several times, with other seeds: their mean and spread, and how sure a mean is.
+//! Metrics of a network that was trained several times, with other seeds: their mean and spread, and how sure a mean
+//! is.
 
 use serde::{Deserialize, Serialize};
 

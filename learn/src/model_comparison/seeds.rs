@@ -1,4 +1,5 @@
-//! Networks that were trained several times with other seeds: whether one is better than another, or one of its trainings was.
+//! Networks that were trained several times with other seeds: whether one is better than another, or one of its
+//! trainings was.
 
 use serde::{Deserialize, Serialize};
 

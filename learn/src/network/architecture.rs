@@ -56,8 +56,8 @@ impl Architecture {
         }
     }
 
-    /// Whether it computes on images in NHWC strides: the same numbers, and faster on a CPU where oneDNN's convolutions are most of the work
-    /// (`cargo bench -p fermata-learn --bench networks` says by how much).
+    /// Whether it computes on images in NHWC strides: the same numbers, and faster on a CPU where oneDNN's convolutions
+    /// are most of the work (`cargo bench -p fermata-learn --bench networks` says by how much).
     pub(crate) fn is_channels_last(self) -> bool {
         match self {
             Self::EfficientNetB3 | Self::MobileNetV3Large | Self::SmallResNet18(_) => true,

@@ -11,7 +11,8 @@ pub enum Head {
         /// Number of classes.
         classes: i64,
     },
-    /// ArcFace's inference form: scale · cosine, no margin and no bias (Deng et al. 2019, <https://arxiv.org/abs/1801.07698>).
+    /// ArcFace's inference form: scale · cosine, no margin and no bias (Deng et al. 2019,
+    /// <https://arxiv.org/abs/1801.07698>).
     ArcFace {
         /// Number of classes.
         classes: i64,
@@ -47,7 +48,8 @@ pub struct Description {
 pub struct Cost {
     /// Trained values: weights, biases, scales.
     pub parameters: i64,
-    /// Multiply-accumulate operations of convolutions and fully connected layers for one image; FLOPs are twice as many.
+    /// Multiply-accumulate operations of convolutions and fully connected layers for one image; FLOPs are twice as
+    /// many.
     pub multiply_accumulates: i64,
 }
 
@@ -104,7 +106,8 @@ impl Description {
     }
 }
 
-/// Adds up the multiply-accumulates of layers that take an image of [height, width]; returns the size of what they give.
+/// Adds up the multiply-accumulates of layers that take an image of [height, width]; returns the size of what they
+/// give.
 fn operations(layers: &[Layer], mut size: [i64; 2], counted: &mut i64) -> [i64; 2] {
     for layer in layers {
         match layer {

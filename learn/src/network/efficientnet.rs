@@ -1,4 +1,5 @@
-//! EfficientNet-B3 (Tan and Le 2019, <https://arxiv.org/abs/1905.11946>) with TensorFlow's paddings, timm's `tf_efficientnet_b3`.
+//! EfficientNet-B3 (Tan and Le 2019, <https://arxiv.org/abs/1905.11946>) with TensorFlow's paddings, timm's
+//! `tf_efficientnet_b3`.
 
 use super::inverted_residual::{Block, Family};
 use super::layer::{Activation, Layer, conv_norm};

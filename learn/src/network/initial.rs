@@ -1,4 +1,5 @@
-//! The weights that a training from scratch begins with: timm's distributions for each family, from a seed and the tensor's name.
+//! The weights that a training from scratch begins with: timm's distributions for each family, from a seed and the
+//! tensor's name.
 
 use tch::{Kind, Tensor};
 

@@ -1,5 +1,5 @@
-//! The blocks that EfficientNet and MobileNetV3 share: depthwise-separable convolutions and inverted residuals with squeeze and
-//! excitation (Sandler et al. 2018, <https://arxiv.org/abs/1801.04381>), under timm's names.
+//! The blocks that EfficientNet and MobileNetV3 share: depthwise-separable convolutions and inverted residuals with
+//! squeeze and excitation (Sandler et al. 2018, <https://arxiv.org/abs/1801.04381>), under timm's names.
 
 use super::layer::{Activation, Conv, Layer, Padding, conv_norm};
 

@@ -1,6 +1,6 @@
 //! The description that a network is made from: the libtorch module, the ONNX graph, and the counts of parameters and
-//! operations are all made by walking it, so that they cannot drift apart. Owns what layers there are, the parameters of each, and
-//! shapes. Does not compute anything.
+//! operations are all made by walking it, so that they cannot drift apart. Owns what layers there are, the parameters
+//! of each, and shapes. Does not compute anything.
 
 /// One step of a network. Images are [N, C, H, W].
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +20,8 @@ pub enum Layer {
         /// Values out.
         outputs: i64,
     },
-    /// Cosine of the angle between the input and each class's weight, times a scale: ArcFace without its margin (Deng et al. 2019).
+    /// Cosine of the angle between the input and each class's weight, times a scale: ArcFace without its margin (Deng
+    /// et al. 2019).
     Cosine {
         /// Name of the weight, without `.weight`.
         name: String,

@@ -1,5 +1,5 @@
-//! A description as a libtorch module: tensors under timm's names, and the computation over them. Owns inference and the
-//! forward half of training; gradients are libtorch's, files of weights are [`crate::weights`]'.
+//! A description as a libtorch module: tensors under timm's names, and the computation over them. Owns inference and
+//! the forward half of training; gradients are libtorch's, files of weights are [`crate::weights`]'.
 
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -89,8 +89,8 @@ enum Step {
 }
 
 impl Network {
-    /// A network with the weights that timm would begin a training with. Each tensor's values depend on the seed and its name
-    /// alone.
+    /// A network with the weights that timm would begin a training with. Each tensor's values depend on the seed and
+    /// its name alone.
     pub fn new(architecture: Architecture, head: Head, seed: u64, device: Device) -> Self {
         let description = Description::new(architecture, head);
         let tensors = description
@@ -213,8 +213,8 @@ impl Network {
     }
 }
 
-/// The same images [N, C, H, W] in memory as [N, H, W, C]. The strides are set by hand: with one channel both orders are the same bytes, and
-/// libtorch would keep the strides of [N, C, H, W], by which it chooses how to compute.
+/// The same images [N, C, H, W] in memory as [N, H, W, C]. The strides are set by hand: with one channel both orders
+/// are the same bytes, and libtorch would keep the strides of [N, C, H, W], by which it chooses how to compute.
 fn channels_last(images: &Tensor) -> Tensor {
     let (n, c, h, w) = images.size4().expect("images have four dimensions");
     images.permute([0, 2, 3, 1]).contiguous().as_strided(
@@ -366,8 +366,8 @@ fn convolve(x: Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: &Conv) -> T
     x.conv2d(weight, bias, stride, padding, [1, 1], conv.groups)
 }
 
-/// In place where libtorch can: large activations cost as much to allocate as to compute. `x` is nobody else's, since no branch begins with
-/// an activation.
+/// In place where libtorch can: large activations cost as much to allocate as to compute. `x` is nobody else's, since
+/// no branch begins with an activation.
 fn activate(activation: Activation, mut x: Tensor) -> Tensor {
     match activation {
         Activation::Relu => x.relu_(),

@@ -25,8 +25,8 @@ pub(super) fn body() -> Vec<Layer> {
     layers
 }
 
-/// Four stages of two blocks, of `width`, 2, 4 and 8 times as many channels, and the mean of each channel of the last: an input of `width`
-/// channels becomes an embedding.
+/// Four stages of two blocks, of `width`, 2, 4 and 8 times as many channels, and the mean of each channel of the last:
+/// an input of `width` channels becomes an embedding.
 pub(super) fn stages(width: i64) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut inputs = width;

@@ -1,5 +1,5 @@
-//! The head of an array, looked at before it is understood: the crate that does so multiplies dimensions, follows brackets and takes
-//! memory as far as the head asks it to.
+//! The head of an array, looked at before it is understood: the crate that does so multiplies dimensions, follows
+//! brackets and takes memory as far as the head asks it to.
 
 use std::io::{self, Chain, Cursor, ErrorKind, Read};
 
@@ -14,7 +14,8 @@ pub(super) type Checked<R> = Chain<Cursor<Vec<u8>>, R>;
 /// Looks at the head of an array: magic, version, length, and a Python dictionary with the key `shape` (NumPy's NEP 1).
 ///
 /// # Errors
-/// Those of reading it; its length, brackets or dimensions are none that an array has. What is wrong otherwise is left to who reads it.
+/// Those of reading it; its length, brackets or dimensions are none that an array has. What is wrong otherwise is left
+/// to who reads it.
 pub(super) fn checked<R: Read>(mut file: R) -> io::Result<Checked<R>> {
     let mut head = Vec::new();
     let mut read = |head: &mut Vec<u8>, length: usize| {

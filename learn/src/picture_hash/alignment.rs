@@ -1,5 +1,6 @@
-//! Lays one small gray picture over another, moved, turned and scaled as it fits best, and says how well they agree. Light and contrast do
-//! not count: values are compared with their surroundings. Owns the fit (Lucas and Kanade 1981, Gauss-Newton over a similarity transform).
+//! Lays one small gray picture over another, moved, turned and scaled as it fits best, and says how well they agree.
+//! Light and contrast do not count: values are compared with their surroundings. Owns the fit (Lucas and Kanade 1981,
+//! Gauss-Newton over a similarity transform).
 
 /// Pixels of a picture's side.
 pub(super) const SIDE: usize = 24;
@@ -132,7 +133,8 @@ fn interpolated(plane: &Plane, [column, row]: [f32; 2]) -> f32 {
     upper * (1.0 - below) + lower * below
 }
 
-/// One Gauss-Newton step: the least squares of still − gain · (moved + J·δ), each less its mean. False if the change is no small one any more.
+/// One Gauss-Newton step: the least squares of still − gain · (moved + J·δ), each less its mean. False if the change is
+/// no small one any more.
 fn improve(change: &mut Similarity, still: &Plane, [moved, across, down]: [&Plane; 3]) -> bool {
     // Still, moved, and the derivative by each part of the change.
     let mut rows: Vec<[f32; 6]> = Vec::with_capacity(PIXELS);

@@ -9,7 +9,8 @@ use super::alignment::{Aligned, SIDE as THUMBNAIL};
 /// Bits of a hash: 16 × 16 low frequencies of a discrete cosine transform, each above or below their median ("pHash").
 const SIDE: u32 = 16;
 pub(super) const WORDS: usize = (SIDE * SIDE / 64) as usize;
-/// Up to this many differing bits two pictures are one. On FER2013 a face that is scaled or compressed again differs from itself in at most 20.
+/// Up to this many differing bits two pictures are one. On FER2013 a face that is scaled or compressed again differs
+/// from itself in at most 20.
 pub(super) const SURE: u32 = 24;
 /// Up to here they are one if they roughly agree: of 33 pairs of FER2013's test part all were one photo.
 const LIKELY: u32 = 56;
@@ -17,12 +18,13 @@ const LIKELY: u32 = 56;
 pub(super) const MOST: u32 = 80;
 /// Share of each side that the second hash leaves out at each end.
 const MARGIN: f64 = 0.025;
-/// Hashes of two views that tell whether one is the other, and whether one is the other's mirror image. Two that are both mirrored, or both without
-/// margin, tell no more than the whole ones.
+/// Hashes of two views that tell whether one is the other, and whether one is the other's mirror image. Two that are
+/// both mirrored, or both without margin, tell no more than the whole ones.
 const DIRECT: [(usize, usize); 3] = [(0, 0), (0, 2), (2, 0)];
 const MIRRORED: [(usize, usize); 6] = [(1, 0), (0, 1), (1, 2), (2, 1), (3, 0), (0, 3)];
-/// Least correlation of pictures up to [`LIKELY`], and up to [`MOST`]. With these, all of 84 pairs with two labels that were drawn from what
-/// FER2013 loses by [`crate::manifest::Recipe`] are one photo; with 0.75 and 0.88 a quarter were two faces.
+/// Least correlation of pictures up to [`LIKELY`], and up to [`MOST`]. With these, all of 84 pairs with two labels that
+/// were drawn from what FER2013 loses by [`crate::manifest::Recipe`] are one photo; with 0.75 and 0.88 a quarter were
+/// two faces.
 const ROUGHLY: f32 = 0.8;
 const WELL: f32 = 0.92;
 
@@ -31,9 +33,11 @@ pub(super) type Hash = [u64; WORDS];
 /// One look at a picture: whole, or without its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct View {
-    /// Of the view, its mirror image, and both without [`MARGIN`]: a crop of the picture is closer to one of them than to the whole.
+    /// Of the view, its mirror image, and both without [`MARGIN`]: a crop of the picture is closer to one of them than
+    /// to the whole.
     pub(super) hashes: [Hash; 4],
-    /// Whether it is the whole of a picture with a frame. Frames look alike: two such views tell nothing, what is inside does.
+    /// Whether it is the whole of a picture with a frame. Frames look alike: two such views tell nothing, what is
+    /// inside does.
     pub(super) is_framed: bool,
     /// Gray, small, row after row.
     pub(super) thumbnail: Box<[u8; THUMBNAIL * THUMBNAIL]>,

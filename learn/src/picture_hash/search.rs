@@ -1,5 +1,6 @@
-//! Finds the pictures that are one among many, without comparing all pairs: hashes that are alike in a few bits drawn at random are compared
-//! (locality-sensitive hashing: Indyk and Motwani 1998), once for each of many draws. Owns the search and how many pairs it misses.
+//! Finds the pictures that are one among many, without comparing all pairs: hashes that are alike in a few bits drawn
+//! at random are compared (locality-sensitive hashing: Indyk and Motwani 1998), once for each of many draws. Owns the
+//! search and how many pairs it misses.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -11,9 +12,9 @@ use crate::on_all_cores::in_pieces;
 
 /// Draws of bits.
 const DRAWS: usize = 256;
-/// Bits of a draw: so many that about 32 to 64 hashes were alike in them if they were random. A pair of hashes that differ in d of 256 bits is found
-/// with probability 1 − (1 − (1 − d/256)^bits)^256: for 36,000 pictures above 0.99999 up to 56 bits and 0.94 at 80, for half a million 0.998 and
-/// 0.6.
+/// Bits of a draw: so many that about 32 to 64 hashes were alike in them if they were random. A pair of hashes that
+/// differ in d of 256 bits is found with probability 1 − (1 − (1 − d/256)^bits)^256: for 36,000 pictures above 0.99999
+/// up to 56 bits and 0.94 at 80, for half a million 0.998 and 0.6.
 fn bits_drawn(hashes: usize) -> usize {
     (hashes.max(1).ilog2() as usize)
         .saturating_sub(4)
@@ -21,7 +22,8 @@ fn bits_drawn(hashes: usize) -> usize {
 }
 /// Draws whose pairs are kept at the same time.
 const ROUND: usize = 16;
-/// Most hashes of one draw that are compared with each: where there are more, they are nearly all one picture, and linked through each other.
+/// Most hashes of one draw that are compared with each: where there are more, they are nearly all one picture, and
+/// linked through each other.
 const MOST_ALIKE: usize = 2048;
 /// Distinguishes these random numbers from others.
 const PURPOSE: u64 = 0x4C53_4820;
@@ -76,7 +78,8 @@ pub enum Searching {
 /// A view of a picture: its owner's place, and itself.
 type Seen<'a> = (u32, &'a View);
 
-/// Groups of pictures that are one: the places of each group of at least two, in order. `watch` is told how far it has come, from any thread.
+/// Groups of pictures that are one: the places of each group of at least two, in order. `watch` is told how far it has
+/// come, from any thread.
 pub fn same_pictures<P: Borrow<Fingerprint>>(
     pictures: &[P],
     watch: &(dyn Fn(Searching) + Sync),
@@ -148,14 +151,16 @@ fn groups(mut links: Links) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Pairs that differ in few bits: pictures that are one for sure, and views that have to be looked at, with their differences.
+/// Pairs that differ in few bits: pictures that are one for sure, and views that have to be looked at, with their
+/// differences.
 type Alike = (Vec<(u32, u32)>, Vec<(u32, u32, u32)>);
 
 fn alike(seen: &[Seen<'_>], links: &Links, watch: &(dyn Fn(Searching) + Sync)) -> Alike {
     let bits = bits_drawn(seen.len());
     let done = AtomicUsize::new(0);
     let (mut all, mut links) = (Alike::default(), links.clone());
-    // Most pairs are found by many draws: after each round they are there once, and what is linked is not looked for again.
+    // Most pairs are found by many draws: after each round they are there once, and what is linked is not looked for
+    // again.
     for round in 0..DRAWS.div_ceil(ROUND) {
         let first = round * ROUND;
         let of_draws = in_pieces(ROUND.min(DRAWS - first), 1, |draws| {

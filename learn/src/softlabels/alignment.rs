@@ -1,4 +1,5 @@
-//! What softlabels depend on besides the pictures: teachers, weights, temperatures, preprocessing, views. Owns how two of them differ.
+//! What softlabels depend on besides the pictures: teachers, weights, temperatures, preprocessing, views. Owns how two
+//! of them differ.
 
 use fermata_vision::card::ModelCard;
 use fermata_vision::{Expression, face::EXPRESSIONS};

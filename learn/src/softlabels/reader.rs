@@ -1,5 +1,5 @@
-//! Reads a softlabel folder for a training: everything is held against its hash, and rows are joined by the hashes of their images, never
-//! by position.
+//! Reads a softlabel folder for a training: everything is held against its hash, and rows are joined by the hashes of
+//! their images, never by position.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,8 @@ pub struct Softlabels {
 pub struct Expected<'a> {
     /// The rows it learns from.
     pub rows: &'a [&'a Row],
-    /// Preprocessing and class order of the student. Its histogram equalisation must be the teachers'; its size and scaling are its own.
+    /// Preprocessing and class order of the student. Its histogram equalisation must be the teachers'; its size and
+    /// scaling are its own.
     pub card: &'a ModelCard,
     /// How the student's pictures are varied.
     pub augmentation: &'a Augmentation,
@@ -157,7 +158,8 @@ impl Softlabels {
         self.logits.get(at..)?.first_chunk()
     }
 
-    /// What the ensemble says of a split's pictures as they are (view 0), with their labels: predictions like those of one model.
+    /// What the ensemble says of a split's pictures as they are (view 0), with their labels: predictions like those of
+    /// one model.
     ///
     /// # Errors
     /// They have no rows of this split.
@@ -186,8 +188,8 @@ impl Softlabels {
     /// Holds a training against them.
     ///
     /// # Errors
-    /// [`SoftlabelsError::Differs`] with all differences: images that have changed since the export or are not in it, another class order,
-    /// augmentation, seed or histogram equalisation.
+    /// [`SoftlabelsError::Differs`] with all differences: images that have changed since the export or are not in it,
+    /// another class order, augmentation, seed or histogram equalisation.
     pub fn check(&self, expected: &Expected<'_>) -> Result<(), SoftlabelsError> {
         let alignment = self.alignment();
         let names = ("the softlabels", "the training");

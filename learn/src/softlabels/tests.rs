@@ -119,7 +119,8 @@ fn what_is_written_is_read_by_the_images_hashes() {
     assert!(failed.contains("2.png") && failed.contains("the file is empty"));
     let metrics = std::fs::read_to_string(folder.path().join(METRICS)).unwrap();
     let metrics: Value = serde_json::from_str(&metrics).unwrap();
-    // Logits that grow with the class say `neutral`, which rows 0 and 1 are not; the teachers' say `angry`, which row 0 is.
+    // Logits that grow with the class say `neutral`, which rows 0 and 1 are not; the teachers' say `angry`, which row 0
+    // is.
     assert_eq!(metrics["by_split"]["train"]["ensemble"]["accuracy"], 0.0);
     assert_eq!(metrics["by_split"]["train"]["b"]["accuracy"], 0.5);
 }

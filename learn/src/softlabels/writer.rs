@@ -1,5 +1,5 @@
-//! Writes a softlabel folder from rows that can be gone through several times: never more than a row of them is in memory, but for one model's
-//! logits of view 0 while it is measured.
+//! Writes a softlabel folder from rows that can be gone through several times: never more than a row of them is in
+//! memory, but for one model's logits of view 0 while it is measured.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
@@ -46,7 +46,8 @@ pub struct ExportedRow {
     pub scores: Result<Scores, String>,
 }
 
-/// Writes the files of a folder that is there. `rows` gives all rows in the manifest's order, from the beginning each time it is called.
+/// Writes the files of a folder that is there. `rows` gives all rows in the manifest's order, from the beginning each
+/// time it is called.
 ///
 /// # Errors
 /// See [`SoftlabelsError`]; the folder is then not whole.

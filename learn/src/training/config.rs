@@ -1,5 +1,5 @@
-//! What a training is about: its rows, its settings, and what they learn from besides labels, as `config.yaml` holds them. Owns what must fit
-//! together before a training begins, and when it is taken up again.
+//! What a training is about: its rows, its settings, and what they learn from besides labels, as `config.yaml` holds
+//! them. Owns what must fit together before a training begins, and when it is taken up again.
 
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,8 @@ pub struct VotesUsed {
 const SHOWN: usize = 5;
 
 impl RunConfig {
-    /// Of a training that begins; manifest, softlabels and votes are read for it. Where there are softlabels, the views are theirs.
+    /// Of a training that begins; manifest, softlabels and votes are read for it. Where there are softlabels, the views
+    /// are theirs.
     ///
     /// # Errors
     /// See [`TrainingError`]: something cannot be read, or does not fit the settings.
@@ -153,7 +154,8 @@ impl RunConfig {
         TrainingRows::of(manifest, self.without_fold)
     }
 
-    /// Looks whether card, objective, softlabels and votes fit together and there is something to learn from for each row.
+    /// Looks whether card, objective, softlabels and votes fit together and there is something to learn from for each
+    /// row.
     ///
     /// # Errors
     /// See [`TrainingError`].

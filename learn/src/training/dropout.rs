@@ -1,5 +1,5 @@
-//! Values that are left out of a step (Srivastava et al. 2014), drawn by the step's key alone and not by libtorch's generator, so that a resumed
-//! training leaves out the same ones.
+//! Values that are left out of a step (Srivastava et al. 2014), drawn by the step's key alone and not by libtorch's
+//! generator, so that a resumed training leaves out the same ones.
 
 use tch::Tensor;
 

@@ -1,4 +1,5 @@
-//! The folder of a training, from which it can be taken up again. Owns its files and the order in which they are written.
+//! The folder of a training, from which it can be taken up again. Owns its files and the order in which they are
+//! written.
 //!
 //! | file | |
 //! | --- | --- |
@@ -60,8 +61,8 @@ impl RunFolder {
     /// Checkpoints in a folder.
     pub const CHECKPOINTS: [&str; 2] = [LAST, BEST];
 
-    /// Begins a training in a new folder. The card says how images are preprocessed; its input must be nchw with the network's number of
-    /// channels and its output logits in the canonical class order.
+    /// Begins a training in a new folder. The card says how images are preprocessed; its input must be nchw with the
+    /// network's number of channels and its output logits in the canonical class order.
     ///
     /// # Errors
     /// See [`TrainingError`]; then no folder is made.
@@ -209,8 +210,8 @@ impl RunFolder {
         Ok(epoch.and_then(|epoch| u32::try_from(epoch).ok()))
     }
 
-    /// Plans this many epochs from the last checkpoint on; see [`Trainer::extend`]. They are not forgotten by a training that is killed
-    /// before its next checkpoint.
+    /// Plans this many epochs from the last checkpoint on; see [`Trainer::extend`]. They are not forgotten by a
+    /// training that is killed before its next checkpoint.
     ///
     /// # Errors
     /// None at all would do nothing; the checkpoint cannot be read or written.
@@ -242,8 +243,8 @@ impl RunFolder {
         Ok(checkpoint.write(&self.path.join(LAST))?)
     }
 
-    /// Writes what an epoch has come to. The checkpoint comes after the best weights and their predictions, and before the history that is made
-    /// from it: a training that is killed in between writes the same again.
+    /// Writes what an epoch has come to. The checkpoint comes after the best weights and their predictions, and before
+    /// the history that is made from it: a training that is killed in between writes the same again.
     ///
     /// # Errors
     /// Something cannot be written.
@@ -327,7 +328,8 @@ impl RunFolder {
         provenance
     }
 
-    /// Writes the best epoch as a model folder, with the temperature that fits its validation predictions, and measures it.
+    /// Writes the best epoch as a model folder, with the temperature that fits its validation predictions, and measures
+    /// it.
     ///
     /// # Errors
     /// There is no epoch yet, or something cannot be read or written.

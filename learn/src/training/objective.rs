@@ -1,5 +1,5 @@
-//! What a training minimises, put together from [`crate::losses`]: cross-entropy, a teacher, negative labels. Owns the settings, what
-//! they need and when each term begins.
+//! What a training minimises, put together from [`crate::losses`]: cross-entropy, a teacher, negative labels. Owns the
+//! settings, what they need and when each term begins.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -22,7 +22,8 @@ pub struct Objective {
     pub class_weights: ClassWeights,
     /// τ of τ·ln(share of the class), added to the logits of the cross-entropy (Menon et al. 2021). Default: 0.
     pub logit_adjustment: f64,
-    /// Whether the cross-entropy is with a distribution for each row, such as annotators' votes, instead of its label. Default: false.
+    /// Whether the cross-entropy is with a distribution for each row, such as annotators' votes, instead of its label.
+    /// Default: false.
     pub soft_targets: bool,
     /// A teacher beside the labels. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
-//! What a training sees, in its order: the rows of each step, each epoch's end, the validation rows behind it. A function of the settings, the
-//! labels and the cursor, so that whoever reads the rows and whoever trains them can each walk it alone.
+//! What a training sees, in its order: the rows of each step, each epoch's end, the validation rows behind it. A
+//! function of the settings, the labels and the cursor, so that whoever reads the rows and whoever trains them can each
+//! walk it alone.
 
 use super::error::TrainingError;
 use super::progress::Progress;

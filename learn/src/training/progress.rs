@@ -19,7 +19,8 @@ pub struct Progress {
     pub step: u64,
     /// Epoch at which the training ends; later than planned if it was taken up for more.
     pub end: u32,
-    /// Step, counted over all epochs, at which the training was taken up for more: from there to the end runs a schedule of its own.
+    /// Step, counted over all epochs, at which the training was taken up for more: from there to the end runs a
+    /// schedule of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_from: Option<u64>,
     /// Sum over this epoch's rows of their step's loss.
@@ -69,7 +70,8 @@ impl Progress {
         self.has_stopped || self.epoch >= self.end
     }
 
-    /// Plans this many epochs from here, of this many steps each, in the place of what was planned, also after an early stop.
+    /// Plans this many epochs from here, of this many steps each, in the place of what was planned, also after an early
+    /// stop.
     pub(super) fn extend(&mut self, epochs: u32, steps: u64) {
         self.end = self.epoch + epochs;
         self.more_from = Some(u64::from(self.epoch) * steps + self.step);

@@ -1,4 +1,5 @@
-//! What a training does, as written in a file. Owns the settings, their defaults, what makes them wrong, and which rows each step sees.
+//! What a training does, as written in a file. Owns the settings, their defaults, what makes them wrong, and which rows
+//! each step sees.
 
 use std::path::PathBuf;
 
@@ -34,7 +35,8 @@ pub struct TrainingSpec {
     pub seed: u64,
     /// Passes over the rows.
     pub epochs: u32,
-    /// Rows of a step. What is left at an epoch's end is a smaller step; a single row is left out, since batch normalisation has no variance of one.
+    /// Rows of a step. What is left at an epoch's end is a smaller step; a single row is left out, since batch
+    /// normalisation has no variance of one.
     pub batch: usize,
     /// Which rows an epoch has. Default: `shuffled`.
     #[serde(default)]
@@ -57,7 +59,8 @@ pub struct TrainingSpec {
     /// Default: 3e-4 to 1e-5 without warm-up.
     #[serde(default)]
     pub learning_rate: LearningRate,
-    /// Probability that a value before the head becomes 0 in a step; the others grow to keep the mean (Srivastava et al. 2014). Default: 0.
+    /// Probability that a value before the head becomes 0 in a step; the others grow to keep the mean (Srivastava et
+    /// al. 2014). Default: 0.
     #[serde(default)]
     pub dropout: f64,
     /// Longest gradient; longer ones are shortened. Default: none.
@@ -92,8 +95,9 @@ fn one() -> u32 {
     1
 }
 
-/// Views of the pictures: how view v of a picture looks is a function of (seed, v, hash of the image), and view 0 is the picture as it is
-/// ([`Augmentation::view`]). Trainings with the same views see the same pictures, whatever they learn from.
+/// Views of the pictures: how view v of a picture looks is a function of (seed, v, hash of the image), and view 0 is
+/// the picture as it is ([`Augmentation::view`]). Trainings with the same views see the same pictures, whatever they
+/// learn from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Views {
@@ -110,8 +114,8 @@ impl Views {
         *self == Self::default()
     }
 
-    /// The view in which an epoch sees a row that it draws for the n-th time, from 0. The further draws of a balanced epoch are other
-    /// views, as far as there are any.
+    /// The view in which an epoch sees a row that it draws for the n-th time, from 0. The further draws of a balanced
+    /// epoch are other views, as far as there are any.
     pub fn of(self, epoch: u32, draw: u32) -> u32 {
         // A step that no usual number of views divides, and that other epochs hardly reach.
         let view = epoch.wrapping_add(draw.wrapping_mul(65_537));
@@ -151,8 +155,8 @@ pub struct Initial {
     pub weights: PathBuf,
     /// `file`: its head too. `network`: a new head, for other classes.
     pub head: HeadOf,
-    /// Whether they had learnt from none of the pictures here, such as weights of ImageNet. Weights that do not say what they had learnt from may
-    /// else have seen every row. Default: false.
+    /// Whether they had learnt from none of the pictures here, such as weights of ImageNet. Weights that do not say
+    /// what they had learnt from may else have seen every row. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
 }
@@ -318,7 +322,8 @@ impl TrainingSpec {
         self.views.seed.unwrap_or(self.seed)
     }
 
-    /// The rows of each step of an epoch (from 0), and the view in which each is seen: a function of seed, epoch and row.
+    /// The rows of each step of an epoch (from 0), and the view in which each is seen: a function of seed, epoch and
+    /// row.
     pub fn epoch(&self, labels: &[usize], epoch: u32) -> Vec<Vec<(usize, u32)>> {
         let rows = order(labels, self.sampling, self.seed, u64::from(epoch));
         let mut draws = vec![0; labels.len()];

@@ -1,5 +1,6 @@
-//! A training step by step, in memory: what comes in are batches and, at an epoch's end, validation predictions; what it has come to can be
-//! saved and taken up again at any step. Owns the network, the optimiser, the average and the progress. Rows and files are the caller's.
+//! A training step by step, in memory: what comes in are batches and, at an epoch's end, validation predictions; what
+//! it has come to can be saved and taken up again at any step. Owns the network, the optimiser, the average and the
+//! progress. Rows and files are the caller's.
 
 use tch::{Device, Tensor};
 
@@ -105,8 +106,8 @@ impl Trainer {
         self.steps
     }
 
-    /// Goes on for this many epochs from here, also after an early stop: with a cosine of their own, from the base rate down to the least once
-    /// more (a warm restart: Loshchilov and Hutter 2017), without warm-up.
+    /// Goes on for this many epochs from here, also after an early stop: with a cosine of their own, from the base rate
+    /// down to the least once more (a warm restart: Loshchilov and Hutter 2017), without warm-up.
     ///
     /// # Errors
     /// None at all would do nothing.
@@ -121,7 +122,8 @@ impl Trainer {
     /// Trains one step: the next one ([`super::Plan`]), and no other.
     ///
     /// # Errors
-    /// The batch is not the next one of this training, or the loss is not finite; the network is then as it was (batch statistics aside).
+    /// The batch is not the next one of this training, or the loss is not finite; the network is then as it was (batch
+    /// statistics aside).
     pub fn train(&mut self, batch: &Batch) -> Result<StepDone, TrainingError> {
         self.check(batch)?;
         let device = self.network.device();

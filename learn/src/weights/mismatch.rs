@@ -74,7 +74,8 @@ impl Mismatch {
     }
 }
 
-/// The networks whose tensors a file has, but for the head. They are several where tensors do not tell: a stem's stride has none.
+/// The networks whose tensors a file has, but for the head. They are several where tensors do not tell: a stem's stride
+/// has none.
 pub(super) fn bodies_of(file: &BTreeMap<String, Tensor>) -> Vec<Architecture> {
     let stem = file.get("conv1.weight").map(Tensor::size);
     let small = stem.into_iter().flat_map(|stem| {

@@ -1,5 +1,5 @@
-//! Arrays, tables and settings as other programs and people write them: each gives the right values, or one error that names the file and the
-//! place.
+//! Arrays, tables and settings as other programs and people write them: each gives the right values, or one error that
+//! names the file and the place.
 
 use std::fs::File;
 use std::io::Write as _;

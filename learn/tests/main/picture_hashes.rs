@@ -1,5 +1,5 @@
-//! One picture is found again in other sizes, brightnesses, crops, turned, framed, marked and mirrored; another is not. Measured on pictures that
-//! are made here, and on faces where there are some (`--nocapture` shows the table).
+//! One picture is found again in other sizes, brightnesses, crops, turned, framed, marked and mirrored; another is not.
+//! Measured on pictures that are made here, and on faces where there are some (`--nocapture` shows the table).
 
 use std::io::Cursor;
 
@@ -47,7 +47,8 @@ fn groups_hold_all_pictures_that_are_one() {
     assert_eq!(groups, [vec![0, 2, 5], vec![1, 4, 6]]);
 }
 
-/// The picture seen through a window: scaled, turned around the centre, shifted by shares of its side; the outermost pixels go on.
+/// The picture seen through a window: scaled, turned around the centre, shifted by shares of its side; the outermost
+/// pixels go on.
 fn moved(picture: &GrayImage, scale: f64, degrees: f64, shift: [f64; 2]) -> GrayImage {
     let (width, height) = picture.dimensions();
     let (sin, cos) = degrees.to_radians().sin_cos();
@@ -167,7 +168,8 @@ const CHANGES: [(&str, Change, f64); 13] = [
     ("watermark", marked, 0.95),
 ];
 
-/// Shows how many of the pictures are found again after each change, and asserts the least shares; the pictures are different ones.
+/// Shows how many of the pictures are found again after each change, and asserts the least shares; the pictures are
+/// different ones.
 fn measure(pictures: &[GrayImage], most_false: usize) {
     let originals: Vec<Fingerprint> = pictures.iter().map(fingerprint).collect();
     let groups = same_pictures(&originals, &|_| {});

@@ -1,5 +1,5 @@
-//! A training's folder: what cannot be trained is refused before there is one, and it is taken up again only with its own data. Whole trainings
-//! are in the jobs' tests.
+//! A training's folder: what cannot be trained is refused before there is one, and it is taken up again only with its
+//! own data. Whole trainings are in the jobs' tests.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What a receiving end is given and gives: packets as they arrive, what is handed on, what is to be done. The decisions are the
-//! [`Receiver`](super::receiver::Receiver)'s.
+//! What a receiving end is given and gives: packets as they arrive, what is handed on, what is to be done. The
+//! decisions are the [`Receiver`](super::receiver::Receiver)'s.
 
 use fermata_engine::End;
 use fermata_engine::graph::WhenFull;
@@ -11,8 +11,8 @@ use super::wire::SettledMessage;
 pub struct ReceiverSpec {
     /// Whether every number is to be taken, in order, or what is dropped where nobody fetches them.
     pub full: WhenFull,
-    /// Packets that are held until their turn, at most, as many as the store holds; or that wait to be fetched, where they
-    /// may be dropped.
+    /// Packets that are held until their turn, at most, as many as the store holds; or that wait to be fetched, where
+    /// they may be dropped.
     pub capacity: usize,
     /// What an earlier receiving end had settled; without one, counting begins with the first number.
     pub settled: Option<SettledMessage>,
@@ -69,10 +69,11 @@ pub enum Taken<T> {
 pub enum Command<A> {
     /// Begin a new pass.
     Pass,
-    /// Ask the store how many deliveries this pass has had, and what is still to come; see [`Receiver::looked`](super::receiver::Receiver::looked).
+    /// Ask the store how many deliveries this pass has had, and what is still to come; see
+    /// [`Receiver::looked`](super::receiver::Receiver::looked).
     Look,
-    /// Let the store remember how far the sinks have come, before what follows is acknowledged: copies of packets that have
-    /// been settled may turn up when this end is no more.
+    /// Let the store remember how far the sinks have come, before what follows is acknowledged: copies of packets that
+    /// have been settled may turn up when this end is no more.
     Remember(SettledMessage),
     /// Acknowledge a delivery.
     Acknowledge(A),

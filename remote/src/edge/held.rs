@@ -30,7 +30,8 @@ pub(super) enum Look {
     None,
     /// Asked, knowing this.
     Asked(Known),
-    /// Nothing was to come then: when so many deliveries of this pass have been seen, everything has been that was stored.
+    /// Nothing was to come then: when so many deliveries of this pass have been seen, everything has been that was
+    /// stored.
     Until(u64, Known),
 }
 

@@ -1,5 +1,5 @@
-//! Where the packets of a stream stand at its receiving end: their sequences and segments there, which go on where the sending end began
-//! anew.
+//! Where the packets of a stream stand at its receiving end: their sequences and segments there, which go on where the
+//! sending end began anew.
 
 use super::arrival::Arrival;
 use super::wire::SettledMessage;
@@ -18,9 +18,9 @@ pub(super) struct Place {
 
 /// Where a packet stands.
 pub(super) enum Placed {
-    /// It has come before: an earlier life of the sending end sent it, and was killed before it had acknowledged that to where it came
-    /// from. What is remembered once everything up to it is settled: until then it must stay in the store, since an end that is begun anew
-    /// tells by it that nothing is missing before the next.
+    /// It has come before: an earlier life of the sending end sent it, and was killed before it had acknowledged that
+    /// to where it came from. What is remembered once everything up to it is settled: until then it must stay in the
+    /// store, since an end that is begun anew tells by it that nothing is missing before the next.
     Before(SettledMessage),
     /// No sending end gives such a number; whatever it is, it must not end the stream.
     Nowhere,

@@ -1,14 +1,14 @@
-//! The receiving end of an edge, one stream: which packet is taken next, what is held until its turn, what is discarded, and what
-//! may be acknowledged when. Pure: it is told what happened and when, and says what to do; the network is elsewhere.
+//! The receiving end of an edge, one stream: which packet is taken next, what is held until its turn, what is discarded,
+//! and what may be acknowledged when. Pure: told what happened and when, it says what to do; the network is elsewhere.
 //!
-//! The store hands over what it holds in *passes*: each begins with everything that has not been acknowledged, in the order in
-//! which it was stored, and goes on with what is stored meanwhile. The deliveries of a pass are counted; when the count has a
-//! hole, or the connection breaks, a new pass is asked for. What that brings again is known by its number.
+//! The store hands over what it holds in *passes*: each begins with everything that has not been acknowledged, in the
+//! order in which it was stored, and goes on with what is stored meanwhile. The deliveries of a pass are counted; when
+//! the count has a hole, or the connection breaks, a new pass is asked for. What that brings again is known by its number.
 //!
-//! A lossless end takes only the next number, and holds later ones. It passes a number over only after it has *looked*: it
-//! knew from the sending end that everything below a number had been stored, asked the store afterwards how much it has, and
-//! has seen all of that. What is missing then is not there. A dropping end takes whatever is not below the next number, and
-//! drops what nobody fetches. Either looks before it turns to another incarnation, of which it is told before it comes.
+//! A lossless end takes only the next number, and holds later ones. It passes a number over only after it has *looked*:
+//! it knew from the sending end that everything below a number had been stored, asked the store afterwards how much it
+//! has, and has seen all of that. What is missing then is not there. A dropping end takes whatever is not below the next
+//! number, and drops what nobody fetches. Either looks before it turns to another incarnation, told of it beforehand.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -191,8 +191,8 @@ impl<T, A> Receiver<T, A> {
         }
     }
 
-    /// The store's answer: so many deliveries this pass has had, again ones among them, and so many packets are still to come.
-    /// While any are, it is asked again.
+    /// The store's answer: so many deliveries this pass has had, again ones among them, and so many packets are still to
+    /// come. While any are, it is asked again.
     pub fn looked(&mut self, deliveries: u64, to_come: u64, now_ms: u64) {
         let Look::Asked(known) = self.look else {
             return;

@@ -1,9 +1,10 @@
-//! The sending end of an edge, one stream: which packet is published when, what is tried again, what is given up, and what the
-//! other end is told of it. Pure: it is told what happened and when, and says what to do; the network is elsewhere.
+//! The sending end of an edge, one stream: which packet is published when, what is tried again, what is given up, and
+//! what the other end is told of it. Pure: it is told what happened and when, and says what to do; the network is
+//! elsewhere.
 //!
-//! Every packet has a number of the edge's own, from 0 in each incarnation. What was not acknowledged is published again
-//! under its number, so the store may hold it twice and out of order; the other end sorts that out. A store that is full
-//! refuses: the lowest number is tried again alone, at growing intervals, until there is room.
+//! Every packet has a number of the edge's own, from 0 in each incarnation. What was not acknowledged is published
+//! again under its number, so the store may hold it twice and out of order; the other end sorts that out. A store that
+//! is full refuses: the lowest number is tried again alone, at growing intervals, until there is room.
 
 use std::collections::BTreeMap;
 

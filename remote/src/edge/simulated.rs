@@ -1,7 +1,8 @@
-//! The two ends of an edge, and between them a store and a network that delay, repeat, reorder, refuse, forget and break: on one thread, in
-//! an order that a seed decides. For tests, of the protocol and of graphs that are cut.
+//! The two ends of an edge, and between them a store and a network that delay, repeat, reorder, refuse, forget and
+//! break: on one thread, in an order that a seed decides. For tests, of the protocol and of graphs that are cut.
 //!
-//! Owns what a JetStream stream with one consumer does to an edge. What is sent, and what becomes of what comes out, is the test's.
+//! Owns what a JetStream stream with one consumer does to an edge. What is sent, and what becomes of what comes out, is
+//! the test's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -106,7 +107,8 @@ struct Store<C> {
     delivered_to: u64,
     deliveries: u64,
     pass: u64,
-    /// Deliveries of this pass that were not acknowledged, whether the store still holds them or not; no more than so many.
+    /// Deliveries of this pass that were not acknowledged, whether the store still holds them or not; no more than so
+    /// many.
     unacknowledged: BTreeSet<u64>,
     most_unacknowledged: usize,
     progress: Option<ProgressMessage>,

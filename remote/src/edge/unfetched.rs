@@ -1,4 +1,5 @@
-//! What a receiving end hands on and nobody has fetched yet: where packets may be dropped, no more than a number of them.
+//! What a receiving end hands on and nobody has fetched yet: where packets may be dropped, no more than a number of
+//! them.
 
 use std::collections::VecDeque;
 

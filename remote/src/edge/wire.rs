@@ -1,7 +1,7 @@
 //! What travels between the two ends of an edge: packets and progress, as protobuf messages.
 //!
-//! Owns their form and what of it must hold before anything is done with it. Whatever the bytes are, reading them does not
-//! panic and takes no more memory than they do.
+//! Owns their form and what of it must hold before anything is done with it. Whatever the bytes are, reading them does
+//! not panic and takes no more memory than they do.
 
 use bytes::Bytes;
 use fermata_engine::{End, How};
@@ -42,8 +42,8 @@ pub struct PacketMessage {
     /// What the codec wrote.
     #[prost(bytes = "bytes", tag = "9")]
     pub payload: Bytes,
-    /// The stream's sequences go on over lives of the sending end, since it comes from another machine itself: one that is lower than
-    /// what has come is one that has come.
+    /// The stream's sequences go on over lives of the sending end, since it comes from another machine itself: one that
+    /// is lower than what has come is one that has come.
     #[prost(bool, tag = "10")]
     pub goes_on: bool,
 }
@@ -68,8 +68,8 @@ pub struct ProgressMessage {
     pub lost: bool,
 }
 
-/// Up to where a receiving end's sinks have settled everything, for one that is begun anew. Each message says all that earlier
-/// ones did.
+/// Up to where a receiving end's sinks have settled everything, for one that is begun anew. Each message says all that
+/// earlier ones did.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct SettledMessage {
     /// The incarnation of the sending end.
@@ -96,7 +96,8 @@ pub struct SettledMessage {
     /// Packets that have come or have been missed, of all incarnations.
     #[prost(uint64, tag = "8")]
     pub counted: u64,
-    /// Who says so. A receiving end that begins says all this once more in its own name, and from then on nobody else may.
+    /// Who says so. A receiving end that begins says all this once more in its own name, and from then on nobody else
+    /// may.
     #[prost(uint64, tag = "9")]
     pub receiver: u64,
 }

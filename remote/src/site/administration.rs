@@ -116,7 +116,8 @@ pub fn drain(connection: &Arc<NatsConnection>) -> Result<(), SiteError> {
     })
 }
 
-/// Lets the server forget the connection's site: its run, and all that its edges still hold. Says which JetStream streams are gone.
+/// Lets the server forget the connection's site: its run, and all that its edges still hold. Says which JetStream
+/// streams are gone.
 ///
 /// # Errors
 /// Parts of it still run, or the server does not do it.

@@ -1,4 +1,5 @@
-//! How far the clocks of a site's machines are apart: each part compares its own with the server's, tells the others, and hears theirs.
+//! How far the clocks of a site's machines are apart: each part compares its own with the server's, tells the others,
+//! and hears theirs.
 //!
 //! Owns how clocks are compared, and what follows for latencies from one machine to another.
 
@@ -23,12 +24,14 @@ pub struct ClockOffset {
 pub struct SiteClocks {
     /// This machine's, when it was compared last; none if that never succeeded.
     pub own: Option<ClockOffset>,
-    /// How wrong latencies of packets from the other machines may be, at most: how far this clock and one of theirs have been apart at most,
-    /// whenever they were compared, milliseconds. None while that is not known of one that has sent.
+    /// How wrong latencies of packets from the other machines may be, at most: how far this clock and one of theirs
+    /// have been apart at most, whenever they were compared, milliseconds. None while that is not known of one that has
+    /// sent.
     pub latency_error_ms: Option<f64>,
 }
 
-/// Compares this machine's clock with the server's by writing its part's record, and hears what the others have told of theirs.
+/// Compares this machine's clock with the server's by writing its part's record, and hears what the others have told of
+/// theirs.
 ///
 /// # Errors
 /// The server does not do it, now.
@@ -114,7 +117,8 @@ impl ClockOffset {
 }
 
 impl SiteClocks {
-    /// Takes in what was found now: this machine's clock, and the records of the other parts, as far as they have begun.
+    /// Takes in what was found now: this machine's clock, and the records of the other parts, as far as they have
+    /// begun.
     fn found(&mut self, own: ClockOffset, run: &RunMessage, others: &[PartMessage]) {
         self.own = Some(own);
         let of_run = others.iter().filter(|part| part.run == run.id);

@@ -41,7 +41,8 @@ pub struct PartSpec {
     pub digest: String,
     /// The program's version.
     pub version: String,
-    /// It receives from other machines, so it makes JetStream streams, and may begin the run. Others wait until one has.
+    /// It receives from other machines, so it makes JetStream streams, and may begin the run. Others wait until one
+    /// has.
     pub may_begin: bool,
 }
 
@@ -66,8 +67,8 @@ struct News {
 }
 
 impl SitePart {
-    /// Joins the run of the connection's site, and begins one if there is none. A part that may not do that waits until another has,
-    /// and says so once.
+    /// Joins the run of the connection's site, and begins one if there is none. A part that may not do that waits until
+    /// another has, and says so once.
     ///
     /// # Errors
     /// See [`SiteError`].
@@ -121,8 +122,8 @@ impl SitePart {
         self.own.incarnation
     }
 
-    /// Asks all parts to let their sources end. What cannot be told now is told when the server is there again; this part hears it
-    /// at once.
+    /// Asks all parts to let their sources end. What cannot be told now is told when the server is there again; this
+    /// part hears it at once.
     pub fn drain(self: &Arc<Self>) {
         let telling = Arc::clone(self);
         self.connection

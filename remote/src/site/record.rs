@@ -1,5 +1,5 @@
-//! What the server remembers of a run of a site: the run, its parts, whether it is to end. A JetStream stream of its own holds the last
-//! of each; who writes may demand that nobody has written since.
+//! What the server remembers of a run of a site: the run, its parts, whether it is to end. A JetStream stream of its
+//! own holds the last of each; who writes may demand that nobody has written since.
 
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{self, DiscardPolicy, StorageType};
@@ -50,8 +50,8 @@ pub(super) struct PartMessage {
     /// When it ended; 0 for one that has not.
     #[prost(int64, tag = "4")]
     pub(super) ended_unix_ms: i64,
-    /// How much its clock was ahead of the server's when it was compared last, and how wrong that may be, nanoseconds; 0 while it has not
-    /// been compared.
+    /// How much its clock was ahead of the server's when it was compared last, and how wrong that may be, nanoseconds;
+    /// 0 while it has not been compared.
     #[prost(sint64, tag = "5")]
     pub(super) clock_ahead_ns: i64,
     /// See there.

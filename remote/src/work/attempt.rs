@@ -1,5 +1,5 @@
-//! What a worker does with a unit that it was given, without a network: what is to be asked of the server next, and what follows from
-//! the answer.
+//! What a worker does with a unit that it was given, without a network: what is to be asked of the server next, and
+//! what follows from the answer.
 //!
 //! ```text
 //! is there an outcome? ── yes ──> acknowledge

@@ -1,5 +1,5 @@
-//! The coordinator of a job at the network: hands units out, brings their results, hears of its workers. What is made of results is the
-//! caller's.
+//! The coordinator of a job at the network: hands units out, brings their results, hears of its workers. What is made
+//! of results is the caller's.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

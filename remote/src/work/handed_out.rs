@@ -132,7 +132,8 @@ impl Units {
         }
     }
 
-    /// The unit was put into the queue. Says whether it had been there before: then nobody had it, and it had no result.
+    /// The unit was put into the queue. Says whether it had been there before: then nobody had it, and it had no
+    /// result.
     pub(super) fn published(&mut self, unit: u64) -> bool {
         let known = self.units.get_mut(&unit);
         let again = known.is_some_and(|known| std::mem::replace(&mut known.was_published, true));

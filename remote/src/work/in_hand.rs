@@ -76,7 +76,8 @@ impl InHand {
         Taken::NotYet
     }
 
-    /// A unit was delivered. Nothing comes back where it is in hand already: its lease was lost, and has come to where the unit is still worked at.
+    /// A unit was delivered. Nothing comes back where it is in hand already: its lease was lost, and has come to where
+    /// the unit is still worked at.
     pub(super) fn delivered(
         &mut self,
         unit: u64,

@@ -1,5 +1,6 @@
-//! Workers and a coordinator against a server that forgets leases and messages, answers late or not at all, and workers that die, stop
-//! and go on, all decided by a seed: every unit has one result in the end, and what was given up was given up for a reason.
+//! Workers and a coordinator against a server that forgets leases and messages, answers late or not at all, and workers
+//! that die, stop and go on, all decided by a seed: every unit has one result in the end, and what was given up was
+//! given up for a reason.
 
 mod world;
 

@@ -1,6 +1,7 @@
 //! Jobs over several machines: a coordinator hands units of work out, workers do them, and each unit has one result.
 //!
-//! What a unit is and what is computed of it, this module does not know: it moves numbers of units and bytes of results.
+//! What a unit is and what is computed of it, this module does not know: it moves numbers of units and bytes of
+//! results.
 //!
 //! # What is at the server
 //!
@@ -11,8 +12,9 @@
 //! | key-value bucket `fermata-ID-state` | `tries.N`: which workers have begun a unit ([`records::Tries`]); `unit.N`: what came of it ([`records::Outcome`]) |
 //! | object bucket `fermata-ID-results` | results, named by unit and attempt |
 //!
-//! A unit is done when `unit.N` is *created*. A creation that seems to have failed is read back before anything is thrown away,
-//! since the server may have done it and died before it could say so. Whoever comes second throws its own result away.
+//! A unit is done when `unit.N` is *created*. A creation that seems to have failed is read back before anything is
+//! thrown away, since the server may have done it and died before it could say so. Whoever comes second throws its own
+//! result away.
 //!
 //! # Map
 //!

@@ -1,5 +1,5 @@
-//! What stands in a job's buckets, and what workers tell: JSON, so that `nats kv get` shows it. Owns the forms and what of them is
-//! believed: everything that comes from the network is bounded and looked at before it is used.
+//! What stands in a job's buckets, and what workers tell: JSON, so that `nats kv get` shows it. Owns the forms and what
+//! of them is believed: everything that comes from the network is bounded and looked at before it is used.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! A worker at the network: takes units when it is asked for them, renews their leases while they are worked at, and brings their
-//! results. What is computed is the caller's.
+//! A worker at the network: takes units when it is asked for them, renews their leases while they are worked at, and
+//! brings their results. What is computed is the caller's.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -136,8 +136,8 @@ impl Worker {
         lock(&self.state).report.clone()
     }
 
-    /// Ends a worker that has begun: gives back what was not begun, waits until results are with the server, at most so long, and says
-    /// that it goes.
+    /// Ends a worker that has begun: gives back what was not begun, waits until results are with the server, at most so
+    /// long, and says that it goes.
     pub fn close(&self, most: Duration) {
         lock(&self.state).want_no_more();
         self.wait(most, InHand::is_empty);

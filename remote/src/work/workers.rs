@@ -1,4 +1,5 @@
-//! The workers of a job as its coordinator hears of them: who they are, how fast, who lags. Owns no network and no clock.
+//! The workers of a job as its coordinator hears of them: who they are, how fast, who lags. Owns no network and no
+//! clock.
 
 use std::collections::BTreeMap;
 

@@ -22,8 +22,8 @@ pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
-/// A port that nobody listens at. It is below those that the system gives of its own accord: nobody takes it while a server that was killed is
-/// away, and a program that tries to reach that server does not reach itself.
+/// A port that nobody listens at. It is below those that the system gives of its own accord: nobody takes it while a
+/// server that was killed is away, and a program that tries to reach that server does not reach itself.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let process = std::process::id().wrapping_mul(37);

@@ -1,4 +1,5 @@
-//! What commands ask of a model folder before it is used: whether `--backend` is the one that the weights are for, and which files it may have.
+//! What commands ask of a model folder before it is used: whether `--backend` is the one that the weights are for, and
+//! which files it may have.
 
 use std::path::{Path, PathBuf};
 

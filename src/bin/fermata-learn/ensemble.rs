@@ -36,7 +36,8 @@ pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Re
     let manifest = manifests.get(&path)?;
     let rows = manifest.split(split).count();
     check_step(arguments.step)?;
-    // What a teacher has by heart makes it look better than it is; the search is not refused, since nothing learns from it.
+    // What a teacher has by heart makes it look better than it is; the search is not refused, since nothing learns from
+    // it.
     seen_rows::look_at(&teachers, &manifest, Some(split), given, Seen::Allowed)?;
     let text = graph_text(&teachers, given, &path, split);
     let out = &arguments.out;

@@ -1,5 +1,5 @@
-//! Hands the units of an export out to workers over a NATS server, and writes what comes back. Owns what connects the graph's actors with the
-//! job at the server, and the job's file in the run's folder.
+//! Hands the units of an export out to workers over a NATS server, and writes what comes back. Owns what connects the
+//! graph's actors with the job at the server, and the job's file in the run's folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! What evaluations, comparisons and looks at manifests leave behind, as `fermata inspect` shows it: JSON files, tables, and the folders they are in.
+//! What evaluations, comparisons and looks at manifests leave behind, as `fermata inspect` shows it: JSON files,
+//! tables, and the folders they are in.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! What runs, searches and exports leave behind, as `fermata inspect` shows it: JSON files, files of JSON lines, settings and graphs. Numbers are
-//! read by their names, so that files of other versions are shown too.
+//! What runs, searches and exports leave behind, as `fermata inspect` shows it: JSON files, files of JSON lines,
+//! settings and graphs. Numbers are read by their names, so that files of other versions are shown too.
 
 use std::path::Path;
 

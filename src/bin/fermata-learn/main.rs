@@ -1,5 +1,5 @@
-//! The `fermata-learn` program: what `fermata` hands over because it needs libtorch, commands and graphs with actors of jobs. One file per
-//! command.
+//! The `fermata-learn` program: what `fermata` hands over because it needs libtorch, commands and graphs with actors of
+//! jobs. One file per command.
 
 mod backend;
 mod calibrate;

@@ -1,5 +1,5 @@
-//! `fermata manifest`: labelled images as a list that trainings use, made of raw sources and looked at before use. The other commands about
-//! manifests are in files of their own.
+//! `fermata manifest`: labelled images as a list that trainings use, made of raw sources and looked at before use. The
+//! other commands about manifests are in files of their own.
 
 mod audit;
 mod fold;

@@ -1,4 +1,5 @@
-//! How far a command has come, on the standard error stream: a line every few seconds with its rate and the time that is left.
+//! How far a command has come, on the standard error stream: a line every few seconds with its rate and the time that
+//! is left.
 
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! What a job's workers must have as its coordinator has it, so that their results are the bytes of one machine. Owns how the two differ.
+//! What a job's workers must have as its coordinator has it, so that their results are the bytes of one machine. Owns
+//! how the two differ.
 
 use fermata_learn::softlabels::{Alignment, differences};
 use fermata_learn::training::Environment;

@@ -31,8 +31,8 @@ struct Rows<'a> {
     unknown: Option<(&'a Row, usize)>,
 }
 
-/// Looks at all teachers. Rows that all models of a teacher have learnt from, and models of several of which nobody can tell what they have learnt
-/// from, are refused in any case.
+/// Looks at all teachers. Rows that all models of a teacher have learnt from, and models of several of which nobody can
+/// tell what they have learnt from, are refused in any case.
 pub(crate) fn look_at(
     teachers: &Teachers,
     manifest: &Manifest,

@@ -1,5 +1,5 @@
-//! What an export of softlabels computes, apart from where: the graphs that do it on this machine, at a worker, and at whoever hands its units
-//! out. Owns their texts, and what the softlabels depend on.
+//! What an export of softlabels computes, apart from where: the graphs that do it on this machine, at a worker, and at
+//! whoever hands its units out. Owns their texts, and what the softlabels depend on.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

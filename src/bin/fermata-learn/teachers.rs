@@ -67,7 +67,8 @@ impl Teachers {
         Ok(numbers)
     }
 
-    /// Says before anything is computed which teacher's models divide by different temperatures, as models of folds do, and is `given` none.
+    /// Says before anything is computed which teacher's models divide by different temperatures, as models of folds do,
+    /// and is `given` none.
     pub(crate) fn look_at_temperatures(&self, given: &BTreeMap<String, f64>) -> anyhow::Result<()> {
         let open = self.0.iter().filter(|(name, _)| !given.contains_key(*name));
         for (name, folders) in open {

@@ -1,4 +1,5 @@
-//! What is shown of a job's workers: a line in the table, a table on the page, measures at `/metrics`, a line at the end. Owns no state.
+//! What is shown of a job's workers: a line in the table, a table on the page, measures at `/metrics`, a line at the
+//! end. Owns no state.
 
 use fermata_remote::work::{JobNow, WorkerNow};
 use fermata_serve::{Family, Measure, WorkerNumbers};

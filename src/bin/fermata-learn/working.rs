@@ -1,5 +1,5 @@
-//! A worker over a NATS server: looks whether it has what the job has, and runs the graph that computes units. Owns what connects the graph's
-//! provider of units with the job at the server.
+//! A worker over a NATS server: looks whether it has what the job has, and runs the graph that computes units. Owns
+//! what connects the graph's provider of units with the job at the server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

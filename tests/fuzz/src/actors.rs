@@ -1,5 +1,5 @@
-//! Actors that only stand in graphs: the engine's own have no join and hardly any settings, which would leave much of the
-//! reader untouched.
+//! Actors that only stand in graphs: the engine's own have no join and hardly any settings, which would leave much of
+//! the reader untouched.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
-//! What holds for every input, however broken: graph files, model cards, `${…}` and the command line's changes are read or
-//! refused, but never bring the program down. One function for each fuzz target; it panics where a law is broken.
+//! What holds for every input, however broken: graph files, model cards, `${…}` and the command line's changes are read
+//! or refused, but never bring the program down. One function for each fuzz target; it panics where a law is broken.
 //!
-//! The fuzz targets call these functions with what libFuzzer makes up, the integration tests with the inputs that are kept.
+//! The fuzz targets call these functions with what libFuzzer makes up, the integration tests with the inputs that are
+//! kept.
 
 mod actors;
 mod reference;
@@ -53,8 +54,9 @@ pub fn overrides(input: &[u8]) {
     read(CHANGED, overrides);
 }
 
-/// A template and what it refers to, in lines that begin with what they give: `param `, `declared `, `env `, `uri `, `run `;
-/// everything else is the template. What a node's settings say must be what [`reference`] makes of the template.
+/// A template and what it refers to, in lines that begin with what they give: `param `, `declared `, `env `, `uri `,
+/// `run `; everything else is the template. What a node's settings say must be what [`reference`] makes of the
+/// template.
 pub fn interpolation(input: &[u8]) {
     let input = String::from_utf8_lossy(input);
     let mut values = Values {
@@ -142,7 +144,8 @@ fn is_nothing(text: &str) -> bool {
     ["", "~", "null", "Null", "NULL"].contains(&text)
 }
 
-/// Whether a text might make the engine open files, which a fuzzer must not choose. Escapes that could spell the key count.
+/// Whether a text might make the engine open files, which a fuzzer must not choose. Escapes that could spell the key
+/// count.
 fn may_include(text: &str) -> bool {
     let spellings = ["include", "\\x", "\\u00", "\\U0000", "\\\n", "\\\r"];
     spellings.iter().any(|spelling| text.contains(spelling))

@@ -7,9 +7,9 @@ use fermata_engine::sim::{At, SimCommand, SimOptions};
 use super::{Case, CommandCase};
 
 impl Case {
-    /// What is done to the run. A run with a call that never returns would never end by itself, so it is drained; so may one whose
-    /// calls are answered by a source: if its stream is ended early it is asked for nothing more, so that it answers no more
-    /// either, and it may be held up by those very calls.
+    /// What is done to the run. A run with a call that never returns would never end by itself, so it is drained; so
+    /// may one whose calls are answered by a source: if its stream is ended early it is asked for nothing more, so that
+    /// it answers no more either, and it may be held up by those very calls.
     pub(crate) fn sim(&self) -> SimOptions {
         let mut commands: Vec<(At, SimCommand)> = Vec::new();
         for (by_step, moment, command) in &self.commands {

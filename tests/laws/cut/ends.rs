@@ -1,4 +1,5 @@
-//! The two actors at the ends of an edge of a cut graph: what `send_packets` and `receive_packets` are, over a simulated network.
+//! The two actors at the ends of an edge of a cut graph: what `send_packets` and `receive_packets` are, over a
+//! simulated network.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The network between the parts of a cut graph: a simulated edge for each stream that crosses, all of them on a thread of their own.
+//! The network between the parts of a cut graph: a simulated edge for each stream that crosses, all of them on a thread
+//! of their own.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -36,7 +36,8 @@ pub struct ModelCard {
     pub licence: String,
     /// Where the weights come from: an address, or the run that trained them.
     pub source: String,
-    /// SHA-256 of the weights' file, 64 hexadecimal digits. Default: none, for a card that has no weights yet; a model's folder needs it.
+    /// SHA-256 of the weights' file, 64 hexadecimal digits. Default: none, for a card that has no weights yet; a
+    /// model's folder needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
@@ -116,7 +117,8 @@ impl Colour {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CropSpec {
-    /// What is added on each side of the box, as a share of its width or height; negative takes away. Between -0.4 and 1. Default: 0.
+    /// What is added on each side of the box, as a share of its width or height; negative takes away. Between -0.4
+    /// and 1. Default: 0.
     pub margin: f64,
     /// What happens to a box whose aspect ratio is not the input's. Default: `keep`.
     pub aspect: Aspect,
@@ -144,8 +146,8 @@ pub enum Alignment {
     /// The crop is the box.
     #[default]
     None,
-    /// The five landmarks are brought to the places of the ArcFace template (Deng 2019) by a similarity transform. A face
-    /// without landmarks gets no crop.
+    /// The five landmarks are brought to the places of the ArcFace template (Deng 2019) by a similarity transform. A
+    /// face without landmarks gets no crop.
     Landmarks,
     /// As `landmarks`, but a face without landmarks is cropped by its box.
     LandmarksOrBox,
@@ -242,7 +244,8 @@ pub struct OutputSpec {
     pub kind: OutputKind,
     /// The seven expressions in the order in which the model has them.
     pub classes: Vec<Expression>,
-    /// Positions of the model's other values (`contempt` in the card), which are left out; probabilities are divided by the sum of the rest.
+    /// Positions of the model's other values (`contempt` in the card), which are left out; probabilities are divided by
+    /// the sum of the rest.
     pub ignored: Vec<usize>,
 }
 

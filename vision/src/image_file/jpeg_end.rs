@@ -9,7 +9,8 @@ const NEVER_FILLED: usize = 16;
 /// How a file ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// With its end-of-image marker, or it is no JPEG. What stands behind the marker is no part of the picture: phones put a film there.
+    /// With its end-of-image marker, or it is no JPEG. What stands behind the marker is no part of the picture: phones
+    /// put a film there.
     Marked,
     /// In the last scan that a picture needs; whether that is all there, only a decoder can tell.
     Open,
@@ -17,8 +18,8 @@ pub(super) enum End {
     Cut,
 }
 
-/// Looks at the markers of a file. Segments say how long they are; inside a scan, 0xFF is never followed by a marker's code, but by 0 or the
-/// number of a restart.
+/// Looks at the markers of a file. Segments say how long they are; inside a scan, 0xFF is never followed by a marker's
+/// code, but by 0 or the number of a restart.
 pub(super) fn of(bytes: &[u8]) -> End {
     if !bytes.starts_with(&[0xFF, 0xD8, 0xFF]) {
         return End::Marked;

@@ -1,5 +1,5 @@
-//! Pixels that OpenCV writes into, kept between faces (a `Mat` would be freed and allocated for every new size), and sizes and
-//! methods as OpenCV has them.
+//! Pixels that OpenCV writes into, kept between faces (a `Mat` would be freed and allocated for every new size), and
+//! sizes and methods as OpenCV has them.
 
 use opencv::boxed_ref::BoxedRefMut;
 use opencv::core::{Mat, Size, Vec3b};

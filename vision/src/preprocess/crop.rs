@@ -21,7 +21,8 @@ const TEMPLATE: [[f64; 2]; 5] = [
     [70.7299, 92.2041],
 ];
 const TEMPLATE_SIDE: f64 = 112.0;
-/// A crop's sides are at most this many times the frame's longer side: beyond it a slip somewhere else would take gigabytes.
+/// A crop's sides are at most this many times the frame's longer side: beyond it a slip somewhere else would take
+/// gigabytes.
 const MOST_FRAMES: f64 = 4.0;
 
 /// Cuts faces out of frames.
@@ -53,7 +54,8 @@ impl Cropper {
         }
     }
 
-    /// The part of the picture that the card asks for, in the picture's own resolution or (aligned) in the input's size.
+    /// The part of the picture that the card asks for, in the picture's own resolution or (aligned) in the input's
+    /// size.
     pub(super) fn crop<'a>(
         &'a mut self,
         picture: &'a BoxedRef<'_, Mat>,

@@ -1,5 +1,5 @@
-//! Frames that are held back until later ones have told where faces turn up that they do not know yet. Owns their order and for how long;
-//! what is hidden is `hiding`'s.
+//! Frames that are held back until later ones have told where faces turn up that they do not know yet. Owns their order
+//! and for how long; what is hidden is `hiding`'s.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Where panels go: beside their face, inside the frame, never over a face or another panel; and where they were before, if that is free.
+//! Where panels go: beside their face, inside the frame, never over a face or another panel; and where they were
+//! before, if that is free.
 
 use std::collections::BTreeMap;
 
@@ -109,7 +110,8 @@ impl Free {
         ]
     }
 
-    /// Places for a panel: to the right and to the left of the box, along its upper and its lower edge, then below and above it.
+    /// Places for a panel: to the right and to the left of the box, along its upper and its lower edge, then below and
+    /// above it.
     pub(super) fn beside(&self, face: &Rect, size: (i32, i32), gap: i32) -> [(i32, i32); 6] {
         let area = Area::of(face);
         let (width, height) = size;

@@ -157,8 +157,9 @@ struct FrameCells<'a> {
     file: Option<&'a str>,
 }
 
-/// For each face the drawn one that it is, if it is one: the pair that overlaps most is taken first, then the one that overlaps most among
-/// what is left (of a tie, the face that comes first), down to an IoU of 0.5. `fermata kpi` matches alike.
+/// For each face the drawn one that it is, if it is one: the pair that overlaps most is taken first, then the one that
+/// overlaps most among what is left (of a tie, the face that comes first), down to an IoU of 0.5. `fermata kpi` matches
+/// alike.
 fn matched<'a>(faces: &[Face], truth: &'a GroundTruth) -> Vec<Option<&'a TrueFace>> {
     let mut pairs = Vec::new();
     for (row, face) in faces.iter().enumerate() {

@@ -162,7 +162,8 @@ fn a_box_is_one_drawn_face_and_a_drawn_face_is_one_box() {
             drawn(5, 20.0, Expression::Fear),
         ],
     };
-    // IoU with a box moved by d out of 60: (60 − d) / (60 + d), which is 0.5 at d = 20. The second box overlaps both faces enough.
+    // IoU with a box moved by d out of 60: (60 − d) / (60 + d), which is 0.5 at d = 20. The second box overlaps both
+    // faces enough.
     let boxes = [-5.0, 4.0, 39.9, 40.1, 300.0, f32::NAN];
     let faces = boxes.map(|x| Face {
         rect: rect(x, 60.0),

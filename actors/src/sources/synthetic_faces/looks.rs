@@ -1,5 +1,5 @@
-//! What made-up people look like, and what each expression does to a face. Lengths are in halves of the face's width. How it is
-//! drawn is elsewhere.
+//! What made-up people look like, and what each expression does to a face. Lengths are in halves of the face's width.
+//! How it is drawn is elsewhere.
 
 use fermata_vision::Expression;
 

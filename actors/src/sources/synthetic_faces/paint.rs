@@ -1,6 +1,6 @@
-//! Soft shapes on a picture: how much of a pixel each one covers, and laying colour or shade through that cover. Works on
-//! floats, with additions, multiplications, divisions and square roots only, which every machine rounds alike. What the shapes
-//! depict is elsewhere.
+//! Soft shapes on a picture: how much of a pixel each one covers, and laying colour or shade through that cover. Works
+//! on floats, with additions, multiplications, divisions and square roots only, which every machine rounds alike. What
+//! the shapes depict is elsewhere.
 
 use super::numbers::smooth;
 

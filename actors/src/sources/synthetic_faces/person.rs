@@ -1,5 +1,5 @@
-//! A person to be drawn: who it is, where the head is, and painting in the coordinates of the head. What is painted there is
-//! `portrait`'s.
+//! A person to be drawn: who it is, where the head is, and painting in the coordinates of the head. What is painted
+//! there is `portrait`'s.
 
 use super::looks::{Features, Look};
 use super::paint::{Canvas, Egg, Glow, Oval, Rgb, Shape, Space, filter};

@@ -1,8 +1,9 @@
-//! Draws one person: shirt, neck, head, and what the expression makes of the face. Who it is and where the head is at that
-//! time are given.
+//! Draws one person: shirt, neck, head, and what the expression makes of the face. Who it is and where the head is at
+//! that time are given.
 //!
-//! The factors are chosen so that detectors trained on photographs find the faces: soft sockets under dark brows, a lit bridge
-//! of the nose between them, cheeks brighter than the eyes. The detector tests beside the source hold them to it.
+//! The factors are chosen so that detectors trained on photographs find the faces: soft sockets under dark brows, a lit
+//! bridge of the nose between them, cheeks brighter than the eyes. The detector tests beside the source hold them to
+//! it.
 
 mod mouth;
 

@@ -1,5 +1,5 @@
-//! What happens in a synthetic video: who is where, doing what, at each time; the room behind them; the picture of a moment.
-//! Everything follows from the settings and the time, so a frame can be drawn without those before it.
+//! What happens in a synthetic video: who is where, doing what, at each time; the room behind them; the picture of a
+//! moment. Everything follows from the settings and the time, so a frame can be drawn without those before it.
 
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::{Expression, FrameMut, GroundTruth, Rect, TrueFace};
@@ -112,7 +112,8 @@ impl Scene {
         let sway = |period: f64, phase: f64| sine(time / period + phase);
         let (width, height) = (spec.width as f32, spec.height as f32);
         let (x, y, scale) = if spec.crossing {
-            // From one side to the other and back in eight seconds, the second one behind the first and slightly higher.
+            // From one side to the other and back in eight seconds, the second one behind the first and slightly
+            // higher.
             let side = if identity == 0 { 1.0 } else { -1.0 };
             let behind = identity as f32;
             (
@@ -142,8 +143,8 @@ impl Scene {
         }
     }
 
-    /// What a face expresses at a time: each of the seven expressions in turn, in an order of its own in each round, never one
-    /// twice in a row.
+    /// What a face expresses at a time: each of the seven expressions in turn, in an order of its own in each round,
+    /// never one twice in a row.
     pub(super) fn expression(&self, identity: usize, time_ns: u64) -> Expression {
         self.nth_expression(identity, time_ns / self.spec.every_ns)
     }

@@ -40,8 +40,8 @@ fn hash(bytes: &[u8]) -> u64 {
 
 #[test]
 fn the_same_bytes_are_drawn_on_every_machine() {
-    // OpenCV takes no part in it, so these hold with any version. A change of the drawing changes them: then look at the
-    // pictures, and let the detector tests pass, before noting the new ones.
+    // OpenCV takes no part in it, so these hold with any version. A change of the drawing changes them: then look at
+    // the pictures, and let the detector tests pass, before noting the new ones.
     let json = json!({"width": 320, "height": 240, "faces": 2, "seed": 7, "fps": 2, "noise": 3});
     let hashes: Vec<u64> = frames(json, 3)
         .iter()

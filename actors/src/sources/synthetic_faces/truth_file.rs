@@ -15,9 +15,9 @@ pub(super) const HEADER: [&str; 9] = [
     "stream", "sequence", "pts_ms", "face", "x", "y", "w", "h", "label",
 ];
 
-/// A truth file on its way. The last frame is written when the next one is drawn or the source has come to its end: a source that
-/// is ended from outside never learns whether the frame that it drew ahead was taken. What was written before is true either
-/// way, so the file gets its name also then.
+/// A truth file on its way. The last frame is written when the next one is drawn or the source has come to its end: a
+/// source that is ended from outside never learns whether the frame that it drew ahead was taken. What was written
+/// before is true either way, so the file gets its name also then.
 pub(super) struct TruthFile {
     /// Gone once a write has failed, or when the file is finished.
     rows: Option<csv::Writer<RecordFile>>,

@@ -202,7 +202,8 @@ fn a_recordings_gap_is_kept_and_told_only_where_it_would_be_waited_for() {
 }
 
 proptest! {
-    /// Whatever a live stream is stamped with, its times only go on, and by no more than a few seconds more than arrival.
+    /// Whatever a live stream is stamped with, its times only go on, and by no more than a few seconds more than
+    /// arrival.
     #[test]
     fn live_times_stay_with_arrival(frames in proptest::collection::vec((-20_000_i64..20_000, 1_i64..2_000), 2..200)) {
         let mut line = line(Trust::Checked, None);

@@ -12,8 +12,8 @@ pub(crate) enum Ending {
     Trailer(String),
     /// So many bytes are missing of what holds pictures or says where they are.
     Cut(u64),
-    /// It ends within a packet of a transport stream, or a page of an Ogg file, which may end behind any: so many bytes of that one are
-    /// there.
+    /// It ends within a packet of a transport stream, or a page of an Ogg file, which may end behind any: so many bytes
+    /// of that one are there.
     Torn(u64),
     /// Its last part does not say that it is the last one.
     Open,

@@ -4,7 +4,8 @@ use std::io::{self, Read, Seek};
 
 use super::ending::{Ending, read_up_to};
 
-/// Looks at the last page (RFC 3533, 6: a flag says that it is the last of its stream, and a table how many bytes it has).
+/// Looks at the last page (RFC 3533, 6: a flag says that it is the last of its stream, and a table how many bytes it
+/// has).
 pub(super) fn ending_of_ogg(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
     /// Of a header without its table, and of the largest page.
     const HEADER: usize = 27;

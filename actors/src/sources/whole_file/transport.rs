@@ -4,8 +4,8 @@ use std::io::{self, Read, Seek};
 
 use super::ending::{Ending, read_up_to};
 
-/// Finds the last packets of a transport stream (ISO/IEC 13818-1, 2.4.3.2: of 188 bytes, the first of which is always the same; with a time
-/// before or a checksum behind each they are longer). Tells nothing of a file that is none.
+/// Finds the last packets of a transport stream (ISO/IEC 13818-1, 2.4.3.2: of 188 bytes, the first of which is always
+/// the same; with a time before or a checksum behind each they are longer). Tells nothing of a file that is none.
 pub(super) fn ending_of_transport(
     file: &mut (impl Read + Seek),
     length: u64,

@@ -1,5 +1,5 @@
-//! Smooths a track's probabilities in time: exponential moving average or One-Euro filter. Both know real time, not frames.
-//! Labels are chosen elsewhere.
+//! Smooths a track's probabilities in time: exponential moving average or One-Euro filter. Both know real time, not
+//! frames. Labels are chosen elsewhere.
 
 use std::f64::consts::PI;
 use std::time::Duration;

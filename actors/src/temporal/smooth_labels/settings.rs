@@ -13,19 +13,20 @@ use serde::{Deserialize, Serialize};
 use super::choice::{ChoiceSpec, HysteresisSpec, MOST_VOTES, VoteSpec};
 use super::filter::FilterSpec;
 
-/// Smooths the classifier's probabilities in time and chooses a label, for each track of each stream by itself. The stages,
-/// each of which can be left out, in this order: `ema` or `one_euro` over the probabilities, `vote` over the labels that
-/// are then most probable, `hysteresis` on the winner of the vote. Time is the time stamps'.
+/// Smooths the classifier's probabilities in time and chooses a label, for each track of each stream by itself. The
+/// stages, each of which can be left out, in this order: `ema` or `one_euro` over the probabilities, `vote` over the
+/// labels that are then most probable, `hysteresis` on the winner of the vote. Time is the time stamps'.
 ///
-/// An *observation* is a face with probabilities. A face of a known track without them (a predicted box that was not cropped, say)
-/// carries what its track's latest observation gave, and changes nothing; a face of a track without any observation passes
-/// unlabelled. A face without a track is smoothed by nothing: its label is the most probable one.
-/// A new segment (a reconnect) forgets all tracks of its stream. May be shared by streams or stand in a node with `each: stream`.
+/// An *observation* is a face with probabilities. A face of a known track without them (a predicted box that was not
+/// cropped, say) carries what its track's latest observation gave, and changes nothing; a face of a track without any
+/// observation passes unlabelled. A face without a track is smoothed by nothing: its label is the most probable one. A
+/// new segment (a reconnect) forgets all tracks of its stream. May be shared by streams or stand in a node with `each:
+/// stream`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SmoothLabelsSettings {
-    /// Exponential moving average with this time constant τ: an observation Δt after the previous one weighs 1 − exp(−Δt/τ).
-    /// Default, and with 0: off.
+    /// Exponential moving average with this time constant τ: an observation Δt after the previous one weighs 1 −
+    /// exp(−Δt/τ). Default, and with 0: off.
     #[serde(default)]
     pub ema: Option<HumanDuration>,
     /// One-Euro filter in the place of `ema`: smooth while probabilities rest, quick when they move. Default: off.
@@ -63,7 +64,8 @@ pub struct OneEuroSettings {
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HysteresisSettings {
-    /// By how much the smoothed probability of the vote's winner must at least exceed the present label's, 0..1. Default: 0.1.
+    /// By how much the smoothed probability of the vote's winner must at least exceed the present label's, 0..1.
+    /// Default: 0.1.
     #[serde(default = "default_margin")]
     pub margin: f64,
     /// For how many observations in a row it must do so. Default: 3.

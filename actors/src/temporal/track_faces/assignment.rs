@@ -6,8 +6,8 @@ use pathfinding::prelude::{Matrix, kuhn_munkres};
 /// IoU is weighed in whole millionths: the algorithm needs an order without NaN, and sums that do not round.
 const PARTS: f32 = 1e6;
 
-/// Pairs of positions (in `predicted`, in `detected`) whose IoU is above 0 and at least `least_iou`, by rising first position.
-/// Among all ways of pairing it takes one with the greatest sum of IoU. Boxes must be finite.
+/// Pairs of positions (in `predicted`, in `detected`) whose IoU is above 0 and at least `least_iou`, by rising first
+/// position. Among all ways of pairing it takes one with the greatest sum of IoU. Boxes must be finite.
 pub(super) fn assign(predicted: &[Rect], detected: &[Rect], least_iou: f32) -> Vec<(usize, usize)> {
     if predicted.is_empty() || detected.is_empty() {
         return Vec::new();

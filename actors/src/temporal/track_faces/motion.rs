@@ -1,9 +1,10 @@
-//! How a face's box moves between detections: constant velocity, one Kalman filter for each of centre x, centre y, width
-//! and height. Which detection belongs to which face is decided elsewhere.
+//! How a face's box moves between detections: constant velocity, one Kalman filter for each of centre x, centre y,
+//! width and height. Which detection belongs to which face is decided elsewhere.
 //!
 //! Noise grows with the face, as in SORT (Bewley 2016) and its followers DeepSORT and ByteTrack: standard deviations
-//! are fractions of the box height, h/20 for a position and h/160 a frame for a velocity. Those are per frame at 30 frames/s;
-//! here they are densities over time, so that any frame rate, and frames left out, give the same uncertainty per second.
+//! are fractions of the box height, h/20 for a position and h/160 a frame for a velocity. Those are per frame at 30
+//! frames/s; here they are densities over time, so that any frame rate, and frames left out, give the same uncertainty
+//! per second.
 
 use fermata_vision::Rect;
 

@@ -52,8 +52,8 @@ impl SmallCopy {
         Self { values, variance }
     }
 
-    /// 1 − correlation: 0 for the same picture, about 1 for another one, up to 2. A frame that shows nothing (black) is unlike any that
-    /// shows something.
+    /// 1 − correlation: 0 for the same picture, about 1 for another one, up to 2. A frame that shows nothing (black) is
+    /// unlike any that shows something.
     pub(super) fn unlike(&self, other: &Self) -> f32 {
         match (self.variance < FLAT, other.variance < FLAT) {
             (true, true) => return 0.0,

@@ -77,8 +77,9 @@ impl Tracker {
         self.tracks.retain(|track| track.unseen <= most);
     }
 
-    /// Takes in what the detector found on the present frame, which has this number in its stream. Its faces that belong to a track stay, in
-    /// the detector's order and otherwise as they came, and so does what it doubted and a track wanted; what it doubted else stays apart.
+    /// Takes in what the detector found on the present frame, which has this number in its stream. Its faces that
+    /// belong to a track stay, in the detector's order and otherwise as they came, and so does what it doubted and a
+    /// track wanted; what it doubted else stays apart.
     pub(super) fn detect(&mut self, sequence: u64, found: &mut Faces) {
         let sure = found.faces.len();
         let mut faces = std::mem::take(&mut found.faces);
@@ -144,10 +145,10 @@ impl Tracker {
             .map(|(index, face)| self.rules.first_owner(face, index < sure))
             .collect();
         let mut free = vec![true; self.tracks.len()];
-        // As in ByteTrack: good detections first, to all tracks that have an id, then the doubtful ones (blurred or half hidden
-        // faces) to those that were there a moment ago; tracks without an id take good detections that nobody wanted. Between them,
-        // lost tracks are looked for in a wider space: a face that comes out from behind another one is not quite where its last
-        // boxes, half of a face, moved to.
+        // As in ByteTrack: good detections first, to all tracks that have an id, then the doubtful ones (blurred or
+        // half hidden faces) to those that were there a moment ago; tracks without an id take good detections that
+        // nobody wanted. Between them, lost tracks are looked for in a wider space: a face that comes out from behind
+        // another one is not quite where its last boxes, half of a face, moved to.
         let search = self.rules.search;
         let rounds: [(Owner, Eligible, f32); 4] = [
             (Owner::High, |track| track.id.is_some(), 0.0),

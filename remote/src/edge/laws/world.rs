@@ -17,8 +17,8 @@ pub(crate) struct Case {
     /// Bytes that may wait or be on their way; packets have one to three each.
     pub(crate) bytes: Option<u64>,
     pub(crate) max_age_ms: Option<u64>,
-    /// The stream's sequences go on over lives of the sending end: each begins where one before it did, or behind, and never behind what had
-    /// not been acknowledged in the life before.
+    /// The stream's sequences go on over lives of the sending end: each begins where one before it did, or behind, and
+    /// never behind what had not been acknowledged in the life before.
     pub(crate) goes_on: bool,
     /// One packet in so many has been filtered before the edge.
     pub(crate) filtered: u64,
@@ -118,7 +118,8 @@ impl World {
     }
 
     fn kill_receiver(&mut self) {
-        // What was not settled is lost there; what is not remembered as settled comes again, and the sinks go back to it.
+        // What was not settled is lost there; what is not remembered as settled comes again, and the sinks go back to
+        // it.
         self.out.truncate(self.settled);
         let settled = self.edge.remembered().unwrap_or_default();
         self.out.retain(|&sequence| sequence < settled.behind);

@@ -217,7 +217,8 @@ fn summary(compared: &ModelComparison) -> String {
     text
 }
 
-/// Means over the trainings of each network, and each network's less the first's; the trainings one by one are in the files.
+/// Means over the trainings of each network, and each network's less the first's; the trainings one by one are in the
+/// files.
 fn seeds_text(seeds: &SeedComparison, width: usize) -> String {
     let mut text =
         "\nmean over trainings, ± deviation, 95 % of drawn rows and trainings\n".to_owned();

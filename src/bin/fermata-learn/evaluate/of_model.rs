@@ -1,5 +1,5 @@
-//! A model asked about a manifest's rows by a graph: graphs/evaluate.yaml with these settings, and once more the writer for the rows that a
-//! temperature is fitted on.
+//! A model asked about a manifest's rows by a graph: graphs/evaluate.yaml with these settings, and once more the writer
+//! for the rows that a temperature is fitted on.
 
 use std::path::{Path, absolute};
 use std::sync::Arc;
@@ -23,7 +23,8 @@ use crate::graph_run::GraphRun;
 /// What a temperature was fitted on.
 const FITTED_ON: &str = "calibrated_on.npz";
 
-/// What a model says of a manifest's rows. A run that ended without an answer has said why, and its exit code comes back in the place of one.
+/// What a model says of a manifest's rows. A run that ended without an answer has said why, and its exit code comes
+/// back in the place of one.
 pub(super) fn ask(
     folder: &Path,
     arguments: &EvaluateArguments,

@@ -1,4 +1,5 @@
-//! `fermata manifest audit`: pictures that are one, sources that are counted twice, labels that contradict or are likely wrong. Changes nothing.
+//! `fermata manifest audit`: pictures that are one, sources that are counted twice, labels that contradict or are
+//! likely wrong. Changes nothing.
 
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! `fermata manifest fold`: which training rows are left out by `train --without-fold F/K`, and so are the ones that the model may be asked about.
+//! `fermata manifest fold`: which training rows are left out by `train --without-fold F/K`, and so are the ones that
+//! the model may be asked about.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What commands about manifests make: one of theirs may be replaced where that is asked for, anything else is left alone.
+//! What commands about manifests make: one of theirs may be replaced where that is asked for, anything else is left
+//! alone.
 
 use std::path::Path;
 

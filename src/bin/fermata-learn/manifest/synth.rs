@@ -1,8 +1,8 @@
 //! `fermata manifest synth`: faces of drawn people, cut out as detectors cut them out, with what they express.
 //!
-//! The drawing is the source's (`synthetic_faces`), so that a model that learnt from these pictures reads the demonstration's cameras. Of each
-//! round of seven expressions every person is taken once with each, so that all labels are equally frequent. A scene is a group: its people
-//! share a room and a light.
+//! The drawing is the source's (`synthetic_faces`), so that a model that learnt from these pictures reads the
+//! demonstration's cameras. Of each round of seven expressions every person is taken once with each, so that all labels
+//! are equally frequent. A scene is a group: its people share a room and a light.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -111,7 +111,8 @@ fn of_scene(
     Ok(rows)
 }
 
-/// A square around a face, a little beside it and of a size a little off, as detectors find it. Beyond the frame the outermost pixels go on.
+/// A square around a face, a little beside it and of a size a little off, as detectors find it. Beyond the frame the
+/// outermost pixels go on.
 fn cut_out(frame: &Frame, face: &Rect, size: u32, random: &mut KeyedRandom) -> Frame {
     let width = f64::from(face.w);
     let side = (width * random.uniform(SIDE.0, SIDE.1)).round().max(1.0);

@@ -133,8 +133,8 @@ fn names(array: Array<String>, count: usize) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The other arrays with a row for each picture: `ARRAY`, or `ARRAY_0`, `ARRAY_1`, … unless an array names them; and what is said of those that
-/// are left out.
+/// The other arrays with a row for each picture: `ARRAY`, or `ARRAY_0`, `ARRAY_1`, … unless an array names them; and
+/// what is said of those that are left out.
 fn columns(
     npz: &mut Npz,
     arguments: &UnpackArguments,
