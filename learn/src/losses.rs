@@ -174,26 +174,28 @@ pub struct DecoupledDistillation {
     pub form: DecoupledForm,
 }
 
-/// Decoupled distillation with cross-entropy. `epoch` counts from 1.
-pub fn decoupled_distillation(
-    student: &Tensor,
-    teacher: &Tensor,
-    labels: &Tensor,
-    cross_entropy: &Tensor,
-    settings: &DecoupledDistillation,
-    epoch: u32,
-) -> Tensor {
-    let parts = decoupled(student, teacher, labels, settings.temperature);
-    let distilled = parts.target * settings.alpha + parts.others * settings.beta;
-    match settings.form {
-        DecoupledForm::Reference {
-            cross_entropy: weight,
-            warm_up,
-        } => {
-            let rise = (f64::from(epoch) / f64::from(warm_up.max(1))).min(1.0);
-            cross_entropy * weight + distilled * rise
+impl DecoupledDistillation {
+    /// The loss, with the rows' cross-entropy `entropy`. `epoch` counts from 1.
+    pub fn loss(
+        &self,
+        student: &Tensor,
+        teacher: &Tensor,
+        labels: &Tensor,
+        entropy: &Tensor,
+        epoch: u32,
+    ) -> Tensor {
+        let parts = decoupled(student, teacher, labels, self.temperature);
+        let distilled = parts.target * self.alpha + parts.others * self.beta;
+        match self.form {
+            DecoupledForm::Reference {
+                cross_entropy,
+                warm_up,
+            } => {
+                let rise = (f64::from(epoch) / f64::from(warm_up.max(1))).min(1.0);
+                entropy * cross_entropy + distilled * rise
+            }
+            DecoupledForm::Blended => entropy * (1.0 - self.alpha) + distilled,
         }
-        DecoupledForm::Blended => cross_entropy * (1.0 - settings.alpha) + distilled,
     }
 }
 

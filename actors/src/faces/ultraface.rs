@@ -93,14 +93,9 @@ impl Ultraface {
         let scores = outputs.get(layout.scores)?.values;
         let boxes = outputs.get(layout.boxes)?.values;
         let frame_size = (frame.width() as f32, frame.height() as f32);
-        decode(
-            scores,
-            boxes,
-            self.priors.as_deref(),
-            frame_size,
-            min_score,
-            found,
-        )
+        let priors = self.priors.as_deref();
+        found.extend(decode(scores, boxes, priors, frame_size, min_score)?);
+        Ok(())
     }
 }
 
@@ -135,23 +130,21 @@ impl Layout {
 }
 
 /// Column 1 of the scores is the face's; boxes are left, top, right, bottom in 0..1 of the frame, or refer to priors.
-fn decode(
-    scores: &[f32],
-    boxes: &[f32],
-    priors: Option<&[Prior]>,
+fn decode<'a>(
+    scores: &'a [f32],
+    boxes: &'a [f32],
+    priors: Option<&'a [Prior]>,
     (width, height): (f32, f32),
     min_score: f32,
-    found: &mut Vec<Candidate>,
-) -> Result<(), ActorError> {
+) -> Result<impl Iterator<Item = Candidate> + 'a, ActorError> {
     if boxes.len() != 2 * scores.len() {
         let (scores, boxes) = (scores.len() / 2, boxes.len() / 4);
         return Err(format!("UltraFace computed {scores} scores for {boxes} boxes").into());
     }
     let (boxes, _) = boxes.as_chunks::<4>();
-    for (index, (score, corners)) in scores.chunks_exact(2).zip(boxes).enumerate() {
-        if score[1] < min_score {
-            continue;
-        }
+    let each = scores.chunks_exact(2).zip(boxes).enumerate();
+    let strong = each.filter(move |(_, (score, _))| score[1] >= min_score);
+    Ok(strong.map(move |(index, (score, corners))| {
         let prior = priors.and_then(|priors| priors.get(index));
         let corners = prior.map_or(*corners, |prior| prior.decode(corners));
         let rect = Rect {
@@ -160,13 +153,12 @@ fn decode(
             w: (corners[2] - corners[0]) * width,
             h: (corners[3] - corners[1]) * height,
         };
-        found.push(Candidate {
+        Candidate {
             rect,
             landmarks: None,
             score: score[1],
-        });
-    }
-    Ok(())
+        }
+    }))
 }
 
 #[cfg(test)]
@@ -177,8 +169,8 @@ mod tests {
     fn boxes_are_scaled_to_the_frame_and_weak_ones_left_out() {
         let scores = [0.9, 0.1, 0.25, 0.75];
         let boxes = [0.0, 0.0, 1.0, 1.0, 0.25, 0.5, 0.75, 1.0];
-        let mut found = Vec::new();
-        decode(&scores, &boxes, None, (640.0, 480.0), 0.7, &mut found).unwrap();
+        let found = decode(&scores, &boxes, None, (640.0, 480.0), 0.7).unwrap();
+        let found: Vec<Candidate> = found.collect();
         assert_eq!(found.len(), 1);
         let expected = Rect {
             x: 160.0,
@@ -191,7 +183,8 @@ mod tests {
 
     #[test]
     fn scores_without_boxes_are_refused() {
-        let error = decode(&[0.0, 1.0], &[], None, (1.0, 1.0), 0.5, &mut Vec::new()).unwrap_err();
+        let refused = decode(&[0.0, 1.0], &[], None, (1.0, 1.0), 0.5);
+        let error = refused.map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("1 scores for 0 boxes"));
     }
 }

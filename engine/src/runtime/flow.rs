@@ -62,6 +62,15 @@ impl Receipt {
     }
 }
 
+/// What a node has of one stream when the stream begins there.
+pub(crate) struct FlowSpec {
+    pub(crate) books: Arc<FlowBooks>,
+    pub(crate) inputs: Vec<EdgeId>,
+    pub(crate) outputs: Vec<Vec<EdgeId>>,
+    /// Bit n is set if a set without a packet on input n is unmatched.
+    pub(crate) required: u64,
+}
+
 pub(crate) struct Flow {
     pub(crate) stream: Arc<Stream>,
     pub(crate) books: Arc<FlowBooks>,
@@ -71,7 +80,7 @@ pub(crate) struct Flow {
     all_outputs: u64,
     /// Those edges of the outputs that may be full.
     limits: Vec<EdgeId>,
-    /// Bit n is set if a set without a packet on input n is unmatched.
+    /// See [`FlowSpec::required`].
     pub(crate) required: u64,
     /// All sequences below have been taken here or have ended upstream.
     pub(crate) position: u64,
@@ -88,14 +97,13 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    pub(crate) fn new(
-        stream: Arc<Stream>,
-        books: Arc<FlowBooks>,
-        inputs: Vec<EdgeId>,
-        outputs: Vec<Vec<EdgeId>>,
-        required: u64,
-        edges: &Edges,
-    ) -> Self {
+    pub(crate) fn new(stream: Arc<Stream>, spec: FlowSpec, edges: &Edges) -> Self {
+        let FlowSpec {
+            books,
+            inputs,
+            outputs,
+            required,
+        } = spec;
         let feeds = outputs.iter().flatten().copied();
         Self {
             all_outputs: (0..outputs.len()).fold(0, |bits, output| bits | 1 << output),

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::runtime::context::LaneContext;
 use crate::runtime::edge::Edge;
 use crate::runtime::edges::{EdgeId, Edges};
-use crate::runtime::flow::Flow;
+use crate::runtime::flow::{Flow, FlowSpec};
 use crate::runtime::host::Host;
 use crate::runtime::node::{Node, Role};
 use crate::runtime::protocol::{Attachment, Command, Event, Mailbox, NewEdge, NodeId};
@@ -196,14 +196,13 @@ impl Lane {
             let outputs = new.outputs.into_iter();
             let outputs =
                 outputs.map(|feeds| feeds.into_iter().map(|index| added[index]).collect());
-            let flow = Flow::new(
-                Arc::clone(&attachment.stream),
-                new.books,
+            let spec = FlowSpec {
+                books: new.books,
                 inputs,
-                outputs.collect(),
-                new.required,
-                &self.cx.edges,
-            );
+                outputs: outputs.collect(),
+                required: new.required,
+            };
+            let flow = Flow::new(Arc::clone(&attachment.stream), spec, &self.cx.edges);
             node.attach(slot, Some(flow), new.latency, &mut self.cx);
         }
     }

@@ -68,15 +68,12 @@ fn pearson(one: &Tensor, other: &Tensor, dimension: i64) -> Tensor {
     product / (length(&one) * length(&other) + EPSILON)
 }
 
-/// DIST with cross-entropy.
-pub fn correlation_distillation(
-    student: &Tensor,
-    teacher: &Tensor,
-    cross_entropy: &Tensor,
-    settings: &CorrelationDistillation,
-) -> Tensor {
-    let parts = correlations(student, teacher, settings.temperature);
-    cross_entropy * settings.cross_entropy
-        + parts.between_classes * settings.beta
-        + parts.within_classes * settings.gamma
+impl CorrelationDistillation {
+    /// The loss, with the rows' cross-entropy `entropy`.
+    pub fn loss(&self, student: &Tensor, teacher: &Tensor, entropy: &Tensor) -> Tensor {
+        let parts = correlations(student, teacher, self.temperature);
+        entropy * self.cross_entropy
+            + parts.between_classes * self.beta
+            + parts.within_classes * self.gamma
+    }
 }

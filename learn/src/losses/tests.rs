@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::arcface::{ArcFace, MarginGradient};
-use super::correlation::{CorrelationDistillation, correlation_distillation, correlations};
+use super::correlation::{CorrelationDistillation, correlations};
 use super::*;
 
 const CLASSES: i64 = 7;
@@ -89,16 +89,11 @@ fn loss(name: &str, golden: &Golden, s: &Tensor, t: &Tensor) -> Tensor {
                 cross_entropy: 1.5,
                 warm_up: 5,
             };
-            decoupled_distillation(s, t, &labels, &plain, &settings(form, 1.0, 8.0), 2)
+            settings(form, 1.0, 8.0).loss(s, t, &labels, &plain, 2)
         }
-        "decoupled_blended" => decoupled_distillation(
-            s,
-            t,
-            &labels,
-            &plain,
-            &settings(DecoupledForm::Blended, 0.5, 4.0),
-            1,
-        ),
+        "decoupled_blended" => {
+            settings(DecoupledForm::Blended, 0.5, 4.0).loss(s, t, &labels, &plain, 1)
+        }
         "correlation_between" => correlations(s, t, 2.0).between_classes,
         "correlation_within" => correlations(s, t, 2.0).within_classes,
         "correlation" => {
@@ -108,7 +103,7 @@ fn loss(name: &str, golden: &Golden, s: &Tensor, t: &Tensor) -> Tensor {
                 beta: 2.0,
                 gamma: 3.0,
             };
-            correlation_distillation(s, t, &plain, &settings)
+            settings.loss(s, t, &plain)
         }
         "standardised" => distillation(&standardised(s), &standardised(t), 2.0),
         "soft_targets" => {

@@ -4,11 +4,10 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::losses::correlation::{CorrelationDistillation, correlation_distillation};
+use crate::losses::correlation::CorrelationDistillation;
 use crate::losses::{
     CrossEntropy, DecoupledDistillation, DecoupledForm, NegativeStage, complementary,
-    cross_entropy, decoupled_distillation, distillation, negative, negative_of_doubted, selective,
-    standardised,
+    cross_entropy, distillation, negative, negative_of_doubted, selective, standardised,
 };
 use crate::settings_problems::Problems;
 
@@ -262,14 +261,13 @@ impl Objective {
                 entropy * (1.0 - alpha) + distillation(&student, &teacher, temperature) * alpha
             }
             Some(Distillation::Correlation(settings)) => {
-                correlation_distillation(seen.logits, seen.teacher(), &entropy, &settings)
+                settings.loss(seen.logits, seen.teacher(), &entropy)
             }
-            Some(Distillation::Decoupled(settings)) => decoupled_distillation(
+            Some(Distillation::Decoupled(settings)) => settings.loss(
                 seen.logits,
                 seen.teacher(),
                 seen.labels,
                 &entropy,
-                &settings,
                 seen.epoch + 1,
             ),
         };

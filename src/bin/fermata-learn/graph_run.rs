@@ -1,5 +1,6 @@
 //! Runs a graph that a command has written.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use fermata::cli::ServeArguments;
@@ -70,10 +71,26 @@ impl<'a> GraphRun<'a> {
         self
     }
 
+    /// Its run's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        let (Taking::Afresh(folder) | Taking::Again(folder)) = &self.taking;
+        folder
+    }
+
+    /// How many rows it goes through in all; 0 if nobody has said.
+    #[cfg_attr(not(feature = "remote"), allow(dead_code))]
+    pub(crate) fn all_rows(&self) -> usize {
+        self.rows.map_or(0, |rows| rows.all)
+    }
+
+    #[cfg_attr(not(feature = "remote"), allow(dead_code))]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         let registry = (PROGRAM.registry)();
-        let (Taking::Afresh(folder) | Taking::Again(folder)) = &self.taking;
-        let mut options = LoadOptions::new(folder);
+        let mut options = LoadOptions::new(self.folder());
         options.overrides.set = self.set;
         let graph = Graph::parse(FILE, self.text, &registry, &options)
             .map_err(|problems| anyhow::anyhow!("{problems}"))?;

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use fermata::cli::ServeArguments;
 use fermata::documents::{read_json, write_json};
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::print::complain;
@@ -17,6 +16,7 @@ use fermata_jobs::elsewhere::{HandingOut, HandsOut, Returned};
 use fermata_jobs::manifests::Manifests;
 use fermata_jobs::unit_file::most_bytes;
 use fermata_jobs::write_softlabels;
+use fermata_remote::NatsConnection;
 use fermata_remote::work::records::JobRecord;
 use fermata_remote::work::{Coordinator, JobName, JobNow};
 use fermata_serve::{Measures, Workers};
@@ -114,49 +114,29 @@ pub(crate) fn hand_out(
         },
         workers: BTreeMap::new(),
     };
-    let taking = Taking::Afresh(out.to_owned());
-    let run = Handed {
-        nats,
-        text: &text,
-        set: Vec::new(),
-        taking,
-        rows: Some(rows),
-        quiet: arguments.teachers.quiet,
-        serve: arguments.serve.clone(),
-        manifests,
-    };
-    run.run(file)
+    let run = GraphRun::new(
+        &text,
+        Taking::Afresh(out.to_owned()),
+        arguments.teachers.quiet,
+    )
+    .of(Some(rows))
+    .served(arguments.serve.clone())
+    .reading(manifests);
+    run_with(nats, run, file)
 }
 
-pub(crate) fn resume(
-    nats: &str,
-    text: &str,
-    set: Vec<String>,
-    rows: Option<JobRows>,
-    folder: &Path,
-    quiet: bool,
-) -> anyhow::Result<u8> {
-    let file: JobFile = read_json(&folder.join(SHARED), "job of several machines")?;
+pub(crate) fn resume(nats: &str, run: GraphRun<'_>) -> anyhow::Result<u8> {
+    let file: JobFile = read_json(&run.folder().join(SHARED), "job of several machines")?;
     let own = Own::of_this_machine();
     if own.program != file.shared.program {
         bail!(
             "the softlabels in {} were begun by version {}, and this is {}: begin them anew in another folder",
-            folder.display(),
+            run.folder().display(),
             file.shared.program,
             own.program
         );
     }
-    let run = Handed {
-        nats,
-        text,
-        set,
-        taking: Taking::Again(folder.to_owned()),
-        rows,
-        quiet,
-        serve: ServeArguments::default(),
-        manifests: Arc::default(),
-    };
-    run.run(file)
+    run_with(nats, run, file)
 }
 
 fn fresh_id() -> anyhow::Result<String> {
@@ -165,100 +145,83 @@ fn fresh_id() -> anyhow::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// A graph whose units workers compute, to be run.
-struct Handed<'a> {
-    nats: &'a str,
-    text: &'a str,
-    /// Values of it that are others now.
-    set: Vec<String>,
-    taking: Taking,
-    rows: Option<JobRows>,
-    quiet: bool,
-    serve: ServeArguments,
-    manifests: Arc<Manifests>,
+/// Runs a graph whose units workers compute.
+fn run_with(nats: &str, run: GraphRun<'_>, mut file: JobFile) -> anyhow::Result<u8> {
+    let folder = run.folder().to_owned();
+    let is_quiet = run.is_quiet();
+    let job: JobName = file.job.parse().map_err(anyhow::Error::msg)?;
+    let registry = (PROGRAM.registry)();
+    let connection = fermata::remote::open(nats, job.as_str(), registry.codecs().clone())?;
+    if Coordinator::known(&connection, &job)?.is_none_or(|known| known.id != file.id) {
+        // Workers of an earlier one may still work at its units.
+        file.id = fresh_id()?;
+    }
+    let coordinator = begin(&connection, &job, &file, run.all_rows())?;
+    let prepared = write_softlabels::begin(&folder, &file.shared.alignment)
+        .map_err(|error| anyhow::anyhow!("{error}"))
+        .and_then(|()| file.write(&folder));
+    let code = prepared.and_then(|()| lend(run, &coordinator, &file).run());
+    if let Err(error) = coordinator.close() {
+        complain(&format!("warning: the job stays at the server: {error}"));
+    }
+    connection.close(Duration::from_secs(5));
+    let now = coordinator.now();
+    if folder.join(SHARED).is_file() {
+        file.with(&now).write(&folder)?;
+    }
+    if !is_quiet && code.is_ok() {
+        complain(&ended(&now));
+    }
+    code
 }
 
-impl Handed<'_> {
-    fn run(self, mut file: JobFile) -> anyhow::Result<u8> {
-        let Self {
-            nats,
-            text,
-            set,
-            taking,
-            rows,
-            quiet,
-            serve,
-            manifests,
-        } = self;
-        let (Taking::Afresh(folder) | Taking::Again(folder)) = &taking;
-        let folder = folder.clone();
-        let job: JobName = file.job.parse().map_err(anyhow::Error::msg)?;
-        let registry = (PROGRAM.registry)();
-        let connection = fermata::remote::open(nats, job.as_str(), registry.codecs().clone())?;
-        if Coordinator::known(&connection, &job)?.is_none_or(|known| known.id != file.id) {
-            // Workers of an earlier one may still work at its units.
-            file.id = fresh_id()?;
-        }
-        let plan = &file.shared.plan;
-        let alignment = &file.shared.alignment;
-        let values = alignment.logits_len() + alignment.teachers_len();
-        let all = rows.map_or(0, |rows| rows.all);
-        let record = JobRecord {
-            id: file.id.clone(),
-            by: format!("{} pid {}", host(), std::process::id()),
-            lease_ms: file.lease_ms,
-            units: all.div_ceil(plan.unit.max(1)) as u64,
-            tries: TRIES,
-            about: serde_json::to_string(&file.shared)?,
-        };
-        let most = most_bytes(plan.unit, values);
-        let coordinator = Coordinator::begin(&connection, &job, record, most)?;
-        let prepared = write_softlabels::begin(&folder, &file.shared.alignment)
-            .map_err(|error| anyhow::anyhow!("{error}"))
-            .and_then(|()| file.write(&folder));
-        let code = prepared.and_then(|()| {
-            let over = Over {
-                coordinator: Arc::clone(&coordinator),
-                known: Mutex::default(),
-                folder: folder.clone(),
-                file: file.clone(),
-            };
-            let handing_out = Arc::new(HandingOut(Box::new(over)));
-            let aligned = Arc::new(file.shared.alignment.clone());
-            let looked_at = Arc::clone(&coordinator);
-            let measured = Arc::clone(&coordinator);
-            let measures = Arc::new(Measures(Box::new(move || measures_of(&measured.now()))));
-            let lease_s = Duration::from_millis(file.lease_ms).as_secs_f64();
-            let shown = Arc::clone(&coordinator);
-            let workers = move || workers_of(&shown.now(), lease_s);
-            let workers = Arc::new(Workers(Box::new(workers)));
-            GraphRun::new(text, taking, quiet)
-                .of(rows)
-                .setting(set)
-                .served(serve)
-                .reading(manifests)
-                .lending(
-                    |services| {
-                        let shown = services.with(measures).with(workers);
-                        shown.with(handing_out).with(aligned)
-                    },
-                    Box::new(move || Some(said(&looked_at.now(), lease_s))),
-                )
-                .run()
-        });
-        if let Err(error) = coordinator.close() {
-            complain(&format!("warning: the job stays at the server: {error}"));
-        }
-        connection.close(Duration::from_secs(5));
-        let now = coordinator.now();
-        if folder.join(SHARED).is_file() {
-            file.with(&now).write(&folder)?;
-        }
-        if !quiet && code.is_ok() {
-            complain(&ended(&now));
-        }
-        code
-    }
+/// The job at the server, of so many rows.
+fn begin(
+    connection: &NatsConnection,
+    job: &JobName,
+    file: &JobFile,
+    rows: usize,
+) -> anyhow::Result<Arc<Coordinator>> {
+    let Shared {
+        plan, alignment, ..
+    } = &file.shared;
+    let record = JobRecord {
+        id: file.id.clone(),
+        by: format!("{} pid {}", host(), std::process::id()),
+        lease_ms: file.lease_ms,
+        units: rows.div_ceil(plan.unit.max(1)) as u64,
+        tries: TRIES,
+        about: serde_json::to_string(&file.shared)?,
+    };
+    let values = alignment.logits_len() + alignment.teachers_len();
+    let most = most_bytes(plan.unit, values);
+    Ok(Coordinator::begin(connection, job, record, most)?)
+}
+
+/// What the graph's actors, its page and its table need of the job.
+fn lend<'a>(run: GraphRun<'a>, coordinator: &Arc<Coordinator>, file: &JobFile) -> GraphRun<'a> {
+    let over = Over {
+        coordinator: Arc::clone(coordinator),
+        known: Mutex::default(),
+        folder: run.folder().to_owned(),
+        file: file.clone(),
+    };
+    let handing_out = Arc::new(HandingOut(Box::new(over)));
+    let aligned = Arc::new(file.shared.alignment.clone());
+    let measured = Arc::clone(coordinator);
+    let measures = Arc::new(Measures(Box::new(move || measures_of(&measured.now()))));
+    let lease_s = Duration::from_millis(file.lease_ms).as_secs_f64();
+    let shown = Arc::clone(coordinator);
+    let workers = move || workers_of(&shown.now(), lease_s);
+    let workers = Arc::new(Workers(Box::new(workers)));
+    let looked_at = Arc::clone(coordinator);
+    run.lending(
+        |services| {
+            let shown = services.with(measures).with(workers);
+            shown.with(handing_out).with(aligned)
+        },
+        Box::new(move || Some(said(&looked_at.now(), lease_s))),
+    )
 }
 
 /// The job at the server, and its file here.

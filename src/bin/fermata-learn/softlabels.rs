@@ -182,19 +182,18 @@ pub(crate) fn resume(
         None => Vec::new(),
         Some(most) => vec![format!("nodes.{}.max_failures={most}", writer_of(&text)?)],
     };
-    match (nats, folder.join(SHARED).is_file()) {
-        (None, false) => GraphRun::new(&text, Taking::Again(folder), quiet)
-            .of(rows)
-            .setting(set)
-            .run(),
-        (Some(nats), true) => shared_job::resume(nats, &text, set, rows, &folder, quiet),
+    let shown = folder.display().to_string();
+    let is_shared = folder.join(SHARED).is_file();
+    let run = GraphRun::new(&text, Taking::Again(folder), quiet);
+    let run = run.of(rows).setting(set);
+    match (nats, is_shared) {
+        (None, false) => run.run(),
+        (Some(nats), true) => shared_job::resume(nats, run),
         (None, true) => bail!(
-            "the softlabels in {} are computed by workers: say with --nats over which server",
-            folder.display()
+            "the softlabels in {shown} are computed by workers: say with --nats over which server"
         ),
         (Some(_), false) => bail!(
-            "the softlabels in {} were begun on this machine alone: resume them without --nats",
-            folder.display()
+            "the softlabels in {shown} were begun on this machine alone: resume them without --nats"
         ),
     }
 }

@@ -7,6 +7,7 @@ use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::JobRows;
 use fermata_jobs::manifests::Manifests;
 
+use crate::graph_run::GraphRun;
 use crate::softlabels_plan::Plan;
 
 /// Why it cannot be.
@@ -22,13 +23,6 @@ pub(crate) fn hand_out(
     anyhow::bail!(WITHOUT)
 }
 
-pub(crate) fn resume(
-    _: &str,
-    _: &str,
-    _: Vec<String>,
-    _: Option<JobRows>,
-    _: &Path,
-    _: bool,
-) -> anyhow::Result<u8> {
+pub(crate) fn resume(_: &str, _: GraphRun<'_>) -> anyhow::Result<u8> {
     anyhow::bail!(WITHOUT)
 }
