@@ -12,7 +12,7 @@
 #[allow(dead_code, reason = "tests use the rest of it")]
 mod server;
 
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
@@ -241,84 +241,107 @@ enum Through {
 }
 
 /// The client alone: publications in a window, a pull consumer, acknowledgements.
+#[derive(Clone)]
+struct Bare {
+    url: String,
+    name: String,
+    through: Through,
+    pace: Pace,
+    count: usize,
+    /// What ages are counted from.
+    began: Instant,
+    arrivals: Arc<Arrivals>,
+}
+
 fn bare(server: &Server, name: &str, through: Through, pace: Pace, count: usize) -> Figures {
-    let url = server.url();
-    let arrivals = Arc::new(Arrivals::default());
-    let (ready, is_ready) = std::sync::mpsc::channel();
-    let began = Instant::now();
-    let receiver = {
-        let (url, name, arrivals) = (url.clone(), name.to_owned(), Arc::clone(&arrivals));
-        std::thread::spawn(move || {
-            on_this_thread(async move {
-                let client = async_nats::connect(&url).await.expect("a server");
-                let note = |payload: &[u8]| {
-                    let sent = payload.first_chunk().copied().unwrap_or_default();
-                    let age = began
-                        .elapsed()
-                        .saturating_sub(Duration::from_nanos(u64::from_le_bytes(sent)));
-                    // As a payload is read from what came.
-                    std::hint::black_box(bytes::Bytes::copy_from_slice(payload));
-                    let mut arrivals = noted(&arrivals);
-                    arrivals.push((Instant::now(), age));
-                    arrivals.len() < count
-                };
-                if through == Through::Core {
-                    let mut messages = client.subscribe(name).await.expect("a subscription");
-                    client.flush().await.expect("a server");
-                    ready.send(()).expect("a sender");
-                    while let Some(message) = messages.next().await
-                        && note(&message.payload)
-                    {}
-                    return;
-                }
-                let jetstream = jetstream::new(client);
-                let made = jetstream.create_stream(settings(&name, through)).await;
-                let store = made.expect("a stream");
-                let consumer = store.create_consumer(pull::Config {
-                    durable_name: Some("one".to_owned()),
-                    max_ack_pending: (CAPACITY + *WINDOW) as i64,
-                    ..pull::Config::default()
-                });
-                let consumer = consumer.await.expect("a consumer");
-                let messages = consumer.stream().max_messages_per_batch(CAPACITY + *WINDOW);
-                let mut messages = messages.messages().await.expect("messages");
-                ready.send(()).expect("a sender");
-                while let Some(message) = messages.next().await {
-                    let message = message.expect("a message");
-                    let more = note(&message.payload);
-                    message.ack().await.expect("a server");
-                    if !more {
-                        break;
-                    }
-                }
-                let gone = jetstream.delete_stream(&name).await;
-                gone.expect("a server");
-            });
-        })
+    let bare = Bare {
+        url: server.url(),
+        name: name.to_owned(),
+        through,
+        pace,
+        count,
+        began: Instant::now(),
+        arrivals: Arc::default(),
     };
+    let (ready, is_ready) = mpsc::channel();
+    let receiving = bare.clone();
+    let receiver = std::thread::spawn(move || on_this_thread(receiving.receive(ready)));
     is_ready.recv().expect("a receiver");
-    on_this_thread(async {
-        let client = async_nats::connect(&url).await.expect("a server");
+    on_this_thread(bare.send());
+    receiver.join().expect("a receiver");
+    let arrivals = noted(&bare.arrivals);
+    figures(&arrivals)
+}
+
+impl Bare {
+    async fn receive(self, ready: mpsc::Sender<()>) {
+        let client = async_nats::connect(&self.url).await.expect("a server");
+        if self.through == Through::Core {
+            let messages = client.subscribe(self.name.clone()).await;
+            let mut messages = messages.expect("a subscription");
+            client.flush().await.expect("a server");
+            ready.send(()).expect("a sender");
+            while let Some(message) = messages.next().await
+                && self.note(&message.payload)
+            {}
+            return;
+        }
+        let jetstream = jetstream::new(client);
+        let made = jetstream.create_stream(settings(&self.name, self.through));
+        let store = made.await.expect("a stream");
+        let consumer = store.create_consumer(pull::Config {
+            durable_name: Some("one".to_owned()),
+            max_ack_pending: (CAPACITY + *WINDOW) as i64,
+            ..pull::Config::default()
+        });
+        let consumer = consumer.await.expect("a consumer");
+        let messages = consumer.stream().max_messages_per_batch(CAPACITY + *WINDOW);
+        let mut messages = messages.messages().await.expect("messages");
+        ready.send(()).expect("a sender");
+        while let Some(message) = messages.next().await {
+            let message = message.expect("a message");
+            let more = self.note(&message.payload);
+            message.ack().await.expect("a server");
+            if !more {
+                break;
+            }
+        }
+        let gone = jetstream.delete_stream(&self.name).await;
+        gone.expect("a server");
+    }
+
+    /// Whether more are to come.
+    fn note(&self, payload: &[u8]) -> bool {
+        let sent = payload.first_chunk().copied().unwrap_or_default();
+        let sent = Duration::from_nanos(u64::from_le_bytes(sent));
+        let age = self.began.elapsed().saturating_sub(sent);
+        // As a payload is read from what came.
+        std::hint::black_box(bytes::Bytes::copy_from_slice(payload));
+        let mut arrivals = noted(&self.arrivals);
+        arrivals.push((Instant::now(), age));
+        arrivals.len() < self.count
+    }
+
+    async fn send(&self) {
+        let client = async_nats::connect(&self.url).await.expect("a server");
         let jetstream = jetstream::new(client.clone());
         let blob = blob();
         let mut under_way = FuturesUnordered::new();
         let start = Instant::now();
-        for number in 0..count {
-            let mut due = began.elapsed();
-            if let Pace::Paced = pace {
+        for number in 0..self.count {
+            let mut due = self.began.elapsed();
+            if let Pace::Paced = self.pace {
                 let at = start + Duration::from_nanos(number as u64 * 1_000_000_000 / RATE);
                 tokio::time::sleep_until(at.into()).await;
-                due = at.duration_since(began);
+                due = at.duration_since(self.began);
             }
             let mut bytes = due.as_nanos().to_le_bytes()[..8].to_vec();
             // As a payload is written into what goes.
             bytes.extend_from_slice(&blob[8..]);
             let bytes = bytes::Bytes::from(bytes);
-            if through == Through::Core {
-                client
-                    .publish(name.to_owned(), bytes)
-                    .await
-                    .expect("a server");
+            if self.through == Through::Core {
+                let sent = client.publish(self.name.clone(), bytes).await;
+                sent.expect("a server");
                 if number % *WINDOW == 0 {
                     client.flush().await.expect("a server");
                 }
@@ -327,24 +350,26 @@ fn bare(server: &Server, name: &str, through: Through, pace: Pace, count: usize)
             while under_way.len() >= *WINDOW {
                 under_way.next().await;
             }
-            let (jetstream, name) = (jetstream.clone(), name.to_owned());
-            under_way.push(tokio::spawn(async move {
-                // One that is refused, since the receiver is behind, is tried again.
-                loop {
-                    let sent = jetstream.publish(name.clone(), bytes.clone()).await;
-                    if sent.expect("a server").await.is_ok() {
-                        return;
-                    }
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            }));
+            under_way.push(tokio::spawn(publish(
+                jetstream.clone(),
+                self.name.clone(),
+                bytes,
+            )));
         }
         client.flush().await.expect("a server");
         while under_way.next().await.is_some() {}
-    });
-    receiver.join().expect("a receiver");
-    let arrivals = noted(&arrivals);
-    figures(&arrivals)
+    }
+}
+
+/// One that is refused, since the receiver is behind, is tried again.
+async fn publish(jetstream: jetstream::Context, name: String, bytes: bytes::Bytes) {
+    loop {
+        let sent = jetstream.publish(name.clone(), bytes.clone()).await;
+        if sent.expect("a server").await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// As the store of an edge is made.
