@@ -28,7 +28,7 @@ pub const FAILED: u8 = 1;
 pub const REFUSED: u8 = 2;
 /// The books of the run do not balance: an error in the engine.
 pub const UNBALANCED: u8 = 3;
-/// The run was ended by Ctrl-C or SIGTERM.
+/// The run was ended by Ctrl-C, SIGTERM, or the live page.
 pub const INTERRUPTED: u8 = 130;
 
 const EXIT_CODES: &str = "\
@@ -38,7 +38,8 @@ Exit codes:
        or the report could not be written
   2    the command line, the graph or what it names is wrong; nothing was started
   3    the books of the run do not balance (an error in the engine)
-  130  ended early by Ctrl-C, SIGTERM or SIGHUP; a first one drains, a second one stops, a third one ends the process";
+  130  ended early by Ctrl-C, SIGTERM or SIGHUP; a first one drains, a second one stops, a third one ends the process;
+       or by the live page";
 
 /// Runs graphs of actors over live cameras, recordings and data.
 #[derive(Debug, Parser)]

@@ -1,4 +1,5 @@
-//! What signals do to a run: the first drains it, the second stops it, the third ends the process.
+//! What signals do to a run: the first drains it, the second stops it, the third ends the process. The live page may
+//! ask for the first two.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -125,11 +126,23 @@ impl Interrupts {
     }
 
     /// Drains a run, or what it is a part of.
-    pub(crate) fn drain(&self, handle: &RunHandle) {
+    fn drain(&self, handle: &RunHandle) {
         match self.drain.get() {
             Some(drain) => drain(),
             None => handle.drain(),
         }
+    }
+
+    /// Somebody asks for what a first signal does.
+    pub(crate) fn ask_to_drain(&self) {
+        self.count.fetch_max(1, Ordering::Relaxed);
+        self.act();
+    }
+
+    /// Somebody asks for what a second signal does.
+    pub(crate) fn ask_to_stop(&self) {
+        self.count.fetch_max(2, Ordering::Relaxed);
+        self.act();
     }
 
     /// All nodes of the run are there: from now on there is something to finish.
@@ -137,7 +150,7 @@ impl Interrupts {
         self.has_begun.store(true, Ordering::Relaxed);
     }
 
-    /// How many there were.
+    /// How many there were; what somebody asked for counts as the signals that do it.
     pub(crate) fn count(&self) -> u8 {
         self.count.load(Ordering::Relaxed)
     }

@@ -148,6 +148,24 @@ fn a_run_that_is_drained_at_its_terminal_is_draining_in_others() {
 }
 
 #[test]
+fn a_run_that_is_ended_through_its_page_says_so_as_after_ctrl_c() {
+    for (path, told) in [
+        ("/drain", "ended early: what was in flight was finished"),
+        ("/stop", "ended early: what was in flight was given up"),
+    ] {
+        let mut run = ServedRun::start("{lobby: 1}", "127.0.0.1:0", &[]);
+        wait_for_top(&[run.address()], "running");
+        let address = run.address();
+        let asked = format!("POST {path} HTTP/1.1\r\nOrigin: http://{address}\r\nContent-Length: 0");
+        let answer = ask(address, &asked);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(run.process.wait().unwrap().code(), Some(130), "{path}");
+        let lines: Vec<String> = run.lines.iter().collect();
+        assert!(lines.iter().any(|line| line == told), "{lines:?}");
+    }
+}
+
+#[test]
 fn over_tls_the_page_is_seen_by_who_knows_its_certificate() {
     let mut browser = Browser::trusting_anybody();
     let run = ServedRun::start("{lobby: 1}", "127.0.0.1:0", &["--serve-tls"]);

@@ -464,7 +464,9 @@ run: {clock: live}
     goes_on("yard");
     let answer = post(&server_page, "/drain", "");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    [server, gate, hall].into_iter().for_each(succeeds);
+    // As after Ctrl-C at this one.
+    assert_eq!(server.wait_with_output().unwrap().status.code(), Some(130));
+    [gate, hall].into_iter().for_each(succeeds);
     let said = says(
         folder,
         &["report", "merge", "server", "gate", "hall", "--json"],

@@ -87,7 +87,7 @@ async fn drain(State(run): Run) -> Answer {
 
 async fn stop(State(run): Run) -> Answer {
     run.journal.asked("the page stops the run".to_owned());
-    run.handle.stop();
+    run.stop();
     let said = "what is in flight is given up and counted\n";
     (StatusCode::OK, said.to_owned())
 }

@@ -20,6 +20,12 @@ use crate::video::Video;
 /// Browsers that may look at once.
 pub(crate) const MOST_BROWSERS: usize = 32;
 
+/// What ends a run that is not ended by itself alone.
+struct EndedBy {
+    drain: Box<dyn Fn() + Send + Sync>,
+    stop: Box<dyn Fn() + Send + Sync>,
+}
+
 /// A run as its routes see it.
 pub struct WatchedRun {
     /// The run.
@@ -33,8 +39,8 @@ pub struct WatchedRun {
     pub(crate) measures: Option<Arc<Measures>>,
     pub(crate) workers: Option<Arc<Workers>>,
     pub(crate) clocks: Option<Arc<Clocks>>,
-    /// What drains the run, if that is not its own affair.
-    drain: Option<Box<dyn Fn() + Send + Sync>>,
+    /// What drains and stops the run, if that is not its own affair.
+    ended_by: Option<EndedBy>,
     pub(crate) numbers: watch::Sender<Published>,
     /// Places for browsers.
     pub(crate) seats: Arc<Semaphore>,
@@ -99,7 +105,7 @@ impl WatchedRun {
             measures: None,
             workers: None,
             clocks: None,
-            drain: None,
+            ended_by: None,
             numbers: watch::Sender::new(Published::default()),
             seats: Arc::new(Semaphore::new(MOST_BROWSERS)),
             is_local: true,
@@ -128,20 +134,34 @@ impl WatchedRun {
         Self { clocks, ..self }
     }
 
-    /// The same, to be drained by this and not by itself: it may be a part of something larger.
+    /// The same, to be drained and stopped by these and not by itself: it may be a part of something larger, and who
+    /// runs it may want to know.
     #[must_use]
-    pub fn drained_by(self, drain: impl Fn() + Send + Sync + 'static) -> Self {
+    pub fn ended_by(
+        self,
+        drain: impl Fn() + Send + Sync + 'static,
+        stop: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let (drain, stop) = (Box::new(drain), Box::new(stop));
         Self {
-            drain: Some(Box::new(drain)),
+            ended_by: Some(EndedBy { drain, stop }),
             ..self
         }
     }
 
     /// Ends all streams and finishes what is in flight.
     pub(crate) fn drain(&self) {
-        match &self.drain {
-            Some(drain) => drain(),
+        match &self.ended_by {
+            Some(by) => (by.drain)(),
             None => self.handle.drain(),
+        }
+    }
+
+    /// Gives up what is in flight.
+    pub(crate) fn stop(&self) {
+        match &self.ended_by {
+            Some(by) => (by.stop)(),
+            None => self.handle.stop(),
         }
     }
 

@@ -91,7 +91,15 @@ impl Actor for Write {
         Ports::new().any_input("in").writes(&settings.path)
     }
 
-    fn create(_: WriteSettings, _: &Setup) -> Result<Self, ActorError> {
+    fn check(settings: &WriteSettings) -> Result<(), ActorError> {
+        match settings.path.to_str() {
+            Some("/out/missing.csv") => Err("`missing` is not there".into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn create(settings: WriteSettings, _: &Setup) -> Result<Self, ActorError> {
+        Self::check(&settings)?;
         Ok(Self)
     }
 
@@ -100,19 +108,42 @@ impl Actor for Write {
     }
 }
 
-/// The file of a stream that comes back would be the file of the one before.
-#[test]
-fn a_stream_that_could_not_begin_again_is_not_ended() {
-    let graph = "\
+const WRITING: &str = "\
 fermata: 1
 streams: {door: x}
 nodes:
   source: {use: test_source, each: stream, rate: 200}
   write:  {use: write, each: stream, in: source, path: \"/out/${stream.uri}.csv\"}
 ";
+
+/// A slip of the keyboard fails no run, and takes nobody's name.
+#[test]
+fn a_stream_that_is_refused_leaves_nothing_behind() {
     let mut registry = Registry::builtin();
     registry.register::<Write>();
-    let served = Served::of(graph, registry, None, None);
+    let served = Served::of(WRITING, registry, None, None);
+    let mut browser = Browser::own(served.address);
+    let add = |uri: &str| {
+        let body = serde_json::json!({"name": "yard", "uri": uri}).to_string();
+        post(&served, "/streams/add", &body)
+    };
+    let (status, said) = add("missing");
+    assert!(status == 422 && said.contains("is not there"), "{said}");
+    assert_eq!(add("y"), (200, "yard begins\n".to_owned()));
+    let numbers = wait_for(&mut browser, "yard", "running");
+    assert_eq!(numbers.streams.len(), 2);
+    let report = served.end();
+    assert_eq!(report.faults, []);
+    let streams: Vec<&String> = report.streams.keys().collect();
+    assert_eq!(streams, ["door", "yard"]);
+}
+
+/// The file of a stream that comes back would be the file of the one before.
+#[test]
+fn a_stream_that_could_not_begin_again_is_not_ended() {
+    let mut registry = Registry::builtin();
+    registry.register::<Write>();
+    let served = Served::of(WRITING, registry, None, None);
     let mut browser = Browser::own(served.address);
     let (status, said) = post(&served, "/streams/reconnect", r#"{"name": "door"}"#);
     assert!(status == 422 && said.contains("both write"), "{said}");

@@ -109,11 +109,14 @@ impl Serving {
         };
         let address = prepared.listening.address();
         let run = WatchedRun::new(running.handle(), graph, prepared.hub, prepared.tap);
-        let (draining, handle) = (interrupts.clone(), running.handle());
+        let (draining, stopping) = (interrupts.clone(), interrupts.clone());
         let run = run.with_measures(prepared.measures);
         let run = run.with_workers(prepared.workers);
         let run = run.with_clocks(prepared.clocks);
-        let run = run.drained_by(move || draining.drain(&handle));
+        let run = run.ended_by(
+            move || draining.ask_to_drain(),
+            move || stopping.ask_to_stop(),
+        );
         let server = prepared.listening.start(run);
         let server = server.context("the page cannot be served")?;
         let scheme = if prepared.identity.is_some() {

@@ -56,8 +56,8 @@ impl Graph {
         }
     }
 
-    /// Whether a stream may be added beside others: its settings can be read, and none of its instances writes what
-    /// another one writes, or what a stream reads. `stream` has the name that it gets in the run (`door.2`); `others`
+    /// Whether a stream may be added beside others: its settings can be read, what they name is there, and none of its
+    /// instances writes what another one writes, or what a stream reads. `stream` has the name that it gets in the run (`door.2`); `others`
     /// are all whose files must stay, also those of streams that have ended.
     pub(crate) fn check_added_stream(
         &self,
@@ -110,6 +110,16 @@ impl Graph {
         let problems = problems.or_ok(()).and_then(|()| {
             let mut problems = Problems::default();
             self.check_replaced_by_added(registry, stream, others, &mut problems);
+            problems.or_ok(())
+        });
+        // Nothing begins whose camera or file is not there.
+        let problems = problems.and_then(|()| {
+            let mut problems = Problems::default();
+            for node in self.nodes.iter().filter(|node| node.each_stream) {
+                if let Err(found) = node.check(registry, Some(stream), &self.secrets) {
+                    problems.extend(found);
+                }
+            }
             problems.or_ok(())
         });
         problems.map_err(|problems| problems.hiding(&self.secrets))

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::interpolate;
 use super::problem::{Problem, Problems};
+use super::secrets::Secrets;
 use super::settings::Settings;
 use super::spec::{NodeSpec, ProviderSpec, StreamSpec};
 use super::tree::{Tree, Value};
+use crate::registry::Registry;
 
 impl NodeSpec {
     /// The actor's settings for an instance.
@@ -16,6 +18,21 @@ impl NodeSpec {
     pub fn settings(&self, stream: Option<&StreamSpec>) -> Result<Settings, Problems> {
         let tree = interpolate::stream_values(&self.settings, stream, &self.stream_values)?;
         Ok(Settings(Arc::new(tree)))
+    }
+
+    /// Asks the actor whether what the settings of an instance name is there. Nothing is created.
+    pub(crate) fn check(
+        &self,
+        registry: &Registry,
+        stream: Option<&StreamSpec>,
+        secrets: &Secrets,
+    ) -> Result<(), Problems> {
+        let settings = self.settings(stream)?;
+        secrets.learn(&settings.0);
+        match registry.get(&self.actor).map(|actor| actor.check(&settings)) {
+            Some(Err(error)) => Err(self.problem(&settings, error.to_string()).into()),
+            Some(Ok(())) | None => Ok(()),
+        }
     }
 
     /// A problem with the settings, underlined where the message quotes one of them.

@@ -128,22 +128,9 @@ impl Graph {
         let mut told = HashSet::new();
         for node in &self.nodes {
             for stream in self.instances_of(node) {
-                let settings = match node.settings(stream.as_ref()) {
-                    Ok(settings) => {
-                        self.secrets.learn(&settings.0);
-                        settings
-                    }
-                    Err(found) => {
-                        problems.extend(found);
-                        continue;
-                    }
-                };
-                let actor = registry.get(&node.actor);
-                if let Some(Err(error)) = actor.map(|actor| actor.check(&settings)) {
-                    let problem = node.problem(&settings, error.to_string());
-                    if told.insert(problem.identity()) {
-                        problems.push(problem);
-                    }
+                if let Err(found) = node.check(registry, stream.as_ref(), &self.secrets) {
+                    let new = found.iter().filter(|found| told.insert(found.identity()));
+                    new.for_each(|problem| problems.push(problem.clone()));
                 }
             }
         }
