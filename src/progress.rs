@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use fermata_engine::ClockMode;
 use fermata_engine::graph::Secrets;
-use fermata_engine::statistics::{Snapshot, Window};
+use fermata_engine::rates::Window;
+use fermata_engine::statistics::Snapshot;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 

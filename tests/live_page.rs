@@ -156,7 +156,8 @@ fn a_run_that_is_ended_through_its_page_says_so_as_after_ctrl_c() {
         let mut run = ServedRun::start("{lobby: 1}", "127.0.0.1:0", &[]);
         wait_for_top(&[run.address()], "running");
         let address = run.address();
-        let asked = format!("POST {path} HTTP/1.1\r\nOrigin: http://{address}\r\nContent-Length: 0");
+        let asked =
+            format!("POST {path} HTTP/1.1\r\nOrigin: http://{address}\r\nContent-Length: 0");
         let answer = ask(address, &asked);
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert_eq!(run.process.wait().unwrap().code(), Some(130), "{path}");

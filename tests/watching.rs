@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fermata_engine::statistics::{NodeState, Place, Snapshot, Window};
+use fermata_engine::rates::Window;
+use fermata_engine::statistics::{NodeState, Place, Snapshot};
 use fermata_engine::{
     Actor, ActorError, Captured, End, Input, Next, Outputs, Payload, Ports, ProviderSetup,
     Registry, RunEvent, RunOptions, Services, Setup, Source, StreamProvider, graph::StreamSpec,
@@ -367,4 +368,72 @@ run: {clock: live, restart: {most: 8, within: 60s}}
         assert!(told > 0, "{node} was never built anew");
         assert_eq!(told, report.nodes[node].restarts, "{node}");
     }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CameraSettings {
+    waited_s: u64,
+}
+
+/// Gives some packets, and says how long it waited for each.
+struct Camera {
+    waited: Duration,
+    left: u32,
+    setup: Setup,
+}
+
+struct Picture;
+
+impl Payload for Picture {}
+
+impl Source for Camera {
+    const NAME: &'static str = "camera";
+    type Settings = CameraSettings;
+
+    fn ports(_: &CameraSettings) -> Ports {
+        Ports::new().output::<Picture>("out")
+    }
+
+    fn create(settings: CameraSettings, setup: &Setup) -> Result<Self, ActorError> {
+        Ok(Self {
+            waited: Duration::from_secs(settings.waited_s),
+            left: 100,
+            setup: setup.clone(),
+        })
+    }
+
+    fn next(&mut self) -> Result<Next, ActorError> {
+        self.setup.count_waited(self.waited);
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(Next::End);
+        };
+        self.left = left;
+        let pts_ns = i64::from(100 - left);
+        Ok(Next::Packet(Captured::new(Arc::new(Picture), pts_ns)))
+    }
+}
+
+/// Else the camera would be the slowest node of every live graph.
+#[test]
+fn a_source_is_not_busy_while_it_waits_for_its_camera() {
+    let mut registry = Registry::builtin();
+    registry.register_source::<Camera>();
+    let running = start_with(
+        "\
+fermata: 1
+nodes:
+  waits: {use: camera, waited_s: 3600}
+  works: {use: camera, waited_s: 0}
+  end:   {use: discard, in: [waits, works]}
+",
+        registry,
+        RunOptions::default(),
+    );
+    let report = running.wait();
+    assert_balanced(&report);
+    let (waits, works) = (&report.nodes["waits"], &report.nodes["works"]);
+    assert_eq!((waits.processed, works.processed), (100, 100));
+    assert_eq!((waits.busy_s, waits.service_ms.max), (0.0, 0.0));
+    assert!(works.busy_s > 0.0 && works.service_ms.max > 0.0);
 }

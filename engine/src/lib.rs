@@ -26,7 +26,7 @@
 //! | write an actor or a source | [`Actor`], [`Source`], [`Ports`], [`Input`], [`Outputs`], [`Setup`], [`End`] |
 //! | load a graph | [`Graph`], [`Registry`], [`LoadOptions`]; the crate's own actors: [`builtin`] |
 //! | run it | [`RunningGraph`], [`RunHandle`], [`Report`] |
-//! | watch it | [`RunHandle::snapshot`] and [`statistics`], [`RunHandle::subscribe`], [`RunHandle::report`]; single packets: [`observer`] |
+//! | watch it | [`RunHandle::snapshot`], [`statistics`] and [`rates`], [`RunHandle::subscribe`], [`RunHandle::report`]; single packets: [`observer`] |
 //! | give it streams, lend it things | [`StreamProvider`], [`Services`] |
 //! | test actors of one's own | [`testing`] |
 //! | turn payloads into bytes | [`codec`] |
@@ -58,6 +58,7 @@ pub mod packet;
 mod ports;
 pub mod provider;
 mod providing;
+pub mod rates;
 pub mod registry;
 pub mod report;
 mod reporting;

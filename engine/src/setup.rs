@@ -4,8 +4,9 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::clock::{Clock, ClockMode};
+use crate::clock::{Clock, ClockMode, nanoseconds};
 use crate::connection::Connection;
 use crate::file_book::{FileBook, FileBooks};
 use crate::graph::secrets::Secrets;
@@ -30,6 +31,8 @@ pub struct Setup {
     pub clock: Clock,
     pub(crate) cancel: Arc<AtomicBool>,
     pub(crate) missed: Arc<AtomicU64>,
+    /// Of the call that runs, nanoseconds.
+    pub(crate) waited_ns: Arc<AtomicU64>,
     pub(crate) lasting: Arc<AtomicU64>,
     pub(crate) services: Services,
     pub(crate) connection: Arc<Connection>,
@@ -117,5 +120,17 @@ impl Setup {
     /// Counts frames that a live source lost before it could hand them over.
     pub fn count_missed(&self, frames: u64) {
         self.missed.fetch_add(frames, Ordering::Relaxed);
+    }
+
+    /// Counts time for which a source's call did nothing but wait for what comes from outside, such as a camera's next
+    /// frame: the source is not busy then, and it is no time of service.
+    pub fn count_waited(&self, time: Duration) {
+        self.waited_ns
+            .fetch_add(nanoseconds(time), Ordering::Relaxed);
+    }
+
+    /// What has been counted of the call that has just returned.
+    pub(crate) fn take_waited_ns(&self) -> u64 {
+        self.waited_ns.swap(0, Ordering::Relaxed)
     }
 }

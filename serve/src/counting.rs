@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use fermata_engine::RunHandle;
-use fermata_engine::statistics::{EdgeNow, NodeNow, NodeState, Rates, Snapshot, StreamNow};
+use fermata_engine::rates::{NodeRates, Rates};
+use fermata_engine::statistics::{EdgeNow, NodeNow, NodeState, Snapshot, StreamNow};
 
 use crate::bottleneck::bottleneck;
 use crate::graph_view::{GraphView, edge_key};
@@ -19,11 +20,9 @@ const OFFLINE_AFTER_S: f64 = 10.0;
 /// Share of the newest value in a smoothed fullness: seconds, not moments, are shown.
 const NEWEST: f64 = 0.4;
 
-/// Two snapshots of a run and what the page remembers.
+/// A snapshot of a run, how fast it is, and what the page remembers.
 pub(crate) struct Moment<'a> {
     pub(crate) view: &'a GraphView,
-    /// The older one, of the beginning of the rates' span.
-    pub(crate) before: Option<&'a Snapshot>,
     pub(crate) now: &'a Snapshot,
     pub(crate) rates: &'a Rates,
     pub(crate) over: &'a BTreeMap<String, Over>,
@@ -171,26 +170,23 @@ fn add_node(node: &mut NodeNumbers, now: &NodeNow, moment: &Moment<'_>) {
     }
     node.processed_per_s = processed;
     node.failed_per_s += rates.failed;
-    node.busy = node.busy.max(rates.busy / now.replicas.max(1) as f64);
+    // A call counts when it returns: one that began before the span would make it more than all of it.
+    let busy = (rates.busy / now.replicas.max(1) as f64).min(1.0);
+    node.busy = node.busy.max(busy);
     node.blocked = node.blocked.max(rates.blocked);
-    add_batches(node, now, moment);
+    add_batches(node, now, rates);
 }
 
-fn add_batches(node: &mut NodeNumbers, now: &NodeNow, moment: &Moment<'_>) {
+fn add_batches(node: &mut NodeNumbers, now: &NodeNow, rates: &NodeRates) {
     let Some(batches) = &now.batches else {
         return;
     };
-    let mut earlier = moment.before.iter().flat_map(|before| &before.nodes);
-    let before = earlier.find(|before| before.place == now.place);
-    let before = before.and_then(|before| before.batches.as_ref());
-    let (count, weight) = before.map_or((0, 0), |before| (before.count, before.weight));
-    let formed = batches.count.saturating_sub(count) as f64;
-    let weight = batches.weight.saturating_sub(weight) as f64;
     let sum = node.batches.get_or_insert_with(BatchNumbers::default);
-    let seconds = moment.rates.over_s.max(1e-9);
-    let formed_before = sum.per_s * seconds;
-    sum.mean = (sum.mean * formed_before + weight) / (formed_before + formed).max(1.0);
-    sum.per_s += formed / seconds;
+    let per_s = sum.per_s + rates.batches;
+    if per_s > 0.0 {
+        sum.mean = (sum.mean * sum.per_s + rates.batched) / per_s;
+    }
+    sum.per_s = per_s;
     sum.max = batches.max;
     sum.occupancy = sum.mean / batches.max.max(1) as f64;
 }

@@ -1,26 +1,25 @@
 //! The thread that looks at the run: each event at once, the numbers once a second, however many browsers look.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fermata_engine::RunEvent;
-use fermata_engine::statistics::{Rates, Snapshot};
+use fermata_engine::rates::Window;
 
 use crate::counting::{Counting, Moment};
 use crate::watched_run::{Phase, Published, WatchedRun};
 
 /// Time between two snapshots.
 const EVERY: Duration = Duration::from_secs(1);
-/// Snapshots whose first and last give the rates.
-const SPAN: usize = 6;
+/// The span of the rates, seconds.
+const SPAN_S: f64 = 5.0;
 /// Most time after which the end of the server is seen.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Watches until the run is over for its server, and then once more.
 pub(crate) fn watch(run: &WatchedRun, events: &flume::Receiver<RunEvent>) {
     let mut counting = Counting::default();
-    let mut snapshots: VecDeque<Snapshot> = VecDeque::new();
+    let mut window = Window::new(SPAN_S);
     let mut next = Instant::now();
     let mut are_events = true;
     loop {
@@ -30,11 +29,8 @@ pub(crate) fn watch(run: &WatchedRun, events: &flume::Receiver<RunEvent>) {
         }
         if is_over || Instant::now() >= next {
             next = Instant::now() + EVERY;
-            snapshots.push_back(run.handle.snapshot());
-            if snapshots.len() > SPAN {
-                snapshots.pop_front();
-            }
-            publish(run, &mut counting, &snapshots, is_over);
+            window.push(run.handle.snapshot());
+            publish(run, &mut counting, &window, is_over);
         }
         if is_over {
             return;
@@ -70,19 +66,13 @@ fn take(run: &WatchedRun, event: &RunEvent) {
     }
 }
 
-fn publish(
-    run: &WatchedRun,
-    counting: &mut Counting,
-    snapshots: &VecDeque<Snapshot>,
-    is_last: bool,
-) {
-    let (Some(first), Some(last)) = (snapshots.front(), snapshots.back()) else {
+fn publish(run: &WatchedRun, counting: &mut Counting, window: &Window, is_last: bool) {
+    let Some(last) = window.newest() else {
         return;
     };
-    let rates = Rates::between(first, last);
+    let rates = window.rates();
     let numbers = counting.numbers(&Moment {
         view: &run.view,
-        before: Some(first).filter(|_| snapshots.len() > 1),
         now: last,
         rates: &rates,
         over: &run.journal.over(),

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use fermata_engine::ClockMode;
 use fermata_engine::graph::{printable, redact};
-use fermata_engine::statistics::{NodeState, Rates, Snapshot, StreamNow};
+use fermata_engine::rates::Rates;
+use fermata_engine::statistics::{NodeState, Snapshot, StreamNow};
 
 use crate::columns::{Column, Columns, LEAST_NAME};
 use crate::print::counted;

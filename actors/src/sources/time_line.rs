@@ -46,6 +46,34 @@ pub(crate) enum Finding {
     Apart { by_ns: i64 },
 }
 
+impl Finding {
+    /// In words, for live and recorded frames, and by how many nanoseconds.
+    pub(crate) fn told(self, is_live: bool) -> (&'static str, i64) {
+        match self {
+            Self::Jump { by_ns } if is_live => (
+                "the time stamps jumped: a new segment begins, and time goes on from arrival",
+                by_ns,
+            ),
+            Self::Jump { by_ns } => (
+                "the time stamps step back: a new segment begins, and time goes on",
+                by_ns,
+            ),
+            Self::Gap { ns } => (
+                "the recording has a gap longer than `max_gap`, which is not waited for: a new segment begins",
+                ns,
+            ),
+            Self::Stray { by_ns } => (
+                "a frame's time stamp is far off: the time of its arrival stands in for it",
+                by_ns,
+            ),
+            Self::Apart { by_ns } => (
+                "the time stamps do not go with arrival: a new segment begins, and arrival gives the times from now on",
+                by_ns,
+            ),
+        }
+    }
+}
+
 /// Where a frame stands in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placed {

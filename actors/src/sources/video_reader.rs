@@ -167,7 +167,11 @@ impl VideoReader {
         } else {
             packet.read(&mut self.input)
         };
-        self.waited += began.elapsed();
+        let waited = began.elapsed();
+        self.waited += waited;
+        if matches!(self.nature, Nature::Live | Nature::LiveWithoutTimes) {
+            self.setup.count_waited(waited);
+        }
         if read.is_ok()
             && self.nature == Nature::Recording
             && let Some(stream) = self.input.stream(packet.stream())

@@ -161,7 +161,7 @@ impl Source for VideoSource {
                 return Ok(Next::End);
             }
             match self.reconnect.on(Event::Asked, self.now_ns()) {
-                Command::Connect => match self.open() {
+                Command::Connect => match self.connect() {
                     Ok(reader) => self.connected(reader),
                     Err(VideoError::Cancelled) => return Ok(Next::End),
                     // A pipe is opened once.
@@ -246,28 +246,7 @@ impl VideoSource {
 
     /// Warns of what is wrong with the time stamps.
     fn tell(&self, finding: Finding, placed: Placed, is_live: bool) {
-        let (cause, by_ns) = match finding {
-            Finding::Jump { by_ns } if is_live => (
-                "the time stamps jumped: a new segment begins, and time goes on from arrival",
-                by_ns,
-            ),
-            Finding::Jump { by_ns } => (
-                "the time stamps step back: a new segment begins, and time goes on",
-                by_ns,
-            ),
-            Finding::Gap { ns } => (
-                "the recording has a gap longer than `max_gap`, which is not waited for: a new segment begins",
-                ns,
-            ),
-            Finding::Stray { by_ns } => (
-                "a frame's time stamp is far off: the time of its arrival stands in for it",
-                by_ns,
-            ),
-            Finding::Apart { by_ns } => (
-                "the time stamps do not go with arrival: a new segment begins, and arrival gives the times from now on",
-                by_ns,
-            ),
-        };
+        let (cause, by_ns) = finding.told(is_live);
         if let Some(unsaid) = self.notices.due(cause) {
             let node = &self.setup.node;
             let (by_s, pts_ms) = (by_ns as f64 / 1e9, placed.pts_ns / 1_000_000);
@@ -333,6 +312,16 @@ impl VideoSource {
                 tracing::warn!(%node, %uri, %error, ?delay, unsaid, "the stream is not there; it will be opened again");
             }
         }
+    }
+
+    /// Opens what may have to be waited for.
+    fn connect(&mut self) -> Result<VideoReader, VideoError> {
+        let began = Instant::now();
+        let opened = self.open();
+        if self.origin.may_be_live() {
+            self.setup.count_waited(began.elapsed());
+        }
+        opened
     }
 
     fn open(&mut self) -> Result<VideoReader, VideoError> {

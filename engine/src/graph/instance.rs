@@ -29,7 +29,10 @@ impl NodeSpec {
     ) -> Result<(), Problems> {
         let settings = self.settings(stream)?;
         secrets.learn(&settings.0);
-        match registry.get(&self.actor).map(|actor| actor.check(&settings)) {
+        match registry
+            .get(&self.actor)
+            .map(|actor| actor.check(&settings))
+        {
             Some(Err(error)) => Err(self.problem(&settings, error.to_string()).into()),
             Some(Ok(())) | None => Ok(()),
         }

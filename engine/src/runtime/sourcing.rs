@@ -88,7 +88,8 @@ impl Node {
         self.parts.watch.call_began(0, began_ns);
         let next = attempt(|| runner.next());
         self.parts.watch.call_ended(0);
-        let service_ns = cx.tick().saturating_sub(began_ns);
+        let took_ns = cx.tick().saturating_sub(began_ns);
+        let service_ns = took_ns.saturating_sub(self.parts.setup.take_waited_ns());
         match next {
             Ok(Next::Packet(captured)) => {
                 self.recorder.served(service_ns);

@@ -349,6 +349,7 @@ impl Wiring {
             clock: self.host.clock.clone(),
             cancel: Arc::default(),
             missed: Arc::default(),
+            waited_ns: Arc::default(),
             lasting: Arc::default(),
             services: self.host.services.clone(),
             connection: Arc::new(self.connection(id)),

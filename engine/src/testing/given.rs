@@ -31,6 +31,7 @@ pub fn setup() -> Setup {
         clock,
         cancel: Arc::default(),
         missed: Arc::default(),
+        waited_ns: Arc::default(),
         lasting: Arc::default(),
         services: Services::new(),
         settled: Settled::default(),
