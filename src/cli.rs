@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use fermata_engine::graph::{Secrets, printable};
-use fermata_engine::units::HumanDuration;
+use fermata_engine::units::{HumanDuration, UnitError};
 
 use crate::learn_cli::LearnCommand;
 use crate::print::complain;
@@ -305,7 +305,8 @@ pub struct SweepArguments {
         long,
         value_name = "TIME",
         default_value = "200ms",
-        requires = "streams"
+        requires = "streams",
+        value_parser = some_time
     )]
     pub limit: HumanDuration,
     /// Try no more streams than this
@@ -323,6 +324,17 @@ pub struct SweepArguments {
     /// Folder for the runs and their comparison [default: runs/sweep-TIME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// A time that is not none.
+fn some_time(given: &str) -> Result<HumanDuration, String> {
+    let time: HumanDuration = given
+        .parse()
+        .map_err(|error: UnitError| error.to_string())?;
+    if time.0.is_zero() {
+        return Err("no latency stays below it".to_owned());
+    }
+    Ok(time)
 }
 
 #[derive(Debug, Args)]

@@ -23,7 +23,7 @@ pub struct ServeArguments {
     )]
     pub serve: Option<SocketAddr>,
     /// Host name under which browsers may open the page, besides addresses and localhost; may be given several times
-    #[arg(long, value_name = "NAME", requires = "serve")]
+    #[arg(long, value_name = "NAME", requires = "serve", value_parser = host_name)]
     pub serve_host: Vec<String>,
     /// File with the access token [default: none on loopback, elsewhere a new one that is shown on the terminal]
     #[arg(long, value_name = "FILE", requires = "serve")]
@@ -86,9 +86,51 @@ fn listening(given: &str) -> Result<SocketAddr, String> {
     )
 }
 
+/// Most letters of a host name, and of a part of it (RFC 1035).
+const MOST_NAME: usize = 253;
+const MOST_LABEL: usize = 63;
+
+fn host_name(given: &str) -> Result<String, String> {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    let mut labels = given.split('.');
+    let is_label = |label: &str| (1..=MOST_LABEL).contains(&label.len());
+    if given.len() <= MOST_NAME
+        && labels.all(|label| is_label(label) && label.chars().all(is_letter))
+    {
+        return Ok(given.to_owned());
+    }
+    Err("a host's name is wanted, such as cameras.local: without scheme, port and path".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::listening;
+    use super::{host_name, listening};
+
+    #[test]
+    fn a_host_that_no_browser_can_ask_for_is_refused() {
+        for name in ["cameras", "cameras.local", "10.0.0.7", "a-b.c_d.org"] {
+            assert_eq!(host_name(name).as_deref(), Ok(name));
+        }
+        let long = "a".repeat(64);
+        let whole = ["abcdefgh"; 30].join(".");
+        for name in [
+            "",
+            "a b",
+            "a/c",
+            "cameras:80",
+            "http://cameras",
+            "a..b",
+            ".",
+            "ä.org",
+            &long,
+            &whole,
+        ] {
+            assert!(
+                host_name(name).unwrap_err().contains("cameras.local"),
+                "{name}"
+            );
+        }
+    }
 
     #[test]
     fn an_address_may_lack_what_goes_without_saying() {

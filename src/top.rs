@@ -25,6 +25,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const OVER_AFTER: Duration = Duration::from_secs(5);
 /// Bytes of the largest answer; a run of a thousand streams gives one megabyte.
 const MOST_BYTES: usize = 16 << 20;
+/// Letters that are shown of a refusal.
+const MOST_SAID: usize = 200;
 /// To the upper left corner, and nothing below it.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
@@ -210,7 +212,14 @@ async fn look(
     let status = answer.status();
     let text = text_of(answer).await.map_err(Missed::Lost)?;
     if !status.is_success() {
-        let error = anyhow!("{url} answers {status}: {}", text.trim());
+        // A whole page may be there: what a run says is a line.
+        let said: String = text
+            .trim()
+            .chars()
+            .take_while(|&letter| letter != '\n')
+            .take(MOST_SAID)
+            .collect();
+        let error = anyhow!("{url} answers {status}: {said}");
         return Err(if status.is_server_error() {
             Missed::Lost(error)
         } else {

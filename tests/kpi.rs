@@ -11,6 +11,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::command::succeeds;
 use crate::skipped::data;
 use crate::support::{card_of_mini_xception, fermata, repository};
 
@@ -414,6 +415,12 @@ fn drawn_people_are_measured_against_what_was_drawn() {
     );
     let truth = fs::read_to_string(out.join("left.truth.csv")).unwrap();
     assert_eq!(truth.lines().count(), 1 + 2 * 80);
+    // What is measured of a run stands beside what it says of itself.
+    let run = out.display().to_string();
+    assert_eq!(kpi(&[&run]).0, 0);
+    assert!(out.join("kpi.json").is_file());
+    let told = succeeds(&["inspect", &run]);
+    assert!(told.contains("books       balance"), "{told}");
 }
 
 #[test]

@@ -68,6 +68,9 @@ fn frames_move_streams_come_and_the_numbers_are_those_of_the_report() {
         browser.wait_for(&state(stream, "over"));
     }
     browser.wait_for("document.getElementById('summary').textContent.startsWith('over')");
+    let last = browser.value("document.getElementById('summary').textContent");
+    let last = last.as_str().unwrap();
+    assert!(last.contains("captured") && !last.contains("/s"), "{last}");
     let shown = browser.value(
         "Object.fromEntries([...document.querySelectorAll('.tile')].map((tile) =>
            [tile.querySelector('h3').textContent, tile.querySelector('.quiet').textContent]))",

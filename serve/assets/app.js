@@ -7,7 +7,7 @@ import { Journal } from "./journal.js";
 import { Tables, WorkerTable } from "./table.js";
 import { TapTable } from "./tap.js";
 import { Tiles } from "./tiles.js";
-import { counted, rate, say } from "./words.js";
+import { count, counted, rate, say } from "./words.js";
 
 const part = (id) => document.getElementById(id);
 
@@ -55,13 +55,20 @@ function showNumbers(numbers) {
   part("no-streams").hidden = numbers.streams.length > 0;
   part("clocks").hidden = !numbers.clocks;
   say(part("clocks"), numbers.clocks?.told ?? "");
-  const faults = numbers.faults ? `, ${counted(numbers.faults, "fault")}` : "";
   const streams = numbers.streams.filter((stream) => stream.state !== "over");
   const away = streams.filter(isAway).length;
   const running = `${counted(streams.length, "stream")}${away ? ` (${away} away)` : ""}`;
-  say(part("summary"), `${numbers.run}: ${running}, ${rate(numbers.delivered_per_s)} delivered${faults}`);
-  const wrong = [...numbers.troubles, numbers.bottleneck].filter(Boolean);
-  say(part("bottleneck"), wrong.join("\n") || "Nothing is held up: every node keeps pace with what comes.");
+  const isOver = numbers.run === "over";
+  const sum = (key) => count(numbers.streams.reduce((all, stream) => all + stream[key], 0));
+  // Of units of work there are no streams left then.
+  const sums = numbers.streams.length ? ["captured", "delivered", "dropped", "lost"].map((key) => `${sum(key)} ${key}`) : [];
+  const now = isOver ? sums : [running, `${rate(numbers.delivered_per_s)} delivered`];
+  const all = [...now, ...(numbers.faults ? [counted(numbers.faults, "fault")] : [])].join(", ");
+  say(part("summary"), all ? `${numbers.run}: ${all}` : numbers.run);
+  // Speeds of a run that is over say nothing any more.
+  const wrong = [...numbers.troubles, isOver ? "" : numbers.bottleneck].filter(Boolean);
+  const well = isOver ? "The run is over." : "Nothing is held up: every node keeps pace with what comes.";
+  say(part("bottleneck"), wrong.join("\n") || well);
   part("bottleneck").classList.toggle("wrong", wrong.length > 0);
   announce(numbers);
   // What has been asked for need not be asked for again.
@@ -72,8 +79,8 @@ function showNumbers(numbers) {
 /** What a screen reader says by itself: what has changed, not the numbers of every second. */
 function announce({ run, bottleneck, faults, streams }) {
   const away = streams.filter(isAway).map(({ name, state }) => `${name} is ${state}`);
-  const held = bottleneck?.split(":")[0] ?? "nothing is held up";
-  say(part("announcement"), [`The run is ${run}`, ...away, ...(faults ? [counted(faults, "fault")] : []), held].join(". "));
+  const held = run === "over" ? [] : [bottleneck?.split(":")[0] ?? "nothing is held up"];
+  say(part("announcement"), [`The run is ${run}`, ...away, ...(faults ? [counted(faults, "fault")] : []), ...held].join(". "));
 }
 
 function isAway({ state }) {

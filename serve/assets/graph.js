@@ -6,8 +6,8 @@ import { count, counted, dropped, milliseconds, rate, say, share, shortened, sta
 const SVG = "http://www.w3.org/2000/svg";
 /** Letters of a name that a node has room for. */
 const MOST_NAME = 18;
-/** Letters that the small lines of a node have room for. */
-const MOST_SMALL = 30;
+/** Room that a node has for its small lines, pixels. */
+const SMALL_ROOM = NODE.width - 22;
 
 function shape(name, attributes, ...children) {
   const made = document.createElementNS(SVG, name);
@@ -18,6 +18,14 @@ function shape(name, attributes, ...children) {
 
 function text(x, y, kind) {
   return shape("text", { x, y, class: kind });
+}
+
+/** Says as many of the parts as there is room for: what has none is in the title alone. */
+function fit(line, parts) {
+  for (let count = parts.length; count > 0; count--) {
+    say(line, parts.slice(0, count).join(" · "));
+    if (line.getComputedTextLength() <= SMALL_ROOM) return;
+  }
 }
 
 class NodeDrawing {
@@ -41,19 +49,17 @@ class NodeDrawing {
     const worst = ["lost", "restarting", "blocked"].find((state) => node.states[state]);
     this.root.setAttribute("data-state", worst ?? "well");
     const state = states(node.states) || "not there";
-    const speed = `${rate(node.processed_per_s)} · ${milliseconds(node.service_ms)} · p99 ${milliseconds(node.service_p99_ms)}`;
-    // What is wrong comes first: what has no room is in the title alone.
+    const speeds = [rate(node.processed_per_s), milliseconds(node.service_ms), `p99 ${milliseconds(node.service_p99_ms)}`];
+    // What is wrong comes first.
     const extras = [];
     if (node.failed) extras.push(`${count(node.failed)} failed`);
     if (node.restarts) extras.push(counted(node.restarts, "restart"));
     extras.push(`busy ${share(Math.min(node.busy, 1))}`);
     if (node.batches) extras.push(`batch ${node.batches.mean.toFixed(1)}/${node.batches.max}`);
-    const extra = extras.join(" · ");
     say(this.state, state);
-    say(this.speed, speed);
-    while (extras.join(" · ").length > MOST_SMALL) extras.pop();
-    say(this.extra, extras.join(" · "));
-    say(this.all, `${this.name} (${this.actor})\n${state}\n${speed}\n${extra}`);
+    fit(this.speed, speeds);
+    fit(this.extra, extras);
+    say(this.all, `${this.name} (${this.actor})\n${state}\n${speeds.join(" · ")}\n${extras.join(" · ")}`);
     this.busy.setAttribute("width", Math.min(node.busy, 1) * NODE.width);
   }
 }

@@ -183,10 +183,12 @@ impl Entries {
     fn stream_ended(&mut self, stream: &str, end: End) {
         let words = match (end.how, end.lost) {
             (How::Complete, false) => "its source came to its end",
-            (How::Complete, true) => "its source came to its end; some of it was lost on the way",
+            (How::Complete, true) => {
+                "its source came to its end; some of it was dropped or lost on the way"
+            }
             (How::Drained, false) => "it was asked to end, and what had been captured went through",
             (How::Drained, true) => {
-                "it was asked to end; some of what had been captured was lost on the way"
+                "it was asked to end; some of what had been captured was dropped or lost on the way"
             }
             (How::Failed, _) => "it failed",
             (How::Stopped, _) => "it was stopped, and what was in flight was given up",
@@ -199,7 +201,7 @@ impl Entries {
             reason.push_str(&format!(" ({})", wrong.join("; ")));
         }
         if end.how == How::Failed && end.lost {
-            reason.push_str("; some of it was lost on the way");
+            reason.push_str("; some of it was dropped or lost on the way");
         }
         self.wrong.retain(|name, _| !of_stream(name));
         let mut over = Over {
@@ -245,7 +247,7 @@ mod tests {
         assert_eq!(over.how, How::Failed);
         assert_eq!(
             over.reason,
-            "it failed (capture@door: cannot open rtsp://***@door/); some of it was lost on the way"
+            "it failed (capture@door: cannot open rtsp://***@door/); some of it was dropped or lost on the way"
         );
         let entries = journal.after(1);
         assert_eq!((entries.len(), entries[0].kind), (1, "ended"));
@@ -299,7 +301,7 @@ mod tests {
                 // What was mended is no reason any more.
                 text(
                     "ended",
-                    "stream door is over: it was asked to end; some of what had been captured was lost on the way"
+                    "stream door is over: it was asked to end; some of what had been captured was dropped or lost on the way"
                 ),
             ]
         );

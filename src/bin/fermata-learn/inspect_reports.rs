@@ -23,10 +23,11 @@ const REPORTS: [&str; 9] = [
     "comparison.json",
     "audit.json",
     "ensemble.json",
-    "kpi.json",
     "manifest.csv",
     "table.csv",
     "report.json",
+    // Stands beside the report of a run that was measured.
+    "kpi.json",
     "graph.yaml",
 ];
 
