@@ -34,6 +34,8 @@ pub(crate) struct Claim {
 pub(crate) enum Unremembered {
     /// Another end has taken the place of this one.
     Replaced,
+    /// The server may store no more.
+    NoRoom(String),
     /// The server does not do it now.
     Other(String),
     /// What was settled is not on this machine's disk, and will not be.
@@ -59,7 +61,7 @@ impl Claim {
             let message = SettledMessage { receiver, ..before };
             let bytes = message.encode_to_vec().into();
             let written = write(jetstream, names.settled_of(token), bytes, Some(since)).await;
-            if let Some(sequence) = written.map_err(Unread::Other)? {
+            if let Some(sequence) = written.map_err(|error| Unread::Other(error.reason))? {
                 return Ok(Self {
                     receiver,
                     sequence,
@@ -105,7 +107,11 @@ impl Claim {
         loop {
             let since = Some(self.sequence);
             let written = write(&jetstream, names.settled_of(&token), bytes.clone(), since).await;
-            if let Some(sequence) = written.map_err(Unremembered::Other)? {
+            let written = written.map_err(|error| match error.is_full {
+                true => Unremembered::NoRoom(error.reason),
+                false => Unremembered::Other(error.reason),
+            });
+            if let Some(sequence) = written? {
                 self.sequence = sequence;
                 return Ok(self);
             }

@@ -15,6 +15,12 @@ use crate::names::EdgeNames;
 /// JetStream's error for a message of which was demanded that nobody has written since, besides the one that the client
 /// knows.
 const WRONG_LAST_SEQUENCE: u64 = 10164;
+/// JetStream's errors where the server, or the account, may store no more.
+const FULL: [u64; 3] = [
+    ErrorCode::ACCOUNT_RESOURCES_EXCEEDED.0,
+    ErrorCode::INSUFFICIENT_RESOURCES.0,
+    ErrorCode::STORAGE_RESOURCES_EXCEEDED.0,
+];
 
 /// A message that a store holds.
 #[derive(Clone, Debug)]
@@ -85,6 +91,20 @@ pub(crate) async fn last<T, E: std::fmt::Display>(
     }
 }
 
+/// Why a message was not written.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    pub(crate) reason: String,
+    /// The server may store no more.
+    pub(crate) is_full: bool,
+}
+
+impl From<Unwritten> for String {
+    fn from(unwritten: Unwritten) -> Self {
+        unwritten.reason
+    }
+}
+
 /// Writes a message. Gives its number in the store; none if somebody has written on the subject since the number that
 /// is given (0: ever).
 ///
@@ -95,13 +115,17 @@ pub(crate) async fn write(
     subject: String,
     bytes: Bytes,
     since: Option<u64>,
-) -> Result<Option<u64>, String> {
+) -> Result<Option<u64>, Unwritten> {
     let mut publish = PublishMessage::build().payload(bytes);
     if let Some(since) = since {
         publish = publish.expected_last_subject_sequence(since);
     }
     let sent = jetstream.send_publish(subject, publish).await;
-    let error = match sent.map_err(|error| chain(&error))?.await {
+    let unsent = |error: &dyn std::error::Error| Unwritten {
+        reason: chain(error),
+        is_full: false,
+    };
+    let error = match sent.map_err(|error| unsent(&error))?.await {
         Ok(stored) => return Ok(Some(stored.sequence)),
         Err(error) => error,
     };
@@ -113,7 +137,10 @@ pub(crate) async fn write(
     if is_late {
         Ok(None)
     } else {
-        Err(chain(&error))
+        Err(Unwritten {
+            reason: chain(&error),
+            is_full: code.is_some_and(|code| FULL.contains(&code)),
+        })
     }
 }
 

@@ -94,6 +94,16 @@ impl Memory {
         }
     }
 
+    /// The server has no room to remember what was under way, and gets none before something is acknowledged: so the
+    /// oldest delivery is, ahead of that. What it brought is settled here; only who takes this end's place before the
+    /// next is remembered would take it for missing.
+    pub(crate) fn has_no_room(&mut self) -> Option<Subject> {
+        let under_way = self.under_way.as_mut()?;
+        let ahead = (!under_way.deliveries.is_empty()).then(|| under_way.deliveries.remove(0));
+        self.failed();
+        ahead
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.under_way.is_none() && self.next.settled.is_none()
     }
@@ -136,6 +146,23 @@ mod tests {
         assert_eq!(memory.begin(999), Some(below(4)));
         assert_eq!(names(memory.remembered(Claim::default())), ["b", "c"]);
         assert!(memory.is_idle());
+    }
+
+    #[test]
+    fn where_there_is_no_room_to_remember_the_oldest_makes_some() {
+        let mut memory = Memory::new(Claim::default());
+        assert_eq!(memory.has_no_room(), None);
+        memory.remember(below(2));
+        memory.acknowledge("a".into());
+        memory.acknowledge("b".into());
+        memory.begin(0);
+        memory.remember(below(3));
+        memory.acknowledge("c".into());
+        assert_eq!(memory.has_no_room(), Some("a".into()));
+        assert_eq!(memory.begin(99), Some(below(3)));
+        assert_eq!(memory.has_no_room(), Some("b".into()));
+        assert_eq!(memory.begin(999), Some(below(3)));
+        assert_eq!(names(memory.remembered(Claim::default())), ["c"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(crate) struct ReceivingEnd {
     settled: Settled,
     /// Files of this machine whose contents are settled only once they are on the disk.
     files: Option<Arc<SyncGroup>>,
+    /// How often the server had no room for what it is to remember.
+    full: AtomicU64,
 }
 
 /// Something that the server is to remember.
@@ -85,6 +88,7 @@ impl ReceivingEnd {
             settled,
             // Of an edge that may drop nothing is promised.
             files: setup.service().filter(|_| store.full == WhenFull::Block),
+            full: AtomicU64::new(0),
         }
     }
 
@@ -195,6 +199,12 @@ impl ReceivingEnd {
                     drop(state);
                     return self.fail(reason);
                 }
+                Err(Unremembered::NoRoom(reason)) => {
+                    let ahead = memory.has_no_room();
+                    self.tell_full(&reason);
+                    state.obstacle = Some(reason);
+                    ahead.into_iter().collect()
+                }
                 Err(Unremembered::Other(reason)) => {
                     memory.failed();
                     state.obstacle = Some(reason);
@@ -203,6 +213,18 @@ impl ReceivingEnd {
             }
         };
         acknowledge(connection, deliveries).await;
+    }
+
+    /// Says that the server has no room, of many times ever fewer.
+    fn tell_full(&self, reason: &str) {
+        let times = self.full.fetch_add(1, Ordering::Relaxed) + 1;
+        if times.is_power_of_two() {
+            let (packets, stream) = (&self.names.packets, &self.token);
+            tracing::warn!(
+                times,
+                "edge from {packets}, stream {stream}: the server has no room to note how far this machine has come ({reason}), so the edge goes on slowly: give the server or the account more storage, or the edge less capacity"
+            );
+        }
     }
 
     async fn work(&self, connection: &NatsConnection) {

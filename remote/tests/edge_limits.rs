@@ -44,6 +44,44 @@ fn publish(server: &Server, messages: &[(&str, Vec<u8>)]) {
     });
 }
 
+/// Waits until somebody receives a stream of the edge `numbers`.
+fn wait_for_a_receiver(server: &Server) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let client = async_nats::connect(server.url()).await.expect("a client");
+        let jetstream = jetstream::new(client);
+        let begun = std::time::Instant::now();
+        loop {
+            let store = jetstream.get_stream("fermata+test+numbers+progress").await;
+            if store.is_ok_and(|store| store.cached_info().state.messages > 0) {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "nobody receives");
+        }
+    });
+}
+
+/// What a packet's acknowledgement waits for, a note of how far the receiving end has come, needs room too.
+#[test]
+fn an_edge_goes_on_where_the_servers_storage_is_full() {
+    let server = Server::start_limited("", ", max_file_store: 8000");
+    let edge = "edge: numbers, capacity: 64, window: 64";
+    let of_one = |text: String| text.replace("door: x, hall: x", "door: x");
+    let receiver = Part::start(&server, 0, &of_one(receiving(edge, ASAP)));
+    wait_for_a_receiver(&server);
+    let sender = Part::start(&server, 1000, &of_one(sending(edge, ASAP)));
+    sender.wait();
+    let (report, collector) = receiver.wait();
+    assert_eq!(
+        (delivered(&report, "door"), report.streams["door"].missed),
+        (1000, 0)
+    );
+    let numbers = collector.payloads::<Number>("door");
+    assert!(numbers.iter().map(|number| number.0).eq(0..1000));
+}
+
 fn delivered(report: &Report, stream: &str) -> u64 {
     report.streams[stream]
         .sinks

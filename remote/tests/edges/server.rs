@@ -41,6 +41,8 @@ pub(crate) struct Server {
     folder: tempfile::TempDir,
     port: u16,
     more: String,
+    /// More settings of JetStream.
+    jetstream: String,
     process: Option<Child>,
 }
 
@@ -52,10 +54,16 @@ impl Server {
 
     /// Starts a server with more lines in its settings.
     pub(crate) fn start_with(more: &str) -> Self {
+        Self::start_limited(more, "")
+    }
+
+    /// Starts a server with more settings of JetStream.
+    pub(crate) fn start_limited(more: &str, jetstream: &str) -> Self {
         let mut server = Self {
             folder: tempfile::tempdir().expect("a folder"),
             port: free_port(),
             more: more.to_owned(),
+            jetstream: jetstream.to_owned(),
             process: None,
         };
         server.run();
@@ -67,9 +75,10 @@ impl Server {
         assert!(self.process.is_none(), "it runs");
         let folder = self.folder.path();
         let settings = format!(
-            "listen: 127.0.0.1:{}\njetstream {{store_dir: {:?}, sync_interval: always}}\n{}\n",
+            "listen: 127.0.0.1:{}\njetstream {{store_dir: {:?}, sync_interval: always{}}}\n{}\n",
             self.port,
             folder.join("store"),
+            self.jetstream,
             self.more
         );
         let path = folder.join("nats.conf");
