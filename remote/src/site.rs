@@ -6,11 +6,13 @@
 
 mod administration;
 mod clock;
+mod joining;
 mod part;
 mod record;
 mod refusal;
 
 pub use administration::{EdgeState, PartState, SiteState, drain, end, state};
 pub use clock::{ClockOffset, SiteClocks};
-pub use part::{PartSpec, SitePart};
+pub use joining::PartSpec;
+pub use part::SitePart;
 pub use refusal::SiteError;

@@ -229,6 +229,32 @@ fn a_part_that_died_comes_back_and_one_that_ended_does_not() {
     anew.close();
 }
 
+/// It would be deleted under them otherwise, and nobody could end it.
+#[test]
+fn a_server_that_has_lost_its_storage_is_told_of_the_run_again() {
+    let mut server = Server::start();
+    let there = join(&server, spec("server")).expect("it may join");
+    let gate = join(&server, spec("gate")).expect("it may join");
+    let run = gate.part.run().to_owned();
+    server.kill();
+    server.empty();
+    server.run();
+    let admin = connect_as(&server, None);
+    let runs = |part: &PartState| matches!(part, PartState::Runs { incarnation: 1, .. });
+    wait_until("both parts", || {
+        let state = site::state(&admin);
+        state.is_ok_and(|state| state.run == run && state.parts.iter().all(|(_, part)| runs(part)))
+    });
+    let said = site::end(&admin).expect_err("it runs").to_string();
+    assert!(said.contains("still runs on gate, server"), "{said}");
+    let (told, hears) = channel();
+    gate.part.watch(move || drop(told.send(())), || {});
+    site::drain(&admin).expect("it may be drained");
+    hears.recv_timeout(PATIENCE).expect("the drain");
+    gate.close();
+    there.close();
+}
+
 #[test]
 fn what_a_run_left_that_nobody_ended_is_refused_until_it_is_cleared() {
     let server = Server::start();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_nats::jetstream::stream;
 
-use super::part::is_there;
+use super::joining::is_there;
 use super::record::{DrainMessage, PartMessage, Records, RunMessage};
 use super::refusal::SiteError;
 use crate::connection::NatsConnection;

@@ -1,50 +1,31 @@
-//! A part of a run of a site: how it joins the run, what it hears of it, how it leaves.
+//! A part of a run of a site: what it hears of it, and tells, and how it leaves. How it comes into the run is
+//! `joining`'s.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_nats::client::RequestErrorKind;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use prost::Message;
 use tokio::sync::watch;
 
 use super::clock::{SiteClocks, compare};
+use super::joining::{PartSpec, begin, take_place};
 use super::record::{DrainMessage, PartMessage, Records, RunMessage};
 use super::refusal::SiteError;
 use crate::connection::NatsConnection;
 use crate::last::{Last, Unread};
 use crate::lock::lock;
-use crate::time::{unix_ms, utc};
+use crate::time::unix_ms;
 
-/// How long a part may take to say that it is there.
-const HELLO: Duration = Duration::from_secs(2);
-/// Between two looks whether the run has been begun, and two attempts to ask the server.
+/// Between two attempts to ask the server.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Between two comparisons of clocks, and as long as the other machines' are not known.
 const COMPARE_EVERY: Duration = Duration::from_secs(10);
 const COMPARE_AGAIN: Duration = Duration::from_secs(2);
 /// How long the last word of a part may take.
 const LAST_WORD: Duration = Duration::from_secs(5);
-
-/// What a part is.
-#[derive(Clone, Debug)]
-pub struct PartSpec {
-    /// The machine.
-    pub machine: String,
-    /// All machines of the graph.
-    pub machines: Vec<String>,
-    /// The graph's name.
-    pub graph: String,
-    /// Hash of what all parts have in common of the graph.
-    pub digest: String,
-    /// The program's version.
-    pub version: String,
-    /// It receives from other machines, so it makes JetStream streams, and may begin the run. Others wait until one
-    /// has.
-    pub may_begin: bool,
-}
 
 /// A part that has joined a run.
 pub struct SitePart {
@@ -249,7 +230,7 @@ impl SitePart {
             return;
         };
         let mut link = self.connection.link.clone();
-        self.look().await;
+        let mut is_known = self.look().await;
         loop {
             tokio::select! {
                 Some(message) = hello.next() => {
@@ -268,9 +249,10 @@ impl SitePart {
                         return;
                     }
                     if link.borrow_and_update().is_up {
-                        self.look().await;
+                        is_known = self.look().await;
                     }
                 }
+                () = tokio::time::sleep(PAUSE), if !is_known => is_known = self.look().await,
                 else => return,
             }
         }
@@ -293,190 +275,67 @@ impl SitePart {
         }
     }
 
-    /// Asks what has been told of the run, and who this machine's part is.
-    async fn look(&self) {
-        let subject = self.records.drain_subject();
-        let drain = self.records.read::<DrainMessage>(&subject).await;
-        match drain {
+    /// Asks who this machine's part is, and what has been told of the run. False if that has to be asked again.
+    async fn look(&self) -> bool {
+        let records = &self.records;
+        let subject = records.part_subject(&self.spec.machine);
+        let is_known = match records.read::<PartMessage>(&subject).await {
+            Ok(Some(Last { value: own, .. })) => {
+                if (&own.run, own.incarnation) != (&self.own.run, self.own.incarnation) {
+                    self.replaced();
+                }
+                true
+            }
+            // It has been emptied.
+            Ok(None) | Err(Unread::NoStore) => match self.restore().await {
+                Ok(is_known) => is_known,
+                Err(reason) => {
+                    tracing::debug!("the server cannot be told of this part again: {reason}");
+                    false
+                }
+            },
+            Err(Unread::Other(_)) => false,
+        };
+        let subject = records.drain_subject();
+        match records.read::<DrainMessage>(&subject).await {
             Ok(Some(drain)) if drain.value.run == self.run.id => self.told(&drain.value),
             // What this part has been asked, the others have not: it was lost with the connection.
             Ok(_) if self.news.borrow().is_draining => self.tell_drain().await,
             _ => {}
         }
-        let subject = self.records.part_subject(&self.spec.machine);
-        let own = self.records.read::<PartMessage>(&subject).await;
-        // A server that has been emptied says nothing of anybody.
-        let Ok(Some(Last { value: own, .. })) = own else {
-            return;
-        };
-        if (&own.run, own.incarnation) != (&self.own.run, self.own.incarnation) {
-            self.news
-                .send_if_modified(|news| !std::mem::replace(&mut news.is_replaced, true));
-        }
+        is_known
     }
-}
 
-/// The run of the site: one that is there, or a new one.
-async fn begin(
-    connection: &NatsConnection,
-    records: &Records,
-    spec: &PartSpec,
-    waits: &dyn Fn(&str),
-) -> Result<RunMessage, SiteError> {
-    let site = &connection.site;
-    let failed = |what, reason| SiteError::server(site, what, reason);
-    let mut is_told = false;
-    loop {
-        if let Some(run) = read_run(connection, records).await? {
-            return same(connection, spec, run);
+    /// Tells a server that has forgotten everything of the run and of this part once more. False if another part must
+    /// come first, which may make stores.
+    async fn restore(&self) -> Result<bool, String> {
+        let records = &self.records;
+        if self.spec.may_begin {
+            records.make().await?;
+            let subject = records.run_subject();
+            records.write(subject, &self.run, Some(0)).await?;
         }
-        if spec.may_begin {
-            let stores = records.stores().await;
-            let stores = stores.map_err(|reason| failed("list its streams", reason))?;
-            let left = stores.iter().map(|info| info.config.name.as_str());
-            let left: Vec<&str> = left.filter(|name| !records.is_own(name)).collect();
-            if !left.is_empty() {
-                // What somebody has begun meanwhile may have edges already.
-                if let Some(run) = read_run(connection, records).await? {
-                    return same(connection, spec, run);
-                }
-                return Err(SiteError::Leftovers {
-                    at: connection.at(),
-                    site: site.clone(),
-                    stores: left.join(", "),
-                });
+        match records.read::<RunMessage>(&records.run_subject()).await {
+            Ok(Some(run)) if run.value.id == self.run.id => {}
+            Ok(Some(_)) => {
+                self.replaced();
+                return Ok(true);
             }
-            let made = records.make().await;
-            made.map_err(|reason| failed("keep a run", reason))?;
-            let run = RunMessage {
-                id: fresh_id(connection),
-                graph: spec.graph.clone(),
-                digest: spec.digest.clone(),
-                version: spec.version.clone(),
-                begun_unix_ms: unix_ms(),
-                machines: spec.machines.clone(),
-            };
-            let written = records.write(records.run_subject(), &run, Some(0)).await;
-            if written.map_err(|reason| failed("keep a run", reason))? {
-                return Ok(run);
-            }
-            // Somebody was first.
-            continue;
+            Ok(None) | Err(Unread::NoStore) => return Ok(false),
+            Err(Unread::Other(reason)) => return Err(reason),
         }
-        if !is_told {
-            is_told = true;
-            waits(&format!(
-                "site `{site}` has not been begun: waiting for the part of a machine that receives from others, which begins it ({})",
-                connection.address
-            ));
+        let subject = records.part_subject(&self.spec.machine);
+        let is_known = records.write(subject, &self.own, Some(0)).await?;
+        if is_known {
+            tracing::warn!(
+                "the server had forgotten the run, and what waited for other machines: its storage is not that of before. It has been told of this part again"
+            );
         }
-        tokio::time::sleep(PAUSE).await;
+        Ok(is_known)
     }
-}
 
-/// The run that is there, if any.
-async fn read_run(
-    connection: &NatsConnection,
-    records: &Records,
-) -> Result<Option<RunMessage>, SiteError> {
-    match records.read::<RunMessage>(&records.run_subject()).await {
-        Ok(found) => Ok(found.map(|run| run.value)),
-        Err(Unread::NoStore) => Ok(None),
-        Err(Unread::Other(reason)) => {
-            Err(SiteError::server(&connection.site, "say what runs", reason))
-        }
-    }
-}
-
-/// An inbox of the client is different for every process and call.
-fn fresh_id(connection: &NatsConnection) -> String {
-    let inbox = connection.client.new_inbox();
-    inbox.rsplit('.').next().unwrap_or(&inbox).to_owned()
-}
-
-fn same(
-    connection: &NatsConnection,
-    spec: &PartSpec,
-    run: RunMessage,
-) -> Result<RunMessage, SiteError> {
-    let site = connection.site.clone();
-    if run.version != spec.version {
-        return Err(SiteError::OtherVersion {
-            at: connection.at(),
-            site,
-            there: run.version,
-            here: spec.version.clone(),
-        });
-    }
-    if run.digest != spec.digest {
-        return Err(SiteError::OtherGraph {
-            at: connection.at(),
-            site,
-            graph: run.graph,
-            since: utc(run.begun_unix_ms),
-        });
-    }
-    Ok(run)
-}
-
-/// Takes this machine's place in the run, if nobody has it.
-async fn take_place(
-    connection: &NatsConnection,
-    records: &Records,
-    spec: &PartSpec,
-    run: &RunMessage,
-) -> Result<(PartMessage, async_nats::Subscriber), SiteError> {
-    let site = &connection.site;
-    let failed = |what, reason| SiteError::server(site, what, reason);
-    let subject = records.part_subject(&spec.machine);
-    let hello = records.hello_subject(&spec.machine);
-    loop {
-        let known = match records.read::<PartMessage>(&subject).await {
-            Ok(known) => known,
-            Err(Unread::NoStore) => None,
-            Err(Unread::Other(reason)) => return Err(failed("say which parts run", reason)),
-        };
-        if let Some(known) = &known {
-            if known.value.ended_unix_ms != 0 || known.value.run != run.id {
-                return Err(SiteError::Ended {
-                    at: connection.at(),
-                    site: site.clone(),
-                    machine: spec.machine.clone(),
-                    since: utc(run.begun_unix_ms),
-                });
-            }
-            if is_there(connection, &hello).await {
-                return Err(SiteError::Taken {
-                    site: site.clone(),
-                    machine: spec.machine.clone(),
-                    since: utc(known.value.started_unix_ms),
-                });
-            }
-        }
-        // Whoever comes from now on finds this part there, or finds that somebody has written.
-        let listening = connection.client.subscribe(hello.clone()).await;
-        let listening = listening.map_err(|error| failed("let it listen", error.to_string()))?;
-        let since = known.as_ref().map_or(0, |known| known.sequence);
-        let own = PartMessage {
-            run: run.id.clone(),
-            incarnation: known.map_or(0, |known| known.value.incarnation) + 1,
-            started_unix_ms: unix_ms(),
-            ..PartMessage::default()
-        };
-        let written = records.write(subject.clone(), &own, Some(since)).await;
-        if written.map_err(|reason| failed("remember this part", reason))? {
-            return Ok((own, listening));
-        }
-    }
-}
-
-/// Whether the part of a machine answers.
-pub(super) async fn is_there(connection: &NatsConnection, hello: &str) -> bool {
-    let asked = connection.client.request(hello.to_owned(), Bytes::new());
-    match tokio::time::timeout(HELLO, asked).await {
-        Ok(Ok(_)) => true,
-        Ok(Err(error)) => error.kind() == RequestErrorKind::TimedOut,
-        // Somebody listens, and is too busy to answer.
-        Err(_) => true,
+    fn replaced(&self) {
+        let is_new = |news: &mut News| !std::mem::replace(&mut news.is_replaced, true);
+        self.news.send_if_modified(is_new);
     }
 }

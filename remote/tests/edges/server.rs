@@ -106,6 +106,12 @@ impl Server {
         }
     }
 
+    /// Takes everything that it holds from a server that has been killed, as a container without a volume loses it.
+    pub(crate) fn empty(&self) {
+        assert!(self.process.is_none(), "it runs");
+        std::fs::remove_dir_all(self.folder.path().join("store")).expect("what it stored");
+    }
+
     /// Where it is.
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)

@@ -1,0 +1,200 @@
+//! How a part comes into a run of its site: which run that is, and that nobody else has the machine's place in it.
+
+use std::time::Duration;
+
+use async_nats::client::RequestErrorKind;
+use bytes::Bytes;
+
+use super::record::{PartMessage, Records, RunMessage};
+use super::refusal::SiteError;
+use crate::connection::NatsConnection;
+use crate::last::Unread;
+use crate::time::{unix_ms, utc};
+
+/// How long a part may take to say that it is there.
+const HELLO: Duration = Duration::from_secs(2);
+/// Between two looks whether the run has been begun.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What a part is.
+#[derive(Clone, Debug)]
+pub struct PartSpec {
+    /// The machine.
+    pub machine: String,
+    /// All machines of the graph.
+    pub machines: Vec<String>,
+    /// The graph's name.
+    pub graph: String,
+    /// Hash of what all parts have in common of the graph.
+    pub digest: String,
+    /// The program's version.
+    pub version: String,
+    /// It receives from other machines, so it makes JetStream streams, and may begin the run. Others wait until one
+    /// has.
+    pub may_begin: bool,
+}
+
+/// The run of the site: one that is there, or a new one.
+pub(super) async fn begin(
+    connection: &NatsConnection,
+    records: &Records,
+    spec: &PartSpec,
+    waits: &dyn Fn(&str),
+) -> Result<RunMessage, SiteError> {
+    let site = &connection.site;
+    let failed = |what, reason| SiteError::server(site, what, reason);
+    let mut is_told = false;
+    loop {
+        if let Some(run) = read_run(connection, records).await? {
+            return same(connection, spec, run);
+        }
+        if spec.may_begin {
+            let stores = records.stores().await;
+            let stores = stores.map_err(|reason| failed("list its streams", reason))?;
+            let left = stores.iter().map(|info| info.config.name.as_str());
+            let left: Vec<&str> = left.filter(|name| !records.is_own(name)).collect();
+            if !left.is_empty() {
+                // What somebody has begun meanwhile may have edges already.
+                if let Some(run) = read_run(connection, records).await? {
+                    return same(connection, spec, run);
+                }
+                return Err(SiteError::Leftovers {
+                    at: connection.at(),
+                    site: site.clone(),
+                    stores: left.join(", "),
+                });
+            }
+            let made = records.make().await;
+            made.map_err(|reason| failed("keep a run", reason))?;
+            let run = RunMessage {
+                id: fresh_id(connection),
+                graph: spec.graph.clone(),
+                digest: spec.digest.clone(),
+                version: spec.version.clone(),
+                begun_unix_ms: unix_ms(),
+                machines: spec.machines.clone(),
+            };
+            let written = records.write(records.run_subject(), &run, Some(0)).await;
+            if written.map_err(|reason| failed("keep a run", reason))? {
+                return Ok(run);
+            }
+            // Somebody was first.
+            continue;
+        }
+        if !is_told {
+            is_told = true;
+            waits(&format!(
+                "site `{site}` has not been begun: waiting for the part of a machine that receives from others, which begins it ({})",
+                connection.address
+            ));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The run that is there, if any.
+async fn read_run(
+    connection: &NatsConnection,
+    records: &Records,
+) -> Result<Option<RunMessage>, SiteError> {
+    match records.read::<RunMessage>(&records.run_subject()).await {
+        Ok(found) => Ok(found.map(|run| run.value)),
+        Err(Unread::NoStore) => Ok(None),
+        Err(Unread::Other(reason)) => {
+            Err(SiteError::server(&connection.site, "say what runs", reason))
+        }
+    }
+}
+
+/// An inbox of the client is different for every process and call.
+fn fresh_id(connection: &NatsConnection) -> String {
+    let inbox = connection.client.new_inbox();
+    inbox.rsplit('.').next().unwrap_or(&inbox).to_owned()
+}
+
+fn same(
+    connection: &NatsConnection,
+    spec: &PartSpec,
+    run: RunMessage,
+) -> Result<RunMessage, SiteError> {
+    let site = connection.site.clone();
+    if run.version != spec.version {
+        return Err(SiteError::OtherVersion {
+            at: connection.at(),
+            site,
+            there: run.version,
+            here: spec.version.clone(),
+        });
+    }
+    if run.digest != spec.digest {
+        return Err(SiteError::OtherGraph {
+            at: connection.at(),
+            site,
+            graph: run.graph,
+            since: utc(run.begun_unix_ms),
+        });
+    }
+    Ok(run)
+}
+
+/// Takes this machine's place in the run, if nobody has it.
+pub(super) async fn take_place(
+    connection: &NatsConnection,
+    records: &Records,
+    spec: &PartSpec,
+    run: &RunMessage,
+) -> Result<(PartMessage, async_nats::Subscriber), SiteError> {
+    let site = &connection.site;
+    let failed = |what, reason| SiteError::server(site, what, reason);
+    let subject = records.part_subject(&spec.machine);
+    let hello = records.hello_subject(&spec.machine);
+    loop {
+        let known = match records.read::<PartMessage>(&subject).await {
+            Ok(known) => known,
+            Err(Unread::NoStore) => None,
+            Err(Unread::Other(reason)) => return Err(failed("say which parts run", reason)),
+        };
+        if let Some(known) = &known {
+            if known.value.ended_unix_ms != 0 || known.value.run != run.id {
+                return Err(SiteError::Ended {
+                    at: connection.at(),
+                    site: site.clone(),
+                    machine: spec.machine.clone(),
+                    since: utc(run.begun_unix_ms),
+                });
+            }
+            if is_there(connection, &hello).await {
+                return Err(SiteError::Taken {
+                    site: site.clone(),
+                    machine: spec.machine.clone(),
+                    since: utc(known.value.started_unix_ms),
+                });
+            }
+        }
+        // Whoever comes from now on finds this part there, or finds that somebody has written.
+        let listening = connection.client.subscribe(hello.clone()).await;
+        let listening = listening.map_err(|error| failed("let it listen", error.to_string()))?;
+        let since = known.as_ref().map_or(0, |known| known.sequence);
+        let own = PartMessage {
+            run: run.id.clone(),
+            incarnation: known.map_or(0, |known| known.value.incarnation) + 1,
+            started_unix_ms: unix_ms(),
+            ..PartMessage::default()
+        };
+        let written = records.write(subject.clone(), &own, Some(since)).await;
+        if written.map_err(|reason| failed("remember this part", reason))? {
+            return Ok((own, listening));
+        }
+    }
+}
+
+/// Whether the part of a machine answers.
+pub(super) async fn is_there(connection: &NatsConnection, hello: &str) -> bool {
+    let asked = connection.client.request(hello.to_owned(), Bytes::new());
+    match tokio::time::timeout(HELLO, asked).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => error.kind() == RequestErrorKind::TimedOut,
+        // Somebody listens, and is too busy to answer.
+        Err(_) => true,
+    }
+}
