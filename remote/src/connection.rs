@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
 use fermata_engine::Codecs;
 use fermata_engine::report::UnsentReport;
 use tokio::runtime::Handle;
@@ -29,6 +29,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that does not answer two of these is gone, whatever the network still hopes.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How a server begins what it says of something that a user may not do.
+const FORBIDDEN: &str = "Permissions Violation";
 
 /// Whether the connection stands, and how often it has come to stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct NatsConnection {
     /// By subject: claims of receiving ends that have not begun.
     claims: Mutex<HashMap<String, Claim>>,
     pub(crate) losses: Losses,
+    /// What the server last said that this program may not do.
+    forbidden: Arc<Mutex<Option<String>>>,
     ends: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     thread: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
@@ -81,6 +85,8 @@ impl NatsConnection {
                 })?;
         let (link_sender, link) = watch::channel(Link::default());
         let link_sender = Arc::new(link_sender);
+        let forbidden = Arc::new(Mutex::new(None));
+        let forbidding = Arc::clone(&forbidden);
         let options = credentials
             .options()?
             .name(format!("fermata {site}"))
@@ -89,6 +95,11 @@ impl NatsConnection {
             .ping_interval(PING_EVERY)
             .reconnect_delay_callback(pause)
             .event_callback(move |event| {
+                if let Event::ServerError(ServerError::Other(said)) = &event
+                    && said.starts_with(FORBIDDEN)
+                {
+                    *lock(&forbidding) = Some(said.clone());
+                }
                 let link = Arc::clone(&link_sender);
                 async move { note(&link, &event) }
             });
@@ -128,6 +139,7 @@ impl NatsConnection {
             started: Instant::now(),
             claims: Mutex::default(),
             losses: Losses::default(),
+            forbidden,
             ends: Mutex::default(),
             tasks: Mutex::default(),
             thread: Mutex::new(Some((stop, thread))),
@@ -142,6 +154,22 @@ impl NatsConnection {
     /// By stream, messages that came here over an edge and were none of an edge.
     pub fn malformed(&self, edge: &str) -> BTreeMap<String, u64> {
         self.losses.malformed(edge)
+    }
+
+    /// Why the server does not do something: a request that is forbidden is never answered, and the server says so
+    /// apart from it.
+    pub(crate) fn why(&self, reason: String) -> String {
+        match self.forbidden() {
+            Some(forbidden) => format!(
+                "it is forbidden to this user ({forbidden}); what each machine must be allowed is in docs/machines.md"
+            ),
+            None => reason,
+        }
+    }
+
+    /// What the server last said that this program may not do.
+    pub(crate) fn forbidden(&self) -> Option<String> {
+        lock(&self.forbidden).clone()
     }
 
     /// How a command names the site and its server.

@@ -5,6 +5,9 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use async_nats::ConnectOptions;
+use nkeys::KeyPair;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::RemoteError;
 
@@ -91,8 +94,16 @@ impl Credentials {
                 reason: "it is not a file of NATS credentials".to_owned(),
             })?;
         }
+        let wrong = |path: &PathBuf, reason: &str| RemoteError::Credentials {
+            what: path.display().to_string(),
+            reason: reason.to_owned(),
+        };
         if let Some(path) = &self.nkey_file {
-            options = options.nkey(read(path)?.trim().to_owned());
+            let seed = read(path)?.trim().to_owned();
+            if KeyPair::from_seed(&seed).is_err() {
+                return Err(wrong(path, "it is not the seed of an nkey"));
+            }
+            options = options.nkey(seed);
         }
         if let Some(token) = &self.token {
             options = options.token(token.clone());
@@ -101,15 +112,29 @@ impl Credentials {
             options = options.user_and_password(user.clone(), password.clone());
         }
         if let Some(path) = &self.authorities {
-            read(path)?;
+            check_certificates(&read(path)?).map_err(|reason| wrong(path, reason))?;
             options = options.add_root_certificates(path.clone());
         }
         if let Some((certificate, key)) = &self.certificate {
-            read(certificate)?;
-            read(key)?;
+            check_certificates(&read(certificate)?).map_err(|reason| wrong(certificate, reason))?;
+            if PrivateKeyDer::from_pem_slice(read(key)?.as_bytes()).is_err() {
+                return Err(wrong(key, "it holds no private key (PEM)"));
+            }
             options = options.add_client_certificate(certificate.clone(), key.clone());
         }
         Ok(options)
+    }
+}
+
+/// That a text has certificates, and no damaged ones.
+fn check_certificates(text: &str) -> Result<(), &'static str> {
+    let mut certificates = CertificateDer::pem_slice_iter(text.as_bytes()).peekable();
+    if certificates.peek().is_none() {
+        return Err("it holds no certificate (PEM)");
+    }
+    match certificates.all(|certificate| certificate.is_ok()) {
+        true => Ok(()),
+        false => Err("a certificate in it is damaged"),
     }
 }
 
@@ -135,6 +160,36 @@ mod tests {
             wrong.contains("camera.creds") && !wrong.contains("SUSECRET"),
             "{wrong}"
         );
+    }
+
+    #[test]
+    fn files_that_hold_something_else_are_named_and_not_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("garbage");
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let good = folder.path().join("own.pem");
+        std::fs::write(&good, own.cert.pem()).unwrap();
+        for text in ["", "SUSECRET", "-----BEGIN CERTIFICATE-----\nSUSECRET\n"] {
+            std::fs::write(&path, text).unwrap();
+            for (names, reason) in [
+                (&["NATS_NKEY"][..], "it is not the seed of an nkey"),
+                (&["NATS_CA"], "certificate"),
+                (&["NATS_CERT", "NATS_KEY"], "certificate"),
+                (&["NATS_KEY"], "it holds no private key"),
+            ] {
+                let get = |name: &str| match (names.contains(&name), name) {
+                    (true, _) => Some(path.display().to_string()),
+                    (false, "NATS_CERT") if names == ["NATS_KEY"] => {
+                        Some(good.display().to_string())
+                    }
+                    _ => None,
+                };
+                let credentials = Credentials::from_env(get).unwrap();
+                let said = credentials.options().map(drop).unwrap_err().to_string();
+                assert!(said.contains("garbage") && said.contains(reason), "{said}");
+                assert!(!said.contains("SUSECRET"), "{said}");
+            }
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub fn examine(connection: &Arc<NatsConnection>) -> ServerFindings {
     connection.runtime.block_on(async {
         let info = connection.client.server_info();
         let account = connection.jetstream.query_account().await;
-        let storage = account.map_err(|error| chain(&error));
+        let storage = account.map_err(|error| connection.why(chain(&error)));
         let storage = storage.map(|account| {
             account
                 .limits
@@ -55,7 +55,8 @@ async fn try_store(connection: &NatsConnection) -> Result<(), String> {
         ..stream::Config::default()
     };
     let made = connection.jetstream.create_stream(config).await;
-    made.map_err(|error| chain(&error))?;
+    made.map_err(|error| connection.why(chain(&error)))?;
     let removed = connection.jetstream.delete_stream(&name).await;
-    removed.map(drop).map_err(|error| chain(&error))
+    let removed = removed.map(drop);
+    removed.map_err(|error| connection.why(chain(&error)))
 }

@@ -155,7 +155,10 @@ authorization {users: [
     assert_eq!(findings.max_payload, 3 << 20);
     assert_eq!(findings.may_make_stores, Ok(()));
     assert!(findings.storage.is_ok() && !findings.tls_required);
-    assert!(of("gate").may_make_stores.is_err());
+    // Not that nobody has answered.
+    let forbidden = of("gate").may_make_stores.unwrap_err();
+    let told = r#"Permissions Violation for Publish to "$JS.API.STREAM.CREATE"#;
+    assert!(forbidden.contains(told), "{forbidden}");
 }
 
 /// Something that says that it is a server, to one client.

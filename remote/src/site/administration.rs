@@ -111,7 +111,7 @@ pub fn drain(connection: &Arc<NatsConnection>) -> Result<(), SiteError> {
         let run = run(connection, &records).await?;
         let drain = DrainMessage { run: run.id };
         let written = records.write(records.drain_subject(), &drain, None).await;
-        let failed = |reason| SiteError::server(&connection.site, "take that", reason);
+        let failed = |reason| SiteError::server(connection, "take that", reason);
         written.map(drop).map_err(failed)
     })
 }
@@ -146,9 +146,8 @@ pub fn end(connection: &Arc<NatsConnection>) -> Result<Vec<String>, SiteError> {
         for info in stores(connection, &records).await? {
             let name = info.config.name;
             let deleted = records.jetstream.delete_stream(&name).await;
-            deleted.map_err(|error| {
-                SiteError::server(&connection.site, "delete a stream", chain(&error))
-            })?;
+            deleted
+                .map_err(|error| SiteError::server(connection, "delete a stream", chain(&error)))?;
             gone.push(name);
         }
         Ok(gone)
@@ -161,9 +160,7 @@ async fn run(connection: &NatsConnection, records: &Records) -> Result<RunMessag
         Ok(None) | Err(Unread::NoStore) => Err(SiteError::NoRun {
             site: connection.site.clone(),
         }),
-        Err(Unread::Other(reason)) => {
-            Err(SiteError::server(&connection.site, "say what runs", reason))
-        }
+        Err(Unread::Other(reason)) => Err(SiteError::server(connection, "say what runs", reason)),
     }
 }
 
@@ -172,7 +169,7 @@ async fn stores(
     records: &Records,
 ) -> Result<Vec<stream::Info>, SiteError> {
     let stores = records.stores().await;
-    stores.map_err(|reason| SiteError::server(&connection.site, "list its streams", reason))
+    stores.map_err(|reason| SiteError::server(connection, "list its streams", reason))
 }
 
 async fn parts(
@@ -189,11 +186,7 @@ async fn parts(
             Ok(known) => known.filter(|known| known.value.run == run.id),
             Err(Unread::NoStore) => None,
             Err(Unread::Other(reason)) => {
-                return Err(SiteError::server(
-                    &connection.site,
-                    "say which parts run",
-                    reason,
-                ));
+                return Err(SiteError::server(connection, "say which parts run", reason));
             }
         };
         let state = match known.map(|known| known.value) {

@@ -42,7 +42,7 @@ pub(super) async fn begin(
     waits: &dyn Fn(&str),
 ) -> Result<RunMessage, SiteError> {
     let site = &connection.site;
-    let failed = |what, reason| SiteError::server(site, what, reason);
+    let failed = |what, reason| SiteError::server(connection, what, reason);
     let mut is_told = false;
     loop {
         if let Some(run) = read_run(connection, records).await? {
@@ -100,9 +100,7 @@ async fn read_run(
     match records.read::<RunMessage>(&records.run_subject()).await {
         Ok(found) => Ok(found.map(|run| run.value)),
         Err(Unread::NoStore) => Ok(None),
-        Err(Unread::Other(reason)) => {
-            Err(SiteError::server(&connection.site, "say what runs", reason))
-        }
+        Err(Unread::Other(reason)) => Err(SiteError::server(connection, "say what runs", reason)),
     }
 }
 
@@ -145,7 +143,7 @@ pub(super) async fn take_place(
     run: &RunMessage,
 ) -> Result<(PartMessage, async_nats::Subscriber), SiteError> {
     let site = &connection.site;
-    let failed = |what, reason| SiteError::server(site, what, reason);
+    let failed = |what, reason| SiteError::server(connection, what, reason);
     let subject = records.part_subject(&spec.machine);
     let hello = records.hello_subject(&spec.machine);
     loop {

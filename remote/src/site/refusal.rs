@@ -1,5 +1,7 @@
 //! Why a part of a site may not run.
 
+use crate::connection::NatsConnection;
+
 /// Why a part of a site may not run, or a run of a site not be ended. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
@@ -103,8 +105,9 @@ pub enum SiteError {
 
 impl SiteError {
     /// See [`SiteError::Server`].
-    pub(super) fn server(site: &str, what: &'static str, reason: String) -> Self {
-        let site = site.to_owned();
+    pub(super) fn server(connection: &NatsConnection, what: &'static str, reason: String) -> Self {
+        let site = connection.site.clone();
+        let reason = connection.why(reason);
         Self::Server { site, what, reason }
     }
 }

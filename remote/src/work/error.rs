@@ -35,6 +35,14 @@ pub enum WorkError {
         /// Why.
         reason: String,
     },
+    /// The server does not let this user look for jobs.
+    #[error(
+        "this user may not take part in jobs at the NATS server ({reason}); what a worker must be allowed is in docs/machines.md"
+    )]
+    Forbidden {
+        /// What the server said.
+        reason: String,
+    },
     /// The server does not do what it should.
     #[error("the NATS server does not do what the job needs ({doing}): {reason}")]
     Server {

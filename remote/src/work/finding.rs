@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The job of a name. Waits until there is one, and says why whenever that changes.
 ///
 /// # Errors
-/// It cannot be read.
+/// It cannot be read, or this user may not look for it.
 pub(crate) async fn wait_for_job(
     connection: &NatsConnection,
     job: &JobName,
@@ -31,6 +31,9 @@ pub(crate) async fn wait_for_job(
             Err(error @ WorkError::Unreadable { .. }) => return Err(error),
             Err(error) => error.to_string(),
         };
+        if let Some(reason) = connection.forbidden() {
+            return Err(WorkError::Forbidden { reason });
+        }
         if obstacle != told {
             waits(&obstacle);
             told = obstacle;
