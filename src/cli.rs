@@ -17,7 +17,7 @@ use crate::learn_cli::LearnCommand;
 use crate::print::complain;
 use crate::reference_page::Page;
 pub use crate::serve_cli::ServeArguments;
-use crate::site_cli::{ReportCommand, SiteCommand};
+use crate::site_cli::{ReportCommand, SiteCommand, site_name};
 use crate::watched::{is_watched, to_analyse};
 
 /// Everything went as the graph says.
@@ -177,7 +177,7 @@ pub struct NatsArguments {
     pub nats: Option<String>,
     /// Name of the site: the same for the runs of all its machines, and used by no other site on that server [default:
     /// the graph's name]
-    #[arg(long, value_name = "NAME", requires = "nats")]
+    #[arg(long, value_name = "NAME", requires = "nats", value_parser = site_name)]
     pub site: Option<String>,
 }
 

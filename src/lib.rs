@@ -38,6 +38,7 @@ pub mod kpi;
 pub mod learn_cli;
 #[cfg(feature = "remote")]
 mod lives;
+mod lives_file;
 mod load;
 mod log_lines;
 mod logging;

@@ -1,6 +1,6 @@
 //! The lives of a part of a site, as its run's folder knows them: which there were, and how much their sources had
-//! captured. A life that was killed leaves no report, and this is what the book of the site has of it. Owns the file
-//! `lives.json`.
+//! captured. A life that was killed leaves no report, and this is what the book of the site has of it. Owns when
+//! `lives.json` is written; what it holds is `lives_file`'s.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,24 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use fermata_engine::report::LifeReport;
 use fermata_engine::statistics::Snapshot;
-use serde::{Deserialize, Serialize};
 
+use crate::lives_file::{Noted, PartNote, earlier};
 use crate::run_folder::LIVES;
 
 /// Time between two notes.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
-
-/// What the file holds.
-#[derive(Serialize, Deserialize)]
-struct Noted {
-    /// Which run of the site.
-    run: String,
-    /// When the first life in this folder began, milliseconds since 1970; 0 if that is not known.
-    #[serde(default)]
-    since_unix_ms: u64,
-    /// The last is that of the program that writes.
-    lives: Vec<LifeReport>,
-}
 
 /// The lives of a part, of which this program is the last.
 pub(crate) struct Lives {
@@ -57,13 +45,16 @@ impl Lives {
         folder: &Path,
         run: &str,
         incarnation: u64,
+        part: PartNote,
         own_streams: Vec<String>,
     ) -> anyhow::Result<Self> {
         let mut noted = earlier(folder, run).unwrap_or_else(|| Noted {
             run: run.to_owned(),
             since_unix_ms: unix_ms(),
+            part: None,
             lives: Vec::new(),
         });
+        noted.part = Some(part);
         noted.lives.push(LifeReport {
             incarnation,
             captured: BTreeMap::new(),
@@ -118,13 +109,6 @@ impl Lives {
     }
 }
 
-/// The lives that a folder knows of, if they are of this run.
-fn earlier(folder: &Path, run: &str) -> Option<Noted> {
-    let text = fermata_files::read(&folder.join(LIVES), fermata_files::MOST_TEXT).ok()?;
-    let noted: Noted = serde_json::from_slice(&text).ok()?;
-    (noted.run == run).then_some(noted)
-}
-
 fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(0))
@@ -141,8 +125,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path();
         assert!(!Lives::are_in(folder, "r"));
-        let own = || vec!["door".to_owned()];
-        let mut first = Lives::begin(folder, "r", 1, own()).expect("a life");
+        let begin = |incarnation| {
+            let part = PartNote {
+                machine: "gate".to_owned(),
+                site: "shop".to_owned(),
+                edges: Vec::new(),
+            };
+            let own = vec!["door".to_owned()];
+            Lives::begin(folder, "r", incarnation, part, own).expect("a life")
+        };
+        let mut first = begin(1);
         assert!(first.killed().is_empty());
         let stream = |name: &str, captured| StreamNow {
             name: name.to_owned(),
@@ -155,7 +147,7 @@ mod tests {
         };
         first.last -= NOTE_EVERY;
         first.note(&snapshot);
-        let second = Lives::begin(folder, "r", 2, own()).expect("a life");
+        let second = begin(2);
         let expected = LifeReport {
             incarnation: 1,
             captured: [("door".to_owned(), 7)].into(),

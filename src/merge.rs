@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::cli::{SUCCESS, UNBALANCED};
 use crate::documents::json as json_text;
+use crate::lives_file::report_of_killed;
 use crate::print::print;
 
 /// One book over a site.
@@ -67,6 +68,11 @@ fn read(run: &Path) -> anyhow::Result<Report> {
     } else {
         run.to_owned()
     };
+    if !path.exists()
+        && let Some(report) = report_of_killed(run)
+    {
+        return Ok(report);
+    }
     let text = fermata_files::read(&path, fermata_files::MOST_TEXT).with_context(|| {
         format!(
             "cannot read {}: a run that was killed leaves no report",

@@ -27,6 +27,8 @@ mod clocks;
 
 #[cfg(feature = "remote")]
 pub(crate) use crate::lives::Lives;
+#[cfg(feature = "remote")]
+use crate::lives_file::PartNote;
 
 /// The program as all machines of a site must have it: its version, and the commit of which it was built, where that is
 /// known.
@@ -324,7 +326,12 @@ pub(crate) fn begin_life(
         return Ok(None);
     };
     let own = graph.own_streams();
-    Lives::begin(folder, part.run(), part.incarnation(), own).map(Some)
+    let note = PartNote {
+        machine: graph.machine().unwrap_or_default().to_owned(),
+        site: part.site().to_owned(),
+        edges: graph.site_edges(),
+    };
+    Lives::begin(folder, part.run(), part.incarnation(), note, own).map(Some)
 }
 
 /// Adds to the report of a part which run of its site it belongs to, and what earlier lives of it had.

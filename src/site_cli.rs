@@ -38,6 +38,41 @@ pub struct SiteArguments {
     #[arg(long, value_name = "URL")]
     pub nats: String,
     /// Name of the site: the graph's, or what its parts were given with --site
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = site_name)]
     pub site: String,
+}
+
+/// Most letters of a site's name, of which those beyond a–z, digits, `-` and `_` count three times or more: it is a part
+/// of names at the server, which have bounds.
+const MOST_SITE: usize = 100;
+
+/// The name of a site.
+pub(crate) fn site_name(given: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let length: usize = given
+        .bytes()
+        .map(|byte| if is_plain(byte) { 1 } else { 3 })
+        .sum();
+    match length {
+        0 => Err("a site has a name".to_owned()),
+        1..=MOST_SITE => Ok(given.to_owned()),
+        _ => Err(format!(
+            "a site's name has at most {MOST_SITE} letters (a–z, digits, `-`, `_`)"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::site_name;
+
+    #[test]
+    fn a_site_has_a_name_that_the_server_has_room_for() {
+        for name in ["shop", "a b", "ä.ö", &"s".repeat(100)] {
+            assert_eq!(site_name(name).as_deref(), Ok(name));
+        }
+        for name in ["", &"s".repeat(101), &"ä".repeat(17)] {
+            assert!(site_name(name).is_err(), "{name}");
+        }
+    }
 }

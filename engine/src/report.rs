@@ -99,7 +99,7 @@ pub struct ClockReport {
 }
 
 /// One end of an edge between machines.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SiteEdgeReport {
     /// Name of the edge; both ends have the same.
     pub edge: String,

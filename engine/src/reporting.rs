@@ -10,8 +10,7 @@ use crate::graph::{Graph, OutputRef, WhenFull};
 use crate::instance_name::InstanceName;
 use crate::observer::Fate;
 use crate::report::{
-    BatchReport, EdgeReport, FlushReport, NodeReport, Report, SinkReport, SiteEdgeReport,
-    StreamReport, UnitsReport,
+    BatchReport, EdgeReport, FlushReport, NodeReport, Report, SinkReport, StreamReport, UnitsReport,
 };
 use crate::runtime::books::{DropCause, NodeCounts, read};
 use crate::runtime::closed::{EdgeKey, Units};
@@ -30,7 +29,7 @@ pub(crate) fn report(wiring: &Wiring, started_ns: u64, hung: &[NodeId]) -> Repor
     let mut report = Report {
         graph: graph.name.clone(),
         machine: graph.machine().map(str::to_owned),
-        site_edges: site_edges(graph),
+        site_edges: graph.site_edges(),
         startup_s: started_ns as f64 / 1e9,
         clock: clock_name(graph.run.clock),
         hung: hung_instances.map(|node| node.watch.name.clone()).collect(),
@@ -61,21 +60,6 @@ pub(crate) fn report(wiring: &Wiring, started_ns: u64, hung: &[NodeId]) -> Repor
     report.wall_s = wiring.wall_s();
     report.balanced = report.imbalances.is_empty();
     report
-}
-
-/// The ends of edges to other machines.
-fn site_edges(graph: &Graph) -> Vec<SiteEdgeReport> {
-    let ends = graph.nodes.iter().filter_map(|node| {
-        Some(SiteEdgeReport {
-            edge: node.edge.clone()?,
-            node: node.name.clone(),
-            receives: node.is_inlet,
-            earlier: BTreeMap::new(),
-            unsent: BTreeMap::new(),
-            malformed: BTreeMap::new(),
-        })
-    });
-    ends.collect()
 }
 
 fn clock_name(mode: ClockMode) -> String {

@@ -154,3 +154,32 @@ fn reports_of_different_runs_and_of_one_part_twice_are_refused() {
     let said = book(&[gate(), gate()]).unwrap_err().to_string();
     assert!(said.contains("same part, machine gate"), "{said}");
 }
+
+/// A host that never returns is the usual case of one that dies.
+#[test]
+fn a_part_that_was_killed_and_did_not_come_back_is_in_the_book() {
+    let folder = tempfile::tempdir().unwrap();
+    let lives = |edges: &str| {
+        let text = format!(
+            r#"{{"run": "r", "part": {{"machine": "gate", "site": "shop", "edges": [{edges}]}},
+                "lives": [{{"incarnation": 1, "captured": {{"door": 30}}}}, {{"incarnation": 2, "captured": {{"door": 21}}}}]}}"#
+        );
+        std::fs::write(folder.path().join("lives.json"), text).unwrap();
+        read(folder.path()).unwrap()
+    };
+    let sends = r#"{"edge": "capture-server", "node": "capture-server", "receives": false}"#;
+    let found = book(&[lives(sends), server(40)]).unwrap();
+    assert_eq!(found.imbalances, Vec::<String>::new());
+    let log = &found.sinks["door"]["log on server"];
+    // 45 of the 51 got as far as the server, which missed five of them.
+    assert_eq!((log.captured, log.delivered), (51, 37));
+    assert_eq!(log.losses["crashed on gate"], 6);
+    let receives = r#"{"edge": "hall-gate", "node": "hall", "receives": true}"#;
+    let found = book(&[lives(receives), server(40)]).unwrap();
+    let told = "machine gate: it was killed and left no report";
+    assert!(
+        found.imbalances.iter().any(|line| line.starts_with(told)),
+        "{:?}",
+        found.imbalances
+    );
+}

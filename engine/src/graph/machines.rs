@@ -48,6 +48,8 @@ pub(crate) fn place(
         problems.push(problem.help("leave out `machines`"));
         return;
     }
+    // Nodes that could not be read are not among these.
+    let are_all_read = problems.is_empty();
     let known: Vec<&str> = machines.iter().map(|(name, _)| name.as_str()).collect();
     for node in wired.iter_mut() {
         node.on = problems.note(placement(node, &known, streams)).flatten();
@@ -55,7 +57,7 @@ pub(crate) fn place(
     for (machine, span) in machines {
         let mut placed = wired.iter().filter_map(|node| node.on.as_ref());
         // Where a node could not be placed, that has been told.
-        let are_all = wired.iter().all(|node| node.on.is_some());
+        let are_all = are_all_read && wired.iter().all(|node| node.on.is_some());
         if are_all && !placed.any(|on| on.is_on(machine)) {
             let message = format!("no node runs on machine `{machine}`");
             let problem = Problem::at(span, message);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::ports::Ports;
 use crate::registry::Registry;
+use crate::report::SiteEdgeReport;
 use crate::units::{HumanBytes, HumanDuration};
 
 use super::place::Span;
@@ -98,6 +99,19 @@ impl Graph {
     /// Whether streams come to this part from other machines.
     pub fn has_inlets(&self) -> bool {
         self.nodes.iter().any(|node| node.is_inlet)
+    }
+
+    /// The ends that this part has of edges to other machines, of which nothing is known yet.
+    pub fn site_edges(&self) -> Vec<SiteEdgeReport> {
+        let ends = self.nodes.iter().filter_map(|node| {
+            Some(SiteEdgeReport {
+                edge: node.edge.clone()?,
+                node: node.name.clone(),
+                receives: node.is_inlet,
+                ..SiteEdgeReport::default()
+            })
+        });
+        ends.collect()
     }
 
     /// What comes to this part from other machines: the name of each edge, and its streams.

@@ -177,7 +177,7 @@ fn run_with(nats: &str, run: GraphRun<'_>, mut file: JobFile) -> anyhow::Result<
 
 /// The job at the server, of so many rows.
 fn begin(
-    connection: &NatsConnection,
+    connection: &Arc<NatsConnection>,
     job: &JobName,
     file: &JobFile,
     rows: usize,
