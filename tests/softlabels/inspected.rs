@@ -33,7 +33,7 @@ fn every_file_of_an_export_and_a_search_is_inspected() {
         ("soft/failed.jsonl", "lines       1\n"),
         (
             "soft/ledger.jsonl",
-            "8 of 8 units are done, 1 rows of them could not be read; the job is complete",
+            "8 of 8 units are done, 1 rows of them could not be read\n",
         ),
         ("soft/report.json", "units       8 complete, 0 lost"),
         ("soft/graph.yaml", "node        fuse: fuse_logits"),
