@@ -133,7 +133,7 @@ fn a_stream_that_is_refused_leaves_nothing_behind() {
     let numbers = wait_for(&mut browser, "yard", "running");
     assert_eq!(numbers.streams.len(), 2);
     let report = served.end();
-    assert_eq!(report.faults, []);
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
     let streams: Vec<&String> = report.streams.keys().collect();
     assert_eq!(streams, ["door", "yard"]);
 }
