@@ -80,6 +80,8 @@ fn an_edge_goes_on_where_the_servers_storage_is_full() {
     );
     let numbers = collector.payloads::<Number>("door");
     assert!(numbers.iter().map(|number| number.0).eq(0..1000));
+    let log = server.log();
+    assert!(log.contains("limits exceeded"), "it was never full: {log}");
 }
 
 fn delivered(report: &Report, stream: &str) -> u64 {

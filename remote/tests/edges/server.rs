@@ -112,6 +112,11 @@ impl Server {
         std::fs::remove_dir_all(self.folder.path().join("store")).expect("what it stored");
     }
 
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).expect("a log")
+    }
+
     /// Where it is.
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
