@@ -3,6 +3,7 @@
 mod edges {
     pub(crate) mod number;
     pub(crate) mod part;
+    #[allow(dead_code, reason = "other tests use the rest of it")]
     pub(crate) mod server;
 }
 

@@ -1,6 +1,7 @@
 //! The life of a site at a real NATS server: who may join a run, what all parts hear, and how it is cleared.
 
 #[path = "edges/server.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
 mod server;
 
 use std::sync::Arc;

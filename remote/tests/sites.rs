@@ -3,6 +3,7 @@
 #[path = "edges/number.rs"]
 mod number;
 #[path = "edges/server.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
 mod server;
 
 use std::sync::Arc;
