@@ -249,7 +249,10 @@ fn a_server_that_has_lost_its_storage_is_told_of_the_run_again() {
     let said = site::end(&admin).expect_err("it runs").to_string();
     assert!(said.contains("still runs on gate, server"), "{said}");
     let (told, hears) = channel();
-    gate.part.watch(move || drop(told.send(())), || {});
+    let tell = move || {
+        let _ = told.send(());
+    };
+    gate.part.watch(tell, || {});
     site::drain(&admin).expect("it may be drained");
     hears.recv_timeout(PATIENCE).expect("the drain");
     gate.close();
