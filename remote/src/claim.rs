@@ -107,9 +107,12 @@ impl Claim {
         loop {
             let since = Some(self.sequence);
             let written = write(&jetstream, names.settled_of(&token), bytes.clone(), since).await;
-            let written = written.map_err(|error| match error.is_full {
-                true => Unremembered::NoRoom(error.reason),
-                false => Unremembered::Other(error.reason),
+            let written = written.map_err(|error| {
+                if error.is_full {
+                    Unremembered::NoRoom(error.reason)
+                } else {
+                    Unremembered::Other(error.reason)
+                }
             });
             if let Some(sequence) = written? {
                 self.sequence = sequence;

@@ -132,9 +132,10 @@ fn check_certificates(text: &str) -> Result<(), &'static str> {
     if certificates.peek().is_none() {
         return Err("it holds no certificate (PEM)");
     }
-    match certificates.all(|certificate| certificate.is_ok()) {
-        true => Ok(()),
-        false => Err("a certificate in it is damaged"),
+    if certificates.all(|certificate| certificate.is_ok()) {
+        Ok(())
+    } else {
+        Err("a certificate in it is damaged")
     }
 }
 
