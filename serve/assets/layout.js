@@ -7,7 +7,7 @@ const NARROW = 660;
 const MARGIN = 18;
 const NARROW_MARGIN = 4;
 /** Between layers there is room for the numbers of an edge. */
-const BETWEEN_LAYERS = 84;
+const BETWEEN_LAYERS = 98;
 const BELOW_EACH_OTHER = 60;
 const BETWEEN_NODES = 26;
 /** Nodes beside each other in a layer, where layers stand below each other. */
@@ -15,7 +15,7 @@ const MOST_BESIDE = 2;
 const BETWEEN_BESIDE = 10;
 const BETWEEN_ROWS = 26;
 /** For an edge that goes round nodes. */
-const LANE = 32;
+const LANE = 38;
 const LANE_BESIDE = 92;
 /** How far from its nodes such an edge turns. */
 const TURN = 12;
@@ -90,14 +90,17 @@ function inRows(layers, edges, room) {
     ends[row] = top + widest * across - BETWEEN_NODES;
     top = ends[row] + lanes[row] * LANE + BETWEEN_ROWS;
   }
+  const isDirect = (index) => !laneOf[index];
+  const joins = joining(edges);
   const ways = edges.map(({ from, to }, index) => {
     const [a, b] = [places.get(from), places.get(to)];
     const start = { x: a.x + NODE.width, y: a.y + NODE.height / 2 };
     const end = { x: b.x, y: b.y + NODE.height / 2 };
-    const middle = (start.x + end.x) / 2;
     if (!laneOf[index]) {
-      const path = `M${start.x} ${start.y} C${middle} ${start.y} ${middle} ${end.y} ${end.x} ${end.y}`;
-      return { path, x: middle, y: (start.y + end.y) / 2, isDown: false };
+      const turn = joins(index, isDirect) ? end.x - TURN : start.x + TURN;
+      const path = rounded([start, { x: turn, y: start.y }, { x: turn, y: end.y }, end]);
+      const [from, to, y] = start.y === end.y ? [start.x, end.x, end.y] : turn < (start.x + end.x) / 2 ? [turn, end.x, end.y] : [start.x, turn, start.y];
+      return { path, x: (from + to) / 2, y, isDown: false };
     }
     const { below, lane } = laneOf[index];
     const y = ends[below] + BETWEEN_ROWS / 2 + (lane + 0.5) * LANE;
@@ -132,14 +135,18 @@ function downwards(layers, edges) {
   });
   const breadth = 2 * NARROW_MARGIN + widest * across - BETWEEN_BESIDE;
   let lanes = 0;
-  const ways = edges.map(({ from, to }) => {
+  const isDirect = (index) => layerOf.get(edges[index].to) === layerOf.get(edges[index].from) + 1;
+  const joins = joining(edges);
+  const ways = edges.map(({ from, to }, index) => {
     const [a, b] = [places.get(from), places.get(to)];
     const start = { x: a.x + NODE.width / 2, y: a.y + NODE.height };
     const end = { x: b.x + NODE.width / 2, y: b.y };
     const middle = (start.y + end.y) / 2;
-    if (layerOf.get(to) === layerOf.get(from) + 1) {
-      const path = `M${start.x} ${start.y} C${start.x} ${middle} ${end.x} ${middle} ${end.x} ${end.y}`;
-      return { path, x: (start.x + end.x) / 2, y: middle, isDown: true };
+    if (isDirect(index)) {
+      const turn = joins(index, isDirect) ? end.y - TURN : start.y + TURN;
+      const path = rounded([start, { x: start.x, y: turn }, { x: end.x, y: turn }, end]);
+      const [above, below, x] = start.x === end.x ? [start.y, end.y, end.x] : turn < middle ? [turn, end.y, end.x] : [start.y, turn, start.x];
+      return { path, x, y: (above + below) / 2, isDown: true };
     }
     const x = breadth + TURN + lanes++ * LANE_BESIDE;
     const [above, below] = [start.y + TURN, end.y - TURN];
@@ -147,6 +154,18 @@ function downwards(layers, edges) {
   });
   const width = breadth + lanes * LANE_BESIDE + (lanes ? TURN : 0);
   return { places, ways, width, height: 2 * NARROW_MARGIN + bands.length * along - BELOW_EACH_OTHER, shape: "downwards" };
+}
+
+/**
+ * Whether an edge's numbers stand where it begins, before it meets others: it is one of several that lead into a node, and the only one
+ * that leads out of its own. The numbers of all others stand where they end, behind the fork.
+ */
+function joining(edges) {
+  return (index, isDirect) => {
+    const { from, to } = edges[index];
+    const direct = edges.filter((_, other) => isDirect(other));
+    return direct.filter((edge) => edge.to === to).length > 1 && direct.filter((edge) => edge.from === from).length === 1;
+  };
 }
 
 /** A path along points, with its corners rounded. */
