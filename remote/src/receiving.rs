@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ use crate::store::{NotMade, StoreSpec, make};
 const LOOK: Duration = Duration::from_millis(10);
 /// Pauses between attempts to begin a pass.
 const PASS_PAUSE: Duration = Duration::from_millis(200);
+/// Attempts in vain after which the log says so.
+const STANDSTILL: u32 = 50;
 
 /// The receiving end of one stream.
 pub(crate) struct ReceivingEnd {
@@ -50,6 +52,8 @@ pub(crate) struct ReceivingEnd {
     files: Option<Arc<SyncGroup>>,
     /// How often the server had no room for what it is to remember.
     full: AtomicU64,
+    /// Attempts to begin, or to begin a pass, that have failed one after the other.
+    hindrances: AtomicU32,
 }
 
 /// Something that the server is to remember.
@@ -89,6 +93,7 @@ impl ReceivingEnd {
             // Of an edge that may drop nothing is promised.
             files: setup.service().filter(|_| store.full == WhenFull::Block),
             full: AtomicU64::new(0),
+            hindrances: AtomicU32::new(0),
         }
     }
 
@@ -301,6 +306,13 @@ impl ReceivingEnd {
     }
 
     fn hindered(&self, reason: String) {
+        if self.hindrances.fetch_add(1, Ordering::Relaxed) + 1 == STANDSTILL {
+            let (packets, stream) = (&self.names.packets, &self.token);
+            tracing::warn!(
+                "edge from {packets}, stream {stream}: nothing can be received for {} s: {reason}",
+                (PASS_PAUSE * STANDSTILL).as_secs()
+            );
+        }
         lock(&self.state).obstacle = Some(reason);
         self.changed.notify_all();
     }
@@ -404,6 +416,7 @@ impl ReceivingEnd {
         loop {
             match self.try_pass(connection).await {
                 Ok((pass, told)) => {
+                    self.hindrances.store(0, Ordering::Relaxed);
                     let mut state = lock(&self.state);
                     state.obstacle = None;
                     if let Some(machine) = &mut state.machine {
