@@ -135,14 +135,16 @@ impl Interrupts {
 
     /// Somebody asks for what a first signal does.
     pub(crate) fn ask_to_drain(&self) {
-        self.count.fetch_max(1, Ordering::Relaxed);
-        self.act();
+        if self.count.fetch_max(1, Ordering::Relaxed) < 1 {
+            self.act();
+        }
     }
 
     /// Somebody asks for what a second signal does.
     pub(crate) fn ask_to_stop(&self) {
-        self.count.fetch_max(2, Ordering::Relaxed);
-        self.act();
+        if self.count.fetch_max(2, Ordering::Relaxed) < 2 {
+            self.act();
+        }
     }
 
     /// All nodes of the run are there: from now on there is something to finish.

@@ -130,6 +130,7 @@ mod tests {
                 machine: "gate".to_owned(),
                 site: "shop".to_owned(),
                 edges: Vec::new(),
+                has_sinks: false,
             };
             let own = vec!["door".to_owned()];
             Lives::begin(folder, "r", incarnation, part, own).expect("a life")

@@ -1,10 +1,12 @@
 //! What `lives.json` holds: the lives of a part of a site, and what the book of the site has of a part that was killed
 //! and never came back.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use fermata_engine::Report;
 use fermata_engine::report::{LifeReport, SiteEdgeReport, SiteReport, StreamReport};
+use fermata_files::LOCK_FILE;
 use serde::{Deserialize, Serialize};
 
 use crate::run_folder::LIVES;
@@ -31,6 +33,14 @@ pub(crate) struct PartNote {
     pub(crate) site: String,
     /// Its ends of edges to other machines.
     pub(crate) edges: Vec<SiteEdgeReport>,
+    /// Whether something ends at it.
+    pub(crate) has_sinks: bool,
+}
+
+/// Whether a program runs in a folder.
+pub(crate) fn is_run_in(folder: &Path) -> bool {
+    let lock = File::open(folder.join(LOCK_FILE)).map(|file| file.try_lock_shared());
+    matches!(lock, Ok(Err(TryLockError::WouldBlock)))
 }
 
 fn read(folder: &Path) -> Option<Noted> {
@@ -53,10 +63,10 @@ pub(crate) fn report_of_killed(folder: &Path) -> Option<Report> {
         machine,
         site,
         edges,
+        has_sinks,
     } = part?;
     let captured = lives.iter().flat_map(|life| life.captured.keys());
     let streams = captured.map(|stream| (stream.clone(), StreamReport::default()));
-    let receives = edges.iter().any(|edge| edge.receives);
     let unknown =
         "it was killed and left no report: what had arrived at its own sinks is not known";
     Some(Report {
@@ -71,7 +81,7 @@ pub(crate) fn report_of_killed(folder: &Path) -> Option<Report> {
             killed: lives,
         }),
         site_edges: edges,
-        imbalances: receives.then(|| unknown.to_owned()).into_iter().collect(),
+        imbalances: has_sinks.then(|| unknown.to_owned()).into_iter().collect(),
         ..Report::default()
     })
 }

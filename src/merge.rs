@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::cli::{SUCCESS, UNBALANCED};
 use crate::documents::json as json_text;
-use crate::lives_file::report_of_killed;
+use crate::lives_file::{is_run_in, report_of_killed};
 use crate::print::print;
 
 /// One book over a site.
@@ -68,10 +68,16 @@ fn read(run: &Path) -> anyhow::Result<Report> {
     } else {
         run.to_owned()
     };
-    if !path.exists()
-        && let Some(report) = report_of_killed(run)
-    {
-        return Ok(report);
+    if !path.exists() {
+        if is_run_in(run) {
+            anyhow::bail!(
+                "{} is of a run that goes on: it leaves its report at its end",
+                run.display()
+            );
+        }
+        if let Some(report) = report_of_killed(run) {
+            return Ok(report);
+        }
     }
     let text = fermata_files::read(&path, fermata_files::MOST_TEXT).with_context(|| {
         format!(

@@ -201,7 +201,9 @@ impl Remote {
         let mut code = code;
         if let Some(part) = &self.part {
             if part.is_replaced() {
-                complain("failed: another program runs this machine's part now");
+                complain(
+                    "failed: another program runs this machine's part now, or another run of the site has been begun",
+                );
                 code = FAILED;
             } else if code != REFUSED {
                 part.ended();
@@ -265,7 +267,7 @@ pub(crate) fn steer(
     watch_streams(&part, edges.collect(), senders, found, complete);
     let replaced = move || {
         tracing::error!(
-            "another program runs this machine's part now, since this one was away: it stops"
+            "another program runs this machine's part now, or another run of the site has been begun, since this one was away: it stops"
         );
         stopping.stop();
     };
@@ -330,6 +332,7 @@ pub(crate) fn begin_life(
         machine: graph.machine().unwrap_or_default().to_owned(),
         site: part.site().to_owned(),
         edges: graph.site_edges(),
+        has_sinks: graph.has_own_sinks(),
     };
     Lives::begin(folder, part.run(), part.incarnation(), note, own).map(Some)
 }

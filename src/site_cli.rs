@@ -42,8 +42,8 @@ pub struct SiteArguments {
     pub site: String,
 }
 
-/// Most letters of a site's name, of which those beyond a–z, digits, `-` and `_` count three times or more: it is a part
-/// of names at the server, which have bounds.
+/// Most letters of a site's name, of which those beyond a–z, digits, `-` and `_` count three times or more: it is a
+/// part of names at the server, which have bounds.
 const MOST_SITE: usize = 100;
 
 /// The name of a site.

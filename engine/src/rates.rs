@@ -1,5 +1,5 @@
-//! How fast a run is: what has happened between snapshots of it. A [`Window`] of the last ones gives rates over its span.
-//! What a run is doing at one moment is [`statistics`](crate::statistics)'.
+//! How fast a run is: what has happened between snapshots of it. A [`Window`] of the last ones gives rates over its
+//! span. What a run is doing at one moment is [`statistics`](crate::statistics)'.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -93,7 +93,8 @@ impl Rates {
     }
 }
 
-/// What the last of several snapshots has, by key, as the earliest one has it, and how long before the last one that was.
+/// What the last of several snapshots has, by key, as the earliest one has it, and how long before the last one that
+/// was.
 fn earliest<'a, T, K: Ord>(
     snapshots: &[&'a Snapshot],
     items: impl Fn(&'a Snapshot) -> &'a [T],

@@ -234,10 +234,12 @@ impl RunHandle {
     /// # Errors
     /// See [`StartError`]; the graph runs on without the stream.
     pub fn add_stream(&self, name: &str, uri: &str) -> Result<String, StartError> {
+        self.check_stream(name, uri)?;
         self.open_stream(name, uri, None)
     }
 
-    /// Whether a stream could be added now: [`RunHandle::add_stream`] fails then only if its nodes cannot be created.
+    /// Whether a stream could be added now, and what its settings name is there: [`RunHandle::add_stream`] fails then
+    /// only if its nodes cannot be created.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -310,7 +312,7 @@ impl RunHandle {
         let providing = Providing::new(
             provider,
             ends,
-            move |spec| adding.add_stream(&spec.name, &spec.uri),
+            move |spec| adding.open_stream(&spec.name, &spec.uri, None),
             move |message| failing.tell(GraphEvent::ProviderFailed { message }),
         );
         providing::start(providing, move || done.streams_complete())
@@ -344,7 +346,7 @@ impl RunHandle {
         self.check_stream(name, uri)?;
         self.tell(GraphEvent::StreamAwaited);
         self.remove_stream(old);
-        let added = self.add_stream(name, uri);
+        let added = self.open_stream(name, uri, None);
         self.tell(GraphEvent::StreamArrived);
         added
     }

@@ -167,9 +167,9 @@ impl NatsConnection {
         }
     }
 
-    /// What the server last said that this program may not do.
+    /// What the server has said since the last time that this program may not do.
     pub(crate) fn forbidden(&self) -> Option<String> {
-        lock(&self.forbidden).clone()
+        lock(&self.forbidden).take()
     }
 
     /// How a command names the site and its server.

@@ -49,6 +49,7 @@ mod receiving;
 mod send_packets;
 mod sending;
 pub mod site;
+mod standstill;
 mod store;
 mod take_over;
 mod time;

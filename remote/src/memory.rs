@@ -96,10 +96,14 @@ impl Memory {
 
     /// The server has no room to remember what was under way, and gets none before something is acknowledged: so the
     /// oldest delivery is, ahead of that. What it brought is settled here; only who takes this end's place before the
-    /// next is remembered would take it for missing.
+    /// next is remembered would take it, and others that went ahead since the last, for missing.
     pub(crate) fn has_no_room(&mut self) -> Option<Subject> {
         let under_way = self.under_way.as_mut()?;
         let ahead = (!under_way.deliveries.is_empty()).then(|| under_way.deliveries.remove(0));
+        if ahead.is_some() {
+            // Before anybody else takes the room that it makes.
+            self.due_ms = 0;
+        }
         self.failed();
         ahead
     }
@@ -159,9 +163,9 @@ mod tests {
         memory.remember(below(3));
         memory.acknowledge("c".into());
         assert_eq!(memory.has_no_room(), Some("a".into()));
-        assert_eq!(memory.begin(99), Some(below(3)));
+        assert_eq!(memory.begin(1), Some(below(3)));
         assert_eq!(memory.has_no_room(), Some("b".into()));
-        assert_eq!(memory.begin(999), Some(below(3)));
+        assert_eq!(memory.begin(1), Some(below(3)));
         assert_eq!(names(memory.remembered(Claim::default())), ["c"]);
     }
 

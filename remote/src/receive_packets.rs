@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fermata_engine::graph::WhenFull;
 use fermata_engine::units::HumanDuration;
@@ -125,7 +125,9 @@ impl Source for ReceivePackets {
     }
 
     fn next(&mut self) -> Result<Next, ActorError> {
+        let began = Instant::now();
         let (fetched, missed) = self.end.fetch(WAIT);
+        self.setup.count_waited(began.elapsed());
         self.setup.count_missed(missed);
         match fetched {
             Fetched::Taken(taken) => {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,14 +28,13 @@ use crate::losses::StreamLosses;
 use crate::memory::Memory;
 use crate::names::{EdgeNames, token};
 use crate::pass::{Pass, next_of};
+use crate::standstill::{STANDSTILL, Standstill};
 use crate::store::{NotMade, StoreSpec, make};
 
 /// How often is looked how far the sinks have come, when nothing else happens.
 const LOOK: Duration = Duration::from_millis(10);
 /// Pauses between attempts to begin a pass.
 const PASS_PAUSE: Duration = Duration::from_millis(200);
-/// Attempts in vain after which the log says so.
-const STANDSTILL: u32 = 50;
 
 /// The receiving end of one stream.
 pub(crate) struct ReceivingEnd {
@@ -52,8 +51,8 @@ pub(crate) struct ReceivingEnd {
     files: Option<Arc<SyncGroup>>,
     /// How often the server had no room for what it is to remember.
     full: AtomicU64,
-    /// Attempts to begin, or to begin a pass, that have failed one after the other.
-    hindrances: AtomicU32,
+    /// Of attempts to begin, or to begin a pass.
+    standstill: Mutex<Standstill>,
 }
 
 /// Something that the server is to remember.
@@ -93,7 +92,7 @@ impl ReceivingEnd {
             // Of an edge that may drop nothing is promised.
             files: setup.service().filter(|_| store.full == WhenFull::Block),
             full: AtomicU64::new(0),
-            hindrances: AtomicU32::new(0),
+            standstill: Mutex::default(),
         }
     }
 
@@ -195,7 +194,11 @@ impl ReceivingEnd {
                 return;
             };
             match remembered {
-                Ok(claim) => memory.remembered(claim),
+                Ok(claim) => {
+                    let deliveries = memory.remembered(claim);
+                    state.obstacle = None;
+                    deliveries
+                }
                 Err(Unremembered::Replaced) => {
                     drop(state);
                     return self.replaced();
@@ -205,10 +208,8 @@ impl ReceivingEnd {
                     return self.fail(reason);
                 }
                 Err(Unremembered::NoRoom(reason)) => {
-                    let ahead = memory.has_no_room();
                     self.tell_full(&reason);
-                    state.obstacle = Some(reason);
-                    ahead.into_iter().collect()
+                    memory.has_no_room().into_iter().collect()
                 }
                 Err(Unremembered::Other(reason)) => {
                     memory.failed();
@@ -227,7 +228,7 @@ impl ReceivingEnd {
             let (packets, stream) = (&self.names.packets, &self.token);
             tracing::warn!(
                 times,
-                "edge from {packets}, stream {stream}: the server has no room to note how far this machine has come ({reason}), so the edge goes on slowly: give the server or the account more storage, or the edge less capacity"
+                "edge from {packets}, stream {stream}: the server has no room to note how far this machine has come ({reason}): give the server or the account more storage, or the edge less capacity"
             );
         }
     }
@@ -306,11 +307,11 @@ impl ReceivingEnd {
     }
 
     fn hindered(&self, reason: String) {
-        if self.hindrances.fetch_add(1, Ordering::Relaxed) + 1 == STANDSTILL {
+        if lock(&self.standstill).is_to_be_told() {
             let (packets, stream) = (&self.names.packets, &self.token);
             tracing::warn!(
                 "edge from {packets}, stream {stream}: nothing can be received for {} s: {reason}",
-                (PASS_PAUSE * STANDSTILL).as_secs()
+                STANDSTILL.as_secs()
             );
         }
         lock(&self.state).obstacle = Some(reason);
@@ -416,7 +417,7 @@ impl ReceivingEnd {
         loop {
             match self.try_pass(connection).await {
                 Ok((pass, told)) => {
-                    self.hindrances.store(0, Ordering::Relaxed);
+                    lock(&self.standstill).is_over();
                     let mut state = lock(&self.state);
                     state.obstacle = None;
                     if let Some(machine) = &mut state.machine {

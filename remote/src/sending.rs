@@ -22,6 +22,7 @@ use crate::error::{chain, is_store_full};
 use crate::last::last_progress;
 use crate::lock::lock;
 use crate::names::{EdgeNames, token};
+use crate::standstill::{STANDSTILL, Standstill};
 use crate::time::unix_ms;
 
 /// How often is looked how far the stream has come, when nothing else happens.
@@ -30,8 +31,6 @@ const LOOK: Duration = Duration::from_millis(20);
 const OPEN_PAUSE: Duration = Duration::from_millis(200);
 /// What JetStream says where a subject has as many messages as it may.
 const SUBJECT_FULL: &str = "maximum messages per subject";
-/// Nothing has been stored for so long: that is told.
-const STANDSTILL: Duration = Duration::from_secs(10);
 
 /// A packet that is to be published; its number is given at the edge.
 pub(crate) struct Outgoing {
@@ -52,14 +51,8 @@ pub(crate) struct SendingEnd {
     settled: Settled,
     /// What stands in the way, for whoever asks why nothing goes on.
     obstacle: Mutex<Option<String>>,
+    /// Of what waits to be stored.
     standstill: Mutex<Standstill>,
-}
-
-/// Since when nothing has been stored of what waits.
-#[derive(Default)]
-struct Standstill {
-    since: Option<Instant>,
-    is_told: bool,
 }
 
 /// How a publication went.
@@ -161,13 +154,11 @@ impl SendingEnd {
 
     /// Says once that packets wait in vain, and once that they go on.
     fn tell_standstill(&self) {
-        let waits = lock(&self.sender).has_packets();
-        let mut standstill = lock(&self.standstill);
-        let since = *standstill.since.get_or_insert_with(Instant::now);
-        if !waits {
-            standstill.since = None;
-        } else if !standstill.is_told && since.elapsed() >= STANDSTILL {
-            standstill.is_told = true;
+        if !lock(&self.sender).has_packets() {
+            lock(&self.standstill).is_over();
+            return;
+        }
+        if lock(&self.standstill).is_to_be_told() {
             let (packets, stream) = (&self.names.packets, &self.token);
             let reason = lock(&self.obstacle).clone();
             let reason = reason.unwrap_or_else(|| "the server has not answered".to_owned());
@@ -179,8 +170,7 @@ impl SendingEnd {
     }
 
     fn goes_on(&self) {
-        let standstill = std::mem::take(&mut *lock(&self.standstill));
-        if standstill.is_told {
+        if lock(&self.standstill).is_over() {
             let (packets, stream) = (&self.names.packets, &self.token);
             tracing::warn!("edge to {packets}, stream {stream}: packets go on");
         }

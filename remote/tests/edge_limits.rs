@@ -59,6 +59,7 @@ fn wait_for_a_receiver(server: &Server) {
                 break;
             }
             assert!(begun.elapsed() < PATIENCE, "nobody receives");
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     });
 }

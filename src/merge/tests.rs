@@ -159,27 +159,33 @@ fn reports_of_different_runs_and_of_one_part_twice_are_refused() {
 #[test]
 fn a_part_that_was_killed_and_did_not_come_back_is_in_the_book() {
     let folder = tempfile::tempdir().unwrap();
-    let lives = |edges: &str| {
+    let lives = |edges: &str, has_sinks: bool| {
         let text = format!(
-            r#"{{"run": "r", "part": {{"machine": "gate", "site": "shop", "edges": [{edges}]}},
+            r#"{{"run": "r", "part": {{"machine": "gate", "site": "shop", "edges": [{edges}], "has_sinks": {has_sinks}}},
                 "lives": [{{"incarnation": 1, "captured": {{"door": 30}}}}, {{"incarnation": 2, "captured": {{"door": 21}}}}]}}"#
         );
         std::fs::write(folder.path().join("lives.json"), text).unwrap();
         read(folder.path()).unwrap()
     };
     let sends = r#"{"edge": "capture-server", "node": "capture-server", "receives": false}"#;
-    let found = book(&[lives(sends), server(40)]).unwrap();
+    let found = book(&[lives(sends, false), server(40)]).unwrap();
     assert_eq!(found.imbalances, Vec::<String>::new());
     let log = &found.sinks["door"]["log on server"];
     // 45 of the 51 got as far as the server, which missed five of them.
     assert_eq!((log.captured, log.delivered), (51, 37));
     assert_eq!(log.losses["crashed on gate"], 6);
     let receives = r#"{"edge": "hall-gate", "node": "hall", "receives": true}"#;
-    let found = book(&[lives(receives), server(40)]).unwrap();
+    let found = book(&[lives(receives, true), server(40)]).unwrap();
     let told = "machine gate: it was killed and left no report";
     assert!(
         found.imbalances.iter().any(|line| line.starts_with(told)),
         "{:?}",
         found.imbalances
     );
+    // It may only not have ended yet.
+    let path = folder.path().join(fermata_files::LOCK_FILE);
+    let lock = std::fs::File::create(path).unwrap();
+    lock.lock().unwrap();
+    let refused = read(folder.path()).unwrap_err().to_string();
+    assert!(refused.contains("goes on"), "{refused}");
 }

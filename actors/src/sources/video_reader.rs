@@ -169,7 +169,7 @@ impl VideoReader {
         };
         let waited = began.elapsed();
         self.waited += waited;
-        if matches!(self.nature, Nature::Live | Nature::LiveWithoutTimes) {
+        if self.nature != Nature::Recording {
             self.setup.count_waited(waited);
         }
         if read.is_ok()

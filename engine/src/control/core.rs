@@ -265,8 +265,18 @@ impl Core {
             name: name.to_owned(),
             uri: uri.to_owned(),
         };
-        let source = self.wiring().check_stream(&spec, None)?;
-        source.map(drop).ok_or(StartError::TakesNoStreams)
+        let (source, registry, named) = {
+            let wiring = self.wiring();
+            let registry = Arc::clone(&wiring.registry);
+            (
+                wiring.check_stream(&spec, None)?,
+                registry,
+                wiring.named(&spec),
+            )
+        };
+        source.map(drop).ok_or(StartError::TakesNoStreams)?;
+        // Nobody else waits for a camera or a disk that does not answer.
+        Ok(self.graph.check_instances(&registry, &named)?)
     }
 
     /// Wires a stream into the running graph. Returns also the name that it got.

@@ -56,8 +56,8 @@ impl Graph {
         }
     }
 
-    /// Whether a stream may be added beside others: its settings can be read, what they name is there, and none of its
-    /// instances writes what another one writes, or what a stream reads. `stream` has the name that it gets in the run (`door.2`); `others`
+    /// Whether a stream may be added beside others: its settings can be read, and none of its instances writes what
+    /// another one writes, or what a stream reads. `stream` has the name that it gets in the run (`door.2`); `others`
     /// are all whose files must stay, also those of streams that have ended.
     pub(crate) fn check_added_stream(
         &self,
@@ -112,16 +112,23 @@ impl Graph {
             self.check_replaced_by_added(registry, stream, others, &mut problems);
             problems.or_ok(())
         });
-        // Nothing begins whose camera or file is not there.
-        let problems = problems.and_then(|()| {
-            let mut problems = Problems::default();
-            for node in self.nodes.iter().filter(|node| node.each_stream) {
-                if let Err(found) = node.check(registry, Some(stream), &self.secrets) {
-                    problems.extend(found);
-                }
+        problems.map_err(|problems| problems.hiding(&self.secrets))
+    }
+
+    /// Whether what the settings of a stream's own instances name is there: a camera, a file. Takes as long as that
+    /// does.
+    pub(crate) fn check_instances(
+        &self,
+        registry: &Registry,
+        stream: &StreamSpec,
+    ) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        for node in self.nodes.iter().filter(|node| node.each_stream) {
+            if let Err(found) = node.check(registry, Some(stream), &self.secrets) {
+                problems.extend(found);
             }
-            problems.or_ok(())
-        });
+        }
+        let problems = problems.or_ok(());
         problems.map_err(|problems| problems.hiding(&self.secrets))
     }
 }

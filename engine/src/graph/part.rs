@@ -114,6 +114,16 @@ impl Graph {
         ends.collect()
     }
 
+    /// Whether packets end here, and not only at other machines.
+    pub fn has_own_sinks(&self) -> bool {
+        let inputs = self.nodes.iter().flat_map(|node| &node.inputs);
+        let fed: BTreeSet<usize> = inputs
+            .flat_map(|input| input.from.iter().map(|output| output.node))
+            .collect();
+        let mut nodes = self.nodes.iter().enumerate();
+        nodes.any(|(index, node)| !fed.contains(&index) && node.edge.is_none())
+    }
+
     /// What comes to this part from other machines: the name of each edge, and its streams.
     pub fn inlets(&self) -> Vec<(String, Vec<String>)> {
         let inlets = self.nodes.iter().filter(|node| node.is_inlet);

@@ -137,20 +137,31 @@ impl Wiring {
         let Some(source) = source else {
             return Ok(None);
         };
-        let lives = self.lives.get(&stream.name).copied().unwrap_or(0);
         match edge {
-            Some(edge) => Graph::check_arriving_stream(&stream.name, edge, lives > 0)?,
+            Some(edge) => {
+                let is_known = self.lives_of(stream) > 0;
+                Graph::check_arriving_stream(&stream.name, edge, is_known)?;
+            }
             None => self.graph.check_own_stream(&stream.name)?,
         }
-        let named = StreamSpec {
-            name: name_of_life(&stream.name, lives + 1),
-            uri: stream.uri.clone(),
-        };
+        let named = self.named(stream);
         let open = self.streams.values().map(StreamRecord::spec);
         let others: Vec<StreamSpec> = open.chain(self.closed.specs.iter().cloned()).collect();
         self.graph
             .check_added_stream(&self.registry, &named, &others)?;
         Ok(Some(source))
+    }
+
+    fn lives_of(&self, stream: &StreamSpec) -> u32 {
+        self.lives.get(&stream.name).copied().unwrap_or(0)
+    }
+
+    /// A stream under the name that it would get.
+    pub(crate) fn named(&self, stream: &StreamSpec) -> StreamSpec {
+        StreamSpec {
+            name: name_of_life(&stream.name, self.lives_of(stream) + 1),
+            uri: stream.uri.clone(),
+        }
     }
 
     /// Wires a stream into the running graph, if [it may come](Self::check_stream).

@@ -161,13 +161,15 @@ pub(super) async fn take_place(
                     since: utc(run.begun_unix_ms),
                 });
             }
-            if is_there(connection, &hello).await {
-                return Err(SiteError::Taken {
-                    site: site.clone(),
-                    machine: spec.machine.clone(),
-                    since: utc(known.value.started_unix_ms),
-                });
-            }
+        }
+        // Also where nothing is known of one: the server may have forgotten it just now.
+        if is_there(connection, &hello).await {
+            let since = known.map_or_else(unix_ms, |known| known.value.started_unix_ms);
+            return Err(SiteError::Taken {
+                site: site.clone(),
+                machine: spec.machine.clone(),
+                since: utc(since),
+            });
         }
         // Whoever comes from now on finds this part there, or finds that somebody has written.
         let listening = connection.client.subscribe(hello.clone()).await;

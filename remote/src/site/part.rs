@@ -19,11 +19,11 @@ use crate::last::{Last, Unread};
 use crate::lock::lock;
 use crate::time::unix_ms;
 
-/// Between two attempts to ask the server.
-const PAUSE: Duration = Duration::from_millis(200);
 /// Between two comparisons of clocks, and as long as the other machines' are not known.
 const COMPARE_EVERY: Duration = Duration::from_secs(10);
 const COMPARE_AGAIN: Duration = Duration::from_secs(2);
+/// Between two looks whether the server knows this part, as long as it does not.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the last word of a part may take.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
@@ -250,9 +250,14 @@ impl SitePart {
                     }
                     if link.borrow_and_update().is_up {
                         is_known = self.look().await;
+                        if !is_known {
+                            tracing::warn!(
+                                "the server does not know this part any more, or cannot be asked: it is asked again until it does"
+                            );
+                        }
                     }
                 }
-                () = tokio::time::sleep(PAUSE), if !is_known => is_known = self.look().await,
+                () = tokio::time::sleep(LOOK_AGAIN), if !is_known => is_known = self.look().await,
                 else => return,
             }
         }
@@ -328,7 +333,7 @@ impl SitePart {
         let is_known = records.write(subject, &self.own, Some(0)).await?;
         if is_known {
             tracing::warn!(
-                "the server had forgotten the run, and what waited for other machines: its storage is not that of before. It has been told of this part again"
+                "the server had forgotten the run, and what waited for other machines: its storage is another one, or somebody has ended the run there. It has been told of this part again"
             );
         }
         Ok(is_known)

@@ -37,7 +37,7 @@ pub enum WorkError {
     },
     /// The server does not let this user look for jobs.
     #[error(
-        "this user may not take part in jobs at the NATS server ({reason}); what a worker must be allowed is in docs/machines.md"
+        "this user may not take part in jobs at the NATS server ({reason}): jobs need a user who may do everything in an account of their own"
     )]
     Forbidden {
         /// What the server said.
