@@ -261,10 +261,7 @@ impl Core {
         if !self.accepts_streams.load(Ordering::Relaxed) {
             return Err(StartError::Ending);
         }
-        let spec = StreamSpec {
-            name: name.to_owned(),
-            uri: uri.to_owned(),
-        };
+        let spec = StreamSpec::new(name, uri);
         let (source, registry, named) = {
             let wiring = self.wiring();
             let registry = Arc::clone(&wiring.registry);
@@ -289,10 +286,7 @@ impl Core {
         if !self.accepts_streams.load(Ordering::Relaxed) {
             return Err(StartError::Ending);
         }
-        let spec = StreamSpec {
-            name: name.to_owned(),
-            uri: uri.to_owned(),
-        };
+        let spec = StreamSpec::new(name, uri);
         let mut wiring = self.wiring();
         let new = wiring.wire_stream(&spec, edge)?.ok_or_else(|| match edge {
             Some(edge) => StartError::NoEdge(edge.to_owned()),

@@ -67,6 +67,15 @@ pub struct StreamSpec {
     pub uri: String,
 }
 
+impl StreamSpec {
+    pub(crate) fn new(name: &str, uri: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            uri: uri.to_owned(),
+        }
+    }
+}
+
 /// `streams: {use: NAME, open: N, …}`: each stream is a unit of work that a provider gives.
 #[derive(Clone, Debug)]
 pub struct ProviderSpec {
