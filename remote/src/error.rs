@@ -1,7 +1,7 @@
 //! What can be wrong with a connection to a NATS server.
 
-use async_nats::jetstream;
 use async_nats::jetstream::context::PublishError;
+use async_nats::jetstream::{self, ErrorCode};
 
 /// The oldest server that has what edges are built on.
 pub const OLDEST_SERVER: &str = "2.10";
@@ -90,14 +90,24 @@ pub enum RemoteError {
     System(#[from] std::io::Error),
 }
 
+/// JetStream's errors where the server, or the account, may store no more.
+pub(crate) const SERVER_FULL: [u64; 3] = [
+    ErrorCode::ACCOUNT_RESOURCES_EXCEEDED.0,
+    ErrorCode::INSUFFICIENT_RESOURCES.0,
+    ErrorCode::STORAGE_RESOURCES_EXCEEDED.0,
+];
+
 /// Whether the server could not store a message, as a rule because there is one for its subject already, or as many as
-/// there may be.
+/// there may be, or because it may store no more.
 pub(crate) fn is_store_full(error: &PublishError) -> bool {
     /// JetStream's error for a stream that cannot store a message.
     const STORE_FAILED: u64 = 10077;
     let source = std::error::Error::source(error);
     let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
-    refusal.is_some_and(|refusal| refusal.error_code().0 == STORE_FAILED)
+    refusal.is_some_and(|refusal| {
+        let code = refusal.error_code().0;
+        code == STORE_FAILED || SERVER_FULL.contains(&code)
+    })
 }
 
 /// An error and what it came from.

@@ -9,18 +9,12 @@ use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 
 use crate::edge::wire::{ProgressMessage, SettledMessage, WireError};
-use crate::error::chain;
+use crate::error::{SERVER_FULL, chain};
 use crate::names::EdgeNames;
 
 /// JetStream's error for a message of which was demanded that nobody has written since, besides the one that the client
 /// knows.
 const WRONG_LAST_SEQUENCE: u64 = 10164;
-/// JetStream's errors where the server, or the account, may store no more.
-const FULL: [u64; 3] = [
-    ErrorCode::ACCOUNT_RESOURCES_EXCEEDED.0,
-    ErrorCode::INSUFFICIENT_RESOURCES.0,
-    ErrorCode::STORAGE_RESOURCES_EXCEEDED.0,
-];
 
 /// A message that a store holds.
 #[derive(Clone, Debug)]
@@ -139,7 +133,7 @@ pub(crate) async fn write(
     } else {
         Err(Unwritten {
             reason: chain(&error),
-            is_full: code.is_some_and(|code| FULL.contains(&code)),
+            is_full: code.is_some_and(|code| SERVER_FULL.contains(&code)),
         })
     }
 }
