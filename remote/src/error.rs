@@ -90,24 +90,31 @@ pub enum RemoteError {
     System(#[from] std::io::Error),
 }
 
+/// JetStream's error for a stream that cannot store a message.
+const STORE_FAILED: u64 = 10077;
 /// JetStream's errors where the server, or the account, may store no more.
-pub(crate) const SERVER_FULL: [u64; 3] = [
+const SERVER_FULL: [u64; 3] = [
     ErrorCode::ACCOUNT_RESOURCES_EXCEEDED.0,
     ErrorCode::INSUFFICIENT_RESOURCES.0,
     ErrorCode::STORAGE_RESOURCES_EXCEEDED.0,
 ];
 
 /// Whether the server could not store a message, as a rule because there is one for its subject already, or as many as
-/// there may be, or because it may store no more.
+/// there may be.
 pub(crate) fn is_store_full(error: &PublishError) -> bool {
-    /// JetStream's error for a stream that cannot store a message.
-    const STORE_FAILED: u64 = 10077;
+    code_of(error) == Some(STORE_FAILED)
+}
+
+/// Whether the server may store no message at all.
+pub(crate) fn is_server_full(error: &PublishError) -> bool {
+    code_of(error).is_some_and(|code| SERVER_FULL.contains(&code))
+}
+
+/// JetStream's code of a refusal.
+pub(crate) fn code_of(error: &PublishError) -> Option<u64> {
     let source = std::error::Error::source(error);
     let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
-    refusal.is_some_and(|refusal| {
-        let code = refusal.error_code().0;
-        code == STORE_FAILED || SERVER_FULL.contains(&code)
-    })
+    refusal.map(|refusal| refusal.error_code().0)
 }
 
 /// An error and what it came from.

@@ -9,7 +9,7 @@ use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 
 use crate::edge::wire::{ProgressMessage, SettledMessage, WireError};
-use crate::error::{SERVER_FULL, chain};
+use crate::error::{chain, code_of, is_server_full};
 use crate::names::EdgeNames;
 
 /// JetStream's error for a message of which was demanded that nobody has written since, besides the one that the client
@@ -123,17 +123,14 @@ pub(crate) async fn write(
         Ok(stored) => return Ok(Some(stored.sequence)),
         Err(error) => error,
     };
-    let source = std::error::Error::source(&error);
-    let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
-    let code = refusal.map(|refusal| refusal.error_code().0);
-    let is_late =
-        error.kind() == PublishErrorKind::WrongLastSequence || code == Some(WRONG_LAST_SEQUENCE);
+    let is_late = error.kind() == PublishErrorKind::WrongLastSequence
+        || code_of(&error) == Some(WRONG_LAST_SEQUENCE);
     if is_late {
         Ok(None)
     } else {
         Err(Unwritten {
             reason: chain(&error),
-            is_full: code.is_some_and(|code| SERVER_FULL.contains(&code)),
+            is_full: is_server_full(&error),
         })
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::connection::{Link, NatsConnection};
 use crate::edge::sender::{Attempt, Given, Sender, SenderSpec};
 use crate::edge::wire::{PacketMessage, ProgressMessage};
-use crate::error::{chain, is_store_full};
+use crate::error::{chain, is_server_full, is_store_full};
 use crate::last::last_progress;
 use crate::lock::lock;
 use crate::names::{EdgeNames, token};
@@ -370,7 +370,7 @@ fn judged(attempt: Attempt, stored: Result<(), jetstream::context::PublishError>
     if error.kind() == PublishErrorKind::MaxPayloadExceeded {
         return Published::TooLarge(attempt, reason);
     }
-    if !is_store_full(&error) {
+    if !is_store_full(&error) && !is_server_full(&error) {
         return Published::Failed(attempt, reason);
     }
     let reason = if reason.contains(SUBJECT_FULL) {
