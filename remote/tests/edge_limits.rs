@@ -72,15 +72,15 @@ fn an_edge_goes_on_where_the_servers_storage_is_full() {
     let of_one = |text: String| text.replace("door: x, hall: x", "door: x");
     let receiver = Part::start(&server, 0, &of_one(receiving(edge, ASAP)));
     wait_for_a_receiver(&server);
-    let sender = Part::start(&server, 1000, &of_one(sending(edge, ASAP)));
-    sender.wait();
+    let sender = Part::start(&server, 300, &of_one(sending(edge, ASAP)));
     let (report, collector) = receiver.wait();
+    sender.wait();
     assert_eq!(
         (delivered(&report, "door"), report.streams["door"].missed),
-        (1000, 0)
+        (300, 0)
     );
     let numbers = collector.payloads::<Number>("door");
-    assert!(numbers.iter().map(|number| number.0).eq(0..1000));
+    assert!(numbers.iter().map(|number| number.0).eq(0..300));
     let log = server.log();
     assert!(log.contains("limits exceeded"), "it was never full: {log}");
 }
