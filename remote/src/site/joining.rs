@@ -152,15 +152,15 @@ pub(super) async fn take_place(
             Err(Unread::NoStore) => None,
             Err(Unread::Other(reason)) => return Err(failed("say which parts run", reason)),
         };
-        if let Some(known) = &known {
-            if known.value.ended_unix_ms != 0 || known.value.run != run.id {
-                return Err(SiteError::Ended {
-                    at: connection.at(),
-                    site: site.clone(),
-                    machine: spec.machine.clone(),
-                    since: utc(run.begun_unix_ms),
-                });
-            }
+        if let Some(known) = &known
+            && (known.value.ended_unix_ms != 0 || known.value.run != run.id)
+        {
+            return Err(SiteError::Ended {
+                at: connection.at(),
+                site: site.clone(),
+                machine: spec.machine.clone(),
+                since: utc(run.begun_unix_ms),
+            });
         }
         // Also where nothing is known of one: the server may have forgotten it just now.
         if is_there(connection, &hello).await {
