@@ -1,12 +1,10 @@
 //! What `lives.json` holds: the lives of a part of a site, and what the book of the site has of a part that was killed
 //! and never came back.
 
-use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use fermata_engine::Report;
 use fermata_engine::report::{LifeReport, SiteEdgeReport, SiteReport, StreamReport};
-use fermata_files::LOCK_FILE;
 use serde::{Deserialize, Serialize};
 
 use crate::run_folder::LIVES;
@@ -35,12 +33,6 @@ pub(crate) struct PartNote {
     pub(crate) edges: Vec<SiteEdgeReport>,
     /// Whether something ends at it.
     pub(crate) has_sinks: bool,
-}
-
-/// Whether a program runs in a folder.
-pub(crate) fn is_run_in(folder: &Path) -> bool {
-    let lock = File::open(folder.join(LOCK_FILE)).map(|file| file.try_lock_shared());
-    matches!(lock, Ok(Err(TryLockError::WouldBlock)))
 }
 
 fn read(folder: &Path) -> Option<Noted> {

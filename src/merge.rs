@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use fermata_engine::report::{EarlierReport, UnsentReport};
 use fermata_engine::{InstanceName, Report};
+use fermata_files::FolderLock;
 use serde::Serialize;
 
 use crate::cli::{SUCCESS, UNBALANCED};
 use crate::documents::json as json_text;
-use crate::lives_file::{is_run_in, report_of_killed};
+use crate::lives_file::report_of_killed;
 use crate::print::print;
 
 /// One book over a site.
@@ -69,7 +70,7 @@ fn read(run: &Path) -> anyhow::Result<Report> {
         run.to_owned()
     };
     if !path.exists() {
-        if is_run_in(run) {
+        if FolderLock::is_held(run) {
             anyhow::bail!(
                 "{} is of a run that goes on: it leaves its report at its end",
                 run.display()

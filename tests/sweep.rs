@@ -210,6 +210,10 @@ fn wrong_sweeps_are_refused_before_anything_runs() {
         (&["--streams", "--set", "run.clock=asap"], "run.clock=live"),
         (&["--streams", "--most", "0"], "--most"),
         (
+            &["--streams", "--limit", "0ms"],
+            "no latency stays below it",
+        ),
+        (
             &["--streams", "--stream", "b=2", "--most", "1"],
             "2 streams already",
         ),

@@ -69,11 +69,6 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// The rates between an earlier and a later snapshot of one run.
-    pub fn between(before: &Snapshot, after: &Snapshot) -> Self {
-        Self::over(&[before, after])
-    }
-
     /// The rates over snapshots of one run, each later than the one before it.
     pub fn over(snapshots: &[&Snapshot]) -> Self {
         let [first, .., last] = snapshots else {
@@ -297,7 +292,7 @@ mod tests {
         let mut after = at(2.0, 0);
         after.streams.clear();
         after.closed.delivered = 50;
-        let rates = Rates::between(&at(1.0, 40), &after);
+        let rates = Rates::over(&[&at(1.0, 40), &after]);
         assert_eq!(rates.delivered, 10.0);
         assert!(rates.streams.is_empty());
     }

@@ -196,6 +196,9 @@ nodes:
 #[test]
 fn each_machine_runs_its_nodes_and_the_ends_of_the_edges_between() {
     let gate = part(ONE_SOURCE, "gate");
+    assert!(!gate.has_own_sinks() && part(ONE_SOURCE, "server").has_own_sinks());
+    let note = "  note: {use: discard, in: capture, on: gate}\n";
+    assert!(part(&format!("{ONE_SOURCE}{note}"), "gate").has_own_sinks());
     assert_eq!(
         shape(&gate),
         [
@@ -418,6 +421,10 @@ nodes:
         refused.contains("lane `one` holds `capture` and `log`, which run on different machines"),
         "{refused}"
     );
+    // The machine whose only node cannot be read is not told to have none.
+    let refused = change("use: numbers", "use: numbers, frames: 60");
+    assert!(refused.contains("`frames`"), "{refused}");
+    assert!(!refused.contains("no node runs on machine"), "{refused}");
     let problem = load(ONE_SOURCE).unwrap().part("sever", ACTORS, &registry());
     let problem = problem.unwrap_err().to_string();
     assert_eq!(

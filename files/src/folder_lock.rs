@@ -108,6 +108,15 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
+    /// Whether somebody has the lock of a folder, in this process or in another one. Nothing is written for it.
+    pub fn is_held(folder: &Path) -> bool {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+            .open(folder.join(LOCK_FILE));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Locks a folder that is there, or takes over the lock that the program before this one handed over
     /// ([`FolderLock::hand_over`]). Never waits.
     ///

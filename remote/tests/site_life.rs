@@ -332,11 +332,28 @@ authorization {users: [
     subscribe: ["_INBOX.>", "fermata.test.hello.gate", "fermata.test.site.drain"]
     allow_responses: true
   }}
+  {user: mute, password: secret, permissions: {
+    publish: ["fermata.test.site.part.gate", "$JS.API.STREAM.MSG.GET.fermata+test+site"]
+    subscribe: ["_INBOX.>", "fermata.test.hello.gate", "fermata.test.site.drain"]
+  }}
+  {user: blind, password: secret, permissions: {publish: ["x"], subscribe: ["_INBOX.>"]}}
 ]}
 "#,
     );
     let there = SitePart::join(&connect_as(&server, Some("server")), spec("server"), |_| {});
     let there = there.expect("it may join");
+    // Less is not enough, and what is missing is said: neither that nobody answers, nor that somebody might.
+    for (user, subject) in [
+        ("mute", "fermata.test.hello.gate"),
+        ("blind", "$JS.API.STREAM.MSG.GET.fermata+test+site"),
+    ] {
+        let connection = connect_as(&server, Some(user));
+        let said = SitePart::join(&connection, spec("gate"), |_| {});
+        let said = said.map(drop).expect_err("it may not ask").to_string();
+        let told = format!("Permissions Violation for Publish to \"{subject}\"");
+        assert!(said.contains(&told), "{said}");
+        connection.close(Duration::from_secs(5));
+    }
     for incarnation in 1..=2 {
         let connection = connect_as(&server, Some("gate"));
         let gate = SitePart::join(&connection, spec("gate"), |_| {}).expect("it may join");

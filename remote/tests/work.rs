@@ -266,3 +266,29 @@ fn one_name_is_one_job_until_that_is_ended() {
     begin(&server, "two", 1).unwrap();
     drop(first);
 }
+
+/// It would wait for ever, since what is forbidden is never answered.
+#[test]
+fn a_worker_that_may_not_look_for_jobs_ends_and_says_so() {
+    let server = Server::start_with(
+        r#"
+authorization {users: [{user: lab, password: secret, permissions: {publish: ["x"], subscribe: ["_INBOX.>"]}}]}
+"#,
+    );
+    let credentials = Credentials {
+        user: Some(("lab".to_owned(), "secret".to_owned())),
+        ..Credentials::default()
+    };
+    let connection = server.connect_as(&credentials, &Codecs::default());
+    let connection = connection.expect("a connection");
+    let spec = WorkerSpec {
+        worker: "one".to_owned(),
+        host: "here".to_owned(),
+    };
+    let refused = Worker::find(&connection, &name(), spec, |_| {}).map(drop);
+    let refused = refused.expect_err("it may not look");
+    assert!(matches!(refused, WorkError::Forbidden { .. }), "{refused}");
+    let said = refused.to_string();
+    assert!(said.contains("Permissions Violation for Publish"), "{said}");
+    connection.close(Duration::from_secs(5));
+}

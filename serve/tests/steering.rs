@@ -129,9 +129,18 @@ fn a_stream_that_is_refused_leaves_nothing_behind() {
     };
     let (status, said) = add("missing");
     assert!(status == 422 && said.contains("is not there"), "{said}");
+    let again = served.handle.replace_stream("door", "door", "missing");
+    assert!(again.unwrap_err().to_string().contains("is not there"));
     assert_eq!(add("y"), (200, "yard begins\n".to_owned()));
     let numbers = wait_for(&mut browser, "yard", "running");
     assert_eq!(numbers.streams.len(), 2);
+    // What it was to be opened in the place of goes on.
+    assert!(
+        numbers
+            .streams
+            .iter()
+            .all(|stream| stream.state == "running")
+    );
     let report = served.end();
     assert!(report.faults.is_empty(), "{:?}", report.faults);
     let streams: Vec<&String> = report.streams.keys().collect();

@@ -183,9 +183,7 @@ fn a_part_that_was_killed_and_did_not_come_back_is_in_the_book() {
         found.imbalances
     );
     // It may only not have ended yet.
-    let path = folder.path().join(fermata_files::LOCK_FILE);
-    let lock = std::fs::File::create(path).unwrap();
-    lock.lock().unwrap();
+    let _lock = FolderLock::take(folder.path()).unwrap();
     let refused = read(folder.path()).unwrap_err().to_string();
     assert!(refused.contains("goes on"), "{refused}");
 }

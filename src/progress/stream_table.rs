@@ -273,7 +273,7 @@ mod tests {
         let mut before = now.clone();
         before.at_s -= 5.0;
         before.streams[0].delivered -= 123;
-        let rates = Rates::between(&before, &now);
+        let rates = Rates::over(&[&before, &now]);
         (now, rates)
     }
 

@@ -196,7 +196,7 @@ async fn parts(
             },
             Some(part) => {
                 let (since, incarnation) = (utc(part.started_unix_ms), part.incarnation);
-                if is_there(connection, &records.hello_subject(machine)).await {
+                if is_there(connection, &records.hello_subject(machine)).await? {
                     PartState::Runs { since, incarnation }
                 } else {
                     PartState::Silent { since, incarnation }

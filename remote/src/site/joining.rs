@@ -163,7 +163,7 @@ pub(super) async fn take_place(
             });
         }
         // Also where nothing is known of one: the server may have forgotten it just now.
-        if is_there(connection, &hello).await {
+        if is_there(connection, &hello).await? {
             let since = known.map_or_else(unix_ms, |known| known.value.started_unix_ms);
             return Err(SiteError::Taken {
                 site: site.clone(),
@@ -189,12 +189,19 @@ pub(super) async fn take_place(
 }
 
 /// Whether the part of a machine answers.
-pub(super) async fn is_there(connection: &NatsConnection, hello: &str) -> bool {
+///
+/// # Errors
+/// It may not be asked: such a question is never answered, as one of a part that is too busy is not.
+pub(super) async fn is_there(connection: &NatsConnection, hello: &str) -> Result<bool, SiteError> {
     let asked = connection.client.request(hello.to_owned(), Bytes::new());
     match tokio::time::timeout(HELLO, asked).await {
-        Ok(Ok(_)) => true,
-        Ok(Err(error)) => error.kind() == RequestErrorKind::TimedOut,
+        Ok(Ok(_)) => return Ok(true),
+        Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => return Ok(false),
+        Ok(Err(_)) | Err(_) => {}
+    }
+    match connection.forbidden() {
+        Some(reason) => Err(SiteError::server(connection, "let it ask a part", reason)),
         // Somebody listens, and is too busy to answer.
-        Err(_) => true,
+        None => Ok(true),
     }
 }
