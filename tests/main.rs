@@ -27,7 +27,6 @@ mod custom_actor;
 mod disk;
 mod doors;
 #[cfg(feature = "learn")]
-mod drawn_faces;
 #[cfg(feature = "live")]
 mod endurance;
 mod fuzzing;

@@ -1,10 +1,10 @@
-//! The whole way in small: labelled pictures → two teachers, each of two folds → their softlabels → students → a model
-//! that the live graph runs. What each step does alone is tested where it is; here it is whether they fit together, and
-//! whether it pays.
+//! The whole way in small: drawn people → two teachers, each of two folds → their softlabels → students → a model with
+//! which the live graph reads people whom nothing has seen. What each step does alone is tested where it is; here it is
+//! whether they fit together, and whether it pays: accuracies are held against bounds that chance (one in seven) does
+//! not reach.
 
 use std::fs;
 
-use fermata_vision::Expression;
 use serde_json::Value;
 
 use crate::command::{refused, succeeds};
@@ -24,8 +24,8 @@ fn settings(objective: &str) -> String {
 batch: 16
 seed: 5
 epochs: {EPOCHS}
-learning_rate: {{base: 6e-3, warm_up_epochs: 1}}
-augmentation: {{flip: 0, shift: 0.05, scale: 0.05, rotate_degrees: 5, erase: 0}}
+learning_rate: {{base: 6e-3, least: 0, warm_up_epochs: 1}}
+augmentation: {{flip: 0.5, shift: 0.03, scale: 0.05, rotate_degrees: 3, brightness: 0.1, contrast: 0, gamma: 0, erase: 0}}
 objective: {objective}
 "
     )
@@ -49,8 +49,11 @@ fn accuracy(data: &Data, run: &str) -> f64 {
 }
 
 #[test]
-fn from_labelled_pictures_to_a_student_in_the_live_graph() {
-    let data = Data::new(24, "epochs: 1\n");
+fn from_drawn_people_to_a_student_in_the_live_graph() {
+    let data = Data::drawn(
+        "--seeds 1000..1060 --size 32 --validation 0.15 --test 0.15",
+        "epochs: 1\n",
+    );
     let manifest = data.text("manifest.csv");
     data.write("training.yaml", &settings("{label_smoothing: 0.1}"));
     succeeds(&data.train("whole", &[]));
@@ -61,7 +64,7 @@ fn from_labelled_pictures_to_a_student_in_the_live_graph() {
     succeeds(&data.train("w0", &["--without-fold", "0/2"]));
     succeeds(&data.train("w1", &["--without-fold", "1/2"]));
     let teacher = accuracy(&data, "whole");
-    assert!(teacher > 0.6, "the teacher has {teacher}");
+    assert!(teacher > 0.45, "the teacher has {teacher}");
 
     // Weights are chosen where both teachers have seen nothing: on validation rows.
     let teachers = format!(
@@ -92,7 +95,9 @@ fn from_labelled_pictures_to_a_student_in_the_live_graph() {
     );
     succeeds(&words(&format!("{softlabels} {typed}")));
     let report = json(&data, "soft/alignmentreport.json");
-    let rows = 7 * (24 + 6 + 6);
+    let table = fs::read_to_string(data.path("manifest.csv")).unwrap();
+    let rows = table.lines().count() - 1;
+    assert!(rows > 700, "{rows}");
     assert_eq!(report["counts"]["rows_out"], rows);
     for teacher in ["narrow", "wide"] {
         assert_eq!(report["counts"]["seen"][teacher]["unseen"], rows);
@@ -101,7 +106,7 @@ fn from_labelled_pictures_to_a_student_in_the_live_graph() {
     let unseen = metrics["by_split"]["train"]["ensemble"]["accuracy"]
         .as_f64()
         .unwrap();
-    assert!(unseen > 0.4, "out of fold {unseen}");
+    assert!(unseen > 0.25, "out of fold {unseen}");
 
     let decoupled =
         "{distillation: {decoupled: {temperature: 2, alpha: 0.5, beta: 4, form: report}}}";
@@ -124,7 +129,7 @@ fn from_labelled_pictures_to_a_student_in_the_live_graph() {
         succeeds(&data.train(name, if softlabels { &more } else { &[] }));
         let student = accuracy(&data, name);
         println!("{name}: {student:.3} (teacher {teacher:.3})");
-        assert!(student > 0.4, "{name} has {student}");
+        assert!(student > 0.35, "{name} has {student}");
         let history = fs::read_to_string(data.path(&format!("{name}/history.csv"))).unwrap();
         assert_eq!(history.lines().count() as u32, EPOCHS + 1);
         losses.push(history);
@@ -134,10 +139,10 @@ fn from_labelled_pictures_to_a_student_in_the_live_graph() {
 
     // What no student may learn from: softlabels of other views.
     let other = settings("{distillation: {plain: {temperature: 2, alpha: 0.5}}}");
-    data.write("training.yaml", &other.replace("shift: 0.05", "shift: 0.1"));
+    data.write("training.yaml", &other.replace("shift: 0.03", "shift: 0.1"));
     refused(
         &data.train("other", &["--softlabels", &out]),
-        &["augmentation.shift: 0.05 in the softlabels, 0.1 in the training"],
+        &["augmentation.shift: 0.03 in the softlabels, 0.1 in the training"],
     );
 
     // What a training that is taken up may not go on with: softlabels of another temperature in their place.
@@ -168,39 +173,29 @@ fn from_labelled_pictures_to_a_student_in_the_live_graph() {
     let graph = format!(
         "
 fermata: 1
-streams: {{left: 1}}
+streams: {{left: 9001, right: 9002}}
 nodes:
-  capture: {{use: synthetic_faces, each: stream, seed: \"${{stream.uri}}\", faces: 1, count: 20, fps: 25}}
+  capture: {{use: synthetic_faces, each: stream, seed: \"${{stream.uri}}\", faces: 2, count: 150, fps: 5}}
   detect:  {{use: detect_faces, in: capture, model: haar, min_size: 60}}
   track:   {{use: track_faces, each: stream, in: detect}}
   crop:    {{use: crop_faces, each: stream, in: track, model: \"{model}\"}}
-  emotion: {{use: classify_expression, in: crop, model: \"{model}\", batch: {{max: 8, wait: 8ms}}}}
-  log:     {{use: write_csv, in: emotion, path: \"${{run.dir}}/faces.csv\"}}
+  emotion: {{use: classify_expression, in: crop, model: \"{model}\", batch: {{max: 16, wait: 8ms}}}}
+  smooth:  {{use: smooth_labels, each: stream, in: emotion, ema: 150ms, vote: 3}}
+  log:     {{use: write_csv, in: smooth, path: \"${{run.dir}}/faces.csv\"}}
 run: {{clock: asap}}
 "
     );
     data.write("live.yaml", &graph);
-    let command = format!(
-        "run {} --out {} --quiet",
-        data.text("live.yaml"),
-        data.text("live")
-    );
-    succeeds(&words(&command));
-    let mut faces = csv::Reader::from_path(data.path("live/faces.csv")).unwrap();
-    let header = faces.headers().unwrap().clone();
-    let label = header
-        .iter()
-        .position(|column| column == "raw_label")
-        .unwrap();
-    let labels: Vec<String> = faces
-        .records()
-        .map(|face| face.unwrap()[label].to_owned())
-        .filter(|label| !label.is_empty())
-        .collect();
-    assert!(labels.len() > 10, "{labels:?}");
-    assert!(
-        labels
-            .iter()
-            .all(|label| label.parse::<Expression>().is_ok())
-    );
+    let (graph, live, out) = (data.text("live.yaml"), data.text("live"), data.text("kpi"));
+    succeeds(&words(&format!("run {graph} --out {live} --quiet")));
+    succeeds(&words(&format!("kpi {live} --out {out}")));
+    let kpi = json(&data, "kpi/kpi.json");
+    let all = &kpi["runs"][0]["all"];
+    assert_eq!(all["frames"], 300);
+    // While an expression changes it is half of each.
+    let accuracy = all["accuracy"].as_f64().unwrap();
+    println!("live: {accuracy:.3}");
+    assert!(accuracy > 0.25, "live: {accuracy}");
+    assert!(all["detection_rate"].as_f64().unwrap() > 0.9);
+    assert!(all["tracks"].as_u64().unwrap() >= 4);
 }

@@ -55,12 +55,28 @@ impl Data {
         }
         let data = Self { folder };
         data.write("manifest.csv", &csv);
-        data.write("card.yaml", CARD);
-        data.write(
+        data.prepare(settings);
+        data
+    }
+
+    /// What `manifest synth` draws.
+    pub(crate) fn drawn(arguments: &str, settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().display();
+        let command = format!("manifest synth {arguments} --out {out}");
+        let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        succeeds(&command);
+        let data = Self { folder };
+        data.prepare(settings);
+        data
+    }
+
+    fn prepare(&self, settings: &str) {
+        self.write("card.yaml", CARD);
+        self.write(
             "training.yaml",
             &format!("architecture: small_resnet18_w8_s2_c1\nbatch: 16\nseed: 5\n{settings}"),
         );
-        data
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -43,7 +43,8 @@ fn seed() -> [u8; 32] {
     bytes
 }
 
-fn runner(cases: u32) -> TestRunner {
+/// What draws them: with the same seed the same ones.
+pub(crate) fn runner(cases: u32) -> TestRunner {
     let config = Config {
         cases,
         max_shrink_iters: 2000,

@@ -125,6 +125,7 @@ impl Actor for Send {
 }
 
 pub(super) struct Receive {
+    network: Arc<Network>,
     line: Arc<Line>,
     codecs: Codecs,
     setup: Setup,
@@ -144,6 +145,7 @@ impl Source for Receive {
         let line = settings.line(setup)?;
         line.leads_to(setup.settled());
         Ok(Self {
+            network: setup.service().ok_or("no network")?,
             line,
             codecs: codecs(),
             setup: setup.clone(),
@@ -155,7 +157,7 @@ impl Source for Receive {
     }
 
     fn next(&mut self) -> Result<Next, ActorError> {
-        let (taken, missed) = self.line.take();
+        let (taken, missed) = self.network.take(&self.line);
         self.setup.count_missed(missed);
         Ok(match taken {
             None => Next::Wait(Duration::ZERO),

@@ -2,7 +2,7 @@
 //! of their own.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,6 +16,17 @@ use fermata_remote::edge::simulated::{Dice, Faults, Parcel, SimulatedEdge, Simul
 const STEPS: usize = 20;
 /// How long a look at a line waits, at most, for something to happen there.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// What a network does that none may do, to show that the laws find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Harm {
+    /// The second packet of each line comes out nowhere, and is not counted.
+    LosesOne,
+    /// The second packet of each line comes out with what the first one carried.
+    CarriesOtherContent,
+    /// The receiving end is told of another end than the sending one told.
+    ChangesTheEnd,
+}
 
 /// The edge of a stream. What is kept of a packet until it is stored is the ticket of its call.
 pub(super) type Edge = SimulatedEdge<Vec<u8>, Option<Ticket>>;
@@ -34,22 +45,28 @@ struct State {
     settled: u64,
     has_handed_on_end: bool,
     told_missed: u64,
+    taken: usize,
+    first_content: Option<Vec<u8>>,
 }
 
 /// See the file's head.
 pub(super) struct Network {
     lines: Mutex<BTreeMap<(String, String), Arc<Line>>>,
     faults: Faults,
+    harm: Option<Harm>,
+    harmed: AtomicUsize,
     dice: Mutex<Dice>,
     is_over: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Network {
-    pub(super) fn begin(faults: Faults, seed: u64) -> Arc<Self> {
+    pub(super) fn begin(faults: Faults, seed: u64, harm: Option<Harm>) -> Arc<Self> {
         let network = Arc::new(Self {
             lines: Mutex::default(),
             faults,
+            harm,
+            harmed: AtomicUsize::new(0),
             dice: Mutex::new(Dice(seed)),
             is_over: AtomicBool::new(false),
             thread: Mutex::default(),
@@ -90,6 +107,23 @@ impl Network {
             .sum()
     }
 
+    /// How many packets and ends have been harmed.
+    pub(super) fn harmed(&self) -> usize {
+        self.harmed.load(Ordering::Relaxed)
+    }
+
+    /// What comes out of a line next, if anything does soon; and how many packets have been missed since the last time.
+    pub(super) fn take(&self, line: &Line) -> (Option<Taken<Vec<u8>>>, u64) {
+        let (taken, missed) = line.take();
+        let Some(harm) = self.harm else {
+            return (taken, missed);
+        };
+        let (taken, is_harmed) = line.harmed(harm, taken);
+        self.harmed
+            .fetch_add(usize::from(is_harmed), Ordering::Relaxed);
+        (taken, missed)
+    }
+
     /// The line of an edge's stream, which whichever end comes first lays.
     pub(super) fn line(&self, edge: &str, stream: &str, sender: SenderSpec) -> Arc<Line> {
         let mut lines = self.lines.lock().unwrap();
@@ -119,6 +153,8 @@ impl Network {
                     settled: 0,
                     has_handed_on_end: false,
                     told_missed: 0,
+                    taken: 0,
+                    first_content: None,
                 }),
                 changed: Condvar::new(),
             })
@@ -165,8 +201,46 @@ impl Line {
         }
     }
 
-    /// What comes out next, if anything does soon; and how many packets have been missed since the last time.
-    pub(super) fn take(&self) -> (Option<Taken<Vec<u8>>>, u64) {
+    /// What the harm makes of what was taken, and whether it did anything.
+    fn harmed(&self, harm: Harm, taken: Option<Taken<Vec<u8>>>) -> (Option<Taken<Vec<u8>>>, bool) {
+        let mut state = self.lock();
+        match (harm, taken) {
+            (Harm::ChangesTheEnd, Some(Taken::End(end))) => {
+                let other = if end == End::Complete {
+                    End::Stopped
+                } else {
+                    End::Complete
+                };
+                (Some(Taken::End(other)), true)
+            }
+            (
+                Harm::LosesOne | Harm::CarriesOtherContent,
+                Some(Taken::Packet {
+                    sequence,
+                    segment,
+                    content,
+                }),
+            ) => {
+                state.taken += 1;
+                let is_second = state.taken == 2;
+                let first = state.first_content.get_or_insert_with(|| content.clone());
+                let is_harmed = is_second && (harm == Harm::LosesOne || *first != content);
+                if is_harmed && harm == Harm::LosesOne {
+                    return (None, true);
+                }
+                let content = if is_harmed { first.clone() } else { content };
+                let packet = Taken::Packet {
+                    sequence,
+                    segment,
+                    content,
+                };
+                (Some(packet), is_harmed)
+            }
+            (_, taken) => (taken, false),
+        }
+    }
+
+    fn take(&self) -> (Option<Taken<Vec<u8>>>, u64) {
         let mut state = self.lock();
         if !state.edge.receiver.has_taken() {
             state = self.changed.wait_timeout(state, LOOK).unwrap().0;

@@ -1,0 +1,53 @@
+//! That the laws of cut graphs can fail: a network that does what none may do is found.
+
+use proptest::strategy::{Strategy, ValueTree};
+
+use super::super::random;
+use super::network::Harm;
+use super::{BrokenLaws, Cut, lossless, lossy, not_as_the_whole, out_of_order};
+
+/// How many graphs are drawn for each harm.
+const CUTS: usize = 40;
+
+/// In how many graphs something was harmed, and in how many of these a law was broken.
+fn found(cuts: impl Strategy<Value = Cut>, harm: Harm, broken: BrokenLaws) -> (usize, usize) {
+    let mut runner = random::runner(1);
+    let (mut harmed, mut found) = (0, 0);
+    for _ in 0..CUTS {
+        let mut cut = cuts.new_tree(&mut runner).expect("a cut").current();
+        cut.harm = Some(harm);
+        let Ok(Some(both)) = cut.run() else {
+            continue;
+        };
+        if both.network.harmed() == 0 {
+            continue;
+        }
+        harmed += 1;
+        found += usize::from(!broken(&cut, &both).is_empty());
+    }
+    (harmed, found)
+}
+
+#[test]
+fn a_packet_that_is_lost_uncounted_always_breaks_a_law() {
+    let (harmed, caught) = found(lossless(), Harm::LosesOne, not_as_the_whole);
+    assert!(harmed > 5 && caught == harmed, "{caught} of {harmed}");
+    let (harmed, caught) = found(lossy(), Harm::LosesOne, out_of_order);
+    assert!(harmed > 5 && caught == harmed, "{caught} of {harmed}");
+}
+
+/// Not in all graphs: what a node drops, or a join does not match, comes to no sink.
+#[test]
+fn a_packet_with_the_content_of_another_breaks_the_laws_of_both_kinds_of_edges() {
+    let harm = Harm::CarriesOtherContent;
+    let (harmed, caught) = found(lossless(), harm, not_as_the_whole);
+    assert!(2 * caught > harmed, "{caught} of {harmed}");
+    let (harmed, caught) = found(lossy(), harm, out_of_order);
+    assert!(2 * caught > harmed, "{caught} of {harmed}");
+}
+
+#[test]
+fn an_end_that_is_not_what_was_told_breaks_the_law_of_lossless_edges() {
+    let (harmed, caught) = found(lossless(), Harm::ChangesTheEnd, not_as_the_whole);
+    assert!(2 * caught > harmed, "{caught} of {harmed}");
+}
