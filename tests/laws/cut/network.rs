@@ -24,7 +24,7 @@ pub(super) enum Harm {
     LosesOne,
     /// The second packet of each line comes out with what the first one carried.
     CarriesOtherContent,
-    /// The receiving end is told of another end than the sending one told.
+    /// What has been lost is no longer said at the end, and what has not is.
     ChangesTheEnd,
 }
 
@@ -206,12 +206,8 @@ impl Line {
         let mut state = self.lock();
         match (harm, taken) {
             (Harm::ChangesTheEnd, Some(Taken::End(end))) => {
-                let other = if end == End::Complete {
-                    End::Stopped
-                } else {
-                    End::Complete
-                };
-                (Some(Taken::End(other)), true)
+                let lost = !end.lost;
+                (Some(Taken::End(End { lost, ..end })), true)
             }
             (
                 Harm::LosesOne | Harm::CarriesOtherContent,
