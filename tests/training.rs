@@ -15,7 +15,8 @@ use crate::command::{refused, run, succeeds};
 
 /// Labelled pictures, a card and settings.
 pub(crate) struct Data {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
+    _keeps_it: tempfile::TempDir,
 }
 
 const CARD: &str = "input: {name: input, size: 32, layout: nchw, colour: gray}
@@ -53,7 +54,10 @@ impl Data {
             };
             csv += &format!("{name},{label},bars,{split},g{row},{sha256},32,32\n");
         }
-        let data = Self { folder };
+        let data = Self {
+            folder: folder.path().to_owned(),
+            _keeps_it: folder,
+        };
         data.write("manifest.csv", &csv);
         data.prepare(settings);
         data
@@ -61,12 +65,15 @@ impl Data {
 
     /// What `manifest synth` draws.
     pub(crate) fn drawn(arguments: &str, settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().display();
-        let command = format!("manifest synth {arguments} --out {out}");
+        let keeps_it = tempfile::tempdir().unwrap();
+        let folder = keeps_it.path().join("drawn");
+        let command = format!("manifest synth {arguments} --out {}", folder.display());
         let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         succeeds(&command);
-        let data = Self { folder };
+        let data = Self {
+            folder,
+            _keeps_it: keeps_it,
+        };
         data.prepare(settings);
         data
     }
@@ -80,7 +87,7 @@ impl Data {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     pub(crate) fn text(&self, name: &str) -> String {

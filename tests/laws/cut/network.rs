@@ -22,8 +22,6 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(super) enum Harm {
     /// The second packet of each line comes out nowhere, and is not counted.
     LosesOne,
-    /// The second packet of each line comes out with what the first one carried.
-    CarriesOtherContent,
     /// What has been lost is no longer said at the end, and what has not is.
     ChangesTheEnd,
 }
@@ -46,7 +44,14 @@ struct State {
     has_handed_on_end: bool,
     told_missed: u64,
     taken: usize,
-    first_content: Option<Vec<u8>>,
+}
+
+impl State {
+    /// Whether this is the second time that somebody asks.
+    fn is_second(&mut self) -> bool {
+        self.taken += 1;
+        self.taken == 2
+    }
 }
 
 /// See the file's head.
@@ -154,7 +159,6 @@ impl Network {
                     has_handed_on_end: false,
                     told_missed: 0,
                     taken: 0,
-                    first_content: None,
                 }),
                 changed: Condvar::new(),
             })
@@ -209,29 +213,7 @@ impl Line {
                 let lost = !end.lost;
                 (Some(Taken::End(End { lost, ..end })), true)
             }
-            (
-                Harm::LosesOne | Harm::CarriesOtherContent,
-                Some(Taken::Packet {
-                    sequence,
-                    segment,
-                    content,
-                }),
-            ) => {
-                state.taken += 1;
-                let is_second = state.taken == 2;
-                let first = state.first_content.get_or_insert_with(|| content.clone());
-                let is_harmed = is_second && (harm == Harm::LosesOne || *first != content);
-                if is_harmed && harm == Harm::LosesOne {
-                    return (None, true);
-                }
-                let content = if is_harmed { first.clone() } else { content };
-                let packet = Taken::Packet {
-                    sequence,
-                    segment,
-                    content,
-                };
-                (Some(packet), is_harmed)
-            }
+            (Harm::LosesOne, Some(Taken::Packet { .. })) if state.is_second() => (None, true),
             (_, taken) => (taken, false),
         }
     }
