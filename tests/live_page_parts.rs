@@ -1,8 +1,10 @@
 //! What the live page shows of faces, cameras that are away and what is too slow, and its buttons, in a real browser.
 
 use crate::browser::Browser;
+use crate::nats_server::Server;
 use crate::served_run::{ServedRun, sequence, state};
 use crate::servers::{self, Sending};
+use crate::site::{self, ONE_CAMERA};
 use crate::support::repository;
 
 /// Whether the text of a part of the page has these words.
@@ -208,4 +210,41 @@ nodes:
         assert!(box_width >= f64::from(least), "{box_width} at {width}");
     }
     drop(run);
+}
+
+#[test]
+fn a_part_of_a_site_says_by_whose_clocks_its_latencies_are() {
+    let mut browser = Browser::open();
+    let server = Server::start();
+    let nats = server.url();
+    let run = ServedRun::of_graph(
+        ONE_CAMERA,
+        "",
+        "127.0.0.1:0",
+        &["--machine", "server", "--nats", &nats],
+    );
+    let gate = [
+        "cameras.yaml",
+        "--machine",
+        "gate",
+        "--nats",
+        &nats,
+        "--out",
+        "gate",
+    ];
+    let mut gate = site::start(run.folder.path(), &gate);
+    browser.go(&run.url);
+    browser.wait_for(
+        "/^latencies of streams from other machines are by two clocks, and may be wrong by \\d+\\.\\d ms/
+            .test(document.getElementById('clocks').textContent)",
+    );
+    browser.wait_for("!document.getElementById('clocks').hidden");
+    gate.kill().unwrap();
+    gate.wait().unwrap();
+    drop(run);
+    // Where all is on one machine there is nothing to say.
+    let run = ServedRun::start("{lobby: 20}", "127.0.0.1:0", &[]);
+    browser.go(&run.url);
+    browser.wait_for(&state("lobby", "running"));
+    browser.wait_for("document.getElementById('clocks').hidden");
 }
