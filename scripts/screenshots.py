@@ -210,7 +210,7 @@ def to_look_at(browser, folder):
         browser.go(run.url)
         browser.wait_for("document.getElementById('summary').textContent !== ''")
         browser.shoot(folder / "no-video.png")
-        browser.value("[...document.querySelectorAll('.tile button')].at(-1).click();")
+        browser.value("document.querySelector('[aria-label=\"Remove lobby\"]').click();")
         browser.wait_for("document.getElementById('summary').textContent.startsWith('over')")
         browser.shoot(folder / "over.png")
     with Run(cameras(["lobby", "door"])) as run:
