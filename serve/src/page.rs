@@ -11,15 +11,13 @@ use axum::routing::get;
 use crate::watched_run::WatchedRun;
 
 const HTML: &str = "text/html; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type and contents of each file besides the page.
-const FILES: [(&str, &str, &str); 12] = [
-    (
-        "style.css",
-        "text/css; charset=utf-8",
-        include_str!("../assets/style.css"),
-    ),
+const FILES: [(&str, &str, &str); 13] = [
+    ("style.css", STYLE, include_str!("../assets/style.css")),
+    ("graph.css", STYLE, include_str!("../assets/graph.css")),
     ("app.js", SCRIPT, include_str!("../assets/app.js")),
     (
         "connection.js",

@@ -5,7 +5,7 @@
 mod ends;
 
 use fermata_engine::graph::{NodeSpec, WhenFull};
-use fermata_engine::{Graph, LoadOptions, Overrides};
+use fermata_engine::{Graph, LoadOptions, Overrides, Registry};
 use serde_json::{Value, json};
 
 use ends::{ACTORS, registry};
