@@ -26,7 +26,6 @@ mod custom_actor;
 #[cfg(feature = "live")]
 mod disk;
 mod doors;
-#[cfg(feature = "learn")]
 #[cfg(feature = "live")]
 mod endurance;
 mod fuzzing;
