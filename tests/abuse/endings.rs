@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{GRAPH, Place, frames, rows, send};
+use crate::support::wait_until;
 
 const LONG: [&str; 2] = ["--set", "nodes.s.count=100000"];
 
@@ -48,7 +49,7 @@ run: {clock: live, drain: 1s}
     );
     let mut run = place.start(&[], "faces.csv.part", 5000);
     let part = place.path("o/faces.csv.part");
-    crate::support::wait_until("all of b", || rows(&part) >= 150);
+    wait_until("all of b", || rows(&part) >= 150);
     send(&run, "INT");
     assert_eq!(run.wait().unwrap().code(), Some(1));
     let text = fs::read_to_string(&part).unwrap();
@@ -60,25 +61,54 @@ run: {clock: live, drain: 1s}
 }
 
 #[test]
-fn one_signal_finishes_the_files_and_two_keep_them_as_parts() {
-    for (signals, code) in [
-        (&["INT"][..], 130),
-        (&["HUP"][..], 130),
-        (&["XCPU"][..], 130),
-        (&["TERM", "INT"][..], 130),
-    ] {
+fn one_signal_finishes_every_file() {
+    for signal in ["INT", "TERM", "HUP", "XCPU"] {
         let place = Place::new(GRAPH);
         let mut run = place.start(&LONG, "a.csv.part", 2000);
-        for signal in signals {
-            send(&run, signal);
-            // Signals at one time count as one.
-            std::thread::sleep(std::time::Duration::from_millis(250));
-        }
-        assert_eq!(run.wait().unwrap().code(), Some(code), "{signals:?}");
+        send(&run, signal);
+        assert_eq!(run.wait().unwrap().code(), Some(130), "{signal}");
         assert_files_as_reported(&place);
         let names = place.names("o");
-        assert!(names.iter().any(|name| name == "report.json"), "{names:?}");
+        for finished in ["a.csv", "a.mp4", "report.json"] {
+            assert!(names.iter().any(|name| name == finished), "{names:?}");
+        }
+        assert!(
+            !names.iter().any(|name| name.ends_with(".part")),
+            "{names:?}"
+        );
     }
+}
+
+#[test]
+fn a_second_signal_gives_up_what_hangs_and_keeps_its_file_as_a_part() {
+    let place = Place::new(
+        "\
+fermata: 1
+streams: {a: 1}
+nodes:
+  s: {use: synthetic_faces, each: stream, count: 100000, width: 160, height: 120, faces: 1}
+  d: {use: detect_faces, in: s, every: 100000}
+  stuck: {use: inject_faults, in: d, stall_after: 50}
+  e: {use: write_csv, each: stream, in: stuck, path: \"${run.dir}/${stream.name}.csv\"}
+  v: {use: write_video, each: stream, in: s, path: \"${run.dir}/${stream.name}.mp4\"}
+run: {clock: asap, drain: 10m}
+",
+    );
+    let mut run = place.start(&[], "a.csv.part", 1500);
+    send(&run, "INT");
+    // The first signal finishes what can be finished, and then waits for the rest.
+    wait_until("the video has its name", || place.path("o/a.mp4").exists());
+    assert!(run.try_wait().unwrap().is_none());
+    // Signals within 200 ms of each other count as one.
+    std::thread::sleep(std::time::Duration::from_millis(250));
+    send(&run, "INT");
+    assert_eq!(run.wait().unwrap().code(), Some(1));
+    assert_files_as_reported(&place);
+    let names = place.names("o");
+    for kept in ["a.csv.part", "a.mp4", "report.json"] {
+        assert!(names.iter().any(|name| name == kept), "{names:?}");
+    }
+    assert!(!place.path("o/a.csv").exists());
 }
 
 /// So `nohup` starts a program.
@@ -100,7 +130,7 @@ fn a_run_that_is_to_outlive_its_terminal_does() {
     let mut run = command.spawn().unwrap();
     let part = place.path("o/a.csv.part");
     let held = |least: u64| {
-        crate::support::wait_until("rows", || part.exists() && rows(&part) >= least);
+        wait_until("rows", || part.exists() && rows(&part) >= least);
         rows(&part)
     };
     let before = held(10);
