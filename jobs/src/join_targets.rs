@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
-use fermata_learn::predictions::row_hash;
 use fermata_learn::softlabels::Softlabels;
 use fermata_learn::training::RunFolder;
 use fermata_learn::votes::Votes;
@@ -34,14 +33,17 @@ impl JoinTargets {
         };
         let described = row.wanted.row.row();
         let missing = |what: &str| format!("{}: no {what}", described.image.display());
-        let hash = row_hash(&described.sha256).ok_or_else(|| missing("sha256"))?;
         if let Some(softlabels) = &self.softlabels {
-            let logits = softlabels.logits(&hash, view);
+            let logits = softlabels.logits(&described.sha256, view);
             row.teacher =
                 Some(*logits.ok_or_else(|| missing(&format!("softlabels of view {view}")))?);
         }
         if let Some(votes) = &self.votes {
-            row.targets = Some(*votes.shares(&hash).ok_or_else(|| missing("votes"))?);
+            row.targets = Some(
+                *votes
+                    .shares(&described.sha256)
+                    .ok_or_else(|| missing("votes"))?,
+            );
         }
         Ok(())
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_learn::augmentation::{Augmentation, Variation};
-use fermata_learn::predictions::row_hash;
 use fermata_learn::training::RunFolder;
 use fermata_vision::FramePool;
 use schemars::JsonSchema;
@@ -48,9 +47,8 @@ impl PrepareInputs {
         let Purpose::Train { view, .. } = wanted.purpose else {
             return Ok(None);
         };
-        let hash = row_hash(&wanted.row.row().sha256);
-        let hash = hash.ok_or_else(|| Failure::new("its sha256 is none"))?;
-        Ok(self.augmentation.view(self.view_seed, view, &hash))
+        let hash = &wanted.row.row().sha256;
+        Ok(self.augmentation.view(self.view_seed, view, hash))
     }
 }
 

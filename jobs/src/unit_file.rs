@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use fermata_learn::manifest::Split;
+use fermata_learn::row_hash::RowHash;
 use fermata_learn::softlabels::{ExportedRow, Scores};
 use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ pub fn most_bytes(rows: usize, values: usize) -> u64 {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RowLine {
-    sha256: String,
+    sha256: RowHash,
     image: String,
     label: Expression,
     split: Split,
@@ -211,7 +212,7 @@ mod tests {
     fn rows_are_read_as_they_were_written_over_several_files() {
         let folder = tempfile::tempdir().unwrap();
         let row = |number: usize| ExportedRow {
-            sha256: "ab".repeat(32),
+            sha256: RowHash::digest(b"a"),
             image: format!("a \"b\"\n{number}.png"),
             label: Expression::Sad,
             split: Split::Validation,

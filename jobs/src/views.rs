@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use fermata_learn::predictions::row_hash;
 use fermata_vision::card::ModelCard;
 use fermata_vision::preprocess::PreprocessError;
 use fermata_vision::{Frame, FramePool};
@@ -47,14 +46,14 @@ impl Views {
             seed,
             augmentation,
         } = self.asked;
-        let hash = row_hash(&row.row().sha256).expect("a manifest's hashes are hashes");
+        let hash = &row.row().sha256;
         let of_views = |(preparation, input): &(Arc<Preparation>, ViewInput)| ViewInputs {
             preparation: Arc::clone(preparation),
             values: vec![0.0; views as usize * input.len()],
         };
         let mut made: Vec<ViewInputs> = self.inputs.iter().map(of_views).collect();
         for view in 0..views {
-            let variation = augmentation.view(seed, view, &hash);
+            let variation = augmentation.view(seed, view, hash);
             let picture = varied(picture, variation.as_ref(), &self.pool)?;
             for ((_, input), made) in self.inputs.iter_mut().zip(&mut made) {
                 let len = input.len();

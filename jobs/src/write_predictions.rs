@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup, Stream};
 use fermata_learn::manifest::Split;
-use fermata_learn::predictions::{Predictions, RowHash, row_hash};
+use fermata_learn::predictions::Predictions;
+use fermata_learn::row_hash::RowHash;
 use fermata_vision::Expression;
 use fermata_vision::face::EXPRESSIONS;
 use schemars::JsonSchema;
@@ -120,7 +121,7 @@ impl Actor for WritePredictions {
                 let logits = logits.iter().take(EXPRESSIONS);
                 rows.logits.extend(logits.copied().map(f64::from));
                 rows.labels.push(row.label.index() as i64);
-                rows.hashes.extend(row_hash(&row.sha256));
+                rows.hashes.push(row.sha256);
             }
             Err(failure) => {
                 rows.failed

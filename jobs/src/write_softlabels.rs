@@ -267,7 +267,7 @@ impl Actor for WriteSoftlabels {
         let row = fused.row.row();
         collected.failed += usize::from(fused.scores.is_err());
         collected.rows.push(ExportedRow {
-            sha256: row.sha256.clone(),
+            sha256: row.sha256,
             image: row.image.to_string_lossy().into_owned(),
             label: row.label,
             split: row.split,

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use fermata_learn::augmentation::Augmentation;
-use fermata_learn::predictions::row_hash;
+use fermata_learn::row_hash::RowHash;
 use fermata_vision::image_file;
 use fermata_vision::{Frame, FramePool};
 use image::{RgbImage, imageops};
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut rows = Vec::new();
     for path in arguments {
         let sha256 = fermata_files::sha256_of_file(Path::new(&path))?;
-        let hash = row_hash(&sha256).ok_or("no sha256")?;
+        let hash = sha256.parse::<RowHash>()?;
         let frame = image_file::read(Path::new(&path), &pool)?;
         let mut shown = vec![picture(&frame)];
         for view in 1..COLUMNS {

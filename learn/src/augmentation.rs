@@ -12,7 +12,7 @@ use opencv::imgproc::{INTER_LINEAR, WARP_INVERSE_MAP, warp_affine};
 use serde::{Deserialize, Serialize};
 
 use crate::keyed_random::KeyedRandom;
-use crate::predictions::RowHash;
+use crate::row_hash::RowHash;
 use crate::settings_problems::Problems;
 
 /// How much pictures are varied. All amounts are drawn uniformly between their limits.
@@ -135,7 +135,7 @@ impl Augmentation {
     /// Each amount has its own draw: a change of one leaves the others as they were.
     fn drawn(&self, seed: u64, view: u32, sha256: &RowHash) -> Variation {
         let mut key = [seed, VIEW, u64::from(view), 0, 0, 0, 0];
-        for (word, bytes) in key[3..].iter_mut().zip(sha256.chunks(8)) {
+        for (word, bytes) in key[3..].iter_mut().zip(sha256.as_bytes().chunks(8)) {
             *word = bytes
                 .iter()
                 .fold(0, |word, &byte| word << 8 | u64::from(byte));

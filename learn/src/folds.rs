@@ -121,7 +121,7 @@ mod tests {
             source: "set".to_owned(),
             split,
             group: format!("g{group}"),
-            sha256: String::new(),
+            sha256: RowHash::default(),
             width: 1,
             height: 1,
         }

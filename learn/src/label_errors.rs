@@ -13,7 +13,8 @@ use fermata_vision::Expression;
 
 use crate::manifest::Row;
 use crate::metrics::softmax;
-use crate::predictions::{Predictions, RowHash, row_hash};
+use crate::predictions::Predictions;
+use crate::row_hash::RowHash;
 
 /// What the mean of equal numbers may be beside them.
 const ROUNDING: f64 = 1e-9;
@@ -70,8 +71,7 @@ pub fn label_errors<'a>(
     let class_of = |label: Expression| Expression::ALL.iter().position(|&other| other == label);
     let mut known: Vec<(usize, usize, &Vec<f64>)> = Vec::new();
     for (place, row) in rows.iter().enumerate() {
-        let hash = row_hash(&row.sha256);
-        let mean = hash.and_then(|hash| means.get(&hash));
+        let mean = means.get(&row.sha256);
         if let (Some(mean), Some(class)) = (mean, class_of(row.label)) {
             known.push((place, class, mean));
         }
@@ -156,7 +156,7 @@ mod tests {
             source: "s".to_owned(),
             split: Split::Train,
             group: number.to_string(),
-            sha256: format!("{number:02x}").repeat(32),
+            sha256: [number as u8; RowHash::LEN].into(),
             width: 1,
             height: 1,
         }
@@ -196,12 +196,9 @@ mod tests {
         let named: Vec<_> = errors
             .found
             .iter()
-            .map(|error| (error.row.sha256.as_str(), error.suggested))
+            .map(|error| (error.row.sha256, error.suggested))
             .collect();
-        assert_eq!(
-            named,
-            [(rows[2].sha256.as_str(), Sad), (&rows[3].sha256, Sad)]
-        );
+        assert_eq!(named, [(rows[2].sha256, Sad), (rows[3].sha256, Sad)]);
         // Another model disagrees on row 2: the mean counts.
         let other = said(&[(2, Happy, 9.0)]);
         let errors = label_errors(&rows, &[predictions, other]).unwrap();

@@ -45,7 +45,7 @@ impl Confusion {
 pub fn confuse(rows: &mut [Row], share: f64, confusion: &Confusion, seed: u64) -> usize {
     let mut changed = 0;
     for row in rows.iter_mut().filter(|row| row.split == Split::Train) {
-        let mut random = KeyedRandom::named(seed, &row.sha256);
+        let mut random = KeyedRandom::named(seed, &row.sha256.to_string());
         if random.chance(share) {
             let label = confusion.of(row.label, &mut random);
             changed += usize::from(label != row.label);
@@ -57,7 +57,7 @@ pub fn confuse(rows: &mut [Row], share: f64, confusion: &Confusion, seed: u64) -
 
 /// Keeps `most` of the training rows, drawn by the seed, in their order; all rows of the other splits stay.
 pub fn draw_training_rows(rows: Vec<Row>, most: usize, seed: u64) -> Vec<Row> {
-    let number = |row: &Row| KeyedRandom::named(!seed, &row.sha256).bits();
+    let number = |row: &Row| KeyedRandom::named(!seed, &row.sha256.to_string()).bits();
     let training = rows.iter().filter(|row| row.split == Split::Train);
     let mut numbers: Vec<u64> = training.map(number).collect();
     if numbers.len() <= most {
@@ -84,7 +84,7 @@ mod tests {
             source: "set".to_owned(),
             split: [Split::Train, Split::Train, Split::Validation, Split::Test][number / 7 % 4],
             group: number.to_string(),
-            sha256: format!("{number:064x}"),
+            sha256: format!("{number:064x}").parse().unwrap(),
             width: 48,
             height: 48,
         };

@@ -32,6 +32,7 @@ pub mod optimiser;
 pub mod picture_hash;
 pub mod predictions;
 pub mod relative_path;
+pub mod row_hash;
 pub mod sampler;
 pub mod schedule;
 mod settings_problems;

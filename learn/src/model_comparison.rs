@@ -13,7 +13,8 @@ pub use self::seeds::{SeedComparison, SeedDifference, SeedsCompared};
 use crate::calibration::Temperature;
 use crate::evaluation::{CONFIDENCE, Measured, SAMPLES, SEED};
 use crate::metrics::{Comparison, Drawn, NotPaired, Rows, are_paired, compare_drawn, draw};
-use crate::predictions::{Predictions, RowHash};
+use crate::predictions::Predictions;
+use crate::row_hash::RowHash;
 
 /// What a model said.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fermata_files::MOST_TABLE;
 
 use crate::npz::{Array, ArrayError, Npz, NpzArray, write_npz};
+use crate::row_hash::RowHash;
 use crate::table_lines::{self, LineNumbers};
 
 /// Logits and labels of N rows over K classes.
@@ -18,9 +19,6 @@ pub struct Predictions {
     labels: Vec<usize>,
     hashes: Option<Vec<RowHash>>,
 }
-
-/// SHA-256 of a row's image.
-pub type RowHash = [u8; 32];
 
 /// Why predictions are refused.
 #[derive(Debug, thiserror::Error)]
@@ -297,7 +295,7 @@ impl Predictions {
         let Some(hashes) = hashes else {
             return Ok(read);
         };
-        if hashes.shape != [read.len(), size_of::<RowHash>()] {
+        if hashes.shape != [read.len(), RowHash::LEN] {
             return Err(PredictionsError::Table {
                 path: path.to_owned(),
                 reason: format!(
@@ -307,7 +305,8 @@ impl Predictions {
                 ),
             });
         }
-        Ok(read.with_hashes(hashes.values.as_chunks().0.to_vec()))
+        let (hashes, _) = hashes.values.as_chunks();
+        Ok(read.with_hashes(hashes.iter().copied().map(RowHash::from).collect()))
     }
 
     fn read_csv(path: &Path) -> Result<Self, PredictionsError> {
@@ -352,11 +351,9 @@ impl Predictions {
             labels.push(label as i64);
             if let Some(column) = hash_column {
                 let text = &record[column];
-                let hash = row_hash(text).ok_or_else(|| {
-                    wrong(format!(
-                        ": `{HASH}` is `{text}`; expected 64 hexadecimal digits"
-                    ))
-                })?;
+                let hash = text
+                    .parse()
+                    .map_err(|error| wrong(format!(": `{HASH}` is `{text}`; {error}")))?;
                 hashes.push(hash);
             }
             for (column, class) in &columns {
@@ -396,25 +393,13 @@ impl Predictions {
         ]);
         if let Some(hashes) = &self.hashes {
             let bytes = Array {
-                shape: vec![self.len(), size_of::<RowHash>()],
-                values: hashes.concat(),
+                shape: vec![self.len(), RowHash::LEN],
+                values: hashes.iter().flat_map(RowHash::as_bytes).copied().collect(),
             };
             arrays.insert(HASH, NpzArray::Bytes(bytes));
         }
         write_npz(path, &arrays)
     }
-}
-
-/// A hash as manifests write it: 64 hexadecimal digits. None for other text.
-pub fn row_hash(text: &str) -> Option<RowHash> {
-    let mut hash = RowHash::default();
-    if text.len() != 2 * hash.len() || !text.is_ascii() {
-        return None;
-    }
-    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(hash)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use fermata_files::MOST_TABLE;
 use fermata_vision::Expression;
 use fermata_vision::face::EXPRESSIONS;
 
-use crate::predictions::{RowHash, row_hash};
+use crate::row_hash::RowHash;
 use crate::table_lines::{LineNumbers, as_wide, reader};
 
 /// Votes in memory.
@@ -82,7 +82,9 @@ impl Votes {
 
 fn parsed(record: &csv::StringRecord) -> Result<(RowHash, [f32; EXPRESSIONS]), String> {
     as_wide(record, 1 + EXPRESSIONS)?;
-    let hash = row_hash(&record[0]).ok_or("the first column is not a sha256")?;
+    let hash = record[0]
+        .parse()
+        .map_err(|_| "the first column is not a sha256")?;
     let mut votes = [0f64; EXPRESSIONS];
     for (votes, text) in votes.iter_mut().zip(record.iter().skip(1)) {
         let number = text.trim().parse::<f64>().ok();
@@ -112,9 +114,9 @@ mod tests {
     fn votes_become_shares() {
         let hash = "ab".repeat(32);
         let votes = read(&format!("{hash},0,0,3,0,0,5,0\n")).unwrap();
-        let shares = votes.shares(&row_hash(&hash).unwrap()).unwrap();
+        let shares = votes.shares(&hash.parse().unwrap()).unwrap();
         assert_eq!(shares[..], [0.0, 0.0, 0.375, 0.0, 0.0, 0.625, 0.0]);
-        assert_eq!(votes.shares(&[0; 32]), None);
+        assert_eq!(votes.shares(&RowHash::default()), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Rows on their way to the trainer: those of a step, and those of a validation. Owns how they lie in memory.
 
 use fermata_engine::ActorError;
-use fermata_learn::predictions::{Predictions, RowHash, row_hash};
+use fermata_learn::predictions::Predictions;
+use fermata_learn::row_hash::RowHash;
 use fermata_learn::training::{Batch, Trainer, TrainingError};
 use fermata_vision::Expression;
 use fermata_vision::face::EXPRESSIONS;
@@ -69,8 +70,7 @@ pub(super) struct Validation {
     waiting: usize,
     logits: Vec<f64>,
     labels: Vec<i64>,
-    /// None as soon as a row has none.
-    hashes: Option<Vec<RowHash>>,
+    hashes: Vec<RowHash>,
 }
 
 impl Validation {
@@ -81,7 +81,7 @@ impl Validation {
             waiting: 0,
             logits: Vec::new(),
             labels: Vec::new(),
-            hashes: Some(Vec::new()),
+            hashes: Vec::new(),
         }
     }
 
@@ -90,10 +90,7 @@ impl Validation {
         self.waiting += 1;
         let row = wanted.row.row();
         self.labels.push(row.label.index() as i64);
-        match (&mut self.hashes, row_hash(&row.sha256)) {
-            (Some(hashes), Some(hash)) => hashes.push(hash),
-            (hashes, _) => *hashes = None,
-        }
+        self.hashes.push(row.sha256);
     }
 
     /// Whether as many rows wait as are predicted at once.
@@ -115,9 +112,6 @@ impl Validation {
         debug_assert_eq!(ended.logits.len(), ended.labels.len() * EXPRESSIONS);
         let classes = Expression::ALL.map(|class| class.to_string()).to_vec();
         let predictions = Predictions::new(classes, ended.logits, &ended.labels)?;
-        Ok(match ended.hashes {
-            Some(hashes) => predictions.with_hashes(hashes),
-            None => predictions,
-        })
+        Ok(predictions.with_hashes(ended.hashes))
     }
 }

@@ -14,7 +14,7 @@ use fermata_learn::augmentation::Augmentation;
 use fermata_learn::folds::fold_of;
 use fermata_learn::manifest::Manifest;
 use fermata_learn::npz::Npz;
-use fermata_learn::predictions::{Predictions, row_hash};
+use fermata_learn::predictions::Predictions;
 use fermata_learn::softlabels::Softlabels;
 use fermata_vision::{FramePool, Preprocessor, image_file};
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ fn said(folder: &Path, manifest: &Manifest, row: usize, view: u32) -> Vec<f32> {
     let pool = FramePool::new();
     let mut picture = image_file::read(&manifest.folder.join(&row.image), &pool).unwrap();
     let mut input = vec![0.0; model.card().input.len()];
-    let hash = row_hash(&row.sha256).unwrap();
+    let hash = row.sha256;
     let variation = Augmentation::default().view(5, view, &hash);
     if let Some(variation) = &variation {
         picture = variation.apply(&picture, &pool).unwrap();
@@ -177,7 +177,7 @@ fn softlabels_are_the_weighted_sum_of_what_the_teachers_say() {
             near(of_view[7 + class], b[class]);
             // The temperature of `a` is its card's.
             let fused = 0.25 * a[class] / 2.0 + 0.75 * b[class] / 4.0;
-            let hash = row_hash(&manifest.rows[row].sha256).unwrap();
+            let hash = manifest.rows[row].sha256;
             near(softlabels.logits(&hash, view).unwrap()[class], fused);
         }
     }

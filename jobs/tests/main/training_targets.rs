@@ -34,7 +34,7 @@ fn softlabels(folder: &Path, manifest: &Path, seed: u64) -> PathBuf {
                 logits[(row.label.index() + 1) % 7] = 1.0;
             }
             ExportedRow {
-                sha256: row.sha256.clone(),
+                sha256: row.sha256,
                 image: row.image.display().to_string(),
                 label: row.label,
                 split: row.split,

@@ -11,7 +11,7 @@ use fermata_engine::{Graph, LoadOptions, Overrides, Registry, Report, RunOptions
 use fermata_jobs::training_status::{Status, TrainingStatus};
 use fermata_learn::keyed_random::KeyedRandom;
 use fermata_learn::manifest::{COLUMNS, Manifest};
-use fermata_learn::predictions::{Predictions, row_hash};
+use fermata_learn::predictions::Predictions;
 use fermata_learn::training::{
     Batch, Plan, Planned, RunConfig, RunFolder, TrainingError, TrainingSpec,
 };
@@ -177,7 +177,7 @@ pub(crate) fn in_memory(path: &Path) {
     let mut preprocessor = Preprocessor::new(folder.card()).unwrap();
     let mut trainer = folder.trainer(&rows, Device::Cpu).unwrap();
     tch::set_num_threads(config.training.threads as i32);
-    let hash = |row: usize| row_hash(&manifest.rows[row].sha256).unwrap();
+    let hash = |row: usize| manifest.rows[row].sha256;
     let label = |row: usize| manifest.rows[row].label.index() as i64;
     let mut input = |row: usize, view: u32| {
         let training = &config.training;

@@ -10,7 +10,6 @@ use fermata_jobs::payload::{ManifestRow, Purpose, Scored, Viewed, Wanted, Wanted
 use fermata_jobs::preparation::Preparation;
 use fermata_learn::augmentation::Augmentation;
 use fermata_learn::manifest::Manifest;
-use fermata_learn::predictions::row_hash;
 use fermata_vision::{FramePool, ModelCard, Preprocessor, image_file};
 use serde_json::json;
 
@@ -54,7 +53,7 @@ fn models_with_alike_cards_share_inputs_and_each_gets_what_its_card_says() {
         let mut expected = vec![0.0; card.input.len()];
         assert_eq!(inputs.values.len(), 3 * expected.len());
         for (view, found) in inputs.values.chunks(expected.len()).enumerate() {
-            let hash = row_hash(&row.sha256).unwrap();
+            let hash = row.sha256;
             let variation = Augmentation::default().view(5, view as u32, &hash);
             let picture = match &variation {
                 None => picture.clone(),

@@ -22,9 +22,9 @@ fn brightest(frame: &Frame) -> (usize, usize) {
 
 /// A row's.
 fn hash(row: u64) -> RowHash {
-    let mut hash = [0; 32];
+    let mut hash = [0; RowHash::LEN];
     hash[24..].copy_from_slice(&row.to_be_bytes());
-    hash
+    hash.into()
 }
 
 fn unchanged() -> Variation {
@@ -272,9 +272,9 @@ proptest! {
 #[test]
 fn a_view_depends_on_seed_view_and_image_alone_and_view_0_is_the_plain_one() {
     let augmentation = Augmentation::default();
-    let one: RowHash = std::array::from_fn(|byte| byte as u8);
-    let mut other = one;
-    other[31] ^= 1;
+    let bytes: [u8; RowHash::LEN] = std::array::from_fn(|byte| byte as u8);
+    let one = RowHash::from(bytes);
+    let other = RowHash::from(bytes.map(|byte| if byte == 31 { 30 } else { byte }));
     let view = augmentation.view(7, 3, &one);
     assert!(view.is_some());
     assert_eq!(view, augmentation.view(7, 3, &one));

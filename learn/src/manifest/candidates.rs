@@ -12,8 +12,9 @@ use super::pictures::{Picture, Watch, look_at, one_picture};
 use super::recipe_spec::{Confidence, FromManifest, Keep, Part};
 use super::table::{Manifest, ManifestError, Row, Split};
 use crate::metrics::softmax;
-use crate::predictions::{Predictions, RowHash, row_hash};
+use crate::predictions::Predictions;
 use crate::relative_path::{relative, stepped};
+use crate::row_hash::RowHash;
 
 /// Why a row is not in the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -133,7 +134,7 @@ impl Gathered {
                     source,
                     split: Split::Train,
                     group: String::new(),
-                    sha256: String::new(),
+                    sha256: RowHash::default(),
                     width: 0,
                     height: 0,
                 },
@@ -243,8 +244,7 @@ impl Sure {
     }
 
     fn of(&self, row: &Row) -> Result<f64, ManifestError> {
-        let hash = row_hash(&row.sha256);
-        let found = hash.and_then(|hash| self.0.get(&hash));
+        let found = self.0.get(&row.sha256);
         let class = Expression::ALL.iter().position(|&label| label == row.label);
         match (found, class) {
             (Some((sums, files)), Some(class)) => Ok(sums[class] / files),
@@ -300,10 +300,10 @@ pub(super) fn look(
             Ok(picture) if is_stale(candidate, &picture) => wrong.push(format!(
                 "{}: its sha256 is {}, not the manifest's",
                 path.display(),
-                picture.sha256()
+                picture.hash
             )),
             Ok(picture) => {
-                candidate.row.sha256 = picture.sha256();
+                candidate.row.sha256 = picture.hash;
                 candidate.row.width = picture.width;
                 candidate.row.height = picture.height;
                 if picture.width.min(picture.height) < candidate.shorter_side
@@ -342,5 +342,5 @@ pub(super) fn look(
 
 /// Whether a file is not the one that its manifest was made from.
 fn is_stale(candidate: &Candidate, picture: &Picture) -> bool {
-    candidate.given_group.is_some() && !picture.has_hash(&candidate.row.sha256)
+    candidate.given_group.is_some() && picture.hash != candidate.row.sha256
 }

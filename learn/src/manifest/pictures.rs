@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::on_all_cores::in_pieces;
 use crate::picture_hash::{Fingerprint, PictureHasher, Searching, same_pictures};
-use crate::predictions::{RowHash, row_hash};
+use crate::row_hash::RowHash;
 
 /// How far the look at a manifest's images has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,17 +48,7 @@ pub(crate) type Looked = Result<Arc<Picture>, Box<ImageFileError>>;
 /// Files that a core looks at before it takes more.
 const PIECE: usize = 16;
 
-impl Picture {
-    /// Its hash, as manifests write it.
-    pub(crate) fn sha256(&self) -> String {
-        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// Whether it is the file that a manifest means.
-    pub(crate) fn has_hash(&self, sha256: &str) -> bool {
-        row_hash(sha256) == Some(self.hash)
-    }
-}
+impl Picture {}
 
 /// Looks at so many files, whose paths are made when they are needed; the answers are in their order. Bytes that were
 /// seen before are not decoded again.
@@ -84,7 +74,7 @@ type Known = HashMap<RowHash, Arc<Picture>>;
 
 fn look(path: &Path, pool: &FramePool, hasher: &PictureHasher, known: &Mutex<Known>) -> Looked {
     let bytes = image_file::read_bytes(path, &ImageLimits::default())?;
-    let hash: RowHash = Sha256::digest(&bytes).into();
+    let hash = RowHash::digest(&bytes);
     // A thread that panicked has left no half-written entry behind.
     let known = || known.lock().unwrap_or_else(PoisonError::into_inner);
     let found = known().get(&hash).cloned();

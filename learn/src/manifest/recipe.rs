@@ -66,7 +66,7 @@ impl Recipe {
         look(&mut candidates, &gathered.paths, watch)?;
         // The same file may lie in two folders.
         let of_source =
-            |candidate: &Candidate| (candidate.row.source.clone(), candidate.row.sha256.clone());
+            |candidate: &Candidate| (candidate.row.source.clone(), candidate.row.sha256);
         let files: Vec<_> = candidates.iter().map(of_source).collect();
         refuse_two_policies(&files, &gathered.policy_of, &gathered.paths)?;
         self.clean(&mut candidates);
@@ -137,7 +137,7 @@ impl Recipe {
             }
             let smallest = places
                 .iter()
-                .map(|&place| candidates[place].row.sha256.clone())
+                .map(|&place| candidates[place].row.sha256)
                 .min();
             let smallest = smallest.expect("a group has rows");
             // What is tested is kept rather than what is learnt.
@@ -162,7 +162,7 @@ impl Recipe {
                 candidate.row.split = split;
                 candidate.row.group.clone_from(&smallest);
                 if candidate.removed.is_none() {
-                    let first = *bytes.entry(candidate.row.sha256.clone()).or_insert(place);
+                    let first = *bytes.entry(candidate.row.sha256).or_insert(place);
                     if first != place {
                         candidate.removed = Some((Reason::SameBytes, Some(first)));
                     }
@@ -177,14 +177,12 @@ impl Recipe {
         let mut smallest: BTreeMap<Split, String> = BTreeMap::new();
         for &place in places {
             let row = &mut candidates[place].row;
-            let drawn = || self.draw.split(&row.sha256);
+            let drawn = || self.draw.split(&row.sha256.to_string());
             row.split = candidates[place].split.unwrap_or_else(drawn);
             let row = &candidates[place].row;
-            let of_split = smallest
-                .entry(row.split)
-                .or_insert_with(|| row.sha256.clone());
+            let of_split = smallest.entry(row.split).or_insert_with(|| row.sha256);
             if row.sha256 < *of_split {
-                of_split.clone_from(&row.sha256);
+                *of_split = row.sha256;
             }
         }
         for &place in places {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::row_hash::RowHash;
 use crate::table_lines::{LineNumbers, as_wide, reader};
 
 /// Columns, in their order.
@@ -67,8 +68,8 @@ pub struct Row {
     pub split: Split,
     /// Images of one group (near-duplicates, one person) are never in two splits.
     pub group: String,
-    /// SHA-256 of the file, 64 hexadecimal digits in lower case.
-    pub sha256: String,
+    /// Hash of the file.
+    pub sha256: RowHash,
     /// Pixels.
     pub width: u32,
     /// Pixels.
@@ -261,7 +262,7 @@ impl Manifest {
                 &row.source,
                 &split,
                 &row.group,
-                &row.sha256,
+                &row.sha256.to_string(),
                 &width,
                 &height,
             ])
@@ -371,23 +372,20 @@ fn row(record: &csv::StringRecord) -> Result<Row, String> {
             )
         })
     };
-    let sha256 = text(5)?;
-    let is_digest = sha256.len() == 64
-        && sha256
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    if !is_digest {
-        return Err(format!(
-            "`sha256` is `{sha256}`; expected 64 hexadecimal digits in lower case"
-        ));
-    }
+    let digits = text(5)?;
+    // One spelling of a row, so that manifests can be compared as text.
+    let sha256 = digits.parse().ok();
+    let sha256 = sha256.filter(|hash: &RowHash| hash.to_string() == digits);
+    let sha256 = sha256.ok_or_else(|| {
+        format!("`sha256` is `{digits}`; expected 64 hexadecimal digits in lower case")
+    })?;
     Ok(Row {
         image: PathBuf::from(text(0)?),
         label: text(1)?.parse()?,
         source: text(2)?.to_owned(),
         split: text(3)?.parse()?,
         group: text(4)?.to_owned(),
-        sha256: sha256.to_owned(),
+        sha256,
         width: pixels(6)?,
         height: pixels(7)?,
     })

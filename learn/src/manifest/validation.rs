@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::pictures::{Picture, Watch, look_at, one_picture};
 use super::table::{Counts, Manifest, ManifestError, Row, SHOWN, Split, counts};
 use crate::keyed_random::KeyedRandom;
-use crate::predictions::RowHash;
+use crate::row_hash::RowHash;
 
 /// What is wrong with rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -146,10 +146,10 @@ impl Validation {
                     self.add(problem, format!("{image}: {error}"));
                 }
                 Ok(picture) => {
-                    if !picture.has_hash(&row.sha256) {
+                    if picture.hash != row.sha256 {
                         self.add(
                             Problem::Stale,
-                            format!("{image}: its sha256 is {}", picture.sha256()),
+                            format!("{image}: its sha256 is {}", picture.hash),
                         );
                     } else if (picture.width, picture.height) != (row.width, row.height) {
                         self.add(

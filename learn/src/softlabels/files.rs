@@ -11,6 +11,7 @@ use super::alignment::{Alignment, SeenRows};
 use crate::manifest::Split;
 use crate::npz::ArrayError;
 use crate::predictions::PredictionsError;
+use crate::row_hash::RowHash;
 
 /// The arrays.
 pub const SOFTLABELS: &str = "softlabels.npz";
@@ -39,7 +40,7 @@ pub struct IndexLine {
     /// Place in the arrays, from 0.
     pub row: usize,
     /// Of the image's file.
-    pub sha256: String,
+    pub sha256: RowHash,
     /// As the manifest names it.
     pub image: String,
     /// As the manifest has it.
@@ -52,7 +53,7 @@ pub struct IndexLine {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FailedLine {
-    pub(crate) sha256: String,
+    pub(crate) sha256: RowHash,
     pub(crate) image: String,
     pub(crate) label: Expression,
     pub(crate) split: Split,

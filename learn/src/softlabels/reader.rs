@@ -18,7 +18,8 @@ use super::files::{
 use crate::augmentation::Augmentation;
 use crate::manifest::{Row, Split};
 use crate::npz::Npz;
-use crate::predictions::{Predictions, RowHash, row_hash};
+use crate::predictions::Predictions;
+use crate::row_hash::RowHash;
 
 /// Softlabels in memory: the fused logits of all rows and views.
 #[derive(Debug)]
@@ -103,14 +104,13 @@ impl Softlabels {
             let wrong = |reason: String| changed(INDEX, format!("line {}: {reason}", number + 1));
             let line: IndexLine =
                 serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
-            let hash = row_hash(&line.sha256).ok_or_else(|| wrong("no sha256".to_owned()))?;
             if line.row != number || number >= count {
                 return Err(wrong(format!("its row is {}", line.row)));
             }
             // One picture under two names has one set of logits: they depend on its bytes alone.
-            rows.entry(hash).or_insert(number);
-            said.push((hash, line.label, line.split));
-            images.insert(line.image, hash);
+            rows.entry(line.sha256).or_insert(number);
+            said.push((line.sha256, line.label, line.split));
+            images.insert(line.image, line.sha256);
         }
         if said.len() != count {
             let reason = format!("it has {} lines, and {REPORT} says {count}", said.len());
@@ -236,8 +236,7 @@ impl Softlabels {
     fn compare_rows(&self, rows: &[&Row], found: &mut Vec<String>) {
         let (mut stale, mut missing) = (Vec::new(), Vec::new());
         for row in rows {
-            let hash = row_hash(&row.sha256);
-            if hash.is_some_and(|hash| self.rows.contains_key(&hash)) {
+            if self.rows.contains_key(&row.sha256) {
                 continue;
             }
             let image = row.image.to_string_lossy();

@@ -19,6 +19,7 @@ use super::measured::{EnsembleMetrics, Gathered};
 use crate::in_memory::json_text;
 use crate::manifest::Split;
 use crate::npz::NpzStream;
+use crate::row_hash::RowHash;
 
 /// What was found for a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +36,7 @@ pub struct Scores {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExportedRow {
     /// Of the image's file.
-    pub sha256: String,
+    pub sha256: RowHash,
     /// As the manifest names it.
     pub image: String,
     /// As the manifest has it.

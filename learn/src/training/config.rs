@@ -13,7 +13,6 @@ use super::plan::TrainingRows;
 use super::spec::TrainingSpec;
 use crate::folds::Fold;
 use crate::manifest::{Manifest, Row};
-use crate::predictions::row_hash;
 use crate::softlabels::{Alignment, Expected, Softlabels, differences};
 use crate::votes::Votes;
 use crate::weights::{TensorFile, WeightsError};
@@ -219,8 +218,7 @@ impl RunConfig {
     }
 
     fn check_votes(&self, votes: &Votes, rows: &[&Row]) -> Result<(), TrainingError> {
-        let has =
-            |row: &&&Row| row_hash(&row.sha256).is_some_and(|hash| votes.shares(&hash).is_some());
+        let has = |row: &&&Row| votes.shares(&row.sha256).is_some();
         let missing: Vec<_> = rows.iter().filter(|row| !has(row)).collect();
         let Some(used) = self.votes.as_ref().filter(|_| !missing.is_empty()) else {
             return Ok(());

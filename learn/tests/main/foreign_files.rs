@@ -277,8 +277,7 @@ fn tables() -> [(&'static str, String, Read); 3] {
             ),
             |path| {
                 let read = Votes::read(path)?;
-                let hashes = [HASH, &"ab".repeat(32)]
-                    .map(|hash| fermata_learn::predictions::row_hash(hash).unwrap());
+                let hashes = [HASH, &"ab".repeat(32)].map(|hash| hash.parse().unwrap());
                 Ok(hashes
                     .iter()
                     .filter(|hash| read.shares(hash).is_some())

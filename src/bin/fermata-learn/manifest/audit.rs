@@ -230,7 +230,7 @@ fn label_errors_csv(errors: &LabelErrors<'_>) -> String {
     let rows = errors.found.iter().zip(1..).map(|(error, rank)| {
         [
             rank.to_string(),
-            error.row.sha256.clone(),
+            error.row.sha256.to_string(),
             error.row.image.display().to_string(),
             error.row.source.clone(),
             error.row.split.to_string(),

@@ -69,7 +69,7 @@ fn csv(rows: &[&Row], folds: u32) -> String {
     let rows = rows.iter().map(|row| {
         let fold = fold_of(&row.group, folds).to_string();
         let image = row.image.to_string_lossy().into_owned();
-        [row.sha256.clone(), image, row.group.clone(), fold]
+        [row.sha256.to_string(), image, row.group.clone(), fold]
     });
     csv_text(["sha256", "image", "group", "fold"], rows)
 }
