@@ -113,6 +113,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::row_hash::RowHash;
 
     fn row(group: usize, split: Split) -> Row {
         Row {
