@@ -10,6 +10,7 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 use crate::manifest::{Manifest, Row, Split};
+use crate::row_hash::RowHash;
 
 /// The manifest's name in the folder.
 pub const MANIFEST: &str = "manifest.csv";
@@ -85,7 +86,7 @@ impl ImageSet {
             source: about.source.to_owned(),
             split: about.split,
             group: about.group.to_owned(),
-            sha256: fermata_files::sha256(&bytes),
+            sha256: RowHash::digest(&bytes),
             width: picture.width() as u32,
             height: picture.height() as u32,
         })

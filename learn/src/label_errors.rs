@@ -168,7 +168,10 @@ mod tests {
         let logits = rows.iter().flat_map(|&(_, said, logit)| {
             Expression::ALL.map(|label| if label == said { logit } else { 0.0 })
         });
-        let hashes = rows.iter().map(|&(number, ..)| [number; 32]).collect();
+        let hashes = rows
+            .iter()
+            .map(|&(number, ..)| [number; 32].into())
+            .collect();
         let labels = vec![0; rows.len()];
         let read = Predictions::new(classes.to_vec(), logits.collect(), &labels);
         read.unwrap().with_hashes(hashes)

@@ -372,7 +372,8 @@ mod tests {
         let predictions = Predictions::new(classes, logits, &labels).unwrap();
         Said {
             name: name.to_owned(),
-            predictions: predictions.with_hashes(rows.iter().map(|row| [row.0; 32]).collect()),
+            predictions: predictions
+                .with_hashes(rows.iter().map(|row| [row.0; 32].into()).collect()),
             temperature: None,
             training_of: None,
         }

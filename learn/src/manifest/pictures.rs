@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fermata_vision::FramePool;
 use fermata_vision::image_file::{self, ImageFileError, ImageLimits};
-use sha2::{Digest, Sha256};
 
 use crate::on_all_cores::in_pieces;
 use crate::picture_hash::{Fingerprint, PictureHasher, Searching, same_pictures};

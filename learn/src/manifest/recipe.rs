@@ -15,6 +15,7 @@ use super::candidates::{Candidate, Gathered, Reason, Removed, look, refuse_two_p
 use super::pictures::Watch;
 use super::recipe_spec::{Duplicates, Recipe};
 use super::table::{Counts, Manifest, ManifestError, Row, Split};
+use crate::row_hash::RowHash;
 
 /// `clean_report.json`: what went, and why. The same sources give the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,7 +140,7 @@ impl Recipe {
                 .iter()
                 .map(|&place| candidates[place].row.sha256)
                 .min();
-            let smallest = smallest.expect("a group has rows");
+            let smallest = smallest.expect("a group has rows").to_string();
             // What is tested is kept rather than what is learnt.
             let split = places
                 .iter()
@@ -156,7 +157,7 @@ impl Recipe {
             for place in gone {
                 candidates[place].removed = Some((Reason::OtherSplit, keeper));
             }
-            let mut bytes: BTreeMap<String, usize> = BTreeMap::new();
+            let mut bytes: BTreeMap<RowHash, usize> = BTreeMap::new();
             for &place in places {
                 let candidate = &mut candidates[place];
                 candidate.row.split = split;
@@ -174,16 +175,14 @@ impl Recipe {
 
     /// Settles split and group of rows that are one picture and all stay. Those of each split are a group.
     fn keep(&self, candidates: &mut [Candidate], places: &[usize]) {
-        let mut smallest: BTreeMap<Split, String> = BTreeMap::new();
+        let mut smallest: BTreeMap<Split, RowHash> = BTreeMap::new();
         for &place in places {
             let row = &mut candidates[place].row;
             let drawn = || self.draw.split(&row.sha256.to_string());
             row.split = candidates[place].split.unwrap_or_else(drawn);
             let row = &candidates[place].row;
-            let of_split = smallest.entry(row.split).or_insert_with(|| row.sha256);
-            if row.sha256 < *of_split {
-                *of_split = row.sha256;
-            }
+            let of_split = smallest.entry(row.split).or_insert(row.sha256);
+            *of_split = row.sha256.min(*of_split);
         }
         for &place in places {
             let row = &mut candidates[place].row;

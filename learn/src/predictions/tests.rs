@@ -39,8 +39,9 @@ fn rows_in_both_are_counted_in_whatever_order_they_stand() {
     assert_eq!(other.rows_shared_with(&one), 2);
     assert_eq!(one.rows_shared_with(&one), 4);
     // By images where both know them: other logits are other models'.
-    let hashed =
-        |of: Predictions, hashes: [u8; 4]| of.with_hashes(hashes.map(|byte| [byte; 32]).to_vec());
+    let hashed = |of: Predictions, hashes: [u8; 4]| {
+        of.with_hashes(hashes.map(|byte| [byte; 32].into()).to_vec())
+    };
     let (one, other) = (hashed(one, [1, 2, 3, 4]), hashed(other, [4, 9, 8, 7]));
     assert_eq!(one.rows_shared_with(&other), 1);
 
@@ -55,7 +56,7 @@ fn rows_in_both_are_counted_in_whatever_order_they_stand() {
     );
     std::fs::write(&path, &text).unwrap();
     let read = Predictions::read(&path, &[]).unwrap();
-    assert_eq!(read.hashes(), Some(&[[15; 32]][..]));
+    assert_eq!(read.hashes(), Some(&[[15; 32].into()][..]));
     std::fs::write(&path, text.replace("0f0f", "0f")).unwrap();
     let error = Predictions::read(&path, &[]).unwrap_err().to_string();
     assert!(error.contains("expected 64 hexadecimal digits"), "{error}");
