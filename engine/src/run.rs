@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::control::core::Core;
 use crate::control::graph_lifecycle::GraphEvent;
 use crate::control::groups::Launch;
-use crate::control::supervisor::{Decide, GraphSupervisor, LaneEvent};
+use crate::control::supervisor::{Admit, Decide, GraphSupervisor, LaneEvent};
 use crate::end::End;
 use crate::events::RunEvent;
 use crate::graph::Graph;
@@ -52,6 +52,15 @@ pub struct RunningGraph {
     control: Option<JoinHandle<()>>,
     /// Of the thread of what gives the run its streams: disconnected when that is over.
     providing: Option<flume::Receiver<()>>,
+}
+
+/// Keeps a run from ending while a stream is being added.
+struct Admission<'a>(&'a RunHandle);
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        self.0.tell(GraphEvent::StreamArrived);
+    }
 }
 
 /// Steers a run from any thread.
@@ -263,10 +272,24 @@ impl RunHandle {
     }
 
     fn open_stream(&self, name: &str, uri: &str, edge: Option<&str>) -> Result<String, StartError> {
+        let admission = self.admit()?;
         let (new, name) = self.core.wire_stream(name, uri, edge)?;
         let launch = self.launch(new);
+        drop(admission);
         self.core.await_creation(&launch)?;
         Ok(name)
+    }
+
+    /// Asks the supervisor whether a stream may be added. Its decisions and those on the end of the run are in one
+    /// order, so that a stream that is admitted finds the shared nodes that it is attached to.
+    fn admit(&self) -> Result<Admission<'_>, StartError> {
+        let (reply, admitted) = flume::bounded(1);
+        self.supervisor.do_send(Admit(reply));
+        match admitted.recv() {
+            Ok(true) => Ok(Admission(self)),
+            // The supervisor refuses, or is gone.
+            Ok(false) | Err(flume::RecvError::Disconnected) => Err(StartError::Ending),
+        }
     }
 
     /// Starts lanes, and lets streams begin in those that run already.
@@ -344,11 +367,9 @@ impl RunHandle {
     /// See [`StartError`].
     pub fn replace_stream(&self, old: &str, name: &str, uri: &str) -> Result<String, StartError> {
         self.check_stream(name, uri)?;
-        self.tell(GraphEvent::StreamAwaited);
+        let _admission = self.admit()?;
         self.remove_stream(old);
-        let added = self.open_stream(name, uri, None);
-        self.tell(GraphEvent::StreamArrived);
-        added
+        self.open_stream(name, uri, None)
     }
 
     /// Says that no further stream will be added, so that the run ends when the present streams have ended.

@@ -1,5 +1,6 @@
 //! How far a stream has come at its sinks, for a source that must know: what it may acknowledge, or forget.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use crate::runtime::books::{FlowBooks, Watcher};
@@ -25,7 +26,12 @@ impl Settled {
     /// it did: it must return at once. A stream has one such function, the first that is given here; before the stream
     /// is wired none is taken, so whoever waits for it looks once in a while all the same.
     pub fn on_growth(&self, grown: impl Fn() + Send + Sync + 'static) {
-        let grown: Watcher = Arc::new(grown);
+        let grown: Watcher = Arc::new(move || {
+            // It must not take the lane with it.
+            if catch_unwind(AssertUnwindSafe(&grown)).is_err() {
+                tracing::error!("a function that is called as a stream is settled panicked");
+            }
+        });
         for books in self.sinks.get().into_iter().flatten() {
             books.watch(Arc::clone(&grown));
         }

@@ -28,6 +28,7 @@
 //! must not wait for real time or for other threads; they compute with [`Clock::work`](crate::Clock::work) and hang
 //! with [`Clock::hang`](crate::Clock::hang).
 
+mod adders;
 mod handled;
 mod options;
 mod outcome;

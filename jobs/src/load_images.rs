@@ -3,6 +3,7 @@
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_learn::manifest::Row;
+use fermata_learn::row_hash::RowHash;
 use fermata_vision::image_file::{self, ImageFileError, ImageLimits};
 use fermata_vision::{Frame, FramePool};
 use schemars::JsonSchema;
@@ -27,7 +28,7 @@ enum Problem {
     #[error(transparent)]
     File(#[from] ImageFileError),
     #[error("its sha256 is {0}, not the manifest's: one of the two is out of date")]
-    Stale(String),
+    Stale(RowHash),
     #[error("it is {0} x {1} pixels, and the manifest says {2} x {3}")]
     Size(usize, usize, u32, u32),
 }
@@ -45,7 +46,7 @@ fn read(row: &ManifestRow, pool: &FramePool) -> Result<Frame, Problem> {
         height,
         ..
     } = row.row();
-    let actual = fermata_files::sha256(&bytes);
+    let actual = RowHash::digest(&bytes);
     if actual != *sha256 {
         return Err(Problem::Stale(actual));
     }

@@ -398,6 +398,7 @@ impl Core {
 
     /// The control plane is gone: nothing is decided any more, so everything is given up.
     pub(crate) fn control_died(&self, message: &str) {
+        self.set_accepts_streams(false);
         let message = format!("the control plane died: {message}");
         tracing::error!("{message}");
         let fault = self.known_fault(&Fault {

@@ -286,12 +286,9 @@ impl GraphLifecycle {
         }
         match self.phase {
             Phase::Running if is_empty => Some(Directive::Start { group }),
-            Phase::Running if !self.closed => None,
-            // It was accepted just before the end was decided, and shared nodes may be gone: it ends before it has
-            // captured anything.
-            Phase::Running | Phase::Draining => {
-                stream.map(|stream| Directive::CancelStream { stream })
-            }
+            Phase::Running => None,
+            // It was admitted just before the drain: it ends before it has captured anything.
+            Phase::Draining => stream.map(|stream| Directive::CancelStream { stream }),
             Phase::Stopping | Phase::Over => Some(Directive::StopAll),
         }
     }
@@ -364,8 +361,8 @@ impl GraphLifecycle {
         if self.phase == Phase::Over || !has_begun {
             return directives;
         }
-        let complete = self.streams_complete && self.awaited == 0;
-        let complete = complete || self.phase > Phase::Running;
+        // A stream that is awaited will be attached to shared nodes, which must not have finished by then.
+        let complete = (self.streams_complete || self.phase > Phase::Running) && self.awaited == 0;
         if complete && !self.closed && self.active_sources.is_empty() {
             self.closed = true;
             directives.push(Directive::Close);
@@ -457,15 +454,20 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_comes_after_shared_nodes_were_closed_captures_nothing() {
+    fn a_drain_waits_for_a_stream_that_was_admitted_before_it_and_captures_nothing_of_it() {
         let mut run = GraphLifecycle::new(Duration::from_secs(10));
         run.decide(wired(0, &[(0, None, false)]), 0);
         run.decide(GraphEvent::NodeReady { node: 0 }, 0);
-        let closed = run.decide(GraphEvent::StreamsComplete, 0);
-        assert_eq!(closed, [Directive::Close]);
+        run.decide(GraphEvent::StreamAwaited, 0);
+        assert_eq!(run.decide(GraphEvent::Drain, 0), [Directive::CancelAll]);
         let cancelled = run.decide(wired(1, &[(1, Some(0), true)]), 0);
         assert_eq!(cancelled, [Directive::CancelStream { stream: 0 }]);
-        assert_eq!(run.faults, []);
+        assert_eq!(run.decide(GraphEvent::StreamArrived, 0), []);
+        let ended = GraphEvent::SourceEnded {
+            node: 1,
+            failure: None,
+        };
+        assert_eq!(run.decide(ended, 0), [Directive::Close]);
     }
 
     #[test]

@@ -102,6 +102,15 @@ impl Supervision {
         }
     }
 
+    /// Whether a stream may be added now. If so, the run does not end before it hears that the stream has arrived.
+    pub(crate) fn admit(&mut self) -> bool {
+        let admitted = self.lifecycle.accepts_streams();
+        if admitted {
+            self.decide(GraphEvent::StreamAwaited);
+        }
+        admitted
+    }
+
     /// A run that cannot start is stopped; a stream that cannot start is taken out again.
     fn abandon_start(&mut self, group: usize) {
         let event = match self.lifecycle.stream_of_group(group) {

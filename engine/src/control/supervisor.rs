@@ -23,6 +23,9 @@ pub(crate) struct LaneEvent(pub(crate) Event);
 /// Something happened in the run.
 pub(crate) struct Decide(pub(crate) GraphEvent);
 
+/// Somebody asks to add a stream, and is answered whether it may; [`GraphEvent::StreamArrived`] follows if so.
+pub(crate) struct Admit(pub(crate) flume::Sender<bool>);
+
 struct DecideOnNode(NodeEvent);
 
 /// An event of an instance that must not overtake what its controller is still deciding on.
@@ -33,6 +36,10 @@ impl Message for LaneEvent {
 }
 
 impl Message for Decide {
+    type Result = ();
+}
+
+impl Message for Admit {
     type Result = ();
 }
 
@@ -123,6 +130,17 @@ impl Handler<Decide> for GraphSupervisor {
 
     fn handle(&mut self, Decide(event): Decide, _: &mut Self::Context) {
         self.supervision.decide(event);
+    }
+}
+
+impl Handler<Admit> for GraphSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, Admit(reply): Admit, _: &mut Self::Context) {
+        let admitted = self.supervision.admit();
+        if reply.send(admitted).is_err() && admitted {
+            self.supervision.decide(GraphEvent::StreamArrived);
+        }
     }
 }
 

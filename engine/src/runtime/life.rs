@@ -100,7 +100,8 @@ impl Node {
     /// The actor has failed at something that is no call: it is not asked anything more.
     fn give_up(&mut self, error: &ActorError, cx: &mut LaneContext) {
         let absent = Role::Absent { create_at_ns: None };
-        discard_role(std::mem::replace(&mut self.role, absent));
+        let role = std::mem::replace(&mut self.role, absent);
+        self.discard_role(role);
         self.retire(cx);
         cx.tell(Event::WantsStop {
             node: self.parts.id,
@@ -135,7 +136,12 @@ impl Node {
         }
         self.flows[slot] = flow;
         self.latencies[slot] = latency;
-        self.start_stream(slot, cx);
+        if self.parts.actor_type.source && matches!(self.role, Role::Retired(_)) {
+            // It was taken out before its stream came: nothing else would ever close that.
+            self.close_flow(slot, End::of(How::Failed), cx);
+        } else {
+            self.start_stream(slot, cx);
+        }
     }
 
     /// The slot of a source's only stream, until that has ended.
@@ -259,7 +265,7 @@ impl Node {
                 pool.finish(end);
                 self.role = Role::Retired(Some(pool));
             }
-            role => discard_role(role),
+            role => self.discard_role(role),
         }
         if self.parts.actor_type.source
             && let Some(slot) = self.source_slot()
@@ -315,7 +321,7 @@ impl Node {
                 self.role = Role::Leaving(pool);
                 return true;
             }
-            role => discard_role(role),
+            role => self.discard_role(role),
         }
         self.gone(failure.map(|error| error.to_string()), cx);
         true
@@ -355,7 +361,7 @@ impl Node {
                 self.role = Role::Leaving(pool);
                 return;
             }
-            role => discard_role(role),
+            role => self.discard_role(role),
         }
         self.gone(failure.map(|error| error.to_string()), cx);
     }
@@ -371,14 +377,18 @@ impl Node {
             failure,
         });
     }
-}
 
-/// Drops what a node was; destructors of actors and sources may panic.
-fn discard_role(role: Role) {
-    match role {
-        Role::Actor(actor) => discard(actor),
-        Role::Source(runner) => discard(runner),
-        Role::Pool(_) | Role::Leaving(_) | Role::Retired(_) => {}
-        Role::Absent { .. } | Role::Finished => {}
+    /// Drops what the node was; destructors of actors and sources may panic.
+    fn discard_role(&self, role: Role) {
+        match role {
+            Role::Actor(actor) => discard(actor),
+            Role::Source(runner) => {
+                // A recording was read ahead of its time: that was never captured.
+                let is_live = runner.known_pacing() == Some(true);
+                self.discard_source(runner, is_live);
+            }
+            Role::Pool(_) | Role::Leaving(_) | Role::Retired(_) => {}
+            Role::Absent { .. } | Role::Finished => {}
+        }
     }
 }

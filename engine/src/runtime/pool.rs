@@ -57,7 +57,14 @@ impl Pool {
     pub(crate) fn start(parts: &NodeParts, desk: &Arc<AnswerDesk>) -> Result<Self, ActorError> {
         // A replica has one job at a time, and answers each once.
         let (sender, done) = flume::bounded(2 * parts.replicas);
-        let mut replicas = Vec::with_capacity(parts.replicas);
+        let mut pool = Self {
+            replicas: Vec::with_capacity(parts.replicas),
+            done,
+            calls: VecDeque::new(),
+            streams: Vec::new(),
+            untold_ends: Vec::new(),
+            finishing: None,
+        };
         for replica in 0..parts.replicas {
             let (jobs, inbox) = flume::bounded(1);
             let worker = Worker {
@@ -75,23 +82,22 @@ impl Pool {
             // The inbox of a fresh replica is empty: this cannot block.
             let _ = jobs.send(Job::Create);
             let name = format!("{}#{replica}", parts.watch.name);
-            replicas.push(Replica {
+            let thread = match parts.workers.start(name, worker) {
+                Ok(thread) => thread,
+                Err(error) => {
+                    pool.join();
+                    return Err(error.into());
+                }
+            };
+            pool.replicas.push(Replica {
                 jobs,
-                thread: parts.workers.start(name, worker)?,
+                thread,
                 has_actor: false,
                 is_working: true,
                 to_tell: VecDeque::new(),
                 create_at_ns: None,
             });
         }
-        let mut pool = Self {
-            replicas,
-            done,
-            calls: VecDeque::new(),
-            streams: Vec::new(),
-            untold_ends: Vec::new(),
-            finishing: None,
-        };
         let mut news = News::default();
         for _ in 0..parts.replicas {
             let done = pool.done.recv()?;

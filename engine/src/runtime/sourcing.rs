@@ -15,7 +15,7 @@ use crate::runtime::context::LaneContext;
 use crate::runtime::node::{Node, Role};
 use crate::runtime::protocol::Event;
 use crate::runtime::queued::END;
-use crate::runtime::source_runner::Ending;
+use crate::runtime::source_runner::{Ending, SourceRunner};
 use crate::source::{Captured, Next};
 
 impl Node {
@@ -178,14 +178,19 @@ impl Node {
     /// Gets rid of a source that will be built anew. What it had in hand was not handed over.
     fn drop_source(&mut self) {
         let absent = Role::Absent { create_at_ns: None };
-        if let Role::Source(mut runner) = std::mem::replace(&mut self.role, absent) {
-            if let Some((captured, _)) = runner.in_hand.take() {
-                self.parts.setup.count_missed(1);
-                discard_each(captured.into_payloads());
-            }
-            discard(runner);
+        if let Role::Source(runner) = std::mem::replace(&mut self.role, absent) {
+            self.discard_source(runner, true);
         }
         self.source_memory.was_restarted = true;
+    }
+
+    /// Drops a source, and what it has in hand, which may count as missed.
+    pub(crate) fn discard_source(&self, mut runner: SourceRunner, counts: bool) {
+        if let Some((captured, _)) = runner.in_hand.take() {
+            self.parts.setup.count_missed(u64::from(counts));
+            discard_each(captured.into_payloads());
+        }
+        discard(runner);
     }
 
     /// Publishes the packet in hand if its time has come.

@@ -242,7 +242,7 @@ impl Node {
                                 service_ns: None,
                             });
                         }
-                        self.out.clear();
+                        self.clear_out();
                         self.note_open_calls();
                         return self.keep(receipts);
                     }

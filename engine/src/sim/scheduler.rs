@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::adders::Adders;
 use super::handled::{Listener, Shared, Told};
 use super::options::{At, SimCommand, SimOptions};
 use super::outcome::{Delivery, SimRun};
@@ -78,6 +79,7 @@ impl SteppedLane {
 enum Turn {
     Lane(usize),
     Worker(usize),
+    Adder(usize),
     Control,
     Tick,
 }
@@ -86,12 +88,8 @@ enum Turn {
 enum Message {
     Lane(Event),
     Run(GraphEvent),
-}
-
-/// A stream that was asked for.
-enum Asked {
-    Launched(Launch, String),
-    Answered(Result<String, StartError>),
+    /// An adder asks whether its stream may be added.
+    Admit(usize),
 }
 
 pub(super) struct Scheduler {
@@ -113,7 +111,7 @@ pub(super) struct Scheduler {
     commands: Vec<(At, SimCommand)>,
     opening: Launch,
     hold_open: bool,
-    asked: Vec<Asked>,
+    adders: Adders,
     step_cost_ns: u64,
     next_tick_ns: u64,
     deadline_ns: u64,
@@ -142,7 +140,7 @@ impl Scheduler {
             services: Services::new(),
         };
         let (core, over) = Core::new(graph, registry, host);
-        let new = core.wire_graph()?;
+        let mut new = core.wire_graph()?;
         let (opening, wired) = core.launch(&new);
         lock(&inbox).push_back(Message::Run(wired));
         let mut random = Random::new(options.seed);
@@ -164,29 +162,30 @@ impl Scheduler {
             commands: options.commands.clone(),
             opening,
             hold_open: options.hold_open,
-            asked: Vec::new(),
+            adders: Adders::default(),
             step_cost_ns,
             next_tick_ns: nanoseconds(TICK),
             deadline_ns: nanoseconds(options.deadline),
             steps: 0,
             spins: 0,
         };
+        let attachments = std::mem::take(&mut new.attachments);
         scheduler.enter(new);
+        scheduler.core.attach(attachments);
         Ok(scheduler)
     }
 
     fn enter(&mut self, new: NewLanes) {
-        for (_, attachment) in &new.attachments {
-            let stream = &attachment.stream;
-            self.streams.insert(stream.id, stream.name.clone());
-        }
         {
             let wiring = self.core.wiring();
+            for record in wiring.streams.values() {
+                let stream = &record.stream;
+                self.streams.insert(stream.id, stream.name.clone());
+            }
             let new = new.nodes.iter().map(|node| &wiring.instances[node]);
             let sinks = new.filter(|instance| instance.sink);
             self.sinks.extend(sinks.map(|sink| sink.watch.name.clone()));
         }
-        self.core.attach(new.attachments);
         for (lane, parker) in new.lanes {
             let weight = [1, 1, 10, 100][self.random.below(4) as usize];
             self.lanes.push(SteppedLane {
@@ -256,10 +255,6 @@ impl Scheduler {
             .values()
             .filter(|instance| !instance.is_finished())
             .map(|instance| instance.watch.name.clone());
-        let added = self.asked.into_iter().map(|asked| match asked {
-            Asked::Launched(..) => Err(StartError::Ending),
-            Asked::Answered(answer) => answer,
-        });
         SimRun {
             report,
             deliveries: deliveries.collect(),
@@ -269,7 +264,7 @@ impl Scheduler {
             unfinished: unfinished.collect(),
             spins: self.spins,
             settled: told.settled.clone(),
-            added: added.collect(),
+            added: self.adders.answers(),
         }
     }
 
@@ -290,7 +285,10 @@ impl Scheduler {
 
     fn give(&mut self, command: SimCommand) {
         let event = match command {
-            SimCommand::AddStream { name, uri } => return self.add_stream(&name, &uri),
+            SimCommand::AddStream { name, uri } => {
+                let adder = self.adders.ask(name, uri);
+                return lock(&self.inbox).push_back(Message::Admit(adder));
+            }
             SimCommand::RemoveStream { name } => match self.core.stream_named(&name) {
                 Some(stream) => GraphEvent::RemoveStream { stream },
                 None => return,
@@ -306,17 +304,12 @@ impl Scheduler {
         lock(&self.inbox).push_back(Message::Run(event));
     }
 
-    fn add_stream(&mut self, name: &str, uri: &str) {
-        let asked = match self.core.wire_stream(name, uri, None) {
-            Ok((new, name)) => {
-                let (launch, wired) = self.core.launch(&new);
-                self.tell(wired);
-                self.enter(new);
-                Asked::Launched(launch, name)
-            }
-            Err(error) => Asked::Answered(Err(error)),
-        };
-        self.asked.push(asked);
+    fn step_adder(&mut self, adder: usize) {
+        let (event, new) = self.adders.step(adder, &self.core);
+        self.tell(event);
+        if let Some(new) = new {
+            self.enter(new);
+        }
     }
 
     /// Notes which launches have succeeded or failed.
@@ -326,17 +319,7 @@ impl Scheduler {
             Ok(false) => return Err(self.core.failure_of(&self.opening)),
             _ => {}
         }
-        for asked in &mut self.asked {
-            let Asked::Launched(launch, name) = asked else {
-                continue;
-            };
-            *asked = Asked::Answered(match launch.created.try_recv() {
-                Ok(true) => Ok(std::mem::take(name)),
-                Ok(false) => Err(self.core.failure_of(launch)),
-                Err(flume::TryRecvError::Disconnected) => Err(StartError::Ending),
-                Err(flume::TryRecvError::Empty) => continue,
-            });
-        }
+        self.adders.look(&self.core);
         Ok(())
     }
 
@@ -358,6 +341,7 @@ impl Scheduler {
                 candidates.push((Turn::Worker(index), 10));
             }
         }
+        candidates.extend(self.adders.ready().map(|adder| (Turn::Adder(adder), 10)));
         if !lock(&self.inbox).is_empty() {
             candidates.push((Turn::Control, 10));
         }
@@ -388,6 +372,7 @@ impl Scheduler {
                     std::mem::forget(self.workers.swap_remove(index));
                 }
             }
+            Turn::Adder(adder) => self.step_adder(adder),
             Turn::Control => self.step_control(),
             Turn::Tick => {
                 self.next_tick_ns = self.clock.now_ns() + nanoseconds(TICK);
@@ -445,6 +430,10 @@ impl Scheduler {
         };
         let event = match message {
             Message::Run(event) => event,
+            Message::Admit(adder) => {
+                let is_admitted = self.supervision.admit();
+                return self.adders.answer(adder, is_admitted);
+            }
             Message::Lane(event) => match Route::of(event, |node| self.core.node_name(node)) {
                 Route::Graph(event) => event,
                 Route::Node(node, event) => {
