@@ -6,7 +6,7 @@ use fermata_engine::observer::Fate;
 use fermata_engine::sim::SimRun;
 use fermata_engine::{How, Report};
 
-use super::case::{Case, CommandCase, Kind};
+use super::case::{Case, CommandCase, Kind, REFUSED_STREAM};
 use super::keep::{Event, Life};
 use super::lives::{self, Circumstances};
 use super::model::Model;
@@ -284,8 +284,9 @@ impl<'a> Laws<'a> {
                 continue;
             }
             let place = Model::place_of(instance);
+            let is_refused = instance.contains(&format!("@s{REFUSED_STREAM}"));
             let may_give_up = match place.checked_sub(first) {
-                None => self.case.sources[place].may_give_up(self.case.restarts),
+                None => is_refused || self.case.sources[place].may_give_up(self.case.restarts),
                 Some(index) => self.case.nodes[index].kind.breaks(),
             };
             if !may_give_up && !drops {

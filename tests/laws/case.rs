@@ -193,6 +193,9 @@ pub(crate) struct NodeCase {
     pub(crate) on_error: &'static str,
 }
 
+/// A stream of this number cannot be created.
+pub(crate) const REFUSED_STREAM: u8 = 3;
+
 /// What is done to the run from outside.
 #[derive(Clone, Debug)]
 pub(crate) enum CommandCase {

@@ -66,6 +66,9 @@ pub(crate) struct Counter {
     desk: Option<Desk>,
 }
 
+/// From this address no source can be created.
+pub(crate) const REFUSED: &str = "refused";
+
 const PANIC: u64 = 1 << 32;
 const PACING_PANIC: u64 = 1 << 48;
 
@@ -101,6 +104,10 @@ impl Source for Counter {
     }
 
     fn create(settings: CounterSettings, setup: &Setup) -> Result<Self, ActorError> {
+        let stream = setup.stream.as_ref();
+        if stream.is_some_and(|stream| stream.uri == REFUSED) {
+            return Err("refused on purpose".into());
+        }
         Ok(Self {
             node: setup.node.clone(),
             lasting: setup.lasting_number(),

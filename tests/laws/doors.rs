@@ -147,6 +147,14 @@ impl Later {
             }
             return Ok(());
         }
+        if calls.is_multiple_of(3) {
+            // What a call has emitted before it is finished later is given up.
+            for Packet { envelope, payload } in &packets {
+                if let Some(payload) = payload {
+                    out.emit_any(0, envelope.clone(), payload.clone());
+                }
+            }
+        }
         let call = Call {
             packets,
             ticket: out.finish_later()?,

@@ -186,7 +186,7 @@ fn node() -> impl Strategy<Value = NodeCase> {
 
 fn command() -> impl Strategy<Value = (bool, u32, CommandCase)> {
     let command = prop_oneof![
-        3 => (0u8..3).prop_map(CommandCase::AddStream),
+        3 => (0u8..4).prop_map(CommandCase::AddStream),
         3 => (0u8..3).prop_map(CommandCase::RemoveStream),
         1 => Just(CommandCase::Drain),
         1 => Just(CommandCase::Stop),

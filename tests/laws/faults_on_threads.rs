@@ -158,6 +158,51 @@ run: {{restart: {{most: 100, within: 1h}}}}
     }
 }
 
+/// Cannot be created.
+struct Never;
+
+impl Actor for Never {
+    const NAME: &'static str = "never";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        Ports::new().any_input("in")
+    }
+
+    fn create(_: Nothing, _: &Setup) -> Result<Self, ActorError> {
+        Err("never at all".into())
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+/// Emits what it gets, and then keeps the call open after all.
+struct EmitThenLater;
+
+impl Actor for EmitThenLater {
+    const NAME: &'static str = "emit_then_later";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        let ports = Ports::new().any_input("in").same_output("out");
+        ports.stateless().finishes_later(1)
+    }
+
+    fn create(_: Nothing, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        if let Some(payload) = input.take_any(0) {
+            out.emit_any(0, input.envelope, payload);
+        }
+        out.finish_later()?.settle(|_| Ok(()));
+        Ok(())
+    }
+}
+
 const OF_STREAMS: &str = "\
 fermata: 1
 nodes:
@@ -191,6 +236,93 @@ fn a_stream_that_is_added_while_the_run_ends_is_answered() {
             assert!(report.streams.contains_key(name), "{round}: {added:?}");
         }
     }
+}
+
+/// Its source is taken out before or after its stream has been attached, as the threads happen to run.
+#[test]
+fn a_stream_whose_nodes_cannot_be_created_leaves_nothing_behind() {
+    let text = "\
+fermata: 1
+nodes:
+  s: {use: test_source, each: stream, rate: 100}
+  e: {use: discard, in: s}
+  never: {use: never, each: stream, in: s}
+";
+    let mut registry = Registry::builtin();
+    registry.register::<Never>();
+    let open = RunOptions {
+        hold_open: true,
+        ..RunOptions::default()
+    };
+    let running = start_with(text, registry, open);
+    let handle = running.handle();
+    for number in 0..100 {
+        let refused = handle.add_stream(&format!("s{number}"), "x").unwrap_err();
+        assert!(refused.to_string().contains("never at all"), "{refused}");
+    }
+    handle.streams_complete();
+    let report = in_time(move || running.wait()).expect("a run that ends");
+    assert_balanced(&report);
+    assert_eq!(report.faults.len(), 100);
+}
+
+/// A shared node stands before one of the stream: once it has finished, nobody would tell that one of the end.
+#[test]
+fn a_stream_that_comes_as_the_last_one_has_ended_ends_too() {
+    let text = "\
+fermata: 1
+nodes:
+  s: {use: test_source, each: stream, rate: 1000}
+  a: {use: identity, in: s}
+  b: {use: discard, each: stream, in: a}
+";
+    for round in 0..100 {
+        let open = RunOptions {
+            hold_open: true,
+            ..RunOptions::default()
+        };
+        let running = start_with(text, Registry::builtin(), open);
+        let (handle, adding) = (running.handle(), running.handle());
+        let added = std::thread::spawn(move || adding.add_stream("door", "x"));
+        std::thread::sleep(Duration::from_micros(7 * round));
+        match round % 2 {
+            0 => handle.streams_complete(),
+            _ => handle.drain(),
+        }
+        let added = in_time(move || added.join().unwrap()).expect("an answer");
+        assert_eq!(
+            handle.remove_stream("door"),
+            added.is_ok(),
+            "{round}: {added:?}"
+        );
+        let report = in_time(move || running.wait()).expect("a run that ends");
+        assert_balanced(&report);
+        assert!(report.faults.is_empty(), "{round}: {:?}", report.faults);
+        assert_eq!(
+            report.streams.contains_key("door"),
+            added.is_ok(),
+            "{round}"
+        );
+    }
+}
+
+/// What a call has emitted before it asks to be finished later is given up, and its destructor panics there.
+#[test]
+fn an_emitted_payload_that_is_given_up_does_not_take_its_lane_with_it() {
+    let mut registry = actors::registry();
+    registry.register::<EmitThenLater>();
+    let report = ended(
+        "\
+fermata: 1
+nodes:
+  s: {use: counter, of: numbers, count: 50, rate: 10000, live: false, weights: 2, trouble: drop, trouble_every: 9}
+  x: {use: emit_then_later, in: s}
+  e: {use: discard, in: x}
+",
+        registry,
+    );
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    assert_eq!(report.nodes["x"].processed, 50);
 }
 
 #[test]

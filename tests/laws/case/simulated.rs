@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use fermata_engine::sim::{At, SimCommand, SimOptions};
 
-use super::{Case, CommandCase};
+use super::{Case, CommandCase, REFUSED_STREAM};
+use crate::laws::counter::REFUSED;
 
 impl Case {
     /// What is done to the run. A run with a call that never returns would never end by itself, so it is drained; so
@@ -24,7 +25,10 @@ impl Case {
                 match command {
                     CommandCase::AddStream(stream) => SimCommand::AddStream {
                         name: name(stream),
-                        uri: "x".to_owned(),
+                        uri: match *stream {
+                            REFUSED_STREAM => REFUSED.to_owned(),
+                            _ => "x".to_owned(),
+                        },
                     },
                     CommandCase::RemoveStream(stream) => {
                         SimCommand::RemoveStream { name: name(stream) }
