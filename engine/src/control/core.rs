@@ -153,7 +153,7 @@ impl Core {
                 let record = wiring.streams.get_mut(stream)?;
                 record.end = record.end.and(*end);
                 record.unended = record.unended.saturating_sub(1);
-                if record.unended == 0 {
+                if record.unended == 0 && record.has_begun {
                     self.events.publish(&RunEvent::StreamEnded {
                         stream: record.stream.name.clone(),
                         end: record.end,

@@ -26,6 +26,7 @@ use super::environment::Environment;
 use super::error::TrainingError;
 use super::plan::TrainingRows;
 use super::progress::{Best, EpochRow, Progress};
+use super::spec::TrainingSpec;
 use super::trainer::Trainer;
 use crate::calibration::fit_temperature;
 use crate::charts::{LearningCurve, learning_curve};
@@ -88,7 +89,7 @@ impl RunFolder {
             config,
             card,
         };
-        let trainer = folder.new_trainer(&rows, device)?;
+        let trainer = folder.new_trainer(folder.config.training.clone(), &rows, device)?;
         folder.begin(&trainer, device)?;
         part.finish().map_err(|error| failed(path, &error))?;
         folder.path = path.to_owned();
@@ -163,9 +164,14 @@ impl RunFolder {
         serde_json::from_str(&text).map_err(|error| failed(&file, &error))
     }
 
-    fn new_trainer(&self, rows: &TrainingRows, device: Device) -> Result<Trainer, TrainingError> {
+    fn new_trainer(
+        &self,
+        spec: TrainingSpec,
+        rows: &TrainingRows,
+        device: Device,
+    ) -> Result<Trainer, TrainingError> {
         Trainer::new(
-            self.config.training.clone(),
+            spec,
             self.card.input.shape().map(|side| side as i64),
             &rows.labels,
             EXPRESSIONS as i64,
@@ -178,7 +184,12 @@ impl RunFolder {
     /// # Errors
     /// The checkpoint cannot be read or is of another training.
     pub fn trainer(&self, rows: &TrainingRows, device: Device) -> Result<Trainer, TrainingError> {
-        let mut trainer = self.new_trainer(rows, device)?;
+        // The checkpoint has all weights: those that the training began with are read only once.
+        let spec = TrainingSpec {
+            initial: None,
+            ..self.config.training.clone()
+        };
+        let mut trainer = self.new_trainer(spec, rows, device)?;
         trainer.restore(&TensorFile::read(&self.path.join(LAST))?)?;
         Ok(trainer)
     }

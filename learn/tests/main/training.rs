@@ -237,6 +237,19 @@ fn weights_that_a_training_begins_with_are_told_by_their_hash_and_what_they_had_
         assert_eq!(learnt.saw(row, &manifest.sha256), Some(true));
     }
 
+    // They are read only once: a training goes on where they have been moved, or have become others.
+    let rows = |folder: &RunFolder| folder.config().rows(&manifest).unwrap();
+    let taken_up = |folder: &RunFolder| folder.trainer(&rows(folder), Device::Cpu);
+    let run = RunFolder::open(&out).unwrap();
+    let begun = taken_up(&run).unwrap().checkpoint();
+    fs::remove_file(&network).unwrap();
+    run.extend(1, &rows(&run)).unwrap();
+    let again = taken_up(&run).unwrap().checkpoint();
+    assert_eq!(begun.tensors.len(), again.tensors.len());
+    for (name, tensor) in &begun.tensors {
+        assert_eq!(tensor, &again.tensors[name], "{name}");
+    }
+
     // Weights that do not say may have seen every row, unless the settings say that they come from elsewhere.
     Network::new(architecture, head, 1, Device::Cpu)
         .save(&network, None)
