@@ -15,7 +15,7 @@ use crate::setup::Setup;
 pub(crate) struct NodeParts {
     pub(crate) id: NodeId,
     pub(crate) watch: Arc<NodeWatch>,
-    /// Parking place of the lane; wakes the lane when there is work for the node.
+    /// The lane's parker, used to wake the lane when there is work for the node.
     pub(crate) parker: Arc<Parker>,
     pub(crate) workers: Workers,
     pub(crate) actor_type: ActorType,
