@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use crate::end::EndCell;
 use crate::observer::Fate;
 
-/// Adds to a counter that only one thread writes; cheaper than an atomic addition.
+/// Adds to a counter that only one thread writes; cheaper than an atomic read-modify-write.
 #[inline]
 pub(crate) fn count(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);

@@ -25,9 +25,9 @@ const STATISTICS_PERIOD_NS: u64 = 1_000_000_000;
 pub(crate) enum Step {
     /// Something was done; step again.
     Progressed,
-    /// Nothing was done. What the step found out (a mark passed on into a ring, the end of a stream that a batch is
-    /// held of, a free replica) may give the next step something to do. After two idle steps in a row, nothing can be
-    /// done until something arrives, room appears, or this clock time is reached.
+    /// Nothing was done. What the step found out (a mark passed on into a ring, the end of a stream with a held batch,
+    /// a free replica) may give the next step something to do. After two idle steps in a row, nothing can be done until
+    /// something arrives, room appears, or this clock time is reached.
     Idle { until_ns: Option<u64> },
     /// Every node is finished.
     Finished,
