@@ -103,7 +103,7 @@ impl Channel {
         (self.sender.len(), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// Removes the oldest packet from the producer's side.
+    /// Evicts the oldest packet.
     pub(crate) fn evict(&self) -> Option<Queued> {
         let oldest = self.receiver.try_recv().ok()?;
         self.forget_bytes(&oldest);

@@ -209,7 +209,7 @@ impl Pool {
         told
     }
 
-    /// Lets all replicas finish after their current job.
+    /// Drops waiting calls and lets all replicas finish after their current job and pending notifications.
     pub(crate) fn finish(&mut self, end: End) {
         self.drop_calls();
         self.finishing = Some(end);
