@@ -24,7 +24,8 @@ use crate::runtime::wiring::{NewLanes, Wiring};
 use crate::start_error::StartError;
 use crate::statistics::Snapshot;
 
-/// The shared state of a run. No two locks are held at once: code that needs two of them takes one after the other.
+/// The shared state of a run. No two of these locks are held at once: code that needs two of them takes one after the
+/// other.
 pub(crate) struct Core {
     pub(crate) graph: Arc<Graph>,
     pub(crate) clock: Clock,

@@ -33,7 +33,7 @@ pub(crate) enum GraphEvent {
         node: NodeId,
         failure: Failure,
     },
-    /// A node cannot be restarted: its budget is exhausted, it is irreplaceable, or its `on_error` says `stop`.
+    /// A node will not be restarted: its budget is exhausted, it is irreplaceable, or it asked to stop.
     Escalated {
         node: NodeId,
         failure: Failure,
@@ -325,7 +325,7 @@ impl GraphLifecycle {
         })
     }
 
-    /// Retires a node that cannot be restarted. A per-stream node ends its stream, a shared node drains the run.
+    /// Retires a node that will not be restarted. A per-stream node ends its stream, a shared node drains the run.
     fn escalated(&mut self, node: NodeId, failure: Failure, now_ns: u64) -> Vec<Directive> {
         self.node_fault(node, failure);
         let mut directives = vec![Directive::Retire { node }];
