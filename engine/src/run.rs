@@ -180,7 +180,7 @@ impl RunningGraph {
         if let Some(providing) = self.providing.take()
             && providing.recv_timeout(PROVIDER_GRACE) == Err(flume::RecvTimeoutError::Timeout)
         {
-            tracing::warn!("the provider of streams has not returned; it is left behind");
+            tracing::warn!("the provider of streams has not returned; the run ends without it");
         }
         self.handle.system.stop();
         if let Some(control) = self.control.take() {

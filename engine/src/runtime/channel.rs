@@ -118,7 +118,7 @@ impl Channel {
         let sent = self.sender.try_send(queued);
         assert!(
             sent.is_ok(),
-            "more packets were in hand than the graph's check found possible: {policy:?}"
+            "the producer had more packets in hand than the graph check allows for: {policy:?}"
         );
         self.note_depth(policy);
     }

@@ -251,7 +251,7 @@ impl Node {
             Role::Actor(mut actor) => {
                 if let Err(error) = guard(|| actor.finish(end)) {
                     let node = &self.parts.watch.name;
-                    tracing::warn!(node = %node, "it could not finish after it was given up: {error}");
+                    tracing::warn!(node = %node, "the actor could not finish after it was given up: {error}");
                 }
                 discard(actor);
             }

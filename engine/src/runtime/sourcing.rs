@@ -300,7 +300,7 @@ fn wrong_number(captured: &Captured, least: u64) -> Option<String> {
     let (given, _) = captured.number?;
     if given < least {
         return Some(format!(
-            "the source numbered a packet {given}, but {least} is the least that can come"
+            "the source numbered a packet {given}, but its number must be at least {least}"
         ));
     }
     marks_past_the_end(given.saturating_add(1))

@@ -109,7 +109,7 @@ impl Node {
         match guard(|| Ok(taken.input.weight())) {
             Ok(weight) => self.hold(taken, weight, cx),
             Err(error) => {
-                let error = format!("the weight of a payload: {error}").into();
+                let error = format!("a payload failed when asked for its weight: {error}").into();
                 self.refuse(taken, Fate::Failed, Some(error), cx);
             }
         }
@@ -126,7 +126,7 @@ impl Node {
         if matches!(self.role, Role::Retired(_)) {
             return self.refuse(taken, Fate::Abandoned, None, cx);
         }
-        let error = "a payload panicked when it was asked for its size".into();
+        let error = "a payload panicked when asked for its size".into();
         self.refuse(taken, Fate::Failed, Some(error), cx);
     }
 
