@@ -178,7 +178,7 @@ impl<A: Actor> ActorDriver<A> {
         self.open.retain(|call| !call.is_settled());
         match self.open.len() {
             open if open >= most => Err(format!(
-                "{open} call(s) of the actor are open, for which the engine would wait first"
+                "the actor has {open} open call(s), for which the engine would wait first"
             )
             .into()),
             _ => Ok(()),
@@ -340,7 +340,7 @@ mod tests {
         for (does, said) in [
             ("emit_for_another", "which this call was not given"),
             ("emit_twice", "twice on output 0"),
-            ("emit_a_word", "is no Number"),
+            ("emit_a_word", "is not a Number"),
             ("emit_elsewhere", "emitted on output 3"),
             ("finish_later_undeclared", "does not declare"),
         ] {
@@ -396,7 +396,7 @@ mod tests {
             .collect();
         let refused = actor.feed(Number(2)).unwrap_err().to_string();
         assert!(
-            refused.contains("2 call(s) of the actor are open"),
+            refused.contains("the actor has 2 open call(s)"),
             "{refused}"
         );
         assert!(actor.finish(End::default()).is_err());

@@ -49,7 +49,7 @@ impl Outcome {
     pub fn only<T: Payload>(&self) -> Arc<T> {
         match &self.emitted[..] {
             [only] if only.output == 0 => only.payload(),
-            emitted => panic!("not one packet on the first output, but {emitted:?}"),
+            emitted => panic!("expected one packet, on the first output, not {emitted:?}"),
         }
     }
 }
@@ -216,7 +216,7 @@ impl Contract {
         let port = &self.outputs[emission.output];
         match port.carries {
             PortType::Of { id, name } if (*emission.payload).type_id() != id => {
-                Err(format!("{emission:?} is no {name}, which `{}` carries", port.name).into())
+                Err(format!("{emission:?} is not a {name}, which `{}` needs", port.name).into())
             }
             _ => Ok(()),
         }

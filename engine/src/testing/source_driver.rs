@@ -105,7 +105,7 @@ impl<S: Source> SourceDriver<S> {
                 }
             }
         }
-        Err(format!("the source had nothing for {waited:?} of its clock").into())
+        Err(format!("the source had no packet for {waited:?} of its clock").into())
     }
 
     fn number(&mut self, captured: Captured) -> Result<Input, ActorError> {
@@ -116,7 +116,7 @@ impl<S: Source> SourceDriver<S> {
         if let Some((given, segment)) = captured.number {
             if given < sequence {
                 return Err(format!(
-                    "the source numbered a packet {given}, but {sequence} is the least that can come"
+                    "the source numbered a packet {given}, but its number must be at least {sequence}"
                 )
                 .into());
             }
@@ -256,6 +256,6 @@ mod tests {
     fn a_source_that_never_has_anything_is_given_up() {
         let mut source = SourceDriver::<Camera>::new(json!({"never_comes": true})).unwrap();
         let error = source.next().unwrap().err().unwrap().to_string();
-        assert!(error.contains("had nothing"), "{error}");
+        assert!(error.contains("had no packet"), "{error}");
     }
 }
