@@ -115,7 +115,7 @@ impl Node {
         }
     }
 
-    /// Merges the recorders into the shared statistics.
+    /// Merges what has been recorded into the shared statistics.
     pub(crate) fn merge_statistics(&mut self) {
         self.parts.watch.absorb(&mut self.recorder);
         for latency in self.latencies.iter_mut().flatten() {

@@ -23,7 +23,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 ///
 /// The iterator ends with the source's end, or after its error. If the source returns [`Next::Wait`], the setup's clock
 /// is advanced by that time; only with a real clock does the driver actually wait. To see what the source itself
-/// returns, call [`SourceDriver::source`].
+/// returns, use [`SourceDriver::source`].
 ///
 /// ```
 /// use fermata_engine::builtin::{Blob, TestSource};
