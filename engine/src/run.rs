@@ -1,4 +1,4 @@
-//! A graph that runs: starting it, adding and removing streams, draining, stopping, waiting for its report.
+//! Runs a graph: starting it, adding and removing streams, draining, stopping, and waiting for its report.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -29,18 +29,18 @@ use crate::services::Services;
 pub use crate::start_error::StartError;
 use crate::statistics::Snapshot;
 
-/// How long the end of a run waits for what gave it its streams: it may still write down how the last of them ended.
+/// Time that the end of a run waits for its provider, which may still be recording how the last streams ended.
 const PROVIDER_GRACE: Duration = Duration::from_secs(10);
 
-/// How a run is started.
+/// Options for starting a run.
 #[derive(Clone, Default)]
 pub struct RunOptions {
-    /// Keep running when all streams have ended, until [`RunHandle::streams_complete`], a drain or a stop:
-    /// more streams will be added.
+    /// Whether the run continues when all streams have ended, until [`RunHandle::streams_complete`], a drain or a stop,
+    /// because more streams will be added.
     pub hold_open: bool,
-    /// Is told what happens to each packet.
+    /// An observer that is notified of what happens to each packet.
     pub observer: Option<Arc<dyn Observer>>,
-    /// What the program lends to its actors.
+    /// The services that the program offers to its actors.
     pub services: Services,
 }
 
@@ -50,7 +50,7 @@ pub struct RunningGraph {
     over: flume::Receiver<Vec<NodeId>>,
     opening: Box<Launch>,
     control: Option<JoinHandle<()>>,
-    /// Of the thread of what gives the run its streams: disconnected when that is over.
+    /// Disconnected when the provider's thread has ended.
     providing: Option<flume::Receiver<()>>,
 }
 
@@ -63,7 +63,7 @@ impl Drop for Admission<'_> {
     }
 }
 
-/// Steers a run from any thread.
+/// A handle that controls a run from any thread.
 #[derive(Clone)]
 pub struct RunHandle {
     core: Arc<Core>,
@@ -72,10 +72,11 @@ pub struct RunHandle {
 }
 
 impl RunningGraph {
-    /// Creates all nodes and, once every one of them is there, lets the sources begin.
+    /// Creates all nodes and, once all of them exist, lets the sources begin.
     ///
     /// # Errors
-    /// All nodes that could not be created, with their reasons. Nothing runs then.
+    /// The graph is wrong, a thread could not be started, or nodes could not be created (all of them are listed, with
+    /// their reasons). Nothing runs then.
     pub fn start(
         graph: Graph,
         registry: Arc<Registry>,
@@ -86,8 +87,8 @@ impl RunningGraph {
         Ok(running)
     }
 
-    /// Begins to create all nodes and returns at once, so that a run whose creation takes long can be watched, drained
-    /// or stopped meanwhile. [`RunningGraph::created`] waits for it.
+    /// Begins to create all nodes and returns at once, so that a run that takes long to create can be watched, drained
+    /// or stopped in the meantime. [`RunningGraph::created`] waits for the creation.
     ///
     /// # Errors
     /// The graph is wrong, or a thread could not be started. Nothing runs then.
@@ -156,26 +157,26 @@ impl RunningGraph {
     /// Waits until all nodes of the graph have been created.
     ///
     /// # Errors
-    /// All nodes that could not be created, with their reasons; or the run was stopped before they were.
+    /// Lists all nodes that could not be created, with their reasons; or the run was stopped before they were created.
     pub fn created(&self) -> Result<(), StartError> {
         self.handle.core.await_creation(&self.opening)
     }
 
-    /// A handle to steer the run from other threads.
+    /// Returns a handle that controls the run from other threads.
     pub fn handle(&self) -> RunHandle {
         self.handle.clone()
     }
 
-    /// Waits until the run is over and says how it went.
+    /// Waits until the run is over and returns its report.
     pub fn wait(mut self) -> Report {
         let hung = self.over.recv().unwrap_or_default();
         self.finish(&hung)
     }
 
-    /// Like [`RunningGraph::wait`], but gives up waiting after a while.
+    /// Like [`RunningGraph::wait`], but stops waiting after this time.
     ///
     /// # Errors
-    /// The graph itself, if it still runs.
+    /// The graph itself, if it is still running.
     pub fn wait_for(mut self, time: Duration) -> Result<Report, Self> {
         match self.over.recv_timeout(time) {
             Ok(hung) => Ok(self.finish(&hung)),
@@ -188,7 +189,7 @@ impl RunningGraph {
         if let Some(providing) = self.providing.take()
             && providing.recv_timeout(PROVIDER_GRACE) == Err(flume::RecvTimeoutError::Timeout)
         {
-            tracing::warn!("the provider of streams has not returned; it is left behind");
+            tracing::warn!("the provider of streams has not returned; the run ends without it");
         }
         self.handle.system.stop();
         if let Some(control) = self.control.take() {
@@ -208,7 +209,7 @@ impl Drop for RunningGraph {
     }
 }
 
-/// The control plane's thread. If it dies, which is a mistake of the engine, the run is over.
+/// Runs the control plane on the current thread. If it dies, which is a bug in the engine, the run is over.
 fn control_plane(core: &Arc<Core>, ready: &flume::Sender<(actix::System, Addr<GraphSupervisor>)>) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let runner = actix::System::new();
@@ -237,8 +238,8 @@ fn start_thread(
 }
 
 impl RunHandle {
-    /// Adds a stream while the graph runs and waits until its nodes have been created. Returns the name it got:
-    /// a stream that returns under an old name gets a number behind it (`door.2`), and so files of its own.
+    /// Adds a stream while the graph runs and waits until its nodes have been created. Returns the name that it got: a
+    /// stream that returns under an old name gets a numbered one (`door.2`), and so its own files.
     ///
     /// # Errors
     /// See [`StartError`]; the graph runs on without the stream.
@@ -247,8 +248,8 @@ impl RunHandle {
         self.open_stream(name, uri, None)
     }
 
-    /// Whether a stream could be added now, and what its settings name is there: [`RunHandle::add_stream`] fails then
-    /// only if its nodes cannot be created.
+    /// Checks whether a stream could be added now, including that whatever its settings refer to exists.
+    /// [`RunHandle::add_stream`] then fails only if its nodes cannot be created.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -256,14 +257,15 @@ impl RunHandle {
         self.core.check_stream(name, uri)
     }
 
-    /// The edge over which a stream comes here from another machine of the site; none if its source is here. Where it
-    /// comes from it is to be ended: that machine would wait for room for ever.
+    /// Returns the edge over which a stream arrives from another machine of the site, or `None` if its source is here.
+    /// A stream that arrives over an edge must be ended on the machine of its source, which would otherwise wait for
+    /// room for ever.
     pub fn edge_of(&self, stream: &str) -> Option<String> {
         self.core.edge_of(stream)
     }
 
-    /// Adds a stream that another machine of the site has opened and that comes here over an edge, under the name that
-    /// it has there; waits until its nodes have been created.
+    /// Adds a stream that another machine of the site has opened and that arrives over an edge, under the name that it
+    /// has there. Waits until its nodes have been created.
     ///
     /// # Errors
     /// See [`StartError`]; the graph runs on without the stream.
@@ -280,8 +282,8 @@ impl RunHandle {
         Ok(name)
     }
 
-    /// Asks the supervisor whether a stream may be added. Its decisions and those on the end of the run are in one
-    /// order, so that a stream that is admitted finds the shared nodes that it is attached to.
+    /// Asks the supervisor for permission to add a stream. It orders this decision with those that end the run, so that
+    /// the shared nodes of an admitted stream are still there when it is attached.
     fn admit(&self) -> Result<Admission<'_>, StartError> {
         let (reply, admitted) = flume::bounded(1);
         self.supervisor.do_send(Admit(reply));
@@ -292,13 +294,13 @@ impl RunHandle {
         }
     }
 
-    /// Starts lanes, and lets streams begin in those that run already.
+    /// Starts the new lanes and sends the attachments of their streams.
     fn launch(&self, new: NewLanes) -> Launch {
         let (launch, wired) = self.core.launch(&new);
         self.tell(wired);
         let mut attachments = Some(new.attachments);
         if launch.group == 0 {
-            // Before any lane runs: who serves streams in turn has to know of all of them before the first packet
+            // Before any lane runs: a node that serves streams in turn must know all of them before the first packet
             // comes.
             self.core.attach(attachments.take().unwrap_or_default());
         }
@@ -320,12 +322,12 @@ impl RunHandle {
                 }
             }
         }
-        // Of a stream that is added only now: if it lacked a lane it would never end in the others.
+        // An added stream is attached only now: if it lacked a lane, it would never end in the others.
         self.core.attach(attachments.unwrap_or_default());
         launch
     }
 
-    /// Lets a provider open streams, on a thread of its own.
+    /// Lets a provider open streams on its own thread.
     fn provide(
         &self,
         provider: Provider,
@@ -341,7 +343,7 @@ impl RunHandle {
         providing::start(providing, move || done.streams_complete())
     }
 
-    /// What happens to the run from now on; disconnected once it is over.
+    /// Subscribes to the events of the run from now on. The receiver is disconnected once the run is over.
     pub fn subscribe(&self) -> flume::Receiver<RunEvent> {
         self.core.events.subscribe()
     }
@@ -350,7 +352,7 @@ impl RunHandle {
         self.supervisor.do_send(Decide(event));
     }
 
-    /// Ends a stream early: what has been captured of it flows through to the end. False if there is no such stream.
+    /// Ends a stream early: what has been captured of it is still processed. Returns false if there is no such stream.
     pub fn remove_stream(&self, name: &str) -> bool {
         let stream = self.core.stream_named(name);
         if let Some(stream) = stream {
@@ -359,9 +361,9 @@ impl RunHandle {
         stream.is_some()
     }
 
-    /// Ends a stream and adds one in its place, which the run waits for even if the other one is the last that it has.
-    /// That one goes on if the new one can be seen to be wrong before; it may also have ended by itself. Returns the
-    /// name that the new one got.
+    /// Ends a stream and adds a new one in its place; the run waits for the new one even if the old one is its last. If
+    /// a check shows that the new one cannot be added, the old one continues. The old one may also have ended by
+    /// itself. Returns the name that the new one got.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -372,7 +374,7 @@ impl RunHandle {
         self.open_stream(name, uri, None)
     }
 
-    /// Says that no further stream will be added, so that the run ends when the present streams have ended.
+    /// Declares that no further stream will be added, so that the run ends when the present streams have ended.
     pub fn streams_complete(&self) {
         self.tell(GraphEvent::StreamsComplete);
     }
@@ -387,17 +389,18 @@ impl RunHandle {
         self.tell(GraphEvent::Stop);
     }
 
-    /// The books of one stream as of now; none if there has been no stream of this name.
+    /// Returns the books of one stream as of now, or `None` if there has been no stream of this name.
     pub fn stream_report(&self, name: &str) -> Option<StreamReport> {
         self.core.stream_report(name)
     }
 
-    /// What the run is doing now. It costs the data plane nothing, and no more the longer the run has run.
+    /// Returns what the run is doing now. This costs the data plane nothing, and its cost does not grow with the length
+    /// of the run.
     pub fn snapshot(&self) -> Snapshot {
         self.core.snapshot()
     }
 
-    /// The report as of now, while the graph runs.
+    /// Returns the report as of now, while the graph runs.
     pub fn report(&self) -> Report {
         self.core.report(&[])
     }

@@ -27,9 +27,9 @@ impl Settled {
     /// is wired none is taken, so whoever waits for it looks once in a while all the same.
     pub fn on_growth(&self, grown: impl Fn() + Send + Sync + 'static) {
         let grown: Watcher = Arc::new(move || {
-            // It must not take the lane with it.
+            // A panic must not end the lane's thread.
             if catch_unwind(AssertUnwindSafe(&grown)).is_err() {
-                tracing::error!("a function that is called as a stream is settled panicked");
+                tracing::error!("a callback on the settling of a stream panicked");
             }
         });
         for books in self.sinks.get().into_iter().flatten() {

@@ -1,9 +1,9 @@
-//! Runs a graph on one thread with virtual time, in an order that a seed decides: a run that fails repeats exactly.
+//! Runs a graph on one thread in virtual time, in an order that a seed decides, so that a failing run can be repeated
+//! exactly.
 //!
-//! The engine is the one that production runs: lanes, replicas and the control plane's decisions are state machines
-//! that production steps on threads and actors, and that [`simulate`] steps one at a time. A lane that has nothing to
-//! do is stepped again only when somebody wakes it or its time has come, so a lost wake-up shows as a run that does not
-//! end.
+//! The engine is the same as in production: lanes, replicas and the control plane's decisions are state machines, which
+//! production steps on threads and actors and [`simulate`] steps one at a time. A lane that has nothing to do is
+//! stepped again only when it is woken or its time has come, so a lost wake-up shows as a run that does not end.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -24,9 +24,9 @@
 //! assert!(run.time.as_millis() >= 200, "the packets were paced by their time stamps");
 //! ```
 //!
-//! Not simulated: what happens between the instructions of one step, and memory ordering. Actors of a simulated graph
-//! must not wait for real time or for other threads; they compute with [`Clock::work`](crate::Clock::work) and hang
-//! with [`Clock::hang`](crate::Clock::hang).
+//! Interleavings within a step and memory ordering are not simulated. Actors of a simulated graph must not wait for
+//! real time or for other threads; they simulate computing with [`Clock::work`](crate::Clock::work) and hanging with
+//! [`Clock::hang`](crate::Clock::hang).
 
 mod adders;
 mod handled;

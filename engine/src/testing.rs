@@ -1,15 +1,16 @@
-//! Driving actors, joins and sources outside a graph, and seeing what a graph hands to a sink: for the tests of one's
-//! own actors.
+//! Tools for testing actors: drives actors, joins and sources outside a graph, and collects what a graph delivers to a
+//! sink.
 //!
-//! Owns the drivers, which hold actors to the engine's contract, and two nodes for graphs: a source that gives what is
-//! in a list and a sink that keeps what reaches it. Running whole graphs in virtual time is [`sim`](crate::sim)'s.
+//! There are drivers, which hold actors to the engine's contract, and two nodes for graphs: a source that emits the
+//! items of a list, and a sink that keeps what reaches it. To run whole graphs in virtual time, see
+//! [`sim`](crate::sim).
 //!
-//! | to test | there is |
+//! | to test | use |
 //! | --- | --- |
 //! | an actor, with one input or as a join | [`ActorDriver`], which has the actor's own methods |
 //! | a source | [`SourceDriver`], which is an iterator |
-//! | what they are given | [`input`], [`join`], [`capture`], [`stream`], [`setup`] |
-//! | what depends on time | the manual [`Clock`](crate::Clock) in [`setup`], which only moves when it is told to |
+//! | inputs and setups | [`input`], [`join`], [`capture`], [`stream`], [`setup`] |
+//! | behaviour that depends on time | the manual [`Clock`](crate::Clock) in [`setup`], which only moves when advanced |
 //! | an actor in a graph | [`ListSource`] and [`Collector`] |
 //!
 //! ```
@@ -51,7 +52,7 @@
 //! assert_eq!(add.feed(Number(40)).unwrap().only::<Number>().0, 42);
 //! assert!(add.feed(Number(i64::MAX)).is_err());
 //!
-//! // Settings are read as those of a graph file are.
+//! // Settings are parsed like those of a graph file.
 //! let refused = ActorDriver::<Add>::new(json!({"numbr": 2})).unwrap_err();
 //! assert_eq!(refused.to_string(), "unknown key `numbr`");
 //! ```

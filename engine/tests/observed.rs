@@ -1,4 +1,4 @@
-//! What observers are told of packets agrees with itself, whatever the threads of a run do.
+//! Tests that what observers are told about packets is consistent, whatever the threads of a run do.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fermata_engine::observer::{Event, Observer, Recorder, Seen};
 use fermata_engine::{Graph, LoadOptions, Registry, RunOptions, RunningGraph};
 
-/// Counts what was taken, and what of it before it was queued.
+/// Counts packets taken, and packets taken before they were queued.
 #[derive(Clone, Default)]
 struct Counts(Arc<(AtomicU64, AtomicU64)>);
 
@@ -28,7 +28,7 @@ impl Recorder for Counts {
     }
 }
 
-/// A lane that was stopped between a look at the clock and one at its queue finds what was queued meanwhile.
+/// A lane that is suspended between reading the clock and polling its queue finds packets queued in the meantime.
 #[test]
 fn nothing_is_taken_before_it_was_queued() {
     let text = "\

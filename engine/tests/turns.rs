@@ -1,4 +1,4 @@
-//! Shared nodes that cannot keep up serve all streams alike, however their calls are made.
+//! Tests that shared nodes that cannot keep up serve all streams equally, however their calls are made.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,10 +16,10 @@ use serde::Deserialize;
 
 const STREAMS: usize = 8;
 
-/// Longer than anything takes that a test waits for.
+/// Longer than anything that a test waits for.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What each of eight alike streams got through a shared node that manages a small part of them, in ten seconds.
+/// Returns how many packets each of eight identical streams got through an overloaded shared node in ten seconds.
 fn delivered(shared: &str, seed: u64) -> Vec<u64> {
     let streams: Vec<String> = (0..STREAMS).map(|index| format!("s{index}: x")).collect();
     let text = format!(
@@ -51,7 +51,7 @@ run: {{clock: live}}
 #[serde(deny_unknown_fields)]
 struct NoSettings {}
 
-/// Hands packets on later, from another thread that takes a millisecond for each.
+/// Passes packets on later, from another thread that takes a millisecond for each.
 struct Later(mpsc::Sender<(Envelope, AnyPayload, Ticket)>);
 
 impl Actor for Later {
@@ -85,9 +85,9 @@ impl Actor for Later {
     }
 }
 
-/// Its answers come from a thread, of which the simulation knows nothing. Sources that always have more are never
-/// waited for, unless the system does not run their threads: one try of three must be undisturbed. What comes late,
-/// when others have filled their queues, is served too.
+/// Not simulated, since the answers come from another thread. The sources always have more packets, so the node waits
+/// for one only if the system does not run its thread: one try of three must be undisturbed. Packets that come late,
+/// when other streams have filled their queues, are served too.
 #[test]
 fn a_shared_node_whose_calls_are_finished_later_serves_all_streams_alike() {
     let tries: Vec<(u64, u64)> = (0..3).map(|_| least_and_most_of_later()).collect();
@@ -95,7 +95,7 @@ fn a_shared_node_whose_calls_are_finished_later_serves_all_streams_alike() {
     assert!(tries.iter().any(is_fair), "{tries:?}");
 }
 
-/// How many packets of a stream came through, at least and at most, once fifty came through of each.
+/// Returns the lowest and the highest number of packets of a stream that came through, after at least fifty of each.
 fn least_and_most_of_later() -> (u64, u64) {
     let streams: Vec<String> = (0..STREAMS).map(|index| format!("s{index}: x")).collect();
     let text = format!(
@@ -145,17 +145,17 @@ fn an_overloaded_shared_node_serves_all_streams_alike() {
         format!(
             "  shared: {{use: identity, in: source, work: 40ms, replicas: 2, batch: {{max: 3}}, {DROPPING}}}"
         ),
-        // What blocks holds its sources up, and all of them alike.
+        // A blocking queue holds its sources up, all of them equally.
         "  shared: {use: identity, in: source, work: 40ms, replicas: 2}".to_owned(),
         "  shared: {use: identity, in: source, work: 40ms, batch: {max: 3}}".to_owned(),
-        // Two in a row, so that the second one's packets come from the lane of the first or from their own.
+        // Two shared nodes in a row, so that the second one is fed from the lane of the first.
         format!(
             "  first:  {{use: identity, in: source, work: 10ms, {DROPPING}}}\n  \
              shared: {{use: identity, in: first, work: 40ms, replicas: 2, {DROPPING}}}"
         ),
     ];
     for node in &nodes {
-        // A seed may have a lane go so seldom that its stream hardly gives anything; most do not.
+        // A seed may step a lane so rarely that its stream emits hardly anything; most seeds do not.
         let mut shares: Vec<f64> = (0..15)
             .map(|seed| {
                 let delivered = delivered(node, seed);

@@ -166,14 +166,14 @@ fn numbers_that_do_not_grow_end_the_stream_as_failed() {
         (
             "{packet: 5}, {packet: 5}, {packet: 6}",
             vec![(0, 5)],
-            "6 is the least",
+            "at least 6",
         ),
         (
             "{packet: 5}, {packet: 3}",
             vec![(0, 5)],
             "numbered a packet 3",
         ),
-        ("{mark: 9}, {packet: 8}", vec![], "9 is the least"),
+        ("{mark: 9}, {packet: 8}", vec![], "at least 9"),
         ("{packet_below_largest: 0}", vec![], "largest number"),
         ("{packet_below_largest: 1}", vec![], "largest number"),
         (

@@ -1,6 +1,7 @@
-//! What the parts of one run share: its wiring, the groups of instances that begin together, its faults, its threads.
+//! The shared state of a run: its wiring, the groups of instances that begin together, its faults, its threads.
 //!
-//! Carries out what the lifecycle decides. Who delivers events and steps lanes (threads, or a simulation) is elsewhere.
+//! Carries out the decisions of the lifecycle. The code that delivers events and steps lanes (threads, or a simulation)
+//! is elsewhere.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,7 +24,8 @@ use crate::runtime::wiring::{NewLanes, Wiring};
 use crate::start_error::StartError;
 use crate::statistics::Snapshot;
 
-/// What the run's parts share. Each lock is held by itself: whoever needs two things takes one after the other.
+/// The shared state of a run. No two of these locks are held at once: code that needs two of them takes one after the
+/// other.
 pub(crate) struct Core {
     pub(crate) graph: Arc<Graph>,
     pub(crate) clock: Clock,
@@ -43,7 +45,7 @@ struct KnownFault {
 }
 
 impl Core {
-    /// The parts of a run that has not begun; the receiver is told which instances hung when it is over.
+    /// Creates the state of a run that has not begun. When the run is over, the receiver gets the instances that hung.
     pub(crate) fn new(
         graph: Graph,
         registry: Arc<Registry>,
@@ -78,7 +80,7 @@ impl Core {
         name_of(&self.wiring(), node)
     }
 
-    /// Name and instances of a lane.
+    /// Returns the name and the instances of a lane.
     pub(crate) fn lane(&self, lane: usize) -> (String, Vec<NodeId>) {
         let wiring = self.wiring();
         let lane = wiring.lanes.get(&lane);
@@ -95,7 +97,7 @@ impl Core {
     /// Sends a command to the lane of a node.
     pub(crate) fn command(&self, node: NodeId, command: Command) {
         let wiring = self.wiring();
-        // What has been closed needs no command any more.
+        // A closed instance needs no command any more.
         if let Some(instance) = wiring.instances.get(&node) {
             wiring.lanes[&instance.lane].mailbox.send(command);
         }
@@ -105,7 +107,7 @@ impl Core {
         self.accepts_streams.store(accepts, Ordering::Relaxed);
     }
 
-    /// Makes known what the lifecycle has found wrong since the last time.
+    /// Publishes the faults that the lifecycle has found since the last time.
     pub(crate) fn publish_faults(&self, faults: &[Fault]) {
         let known = self.faults().len();
         for fault in &faults[known.min(faults.len())..] {
@@ -116,7 +118,7 @@ impl Core {
         }
     }
 
-    /// Makes known that a node will be built anew, and why.
+    /// Publishes that a node will be rebuilt, and why.
     pub(crate) fn publish_restart(&self, node: &str, reason: &str) {
         self.events.publish(&RunEvent::Restarting {
             node: node.to_owned(),
@@ -134,7 +136,7 @@ impl Core {
         }
     }
 
-    /// Notes what happened in a lane and is nothing to decide on. Returns a stream that has been closed by it.
+    /// Handles an event of a lane that needs no decision. Returns the stream that it closed, if any.
     pub(crate) fn note(&self, event: &Event) -> Option<Closing> {
         let mut wiring = self.wiring();
         match event {
@@ -166,7 +168,7 @@ impl Core {
         None
     }
 
-    /// Does what the lifecycle decided.
+    /// Carries out a decision of the lifecycle.
     pub(crate) fn carry_out(&self, directive: &Directive) {
         match directive {
             Directive::Start { group } => self.start_group(*group),
@@ -232,7 +234,7 @@ impl Core {
         }
     }
 
-    /// Takes all instances of a group out of the graph.
+    /// Retires all instances of a group.
     pub(crate) fn retire_group(&self, group: usize) {
         let nodes = self.groups().nodes(group);
         for node in nodes {
@@ -240,7 +242,7 @@ impl Core {
         }
     }
 
-    /// Forgets a group whose instances are gone.
+    /// Removes a group whose instances are gone.
     pub(crate) fn forget_group(&self, group: usize) {
         self.groups().forget(group);
     }
@@ -251,12 +253,12 @@ impl Core {
         }
     }
 
-    /// Wires what the graph file says.
+    /// Wires the graph of the graph file.
     pub(crate) fn wire_graph(&self) -> Result<NewLanes, StartError> {
         Ok(self.wiring().wire_graph()?)
     }
 
-    /// Whether a stream could be wired now, to come from a source here.
+    /// Checks whether a stream from a source here could be wired now.
     pub(crate) fn check_stream(&self, name: &str, uri: &str) -> Result<(), StartError> {
         if !self.accepts_streams.load(Ordering::Relaxed) {
             return Err(StartError::Ending);
@@ -272,11 +274,11 @@ impl Core {
             )
         };
         source.map(drop).ok_or(StartError::TakesNoStreams)?;
-        // Nobody else waits for a camera or a disk that does not answer.
+        // Without the lock: nobody else has to wait for a camera or a disk that does not respond.
         Ok(self.graph.check_instances(&registry, &named)?)
     }
 
-    /// Wires a stream into the running graph. Returns also the name that it got.
+    /// Wires a stream into the running graph. Also returns the name that it got.
     pub(crate) fn wire_stream(
         &self,
         name: &str,
@@ -297,12 +299,12 @@ impl Core {
         Ok((new, name))
     }
 
-    /// Lets streams begin in their lanes.
+    /// Sends attachments to their lanes.
     pub(crate) fn attach(&self, attachments: Vec<(usize, Attachment)>) {
         self.wiring().attach(attachments);
     }
 
-    /// The number of the stream of this name.
+    /// Returns the number of the stream with this name.
     pub(crate) fn stream_named(&self, name: &str) -> Option<u32> {
         let wiring = self.wiring();
         let mut streams = wiring.streams.values();
@@ -310,7 +312,7 @@ impl Core {
         Some(record.stream.id)
     }
 
-    /// The edge over which the stream of this name comes from another machine, if it does.
+    /// Returns the edge over which the stream with this name comes from another machine, if it does.
     pub(crate) fn edge_of(&self, name: &str) -> Option<String> {
         let wiring = self.wiring();
         let mut streams = wiring.streams.values();
@@ -319,7 +321,7 @@ impl Core {
         source.edge.clone().filter(|_| source.is_inlet)
     }
 
-    /// The books of the stream of this name.
+    /// Returns the books of the stream with this name.
     pub(crate) fn stream_report(&self, name: &str) -> Option<StreamReport> {
         let wiring = self.wiring();
         let mut streams = wiring.streams.values();
@@ -329,7 +331,7 @@ impl Core {
         Some(stream_report(&wiring, record, &[], &mut Vec::new()))
     }
 
-    /// Registers what has been wired as a group. The event is for the lifecycle, before the lanes start.
+    /// Registers new instances as a group. The returned event must reach the lifecycle before the lanes start.
     pub(crate) fn launch(&self, new: &NewLanes) -> (Launch, GraphEvent) {
         let (group, created) = self.groups().add(&new.nodes, &new.started);
         let launch = Launch {
@@ -351,12 +353,12 @@ impl Core {
         (launch, GraphEvent::Wired { group, nodes })
     }
 
-    /// Some lane of a launch has no thread: those that have one are stopped, and the lifecycle is told.
+    /// Stops the lanes of a launch because one of them got no thread. Returns the event for the lifecycle.
     pub(crate) fn launch_failed(&self, launch: &Launch, message: String) -> GraphEvent {
         let mut wiring = self.wiring();
         for record in wiring.streams.values_mut() {
             if record.nodes.iter().any(|node| launch.nodes.contains(node)) {
-                // It begins nowhere, so that there is no end to wait for.
+                // It begins nowhere, so there is no end to wait for.
                 record.unended = 0;
             }
         }
@@ -382,7 +384,7 @@ impl Core {
         }
     }
 
-    /// Why instances of a launch could not be created. Where nothing failed, a stop has given them up.
+    /// Returns why instances of a launch could not be created. If nothing failed, a stop has given them up.
     pub(crate) fn failure_of(&self, launch: &Launch) -> StartError {
         let faults = self.faults();
         let of_launch = faults[launch.known_faults..].iter().filter(|fault| {
@@ -396,7 +398,7 @@ impl Core {
         StartError::Create(reports)
     }
 
-    /// The control plane is gone: nothing is decided any more, so everything is given up.
+    /// Gives everything up because the control plane has died and nothing is decided any more.
     pub(crate) fn control_died(&self, message: &str) {
         self.set_accepts_streams(false);
         let message = format!("the control plane died: {message}");
@@ -416,12 +418,12 @@ impl Core {
         self.carry_out(&Directive::Over { hung });
     }
 
-    /// Remembers the thread of a lane.
+    /// Stores the thread of a lane.
     pub(crate) fn runs_on(&self, lane: usize, thread: JoinHandle<()>) {
         self.threads().insert(lane, thread);
     }
 
-    /// The report of a run that is over. Lanes that have finished are joined; one that hangs in a call is left behind.
+    /// Returns the report of a finished run. Joins finished lanes; a lane that hangs in a call is left behind.
     pub(crate) fn close_books(&self, hung: &[NodeId]) -> Report {
         let lanes: Vec<usize> = self.threads().keys().copied().collect();
         let hung_lanes: Vec<usize> = {
@@ -438,13 +440,13 @@ impl Core {
             for edge in wiring.edges.values() {
                 edge.abandon();
             }
-            // Lanes may have ended without anybody having heard of it yet.
+            // Lanes may have ended without this having been reported yet.
             wiring.close_what_is_over(&hung_lanes);
         }
         self.report(hung)
     }
 
-    /// The thread of a lane has ended. Returns a stream that has been closed by it.
+    /// Handles the end of a lane's thread. Returns the stream that it closed, if any.
     pub(crate) fn lane_exited(&self, lane: usize) -> Option<Closing> {
         self.join_lane(lane);
         let mut wiring = self.wiring();
@@ -455,7 +457,7 @@ impl Core {
     fn join_lane(&self, lane: usize) {
         let thread = self.threads().remove(&lane);
         if let Some(thread) = thread {
-            // The lane caught its actors' panics; a panic of the engine itself is reported by the thread's hook.
+            // The lane catches its actors' panics; a panic of the engine itself is reported by the panic hook.
             let _ = thread.join();
         }
     }
@@ -468,7 +470,7 @@ impl Core {
         lock(&self.threads)
     }
 
-    /// What the run is doing now.
+    /// Returns a snapshot of the run as of now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let faults = self.faults().len();
         Snapshot {
@@ -477,7 +479,7 @@ impl Core {
         }
     }
 
-    /// The report as of now.
+    /// Returns the report as of now.
     pub(crate) fn report(&self, hung: &[NodeId]) -> Report {
         let started_ns = self.started_ns.load(Ordering::Relaxed);
         let mut report = crate::reporting::report(&self.wiring(), started_ns, hung);

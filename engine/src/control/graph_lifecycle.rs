@@ -1,7 +1,7 @@
-//! The life of a run as a pure state machine: starting, running, draining, stopping, over.
+//! The life cycle of a run as a pure state machine: starting, running, draining, stopping, over.
 //!
 //! Decides what a failed node means for its stream or the run, when shared nodes may finish, and when deadlines have
-//! passed. It names instances and streams by their numbers and does nothing itself.
+//! passed. Refers to instances and streams by number and has no side effects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,19 +9,19 @@ use std::time::Duration;
 use crate::clock::nanoseconds;
 use crate::runtime::protocol::NodeId;
 
-/// How long threads get to notice that the run is being stopped.
+/// Time that threads get to notice that the run is being stopped.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// What the run's supervisor is told.
+/// An event for the run's supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GraphEvent {
     /// Instances have been wired and will be created: those of the graph file as group 0, those of each added stream as
-    /// one more.
+    /// another group.
     Wired {
         group: usize,
         nodes: Vec<(NodeId, InstanceKind)>,
     },
-    /// The instances of a group cannot run: there is no thread for them.
+    /// The instances of a group cannot run because a thread could not be started.
     LaunchFailed {
         group: usize,
         message: String,
@@ -33,7 +33,7 @@ pub(crate) enum GraphEvent {
         node: NodeId,
         failure: Failure,
     },
-    /// A node is beyond its restarts.
+    /// A node will not be restarted: its budget is exhausted, it is irreplaceable, or it asked to stop.
     Escalated {
         node: NodeId,
         failure: Failure,
@@ -46,18 +46,18 @@ pub(crate) enum GraphEvent {
         node: NodeId,
         failure: Option<Failure>,
     },
-    /// No further stream will be added by the program that runs the graph.
+    /// The program that runs the graph will add no further streams.
     StreamsComplete,
-    /// Somebody is about to add a stream.
+    /// A stream is about to be added.
     StreamAwaited,
-    /// It has been added, or could not be.
+    /// The awaited stream has been added, or could not be.
     StreamArrived,
     RemoveStream {
         stream: u32,
     },
     Drain,
     Stop,
-    /// What gives the graph its streams cannot go on.
+    /// The provider of the graph's streams cannot continue.
     ProviderFailed {
         message: String,
     },
@@ -65,7 +65,7 @@ pub(crate) enum GraphEvent {
     Deadlocked {
         message: String,
     },
-    /// The thread of a lane is gone, and with it these nodes.
+    /// The thread of a lane has died, and with it these nodes.
     LaneDied {
         nodes: Vec<NodeId>,
         message: String,
@@ -74,15 +74,15 @@ pub(crate) enum GraphEvent {
     Tick,
 }
 
-/// What broke at a node.
+/// A failure of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The node's name when it broke: its stream may have been closed when this is read.
+    /// The node's name at the time of the failure: its stream may have been closed by the time this is read.
     pub(crate) name: String,
     pub(crate) message: String,
 }
 
-/// What the lifecycle has to know of an instance.
+/// The properties of an instance that the lifecycle needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InstanceKind {
     /// The stream of an `each: stream` instance.
@@ -90,26 +90,26 @@ pub(crate) struct InstanceKind {
     pub(crate) source: bool,
 }
 
-/// What is to be done.
+/// An action to be carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Directive {
-    /// All instances of the group exist: its sources begin.
+    /// All instances of the group exist: let its sources begin.
     Start {
         group: usize,
     },
-    /// Some instance of the group could not be created.
+    /// An instance of the group could not be created.
     StartFailed {
         group: usize,
     },
     Retire {
         node: NodeId,
     },
-    /// The source of the stream ends early.
+    /// End the source of the stream early.
     CancelStream {
         stream: u32,
     },
     CancelAll,
-    /// Shared nodes finish when the present streams have ended.
+    /// Let shared nodes finish when the present streams have ended.
     Close,
     StopAll,
     /// The run is over; these instances never returned.
@@ -118,10 +118,10 @@ pub(crate) enum Directive {
     },
 }
 
-/// Something that went wrong, for the report and the exit code.
+/// A fault, for the report and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// Where, if it is one node's.
+    /// The node, if the fault belongs to one.
     pub(crate) node: Option<(NodeId, String)>,
     pub(crate) message: String,
 }
@@ -145,7 +145,7 @@ pub(crate) struct GraphLifecycle {
     drain_ns: u64,
     deadline_ns: Option<u64>,
     streams_complete: bool,
-    /// Streams that somebody is about to add.
+    /// Number of streams that are about to be added.
     awaited: usize,
     closed: bool,
     groups: BTreeMap<usize, Group>,
@@ -153,7 +153,7 @@ pub(crate) struct GraphLifecycle {
     kinds: BTreeMap<NodeId, InstanceKind>,
     active_sources: BTreeSet<NodeId>,
     unfinished: BTreeSet<NodeId>,
-    /// Nodes of lanes that died.
+    /// Unfinished nodes of lanes that died.
     lost: Vec<NodeId>,
     pub(crate) faults: Vec<Fault>,
 }
@@ -177,7 +177,7 @@ impl GraphLifecycle {
         }
     }
 
-    /// Decides on an event at a clock time.
+    /// Returns the actions that an event at a clock time leads to.
     pub(crate) fn decide(&mut self, event: GraphEvent, now_ns: u64) -> Vec<Directive> {
         let mut directives = Vec::new();
         match event {
@@ -273,7 +273,7 @@ impl GraphLifecycle {
         );
         let is_empty = nodes.is_empty();
         if self.phase == Phase::Over {
-            // It comes too late: nothing waits for it, and its lanes are to end.
+            // It comes too late: nothing waits for it, and its lanes must end.
             return Some(Directive::StopAll);
         }
         for (node, kind) in nodes {
@@ -287,7 +287,7 @@ impl GraphLifecycle {
         match self.phase {
             Phase::Running if is_empty => Some(Directive::Start { group }),
             Phase::Running => None,
-            // It was admitted just before the drain: it ends before it has captured anything.
+            // Admitted just before the drain: it ends before it captures anything.
             Phase::Draining => stream.map(|stream| Directive::CancelStream { stream }),
             Phase::Stopping | Phase::Over => Some(Directive::StopAll),
         }
@@ -322,7 +322,7 @@ impl GraphLifecycle {
         })
     }
 
-    /// A per-stream node takes its stream with it, a shared node the run; the rest is drained.
+    /// Retires a node that will not be restarted. A per-stream node ends its stream, a shared node drains the run.
     fn escalated(&mut self, node: NodeId, failure: Failure, now_ns: u64) -> Vec<Directive> {
         self.node_fault(node, failure);
         let mut directives = vec![Directive::Retire { node }];
@@ -332,7 +332,7 @@ impl GraphLifecycle {
                 ..
             }) => directives.push(Directive::CancelStream { stream: *stream }),
             Some(_) => directives.extend(self.drain(now_ns)),
-            // Its stream has been closed meanwhile.
+            // Its stream has been closed in the meantime.
             None => {}
         }
         directives
@@ -354,7 +354,7 @@ impl GraphLifecycle {
         })
     }
 
-    /// What follows from the state by itself.
+    /// Returns the actions that follow from the state alone.
     fn proceed(&mut self, now_ns: u64) -> Vec<Directive> {
         let mut directives = Vec::new();
         let has_begun = !self.groups.is_empty() || self.phase == Phase::Stopping;
@@ -390,7 +390,8 @@ impl GraphLifecycle {
         directives
     }
 
-    /// Forgets instances that are gone, which began together. Returns the number of their group.
+    /// Removes instances of one group that are gone. Returns the number of their group, unless it is that of the graph
+    /// file.
     pub(crate) fn forget(&mut self, nodes: &[NodeId]) -> Option<usize> {
         let mut group = None;
         for node in nodes {
@@ -402,7 +403,7 @@ impl GraphLifecycle {
         Some(number)
     }
 
-    /// The stream that a group of a dynamically added stream belongs to.
+    /// Returns the stream of a group, if the group belongs to an added stream.
     pub(crate) fn stream_of_group(&self, group: usize) -> Option<u32> {
         self.groups.get(&group)?.stream
     }
@@ -440,7 +441,7 @@ mod tests {
         assert_eq!(failed, [Directive::StartFailed { group: 1 }]);
         assert_eq!(run.faults.len(), 1);
         assert!(run.accepts_streams());
-        // Nothing of it is waited for at the end.
+        // The end does not wait for any of it.
         let closed = run.decide(GraphEvent::StreamsComplete, 0);
         assert_eq!(closed, [Directive::Close]);
         let finished = GraphEvent::NodeFinished {

@@ -1,4 +1,4 @@
-//! Instances that begin together: those of the graph file are group 0, each added stream is one more.
+//! Groups of instances that begin together: those of the graph file are group 0, each added stream is another group.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use crate::runtime::protocol::NodeId;
 pub(crate) struct Launch {
     pub(crate) group: usize,
     pub(crate) nodes: Vec<NodeId>,
-    /// Faults of the run that were known before.
+    /// Number of faults that were known before.
     pub(crate) known_faults: usize,
-    /// Told whether all of them could be created; disconnected if the run ends before that is known.
+    /// Receives whether all of them could be created; disconnected if the run ends before that is known.
     pub(crate) created: flume::Receiver<bool>,
 }
 
 struct Group {
     nodes: Vec<NodeId>,
-    /// Lets the group's sources begin.
+    /// Set to let the group's sources begin.
     started: Arc<AtomicBool>,
     waiter: Option<flume::Sender<bool>>,
 }
@@ -28,12 +28,12 @@ struct Group {
 pub(crate) struct Groups {
     all: HashMap<usize, Group>,
     next: usize,
-    /// Nothing begins any more.
+    /// Set once nothing begins any more.
     is_closed: bool,
 }
 
 impl Groups {
-    /// Adds a group; the receiver is told whether it could be created.
+    /// Adds a group. Returns its number and a receiver for whether it could be created.
     pub(crate) fn add(
         &mut self,
         nodes: &[NodeId],
@@ -65,26 +65,26 @@ impl Groups {
         self.nodes(group)
     }
 
-    /// Tells who waits for a group whether it could be created.
+    /// Reports to the waiter of a group whether it could be created.
     pub(crate) fn answer(&mut self, group: usize, created: bool) {
         let group = self.all.get_mut(&group);
         if let Some(waiter) = group.and_then(|group| group.waiter.take()) {
-            // Whoever gave up waiting does not want to know.
+            // If the waiter is gone, nobody needs the answer.
             let _ = waiter.send(created);
         }
     }
 
-    /// Forgets a group whose instances are gone.
+    /// Removes a group whose instances are gone.
     pub(crate) fn forget(&mut self, group: usize) {
         self.all.remove(&group);
     }
 
-    /// Whether the run ends, and who waited for a group was told so: what is created now does not count as begun.
+    /// Returns whether the run is ending and waiters have been released; groups created now do not count as begun.
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed
     }
 
-    /// The run ends: nobody waits any more.
+    /// Marks the run as ending and releases all waiters.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
         for group in self.all.values_mut() {

@@ -1,4 +1,4 @@
-//! The control plane: decisions are pure state machines, actix actors carry them out.
+//! The control plane: pure state machines make the decisions, actix actors carry them out.
 
 pub(crate) mod core;
 pub(crate) mod graph_lifecycle;

@@ -1,27 +1,27 @@
-//! The life of one node instance as a pure state machine: what happened in, what to do out.
+//! The life cycle of one node instance as a pure state machine: events in, decisions out.
 //!
-//! Knows restarts, their budget and their backoff. Threads, clocks and channels are elsewhere.
+//! Handles restarts, their budget and their backoff. Threads, clocks and channels are elsewhere.
 
 use std::collections::VecDeque;
 
 use crate::clock::nanoseconds;
 use crate::graph::RestartSpec;
 
-/// What a node's controller is told.
+/// An event for a node's controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NodeEvent {
     /// A call panicked.
     Panicked { replica: usize, message: String },
-    /// A call failed where the graph says `on_error: restart`.
+    /// A call failed and the graph says `on_error: restart`, or an actor could not be rebuilt.
     WantsRestart { replica: usize, message: String },
-    /// A call failed where the graph says `on_error: stop`.
+    /// A call failed and the graph says `on_error: stop`, or the node cannot continue at all.
     WantsStop { message: String },
 }
 
-/// What is to be done about it.
+/// The decision on an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NodeDecision {
-    /// Build it anew at this clock time.
+    /// Rebuild the actor at this clock time.
     Restart {
         replica: usize,
         at_ns: u64,
@@ -31,7 +31,7 @@ pub(crate) enum NodeDecision {
     Escalate { reason: String },
 }
 
-/// One instance's restarts.
+/// The restarts of one instance.
 pub(crate) struct NodeLifecycle {
     most: u32,
     within_ns: u64,
@@ -50,7 +50,7 @@ impl NodeLifecycle {
         }
     }
 
-    /// Decides on an event at a clock time.
+    /// Returns the decision on an event at a clock time.
     pub(crate) fn decide(&mut self, event: NodeEvent, now_ns: u64) -> NodeDecision {
         match event {
             NodeEvent::Panicked { replica, message } => {

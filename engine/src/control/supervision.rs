@@ -1,6 +1,6 @@
-//! What the control plane does, without the actors that carry its messages: events in, decisions carried out.
+//! The logic of the control plane without the actors that carry its messages: takes events and carries out decisions.
 //!
-//! The supervisor's actors and the simulation both stand on this, so that they decide alike.
+//! Both the supervisor's actors and the simulation are built on this, so that they decide alike.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use crate::control::watchdog::Watchdog;
 use crate::runtime::closing::Closing;
 use crate::runtime::protocol::{Command, Event, NodeId};
 
-/// Who an event of a lane is for.
+/// The recipient of a lane's event.
 pub(crate) enum Route {
     Graph(GraphEvent),
     Node(NodeId, NodeEvent),
-    /// A lane's thread is over; with a message if it died.
+    /// A lane's thread has ended; with a message if it died.
     LaneExited(usize, Option<String>),
-    /// Nothing is to be decided, but it may interest somebody.
+    /// An event that needs no decision but may be published.
     News(Event),
 }
 
 impl Route {
-    /// Of an event that has just come from a lane: what it is about is still there, so that `name` knows the nodes.
+    /// Routes an event that has just come from a lane. Its node still exists, so that `name` can name it.
     pub(crate) fn of(event: Event, name: impl Fn(NodeId) -> String) -> Self {
         let failure = |node: NodeId, message: String| Failure {
             name: name(node),
@@ -87,10 +87,10 @@ impl Supervision {
         }
     }
 
-    /// Lets the lifecycle decide on an event and carries out what it decides.
+    /// Passes an event to the lifecycle and carries out its decisions.
     pub(crate) fn decide(&mut self, event: GraphEvent) {
         let directives = self.lifecycle.decide(event, self.core.clock.now_ns());
-        // Before anybody is answered who will ask for them.
+        // Before any waiter is answered, since it will ask for them.
         self.core.publish_faults(&self.lifecycle.faults);
         self.core
             .set_accepts_streams(self.lifecycle.accepts_streams());
@@ -102,7 +102,7 @@ impl Supervision {
         }
     }
 
-    /// Whether a stream may be added now. If so, the run does not end before it hears that the stream has arrived.
+    /// Returns whether a stream may be added now. If so, the run does not end before [`GraphEvent::StreamArrived`].
     pub(crate) fn admit(&mut self) -> bool {
         let admitted = self.lifecycle.accepts_streams();
         if admitted {
@@ -111,7 +111,7 @@ impl Supervision {
         admitted
     }
 
-    /// A run that cannot start is stopped; a stream that cannot start is taken out again.
+    /// Stops a run that cannot start, or removes a stream that cannot start.
     fn abandon_start(&mut self, group: usize) {
         let event = match self.lifecycle.stream_of_group(group) {
             Some(stream) => GraphEvent::RemoveStream { stream },
@@ -123,7 +123,8 @@ impl Supervision {
         self.decide(event);
     }
 
-    /// A lane's thread is over. One that died takes the run with it: its nodes can neither finish nor be waited for.
+    /// Handles the end of a lane's thread. A thread that died ends the run, since its nodes can neither finish nor be
+    /// waited for.
     pub(crate) fn lane_exited(&mut self, lane: usize, failure: Option<String>) {
         if let Some(message) = failure {
             let (name, nodes) = self.core.lane(lane);
@@ -136,7 +137,7 @@ impl Supervision {
         self.forget(closing);
     }
 
-    /// Something has happened that is nothing to decide on.
+    /// Handles an event that needs no decision.
     pub(crate) fn note(&mut self, event: &Event) {
         let closing = self.core.note(event);
         self.forget(closing);
@@ -150,7 +151,7 @@ impl Supervision {
         }
     }
 
-    /// Time has passed: looks for deadlines, calls that do not return, and deadlocks.
+    /// Checks for passed deadlines, calls that do not return, and deadlocks.
     pub(crate) fn tick(&mut self) {
         let deadlock = self.watchdog.look(&self.core, self.core.clock.now_ns());
         if let Some(message) = deadlock {
@@ -160,7 +161,7 @@ impl Supervision {
     }
 }
 
-/// Steers one instance: its restart budget and backoff.
+/// Controls the restarts of one instance: its budget and backoff.
 pub(crate) struct NodeControl {
     node: NodeId,
     name: String,
@@ -178,7 +179,7 @@ impl NodeControl {
         }
     }
 
-    /// Decides on an event and carries the decision out; what concerns the whole run is returned.
+    /// Decides on an event and carries the decision out. Returns an event if the whole run is concerned.
     pub(crate) fn decide(&mut self, event: NodeEvent) -> Option<GraphEvent> {
         let node = self.node;
         match self.lifecycle.decide(event, self.core.clock.now_ns()) {

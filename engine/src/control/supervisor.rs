@@ -1,6 +1,6 @@
-//! The control plane's actors: one [`GraphSupervisor`] for a run and a [`NodeController`] for each instance.
+//! The actors of the control plane: one [`GraphSupervisor`] for a run, and a [`NodeController`] for each instance.
 //!
-//! They carry messages to what decides. Handlers take microseconds; no packet ever comes here.
+//! They deliver messages to the state machines that decide. Handlers take microseconds; no packet ever comes here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use crate::control::node_lifecycle::NodeEvent;
 use crate::control::supervision::{NodeControl, Route, Supervision};
 use crate::runtime::protocol::{Event, NodeId};
 
-/// How often time is looked at.
+/// Interval at which deadlines are checked.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
-/// Something happened in a lane.
+/// An event in a lane.
 pub(crate) struct LaneEvent(pub(crate) Event);
 
-/// Something happened in the run.
+/// An event in the run.
 pub(crate) struct Decide(pub(crate) GraphEvent);
 
-/// Somebody asks to add a stream, and is answered whether it may; [`GraphEvent::StreamArrived`] follows if so.
+/// A request to add a stream. Receives whether it is admitted; if so, [`GraphEvent::StreamArrived`] follows.
 pub(crate) struct Admit(pub(crate) flume::Sender<bool>);
 
 struct DecideOnNode(NodeEvent);
 
-/// An event of an instance that must not overtake what its controller is still deciding on.
+/// An event of an instance that must not overtake events that its controller is still deciding on.
 struct PassOn(GraphEvent);
 
 impl Message for LaneEvent {
@@ -95,8 +95,8 @@ impl Drop for GraphSupervisor {
     }
 }
 
-/// A handler that panics, which is a mistake of the engine, takes its actor with it and nothing else: actix's runtime
-/// catches the panic, and everybody would wait for decisions for ever.
+/// Ends the run if a handler has panicked, which is a bug in the engine. Actix's runtime catches the panic and only the
+/// actor is gone, so everything would wait for decisions for ever.
 fn note_panic(core: &Core) {
     if std::thread::panicking() {
         core.control_died("one of its handlers panicked");
@@ -144,7 +144,7 @@ impl Handler<Admit> for GraphSupervisor {
     }
 }
 
-/// Receives what concerns one instance.
+/// Receives the events of one instance.
 struct NodeController {
     core: Arc<Core>,
     control: NodeControl,

@@ -1,4 +1,4 @@
-//! Notices calls that do not return and graphs in which everything waits for everything.
+//! Detects calls that do not return, and deadlocks.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -11,12 +11,12 @@ use crate::runtime::protocol::NodeId;
 use crate::runtime::records::LaneRecord;
 use crate::runtime::stats::NodeWatch;
 
-/// How long nothing may move while something is blocked before it counts as a deadlock.
+/// Time for which nothing may move while something is blocked before this counts as a deadlock.
 const STANDSTILL_NS: u64 = 2_000_000_000;
 
 pub(crate) struct Watchdog {
     call_deadline_ns: u64,
-    /// By instance, replica and the time at which the call began.
+    /// Reported calls by instance, replica and the time at which the call began.
     reported: HashSet<(NodeId, usize, u64)>,
     activity: u64,
     still_since_ns: u64,
@@ -32,7 +32,7 @@ impl Watchdog {
         }
     }
 
-    /// Looks at all nodes; names calls that take too long, and returns the description of a deadlock.
+    /// Checks all nodes: logs calls that take too long, and returns a description of the deadlock if there is one.
     pub(crate) fn look(&mut self, core: &Core, now_ns: u64) -> Option<String> {
         let wiring = core.wiring();
         let mut is_calling = false;
@@ -52,10 +52,10 @@ impl Watchdog {
             if is_blocked {
                 blocked.push(id);
             }
-            // A live source that is held up reads on, which helps nobody.
+            // The reads of a live source that is held up are no progress.
             is_calling |=
                 self.report_overdue_calls(id, watch, now_ns) && !(instance.source && is_blocked);
-            // What waits for a node that will come back has only to wait.
+            // Nodes that wait for one that will be restarted are not deadlocked.
             is_calling |= watch.restart_at_ns.load(Ordering::Relaxed) >= now_ns;
         }
         let unfinished = |lane: &&LaneRecord| {
@@ -89,7 +89,8 @@ impl Watchdog {
         ))
     }
 
-    /// Logs the calls of an instance that have run too long, open tickets among them. True if there are calls at all.
+    /// Logs the calls of an instance that have run too long, including open tickets. Returns whether there are any
+    /// calls at all.
     fn report_overdue_calls(&mut self, id: NodeId, watch: &NodeWatch, now_ns: u64) -> bool {
         let mut is_calling = false;
         for (replica, began) in watch.running_calls() {
@@ -99,7 +100,7 @@ impl Watchdog {
         is_calling
     }
 
-    /// Logs a call that has run longer than the deadline, once.
+    /// Logs, once, a call that has run longer than the deadline.
     fn report_overdue_call(
         &mut self,
         id: NodeId,

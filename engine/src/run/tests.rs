@@ -7,16 +7,15 @@ use actix::{Context, Handler, Message};
 use super::*;
 use crate::graph::LoadOptions;
 
-/// Longer than anything takes here, on a machine that has other things to do.
+/// Longer than anything takes here, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 thread_local! {
-    /// Threads that the machine has left for those who ask for some on this thread; without a number as many as they
-    /// like.
+    /// Number of threads that may still be started from this thread; `None` for any number.
     static THREADS_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// Takes one of the threads that are left.
+/// Uses one of the threads that may still be started.
 pub(super) fn take_thread() -> io::Result<()> {
     match THREADS_LEFT.get() {
         Some(0) => Err(io::Error::other("none is left")),
@@ -94,12 +93,12 @@ nodes:
     let running = started(text, true).unwrap();
     let handle = running.handle();
     handle.add_stream("door", "x").unwrap();
-    // The second of its two lanes has none.
+    // The second of its two lanes gets no thread.
     THREADS_LEFT.set(Some(1));
     let refused = handle.add_stream("hall", "x").unwrap_err().to_string();
     THREADS_LEFT.set(None);
     assert_eq!(refused, "cannot start a thread: none is left");
-    // Nothing of it is kept but its line in the report.
+    // Only its line in the report is kept.
     let asked = Instant::now();
     let is_open = |stream: &str| {
         let open = handle.snapshot().streams;

@@ -1,4 +1,4 @@
-//! Looking whether what a call emitted keeps the contract, and putting it into the order of the call's packets.
+//! Checks that the output of a call keeps the contract, and puts it into the order of the call's packets.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use crate::observer::PacketId;
 use crate::outputs::{Emitted, Outputs};
 use crate::runtime::flow::Receipt;
 
-/// Whether something was emitted for a packet.
+/// Returns whether an emitted packet belongs to this input packet.
 #[inline]
 pub(crate) fn is_of(emitted: &Emitted, receipt: &Receipt) -> bool {
     #[cfg(test)]
@@ -15,11 +15,11 @@ pub(crate) fn is_of(emitted: &Emitted, receipt: &Receipt) -> bool {
     envelope.sequence == receipt.packet.sequence && envelope.stream.id == receipt.packet.stream
 }
 
-/// Puts what was emitted into the order of the packets of the call. An actor may emit in any order, but only for
-/// packets that it was given, and at most one on each output.
+/// Sorts the emitted packets into the order of the call's packets. An actor may emit in any order, but only for packets
+/// that it was given, and at most one packet for each on each output.
 ///
 /// # Errors
-/// How the contract was broken.
+/// Describes how the contract was broken.
 #[inline]
 pub(crate) fn arrange(
     receipts: &[Receipt],
@@ -33,7 +33,7 @@ pub(crate) fn arrange(
         && is_of(emitted, receipt)
         && emitted.output < outputs
     {
-        // What most calls do.
+        // Fast path for most calls.
         return Ok(());
     }
     arrange_all(receipts, out, outputs)
@@ -43,7 +43,7 @@ fn arrange_all(receipts: &[Receipt], out: &mut Outputs, outputs: usize) -> Resul
     if !is_in_order(receipts, &out.emitted) {
         sort(receipts, out)?;
     }
-    // Of the packet that is looked at: the outputs that have got something.
+    // The outputs that have received something for the current packet.
     let mut packet: Option<PacketId> = None;
     let mut seen = 0u64;
     for emitted in &out.emitted {
@@ -68,7 +68,7 @@ fn arrange_all(receipts: &[Receipt], out: &mut Outputs, outputs: usize) -> Resul
     Ok(())
 }
 
-/// Most actors emit in the order in which they were given packets.
+/// Returns whether the packets were emitted in the order of the call's packets, as most actors do.
 fn is_in_order(receipts: &[Receipt], emitted: &[Emitted]) -> bool {
     let mut rest = receipts.iter();
     let mut current = rest.next();
@@ -116,7 +116,7 @@ mod tests {
     use crate::sim::{SimOptions, simulate};
 
     thread_local! {
-        /// How often something emitted was compared with a packet of the call.
+        /// Number of comparisons between emitted packets and packets of the call.
         pub(super) static COMPARED: Cell<u64> = const { Cell::new(0) };
     }
 
@@ -125,7 +125,7 @@ mod tests {
         is_backwards: bool,
     }
 
-    /// Hands a batch on, in its order or the other way round.
+    /// Passes a batch on, in its order or reversed.
     struct HandOn(Settings);
 
     impl Actor for HandOn {
@@ -181,7 +181,7 @@ run: {{clock: asap}}
             COMPARED.set(0);
             let run = simulate(graph, Arc::clone(&registry), &SimOptions::seeded(1));
             assert_eq!(run.expect("a run").deliveries.len(), 2000);
-            // Each packet a few times; in pairs it would be two million.
+            // A few comparisons per packet; comparing all pairs would take two million.
             let compared = COMPARED.get();
             assert!(compared <= 10 * 2000, "{compared} in batches of {size}");
         }

@@ -1,11 +1,11 @@
-//! Forming batches: what a `batch:` node holds until it is enough, or has waited long enough: of all streams together,
-//! or of each stream by itself.
+//! Forms batches: a `batch:` node holds packets until there are enough or they have waited long enough, for all streams
+//! together or for each stream separately.
 
 use crate::clock::nanoseconds;
 use crate::graph::BatchSpec;
 use crate::runtime::flow::Taken;
 
-/// Why a batch was closed.
+/// The reason why a batch was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FlushReason {
     Full = 0,
@@ -13,17 +13,17 @@ pub(crate) enum FlushReason {
     End = 2,
 }
 
-/// The batches of one node that are being formed.
+/// The batches that a node is forming.
 pub(crate) struct Batches {
     max: usize,
-    /// None: they close by count and at the end only.
+    /// `None`: batches close by count and at the end only.
     wait_ns: Option<u64>,
     each_stream: bool,
-    /// By stream slot where each stream has its own, else one.
+    /// One batch for each stream slot if streams have their own, else a single one.
     forming: Vec<Batch>,
 }
 
-/// Packets in the order in which they were taken.
+/// Held packets, in the order in which they were taken.
 #[derive(Default)]
 struct Batch {
     held: Vec<Held>,
@@ -37,7 +37,8 @@ struct Held {
 }
 
 impl Batches {
-    /// Under `asap` batches close by count and at the end only, so that they do not depend on timing.
+    /// Creates the batches of a node. Under `asap` they close by count and at the end only, so that they do not depend
+    /// on timing.
     pub(crate) fn new(spec: &BatchSpec, asap: bool) -> Self {
         Self {
             max: spec.max,
@@ -59,13 +60,13 @@ impl Batches {
         self.forming.iter().all(|batch| batch.held.is_empty())
     }
 
-    /// Whether packets of a slot are held.
+    /// Returns whether packets of a slot are held.
     pub(crate) fn holds(&self, slot: usize) -> bool {
         let mut held = self.forming.iter().flat_map(|batch| &batch.held);
         held.any(|held| held.taken.receipt.slot == slot)
     }
 
-    /// Whether a packet of this weight would make its batch too large, so that the batch must go first.
+    /// Returns whether a packet of this weight would make its batch too large, so that the batch must be flushed first.
     pub(crate) fn must_flush_before(&mut self, slot: usize, weight: usize) -> bool {
         let max = self.max;
         let batch = self.of(slot);
@@ -82,14 +83,14 @@ impl Batches {
         batch.weight = batch.weight.saturating_add(weight);
     }
 
-    /// Whether the batch of a slot is full, in weight or in packets.
+    /// Returns whether the batch of a slot is full, by weight or by number of packets.
     pub(crate) fn is_full(&mut self, slot: usize) -> bool {
         let max = self.max;
         self.of(slot).is_full(max)
     }
 
-    /// A batch that is to go now, by a slot that it holds, and why. `has_ended` says of a slot whether nothing more can
-    /// come; `None` asks it of all slots.
+    /// Returns a slot of a batch that is to be flushed now, and why. `has_ended` returns whether a slot, or all slots
+    /// for `None`, can receive nothing more.
     pub(crate) fn due(
         &self,
         now_ns: u64,
@@ -117,20 +118,20 @@ impl Batches {
         Some(batch.oldest_ns.saturating_add(wait_ns))
     }
 
-    /// When the first of them will have waited long enough.
+    /// Returns when the first batch will have waited long enough.
     pub(crate) fn first_due_ns(&self) -> Option<u64> {
         let held = self.forming.iter().filter(|batch| !batch.held.is_empty());
         held.filter_map(|batch| self.due_ns(batch)).min()
     }
 
-    /// Takes the batch of a slot out, its weight, and when its first packet was taken.
+    /// Removes the batch of a slot; returns its packets, its weight, and when its first packet was taken.
     pub(crate) fn flush(&mut self, slot: usize) -> (Vec<Taken>, usize, u64) {
         let batch = std::mem::take(self.of(slot));
         let (weight, oldest_ns) = (batch.weight, batch.oldest_ns);
         (batch.into_taken().collect(), weight, oldest_ns)
     }
 
-    /// Takes out what is held of a slot.
+    /// Removes the held packets of a slot.
     pub(crate) fn give_up_slot(&mut self, slot: usize) -> Vec<Taken> {
         let batch = self.of(slot);
         let held = batch
@@ -141,7 +142,7 @@ impl Batches {
         held.into_iter().map(|held| held.taken).collect()
     }
 
-    /// Takes everything out.
+    /// Removes all held packets.
     pub(crate) fn give_up(&mut self) -> Vec<Taken> {
         let forming = self.forming.iter_mut();
         forming

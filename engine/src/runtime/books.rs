@@ -1,4 +1,4 @@
-//! The counters that make a run's books: written by one thread each, read by reports and watchers at any time.
+//! The counters that make up a run's books. Each is written by one thread and read by reports and watchers at any time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use crate::end::EndCell;
 use crate::observer::Fate;
 
-/// Adds to a counter that only one thread writes; cheaper than a locked addition.
+/// Adds to a counter that only one thread writes; cheaper than an atomic read-modify-write.
 #[inline]
 pub(crate) fn count(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
@@ -18,7 +18,7 @@ pub(crate) fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-/// Why a packet left a queue without being received.
+/// The reason why a packet left a queue without being received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DropCause {
     Oldest = 0,
@@ -34,8 +34,8 @@ impl DropCause {
     ];
 }
 
-/// Counts of one edge. Each side is written by one thread and has cache lines of its own, so that counting on one end
-/// does not slow the other.
+/// The books of one edge. Each side is written by one thread and has its own cache lines, so that counting at one end
+/// does not slow down the other.
 #[derive(Default)]
 pub(crate) struct EdgeBooks {
     pub(crate) producer: ProducerBooks,
@@ -46,7 +46,7 @@ pub(crate) struct EdgeBooks {
 #[repr(align(128))]
 pub(crate) struct ProducerBooks {
     pub(crate) sent: AtomicU64,
-    /// By the causes at the producer: [`DropCause::Oldest`] and [`DropCause::Newest`].
+    /// Drops by cause at the producer: [`DropCause::Oldest`] and [`DropCause::Newest`].
     dropped: [AtomicU64; 2],
     pub(crate) high_water: AtomicU64,
 }
@@ -56,13 +56,13 @@ pub(crate) struct ProducerBooks {
 pub(crate) struct ConsumerBooks {
     pub(crate) received: AtomicU64,
     aged: AtomicU64,
-    /// Packets that the consumer has taken out, received or aged.
+    /// Packets that the consumer has taken from the channel, received or aged.
     pub(crate) taken: AtomicU64,
     pub(crate) abandoned: AtomicU64,
 }
 
 impl EdgeBooks {
-    /// Packets dropped for a cause.
+    /// Returns the number of packets dropped for a cause.
     pub(crate) fn dropped(&self, cause: DropCause) -> u64 {
         read(self.dropped_counter(cause))
     }
@@ -79,13 +79,13 @@ impl EdgeBooks {
         }
     }
 
-    /// Packets that were put into the store and not taken out by the producer itself.
+    /// Returns the number of packets that were put into the store and not evicted by the producer.
     pub(crate) fn put(&self) -> u64 {
         let dropped = &self.producer.dropped;
         read(&self.producer.sent) - read(&dropped[0]) - read(&dropped[1])
     }
 
-    /// Packets of a ring that are in it now: what a lane that never returns cannot empty any more.
+    /// Returns the number of packets in a ring now; a lane that never returns cannot empty it any more.
     pub(crate) fn in_ring(&self) -> u64 {
         let ConsumerBooks {
             received,
@@ -93,14 +93,14 @@ impl EdgeBooks {
             abandoned,
             ..
         } = &self.consumer;
-        // In this order: whatever is taken meanwhile was put there before.
+        // In this order: a packet that is taken in the meantime has been put in before.
         let taken = read(received) + read(aged) + read(abandoned);
         let ProducerBooks { sent, dropped, .. } = &self.producer;
         let dropped = read(&dropped[0]) + read(&dropped[1]);
         read(sent).saturating_sub(dropped + taken)
     }
 
-    /// Whether a packet of it did not get to the consumer.
+    /// Returns whether a packet did not reach the consumer.
     pub(crate) fn has_lost(&self) -> bool {
         let all = DropCause::ALL.iter();
         let dropped = all.map(|(cause, _)| self.dropped(*cause)).sum::<u64>();
@@ -108,7 +108,7 @@ impl EdgeBooks {
     }
 }
 
-/// What became of the packets of one stream that reached one input of one node.
+/// The fates of the packets of one stream that reached one input of one node.
 #[derive(Default)]
 pub(crate) struct PortBooks {
     pub(crate) received: AtomicU64,
@@ -116,32 +116,32 @@ pub(crate) struct PortBooks {
 }
 
 impl PortBooks {
-    /// A packet has come into the node's hands.
+    /// Counts a packet that the node has received.
     #[inline]
     pub(crate) fn receive(&self) {
         count(&self.received, 1);
     }
 
-    /// What became of a packet that was in hand.
+    /// Counts the fate of a received packet.
     #[inline]
     pub(crate) fn settle(&self, fate: Fate) {
         count(&self.fates[fate as usize], 1);
     }
 
-    /// Received and not yet accounted for; what a node that never returned is holding.
+    /// Returns the number of packets received and not yet settled, which a node that never returned still holds.
     pub(crate) fn in_hand(&self) -> u64 {
-        // In this order: what is settled meanwhile was received before.
+        // In this order: a packet that is settled in the meantime has been received before.
         let settled: u64 = self.fates.iter().map(read).sum();
         read(&self.received).saturating_sub(settled)
     }
 
-    /// Packets with this fate.
+    /// Returns the number of packets with this fate.
     pub(crate) fn of(&self, fate: Fate) -> u64 {
         read(&self.fates[fate as usize])
     }
 }
 
-/// The books of a node, of all its streams together or of some.
+/// The books of a node, for all its streams together or for some.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct NodeCounts {
     pub(crate) received: u64,
@@ -154,7 +154,7 @@ pub(crate) struct NodeCounts {
 }
 
 impl NodeCounts {
-    /// Adds one stream.
+    /// Adds the books of one stream.
     pub(crate) fn add(&mut self, flow: &FlowBooks) {
         for port in &flow.ports {
             self.received += read(&port.received);
@@ -165,11 +165,11 @@ impl NodeCounts {
             self.finished += port.of(Fate::Finished);
             self.in_hand += port.in_hand();
         }
-        // Only a source captures, and it has no inputs.
+        // Only sources capture, and they have no inputs.
         self.processed += read(&flow.captured);
     }
 
-    /// Adds other ones.
+    /// Adds other counts.
     pub(crate) fn absorb(&mut self, other: Self) {
         self.received += other.received;
         self.processed += other.processed;
@@ -184,23 +184,23 @@ impl NodeCounts {
 /// The books of one stream at one node.
 pub(crate) struct FlowBooks {
     pub(crate) ports: Box<[PortBooks]>,
-    /// Per output: handled packets (of a source: captures) for which the actor emitted nothing there.
+    /// For each output, the number of handled packets (for a source, captures) without an emitted packet there.
     pub(crate) filtered: Box<[AtomicU64]>,
-    /// Packets that a source handed to the graph.
+    /// Number of packets that a source handed to the graph.
     pub(crate) captured: AtomicU64,
-    /// The last packet of the stream has been handled here.
+    /// Whether the last packet of the stream has been handled here.
     pub(crate) ended: AtomicBool,
-    /// How, once it has.
+    /// How the stream ended, once it has.
     pub(crate) end: EndCell,
-    /// Everything below has been settled here.
+    /// Sequence below which everything has been settled here.
     settled: AtomicU64,
-    /// Everything below has been flushed, at a sink that confirms it.
+    /// Sequence below which everything has been flushed, at a sink that confirms it.
     flushed: Option<AtomicU64>,
     /// Called when either has grown.
     watcher: OnceLock<Watcher>,
 }
 
-/// What is called when something has been settled.
+/// A function that is called when something has been settled.
 pub(crate) type Watcher = Arc<dyn Fn() + Send + Sync>;
 
 impl FlowBooks {
@@ -217,7 +217,8 @@ impl FlowBooks {
         }
     }
 
-    /// Has a function called whenever something has been settled or flushed here. There is one at most: the first.
+    /// Registers a function to be called whenever something has been settled or flushed here. Only the first one is
+    /// kept.
     pub(crate) fn watch(&self, watcher: Watcher) {
         let _ = self.watcher.set(watcher);
     }
@@ -228,13 +229,13 @@ impl FlowBooks {
         }
     }
 
-    /// Everything below has been settled here.
+    /// Records that everything below `next` has been settled here.
     pub(crate) fn settle_below(&self, next: u64) {
         self.settled.store(next, Ordering::Release);
         self.tell();
     }
 
-    /// The actor confirms that it has flushed everything below.
+    /// Records that the actor has flushed everything below `next`.
     pub(crate) fn flush_below(&self, next: u64) {
         if let Some(flushed) = &self.flushed {
             flushed.fetch_max(next, Ordering::Release);
@@ -242,7 +243,7 @@ impl FlowBooks {
         }
     }
 
-    /// The sequence below which everything has been settled here, and flushed where that is confirmed.
+    /// Returns the sequence below which everything has been settled here, and flushed if the sink confirms that.
     pub(crate) fn settled_position(&self) -> u64 {
         let settled = self.settled.load(Ordering::Acquire);
         let flushed = self.flushed.as_ref();
@@ -251,7 +252,7 @@ impl FlowBooks {
         })
     }
 
-    /// Whether a packet that came by an input came to grief at this node.
+    /// Returns whether a packet of this input failed, found no match, or was abandoned at this node.
     pub(crate) fn has_lost(&self, port: usize) -> bool {
         let lost = [Fate::Failed, Fate::Unmatched, Fate::Abandoned];
         let books = self.ports.get(port);

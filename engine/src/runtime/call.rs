@@ -1,4 +1,4 @@
-//! Calling code that is not the engine's: an actor, a source, a payload. Panics are caught.
+//! Calls code outside the engine (actors, sources, payloads) and catches its panics.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,7 +11,7 @@ use crate::registry::AnyActor;
 
 /// How a call ended.
 pub(crate) enum Outcome {
-    /// The actor returned `Ok`; what it emitted stands in the outputs.
+    /// The actor returned `Ok`; the packets that it emitted are in the outputs.
     Done,
     /// The actor returned an error, or broke the contract.
     Failed(ActorError),
@@ -19,14 +19,14 @@ pub(crate) enum Outcome {
     Panicked(String),
 }
 
-/// One call's work.
+/// The input of one call.
 pub(crate) enum Work {
     Single(Input),
     Batch(Vec<Input>),
 }
 
 impl Work {
-    /// Drops it without a call.
+    /// Drops the input without a call.
     pub(crate) fn discard(self) {
         match self {
             Self::Single(input) => discard_each(input.into_payloads()),
@@ -40,7 +40,7 @@ impl Work {
 /// Calls the actor.
 #[inline(always)]
 pub(crate) fn call(actor: &mut dyn AnyActor, work: Work, out: &mut Outputs) -> Outcome {
-    // The actor is dropped after a panic and the outputs are cleared, so no broken state is looked at.
+    // The actor is dropped after a panic and the outputs are cleared, so no broken state is used.
     let result = catch_unwind(AssertUnwindSafe(|| match work {
         Work::Single(input) => actor.process(input, out),
         Work::Batch(inputs) => actor.process_batch(inputs, out),
@@ -53,7 +53,7 @@ pub(crate) fn call(actor: &mut dyn AnyActor, work: Work, out: &mut Outputs) -> O
     }
 }
 
-/// Why foreign code did not do what it was asked.
+/// The reason why foreign code failed.
 pub(crate) enum Failure {
     Error(ActorError),
     Panic(String),
@@ -68,7 +68,7 @@ pub(crate) fn attempt<T>(function: impl FnOnce() -> Result<T, ActorError>) -> Re
     }
 }
 
-/// Runs foreign code that may panic; a panic is an error that says so.
+/// Runs foreign code that may panic, turning a panic into an error.
 pub(crate) fn guard<T>(function: impl FnOnce() -> Result<T, ActorError>) -> Result<T, ActorError> {
     attempt(function).map_err(|failure| match failure {
         Failure::Error(error) => error,
@@ -76,14 +76,14 @@ pub(crate) fn guard<T>(function: impl FnOnce() -> Result<T, ActorError>) -> Resu
     })
 }
 
-/// Drops an actor or a payload; a panic in its destructor ends there.
+/// Drops an actor or a payload, catching a panic in its destructor.
 pub(crate) fn discard<T>(value: T) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
         tracing::warn!("a destructor panicked: {}", panic_message(&*panic));
     }
 }
 
-/// Drops several values, each by itself: of two that panic in one drop the second would end the process.
+/// Drops several values one by one: if two panicked in the same drop, the second panic would abort the process.
 pub(crate) fn discard_each<T>(values: impl IntoIterator<Item = T>) {
     values.into_iter().for_each(discard);
 }

@@ -1,4 +1,4 @@
-//! The store of an edge between two lanes: a bounded queue of which each lane holds an end.
+//! The store of an edge between two lanes: a bounded queue; each lane holds one end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -12,11 +12,12 @@ use crate::runtime::queued::{Policy, Queued};
 pub(crate) struct Channel {
     sender: flume::Sender<Queued>,
     receiver: flume::Receiver<Queued>,
-    /// Payload bytes in the queue, where its policy counts them.
+    /// Payload bytes in the queue, if its policy counts them.
     bytes: AtomicU64,
-    /// The producer has found no room and sleeps, or is about to; cleared by the consumer when there is room again.
+    /// Set when the producer has found no room and sleeps or is about to; cleared by the consumer when there is room
+    /// again.
     producer_waits: AtomicBool,
-    /// The consumer's count of what it has taken, when the producer last looked: the counter is in the other end's
+    /// The consumer's `taken` counter as last read by the producer, since the counter itself is in the consumer's
     /// cache.
     taken_seen: AtomicU64,
     producer: Arc<Parker>,
@@ -26,7 +27,7 @@ pub(crate) struct Channel {
     books: Arc<EdgeBooks>,
 }
 
-/// In a cache line of its own: the consumer looks at it all the time.
+/// The progress mark, in its own cache line because the consumer polls it.
 #[derive(Default)]
 #[repr(align(128))]
 struct Mark(AtomicU64);
@@ -57,17 +58,17 @@ impl Channel {
         &self.books
     }
 
-    /// Packets in the queue now. Locks the queue for a moment.
+    /// Returns the number of packets in the queue now. Locks the queue briefly.
     pub(crate) fn depth(&self) -> usize {
         self.receiver.len()
     }
 
     // The producer's side.
 
-    /// Whether there is room. If not, the producer is woken once there is; it may park after one more look.
+    /// Returns whether there is room. If not, the producer is woken once there is; it may park after polling once more.
     pub(crate) fn has_room(&self, policy: &Policy) -> bool {
         if self.producer_waits.load(Ordering::Acquire) {
-            // The consumer has not made enough room yet, or it would have taken this back.
+            // The consumer has not made enough room yet, or it would have cleared the flag.
             return false;
         }
         if self.is_below(policy) {
@@ -75,7 +76,7 @@ impl Channel {
         }
         self.producer_waits.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        // It may have drained before the consumer could see that somebody waits.
+        // The queue may have drained before the consumer could see the flag.
         if !self.is_below(policy) {
             return false;
         }
@@ -97,19 +98,19 @@ impl Channel {
         policy.bytes.is_none_or(|most| held() < most)
     }
 
-    /// Packets and bytes in the queue, for a policy that drops.
+    /// Returns the packets and bytes in the queue, for a policy that drops.
     pub(crate) fn filling(&self) -> (usize, u64) {
         (self.sender.len(), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// Takes the oldest packet away from the consumer.
+    /// Evicts the oldest packet.
     pub(crate) fn evict(&self) -> Option<Queued> {
         let oldest = self.receiver.try_recv().ok()?;
         self.forget_bytes(&oldest);
         Some(oldest)
     }
 
-    /// Queues a packet; [`Channel::set_mark`] tells the consumer.
+    /// Queues a packet; [`Channel::set_mark`] notifies the consumer.
     pub(crate) fn push(&self, queued: Queued, policy: &Policy) {
         if queued.bytes > 0 {
             self.bytes.fetch_add(queued.bytes, Ordering::Relaxed);
@@ -117,13 +118,13 @@ impl Channel {
         let sent = self.sender.try_send(queued);
         assert!(
             sent.is_ok(),
-            "more packets were in hand than the graph's check found possible: {policy:?}"
+            "the producer had more packets in hand than the graph check allows for: {policy:?}"
         );
         self.note_depth(policy);
     }
 
-    /// Keeps the high-water mark. How many packets the consumer has taken is looked up only when as many as were never
-    /// in the queue before may be in it.
+    /// Updates the high-water mark. Reads the consumer's `taken` counter only if the depth may have reached a new
+    /// maximum.
     fn note_depth(&self, policy: &Policy) {
         let producer = &self.books.producer;
         let put = self.books.put();
@@ -140,13 +141,13 @@ impl Channel {
         }
     }
 
-    /// Moves the mark and wakes the consumer.
+    /// Sets the mark and wakes the consumer.
     pub(crate) fn set_mark(&self, next: u64) {
         self.mark.0.store(next, Ordering::Release);
         self.consumer.wake();
     }
 
-    /// Says how the stream ends, before the mark says that it does.
+    /// Sets how the stream ends; must precede the mark that ends it.
     pub(crate) fn set_end(&self, end: End) {
         self.end.set(end);
     }
@@ -182,7 +183,8 @@ impl Channel {
         }
     }
 
-    /// Empties the queue of a run that is over, counting each packet as abandoned. Only once neither end runs.
+    /// Empties the queue of a finished run, counting each packet as abandoned. To be called only once neither end is
+    /// running.
     pub(crate) fn abandon(&self) {
         while let Ok(queued) = self.receiver.try_recv() {
             count(&self.books.consumer.abandoned, 1);

@@ -1,7 +1,7 @@
-//! What streams came to that have been closed: nothing of them runs any more, and their records are gone.
+//! The results of closed streams: nothing of them runs any more, and their records are gone.
 //!
-//! A stream of a live graph keeps its lines of the report. Streams that are units of work are added up, so that a job
-//! of any number of units takes no more memory than one of few; those that failed keep their own lines.
+//! A stream of a live graph keeps its own lines of the report. Streams that are units of work are summed up, so that a
+//! job takes the same memory for any number of units; failed units keep their own lines.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -13,8 +13,8 @@ use crate::runtime::distribution::Distribution;
 use crate::runtime::stats::{NodeStats, NodeWatch};
 use crate::statistics::ClosedStreams;
 
-/// An edge in the report. Edges stand in the order of these: nodes by their places in the graph, outputs and inputs by
-/// theirs at the node.
+/// Identifies an edge in the report. Edges are sorted by this key: nodes by their index in the graph, outputs and
+/// inputs by their index at the node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EdgeKey {
     pub(crate) producer: usize,
@@ -33,31 +33,31 @@ pub(crate) struct Closed {
     pub(crate) batches: BTreeMap<String, BatchReport>,
     pub(crate) edges: BTreeMap<EdgeKey, EdgeReport>,
     pub(crate) streams: BTreeMap<String, StreamReport>,
-    /// What those were added with that are no units: their files must stay.
+    /// Specs of the closed streams that are not units: their files must stay.
     pub(crate) specs: Vec<StreamSpec>,
-    /// Of the streams that are no units.
+    /// Totals of the streams that are not units.
     pub(crate) totals: ClosedStreams,
     pub(crate) units: Units,
     pub(crate) imbalances: Vec<String>,
     pub(crate) span: Span,
 }
 
-/// All units that have been closed.
+/// Totals of all closed units.
 #[derive(Default)]
 pub(crate) struct Units {
     pub(crate) complete: u64,
     pub(crate) unfinished: u64,
-    /// Names of those that failed or of which something was lost.
+    /// Names of the units that failed or lost packets.
     pub(crate) failed: Vec<String>,
     pub(crate) captured: u64,
     pub(crate) missed: u64,
     pub(crate) delivered: u64,
     pub(crate) sinks: BTreeMap<String, UnitSink>,
-    /// Of the instances that each unit has for itself, by the index of their node.
+    /// Totals of per-unit instances, by the index of their node.
     pub(crate) nodes: BTreeMap<usize, UnitNode>,
 }
 
-/// All units at one sink.
+/// Totals of all units at one sink.
 #[derive(Default)]
 pub(crate) struct UnitSink {
     pub(crate) delivered: u64,
@@ -65,7 +65,7 @@ pub(crate) struct UnitSink {
     pub(crate) latency_ns: Distribution,
 }
 
-/// The instances that units had of one node.
+/// Totals of the instances that units had of one node.
 #[derive(Default)]
 pub(crate) struct UnitNode {
     pub(crate) counts: NodeCounts,
@@ -75,7 +75,7 @@ pub(crate) struct UnitNode {
     pub(crate) counted: BTreeMap<String, u64>,
 }
 
-/// From the first capture to the last delivery.
+/// The time from the first capture to the last delivery.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     first_ns: u64,
@@ -92,7 +92,7 @@ impl Default for Span {
 }
 
 impl Span {
-    /// Makes it hold what an instance has seen.
+    /// Extends the span to cover the captures and deliveries of an instance.
     pub(crate) fn extend(&mut self, watch: &NodeWatch) {
         let first_ns = watch.first_capture_ns.load(Ordering::Relaxed);
         let last_ns = watch.last_delivery_ns.load(Ordering::Relaxed);
@@ -100,7 +100,7 @@ impl Span {
         self.last_ns = self.last_ns.max(last_ns);
     }
 
-    /// 0 before both have been.
+    /// Returns the length in seconds; 0 until there have been both a capture and a delivery.
     pub(crate) fn seconds(self) -> f64 {
         self.last_ns.saturating_sub(self.first_ns) as f64 / 1e9
     }

@@ -1,4 +1,4 @@
-//! Closes streams: once nothing of a stream runs any more, its records are made into what the report says of it.
+//! Closes streams: once nothing of a stream runs any more, its records are turned into its lines of the report.
 
 use crate::end::{End, How};
 use crate::reporting;
@@ -10,12 +10,12 @@ use crate::runtime::wiring::Wiring;
 
 /// A stream that has been closed.
 pub(crate) struct Closing {
-    /// Its instances, which are gone.
+    /// Its own instances, which are gone.
     pub(crate) nodes: Vec<NodeId>,
 }
 
 impl Wiring {
-    /// The thread of a lane has ended. Returns the stream whose own lane it was.
+    /// Notes that the thread of a lane has ended. Returns the stream that owned the lane.
     pub(crate) fn lane_exited(&mut self, lane: usize) -> Option<u32> {
         let mut streams = self.streams.iter_mut();
         let (stream, record) = streams.find(|(_, record)| record.lanes.contains(&lane))?;
@@ -23,7 +23,7 @@ impl Wiring {
         Some(*stream)
     }
 
-    /// The run is over, and all threads of lanes but these: closes what can be closed.
+    /// Closes what can be closed at the end of the run, when all threads of lanes except these have ended.
     pub(crate) fn close_what_is_over(&mut self, hung_lanes: &[usize]) {
         let streams: Vec<u32> = self.streams.keys().copied().collect();
         for stream in streams {
@@ -31,7 +31,7 @@ impl Wiring {
                 record.lanes.retain(|lane| hung_lanes.contains(lane));
                 let finished = |node: &NodeId| self.instances[node].is_finished();
                 if record.unended > 0 && record.nodes.iter().all(finished) {
-                    // It came to a lane that had stopped, which could not say that it ended there.
+                    // It was attached to a stopped lane, which could not report its end.
                     record.unended = 0;
                     record.end = record.end.and(End::of(How::Stopped));
                 }
@@ -40,13 +40,13 @@ impl Wiring {
         }
     }
 
-    /// Closes a stream if it has ended everywhere and all its instances and their threads are over.
+    /// Closes a stream if it has ended everywhere, and all its own instances and their threads have ended.
     pub(crate) fn close_if_over(&mut self, stream: u32) -> Option<Closing> {
         let record = self.streams.get(&stream)?;
         let is_own = |node: &&NodeId| self.instances[*node].stream == Some(stream);
         let own: Vec<NodeId> = record.nodes.iter().filter(is_own).copied().collect();
         let source = &self.instances[&record.source];
-        // A shared source is a stream as well; there are no more of them than the graph has nodes.
+        // The stream of a shared source stays open; there are at most as many as the graph has nodes.
         let comes_and_goes = self.graph.nodes[source.spec].each_stream;
         let are_finished = own.iter().all(|node| self.instances[node].is_finished());
         if record.unended > 0 || !record.lanes.is_empty() || !are_finished || !comes_and_goes {
@@ -62,7 +62,8 @@ impl Wiring {
         Some(Closing { nodes: own })
     }
 
-    /// Instances begin, and streams with their sources. Returns the name of one whose own they are.
+    /// Marks the streams whose sources are among these instances as begun. Returns the name of the stream that owns the
+    /// instances, if one does.
     pub(crate) fn begin(&mut self, nodes: &[NodeId]) -> Option<String> {
         for record in self.streams.values_mut() {
             record.has_begun |= nodes.contains(&record.source);
@@ -74,8 +75,8 @@ impl Wiring {
         Some(record.stream.name.clone())
     }
 
-    /// The streams that the run's end has cut off, and how: nobody else says that one has ended which came to a lane
-    /// that had stopped.
+    /// Returns the streams cut off by the end of the run, and how they ended: nothing else reports the end of a stream
+    /// that was attached to a stopped lane.
     pub(crate) fn cut_off(&self) -> Vec<(String, End)> {
         let streams = self.streams.values();
         let open = streams.filter(|record| record.has_begun && record.unended > 0);
@@ -86,7 +87,7 @@ impl Wiring {
         named.collect()
     }
 
-    /// Closes the books of a stream and those of its edges. Its own instances are closed after it.
+    /// Closes the books of a stream and of its edges. Its own instances are closed after it.
     fn close_stream(&mut self, stream: u32) {
         let Some(record) = self.streams.get(&stream) else {
             return;
@@ -98,7 +99,7 @@ impl Wiring {
         let report = reporting::stream_report(self, record, &[], &mut imbalances);
         self.closed.imbalances.append(&mut imbalances);
         let name = record.stream.name.clone();
-        // One that was given up before it began has lost nothing.
+        // A stream that was given up before it began has lost nothing.
         let end = if record.has_begun {
             record.end
         } else {
@@ -126,7 +127,7 @@ impl Wiring {
             }
             if end.is_complete() {
                 units.complete += 1;
-                // A unit that is complete does not return.
+                // A complete unit does not return.
                 self.lives.remove(&name);
             } else if end.how == How::Drained && !end.lost {
                 units.unfinished += 1;
@@ -157,7 +158,7 @@ impl Wiring {
         }
     }
 
-    /// What the shared nodes counted of the stream is added to what they keep.
+    /// Adds the books of the stream at shared nodes to the totals that these keep.
     fn forget_flows(&mut self, stream: u32, record: &StreamRecord) {
         for node in &record.nodes {
             if let Some(instance) = self.instances.get_mut(node)
@@ -175,7 +176,7 @@ impl Wiring {
         reporting::add_edge(total, &self.graph, edge, &key);
     }
 
-    /// How the report names an edge.
+    /// Returns the key of an edge in the report.
     pub(crate) fn edge_key(&self, edge: &EdgeRecord) -> EdgeKey {
         let is_unit = self.graph.provider.is_some();
         let [from, to] = [edge.from, edge.to].map(|node| &self.instances[&node]);

@@ -1,4 +1,4 @@
-//! The edges of a stream: their records, and what each lane has to know to hold its ends of them.
+//! Creates the edges of a stream: their records, and the attachments that give lanes their ends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::runtime::topology::{policy, required};
 use crate::runtime::wiring::{Attachments, Wiring};
 
 impl Wiring {
-    /// Makes the records of the edges into one node.
+    /// Creates the records of the edges into one node.
     pub(super) fn connect(
         &mut self,
         graph: &Graph,
@@ -60,7 +60,7 @@ impl Wiring {
         }
     }
 
-    /// Builds what each lane has to know of the stream.
+    /// Builds the attachment of the stream for each lane.
     pub(super) fn attachments(
         &mut self,
         graph: &Graph,
@@ -77,7 +77,7 @@ impl Wiring {
         by_lane
     }
 
-    /// Makes the records of the stream at its nodes, and the flows that their lanes are to have; without edges as yet.
+    /// Creates the records of the stream at its nodes and the flows for their lanes, still without edges.
     fn flows(
         &mut self,
         graph: &Graph,
@@ -121,7 +121,7 @@ impl Wiring {
             });
             attachment.flows[place_in(nodes, id)] = Some(NewFlow {
                 books,
-                // An input that this stream does not reach never gets anything and has ended from the start.
+                // An input that this stream does not reach has ended from the start.
                 inputs: vec![None; inputs],
                 outputs: vec![Vec::new(); outputs],
                 required: required(spec),
@@ -134,7 +134,7 @@ impl Wiring {
         by_lane
     }
 
-    /// Gives the lanes of an edge's nodes its ends.
+    /// Adds the ends of an edge to the attachments of its nodes' lanes.
     fn attach_edge(&mut self, number: EdgeNumber, by_lane: &mut ByLane) {
         let edge = &self.edges[&number];
         if let Some(consumer) = self.instances.get_mut(&edge.to)
@@ -172,7 +172,7 @@ impl Wiring {
     }
 }
 
-/// What lanes have to attach of one stream, by lane.
+/// The attachments of one stream, by lane.
 type ByLane = HashMap<usize, Attachment>;
 
 fn place_in(nodes: &[NodeId], id: NodeId) -> usize {
@@ -180,7 +180,7 @@ fn place_in(nodes: &[NodeId], id: NodeId) -> usize {
     place.expect("a lane lists its instances")
 }
 
-/// Adds an edge to what a lane has to attach; returns its index there.
+/// Adds an edge to the attachment of a lane; returns its index there.
 fn add(by_lane: &mut ByLane, lane: usize, edge: NewEdge) -> usize {
     let attachment = by_lane.get_mut(&lane);
     let edges = &mut attachment.expect("both nodes of an edge have flows").edges;

@@ -1,4 +1,4 @@
-//! What all nodes of a lane share while one of them runs.
+//! The state that all nodes of a lane share.
 
 use crate::observer::{Event as Observed, Fate, PacketId, Recorder, Seen};
 use crate::runtime::edges::Edges;
@@ -8,10 +8,10 @@ use crate::runtime::protocol::Event;
 
 pub(crate) struct LaneContext {
     pub(crate) host: Host,
-    /// Clock time of the last look, refreshed after each call.
+    /// Clock time as last read; refreshed after each call.
     pub(crate) now_ns: u64,
     pub(crate) edges: Edges,
-    /// Where what happens to packets is recorded, if somebody watches.
+    /// Records what happens to packets, if there is an observer.
     pub(crate) recorder: Option<Box<dyn Recorder>>,
 }
 
@@ -25,7 +25,7 @@ impl LaneContext {
         (self.host.events)(event);
     }
 
-    /// Records an event if somebody watches.
+    /// Records an event if there is an observer.
     #[inline]
     pub(crate) fn observe<'a>(&mut self, node: &str, event: impl FnOnce() -> Observed<'a>) {
         if let Some(recorder) = &mut self.recorder {
@@ -37,7 +37,7 @@ impl LaneContext {
         }
     }
 
-    /// Records what became of a packet if somebody watches.
+    /// Records the fate of a packet if there is an observer.
     #[inline]
     pub(crate) fn observe_settled(&mut self, node: &str, receipt: &Receipt, fate: Fate) {
         self.observe(node, || Observed::Settled {
@@ -47,7 +47,7 @@ impl LaneContext {
         });
     }
 
-    /// Records an event of several packets if somebody watches.
+    /// Records an event of several packets if there is an observer.
     #[inline]
     pub(crate) fn observe_packets(
         &mut self,
@@ -60,7 +60,7 @@ impl LaneContext {
         }
         let (one, many): ([PacketId; 1], Vec<PacketId>);
         let packets = match receipts {
-            // Nothing is allocated for what most calls are.
+            // Most calls have one packet; nothing is allocated for them.
             [receipt] => {
                 one = [receipt.packet];
                 &one[..]

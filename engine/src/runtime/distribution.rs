@@ -1,35 +1,37 @@
-//! A distribution of times: how many, their sum, the longest, and how many there were of each size.
+//! A distribution of times: their count, sum and maximum, and a histogram by size.
 
 use crate::report::Quantiles;
 
-/// A doubling of the time is divided into this many steps (as a power of two), so that each time is known to within 1
-/// %.
+/// Base-2 logarithm of the number of steps that each doubling of the time is divided into, so that each time is known
+/// to within 1 %.
 const STEPS_LOG2: u32 = 7;
 const STEPS: usize = 1 << STEPS_LOG2;
-/// Longer times, from 73 minutes on, count as this long.
+/// The longest time told apart, about 73 minutes; longer times count as this one.
 const LONGEST_NS: u64 = (1 << 42) - 1;
 const SIZES: usize = size_of(LONGEST_NS) + 1;
 
-/// Takes no memory before the first time above zero. Recording is a handful of instructions, since each node records
-/// two times for each packet: `hdrhistogram`, which divides times in the same way, takes a hundred.
+/// A histogram of times. It takes no heap memory before the first time above zero. Recording takes a handful of
+/// instructions, since each node records two times for each packet; `hdrhistogram`, which divides times in the same
+/// way, takes a hundred.
 #[derive(Default)]
 pub(crate) struct Distribution {
-    /// By size: how many times.
+    /// Number of times of each size.
     above_zero: Option<Box<[u64; SIZES]>>,
-    /// Times of nothing at all; most waits in a ring are.
+    /// Number of times that are zero, as most waits in a ring are.
     zeros: u64,
     sum_ns: u64,
     longest_ns: u64,
 }
 
-/// The size of a time: itself below two times [`STEPS`], then [`STEPS`] sizes for each doubling.
+/// Returns the size class of a time: the time itself below two times [`STEPS`], then [`STEPS`] classes for each
+/// doubling.
 #[inline]
 const fn size_of(ns: u64) -> usize {
     let doublings = (ns | (2 * STEPS as u64 - 1)).ilog2() - STEPS_LOG2;
     doublings as usize * STEPS + (ns >> doublings) as usize
 }
 
-/// The longest time of a size.
+/// Returns the longest time of a size.
 fn longest_of(size: usize) -> u64 {
     let doublings = (size / STEPS).saturating_sub(1);
     (((size - doublings * STEPS + 1) as u64) << doublings) - 1
@@ -53,7 +55,7 @@ impl Distribution {
         self.above_zero.get_or_insert_with(|| Box::new([0; SIZES]))
     }
 
-    /// Takes over what another one has recorded, which is empty then but keeps its memory.
+    /// Moves the records of another distribution into this one. The other is empty afterwards but keeps its memory.
     pub(crate) fn absorb(&mut self, other: &mut Self) {
         self.zeros += std::mem::take(&mut other.zeros);
         self.sum_ns += std::mem::take(&mut other.sum_ns);
@@ -69,25 +71,25 @@ impl Distribution {
         }
     }
 
-    /// How many times have been recorded.
+    /// Returns the number of recorded times.
     pub(crate) fn count(&self) -> u64 {
         let above_zero = self.recorded().map(|(_, count)| count);
         self.zeros + above_zero.sum::<u64>()
     }
 
-    /// Their sum.
+    /// Returns their sum.
     pub(crate) fn sum_ns(&self) -> u64 {
         self.sum_ns
     }
 
-    /// The times above zero, as the longest of their sizes, and how many there are of each; ascending.
+    /// Returns the times above zero, each as the longest time of its size, and their counts; ascending.
     fn recorded(&self) -> impl Iterator<Item = (u64, u64)> {
         let sizes = self.above_zero.iter().flat_map(|sizes| sizes.iter());
         let counted = sizes.enumerate().filter(|(_, count)| **count > 0);
         counted.map(|(size, count)| (longest_of(size), *count))
     }
 
-    /// How many are at most as long as each of these, which ascend.
+    /// Returns, for each of these ascending bounds, how many times do not exceed it.
     pub(crate) fn counts_up_to(&self, bounds_ns: &[u64]) -> Vec<u64> {
         let mut counts = vec![self.zeros; bounds_ns.len()];
         for (ns, count) in self.recorded() {
@@ -97,13 +99,13 @@ impl Distribution {
             }
         }
         for index in 1..counts.len() {
-            // Until here each but the zeros was counted under its own bound alone.
+            // So far, each time above zero was counted only under its own bound.
             counts[index] += counts[index - 1] - self.zeros;
         }
         counts
     }
 
-    /// Quantiles in milliseconds; zeros of them all without a record.
+    /// Returns quantiles in milliseconds; all are zero if nothing was recorded.
     pub(crate) fn quantiles(&self) -> Quantiles {
         let count = self.count() as f64;
         let at = |quantile: f64| {

@@ -8,17 +8,19 @@ use crate::runtime::call::panic_message;
 use crate::runtime::lane::{Lane, Step};
 use crate::runtime::parker::Parker;
 
-/// How many times a lane looks again before it parks. A parked thread costs its waker microseconds, so a short wait is
-/// cheaper awake; much longer spins take the core from the very thread that is waited for.
+/// Number of times a lane polls again before it parks. Waking a parked thread takes microseconds, so a short wait is
+/// cheaper awake; spinning much longer takes the core away from the very thread that is waited for.
 const LOOKS_BEFORE_PARKING: u32 = 100;
-/// So many streams more make a look count once more: it takes the longer, the more streams a lane has.
+/// Number of additional streams for which a poll counts once more, since polling takes longer the more streams a lane
+/// has.
 const STREAMS_OF_A_LOOK: u32 = 16;
-/// How many times where looking that often was in vain.
+/// Number of times a lane polls after polling that often was in vain.
 const FEW_LOOKS: u32 = 5;
-/// After so many times it looks often once more: whoever feeds it may have got a core of its own, or become faster.
+/// Number of short spins after which the lane spins long once more: its producer may have got a core of its own, or
+/// become faster.
 const TIMES_WITH_FEW_LOOKS: u32 = 8;
 
-/// Steps the lane until it is finished. A lane that panics, which is a mistake of the engine, ends the run.
+/// Steps the lane until it is finished. A panic of a lane, which is a bug in the engine, ends the run.
 pub(crate) fn run(mut lane: Lane, parker: &Arc<Parker>) {
     parker.adopt_current_thread();
     let died = catch_unwind(AssertUnwindSafe(|| drive(&mut lane, parker)));
@@ -43,7 +45,7 @@ fn drive(lane: &mut Lane, parker: &Arc<Parker>) {
                 looks = 0;
             }
             Step::Finished => return,
-            // Where nobody but the clock has something for it, there is nothing to look for.
+            // If only the clock can give it work, polling is useless.
             Step::Idle { until_ns } if looks < most_looks && lane.may_get(until_ns) => {
                 looks += 1 + lane.streams() / STREAMS_OF_A_LOOK;
                 std::hint::spin_loop();
@@ -55,7 +57,7 @@ fn drive(lane: &mut Lane, parker: &Arc<Parker>) {
                 };
                 parker.announce();
                 let looked = match lane.step() {
-                    // Whoever changed something before the announcement has woken nobody; see `Step::Idle`.
+                    // A change made before the announcement has woken nobody; see `Step::Idle`.
                     Step::Idle { .. } => lane.step(),
                     looked => looked,
                 };

@@ -1,13 +1,12 @@
-//! An edge: one stream on its way from an output to an input. Bounded storage with a policy, a progress mark beside it,
+//! An edge: one stream between an output and an input. It consists of a bounded store with a policy, a progress mark,
 //! books, and an end.
 //!
-//! It has two stores: a channel where producer and consumer are in different lanes, a ring where they share one.
-//! Nothing above this file knows which. No operation waits: a producer asks for room before it takes what it will
-//! publish, and sends then; who cannot go on parks in its own lane and is woken by the other end.
+//! There are two kinds of store: a channel if producer and consumer are in different lanes, a ring if they share one.
+//! Nothing above this file knows which. No operation waits: a producer checks for room before it takes what it will
+//! publish, and then sends; a side that cannot proceed parks in its own lane, and the other side wakes it.
 //!
-//! The mark: all sequences below it have been sent or have ended upstream. Whoever finds the store empty *after*
-//! reading the mark knows that nothing below it is left. The end of the stream is the largest mark, and carries how the
-//! stream ended.
+//! The mark: all sequences below it have been sent or have ended upstream. If the store is empty *after* the mark has
+//! been read, nothing below the mark is left. The end of the stream is the largest mark, and says how the stream ended.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,7 +33,7 @@ enum Store {
     Receiving {
         channel: Arc<Channel>,
         head: Option<Queued>,
-        /// Nothing below this sequence is in the channel: while the mark is not above it, there is nothing to look for.
+        /// No packet below this sequence is in the channel: unless the mark is above it, there is nothing to receive.
         seen: u64,
     },
 }
@@ -44,12 +43,12 @@ struct Ring {
     bytes: u64,
     mark: u64,
     end: End,
-    /// Node and slot at which it arrives, both in this lane.
+    /// Node and slot that receive the packets, both in this lane.
     to: (usize, usize),
 }
 
 impl Edge {
-    /// Both ends in one lane; what is sent arrives at the node and slot `to` of the lane.
+    /// Returns an edge with both ends in one lane; packets arrive at the node and slot `to` of the lane.
     pub(crate) fn ring(policy: Policy, books: Arc<EdgeBooks>, to: (usize, usize)) -> Self {
         let ring = Ring {
             queue: VecDeque::new(),
@@ -65,7 +64,7 @@ impl Edge {
         }
     }
 
-    /// The producer's end of an edge to another lane.
+    /// Returns the producer's end of an edge to another lane.
     pub(crate) fn sending(policy: Policy, channel: Arc<Channel>) -> Self {
         Self {
             policy,
@@ -74,7 +73,7 @@ impl Edge {
         }
     }
 
-    /// The consumer's end of an edge from another lane.
+    /// Returns the consumer's end of an edge from another lane.
     pub(crate) fn receiving(policy: Policy, channel: Arc<Channel>) -> Self {
         Self {
             policy,
@@ -87,7 +86,7 @@ impl Edge {
         }
     }
 
-    /// An input that nothing reaches.
+    /// Returns an edge for an input that no packet reaches.
     pub(crate) fn ended() -> Self {
         let policy = Policy {
             capacity: 1,
@@ -102,7 +101,7 @@ impl Edge {
         edge
     }
 
-    /// Where what is sent arrives, if that is in this lane.
+    /// Returns the node and slot that receive the packets, if they are in this lane.
     #[inline]
     pub(crate) fn arrives_at(&self) -> Option<(usize, usize)> {
         match &self.store {
@@ -111,20 +110,20 @@ impl Edge {
         }
     }
 
-    /// Whether its packets come out of another lane.
+    /// Returns whether its packets come from another lane.
     pub(crate) fn comes_from_outside(&self) -> bool {
         matches!(self.store, Store::Receiving { .. })
     }
 
     // The producer's side.
 
-    /// Whether the producer may have to wait for room.
+    /// Returns whether the producer may have to wait for room.
     #[inline]
     pub(crate) fn can_be_full(&self) -> bool {
         self.policy.full == WhenFull::Block
     }
 
-    /// Whether the producer may take what it will publish here. If not, it is woken once there is room.
+    /// Returns whether the producer may take what it will publish here. If not, it is woken once there is room.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         if !self.can_be_full() {
@@ -140,8 +139,8 @@ impl Edge {
         }
     }
 
-    /// Sends a packet; tells where it arrives, if that is in this lane. It never waits: a full queue that blocks was
-    /// asked for room before. `bytes` is the size of its payload, if the payload could tell.
+    /// Sends a packet; returns where it arrives, if that is in this lane. Never waits: for a queue that blocks, the
+    /// producer has checked for room before. `bytes` is the size of the payload, or `None` if it panicked when asked.
     #[inline]
     pub(crate) fn send(
         &mut self,
@@ -188,8 +187,8 @@ impl Edge {
         }
     }
 
-    /// Whether a packet of this size fits into a queue that drops, after the oldest have gone if that is its way.
-    /// A packet larger than the queue takes is admitted alone.
+    /// Returns whether a packet of this size fits into a queue that drops, after evicting the oldest packets if the
+    /// policy says so. A packet larger than the queue's limit is admitted alone.
     fn make_room(&mut self, bytes: u64) -> bool {
         loop {
             let (packets, held) = match &self.store {
@@ -213,7 +212,7 @@ impl Edge {
                 Store::Sending(channel) => channel.evict(),
                 Store::Receiving { .. } => None,
             };
-            // The consumer may have been faster.
+            // The consumer may have taken it first.
             if let Some(oldest) = oldest {
                 self.books.drop_one(DropCause::Oldest);
                 discard(oldest);
@@ -221,7 +220,7 @@ impl Edge {
         }
     }
 
-    /// Moves the mark: all sequences below `next` have been sent or have ended.
+    /// Advances the mark: all sequences below `next` have been sent or have ended.
     pub(crate) fn advance(&mut self, next: u64) {
         if next > self.mark() {
             self.set_mark(next);
@@ -249,7 +248,7 @@ impl Edge {
 
     // The consumer's side.
 
-    /// The mark. Read it before looking for a packet.
+    /// Returns the mark. Read it before checking for a packet.
     #[inline]
     pub(crate) fn mark(&self) -> u64 {
         match &self.store {
@@ -258,7 +257,8 @@ impl Edge {
         }
     }
 
-    /// How the stream ended, and whether the queue has lost something of it. Only once the mark says that it has.
+    /// Returns how the stream ended, and whether the queue has lost packets of it. Valid only once the mark says that
+    /// it has ended.
     pub(crate) fn end(&self) -> End {
         let end = match &self.store {
             Store::Ring(ring) => ring.end,
@@ -270,7 +270,7 @@ impl Edge {
         }
     }
 
-    /// Whether a packet is there, without making it the consumer's.
+    /// Returns whether there is a packet, without receiving it.
     pub(crate) fn has_packet(&mut self) -> bool {
         match &mut self.store {
             Store::Ring(ring) => !ring.queue.is_empty(),
@@ -289,8 +289,8 @@ impl Edge {
         }
     }
 
-    /// The sequence of the oldest packet that has not aged, if there is one. At a channel it becomes the consumer's
-    /// here, in its books too.
+    /// Returns the sequence of the oldest packet that has not aged, if there is one. From a channel it is received
+    /// here, and counted as such.
     pub(crate) fn head(&mut self, port: &PortBooks, now_ns: u64) -> Option<u64> {
         let policy = &self.policy;
         let has_aged = |queued: &Queued| {
@@ -335,7 +335,7 @@ impl Edge {
         }
     }
 
-    /// Takes the packet whose sequence [`Edge::head`] has told.
+    /// Takes the packet whose sequence [`Edge::head`] returned.
     pub(crate) fn take(&mut self, port: &PortBooks) -> Option<Queued> {
         match &mut self.store {
             Store::Ring(ring) => {
@@ -349,8 +349,8 @@ impl Edge {
         }
     }
 
-    /// Takes the oldest packet that has not aged, or tells the mark: nothing below it is left. The flag says that a
-    /// look would find nothing more in the ring.
+    /// Takes the oldest packet that has not aged, or returns the mark, below which nothing is left. The flag says that
+    /// the ring is known to hold nothing more.
     #[inline]
     pub(crate) fn receive(&mut self, port: &PortBooks, now_ns: u64) -> Result<(Queued, bool), u64> {
         if let (Store::Ring(ring), None) = (&mut self.store, self.policy.max_age_ns) {

@@ -1,29 +1,29 @@
-//! The edges of one lane, and which of its nodes something has arrived at inside the lane.
+//! The edges of one lane, and the nodes at which something has arrived inside the lane.
 
 use crate::end::End;
 use crate::packet::Packet;
 use crate::runtime::edge::Edge;
 
-/// An edge of the lane by its place in [`Edges`].
+/// Index of an edge in [`Edges`].
 pub(crate) type EdgeId = usize;
 
-/// All edges of a lane, by number. The number of an edge that is gone is given out again.
+/// All edges of a lane, by number. The number of a removed edge is reused.
 #[derive(Default)]
 pub(crate) struct Edges {
     all: Vec<Option<Edge>>,
     free: Vec<EdgeId>,
-    /// By node of the lane: the stream slots at which something has arrived by a ring and has not been looked at.
+    /// For each node of the lane, the stream slots at which something has arrived by a ring and has not been polled.
     arrived: Vec<NumberSet>,
-    /// The nodes that have such slots.
+    /// Nodes that have such slots.
     waiting: NumberSet,
 }
 
 /// A set of small numbers: stream slots, or places of nodes.
 #[derive(Default)]
 struct NumberSet {
-    /// Those below 64, which are all that most lanes have.
+    /// Numbers below 64, which are all that most lanes have.
     low: u64,
-    /// The others, 64 in each.
+    /// The other numbers, 64 in each word.
     high: Vec<u64>,
 }
 
@@ -58,7 +58,7 @@ impl NumberSet {
         self.low == 0 && self.high.iter().all(|word| *word == 0)
     }
 
-    /// The first number of the set that is not below `from`.
+    /// Returns the first number of the set that is not below `from`.
     #[inline]
     fn next(&self, from: usize) -> Option<usize> {
         if from < 64 {
@@ -82,7 +82,7 @@ impl NumberSet {
 }
 
 impl Edges {
-    /// For a lane of this many nodes.
+    /// Creates the edges of a lane with this many nodes.
     pub(crate) fn new(nodes: usize) -> Self {
         Self {
             arrived: (0..nodes).map(|_| NumberSet::default()).collect(),
@@ -103,7 +103,7 @@ impl Edges {
         }
     }
 
-    /// Forgets an edge that neither end uses any more.
+    /// Removes an edge that neither end uses any more.
     pub(crate) fn remove(&mut self, id: EdgeId) {
         if self.all[id].take().is_some() {
             self.free.push(id);
@@ -146,31 +146,31 @@ impl Edges {
         }
     }
 
-    /// Notes that a node should look at a stream, also where nothing has come.
+    /// Notes that a node should poll a stream, even if nothing has arrived.
     #[inline(always)]
     pub(crate) fn note_arrival(&mut self, node: usize, slot: usize) {
         self.arrived[node].insert(slot);
         self.waiting.insert(node);
     }
 
-    /// The next node, from `from` on, at which something has arrived that it has not looked at.
+    /// Returns the next node, from `from` on, at which something has arrived that it has not polled.
     #[inline]
     pub(crate) fn next_waiting(&self, from: usize) -> Option<usize> {
         self.waiting.next(from)
     }
 
-    /// The next slot, from `from` on, at which something has arrived that the node has not looked at.
+    /// Returns the next slot, from `from` on, at which something has arrived that the node has not polled.
     #[inline]
     pub(crate) fn next_arrival(&self, node: usize, from: usize) -> Option<usize> {
         self.arrived[node].next(from)
     }
 
-    /// Whether something has arrived at a slot that the node has not looked at.
+    /// Returns whether something has arrived at a slot that the node has not polled.
     pub(crate) fn has_arrived(&self, node: usize, slot: usize) -> bool {
         self.next_arrival(node, slot) == Some(slot)
     }
 
-    /// The node has found nothing (more) to take there.
+    /// Notes that the node has found nothing (more) to take at a slot.
     #[inline]
     pub(crate) fn forget_arrival(&mut self, node: usize, slot: usize) {
         self.arrived[node].remove(slot);

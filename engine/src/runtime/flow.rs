@@ -1,7 +1,7 @@
-//! One stream at one node: its edges, what a join matches, and how far it has come.
+//! One stream at one node: its edges, the matching of joins, and its progress.
 //!
-//! Joins match by (stream, sequence) and know from marks alone that nothing more can come. Order per stream is a
-//! property of the flow; everything else may be reordered.
+//! Joins match by (stream, sequence) and know from marks alone that nothing more can come. The order of a stream is a
+//! property of its flow; everything else may be reordered.
 
 use std::sync::Arc;
 
@@ -14,34 +14,34 @@ use crate::runtime::call::{discard, discard_each};
 use crate::runtime::edges::{EdgeId, Edges};
 use crate::runtime::queued::END;
 
-/// What a look at the inputs found.
+/// The result of polling the inputs.
 pub(crate) enum Found {
     /// A packet, or a join's matched packets.
     Input(Taken),
-    /// A join's set that lacked a required input; there may be more.
+    /// A join's set that lacks a required input; there may be more.
     Unmatched(Receipt),
-    /// What a join's set would have been was dropped meanwhile; there may be more.
+    /// The packets of a join's set were dropped in the meantime; there may be more.
     Dropped,
-    /// There would be something, but the node must not take it: an edge that it feeds has no room.
+    /// There is something, but the node must not take it: an edge that it feeds has no room.
     NoRoom,
     /// Nothing to handle now.
     Nothing,
-    /// The stream has ended and everything of it has been taken.
+    /// The stream has ended and has been taken completely.
     Ended,
 }
 
-/// Packets taken from a flow's inputs as one input of the actor.
+/// The packets taken from a flow's inputs as one input of the actor.
 pub(crate) struct Taken {
     pub(crate) receipt: Receipt,
     pub(crate) input: Input,
     pub(crate) queued_ns: u64,
-    /// It came by a ring, and nothing is behind it there.
+    /// Whether it came from a ring that holds nothing more.
     pub(crate) is_last: bool,
-    /// A payload could not tell how large it is.
+    /// Whether a payload panicked when asked for its size.
     pub(crate) is_broken: bool,
 }
 
-/// What is needed to settle a packet after the actor took its payload.
+/// Data needed to settle a packet after the actor has taken its payload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Receipt {
     pub(crate) slot: usize,
@@ -62,7 +62,7 @@ impl Receipt {
     }
 }
 
-/// What a node has of one stream when the stream begins there.
+/// The parts of a [`Flow`] when its stream begins at a node.
 pub(crate) struct FlowSpec {
     pub(crate) books: Arc<FlowBooks>,
     pub(crate) inputs: Vec<EdgeId>,
@@ -78,21 +78,21 @@ pub(crate) struct Flow {
     pub(crate) outputs: Vec<Vec<EdgeId>>,
     /// Bit n is set for each output n.
     all_outputs: u64,
-    /// Those edges of the outputs that may be full.
+    /// Output edges that may be full.
     limits: Vec<EdgeId>,
     /// See [`FlowSpec::required`].
     pub(crate) required: u64,
-    /// All sequences below have been taken here or have ended upstream.
+    /// Sequence below which everything has been taken here or has ended upstream.
     pub(crate) position: u64,
-    /// All sequences below have been published or have been marked on the outputs.
+    /// Sequence below which everything has been published or marked on the outputs.
     marked: u64,
-    /// Packets that a batch or an open call holds.
+    /// Number of packets held by a batch or an open call.
     pub(crate) held: usize,
-    /// The actor has ended the stream: what still comes is counted as finished.
+    /// Whether the actor has ended the stream: packets that still come count as finished.
     pub(crate) is_finished: bool,
-    /// The actor knows that no more will come.
+    /// Whether the actor has been told that no more will come.
     pub(crate) is_told_of_its_ending: bool,
-    /// Replicas that have been told of the stream's end and have not answered yet.
+    /// Number of replicas that have been sent the stream's end and have not answered yet.
     pub(crate) untold: Option<usize>,
 }
 
@@ -122,13 +122,13 @@ impl Flow {
         }
     }
 
-    /// Whether every edge that the flow feeds has room.
+    /// Returns whether every edge that the flow feeds has room.
     #[inline]
     pub(crate) fn has_room(&self, edges: &Edges) -> bool {
         self.limits.iter().all(|&id| edges.get(id).has_room())
     }
 
-    /// Takes the next packet, or at a join what there is of the next sequence: one sequence and no more, since a node
+    /// Takes the next packet or, at a join, the packets of the next sequence. Takes only one sequence, since a node
     /// that serves streams strictly in turn must choose again after each.
     #[inline]
     pub(crate) fn take(
@@ -138,7 +138,7 @@ impl Flow {
         edges: &mut Edges,
         now_ns: u64,
     ) -> Found {
-        // Where nothing has come nobody has to make room, and most looks of a node with many streams are such.
+        // If nothing has come, room does not matter; a node with many streams mostly finds this case.
         if let [input] = self.inputs[..]
             && edges.get(input).mark() <= self.position
         {
@@ -187,7 +187,7 @@ impl Flow {
         let edge = edges.get_mut(self.inputs[0]);
         if !may_take {
             let mark = edge.mark();
-            // What waits for room waits in the queue, where it can age and make way for something newer.
+            // A packet that waits for room stays in the queue, where it can age and be replaced by a newer one.
             if edge.has_packet() {
                 return Found::NoRoom;
             }
@@ -212,7 +212,8 @@ impl Flow {
         })
     }
 
-    /// The next sequence of which it is known on every input whether it comes; moves the position over what has ended.
+    /// Returns the next sequence that every input either has or is known to lack; advances the position past what has
+    /// ended.
     fn complete_sequence(&mut self, edges: &mut Edges, now_ns: u64) -> Option<u64> {
         let mut lowest_head = END;
         let mut lowest_mark = END;
@@ -228,8 +229,8 @@ impl Flow {
         (lowest_head < lowest_mark).then_some(lowest_head)
     }
 
-    /// The position after a look at the inputs: nothing below it can come any more. Also whether what is to be taken
-    /// there has come.
+    /// Polls the inputs and returns the position, below which nothing can come any more, and whether the sequence there
+    /// can be taken.
     pub(crate) fn settled_position(&mut self, edges: &mut Edges, now_ns: u64) -> (u64, bool) {
         let complete = self.complete_sequence(edges, now_ns);
         (self.position, complete.is_some())
@@ -258,7 +259,7 @@ impl Flow {
         for (port, &id) in self.inputs.iter().enumerate() {
             let edge = edges.get_mut(id);
             let books = &self.books.ports[port];
-            // What arrived since `complete_sequence` has a higher sequence.
+            // A packet that arrived since `complete_sequence` has a higher sequence.
             let queued = match edge.head(books, now_ns) {
                 Some(head) if head == sequence => edge.take(books),
                 _ => None,
@@ -290,7 +291,7 @@ impl Flow {
     #[inline]
     pub(crate) fn settle(&self, present: u64, fate: Fate) {
         if present == 1 {
-            // The walk over the bits is not free, and most nodes have one input.
+            // Iterating over the bits is not free, and most nodes have one input.
             return self.books.ports[0].settle(fate);
         }
         for port in bits_of(present) {
@@ -319,7 +320,8 @@ impl Flow {
         }
     }
 
-    /// Counts a packet as filtered on each output but those that it was sent on (bit n: output n), and marks them.
+    /// Counts a packet as filtered on each output that it was not sent on (bit n of `sent` is output n), and marks
+    /// these outputs.
     #[inline]
     pub(crate) fn filter_others(&mut self, sent: u64, sequence: u64, edges: &mut Edges) {
         for output in bits_of(self.all_outputs & !sent) {
@@ -335,9 +337,9 @@ impl Flow {
         }
     }
 
-    /// Tells the outputs that everything below the position has ended, unless a part of it is still held here.
+    /// Marks everything below the position as ended on the outputs, unless packets are still held here.
     pub(crate) fn mark_outputs(&mut self, edges: &mut Edges) {
-        // The end is told when the flow is closed.
+        // The end is sent when the flow is closed.
         if self.held == 0 && self.position > self.marked && self.position != END {
             self.marked = self.position;
             self.books.settle_below(self.marked);
@@ -347,18 +349,18 @@ impl Flow {
         }
     }
 
-    /// Remembers that a sequence has been settled on all outputs by publishing.
+    /// Records that a sequence has been settled on all outputs.
     #[inline]
     pub(crate) fn published(&mut self, sequence: u64) {
         self.marked = self.marked.max(sequence + 1);
         self.books.settle_below(self.marked);
     }
 
-    /// How the stream came to its end at this node: the worst way of its inputs; and whether something was lost, told
-    /// by the first required input, since what another one lost shows there as unmatched.
+    /// Returns how the stream ended at this node: the worst end of its inputs. Whether something was lost is decided by
+    /// the first required input, since losses on another input show there as unmatched.
     pub(crate) fn end(&self, edges: &Edges) -> End {
         if self.is_finished {
-            // The actor has all that it wanted.
+            // The actor ended the stream itself.
             return End::default();
         }
         let ends = self.inputs.iter().map(|&id| edges.get(id).end());
@@ -371,7 +373,8 @@ impl Flow {
         }
     }
 
-    /// Takes everything that has come in to be given up, each packet of its own; the run is being stopped.
+    /// Empties the inputs when the run is stopped. Packets in rings are counted as abandoned by their edge; for each
+    /// packet from a channel a receipt is returned.
     pub(crate) fn abandon(&mut self, slot: usize, edges: &mut Edges, now_ns: u64) -> Vec<Receipt> {
         let mut given_up = Vec::new();
         for (port, &id) in self.inputs.iter().enumerate() {
@@ -390,7 +393,7 @@ impl Flow {
     }
 }
 
-/// The numbers in a bit set.
+/// Returns the numbers in a bit set.
 pub(crate) fn bits_of(mut bits: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let lowest = (bits != 0).then(|| bits.trailing_zeros() as usize)?;

@@ -1,4 +1,4 @@
-//! What the data plane gets from whoever runs it: the clock, where events go, who watches packets, and who runs the
+//! The environment of the data plane: the clock, the sink of events, the observer of packets, and what runs the
 //! replicas.
 //!
 //! In production these are the machine's clock, the supervisor's mailbox and threads; in a simulation everything is
@@ -23,17 +23,17 @@ pub(crate) struct Host {
     pub(crate) services: Services,
 }
 
-/// Who runs the replicas of a node.
+/// How the replicas of a node are run.
 #[derive(Clone)]
 pub(crate) enum Workers {
     /// Each has a thread of its own.
     Threads,
-    /// They wait here to be stepped.
+    /// They are kept here and stepped.
     Stepped(Arc<Mutex<Vec<Worker>>>),
 }
 
 impl Workers {
-    /// Starts a replica. Stepped ones begin with the job that waits for them: the actor's creation.
+    /// Starts a replica. A stepped one does its first job, the actor's creation, at once.
     pub(crate) fn start(
         &self,
         name: String,

@@ -1,8 +1,8 @@
-//! A lane: the nodes that share one thread, as a state machine that is stepped.
+//! A lane: the nodes that share one thread, as a state machine that is advanced in steps.
 //!
 //! A step never waits for another lane, so that the same code runs on a thread of its own and in a simulation. It first
 //! empties the rings between the lane's nodes as far as there is room, then takes one thing from outside: a packet from
-//! a queue, what a source has, a finished call, a batch that is due; its nodes in turn.
+//! a queue, a packet of a source, a finished call, or a batch that is due. Its nodes take turns.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,17 +17,17 @@ use crate::runtime::node::{Node, Role};
 use crate::runtime::protocol::{Attachment, Command, Event, Mailbox, NewEdge, NodeId};
 use crate::runtime::stats::LaneWatch;
 
-/// How often recorders are merged into the shared statistics.
+/// Interval at which recorders are merged into the shared statistics.
 const STATISTICS_PERIOD_NS: u64 = 1_000_000_000;
 
-/// What a step led to.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Something was done; step again.
     Progressed,
-    /// Nothing was done. What the step found out meanwhile (a mark that went on into a ring, the end of a stream of
-    /// which a batch is held, a replica that is free) may give the next one something to do: after two in a row,
-    /// nothing can be done until something comes in, room appears, or this clock time.
+    /// Nothing was done. What the step found out (a mark passed on into a ring, the end of a stream with a held batch,
+    /// a free replica) may give the next step something to do. After two idle steps in a row, nothing can be done until
+    /// something arrives, room appears, or this clock time is reached.
     Idle { until_ns: Option<u64> },
     /// Every node is finished.
     Finished,
@@ -36,23 +36,23 @@ pub(crate) enum Step {
 pub(crate) struct Lane {
     pub(crate) id: usize,
     pub(crate) name: String,
-    /// Each after those of the lane that feed it.
+    /// The nodes, each after those of the lane that feed it.
     nodes: Vec<Node>,
     mailbox: Arc<Mailbox>,
     watch: Arc<LaneWatch>,
-    /// Set when every instance of the run has been created: sources begin.
+    /// Set when every instance that was wired together has been created: sources then begin.
     started: Arc<AtomicBool>,
     cx: LaneContext,
-    /// Stream slots that have been given out.
+    /// Number of stream slots that have been allocated.
     slots: usize,
-    /// The node whose turn it is to take from outside.
+    /// Index of the node whose turn it is to take from outside.
     turn: usize,
     merged_ns: u64,
     idle_since_ns: Option<u64>,
     is_stopped: bool,
 }
 
-/// What a lane is made with, besides its nodes.
+/// The parts of a lane besides its nodes.
 pub(crate) struct LaneParts {
     pub(crate) id: usize,
     pub(crate) name: String,
@@ -94,7 +94,7 @@ impl Lane {
         self.cx.host.clock.clone()
     }
 
-    /// Does what there is to do inside the lane, and one thing that comes from outside.
+    /// Does all work inside the lane and takes one thing from outside.
     pub(crate) fn step(&mut self) -> Step {
         self.leave_idle();
         for node in &mut self.nodes {
@@ -121,14 +121,14 @@ impl Lane {
         Step::Idle { until_ns }
     }
 
-    /// Whether an idle lane may be given something before its time comes: not if all its nodes are sources that wait
+    /// Returns whether an idle lane may receive work before this time. It cannot if all its nodes are sources that wait
     /// for their next packet's time.
     pub(crate) fn may_get(&self, until_ns: Option<u64>) -> bool {
         let mut nodes = self.nodes.iter();
         until_ns.is_none() || nodes.any(|node| !node.parts.actor_type.source || node.is_blocked)
     }
 
-    /// The most streams that it has had at once.
+    /// Returns the largest number of streams that it has had at once.
     pub(crate) fn streams(&self) -> u32 {
         self.slots as u32
     }
@@ -164,8 +164,8 @@ impl Lane {
         any
     }
 
-    /// Gives a stream the first free slot, so that a run of many short streams looks at no more slots than live at
-    /// once.
+    /// Attaches a stream at the first free slot, so that a run of many short streams polls only as many slots as there
+    /// were streams at once.
     fn attach(&mut self, attachment: Attachment) {
         let is_free = |slot: &usize| self.nodes.iter().all(|node| node.flows[*slot].is_none());
         let slot = (0..self.slots).find(is_free).unwrap_or(self.slots);
@@ -221,8 +221,8 @@ impl Lane {
         }
     }
 
-    /// Lets each node take one packet from its rings, those nearer to the sources first, until nothing moves: so each
-    /// packet goes as far as it can before the next one follows.
+    /// Lets each node take one packet from its rings, upstream nodes first, until nothing moves. Each packet thus goes
+    /// as far as it can before the next one follows.
     fn empty_rings(&mut self) -> bool {
         let mut progressed = false;
         loop {
@@ -233,7 +233,7 @@ impl Lane {
                 next = self.cx.edges.next_waiting(place + 1);
             }
             progressed |= moved;
-            // A full ring takes a while where calls do; commands must not wait for it.
+            // Emptying a full ring takes long if calls do; commands must not wait for it.
             if !moved || self.mailbox.has_commands() {
                 return progressed;
             }
@@ -275,8 +275,8 @@ impl Lane {
         finished
     }
 
-    /// The earliest clock time at which something can be done without anything coming in, and whether nothing will come
-    /// of it by itself: what others do has to come first.
+    /// Returns the earliest clock time at which something can be done without anything arriving, and whether the lane
+    /// makes no progress by itself, because others have to act first.
     fn next_deadline(&mut self) -> (Option<u64>, bool) {
         let mut earliest: Option<u64> = None;
         let mut waits_for_others = true;
@@ -317,7 +317,7 @@ impl Lane {
         self.merge_statistics();
     }
 
-    /// Credits the time since the last look to the nodes that wait for room, as they stood during it.
+    /// Adds the idle time to the nodes that waited for room during it.
     fn leave_idle(&mut self) {
         if let Some(since) = self.idle_since_ns.take() {
             self.watch.waits_for_others.store(false, Ordering::Relaxed);
@@ -339,7 +339,7 @@ impl Lane {
         }
     }
 
-    /// Gives up everything, counting it. What is left to wait for are calls of replicas.
+    /// Gives up everything and counts it. Only calls of replicas remain to be waited for.
     fn stop(&mut self) {
         if std::mem::replace(&mut self.is_stopped, true) {
             return;

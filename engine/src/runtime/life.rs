@@ -1,4 +1,4 @@
-//! How a node instance comes, gets streams, closes them, and goes.
+//! The life cycle of a node instance: creation, attaching and closing streams, retiring, finishing.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use crate::runtime::source_runner::SourceRunner;
 use crate::runtime::stats::LatencyRecorder;
 
 impl Node {
-    /// Creates the instance if it is absent and its time has come. True if anything was done.
+    /// Creates the instance if it is absent and due. Returns whether anything was done.
     pub(crate) fn create_if_due(&mut self, cx: &mut LaneContext) -> bool {
         let Role::Absent { create_at_ns } = self.role else {
             return false;
@@ -25,7 +25,7 @@ impl Node {
         let watch = Arc::clone(&self.parts.watch);
         let is_first = watch.created_ns.load(Ordering::Relaxed) == 0;
         if !is_first && self.parts.actor_type.source && self.parts.setup.cancelled() {
-            // It was to be built anew, and need not be any more.
+            // It was to be rebuilt, which is no longer necessary.
             self.role = Role::Retired(None);
             self.end_source(End::of(How::Drained), None, cx);
             return true;
@@ -97,7 +97,7 @@ impl Node {
         }
     }
 
-    /// The actor has failed at something that is no call: it is not asked anything more.
+    /// Drops an actor that has failed outside a call, and retires the node.
     fn give_up(&mut self, error: &ActorError, cx: &mut LaneContext) {
         let absent = Role::Absent { create_at_ns: None };
         let role = std::mem::replace(&mut self.role, absent);
@@ -109,7 +109,7 @@ impl Node {
         });
     }
 
-    /// Adds a stream under one of the lane's slots, a free one or the next.
+    /// Adds a stream at one of the lane's slots: a free one or the next.
     pub(crate) fn attach(
         &mut self,
         slot: usize,
@@ -127,7 +127,7 @@ impl Node {
             self.is_fed_from_outside |= inputs.any(|&id| cx.edges.get(id).comes_from_outside());
             self.looks_outside |= self.is_fed_from_outside;
             if !self.parts.actor_type.source {
-                // Something may have come, or never will.
+                // Packets may have arrived already, or none ever will.
                 self.look_again(slot, cx);
             }
         }
@@ -137,19 +137,19 @@ impl Node {
         self.flows[slot] = flow;
         self.latencies[slot] = latency;
         if self.parts.actor_type.source && matches!(self.role, Role::Retired(_)) {
-            // It was taken out before its stream came: nothing else would ever close that.
+            // Retired before its stream was attached: nothing else would ever close the flow.
             self.close_flow(slot, End::of(How::Failed), cx);
         } else {
             self.start_stream(slot, cx);
         }
     }
 
-    /// The slot of a source's only stream, until that has ended.
+    /// Returns the slot of a source's only stream, until the stream has ended.
     pub(crate) fn source_slot(&self) -> Option<usize> {
         self.flows.iter().position(Option::is_some)
     }
 
-    /// Closes a flow whose stream has ended, once nothing of it is held. True if anything was done.
+    /// Closes a flow whose stream has ended, once none of its packets is held. Returns whether anything was done.
     pub(crate) fn end_flow(&mut self, slot: usize, cx: &mut LaneContext) -> bool {
         let Some(flow) = &mut self.flows[slot] else {
             return false;
@@ -180,7 +180,7 @@ impl Node {
                 end = end.and(End::of(How::Failed));
                 self.give_up(&error, cx);
             }
-            // Whoever was told of the end has kept what it has; a node that was given up has told nobody.
+            // An actor that was told of the end has saved its data; at a retired node no actor was told.
             None if matches!(self.role, Role::Actor(_) | Role::Pool(_)) => {
                 flow.books.flush_below(u64::MAX);
             }
@@ -190,11 +190,11 @@ impl Node {
         true
     }
 
-    /// Tells an actor that keeps calls open that no more will come of a stream, once: it may hold packets back until
-    /// one does. True if it was told.
+    /// Notifies an actor that keeps calls open, once, that no more packets of a stream will come: it may be holding
+    /// packets back until the next one. Returns whether it was notified.
     fn tell_of_the_ending(&mut self, slot: usize, cx: &mut LaneContext) -> bool {
         let batches = self.batches.as_ref();
-        // What a batch holds is handed over first.
+        // Packets held by a batch are handed over first.
         if self.parts.open_calls == 0 || batches.is_some_and(|batches| batches.holds(slot)) {
             return false;
         }
@@ -210,14 +210,14 @@ impl Node {
         true
     }
 
-    /// Tells the outputs that the stream has ended, and forgets it.
+    /// Ends the stream on the outputs and removes the flow.
     pub(crate) fn close_flow(&mut self, slot: usize, end: End, cx: &mut LaneContext) {
         let Some(flow) = self.flows[slot].take() else {
             return;
         };
         for &id in flow.outputs.iter().flatten() {
             cx.edges.finish(id, end);
-            // A ring is forgotten by its consumer.
+            // A ring is removed by its consumer.
             if cx.edges.get(id).arrives_at().is_none() {
                 cx.edges.remove(id);
             }
@@ -241,7 +241,8 @@ impl Node {
         });
     }
 
-    /// Takes the node out for good: what it holds and what still reaches it is abandoned, and its streams flow on.
+    /// Takes the node out of service for good: the packets that it holds, and those that still reach it, are abandoned,
+    /// and its streams flow on.
     pub(crate) fn retire(&mut self, cx: &mut LaneContext) {
         if matches!(
             self.role,
@@ -256,7 +257,7 @@ impl Node {
             Role::Actor(mut actor) => {
                 if let Err(error) = guard(|| actor.finish(end)) {
                     let node = &self.parts.watch.name;
-                    tracing::warn!(node = %node, "it could not finish after it was given up: {error}");
+                    tracing::warn!(node = %node, "the actor could not finish after it was given up: {error}");
                 }
                 discard(actor);
             }
@@ -279,7 +280,7 @@ impl Node {
         }
     }
 
-    /// Takes out what batches and open calls hold.
+    /// Removes the packets held by batches and open calls, and returns their receipts.
     fn give_up_held(&mut self) -> Vec<Receipt> {
         let mut given_up: Vec<Receipt> = Vec::new();
         if let Some(window) = &mut self.window {
@@ -294,7 +295,7 @@ impl Node {
         given_up
     }
 
-    /// Finishes the instance if nothing can reach it any more. True if anything was done.
+    /// Finishes the instance if nothing can reach it any more. Returns whether anything was done.
     pub(crate) fn finish_if_done(&mut self, cx: &mut LaneContext) -> bool {
         let all_ended = self.flows.iter().all(Option::is_none);
         let no_more = if self.parts.per_stream {
@@ -327,7 +328,8 @@ impl Node {
         true
     }
 
-    /// Gives up everything; the run is being stopped. The actor is told, so that it can keep what it has.
+    /// Gives up everything because the run is being stopped. The actor's `finish` is called, so that it can save its
+    /// data.
     pub(crate) fn stop(&mut self, cx: &mut LaneContext) {
         let mut given_up = self.give_up_held();
         for (slot, flow) in self.flows.iter_mut().enumerate() {
@@ -366,7 +368,7 @@ impl Node {
         self.gone(failure.map(|error| error.to_string()), cx);
     }
 
-    /// Nothing is left of the instance but its books.
+    /// Reports that the instance is gone; only its books remain.
     pub(crate) fn gone(&mut self, failure: Option<String>, cx: &mut LaneContext) {
         let watch = &self.parts.watch;
         watch.finished_ns.store(cx.tick().max(1), Ordering::Relaxed);
@@ -378,12 +380,12 @@ impl Node {
         });
     }
 
-    /// Drops what the node was; destructors of actors and sources may panic.
+    /// Drops the former role of the node; destructors of actors and sources may panic.
     fn discard_role(&self, role: Role) {
         match role {
             Role::Actor(actor) => discard(actor),
             Role::Source(runner) => {
-                // A recording was read ahead of its time: that was never captured.
+                // A recording is read ahead: its packet in hand was never captured.
                 let is_live = runner.known_pacing() == Some(true);
                 self.discard_source(runner, is_live);
             }

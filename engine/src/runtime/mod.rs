@@ -1,17 +1,17 @@
-//! The data plane: lanes of nodes over edges. The way of a packet stands in `way`.
+//! The data plane: lanes of nodes connected by edges. `way` describes the path of a packet.
 //!
 //! ```text
 //! lane ── driver (on a thread)
-//!  ├ turns, sourcing, life    what a node does next; how it comes and goes
-//!  ├ way                      the way of a packet through a node
-//!  │  ├ node                  what a node is
-//!  │  ├ batch, window, pool   what is held; calls under way; replicas
+//!  ├ turns, sourcing, life    what a node does next; its creation and end
+//!  ├ way                      the path of a packet through a node
+//!  │  ├ node                  the state of a node
+//!  │  ├ batch, window, pool   held packets; open calls; replicas
 //!  │  └ flow                  one stream at one node: joins, positions
 //!  │     └ edge               one stream between two nodes: ring or channel
-//!  └ books, stats             what is counted, what is measured
-//! wiring ── from a graph to lanes; topology asks the graph, connecting makes the edges
-//!  ├ records                  what has been wired; closing makes closed of a stream that is over
-//!  └ protocol, host           what lanes and the control plane tell each other; who runs the lanes
+//!  └ books, stats             counters; measurements
+//! wiring ── from a graph to lanes; topology queries the graph, connecting makes the edges
+//!  ├ records                  what has been wired; closing turns ended streams into closed
+//!  └ protocol, host           messages between lanes and the control plane; what the lanes run on
 //! ```
 
 pub(crate) mod arranging;

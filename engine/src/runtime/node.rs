@@ -1,5 +1,4 @@
-//! A node instance: what it is, what it holds, and what it knows of its streams. The way of a packet through it is in
-//! `way`.
+//! A node instance: its role, what it holds, and the state of its streams. The path of a packet through it is in `way`.
 
 use std::sync::Arc;
 
@@ -19,26 +18,26 @@ use crate::runtime::source_runner::{SourceMemory, SourceRunner};
 use crate::runtime::stats::{LatencyRecorder, NodeStats};
 use crate::runtime::window::Window;
 
-/// Failed packets of a node that are all logged.
+/// Number of failed packets of a node up to which each is logged.
 const FAILURES_LOGGED_EACH: u64 = 8;
 
 pub(crate) enum Role {
-    /// Not created yet, or gone after a panic; created again at the time, once there is one.
+    /// Not created yet, or gone after a panic; created at this clock time once it is set.
     Absent {
         create_at_ns: Option<u64>,
     },
     Actor(Box<dyn AnyActor>),
     Source(SourceRunner),
     Pool(Pool),
-    /// Will not come back; what still reaches it is counted as abandoned. Its replicas may not have finished yet.
+    /// Out of service for good; packets that still reach it count as abandoned. Its replicas may not have finished yet.
     Retired(Option<Pool>),
-    /// Nothing more is asked of it, but its replicas have not finished yet.
+    /// Has nothing more to do, but its replicas have not finished yet.
     Leaving(Pool),
     Finished,
 }
 
 impl Role {
-    /// The replicas, if it has any.
+    /// Returns the replicas, if there are any.
     pub(crate) fn pool(&mut self) -> Option<&mut Pool> {
         match self {
             Self::Pool(pool) | Self::Leaving(pool) | Self::Retired(Some(pool)) => Some(pool),
@@ -52,35 +51,35 @@ pub(crate) struct Node {
     /// Its index in the lane.
     pub(crate) place: usize,
     pub(crate) role: Role,
-    /// By the lane's stream slots.
+    /// Flows by the lane's stream slots.
     pub(crate) flows: Vec<Option<Flow>>,
     pub(crate) latencies: Vec<Option<LatencyRecorder>>,
     pub(crate) batches: Option<Batches>,
     /// Calls that are not finished when they return: those of replicas, and those whose ticket the actor keeps.
     pub(crate) window: Option<Window>,
     pub(crate) recorder: NodeStats,
-    /// No further stream will come.
+    /// Whether no further stream will come.
     pub(crate) closing: bool,
-    /// A stream has been attached.
+    /// Whether a stream has been attached.
     pub(crate) attached: bool,
-    /// Packets come to it from other lanes.
+    /// Whether it receives packets from other lanes.
     pub(crate) is_fed_from_outside: bool,
-    /// Not all it ever has to do arrives by rings: it is fed from outside, forms batches, or waits for calls.
+    /// Whether it has work that does not arrive by rings: it is fed from outside, forms batches, or has open calls.
     pub(crate) looks_outside: bool,
-    /// At the last look there was something to take, and no room for what would come of it.
+    /// Whether at the last poll there was something to take but no room for its output.
     pub(crate) is_blocked: bool,
-    /// The slot to look at first.
+    /// The slot to poll first.
     pub(crate) turn: usize,
-    /// Where streams are units of work: its slots, oldest stream first.
+    /// Its slots, oldest stream first, if streams are units of work.
     pub(crate) by_age: Vec<usize>,
     pub(crate) out: Outputs,
-    /// Failed packets so far, for deciding which of them are logged.
+    /// Number of failed packets so far, which decides whether the next one is logged.
     pub(crate) failures: u64,
-    /// How its streams ended so far.
+    /// Combined end of its streams so far.
     pub(crate) end: End,
     /// Why a replica could not finish.
     pub(crate) finishing_failure: Option<String>,
-    /// What a source keeps over a restart.
+    /// State that a source keeps across a restart.
     pub(crate) source_memory: SourceMemory,
 }
 
@@ -116,7 +115,7 @@ impl Node {
         }
     }
 
-    /// Lets others see what has been recorded.
+    /// Merges what has been recorded into the shared statistics.
     pub(crate) fn merge_statistics(&mut self) {
         self.parts.watch.absorb(&mut self.recorder);
         for latency in self.latencies.iter_mut().flatten() {
@@ -124,7 +123,7 @@ impl Node {
         }
     }
 
-    /// Whether it may take another packet now.
+    /// Returns whether it may take another packet now.
     #[inline]
     pub(crate) fn can_take(&self) -> bool {
         match &self.role {
@@ -134,7 +133,7 @@ impl Node {
         }
     }
 
-    /// The actor has all it wants of a stream: what a batch holds of it is finished.
+    /// Ends a stream early, as the actor asked: packets of it that a batch holds count as finished.
     pub(crate) fn end_early(&mut self, stream: u32, cx: &mut LaneContext) {
         let is_of =
             |flow: &Option<Flow>| flow.as_ref().is_some_and(|flow| flow.stream.id == stream);
@@ -153,7 +152,7 @@ impl Node {
         }
     }
 
-    /// Gets rid of an actor (or one replica) that will be replaced, and of the calls that it was to finish later.
+    /// Drops an actor (or one replica) that will be replaced, and the calls that it was to finish later.
     pub(crate) fn drop_actor(&mut self, replica: usize, cx: &mut LaneContext) {
         match &mut self.role {
             Role::Pool(pool) => pool.drop_actor(replica),
@@ -174,7 +173,7 @@ impl Node {
         }
     }
 
-    /// A batch or an open call holds these packets.
+    /// Counts these packets as held by a batch or an open call.
     pub(crate) fn keep(&mut self, receipts: &[Receipt]) {
         for receipt in receipts {
             if let Some(flow) = &mut self.flows[receipt.slot] {
@@ -183,7 +182,7 @@ impl Node {
         }
     }
 
-    /// These packets are not held any more.
+    /// Counts these packets as no longer held.
     pub(crate) fn release(&mut self, receipts: &[Receipt], cx: &mut LaneContext) {
         for receipt in receipts {
             if let Some(flow) = &mut self.flows[receipt.slot] {
@@ -196,16 +195,16 @@ impl Node {
         }
     }
 
-    /// Has a stream looked at although nothing has arrived inside the lane. What comes from outside is looked at
-    /// anyhow, and in turn: noted as arrived, a stream that always has more would never be forgotten, and be the only
-    /// one to be served.
+    /// Has a stream polled although nothing has arrived inside the lane. Streams from outside are polled in turn
+    /// anyway: if one that always has more were noted as arrived, the note would never be cleared and no other stream
+    /// would be served.
     pub(crate) fn look_again(&self, slot: usize, cx: &mut LaneContext) {
         if !self.is_fed_from_outside {
             cx.edges.note_arrival(self.place, slot);
         }
     }
 
-    /// Lets others see since when the oldest call waits for its ticket.
+    /// Publishes since when the oldest call has been waiting for its ticket.
     pub(crate) fn note_open_calls(&self) {
         let oldest = self.window.as_ref().and_then(Window::oldest_ns);
         if self.parts.open_calls > 0 && !self.parts.waits_for_packets {
@@ -224,7 +223,7 @@ impl Node {
         self.out.is_open = false;
     }
 
-    /// Logs failed packets: the first ones each, then those at which their number has doubled, so that a node that
+    /// Logs failed packets: each of the first ones, then one each time their number has doubled, so that a node that
     /// fails on everything does not fill the disk. The books count all of them.
     pub(crate) fn log_failure(&mut self, receipts: &[Receipt], error: &ActorError) {
         for receipt in receipts {

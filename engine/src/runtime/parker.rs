@@ -1,7 +1,8 @@
-//! Parking and waking a lane's thread without losing a wake-up and without a system call while it is awake.
+//! Parks and wakes a lane's thread without losing a wake-up, and without a system call while it is awake.
 //!
-//! A thread that finds nothing to do announces that it is about to park, looks once more, and parks only then; a waker
-//! publishes its data first and looks for the announcement after. The two fences make one of them see the other.
+//! A thread that finds nothing to do announces that it is about to park, polls once more, and only then parks; a waker
+//! publishes its data first and then checks for the announcement. The two fences ensure that at least one of them sees
+//! the other.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering, fence};
@@ -12,7 +13,7 @@ const AWAKE: u8 = 0;
 const PARKING: u8 = 1;
 const WOKEN: u8 = 2;
 
-/// One lane's parking place.
+/// The parking state of one lane's thread.
 #[derive(Default)]
 pub(crate) struct Parker {
     state: AtomicU8,
@@ -20,28 +21,28 @@ pub(crate) struct Parker {
 }
 
 impl Parker {
-    /// Makes the current thread the one that parks here.
+    /// Registers the current thread as the one that parks here.
     pub(crate) fn adopt_current_thread(&self) {
         self.thread.get_or_init(std::thread::current);
     }
 
-    /// Announces that the thread will park unless it finds work in one more look.
+    /// Announces that the thread will park unless it finds work when it polls once more.
     pub(crate) fn announce(&self) {
         self.state.store(PARKING, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// Whether the thread has announced that it parks and nobody has woken it since.
+    /// Returns whether the thread has announced that it parks and has not been woken since.
     pub(crate) fn is_parking(&self) -> bool {
         self.state.load(Ordering::Acquire) == PARKING
     }
 
-    /// Takes the announcement back: work was found.
+    /// Withdraws the announcement, because work was found.
     pub(crate) fn retract(&self) {
         self.state.store(AWAKE, Ordering::Relaxed);
     }
 
-    /// Sleeps until woken or until the time is over; returns at once if somebody woke since [`Parker::announce`].
+    /// Sleeps until woken or until the timeout expires; returns at once if woken since [`Parker::announce`].
     pub(crate) fn park(&self, timeout: Option<Duration>) {
         while self.state.load(Ordering::Acquire) == PARKING {
             match timeout {
@@ -55,7 +56,7 @@ impl Parker {
         self.state.store(AWAKE, Ordering::Relaxed);
     }
 
-    /// Wakes the thread if it is parked or about to park. The caller has published what there is to find before.
+    /// Wakes the thread if it is parked or about to park. The caller must publish its data first.
     pub(crate) fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.state.load(Ordering::Relaxed) == PARKING

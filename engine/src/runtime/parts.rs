@@ -1,4 +1,4 @@
-//! What a node instance is made of, fixed for its life.
+//! The parts of a node instance that are fixed for its lifetime.
 
 use std::sync::Arc;
 
@@ -15,35 +15,35 @@ use crate::setup::Setup;
 pub(crate) struct NodeParts {
     pub(crate) id: NodeId,
     pub(crate) watch: Arc<NodeWatch>,
-    /// Where the lane parks; whoever has something for the node wakes it.
+    /// The lane's parker, used to wake the lane when there is work for the node.
     pub(crate) parker: Arc<Parker>,
     pub(crate) workers: Workers,
     pub(crate) actor_type: ActorType,
     pub(crate) settings: Settings,
     pub(crate) setup: Setup,
     pub(crate) on_error: OnError,
-    /// Instances of an `each: stream` node end with their stream.
+    /// Whether the instance belongs to one stream and ends with it (`each: stream`, and every source).
     pub(crate) per_stream: bool,
-    /// Streams are served strictly by sequence, in declared order (clock `asap`).
+    /// Whether streams are served strictly by sequence, in declared order (clock `asap`).
     pub(crate) strict: bool,
-    /// Streams are units of work: the oldest that has a packet is served first.
+    /// Whether streams are units of work: the oldest one that has a packet is served first.
     pub(crate) oldest_first: bool,
     pub(crate) replicas: usize,
     /// See [`Ports::open_calls`](crate::Ports).
     pub(crate) open_calls: usize,
     /// See [`Ports::waits_for_packets`](crate::Ports).
     pub(crate) waits_for_packets: bool,
-    /// Nobody consumes its outputs: packets are delivered here.
+    /// Whether no other node consumes its outputs, so that packets are delivered here.
     pub(crate) sink: bool,
     /// Number of its outputs.
     pub(crate) outputs: usize,
-    /// A queue that it feeds counts the bytes of payloads.
+    /// Whether a queue that it feeds counts the bytes of payloads.
     pub(crate) counts_bytes: bool,
 }
 
 impl NodeParts {
-    /// How large a payload is, where a queue that it goes to counts bytes. None: it panicked when it was asked; it
-    /// fails behind the queue.
+    /// Returns the size of a payload in bytes, or 0 if no queue that the node feeds counts bytes. `None` if the payload
+    /// panicked; its packet then fails at the consumer.
     #[inline]
     pub(crate) fn size_of(&self, payload: &AnyPayload) -> Option<u64> {
         if self.counts_bytes {

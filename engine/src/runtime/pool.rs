@@ -1,6 +1,7 @@
-//! The replicas of a node, from the side of its lane: who is free, who is to be told what, who is to be built anew.
+//! The replicas of a node as its lane sees them: which are free, which notifications are pending, which actors are to
+//! be rebuilt.
 //!
-//! Calls go through the node's window; each replica is told of every stream before it gets a packet of it.
+//! Calls go through the node's window; each replica is notified of every stream before it gets a packet of it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,45 +18,45 @@ use crate::runtime::window::AnswerDesk;
 struct Replica {
     jobs: flume::Sender<Job>,
     thread: Option<JoinHandle<()>>,
-    /// It has an actor that is not to be replaced.
+    /// Whether it has an actor that is not to be replaced.
     has_actor: bool,
-    /// It has been given a job and has not answered yet.
+    /// Whether it has been given a job and has not answered yet.
     is_working: bool,
-    /// What it is told before it gets further calls.
+    /// Jobs that it gets before further calls.
     to_tell: VecDeque<Job>,
-    /// When its actor is to be built anew.
+    /// When its actor is to be rebuilt.
     create_at_ns: Option<u64>,
 }
 
-/// What came of looking at the replicas.
+/// The result of polling the replicas.
 #[derive(Default)]
 pub(crate) struct News {
-    /// Actors that were built anew.
+    /// Number of rebuilt actors.
     pub(crate) restarts: u64,
-    /// Replicas that could not be built anew.
+    /// Replicas whose actor could not be built, with messages.
     pub(crate) failed_creations: Vec<(usize, String)>,
-    /// Replicas that failed at the start or the end of a stream, or at finishing.
+    /// Messages of replicas that failed at the start or the end of a stream, or at finishing.
     pub(crate) failures: Vec<String>,
-    /// Streams whose end one more replica knows.
+    /// Numbers of the streams whose end one more replica has handled.
     pub(crate) told_ends: Vec<u32>,
 }
 
 pub(crate) struct Pool {
     replicas: Vec<Replica>,
     done: flume::Receiver<Done>,
-    /// Calls that no replica was free for.
+    /// Calls for which no replica was free.
     calls: VecDeque<(u64, Work)>,
     streams: Vec<Arc<Stream>>,
-    /// Ends of streams that a replica was to be told when it lost its actor.
+    /// Streams whose end was still pending for a replica when it lost its actor.
     untold_ends: Vec<u32>,
-    /// All replicas are to finish.
+    /// Set when all replicas are to finish.
     finishing: Option<End>,
 }
 
 impl Pool {
-    /// Starts the replicas' threads and waits until each has created its actor.
+    /// Starts the replicas and waits until each has created its actor.
     pub(crate) fn start(parts: &NodeParts, desk: &Arc<AnswerDesk>) -> Result<Self, ActorError> {
-        // A replica has one job at a time, and answers each once.
+        // A replica has one job at a time and answers each once.
         let (sender, done) = flume::bounded(2 * parts.replicas);
         let mut pool = Self {
             replicas: Vec::with_capacity(parts.replicas),
@@ -112,13 +113,13 @@ impl Pool {
         }
     }
 
-    /// Gives a call to the next replica that is free.
+    /// Gives a call to the next free replica.
     pub(crate) fn dispatch(&mut self, number: u64, work: Work) {
         self.calls.push_back((number, work));
         self.hand_out();
     }
 
-    /// The replica has answered a call.
+    /// Notes that a replica has answered a call.
     pub(crate) fn is_free(&mut self, replica: usize, has_panicked: bool) {
         self.replicas[replica].is_working = false;
         if has_panicked {
@@ -142,7 +143,7 @@ impl Pool {
         }
     }
 
-    /// Notes what the replicas have done, builds anew what is due, and hands out what waits.
+    /// Collects the replicas' reports, rebuilds actors that are due, and hands out waiting jobs.
     pub(crate) fn look(&mut self, now_ns: u64) -> News {
         let mut news = News {
             told_ends: std::mem::take(&mut self.untold_ends),
@@ -152,7 +153,7 @@ impl Pool {
             self.note(done, &mut news);
         }
         for replica in &mut self.replicas {
-            // It may have been given a job before it was known how the last one ended.
+            // It may have been given another job before it was known how the last one ended.
             if !replica.is_working && replica.create_at_ns.is_some_and(|at_ns| at_ns <= now_ns) {
                 replica.create_at_ns = None;
                 replica.give(Job::Create);
@@ -191,7 +192,7 @@ impl Pool {
         }
     }
 
-    /// Tells all replicas that a stream begins.
+    /// Notifies all replicas that a stream begins.
     pub(crate) fn start_stream(&mut self, stream: &Arc<Stream>) {
         self.streams.push(Arc::clone(stream));
         for replica in self.replicas.iter_mut().filter(|replica| replica.has_actor) {
@@ -201,7 +202,7 @@ impl Pool {
         self.hand_out();
     }
 
-    /// Tells all replicas that a stream has ended; returns how many will say that they know.
+    /// Notifies all replicas that a stream has ended; returns how many will answer.
     pub(crate) fn end_stream(&mut self, stream: &Arc<Stream>, end: End) -> usize {
         self.streams.retain(|known| known.id != stream.id);
         let mut told = 0;
@@ -214,7 +215,7 @@ impl Pool {
         told
     }
 
-    /// Lets all replicas finish once they have done what they are at.
+    /// Drops waiting calls and lets all replicas finish after their current job and pending notifications.
     pub(crate) fn finish(&mut self, end: End) {
         self.drop_calls();
         self.finishing = Some(end);
@@ -227,7 +228,7 @@ impl Pool {
         self.hand_out();
     }
 
-    /// Gives up all calls that no replica has begun, and forgets what replicas were to be told.
+    /// Gives up all calls that no replica has begun, and drops pending notifications.
     pub(crate) fn give_up(&mut self) {
         self.drop_calls();
         for replica in &mut self.replicas {
@@ -241,13 +242,13 @@ impl Pool {
         }
     }
 
-    /// Whether all replicas have finished, or have no actor any more.
+    /// Returns whether all replicas have finished or lost their actor.
     pub(crate) fn has_finished(&self) -> bool {
         let mut replicas = self.replicas.iter();
         replicas.all(|replica| !replica.is_working && !replica.has_actor)
     }
 
-    /// Waits for the threads of replicas that have finished, so that nothing of theirs outlives the run.
+    /// Joins the threads of finished replicas, so that nothing of theirs outlives the run.
     pub(crate) fn join(self) {
         for replica in self.replicas {
             drop(replica.jobs);
@@ -258,7 +259,7 @@ impl Pool {
         }
     }
 
-    /// A replica whose actor is to be replaced gets no calls until it has been built anew.
+    /// Marks a replica's actor as gone: the replica gets no calls until the actor has been rebuilt.
     pub(crate) fn drop_actor(&mut self, replica: usize) {
         let replica = &mut self.replicas[replica];
         replica.has_actor = false;
@@ -269,13 +270,13 @@ impl Pool {
         }
     }
 
-    /// Builds a replica's actor anew at this clock time, once for all calls that want it.
+    /// Schedules the rebuilding of a replica's actor for this clock time; several requests lead to one rebuild.
     pub(crate) fn recreate(&mut self, replica: usize, at_ns: u64) {
         let at = &mut self.replicas[replica].create_at_ns;
         *at = Some(at.map_or(at_ns, |known| known.max(at_ns)));
     }
 
-    /// When the next replica is to be built anew. One that works yet wakes the lane when it has answered.
+    /// Returns when the next actor is to be rebuilt. A replica that is still working wakes the lane when it answers.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let idle = self.replicas.iter().filter(|replica| !replica.is_working);
         idle.filter_map(|replica| replica.create_at_ns).min()

@@ -1,4 +1,4 @@
-//! What lanes tell the control plane, and what it tells them. No frame travels here.
+//! The messages between lanes and the control plane. No frame travels here.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::runtime::stats::LatencyRecorder;
 /// Identifies a node instance in a run.
 pub(crate) type NodeId = usize;
 
-/// What happened in a lane.
+/// An event in a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The instance has been created.
@@ -35,39 +35,39 @@ pub(crate) enum Event {
         replica: usize,
         message: String,
     },
-    /// A call failed and the node's `on_error` asks to stop, or the node cannot go on at all.
+    /// A call failed and the node's `on_error` asks to stop, or the node cannot continue at all.
     WantsStop { node: NodeId, message: String },
-    /// A source has no more packets; with a message if it broke.
+    /// A source has no more packets; with a message if it failed.
     SourceEnded {
         node: NodeId,
         failure: Option<String>,
     },
-    /// Everything was handled and the instance is finished; with a message if finishing failed.
+    /// The instance has handled everything and is finished; with a message if finishing failed.
     NodeFinished {
         node: NodeId,
         failure: Option<String>,
     },
-    /// The instance has been built anew.
+    /// The actor has been rebuilt.
     Restarted { node: NodeId },
-    /// A source has lost what it captures from, for a reason, or has it again.
+    /// A source has lost its connection, for a reason, or has restored it.
     Connection { node: NodeId, lost: Option<String> },
-    /// The actor has all it wants of a stream.
+    /// The actor has ended a stream early.
     StreamFinished { stream: u32 },
-    /// All of a stream has been handled at a node.
+    /// A stream has been handled completely at a node.
     StreamEnded { node: NodeId, stream: u32, end: End },
-    /// The thread of a lane is over; with a message if it died.
+    /// The thread of a lane has ended; with a message if it died.
     LaneExited {
         lane: usize,
         failure: Option<String>,
     },
 }
 
-/// Receives events; called from lanes, must return at once.
+/// A function that receives events. It is called from lanes and must return at once.
 pub(crate) type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// An edge that a lane is to hold an end of.
+/// An edge of which a lane is to hold one or both ends.
 pub(crate) enum NewEdge {
-    /// Both ends, between two nodes of the lane; the consumer by its index in the lane.
+    /// Both ends, between two nodes of the lane; `consumer` is an index in the lane.
     Ring {
         policy: Policy,
         books: Arc<EdgeBooks>,
@@ -79,15 +79,15 @@ pub(crate) enum NewEdge {
     Receiving(Policy, Arc<Channel>),
 }
 
-/// A stream at one node; edges by their index in [`Attachment::edges`].
+/// A stream at one node. Edges are given by their index in [`Attachment::edges`].
 pub(crate) struct NewFlow {
     pub(crate) books: Arc<FlowBooks>,
-    /// None: the stream does not reach this input.
+    /// `None` if the stream does not reach the input.
     pub(crate) inputs: Vec<Option<usize>>,
     pub(crate) outputs: Vec<Vec<usize>>,
     /// See [`Flow::required`](crate::runtime::flow::Flow).
     pub(crate) required: u64,
-    /// At a sink: where its latencies are recorded.
+    /// Records latencies; only at a sink.
     pub(crate) latency: Option<LatencyRecorder>,
 }
 
@@ -99,25 +99,25 @@ pub(crate) struct Attachment {
     pub(crate) flows: Vec<Option<NewFlow>>,
 }
 
-/// What a lane is to do.
+/// A command to a lane.
 pub(crate) enum Command {
     /// A stream begins.
     Attach(Attachment),
-    /// No further stream will come: shared nodes finish when the present ones have ended.
+    /// No further stream will come: shared nodes finish when the present streams have ended.
     Close,
-    /// Build the instance (or one replica of it) anew at this clock time.
+    /// Rebuild the actor of the instance (or of one replica) at this clock time.
     Restart {
         node: NodeId,
         replica: usize,
         at_ns: u64,
     },
-    /// The node will not come back: what reaches it is counted as abandoned.
+    /// Take the node out of service for good: packets that reach it count as abandoned.
     Retire { node: NodeId },
-    /// Give up everything at once, counting it.
+    /// Give up everything at once, and count it.
     Stop,
 }
 
-/// A lane's inbox for commands: a handful in a run, looked at by a flag.
+/// A lane's inbox for commands. There are only a handful in a run, so a flag is polled instead of the queue.
 pub(crate) struct Mailbox {
     commands: Mutex<VecDeque<Command>>,
     filled: AtomicBool,
@@ -139,18 +139,18 @@ impl Mailbox {
         self.parker.wake();
     }
 
-    /// Wakes the lane so that it looks at flags that others have set.
+    /// Wakes the lane so that it checks flags set elsewhere.
     pub(crate) fn nudge(&self) {
         self.parker.wake();
     }
 
-    /// Whether a command waits.
+    /// Returns whether a command is waiting.
     pub(crate) fn has_commands(&self) -> bool {
         self.filled.load(Ordering::Relaxed)
     }
 
     pub(crate) fn take(&self) -> VecDeque<Command> {
-        // Looked at for every packet, so the common case must not be a locked operation.
+        // Called for every packet, so the common case must not be an atomic read-modify-write.
         if !self.filled.load(Ordering::Relaxed) || !self.filled.swap(false, Ordering::AcqRel) {
             return VecDeque::new();
         }

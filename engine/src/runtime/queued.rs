@@ -1,4 +1,4 @@
-//! What stands in the store of an edge, and by which policy.
+//! The contents of an edge's store, and the policy of the store.
 
 use crate::graph::WhenFull;
 use crate::packet::Packet;
@@ -6,17 +6,18 @@ use crate::packet::Packet;
 /// The mark of a stream that has ended: no sequence can come any more.
 pub(crate) const END: u64 = u64::MAX;
 
-/// What a consumer wants of its queue; see the graph file's `queue:`.
+/// The policy that a consumer sets for its queue; see the graph file's `queue:`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
     pub(crate) capacity: usize,
     pub(crate) bytes: Option<u64>,
     pub(crate) full: WhenFull,
     pub(crate) max_age_ns: Option<u64>,
-    /// A producer that waits for room is woken when the queue has drained to this length: few wake-ups for a plain
-    /// consumer, at once for a join, which may wait for what that producer sends elsewhere.
+    /// A waiting producer is woken when the queue has drained to this length: half the capacity for a plain consumer,
+    /// so that there are few wake-ups; one below the capacity under `asap` and for a join, which may be waiting for
+    /// packets that this producer sends elsewhere.
     pub(crate) wake_at: usize,
-    /// Packets that the producer may have in hand while it asks for room: it publishes them whole, on top of the
+    /// Packets that the producer may have in hand when it checks for room. It publishes them whole, beyond the
     /// capacity.
     pub(crate) in_hand: usize,
 }
@@ -24,9 +25,9 @@ pub(crate) struct Policy {
 /// A packet in a store.
 pub(crate) struct Queued {
     pub(crate) packet: Packet,
-    /// Bytes of its payload, where the policy counts them.
+    /// Bytes of its payload, if the policy counts them.
     pub(crate) bytes: u64,
-    /// The payload could not tell how large it is: the consumer fails it.
+    /// Whether the payload panicked when asked for its size; the consumer then fails the packet.
     pub(crate) is_broken: bool,
     /// Clock time at which it was sent.
     pub(crate) queued_ns: u64,

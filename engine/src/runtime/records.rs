@@ -1,5 +1,5 @@
-//! What has been wired in a run and has not been closed: the report, statistics, the watchdog and commands find it
-//! here.
+//! The records of everything that has been wired in a run and not been closed, for the report, statistics, the watchdog
+//! and commands.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) type EdgeNumber = usize;
 pub(crate) struct Instance {
     /// Index of its node in the graph.
     pub(crate) spec: usize,
-    /// The stream of an `each: stream` node, or the stream that a shared source is.
+    /// The stream of an `each: stream` node, or the own stream of a shared source.
     pub(crate) stream: Option<u32>,
     pub(crate) source: bool,
     pub(crate) sink: bool,
@@ -37,14 +37,14 @@ pub(crate) struct Instance {
     pub(crate) connection: Arc<Connection>,
     pub(crate) settled: Settled,
     pub(crate) tallies: Tallies,
-    /// By stream id.
+    /// Flows by stream id.
     pub(crate) flows: HashMap<u32, FlowRecord>,
-    /// The books of streams that have been closed.
+    /// Total books of closed streams.
     pub(crate) closed: NodeCounts,
 }
 
 impl Instance {
-    /// Its books, of all streams that there have been.
+    /// Returns its books, for all streams so far.
     pub(crate) fn counts(&self) -> NodeCounts {
         let mut counts = self.closed;
         for flow in self.flows.values() {
@@ -53,7 +53,7 @@ impl Instance {
         counts
     }
 
-    /// Whether nothing is left of it but its books.
+    /// Returns whether it has finished, so that only its books remain.
     pub(crate) fn is_finished(&self) -> bool {
         self.watch.finished_ns.load(Ordering::Relaxed) > 0
     }
@@ -63,7 +63,7 @@ impl Instance {
 pub(crate) struct FlowRecord {
     pub(crate) books: Arc<FlowBooks>,
     pub(crate) latency: Option<Arc<SinkLatency>>,
-    /// By input: the edge that feeds it.
+    /// For each input, the edge that feeds it.
     pub(crate) fed_by: Vec<Option<EdgeNumber>>,
 }
 
@@ -76,12 +76,12 @@ pub(crate) struct EdgeRecord {
     pub(crate) stream: u32,
     pub(crate) policy: Policy,
     pub(crate) books: Arc<EdgeBooks>,
-    /// Its store, if that is between two lanes.
+    /// Its store, if the edge is between two lanes.
     pub(crate) channel: Option<Arc<Channel>>,
 }
 
 impl EdgeRecord {
-    /// Packets in its store now.
+    /// Returns the number of packets in its store now.
     pub(crate) fn depth(&self) -> u64 {
         match &self.channel {
             Some(channel) => channel.depth() as u64,
@@ -89,15 +89,16 @@ impl EdgeRecord {
         }
     }
 
-    /// Whether a producer that asks for room finds none.
+    /// Returns whether a producer may find no room. A blocking queue with a limit in bytes counts as full once it holds
+    /// a packet.
     pub(crate) fn is_full(&self) -> bool {
         let depth = self.depth();
         self.policy.full == WhenFull::Block
             && (depth >= self.policy.capacity as u64 || depth > 0 && self.policy.bytes.is_some())
     }
 
-    /// Counts what is left as abandoned; only once neither end runs. A ring is empty by then, unless a call of its lane
-    /// never returned.
+    /// Counts the remaining packets as abandoned; to be called only once neither end is running. A ring is empty by
+    /// then, unless a call of its lane never returned.
     pub(crate) fn abandon(&self) {
         match &self.channel {
             Some(channel) => channel.abandon(),
@@ -120,20 +121,19 @@ pub(crate) struct StreamRecord {
     pub(crate) source: NodeId,
     /// All instances that it reaches, its source included.
     pub(crate) nodes: Vec<NodeId>,
-    /// Its edges.
     pub(crate) edges: Vec<EdgeNumber>,
-    /// Whether it has been let begin: that is said, and then its end is.
+    /// Whether it has begun; the end of the run cuts off only streams that have.
     pub(crate) has_begun: bool,
-    /// Nodes at which it has not ended yet.
+    /// Number of nodes at which it has not ended yet.
     pub(crate) unended: usize,
-    /// Lanes of its own whose thread has not ended yet.
+    /// Its own lanes whose threads have not ended yet.
     pub(crate) lanes: Vec<usize>,
-    /// How it ended at the others.
+    /// Combined end at the nodes where it has ended.
     pub(crate) end: End,
 }
 
 impl StreamRecord {
-    /// What the stream was added with.
+    /// Returns the spec that the stream was added with.
     pub(crate) fn spec(&self) -> StreamSpec {
         StreamSpec {
             name: self.stream.name.clone(),

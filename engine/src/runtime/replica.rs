@@ -1,4 +1,4 @@
-//! A replica of a stateless actor: it does the jobs that its pool gives it, on a thread of its own or stepped by a
+//! A replica of a stateless actor. It does the jobs that its pool gives it, on a thread of its own or stepped by a
 //! simulation.
 
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use crate::runtime::stats::NodeWatch;
 use crate::runtime::window::{Answer, AnswerDesk};
 use crate::setup::Setup;
 
-/// What a replica is asked to do.
+/// A job for a replica.
 pub(crate) enum Job {
     Call {
         number: u64,
         work: Work,
     },
-    /// Build the actor anew.
+    /// Build the actor, or rebuild it.
     Create,
     /// See [`Actor::stream_started`](crate::Actor::stream_started).
     StreamStarted(Arc<Stream>),
     /// See [`Actor::stream_ended`](crate::Actor::stream_ended).
     StreamEnded(Arc<Stream>, End),
-    /// See [`Actor::finish`](crate::Actor::finish). The last job.
+    /// See [`Actor::finish`](crate::Actor::finish). This is the last job.
     Finish(End),
 }
 
-/// That a job which is no call has been done. Of calls the window is told.
+/// The report that a job other than a call has been done. Calls report to the window instead.
 pub(crate) struct Done {
     pub(crate) replica: usize,
     pub(crate) what: DoneWhat,
@@ -41,12 +41,12 @@ pub(crate) struct Done {
 pub(crate) enum DoneWhat {
     Created,
     StreamStarted,
-    /// By the stream's number.
+    /// With the stream's number.
     StreamEnded(u32),
     Finished,
 }
 
-/// One replica's own side.
+/// The replica's side of the job queue.
 pub(crate) struct Worker {
     pub(crate) replica: usize,
     pub(crate) inbox: flume::Receiver<Job>,
@@ -61,21 +61,21 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Works until the pool is gone.
+    /// Does jobs until the pool is dropped.
     pub(crate) fn run(&mut self) {
         while let Ok(job) = self.inbox.recv() {
             self.work_off(job);
         }
     }
 
-    /// Does one job if there is one. For a replica without a thread.
+    /// Does one job if there is one; for a replica without a thread.
     pub(crate) fn step(&mut self) {
         if let Ok(job) = self.inbox.try_recv() {
             self.work_off(job);
         }
     }
 
-    /// Whether a job waits.
+    /// Returns whether a job is waiting.
     pub(crate) fn has_job(&self) -> bool {
         !self.inbox.is_empty()
     }
@@ -114,7 +114,7 @@ impl Worker {
             what,
             result: result.map_err(|error| error.to_string()),
         };
-        // A pool that is gone does not want to know.
+        // If the pool is gone, nobody needs the report.
         let _ = self.done.send(done);
         self.parker.wake();
     }
@@ -133,7 +133,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Tells the actor something that is no call. One that fails at it is not asked anything more.
+    /// Runs a notification of the actor (not a call). An actor that fails here is dropped.
     fn tell(
         &mut self,
         what: impl FnOnce(&mut dyn AnyActor) -> Result<(), ActorError>,

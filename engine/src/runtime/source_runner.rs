@@ -1,4 +1,4 @@
-//! A source and what it has in hand: reading, pacing by time stamps, the one slot of a live source that is held up.
+//! Runs a source: reading, pacing by time stamps, and the single slot of a live source that is held up.
 
 use crate::clock::ClockMode;
 use crate::end::End;
@@ -6,39 +6,40 @@ use crate::error::ActorError;
 use crate::registry::AnySource;
 use crate::source::{Captured, Next, Pacing};
 
-/// What must survive a restart of the source: the stream's numbering never starts again.
+/// State that survives a restart of the source, since the stream's numbering never starts again.
 #[derive(Default)]
 pub(crate) struct SourceMemory {
     pub(crate) next_sequence: u64,
     pub(crate) segment: u32,
-    /// The next packet begins a new segment, because the source was built anew.
+    /// Whether the next packet begins a new segment because the source was rebuilt.
     pub(crate) was_restarted: bool,
 }
 
 pub(crate) struct SourceRunner {
     pub(crate) source: Box<dyn AnySource>,
-    /// Who sets the pace, as far as the source knew when it last read; not known before it has been asked.
+    /// What sets the pace, as the source reported after the last read; `None` until it has been asked.
     pacing: Option<Pacing>,
     /// Clock time and pts of the segment's first packet.
     origin: Option<(u64, i64)>,
-    /// Read, but not due yet; or, of a live source, read while the graph has no room.
+    /// A packet that was read but is not due yet or, from a live source, was read while the graph has no room; with its
+    /// due time.
     pub(crate) in_hand: Option<(Captured, u64)>,
-    /// A mark that was read while a packet was in hand, which comes before it; 0 if there is none.
+    /// The largest mark that was read. It is applied once no packet is in hand, since that packet precedes it.
     pub(crate) mark: u64,
     pub(crate) ask_again_ns: u64,
-    /// Nothing more will be read, and why; the stream ends once what is in hand has gone.
+    /// Set when nothing more will be read; the stream ends once the packet in hand has been sent.
     pub(crate) ending: Option<Ending>,
 }
 
-/// Why a source reads no more.
+/// The reason why a source reads no more.
 pub(crate) struct Ending {
     pub(crate) end: End,
-    /// What broke, if something did.
+    /// What failed, if anything did.
     pub(crate) failure: Option<String>,
 }
 
 impl Ending {
-    /// An end at which nothing broke here.
+    /// Returns an end without a failure.
     pub(crate) fn as_told(end: End) -> Self {
         Self { end, failure: None }
     }
@@ -57,7 +58,7 @@ impl SourceRunner {
         }
     }
 
-    /// Whether the world outside sets the pace. Asks the source the first time, which may panic.
+    /// Returns whether the source is live. Asks the source the first time, which may panic.
     pub(crate) fn is_live(&mut self) -> bool {
         self.pacing() == Pacing::Live
     }
@@ -67,30 +68,31 @@ impl SourceRunner {
         *self.pacing.get_or_insert_with(|| source.pacing())
     }
 
-    /// Whether the world outside sets the pace, once the source has been asked.
+    /// Returns whether the source is live, or `None` before the source has been asked.
     pub(crate) fn known_pacing(&self) -> Option<bool> {
         self.pacing.map(|pacing| pacing == Pacing::Live)
     }
 
-    /// Reads, and asks who sets the pace now. Both may panic.
+    /// Reads from the source and updates the pacing. Both may panic.
     pub(crate) fn next(&mut self) -> Result<Next, ActorError> {
         let next = self.source.next();
         self.pacing = Some(self.source.pacing());
         next
     }
 
-    /// Whether what is in hand may be overwritten by what is read next.
+    /// Returns whether the packet in hand may be overwritten by the next one.
     pub(crate) fn may_overwrite(&self) -> bool {
         let in_hand = self.in_hand.as_ref();
         self.pacing == Some(Pacing::Live) && in_hand.is_none_or(|(captured, _)| !captured.kept)
     }
 
-    /// Whether a live source reads on while it is held up.
+    /// Returns whether a live source continues to read while it is held up.
     pub(crate) fn reads_on(&self) -> bool {
         self.may_overwrite() && self.ending.is_none()
     }
 
-    /// Clock time at which a packet is due: its distance from the segment's first packet, at the clock's speed.
+    /// Returns the clock time at which a packet is due, from its distance to the segment's first packet and the clock's
+    /// speed.
     pub(crate) fn due_ns(&mut self, captured: &Captured, mode: ClockMode, now_ns: u64) -> u64 {
         let speed = match mode {
             ClockMode::Asap => return now_ns,

@@ -1,4 +1,4 @@
-//! How a node that is a source reads, publishes and ends its stream.
+//! The part of a node that is a source: reads, publishes and ends its stream.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,8 @@ use crate::runtime::source_runner::{Ending, SourceRunner};
 use crate::source::{Captured, Next};
 
 impl Node {
-    /// Lets the source go one step. False if it has to wait: for its time, or for room; or if its stream has ended.
+    /// Advances the source by one step. Returns false if it has to wait for its time or for room, or if its stream has
+    /// ended.
     pub(crate) fn step_source(&mut self, cx: &mut LaneContext) -> bool {
         let Some(slot) = self.source_slot() else {
             return false;
@@ -44,22 +45,22 @@ impl Node {
         if self.parts.setup.cancelled() && runner.ending.is_none() {
             runner.ending = Some(Ending::as_told(End::of(How::Drained)));
             if !is_live && let Some((captured, _)) = runner.in_hand.take() {
-                // Read ahead of its time: it was never captured.
+                // It was read before it was due, so it was never captured.
                 discard_each(captured.into_payloads());
             }
         }
         let mut stepped = false;
-        // A live source reads on while it is held up, so that what it could not hand over is counted.
+        // A live source continues to read while it is held up, so that the packets it could not hand over are counted.
         let may_read = runner.may_overwrite() || (has_room && runner.in_hand.is_none());
         if runner.ending.is_none() && runner.ask_again_ns <= cx.now_ns && may_read {
             self.read(slot, cx);
             stepped = true;
         }
-        // A stream ends once what is in hand has gone; the end itself needs no room.
+        // A stream ends once the packet in hand has been sent; the end itself needs no room.
         stepped | (has_room && self.publish_due(slot, cx)) | self.end_if_empty(cx)
     }
 
-    /// When the source wants to be looked at again. The flag says that it only goes on reading what it cannot hand
+    /// Returns when the source needs its next step. The flag says that it can only read packets that it cannot hand
     /// over.
     pub(crate) fn source_deadline(&self, cx: &LaneContext) -> Option<(u64, bool)> {
         let slot = self.source_slot()?;
@@ -68,7 +69,7 @@ impl Node {
         };
         let flow = self.flows[slot].as_ref()?;
         if !flow.has_room(&cx.edges) {
-            // Room wakes the lane; only a live source goes on reading until then.
+            // The lane is woken when there is room; until then only a live source continues to read.
             let reads_on = runner.reads_on();
             return reads_on.then_some((runner.ask_again_ns, true));
         }
@@ -95,7 +96,7 @@ impl Node {
                 self.recorder.served(service_ns);
                 let due_ns = runner.due_ns(&captured, mode, cx.now_ns);
                 if let Some((overwritten, _)) = runner.in_hand.take() {
-                    // Only a live source reads on while its packet has no room.
+                    // Only a live source continues to read while there is no room for its packet.
                     self.parts.setup.count_missed(1);
                     discard_each(overwritten.into_payloads());
                     self.mark(slot, cx);
@@ -123,7 +124,7 @@ impl Node {
         self.recorder.busy_ns += service_ns;
     }
 
-    /// Tells the outputs what the source has marked, once nothing is in hand that comes before it.
+    /// Applies the source's mark to the outputs, once no packet is in hand that precedes it.
     fn mark(&mut self, slot: usize, cx: &mut LaneContext) {
         let memory = &mut self.source_memory;
         if let Role::Source(runner) = &mut self.role
@@ -137,7 +138,7 @@ impl Node {
         }
     }
 
-    /// The source broke the contract, which ends its stream.
+    /// Ends the stream because the source broke the contract.
     fn break_off(&mut self, message: String) {
         if let Role::Source(runner) = &mut self.role {
             runner.ending = Some(Ending {
@@ -147,7 +148,7 @@ impl Node {
         }
     }
 
-    /// The source panicked: it is built anew.
+    /// Drops a source that panicked and requests a new one.
     fn panicked(&mut self, message: String, cx: &mut LaneContext) {
         self.drop_source();
         cx.tell(Event::Panicked {
@@ -157,7 +158,7 @@ impl Node {
         });
     }
 
-    /// The source gave an error: it ends its stream, or is built anew where the graph says so.
+    /// Handles an error of the source: ends its stream, or requests a new source if the graph says so.
     fn fail(&mut self, error: &ActorError, cx: &mut LaneContext) {
         let message = error.to_string();
         if self.parts.on_error == OnError::Restart {
@@ -175,7 +176,7 @@ impl Node {
         }
     }
 
-    /// Gets rid of a source that will be built anew. What it had in hand was not handed over.
+    /// Drops a source that will be rebuilt. Its packet in hand counts as missed.
     fn drop_source(&mut self) {
         let absent = Role::Absent { create_at_ns: None };
         if let Role::Source(runner) = std::mem::replace(&mut self.role, absent) {
@@ -184,7 +185,7 @@ impl Node {
         self.source_memory.was_restarted = true;
     }
 
-    /// Drops a source, and what it has in hand, which may count as missed.
+    /// Drops a source and its packet in hand, which counts as missed if `counts`.
     pub(crate) fn discard_source(&self, mut runner: SourceRunner, counts: bool) {
         if let Some((captured, _)) = runner.in_hand.take() {
             self.parts.setup.count_missed(u64::from(counts));
@@ -193,7 +194,7 @@ impl Node {
         discard(runner);
     }
 
-    /// Publishes the packet in hand if its time has come.
+    /// Publishes the packet in hand if it is due.
     fn publish_due(&mut self, slot: usize, cx: &mut LaneContext) -> bool {
         if let Role::Source(runner) = &mut self.role
             && let Some((captured, due_ns)) =
@@ -208,8 +209,8 @@ impl Node {
         false
     }
 
-    /// Numbers what was captured and sends it. It counts as captured when it was due, so that waiting for room does not
-    /// hide itself: of a recording at its time stamp, of a live source when it was read.
+    /// Numbers a captured packet and sends it. The capture time is the time at which it was due (the time stamp of a
+    /// recording, the time of reading for a live source), so that latencies include waiting for room.
     ///
     /// # Errors
     /// The source broke the contract; nothing was sent.
@@ -275,7 +276,7 @@ impl Node {
         Ok(())
     }
 
-    /// Ends the stream if the source has come to its end and nothing is in hand any more.
+    /// Ends the stream if the source has ended and no packet is in hand.
     fn end_if_empty(&mut self, cx: &mut LaneContext) -> bool {
         if let Role::Source(runner) = &mut self.role
             && runner.in_hand.is_none()
@@ -287,7 +288,7 @@ impl Node {
         false
     }
 
-    /// Ends the stream.
+    /// Ends the stream of the source and reports it.
     pub(crate) fn end_source(&mut self, end: End, failure: Option<String>, cx: &mut LaneContext) {
         if let Some(slot) = self.source_slot() {
             self.close_flow(slot, end, cx);
@@ -299,23 +300,23 @@ impl Node {
     }
 }
 
-/// What is wrong with the number that a source gave a packet.
+/// Returns what is wrong with the number that a source gave a packet.
 fn wrong_number(captured: &Captured, least: u64) -> Option<String> {
     let (given, _) = captured.number?;
     if given < least {
         return Some(format!(
-            "the source numbered a packet {given}, but {least} is the least that can come"
+            "the source numbered a packet {given}, but its number must be at least {least}"
         ));
     }
     marks_past_the_end(given.saturating_add(1))
 }
 
-/// What is wrong with a mark that leaves no number for the end of the stream.
+/// Returns what is wrong with a mark that leaves no number for the end of the stream.
 fn marks_past_the_end(next: u64) -> Option<String> {
     (next == END).then(|| format!("the source numbers beyond {}, the largest number", END - 2))
 }
 
-/// What is wrong with the outputs that a source gave payloads for, besides the first.
+/// Returns what is wrong with the outputs, besides the first, that a source gave payloads for.
 fn wrong_outputs(others: &[(usize, AnyPayload)], outputs: usize) -> Option<String> {
     let mut seen = 0u64;
     for (output, _) in others {

@@ -1,5 +1,4 @@
-//! What a node measures of itself. A recorder belongs to its lane; once a second it is merged into the shared
-//! statistics.
+//! The measurements of a node. A recorder belongs to its lane; once a second it is merged into the shared statistics.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,12 +20,12 @@ pub(crate) struct NodeStats {
 }
 
 impl NodeStats {
-    /// A packet has been taken out of a queue after this time.
+    /// Records how long a packet has waited in a queue.
     pub(crate) fn queue_waited(&mut self, ns: u64) {
         self.queue_wait_ns.record(ns);
     }
 
-    /// A call has taken this time.
+    /// Records the duration of a call.
     pub(crate) fn served(&mut self, ns: u64) {
         self.service_ns.record(ns);
         self.busy_ns += ns;
@@ -38,7 +37,7 @@ impl NodeStats {
         self.flushes[reason as usize] += 1;
     }
 
-    /// Takes over what another one has counted and recorded, which begins anew then.
+    /// Moves the counts and records of `other` into these statistics; `other` is empty afterwards.
     pub(crate) fn absorb(&mut self, other: &mut Self) {
         self.service_ns.absorb(&mut other.service_ns);
         self.queue_wait_ns.absorb(&mut other.queue_wait_ns);
@@ -52,24 +51,25 @@ impl NodeStats {
     }
 }
 
-/// The part of a node that others may look at while its lane runs.
+/// The part of a node that other threads may read while its lane runs.
 pub(crate) struct NodeWatch {
     pub(crate) name: String,
     stats: Mutex<NodeStats>,
-    /// By replica (a node without replicas is its own first): clock time at which the running call began; 0 between
-    /// calls.
+    /// For each replica (index 0 for a node without replicas), the clock time at which the running call began; 0
+    /// between calls.
     calls: Box<[AtomicU64]>,
-    /// Clock time at which the oldest call began that waits for its ticket; 0 without one.
+    /// Clock time at which the oldest call that waits for its ticket began; 0 if there is none.
     open_call_ns: AtomicU64,
-    /// Something of it waits for room in a queue, and nothing else can go on.
+    /// Whether the node was waiting for room in a queue when its lane last became idle.
     pub(crate) blocked: AtomicBool,
     pub(crate) restarts: AtomicU64,
-    /// Clock time at which it (or a replica of it) is to be built anew, or was last.
+    /// Latest clock time for which a rebuild of it (or of a replica) has been scheduled.
     pub(crate) restart_at_ns: AtomicU64,
     pub(crate) created_ns: AtomicU64,
     pub(crate) finished_ns: AtomicU64,
-    /// A source's first capture, a sink's last delivery.
+    /// Clock time of a source's first capture; `u64::MAX` before.
     pub(crate) first_capture_ns: AtomicU64,
+    /// Clock time of a sink's last delivery; 0 before.
     pub(crate) last_delivery_ns: AtomicU64,
 }
 
@@ -90,30 +90,30 @@ impl NodeWatch {
         }
     }
 
-    /// A replica's call begins.
+    /// Notes that a replica's call begins.
     pub(crate) fn call_began(&self, replica: usize, now_ns: u64) {
         self.calls[replica].store(now_ns.max(1), Ordering::Relaxed);
     }
 
-    /// A replica's call has returned.
+    /// Notes that a replica's call has returned.
     pub(crate) fn call_ended(&self, replica: usize) {
         self.calls[replica].store(0, Ordering::Relaxed);
     }
 
-    /// The oldest call that waits for its ticket began then.
+    /// Sets when the oldest call that waits for its ticket began.
     pub(crate) fn open_call_began(&self, began_ns: Option<u64>) {
         let began_ns = began_ns.map_or(0, |began_ns| began_ns.max(1));
         self.open_call_ns.store(began_ns, Ordering::Relaxed);
     }
 
-    /// The actor (or so many replicas) has been built anew.
+    /// Counts rebuilt actors.
     pub(crate) fn note_restarts(&self, restarts: u64) {
         if restarts > 0 {
             self.restarts.fetch_add(restarts, Ordering::Relaxed);
         }
     }
 
-    /// The calls that have not ended now: replica, and clock time at which the call began.
+    /// Returns the calls that have not ended: replica and clock time at which the call began.
     pub(crate) fn running_calls(&self) -> impl Iterator<Item = (usize, u64)> {
         let calls = self.calls.iter().enumerate();
         let open = std::iter::once((0, &self.open_call_ns));
@@ -122,19 +122,19 @@ impl NodeWatch {
         calls.filter(|&(_, began)| began > 0)
     }
 
-    /// How long it has lived, until `now_ns` or its end.
+    /// Returns its lifetime until `now_ns` or its end.
     pub(crate) fn life_ns(&self, now_ns: u64) -> u64 {
         let finished_ns = self.finished_ns.load(Ordering::Relaxed);
         let until_ns = if finished_ns > 0 { finished_ns } else { now_ns };
         until_ns.saturating_sub(self.created_ns.load(Ordering::Relaxed))
     }
 
-    /// The instance's lane never got a thread.
+    /// Marks the instance as finished because its lane never got a thread.
     pub(crate) fn never_ran(&self) {
         self.finished_ns.fetch_max(1, Ordering::Relaxed);
     }
 
-    /// The statistics up to the last merge.
+    /// Returns the statistics as of the last merge.
     pub(crate) fn stats(&self) -> MutexGuard<'_, NodeStats> {
         lock(&self.stats)
     }
@@ -145,18 +145,18 @@ impl NodeWatch {
     }
 }
 
-/// Latency from capture of one stream at one sink, as others see it.
+/// Latency from capture of one stream at one sink, as other threads see it.
 #[derive(Default)]
 pub(crate) struct SinkLatency(Mutex<Distribution>);
 
 impl SinkLatency {
-    /// What has been merged so far.
+    /// Returns the latencies merged so far.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Distribution> {
         lock(&self.0)
     }
 }
 
-/// The same as the sink's lane records it: without a lock, merged now and then.
+/// Records the latencies in the sink's lane: without a lock, merged from time to time.
 pub(crate) struct LatencyRecorder {
     own: Distribution,
     merged: Arc<SinkLatency>,
@@ -170,20 +170,20 @@ impl LatencyRecorder {
         }
     }
 
-    /// A packet has been delivered so long after its capture.
+    /// Records the latency of a delivered packet.
     pub(crate) fn record(&mut self, latency_ns: u64) {
         self.own.record(latency_ns);
     }
 
-    /// Lets others see what has been recorded.
+    /// Merges the recorded latencies into the shared ones.
     pub(crate) fn merge(&mut self) {
         self.merged.lock().absorb(&mut self.own);
     }
 }
 
-/// The part of a lane that others may look at while it runs.
+/// The part of a lane that other threads may read while it runs.
 #[derive(Default)]
 pub(crate) struct LaneWatch {
-    /// It has nothing to do and waits for nothing but what others do.
+    /// Whether the lane is idle and can only continue when others act.
     pub(crate) waits_for_others: AtomicBool,
 }

@@ -1,4 +1,4 @@
-//! Questions about the shape of a graph that wiring and reports ask.
+//! Queries on the shape of a graph, for wiring and reports.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,8 @@ use crate::clock::{ClockMode, nanoseconds};
 use crate::graph::{Graph, NodeSpec, Require};
 use crate::runtime::queued::Policy;
 
-/// The source that a stream comes from. One that is not known yet comes from here, and not from another machine.
+/// Returns the source of a stream. A stream that no source names comes from the source on this machine, not from an
+/// inlet.
 pub(crate) fn per_stream_source(graph: &Graph, stream: &str) -> Option<usize> {
     let sources = graph.nodes.iter().enumerate();
     let mut sources = sources.filter(|(_, node)| node.each_stream && node.inputs.is_empty());
@@ -19,13 +20,13 @@ pub(crate) fn per_stream_source(graph: &Graph, stream: &str) -> Option<usize> {
     source.map(|(index, _)| index)
 }
 
-/// The source that gives what comes over an edge from another machine.
+/// Returns the source of the packets that arrive over an edge from another machine.
 pub(crate) fn inlet_of(graph: &Graph, edge: &str) -> Option<usize> {
     let is_it = |node: &NodeSpec| node.is_inlet && node.edge.as_deref() == Some(edge);
     graph.nodes.iter().position(is_it)
 }
 
-/// The nodes that packets of a source can reach, in declared order.
+/// Returns the nodes that packets of a source can reach, in declared order.
 pub(crate) fn reached_from(graph: &Graph, source: usize) -> BTreeSet<usize> {
     let mut reached = BTreeSet::from([source]);
     loop {
@@ -55,7 +56,7 @@ pub(crate) fn is_leaf(graph: &Graph, index: usize) -> bool {
         .any(|from| from.node == index)
 }
 
-/// The inputs without which a join's set is unmatched, as a bit set.
+/// Returns the inputs that a join requires, as a bit set; a set of packets that lacks one is unmatched.
 pub(crate) fn required(node: &NodeSpec) -> u64 {
     let names: Option<&Vec<String>> = match &node.require {
         Require::All => None,
@@ -70,8 +71,8 @@ pub(crate) fn required(node: &NodeSpec) -> u64 {
     bits
 }
 
-/// What the edges from one node to another do. Under `asap`, and before a join, a producer that waits for room is woken
-/// at the first free place.
+/// Returns the policy of the edges from one node to another. Under `asap`, and before a join, a waiting producer is
+/// woken at the first free place.
 pub(crate) fn policy(graph: &Graph, producer: &NodeSpec, consumer: &NodeSpec) -> Policy {
     let queue = &consumer.queue;
     let is_join = consumer.ports.inputs.len() > 1;
@@ -89,8 +90,8 @@ pub(crate) fn policy(graph: &Graph, producer: &NodeSpec, consumer: &NodeSpec) ->
     }
 }
 
-/// Packets of one stream that a node may have taken and not published yet: those of the batch that it forms, and those
-/// of calls that are under way.
+/// Returns how many packets of one stream a node may have taken and not published yet: those of the batch that it forms
+/// and those of its open calls.
 fn most_in_hand(node: &NodeSpec) -> usize {
     let in_a_call = node.batch.as_ref().map_or(1, |batch| batch.max);
     let under_way = match node.replicas {
@@ -100,7 +101,7 @@ fn most_in_hand(node: &NodeSpec) -> usize {
     in_a_call.saturating_mul(under_way.saturating_add(1))
 }
 
-/// Whether a queue that a node feeds counts the bytes of payloads.
+/// Returns whether a queue that a node feeds counts the bytes of payloads.
 pub(crate) fn counts_bytes(graph: &Graph, index: usize) -> bool {
     let consumers = graph.nodes.iter().filter(|node| node.queue.bytes.is_some());
     let mut feeds = consumers

@@ -1,7 +1,7 @@
-//! Whose turn it is: which of its streams a node takes from next, and what else it does by itself.
+//! Turn-taking: which of its streams a node takes from next, and when it flushes batches and polls its replicas.
 //!
 //! A node takes from its streams in turn. Under `asap` it serves them by (position, declared order) and waits for the
-//! one that is first, so that what it computes does not depend on timing.
+//! first one, so that its results do not depend on timing.
 
 use crate::runtime::context::LaneContext;
 use crate::runtime::node::{Node, Role};
@@ -10,7 +10,7 @@ use crate::runtime::queued::END;
 use crate::runtime::way::Look;
 
 impl Node {
-    /// Takes one thing that has arrived inside the lane. True if anything was done.
+    /// Takes one thing that has arrived inside the lane. Returns whether anything was done.
     pub(crate) fn take_arrived(&mut self, cx: &mut LaneContext) -> bool {
         self.is_blocked = false;
         if !self.can_take() {
@@ -39,7 +39,7 @@ impl Node {
         false
     }
 
-    /// The slot whose turn it is after this one.
+    /// Returns the slot whose turn it is after this one.
     #[inline]
     fn behind(&self, slot: usize) -> usize {
         let next = slot + 1;
@@ -52,10 +52,10 @@ impl Node {
         };
         let look = self.take_in_turn(cx);
         if look == Look::Progressed {
-            // Now it may be another stream's turn, of which something arrived long ago.
+            // It may now be the turn of another stream, at which something arrived earlier.
             cx.edges.note_arrival(self.place, first);
         } else if look == Look::Nothing {
-            // It waits for what has not arrived yet.
+            // The node waits for a packet that has not arrived yet.
             let mut slot = Some(first);
             while let Some(arrived) = slot {
                 cx.edges.forget_arrival(self.place, arrived);
@@ -65,8 +65,8 @@ impl Node {
         look == Look::Progressed
     }
 
-    /// Takes one thing from outside the lane: a finished call, a packet from a queue, a batch that is due. True if
-    /// anything was done.
+    /// Takes one thing from outside the lane: a finished call, a packet from a queue, or a batch that is due. Returns
+    /// whether anything was done.
     pub(crate) fn take_from_outside(&mut self, cx: &mut LaneContext) -> bool {
         let collected = self.look_after_replicas(cx) | self.collect(cx);
         if collected || !self.can_take() {
@@ -93,7 +93,8 @@ impl Node {
         false
     }
 
-    /// Takes from the oldest unit of work that has something, or of those only at which something has arrived.
+    /// Takes from the oldest unit of work that has something; with `arrived_only`, considers only slots at which
+    /// something has arrived inside the lane.
     fn take_from_oldest(&mut self, arrived_only: bool, cx: &mut LaneContext) -> bool {
         for index in 0..self.by_age.len() {
             let slot = self.by_age[index];
@@ -118,7 +119,7 @@ impl Node {
         }
     }
 
-    /// Serves the stream whose next unsettled sequence is lowest, the first declared among equals, and waits for it.
+    /// Serves the stream with the lowest unsettled sequence, the first declared among equals, and waits for it.
     fn take_in_turn(&mut self, cx: &mut LaneContext) -> Look {
         let lowest = self.lowest(cx);
         for flow in self.flows.iter_mut().flatten() {
@@ -140,8 +141,9 @@ impl Node {
         look
     }
 
-    /// The slot of the stream with the lowest position here, the first declared among equals, if what it has there has
-    /// come. What comes after this look may be far behind that position, and behind what other streams have.
+    /// Returns the slot of the stream with the lowest position, the first declared among equals, if its next sequence
+    /// has arrived. A sequence that arrives after this poll must not be taken: it may be far beyond that position and
+    /// beyond those of other streams.
     fn lowest(&mut self, cx: &mut LaneContext) -> Option<usize> {
         let mut lowest: Option<(u64, usize, bool)> = None;
         for (slot, flow) in self.flows.iter_mut().enumerate() {
@@ -156,7 +158,7 @@ impl Node {
         there.map(|(_, slot, _)| slot)
     }
 
-    /// Flushes a batch that is full, has waited long enough, or to which nothing more can come.
+    /// Flushes a batch that is full, has waited long enough, or can receive nothing more.
     fn flush_if_due(&mut self, cx: &mut LaneContext) -> bool {
         let Some(batches) = &self.batches else {
             return false;
@@ -175,7 +177,8 @@ impl Node {
         }
     }
 
-    /// Hears what the replicas have to say that is no answer to a call.
+    /// Handles the reports of replicas other than answers to calls. Returns whether actors were rebuilt or ends of
+    /// streams were handled.
     fn look_after_replicas(&mut self, cx: &mut LaneContext) -> bool {
         let Some(pool) = self.role.pool() else {
             return false;
@@ -211,7 +214,7 @@ impl Node {
         progressed
     }
 
-    /// Finishes a node once the last of its replicas has.
+    /// Finishes a node once all its replicas have finished.
     pub(crate) fn leave(&mut self, cx: &mut LaneContext) -> bool {
         let progressed = self.look_after_replicas(cx) | self.collect(cx);
         match std::mem::replace(&mut self.role, Role::Finished) {

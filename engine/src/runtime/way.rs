@@ -1,22 +1,22 @@
-//! The way of a packet through a node.
+//! The path of a packet through a node.
 //!
-//! 1. **Wait.** The packet stands in the store of an edge (`edge`): a channel if its producer is in another lane, a
-//!    ring if it is in this one. The lane (`lane`) looks at its nodes in turn, a node (`turns`) at its streams in turn.
+//! 1. **Wait.** The packet waits in the store of an edge (`edge`): a channel if its producer is in another lane, a ring
+//!    if it is in this one. The lane (`lane`) polls its nodes in turn, a node (`turns`) polls its streams in turn.
 //! 2. **Take** ([`Node::take`]). A node takes from a stream only if every edge that it feeds for that stream has room;
-//!    marks and ends need none. At a join, [`Flow::take`] waits until it is known on every input whether the sequence
-//!    comes. If there is no room the packet stays where it is: the queue fills, its producer finds no room either, and
-//!    so on up to the source. Whoever makes room wakes the lane that waits for it.
-//! 3. **Hold.** With `batch:` it is held until the batch is full, has waited long enough, or nothing more can come.
-//! 4. **Call** ([`Node::begin`]). The actor is called, or a replica is given the call, or the actor keeps a ticket and
-//!    finishes the call later. Whatever is not finished at once stands in the node's `window`, which gives calls back
+//!    marks and ends need none. At a join, [`Flow::take`] waits until every input either has the sequence or is known
+//!    to lack it. If there is no room the packet stays where it is: the queue fills, its producer finds no room either,
+//!    and so on up to the source. When room appears, the waiting lane is woken.
+//! 3. **Hold.** With `batch:` it is held until the batch is full, has waited long enough, or can receive nothing more.
+//! 4. **Call** ([`Node::begin`]). The actor is called, or a replica receives the call, or the actor keeps a ticket and
+//!    finishes the call later. A call that does not finish at once is kept in the node's `window`, which returns calls
 //!    in order.
-//! 5. **Settle** ([`Node::conclude`]). If the call returned `Ok`, what it emitted is sent, and its packets are
-//!    processed. If it failed they are failed, and nothing is sent. If it panicked, they are failed, the actor is
-//!    dropped, and the control plane is asked for a new one; what waits for the node goes on waiting where it is.
-//! 6. **Send** ([`Flow::publish`]). Into every edge of the output, never waiting: what is in hand is published whole.
-//!    An output that gets nothing is told by a mark, so that joins behind it know.
+//! 5. **Settle** ([`Node::conclude`]). If the call returned `Ok`, its output is sent and its packets count as
+//!    processed. If it failed, they count as failed and nothing is sent. If it panicked, they count as failed, the
+//!    actor is dropped, and the control plane is asked for a new one; packets waiting for the node stay where they are.
+//! 6. **Send** ([`Flow::publish`]). The packets go to every edge of the output without waiting: everything in hand is
+//!    published whole. An output that gets nothing gets a mark, so that downstream joins know.
 //!
-//! What a node is stands in `node`, how it comes and goes in `life`, where streams come from in `sourcing`.
+//! `node` holds the state of a node, `life` its creation and end, `sourcing` where streams come from.
 
 use std::collections::HashMap;
 use std::slice::from_ref;
@@ -36,21 +36,21 @@ use crate::runtime::node::{Node, Role};
 use crate::runtime::protocol::Event;
 use crate::runtime::window::Answer;
 
-/// What came of a look at a stream.
+/// The result of polling a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// Something was taken or settled; there may be more.
     Progressed,
-    /// There is something, but no room for what would come of it.
+    /// There is a packet, but no room for its output.
     NoRoom,
-    /// Nothing is there.
+    /// There is nothing to take.
     Nothing,
-    /// All of the stream has been taken; it can be closed once nothing of it is held.
+    /// The stream has been taken completely; it can be closed once none of its packets is held.
     Ended,
 }
 
 impl Node {
-    /// Takes the next packet of a stream, if there is one and room for what comes of it, and handles it.
+    /// Takes the next packet of a stream, if there is one and there is room for its output, and handles it.
     #[inline]
     pub(crate) fn take(&mut self, slot: usize, cx: &mut LaneContext) -> Look {
         let Some(flow) = &mut self.flows[slot] else {
@@ -60,7 +60,7 @@ impl Node {
         let found = flow.take(slot, !refuses, &mut cx.edges, cx.now_ns);
         if let Found::Input(taken) = found {
             self.is_blocked = false;
-            // It may have come since the lane looked at the clock.
+            // It may have arrived since the lane last read the clock.
             cx.now_ns = cx.now_ns.max(taken.queued_ns);
             if taken.is_last {
                 cx.edges.forget_arrival(self.place, slot);
@@ -91,7 +91,7 @@ impl Node {
         }
     }
 
-    /// Tells who watches, and records how long the packet has waited.
+    /// Notifies the observer and records how long the packet has waited.
     #[inline]
     fn note_taken(&mut self, taken: &Taken, cx: &mut LaneContext) {
         debug_assert!(cx.now_ns >= taken.queued_ns, "`take` has moved the clock");
@@ -102,21 +102,21 @@ impl Node {
         self.recorder.queue_waited(cx.now_ns - taken.queued_ns);
     }
 
-    /// Asks a packet for its weight, and holds it for a batch. Inlined, it would have every packet copied on its way to
-    /// the call.
+    /// Determines the weight of a packet and holds it for a batch. Not inlined: otherwise every packet would be copied
+    /// on its way to the call.
     #[inline(never)]
     fn weigh(&mut self, taken: Taken, cx: &mut LaneContext) {
         match guard(|| Ok(taken.input.weight())) {
             Ok(weight) => self.hold(taken, weight, cx),
             Err(error) => {
-                let error = format!("the weight of a payload: {error}").into();
+                let error = format!("a payload failed when asked for its weight: {error}").into();
                 self.refuse(taken, Fate::Failed, Some(error), cx);
             }
         }
     }
 
-    /// Settles a packet that is not for the actor: it wants no more of the stream, is given up, or the payload is
-    /// broken.
+    /// Settles a packet that does not reach the actor: the actor has ended the stream, the node is retired, or the
+    /// payload is broken.
     #[cold]
     fn refuse_taken(&mut self, taken: Taken, cx: &mut LaneContext) {
         let flow = &self.flows[taken.receipt.slot];
@@ -126,11 +126,11 @@ impl Node {
         if matches!(self.role, Role::Retired(_)) {
             return self.refuse(taken, Fate::Abandoned, None, cx);
         }
-        let error = "a payload panicked when it was asked for its size".into();
+        let error = "a payload panicked when asked for its size".into();
         self.refuse(taken, Fate::Failed, Some(error), cx);
     }
 
-    /// Settles a packet that was taken but is not handled. Earlier ones of its stream may be held: then its mark has to
+    /// Settles a packet that was taken but is not handled. If earlier packets of its stream are held, its mark has to
     /// wait.
     #[cold]
     pub(crate) fn refuse(
@@ -163,7 +163,7 @@ impl Node {
             flow.held == 0
         };
         if weight == 0 && is_first {
-            // Nothing is before it that it could overtake.
+            // There is no earlier packet that it could overtake.
             return self.begin(&[receipt], Work::Single(taken.input), cx);
         }
         flow.held += 1;
@@ -172,7 +172,7 @@ impl Node {
         }
         let flow = &self.flows[receipt.slot];
         if flow.as_ref().is_some_and(|flow| flow.is_finished) {
-            // The call that went before has ended the stream.
+            // The preceding call has ended the stream.
             self.release(&[receipt], cx);
             return self.refuse(taken, Fate::Finished, None, cx);
         }
@@ -185,7 +185,7 @@ impl Node {
         }
     }
 
-    /// Closes the batch that packets of a slot are held in, and begins its call.
+    /// Closes the batch that holds the packets of a slot and begins its call.
     pub(crate) fn flush(&mut self, slot: usize, reason: FlushReason, cx: &mut LaneContext) {
         let Some(batches) = &mut self.batches else {
             return;
@@ -205,7 +205,7 @@ impl Node {
         self.begin(&receipts, work, cx);
     }
 
-    /// Begins a call, and settles it if it is finished when it returns.
+    /// Begins a call and settles it if it is finished when it returns.
     fn begin(&mut self, receipts: &[Receipt], work: Work, cx: &mut LaneContext) {
         let began_ns = cx.now_ns;
         match &mut self.role {
@@ -228,10 +228,10 @@ impl Node {
                 self.recorder.served(service_ns);
                 if let Some(window) = &mut self.window {
                     let is_done = !self.out.is_open || !matches!(outcome, Outcome::Done);
-                    // After a panic the calls that are open are given up.
+                    // After a panic, the open calls are given up.
                     let is_next = matches!(outcome, Outcome::Panicked(_)) || window.is_empty();
                     if !(is_done && is_next) {
-                        // It is to be published after the calls that are open.
+                        // Its output must be published after that of the open calls.
                         let number = window.open(receipts.to_vec(), began_ns);
                         if is_done {
                             window.note(Answer {
@@ -264,7 +264,7 @@ impl Node {
         }
     }
 
-    /// Settles the calls of the window that have been answered and whose turn it is. True if there were any.
+    /// Settles the answered calls of the window whose turn it is. Returns whether there were any.
     pub(crate) fn collect(&mut self, cx: &mut LaneContext) -> bool {
         let Some(window) = &mut self.window else {
             return false;
@@ -303,7 +303,7 @@ impl Node {
         progressed
     }
 
-    /// Settles the packets of a call by its outcome. What the call emitted stands in `out`, which is empty afterwards.
+    /// Settles the packets of a call by its outcome. The output of the call is in `out`, which is empty afterwards.
     #[inline(always)]
     fn conclude(
         &mut self,
@@ -344,7 +344,7 @@ impl Node {
         self.react(error, replica, cx);
     }
 
-    /// Does what the graph says about an error.
+    /// Handles an error as the node's `on_error` says.
     fn react(&mut self, error: &ActorError, replica: usize, cx: &mut LaneContext) {
         let (node, message) = (self.parts.id, error.to_string());
         match self.parts.on_error {
@@ -361,10 +361,10 @@ impl Node {
         }
     }
 
-    /// Sends what a call emitted, in the order of its packets.
+    /// Sends the output of a call, in the order of its packets.
     #[inline]
     fn publish(&mut self, receipts: &[Receipt], replica: usize, cx: &mut LaneContext) {
-        // The last comes first, so that each can be popped when its turn comes.
+        // Reversed, so that each can be popped when its turn comes.
         if self.out.emitted.len() > 1 {
             self.out.emitted.reverse();
         }
@@ -384,14 +384,14 @@ impl Node {
             self.publish_all_but_failed(receipts, replica, cx);
         }
         if !self.out.ended.is_empty() {
-            // After what it has handled, since the mark passes over all that comes behind.
+            // After the packets that it has handled, since the mark passes over all later ones.
             for stream in std::mem::take(&mut self.out.ended) {
                 self.end_early(stream, cx);
             }
         }
     }
 
-    /// Sends what a call emitted for the packets that did not fail by themselves.
+    /// Sends the output of a call for those of its packets that did not fail individually.
     #[cold]
     fn publish_all_but_failed(
         &mut self,
@@ -420,7 +420,7 @@ impl Node {
         }
     }
 
-    /// Sends what was emitted for a packet.
+    /// Sends the output for one packet.
     #[inline]
     fn publish_one(&mut self, receipt: &Receipt, cx: &mut LaneContext) {
         let mut sent = 0u64;
@@ -446,14 +446,14 @@ impl Node {
         self.delivered(receipt, cx);
     }
 
-    /// Takes the next thing that was emitted, if it is for this packet.
+    /// Takes the next emitted packet, if it belongs to this one.
     #[inline]
     fn next_emitted(&mut self, receipt: &Receipt) -> Option<Emitted> {
         let emitted = &mut self.out.emitted;
         emitted.pop_if(|next| is_of(next, receipt))
     }
 
-    /// Notes that a packet has been handled, at a sink also how long it took from its capture.
+    /// Reports that a packet has been handled; at a sink, also records its latency from capture.
     #[inline]
     fn delivered(&mut self, receipt: &Receipt, cx: &mut LaneContext) {
         cx.observe_settled(&self.parts.watch.name, receipt, Fate::Processed);
@@ -466,7 +466,7 @@ impl Node {
         }
     }
 
-    /// Ends packets here: counted, and marked on the outputs.
+    /// Ends packets here: counts them and marks them on the outputs.
     pub(crate) fn settle(&mut self, receipts: &[Receipt], fate: Fate, cx: &mut LaneContext) {
         for receipt in receipts {
             if let Some(flow) = &mut self.flows[receipt.slot] {

@@ -1,5 +1,5 @@
-//! Calls that are under way: given to a replica, or to be finished later by whoever holds their ticket. What they give
-//! back is published in the order in which the calls of a stream were made.
+//! The open calls of a node: given to a replica, or to be finished later by the holder of their ticket. Their outputs
+//! are published in the order in which the calls of a stream were made.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ pub(crate) struct Answer {
     pub(crate) number: u64,
     pub(crate) outcome: Outcome,
     pub(crate) out: Outputs,
-    /// Which replica did it; 0 without replicas.
+    /// The replica that ran the call; 0 without replicas.
     pub(crate) replica: usize,
-    /// Time in the call, where it was a replica's.
+    /// Time in the call, if a replica ran it.
     pub(crate) service_ns: Option<u64>,
 }
 
 impl Answer {
-    /// Drops it. Destructors of payloads may panic, and it may be a lane or a stranger's thread that drops them.
+    /// Drops the answer. Destructors of payloads may panic, and this may run on a lane or on a foreign thread.
     fn discard(self) {
         discard_each(self.out.emitted);
         discard_each(self.out.failed);
@@ -36,21 +36,21 @@ struct OpenCall {
     answer: Option<Answer>,
 }
 
-/// A call whose turn to be published has come.
+/// A finished call whose turn it is to be published.
 pub(crate) struct DoneCall {
     pub(crate) receipts: Vec<Receipt>,
     pub(crate) began_ns: u64,
     pub(crate) answer: Answer,
 }
 
-/// Where answers are handed in, from any thread.
+/// Receives answers from any thread.
 pub(crate) struct AnswerDesk {
     answers: flume::Sender<Answer>,
     parker: Arc<Parker>,
 }
 
 impl AnswerDesk {
-    /// Hands an answer in and wakes the lane. Once the node is gone, nobody listens.
+    /// Hands in an answer and wakes the lane. Once the node is gone, the answer is discarded.
     pub(crate) fn hand_in(&self, answer: Answer) {
         match self.answers.send(answer) {
             Ok(()) => self.parker.wake(),
@@ -74,7 +74,7 @@ impl Desk for AnswerDesk {
     }
 }
 
-/// The calls of one node that are under way, at most so many.
+/// The open calls of one node, up to a limit.
 pub(crate) struct Window {
     most: usize,
     calls: VecDeque<OpenCall>,
@@ -85,8 +85,8 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(most: usize, parker: Arc<Parker>) -> Self {
-        // Each call hands in one answer, and the window bounds the calls: a channel with a bound of its own could only
-        // make wait whoever settles a ticket, which may be an async task.
+        // Unbounded, since each call hands in one answer and the window limits the calls. A bound here could only block
+        // whoever settles a ticket, which may be an async task.
         let (sender, answers) = flume::unbounded();
         Self {
             most,
@@ -104,22 +104,22 @@ impl Window {
         &self.desk
     }
 
-    /// Whether one more call may be begun.
+    /// Returns whether one more call may begin.
     pub(crate) fn has_room(&self) -> bool {
         self.calls.len() < self.most
     }
 
-    /// Whether no call is under way.
+    /// Returns whether no call is open.
     pub(crate) fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
 
-    /// The number of the call that is begun next.
+    /// Returns the number of the next call.
     pub(crate) fn next_number(&self) -> u64 {
         self.next_number
     }
 
-    /// A call is under way; returns its number.
+    /// Adds an open call and returns its number.
     pub(crate) fn open(&mut self, receipts: Vec<Receipt>, now_ns: u64) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
@@ -132,17 +132,17 @@ impl Window {
         number
     }
 
-    /// The call of that number ended at once: its ticket, should there be one, is worth nothing.
+    /// Skips the number of a call that ended at once: its ticket, if there is one, is void.
     pub(crate) fn skip(&mut self) {
         self.next_number += 1;
     }
 
-    /// The next answer that has been handed in. It must be noted.
+    /// Returns the next answer that has been handed in. It must be passed to [`Window::note`].
     pub(crate) fn receive(&self) -> Option<Answer> {
         self.answers.try_recv().ok()
     }
 
-    /// Notes an answer. One that nobody waits for any more is forgotten.
+    /// Stores an answer with its call. An answer that is no longer expected is discarded.
     pub(crate) fn note(&mut self, answer: Answer) {
         let mut calls = self.calls.iter_mut();
         match calls.find(|call| call.number == answer.number) {
@@ -151,19 +151,19 @@ impl Window {
         }
     }
 
-    /// The next finished call before which no unfinished call has a packet of the same streams.
+    /// Returns the next finished call that has no unfinished call with packets of the same streams before it.
     pub(crate) fn next_in_order(&mut self) -> Option<DoneCall> {
-        // Lanes look again and again, mostly in vain.
+        // Lanes poll repeatedly, mostly in vain.
         if self.calls.iter().all(|call| call.answer.is_none()) {
             return None;
         }
-        // Nearly always the first call is the one.
+        // Nearly always it is the first call.
         let mut waiting: Vec<usize> = Vec::new();
         let index = self.calls.iter().position(|call| {
             let slots = || call.receipts.iter().map(|receipt| receipt.slot);
             let is_free = call.answer.is_some() && !slots().any(|slot| waiting.contains(&slot));
             if !is_free {
-                // Of a batch mostly the same slot.
+                // The packets of a batch mostly have the same slot.
                 for slot in slots() {
                     if !waiting.contains(&slot) {
                         waiting.push(slot);
@@ -180,14 +180,14 @@ impl Window {
         })
     }
 
-    /// When the oldest call that has no answer yet was begun.
+    /// Returns when the oldest call without an answer began.
     pub(crate) fn oldest_ns(&self) -> Option<u64> {
         let mut calls = self.calls.iter();
         let open = calls.find(|call| call.answer.is_none())?;
         Some(open.began_ns)
     }
 
-    /// Gives up what is under way and says what that was. Late answers are forgotten.
+    /// Gives up the open calls and returns their receipts. Late answers are discarded.
     pub(crate) fn give_up(&mut self) -> Vec<Receipt> {
         let mut given_up = Vec::new();
         for call in self.calls.drain(..) {

@@ -1,7 +1,7 @@
-//! From a checked graph to lanes: which instances a stream needs, and the edges between them.
+//! Builds lanes from a checked graph: the instances that a stream needs, and the edges between them.
 //!
-//! Every stream is wired by itself, those of the graph file at the start and others while the graph runs, so there is
-//! one way in which a stream comes to be. Shared nodes exist once; instances of `each: stream` nodes come with their
+//! Every stream is wired separately, those of the graph file at the start and others while the graph runs, so there is
+//! only one way to create a stream. Shared nodes exist once; instances of `each: stream` nodes are created with their
 //! stream.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,8 +31,7 @@ use crate::settled::Settled;
 use crate::setup::Setup;
 use crate::tallies::Tallies;
 
-/// Everything that has been wired in a run: streams that have not been closed by their records, the others by what they
-/// came to.
+/// Everything that has been wired in a run: the records of open streams and the results of closed ones.
 pub(crate) struct Wiring {
     pub(crate) graph: Arc<Graph>,
     pub(crate) registry: Arc<Registry>,
@@ -45,13 +44,13 @@ pub(crate) struct Wiring {
     /// The files that its nodes write.
     pub(crate) files: FileBooks,
     pub(super) next: Numbers,
-    /// Shared nodes by index in the graph.
+    /// Shared nodes by their index in the graph.
     shared: HashMap<usize, NodeId>,
-    /// How often each name of a stream has been given.
+    /// How often each stream name has been used.
     pub(crate) lives: HashMap<String, u32>,
 }
 
-/// The numbers that come next: none is given twice.
+/// The next numbers to assign; none is used twice.
 #[derive(Default)]
 pub(super) struct Numbers {
     instance: NodeId,
@@ -60,20 +59,20 @@ pub(super) struct Numbers {
     stream: u32,
 }
 
-/// The lanes that one act of wiring has made; they are started by the caller.
+/// The lanes created by one act of wiring; the caller starts them.
 pub(crate) struct NewLanes {
     pub(crate) lanes: Vec<(Lane, Arc<Parker>)>,
     pub(crate) nodes: Vec<NodeId>,
-    /// What lanes are to attach once all new ones run.
+    /// Attachments for lanes. Those of an added stream are sent once all new lanes run.
     pub(crate) attachments: Attachments,
-    /// Lets the new sources begin.
+    /// Set to let the new sources begin.
     pub(crate) started: Arc<AtomicBool>,
 }
 
-/// What lanes have to attach, by lane.
+/// Attachments with the numbers of their lanes.
 pub(crate) type Attachments = Vec<(usize, Attachment)>;
 
-/// A new node, and the lane that is to run it.
+/// A new node and the lane that is to run it.
 struct Placed {
     lane: usize,
     node: Node,
@@ -123,8 +122,8 @@ impl Wiring {
         })
     }
 
-    /// Whether a stream may come now, from a source here or over an edge from another machine; and the node that it
-    /// would come from, if there is one.
+    /// Checks whether a stream may be added now, from a source here or over an edge from another machine. Returns the
+    /// index of the node that it would come from, or `None` if there is no such node.
     pub(crate) fn check_stream(
         &self,
         stream: &StreamSpec,
@@ -156,7 +155,7 @@ impl Wiring {
         self.lives.get(&stream.name).copied().unwrap_or(0)
     }
 
-    /// A stream under the name that it would get.
+    /// Returns the stream under the name that it would get.
     pub(crate) fn named(&self, stream: &StreamSpec) -> StreamSpec {
         StreamSpec {
             name: name_of_life(&stream.name, self.lives_of(stream) + 1),
@@ -164,7 +163,7 @@ impl Wiring {
         }
     }
 
-    /// Wires a stream into the running graph, if [it may come](Self::check_stream).
+    /// Wires a stream into the running graph, if [it may be added](Self::check_stream).
     pub(crate) fn wire_stream(
         &mut self,
         stream: &StreamSpec,
@@ -186,24 +185,24 @@ impl Wiring {
         }))
     }
 
-    /// Lets streams begin in their lanes.
+    /// Sends attachments to their lanes.
     pub(crate) fn attach(&self, attachments: Attachments) {
         for (lane, attachment) in attachments {
-            // The run may have ended since the stream was wired, and its lanes with it.
+            // The run, and its lanes with it, may have ended since the stream was wired.
             if let Some(lane) = self.lanes.get(&lane) {
                 lane.mailbox.send(Command::Attach(attachment));
             }
         }
     }
 
-    /// A name that no earlier stream of this run has had.
+    /// Returns a name that no earlier stream of this run has had.
     fn fresh_name(&mut self, name: &str) -> String {
         let lives = self.lives.entry(name.to_owned()).or_insert(0);
         *lives += 1;
         name_of_life(name, *lives)
     }
 
-    /// Makes the instances, edges and flows of one stream. Returns what each lane has to attach.
+    /// Creates the instances, edges and flows of one stream. Returns the attachments for its lanes.
     fn wire_one(
         &mut self,
         spec: &StreamSpec,
@@ -264,7 +263,7 @@ impl Wiring {
         Ok(attachments)
     }
 
-    /// Seconds from the first capture to the last delivery at a sink.
+    /// Returns the seconds from the first capture to the last delivery at a sink.
     pub(crate) fn wall_s(&self) -> f64 {
         let mut span = self.closed.span;
         for instance in self.instances.values() {
@@ -273,7 +272,7 @@ impl Wiring {
         span.seconds()
     }
 
-    /// Makes the record of an instance and the node that its lane will run.
+    /// Creates the record of an instance and the node that its lane will run.
     fn instantiate(
         &mut self,
         index: usize,
@@ -281,7 +280,7 @@ impl Wiring {
         stream: Option<(&StreamSpec, &Arc<Stream>)>,
     ) -> Result<Placed, Problems> {
         let settings = spec.settings(stream.map(|(spec, _)| spec))?;
-        // A stream that comes while the graph runs brings its own.
+        // A stream that is added while the graph runs brings its own secrets.
         self.graph.secrets().learn(&settings.0);
         let actor_type = self.registry.get(&spec.actor).cloned();
         let actor_type = actor_type.ok_or_else(|| {
@@ -350,7 +349,7 @@ impl Wiring {
         })
     }
 
-    /// What the actor of an instance is told.
+    /// Returns the setup of the actor of an instance.
     fn setup(&self, id: NodeId, node: String, stream: Option<&Arc<Stream>>) -> Setup {
         Setup {
             node,
@@ -371,7 +370,7 @@ impl Wiring {
         }
     }
 
-    /// Lets a source say what becomes of what it captures from.
+    /// Returns the connection through which a source reports losing and restoring what it captures from.
     fn connection(&self, node: NodeId) -> Connection {
         let events = Arc::clone(&self.host.events);
         let tell = move |lost| events(Event::Connection { node, lost });
@@ -379,7 +378,7 @@ impl Wiring {
         Connection::new(self.host.clock.clone(), secrets, Some(Box::new(tell)))
     }
 
-    /// The lane of this name, made if there is none yet.
+    /// Returns the lane of this name, creating it if necessary.
     fn lane(&mut self, name: &str) -> usize {
         let mut lanes = self.lanes.iter();
         if let Some((number, _)) = lanes.find(|(_, lane)| lane.name == name) {
@@ -425,8 +424,8 @@ impl Wiring {
     }
 }
 
-/// The streams of the graph file with their sources: shared sources first, then those that are listed. In a part, as in
-/// the graph that it is a part of.
+/// Returns the streams of the graph file with their sources: shared sources first, then the listed streams. A part of a
+/// graph has the order of the whole graph.
 fn streams_in_order(graph: &Graph) -> Vec<(StreamSpec, usize)> {
     let sources = graph.nodes.iter().enumerate();
     let shared = sources.filter(|(_, node)| !node.each_stream && node.inputs.is_empty());
@@ -447,7 +446,7 @@ fn streams_in_order(graph: &Graph) -> Vec<(StreamSpec, usize)> {
     streams
 }
 
-/// The name of a stream that comes for the n-th time under it.
+/// Returns the name of the n-th stream that is added under a name.
 fn name_of_life(name: &str, life: u32) -> String {
     match life {
         1 => name.to_owned(),

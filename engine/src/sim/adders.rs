@@ -1,5 +1,5 @@
-//! Streams that are added while a simulated run runs: what threads of the program do in production, a turn at a time,
-//! so that lanes and the control plane can get between.
+//! Streams added to a simulated run. In production, threads of the program add them; here each step is a turn of its own,
+//! so that lanes and the control plane can run in between.
 
 use std::sync::Arc;
 
@@ -9,25 +9,25 @@ use crate::control::groups::Launch;
 use crate::runtime::wiring::{Attachments, NewLanes};
 use crate::start_error::StartError;
 
-/// How far a stream has come that somebody adds.
+/// Progress of one addition.
 enum Adder {
-    /// The control plane has not answered yet.
+    /// Waits for the answer of the control plane.
     Asking {
         name: String,
         uri: String,
     },
-    /// It may be added.
+    /// May be wired.
     Admitted {
         name: String,
         uri: String,
     },
-    /// Its lanes run, and no lane has attached it yet.
+    /// Its lanes run; nothing is attached yet.
     Wired {
         launch: Launch,
         name: String,
         attachments: Attachments,
     },
-    /// Its nodes are being created.
+    /// Waits until its nodes have been created.
     Creating {
         launch: Launch,
         name: String,
@@ -35,18 +35,18 @@ enum Adder {
     Answered(Result<String, StartError>),
 }
 
-/// All of them, in the order in which they were asked for.
+/// All additions, in the order in which they were requested.
 #[derive(Default)]
 pub(super) struct Adders(Vec<Adder>);
 
 impl Adders {
-    /// Somebody asks for a stream. Returns the number that the control plane is to admit.
+    /// Requests a stream. Returns the number of the addition, which the control plane must admit.
     pub(super) fn ask(&mut self, name: String, uri: String) -> usize {
         self.0.push(Adder::Asking { name, uri });
         self.0.len() - 1
     }
 
-    /// The control plane's answer.
+    /// Records the answer of the control plane.
     pub(super) fn answer(&mut self, number: usize, is_admitted: bool) {
         let refused = Adder::Answered(Err(StartError::Ending));
         self.0[number] = match std::mem::replace(&mut self.0[number], refused) {
@@ -55,7 +55,7 @@ impl Adders {
         };
     }
 
-    /// Those that can do something.
+    /// Returns the additions that can take a step.
     pub(super) fn ready(&self) -> impl Iterator<Item = usize> {
         let is_ready =
             |adder: &Adder| matches!(adder, Adder::Admitted { .. } | Adder::Wired { .. });
@@ -63,7 +63,7 @@ impl Adders {
         numbered.filter_map(move |(number, adder)| is_ready(adder).then_some(number))
     }
 
-    /// Lets one that is ready do the next thing. Returns what it tells the control plane, and the lanes that it starts.
+    /// Takes the next step of an addition. Returns the event for the control plane and the lanes to start.
     pub(super) fn step(
         &mut self,
         number: usize,
@@ -96,7 +96,7 @@ impl Adders {
         (GraphEvent::StreamArrived, None)
     }
 
-    /// Notes which have been created, or have failed.
+    /// Records which additions have succeeded or failed.
     pub(super) fn look(&mut self, core: &Core) {
         for adder in &mut self.0 {
             let Adder::Creating { launch, name } = adder else {
@@ -111,7 +111,7 @@ impl Adders {
         }
     }
 
-    /// What became of each; who has no answer yet gets none.
+    /// Returns the result of each addition; unfinished ones were cut off by the end of the run.
     pub(super) fn answers(self) -> Vec<Result<String, StartError>> {
         let answers = self.0.into_iter().map(|adder| match adder {
             Adder::Answered(answer) => answer,

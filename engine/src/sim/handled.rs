@@ -1,4 +1,4 @@
-//! Takes down what the nodes of a simulated run have handled, and what became of the rest.
+//! Records which packets the nodes of a simulated run have handled, and the fates of the others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,16 +15,16 @@ pub(super) struct Handled {
     pub(super) inputs: u64,
 }
 
-/// What an observer was told of the packets of a run.
+/// What an observer was told about the packets of a run.
 #[derive(Default)]
 pub(super) struct Told {
-    /// Those that were handled, in order.
+    /// The handled packets, in order.
     pub(super) handled: Vec<Handled>,
-    /// By node instance and fate: packets, those of a join by input.
+    /// Number of packets by node instance and fate; a join counts each input's packet.
     pub(super) settled: BTreeMap<(String, Fate), u64>,
 }
 
-/// Takes down what it is told.
+/// An observer that records what it is told.
 pub(super) struct Listener(pub(super) Shared<Told>);
 
 impl Observer for Listener {

@@ -1,22 +1,22 @@
-//! How a graph is simulated, and what is done to it meanwhile.
+//! Options of a simulation, and the commands given during it.
 
 use std::time::Duration;
 
-/// How a graph is simulated.
+/// Options of a simulation.
 #[derive(Clone, Debug)]
 pub struct SimOptions {
-    /// Decides who goes next at every step, and how long steps take.
+    /// Seed that decides what is stepped next, and how long steps take.
     pub seed: u64,
     /// See [`crate::RunOptions::hold_open`].
     pub hold_open: bool,
     /// Virtual time after which a run that has not ended is given up; see [`SimRun::ended`](super::SimRun::ended).
     pub deadline: Duration,
-    /// What is done to the run from outside, and when.
+    /// Commands given to the run from outside, and when.
     pub commands: Vec<(At, SimCommand)>,
 }
 
 impl SimOptions {
-    /// A run without commands, given up after ten minutes of virtual time.
+    /// Returns options for a run without commands, given up after ten minutes of virtual time.
     pub fn seeded(seed: u64) -> Self {
         Self {
             seed,
@@ -27,7 +27,7 @@ impl SimOptions {
     }
 }
 
-/// When a command is given.
+/// The moment at which a command is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
     /// Before this step of the simulation.
@@ -36,14 +36,14 @@ pub enum At {
     Time(Duration),
 }
 
-/// What can be done to a running graph; see the methods of [`crate::RunHandle`] of the same names.
+/// A command to a running graph; see the methods of [`crate::RunHandle`] of the same names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SimCommand {
     /// Adds a stream.
     AddStream {
         /// Its name.
         name: String,
-        /// Where it comes from.
+        /// The address that it comes from.
         uri: String,
     },
     /// Ends a stream early.
@@ -51,7 +51,7 @@ pub enum SimCommand {
         /// Its name.
         name: String,
     },
-    /// Says that no further stream will be added.
+    /// Declares that no further stream will be added.
     StreamsComplete,
     /// Ends all streams and finishes what is in flight.
     Drain,

@@ -1,4 +1,4 @@
-//! What a simulated run came to.
+//! The outcome of a simulated run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,26 +20,26 @@ pub struct Delivery {
     pub inputs: u64,
 }
 
-/// What a simulated run came to.
+/// The outcome of a simulated run.
 #[derive(Debug)]
 pub struct SimRun {
-    /// What the run says of itself.
+    /// The report of the run.
     pub report: Report,
     /// All deliveries in the order in which they happened.
     pub deliveries: Vec<Delivery>,
-    /// Steps that were taken.
+    /// Number of steps taken.
     pub steps: u64,
     /// Virtual time that passed.
     pub time: Duration,
-    /// False if the run was given up at its deadline; the report is then of that moment.
+    /// Whether the run ended. False if it was given up at its deadline; the report is then as of that moment.
     pub ended: bool,
-    /// Node instances that had not finished when the run was over or was given up.
+    /// Names of node instances that had not finished when the run was over or given up.
     pub unfinished: Vec<String>,
-    /// How often a lane had nothing to do but wanted to be stepped again at once: on a thread it would spin.
+    /// Number of times a lane had nothing to do but asked to be stepped again at once: on a thread it would spin.
     pub spins: u64,
-    /// What became of each [`SimCommand::AddStream`](super::SimCommand::AddStream) that was given, in order: the
-    /// stream's name.
+    /// The result of each [`SimCommand::AddStream`](super::SimCommand::AddStream) that was given, in order: the
+    /// stream's name, or why it could not be added.
     pub added: Vec<Result<String, StartError>>,
-    /// What an observer was told by node instance and fate: packets, those of a join by input.
+    /// Number of packets by node instance and fate, as an observer counted them; a join counts each input's packet.
     pub settled: BTreeMap<(String, Fate), u64>,
 }

@@ -1,7 +1,7 @@
-//! The random numbers of a simulation.
+//! The random number generator of a simulation.
 
 /// Steele, Lea and Flood's SplitMix64 ("Fast splittable pseudorandom number generators", OOPSLA 2014): small, and the
-/// same everywhere and for ever, so that a seed keeps its meaning.
+/// same on every platform and in every version, so that a seed keeps its meaning.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -17,7 +17,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which is not 0. (The bias of the remainder does not matter for choosing who goes next.)
+    /// Returns a number below `bound`, which must not be 0. (The bias of the remainder does not matter for scheduling.)
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }

@@ -1,4 +1,4 @@
-//! The scheduler of a simulation: who can be stepped, who is, and when time moves on.
+//! The scheduler of a simulation: decides what can be stepped, what is stepped next, and when time advances.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -28,24 +28,23 @@ use crate::runtime::wiring::NewLanes;
 use crate::services::Services;
 use crate::start_error::StartError;
 
-/// Somebody who could go but was not chosen for so many steps goes next: no thread starves for ever.
+/// Number of steps for which a runnable lane may be passed over; then it goes next, since no thread starves for ever.
 const PATIENCE: u64 = 300;
-/// A lane that would spin is stepped again after this time.
+/// Time after which a lane that would spin is stepped again.
 const SPIN_NS: u64 = 1_000_000;
-/// What a step takes at most, one of these in a run: nothing, or about what it does on a fast, a slow or a busy
-/// machine.
+/// Longest duration of a step; a run uses one of these: about zero, or as long as on a fast, a slow or a busy machine.
 const STEP_COSTS_NS: [u64; 4] = [1, 2_000, 50_000, 1_000_000];
 
 enum Rest {
     /// Has work.
     Awake,
-    /// Found nothing, and nobody knows of it yet: whoever wakes it now believes it awake.
+    /// Found nothing but has not announced it yet: a waker still believes it awake.
     Empty,
-    /// Found nothing and announced that it parks; looks twice more.
+    /// Found nothing and announced that it parks; polls twice more.
     Announced,
     /// Found nothing once more.
     Looking,
-    /// Parked until it is woken or until its time.
+    /// Parked until woken or until its time.
     Parked { until_ns: Option<u64> },
     /// Never runs again.
     Gone,
@@ -57,7 +56,7 @@ struct SteppedLane {
     lane: Lane,
     parker: Arc<Parker>,
     rest: Rest,
-    /// How often it is chosen, compared with others.
+    /// Relative frequency with which it is chosen.
     weight: u64,
     passed_over: u64,
 }
@@ -74,7 +73,7 @@ impl SteppedLane {
     }
 }
 
-/// Who can go.
+/// Something that can be stepped.
 #[derive(Clone, Copy)]
 enum Turn {
     Lane(usize),
@@ -84,11 +83,11 @@ enum Turn {
     Tick,
 }
 
-/// What waits for the supervisor.
+/// A message for the supervisor.
 enum Message {
     Lane(Event),
     Run(GraphEvent),
-    /// An adder asks whether its stream may be added.
+    /// The request of an adder to admit its stream.
     Admit(usize),
 }
 
@@ -101,9 +100,9 @@ pub(super) struct Scheduler {
     controls: HashMap<NodeId, NodeControl>,
     inbox: Shared<VecDeque<Message>>,
     lanes: Vec<SteppedLane>,
-    /// Names of all streams that there have been.
+    /// Names of all streams so far.
     streams: HashMap<u32, String>,
-    /// Names of all sinks that there have been.
+    /// Names of all sinks so far.
     sinks: HashSet<String>,
     new_workers: Shared<Vec<Worker>>,
     workers: Vec<Worker>,
@@ -218,10 +217,10 @@ impl Scheduler {
         Ok(self.outcome(ended, &hung.unwrap_or_default()))
     }
 
-    /// The run is over: what has not finished its last steps does so, as threads do before they are joined.
+    /// Lets lanes take their last steps after the run is over, as threads do before they are joined.
     fn let_lanes_end(&mut self) {
         for index in 0..self.lanes.len() {
-            // A lane that was given up at the stop's deadline may still have work; it gets as long as a thread would.
+            // A lane that was given up at the stop's deadline may still have work; it gets a limited number of steps.
             for _ in 0..PATIENCE {
                 if !self.lanes[index].can_go(self.clock.now_ns()) {
                     break;
@@ -235,7 +234,7 @@ impl Scheduler {
         let hung_lanes = self
             .lanes
             .extract_if(.., |lane| matches!(lane.rest, Rest::Hung));
-        // Kept from being dropped, like a thread that never returns.
+        // Never dropped, like a thread that never returns.
         std::mem::forget(hung_lanes.collect::<Vec<_>>());
         let report = self.core.close_books(hung);
         let wiring = self.core.wiring();
@@ -312,7 +311,7 @@ impl Scheduler {
         }
     }
 
-    /// Notes which launches have succeeded or failed.
+    /// Records which launches have succeeded or failed.
     fn answer(&mut self) -> Result<(), StartError> {
         match self.opening.created.try_recv() {
             Ok(true) if !self.hold_open => self.tell(GraphEvent::StreamsComplete),
@@ -323,7 +322,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Who goes next, if anybody can.
+    /// Chooses what is stepped next, if anything can be.
     fn choose(&mut self) -> Option<Turn> {
         let now_ns = self.clock.now_ns();
         let mut candidates: Vec<(Turn, u64)> = Vec::new();
@@ -368,7 +367,7 @@ impl Scheduler {
             Turn::Lane(index) => self.step_lane(index),
             Turn::Worker(index) => {
                 if hangs(|| self.workers[index].step()).is_none() {
-                    // Kept from being stepped or dropped, like a thread that never returns.
+                    // Never stepped again or dropped, like a thread that never returns.
                     std::mem::forget(self.workers.swap_remove(index));
                 }
             }
@@ -382,7 +381,7 @@ impl Scheduler {
         self.clock.advance(Duration::from_nanos(cost));
     }
 
-    /// One turn of the loop that `runtime::driver` runs on a thread.
+    /// Runs one iteration of the loop that `runtime::driver` runs on a thread.
     fn step_lane(&mut self, index: usize) {
         let now_ns = self.clock.now_ns();
         let lane = &mut self.lanes[index];
@@ -453,7 +452,7 @@ impl Scheduler {
         self.supervision.decide(event);
     }
 
-    /// Nobody can go: time moves on to the next moment at which somebody can.
+    /// Advances time to the next moment at which something can be stepped.
     fn let_time_pass(&mut self) {
         let now_ns = self.clock.now_ns();
         let mut next_ns = self.next_tick_ns.min(self.deadline_ns);
@@ -475,9 +474,9 @@ impl Scheduler {
     }
 }
 
-/// Runs a step; none if a call in it hangs.
+/// Runs a step; returns `None` if a call in it hangs.
 fn hangs<T>(step: impl FnOnce() -> T) -> Option<T> {
-    // What the step left behind is not looked at by anybody but the report, which reads counters.
+    // Only the report reads the state that the step left behind, and it reads only counters.
     match catch_unwind(AssertUnwindSafe(step)) {
         Ok(result) => Some(result),
         Err(panic) if panic.is::<Hang>() => None,

@@ -17,9 +17,9 @@ use crate::setup::Setup;
 use crate::testing::given::{capture, input, settings, setup};
 use crate::testing::outcome::{CallDesk, Contract, Outcome};
 
-/// An actor on its own. The driver has the actor's methods, calls them as the engine would, and holds the actor to its
-/// ports: what it emits must be for packets of the call, once on each output, and of the output's type. A panic of the
-/// actor is the test's.
+/// Drives an actor outside a graph. The driver has the actor's methods, calls them as the engine would, and holds the
+/// actor to its ports: it may emit only for packets of the call, once for each on each output, and only the output's
+/// type. A panic of the actor is not caught.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::testing::outcome::{CallDesk, Contract, Outcome};
 /// # #[derive(serde::Deserialize, schemars::JsonSchema)]
 /// # struct Nothing {}
 ///
-/// /// Adds what comes on both inputs; one of them may be absent.
+/// /// Adds the numbers on both inputs; one of them may be absent.
 /// struct Sum;
 ///
 /// impl Actor for Sum {
@@ -60,7 +60,7 @@ use crate::testing::outcome::{CallDesk, Contract, Outcome};
 /// assert_eq!(sums.iter().map(|sum| sum.0).collect::<Vec<_>>(), [3, 5]);
 /// ```
 pub struct ActorDriver<A> {
-    /// The actor, to look at its state.
+    /// The actor, so that its state can be inspected.
     pub actor: A,
     setup: Setup,
     outputs: Arc<[Port]>,
@@ -72,7 +72,7 @@ pub struct ActorDriver<A> {
 }
 
 impl<A: Actor> ActorDriver<A> {
-    /// Creates the actor with settings that are read as a graph file's are, in the plain [`setup`].
+    /// Creates the actor with the default [`setup`], from settings that are parsed like those of a graph file.
     ///
     /// # Errors
     /// What is wrong with the settings; otherwise see [`ActorDriver::create`].
@@ -103,12 +103,12 @@ impl<A: Actor> ActorDriver<A> {
         })
     }
 
-    /// What the actor was told when it was created: its clock can be advanced here.
+    /// Returns the setup that the actor was created with; its clock can be advanced.
     pub fn setup(&self) -> &Setup {
         &self.setup
     }
 
-    /// Hands over a payload in the next packet of stream 0, `test`; see [`ActorDriver::process`].
+    /// Passes a payload to the actor in the next packet of stream 0, `test`; see [`ActorDriver::process`].
     ///
     /// # Errors
     /// See [`ActorDriver::process`].
@@ -118,10 +118,10 @@ impl<A: Actor> ActorDriver<A> {
         self.process(packet)
     }
 
-    /// Hands over a packet, after the beginning of its stream if it is the first.
+    /// Passes a packet to the actor, after starting its stream if the packet is the first.
     ///
     /// # Errors
-    /// What the actor returned, how it broke the contract, or that it has as many calls open as it may.
+    /// The error that the actor returned, how it broke the contract, or that it has as many calls open as it may.
     pub fn process(&mut self, input: Input) -> Result<Outcome, ActorError> {
         self.call(vec![input], |actor, mut inputs, out| {
             let input = inputs.pop().expect("the one that was put in");
@@ -129,42 +129,42 @@ impl<A: Actor> ActorDriver<A> {
         })
     }
 
-    /// Hands over a batch; see [`ActorDriver::process`].
+    /// Passes a batch to the actor; see [`ActorDriver::process`].
     ///
     /// # Errors
-    /// See [`ActorDriver::process`]. Packets that fail alone are in [`Outcome::failed`].
+    /// See [`ActorDriver::process`]. Packets that fail individually are in [`Outcome::failed`].
     pub fn process_batch(&mut self, inputs: Vec<Input>) -> Result<Outcome, ActorError> {
         self.call(inputs, A::process_batch)
     }
 
-    /// Tells the actor that a stream begins. The first packet of a stream does so by itself.
+    /// Notifies the actor that a stream begins. The first packet of a stream does so automatically.
     ///
     /// # Errors
-    /// What the actor returned.
+    /// The error that the actor returned.
     pub fn stream_started(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
         self.started.insert(stream.id);
         self.actor.stream_started(stream)
     }
 
-    /// Tells the actor that no more will come of a stream of which calls are open.
+    /// Notifies the actor that no more packets will come of a stream that has open calls.
     ///
     /// # Errors
-    /// What the actor returned.
+    /// The error that the actor returned.
     pub fn stream_ending(&mut self, stream: &Arc<Stream>) -> Result<(), ActorError> {
         self.actor.stream_ending(stream)
     }
 
-    /// Tells the actor that a stream has ended.
+    /// Notifies the actor that a stream has ended.
     ///
     /// # Errors
-    /// What the actor returned, or that calls are still open: the engine would wait for them.
+    /// The error that the actor returned, or that calls are still open: the engine would wait for them.
     pub fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
         self.look_for_open_calls(1)?;
         self.started.remove(&stream.id);
         self.actor.stream_ended(stream, end)
     }
 
-    /// Tells the actor that nothing more will come.
+    /// Notifies the actor that nothing more will come.
     ///
     /// # Errors
     /// See [`ActorDriver::stream_ended`].
@@ -173,12 +173,12 @@ impl<A: Actor> ActorDriver<A> {
         self.actor.finish(end)
     }
 
-    /// Refuses to go on while this many calls are open.
+    /// Fails if this many calls are open.
     fn look_for_open_calls(&mut self, most: usize) -> Result<(), ActorError> {
         self.open.retain(|call| !call.is_settled());
         match self.open.len() {
             open if open >= most => Err(format!(
-                "{open} call(s) of the actor are open, for which the engine would wait first"
+                "the actor has {open} open call(s), for which the engine would wait first"
             )
             .into()),
             _ => Ok(()),
@@ -340,7 +340,7 @@ mod tests {
         for (does, said) in [
             ("emit_for_another", "which this call was not given"),
             ("emit_twice", "twice on output 0"),
-            ("emit_a_word", "is no Number"),
+            ("emit_a_word", "is not a Number"),
             ("emit_elsewhere", "emitted on output 3"),
             ("finish_later_undeclared", "does not declare"),
         ] {
@@ -396,7 +396,7 @@ mod tests {
             .collect();
         let refused = actor.feed(Number(2)).unwrap_err().to_string();
         assert!(
-            refused.contains("2 call(s) of the actor are open"),
+            refused.contains("the actor has 2 open call(s)"),
             "{refused}"
         );
         assert!(actor.finish(End::default()).is_err());

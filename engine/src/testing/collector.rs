@@ -17,7 +17,8 @@ use crate::ports::Ports;
 use crate::registry::Registry;
 use crate::setup::Setup;
 
-/// What a collecting sink of a graph has been handed, over all its instances; to be read after the run, or during it.
+/// The packets that a collecting sink of a graph has received, over all its instances; they can be read during or after
+/// the run.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -56,8 +57,7 @@ struct Collected {
 }
 
 impl Collector {
-    /// Adds a collecting sink under this name to what graphs may use: one input `in` for payloads of any type, no
-    /// settings.
+    /// Registers a collecting sink under this name: one input `in` for payloads of any type, no settings.
     ///
     /// # Panics
     /// See [`Registry::register`].
@@ -68,15 +68,15 @@ impl Collector {
         collector
     }
 
-    /// Everything that has come, in the order in which it came. Streams may be mixed; each is in its own order.
+    /// Returns all packets in the order of their arrival. Streams may be interleaved; each is in its own order.
     pub fn packets(&self) -> Vec<Packet> {
         self.lock().packets.clone()
     }
 
-    /// The payloads of a stream, in order. The stream of a source that all streams share is named after its node.
+    /// Returns the payloads of a stream, in order. The stream of a shared source is named after its node.
     ///
     /// # Panics
-    /// If one is of another type.
+    /// If a payload is of another type.
     pub fn payloads<T: Payload>(&self, stream: &str) -> Vec<Arc<T>> {
         let collected = self.lock();
         let packets = collected.packets.iter();
@@ -90,18 +90,18 @@ impl Collector {
             .collect()
     }
 
-    /// How the streams ended here that have, by name.
+    /// Returns how streams have ended at this sink, by name.
     pub fn ends(&self) -> BTreeMap<String, End> {
         self.lock().ends.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Collected> {
-        // Nothing that is held across a panic is ever half-changed.
+        // A panic never leaves the data half-changed.
         lock(&self.0)
     }
 }
 
-/// Keeps the packets that reach it, for a test to look at.
+/// Keeps the packets that reach it, so that a test can inspect them.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CollectSettings {}
@@ -116,7 +116,7 @@ impl Actor for Collect {
         Ports::new().any_input("in").keeps_streams_apart()
     }
 
-    /// A sink that nobody looks at; [`Collector::register`] makes those that somebody does.
+    /// Creates a sink whose packets cannot be read; [`Collector::register`] creates readable ones.
     fn create(_: CollectSettings, _: &Setup) -> Result<Self, ActorError> {
         Ok(Self(Collector::default()))
     }

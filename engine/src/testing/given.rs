@@ -1,4 +1,4 @@
-//! What actors and sources are given in a test: setups, streams, packets.
+//! Inputs of actors and sources in tests: setups, streams, packets.
 
 use std::sync::Arc;
 
@@ -17,9 +17,8 @@ use crate::settled::Settled;
 use crate::setup::Setup;
 use crate::tallies::Tallies;
 
-/// The setup of a node `test` without a stream, under the `asap` clock, with a [manual clock](Clock::manual) that
-/// stands at zero and the system's folder for temporary files as the run's. Its fields can be changed before it is
-/// used.
+/// Returns the setup of a node `test` without a stream, in `asap` mode, with a [manual clock](Clock::manual) at zero
+/// and the system's temporary folder as the run's folder. Its fields can be changed before it is used.
 pub fn setup() -> Setup {
     let clock = Clock::manual();
     Setup {
@@ -41,12 +40,12 @@ pub fn setup() -> Setup {
     }
 }
 
-/// Settings of an actor, read from JSON as a graph file's are.
+/// Parses the settings of an actor from JSON like those of a graph file.
 pub(crate) fn settings<T: DeserializeOwned>(json: &Value) -> Result<T, ActorError> {
     Ok(Settings::from_json(json)?.parse()?)
 }
 
-/// A stream that comes from nowhere. Within a test, streams of different names need different numbers.
+/// Returns a stream without an address. Within a test, streams of different names need different numbers.
 pub fn stream(id: u32, name: &str) -> Arc<Stream> {
     Arc::new(Stream {
         id,
@@ -55,7 +54,7 @@ pub fn stream(id: u32, name: &str) -> Arc<Stream> {
     })
 }
 
-/// The capture of this sequence in stream 0, `test`, with everything else zero. Other fields are set on it:
+/// Returns the capture of this sequence in stream 0, `test`, with everything else zero. Its fields can be overridden:
 ///
 /// ```
 /// use fermata_engine::Capture;
@@ -74,12 +73,12 @@ pub fn capture(sequence: u64) -> Capture {
     }
 }
 
-/// A packet for an actor with one input.
+/// Returns a packet for an actor with one input.
 pub fn input(envelope: impl Into<Envelope>, payload: impl Payload) -> Input {
     join(envelope, [Some(Arc::new(payload) as AnyPayload)])
 }
 
-/// The packets of one capture for a join, in the order of its inputs; `None` where one has no packet.
+/// Returns the packets of one capture for a join, in the order of its inputs; `None` for an input without a packet.
 pub fn join(
     envelope: impl Into<Envelope>,
     payloads: impl IntoIterator<Item = Option<AnyPayload>>,

@@ -1,4 +1,4 @@
-//! A source that gives what is in a list.
+//! A source that emits the items of a list.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use crate::setup::Setup;
 use crate::source::{Captured, Next, Source};
 use crate::units::HumanDuration;
 
-/// Gives the payloads of a list that a test has made.
+/// Emits the payloads of a list that a test has provided.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListSourceSettings {
-    /// Time between the time stamps of two packets, by which the clocks `live` and `replay` pace them. Default: none.
+    /// Time between the time stamps of two packets; the clocks `live` and `replay` pace packets by it. Default: none.
     #[serde(default)]
     pub every: HumanDuration,
 }
 
-/// Gives the payloads of a list, one packet each, and ends. Each instance begins with the first; under `each: stream`
-/// every stream gets all of them. See [`Collector`](super::Collector) for an example.
+/// A source that emits the payloads of a list, one packet each, and ends. Each instance begins with the first one;
+/// under `each: stream` every stream gets all of them. See [`Collector`](super::Collector) for an example.
 pub struct ListSource<T> {
     payloads: Arc<[Arc<T>]>,
     every_ns: u64,
@@ -32,8 +32,7 @@ pub struct ListSource<T> {
 }
 
 impl<T: Payload> ListSource<T> {
-    /// Adds a source of these payloads under this name to what graphs may use: one output `out`, settings
-    /// [`ListSourceSettings`].
+    /// Registers a source of these payloads under this name: one output `out`, settings [`ListSourceSettings`].
     ///
     /// # Panics
     /// See [`Registry::register`].
@@ -65,7 +64,7 @@ impl<T: Payload> Source for ListSource<T> {
         Ports::new().output::<T>("out")
     }
 
-    /// A source of nothing; [`ListSource::register`] makes those that have a list.
+    /// Creates a source without payloads; [`ListSource::register`] creates those with a list.
     fn create(settings: ListSourceSettings, _: &Setup) -> Result<Self, ActorError> {
         Ok(Self::of(Arc::default(), &settings))
     }

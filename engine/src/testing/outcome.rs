@@ -1,5 +1,5 @@
-//! What a driven call came to: packets, failures of single packets, streams that it ended, and the call that is
-//! finished later.
+//! The outcome of a driven call: emitted packets, failures of single packets, streams that it ended, and the call
+//! itself if it is finished later.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,23 +16,24 @@ use crate::runtime::arranging::arrange;
 use crate::runtime::flow::Receipt;
 use crate::testing::given::join;
 
-/// What a call came to that returned `Ok`.
+/// The outcome of a call that returned `Ok`.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What the engine would send, in the order of the packets of the call.
+    /// The packets that the engine would send, in the order of the packets of the call.
     pub emitted: Vec<Emission>,
-    /// Packets that failed while the others went on.
+    /// Packets that failed individually, with their errors.
     pub failed: Vec<(Envelope, ActorError)>,
     /// Numbers of the streams that the actor ended early.
     pub ended: Vec<u32>,
-    /// What the actor confirmed to have flushed: of the stream with this number, everything below a sequence.
+    /// Positions that the actor confirmed as flushed: a stream's number, and the sequence below which everything is
+    /// flushed.
     pub flushed: Vec<(u32, u64)>,
     /// The call, if it is finished later.
     pub open: Option<OpenCall>,
 }
 
 impl Outcome {
-    /// The payloads of an output (the order of [`Ports`](crate::Ports)).
+    /// Returns the payloads of an output (numbered in the order of [`Ports`](crate::Ports)).
     pub fn payloads<T: Payload>(&self, output: usize) -> Vec<Arc<T>> {
         let on_output = self
             .emitted
@@ -41,14 +42,14 @@ impl Outcome {
         on_output.map(Emission::payload).collect()
     }
 
-    /// The payload of the only packet, on the first output.
+    /// Returns the payload of the only packet, on the first output.
     ///
     /// # Panics
-    /// If there is none or more than one, or one on another output or of another type.
+    /// If there is not exactly one packet, or it is on another output or of another type.
     pub fn only<T: Payload>(&self) -> Arc<T> {
         match &self.emitted[..] {
             [only] if only.output == 0 => only.payload(),
-            emitted => panic!("not one packet on the first output, but {emitted:?}"),
+            emitted => panic!("expected one packet, on the first output, not {emitted:?}"),
         }
     }
 }
@@ -56,25 +57,25 @@ impl Outcome {
 /// A packet that an actor emitted.
 #[derive(Clone)]
 pub struct Emission {
-    /// The output (the order of [`Ports`](crate::Ports)).
+    /// The output (numbered in the order of [`Ports`](crate::Ports)).
     pub output: usize,
-    /// Whose it is.
+    /// The envelope of the packet.
     pub envelope: Envelope,
-    /// What it carries.
+    /// The payload of the packet.
     pub payload: AnyPayload,
 }
 
 impl Emission {
-    /// The payload as its own type.
+    /// Returns the payload as its own type.
     ///
     /// # Panics
-    /// If it is of another type.
+    /// If the payload is of another type.
     pub fn payload<T: Payload>(&self) -> Arc<T> {
         downcast(Arc::clone(&self.payload))
             .unwrap_or_else(|_| panic!("{self:?} does not carry {}", std::any::type_name::<T>()))
     }
 
-    /// What the next actor is given.
+    /// Returns the packet as the input of the next actor.
     pub fn into_input(self) -> Input {
         join(self.envelope, [Some(self.payload)])
     }
@@ -99,15 +100,15 @@ pub struct OpenCall {
 type Settled = (Result<(), ActorError>, Outputs);
 
 impl OpenCall {
-    /// Whether the call has been finished.
+    /// Returns whether the call has been finished.
     pub fn is_settled(&self) -> bool {
         !self.settled.is_empty()
     }
 
-    /// Waits until the call is finished, at most this long, by the machine's clock.
+    /// Waits until the call is finished, at most this long by the machine's clock.
     ///
     /// # Errors
-    /// What the call failed with, or that it was not finished in this time.
+    /// The error that the call failed with, or that it was not finished in this time.
     pub fn wait(self, most: Duration) -> Result<Outcome, ActorError> {
         let (result, mut out) = self
             .settled
@@ -127,14 +128,14 @@ impl fmt::Debug for OpenCall {
     }
 }
 
-/// Takes in the result of one call.
+/// Receives the result of one call.
 pub(crate) struct CallDesk {
     settled: flume::Sender<Settled>,
     is_settled: AtomicBool,
 }
 
 impl CallDesk {
-    /// A desk, and where its call's result can be waited for.
+    /// Returns a desk and the open call through which its result can be awaited.
     pub(crate) fn new(contract: Contract) -> (Arc<Self>, OpenCall) {
         let (sender, settled) = flume::bounded(1);
         let desk = Self {
@@ -152,12 +153,12 @@ impl CallDesk {
 impl Desk for CallDesk {
     fn settle(&self, _: u64, result: Result<(), ActorError>, out: Outputs) {
         self.is_settled.store(true, Ordering::Release);
-        // A test that has dropped the open call does not care how it ends.
+        // If the test has dropped the open call, the result is not needed.
         let _ = self.settled.try_send((result, out));
     }
 }
 
-/// What a call may emit.
+/// The rules for the output of a call.
 #[derive(Clone)]
 pub(crate) struct Contract {
     receipts: Vec<Receipt>,
@@ -165,7 +166,7 @@ pub(crate) struct Contract {
 }
 
 impl Contract {
-    /// That of a call with these packets.
+    /// Returns the contract of a call with these packets.
     pub(crate) fn of(inputs: &[Input], outputs: &Arc<[Port]>) -> Self {
         let receipt = |input: &Input| Receipt {
             slot: 0,
@@ -179,10 +180,10 @@ impl Contract {
         }
     }
 
-    /// Takes out what a call left that returned `Ok`.
+    /// Takes the outcome of a call that returned `Ok` from its outputs.
     ///
     /// # Errors
-    /// How the call broke the contract; the engine would fail all of its packets then.
+    /// How the call broke the contract; the engine would then fail all of its packets.
     pub(crate) fn outcome(&self, out: &mut Outputs) -> Result<Outcome, ActorError> {
         arrange(&self.receipts, out, self.outputs.len())?;
         let failed = std::mem::take(&mut out.failed);
@@ -195,7 +196,7 @@ impl Contract {
             envelope: emitted.packet.envelope,
             payload: emitted.packet.payload,
         });
-        // What was emitted for a packet that failed goes nowhere.
+        // Output for a failed packet is dropped.
         let emitted: Vec<Emission> = emitted
             .filter(|emission| !ids.contains(&PacketId::of(&emission.envelope)))
             .collect();
@@ -215,7 +216,7 @@ impl Contract {
         let port = &self.outputs[emission.output];
         match port.carries {
             PortType::Of { id, name } if (*emission.payload).type_id() != id => {
-                Err(format!("{emission:?} is no {name}, which `{}` carries", port.name).into())
+                Err(format!("{emission:?} is not a {name}, which `{}` needs", port.name).into())
             }
             _ => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! Reads a source outside a graph.
+//! Drives a source outside a graph.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,15 +14,16 @@ use crate::setup::Setup;
 use crate::source::{Captured, Next, Source};
 use crate::testing::given::{join, settings, setup, stream};
 
-/// Clock time for which a source may make its reader wait, without a packet in between.
+/// Clock time that a source may make its reader wait for one packet.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
-/// A source on its own: an iterator over its packets, numbered as the engine would number them, as a join of all its
-/// outputs would be given them. A source with one output feeds an [`ActorDriver`](super::ActorDriver) directly.
+/// Drives a source outside a graph. It is an iterator over the source's packets, numbered as by the engine, in the form
+/// that a join of all its outputs would receive. A source with one output can feed an
+/// [`ActorDriver`](super::ActorDriver) directly.
 ///
-/// The iterator ends with the source's end, or after its error. Where the source says [`Next::Wait`], the setup's clock
-/// is told that the time has passed; nobody waits, unless the setup has a real clock. To see what the source itself
-/// says, ask [`SourceDriver::source`].
+/// The iterator ends with the source's end, or after its error. If the source returns [`Next::Wait`], the setup's clock
+/// is advanced by that time; only with a real clock does the driver actually wait. To see what the source itself
+/// returns, use [`SourceDriver::source`].
 ///
 /// ```
 /// use fermata_engine::builtin::{Blob, TestSource};
@@ -37,7 +38,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// }
 /// ```
 pub struct SourceDriver<S> {
-    /// The source itself.
+    /// The source, so that it can be inspected or called.
     pub source: S,
     setup: Setup,
     stream: Arc<Stream>,
@@ -48,7 +49,7 @@ pub struct SourceDriver<S> {
 }
 
 impl<S: Source> SourceDriver<S> {
-    /// Creates the source with settings that are read as a graph file's are, in the plain [`setup`].
+    /// Creates the source with the default [`setup`], from settings that are parsed like those of a graph file.
     ///
     /// # Errors
     /// What is wrong with the settings; otherwise see [`SourceDriver::create`].
@@ -78,17 +79,17 @@ impl<S: Source> SourceDriver<S> {
         })
     }
 
-    /// What the source was told when it was created: its clock can be advanced here.
+    /// Returns the setup that the source was created with; its clock can be advanced.
     pub fn setup(&self) -> &Setup {
         &self.setup
     }
 
-    /// Asks the source to end early, as the removal of its stream or a drain would.
+    /// Asks the source to end early, as removing its stream or draining the run would.
     pub fn cancel(&self) {
         self.setup.cancel_flag().store(true, Ordering::Relaxed);
     }
 
-    /// The next packet; none at the end.
+    /// Reads the next packet; `None` at the end.
     fn read(&mut self) -> Result<Option<Input>, ActorError> {
         let mut waited = Duration::ZERO;
         while waited < LONGEST_WAIT {
@@ -97,14 +98,14 @@ impl<S: Source> SourceDriver<S> {
                 Next::Mark(next) => self.next_sequence = self.next_sequence.max(next),
                 Next::End | Next::EndedAs(_) => return Ok(None),
                 Next::Wait(time) => {
-                    // A source that never says for how long would be asked for ever.
+                    // A source that always returns a zero wait would be polled for ever.
                     let time = time.max(Duration::from_millis(1));
                     self.setup.clock.pass(time);
                     waited += time;
                 }
             }
         }
-        Err(format!("the source had nothing for {waited:?} of its clock").into())
+        Err(format!("the source had no packet for {waited:?} of its clock").into())
     }
 
     fn number(&mut self, captured: Captured) -> Result<Input, ActorError> {
@@ -115,7 +116,7 @@ impl<S: Source> SourceDriver<S> {
         if let Some((given, segment)) = captured.number {
             if given < sequence {
                 return Err(format!(
-                    "the source numbered a packet {given}, but {sequence} is the least that can come"
+                    "the source numbered a packet {given}, but its number must be at least {sequence}"
                 )
                 .into());
             }
@@ -184,7 +185,7 @@ mod tests {
         breaks: bool,
     }
 
-    /// A camera that is there every second of the clock, and comes back under a new segment.
+    /// A camera that delivers a packet every second of the clock, each in a new segment.
     struct Camera {
         settings: CameraSettings,
         setup: Setup,
@@ -255,6 +256,6 @@ mod tests {
     fn a_source_that_never_has_anything_is_given_up() {
         let mut source = SourceDriver::<Camera>::new(json!({"never_comes": true})).unwrap();
         let error = source.next().unwrap().err().unwrap().to_string();
-        assert!(error.contains("had nothing"), "{error}");
+        assert!(error.contains("had no packet"), "{error}");
     }
 }

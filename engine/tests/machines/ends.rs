@@ -1,5 +1,5 @@
-//! Actors whose graphs are cut: the two ends of an edge, a sink that names a file, and payloads that do and do not
-//! travel. Nothing of them runs.
+//! Actors for graphs that are cut: the two ends of an edge, a sink that names a file, and payloads that can and cannot
+//! travel. None of them runs.
 
 use fermata_engine::graph::{EdgeActors, WhenFull};
 use fermata_engine::testing::ListSource;
@@ -31,7 +31,7 @@ impl Codec for NumberV1 {
     }
 }
 
-/// A payload that stays where it is.
+/// A payload that cannot travel between machines.
 #[derive(Debug)]
 struct Local;
 
@@ -116,13 +116,13 @@ impl Actor for Write {
     }
 }
 
-/// What stands at the two ends of an edge between machines.
+/// The actors at the two ends of an edge between machines.
 pub(super) const ACTORS: EdgeActors = EdgeActors {
     send: Send::NAME,
     receive: Receive::NAME,
 };
 
-/// With sources of numbers, which may travel, and of payloads that may not.
+/// Returns a registry with sources of numbers, which can travel, and of payloads that cannot.
 pub(super) fn registry() -> Registry {
     let mut registry = Registry::builtin();
     registry.codecs_mut().register::<NumberV1>();

@@ -1,4 +1,4 @@
-//! Graphs for several machines: which part each runs, and what is refused.
+//! Tests graphs for several machines: which part each machine runs, and what is refused.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,7 +29,7 @@ fn part(text: &str, machine: &str) -> Graph {
         .unwrap()
 }
 
-/// `NAME: ACTOR <- FEEDERS (STREAMS)` for each node.
+/// Returns `NAME: ACTOR <- FEEDERS (STREAMS)` for each node.
 fn shape(graph: &Graph) -> Vec<String> {
     graph.nodes.iter().map(|node| line(graph, node)).collect()
 }
@@ -206,7 +206,7 @@ nodes:
     let whole = json!({"edge": "capture-server", "full": "block", "capacity": 7});
     assert_eq!(settings(&gate, "capture-server"), whole);
     assert_eq!(gate.nodes.len(), 3);
-    // What each of them does with what comes is its own affair.
+    // What each consumer does with its packets is up to it.
     let nodes = part(text, "server").nodes;
     let full: Vec<WhenFull> = nodes.iter().map(|node| node.queue.full).collect();
     let is_block = full.iter().map(|&full| full == WhenFull::Block);
@@ -296,7 +296,7 @@ nodes:
         refused.contains("lane `one` holds `capture` and `log`, which run on different machines"),
         "{refused}"
     );
-    // The machine whose only node cannot be read is not told to have none.
+    // A machine whose only node cannot be parsed is not reported as having none.
     let refused = change("use: numbers", "use: numbers, frames: 60");
     assert!(refused.contains("`frames`"), "{refused}");
     assert!(!refused.contains("no node runs on machine"), "{refused}");
