@@ -1,4 +1,4 @@
-//! One node's block: the engine's keys, and what is left for the actor.
+//! Reads a node's block: the engine's keys, and the rest for the actor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) const ENGINE_KEYS: [&str; 10] = [
     "use", "each", "in", "queue", "lane", "replicas", "batch", "on_error", "require", "on",
 ];
 
-/// A node whose own block has been read; what it is connected to is not known yet.
+/// A node whose own block has been read, not yet connected to others.
 pub(crate) struct Draft {
     pub(crate) name: String,
     pub(crate) name_span: Span,
@@ -39,19 +39,19 @@ pub(crate) struct Draft {
     pub(crate) on_error: OnError,
     pub(crate) require: Require,
     pub(crate) require_span: Option<Span>,
-    /// The machine, as it is written.
+    /// Machine, as written.
     pub(crate) on: Option<Tree>,
     pub(crate) settings: Arc<Tree>,
 }
 
-/// What a file says of one input.
+/// What a file gives for one input.
 pub(crate) struct DraftInput {
-    /// None: the first input.
+    /// Name of the input; none for the first input.
     pub(crate) port: Option<(String, Span)>,
     pub(crate) from: Vec<(String, Span)>,
 }
 
-/// Reads a node. The first problem of a block is enough.
+/// Reads a node. Only the first problem of a block is reported.
 pub(crate) fn read_node(entry: &Entry, registry: &Registry) -> Result<Draft, Problem> {
     let block = &entry.value;
     if block.as_map().is_none() {
@@ -123,7 +123,7 @@ fn span_of(block: &Tree, key: &str) -> Option<Span> {
     block.get(key).map(|entry| entry.key_span.clone())
 }
 
-/// Refuses a number that is not between 1 and the most that makes sense.
+/// Refuses a number outside 1 to `most`.
 pub(crate) fn within(block: &Tree, key: &str, given: usize, most: usize) -> Result<(), Problem> {
     if (1..=most).contains(&given) {
         return Ok(());
@@ -269,7 +269,7 @@ fn settings(entry: &Entry) -> Tree {
     let own = own.filter(|setting| !ENGINE_KEYS.contains(&setting.key.as_str()));
     Tree {
         value: Value::Map(own.cloned().collect()),
-        // What is missing in the block is shown at its name.
+        // Missing settings are reported at the block's name.
         span: entry.key_span.clone(),
     }
 }
@@ -289,7 +289,7 @@ fn refuse_keys_of_inputs(block: &Tree, draft: &Draft) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Reads all nodes; each contributes its first problem.
+/// Reads all nodes; each contributes at most one problem.
 pub(crate) fn read_nodes(
     nodes: &[Entry],
     registry: &Registry,

@@ -1,4 +1,4 @@
-//! The JSON Schema of graph files, for editors: generated from the same types that read them.
+//! The JSON Schema of graph files, for editors, generated from the same types that read them.
 
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
@@ -8,7 +8,7 @@ use crate::registry::{ActorType, ProviderType, Registry, inline_schema};
 
 use super::spec::{BatchFile, OnError, QueueFile, RunFile};
 
-/// The JSON Schema (draft 2020-12) of graph files that use the actors of this registry.
+/// Returns the JSON Schema (draft 2020-12) of graph files that use the actors of this registry.
 pub fn schema(registry: &Registry) -> Value {
     let names: Vec<&str> = registry.iter().map(|actor| actor.name).collect();
     let nodes: Vec<Value> = registry.iter().map(node).collect();
@@ -52,7 +52,7 @@ pub fn schema(registry: &Registry) -> Value {
     })
 }
 
-/// A list of streams, or what a provider's settings may hold.
+/// Returns the schema of `streams:`: a list of streams, or a provider's settings.
 fn streams(registry: &Registry) -> Value {
     let listed = json!({
         "description": "Cameras, files or shard sequences by name.",
@@ -79,7 +79,7 @@ fn streams(registry: &Registry) -> Value {
     })
 }
 
-/// What `streams:` may hold where this provider is used.
+/// Returns the schema of `streams:` for this provider.
 fn provider(provider: &ProviderType) -> Value {
     let mut open = part::<usize>();
     open["description"] = json!("How many streams may be there at once, at most 1000. Default: 1.");
@@ -100,12 +100,12 @@ fn part<T: JsonSchema>() -> Value {
     value
 }
 
-/// What a node of this actor may hold.
+/// Returns the schema of a node with this actor.
 fn node(actor: &ActorType) -> Value {
     chosen(actor.name, actor.schema(), engine_properties(actor.source))
 }
 
-/// What may stand beside `use: NAME`: the engine's keys and the settings.
+/// Returns the schema of what may appear beside `use: NAME`: the engine's keys and the settings.
 fn chosen(name: &str, mut settings: Schema, mut properties: Map<String, Value>) -> Value {
     AllowReferences.transform(&mut settings);
     let settings = settings.to_value();
@@ -181,7 +181,7 @@ fn engine_properties(source: bool) -> Map<String, Value> {
     properties
 }
 
-/// Lets `${…}` stand wherever a number or a truth value does.
+/// Allows `${…}` wherever a number or a boolean is expected.
 struct AllowReferences;
 
 impl Transform for AllowReferences {
