@@ -104,7 +104,7 @@ pub enum Fate {
     Failed,
     /// A join's required partner never came.
     Unmatched,
-    /// It was given up.
+    /// It was abandoned.
     Abandoned,
     /// The actor had ended the stream before.
     Finished,

@@ -21,7 +21,7 @@ pub enum PortType {
 }
 
 impl PortType {
-    /// The port type of a payload.
+    /// Returns the port type of a payload.
     pub fn of<T: Payload>() -> Self {
         let path = std::any::type_name::<T>();
         Self::Of {

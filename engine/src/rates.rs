@@ -59,11 +59,11 @@ pub struct StreamRates {
 pub struct Rates {
     /// Seconds between the first and the last snapshot.
     pub over_s: f64,
-    /// By instance.
+    /// Rates of nodes, by instance.
     pub nodes: BTreeMap<Place, NodeRates>,
-    /// By producer, its output, consumer, and its input.
+    /// Rates of edges, by producer, its output, consumer, and its input.
     pub edges: BTreeMap<(Place, String, Place, String), EdgeRates>,
-    /// By name.
+    /// Rates of streams, by name.
     pub streams: BTreeMap<String, StreamRates>,
     /// Packets delivered, over all streams, including closed ones.
     pub delivered: f64,

@@ -33,16 +33,16 @@ pub struct Report {
     pub faults: Vec<FaultReport>,
     /// Nodes with a call that had not returned when the report was written.
     pub hung: Vec<String>,
-    /// By node instance.
+    /// Nodes, by instance.
     pub nodes: BTreeMap<String, NodeReport>,
-    /// By pair of instances, all streams together.
+    /// Edges, by pair of instances, over all streams.
     pub edges: Vec<EdgeReport>,
-    /// By stream; where streams are units of work, those that are open or have failed.
+    /// Streams, by name; where streams are units of work, only those that are open or have failed.
     pub streams: BTreeMap<String, StreamReport>,
     /// Totals of all units of work that have ended. Their nodes and edges are summed under the names in the graph file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<UnitsReport>,
-    /// By batching node instance.
+    /// Batches, by instance of a batching node.
     pub batches: BTreeMap<String, BatchReport>,
     /// Files that sinks have written, in the order in which they were begun.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -264,7 +264,7 @@ pub struct UnitsReport {
     pub missed: u64,
     /// Packets that reached every lossless sink.
     pub delivered: u64,
-    /// By sink.
+    /// Books of the units at each sink, by sink.
     pub sinks: BTreeMap<String, SinkReport>,
 }
 
@@ -279,7 +279,7 @@ pub struct StreamReport {
     pub ended: bool,
     /// Packets that reached every lossless sink (if no sink is lossless: the smallest count of any sink).
     pub delivered: u64,
-    /// By sink instance.
+    /// Books of the stream at each sink, by sink instance.
     pub sinks: BTreeMap<String, SinkReport>,
 }
 
