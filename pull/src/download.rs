@@ -103,7 +103,7 @@ async fn attempt(
             part.cut(0).map_err(unwritten)?;
             if response.status() != StatusCode::OK {
                 return Err(Broken::Off(
-                    "it does not go on where it broke off".to_owned(),
+                    "it does not resume where it broke off".to_owned(),
                 ));
             }
             0

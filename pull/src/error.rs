@@ -41,7 +41,7 @@ pub enum PullError {
     },
     /// The catalogue has no address, and no other was given.
     #[error(
-        "`{name}` has no public address (it was converted from {origin}); give a folder that holds `{file}` with --from, or a mirror; docs/models.md tells how to convert one"
+        "`{name}` has no public address (it was converted from {origin}); give a folder that holds `{file}` with --from, or a mirror; docs/models.md explains how to convert one"
     )]
     NoAddress {
         /// The model.

@@ -46,7 +46,7 @@ pub fn pull(
         return Ok(Pulled::Already);
     }
     std::fs::create_dir_all(folder).map_err(|reason| PullError::System {
-        doing: format!("make the folder `{}`", folder.display()),
+        doing: format!("create the folder `{}`", folder.display()),
         reason,
     })?;
     let weights = folder.join(WEIGHTS);
@@ -149,7 +149,7 @@ async fn from_address(
     };
     let mut part = PartFile::go_on(to)?;
     let cut = |reason| PullError::System {
-        doing: format!("go on with `{}`", fermata_files::part_path(to).display()),
+        doing: format!("continue with `{}`", fermata_files::part_path(to).display()),
         reason,
     };
     if part.length().map_err(cut)? > entry.bytes {
