@@ -64,7 +64,7 @@ fn advice(kind: ErrorKind) -> &'static str {
         | ErrorKind::NotADirectory
         | ErrorKind::PermissionDenied
         | ErrorKind::ReadOnlyFilesystem => "its folder must exist and be writable",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space on its disk",
         _ => "",
     }
 }

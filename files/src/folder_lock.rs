@@ -192,7 +192,7 @@ impl FolderLock {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()));
         if let Err(error) = written {
-            tracing::debug!(folder = %folder.display(), "the holder of the lock is not written down: {error}");
+            tracing::debug!(folder = %folder.display(), "cannot record the holder of the lock: {error}");
         }
         Ok(Self {
             folder: folder.to_owned(),

@@ -91,7 +91,7 @@ impl PartFile {
         remove_link(&part)?;
         let mut file = locked(&part)?;
         file.seek(SeekFrom::End(0))
-            .map_err(|reason| FileError::new("go on with", &part, reason))?;
+            .map_err(|reason| FileError::new("continue with", &part, reason))?;
         Ok(Self {
             file,
             part,
@@ -141,8 +141,9 @@ impl PartFile {
         self.file
             .sync_all()
             .map_err(|reason| FileError::new("sync to disk", &self.part, reason).and(&kept))?;
-        fs::rename(&self.part, &self.path)
-            .map_err(|reason| FileError::new("give its name to", &self.path, reason).and(&kept))?;
+        fs::rename(&self.part, &self.path).map_err(|reason| {
+            FileError::new("give the final name to", &self.path, reason).and(&kept)
+        })?;
         self.unfinished = None;
         sync_folder_of(&self.path).map_err(|error| FileError {
             is_named: true,
@@ -266,7 +267,9 @@ fn move_aside(part: &Path, path: &Path, file: File) -> Result<File, FileError> {
     };
     fs::rename(part, &aside).map_err(|reason| FileError::new("move aside", part, reason))?;
     let (part, aside) = (part.display(), aside.display());
-    tracing::warn!("an earlier run left `{part}`, which is incomplete: it is `{aside}` now");
+    tracing::warn!(
+        "an earlier run left `{part}`, which is incomplete; it was renamed to `{aside}`"
+    );
     locked(&part_path(path))
 }
 

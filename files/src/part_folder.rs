@@ -50,7 +50,7 @@ impl PartFolder {
         File::open(part)
             .and_then(|folder| folder.sync_all())
             .map_err(|reason| FileError::new("sync to disk", part, reason))?;
-        let named = |reason| FileError::new("give its name to", path, reason);
+        let named = |reason| FileError::new("give the final name to", path, reason);
         if path.symlink_metadata().is_err() {
             fs::rename(part, path).map_err(named)?;
             self.finished = true;

@@ -40,7 +40,7 @@ impl RecordFile {
     pub fn go_on(path: &Path, without: &[Range<u64>]) -> Result<Self, FileError> {
         let part = part_path(path);
         let length = fs::metadata(&part).map(|found| found.len());
-        let failed = |reason| FileError::new("go on with", &part, reason);
+        let failed = |reason| FileError::new("continue with", &part, reason);
         let length = length.map_err(failed)?;
         let is_tail = |cut: &Range<u64>| cut.end >= length;
         if without.len() > 1 || without.iter().any(|cut| !is_tail(cut)) {

@@ -198,7 +198,7 @@ fn a_full_disk_leaves_the_old_file_and_says_what_to_do() {
         error.contains("faces.csv`: No space left on device"),
         "{error}"
     );
-    assert!(error.ends_with("; make room on its disk"), "{error}");
+    assert!(error.ends_with("; free some space on its disk"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"old");
     assert_eq!(names(folder.path()), ["faces.csv"]);
 }
