@@ -303,7 +303,7 @@ pub enum CodecError {
         source: ActorError,
     },
     /// The codec refused the bytes.
-    #[error("{bytes} bytes are no `{form}`: {source}")]
+    #[error("{bytes} bytes are not a valid `{form}`: {source}")]
     Decode {
         /// The codec.
         form: Form,

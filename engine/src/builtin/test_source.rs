@@ -67,7 +67,7 @@ impl Source for TestSource {
         let bytes = settings.bytes;
         if bytes.0 > memory() {
             return Err(format!(
-                "bytes is {bytes}, but this machine has a memory of {}",
+                "bytes is {bytes}, but this machine has only {} of memory",
                 HumanBytes(memory() >> 20 << 20)
             )
             .into());
@@ -87,7 +87,7 @@ impl Source for TestSource {
         let mut bytes = Vec::new();
         bytes
             .try_reserve_exact(size)
-            .map_err(|_| format!("there is no memory for bytes: {}", settings.bytes))?;
+            .map_err(|_| format!("there is not enough memory for bytes: {}", settings.bytes))?;
         bytes.resize(size, 0);
         Ok(Self {
             settings,

@@ -171,7 +171,7 @@ proptest! {
         for end in 0..bytes.len() {
             let cut = codecs().decode(form.name, form.version, &bytes[..end]);
             let said = cut.err().map(|error| error.to_string());
-            let expected = format!("{end} bytes are no `sample 2`: ");
+            let expected = format!("{end} bytes are not a valid `sample 2`: ");
             prop_assert!(said.is_some_and(|said| said.starts_with(&expected)));
         }
         let longer = [bytes, &[0]].concat();
