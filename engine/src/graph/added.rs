@@ -49,7 +49,7 @@ impl Graph {
         valid_name("a stream", given.as_deref().unwrap_or(name))?;
         if is_known {
             Err(Problem::nowhere(format!(
-                "stream `{name}`, which comes over edge {edge}, cannot be told from another one of this name that has been here"
+                "stream `{name}` cannot come over edge {edge}: a stream of this name has been here before"
             )))
         } else {
             Ok(())

@@ -144,7 +144,7 @@ fn run(tree: &Tree) -> Result<RunSpec, Problem> {
             let span = clock.map_or(&entry.value.span, |clock| &clock.value.span);
             return Err(Problem::at(
                 span,
-                "the speed of a replay is a positive number",
+                "the speed of a replay must be a positive number",
             ));
         }
     };
@@ -162,13 +162,13 @@ fn run(tree: &Tree) -> Result<RunSpec, Problem> {
         return Err(Problem::at(
             span,
             format!(
-                "{} restarts take {} with the delays between them, so there are never so many within {}, and no node would ever be given up",
+                "{} restarts take {} including the delays between them, so they cannot happen within {}, and no node would ever be given up",
                 restart.most,
                 HumanDuration(least),
                 HumanDuration(restart.within)
             ),
         )
-        .help("a longer `within`, or a smaller `most`"));
+        .help("set a longer `within` or a smaller `most`"));
     }
     Ok(RunSpec {
         clock,
@@ -365,9 +365,10 @@ fn output(
         })?,
         None if names.len() > 1 => {
             return Err(
-                Problem::at(span, format!("`{node}` has several outputs: say which")).help(
-                    format!("one of {node}.{}", names.join(&format!(", {node}."))),
-                ),
+                Problem::at(span, format!("`{node}` has several outputs: name one")).help(format!(
+                    "one of {node}.{}",
+                    names.join(&format!(", {node}."))
+                )),
             );
         }
         None => 0,

@@ -57,7 +57,10 @@ fn few_ports(wired: &[Wired], problems: &mut Problems) -> bool {
             (ports.outputs.len(), "outputs"),
         ] {
             if count > MOST {
-                let message = format!("`{}` has {count} {kind}; {MOST} is the most", draft.name);
+                let message = format!(
+                    "`{}` has {count} {kind}, but at most {MOST} are allowed",
+                    draft.name
+                );
                 problems.push(Problem::at(&draft.name_span, message));
             }
         }
@@ -75,7 +78,7 @@ fn placement(wired: &[Wired], problems: &mut Problems) {
                 Problem::at(
                     &draft.name_span,
                     format!(
-                        "`{}` keeps what it knows of one stream, so every stream needs its own",
+                        "`{}` keeps state of one stream, so every stream needs its own instance",
                         draft.actor.name
                     ),
                 )
@@ -134,7 +137,7 @@ fn units(wired: &[Wired], provider: &ProviderSpec, span: &Span, problems: &mut P
                 Problem::at(
                     &draft.name_span,
                     format!(
-                        "`{}` keeps state over streams, but each stream that `{}` provides is a unit of work by itself",
+                        "`{}` keeps state across streams, but each stream that `{}` provides is a unit of work by itself",
                         draft.actor.name, provider.name
                     ),
                 )
@@ -177,7 +180,7 @@ fn merges(wired: &[Wired], problems: &mut Problems) {
                                 node.draft.name
                             ),
                         )
-                        .help("outputs that meet again are joined: use an actor with an input for each"),
+                        .help("join them instead: use an actor with an input for each"),
                     );
                 }
             }
@@ -247,7 +250,7 @@ fn lanes(wired: &[Wired], problems: &mut Problems) {
         if draft.replicas > 1 {
             problems.push(Problem::at(
                 draft.replicas_span.as_ref().unwrap_or(span),
-                "replicas have threads of their own, so they cannot stand in a lane",
+                "replicas have threads of their own, so they cannot share a lane",
             ));
         }
     }

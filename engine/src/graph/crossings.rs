@@ -69,7 +69,7 @@ pub(crate) fn crossings(
         let is_taken = wired.iter().any(|other| other.draft.name == name);
         if is_taken || name.len() > MOST_NAME || !names.insert(name.clone()) {
             let message = format!(
-                "the edge from `{from}` to machine `{machine}` is called `{name}`, which is taken or longer than {MOST_NAME} letters"
+                "the edge from `{from}` to machine `{machine}` would be called `{name}`, which is taken or longer than {MOST_NAME} characters"
             );
             problems.push(Problem::at(span, message).help("give the node another name"));
         }
@@ -172,7 +172,7 @@ fn unplaced(node: &Wired, stream: &str) -> Problem {
     let draft = &node.draft;
     let span = draft.on.as_ref().map_or(&draft.name_span, |on| &on.span);
     let message = format!(
-        "the stream `{stream}` comes to `{}`, which runs where each stream says, but this one says nothing",
+        "the stream `{stream}` reaches `{}`, which runs on the machine that each stream names, but this one names none",
         draft.name
     );
     Problem::at(span, message).help("name one machine")
@@ -259,7 +259,7 @@ fn unused_quality(node: &Wired) -> Problem {
     let draft = &node.draft;
     let span = draft.queue_span.as_ref().unwrap_or(&draft.name_span);
     let message = format!(
-        "`quality` says how pictures travel to another machine, but what feeds `{}` is on the same",
+        "`quality` applies to pictures from another machine, but what feeds `{}` is on the same one",
         draft.name
     );
     Problem::at(span, message).help("leave it out")
@@ -271,14 +271,14 @@ fn form(carried: &[Carried], codecs: &Codecs) -> Result<&'static str, String> {
         [one] => codecs.name_of(one.id).ok_or_else(|| {
             let names: Vec<&str> = codecs.names().collect();
             format!(
-                "{}, which has no form for that; known: {}",
+                "{}, which has no codec; known: {}",
                 one.name,
                 listed(&names)
             )
         }),
         several => {
             let names: Vec<&str> = several.iter().map(|carried| carried.name).collect();
-            Err(format!("packets of several kinds ({})", listed(&names)))
+            Err(format!("of several kinds ({})", listed(&names)))
         }
     }
 }
@@ -286,11 +286,11 @@ fn form(carried: &[Carried], codecs: &Codecs) -> Result<&'static str, String> {
 fn uncarried(wired: &[Wired], ways: &[&Way<'_>], what: &str) -> Problem {
     let way = ways[0];
     let message = format!(
-        "from `{}` on machine `{}` to `{}` on `{}` would travel {what}",
+        "the packets from `{}` on machine `{}` to `{}` on `{}` cannot travel: they are {what}",
         wired[way.from.node].draft.name, way.there, wired[way.to].draft.name, way.here
     );
     let problem = Problem::at(way.span, message);
-    problem.help("let both run on one machine, and the packets travel before or after them")
+    problem.help("run both on one machine, so that packets travel before or after them")
 }
 
 /// Returns how many packets batches after an edge may hold on the receiving machine. A lossless edge must hold as many:

@@ -114,7 +114,10 @@ pub(crate) fn with_includes(
 
 fn included(include: &Tree, path: &Path, so_far: &mut Included) -> Result<Tree, Problems> {
     let Some(file) = include.as_text().filter(|text| !text.is_empty()) else {
-        let message = format!("{} stands where a file is expected", include.kind());
+        let message = format!(
+            "expected the name of a file, but this is {}",
+            include.kind()
+        );
         return Err(Problem::at(&include.span, message).into());
     };
     let beside = path.parent().unwrap_or(Path::new(".")).join(file);
@@ -144,7 +147,7 @@ fn included(include: &Tree, path: &Path, so_far: &mut Included) -> Result<Tree, 
 /// Checks the top level of a single file.
 fn check_top(tree: &Tree) -> Result<(), Problems> {
     let Some(entries) = tree.as_map() else {
-        let message = format!("a graph file is a map, but this is {}", tree.kind());
+        let message = format!("a graph file must be a map, but this is {}", tree.kind());
         return Err(Problem::at(&tree.span, message).into());
     };
     let mut problems = Problems::default();
@@ -173,7 +176,10 @@ fn check_top(tree: &Tree) -> Result<(), Problems> {
             && entry.value.as_map().is_none()
             && !entry.value.is_null()
         {
-            let message = format!("`{section}` is a map, but this is {}", entry.value.kind());
+            let message = format!(
+                "`{section}` must be a map, but this is {}",
+                entry.value.kind()
+            );
             problems.push(Problem::at(&entry.value.span, message));
         }
     }
@@ -304,7 +310,7 @@ fn params(tree: &Tree, options: &LoadOptions, problems: &mut Problems) -> Params
         }
         if entry.value.as_text().is_none() {
             let message = format!(
-                "a parameter is one value, but `{}` is {}",
+                "a parameter must be a single value, but `{}` is {}",
                 entry.key,
                 entry.value.kind()
             );

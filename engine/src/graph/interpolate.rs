@@ -104,7 +104,7 @@ pub(crate) fn stream_values(
             None => Found::Value(stream.uri.clone()),
         }),
         (_, None) => Err(Unusable::new(
-            "`${stream.…}` stands in a node that all streams share; it needs `each: stream`",
+            "`${stream.…}` is used in a node that all streams share; it needs `each: stream`",
         )),
         (name, Some(stream)) => {
             let first = first_name(&stream.name);
@@ -258,8 +258,9 @@ fn scalar(
         literal(&mut out, &rest[..at], last);
         let inside = &rest[at + 2..];
         let Some(end) = inside.find('}') else {
-            return Err(Problem::at(span, "`${` without its `}`")
-                .help("write `$${` where the characters themselves are meant"));
+            return Err(
+                Problem::at(span, "`${` without its `}`").help("write `$${` for a literal `${`")
+            );
         };
         let reference = &inside[..end];
         match value_of(reference, span, lookup)? {

@@ -15,7 +15,7 @@ pub(crate) fn read(tree: &Tree, problems: &mut Problems) -> Vec<(String, Span)> 
     for entry in tree.section("machines") {
         let is_empty = entry.value.is_null() || entry.value.as_map().is_some_and(<[_]>::is_empty);
         if !is_empty {
-            let message = format!("machine `{}` has no settings: it is just named", entry.key);
+            let message = format!("machine `{}` takes no settings", entry.key);
             problems.push(Problem::at(&entry.value.span, message).help("write `{}`"));
         }
         machines.push((entry.key.clone(), entry.key_span.clone()));
@@ -73,10 +73,7 @@ fn placement(
 ) -> Result<Option<Placement>, Problem> {
     let draft = &node.draft;
     let Some(on) = &draft.on else {
-        let message = format!(
-            "node `{}`: it does not say on which machine it runs",
-            draft.name
-        );
+        let message = format!("node `{}`: no machine is given", draft.name);
         let known = super::problem::listed(machines);
         let problem = Problem::at(&draft.name_span, message);
         return Err(problem.help(format!("add `on:`; known: {known}")));

@@ -183,7 +183,7 @@ impl Graph {
         for node in &self.nodes {
             for need in node.ports.needs.iter().filter(|need| !services.has(need)) {
                 problems.push(Problem::nowhere(format!(
-                    "`{}` (node `{}`) needs `{}`, which this program does not give it",
+                    "`{}` (node `{}`) needs `{}`, which this program does not provide",
                     node.actor, node.name, need.name
                 )));
             }

@@ -56,7 +56,7 @@ pub(crate) fn read_node(entry: &Entry, registry: &Registry) -> Result<Draft, Pro
     let block = &entry.value;
     if block.as_map().is_none() {
         let message = format!(
-            "node `{}` is a map, but this is {}",
+            "node `{}` must be a map, but this is {}",
             entry.key,
             block.kind()
         );
@@ -96,7 +96,7 @@ pub(crate) fn read_node(entry: &Entry, registry: &Registry) -> Result<Draft, Pro
 
 fn actor(entry: &Entry, registry: &Registry) -> Result<ActorType, Problem> {
     let Some(name) = entry.value.get("use") else {
-        let message = format!("node `{}` does not say which actor it is", entry.key);
+        let message = format!("node `{}` has no actor", entry.key);
         return Err(Problem::at(&entry.key_span, message).help("add `use: ACTOR`"));
     };
     let text = name.value.as_text().unwrap_or_default();
@@ -162,7 +162,10 @@ fn queue_spec(file: QueueFile, block: &Tree) -> Result<QueueSpec, Problem> {
         .quality
         .is_some_and(|quality| !(1..=100).contains(&quality))
     {
-        return Err(Problem::at(&queue.key_span, "`quality` is from 1 to 100"));
+        return Err(Problem::at(
+            &queue.key_span,
+            "`quality` must be from 1 to 100",
+        ));
     }
     Ok(spec)
 }
@@ -175,7 +178,7 @@ fn on(block: &Tree) -> Result<Option<Tree>, Problem> {
         Some(_) => Ok(Some(entry.value.clone())),
         None => {
             let kind = entry.value.kind();
-            let message = format!("`on` is the name of a machine, but this is {kind}");
+            let message = format!("`on` must be the name of a machine, but this is {kind}");
             Err(Problem::at(&entry.value.span, message))
         }
     }
@@ -214,14 +217,14 @@ fn require(block: &Tree) -> Result<Require, Problem> {
             let names = items.iter().map(|item| {
                 item.as_text()
                     .map(str::to_owned)
-                    .ok_or_else(|| Problem::at(&item.span, "the name of an input is expected"))
+                    .ok_or_else(|| Problem::at(&item.span, "expected the name of an input"))
             });
             Ok(Require::Ports(names.collect::<Result<_, _>>()?))
         }
         Value::Scalar { text, .. } if text == "all" => Ok(Require::All),
         _ => Err(Problem::at(
             &entry.value.span,
-            "`require` is `all` or a list of inputs",
+            "`require` must be `all` or a list of inputs",
         )),
     }
 }
@@ -280,7 +283,7 @@ fn refuse_keys_of_inputs(block: &Tree, draft: &Draft) -> Result<(), Problem> {
             return Err(Problem::at(
                 &entry.key_span,
                 format!(
-                    "`{}` is a source (`{}`): it has no input, so `{key}` means nothing here",
+                    "`{}` is a source (`{}`): it has no input, so it cannot have `{key}`",
                     draft.name, draft.actor.name
                 ),
             ));

@@ -155,7 +155,7 @@ fn stream(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
     if assignment.value.is_empty() {
         return Err(Problem::at(
             &assignment.name_span,
-            format!("the stream `{}` is bound to nothing", assignment.name),
+            format!("the stream `{}` has no address", assignment.name),
         ));
     }
     if let Some(provider) = streams::provider_of(tree) {
@@ -164,7 +164,7 @@ fn stream(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
             &assignment.name_span,
             format!("the graph's streams come from `{name}`, so none can be given here"),
         )
-        .help("the settings of what provides them are changed with `--set streams.NAME=VALUE`"));
+        .help("change the provider's settings with `--set streams.NAME=VALUE`"));
     }
     let value = Tree::scalar(
         assignment.value.replace("${", "$${"),
@@ -189,7 +189,7 @@ fn set(tree: &mut Tree, assignment: &Assignment) -> Result<(), Problem> {
     if path.iter().any(|part| part.is_empty()) {
         return Err(Problem::at(
             &assignment.name_span,
-            "a path is made of names with single dots between them, such as `nodes.detect.every`",
+            "a path consists of names separated by single dots, such as `nodes.detect.every`",
         ));
     }
     if let ["nodes", node, ..] = path.as_slice() {

@@ -237,7 +237,7 @@ impl Instance<'_> {
 /// Returns the reason why a sink must not write to this path, if there is one.
 fn lost(path: &Path, taken: &Taken) -> Option<String> {
     if path == Path::new("-") {
-        let message = "`-` would be a file of that name: the standard output is the summary's; write `./-` if that is meant";
+        let message = "`-` would be a file of that name, since the summary goes to the standard output; write `./-` for such a file";
         return Some(message.to_owned());
     }
     if let Some(what) = taken_by(path, taken) {

@@ -236,7 +236,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
             Value::Scalar { text, .. } => visitor.visit_enum(text.as_str().into_deserializer()),
             Value::Map(entries) if entries.len() == 1 => visitor.visit_enum(Variant(&entries[0])),
             _ => Err(de::Error::custom(format!(
-                "{} stands where one name, or one name and its value, is expected",
+                "expected one name, or one name and its value, but this is {}",
                 self.0.kind()
             ))),
         };

@@ -73,7 +73,7 @@ fn listed(tree: &Tree, problems: &mut Problems) -> (Vec<StreamSpec>, StreamValue
                 }
                 _ => problems.push(Problem::at(
                     &entry.key_span,
-                    format!("the stream `{}` is bound to nothing", entry.key),
+                    format!("the stream `{}` has no address", entry.key),
                 )),
             },
             Err(found) => problems.extend(found),
@@ -105,14 +105,14 @@ fn with_values(entry: &Entry, block: &Tree) -> Result<(String, BTreeMap<String, 
         }
         let Some(text) = part.value.as_text() else {
             let message = format!(
-                "`{}` of a stream is one value, but this is {}",
+                "`{}` of a stream must be a single value, but this is {}",
                 part.key,
                 part.value.kind()
             );
             return Err(Problem::at(&part.key_span, message));
         };
         if part.key == "name" {
-            let message = "a stream has its name already: what stands before it";
+            let message = "a stream has its name already: the key before it";
             return Err(Problem::at(&part.key_span, message));
         }
         own.insert(part.key.clone(), text.to_owned());
@@ -121,7 +121,7 @@ fn with_values(entry: &Entry, block: &Tree) -> Result<(String, BTreeMap<String, 
         Some(uri) => Ok((uri, own)),
         None => Err(Problem::at(
             &entry.key_span,
-            format!("the stream `{}` is bound to nothing", entry.key),
+            format!("the stream `{}` has no address", entry.key),
         )
         .help("give it a `uri`")),
     }
@@ -144,7 +144,7 @@ fn check_values_are_used(tree: &Tree, problems: &mut Problems) {
             let message = format!("no node uses the `{key}` of stream `{}`", stream.key);
             let problem = Problem::at(&part.key_span, message);
             problems.push(if used.is_empty() {
-                problem.help(format!("nodes find it under `${{stream.{key}}}`"))
+                problem.help(format!("nodes refer to it as `${{stream.{key}}}`"))
             } else {
                 problem.did_you_mean(key, used.iter().copied())
             });
@@ -161,7 +161,7 @@ fn provider(
     let text = name.value.as_text().unwrap_or_default();
     let Some(provider) = registry.provider(text) else {
         let known = registry.providers().map(|provider| provider.name);
-        let message = format!("nothing called `{text}` provides streams");
+        let message = format!("there is no provider of streams `{text}`");
         let problem = Problem::at(&name.value.span, message).did_you_mean(text, known);
         problems.push(problem.of_unknown_name());
         return None;

@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
                 (_, span) => {
                     return Err(Problem::at(
                         &span,
-                        "a second document begins here, but one is all that is read",
+                        "a second document begins here, but only one is read",
                     ));
                 }
             }
@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
             Event::Scalar(_, _, _, Some(_))
             | Event::SequenceStart(_, Some(_))
             | Event::MappingStart(_, Some(_)) => {
-                return Err(Problem::at(&span, "tags (`!…`) have no meaning here"));
+                return Err(Problem::at(&span, "tags (`!…`) are not supported"));
             }
             Event::Scalar(text, style, anchor, None) => {
                 let quoting = match style {
