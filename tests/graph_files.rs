@@ -137,7 +137,7 @@ fn a_stream_in_a_shared_node_is_refused() {
     );
     assert_eq!(
         problems[0],
-        "3:32 `${stream.…}` stands in a node that all streams share; it needs `each: stream`"
+        "3:32 `${stream.…}` is used in a node that all streams share; it needs `each: stream`"
     );
 }
 
@@ -270,7 +270,7 @@ fn an_actor_with_state_stands_once_for_each_stream() {
     let problems = Graph::parse("t.yaml", text, &registry, &options()).unwrap_err();
     assert_eq!(
         problems.to_string(),
-        "t.yaml:4:3: `count` keeps what it knows of one stream, so every stream needs its own (add `each: stream`)\n\
+        "t.yaml:4:3: `count` keeps state of one stream, so every stream needs its own instance (add `each: stream`)\n\
          t.yaml:4:26: `count` keeps state between packets, so it cannot have replicas"
     );
 }
@@ -366,7 +366,7 @@ nodes:
     );
     let problems = load(&of("3")).unwrap_err().to_string();
     assert!(
-        problems.contains("(nodes find it under `${stream.cuont}`)"),
+        problems.contains("(nodes refer to it as `${stream.cuont}`)"),
         "{problems}"
     );
 }
@@ -402,13 +402,10 @@ nodes:
     assert_eq!(settings["count"], 7, "what else the file says of it stays");
 
     for (streams, words) in [
-        (
-            "{door: {count: 7}}",
-            "the stream `door` is bound to nothing",
-        ),
+        ("{door: {count: 7}}", "the stream `door` has no address"),
         (
             "{door: {uri: a, count: [7]}}",
-            "`count` of a stream is one value",
+            "`count` of a stream must be a single value",
         ),
         ("{door: {uri: a, name: b}}", "a stream has its name already"),
     ] {
@@ -429,7 +426,7 @@ fn a_stream_bound_to_null_is_bound_to_nothing() {
     let problems = refused(
         "fermata: 1\nstreams: {door: null}\nnodes:\n  s: {use: test_source, each: stream}\n  e: {use: discard, in: s}\n",
     );
-    assert_eq!(problems, ["2:11 the stream `door` is bound to nothing"]);
+    assert_eq!(problems, ["2:11 the stream `door` has no address"]);
 }
 
 #[test]

@@ -345,7 +345,7 @@ fn a_provider_is_refused_as_an_actor_would_be() {
         (
             "baskets",
             "basket",
-            "t.yaml:3:16: nothing called `basket` provides streams (did you mean `baskets`?)",
+            "t.yaml:3:16: there is no provider of streams `basket` (did you mean `baskets`?)",
         ),
         (
             "count: 7",
@@ -388,7 +388,7 @@ fn a_node_whose_state_spans_units_is_refused() {
     let problems = read(&UNITS.replace("use: sort", "use: remember")).unwrap_err();
     assert_eq!(
         problems,
-        "t.yaml:7:3: `remember` keeps state over streams, but each stream that `baskets` provides is a unit of work by \
+        "t.yaml:7:3: `remember` keeps state across streams, but each stream that `baskets` provides is a unit of work by \
          itself (add `each: stream`)"
     );
     assert!(read(&UNITS.replace("use: sort", "use: remember, each: stream")).is_ok());
@@ -437,7 +437,7 @@ fn an_actor_has_at_most_as_many_ports_as_a_word_has_bits() {
     let problems = parse(65).unwrap_err().to_string();
     assert_eq!(
         problems,
-        "t.yaml:4:3: `w` has 65 inputs; 64 is the most\nt.yaml:4:3: `w` has 65 outputs; 64 is the most"
+        "t.yaml:4:3: `w` has 65 inputs, but at most 64 are allowed\nt.yaml:4:3: `w` has 65 outputs, but at most 64 are allowed"
     );
     parse(64).unwrap();
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The `run.clock` of a graph.
+/// The clock mode, `run.clock` in a graph.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ClockMode {
     /// Wall time; recordings are paced by their pts.
@@ -21,8 +21,8 @@ pub struct Clock(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
-    /// The processor's time stamp counter where it can be trusted, else the system's monotonic clock: the engine looks
-    /// at the time after each call, and the counter costs a third of the system's clock.
+    /// The processor's time stamp counter where it can be trusted, otherwise the system's monotonic clock. The engine
+    /// reads the time after each call, and the counter costs a third of the system's clock.
     Real {
         clock: quanta::Clock,
         origin: u64,
@@ -31,19 +31,19 @@ enum Kind {
 }
 
 impl Clock {
-    /// A clock that starts now and follows the machine's monotonic clock.
+    /// Creates a clock that starts now and follows the machine's monotonic clock.
     pub fn real() -> Self {
         let clock = quanta::Clock::new();
         let origin = clock.raw();
         Self(Kind::Real { clock, origin })
     }
 
-    /// A clock that stands still until it is advanced.
+    /// Creates a clock that stands still until it is advanced.
     pub fn manual() -> Self {
         Self(Kind::Virtual(Arc::default()))
     }
 
-    /// Nanoseconds since the run's start.
+    /// Returns the nanoseconds since the run's start.
     pub fn now_ns(&self) -> u64 {
         match &self.0 {
             Kind::Real { clock, origin } => clock.delta_as_nanos(*origin, clock.raw()),
@@ -51,14 +51,14 @@ impl Clock {
         }
     }
 
-    /// Advances a manual clock; a real one waits for nobody.
+    /// Advances a manual clock; has no effect on a real one.
     pub fn advance(&self, by: Duration) {
         if let Kind::Virtual(now) = &self.0 {
             now.fetch_add(nanoseconds(by), Ordering::AcqRel);
         }
     }
 
-    /// Lets a time pass: a manual clock is advanced, on a real one the thread waits.
+    /// Lets time pass: advances a manual clock, or sleeps on a real one.
     pub fn pass(&self, time: Duration) {
         match &self.0 {
             Kind::Real { .. } => std::thread::sleep(time),
@@ -66,8 +66,8 @@ impl Clock {
         }
     }
 
-    /// Never returns, as a call that hangs would. Under a manual clock, where one thread runs everything, the
-    /// simulation never runs the caller again.
+    /// Never returns, like a call that hangs. Under a manual clock, where one thread runs everything, the simulation
+    /// never runs the caller again.
     pub fn hang(&self) -> ! {
         match &self.0 {
             Kind::Real { .. } => loop {
@@ -77,7 +77,7 @@ impl Clock {
         }
     }
 
-    /// Keeps a core busy for a time, as a computation would; a manual clock just moves on.
+    /// Keeps a core busy for a time, like a computation; a manual clock is advanced instead.
     pub fn work(&self, work_ns: u64) {
         match &self.0 {
             Kind::Real { .. } => {
@@ -93,10 +93,11 @@ impl Clock {
     }
 }
 
-/// What a call unwinds with that never returns: the simulation takes it off its thread and never steps it again.
+/// The panic payload of a call that never returns: the simulation takes the call off its thread and never steps it
+/// again.
 pub(crate) struct Hang;
 
-/// A duration as whole nanoseconds, saturating (584 years).
+/// Converts a duration to whole nanoseconds, saturating (584 years).
 pub fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

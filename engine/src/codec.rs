@@ -1,6 +1,6 @@
-//! Payloads as bytes, by a type's name and version, for packets that leave the process.
+//! Conversion of payloads to bytes, by a type's name and version, for packets that leave the process.
 //!
-//! Owns the table of codecs. What carries the bytes, and what a packet's envelope becomes, is elsewhere.
+//! This module owns the table of codecs. Transporting the bytes and converting a packet's envelope is elsewhere.
 //!
 //! ```
 //! use fermata_engine::codec::{Codec, Codecs};
@@ -50,24 +50,24 @@ use crate::error::ActorError;
 use crate::packet::{AnyPayload, Payload, downcast_ref};
 use crate::ports::PortType;
 
-/// How payloads of one type are written and read, in one version of their form. Whatever the bytes are, reading them
-/// must not panic: they come from elsewhere.
+/// Writes and reads payloads of one type, in one version of their form. Decoding must not panic on any input, since the
+/// bytes come from elsewhere.
 pub trait Codec: 'static {
-    /// The type that it writes and reads.
+    /// Type that it writes and reads.
     type Payload: Payload;
-    /// The type's name outside, which stays when the Rust type is renamed.
+    /// External name of the type, which stays the same when the Rust type is renamed.
     const NAME: &'static str;
-    /// Grows with every change of the form that an older reader would not understand.
+    /// Version of the form, increased with every change that an older reader would not understand.
     const VERSION: u32;
 
     /// Appends the payload's bytes.
     ///
     /// # Errors
-    /// What of this payload the form cannot hold.
+    /// The form cannot represent this payload.
     fn encode(payload: &Self::Payload, bytes: &mut Vec<u8>) -> Result<(), ActorError>;
 
-    /// Like [`Codec::encode`], with fewer bytes where the payload need not come back exactly; `quality` goes from 1
-    /// to 100. A form that knows no such thing is written as it always is.
+    /// Like [`Codec::encode`], but with fewer bytes where the payload need not be restored exactly; `quality` ranges
+    /// from 1 to 100. By default the payload is encoded as usual.
     fn encode_smaller(
         payload: &Self::Payload,
         _quality: u8,
@@ -76,14 +76,14 @@ pub trait Codec: 'static {
         Self::encode(payload, bytes)
     }
 
-    /// Reads a payload that takes all of these bytes.
+    /// Decodes a payload that takes all of these bytes.
     ///
     /// # Errors
-    /// What is wrong with the bytes: too few, too many, or no such payload.
+    /// The bytes are too few, too many, or not such a payload.
     fn decode(bytes: &[u8]) -> Result<Self::Payload, ActorError>;
 }
 
-/// What some bytes are.
+/// The form of encoded bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Form {
     /// [`Codec::NAME`].
@@ -101,14 +101,14 @@ impl fmt::Display for Form {
 type Encode = fn(&dyn Payload, Option<u8>, &mut Vec<u8>) -> Result<(), ActorError>;
 type Decode = fn(&[u8]) -> Result<AnyPayload, ActorError>;
 
-/// The codecs that a program knows. Each crate registers those of its payloads.
+/// The codecs of a program. Each crate registers those of its payloads.
 #[derive(Clone, Default)]
 pub struct Codecs {
     encoders: HashMap<TypeId, (Form, Encode)>,
     decoders: BTreeMap<&'static str, Named>,
 }
 
-/// The versions under one name.
+/// The versions of one name.
 #[derive(Clone)]
 struct Named {
     payload: TypeId,
@@ -117,11 +117,11 @@ struct Named {
 }
 
 impl Codecs {
-    /// Adds a codec. Of several versions of a type all are read, and the newest is written.
+    /// Adds a codec. If a type has several versions, all are read and the newest is written.
     ///
     /// # Panics
-    /// If this version of the name is there already, if the name stands for another payload type, or if the type has
-    /// another name: a mistake in the program.
+    /// If this version of the name is already registered, if the name belongs to another payload type, or if the type
+    /// has another name: all are mistakes in the program.
     pub fn register<C: Codec>(&mut self) {
         let payload = TypeId::of::<C::Payload>();
         let form = Form {
@@ -156,7 +156,7 @@ impl Codecs {
         assert!(earlier.is_none(), "codec `{form}` is registered twice");
     }
 
-    /// Appends a payload's bytes, in the newest version of its type, and says what they are. After an error nothing has
+    /// Appends a payload's bytes in the newest version of its type and returns their form. After an error nothing has
     /// been appended.
     ///
     /// # Errors
@@ -165,7 +165,7 @@ impl Codecs {
         self.encode_as(payload, None, bytes)
     }
 
-    /// Like [`Codecs::encode`], with fewer bytes where the payload need not come back exactly; see
+    /// Like [`Codecs::encode`], but with fewer bytes where the payload need not be restored exactly; see
     /// [`Codec::encode_smaller`].
     ///
     /// # Errors
@@ -202,10 +202,10 @@ impl Codecs {
         }
     }
 
-    /// Reads a payload.
+    /// Decodes a payload.
     ///
     /// # Errors
-    /// The name or the version is not known, or the bytes are no such payload.
+    /// The name or the version is unknown, or the bytes are not such a payload.
     pub fn decode(&self, name: &str, version: u32, bytes: &[u8]) -> Result<AnyPayload, CodecError> {
         let Some((&name, named)) = self.decoders.get_key_value(name) else {
             return Err(CodecError::UnknownName {
@@ -227,22 +227,22 @@ impl Codecs {
         })
     }
 
-    /// What a port carries whose payloads have codecs of this name.
+    /// Returns the port type of payloads whose codecs have this name.
     pub fn port_type(&self, name: &str) -> Option<PortType> {
         self.decoders.get(name).map(|named| named.port_type)
     }
 
-    /// The name of the codecs of a payload type.
+    /// Returns the codec name of a payload type.
     pub(crate) fn name_of(&self, payload: TypeId) -> Option<&'static str> {
         self.encoders.get(&payload).map(|(form, _)| form.name)
     }
 
-    /// The names of all payloads that can be read.
+    /// Returns the names of all payloads that can be decoded.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.decoders.keys().copied()
     }
 
-    /// Everything that can be read, by name and version.
+    /// Returns everything that can be decoded, by name and version.
     pub fn forms(&self) -> Vec<Form> {
         let of_name = |(&name, named): (&&'static str, &Named)| {
             let versions = named.versions.keys();
@@ -259,10 +259,10 @@ impl fmt::Debug for Codecs {
     }
 }
 
-/// Why a payload could not be written or read.
+/// Why a payload could not be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// Payloads of this type are not for other processes.
+    /// The payload's type has no codec: it is not meant for other processes.
     #[error(
         "no codec for payloads of type {type_name}: register one, or keep the edge on one machine; known: {}",
         listed(known)
@@ -270,18 +270,18 @@ pub enum CodecError {
     NoCodecForType {
         /// The type.
         type_name: &'static str,
-        /// What there is.
+        /// Registered forms.
         known: Vec<Form>,
     },
-    /// Nothing of this name is registered.
+    /// No codec with this name is registered.
     #[error("no codec for payloads called `{name}`; known: {}", listed(known))]
     UnknownName {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// Registered forms.
         known: Vec<Form>,
     },
-    /// The other side writes a version that this program does not read.
+    /// The other side writes a version that this program cannot read.
     #[error(
         "no codec for version {} of `{}`; known: {}",
         form.version,
@@ -289,9 +289,9 @@ pub enum CodecError {
         listed(known)
     )]
     UnknownVersion {
-        /// What was asked for.
+        /// The requested form.
         form: Form,
-        /// The versions that there are.
+        /// The registered versions.
         known: Vec<u32>,
     },
     /// The codec refused the payload.
@@ -299,17 +299,17 @@ pub enum CodecError {
     Encode {
         /// The codec.
         form: Form,
-        /// What it said.
+        /// Its error.
         source: ActorError,
     },
     /// The codec refused the bytes.
-    #[error("{bytes} bytes are no `{form}`: {source}")]
+    #[error("{bytes} bytes are not a valid `{form}`: {source}")]
     Decode {
         /// The codec.
         form: Form,
-        /// How many bytes there were.
+        /// Number of bytes.
         bytes: usize,
-        /// What it said.
+        /// Its error.
         source: ActorError,
     },
 }

@@ -1,4 +1,4 @@
-//! Whether a source has what it captures from: a camera that is unplugged, a server that does not answer.
+//! Whether a source has its device: a camera may be unplugged, a server may not answer.
 
 use std::sync::Mutex;
 
@@ -6,12 +6,11 @@ use crate::clock::Clock;
 use crate::graph::secrets::Secrets;
 use crate::lock::lock;
 
-/// Told whenever a source loses its device or has it again; the reason says why it is lost.
+/// Called whenever a source loses its device (with the reason) or has it again (none).
 pub(crate) type ConnectionListener = Box<dyn Fn(Option<String>) + Send + Sync>;
 
-/// How a source says that what it captures from is gone, and that it is back; see
-/// [`Setup::connection`](crate::Setup::connection). Who watches the run sees it at once: as an event, and in its
-/// statistics.
+/// The handle with which a source reports that its device is lost or back; see
+/// [`Setup::connection`](crate::Setup::connection). Both show at once, as an event and in the run's statistics.
 pub struct Connection {
     lost: Mutex<Option<(String, u64)>>,
     clock: Clock,
@@ -33,7 +32,7 @@ impl Connection {
         }
     }
 
-    /// It is gone, and why. Saying so again changes the reason without another event.
+    /// Reports that the device is lost, and why. Reporting it again changes the reason without another event.
     pub fn lose(&self, reason: &str) {
         let reason = self.secrets.hide(reason);
         let is_news = {
@@ -48,7 +47,7 @@ impl Connection {
         }
     }
 
-    /// It is there again.
+    /// Reports that the device is back.
     pub fn restore(&self) {
         let was_lost = {
             let mut lost = lock(&self.lost);
@@ -59,7 +58,7 @@ impl Connection {
         }
     }
 
-    /// Why it is gone and since when, nanoseconds of the run's clock; none while it is there.
+    /// Returns why the device is lost and since when (nanoseconds of the run's clock), or none while it is there.
     pub(crate) fn lost(&self) -> Option<(String, u64)> {
         let lost = lock(&self.lost);
         lost.clone()

@@ -1,11 +1,11 @@
-//! How a stream, or an actor's work, came to its end.
+//! How a stream, or an actor's work, ended.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How something came to its end. What is worse is greater: of several ends the worst counts.
+/// How something ended. Ordered from best to worst: of several ends, the worst counts.
 #[derive(
     Clone,
     Copy,
@@ -25,37 +25,37 @@ pub enum How {
     /// The source reached its own end.
     #[default]
     Complete = 0,
-    /// It was asked to end early (a drain, a stream that was removed), and what had been captured went through.
+    /// It was asked to end early (a drain, a removed stream), and what had been captured was finished.
     Drained = 1,
-    /// The source, or a node on the way, gave up.
+    /// The source, or a node on the way, failed for good.
     Failed = 2,
-    /// The run was stopped, and what was in flight was given up.
+    /// The run was stopped, and what was in flight was abandoned.
     Stopped = 3,
 }
 
-/// How a stream ended at a node, or how a node's streams did altogether. Whoever writes files decides by it what
+/// How a stream ended at a node, or how a node's streams ended altogether. Actors that write files decide by it what
 /// becomes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct End {
     /// How it ended.
     pub how: How,
-    /// Something of it was lost on the way here, or here: dropped by a queue, failed, unmatched, or given up. What an
+    /// Whether something was lost here or on the way here: dropped by a queue, failed, unmatched, or abandoned. What an
     /// actor left out on purpose is not lost.
     pub lost: bool,
 }
 
 impl End {
-    /// The end of something of which nothing was lost.
+    /// Creates an end without losses.
     pub fn of(how: How) -> Self {
         Self { how, lost: false }
     }
 
-    /// Whether the source reached its own end and all of it came through: what is made of it may be kept as the whole.
+    /// Returns whether the source reached its own end and nothing was lost, so that the result may be kept as complete.
     pub fn is_complete(self) -> bool {
         self.how == How::Complete && !self.lost
     }
 
-    /// Two ends together: the worse way, and anything lost of either.
+    /// Combines two ends: the worse `how`, and lost if either is.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -65,14 +65,14 @@ impl End {
     }
 }
 
-/// An end that one thread tells others, beside something that is published after it.
+/// An end that one thread passes to others before publishing something else.
 #[derive(Default)]
 pub(crate) struct EndCell(AtomicU8);
 
 const LOST: u8 = 4;
 
 impl EndCell {
-    /// Sets it. Whoever reads it must have seen something that was published after this.
+    /// Sets the end. A reader must have seen something that was published after this call.
     pub(crate) fn set(&self, end: End) {
         let lost = if end.lost { LOST } else { 0 };
         self.0.store(end.how as u8 | lost, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What actors and sources fail with.
+//! The error type of actors and sources.
 
-/// Why an actor could not do what it was asked; the engine adds node, stream and sequence.
+/// The error of an actor or a source; the engine adds node, stream and sequence.
 pub type ActorError = Box<dyn std::error::Error + Send + Sync>;

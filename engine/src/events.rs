@@ -1,4 +1,4 @@
-//! What happens to a run as a whole, for whoever wants to know: a page, a log, a program that steers.
+//! Events of a run as a whole, for subscribers such as a page, a log or a controlling program.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,13 +7,13 @@ use crate::end::End;
 use crate::lock::lock;
 use crate::report::FaultReport;
 
-/// Events that wait for a subscriber, at most; what does not fit is counted as [`RunEvent::Missed`].
+/// Maximum number of events waiting for a subscriber; those that do not fit are counted as [`RunEvent::Missed`].
 const MOST_WAITING: usize = 1024;
 
 /// Something that happened to a run.
 #[derive(Clone, Debug)]
 pub enum RunEvent {
-    /// Every node of the graph has been created; its sources begin.
+    /// Every node of the graph has been created, and its sources begin.
     Started,
     /// A stream that was added begins.
     StreamStarted {
@@ -24,17 +24,17 @@ pub enum RunEvent {
     StreamEnded {
         /// Its name.
         stream: String,
-        /// How, of all nodes together.
+        /// How it ended, over all nodes.
         end: End,
     },
-    /// A node has failed and will be built anew.
+    /// A node has failed and will be rebuilt.
     Restarting {
         /// The node instance.
         node: String,
         /// Why.
         reason: String,
     },
-    /// A node has been built anew.
+    /// A node has been rebuilt.
     Restarted {
         /// The node instance.
         node: String,
@@ -46,13 +46,13 @@ pub enum RunEvent {
         /// Why.
         reason: String,
     },
-    /// A source has it again.
+    /// A source has its device again.
     Restored {
         /// The node instance.
         node: String,
     },
-    /// All streams end now, and what is in flight is finished: somebody asked for it, or what all of them need has
-    /// failed.
+    /// All streams end now, and what is in flight is finished: a drain was requested, or something that all streams
+    /// need has failed.
     Draining,
     /// The run ends at once, and what is in flight is abandoned.
     Stopping,
@@ -60,7 +60,7 @@ pub enum RunEvent {
     Faulted(FaultReport),
     /// The run is over.
     Ended,
-    /// The subscriber was too slow for so many events.
+    /// The subscriber was too slow and missed this many events.
     Missed(u64),
 }
 
@@ -73,16 +73,16 @@ struct Subscriber {
 #[derive(Default)]
 pub(crate) struct Events {
     subscribers: Mutex<Vec<Subscriber>>,
-    /// Who must not miss the end of a stream.
+    /// Subscribers that must not miss the end of a stream.
     of_ends: Mutex<Vec<flume::Sender<(String, End)>>>,
     is_over: AtomicBool,
 }
 
 impl Events {
-    /// Events from now on. The receiver is disconnected once the run is over.
+    /// Subscribes to events from now on. The receiver is disconnected once the run is over.
     pub(crate) fn subscribe(&self) -> flume::Receiver<RunEvent> {
         let (sender, receiver) = flume::bounded(MOST_WAITING);
-        // Looked at under the lock: whoever closes says so before it takes it.
+        // Checked under the lock: `close` sets the flag before it takes the lock.
         let mut subscribers = lock(&self.subscribers);
         if !self.is_over.load(Ordering::Acquire) {
             subscribers.push(Subscriber { sender, missed: 0 });
@@ -91,8 +91,8 @@ impl Events {
         receiver
     }
 
-    /// The streams that end from now on, none of which is missed: for whoever bounds how many are there. The receiver
-    /// is disconnected once the run is over.
+    /// Subscribes to the ends of streams from now on, none of which is missed, for callers that limit the number of
+    /// open streams. The receiver is disconnected once the run is over.
     pub(crate) fn subscribe_to_ends(&self) -> flume::Receiver<(String, End)> {
         let (sender, receiver) = flume::unbounded();
         let mut of_ends = lock(&self.of_ends);
@@ -103,16 +103,16 @@ impl Events {
         receiver
     }
 
-    /// Tells all subscribers, without waiting for any.
+    /// Sends an event to all subscribers without waiting for any.
     pub(crate) fn publish(&self, event: &RunEvent) {
         if let RunEvent::StreamEnded { stream, end } = event {
-            // One that is gone does not want to know.
+            // A subscriber that is gone is removed.
             lock(&self.of_ends).retain(|sender| sender.send((stream.clone(), *end)).is_ok());
         }
         lock(&self.subscribers).retain_mut(|subscriber| subscriber.tell(event));
     }
 
-    /// Nothing more will happen.
+    /// Publishes the end of the run and disconnects all subscribers.
     pub(crate) fn close(&self) {
         self.publish(&RunEvent::Ended);
         self.is_over.store(true, Ordering::Release);
@@ -122,7 +122,7 @@ impl Events {
 }
 
 impl Subscriber {
-    /// False if it is gone.
+    /// Sends an event; returns false if the subscriber is gone.
     fn tell(&mut self, event: &RunEvent) -> bool {
         if self.missed > 0 {
             match self.sender.try_send(RunEvent::Missed(self.missed)) {

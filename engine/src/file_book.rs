@@ -1,7 +1,7 @@
-//! What actors say of the files that they write: which there are, how much is in each, and whether it is complete.
+//! Books of the files that actors write: which files there are, how much is in each, and whether it is complete.
 //!
-//! Books live apart from their actors, so that the report tells of a file also when the actor hangs, panicked or was
-//! given up.
+//! Books live apart from their actors, so that the report includes a file even if the actor hung, panicked or was given
+//! up.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::lock::lock;
 use crate::report::{FileReport, FileSegmentReport, FileState};
 
-/// Segments that a file's report lists; a camera that returns more often than that has worse troubles.
+/// Maximum number of segments in a file's report; a camera that reconnects more often than that has bigger problems.
 const MOST_SEGMENTS: usize = 10_000;
 
-/// The book of a file that an actor writes; see [`Setup::file`](crate::Setup::file). Counting costs no lock.
+/// The book of a file that an actor writes; see [`Setup::file`](crate::Setup::file). Counting takes no lock.
 #[derive(Clone, Debug)]
 pub struct FileBook(Arc<Book>);
 
@@ -23,25 +23,25 @@ struct Book {
     unit: &'static str,
     holds: AtomicU64,
     given: AtomicU64,
-    /// Whether the file has been given its name.
+    /// Whether the file has its final name.
     complete: AtomicBool,
-    /// Where it is, and whether it has been removed.
+    /// Path of the file, and whether it has been removed.
     place: Mutex<(PathBuf, bool)>,
     segments: Mutex<Vec<FileSegmentReport>>,
 }
 
 impl FileBook {
-    /// Something was given to the file, as many rows or frames as that are.
+    /// Counts rows or frames that were given to the file.
     pub fn give(&self, count: u64) {
         self.0.given.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// So much of it is in the file, where it survives this process.
+    /// Counts rows or frames that are in the file, where they survive this process.
     pub fn hold(&self, count: u64) {
         self.0.holds.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Here a segment of the stream begins in the file.
+    /// Records that a segment of the stream begins in the file.
     pub fn begin_segment(&self, segment: FileSegmentReport) {
         let mut segments = self.0.segments();
         if segments.len() < MOST_SEGMENTS {
@@ -49,13 +49,13 @@ impl FileBook {
         }
     }
 
-    /// The file is complete and has this name now.
+    /// Records that the file is complete and has this name now.
     pub fn complete(&self, path: &Path) {
         self.0.place().0 = path.to_owned();
         self.0.complete.store(true, Ordering::Relaxed);
     }
 
-    /// The file has been removed.
+    /// Records that the file has been removed.
     pub fn removed(&self) {
         self.0.place().1 = true;
     }
@@ -79,7 +79,7 @@ impl Book {
             state: match self.complete.load(Ordering::Relaxed) {
                 _ if is_removed => FileState::Removed,
                 true => FileState::Complete,
-                // One in which nothing was is removed by who began it, whatever becomes of its actor.
+                // An empty file is removed by whatever began it, whatever becomes of its actor.
                 false if holds == 0 && !path.exists() => FileState::Removed,
                 false => FileState::Part,
             },
@@ -111,7 +111,7 @@ impl FileBooks {
         book
     }
 
-    /// What is in each file now.
+    /// Returns the current content of each file.
     pub(crate) fn report(&self) -> Vec<FileReport> {
         self.books().iter().map(|book| book.0.report()).collect()
     }

@@ -1,23 +1,23 @@
-//! What a call is given: one packet, or at a join those of one capture.
+//! The input of a call: one packet or, at a join, the packets of one capture.
 
 use std::sync::Arc;
 
 use crate::packet::{AnyPayload, Envelope, Packet, Payload, downcast};
 
-/// One packet, or at a join the packets of one (stream, sequence), in the order of the node's inputs.
+/// One packet or, at a join, the packets of one (stream, sequence), in the order of the node's inputs.
 pub struct Input {
     /// Envelope shared by all payloads.
     pub envelope: Envelope,
     first: Option<AnyPayload>,
-    /// The others of a join. Behind a pointer: an input is moved a few times, and most nodes are no joins.
+    /// The other payloads of a join. Boxed because an input is moved several times and most nodes are not joins.
     rest: Option<Box<Rest>>,
 }
 
-/// Payloads of the inputs from the second on.
+/// Payloads of all inputs after the first.
 struct Rest(Vec<Option<AnyPayload>>);
 
 impl Input {
-    /// The packet of an actor with one input.
+    /// Wraps the packet of an actor with one input.
     #[inline]
     pub(crate) fn single(packet: Packet) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl Input {
         }
     }
 
-    /// The packets of one capture, by input.
+    /// Combines the packets of one capture, by input.
     pub(crate) fn join(
         envelope: Envelope,
         payloads: impl IntoIterator<Item = Option<AnyPayload>>,
@@ -42,14 +42,15 @@ impl Input {
         }
     }
 
-    /// Weight of the payloads together; see [`Payload::weight`]. This is the payload's code: it may panic.
+    /// Returns the total weight of the payloads; see [`Payload::weight`]. This runs the payload's own code, which may
+    /// panic.
     pub(crate) fn weight(&self) -> usize {
         let rest = self.rest.iter().flat_map(|rest| &rest.0);
         let payloads = self.first.iter().chain(rest.flatten());
         payloads.map(|payload| payload.weight()).sum()
     }
 
-    /// All payloads that have not been taken.
+    /// Returns all payloads that have not been taken.
     pub(crate) fn into_payloads(self) -> impl Iterator<Item = AnyPayload> {
         let rest = self.rest.into_iter().flat_map(|rest| rest.0);
         self.first.into_iter().chain(rest.flatten())
@@ -58,13 +59,13 @@ impl Input {
     /// Takes the payload of the first (for most actors: only) input.
     ///
     /// # Panics
-    /// If the payload is of another type than the port that the actor declared, which the graph check rules out.
+    /// If the payload's type differs from that of the port the actor declared, which the graph check rules out.
     pub fn take<T: Payload>(&mut self) -> Arc<T> {
         self.take_port(0)
             .expect("an actor without a join gets a packet on its only input")
     }
 
-    /// Takes the payload of the input with this index (the order of [`Ports`](crate::Ports)), if the packet has one
+    /// Takes the payload of the input with this index (in the order of [`Ports`](crate::Ports)), if the packet has one
     /// there (`require` may allow inputs to be absent).
     ///
     /// # Panics
@@ -77,7 +78,7 @@ impl Input {
         })
     }
 
-    /// Takes the payload of an input whatever its type.
+    /// Takes the payload of an input, whatever its type.
     pub fn take_any(&mut self, port: usize) -> Option<AnyPayload> {
         match port {
             0 => self.first.take(),

@@ -1,19 +1,19 @@
-//! What an instance of a node is called in reports, logs and settings: `NODE`, or `NODE@STREAM` where each stream has
-//! its own. The names of nodes and streams are checked elsewhere (`graph/names.rs`); no node's has an `@`.
+//! Names of node instances in reports, logs and settings: `NODE`, or `NODE@STREAM` where each stream has its own. Names
+//! of nodes and streams are checked elsewhere (`graph/names.rs`); a node's name has no `@`.
 
 use std::fmt::{Display, Formatter, Result};
 
-/// A node, and the stream of an `each: stream` node. It is shown as the instance is called.
+/// A node and, for an `each: stream` node, the stream. Displayed as the instance's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstanceName<'a> {
     /// Name of the node in the graph.
     pub node: &'a str,
-    /// Name of the stream whose instance it is; none where one instance serves all.
+    /// Name of the stream of the instance; none if one instance serves all.
     pub stream: Option<&'a str>,
 }
 
 impl<'a> InstanceName<'a> {
-    /// Takes a name apart.
+    /// Splits a name.
     pub fn parse(name: &'a str) -> Self {
         match name.split_once('@') {
             Some((node, stream)) => Self {

@@ -2,22 +2,22 @@
 //!
 //! # What it solves
 //!
-//! - **Loss that nobody sees.** Every queue is bounded and says what it does when it is full. What does not arrive is
-//!   counted where it was lost and why, and the books are checked at the end of every run: a packet that is neither
+//! - **Unnoticed loss.** Every queue is bounded and has a policy for when it is full. A packet that does not arrive is
+//!   counted where it was lost, by cause, and the books are checked at the end of every run: a packet that is neither
 //!   delivered nor accounted for is an error.
 //! - **One slow or dead stream that stops all.** Queues, order, pacing and restarts belong to a stream; shared actors
 //!   serve streams in turn.
-//! - **Joins that guess.** Packets meet by (stream, sequence). Progress marks travel beside the queues and say what
-//!   will never come, so there are no time-outs in matching.
-//! - **Results that depend on timing.** Under the clock `asap` two runs give the same packets in the same order.
-//! - **Actors that break.** An error loses its packet, a panic its call; the actor is built anew on the same queues,
-//!   within a budget. Whatever an actor's code does, a run ends, and says how.
+//! - **Joins that guess.** Packets are matched by (stream, sequence). Progress marks travel beside the queues and
+//!   announce what will never come, so matching needs no timeouts.
+//! - **Results that depend on timing.** Under the clock `asap`, two runs give the same packets in the same order.
+//! - **Actors that break.** An error loses its packet, a panic loses its call; the actor is rebuilt on the same queues,
+//!   within a restart budget. Whatever an actor's code does, a run ends and reports how.
 //!
 //! # What it is not
 //!
-//! No cluster scheduler: a run is one process (edges to other processes are actors). No hard real time. No exactly-once
-//! delivery into systems outside: a sink is told how its streams ended, and decides by it what it keeps. It knows no
-//! vision and no learning.
+//! It is not a cluster scheduler: a run is one process (edges to other processes are actors). It is not hard real time,
+//! and it does not deliver exactly once into outside systems: a sink is notified how its streams ended and decides what
+//! to keep. It contains no vision and no learning.
 //!
 //! # Map
 //!
@@ -27,15 +27,15 @@
 //! | load a graph | [`Graph`], [`Registry`], [`LoadOptions`]; the crate's own actors: [`builtin`] |
 //! | run it | [`RunningGraph`], [`RunHandle`], [`Report`] |
 //! | watch it | [`RunHandle::snapshot`], [`statistics`] and [`rates`], [`RunHandle::subscribe`], [`RunHandle::report`]; single packets: [`observer`] |
-//! | give it streams, lend it things | [`StreamProvider`], [`Services`] |
-//! | test actors of one's own | [`testing`] |
+//! | provide streams, lend services to actors | [`StreamProvider`], [`Services`] |
+//! | test your own actors | [`testing`] |
 //! | turn payloads into bytes | [`codec`] |
-//! | try it in virtual time, repeatably | [`sim`] |
+//! | run it in virtual time, reproducibly | [`sim`] |
 //! | understand it | `runtime/way.rs` (the way of a packet), `runtime/edge.rs` (one stream between two nodes), `control/` (decisions as pure state machines) |
 //!
-//! A node is an actor's place in a graph, a lane is a thread with the nodes that share it, an edge is one stream on its
-//! way from an output to an input. A lane never waits for another one: it parks when it finds nothing to do, and
-//! whoever gives it something, or makes room, wakes it.
+//! A node is an actor placed in a graph, a lane is a thread with the nodes that share it, and an edge carries one
+//! stream from an output to an input. A lane never waits for another lane: it parks when it finds nothing to do, and
+//! whatever gives it work or makes room wakes it.
 
 mod actor;
 pub mod builtin;
@@ -100,7 +100,7 @@ pub use settled::Settled;
 pub use setup::Setup;
 pub use source::{Captured, Next, Pacing, Source};
 
-/// The code of the guide is run with the documentation's tests.
+/// Runs the guide's code with the doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/actors.md")]
 struct Guide;

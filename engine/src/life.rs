@@ -1,39 +1,40 @@
-//! Which life of its machine's part a run is: what a part of a site that was killed and started again is told of those
-//! before.
+//! The life (incarnation) of a machine's part of a site: what a part that was killed and started again knows of its
+//! earlier lives.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Which life of a part a run is. A program that takes up a part that was killed lends it to its actors as a service;
-/// without one a run is the first.
+/// A life (incarnation) of a part. A program that resumes a part that was killed lends it to its actors as a service;
+/// without one, a run is the first life.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Life {
-    /// How often the part has been started: 1 and above.
+    /// Number of times the part has been started, from 1.
     pub number: u64,
-    /// By stream that comes from another machine: below which sequence all sinks had settled and flushed everything
-    /// before this life began (0 in the first). What is above comes again. Sequences of these streams go on over lives;
-    /// those of others begin anew.
+    /// For each stream that comes from another machine, the sequence below which all sinks had settled and flushed
+    /// everything before this life began (0 in the first). What is above is sent again. The sequences of these streams
+    /// continue over lives; those of others begin anew.
     pub settled: BTreeMap<String, u64>,
-    /// When the first life in the run's folder began, by this machine's clock. Not known where earlier lives had
-    /// another folder.
+    /// When the first life in the run's folder began, by this machine's clock. Unknown if earlier lives had another
+    /// folder.
     pub since: Option<SystemTime>,
 }
 
-/// File systems stamp files by a clock that lags behind.
+/// Lag of the clock by which file systems stamp files.
 const STAMP_LAG: Duration = Duration::from_secs(1);
 
-/// Numbers that each life may give out.
+/// Size of the range of numbers that each life may give out.
 const RANGE: u64 = 1_000_000_000;
 
 impl Life {
-    /// Behind the numbers that earlier lives may have given out: each life has a range of a billion of its own. Lives
-    /// are numbered by the site, under the condition that nobody else takes the number, so that no two share a range.
+    /// Returns the first number above those that earlier lives may have given out: each life has a range of a billion.
+    /// Life numbers are assigned by the site under the condition that nobody else takes the same one, so no two lives
+    /// share a range.
     pub fn numbers_from(&self) -> u64 {
         self.number.saturating_sub(1).saturating_mul(RANGE)
     }
 
-    /// Whether an earlier life of this part wrote a file that is there; none if nobody knows.
+    /// Returns whether an earlier life of this part wrote a file that exists; none if that is unknown.
     pub fn wrote(&self, file: &Path) -> Option<bool> {
         let changed = file.metadata().and_then(|found| found.modified()).ok();
         match (self.number, changed) {

@@ -1,23 +1,23 @@
-//! Watching single packets on their way: traces, taps, tests.
+//! Observation of single packets on their way, for traces, taps and tests.
 //!
-//! An [`Observer`] gives every lane a [`Recorder`] of its own, so that recording needs no lock. A run without an
-//! observer tests for one at each event and does nothing else.
+//! An [`Observer`] gives every lane a [`Recorder`] of its own, so recording needs no lock. A run without an observer
+//! only tests for one at each event.
 
 use crate::packet::{Envelope, Packet};
 
-/// Hands out recorders; see [`RunOptions::observer`](crate::RunOptions::observer).
+/// Creates recorders; see [`RunOptions::observer`](crate::RunOptions::observer).
 pub trait Observer: Send + Sync {
-    /// The recorder of a lane, made when the lane begins. It lives as long as the lane.
+    /// Creates the recorder of a lane when the lane begins. It lives as long as the lane.
     fn recorder(&self, lane: &str) -> Box<dyn Recorder>;
 }
 
-/// Is told what happens in one lane, in the order in which it happens. It must return at once, and must not panic.
+/// Receives what happens in one lane, in the order in which it happens. It must return at once and must not panic.
 pub trait Recorder: Send {
-    /// Something has happened to a packet.
+    /// Called when something has happened to a packet.
     fn record(&mut self, seen: &Seen<'_>);
 }
 
-/// A packet by the number of its stream and its position there.
+/// Identity of a packet: the id of its stream and its position there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PacketId {
     /// [`Stream::id`](crate::Stream).
@@ -27,7 +27,7 @@ pub struct PacketId {
 }
 
 impl PacketId {
-    /// That of a packet with this envelope.
+    /// Returns the id of a packet with this envelope.
     pub fn of(envelope: &Envelope) -> Self {
         Self {
             stream: envelope.stream.id,
@@ -56,25 +56,25 @@ pub enum Event<'a> {
     Taken {
         /// Which one.
         packet: PacketId,
-        /// When it was queued (at a join: the last of its parts); not after the event's own time.
+        /// When it was queued (at a join: the last of its parts), which is not after the event's own time.
         queued_ns: u64,
     },
-    /// A batch was closed; the call that it is given to comes next.
+    /// A batch was closed; the call that takes it comes next.
     Batched {
         /// Its packets.
         packets: &'a [PacketId],
-        /// Their weights together.
+        /// Their total weight.
         weight: usize,
         /// When the first of them was taken.
         since_ns: u64,
     },
     /// A call returned, or was finished.
     Called {
-        /// The packets it was given.
+        /// The packets of the call.
         packets: &'a [PacketId],
         /// When it began.
         began_ns: u64,
-        /// The replica that did it; 0 without replicas.
+        /// The replica that ran it; 0 without replicas.
         replica: usize,
     },
     /// It is settled at a node.
@@ -83,14 +83,14 @@ pub enum Event<'a> {
         packet: PacketId,
         /// Bit n is set if input n had a packet.
         inputs: u64,
-        /// What became of it.
+        /// What became of it there.
         fate: Fate,
     },
     /// A node sent it on.
     Sent {
         /// The output.
         output: usize,
-        /// Itself.
+        /// The packet.
         packet: &'a Packet,
     },
 }
@@ -104,7 +104,7 @@ pub enum Fate {
     Failed,
     /// A join's required partner never came.
     Unmatched,
-    /// It was given up.
+    /// It was abandoned.
     Abandoned,
     /// The actor had ended the stream before.
     Finished,

@@ -1,5 +1,5 @@
-//! What a call gives back: packets for the outputs, failures of single packets, or a [`Ticket`] with which it is
-//! finished later.
+//! The output of a call: packets for the outputs, failures of single packets, or a [`Ticket`] for finishing the call
+//! later.
 
 use std::sync::Arc;
 
@@ -12,28 +12,28 @@ pub(crate) struct Emitted {
     pub(crate) packet: Packet,
 }
 
-/// Collects what a call emits; the engine publishes it when the call returned `Ok`.
+/// Collects what a call emits; the engine publishes it once the call has returned `Ok`.
 #[derive(Default)]
 pub struct Outputs {
     pub(crate) emitted: Vec<Emitted>,
     pub(crate) failed: Vec<(Envelope, ActorError)>,
     /// Streams that the actor wants to end.
     pub(crate) ended: Vec<u32>,
-    /// What the actor has flushed: of a stream, everything below a sequence.
+    /// How far the actor has flushed its streams: (stream, sequence), where everything below the sequence is flushed.
     pub(crate) flushed: Vec<(u32, u64)>,
     /// Where a call of this node can be finished later, and the number of the call.
     pub(crate) desk: Option<(Arc<dyn Desk>, u64)>,
-    /// The call has given out its ticket.
+    /// Whether the call has given out its ticket.
     pub(crate) is_open: bool,
 }
 
 impl Outputs {
-    /// Emits on the first (for most actors: only) output.
+    /// Emits on the first (and for most actors only) output.
     pub fn emit<T: Payload>(&mut self, envelope: Envelope, payload: impl Into<Arc<T>>) {
         self.emit_on(0, envelope, payload);
     }
 
-    /// Emits on the output with this index (the order of [`Ports`](crate::Ports)).
+    /// Emits on the output with this index (in the order of [`Ports`](crate::Ports)).
     pub fn emit_on<T: Payload>(
         &mut self,
         output: usize,
@@ -43,42 +43,42 @@ impl Outputs {
         self.emit_any(output, envelope, payload.into());
     }
 
-    /// Emits a payload whose type is not known here.
+    /// Emits a payload whose type is not known statically.
     pub fn emit_any(&mut self, output: usize, envelope: Envelope, payload: AnyPayload) {
         let packet = Packet { envelope, payload };
         self.emitted.push(Emitted { output, packet });
     }
 
-    /// Fails one packet of a batch while the others go on.
+    /// Fails one packet of a batch; the others continue.
     pub fn fail(&mut self, envelope: &Envelope, error: impl Into<ActorError>) {
         self.failed.push((envelope.clone(), error.into()));
     }
 
-    /// Ends the stream of a packet early: its source is asked to end, and what is still on the way to this node, or
-    /// held for a batch whose call has not begun, is counted as finished and not handled any more. Calls that have
-    /// begun, also those that are finished later, still count. The stream ends as complete here.
+    /// Ends the stream of a packet early. Its source is asked to end, and packets that are still on the way to this
+    /// node, or held for a batch whose call has not begun, are counted as finished and no longer handled. Calls that
+    /// have begun, including those that are finished later, still count. The stream ends here as complete.
     pub fn end_stream(&mut self, envelope: &Envelope) {
         self.ended.push(envelope.stream.id);
     }
 
     /// Confirms that everything below a sequence of a stream has been flushed to where it survives this process. Only
-    /// for actors that declare [`Ports::confirms_flushes`](crate::Ports::confirms_flushes), which are otherwise taken
+    /// for actors that declare [`Ports::confirms_flushes`](crate::Ports::confirms_flushes), which are otherwise assumed
     /// to have flushed nothing before the stream ends.
     pub fn confirm_flushed(&mut self, stream: &Stream, below: u64) {
         self.flushed.push((stream.id, below));
     }
 
-    /// Finishes this call later: the packets of the call stay with the node until the ticket is settled, from whichever
-    /// thread. Calls of a stream are published in the order in which they were made, whenever they are settled. What
-    /// was emitted so far is given up. Only for actors that declare
-    /// [`Ports::finishes_later`](crate::Ports::finishes_later), once for each call.
+    /// Finishes this call later: its packets stay with the node until the ticket is settled, from any thread. The calls
+    /// of a stream are published in the order in which they were made, regardless of the order in which they are
+    /// settled. Anything emitted so far is discarded. Only for actors that declare
+    /// [`Ports::finishes_later`](crate::Ports::finishes_later), once per call.
     ///
-    /// The stream does not end before its calls have. So tickets that only the stream's own source would settle keep it
-    /// open for ever where that source is asked to end early and waits for room behind these very calls: only a drain
-    /// or a stop ends such a run.
+    /// The stream does not end before its calls have. Tickets that only the stream's own source would settle therefore
+    /// keep it open for ever if that source is asked to end early while it waits for room behind these very calls; only
+    /// a drain or a stop ends such a run.
     ///
     /// # Errors
-    /// The actor did not declare it, or has the ticket of this call already.
+    /// The actor did not declare it, or already has the ticket of this call.
     pub fn finish_later(&mut self) -> Result<Ticket, ActorError> {
         match &self.desk {
             Some((desk, number)) if !self.is_open => {
@@ -96,7 +96,7 @@ impl Outputs {
         }
     }
 
-    /// Forgets what the last call left, and keeps the memory.
+    /// Clears what the last call left, keeping the allocations.
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.emitted.clear();
@@ -107,14 +107,14 @@ impl Outputs {
     }
 }
 
-/// Takes in the result of a call that is finished later.
+/// Receives the result of a call that is finished later.
 pub(crate) trait Desk: Send + Sync {
-    /// The call of this number has ended. A number that nobody waits for any more is ignored.
+    /// Settles the call with this number. Ignored if the call is no longer awaited.
     fn settle(&self, number: u64, result: Result<(), ActorError>, out: Outputs);
 }
 
-/// A call that is finished later. Dropping it fails the call's packets. If the actor is replaced meanwhile, or the run
-/// is stopped, nobody waits for it any more and settling it does nothing.
+/// A handle to a call that is finished later. Dropping it fails the call's packets. If the actor has been replaced
+/// meanwhile, or the run stopped, settling it does nothing.
 #[must_use = "dropping a ticket fails its packets"]
 pub struct Ticket {
     desk: Arc<dyn Desk>,
@@ -123,7 +123,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Finishes the call: `emit` may emit packets of the call and fail single ones; an error fails all of them.
+    /// Finishes the call. `emit` may emit packets of the call and fail single ones; an error fails all of them.
     pub fn settle(mut self, emit: impl FnOnce(&mut Outputs) -> Result<(), ActorError>) {
         let mut out = Outputs::default();
         let result = emit(&mut out);

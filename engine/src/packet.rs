@@ -1,6 +1,7 @@
-//! What travels on an edge: a payload and the envelope that says whose it is and when it was captured.
+//! Packets, which travel on edges: a payload and an envelope that holds its stream, its position and its time of
+//! capture.
 //!
-//! Owns the envelope's fields and the payload trait. Queues, marks and counters are elsewhere.
+//! This module owns the envelope's fields and the payload trait. Queues, marks and counters are elsewhere.
 
 use std::any::{Any, TypeId};
 use std::fmt;
@@ -9,20 +10,20 @@ use std::sync::Arc;
 
 /// Data that a packet carries from actor to actor.
 ///
-/// A payload is shared between all consumers of an output, so it is immutable once emitted;
-/// an actor that wants to change it clones it (cheap where the large parts are reference-counted).
+/// A payload is shared between all consumers of an output, so it is immutable once emitted; an actor that wants to
+/// change it clones it (cheap if the large parts are reference-counted).
 pub trait Payload: Any + Send + Sync {
-    /// How much of a batch's `max` this payload takes: faces of a frame, rows of a shard.
+    /// Returns how much of a batch's `max` this payload takes: faces of a frame, rows of a shard.
     fn weight(&self) -> usize {
         1
     }
 
-    /// Bytes held in memory, for queues that are limited by `bytes`.
+    /// Returns the bytes held in memory, for queues that are limited by `bytes`.
     fn bytes(&self) -> usize {
         0
     }
 
-    /// Name of its type, for messages.
+    /// Returns the name of the type, for messages.
     fn type_name(&self) -> &'static str {
         std::any::type_name::<Self>()
     }
@@ -34,10 +35,10 @@ impl fmt::Debug for dyn Payload {
     }
 }
 
-/// A payload whose type is known at run time only.
+/// A payload whose type is known only at run time.
 pub type AnyPayload = Arc<dyn Payload>;
 
-/// Gives the payload back as its own type.
+/// Downcasts a payload to its own type.
 ///
 /// # Errors
 /// The untouched payload, if it is of another type.
@@ -52,7 +53,7 @@ pub fn downcast<T: Payload>(payload: AnyPayload) -> Result<Arc<T>, AnyPayload> {
     }
 }
 
-/// The payload as its own type, if it is of this type.
+/// Returns the payload as `T`, if it is of that type.
 pub fn downcast_ref<T: Payload>(payload: &dyn Payload) -> Option<&T> {
     let any: &dyn Any = payload;
     any.downcast_ref()
@@ -63,30 +64,30 @@ pub fn downcast_ref<T: Payload>(payload: &dyn Payload) -> Option<&T> {
 pub struct Stream {
     /// Unique in the run, in the order in which streams were added.
     pub id: u32,
-    /// Name as shown and used in paths; a stream that returns under an old name is `door.2`.
+    /// Name as displayed and used in paths; a stream that returns under an old name is `door.2`.
     pub name: String,
-    /// Where it comes from, as written (may hold credentials: never log it unredacted).
+    /// Where the stream comes from, as written (may hold credentials: never log it unredacted).
     pub uri: String,
 }
 
-/// Who a packet belongs to and when it was captured.
+/// The origin of a packet: its stream, its position and when it was captured.
 #[derive(Debug)]
 pub struct Capture {
     /// The stream that captured it.
     pub stream: Arc<Stream>,
-    /// Counts the stream's reconnects from 0.
+    /// Number of reconnects of the stream so far.
     pub segment: u32,
-    /// Position in the stream from 0, dense at the source, never restarting within a stream.
+    /// Position in the stream, from 0, without gaps at the source and never restarting within a stream.
     pub sequence: u64,
     /// Presentation time stamp of the source, nanoseconds.
     pub pts_ns: i64,
-    /// Clock time at which it was to be captured, nanoseconds since the run's start: of a recording that is paced, when
-    /// its time stamp was due, however late it was handed over; else when the source gave it.
+    /// Capture time on the run's clock, in nanoseconds since the run's start. For a paced recording this is when its
+    /// time stamp was due, however late the packet was handed over; otherwise when the source delivered it.
     pub captured_ns: u64,
 }
 
-/// The capture that a packet derives from, shared by all packets that do: a packet is moved many times between two
-/// actors, and what is moved should be small.
+/// The capture that a packet derives from, shared by all packets derived from it. Reference-counted because packets are
+/// moved many times between two actors, so what is moved should be small.
 #[derive(Clone, Debug)]
 pub struct Envelope(Arc<Capture>);
 
@@ -107,7 +108,7 @@ impl Deref for Envelope {
 /// An envelope and its payload.
 #[derive(Clone)]
 pub struct Packet {
-    /// Whose it is.
+    /// Where and when it was captured.
     pub envelope: Envelope,
     /// What it carries.
     pub payload: AnyPayload,

@@ -1,5 +1,4 @@
-//! What a node looks like from outside: named inputs and outputs with their types, and what the actor declares of
-//! itself.
+//! The outside view of a node: named inputs and outputs with their types, and the properties that its actor declares.
 
 use std::any::{Any, TypeId};
 use std::path::PathBuf;
@@ -12,17 +11,17 @@ use crate::services::Need;
 pub enum PortType {
     /// One payload type.
     Of {
-        /// Compared when the graph is checked.
+        /// Identity of the type, compared when the graph is checked.
         id: TypeId,
-        /// For messages: the last segment of the Rust path.
+        /// Last segment of the Rust path, for messages.
         name: &'static str,
     },
-    /// An input that takes whatever comes, or an output that carries what the first input carries.
+    /// An input that accepts any payload, or an output that carries the same type as the first input.
     Any,
 }
 
 impl PortType {
-    /// The port type of a payload.
+    /// Returns the port type of a payload.
     pub fn of<T: Payload>() -> Self {
         let path = std::any::type_name::<T>();
         Self::Of {
@@ -37,45 +36,45 @@ impl PortType {
 pub struct Port {
     /// Name in the graph file.
     pub name: String,
-    /// What it carries.
+    /// Type that it carries.
     pub carries: PortType,
 }
 
-/// What a node looks like from outside.
+/// The outside view of a node.
 #[derive(Clone, Debug, Default)]
 pub struct Ports {
     /// Inputs, in the order of [`Input::take_port`](crate::Input::take_port). More than one makes the node a join.
     pub inputs: Vec<Port>,
     /// Outputs, in the order of [`Outputs::emit_on`](crate::Outputs::emit_on).
     pub outputs: Vec<Port>,
-    /// Files that the node writes; two nodes that write one path are refused.
+    /// Files that the node writes; a graph in which two nodes write the same path is refused.
     pub writes: Vec<PathBuf>,
-    /// The actor keeps nothing between packets, so it may have `replicas`.
+    /// Whether the actor keeps nothing between packets, so that it may have `replicas`.
     pub stateless: bool,
-    /// The actor owns something that a new instance could not take over (a half-written file, a trained state): a panic
-    /// escalates.
+    /// Whether the actor owns something that a new instance could not take over (a half-written file, trained state),
+    /// so that a panic escalates.
     pub irreplaceable: bool,
-    /// The actor keeps state of one stream and must stand in a node with `each: stream`.
+    /// Whether the actor keeps state of one stream and must be in a node with `each: stream`.
     pub per_stream: bool,
-    /// What the actor keeps of one stream does not depend on others, so that streams that are units of work may share
-    /// it.
+    /// Whether what the actor keeps of one stream does not depend on others, so that streams that are units of work may
+    /// share it.
     pub streams_apart: bool,
-    /// Most calls that the actor may have open at a time because it finishes them later; 0 if it finishes every call
+    /// Maximum number of calls that the actor keeps open because it finishes them later; 0 if it finishes every call
     /// before it returns.
     pub open_calls: usize,
-    /// Calls that are finished later wait for the packets behind them, however long these take to come.
+    /// Whether calls that are finished later wait for the packets behind them, however long these take to arrive.
     pub waits_for_packets: bool,
-    /// What a call was given is not safe when the call is over: the actor says so with
+    /// Whether a packet is not yet safe when its call is over: the actor confirms it with
     /// [`Outputs::confirm_flushed`](crate::Outputs::confirm_flushed).
     pub confirms_flushes: bool,
-    /// Services that the actor cannot do without.
+    /// Services that the actor requires.
     pub needs: Vec<Need>,
-    /// Outputs whose payload type is known by the name of its codec, by their index.
+    /// Outputs whose payload type is given by the name of its codec: (index of the output, name).
     pub named_payloads: Vec<(usize, String)>,
 }
 
 impl Ports {
-    /// No ports yet.
+    /// Creates an empty set of ports.
     pub fn new() -> Self {
         Self::default()
     }
@@ -85,7 +84,7 @@ impl Ports {
         self.input_of(name, PortType::of::<T>())
     }
 
-    /// Adds an input that takes any payload.
+    /// Adds an input that accepts any payload.
     pub fn any_input(self, name: &str) -> Self {
         self.input_of(name, PortType::Any)
     }
@@ -103,14 +102,14 @@ impl Ports {
         self.output_of(name, PortType::of::<T>())
     }
 
-    /// Adds an output that carries what the first input carries.
+    /// Adds an output that carries the same type as the first input.
     pub fn same_output(self, name: &str) -> Self {
         self.output_of(name, PortType::Any)
     }
 
-    /// Adds an output for payloads whose type is known by the name of its codec ([`Codec::NAME`](crate::Codec::NAME)):
-    /// of a source whose packets come from another process. The program's [`Codecs`](crate::Codecs) have to know the
-    /// name.
+    /// Adds an output for payloads whose type is given by the name of its codec ([`Codec::NAME`](crate::Codec::NAME)),
+    /// for a source whose packets come from another process. The name must be registered in the program's
+    /// [`Codecs`](crate::Codecs).
     pub fn named_output(mut self, name: &str, payload: &str) -> Self {
         let index = self.outputs.len();
         self.named_payloads.push((index, payload.to_owned()));
@@ -143,44 +142,44 @@ impl Ports {
         self
     }
 
-    /// Declares that the actor must stand in a node with `each: stream`.
+    /// Declares that the actor must be in a node with `each: stream`.
     pub fn per_stream(mut self) -> Self {
         self.per_stream = true;
         self
     }
 
     /// Declares that the actor, if it is shared, keeps its streams apart: what it does for one depends on no other, and
-    /// is complete when that one has ended. Where streams are units of work, a shared node must do so or be stateless:
-    /// a unit that is replayed after a failure has to come out the same.
+    /// is complete when that stream has ended. Where streams are units of work, a shared node must declare this or be
+    /// stateless, since a unit that is replayed after a failure must give the same result.
     pub fn keeps_streams_apart(mut self) -> Self {
         self.streams_apart = true;
         self
     }
 
-    /// Declares a service of the program that the actor cannot do without; [`Setup::service`](crate::Setup::service)
-    /// has it.
+    /// Declares a service of the program that the actor requires; it is available from
+    /// [`Setup::service`](crate::Setup::service).
     pub fn needs<T: Any + Send + Sync>(mut self) -> Self {
         self.needs.push(Need::of::<T>());
         self
     }
 
     /// Declares that the actor may finish calls later ([`Outputs::finish_later`](crate::Outputs::finish_later)), at
-    /// most this many at a time (at least one): while so many are open, it gets no more packets. Such a node cannot
+    /// most this many at a time (at least one): while that many are open, it gets no more packets. Such a node cannot
     /// have replicas.
     pub fn finishes_later(mut self, open_calls: usize) -> Self {
         self.open_calls = open_calls.max(1);
         self
     }
 
-    /// Declares that calls which the actor finishes later wait for the packets behind them. These may take any time, as
-    /// from a camera that is gone: such a call is not reported for having run longer than `run.call_deadline`.
+    /// Declares that calls that the actor finishes later wait for the packets behind them. Since these may take any
+    /// time (from a camera that is gone, say), such a call is not reported for exceeding `run.call_deadline`.
     pub fn waits_for_packets(mut self) -> Self {
         self.waits_for_packets = true;
         self
     }
 
-    /// Declares that what a call was given is not safe before the actor says so with
-    /// [`Outputs::confirm_flushed`](crate::Outputs::confirm_flushed), or the stream has ended. Sources that ask how far
+    /// Declares that a packet is not safe until the actor confirms it with
+    /// [`Outputs::confirm_flushed`](crate::Outputs::confirm_flushed) or the stream has ended. Sources that read how far
     /// their stream has been settled ([`Setup::settled`](crate::Setup::settled)) wait for it.
     pub fn confirms_flushes(mut self) -> Self {
         self.confirms_flushes = true;

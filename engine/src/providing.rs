@@ -1,4 +1,4 @@
-//! Opens the streams of a graph whose streams come from a provider: the next one whenever fewer than `open` are there.
+//! Opens the streams that a provider supplies: the next one whenever fewer than `open` are open.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -12,27 +12,27 @@ use crate::registry::{AnyProvider, Registry};
 use crate::runtime::call::{Failure, attempt, discard, guard, panic_message};
 use crate::start_error::StartError;
 
-/// How often a provider that may have more later is asked for it.
+/// Interval for polling a provider that may have more streams later.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A provider, and how many streams may be open at once.
 pub(crate) type Provider = (Box<dyn AnyProvider>, usize);
 
-/// What a provider's thread needs of its run.
+/// State of a provider's thread.
 pub(crate) struct Providing<Add, Fail> {
     provider: Box<dyn AnyProvider>,
     open: usize,
     ends: flume::Receiver<(String, End)>,
-    /// Adds a stream and waits until it is there; returns its name in the run.
+    /// Adds a stream and waits until it has started; returns its name in the run.
     add: Add,
     /// Ends the run because of the provider.
     fail: Fail,
-    /// No more streams can be added: the run drains, or is over.
+    /// Whether no more streams can be added: the run drains, or is over.
     is_ending: bool,
     has_failed: bool,
 }
 
-/// The provider has panicked: nothing more is asked of it.
+/// The provider has panicked and is not called again.
 struct Panicked;
 
 /// Creates the provider of a graph, if it has one.
@@ -84,7 +84,7 @@ where
         }
     }
 
-    /// Works until the provider has no more streams and all have ended, or the run is over.
+    /// Runs until the provider has no more streams and all have ended, or the run is over.
     fn run(mut self) {
         let provided = catch_unwind(AssertUnwindSafe(|| self.provide()));
         if let Err(panic) = provided {
@@ -94,7 +94,7 @@ where
     }
 
     fn provide(&mut self) -> Result<(), Panicked> {
-        // By their names in the run: the names that the provider gave.
+        // (Name in the run, name from the provider).
         let mut running: Vec<(String, String)> = Vec::new();
         let (mut has_more, mut waits) = (true, false);
         loop {
@@ -114,7 +114,7 @@ where
                                 How::Failed
                             }
                         };
-                        // Those that run will still end.
+                        // The running streams will still end.
                         self.is_ending = true;
                         self.ask(|provider| provider.ended(&spec.name, End::of(how)))?;
                     }
@@ -134,14 +134,14 @@ where
             if let Some(index) = running.iter().position(|(name, _)| *name == stream) {
                 let (_, name) = running.swap_remove(index);
                 self.ask(|provider| provider.ended(&name, end))?;
-                // It may give one that failed once more, also if it had none before.
+                // The provider may now retry a failed stream, even if it had none before.
                 has_more = true;
             }
         }
     }
 
-    /// Calls the provider. Nothing if that fails: the run drains, and it still hears how the streams that are there
-    /// end.
+    /// Calls the provider. Returns none if the call fails; the run then drains, and the provider is still notified of
+    /// the ends of the open streams.
     fn ask<T>(
         &mut self,
         call: impl FnOnce(&mut dyn AnyProvider) -> Result<T, ActorError>,
@@ -159,7 +159,7 @@ where
         }
     }
 
-    /// Ends the run, because of what went wrong first.
+    /// Ends the run, reporting only the first failure.
     fn fail(&mut self, message: &str) {
         self.is_ending = true;
         if !std::mem::replace(&mut self.has_failed, true) {
@@ -167,7 +167,8 @@ where
         }
     }
 
-    /// The stream that ends next; nothing where a provider is to be asked again. None once the run is over.
+    /// Waits for the next stream to end. Returns `Some(None)` when a waiting provider should be polled again, and
+    /// `None` once the run is over.
     fn ended(&self, waits: bool) -> Option<Option<(String, End)>> {
         if !waits {
             return self.ends.recv().ok().map(Some);
@@ -180,7 +181,7 @@ where
     }
 }
 
-/// Starts a provider's thread. The receiver is disconnected when it is over.
+/// Starts a provider's thread. The receiver is disconnected when the thread ends.
 pub(crate) fn start<Add, Fail>(
     providing: Providing<Add, Fail>,
     when_done: impl FnOnce() + Send + 'static,

@@ -1,5 +1,5 @@
-//! How fast a run is: what has happened between snapshots of it. A [`Window`] of the last ones gives rates over its
-//! span. What a run is doing at one moment is [`statistics`](crate::statistics)'.
+//! Rates of a run, computed between snapshots. A [`Window`] of recent snapshots gives the rates over its span. The
+//! state of a run at one moment is in [`statistics`](crate::statistics).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::statistics::{EdgeNow, NodeNow, Place, Snapshot, Times};
 
-/// How fast a node instance is, per second.
+/// Rates of a node instance, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct NodeRates {
     /// Packets taken.
@@ -26,11 +26,11 @@ pub struct NodeRates {
     pub queue_wait_ms: f64,
     /// Batches formed.
     pub batches: f64,
-    /// Their weights together.
+    /// Their total weight.
     pub batched: f64,
 }
 
-/// How fast an edge is, per second, all its streams together.
+/// Rates of an edge, per second, over all its streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct EdgeRates {
     /// Packets sent into it.
@@ -41,7 +41,7 @@ pub struct EdgeRates {
     pub dropped: f64,
 }
 
-/// How fast a stream is, per second.
+/// Rates of a stream, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct StreamRates {
     /// Packets captured.
@@ -52,24 +52,25 @@ pub struct StreamRates {
     pub missed: f64,
 }
 
-/// What has happened between snapshots, per second: of each place since the first of them that has it, so that what has
-/// come meanwhile is as fast as it is. What the last one alone has, or has not, is left out.
+/// Rates between snapshots, per second. Each item is measured since the first snapshot that contains it, so the rates
+/// of an item that was added meanwhile are right. Items that only the last snapshot has, or that it lacks, are left
+/// out.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
-    /// Seconds between the first and the last.
+    /// Seconds between the first and the last snapshot.
     pub over_s: f64,
-    /// By instance.
+    /// Rates of nodes, by instance.
     pub nodes: BTreeMap<Place, NodeRates>,
-    /// By producer, its output, consumer, and its input.
+    /// Rates of edges, by producer, its output, consumer, and its input.
     pub edges: BTreeMap<(Place, String, Place, String), EdgeRates>,
-    /// By name.
+    /// Rates of streams, by name.
     pub streams: BTreeMap<String, StreamRates>,
-    /// Packets delivered, of all streams, also of those that have been closed.
+    /// Packets delivered, over all streams, including closed ones.
     pub delivered: f64,
 }
 
 impl Rates {
-    /// The rates over snapshots of one run, each later than the one before it.
+    /// Computes the rates over snapshots of one run, in order of time.
     pub fn over(snapshots: &[&Snapshot]) -> Self {
         let [first, .., last] = snapshots else {
             return Self::default();
@@ -88,8 +89,8 @@ impl Rates {
     }
 }
 
-/// What the last of several snapshots has, by key, as the earliest one has it, and how long before the last one that
-/// was.
+/// Returns, for each item of the last snapshot, the earliest snapshot's version of it and how many seconds before the
+/// last snapshot that was taken.
 fn earliest<'a, T, K: Ord>(
     snapshots: &[&'a Snapshot],
     items: impl Fn(&'a Snapshot) -> &'a [T],
@@ -146,7 +147,7 @@ fn node_rates(snapshots: &[&Snapshot], last: &Snapshot) -> BTreeMap<Place, NodeR
     nodes.collect()
 }
 
-/// By producer, its output, consumer, and its input.
+/// Producer, its output, consumer, and its input.
 type EdgeKey = (Place, String, Place, String);
 
 fn edge_rates(snapshots: &[&Snapshot], last: &Snapshot) -> BTreeMap<EdgeKey, EdgeRates> {
@@ -192,14 +193,14 @@ fn stream_rates(snapshots: &[&Snapshot], last: &Snapshot) -> BTreeMap<String, St
     streams.collect()
 }
 
-/// The last snapshots of a run, over a span of time.
+/// The recent snapshots of a run, over a span of time.
 pub struct Window {
     span_s: f64,
     snapshots: VecDeque<Snapshot>,
 }
 
 impl Window {
-    /// A window over so many seconds.
+    /// Creates a window over this many seconds.
     pub fn new(span_s: f64) -> Self {
         Self {
             span_s,
@@ -207,11 +208,11 @@ impl Window {
         }
     }
 
-    /// Adds a snapshot, later than all before it, and forgets those that the span no longer needs.
+    /// Adds a snapshot, later than all before it, and drops those that the span no longer needs.
     pub fn push(&mut self, snapshot: Snapshot) {
         let from_s = snapshot.at_s - self.span_s;
         self.snapshots.push_back(snapshot);
-        // The one before the span's beginning stays: the rates are over at least the span.
+        // Keep the last snapshot before the span's beginning, so that the rates cover at least the span.
         while self
             .snapshots
             .get(1)
@@ -221,12 +222,12 @@ impl Window {
         }
     }
 
-    /// The newest snapshot.
+    /// Returns the newest snapshot.
     pub fn newest(&self) -> Option<&Snapshot> {
         self.snapshots.back()
     }
 
-    /// The rates over the span, or over as much of it as there is.
+    /// Returns the rates over the span, or over as much of it as has been recorded.
     pub fn rates(&self) -> Rates {
         let snapshots: Vec<&Snapshot> = self.snapshots.iter().collect();
         Rates::over(&snapshots)
@@ -259,7 +260,7 @@ mod tests {
         let mut window = Window::new(5.0);
         assert_eq!(window.rates().delivered, 0.0);
         for second in 0..=20u32 {
-            // Ten a second, and thirty from the tenth second on.
+            // Ten per second, and thirty from the tenth second on.
             let delivered = 10 * second + 20 * second.saturating_sub(10);
             window.push(at(f64::from(second), u64::from(delivered)));
         }

@@ -1,4 +1,4 @@
-//! The names after `use:` and what stands behind them.
+//! Registry of the names after `use:` and the types behind them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use crate::provider::{ProviderSetup, StreamProvider};
 use crate::setup::Setup;
 use crate::source::{Next, Pacing, Source};
 
-/// The actors that graphs may use. A program starts from [`Registry::builtin`] and registers its own.
+/// The actors that graphs may use. A program starts with [`Registry::builtin`] and registers its own.
 #[derive(Default)]
 pub struct Registry {
     types: BTreeMap<&'static str, ActorType>,
@@ -30,12 +30,12 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The codecs of the payloads of these actors.
+    /// Returns the codecs for the payloads of these actors.
     pub fn codecs(&self) -> &Codecs {
         &self.codecs
     }
 
-    /// The codecs, to register those of the payloads that a crate owns.
+    /// Returns the codecs, to register those of a crate's own payloads.
     pub fn codecs_mut(&mut self) -> &mut Codecs {
         &mut self.codecs
     }
@@ -43,13 +43,13 @@ impl Registry {
     /// Adds an actor.
     ///
     /// # Panics
-    /// If the name is taken: two behaviours under one name is a mistake in the program.
+    /// If the name is taken: two behaviours under one name are a mistake in the program.
     pub fn register<A: Actor>(&mut self) {
         self.register_made::<A>(A::NAME, A::create);
     }
 
-    /// Adds an actor that a function of the program makes, under a name of its own: what it makes may share something
-    /// with the program.
+    /// Adds an actor that is built by a closure, under a name of its own, so that it may share something with the
+    /// program.
     pub(crate) fn register_made<A: Actor>(
         &mut self,
         name: &'static str,
@@ -75,7 +75,7 @@ impl Registry {
         self.register_made_source::<S>(S::NAME, S::create);
     }
 
-    /// Adds a source that a function of the program makes; see [`Registry::register_made`].
+    /// Adds a source that is built by a closure; see [`Registry::register_made`].
     pub(crate) fn register_made_source<S: Source>(
         &mut self,
         name: &'static str,
@@ -102,12 +102,12 @@ impl Registry {
         assert!(earlier.is_none(), "actor `{name}` is registered twice");
     }
 
-    /// The actor type of this name.
+    /// Returns the actor type with this name.
     pub fn get(&self, name: &str) -> Option<&ActorType> {
         self.types.get(name)
     }
 
-    /// All actor types by name.
+    /// Returns all actor types by name.
     pub fn iter(&self) -> impl Iterator<Item = &ActorType> {
         self.types.values()
     }
@@ -135,18 +135,18 @@ impl Registry {
         );
     }
 
-    /// The provider of this name.
+    /// Returns the provider with this name.
     pub fn provider(&self, name: &str) -> Option<&ProviderType> {
         self.providers.get(name)
     }
 
-    /// All providers by name.
+    /// Returns all providers by name.
     pub fn providers(&self) -> impl Iterator<Item = &ProviderType> {
         self.providers.values()
     }
 }
 
-/// What the registry knows of a provider of streams.
+/// A registered provider of streams.
 #[derive(Clone)]
 pub struct ProviderType {
     /// The name after `use:`.
@@ -161,12 +161,12 @@ pub struct ProviderType {
 type NewProvider = Result<Box<dyn AnyProvider>, ActorError>;
 
 impl ProviderType {
-    /// JSON Schema of the settings; see [`ActorType::schema`].
+    /// Returns the JSON Schema of the settings; see [`ActorType::schema`].
     pub fn schema(&self) -> Schema {
         (self.schema)()
     }
 
-    /// Whether the settings can be read as the provider's own type.
+    /// Checks that the settings can be read as the provider's own type.
     pub(crate) fn read(&self, settings: &Settings) -> Result<(), SettingsError> {
         (self.read)(settings)
     }
@@ -192,7 +192,7 @@ impl ProviderType {
     }
 }
 
-/// [`StreamProvider`] without its types.
+/// [`StreamProvider`] with its types erased.
 pub(crate) trait AnyProvider: Send {
     fn next(&mut self) -> Result<Option<StreamSpec>, ActorError>;
     fn may_have_more(&self) -> bool;
@@ -211,12 +211,12 @@ impl<P: StreamProvider> AnyProvider for P {
     }
 }
 
-/// What the registry knows of an actor.
+/// A registered actor.
 #[derive(Clone)]
 pub struct ActorType {
     /// The name after `use:`.
     pub name: &'static str,
-    /// True for a source.
+    /// Whether it is a source.
     pub source: bool,
     schema: fn() -> Schema,
     ports: fn(&Settings) -> Result<Ports, SettingsError>,
@@ -229,15 +229,15 @@ pub struct ActorType {
 type CreateBehaviour = dyn Fn(&Settings, &Setup) -> Result<Behaviour, ActorError> + Send + Sync;
 
 impl ActorType {
-    /// JSON Schema of the settings; descriptions are the doc comments of the settings' fields.
+    /// Returns the JSON Schema of the settings; descriptions are the doc comments of the settings' fields.
     pub fn schema(&self) -> Schema {
         (self.schema)()
     }
 
-    /// Reads the settings and says which ports the node has under them.
+    /// Reads the settings and returns the node's ports under them.
     ///
     /// # Errors
-    /// The settings are not the actor's, with the place of what is wrong.
+    /// The settings are not the actor's; the error has the place.
     pub fn ports(&self, settings: &Settings) -> Result<Ports, SettingsError> {
         (self.ports)(settings)
     }
@@ -253,7 +253,7 @@ impl ActorType {
     /// See [`Actor::reads`].
     ///
     /// # Errors
-    /// The settings are not the actor's, with the place of what is wrong.
+    /// The settings are not the actor's; the error has the place.
     pub fn reads(&self, settings: &Settings) -> Result<Vec<PathBuf>, SettingsError> {
         (self.reads)(settings)
     }
@@ -261,7 +261,7 @@ impl ActorType {
     /// See [`Actor::try_out`].
     ///
     /// # Errors
-    /// Why what the settings name cannot be used.
+    /// What the settings name cannot be used, with the reason.
     pub fn try_out(&self, settings: &Settings) -> Result<(), ActorError> {
         (self.try_out)(settings)
     }
@@ -281,7 +281,7 @@ pub(crate) enum Behaviour {
     Source(Box<dyn AnySource>),
 }
 
-/// [`Actor`] without its types.
+/// [`Actor`] with its types erased.
 pub(crate) trait AnyActor: Send {
     fn process(&mut self, input: Input, out: &mut Outputs) -> Result<(), ActorError>;
     fn process_batch(&mut self, inputs: Vec<Input>, out: &mut Outputs) -> Result<(), ActorError>;
@@ -312,7 +312,7 @@ impl<A: Actor> AnyActor for A {
     }
 }
 
-/// [`Source`] without its types.
+/// [`Source`] with its types erased.
 pub(crate) trait AnySource: Send {
     fn pacing(&self) -> Pacing;
     fn next(&mut self) -> Result<Next, ActorError>;
@@ -327,7 +327,7 @@ impl<S: Source> AnySource for S {
     }
 }
 
-/// A schema without references, so that schemas of several actors can stand in one document.
+/// Returns a schema without references, so that the schemas of several actors fit in one document.
 pub(crate) fn inline_schema<T: JsonSchema>() -> Schema {
     SchemaSettings::draft2020_12()
         .with(|settings| {

@@ -1,4 +1,4 @@
-//! What a run says at its end, and at any moment before: books, statistics and faults.
+//! The report of a run, at its end or at any moment before: books, statistics and faults.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 pub struct Report {
     /// Name of the graph.
     pub graph: String,
-    /// The machine, of the part of a graph that runs on several.
+    /// Machine that runs this part, if the graph runs on several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
-    /// Of such a part: which run of the site it was a part of.
+    /// Run of the site that this part belonged to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<SiteReport>,
-    /// Of such a part: its ends of edges to other machines.
+    /// This part's ends of edges to other machines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub site_edges: Vec<SiteEdgeReport>,
-    /// Seconds from the first capture to the last delivery at a sink; loading is not in it.
+    /// Seconds from the first capture to the last delivery at a sink, without loading.
     pub wall_s: f64,
     /// Seconds from the start of the run until every node had been created.
     pub startup_s: f64,
@@ -27,25 +27,24 @@ pub struct Report {
     pub clock: String,
     /// Whether all books balance; see [`Report::imbalances`].
     pub balanced: bool,
-    /// Each book that does not balance.
+    /// Books that do not balance.
     pub imbalances: Vec<String>,
     /// What went wrong; empty for a run that succeeded.
     pub faults: Vec<FaultReport>,
-    /// Nodes whose call had not returned when the report was written.
+    /// Nodes with a call that had not returned when the report was written.
     pub hung: Vec<String>,
-    /// By node instance.
+    /// Nodes, by instance.
     pub nodes: BTreeMap<String, NodeReport>,
-    /// By pair of instances, all streams together.
+    /// Edges, by pair of instances, over all streams.
     pub edges: Vec<EdgeReport>,
-    /// By stream; where streams are units of work, those that are open or have failed.
+    /// Streams, by name; where streams are units of work, only those that are open or have failed.
     pub streams: BTreeMap<String, StreamReport>,
-    /// Where streams are units of work: all that have ended, together. Their own nodes and edges are summed under the
-    /// names of the graph file.
+    /// Totals of all units of work that have ended. Their nodes and edges are summed under the names in the graph file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<UnitsReport>,
-    /// By batching node instance.
+    /// Batches, by instance of a batching node.
     pub batches: BTreeMap<String, BatchReport>,
-    /// The files that sinks have written, in the order in which they began.
+    /// Files that sinks have written, in the order in which they were begun.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileReport>,
 }
@@ -55,77 +54,77 @@ pub struct Report {
 pub struct SiteReport {
     /// Name of the site.
     pub site: String,
-    /// What tells its run from all others.
+    /// Identifier of the site's run.
     pub run: String,
-    /// How often the machine's part had been started in it: 1 and above.
+    /// Number of times the machine's part had been started in it, from 1.
     pub incarnation: u64,
-    /// How this machine's clock stood when it was compared last, if that could be found out.
+    /// Offset of this machine's clock when it was last compared, if known.
     pub clock: Option<ClockReport>,
-    /// How wrong latencies of packets from other machines may be, at most: how far this clock and one of theirs have
-    /// been apart at most, whenever they were compared, milliseconds. None while that is not known of one that has
-    /// sent.
+    /// Upper bound on the error of latencies of packets from other machines, milliseconds: the largest possible
+    /// difference between this clock and one of theirs over all comparisons. None while it is unknown for a machine
+    /// that has sent.
     #[serde(default)]
     pub latency_error_ms: Option<f64>,
-    /// Earlier lives of the part, which were killed and so left no report, as far as the run's folder knows of them.
+    /// Earlier lives of the part that were killed and left no report, as far as the run's folder records them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub killed: Vec<LifeReport>,
 }
 
-/// What is known of a life of a part that was killed.
+/// A life (incarnation) of a part that was killed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LifeReport {
-    /// Which one.
+    /// Number of the incarnation.
     pub incarnation: u64,
-    /// Packets that its own sources had handed to the graph when that was last noted, by stream.
+    /// Packets that its own sources had handed to the graph when last recorded, by stream.
     pub captured: BTreeMap<String, u64>,
 }
 
-/// What earlier lives of a part had of a stream that comes from another machine.
+/// What earlier lives of a part received of a stream that comes from another machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EarlierReport {
-    /// Packets that had come, and that every sink had settled.
+    /// Packets that arrived and were settled by every sink.
     pub settled: u64,
-    /// Packets between them that did not come.
+    /// Packets between them that did not arrive.
     pub missed: u64,
 }
 
-/// A machine's clock beside that of the server that all of a site share.
+/// Offset of a machine's clock from that of the server that the site shares.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ClockReport {
-    /// How much it was ahead, milliseconds.
+    /// How far it is ahead of the server's clock, milliseconds.
     pub ahead_ms: f64,
-    /// How wrong that may be, milliseconds.
+    /// Upper bound on the error of `ahead_ms`, milliseconds.
     pub error_ms: f64,
 }
 
 /// One end of an edge between machines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SiteEdgeReport {
-    /// Name of the edge; both ends have the same.
+    /// Name of the edge, the same at both ends.
     pub edge: String,
-    /// The node that is this end.
+    /// Node that is this end.
     pub node: String,
-    /// Whether it is the end where packets come out.
+    /// Whether this is the receiving end.
     pub receives: bool,
-    /// By stream, of such an end: what earlier lives of the part had, which were killed.
+    /// By stream, at a receiving end: what earlier lives of the part, which were killed, received.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub earlier: BTreeMap<String, EarlierReport>,
-    /// By stream, of the other end: packets that did not get to the server for certain.
+    /// By stream, at a sending end: packets that did not reach the server for certain.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unsent: BTreeMap<String, UnsentReport>,
-    /// By stream, of the end where packets come out: messages that were none, and were thrown away.
+    /// By stream, at a receiving end: malformed messages, which were discarded.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub malformed: BTreeMap<String, u64>,
 }
 
-/// Packets that went into an edge between machines and did not get to the server for certain.
+/// Packets that entered an edge between machines and did not reach the server for certain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnsentReport {
-    /// Dropped because too much was waiting, or because the server was full.
+    /// Packets dropped because too many were waiting or the server was full.
     pub dropped: u64,
-    /// Dropped because they were older than `max_age`.
+    /// Packets dropped because they were older than `max_age`.
     pub aged: u64,
-    /// Sent, without an answer: they may have arrived.
+    /// Packets sent without a confirmation: they may have arrived.
     pub unconfirmed: u64,
 }
 
@@ -134,32 +133,32 @@ pub struct UnsentReport {
 pub struct FileReport {
     /// The node instance.
     pub node: String,
-    /// Where it is, or was until it was removed.
+    /// Path of the file, or its last path if it was removed.
     pub path: String,
     /// What became of it.
     pub state: FileState,
-    /// What is counted in it: `rows`, `lines`, `frames` or `packets`.
+    /// Unit that is counted in it: `rows`, `lines`, `frames` or `packets`.
     pub unit: String,
-    /// How many are in it.
+    /// Units in the file.
     pub holds: u64,
-    /// How many the sink was given for it that are not in it.
+    /// Units that the sink received for the file and that are not in it.
     pub discarded: u64,
-    /// Of a file with a time of its own, such as a video: where the segments of the stream begin in it.
+    /// Segments of the stream in a file with its own time line, such as a video.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<FileSegmentReport>,
 }
 
-/// Where a segment of a stream begins in a file, or goes on behind a gap that was shortened: the time of each frame up
-/// to the next one follows from it.
+/// Where a segment of a stream begins in a file, or continues after a gap that was shortened: the times of all frames
+/// up to the next entry follow from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FileSegmentReport {
     /// Number of the segment.
     pub segment: u32,
-    /// Time stamp of its first frame in the file, milliseconds.
+    /// Time stamp of the segment's first frame in the file, milliseconds.
     pub pts_ms: f64,
-    /// The frame's time in the file, milliseconds.
+    /// Time of that frame in the file, milliseconds.
     pub at_ms: f64,
-    /// When the frame was captured, RFC 3339 in UTC; of a recording, when it was read.
+    /// When that frame was captured (for a recording: read), RFC 3339 in UTC.
     pub captured: String,
 }
 
@@ -167,18 +166,18 @@ pub struct FileSegmentReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FileState {
-    /// It has its name.
+    /// It is complete and has its final name.
     Complete,
-    /// Something is missing in it: it is called `NAME.part`, and can be read up to where it ends.
+    /// It is incomplete: it is called `NAME.part` and can be read up to its end.
     Part,
-    /// It is gone: nothing was in it, or `keep:` says so.
+    /// It was removed because it was empty or because of `keep:`.
     Removed,
 }
 
 /// Something that went wrong in a run.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FaultReport {
-    /// The node instance, if one is to blame.
+    /// Node instance at fault, if there is one.
     pub node: Option<String>,
     /// What happened.
     pub message: String,
@@ -199,29 +198,29 @@ pub struct NodeReport {
     pub processed: u64,
     /// Packets of calls that failed or panicked.
     pub failed: u64,
-    /// Packets of a join for which a required partner never came.
+    /// Packets of a join whose required partner never came.
     pub unmatched: u64,
-    /// Packets given up because the run was stopped or the node was beyond its restarts.
+    /// Packets abandoned because the run was stopped or the node had exhausted its restarts.
     pub abandoned: u64,
     /// Packets that came after the actor had ended their stream.
     #[serde(default)]
     pub finished: u64,
-    /// How often the actor was built anew.
+    /// Number of times the actor was rebuilt.
     pub restarts: u64,
-    /// What the actor counted itself, by what that is: the faces that `gate_faces` kept back, for example.
+    /// The actor's own counters, by description: the faces that `gate_faces` kept back, for example.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counted: BTreeMap<String, u64>,
-    /// Time in calls.
+    /// Durations of calls.
     pub service_ms: Quantiles,
-    /// Time in the input's queue.
+    /// Times that packets spent in the input's queue.
     pub queue_wait_ms: Quantiles,
-    /// Seconds spent in calls, of all replicas together.
+    /// Seconds spent in calls, over all replicas.
     pub busy_s: f64,
-    /// Share of the node's life spent in calls, 0..1 (above 1 with replicas).
+    /// Share of the node's lifetime spent in calls, 0..1 (above 1 with replicas).
     pub busy: f64,
-    /// Share spent waiting for input.
+    /// Share of the lifetime spent waiting for input.
     pub waiting: f64,
-    /// Share spent waiting for room in a consumer's queue.
+    /// Share of the lifetime spent waiting for room in a consumer's queue.
     pub blocked: f64,
 }
 
@@ -244,20 +243,20 @@ pub struct EdgeReport {
     pub received: u64,
     /// Packets dropped, by cause.
     pub dropped: BTreeMap<String, u64>,
-    /// Packets left in it when the run was stopped.
+    /// Packets left in the queue when the run was stopped.
     pub abandoned: u64,
-    /// Most packets of one stream in it at any moment.
+    /// Most packets of one stream in the queue at any moment.
     pub high_water: u64,
 }
 
 /// Units of work that have ended.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct UnitsReport {
-    /// Units that reached their own end and of which nothing was lost.
+    /// Units that reached their own end without losses.
     pub complete: u64,
     /// Units that were ended early by a drain.
     pub unfinished: u64,
-    /// Names of those that failed or were stopped, or of which something was lost.
+    /// Names of units that failed, were stopped or lost something.
     pub failed: Vec<String>,
     /// Packets that the sources handed to the graph.
     pub captured: u64,
@@ -265,7 +264,7 @@ pub struct UnitsReport {
     pub missed: u64,
     /// Packets that reached every lossless sink.
     pub delivered: u64,
-    /// By sink.
+    /// Books of the units at each sink, by sink.
     pub sinks: BTreeMap<String, SinkReport>,
 }
 
@@ -276,11 +275,11 @@ pub struct StreamReport {
     pub captured: u64,
     /// Frames of a live source that were overwritten before the graph could take them; they are not in `captured`.
     pub missed: u64,
-    /// Whether the last packet of it has been handled everywhere, and files of its own are complete.
+    /// Whether the last packet has been handled everywhere and the stream's own files are complete.
     pub ended: bool,
-    /// Packets that reached every lossless sink (of all sinks, if none is lossless, the least).
+    /// Packets that reached every lossless sink (if no sink is lossless: the smallest count of any sink).
     pub delivered: u64,
-    /// By sink instance.
+    /// Books of the stream at each sink, by sink instance.
     pub sinks: BTreeMap<String, SinkReport>,
 }
 
@@ -289,7 +288,7 @@ pub struct StreamReport {
 pub struct SinkReport {
     /// Packets handled by the sink.
     pub delivered: u64,
-    /// Packets that did not get here, by cause and place.
+    /// Packets that did not arrive here, by cause and place.
     pub losses: BTreeMap<String, u64>,
     /// Time from capture to delivery.
     pub latency_ms: Quantiles,
@@ -302,7 +301,7 @@ pub struct BatchReport {
     pub count: u64,
     /// Mean weight of a batch.
     pub mean_size: f64,
-    /// Why they were closed.
+    /// Batches by the reason for which they were closed.
     pub flush: FlushReport,
 }
 

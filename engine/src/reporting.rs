@@ -1,6 +1,6 @@
-//! Makes the report of a run from its counters, and checks that the books balance.
+//! Builds the report of a run from its counters and checks that the books balance.
 //!
-//! Every number here was counted where it happened; nothing is derived from what should be true.
+//! Every number here was counted where it happened; none is derived from another that should equal it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use crate::runtime::records::{EdgeRecord, FlowRecord, Instance, StreamRecord};
 use crate::runtime::stats::NodeStats;
 use crate::runtime::wiring::Wiring;
 
-/// The report as of now. `hung` are instances whose call has not returned.
+/// Returns the report as of now. `hung` are instances with a call that has not returned.
 pub(crate) fn report(wiring: &Wiring, started_ns: u64, hung: &[NodeId]) -> Report {
     let now_ns = wiring.host.clock.now_ns();
     let graph = &wiring.graph;
@@ -70,7 +70,8 @@ fn clock_name(mode: ClockMode) -> String {
     }
 }
 
-/// The name of an instance; where streams are units, all that a node has for its units go by the node's own.
+/// Returns the name of an instance; where streams are units, all instances that a node has for its units share the
+/// node's name.
 pub(crate) fn place(graph: &Graph, instance: &Instance, is_unit: bool) -> String {
     let spec = &graph.nodes[instance.spec];
     if is_unit && spec.each_stream {
@@ -80,7 +81,7 @@ pub(crate) fn place(graph: &Graph, instance: &Instance, is_unit: bool) -> String
     }
 }
 
-/// A book of a node that does not balance.
+/// Returns a message if the books of a node do not balance.
 pub(crate) fn imbalance(instance: &Instance, node: &NodeReport) -> Option<String> {
     let settled = node.processed + node.failed + node.unmatched + node.abandoned + node.finished;
     (!instance.source && node.received != settled).then(|| {
@@ -92,7 +93,7 @@ pub(crate) fn imbalance(instance: &Instance, node: &NodeReport) -> Option<String
     })
 }
 
-/// What an instance has counted and measured until now, or until its end.
+/// Returns what an instance has counted and measured until now, or until its end.
 pub(crate) fn node_report(
     graph: &Graph,
     instance: &Instance,
@@ -140,7 +141,7 @@ fn summed(counts: NodeCounts, stats: &NodeStats, restarts: u64, life_ns: u64) ->
     }
 }
 
-/// The batches of a node, if it has any.
+/// Returns the batches of a node, if it has any.
 pub(crate) fn batch_report(graph: &Graph, spec: usize, stats: &NodeStats) -> Option<BatchReport> {
     graph.nodes[spec].batch.as_ref()?;
     Some(BatchReport {
@@ -154,7 +155,7 @@ pub(crate) fn batch_report(graph: &Graph, spec: usize, stats: &NodeStats) -> Opt
     })
 }
 
-/// What closed units came to. What is open of their nodes has names of its own.
+/// Adds the totals of closed units. Nodes of open units are listed under their own names.
 fn add_units(report: &mut Report, graph: &Graph, units: &Units) {
     for (&spec, unit) in &units.nodes {
         let name = &graph.nodes[spec].name;
@@ -187,7 +188,7 @@ fn add_units(report: &mut Report, graph: &Graph, units: &Units) {
     });
 }
 
-/// Adds the books of one stream's edge.
+/// Adds the books of one stream on an edge.
 pub(crate) fn add_edge(report: &mut EdgeReport, graph: &Graph, edge: &EdgeRecord, key: &EdgeKey) {
     let producer = &graph.nodes[key.producer].ports;
     let consumer = &graph.nodes[key.consumer].ports;
@@ -227,7 +228,7 @@ fn edge_reports(wiring: &Wiring, imbalances: &mut Vec<String>) -> Vec<EdgeReport
     edges.into_values().collect()
 }
 
-/// The books of one stream.
+/// Returns the books of one stream.
 pub(crate) fn stream_report(
     wiring: &Wiring,
     record: &StreamRecord,
@@ -284,7 +285,7 @@ pub(crate) fn stream_report(
 }
 
 /// Follows one stream from a sink back to its source. At a join it follows a required input: a packet that is lost on
-/// another input shows there as unmatched, so each sequence is met exactly once.
+/// another input shows up there as unmatched, so each sequence is counted exactly once.
 struct Trail<'a> {
     wiring: &'a Wiring,
     stream: u32,
@@ -368,7 +369,7 @@ impl Trail<'_> {
             .unwrap_or(0)
     }
 
-    /// Whether no queue on any way from the source to this node may drop.
+    /// Returns whether no queue on any path from the source to this node may drop.
     fn is_lossless(&self, node: NodeId) -> bool {
         let graph = &self.wiring.graph;
         let mut open = vec![self.wiring.instances[&node].spec];

@@ -1,23 +1,23 @@
-//! What a program lends to its actors: the page's hub of frames, a ledger, a connection.
+//! Services that a program lends to its actors: the page's hub of frames, a ledger, a connection.
 //!
-//! An actor says with [`Ports::needs`](crate::Ports::needs) what it cannot do without; a graph whose program does not
-//! have it is refused before anything starts.
+//! An actor declares what it requires with [`Ports::needs`](crate::Ports::needs); a graph is refused before anything
+//! starts if the program does not provide it.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The services of a program, by their types.
+/// The services of a program, by type.
 #[derive(Clone, Default)]
 pub struct Services {
     all: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
-/// A service that an actor cannot do without.
+/// A service that an actor requires.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
     pub(crate) id: TypeId,
-    /// Its type, for messages: the last segment of the Rust path.
+    /// Last segment of its type's Rust path, for messages.
     pub name: &'static str,
 }
 
@@ -30,25 +30,25 @@ impl Need {
         }
     }
 
-    /// Whether it is of this type.
+    /// Returns whether it is of this type.
     pub fn is_of<T: Any + Send + Sync>(&self) -> bool {
         self.id == TypeId::of::<T>()
     }
 }
 
 impl Services {
-    /// No services.
+    /// Creates an empty set of services.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a service, in the place of one of the same type.
+    /// Adds a service, replacing one of the same type.
     pub fn with<T: Any + Send + Sync>(mut self, service: Arc<T>) -> Self {
         self.all.insert(TypeId::of::<T>(), service);
         self
     }
 
-    /// The service of a type, if the program has it.
+    /// Returns the service of a type, if the program has it.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         let service = self.all.get(&TypeId::of::<T>())?;
         Arc::clone(service).downcast().ok()

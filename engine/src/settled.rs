@@ -1,30 +1,30 @@
-//! How far a stream has come at its sinks, for a source that must know: what it may acknowledge, or forget.
+//! How far a stream has been settled at its sinks, for a source that must know what it may acknowledge or forget.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use crate::runtime::books::{FlowBooks, Watcher};
 
-/// How far the stream of a source, or of a sink, has come; see [`Setup::settled`](crate::Setup::settled).
+/// How far the stream of a source, or of a sink, has been settled; see [`Setup::settled`](crate::Setup::settled).
 #[derive(Clone, Default)]
 pub struct Settled {
-    /// The stream's books at each sink that it reaches, or at the sink that asks, once it is wired.
+    /// The stream's books at each sink that it reaches, or at the sink that asks. Set once the stream is wired.
     sinks: Arc<OnceLock<Vec<Arc<FlowBooks>>>>,
 }
 
 impl Settled {
-    /// The sequence below which everything has been settled and flushed at all sinks: delivered, dropped or failed, and
-    /// counted as such. `u64::MAX` once the stream has ended everywhere; not if a sink that confirms what it flushes
-    /// failed at that.
+    /// Returns the sequence below which everything has been settled and flushed at all sinks: delivered, dropped or
+    /// failed, and counted as such. It is `u64::MAX` once the stream has ended everywhere, unless a sink that confirms
+    /// its flushes failed to flush.
     pub fn position(&self) -> u64 {
         let sinks = self.sinks.get().map_or(&[][..], Vec::as_slice);
         let positions = sinks.iter().map(|books| books.settled_position());
         positions.min().unwrap_or(0)
     }
 
-    /// Has a function called whenever the position of a source's stream may have grown, on the thread of the lane where
-    /// it did: it must return at once. A stream has one such function, the first that is given here; before the stream
-    /// is wired none is taken, so whoever waits for it looks once in a while all the same.
+    /// Registers a callback that runs when the position of a source's stream may have grown, on the thread of the lane
+    /// where it grew; it must return at once. A stream has one callback, the first to be registered. Before the stream
+    /// is wired none is registered, so callers must also poll now and then.
     pub fn on_growth(&self, grown: impl Fn() + Send + Sync + 'static) {
         let grown: Watcher = Arc::new(move || {
             // A panic must not end the lane's thread.
@@ -38,7 +38,7 @@ impl Settled {
     }
 
     pub(crate) fn watch(&self, sinks: Vec<Arc<FlowBooks>>) {
-        // A source, or a sink with a stream of its own, is wired once, with its stream.
+        // A source, or a sink with a stream of its own, is wired once, together with its stream.
         let _ = self.sinks.set(sinks);
     }
 }

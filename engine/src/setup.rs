@@ -1,4 +1,4 @@
-//! What an actor or a source is told when it is created.
+//! What an actor or a source receives when it is created.
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::services::Services;
 use crate::settled::Settled;
 use crate::tallies::Tallies;
 
-/// What an actor or source is told when it is created.
+/// What an actor or a source receives when it is created.
 #[derive(Clone)]
 pub struct Setup {
     /// Name of the node instance: `detect`, or `capture@lobby`.
     pub node: String,
     /// The stream of an `each: stream` node.
     pub stream: Option<Arc<Stream>>,
-    /// Where the run's outputs go.
+    /// Folder for the run's outputs.
     pub run_dir: PathBuf,
     /// How time passes in this run.
     pub clock_mode: ClockMode,
@@ -31,7 +31,7 @@ pub struct Setup {
     pub clock: Clock,
     pub(crate) cancel: Arc<AtomicBool>,
     pub(crate) missed: Arc<AtomicU64>,
-    /// Of the call that runs, nanoseconds.
+    /// Time waited during the current call, nanoseconds.
     pub(crate) waited_ns: Arc<AtomicU64>,
     pub(crate) lasting: Arc<AtomicU64>,
     pub(crate) services: Services,
@@ -43,51 +43,53 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// True once the source should end early: its stream is removed, or the run drains or stops.
+    /// Returns whether the source should end early: its stream is removed, or the run drains or stops.
     pub fn cancelled(&self) -> bool {
         self.cancel.load(Ordering::Relaxed)
     }
 
-    /// The flag behind [`Setup::cancelled`], for code that must poll it from elsewhere (an interrupt callback).
+    /// Returns the flag behind [`Setup::cancelled`], for code that must poll it elsewhere (in an interrupt callback,
+    /// say).
     pub fn cancel_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.cancel)
     }
 
-    /// A service of the program. One that the actor has declared as a need is there.
+    /// Returns a service of the program. One that the actor has declared as a need is always there.
     pub fn service<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.services.get()
     }
 
-    /// The same setup with services, for tests of an actor that needs some.
+    /// Replaces the services, for tests of an actor that needs some.
     pub fn with_services(mut self, services: Services) -> Self {
         self.services = services;
         self
     }
 
-    /// A number, 0 at first, that belongs to the node instance and not to the actor: it survives restarts. What an
-    /// actor must never give out twice is counted with it.
+    /// Returns a counter that starts at 0 and belongs to the node instance, not to the actor: it survives restarts. Use
+    /// it for numbers that an actor must never give out twice.
     pub fn lasting_number(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.lasting)
     }
 
-    /// Behind the numbers that earlier lives of this part may have given out; 0 in the first. See [`Life`].
+    /// Returns the first number above those that earlier lives of this part may have given out; 0 in the first. See
+    /// [`Life`].
     pub fn numbers_from(&self) -> u64 {
         self.service::<Life>().map_or(0, |life| life.numbers_from())
     }
 
-    /// How a source says that what it captures from is gone, and that it is back.
+    /// Returns the handle with which a source reports that its device is lost or back.
     pub fn connection(&self) -> Arc<Connection> {
         Arc::clone(&self.connection)
     }
 
-    /// Of a source: how far its stream has come at all its sinks, which is what may be acknowledged to where it came
-    /// from. Of a sink with `each: stream`: how far the stream has come there, also where its packets ended before they
+    /// Returns how far a stream has been settled. For a source: at all sinks of its stream, which is what may be
+    /// acknowledged upstream. For a sink with `each: stream`: at this sink, including packets that ended before they
     /// reached it.
     pub fn settled(&self) -> Settled {
         self.settled.clone()
     }
 
-    /// A time of the run's clock, nanoseconds, as others have it: RFC 3339 in UTC, to the millisecond.
+    /// Formats a time of the run's clock (nanoseconds) as RFC 3339 in UTC, to the millisecond.
     pub fn utc(&self, clock_ns: u64) -> String {
         let passed_ns = i128::from(self.clock.now_ns()) - i128::from(clock_ns);
         let now_ns = jiff::Timestamp::now().as_nanosecond();
@@ -99,20 +101,20 @@ impl Setup {
             .to_string()
     }
 
-    /// Opens the book of a file that the actor begins to write at `path`; `unit` says what is counted in it (`rows`,
-    /// `frames`). What the book says stands in the run's report, whatever becomes of the actor.
+    /// Opens the book of a file that the actor begins to write at `path`; `unit` names what is counted in it (`rows`,
+    /// `frames`). The book appears in the run's report, whatever becomes of the actor.
     pub fn file(&self, path: &Path, unit: &'static str) -> FileBook {
         self.files.open(&self.node, path, unit)
     }
 
-    /// The values that must not be shown. What the engine and the program show of an actor (its errors, log lines, the
-    /// report) is without them already.
+    /// Returns the values that must not be shown. They are already removed from what the engine and the program show of
+    /// an actor (its errors, log lines, the report).
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// A count of the actor's own, 0 at first, which the report tells with its node: `what` says what it counts, in a
-    /// few words. It survives restarts, and replicas share it.
+    /// Returns a counter of the actor's own, which starts at 0 and is reported with its node; `what` describes what it
+    /// counts, in a few words. It survives restarts, and replicas share it.
     pub fn tally(&self, what: &'static str) -> Arc<AtomicU64> {
         self.tallies.of(what)
     }
@@ -122,14 +124,14 @@ impl Setup {
         self.missed.fetch_add(frames, Ordering::Relaxed);
     }
 
-    /// Counts time for which a source's call did nothing but wait for what comes from outside, such as a camera's next
-    /// frame: the source is not busy then, and it is no time of service.
+    /// Counts time that a source's call spent only waiting for input from outside, such as a camera's next frame. It
+    /// counts neither as busy nor as service time.
     pub fn count_waited(&self, time: Duration) {
         self.waited_ns
             .fetch_add(nanoseconds(time), Ordering::Relaxed);
     }
 
-    /// What has been counted of the call that has just returned.
+    /// Returns and resets the waiting time of the call that has just returned.
     pub(crate) fn take_waited_ns(&self) -> u64 {
         self.waited_ns.swap(0, Ordering::Relaxed)
     }

@@ -14,7 +14,7 @@ use crate::statistics::{
     StreamNow, TIME_BOUNDS_S, Times,
 };
 
-/// The run as it is now; faults are kept elsewhere.
+/// Returns the current state of the run, without the number of faults, which are kept elsewhere.
 pub(crate) fn snapshot(wiring: &Wiring) -> Snapshot {
     let now_ns = wiring.host.clock.now_ns();
     let streams = wiring.streams.values();
@@ -148,7 +148,7 @@ fn edge(wiring: &Wiring, edge: &EdgeRecord) -> EdgeNow {
 }
 
 fn stream(wiring: &Wiring, record: &StreamRecord) -> StreamNow {
-    // Books that move while they are read need not balance.
+    // Books that change while they are read need not balance.
     let report = stream_report(wiring, record, &[], &mut Vec::new());
     let latency = |sink: &str| {
         let mut instances = record.nodes.iter().map(|node| &wiring.instances[node]);

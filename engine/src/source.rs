@@ -1,4 +1,4 @@
-//! The contract between the engine and what streams come from: [`Source`].
+//! The contract between the engine and the origin of a stream: [`Source`].
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::packet::AnyPayload;
 use crate::ports::Ports;
 use crate::setup::Setup;
 
-/// Where a stream comes from. Sequence numbers, segments, pacing and capture times are the engine's.
+/// The origin of a stream. The engine assigns sequence numbers, segments, pacing and capture times.
 pub trait Source: Sized + Send + 'static {
     /// The name after `use:` in a graph file.
     const NAME: &'static str;
     /// See [`Actor::Settings`](crate::Actor::Settings).
     type Settings: DeserializeOwned + JsonSchema + 'static;
 
-    /// Outputs and properties under these settings.
+    /// Returns the outputs and properties for these settings.
     fn ports(settings: &Self::Settings) -> Ports;
 
     /// See [`Actor::check`](crate::Actor::check).
@@ -36,46 +36,45 @@ pub trait Source: Sized + Send + 'static {
     /// Opens the source on the thread that will read it.
     fn create(settings: Self::Settings, setup: &Setup) -> Result<Self, ActorError>;
 
-    /// Whether the engine paces the packets by their pts, or the world outside does. Asked when the source was created
-    /// and after each read: an address may turn out to be a recording once it is open.
+    /// Returns whether the packets are paced by the engine, using their pts, or by the outside world. Called when the
+    /// source has been created and after each read, since an address may turn out to be a recording once it is open.
     fn pacing(&self) -> Pacing {
         Pacing::ByPts
     }
 
-    /// Reads the next packet. May block for as long as a read takes; a source that can block for long watches
-    /// [`Setup::cancelled`]. An error ends the stream as failed, unless the node's `on_error` says `restart`; after a
-    /// panic the source is built anew, within the node's restarts, and the stream goes on with a new segment.
+    /// Reads the next packet. May block for as long as a read takes; a source that can block for long must watch
+    /// [`Setup::cancelled`]. An error ends the stream as failed, unless the node's `on_error` is `restart`. After a
+    /// panic the source is rebuilt, within the node's restart budget, and the stream continues with a new segment.
     fn next(&mut self) -> Result<Next, ActorError>;
 }
 
-/// Who sets a source's pace under the `live` and `replay` clocks.
+/// What paces a source under the `live` and `replay` clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pacing {
     /// A recording: the engine holds each packet until its pts is due, and a full queue suspends the source.
     ByPts,
-    /// A camera: packets come when they come, and what cannot be taken is overwritten and counted as `missed`.
+    /// A camera: packets come when they come, and those that cannot be taken are overwritten and counted as `missed`.
     Live,
-    /// Somebody else has paced them, in another run: each packet is due when it comes, and a full queue suspends the
-    /// source.
+    /// Packets already paced by another run: each is due when it arrives, and a full queue suspends the source.
     AsGiven,
 }
 
-/// What a source has.
+/// The result of reading a source.
 pub enum Next {
     /// A packet.
     Packet(Captured),
-    /// Nothing for now; ask again after this time at the latest (a reconnect waiting for its next try, say).
+    /// Nothing for now; read again after this time at the latest (a reconnect waiting for its next attempt, say).
     Wait(Duration),
-    /// No packet with a sequence below this will come: for a source that hands on what another graph numbered, see
+    /// No packet with a sequence below this will come. For a source that passes on what another graph numbered; see
     /// [`Captured::numbered`].
     Mark(u64),
     /// The end of the stream.
     End,
-    /// The end of a stream that ended elsewhere, and how it did there.
+    /// The end of a stream that ended elsewhere, and how it ended there.
     EndedAs(End),
 }
 
-/// What a source has captured: payloads of one moment, one for each of its outputs that has one.
+/// A capture of a source: payloads of one moment, at most one per output.
 pub struct Captured {
     pub(crate) first: Option<AnyPayload>,
     pub(crate) others: Vec<(usize, AnyPayload)>,
@@ -87,7 +86,8 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// A payload for the first (for most sources: only) output, with its presentation time stamp in nanoseconds.
+    /// Creates a capture with a payload for the first (and for most sources only) output and its presentation time
+    /// stamp in nanoseconds.
     pub fn new(payload: AnyPayload, pts_ns: i64) -> Self {
         Self {
             first: Some(payload),
@@ -95,8 +95,8 @@ impl Captured {
         }
     }
 
-    /// A capture without payloads so far; [`Captured::on`] adds them. An output without one gets nothing of this
-    /// capture.
+    /// Creates a capture without payloads; add them with [`Captured::on`]. An output without a payload gets nothing of
+    /// this capture.
     pub fn nothing(pts_ns: i64) -> Self {
         Self {
             first: None,
@@ -109,7 +109,7 @@ impl Captured {
         }
     }
 
-    /// Adds a payload for the output with this index (the order of [`Ports`]).
+    /// Adds a payload for the output with this index (in the order of [`Ports`]).
     pub fn on(mut self, output: usize, payload: AnyPayload) -> Self {
         match output {
             0 => self.first = Some(payload),
@@ -118,56 +118,55 @@ impl Captured {
         self
     }
 
-    /// Says that a new segment begins here: the first packet after a reconnect.
+    /// Marks the beginning of a new segment: the first packet after a reconnect.
     pub fn in_new_segment(mut self) -> Self {
         self.new_segment = true;
         self
     }
 
-    /// Keeps a live source from reading on before the graph has room for this packet, so that nothing overwrites it: it
-    /// was waiting outside, with others behind it.
+    /// Keeps a live source from reading on before the graph has room for this packet, so that it is not overwritten: it
+    /// was already waiting outside, with others behind it.
     pub fn kept(mut self) -> Self {
         self.kept = true;
         self
     }
 
-    /// Gives the packet a sequence and a segment from elsewhere, in the place of the engine's own. Sequences must grow,
-    /// and be no lower than the last mark; one that is too low, or the largest number but one or above, ends the stream
-    /// as failed.
+    /// Sets a sequence and a segment assigned elsewhere, instead of the engine's own. Sequences must increase and be no
+    /// lower than the last mark; one that is too low, or within the two largest numbers, ends the stream as failed.
     pub fn numbered(mut self, sequence: u64, segment: u32) -> Self {
         self.number = Some((sequence, segment));
         self
     }
 
-    /// Says that it was captured so long ago, elsewhere: latencies and `max_age` count from then, or from the beginning
-    /// of this run's clock where that is later.
+    /// Sets how long ago it was captured, elsewhere. Latencies and `max_age` count from then, or from the start of this
+    /// run's clock if that is later.
     pub fn captured_ago(mut self, ago: Duration) -> Self {
         self.ago_ns = nanoseconds(ago);
         self
     }
 
-    /// All payloads.
+    /// Returns all payloads.
     pub(crate) fn into_payloads(self) -> impl Iterator<Item = AnyPayload> {
         let others = self.others.into_iter().map(|(_, payload)| payload);
         self.first.into_iter().chain(others)
     }
 
-    /// Presentation time stamp, nanoseconds.
+    /// Returns the presentation time stamp in nanoseconds.
     pub fn pts_ns(&self) -> i64 {
         self.pts_ns
     }
 
-    /// Whether a new segment begins here.
+    /// Returns whether a new segment begins here.
     pub fn is_new_segment(&self) -> bool {
         self.new_segment
     }
 
-    /// Whether nothing may overwrite it.
+    /// Returns whether it must not be overwritten.
     pub fn is_kept(&self) -> bool {
         self.kept
     }
 
-    /// The payload of an output, if it has one.
+    /// Returns the payload of an output, if it has one.
     pub fn payload(&self, output: usize) -> Option<&AnyPayload> {
         match output {
             0 => self.first.as_ref(),
@@ -221,7 +220,7 @@ mod tests {
         carries: String,
     }
 
-    /// Hands on what another run has paced and ended: packets an hour apart, all of which have come already.
+    /// Passes on what another run has paced and ended: packets an hour apart, all of which are already available.
     struct OtherRun(u64);
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -283,7 +282,7 @@ nodes:
         let running = RunningGraph::start(graph, Arc::new(registry), RunOptions::default());
         let report = running.unwrap().wait();
         assert!(report.balanced && report.faults.is_empty(), "{report:?}");
-        // A full queue suspends it, so that nothing is missed.
+        // A full queue suspends the source, so nothing is missed.
         assert_eq!(report.streams["s"].missed, 0);
         let packets = collector.packets();
         assert_eq!(packets.len(), 20);

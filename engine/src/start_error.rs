@@ -6,7 +6,7 @@ use crate::report::FaultReport;
 /// Why a graph or a stream did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The graph file, interpolated for this stream, is wrong.
+    /// The graph file, interpolated for this stream, is invalid.
     #[error(transparent)]
     Graph(#[from] Problems),
     /// Nodes could not be created; all of them are listed.
@@ -15,7 +15,7 @@ pub enum StartError {
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
-    /// The graph has no node with `each: stream` that is a source.
+    /// The graph has no source with `each: stream`.
     #[error("the graph has no source with `each: stream`, so it takes no streams")]
     TakesNoStreams,
     /// No edge of this name comes from another machine.
@@ -26,7 +26,7 @@ pub enum StartError {
     Provider {
         /// Its name.
         name: String,
-        /// What it said.
+        /// Its error message.
         message: String,
     },
     /// The run is draining, stopping or over.

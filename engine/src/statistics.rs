@@ -1,7 +1,7 @@
-//! What a run is doing at this moment: for pages, metrics and progress.
+//! Current state of a run, for pages, metrics and progress.
 //!
-//! A [`Snapshot`] reads counters that lanes keep anyway, of what runs now; streams that have ended are in it as sums.
-//! Several of them give [rates](crate::rates). What a whole run came to is its [`Report`](crate::Report).
+//! A [`Snapshot`] reads counters that lanes keep anyway, for what runs now; streams that have ended are included as
+//! sums. Several snapshots give [rates](crate::rates). The totals of a whole run are in its [`Report`](crate::Report).
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::report::Quantiles;
 
-/// The bounds that [`Times::up_to`] counts by, seconds: those that Prometheus' clients use, and a half millisecond.
+/// Upper bounds of the buckets of [`Times::up_to`], seconds: the defaults of Prometheus' clients, and half a
+/// millisecond.
 pub const TIME_BOUNDS_S: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
@@ -26,60 +27,60 @@ pub struct Place {
 /// A run at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Snapshot {
-    /// Seconds of the run's clock.
+    /// Time on the run's clock, seconds.
     pub at_s: f64,
-    /// The instances that there are now.
+    /// Instances that exist now.
     pub nodes: Vec<NodeNow>,
     /// Their edges, for each stream.
     pub edges: Vec<EdgeNow>,
     /// The streams that have not been closed.
     pub streams: Vec<StreamNow>,
-    /// Those that have.
+    /// Totals of the streams that have been closed.
     pub closed: ClosedStreams,
     /// Whether streams are units of work, which come and go by the thousand.
     pub has_units: bool,
-    /// How many faults have been found.
+    /// Number of faults found so far.
     pub faults: usize,
 }
 
 /// A node instance at one moment. Counts are those of the whole run.
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeNow {
-    /// Which one.
+    /// Which instance.
     pub place: Place,
     /// What it is doing.
     pub state: NodeState,
-    /// The calls that have not returned, or whose ticket has not been settled.
+    /// Calls that have not returned, or whose ticket has not been settled.
     pub calls: Vec<CallNow>,
-    /// Packets that it has taken and not settled.
+    /// Packets taken and not yet settled.
     pub in_hand: u64,
     /// Packets taken from its inputs.
     pub received: u64,
-    /// Packets of calls that returned without an error; of a source, packets captured.
+    /// Packets of calls that returned without an error; for a source, packets captured.
     pub processed: u64,
     /// Packets of calls that failed or panicked.
     pub failed: u64,
     /// Packets of a join whose partner never came.
     pub unmatched: u64,
-    /// Packets given up.
+    /// Packets abandoned.
     pub abandoned: u64,
     /// Packets that came after the actor had ended their stream.
     pub finished: u64,
-    /// How often the actor was built anew.
+    /// Number of times the actor was rebuilt.
     pub restarts: u64,
     /// Seconds since it was created.
     pub age_s: f64,
-    /// Seconds in calls, of all replicas together.
+    /// Seconds spent in calls, over all replicas.
     pub busy_s: f64,
-    /// Seconds for which it has waited for room.
+    /// Seconds spent waiting for room.
     pub blocked_s: f64,
-    /// Time in calls.
+    /// Durations of calls.
     pub service: Times,
-    /// Time in its inputs' queues.
+    /// Times that packets spent in its inputs' queues.
     pub queue_wait: Times,
-    /// Of a node that takes batches.
+    /// Batches of a node that takes batches.
     pub batches: Option<BatchesNow>,
-    /// Replicas, 1 without.
+    /// Number of replicas, 1 without.
     pub replicas: usize,
 }
 
@@ -93,54 +94,54 @@ pub enum NodeState {
     Waiting,
     /// It is in a call.
     Working,
-    /// It has something to take and no room for what would come of it.
+    /// It has something to take, but no room for what would come of it.
     Blocked,
-    /// Its actor is gone and will be built anew.
+    /// Its actor is gone and will be rebuilt.
     Restarting {
-        /// So many seconds from now.
+        /// Seconds from now.
         in_s: f64,
     },
     /// A source has lost what it captures from.
     Lost {
         /// Why.
         reason: String,
-        /// For so many seconds.
+        /// Seconds since it was lost.
         for_s: f64,
     },
-    /// Nothing more is asked of it.
+    /// It has ended.
     Ended,
 }
 
-/// A call that has not ended.
+/// A call in progress.
 #[derive(Clone, Debug, Serialize)]
 pub struct CallNow {
-    /// The replica that does it; 0 without replicas.
+    /// Replica that runs it; 0 without replicas.
     pub replica: usize,
     /// Seconds since it began.
     pub age_s: f64,
 }
 
-/// The batches of a node.
+/// Batches of a node.
 #[derive(Clone, Debug, Serialize)]
 pub struct BatchesNow {
-    /// Batches formed.
+    /// Number of batches formed.
     pub count: u64,
-    /// Their weights together.
+    /// Their total weight.
     pub weight: u64,
-    /// The weight at which one is full.
+    /// Weight at which a batch is full.
     pub max: usize,
 }
 
-/// Times that have been recorded: once a second by those that record them.
+/// Recorded durations, updated once a second.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Times {
-    /// How many.
+    /// Number of durations.
     pub count: u64,
     /// Their sum, seconds.
     pub sum_s: f64,
     /// Quantiles, milliseconds.
     pub quantiles_ms: Quantiles,
-    /// How many are at most as long as each of [`TIME_BOUNDS_S`].
+    /// Number of durations that do not exceed each of [`TIME_BOUNDS_S`].
     pub up_to: Vec<u64>,
 }
 
@@ -159,7 +160,7 @@ pub struct EdgeNow {
     pub stream: String,
     /// Packets in the queue.
     pub depth: u64,
-    /// At so many it is full.
+    /// Packets at which it is full.
     pub capacity: u64,
     /// Most packets in it at any moment.
     pub high_water: u64,
@@ -184,7 +185,7 @@ pub struct StreamNow {
     pub missed: u64,
     /// Packets that reached every lossless sink.
     pub delivered: u64,
-    /// Whether the last packet of it has been handled everywhere.
+    /// Whether the last packet has been handled everywhere.
     pub ended: bool,
     /// Its sinks.
     pub sinks: Vec<SinkNow>,
@@ -197,7 +198,7 @@ pub struct SinkNow {
     pub name: String,
     /// Packets handled.
     pub delivered: u64,
-    /// Packets that did not get here, by cause and place.
+    /// Packets that did not arrive here, by cause and place.
     pub losses: BTreeMap<String, u64>,
     /// Time from capture to delivery.
     pub latency: Times,
@@ -206,9 +207,9 @@ pub struct SinkNow {
 /// Streams that have been closed.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct ClosedStreams {
-    /// How many.
+    /// Number of streams.
     pub count: u64,
-    /// Of these, units of work that failed.
+    /// Number of those that are units of work that failed.
     pub failed: u64,
     /// Packets captured.
     pub captured: u64,
@@ -217,7 +218,7 @@ pub struct ClosedStreams {
 }
 
 impl Snapshot {
-    /// Packets that have reached every lossless sink, of all streams, also of those that have been closed.
+    /// Returns the packets that have reached every lossless sink, over all streams, including closed ones.
     pub fn delivered(&self) -> u64 {
         let open: u64 = self.streams.iter().map(|stream| stream.delivered).sum();
         self.closed.delivered + open

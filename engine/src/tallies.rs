@@ -1,5 +1,5 @@
-//! What actors count themselves, besides packets: faces that did not pass, pictures that were given up. The report
-//! tells it with their node.
+//! Counters that actors keep themselves, besides packets (faces that did not pass, pictures that were given up). The
+//! report lists them with their node.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,24 +7,24 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::lock::lock;
 
-/// The counts of a node instance, by what they count. They survive restarts, and replicas share them.
+/// The counters of a node instance, by what they count. They survive restarts and are shared by replicas.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tallies(Arc<Mutex<BTreeMap<&'static str, Arc<AtomicU64>>>>);
 
 impl Tallies {
-    /// The count of this; 0 at first.
+    /// Returns the counter for `what`; 0 at first.
     pub(crate) fn of(&self, what: &'static str) -> Arc<AtomicU64> {
         Arc::clone(self.tallies().entry(what).or_default())
     }
 
-    /// What has been counted until now; without what has not happened.
+    /// Returns all nonzero counts.
     pub(crate) fn report(&self) -> BTreeMap<String, u64> {
         let mut counted = BTreeMap::new();
         self.add_to(&mut counted);
         counted
     }
 
-    /// Adds what has been counted until now.
+    /// Adds all nonzero counts to `counted`.
     pub(crate) fn add_to(&self, counted: &mut BTreeMap<String, u64>) {
         for (&what, tally) in &*self.tallies() {
             let count = tally.load(Ordering::Relaxed);

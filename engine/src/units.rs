@@ -16,7 +16,7 @@ pub struct HumanDuration(pub Duration);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanBytes(pub u64);
 
-/// Text that is no duration or size.
+/// Error for text that is not a duration or a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {expected}")]
 pub struct UnitError {

@@ -1,26 +1,26 @@
-//! Why a file or folder could not be written, read or locked, and what to do about it.
+//! Errors of writing, reading or locking files and folders, with advice.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// What the system refused.
+/// An operation that the system refused.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} `{}`: {reason}{}", path.display(), advised(advice))]
 pub struct FileError {
-    /// What was to be done, as after "cannot".
+    /// Operation, as it follows "cannot".
     pub doing: &'static str,
-    /// To which file or folder.
+    /// File or folder of the operation.
     pub path: PathBuf,
-    /// What the system says.
+    /// The error from the system.
     pub reason: io::Error,
     /// What to do, or what became of the contents; may be empty.
     pub advice: String,
-    /// The file is complete under its name all the same: a power cut alone can take it away.
+    /// Whether the file is nevertheless complete under its name, and only a power cut could lose it.
     pub is_named: bool,
 }
 
 impl FileError {
-    /// An error of which there is nothing to advise.
+    /// Creates an error without advice.
     pub fn plain(doing: &'static str, path: &Path, reason: io::Error) -> Self {
         Self {
             doing,
@@ -31,7 +31,7 @@ impl FileError {
         }
     }
 
-    /// An error whose advice follows from what the system says.
+    /// Creates an error with the advice that follows from the system's error.
     pub(crate) fn new(doing: &'static str, path: &Path, reason: io::Error) -> Self {
         let advice = advice(reason.kind()).to_owned();
         Self {
@@ -40,7 +40,7 @@ impl FileError {
         }
     }
 
-    /// The same, and what became of the contents.
+    /// Appends what became of the contents.
     pub(crate) fn and(mut self, outcome: &str) -> Self {
         if !self.advice.is_empty() {
             self.advice.push_str("; ");
@@ -64,7 +64,7 @@ fn advice(kind: ErrorKind) -> &'static str {
         | ErrorKind::NotADirectory
         | ErrorKind::PermissionDenied
         | ErrorKind::ReadOnlyFilesystem => "its folder must exist and be writable",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space on its disk",
         _ => "",
     }
 }

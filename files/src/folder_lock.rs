@@ -1,8 +1,8 @@
-//! One process at a time owns a folder. Owns the lock file, who holds it, and its way to the program that a process
-//! becomes.
+//! Lets one process at a time own a folder. This module owns the lock file, its holder, and passing the lock through
+//! `exec`.
 //!
-//! The lock is advisory: flock(2) on [`LOCK_FILE`] in the folder. The system gives it back when the process ends,
-//! however it ends, so that a lock file without a process locks nothing.
+//! The lock is advisory: flock(2) on [`LOCK_FILE`] in the folder. The system releases it however the process ends, so a
+//! lock file without a process locks nothing.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -17,18 +17,18 @@ use crate::error::FileError;
 
 mod handed_over;
 
-/// The file in a locked folder that carries the lock and says who holds it. It is removed when the lock is given back;
-/// a process that is killed leaves it.
+/// Name of the file in a locked folder that carries the lock and names its holder. It is removed when the lock is
+/// released; a process that is killed leaves it.
 pub const LOCK_FILE: &str = ".lock";
 
-/// A process that holds a lock, as it called itself.
+/// A process that holds a lock, as it described itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its number.
+    /// Its process id.
     pub process: u32,
-    /// The name of its program.
+    /// Name of its program.
     pub program: String,
-    /// The machine it runs on: folders may be shared.
+    /// Machine that it runs on, since folders may be shared.
     pub host: String,
 }
 
@@ -57,7 +57,7 @@ impl Holder {
         }
     }
 
-    /// One value a line.
+    /// Formats the holder, one value per line.
     fn to_text(&self) -> String {
         let Self {
             process,
@@ -67,7 +67,7 @@ impl Holder {
         format!("{process}\n{program}\n{host}\n")
     }
 
-    /// None for what no holder wrote, or not to its end.
+    /// Parses a holder; none if the text is incomplete or was not written by one.
     fn of_text(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let holder = Self {
@@ -79,18 +79,18 @@ impl Holder {
     }
 }
 
-/// Why a folder was not locked.
+/// Why a folder could not be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process, or another part of this one, has it.
+    /// Another process, or another part of this one, holds it.
     #[error("`{}` is in use by {}; wait until it ends, or name another folder", folder.display(), named(holder.as_ref()))]
     Held {
         /// The folder.
         folder: PathBuf,
-        /// Who has it, if that is known.
+        /// The holder, if known.
         holder: Option<Holder>,
     },
-    /// The system does not let it be locked.
+    /// The system refuses to lock it.
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -99,8 +99,7 @@ fn named(holder: Option<&Holder>) -> String {
     holder.map_or("another process".to_owned(), Holder::to_string)
 }
 
-/// The right to write into a folder, until it is dropped or the process ends. Programs that this one starts do not get
-/// it.
+/// The right to write into a folder, until it is dropped or the process ends. Child processes do not inherit it.
 #[derive(Debug)]
 pub struct FolderLock {
     folder: PathBuf,
@@ -108,7 +107,7 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// Whether somebody has the lock of a folder, in this process or in another one. Nothing is written for it.
+    /// Returns whether a folder is locked, by this process or by another one. Nothing is written.
     pub fn is_held(folder: &Path) -> bool {
         let file = OpenOptions::new()
             .read(true)
@@ -117,13 +116,13 @@ impl FolderLock {
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// Locks a folder that is there, or takes over the lock that the program before this one handed over
-    /// ([`FolderLock::hand_over`]). Never waits.
+    /// Locks an existing folder, or takes over the lock that the previous program handed over
+    /// ([`FolderLock::hand_over`]) before `exec`. Never waits.
     ///
     /// # Errors
-    /// [`LockError::Held`] if somebody has it; [`LockError::File`] if there is no such folder, it cannot be written to,
-    /// its file system knows no locks, or [`LOCK_FILE`] is a symbolic link or no file: what that leads to is not
-    /// written to.
+    /// [`LockError::Held`] if another holder has it; [`LockError::File`] if the folder does not exist, it cannot be
+    /// written to, its file system does not support locks, or [`LOCK_FILE`] is a symbolic link or not a regular file: a
+    /// link's target is not written to.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
         let path = folder.join(LOCK_FILE);
         if let Some(file) = handed_over::take(&path) {
@@ -150,7 +149,7 @@ impl FolderLock {
                     return Err(FileError::new("lock", &path, reason).into());
                 }
             }
-            // Who held it until now removed the file: a lock on a file that nobody finds locks nothing.
+            // The previous holder removed the file: a lock on a file without a name locks nothing.
             if !is_at(&file, &path) {
                 continue;
             }
@@ -158,7 +157,7 @@ impl FolderLock {
             let found = found.map_err(|reason| FileError::new("lock", &path, reason))?;
             match (found.is_file(), found.nlink()) {
                 (true, 1) => return Self::held(folder, file),
-                // Under another name it is somebody else's: only this one goes.
+                // A file with another name belongs to something else; remove only this name.
                 (true, _) => fs::remove_file(&path)
                     .map_err(|reason| FileError::new("remove the link", &path, reason))?,
                 (false, _) => {
@@ -169,23 +168,23 @@ impl FolderLock {
         }
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Lets the lock go on in the program that this process becomes by `exec` with `command`; there
-    /// [`FolderLock::take`] of the same folder takes it over. Without a call of this the lock ends with the program.
-    /// For `exec` alone: a program that is started beside this one would share the lock.
+    /// Keeps the lock in the program that this process becomes by `exec` with `command`; there, [`FolderLock::take`] of
+    /// the same folder takes it over. Without this call the lock ends with the program. Only for `exec`: a child
+    /// process would share the lock.
     ///
     /// # Errors
-    /// If the system does not let it be inherited.
+    /// The system refuses to let it be inherited.
     pub fn hand_over(&self, command: &mut Command) -> Result<(), FileError> {
         handed_over::give(&self.file, command)
             .map_err(|reason| FileError::new("hand over the lock of", &self.folder, reason))
     }
 
-    /// Writes down who has it. That it cannot be written down (a full disk) costs others a name, and nothing else.
+    /// Records the holder. If that fails (because of a full disk, say), others only cannot name it.
     fn held(folder: &Path, mut file: File) -> Result<Self, LockError> {
         let text = Holder::this().to_text();
         let written = file
@@ -193,7 +192,7 @@ impl FolderLock {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()));
         if let Err(error) = written {
-            tracing::debug!(folder = %folder.display(), "the holder of the lock is not written down: {error}");
+            tracing::debug!(folder = %folder.display(), "cannot record the holder of the lock: {error}");
         }
         Ok(Self {
             folder: folder.to_owned(),
@@ -203,13 +202,13 @@ impl FolderLock {
 }
 
 impl Drop for FolderLock {
-    /// Removes the file while it is still locked, so that it is nobody else's.
+    /// Removes the file while it is still locked, so that it cannot belong to another holder.
     fn drop(&mut self) {
         let path = self.folder.join(LOCK_FILE);
         if is_at(&self.file, &path) {
             let _ = fs::remove_file(&path);
         }
-        // Closing alone would leave a lock that was handed over to this process, whose first descriptor stays open.
+        // Closing alone would keep a lock that was handed over to this process, since its first descriptor stays open.
         let _ = self.file.unlock();
     }
 }
@@ -229,7 +228,7 @@ fn read_holder(mut file: File) -> Option<Holder> {
     Holder::of_text(&text)
 }
 
-/// Whether this is the file under this name.
+/// Returns whether this file is the one at `path`.
 fn is_at(file: &File, path: &Path) -> bool {
     let here = || -> io::Result<bool> {
         let (open, found) = (file.metadata()?, fs::metadata(path)?);

@@ -8,18 +8,18 @@ use sha2::{Digest, Sha256};
 use crate::error::FileError;
 use crate::whole;
 
-/// Bytes that are read at a time.
+/// Number of bytes read at a time.
 const CHUNK: usize = 1 << 16;
 
-/// Of bytes in memory.
+/// Returns the hash of bytes in memory.
 pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// Of all that is left to read, which is never in memory as a whole.
+/// Returns the hash of all that a reader returns, without holding it in memory.
 ///
 /// # Errors
-/// What the reader says.
+/// The error from the reader.
 pub fn sha256_of(mut reader: impl Read) -> io::Result<String> {
     let mut digest = Sha256::new();
     let mut chunk = vec![0; CHUNK];
@@ -33,10 +33,10 @@ pub fn sha256_of(mut reader: impl Read) -> io::Result<String> {
     }
 }
 
-/// Of a file's contents.
+/// Returns the hash of a file's contents.
 ///
 /// # Errors
-/// If the file cannot be read, or is no regular one: others need not end.
+/// The file cannot be read or is not regular: others need not end.
 pub fn sha256_of_file(path: &Path) -> Result<String, FileError> {
     let read = whole::open(path, u64::MAX).and_then(sha256_of);
     read.map_err(|reason| FileError::plain("read", path, reason))

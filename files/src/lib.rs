@@ -1,22 +1,22 @@
-//! What everything that reads and writes files needs once: files and folders that are whole or not there, limits for
-//! what is read whole, hashes, and the lock of a folder.
+//! Shared file handling: files and folders that are either complete or absent, limits for files that are read whole,
+//! hashes, and the lock of a folder.
 //!
-//! - [`PartFile`]: a file that is written as `NAME.part` and gets its name when it is complete; whoever begins it says
-//!   what becomes of one that nobody finishes.
-//! - [`RecordFile`]: the same for rows and lines, of which only whole ones are on the disk.
-//! - [`SyncGroup`]: files of several writers that are made durable together, for whoever promises that they outlive a
+//! - [`PartFile`]: a file that is written as `NAME.part` and gets its name when it is complete; its creator decides
+//!   what happens to it if it is never finished.
+//! - [`RecordFile`]: a part file for rows and lines, of which only whole ones reach the disk.
+//! - [`SyncGroup`]: files of several writers that are made durable together, for code that promises that they survive a
 //!   power cut.
-//! - [`write()`]: the same for contents that are in memory.
-//! - [`PartFolder`]: a folder that is filled as `NAME.part` and gets its name, or takes another's, in one step.
-//! - [`read`], [`read_text`], [`open`]: files that are read to their end, which must have one and fit.
-//! - [`sha256`], [`sha256_of_file`]: as cards, manifests and provenance write them.
-//! - [`is_same_file`], [`is_same_folder`]: whether two paths lead to one.
-//! - [`is_being_written`]: whether somebody has begun a file and not finished it.
-//! - [`FolderLock`]: one process at a time owns a folder; the lock can be handed over to the program that a process
-//!   becomes.
+//! - [`write()`]: writes contents that are in memory as a part file.
+//! - [`PartFolder`]: a folder that is filled as `NAME.part` and gets its name, or replaces another folder, in one step.
+//! - [`read`], [`read_text`], [`open`]: files that are read to their end, which must be regular and within a size
+//!   limit.
+//! - [`sha256`], [`sha256_of_file`]: hashes as cards, manifests and provenance write them.
+//! - [`is_same_file`], [`is_same_folder`]: whether two paths lead to the same file or folder.
+//! - [`is_being_written`]: whether a file has been begun and not finished.
+//! - [`FolderLock`]: lets one process at a time own a folder; the lock can be passed through `exec`.
 //!
-//! It knows no formats and no names of files: what stands in a run's folder is the program's. It does not retry, and it
-//! does not guard against other programs that write to the same files without asking for the lock.
+//! This crate knows no formats and no file names: the content of a run's folder is up to the program. It does not
+//! retry, and it does not guard against other programs that write to the same files without taking the lock.
 
 mod error;
 mod folder_lock;

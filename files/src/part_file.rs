@@ -1,4 +1,4 @@
-//! A file that gets its name only when it is complete: until then it is `NAME.part`.
+//! A file that gets its name only when it is complete; until then it is `NAME.part`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
@@ -7,43 +7,42 @@ use std::path::{Path, PathBuf};
 
 use crate::error::FileError;
 
-/// What becomes of `NAME.part` when nobody finishes it: a failed write, an early end, a panic. (A process that is
-/// killed can only leave it.)
+/// What happens to `NAME.part` if it is never finished because of a failed write, an early end or a panic. (A process
+/// that is killed always leaves it.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfinished {
-    /// It stays as it is, unless it is empty: what somebody recorded is worth keeping although it is not all.
+    /// It is kept as it is, unless it is empty. For recordings, which are useful even if incomplete.
     Kept,
-    /// It is removed: what can be made again is only in the way.
+    /// It is removed. For files that can be made again.
     Removed,
 }
 
-/// The name under which a file or folder is written until it is complete: `NAME.part`, in the same folder.
+/// Returns the name under which a file or folder is written until it is complete: `NAME.part`, in the same folder.
 pub fn part_path(path: &Path) -> PathBuf {
     let mut part = path.file_name().unwrap_or_default().to_owned();
     part.push(".part");
-    // Not appended to the path as it is written: `folder/` would become `folder/.part`.
+    // Not appended to the path as written: `folder/` would become `folder/.part`.
     path.with_file_name(part)
 }
 
-/// A file on its way. What is written goes to [`PartFile::part`] at once, unbuffered. It is locked meanwhile
+/// A file that is being written. Data goes to [`PartFile::part`] at once, unbuffered. The part is locked meanwhile
 /// (flock(2)), so that no other process that uses this type writes to the same file.
 #[derive(Debug)]
 pub struct PartFile {
     file: File,
     part: PathBuf,
     path: PathBuf,
-    /// None when there is nothing left to do.
+    /// What to do on drop; none if nothing is left to do.
     unfinished: Option<Unfinished>,
 }
 
 impl PartFile {
-    /// Begins the file `path`; one that is there stays until [`PartFile::finish`]. What an earlier writer left at
-    /// `NAME.part` is overwritten, or, where an unfinished file is [kept](Unfinished::Kept), moved to `NAME.2.part`,
-    /// `NAME.3.part` and so on. Where `NAME.part` is a link, nothing is written to what it leads to.
+    /// Begins the file `path`; an existing file stays until [`PartFile::finish`]. A `NAME.part` left by an earlier
+    /// writer is overwritten or, if unfinished files are [kept](Unfinished::Kept), moved to `NAME.2.part`,
+    /// `NAME.3.part` and so on. If `NAME.part` is a link, its target is not written to.
     ///
     /// # Errors
-    /// If `path` is a folder, `NAME.part` is a pipe, somebody else is writing it, or the system does not let the file
-    /// be created.
+    /// `path` is a folder, `NAME.part` is a pipe, another writer has it, or the system refuses to create the file.
     pub fn create(path: &Path, unfinished: Unfinished) -> Result<Self, FileError> {
         if path.is_dir() {
             let reason = ErrorKind::IsADirectory.into();
@@ -54,7 +53,7 @@ impl PartFile {
             && part
                 .metadata()
                 .is_ok_and(|found| found.is_file() && found.len() > 0);
-        // What is moved aside is moved as it is, a link as a link.
+        // A part that is moved aside is moved as it is, a link as a link.
         if !is_aside {
             remove_link(&part)?;
         }
@@ -78,8 +77,8 @@ impl PartFile {
         })
     }
 
-    /// Goes on with what an earlier run left at `NAME.part`, or begins it. What is written comes behind what is there,
-    /// and is kept ([`Unfinished::Kept`]) if nobody finishes it.
+    /// Continues what an earlier run left at `NAME.part`, or begins it. New data is appended, and kept
+    /// ([`Unfinished::Kept`]) if the file is never finished.
     ///
     /// # Errors
     /// See [`PartFile::create`].
@@ -92,7 +91,7 @@ impl PartFile {
         remove_link(&part)?;
         let mut file = locked(&part)?;
         file.seek(SeekFrom::End(0))
-            .map_err(|reason| FileError::new("go on with", &part, reason))?;
+            .map_err(|reason| FileError::new("continue with", &part, reason))?;
         Ok(Self {
             file,
             part,
@@ -101,40 +100,39 @@ impl PartFile {
         })
     }
 
-    /// Where the file is until it is complete, for what writes by name.
+    /// Returns the path of the incomplete file, for code that writes by name.
     pub fn part(&self) -> &Path {
         &self.part
     }
 
-    /// The name that it gets.
+    /// Returns the final path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Bytes that are in it.
+    /// Returns the number of bytes in it.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error from the system.
     pub fn length(&self) -> io::Result<u64> {
         self.file.metadata().map(|found| found.len())
     }
 
-    /// Cuts the contents off behind `length` bytes, and goes on there.
+    /// Truncates the contents to `length` bytes and continues there.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error from the system.
     pub fn cut(&mut self, length: u64) -> io::Result<()> {
         self.file.set_len(length)?;
         self.file.seek(SeekFrom::Start(length)).map(drop)
     }
 
-    /// Makes the contents durable, gives the file its name, in the place of one that is there, and makes that durable
-    /// too: where that last step fails, the file is whole under its name all the same, and a warning says that a loss
-    /// of power may take the name away.
+    /// Makes the contents durable, gives the file its name, replacing an existing file, and makes the name durable too.
     ///
     /// # Errors
-    /// What the system says; the message tells what became of the contents. Where only the name could not be made
-    /// durable, the error [says so](FileError::is_named).
+    /// The error from the system; the message says what became of the contents. If only the name could not be made
+    /// durable, the file is nevertheless complete under its name, but may be lost in a power cut; the error [says
+    /// so](FileError::is_named).
     pub fn finish(mut self) -> Result<(), FileError> {
         let kept = match self.unfinished {
             Some(Unfinished::Removed) => "the file is incomplete and was removed".to_owned(),
@@ -143,8 +141,9 @@ impl PartFile {
         self.file
             .sync_all()
             .map_err(|reason| FileError::new("sync to disk", &self.part, reason).and(&kept))?;
-        fs::rename(&self.part, &self.path)
-            .map_err(|reason| FileError::new("give its name to", &self.path, reason).and(&kept))?;
+        fs::rename(&self.part, &self.path).map_err(|reason| {
+            FileError::new("give the final name to", &self.path, reason).and(&kept)
+        })?;
         self.unfinished = None;
         sync_folder_of(&self.path).map_err(|error| FileError {
             is_named: true,
@@ -152,10 +151,10 @@ impl PartFile {
         })
     }
 
-    /// Gives the file up and removes it, whatever was said at its beginning: nothing in it is worth keeping.
+    /// Discards the file, whatever `unfinished` says, because nothing in it is worth keeping.
     ///
     /// # Errors
-    /// If the system does not let it be removed.
+    /// The system refuses to remove it.
     pub fn remove(mut self) -> Result<(), FileError> {
         self.unfinished = None;
         fs::remove_file(&self.part).map_err(|reason| FileError::new("remove", &self.part, reason))
@@ -199,8 +198,8 @@ impl Drop for PartFile {
     }
 }
 
-/// Removes a part that is a link, symbolic or hard: what it leads to is somebody else's, an input even. A link to a
-/// device stays.
+/// Removes a part that is a link, symbolic or hard: its target belongs to something else, possibly an input. A link to
+/// a device stays.
 fn remove_link(part: &Path) -> Result<(), FileError> {
     let Ok(found) = part.symlink_metadata() else {
         return Ok(());
@@ -211,17 +210,17 @@ fn remove_link(part: &Path) -> Result<(), FileError> {
     } else {
         found.is_file() && found.nlink() > 1
     };
-    // A part that somebody is writing is told as such by `locked`.
+    // A part that is being written is reported by `locked`.
     if !is_link || (!found.is_symlink() && is_held(part)) {
         return Ok(());
     }
     fs::remove_file(part).map_err(|reason| FileError::new("remove the link", part, reason))
 }
 
-/// Whether somebody who uses [`PartFile`], in this process or in another one, is writing the file `path`.
+/// Returns whether the file `path` is being written with a [`PartFile`], in this process or in another one.
 pub fn is_being_written(path: &Path) -> bool {
     let part = part_path(path);
-    // Opening a pipe would wait for its writer.
+    // Opening a pipe would block until it has a writer.
     part.is_file() && is_held(&part)
 }
 
@@ -230,9 +229,9 @@ fn is_held(part: &Path) -> bool {
     file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
-/// Opens a part for writing as it is, and locks it. What is no regular file (a device) is not locked.
+/// Opens a part for writing without truncating it, and locks it. Anything but a regular file (a device) is not locked.
 fn locked(part: &Path) -> Result<File, FileError> {
-    // Opening a pipe would wait for its reader.
+    // Opening a pipe would block until it has a reader.
     if part
         .metadata()
         .is_ok_and(|found| found.file_type().is_fifo())
@@ -250,12 +249,12 @@ fn locked(part: &Path) -> Result<File, FileError> {
             let reason = ErrorKind::ResourceBusy.into();
             Err(FileError::new("write", part, reason).and("another writer has it"))
         }
-        // Some file systems know no locks.
+        // Some file systems do not support locks.
         _ => Ok(file),
     }
 }
 
-/// Gives what stands in a part another name, and begins the part anew.
+/// Renames a part that has contents, and begins a new one.
 fn move_aside(part: &Path, path: &Path, file: File) -> Result<File, FileError> {
     let found = file.metadata();
     if !found.is_ok_and(|found| found.is_file() && found.len() > 0) {
@@ -268,32 +267,34 @@ fn move_aside(part: &Path, path: &Path, file: File) -> Result<File, FileError> {
     };
     fs::rename(part, &aside).map_err(|reason| FileError::new("move aside", part, reason))?;
     let (part, aside) = (part.display(), aside.display());
-    tracing::warn!("an earlier run left `{part}`, which is incomplete: it is `{aside}` now");
+    tracing::warn!(
+        "an earlier run left `{part}`, which is incomplete; it was renamed to `{aside}`"
+    );
     locked(&part_path(path))
 }
 
-/// Writes a whole file, in the place of one that is there.
+/// Writes a whole file, replacing an existing one.
 ///
 /// # Errors
-/// What the system says; there is then no file, or the old one.
+/// The error from the system; there is then no file, or still the old one.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let written = PartFile::create(path, Unfinished::Removed).and_then(|mut file| {
         file.write_all(bytes)
             .map_err(|reason| FileError::new("write", path, reason))?;
         file.finish()
     });
-    // In which step is of no interest where there is only one call.
+    // With a single call, the step that failed is irrelevant.
     written.map_err(|error| FileError::new("write", path, error.reason))
 }
 
-/// Makes what was created, renamed or removed in a file's folder durable, as far as its file system can.
+/// Makes creations, renames and removals in a file's folder durable, as far as its file system can.
 pub(crate) fn sync_folder_of(path: &Path) -> Result<(), FileError> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
     match File::open(folder).and_then(|folder| folder.sync_all()) {
-        // Some file systems of networks and of other systems know no such thing.
+        // Some network and foreign file systems do not support this.
         Err(reason)
             if matches!(
                 reason.kind(),

@@ -1,4 +1,4 @@
-//! A folder that is there whole or not at all: it is filled as `NAME.part` and gets its name when it is complete.
+//! A folder that is either complete or absent: it is filled as `NAME.part` and gets its name when it is complete.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::error::FileError;
 use crate::part_file::{part_path, sync_folder_of};
 
-/// A folder on its way. One that nobody finishes is removed with all that is in it.
+/// A folder that is being filled. If it is never finished, it is removed with its contents.
 #[derive(Debug)]
 pub struct PartFolder {
     part: PathBuf,
@@ -19,10 +19,10 @@ pub struct PartFolder {
 }
 
 impl PartFolder {
-    /// Begins the folder `path` and those above it; what an earlier run left at `NAME.part` is removed.
+    /// Begins the folder `path`, creating its parents; a `NAME.part` left by an earlier run is removed.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error from the system.
     pub fn create(path: &Path) -> Result<Self, FileError> {
         let part = part_path(path);
         remove_if_there(&part)?;
@@ -34,30 +34,30 @@ impl PartFolder {
         })
     }
 
-    /// Where the files go; [`crate::write()`] makes them durable.
+    /// Returns the folder for the files; [`crate::write()`] makes them durable.
     pub fn part(&self) -> &Path {
         &self.part
     }
 
-    /// Gives the folder its name. One that is there is replaced in one step, and then removed, so that under the name
-    /// there is always the old folder or the new one (where the file system cannot exchange two folders: for a moment
-    /// none).
+    /// Gives the folder its name. An existing folder is replaced in one step and then removed, so that the name always
+    /// refers to the old folder or the new one (to none for a moment, if the file system cannot exchange two folders).
     ///
     /// # Errors
-    /// What the system says; what was there is then still there.
+    /// The error from the system. The old folder is then still there, unless only the new name could not be made
+    /// durable.
     pub fn finish(mut self) -> Result<(), FileError> {
         let (part, path) = (&self.part, &self.path);
         File::open(part)
             .and_then(|folder| folder.sync_all())
             .map_err(|reason| FileError::new("sync to disk", part, reason))?;
-        let named = |reason| FileError::new("give its name to", path, reason);
+        let named = |reason| FileError::new("give the final name to", path, reason);
         if path.symlink_metadata().is_err() {
             fs::rename(part, path).map_err(named)?;
             self.finished = true;
             return sync_folder_of(path);
         }
         match renameat_with(CWD, part, CWD, path, RenameFlags::EXCHANGE) {
-            // What is the part now is what was there, and goes.
+            // The part is now the old folder, which is removed below.
             Ok(()) => {}
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::XDEV) => {
                 let beside = part_path(part);
@@ -88,7 +88,7 @@ impl Drop for PartFolder {
     }
 }
 
-/// Removes a folder and all in it, or a link to one without following it.
+/// Removes a folder and its contents, or a link without following it.
 fn remove_if_there(folder: &Path) -> Result<(), FileError> {
     let removed = match folder.symlink_metadata() {
         Ok(found) if found.is_dir() => fs::remove_dir_all(folder),

@@ -1,4 +1,4 @@
-//! A part file of whole records: what is on the disk never ends within a record, as far as this process can help it.
+//! A part file of whole records: its content on disk never ends within a record, as far as this process can ensure it.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -8,15 +8,14 @@ use std::path::Path;
 use crate::error::FileError;
 use crate::part_file::{PartFile, Unfinished, part_path};
 
-/// A file of records (rows, lines). What is written is collected, and each [`flush`](Write::flush) hands it to the
-/// system as a whole: from then on it survives this process. A flush that fails (a full disk) leaves what the flushes
-/// before it wrote, and loses what it was to write; the next one may succeed again. The file is kept as `NAME.part`
-/// when nobody finishes it.
+/// A file of records (rows, lines). Data is buffered, and each [`flush`](Write::flush) writes all of it to the file;
+/// from then on it survives this process. A flush that fails (because of a full disk, say) leaves the data of earlier
+/// flushes and loses its own; the next one may succeed again. The file is kept as `NAME.part` if it is never finished.
 #[derive(Debug)]
 pub struct RecordFile {
     file: PartFile,
     pending: Vec<u8>,
-    /// Bytes of whole records.
+    /// Length of the whole records in bytes.
     length: u64,
 }
 
@@ -24,7 +23,7 @@ impl RecordFile {
     /// Begins the file `path`.
     ///
     /// # Errors
-    /// As [`PartFile::create`].
+    /// See [`PartFile::create`].
     pub fn create(path: &Path) -> Result<Self, FileError> {
         Ok(Self {
             file: PartFile::create(path, Unfinished::Kept)?,
@@ -33,15 +32,15 @@ impl RecordFile {
         })
     }
 
-    /// Goes on with what an earlier run left at `NAME.part`, less some ranges of its bytes, which are in order.
-    /// Whatever happens meanwhile, what is not in them stays.
+    /// Continues what an earlier run left at `NAME.part`, without some ranges of its bytes, which must be in order.
+    /// Whatever happens meanwhile, data outside these ranges is preserved.
     ///
     /// # Errors
-    /// As [`PartFile::go_on`], or what is left cannot be written.
+    /// See [`PartFile::go_on`]; also if the remaining data cannot be written.
     pub fn go_on(path: &Path, without: &[Range<u64>]) -> Result<Self, FileError> {
         let part = part_path(path);
         let length = fs::metadata(&part).map(|found| found.len());
-        let failed = |reason| FileError::new("go on with", &part, reason);
+        let failed = |reason| FileError::new("continue with", &part, reason);
         let length = length.map_err(failed)?;
         let is_tail = |cut: &Range<u64>| cut.end >= length;
         if without.len() > 1 || without.iter().any(|cut| !is_tail(cut)) {
@@ -61,38 +60,38 @@ impl RecordFile {
         })
     }
 
-    /// Bytes that have been flushed.
+    /// Returns the number of bytes that have been flushed.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Where the file is until it is complete.
+    /// Returns the path of the incomplete file.
     pub fn part(&self) -> &Path {
         self.file.part()
     }
 
-    /// Gives the file its name; what has not been flushed is not in it.
+    /// Gives the file its name; data that has not been flushed is not in it.
     ///
     /// # Errors
-    /// As [`PartFile::finish`].
+    /// See [`PartFile::finish`].
     pub fn finish(self) -> Result<(), FileError> {
         self.file.finish()
     }
 
-    /// Gives the file up and removes it: nothing in it is worth keeping.
+    /// Discards the file because nothing in it is worth keeping.
     ///
     /// # Errors
-    /// As [`PartFile::remove`].
+    /// See [`PartFile::remove`].
     pub fn remove(self) -> Result<(), FileError> {
         self.file.remove()
     }
 }
 
-/// Puts what is not in some ranges of a file in its place.
+/// Rewrites a file without some ranges of its bytes.
 fn rewrite(part: &Path, without: &[Range<u64>]) -> io::Result<()> {
     let mut from = File::open(part)?;
     let fresh = part_path(part);
-    // What an earlier process left is of no use, and nothing is written through a link.
+    // A file left by an earlier process is useless, and a link must not be written through.
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -120,7 +119,7 @@ impl Write for RecordFile {
         let written = self.file.write_all(&self.pending);
         match written {
             Ok(()) => self.length += self.pending.len() as u64,
-            // A device cannot be cut. Its records are not whole, and nobody reads them from there.
+            // A device cannot be truncated. Its records are then incomplete, but are never read back.
             Err(_) => {
                 let cut = self.file.cut(self.length);
                 let _ = cut.or_else(|_| self.file.seek(SeekFrom::Start(self.length)).map(drop));

@@ -1,16 +1,15 @@
-//! Whether two paths lead to one file or folder.
+//! Whether two paths lead to the same file or folder.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Whether both are there and are one folder, whatever leads to it: another spelling, a link, another mount.
+/// Returns whether both paths exist and are the same folder, through any spelling, link or mount.
 pub fn is_same_folder(one: &Path, other: &Path) -> bool {
     is_same(one, other, Metadata::is_dir)
 }
 
-/// Whether both are there and are one file, whatever leads to it: another spelling, a link, another name of it, another
-/// mount.
+/// Returns whether both paths exist and are the same file, through any spelling, link, hard link or mount.
 pub fn is_same_file(one: &Path, other: &Path) -> bool {
     is_same(one, other, Metadata::is_file)
 }

@@ -1,5 +1,5 @@
-//! Files that are made durable together: what several writers hand to the system, and one who promises that it outlives
-//! a power cut.
+//! Files that are made durable together: several writers write them, and one caller promises that the data survives a
+//! power cut.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -9,20 +9,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::FileError;
 
-/// Folders above a file whose entries may be new.
+/// Number of folders above a file whose entries may be new.
 const FOLDERS: usize = 3;
 
-/// See the file's head. Whoever asks for a sync while one is under way shares the next one with all others who do.
+/// A group of files that are synced together. Calls of [`SyncGroup::sync`] during a sync share the next one.
 #[derive(Debug, Default)]
 pub struct SyncGroup {
     files: Mutex<Vec<Arc<Synced>>>,
-    /// Calls so far.
+    /// Number of calls so far.
     asked: AtomicU64,
     done: Mutex<Done>,
 }
 
-/// A file of a [`SyncGroup`], for as long as somebody writes to it. What was written before this is dropped is part of
-/// the next sync.
+/// A file of a [`SyncGroup`], for as long as it is being written. Data written before this is dropped is covered by the
+/// next sync.
 #[derive(Debug)]
 pub struct Synced {
     file: File,
@@ -31,17 +31,18 @@ pub struct Synced {
 
 #[derive(Debug, Default)]
 struct Done {
-    /// How many of the calls what is on the disk covers.
+    /// Number of calls that are covered by what is on the disk.
     calls: u64,
-    /// What the system gave up once it does not write again, although it says so.
+    /// The first failure. It stays, because the system does not write again what it once failed to, even if it reports
+    /// success.
     failure: Option<String>,
 }
 
 impl SyncGroup {
-    /// Adds a file that is there, and makes its name durable.
+    /// Adds an existing file and makes its name durable.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// The file cannot be opened.
     pub fn add(&self, path: &Path) -> Result<Arc<Synced>, FileError> {
         let file = File::open(path).map_err(|reason| FileError::new("open", path, reason))?;
         for folder in path.ancestors().skip(1).take(FOLDERS) {
@@ -50,7 +51,7 @@ impl SyncGroup {
             } else {
                 folder
             };
-            // Some file systems of networks and of other systems know no such thing.
+            // Some network and foreign file systems do not support this.
             let _ = File::open(folder).and_then(|folder| folder.sync_all());
         }
         let synced = Arc::new(Synced {
@@ -61,7 +62,7 @@ impl SyncGroup {
         Ok(synced)
     }
 
-    /// Whether there is nothing to sync.
+    /// Returns whether there is nothing to sync.
     pub fn is_empty(&self) -> bool {
         lock(&self.files).is_empty()
     }
@@ -69,7 +70,7 @@ impl SyncGroup {
     /// Makes durable what has been written to the files.
     ///
     /// # Errors
-    /// What the system says, now or at an earlier call.
+    /// The error from the system, from this call or an earlier one.
     pub fn sync(&self) -> Result<(), String> {
         let call = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut done = lock(&self.done);
@@ -87,13 +88,13 @@ impl SyncGroup {
         let due = {
             let mut files = lock(&self.files);
             let due = files.clone();
-            // Besides `files` and `due` nobody has those that are complete.
+            // Complete files are referenced only by `files` and `due`.
             files.retain(|file| Arc::strong_count(file) > 2);
             due
         };
         for synced in due {
             match synced.file.sync_data() {
-                // Devices and pipes know no such thing.
+                // Devices and pipes do not support this.
                 Err(reason) if is_unknown(&reason) => {}
                 Err(reason) => {
                     let path = synced.path.display();
@@ -113,7 +114,7 @@ fn is_unknown(reason: &io::Error) -> bool {
     )
 }
 
-/// Also after a panic under the lock: what is kept is put in and taken out whole.
+/// Locks a mutex, even after a panic under the lock: its data is never left half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

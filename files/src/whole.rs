@@ -1,24 +1,25 @@
-//! Reading files whole. What has no end (a device), waits for others (a pipe) or would fill the memory is refused
-//! before it is read.
+//! Reading whole files. Files that have no end (devices), block (pipes) or would fill the memory are refused before
+//! they are read.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-/// Bytes of the largest text that people write or a program writes about itself: settings, recipes, cards, reports.
+/// Maximum size in bytes of texts that people write or that a program writes about itself: settings, recipes, cards,
+/// reports.
 pub const MOST_TEXT: u64 = 64 << 20;
-/// Bytes of the largest table: rows of a manifest, of predictions, of a run.
+/// Maximum size in bytes of tables: rows of a manifest, of predictions, of a run.
 pub const MOST_TABLE: u64 = 4 << 30;
-/// Bytes of the largest file of numbers: weights, checkpoints, arrays.
+/// Maximum size in bytes of files of numbers: weights, checkpoints, arrays.
 pub const MOST_NUMBERS: u64 = 32 << 30;
 
-/// Opens a file that is read to its end, of at most `most` bytes.
+/// Opens a file of at most `most` bytes that is read to its end.
 ///
 /// # Errors
-/// What the system says; it is a folder ([`ErrorKind::IsADirectory`]) or not a regular file
-/// ([`ErrorKind::InvalidInput`]); it is larger ([`ErrorKind::FileTooLarge`]).
+/// The error from the system; the path is a folder ([`ErrorKind::IsADirectory`]) or not a regular file
+/// ([`ErrorKind::InvalidInput`]); the file is larger ([`ErrorKind::FileTooLarge`]).
 pub fn open(path: &Path, most: u64) -> io::Result<File> {
-    // Opening a pipe would wait for its writer.
+    // Opening a pipe would block until it has a writer.
     let found = path.metadata()?;
     if found.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
@@ -36,14 +37,14 @@ pub fn open(path: &Path, most: u64) -> io::Result<File> {
 /// Reads a file of at most `most` bytes.
 ///
 /// # Errors
-/// As of [`open`]; there is not so much memory.
+/// See [`open`]; also if there is not enough memory.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = open(path, most)?;
     let length = file.metadata()?.len();
     let mut bytes = Vec::new();
-    // An allocation that fails elsewhere ends the process.
+    // An allocation that fails elsewhere aborts the process.
     bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX))?;
-    // It may grow meanwhile.
+    // The file may grow meanwhile.
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(too_large(most));
@@ -54,7 +55,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// Reads a text of at most `most` bytes.
 ///
 /// # Errors
-/// As of [`read`]; it is not UTF-8.
+/// See [`read`]; also if the text is not UTF-8.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     let text = String::from_utf8(read(path, most)?);
     text.map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not valid UTF-8"))

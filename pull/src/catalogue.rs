@@ -1,4 +1,4 @@
-//! The catalogue: which models there are.
+//! The catalogue of models.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::error::CatalogueError;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
-    /// By name, which is also the name of the folder.
+    /// Entries by name, which is also the name of the model's folder.
     pub models: BTreeMap<String, Entry>,
 }
 
@@ -18,22 +18,22 @@ pub struct Catalogue {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// What it is, in a line.
+    /// Description, in one line.
     pub about: String,
     /// The licence of the weights.
     pub licence: String,
     /// Where it was published.
     pub source: String,
-    /// The file's name elsewhere: in a folder that it is taken from, and behind the address of a mirror.
+    /// Name of the file in a folder that it is taken from, or after the address of a mirror.
     pub file: String,
-    /// Its length.
+    /// Length of the file.
     pub bytes: u64,
-    /// Its checksum, lower-case hexadecimal.
+    /// SHA-256 of the file, lower-case hexadecimal.
     pub sha256: String,
-    /// Addresses of this very file, the first one first. Without any it can be taken from a folder or a mirror only.
+    /// Addresses of this file, tried in order. If there are none, it can only be taken from a folder or a mirror.
     #[serde(default)]
     pub urls: Vec<String>,
-    /// The text of its `card.yaml`; without one for a detector.
+    /// Text of its `card.yaml`; none for a detector.
     #[serde(default)]
     pub card: Option<String>,
 }
@@ -42,7 +42,7 @@ impl Catalogue {
     /// Reads a catalogue.
     ///
     /// # Errors
-    /// It is not one, or contradicts itself.
+    /// The text is not a catalogue, or an entry is invalid.
     pub fn read(text: &str) -> Result<Self, CatalogueError> {
         let catalogue: Self = serde_saphyr::from_str(text)
             .map_err(|error| CatalogueError::Unreadable(error.to_string()))?;
@@ -75,10 +75,10 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    /// A model.
+    /// Returns the entry of a model.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// The catalogue has no model of this name.
     pub fn entry(&self, name: &str) -> Result<&Entry, CatalogueError> {
         self.models
             .get(name)

@@ -1,4 +1,4 @@
-//! One file from one address, from where it broke off.
+//! Downloads one file from one address, resuming where an earlier download broke off.
 
 use std::io::Write;
 use std::time::Duration;
@@ -7,19 +7,19 @@ use fermata_files::PartFile;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode};
 
-/// Redirections that are followed.
+/// Maximum number of redirections followed.
 const MOST_REDIRECTIONS: usize = 5;
-/// Attempts in a row that bring nothing.
+/// Maximum number of consecutive attempts without progress.
 const MOST_VAIN: u32 = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Without a byte for so long a download has broken off.
+/// Time without data after which a download counts as broken off.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pause before an address is asked again; it doubles.
+/// Pause before an address is tried again; doubled each time.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A client for downloads.
+/// Creates a client for downloads.
 pub(crate) fn client() -> Result<Client, reqwest::Error> {
-    // Fails only where the process has chosen one already.
+    // Fails only if the process has already installed a provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -30,16 +30,16 @@ pub(crate) fn client() -> Result<Client, reqwest::Error> {
 
 /// Why an attempt ended.
 enum Broken {
-    /// The same address may have the rest.
+    /// The same address may still deliver the rest.
     Off(String),
     /// The address does not have this file.
     No(String),
 }
 
-/// Fetches `bytes` bytes into `part`, of which `have` are there. `progress` is told how many there are.
+/// Downloads the rest of a file of `bytes` bytes into `part`. `progress` is called with the number of bytes present.
 ///
 /// # Errors
-/// What was wrong with the address; what came of the file stays in the part.
+/// What was wrong with the address; the data received stays in the part.
 pub(crate) async fn download(
     client: &Client,
     url: &str,
@@ -97,13 +97,13 @@ async fn attempt(
     })?;
     let mut have = match (response.status(), have) {
         (StatusCode::PARTIAL_CONTENT, have) if begins_at(&response) == Some(have) => have,
-        // It does not go on, but begins anew.
+        // The server sends the whole file instead of resuming.
         (StatusCode::OK, 0) => 0,
         (StatusCode::OK | StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT, _) => {
             part.cut(0).map_err(unwritten)?;
             if response.status() != StatusCode::OK {
                 return Err(Broken::Off(
-                    "it does not go on where it broke off".to_owned(),
+                    "it does not resume where it broke off".to_owned(),
                 ));
             }
             0
@@ -142,7 +142,7 @@ fn unwritten(error: std::io::Error) -> Broken {
     Broken::No(format!("it cannot be written: {error}"))
 }
 
-/// Where the content begins that an answer brings: `bytes 100-199/200`.
+/// Returns the position at which the content of a response begins: 100 for `bytes 100-199/200`.
 fn begins_at(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     let (begin, _) = range.strip_prefix("bytes ")?.split_once('-')?;

@@ -1,85 +1,85 @@
-//! Why a model is not known, or not here.
+//! Errors of looking up or pulling a model.
 
 use std::path::PathBuf;
 
 use fermata_files::FileError;
 
-/// What is wrong with a catalogue, or a name.
+/// An error in a catalogue, or an unknown name.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    /// Not YAML, or not a catalogue's.
+    /// The text is not YAML, or not a catalogue.
     #[error("the catalogue of models cannot be read: {0}")]
     Unreadable(String),
-    /// An entry contradicts itself.
+    /// An entry is invalid.
     #[error("the catalogue's entry `{name}` is wrong: {wrong}")]
     Wrong {
         /// The model.
         name: String,
-        /// What is wrong.
+        /// What is wrong with it.
         wrong: &'static str,
     },
-    /// There is no such model.
+    /// The catalogue has no model of this name.
     #[error("there is no model `{name}` in the catalogue; it has {}", known.join(", "))]
     Unknown {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// Names in the catalogue.
         known: Vec<String>,
     },
 }
 
-/// Why a model could not be brought here. What was there is as it was.
+/// Why a model could not be pulled. What was in its folder before is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
-    /// No address gave it.
+    /// No address delivered it.
     #[error("cannot pull `{name}`:{}", list(failures))]
     Nowhere {
         /// The model.
         name: String,
-        /// Each address, and what was wrong with it.
+        /// Addresses, each with what was wrong with it.
         failures: Vec<(String, String)>,
     },
     /// The catalogue has no address, and no other was given.
     #[error(
-        "`{name}` has no public address (it was converted from {origin}); give a folder that holds `{file}` with --from, or a mirror; docs/models.md tells how to convert one"
+        "`{name}` has no public address (it was converted from {origin}); give a folder that holds `{file}` with --from, or a mirror; docs/models.md explains how to convert one"
     )]
     NoAddress {
         /// The model.
         name: String,
-        /// Where its weights come from.
+        /// Source of its weights.
         origin: String,
-        /// The file's name.
+        /// Name of the file.
         file: String,
     },
-    /// A folder does not have it.
+    /// The folder does not contain it.
     #[error("`{}` has neither `{file}` nor `{name}/model.onnx`", folder.display())]
     NotInFolder {
         /// The folder.
         folder: PathBuf,
         /// The model.
         name: String,
-        /// The file's name.
+        /// Name of the file.
         file: String,
     },
-    /// A folder has another file under the name.
+    /// The folder contains another file under this name.
     #[error("`{}` is not `{name}`: {wrong}", path.display())]
     OtherFile {
         /// The file.
         path: PathBuf,
         /// The model.
         name: String,
-        /// What is wrong.
+        /// What is wrong with it.
         wrong: String,
     },
-    /// The system refused something.
+    /// A file operation failed.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The system refused something else.
+    /// Another operation failed.
     #[error("cannot {doing}: {reason}")]
     System {
-        /// What was to be done.
+        /// Operation, as it follows "cannot".
         doing: String,
-        /// What the system says.
+        /// The error from the system.
         reason: std::io::Error,
     },
 }

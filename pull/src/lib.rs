@@ -1,12 +1,12 @@
-//! Models by name: what there is, where it comes from, and how it gets here.
+//! Models by name: which exist, where they come from, and how to get them.
 //!
 //! - [`Catalogue`]: names, licences, addresses, sizes and checksums, and the card of each model.
-//! - [`pull()`]: brings one into its folder, from its addresses in turn or from a folder; goes on where an earlier one
-//!   broke off.
-//! - [`state`]: whether a model is here, and is what the catalogue says.
+//! - [`pull()`]: brings a model into its folder, from its addresses in turn or from a folder, and resumes an
+//!   interrupted download.
+//! - [`state`]: whether a model is present and matches the catalogue.
 //!
-//! A file that does not have the checksum of the catalogue never gets its name, whoever sent it. What a model means is
-//! said by its card, not here.
+//! A file whose checksum differs from the catalogue's never gets its name, whatever its source. How a model is used is
+//! described by its card, not here.
 
 mod catalogue;
 mod download;

@@ -13,28 +13,28 @@ use crate::state::{CARD, State, WEIGHTS, compare, state};
 /// Where a model is taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// These mirrors, then the catalogue's addresses. A mirror is an address to which the file's name is added.
+    /// These mirrors, then the catalogue's addresses. A mirror is an address to which the file's name is appended.
     Addresses {
         /// The mirrors.
         mirrors: Vec<String>,
     },
-    /// A folder that holds the file, or a folder of models as this makes them.
+    /// A folder that holds the file, or a folder of pulled models.
     Folder(PathBuf),
 }
 
-/// What was done.
+/// The result of pulling a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pulled {
-    /// It has been brought here.
+    /// It has been pulled now.
     Now,
-    /// It was here.
+    /// It was already present.
     Already,
 }
 
-/// Brings the model `name` into `folder`. `progress` is told how many of its bytes are here.
+/// Brings the model `name` into `folder`. `progress` is called with the number of bytes present.
 ///
 /// # Errors
-/// See [`PullError`]. A download that broke off stays as a part, with which the next one goes on.
+/// See [`PullError`]. An interrupted download is kept as a part, which the next one resumes.
 pub fn pull(
     name: &str,
     entry: &Entry,
@@ -46,7 +46,7 @@ pub fn pull(
         return Ok(Pulled::Already);
     }
     std::fs::create_dir_all(folder).map_err(|reason| PullError::System {
-        doing: format!("make the folder `{}`", folder.display()),
+        doing: format!("create the folder `{}`", folder.display()),
         reason,
     })?;
     let weights = folder.join(WEIGHTS);
@@ -56,7 +56,7 @@ pub fn pull(
             Origin::Addresses { mirrors } => fetch(name, entry, mirrors, &weights, progress),
         };
         if brought.is_err() {
-            // Where nothing came nothing stays; only empty folders are removed.
+            // If nothing came, nothing stays: this only removes an empty folder.
             let _ = std::fs::remove_dir(folder);
         }
         brought?;
@@ -136,7 +136,7 @@ fn fetch(
     })
 }
 
-/// Downloads, compares, and gives the file its name; the inner error is the address's.
+/// Downloads and checks the file and gives it its name; the inner error is specific to the address.
 async fn from_address(
     address: &str,
     entry: &Entry,
@@ -149,7 +149,7 @@ async fn from_address(
     };
     let mut part = PartFile::go_on(to)?;
     let cut = |reason| PullError::System {
-        doing: format!("go on with `{}`", fermata_files::part_path(to).display()),
+        doing: format!("continue with `{}`", fermata_files::part_path(to).display()),
         reason,
     };
     if part.length().map_err(cut)? > entry.bytes {
@@ -159,7 +159,7 @@ async fn from_address(
         return Ok(Err(reason));
     }
     if let Err(wrong) = compare(entry, part.part()) {
-        // What is in it is of no use to anybody, also not as the beginning of another one.
+        // Its content is useless, even as the beginning of another download.
         part.remove()?;
         return Ok(Err(wrong));
     }

@@ -1,4 +1,4 @@
-//! Whether a model is here.
+//! Whether a model is present.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -7,24 +7,24 @@ use fermata_files::MOST_TEXT;
 
 use crate::catalogue::Entry;
 
-/// The weights in a model's folder.
+/// Name of the weights in a model's folder.
 pub(crate) const WEIGHTS: &str = "model.onnx";
-/// What says how they are used.
+/// Name of the card that describes how they are used.
 pub(crate) const CARD: &str = "card.yaml";
 
-/// What is in a model's folder.
+/// The state of a model's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// All of it, with the right checksum.
+    /// The model is complete, with the right checksum.
     Here,
-    /// A part of the download.
+    /// A part has been downloaded.
     Partly {
-        /// So many bytes.
+        /// Number of bytes.
         bytes: u64,
     },
-    /// Nothing.
+    /// There is no model.
     Missing,
-    /// Something else than the catalogue says.
+    /// Something differs from the catalogue.
     Wrong {
         /// The file.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum State {
     },
 }
 
-/// What there is of a model in its folder. The file is read as a whole.
+/// Returns the state of a model in its folder. Reads the whole file.
 pub fn state(entry: &Entry, folder: &Path) -> State {
     let weights = folder.join(WEIGHTS);
     match std::fs::metadata(&weights) {
@@ -60,7 +60,7 @@ pub fn state(entry: &Entry, folder: &Path) -> State {
     }
 }
 
-/// Holds a file against the catalogue.
+/// Compares a file with the catalogue.
 pub(crate) fn compare(entry: &Entry, path: &Path) -> Result<(), String> {
     let length = std::fs::metadata(path)
         .map_err(|error| error.to_string())?

@@ -1,4 +1,4 @@
-//! Pulling from servers that break off, lie, redirect for ever and send something else.
+//! Pulling from servers that break off, lie, redirect for ever and send other files.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,10 +29,10 @@ fn entry(urls: &[String]) -> Entry {
     }
 }
 
-/// What was asked for: the path, and the first byte of a range.
+/// Requests received: the path, and the first byte of a range.
 type Asked = Arc<Mutex<Vec<(String, Option<usize>)>>>;
 
-/// A server; `answer` writes the answer for a path and the range's first byte.
+/// Starts a server; `answer` writes the response to a path and the range's first byte.
 fn serve(answer: impl Fn(&mut TcpStream, &str, Option<usize>) + Send + 'static) -> (String, Asked) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
@@ -71,7 +71,7 @@ fn send(to: &mut TcpStream, head: &str, body: &[u8]) {
     let _ = to.write_all(body);
 }
 
-/// Sends what was asked for, of this file.
+/// Sends the requested range of this file.
 fn send_file(to: &mut TcpStream, file: &[u8], range: Option<usize>, most: usize) {
     let begin = range.unwrap_or(0);
     let rest = &file[begin..];
@@ -128,14 +128,14 @@ fn a_download_that_breaks_off_again_and_again_goes_on_where_it_was() {
         .collect();
     assert_eq!(ranges.len(), 4);
     assert!(ranges.is_sorted() && ranges[0].is_none() && ranges[3].is_some());
-    // A second time nobody is asked.
+    // The second time, no server is contacted.
     assert_eq!(from(&[], folder.path()).unwrap(), Pulled::Already);
 }
 
 #[test]
 fn a_later_pull_goes_on_with_what_an_earlier_one_left() {
     let folder = tempfile::tempdir().unwrap();
-    // It gives a little once, and then nothing more.
+    // The server sends a little once, and then nothing more.
     let (server, _) = serve(|to, _, range| match range {
         None => send_file(to, &weights(), None, 40_000),
         Some(_) => send(to, "503 Busy\r\nContent-Length: 0", b""),
@@ -168,7 +168,7 @@ fn whoever_lies_redirects_for_ever_or_has_other_bytes_is_named_and_the_next_addr
     let (server, asked) = serve(|to, path, range| match path {
         "/shorter" => send(to, "200 OK\r\nContent-Length: 99999", &weights()[1..]),
         "/longer" => send(to, "200 OK\r\nContent-Length: 100001", &weights()),
-        // Without a length: it goes on after the end, or stops before it.
+        // Without a length: the response continues past the end, or stops before it.
         "/endless" => send(to, "200 OK", &[weights(), vec![1; 50_000]].concat()),
         "/round" => send(
             to,
@@ -198,7 +198,7 @@ fn whoever_lies_redirects_for_ever_or_has_other_bytes_is_named_and_the_next_addr
     }
     assert_ne!(state(&entry(&[]), folder.path()), State::Here);
     assert!(!folder.path().join("model.onnx").exists());
-    // A lie is told once.
+    // The wrong answer is requested only once.
     let told = asked
         .lock()
         .unwrap()
@@ -245,7 +245,7 @@ fn a_folder_gives_the_file_if_it_is_the_right_one() {
     std::fs::write(from.join("weights.onnx"), weights()).unwrap();
     take(&to).unwrap();
     assert_is_here(&to);
-    // What was pulled can be given on.
+    // A model that was pulled can be pulled from its folder.
     let further = folder.path().join("further");
     std::fs::rename(&to, folder.path().join("model")).unwrap();
     let origin = Origin::Folder(folder.path().to_owned());

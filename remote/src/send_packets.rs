@@ -125,7 +125,7 @@ impl Actor for SendPackets {
             .quality
             .is_some_and(|quality| !(1..=100).contains(&quality))
         {
-            return Err("`quality` is from 1 to 100".into());
+            return Err("`quality` must be from 1 to 100".into());
         }
         if settings.full == WhenFull::Block && settings.max_age.is_some() {
             return Err("an edge that blocks loses nothing, so it has no `max_age`".into());

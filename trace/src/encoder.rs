@@ -1,4 +1,4 @@
-//! From records to Perfetto's messages: tracks, slices, instants and flows.
+//! Encodes records as Perfetto's messages: tracks, slices, instants and flows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::ways::Way;
 
 /// The track of the process, above those of the lanes.
 const PROCESS: u64 = 1;
-/// All packets are of one sequence.
+/// Sequence id of all trace packets.
 const SEQUENCE: u32 = 1;
 
-/// Names of annotations; their place is their number, from 1.
+/// Names of annotations; a name's id is its position, from 1.
 const ANNOTATIONS: [&str; 6] = [
     "stream", "sequence", "packets", "failed", "replica", "events",
 ];
-/// Names of events that are not a node's; their place is their number, from 1. Names of nodes come behind them.
+/// Names of events that are not nodes; a name's id is its position, from 1. The ids of node names follow.
 const EVENTS: [&str; 8] = [
     "captured",
     "wait",
@@ -57,26 +57,26 @@ fn event_name(name: &str) -> Option<u64> {
     place.map(|place| place as u64 + 1)
 }
 
-/// Makes parts of a trace.
+/// Encodes parts of a trace.
 pub(crate) struct Encoder {
     graph: String,
     ways: HashMap<String, Way>,
-    /// By name of a node in the graph file: the number of its name.
+    /// Ids of node names, by name of the node in the graph file.
     node_names: HashMap<String, u64>,
     stream_names: Arc<StreamNames>,
     lanes: HashMap<u64, Lane>,
     out: Out,
 }
 
-/// What is being made.
+/// The part being encoded.
 struct Out {
     packets: Vec<TracePacket>,
     last_track: u64,
 }
 
-/// Where a node's events go.
+/// Destination of a node's events.
 struct Target<'a> {
-    /// The track of its lane.
+    /// Track of its lane.
     lane: u64,
     names: &'a StreamNames,
     out: &'a mut Out,
@@ -84,11 +84,11 @@ struct Target<'a> {
 
 struct Lane {
     track: u64,
-    /// As in the chunks of the lane.
+    /// Nodes, in the order of the lane's chunks.
     nodes: Vec<NodeTracks>,
 }
 
-/// A node instance.
+/// Tracks of a node instance.
 struct NodeTracks {
     instance: String,
     name: Option<u64>,
@@ -97,7 +97,7 @@ struct NodeTracks {
     calls: Slots,
     waits: Slots,
     batches: Slots,
-    /// A call whose packets are about to be settled.
+    /// Call whose packets are about to be settled.
     call: Option<Call>,
 }
 
@@ -179,7 +179,7 @@ impl Encoder {
         }
     }
 
-    /// What a trace begins with: the names that events refer to, and the process.
+    /// Returns the beginning of a trace: the names that events refer to, and the process.
     pub(crate) fn beginning(&mut self) -> Vec<u8> {
         let interned = |iid: u64, name: &str| InternedName {
             iid: Some(iid),
@@ -213,7 +213,7 @@ impl Encoder {
         self.out.take()
     }
 
-    /// The next part.
+    /// Encodes the next part.
     pub(crate) fn encode(&mut self, chunk: &Chunk) -> Vec<u8> {
         let out = &mut self.out;
         let lane = self.lanes.entry(chunk.lane.number);
@@ -261,7 +261,7 @@ impl Encoder {
         self.out.take()
     }
 
-    /// What is left: calls of lanes that have not ended.
+    /// Encodes the rest: pending calls of lanes that have not ended.
     pub(crate) fn end(&mut self) -> Vec<u8> {
         for (_, mut lane) in std::mem::take(&mut self.lanes) {
             lane.end(&self.stream_names, &mut self.out);
@@ -283,7 +283,7 @@ impl Lane {
     }
 }
 
-/// Whose packet it is.
+/// Returns annotations with the stream and sequence of a packet.
 fn of_packet(packet: PacketId, names: &StreamNames) -> Vec<DebugAnnotation> {
     let stream = DebugAnnotation {
         string_value: Some(names.name(packet.stream)),
@@ -362,7 +362,7 @@ impl NodeTracks {
             }
             return;
         }
-        // It was never handled.
+        // The packet was never handled.
         let name = match fate {
             Fate::Processed => return,
             Fate::Failed => "failed",
@@ -385,7 +385,7 @@ impl NodeTracks {
         to.out.event(at_ns, track, EventType::Instant, event);
     }
 
-    /// Writes the call that has been waiting for what became of its packets.
+    /// Writes the call that was waiting for its packets to be settled.
     fn write_call(&mut self, to: &mut Target<'_>) {
         let Some(call) = self.call.take() else {
             return;

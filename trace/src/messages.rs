@@ -1,10 +1,11 @@
-//! The messages of Perfetto's trace format that are written, with the field numbers of `perfetto_trace.proto` (v59).
+//! The messages of Perfetto's trace format that this crate writes, with the field numbers of `perfetto_trace.proto`
+//! (v59).
 
 use prost::Message;
 
-/// The name of a track event is interned, so what comes needs what came before.
+/// Flag: the names of track events are interned, so later packets need earlier ones.
 pub(crate) const NEEDS_STATE: u32 = 2;
-/// What comes needs nothing that came before.
+/// Flag: later packets need nothing before this one.
 pub(crate) const STATE_CLEARED: u32 = 1;
 
 /// Kinds of track events.
@@ -15,7 +16,7 @@ pub(crate) enum EventType {
     Instant = 3,
 }
 
-/// A part of a trace: parts that follow each other are one trace.
+/// A part of a trace: concatenated parts form one trace.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TracePart {
     #[prost(message, repeated, tag = "1")]

@@ -1,4 +1,4 @@
-//! What runs in the lanes: fills buffers and hands them over, and never waits.
+//! The lanes' side: fills buffers and hands them over without waiting.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -9,18 +9,18 @@ use fermata_engine::observer::{Event, Observer, PacketId, Recorder, Seen};
 use crate::records::{Chunk, Handed, LaneId, Record, What};
 use crate::stream_names::StreamNames;
 
-/// Records in a buffer.
+/// Number of records in a buffer.
 const CHUNK: usize = 1024;
-/// A buffer that is not full is handed over after this time, with the next record.
+/// Time after which a buffer that is not full is handed over, with the next record.
 const HAND_OVER_NS: u64 = 100_000_000;
 /// How long a lane that ends waits for the writer to take its last buffer.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// What all recorders of a trace share.
+/// State shared by all recorders of a trace.
 pub(crate) struct Lanes {
     writer: flume::Sender<Handed>,
     pub(crate) names: Arc<StreamNames>,
-    /// Records that the writer had no room for.
+    /// Number of records that the writer had no room for.
     lost: AtomicU64,
     numbers: AtomicU64,
     open: Mutex<usize>,
@@ -43,7 +43,7 @@ impl Lanes {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Waits until every lane has handed over its last buffer; a lane that hangs never does.
+    /// Waits until every lane has handed over its last buffer, for at most `most`: a lane that hangs never does.
     pub(crate) fn wait_until_closed(&self, most: Duration) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self
@@ -88,7 +88,7 @@ struct LaneRecorder {
     records: Vec<Record>,
     packets: Vec<PacketId>,
     lost_before: u64,
-    /// The stream whose name was told last.
+    /// Stream whose name was recorded last.
     last_stream: Option<u32>,
 }
 
@@ -114,7 +114,7 @@ impl Recorder for LaneRecorder {
             },
             Event::Settled { packet, fate, .. } => What::Settled { packet, fate },
             Event::Sent { packet, .. } => {
-                // A source tells the name before anybody can take the packet.
+                // A source records the name before any other node can take the packet.
                 let stream = &packet.envelope.stream;
                 if self.last_stream != Some(stream.id) {
                     self.last_stream = Some(stream.id);

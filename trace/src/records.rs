@@ -1,21 +1,22 @@
-//! What a lane has recorded, as it is handed over: small records in a buffer, packets of calls beside them.
+//! Records of a lane in the form in which they are handed over: small records in a buffer, with the packets of calls
+//! beside them.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use fermata_engine::observer::{Fate, PacketId};
 
-/// Something that happened at a node.
+/// An event at a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
-    /// The node, as an index into [`Chunk::nodes`].
+    /// Node, as an index into [`Chunk::nodes`].
     pub(crate) node: usize,
-    /// When, nanoseconds since the run's start.
+    /// Time, nanoseconds since the run's start.
     pub(crate) at_ns: u64,
     pub(crate) what: What,
 }
 
-/// Packets are given as a part of [`Chunk::packets`] where there may be several.
+/// Kind of event. Where there may be several packets, they are a range of [`Chunk::packets`].
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     Captured(PacketId),
@@ -38,7 +39,7 @@ pub(crate) enum What {
     },
 }
 
-/// A lane, in the trace.
+/// Identity of a lane in the trace.
 #[derive(Debug)]
 pub(crate) struct LaneId {
     /// Unique in the trace.
@@ -46,7 +47,7 @@ pub(crate) struct LaneId {
     pub(crate) name: String,
 }
 
-/// What a lane hands over at a time.
+/// A buffer of records that a lane hands over.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     pub(crate) lane: Arc<LaneId>,
@@ -54,13 +55,13 @@ pub(crate) struct Chunk {
     pub(crate) nodes: Arc<Vec<String>>,
     pub(crate) records: Vec<Record>,
     pub(crate) packets: Vec<PacketId>,
-    /// Records of this lane that were lost just before these.
+    /// Number of this lane's records that were lost just before these.
     pub(crate) lost_before: u64,
-    /// Nothing more comes from this lane.
+    /// Whether this is the lane's last buffer.
     pub(crate) is_last: bool,
 }
 
-/// What the writer is sent.
+/// A message to the writer.
 #[derive(Debug)]
 pub(crate) enum Handed {
     Chunk(Chunk),

@@ -1,23 +1,24 @@
-//! Slices that overlap, laid on as few tracks as can be: on one track slices must nest, and waits in a queue do not.
+//! Assigns overlapping slices to as few tracks as possible: slices on one track must nest, but waits in a queue do not.
 
 use std::collections::BTreeSet;
 
-/// The tracks of one name. Slices come in the order of their ends.
+/// The tracks of one name. Slices must be added in the order of their ends.
 #[derive(Default)]
 pub(crate) struct Slots {
-    /// When the last slice of each track ended, and the track.
+    /// End of the last slice on each track, and the track.
     ends: BTreeSet<(u64, u64)>,
 }
 
 impl Slots {
-    /// A track on which nothing has been since `begin_ns`; a new one, numbered by `new_track`, where there is none.
+    /// Returns a track that has been free since `begin_ns`; if there is none, a new one, numbered by `new_track`.
     pub(crate) fn track(
         &mut self,
         begin_ns: u64,
         end_ns: u64,
         new_track: impl FnOnce() -> u64,
     ) -> u64 {
-        // The one that has been free for the shortest time, so that others stay free for slices that began earlier.
+        // Choose the track that has been free for the shortest time, so that others stay free for slices that began
+        // earlier.
         let free = self
             .ends
             .range(..=(begin_ns, u64::MAX))
@@ -44,7 +45,7 @@ mod tests {
         let mut slots = Slots::default();
         let mut tracks = 0;
         let mut placed: Vec<(u64, u64, u64)> = Vec::new();
-        // A queue of three: each waits for the time of three calls.
+        // A queue of three: each packet waits for the duration of three calls.
         for end in 3..100 {
             let track = slots.track(end - 3, end, || {
                 tracks += 1;

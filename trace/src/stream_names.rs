@@ -1,12 +1,12 @@
-//! Names of streams by their numbers: packets are known by number, people know names.
+//! Names of streams by number: packets carry numbers, people use names.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Names that are remembered; of more, those of the oldest streams are forgotten (a job may have a million units).
+/// Maximum number of names kept; beyond it, those of the oldest streams are dropped (a job may have a million units).
 const MOST: usize = 4096;
 
-/// The names, shared by the lanes, which learn them, and the writer.
+/// The names, shared by the lanes, which add them, and the writer.
 #[derive(Default)]
 pub(crate) struct StreamNames(Mutex<BTreeMap<u32, Arc<str>>>);
 
@@ -19,7 +19,7 @@ impl StreamNames {
         }
     }
 
-    /// The name, or the number where the name has been forgotten.
+    /// Returns the name of a stream, or its number if the name has been dropped.
     pub(crate) fn name(&self, id: u32) -> String {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         names

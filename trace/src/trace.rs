@@ -1,4 +1,4 @@
-//! A trace from its beginning to its end.
+//! A trace from beginning to end.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ use crate::stream_names::StreamNames;
 use crate::ways::ways;
 use crate::writer::{self, Written};
 
-/// Buffers that may wait for the writer, about 60 kB each.
+/// Maximum number of buffers that wait for the writer, about 60 kB each.
 const MOST_WAITING: usize = 256;
-/// How long lanes are waited for that have not ended with the run.
+/// How long to wait for lanes that have not ended with the run.
 const END_WAIT: Duration = Duration::from_secs(2);
 
 /// A trace that is being written.
@@ -33,29 +33,29 @@ pub struct Trace {
 /// A trace that has been written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Events of packets that are in it.
+    /// Number of packet events in the file.
     pub events: u64,
-    /// Events that are missing, because they came faster than they could be written.
+    /// Number of events lost because they came faster than they could be written.
     pub lost: u64,
 }
 
-/// Why there is no trace.
+/// Why a trace could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// The file could not be created or finished.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It could not be written to its end.
+    /// The file could not be written to its end.
     #[error("cannot write the trace `{}`: {reason}; what was written is in `{}`", path.display(), part_path(path).display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error from the system.
         reason: io::Error,
     },
-    /// There is no thread for it.
+    /// The writer's thread could not be started.
     #[error("cannot start the thread that writes the trace: {0}")]
     Thread(io::Error),
 }
@@ -64,7 +64,7 @@ impl Trace {
     /// Begins the file `path` for a run of this graph.
     ///
     /// # Errors
-    /// If it cannot be created.
+    /// The file cannot be created.
     pub fn begin(path: &Path, graph: &Graph) -> Result<Self, TraceError> {
         let file = PartFile::create(path, Unfinished::Kept)?;
         let (end, handed) = flume::bounded(MOST_WAITING);
@@ -82,16 +82,16 @@ impl Trace {
         })
     }
 
-    /// What the run is started with; see [`RunOptions::observer`](fermata_engine::RunOptions::observer).
+    /// Returns the observer for the run; see [`RunOptions::observer`](fermata_engine::RunOptions::observer).
     pub fn observer(&self) -> Arc<dyn Observer> {
         Arc::new(Observing(Arc::clone(&self.lanes)))
     }
 
-    /// Writes what is still there and gives the file its name. The run is over; the last events of a lane whose call
-    /// never returned are missing.
+    /// Writes the remaining events and gives the file its name. Call this when the run is over; the last events of a
+    /// lane with a call that never returned are missing.
     ///
     /// # Errors
-    /// If it could not be written; what was written stays.
+    /// The file could not be written; what was written is kept.
     pub fn finish(self) -> Result<Traced, TraceError> {
         self.lanes.wait_until_closed(END_WAIT);
         let lost = self.lanes.lost();
@@ -109,7 +109,7 @@ impl Trace {
         })
     }
 
-    /// Removes what was written for a run that did not start.
+    /// Removes the file of a run that did not start.
     pub fn take_back(self) {
         if let (_, Ok(written)) = self.end()
             && let Ok(file) = written.file

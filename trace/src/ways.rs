@@ -1,28 +1,28 @@
-//! Which sinks a packet can reach from each node: a packet has a flow towards every one of them.
+//! Sinks that a packet can reach from each node: a packet has one flow towards each of them.
 
 use std::collections::HashMap;
 
 use fermata_engine::Graph;
 use fermata_engine::observer::PacketId;
 
-/// From a node of the graph file.
+/// The ways from a node of the graph file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Way {
-    /// Numbers of the sinks that packets reach from here, itself among them.
+    /// Numbers of the sinks that packets reach from here, including the node itself if it is one.
     sinks: Vec<u64>,
-    /// Whether it is one.
+    /// Whether the node is a sink.
     pub(crate) is_sink: bool,
 }
 
 impl Way {
-    /// The flows of a packet that are to come through here.
+    /// Returns the flows of a packet that pass through here.
     pub(crate) fn flows(&self, packet: PacketId) -> impl Iterator<Item = u64> + '_ {
         let packet = (u64::from(packet.stream) & 0xff_ffff) << 32 | packet.sequence & 0xffff_ffff;
         self.sinks.iter().map(move |sink| sink << 56 | packet)
     }
 }
 
-/// By name of the node in the graph file.
+/// Returns the ways by node name in the graph file.
 pub(crate) fn ways(graph: &Graph) -> HashMap<String, Way> {
     let mut feeds = vec![Vec::new(); graph.nodes.len()];
     for (index, node) in graph.nodes.iter().enumerate() {
@@ -32,7 +32,7 @@ pub(crate) fn ways(graph: &Graph) -> HashMap<String, Way> {
     }
     let named = graph.nodes.iter().map(|node| node.name.clone());
     let mut ways: Vec<Way> = vec![Way::default(); graph.nodes.len()];
-    // The number is eight bits of a flow's; 0 is no flow.
+    // The number takes eight bits of a flow's id; 0 is not a valid flow.
     for (number, sink) in (1..=255).zip((0..feeds.len()).filter(|node| feeds[*node].is_empty())) {
         ways[sink].is_sink = true;
         let mut reaching = vec![sink];

@@ -1,4 +1,4 @@
-//! The thread that writes: takes what lanes hand over and puts it into the file.
+//! The writer's thread: encodes what lanes hand over and writes it to the file.
 
 use std::io::{self, BufWriter, Write};
 
@@ -7,17 +7,17 @@ use fermata_files::PartFile;
 use crate::encoder::Encoder;
 use crate::records::Handed;
 
-/// What became of the file.
+/// The result of writing the file.
 pub(crate) struct Written {
     /// The file, if all of it could be written.
     pub(crate) file: io::Result<PartFile>,
-    /// Records that are in it.
+    /// Number of records in the file.
     pub(crate) records: u64,
-    /// Records that came after a write had failed.
+    /// Number of records that came after a failed write.
     pub(crate) lost: u64,
 }
 
-/// Writes until the run is over. After a failed write it only counts what comes, so that no lane notices.
+/// Writes until the run is over. After a failed write it only counts records, so that the lanes are not affected.
 pub(crate) fn write(
     file: PartFile,
     mut encoder: Encoder,
@@ -49,7 +49,7 @@ pub(crate) fn write(
     }
 }
 
-/// What comes next. While nothing is there, what has been written goes to the disk, where it stays if the process is
+/// Returns the next message. While there is none, flushes what has been written, so that it survives if the process is
 /// killed.
 fn next(
     handed: &flume::Receiver<Handed>,

@@ -1,4 +1,4 @@
-//! Traces as Perfetto's own message classes read them, beside the report of the same run.
+//! Compares traces, read with Perfetto's own message classes, with the report of the same run.
 
 #![allow(clippy::unwrap_used)]
 
@@ -31,7 +31,7 @@ fn traced(text: &str, path: &Path) -> (Report, Result<Traced, TraceError>) {
     (report, trace.finish())
 }
 
-/// What `read_trace.py` finds in a trace.
+/// Returns the summary that `read_trace.py` prints of a trace.
 fn read(path: &Path) -> Value {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let perfetto = here.join("../.native/perfetto/lib");
@@ -53,7 +53,7 @@ fn count(read: &Value, kind: &str, name: &str) -> u64 {
     read[kind][name].as_u64().unwrap_or(0)
 }
 
-/// Every count that report and trace both have.
+/// Compares every count that the report and the trace have in common.
 fn assert_agrees(read: &Value, report: &Report) {
     for (name, node) in &report.nodes {
         let calls = format!("{name} calls");
@@ -106,7 +106,7 @@ fn counts_are_the_reports_slices_nest_and_flows_lead_from_captures_to_sinks() {
     assert_eq!(read["processes"], serde_json::json!(["fermata graph"]));
     assert_eq!(read["streams"], serde_json::json!(["left", "right"]));
     assert_eq!(read["lanes"].as_array().unwrap().len(), 8);
-    // One towards each sink; every fiftieth packet failed on its way.
+    // One flow towards each sink; every fiftieth packet failed on its way.
     let captured: u64 = report.streams.values().map(|stream| stream.captured).sum();
     assert_eq!(count(&read, "flows", "begun"), 2 * captured);
     let failed = report.nodes["flawed"].failed;
@@ -142,7 +142,7 @@ run: {clock: live}
 
 #[test]
 fn a_trace_that_cannot_be_written_to_its_end_keeps_its_part_and_the_run_goes_on() {
-    // Every write to it fails as on a full disk; the part is a link to it.
+    // Every write fails as on a full disk, since the part is a link to `/dev/full`.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.pftrace");
     let part = fermata_files::part_path(&path);

@@ -1,4 +1,4 @@
-//! The end of a graph that wants no result.
+//! A sink that discards everything.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::outputs::Outputs;
 use crate::ports::Ports;
 use crate::setup::Setup;
 
-/// Takes packets and does nothing with them.
+/// Accepts packets and discards them.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscardSettings {}

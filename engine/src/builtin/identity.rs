@@ -1,4 +1,4 @@
-//! Hands packets on as they are.
+//! Passes packets on unchanged.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,11 @@ use crate::ports::Ports;
 use crate::setup::Setup;
 use crate::units::HumanDuration;
 
-/// Hands packets on as they are, after some work if asked to.
+/// Passes packets on unchanged, optionally after some work.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IdentitySettings {
-    /// Time for which each packet keeps a core busy. Default: none.
+    /// Time for which each packet keeps a core busy. Default: 0.
     #[serde(default)]
     pub work: HumanDuration,
 }

@@ -1,4 +1,4 @@
-//! Breaks things on purpose.
+//! Injects faults on purpose.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,17 +11,17 @@ use crate::outputs::Outputs;
 use crate::ports::Ports;
 use crate::setup::Setup;
 
-/// Hands packets on, but fails, panics or never returns now and then: for seeing what a graph does about it.
+/// Passes packets on, but fails, panics or hangs now and then, to test how a graph handles it.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InjectFaultsSettings {
-    /// Panics on every n-th packet that this instance gets. Default: never.
+    /// Panics on every n-th packet of this instance. Default: never.
     #[serde(default)]
     pub panic_every: Option<u64>,
-    /// Fails on every n-th packet that this instance gets. Default: never.
+    /// Fails on every n-th packet of this instance. Default: never.
     #[serde(default)]
     pub fail_every: Option<u64>,
-    /// Never returns after this many packets. Default: always returns.
+    /// Hangs after this many packets. Default: never.
     #[serde(default)]
     pub stall_after: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Actors of the engine itself, for tests, benches and people's own experiments.
+//! The engine's own actors, for tests, benches and experiments.
 
 mod discard;
 mod identity;
@@ -13,7 +13,7 @@ pub use test_source::{Blob, TestSource};
 use crate::registry::Registry;
 
 impl Registry {
-    /// The engine's own actors.
+    /// Creates a registry of the engine's own actors.
     pub fn builtin() -> Self {
         let mut registry = Self::default();
         registry.register_source::<TestSource>();

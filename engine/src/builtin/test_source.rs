@@ -12,7 +12,7 @@ use crate::setup::Setup;
 use crate::source::{Captured, Next, Source};
 use crate::units::HumanBytes;
 
-/// Bytes without a meaning.
+/// Arbitrary bytes.
 pub struct Blob {
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -24,7 +24,7 @@ impl Payload for Blob {
     }
 }
 
-/// Bytes of memory that the machine has; as much as can be addressed where it does not say.
+/// Returns the machine's memory in bytes, or `i64::MAX` if it is unknown.
 fn memory() -> u64 {
     let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total = told.lines().find_map(|line| line.strip_prefix("MemTotal:"));
@@ -33,14 +33,14 @@ fn memory() -> u64 {
     kib.map_or(i64::MAX as u64, |kib| kib << 10)
 }
 
-/// Produces packets at a rate, or as fast as they are taken; all of them share one payload.
+/// Produces packets at a given rate, or as fast as they are taken; all of them share one payload.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestSourceSettings {
-    /// Number of packets; without it the source never ends.
+    /// Number of packets. Default: no end.
     #[serde(default)]
     pub count: Option<u64>,
-    /// Packets per second; without it as fast as they are taken.
+    /// Packets per second. Default: as fast as they are taken.
     #[serde(default)]
     pub rate: Option<f64>,
     /// Size of the shared payload. Default: 0.
@@ -67,7 +67,7 @@ impl Source for TestSource {
         let bytes = settings.bytes;
         if bytes.0 > memory() {
             return Err(format!(
-                "bytes is {bytes}, but this machine has a memory of {}",
+                "bytes is {bytes}, but this machine has only {} of memory",
                 HumanBytes(memory() >> 20 << 20)
             )
             .into());
@@ -87,7 +87,7 @@ impl Source for TestSource {
         let mut bytes = Vec::new();
         bytes
             .try_reserve_exact(size)
-            .map_err(|_| format!("there is no memory for bytes: {}", settings.bytes))?;
+            .map_err(|_| format!("there is not enough memory for bytes: {}", settings.bytes))?;
         bytes.resize(size, 0);
         Ok(Self {
             settings,

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::packet::downcast;
 
-/// Something with a text and a list in it.
+/// A payload with a text and a list.
 #[derive(Clone, Debug, PartialEq)]
 struct Sample {
     name: String,
@@ -12,7 +12,7 @@ struct Sample {
 
 impl Payload for Sample {}
 
-/// The length of the name, the name, and the values.
+/// Encodes the values and the name.
 struct SampleV2;
 
 impl Codec for SampleV2 {
@@ -47,7 +47,7 @@ impl Codec for SampleV2 {
     }
 }
 
-/// Only the name.
+/// Encodes only the name.
 struct SampleV1;
 
 impl Codec for SampleV1 {
@@ -171,7 +171,7 @@ proptest! {
         for end in 0..bytes.len() {
             let cut = codecs().decode(form.name, form.version, &bytes[..end]);
             let said = cut.err().map(|error| error.to_string());
-            let expected = format!("{end} bytes are no `sample 2`: ");
+            let expected = format!("{end} bytes are not a valid `sample 2`: ");
             prop_assert!(said.is_some_and(|said| said.starts_with(&expected)));
         }
         let longer = [bytes, &[0]].concat();

@@ -1,4 +1,4 @@
-//! Streams that are added while a graph runs, checked as those of its file were.
+//! Checks of streams that are added while a graph runs, equivalent to those of the file's streams.
 
 use std::path::PathBuf;
 
@@ -12,14 +12,14 @@ use super::spec::{Graph, NodeSpec, Placement, StreamSpec};
 use super::writes::{Writer, Writers};
 
 impl Graph {
-    /// Whether a stream may be added under this name. Names are parts of paths, so what is refused in a file is refused
-    /// here.
+    /// Checks that a stream may be added under this name. Names become parts of paths, so the rules of graph files
+    /// apply.
     pub(crate) fn check_stream_name(name: &str) -> Result<(), Problem> {
         valid_name("a stream", name)
     }
 
-    /// Whether a stream may be added here under this name. In a part of a site, another machine may capture the stream
-    /// that has it.
+    /// Checks that a stream may be added here under this name. In a part of a site, the stream with this name may
+    /// belong to another machine.
     pub(crate) fn check_own_stream(&self, name: &str) -> Result<(), Problem> {
         Self::check_stream_name(name)?;
         let is_another = |known: &String| known == name;
@@ -33,8 +33,8 @@ impl Graph {
         }
     }
 
-    /// Whether a stream of another machine may come here over an edge. It keeps the name that it got there (`door.2`),
-    /// so that there may be no other one of this name; what comes from the network is checked as files are.
+    /// Checks that a stream of another machine may arrive over an edge. It keeps its name from there (`door.2`), so the
+    /// name must not be in use; names from the network are checked like those in files.
     pub(crate) fn check_arriving_stream(
         name: &str,
         edge: &str,
@@ -49,16 +49,16 @@ impl Graph {
         valid_name("a stream", given.as_deref().unwrap_or(name))?;
         if is_known {
             Err(Problem::nowhere(format!(
-                "stream `{name}`, which comes over edge {edge}, cannot be told from another one of this name that has been here"
+                "stream `{name}` cannot come over edge {edge}: a stream of this name has been here before"
             )))
         } else {
             Ok(())
         }
     }
 
-    /// Whether a stream may be added beside others: its settings can be read, and none of its instances writes what
-    /// another one writes, or what a stream reads. `stream` has the name that it gets in the run (`door.2`); `others`
-    /// are all whose files must stay, also those of streams that have ended.
+    /// Checks that a stream may be added beside others: its settings can be read, and none of its instances writes what
+    /// another instance writes or what a stream reads. `stream` has its name in the run (`door.2`); `others` are all
+    /// streams whose files must be preserved, including those that have ended.
     pub(crate) fn check_added_stream(
         &self,
         registry: &Registry,
@@ -66,7 +66,7 @@ impl Graph {
         others: &[StreamSpec],
     ) -> Result<(), Problems> {
         self.secrets.add_uri(&stream.uri);
-        // One that comes back runs where it ran before.
+        // A stream that returns runs where it ran before.
         let first = first_name(&stream.name);
         let is_unplaced = |node: &&NodeSpec| match &node.on {
             Some(placement @ Placement::OfStream(_)) => placement.of(first).is_none(),
@@ -91,7 +91,7 @@ impl Graph {
                 vec![None]
             };
             for other in before {
-                // What cannot be read any more does not run.
+                // Settings that can no longer be read belong to instances that do not run.
                 if let Ok(paths) = writes(node, registry, other) {
                     writers.add(writer(node, other), &paths, &mut problems);
                 }
@@ -106,7 +106,8 @@ impl Graph {
                 Err(found) => problems.extend(found),
             }
         }
-        // Where spellings tell nothing, the disk may: links, and files that the graph or the program needs.
+        // Spellings do not tell everything; check the disk for links, and for files that the graph or the program
+        // needs.
         let problems = problems.or_ok(()).and_then(|()| {
             let mut problems = Problems::default();
             self.check_replaced_by_added(registry, stream, others, &mut problems);
@@ -115,8 +116,8 @@ impl Graph {
         problems.map_err(|problems| problems.hiding(&self.secrets))
     }
 
-    /// Whether what the settings of a stream's own instances name is there: a camera, a file. Takes as long as that
-    /// does.
+    /// Checks that what the settings of a stream's own instances name exists: a camera, a file. May take as long as
+    /// opening it.
     pub(crate) fn check_instances(
         &self,
         registry: &Registry,
@@ -141,7 +142,7 @@ fn writer<'a>(node: &'a NodeSpec, stream: Option<&'a StreamSpec>) -> Writer<'a> 
     }
 }
 
-/// The files that an instance writes.
+/// Returns the files that an instance writes.
 fn writes(
     node: &NodeSpec,
     registry: &Registry,
@@ -298,8 +299,7 @@ nodes:
         assert!(of_another.contains("`w@door` writes"), "{of_another}");
     }
 
-    /// What a machine's part of a site says to a stream that is added under a name, to come from a source there or over
-    /// an edge.
+    /// Returns the result of adding a stream to a machine's part of a site, either from a source there or over an edge.
     fn added_at(machine: &str, name: &str, arrives: bool) -> Result<(), String> {
         let mut registry = Registry::builtin();
         registry.register::<Write>();

@@ -1,4 +1,4 @@
-//! From a merged file to a graph: streams, ports, connections, order.
+//! Builds a graph from a merged file: streams, ports, connections, order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ use super::tree::Tree;
 use super::wired::Wired;
 use super::{check, crossings, interpolate, machines, streams};
 
-/// Builds and checks a graph; all of its problems at once.
+/// Builds and checks a graph; reports all problems at once.
 pub(crate) fn build(
     merged: Merged,
     registry: &Registry,
@@ -144,7 +144,7 @@ fn run(tree: &Tree) -> Result<RunSpec, Problem> {
             let span = clock.map_or(&entry.value.span, |clock| &clock.value.span);
             return Err(Problem::at(
                 span,
-                "the speed of a replay is a positive number",
+                "the speed of a replay must be a positive number",
             ));
         }
     };
@@ -162,13 +162,13 @@ fn run(tree: &Tree) -> Result<RunSpec, Problem> {
         return Err(Problem::at(
             span,
             format!(
-                "{} restarts take {} with the delays between them, so there are never so many within {}, and no node would ever be given up",
+                "{} restarts take {} including the delays between them, so they cannot happen within {}, and no node would ever be given up",
                 restart.most,
                 HumanDuration(least),
                 HumanDuration(restart.within)
             ),
         )
-        .help("a longer `within`, or a smaller `most`"));
+        .help("set a longer `within` or a smaller `most`"));
     }
     Ok(RunSpec {
         clock,
@@ -180,7 +180,7 @@ fn run(tree: &Tree) -> Result<RunSpec, Problem> {
     })
 }
 
-/// Reads a node's settings for every stream that is known, and asks the actor for its ports.
+/// Reads a node's settings for every known stream and returns the actor's ports for them.
 fn ports(
     draft: &Draft,
     (streams, values): (&[StreamSpec], &StreamValues),
@@ -188,7 +188,7 @@ fn ports(
     secrets: &Secrets,
     problems: &mut Problems,
 ) -> Option<(Ports, Vec<Vec<PathBuf>>)> {
-    // A graph that gets its streams later is checked with a made-up one.
+    // A graph whose streams come later is checked with a placeholder.
     let made_up = [StreamSpec {
         name: "stream".to_owned(),
         uri: "stream".to_owned(),
@@ -226,7 +226,7 @@ fn ports(
     first.map(|ports| (ports, writes))
 }
 
-/// Finds the types of outputs that are known by the names of their codecs.
+/// Resolves the types of outputs that are given by the names of their codecs.
 fn name_payloads(
     ports: &mut Ports,
     settings: &Settings,
@@ -248,7 +248,7 @@ fn name_payloads(
     Some(())
 }
 
-/// Finds the outputs that the inputs name.
+/// Resolves the outputs that the inputs refer to.
 fn connect(wired: &mut [Wired], known: &[&str], problems: &mut Problems) {
     let by_name: HashMap<String, usize> = wired
         .iter()
@@ -271,7 +271,7 @@ fn connect(wired: &mut [Wired], known: &[&str], problems: &mut Problems) {
             };
             for (reference, span) in &input.from {
                 let from = output(reference, span, &by_name, &outputs, known);
-                // A node that could not be read is known by name; what it says is its own problem.
+                // None if the node could not be read, which has been reported.
                 if let Some(Some(from)) = problems.note(from) {
                     let (all, _) = by_port.entry(port).or_insert((Vec::new(), span.clone()));
                     if all.contains(&from) {
@@ -292,7 +292,7 @@ fn connect(wired: &mut [Wired], known: &[&str], problems: &mut Problems) {
             .iter()
             .map(|input| input.from.len())
             .sum();
-        // What is written but wrong has been told already.
+        // References that are wrong have been reported already.
         if resolved == written {
             missing_inputs(wired, &by_port, problems);
         }
@@ -332,7 +332,7 @@ fn port_index(
     }
 }
 
-/// The output that a reference names; none if its node could not be read.
+/// Returns the output that a reference names; none if its node could not be read.
 fn output(
     reference: &str,
     span: &Span,
@@ -365,9 +365,10 @@ fn output(
         })?,
         None if names.len() > 1 => {
             return Err(
-                Problem::at(span, format!("`{node}` has several outputs: say which")).help(
-                    format!("one of {node}.{}", names.join(&format!(", {node}."))),
-                ),
+                Problem::at(span, format!("`{node}` has several outputs: name one")).help(format!(
+                    "one of {node}.{}",
+                    names.join(&format!(", {node}."))
+                )),
             );
         }
         None => 0,
@@ -402,7 +403,7 @@ fn missing_inputs(
     }
 }
 
-/// Sorts the nodes so that each stands after what feeds it; a cycle is a problem.
+/// Sorts the nodes topologically; reports a cycle.
 fn in_order(wired: Vec<Wired>, problems: &mut Problems) -> Option<Vec<Wired>> {
     let feeders: Vec<Vec<usize>> = wired
         .iter()
@@ -420,7 +421,7 @@ fn in_order(wired: Vec<Wired>, problems: &mut Problems) -> Option<Vec<Wired>> {
             fed[from].push(index);
         }
     }
-    // Of those that can follow, the one that is written first.
+    // Among the nodes that are ready, the first in the file comes first.
     let nodes = 0..wired.len();
     let mut ready: BTreeSet<usize> = nodes.filter(|&index| open[index] == 0).collect();
     let mut order: Vec<usize> = Vec::new();
@@ -456,7 +457,7 @@ fn in_order(wired: Vec<Wired>, problems: &mut Problems) -> Option<Vec<Wired>> {
     Some(sorted.collect())
 }
 
-/// Names the nodes of a cycle: from any node that could not be placed, walking against the edges leads into one.
+/// Names the nodes of a cycle: walking against the edges from any node that could not be placed leads into one.
 fn cycle(wired: &[Wired], feeders: &[Vec<usize>], placed: &[bool]) -> Problem {
     let mut path = vec![(0..wired.len()).find(|&index| !placed[index]).unwrap_or(0)];
     loop {

@@ -1,4 +1,4 @@
-//! What can be wrong with a graph whose nodes are right each by itself.
+//! Checks of a graph as a whole, once each node is valid by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,17 +12,17 @@ use super::types::types;
 use super::wired::{Wired, origins};
 use super::writes::{Writer, Writers};
 
-/// What the file says besides its nodes.
+/// The content of the file besides its nodes.
 pub(crate) struct World<'a> {
     pub(crate) streams: &'a [StreamSpec],
-    /// With the place of its name.
+    /// Provider, and the place of its name.
     pub(crate) provider: Option<&'a (ProviderSpec, Span)>,
     pub(crate) clock: ClockMode,
-    /// With the places of their names.
+    /// Machines, with the places of their names.
     pub(crate) machines: &'a [(String, Span)],
 }
 
-/// Checks the connected nodes, and sizes the queues that must hold what a batch beside them holds back.
+/// Checks the connected nodes, and sizes queues that must hold as much as a batch beside them holds back.
 pub(crate) fn check(wired: &mut [Wired], world: &World<'_>, problems: &mut Problems) {
     if !few_ports(wired, problems) {
         return;
@@ -38,7 +38,7 @@ pub(crate) fn check(wired: &mut [Wired], world: &World<'_>, problems: &mut Probl
     writers(wired, world, problems);
     if world.clock == ClockMode::Asap {
         for node in wired.iter_mut() {
-            // Whatever a policy would lose depends on timing.
+            // What a lossy policy drops depends on timing.
             node.draft.queue.full = WhenFull::Block;
             node.draft.queue.max_age = None;
         }
@@ -47,7 +47,7 @@ pub(crate) fn check(wired: &mut [Wired], world: &World<'_>, problems: &mut Probl
     }
 }
 
-/// Whether no actor has more ports than a word has bits: sets of ports are words.
+/// Checks that no actor has more ports than a word has bits, since sets of ports are words.
 fn few_ports(wired: &[Wired], problems: &mut Problems) -> bool {
     const MOST: usize = u64::BITS as usize;
     let before = problems.len();
@@ -57,7 +57,10 @@ fn few_ports(wired: &[Wired], problems: &mut Problems) -> bool {
             (ports.outputs.len(), "outputs"),
         ] {
             if count > MOST {
-                let message = format!("`{}` has {count} {kind}; {MOST} is the most", draft.name);
+                let message = format!(
+                    "`{}` has {count} {kind}, but at most {MOST} are allowed",
+                    draft.name
+                );
                 problems.push(Problem::at(&draft.name_span, message));
             }
         }
@@ -65,7 +68,7 @@ fn few_ports(wired: &[Wired], problems: &mut Problems) -> bool {
     problems.len() == before
 }
 
-/// Whether each node may stand where it stands: per stream or shared, alone or with replicas.
+/// Checks whether each node's placement is allowed: per stream or shared, with or without replicas.
 fn placement(wired: &[Wired], problems: &mut Problems) {
     let mut source_of_streams: Option<&Wired> = None;
     for node in wired {
@@ -75,7 +78,7 @@ fn placement(wired: &[Wired], problems: &mut Problems) {
                 Problem::at(
                     &draft.name_span,
                     format!(
-                        "`{}` keeps what it knows of one stream, so every stream needs its own",
+                        "`{}` keeps state of one stream, so every stream needs its own instance",
                         draft.actor.name
                     ),
                 )
@@ -115,7 +118,8 @@ fn placement(wired: &[Wired], problems: &mut Problems) {
     }
 }
 
-/// Where streams are units of work, what is computed for one must not depend on others: a unit may be replayed.
+/// Checks graphs whose streams are units of work: results for one must not depend on others, since a unit may be
+/// replayed.
 fn units(wired: &[Wired], provider: &ProviderSpec, span: &Span, problems: &mut Problems) {
     let of_streams = |node: &Wired| node.draft.actor.source && node.draft.each_stream;
     if !wired.iter().any(of_streams) {
@@ -133,7 +137,7 @@ fn units(wired: &[Wired], provider: &ProviderSpec, span: &Span, problems: &mut P
                 Problem::at(
                     &draft.name_span,
                     format!(
-                        "`{}` keeps state over streams, but each stream that `{}` provides is a unit of work by itself",
+                        "`{}` keeps state across streams, but each stream that `{}` provides is a unit of work by itself",
                         draft.actor.name, provider.name
                     ),
                 )
@@ -155,7 +159,7 @@ fn units(wired: &[Wired], provider: &ProviderSpec, span: &Span, problems: &mut P
     }
 }
 
-/// An input may be fed by several outputs only if they carry different streams: otherwise a packet would come twice.
+/// Checks that outputs which feed one input carry different streams; otherwise a packet would arrive twice.
 fn merges(wired: &[Wired], problems: &mut Problems) {
     let origins = origins(wired);
     for node in wired {
@@ -176,7 +180,7 @@ fn merges(wired: &[Wired], problems: &mut Problems) {
                                 node.draft.name
                             ),
                         )
-                        .help("outputs that meet again are joined: use an actor with an input for each"),
+                        .help("join them instead: use an actor with an input for each"),
                     );
                 }
             }
@@ -184,7 +188,8 @@ fn merges(wired: &[Wired], problems: &mut Problems) {
     }
 }
 
-/// A stream that reaches a join on some input, but never on one that the join requires, would be lost there as a whole.
+/// Checks that every stream that reaches a join reaches all its required inputs; otherwise the whole stream would be
+/// unmatched.
 fn joins(wired: &[Wired], problems: &mut Problems) {
     let origins = origins(wired);
     for node in wired.iter().filter(|node| node.inputs.len() > 1) {
@@ -245,13 +250,13 @@ fn lanes(wired: &[Wired], problems: &mut Problems) {
         if draft.replicas > 1 {
             problems.push(Problem::at(
                 draft.replicas_span.as_ref().unwrap_or(span),
-                "replicas have threads of their own, so they cannot stand in a lane",
+                "replicas have threads of their own, so they cannot share a lane",
             ));
         }
     }
 }
 
-/// Two instances that write one path would destroy each other's file, if they are on one machine.
+/// Checks that no two instances on one machine write the same path, which would destroy the file.
 fn writers(wired: &[Wired], world: &World<'_>, problems: &mut Problems) {
     if world.machines.is_empty() {
         return writers_on(None, wired, world.streams, problems);

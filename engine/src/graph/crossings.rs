@@ -1,5 +1,4 @@
-//! Edges that lead from one machine of a site to another: which there are, what they carry, and what about them cannot
-//! be.
+//! Edges from one machine of a site to another: which exist, what they carry, and which are impossible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use super::spec::{Crossing, OutputRef, Placement, QueueSpec, StreamSpec, WhenFul
 use super::types::{Carried, carried};
 use super::wired::{Wired, origins};
 
-/// An edge of the graph between instances of one stream on two machines.
+/// One stream on an edge of the graph, between its instances on two machines.
 struct Way<'a> {
     from: OutputRef,
     to: usize,
@@ -22,7 +21,7 @@ struct Way<'a> {
     here: &'a str,
 }
 
-/// Finds the edges between machines. Each node stands behind what feeds it.
+/// Finds the edges between machines. Each node must come after the nodes that feed it.
 pub(crate) fn crossings(
     wired: &[Wired],
     machines: &[(String, Span)],
@@ -37,7 +36,7 @@ pub(crate) fn crossings(
     if wired.iter().any(|node| node.on.is_none()) {
         return Vec::new();
     }
-    // A graph that gets its streams later is checked with a made-up one.
+    // A graph whose streams come later is checked with a placeholder.
     let made_up = [StreamSpec {
         name: "stream".to_owned(),
         uri: "stream".to_owned(),
@@ -70,7 +69,7 @@ pub(crate) fn crossings(
         let is_taken = wired.iter().any(|other| other.draft.name == name);
         if is_taken || name.len() > MOST_NAME || !names.insert(name.clone()) {
             let message = format!(
-                "the edge from `{from}` to machine `{machine}` is called `{name}`, which is taken or longer than {MOST_NAME} letters"
+                "the edge from `{from}` to machine `{machine}` would be called `{name}`, which is taken or longer than {MOST_NAME} characters"
             );
             problems.push(Problem::at(span, message).help("give the node another name"));
         }
@@ -105,10 +104,10 @@ pub(crate) fn crossings(
     crossings
 }
 
-/// Letters of the name of an edge.
+/// Maximum length of an edge's name.
 const MOST_NAME: usize = 64;
 
-/// By node: the streams that reach it, in the order in which the run knows them.
+/// Returns, by node, the streams that reach it, in the order in which the run lists them.
 fn reaching<'a>(wired: &'a [Wired], streams: &'a [StreamSpec]) -> Vec<Vec<&'a str>> {
     let origins = origins(wired);
     let of = |source: &usize| {
@@ -130,7 +129,7 @@ fn reaching<'a>(wired: &'a [Wired], streams: &'a [StreamSpec]) -> Vec<Vec<&'a st
         .collect()
 }
 
-/// Every edge, for every stream that goes along it.
+/// Returns every edge, once per stream that uses it.
 fn ways<'a>(
     wired: &'a [Wired],
     reaching: &[Vec<&'a str>],
@@ -173,14 +172,14 @@ fn unplaced(node: &Wired, stream: &str) -> Problem {
     let draft = &node.draft;
     let span = draft.on.as_ref().map_or(&draft.name_span, |on| &on.span);
     let message = format!(
-        "the stream `{stream}` comes to `{}`, which runs where each stream says, but this one says nothing",
+        "the stream `{stream}` reaches `{}`, which runs on the machine that each stream names, but this one names none",
         draft.name
     );
     Problem::at(span, message).help("name one machine")
 }
 
-/// Streams that meet at an output, on the machine where its node runs or on one that they travel to, go on from there
-/// together: the nodes of a part are the same for all of its streams.
+/// Checks that streams that meet at an output, on its node's machine or on one that they travel to, continue together:
+/// all streams of a part have the same nodes.
 fn together(wired: &[Wired], reaching: &[Vec<&str>], ways: &[Way<'_>], problems: &mut Problems) {
     let mut told = BTreeSet::new();
     for way in ways {
@@ -207,7 +206,7 @@ fn together(wired: &[Wired], reaching: &[Vec<&str>], ways: &[Way<'_>], problems:
     }
 }
 
-/// A stream comes to a machine in one place: its source, or one edge.
+/// Checks that a stream arrives at a machine in one place: its source, or one edge.
 fn once(wired: &[Wired], reaching: &[Vec<&str>], crossing: &[&Way<'_>], problems: &mut Problems) {
     let mut places: BTreeMap<(&str, &str), BTreeSet<usize>> = BTreeMap::new();
     for (index, node) in wired.iter().enumerate() {
@@ -245,7 +244,7 @@ fn once(wired: &[Wired], reaching: &[Vec<&str>], crossing: &[&Way<'_>], problems
     }
 }
 
-/// `quality` says how packets travel, so it needs a way on which they do.
+/// Refuses `quality` where nothing travels between machines.
 fn qualities(wired: &[Wired], crossing: &[&Way<'_>], problems: &mut Problems) {
     for (index, node) in wired.iter().enumerate() {
         let is_fed_from_elsewhere = crossing.iter().any(|way| way.to == index);
@@ -255,31 +254,31 @@ fn qualities(wired: &[Wired], crossing: &[&Way<'_>], problems: &mut Problems) {
     }
 }
 
-/// `quality` where nothing comes from another machine.
+/// Creates the problem of a `quality` where nothing comes from another machine.
 fn unused_quality(node: &Wired) -> Problem {
     let draft = &node.draft;
     let span = draft.queue_span.as_ref().unwrap_or(&draft.name_span);
     let message = format!(
-        "`quality` says how pictures travel to another machine, but what feeds `{}` is on the same",
+        "`quality` applies to pictures from another machine, but what feeds `{}` is on the same one",
         draft.name
     );
     Problem::at(span, message).help("leave it out")
 }
 
-/// The codec of what an output carries, or why there is none.
+/// Returns the codec for what an output carries, or why there is none.
 fn form(carried: &[Carried], codecs: &Codecs) -> Result<&'static str, String> {
     match carried {
         [one] => codecs.name_of(one.id).ok_or_else(|| {
             let names: Vec<&str> = codecs.names().collect();
             format!(
-                "{}, which has no form for that; known: {}",
+                "{}, which has no codec; known: {}",
                 one.name,
                 listed(&names)
             )
         }),
         several => {
             let names: Vec<&str> = several.iter().map(|carried| carried.name).collect();
-            Err(format!("packets of several kinds ({})", listed(&names)))
+            Err(format!("of several kinds ({})", listed(&names)))
         }
     }
 }
@@ -287,15 +286,15 @@ fn form(carried: &[Carried], codecs: &Codecs) -> Result<&'static str, String> {
 fn uncarried(wired: &[Wired], ways: &[&Way<'_>], what: &str) -> Problem {
     let way = ways[0];
     let message = format!(
-        "from `{}` on machine `{}` to `{}` on `{}` would travel {what}",
+        "the packets from `{}` on machine `{}` to `{}` on `{}` cannot travel: they are {what}",
         wired[way.from.node].draft.name, way.there, wired[way.to].draft.name, way.here
     );
     let problem = Problem::at(way.span, message);
-    problem.help("let both run on one machine, and the packets travel before or after them")
+    problem.help("run both on one machine, so that packets travel before or after them")
 }
 
-/// Packets that batches behind an edge may hold on the machine where it leads. A lossless edge must hold as many: none
-/// of them is settled before its batch is full, and an edge that is full brings nothing more for it.
+/// Returns how many packets batches after an edge may hold on the receiving machine. A lossless edge must hold as many:
+/// none of them is settled before its batch is full, and a full edge delivers no more.
 fn held_behind(wired: &[Wired], consumers: &BTreeSet<usize>, machine: &str) -> usize {
     let mut behind = consumers.clone();
     let mut held: usize = 0;
@@ -313,10 +312,10 @@ fn held_behind(wired: &[Wired], consumers: &BTreeSet<usize>, machine: &str) -> u
     held.min(MOST_CAPACITY)
 }
 
-/// Packets that an edge may be told to hold.
+/// Maximum capacity of an edge, in packets.
 const MOST_CAPACITY: usize = 100_000;
 
-/// What an edge does that feeds several queues behind it: it loses nothing that any of them wants.
+/// Combines the policies of several consumers' queues: the edge must lose nothing that any of them needs.
 fn queue(queues: &[&QueueSpec]) -> QueueSpec {
     let full = match queues {
         [one] => one.full,
@@ -332,7 +331,7 @@ fn queue(queues: &[&QueueSpec]) -> QueueSpec {
         capacity: capacity.unwrap_or_default(),
         bytes: bytes.and_then(|bytes| bytes.into_iter().max()),
         full,
-        // What is too old is dropped where it would be handled; only what may be lost is dropped before it travels.
+        // Packets that are too old are dropped where they would be handled; only lossy edges drop them before sending.
         max_age: ages
             .filter(|_| full != WhenFull::Block)
             .and_then(|ages| ages.into_iter().max()),

@@ -1,4 +1,4 @@
-//! From files and overrides to one tree: reading, including, and the values of parameters.
+//! Turns files and overrides into one tree: reading, including, and evaluating parameters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,12 +18,12 @@ const KEYS: [&str; 8] = [
     "fermata", "name", "include", "params", "machines", "streams", "nodes", "run",
 ];
 
-/// A graph file with everything included, overridden and replaced that can be before the streams are known.
+/// A graph file after includes, overrides and all replacements that do not depend on streams.
 pub(crate) struct Merged {
     pub(crate) tree: Tree,
-    /// The same as it may be written down: with `${env.NAME}` as it was written, and without secrets.
+    /// The tree as it may be written out: with `${env.NAME}` unexpanded, and without secrets.
     pub(crate) written: Tree,
-    /// The same before anything was replaced.
+    /// The tree before any reference was replaced.
     pub(crate) given: Tree,
     pub(crate) name: String,
 }
@@ -32,27 +32,27 @@ pub(crate) struct Merged {
 #[derive(Default)]
 struct Params {
     values: BTreeMap<String, String>,
-    /// As they are written down; see [`Scope::written`].
+    /// Values as they are written out; see [`Scope::written`].
     written: BTreeMap<String, String>,
-    /// Those without a value.
+    /// Parameters without a value.
     missing: BTreeSet<String>,
 }
 
-/// How deep files may include each other.
+/// Maximum depth of includes.
 const MOST_DEEP: usize = 16;
-/// How many files a graph may be made of, each counted as often as it is read.
+/// Maximum number of files in a graph, each counted as often as it is read.
 const MOST_FILES: usize = 256;
 
 /// Files that are being included.
 #[derive(Default)]
 pub(crate) struct Included {
-    /// Those that are open, each included by the one before.
+    /// Paths of the open files, each included by the one before.
     open: Vec<PathBuf>,
-    /// All that have been read, each as often as it has been.
+    /// Paths of all files read, each as often as it was read.
     pub(crate) read: Vec<PathBuf>,
 }
 
-/// Reads a file and what it includes; with the files that these are.
+/// Reads a file and its includes; returns the paths of all files read.
 pub(crate) fn read(path: &Path) -> Result<(Tree, Vec<PathBuf>), Problems> {
     let text = read_text(path).map_err(|error| {
         Problem::nowhere(format!(
@@ -66,7 +66,7 @@ pub(crate) fn read(path: &Path) -> Result<(Tree, Vec<PathBuf>), Problems> {
     Ok((tree, so_far.read))
 }
 
-/// Reads a text; what it includes is looked for beside `path`.
+/// Parses a text; its includes are resolved relative to `path`.
 pub(crate) fn with_includes(
     name: &str,
     text: String,
@@ -94,7 +94,7 @@ pub(crate) fn with_includes(
             },
             Err(found) => {
                 problems.extend(found);
-                // Each further one may be as many files again.
+                // Each further include may bring as many files again.
                 if so_far.read.len() > MOST_FILES {
                     break;
                 }
@@ -114,7 +114,10 @@ pub(crate) fn with_includes(
 
 fn included(include: &Tree, path: &Path, so_far: &mut Included) -> Result<Tree, Problems> {
     let Some(file) = include.as_text().filter(|text| !text.is_empty()) else {
-        let message = format!("{} stands where a file is expected", include.kind());
+        let message = format!(
+            "expected the name of a file, but this is {}",
+            include.kind()
+        );
         return Err(Problem::at(&include.span, message).into());
     };
     let beside = path.parent().unwrap_or(Path::new(".")).join(file);
@@ -141,10 +144,10 @@ fn included(include: &Tree, path: &Path, so_far: &mut Included) -> Result<Tree, 
     with_includes(&beside.display().to_string(), text, &beside, so_far)
 }
 
-/// Checks what can be said of the top level of a single file.
+/// Checks the top level of a single file.
 fn check_top(tree: &Tree) -> Result<(), Problems> {
     let Some(entries) = tree.as_map() else {
-        let message = format!("a graph file is a map, but this is {}", tree.kind());
+        let message = format!("a graph file must be a map, but this is {}", tree.kind());
         return Err(Problem::at(&tree.span, message).into());
     };
     let mut problems = Problems::default();
@@ -173,7 +176,10 @@ fn check_top(tree: &Tree) -> Result<(), Problems> {
             && entry.value.as_map().is_none()
             && !entry.value.is_null()
         {
-            let message = format!("`{section}` is a map, but this is {}", entry.value.kind());
+            let message = format!(
+                "`{section}` must be a map, but this is {}",
+                entry.value.kind()
+            );
             problems.push(Problem::at(&entry.value.span, message));
         }
     }
@@ -186,22 +192,22 @@ fn start(tree: &Tree) -> super::place::Span {
     span
 }
 
-/// Applies the overrides and replaces every `${…}` that does not speak of a stream. What turns out to be secret is
-/// added to `secrets`.
+/// Applies the overrides and replaces every `${…}` that does not refer to a stream. Values that turn out to be secret
+/// are added to `secrets`.
 pub(crate) fn merge(
     mut tree: Tree,
     default_name: &str,
     options: &LoadOptions,
     secrets: &Secrets,
 ) -> Result<Merged, Problems> {
-    // Also what stands in the wrong place is not shown.
+    // Arguments in the wrong place must not be shown either.
     let typed = &options.overrides;
     for argument in typed.params.iter().chain(&typed.streams).chain(&typed.set) {
         secrets.add_argument(argument);
     }
     secrets.learn(&tree);
     options.overrides.apply(&mut tree)?;
-    // `--set` can make new keys on the top level.
+    // `--set` can create new keys at the top level.
     check_top(&tree)?;
     let name = graph_name(&tree, default_name)?;
     let mut problems = Problems::default();
@@ -232,7 +238,7 @@ pub(crate) fn merge(
     })
 }
 
-/// Checks what the entries of sections are called.
+/// Checks the names of entries in sections.
 fn check_names(tree: &Tree, problems: &mut Problems) {
     for (section, what) in [
         ("params", "a parameter"),
@@ -240,7 +246,7 @@ fn check_names(tree: &Tree, problems: &mut Problems) {
         ("streams", "a stream"),
         ("nodes", "a node"),
     ] {
-        // Where a provider gives the streams, the section holds its settings.
+        // With a provider, the section holds the provider's settings.
         if section == "streams" && streams::provider_of(tree).is_some() {
             continue;
         }
@@ -250,7 +256,7 @@ fn check_names(tree: &Tree, problems: &mut Problems) {
     }
 }
 
-/// Replaces what streams, nodes and settings of the run refer to, and gives the tree as it may be written down.
+/// Replaces references in streams, nodes and run settings, and returns the tree as it may be written out.
 fn replace_references(
     tree: &mut Tree,
     scope: &Scope<'_>,
@@ -271,7 +277,7 @@ fn replace_references(
             match interpolate::graph_values(&entry.value, scope) {
                 Ok(value) => {
                     taint.follow(&entry.value, &value);
-                    // What cannot be written with its references is written as what it came to.
+                    // If the references cannot be kept, the value is written out.
                     let kept = interpolate::graph_values(&entry.value, &for_writing);
                     written.value = kept.unwrap_or_else(|_| value.clone());
                     entry.value = value;
@@ -304,7 +310,7 @@ fn params(tree: &Tree, options: &LoadOptions, problems: &mut Problems) -> Params
         }
         if entry.value.as_text().is_none() {
             let message = format!(
-                "a parameter is one value, but `{}` is {}",
+                "a parameter must be a single value, but `{}` is {}",
                 entry.key,
                 entry.value.kind()
             );
@@ -326,7 +332,7 @@ fn params(tree: &Tree, options: &LoadOptions, problems: &mut Problems) -> Params
     params
 }
 
-/// Lets the resolved graph show the values that were used.
+/// Sets the parameters of the resolved graph to the values that were used.
 fn show_params(entries: &mut [Entry], written: &BTreeMap<String, String>) {
     let section = entries.iter_mut().find(|entry| entry.key == "params");
     if let Some(Value::Map(declared)) = section.map(|section| &mut section.value.value) {
@@ -334,7 +340,7 @@ fn show_params(entries: &mut [Entry], written: &BTreeMap<String, String>) {
             if let Some(value) = written.get(&entry.key) {
                 let span = entry.value.span.clone();
                 let quoting = match resolve(value) {
-                    // Without quotes it would be a parameter without a value.
+                    // Unquoted, it would be a parameter without a value.
                     Scalar::Null => Quoting::Quoted,
                     _ => Quoting::Plain,
                 };

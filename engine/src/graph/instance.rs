@@ -1,4 +1,4 @@
-//! The settings that an instance of a node gets, and problems with them where they are written.
+//! Settings of node instances, and problems with them at the place where they are written.
 
 use std::sync::Arc;
 
@@ -11,16 +11,17 @@ use super::tree::{Tree, Value};
 use crate::registry::Registry;
 
 impl NodeSpec {
-    /// The actor's settings for an instance.
+    /// Returns the actor's settings for an instance.
     ///
     /// # Errors
-    /// `${stream.…}` in a node that is not `each: stream`.
+    /// The node is not `each: stream` but its settings contain `${stream.…}`, or a referenced value of the stream is
+    /// missing.
     pub fn settings(&self, stream: Option<&StreamSpec>) -> Result<Settings, Problems> {
         let tree = interpolate::stream_values(&self.settings, stream, &self.stream_values)?;
         Ok(Settings(Arc::new(tree)))
     }
 
-    /// Asks the actor whether what the settings of an instance name is there. Nothing is created.
+    /// Runs the actor's check: whether what the settings of an instance name exists. Nothing is created.
     pub(crate) fn check(
         &self,
         registry: &Registry,
@@ -38,7 +39,7 @@ impl NodeSpec {
         }
     }
 
-    /// A problem with the settings, underlined where the message quotes one of them.
+    /// Creates a problem with the settings, underlined where the message quotes one of them.
     pub(crate) fn problem(&self, settings: &Settings, message: String) -> Problem {
         let place = quoted_in(&settings.0, &message);
         Problem::at(
@@ -48,10 +49,10 @@ impl NodeSpec {
     }
 }
 
-/// Bytes of a text that a message quotes only if it says so with backticks: `a` and `5` stand in most messages.
+/// Length, in bytes, of texts that count as quoted only in backticks: `a` and `5` occur in most messages.
 const SHORT: usize = 2;
 
-/// The longest scalar that a message quotes.
+/// Returns the longest scalar that a message quotes.
 pub(crate) fn quoted_in<'a>(tree: &'a Tree, message: &str) -> Option<&'a Tree> {
     let candidates: Vec<&Tree> = match &tree.value {
         Value::Scalar { text, .. } => return quotes(message, text).then_some(tree),
@@ -64,7 +65,7 @@ pub(crate) fn quoted_in<'a>(tree: &'a Tree, message: &str) -> Option<&'a Tree> {
         .max_by_key(|tree| tree.as_text().map_or(0, str::len))
 }
 
-/// Whether a text stands in a message, and not as a part of a longer word.
+/// Returns whether a text occurs in a message, not as part of a longer word.
 fn quotes(message: &str, text: &str) -> bool {
     if text.len() <= SHORT {
         return !text.is_empty() && message.contains(&format!("`{text}`"));
@@ -77,7 +78,7 @@ fn quotes(message: &str, text: &str) -> bool {
 }
 
 impl ProviderSpec {
-    /// A problem with the settings, underlined where the message quotes one of them.
+    /// Creates a problem with the settings, underlined where the message quotes one of them.
     pub(crate) fn problem(&self, message: String) -> Problem {
         let place = quoted_in(&self.settings.0, &message);
         Problem::at(
@@ -106,7 +107,7 @@ mod tests {
         says: String,
     }
 
-    /// Refuses its settings in the words that it is given, with spaces between them: none of its settings is its
+    /// Refuses its settings with the given message, in which `_` stands for a space so that no setting equals the
     /// message.
     struct Refuses;
 
@@ -133,7 +134,7 @@ mod tests {
         }
     }
 
-    /// Where the problem is shown that an actor has with its settings.
+    /// Returns where a problem that an actor has with its settings is shown.
     fn shown(uri: &str, says: &str) -> String {
         let mut registry = Registry::builtin();
         registry.register::<Refuses>();

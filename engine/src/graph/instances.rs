@@ -1,12 +1,12 @@
-//! For whom the nodes of a graph are there, as far as that is known before it runs.
+//! Instances of a graph's nodes, as far as they are known before it runs.
 
 use std::collections::BTreeSet;
 
 use super::spec::{Graph, NodeSpec, StreamSpec};
 
 impl Graph {
-    /// For whom a node is there: each stream that reaches it, those of shared sources first, or, if it is shared
-    /// itself, nobody in particular.
+    /// Returns the instances of a node: one per stream that reaches it, those of shared sources first, or a single
+    /// `None` if the node is shared itself.
     pub fn instances_of(&self, node: &NodeSpec) -> Vec<Option<StreamSpec>> {
         if !node.each_stream {
             return vec![None];
@@ -19,8 +19,8 @@ impl Graph {
         reaching.filter(is_here).map(Some).collect()
     }
 
-    /// The streams whose packets can reach a node, wherever it runs: those of shared sources, which are called as
-    /// these, and then those that are listed.
+    /// Returns the streams whose packets can reach a node, wherever it runs: those of shared sources, which have the
+    /// names of the sources, and then the listed ones.
     pub(super) fn streams_reaching(&self, node: &NodeSpec) -> Vec<StreamSpec> {
         let sources = self.sources_of(node);
         let shared = sources.iter().filter(|source| !source.each_stream);
@@ -33,7 +33,7 @@ impl Graph {
         shared.chain(listed).collect()
     }
 
-    /// The sources whose packets can reach a node, in the order of the graph; a source reaches itself.
+    /// Returns the sources whose packets can reach a node, in the order of the graph; a source reaches itself.
     fn sources_of<'a>(&'a self, node: &'a NodeSpec) -> Vec<&'a NodeSpec> {
         if node.inputs.is_empty() {
             return vec![node];

@@ -1,4 +1,4 @@
-//! `${…}` in graph files: parameters, the environment, the run and the stream.
+//! Interpolation of `${…}` in graph files: parameters, the environment, the run and the stream.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,27 +9,27 @@ use super::problem::{Problem, Problems};
 use super::spec::{StreamSpec, StreamValues};
 use super::tree::{Entry, Quoting, Tree, Value};
 
-/// What `${…}` may refer to.
+/// Values that `${…}` may refer to.
 #[derive(Clone, Copy)]
 pub(crate) struct Scope<'a> {
     /// Parameters by name.
     pub(crate) params: &'a BTreeMap<String, String>,
-    /// Parameters that are declared without a value and that nobody gave.
+    /// Parameters that are declared without a value and were not given one.
     pub(crate) missing: &'a BTreeSet<String>,
     pub(crate) env: &'a BTreeMap<String, String>,
     pub(crate) run_dir: &'a Path,
     pub(crate) run_name: &'a str,
-    /// Templates of parameters, by name, for the graph as it is written down: there, what comes from the environment
-    /// stays `${env.NAME}`.
+    /// Templates of parameters, by name, for writing out the graph; in them, references to the environment stay
+    /// `${env.NAME}`.
     pub(crate) written: Option<&'a BTreeMap<String, String>>,
 }
 
-/// Replaces everything but `${stream.…}`, which only the instances of a node know. What is escaped (`$${`) stays so.
+/// Replaces everything except `${stream.…}`, which depends on the node's instance. Escapes (`$${`) are kept.
 pub(crate) fn graph_values(tree: &Tree, scope: &Scope<'_>) -> Result<Tree, Problems> {
     replace(tree, false, &|name| scope.lookup(name))
 }
 
-/// Replaces environment values only: what the values of parameters may hold.
+/// Replaces only environment variables, which is all that values of parameters may refer to.
 pub(crate) fn environment_values(
     tree: &Tree,
     env: &BTreeMap<String, String>,
@@ -42,7 +42,7 @@ pub(crate) fn environment_values(
     })
 }
 
-/// A parameter's value as it is written down: what the environment has stays as it was written, and so do escapes.
+/// Returns a parameter's value as it is written out: references to the environment and escapes are kept.
 pub(crate) fn written_value(tree: &Tree, env: &BTreeMap<String, String>) -> Result<Tree, Problems> {
     replace(tree, false, &|name| {
         let variable = name.strip_prefix("env.").unwrap_or_default();
@@ -54,7 +54,7 @@ pub(crate) fn written_value(tree: &Tree, env: &BTreeMap<String, String>) -> Resu
     })
 }
 
-/// The names that the references in a text have.
+/// Returns the names of the references in a text.
 pub(crate) fn names_in(text: &str) -> Vec<&str> {
     let mut names = Vec::new();
     let mut rest = text;
@@ -75,7 +75,7 @@ pub(crate) fn names_in(text: &str) -> Vec<&str> {
     names
 }
 
-/// The names that the references below a tree have.
+/// Collects the names of the references below a tree.
 pub(crate) fn names_below<'a>(tree: &'a Tree, names: &mut BTreeSet<&'a str>) {
     match &tree.value {
         Value::Scalar { text, .. } => names.extend(names_in(text)),
@@ -88,8 +88,8 @@ pub(crate) fn names_below<'a>(tree: &'a Tree, names: &mut BTreeSet<&'a str>) {
     }
 }
 
-/// Replaces `${stream.…}` and unescapes `$${`. A value that is `${stream.uri}` and nothing else stands where the stream
-/// was given, so that what is wrong with it is shown there.
+/// Replaces `${stream.…}` and unescapes `$${`. A value that is just `${stream.uri}` gets the place where the stream was
+/// given, so that problems with it are shown there.
 ///
 /// A stream that returned (`door.2`) has the values of the first one (`door`).
 pub(crate) fn stream_values(
@@ -104,7 +104,7 @@ pub(crate) fn stream_values(
             None => Found::Value(stream.uri.clone()),
         }),
         (_, None) => Err(Unusable::new(
-            "`${stream.…}` stands in a node that all streams share; it needs `each: stream`",
+            "`${stream.…}` is used in a node that all streams share; it needs `each: stream`",
         )),
         (name, Some(stream)) => {
             let first = first_name(&stream.name);
@@ -120,10 +120,10 @@ enum Found {
     Value(String),
     /// A value that was written elsewhere.
     Placed(String, Span),
-    /// A value that has its escapes, and references that stay.
+    /// A value that still contains escapes, and references that stay.
     Template(String),
     Absent,
-    /// To be replaced later.
+    /// To be replaced in a later round.
     Later,
     /// Not to be replaced.
     Kept,
@@ -196,7 +196,7 @@ impl Scope<'_> {
 
 type Lookup<'a> = dyn Fn(&str) -> Result<Found, Unusable> + 'a;
 
-/// `last`: no later round will look at the result, so escapes end here.
+/// Replaces references in a tree. `last`: no later round follows, so escapes are removed.
 fn replace(tree: &Tree, last: bool, lookup: &Lookup<'_>) -> Result<Tree, Problems> {
     let mut problems = Problems::default();
     let replaced = walk(tree, last, lookup, &mut problems);
@@ -258,8 +258,9 @@ fn scalar(
         literal(&mut out, &rest[..at], last);
         let inside = &rest[at + 2..];
         let Some(end) = inside.find('}') else {
-            return Err(Problem::at(span, "`${` without its `}`")
-                .help("write `$${` where the characters themselves are meant"));
+            return Err(
+                Problem::at(span, "`${` without its `}`").help("write `$${` for a literal `${`")
+            );
         };
         let reference = &inside[..end];
         match value_of(reference, span, lookup)? {
@@ -285,7 +286,7 @@ fn scalar(
                 out.push_str(reference);
                 out.push('}');
             }
-            // What cannot be written so that it would be read again.
+            // It cannot be written so that it could be read again.
             _ => out.push_str("***"),
         }
         rest = &inside[end + 1..];
@@ -294,7 +295,7 @@ fn scalar(
     let is_whole = replaced && whole_reference(text);
     let quoting = match quoting {
         _ if is_whole => Quoting::Plain,
-        // What was put together from parts is text, whatever it looks like.
+        // Text that was assembled from parts stays text, whatever it looks like.
         Quoting::Plain if replaced => Quoting::Quoted,
         quoting => quoting,
     };
@@ -304,7 +305,8 @@ fn scalar(
     Ok(Tree::scalar(out, quoting, span))
 }
 
-/// Appends what is meant as it is. A later round must not find a reference in it, nor where it meets what is there.
+/// Appends literal text. A later round must not find a reference in it, nor across its boundary with the preceding
+/// text.
 fn literal(out: &mut String, text: &str, last: bool) {
     if last {
         out.push_str(text);
@@ -316,14 +318,14 @@ fn literal(out: &mut String, text: &str, last: bool) {
     out.push_str(&text.replace("${", "$${"));
 }
 
-/// What is put in the place of a reference.
+/// The replacement of a reference.
 enum Meant {
-    /// With the place where it was written, if that is another one.
+    /// A value, with the place where it was written if that is elsewhere.
     Value(String, Option<Span>),
     Template(String),
-    /// Itself: a later round will know.
+    /// The reference itself, for a later round.
     Reference,
-    /// Itself.
+    /// The reference itself.
     Kept,
 }
 
@@ -351,7 +353,7 @@ fn value_of(reference: &str, span: &Span, lookup: &Lookup<'_>) -> Result<Meant, 
     }
 }
 
-/// Whether a text is one reference and nothing else, so that it takes the type of what it refers to.
+/// Returns whether a text is a single reference, so that it takes the type of the value it refers to.
 fn whole_reference(text: &str) -> bool {
     text.starts_with("${") && text.find('}') == Some(text.len() - 1)
 }

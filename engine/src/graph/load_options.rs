@@ -1,25 +1,25 @@
-//! What a graph file is resolved with, besides itself.
+//! Options for resolving a graph file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::overrides::Overrides;
 
-/// What a graph file is resolved with.
+/// Options for resolving a graph file.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
-    /// What the command line changes.
+    /// Overrides from the command line.
     pub overrides: Overrides,
-    /// `${run.dir}`: where outputs go.
+    /// Folder for outputs: `${run.dir}`.
     pub run_dir: PathBuf,
-    /// `${env.…}`.
+    /// Environment variables: `${env.…}`.
     pub env: BTreeMap<String, String>,
 }
 
 impl LoadOptions {
-    /// No overrides, and the environment of the process.
+    /// Creates options without overrides, with the environment of the process.
     pub fn new(run_dir: impl Into<PathBuf>) -> Self {
-        // Variables that are not text cannot be written into a graph.
+        // Variables that are not valid UTF-8 cannot be used in a graph.
         let env = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();

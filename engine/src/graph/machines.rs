@@ -1,4 +1,4 @@
-//! `machines:` of a graph file, and on which of them each node runs.
+//! `machines:` of a graph file, and the placement of nodes on them.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use super::spec::{Placement, StreamSpec, StreamValues};
 use super::tree::{Tree, Value};
 use super::wired::Wired;
 
-/// The machines of a site, each with the place of its name; none where one machine runs all.
+/// Returns the machines of a site, each with the place of its name; empty if one machine runs everything.
 pub(crate) fn read(tree: &Tree, problems: &mut Problems) -> Vec<(String, Span)> {
     let mut machines = Vec::new();
     for entry in tree.section("machines") {
         let is_empty = entry.value.is_null() || entry.value.as_map().is_some_and(<[_]>::is_empty);
         if !is_empty {
-            let message = format!("machine `{}` has no settings: it is just named", entry.key);
+            let message = format!("machine `{}` takes no settings", entry.key);
             problems.push(Problem::at(&entry.value.span, message).help("write `{}`"));
         }
         machines.push((entry.key.clone(), entry.key_span.clone()));
@@ -23,7 +23,7 @@ pub(crate) fn read(tree: &Tree, problems: &mut Problems) -> Vec<(String, Span)> 
     machines
 }
 
-/// Finds out where each node runs. What the file leaves open or gets wrong is a problem.
+/// Determines where each node runs; reports nodes without a valid placement.
 pub(crate) fn place(
     wired: &mut [Wired],
     machines: &[(String, Span)],
@@ -48,7 +48,7 @@ pub(crate) fn place(
         problems.push(problem.help("leave out `machines`"));
         return;
     }
-    // Nodes that could not be read are not among these.
+    // Nodes that could not be read are not in `wired`.
     let are_all_read = problems.is_empty();
     let known: Vec<&str> = machines.iter().map(|(name, _)| name.as_str()).collect();
     for node in wired.iter_mut() {
@@ -56,7 +56,7 @@ pub(crate) fn place(
     }
     for (machine, span) in machines {
         let mut placed = wired.iter().filter_map(|node| node.on.as_ref());
-        // Where a node could not be placed, that has been told.
+        // Nodes that could not be placed have been reported.
         let are_all = are_all_read && wired.iter().all(|node| node.on.is_some());
         if are_all && !placed.any(|on| on.is_on(machine)) {
             let message = format!("no node runs on machine `{machine}`");
@@ -73,17 +73,14 @@ fn placement(
 ) -> Result<Option<Placement>, Problem> {
     let draft = &node.draft;
     let Some(on) = &draft.on else {
-        let message = format!(
-            "node `{}`: it does not say on which machine it runs",
-            draft.name
-        );
+        let message = format!("node `{}`: no machine is given", draft.name);
         let known = super::problem::listed(machines);
         let problem = Problem::at(&draft.name_span, message);
         return Err(problem.help(format!("add `on:`; known: {known}")));
     };
     let is_of_stream = on.as_text().is_some_and(|text| text.contains("${stream."));
     if !is_of_stream || !draft.each_stream {
-        // A reference to a stream is refused there.
+        // A reference to a stream is refused by `machine`.
         return machine(on, None, machines, values).map(|name| name.map(Placement::Machine));
     }
     let mut of_stream = BTreeMap::new();
@@ -95,7 +92,7 @@ fn placement(
     Ok(Some(Placement::OfStream(of_stream)))
 }
 
-/// The machine that a text names for a stream.
+/// Returns the machine that a text names for a stream.
 fn machine(
     on: &Tree,
     stream: Option<&StreamSpec>,

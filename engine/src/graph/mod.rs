@@ -1,10 +1,10 @@
 //! Graph files: reading, checking and resolving them. Running them is elsewhere.
 //!
-//! A file goes through these rooms: `tree` (YAML with places), `file` (includes, overrides, parameters), `streams` and
-//! `node` (one block), `build` (ports and connections), `check` (the graph as a whole; `types`, `writes` and `sizes`
-//! are its larger questions; `machines` and `crossings` ask where a site runs it, and `part` is what one of its
-//! machines runs), and comes out as a [`Graph`]. `secrets` are the values that nobody may show, `redact` knows them by
-//! their looks. `added` asks the same of a stream that comes while the graph runs.
+//! A file passes through these modules: `tree` (YAML with places), `file` (includes, overrides, parameters), `streams`
+//! and `node` (one block), `build` (ports and connections), `check` (the graph as a whole, with `types`, `writes` and
+//! `sizes` for its larger checks; `machines` and `crossings` determine where a site runs it, and `part` is what one of
+//! its machines runs). The result is a [`Graph`]. `secrets` are the values that must not be shown; `redact` recognises
+//! them by their form. `added` makes the same checks for a stream that is added while the graph runs.
 
 mod added;
 mod build;
@@ -61,13 +61,13 @@ pub use spec::{
     ProviderSpec, QueueSpec, Require, RestartSpec, RunSpec, StreamSpec, WhenFull,
 };
 
-/// Takes out of problems what looks like a secret, where no values are known yet.
+/// Redacts what looks like a secret from problems, where no secret values are known yet.
 fn hiding<T>(result: Result<T, Problems>) -> Result<T, Problems> {
     result.map_err(|problems| problems.hiding(&Secrets::default()))
 }
 
 impl Graph {
-    /// Reads and checks a graph file. Nothing is created or opened besides the file and what it includes.
+    /// Reads and checks a graph file. Nothing is created, and only the file and its includes are opened.
     ///
     /// # Errors
     /// Everything that is wrong with it.
@@ -78,8 +78,8 @@ impl Graph {
             .map(|graph| graph.read_from(read))
     }
 
-    /// Reads and checks a graph from a text; `name` stands for the file in messages. Includes are looked for in the
-    /// current folder.
+    /// Reads and checks a graph from text; `name` stands for the file in messages. Includes are resolved in the current
+    /// folder.
     ///
     /// # Errors
     /// Everything that is wrong with it.
@@ -108,12 +108,14 @@ impl Graph {
         built.map_err(|problems| problems.hiding(&secrets))
     }
 
-    /// The values of the graph and its streams that must not be shown: whoever shows something of a run hides them.
+    /// Returns the values of the graph and its streams that must not be shown; anything that displays data of a run
+    /// must hide them.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// Asks every actor whether what its settings name is there (a model file, a device). Nothing is created.
+    /// Runs the check of every actor: whether what its settings name exists (a model file, a device). Nothing is
+    /// created.
     ///
     /// # Errors
     /// Everything that is missing.
@@ -139,8 +141,8 @@ impl Graph {
             .map_err(|problems| problems.hiding(&self.secrets))
     }
 
-    /// Asks every actor to try out what its settings name, which takes longer than [`Graph::check`]: models are loaded,
-    /// each once for all instances that have the same settings.
+    /// Runs the try-out of every actor, which takes longer than [`Graph::check`]: models are loaded, each once for all
+    /// instances with the same settings.
     ///
     /// # Errors
     /// Everything that does not work.
@@ -172,7 +174,7 @@ impl Graph {
             .map_err(|problems| problems.hiding(&self.secrets))
     }
 
-    /// Whether the program has all services that the actors of the graph cannot do without.
+    /// Checks that the program has all services that the graph's actors require.
     ///
     /// # Errors
     /// Everything that is missing.
@@ -181,7 +183,7 @@ impl Graph {
         for node in &self.nodes {
             for need in node.ports.needs.iter().filter(|need| !services.has(need)) {
                 problems.push(Problem::nowhere(format!(
-                    "`{}` (node `{}`) needs `{}`, which this program does not give it",
+                    "`{}` (node `{}`) needs `{}`, which this program does not provide",
                     node.actor, node.name, need.name
                 )));
             }
@@ -189,7 +191,7 @@ impl Graph {
         problems.or_ok(())
     }
 
-    /// Whether the graph has a source that is waiting for somebody to give it streams.
+    /// Returns whether the graph has a source that waits for streams to be added.
     pub fn takes_streams(&self) -> bool {
         if self.provider.is_some() {
             return false;

@@ -1,4 +1,4 @@
-//! Names of graphs, nodes, streams, parameters and lanes: they are parts of paths and of other names.
+//! Names of graphs, nodes, streams, parameters and lanes, which become parts of paths and of other names.
 
 use super::place::Span;
 use super::problem::Problem;
@@ -7,7 +7,7 @@ fn fits(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '-'
 }
 
-/// Whether something may have this name; the problem has no place.
+/// Checks that something may have this name; the problem has no place.
 pub(crate) fn valid_name(what: &str, name: &str) -> Result<(), Problem> {
     if !name.is_empty() && name.chars().all(fits) && !name.starts_with('-') {
         return Ok(());
@@ -18,17 +18,17 @@ pub(crate) fn valid_name(what: &str, name: &str) -> Result<(), Problem> {
     )
 }
 
-/// Whether something may have the name that is written here.
+/// Checks that something may have the name written at `span`.
 pub(crate) fn valid_name_at(what: &str, name: &str, span: &Span) -> Result<(), Problem> {
     valid_name(what, name).map_err(|problem| problem.placed(span))
 }
 
-/// The name under which a stream came first: `door` of `door.2`, which came back.
+/// Returns the original name of a stream: `door` for `door.2`, a stream that returned under its old name.
 pub(crate) fn first_name(stream: &str) -> &str {
     stream.split_once('.').map_or(stream, |(first, _)| first)
 }
 
-/// The name that a file gives to its graph.
+/// Derives the name of a graph from the stem of its file name.
 pub(crate) fn fitting_name(stem: &str) -> String {
     let name: String = stem
         .chars()

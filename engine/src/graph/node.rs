@@ -1,4 +1,4 @@
-//! One node's block: the engine's keys, and what is left for the actor.
+//! Reads a node's block: the engine's keys, and the rest for the actor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) const ENGINE_KEYS: [&str; 10] = [
     "use", "each", "in", "queue", "lane", "replicas", "batch", "on_error", "require", "on",
 ];
 
-/// A node whose own block has been read; what it is connected to is not known yet.
+/// A node whose own block has been read, not yet connected to others.
 pub(crate) struct Draft {
     pub(crate) name: String,
     pub(crate) name_span: Span,
@@ -39,24 +39,24 @@ pub(crate) struct Draft {
     pub(crate) on_error: OnError,
     pub(crate) require: Require,
     pub(crate) require_span: Option<Span>,
-    /// The machine, as it is written.
+    /// Machine, as written.
     pub(crate) on: Option<Tree>,
     pub(crate) settings: Arc<Tree>,
 }
 
-/// What a file says of one input.
+/// What a file gives for one input.
 pub(crate) struct DraftInput {
-    /// None: the first input.
+    /// Name of the input; none for the first input.
     pub(crate) port: Option<(String, Span)>,
     pub(crate) from: Vec<(String, Span)>,
 }
 
-/// Reads a node. The first problem of a block is enough.
+/// Reads a node. Only the first problem of a block is reported.
 pub(crate) fn read_node(entry: &Entry, registry: &Registry) -> Result<Draft, Problem> {
     let block = &entry.value;
     if block.as_map().is_none() {
         let message = format!(
-            "node `{}` is a map, but this is {}",
+            "node `{}` must be a map, but this is {}",
             entry.key,
             block.kind()
         );
@@ -96,7 +96,7 @@ pub(crate) fn read_node(entry: &Entry, registry: &Registry) -> Result<Draft, Pro
 
 fn actor(entry: &Entry, registry: &Registry) -> Result<ActorType, Problem> {
     let Some(name) = entry.value.get("use") else {
-        let message = format!("node `{}` does not say which actor it is", entry.key);
+        let message = format!("node `{}` has no actor", entry.key);
         return Err(Problem::at(&entry.key_span, message).help("add `use: ACTOR`"));
     };
     let text = name.value.as_text().unwrap_or_default();
@@ -123,7 +123,7 @@ fn span_of(block: &Tree, key: &str) -> Option<Span> {
     block.get(key).map(|entry| entry.key_span.clone())
 }
 
-/// Refuses a number that is not between 1 and the most that makes sense.
+/// Refuses a number outside 1 to `most`.
 pub(crate) fn within(block: &Tree, key: &str, given: usize, most: usize) -> Result<(), Problem> {
     if (1..=most).contains(&given) {
         return Ok(());
@@ -162,7 +162,10 @@ fn queue_spec(file: QueueFile, block: &Tree) -> Result<QueueSpec, Problem> {
         .quality
         .is_some_and(|quality| !(1..=100).contains(&quality))
     {
-        return Err(Problem::at(&queue.key_span, "`quality` is from 1 to 100"));
+        return Err(Problem::at(
+            &queue.key_span,
+            "`quality` must be from 1 to 100",
+        ));
     }
     Ok(spec)
 }
@@ -175,7 +178,7 @@ fn on(block: &Tree) -> Result<Option<Tree>, Problem> {
         Some(_) => Ok(Some(entry.value.clone())),
         None => {
             let kind = entry.value.kind();
-            let message = format!("`on` is the name of a machine, but this is {kind}");
+            let message = format!("`on` must be the name of a machine, but this is {kind}");
             Err(Problem::at(&entry.value.span, message))
         }
     }
@@ -214,14 +217,14 @@ fn require(block: &Tree) -> Result<Require, Problem> {
             let names = items.iter().map(|item| {
                 item.as_text()
                     .map(str::to_owned)
-                    .ok_or_else(|| Problem::at(&item.span, "the name of an input is expected"))
+                    .ok_or_else(|| Problem::at(&item.span, "expected the name of an input"))
             });
             Ok(Require::Ports(names.collect::<Result<_, _>>()?))
         }
         Value::Scalar { text, .. } if text == "all" => Ok(Require::All),
         _ => Err(Problem::at(
             &entry.value.span,
-            "`require` is `all` or a list of inputs",
+            "`require` must be `all` or a list of inputs",
         )),
     }
 }
@@ -269,7 +272,7 @@ fn settings(entry: &Entry) -> Tree {
     let own = own.filter(|setting| !ENGINE_KEYS.contains(&setting.key.as_str()));
     Tree {
         value: Value::Map(own.cloned().collect()),
-        // What is missing in the block is shown at its name.
+        // Missing settings are reported at the block's name.
         span: entry.key_span.clone(),
     }
 }
@@ -280,7 +283,7 @@ fn refuse_keys_of_inputs(block: &Tree, draft: &Draft) -> Result<(), Problem> {
             return Err(Problem::at(
                 &entry.key_span,
                 format!(
-                    "`{}` is a source (`{}`): it has no input, so `{key}` means nothing here",
+                    "`{}` is a source (`{}`): it has no input, so it cannot have `{key}`",
                     draft.name, draft.actor.name
                 ),
             ));
@@ -289,7 +292,7 @@ fn refuse_keys_of_inputs(block: &Tree, draft: &Draft) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Reads all nodes; each contributes its first problem.
+/// Reads all nodes; each contributes at most one problem.
 pub(crate) fn read_nodes(
     nodes: &[Entry],
     registry: &Registry,

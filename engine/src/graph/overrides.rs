@@ -1,4 +1,4 @@
-//! What the command line changes in a graph: `--param`, `--stream`, `--set`.
+//! Changes to a graph from the command line: `--param`, `--stream`, `--set`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use super::tree::{Entry, Quoting, Tree, Value, extent, fits};
 /// Changes to a graph file, as typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// `NAME=VALUE`: gives a declared parameter its value, literally.
+    /// `NAME=VALUE`: sets a declared parameter to a literal value.
     pub params: Vec<String>,
-    /// `NAME=URI`: adds a stream, or binds a declared one to another place.
+    /// `NAME=URI`: adds a stream, or rebinds a declared one.
     pub streams: Vec<String>,
     /// `PATH=VALUE`, such as `nodes.emotion.batch.max=8`: sets one value of the file; the value is YAML.
     pub set: Vec<String>,
@@ -51,7 +51,7 @@ fn split(option: &str, argument: &str) -> Result<Assignment, Problem> {
 }
 
 impl Assignment {
-    /// The place of the name where there is no such thing. The value is not shown then: nobody can say whether it is a
+    /// Returns the place of the name when it is unknown. The value is left out of the excerpt, since it may be a
     /// secret.
     fn unknown(&self) -> Span {
         let text = &self.name_span.source.text[..self.value_span.start];
@@ -84,12 +84,12 @@ impl Overrides {
     }
 }
 
-/// What has been given so far: by the path that it sets, how it was typed.
+/// The arguments given so far, as typed, by the path that they set.
 #[derive(Default)]
 struct Given(BTreeMap<String, String>);
 
 impl Given {
-    /// What is given twice is a slip, also in two spellings: the earlier one would be dropped.
+    /// Reports arguments that set the same value, even in two spellings: the earlier one would be lost.
     fn add(&mut self, option: &str, arguments: &[String], problems: &mut Problems) {
         for argument in arguments {
             let Ok(Assignment {
@@ -101,7 +101,7 @@ impl Given {
             let typed = format!("--{option} {name}");
             let (path, leaf) = match option {
                 "param" => (format!("params.{name}"), format!("params.{name}")),
-                // What the file says of the stream besides stays.
+                // The stream's other values in the file are kept.
                 "stream" => (format!("streams.{name}"), format!("streams.{name}.uri")),
                 _ => (name.clone(), name.clone()),
             };
@@ -117,7 +117,7 @@ impl Given {
         }
     }
 
-    /// What was given of the value at a path, or of a part of it.
+    /// Returns the earlier argument that set the value at a path, or a part of it.
     fn undone_by(&self, path: &str) -> Option<&String> {
         let below = format!("{path}.");
         let mut parts = self.0.range(below.clone()..);
@@ -155,7 +155,7 @@ fn stream(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
     if assignment.value.is_empty() {
         return Err(Problem::at(
             &assignment.name_span,
-            format!("the stream `{}` is bound to nothing", assignment.name),
+            format!("the stream `{}` has no address", assignment.name),
         ));
     }
     if let Some(provider) = streams::provider_of(tree) {
@@ -164,14 +164,14 @@ fn stream(tree: &mut Tree, assignment: Assignment) -> Result<(), Problem> {
             &assignment.name_span,
             format!("the graph's streams come from `{name}`, so none can be given here"),
         )
-        .help("the settings of what provides them are changed with `--set streams.NAME=VALUE`"));
+        .help("change the provider's settings with `--set streams.NAME=VALUE`"));
     }
     let value = Tree::scalar(
         assignment.value.replace("${", "$${"),
         Quoting::Plain,
         assignment.value_span,
     );
-    // What else the file says of the stream stays.
+    // The stream's other values in the file are kept.
     let written = tree.section("streams").iter();
     let is_map = written
         .filter(|entry| entry.key == assignment.name)
@@ -189,7 +189,7 @@ fn set(tree: &mut Tree, assignment: &Assignment) -> Result<(), Problem> {
     if path.iter().any(|part| part.is_empty()) {
         return Err(Problem::at(
             &assignment.name_span,
-            "a path is made of names with single dots between them, such as `nodes.detect.every`",
+            "a path consists of names separated by single dots, such as `nodes.detect.every`",
         ));
     }
     if let ["nodes", node, ..] = path.as_slice() {
@@ -211,7 +211,7 @@ fn set(tree: &mut Tree, assignment: &Assignment) -> Result<(), Problem> {
     put(tree, &path, &assignment.name_span, value)
 }
 
-/// Lets every part of a value point at the argument it came from.
+/// Sets the span of every part of a value to the argument it came from.
 fn place_all(tree: &mut Tree, span: &Span) {
     tree.span = span.clone();
     match &mut tree.value {
@@ -226,7 +226,7 @@ fn place_all(tree: &mut Tree, span: &Span) {
     }
 }
 
-/// Sets the value at a path; maps on the way are made.
+/// Sets the value at a path, creating maps on the way.
 fn put(tree: &mut Tree, path: &[&str], key_span: &Span, value: Tree) -> Result<(), Problem> {
     let Some((first, rest)) = path.split_first() else {
         *tree = value;

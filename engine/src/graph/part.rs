@@ -1,5 +1,5 @@
-//! The part of a graph that one machine of a site runs: its nodes, and where an edge leads to another machine or comes
-//! from one, the two actors that carry it. Graph in, graph out: nothing is started or asked.
+//! The part of a graph that one machine of a site runs: its nodes and, at edges to and from other machines, the actors
+//! that carry packets. It maps a graph to a graph; nothing is started or queried.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,25 +18,25 @@ use super::spec::{
 };
 use super::tree::{Entry, Quoting, Tree, Value};
 
-/// Packets of an edge that may lose some which are on their way at once: what is under way when the other machine is
-/// slow is old when it comes out.
+/// Window of a lossy edge, in packets in flight: what is in flight while the other machine is slow is old when it
+/// arrives.
 const LOSSY_WINDOW: usize = 2;
 
-/// The actors that stand at the ends of an edge between machines. Both have the settings `edge`, `full`, `capacity` and
-/// `window`; the sending one `quality`, `bytes` and `max_age` as well, the receiving one `carries`.
+/// The actors at the ends of an edge between machines. Both have the settings `edge`, `full`, `capacity` and `window`;
+/// the sender also has `quality`, `bytes` and `max_age`, the receiver `carries`.
 #[derive(Clone, Copy, Debug)]
 pub struct EdgeActors {
-    /// The name of the actor that sends what comes to its one input.
+    /// Name of the sending actor, which has one input.
     pub send: &'static str,
-    /// The name of the source that gives what has been sent.
+    /// Name of the receiving source.
     pub receive: &'static str,
 }
 
 impl Graph {
-    /// The part of this graph that a machine runs.
+    /// Returns the part of this graph that a machine runs.
     ///
     /// # Errors
-    /// The graph has no such machine, or the registry no such actors.
+    /// The graph has no such machine, or the registry has no such actors.
     pub fn part(
         &self,
         machine: &str,
@@ -71,8 +71,8 @@ impl Graph {
             .collect();
         let streams = declared.iter().filter(|name| listed.contains(name));
         let streams = streams.map(|name| self.stream(name)).collect();
-        // Sources of their own come before streams that are listed, but those of other machines have become listed
-        // ones.
+        // A run lists shared sources before listed streams, but shared sources of other machines have become listed
+        // streams here.
         let has_shared = nodes
             .iter()
             .any(|node| node.inputs.is_empty() && !node.each_stream);
@@ -86,22 +86,22 @@ impl Graph {
         })
     }
 
-    /// The graph itself, or the one that it is a part of.
+    /// Returns the whole graph if this is a part, otherwise the graph itself.
     pub fn whole(&self) -> &Self {
         self.part_of.as_ref().map_or(self, |(_, whole)| whole)
     }
 
-    /// Of a part: the machine that runs it.
+    /// Returns the machine that runs this part; none for a whole graph.
     pub fn machine(&self) -> Option<&str> {
         self.part_of.as_ref().map(|(machine, _)| machine.as_str())
     }
 
-    /// Whether streams come to this part from other machines.
+    /// Returns whether this part receives streams from other machines.
     pub fn has_inlets(&self) -> bool {
         self.nodes.iter().any(|node| node.is_inlet)
     }
 
-    /// The ends that this part has of edges to other machines, of which nothing is known yet.
+    /// Returns this part's ends of edges to other machines, with empty statistics.
     pub fn site_edges(&self) -> Vec<SiteEdgeReport> {
         let ends = self.nodes.iter().filter_map(|node| {
             Some(SiteEdgeReport {
@@ -114,7 +114,7 @@ impl Graph {
         ends.collect()
     }
 
-    /// Whether packets end here, and not only at other machines.
+    /// Returns whether the part has sinks of its own, besides edges to other machines.
     pub fn has_own_sinks(&self) -> bool {
         let inputs = self.nodes.iter().flat_map(|node| &node.inputs);
         let fed: BTreeSet<usize> = inputs
@@ -124,7 +124,7 @@ impl Graph {
         nodes.any(|(index, node)| !fed.contains(&index) && node.edge.is_none())
     }
 
-    /// What comes to this part from other machines: the name of each edge, and its streams.
+    /// Returns what this part receives from other machines: the name of each edge, and its streams.
     pub fn inlets(&self) -> Vec<(String, Vec<String>)> {
         let inlets = self.nodes.iter().filter(|node| node.is_inlet);
         let named = inlets.filter_map(|node| {
@@ -135,8 +135,8 @@ impl Graph {
         named.collect()
     }
 
-    /// The machines from which streams come to this part. None for the whole; and where machines send to each other in
-    /// a circle, so that nobody can say whose streams are the last.
+    /// Returns the machines that send streams to this part. None for a whole graph, and if machines send to each other
+    /// in a cycle, so that it is undefined whose streams end last.
     pub fn senders(&self) -> Option<BTreeSet<String>> {
         let (machine, whole) = self.part_of.as_ref()?;
         let senders_of = |machine: &str| {
@@ -160,7 +160,7 @@ impl Graph {
         Some(own)
     }
 
-    /// The streams of the file whose sources are here, and not on another machine.
+    /// Returns the streams of the file whose sources are in this part.
     pub fn own_streams(&self) -> Vec<String> {
         let sources = self
             .nodes
@@ -177,7 +177,7 @@ impl Graph {
         sources.flat_map(of_source).collect()
     }
 
-    /// By node: the names of the streams that reach it.
+    /// Returns, by node, the names of the streams that reach it.
     fn names_reaching(&self) -> Vec<BTreeSet<String>> {
         let names = |node| {
             let streams = self.streams_reaching(node).into_iter();
@@ -195,7 +195,7 @@ impl Graph {
     }
 }
 
-/// The names of all streams, in the order in which a run of the whole would know them.
+/// Returns the names of all streams, in the order in which a run of the whole graph would list them.
 pub(super) fn declared(graph: &Graph) -> Vec<String> {
     let sources = graph.nodes.iter().filter(|node| node.inputs.is_empty());
     let shared = sources.filter(|node| !node.each_stream);
@@ -211,13 +211,13 @@ struct Parting<'a> {
     registry: &'a Registry,
     reaching: Vec<BTreeSet<String>>,
     nodes: Vec<NodeSpec>,
-    /// Where nodes of the whole are here, and the ends of edges that bring what an output of the whole gives.
+    /// Index here of each node of the whole, and of the inlet for each output of the whole.
     local: HashMap<usize, usize>,
     inlets: HashMap<(usize, usize), usize>,
 }
 
 impl Parting<'_> {
-    /// Adds what is here of a node, what of it comes from other machines, and what leaves it for others.
+    /// Adds what runs here of a node, its inlets from other machines, and its outlets to them.
     fn add(&mut self, index: usize) -> Result<(), Problems> {
         let node = &self.whole.nodes[index];
         let on = node.on.as_ref();
@@ -261,7 +261,7 @@ impl Parting<'_> {
         Ok(())
     }
 
-    /// What feeds a node that is here: nodes that are here too, and what comes from other machines.
+    /// Returns the inputs of a node that runs here: from nodes that run here too, and from inlets.
     fn inputs(&self, index: usize, node: &NodeSpec) -> Vec<InputSpec> {
         let feeds = |from: &OutputRef| {
             let local = self.local.get(&from.node).map(|&node| OutputRef {
@@ -285,18 +285,18 @@ impl Parting<'_> {
         inputs.filter(|input| !input.from.is_empty()).collect()
     }
 
-    /// Whether any stream finds both nodes here.
+    /// Returns whether any stream has both nodes here.
     fn are_together(&self, from: usize, to: usize) -> bool {
         let is_here = |node: usize, stream: &str| {
             let on = self.whole.nodes[node].on.as_ref();
             on.and_then(|on| on.of(stream)) == Some(self.machine)
         };
         let mut streams = self.reaching[from].iter();
-        // Streams that are added later find them as they are.
+        // Without known streams, those that are added later may use both.
         streams.len() == 0 || streams.any(|stream| is_here(from, stream) && is_here(to, stream))
     }
 
-    /// The end of an edge that brings streams here.
+    /// Creates the receiving end of an edge.
     fn inlet(
         &self,
         node: &NodeSpec,
@@ -314,8 +314,8 @@ impl Parting<'_> {
         Ok(inlet)
     }
 
-    /// The end of an edge that takes streams away. What waits here waits to be sent; whether the other machine keeps up
-    /// is the edge's concern.
+    /// Creates the sending end of an edge. Its queue holds packets that wait to be sent; backpressure from the other
+    /// machine is handled by the edge.
     fn outlet(&self, crossing: &Crossing, streams: BTreeSet<String>) -> Result<NodeSpec, Problems> {
         let mut settings = settings_of(crossing);
         let queue = &crossing.queue;
@@ -381,7 +381,7 @@ impl Parting<'_> {
     }
 }
 
-/// What both ends of an edge are told.
+/// Returns the settings of both ends of an edge.
 fn settings_of(crossing: &Crossing) -> Vec<(&'static str, String)> {
     let queue = &crossing.queue;
     let full = match queue.full {

@@ -1,4 +1,4 @@
-//! Places in texts: what problems point at.
+//! Places in source texts, which problems refer to.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +9,7 @@ use super::redact::parts_of_argument;
 use super::secrets::Secrets;
 use super::shown::{Shown, hidden_in_source, printable};
 
-/// What arguments are called in messages.
+/// Source name of command-line arguments in messages.
 const COMMAND_LINE: &str = "command line";
 
 /// A text that problems point into: a graph file, or an argument of the command line.
@@ -17,7 +17,7 @@ const COMMAND_LINE: &str = "command line";
 pub(crate) struct Source {
     pub(crate) name: String,
     pub(crate) text: String,
-    /// What must not be shown of it, beside what its own looks say.
+    /// Values that must not be shown, besides those recognised by their form.
     secrets: OnceLock<Secrets>,
     shown: OnceLock<Shown>,
 }
@@ -32,17 +32,17 @@ impl Source {
         })
     }
 
-    /// An argument of the command line.
+    /// Creates a source from an argument of the command line.
     pub(crate) fn argument(text: impl Into<String>) -> Arc<Self> {
         Self::new(COMMAND_LINE, text)
     }
 
-    /// From now on it is shown without these; what has been shown stays.
+    /// Sets the values to hide from now on; an excerpt that has already been rendered keeps its form.
     pub(crate) fn keep_secret(&self, secrets: &Secrets) {
         let _ = self.secrets.set(secrets.clone());
     }
 
-    /// The text as excerpts show it.
+    /// Returns the text as excerpts show it.
     pub(crate) fn shown(&self) -> &Shown {
         self.shown.get_or_init(|| {
             let mut hidden = hidden_in_source(&self.text);
@@ -56,7 +56,7 @@ impl Source {
         })
     }
 
-    /// Line and column, both from 1, of a byte offset.
+    /// Returns the line and column of a byte offset, both from 1.
     pub(crate) fn place(&self, offset: usize) -> (usize, usize) {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -103,7 +103,7 @@ impl fmt::Debug for Span {
 }
 
 impl Span {
-    /// All of a source.
+    /// Returns the span of a whole source.
     pub(crate) fn whole(source: &Arc<Source>) -> Self {
         Self {
             source: Arc::clone(source),

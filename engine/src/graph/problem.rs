@@ -1,4 +1,4 @@
-//! What is wrong with a graph, and where: every problem can be shown with its file, line, column and the offending text
+//! Problems with a graph and their places: each can be shown with its file, line, column and the offending text
 //! underlined.
 
 use std::fmt;
@@ -10,11 +10,11 @@ use super::place::{Source, Span};
 use super::secrets::Secrets;
 use super::shown::printable;
 
-/// Names that a message lists.
+/// Maximum number of names listed in a message.
 const MOST_LISTED: usize = 20;
-/// Names with which a wrong one is compared.
+/// Maximum number of names compared with a wrong one.
 const MOST_COMPARED: usize = 1000;
-/// Bytes of the longest name that is compared.
+/// Length of the longest name that is compared, in bytes.
 const LONGEST_COMPARED: usize = 200;
 
 /// One thing that is wrong.
@@ -22,7 +22,7 @@ const LONGEST_COMPARED: usize = 200;
 pub struct Problem {
     message: String,
     help: Option<String>,
-    /// The place itself first, then others that matter, with what to say about them.
+    /// The place itself first, then other relevant places with their labels.
     labels: Vec<(Span, Option<String>)>,
     is_of_unknown_name: bool,
 }
@@ -46,13 +46,13 @@ impl Problem {
         }
     }
 
-    /// The same problem, at a place.
+    /// Sets the place of the problem.
     pub(crate) fn placed(mut self, span: &Span) -> Self {
         self.labels = vec![(span.clone(), None)];
         self
     }
 
-    /// The same problem, of an actor or provider that is not registered.
+    /// Marks the problem as one of an actor or provider that is not registered.
     pub(crate) fn of_unknown_name(mut self) -> Self {
         self.is_of_unknown_name = true;
         self
@@ -63,7 +63,7 @@ impl Problem {
         self
     }
 
-    /// Adds the known name that is most like the given one, if one is alike.
+    /// Suggests the known name most similar to the given one, if one is similar enough.
     pub(crate) fn did_you_mean<'a>(
         self,
         given: &str,
@@ -77,7 +77,7 @@ impl Problem {
         }
     }
 
-    /// Points at a second place, if it is in the same source.
+    /// Adds a second place, if it is in the same source.
     pub(crate) fn also(mut self, span: &Span, label: &str) -> Self {
         if self
             .labels
@@ -89,7 +89,7 @@ impl Problem {
         self
     }
 
-    /// The same problem without what must not be shown, also where its place is.
+    /// Redacts secrets from the problem, including excerpts of its source.
     pub(crate) fn hiding(mut self, secrets: &Secrets) -> Self {
         self.message = secrets.hide(&self.message);
         self.help = self.help.map(|help| secrets.hide(&help));
@@ -99,36 +99,36 @@ impl Problem {
         self
     }
 
-    /// Whether the graph names an actor or a provider that the registry does not have: another program may have it.
+    /// Returns whether the graph names an actor or a provider that is not registered; another program may have it.
     pub fn is_of_unknown_name(&self) -> bool {
         self.is_of_unknown_name
     }
 
-    /// What is wrong, without its place.
+    /// Returns the message, without its place.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What to do about it, if there is something to say.
+    /// Returns the advice, if there is any.
     pub fn advice(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
-    /// What tells it from others.
+    /// Returns what identifies the problem: its message and place.
     pub(crate) fn identity(&self) -> (String, Option<(*const Source, usize)>) {
         let span = self.labels.first().map(|(span, _)| span);
         let place = span.map(|span| (Arc::as_ptr(&span.source), span.start));
         (self.message.clone(), place)
     }
 
-    /// Line and column in the source, both from 1.
+    /// Returns the line and column in the source, both from 1.
     pub fn place(&self) -> Option<(usize, usize)> {
         let (span, _) = self.labels.first()?;
         Some(span.source.place(span.start))
     }
 }
 
-/// Names in a message: the first of many are enough.
+/// Lists names for a message, at most the first [`MOST_LISTED`].
 pub(crate) fn listed(names: &[&str]) -> String {
     match names.get(..MOST_LISTED) {
         Some(first) if names.len() > MOST_LISTED => {
@@ -142,14 +142,14 @@ pub(crate) fn listed(names: &[&str]) -> String {
     }
 }
 
-/// The known name that is most like a given one; none where there are so many that looking for it would take its time
-/// for each problem.
+/// Returns the known name most similar to a given one; none if the names are so many or so long that the search would
+/// be slow.
 pub fn most_alike<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let known: Vec<&str> = known.into_iter().take(MOST_COMPARED + 1).collect();
     if known.len() > MOST_COMPARED || given.len() > LONGEST_COMPARED {
         return None;
     }
-    // `detect` is short for `detect_faces`, if nothing else has that word.
+    // `detect` is short for `detect_faces`, unless several names contain that word.
     let mut longer = known.iter().filter(|name| has_word(name, given));
     if let (Some(&only), None) = (longer.next(), longer.next()) {
         return Some(only);
@@ -165,7 +165,7 @@ pub fn most_alike<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> 
         .map(|(_, name)| name)
 }
 
-/// Whether a name of several words has this one among them.
+/// Returns whether a name of several words contains this one.
 fn has_word(name: &str, word: &str) -> bool {
     name != word && name.split('_').any(|part| part == word)
 }
@@ -222,28 +222,28 @@ impl Problems {
         self.0.extend(found.0);
     }
 
-    /// The problems, in the order in which they were found.
+    /// Returns the problems, in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// Returns the number of problems.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The same problems without what must not be shown.
+    /// Redacts secrets from the problems.
     pub(crate) fn hiding(self, secrets: &Secrets) -> Self {
         let problems = self.0.into_iter();
         Self(problems.map(|problem| problem.hiding(secrets)).collect())
     }
 
-    /// Ok if there is none.
+    /// Returns the value if there are no problems.
     pub(crate) fn or_ok<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() {
             Ok(value)
@@ -252,7 +252,7 @@ impl Problems {
         }
     }
 
-    /// Keeps the value, or the problem.
+    /// Returns the value, or records the problem.
     pub(crate) fn note<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
         result.map_err(|problem| self.push(problem)).ok()
     }

@@ -1,19 +1,19 @@
-//! What of a text must not be shown: the user-info and every query value of the URIs in it. Which values are secret
-//! wherever they stand is [`Secrets`](super::secrets::Secrets)'s to know.
+//! Redaction of the user info and all query values of URIs in a text. Values that are secret wherever they appear are
+//! handled by [`Secrets`](super::secrets::Secrets).
 
 use std::iter;
 use std::ops::Range;
 
-/// What stands in the place of what is hidden.
+/// Replacement for hidden text.
 pub(crate) const HIDDEN: &str = "***";
 
-/// Where the part of a URI begins that may hold secrets. A graph's `${stream.uri}` is one that is not known yet.
+/// Prefixes of the part of a URI that may hold secrets. A graph's `${stream.uri}` is a URI that is not known yet.
 const BEGINNINGS: [&str; 2] = ["://", "${stream.uri}"];
 
-/// Schemes of addresses that somebody forgot the slashes of.
+/// Schemes of addresses that may be missing their slashes.
 const SLIPS: [&str; 4] = ["rtsp:", "rtsps:", "http:", "https:"];
 
-/// Words of which a name is made that calls its value a secret.
+/// Words that mark a name as that of a secret.
 const SECRET_WORDS: [&str; 21] = [
     "password",
     "passwd",
@@ -38,13 +38,13 @@ const SECRET_WORDS: [&str; 21] = [
     "headers",
 ];
 
-/// A text as it may be shown: every URI in it without user-info and query values.
+/// Redacts a text: every URI in it is shown without user info and query values.
 ///
 /// `rtsp://user:pw@host/a?b=c` becomes `rtsp://***@host/a?b=***`. Everything up to the last `@` of a URI is hidden, so
-/// that a password with a raw `/` or `@` in it is hidden too; the price is that a path that holds an `@` loses its
-/// host. Where nobody can say whether an `@` belongs to a password or to a query, everything behind the scheme is
-/// hidden. A text that begins with a scheme is one URI, with whatever spaces and quotation marks it has; inside of a
-/// text a URI ends at the quotation mark that stands before it, or at white space, if what came by then can be one.
+/// that a password with a raw `/` or `@` is hidden too; as a consequence, a path that contains an `@` loses its host.
+/// If it is ambiguous whether an `@` belongs to a password or to a query, everything after the scheme is hidden. A text
+/// that begins with a scheme is one URI, including any spaces and quotation marks; within a text, a URI ends at the
+/// quotation mark that precedes it or at white space, provided that what it contains so far can be a URI.
 pub fn redact(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut at = 0;
@@ -57,7 +57,7 @@ pub fn redact(text: &str) -> String {
     shown
 }
 
-/// An address of which everything behind the host is a secret, as those of webhooks are: `https://host/***`.
+/// Redacts an address whose whole path is a secret, such as a webhook's: `https://host/***`.
 pub fn redact_path(uri: &str) -> String {
     let shown = redact(uri);
     let Some(at) = shown.find("://") else {
@@ -69,7 +69,7 @@ pub fn redact_path(uri: &str) -> String {
     }
 }
 
-/// Whether a name says that its value is a secret: `camera_password`, `apiKey`, `Authorization`.
+/// Returns whether a name marks its value as a secret: `camera_password`, `apiKey`, `Authorization`.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let compound = ["password", "passwd", "secret", "apikey", "webhook"];
@@ -94,7 +94,7 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
         .any(|word| SECRET_WORDS.contains(&word.as_str()))
 }
 
-/// The secret parts of an argument of the command line: an address in it goes to its end, whatever it holds.
+/// Returns the secret parts of a command-line argument; an address in it extends to the argument's end.
 pub(crate) fn parts_of_argument(argument: &str) -> Vec<Range<usize>> {
     let Some((at, beginning)) = next_uri(argument) else {
         return Vec::new();
@@ -106,7 +106,7 @@ pub(crate) fn parts_of_argument(argument: &str) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// The parts of a text that are secret by their place in a URI, in order.
+/// Returns the parts of a text that are secret by their place in a URI, in order.
 pub(crate) fn secret_parts(text: &str) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let mut from = 0;
@@ -143,7 +143,7 @@ pub(crate) fn is_of_scheme(c: char) -> bool {
     c.is_ascii_alphanumeric() || "+-.".contains(c)
 }
 
-/// How far a URI goes in a text, from behind its `://`.
+/// Returns the length of a URI in a text, from after its `://`.
 fn extent(after: &str, before: &str) -> usize {
     let quote = before.trim_end_matches(is_of_scheme).chars().next_back();
     let quoted = quote
@@ -154,7 +154,7 @@ fn extent(after: &str, before: &str) -> usize {
     let begun = after[..end].split(['/', '?', '#']).next();
     let begun = begun.unwrap_or_default();
     match line.rfind('@') {
-        // The beginning of a user-info whose password goes on behind the mark.
+        // The beginning of a user info whose password continues after the quotation mark.
         Some(sign) if sign >= end && !after[..end].contains('@') && !is_host(begun) => {
             sign + word(&line[sign..])
         }
@@ -162,13 +162,13 @@ fn extent(after: &str, before: &str) -> usize {
     }
 }
 
-/// Where a text that stands in quotation marks ends.
+/// Returns where a quoted text ends.
 fn closing(text: &str, quote: char) -> Option<usize> {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
         match c {
             '\\' if quote == '"' => drop(chars.next()),
-            // As YAML writes the mark itself.
+            // A quotation mark that YAML escapes by doubling.
             '\'' if quote == '\'' && chars.peek().is_some_and(|(_, next)| *next == '\'') => {
                 chars.next();
             }
@@ -184,7 +184,7 @@ fn word(text: &str) -> usize {
         .unwrap_or(text.len())
 }
 
-/// Whether this can be all that stands between `//` and the path: a host, and a port behind it.
+/// Returns whether this can be everything between `//` and the path: a host, optionally with a port.
 fn is_host(authority: &str) -> bool {
     match authority.rsplit_once(':') {
         _ if authority.ends_with(']') => true,
@@ -197,13 +197,13 @@ fn is_host(authority: &str) -> bool {
     }
 }
 
-/// The secret parts of one URI, of which `rest` is what stands behind `://`.
+/// Returns the secret parts of one URI; `rest` is what follows `://`.
 fn parts_of_uri(rest: &str) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let mut shown_from = 0;
     if let Some(sign) = rest.rfind('@') {
         let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        // Behind the authority it may be a password's, or a query's.
+        // After the authority, the `@` may belong to a password or to a query.
         if sign > authority && rest[..sign].contains(['?', '#', '=']) {
             return iter::once(0..rest.len()).collect();
         }
@@ -222,7 +222,7 @@ fn parts_of_uri(rest: &str) -> Vec<Range<usize>> {
         shown_from + first + 1
     };
     for pair in rest[at..].split('&') {
-        // What has no name is a value, or half of one with a raw `&` in it.
+        // A part without a name is a value, or half of one with a raw `&` in it.
         let value = pair.find('=').map_or(0, |sign| sign + 1);
         push(&mut parts, at + value..at + pair.len());
         at += pair.len() + 1;
@@ -236,7 +236,7 @@ fn push(parts: &mut Vec<Range<usize>>, part: Range<usize>) {
     }
 }
 
-/// The values behind the user name and the query's names of the URI that a text is, as they are and with `%41` decoded.
+/// Returns the passwords and query values of a text that is a URI, as written and with percent-encoding decoded.
 pub(crate) fn values_of(uri: &str) -> Vec<Value> {
     let mut values = Vec::new();
     for part in secret_parts(uri) {
@@ -245,7 +245,8 @@ pub(crate) fn values_of(uri: &str) -> Vec<Value> {
             let password = text.split_once(':').map(|(_, password)| password);
             values.push(Value::password(text));
             values.extend(password.map(Value::password));
-            // Whoever takes a raw mark for the host's end takes what is before it for a host, and speaks of that.
+            // A library that takes a raw delimiter for the host's end takes what precedes it for a host, and may report
+            // that.
             let pieces = text
                 .split(['/', '?', '#'])
                 .skip_while(|piece| *piece == text);
@@ -266,13 +267,13 @@ pub(crate) fn values_of(uri: &str) -> Vec<Value> {
     values
 }
 
-/// Bytes that a piece of a password has at least that is hidden for itself: a shorter one is a word of many texts.
+/// Minimum length, in bytes, of a piece of a password that is hidden by itself; shorter ones are common words.
 const LEAST_PIECE: usize = 4;
 
-/// A value out of a URI.
+/// A value from a URI.
 pub(crate) struct Value {
     pub(crate) text: String,
-    /// Whether it is a password, or its name says that it is a secret.
+    /// Whether it is a password, or its name marks it as a secret.
     pub(crate) is_named: bool,
 }
 
@@ -284,7 +285,7 @@ impl Value {
         }
     }
 
-    /// The value without percent-encoding, if it has some.
+    /// Returns the value with percent-encoding decoded, if it has any.
     fn decoded(&self) -> Option<Self> {
         let bytes = self.text.as_bytes();
         let mut out = Vec::with_capacity(bytes.len());

@@ -1,25 +1,25 @@
-//! A graph as others read it: the resolved file, and drawings.
+//! A graph in readable forms: the resolved file, and drawings.
 
 use std::fmt::Write as _;
 
 use super::spec::{Graph, NodeSpec, Placement, WhenFull};
 use super::tree::{Quoting, Scalar, Tree, Value, resolve};
 
-/// What is drawn around the nodes whose machine each stream says.
+/// Label of the box around nodes whose machine depends on the stream.
 const OF_STREAMS: &str = "the stream's machine";
 
 impl Graph {
-    /// The graph file with includes, overrides and `${…}` resolved, except `${stream.…}` and `${env.…}` that were
-    /// there; secrets are hidden. It is a graph file itself.
+    /// Returns the graph file with includes, overrides and `${…}` resolved, except for `${stream.…}` and `${env.…}`;
+    /// secrets are hidden. The result is a graph file itself.
     pub fn resolved_yaml(&self) -> String {
         let mut out = String::new();
         block(&self.resolved, 0, &mut out);
         out
     }
 
-    /// What all parts of a site must have in common: the graph file with what it includes and what the command line
-    /// changes, before anything is replaced, and without the addresses of streams, which each machine may have of its
-    /// own. It may hold secrets: hash it, and show it to nobody.
+    /// Returns what all parts of a site must have in common: the graph file with its includes and the command line's
+    /// overrides, before any reference is replaced, and without the addresses of streams, which may differ between
+    /// machines. It may hold secrets, so only a hash of it may be shown.
     pub fn common_yaml(&self) -> String {
         let mut common = self.given.clone();
         if let Value::Map(entries) = &mut common.value {
@@ -38,7 +38,7 @@ impl Graph {
         out
     }
 
-    /// The graph in Graphviz' DOT language; what runs on one machine of a site stands in one box.
+    /// Returns the graph in Graphviz' DOT language; each machine of a site is a box.
     pub fn to_dot(&self) -> String {
         let mut out = format!("digraph \"{}\" {{\n", self.name);
         out.push_str("  rankdir=LR; node [shape=box, style=rounded, fontname=\"sans-serif\"];\n");
@@ -53,7 +53,7 @@ impl Graph {
             }
             for node in nodes {
                 let peripheries = if node.each_stream { 2 } else { 1 };
-                // Not every program that draws DOT draws its boxes around nodes.
+                // Not every renderer of DOT draws clusters.
                 let on = machine.map_or_else(String::new, |machine| format!("\\non {machine}"));
                 let label = format!("{}\\n{}{on}", node.name, node.actor);
                 let _ = writeln!(
@@ -73,7 +73,7 @@ impl Graph {
         out
     }
 
-    /// The graph as a Mermaid flow chart; what runs on one machine of a site stands in one box.
+    /// Returns the graph as a Mermaid flow chart; each machine of a site is a box.
     pub fn to_mermaid(&self) -> String {
         let mut out = String::from("flowchart LR\n");
         for (number, (machine, nodes)) in self.by_machine().into_iter().enumerate() {
@@ -103,7 +103,7 @@ impl Graph {
         out
     }
 
-    /// The nodes by the machines on which they run; all of them under no machine where one runs all.
+    /// Returns the nodes by machine; without machines, all of them under none.
     fn by_machine(&self) -> Vec<(Option<&str>, Vec<&NodeSpec>)> {
         if self.machines.is_empty() || self.machine().is_some() {
             return vec![(None, self.nodes.iter().collect())];
@@ -136,7 +136,7 @@ impl Graph {
     }
 }
 
-/// What an edge does that is worth knowing: its queue, and whether it stays on one thread.
+/// Returns the label of an edge: its queue, and whether it stays on one thread.
 fn label(producer: &NodeSpec, node: &NodeSpec) -> String {
     let capacity = node.queue.capacity;
     let queue = match node.queue.full {
@@ -171,7 +171,7 @@ fn block(tree: &Tree, indent: usize, out: &mut String) {
     }
 }
 
-/// What stands behind a key or a dash.
+/// Writes the value after a key or a dash.
 fn nested(tree: &Tree, indent: usize, out: &mut String) {
     match short(&tree.value) {
         empty if empty.is_empty() => {
@@ -184,7 +184,7 @@ fn nested(tree: &Tree, indent: usize, out: &mut String) {
     }
 }
 
-/// A value that fits behind its key; nothing for a collection with contents.
+/// Returns a value that fits on its key's line; empty for a nonempty collection.
 fn short(value: &Value) -> String {
     match value {
         Value::Scalar {
@@ -197,7 +197,7 @@ fn short(value: &Value) -> String {
     }
 }
 
-/// Keys are text even where they look like something else; nothing at all must be quoted.
+/// Formats a key. Keys are text even if they look like another type; an empty key is quoted.
 fn key(key: &str) -> String {
     match key {
         "" => text(key, Quoting::Quoted),

@@ -1,5 +1,5 @@
-//! Which files a run would write over that it must not: what it reads, and what its program keeps beside its outputs.
-//! Looks at the disk, so that another spelling or a link is no way around it.
+//! Detects files that a run must not overwrite: those that it reads, and those that its program keeps beside its
+//! outputs. Accesses the disk, so that other spellings and links are recognised.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,11 +21,11 @@ struct Instance<'a> {
     actor: &'a ActorType,
 }
 
-/// Files that must stay, and what each is.
+/// Files that must be preserved, each with a description.
 type Taken = BTreeMap<Identity, String>;
 
 impl Graph {
-    /// No node may write this file; `what` goes on where a message says "which …".
+    /// Forbids nodes to write this file; `what` completes messages after "which …".
     pub fn keep(&mut self, path: PathBuf, what: &str) {
         self.kept.push((path, what.to_owned()));
     }
@@ -37,12 +37,12 @@ impl Graph {
         self
     }
 
-    /// Whether neither a node nor the program, which writes `beside`, writes over what the graph reads or was read
-    /// from, over each other's files, over files [that are kept](Self::keep), or in the place of what is no file (a
+    /// Checks that neither the nodes nor the program, which writes `beside`, overwrite files that the graph reads or
+    /// was read from, each other's files, files [that are kept](Self::keep), or something that is not a regular file (a
     /// device).
     ///
     /// # Errors
-    /// Each path that would be lost.
+    /// Each path that would be overwritten.
     pub fn check_replaced(
         &self,
         registry: &Registry,
@@ -70,7 +70,8 @@ impl Graph {
             .map_err(|problems| problems.hiding(&self.secrets))
     }
 
-    /// The same for a stream that is added beside others: what is written for it, and what it reads.
+    /// Makes the same check for a stream that is added beside others, in both directions: what it writes and what it
+    /// reads.
     pub(super) fn check_replaced_by_added(
         &self,
         registry: &Registry,
@@ -91,10 +92,10 @@ impl Graph {
             };
             let nodes = self.nodes.iter();
             let nodes = nodes.flat_map(|node| of(node).into_iter().map(move |of| (node, of)));
-            // What cannot be read any more does not run.
+            // Settings that can no longer be read belong to instances that do not run.
             read_settings(nodes, registry, &mut Problems::default())
         };
-        // Mostly nothing is there that could be lost, and then nobody else has to be asked.
+        // Usually no file exists that could be overwritten, and the other instances need not be queried.
         let mut at_risk = Vec::new();
         for instance in &added {
             let writes = instance.writes(problems).into_iter();
@@ -130,7 +131,7 @@ impl Graph {
         }
     }
 
-    /// All files that the graph reads, as far as its actors know them before they run.
+    /// Returns all files that the graph reads, as far as its actors know them before they run.
     pub fn reads(&self, registry: &Registry) -> Vec<PathBuf> {
         let instances = self.instances(registry, &mut Problems::default());
         let reads = |instance: &Instance| instance.actor.reads(&instance.settings);
@@ -211,7 +212,7 @@ fn read_settings<'a>(
 }
 
 impl Instance<'_> {
-    /// Notes what it reads.
+    /// Records the files that it reads.
     fn read(&self, taken: &mut Taken, problems: &mut Problems) {
         match self.actor.reads(&self.settings) {
             Ok(paths) => taken.extend(paths.iter().map(|path| {
@@ -233,10 +234,10 @@ impl Instance<'_> {
     }
 }
 
-/// What would be lost, or surprise somebody, if a sink wrote to this path.
+/// Returns the reason why a sink must not write to this path, if there is one.
 fn lost(path: &Path, taken: &Taken) -> Option<String> {
     if path == Path::new("-") {
-        let message = "`-` would be a file of that name: the standard output is the summary's; write `./-` if that is meant";
+        let message = "`-` would be a file of that name, since the summary goes to the standard output; write `./-` for such a file";
         return Some(message.to_owned());
     }
     if let Some(what) = taken_by(path, taken) {
@@ -255,14 +256,14 @@ fn taken_by<'a>(path: &Path, taken: &'a Taken) -> Option<&'a String> {
     written.iter().find_map(|path| taken.get(&identity(path)))
 }
 
-/// What a sink with this path writes: the file, and before that what is not complete.
+/// Returns the files that a sink with this path writes: the final file and its incomplete form.
 fn written(path: &Path) -> [PathBuf; 2] {
     let mut part = path.file_name().unwrap_or_default().to_owned();
     part.push(".part");
     [path.to_owned(), path.with_file_name(part)]
 }
 
-/// The one entry of a file in its folder, whatever leads to it: another spelling, a link, another mount of the folder.
+/// Identity of a file's entry in its folder, independent of spelling, links and mounts of the folder.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Identity {
     Entry {
@@ -270,7 +271,7 @@ enum Identity {
         folder: u64,
         name: OsString,
     },
-    /// Where there is no folder.
+    /// The path, if the folder does not exist.
     Path(PathBuf),
 }
 

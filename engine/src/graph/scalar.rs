@@ -1,6 +1,6 @@
-//! What a plain scalar of a YAML document is.
+//! Types of plain scalars in YAML documents.
 
-/// What a plain scalar is by YAML's core schema.
+/// Type of a plain scalar by YAML's core schema.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scalar<'a> {
     Null,

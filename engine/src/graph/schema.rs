@@ -1,4 +1,4 @@
-//! The JSON Schema of graph files, for editors: generated from the same types that read them.
+//! The JSON Schema of graph files, for editors, generated from the same types that read them.
 
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
@@ -8,7 +8,7 @@ use crate::registry::{ActorType, ProviderType, Registry, inline_schema};
 
 use super::spec::{BatchFile, OnError, QueueFile, RunFile};
 
-/// The JSON Schema (draft 2020-12) of graph files that use the actors of this registry.
+/// Returns the JSON Schema (draft 2020-12) of graph files that use the actors of this registry.
 pub fn schema(registry: &Registry) -> Value {
     let names: Vec<&str> = registry.iter().map(|actor| actor.name).collect();
     let nodes: Vec<Value> = registry.iter().map(node).collect();
@@ -23,7 +23,7 @@ pub fn schema(registry: &Registry) -> Value {
             "fermata": {"const": 1, "description": "Version of the file format."},
             "name": {"type": "string", "description": "Name of the graph. Default: the file's."},
             "include": {
-                "description": "Graph files, relative to this one, over which this one is laid.",
+                "description": "Graph files, relative to this one, that this one is merged over.",
                 "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
             },
             "params": {
@@ -52,14 +52,14 @@ pub fn schema(registry: &Registry) -> Value {
     })
 }
 
-/// A list of streams, or what a provider's settings may hold.
+/// Returns the schema of `streams:`: a list of streams, or a provider's settings.
 fn streams(registry: &Registry) -> Value {
     let listed = json!({
         "description": "Cameras, files or shard sequences by name.",
         "type": "object",
         "additionalProperties": {
             "type": ["string", "number", "object"],
-            "description": "Where it comes from; or a map with its `uri` and values of its own, which nodes find under `${stream.KEY}`.",
+            "description": "Where it comes from; or a map with its `uri` and values of its own, which nodes refer to as `${stream.KEY}`.",
             "required": ["uri"],
             "additionalProperties": {"type": ["string", "number", "boolean"]},
         },
@@ -71,7 +71,7 @@ fn streams(registry: &Registry) -> Value {
     let names: Vec<&str> = providers.iter().map(|provider| provider.name).collect();
     let used: Vec<Value> = providers.into_iter().map(provider).collect();
     json!({
-        "description": "Cameras, files or shard sequences by name; or what provides them, and how many at once.",
+        "description": "Cameras, files or shard sequences by name; or their provider, and how many are open at once.",
         "type": "object",
         "if": {"required": ["use"]},
         "then": {"properties": {"use": {"enum": names}}, "allOf": used},
@@ -79,10 +79,11 @@ fn streams(registry: &Registry) -> Value {
     })
 }
 
-/// What `streams:` may hold where this provider is used.
+/// Returns the schema of `streams:` for this provider.
 fn provider(provider: &ProviderType) -> Value {
     let mut open = part::<usize>();
-    open["description"] = json!("How many streams may be there at once, at most 1000. Default: 1.");
+    open["description"] =
+        json!("Maximum number of streams open at once, at most 1000. Default: 1.");
     let own = Map::from_iter([
         ("use".to_owned(), json!({"description": "The provider."})),
         ("open".to_owned(), open),
@@ -100,12 +101,12 @@ fn part<T: JsonSchema>() -> Value {
     value
 }
 
-/// What a node of this actor may hold.
+/// Returns the schema of a node with this actor.
 fn node(actor: &ActorType) -> Value {
     chosen(actor.name, actor.schema(), engine_properties(actor.source))
 }
 
-/// What may stand beside `use: NAME`: the engine's keys and the settings.
+/// Returns the schema of what may appear beside `use: NAME`: the engine's keys and the settings.
 fn chosen(name: &str, mut settings: Schema, mut properties: Map<String, Value>) -> Value {
     AllowReferences.transform(&mut settings);
     let settings = settings.to_value();
@@ -130,7 +131,7 @@ fn engine_properties(source: bool) -> Map<String, Value> {
     add("use", "The actor.", json!({"type": "string"}));
     add(
         "each",
-        "`stream`: every stream has an instance of its own.",
+        "`stream`: every stream has its own instance.",
         json!({"const": "stream"}),
     );
     add(
@@ -140,12 +141,12 @@ fn engine_properties(source: bool) -> Map<String, Value> {
     );
     add(
         "on",
-        "Where the graph has `machines`: the one on which the node runs; `${stream.KEY}` where each stream says it.",
+        "If the graph has `machines`: the machine that the node runs on, or `${stream.KEY}` for a machine per stream.",
         json!({"type": "string"}),
     );
     add(
         "on_error",
-        "What an error on a packet does. Default: skip.",
+        "Effect of an error on a packet. Default: skip.",
         part::<OnError>(),
     );
     if source {
@@ -165,7 +166,7 @@ fn engine_properties(source: bool) -> Map<String, Value> {
     );
     add(
         "replicas",
-        "Workers of a stateless actor, at most 256; order is kept. Default: 1.",
+        "Number of workers of a stateless actor, at most 256; order is kept. Default: 1.",
         part::<usize>(),
     );
     add(
@@ -181,7 +182,7 @@ fn engine_properties(source: bool) -> Map<String, Value> {
     properties
 }
 
-/// Lets `${…}` stand wherever a number or a truth value does.
+/// Allows `${…}` wherever a number or a boolean is expected.
 struct AllowReferences;
 
 impl Transform for AllowReferences {

@@ -1,5 +1,5 @@
-//! Secrets in the trees of graph files: which values are some by the names above them, and how a tree is written down
-//! without.
+//! Secrets in the trees of graph files: which values are secret by the keys above them, and how a tree is written out
+//! without them.
 
 use std::iter;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use super::secrets::Secrets;
 use super::tree::{Entry, Quoting, Tree, Value};
 
 impl Secrets {
-    /// Takes note of all secrets in settings or streams whose values are known.
+    /// Registers all secrets in settings or streams whose values are known.
     pub(crate) fn learn(&self, tree: &Tree) {
         self.learn_under(tree, Place::Anywhere);
     }
@@ -37,13 +37,12 @@ impl Secrets {
         }
     }
 
-    /// A tree as it may be written down: what is secret in it is hidden, references that it keeps stay as they are
-    /// written.
+    /// Returns a tree as it may be written out: secrets are hidden, references are kept as written.
     pub(crate) fn hidden_tree(&self, tree: &Tree) -> Tree {
         self.hidden_under(tree, Place::Anywhere)
     }
 
-    /// The same of a value that is a secret as a whole.
+    /// Returns a value that is entirely secret as it may be written out.
     pub(crate) fn hidden_value(&self, tree: &Tree) -> Tree {
         self.hidden_under(tree, Place::Secret)
     }
@@ -102,19 +101,19 @@ impl Secrets {
     }
 }
 
-/// What the names above a value say about it.
+/// What the keys above a value imply for its secrecy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Only URIs are looked at.
+    /// Only URIs in it have secret parts.
     Anywhere,
-    /// It is a secret.
+    /// The whole value is a secret.
     Secret,
-    /// It is an address whose path is a secret.
+    /// The value is an address whose path is a secret.
     Webhook,
 }
 
 impl Place {
-    /// The place of what stands behind a key.
+    /// Returns the place of the value of a key.
     pub(crate) fn below(self, key: &str) -> Self {
         let is_webhook = key.to_ascii_lowercase().contains("webhook");
         match self {
@@ -125,14 +124,14 @@ impl Place {
     }
 }
 
-/// Whether a value can be a secret at all.
+/// Returns whether a value can be a secret at all.
 fn is_word(text: &str, quoting: Quoting) -> bool {
     let is_flag = matches!(text, "" | "~" | "null" | "true" | "false");
     !is_flag || (quoting == Quoting::Quoted && !text.is_empty())
 }
 
-/// A text in which each `${…}` is one character that stands for it, so that what is written in it is not taken for
-/// parts of a URI.
+/// A text in which each `${…}` is replaced by one placeholder character, so that its content is not taken for parts of
+/// a URI.
 struct Template {
     text: String,
     references: References,
@@ -140,7 +139,7 @@ struct Template {
 
 struct References(Vec<String>);
 
-/// The first of the characters that stand for references: Unicode leaves them to private use.
+/// First placeholder character, from a private-use area of Unicode.
 const FIRST: u32 = 0xF_0000;
 
 impl Template {
@@ -153,7 +152,7 @@ impl Template {
             let escaped = rest[..at].ends_with('$');
             let stands = char::from_u32(FIRST + references.len() as u32);
             match (end, stands) {
-                // What is known of the stream's place is looked for by name.
+                // `${stream.uri}` is kept, since redaction recognises it as the beginning of a URI.
                 (Some(end), Some(stands)) if !escaped && &rest[at..end] != "${stream.uri}" => {
                     out.push_str(&rest[..at]);
                     out.push(stands);
@@ -175,7 +174,7 @@ impl Template {
 }
 
 impl References {
-    /// The text with its references, without some parts, in which only the references are left.
+    /// Returns the text with its references, with these parts hidden except for their references.
     fn shown(&self, text: &str, parts: &[Range<usize>]) -> String {
         let mut out = String::new();
         let mut at = 0;
@@ -211,13 +210,13 @@ impl References {
                 None => piece,
             };
             match literal {
-                // Between a user's name and a password.
+                // Between user name and password.
                 "" | ":" => out.push_str(literal),
                 name if name.ends_with(':') => out.extend([HIDDEN, ":"]),
                 _ => out.push_str(HIDDEN),
             }
             if let Some(reference) = reference {
-                // A default is written down in the graph as the rest of the secret would be.
+                // A default is written in the graph like the rest of the secret.
                 let name = reference.split_once(":-").map(|(name, _)| name);
                 match name {
                     Some(name) => out.extend([name, "}"]),

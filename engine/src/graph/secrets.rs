@@ -1,5 +1,5 @@
-//! The values that a run must not show, wherever they stand: those of the URIs, headers and secret settings of its
-//! graph, and the parameters and environment values that went into them.
+//! The values that a run must not show anywhere: those in the URIs, headers and secret settings of its graph, and the
+//! parameters and environment values used in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -10,22 +10,23 @@ use aho_corasick::{AhoCorasick, Input, MatchKind};
 use super::redact::{HIDDEN, is_of_scheme, redact, redact_path, values_of};
 use super::shown::printable;
 
-/// Shorter values are hidden only where they stand as a word of their own: `pw` must not be cut out of other words.
+/// Length below which values are hidden only as separate words: `pw` must not be cut out of other words.
 const SHORT: usize = 4;
-/// Values of a query whose name does not call them secrets are hidden elsewhere too if they are at least as long:
-/// `channel=1` says nothing about the ones in a log.
+/// Minimum length for also hiding a query value whose name does not mark it as secret: `channel=1` must not hide every
+/// `1` in a log.
 const LONG: usize = 6;
 
-/// The values that a run must not show. It is shared by all that show something of the run, and grows with its streams.
+/// The values that a run must not show. Shared by everything that displays data of the run, and extended with its
+/// streams.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(Arc<RwLock<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Whole URIs, and how they are shown.
+    /// Whole URIs, and their redacted forms.
     uris: BTreeMap<String, String>,
     values: BTreeSet<String>,
-    /// None where something has come since it was made.
+    /// Search automaton; none if values have been added since it was built.
     search: Option<Arc<Search>>,
 }
 
@@ -35,19 +36,18 @@ struct Search(Option<Patterns>);
 #[derive(Debug)]
 struct Patterns {
     automaton: AhoCorasick,
-    /// What is looked for, and what is shown in its place, if it is a whole URI.
+    /// Patterns, each with its replacement if it is a whole URI.
     patterns: Vec<(String, Option<String>)>,
 }
 
-/// A known value in a text.
+/// An occurrence of a known value in a text.
 struct Found {
     part: Range<usize>,
     by: String,
 }
 
 impl Secrets {
-    /// A text as it may be shown: without the values that are known, and without the secret parts of any other URI in
-    /// it.
+    /// Returns a text without known secret values and without the secret parts of any other URI in it.
     pub fn hide(&self, text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
         let mut from = 0;
@@ -60,7 +60,7 @@ impl Secrets {
         redact(&shown)
     }
 
-    /// Where the known values stand in a text, in order.
+    /// Returns where known values occur in a text, in order.
     pub(crate) fn parts_in(&self, text: &str) -> Vec<Range<usize>> {
         let found = self.found_in(text, false).into_iter();
         found.map(|found| found.part).collect()
@@ -83,7 +83,7 @@ impl Secrets {
                 Some(_) => uris,
                 None => fits(text, part.start, value),
             };
-            // What stands in it may be known too.
+            // A match that does not count may contain another one.
             from = if is_meant {
                 part.end
             } else {
@@ -99,7 +99,7 @@ impl Secrets {
         found
     }
 
-    /// What looks for all that is known; it is made anew where something has come to be known.
+    /// Returns the search automaton for all known values, rebuilding it if values have been added.
     fn search(&self) -> Arc<Search> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(search) = &known.search {
@@ -119,13 +119,13 @@ impl Secrets {
                 automaton,
                 patterns,
             })),
-            // Only gigabytes of secrets could not be looked for.
+            // Building fails only for gigabytes of secrets.
             _ => Search(None),
         };
         Arc::clone(known.search.insert(Arc::new(search)))
     }
 
-    /// From now on, what is secret in this place is not shown.
+    /// Registers the secret parts of a URI.
     pub fn add_uri(&self, uri: &str) {
         if !uri.contains("://") {
             return;
@@ -142,7 +142,7 @@ impl Secrets {
         }
     }
 
-    /// From now on, what is secret of an argument of the command line is not shown.
+    /// Registers the secret parts of a command-line argument.
     pub fn add_argument(&self, argument: &str) {
         if let Some(sign) = argument.find("://") {
             let scheme = argument[..sign].trim_end_matches(is_of_scheme).len();
@@ -150,9 +150,9 @@ impl Secrets {
         }
     }
 
-    /// From now on, this value is not shown.
+    /// Registers a secret value.
     pub fn add(&self, value: &str) {
-        // Whoever has a secret of one character has none.
+        // A value of one character is not worth hiding.
         let is_known_later = value.contains("${");
         if value.chars().nth(1).is_none() || value == HIDDEN || is_known_later {
             return;
@@ -174,7 +174,7 @@ impl Secrets {
         }
     }
 
-    /// The same of an address whose path is a secret.
+    /// Registers an address whose path is a secret.
     pub(crate) fn add_webhook(&self, uri: &str) {
         self.add_uri(uri);
         self.insert_uri(uri, &redact_path(uri));
@@ -185,7 +185,7 @@ impl Secrets {
     }
 }
 
-/// A text and how others write it: with escapes, as messages and JSON do.
+/// Returns a text and its escaped forms, as messages and JSON write it.
 fn forms(text: &str) -> BTreeSet<String> {
     let json = serde_json::Value::from(text).to_string();
     BTreeSet::from([
@@ -196,7 +196,7 @@ fn forms(text: &str) -> BTreeSet<String> {
     ])
 }
 
-/// Whether a value that stands here is meant, and not a part of another word.
+/// Returns whether a value at this position counts, rather than being part of another word.
 fn fits(text: &str, at: usize, value: &str) -> bool {
     if value.len() >= SHORT {
         return true;

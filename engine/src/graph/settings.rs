@@ -1,4 +1,4 @@
-//! The part of a node's block that belongs to its actor, and reading any part of a graph file as a Rust type.
+//! The actor's part of a node's block, and deserialization of any part of a graph file.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,22 +25,22 @@ impl Settings {
         read(&self.0)
     }
 
-    /// Settings as a graph file would hold them in JSON, which is YAML too.
+    /// Creates settings from JSON, which is also YAML.
     ///
     /// # Errors
-    /// It is nested too deeply, or has a key twice.
+    /// The JSON is nested too deeply, or has a duplicate key.
     pub fn from_json(json: &serde_json::Value) -> Result<Self, Problem> {
         let source = Source::new("settings", json.to_string());
         Ok(Self(Arc::new(Tree::parse(&source)?)))
     }
 }
 
-/// Reads a part of the graph file as a type.
+/// Deserializes a part of the graph file.
 pub(crate) fn read<T: DeserializeOwned>(tree: &Tree) -> Result<T, SettingsError> {
     T::deserialize(Reader(tree)).map_err(|error| error.or_at(&tree.span))
 }
 
-/// Settings that do not fit the actor.
+/// The error of settings that do not fit the actor.
 #[derive(Debug)]
 pub struct SettingsError {
     message: String,
@@ -112,7 +112,7 @@ fn unknown(what: &str, given: &str, known: &'static [&'static str]) -> SettingsE
 struct Reader<'a>(&'a Tree);
 
 impl<'a> Reader<'a> {
-    /// Hands a scalar to the visitor as what it is.
+    /// Passes a scalar to the visitor as its resolved type.
     fn scalar<V: Visitor<'a>>(
         text: &'a str,
         quoting: Quoting,
@@ -236,7 +236,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
             Value::Scalar { text, .. } => visitor.visit_enum(text.as_str().into_deserializer()),
             Value::Map(entries) if entries.len() == 1 => visitor.visit_enum(Variant(&entries[0])),
             _ => Err(de::Error::custom(format!(
-                "{} stands where one name, or one name and its value, is expected",
+                "expected one name, or one name and its value, but this is {}",
                 self.0.kind()
             ))),
         };

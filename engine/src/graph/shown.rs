@@ -1,12 +1,11 @@
-//! Texts of others as they may be shown: without what must be hidden, and without characters that a terminal would
-//! obey.
+//! Texts of others as they may be displayed: with secrets hidden, and without characters that control a terminal.
 
 use std::ops::Range;
 
 use super::redact::{HIDDEN, is_secret_name, secret_parts};
 
-/// A text with its control characters made visible, so that no file can move the cursor, ring, or hide what it says.
-/// Line ends and tabs stay.
+/// Makes control characters visible, so that no file can move the cursor, ring the bell, or hide text. Line ends and
+/// tabs are kept.
 pub fn printable(text: &str) -> String {
     if !text.contains(is_obeyed) {
         return text.to_owned();
@@ -16,7 +15,7 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
-/// The same of what is a part of a line, such as a file's name: line ends and tabs are made visible too.
+/// Like [`printable`], for a part of a line such as a file name: line ends and tabs are made visible too.
 pub fn printable_in_line(text: &str) -> String {
     let shown = |c| {
         if c == '\n' || c == '\t' {
@@ -28,14 +27,14 @@ pub fn printable_in_line(text: &str) -> String {
     printable(text).chars().map(shown).collect()
 }
 
-/// Whether a terminal does something else with a character than show it; those that turn the direction of writing are
-/// among them.
+/// Returns whether a terminal interprets a character instead of displaying it; includes those that change the direction
+/// of writing.
 fn is_obeyed(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\t'))
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
 }
 
-/// The picture that Unicode has of a control character.
+/// Returns Unicode's picture of a control character.
 fn picture(c: char) -> char {
     match c {
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{FFFD}'),
@@ -44,16 +43,16 @@ fn picture(c: char) -> char {
     }
 }
 
-/// A source text as it may be shown, and where its places have gone.
+/// A source text as it may be displayed, with a mapping of positions.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
     pub(crate) text: String,
-    /// What was replaced: from where to where in the source, and in `text`.
+    /// Replaced ranges: in the source, and in `text`.
     replaced: Vec<(Range<usize>, Range<usize>)>,
 }
 
 impl Shown {
-    /// `hidden` may overlap.
+    /// Creates the displayed text; `hidden` may overlap.
     pub(crate) fn new(source: &str, hidden: Vec<Range<usize>>) -> Self {
         let mut shown = Self {
             text: String::with_capacity(source.len()),
@@ -89,7 +88,7 @@ impl Shown {
         self.replaced.push((part, start..self.text.len()));
     }
 
-    /// Where a byte of the source has gone.
+    /// Returns the position in `text` of a byte of the source.
     pub(crate) fn at(&self, offset: usize) -> usize {
         let before = self
             .replaced
@@ -105,7 +104,7 @@ impl Shown {
     }
 }
 
-/// The parts in order, without overlaps.
+/// Sorts the ranges and merges overlaps.
 fn merged(mut parts: Vec<Range<usize>>) -> Vec<Range<usize>> {
     parts.retain(|part| !part.is_empty());
     parts.sort_by_key(|part| part.start);
@@ -119,8 +118,8 @@ fn merged(mut parts: Vec<Range<usize>>) -> Vec<Range<usize>> {
     merged
 }
 
-/// What of a graph file or an argument must not be shown, as far as that can be said before its values are known: the
-/// secret parts of URIs, and values behind names that say what they are.
+/// Returns what must be hidden of a graph file or an argument, as far as it can be known before its values are: the
+/// secret parts of URIs, and values with secret names.
 pub(crate) fn hidden_in_source(text: &str) -> Vec<Range<usize>> {
     let mut parts = secret_parts(text);
     let is_of_name = |c: char| c.is_alphanumeric() || "_-.".contains(c);
@@ -131,7 +130,7 @@ pub(crate) fn hidden_in_source(text: &str) -> Vec<Range<usize>> {
         });
         let value = &text[at + 1..];
         let follows = sign == "=" || value.starts_with([' ', '\t']);
-        // In a path of `--set` the last name counts.
+        // In a path of `--set`, the last name counts.
         let last = name[start..].rsplit('.').next().unwrap_or_default();
         if follows && is_secret_name(last) {
             let line = value.lines().next().unwrap_or_default();
@@ -143,7 +142,8 @@ pub(crate) fn hidden_in_source(text: &str) -> Vec<Range<usize>> {
     parts
 }
 
-/// How much of a line is the value that it begins with. References to parameters and the environment are no secrets.
+/// Returns the length of the value at the beginning of a line. References to parameters and the environment are not
+/// secrets.
 fn length_of_value(line: &str, is_argument: bool) -> usize {
     let value = line.trim_end();
     let bare = value.trim_matches(['"', '\'', ',', '}', ' ']);

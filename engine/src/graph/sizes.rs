@@ -1,21 +1,21 @@
-//! Queues that must hold what a batch beside them holds back: under `asap` a batch is closed by count alone, so whoever
-//! waits for what is in it waits until as many packets have come, and what comes by other ways must have room until
-//! then.
+//! Sizes queues that must hold as much as a batch beside them holds back. Under `asap` a batch is closed by count
+//! alone, so anything that waits for its content waits until enough packets have come, and packets on other paths need
+//! room until then.
 //!
-//! What cannot be known here is how many packets get as far as a batch: where an actor lets only some of them pass, no
-//! size is enough, and the watchdog names the deadlock.
+//! How many packets reach a batch cannot be known here: if an actor before it filters packets, no size is enough, and
+//! the watchdog reports the deadlock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::{Problem, Problems};
 use super::wired::{Wired, origins};
 
-/// Sizes joins. Where two ways between the same nodes meet again, the way beside a batch must be able to hold as many
+/// Sizes joins. Where two paths between the same nodes meet again, the path beside a batch must be able to hold as many
 /// packets as the batch holds back, or both would wait for each other.
 pub(crate) fn joins(wired: &mut [Wired], problems: &mut Problems) {
     let held = held_back(wired);
     for node in wired.iter_mut().filter(|node| node.ports.inputs.len() > 1) {
-        // What is merged into one input is of different sources.
+        // Outputs that are merged into one input carry different sources.
         let ways: Vec<BTreeMap<usize, usize>> = node
             .inputs
             .iter()
@@ -40,7 +40,8 @@ pub(crate) fn joins(wired: &mut [Wired], problems: &mut Problems) {
     }
 }
 
-/// By node, by source: the most packets that the batches on a way from the source to the node (inclusive) hold back.
+/// Returns, by node and source, the most packets that batches on a path from the source to the node (inclusive) hold
+/// back.
 fn held_back(wired: &[Wired]) -> Vec<BTreeMap<usize, usize>> {
     let mut held: Vec<BTreeMap<usize, usize>> = Vec::with_capacity(wired.len());
     for (index, node) in wired.iter().enumerate() {
@@ -61,11 +62,11 @@ fn held_back(wired: &[Wired]) -> Vec<BTreeMap<usize, usize>> {
 }
 
 /// Sizes shared nodes, which take the streams that meet there strictly in turn. A node that waits for a stream whose
-/// packets a batch holds back takes none of the others. Where they meet at another node as well, before it or beside
-/// it, that one waits for what finds no room at the first, takes nothing of the stream that is held back either, and so
-/// the batch never gets full.
+/// packets a batch holds back takes none of the others. If the streams also meet at another node, before it or beside
+/// it, that node waits for room at the first and takes nothing of the held-back stream either, so the batch never fills
+/// up.
 ///
-/// `provided`: the streams of the graph are units of work, of which a node takes whatever comes.
+/// `provided`: the graph's streams are units of work, of which a node takes any that has a packet.
 pub(crate) fn turns(wired: &mut [Wired], provided: bool, problems: &mut Problems) {
     // Without batches nothing is held back.
     if wired.iter().all(|node| most_held(node) == 0) {
@@ -107,9 +108,9 @@ pub(crate) fn turns(wired: &mut [Wired], provided: bool, problems: &mut Problems
     }
 }
 
-/// Which streams meet at other shared nodes, by ways that do not lead through a certain one.
+/// Streams that meet at other shared nodes, on paths that do not lead through a certain node.
 struct Elsewhere {
-    /// By source: a number that those have in common which meet, also by way of others.
+    /// By source: a number shared by all sources that meet, directly or through others.
     together: BTreeMap<usize, usize>,
     /// Sources whose own streams meet, if there are several.
     alone: BTreeSet<usize>,
@@ -151,7 +152,7 @@ impl Elsewhere {
         }
     }
 
-    /// Whether streams of two sources meet, or, if it is one source, `several` of its own.
+    /// Returns whether streams of two sources meet or, for one source, whether `several` of its own streams meet.
     fn meet(&self, one: usize, other: usize, several: bool) -> bool {
         if one == other {
             several && self.alone.contains(&one)
@@ -161,8 +162,8 @@ impl Elsewhere {
     }
 }
 
-/// By node: the most packets of a source's stream that batches hold back between the last node before where both meet
-/// (or the source, if there is none) and the node (inclusive). None where the stream does not come.
+/// Returns, by node, the most packets of a source's stream that batches hold back between the last earlier node where
+/// both streams meet (or the source, if there is none) and the node (inclusive). None where the stream does not arrive.
 fn held_since_both(
     wired: &[Wired],
     source: usize,
@@ -188,7 +189,7 @@ fn held_since_both(
     held
 }
 
-/// The most packets that a node's batch holds back.
+/// Returns the most packets that a node's batch holds back.
 fn most_held(node: &Wired) -> usize {
     node.draft.batch.as_ref().map_or(0, |batch| batch.max)
 }
@@ -199,7 +200,7 @@ struct Meeting {
     why: &'static str,
 }
 
-/// Lets the queues of a node hold so many packets, or says why they cannot.
+/// Sizes the queues of a node to hold this many packets, or reports why that is impossible.
 fn size(node: &mut Wired, needed: usize, meeting: &Meeting, problems: &mut Problems) {
     let draft = &mut node.draft;
     let span = draft.queue_span.as_ref().unwrap_or(&draft.name_span);

@@ -1,4 +1,4 @@
-//! What a graph file says, once it has been read and checked. How it is read is elsewhere.
+//! The content of a graph file once it has been read and checked. Reading it is elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -20,48 +20,47 @@ use super::tree::Tree;
 /// A graph that can run.
 #[derive(Clone, Debug)]
 pub struct Graph {
-    /// Name of the graph; it names the run's folder.
+    /// Name of the graph, also used for the run's folder.
     pub name: String,
-    /// The streams that the file or the command line declares.
+    /// Streams that the file or the command line declares.
     pub streams: Vec<StreamSpec>,
-    /// What gives the graph its streams while it runs, in the place of a list of them.
+    /// Provider of the graph's streams while it runs, instead of a list.
     pub provider: Option<ProviderSpec>,
-    /// The nodes, each after all that it takes packets from.
+    /// Nodes, each after all nodes that feed it.
     pub nodes: Vec<NodeSpec>,
-    /// How it is run.
+    /// Settings of the run.
     pub run: RunSpec,
-    /// Where outputs go.
+    /// Folder for outputs.
     pub run_dir: PathBuf,
-    /// The machines of a site, each of which runs its part of the graph; empty where one machine runs all of it.
+    /// Machines of a site, each of which runs its part of the graph; empty if one machine runs all of it.
     pub machines: Vec<String>,
-    /// Of a part: the machine that it is for, and the graph that it is a part of.
+    /// For a part: its machine, and the graph that it is a part of.
     pub(crate) part_of: Option<(String, Arc<Graph>)>,
     /// The edges that lead from one machine to another.
     pub(crate) crossings: Vec<Crossing>,
-    /// In which order the streams of a part stand in the graph that it is a part of; empty where they stand as they
-    /// are.
+    /// Order of a part's streams in the graph that it is a part of; empty if they are in order already.
     pub(crate) stream_order: Vec<String>,
-    /// Files that no node may write, with what they are; those that the graph was read from among them.
+    /// Files that no node may write, each with a description; includes the files that the graph was read from.
     pub(crate) kept: Vec<(PathBuf, String)>,
     pub(crate) resolved: Tree,
-    /// The file with what it includes and with what the command line changes, before anything is replaced.
+    /// The file with its includes and the command line's overrides, before any reference is replaced.
     pub(crate) given: Tree,
     pub(crate) secrets: Secrets,
 }
 
-/// What is known of the streams that are listed, besides what a [`StreamSpec`] says; by their names.
+/// Values of the listed streams besides those in [`StreamSpec`], by stream name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StreamValues {
-    /// What they have besides their `uri`, by key: `${stream.KEY}`.
+    /// Values besides the `uri`, by key: `${stream.KEY}`.
     pub(crate) own: BTreeMap<String, BTreeMap<String, String>>,
-    /// Where the `uri` was given, in the file or on the command line; not of one that holds a secret.
+    /// Where the `uri` was given, in the file or on the command line; left out if it holds a secret.
     pub(crate) uri_places: BTreeMap<String, Span>,
 }
 
 /// A stream of the graph file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSpec {
-    /// Used in instance names and paths.
+    /// Name, as used in instance names and paths.
     pub name: String,
     /// Where it comes from; may hold credentials.
     pub uri: String,
@@ -76,12 +75,12 @@ impl StreamSpec {
     }
 }
 
-/// `streams: {use: NAME, open: N, …}`: each stream is a unit of work that a provider gives.
+/// `streams: {use: NAME, open: N, …}`: each stream is a unit of work from a provider.
 #[derive(Clone, Debug)]
 pub struct ProviderSpec {
     /// Name of the provider.
     pub name: String,
-    /// How many streams may be there at once. Default: 1, one unit after the other.
+    /// Maximum number of streams open at once. Default: 1, one unit after the other.
     pub open: usize,
     /// The provider's settings.
     pub settings: Settings,
@@ -94,48 +93,48 @@ pub struct NodeSpec {
     pub name: String,
     /// Name of its actor.
     pub actor: String,
-    /// Whether each stream has an instance of its own.
+    /// Whether each stream has its own instance.
     pub each_stream: bool,
     /// What feeds its inputs.
     pub inputs: Vec<InputSpec>,
-    /// Its ports, as the actor declares them under these settings.
+    /// Ports, as the actor declares them for these settings.
     pub ports: Ports,
-    /// The queue at each input, for each stream.
+    /// Queue at each input, per stream.
     pub queue: QueueSpec,
-    /// Nodes of one lane share a thread.
+    /// Lane of the node; nodes of one lane share a thread.
     pub lane: Option<String>,
-    /// Workers of a stateless actor.
+    /// Number of workers of a stateless actor.
     pub replicas: usize,
-    /// Packets are handed to the actor in batches.
+    /// Batching, if packets are handed to the actor in batches.
     pub batch: Option<BatchSpec>,
-    /// What an error on a packet does.
+    /// Effect of an error on a packet.
     pub on_error: OnError,
-    /// Which inputs of a join a packet needs.
+    /// Inputs of a join that a packet needs.
     pub require: Require,
-    /// On which machine of the site it runs, if the graph is for several.
+    /// Machine of the site that it runs on, if the graph is for several.
     pub on: Option<Placement>,
-    /// Of a node of a part: the streams that come to it there, by their names.
+    /// For a node of a part: names of the streams that reach it there.
     pub(crate) of_streams: Option<Arc<BTreeSet<String>>>,
-    /// Of a source of a part: its streams come from another machine.
+    /// Whether this is a source in a part, with streams that come from another machine.
     pub(crate) is_inlet: bool,
-    /// Of a node that is the end of an edge between machines: the edge's name.
+    /// For a node that is the end of an edge between machines: name of the edge.
     pub(crate) edge: Option<String>,
     pub(crate) settings: Arc<Tree>,
-    /// What streams have of their own.
+    /// Streams' own values.
     pub(crate) stream_values: Arc<StreamValues>,
 }
 
-/// On which machine of a site a node runs: `on:`.
+/// Machine of a site that a node runs on: `on:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// On this one.
+    /// All instances run on this machine.
     Machine(String),
-    /// Each stream's instance on that one: `on: "${stream.machine}"`.
+    /// Each stream's instance runs on that stream's machine: `on: "${stream.machine}"`.
     OfStream(BTreeMap<String, String>),
 }
 
 impl Placement {
-    /// The machine of the instance that a stream comes to.
+    /// Returns the machine of the instance that handles a stream.
     pub fn of(&self, stream: &str) -> Option<&str> {
         match self {
             Self::Machine(machine) => Some(machine),
@@ -143,7 +142,7 @@ impl Placement {
         }
     }
 
-    /// Whether anything of the node runs there.
+    /// Returns whether any instance of the node runs on this machine.
     pub fn is_on(&self, machine: &str) -> bool {
         match self {
             Self::Machine(here) => here == machine,
@@ -152,30 +151,30 @@ impl Placement {
     }
 }
 
-/// What an output gives to the nodes of another machine.
+/// An edge from an output to the nodes of another machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Crossing {
     pub(crate) from: OutputRef,
     /// The other machine.
     pub(crate) to: String,
-    /// What it is called; no other edge of the graph is.
+    /// Name of the edge, unique in the graph.
     pub(crate) name: String,
-    /// The name of the payload's codec.
+    /// Name of the payload's codec.
     pub(crate) carries: &'static str,
-    /// Its streams, and from which machine each comes.
+    /// Streams on the edge, and the machine each comes from.
     pub(crate) streams: BTreeMap<String, String>,
-    /// The nodes that take from it.
+    /// Nodes that take from it.
     pub(crate) consumers: BTreeSet<usize>,
-    /// What holds for all of these.
+    /// Queue policy that suits all consumers.
     pub(crate) queue: QueueSpec,
 }
 
-/// What feeds one input.
+/// The outputs that feed one input.
 #[derive(Clone, Debug)]
 pub struct InputSpec {
     /// Index of the input.
     pub port: usize,
-    /// The outputs that feed it; more than one if streams are merged.
+    /// Outputs that feed it; more than one if streams are merged.
     pub from: Vec<OutputRef>,
 }
 
@@ -188,32 +187,32 @@ pub struct OutputRef {
     pub output: usize,
 }
 
-/// Packets a queue holds if the graph does not say.
+/// Default capacity of a queue, in packets.
 pub const DEFAULT_CAPACITY: usize = 4;
-/// Packets a queue may be told to hold; more is a slip of the pen, and would take gigabytes.
+/// Maximum capacity of a queue; a larger one is a typing error and would take gigabytes.
 pub(crate) const MOST_CAPACITY: usize = 1_000_000;
-/// Replicas a node may have: each is a thread.
+/// Maximum number of replicas of a node: each is a thread.
 pub(crate) const MOST_REPLICAS: usize = 256;
-/// Streams that a provider may be told to have open at once: each has instances and threads of its own.
+/// Maximum number of streams that a provider may have open at once: each has its own instances and threads.
 pub(crate) const MOST_OPEN: usize = 1000;
-/// Weight at which a batch may be told to close.
+/// Maximum weight of a batch.
 pub(crate) const MOST_BATCH: usize = 1_000_000;
 
-/// `queue:` of a node: how much waits at each of its inputs, for each stream, and what happens when it is full. It
-/// holds between threads and inside a lane.
+/// `queue:` of a node: how much may wait at each of its inputs, per stream, and what happens when it is full. It
+/// applies between threads and inside a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSpec {
-    /// Packets.
+    /// Capacity in packets.
     pub capacity: usize,
-    /// Bytes of payload; a packet that is larger by itself is admitted alone.
+    /// Capacity in bytes of payload; a packet larger than this is admitted alone.
     pub bytes: Option<u64>,
-    /// What a full queue does.
+    /// Policy when the queue is full.
     pub full: WhenFull,
-    /// Packets whose capture is longer ago than this when they would be handled are dropped. It is the age of what they
-    /// show, not the time for which they have waited here: what took long before is as old as what waited here.
+    /// Maximum age: packets whose capture is longer ago than this when they would be handled are dropped. The age
+    /// counts from capture, so time spent in earlier nodes counts as much as waiting here.
     pub max_age: Option<Duration>,
-    /// Where what feeds it is on another machine: pictures travel as JPEG of this quality, 1 to 100; without one, as
-    /// they are.
+    /// If the producer is on another machine: quality, 1 to 100, of the JPEG that pictures are sent as; without it,
+    /// they are sent as they are.
     pub quality: Option<u8>,
 }
 
@@ -229,23 +228,23 @@ impl Default for QueueSpec {
     }
 }
 
-/// What a full queue does. The queue is that of one stream at one input, so one stream never costs another a packet.
+/// Policy of a full queue. A queue belongs to one stream at one input, so no stream can cost another one packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenFull {
-    /// Upstream: the producer takes nothing more of this stream until there is room, and so what feeds it waits too, up
-    /// to the source; a recording is read more slowly, a live camera keeps its newest frame and counts those that it
-    /// overwrote as `missed`. The data: nothing is lost here. Choose it where every packet counts: files, tables,
-    /// whatever is compared afterwards.
+    /// Lossless: the producer takes nothing more of this stream until there is room, so everything upstream waits too,
+    /// up to the source; a recording is read more slowly, and a live camera keeps its newest frame and counts those
+    /// that it overwrote as `missed`. Use it where every packet counts: files, tables, anything that is compared
+    /// afterwards.
     #[default]
     Block,
-    /// Upstream: goes on as if there were room. The data: the packet that has waited longest here is dropped and
-    /// counted, so what is handled is the newest there is, with gaps. Choose it where the present matters: overlays,
-    /// alarms, a detector that is slower than its camera.
+    /// The packet that has waited longest is dropped and counted, and the producer continues as if there were room. The
+    /// packets handled are the newest available, with gaps. Use it where the present matters: overlays, alarms, a
+    /// detector that is slower than its camera.
     DropOldest,
-    /// Upstream: goes on as if there were room. The data: the packet that comes is dropped and counted, so what is
-    /// handled has waited a full queue, and its packets lie together. Choose it where what was begun is to be finished,
-    /// and for sampling: with `capacity: 1`, each packet that is handled was the next one when the node was free.
+    /// The arriving packet is dropped and counted, and the producer continues as if there were room. The packets
+    /// handled have waited behind a full queue and are close together. Use it to finish what was begun, and for
+    /// sampling: with `capacity: 1`, each handled packet was the next one to arrive when the node became free.
     DropNewest,
 }
 
@@ -254,45 +253,45 @@ pub enum WhenFull {
 pub struct BatchSpec {
     /// Weight (faces, rows) at which a batch is closed; also the most packets it holds.
     pub max: usize,
-    /// How long the oldest packet waits for others. Under `asap` batches are closed by `max` and at the end only.
+    /// How long the oldest packet waits for others. Under `asap`, batches are closed only by `max` and at the end.
     pub wait: Duration,
-    /// `each: stream`: a batch holds packets of one stream and is closed when that ends, so that what is computed for a
-    /// stream does not depend on the others. Otherwise a shared node's batch is of all its streams.
+    /// `each: stream`: a batch holds packets of one stream and is closed when the stream ends, so that what is computed
+    /// for a stream does not depend on the others. Otherwise a shared node's batch mixes all its streams.
     pub each_stream: bool,
 }
 
-/// What an error on a packet does.
+/// Effect of an error on a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnError {
-    /// The packet is counted as failed and logged, and the graph goes on.
+    /// The packet is counted as failed and logged, and the graph continues.
     #[default]
     Skip,
-    /// The actor is built anew, as after a panic.
+    /// The actor is rebuilt, as after a panic.
     Restart,
-    /// The failure escalates: the node's stream ends, or for a shared node the graph drains.
+    /// The failure escalates: the node's stream ends or, for a shared node, the graph drains.
     Stop,
 }
 
-/// Which inputs of a join a packet needs.
+/// Inputs of a join that a packet needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Require {
     /// All of them.
     All,
-    /// These; the others may be absent.
+    /// Only these; the others may be absent.
     Ports(Vec<String>),
 }
 
 /// `run:` of a graph.
 #[derive(Clone, Debug)]
 pub struct RunSpec {
-    /// How time passes.
+    /// Clock mode.
     pub clock: ClockMode,
-    /// How long a drain may take before the run ends with what is left counted as abandoned.
+    /// Maximum duration of a drain; what is left when it is over counts as abandoned.
     pub drain: Duration,
-    /// How often a node may be restarted.
+    /// Restart budget of each node instance.
     pub restart: RestartSpec,
-    /// A call that has run longer is logged once as an error, with its node and replica; it is not cancelled.
+    /// Duration after which a running call is logged once as an error, with its node and replica; it is not cancelled.
     pub call_deadline: Duration,
 }
 
@@ -310,7 +309,7 @@ impl Default for RunSpec {
 /// The restart budget of a node instance.
 #[derive(Clone, Debug)]
 pub struct RestartSpec {
-    /// Restarts …
+    /// Maximum number of restarts …
     pub most: u32,
     /// … within this time; one more escalates.
     pub within: Duration,
@@ -321,13 +320,13 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 impl RestartSpec {
-    /// How long a node waits for its next restart after so many.
+    /// Returns the delay before the next restart after this many.
     pub(crate) fn delay(restarts: usize) -> Duration {
         let doubled = FIRST_DELAY.saturating_mul(1 << restarts.min(16));
         doubled.min(LONGEST_DELAY)
     }
 
-    /// The delays of as many restarts as there may be, together.
+    /// Returns the sum of the delays of the maximum number of restarts.
     pub(crate) fn least_time(&self) -> Duration {
         let delays = (0..self.most as usize).take(1_000_000).map(Self::delay);
         delays.fold(Duration::ZERO, Duration::saturating_add)
@@ -347,18 +346,18 @@ impl Default for RestartSpec {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct QueueFile {
-    /// Packets of one stream that may wait here, at most 1000000. Default: 4.
+    /// Capacity in packets of one stream, at most 1000000. Default: 4.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) capacity: Option<usize>,
-    /// Bytes of one stream that may wait here; a larger packet is admitted alone. Default: no limit.
+    /// Capacity in bytes of one stream; a larger packet is admitted alone. Default: no limit.
     pub(crate) bytes: Option<HumanBytes>,
-    /// What a full queue does. Default: block.
+    /// Policy when the queue is full. Default: block.
     #[serde(default)]
     pub(crate) full: WhenFull,
-    /// Packets whose capture is longer ago than this when they would be handled are dropped. Default: none.
+    /// Packets whose capture is longer ago than this when they would be handled are dropped. Default: no limit.
     pub(crate) max_age: Option<HumanDuration>,
-    /// Where what feeds it is on another machine: pictures travel as JPEG of this quality, 1 to 100. Default: as they
-    /// are.
+    /// If the producer is on another machine: quality, 1 to 100, of the JPEG that pictures are sent as. Default: they
+    /// are sent as they are.
     #[schemars(range(min = 1, max = 100))]
     pub(crate) quality: Option<u8>,
 }
@@ -372,7 +371,8 @@ pub(crate) struct BatchFile {
     pub(crate) max: usize,
     /// How long the oldest packet waits for others. Default: 5ms.
     pub(crate) wait: Option<HumanDuration>,
-    /// `stream`: a batch is of one stream and closed when that ends. Default: of all streams of the node.
+    /// `stream`: a batch holds packets of one stream and is closed when the stream ends. Default: it mixes all streams
+    /// of the node.
     pub(crate) each: Option<Each>,
 }
 
@@ -380,22 +380,22 @@ pub(crate) struct BatchFile {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Each {
-    /// One for each stream.
+    /// One per stream.
     Stream,
 }
 
-/// How time passes, how a drain ends, and what nodes may take.
+/// Clock, drain, restarts and call deadline of a run.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunFile {
-    /// How time passes. Default: live.
+    /// Clock. Default: live.
     pub(crate) clock: Option<ClockFile>,
-    /// How long a drain may take. Default: 10s.
+    /// Maximum duration of a drain. Default: 10s.
     pub(crate) drain: Option<HumanDuration>,
-    /// How often a node may be restarted.
+    /// Restart budget of each node instance.
     pub(crate) restart: Option<RestartFile>,
-    /// A call that has run longer is logged once as an error, with its node and replica; it is not cancelled. Default:
-    /// 30s.
+    /// Duration after which a running call is logged once as an error, with its node and replica; it is not cancelled.
+    /// Default: 30s.
     pub(crate) call_deadline: Option<HumanDuration>,
 }
 
@@ -407,7 +407,7 @@ pub(crate) enum ClockFile {
     Live,
     /// Like live, at this multiple of the recording's own speed.
     Replay(f64),
-    /// As fast as possible; every edge blocks, results do not depend on timing.
+    /// As fast as possible; every edge blocks, and results do not depend on timing.
     Asap,
 }
 
@@ -415,8 +415,8 @@ pub(crate) enum ClockFile {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RestartFile {
-    /// Restarts of one node instance. Default: 5.
+    /// Maximum number of restarts of one node instance. Default: 5.
     pub(crate) most: Option<u32>,
-    /// Time within which they count. Default: 60s.
+    /// Time window of the budget. Default: 60s.
     pub(crate) within: Option<HumanDuration>,
 }

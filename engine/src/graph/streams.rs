@@ -1,4 +1,4 @@
-//! `streams:` of a graph file: a list of them, or what provides them while the graph runs.
+//! `streams:` of a graph file: a list of streams, or the provider that supplies them while the graph runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use super::settings::{Settings, SettingsError};
 use super::spec::{MOST_OPEN, ProviderSpec, StreamSpec, StreamValues};
 use super::tree::{Entry, Tree, Value};
 
-/// The keys of `streams:` that belong to the engine, where a provider is used.
+/// Keys of `streams:` that belong to the engine if a provider is used.
 const ENGINE_KEYS: [&str; 2] = ["use", "open"];
 
-/// The keys of a stream that is written as a map which nobody has to use.
+/// Keys of a stream written as a map that need not be used by any node.
 const STREAM_KEYS: [&str; 2] = ["uri", "name"];
 
-/// What `streams:` comes to.
+/// The content of `streams:`.
 #[derive(Default)]
 pub(crate) struct Streams {
     pub(crate) listed: Vec<StreamSpec>,
     pub(crate) values: StreamValues,
-    /// With the place of its name.
+    /// Provider, and the place of its name.
     pub(crate) provider: Option<(ProviderSpec, Span)>,
 }
 
-/// Where the file names the provider of its streams, if it has one.
+/// Returns the entry that names the provider of the streams, if there is one.
 pub(crate) fn provider_of(tree: &Tree) -> Option<&Entry> {
     let mut entries = tree.section("streams").iter();
     entries.find(|entry| entry.key == "use")
@@ -58,7 +58,7 @@ pub(crate) fn read(tree: &Tree, registry: &Registry, problems: &mut Problems) ->
 fn listed(tree: &Tree, problems: &mut Problems) -> (Vec<StreamSpec>, StreamValues) {
     let (mut streams, mut values) = (Vec::new(), StreamValues::default());
     for entry in tree.section("streams") {
-        // The last round of interpolation takes the escapes away; a stream's place cannot speak of a stream.
+        // The last round of interpolation removes the escapes; the `uri` of a stream cannot refer to a stream.
         match interpolate::stream_values(&entry.value, None, &StreamValues::default()) {
             Ok(value) if value.as_map().is_some() => {
                 let Some((uri, own)) = problems.note(with_values(entry, &value)) else {
@@ -73,7 +73,7 @@ fn listed(tree: &Tree, problems: &mut Problems) -> (Vec<StreamSpec>, StreamValue
                 }
                 _ => problems.push(Problem::at(
                     &entry.key_span,
-                    format!("the stream `{}` is bound to nothing", entry.key),
+                    format!("the stream `{}` has no address", entry.key),
                 )),
             },
             Err(found) => problems.extend(found),
@@ -82,7 +82,7 @@ fn listed(tree: &Tree, problems: &mut Problems) -> (Vec<StreamSpec>, StreamValue
     (streams, values)
 }
 
-/// A stream, and where it is from is noted with the place at which that was given.
+/// Creates a stream and records where its `uri` was given.
 fn listed_stream(entry: &Entry, uri: String, values: &mut StreamValues) -> StreamSpec {
     if redact(&uri) == uri {
         let given = entry.value.get("uri").map(|uri| &uri.value);
@@ -95,24 +95,24 @@ fn listed_stream(entry: &Entry, uri: String, values: &mut StreamValues) -> Strea
     }
 }
 
-/// A stream that is written as a map: its `uri`, and what nodes find under `${stream.KEY}`.
+/// Reads a stream that is written as a map: its `uri`, and the values that nodes refer to as `${stream.KEY}`.
 fn with_values(entry: &Entry, block: &Tree) -> Result<(String, BTreeMap<String, String>), Problem> {
     let mut own = BTreeMap::new();
     for part in block.as_map().unwrap_or_default() {
         if part.value.is_null() {
-            // As if it were not there: the default holds.
+            // A null value counts as absent, so the default applies.
             continue;
         }
         let Some(text) = part.value.as_text() else {
             let message = format!(
-                "`{}` of a stream is one value, but this is {}",
+                "`{}` of a stream must be a single value, but this is {}",
                 part.key,
                 part.value.kind()
             );
             return Err(Problem::at(&part.key_span, message));
         };
         if part.key == "name" {
-            let message = "a stream has its name already: what stands before it";
+            let message = "a stream has its name already: the key before it";
             return Err(Problem::at(&part.key_span, message));
         }
         own.insert(part.key.clone(), text.to_owned());
@@ -121,13 +121,13 @@ fn with_values(entry: &Entry, block: &Tree) -> Result<(String, BTreeMap<String, 
         Some(uri) => Ok((uri, own)),
         None => Err(Problem::at(
             &entry.key_span,
-            format!("the stream `{}` is bound to nothing", entry.key),
+            format!("the stream `{}` has no address", entry.key),
         )
         .help("give it a `uri`")),
     }
 }
 
-/// Refuses values of streams that no node asks for: a wrong key would leave the default in force without a word.
+/// Refuses values of streams that no node uses: with a mistyped key, the default would silently apply.
 fn check_values_are_used(tree: &Tree, problems: &mut Problems) {
     let mut names = BTreeSet::new();
     for node in tree.section("nodes") {
@@ -144,7 +144,7 @@ fn check_values_are_used(tree: &Tree, problems: &mut Problems) {
             let message = format!("no node uses the `{key}` of stream `{}`", stream.key);
             let problem = Problem::at(&part.key_span, message);
             problems.push(if used.is_empty() {
-                problem.help(format!("nodes find it under `${{stream.{key}}}`"))
+                problem.help(format!("nodes refer to it as `${{stream.{key}}}`"))
             } else {
                 problem.did_you_mean(key, used.iter().copied())
             });
@@ -161,7 +161,7 @@ fn provider(
     let text = name.value.as_text().unwrap_or_default();
     let Some(provider) = registry.provider(text) else {
         let known = registry.providers().map(|provider| provider.name);
-        let message = format!("nothing called `{text}` provides streams");
+        let message = format!("there is no provider of streams `{text}`");
         let problem = Problem::at(&name.value.span, message).did_you_mean(text, known);
         problems.push(problem.of_unknown_name());
         return None;
@@ -175,7 +175,7 @@ fn provider(
     let own = own.filter(|entry| !ENGINE_KEYS.contains(&entry.key.as_str()));
     let own = Tree {
         value: Value::Map(own.cloned().collect()),
-        // What is missing is shown at the name.
+        // Missing settings are reported at the name.
         span: name.value.span.clone(),
     };
     let settings = match interpolate::stream_values(&own, None, &StreamValues::default()) {

@@ -1,5 +1,5 @@
-//! Secrecy follows a value: a parameter or a variable of the environment that went into the secret part of an address,
-//! into a header or into a setting whose name calls it a secret, is secret wherever else it stands.
+//! Taint tracking of secrets: a parameter or an environment variable that is used in the secret part of an address, in
+//! a header or in a setting with a secret name is secret wherever else it appears.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,12 @@ use super::secret_trees::Place;
 use super::secrets::Secrets;
 use super::tree::{Entry, Tree, Value};
 
-/// What is known of parameters and the environment, and which of them are secret.
+/// Parameters and environment variables, and which parameters are secret.
 pub(crate) struct Taint<'a> {
     secrets: &'a Secrets,
     params: &'a BTreeMap<String, String>,
     env: &'a BTreeMap<String, String>,
-    /// Parameters whose values are secret.
+    /// Parameters with secret values.
     secret: BTreeSet<String>,
 }
 
@@ -33,7 +33,8 @@ impl<'a> Taint<'a> {
         }
     }
 
-    /// Looks at what went where, and at what is secret by its place: `after` is `before` with its references replaced.
+    /// Follows values from `before` to `after`, in which references are replaced, and learns values that are secret by
+    /// their place.
     pub(crate) fn follow(&mut self, before: &Tree, after: &Tree) {
         self.follow_under(before, after, Place::Anywhere);
         self.secrets.learn(after);
@@ -83,7 +84,7 @@ impl<'a> Taint<'a> {
         }
     }
 
-    /// What went into secret parameters is secret too.
+    /// Marks values that are used in secret parameters as secret.
     pub(crate) fn follow_params(&self, tree: &Tree) {
         for entry in tree.section("params") {
             if let Some(value) = self.params.get(&entry.key) {
@@ -104,7 +105,8 @@ impl<'a> Taint<'a> {
         }
     }
 
-    /// Hides the values of secret parameters in a tree that will be written down; what refers to the environment stays.
+    /// Hides the values of secret parameters in a tree that will be written out; references to the environment are
+    /// kept.
     pub(crate) fn hide_params(&self, entries: &mut [Entry]) {
         let section = entries.iter_mut().find(|entry| entry.key == "params");
         if let Some(Value::Map(declared)) = section.map(|section| &mut section.value.value) {

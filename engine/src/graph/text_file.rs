@@ -1,18 +1,18 @@
-//! Reading a text that is a file of its own: regular, and no larger than a graph can be.
+//! Reads a text file, which must be regular and no larger than a graph can be.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Bytes of the largest file that is read.
+/// Size of the largest file that is read, in bytes.
 const MOST_BYTES: u64 = 16 << 20;
 
 /// Reads a file.
 ///
 /// # Errors
-/// Those of reading it; it is a device, a pipe or a folder, which need not end; it is too large; it is not valid UTF-8.
+/// The file cannot be read; is a device, a pipe or a folder, which need not end; is too large; or is not valid UTF-8.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
-    // Opening a pipe would wait for its writer.
+    // Opening a pipe would block until it has a writer.
     if !path.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }

@@ -1,4 +1,4 @@
-//! A YAML document as a tree in which every value knows where it was written. What the values mean is read elsewhere.
+//! A YAML document as a tree in which every value has its place. Interpreting the values is elsewhere.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use super::place::{Source, Span};
 use super::problem::Problem;
 pub(crate) use super::scalar::{Scalar, resolve};
 
-/// Values a document may have, aliases expanded, so that a small file cannot become a large one.
+/// Maximum number of values in a document, with aliases expanded, so that a small file cannot become a large one.
 const MOST_VALUES: usize = 100_000;
-/// How deep a document may be nested.
+/// Maximum nesting depth of a document.
 const MOST_DEPTH: usize = 64;
 
 /// A value and its place.
@@ -28,10 +28,10 @@ pub(crate) enum Value {
     Map(Vec<Entry>),
 }
 
-/// How a scalar was written, which decides whether `5` is a number.
+/// How a scalar was written, which decides whether `5` may be a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quoting {
-    /// A number where a number is wanted, text where text is wanted.
+    /// A number where a number is expected, text where text is expected.
     Plain,
     Quoted,
 }
@@ -44,12 +44,12 @@ pub(crate) struct Entry {
 }
 
 impl Tree {
-    /// Reads a document.
+    /// Parses a document.
     pub(crate) fn parse(source: &Arc<Source>) -> Result<Self, Problem> {
         Reader::new(source).document()
     }
 
-    /// A scalar from the command line or an interpolation.
+    /// Creates a scalar from the command line or an interpolation.
     pub(crate) fn scalar(text: impl Into<String>, quoting: Quoting, span: Span) -> Self {
         Self {
             value: Value::Scalar {
@@ -67,7 +67,7 @@ impl Tree {
         }
     }
 
-    /// The entries of a map that may be absent.
+    /// Returns the entries of a map, empty if it is absent.
     pub(crate) fn section(&self, key: &str) -> &[Entry] {
         let section = self.get(key).and_then(|entry| entry.value.as_map());
         section.unwrap_or_default()
@@ -77,7 +77,7 @@ impl Tree {
         matches!(&self.value, Value::Scalar { text, quoting } if *quoting != Quoting::Quoted && resolve(text) == Scalar::Null)
     }
 
-    /// The text of a scalar, however it is typed.
+    /// Returns the text of a scalar, however it is typed.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, .. } => Some(text),
@@ -96,7 +96,7 @@ impl Tree {
         self.as_map()?.iter().find(|entry| entry.key == key)
     }
 
-    /// What kind of thing it is, for messages.
+    /// Returns the kind of value, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.value {
             Value::Map(_) => "a map",
@@ -111,7 +111,7 @@ impl Tree {
         }
     }
 
-    /// Lays another document over this one: maps are merged key by key, everything else is replaced.
+    /// Overlays another document on this one: maps are merged key by key, everything else is replaced.
     pub(crate) fn overlay(&mut self, over: Self) {
         match (&mut self.value, over) {
             (
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
                 (_, span) => {
                     return Err(Problem::at(
                         &span,
-                        "a second document begins here, but one is all that is read",
+                        "a second document begins here, but only one is read",
                     ));
                 }
             }
@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
             Event::Scalar(_, _, _, Some(_))
             | Event::SequenceStart(_, Some(_))
             | Event::MappingStart(_, Some(_)) => {
-                return Err(Problem::at(&span, "tags (`!…`) have no meaning here"));
+                return Err(Problem::at(&span, "tags (`!…`) are not supported"));
             }
             Event::Scalar(text, style, anchor, None) => {
                 let quoting = match style {
@@ -336,8 +336,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Adds what a merge key (`<<`, YAML 1.1) names: a map, or a list of maps of which the first one that has a key counts.
-/// What the map itself says counts more.
+/// Merges a merge key (`<<`, YAML 1.1), which is a map or a list of maps; earlier maps take precedence over later ones,
+/// and the map's own keys over all of them.
 fn merge(
     entries: &mut Vec<Entry>,
     mut known: HashSet<String>,
@@ -361,7 +361,7 @@ fn merge(
     Ok(())
 }
 
-/// From the start of a collection to its end; the end of a block collection is where the next token begins.
+/// Extends a span from a collection's start to its end; the end of a block collection is where the next token begins.
 fn up_to(mut span: Span, end: &Span) -> Span {
     let end = end.end.max(span.start);
     let written = span.source.text.get(span.start..end).unwrap_or_default();
@@ -369,7 +369,7 @@ fn up_to(mut span: Span, end: &Span) -> Span {
     span
 }
 
-/// Refuses what is nested so deeply that walking it could take the whole stack.
+/// Refuses nesting so deep that walking the tree could overflow the stack.
 pub(crate) fn fits(depth: usize, span: &Span) -> Result<(), Problem> {
     if depth <= MOST_DEPTH {
         return Ok(());
@@ -378,7 +378,7 @@ pub(crate) fn fits(depth: usize, span: &Span) -> Result<(), Problem> {
     Err(Problem::at(span, message))
 }
 
-/// How many values there are in a tree, and how many levels below its own.
+/// Returns the number of values in a tree and the number of levels below its root.
 pub(crate) fn extent(tree: &Tree) -> (usize, usize) {
     let parts: Vec<&Tree> = match &tree.value {
         Value::Scalar { .. } => return (1, 0),

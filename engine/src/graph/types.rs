@@ -1,4 +1,4 @@
-//! Whether every input gets what it takes: the types of ports, along every way that leads to them.
+//! Checks that every input gets the type that it takes, along every path that leads to it.
 
 use std::any::TypeId;
 
@@ -8,7 +8,7 @@ use super::problem::{Problem, Problems};
 use super::spec::Require;
 use super::wired::Wired;
 
-/// A type that an output carries, and the node that gives packets of it.
+/// A type that an output carries, and the node that produces it.
 #[derive(Clone, Copy)]
 pub(crate) struct Carried {
     pub(crate) id: TypeId,
@@ -16,7 +16,7 @@ pub(crate) struct Carried {
     from: usize,
 }
 
-/// Refuses inputs that would get what they do not take, and `require` of inputs that are not there.
+/// Refuses inputs that would get a type they do not take, and `require` of inputs that do not exist.
 pub(crate) fn types(wired: &[Wired], problems: &mut Problems) {
     let carried = carried(wired);
     for node in wired {
@@ -48,8 +48,8 @@ pub(crate) fn types(wired: &[Wired], problems: &mut Problems) {
     }
 }
 
-/// By node and output: all types that it may carry. What an output like the first input carries is what any way into
-/// that brings; each node stands behind what feeds it.
+/// Returns, by node and output, all types that it may carry. An output that carries what the first input carries has
+/// all types that reach that input. Each node must come after the nodes that feed it.
 pub(crate) fn carried(wired: &[Wired]) -> Vec<Vec<Vec<Carried>>> {
     let mut carried: Vec<Vec<Vec<Carried>>> = Vec::with_capacity(wired.len());
     for (index, node) in wired.iter().enumerate() {

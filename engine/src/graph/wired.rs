@@ -1,4 +1,4 @@
-//! Nodes that know what feeds them, before the graph as a whole has been checked.
+//! Nodes that are connected, before the graph as a whole has been checked.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,20 +9,20 @@ use super::node::Draft;
 use super::place::Span;
 use super::spec::{InputSpec, Placement};
 
-/// A draft with its ports and what feeds them.
+/// A draft with its ports and connections.
 pub(crate) struct Wired {
     pub(crate) draft: Draft,
     pub(crate) ports: Ports,
     pub(crate) inputs: Vec<InputSpec>,
-    /// By input: where the file says so.
+    /// Place in the file, by input.
     pub(crate) input_spans: Vec<Span>,
-    /// Files that its instances write, one entry for each stream that is known (or one for a shared node).
+    /// Files that its instances write, one entry per known stream (or one for a shared node).
     pub(crate) writes: Vec<Vec<PathBuf>>,
-    /// On which machine it runs, if the graph is for several.
+    /// Placement on the machines of a site, if the graph is for several.
     pub(crate) on: Option<Placement>,
 }
 
-/// By node: the sources whose streams reach it. All streams of an `each: stream` source count as one.
+/// Returns, by node, the sources whose streams reach it. All streams of an `each: stream` source count as one.
 pub(crate) fn origins(wired: &[Wired]) -> Vec<BTreeSet<usize>> {
     let mut origins: Vec<BTreeSet<usize>> = Vec::with_capacity(wired.len());
     for (index, node) in wired.iter().enumerate() {

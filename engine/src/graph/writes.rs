@@ -1,4 +1,4 @@
-//! Who writes which file: two instances that write one path would destroy each other's file.
+//! Files that node instances write: two instances that write the same path would destroy each other's file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -17,7 +17,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) node: &'a str,
     /// The stream of an `each: stream` node.
     pub(crate) stream: Option<&'a str>,
-    /// The settings as written; their span is that of the node's name.
+    /// Settings as written; their span is that of the node's name.
     pub(crate) settings: &'a Tree,
 }
 
@@ -27,7 +27,7 @@ impl Writer<'_> {
         InstanceName { node, stream }.to_string()
     }
 
-    /// Where the file names a path: the setting that ends like it, or the node.
+    /// Returns where the file gives a path: the setting with the same ending, or the node.
     fn place_of(&self, path: &Path) -> Span {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let mut settings = self.settings.as_map().unwrap_or_default().iter();
@@ -46,18 +46,18 @@ impl Writer<'_> {
 #[derive(Default)]
 pub(crate) struct Writers<'a> {
     writers: BTreeMap<PathBuf, Writer<'a>>,
-    /// By what their files are called until they are complete.
+    /// By the file's name while it is incomplete.
     parts: BTreeMap<PathBuf, Writer<'a>>,
     read: BTreeSet<PathBuf>,
 }
 
 impl<'a> Writers<'a> {
-    /// From now on, nobody may write what this stream reads.
+    /// Reserves the path that a stream reads.
     pub(crate) fn keep(&mut self, stream: &StreamSpec) {
         self.read.insert(plain(Path::new(&stream.uri)));
     }
 
-    /// Notes what an instance writes, and what is wrong with it.
+    /// Records the paths that an instance writes, and reports conflicts.
     pub(crate) fn add(&mut self, writer: Writer<'a>, paths: &[PathBuf], problems: &mut Problems) {
         for path in paths {
             let key = plain(path);
@@ -94,14 +94,14 @@ impl<'a> Writers<'a> {
     }
 }
 
-/// What a file is called until it is complete.
+/// Returns the name of a file while it is incomplete.
 fn part_of(path: &Path) -> PathBuf {
     let mut part = path.file_name().unwrap_or_default().to_owned();
     part.push(".part");
     path.with_file_name(part)
 }
 
-/// An absolute path without `.` and `..`, as far as that can be said without looking at the disk.
+/// Returns an absolute path without `.` and `..`, as far as possible without accessing the disk.
 fn plain(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut plain = PathBuf::new();

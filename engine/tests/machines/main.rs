@@ -237,7 +237,7 @@ fn what_cannot_be_on_several_machines_is_refused_with_its_place() {
         ),
         (
             change(", on: gate", ""),
-            "node `capture`: it does not say on which machine it runs (add `on:`; known: gate, server)",
+            "node `capture`: no machine is given (add `on:`; known: gate, server)",
         ),
         (
             change("machines: {gate: {}, server: {}}", "name: x"),
@@ -249,15 +249,15 @@ fn what_cannot_be_on_several_machines_is_refused_with_its_place() {
         ),
         (
             change("gate: {}", "gate: {cores: 4}"),
-            "machine `gate` has no settings",
+            "machine `gate` takes no settings",
         ),
         (
             change("use: numbers", "use: locals"),
-            "from `capture` on machine `gate` to `detect` on `server` would travel Local, which has no form for that; known: number",
+            "the packets from `capture` on machine `gate` to `detect` on `server` cannot travel: they are Local, which has no codec; known: number",
         ),
         (
             change("in: capture, on: server", "in: capture, on: gate"),
-            "`quality` says how pictures travel to another machine, but what feeds `detect` is on the same",
+            "`quality` applies to pictures from another machine, but what feeds `detect` is on the same one",
         ),
         (
             change("in: detect, on: server", "in: detect, on: gate"),
@@ -272,7 +272,7 @@ fn what_cannot_be_on_several_machines_is_refused_with_its_place() {
         ),
         (
             change("quality: 80", "quality: 101"),
-            "`quality` is from 1 to 100",
+            "`quality` must be from 1 to 100",
         ),
         (
             change(

@@ -1,5 +1,5 @@
-//! A locked file's way through `exec`: its descriptor stays open, and an environment variable tells the next program
-//! its number.
+//! Passes a locked file through `exec`: its descriptor stays open, and an environment variable holds the descriptor's
+//! number.
 
 #![allow(unsafe_code)]
 
@@ -13,14 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
-/// `PROCESS:DESCRIPTOR`. With `exec` the process keeps its number, so what stands there is for no other.
+/// Environment variable with the value `PROCESS:DESCRIPTOR`. `exec` keeps the process id, so other processes ignore it.
 const VARIABLE: &str = "FERMATA_FOLDER_LOCK";
 
-/// Whether this process has taken over what it was handed: a second lock of the same folder must not come from there.
-/// As global as the environment that it belongs to.
+/// Whether this process has taken over the lock: a second lock of the same folder must not come from the variable. It
+/// is as global as the environment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Lets the file stay open in the program that `command` is.
+/// Keeps the file open in the program of `command`.
 pub(super) fn give(file: &File, command: &mut Command) -> io::Result<()> {
     fcntl_setfd(file, FdFlags::empty())?;
     let number = file.as_raw_fd();
@@ -28,7 +28,7 @@ pub(super) fn give(file: &File, command: &mut Command) -> io::Result<()> {
     Ok(())
 }
 
-/// The file `path`, open and locked, if the program before this one handed it over.
+/// Returns the locked file `path` if the previous program handed it over.
 pub(super) fn take(path: &Path) -> Option<File> {
     let handed = std::env::var(VARIABLE).ok()?;
     let (process, number) = handed.split_once(':')?;
@@ -43,13 +43,13 @@ pub(super) fn take(path: &Path) -> Option<File> {
     {
         return None;
     }
-    // SAFETY: the descriptor is open, as was just seen. Nothing in this process owns it, since it came with `exec`, so
-    // nothing closes it while it is borrowed.
+    // SAFETY: the descriptor is open, as was just checked. Nothing in this process owns it, since it came through
+    // `exec`, so nothing closes it while it is borrowed.
     let inherited = unsafe { BorrowedFd::borrow_raw(number) };
     let file = File::from(fcntl_dupfd_cloexec(inherited, 0).ok()?);
-    // Programs that this one starts are not to hold it.
+    // Child processes must not inherit it.
     fcntl_setfd(inherited, FdFlags::CLOEXEC).ok()?;
-    // Of a descriptor that is locked already this is true at once; one that only looks like it is not taken.
+    // Succeeds at once for a descriptor that holds the lock; one that only has the right number is rejected.
     file.try_lock().ok()?;
     Some(file)
 }

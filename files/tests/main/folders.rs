@@ -1,4 +1,4 @@
-//! A folder is whole or not there.
+//! A folder is either complete or absent.
 
 use std::fs;
 use std::os::unix::fs::symlink;

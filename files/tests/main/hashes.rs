@@ -1,4 +1,4 @@
-//! Hashes are those of everybody else.
+//! Hashes agree with published ones.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 #[test]
 fn known_hashes_come_out() {
-    // FIPS 180-2, and of nothing.
+    // The examples of FIPS 180-2, and the hash of nothing.
     let known = [
         (
             &b"abc"[..],

@@ -1,5 +1,5 @@
-//! One process at a time owns a folder. The other processes are this program, started again for the test
-//! `a_process_of_its_own`, which does what `ROLE` says.
+//! One process at a time owns a folder. The other processes are this test program, started again for the test
+//! `a_process_of_its_own`, which plays the role in `ROLE`.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -76,7 +76,7 @@ fn a_process_of_its_own() {
         }
         "parent" => {
             let lock = FolderLock::take(folder).unwrap();
-            // Runs on after this process, without the lock.
+            // It runs on after this process, without the lock.
             let mut shell = Command::new("sh");
             shell.args(["-c", "sleep 5 &"]).status().unwrap();
             drop(lock);
@@ -224,7 +224,7 @@ fn nothing_is_written_through_a_link_that_has_the_locks_name() {
     let lock = FolderLock::take(&run).unwrap();
     assert_eq!(fs::read_to_string(&input).unwrap(), "an input");
     assert_held(FolderLock::take(&run));
-    // As a copy of the folder by hard links makes one while it is locked.
+    // As when the folder is copied with hard links while it is locked.
     fs::hard_link(run.join(LOCK_FILE), folder.path().join("copy")).unwrap();
     assert_held(FolderLock::take(&run));
     drop(lock);

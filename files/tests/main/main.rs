@@ -1,4 +1,5 @@
-//! Files, folders and locks through the public door: what is on the disk after everything that can happen to a writer.
+//! Files, folders and locks through the public interface: what is on the disk after anything that can happen to a
+//! writer.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -8,7 +9,7 @@ mod locks;
 mod part_files;
 mod whole_files;
 
-/// The names in a folder, sorted.
+/// Returns the names in a folder, sorted.
 fn names(folder: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<_> = entries

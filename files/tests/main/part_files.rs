@@ -1,4 +1,4 @@
-//! A file is whole or not there.
+//! A file is either complete or absent.
 
 use std::fs;
 use std::io::Write;
@@ -32,8 +32,8 @@ fn unfinished() -> impl Strategy<Value = Unfinished> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Several writers one after another: under the name there is always the last finished file, under `.part` what the
-    /// last unfinished one left, if it was to be kept and not empty, and beside it what kept ones before it left.
+    /// Several writers, one after another: the name always holds the last finished file, `.part` what the last
+    /// unfinished writer left (if it was to be kept and not empty), and numbered parts what earlier kept ones left.
     #[test]
     fn a_name_only_ever_shows_a_finished_file(
         writers in prop::collection::vec((prop::collection::vec(any::<Vec<u8>>(), 0..4), unfinished(), end()), 1..6),
@@ -180,7 +180,7 @@ fn two_never_go_on_with_one_part() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "abcdef");
 }
 
-/// A path whose part stands on a device that is always full.
+/// Returns a path whose part is on a device that is always full.
 fn on_a_full_disk(folder: &TempDir) -> PathBuf {
     let path = folder.path().join("faces.csv");
     symlink("/dev/full", part_path(&path)).unwrap();
@@ -198,7 +198,7 @@ fn a_full_disk_leaves_the_old_file_and_says_what_to_do() {
         error.contains("faces.csv`: No space left on device"),
         "{error}"
     );
-    assert!(error.ends_with("; make room on its disk"), "{error}");
+    assert!(error.ends_with("; free some space on its disk"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"old");
     assert_eq!(names(folder.path()), ["faces.csv"]);
 }
@@ -269,8 +269,8 @@ fn where_nothing_can_be_written_it_is_said_before_anything_is() {
 
 #[test]
 fn a_file_in_the_present_folder_is_finished() {
-    // Its folder is the empty path. In a process of its own the present folder could be changed; here it is the
-    // crate's.
+    // The folder of this name is the empty path. The test uses the crate's folder, since changing the current folder
+    // needs a process of its own.
     let name = format!("part-file-test-{}", std::process::id());
     write(Path::new(&name), b"x").unwrap();
     let read = fs::read(&name);
@@ -290,7 +290,7 @@ fn two_writers_of_one_file_are_refused() {
         "{refused}"
     );
     assert!(is_being_written(&path));
-    // What an earlier writer left is nobody's.
+    // A part that an earlier writer left is not being written.
     fs::write(folder.path().join("other.csv.part"), "row").unwrap();
     assert!(!is_being_written(&folder.path().join("other.csv")));
     first.finish().unwrap();
@@ -347,7 +347,7 @@ fn a_flush_that_fails_is_an_error_each_time() {
         file.write_all(b"row\n").unwrap();
         assert!(file.flush().is_err());
         assert_eq!(file.length(), 0);
-        // What failed is not tried again with the next record.
+        // The records of the failed flush are not written with the next one.
         file.flush().unwrap();
     }
 }

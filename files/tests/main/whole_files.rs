@@ -1,4 +1,4 @@
-//! Only what ends and fits into memory is read whole.
+//! Only files that end and fit into memory are read whole.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -17,7 +17,7 @@ fn a_file_is_read_up_to_the_limit_and_no_further() {
     assert_eq!(read_text(&path, u64::MAX).unwrap(), "a,b\n");
     let refused = read(&path, 3).unwrap_err().to_string();
     assert_eq!(refused, "it is larger than 3 bytes, the most that is read");
-    // Nothing is written of it, and nothing would be read.
+    // The file is sparse, and must be refused before it is read.
     File::create(&path).unwrap().set_len(65 << 20).unwrap();
     let refused = read_text(&path, 64 << 20).unwrap_err().to_string();
     assert!(refused.contains("larger than 64 MiB"), "{refused}");
@@ -54,7 +54,7 @@ fn what_has_no_end_or_waits_for_others_is_refused_at_once() {
             assert_eq!(refused.unwrap_err().to_string(), expected, "{path:?}");
         }
     }
-    // The system's own tables say that they are empty.
+    // Files of the system report an empty length.
     assert!(
         !read_text(Path::new("/proc/self/status"), 1 << 20)
             .unwrap()

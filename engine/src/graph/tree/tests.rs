@@ -1,4 +1,4 @@
-//! Documents as they are written, right and wrong.
+//! Parsing of valid and invalid documents.
 
 use super::*;
 
