@@ -284,8 +284,8 @@ fn a_graph_file_gives_the_same_as_the_command() {
     let (command, graph) = (read("command"), read("graph"));
     let sum = |softlabels: &Softlabels| {
         let manifest = fermata_learn::manifest::Manifest::read(Path::new(&data.manifest)).unwrap();
-        let hashes = manifest.rows.iter().map(|row| row.sha256);
-        let logits = hashes.map(|hash| *softlabels.logits(&hash, 2).unwrap());
+        let rows = manifest.rows.iter();
+        let logits = rows.map(|row| *softlabels.logits(&row.sha256, row.split, 2).unwrap());
         logits.collect::<Vec<_>>()
     };
     assert_eq!(sum(&command).len(), 30);

@@ -29,6 +29,10 @@ pub struct InferLogitsSettings {
     /// learnt from is an error. Default: none.
     #[serde(default)]
     pub folds: Vec<PathBuf>,
+    /// Accepts rows that the model has learnt from, as an evaluation of its training rows does. Otherwise they are
+    /// errors. Does not apply to `folds`. Default: false.
+    #[serde(default)]
+    pub allow_seen: bool,
     /// `cpu` or `cuda:N`. Default: cpu.
     #[serde(default = "cpu")]
     pub device: String,
@@ -83,6 +87,13 @@ impl InferLogits {
         let saw = learnt.map(|learnt| learnt.as_ref()?.saw(row.row(), manifest));
         let saw: Vec<Option<bool>> = saw.collect();
         if let [only] = saw[..] {
+            if only == Some(true) && !self.settings.allow_seen {
+                return Err(format!(
+                    "{row:?}: the model {} has learnt from it; name several models in `folds`, each trained without another fold, or set `allow_seen: true`",
+                    self.settings.model.display()
+                )
+                .into());
+            }
             return Ok((vec![0], only));
         }
         let folders = || {

@@ -34,7 +34,7 @@ impl JoinTargets {
         let described = row.wanted.row.row();
         let missing = |what: &str| format!("{}: no {what}", described.image.display());
         if let Some(softlabels) = &self.softlabels {
-            let logits = softlabels.logits(&described.sha256, view);
+            let logits = softlabels.logits(&described.sha256, described.split, view);
             row.teacher =
                 Some(*logits.ok_or_else(|| missing(&format!("softlabels of view {view}")))?);
         }

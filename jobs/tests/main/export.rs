@@ -12,7 +12,7 @@ use fermata_engine::{
 use fermata_jobs::loaded_model::LoadedModel;
 use fermata_learn::augmentation::Augmentation;
 use fermata_learn::folds::fold_of;
-use fermata_learn::manifest::Manifest;
+use fermata_learn::manifest::{Manifest, Row};
 use fermata_learn::npz::Npz;
 use fermata_learn::predictions::Predictions;
 use fermata_learn::softlabels::Softlabels;
@@ -177,8 +177,11 @@ fn softlabels_are_the_weighted_sum_of_what_the_teachers_say() {
             near(of_view[7 + class], b[class]);
             // The temperature of `a` is its card's.
             let fused = 0.25 * a[class] / 2.0 + 0.75 * b[class] / 4.0;
-            let hash = manifest.rows[row].sha256;
-            near(softlabels.logits(&hash, view).unwrap()[class], fused);
+            let Row { sha256, split, .. } = &manifest.rows[row];
+            near(
+                softlabels.logits(sha256, *split, view).unwrap()[class],
+                fused,
+            );
         }
     }
     let plain = &teachers.values[..14];
@@ -398,6 +401,14 @@ fn a_row_is_asked_of_the_models_that_have_not_learnt_from_it() {
     let seen = &job.json("out", "alignmentreport.json")["counts"]["seen"];
     assert_eq!(seen["a"], json!({"unseen": 40, "seen": 0, "unknown": 0}));
     assert_eq!(seen["b"], json!({"unseen": 0, "seen": 0, "unknown": 40}));
+
+    // A single model that has learnt from rows is refused, unless that is allowed.
+    let seen = format!("model: \"{folder}/f0\"");
+    let report = job.run("seen", &[(&model, &seen)]);
+    assert!(!report.faults.is_empty());
+    assert!(!job.path("seen/softlabels.npz").exists());
+    job.run("allowed", &[(&model, &format!("{seen}, allow_seen: true"))]);
+    assert!(job.path("allowed/softlabels.npz").exists());
 
     // Twice the same fold: some rows have been seen by both.
     libtorch(&job.path("f2"), 12, 1.0, trained(0));

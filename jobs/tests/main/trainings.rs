@@ -10,7 +10,7 @@ use std::time::Duration;
 use fermata_engine::{Graph, LoadOptions, Overrides, Registry, Report, RunOptions, RunningGraph};
 use fermata_jobs::training_status::{Status, TrainingStatus};
 use fermata_learn::keyed_random::KeyedRandom;
-use fermata_learn::manifest::{COLUMNS, Manifest};
+use fermata_learn::manifest::{COLUMNS, Manifest, Split};
 use fermata_learn::predictions::Predictions;
 use fermata_learn::training::{
     Batch, Plan, Planned, RunConfig, RunFolder, TrainingError, TrainingSpec,
@@ -224,7 +224,7 @@ pub(crate) fn in_memory(path: &Path) {
                     batch.inputs.extend(input(row, view));
                     batch.labels.push(label(row));
                     if let Some(softlabels) = &softlabels {
-                        let logits = softlabels.logits(&hash(row), view).unwrap();
+                        let logits = softlabels.logits(&hash(row), Split::Train, view).unwrap();
                         batch.teacher.get_or_insert_default().extend(logits);
                     }
                     if let Some(votes) = &votes {

@@ -30,7 +30,9 @@ pub struct Softlabels {
     logits: Vec<f32>,
     /// Image, label and split of each row, in their order.
     said: Vec<(RowHash, Expression, Split)>,
-    rows: HashMap<RowHash, usize>,
+    /// By image and split: models of folds answer a training row without having seen it, and the same picture in another
+    /// split with all that are there.
+    rows: HashMap<(RowHash, Split), usize>,
     /// Hashes by what the manifest called the images.
     images: HashMap<String, RowHash>,
 }
@@ -107,8 +109,8 @@ impl Softlabels {
             if line.row != number || number >= count {
                 return Err(wrong(format!("its row is {}", line.row)));
             }
-            // One picture under two names has one set of logits: they depend on its bytes alone.
-            rows.entry(line.sha256).or_insert(number);
+            // One picture under two names of a split has one set of logits.
+            rows.entry((line.sha256, line.split)).or_insert(number);
             said.push((line.sha256, line.label, line.split));
             images.insert(line.image, line.sha256);
         }
@@ -146,11 +148,12 @@ impl Softlabels {
         self.report.alignment.views
     }
 
-    /// The fused logits Σ w_k z_k / T_k of an image's view, in the canonical class order. None if there are none.
-    pub fn logits(&self, sha256: &RowHash, view: u32) -> Option<&[f32; EXPRESSIONS]> {
+    /// Returns the fused logits Σ w_k z_k / T_k of a view of an image that stands in this split, in the canonical class
+    /// order. None if there are none.
+    pub fn logits(&self, sha256: &RowHash, split: Split, view: u32) -> Option<&[f32; EXPRESSIONS]> {
         let views = self.views() as usize;
         let view = view as usize;
-        let row = *self.rows.get(sha256)?;
+        let row = *self.rows.get(&(*sha256, split))?;
         if view >= views {
             return None;
         }
@@ -234,16 +237,16 @@ impl Softlabels {
     }
 
     fn compare_rows(&self, rows: &[&Row], found: &mut Vec<String>) {
-        let (mut stale, mut missing) = (Vec::new(), Vec::new());
+        let (mut stale, mut moved, mut missing) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
-            if self.rows.contains_key(&row.sha256) {
+            if self.rows.contains_key(&(row.sha256, row.split)) {
                 continue;
             }
             let image = row.image.to_string_lossy();
-            if self.images.contains_key(&*image) {
-                stale.push(image)
-            } else {
-                missing.push(image)
+            match self.images.get(&*image) {
+                Some(hash) if *hash == row.sha256 => moved.push(image),
+                Some(_) => stale.push(image),
+                None => missing.push(image),
             }
         }
         let mut name = |images: &[std::borrow::Cow<'_, str>], what: &str| {
@@ -254,6 +257,7 @@ impl Softlabels {
             }
         };
         name(&stale, "have changed since the export (another sha256)");
+        name(&moved, "were exported in another split");
         name(&missing, "have no softlabels");
     }
 }

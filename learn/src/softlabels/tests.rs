@@ -47,6 +47,10 @@ fn hash(row: usize) -> RowHash {
     RowHash::digest(&row.to_le_bytes())
 }
 
+fn split(row: usize) -> Split {
+    if row < 3 { Split::Train } else { Split::Test }
+}
+
 /// Logits that tell which row, view, teacher and class they are of.
 fn exported(row: usize) -> ExportedRow {
     let scores = Scores {
@@ -58,7 +62,7 @@ fn exported(row: usize) -> ExportedRow {
         sha256: hash(row),
         image: format!("{row}.png"),
         label: Expression::ALL[row % 7],
-        split: if row < 3 { Split::Train } else { Split::Test },
+        split: split(row),
         scores: if row == 2 {
             Err("the file is empty".to_owned())
         } else {
@@ -76,7 +80,7 @@ fn row(number: usize) -> Row {
         image: PathBuf::from(format!("{number}.png")),
         label: Expression::Happy,
         source: "set".to_owned(),
-        split: Split::Train,
+        split: split(number),
         group: number.to_string(),
         sha256: hash(number),
         width: 4,
@@ -99,7 +103,9 @@ fn what_is_written_is_read_by_the_images_hashes() {
 
     let softlabels = Softlabels::open(folder.path()).unwrap();
     assert_eq!(softlabels.alignment(), &alignment());
-    let logits = |row: usize, view| softlabels.logits(&hash(row), view);
+    let logits = |row: usize, view| softlabels.logits(&hash(row), split(row), view);
+    // The same picture in another split was asked of other models.
+    assert_eq!(softlabels.logits(&hash(3), Split::Train, 1), None);
     // Row 2 failed: what follows has moved up in the arrays, and nobody notices.
     assert_eq!(logits(3, 1).unwrap()[0], 307.0);
     assert_eq!(logits(4, 0).unwrap()[6], 406.0);
@@ -209,6 +215,10 @@ fn what_differs_between_export_and_training_is_named() {
         sha256: hash(77),
         ..row(3)
     };
+    let moved = Row {
+        split: Split::Test,
+        ..row(1)
+    };
     let clahe = "clahe: {clip: 2.0, tiles: 8, on: gray, at: input}";
     for (rows, clahe, flip, seed, expected) in [
         (
@@ -217,6 +227,13 @@ fn what_differs_between_export_and_training_is_named() {
             0.5,
             3,
             "1 images have changed since the export (another sha256): 3.png",
+        ),
+        (
+            &[row(0), moved],
+            "",
+            0.5,
+            3,
+            "1 images were exported in another split: 1.png",
         ),
         (
             &[row(2), row(9)],

@@ -94,7 +94,7 @@ nodes:
   rows: {{use: manifest_rows, each: stream, unit: \"${{stream.uri}}\"}}
 {}{writers}run: {{clock: asap, call_deadline: 30m, drain: 30m}}
 ",
-        teachers.nodes(given, &json!({})),
+        teachers.nodes(given, &json!({}), true),
     )
 }
 

@@ -160,6 +160,7 @@ mod tests {
                 device: "cpu".to_owned(),
                 batch: 64,
                 threads: 1,
+                allow_seen: false,
             },
             alignment: Alignment {
                 classes: Vec::new(),

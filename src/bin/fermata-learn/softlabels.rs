@@ -84,6 +84,7 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
         device: given.device.clone(),
         batch: given.batch,
         threads: given.threads,
+        allow_seen: arguments.allow_seen,
     };
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let out = absolute(out)?;

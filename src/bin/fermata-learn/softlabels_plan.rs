@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) device: String,
     pub(crate) batch: u32,
     pub(crate) threads: u32,
+    /// Whether a teacher may be asked about rows that it has learnt from.
+    pub(crate) allow_seen: bool,
 }
 
 impl Plan {
@@ -126,7 +128,7 @@ run: {{clock: asap, call_deadline: 30m, drain: 30m}}
             readers,
             quiet: false,
         };
-        let nodes = Teachers(self.teachers.clone()).nodes(&arguments, &views);
+        let nodes = Teachers(self.teachers.clone()).nodes(&arguments, &views, self.allow_seen);
         format!(
             "fermata: 1
 name: softlabels

@@ -85,8 +85,14 @@ impl Teachers {
         Ok(())
     }
 
-    /// The graph's nodes that read images and ask the teachers, a line each. `views` are further settings of the first.
-    pub(crate) fn nodes(&self, arguments: &TeacherArguments, views: &serde_json::Value) -> String {
+    /// The graph's nodes that read images and ask the teachers, a line each. `views` are further settings of the first;
+    /// `allow_seen` accepts rows that a teacher has learnt from.
+    pub(crate) fn nodes(
+        &self,
+        arguments: &TeacherArguments,
+        views: &serde_json::Value,
+        allow_seen: bool,
+    ) -> String {
         let TeacherArguments {
             device,
             batch,
@@ -112,6 +118,7 @@ impl Teachers {
                 "in": "images",
                 "model": folders[0],
                 "folds": folders[1..],
+                "allow_seen": allow_seen,
                 "device": device,
                 "threads": threads,
                 "at_once": batch,

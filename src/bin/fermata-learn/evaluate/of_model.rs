@@ -92,6 +92,8 @@ fn graph(
         "device": compute.device,
         "threads": compute.threads,
         "scale": compute.scale,
+        // An evaluation may be of the very rows of the training.
+        "allow_seen": true,
         "at_once": compute.batch,
         "batch": {"max": compute.batch, "each": "stream"},
         // The next are made ready while these are computed.
