@@ -1,4 +1,4 @@
-//! What latencies of packets from other machines are worth, for the page and the metrics of a run.
+//! Accuracy of the latencies of packets from other machines, for the page and the metrics of a run.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const FUTURE: Family = Family::counter(
     "Packets that came before they were captured, by the clocks of two machines.",
 );
 
-/// Lends a run what its page tells of clocks.
+/// Lends a run what its page and its metrics show of clocks.
 pub(super) fn lend(services: Services, part: &Arc<SitePart>) -> Services {
     let (shown, measured) = (Arc::clone(part), Arc::clone(part));
     let clocks = Clocks(Box::new(move || numbers(&shown)));
