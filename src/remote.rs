@@ -67,7 +67,7 @@ struct Earlier {
 pub(crate) fn part(graph: &Graph, machine: &str, registry: &Registry) -> anyhow::Result<Graph> {
     if graph.machines.is_empty() {
         anyhow::bail!(
-            "--machine {machine}: the graph has no `machines`, so it is run whole; leave --machine out, or say in the graph which machines there are, and `on:` which each node runs"
+            "--machine {machine}: the graph has no `machines`, so it runs as a whole; leave out --machine, or list `machines` in the graph and say with `on:` where each node runs"
         );
     }
     Ok(graph.part(machine, fermata_remote::EDGE_ACTORS, registry)?)
@@ -135,7 +135,7 @@ impl Remote {
         let mut needs = graph.nodes.iter().flat_map(|node| &node.ports.needs);
         if graph.machine().is_none() && !needs.any(Need::is_of::<NatsConnection>) {
             anyhow::bail!(
-                "--nats: nothing of this graph goes over a NATS server: it has no `machines`, and no `send_packets` or `receive_packets`. Of jobs, `fermata softlabels --nats` alone hands units out"
+                "--nats: nothing in this graph uses a NATS server, since it has no `machines`, `send_packets` or `receive_packets`; leave out --nats (of jobs, only `fermata softlabels --nats` hands out units)"
             );
         }
         let site = arguments.site.as_ref().unwrap_or(&graph.name);
@@ -237,7 +237,9 @@ pub(crate) fn steer(
         if !has_inlets {
             return draining.drain();
         }
-        tracing::info!("the site ends: its sources end, and what they gave arrives");
+        tracing::info!(
+            "the site is draining: its sources end, and what they have sent still arrives"
+        );
         for stream in own {
             draining.remove_stream(&stream);
         }
@@ -248,7 +250,7 @@ pub(crate) fn steer(
             draining.drain();
         });
         if let Err(error) = late {
-            tracing::warn!("nothing will end this part if other machines do not: {error}");
+            tracing::warn!("this part cannot end by itself if other machines do not end: {error}");
         }
     };
     let opening = handle.clone();
@@ -260,7 +262,7 @@ pub(crate) fn steer(
     let found = move |edge: &str, stream: &str| match opening.add_arriving_stream(stream, edge) {
         Ok(()) => tracing::info!("another machine has added stream {stream}"),
         Err(error) => {
-            tracing::warn!("stream {stream} of another machine is not taken: {error}");
+            tracing::warn!("stream {stream} of another machine cannot be added: {error}");
         }
     };
     let (completing, senders) = (handle.clone(), graph.senders().unwrap_or_default());
@@ -268,7 +270,7 @@ pub(crate) fn steer(
     watch_streams(&part, edges.collect(), senders, found, complete);
     let replaced = move || {
         tracing::error!(
-            "another program runs this machine's part now, or another run of the site has been begun, since this one was away: it stops"
+            "another program runs this machine's part now, or another run of the site has been begun, while this one was away: it stops"
         );
         stopping.stop();
     };
@@ -284,7 +286,7 @@ impl Earlier {
             if is_again {
                 let opened = opened_streams(connection, &edge).map_err(|reason| {
                     anyhow::anyhow!(
-                        "the NATS server does not say which streams came over edge {edge}: {reason}"
+                        "cannot read from the NATS server which streams came over edge {edge}: {reason}"
                     )
                 })?;
                 let added = opened
@@ -299,7 +301,7 @@ impl Earlier {
                 }
                 let found = take_over(connection, &edge, &stream).map_err(|reason| {
                     anyhow::anyhow!(
-                        "the NATS server does not say how far stream {stream} had come over edge {edge}: {reason}"
+                        "cannot read from the NATS server how far stream {stream} had come over edge {edge}: {reason}"
                     )
                 })?;
                 let Some(found) = found else {

@@ -75,7 +75,7 @@ async fn watch(
             let opened = match opened(&connection.jetstream, &names).await {
                 Ok(opened) => opened,
                 Err(reason) => {
-                    tracing::debug!("the streams of edge {edge} are not known now: {reason}");
+                    tracing::debug!("cannot list the streams of edge {edge} now: {reason}");
                     is_last = false;
                     continue;
                 }
@@ -86,7 +86,7 @@ async fn watch(
                 }
                 if streams.len() >= MOST_STREAMS {
                     tracing::warn!(
-                        "edge {edge} names more than {MOST_STREAMS} streams: {stream} is not taken"
+                        "edge {edge} has more than {MOST_STREAMS} streams: stream {stream} is ignored"
                     );
                     break;
                 }
@@ -125,7 +125,7 @@ async fn opened(jetstream: &jetstream::Context, names: &EdgeNames) -> Result<Vec
         let token = subject.rsplit('.').next().unwrap_or_default();
         match name_of(token) {
             Some(name) => streams.push(name),
-            None => tracing::debug!("{subject} is of no stream"),
+            None => tracing::debug!("{subject} does not name a stream"),
         }
     }
     streams.sort();

@@ -161,7 +161,7 @@ impl NatsConnection {
     pub(crate) fn why(&self, reason: String) -> String {
         match self.forbidden() {
             Some(forbidden) => format!(
-                "it is forbidden to this user ({forbidden}); what each machine must be allowed is in docs/machines.md"
+                "this user lacks a permission ({forbidden}); docs/machines.md lists the permissions that each machine needs"
             ),
             None => reason,
         }
@@ -314,7 +314,7 @@ async fn open(
         .ack_timeout(REQUEST_TIMEOUT)
         .build(client.clone());
     if !client.server_info().jetstream {
-        let reason = "the server says that it has none".to_owned();
+        let reason = "the server reports that it is not enabled".to_owned();
         return Err(RemoteError::NoJetStream { address, reason });
     }
     Ok((client, jetstream))

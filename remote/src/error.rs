@@ -47,7 +47,7 @@ pub enum RemoteError {
     },
     /// The server refuses the credentials.
     #[error(
-        "the NATS server at {address} refuses {what}: {reason}; it must know this machine by a file that NATS_CREDS or NATS_NKEY names, by NATS_TOKEN, or by NATS_USER and NATS_PASSWORD"
+        "the NATS server at {address} refuses {what}: {reason}; give valid credentials in a file that NATS_CREDS or NATS_NKEY names, in NATS_TOKEN, or in NATS_USER and NATS_PASSWORD"
     )]
     Refused {
         /// Where.
@@ -67,7 +67,7 @@ pub enum RemoteError {
     },
     /// The server is too old for what edges need.
     #[error(
-        "the NATS server at {address} is version {version}, {OLDEST_SERVER} or newer is needed: install one (`make setup-remote` brings one)"
+        "the NATS server at {address} is version {version}, but {OLDEST_SERVER} or newer is needed: install one (`make setup-remote` does)"
     )]
     TooOld {
         /// Where.
@@ -77,7 +77,7 @@ pub enum RemoteError {
     },
     /// The server offers no JetStream to this account.
     #[error(
-        "the NATS server at {address} has no JetStream for this account: start it with `--jetstream`, or allow it ({reason})"
+        "the NATS server at {address} has no JetStream for this account: start it with `--jetstream`, or enable it for the account ({reason})"
     )]
     NoJetStream {
         /// Where.

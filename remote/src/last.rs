@@ -38,7 +38,7 @@ pub(crate) enum Unread {
 impl Unread {
     pub(crate) fn reason(self) -> String {
         match self {
-            Self::NoStore => "the store is not there".to_owned(),
+            Self::NoStore => "the store does not exist".to_owned(),
             Self::Other(reason) => reason,
         }
     }
@@ -79,7 +79,7 @@ pub(crate) async fn last<T, E: std::fmt::Display>(
             stored_unix_ns,
         })),
         Err(error) => {
-            tracing::warn!("{subject} holds something else: {error}");
+            tracing::warn!("{subject} holds an unreadable message, which is ignored: {error}");
             Ok(None)
         }
     }

@@ -84,7 +84,7 @@ impl Source for ReceivePackets {
     fn check(settings: &ReceivePacketsSettings) -> Result<(), ActorError> {
         check_edge(&settings.edge, settings.capacity, settings.window)?;
         if settings.full == WhenFull::Block && settings.max_age.is_some() {
-            return Err("an edge that blocks loses nothing, so it has no `max_age`".into());
+            return Err("an edge that blocks loses nothing: remove `max_age`, or let the edge drop with `full`".into());
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl ReceivePackets {
         if count.is_power_of_two() {
             let (node, stream) = (&self.setup.node, self.end.stream());
             let ahead_ms = age_ns.unsigned_abs() as f64 / 1e6;
-            tracing::warn!(%node, stream, count, ahead_ms, "packets come before they are captured: the clocks of the two machines differ; latencies of these count from their arrival");
+            tracing::warn!(%node, stream, count, ahead_ms, "packets come before they are captured, since the clocks of the two machines differ: synchronise them (NTP); until then latencies of such packets count from their arrival");
         }
     }
 

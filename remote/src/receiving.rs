@@ -229,7 +229,7 @@ impl ReceivingEnd {
             let (packets, stream) = (&self.names.packets, &self.token);
             tracing::warn!(
                 times,
-                "edge from {packets}, stream {stream}: the server has no room to note how far this machine has come ({reason}): give the server or the account more storage, or the edge less capacity"
+                "edge from {packets}, stream {stream}: the server has no room to record how far this machine has come ({reason}): give the server or the account more storage, or the edge less capacity"
             );
         }
     }
@@ -254,7 +254,7 @@ impl ReceivingEnd {
             .client
             .subscribe(self.names.progress_of(&self.token));
         let Ok(mut progress) = progress.await else {
-            return self.fail("the connection has ended".to_owned());
+            return self.fail("the connection is closed".to_owned());
         };
         while let Some(wake) = self.step(connection, &mut pass, &mut remembering).await {
             tokio::select! {
@@ -311,7 +311,7 @@ impl ReceivingEnd {
         if lock(&self.standstill).is_to_be_told() {
             let (packets, stream) = (&self.names.packets, &self.token);
             tracing::warn!(
-                "edge from {packets}, stream {stream}: nothing can be received for {} s: {reason}",
+                "edge from {packets}, stream {stream}: nothing could be received for {} s: {reason}",
                 STANDSTILL.as_secs()
             );
         }

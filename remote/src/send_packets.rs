@@ -72,11 +72,11 @@ pub(crate) fn default_window() -> usize {
 /// Checks the settings that both ends of an edge share.
 pub(crate) fn check_edge(edge: &str, capacity: usize, window: usize) -> Result<(), ActorError> {
     if edge.is_empty() || edge.len() > 64 {
-        return Err("the name of an edge has 1 to 64 bytes".into());
+        return Err("the name of an edge must have 1 to 64 bytes".into());
     }
     for (name, value) in [("capacity", capacity), ("window", window)] {
         if !(1..=MOST_HELD).contains(&value) {
-            return Err(format!("`{name}` is from 1 to {MOST_HELD}, not {value}").into());
+            return Err(format!("`{name}` must be from 1 to {MOST_HELD}, not {value}").into());
         }
     }
     Ok(())
@@ -87,7 +87,7 @@ pub(crate) fn check_clock(full: WhenFull, setup: &Setup) -> Result<(), ActorErro
     match (setup.clock_mode, full) {
         (_, WhenFull::Block) | (ClockMode::Live | ClockMode::Replay(_), _) => Ok(()),
         (ClockMode::Asap, _) => {
-            Err("under the clock `asap` an edge drops nothing: use `full: block`".into())
+            Err("under the clock `asap` an edge may not drop packets: use `full: block`".into())
         }
     }
 }
@@ -125,10 +125,10 @@ impl Actor for SendPackets {
             .quality
             .is_some_and(|quality| !(1..=100).contains(&quality))
         {
-            return Err("`quality` is from 1 to 100".into());
+            return Err("`quality` must be from 1 to 100".into());
         }
         if settings.full == WhenFull::Block && settings.max_age.is_some() {
-            return Err("an edge that blocks loses nothing, so it has no `max_age`".into());
+            return Err("an edge that blocks loses nothing: remove `max_age`, or let the edge drop with `full`".into());
         }
         Ok(())
     }
@@ -191,7 +191,7 @@ impl Actor for SendPackets {
         let (size, most) = (message.encoded_len(), self.connection.client.max_payload());
         if size > most {
             return Err(format!(
-                "a packet of {size} bytes, but the NATS server takes {most}: raise its `max_payload`, or send less"
+                "a packet has {size} bytes, but the NATS server takes at most {most}: raise its `max_payload`, or send less"
             )
             .into());
         }
@@ -219,7 +219,7 @@ impl Actor for SendPackets {
             .set_given(given);
         if given != Default::default() {
             let node = &self.setup.node;
-            tracing::info!(%node, ?given, "packets of the edge that did not get to the server for certain");
+            tracing::info!(%node, ?given, "packets of the edge may not have reached the server");
         }
         ended.map_err(|reason| {
             let edge = &self.settings.edge;

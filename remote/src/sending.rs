@@ -163,7 +163,7 @@ impl SendingEnd {
             let reason = lock(&self.obstacle).clone();
             let reason = reason.unwrap_or_else(|| "the server has not answered".to_owned());
             tracing::warn!(
-                "edge to {packets}, stream {stream}: nothing has gone on for {} s: {reason}",
+                "edge to {packets}, stream {stream}: no progress for {} s: {reason}",
                 STANDSTILL.as_secs()
             );
         }
@@ -172,7 +172,7 @@ impl SendingEnd {
     fn goes_on(&self) {
         if lock(&self.standstill).is_over() {
             let (packets, stream) = (&self.names.packets, &self.token);
-            tracing::warn!("edge to {packets}, stream {stream}: packets go on");
+            tracing::warn!("edge to {packets}, stream {stream}: packets are sent again");
         }
     }
 

@@ -114,7 +114,7 @@ async fn make_one(connection: &NatsConnection, config: stream::Config) -> Result
         && known.max_messages_per_subject == config.max_messages_per_subject;
     if !is_same {
         return Err(NotMade::Differs(format!(
-            "the store `{}` is there already, of an edge that holds {} packets: end the run that made it, or give this edge another name",
+            "the store `{}` already exists with other settings, for an edge that holds {} packets of each stream: end the run that made it, or give this edge another name",
             config.name, known.max_messages_per_subject
         )));
     }

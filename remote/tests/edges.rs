@@ -291,7 +291,7 @@ fn edges_that_do_not_agree_are_refused() {
     let (report, _) = other.wait();
     let fault = report.faults.first().expect("a fault");
     assert!(
-        fault.message.contains("is there already"),
+        fault.message.contains("already exists"),
         "{}",
         fault.message
     );

@@ -110,7 +110,7 @@ fn tokens_and_keys_let_in_and_wrong_ones_are_refused_without_being_shown() {
             _ => "refuses these credentials (NATS_TOKEN): ",
         };
         assert!(said.contains(shown), "{said}");
-        assert!(said.contains("or by NATS_USER and NATS_PASSWORD"), "{said}");
+        assert!(said.contains("or in NATS_USER and NATS_PASSWORD"), "{said}");
         assert_eq!(said.matches("authorization violation").count(), 1, "{said}");
         assert!(!said.contains("T0KEN"), "{said}");
     }
@@ -189,7 +189,7 @@ fn a_server_that_is_too_old_or_keeps_nothing_is_refused() {
         r#"{"server_id":"x","version":"2.9.10","max_payload":1048576,"jetstream":true,"headers":true}"#,
     ));
     assert!(
-        said.contains("is version 2.9.10, 2.10 or newer is needed"),
+        said.contains("is version 2.9.10, but 2.10 or newer is needed"),
         "{said}"
     );
     let said = connect(&says(

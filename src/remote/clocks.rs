@@ -14,7 +14,7 @@ const AHEAD: Family = Family::gauge(
 );
 const ERROR: Family = Family::gauge(
     "fermata_site_latency_error_seconds",
-    "How wrong latencies of packets from other machines may be; +Inf while nobody knows.",
+    "How wrong latencies of packets from other machines may be; +Inf while that is unknown.",
 );
 const FUTURE: Family = Family::counter(
     "fermata_site_future_packets_total",

@@ -106,7 +106,7 @@ pub struct SettledMessage {
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// Not a protobuf message of this form.
-    #[error("no such message: {0}")]
+    #[error("invalid protobuf message: {0}")]
     Form(#[from] prost::DecodeError),
     /// A field has a value that no end of an edge gives it.
     #[error("{0}")]
@@ -121,7 +121,7 @@ impl PacketMessage {
     pub fn read(bytes: Bytes) -> Result<Self, WireError> {
         let packet = Self::decode(bytes)?;
         if packet.sequence > MOST_SEQUENCE || packet.number > MOST_SEQUENCE {
-            return Err(WireError::Value("a number beyond all that can be"));
+            return Err(WireError::Value("a number that is too large"));
         }
         if packet.form.is_empty() || packet.form.len() > MOST_NAME {
             return Err(WireError::Value("a codec's name that is empty or too long"));
@@ -138,10 +138,10 @@ impl SettledMessage {
     pub fn read(bytes: &[u8]) -> Result<Self, WireError> {
         let settled = Self::decode(bytes)?;
         if settled.next > MOST_SEQUENCE + 1 || settled.behind > MOST_SEQUENCE + 1 {
-            return Err(WireError::Value("a number beyond all that can be"));
+            return Err(WireError::Value("a number that is too large"));
         }
         if settled.came > settled.counted || settled.counted > MOST_SEQUENCE {
-            return Err(WireError::Value("more packets than can be"));
+            return Err(WireError::Value("more packets than are possible"));
         }
         Ok(settled)
     }
@@ -155,7 +155,7 @@ impl ProgressMessage {
     pub fn read(bytes: &[u8]) -> Result<Self, WireError> {
         let progress = Self::decode(bytes)?;
         if progress.sent > MOST_SEQUENCE || progress.mark > MOST_SEQUENCE {
-            return Err(WireError::Value("a number beyond all that can be"));
+            return Err(WireError::Value("a number that is too large"));
         }
         if progress.how > 4 {
             return Err(WireError::Value("an end that does not exist"));

@@ -111,7 +111,7 @@ pub fn drain(connection: &Arc<NatsConnection>) -> Result<(), SiteError> {
         let run = run(connection, &records).await?;
         let drain = DrainMessage { run: run.id };
         let written = records.write(records.drain_subject(), &drain, None).await;
-        let failed = |reason| SiteError::server(connection, "take that", reason);
+        let failed = |reason| SiteError::server(connection, "store the request", reason);
         written.map(drop).map_err(failed)
     })
 }
@@ -160,7 +160,9 @@ async fn run(connection: &NatsConnection, records: &Records) -> Result<RunMessag
         Ok(None) | Err(Unread::NoStore) => Err(SiteError::NoRun {
             site: connection.site.clone(),
         }),
-        Err(Unread::Other(reason)) => Err(SiteError::server(connection, "say what runs", reason)),
+        Err(Unread::Other(reason)) => {
+            Err(SiteError::server(connection, "report what runs", reason))
+        }
     }
 }
 
@@ -186,7 +188,11 @@ async fn parts(
             Ok(known) => known.filter(|known| known.value.run == run.id),
             Err(Unread::NoStore) => None,
             Err(Unread::Other(reason)) => {
-                return Err(SiteError::server(connection, "say which parts run", reason));
+                return Err(SiteError::server(
+                    connection,
+                    "report which parts run",
+                    reason,
+                ));
             }
         };
         let state = match known.map(|known| known.value) {

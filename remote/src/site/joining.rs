@@ -65,7 +65,7 @@ pub(super) async fn begin(
                 });
             }
             let made = records.make().await;
-            made.map_err(|reason| failed("keep a run", reason))?;
+            made.map_err(|reason| failed("store the run", reason))?;
             let run = RunMessage {
                 id: fresh_id(connection),
                 graph: spec.graph.clone(),
@@ -75,7 +75,7 @@ pub(super) async fn begin(
                 machines: spec.machines.clone(),
             };
             let written = records.write(records.run_subject(), &run, Some(0)).await;
-            if written.map_err(|reason| failed("keep a run", reason))? {
+            if written.map_err(|reason| failed("store the run", reason))? {
                 return Ok(run);
             }
             // Somebody else was first.
@@ -84,7 +84,7 @@ pub(super) async fn begin(
         if !is_told {
             is_told = true;
             waits(&format!(
-                "site `{site}` has not been begun: waiting for the part of a machine that receives from others, which begins it ({})",
+                "site `{site}` has not been begun: waiting for a part that receives from other machines to begin it ({})",
                 connection.address
             ));
         }
@@ -100,7 +100,9 @@ async fn read_run(
     match records.read::<RunMessage>(&records.run_subject()).await {
         Ok(found) => Ok(found.map(|run| run.value)),
         Err(Unread::NoStore) => Ok(None),
-        Err(Unread::Other(reason)) => Err(SiteError::server(connection, "say what runs", reason)),
+        Err(Unread::Other(reason)) => {
+            Err(SiteError::server(connection, "report what runs", reason))
+        }
     }
 }
 
@@ -150,7 +152,7 @@ pub(super) async fn take_place(
         let known = match records.read::<PartMessage>(&subject).await {
             Ok(known) => known,
             Err(Unread::NoStore) => None,
-            Err(Unread::Other(reason)) => return Err(failed("say which parts run", reason)),
+            Err(Unread::Other(reason)) => return Err(failed("report which parts run", reason)),
         };
         if let Some(known) = &known
             && (known.value.ended_unix_ms != 0 || known.value.run != run.id)
@@ -173,7 +175,8 @@ pub(super) async fn take_place(
         }
         // A program that joins from now on finds this part there, or finds that somebody has written.
         let listening = connection.client.subscribe(hello.clone()).await;
-        let listening = listening.map_err(|error| failed("let it listen", error.to_string()))?;
+        let listening =
+            listening.map_err(|error| failed("let this part subscribe", error.to_string()))?;
         let since = known.as_ref().map_or(0, |known| known.sequence);
         let own = PartMessage {
             run: run.id.clone(),
@@ -182,7 +185,7 @@ pub(super) async fn take_place(
             ..PartMessage::default()
         };
         let written = records.write(subject.clone(), &own, Some(since)).await;
-        if written.map_err(|reason| failed("remember this part", reason))? {
+        if written.map_err(|reason| failed("store this part", reason))? {
             return Ok((own, listening));
         }
     }
@@ -200,7 +203,11 @@ pub(super) async fn is_there(connection: &NatsConnection, hello: &str) -> Result
         Ok(Err(_)) | Err(_) => {}
     }
     match connection.forbidden() {
-        Some(reason) => Err(SiteError::server(connection, "let it ask a part", reason)),
+        Some(reason) => Err(SiteError::server(
+            connection,
+            "let this program ask a part",
+            reason,
+        )),
         // Somebody listens, but is too busy to answer.
         None => Ok(true),
     }

@@ -166,8 +166,14 @@ impl SitePart {
         };
         match self.connection.runtime.block_on(saying) {
             Ok(Ok(_)) => {}
-            Ok(Err(reason)) => tracing::warn!("the site could not be told of the end: {reason}"),
-            Err(_) => tracing::warn!("the site could not be told of the end: no answer"),
+            Ok(Err(reason)) => {
+                tracing::warn!(
+                    "the end of this part could not be recorded at the server: {reason}"
+                );
+            }
+            Err(_) => tracing::warn!(
+                "the end of this part could not be recorded at the server: no answer"
+            ),
         }
     }
 
@@ -253,7 +259,7 @@ impl SitePart {
                         is_known = self.look().await;
                         if !is_known {
                             tracing::warn!(
-                                "the server does not know this part any more, or cannot be asked: it is asked again until it does"
+                                "the server no longer knows this part, or does not answer: it is asked again until it does"
                             );
                         }
                     }
@@ -297,7 +303,7 @@ impl SitePart {
             Ok(None) | Err(Unread::NoStore) => match self.restore().await {
                 Ok(is_known) => is_known,
                 Err(reason) => {
-                    tracing::debug!("the server cannot be told of this part again: {reason}");
+                    tracing::debug!("this part cannot be recorded at the server again: {reason}");
                     false
                 }
             },
@@ -335,7 +341,7 @@ impl SitePart {
         let is_known = records.write(subject, &self.own, Some(0)).await?;
         if is_known {
             tracing::warn!(
-                "the server had forgotten the run, and what waited for other machines: its storage is another one, or somebody has ended the run there. It has been told of this part again"
+                "the server had forgotten the run, and the packets that waited for other machines: its storage was replaced, or somebody has ended the run there; this part has been recorded again"
             );
         }
         Ok(is_known)

@@ -92,7 +92,7 @@ pub enum SiteError {
         site: String,
     },
     /// The server cannot do what it is asked.
-    #[error("site `{site}`: the NATS server does not {what}: {reason}")]
+    #[error("site `{site}`: the NATS server failed to {what}: {reason}")]
     Server {
         /// The site.
         site: String,

@@ -226,7 +226,7 @@ pub(crate) async fn announce(
     if bytes.len() > MOST_JOB_BYTES {
         return Err(WorkError::TooLarge {
             reason: format!(
-                "it takes {} bytes, and {MOST_JOB_BYTES} are the most",
+                "it takes {} bytes, and may take at most {MOST_JOB_BYTES}",
                 bytes.len()
             ),
         });
@@ -279,7 +279,10 @@ pub(crate) async fn remove(
         format!("OBJ_{}", results_name(id)),
     ] {
         if let Err(error) = jetstream.delete_stream(&stream).await {
-            tracing::warn!("{stream} stays at the NATS server: {}", chain(&error));
+            tracing::warn!(
+                "{stream} could not be removed from the NATS server: {}",
+                chain(&error)
+            );
         }
     }
     Ok(())

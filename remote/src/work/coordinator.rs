@@ -204,7 +204,9 @@ impl Coordinator {
                             self.heard(&message.payload);
                         }
                     }
-                    Err(error) => tracing::debug!("workers cannot be heard: {error}"),
+                    Err(error) => {
+                        tracing::debug!("cannot subscribe to the workers' reports: {error}");
+                    }
                 }
                 tokio::time::sleep(LOOK).await;
             }
@@ -221,7 +223,7 @@ impl Coordinator {
             Ok(report) => report,
             Err(error) => {
                 state.malformed += 1;
-                tracing::warn!("what a worker said cannot be read: {error}");
+                tracing::warn!("a worker's report cannot be read: {error}");
                 return;
             }
         };
@@ -260,7 +262,7 @@ impl Coordinator {
                 }
                 last_ms = now_ms;
                 if let Err(reason) = self.look_once().await {
-                    tracing::debug!("what is handed out cannot be looked at: {reason}");
+                    tracing::debug!("cannot poll the units that are handed out: {reason}");
                     let now_ms = self.now_ms();
                     lock(&self.state).heard.was_deaf(now_ms);
                     tokio::time::sleep(LOOK).await;
@@ -317,7 +319,7 @@ impl Coordinator {
             Held::Record(record, _) => Ok(Some(record)),
             Held::Nothing => Ok(None),
             Held::Other(reason, revision) => {
-                tracing::warn!("`{key}` holds something else, and is removed: {reason}");
+                tracing::warn!("`{key}` holds an unreadable record, which is removed: {reason}");
                 lock(&self.state).malformed += 1;
                 let purged = state.purge_expect_revision(key, Some(revision)).await;
                 purged.map_err(|error| chain(&error))?;

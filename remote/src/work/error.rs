@@ -5,7 +5,7 @@
 pub enum WorkError {
     /// Another job has the name.
     #[error(
-        "the NATS server has another job `{job}`, begun by {by}: wait for its end, name another with --job, or, if nobody does it any more, remove it with `fermata work --nats URL --job {job} --end`"
+        "the NATS server has another job `{job}`, begun by {by}: wait for its end, name another with --job, or, if nobody works on it any more, remove it with `fermata work --nats URL --job {job} --end`"
     )]
     Taken {
         /// Its name.
@@ -21,7 +21,7 @@ pub enum WorkError {
     },
     /// The record at the server is not a job of this version.
     #[error(
-        "the job `{job}` at the NATS server cannot be read: {reason}; is its program of another version?"
+        "the job `{job}` at the NATS server cannot be read: {reason}; was it begun by another version of this program?"
     )]
     Unreadable {
         /// Its name.
@@ -37,14 +37,14 @@ pub enum WorkError {
     },
     /// The server does not let this user look for jobs.
     #[error(
-        "this user may not take part in jobs at the NATS server ({reason}): jobs need a user who may do everything in an account of their own"
+        "this user may not take part in jobs at the NATS server ({reason}): jobs need a user with all permissions in an account of their own"
     )]
     Forbidden {
         /// The server's answer.
         reason: String,
     },
     /// The server cannot do what the job needs.
-    #[error("the NATS server does not do what the job needs ({doing}): {reason}")]
+    #[error("{doing} failed at the NATS server: {reason}")]
     Server {
         /// What was to be done.
         doing: &'static str,

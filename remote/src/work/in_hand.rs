@@ -151,7 +151,7 @@ impl InHand {
                 self.report.late += 1;
                 tracing::warn!(
                     unit,
-                    "the result came too late: another worker's counts, and this one was discarded"
+                    "the result came too late: another worker's result counts, and this one was discarded"
                 );
             }
             Ended::AlreadyDone | Ended::Left | Ended::Returned | Ended::Failed | Ended::Unfit => {}
@@ -165,7 +165,7 @@ impl InHand {
             self.report.late += 1;
             tracing::warn!(
                 unit,
-                "the job is over: what was computed of the unit is discarded"
+                "the job is over: what was computed for the unit is discarded"
             );
         }
     }

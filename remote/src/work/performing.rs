@@ -82,7 +82,7 @@ impl Performing<'_> {
                 let mut reader = &bytes[..];
                 let put = self.assets.results.put(name.as_str(), &mut reader);
                 let put = tokio::time::timeout(TRANSFER, put).await;
-                put.map_err(|_| "storing takes too long".to_owned())?
+                put.map_err(|_| "storing the result took too long".to_owned())?
                     .map_err(|error| chain(&error))?;
                 Ok(Told::Done)
             }
@@ -172,7 +172,7 @@ pub(crate) async fn fetch(
     let info = match results.info(&name).await {
         Ok(info) => info,
         Err(error) if error.kind() == InfoErrorKind::NotFound => {
-            return Err(damaged("it is not there"));
+            return Err(damaged("it does not exist"));
         }
         Err(error) => return Err(NotFetched::NotNow(chain(&error))),
     };
@@ -191,7 +191,7 @@ pub(crate) async fn fetch(
     };
     let brought = tokio::time::timeout(TRANSFER, bring).await;
     let bytes = brought
-        .map_err(|_| damaged("it does not come, as if parts of it were missing"))?
+        .map_err(|_| damaged("it did not arrive in time, as if parts of it were missing"))?
         .map_err(NotFetched::NotNow)?;
     if sha256(&bytes) != record.sha256 {
         return Err(damaged("its bytes are not those that were committed"));

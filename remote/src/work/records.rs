@@ -29,7 +29,7 @@ pub enum RecordError {
     #[error("{0}")]
     Form(String),
     /// A field has an impossible value.
-    #[error("it says {0}")]
+    #[error("the record has {0}")]
     Value(&'static str),
 }
 
@@ -235,12 +235,12 @@ impl Record for Outcome {
             Self::Result(result) => {
                 let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
                 first(&[
-                    (result.attempt > 0, "attempt 0: they count from 1"),
+                    (result.attempt > 0, "attempt 0, but attempts count from 1"),
                     (
                         result.sha256.len() == 64 && result.sha256.bytes().all(hex),
                         "an invalid sha256",
                     ),
-                    (is_name(&result.worker), "an invalid name of a worker"),
+                    (is_name(&result.worker), "an invalid worker name"),
                 ])
             }
         }
@@ -261,8 +261,8 @@ impl Record for Tries {
         let mut told = self.open.iter().filter_map(|one| one.failed.as_ref());
         first(&[
             (self.open.len() <= MOST_TRIES, "too many tries"),
-            (in_order && known, "attempts that cannot be"),
-            (named, "an invalid name of a worker"),
+            (in_order && known, "impossible attempt numbers"),
+            (named, "an invalid worker name"),
             (told.all(|text| is_word(text)), "a reason that is too long"),
         ])
     }
@@ -272,10 +272,13 @@ impl Record for WorkerReport {
     fn problem(&self) -> Option<&'static str> {
         let mut words = self.refuses.iter().chain(&self.differs);
         first(&[
-            (is_name(&self.worker), "an invalid name of a worker"),
-            (self.host.len() <= 255, "a name of a host that is too long"),
+            (is_name(&self.worker), "an invalid worker name"),
+            (self.host.len() <= 255, "a host name that is too long"),
             (words.all(|text| is_word(text)), "a reason that is too long"),
-            (self.working.len() <= 64, "more units than one can work at"),
+            (
+                self.working.len() <= 64,
+                "more units than one worker may have in hand",
+            ),
         ])
     }
 }
