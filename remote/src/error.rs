@@ -32,7 +32,7 @@ pub enum RemoteError {
         "no NATS server answers at {address}: {reason}; start one with `nats-server --jetstream`, or name another"
     )]
     NoServer {
-        /// Where.
+        /// The server's address.
         address: String,
         /// Why.
         reason: String,
@@ -50,7 +50,7 @@ pub enum RemoteError {
         "the NATS server at {address} refuses {what}: {reason}; give valid credentials in a file that NATS_CREDS or NATS_NKEY names, in NATS_TOKEN, or in NATS_USER and NATS_PASSWORD"
     )]
     Refused {
-        /// Where.
+        /// The server's address.
         address: String,
         /// What was presented, by the names of the variables that hold it.
         what: String,
@@ -60,7 +60,7 @@ pub enum RemoteError {
     /// Client and server do not agree on TLS.
     #[error("no encrypted connection with the NATS server at {address}: {reason}")]
     Tls {
-        /// Where.
+        /// The server's address.
         address: String,
         /// Why.
         reason: String,
@@ -70,7 +70,7 @@ pub enum RemoteError {
         "the NATS server at {address} is version {version}, but {OLDEST_SERVER} or newer is needed: install one (`make setup-remote` does)"
     )]
     TooOld {
-        /// Where.
+        /// The server's address.
         address: String,
         /// The version that it reports.
         version: String,
@@ -80,7 +80,7 @@ pub enum RemoteError {
         "the NATS server at {address} has no JetStream for this account: start it with `--jetstream`, or enable it for the account ({reason})"
     )]
     NoJetStream {
-        /// Where.
+        /// The server's address.
         address: String,
         /// The server's answer.
         reason: String,

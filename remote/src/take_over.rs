@@ -13,9 +13,9 @@ use crate::names::{EdgeNames, token};
 pub struct Earlier {
     /// Sequence below which everything had been settled.
     pub below: u64,
-    /// Packets that had come until there.
+    /// Packets that had come up to there.
     pub came: u64,
-    /// Packets that had been missed until there.
+    /// Packets that had been missed up to there.
     pub missed: u64,
 }
 

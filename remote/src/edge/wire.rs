@@ -21,7 +21,7 @@ pub struct PacketMessage {
     /// The edge's own number for it, from 0 in each incarnation, without gaps.
     #[prost(uint64, tag = "2")]
     pub number: u64,
-    /// The stream's sequence, segment and time stamp.
+    /// The stream's sequence.
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
     /// See [`fermata_engine::Capture`].

@@ -119,8 +119,8 @@ pub fn drain(connection: &Arc<NatsConnection>) -> Result<(), SiteError> {
 /// Makes the server forget the connection's site: its run, and all that its edges still hold. Returns the names of the
 /// JetStream streams that were removed.
 ///
+/// # Errors
 /// Parts of it still run, or the server cannot do it.
-/// Parts of it still run, or the server does not do it.
 pub fn end(connection: &Arc<NatsConnection>) -> Result<Vec<String>, SiteError> {
     connection.runtime.block_on(async {
         let records = Records::new(connection);

@@ -17,7 +17,7 @@ use crate::error::chain;
 /// The bucket that has a key for each job.
 const JOBS: &str = "fermata-jobs";
 const CONSUMER: &str = "workers";
-/// Units that may be leased at once.
+/// Most units that may be leased at once.
 const MOST_LEASED: i64 = 100_000;
 
 /// A job's assets at the server, opened, and its subjects.

@@ -18,7 +18,7 @@ use super::records::{Outcome, Tries};
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// Read what came of the unit.
+    /// Read the unit's outcome.
     ReadOutcome,
     /// Read who has begun it.
     ReadTries,
@@ -63,7 +63,7 @@ pub enum Ask {
 /// The answer to what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// What came of the unit, if something has.
+    /// The unit's outcome, if it has one.
     Outcome(Option<Outcome>),
     /// Who has begun it, and the revision of that record.
     Tries(Option<(Tries, u64)>),

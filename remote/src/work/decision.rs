@@ -7,7 +7,7 @@ use super::records::{Outcome, ResultRecord, Tries, cut};
 /// What the server knows of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Option<Outcome>,
     /// Whether it is in the queue: waiting or leased.
     pub is_queued: bool,

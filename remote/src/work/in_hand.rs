@@ -12,7 +12,7 @@ use super::attempt::Ended;
 use super::given::Taken;
 use super::records::{WorkerReport, cut};
 
-/// Results that may be on their way to the server before no more units are taken.
+/// Most results that may be on their way to the server before no more units are taken.
 const MOST_UNSENT: usize = 4;
 
 /// Outcome of working on a unit.

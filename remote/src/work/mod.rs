@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | key-value bucket `fermata-jobs` | a key for each job under way: [`records::JobRecord`] |
 //! | stream `fermata-ID-units`, a work queue | a subject for each unit without a result, at most one message each; a worker's lease is the consumer's ack wait |
-//! | key-value bucket `fermata-ID-state` | `tries.N`: which workers have begun a unit ([`records::Tries`]); `unit.N`: what came of it ([`records::Outcome`]) |
+//! | key-value bucket `fermata-ID-state` | `tries.N`: which workers have begun a unit ([`records::Tries`]); `unit.N`: its outcome ([`records::Outcome`]) |
 //! | object bucket `fermata-ID-results` | results, named by unit and attempt |
 //!
 //! A unit is done when `unit.N` is *created*. A creation that seems to have failed is read back before anything is
