@@ -159,7 +159,9 @@ class Trial:
         # Refused: the server is away, or still waits for the life that was killed.
         is_refused = code == 2 and any(
             words in said
-            for words in ["no NATS server", "runs already", "the NATS server does not", "connection to the NATS server"]
+            for words in [
+                "no NATS server", "runs already", "the NATS server failed to", "cannot read from the NATS server", "connection to the NATS server",
+            ]
         )
         if self.drained and (code in (0, 130) or code == 2 and "has ended on machine" in said):
             self.ended.add(name)

@@ -30,8 +30,8 @@ pub(crate) use crate::lives::Lives;
 #[cfg(feature = "remote")]
 use crate::lives_file::PartNote;
 
-/// The program as all machines of a site must have it: its version, and the commit of which it was built, where that is
-/// known.
+/// Returns the program's version as all machines of a site must have it, with the commit it was built from where that
+/// is known.
 #[cfg(feature = "remote")]
 fn version() -> String {
     let version = env!("CARGO_PKG_VERSION");
@@ -41,7 +41,7 @@ fn version() -> String {
     }
 }
 
-/// The connection of a run, and the part of a site that it is, if any.
+/// A run's connection, and its part of a site, if any.
 pub(crate) struct Remote {
     #[cfg(feature = "remote")]
     connection: Option<Arc<NatsConnection>>,
@@ -49,12 +49,12 @@ pub(crate) struct Remote {
     part: Option<Arc<SitePart>>,
     #[cfg(feature = "remote")]
     earlier: Earlier,
-    /// Packets come from other machines, and their latencies mean something.
+    /// Whether packets come from other machines and their latencies mean something.
     #[cfg(feature = "remote")]
     tells_clocks: bool,
 }
 
-/// What earlier lives of a part had, by edge and stream; and what of that its actors are to know.
+/// What earlier lives of a part had received, by edge and stream; and what of that its actors need to know.
 #[cfg(feature = "remote")]
 #[derive(Clone, Default)]
 struct Earlier {
@@ -62,18 +62,18 @@ struct Earlier {
     settled: BTreeMap<String, u64>,
 }
 
-/// The part of a graph that a machine runs.
+/// Returns the part of a graph that a machine runs.
 #[cfg(feature = "remote")]
 pub(crate) fn part(graph: &Graph, machine: &str, registry: &Registry) -> anyhow::Result<Graph> {
     if graph.machines.is_empty() {
         anyhow::bail!(
-            "--machine {machine}: the graph has no `machines`, so it is run whole; leave --machine out, or say in the graph which machines there are, and `on:` which each node runs"
+            "--machine {machine}: the graph has no `machines`, so it runs as a whole; leave out --machine, or list `machines` in the graph and say with `on:` where each node runs"
         );
     }
     Ok(graph.part(machine, fermata_remote::EDGE_ACTORS, registry)?)
 }
 
-/// Refuses what this program cannot do.
+/// Refuses `--machine`, which needs the feature `remote`.
 #[cfg(not(feature = "remote"))]
 pub(crate) fn part(_: &Graph, _: &str, _: &Registry) -> anyhow::Result<Graph> {
     anyhow::bail!("--machine: {WITHOUT}")
@@ -82,7 +82,7 @@ pub(crate) fn part(_: &Graph, _: &str, _: &Registry) -> anyhow::Result<Graph> {
 #[cfg(not(feature = "remote"))]
 pub(crate) const WITHOUT: &str = "this program was built without the feature `remote`, so its edges reach no other machine: build it with `--features remote`";
 
-/// Refuses a graph for several machines where nobody says which one this is, or how it reaches the others.
+/// Refuses a graph for several machines if it is not said which one this is, or how it reaches the others.
 pub(crate) fn refuse_alone(graph: &Graph, arguments: &NatsArguments) -> anyhow::Result<()> {
     let machines = graph.machines.join(", ");
     match graph.machine() {
@@ -96,10 +96,10 @@ pub(crate) fn refuse_alone(graph: &Graph, arguments: &NatsArguments) -> anyhow::
     }
 }
 
-/// Connects to a server under a name. Credentials come from the environment, or from files that it names.
+/// Connects to a server for a site. Credentials come from the environment, or from files that it names.
 ///
 /// # Errors
-/// The address holds a password, or see [`fermata_remote::RemoteError`].
+/// The address contains a password; otherwise see [`fermata_remote::RemoteError`].
 #[cfg(feature = "remote")]
 pub fn open(address: &str, site: &str, codecs: Codecs) -> anyhow::Result<Arc<NatsConnection>> {
     if address.contains('@') {
@@ -118,7 +118,7 @@ pub fn open(address: &str, site: &str, codecs: Codecs) -> anyhow::Result<Arc<Nat
 
 #[cfg(feature = "remote")]
 impl Remote {
-    /// Connects, if that was asked for, and joins the run of the site that the graph is a part of.
+    /// Connects if `--nats` was given, and joins the run of the site that the graph is a part of.
     pub(crate) fn connect(
         arguments: &NatsArguments,
         graph: &Graph,
@@ -135,7 +135,7 @@ impl Remote {
         let mut needs = graph.nodes.iter().flat_map(|node| &node.ports.needs);
         if graph.machine().is_none() && !needs.any(Need::is_of::<NatsConnection>) {
             anyhow::bail!(
-                "--nats: nothing of this graph goes over a NATS server: it has no `machines`, and no `send_packets` or `receive_packets`. Of jobs, `fermata softlabels --nats` alone hands units out"
+                "--nats: nothing in this graph uses a NATS server, since it has no `machines`, `send_packets` or `receive_packets`; leave out --nats (of jobs, only `fermata softlabels --nats` hands out units)"
             );
         }
         let site = arguments.site.as_ref().unwrap_or(&graph.name);
@@ -162,16 +162,16 @@ impl Remote {
         })
     }
 
-    /// Whether a folder is that of an earlier life of this part, whose files go on.
+    /// Returns whether a folder belongs to an earlier life of this part, whose files are continued.
     pub(crate) fn goes_on_in(&self, folder: &Path) -> bool {
         let part = self.part.as_ref();
         part.is_some_and(|part| part.incarnation() > 1 && Lives::are_in(folder, part.run()))
     }
 
-    /// Lends the connection to the actors of a run, and the part to whoever steers it.
+    /// Lends the connection to the actors of a run, and the part to the code that steers it.
     pub(crate) fn lend(&self, services: Services, folder: &Path) -> Services {
         let services = match &self.connection {
-            // What an edge acknowledges is to outlive a power cut.
+            // What an edge acknowledges must survive a power cut.
             Some(connection) => services
                 .with(Arc::clone(connection))
                 .with(Arc::new(SyncGroup::default())),
@@ -195,8 +195,8 @@ impl Remote {
         services.with(Arc::new(self.earlier.clone()))
     }
 
-    /// Ends the connection, once what the run has settled is acknowledged. Says how the process ends, where the run
-    /// ended so.
+    /// Closes the connection, once what the run has settled is acknowledged. Returns the exit code of the process,
+    /// given that of the run.
     pub(crate) fn close(self, code: u8) -> u8 {
         let mut code = code;
         if let Some(part) = &self.part {
@@ -216,7 +216,8 @@ impl Remote {
     }
 }
 
-/// Lets a part hear what its site is told, and tell its site what it is told.
+/// Connects a run to its site: passes drain requests from this part to the site, and drains, added streams and a
+/// replacement of this part from the site to the run.
 #[cfg(feature = "remote")]
 pub(crate) fn steer(
     services: &Services,
@@ -236,18 +237,20 @@ pub(crate) fn steer(
         if !has_inlets {
             return draining.drain();
         }
-        tracing::info!("the site ends: its sources end, and what they gave arrives");
+        tracing::info!(
+            "the site is draining: its sources end, and what they have sent still arrives"
+        );
         for stream in own {
             draining.remove_stream(&stream);
         }
-        // Streams of other machines end when those say so; of one that is dead nobody will.
+        // Streams of other machines end when those machines end them, which a dead one never does.
         let late = std::thread::Builder::new().name("drain".to_owned());
         let late = late.spawn(move || {
             std::thread::sleep(patience);
             draining.drain();
         });
         if let Err(error) = late {
-            tracing::warn!("nothing will end this part if other machines do not: {error}");
+            tracing::warn!("this part cannot end by itself if other machines do not end: {error}");
         }
     };
     let opening = handle.clone();
@@ -259,7 +262,7 @@ pub(crate) fn steer(
     let found = move |edge: &str, stream: &str| match opening.add_arriving_stream(stream, edge) {
         Ok(()) => tracing::info!("another machine has added stream {stream}"),
         Err(error) => {
-            tracing::warn!("stream {stream} of another machine is not taken: {error}");
+            tracing::warn!("stream {stream} of another machine cannot be added: {error}");
         }
     };
     let (completing, senders) = (handle.clone(), graph.senders().unwrap_or_default());
@@ -267,7 +270,7 @@ pub(crate) fn steer(
     watch_streams(&part, edges.collect(), senders, found, complete);
     let replaced = move || {
         tracing::error!(
-            "another program runs this machine's part now, or another run of the site has been begun, since this one was away: it stops"
+            "another program runs this machine's part now, or another run of the site has been begun, while this one was away: it stops"
         );
         stopping.stop();
     };
@@ -276,14 +279,14 @@ pub(crate) fn steer(
 
 #[cfg(feature = "remote")]
 impl Earlier {
-    /// Takes the place of an earlier life of a part at the server, if there was one, and asks how far that had come.
+    /// Replaces an earlier life of a part at the server, if there was one, and asks how far it had come.
     fn of(connection: &Arc<NatsConnection>, graph: &Graph, is_again: bool) -> anyhow::Result<Self> {
         let mut earlier = Self::default();
         for (edge, mut streams) in graph.inlets() {
             if is_again {
                 let opened = opened_streams(connection, &edge).map_err(|reason| {
                     anyhow::anyhow!(
-                        "the NATS server does not say which streams came over edge {edge}: {reason}"
+                        "cannot read from the NATS server which streams came over edge {edge}: {reason}"
                     )
                 })?;
                 let added = opened
@@ -298,7 +301,7 @@ impl Earlier {
                 }
                 let found = take_over(connection, &edge, &stream).map_err(|reason| {
                     anyhow::anyhow!(
-                        "the NATS server does not say how far stream {stream} had come over edge {edge}: {reason}"
+                        "cannot read from the NATS server how far stream {stream} had come over edge {edge}: {reason}"
                     )
                 })?;
                 let Some(found) = found else {
@@ -317,7 +320,7 @@ impl Earlier {
     }
 }
 
-/// Notes in a part's folder that a life of it begins.
+/// Records in a part's folder that a life of it begins.
 #[cfg(feature = "remote")]
 pub(crate) fn begin_life(
     services: &Services,
@@ -337,7 +340,8 @@ pub(crate) fn begin_life(
     Lives::begin(folder, part.run(), part.incarnation(), note, own).map(Some)
 }
 
-/// Adds to the report of a part which run of its site it belongs to, and what earlier lives of it had.
+/// Adds the site to a part's report: its run, its clocks, losses at its edges, and what earlier lives of the part had
+/// received.
 #[cfg(feature = "remote")]
 pub(crate) fn of_site(report: Report, services: &Services, lives: &Option<Lives>) -> Report {
     let Some(part) = services.get::<SitePart>() else {
@@ -379,17 +383,17 @@ pub(crate) fn of_site(report: Report, services: &Services, lives: &Option<Lives>
     report
 }
 
-/// How much later than the sources of a drained site its other parts end by themselves.
+/// Time after `run.drain` until a part with inlets in a drained site ends by itself.
 #[cfg(feature = "remote")]
 const LATE: Duration = Duration::from_secs(10);
 
-/// There are none.
+/// Lives of a part, of which there are none without the feature `remote`.
 #[cfg(not(feature = "remote"))]
 pub(crate) enum Lives {}
 
 #[cfg(not(feature = "remote"))]
 impl Lives {
-    /// There is nothing to note.
+    /// Does nothing: there is nothing to record.
     pub(crate) fn note(&mut self, _: &fermata_engine::statistics::Snapshot) {}
 }
 
@@ -408,7 +412,7 @@ pub(crate) fn steer(_: &Services, _: &Graph, _: &RunHandle, _: &Interrupts) {}
 
 #[cfg(not(feature = "remote"))]
 impl Remote {
-    /// Refuses what this program cannot do.
+    /// Refuses `--nats`, which needs the feature `remote`.
     pub(crate) fn connect(
         arguments: &NatsArguments,
         _: &Graph,
@@ -420,7 +424,7 @@ impl Remote {
         Ok(Self {})
     }
 
-    /// There are no lives.
+    /// Returns false: there are no lives.
     pub(crate) fn goes_on_in(&self, _: &Path) -> bool {
         false
     }
@@ -430,7 +434,7 @@ impl Remote {
         services
     }
 
-    /// There is nothing to end.
+    /// Returns the code: there is nothing to close.
     pub(crate) fn close(self, code: u8) -> u8 {
         code
     }

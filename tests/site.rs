@@ -205,7 +205,7 @@ fn a_graph_for_machines_is_checked_whole_and_run_in_parts() {
         ),
         (
             &["run", "alone.yaml", "--nats", "nats://127.0.0.1:1"],
-            "--nats: nothing of this graph goes over a NATS server",
+            "--nats: nothing in this graph uses a NATS server",
         ),
         (
             &["check", "site.yaml", "--set", "nodes.door.on=attic"],

@@ -205,7 +205,7 @@ fn an_edge_that_stands_still_at_a_full_server_says_why() {
     let url = nats.url();
     let mut server = start(folder, &arguments("server", &url));
     let mut gate = start(folder, &arguments("gate", &url));
-    let heard = hears(&mut gate, "nothing has gone on for 10 s");
+    let heard = hears(&mut gate, "no progress for 10 s");
     assert!(heard.contains("insufficient"), "{heard}");
     for part in [&mut server, &mut gate] {
         part.kill().unwrap();

@@ -1,12 +1,12 @@
-//! What an edge between machines costs beside a bare loop of the NATS client with the same stream settings: `cargo
+//! Cost of an edge between machines compared with a bare loop of the NATS client with the same stream settings: `cargo
 //! bench -p fermata-remote`.
 //!
-//! Packets of 100 kB, sender and receiver in two connections of one process, the server a process of its own with
-//! `sync_interval: always`. Ours and the loop run in turns; what is printed are medians and the ratios of pairs.
-//! `FERMATA_BENCH_RUNS`, `FERMATA_BENCH_PACKETS` and `FERMATA_BENCH_WINDOW` change how much.
+//! Packets have 100 kB; sender and receiver are two connections of one process, the server is a process of its own with
+//! `sync_interval: always`. The edge and the loop run in turns; medians and the ratios of pairs are printed.
+//! `FERMATA_BENCH_RUNS`, `FERMATA_BENCH_PACKETS` and `FERMATA_BENCH_WINDOW` change the amounts.
 //!
-//! Throughput: as fast as it goes, packets a second between the first and the last arrival. Latency: 50 packets a
-//! second, from when a packet was due to when the sink has it.
+//! Throughput: unpaced, packets per second between the first and the last arrival. Latency: 50 packets per second, from
+//! when a packet was due until the sink has it.
 
 #[path = "../tests/edges/server.rs"]
 #[allow(dead_code, reason = "tests use the rest of it")]
@@ -31,23 +31,23 @@ use server::Server;
 
 const SIZE: usize = 100_000;
 const CAPACITY: usize = 4;
-/// Packets under way, of both: `FERMATA_BENCH_WINDOW`.
+/// Packets under way, of the edge and of the loop: `FERMATA_BENCH_WINDOW`.
 static WINDOW: LazyLock<usize> = LazyLock::new(|| number("FERMATA_BENCH_WINDOW", 16));
-/// Packets a second where latency is measured.
+/// Packets per second where latency is measured.
 const RATE: u64 = 50;
-/// Those of the start are left out.
+/// Packets at the start that are left out.
 const WARM: usize = 20;
 
 type Arrivals = Mutex<Vec<(Instant, Duration)>>;
 
-/// How fast packets are given.
+/// How fast packets are sent.
 #[derive(Clone, Copy)]
 enum Pace {
     Free,
     Paced,
 }
 
-/// Nothing that compresses or is shared.
+/// A payload that neither compresses nor is shared.
 struct Blob(bytes::Bytes);
 
 impl Payload for Blob {}
@@ -112,7 +112,7 @@ impl Source for Blobs {
 #[serde(deny_unknown_fields)]
 struct NoteSettings {}
 
-/// Notes when packets arrive, and how old they are.
+/// A sink that records when packets arrive, and how old they are.
 struct Note {
     arrivals: Arc<Arrivals>,
     setup: Setup,
@@ -154,7 +154,7 @@ fn blob() -> bytes::Bytes {
     bytes.collect()
 }
 
-/// What a run came to.
+/// Results of a run.
 #[derive(Clone, Copy)]
 struct Figures {
     per_second: f64,
@@ -181,7 +181,7 @@ fn figures(arrivals: &[(Instant, Duration)]) -> Figures {
     }
 }
 
-/// A graph on each of two connections.
+/// Measures a graph on each of two connections.
 fn ours(server: &Server, site: &str, full: &str, pace: Pace, count: usize) -> Figures {
     let clock = match pace {
         Pace::Free => "asap",
@@ -232,7 +232,7 @@ fn ours(server: &Server, site: &str, full: &str, pace: Pace, count: usize) -> Fi
     figures(&arrivals)
 }
 
-/// What the loop goes through.
+/// What the loop's packets go through.
 #[derive(Clone, Copy, PartialEq)]
 enum Through {
     Core,
@@ -248,7 +248,7 @@ struct Bare {
     through: Through,
     pace: Pace,
     count: usize,
-    /// What ages are counted from.
+    /// Instant that ages are counted from.
     began: Instant,
     arrivals: Arc<Arrivals>,
 }
@@ -310,12 +310,12 @@ impl Bare {
         gone.expect("a server");
     }
 
-    /// Whether more are to come.
+    /// Records an arrival. Returns whether more are to come.
     fn note(&self, payload: &[u8]) -> bool {
         let sent = payload.first_chunk().copied().unwrap_or_default();
         let sent = Duration::from_nanos(u64::from_le_bytes(sent));
         let age = self.began.elapsed().saturating_sub(sent);
-        // As a payload is read from what came.
+        // Copied as a payload is when it is read.
         std::hint::black_box(bytes::Bytes::copy_from_slice(payload));
         let mut arrivals = noted(&self.arrivals);
         arrivals.push((Instant::now(), age));
@@ -336,7 +336,7 @@ impl Bare {
                 due = at.duration_since(self.began);
             }
             let mut bytes = due.as_nanos().to_le_bytes()[..8].to_vec();
-            // As a payload is written into what goes.
+            // Copied as a payload is when it is written.
             bytes.extend_from_slice(&blob[8..]);
             let bytes = bytes::Bytes::from(bytes);
             if self.through == Through::Core {
@@ -361,7 +361,7 @@ impl Bare {
     }
 }
 
-/// One that is refused, since the receiver is behind, is tried again.
+/// Publishes a message, again and again if it is refused since the receiver is behind.
 async fn publish(jetstream: jetstream::Context, name: String, bytes: bytes::Bytes) {
     loop {
         let sent = jetstream.publish(name.clone(), bytes.clone()).await;
@@ -372,7 +372,7 @@ async fn publish(jetstream: jetstream::Context, name: String, bytes: bytes::Byte
     }
 }
 
-/// As the store of an edge is made.
+/// Returns the settings that the store of an edge has.
 fn settings(name: &str, through: Through) -> stream::Config {
     stream::Config {
         name: name.to_owned(),

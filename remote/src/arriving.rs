@@ -14,10 +14,10 @@ use crate::error::chain;
 use crate::names::{EdgeNames, name_of};
 use crate::site::SitePart;
 
-/// How often is looked.
+/// Polling interval.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Streams that one edge may bring: whoever may write at the server could name any number of them.
+/// Most streams that one edge may bring: anyone who may write at the server could name any number of them.
 const MOST_STREAMS: usize = 1024;
 
 /// An edge that comes from another machine.
@@ -25,23 +25,24 @@ const MOST_STREAMS: usize = 1024;
 pub struct Arriving {
     /// Its name.
     pub edge: String,
-    /// The streams that are known to come over it.
+    /// The streams known to come over it.
     pub streams: BTreeSet<String>,
 }
 
-/// The streams that sending ends have opened over an edge in the run of the connection's site; none where the edge is
-/// not there yet.
+/// Returns the streams that sending ends have opened over an edge in the run of the connection's site; none if the edge
+/// does not exist yet.
 ///
 /// # Errors
-/// The server does not say.
+/// The server cannot be asked.
 pub fn opened_streams(connection: &NatsConnection, edge: &str) -> Result<Vec<String>, String> {
     let names = EdgeNames::new(&connection.site, edge);
     connection.block_on(opened(&connection.jetstream, &names))
 }
 
-/// Calls back for each stream that is opened over an edge and is not known, once, until the connection is closed, with
-/// the edge and the stream; the call may block. Says that there will be no more once the parts of `senders` have ended,
-/// and what they opened is known; never where these are none, since nobody can say whose streams are the last.
+/// Calls `found` with the edge and the stream, once for each stream that is opened over an edge and not known yet,
+/// until the connection is closed; the call may block. Calls `complete` when no more can come: the parts of `senders`
+/// have ended, and all that they opened is known. Without `senders` it is never called, since nobody can say whose
+/// streams are the last.
 pub fn watch_streams(
     part: &Arc<SitePart>,
     edges: Vec<Arriving>,
@@ -67,14 +68,14 @@ async fn watch(
 ) {
     let connection = &*part.connection;
     loop {
-        // Asked before the look: those that have ended open nothing behind it.
+        // Asked before listing: parts that have ended open nothing afterwards.
         let mut is_last = !senders.is_empty() && part.have_ended(senders).await;
         for Arriving { edge, streams } in &mut edges {
             let names = EdgeNames::new(&connection.site, edge);
             let opened = match opened(&connection.jetstream, &names).await {
                 Ok(opened) => opened,
                 Err(reason) => {
-                    tracing::debug!("the streams of edge {edge} are not known now: {reason}");
+                    tracing::debug!("cannot list the streams of edge {edge} now: {reason}");
                     is_last = false;
                     continue;
                 }
@@ -85,14 +86,14 @@ async fn watch(
                 }
                 if streams.len() >= MOST_STREAMS {
                     tracing::warn!(
-                        "edge {edge} names more than {MOST_STREAMS} streams: {stream} is not taken"
+                        "edge {edge} has more than {MOST_STREAMS} streams: stream {stream} is ignored"
                     );
                     break;
                 }
                 streams.insert(stream.clone());
                 let (edge, found) = (edge.clone(), Arc::clone(&found));
                 let told = tokio::task::spawn_blocking(move || found(&edge, &stream));
-                // A callback that panics has said so itself.
+                // A panic of the callback has already been reported.
                 let _ = told.await;
             }
         }
@@ -124,7 +125,7 @@ async fn opened(jetstream: &jetstream::Context, names: &EdgeNames) -> Result<Vec
         let token = subject.rsplit('.').next().unwrap_or_default();
         match name_of(token) {
             Some(name) => streams.push(name),
-            None => tracing::debug!("{subject} is of no stream"),
+            None => tracing::debug!("{subject} does not name a stream"),
         }
     }
     streams.sort();

@@ -1,9 +1,10 @@
-//! Who receives a stream of an edge: one receiving end, which alone may say at the server what has been settled.
+//! The claim to receive a stream of an edge, held by one receiving end, which alone may record at the server what has
+//! been settled.
 //!
-//! An end that begins writes what was settled once more in its own name, and demands of each such message that nobody
-//! else has written since its last. So what an earlier end still says (a process that was killed leaves messages in its
-//! host's network, which arrive when a link is there again) is refused; and an end whose place another one has taken
-//! finds out.
+//! A new end writes what was settled once more in its own name, and writes each such message on the condition that
+//! nobody else has written since its own last one. This rejects late messages of an earlier end (a killed process
+//! leaves messages in its host's network, which arrive when a link is back), and an end that has been replaced finds
+//! out.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -15,35 +16,35 @@ use crate::edge::wire::SettledMessage;
 use crate::last::{Unread, last_settled, write};
 use crate::names::EdgeNames;
 
-/// What the end is told whose place another one has taken.
+/// Failure of an end that another one has replaced.
 pub(crate) const REPLACED: &str = "another node or program receives this stream of the edge now: an edge has one receiving end; give the other one another `edge`, or stop it";
 
 /// The right to receive a stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Claim {
-    /// What tells its holder from all others.
+    /// Random number that identifies the holder.
     receiver: u64,
-    /// The number of its last message in the store.
+    /// Sequence number of its last message in the store.
     sequence: u64,
     /// What earlier ends had settled.
     pub(crate) settled: Option<SettledMessage>,
 }
 
-/// Why something is not remembered.
+/// Why progress was not recorded.
 #[derive(Debug)]
 pub(crate) enum Unremembered {
-    /// Another end has taken the place of this one.
+    /// Another end has replaced this one.
     Replaced,
-    /// The server may store no more.
+    /// The server or the account may store no more.
     NoRoom(String),
-    /// The server does not do it now.
+    /// The server cannot do it now.
     Other(String),
-    /// What was settled is not on this machine's disk, and will not be.
+    /// What was settled could not be synced to this machine's disk, and will not be.
     NotOnDisk(String),
 }
 
 impl Claim {
-    /// Takes the place of whoever received before.
+    /// Claims a stream, replacing whoever received it before.
     ///
     /// # Errors
     /// See [`Unread`].
@@ -52,7 +53,7 @@ impl Claim {
         names: &EdgeNames,
         token: &str,
     ) -> Result<Self, Unread> {
-        // Random, as what every map of the standard library begins with.
+        // Random, as the keys of the standard library's hash maps are.
         let receiver = RandomState::new().build_hasher().finish().max(1);
         loop {
             let last = last_settled(jetstream, names, token).await?;
@@ -65,15 +66,15 @@ impl Claim {
                 return Ok(Self {
                     receiver,
                     sequence,
-                    // Incarnations are times: nobody has settled anything of the first one.
+                    // Incarnations are times: 0 means that nothing has been settled.
                     settled: (before.incarnation > 0).then_some(before),
                 });
             }
-            // Somebody has written meanwhile.
+            // Somebody else has written meanwhile: try again.
         }
     }
 
-    /// Whether nobody has taken the place of this end. A server that has been emptied says nothing of anybody.
+    /// Returns whether nobody has replaced this end; also true if the server's storage has been emptied.
     ///
     /// # Errors
     /// See [`Unread`].
@@ -87,7 +88,7 @@ impl Claim {
         Ok(last.is_none_or(|last| last.value.receiver == self.receiver))
     }
 
-    /// Lets the server remember what has been settled, and waits until it does. Gives the claim as it is then.
+    /// Records at the server what has been settled, and waits until it is stored. Returns the updated claim.
     ///
     /// # Errors
     /// See [`Unremembered`].
@@ -124,7 +125,7 @@ impl Claim {
                 Some(last) if last.value.receiver != receiver => {
                     return Err(Unremembered::Replaced);
                 }
-                // An attempt of which nobody knew what had become of it; or a server that has been emptied.
+                // Our own earlier attempt, whose outcome was unknown; or a server whose storage has been emptied.
                 last => last.map_or(0, |last| last.sequence),
             };
         }

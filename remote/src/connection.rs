@@ -1,7 +1,7 @@
-//! The connection of a program to a NATS server, which it lends to its actors: one client, one thread, the ends of all
+//! A program's connection to a NATS server, which it lends to its actors: one client, one thread, the ends of all
 //! edges.
 //!
-//! Owns how it is made and ended. What an end does with it is in `sending` and `receiving`.
+//! Makes and closes the connection. What an end does with it is in `sending` and `receiving`.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
@@ -24,15 +24,15 @@ use crate::losses::Losses;
 
 /// See [`OLDEST_SERVER`](crate::OLDEST_SERVER).
 const OLDEST: (u64, u64) = (2, 10);
-/// How long a request to the server may take, and a packet's acknowledgement.
+/// Time limit of a request to the server, and of a packet's acknowledgement.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// A server that does not answer two of these is gone, whatever the network still hopes.
+/// A server that does not answer two of these pings counts as gone, whatever the network still hopes.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// How a server begins what it says of something that a user may not do.
+/// How a server's message about a missing permission begins.
 const FORBIDDEN: &str = "Permissions Violation";
 
-/// Whether the connection stands, and how often it has come to stand.
+/// Whether the connection is up, and how often it has been established.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) is_up: bool,
@@ -40,23 +40,23 @@ pub(crate) struct Link {
 }
 
 /// A connection to a NATS server with JetStream: the service that [`SendPackets`](crate::SendPackets) and
-/// [`ReceivePackets`](crate::ReceivePackets) need. It mends itself when it breaks; what is on its way then is the
-/// edges' concern.
+/// [`ReceivePackets`](crate::ReceivePackets) need. It reconnects by itself; the edges deal with what was under way when
+/// it broke.
 pub struct NatsConnection {
     pub(crate) client: Client,
     pub(crate) jetstream: jetstream::Context,
     pub(crate) site: String,
-    /// Where the server is, without secrets.
+    /// Address of the server, without secrets.
     pub(crate) address: String,
     pub(crate) codecs: Arc<Codecs>,
     pub(crate) link: watch::Receiver<Link>,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) runtime: Handle,
     started: Instant,
-    /// By subject: claims of receiving ends that have not begun.
+    /// Claims of receiving ends that have not begun, by subject.
     claims: Mutex<HashMap<String, Claim>>,
     pub(crate) losses: Losses,
-    /// What the server last said that this program may not do.
+    /// The server's last message about a missing permission.
     forbidden: Arc<Mutex<Option<String>>>,
     ends: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
@@ -64,11 +64,11 @@ pub struct NatsConnection {
 }
 
 impl NatsConnection {
-    /// Connects. `site` separates the edges of programs that work together from those of all others; `codecs` are those
-    /// of the payloads that edges may carry.
+    /// Connects to a server. `site` separates the edges of programs that work together from those of all others;
+    /// `codecs` are those of the payloads that edges may carry.
     ///
     /// # Errors
-    /// See [`RemoteError`]. Nothing goes on in the background then.
+    /// See [`RemoteError`]. Nothing is left running in the background then.
     pub fn connect(
         address: &str,
         credentials: &Credentials,
@@ -123,7 +123,7 @@ impl NatsConnection {
         let thread = std::thread::Builder::new()
             .name("nats".to_owned())
             .spawn(move || {
-                // Ends when the connection is dropped as well.
+                // Also ends when the connection is dropped.
                 let _ = runtime.block_on(stopped);
                 runtime.shutdown_timeout(Duration::from_millis(200));
             })?;
@@ -146,33 +146,33 @@ impl NatsConnection {
         }))
     }
 
-    /// By stream, packets of an edge that did not get from here to the server for certain.
+    /// Returns, by stream, the packets of an edge that did not get from here to the server for certain.
     pub fn unsent(&self, edge: &str) -> BTreeMap<String, UnsentReport> {
         self.losses.unsent(edge)
     }
 
-    /// By stream, messages that came here over an edge and were none of an edge.
+    /// Returns, by stream, how many messages came here over an edge that were not messages of an edge.
     pub fn malformed(&self, edge: &str) -> BTreeMap<String, u64> {
         self.losses.malformed(edge)
     }
 
-    /// Why the server does not do something: a request that is forbidden is never answered, and the server says so
-    /// apart from it.
+    /// Returns why the server did not do something: `reason`, unless it was forbidden. A forbidden request is never
+    /// answered; the server reports it separately.
     pub(crate) fn why(&self, reason: String) -> String {
         match self.forbidden() {
             Some(forbidden) => format!(
-                "it is forbidden to this user ({forbidden}); what each machine must be allowed is in docs/machines.md"
+                "this user lacks a permission ({forbidden}); docs/machines.md lists the permissions that each machine needs"
             ),
             None => reason,
         }
     }
 
-    /// What the server has said since the last time that this program may not do.
+    /// Takes the server's last message about a missing permission, if there is one since the last call.
     pub(crate) fn forbidden(&self) -> Option<String> {
         lock(&self.forbidden).take()
     }
 
-    /// How a command names the site and its server.
+    /// Returns the options by which a command names the site and its server.
     pub(crate) fn at(&self) -> String {
         format!(
             "--nats {} --site {}",
@@ -181,17 +181,17 @@ impl NatsConnection {
         )
     }
 
-    /// Does something at the server, and waits for it: not on the connection's own thread.
+    /// Runs a future within the connection's runtime and waits for it. Not for the connection's own thread.
     pub(crate) fn block_on<F: Future>(&self, doing: F) -> F::Output {
         self.runtime.block_on(doing)
     }
 
-    /// Milliseconds of a clock that the ends of all edges share.
+    /// Returns milliseconds of a clock that the ends of all edges share.
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The instant at which that clock will show a time.
+    /// Returns the instant at which that clock will show a time.
     pub(crate) fn instant(&self, at_ms: u64) -> tokio::time::Instant {
         (self.started + Duration::from_millis(at_ms)).into()
     }
@@ -201,12 +201,12 @@ impl NatsConnection {
         lock(&self.claims).insert(subject, claim);
     }
 
-    /// The claim that was kept, once.
+    /// Takes the claim that was kept for a subject, if there is one.
     pub(crate) fn kept_claim(&self, subject: &str) -> Option<Claim> {
         lock(&self.claims).remove(subject)
     }
 
-    /// The end under this name, made and started if there is none: an actor that is built anew goes on with it.
+    /// Returns the end of this name, made and started if there is none: an actor that is rebuilt continues with it.
     pub(crate) fn end<E: Any + Send + Sync>(
         &self,
         name: &str,
@@ -225,14 +225,14 @@ impl NatsConnection {
         end
     }
 
-    /// Waits until the connection is to end.
+    /// Waits until the connection is being closed.
     pub(crate) async fn closed(&self) {
         let mut closing = self.closing.subscribe();
         let _ = closing.wait_for(|closing| *closing).await;
     }
 
-    /// Ends the connection, once what has been settled is acknowledged: call it when the run is over. What cannot be
-    /// acknowledged within this time comes again to whoever receives next.
+    /// Closes the connection once what has been settled is acknowledged; call it when the run is over. What cannot be
+    /// acknowledged within `most` comes again to whoever receives next.
     pub fn close(&self, most: Duration) {
         let Some((stop, thread)) = lock(&self.thread).take() else {
             return;
@@ -259,12 +259,12 @@ impl NatsConnection {
 
 impl Drop for NatsConnection {
     fn drop(&mut self) {
-        // The thread ends by itself once nobody can tell it to.
+        // The thread ends by itself once the sender of its stop signal is dropped.
         lock(&self.thread).take();
     }
 }
 
-/// Pauses between attempts to connect again.
+/// Returns the pause before an attempt to reconnect.
 fn pause(attempts: usize) -> Duration {
     let doubled = 50_u64.saturating_mul(1 << attempts.min(10));
     Duration::from_millis(doubled).min(LONGEST_PAUSE)
@@ -277,7 +277,7 @@ fn note(link: &watch::Sender<Link>, event: &Event) {
             link.times += 1;
         }),
         Event::Disconnected | Event::Closed => link.send_modify(|link| link.is_up = false),
-        // What a server refuses is told to whoever asked; the connection mends itself.
+        // Refusals are reported to whoever asked; the connection recovers by itself.
         other => tracing::warn!("NATS: {other}"),
     }
 }
@@ -295,7 +295,7 @@ async fn open(
                 RemoteError::Refused {
                     address,
                     what: "these credentials".to_owned(),
-                    // What lies behind it says the same once more.
+                    // The sources of the error only repeat this.
                     reason: error.kind().to_string(),
                 }
             }
@@ -314,13 +314,13 @@ async fn open(
         .ack_timeout(REQUEST_TIMEOUT)
         .build(client.clone());
     if !client.server_info().jetstream {
-        let reason = "the server says that it has none".to_owned();
+        let reason = "the server reports that it is not enabled".to_owned();
         return Err(RemoteError::NoJetStream { address, reason });
     }
     Ok((client, jetstream))
 }
 
-/// Whether the two sides have spoken and did not come to an agreement, about certificates for one.
+/// Returns whether the two sides talked but could not agree, for example on certificates.
 fn is_about_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut source = Some(error);
     while let Some(error) = source {
@@ -338,7 +338,7 @@ fn parsed(version: &str) -> Option<(u64, u64)> {
     Some((parts.next()??, parts.next()??))
 }
 
-/// As a shell reads it back.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@,+".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -348,7 +348,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// An address without user, password or token.
+/// Returns an address without user, password or token.
 fn redacted(address: &str) -> String {
     let (scheme, rest) = match address.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn an_address_where_nobody_answers_is_one_clear_error() {
-        // A port that was just given back.
+        // A port that was just freed.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = port.local_addr().unwrap();
         drop(port);

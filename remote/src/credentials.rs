@@ -1,4 +1,4 @@
-//! What stands for a program at a NATS server: where it comes from, and how it becomes options of a connection.
+//! Credentials of a program at a NATS server: where they come from, and how they become options of a connection.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,10 +11,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::RemoteError;
 
-/// Bytes that are read of a file of credentials.
+/// Most bytes that are read from a file of credentials.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// What stands for this program at the server. Secrets come from files or from the environment, never from arguments.
+/// Credentials of this program at the server. Secrets come from files or from the environment, never from arguments.
 #[derive(Clone, Default)]
 pub struct Credentials {
     /// A file with a JWT and the seed of its key, as `nsc` writes it.
@@ -32,11 +32,11 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// What the environment says: `NATS_CREDS`, `NATS_NKEY`, `NATS_CA`, `NATS_CERT` and `NATS_KEY` are paths of files,
-    /// as for the `nats` command; `NATS_TOKEN`, or `NATS_USER` and `NATS_PASSWORD`, are themselves.
+    /// Reads the environment: `NATS_CREDS`, `NATS_NKEY`, `NATS_CA`, `NATS_CERT` and `NATS_KEY` are paths of files, as
+    /// for the `nats` command; `NATS_TOKEN`, or `NATS_USER` and `NATS_PASSWORD`, are the values themselves.
     ///
     /// # Errors
-    /// Of two that belong together, one is there.
+    /// Only one of two variables that belong together is set.
     pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Result<Self, RemoteError> {
         let both = |one, other| match (get(one), get(other)) {
             (Some(_), None) => Err(half(one, other)),
@@ -55,7 +55,7 @@ impl Credentials {
         })
     }
 
-    /// What is shown to the server, by the names of what holds it.
+    /// Describes what is presented to the server, by the names of the variables that hold it.
     pub(crate) fn shown(&self) -> String {
         let all = [
             ("NATS_CREDS", self.credentials_file.is_some()),
@@ -77,7 +77,7 @@ impl Credentials {
             what: path.display().to_string(),
             reason: reason.to_string(),
         };
-        // It may be a pipe: what gives out secrets writes to one.
+        // It may be a pipe, since secret managers write to one.
         let read = |path: &PathBuf| {
             let mut text = String::new();
             let file = File::open(path);
@@ -88,7 +88,7 @@ impl Credentials {
         let mut options = ConnectOptions::new();
         if let Some(path) = &self.credentials_file {
             let made = options.credentials(&read(path)?);
-            // The message of the parser may quote what it read.
+            // The parser's message may quote what it read.
             options = made.map_err(|_| RemoteError::Credentials {
                 what: path.display().to_string(),
                 reason: "it is not a file of NATS credentials".to_owned(),
@@ -126,7 +126,7 @@ impl Credentials {
     }
 }
 
-/// That a text has certificates, and no damaged ones.
+/// Checks that a text contains certificates, and no damaged ones.
 fn check_certificates(text: &str) -> Result<(), &'static str> {
     let mut certificates = CertificateDer::pem_slice_iter(text.as_bytes()).peekable();
     if certificates.peek().is_none() {

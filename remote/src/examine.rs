@@ -1,4 +1,4 @@
-//! What a NATS server is and lets this program do, for whoever sets one up.
+//! Examines a NATS server for whoever sets one up: what it is, and what it permits this program.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use crate::connection::NatsConnection;
 use crate::error::chain;
 use crate::names::token;
 
-/// What a server is and lets this program do.
+/// What a server is, and what it permits this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFindings {
     /// Its version.
     pub version: String,
-    /// Bytes of the largest message.
+    /// Size limit of a message, in bytes.
     pub max_payload: usize,
-    /// Whether the connection is encrypted because the server wants it so.
+    /// Whether the server requires an encrypted connection.
     pub tls_required: bool,
-    /// Bytes that JetStream may keep in files, for this account; none without a limit, or why it cannot be asked.
+    /// Bytes that JetStream may keep in files for this account; none without a limit, or why it cannot be asked.
     pub storage: Result<Option<u64>, String>,
-    /// Whether JetStream streams may be made, which machines that receive must be allowed; or why not.
+    /// Whether JetStream streams may be created, which machines that receive need; or why not.
     pub may_make_stores: Result<(), String>,
 }
 
-/// Looks at the server of a connection. A JetStream stream is made for that, and removed.
+/// Examines the server of a connection. Creates a JetStream stream for that, and removes it.
 pub fn examine(connection: &Arc<NatsConnection>) -> ServerFindings {
     connection.runtime.block_on(async {
         let info = connection.client.server_info();

@@ -1,5 +1,5 @@
-//! What a receiving end has of its stream: the protocol's state, what is remembered of it at the server, what stands in
-//! the way. Owns how messages become arrivals; who asks and sends is elsewhere.
+//! State of a receiving end for its stream: the protocol's state machine, what the server remembers of it, and what
+//! stands in the way. Turns messages into arrivals; requests and publications are made elsewhere.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use crate::memory::Memory;
 
 pub(crate) type Machine = Receiver<PacketMessage, Subject>;
 
-/// See the file's head.
+/// See the module documentation.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) machine: Option<Machine>,
-    /// There once the machine is.
+    /// Present once the machine is.
     pub(crate) memory: Option<Memory>,
-    /// Below this sequence everything has been settled.
+    /// Sequence below which everything has been settled.
     settled: u64,
     has_handed_on_end: bool,
-    /// How many missed packets have been told.
+    /// Missed packets that have been reported.
     pub(crate) told_missed: u64,
     pub(crate) obstacle: Option<String>,
     pub(crate) failure: Option<String>,
@@ -31,7 +31,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// That of an end which counts what it throws away here.
+    /// Creates the state of an end that counts what it discards in `losses`.
     pub(crate) fn new(losses: Arc<StreamLosses>) -> Self {
         Self {
             losses,
@@ -50,8 +50,8 @@ impl State {
         Some(taken)
     }
 
-    /// The sinks have settled everything below a sequence. A stream that was ended here, and not by its sender, is
-    /// settled as far as it was before: what was given up then is to come again.
+    /// Records that the sinks have settled everything below a sequence. If the stream was ended here and not by its
+    /// sender, it stays settled as far as it was before: packets given up then are to come again.
     pub(crate) fn settle(&mut self, position: u64) {
         if position < u64::MAX || self.has_handed_on_end {
             self.settled = position;
@@ -61,7 +61,7 @@ impl State {
         }
     }
 
-    /// A delivery of the present pass.
+    /// Handles a delivery of the current pass.
     pub(crate) fn arrived(&mut self, message: jetstream::Message) {
         let Ok(info) = message.info() else {
             return;
@@ -101,7 +101,7 @@ impl State {
         }
     }
 
-    /// The sending end has told how far it is.
+    /// Handles the progress that the sending end reports.
     pub(crate) fn progressed(&mut self, payload: &[u8]) {
         match ProgressMessage::read(payload) {
             Ok(told) => {

@@ -1,5 +1,5 @@
-//! The last message of a subject in a store: what somebody who comes later begins with. Owns how it is read, and how it
-//! is written under the condition that nobody has written since.
+//! The last message of a subject in a store, from which a late joiner starts: how it is read, and how it is written on
+//! the condition that nobody has written since.
 
 use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
@@ -12,39 +12,39 @@ use crate::edge::wire::{ProgressMessage, SettledMessage, WireError};
 use crate::error::{chain, code_of, is_server_full};
 use crate::names::EdgeNames;
 
-/// JetStream's error for a message of which was demanded that nobody has written since, besides the one that the client
-/// knows.
+/// JetStream's error code for a write whose condition that nobody has written since is not met, besides the code that
+/// the client knows.
 const WRONG_LAST_SEQUENCE: u64 = 10164;
 
 /// A message that a store holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Last<T> {
     pub(crate) value: T,
-    /// Its number in the store, by which a later one is told.
+    /// Its sequence number in the store, by which a later message is recognised.
     pub(crate) sequence: u64,
-    /// When the server stored it, by its clock, nanoseconds since 1970.
+    /// When the server stored it, by the server's clock, in nanoseconds since 1970.
     pub(crate) stored_unix_ns: i64,
 }
 
-/// Why something cannot be read.
+/// Why a message could not be read.
 #[derive(Debug)]
 pub(crate) enum Unread {
     /// There is no such store.
     NoStore,
-    /// The server does not say.
+    /// Any other failure.
     Other(String),
 }
 
 impl Unread {
     pub(crate) fn reason(self) -> String {
         match self {
-            Self::NoStore => "the store is not there".to_owned(),
+            Self::NoStore => "the store does not exist".to_owned(),
             Self::Other(reason) => reason,
         }
     }
 }
 
-/// The last message of a subject, if there is one that can be read: whoever wrote another one has no part in this.
+/// Returns the last message of a subject; none if there is none, or if it cannot be read, which is logged.
 ///
 /// # Errors
 /// See [`Unread`].
@@ -79,7 +79,7 @@ pub(crate) async fn last<T, E: std::fmt::Display>(
             stored_unix_ns,
         })),
         Err(error) => {
-            tracing::warn!("{subject} holds something else: {error}");
+            tracing::warn!("{subject} holds an unreadable message, which is ignored: {error}");
             Ok(None)
         }
     }
@@ -89,7 +89,7 @@ pub(crate) async fn last<T, E: std::fmt::Display>(
 #[derive(Debug)]
 pub(crate) struct Unwritten {
     pub(crate) reason: String,
-    /// The server may store no more.
+    /// Whether the server or the account may store no more.
     pub(crate) is_full: bool,
 }
 
@@ -99,11 +99,11 @@ impl From<Unwritten> for String {
     }
 }
 
-/// Writes a message. Gives its number in the store; none if somebody has written on the subject since the number that
-/// is given (0: ever).
+/// Writes a message and returns its sequence number in the store; none if somebody has written on the subject since the
+/// given number (0: ever).
 ///
 /// # Errors
-/// The server does not store it, or nobody knows whether it does.
+/// The server did not store it, or it is unknown whether it did.
 pub(crate) async fn write(
     jetstream: &jetstream::Context,
     subject: String,
@@ -135,10 +135,10 @@ pub(crate) async fn write(
     }
 }
 
-/// The last progress of a stream's sending end.
+/// Returns the last progress of a stream's sending end.
 ///
 /// # Errors
-/// The edge is not there yet, or the server cannot be asked.
+/// The edge does not exist yet, or the server cannot be asked.
 pub(crate) async fn last_progress(
     jetstream: &jetstream::Context,
     names: &EdgeNames,
@@ -149,7 +149,7 @@ pub(crate) async fn last_progress(
     Ok(found.map_err(Unread::reason)?.map(|last| last.value))
 }
 
-/// What a stream's receiving end last had settled.
+/// Returns what a stream's receiving end last had settled.
 ///
 /// # Errors
 /// See [`Unread`].

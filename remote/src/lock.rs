@@ -1,4 +1,4 @@
-//! A lock that nobody leaves in disorder: what panics while it is held has changed nothing by halves.
+//! Locking that ignores poisoning: code that panics while it holds a lock leaves nothing half changed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! What the ends of edges lost, by edge and stream, for the report of a run: what the graph's own books do not know.
+//! Losses at the ends of edges, by edge and stream, for the report of a run: the graph's own books do not know them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,17 +9,17 @@ use fermata_engine::report::UnsentReport;
 use crate::edge::sender::Given;
 use crate::lock::lock;
 
-/// See the file's head.
+/// See the module documentation.
 #[derive(Default)]
 pub(crate) struct Losses(Mutex<BTreeMap<(String, String), Arc<StreamLosses>>>);
 
-/// That of one stream of an edge.
+/// Losses of one stream of an edge.
 #[derive(Default)]
 pub(crate) struct StreamLosses {
     given: Mutex<Given>,
     malformed: AtomicU64,
-    /// Not lost, but of a latency that nobody knows: packets that came before they were captured, by the two machines'
-    /// clocks.
+    /// Packets that are not lost but whose latency is unknown: by the two machines' clocks they came before they were
+    /// captured.
     pub(crate) from_future: AtomicU64,
 }
 
@@ -29,7 +29,7 @@ impl Losses {
         Arc::clone(lock(&self.0).entry(key).or_default())
     }
 
-    /// What did not get from an edge's sending ends to the server for certain, by stream.
+    /// Returns, by stream, the packets of an edge's sending ends that did not reach the server for certain.
     pub(crate) fn unsent(&self, edge: &str) -> BTreeMap<String, UnsentReport> {
         let losses = lock(&self.0);
         let of_edge = losses.iter().filter(|((of, _), _)| of == edge);
@@ -51,7 +51,7 @@ impl Losses {
             .collect()
     }
 
-    /// Packets of all edges that came before they were captured, by the two machines' clocks.
+    /// Returns how many packets of all edges came before they were captured, by the two machines' clocks.
     pub(crate) fn packets_from_future(&self) -> u64 {
         let losses = lock(&self.0);
         let counts = losses
@@ -60,7 +60,7 @@ impl Losses {
         counts.sum()
     }
 
-    /// Messages that came to an edge's receiving ends and were none of an edge, by stream.
+    /// Returns, by stream, how many messages came to an edge's receiving ends that were not messages of an edge.
     pub(crate) fn malformed(&self, edge: &str) -> BTreeMap<String, u64> {
         let losses = lock(&self.0);
         let of_edge = losses.iter().filter(|((of, _), _)| of == edge);
@@ -77,7 +77,7 @@ impl StreamLosses {
         *lock(&self.given) = given;
     }
 
-    /// Counts a message that was none, and tells the log: of many ever fewer.
+    /// Counts a malformed message, and logs the 1st, 2nd, 4th, 8th … of them.
     pub(crate) fn add_malformed(&self, what: &str, error: &dyn std::error::Error) {
         let count = self.malformed.fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {

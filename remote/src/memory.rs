@@ -1,28 +1,28 @@
-//! What a receiving end lets the server remember before it acknowledges: acknowledged packets are gone there, and what
-//! was not remembered as settled an end that is begun anew takes for something that is still to come.
+//! What a receiving end lets the server remember before it acknowledges. Acknowledged packets are gone from the server,
+//! so a restarted end would wait for those that were not recorded as settled.
 //!
-//! One message is under way at a time, and some time passes from one to the next: each costs a sync of the server's
-//! disk, which packets want too. What is settled meanwhile goes with the next one. Owns what waits for what; what is
-//! sent is said here and done elsewhere.
+//! One message is under way at a time, with a pause between two: each costs a sync of the server's disk, which packets
+//! need too. What is settled meanwhile goes with the next one. This module decides what waits for what; messages are
+//! sent elsewhere.
 
 use async_nats::Subject;
 
 use crate::claim::Claim;
 use crate::edge::wire::SettledMessage;
 
-/// The least time from one message to the next.
+/// Least time between the starts of two messages.
 const PAUSE_MS: u64 = 20;
 
-/// See the file's head.
+/// See the module documentation.
 pub(crate) struct Memory {
     claim: Claim,
-    /// The next message is sent from then on.
+    /// Time from which the next message may be sent.
     due_ms: u64,
     under_way: Option<Batch>,
     next: Batch,
 }
 
-/// Something that is to be remembered, and what may be acknowledged then.
+/// Progress to remember, and the deliveries that may be acknowledged once it is.
 #[derive(Default)]
 struct Batch {
     settled: Option<SettledMessage>,
@@ -43,12 +43,13 @@ impl Memory {
         self.claim
     }
 
-    /// To be remembered. Each such message says all that earlier ones did.
+    /// Schedules progress to be remembered. Each such message includes all earlier ones.
     pub(crate) fn remember(&mut self, settled: SettledMessage) {
         self.next.settled = Some(settled);
     }
 
-    /// A delivery that is acknowledged once what was to be remembered before it is. Gives it back if that is now.
+    /// Schedules a delivery to be acknowledged once the progress scheduled before it is remembered. Returns the
+    /// delivery if that is already so.
     pub(crate) fn acknowledge(&mut self, delivery: Subject) -> Option<Subject> {
         match (&self.next.settled, &mut self.under_way) {
             (Some(_), _) => self.next.deliveries.push(delivery),
@@ -58,13 +59,13 @@ impl Memory {
         None
     }
 
-    /// When there will be something to send; none if there is nothing, or something is under way.
+    /// Returns when there will be something to send; none if there is nothing, or something is under way.
     pub(crate) fn wake_at(&self) -> Option<u64> {
         let is_next = self.under_way.is_none() && self.next.settled.is_some();
         is_next.then_some(self.due_ms)
     }
 
-    /// What is to be sent now, if anything; it is under way then.
+    /// Returns what to send now, if anything, which is then under way.
     pub(crate) fn begin(&mut self, now_ms: u64) -> Option<SettledMessage> {
         if self.under_way.is_some() || now_ms < self.due_ms {
             return None;
@@ -75,13 +76,13 @@ impl Memory {
         Some(settled)
     }
 
-    /// What was under way is remembered. Gives what may be acknowledged now.
+    /// Records that what was under way is remembered. Returns the deliveries that may be acknowledged now.
     pub(crate) fn remembered(&mut self, claim: Claim) -> Vec<Subject> {
         self.claim = claim;
         self.under_way.take().unwrap_or_default().deliveries
     }
 
-    /// Nobody knows what has become of what was under way: it goes with the next.
+    /// Schedules what was under way again, to go with the next message, since its fate is unknown.
     pub(crate) fn failed(&mut self) {
         if let Some(Batch {
             settled,
@@ -94,14 +95,15 @@ impl Memory {
         }
     }
 
-    /// The server has no room to remember what was under way, and gets none before something is acknowledged: so the
-    /// oldest delivery is, ahead of that. What it brought is settled here; only who takes this end's place before the
-    /// next is remembered would take it, and others that went ahead since the last, for missing.
+    /// Handles a server without room to remember what was under way, which gets none before something is acknowledged:
+    /// returns the oldest delivery, to be acknowledged ahead of that. Its packet is settled here; only an end that
+    /// replaces this one before the next message is remembered would take it, and others acknowledged early since the
+    /// last message, for missing.
     pub(crate) fn has_no_room(&mut self) -> Option<Subject> {
         let under_way = self.under_way.as_mut()?;
         let ahead = (!under_way.deliveries.is_empty()).then(|| under_way.deliveries.remove(0));
         if ahead.is_some() {
-            // Before anybody else takes the room that it makes.
+            // The next message should go before anybody else takes the room that this frees.
             self.due_ms = 0;
         }
         self.failed();
@@ -143,7 +145,7 @@ mod tests {
         assert_eq!(names(memory.remembered(Claim::default())), ["a"]);
         assert!(!memory.is_idle());
         assert_eq!(memory.begin(99), Some(below(3)));
-        // Nobody knows whether it was: it is said again, and both wait for that.
+        // Its fate is unknown: it is sent again, and both deliveries wait for that.
         memory.failed();
         memory.remember(below(4));
         assert_eq!(memory.acknowledge("c".into()), None);

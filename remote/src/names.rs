@@ -1,9 +1,9 @@
-//! What the edges of a site are called on the server: JetStream streams, subjects, consumers.
+//! Names of a site's edges on the server: JetStream streams, subjects, consumers.
 
 use std::fmt::Write as _;
 
-/// A name as one token of a subject, or a part of a stream's name: what such tokens may not hold is written as `=XX`.
-/// Different names stay different.
+/// Returns a name as one token of a subject, or as part of a stream's name: bytes that such tokens may not contain are
+/// written as `=XX`. Different names stay different.
 pub(crate) fn token(name: &str) -> String {
     let mut token = String::with_capacity(name.len());
     for byte in name.bytes() {
@@ -17,7 +17,7 @@ pub(crate) fn token(name: &str) -> String {
     token
 }
 
-/// The name whose token this is; none if it is nobody's.
+/// Returns the name that a token encodes, or none if no name is encoded so.
 pub(crate) fn name_of(token: &str) -> Option<String> {
     let mut name = Vec::with_capacity(token.len());
     let mut rest = token.bytes();
@@ -32,18 +32,18 @@ pub(crate) fn name_of(token: &str) -> Option<String> {
     (self::token(&name) == token).then_some(name)
 }
 
-/// The names that belong to one edge.
+/// Names that belong to one edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EdgeNames {
-    /// The JetStream stream that holds packets, one subject for each stream.
+    /// JetStream stream that holds packets, one subject per stream.
     pub(crate) packets: String,
-    /// The JetStream stream that holds the last progress of each stream, and what of it has been settled.
+    /// JetStream stream that holds the last progress of each stream, and how far it is settled.
     pub(crate) progress: String,
     prefix: String,
 }
 
 impl EdgeNames {
-    /// The names of an edge of a site.
+    /// Returns the names of an edge of a site.
     pub(crate) fn new(site: &str, edge: &str) -> Self {
         let (site, edge) = (token(site), token(edge));
         Self {
@@ -53,17 +53,17 @@ impl EdgeNames {
         }
     }
 
-    /// The subject of a stream's packets; of all streams, for `*`.
+    /// Returns the subject of a stream's packets; for `*`, of all streams.
     pub(crate) fn packets_of(&self, token: &str) -> String {
         format!("{}.packets.{token}", self.prefix)
     }
 
-    /// The subject of what a stream's receiving end has settled; of all streams, for `*`.
+    /// Returns the subject of what a stream's receiving end has settled; for `*`, of all streams.
     pub(crate) fn settled_of(&self, token: &str) -> String {
         format!("{}.settled.{token}", self.prefix)
     }
 
-    /// The subject of a stream's progress; of all streams, for `*`.
+    /// Returns the subject of a stream's progress; for `*`, of all streams.
     pub(crate) fn progress_of(&self, token: &str) -> String {
         format!("{}.progress.{token}", self.prefix)
     }

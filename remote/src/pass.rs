@@ -1,5 +1,4 @@
-//! A pass over what the store of an edge holds of a stream: a consumer that is made anew. Owns how it is made at the
-//! server.
+//! A pass over what an edge's store holds of a stream: a consumer that is created afresh on the server.
 
 use std::time::Duration;
 
@@ -12,21 +11,21 @@ use crate::error::chain;
 use crate::names::EdgeNames;
 use crate::store::StoreSpec;
 
-/// A store gives a packet again by itself only after so long: what was lost on the way comes with a new pass.
+/// Time after which the store redelivers a packet by itself. It is long, since a new pass recovers lost deliveries.
 const ACK_WAIT: Duration = Duration::from_secs(3600);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// See the file's head.
+/// See the module documentation.
 pub(crate) struct Pass {
     pub(crate) consumer: PullConsumer,
     messages: pull::Stream,
 }
 
 impl Pass {
-    /// Begins a pass, in the place of the one before.
+    /// Begins a pass, which replaces the previous one.
     ///
     /// # Errors
-    /// What the server says.
+    /// The server's answer.
     pub(crate) async fn begin(
         jetstream: &jetstream::Context,
         names: &EdgeNames,
@@ -56,7 +55,7 @@ impl Pass {
     }
 }
 
-/// What comes next in a pass; never anything without one.
+/// Returns the next message of a pass; none without a pass.
 pub(crate) async fn next_of(
     pass: &mut Option<Pass>,
 ) -> Option<Result<jetstream::Message, pull::MessagesError>> {

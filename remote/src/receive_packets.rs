@@ -22,43 +22,43 @@ use crate::send_packets::{check_clock, check_edge, default_capacity, default_win
 use crate::store::StoreSpec;
 use crate::time::unix_ns;
 
-/// How long is waited for a packet before the engine is asked what else there is.
+/// How long to wait for a packet before the engine gets its turn.
 const WAIT: Duration = Duration::from_millis(20);
 
-/// Gives the packets of a stream that another run sends with `send_packets`, over a NATS server (`--nats`), with their
-/// sequence numbers and segments, and ends the stream where that ended it. A graph with `machines` gets both by itself,
-/// wherever an edge leads from one machine to another.
+/// Receives the packets of a stream that another run sends with `send_packets`, over a NATS server (`--nats`), with
+/// their sequence numbers and segments, and ends the stream as that run ended it. A graph with `machines` gets both
+/// actors by itself, wherever an edge leads from one machine to another.
 ///
-/// A packet of an edge that blocks is acknowledged once every sink of this graph has settled it, and comes again to a
-/// run that is started in the place of one that was killed. Packets that do not come are counted as `missed`.
+/// A packet of an edge that blocks is acknowledged once every sink of this graph has settled it; a run that replaces a
+/// killed one receives unacknowledged packets again. Packets that do not arrive are counted as `missed`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReceivePacketsSettings {
-    /// Name of the edge: what is received here is sent where `send_packets` has the same.
+    /// Name of the edge; the same as at `send_packets`.
     pub edge: String,
-    /// What it carries: the name of a payload's codec, such as `faces`.
+    /// What the edge carries: the name of a payload's codec, such as `faces`.
     pub carries: String,
     /// What happens while the edge is full; the same as at `send_packets`. Default: block.
     #[serde(default)]
     pub full: WhenFull,
-    /// Packets of each stream that the edge holds, besides those on their way to it. Where it blocks, a packet is held
-    /// until the sinks of this graph have settled it and the server has written that down, for which there is room for
-    /// 64 more. Default: 4.
+    /// Packets of each stream that the edge holds, besides those on their way to it. If the edge blocks, a packet is
+    /// held until the sinks of this graph have settled it and the server has recorded that; there is room for 64 more
+    /// meanwhile. Default: 4.
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(default = "default_capacity")]
     pub capacity: usize,
-    /// Packets that are on their way to the server at once; the same as at `send_packets`. Default: 16.
+    /// Packets that may be on their way to the server at once; the same as at `send_packets`. Default: 16.
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(default = "default_window")]
     pub window: usize,
-    /// Where the edge may drop: packets whose capture is longer ago than this when they come out are. Compared by the
-    /// clocks of two machines. Default: none.
+    /// Age above which packets are dropped when they leave the edge, counted from their capture by the clocks of two
+    /// machines. Only for an edge that may drop. Default: none.
     pub max_age: Option<HumanDuration>,
 }
 
-/// Gives what another run sends: its packets with their sequences and segments, its marks, its end. A packet of an edge
-/// that blocks is acknowledged once everything below it has been settled, and flushed where a sink says so, at all
-/// sinks here.
+/// A source of what another run sends: its packets with their sequences and segments, its marks, its end. A packet of
+/// an edge that blocks is acknowledged once everything below it has been settled at all sinks here, and flushed where a
+/// sink confirms that.
 pub struct ReceivePackets {
     end: Arc<ReceivingEnd>,
     codecs: Arc<Codecs>,
@@ -66,7 +66,7 @@ pub struct ReceivePackets {
     setup: Setup,
     settings: ReceivePacketsSettings,
     losses: Arc<StreamLosses>,
-    /// What the report is told of those that come before they are captured.
+    /// Count, for the report, of packets that come before they are captured.
     from_future: Arc<AtomicU64>,
 }
 
@@ -84,7 +84,7 @@ impl Source for ReceivePackets {
     fn check(settings: &ReceivePacketsSettings) -> Result<(), ActorError> {
         check_edge(&settings.edge, settings.capacity, settings.window)?;
         if settings.full == WhenFull::Block && settings.max_age.is_some() {
-            return Err("an edge that blocks loses nothing, so it has no `max_age`".into());
+            return Err("an edge that blocks loses nothing: remove `max_age`, or let the edge drop with `full`".into());
         }
         Ok(())
     }
@@ -97,7 +97,7 @@ impl Source for ReceivePackets {
         let store = StoreSpec::new(settings.full, settings.capacity, settings.window);
         let losses = nats.losses.of(&settings.edge, &stream.name);
         let end = nats.end(
-            // A second node that receives the same takes the first one's place, which says so.
+            // A second node that receives the same stream replaces the first one, which then reports it.
             &format!(
                 "receive {} at {}",
                 names.packets_of(&stream.name),
@@ -147,15 +147,15 @@ impl Source for ReceivePackets {
 }
 
 impl ReceivePackets {
-    /// Counts packets that are captured later than they come, by the two machines' clocks, and tells the log: of many
-    /// ever fewer.
+    /// Counts packets that come before they are captured, by the two machines' clocks, and logs the 1st, 2nd, 4th, 8th
+    /// … of them.
     fn tell_future(&self, age_ns: i64) {
         self.from_future.fetch_add(1, Ordering::Relaxed);
         let count = self.losses.from_future.fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {
             let (node, stream) = (&self.setup.node, self.end.stream());
             let ahead_ms = age_ns.unsigned_abs() as f64 / 1e6;
-            tracing::warn!(%node, stream, count, ahead_ms, "packets come before they are captured: the clocks of the two machines differ; latencies of these count from their arrival");
+            tracing::warn!(%node, stream, count, ahead_ms, "packets come before they are captured, since the clocks of the two machines differ: synchronise them (NTP); until then latencies of such packets count from their arrival");
         }
     }
 

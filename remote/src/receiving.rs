@@ -1,4 +1,4 @@
-//! The receiving end of an edge at the network: does what [`Receiver`] says.
+//! The network side of an edge's receiving end: carries out the commands of [`Receiver`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,17 +31,17 @@ use crate::pass::{Pass, next_of};
 use crate::standstill::{STANDSTILL, Standstill};
 use crate::store::{NotMade, StoreSpec, make};
 
-/// How often is looked how far the sinks have come, when nothing else happens.
+/// Polling interval for how far the sinks have come, when nothing else happens.
 const LOOK: Duration = Duration::from_millis(10);
-/// Pauses between attempts to begin a pass.
+/// Pause between attempts to make the store or to begin a pass.
 const PASS_PAUSE: Duration = Duration::from_millis(200);
 
 /// The receiving end of one stream.
 pub(crate) struct ReceivingEnd {
     state: Mutex<State>,
-    /// There is something to fetch.
+    /// Signals that there is something to fetch.
     changed: Condvar,
-    /// There is something to do.
+    /// Signals that there is something to do.
     work: Arc<Notify>,
     names: EdgeNames,
     token: String,
@@ -49,27 +49,27 @@ pub(crate) struct ReceivingEnd {
     settled: Settled,
     /// Files of this machine whose contents are settled only once they are on the disk.
     files: Option<Arc<SyncGroup>>,
-    /// How often the server had no room for what it is to remember.
+    /// How often the server had no room to record progress.
     full: AtomicU64,
-    /// Of attempts to begin, or to begin a pass.
+    /// Standstill of attempts to begin, or to begin a pass.
     standstill: Mutex<Standstill>,
 }
 
-/// Something that the server is to remember.
+/// A request to the server to record progress.
 type Remembering = Pin<Box<dyn Future<Output = Result<Claim, Unremembered>> + Send>>;
 
-/// What a look at the receiving end finds.
+/// Result of [`ReceivingEnd::fetch`].
 pub(crate) enum Fetched {
-    /// To be handed on.
+    /// Something to hand on.
     Taken(Taken<PacketMessage>),
-    /// Nothing for now, and what stands in the way, if something does.
+    /// Nothing for now, with the obstacle, if there is one.
     Nothing(Option<String>),
-    /// It can never receive.
+    /// The end can never receive.
     Failed(String),
 }
 
 impl ReceivingEnd {
-    /// An end that waits for its connection.
+    /// Creates an end that waits for its connection.
     pub(crate) fn new(
         names: EdgeNames,
         stream: &str,
@@ -89,19 +89,20 @@ impl ReceivingEnd {
             token: token(stream),
             store,
             settled,
-            // Of an edge that may drop nothing is promised.
+            // An edge that may drop packets promises no durability.
             files: setup.service().filter(|_| store.full == WhenFull::Block),
             full: AtomicU64::new(0),
             standstill: Mutex::default(),
         }
     }
 
-    /// The stream, as it is called at the server.
+    /// Returns the stream's name at the server.
     pub(crate) fn stream(&self) -> &str {
         &self.token
     }
 
-    /// Takes what is next, or waits for it for a while; also how many packets have been missed since the last time.
+    /// Takes what is next, or waits for it at most `most`. Also returns how many packets have been missed since the
+    /// last call.
     pub(crate) fn fetch(&self, most: Duration) -> (Fetched, u64) {
         let mut state = lock(&self.state);
         if state.is_waiting() {
@@ -122,7 +123,7 @@ impl ReceivingEnd {
         (fetched, missed)
     }
 
-    /// Works until the stream has ended everywhere and all of it is acknowledged, or the connection is closed.
+    /// Runs until the stream has ended everywhere and all of it is acknowledged, or the connection is closed.
     pub(crate) async fn run(self: Arc<Self>, connection: Arc<NatsConnection>) {
         tokio::select! {
             () = self.work(&connection) => {}
@@ -151,7 +152,7 @@ impl ReceivingEnd {
                     Command::Pass | Command::Look => {}
                 }
             }
-            // Whether or not it is time.
+            // Whether or not it is due.
             let remembering = self.begin_remembering(connection, memory, u64::MAX);
             (now, remembering)
         };
@@ -162,7 +163,7 @@ impl ReceivingEnd {
         }
     }
 
-    /// Lets the server remember what is to be, if nothing is under way and it is time.
+    /// Starts recording progress at the server, if some is pending and due and no request is under way.
     fn begin_remembering(
         &self,
         connection: &NatsConnection,
@@ -221,14 +222,14 @@ impl ReceivingEnd {
         acknowledge(connection, deliveries).await;
     }
 
-    /// Says that the server has no room, of many times ever fewer.
+    /// Logs that the server has no room, the 1st, 2nd, 4th, 8th … time.
     fn tell_full(&self, reason: &str) {
         let times = self.full.fetch_add(1, Ordering::Relaxed) + 1;
         if times.is_power_of_two() {
             let (packets, stream) = (&self.names.packets, &self.token);
             tracing::warn!(
                 times,
-                "edge from {packets}, stream {stream}: the server has no room to note how far this machine has come ({reason}): give the server or the account more storage, or the edge less capacity"
+                "edge from {packets}, stream {stream}: the server has no room to record how far this machine has come ({reason}): give the server or the account more storage, or the edge less capacity"
             );
         }
     }
@@ -253,7 +254,7 @@ impl ReceivingEnd {
             .client
             .subscribe(self.names.progress_of(&self.token));
         let Ok(mut progress) = progress.await else {
-            return self.fail("the connection has ended".to_owned());
+            return self.fail("the connection is closed".to_owned());
         };
         while let Some(wake) = self.step(connection, &mut pass, &mut remembering).await {
             tokio::select! {
@@ -281,7 +282,7 @@ impl ReceivingEnd {
         }
     }
 
-    /// Makes the store if it is not there, and takes the place of whoever received before.
+    /// Creates the store if it does not exist, and replaces whoever received before.
     async fn make_store(&self, connection: &NatsConnection) -> Claim {
         loop {
             match make(connection, self.store, &self.names).await {
@@ -310,7 +311,7 @@ impl ReceivingEnd {
         if lock(&self.standstill).is_to_be_told() {
             let (packets, stream) = (&self.names.packets, &self.token);
             tracing::warn!(
-                "edge from {packets}, stream {stream}: nothing can be received for {} s: {reason}",
+                "edge from {packets}, stream {stream}: nothing could be received for {} s: {reason}",
                 STANDSTILL.as_secs()
             );
         }
@@ -335,7 +336,7 @@ impl ReceivingEnd {
         }
     }
 
-    /// Does what is to be done. Says when to look again; none if there is nothing more to do ever.
+    /// Carries out pending commands. Returns when to be called again; none if there will never be more to do.
     async fn step(
         &self,
         connection: &NatsConnection,
@@ -412,7 +413,7 @@ impl ReceivingEnd {
         self.changed.notify_all();
     }
 
-    /// Begins a pass, however long that takes.
+    /// Begins a pass, retrying for as long as it takes.
     async fn begin_pass(&self, connection: &NatsConnection) -> Pass {
         loop {
             match self.try_pass(connection).await {
@@ -438,7 +439,7 @@ impl ReceivingEnd {
         &self,
         connection: &NatsConnection,
     ) -> Result<(Pass, Option<ProgressMessage>), String> {
-        // A server that was started anew has forgotten what lay in memory.
+        // A restarted server has lost what it kept in memory.
         let made = make(connection, self.store, &self.names).await;
         made.map_err(|error| match error {
             NotMade::Differs(reason) | NotMade::Other(reason) => reason,
@@ -483,7 +484,7 @@ async fn acknowledge(
     deliveries: impl IntoIterator<Item = Subject> + Send,
 ) {
     for delivery in deliveries {
-        // One that is lost is made up for in the next pass.
+        // A lost acknowledgement is made up for in the next pass.
         let _ = connection.client.publish(delivery, "+ACK".into()).await;
     }
 }

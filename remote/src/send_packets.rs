@@ -20,25 +20,25 @@ use crate::names::EdgeNames;
 use crate::sending::{Outgoing, SendingEnd};
 use crate::time::unix_ns;
 
-/// Packets that may be on their way to the store at once, if a graph does not say.
+/// Default for the packets that may be on their way to the store at once.
 pub(crate) const DEFAULT_WINDOW: usize = 16;
-/// Packets that an edge may be told to hold, or to have on their way.
+/// Most packets that an edge may be set to hold, or to have on their way.
 pub(crate) const MOST_HELD: usize = 100_000;
-/// How long the end of a stream may take to get out where nothing is promised, and where the run was stopped.
+/// Time limit for the end of a stream to get out where nothing is promised, or where the run was stopped.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends the packets of a stream to `receive_packets` of another run, over a NATS server (`--nats`). A graph with
-/// `machines` gets both by itself, wherever an edge leads from one machine to another.
+/// `machines` gets both actors by itself, wherever an edge leads from one machine to another.
 ///
-/// With `full: block` a packet counts as delivered when the server has it, and no packet is lost while machines or the
-/// connection come back; with `drop_oldest` or `drop_newest` packets for which there is no room are dropped and
+/// With `full: block` a packet counts as delivered once the server has stored it, and no packet is lost while machines
+/// or the connection recover; with `drop_oldest` or `drop_newest` packets for which there is no room are dropped and
 /// counted, as at any queue.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendPacketsSettings {
-    /// Name of the edge: what is sent here is received where `receive_packets` has the same.
+    /// Name of the edge; the same as at `receive_packets`.
     pub edge: String,
-    /// What happens while the edge is full: `block` holds packets back up to the source, and every one arrives;
+    /// What happens while the edge is full: `block` holds packets back up to the source, and every packet arrives;
     /// `drop_oldest` and `drop_newest` lose some. The same as at `receive_packets`. Default: block.
     #[serde(default)]
     pub full: WhenFull,
@@ -46,18 +46,18 @@ pub struct SendPacketsSettings {
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(default = "default_capacity")]
     pub capacity: usize,
-    /// Packets that are on their way to the server at once. The same as at `receive_packets`. Default: 16.
+    /// Packets that may be on their way to the server at once. The same as at `receive_packets`. Default: 16.
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(default = "default_window")]
     pub window: usize,
-    /// Payloads need not arrive exactly as they are: pictures travel as JPEG of this quality, 1 to 100. Default:
-    /// exactly.
+    /// JPEG quality of pictures on their way, 1 to 100, if payloads need not arrive exactly as they are. Default: they
+    /// arrive exactly.
     #[schemars(range(min = 1, max = 100))]
     pub quality: Option<u8>,
-    /// Bytes that are on their way, or wait, at once; a larger packet goes alone. Default: no limit.
+    /// Bytes that may wait or be on their way at once; a larger packet goes alone. Default: no limit.
     pub bytes: Option<HumanBytes>,
-    /// Where the edge may drop: packets whose capture is longer ago than this when they would be sent are. Default:
-    /// none.
+    /// Age above which packets are dropped before they are sent, counted from their capture. Only for an edge that may
+    /// drop. Default: none.
     pub max_age: Option<HumanDuration>,
 }
 
@@ -69,38 +69,38 @@ pub(crate) fn default_window() -> usize {
     DEFAULT_WINDOW
 }
 
-/// What both ends of an edge check of their settings.
+/// Checks the settings that both ends of an edge share.
 pub(crate) fn check_edge(edge: &str, capacity: usize, window: usize) -> Result<(), ActorError> {
     if edge.is_empty() || edge.len() > 64 {
-        return Err("the name of an edge has 1 to 64 bytes".into());
+        return Err("the name of an edge must have 1 to 64 bytes".into());
     }
     for (name, value) in [("capacity", capacity), ("window", window)] {
         if !(1..=MOST_HELD).contains(&value) {
-            return Err(format!("`{name}` is from 1 to {MOST_HELD}, not {value}").into());
+            return Err(format!("`{name}` must be from 1 to {MOST_HELD}, not {value}").into());
         }
     }
     Ok(())
 }
 
-/// Under `asap` results do not depend on timing, so nothing may be dropped.
+/// Refuses an edge that drops under `asap`, where results must not depend on timing.
 pub(crate) fn check_clock(full: WhenFull, setup: &Setup) -> Result<(), ActorError> {
     match (setup.clock_mode, full) {
         (_, WhenFull::Block) | (ClockMode::Live | ClockMode::Replay(_), _) => Ok(()),
         (ClockMode::Asap, _) => {
-            Err("under the clock `asap` an edge drops nothing: use `full: block`".into())
+            Err("under the clock `asap` an edge may not drop packets: use `full: block`".into())
         }
     }
 }
 
-/// Publishes packets at a NATS server, in the forms of their codecs. A packet of an edge that blocks is settled once
-/// the server has stored it.
+/// An actor that publishes packets at a NATS server, encoded by their codecs. A packet of an edge that blocks is
+/// settled once the server has stored it.
 pub struct SendPackets {
     end: Arc<SendingEnd>,
     connection: Arc<NatsConnection>,
     codecs: Arc<Codecs>,
     setup: Setup,
     settings: SendPacketsSettings,
-    /// The stream comes from another machine.
+    /// Whether the stream itself comes from another machine.
     goes_on: bool,
 }
 
@@ -128,7 +128,7 @@ impl Actor for SendPackets {
             return Err("`quality` must be from 1 to 100".into());
         }
         if settings.full == WhenFull::Block && settings.max_age.is_some() {
-            return Err("an edge that blocks loses nothing, so it has no `max_age`".into());
+            return Err("an edge that blocks loses nothing: remove `max_age`, or let the edge drop with `full`".into());
         }
         Ok(())
     }
@@ -184,14 +184,14 @@ impl Actor for SendPackets {
             form: form.name.to_owned(),
             version: form.version,
             payload: bytes.into(),
-            // These grow when the packet is numbered.
+            // Placeholders of the largest encoded size until the packet is numbered.
             incarnation: u64::MAX,
             number: u64::MAX,
         };
         let (size, most) = (message.encoded_len(), self.connection.client.max_payload());
         if size > most {
             return Err(format!(
-                "a packet of {size} bytes, but the NATS server takes {most}: raise its `max_payload`, or send less"
+                "a packet has {size} bytes, but the NATS server takes at most {most}: raise its `max_payload`, or send less"
             )
             .into());
         }
@@ -206,7 +206,7 @@ impl Actor for SendPackets {
     }
 
     fn stream_ended(&mut self, stream: &Arc<Stream>, end: End) -> Result<(), ActorError> {
-        // An end that nobody hears of would leave the other machine waiting: where everything is to arrive, it is
+        // An end that does not get out would leave the other machine waiting, so where everything is to arrive it is
         // waited for like everything else.
         let is_promised = self.settings.full == WhenFull::Block && end.how != How::Stopped;
         let most = (!is_promised).then_some(END_PATIENCE);
@@ -219,7 +219,7 @@ impl Actor for SendPackets {
             .set_given(given);
         if given != Default::default() {
             let node = &self.setup.node;
-            tracing::info!(%node, ?given, "packets of the edge that did not get to the server for certain");
+            tracing::info!(%node, ?given, "packets of the edge may not have reached the server");
         }
         ended.map_err(|reason| {
             let edge = &self.settings.edge;

@@ -1,4 +1,4 @@
-//! The sending end of an edge at the network: does what [`Sender`] says.
+//! The network side of an edge's sending end: carries out what [`Sender`] decides.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -25,37 +25,37 @@ use crate::names::{EdgeNames, token};
 use crate::standstill::{STANDSTILL, Standstill};
 use crate::time::unix_ms;
 
-/// How often is looked how far the stream has come, when nothing else happens.
+/// Polling interval for how far the stream has come, when nothing else happens.
 const LOOK: Duration = Duration::from_millis(20);
-/// Pauses between attempts to open the edge.
+/// Pause between attempts to open the edge.
 const OPEN_PAUSE: Duration = Duration::from_millis(200);
-/// What JetStream says where a subject has as many messages as it may.
+/// JetStream's message for a subject that has as many messages as it may.
 const SUBJECT_FULL: &str = "maximum messages per subject";
 
-/// A packet that is to be published; its number is given at the edge.
+/// A packet to publish; the edge assigns its number.
 pub(crate) struct Outgoing {
     pub(crate) message: PacketMessage,
-    /// Of a packet that must arrive.
+    /// Present if the packet must arrive.
     pub(crate) ticket: Option<Ticket>,
 }
 
 /// The sending end of one stream.
 pub(crate) struct SendingEnd {
     sender: Mutex<Sender<Outgoing>>,
-    /// Something has changed that somebody waits for.
+    /// Signals a change that somebody waits for.
     changed: Condvar,
-    /// There is something to do.
+    /// Signals that there is something to do.
     work: Notify,
     names: EdgeNames,
     token: String,
     settled: Settled,
-    /// What stands in the way, for whoever asks why nothing goes on.
+    /// What stands in the way, if nothing progresses.
     obstacle: Mutex<Option<String>>,
-    /// Of what waits to be stored.
+    /// Standstill of what waits to be stored.
     standstill: Mutex<Standstill>,
 }
 
-/// How a publication went.
+/// Outcome of a publication.
 enum Published {
     Stored(Attempt),
     Refused(Attempt, String),
@@ -68,7 +68,7 @@ enum Published {
 type Publishing = Pin<Box<dyn Future<Output = Published> + Send>>;
 
 impl SendingEnd {
-    /// An end that waits for its connection.
+    /// Creates an end that waits for its connection.
     pub(crate) fn new(names: EdgeNames, stream: &str, spec: SenderSpec, settled: Settled) -> Self {
         Self {
             sender: Mutex::new(Sender::new(spec)),
@@ -82,19 +82,19 @@ impl SendingEnd {
         }
     }
 
-    /// Takes a packet.
+    /// Adds a packet to be sent.
     pub(crate) fn add(&self, outgoing: Outgoing, bytes: u64, captured_ms: u64) {
         let sequence = outgoing.message.sequence;
         lock(&self.sender).add(outgoing, sequence, bytes, captured_ms);
         self.work.notify_one();
     }
 
-    /// What became of packets that were not stored for certain.
+    /// Returns what became of packets that were not stored for certain.
     pub(crate) fn given(&self) -> Given {
         lock(&self.sender).given()
     }
 
-    /// Ends the stream, and waits until the other end can know it; at most so long, where a limit is given.
+    /// Ends the stream, and waits until the other end can know it; at most `most`, where a limit is given.
     ///
     /// # Errors
     /// What stood in the way.
@@ -119,7 +119,7 @@ impl SendingEnd {
         Ok(())
     }
 
-    /// Works until the stream has ended, or the connection is closed.
+    /// Runs until the stream has ended, or the connection is closed.
     pub(crate) async fn run(self: Arc<Self>, connection: Arc<NatsConnection>) {
         tokio::select! {
             () = self.work(&connection) => {}
@@ -152,7 +152,7 @@ impl SendingEnd {
         }
     }
 
-    /// Says once that packets wait in vain, and once that they go on.
+    /// Logs once that packets have waited too long without progress.
     fn tell_standstill(&self) {
         if !lock(&self.sender).has_packets() {
             lock(&self.standstill).is_over();
@@ -163,7 +163,7 @@ impl SendingEnd {
             let reason = lock(&self.obstacle).clone();
             let reason = reason.unwrap_or_else(|| "the server has not answered".to_owned());
             tracing::warn!(
-                "edge to {packets}, stream {stream}: nothing has gone on for {} s: {reason}",
+                "edge to {packets}, stream {stream}: no progress for {} s: {reason}",
                 STANDSTILL.as_secs()
             );
         }
@@ -172,7 +172,7 @@ impl SendingEnd {
     fn goes_on(&self) {
         if lock(&self.standstill).is_over() {
             let (packets, stream) = (&self.names.packets, &self.token);
-            tracing::warn!("edge to {packets}, stream {stream}: packets go on");
+            tracing::warn!("edge to {packets}, stream {stream}: packets are sent again");
         }
     }
 
@@ -186,7 +186,7 @@ impl SendingEnd {
         wake.map_or(look, |at_ms| connection.instant(at_ms).min(look))
     }
 
-    /// Whatever is under way when the connection breaks has an unknown fate.
+    /// Follows a change of the connection: if it broke, the fate of whatever was under way is unknown.
     fn relink(&self, known: &mut Link, now: Link, publishing: &mut FuturesUnordered<Publishing>) {
         let has_broken = now.times != known.times || !now.is_up;
         *known = now;
@@ -201,7 +201,7 @@ impl SendingEnd {
         }
     }
 
-    /// Publishes what may be, in order.
+    /// Publishes what may be published, in order.
     async fn publish(
         &self,
         connection: &NatsConnection,
@@ -300,7 +300,7 @@ impl SendingEnd {
             }
         }
         self.changed.notify_all();
-        // A ticket is settled without a lock: that wakes a lane.
+        // Tickets are settled without holding a lock, since that wakes a lane.
         for (outgoing, failure) in settled {
             match (outgoing.ticket, failure) {
                 (Some(ticket), None) => ticket.done(),
@@ -320,7 +320,8 @@ impl SendingEnd {
         );
     }
 
-    /// Tells the server that a new life of this end begins, which it must know before the first packet of it.
+    /// Announces a new life of this end to the server, which must know it before the life's first packet; retries for
+    /// as long as it takes.
     async fn open(&self, connection: &NatsConnection) {
         loop {
             match self.try_open(connection).await {
@@ -354,7 +355,7 @@ impl SendingEnd {
     }
 }
 
-/// Greater than all before, also where a server has forgotten them.
+/// Returns an incarnation greater than all before, even where a server has forgotten them.
 fn next_incarnation(last: Option<ProgressMessage>) -> u64 {
     let now_ms = u64::try_from(unix_ms()).unwrap_or(1);
     last.map_or(now_ms, |last| {

@@ -2,7 +2,7 @@
 //! server.
 //!
 //! Owns what the server remembers of a run: which one it is, which parts of it there are, whether it is to end. How
-//! packets travel is told in [`edge`](crate::edge).
+//! packets travel is described in [`edge`](crate::edge).
 
 mod administration;
 mod clock;

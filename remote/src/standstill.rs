@@ -1,8 +1,8 @@
-//! Since when something has not gone on, and whether the log has said so.
+//! Tracks how long something has made no progress, and whether that has been logged.
 
 use std::time::{Duration, Instant};
 
-/// How long nothing may go on before the log says so.
+/// Time without progress after which it is logged.
 pub(crate) const STANDSTILL: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -12,7 +12,7 @@ pub(crate) struct Standstill {
 }
 
 impl Standstill {
-    /// Nothing has gone on. Whether that has taken so long that the log is to say so: once.
+    /// Records that there is no progress. Returns true once, when that has lasted so long that it should be logged.
     pub(crate) fn is_to_be_told(&mut self) -> bool {
         let since = *self.since.get_or_insert_with(Instant::now);
         let is_due = !self.is_told && since.elapsed() >= STANDSTILL;
@@ -20,7 +20,7 @@ impl Standstill {
         is_due
     }
 
-    /// It goes on. Whether the log has said that it did not.
+    /// Records progress. Returns whether the standstill had been logged.
     pub(crate) fn is_over(&mut self) -> bool {
         std::mem::take(self).is_told
     }

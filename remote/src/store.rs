@@ -1,4 +1,4 @@
-//! What an edge has on the server: two JetStream streams, one for packets and one for what its ends tell.
+//! The server side of an edge: two JetStream streams, one for packets and one for what its ends tell.
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
@@ -9,21 +9,21 @@ use crate::connection::NatsConnection;
 use crate::error::chain;
 use crate::names::EdgeNames;
 
-/// Packets of a stream for which a lossless edge has room beside those that wait and those that are on their way: as
-/// long as the server writes down how far the sinks have come, as many are settled that cannot be acknowledged yet.
+/// Room of a lossless edge, in packets per stream, besides those that wait and those on their way: while the server
+/// records how far the sinks have come, this many are settled but cannot be acknowledged yet.
 const UNREMEMBERED: usize = 64;
 
-/// How the store of an edge is made.
+/// Configuration of an edge's store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoreSpec {
-    /// What a full store does.
+    /// Policy of a full store.
     pub(crate) full: WhenFull,
-    /// Packets of one stream that it holds.
+    /// Most packets of one stream that it holds.
     pub(crate) limit: usize,
 }
 
 impl StoreSpec {
-    /// The store of an edge with these settings.
+    /// Returns the store of an edge with these settings.
     pub(crate) fn new(full: WhenFull, capacity: usize, window: usize) -> Self {
         let unremembered = match full {
             WhenFull::Block => UNREMEMBERED,
@@ -42,7 +42,8 @@ impl StoreSpec {
         }
     }
 
-    /// Holds packets until they are acknowledged. Lossless edges use files; each subject has its own limit.
+    /// Returns the stream that holds packets until they are acknowledged. Lossless edges use files; each subject has
+    /// its own limit.
     fn packets(self, names: &EdgeNames) -> stream::Config {
         let per_subject = i64::try_from(self.limit).unwrap_or(i64::MAX);
         stream::Config {
@@ -60,8 +61,8 @@ impl StoreSpec {
         }
     }
 
-    /// Holds the last that each end told, without age; in a file, so that a server that is started anew still knows how
-    /// far they were.
+    /// Returns the stream that holds the last message of each end, without an age limit; in a file, so that a restarted
+    /// server still knows how far they had come.
     fn progress(self, names: &EdgeNames) -> stream::Config {
         stream::Config {
             name: names.progress.clone(),
@@ -74,21 +75,21 @@ impl StoreSpec {
     }
 }
 
-/// Why there is no store.
+/// Why a store was not made.
 pub(crate) enum NotMade {
-    /// The edge is there, and is another one.
+    /// The edge exists with other settings.
     Differs(String),
-    /// The server does not do it, now.
+    /// The server cannot do it now.
     Other(String),
 }
 
-/// Makes the two JetStream streams of an edge, where they are not there.
+/// Makes the two JetStream streams of an edge, where they do not exist.
 pub(crate) async fn make(
     connection: &NatsConnection,
     spec: StoreSpec,
     names: &EdgeNames,
 ) -> Result<(), NotMade> {
-    // A sending end opens when it can tell its progress: by then there is room for its packets.
+    // A sending end opens once it can write its progress: by then there is room for its packets.
     make_one(connection, spec.packets(names)).await?;
     make_one(connection, spec.progress(names)).await
 }
@@ -113,7 +114,7 @@ async fn make_one(connection: &NatsConnection, config: stream::Config) -> Result
         && known.max_messages_per_subject == config.max_messages_per_subject;
     if !is_same {
         return Err(NotMade::Differs(format!(
-            "the store `{}` is there already, of an edge that holds {} packets: end the run that made it, or give this edge another name",
+            "the store `{}` already exists with other settings, for an edge that holds {} packets of each stream: end the run that made it, or give this edge another name",
             config.name, known.max_messages_per_subject
         )));
     }

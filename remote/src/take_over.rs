@@ -1,5 +1,5 @@
-//! What a part that is started again takes from its life before: the right to receive the streams of its edges, and how
-//! far they had come.
+//! What a restarted part takes over from its previous life: the right to receive the streams of its edges, and how far
+//! they had come.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use crate::connection::NatsConnection;
 use crate::last::Unread;
 use crate::names::{EdgeNames, token};
 
-/// What earlier receiving ends had of a stream.
+/// What earlier receiving ends had received of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Earlier {
-    /// Below this sequence, everything had been settled.
+    /// Sequence below which everything had been settled.
     pub below: u64,
-    /// Packets that had come until there.
+    /// Packets that had come up to there.
     pub came: u64,
-    /// Packets that had been missed until there.
+    /// Packets that had been missed up to there.
     pub missed: u64,
 }
 
-/// Takes the place of an earlier receiving end of a stream of an edge, before the receiving end of this run begins.
-/// Gives what that end had settled; none if the server knows of no such edge.
+/// Replaces an earlier receiving end of a stream of an edge, before the receiving end of this run begins. Returns what
+/// that end had settled; none if the server knows no such edge.
 ///
 /// # Errors
-/// The server does not say.
+/// The server cannot be asked.
 pub fn take_over(
     connection: &Arc<NatsConnection>,
     edge: &str,

@@ -1,4 +1,4 @@
-//! What edges drop by size and age, and what comes over them that no sending end sends: all of it is counted.
+//! What edges drop by size and age, and messages that no sending end sends: all of it is counted.
 
 mod edges {
     pub(crate) mod number;
@@ -19,7 +19,7 @@ use fermata_engine::{End, How, Report};
 use fermata_remote::edge::wire::{PacketMessage, ProgressMessage};
 use prost::Message;
 
-/// Somebody else at the server, who may write on any subject.
+/// Publishes as somebody else at the server, who may write on any subject.
 fn publish(server: &Server, messages: &[(&str, Vec<u8>)]) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -64,7 +64,7 @@ fn wait_for_a_receiver(server: &Server) {
     });
 }
 
-/// What a packet's acknowledgement waits for, a note of how far the receiving end has come, needs room too.
+/// Acknowledging a packet requires recording how far the receiving end has come, which needs room too.
 #[test]
 fn an_edge_goes_on_where_the_servers_storage_is_full() {
     let server = Server::start_limited("", ", max_file_store: 8000");
@@ -93,7 +93,7 @@ fn delivered(report: &Report, stream: &str) -> u64 {
         .sum()
 }
 
-/// A run that has given all its packets to an edge, and waits: nobody receives yet.
+/// Starts a run that has handed all its packets to an edge, and waits: nobody receives yet.
 fn waiting(server: &Server, edge: &str, count: u64) -> Part {
     let text = sending(edge, "").replace("use: numbers", &format!("use: gated, count: {count}"));
     let sender = Part::start(server, 0, &text);
@@ -109,7 +109,7 @@ fn waiting(server: &Server, edge: &str, count: u64) -> Part {
     sender
 }
 
-/// Receives what waits, and gives the books of both ends and the numbers that came of the door.
+/// Receives what waits. Returns the books of both ends, and the numbers that came from the door.
 fn received(server: &Server, sender: Part, edge: &str) -> (UnsentReport, Report, Vec<u64>) {
     let receiver = Part::start(server, 0, &receiving(edge, ""));
     sender.running().handle().drain();
@@ -167,7 +167,7 @@ fn what_is_too_old_before_it_is_sent_is_dropped_and_counted_by_that() {
     let server = Server::start();
     let edge = "edge: numbers, full: drop_oldest, capacity: 100, window: 2";
     let sender = waiting(&server, &format!("{edge}, max_age: 50ms"), 50);
-    // So old they must be, and nothing but time makes them so.
+    // They must be this old, and only time makes them so.
     std::thread::sleep(Duration::from_millis(60));
     let (unsent, report, numbers) = received(&server, sender, edge);
     assert!(numbers.is_empty(), "{numbers:?}");

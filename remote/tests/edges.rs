@@ -84,7 +84,8 @@ fn what_a_drained_receiver_had_not_settled_comes_to_the_next() {
     assert_goes_on(2000, &before, &after, &report);
 }
 
-/// What was settled and not acknowledged comes once more to the second of two receiving ends; nothing is left out.
+/// Asserts that what was settled but not acknowledged comes once more to the second of two receiving ends, and that
+/// nothing is left out.
 #[track_caller]
 fn assert_goes_on(count: u64, before: &Collector, after: &Collector, report: &Report) {
     for stream in ["door", "hall"] {
@@ -101,8 +102,7 @@ fn assert_goes_on(count: u64, before: &Collector, after: &Collector, report: &Re
     }
 }
 
-/// An edge has one receiving end: whoever comes last has it, and the other one does not take what is not its own any
-/// more.
+/// An edge has one receiving end: whoever comes last has it, and the other one no longer takes what is not its own.
 #[test]
 fn a_second_receiver_takes_the_place_of_the_first_which_says_so() {
     let server = Server::start();
@@ -201,7 +201,7 @@ nodes:
     }
 }
 
-/// What is marked, and never sent, lets joins and the strict turns of `asap` go on.
+/// A mark for packets that are never sent lets joins and the strict turns of `asap` continue.
 #[test]
 fn marks_of_filtered_packets_and_drained_ends_arrive() {
     let server = Server::start();
@@ -219,7 +219,7 @@ nodes:
 run: {clock: asap}
 ",
     );
-    // The sink takes the streams in turn: without the marks of `hall` it would wait for it at its second packet.
+    // The sink takes the streams in turn: without the marks of `hall` it would wait at the second packet of that.
     wait_until("all of the door", || {
         receiver.collector.packets().len() == 61
     });
@@ -239,7 +239,7 @@ fn user(name: &str) -> Credentials {
     }
 }
 
-/// What the guide says a machine with a camera must be allowed is enough, and makes nothing.
+/// The rights that the guide asks for a machine with a camera are enough, and such a machine makes no streams.
 #[test]
 fn a_sender_needs_no_more_rights_than_the_guide_says() {
     let server = Server::start_with(
@@ -291,7 +291,7 @@ fn edges_that_do_not_agree_are_refused() {
     let (report, _) = other.wait();
     let fault = report.faults.first().expect("a fault");
     assert!(
-        fault.message.contains("is there already"),
+        fault.message.contains("already exists"),
         "{}",
         fault.message
     );

@@ -1,5 +1,5 @@
-//! Who is let in, how it is shown, and what is said of a server that cannot be used: against real servers with TLS and
-//! credentials, and against something that only says it is one.
+//! Who is let in, how that is reported, and what is said of a server that cannot be used: against real servers with TLS
+//! and credentials, and against something that only claims to be one.
 
 #[path = "edges/server.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]
@@ -15,7 +15,7 @@ use fermata_remote::{Credentials, NatsConnection, RemoteError, examine};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use server::Server;
 
-/// Certificates of an authority of a test's own, in files.
+/// A certificate authority of a test's own, in files.
 struct Authority {
     folder: tempfile::TempDir,
     issuer: Issuer<'static, KeyPair>,
@@ -110,7 +110,7 @@ fn tokens_and_keys_let_in_and_wrong_ones_are_refused_without_being_shown() {
             _ => "refuses these credentials (NATS_TOKEN): ",
         };
         assert!(said.contains(shown), "{said}");
-        assert!(said.contains("or by NATS_USER and NATS_PASSWORD"), "{said}");
+        assert!(said.contains("or in NATS_USER and NATS_PASSWORD"), "{said}");
         assert_eq!(said.matches("authorization violation").count(), 1, "{said}");
         assert!(!said.contains("T0KEN"), "{said}");
     }
@@ -155,13 +155,13 @@ authorization {users: [
     assert_eq!(findings.max_payload, 3 << 20);
     assert_eq!(findings.may_make_stores, Ok(()));
     assert!(findings.storage.is_ok() && !findings.tls_required);
-    // Not that nobody has answered.
+    // And not that nobody has answered.
     let forbidden = of("gate").may_make_stores.unwrap_err();
     let told = r#"Permissions Violation for Publish to "$JS.API.STREAM.CREATE"#;
     assert!(forbidden.contains(told), "{forbidden}");
 }
 
-/// Something that says that it is a server, to one client.
+/// Starts something that claims to be a server, for one client.
 fn says(info: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
@@ -189,7 +189,7 @@ fn a_server_that_is_too_old_or_keeps_nothing_is_refused() {
         r#"{"server_id":"x","version":"2.9.10","max_payload":1048576,"jetstream":true,"headers":true}"#,
     ));
     assert!(
-        said.contains("is version 2.9.10, 2.10 or newer is needed"),
+        said.contains("is version 2.9.10, but 2.10 or newer is needed"),
         "{said}"
     );
     let said = connect(&says(

@@ -1,4 +1,4 @@
-//! The life of a site at a real NATS server: who may join a run, what all parts hear, and how it is cleared.
+//! The life of a site at a real NATS server: who may join a run, what all parts are told, and how it is cleared.
 
 #[path = "edges/server.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]
@@ -13,7 +13,7 @@ use fermata_remote::site::{self, PartSpec, PartState, SiteError, SitePart};
 use fermata_remote::{Credentials, NatsConnection};
 use server::{PATIENCE, Server, wait_until};
 
-/// A part as a program has it.
+/// A part, as a program has it.
 struct Joined {
     part: Arc<SitePart>,
     connection: Arc<NatsConnection>,
@@ -72,7 +72,7 @@ fn a_part_that_may_not_begin_waits_until_another_has() {
     });
 }
 
-/// Whoever looks for what an earlier run left may find the edges of one that has just begun.
+/// A part that looks for leftovers of an earlier run may find the edges of one that has just begun.
 #[test]
 fn parts_that_begin_at_the_same_moment_are_parts_of_one_run() {
     let server = Server::start();
@@ -96,7 +96,7 @@ fn parts_that_begin_at_the_same_moment_are_parts_of_one_run() {
                 ..spec(machine)
             };
             let joined = join(&server, spec).expect("it may join");
-            // As its receiving ends do, at once.
+            // As its receiving ends do, immediately.
             let name = format!("fermata+test+{machine}-{round}+packets");
             let edge = async_nats::jetstream::stream::Config {
                 subjects: vec![name.clone()],
@@ -127,7 +127,7 @@ fn parts_that_begin_at_the_same_moment_are_parts_of_one_run() {
     }
 }
 
-/// Each part hears of the others' clocks, and goes on comparing.
+/// Each part learns of the others' clocks, and continues comparing.
 #[test]
 fn parts_know_how_far_their_clocks_are_apart() {
     let server = Server::start();
@@ -139,7 +139,7 @@ fn parts_know_how_far_their_clocks_are_apart() {
         });
         let clocks = joined.part.clocks();
         let own = clocks.own.expect("a comparison");
-        // It is the same clock: all there is are the ways there and back.
+        // Both are the same clock, so only round trips separate them.
         assert!(own.ahead_ms.abs() <= own.error_ms + 1.0, "{own:?}");
         assert!(
             clocks.latency_error_ms.expect("a comparison") >= own.error_ms,
@@ -175,7 +175,7 @@ fn another_graph_another_version_and_a_second_part_are_refused_and_what_runs_goe
         said.contains("run by version 1.2.3 of this program, and this is 1.3.0"),
         "{said}"
     );
-    // Another build of the same version is another program.
+    // Another build of the same version counts as another program.
     let other = PartSpec {
         version: "1.2.3 (commit b)".to_owned(),
         ..spec("gate")
@@ -204,7 +204,7 @@ fn a_part_that_died_comes_back_and_one_that_ended_does_not() {
     let there = join(&server, spec("server")).expect("it may join");
     let gate = join(&server, spec("gate")).expect("it may join");
     let run = gate.part.run().to_owned();
-    // It says nothing at its end.
+    // It does not report its end.
     gate.close();
     let admin = connect_as(&server, None);
     let state = site::state(&admin).expect("a state");
@@ -230,7 +230,7 @@ fn a_part_that_died_comes_back_and_one_that_ended_does_not() {
     anew.close();
 }
 
-/// It would be deleted under them otherwise, and nobody could end it.
+/// Otherwise its streams could be deleted under its parts, and nobody could end it.
 #[test]
 fn a_server_that_has_lost_its_storage_is_told_of_the_run_again() {
     let mut server = Server::start();
@@ -319,7 +319,7 @@ fn a_drain_reaches_all_parts_and_those_that_come_later() {
     there.close();
 }
 
-/// What the guide says that a machine with cameras must be allowed is enough.
+/// The rights that the guide asks for a machine with cameras are enough.
 #[test]
 fn a_part_with_a_cameras_rights_joins_comes_back_and_drains() {
     let server = Server::start_with(
@@ -342,7 +342,8 @@ authorization {users: [
     );
     let there = SitePart::join(&connect_as(&server, Some("server")), spec("server"), |_| {});
     let there = there.expect("it may join");
-    // Less is not enough, and what is missing is said: neither that nobody answers, nor that somebody might.
+    // Less is not enough, and the error names what is missing: it does not say that nobody answers, or that somebody
+    // might.
     for (user, subject) in [
         ("mute", "fermata.test.hello.gate"),
         ("blind", "$JS.API.STREAM.MSG.GET.fermata+test+site"),

@@ -1,4 +1,4 @@
-//! One graph for several machines, over a real NATS server: its parts together give what it gives on one.
+//! One graph for several machines, over a real NATS server: its parts together deliver what it delivers on one.
 
 #[path = "edges/number.rs"]
 mod number;
@@ -72,7 +72,7 @@ impl Part {
     }
 }
 
-/// What has come, in its order.
+/// Returns what has come, in its order.
 fn rows(collector: &Collector) -> Vec<String> {
     let packets = collector.packets().into_iter();
     packets
@@ -89,7 +89,7 @@ fn rows(collector: &Collector) -> Vec<String> {
         .collect()
 }
 
-/// The same graph on one machine.
+/// Runs the same graph on one machine.
 fn alone(text: &str, machines: &[&str]) -> Vec<String> {
     let mut text = text.to_owned();
     for machine in machines {

@@ -1,5 +1,5 @@
-//! Units of a job over a real NATS server: each has one result, whoever dies, goes, comes too late, or sends what is
-//! none.
+//! Units of a job over a real NATS server: each has one result, whoever dies, leaves, comes too late, or sends
+//! something that is not a result.
 
 #[path = "edges/server.rs"]
 #[allow(dead_code, reason = "tests of edges use the rest of it")]
@@ -63,7 +63,7 @@ fn worker(server: &Server, worker: &str) -> (Arc<NatsConnection>, Arc<Worker>) {
     (connection, worker)
 }
 
-/// The next unit, and the number of the attempt.
+/// Takes the next unit, with the number of the attempt.
 fn takes(worker: &Worker) -> (u64, u32) {
     let started = Instant::now();
     loop {
@@ -186,7 +186,7 @@ fn a_worker_that_is_at_work_when_the_job_is_over_discards_that_and_it_is_counted
 fn a_result_that_is_rejected_or_is_none_is_computed_again_and_what_is_malformed_is_counted() {
     let server = Server::start();
     let coordinator = begin(&server, "one", 2).unwrap();
-    // Somebody who is no worker: a result that nobody stored, a record that is none, words that are none.
+    // From somebody who is not a worker: a result that nobody stored, an invalid record, an invalid report.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -222,7 +222,7 @@ fn a_result_that_is_rejected_or_is_none_is_computed_again_and_what_is_malformed_
     }
     assert_eq!(returned(&coordinator, 1).bytes[..], [1]);
     assert_eq!(returned(&coordinator, 0).bytes[..], [0]);
-    // Whoever computed what is not used takes no more part, and cannot spend the unit's tries alone.
+    // A worker whose result is not used no longer takes part, and cannot use up the unit's tries alone.
     coordinator.reject(0, "other rows");
     wait_until("its end", || worker.take() == Taken::NoMore);
     let refuses = worker.report().refuses;
@@ -236,7 +236,7 @@ fn a_result_that_is_rejected_or_is_none_is_computed_again_and_what_is_malformed_
     second.computed(0, vec![9], 1);
     assert_eq!(returned(&coordinator, 0).bytes[..], [9]);
     coordinator.reject(0, "other rows again");
-    // A result may not be larger than one can be.
+    // A result may not be larger than the limit.
     let (_of_third, third) = self::worker(&server, "c");
     assert_eq!(takes(&third), (0, 3));
     third.computed(0, vec![9; 1001], 1);
@@ -256,7 +256,7 @@ fn one_name_is_one_job_until_that_is_ended() {
     assert_eq!(known.map(|record| record.id).as_deref(), Some("one"));
     let second = begin(&server, "two", 1).map(drop);
     assert!(matches!(second, Err(WorkError::Taken { .. })), "{second:?}");
-    // Whoever goes on with it has its id.
+    // Resuming it takes the same id.
     begin(&server, "one", 1).unwrap();
     let (_of_worker, worker) = worker(&server, "a");
     end_job(&connection, &name()).unwrap();
@@ -267,7 +267,7 @@ fn one_name_is_one_job_until_that_is_ended() {
     drop(first);
 }
 
-/// It would wait for ever, since what is forbidden is never answered.
+/// It would wait forever otherwise, since forbidden requests are never answered.
 #[test]
 fn a_worker_that_may_not_look_for_jobs_ends_and_says_so() {
     let server = Server::start_with(

@@ -1,4 +1,4 @@
-//! What latencies of packets from other machines are worth, for the page and the metrics of a run.
+//! Accuracy of the latencies of packets from other machines, for the page and the metrics of a run.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ const AHEAD: Family = Family::gauge(
 );
 const ERROR: Family = Family::gauge(
     "fermata_site_latency_error_seconds",
-    "How wrong latencies of packets from other machines may be; +Inf while nobody knows.",
+    "How wrong latencies of packets from other machines may be; +Inf while that is unknown.",
 );
 const FUTURE: Family = Family::counter(
     "fermata_site_future_packets_total",
     "Packets that came before they were captured, by the clocks of two machines.",
 );
 
-/// Lends a run what its page tells of clocks.
+/// Lends a run what its page and its metrics show of clocks.
 pub(super) fn lend(services: Services, part: &Arc<SitePart>) -> Services {
     let (shown, measured) = (Arc::clone(part), Arc::clone(part));
     let clocks = Clocks(Box::new(move || numbers(&shown)));

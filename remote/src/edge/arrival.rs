@@ -1,33 +1,33 @@
-//! What a receiving end is given and gives: packets as they arrive, what is handed on, what is to be done. The
-//! decisions are the [`Receiver`](super::receiver::Receiver)'s.
+//! Types that go into and come out of a receiving end: packets as they arrive, what is handed on, what is to be done.
+//! The [`Receiver`](super::receiver::Receiver) makes the decisions.
 
 use fermata_engine::End;
 use fermata_engine::graph::WhenFull;
 
 use super::wire::SettledMessage;
 
-/// How a receiving end behaves.
+/// Configuration of a receiving end.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiverSpec {
-    /// Whether every number is to be taken, in order, or what is dropped where nobody fetches them.
+    /// Whether every number must be taken, in order, or what is dropped if nobody fetches them.
     pub full: WhenFull,
-    /// Packets that are held until their turn, at most, as many as the store holds; or that wait to be fetched, where
-    /// they may be dropped.
+    /// Most packets that are held until their turn, as many as the store holds; or, where packets may be dropped, most
+    /// that wait to be fetched.
     pub capacity: usize,
     /// What an earlier receiving end had settled; without one, counting begins with the first number.
     pub settled: Option<SettledMessage>,
 }
 
-/// Deliveries that the store is to have under way, unacknowledged, where it holds so many packets.
+/// Returns how many unacknowledged deliveries the store may have under way, if it holds `limit` packets.
 pub fn most_unacknowledged(full: WhenFull, limit: usize) -> usize {
     match full {
         WhenFull::Block => limit,
-        // What waits shall wait in the store, where the newest push out the oldest.
+        // Packets should wait in the store, where the newest push out the oldest.
         WhenFull::DropOldest | WhenFull::DropNewest => limit.min(2),
     }
 }
 
-/// A packet as it arrived; `T` is what else belongs to it.
+/// A packet as it arrived; `T` is the rest of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival<T> {
     /// See [`PacketMessage`](super::wire::PacketMessage).
@@ -40,7 +40,7 @@ pub struct Arrival<T> {
     pub segment: u32,
     /// See [`PacketMessage`](super::wire::PacketMessage).
     pub goes_on: bool,
-    /// Where it is in the store: of several copies of a packet each has a place of its own.
+    /// Its place in the store; each copy of a packet has a place of its own.
     pub stored: u64,
     /// The rest.
     pub content: T,
@@ -49,11 +49,11 @@ pub struct Arrival<T> {
 /// What the receiving end hands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken<T> {
-    /// A packet, its sequence and segment as they are here.
+    /// A packet, with its sequence and segment at this end.
     Packet {
-        /// Grows within the stream, also where the sending end began anew.
+        /// Grows within the stream, even if the sending end restarts.
         sequence: u64,
-        /// A new one where the sending end began anew.
+        /// A new one if the sending end restarts.
         segment: u32,
         /// The rest.
         content: T,
@@ -64,16 +64,16 @@ pub enum Taken<T> {
     End(End),
 }
 
-/// What is to be done.
+/// What the caller is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<A> {
     /// Begin a new pass.
     Pass,
-    /// Ask the store how many deliveries this pass has had, and what is still to come; see
+    /// Ask the store how many deliveries this pass has had, and how many are still to come; see
     /// [`Receiver::looked`](super::receiver::Receiver::looked).
     Look,
-    /// Let the store remember how far the sinks have come, before what follows is acknowledged: copies of packets that
-    /// have been settled may turn up when this end is no more.
+    /// Let the store remember how far the sinks have come, before the acknowledgements that follow: copies of settled
+    /// packets may turn up after this end is gone.
     Remember(SettledMessage),
     /// Acknowledge a delivery.
     Acknowledge(A),

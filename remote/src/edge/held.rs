@@ -1,4 +1,4 @@
-//! What a receiving end keeps of packets until they are settled, and of the question how much the store has.
+//! What a receiving end keeps of packets until they are settled, and of its question how much the store has.
 
 use super::arrival::Arrival;
 use super::wire::SettledMessage;
@@ -6,11 +6,11 @@ use super::wire::SettledMessage;
 /// Incarnation and number.
 pub(super) type Number = (u64, u64);
 
-/// A packet that has been handed on and not settled.
+/// A packet that has been handed on but not settled.
 pub(super) struct Unsettled<A> {
-    /// What is remembered once it has been settled.
+    /// Progress to remember once it has been settled.
     pub(super) settled: SettledMessage,
-    /// It had come before, and was not handed on.
+    /// Whether it had come before, and was not handed on.
     pub(super) is_again: bool,
     pub(super) stored: u64,
     /// None once it has been acknowledged.
@@ -24,18 +24,18 @@ pub(super) struct Held<T, A> {
     pub(super) delivery: Option<A>,
 }
 
-/// The state of the question how much the store has.
+/// State of the question how much the store has.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Look {
     None,
-    /// Asked, knowing this.
+    /// Asked, with what was known then.
     Asked(Known),
-    /// Nothing was to come then: when so many deliveries of this pass have been seen, everything has been that was
-    /// stored.
+    /// Nothing more was to come then: once this many deliveries of this pass have been seen, everything that was stored
+    /// has been seen.
     Until(u64, Known),
 }
 
-/// What the sending end had told: its incarnation, and below which number everything had been stored.
+/// What the sending end had told: its incarnation, and the number below which everything had been stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Known {
     pub(super) incarnation: u64,

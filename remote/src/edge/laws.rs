@@ -1,6 +1,6 @@
-//! The two ends of an edge against a [simulated](super::simulated) store and network, all decided by a seed: what comes
-//! out of a lossless edge is what went in, once and in order; what comes out of a dropping one is in order, and with
-//! what it counts as missed it is as much as went in.
+//! Property tests of the two ends of an edge against a [simulated](super::simulated) store and network, driven by a
+//! seed: what comes out of a lossless edge is what went in, once and in order; what comes out of a dropping one is in
+//! order, and adds up to what went in together with what it counts as missed.
 
 mod world;
 

@@ -1,7 +1,7 @@
 //! The protocol of an edge between machines, without a network: what its two ends do, and what they tell each other.
 //!
-//! The store between them is at least once and keeps no order; it may be full, forget, and be gone for a while. See
-//! [`receiver`] for what is made of that.
+//! The store between them delivers at least once and keeps no order; it may be full, forget, and be away for a while.
+//! See [`receiver`] for how that is handled.
 
 pub mod arrival;
 mod held;

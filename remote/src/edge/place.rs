@@ -1,35 +1,35 @@
-//! Where the packets of a stream stand at its receiving end: their sequences and segments there, which go on where the
-//! sending end began anew.
+//! Positions of a stream's packets at its receiving end: their sequences and segments there, which continue if the
+//! sending end restarts.
 
 use super::arrival::Arrival;
 use super::wire::SettledMessage;
 
-/// The engine keeps the two largest sequences for itself.
+/// Largest sequence of a packet: the engine reserves the two above it.
 const MOST_SEQUENCE: u64 = u64::MAX - 2;
 
-/// How far the stream has come here.
+/// Position of the stream at this end.
 pub(super) struct Place {
-    /// Behind the last sequence that was handed on, and its segment.
+    /// One past the last sequence that was handed on, and its segment.
     behind: u64,
     segment: u32,
-    /// What is added to the sequences and segments of this incarnation; not known before its first packet.
+    /// Offsets added to the sequences and segments of this incarnation; none before its first packet.
     shift: Option<(u64, u32)>,
 }
 
-/// Where a packet stands.
+/// Position of a packet.
 pub(super) enum Placed {
-    /// It has come before: an earlier life of the sending end sent it, and was killed before it had acknowledged that
-    /// to where it came from. What is remembered once everything up to it is settled: until then it must stay in the
-    /// store, since an end that is begun anew tells by it that nothing is missing before the next.
+    /// It has come before: an earlier life of the sending end sent it, and was killed before it had acknowledged it
+    /// upstream. Holds what to remember once everything up to it is settled. Until then it must stay in the store,
+    /// since it shows a restarted end that nothing is missing before the next packet.
     Before(SettledMessage),
-    /// No sending end gives such a number; whatever it is, it must not end the stream.
+    /// No sending end assigns such a sequence; whatever it is, it must not end the stream.
     Nowhere,
-    /// Here. What is remembered of it does not say yet which packet it is.
+    /// Next at this end. What to remember of it does not say yet which packet it is.
     Here(SettledMessage),
 }
 
 impl Place {
-    /// Behind what an earlier receiving end had settled.
+    /// Returns the position behind what an earlier receiving end had settled.
     pub(super) fn behind(settled: Option<SettledMessage>) -> Self {
         Self {
             behind: settled.map_or(0, |settled| settled.behind),
@@ -38,17 +38,17 @@ impl Place {
         }
     }
 
-    /// Another life of the sending end.
+    /// Begins another life of the sending end.
     pub(super) fn begin(&mut self) {
         self.shift = None;
     }
 
-    /// The next packet.
+    /// Places the next packet.
     pub(super) fn of<T>(&mut self, arrival: &Arrival<T>) -> Placed {
         let (shift, segments) = *self.shift.get_or_insert_with(|| match self.behind {
             _ if arrival.goes_on => (0, 0),
             0 => (0, 0),
-            // The stream was begun anew there: it goes on here.
+            // The stream restarted there, and continues here.
             behind => (
                 behind.saturating_sub(arrival.sequence),
                 (self.segment + 1).saturating_sub(arrival.segment),
@@ -76,7 +76,8 @@ impl Place {
         }
     }
 
-    /// No packet with a sequence below this will come there. Gives what that is here, if it is news.
+    /// Applies a mark of the sending end, below which no packet will come. Returns it as a sequence of this end, if it
+    /// is news.
     pub(super) fn mark(&mut self, mark: u64) -> Option<u64> {
         let mark = match self.shift {
             Some((shift, _)) => mark.saturating_add(shift),

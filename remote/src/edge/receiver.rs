@@ -1,14 +1,17 @@
-//! The receiving end of an edge, one stream: which packet is taken next, what is held until its turn, what is discarded,
-//! and what may be acknowledged when. Pure: told what happened and when, it says what to do; the network is elsewhere.
+//! The receiving end of an edge, one stream: which packet is taken next, what is held until its turn, what is
+//! discarded, and what may be acknowledged when. Pure: it is told what happened and when, and returns what to do; the
+//! network is elsewhere.
 //!
-//! The store hands over what it holds in *passes*: each begins with everything that has not been acknowledged, in the
-//! order in which it was stored, and goes on with what is stored meanwhile. The deliveries of a pass are counted; when
-//! the count has a hole, or the connection breaks, a new pass is asked for. What that brings again is known by its number.
+//! The store delivers what it holds in *passes*: each begins with everything that has not been acknowledged, in the
+//! order in which it was stored, and continues with what is stored meanwhile. The deliveries of a pass are counted; if
+//! the count has a gap, or the connection breaks, a new pass is requested. Packets that it delivers again are
+//! recognised by their numbers.
 //!
-//! A lossless end takes only the next number, and holds later ones. It passes a number over only after it has *looked*:
-//! it knew from the sending end that everything below a number had been stored, asked the store afterwards how much it
-//! has, and has seen all of that. What is missing then is not there. A dropping end takes whatever is not below the next
-//! number, and drops what nobody fetches. Either looks before it turns to another incarnation, told of it beforehand.
+//! A lossless end takes only the next number, and holds later ones. It passes over a number only after it has *looked*:
+//! it knew from the sending end that everything below a number had been stored, then asked the store how much it has,
+//! and has seen all of that. What is still missing is not there. A dropping end takes any number that is not below the
+//! next one, and drops what nobody fetches. Both look before they turn to another incarnation, of which they have been
+//! told beforehand.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,34 +28,34 @@ use super::wire::{ProgressMessage, SettledMessage};
 const PATIENCE_MS: u64 = 100;
 const LOST_PATIENCE_MS: u64 = 3_000;
 
-/// The receiving end; `T` is what a packet brings, `A` what its delivery is acknowledged by.
+/// The receiving end; `T` is a packet's content, `A` is what its delivery is acknowledged by.
 pub struct Receiver<T, A> {
     spec: ReceiverSpec,
-    /// The newest that the sending end has told.
+    /// Newest progress told by the sending end.
     told: Option<ProgressMessage>,
     incarnation: u64,
-    /// The number that is taken next.
+    /// Number that is taken next.
     next: u64,
     held: BTreeMap<Number, Held<T, A>>,
-    /// Taken, and not settled.
+    /// Packets that have been taken but not settled.
     unsettled: BTreeMap<Number, Unsettled<A>>,
     taken: Unfetched<T>,
     commands: VecDeque<Command<A>>,
-    /// Deliveries of this pass that have been seen; none while a pass is awaited.
+    /// Deliveries of this pass seen so far; none while a pass is awaited.
     position: Option<u64>,
     look: Look,
     /// When to look again, after a look of this pass that found more to come; 0 without one.
     look_again_ms: u64,
-    /// Something was refused for want of room: it comes again with a new pass.
+    /// Whether something was refused for want of room, which comes again with a new pass.
     has_refused: bool,
-    /// Since when something has been missing, and when it was last asked for.
+    /// Since when something has been missing, or when a new pass was last requested for it.
     missing_since_ms: Option<u64>,
     place: Place,
     has_ended: bool,
-    /// Packets that have been fetched, and all that have come or were missed, earlier receiving ends' among them.
+    /// Packets that have been fetched, and packets that have come or been missed; earlier receiving ends' included.
     came: u64,
     counted: u64,
-    /// Everything below this sequence has been settled, and how many had come of that.
+    /// Sequence below which everything has been settled, and how many packets had come of that.
     settled_below: u64,
     settled_came: u64,
     missed: u64,
@@ -60,7 +63,7 @@ pub struct Receiver<T, A> {
 }
 
 impl<T, A> Receiver<T, A> {
-    /// An end to which nothing has come.
+    /// Creates an end to which nothing has come.
     pub fn new(spec: ReceiverSpec) -> Self {
         let settled = spec.settled;
         Self {
@@ -88,7 +91,7 @@ impl<T, A> Receiver<T, A> {
         }
     }
 
-    /// A new pass has begun.
+    /// Records that a new pass has begun.
     pub fn pass_began(&mut self, now_ms: u64) {
         self.position = Some(0);
         self.look = Look::None;
@@ -97,7 +100,7 @@ impl<T, A> Receiver<T, A> {
         self.missing_since_ms = self.missing_since_ms.map(|_| now_ms);
     }
 
-    /// The connection, or the pass, is gone.
+    /// Records that the connection, or the pass, is lost.
     pub fn pass_broke(&mut self) {
         if self.position.take().is_some() {
             self.commands.push_back(Command::Pass);
@@ -105,14 +108,14 @@ impl<T, A> Receiver<T, A> {
         self.look = Look::None;
     }
 
-    /// A delivery of this pass that was no packet. It is acknowledged, and forgotten.
+    /// Handles a delivery of this pass that was not a packet: it is acknowledged and forgotten.
     pub fn arrived_malformed(&mut self, position: u64, delivery: A) {
         if self.follows(position) {
             self.commands.push_back(Command::Acknowledge(delivery));
         }
     }
 
-    /// A delivery of this pass.
+    /// Handles a delivery of this pass.
     pub fn arrived(&mut self, position: u64, arrival: Arrival<T>, delivery: A) {
         if !self.follows(position) {
             return;
@@ -126,7 +129,8 @@ impl<T, A> Receiver<T, A> {
             self.discarded += 1;
             match known {
                 Some(known) if stored == arrival.stored => *known = delivery,
-                // A second copy only takes the room of what is missing; one that was acknowledged is so again.
+                // A second copy only takes up room for what is missing; one that was acknowledged is acknowledged
+                // again.
                 _ => self.commands.push_back(Command::Acknowledge(delivery)),
             }
             return;
@@ -143,7 +147,7 @@ impl<T, A> Receiver<T, A> {
                     self.has_refused = true;
                     return;
                 }
-                // Numbers that are passed over are counted as missed. This one has been acknowledged.
+                // Its number is counted as missed when it is passed over. Its delivery has been acknowledged.
                 WhenFull::DropOldest => drop(self.held.pop_first()),
                 WhenFull::DropNewest => {
                     self.commands.push_back(Command::Acknowledge(delivery));
@@ -155,14 +159,14 @@ impl<T, A> Receiver<T, A> {
         self.held.insert(number, Held { arrival, delivery });
         self.advance();
         if self.spec.full != WhenFull::Block {
-            // Nothing is promised of what waits here, and the store must be free to hand over the rest.
+            // Nothing is promised about what waits here, and the store must be free to deliver the rest.
             let waiting = self.held.get_mut(&number);
             let delivery = waiting.and_then(|held| held.delivery.take());
             self.commands.extend(delivery.map(Command::Acknowledge));
         }
     }
 
-    /// Counts a delivery. False if one before it is missing.
+    /// Counts a delivery. Returns false if one before it is missing.
     fn follows(&mut self, position: u64) -> bool {
         let Some(seen) = self.position else {
             return false;
@@ -179,7 +183,7 @@ impl<T, A> Receiver<T, A> {
         (incarnation, number) < (self.incarnation, self.next)
     }
 
-    /// The sending end says how far it has come.
+    /// Handles the progress that the sending end reports.
     pub fn progressed(&mut self, told: ProgressMessage) {
         let newer = |known: ProgressMessage| {
             let order = |told: ProgressMessage| (told.incarnation, told.sent, told.mark, told.how);
@@ -191,8 +195,8 @@ impl<T, A> Receiver<T, A> {
         }
     }
 
-    /// The store's answer: so many deliveries this pass has had, again ones among them, and so many packets are still to
-    /// come. While any are, it is asked again.
+    /// Handles the store's answer to a look: how many deliveries this pass has had, repeated ones included, and how
+    /// many packets are still to come. While any are to come, the store is asked again.
     pub fn looked(&mut self, deliveries: u64, to_come: u64, now_ms: u64) {
         let Look::Asked(known) = self.look else {
             return;
@@ -206,12 +210,12 @@ impl<T, A> Receiver<T, A> {
         self.advance();
     }
 
-    /// The store could not be asked.
+    /// Records that the store could not be asked.
     pub fn look_failed(&mut self) {
         self.look = Look::None;
     }
 
-    /// Hands on what can be.
+    /// Hands on what can be handed on.
     fn advance(&mut self) {
         loop {
             self.take_held();
@@ -222,7 +226,7 @@ impl<T, A> Receiver<T, A> {
         self.hand_on_progress();
     }
 
-    /// Takes what is next of what is held.
+    /// Takes what is next from what is held.
     fn take_held(&mut self) {
         loop {
             let first = match self.spec.full {
@@ -241,7 +245,7 @@ impl<T, A> Receiver<T, A> {
         }
     }
 
-    /// Hands on a packet, and counts those before it that are missing.
+    /// Hands on a packet, and counts the missing ones before it.
     fn take(&mut self, held: Held<T, A>) {
         let Held { arrival, delivery } = held;
         self.miss(arrival.number.saturating_sub(self.next));
@@ -272,7 +276,7 @@ impl<T, A> Receiver<T, A> {
         };
         self.unsettled.insert(number, unsettled);
         if is_again {
-            // Everything before it may have been settled.
+            // Everything before it may have been settled already.
             return self.settled(0);
         }
         let taken = Taken::Packet {
@@ -281,7 +285,7 @@ impl<T, A> Receiver<T, A> {
             content: arrival.content,
         };
         if let Some(dropped) = self.taken.add_packet(number, taken) {
-            // It has been counted.
+            // It was counted when it was taken.
             self.missed += 1;
             let dropped = self.unsettled.remove(&dropped);
             let delivery = dropped.and_then(|dropped| dropped.delivery);
@@ -294,7 +298,7 @@ impl<T, A> Receiver<T, A> {
         self.counted += packets;
     }
 
-    /// Passes over what is known not to be there. True if anything was.
+    /// Passes over what is known to be missing. Returns whether that made progress.
     fn resolve_look(&mut self) -> bool {
         let Look::Until(deliveries, known) = self.look else {
             return false;
@@ -321,7 +325,7 @@ impl<T, A> Receiver<T, A> {
                 self.begin(incarnation);
             }
             if goes_on && self.spec.full == WhenFull::Block && number != self.next {
-                // The next life of the sending end begins at what is missing here, or before that.
+                // The next life of the sending end begins at what is missing here, or before it.
                 self.discarded += 1;
                 let delivery = held.delivery.map(Command::Acknowledge);
                 self.commands.extend(delivery);
@@ -338,14 +342,14 @@ impl<T, A> Receiver<T, A> {
         before != (self.incarnation, self.next)
     }
 
-    /// Another life of the sending end.
+    /// Begins another life of the sending end.
     fn begin(&mut self, incarnation: u64) {
         self.incarnation = incarnation;
         self.next = 0;
         self.place.begin();
     }
 
-    /// Takes what is held below a number, and passes over what is not.
+    /// Takes what is held below the known number, and passes over what is not there.
     fn pass_over(&mut self, known: Known) {
         while let Some(entry) = self.held.first_entry()
             && *entry.key() < (known.incarnation, known.sent)
@@ -358,7 +362,7 @@ impl<T, A> Receiver<T, A> {
         self.missing_since_ms = None;
     }
 
-    /// Hands on marks and the end, once everything before them has been.
+    /// Hands on marks and the end, once everything before them has been handed on.
     fn hand_on_progress(&mut self) {
         let Some(told) = self
             .told
@@ -380,7 +384,7 @@ impl<T, A> Receiver<T, A> {
         self.incarnation == told.incarnation && self.next >= told.sent
     }
 
-    /// What is to be handed on next. A packet of which nothing is promised is acknowledged by this.
+    /// Returns what to hand on next. Where nothing is promised, this acknowledges a packet.
     pub fn next_taken(&mut self) -> Option<Taken<T>> {
         let (number, taken) = self.taken.next()?;
         if let Some(number) = number {
@@ -397,7 +401,7 @@ impl<T, A> Receiver<T, A> {
         Some(taken)
     }
 
-    /// Everything below this sequence, as it is here, has been settled.
+    /// Records that everything below this sequence, as it is numbered here, has been settled.
     pub fn settled(&mut self, below: u64) {
         self.settled_below = self.settled_below.max(below);
         let mut last = None;
@@ -418,17 +422,17 @@ impl<T, A> Receiver<T, A> {
         self.commands.extend(acknowledged);
     }
 
-    /// Whether something is to be handed on.
+    /// Returns whether there is something to hand on.
     pub fn has_taken(&self) -> bool {
         !self.taken.is_empty()
     }
 
-    /// Whether something is to be done.
+    /// Returns whether there is a command to carry out.
     pub fn has_commands(&self) -> bool {
         !self.commands.is_empty()
     }
 
-    /// What is to be remembered or acknowledged, for an end that does nothing else any more.
+    /// Returns what to remember or acknowledge next, for an end that does nothing else any more.
     pub fn last_command(&mut self) -> Option<Command<A>> {
         loop {
             match self.commands.pop_front()? {
@@ -438,7 +442,7 @@ impl<T, A> Receiver<T, A> {
         }
     }
 
-    /// Looks whether something is missing, and says what to do, one thing at a time.
+    /// Checks whether something is missing, and returns what to do next, one command at a time.
     pub fn next_command(&mut self, now_ms: u64) -> Option<Command<A>> {
         if self.commands.is_empty() {
             self.look_for_missing(now_ms);
@@ -474,7 +478,7 @@ impl<T, A> Receiver<T, A> {
         }
     }
 
-    /// When something is to be done that nothing will bring about but time.
+    /// Returns when the mere passing of time makes something due.
     pub fn wake_at(&self) -> Option<u64> {
         let since_ms = self.missing_since_ms?;
         Some(match self.look {
@@ -483,17 +487,18 @@ impl<T, A> Receiver<T, A> {
         })
     }
 
-    /// Whether the end has been handed on and everything before it acknowledged.
+    /// Returns whether the end has been handed on and everything before it acknowledged.
     pub fn is_over(&self) -> bool {
         self.has_ended && self.unsettled.is_empty() && self.commands.is_empty()
     }
 
-    /// Packets that did not come: dropped, forgotten by the store, or never stored by a sending end that died.
+    /// Returns how many packets did not come: dropped, forgotten by the store, or never stored by a sending end that
+    /// died.
     pub fn missed(&self) -> u64 {
         self.missed
     }
 
-    /// Deliveries of packets that had come before.
+    /// Returns how many deliveries were of packets that had come before.
     pub fn discarded(&self) -> u64 {
         self.discarded
     }

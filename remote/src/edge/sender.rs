@@ -1,10 +1,10 @@
-//! The sending end of an edge, one stream: which packet is published when, what is tried again, what is given up, and
-//! what the other end is told of it. Pure: it is told what happened and when, and says what to do; the network is
+//! The sending end of an edge, one stream: which packet is published when, what is retried, what is given up, and what
+//! the other end is told of it. Pure: it is told what happened and when, and returns what to do; the network is
 //! elsewhere.
 //!
 //! Every packet has a number of the edge's own, from 0 in each incarnation. What was not acknowledged is published
-//! again under its number, so the store may hold it twice and out of order; the other end sorts that out. A store that
-//! is full refuses: the lowest number is tried again alone, at growing intervals, until there is room.
+//! again under its number, so the store may hold it twice and out of order; the other end sorts that out. If a full
+//! store refuses, the lowest number is retried alone, at growing intervals, until there is room.
 
 use std::collections::BTreeMap;
 
@@ -13,33 +13,33 @@ use fermata_engine::graph::WhenFull;
 
 use super::wire::ProgressMessage;
 
-/// Time after which the other end is told how far this one is, if only that has changed.
+/// Time after which the other end is told how far this one has come, if only that has changed.
 const TELL_AFTER_MS: u64 = 500;
-/// Pauses before a refused packet is tried again.
+/// Pauses before a refused packet is retried.
 const FIRST_PAUSE_MS: u64 = 2;
 const LONGEST_PAUSE_MS: u64 = 64;
 
-/// How a sending end behaves.
+/// Configuration of a sending end.
 #[derive(Clone, Copy, Debug)]
 pub struct SenderSpec {
     /// Whether packets wait for room or are dropped.
     pub full: WhenFull,
-    /// Packets that wait to be published, where they may be dropped. Where they may not, whoever adds them limits them.
+    /// Packets that may wait to be published, where they may be dropped. Otherwise the caller limits them.
     pub capacity: usize,
     /// Packets that may be on their way to the store at once.
     pub window: usize,
-    /// Bytes that may wait here or be on their way; a packet that is larger is let through alone.
+    /// Bytes that may wait here or be on their way; a larger packet is let through alone.
     pub bytes: Option<u64>,
-    /// Packets that may be dropped are, when they are older than this before they are published.
+    /// Age above which packets are dropped before they are published, where they may be dropped.
     pub max_age_ms: Option<u64>,
 }
 
-/// A publication that is to be made.
+/// A publication to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The packet's number.
     pub number: u64,
-    /// How often it has been tried before.
+    /// How often it has been tried, this time included.
     pub tries: u32,
 }
 
@@ -63,7 +63,7 @@ struct Outgoing<T> {
     is_on_its_way: bool,
 }
 
-/// What may be told once all numbers below `needs` are out of the way.
+/// Progress that may be told once all numbers below `needs` are out of the way.
 #[derive(Clone, Copy, Debug)]
 struct Snapshot {
     needs: u64,
@@ -79,11 +79,11 @@ pub struct Sender<T> {
     is_connected: bool,
     next: u64,
     packets: BTreeMap<u64, Outgoing<T>>,
-    /// Publications that may be on their way at once: the window, less where the store has refused some.
+    /// Publications that may be on their way at once: the window, or fewer after the store has refused some.
     allowed: usize,
     pause_ms: u64,
     paused_until_ms: u64,
-    /// Behind the last packet.
+    /// One past the last packet's sequence.
     position: u64,
     mark: u64,
     end: Option<End>,
@@ -97,7 +97,7 @@ pub struct Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// An end that has not been opened yet: packets wait.
+    /// Creates an end that has not been opened yet: packets wait.
     pub fn new(spec: SenderSpec) -> Self {
         Self {
             spec,
@@ -124,7 +124,7 @@ impl<T> Sender<T> {
         self.spec.full != WhenFull::Block
     }
 
-    /// The server knows this incarnation now, and has been told that it begins.
+    /// Opens the end: the server knows this incarnation now, and has been told that it begins.
     pub fn opened(&mut self, incarnation: u64, now_ms: u64) {
         self.incarnation = Some(incarnation);
         self.is_connected = true;
@@ -135,12 +135,12 @@ impl<T> Sender<T> {
         self.told_at_ms = now_ms;
     }
 
-    /// Which life of the sending end this is, once that is known.
+    /// Returns the incarnation of the sending end, once it is known.
     pub fn incarnation(&self) -> Option<u64> {
         self.incarnation
     }
 
-    /// The connection is gone: nobody knows what became of what was on its way.
+    /// Records that the connection is lost: the fate of what was on its way is unknown.
     pub fn disconnected(&mut self) {
         self.is_connected = false;
         self.telling = None;
@@ -155,14 +155,14 @@ impl<T> Sender<T> {
         }
     }
 
-    /// The connection is there again.
+    /// Records that the connection is back.
     pub fn reconnected(&mut self) {
         self.is_connected = self.incarnation.is_some();
         self.must_tell = true;
         self.paused_until_ms = 0;
     }
 
-    /// Takes a packet, and gives it its number. Where packets may be dropped, one may be by this.
+    /// Adds a packet, and returns its number. Where packets may be dropped, this may drop one.
     pub fn add(&mut self, content: T, sequence: u64, bytes: u64, captured_ms: u64) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -181,7 +181,7 @@ impl<T> Sender<T> {
         number
     }
 
-    /// Drops what is too much of what waits.
+    /// Drops waiting packets beyond the limits.
     fn make_room(&mut self) {
         loop {
             let waiting = || self.packets.iter().filter(|(_, p)| !p.is_on_its_way);
@@ -205,7 +205,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// What is to be published now, if anything. It counts as on its way.
+    /// Returns what to publish now, if anything, which then counts as on its way.
     pub fn next_publication(&mut self, now_ms: u64) -> Option<(Attempt, &T)> {
         if !self.is_connected || now_ms < self.paused_until_ms {
             return None;
@@ -220,7 +220,7 @@ impl<T> Sender<T> {
         if on_their_way >= self.allowed {
             return None;
         }
-        // More behind one that was refused would fill the store with what the other end cannot take before it.
+        // More packets behind a refused one would fill the store with what the other end cannot take before it.
         let reach = if self.loses() {
             u64::MAX
         } else {
@@ -256,7 +256,7 @@ impl<T> Sender<T> {
         self.given.aged += (before - self.packets.len()) as u64;
     }
 
-    /// The store has the packet. Gives it back, unless it has been acknowledged before or given up.
+    /// Records that the store has the packet. Returns it, unless it was acknowledged or given up before.
     pub fn acknowledged(&mut self, attempt: Attempt) -> Option<T> {
         let packet = self.packets.remove(&attempt.number)?;
         self.allowed = (self.allowed * 2).min(self.spec.window.max(1));
@@ -265,7 +265,7 @@ impl<T> Sender<T> {
         Some(packet.content)
     }
 
-    /// The store is full: the packet waits, and nothing else is tried before it; or it is dropped.
+    /// Records that the store is full: the packet waits, and nothing else is tried before it; or it is dropped.
     pub fn refused(&mut self, attempt: Attempt, now_ms: u64) {
         if !self.is_current(attempt) {
             return;
@@ -281,7 +281,7 @@ impl<T> Sender<T> {
         self.paused_until_ms = now_ms + self.pause_ms;
     }
 
-    /// Nobody knows whether the store has the packet: it is published again; or given up.
+    /// Records that it is unknown whether the store has the packet: it is published again, or given up.
     pub fn failed(&mut self, attempt: Attempt, now_ms: u64) {
         if !self.is_current(attempt) {
             return;
@@ -295,7 +295,7 @@ impl<T> Sender<T> {
         self.paused_until_ms = now_ms + LONGEST_PAUSE_MS;
     }
 
-    /// The packet will never be stored, whatever is tried. Gives it back.
+    /// Gives up a packet that can never be stored, and returns it.
     pub fn give_up(&mut self, attempt: Attempt) -> Option<T> {
         let packet = self.packets.remove(&attempt.number)?;
         self.given.dropped += 1;
@@ -313,22 +313,22 @@ impl<T> Sender<T> {
         }
     }
 
-    /// No packet with a sequence below this will be added any more.
+    /// Records that no packet with a sequence below this will be added any more.
     pub fn marked(&mut self, mark: u64) {
         self.mark = self.mark.max(mark);
     }
 
-    /// Nothing will be added any more, and the stream ended like this.
+    /// Records that nothing will be added any more, and how the stream ended.
     pub fn ended(&mut self, end: End) {
         self.end = Some(end);
     }
 
-    /// The lowest number that is not out of the way.
+    /// Returns the lowest number that is not out of the way.
     fn floor(&self) -> u64 {
         self.packets.keys().next().copied().unwrap_or(self.next)
     }
 
-    /// What the other end is to be told now, if anything; one thing at a time.
+    /// Returns what to tell the other end now, if anything; one message at a time.
     pub fn next_progress(&mut self, now_ms: u64) -> Option<ProgressMessage> {
         let incarnation = self.incarnation.filter(|_| self.is_connected)?;
         if self.telling.is_some() {
@@ -352,7 +352,7 @@ impl<T> Sender<T> {
                 if !is_due && !self.must_tell {
                     return None;
                 }
-                // Behind everything, what has been marked holds.
+                // If no packet is pending, what has been marked holds.
                 let mark = if floor == self.next { self.mark } else { 0 };
                 (mark, self.told.end())
             }
@@ -369,7 +369,7 @@ impl<T> Sender<T> {
         Some(progress)
     }
 
-    /// The server has stored what the other end is to be told.
+    /// Records that the server has stored what the other end is to be told.
     pub fn told(&mut self, progress: ProgressMessage, now_ms: u64) {
         if self.telling == Some(progress) {
             self.telling = None;
@@ -378,7 +378,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Nobody knows whether the server has it: it is told again.
+    /// Records that it is unknown whether the server has it: it is told again.
     pub fn not_told(&mut self, progress: ProgressMessage) {
         if self.telling == Some(progress) {
             self.telling = None;
@@ -386,17 +386,17 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Whether packets wait, or are on their way.
+    /// Returns whether packets wait, or are on their way.
     pub fn has_packets(&self) -> bool {
         !self.packets.is_empty()
     }
 
-    /// Whether everything has gone, and the other end can know it.
+    /// Returns whether everything has gone, and the other end can know it.
     pub fn is_over(&self) -> bool {
         self.packets.is_empty() && self.told.end().is_some() && self.told.sent == self.next
     }
 
-    /// When something is to be done that nothing will bring about but time.
+    /// Returns when the mere passing of time makes something due.
     pub fn wake_at(&self) -> Option<u64> {
         if !self.is_connected {
             return None;
@@ -408,7 +408,7 @@ impl<T> Sender<T> {
         retry.into_iter().chain(tell).min()
     }
 
-    /// What became of those that were not stored for certain.
+    /// Returns what became of packets that were not stored for certain.
     pub fn given(&self) -> Given {
         self.given
     }

@@ -1,8 +1,8 @@
-//! The two ends of an edge, and between them a store and a network that delay, repeat, reorder, refuse, forget and
-//! break: on one thread, in an order that a seed decides. For tests, of the protocol and of graphs that are cut.
+//! The two ends of an edge, and between them a simulated store and network that delay, repeat, reorder, refuse, forget
+//! and break: on one thread, in an order that a seed decides. For tests of the protocol and of graphs that are cut.
 //!
-//! Owns what a JetStream stream with one consumer does to an edge. What is sent, and what becomes of what comes out, is
-//! the test's.
+//! Simulates what a JetStream stream with one consumer does to an edge. The test decides what is sent, and what becomes
+//! of what comes out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,12 +13,12 @@ use super::receiver::Receiver;
 use super::sender::{Attempt, Sender, SenderSpec};
 use super::wire::{ProgressMessage, SettledMessage};
 
-/// Small numbers that a seed decides.
+/// A generator of small pseudorandom numbers.
 #[derive(Clone, Debug)]
 pub struct Dice(pub u64);
 
 impl Dice {
-    /// One of the numbers below this.
+    /// Returns a number below `most`.
     pub fn below(&mut self, most: u64) -> u64 {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -28,39 +28,39 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % most
     }
 
-    /// True once in so many times; never for 0.
+    /// Returns true once in so many times on average; never for 0.
     pub fn one_in(&mut self, times: u64) -> bool {
         times > 0 && self.below(times) == 0
     }
 }
 
-/// What goes wrong, once in so many steps each; 0: never.
+/// Faults, each with its rate: once in so many steps on average; 0: never.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// The sending end's connection breaks: what is on its way may arrive, and nobody hears of it.
+    /// The sending end's connection breaks: what is on its way may arrive, but its fate stays unknown.
     pub sender_breaks: u64,
     /// The receiving end's connection breaks.
     pub receiver_breaks: u64,
-    /// A delivery does not come.
+    /// A delivery is lost.
     pub delivery_lost: u64,
-    /// A delivery comes once more.
+    /// A delivery is repeated.
     pub delivery_again: u64,
     /// A publication, or a delivery, overtakes the one before it.
     pub overtaken: u64,
-    /// The store forgets everything; only one that promises nothing does.
+    /// The store forgets everything; only the store of an edge that may drop does.
     pub store_forgets: u64,
 }
 
-/// The edge.
+/// Configuration of a simulated edge.
 #[derive(Clone, Copy, Debug)]
 pub struct SimulatedSpec {
-    /// How the sending end behaves.
+    /// Configuration of the sending end.
     pub sender: SenderSpec,
-    /// Packets that the store holds.
+    /// Most packets that the store holds.
     pub limit: usize,
-    /// What goes wrong.
+    /// Rates of faults.
     pub faults: Faults,
-    /// Decides when.
+    /// Seed that decides when they happen.
     pub seed: u64,
 }
 
@@ -73,7 +73,7 @@ pub struct Parcel<C> {
     pub segment: u32,
     /// See [`Arrival`].
     pub goes_on: bool,
-    /// How large it is.
+    /// Its size.
     pub bytes: u64,
     /// When it was captured, by the edge's clock.
     pub captured_ms: u64,
@@ -86,7 +86,7 @@ pub struct Parcel<C> {
 pub struct UnderWay {
     /// Publications.
     pub packets: usize,
-    /// Bytes of them.
+    /// Their bytes.
     pub bytes: u64,
 }
 
@@ -97,18 +97,18 @@ struct Sent<C> {
     parcel: Parcel<C>,
 }
 
-/// A work queue with one consumer, and the last that each end told.
+/// A work queue with one consumer, and the last message of each end.
 struct Store<C> {
     limit: usize,
     drops: bool,
     stored: BTreeMap<u64, Sent<C>>,
     next: u64,
-    /// The pass: what was delivered last, how many deliveries there were.
+    /// State of the pass: what was delivered last, and how many deliveries there were.
     delivered_to: u64,
     deliveries: u64,
     pass: u64,
-    /// Deliveries of this pass that were not acknowledged, whether the store still holds them or not; no more than so
-    /// many.
+    /// Deliveries of this pass that were not acknowledged, whether the store still holds them or not; and how many
+    /// there may be.
     unacknowledged: BTreeSet<u64>,
     most_unacknowledged: usize,
     progress: Option<ProgressMessage>,
@@ -152,10 +152,10 @@ enum ToReceiver<C> {
     Told(ProgressMessage),
 }
 
-/// By what a delivery is acknowledged: its pass, and its place in the store.
+/// What a delivery is acknowledged by: its pass, and its place in the store.
 pub type Delivery = (u64, u64);
 
-/// See the file's head; `C` is what a packet brings, `K` what the sending side keeps of it until it is stored.
+/// A simulated edge; `C` is a packet's content, `K` what the sending side keeps of it until it is stored.
 pub struct SimulatedEdge<C, K> {
     spec: SimulatedSpec,
     dice: Dice,
@@ -174,7 +174,7 @@ pub struct SimulatedEdge<C, K> {
 }
 
 impl<C: Clone, K> SimulatedEdge<C, K> {
-    /// A store that has seen nothing, and the first lives of both ends.
+    /// Creates an empty store, and the first lives of both ends.
     pub fn new(spec: SimulatedSpec) -> Self {
         let full = spec.sender.full;
         let mut edge = Self {
@@ -207,12 +207,12 @@ impl<C: Clone, K> SimulatedEdge<C, K> {
         edge
     }
 
-    /// Milliseconds by the clock of both ends.
+    /// Returns milliseconds by the clock of both ends.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
     }
 
-    /// The sending end.
+    /// Returns the sending end.
     pub fn sender(&self) -> &Sender<(Parcel<C>, K)> {
         &self.sender
     }
@@ -234,12 +234,12 @@ impl<C: Clone, K> SimulatedEdge<C, K> {
         self.sender.ended(end);
     }
 
-    /// What the receiving end has let the store remember.
+    /// Returns what the receiving end has let the store remember.
     pub fn remembered(&self) -> Option<SettledMessage> {
         self.store.settled
     }
 
-    /// Packets that the store holds, without copies of those of which it remembers that they are settled.
+    /// Returns how many packets the store holds, without copies of those that it remembers as settled.
     pub fn unsettled(&self) -> usize {
         let settled = self.store.settled.unwrap_or_default();
         let behind = (settled.incarnation, settled.next);
@@ -249,7 +249,7 @@ impl<C: Clone, K> SimulatedEdge<C, K> {
             .count()
     }
 
-    /// How much is on its way to the store, as far as the sending end can know.
+    /// Returns how much is on its way to the store, as far as the sending end can know.
     pub fn under_way(&self) -> UnderWay {
         let to_store = self.to_store.iter().filter_map(|message| match message {
             ToStore::Publish(link, _, sent) if *link == self.link => Some(sent.parcel.bytes),
@@ -267,25 +267,25 @@ impl<C: Clone, K> SimulatedEdge<C, K> {
             })
     }
 
-    /// How old the oldest packet was that was published, when it was.
+    /// Returns the greatest age that a packet had when it was published.
     pub fn oldest_ms(&self) -> u64 {
         self.oldest_ms
     }
 
-    /// The sending end is killed, and begun anew.
+    /// Kills the sending end and starts it again.
     pub fn kill_sender(&mut self) {
         self.break_sender();
         self.sender = Sender::new(self.spec.sender);
         self.open();
     }
 
-    /// The receiving end is killed, and begun anew.
+    /// Kills the receiving end and starts it again.
     pub fn kill_receiver(&mut self) {
         self.to_receiver.clear();
         self.receiver = receiver(self.spec, self.store.settled);
     }
 
-    /// A new life of the sending end, which tells the store so before anything else.
+    /// Begins a new life of the sending end, which is announced to the store before anything else.
     fn open(&mut self) {
         self.incarnation += 1;
         let progress = ProgressMessage {
@@ -297,7 +297,8 @@ impl<C: Clone, K> SimulatedEdge<C, K> {
         self.sender.opened(self.incarnation, self.now_ms);
     }
 
-    /// Lets one thing happen. Gives what was kept of packets that are stored now, as far as the sending end knows.
+    /// Lets one thing happen. Returns a packet that is stored now, as far as the sending end knows, with what was kept
+    /// of it.
     pub fn step(&mut self) -> Option<(Parcel<C>, K)> {
         self.now_ms += self.dice.below(20);
         let faults = self.spec.faults;
@@ -324,7 +325,7 @@ impl<C: Clone, K> SimulatedEdge<C, K> {
         None
     }
 
-    /// What was on its way to the store may still arrive, but nobody hears of it.
+    /// Breaks the sender's connection: what was on its way to the store may still arrive, but its answers do not.
     fn break_sender(&mut self) {
         self.link += 1;
         self.to_sender.clear();
@@ -354,7 +355,7 @@ impl<C: Clone, K> SimulatedEdge<C, K> {
         }
     }
 
-    /// Of two publications the later one may come first. What is told of them comes behind them.
+    /// Lets a publication overtake the one before it, at times. Progress stays behind the publications before it.
     fn overtake_at_store(&mut self) {
         let last = self.to_store.len() - 1;
         let is_behind_one = last > 0
@@ -377,7 +378,7 @@ impl<C: Clone, K> SimulatedEdge<C, K> {
                     self.to_sender.push_back(answer);
                 }
             }
-            // A late one of an earlier life overwrites nothing.
+            // A late message from before the connection broke overwrites nothing.
             Some(ToStore::Tell(link, progress)) if link == self.link => {
                 self.store.progress = Some(progress);
                 self.to_receiver.push_back(ToReceiver::Told(progress));
@@ -416,7 +417,7 @@ impl<C: Clone, K> SimulatedEdge<C, K> {
                 }
                 Command::Remember(settled) => self.store.settled = Some(settled),
                 Command::Acknowledge((pass, stored)) => {
-                    // One that is lost with its pass changes nothing.
+                    // An acknowledgement of an earlier pass changes nothing.
                     if pass == self.store.pass {
                         self.store.stored.remove(&stored);
                         self.store.unacknowledged.remove(&stored);

@@ -1,5 +1,4 @@
-//! What a receiving end hands on and nobody has fetched yet: where packets may be dropped, no more than a number of
-//! them.
+//! What a receiving end hands on and nobody has fetched yet. Where packets may be dropped, their number is limited.
 
 use std::collections::VecDeque;
 
@@ -8,7 +7,7 @@ use fermata_engine::graph::WhenFull;
 use super::arrival::Taken;
 use super::held::Number;
 
-/// A queue of what is handed on; of each packet its number beside it.
+/// A queue of what is handed on, with each packet's number beside it.
 pub(super) struct Unfetched<T> {
     full: WhenFull,
     capacity: usize,
@@ -16,7 +15,7 @@ pub(super) struct Unfetched<T> {
 }
 
 impl<T> Unfetched<T> {
-    /// An empty queue. One that blocks is bounded by whoever fills it.
+    /// Creates an empty queue. One that blocks is bounded by whoever fills it.
     pub(super) fn new(full: WhenFull, capacity: usize) -> Self {
         Self {
             full,
@@ -25,12 +24,12 @@ impl<T> Unfetched<T> {
         }
     }
 
-    /// Adds what is no packet.
+    /// Adds something other than a packet.
     pub(super) fn add(&mut self, taken: Taken<T>) {
         self.queue.push_back((None, taken));
     }
 
-    /// Adds a packet. Gives the number of one that was dropped for it.
+    /// Adds a packet. Returns the number of one that was dropped for it, if any.
     pub(super) fn add_packet(&mut self, number: Number, packet: Taken<T>) -> Option<Number> {
         self.queue.push_back((Some(number), packet));
         if self.full == WhenFull::Block {
@@ -48,18 +47,18 @@ impl<T> Unfetched<T> {
         let place = dropped.map(|(place, _)| place)?;
         let (number, dropped) = self.queue.remove(place)?;
         if let Taken::Packet { sequence, .. } = dropped {
-            // No packet tells any more that nothing below comes.
+            // The dropped packet can no longer show that nothing below it comes, so a mark does.
             self.queue.insert(place, (None, Taken::Mark(sequence + 1)));
         }
         number
     }
 
-    /// What is next, and its number if it is a packet.
+    /// Returns what is next, with its number if it is a packet.
     pub(super) fn next(&mut self) -> Option<(Option<Number>, Taken<T>)> {
         self.queue.pop_front()
     }
 
-    /// Whether nothing is there.
+    /// Returns whether the queue is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

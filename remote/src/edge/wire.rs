@@ -1,27 +1,27 @@
-//! What travels between the two ends of an edge: packets and progress, as protobuf messages.
+//! Messages between the two ends of an edge: packets and progress, in protobuf.
 //!
-//! Owns their form and what of it must hold before anything is done with it. Whatever the bytes are, reading them does
-//! not panic and takes no more memory than they do.
+//! Defines their form, and what must hold of them before they are used. Whatever the bytes are, reading them does not
+//! panic and takes no more memory than they do.
 
 use bytes::Bytes;
 use fermata_engine::{End, How};
 use prost::Message;
 
-/// The largest sequence that a packet may have: the engine keeps the two above for itself.
+/// Largest sequence of a packet: the engine reserves the two above it.
 const MOST_SEQUENCE: u64 = u64::MAX - 2;
-/// Bytes of a codec's name.
+/// Most bytes of a codec's name.
 const MOST_NAME: usize = 64;
 
 /// A packet, with the number that the edge gave it.
 #[derive(Clone, PartialEq, Message)]
 pub struct PacketMessage {
-    /// Which life of the sending end it comes from; a later one is greater.
+    /// Life of the sending end that it comes from; a later one is greater.
     #[prost(uint64, tag = "1")]
     pub incarnation: u64,
-    /// The edge's own number of it, from 0 in each incarnation, without gaps.
+    /// The edge's own number for it, from 0 in each incarnation, without gaps.
     #[prost(uint64, tag = "2")]
     pub number: u64,
-    /// The stream's sequence, segment and time stamp.
+    /// The stream's sequence.
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
     /// See [`fermata_engine::Capture`].
@@ -30,83 +30,83 @@ pub struct PacketMessage {
     /// See [`fermata_engine::Capture`].
     #[prost(sint64, tag = "5")]
     pub pts_ns: i64,
-    /// When it was captured, nanoseconds since 1970 by the capturing machine's clock.
+    /// When it was captured, in nanoseconds since 1970 by the capturing machine's clock.
     #[prost(sint64, tag = "6")]
     pub captured_unix_ns: i64,
     /// Name of the payload's codec.
     #[prost(string, tag = "7")]
     pub form: String,
-    /// Version of it.
+    /// Version of the codec.
     #[prost(uint32, tag = "8")]
     pub version: u32,
     /// What the codec wrote.
     #[prost(bytes = "bytes", tag = "9")]
     pub payload: Bytes,
-    /// The stream's sequences go on over lives of the sending end, since it comes from another machine itself: one that
-    /// is lower than what has come is one that has come.
+    /// Whether the stream's sequences continue over lives of the sending end, since the stream itself comes from
+    /// another machine: a sequence that is lower than what has come is of a packet that has come before.
     #[prost(bool, tag = "10")]
     pub goes_on: bool,
 }
 
-/// How far a sending end has come. Each message says all that earlier ones did.
+/// How far a sending end has come. Each message includes all that earlier ones said.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct ProgressMessage {
     /// See [`PacketMessage::incarnation`].
     #[prost(uint64, tag = "1")]
     pub incarnation: u64,
-    /// All numbers below have been stored, or will never be.
+    /// All numbers below this have been stored, or will never be.
     #[prost(uint64, tag = "2")]
     pub sent: u64,
-    /// Behind these numbers, no packet with a sequence below this will come.
+    /// After these numbers, no packet with a sequence below this will come.
     #[prost(uint64, tag = "3")]
     pub mark: u64,
-    /// How the stream ended behind these numbers, if it did: 1 and above, in the order of [`How`].
+    /// How the stream ended after these numbers, if it did: 1 and above, in the order of [`How`].
     #[prost(uint32, tag = "4")]
     pub how: u32,
-    /// Something of it was lost before it came to the edge.
+    /// Whether something of it was lost before it came to the edge.
     #[prost(bool, tag = "5")]
     pub lost: bool,
 }
 
-/// Up to where a receiving end's sinks have settled everything, for one that is begun anew. Each message says all that
-/// earlier ones did.
+/// How far a receiving end's sinks have settled everything, for an end that replaces it. Each message includes all that
+/// earlier ones said.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct SettledMessage {
-    /// The incarnation of the sending end.
+    /// Incarnation of the sending end.
     #[prost(uint64, tag = "1")]
     pub incarnation: u64,
-    /// The number that is taken next.
+    /// Number that is taken next.
     #[prost(uint64, tag = "2")]
     pub next: u64,
-    /// Behind the last sequence, as it was at the receiving end.
+    /// One past the last sequence, as numbered at the receiving end.
     #[prost(uint64, tag = "3")]
     pub behind: u64,
     /// The last segment there.
     #[prost(uint32, tag = "4")]
     pub segment: u32,
-    /// What is added to the sequences of this incarnation.
+    /// Offset added to the sequences of this incarnation.
     #[prost(uint64, tag = "5")]
     pub shift: u64,
-    /// What is added to its segments.
+    /// Offset added to its segments.
     #[prost(uint32, tag = "6")]
     pub segments: u32,
     /// Packets that have come, of all incarnations.
     #[prost(uint64, tag = "7")]
     pub came: u64,
-    /// Packets that have come or have been missed, of all incarnations.
+    /// Packets that have come or been missed, of all incarnations.
     #[prost(uint64, tag = "8")]
     pub counted: u64,
-    /// Who says so. A receiving end that begins says all this once more in its own name, and from then on nobody else
-    /// may.
+    /// Identity of the receiving end that says so. A new end repeats all this in its own name, and from then on nobody
+    /// else may write.
     #[prost(uint64, tag = "9")]
     pub receiver: u64,
 }
 
-/// Bytes from the network that are no message of an edge.
+/// Why bytes from the network are not a message of an edge.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// No protobuf message of this form.
-    #[error("no such message: {0}")]
+    /// Not a protobuf message of this form.
+    #[error("invalid protobuf message: {0}")]
     Form(#[from] prost::DecodeError),
     /// A field has a value that no end of an edge gives it.
     #[error("{0}")]
@@ -117,11 +117,11 @@ impl PacketMessage {
     /// Reads a packet.
     ///
     /// # Errors
-    /// The bytes are no packet, or its fields cannot be.
+    /// The bytes are not a packet, or a field has an impossible value.
     pub fn read(bytes: Bytes) -> Result<Self, WireError> {
         let packet = Self::decode(bytes)?;
         if packet.sequence > MOST_SEQUENCE || packet.number > MOST_SEQUENCE {
-            return Err(WireError::Value("a number beyond all that can be"));
+            return Err(WireError::Value("a number that is too large"));
         }
         if packet.form.is_empty() || packet.form.len() > MOST_NAME {
             return Err(WireError::Value("a codec's name that is empty or too long"));
@@ -131,31 +131,31 @@ impl PacketMessage {
 }
 
 impl SettledMessage {
-    /// Reads what was settled.
+    /// Reads a message about what was settled.
     ///
     /// # Errors
-    /// The bytes are no such message, or its fields cannot be.
+    /// The bytes are not such a message, or a field has an impossible value.
     pub fn read(bytes: &[u8]) -> Result<Self, WireError> {
         let settled = Self::decode(bytes)?;
         if settled.next > MOST_SEQUENCE + 1 || settled.behind > MOST_SEQUENCE + 1 {
-            return Err(WireError::Value("a number beyond all that can be"));
+            return Err(WireError::Value("a number that is too large"));
         }
         if settled.came > settled.counted || settled.counted > MOST_SEQUENCE {
-            return Err(WireError::Value("more packets than can be"));
+            return Err(WireError::Value("more packets than are possible"));
         }
         Ok(settled)
     }
 }
 
 impl ProgressMessage {
-    /// Reads a progress.
+    /// Reads a progress message.
     ///
     /// # Errors
-    /// The bytes are no progress, or its fields cannot be.
+    /// The bytes are not such a message, or a field has an impossible value.
     pub fn read(bytes: &[u8]) -> Result<Self, WireError> {
         let progress = Self::decode(bytes)?;
         if progress.sent > MOST_SEQUENCE || progress.mark > MOST_SEQUENCE {
-            return Err(WireError::Value("a number beyond all that can be"));
+            return Err(WireError::Value("a number that is too large"));
         }
         if progress.how > 4 {
             return Err(WireError::Value("an end that does not exist"));
@@ -163,7 +163,7 @@ impl ProgressMessage {
         Ok(progress)
     }
 
-    /// How the stream ended, if it did.
+    /// Returns how the stream ended, if it did.
     pub fn end(&self) -> Option<End> {
         let how = match self.how {
             1 => How::Complete,
@@ -178,7 +178,7 @@ impl ProgressMessage {
         })
     }
 
-    /// The same with an end.
+    /// Returns the same message with an end.
     #[must_use]
     pub fn with_end(self, end: Option<End>) -> Self {
         let how = |end: End| match end.how {

@@ -1,4 +1,4 @@
-//! What an operator asks of a site: how it is doing, that it ends, that the server forgets it.
+//! Operator commands for a site: reading its state, draining it, making the server forget it.
 
 use std::sync::Arc;
 
@@ -12,26 +12,26 @@ use crate::error::chain;
 use crate::last::{Last, Unread};
 use crate::time::utc;
 
-/// How a site is doing.
+/// State of a site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteState {
     /// Name of the graph.
     pub graph: String,
-    /// What tells the run from all others.
+    /// Unique identifier of the run.
     pub run: String,
-    /// The version of the program that began it.
+    /// Version of the program that began it.
     pub version: String,
     /// When it was begun, UTC.
     pub since: String,
     /// Whether its sources have been asked to end.
     pub is_draining: bool,
-    /// By machine, in the graph's order.
+    /// Its parts by machine, in the graph's order.
     pub parts: Vec<(String, PartState)>,
     /// What the server holds for edges.
     pub edges: Vec<EdgeState>,
 }
 
-/// How a part is doing.
+/// State of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartState {
     /// It has not been started.
@@ -43,7 +43,7 @@ pub enum PartState {
         /// How often it has been started.
         incarnation: u64,
     },
-    /// It was started and did not end, but does not answer: it is dead, or cut off.
+    /// It was started and has not ended, but does not answer: it is dead or cut off.
     Silent {
         /// When it was started, UTC.
         since: String,
@@ -60,7 +60,7 @@ pub enum PartState {
 /// What the server holds of an edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EdgeState {
-    /// The JetStream stream.
+    /// Name of the JetStream stream.
     pub store: String,
     /// Packets that wait in it.
     pub packets: u64,
@@ -68,10 +68,10 @@ pub struct EdgeState {
     pub bytes: u64,
 }
 
-/// How the connection's site is doing.
+/// Returns the state of the connection's site.
 ///
 /// # Errors
-/// There is no run, or the server does not say.
+/// There is no run, or the server cannot be asked.
 pub fn state(connection: &Arc<NatsConnection>) -> Result<SiteState, SiteError> {
     connection.runtime.block_on(async {
         let records = Records::new(connection);
@@ -104,23 +104,23 @@ pub fn state(connection: &Arc<NatsConnection>) -> Result<SiteState, SiteError> {
 /// Asks all parts of the connection's site to let their sources end.
 ///
 /// # Errors
-/// There is no run, or the server does not take it.
+/// There is no run, or the server does not take the request.
 pub fn drain(connection: &Arc<NatsConnection>) -> Result<(), SiteError> {
     connection.runtime.block_on(async {
         let records = Records::new(connection);
         let run = run(connection, &records).await?;
         let drain = DrainMessage { run: run.id };
         let written = records.write(records.drain_subject(), &drain, None).await;
-        let failed = |reason| SiteError::server(connection, "take that", reason);
+        let failed = |reason| SiteError::server(connection, "store the request", reason);
         written.map(drop).map_err(failed)
     })
 }
 
-/// Lets the server forget the connection's site: its run, and all that its edges still hold. Says which JetStream
-/// streams are gone.
+/// Makes the server forget the connection's site: its run, and all that its edges still hold. Returns the names of the
+/// JetStream streams that were removed.
 ///
 /// # Errors
-/// Parts of it still run, or the server does not do it.
+/// Parts of it still run, or the server cannot do it.
 pub fn end(connection: &Arc<NatsConnection>) -> Result<Vec<String>, SiteError> {
     connection.runtime.block_on(async {
         let records = Records::new(connection);
@@ -160,7 +160,9 @@ async fn run(connection: &NatsConnection, records: &Records) -> Result<RunMessag
         Ok(None) | Err(Unread::NoStore) => Err(SiteError::NoRun {
             site: connection.site.clone(),
         }),
-        Err(Unread::Other(reason)) => Err(SiteError::server(connection, "say what runs", reason)),
+        Err(Unread::Other(reason)) => {
+            Err(SiteError::server(connection, "report what runs", reason))
+        }
     }
 }
 
@@ -186,7 +188,11 @@ async fn parts(
             Ok(known) => known.filter(|known| known.value.run == run.id),
             Err(Unread::NoStore) => None,
             Err(Unread::Other(reason)) => {
-                return Err(SiteError::server(connection, "say which parts run", reason));
+                return Err(SiteError::server(
+                    connection,
+                    "report which parts run",
+                    reason,
+                ));
             }
         };
         let state = match known.map(|known| known.value) {

@@ -1,5 +1,5 @@
-//! How far the clocks of a site's machines are apart: each part compares its own with the server's, tells the others,
-//! and hears theirs.
+//! How far apart the clocks of a site's machines are: each part compares its own with the server's, tells the others,
+//! and reads what they have told.
 //!
 //! Owns how clocks are compared, and what follows for latencies from one machine to another.
 
@@ -10,31 +10,31 @@ use crate::last::{Last, Unread};
 use crate::lock::lock;
 use crate::time::unix_ns;
 
-/// A machine's clock beside the server's.
+/// A machine's clock relative to the server's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClockOffset {
-    /// How much it is ahead, milliseconds.
+    /// How much it is ahead, in milliseconds.
     pub ahead_ms: f64,
-    /// How wrong that may be: half the time of the way there and back, milliseconds.
+    /// How wrong that may be, in milliseconds: half of the round-trip time.
     pub error_ms: f64,
 }
 
 /// What is known of the clocks of a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SiteClocks {
-    /// This machine's, when it was compared last; none if that never succeeded.
+    /// This machine's clock at its last comparison; none if no comparison has succeeded.
     pub own: Option<ClockOffset>,
-    /// How wrong latencies of packets from the other machines may be, at most: how far this clock and one of theirs
-    /// have been apart at most, whenever they were compared, milliseconds. None while that is not known of one that has
-    /// sent.
+    /// How wrong latencies of packets from the other machines may be at most, in milliseconds: the farthest that this
+    /// clock and one of theirs have been apart at any comparison. None until the clock of at least one other part, and
+    /// of each that has begun, is known.
     pub latency_error_ms: Option<f64>,
 }
 
-/// Compares this machine's clock with the server's by writing its part's record, and hears what the others have told of
+/// Compares this machine's clock with the server's by writing its part's record, and reads what the others have told of
 /// theirs.
 ///
 /// # Errors
-/// The server does not do it, now.
+/// The server cannot do it now.
 pub(super) async fn compare(
     records: &Records,
     run: &RunMessage,
@@ -54,7 +54,7 @@ pub(super) async fn compare(
     let told = lock(clocks).own;
     let own = told.map_or_else(|| part.clone(), |own| own.told_in(part));
     let before_ns = unix_ns();
-    // Not over a last word, or that of who has taken this place.
+    // Not over a final record, or that of a part that has replaced this one.
     let since = Some(known.sequence);
     let written = records.write(subject.clone(), &own, since).await?;
     let after_ns = unix_ns();
@@ -69,7 +69,7 @@ pub(super) async fn compare(
     }
     lock(clocks).found(clock, run, &others);
     if told.is_none() {
-        // The others need not wait for the next time.
+        // The others need not wait for the next comparison.
         let own = clock.told_in(part);
         let since = Some(stored.sequence);
         records.write(subject, &own, since).await?;
@@ -82,7 +82,7 @@ async fn read(records: &Records, machine: &str) -> Result<Option<Last<PartMessag
     records.read(&subject).await.map_err(Unread::reason)
 }
 
-/// Compares this machine's clock with that of a server which stored something between two readings of it.
+/// Compares this machine's clock with that of a server that stored something between two readings of it.
 fn offset(before_ns: i64, stored_ns: i64, after_ns: i64) -> ClockOffset {
     let half_ns = (after_ns - before_ns) / 2;
     ClockOffset {
@@ -92,22 +92,22 @@ fn offset(before_ns: i64, stored_ns: i64, after_ns: i64) -> ClockOffset {
 }
 
 impl ClockOffset {
-    /// How far two clocks are apart, at most.
+    /// Returns how far two clocks are apart at most.
     fn apart_ms(self, other: Self) -> f64 {
         (self.ahead_ms - other.ahead_ms).abs() + self.error_ms + other.error_ms
     }
 
-    /// A part's record with this in it.
+    /// Returns a part's record with this clock in it.
     fn told_in(self, part: &PartMessage) -> PartMessage {
         PartMessage {
             clock_ahead_ns: (self.ahead_ms * 1e6) as i64,
-            // Of a clock that has been compared it is never 0.
+            // Never 0 for a clock that has been compared.
             clock_error_ns: ((self.error_ms * 1e6) as u64).max(1),
             ..part.clone()
         }
     }
 
-    /// What a part has told of its clock.
+    /// Returns what a part has told of its clock.
     fn told_by(part: &PartMessage) -> Option<Self> {
         (part.clock_error_ns > 0).then(|| Self {
             ahead_ms: part.clock_ahead_ns as f64 / 1e6,
@@ -117,8 +117,7 @@ impl ClockOffset {
 }
 
 impl SiteClocks {
-    /// Takes in what was found now: this machine's clock, and the records of the other parts, as far as they have
-    /// begun.
+    /// Takes in a comparison: this machine's clock, and the records of the other parts that have begun.
     fn found(&mut self, own: ClockOffset, run: &RunMessage, others: &[PartMessage]) {
         self.own = Some(own);
         let of_run = others.iter().filter(|part| part.run == run.id);

@@ -1,4 +1,4 @@
-//! How a part comes into a run of its site: which run that is, and that nobody else has the machine's place in it.
+//! How a part joins a run of its site: which run that is, and that nobody else has the machine's place in it.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::connection::NatsConnection;
 use crate::last::Unread;
 use crate::time::{unix_ms, utc};
 
-/// How long a part may take to say that it is there.
+/// Time limit for a part to answer that it is there.
 const HELLO: Duration = Duration::from_secs(2);
-/// Between two looks whether the run has been begun.
+/// Pause between checks whether the run has been begun.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What a part is.
+/// Description of a part.
 #[derive(Clone, Debug)]
 pub struct PartSpec {
     /// The machine.
@@ -25,16 +25,16 @@ pub struct PartSpec {
     pub machines: Vec<String>,
     /// The graph's name.
     pub graph: String,
-    /// Hash of what all parts have in common of the graph.
+    /// Hash of what all parts of the graph have in common.
     pub digest: String,
     /// The program's version.
     pub version: String,
-    /// It receives from other machines, so it makes JetStream streams, and may begin the run. Others wait until one
-    /// has.
+    /// Whether it receives from other machines, so that it makes JetStream streams and may begin the run. Others wait
+    /// until one has.
     pub may_begin: bool,
 }
 
-/// The run of the site: one that is there, or a new one.
+/// Returns the run of the site: an existing one, or a new one.
 pub(super) async fn begin(
     connection: &NatsConnection,
     records: &Records,
@@ -54,7 +54,7 @@ pub(super) async fn begin(
             let left = stores.iter().map(|info| info.config.name.as_str());
             let left: Vec<&str> = left.filter(|name| !records.is_own(name)).collect();
             if !left.is_empty() {
-                // What somebody has begun meanwhile may have edges already.
+                // A run that somebody has begun meanwhile may have edges already.
                 if let Some(run) = read_run(connection, records).await? {
                     return same(connection, spec, run);
                 }
@@ -65,7 +65,7 @@ pub(super) async fn begin(
                 });
             }
             let made = records.make().await;
-            made.map_err(|reason| failed("keep a run", reason))?;
+            made.map_err(|reason| failed("store the run", reason))?;
             let run = RunMessage {
                 id: fresh_id(connection),
                 graph: spec.graph.clone(),
@@ -75,16 +75,16 @@ pub(super) async fn begin(
                 machines: spec.machines.clone(),
             };
             let written = records.write(records.run_subject(), &run, Some(0)).await;
-            if written.map_err(|reason| failed("keep a run", reason))? {
+            if written.map_err(|reason| failed("store the run", reason))? {
                 return Ok(run);
             }
-            // Somebody was first.
+            // Somebody else was first.
             continue;
         }
         if !is_told {
             is_told = true;
             waits(&format!(
-                "site `{site}` has not been begun: waiting for the part of a machine that receives from others, which begins it ({})",
+                "site `{site}` has not been begun: waiting for a part that receives from other machines to begin it ({})",
                 connection.address
             ));
         }
@@ -92,7 +92,7 @@ pub(super) async fn begin(
     }
 }
 
-/// The run that is there, if any.
+/// Returns the existing run, if any.
 async fn read_run(
     connection: &NatsConnection,
     records: &Records,
@@ -100,11 +100,13 @@ async fn read_run(
     match records.read::<RunMessage>(&records.run_subject()).await {
         Ok(found) => Ok(found.map(|run| run.value)),
         Err(Unread::NoStore) => Ok(None),
-        Err(Unread::Other(reason)) => Err(SiteError::server(connection, "say what runs", reason)),
+        Err(Unread::Other(reason)) => {
+            Err(SiteError::server(connection, "report what runs", reason))
+        }
     }
 }
 
-/// An inbox of the client is different for every process and call.
+/// Returns a unique identifier: an inbox of the client is different for every process and call.
 fn fresh_id(connection: &NatsConnection) -> String {
     let inbox = connection.client.new_inbox();
     inbox.rsplit('.').next().unwrap_or(&inbox).to_owned()
@@ -150,7 +152,7 @@ pub(super) async fn take_place(
         let known = match records.read::<PartMessage>(&subject).await {
             Ok(known) => known,
             Err(Unread::NoStore) => None,
-            Err(Unread::Other(reason)) => return Err(failed("say which parts run", reason)),
+            Err(Unread::Other(reason)) => return Err(failed("report which parts run", reason)),
         };
         if let Some(known) = &known
             && (known.value.ended_unix_ms != 0 || known.value.run != run.id)
@@ -162,7 +164,7 @@ pub(super) async fn take_place(
                 since: utc(run.begun_unix_ms),
             });
         }
-        // Also where nothing is known of one: the server may have forgotten it just now.
+        // Asked even if no part is recorded: the server may have just forgotten it.
         if is_there(connection, &hello).await? {
             let since = known.map_or_else(unix_ms, |known| known.value.started_unix_ms);
             return Err(SiteError::Taken {
@@ -171,9 +173,10 @@ pub(super) async fn take_place(
                 since: utc(since),
             });
         }
-        // Whoever comes from now on finds this part there, or finds that somebody has written.
+        // A program that joins from now on finds this part there, or finds that somebody has written.
         let listening = connection.client.subscribe(hello.clone()).await;
-        let listening = listening.map_err(|error| failed("let it listen", error.to_string()))?;
+        let listening =
+            listening.map_err(|error| failed("let this part subscribe", error.to_string()))?;
         let since = known.as_ref().map_or(0, |known| known.sequence);
         let own = PartMessage {
             run: run.id.clone(),
@@ -182,16 +185,16 @@ pub(super) async fn take_place(
             ..PartMessage::default()
         };
         let written = records.write(subject.clone(), &own, Some(since)).await;
-        if written.map_err(|reason| failed("remember this part", reason))? {
+        if written.map_err(|reason| failed("store this part", reason))? {
             return Ok((own, listening));
         }
     }
 }
 
-/// Whether the part of a machine answers.
+/// Returns whether the part of a machine answers.
 ///
 /// # Errors
-/// It may not be asked: such a question is never answered, as one of a part that is too busy is not.
+/// Asking is forbidden: the server never answers such a request, and neither does a part that is too busy.
 pub(super) async fn is_there(connection: &NatsConnection, hello: &str) -> Result<bool, SiteError> {
     let asked = connection.client.request(hello.to_owned(), Bytes::new());
     match tokio::time::timeout(HELLO, asked).await {
@@ -200,8 +203,12 @@ pub(super) async fn is_there(connection: &NatsConnection, hello: &str) -> Result
         Ok(Err(_)) | Err(_) => {}
     }
     match connection.forbidden() {
-        Some(reason) => Err(SiteError::server(connection, "let it ask a part", reason)),
-        // Somebody listens, and is too busy to answer.
+        Some(reason) => Err(SiteError::server(
+            connection,
+            "let this program ask a part",
+            reason,
+        )),
+        // Somebody listens, but is too busy to answer.
         None => Ok(true),
     }
 }

@@ -1,5 +1,5 @@
-//! A part of a run of a site: what it hears of it, and tells, and how it leaves. How it comes into the run is
-//! `joining`'s.
+//! A part of a run of a site: what it is told of the run, what it tells, and how it leaves. How it joins the run is in
+//! `joining`.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -19,12 +19,12 @@ use crate::last::{Last, Unread};
 use crate::lock::lock;
 use crate::time::unix_ms;
 
-/// Between two comparisons of clocks, and as long as the other machines' are not known.
+/// Pauses between comparisons of clocks; the shorter one while the other machines' clocks are not known.
 const COMPARE_EVERY: Duration = Duration::from_secs(10);
 const COMPARE_AGAIN: Duration = Duration::from_secs(2);
-/// Between two looks whether the server knows this part, as long as it does not.
+/// Pause between checks whether the server knows this part, while it does not.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How long the last word of a part may take.
+/// Time limit for a part's final record.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// A part that has joined a run.
@@ -38,7 +38,7 @@ pub struct SitePart {
     news: watch::Sender<News>,
 }
 
-/// What a part hears of its run.
+/// What a part has been told of its run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct News {
     /// All sources are to end.
@@ -48,8 +48,8 @@ struct News {
 }
 
 impl SitePart {
-    /// Joins the run of the connection's site, and begins one if there is none. A part that may not do that waits until
-    /// another has, and says so once.
+    /// Joins the run of the connection's site, and begins one if there is none. A part that may not begin one waits
+    /// until another has, and calls `waits` once.
     ///
     /// # Errors
     /// See [`SiteError`].
@@ -78,33 +78,33 @@ impl SitePart {
         Ok(part)
     }
 
-    /// Name of the site.
+    /// Returns the name of the site.
     pub fn site(&self) -> &str {
         &self.connection.site
     }
 
-    /// What tells this run from all others.
+    /// Returns the unique identifier of this run.
     pub fn run(&self) -> &str {
         &self.run.id
     }
 
-    /// What is known of the clocks of the site's machines by now.
+    /// Returns what is known so far of the clocks of the site's machines.
     pub fn clocks(&self) -> SiteClocks {
         *lock(&self.clocks)
     }
 
-    /// Packets that came from other machines before they were captured there, by the two clocks.
+    /// Returns how many packets came from other machines before they were captured there, by the two clocks.
     pub fn packets_from_future(&self) -> u64 {
         self.connection.losses.packets_from_future()
     }
 
-    /// How often the part of this machine has been started in this run: 1 and above.
+    /// Returns how often the part of this machine has been started in this run: 1 and above.
     pub fn incarnation(&self) -> u64 {
         self.own.incarnation
     }
 
-    /// Asks all parts to let their sources end. What cannot be told now is told when the server is there again; this
-    /// part hears it at once.
+    /// Asks all parts to let their sources end. If the server is away, the others are told when it is back; this part
+    /// is told at once.
     pub fn drain(self: &Arc<Self>) {
         let telling = Arc::clone(self);
         self.connection
@@ -113,7 +113,7 @@ impl SitePart {
         self.news.send_modify(|news| news.is_draining = true);
     }
 
-    /// Calls back once all sources are to end, and if another program takes this part's place.
+    /// Calls `drain` once all sources are to end, and `replaced` if another program takes this part's place.
     pub fn watch(
         self: &Arc<Self>,
         drain: impl FnOnce() + Send + 'static,
@@ -145,12 +145,12 @@ impl SitePart {
         });
     }
 
-    /// Whether another program has taken this part's place, because this one was away.
+    /// Returns whether another program has taken this part's place while this one was away.
     pub fn is_replaced(&self) -> bool {
         self.news.borrow().is_replaced
     }
 
-    /// Says that the part has run to its end. One that does not get to say so may come back.
+    /// Records at the server that the part has run to its end. A part that fails to record that may come back.
     pub fn ended(&self) {
         if self.is_replaced() {
             return;
@@ -166,12 +166,18 @@ impl SitePart {
         };
         match self.connection.runtime.block_on(saying) {
             Ok(Ok(_)) => {}
-            Ok(Err(reason)) => tracing::warn!("the site could not be told of the end: {reason}"),
-            Err(_) => tracing::warn!("the site could not be told of the end: no answer"),
+            Ok(Err(reason)) => {
+                tracing::warn!(
+                    "the end of this part could not be recorded at the server: {reason}"
+                );
+            }
+            Err(_) => tracing::warn!(
+                "the end of this part could not be recorded at the server: no answer"
+            ),
         }
     }
 
-    /// Whether the parts of these machines have run to their end, as far as the server says.
+    /// Returns whether the parts of these machines have run to their end, as far as the server knows.
     pub(crate) async fn have_ended(&self, machines: &BTreeSet<String>) -> bool {
         for machine in machines {
             let subject = self.records.part_subject(machine);
@@ -207,7 +213,8 @@ impl SitePart {
         Ok((part, hello))
     }
 
-    /// Compares this machine's clock with the server's, again and again, and tells and hears of that.
+    /// Compares this machine's clock with the server's, again and again, and exchanges the results with the other
+    /// parts.
     async fn compare_clocks(&self) {
         loop {
             let machine = &self.spec.machine;
@@ -223,7 +230,7 @@ impl SitePart {
         }
     }
 
-    /// Answers whoever asks whether this part is there, and hears what is told of the run.
+    /// Answers whoever asks whether this part is there, and receives what is told of the run.
     async fn listen(&self, mut hello: async_nats::Subscriber) {
         let client = &self.connection.client;
         let Ok(mut drain) = client.subscribe(self.records.drain_subject()).await else {
@@ -239,7 +246,7 @@ impl SitePart {
                     }
                 }
                 Some(message) = drain.next() => {
-                    // What was published may come before the store has it, so it is not looked for there.
+                    // A published message may come before the store has it, so the store is not read.
                     if let Ok(drain) = DrainMessage::decode(message.payload) {
                         self.told(&drain);
                     }
@@ -252,7 +259,7 @@ impl SitePart {
                         is_known = self.look().await;
                         if !is_known {
                             tracing::warn!(
-                                "the server does not know this part any more, or cannot be asked: it is asked again until it does"
+                                "the server no longer knows this part, or does not answer: it is asked again until it does"
                             );
                         }
                     }
@@ -280,7 +287,8 @@ impl SitePart {
         }
     }
 
-    /// Asks who this machine's part is, and what has been told of the run. False if that has to be asked again.
+    /// Checks that this is still the part of its machine, and reads what has been told of the run. Returns false if the
+    /// server must be asked again.
     async fn look(&self) -> bool {
         let records = &self.records;
         let subject = records.part_subject(&self.spec.machine);
@@ -291,11 +299,11 @@ impl SitePart {
                 }
                 true
             }
-            // It has been emptied.
+            // The server's storage has been emptied.
             Ok(None) | Err(Unread::NoStore) => match self.restore().await {
                 Ok(is_known) => is_known,
                 Err(reason) => {
-                    tracing::debug!("the server cannot be told of this part again: {reason}");
+                    tracing::debug!("this part cannot be recorded at the server again: {reason}");
                     false
                 }
             },
@@ -304,15 +312,15 @@ impl SitePart {
         let subject = records.drain_subject();
         match records.read::<DrainMessage>(&subject).await {
             Ok(Some(drain)) if drain.value.run == self.run.id => self.told(&drain.value),
-            // What this part has been asked, the others have not: it was lost with the connection.
+            // This part was asked to drain and the others were not: the request was lost with the connection.
             Ok(_) if self.news.borrow().is_draining => self.tell_drain().await,
             _ => {}
         }
         is_known
     }
 
-    /// Tells a server that has forgotten everything of the run and of this part once more. False if another part must
-    /// come first, which may make stores.
+    /// Writes the run and this part once more to a server that has forgotten everything. Returns false if another part,
+    /// which may make stores, must come first.
     async fn restore(&self) -> Result<bool, String> {
         let records = &self.records;
         if self.spec.may_begin {
@@ -333,7 +341,7 @@ impl SitePart {
         let is_known = records.write(subject, &self.own, Some(0)).await?;
         if is_known {
             tracing::warn!(
-                "the server had forgotten the run, and what waited for other machines: its storage is another one, or somebody has ended the run there. It has been told of this part again"
+                "the server had forgotten the run, and the packets that waited for other machines: its storage was replaced, or somebody has ended the run there; this part has been recorded again"
             );
         }
         Ok(is_known)

@@ -1,5 +1,5 @@
 //! What the server remembers of a run of a site: the run, its parts, whether it is to end. A JetStream stream of its
-//! own holds the last of each; who writes may demand that nobody has written since.
+//! own holds the last of each; a writer may require that nobody has written since.
 
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{self, DiscardPolicy, StorageType};
@@ -15,19 +15,19 @@ use crate::names::token;
 /// A run of a site.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(super) struct RunMessage {
-    /// What tells it from all others.
+    /// Unique identifier.
     #[prost(string, tag = "1")]
     pub(super) id: String,
     /// Name of the graph.
     #[prost(string, tag = "2")]
     pub(super) graph: String,
-    /// Hash of what all parts have in common of it.
+    /// Hash of what all parts of the graph have in common.
     #[prost(string, tag = "3")]
     pub(super) digest: String,
-    /// The program's.
+    /// Version of the program.
     #[prost(string, tag = "4")]
     pub(super) version: String,
-    /// When it was begun, milliseconds since 1970.
+    /// When it was begun, in milliseconds since 1970.
     #[prost(int64, tag = "5")]
     pub(super) begun_unix_ms: i64,
     /// The machines that it is for.
@@ -38,31 +38,30 @@ pub(super) struct RunMessage {
 /// The part of a run that a machine runs.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(super) struct PartMessage {
-    /// Of which run.
+    /// Identifier of the run.
     #[prost(string, tag = "1")]
     pub(super) run: String,
     /// How often it has been started: 1 and above.
     #[prost(uint64, tag = "2")]
     pub(super) incarnation: u64,
-    /// When it was started, milliseconds since 1970.
+    /// When it was started, in milliseconds since 1970.
     #[prost(int64, tag = "3")]
     pub(super) started_unix_ms: i64,
-    /// When it ended; 0 for one that has not.
+    /// When it ended, in milliseconds since 1970; 0 if it has not.
     #[prost(int64, tag = "4")]
     pub(super) ended_unix_ms: i64,
-    /// How much its clock was ahead of the server's when it was compared last, and how wrong that may be, nanoseconds;
-    /// 0 while it has not been compared.
+    /// How much its clock was ahead of the server's at the last comparison, in nanoseconds.
     #[prost(sint64, tag = "5")]
     pub(super) clock_ahead_ns: i64,
-    /// See there.
+    /// How wrong that may be, in nanoseconds; 0 while the clock has not been compared.
     #[prost(uint64, tag = "6")]
     pub(super) clock_error_ns: u64,
 }
 
-/// All sources of a run are to end.
+/// Request that all sources of a run end.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(super) struct DrainMessage {
-    /// Of which run.
+    /// Identifier of the run.
     #[prost(string, tag = "1")]
     pub(super) run: String,
 }
@@ -97,12 +96,12 @@ impl Records {
         format!("fermata.{}.site.drain", self.site)
     }
 
-    /// Where a part says that it is there, when it is asked; in no store.
+    /// Returns the subject on which a part answers that it is there; no store holds it.
     pub(super) fn hello_subject(&self, machine: &str) -> String {
         format!("fermata.{}.hello.{}", self.site, token(machine))
     }
 
-    /// Makes the store, if it is not there.
+    /// Makes the store, if it does not exist.
     pub(super) async fn make(&self) -> Result<(), String> {
         let config = stream::Config {
             name: self.store(),
@@ -130,7 +129,7 @@ impl Records {
         }
     }
 
-    /// The last that was written on a subject.
+    /// Returns the last message on a subject.
     pub(super) async fn read<T: Message + Default>(
         &self,
         subject: &str,
@@ -141,7 +140,7 @@ impl Records {
         .await
     }
 
-    /// Writes. False if somebody has written since the number that is given (0: ever).
+    /// Writes a message. Returns false if somebody has written since the given number (0: ever).
     pub(super) async fn write(
         &self,
         subject: String,
@@ -153,7 +152,7 @@ impl Records {
         Ok(written.is_some())
     }
 
-    /// The JetStream streams of the site, its own store among them, last.
+    /// Returns the JetStream streams of the site, its own store last.
     pub(super) async fn stores(&self) -> Result<Vec<stream::Info>, String> {
         let prefix = format!("fermata+{}+", self.site);
         let mut streams = self.jetstream.streams();
@@ -168,7 +167,7 @@ impl Records {
         Ok(stores)
     }
 
-    /// Whether a JetStream stream is this store.
+    /// Returns whether a JetStream stream is this store.
     pub(super) fn is_own(&self, store: &str) -> bool {
         store == self.store()
     }

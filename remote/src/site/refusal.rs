@@ -2,7 +2,7 @@
 
 use crate::connection::NatsConnection;
 
-/// Why a part of a site may not run, or a run of a site not be ended. Each message says what to do.
+/// Why a part of a site may not run, or a run of a site may not be ended. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     /// Another graph runs under this name, or the same with other parameters.
@@ -13,7 +13,7 @@ pub enum SiteError {
     OtherGraph {
         /// The site.
         site: String,
-        /// How a command names the site and its server.
+        /// The options by which a command names the site and its server.
         at: String,
         /// The graph's name.
         graph: String,
@@ -28,14 +28,14 @@ pub enum SiteError {
     OtherVersion {
         /// The site.
         site: String,
-        /// How a command names the site and its server.
+        /// The options by which a command names the site and its server.
         at: String,
         /// The version that began the run.
         there: String,
-        /// This program's.
+        /// The version of this program.
         here: String,
     },
-    /// The part of this machine runs already.
+    /// This machine's part is already running.
     #[error(
         "machine `{machine}` of site `{site}` runs already, since {since}: a machine has one part; stop that one, or give this one another --machine or --site"
     )]
@@ -47,28 +47,28 @@ pub enum SiteError {
         /// When it was started.
         since: String,
     },
-    /// The part of this machine has run, and its streams have ended.
+    /// This machine's part has run, and its streams have ended.
     #[error(
         "the run of site `{site}` that was begun at {since} has ended on machine `{machine}`: clear it with `fermata site end {at}`, then start anew"
     )]
     Ended {
         /// The site.
         site: String,
-        /// How a command names the site and its server.
+        /// The options by which a command names the site and its server.
         at: String,
         /// The machine.
         machine: String,
         /// When the run was begun.
         since: String,
     },
-    /// The server has edges of this site and no run.
+    /// The server has edges of this site but no run.
     #[error(
         "the server still holds what an earlier run of site `{site}` left ({stores}): clear it with `fermata site end {at}`, or give this run another --site"
     )]
     Leftovers {
         /// The site.
         site: String,
-        /// How a command names the site and its server.
+        /// The options by which a command names the site and its server.
         at: String,
         /// Names of JetStream streams.
         stores: String,
@@ -80,7 +80,7 @@ pub enum SiteError {
     Running {
         /// The site.
         site: String,
-        /// How a command names the site and its server.
+        /// The options by which a command names the site and its server.
         at: String,
         /// The machines.
         machines: String,
@@ -91,12 +91,12 @@ pub enum SiteError {
         /// The site.
         site: String,
     },
-    /// The server does not do what it is asked.
-    #[error("site `{site}`: the NATS server does not {what}: {reason}")]
+    /// The server cannot do what it is asked.
+    #[error("site `{site}`: the NATS server failed to {what}: {reason}")]
     Server {
         /// The site.
         site: String,
-        /// What it was asked.
+        /// What it was asked to do.
         what: &'static str,
         /// Why.
         reason: String,
@@ -104,7 +104,7 @@ pub enum SiteError {
 }
 
 impl SiteError {
-    /// See [`SiteError::Server`].
+    /// Creates a [`SiteError::Server`].
     pub(super) fn server(connection: &NatsConnection, what: &'static str, reason: String) -> Self {
         let site = connection.site.clone();
         let reason = connection.why(reason);

@@ -1,4 +1,4 @@
-//! What a job has at the server: made, found and removed here, and nowhere else.
+//! A job's assets at the server, which are made, found and removed here and nowhere else.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::error::chain;
 /// The bucket that has a key for each job.
 const JOBS: &str = "fermata-jobs";
 const CONSUMER: &str = "workers";
-/// Units that may be leased at once.
+/// Most units that may be leased at once.
 const MOST_LEASED: i64 = 100_000;
 
-/// A job's subjects, and its assets, opened.
+/// A job's assets at the server, opened, and its subjects.
 #[derive(Clone)]
 pub(crate) struct Assets {
     id: String,
@@ -42,33 +42,33 @@ fn results_name(id: &str) -> String {
     format!("fermata-{id}-results")
 }
 
-/// The subject on which workers say how they are.
+/// Returns the subject on which workers report.
 pub(crate) fn reports_of(id: &str) -> String {
     format!("fermata-job.{id}.worker")
 }
 
-/// The key of what came of a unit.
+/// Returns the key of a unit's outcome.
 pub(crate) fn outcome_key(unit: u64) -> String {
     format!("unit.{unit}")
 }
 
-/// The key of who has begun a unit.
+/// Returns the key of who has begun a unit.
 pub(crate) fn tries_key(unit: u64) -> String {
     format!("tries.{unit}")
 }
 
-/// The name of a result.
+/// Returns the name of a result.
 pub(crate) fn object_name(unit: u64, attempt: u32) -> String {
     format!("{unit}.{attempt}")
 }
 
 impl Assets {
-    /// The subject of a unit; of all, for `*`.
+    /// Returns the subject of a unit; for `*`, of all units.
     pub(crate) fn subject(&self, unit: &str) -> String {
         format!("fermata-job.{}.unit.{unit}", self.id)
     }
 
-    /// The unit of a subject.
+    /// Returns the unit of a subject.
     pub(crate) fn unit_of(&self, subject: &str) -> Option<u64> {
         subject.strip_prefix(&self.subject(""))?.parse().ok()
     }
@@ -81,14 +81,14 @@ fn server(doing: &'static str) -> impl Fn(&dyn std::error::Error) -> WorkError {
     }
 }
 
-/// Makes what a job needs, where it is not there.
+/// Makes what a job needs, where it does not exist.
 pub(crate) async fn make(
     jetstream: &jetstream::Context,
     record: &JobRecord,
 ) -> Result<Assets, WorkError> {
     let failed = server("making the job's streams");
     let id = record.id.clone();
-    // One message a unit: publishing what is there is refused, so that it may be done at any time.
+    // One message per unit: publishing a unit that is there is refused, so that it may be done at any time.
     let units = stream::Config {
         name: units_name(&id),
         subjects: vec![format!("fermata-job.{id}.unit.*")],
@@ -131,7 +131,7 @@ pub(crate) async fn make(
     })
 }
 
-/// Opens what a job has.
+/// Opens the assets of a job.
 pub(crate) async fn open(
     jetstream: &jetstream::Context,
     record: &JobRecord,
@@ -168,7 +168,7 @@ async fn jobs(jetstream: &jetstream::Context) -> Result<kv::Store, WorkError> {
     made.map_err(|error| server("making the list of jobs")(&error))
 }
 
-/// The job of a name, if there is one; none also where there never was one at this server.
+/// Returns the job of a name, if there is one; also none if this server never had a job.
 pub(crate) async fn find(
     jetstream: &jetstream::Context,
     job: &JobName,
@@ -207,7 +207,7 @@ pub(crate) async fn find(
     }
 }
 
-/// The same; none as well where there is no list of jobs yet.
+/// Returns the job of a name, as [`find`] does, after making the list of jobs where it does not exist.
 pub(crate) async fn find_known(
     jetstream: &jetstream::Context,
     job: &JobName,
@@ -216,7 +216,7 @@ pub(crate) async fn find_known(
     find(jetstream, job).await
 }
 
-/// Puts a job into the list, unless another one has its name.
+/// Adds a job to the list, unless another one has its name.
 pub(crate) async fn announce(
     jetstream: &jetstream::Context,
     job: &JobName,
@@ -226,7 +226,7 @@ pub(crate) async fn announce(
     if bytes.len() > MOST_JOB_BYTES {
         return Err(WorkError::TooLarge {
             reason: format!(
-                "it takes {} bytes, and {MOST_JOB_BYTES} are the most",
+                "it takes {} bytes, and may take at most {MOST_JOB_BYTES}",
                 bytes.len()
             ),
         });
@@ -246,10 +246,10 @@ pub(crate) async fn announce(
     }
 }
 
-/// Removes a job and all that it has at the server. Its workers end.
+/// Removes a job and all that it has at the server, so that its workers end.
 ///
 /// # Errors
-/// There is none, or the server does not do it.
+/// There is no such job, or the server cannot do it.
 pub fn end_job(connection: &NatsConnection, job: &JobName) -> Result<(), WorkError> {
     connection.block_on(async {
         let jetstream = &connection.jetstream;
@@ -258,20 +258,20 @@ pub fn end_job(connection: &NatsConnection, job: &JobName) -> Result<(), WorkErr
                 job: job.to_string(),
             }),
             Ok(Some(record)) => remove(jetstream, job, &record.id).await,
-            // What cannot be read can be removed: only its own streams stay, which nobody knows.
+            // An unreadable job can be removed: only its streams stay, whose names nobody knows.
             Err(WorkError::Unreadable { .. }) => forget(jetstream, job).await,
             Err(error) => Err(error),
         }
     })
 }
 
-/// Removes a job of this id.
+/// Removes the job of this id.
 pub(crate) async fn remove(
     jetstream: &jetstream::Context,
     job: &JobName,
     id: &str,
 ) -> Result<(), WorkError> {
-    // First the name: workers look at it, and whoever dies in between leaves streams that nobody uses.
+    // The name first: workers look for it, and a failure in between leaves only streams that nobody uses.
     forget(jetstream, job).await?;
     for stream in [
         units_name(id),
@@ -279,7 +279,10 @@ pub(crate) async fn remove(
         format!("OBJ_{}", results_name(id)),
     ] {
         if let Err(error) = jetstream.delete_stream(&stream).await {
-            tracing::warn!("{stream} stays at the NATS server: {}", chain(&error));
+            tracing::warn!(
+                "{stream} could not be removed from the NATS server: {}",
+                chain(&error)
+            );
         }
     }
     Ok(())

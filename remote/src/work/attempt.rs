@@ -1,32 +1,32 @@
-//! What a worker does with a unit that it was given, without a network: what is to be asked of the server next, and
-//! what follows from the answer.
+//! What a worker does with a unit that it was given, without a network: what to ask the server next, and what follows
+//! from the answer.
 //!
 //! ```text
 //! is there an outcome? ── yes ──> acknowledge
 //!   └ no: who has begun it? ── too many ──> leave it to the coordinator
-//!       ├ this worker has, and failed ──> leave it to others, and the job with it
-//!       └ write oneself down (nobody else has written meanwhile) ──> work ──> store ──> create the unit's key ──> acknowledge
-//!                                                                    │                   └ refused, or nobody knows: read it back
+//!       ├ this worker has, and failed ──> leave it to others, and leave the job
+//!       └ record this worker (nobody else has written meanwhile) ──> work ──> store ──> create the unit's key ──> acknowledge
+//!                                                                    │                   └ refused, or unknown: read it back
 //!                                                                    │                        ├ it is ours ──> acknowledge
-//!                                                                    │                        ├ another's ──> throw ours away, acknowledge
+//!                                                                    │                        ├ another's ──> discard ours, acknowledge
 //!                                                                    │                        └ there is none ──> create it again
-//!                                                                    └ given back, or failed: write that down ──> return
+//!                                                                    └ given back, or failed: record that ──> return
 //! ```
 
 use super::records::{Outcome, Tries};
 
-/// What is to be done next.
+/// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// Read what came of the unit.
+    /// Read the unit's outcome.
     ReadOutcome,
     /// Read who has begun it.
     ReadTries,
-    /// Write who has begun it; only over what was read, or where there was nothing.
+    /// Write who has begun it; only over the revision that was read, or where there was nothing.
     WriteTries {
-        /// What is written.
+        /// What to write.
         tries: Tries,
-        /// Of what was read.
+        /// The revision that was read.
         revision: Option<u64>,
     },
     /// Compute the unit.
@@ -34,7 +34,7 @@ pub enum Ask {
         /// Its number.
         attempt: u32,
     },
-    /// Store the result under the attempt's number; in the place of one that is there.
+    /// Store the result under the attempt's number, replacing one that is there.
     Store {
         /// The number.
         attempt: u32,
@@ -51,29 +51,29 @@ pub enum Ask {
     },
     /// Take the unit out of the queue.
     Acknowledge,
-    /// Leave the unit in the queue, for now or after a while.
+    /// Return the unit to the queue, for now or for a while.
     Return {
-        /// Not at once.
+        /// Whether it is to be delivered again only after a while.
         later: bool,
     },
     /// Nothing: it is over.
     Nothing(Ended),
 }
 
-/// How it went.
+/// The answer to what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// What came of the unit, if something has.
+    /// The unit's outcome, if it has one.
     Outcome(Option<Outcome>),
-    /// Who has begun it, and the revision of that.
+    /// Who has begun it, and the revision of that record.
     Tries(Option<(Tries, u64)>),
     /// It was done: written, stored, created, removed, acknowledged, returned.
     Done,
-    /// It was not done, for certain: somebody else was there before.
+    /// It was certainly not done: somebody else was there before.
     Refused,
-    /// Whether it was done, nobody knows.
+    /// It is unknown whether it was done.
     Unknown,
-    /// The unit has been computed; its result's hash.
+    /// The unit has been computed.
     Computed {
         /// SHA-256 of the bytes.
         sha256: String,
@@ -93,19 +93,19 @@ pub enum Ended {
     Late,
     /// There was nothing to do.
     AlreadyDone,
-    /// Others have begun it too often.
+    /// It has been begun too often.
     Left,
     /// It was given back.
     Returned,
     /// It could not be computed.
     Failed,
-    /// This worker has failed over it before, or its result was not used: what is wrong may be wrong with the worker.
+    /// This worker has failed over it before, or its result was not used: the worker itself may be at fault.
     Unfit,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// Looks whether there is something to do.
+    /// Checks whether there is something to do.
     Looking,
     /// Reads who has begun it, to add itself.
     Joining {
@@ -134,7 +134,7 @@ enum State {
     Dropping {
         attempt: u32,
     },
-    /// Reads who has begun it, to take itself off, or to say why it failed.
+    /// Reads who has begun it, to remove itself, or to record why it failed.
     Leaving(Leaving),
     Unwriting {
         tries: Tries,
@@ -143,18 +143,18 @@ enum State {
     },
     Acknowledging(Ended),
     Returning(Ended),
-    /// As `Returning`: this worker failed before, for this reason.
+    /// Returns the unit, since this worker failed over it before, for this reason.
     Withdrawing {
         reason: String,
     },
     Over(Ended),
 }
 
-/// Nobody is to wait for an attempt any more.
+/// An attempt that nobody is to wait for any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Leaving {
     attempt: u32,
-    /// Why it came to nothing, if that is the unit's concern.
+    /// Why it failed, if that counts against the unit.
     reason: Option<String>,
     ended: Ended,
 }
@@ -168,7 +168,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Of a worker that was given the unit. A unit that `most_tries` have begun in vain is not begun again.
+    /// Creates an attempt of a worker that was given the unit. A unit that `most_tries` attempts have begun in vain is
+    /// not begun again.
     pub fn new(worker: &str, most_tries: u32) -> Self {
         Self {
             worker: worker.to_owned(),
@@ -177,7 +178,7 @@ impl Attempt {
         }
     }
 
-    /// How it ends, once that is known: then only the server is still to be told.
+    /// Returns how it ends, once that is known: from then on only the server has to be told.
     pub fn ended(&self) -> Option<Ended> {
         match &self.state {
             State::Dropping { .. } => Some(Ended::Late),
@@ -190,7 +191,7 @@ impl Attempt {
         }
     }
 
-    /// Why this worker failed over the unit before, where that ends the attempt.
+    /// Returns why this worker failed over the unit before, if that ends the attempt.
     pub fn unfit(&self) -> Option<&str> {
         match &self.state {
             State::Withdrawing { reason } => Some(reason),
@@ -198,7 +199,7 @@ impl Attempt {
         }
     }
 
-    /// What is to be done next.
+    /// Returns what to do next.
     pub fn next(&self) -> Ask {
         match &self.state {
             State::Looking | State::ReadingBack { .. } => Ask::ReadOutcome,
@@ -228,7 +229,7 @@ impl Attempt {
         }
     }
 
-    /// How that went. What is no answer to what was asked changes nothing.
+    /// Takes in the answer. One that does not fit what was asked changes nothing.
     pub fn told(&mut self, told: Told) {
         let state = std::mem::replace(&mut self.state, State::Looking);
         self.state = self.follow(state, told);
@@ -240,7 +241,7 @@ impl Attempt {
             (State::Looking, Told::Outcome(Some(_))) => State::Acknowledging(Ended::AlreadyDone),
             (State::Joining { wrote }, Told::Tries(found)) => self.join(wrote, found),
             (State::Writing { attempt, .. }, Told::Done) => State::Working { attempt },
-            // What was written may be there all the same.
+            // The write may have succeeded all the same.
             (State::Writing { attempt, .. }, Told::Refused | Told::Unknown) => State::Joining {
                 wrote: Some(attempt),
             },
@@ -273,7 +274,7 @@ impl Attempt {
                 }
                 Some(_) => State::Dropping { attempt },
             },
-            // Should the result that counts turn out to be none, nobody waits for this attempt.
+            // If the result that counts turns out to be invalid, nobody is to wait for this attempt.
             (State::Dropping { attempt }, Told::Done | Told::Refused) => State::Leaving(Leaving {
                 attempt,
                 reason: None,
@@ -284,7 +285,7 @@ impl Attempt {
             (State::Unwriting { leaving, .. }, Told::Refused | Told::Unknown) => {
                 State::Leaving(leaving)
             }
-            // Whoever is given it again finds the outcome.
+            // A worker that is given it again finds the outcome.
             (State::Acknowledging(ended), Told::Done | Told::Refused | Told::Unknown) => {
                 State::Over(ended)
             }

@@ -1,5 +1,5 @@
-//! The coordinator of a job at the network: hands units out, brings their results, hears of its workers. What is made
-//! of results is the caller's.
+//! The network side of a job's coordinator: hands out units, fetches their results, and receives its workers' reports.
+//! The caller decides what is made of the results.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -27,18 +27,18 @@ use crate::connection::NatsConnection;
 use crate::error::{chain, is_store_full};
 use crate::lock::lock;
 
-/// How often is looked at what is handed out, when nothing is heard.
+/// Polling interval for what is handed out, when no message comes.
 const LOOK: Duration = Duration::from_millis(500);
-/// Time between two looks, however much is heard.
+/// Least time between two polls, however many messages come.
 const BREATH: Duration = Duration::from_millis(10);
-/// How long workers may take to say that they go.
+/// Time limit for workers to report that they leave.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// How far a job is.
+/// Phase of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Life {
     Open,
-    /// Nothing is handed out any more, and workers say that they go.
+    /// Nothing is handed out any more, and workers report that they leave.
     Closing,
     Closed,
 }
@@ -58,7 +58,7 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// The job that has a name at the server, if one has.
+    /// Returns the job that has a name at the server, if there is one.
     ///
     /// # Errors
     /// It cannot be read, or the server does not answer.
@@ -69,10 +69,10 @@ impl Coordinator {
         connection.block_on(find_known(&connection.jetstream, job))
     }
 
-    /// Begins a job, or takes up the one with the same id. A result of more than `most_bytes` is none.
+    /// Begins a job, or resumes the one with the same id. A result of more than `most_bytes` is rejected.
     ///
     /// # Errors
-    /// Another job has the name, or the server does not do it.
+    /// Another job has the name, or the server cannot do it.
     pub fn begin(
         connection: &Arc<NatsConnection>,
         job: &JobName,
@@ -81,7 +81,7 @@ impl Coordinator {
     ) -> Result<Arc<Self>, WorkError> {
         let jetstream = &connection.jetstream;
         let assets = connection.block_on(async {
-            // Workers look for the name, and find everything behind it.
+            // The name comes last: workers look for it, and then find everything else there.
             if let Some(known) = find_known(jetstream, job).await?
                 && known.id != record.id
             {
@@ -111,16 +111,17 @@ impl Coordinator {
         Ok(coordinator)
     }
 
-    /// Hands a unit out.
+    /// Hands out a unit.
     pub fn hand_out(&self, unit: u64) {
         lock(&self.state).hand_out(unit);
         self.nudge.notify_one();
     }
 
-    /// What came of a unit that was handed out; waits for it at most so long. It is then either taken or rejected.
+    /// Returns the result of a unit that was handed out, waiting for it at most `most`; none if there is none yet. Call
+    /// [`taken`](Self::taken) or [`reject`](Self::reject) for it afterwards.
     ///
     /// # Errors
-    /// It was given up: why.
+    /// The unit was given up, for this reason.
     pub fn result(&self, unit: u64, most: Duration) -> Result<Option<Returned>, String> {
         let until = Instant::now() + most;
         let mut state = lock(&self.state);
@@ -137,32 +138,32 @@ impl Coordinator {
         }
     }
 
-    /// The result has been used, and has so many rows: the server need not keep it.
+    /// Records that a result has been used, and how many rows it has: the server need not keep it.
     pub fn taken(&self, unit: u64, rows: u64) {
         lock(&self.state).taken(unit, rows);
         self.nudge.notify_one();
     }
 
-    /// The result is not what it should be: the unit is handed out again.
+    /// Rejects a result that is not what it should be: the unit is handed out again.
     pub fn reject(&self, unit: u64, reason: &str) {
         lock(&self.state).reject(unit, reason);
         self.nudge.notify_one();
     }
 
-    /// A unit is not to be waited for any more.
+    /// Stops waiting for a unit.
     pub fn withdraw(&self, unit: u64) {
         lock(&self.state).forget(unit);
     }
 
-    /// How the job is doing.
+    /// Returns the state of the job.
     pub fn now(&self) -> JobNow {
         lock(&self.state).now(self.now_ms())
     }
 
-    /// Ends the job: it is removed from the server, and its workers end. Waits a little for what they say at last.
+    /// Ends the job: removes it from the server, so that its workers end. Waits a little for their last reports.
     ///
     /// # Errors
-    /// The server does not do it: the job stays there, and its workers wait.
+    /// The server cannot do it: the job stays there, and its workers wait.
     pub fn close(&self) -> Result<(), WorkError> {
         let _ = self.life.send(Life::Closing);
         let jetstream = &self.connection.jetstream;
@@ -186,13 +187,13 @@ impl Coordinator {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Waits until the job is so far.
+    /// Waits until the job has reached a phase.
     async fn until(&self, wanted: Life) {
         let mut life = self.life.subscribe();
         let _ = life.wait_for(|life| *life >= wanted).await;
     }
 
-    /// Hears what workers say of themselves.
+    /// Receives the workers' reports.
     async fn hear(self: Arc<Self>) {
         let hearing = async {
             loop {
@@ -203,7 +204,9 @@ impl Coordinator {
                             self.heard(&message.payload);
                         }
                     }
-                    Err(error) => tracing::debug!("workers cannot be heard: {error}"),
+                    Err(error) => {
+                        tracing::debug!("cannot subscribe to the workers' reports: {error}");
+                    }
                 }
                 tokio::time::sleep(LOOK).await;
             }
@@ -220,7 +223,7 @@ impl Coordinator {
             Ok(report) => report,
             Err(error) => {
                 state.malformed += 1;
-                tracing::warn!("what a worker said cannot be read: {error}");
+                tracing::warn!("a worker's report cannot be read: {error}");
                 return;
             }
         };
@@ -245,21 +248,21 @@ impl Coordinator {
         self.nudge.notify_one();
     }
 
-    /// Looks again and again at what is handed out.
+    /// Polls what is handed out, until the job closes.
     async fn look(self: Arc<Self>) {
         let looking = async {
             let mut link = self.connection.link.clone();
             let meant_ms = (LOOK + BREATH).as_millis() as u64;
             let mut last_ms = self.now_ms();
             loop {
-                // This process may have been stopped: it looks much later than it meant to.
+                // If this process was stopped, it polls much later than it meant to.
                 let now_ms = self.now_ms();
                 if now_ms.saturating_sub(last_ms) > meant_ms + self.record.lease_ms / 2 {
                     lock(&self.state).heard.was_deaf(now_ms);
                 }
                 last_ms = now_ms;
                 if let Err(reason) = self.look_once().await {
-                    tracing::debug!("what is handed out cannot be looked at: {reason}");
+                    tracing::debug!("cannot poll the units that are handed out: {reason}");
                     let now_ms = self.now_ms();
                     lock(&self.state).heard.was_deaf(now_ms);
                     tokio::time::sleep(LOOK).await;
@@ -292,13 +295,13 @@ impl Coordinator {
         if out.is_empty() {
             return Ok(());
         }
-        // First the queue: a unit that leaves it has an outcome by then.
+        // The queue first: a unit that has left it has an outcome by then.
         let queued = self.queued().await?;
         let looked = out.into_iter().map(|unit| self.look_at(unit, &queued));
         join_all(looked).await.into_iter().collect()
     }
 
-    /// The units in the queue.
+    /// Returns the units in the queue.
     async fn queued(&self) -> Result<BTreeSet<u64>, String> {
         let all = self.assets.subject("*");
         let subjects = self.assets.units.info_with_subjects(all).await;
@@ -316,7 +319,7 @@ impl Coordinator {
             Held::Record(record, _) => Ok(Some(record)),
             Held::Nothing => Ok(None),
             Held::Other(reason, revision) => {
-                tracing::warn!("`{key}` holds something else, and is removed: {reason}");
+                tracing::warn!("`{key}` holds an unreadable record, which is removed: {reason}");
                 lock(&self.state).malformed += 1;
                 let purged = state.purge_expect_revision(key, Some(revision)).await;
                 purged.map_err(|error| chain(&error))?;
@@ -349,7 +352,7 @@ impl Coordinator {
             Decision::GiveUp { reason } => {
                 let bytes = to_bytes(&Outcome::GivenUp { reason });
                 let created = self.assets.state.create(outcome_key(unit), bytes.into());
-                // Whoever was first, the next look finds out.
+                // The next poll finds out who was first.
                 created.await.map(drop).map_err(|error| chain(&error))
             }
             Decision::Failed { reason } => {
@@ -404,7 +407,7 @@ impl Coordinator {
         }
     }
 
-    /// Removes a result from the server, and what says that it counts where it does not.
+    /// Removes a result from the server and, if it was rejected, the record that it counts.
     async fn left(&self, unit: u64, left: Left) -> Result<(), String> {
         let Left { record, rejected } = left;
         let Some(reason) = rejected else {
@@ -429,13 +432,13 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Writes down that an attempt came to nothing: it counts among those that a unit may have.
+    /// Records that an attempt failed: it counts among those that a unit may have.
     async fn fail_try(&self, unit: u64, attempt: u32, reason: &str) -> Result<(), String> {
         let (key, state) = (tries_key(unit), &self.assets.state);
         if let Held::Record(mut tries, revision) = held::<Tries>(state, key.clone()).await? {
             tries.fail(attempt, reason);
             let written = state.update(key, to_bytes(&tries).into(), revision).await;
-            // Somebody else has written: the next look tries it again.
+            // If somebody else has written, the next poll tries it again.
             written.map_err(|error| chain(&error))?;
         }
         Ok(())

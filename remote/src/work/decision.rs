@@ -4,25 +4,26 @@ use std::collections::BTreeMap;
 
 use super::records::{Outcome, ResultRecord, Tries, cut};
 
-/// What the server says of a unit.
+/// What the server knows of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Option<Outcome>,
-    /// Whether it is in the queue: waiting, or leased.
+    /// Whether it is in the queue: waiting or leased.
     pub is_queued: bool,
     /// Who has begun it.
     pub tries: Tries,
 }
 
-/// What is to be done about a unit.
+/// What to do about a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Somebody has it, or will.
+    /// Somebody has it, or will have it.
     Wait,
-    /// It has neither result nor lease: publish it. One that is there all the same refuses a second.
+    /// It has neither result nor lease: publish it. If it is in the queue all the same, the server refuses a second
+    /// one.
     Publish,
-    /// Bring its result.
+    /// Fetch its result.
     Fetch(ResultRecord),
     /// Create its key with this reason; if that fails, somebody had a result after all.
     GiveUp {
@@ -36,7 +37,7 @@ pub enum Decision {
     },
 }
 
-/// Decides by what the server says. A try is lost when it said that it failed, or its worker is silent.
+/// Decides from what the server knows. A try is lost if it is recorded as failed, or if its worker is silent.
 pub fn decide(seen: &Seen, most_tries: u32, is_silent: impl Fn(&str) -> bool) -> Decision {
     match &seen.outcome {
         Some(Outcome::Result(result)) => return Decision::Fetch(result.clone()),
@@ -68,32 +69,32 @@ pub fn decide(seen: &Seen, most_tries: u32, is_silent: impl Fn(&str) -> bool) ->
     }
 }
 
-/// When each worker was heard of last, by the coordinator's own clock.
+/// When each worker was last heard of, by the coordinator's own clock.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     last_ms: BTreeMap<String, u64>,
-    /// Before this nobody could be heard.
+    /// Time before which nobody could be heard.
     deaf_until_ms: u64,
 }
 
 impl Heard {
-    /// A worker said something.
+    /// Records that a worker was heard of.
     pub fn heard(&mut self, worker: &str, now_ms: u64) {
         self.last_ms.insert(worker.to_owned(), now_ms);
     }
 
-    /// Nothing could be heard up to now: silence counts from here.
+    /// Records that nothing could be heard up to now: silence counts from here.
     pub fn was_deaf(&mut self, now_ms: u64) {
         self.deaf_until_ms = now_ms;
     }
 
-    /// Whether a worker has said nothing for so long.
+    /// Returns whether a worker has been silent for longer than `most_ms`.
     pub fn is_silent(&self, worker: &str, now_ms: u64, most_ms: u64) -> bool {
         let last = self.last_ms.get(worker).copied().unwrap_or(0);
         now_ms.saturating_sub(last.max(self.deaf_until_ms)) > most_ms
     }
 
-    /// Forgets workers that have been silent for very long.
+    /// Forgets workers that were last heard of before a time.
     pub fn forget(&mut self, before_ms: u64) {
         self.last_ms.retain(|_, last| *last >= before_ms);
     }

@@ -1,16 +1,16 @@
-//! What can be wrong with a job at a NATS server.
+//! Errors of a job at a NATS server.
 
-/// A job that cannot be begun, joined or gone on with.
+/// Why a job cannot be begun, joined or resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
-    /// Somebody else's job has the name.
+    /// Another job has the name.
     #[error(
-        "the NATS server has another job `{job}`, begun by {by}: wait for its end, name another with --job, or, if nobody does it any more, remove it with `fermata work --nats URL --job {job} --end`"
+        "the NATS server has another job `{job}`, begun by {by}: wait for its end, name another with --job, or, if nobody works on it any more, remove it with `fermata work --nats URL --job {job} --end`"
     )]
     Taken {
         /// Its name.
         job: String,
-        /// Who hands its units out.
+        /// Who hands out its units.
         by: String,
     },
     /// There is no such job.
@@ -19,9 +19,9 @@ pub enum WorkError {
         /// Its name.
         job: String,
     },
-    /// What stands at the server is no job of this version.
+    /// The record at the server is not a job of this version.
     #[error(
-        "the job `{job}` at the NATS server cannot be read: {reason}; is its program of another version?"
+        "the job `{job}` at the NATS server cannot be read: {reason}; was it begun by another version of this program?"
     )]
     Unreadable {
         /// Its name.
@@ -37,18 +37,18 @@ pub enum WorkError {
     },
     /// The server does not let this user look for jobs.
     #[error(
-        "this user may not take part in jobs at the NATS server ({reason}): jobs need a user who may do everything in an account of their own"
+        "this user may not take part in jobs at the NATS server ({reason}): jobs need a user with all permissions in an account of their own"
     )]
     Forbidden {
-        /// What the server said.
+        /// The server's answer.
         reason: String,
     },
-    /// The server does not do what it should.
-    #[error("the NATS server does not do what the job needs ({doing}): {reason}")]
+    /// The server cannot do what the job needs.
+    #[error("{doing} failed at the NATS server: {reason}")]
     Server {
         /// What was to be done.
         doing: &'static str,
-        /// What it said.
+        /// The server's answer.
         reason: String,
     },
 }

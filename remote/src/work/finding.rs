@@ -8,10 +8,10 @@ use super::job_name::JobName;
 use super::records::JobRecord;
 use crate::connection::NatsConnection;
 
-/// Pauses between two looks.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The job of a name. Waits until there is one, and says why whenever that changes.
+/// Waits until there is a job of a name, and returns it. Calls `waits` with the reason whenever that changes.
 ///
 /// # Errors
 /// It cannot be read, or this user may not look for it.

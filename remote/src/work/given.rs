@@ -1,6 +1,6 @@
-//! Who works, and what a worker is given.
+//! Identity of a worker, and what a worker is given.
 
-/// Who works.
+/// Identity of a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerSpec {
     /// A name that no other process has: letters, digits, `-`, `_`.
@@ -9,7 +9,7 @@ pub struct WorkerSpec {
     pub host: String,
 }
 
-/// What there is to be done.
+/// What there is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// A unit.
@@ -19,8 +19,8 @@ pub enum Taken {
         /// The number of this attempt, from 1.
         attempt: u32,
     },
-    /// Nothing now.
+    /// Nothing for now.
     NotYet,
-    /// Nothing any more: the job is over, or this worker takes no more part.
+    /// Nothing any more: the job is over, or this worker no longer takes part.
     NoMore,
 }

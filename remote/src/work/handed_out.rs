@@ -1,4 +1,4 @@
-//! What a coordinator knows of the units that it has handed out, and of its workers. Owns no network and no clock.
+//! What a coordinator knows of the units that it has handed out, and of its workers, independent of network and clock.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use super::workers::{Counted, JobNow, Workers};
 /// A unit's result.
 #[derive(Clone, Debug)]
 pub struct Returned {
-    /// Whose it is.
+    /// The worker that computed it.
     pub worker: String,
-    /// Its bytes, with the hash that was committed.
+    /// Its bytes, which have the hash that was committed.
     pub bytes: Bytes,
 }
 
@@ -28,7 +28,7 @@ enum Unit {
     Failed(String),
 }
 
-/// A result that is not needed any more; with a reason where it never was one.
+/// A result that is no longer needed; with a reason if it was rejected.
 #[derive(Clone)]
 pub(super) struct Left {
     pub(super) record: ResultRecord,
@@ -41,7 +41,7 @@ struct HandedOut {
     was_published: bool,
 }
 
-/// See the file.
+/// See the module documentation.
 #[derive(Default)]
 pub(super) struct Units {
     units: BTreeMap<u64, HandedOut>,
@@ -62,15 +62,15 @@ impl Units {
         self.units.insert(unit, handed_out);
     }
 
-    /// Nobody waits for the unit any more, or nothing is left to be done about it.
+    /// Forgets a unit: nobody waits for it any more, or nothing is left to do about it.
     pub(super) fn forget(&mut self, unit: u64) {
         self.units.remove(&unit);
     }
 
-    /// Its result, if it is here.
+    /// Returns a unit's result, if it is here.
     ///
     /// # Errors
-    /// It was given up: why.
+    /// The unit was given up, for this reason.
     pub(super) fn result(&self, unit: u64) -> Result<Option<Returned>, String> {
         match self.units.get(&unit).map(|known| &known.unit) {
             Some(Unit::Here(_, returned)) => Ok(Some(returned.clone())),
@@ -79,7 +79,7 @@ impl Units {
         }
     }
 
-    /// The result has been used: it has so many rows.
+    /// Records that a result has been used, and how many rows it has.
     pub(super) fn taken(&mut self, unit: u64, rows: u64) {
         if let Some(record) = self.leave(unit, None) {
             let counted = self.counted.entry(record.worker).or_default();
@@ -88,7 +88,7 @@ impl Units {
         }
     }
 
-    /// The result is not what it should be.
+    /// Rejects a result that is not what it should be.
     pub(super) fn reject(&mut self, unit: u64, reason: &str) {
         self.leave(unit, Some(reason.to_owned()));
     }
@@ -106,7 +106,7 @@ impl Units {
         Some(record)
     }
 
-    /// The result has come.
+    /// Records that a result has come.
     pub(super) fn here(&mut self, unit: u64, record: ResultRecord, bytes: Bytes) {
         let returned = Returned {
             worker: record.worker.clone(),
@@ -115,7 +115,7 @@ impl Units {
         self.set(unit, Unit::Here(record, returned));
     }
 
-    /// A result that was not used is not there any more: the unit is handed out again.
+    /// Records that a result that was not used is gone: the unit is handed out again.
     pub(super) fn out_again(&mut self, unit: u64) {
         self.rejected += 1;
         self.set(unit, Unit::Out);
@@ -132,8 +132,8 @@ impl Units {
         }
     }
 
-    /// The unit was put into the queue. Says whether it had been there before: then nobody had it, and it had no
-    /// result.
+    /// Records that the unit was put into the queue. Returns whether it had been there before: then nobody had it, and
+    /// it had no result.
     pub(super) fn published(&mut self, unit: u64) -> bool {
         let known = self.units.get_mut(&unit);
         let again = known.is_some_and(|known| std::mem::replace(&mut known.was_published, true));
@@ -141,14 +141,14 @@ impl Units {
         again
     }
 
-    /// The units that are out.
+    /// Returns the units that are out.
     pub(super) fn out(&self) -> Vec<u64> {
         let out = self.units.iter();
         let out = out.filter(|(_, known)| matches!(known.unit, Unit::Out));
         out.map(|(unit, _)| *unit).collect()
     }
 
-    /// The units whose results are to be removed.
+    /// Returns the units whose results are to be removed.
     pub(super) fn leaving(&self) -> Vec<(u64, Left)> {
         let of = |(unit, known): (&u64, &HandedOut)| match &known.unit {
             Unit::Leaving(left) => Some((*unit, left.clone())),

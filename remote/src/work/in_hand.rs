@@ -1,4 +1,4 @@
-//! The units that a worker has in hand, and what it says of itself. Owns no network.
+//! The units that a worker has in hand, and its report, without a network.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::attempt::Ended;
 use super::given::Taken;
 use super::records::{WorkerReport, cut};
 
-/// Results that may be on their way to the server before no more units are taken.
+/// Most results that may be on their way to the server before no more units are taken.
 const MOST_UNSENT: usize = 4;
 
-/// What came of working at a unit.
+/// Outcome of working on a unit.
 pub(super) enum WorkEnd {
     Computed {
         bytes: Bytes,
@@ -27,27 +27,27 @@ pub(super) enum WorkEnd {
 }
 
 struct Active {
-    /// The newest delivery of the unit: acknowledged and renewed.
+    /// The newest delivery of the unit, which is acknowledged and renewed.
     delivery: watch::Sender<Arc<Message>>,
     since: Instant,
-    /// Once it has been begun: where its end is told.
+    /// Present while it is computed: where its outcome is sent.
     end: Option<oneshot::Sender<WorkEnd>>,
     has_begun: bool,
-    /// Whether it is known what came of it.
+    /// Whether its outcome is known.
     is_noted: bool,
 }
 
-/// See the file.
+/// See the module documentation.
 #[derive(Default)]
 pub(super) struct InHand {
     ready: VecDeque<(u64, u32)>,
     active: HashMap<u64, Active>,
-    /// Whether a unit more is wanted.
+    /// Whether another unit is wanted.
     pub(super) is_wanted: bool,
     pub(super) report: WorkerReport,
     /// Whether nothing more is to be begun.
     is_closing: bool,
-    /// Whether the last word has been said.
+    /// Whether the last report has been sent.
     pub(super) is_gone: bool,
 }
 
@@ -59,7 +59,7 @@ impl InHand {
         }
     }
 
-    /// A unit that is ready to be computed; if there is none, one is wanted where there is room for it.
+    /// Returns a unit that is ready to be computed; if there is none, wants one where there is room for it.
     pub(super) fn take(&mut self) -> Taken {
         if let Some((unit, attempt)) = self.ready.pop_front() {
             return Taken::Unit { unit, attempt };
@@ -76,8 +76,8 @@ impl InHand {
         Taken::NotYet
     }
 
-    /// A unit was delivered. Nothing comes back where it is in hand already: its lease was lost, and has come to where
-    /// the unit is still worked at.
+    /// Takes in a delivered unit. Returns none if it is already in hand: its lease was lost, and has come back to where
+    /// the unit is still worked on.
     pub(super) fn delivered(
         &mut self,
         unit: u64,
@@ -100,7 +100,7 @@ impl InHand {
         Some(newest)
     }
 
-    /// A unit may be computed. Nothing comes back where it is not to be.
+    /// Makes a unit ready to be computed. Returns none if it is not to be.
     pub(super) fn begin(&mut self, unit: u64, attempt: u32) -> Option<oneshot::Receiver<WorkEnd>> {
         if self.is_closing {
             return None;
@@ -113,16 +113,16 @@ impl InHand {
         Some(end)
     }
 
-    /// Working at a unit has ended.
+    /// Records that working on a unit has ended.
     pub(super) fn end(&mut self, unit: u64, end: WorkEnd) {
         let active = self.active.get_mut(&unit);
         if let Some(sender) = active.and_then(|active| active.end.take()) {
-            // Nobody waits where the job is over.
+            // Nobody waits if the job is over.
             let _ = sender.send(end);
         }
     }
 
-    /// No more units are wanted, and those that nobody has taken go back.
+    /// Stops wanting units, and gives back those that nobody has taken.
     pub(super) fn want_no_more(&mut self) {
         self.is_wanted = false;
         self.is_closing = true;
@@ -131,13 +131,13 @@ impl InHand {
         }
     }
 
-    /// This worker takes no more part, for this reason.
+    /// Takes this worker out of the job, for this reason.
     pub(super) fn withdraw(&mut self, reason: &str) {
         self.report.refuses = Some(cut(reason));
         self.want_no_more();
     }
 
-    /// It is known what came of a unit.
+    /// Records the outcome of a unit.
     pub(super) fn note(&mut self, unit: u64, ended: Ended, rows: u64) {
         if let Some(active) = self.active.get_mut(&unit) {
             active.is_noted = true;
@@ -151,21 +151,21 @@ impl InHand {
                 self.report.late += 1;
                 tracing::warn!(
                     unit,
-                    "the result came too late: another worker's counts, and this one was discarded"
+                    "the result came too late: another worker's result counts, and this one was discarded"
                 );
             }
             Ended::AlreadyDone | Ended::Left | Ended::Returned | Ended::Failed | Ended::Unfit => {}
         }
     }
 
-    /// A unit is not in hand any more.
+    /// Removes a unit from those in hand.
     pub(super) fn let_go(&mut self, unit: u64) {
         let active = self.active.remove(&unit);
         if active.is_some_and(|active| active.has_begun && !active.is_noted) {
             self.report.late += 1;
             tracing::warn!(
                 unit,
-                "the job is over: what was computed of the unit is discarded"
+                "the job is over: what was computed for the unit is discarded"
             );
         }
     }
@@ -174,7 +174,7 @@ impl InHand {
         self.active.is_empty()
     }
 
-    /// What is to be said of this worker now.
+    /// Returns the current report.
     pub(super) fn report_now(&mut self) -> WorkerReport {
         let working = self.active.iter();
         let working = working.map(|(unit, active)| {

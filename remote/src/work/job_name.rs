@@ -3,15 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Bytes that a name may have.
+/// Most bytes of a name.
 const MOST: usize = 32;
 
-/// By what a coordinator and its workers find each other: letters, digits, `-` and `_`.
+/// Name by which a coordinator and its workers find each other: letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobName(String);
 
 impl JobName {
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -23,7 +23,7 @@ impl fmt::Display for JobName {
     }
 }
 
-/// Whether something may stand in the name of a key, a subject and a bucket.
+/// Returns whether a text may be part of the name of a key, a subject and a bucket.
 pub(crate) fn is_token(text: &str, most: usize) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=most).contains(&text.len()) && text.bytes().all(fits)

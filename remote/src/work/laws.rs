@@ -1,6 +1,6 @@
-//! Workers and a coordinator against a server that forgets leases and messages, answers late or not at all, and workers
-//! that die, stop and go on, all decided by a seed: every unit has one result in the end, and what was given up was
-//! given up for a reason.
+//! Property tests of workers and a coordinator against a server that forgets leases and messages, and answers late or
+//! not at all, with workers that die, stop and continue, all decided by a seed: every unit has one result in the end,
+//! and what was given up was given up for a reason.
 
 mod world;
 
@@ -63,7 +63,7 @@ proptest! {
             let lost = world.lost_over.get(&unit).copied().unwrap_or(0);
             prop_assert!(!is_given_up || lost >= TRIES, "unit {unit} was given up after {lost}");
         }
-        // Whoever was second has thrown its own result away, and said so; what the dead stored stays.
+        // Whoever was second has discarded its own result and reported that; what the dead stored stays.
         let kept = world.objects.keys().filter(|(unit, attempt)| {
             !world.dead_stored.contains(&(*unit, *attempt)) && world.outcome_attempt(*unit) != Some(*attempt)
         });

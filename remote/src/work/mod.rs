@@ -1,28 +1,27 @@
-//! Jobs over several machines: a coordinator hands units of work out, workers do them, and each unit has one result.
+//! Jobs over several machines: a coordinator hands out units of work, workers do them, and each unit has one result.
 //!
-//! What a unit is and what is computed of it, this module does not know: it moves numbers of units and bytes of
-//! results.
+//! This module does not know what a unit is or what is computed of it: it moves numbers of units and bytes of results.
 //!
-//! # What is at the server
+//! # State at the server
 //!
 //! | what | holds |
 //! | --- | --- |
-//! | key-value bucket `fermata-jobs` | a key for each job that is under way: [`records::JobRecord`] |
-//! | stream `fermata-ID-units`, a work queue | a subject for each unit that has no result, one message at most; a worker's lease is the consumer's ack wait |
-//! | key-value bucket `fermata-ID-state` | `tries.N`: which workers have begun a unit ([`records::Tries`]); `unit.N`: what came of it ([`records::Outcome`]) |
+//! | key-value bucket `fermata-jobs` | a key for each job under way: [`records::JobRecord`] |
+//! | stream `fermata-ID-units`, a work queue | a subject for each unit without a result, at most one message each; a worker's lease is the consumer's ack wait |
+//! | key-value bucket `fermata-ID-state` | `tries.N`: which workers have begun a unit ([`records::Tries`]); `unit.N`: its outcome ([`records::Outcome`]) |
 //! | object bucket `fermata-ID-results` | results, named by unit and attempt |
 //!
 //! A unit is done when `unit.N` is *created*. A creation that seems to have failed is read back before anything is
-//! thrown away, since the server may have done it and died before it could say so. Whoever comes second throws its own
-//! result away.
+//! discarded, since the server may have done it and died before it could answer. Whoever comes second discards its own
+//! result.
 //!
 //! # Map
 //!
 //! | to … | read |
 //! | --- | --- |
-//! | understand the protocol | [`attempt`], [`decision`]: state machines without a network, and what tries them (`laws.rs`) |
-//! | work | [`Worker`] |
-//! | hand out | [`Coordinator`] |
+//! | understand the protocol | [`attempt`], [`decision`]: state machines without a network, and their tests (`laws.rs`) |
+//! | compute units | [`Worker`] |
+//! | hand out units | [`Coordinator`] |
 
 mod assets;
 pub mod attempt;

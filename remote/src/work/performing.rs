@@ -1,4 +1,4 @@
-//! Does at the server what an attempt asks for, and what coordinator and worker both read there.
+//! Carries out at the server what an attempt asks for, and reads what both coordinator and worker need from there.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::attempt::{Ask, Told};
 use super::records::{Outcome, Record, ResultRecord, Tries, read, to_bytes};
 use crate::error::chain;
 
-/// How long the bytes of a result may take, one way.
+/// Time limit for transferring the bytes of a result, one way.
 const TRANSFER: Duration = Duration::from_secs(60);
 
 /// What a key holds.
@@ -21,7 +21,7 @@ pub(crate) enum Held<R> {
     Record(R, u64),
     /// Nothing.
     Nothing,
-    /// Something else, of this revision.
+    /// Something unreadable: why, and its revision.
     Other(String, u64),
 }
 
@@ -40,7 +40,7 @@ pub(crate) async fn held<R: Record>(state: &kv::Store, key: String) -> Result<He
     })
 }
 
-/// An attempt of a worker at a unit.
+/// A worker's attempt at a unit.
 pub(crate) struct Performing<'a> {
     pub(crate) assets: &'a Assets,
     pub(crate) unit: u64,
@@ -50,7 +50,7 @@ pub(crate) struct Performing<'a> {
 }
 
 impl Performing<'_> {
-    /// Asks the server. What it does not answer is not known.
+    /// Asks the server. What it does not answer is [`Told::Unknown`].
     pub(crate) async fn ask(&self, ask: &Ask) -> Told {
         match self.asked(ask).await {
             Ok(told) => told,
@@ -82,7 +82,7 @@ impl Performing<'_> {
                 let mut reader = &bytes[..];
                 let put = self.assets.results.put(name.as_str(), &mut reader);
                 let put = tokio::time::timeout(TRANSFER, put).await;
-                put.map_err(|_| "storing takes too long".to_owned())?
+                put.map_err(|_| "storing the result took too long".to_owned())?
                     .map_err(|error| chain(&error))?;
                 Ok(Told::Done)
             }
@@ -92,7 +92,7 @@ impl Performing<'_> {
                 remove(&self.assets.results, &name).await?;
                 Ok(Told::Done)
             }
-            // These are the delivery's and the graph's.
+            // The delivery and the graph do these.
             Ask::Work { .. } | Ask::Acknowledge | Ask::Return { .. } | Ask::Nothing(_) => {
                 Ok(Told::Unknown)
             }
@@ -127,7 +127,8 @@ impl Performing<'_> {
     }
 }
 
-/// What a creation came to. One that timed out may have been done: the client says then that the key exists.
+/// Returns the answer that a creation amounts to. One that timed out may have been done: the client then reports that
+/// the key exists.
 fn created(created: Result<u64, kv::CreateError>) -> Result<Told, String> {
     match created {
         Ok(_) => Ok(Told::Done),
@@ -136,7 +137,7 @@ fn created(created: Result<u64, kv::CreateError>) -> Result<Told, String> {
     }
 }
 
-/// Removes a result; one that is not there as well.
+/// Removes a result, if it is there.
 pub(crate) async fn remove(results: &ObjectStore, name: &str) -> Result<(), String> {
     match results.info(name).await {
         Ok(info) if info.deleted => return Ok(()),
@@ -150,13 +151,13 @@ pub(crate) async fn remove(results: &ObjectStore, name: &str) -> Result<(), Stri
 
 /// Why a result cannot be used.
 pub(crate) enum NotFetched {
-    /// It is not what its record says, for certain.
+    /// It is certainly not what its record says.
     Damaged(String),
-    /// The server does not give it now.
+    /// The server cannot deliver it now.
     NotNow(String),
 }
 
-/// Brings a result: no more bytes than its record says, and these with its hash.
+/// Fetches a result: no more bytes than its record says, and with the hash of its record.
 pub(crate) async fn fetch(
     results: &ObjectStore,
     unit: u64,
@@ -171,7 +172,7 @@ pub(crate) async fn fetch(
     let info = match results.info(&name).await {
         Ok(info) => info,
         Err(error) if error.kind() == InfoErrorKind::NotFound => {
-            return Err(damaged("it is not there"));
+            return Err(damaged("it does not exist"));
         }
         Err(error) => return Err(NotFetched::NotNow(chain(&error))),
     };
@@ -183,14 +184,14 @@ pub(crate) async fn fetch(
         let object = results.get(&name).await;
         let object = object.map_err(|error| chain(&error))?;
         let mut bytes = Vec::with_capacity(info.size);
-        // A byte more would show that there are too many.
+        // One byte more would show that there are too many.
         let mut limited = object.take(record.size + 1);
         let read = limited.read_to_end(&mut bytes).await;
         read.map(|_| bytes).map_err(|error| error.to_string())
     };
     let brought = tokio::time::timeout(TRANSFER, bring).await;
     let bytes = brought
-        .map_err(|_| damaged("it does not come, as if parts of it were missing"))?
+        .map_err(|_| damaged("it did not arrive in time, as if parts of it were missing"))?
         .map_err(NotFetched::NotNow)?;
     if sha256(&bytes) != record.sha256 {
         return Err(damaged("its bytes are not those that were committed"));
@@ -198,7 +199,7 @@ pub(crate) async fn fetch(
     Ok(bytes.into())
 }
 
-/// SHA-256 as hexadecimal digits.
+/// Returns the SHA-256 as hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     fermata_files::sha256(bytes)
 }

@@ -1,35 +1,35 @@
-//! What stands in a job's buckets, and what workers tell: JSON, so that `nats kv get` shows it. Owns the forms and what
-//! of them is believed: everything that comes from the network is bounded and looked at before it is used.
+//! Records in a job's buckets, and workers' reports: JSON, so that `nats kv get` shows them. Owns their forms and
+//! limits: everything that comes from the network is bounded and checked before it is used.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::job_name::is_token;
 
-/// Bytes that a record may have, but for a job's.
+/// Most bytes of a record, except a job's.
 pub const MOST_BYTES: usize = 64 << 10;
-/// Bytes that a job's record may have: less than any server's `max_payload`.
+/// Most bytes of a job's record: less than any server's `max_payload`.
 pub const MOST_JOB_BYTES: usize = 512 << 10;
-/// Bytes of a word in a record: names, reasons.
+/// Most bytes of a text in a record: names, reasons.
 const MOST_WORD: usize = 2000;
-/// Bytes of a worker's name.
+/// Most bytes of a worker's name.
 const MOST_NAME: usize = 64;
-/// Units that a job may have.
+/// Most units of a job.
 pub const MOST_UNITS: u64 = 10_000_000;
-/// Tries of one unit that are remembered.
+/// Most tries of one unit that are remembered.
 const MOST_TRIES: usize = 64;
 
-/// Why bytes are no record.
+/// Why bytes are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// More bytes than any record has.
     #[error("{0} bytes are too many for a record")]
     TooLarge(usize),
-    /// Another form.
+    /// Not of the expected form.
     #[error("{0}")]
     Form(String),
-    /// A field that cannot be.
-    #[error("it says {0}")]
+    /// A field has an impossible value.
+    #[error("the record has {0}")]
     Value(&'static str),
 }
 
@@ -37,25 +37,25 @@ pub enum RecordError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobRecord {
-    /// Of this job alone: another one under the same name has another.
+    /// Identifier of this job alone: another one under the same name has another.
     pub id: String,
     /// Who hands the units out: `HOST pid N`.
     pub by: String,
-    /// How long a worker may be silent before a unit is given to another one, milliseconds.
+    /// How long a worker may be silent before a unit is given to another one, in milliseconds.
     pub lease_ms: u64,
     /// Units, numbered from 0.
     pub units: u64,
     /// Workers that may be lost over one unit, before that is given up.
     pub tries: u32,
-    /// What the units are of, for those who know.
+    /// What the units are of; not read by this crate.
     pub about: String,
 }
 
-/// What came of a unit.
+/// Outcome of a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Outcome {
-    /// A result, which lies in the object bucket.
+    /// A result, which is in the object bucket.
     Result(ResultRecord),
     /// It was given up.
     GivenUp {
@@ -70,11 +70,11 @@ pub enum Outcome {
 pub struct ResultRecord {
     /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Of the result's bytes.
+    /// SHA-256 of the result's bytes.
     pub sha256: String,
-    /// Bytes.
+    /// Its size in bytes.
     pub size: u64,
-    /// Who computed it.
+    /// The worker that computed it.
     pub worker: String,
 }
 
@@ -82,49 +82,49 @@ pub struct ResultRecord {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tries {
-    /// Attempts that there were: each has the next number, also if an earlier one was given back.
+    /// Attempts so far: each has the next number, even if an earlier one was given back.
     pub begun: u32,
-    /// Those that were not given back.
+    /// Attempts that were not given back.
     pub open: Vec<Try>,
 }
 
-/// Somebody has begun a unit.
+/// An attempt at a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Try {
     /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Who.
+    /// The worker that began it.
     pub worker: String,
-    /// Why it came to nothing, if the worker could say so.
+    /// Why it failed, if the worker could report that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
 
-/// What a worker says of itself, about once a second.
+/// What a worker reports about itself, about once a second.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerReport {
-    /// Its name: no other process ever has it.
+    /// Its name, which no other process ever has.
     pub worker: String,
     /// Its machine.
     pub host: String,
     /// Why it does not take part, if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refuses: Option<String>,
-    /// What of it differs from the coordinator's machine, where that was allowed.
+    /// How its machine differs from the coordinator's, where that was allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differs: Option<String>,
     /// Units whose results count.
     pub units: u64,
-    /// Rows of these.
+    /// Rows in these units.
     pub rows: u64,
     /// Results that came too late, and were discarded.
     pub late: u64,
-    /// Units that it works at, and for how long, milliseconds.
+    /// Units that it works on, and for how long, in milliseconds.
     #[serde(default)]
     pub working: Vec<(u64, u64)>,
-    /// It is going.
+    /// Whether it is leaving.
     #[serde(default)]
     pub ends: bool,
 }
@@ -141,12 +141,12 @@ impl Tries {
         self.begun
     }
 
-    /// Takes a try back, as if it had not been.
+    /// Removes a try, as if it had not been.
     pub fn give_back(&mut self, attempt: u32) {
         self.open.retain(|known| known.attempt != attempt);
     }
 
-    /// Says that a try came to nothing.
+    /// Records that a try failed.
     pub fn fail(&mut self, attempt: u32, reason: &str) {
         let of_it = self.open.iter_mut().find(|known| known.attempt == attempt);
         if let Some(known) = of_it {
@@ -155,7 +155,7 @@ impl Tries {
     }
 }
 
-/// A text that is short enough for a record.
+/// Cuts a text so that it is short enough for a record.
 pub fn cut(text: &str) -> String {
     let mut end = text.len().min(MOST_WORD);
     while !text.is_char_boundary(end) {
@@ -164,7 +164,7 @@ pub fn cut(text: &str) -> String {
     text[..end].to_owned()
 }
 
-/// A record's bytes.
+/// Returns a record's bytes.
 pub fn to_bytes(record: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(record).expect("names and numbers are JSON")
 }
@@ -185,12 +185,12 @@ pub fn read<R: Record>(bytes: &[u8]) -> Result<R, RecordError> {
     }
 }
 
-/// What comes from the network.
+/// A record that comes from the network.
 pub trait Record: DeserializeOwned {
-    /// Bytes that it may have.
+    /// Most bytes of it.
     const MOST: usize = MOST_BYTES;
 
-    /// A field that cannot be.
+    /// Returns which field has an impossible value, if one has.
     fn problem(&self) -> Option<&'static str>;
 }
 
@@ -202,7 +202,7 @@ fn is_word(text: &str) -> bool {
     text.len() <= MOST_WORD
 }
 
-/// The first of these that is not so.
+/// Returns the text of the first condition that does not hold.
 fn first(wrong: &[(bool, &'static str)]) -> Option<&'static str> {
     let mut wrong = wrong.iter();
     wrong.find(|(is_right, _)| !is_right).map(|(_, what)| *what)
@@ -235,12 +235,12 @@ impl Record for Outcome {
             Self::Result(result) => {
                 let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
                 first(&[
-                    (result.attempt > 0, "attempt 0: they count from 1"),
+                    (result.attempt > 0, "attempt 0, but attempts count from 1"),
                     (
                         result.sha256.len() == 64 && result.sha256.bytes().all(hex),
                         "an invalid sha256",
                     ),
-                    (is_name(&result.worker), "an invalid name of a worker"),
+                    (is_name(&result.worker), "an invalid worker name"),
                 ])
             }
         }
@@ -261,8 +261,8 @@ impl Record for Tries {
         let mut told = self.open.iter().filter_map(|one| one.failed.as_ref());
         first(&[
             (self.open.len() <= MOST_TRIES, "too many tries"),
-            (in_order && known, "attempts that cannot be"),
-            (named, "an invalid name of a worker"),
+            (in_order && known, "impossible attempt numbers"),
+            (named, "an invalid worker name"),
             (told.all(|text| is_word(text)), "a reason that is too long"),
         ])
     }
@@ -272,10 +272,13 @@ impl Record for WorkerReport {
     fn problem(&self) -> Option<&'static str> {
         let mut words = self.refuses.iter().chain(&self.differs);
         first(&[
-            (is_name(&self.worker), "an invalid name of a worker"),
-            (self.host.len() <= 255, "a name of a host that is too long"),
+            (is_name(&self.worker), "an invalid worker name"),
+            (self.host.len() <= 255, "a host name that is too long"),
             (words.all(|text| is_word(text)), "a reason that is too long"),
-            (self.working.len() <= 64, "more units than one can work at"),
+            (
+                self.working.len() <= 64,
+                "more units than one worker may have in hand",
+            ),
         ])
     }
 }

@@ -1,5 +1,5 @@
-//! A worker at the network: takes units when it is asked for them, renews their leases while they are worked at, and
-//! brings their results. What is computed is the caller's.
+//! The network side of a worker: takes units on request, renews their leases while they are worked on, and delivers
+//! their results. The caller computes.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,13 +23,13 @@ use crate::lock::lock;
 
 /// How long one request for a unit waits at the server.
 const PULL: Duration = Duration::from_secs(2);
-/// Pauses after what the server did not answer.
+/// Pause after a request that the server did not answer.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often is looked whether the job is still there.
+/// Polling interval for whether the job still exists.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often a worker says how it is, at most.
+/// Longest interval between a worker's reports.
 const REPORT: Duration = Duration::from_secs(1);
-/// How long the last words may take.
+/// Time limit for a worker's last reports.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A worker of a job.
@@ -47,10 +47,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Finds the job of a name; waits for one, and says why it waits whenever that changes. Nothing is taken yet.
+    /// Finds the job of a name. Waits until there is one, and calls `waits` with the reason whenever that changes.
+    /// Takes no unit yet.
     ///
     /// # Errors
-    /// What stands at the server cannot be read.
+    /// The record at the server cannot be read, or this user may not look for it.
     pub fn find(
         connection: &Arc<NatsConnection>,
         job: &JobName,
@@ -78,18 +79,18 @@ impl Worker {
         }))
     }
 
-    /// The job.
+    /// Returns the job.
     pub fn record(&self) -> &JobRecord {
         &self.record
     }
 
-    /// Says at the server why this worker does not take part.
+    /// Reports at the server why this worker does not take part.
     pub fn refuse(&self, reason: &str) {
         lock(&self.state).report.refuses = Some(cut(reason));
         self.connection.block_on(self.tell());
     }
 
-    /// Begins to work. `differs` says what of this machine is not as the coordinator's, where that is allowed.
+    /// Begins to work. `differs` says how this machine differs from the coordinator's, where that is allowed.
     pub fn begin(self: &Arc<Self>, differs: Option<String>) {
         lock(&self.state).report.differs = differs.map(|text| cut(&text));
         let runtime = &self.connection.runtime;
@@ -98,7 +99,8 @@ impl Worker {
         runtime.spawn(Arc::clone(self).say());
     }
 
-    /// A unit, if there is one. It is then worked at until one of the three below is called.
+    /// Returns a unit, if there is one. It is then worked on until [`computed`](Self::computed),
+    /// [`failed`](Self::failed) or [`give_back`](Self::give_back) is called.
     pub fn take(&self) -> Taken {
         if self.is_over() {
             return Taken::NoMore;
@@ -111,7 +113,7 @@ impl Worker {
         taken
     }
 
-    /// A unit has been computed: its result, and how many rows it has.
+    /// Delivers the result of a unit, and how many rows it has.
     pub fn computed(&self, unit: u64, bytes: Vec<u8>, rows: u64) {
         let end = WorkEnd::Computed {
             sha256: sha256(&bytes),
@@ -121,23 +123,23 @@ impl Worker {
         lock(&self.state).end(unit, end);
     }
 
-    /// A unit could not be computed.
+    /// Reports that a unit could not be computed.
     pub fn failed(&self, unit: u64, reason: &str) {
         lock(&self.state).end(unit, WorkEnd::Failed(reason.to_owned()));
     }
 
-    /// A unit was not computed, for reasons that have nothing to do with it.
+    /// Gives back a unit that was not computed, for reasons unrelated to it.
     pub fn give_back(&self, unit: u64) {
         lock(&self.state).end(unit, WorkEnd::GivenBack);
     }
 
-    /// How this worker is doing; `refuses` is there if it takes no more part since it has failed.
+    /// Returns this worker's report; `refuses` is set if it no longer takes part since it has failed.
     pub fn report(&self) -> WorkerReport {
         lock(&self.state).report.clone()
     }
 
-    /// Ends a worker that has begun: gives back what was not begun, waits until results are with the server, at most so
-    /// long, and says that it goes.
+    /// Ends a worker that has begun: gives back units that were not begun, waits at most `most` until results are at
+    /// the server, and reports that it leaves.
     pub fn close(&self, most: Duration) {
         lock(&self.state).want_no_more();
         self.wait(most, InHand::is_empty);
@@ -145,7 +147,7 @@ impl Worker {
         self.wait(2 * FAREWELL, |state| state.is_gone);
     }
 
-    /// Waits until something is so, at most so long.
+    /// Waits until a condition holds, at most `most`.
     fn wait(&self, most: Duration, is_so: impl Fn(&InHand) -> bool) {
         let until = Instant::now() + most;
         let mut state = lock(&self.state);
@@ -165,7 +167,7 @@ impl Worker {
         let _ = over.wait_for(|is_over| *is_over).await;
     }
 
-    /// Brings units when they are wanted.
+    /// Fetches units when they are wanted.
     async fn fetch(self: Arc<Self>) {
         let fetching = async {
             loop {
@@ -199,12 +201,12 @@ impl Worker {
                 .transpose()
                 .map_err(|error| error.to_string())
         };
-        // A request that a broken connection swallowed is made again.
+        // A request that was lost with a broken connection is made again.
         let pulled = tokio::time::timeout(PULL + REPORT, pull).await;
         pulled.unwrap_or(Ok(None))
     }
 
-    /// A unit was given to this worker.
+    /// Takes in a unit that was given to this worker.
     fn given(self: &Arc<Self>, message: Message) {
         let unit = self.assets.unit_of(&message.subject);
         let Some(unit) = unit.filter(|unit| *unit < self.record.units) else {
@@ -229,7 +231,7 @@ impl Worker {
         });
     }
 
-    /// An attempt at a unit, from its delivery to its end.
+    /// Runs an attempt at a unit, from its delivery to its end.
     async fn attempt(&self, unit: u64, newest: watch::Receiver<Arc<Message>>) {
         let mut attempt = Attempt::new(&self.spec.worker, self.record.tries);
         let mut result: Option<(Bytes, String)> = None;
@@ -328,7 +330,7 @@ impl Worker {
         }
     }
 
-    /// Hands the unit to whoever takes it, and waits for its end.
+    /// Hands the unit to the caller, and waits for its end.
     async fn work(&self, unit: u64, attempt: u32) -> WorkEnd {
         let begun = lock(&self.state).begin(unit, attempt);
         match begun {
@@ -337,7 +339,7 @@ impl Worker {
         }
     }
 
-    /// Looks whether the job is still there.
+    /// Polls whether the job still exists.
     async fn look(self: Arc<Self>) {
         let looking = async {
             loop {
@@ -359,7 +361,7 @@ impl Worker {
         }
     }
 
-    /// Says how this worker is, until it ends, and then that it goes.
+    /// Reports on this worker until it ends, and then that it leaves.
     async fn say(self: Arc<Self>) {
         let lease = Duration::from_millis(self.record.lease_ms);
         let mut due = tokio::time::interval(REPORT.min(lease / 4));
@@ -376,7 +378,7 @@ impl Worker {
             () = saying => {}
             () = self.ended() => {}
         }
-        // Attempts that are under way end now, too, and what came of them is to be told.
+        // Attempts under way end now, too, and their outcome is to be reported.
         let until = Instant::now() + FAREWELL;
         while !lock(&self.state).is_empty() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -393,7 +395,7 @@ impl Worker {
         let subject = reports_of(&self.record.id);
         let told = client.publish(subject, to_bytes(&report).into()).await;
         if told.is_ok() {
-            // Only what is on its way can be heard; a server that is away hears nothing.
+            // The report must leave before the worker does, but a server that is away is not waited for.
             let _ = tokio::time::timeout(PAUSE, client.flush()).await;
         }
     }

@@ -1,61 +1,61 @@
-//! The workers of a job as its coordinator hears of them: who they are, how fast, who lags. Owns no network and no
-//! clock.
+//! The workers of a job as its coordinator knows them from their reports: who they are, how fast, who lags. Independent
+//! of network and clock.
 
 use std::collections::BTreeMap;
 
 use super::records::WorkerReport;
 
-/// Workers that are remembered.
+/// Most workers that are remembered.
 const MOST: usize = 1000;
 /// A worker lags when it is slower than this share of the median.
 const LAGS_BELOW: f64 = 0.5;
 
-/// A worker, as it was heard of last.
+/// A worker, as of its last report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkerNow {
-    /// What it said.
+    /// Its last report.
     pub report: WorkerReport,
-    /// Rows a second, since it was heard of first.
+    /// Rows per second, from its first report to its last.
     pub rows_per_s: f64,
-    /// For how long nothing was heard of it, seconds.
+    /// How long ago it was last heard of, in seconds.
     pub silent_s: f64,
-    /// Whether it is much slower than others.
+    /// Whether it is much slower than the others.
     pub lags: bool,
 }
 
-/// What was used of a worker's results.
+/// How much of a worker's results was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Units.
     pub units: u64,
-    /// Rows of these.
+    /// Rows in these units.
     pub rows: u64,
 }
 
-/// How a job is doing.
+/// State of a job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobNow {
-    /// Its workers, those too that are gone or do not take part, by name.
+    /// Its workers by name, including those that are gone or do not take part.
     pub workers: Vec<WorkerNow>,
-    /// Whose results were used, by worker: as counted here, and not as workers say.
+    /// What was used of results, by worker: as counted here, not as workers report it.
     pub counted: BTreeMap<String, Counted>,
     /// Units that are handed out.
     pub handed_out: usize,
-    /// Units that had to be published again: nobody had them, and there was no result.
+    /// Units that had to be published again, since nobody had them and there was no result.
     pub republished: u64,
-    /// Results that were not what they said, and are computed again.
+    /// Results that were rejected, and are computed again.
     pub rejected: u64,
     /// Messages and records from the network that could not be read.
     pub malformed: u64,
 }
 
 impl JobNow {
-    /// Results that came too late and were discarded.
+    /// Returns how many results came too late and were discarded.
     pub fn late(&self) -> u64 {
         self.workers.iter().map(|worker| worker.report.late).sum()
     }
 
-    /// Workers that take part and are heard of.
+    /// Returns the workers that take part and have been heard of within a lease.
     pub fn active(&self, lease_s: f64) -> impl Iterator<Item = &WorkerNow> {
         self.workers.iter().filter(move |worker| {
             let report = &worker.report;
@@ -70,23 +70,23 @@ struct Known {
     last_ms: u64,
 }
 
-/// Everybody who was heard of.
+/// All workers that have been heard of.
 #[derive(Default)]
 pub(crate) struct Workers(BTreeMap<String, Known>);
 
-/// What is new about a worker.
+/// What is new in a worker's report.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum News {
     Joined,
     Refuses,
     Ended,
     Nothing,
-    /// There are too many.
+    /// Too many workers are known.
     TooMany,
 }
 
 impl Workers {
-    /// A worker has said how it is.
+    /// Takes in a worker's report.
     pub(crate) fn heard(&mut self, report: WorkerReport, now_ms: u64) -> News {
         let is_new = !self.0.contains_key(&report.worker);
         if is_new && self.0.len() >= MOST {
@@ -116,7 +116,7 @@ impl Workers {
     pub(crate) fn now(&self, now_ms: u64) -> Vec<WorkerNow> {
         let s = |ms: u64| ms as f64 / 1000.0;
         let of = |known: &Known| {
-            // From when it was heard first to when it was heard last: a worker that is gone does not become slower.
+            // From the first report to the last: a worker that is gone does not become slower.
             let lasted = s(known.last_ms - known.first_ms);
             WorkerNow {
                 report: known.report.clone(),

@@ -1,4 +1,4 @@
-//! A payload of the tests, and its form between machines.
+//! A payload of the tests, and its form on the wire.
 
 use fermata_engine::{ActorError, Codec, Payload};
 
@@ -7,7 +7,7 @@ pub(crate) struct Number(pub(crate) u64);
 
 impl Payload for Number {}
 
-/// Eight bytes, and as many more as make it a frame.
+/// Codec of eight bytes, padded to the size of a frame.
 pub(crate) struct NumberV1;
 
 const SIZE: usize = 2000;

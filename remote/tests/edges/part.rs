@@ -110,7 +110,7 @@ nodes:
 
 pub(crate) const ASAP: &str = "run: {clock: asap}\n";
 
-/// Gives numbers and then nothing, until it is asked to end.
+/// A source of some numbers, and then of nothing until it is asked to end.
 struct Gated {
     count: u64,
     given: u64,
@@ -153,7 +153,7 @@ impl Source for Gated {
     }
 }
 
-/// Lets only the first packet of `hall` through.
+/// A filter that lets only the first packet of `hall` through.
 struct Sparse;
 
 #[derive(Deserialize, JsonSchema)]

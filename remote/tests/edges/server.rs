@@ -1,4 +1,4 @@
-//! A NATS server of a test's own, which it may stop, kill and start again.
+//! A test's own NATS server, which it may stop, kill and restart.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use fermata_engine::Codecs;
 use fermata_remote::{Credentials, NatsConnection, RemoteError};
 
-/// Longer than anything takes that a test waits for, on a machine that has other things to do.
+/// Longer than anything that a test waits for takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until something has happened that the test itself cannot bring about.
+/// Waits until something has happened that the test itself cannot cause.
 pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
     let started = Instant::now();
     while !happened() {
@@ -22,7 +22,7 @@ pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
-/// A port that nobody listens at. It is below those that the system gives of its own accord: nobody takes it while a
+/// Returns a port on which nobody listens. It is below the ephemeral ports of the system: nobody takes it while a
 /// server that was killed is away, and a program that tries to reach that server does not reach itself.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -36,12 +36,12 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// The server, in a folder of its own.
+/// A server, in a folder of its own.
 pub(crate) struct Server {
     folder: tempfile::TempDir,
     port: u16,
     more: String,
-    /// More settings of JetStream.
+    /// More JetStream settings.
     jetstream: String,
     process: Option<Child>,
 }
@@ -52,12 +52,12 @@ impl Server {
         Self::start_with("")
     }
 
-    /// Starts a server with more lines in its settings.
+    /// Starts a server with more lines of settings.
     pub(crate) fn start_with(more: &str) -> Self {
         Self::start_limited(more, "")
     }
 
-    /// Starts a server with more settings of JetStream.
+    /// Starts a server with more JetStream settings.
     pub(crate) fn start_limited(more: &str, jetstream: &str) -> Self {
         let mut server = Self {
             folder: tempfile::tempdir().expect("a folder"),
@@ -70,7 +70,7 @@ impl Server {
         server
     }
 
-    /// Starts it again, where it was.
+    /// Starts it again, at the same port and with the same folder.
     pub(crate) fn run(&mut self) {
         assert!(self.process.is_none(), "it runs");
         let folder = self.folder.path();
@@ -106,23 +106,23 @@ impl Server {
         }
     }
 
-    /// Takes everything that it holds from a server that has been killed, as a container without a volume loses it.
+    /// Removes everything that a killed server holds, as a container without a volume loses it.
     pub(crate) fn empty(&self) {
         assert!(self.process.is_none(), "it runs");
         std::fs::remove_dir_all(self.folder.path().join("store")).expect("what it stored");
     }
 
-    /// What it has logged.
+    /// Returns its log.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).expect("a log")
     }
 
-    /// Where it is.
+    /// Returns its address.
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Connects a program that has credentials.
+    /// Connects a program with credentials.
     pub(crate) fn connect_as(
         &self,
         credentials: &Credentials,
@@ -144,7 +144,7 @@ fn program() -> PathBuf {
     let mut native = native
         .map(|native| native.join("nats-server/nats-server"))
         .into_iter();
-    // Or one that the machine has.
+    // Otherwise the machine's own.
     native
         .find(|native| native.exists())
         .unwrap_or_else(|| PathBuf::from("nats-server"))

@@ -14,16 +14,16 @@ pub(crate) struct Case {
     pub(crate) packets: u64,
     pub(crate) capacity: usize,
     pub(crate) window: usize,
-    /// Bytes that may wait or be on their way; packets have one to three each.
+    /// Bytes that may wait or be on their way; each packet has one to three.
     pub(crate) bytes: Option<u64>,
     pub(crate) max_age_ms: Option<u64>,
-    /// The stream's sequences go on over lives of the sending end: each begins where one before it did, or behind, and
-    /// never behind what had not been acknowledged in the life before.
+    /// Whether the stream's sequences continue over lives of the sending end: each life begins where the one before it
+    /// did, or later, but never after what was not acknowledged in the life before.
     pub(crate) goes_on: bool,
-    /// One packet in so many has been filtered before the edge.
+    /// One packet in so many was filtered before the edge.
     pub(crate) filtered: u64,
     pub(crate) faults: Faults,
-    /// An end is killed once in so many steps; 0: never.
+    /// An end is killed once in so many steps on average; 0: never.
     pub(crate) sender_dies: u64,
     pub(crate) receiver_dies: u64,
     pub(crate) seed: u64,
@@ -38,22 +38,22 @@ pub(crate) struct World {
     pub(crate) added: u64,
     /// Sequences whose publication was acknowledged.
     pub(crate) acknowledged: Vec<u64>,
-    /// Those of this life of the sending end, and the sequence that it began with.
+    /// Those of this life of the sending end, and the sequence with which it began.
     acknowledged_now: BTreeSet<u64>,
     begun_at: u64,
     pub(crate) out: Vec<u64>,
-    /// Behind the last sequence that was fetched from the receiving end, and how much of `out` has been settled.
+    /// One past the last sequence that was fetched from the receiving end, and how much of `out` has been settled.
     fetched: u64,
     settled: usize,
     /// What earlier lives of the receiving end had counted as missed.
     pub(crate) missed_before: u64,
     pub(crate) end: Option<End>,
-    /// More bytes than may be were on their way at once.
+    /// Whether more bytes than allowed were on their way at once.
     pub(crate) was_too_much: bool,
 }
 
 impl World {
-    /// An edge that has seen nothing.
+    /// Creates an edge that has seen nothing.
     pub(crate) fn new(case: Case) -> Self {
         let edge = SimulatedEdge::new(SimulatedSpec {
             sender: SenderSpec {
@@ -107,7 +107,7 @@ impl World {
         self.edge.kill_sender();
         self.in_hand = 0;
         if self.case.goes_on {
-            // What it comes from remembers how far this life was settled, or how far it had been when the life began.
+            // Its upstream remembers how far this life was settled at some time since the life began.
             let is_open = |sequence: &u64| !self.acknowledged_now.contains(sequence);
             let open = (self.begun_at..self.sequence).find(is_open);
             let open = open.unwrap_or(self.sequence);
@@ -118,8 +118,8 @@ impl World {
     }
 
     fn kill_receiver(&mut self) {
-        // What was not settled is lost there; what is not remembered as settled comes again, and the sinks go back to
-        // it.
+        // What was not settled is lost there. What is not remembered as settled comes again, so the sinks go back to
+        // that.
         self.out.truncate(self.settled);
         let settled = self.edge.remembered().unwrap_or_default();
         self.out.retain(|&sequence| sequence < settled.behind);
@@ -129,7 +129,7 @@ impl World {
         self.edge.kill_receiver();
     }
 
-    /// The stream's next packet reaches the edge, while there is room.
+    /// Feeds the stream's next packet to the edge, if there is room.
     fn feed(&mut self) {
         let blocks = self.case.full == WhenFull::Block;
         let has_room = !blocks || self.in_hand < self.case.window;

@@ -1,4 +1,4 @@
-//! A server, workers and a coordinator in steps that a seed decides.
+//! A simulated server, workers and a coordinator, in steps that a seed decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,13 @@ use crate::work::records::{Outcome, ResultRecord, Tries};
 
 /// Workers that may be lost over a unit.
 pub(super) const TRIES: u32 = 3;
-/// Steps of a lease.
+/// Length of a lease, in steps.
 const LEASE: u64 = 60;
-/// Steps after which nothing breaks any more.
+/// Step after which nothing breaks any more.
 const CALM: u64 = 3000;
 const MOST_STEPS: u64 = 200_000;
 
-/// How often something happens, of 10,000 steps.
+/// How often faults happen, in 10,000 steps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Faults {
     pub(super) answer_lost: u64,
@@ -23,7 +23,7 @@ pub(super) struct Faults {
     pub(super) message_forgotten: u64,
     pub(super) worker_dies: u64,
     pub(super) worker_stops: u64,
-    /// Of 10,000 results.
+    /// In 10,000 results.
     pub(super) rejected: u64,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Faults {
 pub(super) struct Case {
     pub(super) units: u64,
     pub(super) workers: usize,
-    /// The first so many units kill whoever works at them.
+    /// The first units, up to this number, kill whoever works on them.
     pub(super) poisonous: u64,
     pub(super) faults: Faults,
     pub(super) seed: u64,
@@ -49,7 +49,7 @@ struct Running {
 struct SimWorker {
     name: String,
     stopped_until: u64,
-    /// It takes no more part, and another one comes.
+    /// Whether it no longer takes part, so that another one comes.
     is_unfit: bool,
     running: Vec<Running>,
 }
@@ -80,10 +80,10 @@ pub(super) struct World {
     pub(super) given_up: BTreeMap<u64, String>,
     /// Workers that a unit has killed.
     pub(super) killed: BTreeMap<u64, u32>,
-    /// Workers that died, or stopped for longer than a lease, with the unit begun.
+    /// Workers that died, or stopped for at least half a lease, with the unit begun.
     pub(super) lost_over: BTreeMap<u64, u32>,
     rejected: BTreeSet<(u64, u32)>,
-    /// Results of workers that died before they could say whose counts.
+    /// Results of workers that died before they could report whose result counts.
     pub(super) dead_stored: BTreeSet<(u64, u32)>,
 }
 
@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    /// Until every unit has come to something and everybody has ended.
+    /// Runs until every unit has been decided and every worker is idle.
     pub(super) fn run(mut self) -> Self {
         while self.now < MOST_STEPS {
             self.step();
@@ -257,12 +257,12 @@ impl World {
         };
         *leased = now + LEASE;
         let mut known = self.workers[worker].running.iter();
-        // One that works at it still has its lease again.
+        // If this worker works on it still, it has its lease again.
         if known.any(|running| running.unit == unit) {
             return;
         }
         let name = self.workers[worker].name.clone();
-        // What is computed beside a unit that kills is lost with it.
+        // Units that are computed beside one that kills would be lost with it.
         let most = if self.case.poisonous > 0 { 1 } else { 2 };
         if self.workers[worker].running.len() < most {
             self.workers[worker].running.push(Running {
@@ -313,7 +313,7 @@ impl World {
         }
     }
 
-    /// Does what a worker asks for; the answer may be lost, and what is asked for be done later, or never.
+    /// Does what a worker asks for; the answer may be lost, and what is asked for may be done later, or never.
     fn ask(&mut self, unit: u64, worker: &str, ask: Ask) -> Told {
         let result = |attempt| ResultRecord {
             attempt,
@@ -384,7 +384,7 @@ impl World {
         is_last
     }
 
-    /// The coordinator looks at a unit.
+    /// Lets the coordinator look at a unit.
     fn look(&mut self, unit: u64) {
         if self.accepted.contains(&unit) || self.given_up.contains_key(&unit) {
             return;
