@@ -1,4 +1,4 @@
-//! Predictions and their files, right and wrong.
+//! Predictions and their files, valid and invalid.
 
 use proptest::prelude::*;
 
@@ -38,7 +38,7 @@ fn rows_in_both_are_counted_in_whatever_order_they_stand() {
     assert_eq!(one.rows_shared_with(&other), 2);
     assert_eq!(other.rows_shared_with(&one), 2);
     assert_eq!(one.rows_shared_with(&one), 4);
-    // By images where both know them: other logits are other models'.
+    // By images if both know them: equal rows may then have different logits, from other models.
     let hashed =
         |of: Predictions, hashes: [u8; 4]| of.with_hashes(hashes.map(|byte| [byte; 32]).to_vec());
     let (one, other) = (hashed(one, [1, 2, 3, 4]), hashed(other, [4, 9, 8, 7]));
@@ -61,7 +61,7 @@ fn rows_in_both_are_counted_in_whatever_order_they_stand() {
     assert!(error.contains("expected 64 hexadecimal digits"), "{error}");
 }
 
-/// An archive of `labels` with this type and order, and two logits for each.
+/// Writes an archive of `labels` with this type and order, and two logits for each.
 fn with_labels(path: &Path, descr: &str, fortran: bool, labels: &[u8], rows: usize) {
     let npy = |descr: &str, shape: &str, data: &[u8]| {
         let order = if fortran { "True" } else { "False" };
@@ -77,7 +77,7 @@ fn with_labels(path: &Path, descr: &str, fortran: bool, labels: &[u8], rows: usi
         bytes.extend(data);
         bytes
     };
-    // 0, 1, 2, … as the file has them.
+    // 0, 1, 2, … in the order of the file.
     let logits: Vec<u8> = (0..2 * rows)
         .flat_map(|value| (value as f32).to_le_bytes())
         .collect();
@@ -133,7 +133,7 @@ fn labels_are_whole_numbers_of_any_width_sign_and_byte_order() {
     let error = Predictions::read(&path, &names(2)).unwrap_err().to_string();
     assert!(error.contains("beyond 64 signed bits"), "{error}");
 
-    // Columns after each other.
+    // Column by column.
     with_labels(&path, "|u1", true, &[1, 0, 1], 3);
     let read = Predictions::read(&path, &names(2)).unwrap();
     assert_eq!(read.labels(), [1, 0, 1]);
