@@ -132,7 +132,7 @@ pub fn fit_temperature(predictions: &Predictions) -> Temperature {
 pub enum FusionError {
     /// No teachers, or not one weight and temperature for each.
     #[error(
-        "{teachers} teachers, {weights} weights and {temperatures} temperatures; expected as many of each, at least one"
+        "{teachers} teachers, {weights} weights and {temperatures} temperatures; expected the same number of each, at least one"
     )]
     Counts {
         /// Number of teachers.
@@ -143,7 +143,7 @@ pub enum FusionError {
         temperatures: usize,
     },
     /// A teacher with other rows or classes than the first.
-    #[error("teacher {0} was asked about other rows or classes than the first")]
+    #[error("teacher {0} has other rows or classes than the first")]
     Rows(usize),
     /// A temperature of 0 or less, a negative weight, or weights that sum to 0; also values that are not finite.
     #[error("temperatures must be above 0, and weights at least 0 with a sum above 0")]

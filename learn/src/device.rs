@@ -15,11 +15,11 @@ const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
     /// A name that is not a device.
-    #[error("`{0}` is not a device; there are cpu and cuda:N")]
+    #[error("`{0}` is not a device; expected cpu or cuda:N")]
     Name(String),
     /// A missing or unusable CUDA library of libtorch.
     #[error(
-        "there is no device cuda:{number}: {CUDA_LIBRARY} cannot be loaded ({reason}); it comes with torch's CUDA build, and is looked for beside libtorch_cpu.so and in LD_LIBRARY_PATH"
+        "there is no device cuda:{number}: {CUDA_LIBRARY} cannot be loaded ({reason}); it comes with torch's CUDA build, and is searched for beside libtorch_cpu.so and in LD_LIBRARY_PATH"
     )]
     Library {
         /// Number of the GPU asked for.

@@ -20,7 +20,7 @@ pub enum SearchError {
     Step(f64),
     /// A step that gives too many points.
     #[error(
-        "a step of {step} makes more than {MOST_POINTS} points of {teachers} teachers; take a larger one"
+        "a step of {step} gives more than {MOST_POINTS} points for {teachers} teachers; use a larger one"
     )]
     Points {
         /// Step of the grid.

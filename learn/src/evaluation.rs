@@ -24,7 +24,7 @@ const SHARED: f64 = 0.05;
 /// A temperature that would be evaluated on the rows it was fitted on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{shared} of the {evaluated} rows that are evaluated are among the {fitted_on} that the temperature would be fitted on: it is never fitted on those"
+    "{shared} of the {evaluated} rows to evaluate are among the {fitted_on} rows for fitting the temperature: it is never fitted on those"
 )]
 pub struct FittedOnEvaluated {
     /// Number of rows in both.

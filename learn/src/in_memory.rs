@@ -27,7 +27,7 @@ where
     header
         .and(rows)
         .expect("memory takes rows that have a cell for each column");
-    let table = table.into_inner().expect("memory takes all");
+    let table = table.into_inner().expect("writing to memory cannot fail");
     String::from_utf8(table).expect("cells are text")
 }
 

@@ -48,10 +48,10 @@ pub struct LabelErrors<'a> {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoLabelErrors {
     /// Predictions of other classes.
-    #[error("predictions {0} are not of the seven expressions in their order")]
+    #[error("predictions {0}: classes must be the seven expressions in canonical order")]
     Classes(usize),
     /// Predictions without hashes.
-    #[error("predictions {0} do not say which images their rows are (`sha256`)")]
+    #[error("predictions {0} have no `sha256` of their rows' images")]
     NoHashes(usize),
     /// No predictions for any row.
     #[error("none of the manifests' rows is among the predictions")]

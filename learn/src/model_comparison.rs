@@ -38,19 +38,19 @@ impl Said {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotComparable {
     /// Fewer than two models.
-    #[error("{0} model is named; a comparison needs two")]
+    #[error("a comparison needs at least two models, not {0}")]
     TooFew(usize),
     /// Two models with the same name.
     #[error("two models are called `{0}`; give them names (NAME=PATH)")]
     SameName(String),
     /// Predictions without hashes to join by.
     #[error(
-        "the predictions of {0} do not say which images their rows are (`sha256`): they can be joined with no others"
+        "the predictions of {0} have no `sha256` of their rows' images, so they cannot be joined with others"
     )]
     NoHashes(String),
     /// Predictions of other rows.
     #[error(
-        "{name} and {first} were not asked about the same rows: {missing} of {first}'s are missing, {more} are not among them; name those that both have with --common-rows"
+        "{name} and {first} did not predict the same rows: {missing} of {first}'s are missing, {more} are not among them; compare only those that both have with --common-rows"
     )]
     OtherRows {
         /// Name of the first model.
@@ -63,11 +63,11 @@ pub enum NotComparable {
         more: usize,
     },
     /// No row in common.
-    #[error("there is no row about which all models were asked")]
+    #[error("no row was predicted by all models")]
     NoRows,
     /// Other labels for the same rows.
     #[error(
-        "{name} and {first} have other labels for {count} of the same images: they are of different label policies; evaluate both on one manifest"
+        "{name} and {first} have other labels for {count} of the same images, from different label policies; evaluate both on one manifest"
     )]
     OtherLabels {
         /// Name of the first model.

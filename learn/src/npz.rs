@@ -75,7 +75,7 @@ pub fn read_npy(path: &Path) -> Result<Array<f32>, ArrayError> {
 /// # Errors
 /// See [`ArrayError`].
 pub fn write_npy(path: &Path, array: &Array<f32>) -> Result<(), ArrayError> {
-    let bytes = npy_bytes(array).expect("memory can be written to");
+    let bytes = npy_bytes(array).expect("writing to memory cannot fail");
     fermata_files::write(path, &bytes).map_err(|error| ArrayError::File {
         doing: "write",
         path: path.to_owned(),
@@ -199,7 +199,7 @@ fn plausible<R: Read>(
         return Ok(());
     }
     let reason = format!(
-        "it says that its dimensions are {:?}, which cannot be in {length} bytes",
+        "its header claims the dimensions {:?}, which cannot be in {length} bytes",
         file.shape()
     );
     Err(damaged(path, format, io::Error::other(reason)))
@@ -347,7 +347,7 @@ impl Npz {
                 path,
                 array: format!("`{name}`"),
                 found,
-                expected: "texts, row after row",
+                expected: "strings in row-major order",
             });
         }
         let values = file.into_vec::<String>();
@@ -400,7 +400,7 @@ pub enum NpzArray {
 /// # Errors
 /// See [`ArrayError`].
 pub fn write_npz(path: &Path, arrays: &BTreeMap<&str, NpzArray>) -> Result<(), ArrayError> {
-    let bytes = npz_bytes(arrays).expect("memory can be written to");
+    let bytes = npz_bytes(arrays).expect("writing to memory cannot fail");
     fermata_files::write(path, &bytes).map_err(|error| ArrayError::File {
         doing: "write",
         path: path.to_owned(),

@@ -255,7 +255,7 @@ impl Optimiser {
             .keys()
             .find(|name| name.starts_with(PREFIX) && !own.contains_key(*name))
         {
-            return Err(StateError(format!("`{name}` is another optimiser's")));
+            return Err(StateError(format!("`{name}` belongs to another optimiser")));
         }
         self.steps = tensors[&format!("{PREFIX}steps")].int64_value(&[]);
         let parts = self.rule.parts();

@@ -26,7 +26,7 @@ pub type RowHash = [u8; 32];
 #[derive(Debug, thiserror::Error)]
 pub enum PredictionsError {
     /// Fewer than two classes, or two with the same name.
-    #[error("the classes are {0:?}; expected at least two, each with a name of its own")]
+    #[error("the classes are {0:?}; expected at least two with different names")]
     Classes(Vec<String>),
     /// Predictions without rows.
     #[error("there are no rows")]

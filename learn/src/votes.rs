@@ -94,7 +94,7 @@ fn parsed(record: &csv::StringRecord) -> Result<(RowHash, [f32; EXPRESSIONS]), S
     if sum > 0.0 {
         Ok((hash, votes.map(|votes| (votes / sum) as f32)))
     } else {
-        Err("no votes for any of the seven".to_owned())
+        Err("no votes for any of the seven expressions".to_owned())
     }
 }
 

@@ -113,7 +113,7 @@ impl TensorFile {
         let provenance = provenance
             .map(|json| serde_json::from_str(json))
             .transpose()
-            .map_err(|error| format!("its provenance is no JSON: {error}"))?;
+            .map_err(|error| format!("its provenance is not JSON: {error}"))?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {

@@ -19,10 +19,10 @@ pub enum Overwrite {
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The folder exists and may not be overwritten.
-    #[error("{} is there already; say that it may be overwritten, or name another folder", .0.display())]
+    #[error("{} is there already; allow it to be overwritten, or name another folder", .0.display())]
     Exists(PathBuf),
     /// The existing folder is not a model folder, so it is not replaced.
-    #[error("{} is there and is not a model's folder (it has no {CARD_FILE}); it is not overwritten", .0.display())]
+    #[error("{} is there and is not a model's folder (it has no {CARD_FILE}), so it is not overwritten", .0.display())]
     NoModel(PathBuf),
     /// A file or folder that cannot be written.
     #[error("cannot write {}: {reason}", path.display())]

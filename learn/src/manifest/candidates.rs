@@ -102,7 +102,7 @@ impl Gathered {
             Some(Confidence::Predictions { .. }) => {
                 return Err(ManifestError::Yaml {
                     path: at.join(&part.table),
-                    reason: "predictions know manifests: make a manifest of this table first, and name it under `manifests`".to_owned(),
+                    reason: "confidence from predictions works only for manifests: make a manifest of this table first, and list it under `manifests`".to_owned(),
                 });
             }
             None => None,
@@ -224,12 +224,12 @@ impl Sure {
             let read = read.map_err(|error| wrong(error.to_string()))?;
             if read.classes() != classes {
                 return Err(wrong(
-                    "its classes are not the seven expressions".to_owned(),
+                    "its classes must be the seven expressions in canonical order".to_owned(),
                 ));
             }
-            let hashes = read.hashes().ok_or_else(|| {
-                wrong("it does not say which images its rows are (`sha256`)".to_owned())
-            })?;
+            let hashes = read
+                .hashes()
+                .ok_or_else(|| wrong("it has no `sha256` of its rows' images".to_owned()))?;
             for (row, hash) in hashes.iter().enumerate() {
                 let mean = sure.0.entry(*hash).or_default();
                 mean.0.resize(classes.len(), 0.0);

@@ -160,7 +160,7 @@ impl Mapping {
         Err(ManifestError::Yaml {
             path: path.to_owned(),
             reason: format!(
-                "delimiter: {delimiter:?} cannot stand between columns; expected a character of ASCII that is neither a quote nor a line's end"
+                "delimiter: {delimiter:?} cannot separate columns; expected an ASCII character other than a quote or a line end"
             ),
         })
     }
@@ -394,7 +394,7 @@ mod tests {
     fn what_cannot_stand_between_columns_is_refused() {
         for wrong in ["；", "é", "\\n", "\\\""] {
             let error = mapped(&format!("delimiter: \"{wrong}\""), "image,label\n").unwrap_err();
-            assert!(error.contains("cannot stand between columns"), "{error}");
+            assert!(error.contains("cannot separate columns"), "{error}");
         }
         assert_eq!(
             mapped("delimiter: ;", "image;label\na.png;sad\n")

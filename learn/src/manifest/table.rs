@@ -126,9 +126,7 @@ pub enum ManifestError {
     #[error("the manifest {} has no rows", .0.display())]
     Empty(PathBuf),
     /// A recipe whose tables leave no row.
-    #[error(
-        "nothing is left for a manifest: the recipe's parts have {0} rows, of which none may stay"
-    )]
+    #[error("nothing is left for a manifest: all {0} rows of the recipe were removed")]
     NothingLeft(usize),
     /// A recipe or mapping that cannot be parsed. The reason names line and column.
     #[error("{} cannot be understood: {reason}", path.display())]
@@ -161,7 +159,7 @@ pub enum ManifestError {
     },
     /// A row without the prediction that its confidence needs.
     #[error(
-        "none of the predictions is of {}: how sure its label is cannot be told",
+        "there is no prediction for {}, so the confidence of its label is unknown",
         .0.display()
     )]
     NotPredicted(PathBuf),
@@ -266,8 +264,8 @@ impl Manifest {
                 &height,
             ])
         });
-        header.and(rows).expect("a table is written into memory");
-        table.into_inner().expect("memory takes all")
+        header.and(rows).expect("writing to memory cannot fail");
+        table.into_inner().expect("writing to memory cannot fail")
     }
 
     /// Returns the number of rows by source, label and split.

@@ -17,7 +17,7 @@ pub enum ArrayError {
         reason: io::Error,
     },
     /// A file that is truncated, damaged, or in another format.
-    #[error("{} is no whole {format} file: {reason}", path.display())]
+    #[error("{} is not a complete {format} file: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,

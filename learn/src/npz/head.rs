@@ -38,7 +38,7 @@ pub(super) fn checked<R: Read>(mut file: R) -> io::Result<Checked<R>> {
     };
     if length > LONGEST {
         return Err(wrong(format!(
-            "it says that its head has {length} bytes; the most that is read is {LONGEST}"
+            "its header claims {length} bytes; at most {LONGEST} are read"
         )));
     }
     let start = head.len();
@@ -54,12 +54,12 @@ fn look(head: &str) -> io::Result<()> {
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
             // A key could be spelled with an escape.
-            '\\' => return Err(wrong("its head is not as NumPy writes it".to_owned())),
+            '\\' => return Err(wrong("its header is not as NumPy writes it".to_owned())),
             _ => {}
         }
         if depth > DEEPEST {
             return Err(wrong(format!(
-                "the brackets of its head are more than {DEEPEST} deep"
+                "the brackets in its header are nested more than {DEEPEST} deep"
             )));
         }
     }
@@ -68,13 +68,13 @@ fn look(head: &str) -> io::Result<()> {
         let rest = rest.trim_start_matches(['\'', '"', ' ', ':']);
         let shape = rest.split_inclusive(')').next().unwrap_or_default();
         let is_possible = sides(shape)
-            .ok_or_else(|| wrong("its head is not as NumPy writes it".to_owned()))?
+            .ok_or_else(|| wrong("its header is not as NumPy writes it".to_owned()))?
             .into_iter()
             // The dimensions beside a 0 are multiplied too.
             .try_fold(1_u64, |product, side| product.checked_mul(side?.max(1)));
         if is_possible.is_none() {
             return Err(wrong(format!(
-                "it says that its dimensions are {shape}, which cannot be in any file"
+                "its header claims the dimensions {shape}, which cannot be in any file"
             )));
         }
     }
@@ -167,7 +167,7 @@ mod tests {
         assert!(
             refused
                 .to_string()
-                .contains("its head has 4294967295 bytes"),
+                .contains("its header claims 4294967295 bytes"),
             "{refused}"
         );
     }

@@ -184,7 +184,7 @@ fn another_optimisers_state_is_refused() {
     more.insert("optimiser.mean.other".to_owned(), Tensor::from(0.0));
     let error = adam.restore(&more).unwrap_err().to_string();
     assert!(
-        error.contains("`optimiser.mean.other` is another optimiser's"),
+        error.contains("`optimiser.mean.other` belongs to another optimiser"),
         "{error}"
     );
     let mut other = adam.state();

@@ -166,7 +166,7 @@ fn what_is_wrong_is_said_with_what_was_expected() {
         "row 0: the label is -1; expected 0 to 1"
     );
     let doubled = Predictions::new(vec!["a".into(), "a".into()], vec![0.0; 2], &[0]).unwrap_err();
-    assert!(doubled.to_string().contains("a name of its own"));
+    assert!(doubled.to_string().contains("different names"));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn an_npz_without_the_arrays_or_cut_is_refused() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     assert!(
-        read(&path).contains("is no whole npz file"),
+        read(&path).contains("is not a complete npz file"),
         "{}",
         read(&path)
     );

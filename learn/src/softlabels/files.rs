@@ -114,11 +114,11 @@ pub enum SoftlabelsError {
     Predictions(#[from] PredictionsError),
     /// Missing or incomplete softlabels.
     #[error(
-        "{} holds no whole softlabels: it has no {HASHES}; if an export into it was interrupted, `fermata resume` it", .0.display()
+        "{} holds no complete softlabels: it has no {HASHES}; if an export into it was interrupted, continue it with `fermata resume`", .0.display()
     )]
     NotWhole(PathBuf),
     /// A file that has changed since it was written.
-    #[error("{} is not as the export wrote it: {reason}; export again, or bring back the file", path.display())]
+    #[error("{} has changed since the export wrote it: {reason}; export again, or restore the file", path.display())]
     Changed {
         /// The file.
         path: PathBuf,

@@ -85,7 +85,7 @@ impl Softlabels {
             ));
         }
         if report.alignment_sha256 != report.alignment.sha256() {
-            let reason = "its alignment has another hash than it says".to_owned();
+            let reason = "the hash of its alignment is not the one that it states".to_owned();
             return Err(changed(REPORT, reason));
         }
         let array = Npz::open(&folder.join(SOFTLABELS))?.floats(LOGITS)?;

@@ -177,7 +177,7 @@ fn a_file_that_was_changed_is_named() {
         std::fs::write(&path, bytes).unwrap();
         let error = Softlabels::open(folder.path()).unwrap_err().to_string();
         assert!(
-            error.contains(name) && error.contains("not as the export wrote it"),
+            error.contains(name) && error.contains("has changed since the export wrote it"),
             "{error}"
         );
     }

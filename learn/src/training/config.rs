@@ -179,7 +179,7 @@ impl RunConfig {
         }
         if !card.output.ignored.is_empty() {
             return Err(TrainingError::Card(
-                "its output has a class beside the seven, which trained networks do not have"
+                "its output has a class besides the seven, which trained networks do not have"
                     .to_owned(),
             ));
         }

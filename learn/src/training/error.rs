@@ -18,7 +18,7 @@ pub enum TrainingError {
     #[error("the training's settings are wrong: {}", .0.join("; "))]
     Spec(Vec<String>),
     /// Too few rows for a step.
-    #[error("there are {0} training rows, which is no step of at least two")]
+    #[error("too few training rows ({0}): a step needs at least two")]
     TooFewRows(usize),
     /// Class weights or logit adjustment for a class that has no rows.
     #[error(
@@ -26,7 +26,7 @@ pub enum TrainingError {
     )]
     AbsentClass(usize),
     /// A batch that does not belong to this training.
-    #[error("a batch cannot be trained: {0}")]
+    #[error("a batch cannot be trained on: {0}")]
     Batch(String),
     /// See [`InputError`].
     #[error(transparent)]
@@ -48,7 +48,7 @@ pub enum TrainingError {
     NotFinite(#[from] NotFinite),
     /// A complete training that was not given more epochs.
     #[error(
-        "the training is complete after {0} epochs: there is nothing left to do; say how many more epochs it shall have"
+        "the training is complete after {0} epochs: there is nothing left to do; say how many more epochs to train"
     )]
     NothingToDo(u32),
     /// A checkpoint of another training.
@@ -86,7 +86,7 @@ pub enum TrainingError {
     Softlabels(#[from] SoftlabelsError),
     /// Softlabels other than those with which the run began; lists all differences.
     #[error(
-        "the softlabels {} were made anew since the run began: {}; bring back those that were, or begin a new training",
+        "the softlabels {} were made anew since the run began: {}; restore those that it began with, or begin a new training",
         folder.display(), differences.join("; ")
     )]
     OtherSoftlabels {

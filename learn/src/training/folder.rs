@@ -72,7 +72,7 @@ impl RunFolder {
         device: Device,
     ) -> Result<Self, TrainingError> {
         if path.symlink_metadata().is_ok() {
-            let reason = "it is there already; a training begins in a new folder, or is taken up again with `fermata resume`";
+            let reason = "it is there already; begin a training in a new folder, or continue this one with `fermata resume`";
             return Err(TrainingError::Folder {
                 path: path.to_owned(),
                 reason: reason.to_owned(),
@@ -101,7 +101,7 @@ impl RunFolder {
         self.write(CARD_FILE, &self.card.to_yaml())?;
         self.save(trainer)?;
         let yaml = serde_saphyr::to_string(&self.config);
-        let yaml = yaml.expect("settings hold nothing that YAML cannot say");
+        let yaml = yaml.expect("settings can be written as YAML");
         self.write(CONFIG, &yaml)
     }
 
@@ -220,7 +220,7 @@ impl RunFolder {
         let mut trainer = self.trainer(rows, Device::Cpu)?;
         let best = trainer.progress().best.map(|best| best.epoch);
         if self.kept_epoch()? != best {
-            let reason = "it is ahead of the last checkpoint: the training was killed while it ended an epoch; take it up to that epoch's end without more epochs first";
+            let reason = "it is ahead of the last checkpoint: the training was killed while it ended an epoch; first resume it to that epoch's end, without more epochs";
             return Err(failed(&self.path.join(BEST), &reason));
         }
         trainer.extend(epochs)?;
@@ -268,11 +268,9 @@ impl RunFolder {
     fn write_history(&self, history: &[EpochRow]) -> Result<(), TrainingError> {
         let mut table = csv::Writer::from_writer(Vec::new());
         for row in history {
-            table
-                .serialize(row)
-                .expect("numbers are written into memory");
+            table.serialize(row).expect("writing to memory cannot fail");
         }
-        let table = table.into_inner().expect("memory takes all");
+        let table = table.into_inner().expect("writing to memory cannot fail");
         let path = self.path.join(HISTORY);
         fermata_files::write(&path, &table).map_err(|error| failed(&path, &error.reason))?;
         let of = |value: fn(&EpochRow) -> f64| history.iter().map(value).collect();
@@ -361,7 +359,7 @@ impl RunFolder {
             card.temperature = fit_temperature(validation).applied();
         } else {
             self.log(
-                "the best epoch is of a version that did not keep its validation predictions: the model has no temperature yet; see `fermata calibrate`",
+                "the best epoch was written by a version that did not keep its validation predictions, so the model has no temperature yet; see `fermata calibrate`",
             )?;
         }
         let weights = fermata_files::read(&path, MOST_NUMBERS);

@@ -180,7 +180,7 @@ impl Objective {
         ] {
             if is_staged && is_there {
                 problems.tell(&format!(
-                    "negative.staged takes the place of the whole loss, so there can be no {name}"
+                    "negative.staged replaces the whole loss, so there can be no {name}"
                 ));
             }
         }
@@ -239,7 +239,7 @@ impl Objective {
         }
         let expected = if self.soft_targets {
             seen.targets
-                .expect("a step without targets is refused before")
+                .expect("a step without targets was refused earlier")
         } else {
             seen.labels
         };
@@ -287,7 +287,7 @@ impl Objective {
 impl Seen<'_> {
     fn teacher(&self) -> &Tensor {
         self.teacher
-            .expect("a step without a teacher is refused before")
+            .expect("a step without a teacher was refused earlier")
     }
 
     /// Draws for each row a class that it does not belong to.

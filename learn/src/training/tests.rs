@@ -273,7 +273,7 @@ fn a_batch_that_is_not_of_the_training_is_refused() {
     assert!(error.contains("1 steps left"), "{error}");
     step(&mut trainer);
     let error = trainer.train(&next(&trainer)).unwrap_err().to_string();
-    assert!(error.contains("epoch 0 has had its 2 steps"), "{error}");
+    assert!(error.contains("epoch 0 has had all its 2 steps"), "{error}");
     let row = trainer.end_epoch(&validation()).unwrap();
     assert_eq!((row.epoch, row.rows, row.accuracy), (0, 8, 0.0));
     assert!(trainer.is_done());

@@ -214,7 +214,7 @@ impl Trainer {
         let Progress { epoch, step, .. } = self.progress;
         if step >= self.steps {
             return wrong(format!(
-                "epoch {epoch} has had its {} steps, and its validation comes next",
+                "epoch {epoch} has had all its {} steps; its validation comes next",
                 self.steps
             ));
         }
@@ -293,7 +293,7 @@ impl Trainer {
         if self.progress.step != self.steps {
             let left = self.steps - self.progress.step;
             return Err(TrainingError::Batch(format!(
-                "the epoch ends with {left} steps left"
+                "the epoch cannot end with {left} steps left"
             )));
         }
         let rate = self.rate(self.steps - 1);

@@ -143,7 +143,7 @@ impl fmt::Display for Mismatch {
         some_of(f, "of another shape", &shapes, &mut separator)?;
         if self.only_head {
             f.write_str(
-                "; only the head differs: load it with the head replaced if that is meant",
+                "; only the head differs: if that is intended, load it with the head replaced",
             )?;
         }
         Ok(())

@@ -212,9 +212,9 @@ fn arrays_that_hold_something_else_are_named_with_what_they_hold() {
         (
             logits(),
             npy("'<i8'", "False", "(2,)", &[0; 9]),
-            "no whole npz file",
+            "not a complete npz file",
         ),
-        (logits(), b"no array".to_vec(), "no whole npz file"),
+        (logits(), b"no array".to_vec(), "not a complete npz file"),
     ] {
         archive(&path, plain, &[("logits", logits), ("labels", labels)]);
         let refused = Predictions::read(&path, &classes())
@@ -229,8 +229,11 @@ fn arrays_that_hold_something_else_are_named_with_what_they_hold() {
     let path = folder.path().join("a.npy");
     for (bytes, words) in [
         (npy("'|O'", "False", "(2,)", objects), "the array holds |O"),
-        (npy("'<f4'", "False", "(2,)", &[0; 7]), "no whole npy file"),
-        (b"PK\x03\x04".to_vec(), "no whole npy file"),
+        (
+            npy("'<f4'", "False", "(2,)", &[0; 7]),
+            "not a complete npy file",
+        ),
+        (b"PK\x03\x04".to_vec(), "not a complete npy file"),
     ] {
         std::fs::write(&path, bytes).unwrap();
         let refused = read_npy(&path).unwrap_err().to_string();

@@ -90,7 +90,7 @@ fn what_cannot_be_trained_is_refused_and_leaves_no_folder() {
         &manifest,
         eight,
         "epochs: 1\n",
-        &["a class beside the seven"],
+        &["a class besides the seven"],
     );
     refused(
         &manifest,
