@@ -244,8 +244,8 @@ pub fn selective(logits: &Tensor, labels: &Tensor, not: &Tensor, stage: Negative
     mean_where(&loss, &log_label.detach().ge(least))
 }
 
-/// Returns the NL loss of the rows whose label gets a probability below chance from the teacher: labels that it doubts
-/// are not learnt from the teacher. The mean over these rows, 0 if there are none.
+/// Returns the NL loss of the rows whose label the teacher doubts, that is, gives a probability below chance: the mean
+/// over these rows, 0 if there are none.
 pub fn negative_of_doubted(
     logits: &Tensor,
     teacher: &Tensor,

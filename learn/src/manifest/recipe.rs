@@ -44,7 +44,7 @@ impl Recipe {
         self.make_watched(at, folder, &|_| {})
     }
 
-    /// As [`Recipe::make`], with a callback for its progress.
+    /// Makes the manifest as [`Recipe::make`] does, and calls `watch` with the progress.
     ///
     /// # Errors
     /// See [`Recipe::make`].

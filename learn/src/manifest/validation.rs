@@ -79,7 +79,7 @@ impl Validation {
         Self::watched(path, sample, &|_| {})
     }
 
-    /// As [`Validation::of`], with a callback for its progress.
+    /// Validates as [`Validation::of`] does, and calls `watch` with the progress.
     ///
     /// # Errors
     /// See [`Validation::of`].

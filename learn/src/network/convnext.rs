@@ -54,7 +54,7 @@ fn norm(name: &str, channels: i64) -> Norm {
     }
 }
 
-/// Layer normalisation of each pixel's channels.
+/// Returns a layer normalisation of each pixel's channels.
 fn channel_norm(name: &str, channels: i64) -> [Layer; 3] {
     [
         Layer::ChannelsLast,

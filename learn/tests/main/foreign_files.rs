@@ -362,7 +362,7 @@ fn made(table: &str, mapping: &str) -> Result<Vec<PathBuf>, String> {
     made_with(table, mapping, &[])
 }
 
-/// As [`made`], with a file called `motion.jpg`.
+/// Does the same as [`made`], with a file called `motion.jpg`.
 fn made_with(table: &str, mapping: &str, motion: &[u8]) -> Result<Vec<PathBuf>, String> {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
