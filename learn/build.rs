@@ -1,5 +1,5 @@
-//! Lets the tests and benches of this crate find libtorch where it was at build time, and notes what a run's provenance
-//! says of the build.
+//! Lets the tests and benches of this crate find libtorch where it was at build time, and records the build information
+//! of a run's provenance.
 
 use std::env;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
-// What git says while a crate is built: its build script includes this file.
+// Runs git while a crate is built; the crate's build script includes this file.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Notes the commit under `FERMATA_GIT_COMMIT`, if there is one, and has the crate built again when it changes.
+/// Passes the commit on as `FERMATA_GIT_COMMIT`, if there is one, and rebuilds the crate when it changes.
 fn note_commit() {
     // The log of HEAD grows with each commit and checkout.
     let log = git(&["rev-parse", "--git-path", "logs/HEAD"]);
@@ -15,7 +15,7 @@ fn note_commit() {
     }
 }
 
-/// What git says, or nothing where there is no git or no repository.
+/// Returns git's output, or `None` if there is no git or no repository.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -219,7 +219,7 @@ fn labels_that_models_contradict_are_listed_and_left_out_by_a_recipe() {
     let (code, _, errors) =
         recipe("{confidence: {predictions: {files: [others.npz], at_least: 0.5}}}");
     assert!(
-        code == 2 && errors.contains("none of the predictions is of"),
+        code == 2 && errors.contains("there is no prediction for"),
         "{errors}"
     );
     refused(

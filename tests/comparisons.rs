@@ -139,7 +139,7 @@ fn what_cannot_be_compared_is_refused() {
         let asked = compare(models);
         refused(&asked, words);
     };
-    refuse(&[&one], &["1 model is named; a comparison needs two"]);
+    refuse(&[&one], &["a comparison needs at least two models, not 1"]);
     refuse(&[&one, &one], &["two models are called `one`"]);
     refuse(
         &[&one, &part],

@@ -312,7 +312,7 @@ fn arrays_without_values_or_with_too_many_are_refused() {
         ("(5, 1, 0, 4)", "each at least 1"),
         ("(5, 1, 1000000, 1000000)", "cannot be in"),
         ("(5, 4294967296, 4294967296, 1)", "cannot be in any file"),
-        ("(2, 1, 4, 4)", "no whole npy file"),
+        ("(2, 1, 4, 4)", "not a complete npy file"),
         ("()", "expected [N, C, H, W]"),
     ] {
         let mut bytes = b"\x93NUMPY\x01\0".to_vec();

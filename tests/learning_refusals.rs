@@ -108,7 +108,7 @@ fn wrong_weights_inputs_and_devices_are_refused() {
         "resnet18",
         &weights,
         &[],
-        &["w.safetensors is no whole npy file"],
+        &["w.safetensors is not a complete npy file"],
     );
     refused(
         &[

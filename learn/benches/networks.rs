@@ -1,8 +1,8 @@
-//! Times of a forward pass (evaluation mode, no gradients) and of a training step (forward, cross-entropy, backward,
-//! AdamW): `cargo bench -p fermata-learn --bench networks -- [NETWORK SIZE BATCH forward|training SECONDS]`; without
-//! arguments all cases, 3 s each. `benches/peers/networks.py` runs single cases beside Python's torch.
+//! Times a forward pass (evaluation mode, no gradients) and a training step (forward, cross-entropy, backward, AdamW):
+//! `cargo bench -p fermata-learn --bench networks -- [NETWORK SIZE BATCH forward|training SECONDS]`; without arguments
+//! all cases, 3 s each. `benches/peers/networks.py` runs single cases beside Python's torch.
 //!
-//! Prints the case, the median milliseconds of a pass and the process's peak memory in MiB, one line for each.
+//! Prints for each case one line with its name, the median milliseconds of a pass and the process's peak memory in MiB.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use fermata_learn::optimiser::{Optimiser, Rule};
 use tch::{Device, Kind, Tensor, no_grad};
 
 const CLASSES: i64 = 7;
-/// Passes before the clock starts.
+/// Passes before timing starts.
 const WARM_UP: usize = 2;
 
 struct Case {
@@ -22,7 +22,7 @@ struct Case {
     is_training: bool,
 }
 
-/// Median time of a pass.
+/// Returns the median time of a pass.
 fn measure(case: &Case, time: Duration) -> Duration {
     let head = Head::Linear { classes: CLASSES };
     let network = Network::new(case.architecture, head, 0, Device::Cpu);
@@ -73,7 +73,7 @@ fn peak_mib() -> f64 {
 }
 
 fn main() {
-    // As the programs do.
+    // As in the programs.
     fermata_learn::memory::keep_freed_blocks();
     tch::set_num_threads(1);
     let arguments: Vec<String> = std::env::args()

@@ -1,8 +1,8 @@
-//! Times the bare trainer: `Trainer::train` with batches that are in memory already, as a training's settings say
-//! (network, objective, rule, clipping, average). `cargo bench -p fermata-learn --bench trainer -- TRAINING.yaml SIZE
-//! SECONDS`; `benches/peers/trainings.py` runs it beside a training as a graph and beside Python's torch.
+//! Times the bare trainer: `Trainer::train` on batches that are already in memory, with a training's settings (network,
+//! objective, rule, clipping, average). `cargo bench -p fermata-learn --bench trainer -- TRAINING.yaml SIZE SECONDS`;
+//! `benches/peers/trainings.py` runs it beside a training as a graph and beside Python's torch.
 //!
-//! Prints the median milliseconds of a step, and rows a second.
+//! Prints the median milliseconds per step, and rows per second.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use fermata_learn::training::{Batch, Trainer, TrainingSpec};
 use tch::{Device, Kind, Tensor};
 
 const CLASSES: usize = 7;
-/// Steps before the clock starts.
+/// Steps before timing starts.
 const WARM_UP: u64 = 3;
-/// More than are trained here.
+/// More steps than are trained here.
 const STEPS: usize = 10_000;
 
 fn main() {
-    // As the programs do.
+    // As in the programs.
     fermata_learn::memory::keep_freed_blocks();
     let arguments: Vec<String> = std::env::args()
         .skip(1)

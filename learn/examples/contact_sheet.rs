@@ -1,4 +1,4 @@
-//! Shows what augmentation does: a row of views of each picture, as one PNG.
+//! Shows the effect of augmentation: a row of views of each picture, as one PNG.
 //!
 //! `cargo run -p fermata-learn --example contact_sheet -- SHEET.png PICTURE...`
 

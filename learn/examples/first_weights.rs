@@ -1,5 +1,4 @@
-//! Writes the weights that a training would begin with: `cargo run --example first_weights -- resnet18
-//! FILE.safetensors`.
+//! Writes the initial weights of a training: `cargo run --example first_weights -- resnet18 FILE.safetensors`.
 
 use std::path::Path;
 

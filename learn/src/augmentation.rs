@@ -1,9 +1,9 @@
-//! Pictures varied for training: mirrored, moved, turned, brighter or darker, partly erased. What is done to a picture
-//! depends on seed, view and its hash alone, so that a resumed training sees what an uninterrupted one would have seen,
-//! and a student what its teachers saw.
+//! Data augmentation for training: mirroring, shifting, rotating, changes of brightness, partial erasing. The variation
+//! of a picture depends on seed, view and its hash alone, so that a resumed training sees the same as an uninterrupted
+//! one, and a student the same as its teachers.
 //!
-//! Owns the variations. Geometry and tones are changed in the picture, before it is preprocessed as its card says;
-//! erasing comes after.
+//! Geometry and tones are changed in the picture, before it is preprocessed according to its card; erasing comes after
+//! that.
 
 use fermata_vision::card::{InputSpec, Layout};
 use fermata_vision::{Frame, FramePool};
@@ -15,29 +15,30 @@ use crate::keyed_random::KeyedRandom;
 use crate::row_hash::RowHash;
 use crate::settings_problems::Problems;
 
-/// How much pictures are varied. All amounts are drawn uniformly between their limits.
+/// Strength of the augmentation. All amounts are drawn uniformly between their limits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augmentation {
-    /// Probability of a mirror image. Default: 0.5.
+    /// Probability of mirroring. Default: 0.5.
     pub flip: f64,
-    /// Most that a picture is moved in each direction, as a share of its width or height. Default: 0.0625.
+    /// Largest shift in each direction, as a share of width or height. Default: 0.0625.
     pub shift: f64,
-    /// Most that it grows or shrinks, as a share of its size. Default: 0.1.
+    /// Largest change of size, up or down, as a share of the size. Default: 0.1.
     pub scale: f64,
-    /// Most that it is turned to either side, in degrees. Default: 15.
+    /// Largest rotation to either side, in degrees. Default: 15.
     pub rotate_degrees: f64,
-    /// Most that is added to or taken from values of 0 to 1. Default: 0.2.
+    /// Largest amount added to or subtracted from values of 0 to 1. Default: 0.2.
     pub brightness: f64,
-    /// Most that values go away from their picture's mean, or towards it, as a share of their distance. Default: 0.
+    /// Largest change of a value's distance from its picture's mean, as a share of that distance. Default: 0.
     pub contrast: f64,
-    /// Values of 0 to 1 get an exponent between 1 / (1 + gamma) and 1 + gamma, its logarithm uniform. Default: 0.25.
+    /// Gamma correction: values of 0 to 1 get an exponent between 1 / (1 + gamma) and 1 + gamma, log-uniform. Default:
+    /// 0.25.
     pub gamma: f64,
-    /// Probability that a rectangle of the input becomes 0 (Zhong et al. 2020, <https://arxiv.org/abs/1708.04896>).
+    /// Probability that a rectangle of the input is set to 0 (Zhong et al. 2020, <https://arxiv.org/abs/1708.04896>).
     /// Default: 0.25.
     pub erase: f64,
-    /// Least and most of a square's side, as a share of the input's; it may reach beyond no edge. Default: none, a
-    /// rectangle of 2 % to 33 % of the input, at most 3.3 times as long as wide.
+    /// Smallest and largest side of an erased square, as a share of the input's side; it lies within the input.
+    /// Default: none; a rectangle of 2 % to 33 % of the input is erased, at most 3.3 times as long as wide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erase_side: Option<[f64; 2]>,
 }
@@ -58,26 +59,26 @@ impl Default for Augmentation {
     }
 }
 
-/// Distinguishes these random numbers from others of the same seed and row.
+/// Separates these random numbers from others of the same seed and row.
 const VIEW: u64 = 0x5669_6577;
-/// Smallest and largest share of the input that is erased, and of its height by its width.
+/// Smallest and largest erased share of the input, and smallest and largest ratio of its height to its width.
 const ERASED_AREA: (f64, f64) = (0.02, 0.33);
 const ERASED_ASPECT: (f64, f64) = (0.3, 1.0 / 0.3);
-/// Draws of a rectangle until one fits; if none does, nothing is erased.
+/// Attempts to draw a rectangle that fits; if none does, nothing is erased.
 const ERASE_DRAWS: usize = 10;
 
-/// What is done to one picture.
+/// Variation applied to one picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variation {
     is_flipped: bool,
-    /// To the right and down, as shares of width and height.
+    /// Shift to the right and down, as shares of width and height.
     shift: [f64; 2],
-    /// 1: as it is.
+    /// Factor; 1 leaves the size unchanged.
     scale: f64,
-    /// Clockwise.
+    /// Rotation, clockwise.
     radians: f64,
     brightness: f64,
-    /// 1: as it is.
+    /// Factor; 1 leaves the contrast unchanged.
     contrast: f64,
     exponent: f64,
     /// Left, top, width and height as shares of the input.
@@ -85,7 +86,7 @@ pub struct Variation {
 }
 
 impl Augmentation {
-    /// Pictures stay as they are.
+    /// No augmentation.
     pub const NONE: Self = Self {
         flip: 0.0,
         shift: 0.0,
@@ -98,7 +99,7 @@ impl Augmentation {
         erase_side: None,
     };
 
-    /// What is wrong with the amounts, each by name.
+    /// Returns all problems of the settings, each with its setting's name.
     pub fn problems(&self) -> Vec<String> {
         let limits = [
             ("flip", self.flip, 1.0),
@@ -125,14 +126,15 @@ impl Augmentation {
         problems.all()
     }
 
-    /// How a picture looks in a view: a function of seed, view and the hash of the image's file, so that a teacher and
-    /// a student see the same (Beyer 2021, <https://arxiv.org/abs/2106.05237>). View 0 is the picture as it is: none.
+    /// Returns the variation of a picture in a view: a function of seed, view and the hash of the image file, so that a
+    /// teacher and a student see the same picture (Beyer 2021, <https://arxiv.org/abs/2106.05237>). View 0 is the
+    /// unaugmented picture: `None`.
     pub fn view(&self, seed: u64, view: u32, sha256: &RowHash) -> Option<Variation> {
         let is_varied = view > 0 && *self != Self::NONE;
         is_varied.then(|| self.drawn(seed, view, sha256))
     }
 
-    /// Each amount has its own draw: a change of one leaves the others as they were.
+    /// Draws a variation. Each amount has its own draw, so changing one setting leaves the others' amounts unchanged.
     fn drawn(&self, seed: u64, view: u32, sha256: &RowHash) -> Variation {
         let mut key = [seed, VIEW, u64::from(view), 0, 0, 0, 0];
         for (word, bytes) in key[3..].iter_mut().zip(sha256.as_bytes().chunks(8)) {
@@ -189,11 +191,11 @@ fn rectangle(random: &mut KeyedRandom) -> Option<[f64; 4]> {
 }
 
 impl Variation {
-    /// The picture with its geometry and tones changed, in its own size. What comes from beyond its edges is its mirror
-    /// image.
+    /// Returns the picture with its geometry and tones changed, in its own size. Pixels from beyond its edges are
+    /// reflected.
     ///
     /// # Errors
-    /// OpenCV's own.
+    /// OpenCV fails.
     pub fn apply(&self, picture: &Frame, pool: &FramePool) -> opencv::Result<Frame> {
         let (width, height) = (picture.width(), picture.height());
         let mut varied = pool.take(width, height);
@@ -226,8 +228,8 @@ impl Variation {
         self.is_flipped || self.shift != [0.0, 0.0] || self.scale != 1.0 || self.radians != 0.0
     }
 
-    /// For each place of the result, where it comes from: around the centre, shifted back, turned back, scaled back,
-    /// mirrored.
+    /// Returns the affine map from places of the result to places of the source: around the centre, it undoes the
+    /// shift, the rotation, the scaling and the mirroring.
     fn source_of(&self, width: f64, height: f64) -> [[f64; 3]; 2] {
         let centre = [(width - 1.0) / 2.0, (height - 1.0) / 2.0];
         let (sin, cos) = self.radians.sin_cos();
@@ -246,9 +248,9 @@ impl Variation {
         })
     }
 
-    /// 255 · clip(m + contrast · (t − m) + brightness, 0, 1) for each value v, where t is (v / 255)^exponent and m the
-    /// mean of t over the picture's values (torchvision's contrast, but by the mean of the colours instead of their
-    /// gray).
+    /// Returns 255 · clip(m + contrast · (t − m) + brightness, 0, 1) for each value v, where t is (v / 255)^exponent
+    /// and m the mean of t over the picture's values (like torchvision's contrast, but with the mean over all colour
+    /// channels instead of the grayscale mean).
     fn tones(&self, values: &[u8]) -> [u8; 256] {
         let exponential: [f64; 256] =
             std::array::from_fn(|value| (value as f64 / 255.0).powf(self.exponent));
@@ -263,7 +265,7 @@ impl Variation {
         })
     }
 
-    /// Erases the rectangle of a model's input, if there is one.
+    /// Sets the erased rectangle of a model's input to 0, if there is one.
     pub fn erase(&self, input: &mut [f32], spec: &InputSpec) {
         let Some([left, top, width, height]) = self.erased else {
             return;

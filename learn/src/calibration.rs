@@ -1,13 +1,13 @@
-//! Temperature scaling (Guo et al. 2017, <https://arxiv.org/abs/1706.04599>): logits divided by one number, fitted so
-//! that the likelihood of labels is largest. Owns the fit. A temperature is fitted on validation rows and never on
-//! those it is judged by.
+//! Temperature scaling (Guo et al. 2017, <https://arxiv.org/abs/1706.04599>): divides logits by one number, fitted so
+//! that the likelihood of the labels is largest. A temperature is fitted on validation rows and never on the rows it is
+//! evaluated on.
 
 use serde::{Deserialize, Serialize};
 
 use crate::on_all_cores::in_pieces;
 use crate::predictions::Predictions;
 
-/// Lowest and highest temperature that are looked at.
+/// Lowest and highest temperature of the search.
 pub const BOUNDS: (f64, f64) = (1e-3, 1e4);
 
 /// A fitted temperature.
@@ -15,29 +15,30 @@ pub const BOUNDS: (f64, f64) = (1e-3, 1e4);
 pub struct Temperature {
     /// T.
     pub value: f64,
-    /// Mean −ln p of the labels with T = 1.
+    /// Mean −ln p of the labels at T = 1.
     pub nll_before: f64,
-    /// The same with the fitted T.
+    /// Mean −ln p of the labels at the fitted T.
     pub nll_after: f64,
-    /// The likelihood still rises at a bound: there is no best temperature (all rows right, or worse than chance).
+    /// Whether the likelihood still rises at a bound: there is no optimal temperature (all rows right, or worse than
+    /// chance).
     pub bound_hit: bool,
-    /// Rows it was fitted on.
+    /// Number of rows it was fitted on.
     pub rows: usize,
 }
 
 impl Temperature {
-    /// What logits are divided by: T, or 1 where there is no best one.
+    /// Returns the divisor of the logits: T, or 1 if there is no optimal temperature.
     pub fn applied(&self) -> f64 {
         if self.bound_hit { 1.0 } else { self.value }
     }
 }
 
-/// How far logits are below the largest of their row: all that the likelihood at a temperature needs, computed once for
-/// all temperatures.
+/// Logits relative to the largest of their row: all that the likelihood at a temperature needs, computed once for all
+/// temperatures.
 struct Apart {
     /// Logit minus the row's largest, row after row.
     logits: Vec<f64>,
-    /// Largest minus the label's, by row.
+    /// Largest minus the label's logit, row after row.
     labels: Vec<f64>,
     classes: usize,
 }
@@ -73,16 +74,16 @@ impl Apart {
     }
 }
 
-/// Rows that a core computes at a time.
+/// Rows that a core computes at once.
 const PIECE: usize = 1 << 14;
 
-/// Steps of ln T in which the minimum is bracketed.
+/// Steps of ln T used to bracket the minimum.
 const GRID: usize = 64;
 /// Width of ln T at which the search ends.
 const TOLERANCE: f64 = 1e-10;
 
-/// The temperature with the least NLL. In 1/T the NLL is convex, so that there is one minimum; it is bracketed over all
-/// of [`BOUNDS`] and found by golden-section search over ln T.
+/// Returns the temperature with the lowest NLL. The NLL is convex in 1/T, so that there is one minimum; it is bracketed
+/// over all of [`BOUNDS`] and found by golden-section search over ln T.
 pub fn fit_temperature(predictions: &Predictions) -> Temperature {
     let (low, high) = (BOUNDS.0.ln(), BOUNDS.1.ln());
     let apart = Apart::of(predictions);
@@ -126,12 +127,12 @@ pub fn fit_temperature(predictions: &Predictions) -> Temperature {
     }
 }
 
-/// Teachers that cannot be fused.
+/// Why teachers cannot be fused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FusionError {
-    /// None, or not one weight and temperature for each.
+    /// No teachers, or not one weight and temperature for each.
     #[error(
-        "{teachers} teachers, {weights} weights and {temperatures} temperatures; expected as many of each, at least one"
+        "{teachers} teachers, {weights} weights and {temperatures} temperatures; expected the same number of each, at least one"
     )]
     Counts {
         /// Number of teachers.
@@ -141,15 +142,15 @@ pub enum FusionError {
         /// Number of temperatures.
         temperatures: usize,
     },
-    /// Other rows or classes.
-    #[error("teacher {0} was asked about other rows or classes than the first")]
+    /// A teacher with other rows or classes than the first.
+    #[error("teacher {0} has other rows or classes than the first")]
     Rows(usize),
-    /// A temperature of 0 or less, or a weight that is negative, or none above 0.
+    /// A temperature of 0 or less, a negative weight, or weights that sum to 0; also values that are not finite.
     #[error("temperatures must be above 0, and weights at least 0 with a sum above 0")]
     Values,
 }
 
-/// Fused logits Σ w_k z_k / T_k of teachers that were asked about the same rows.
+/// Returns the fused logits Σ w_k z_k / T_k of teachers that predicted the same rows.
 ///
 /// # Errors
 /// See [`FusionError`].
@@ -192,7 +193,7 @@ pub fn fuse(
     Ok(fused)
 }
 
-/// Adds a teacher's part w z / T to the fused logits. One place for what is searched and what is exported, so that both
+/// Adds a teacher's term w z / T to the fused logits. The ensemble search and the export both use it, so that they
 /// round alike.
 pub fn add_fused(
     sums: &mut [f64],

@@ -1,6 +1,6 @@
-//! Pictures as SVG, one file each: the reliability diagram and the confusion matrix of an evaluation, the bars of a
-//! search, the curve of a training, the labels of a manifest. Owns how they look; needs no font or library of its own,
-//! so that the same numbers give the same file.
+//! Charts as SVG files: the reliability diagram and the confusion matrix of an evaluation, the bars of a search, the
+//! learning curve of a training, the label counts of a manifest. Owns their appearance; uses no fonts or libraries, so
+//! that the same numbers give the same file.
 
 mod bars;
 mod confusion_matrix;
@@ -75,7 +75,7 @@ mod tests {
         for words in ["training loss 0.5000", "macro-F1 0.4500", ">2</text>"] {
             assert!(drawn.contains(words), "`{words}` is not in {drawn}");
         }
-        // One epoch, and none at all, can be drawn too.
+        // A single epoch, or none at all, can be drawn too.
         for curve in [
             LearningCurve {
                 train_loss: vec![1.0],

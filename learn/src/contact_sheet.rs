@@ -1,5 +1,5 @@
-//! Pictures beside each other with a few words, as one PNG and as a page (HTML) that shows it: examples of what a look
-//! at manifests found. Owns how they are laid out.
+//! Contact sheets: pictures side by side with captions, as one PNG and as an HTML page that shows it, for examples
+//! found in manifests. Owns the layout.
 
 use std::path::PathBuf;
 
@@ -10,37 +10,37 @@ use opencv::imgproc;
 
 use crate::markup::escaped;
 
-/// Pictures that belong together.
+/// Pictures shown together.
 #[derive(Clone, Debug)]
 pub struct Card {
-    /// What the example is of: a heading of the page.
+    /// Heading of the page under which the card appears.
     pub heading: String,
-    /// The files; those that cannot be read are black.
+    /// Picture files; those that cannot be read stay white.
     pub pictures: Vec<PathBuf>,
-    /// A line below each, short enough for [`SIDE`].
+    /// Caption below each picture, short enough for [`SIDE`].
     pub captions: Vec<String>,
-    /// More about them, for the page alone.
+    /// Further text, shown only on the page.
     pub details: String,
 }
 
-/// Pixels of a picture's side.
+/// Side of a picture in pixels.
 pub const SIDE: usize = 112;
 const CAPTION: usize = 16;
 const HEADING: usize = 22;
 const GAP: usize = 10;
-/// Pixels of a sheet's width, about.
+/// Approximate width of a sheet in pixels.
 const WIDTH: usize = 1000;
 
-/// A sheet, and where everything is on it.
+/// Picture of a contact sheet and its page.
 #[derive(Debug)]
 pub struct ContactSheet {
-    /// The picture.
+    /// Picture with all cards.
     pub sheet: Frame,
-    /// The page, which shows the picture as the file of this name beside it.
+    /// HTML page, which shows the picture from a file beside it.
     pub page: String,
 }
 
-/// What stands where: the corner of a card.
+/// Card with its position on the sheet.
 struct Laid<'a> {
     card: &'a Card,
     x: usize,
@@ -48,11 +48,11 @@ struct Laid<'a> {
 }
 
 impl ContactSheet {
-    /// Lays cards out in their order; cards of one heading stand together. `picture_name` is the name that the sheet
-    /// gets.
+    /// Lays out cards in order; consecutive cards with the same heading share it. `picture_name` is the file name of
+    /// the sheet.
     ///
     /// # Errors
-    /// OpenCV's, if it cannot write letters.
+    /// OpenCV fails to draw the text.
     pub fn of(title: &str, cards: &[Card], picture_name: &str) -> opencv::Result<Self> {
         let (laid, headings, height) = lay_out(cards);
         let mut frame = FramePool::new().take(WIDTH, height.max(1));
@@ -124,7 +124,7 @@ fn put(sheet: &mut fermata_vision::FrameMut, path: &std::path::Path, left: usize
         return;
     };
     let (width, height) = (frame.width() as u32, frame.height() as u32);
-    // The order of colours makes no difference to a change of size.
+    // The order of the colours does not matter when resizing.
     let Some(bgr) = RgbImage::from_raw(width, height, frame.bgr().to_vec()) else {
         return;
     };

@@ -1,5 +1,5 @@
-//! Where libtorch computes. Owns the names of devices and the loading of what drives a GPU: a program is linked to
-//! libtorch's CPU half alone, so that it runs everywhere, and `libtorch_cuda.so` is loaded when a GPU is asked for.
+//! Devices that libtorch computes on. Owns their names and the loading of the GPU library: a program is linked only to
+//! libtorch's CPU library, so that it runs everywhere, and `libtorch_cuda.so` is loaded when a GPU is asked for.
 
 #![allow(unsafe_code)]
 
@@ -8,39 +8,39 @@ use std::sync::OnceLock;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device};
 
-/// What drives a GPU.
+/// Library of libtorch that drives GPUs.
 const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 
-/// Why there is no such device.
+/// Why a device cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
-    /// No name of a device.
-    #[error("`{0}` is not a device; there are cpu and cuda:N")]
+    /// A name that is not a device.
+    #[error("`{0}` is not a device; expected cpu or cuda:N")]
     Name(String),
-    /// libtorch's CUDA half is not there.
+    /// A missing or unusable CUDA library of libtorch.
     #[error(
-        "there is no device cuda:{number}: {CUDA_LIBRARY} cannot be loaded ({reason}); it comes with torch's CUDA build, and is looked for beside libtorch_cpu.so and in LD_LIBRARY_PATH"
+        "there is no device cuda:{number}: {CUDA_LIBRARY} cannot be loaded ({reason}); it comes with torch's CUDA build, and is searched for beside libtorch_cpu.so and in LD_LIBRARY_PATH"
     )]
     Library {
-        /// The GPU that was asked for.
+        /// Number of the GPU asked for.
         number: usize,
-        /// The system's.
+        /// Reason given by the system.
         reason: String,
     },
-    /// Fewer GPUs than that.
+    /// A GPU number that does not exist.
     #[error("there is no device cuda:{number}: libtorch sees {there} CUDA devices")]
     Number {
-        /// The GPU that was asked for.
+        /// Number of the GPU asked for.
         number: usize,
-        /// How many there are.
+        /// Number of GPUs that exist.
         there: usize,
     },
 }
 
-/// The device of a name: `cpu` or `cuda:N`.
+/// Returns the device with this name: `cpu` or `cuda:N`.
 ///
 /// # Errors
-/// It is not there; never a silent run elsewhere.
+/// The device is not available; another one is never used silently.
 pub fn device(name: &str) -> Result<Device, DeviceError> {
     if name == "cpu" {
         return Ok(Device::Cpu);
@@ -57,12 +57,12 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
     Ok(Device::Cuda(number))
 }
 
-/// Loads libtorch's CUDA half into the process, for good: it registers itself.
+/// Loads libtorch's CUDA library into the process for good; it registers itself.
 fn load_cuda() -> Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     let load = || {
-        // SAFETY: torch's own library, whose initialisers register kernels with the libtorch_cpu.so that is loaded
-        // already.
+        // SAFETY: torch's own library, whose initialisers register kernels with the libtorch_cpu.so that is already
+        // loaded.
         let library = unsafe { Library::open(Some(CUDA_LIBRARY), RTLD_NOW | RTLD_GLOBAL) };
         // Never unloaded: libtorch keeps pointers into it.
         library
@@ -82,7 +82,7 @@ mod tests {
         for name in ["gpu", "cuda", "cuda:", "cuda:-1", "CPU", ""] {
             assert_eq!(device(name), Err(DeviceError::Name(name.to_owned())));
         }
-        // There may be GPUs, but not so many.
+        // The machine may have GPUs, but not this many.
         let error = device("cuda:9999").unwrap_err();
         assert!(matches!(
             error,

@@ -1,5 +1,5 @@
-//! Which weights make the best ensemble of teachers: every point of a grid on the simplex, tried on validation rows.
-//! Owns the grid and the choice; each teacher's logits are divided by a temperature that is fitted on the same rows.
+//! Search for the best ensemble weights of teachers: every point of a grid on the simplex is tried on validation rows.
+//! Owns the grid and the choice; each teacher's logits are divided by a temperature fitted on the same rows.
 
 use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
@@ -9,34 +9,34 @@ use crate::in_memory::csv_text;
 use crate::metrics::Metrics;
 use crate::predictions::{Predictions, PredictionsError};
 
-/// Points of a grid that are tried at most.
+/// Largest number of grid points.
 pub const MOST_POINTS: usize = 100_000;
 
-/// Why there is no search.
+/// Why a search is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
     /// A step that does not divide 1.
     #[error("the step is {0}; expected 1 divided by a whole number, such as 0.1 or 0.05")]
     Step(f64),
-    /// Too many points.
+    /// A step that gives too many points.
     #[error(
-        "a step of {step} makes more than {MOST_POINTS} points of {teachers} teachers; take a larger one"
+        "a step of {step} gives more than {MOST_POINTS} points for {teachers} teachers; use a larger one"
     )]
     Points {
-        /// The step.
+        /// Step of the grid.
         step: f64,
         /// Number of teachers.
         teachers: usize,
     },
-    /// Teachers that were asked about other rows.
+    /// Teachers that did not predict the same rows.
     #[error(transparent)]
     Fusion(#[from] FusionError),
-    /// Logits that cannot be measured.
+    /// Logits that are not valid predictions.
     #[error(transparent)]
     Predictions(#[from] PredictionsError),
 }
 
-/// How good logits are.
+/// Metrics of logits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
     /// See [`Metrics::accuracy`].
@@ -70,48 +70,48 @@ impl Quality {
         }
     }
 
-    /// By macro-F1, and where that is the same by NLL.
+    /// Compares by macro-F1, and if that is equal by NLL.
     fn is_better(&self, than: &Self) -> bool {
         (self.macro_f1, -self.nll) > (than.macro_f1, -than.nll)
     }
 }
 
-/// A teacher of a search.
+/// Teacher in a search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SearchedTeacher {
-    /// Its name.
+    /// Name of the teacher.
     pub name: String,
-    /// Fitted on the rows of the search.
+    /// Temperature fitted on the rows of the search.
     pub temperature: Temperature,
-    /// How good it is alone, at its temperature.
+    /// Metrics of the teacher alone, at its temperature.
     pub alone: Quality,
 }
 
-/// A point of the grid.
+/// Point of the grid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// w_k, in the order of the teachers; their sum is 1.
+    /// Weights w_k, in the order of the teachers; they sum to 1.
     pub weights: Vec<f64>,
-    /// How good Σ w_k z_k / T_k is.
+    /// Metrics of Σ w_k z_k / T_k.
     pub quality: Quality,
 }
 
-/// All that was tried.
+/// Result of a search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Search {
-    /// Rows it was tried on.
+    /// Number of rows that the points were tried on.
     pub rows: usize,
-    /// Distance of neighbouring weights.
+    /// Distance between neighbouring weights.
     pub step: f64,
-    /// In the order of the weights.
+    /// Teachers, in the order of the weights.
     pub teachers: Vec<SearchedTeacher>,
-    /// The best point: largest macro-F1, then least NLL.
+    /// Best point: largest macro-F1, then smallest NLL.
     pub best: Candidate,
-    /// Every point, the last teacher's weight running fastest.
+    /// Every point; the last teacher's weight varies fastest.
     pub candidates: Vec<Candidate>,
 }
 
-/// Tries all weights that are multiples of `step` and have the sum 1.
+/// Tries all weights that are multiples of `step` and sum to 1.
 ///
 /// # Errors
 /// See [`SearchError`].
@@ -170,7 +170,7 @@ pub fn search(
     })
 }
 
-/// All lists of `parts` shared among this many. None if there are too many, or nobody to share.
+/// Returns all ways to distribute `parts` among `count` teachers. `None` if there are too many or `count` is 0.
 fn simplex(count: usize, parts: usize) -> Option<Vec<Vec<usize>>> {
     let mut points = vec![(Vec::new(), parts)];
     for _ in 1..count.max(1) {
@@ -195,7 +195,7 @@ fn simplex(count: usize, parts: usize) -> Option<Vec<Vec<usize>>> {
 }
 
 impl Search {
-    /// The best teacher alone.
+    /// Returns the best single teacher.
     pub fn best_teacher(&self) -> &SearchedTeacher {
         let first = &self.teachers[0];
         let teachers = self.teachers[1..].iter();
@@ -208,7 +208,7 @@ impl Search {
         })
     }
 
-    /// Every point as a table: a weight for each teacher, then the metrics.
+    /// Returns every point as a table: a weight for each teacher, then the metrics.
     pub fn to_csv(&self) -> String {
         let names = self
             .teachers
@@ -232,7 +232,7 @@ impl Search {
         csv_text(header, rows)
     }
 
-    /// Points and their macro-F1 for a picture, the best first: at most `most` points, and each teacher alone.
+    /// Returns points and their macro-F1 for a chart, best first: at most `most` points, and each teacher alone.
     pub fn ranked(&self, most: usize) -> Vec<(String, f64)> {
         let mut sorted: Vec<&Candidate> = self.candidates.iter().collect();
         sorted.sort_by(|one, other| {
@@ -274,7 +274,7 @@ mod tests {
         assert!(simplex(8, 100).is_none() && simplex(0, 10).is_none());
     }
 
-    /// Logits in favour of a class for each row.
+    /// Returns predictions with logits in favour of the given class of each row.
     fn predictions(said: &[usize], by: f64) -> Predictions {
         let row = |&class: &usize| (0..7).map(move |c| if c == class { by } else { 0.0 });
         let logits = said.iter().flat_map(row).collect();
@@ -285,8 +285,8 @@ mod tests {
 
     #[test]
     fn the_best_weights_are_found_and_temperatures_count() {
-        // Right in all but some, and sure; wrong in all but some, and sure: at their temperatures the second hardly
-        // speaks.
+        // One right and the other wrong in all but some rows, both confident: scaled by its temperature, the second has
+        // little influence.
         let good: Vec<usize> = (0..70)
             .map(|row| if row < 7 { 0 } else { row % 7 })
             .collect();

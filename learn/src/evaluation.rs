@@ -1,5 +1,5 @@
-//! What an evaluation says: metrics as they are and with a temperature, how sure they are, and where they come from;
-//! `metrics.json`. Owns what is in the file. Formulas are in [`crate::metrics`], pictures in [`crate::charts`].
+//! Evaluation of predictions: metrics of the raw logits and with a temperature, confidence intervals, and provenance;
+//! `metrics.json`. Owns the contents of the file. Formulas are in [`crate::metrics`], charts in [`crate::charts`].
 
 use serde::{Deserialize, Serialize};
 
@@ -11,35 +11,35 @@ use crate::metrics::{
 };
 use crate::predictions::Predictions;
 
-/// Samples of the bootstrap.
+/// Number of bootstrap samples.
 pub(crate) const SAMPLES: usize = 1000;
-/// Confidence of the intervals.
+/// Confidence level of the intervals.
 pub(crate) const CONFIDENCE: f64 = 0.95;
-/// Seed of the bootstrap: the same predictions give the same file.
+/// Seed of the bootstrap, fixed so that the same predictions give the same file.
 pub(crate) const SEED: u64 = 0;
 
-/// Share of the smaller set's rows that may be in both: a benchmark may hold a picture twice, in two splits.
+/// Largest share of the smaller set's rows that may be in both: a benchmark may hold a picture twice, in two splits.
 const SHARED: f64 = 0.05;
 
-/// A temperature would be judged by the rows that it was fitted on.
+/// A temperature that would be evaluated on the rows it was fitted on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{shared} of the {evaluated} rows that are evaluated are among the {fitted_on} that the temperature would be fitted on: it is never fitted on those"
+    "{shared} of the {evaluated} rows to evaluate are among the {fitted_on} rows for fitting the temperature: it is never fitted on those"
 )]
 pub struct FittedOnEvaluated {
-    /// Rows in both.
+    /// Number of rows in both.
     pub shared: usize,
-    /// Rows that are evaluated.
+    /// Number of evaluated rows.
     pub evaluated: usize,
-    /// Rows for the temperature.
+    /// Number of rows for fitting the temperature.
     pub fitted_on: usize,
 }
 
-/// How many rows a temperature may be fitted on although they are evaluated: a few twins, in whatever order the rows
-/// stand.
+/// Returns how many evaluated rows are also among those for fitting a temperature: a few duplicates are allowed,
+/// whatever the order of the rows.
 ///
 /// # Errors
-/// They are more than 5 % of the smaller set.
+/// There are more than 5 % of the smaller set.
 pub fn rows_fitted_and_evaluated(
     evaluated: &Predictions,
     fitted_on: &Predictions,
@@ -56,40 +56,40 @@ pub fn rows_fitted_and_evaluated(
     Ok(shared)
 }
 
-/// An evaluation of one set of predictions.
+/// Evaluation of one set of predictions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Number of rows.
     pub rows: usize,
-    /// Classes in the order of the logits.
+    /// Classes, in the order of the logits.
     pub classes: Vec<String>,
-    /// Logits as they are.
+    /// Measurements of the raw logits.
     pub raw: Measured,
-    /// Logits divided by a temperature that was fitted on other rows, if there is one and it is the best: not one whose
-    /// bound was hit.
+    /// Measurements of the logits divided by a temperature fitted on other rows, if there is one that is optimal, that
+    /// is, not at a bound.
     pub scaled: Option<Measured>,
-    /// That temperature.
+    /// Fitted temperature.
     pub temperature: Option<Temperature>,
-    /// Where the predictions come from, if they were made here: model, manifest and split.
+    /// Provenance of the predictions, if they were made here: model, manifest and split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<serde_json::Value>,
-    /// Beside another model on the same rows: this one minus the other.
+    /// Comparison with another model on the same rows: this one minus the other.
     pub comparison: Option<Comparison>,
 }
 
-/// Metrics, their intervals (95 %, bootstrap of 1,000 samples) and the reliability diagram.
+/// Metrics, their confidence intervals (95 %, bootstrap of 1,000 samples) and the reliability diagram.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// The metrics.
     pub metrics: Metrics,
-    /// How sure they are.
+    /// Confidence intervals of the metrics.
     pub intervals: Vec<Interval>,
-    /// The diagram's bins.
+    /// Bins of the reliability diagram.
     pub reliability: Vec<Bin>,
 }
 
 impl Measured {
-    /// Of rows, and of samples of them.
+    /// Returns the measurements of rows and of their bootstrap samples.
     pub(crate) fn of(rows: &Rows<'_>, drawn: &Drawn) -> Self {
         Self {
             metrics: Metrics::of_rows(rows),
@@ -98,7 +98,7 @@ impl Measured {
         }
     }
 
-    /// A table with a line for each class: support, precision, recall, F1.
+    /// Returns a table with a line for each class: support, precision, recall, F1.
     pub fn per_class_csv(&self) -> String {
         let rows = self.metrics.per_class.iter().map(|class| {
             let share = |value: f64| format!("{value:.6}");
@@ -115,8 +115,8 @@ impl Measured {
 }
 
 impl Evaluation {
-    /// Measures predictions; with a temperature also what they are when divided by it, and beside another model's if
-    /// there is one.
+    /// Measures predictions; with a temperature also the scaled predictions, and compares them with another model's if
+    /// given.
     ///
     /// # Errors
     /// The other model's predictions are not of the same rows.
@@ -133,7 +133,7 @@ impl Evaluation {
         let rows = Rows::of(predictions);
         let scaled = divided.as_ref().map(Rows::of);
         let other = other.map(Rows::of);
-        // All of the same samples, so that each is drawn once.
+        // All use the same samples, so that each is drawn only once.
         let all: Vec<&Rows<'_>> = [Some(&rows), scaled.as_ref(), other.as_ref()]
             .into_iter()
             .flatten()
@@ -152,7 +152,7 @@ impl Evaluation {
         })
     }
 
-    /// The file's text.
+    /// Returns the text of the file.
     pub fn to_json(&self) -> String {
         json_text(self)
     }
@@ -201,7 +201,7 @@ mod tests {
             error.to_string().starts_with("100 of the 100 rows"),
             "{error}"
         );
-        // A part of them, and a few among others.
+        // Some of the rows, and a few of them among others.
         assert!(rows_fitted_and_evaluated(&of(&rows), &of(&turned[..10])).is_err());
         let mut others: Vec<(f64, i64)> = (0..50).map(|row| (f64::from(row), 1)).collect();
         others[0].1 = 0;

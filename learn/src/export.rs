@@ -1,6 +1,6 @@
-//! Networks as ONNX graphs (opset 17), written from the same description that the libtorch module is made from, and
-//! model folders with a card that the live graph loads. Owns how each layer is said in ONNX. The format's messages are
-//! in `onnx`.
+//! Export of networks as ONNX graphs (opset 17), from the same description as the libtorch module, and of model folders
+//! with a card, which the live graph loads. Owns how each layer is expressed in ONNX. The format's messages are in
+//! `onnx`.
 
 mod folder;
 mod onnx;
@@ -18,8 +18,8 @@ use crate::network::Network;
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
-/// The network in evaluation mode as an ONNX file. An ArcFace head is written in its inference form, without margin.
-/// `provenance` goes into the file's metadata under `fermata`.
+/// Returns the network in evaluation mode as an ONNX file. An ArcFace head is written in its inference form, without
+/// margin. `provenance` goes into the file's metadata under `fermata`.
 pub fn onnx(
     network: &Network,
     options: OnnxOptions,
@@ -66,7 +66,7 @@ pub fn onnx(
     model.encode_to_vec()
 }
 
-/// What an ONNX file says of itself; see [`summary`].
+/// Summary of an ONNX file; see [`summary`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnnxSummary {
     /// Program that wrote it, with its version.
@@ -75,13 +75,13 @@ pub struct OnnxSummary {
     pub graph: String,
     /// Number of nodes.
     pub nodes: usize,
-    /// Values in its initializers.
+    /// Number of values in its initializers.
     pub parameters: i64,
-    /// Where it comes from, if this program wrote it.
+    /// Provenance, if this program wrote it.
     pub provenance: Option<serde_json::Value>,
 }
 
-/// Reads what an ONNX file says of itself. None if it is no ONNX file.
+/// Reads the summary of an ONNX file. Returns `None` if it is not an ONNX file.
 pub fn summary(bytes: &[u8]) -> Option<OnnxSummary> {
     let model = Model::decode(bytes).ok()?;
     let graph = model.graph?;

@@ -1,7 +1,8 @@
-//! Folds of a manifest's training rows, and what a model has seen. A teacher that is asked about a row it learnt from
-//! has it by heart; so each of several models leaves out a fold, and is asked about the rows of that fold.
+//! Folds of a manifest's training rows, and which rows a model has seen. A teacher may have memorised the rows that it
+//! was trained on; therefore each of several models leaves out one fold, and predicts the rows of that fold.
 //!
-//! Owns which fold a row is in, how a training's provenance says what it left out, and what follows from it for a row.
+//! Owns which fold a row is in, how a training's provenance records the fold it left out, and whether a model has seen
+//! a row.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,11 +10,11 @@ use serde_json::Value;
 use crate::keyed_random::KeyedRandom;
 use crate::manifest::{Row, Split};
 
-/// Key of [`Fold`] in a training's provenance. A training that left nothing out has none.
+/// Key of [`Fold`] in a training's provenance; absent if no fold was left out.
 pub const WITHOUT_FOLD: &str = "without_fold";
-/// Where a training's provenance holds that of the weights with which it began.
+/// Path of the initial weights' provenance within a training's provenance.
 const INITIAL: &str = "/training/initial";
-/// Key, there, of weights that had learnt from none of the rows that models here are asked about.
+/// Key, at that path, that marks weights which were trained on none of the rows used here.
 pub const FOREIGN: &str = "foreign";
 /// Key of the manifest's hash in a training's provenance.
 const MANIFEST: &str = "manifest_sha256";
@@ -22,42 +23,43 @@ const MANIFEST: &str = "manifest_sha256";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fold {
-    /// From 0.
+    /// Index of the fold, from 0.
     pub fold: u32,
-    /// How many there are.
+    /// Number of folds.
     pub folds: u32,
 }
 
-/// The fold, from 0 to below `folds`, that rows of a group are in: a function of the group's name alone, so that
-/// near-duplicates and the pictures of one person are in one fold, in whichever manifest they stand.
+/// Returns the fold, from 0 to below `folds`, of the rows of a group: a function of the group's name alone, so that
+/// near-duplicates and the pictures of one person are in one fold, in every manifest.
 ///
 /// # Panics
-/// `folds` is 0.
+/// Panics if `folds` is 0.
 pub fn fold_of(group: &str, folds: u32) -> u32 {
     KeyedRandom::named(0, group).below(u64::from(folds)) as u32
 }
 
 impl Fold {
-    /// Whether a row is in the fold. Only training rows are in folds.
+    /// Returns whether a row is in the fold. Only training rows are in folds.
     pub fn has(self, row: &Row) -> bool {
         row.split == Split::Train && fold_of(&row.group, self.folds) == self.fold
     }
 }
 
-/// What a model has learnt from, as its provenance says.
+/// Rows that a model was trained on, according to its provenance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Learnt {
-    /// Hash of the manifest; none of weights that do not say what they had learnt from.
+    /// SHA-256 of the manifest; `None` for weights that do not state it.
     pub manifest_sha256: Option<String>,
-    /// What was left out of its training rows.
+    /// Fold that was left out of the training.
     pub without: Option<Fold>,
-    /// What the weights had learnt from with which it began; none of new ones and of foreign ones.
+    /// What the initial weights were trained on; `None` for new or foreign weights.
     pub before: Option<Box<Learnt>>,
 }
 
 impl Learnt {
-    /// From the provenance of a training's weights, or of an export of them. None if it does not say.
+    /// Reads this from the provenance of a training's weights, or of an export of them. `None` if it is not stated
+    /// there.
     pub fn of(provenance: &Value) -> Option<Self> {
         let training = match provenance.get("weights") {
             Some(weights) if weights.is_object() => weights,
@@ -76,7 +78,8 @@ impl Learnt {
         })
     }
 
-    /// What weights had learnt from with which a training began: nobody knows, unless they or the settings say so.
+    /// Returns what a training's initial weights were trained on: unknown unless their provenance or the settings state
+    /// it.
     fn before(initial: &Value) -> Option<Self> {
         let said = initial.get("provenance").and_then(Self::of);
         let is_foreign = initial.get(FOREIGN).and_then(Value::as_bool);
@@ -88,8 +91,8 @@ impl Learnt {
         said.or((is_foreign != Some(true)).then_some(unknown))
     }
 
-    /// Whether the model, or the weights with which it began, has learnt from a row of the manifest with this hash.
-    /// None if one of them was trained on another manifest or does not say on which, so that nobody can tell.
+    /// Returns whether the model, or its initial weights, were trained on a row of the manifest with this hash. `None`
+    /// if one of them was trained on another manifest or does not state which, so that it is unknown.
     pub fn saw(&self, row: &Row, manifest_sha256: &str) -> Option<bool> {
         if self.manifest_sha256.as_deref() != Some(manifest_sha256) {
             return None;
@@ -156,7 +159,7 @@ mod tests {
             }
             assert_eq!(learnt.saw(&row(0, Split::Train), "b"), None);
         }
-        // Weights that had learnt from the fold know it, though the training left it out.
+        // Weights that were trained on the fold have seen it, even if this training left it out.
         let began = |initial: Value| {
             let training = json!({"initial": initial});
             let without = json!({"fold": 0, "folds": 2});
@@ -173,7 +176,7 @@ mod tests {
             (json!({"provenance": {"made_by": "hand"}}), None),
             (json!({"provenance": null, "foreign": false}), None),
             (json!({"provenance": null, "foreign": true}), Some(false)),
-            // What they say themselves counts.
+            // Their own provenance takes precedence.
             (
                 json!({"provenance": {"manifest_sha256": "a"}, "foreign": true}),
                 Some(true),

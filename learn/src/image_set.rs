@@ -1,5 +1,5 @@
-//! A folder of labelled pictures that a command makes: PNG files and the manifest of them. Owns the files; what is in
-//! the pictures is the caller's. The folder is there whole or not at all.
+//! Writes a folder of labelled pictures: PNG files and their manifest. Owns the files; the caller provides the
+//! pictures. The folder appears only when complete.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,44 +12,44 @@ use image::{ExtendedColorType, ImageEncoder};
 use crate::manifest::{Manifest, Row, Split};
 use crate::row_hash::RowHash;
 
-/// The manifest's name in the folder.
+/// Name of the manifest in the folder.
 pub const MANIFEST: &str = "manifest.csv";
-/// Where the pictures are in it.
+/// Subfolder of the pictures.
 const IMAGES: &str = "images";
 
-/// Why a set is not written.
+/// Why a set cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageSetError {
-    /// A file or folder.
+    /// A file or folder that cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A picture that PNG cannot hold.
+    /// A picture that cannot be written as PNG.
     #[error("the picture {name} cannot be written as PNG: {reason}")]
     Picture {
-        /// Its name.
+        /// Name of the picture.
         name: String,
-        /// What the encoder says.
+        /// Reason given by the encoder.
         reason: image::ImageError,
     },
-    /// No pictures.
+    /// A set without pictures.
     #[error("there are no pictures to write")]
     Empty,
 }
 
-/// What is known of a picture beside its pixels.
+/// Manifest columns of a picture, other than those computed from it.
 #[derive(Clone, Debug)]
 pub struct About<'a> {
-    /// What it shows.
+    /// Expression shown.
     pub label: Expression,
     /// Name of the collection.
     pub source: &'a str,
-    /// What it is for.
+    /// Split of the picture.
     pub split: Split,
-    /// What it must not be separated from.
+    /// Group of pictures that must stay together.
     pub group: &'a str,
 }
 
-/// A set on its way. One that is not finished leaves nothing behind.
+/// Set that is being written. If it is not finished, nothing remains of it.
 #[derive(Debug)]
 pub struct ImageSet {
     folder: PartFolder,
@@ -57,10 +57,10 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
-    /// Begins the folder `path`; one that is there is replaced when the set is finished.
+    /// Begins the folder `path`; an existing one is replaced when the set is finished.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's.
     pub fn create(path: &Path) -> Result<Self, ImageSetError> {
         Ok(Self {
             folder: PartFolder::create(path)?,
@@ -68,7 +68,8 @@ impl ImageSet {
         })
     }
 
-    /// Writes a picture as `images/NAME.png`, gray if all its pixels are, and says what its row is. From any thread.
+    /// Writes a picture as `images/NAME.png`, grayscale if all its pixels are gray, and returns its row. May be called
+    /// from any thread.
     ///
     /// # Errors
     /// See [`ImageSetError`].
@@ -92,7 +93,7 @@ impl ImageSet {
         })
     }
 
-    /// Writes the manifest of these rows, and gives the folder its name.
+    /// Writes the manifest of these rows, and gives the folder its final name.
     ///
     /// # Errors
     /// See [`ImageSetError`].
@@ -109,9 +110,9 @@ impl ImageSet {
     }
 }
 
-/// Writes a picture as a PNG file, gray if all its pixels are, and the folders above it; its bytes. They are not
-/// synced: thousands of small files are quicker when that is done once for all ([`sync`]), before the folder gets its
-/// name.
+/// Writes a picture as a PNG file, grayscale if all its pixels are gray, creating its parent folders; returns its
+/// bytes. The file is not synced: with thousands of small files it is faster to do that once for all ([`sync`]), before
+/// the folder gets its final name.
 ///
 /// # Errors
 /// See [`ImageSetError`].
@@ -128,10 +129,10 @@ pub fn write_png(path: &Path, picture: &Frame) -> Result<Vec<u8>, ImageSetError>
     Ok(bytes)
 }
 
-/// Makes files durable.
+/// Syncs files to disk.
 ///
 /// # Errors
-/// What the system says.
+/// The system's.
 pub fn sync(paths: impl IntoIterator<Item = PathBuf>) -> Result<(), ImageSetError> {
     for path in paths {
         let synced = File::open(&path).and_then(|file| file.sync_all());
@@ -140,10 +141,10 @@ pub fn sync(paths: impl IntoIterator<Item = PathBuf>) -> Result<(), ImageSetErro
     Ok(())
 }
 
-/// A picture as a PNG file's bytes, gray if all its pixels are.
+/// Returns a picture as PNG, grayscale if all its pixels are gray.
 ///
 /// # Errors
-/// What the encoder says.
+/// The encoder's.
 pub fn png(picture: &Frame) -> image::ImageResult<Vec<u8>> {
     let (width, height) = (picture.width() as u32, picture.height() as u32);
     let pixels = || picture.bgr().chunks_exact(3);

@@ -1,17 +1,17 @@
-//! JSON and CSV that are made in memory, where writing cannot fail.
+//! JSON and CSV text made in memory, where writing cannot fail.
 
 use serde::Serialize;
 
-/// A value as JSON for people: indented, with a last line's end. Numbers that are not finite are null.
+/// Returns a value as JSON for people: indented, with a final newline. Numbers that are not finite become null.
 pub fn json_text(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value).expect("names and numbers are JSON");
     text + "\n"
 }
 
-/// A table: its header, then its rows.
+/// Returns a table as CSV: its header, then its rows.
 ///
 /// # Panics
-/// A row has not as many cells as the header.
+/// Panics if a row has not as many cells as the header.
 pub fn csv_text<Cells>(
     header: impl IntoIterator<Item: AsRef<[u8]>>,
     rows: impl IntoIterator<Item = Cells>,
@@ -27,7 +27,7 @@ where
     header
         .and(rows)
         .expect("memory takes rows that have a cell for each column");
-    let table = table.into_inner().expect("memory takes all");
+    let table = table.into_inner().expect("writing to memory cannot fail");
     String::from_utf8(table).expect("cells are text")
 }
 

@@ -1,13 +1,13 @@
-//! Random numbers that depend on a key alone, not on how many were drawn before: what makes a resumed training equal to
-//! an uninterrupted one. Owns the generator and its distributions; what a key stands for is the caller's.
+//! Random numbers that depend on a key alone, not on how many were drawn before, so that a resumed training equals an
+//! uninterrupted one. Owns the generator and its distributions; the caller defines the meaning of a key.
 
 use std::f64::consts::TAU;
 
-/// SplitMix64 (Steele, Lea, Flood 2014) started from a hash of the key's words.
+/// SplitMix64 generator (Steele, Lea, Flood 2014), seeded with a hash of the key's words.
 #[derive(Clone, Debug)]
 pub struct KeyedRandom(u64);
 
-/// The golden ratio in 64 bits, SplitMix64's increment.
+/// SplitMix64's increment, the golden ratio in 64 bits.
 const INCREMENT: u64 = 0x9E37_79B9_7F4A_7C15;
 
 fn mix(mut z: u64) -> u64 {
@@ -17,8 +17,7 @@ fn mix(mut z: u64) -> u64 {
 }
 
 impl KeyedRandom {
-    /// The generator of a key, such as `[seed, purpose, epoch, row]`. The order of the words counts, and so does their
-    /// number.
+    /// Returns the generator of a key, such as `[seed, purpose, epoch, row]`. Order and number of the words matter.
     pub fn new(key: &[u64]) -> Self {
         let mut state = mix(key.len() as u64);
         for &word in key {
@@ -27,7 +26,7 @@ impl KeyedRandom {
         Self(state)
     }
 
-    /// The generator of a name under a seed.
+    /// Returns the generator of a name under a seed.
     pub fn named(seed: u64, name: &str) -> Self {
         // FNV-1a, 64 bits.
         let hash = name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
@@ -36,45 +35,46 @@ impl KeyedRandom {
         Self::new(&[seed, hash])
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(INCREMENT);
         mix(self.0)
     }
 
-    /// Uniform in [0, 1), a multiple of 2⁻⁵³.
+    /// Returns a uniform number in [0, 1), a multiple of 2⁻⁵³.
     pub fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Uniform in [low, high).
+    /// Returns a uniform number in [low, high).
     pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
-    /// True with this probability.
+    /// Returns true with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
-    /// Uniform in 0..n, without bias (Lemire 2019). `n` must not be 0.
+    /// Returns a uniform number in 0..n, without bias (Lemire 2019). `n` must not be 0.
     pub fn below(&mut self, n: u64) -> u64 {
         loop {
             let product = u128::from(self.bits()) * u128::from(n);
-            // The remainder, which takes longer than the rest, is less than n.
+            // The remainder, which is slow to compute, is less than n.
             if product as u64 >= n || product as u64 >= n.wrapping_neg() % n {
                 return (product >> 64) as u64;
             }
         }
     }
 
-    /// Normal with mean 0 and standard deviation 1 (Box and Muller 1958; one of the two is thrown away).
+    /// Returns a normal number with mean 0 and standard deviation 1 (Box and Muller 1958; the second number is
+    /// discarded).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         radius * (TAU * self.unit()).cos()
     }
 
-    /// A permutation in place, all equally likely (Fisher and Yates).
+    /// Shuffles in place; all permutations are equally likely (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let other = self.below(last as u64 + 1) as usize;

@@ -1,11 +1,11 @@
-//! Labels that are likely wrong, from what models say that had not seen the rows: confident learning (Northcutt, Jiang
-//! and Chuang 2021, arXiv 1911.00068). Owns which rows are named, and their order. It is a list for people: nothing is
-//! removed by it.
+//! Finds labels that are likely wrong, from predictions of models that were not trained on the rows: confident learning
+//! (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068). Owns which rows are listed, and their order. The list is for
+//! people; no rows are removed.
 //!
-//! A row is named if some other class is at least as probable as it is on average for rows that have that class as
-//! their label. Rows come in the order of the margin between the label's probability and that class's, the most
-//! contradicted first. From predictions of models that learnt from the rows next to nothing follows: they have them by
-//! heart.
+//! A row is listed if some other class is at least as probable as it is on average for rows with that class as label.
+//! Rows are sorted by the margin between the probabilities of the label and of that class, the strongest contradiction
+//! first. Predictions of models that were trained on the rows show next to nothing, since they have memorised the
+//! labels.
 
 use std::collections::HashMap;
 
@@ -16,50 +16,50 @@ use crate::metrics::softmax;
 use crate::predictions::Predictions;
 use crate::row_hash::RowHash;
 
-/// What the mean of equal numbers may be beside them.
+/// Tolerance for rounding in the mean of equal numbers.
 const ROUNDING: f64 = 1e-9;
 
 /// A row whose label is likely wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelError<'a> {
-    /// Its place among the rows that were given.
+    /// Index among the given rows.
     pub place: usize,
-    /// The row.
+    /// Row of the manifest.
     pub row: &'a Row,
-    /// What the models say that it shows.
+    /// Class suggested by the models.
     pub suggested: Expression,
     /// Probability of the label.
     pub of_label: f64,
-    /// Probability of what is suggested.
+    /// Probability of the suggested class.
     pub of_suggested: f64,
 }
 
-/// What was found.
+/// Result of a search for label errors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelErrors<'a> {
-    /// Rows that there are predictions of.
+    /// Number of rows with predictions.
     pub predicted: usize,
-    /// Rows that there are none of.
+    /// Number of rows without predictions.
     pub not_predicted: usize,
-    /// The most contradicted first.
+    /// Likely errors, the strongest contradiction first.
     pub found: Vec<LabelError<'a>>,
 }
 
-/// Why predictions say nothing about labels.
+/// Why predictions cannot be used to find label errors.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoLabelErrors {
-    /// Other classes.
-    #[error("predictions {0} are not of the seven expressions in their order")]
+    /// Predictions of other classes.
+    #[error("predictions {0}: classes must be the seven expressions in canonical order")]
     Classes(usize),
-    /// No hashes.
-    #[error("predictions {0} do not say which images their rows are (`sha256`)")]
+    /// Predictions without hashes.
+    #[error("predictions {0} have no `sha256` of their rows' images")]
     NoHashes(usize),
-    /// No row.
+    /// No predictions for any row.
     #[error("none of the manifests' rows is among the predictions")]
     NoRows,
 }
 
-/// Likely label errors among rows, by the mean of all predictions that a row has, joined by the image's hash.
+/// Finds likely label errors among rows, by the mean of all predictions for a row, joined by the image's hash.
 ///
 /// # Errors
 /// See [`NoLabelErrors`].
@@ -79,7 +79,7 @@ pub fn label_errors<'a>(
     if known.is_empty() {
         return Err(NoLabelErrors::NoRows);
     }
-    // How probable a class is on average where it is the label; a class without rows is never suggested.
+    // Mean probability of a class over the rows with that label; a class without rows is never suggested.
     let mut thresholds = vec![(0.0, 0usize); Expression::ALL.len()];
     for (_, class, mean) in &known {
         thresholds[*class].0 += mean[*class];
@@ -162,7 +162,7 @@ mod tests {
         }
     }
 
-    /// What a model says: a class and how much more than the others.
+    /// Returns predictions with a class for each row and how much larger its logit is than the others.
     fn said(rows: &[(u8, Expression, f64)]) -> Predictions {
         let classes = Expression::ALL.map(|label| label.name().to_owned());
         let logits = rows.iter().flat_map(|&(_, said, logit)| {
@@ -191,7 +191,7 @@ mod tests {
             (3, Sad, 4.0),
             (4, Sad, 3.0),
             (5, Sad, 3.0),
-            // Less sure than sad rows are of being happy: not named.
+            // Less confident than sad rows are of being happy, so not listed.
             (6, Happy, 0.1),
         ]);
         let errors = label_errors(&rows, std::slice::from_ref(&predictions)).unwrap();

@@ -1,5 +1,5 @@
-//! Wrong labels put into a manifest's training rows on purpose: how well a training withstands them is measured on rows
-//! that are right.
+//! Label noise: wrong labels put into a manifest's training rows on purpose, to measure how well a training copes with
+//! them on rows whose labels are right.
 //!
 //! Owns which rows get which wrong label. Both are functions of the seed and the image's hash, so that every training
 //! with the same noise sees the same wrong labels.
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::keyed_random::KeyedRandom;
 use crate::manifest::{Row, Split};
 
-/// Which labels become which.
+/// How labels are replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confusion {
-    /// Any label becomes any other one, all equally often.
+    /// Replace any label by any other one, all equally likely.
     Symmetric,
-    /// The labels of each pair become each other; all others stay.
+    /// Swap the labels of each pair; keep all others.
     Pairs(Vec<[Expression; 2]>),
 }
 
@@ -40,8 +40,8 @@ impl Confusion {
     }
 }
 
-/// Gives a share (0 to 1) of the training rows a wrong label, and says how many got one. Validation and test rows stay
-/// as they are.
+/// Gives a share (0 to 1) of the training rows a wrong label, and returns how many were changed. Validation and test
+/// rows stay unchanged.
 pub fn confuse(rows: &mut [Row], share: f64, confusion: &Confusion, seed: u64) -> usize {
     let mut changed = 0;
     for row in rows.iter_mut().filter(|row| row.split == Split::Train) {
@@ -55,7 +55,7 @@ pub fn confuse(rows: &mut [Row], share: f64, confusion: &Confusion, seed: u64) -
     changed
 }
 
-/// Keeps `most` of the training rows, drawn by the seed, in their order; all rows of the other splits stay.
+/// Keeps `most` of the training rows, drawn with the seed, in their order; keeps all rows of the other splits.
 pub fn draw_training_rows(rows: Vec<Row>, most: usize, seed: u64) -> Vec<Row> {
     let number = |row: &Row| KeyedRandom::named(!seed, &row.sha256.to_string()).bits();
     let training = rows.iter().filter(|row| row.split == Split::Train);

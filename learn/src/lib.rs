@@ -1,8 +1,29 @@
-//! Networks, losses, metrics, calibration and training whose numbers mean the same as those of the Python references:
-//! a checkpoint goes from timm and back, a metric is scikit-learn's or torchmetrics', a loss is its paper's.
+//! Learning for facial-expression models: from labelled images to a model folder that a live graph loads. Training runs
+//! as a graph of actors in `fermata-jobs`; this crate is the library beneath it, and knows nothing of graphs.
 //!
-//! Owns everything between images with labels and a model folder. Does not own actors or graphs, and what happens to an
-//! image before it is a tensor is `fermata-vision`'s.
+//! Its numbers match the Python references: checkpoints load in timm and timm's load here, metrics equal scikit-learn's
+//! or torchmetrics', and losses follow their papers. Results are reproducible: everything random is a function of a key
+//! ([`keyed_random`]), so that a resumed training gives the same weights as an uninterrupted one.
+//!
+//! Owns everything between labelled images and a model folder. Does not own actors or graphs, and how an image becomes
+//! a tensor is up to `fermata-vision`.
+//!
+//! The modules, in reading order:
+//!
+//! - **Data**: [`manifest`] lists labelled images, each identified by its [`row_hash`], makes such lists from raw
+//!   sources and validates them; [`picture_hash`] finds duplicate pictures, [`manifest_audit`] counts them,
+//!   [`label_errors`] finds labels that are likely wrong and [`label_noise`] adds wrong ones. [`folds`] splits training
+//!   rows into folds, [`votes`] holds annotators' votes, [`image_set`] writes generated pictures.
+//! - **Networks**: [`network`] describes and computes them, [`weights`] loads and saves them, [`device`] and [`memory`]
+//!   set up libtorch.
+//! - **Training**: [`training`] brings together [`augmentation`], [`sampler`], [`losses`], [`optimiser`], [`schedule`]
+//!   and [`weight_average`].
+//! - **Evaluation**: [`predictions`] hold logits and labels, [`metrics`] measures them, [`calibration`] fits
+//!   temperatures, [`evaluation`] and [`model_comparison`] report the results.
+//! - **Distillation**: [`ensemble`] searches for teachers' weights, [`softlabels`] stores their logits for a student.
+//! - **Export**: [`export`] writes ONNX graphs and model folders.
+//! - **Pictures for people**: [`charts`] and [`contact_sheet`], with [`markup`].
+//! - **Tools**: [`keyed_random`], [`on_all_cores`], [`npz`], [`in_memory`], [`relative_path`].
 
 pub mod augmentation;
 pub mod calibration;

@@ -1,8 +1,7 @@
-//! What training minimises. All losses take logits [N, K] and labels i64 `[N]` and give one number with gradients; all
-//! go by log-softmax, so that no scale of the logits makes them infinite or NaN. Owns the formulas; ArcFace's margin is
-//! in [`arcface`].
+//! Loss functions. All take logits [N, K] and labels i64 `[N]` and return a scalar with gradients; all use log-softmax,
+//! so that no scale of the logits makes them infinite or NaN. Owns the formulas; ArcFace's margin is in [`arcface`].
 //!
-//! Labels must be in 0..K: datasets check them before a training begins.
+//! Labels must be in 0..K: datasets check this before a training begins.
 
 pub mod arcface;
 pub mod correlation;
@@ -17,15 +16,15 @@ use crate::keyed_random::KeyedRandom;
 pub struct CrossEntropy {
     /// Share of the label that is spread over all classes (Szegedy et al. 2016), 0 to 1.
     pub label_smoothing: f64,
-    /// Weight of each class; the mean is over the weights, as torch's.
+    /// Weight of each class; the mean is weighted by them, as torch's.
     pub class_weights: Option<Vec<f64>>,
-    /// Added to the logits: τ·ln of each class's share (Menon et al. 2021).
+    /// Terms added to the logits: τ·ln of each class's share (Menon et al. 2021).
     pub logit_adjustment: Option<Vec<f64>>,
 }
 
-/// Mean cross-entropy. Instead of labels there may be targets: a distribution [N, K] for each row, such as annotators'
-/// votes (Barsoum et al. 2016,
-/// <https://arxiv.org/abs/1608.01041>); class weights are then the distribution's means, and the mean is over the rows, as torch's.
+/// Returns the mean cross-entropy. Instead of labels there may be targets: a distribution [N, K] for each row, such as
+/// annotators' votes (Barsoum et al. 2016, <https://arxiv.org/abs/1608.01041>); class weights are then averaged over
+/// each distribution, and the mean is over the rows, as torch's.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, settings: &CrossEntropy) -> Tensor {
     let like_logits = |values: &Vec<f64>| {
         Tensor::from_slice(values)
@@ -46,20 +45,20 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, settings: &CrossEntropy) 
     )
 }
 
-/// torch's mark for a row without label. Labels are never negative here.
+/// torch's label of a row to ignore. Labels are never negative here.
 const IGNORED: i64 = -100;
 
 fn log_softmax(logits: &Tensor) -> Tensor {
     logits.log_softmax(-1, None::<Kind>)
 }
 
-/// Sum of p ln(p / q) over the classes, from ln p and ln q; `[N]`.
+/// Returns the sum of p ln(p / q) over the classes, from ln p and ln q; `[N]`.
 fn divergence(log_p: &Tensor, log_q: &Tensor) -> Tensor {
     (log_p.exp() * (log_p - log_q)).sum_dim_intlist([-1i64].as_slice(), false, None::<Kind>)
 }
 
-/// Distillation (Hinton et al. 2015, <https://arxiv.org/abs/1503.02531>): T² · mean KL(teacher ‖ student), both
-/// softened by T.
+/// Returns the distillation loss (Hinton et al. 2015, <https://arxiv.org/abs/1503.02531>): T² · mean KL(teacher ‖
+/// student), both softened by T.
 pub fn distillation(student: &Tensor, teacher: &Tensor, temperature: f64) -> Tensor {
     let (teacher, student) = (
         log_softmax(&(teacher / temperature)),
@@ -68,12 +67,12 @@ pub fn distillation(student: &Tensor, teacher: &Tensor, temperature: f64) -> Ten
     divergence(&teacher, &student).mean(None::<Kind>) * (temperature * temperature)
 }
 
-/// Added to the deviation of logits: logits that are all equal stay finite. The authors' value.
+/// Term added to the deviation of logits, so that logits that are all equal stay finite. The authors' value.
 const LEAST_DEVIATION: f64 = 1e-7;
 
-/// Logits of each row as z-scores, (z − mean) / deviation (with K − 1), so that a student learns their order and not
-/// their scale (Sun et al. 2024, <https://arxiv.org/abs/2403.01427>): of student and teacher, before they are
-/// distilled.
+/// Returns the logits of each row as z-scores, (z − mean) / deviation (with K − 1), so that a student learns their
+/// order and not their scale (Sun et al. 2024, <https://arxiv.org/abs/2403.01427>). Applied to student and teacher
+/// before distillation.
 pub fn standardised(logits: &Tensor) -> Tensor {
     let along = [-1i64];
     let mean = logits.mean_dim(along.as_slice(), true, None::<Kind>);
@@ -84,17 +83,17 @@ pub fn standardised(logits: &Tensor) -> Tensor {
 /// The two parts of decoupled distillation (Zhao et al. 2022, <https://arxiv.org/abs/2203.08679>), each T² · mean.
 #[derive(Debug)]
 pub struct Decoupled {
-    /// Of the label against all other classes together.
+    /// Label against all other classes together.
     pub target: Tensor,
-    /// Among the other classes.
+    /// Distribution among the other classes.
     pub others: Tensor,
 }
 
-/// Logits seen from the label: of it, and of all others together.
+/// Log-probabilities seen from the label: of the label, and of all others together.
 struct Split {
     log_target: Tensor,
     log_rest: Tensor,
-    /// Log-softmax among the other classes; without meaning at the label itself.
+    /// Log-softmax among the other classes; meaningless at the label itself.
     log_others: Tensor,
 }
 
@@ -119,8 +118,8 @@ fn is_label(logits: &Tensor, labels: &Tensor) -> Tensor {
         .to_kind(Kind::Bool)
 }
 
-/// Decoupled distillation's parts. The others' softmax is a log-sum-exp over them, not a subtraction from the label's
-/// logit.
+/// Returns the parts of decoupled distillation. The others' softmax is computed by a log-sum-exp over them, not by
+/// subtracting a constant from the label's logit.
 pub fn decoupled(
     student: &Tensor,
     teacher: &Tensor,
@@ -142,20 +141,20 @@ pub fn decoupled(
     }
 }
 
-/// How decoupled distillation is put together with the cross-entropy.
+/// How decoupled distillation is combined with the cross-entropy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DecoupledForm {
-    /// That of mdistiller, the code of its authors (<https://github.com/megvii-research/mdistiller>): w·CE + min(epoch
-    /// / warm-up, 1) · (α·target + β·others), epochs from 1.
+    /// Form of mdistiller, its authors' code (<https://github.com/megvii-research/mdistiller>): w·CE + min(epoch /
+    /// warm-up, 1) · (α·target + β·others), epochs from 1.
     Reference {
         /// Weight of the cross-entropy.
         cross_entropy: f64,
-        /// Epochs over which the distillation rises.
+        /// Epochs over which the distillation term ramps up.
         warm_up: u32,
     },
-    /// Fermata's own: (1 − α)·CE + α·target + β·others. As in plain distillation α trades the labels against the
-    /// teacher, and β is free.
+    /// Fermata's own form: (1 − α)·CE + α·target + β·others. As in plain distillation, α trades the labels against the
+    /// teacher; β is free.
     #[serde(alias = "report")]
     Blended,
 }
@@ -166,16 +165,16 @@ pub enum DecoupledForm {
 pub struct DecoupledDistillation {
     /// T.
     pub temperature: f64,
-    /// Weight of the label's part.
+    /// α, weight of the label's part.
     pub alpha: f64,
-    /// Weight of the others' part.
+    /// β, weight of the others' part.
     pub beta: f64,
-    /// How it is put together.
+    /// How it is combined with the cross-entropy.
     pub form: DecoupledForm,
 }
 
 impl DecoupledDistillation {
-    /// The loss, with the rows' cross-entropy `entropy`. `epoch` counts from 1.
+    /// Returns the loss, given the rows' cross-entropy `entropy`. `epoch` counts from 1.
     pub fn loss(
         &self,
         student: &Tensor,
@@ -199,8 +198,8 @@ impl DecoupledDistillation {
     }
 }
 
-/// −ln(1 − p) of a class that each row is not (Kim et al. 2019, <https://arxiv.org/abs/1908.07387>), as LSE(all) −
-/// LSE(others); `[N]`.
+/// Returns −ln(1 − p) of a class that each row does not belong to (Kim et al. 2019,
+/// <https://arxiv.org/abs/1908.07387>), as LSE(all) − LSE(others); `[N]`.
 pub fn negative(logits: &Tensor, not: &Tensor) -> Tensor {
     let is_not = is_label(logits, not);
     let all = logits.logsumexp([-1i64].as_slice(), false);
@@ -209,7 +208,7 @@ pub fn negative(logits: &Tensor, not: &Tensor) -> Tensor {
         .logsumexp([-1i64].as_slice(), false)
 }
 
-/// A class for each row that is not its label, all others equally likely; depends on the key and the row's place alone.
+/// Draws for each row a class other than its label, all equally likely; depends on the key and the row's place alone.
 pub fn complementary(labels: &[i64], classes: i64, key: &[u64]) -> Vec<i64> {
     let mut random = KeyedRandom::new(key);
     let each = labels.iter().map(|&label| {
@@ -219,18 +218,18 @@ pub fn complementary(labels: &[i64], classes: i64, key: &[u64]) -> Vec<i64> {
     each.collect()
 }
 
-/// Stages of learning with noisy labels: NL, then NL of what is above chance, then cross-entropy of what is believed.
+/// Stages of learning with noisy labels: NL, then NL on rows above chance, then cross-entropy on confident rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NegativeStage {
-    /// Negative learning of all rows.
+    /// Negative learning on all rows.
     All,
-    /// Of the rows whose label has p ≥ 1/K.
+    /// Negative learning on the rows whose label has p ≥ 1/K.
     Selected,
-    /// Cross-entropy of the rows whose label has p ≥ 0.5.
+    /// Cross-entropy on the rows whose label has p ≥ 0.5.
     Positive,
 }
 
-/// Negative learning's loss at a stage: the mean over the rows that take part, 0 if none does.
+/// Returns the loss of negative learning at a stage: the mean over the selected rows, 0 if there are none.
 pub fn selective(logits: &Tensor, labels: &Tensor, not: &Tensor, stage: NegativeStage) -> Tensor {
     let logs = log_softmax(logits);
     let log_label = logs
@@ -245,8 +244,8 @@ pub fn selective(logits: &Tensor, labels: &Tensor, not: &Tensor, stage: Negative
     mean_where(&loss, &log_label.detach().ge(least))
 }
 
-/// NL of the rows to whose label the teacher gives less than chance: what it does not believe is not learnt from it.
-/// The mean over them, 0 if there are none.
+/// Returns the NL loss of the rows whose label the teacher doubts, that is, gives a probability below chance: the mean
+/// over these rows, 0 if there are none.
 pub fn negative_of_doubted(
     logits: &Tensor,
     teacher: &Tensor,

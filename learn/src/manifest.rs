@@ -1,5 +1,5 @@
-//! Manifests: the list of labelled images that a training or an evaluation uses, as CSV (`table`). Manifests are made
-//! of raw sources by a [`Recipe`] and its [`Mapping`]s, and looked at, images and all, by [`Validation`].
+//! Manifests: CSV files that list the labelled images of a training or an evaluation (`table`). A [`Recipe`] and its
+//! [`Mapping`]s make a manifest from raw sources; [`Validation`] checks a manifest together with its images.
 
 mod candidates;
 mod mapping;

@@ -1,6 +1,6 @@
-//! Which rows of manifests are one picture: within a split, across splits, across manifests; under one label or two;
-//! and how much of one source is in another. Owns what is found and how it is counted; what becomes of it is somebody's
-//! decision. Nothing is changed.
+//! Audit of duplicates: which rows of manifests show one picture (within a split, across splits, across manifests; with
+//! one label or two), and how much two sources overlap. Only finds and counts them; what to do is for the user to
+//! decide, and nothing is changed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -14,31 +14,32 @@ use crate::manifest::pictures::{Picture, look_at, one_picture};
 use crate::manifest::{Manifest, Row, Watch};
 use crate::row_hash::RowHash;
 
-/// A manifest and how it is called.
+/// Manifest with its name.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// As the user names it.
+    /// Name as given by the user.
     pub name: String,
     /// The manifest.
     pub manifest: Manifest,
 }
 
-/// Where two rows stand that are one picture. The worst that is true of them.
+/// Where two rows with one picture are; the worst case that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
-    /// In one split of one manifest: it counts twice.
+    /// In one split of one manifest: the picture counts twice.
     WithinSplit,
-    /// In one manifest, in two splits: what is tested was learnt.
+    /// In two splits of one manifest: a tested picture was trained on.
     AcrossSplits,
-    /// In two manifests, in splits of one name.
+    /// In two manifests, in splits of the same name.
     AcrossManifests,
-    /// In two manifests, in splits of two names: a model of one was tested on the other, or learnt from its test.
+    /// In two manifests, in splits of different names: a model of one was tested on the other, or trained on its test
+    /// rows.
     AcrossManifestsAndSplits,
 }
 
 impl Place {
-    /// All, in order.
+    /// All places, in order.
     pub const ALL: [Self; 4] = [
         Self::WithinSplit,
         Self::AcrossSplits,
@@ -46,7 +47,7 @@ impl Place {
         Self::AcrossManifestsAndSplits,
     ];
 
-    /// For people.
+    /// Returns the description for people.
     pub fn words(self) -> &'static str {
         match self {
             Self::WithinSplit => "within a split",
@@ -57,7 +58,7 @@ impl Place {
     }
 }
 
-/// Where a row stands: which manifest, and which of its rows.
+/// Position of a row: index of the manifest and of the row in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowAt {
     manifest: u32,
@@ -65,107 +66,107 @@ pub struct RowAt {
 }
 
 impl RowAt {
-    /// The row, and the manifest that it is of: one of those that were audited.
+    /// Returns the row and its manifest, given the audited manifests.
     ///
     /// # Panics
-    /// The manifests are others.
+    /// Panics if the manifests are others.
     pub fn of(self, manifests: &[Named]) -> (&Named, &Row) {
         let named = &manifests[self.manifest as usize];
         (named, &named.manifest.rows[self.row as usize])
     }
 }
 
-/// Two rows that are one picture. Of a group of rows each is paired with one before it: one with the same bytes if
-/// there is one, else the first. There may be as many as rows: their places are kept, and no words.
+/// Two rows that show one picture. Each row of a group is paired with an earlier one: one with the same bytes if there
+/// is one, else the first. There may be as many pairs as rows, so only positions are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// Where they stand.
+    /// Where they are.
     pub place: Place,
-    /// Whether their bytes are the same; else they are near-duplicates.
+    /// Whether their bytes are the same; otherwise they are near-duplicates.
     pub same_bytes: bool,
-    /// Whether it is one picture under two labels.
+    /// Whether their labels differ.
     pub two_labels: bool,
-    /// The row before.
+    /// Earlier row.
     pub one: RowAt,
-    /// The row.
+    /// Later row.
     pub other: RowAt,
 }
 
-/// How many pairs there are of a place.
+/// Number of pairs at a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PairCounts {
-    /// With the same bytes.
+    /// Pairs with the same bytes.
     pub same_bytes: usize,
-    /// Near-duplicates.
+    /// Pairs of near-duplicates.
     pub same_picture: usize,
-    /// Of both: under two labels.
+    /// Pairs of either kind with two labels.
     pub two_labels: usize,
 }
 
-/// How much two sources have in common: counted twice where it is much.
+/// Overlap of two sources, which count twice where it is large.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shared {
-    /// Manifest and source of the smaller.
+    /// Manifest and source of the smaller one.
     pub one: [String; 2],
-    /// Manifest and source of the larger.
+    /// Manifest and source of the larger one.
     pub other: [String; 2],
-    /// Pictures that are in both.
+    /// Number of pictures in both.
     pub pictures: usize,
-    /// Pictures of the smaller.
+    /// Number of pictures in the smaller one.
     pub of: usize,
-    /// How many of those in both have the same label in both (the first of each).
+    /// Number of common pictures with the same label in both (their first label in each).
     pub same_label: usize,
 }
 
-/// A manifest that was looked at.
+/// Summary of an audited manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Audited {
-    /// As the user names it.
+    /// Name as given by the user.
     pub manifest: String,
-    /// Hash of the file.
+    /// SHA-256 of the file.
     pub sha256: String,
-    /// Its rows.
+    /// Number of rows.
     pub rows: usize,
-    /// Different pictures among them.
+    /// Number of different pictures among them.
     pub pictures: usize,
-    /// Files that could not be read, or are not the ones that it was made from.
+    /// Number of files that cannot be read, or differ from those that the manifest was made from.
     pub unreadable_or_stale: usize,
 }
 
-/// What was found.
+/// Result of an audit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Audit {
-    /// In the order that they were named in.
+    /// Audited manifests in the given order.
     pub manifests: Vec<Audited>,
-    /// Different pictures among all.
+    /// Number of different pictures in all of them.
     pub pictures: usize,
-    /// Pairs by place.
+    /// Number of pairs by place.
     pub pairs_by_place: BTreeMap<Place, PairCounts>,
-    /// Sources that share pictures, most first.
+    /// Sources that share pictures, largest overlap first.
     pub shared_sources: Vec<Shared>,
     /// All pairs, in the order of the rows.
     #[serde(skip)]
     pub pairs: Vec<Pair>,
-    /// What could not be looked at: file and reason.
+    /// Files that could not be checked, with the reason.
     #[serde(skip)]
     pub unreadable: Vec<(PathBuf, String)>,
 }
 
-/// A row that was looked at.
+/// Row whose image was read.
 struct Seen<'a> {
     at: RowAt,
     row: &'a Row,
     picture: Arc<Picture>,
-    /// Of its picture: the first row that shows it.
+    /// Index of the first row that shows its picture.
     first: usize,
 }
 
 impl Audit {
-    /// Looks at all rows and images of manifests. `watch` is told how far it has come.
+    /// Audits all rows and images of manifests. `watch` is called with the progress.
     pub fn of(manifests: &[Named], watch: Watch<'_>) -> Self {
         let rows: Vec<RowAt> = manifests
             .iter()
@@ -240,10 +241,10 @@ impl Audit {
         }
     }
 
-    /// Writes a table with a line for each pair. `manifests` are those that were audited.
+    /// Writes a table with a line for each pair. `manifests` are the audited ones.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The table cannot be written.
     pub fn write_pairs(&self, manifests: &[Named], to: impl Write) -> csv::Result<()> {
         let mut table = csv::Writer::from_writer(to);
         table.write_record([
@@ -310,9 +311,9 @@ fn pairs(seen: &[Seen<'_>], groups: &[Vec<usize>]) -> Vec<Pair> {
     pairs
 }
 
-/// Each two sources (of manifests) that have pictures in common.
+/// Returns all pairs of sources (of manifests) that have pictures in common.
 fn shared(manifests: &[Named], seen: &[Seen<'_>]) -> Vec<Shared> {
-    // Pictures of each source, with the first label.
+    // Pictures of each source, with their first label.
     let mut pictures: BTreeMap<(u32, &str), BTreeMap<usize, Expression>> = BTreeMap::new();
     for seen in seen {
         let of_source = pictures
@@ -352,7 +353,7 @@ fn shared(manifests: &[Named], seen: &[Seen<'_>]) -> Vec<Shared> {
     found
 }
 
-/// Reads a manifest under the name by which it was named.
+/// Reads a manifest and names it by its path.
 ///
 /// # Errors
 /// See [`Manifest::read`].

@@ -1,6 +1,6 @@
-//! Texts in HTML and SVG.
+//! Text in HTML and SVG.
 
-/// A text as it stands between tags and in attributes.
+/// Escapes a text for use between tags and in attributes.
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -1,7 +1,7 @@
-//! What predictions are measured by, in f64: accuracy, F1, confusion, likelihood, Brier score and calibration errors.
-//! Owns the formulas; temperatures are fitted in [`crate::calibration`].
+//! Metrics of predictions, in f64: accuracy, F1, confusion, likelihood, Brier score and calibration errors. Owns the
+//! formulas; temperatures are fitted in [`crate::calibration`].
 //!
-//! Confidence is the largest softmax probability, the prediction its class; among equals the first class, as NumPy's
+//! Confidence is the largest softmax probability, and the prediction is its class; of equal ones the first, as NumPy's
 //! `argmax`.
 
 mod bootstrap;
@@ -30,7 +30,7 @@ use crate::predictions::Predictions;
 pub struct Metrics {
     /// Share of rows whose prediction is the label.
     pub accuracy: f64,
-    /// Mean F1 of all K classes, absent ones too.
+    /// Mean F1 over all K classes, including absent ones.
     pub macro_f1: f64,
     /// Mean −ln p of the label.
     pub nll: f64,
@@ -38,30 +38,30 @@ pub struct Metrics {
     pub brier: f64,
     /// Expected calibration error, 15 bins of equal width (lo, hi] (Guo et al. 2017).
     pub ece: f64,
-    /// The same over [lo, hi), where a confidence of exactly 1 falls into a bin of its own: torchmetrics' value.
+    /// ECE over bins [lo, hi), where a confidence of exactly 1 falls into a bin of its own: torchmetrics' value.
     pub ece_compat: f64,
-    /// Over 15 bins of equally many rows (Nguyen and O'Connor 2015).
+    /// ECE over 15 bins with equally many rows (Nguyen and O'Connor 2015).
     pub ece_adaptive: f64,
-    /// Mean over the classes of the error of each class's probability (Kull et al. 2019).
+    /// Mean over the classes of the calibration error of each class's probability (Kull et al. 2019).
     pub ece_classwise: f64,
-    /// In the order of the classes.
+    /// Metrics of each class, in the order of the classes.
     pub per_class: Vec<ClassMetrics>,
-    /// Rows by label, columns by prediction.
+    /// Confusion matrix: rows by label, columns by prediction.
     pub confusion: Vec<Vec<u64>>,
 }
 
-/// Metrics of one class; what would divide by zero is 0.
+/// Metrics of one class; where they would divide by zero they are 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassMetrics {
-    /// Its name.
+    /// Name of the class.
     pub class: String,
-    /// Rows with this label.
+    /// Number of rows with this label.
     pub support: u64,
-    /// Share of the rows predicted as this class that are.
+    /// Share of the rows predicted as this class that have this label.
     pub precision: f64,
-    /// Share of the rows of this class that are predicted as it.
+    /// Share of the rows with this label that are predicted as this class.
     pub recall: f64,
-    /// Harmonic mean of the two.
+    /// Harmonic mean of precision and recall.
     pub f1: f64,
 }
 

@@ -1,5 +1,5 @@
-//! Several models on the same rows: their metrics as they are and with a temperature, how sure those are, and each
-//! model beside each other one. Owns which rows are compared (joined by the images' hashes, never by position) and the
+//! Comparison of several models on the same rows: their raw and temperature-scaled metrics with confidence intervals,
+//! and each pair of models. Owns which rows are compared (joined by the images' hashes, never by position) and the
 //! tables; formulas are in [`crate::metrics`].
 
 mod seeds;
@@ -16,16 +16,16 @@ use crate::metrics::{Comparison, Drawn, NotPaired, Rows, are_paired, compare_dra
 use crate::predictions::Predictions;
 use crate::row_hash::RowHash;
 
-/// What a model said.
+/// Named predictions of a model.
 #[derive(Clone, Debug)]
 pub struct Said {
-    /// How it is called.
+    /// Name of the model.
     pub name: String,
-    /// Its predictions, with hashes.
+    /// Predictions with the hashes of the rows' images.
     pub predictions: Predictions,
-    /// A temperature that was fitted on other rows, if there is one.
+    /// Temperature fitted on other rows, if there is one.
     pub temperature: Option<Temperature>,
-    /// Name of the network, where this is one of several trainings of it with other seeds.
+    /// Name of the network, if this is one of several trainings of it with different seeds.
     pub training_of: Option<String>,
 }
 
@@ -35,100 +35,100 @@ impl Said {
     }
 }
 
-/// Why models are not compared.
+/// Why models cannot be compared.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotComparable {
-    /// One, or none.
-    #[error("{0} model is named; a comparison needs two")]
+    /// Fewer than two models.
+    #[error("a comparison needs at least two models, not {0}")]
     TooFew(usize),
-    /// Two of one name.
+    /// Two models with the same name.
     #[error("two models are called `{0}`; give them names (NAME=PATH)")]
     SameName(String),
-    /// Nothing to join by.
+    /// Predictions without hashes to join by.
     #[error(
-        "the predictions of {0} do not say which images their rows are (`sha256`): they can be joined with no others"
+        "the predictions of {0} have no `sha256` of their rows' images, so they cannot be joined with others"
     )]
     NoHashes(String),
-    /// Other rows.
+    /// Predictions of other rows.
     #[error(
-        "{name} and {first} were not asked about the same rows: {missing} of {first}'s are missing, {more} are not among them; name those that both have with --common-rows"
+        "{name} and {first} did not predict the same rows: {missing} of {first}'s are missing, {more} are not among them; compare only those that both have with --common-rows"
     )]
     OtherRows {
-        /// The first model.
+        /// Name of the first model.
         first: String,
-        /// The other.
+        /// Name of the other model.
         name: String,
-        /// Rows that the other lacks.
+        /// Number of rows that the other model lacks.
         missing: usize,
-        /// Rows that the first lacks.
+        /// Number of rows that the first model lacks.
         more: usize,
     },
     /// No row in common.
-    #[error("there is no row about which all models were asked")]
+    #[error("no row was predicted by all models")]
     NoRows,
     /// Other labels for the same rows.
     #[error(
-        "{name} and {first} have other labels for {count} of the same images: they are of different label policies; evaluate both on one manifest"
+        "{name} and {first} have other labels for {count} of the same images, from different label policies; evaluate both on one manifest"
     )]
     OtherLabels {
-        /// The first model.
+        /// Name of the first model.
         first: String,
-        /// The other.
+        /// Name of the other model.
         name: String,
-        /// How many.
+        /// Number of such rows.
         count: usize,
     },
-    /// Other classes.
+    /// Other classes or rows.
     #[error(transparent)]
     NotPaired(#[from] NotPaired),
 }
 
-/// One model of a comparison.
+/// Model in a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Compared {
-    /// How it is called.
+    /// Name of the model.
     pub name: String,
-    /// Logits as they are.
+    /// Measurements of the raw logits.
     pub raw: Measured,
-    /// Logits divided by the temperature, if there is one whose bound was not hit.
+    /// Measurements of the logits divided by the temperature, if there is one that is not at a bound.
     pub scaled: Option<Measured>,
-    /// The temperature.
+    /// Fitted temperature.
     pub temperature: Option<Temperature>,
 }
 
-/// Two models of a comparison.
+/// Pair of models in a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PairCompared {
-    /// The one.
+    /// Name of the first model.
     pub first: String,
-    /// The other: differences are its value minus the first's.
+    /// Name of the second model: differences are its value minus the first's.
     pub second: String,
-    /// Of the logits as they are.
+    /// Comparison of the raw logits.
     pub raw: Comparison,
-    /// Of both divided by their temperatures, if both have one.
+    /// Comparison of the logits divided by their temperatures, if both models have one.
     pub scaled: Option<Comparison>,
 }
 
-/// All models on the same rows.
+/// Comparison of all models on the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelComparison {
-    /// Rows that all were asked about.
+    /// Number of rows that all models predicted.
     pub rows: usize,
-    /// Rows of each model that not all were asked about, where that is allowed.
+    /// Number of rows of each model that some other model lacks, where that is allowed.
     pub left_out: BTreeMap<String, usize>,
-    /// Classes in the order of the logits.
+    /// Classes, in the order of the logits.
     pub classes: Vec<String>,
-    /// In the order in which they were named.
+    /// Models in the given order.
     pub models: Vec<Compared>,
-    /// Each model and each one after it.
+    /// Each model with each later one.
     pub pairs: Vec<PairCompared>,
-    /// Means over the trainings of each network, where one was trained more than once.
+    /// Means over the trainings of each network, if one was trained more than once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seeds: Option<SeedComparison>,
 }
 
 impl ModelComparison {
-    /// Compares models on the same rows, or with `common_rows` on those that all were asked about.
+    /// Compares models on the same rows, or with `common_rows` on those that all models predicted.
     ///
     /// # Errors
     /// See [`NotComparable`].
@@ -153,7 +153,7 @@ impl ModelComparison {
         let raw: Vec<Rows<'_>> = joined.iter().map(|m| Rows::of(&m.predictions)).collect();
         let scaled: Vec<Option<Rows<'_>>> =
             divided.iter().map(|m| m.as_ref().map(Rows::of)).collect();
-        // All of the same samples, so that each is drawn once.
+        // All use the same samples, so that each is drawn only once.
         let all: Vec<&Rows<'_>> = raw.iter().chain(scaled.iter().flatten()).collect();
         let mut drawn = draw(&all, SAMPLES, SEED).into_iter();
         let raw: Vec<_> = raw.into_iter().zip(drawn.by_ref()).collect();
@@ -191,7 +191,7 @@ impl ModelComparison {
         })
     }
 
-    /// Names of the columns of [`ModelComparison::table`].
+    /// Returns the column names of [`ModelComparison::table`].
     pub fn header(&self) -> Vec<String> {
         let mut header: Vec<String> = ["model", "accuracy", "accuracy_low", "accuracy_high"]
             .into_iter()
@@ -206,7 +206,7 @@ impl ModelComparison {
         header
     }
 
-    /// A line for each model. What there is not is empty.
+    /// Returns a line for each model. Missing values are empty.
     pub fn table(&self) -> Vec<Vec<String>> {
         let number = |value: f64| format!("{value:.4}");
         let lines = self.models.iter().map(|model| {
@@ -241,7 +241,7 @@ impl ModelComparison {
         lines.collect()
     }
 
-    /// Names of the columns of [`ModelComparison::pairs_table`].
+    /// Column names of [`ModelComparison::pairs_table`].
     pub const PAIRS_HEADER: [&str; 10] = [
         "first",
         "second",
@@ -255,7 +255,8 @@ impl ModelComparison {
         "mcnemar_p",
     ];
 
-    /// A line for each two models, raw and scaled, and metric: second minus first, with its interval.
+    /// Returns a line for each pair of models, kind of logits (raw, scaled) and metric: second minus first, with its
+    /// interval.
     pub fn pairs_table(&self) -> Vec<[String; 10]> {
         let mut lines = Vec::new();
         for pair in &self.pairs {
@@ -289,7 +290,7 @@ fn divided(model: &Said) -> Option<Predictions> {
     Some(model.predictions.divided_by(fit.value))
 }
 
-/// A row: its image, and which of the rows with this image it is, in the order of their labels.
+/// Identity of a row: its image, and its index among the rows with this image, in the order of their labels.
 type Key = (RowHash, usize);
 
 fn keys(model: &Said) -> Result<HashMap<Key, usize>, NotComparable> {
@@ -307,7 +308,7 @@ fn keys(model: &Said) -> Result<HashMap<Key, usize>, NotComparable> {
     Ok(keys)
 }
 
-/// The same rows of all models, in the first one's order; and how many rows of each are left out.
+/// Returns the rows common to all models, in the first model's order, and how many rows of each model are left out.
 fn join(
     models: Vec<Said>,
     common_rows: bool,
@@ -393,7 +394,7 @@ mod tests {
                 .map(|row| (row, 0, right[usize::from(row)]))
                 .collect()
         };
-        // Accuracies 0.25, 0.75 and 0.5: mean 0.5, deviation 0.25; and one training of accuracy 1.
+        // Accuracies 0.25, 0.75 and 0.5: mean 0.5, deviation 0.25; and one training with accuracy 1.
         let models = vec![
             training("ce", 1, &rows([1.0, -1.0, -1.0, -1.0])),
             training("ce", 2, &rows([1.0, 1.0, 1.0, -1.0])),
@@ -412,19 +413,20 @@ mod tests {
         assert!((ce.raw[0].mean.value - 0.5).abs() < 1e-12);
         assert!((ce.raw[0].deviation.unwrap() - 0.25).abs() < 1e-12);
         assert_eq!(kd.raw[0].deviation, None);
-        // The one is right everywhere, whatever is drawn.
+        // This network is right on every row, whatever is drawn.
         let always = &kd.raw[0].mean;
         assert_eq!((always.value, always.low, always.high), (1.0, 1.0, 1.0));
         let difference = &seeds.differences[0];
         assert_eq!((&*difference.first, &*difference.second), ("ce", "kd"));
         assert!((difference.raw[0].value - 0.5).abs() < 1e-12);
-        // Other trainings and other rows may be drawn: wider than of the rows of one training that has this mean.
+        // Trainings are drawn as well as rows: the interval is wider than for the rows of one training with the same
+        // mean.
         let one = ModelComparison::of(vec![models[2].clone(), models[3].clone()], false).unwrap();
         let of_rows = &one.pairs[0].raw.differences[0];
         assert!(of_rows.high - of_rows.low > 0.0);
         let spread = ce.raw[0].mean.high - ce.raw[0].mean.low;
         assert!((0.2..=1.0).contains(&spread), "{spread}");
-        // Nothing of seeds where each is one training.
+        // No seed comparison if each network has only one training.
         assert_eq!(one.seeds, None);
         let twice = vec![models[0].clone(), said("ce", &rows([1.0; 4]))];
         let error = ModelComparison::of(twice, false);
@@ -437,7 +439,7 @@ mod tests {
             "one",
             &[(1, 0, 2.0), (2, 1, 2.0), (3, 0, 1.0), (3, 1, -1.0)],
         );
-        // The same answers, in another order.
+        // The same answers in another order.
         let other = said(
             "other",
             &[(3, 1, -1.0), (2, 1, 2.0), (1, 0, 2.0), (3, 0, 1.0)],

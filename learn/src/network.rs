@@ -1,6 +1,6 @@
-//! Networks by timm's names, with timm's tensors and timm's outputs, and one of our own for small images: a description
-//! that the libtorch module, the ONNX graph and the counts are made from. Owns which networks there are. Files of
-//! weights are in [`crate::weights`], ONNX in [`crate::export`].
+//! Networks under timm's names, with timm's tensors and timm's outputs, and one of our own for small images. Each is a
+//! description from which the libtorch module, the ONNX graph and the counts are made. Weight files are in
+//! [`crate::weights`], ONNX in [`crate::export`].
 
 mod architecture;
 mod convnext;

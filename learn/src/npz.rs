@@ -1,5 +1,5 @@
-//! NumPy's files: one array (`.npy`) and archives of arrays (`.npz`). Owns reading and writing them as plain arrays;
-//! what an array means is the caller's. Everything written opens in NumPy, and the same arrays give the same bytes.
+//! NumPy files: single arrays (`.npy`) and archives of arrays (`.npz`). Owns reading and writing them as plain arrays;
+//! their meaning is up to the caller. Everything written opens in NumPy, and the same arrays give the same bytes.
 
 mod error;
 mod head;
@@ -20,21 +20,21 @@ use self::head::Checked;
 pub use self::stream::NpzStream;
 use self::stream::stored;
 
-/// Values in row-major order and their dimensions.
+/// Dimensions and values in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array<T> {
-    /// Dimensions; none for a single number.
+    /// Dimensions; empty for a scalar.
     pub shape: Vec<usize>,
-    /// As many as the product of the dimensions.
+    /// Values, as many as the product of the dimensions.
     pub values: Vec<T>,
 }
 
-/// What an array is, without its values.
+/// Shape and type of an array, without its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArraySummary {
     /// Dimensions.
     pub shape: Vec<usize>,
-    /// NumPy's name of the type, such as `<f4`.
+    /// NumPy's name of the data type, such as `<f4`.
     pub kind: String,
 }
 
@@ -51,7 +51,7 @@ fn summary_of<R: Read>(file: &NpyFile<R>) -> ArraySummary {
     }
 }
 
-/// What a `.npy` file holds.
+/// Returns the shape and type of the array in a `.npy` file.
 ///
 /// # Errors
 /// See [`ArrayError`].
@@ -70,12 +70,12 @@ pub fn read_npy(path: &Path) -> Result<Array<f32>, ArrayError> {
     floats(path, "the array", file, "npy")
 }
 
-/// Writes f32 as a `.npy` file, whole or not at all.
+/// Writes f32 as a `.npy` file, completely or not at all.
 ///
 /// # Errors
 /// See [`ArrayError`].
 pub fn write_npy(path: &Path, array: &Array<f32>) -> Result<(), ArrayError> {
-    let bytes = npy_bytes(array).expect("memory can be written to");
+    let bytes = npy_bytes(array).expect("writing to memory cannot fail");
     fermata_files::write(path, &bytes).map_err(|error| ArrayError::File {
         doing: "write",
         path: path.to_owned(),
@@ -112,9 +112,9 @@ fn damaged(path: &Path, format: &'static str, reason: io::Error) -> ArrayError {
     }
 }
 
-/// Values in row-major order, of those that a file has with the first index running fastest (Fortran's order).
+/// Returns the values in row-major order, given those of a file in Fortran order (the first index varies fastest).
 fn row_major<T: Copy>(values: Vec<T>, shape: &[usize]) -> Vec<T> {
-    // How far apart in the file are neighbours of each dimension.
+    // Distance in the file between neighbours along each dimension.
     let strides: Vec<usize> = (0..shape.len())
         .map(|dimension| shape[..dimension].iter().product())
         .collect();
@@ -132,7 +132,7 @@ fn row_major<T: Copy>(values: Vec<T>, shape: &[usize]) -> Vec<T> {
         .collect()
 }
 
-/// The type's name without its byte order: `npyz` reads both.
+/// Returns the name of a data type without its byte order, since `npyz` reads both.
 fn kind_of(name: &str) -> &str {
     name.trim_start_matches(['<', '>', '|', '='])
 }
@@ -174,10 +174,10 @@ fn open_npy(path: &Path) -> Result<NpyFile<Checked<BufReader<File>>>, ArrayError
     file.map_err(|reason| damaged(path, "npy", reason))
 }
 
-/// Deflate makes no file smaller than by this factor (RFC 1951: 258 bytes take two bits).
+/// Largest compression ratio of Deflate (RFC 1951: 258 bytes take two bits).
 const MOST_DEFLATED: u64 = 1032;
 
-/// Whether a file can hold as many values as its dimensions say: memory is taken by what they say.
+/// Checks that a file can hold as many values as its shape states, since that much memory is allocated.
 fn plausible<R: Read>(
     path: &Path,
     format: &'static str,
@@ -199,7 +199,7 @@ fn plausible<R: Read>(
         return Ok(());
     }
     let reason = format!(
-        "it says that its dimensions are {:?}, which cannot be in {length} bytes",
+        "its header claims the dimensions {:?}, which cannot be in {length} bytes",
         file.shape()
     );
     Err(damaged(path, format, io::Error::other(reason)))
@@ -212,7 +212,7 @@ fn type_name(dtype: &DType) -> String {
     }
 }
 
-/// An archive that is read array by array.
+/// Archive that is read array by array.
 pub struct Npz {
     path: PathBuf,
     archive: ZipArchive<BufReader<File>>,
@@ -239,12 +239,12 @@ impl Npz {
         })
     }
 
-    /// Names of its arrays, sorted.
+    /// Returns the names of its arrays, sorted.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// What one of its arrays is.
+    /// Returns the shape and type of one of its arrays.
     ///
     /// # Errors
     /// See [`ArrayError`].
@@ -252,7 +252,7 @@ impl Npz {
         Ok(summary_of(&self.array(name)?))
     }
 
-    /// Reads f32 (or f64, rounded).
+    /// Reads an array of f32 (or f64, rounded).
     ///
     /// # Errors
     /// See [`ArrayError`].
@@ -261,7 +261,7 @@ impl Npz {
         floats(&path, &format!("`{name}`"), self.array(name)?, "npz")
     }
 
-    /// Reads whole numbers of any width, sign and byte order, as far as 64 signed bits hold them.
+    /// Reads integers of any width, sign and byte order that fit into 64 signed bits.
     ///
     /// # Errors
     /// See [`ArrayError`].
@@ -307,7 +307,7 @@ impl Npz {
         Ok(Array { shape, values })
     }
 
-    /// Reads bytes (`u1`), each of which stays one.
+    /// Reads bytes (`u1`).
     ///
     /// # Errors
     /// See [`ArrayError`].
@@ -333,7 +333,7 @@ impl Npz {
         Ok(Array { shape, values })
     }
 
-    /// Reads texts (NumPy's `U`).
+    /// Reads strings (NumPy's `U`).
     ///
     /// # Errors
     /// See [`ArrayError`].
@@ -347,7 +347,7 @@ impl Npz {
                 path,
                 array: format!("`{name}`"),
                 found,
-                expected: "texts, row after row",
+                expected: "strings in row-major order",
             });
         }
         let values = file.into_vec::<String>();
@@ -368,7 +368,7 @@ impl Npz {
         let file = file.and_then(head::checked).and_then(NpyFile::new);
         let file = file.map_err(|reason| damaged(&self.path, "npz", reason))?;
         plausible(&self.path, "npz", &file)?;
-        // Values are read one by one, and the archive adds each read to its checksum.
+        // Values are read one by one, and the archive updates its checksum on each read.
         let header = file.header().clone();
         let values = BufReader::with_capacity(1 << 16, file.into_inner());
         Ok(NpyFile::with_header(header, values))
@@ -379,13 +379,13 @@ fn widened<T: Into<i64>>(values: Vec<T>) -> Vec<i64> {
     values.into_iter().map(Into::into).collect()
 }
 
-/// None if one of them is too large.
+/// Returns `None` if a value is too large.
 fn narrowed(values: Vec<u64>) -> Option<Vec<i64>> {
     let values = values.into_iter().map(|value| i64::try_from(value).ok());
     values.collect()
 }
 
-/// One array of an archive that is written.
+/// Array of an archive to be written.
 pub enum NpzArray {
     /// `float32`.
     Floats(Array<f32>),
@@ -395,12 +395,12 @@ pub enum NpzArray {
     Bytes(Array<u8>),
 }
 
-/// Writes an archive, whole or not at all.
+/// Writes an archive, completely or not at all.
 ///
 /// # Errors
 /// See [`ArrayError`].
 pub fn write_npz(path: &Path, arrays: &BTreeMap<&str, NpzArray>) -> Result<(), ArrayError> {
-    let bytes = npz_bytes(arrays).expect("memory can be written to");
+    let bytes = npz_bytes(arrays).expect("writing to memory cannot fail");
     fermata_files::write(path, &bytes).map_err(|error| ArrayError::File {
         doing: "write",
         path: path.to_owned(),

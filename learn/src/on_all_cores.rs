@@ -1,11 +1,12 @@
-//! Work over many rows on all cores, in pieces whose bounds do not depend on the number of cores: sums come out the
-//! same everywhere.
+//! Parallel work over many rows, in pieces whose bounds do not depend on the number of cores, so that sums are the same
+//! on every machine.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What `work` makes of each piece of `0..count`, `size` long (the last one may be shorter), in order.
+/// Returns the results of `work` on each piece of `0..count`, in order. Pieces are `size` long; the last may be
+/// shorter.
 pub fn in_pieces<T: Send>(
     count: usize,
     size: usize,

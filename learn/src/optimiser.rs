@@ -1,6 +1,6 @@
-//! SGD and AdamW as torch computes them, with a state that can be saved: libtorch's own optimisers keep theirs to
-//! themselves. Owns the updates, clipping and the state's names. The learning rate of a step is the caller's
-//! ([`crate::schedule`]).
+//! SGD and AdamW as torch computes them, with a state that can be saved, which libtorch's own optimisers do not expose.
+//! Owns the updates, gradient clipping and the names of the state's tensors. The caller provides the learning rate of
+//! each step ([`crate::schedule`]).
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use tch::{Tensor, no_grad};
 
 use crate::network::{Network, TensorRole};
 
-/// How gradients become updates.
+/// Update rule of the optimiser.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Rule {
     /// Stochastic gradient descent; weight decay is added to the gradient.
     Sgd {
-        /// Share of the last update that goes on; 0: none.
+        /// Share of the last update that is kept; 0 for none.
         momentum: f64,
-        /// Looks ahead (Nesterov 1983).
+        /// Whether the momentum is Nesterov's (1983).
         nesterov: bool,
     },
-    /// Adam with weight decay beside the gradient (Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>).
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>).
     AdamW {
-        /// Of the mean of gradients.
+        /// Decay rate of the mean of gradients.
         beta1: f64,
-        /// Of the mean of their squares.
+        /// Decay rate of the mean of squared gradients.
         beta2: f64,
-        /// Added to the root.
+        /// Term added to the root in the denominator.
         epsilon: f64,
     },
 }
@@ -39,7 +39,7 @@ impl Rule {
         epsilon: 1e-8,
     };
 
-    /// Names of the tensors that it keeps for each parameter.
+    /// Returns the names of the tensors kept for each parameter.
     fn parts(self) -> &'static [&'static str] {
         match self {
             Self::Sgd { momentum: 0.0, .. } => &[],
@@ -49,19 +49,19 @@ impl Rule {
     }
 }
 
-/// A tensor that is trained.
+/// Trainable tensor.
 #[derive(Debug)]
 pub struct Parameter {
-    /// Its name in checkpoints.
+    /// Name in checkpoints.
     pub name: String,
-    /// Shares memory with the network's.
+    /// Tensor that shares memory with the network's.
     pub tensor: Tensor,
     /// Whether weight decay applies.
     pub is_decayed: bool,
 }
 
 impl Network {
-    /// What an optimiser changes: all trained tensors, weight decay on those that are weights.
+    /// Returns all trained tensors; weight decay applies to those with the role of a weight.
     pub fn trained(&self) -> Vec<Parameter> {
         let named = self.parameters();
         named
@@ -74,36 +74,36 @@ impl Network {
     }
 }
 
-/// An optimiser and its state.
+/// Optimiser with its state.
 pub struct Optimiser {
     rule: Rule,
     weight_decay: f64,
     parameters: Vec<Parameter>,
-    /// By parameter, in the order of [`Rule::parts`].
+    /// State by parameter, in the order of [`Rule::parts`].
     state: Vec<Vec<Tensor>>,
     steps: i64,
 }
 
-/// Gradients that must not be used.
+/// A gradient norm that is not finite, and the step.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error(
     "the norm of the gradients is {0} in step {1}: the training has diverged (a lower learning rate, or clipping, may help)"
 )]
 pub struct NotFinite(pub f64, pub i64);
 
-/// A saved state that is not this optimiser's.
+/// A saved state that does not fit this optimiser.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the optimiser's state does not fit: {0}")]
 pub struct StateError(String);
 
-/// Below this size a step of Adam changes no weight, and its inverse would be infinite in f32.
+/// Smallest step size of Adam: below it a step changes no weight, and its inverse would be infinite in f32.
 const LEAST_SIZE: f64 = 1e-30;
 
 /// Prefix of the state's names in a checkpoint.
 pub(crate) const PREFIX: &str = "optimiser.";
 
 impl Optimiser {
-    /// At its beginning.
+    /// Returns an optimiser before its first step.
     pub fn new(parameters: Vec<Parameter>, rule: Rule, weight_decay: f64) -> Self {
         let zeros = |parameter: &Parameter| {
             rule.parts()
@@ -120,19 +120,19 @@ impl Optimiser {
         }
     }
 
-    /// Steps so far.
+    /// Returns the number of steps so far.
     pub fn steps(&self) -> i64 {
         self.steps
     }
 
-    /// Forgets the gradients.
+    /// Clears the gradients.
     pub fn zero_gradients(&mut self) {
         for parameter in &mut self.parameters {
             parameter.tensor.zero_grad();
         }
     }
 
-    /// Parameters with a gradient.
+    /// Returns the gradients that are defined.
     fn gradients(&self) -> impl Iterator<Item = Tensor> {
         let gradients = self
             .parameters
@@ -141,11 +141,11 @@ impl Optimiser {
         gradients.filter(Tensor::defined)
     }
 
-    /// Shortens all gradients together to this norm, which may be infinite, if they are longer, as torch's
-    /// `clip_grad_norm_`; returns the norm before.
+    /// Scales all gradients together down to this norm, which may be infinite, if theirs is larger, as torch's
+    /// `clip_grad_norm_`; returns the norm before clipping.
     ///
     /// # Errors
-    /// The norm is infinite or NaN; the gradients are left as they are.
+    /// The norm is infinite or NaN; the gradients are left unchanged.
     pub fn clip_gradients(&self, most: f64) -> Result<f64, NotFinite> {
         no_grad(|| {
             let norms: Vec<Tensor> = self.gradients().map(|gradient| gradient.norm()).collect();
@@ -166,7 +166,7 @@ impl Optimiser {
         })
     }
 
-    /// One update with this learning rate. Parameters without a gradient stay as they are.
+    /// Performs one update with this learning rate. Parameters without a gradient stay unchanged.
     pub fn step(&mut self, rate: f64) {
         self.steps += 1;
         no_grad(|| {
@@ -204,7 +204,7 @@ impl Optimiser {
                         let _ = mean[0].lerp_(&gradient, 1.0 - beta1);
                         let scaled = &gradient * (1.0 - beta2);
                         let _ = square[0].g_mul_scalar_(beta2).addcmul_(&scaled, &gradient);
-                        // The step's size goes into the divisor: tch's addcdiv has no factor.
+                        // The step size goes into the divisor, since tch's addcdiv takes no factor.
                         let steps = self.steps as i32;
                         let size = rate / (1.0 - beta1.powi(steps));
                         if size < LEAST_SIZE {
@@ -222,7 +222,7 @@ impl Optimiser {
         });
     }
 
-    /// The state as named tensors, for a checkpoint.
+    /// Returns the state as named tensors, for a checkpoint.
     pub fn state(&self) -> BTreeMap<String, Tensor> {
         let mut tensors = BTreeMap::from([(format!("{PREFIX}steps"), Tensor::from(self.steps))]);
         for (parameter, state) in self.parameters.iter().zip(&self.state) {
@@ -233,10 +233,10 @@ impl Optimiser {
         tensors
     }
 
-    /// Goes on from a saved state. Other tensors of the checkpoint are left alone.
+    /// Restores a saved state. Other tensors in the checkpoint are ignored.
     ///
     /// # Errors
-    /// A tensor is missing, has another shape, or belongs to another rule; the state is then as it was.
+    /// A tensor is missing, has another shape, or belongs to another rule; the state is then unchanged.
     pub fn restore(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<(), StateError> {
         let own = self.state();
         for (name, tensor) in &own {
@@ -255,7 +255,7 @@ impl Optimiser {
             .keys()
             .find(|name| name.starts_with(PREFIX) && !own.contains_key(*name))
         {
-            return Err(StateError(format!("`{name}` is another optimiser's")));
+            return Err(StateError(format!("`{name}` belongs to another optimiser")));
         }
         self.steps = tensors[&format!("{PREFIX}steps")].int64_value(&[]);
         let parts = self.rule.parts();

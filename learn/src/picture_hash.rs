@@ -1,10 +1,10 @@
-//! Which pictures are the same picture: scaled, compressed again, brighter, mirrored, cropped or turned a little,
-//! framed, with a watermark. `fingerprint` is what is kept of a picture, and says when two are taken for one; `search`
-//! finds them among many, `alignment` lays one over the other.
+//! Detection of duplicate pictures, including scaled, recompressed, brighter, mirrored, slightly cropped or rotated,
+//! framed and watermarked ones. `fingerprint` summarises a picture and decides whether two are the same; `search` finds
+//! duplicates among many, `alignment` aligns one picture with another.
 //!
-//! Two pictures with hashes of at most `SURE` differences are one. Between that and `MOST`, where the hashes of
-//! different faces begin too, they are one if they agree when they are laid over each other. `cargo test -p
-//! fermata-learn --test main picture_hashes -- --nocapture` measures what is found and what is not.
+//! Two pictures whose hashes differ in at most `SURE` bits are the same. Between that and `MOST`, where hashes of
+//! different faces also occur, they are the same if they agree after alignment. `cargo test -p fermata-learn --test
+//! main picture_hashes -- --nocapture` measures what is found and what is missed.
 
 mod alignment;
 mod fingerprint;

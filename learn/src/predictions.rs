@@ -1,5 +1,5 @@
-//! What a model said of labelled rows: logits and labels, checked when they are made. Owns the files that hold them
-//! (`.npz` and `.csv`). What they are measured by is in [`crate::metrics`].
+//! Predictions of a model for labelled rows: logits and labels, validated on construction. Owns the files that hold
+//! them (`.npz` and `.csv`). Metrics are in [`crate::metrics`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,57 +14,57 @@ use crate::table_lines::{self, LineNumbers};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
     classes: Vec<String>,
-    /// Row after row.
+    /// Logits, row after row.
     logits: Vec<f64>,
     labels: Vec<usize>,
     hashes: Option<Vec<RowHash>>,
 }
 
-/// Why predictions are refused.
+/// Why predictions are rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum PredictionsError {
-    /// Fewer than two classes, or two of one name.
-    #[error("the classes are {0:?}; expected at least two, each with a name of its own")]
+    /// Fewer than two classes, or two with the same name.
+    #[error("the classes are {0:?}; expected at least two with different names")]
     Classes(Vec<String>),
-    /// Nothing to measure.
+    /// Predictions without rows.
     #[error("there are no rows")]
     Empty,
-    /// Not [N, K].
+    /// Logits whose shape is not [N, K].
     #[error(
         "the logits have the shape {found:?}; expected [{rows}, {classes}] for {rows} labels and {classes} classes"
     )]
     Shape {
-        /// Dimensions found.
+        /// Shape of the logits.
         found: Vec<usize>,
         /// Number of labels.
         rows: usize,
         /// Number of classes.
         classes: usize,
     },
-    /// NaN or infinite.
+    /// A logit that is NaN or infinite.
     #[error("row {row}, class {class}: the logit is {value}; expected a finite number")]
     NotFinite {
-        /// From 0.
+        /// Row, from 0.
         row: usize,
         /// Name of the class.
         class: String,
-        /// The value.
+        /// Value of the logit.
         value: f64,
     },
     /// A label that is not a class.
     #[error("row {row}: the label is {label}; expected 0 to {}", classes - 1)]
     Label {
-        /// From 0.
+        /// Row, from 0.
         row: usize,
         /// The label.
         label: i64,
         /// Number of classes.
         classes: usize,
     },
-    /// A file of arrays.
+    /// An array file that cannot be used.
     #[error(transparent)]
     Array(#[from] ArrayError),
-    /// A table that is not one of predictions.
+    /// A file that does not hold predictions.
     #[error("{}: {reason}", path.display())]
     Table {
         /// The file.
@@ -74,14 +74,14 @@ pub enum PredictionsError {
     },
 }
 
-/// Columns of a table of predictions that hold logits begin with this; the rest is the class.
+/// Prefix of the columns that hold logits; the rest of the name is the class.
 const LOGIT: &str = "logit_";
 const LABEL: &str = "label";
-/// Column, or array, with the images' hashes.
+/// Column or array with the hashes of the images.
 const HASH: &str = "sha256";
 
 impl Predictions {
-    /// Checks and keeps predictions. `logits` are row after row.
+    /// Validates and stores predictions. `logits` are row after row.
     ///
     /// # Errors
     /// See [`PredictionsError`].
@@ -140,10 +140,10 @@ impl Predictions {
         })
     }
 
-    /// The same, knowing which images the rows are.
+    /// Returns the same predictions with the hashes of the rows' images.
     ///
     /// # Panics
-    /// There are not as many as rows.
+    /// Panics if the number of hashes is not the number of rows.
     pub fn with_hashes(self, hashes: Vec<RowHash>) -> Self {
         assert_eq!(hashes.len(), self.len(), "each row has a hash");
         Self {
@@ -152,13 +152,13 @@ impl Predictions {
         }
     }
 
-    /// Hashes of the rows' images, where they are known.
+    /// Returns the hashes of the rows' images, if they are known.
     pub fn hashes(&self) -> Option<&[RowHash]> {
         self.hashes.as_deref()
     }
 
-    /// How many rows are here and there too: by their images where both know them, else by label and logits. A row that
-    /// stands there twice counts once for each time it stands here, at most twice.
+    /// Counts the rows that are also in `other`: by their images if both know them, else by label and logits. A row
+    /// that occurs several times counts as often as it occurs in both.
     pub fn rows_shared_with(&self, other: &Self) -> usize {
         fn shared<K: std::hash::Hash + Eq>(
             here: impl Iterator<Item = K>,
@@ -178,7 +178,7 @@ impl Predictions {
         if let (Some(here), Some(there)) = (self.hashes(), other.hashes()) {
             return shared(here.iter(), there.iter());
         }
-        // As single precision, which files hold.
+        // In single precision, as in files.
         let key = |(logits, label): (&[f64], usize)| {
             let bits: Vec<u32> = logits
                 .iter()
@@ -189,40 +189,40 @@ impl Predictions {
         shared(self.rows().map(key), other.rows().map(key))
     }
 
-    /// Names of the classes, in the order of the logits.
+    /// Returns the names of the classes, in the order of the logits.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// Number of rows, at least 1.
+    /// Returns the number of rows, at least 1.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Never.
+    /// Returns `false`: there is at least one row.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Labels as indexes of the classes.
+    /// Returns the labels as indices of the classes.
     pub fn labels(&self) -> &[usize] {
         &self.labels
     }
 
-    /// Logits of one row.
+    /// Returns the logits of one row.
     pub fn row(&self, row: usize) -> &[f64] {
         let count = self.classes.len();
         &self.logits[row * count..(row + 1) * count]
     }
 
-    /// Each row's logits and label.
+    /// Returns each row's logits and label.
     pub fn rows(&self) -> impl Iterator<Item = (&[f64], usize)> {
         self.logits
             .chunks_exact(self.classes.len())
             .zip(self.labels.iter().copied())
     }
 
-    /// The same with other logits, for calibration: each divided by the temperature.
+    /// Returns the same predictions with each logit divided by the temperature, for calibration.
     pub fn divided_by(&self, temperature: f64) -> Self {
         Self {
             logits: self
@@ -234,10 +234,10 @@ impl Predictions {
         }
     }
 
-    /// The rows at these places, in this order.
+    /// Returns the rows at these indices, in this order.
     ///
     /// # Panics
-    /// A place is no row.
+    /// Panics if an index is out of range.
     pub fn rows_at(&self, places: &[usize]) -> Self {
         let hashes = self.hashes.as_ref();
         Self {
@@ -252,9 +252,10 @@ impl Predictions {
         }
     }
 
-    /// Reads `.npz` (arrays `logits` f32 [N, K] and `labels` of whole numbers `[N]`) or `.csv` (columns `label`, with a
-    /// class's name or number, and `logit_CLASS` for each class; other columns are left alone). An `.npz` has no names:
-    /// they are given. Both may have `sha256` of the rows' images: bytes [N, 32], or 64 hexadecimal digits.
+    /// Reads `.npz` (arrays `logits` f32 [N, K] and `labels` of integers `[N]`) or `.csv` (columns `label`, with a
+    /// class's name or number, and `logit_CLASS` for each class; other columns are ignored). An `.npz` file holds no
+    /// class names, so they are given. Both may have `sha256` of the rows' images: bytes [N, 32], or 64 hexadecimal
+    /// digits.
     ///
     /// # Errors
     /// See [`PredictionsError`].
@@ -270,7 +271,7 @@ impl Predictions {
         };
         read.map_err(|error| match error {
             PredictionsError::Array(_) | PredictionsError::Table { .. } => error,
-            // What is wrong with rows of any origin does not say which file they are from.
+            // Errors in the rows do not name the file.
             error => wrong(error.to_string()),
         })
     }
@@ -374,7 +375,7 @@ impl Predictions {
         })
     }
 
-    /// Writes `logits` (f32), `labels` (i64) and, where the images are known, `sha256` (u8 [N, 32]) as an `.npz` file.
+    /// Writes `logits` (f32), `labels` (i64) and, if the images are known, `sha256` (u8 [N, 32]) to an `.npz` file.
     ///
     /// # Errors
     /// See [`ArrayError`].

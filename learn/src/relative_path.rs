@@ -1,10 +1,11 @@
-//! Images as a manifest names them: relative to its folder, also where they lie outside of it, so that a tree that is
-//! moved as a whole, or made elsewhere, has the same manifests.
+//! Paths of images as manifests store them: relative to the manifest's folder, even outside of it, so that a tree that
+//! is moved or created elsewhere as a whole has the same manifests.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-/// The path in a folder that need not be there yet, with no links in it: steps up from it lead where they say.
+/// Returns the absolute path, without links, of a folder that may not exist yet, so that `..` steps lead where
+/// expected.
 pub fn resolved(folder: &Path) -> std::io::Result<PathBuf> {
     let folder = std::path::absolute(folder)?;
     let mut to_be_made: Vec<OsString> = Vec::new();
@@ -28,7 +29,7 @@ pub fn resolved(folder: &Path) -> std::io::Result<PathBuf> {
     }
 }
 
-/// What a name is in a folder without links: steps up at its beginning are gone.
+/// Joins a path to a folder without links, resolving `..` steps at its beginning.
 pub fn stepped(mut folder: PathBuf, name: &Path) -> PathBuf {
     let mut rest = name;
     while let Ok(below) = rest.strip_prefix(Component::ParentDir) {
@@ -38,7 +39,7 @@ pub fn stepped(mut folder: PathBuf, name: &Path) -> PathBuf {
     folder.join(rest)
 }
 
-/// The way from a folder without links to a file, both absolute.
+/// Returns the relative path from a folder without links to a file, both absolute.
 pub fn relative(folder: &Path, file: &Path) -> PathBuf {
     let shared = folder.components().zip(file.components());
     let shared = shared.take_while(|(one, other)| one == other).count();

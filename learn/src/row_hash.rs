@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 #[serde(try_from = "String", into = "String")]
 pub struct RowHash([u8; RowHash::LEN]);
 
-/// Text that is not a [`RowHash`].
+/// Error for text that is not a [`RowHash`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected 64 hexadecimal digits")]
 pub struct NotARowHash;

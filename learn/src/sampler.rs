@@ -1,25 +1,26 @@
-//! In which order an epoch visits its rows: a function of seed, epoch and labels alone, so that a training can be
+//! The order in which an epoch visits its rows: a function of seed, epoch and labels alone, so that a training can be
 //! resumed in the middle of an epoch.
 
 use serde::{Deserialize, Serialize};
 
 use crate::keyed_random::KeyedRandom;
 
-/// How rows are chosen.
+/// How the rows of an epoch are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampling {
     /// Each row once, shuffled.
     #[default]
     Shuffled,
-    /// As many draws as rows, with replacement: first a class, all present ones equally likely, then one of its rows.
+    /// As many draws as rows, with replacement: first a class, all classes present equally likely, then one of its
+    /// rows.
     Balanced,
 }
 
-/// Distinguishes these random numbers from others of the same seed and epoch.
+/// Separates these random numbers from others of the same seed and epoch.
 const PURPOSE: u64 = 0x5361_6D70;
 
-/// The rows of an epoch. `labels` are classes from 0.
+/// Returns the rows of an epoch. `labels` are classes from 0.
 pub fn order(labels: &[usize], sampling: Sampling, seed: u64, epoch: u64) -> Vec<usize> {
     let mut random = KeyedRandom::new(&[seed, PURPOSE, epoch]);
     match sampling {
@@ -63,7 +64,7 @@ mod tests {
 
     #[test]
     fn epochs_differ_and_classes_are_balanced() {
-        // A class of 10 rows and one of 990, and one that is absent.
+        // A class of 10 rows, one of 990, and one without rows.
         let labels: Vec<usize> = (0..1000).map(|row| if row < 10 { 2 } else { 0 }).collect();
         let epoch = |epoch| order(&labels, Sampling::Balanced, 1, epoch);
         assert_ne!(epoch(0), epoch(1));

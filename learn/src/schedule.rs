@@ -1,24 +1,25 @@
-//! Learning rates over a training: a linear warm-up, then half a cosine down to the least (Loshchilov and Hutter 2017,
-//! <https://arxiv.org/abs/1608.03983>). A rate depends on the step's number alone, so that a resumed training goes on with the right one.
+//! Learning-rate schedule: a linear warm-up, then a half cosine down to the least rate (Loshchilov and Hutter 2017,
+//! <https://arxiv.org/abs/1608.03983>). A rate depends on the step's number alone, so that a resumed training continues
+//! with the right one.
 
 use std::f64::consts::PI;
 
-/// A rate for each step.
+/// Learning rate of each step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cosine {
     /// Rate after the warm-up.
     pub base: f64,
     /// Rate at the end.
     pub least: f64,
-    /// Steps of the warm-up; 0: none.
+    /// Steps of the warm-up; 0 for none.
     pub warm_up: u64,
-    /// All steps, the warm-up's among them.
+    /// Total number of steps, including the warm-up.
     pub steps: u64,
 }
 
 impl Cosine {
-    /// The rate of a step, counted from 0: base · (step + 1) / warm-up, then least + (base − least) · (1 + cos πt) / 2
-    /// with t from 0 to 1; after the last step it stays at the least.
+    /// Returns the rate of a step, counted from 0: base · (step + 1) / warm-up, then least + (base − least) · (1 + cos
+    /// πt) / 2 with t from 0 to 1; after the last step it stays at the least.
     pub fn rate(&self, step: u64) -> f64 {
         if step < self.warm_up {
             return self.base * (step + 1) as f64 / self.warm_up as f64;

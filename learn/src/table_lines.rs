@@ -1,13 +1,14 @@
-//! In which line of a table a record begins, as an editor counts them. The reader's own count is one too small where
-//! lines end in CR LF: it takes a record to begin before the LF of the line above
+//! Line numbers of a table's records as an editor counts them. The csv reader's own count is one too small where lines
+//! end in CR LF: it takes a record to begin before the LF of the line above
 //! (<https://github.com/BurntSushi/rust-csv/issues/395>).
 
 use std::str::Bytes;
 
-/// Columns of a table, each with a name of its own: of two the second would never be read.
+/// Returns the column names of a table, which must be unique, since a second column of the same name would never be
+/// read.
 ///
 /// # Errors
-/// In words: it has no line, or two columns of one name.
+/// A message: the header cannot be read, or two columns have the same name.
 pub(crate) fn columns(reader: &mut csv::Reader<&[u8]>) -> Result<Vec<String>, String> {
     let header = reader.headers().map_err(|error| error.to_string())?;
     let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
@@ -23,16 +24,16 @@ pub(crate) fn columns(reader: &mut csv::Reader<&[u8]>) -> Result<Vec<String>, St
     Ok(names)
 }
 
-/// A reader that takes lines of any length: what is wrong with one is told by whoever knows what it should be.
+/// Returns a reader that accepts records of any length; the caller checks their length.
 pub(crate) fn reader(text: &str) -> csv::Reader<&[u8]> {
     let mut settings = csv::ReaderBuilder::new();
     settings.flexible(true).from_reader(text.as_bytes())
 }
 
-/// Whether a record has as many values as there are columns.
+/// Checks that a record has as many values as there are columns.
 ///
 /// # Errors
-/// In words.
+/// A message with both numbers.
 pub(crate) fn as_wide(record: &csv::StringRecord, columns: usize) -> Result<(), String> {
     match record.len() {
         values if values == columns => Ok(()),
@@ -40,17 +41,17 @@ pub(crate) fn as_wide(record: &csv::StringRecord, columns: usize) -> Result<(), 
     }
 }
 
-/// Counts lines of a text while its records go by, in order.
+/// Counts the lines of a text while its records are read in order.
 pub(crate) struct LineNumbers<'a> {
     rest: Bytes<'a>,
-    /// How many bytes are counted.
+    /// Number of bytes counted.
     byte: u64,
     line: u64,
     was_return: bool,
 }
 
 impl<'a> LineNumbers<'a> {
-    /// At the beginning of a text, which is line 1.
+    /// Starts at the beginning of a text, which is line 1.
     pub(crate) fn of(text: &'a str) -> Self {
         Self {
             rest: text.bytes(),
@@ -60,8 +61,8 @@ impl<'a> LineNumbers<'a> {
         }
     }
 
-    /// The line of a record of this text, which comes after all that were asked about; 0 if it has no position. Lines
-    /// end in LF, CR LF or CR.
+    /// Returns the line of a record, which must come after those passed before; 0 if it has no position. Lines end in
+    /// LF, CR LF or CR.
     pub(crate) fn of_record(&mut self, record: &csv::StringRecord) -> u64 {
         let Some(position) = record.position() else {
             return 0;
@@ -80,7 +81,7 @@ impl<'a> LineNumbers<'a> {
         self.line
     }
 
-    /// Whether what follows ends a line that is empty, or the one above: no record begins with it.
+    /// Returns whether the next byte ends an empty line or the line above, so that no record begins with it.
     fn is_at_an_end(&self) -> bool {
         matches!(self.rest.clone().next(), Some(b'\n' | b'\r'))
     }
@@ -90,7 +91,7 @@ impl<'a> LineNumbers<'a> {
 mod tests {
     use super::*;
 
-    /// The lines of the records of a table.
+    /// Returns the line of each record of a table.
     fn lines(text: &str) -> Vec<u64> {
         let mut reader = reader(text);
         let mut lines = LineNumbers::of(text);
@@ -123,7 +124,7 @@ mod tests {
             let of = |text: &str| lines(&text.replace('\n', end));
             assert_eq!(of("a,b\n1,2\n3,4\n"), [2, 3], "{end:?}");
             assert_eq!(of("a,b\n\n\n1,2\n\n3,4"), [4, 6], "{end:?}");
-            // A value of two lines.
+            // A value that spans two lines.
             assert_eq!(of("a,b\n\"1\n1\",2\n3,4\n"), [2, 4], "{end:?}");
             assert_eq!(of("\u{feff}a,b\n1,2\n"), [2], "{end:?}");
         }

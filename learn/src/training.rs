@@ -1,10 +1,9 @@
-//! Training: what it minimises ([`Objective`]), step by step in memory ([`Trainer`]), what it sees and in which order
-//! ([`Plan`]), and the folder from which it can be taken up again ([`RunFolder`]). What feeds the trainer is not here:
-//! a graph does.
+//! Training: the loss ([`Objective`]), the training loop step by step in memory ([`Trainer`]), which rows it sees in
+//! which order ([`Plan`]), and the folder from which a training is resumed ([`RunFolder`]). Feeding the trainer is the
+//! job of a graph.
 //!
-//! The same settings, data, machine and number of threads give the same weights to the last bit, whether a run was
-//! interrupted or not: all that is drawn is a function of (seed, epoch, row or step), and nothing is taken from
-//! libtorch's generator.
+//! The same settings, data, machine and number of threads give bit-identical weights, whether or not the run was
+//! interrupted: everything random is a function of (seed, epoch, row or step), and libtorch's generator is never used.
 
 mod batch;
 mod config;

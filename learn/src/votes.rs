@@ -19,17 +19,17 @@ pub struct Votes {
     sha256: String,
 }
 
-/// Wrong lines that are named.
+/// Most invalid lines named in an error.
 const SHOWN: usize = 5;
 
-/// First column.
+/// Name of the first column.
 const HASH: &str = "sha256";
 
 impl Votes {
-    /// Reads a file.
+    /// Reads votes from a file.
     ///
     /// # Errors
-    /// In words: it cannot be read, its columns are others, or lines are no votes; the first of them.
+    /// A message: the file cannot be read, has other columns, or has invalid lines; names the first of them.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = fermata_files::read_text(path, MOST_TABLE).map_err(|error| error.to_string())?;
         let mut reader = reader(&text);
@@ -69,12 +69,13 @@ impl Votes {
         Err(format!("{count} wrong lines: {}", wrong.join("; ")))
     }
 
-    /// The shares of the classes among an image's votes, in the canonical order. None if there are no votes for it.
+    /// Returns the share of each class in an image's votes, in the canonical order; `None` if there are no votes for
+    /// it.
     pub fn shares(&self, sha256: &RowHash) -> Option<&[f32; EXPRESSIONS]> {
         self.rows.get(sha256)
     }
 
-    /// Hash of the file.
+    /// Returns the SHA-256 of the file.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -95,7 +96,7 @@ fn parsed(record: &csv::StringRecord) -> Result<(RowHash, [f32; EXPRESSIONS]), S
     if sum > 0.0 {
         Ok((hash, votes.map(|votes| (votes / sum) as f32)))
     } else {
-        Err("no votes for any of the seven".to_owned())
+        Err("no votes for any of the seven expressions".to_owned())
     }
 }
 

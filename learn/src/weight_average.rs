@@ -1,5 +1,5 @@
-//! A moving average of a network's tensors over the steps of a training, which often predicts better than the last
-//! step's. Owns the average and its names in a checkpoint.
+//! Exponential moving average of a network's tensors over the steps of a training, which often predicts better than the
+//! last step. Owns the average and its names in a checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,15 @@ use crate::network::Network;
 /// Prefix of its names in a checkpoint.
 pub(crate) const PREFIX: &str = "average.";
 
-/// average ← decay · average + (1 − decay) · tensor, for weights and running statistics; batch counts are copied.
+/// Moving average ← decay · average + (1 − decay) · tensor, for weights and running statistics; batch counts are
+/// copied.
 pub struct WeightAverage {
     decay: f64,
     tensors: BTreeMap<String, Tensor>,
 }
 
 impl WeightAverage {
-    /// Begins with the network's present tensors. `decay` between 0 and 1, such as 0.999.
+    /// Starts from the network's current tensors. `decay` is between 0 and 1, such as 0.999.
     pub fn new(network: &Network, decay: f64) -> Self {
         let tensors = network.tensors().iter();
         let tensors = tensors.map(|named| (named.spec.name.clone(), named.tensor.detach().copy()));
@@ -27,7 +28,7 @@ impl WeightAverage {
         }
     }
 
-    /// Takes the network's tensors in, once for each step.
+    /// Updates the average with the network's tensors; called once per step.
     pub fn update(&mut self, network: &Network) {
         no_grad(|| {
             for named in network.tensors() {
@@ -42,12 +43,12 @@ impl WeightAverage {
         });
     }
 
-    /// The averages under the network's names, as [`Network::fill`] takes them.
+    /// Returns the averages under the network's names, as [`Network::fill`] takes them.
     pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
         &self.tensors
     }
 
-    /// The averages as named tensors, for a checkpoint.
+    /// Returns the averages as named tensors, for a checkpoint.
     pub fn state(&self) -> BTreeMap<String, Tensor> {
         let tensors = self.tensors.iter();
         tensors
@@ -55,7 +56,8 @@ impl WeightAverage {
             .collect()
     }
 
-    /// Goes on from a checkpoint's averages. False, and nothing is changed, if one is missing or has another shape.
+    /// Restores the averages from a checkpoint. Returns false and changes nothing if one is missing or has another
+    /// shape.
     pub fn restore(&mut self, checkpoint: &BTreeMap<String, Tensor>) -> bool {
         let of = |name: &String| checkpoint.get(&format!("{PREFIX}{name}"));
         let fits = |(name, tensor): (&String, &Tensor)| {

@@ -1,9 +1,9 @@
 //! Safetensors files: a network's tensors under timm's names, and any other named tensors (the state of an optimiser).
-//! Owns reading, writing and what may be loaded into what. A file that does not fit is refused whole: nothing of it is
-//! loaded.
+//! Owns reading, writing, and the check that a file fits a network. A file that does not fit is rejected as a whole:
+//! nothing of it is loaded.
 //!
-//! The format is <https://github.com/huggingface/safetensors>: a JSON header with the places of the tensors, then their
-//! bytes.
+//! The format is <https://github.com/huggingface/safetensors>: a JSON header with the positions of the tensors, then
+//! their bytes.
 
 mod head_of;
 mod mismatch;
@@ -21,25 +21,25 @@ pub use self::head_of::HeadOf;
 pub use self::mismatch::Mismatch;
 use crate::network::{Architecture, Head, Network, TensorRole};
 
-/// Key of the header's metadata under which this program writes where a file comes from, as JSON.
+/// Metadata key under which this program writes the provenance of a file, as JSON.
 const PROVENANCE: &str = "fermata";
-/// Scale of an ArcFace head whose file says nothing of it.
+/// Default scale of an ArcFace head whose file does not state one.
 pub const USUAL_SCALE: f64 = 30.0;
 
-/// Why a file of weights cannot be used.
+/// Why a weight file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// Not to be read or written.
+    /// A file that cannot be read or written.
     #[error("cannot {} {}: {reason}", doing, path.display())]
     File {
         /// `read` or `write`.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Reason given by the system.
         reason: io::Error,
     },
-    /// Cut, damaged, or another format.
+    /// A file that is truncated, damaged, or in another format.
     #[error("{} is not a complete safetensors file: {reason}", path.display())]
     Format {
         /// The file.
@@ -47,7 +47,7 @@ pub enum WeightsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Weights of a training that has diverged.
+    /// Values that are not finite, from a training that has diverged.
     #[error("{}: tensor `{tensor}` has values that are not finite numbers", path.display())]
     NotFinite {
         /// The file.
@@ -55,42 +55,42 @@ pub enum WeightsError {
         /// The first such tensor.
         tensor: String,
     },
-    /// Tensors that fit, of a network that computes something else with them.
+    /// Tensors that fit, but come from a network that computes something else with them.
     #[error("{} is a checkpoint of {stated}, and not of {architecture}", path.display())]
     OtherNetwork {
         /// The file.
         path: PathBuf,
-        /// The network that should have been loaded.
+        /// Network to be loaded.
         architecture: Architecture,
-        /// The one that the file says.
+        /// Network named in the file.
         stated: String,
     },
-    /// Other tensors than the network has.
+    /// Tensors other than the network's.
     #[error("{} does not fit {architecture}: {mismatch}", path.display())]
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// The network that should have been loaded.
+        /// Network to be loaded.
         architecture: Architecture,
-        /// How they differ.
+        /// Differences between file and network.
         mismatch: Box<Mismatch>,
     },
 }
 
-/// Named tensors and where they come from.
+/// Named tensors with their provenance.
 #[derive(Debug, Default)]
 pub struct TensorFile {
-    /// f32 or i64 tensors, on the CPU.
+    /// Tensors of f32 or i64, on the CPU.
     pub tensors: BTreeMap<String, Tensor>,
-    /// Where the file comes from, if it says so.
+    /// Provenance of the file, if it states one.
     pub provenance: Option<serde_json::Value>,
 }
 
 impl TensorFile {
-    /// Reads a file whole.
+    /// Reads a file into memory.
     ///
     /// # Errors
-    /// It cannot be read, or is no safetensors file of f32, f16, bf16 and i64 tensors. The short floats become f32.
+    /// It cannot be read, or is not a safetensors file of f32, f16, bf16 and i64 tensors. The short floats become f32.
     pub fn read(path: &Path) -> Result<Self, WeightsError> {
         let bytes =
             fermata_files::read(path, MOST_NUMBERS).map_err(|reason| WeightsError::File {
@@ -113,7 +113,7 @@ impl TensorFile {
         let provenance = provenance
             .map(|json| serde_json::from_str(json))
             .transpose()
-            .map_err(|error| format!("its provenance is no JSON: {error}"))?;
+            .map_err(|error| format!("its provenance is not JSON: {error}"))?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
@@ -126,10 +126,10 @@ impl TensorFile {
         })
     }
 
-    /// Writes a file whole, in the place of one that is there. The same tensors give the same bytes.
+    /// Writes a file as a whole, replacing an existing one. The same tensors give the same bytes.
     ///
     /// # Errors
-    /// The file cannot be written; then there is none, or the old one.
+    /// The file cannot be written; an existing file is then left unchanged.
     pub fn write(&self, path: &Path) -> Result<(), WeightsError> {
         let bytes: BTreeMap<&str, Vec<u8>> = self
             .tensors
@@ -146,7 +146,7 @@ impl TensorFile {
             (name.as_str(), view.expect("the bytes are the tensor's"))
         });
         let metadata = self.provenance.as_ref().map(|provenance| {
-            // One key: the order of several would be a hash map's.
+            // Only one key, since several would be written in the order of a hash map.
             HashMap::from([(PROVENANCE.to_owned(), provenance.to_string())])
         });
         let file =
@@ -161,8 +161,8 @@ impl TensorFile {
         })
     }
 
-    /// The networks whose tensors these are, but for the head: the one that the file says, or those that the tensors
-    /// leave open (a stem's stride has no tensor). None if it is no network's file.
+    /// Returns the networks whose tensors these are, except for the head: the one that the file names, or all that the
+    /// tensors allow (a stem's stride has no tensor). Empty if it is not a network's file.
     pub fn architectures(&self) -> Vec<Architecture> {
         let mut fitting = mismatch::bodies_of(&self.tensors);
         if let Some(stated) = stated_architecture(self.provenance.as_ref()) {
@@ -171,8 +171,8 @@ impl TensorFile {
         fitting
     }
 
-    /// The head that the file has, if it holds this network's tensors: one without bias is ArcFace's, whose scale is no
-    /// tensor and has to be said.
+    /// Returns the head in the file, if it holds this network's tensors. A head without bias is ArcFace's, whose scale
+    /// is not a tensor and must be given.
     pub fn head(&self, architecture: Architecture, arcface_scale: f64) -> Option<Head> {
         if !mismatch::is_body_of(architecture, &self.tensors) {
             return None;
@@ -191,14 +191,14 @@ impl TensorFile {
         })
     }
 
-    /// Scale of the ArcFace head, if the file is of a training that says so.
+    /// Returns the scale of the ArcFace head, if the file comes from a training that states it.
     pub fn trained_scale(&self) -> Option<f64> {
         let training = self.provenance.as_ref()?.get("training")?;
         training.get("head")?.get("arcface")?.get("scale")?.as_f64()
     }
 }
 
-/// The network that a file says it is of.
+/// Returns the network named in a file's provenance.
 fn stated_architecture(provenance: Option<&serde_json::Value>) -> Option<&str> {
     provenance?.get("architecture")?.as_str()
 }
@@ -223,7 +223,7 @@ fn tensor_of(view: &TensorView) -> Result<Tensor, String> {
     })
 }
 
-/// The tensor's values, little-endian, row by row.
+/// Returns the tensor's values, little-endian, row by row.
 fn bytes_of(tensor: &Tensor) -> Vec<u8> {
     let tensor = tensor
         .detach()
@@ -267,8 +267,8 @@ impl Network {
         file.write(path)
     }
 
-    /// A network with the weights of a file, the head that they have, and where they come from. The scale of an ArcFace
-    /// head (weights without bias), which no tensor says, is the one that is given, or the file's, or [`USUAL_SCALE`].
+    /// Returns a network with the weights and the head of a file, and the file's provenance. The scale of an ArcFace
+    /// head (weights without bias), which no tensor holds, is the given one, else the file's, else [`USUAL_SCALE`].
     ///
     /// # Errors
     /// See [`WeightsError`].
@@ -280,7 +280,7 @@ impl Network {
     ) -> Result<(Self, Option<serde_json::Value>), WeightsError> {
         let file = TensorFile::read(path)?;
         let scale = scale.or(file.trained_scale()).unwrap_or(USUAL_SCALE);
-        // Of another network: loading says how they differ.
+        // For another network's file: loading reports how they differ.
         let other = Head::Linear {
             classes: EXPRESSIONS as i64,
         };
@@ -291,10 +291,10 @@ impl Network {
     }
 
     /// Loads a file into the network, and returns its provenance. The file must hold exactly the network's tensors,
-    /// except the batch counts, and except the head where [`HeadOf::Network`] leaves it out.
+    /// except the batch counts, and except the head with [`HeadOf::Network`].
     ///
     /// # Errors
-    /// See [`WeightsError`]; the network is then as it was.
+    /// See [`WeightsError`]; the network is then unchanged.
     pub fn load(
         &mut self,
         path: &Path,
@@ -305,7 +305,7 @@ impl Network {
         Ok(file.provenance)
     }
 
-    /// Loads what was read from a file.
+    /// Loads the tensors read from a file.
     fn load_tensors(
         &mut self,
         path: &Path,
@@ -344,7 +344,7 @@ impl Network {
     /// Copies tensors into the network, all or none.
     ///
     /// # Errors
-    /// They are not the network's.
+    /// They are not the network's tensors.
     pub fn fill(
         &mut self,
         tensors: &BTreeMap<String, Tensor>,
@@ -358,7 +358,7 @@ impl Network {
         Ok(())
     }
 
-    /// Copies tensors that fit.
+    /// Copies tensors that are known to fit.
     fn copy(&mut self, tensors: &BTreeMap<String, Tensor>, head: HeadOf) {
         no_grad(|| {
             for named in self.tensors() {

@@ -59,6 +59,6 @@ fn softlabels_without_the_rows_are_not_evaluated() {
     of(&soft, &[], "hold no row of the split test");
     let same = ["--split", "train", "--calibrate-on", "train"];
     of(&soft, &same, "never fitted on those");
-    of(&data.text("a"), &[], "holds no whole softlabels");
+    of(&data.text("a"), &[], "holds no complete softlabels");
     assert!(!data.path("out").exists());
 }

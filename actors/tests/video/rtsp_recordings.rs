@@ -11,8 +11,8 @@ const PICTURES: usize = 100;
 /// Pictures of each clip that are played.
 const OF_CLIP: usize = 60;
 
-/// What comes of a recording of so many pictures that says that it lasts this long: frames, and why there are no more if
-/// that is not its end.
+/// What comes of a recording of so many pictures that says that it lasts this long: frames, and why there are no more
+/// if that is not its end.
 fn played_from(
     h264: &[u8],
     pictures: usize,

@@ -1,5 +1,5 @@
-//! Streams added to a simulated run. In production, threads of the program add them; here each step is a turn of its own,
-//! so that lanes and the control plane can run in between.
+//! Streams added to a simulated run. In production, threads of the program add them; here each step is a turn of its
+//! own, so that lanes and the control plane can run in between.
 
 use std::sync::Arc;
 

@@ -3,14 +3,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A bright spot on black, at this place of a 33 × 21 picture.
+/// Returns a black 33 × 21 picture with a bright spot at this place.
 fn spot(x: usize, y: usize) -> Frame {
     let mut pixels = vec![0; 33 * 21 * 3];
     pixels[3 * (y * 33 + x)..][..3].fill(200);
     Frame::from_bgr(33, 21, pixels)
 }
 
-/// Where the brightest pixel is.
+/// Returns the place of the brightest pixel.
 fn brightest(frame: &Frame) -> (usize, usize) {
     let green = frame.bgr().chunks(3).map(|pixel| pixel[1]);
     let (place, _) = green
@@ -20,7 +20,7 @@ fn brightest(frame: &Frame) -> (usize, usize) {
     (place % frame.width(), place / frame.width())
 }
 
-/// A row's.
+/// Returns the hash of a row.
 fn hash(row: u64) -> RowHash {
     let mut hash = [0; RowHash::LEN];
     hash[24..].copy_from_slice(&row.to_be_bytes());
@@ -81,7 +81,7 @@ fn a_spot_goes_where_geometry_says() {
             (18, 9),
             (20, 8),
         ),
-        // Mirrored first, then moved.
+        // Mirrored first, then shifted.
         (
             Variation {
                 is_flipped: true,

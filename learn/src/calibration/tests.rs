@@ -19,7 +19,7 @@ fn all_right_or_worse_than_chance_hits_a_bound_and_says_so() {
 
 #[test]
 fn two_classes_have_a_temperature_in_closed_form() {
-    // Three of four right with a margin of d: sigmoid(d / T) = 3/4, so T = d / ln 3.
+    // Three of four rows are right with a margin of d: sigmoid(d / T) = 3/4, so T = d / ln 3.
     let logits = [5.0, 0.0].repeat(4);
     let fit = fit_temperature(&predictions(&logits, &[0, 0, 0, 1]));
     assert!((fit.value - 5.0 / 3f64.ln()).abs() < 1e-6, "{fit:?}");
@@ -28,7 +28,7 @@ fn two_classes_have_a_temperature_in_closed_form() {
 
 #[test]
 fn a_temperature_far_away_is_found() {
-    // What a fixed-step search stops short of: at scale 100 the best T is about a hundred.
+    // A fixed-step search stops short of this: at scale 100 the best T is in the hundreds.
     let logits = [500.0, 0.0].repeat(4);
     let fit = fit_temperature(&predictions(&logits, &[0, 0, 0, 1]));
     assert!((fit.value - 500.0 / 3f64.ln()).abs() < 1e-4, "{fit:?}");

@@ -1,8 +1,8 @@
-//! Bars: the best points of a search.
+//! Bar chart of the best points of a search.
 
 use super::svg::{BLUE, Letters, Svg, TITLE};
 
-/// Named values from 0 to 1 as bars, in the order in which they are given; the axis begins a little below the least.
+/// Draws named values from 0 to 1 as bars, in the given order; the axis begins a little below the smallest.
 pub fn bars(title: &str, below: &str, values: &[(String, f64)]) -> String {
     const TOP: f64 = 60.0;
     const ROW: f64 = 24.0;

@@ -1,12 +1,12 @@
-//! Which labels are taken for which: the confusion matrix of an evaluation.
+//! Confusion matrix of an evaluation.
 
 use super::svg::{BLUE, INK, Letters, SUBTITLE, Svg, TITLE};
 use crate::metrics::Metrics;
 
-/// Pixels of a cell's side.
+/// Side of a cell in pixels.
 const CELL: f64 = 62.0;
 
-/// Counts by label and prediction, coloured by the share of the label's rows.
+/// Draws the counts by label and prediction, coloured by their share of the label's rows.
 pub fn confusion_matrix(title: &str, classes: &[String], metrics: &Metrics) -> String {
     let lengths = classes.iter().map(|name| name.chars().count());
     let longest = lengths.max().unwrap_or(0) as f64;
@@ -43,7 +43,7 @@ pub fn confusion_matrix(title: &str, classes: &[String], metrics: &Metrics) -> S
     svg.end()
 }
 
-/// A count, with its share of the `support` rows that have the label.
+/// Draws a count, with its share of the `support` rows that have the label.
 fn cell(svg: &mut Svg, (x, y): (f64, f64), count: u64, support: u64) {
     let share = count as f64 / support.max(1) as f64;
     let style = format!("fill=\"{BLUE}\" fill-opacity=\"{share:.3}\" stroke=\"#d0d0d0\"");

@@ -1,11 +1,11 @@
-//! The labels of a manifest as bars.
+//! Bar chart of the labels of a manifest.
 
 use fermata_vision::Expression;
 
 use super::svg::{BLUE, Letters, RED, Svg, TITLE};
 use crate::manifest::{Counts, Split};
 
-/// Rows of a manifest by source and label, each bar divided by split.
+/// Draws the rows of a manifest by source and label, each bar divided by split.
 pub fn label_counts(title: &str, counts: &Counts) -> String {
     const LEFT: f64 = 100.0;
     const WIDTH: f64 = 460.0;

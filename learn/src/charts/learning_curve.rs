@@ -1,19 +1,19 @@
-//! The course of a training.
+//! Learning curve of a training.
 
 use super::svg::{BLUE, Letters, RED, Svg};
 
-/// A training epoch by epoch, each list as long as there are epochs.
+/// Metrics of a training by epoch; each list has one value per epoch.
 #[derive(Clone, Debug, Default)]
 pub struct LearningCurve {
     /// Mean loss over the rows of each epoch.
     pub train_loss: Vec<f64>,
-    /// On the validation rows.
+    /// NLL on the validation rows.
     pub nll: Vec<f64>,
-    /// On the validation rows.
+    /// Accuracy on the validation rows.
     pub accuracy: Vec<f64>,
-    /// On the validation rows.
+    /// Macro-F1 on the validation rows.
     pub macro_f1: Vec<f64>,
-    /// The epoch that is kept, from 0.
+    /// Best epoch, which is kept, from 0.
     pub best: Option<u32>,
 }
 
@@ -22,10 +22,10 @@ const WIDTH: f64 = 520.0;
 const HEIGHT: f64 = 200.0;
 const TOPS: [f64; 2] = [50.0, 300.0];
 
-/// What one panel shows: two lines, each with its name.
+/// Two lines of a panel, each with its name.
 type Lines<'a> = [(&'static str, &'a [f64]); 2];
 
-/// Losses above, scores below, and a line at the epoch that is kept.
+/// Draws losses above, scores below, and a line at the epoch that is kept.
 pub fn learning_curve(curve: &LearningCurve) -> String {
     let bottom = TOPS[1] + HEIGHT;
     let mut svg = Svg::new(LEFT + WIDTH + 30.0, bottom + 50.0);
@@ -87,7 +87,7 @@ fn panel(svg: &mut Svg, top: f64, lines: Lines<'_>, curve: &LearningCurve) {
     }
 }
 
-/// The least and the largest value; where all are alike, such that a level line is in the middle.
+/// Returns the smallest and largest value; if all are equal, a range with that value in the middle.
 fn range(lines: Lines<'_>) -> (f64, f64) {
     let values = || lines.iter().flat_map(|(_, values)| values.iter().copied());
     let low = values().fold(f64::INFINITY, f64::min);

@@ -1,4 +1,4 @@
-//! How sure a model may be: the reliability diagram of an evaluation.
+//! Reliability diagram of an evaluation.
 
 use super::svg::{BLUE, Letters, RED, SUBTITLE, Svg, TITLE};
 use crate::metrics::{Bin, Metrics};
@@ -8,13 +8,13 @@ const TOP: f64 = 60.0;
 const SIDE: f64 = 380.0;
 const RIGHT: f64 = LEFT + SIDE;
 const BOTTOM: f64 = TOP + SIDE;
-/// Height of what is below: how many rows fall into each bin.
+/// Height of the lower part, with the number of rows in each bin.
 const COUNTS: f64 = 80.0;
-/// Where the bars of the counts stand.
+/// Baseline of the count bars.
 const FLOOR: f64 = BOTTOM + COUNTS + 12.0;
 
-/// Accuracy of each bin of confidences beside what a calibrated model would have, and below it how many rows fall into
-/// each.
+/// Draws the accuracy in each confidence bin beside that of a calibrated model, and below it the number of rows in each
+/// bin.
 pub fn reliability_diagram(title: &str, bins: &[Bin], metrics: &Metrics) -> String {
     let mut svg = Svg::new(RIGHT + 30.0, BOTTOM + COUNTS + 75.0);
     svg.text((LEFT, 28.0), TITLE, title);
@@ -37,7 +37,7 @@ fn y_of(share: f64) -> f64 {
     BOTTOM - share * SIDE
 }
 
-/// Left side and width of a bin's bars.
+/// Returns the left edge and width of a bin's bars.
 fn extent(bin: &Bin) -> (f64, f64) {
     let width = (bin.high - bin.low) * SIDE - 2.0;
     (LEFT + bin.low * SIDE + 1.0, width)
@@ -73,7 +73,7 @@ fn rows(svg: &mut Svg, bin: &Bin, most: f64) {
     svg.text(above, Letters::middle(9.0), &bin.count.to_string());
 }
 
-/// The diagonal of a calibrated model, the axes and their names.
+/// Draws the diagonal of a calibrated model, the axes and their names.
 fn frame(svg: &mut Svg) {
     let dashed = "stroke=\"#444444\" stroke-dasharray=\"5 4\"";
     svg.line((LEFT, BOTTOM), (RIGHT, TOP), dashed);

@@ -1,4 +1,4 @@
-//! Shapes and letters of an SVG picture. What they show is elsewhere.
+//! Shapes and text of an SVG picture, independent of what they show.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ pub(super) const INK: &str = "#222222";
 pub(super) const BLUE: &str = "#3b6fb6";
 pub(super) const RED: &str = "#d1495b";
 
-/// How a text looks, and which end of it stands at its point.
+/// Appearance of a text, and where it is anchored.
 #[derive(Clone, Copy)]
 pub(super) struct Letters {
     size: f64,
@@ -18,17 +18,17 @@ pub(super) struct Letters {
 }
 
 impl Letters {
-    /// `size` in pixels; the text begins at its point.
+    /// Returns letters of `size` pixels for a text that begins at its point.
     pub(super) const fn start(size: f64) -> Self {
         Self::at("start", size)
     }
 
-    /// The text has its point in the middle.
+    /// Returns letters for a text centred on its point.
     pub(super) const fn middle(size: f64) -> Self {
         Self::at("middle", size)
     }
 
-    /// The text ends at its point.
+    /// Returns letters for a text that ends at its point.
     pub(super) const fn end(size: f64) -> Self {
         Self::at("end", size)
     }
@@ -47,12 +47,12 @@ impl Letters {
     }
 }
 
-/// What the whole picture is called.
+/// Letters of the picture's title.
 pub(super) const TITLE: Letters = Letters::start(17.0);
-/// What stands below it.
+/// Letters of the line below the title.
 pub(super) const SUBTITLE: Letters = Letters::start(13.0).in_colour("#666666");
 
-/// A picture on its way. Points are (x, y) in pixels from the upper left corner.
+/// Picture being drawn. Points are (x, y) in pixels from the upper left corner.
 pub(super) struct Svg(String);
 
 impl Svg {
@@ -76,7 +76,7 @@ impl Svg {
         );
     }
 
-    /// Text that reads upwards.
+    /// Adds text that reads upwards.
     pub(super) fn upright(&mut self, (x, y): (f64, f64), size: f64, text: &str) {
         let _ = writeln!(
             self.0,
@@ -85,7 +85,7 @@ impl Svg {
         );
     }
 
-    /// Text that leans to the upper right.
+    /// Adds text that slants to the upper right.
     pub(super) fn slanting(&mut self, (x, y): (f64, f64), size: f64, text: &str) {
         let _ = writeln!(
             self.0,

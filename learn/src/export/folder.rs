@@ -1,4 +1,4 @@
-//! A model's folder: `card.yaml` and its weights, as the live graph loads it. It is there whole or not at all.
+//! Writes a model folder, `card.yaml` and weights, which the live graph loads. The folder appears only when complete.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,42 +6,42 @@ use std::path::{Path, PathBuf};
 use fermata_files::{FileError, PartFolder};
 use fermata_vision::card::{CARD_FILE, CardError, Model, ModelCard, ONNX_FILE, SAFETENSORS_FILE};
 
-/// What happens to a folder that is there.
+/// What happens to an existing folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overwrite {
-    /// It stays, and nothing is written.
+    /// Keep it, and write nothing.
     Refused,
-    /// It is replaced, if it holds a model.
+    /// Replace it, if it holds a model.
     Allowed,
 }
 
-/// Why a model's folder was not written.
+/// Why a model folder was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// Something is there already.
-    #[error("{} is there already; say that it may be overwritten, or name another folder", .0.display())]
+    /// The folder exists and may not be overwritten.
+    #[error("{} is there already; allow it to be overwritten, or name another folder", .0.display())]
     Exists(PathBuf),
-    /// What is there is not a model's folder, so it is not replaced.
-    #[error("{} is there and is not a model's folder (it has no {CARD_FILE}); it is not overwritten", .0.display())]
+    /// The existing folder is not a model folder, so it is not replaced.
+    #[error("{} is there and is not a model's folder (it has no {CARD_FILE}), so it is not overwritten", .0.display())]
     NoModel(PathBuf),
-    /// The system does not let it be written.
+    /// A file or folder that cannot be written.
     #[error("cannot write {}: {reason}", path.display())]
     File {
-        /// The file or folder.
+        /// File or folder concerned.
         path: PathBuf,
-        /// What the system says.
+        /// Reason given by the system.
         reason: io::Error,
     },
-    /// The card and the weights are no model that could be loaded.
+    /// A card and weights that would not load as a model.
     #[error("the export would not load: {0}")]
     Card(#[from] CardError),
 }
 
-/// Writes a folder with a card and its weights, and reads it again as the live graph would. The card's `sha256` is
-/// filled in; its `architecture` says whether the weights are ONNX (none) or safetensors.
+/// Writes a folder with a card and weights, and loads it again as the live graph would. Fills in the card's `sha256`;
+/// the card's `architecture` decides whether the weights are ONNX (`None`) or safetensors.
 ///
 /// # Errors
-/// See [`ExportError`]; then nothing has been written, and what was there is still there.
+/// See [`ExportError`]; nothing has been written then, and an existing folder is unchanged.
 pub fn write_folder(
     folder: &Path,
     mut card: ModelCard,

@@ -1,8 +1,8 @@
-//! The messages of the ONNX format that an export needs, with the field numbers of `onnx.proto` (IR version 8).
+//! Messages of the ONNX format that an export needs, with the field numbers of `onnx.proto` (IR version 8).
 
 use prost::Message;
 
-/// A model.
+/// ONNX model.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Model {
     #[prost(int64, tag = "1")]
@@ -63,7 +63,7 @@ pub(super) struct Node {
     pub(super) attribute: Vec<Attribute>,
 }
 
-/// `optional` fields: a 0 that is not written would be read as not given.
+/// Attribute of a node. Its fields are `optional`, since a 0 that is not written would be read as absent.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Attribute {
     #[prost(string, tag = "1")]
@@ -127,7 +127,7 @@ pub(super) struct TensorData {
     pub(super) data_type: i32,
     #[prost(string, tag = "8")]
     pub(super) name: String,
-    /// Little-endian.
+    /// Values in little-endian order.
     #[prost(bytes = "vec", tag = "9")]
     pub(super) raw_data: Vec<u8>,
 }
@@ -183,7 +183,7 @@ pub(super) struct Dimension {
 }
 
 impl Value {
-    /// A tensor of floats whose first dimension is the batch's.
+    /// Returns a tensor of floats whose first dimension is the batch.
     pub(super) fn batch_of_floats(name: &str, sides: &[i64]) -> Self {
         let batch = Dimension {
             dim_value: None,

@@ -1,4 +1,4 @@
-//! ONNX Runtime beside libtorch, and folders that are whole or not there.
+//! ONNX Runtime compared with libtorch, and folders that are complete or absent.
 
 use std::sync::OnceLock;
 
@@ -15,7 +15,7 @@ use crate::network::{Architecture, Head, Mode};
 
 const SEVEN: Head = Head::Linear { classes: 7 };
 
-/// The process's ONNX Runtime: there may be one.
+/// Returns the process's ONNX Runtime environment, of which there may be only one.
 fn environment() -> Environment {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
     let build = || {
@@ -25,7 +25,7 @@ fn environment() -> Environment {
     ENVIRONMENT.get_or_init(build).clone()
 }
 
-/// What ONNX Runtime computes.
+/// Runs a session on an input.
 fn with_onnx_runtime(session: &mut Session, input: &Tensor) -> Tensor {
     let mut values = vec![0f32; input.numel()];
     let count = values.len();

@@ -1,4 +1,4 @@
-//! Walks a description and writes a node for each step.
+//! Writes the ONNX nodes of a description by walking it.
 
 use std::f64::consts::SQRT_2;
 
@@ -14,9 +14,9 @@ pub(super) struct Writer<'a> {
     fold: bool,
     nodes: Vec<Node>,
     initializers: Vec<TensorData>,
-    /// [height, width] of what is walked.
+    /// Current size, [height, width].
     size: [i64; 2],
-    /// After [`Layer::Flatten`].
+    /// Whether [`Layer::Flatten`] has been passed.
     is_flat: bool,
     named: usize,
 }
@@ -38,7 +38,7 @@ impl<'a> Writer<'a> {
         (self.nodes, self.initializers)
     }
 
-    /// Writes layers one after the other; takes and returns the name of a value.
+    /// Writes consecutive layers; takes and returns the name of a value.
     pub(super) fn layers(&mut self, layers: &[Layer], mut x: String) -> String {
         let mut index = 0;
         while let Some(layer) = layers.get(index) {
@@ -74,7 +74,7 @@ impl<'a> Writer<'a> {
         name
     }
 
-    /// A tensor of the network, on the CPU.
+    /// Returns a tensor of the network, on the CPU.
     fn tensor(&self, name: &str) -> Tensor {
         let mut tensors = self.network.tensors().iter();
         let named = tensors.find(|named| named.spec.name == name);
@@ -202,7 +202,8 @@ impl<'a> Writer<'a> {
         self.node("Conv", inputs, attributes)
     }
 
-    /// A convolution with the batch normalisation behind it: γ/√(σ² + ε) goes into the weight, the rest into a bias.
+    /// Writes a convolution with the batch normalisation after it: γ/√(σ² + ε) goes into the weight, the rest into a
+    /// bias.
     fn folded(&mut self, conv: &Conv, norm: &Norm, x: String) -> String {
         let of_norm = |part: &str| {
             self.tensor(&format!("{}.{part}", norm.name))
@@ -238,7 +239,7 @@ impl<'a> Writer<'a> {
         self.node("Add", vec![product, bias], vec![])
     }
 
-    /// The embedding with length 1 times the classes' weights with length `scale`.
+    /// Writes the product of the embedding, scaled to length 1, and the class weights, scaled to length `scale`.
     fn cosine(&mut self, name: &str, scale: f64, x: String) -> String {
         let attributes = vec![Attribute::ints("axes", &[1]), Attribute::int("keepdims", 1)];
         let length = self.node("ReduceL2", vec![x.clone()], attributes);

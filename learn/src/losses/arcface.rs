@@ -1,5 +1,5 @@
-//! ArcFace's additive angular margin (Deng et al. 2019, <https://arxiv.org/abs/1801.07698>): logits of a training,
-//! whose label's angle is made larger by a margin. Inference has no margin: [`crate::network::Head::ArcFace`].
+//! ArcFace's additive angular margin (Deng et al. 2019, <https://arxiv.org/abs/1801.07698>): training logits in which
+//! the angle to the label is enlarged by a margin. Inference has no margin: [`crate::network::Head::ArcFace`].
 
 use std::f64::consts::PI;
 
@@ -8,17 +8,17 @@ use tch::{Kind, Tensor};
 
 use crate::network::unit_rows;
 
-/// Cosines are kept this far from ±1, where the angle has no derivative.
+/// Distance that cosines keep from ±1, where the angle has no derivative.
 const EPSILON: f64 = 1e-4;
 
-/// What the margin does to the gradient.
+/// How the margin affects the gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MarginGradient {
-    /// The derivative of cos(θ + m).
+    /// Use the derivative of cos(θ + m).
     #[default]
     Analytic,
-    /// As if there were no margin: insightface.
+    /// Ignore the margin, as insightface does.
     StraightThrough,
 }
 
@@ -26,20 +26,20 @@ pub enum MarginGradient {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ArcFace {
-    /// s.
+    /// Scale s.
     pub scale: f64,
-    /// m in radians, at the end of the ramp.
+    /// Margin m in radians, at the end of the ramp.
     pub margin: f64,
-    /// Epochs without margin.
+    /// Epochs without a margin.
     pub warm_up: f64,
-    /// Epochs over which the margin rises after that; 0: at once.
+    /// Epochs over which the margin rises after the warm-up; 0 applies it at once.
     pub ramp: f64,
-    /// What the margin does to the gradient.
+    /// How the margin affects the gradient.
     pub gradient: MarginGradient,
 }
 
-/// Fermata's own: seven classes need a smaller margin and scale than the paper's m = 0.5 and s = 64 for many thousand
-/// identities.
+/// Fermata's own values: seven classes need a smaller margin and scale than the paper's m = 0.5 and s = 64 for many
+/// thousand identities.
 impl Default for ArcFace {
     fn default() -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Default for ArcFace {
 }
 
 impl ArcFace {
-    /// The margin in an epoch, counted from 0: m · clip((e − warm-up) / ramp, 0, 1).
+    /// Returns the margin in an epoch, counted from 0: m · clip((e − warm-up) / ramp, 0, 1).
     pub fn margin_at(&self, epoch: f64) -> f64 {
         let past = epoch - self.warm_up;
         let share = if past < 0.0 {
@@ -66,7 +66,7 @@ impl ArcFace {
         self.margin * share
     }
 
-    /// Logits of embeddings [N, F] against the classes' weights [K, F], with this margin at the labels.
+    /// Returns the logits of embeddings [N, F] for the class weights [K, F], with this margin at the labels.
     pub fn logits(
         &self,
         embeddings: &Tensor,
@@ -78,11 +78,11 @@ impl ArcFace {
         if margin == 0.0 {
             return cosines * self.scale;
         }
-        // Clamped without a clamp's zero gradient.
+        // Clamped without the zero gradient of a clamp.
         let clamped = &cosines + (cosines.clamp(EPSILON - 1.0, 1.0 - EPSILON) - &cosines).detach();
         let sines = (-clamped.square() + 1.0).sqrt();
         let moved = &clamped * margin.cos() - sines * margin.sin();
-        // Beyond π cos(θ + m) would rise again.
+        // Beyond π, cos(θ + m) would rise again.
         let continued = &clamped - margin * margin.sin();
         let target = moved.where_self(&clamped.gt((PI - margin).cos()), &continued);
         let target = match self.gradient {

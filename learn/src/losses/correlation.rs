@@ -1,11 +1,11 @@
 //! Distillation by correlation, DIST (Huang et al. 2022, <https://arxiv.org/abs/2205.10536>): the student's
-//! probabilities need not equal the teacher's, only rise and fall with them: over the classes of a row, and over the
-//! rows of a batch for each class.
+//! probabilities need not equal the teacher's, only correlate with them: over the classes of a row, and over the rows
+//! of a batch for each class.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Added to the product of two lengths: rows without any spread correlate with nothing. The authors' value.
+/// Term added to the product of two norms, so that rows without any spread correlate with nothing. The authors' value.
 const EPSILON: f64 = 1e-8;
 
 /// Settings of DIST with cross-entropy: w·CE + β·between classes + γ·within classes.
@@ -22,7 +22,7 @@ pub struct CorrelationDistillation {
     pub gamma: f64,
 }
 
-/// The paper's for ImageNet.
+/// The paper's values for ImageNet.
 impl Default for CorrelationDistillation {
     fn default() -> Self {
         Self {
@@ -43,7 +43,7 @@ pub struct Correlations {
     pub within_classes: Tensor,
 }
 
-/// DIST's parts of logits [N, K].
+/// Returns the parts of DIST for logits [N, K].
 pub fn correlations(student: &Tensor, teacher: &Tensor, temperature: f64) -> Correlations {
     let soft = |logits: &Tensor| (logits / temperature).softmax(-1, None::<Kind>);
     let (student, teacher) = (soft(student), soft(teacher));
@@ -58,7 +58,7 @@ pub fn correlations(student: &Tensor, teacher: &Tensor, temperature: f64) -> Cor
     }
 }
 
-/// Pearson's correlation along a dimension.
+/// Returns Pearson's correlation along a dimension.
 fn pearson(one: &Tensor, other: &Tensor, dimension: i64) -> Tensor {
     let along = [dimension];
     let centred = |x: &Tensor| x - x.mean_dim(along.as_slice(), true, None::<Kind>);
@@ -69,7 +69,7 @@ fn pearson(one: &Tensor, other: &Tensor, dimension: i64) -> Tensor {
 }
 
 impl CorrelationDistillation {
-    /// The loss, with the rows' cross-entropy `entropy`.
+    /// Returns the loss, given the rows' cross-entropy `entropy`.
     pub fn loss(&self, student: &Tensor, teacher: &Tensor, entropy: &Tensor) -> Tensor {
         let parts = correlations(student, teacher, self.temperature);
         entropy * self.cross_entropy

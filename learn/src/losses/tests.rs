@@ -1,5 +1,5 @@
-//! Values and gradients beside torch's at logit scales from 1 to 100 (`learn/oracles/losses.py`), and the laws between
-//! losses.
+//! Values and gradients compared with torch's at logit scales from 1 to 100 (`learn/oracles/losses.py`), and identities
+//! between losses.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ fn settings(form: DecoupledForm, alpha: f64, beta: f64) -> DecoupledDistillation
     }
 }
 
-/// The loss of this name in the golden file.
+/// Returns the loss of this name in the golden file.
 fn loss(name: &str, golden: &Golden, s: &Tensor, t: &Tensor) -> Tensor {
     let labels = Tensor::from_slice(&golden.labels);
     let other = Tensor::from_slice(&golden.other);
@@ -133,7 +133,7 @@ fn assert_close(found: &Tensor, expected: &[f64], tolerance: f64, what: &str) {
     let expected = Tensor::from_slice(expected);
     let largest = expected.abs().max().double_value(&[]).max(1.0);
     let difference = (found - expected).abs().max().double_value(&[]);
-    // NaN is no number below the tolerance either.
+    // Written so that NaN fails too.
     assert!(
         difference <= tolerance * largest,
         "{what}: off by {difference} of {largest}"
@@ -208,7 +208,7 @@ fn probabilities_correlate_with_themselves() {
 
 #[test]
 fn equal_logits_have_finite_losses_and_gradients() {
-    // No spread over the classes, and none over the rows.
+    // No spread over the classes or over the rows.
     let teacher = Tensor::zeros([4, CLASSES], (Kind::Float, tch::Device::Cpu));
     let losses: [fn(&Tensor, &Tensor) -> Tensor; 2] = [
         |s, t| {
@@ -330,7 +330,7 @@ proptest! {
         for part in [parts.between_classes, parts.within_classes] {
             prop_assert!((-1e-12..=2.0 + 1e-12).contains(&part.double_value(&[])));
         }
-        // Logits' scale and shift are gone after standardisation.
+        // Scale and shift of the logits are removed by standardisation.
         let moved = &s * scale + shift;
         let one = distillation(&standardised(&s), &standardised(&t), 2.0).double_value(&[]);
         let other = distillation(&standardised(&moved), &standardised(&t), 2.0).double_value(&[]);

@@ -1,5 +1,5 @@
-//! The rows of a recipe on their way into a manifest: mapped, taken over, looked at. Owns what is gathered of them;
-//! what is left out because it is one picture with another row is decided in [`super::Recipe::make`].
+//! Candidate rows of a recipe: read from tables and manifests, with their images checked. Which of them are left out as
+//! duplicates is decided in [`super::Recipe::make`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -22,66 +22,66 @@ use crate::row_hash::RowHash;
 pub enum Reason {
     /// The label policy leaves it out.
     Policy,
-    /// It is of a source that the recipe does not take.
+    /// Its source is not among those that the recipe takes.
     Source,
-    /// It is smaller than the recipe wants.
+    /// Its image is smaller than the recipe requires.
     Size,
-    /// Its label is less sure than the recipe wants.
+    /// The confidence of its label is below the recipe's limit.
     Confidence,
-    /// Its bytes are there already.
+    /// Another row has the same bytes.
     SameBytes,
-    /// Its picture is there with another label.
+    /// Another row shows the same picture with another label.
     TwoLabels,
-    /// Its picture is in a split that must not see it.
+    /// Another row shows the same picture in a split that takes precedence.
     OtherSplit,
 }
 
-/// A row that is not in the manifest.
+/// Row that is not in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Removed {
-    /// The image, as the manifest would have named it.
+    /// Path of the image as the manifest would have it.
     pub image: String,
-    /// Its source.
+    /// Source of the row.
     pub source: String,
-    /// Why.
+    /// Reason for the removal.
     pub reason: Reason,
-    /// The row that is kept in its place, or that contradicts it.
+    /// Row that is kept instead, or that contradicts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because_of: Option<String>,
 }
 
-/// A row on its way into the manifest.
+/// Row that may become part of the manifest.
 pub(super) struct Candidate {
     pub(super) row: Row,
-    /// As the source says, else it is drawn.
+    /// Split given by the source; if there is none, it is drawn.
     pub(super) split: Option<Split>,
-    /// Number of the manifest that it is taken from, and its group there.
+    /// Index of the manifest that it was taken from, and its group there.
     pub(super) given_group: Option<(usize, String)>,
-    /// The first row that shows the same picture.
+    /// Index of the first row that shows the same picture.
     pub(super) group: usize,
-    /// Least pixels of its image's shorter side.
+    /// Minimum of the image's shorter side, in pixels.
     pub(super) shorter_side: u32,
     pub(super) removed: Option<(Reason, Option<usize>)>,
 }
 
-/// The rows of all tables, mapped.
+/// Mapped rows of all tables and manifests.
 #[derive(Default)]
 pub(super) struct Gathered {
-    /// Of all tables.
+    /// Number of rows read.
     pub(super) rows: usize,
     pub(super) policies: BTreeMap<String, BTreeSet<String>>,
     pub(super) candidates: Vec<Candidate>,
-    /// The candidates' files.
+    /// Files of the candidates.
     pub(super) paths: Vec<PathBuf>,
-    /// The policy of each.
+    /// Label policy of each candidate.
     pub(super) policy_of: Vec<String>,
-    /// By their policies.
+    /// Rows that their label policy leaves out.
     pub(super) left_out: Vec<Removed>,
 }
 
 impl Gathered {
-    /// The rows of a table.
+    /// Adds the rows of a table.
     pub(super) fn add(
         &mut self,
         part: &Part,
@@ -103,7 +103,7 @@ impl Gathered {
             Some(Confidence::Predictions { .. }) => {
                 return Err(ManifestError::Yaml {
                     path: at.join(&part.table),
-                    reason: "predictions know manifests: make a manifest of this table first, and name it under `manifests`".to_owned(),
+                    reason: "confidence from predictions works only for manifests: make a manifest of this table first, and list it under `manifests`".to_owned(),
                 });
             }
             None => None,
@@ -146,7 +146,7 @@ impl Gathered {
         Ok(())
     }
 
-    /// The rows of a manifest: their labels are of a policy of their own.
+    /// Adds the rows of a manifest, whose labels count as a policy of their own.
     pub(super) fn take(
         &mut self,
         number: usize,
@@ -187,7 +187,7 @@ impl Gathered {
 }
 
 impl Keep {
-    /// Why a row is not taken, as far as that is known without its image.
+    /// Returns why a row is rejected, as far as that is known without its image.
     fn refuses(&self, source: &str, confidence: Option<f64>) -> Option<Reason> {
         let is_sure = match &self.confidence {
             None => true,
@@ -205,7 +205,7 @@ impl Keep {
     }
 }
 
-/// What models say of rows: the mean probability of each class, by the image's hash.
+/// Predictions of models: for each image hash the sum of the probabilities of each class, and the number of files.
 struct Sure(HashMap<RowHash, (Vec<f64>, f64)>);
 
 impl Sure {
@@ -225,12 +225,12 @@ impl Sure {
             let read = read.map_err(|error| wrong(error.to_string()))?;
             if read.classes() != classes {
                 return Err(wrong(
-                    "its classes are not the seven expressions".to_owned(),
+                    "its classes must be the seven expressions in canonical order".to_owned(),
                 ));
             }
-            let hashes = read.hashes().ok_or_else(|| {
-                wrong("it does not say which images its rows are (`sha256`)".to_owned())
-            })?;
+            let hashes = read
+                .hashes()
+                .ok_or_else(|| wrong("it has no `sha256` of its rows' images".to_owned()))?;
             for (row, hash) in hashes.iter().enumerate() {
                 let mean = sure.0.entry(*hash).or_default();
                 mean.0.resize(classes.len(), 0.0);
@@ -253,8 +253,8 @@ impl Sure {
     }
 }
 
-/// Labels of one file under two policies contradict each other or are one row twice: no clean-up can tell which is
-/// meant.
+/// Returns an error if a file has labels under two policies: they contradict each other or are one row twice, and no
+/// clean-up can know which is meant.
 pub(super) fn refuse_two_policies<T: std::hash::Hash + Eq>(
     files: &[T],
     policies: &[String],
@@ -285,7 +285,7 @@ impl Candidate {
     }
 }
 
-/// Fills in what the files hold, and which rows are one picture.
+/// Fills in hash, size and picture group of each candidate from its file.
 pub(super) fn look(
     candidates: &mut [Candidate],
     paths: &[PathBuf],
@@ -340,7 +340,7 @@ pub(super) fn look(
     Ok(())
 }
 
-/// Whether a file is not the one that its manifest was made from.
+/// Returns whether a file differs from the one that its manifest was made from.
 fn is_stale(candidate: &Candidate, picture: &Picture) -> bool {
     candidate.given_group.is_some() && picture.hash != candidate.row.sha256
 }

@@ -1,5 +1,5 @@
-//! How a source's own table becomes labels: a small YAML file per source and label policy. Owns the rules and what a
-//! row can become; no order of classes is ever guessed.
+//! Mapping of a source's own table to labels: a small YAML file per source and label policy. Owns the rules and their
+//! possible results; the order of classes is never guessed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::table::{ManifestError, Split};
 use crate::table_lines::{self, LineNumbers};
 
-/// A source's table under one label policy.
+/// How a source's table is read under one label policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mapping {
@@ -19,18 +19,18 @@ pub struct Mapping {
     pub source: String,
     /// Name of the label policy, for reports.
     pub policy: String,
-    /// Character between columns. Default: a comma.
+    /// Separator of the columns. Default: a comma.
     #[serde(default = "comma")]
     pub delimiter: char,
-    /// Whether the first line names the columns. Without names they are `0`, `1`, …. Default: true.
+    /// Whether the first line holds the column names. Without it they are `0`, `1`, …. Default: true.
     #[serde(default = "yes")]
     pub header: bool,
-    /// Path of a row's image in the source's folder. `{COLUMN}` stands for a column's value, `{COLUMN:stem}` for it
-    /// without its ending.
+    /// Path of a row's image within the source's folder. `{COLUMN}` is replaced by a column's value, `{COLUMN:stem}` by
+    /// the value without its file extension.
     pub image: String,
-    /// What a row shows.
+    /// How a row gets its label.
     pub label: LabelRule,
-    /// Which split a row is in. Default: the recipe says, or it is drawn.
+    /// How a row gets its split. Default: the recipe's, or a random one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitRule>,
 }
@@ -43,7 +43,7 @@ fn yes() -> bool {
     true
 }
 
-/// What a row shows.
+/// How a row gets its label.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
     rename_all = "snake_case",
@@ -51,32 +51,32 @@ fn yes() -> bool {
     deny_unknown_fields
 )]
 pub enum LabelRule {
-    /// One column names it.
+    /// The value of one column.
     Column {
-        /// The column.
+        /// Name of the column.
         name: String,
-        /// Its values, as they are in the table.
+        /// Values of the column and their expressions.
         values: BTreeMap<String, Expression>,
-        /// Values that are left out on purpose; an empty cell is always.
+        /// Values that are left out on purpose; empty cells are always left out.
         #[serde(default)]
         left_out: Vec<String>,
     },
-    /// Columns hold numbers of votes; a label has more than half of all.
+    /// A strict majority of votes: the label with more than half of all votes. Columns hold numbers of votes.
     StrictMajority {
-        /// Columns that are votes for an expression.
+        /// Columns with the votes for each expression.
         votes: BTreeMap<String, Expression>,
-        /// Columns whose votes count, and that are no expression.
+        /// Columns whose votes count in the total but are for no expression.
         #[serde(default)]
         others: Vec<String>,
     },
-    /// Columns hold a distribution; a label has the largest share alone.
+    /// The largest share of a distribution; without a label if several are equal. Columns hold the shares.
     Largest {
-        /// Columns and what they are the share of.
+        /// Columns with the share of each expression.
         shares: BTreeMap<String, Expression>,
     },
 }
 
-/// Which split a row is in.
+/// How a row gets its split.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     rename_all = "snake_case",
@@ -84,30 +84,30 @@ pub enum LabelRule {
     deny_unknown_fields
 )]
 pub enum SplitRule {
-    /// One column names it.
+    /// The value of one column.
     Column {
-        /// The column.
+        /// Name of the column.
         name: String,
-        /// Its values.
+        /// Values of the column and their splits.
         values: BTreeMap<String, Split>,
     },
-    /// The image's path begins with one of these; of several the longest counts.
+    /// The prefix of the image's path; of several that match, the longest counts.
     Prefix(BTreeMap<String, Split>),
 }
 
-/// A row of a table, mapped.
+/// Row of a table after mapping.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Mapped {
     pub(super) image: String,
-    /// None: left out by the policy.
+    /// Label, or `None` if the policy leaves the row out.
     pub(super) label: Option<Expression>,
-    /// None: not said.
+    /// Split, or `None` if the mapping does not set it.
     pub(super) split: Option<Split>,
-    /// None: not asked for.
+    /// Confidence, or `None` if it was not asked for.
     pub(super) confidence: Option<f64>,
 }
 
-/// A line's values by column.
+/// Values of a line by column.
 struct Line<'a> {
     columns: &'a [String],
     record: &'a csv::StringRecord,
@@ -147,10 +147,10 @@ impl Line<'_> {
 }
 
 impl Mapping {
-    /// Reads a mapping.
+    /// Reads a mapping from a file.
     ///
     /// # Errors
-    /// It cannot be read, or is no mapping.
+    /// It cannot be read or is not a mapping.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
         let mapping: Self = super::table::read_yaml(path)?;
         let delimiter = mapping.delimiter;
@@ -160,15 +160,15 @@ impl Mapping {
         Err(ManifestError::Yaml {
             path: path.to_owned(),
             reason: format!(
-                "delimiter: {delimiter:?} cannot stand between columns; expected a character of ASCII that is neither a quote nor a line's end"
+                "delimiter: {delimiter:?} cannot separate columns; expected an ASCII character other than a quote or a line end"
             ),
         })
     }
 
-    /// All rows of a table, in order; with how sure their labels are, if a column says it.
+    /// Returns all rows of a table, in order, with the confidence of their labels if a column holds it.
     ///
     /// # Errors
-    /// The table cannot be read, or has lines that are wrong; all of them.
+    /// The table cannot be read or has invalid lines; reports all of them.
     pub(super) fn rows(
         &self,
         path: &Path,
@@ -222,7 +222,7 @@ impl Mapping {
         Ok(rows)
     }
 
-    /// What no line can have is told once, and what else may be wrong then.
+    /// Reports a column that is missing in the header once, and not for each line.
     fn refuse_missing(
         &self,
         path: &Path,
@@ -233,7 +233,7 @@ impl Mapping {
             Some(SplitRule::Column { name, .. }) => Some(name.as_str()),
             Some(SplitRule::Prefix(_)) | None => None,
         };
-        // What stands behind a `{`; one without `}` is told of the first line.
+        // Names between `{` and `}`; a `{` without `}` is reported when the lines are read.
         let of_image = self.image.split('{').skip(1);
         let of_image = of_image.filter_map(|part| part.split_once('}'));
         let of_image = of_image.map(|(name, _)| name.strip_suffix(":stem").unwrap_or(name));
@@ -261,7 +261,7 @@ impl Mapping {
                 })?)
             }
             Some(SplitRule::Prefix(prefixes)) => {
-                // `val` and `val_test` may both be there.
+                // Both `val` and `val_test` may be given.
                 let split = prefixes
                     .iter()
                     .filter(|(prefix, _)| image.starts_with(prefix.as_str()))
@@ -319,7 +319,7 @@ impl LabelRule {
         }
     }
 
-    /// What a line shows, or nothing if the policy leaves it out.
+    /// Returns the label of a line, or `None` if the policy leaves it out.
     fn of(&self, line: &Line<'_>) -> Result<Option<Expression>, String> {
         match self {
             Self::Column {
@@ -368,7 +368,7 @@ impl LabelRule {
 mod tests {
     use super::*;
 
-    /// What a mapping with these lines more makes of a table.
+    /// Reads a table with a mapping that has these additional lines.
     fn mapped(more: &str, table: &str) -> Result<Vec<Mapped>, String> {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -394,7 +394,7 @@ mod tests {
     fn what_cannot_stand_between_columns_is_refused() {
         for wrong in ["；", "é", "\\n", "\\\""] {
             let error = mapped(&format!("delimiter: \"{wrong}\""), "image,label\n").unwrap_err();
-            assert!(error.contains("cannot stand between columns"), "{error}");
+            assert!(error.contains("cannot separate columns"), "{error}");
         }
         assert_eq!(
             mapped("delimiter: ;", "image;label\na.png;sad\n")

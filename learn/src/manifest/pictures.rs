@@ -1,4 +1,4 @@
-//! What image files hold, looked at on all cores: bytes, size and the picture's fingerprint; and which of them show one
+//! Contents of image files, read on all cores: hash, size and the picture's fingerprint; and which files show the same
 //! picture.
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,44 +13,42 @@ use crate::on_all_cores::in_pieces;
 use crate::picture_hash::{Fingerprint, PictureHasher, Searching, same_pictures};
 use crate::row_hash::RowHash;
 
-/// How far the look at a manifest's images has come.
+/// Progress of checking a manifest's images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Looking {
-    /// Files are read.
+    /// Reading files.
     Reading {
-        /// Files so far.
+        /// Files read so far.
         done: usize,
-        /// All of them.
+        /// Total number of files.
         of: usize,
     },
-    /// Pictures are compared.
+    /// Comparing pictures.
     Comparing(Searching),
 }
 
-/// Is told how far it has come, from any thread and often.
+/// Callback for progress, called often and from any thread.
 pub type Watch<'a> = &'a (dyn Fn(Looking) + Sync);
 
-/// What one file holds. All files with these bytes share it: a list may have millions of rows, and name one picture
-/// many times.
+/// Contents of one file. All files with the same bytes share it, since a list may have millions of rows and name one
+/// picture many times.
 #[derive(Debug)]
 pub(crate) struct Picture {
-    /// SHA-256 of its bytes.
+    /// SHA-256 of the file.
     pub(crate) hash: RowHash,
     pub(crate) width: u32,
     pub(crate) height: u32,
     fingerprint: Fingerprint,
 }
 
-/// What is known of a file that was looked at: as little as can be, since it is kept for each row.
+/// Result of reading a file; small, since it is kept for each row.
 pub(crate) type Looked = Result<Arc<Picture>, Box<ImageFileError>>;
 
-/// Files that a core looks at before it takes more.
+/// Files that a core reads at once.
 const PIECE: usize = 16;
 
-impl Picture {}
-
-/// Looks at so many files, whose paths are made when they are needed; the answers are in their order. Bytes that were
-/// seen before are not decoded again.
+/// Reads this many files and returns the results in order. Paths are made when needed, and bytes seen before are not
+/// decoded again.
 pub(crate) fn look_at(
     files: usize,
     path: impl Fn(usize) -> PathBuf + Sync,
@@ -68,7 +66,7 @@ pub(crate) fn look_at(
     pieces.into_iter().flatten()
 }
 
-/// What was decoded, by the hash of its bytes.
+/// Decoded pictures, by the hash of their bytes.
 type Known = HashMap<RowHash, Arc<Picture>>;
 
 fn look(path: &Path, pool: &FramePool, hasher: &PictureHasher, known: &Mutex<Known>) -> Looked {
@@ -87,13 +85,13 @@ fn look(path: &Path, pool: &FramePool, hasher: &PictureHasher, known: &Mutex<Kno
         height: frame.height() as u32,
         fingerprint: hasher.fingerprint(&frame),
     });
-    // Another thread may have been quicker.
+    // Another thread may have been faster.
     Ok(Arc::clone(known().entry(hash).or_insert(new)))
 }
 
-/// Groups of rows that show one picture: the places of each group of at least two, in order. `of` says of a row whether
-/// it is drawn, and its picture. Photographs are compared as pictures; what is drawn ([`super::DRAWN`]) is one only if
-/// its bytes are, because all drawn faces are alike.
+/// Returns groups of rows that show one picture: the indices of each group of at least two, in order. `of` returns
+/// whether a row is drawn, and its picture. Photographs are compared as pictures; drawn pictures ([`super::DRAWN`])
+/// only by their bytes, because all drawn faces are alike.
 pub(crate) fn one_picture<Row>(
     rows: &[Row],
     of: impl Fn(&Row) -> (bool, &Picture),

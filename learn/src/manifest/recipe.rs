@@ -1,10 +1,10 @@
-//! A manifest made of raw sources: their tables are mapped, their images looked at, and what would spoil a training is
-//! left out with its reason. Owns what goes and why.
+//! Makes a manifest from raw sources: maps their tables, checks their images, and leaves out what would spoil a
+//! training, with the reason for each row.
 //!
-//! One picture (scaled, compressed again, mirrored) is one group. Of a group, the same bytes are kept once; a group
-//! with two labels goes whole; a group that lies in two splits keeps its rows in test, else validation, and loses the
-//! others, so that nothing is tested that was learnt. Groups without a split are drawn, each whole. Groups of manifests
-//! that are taken over stay together.
+//! All versions of one picture (scaled, recompressed, mirrored) form a group. Within a group, identical bytes are kept
+//! once; a group with two labels is removed entirely; a group that spans splits keeps its rows in test, else in
+//! validation, and loses the others, so that no tested picture was trained on. Groups without a split are assigned one
+//! at random, as a whole. Groups of imported manifests stay together.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -17,35 +17,35 @@ use super::recipe_spec::{Duplicates, Recipe};
 use super::table::{Counts, Manifest, ManifestError, Row, Split};
 use crate::row_hash::RowHash;
 
-/// `clean_report.json`: what went, and why. The same sources give the same bytes.
+/// Contents of `clean_report.json`: which rows were removed, and why. The same sources give the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CleanReport {
     /// Label policies by source.
     pub policies: BTreeMap<String, BTreeSet<String>>,
-    /// Rows of all tables.
+    /// Number of rows in all tables.
     pub rows_in: usize,
-    /// Rows of the manifest.
+    /// Number of rows in the manifest.
     pub rows_out: usize,
-    /// How many went for each reason.
+    /// Number of removed rows by reason.
     pub removed_by_reason: BTreeMap<Reason, usize>,
-    /// Rows of the manifest by source, label and split.
+    /// Number of rows in the manifest by source, label and split.
     pub counts: Counts,
-    /// All that went.
+    /// All removed rows.
     pub removed: Vec<Removed>,
 }
 
 impl Recipe {
-    /// Makes the manifest for a folder, from which its images are named; the folder's path is absolute and has no links
-    /// in it ([`crate::relative_path::resolved`]). `at` is the folder of the recipe. Nothing is written.
+    /// Makes the manifest for a folder, to which its image paths are relative; the folder's path must be absolute and
+    /// without links ([`crate::relative_path::resolved`]). `at` is the folder of the recipe. Nothing is written.
     ///
     /// # Errors
-    /// A table or mapping is wrong, or images cannot be read: all of them.
+    /// A table or mapping is invalid, or images cannot be read; reports all of them.
     pub fn make(&self, at: &Path, folder: &Path) -> Result<(Manifest, CleanReport), ManifestError> {
         self.make_watched(at, folder, &|_| {})
     }
 
-    /// The same, and says how far it has come.
+    /// Makes the manifest as [`Recipe::make`] does, and calls `watch` with the progress.
     ///
     /// # Errors
     /// See [`Recipe::make`].
@@ -65,7 +65,7 @@ impl Recipe {
         refuse_two_policies(&gathered.paths, &gathered.policy_of, &gathered.paths)?;
         let mut candidates = gathered.candidates;
         look(&mut candidates, &gathered.paths, watch)?;
-        // The same file may lie in two folders.
+        // The same file may be in two folders.
         let of_source =
             |candidate: &Candidate| (candidate.row.source.clone(), candidate.row.sha256);
         let files: Vec<_> = candidates.iter().map(of_source).collect();
@@ -104,7 +104,7 @@ impl Recipe {
         Ok((Manifest::of(folder.to_owned(), rows), report))
     }
 
-    /// Marks what goes, and settles split and group of what stays.
+    /// Marks the rows to remove, and sets split and group of the others.
     fn clean(&self, candidates: &mut [Candidate]) {
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (place, candidate) in candidates.iter().enumerate() {
@@ -173,7 +173,7 @@ impl Recipe {
         join_given_groups(candidates);
     }
 
-    /// Settles split and group of rows that are one picture and all stay. Those of each split are a group.
+    /// Sets split and group of rows that show one picture and are all kept. The rows of each split form a group.
     fn keep(&self, candidates: &mut [Candidate], places: &[usize]) {
         let mut smallest: BTreeMap<Split, RowHash> = BTreeMap::new();
         for &place in places {
@@ -191,7 +191,7 @@ impl Recipe {
     }
 }
 
-/// Of rows that are one picture, and one of them is learnt from, those go that would be measured.
+/// Removes validation and test rows that show the same picture as a training row.
 fn remove_seen(candidates: &mut [Candidate], places: &[usize]) {
     let is_learnt = |place: usize| candidates[place].row.split == Split::Train;
     let Some(learnt) = places.iter().copied().find(|&place| is_learnt(place)) else {
@@ -204,11 +204,11 @@ fn remove_seen(candidates: &mut [Candidate], places: &[usize]) {
     }
 }
 
-/// Rows of one group of a manifest that was taken over, and rows that are one picture with one of them, are one group.
-/// What is kept of each is in one split already.
+/// Merges the groups of rows that were in one group of an imported manifest, together with their duplicates. The kept
+/// rows of each are already in one split.
 fn join_given_groups(candidates: &mut [Candidate]) {
     let mut first_of: HashMap<(usize, String), usize> = HashMap::new();
-    // The group's name by the name that it had before: a path to the smallest.
+    // Maps a group's name to its new name: a chain that ends at the smallest.
     let mut name_of: BTreeMap<String, String> = BTreeMap::new();
     fn last(name_of: &BTreeMap<String, String>, name: &str) -> String {
         let mut name = name;

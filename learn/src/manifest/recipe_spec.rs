@@ -1,5 +1,5 @@
-//! What a recipe says: tables and manifests, which of their rows are taken, how rows are split, what becomes of
-//! doubles. Owns the file's form.
+//! The recipe file: tables and manifests, which of their rows are taken, how rows are split, and what happens to
+//! duplicates.
 
 use std::path::{Path, PathBuf};
 
@@ -8,50 +8,50 @@ use serde::{Deserialize, Serialize};
 use super::table::{ManifestError, Split};
 use crate::keyed_random::KeyedRandom;
 
-/// What a manifest is made of.
+/// Recipe of a manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// The sources' tables. Paths are relative to the recipe.
+    /// Tables of the sources. Paths are relative to the recipe.
     #[serde(default)]
     pub parts: Vec<Part>,
-    /// Manifests whose rows are taken over, with their labels, splits and groups.
+    /// Manifests whose rows are imported, with their labels, splits and groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manifests: Vec<FromManifest>,
-    /// How rows are split that have no split. Default: a tenth each for validation and test, seed 0.
+    /// How rows without a split are assigned one. Default: a tenth each to validation and test, seed 0.
     #[serde(default)]
     pub draw: Draw,
-    /// What happens to rows that are one picture. Default: `remove`.
+    /// What happens to rows that show one picture. Default: `remove`.
     #[serde(default)]
     pub duplicates: Duplicates,
 }
 
-/// What happens to rows that are one picture.
+/// What happens to rows that show one picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Duplicates {
-    /// They go where they would spoil a training: see this module.
+    /// Remove those that would spoil a training: see this module.
     #[default]
     Remove,
-    /// All rows stay, in the splits that the sources give them: a benchmark as everybody has it, with its leaks and its
-    /// contradictions. Such a manifest does not pass the gate ([`super::Validation`]) if it has any.
+    /// Keep all rows, in the splits that the sources give them: a benchmark as published, with its leaks and
+    /// contradictions. If it has any, the manifest does not pass the gate ([`super::Validation`]).
     Keep,
-    /// As `keep`, but rows of validation and test go that show a picture of train: what is measured on the rest was not
-    /// learnt.
+    /// Keep rows as with `keep`, but remove rows of validation and test that show a picture of train, so that results
+    /// on the rest are for unseen pictures.
     KeepUnseen,
 }
 
-/// A table of a source.
+/// Table of a source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
-    /// The mapping's file.
+    /// Mapping of the table.
     pub mapping: PathBuf,
-    /// The table.
+    /// Table with the rows.
     pub table: PathBuf,
     /// Folder of the images.
     pub images: PathBuf,
-    /// Split of all its rows. Default: what the mapping says, else drawn.
+    /// Split of all its rows. Default: the mapping's, or a random one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
     /// Which of its rows are taken. Default: all.
@@ -59,27 +59,27 @@ pub struct Part {
     pub keep: Keep,
 }
 
-/// Rows of a manifest that was made before.
+/// Rows of an existing manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FromManifest {
-    /// The manifest.
+    /// Manifest with the rows.
     pub manifest: PathBuf,
     /// Which of its rows are taken. Default: all.
     #[serde(default, skip_serializing_if = "Keep::is_all")]
     pub keep: Keep,
 }
 
-/// Which rows are taken; those that are not are in the report with their reason.
+/// Which rows are taken; the others are listed in the report with the reason.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keep {
-    /// Rows of these sources. Default: of all.
+    /// Sources of the rows. Default: all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
-    /// Images whose shorter side has at least so many pixels. Default: all.
+    /// Minimum of the image's shorter side, in pixels. Default: 0.
     pub shorter_side: u32,
-    /// Rows with a label that something is sure of.
+    /// Required confidence of the label. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Confidence>,
 }
@@ -97,7 +97,7 @@ impl Keep {
     }
 }
 
-/// How sure a label is.
+/// Confidence of a label.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
     rename_all = "snake_case",
@@ -105,28 +105,28 @@ impl Keep {
     deny_unknown_fields
 )]
 pub enum Confidence {
-    /// A number in the source's own table (of parts only).
+    /// A number in the source's own table (only for parts).
     Column {
-        /// The column.
+        /// Name of the column.
         name: String,
-        /// Its least value.
+        /// Minimum value.
         at_least: f64,
     },
     /// The probability that models give to the label, joined by `sha256` (mean over the files that have the row). The
-    /// models should not have learnt from the rows that they are asked about; a row without a prediction is an error.
+    /// models should not have been trained on these rows; a row without a prediction is an error.
     Predictions {
-        /// `.npz` files with `logits` and `sha256`. Classes are the seven expressions.
+        /// Files in `.npz` format with `logits` and `sha256`. The classes are the seven expressions.
         files: Vec<PathBuf>,
-        /// The least probability.
+        /// Minimum probability.
         at_least: f64,
     },
 }
 
-/// Shares of splits that are drawn.
+/// Random assignment of splits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Draw {
-    /// Of the draw.
+    /// Seed of the draw.
     pub seed: u64,
     /// Share of the groups for validation.
     pub validation: f64,
@@ -145,7 +145,7 @@ impl Default for Draw {
 }
 
 impl Draw {
-    /// The split of a group: a function of its name (or content) and the seed.
+    /// Returns the split of a group: a function of its name (or content) and the seed.
     pub fn split(&self, group: &str) -> Split {
         let share = KeyedRandom::named(self.seed ^ PURPOSE, group).unit();
         if share < self.test {
@@ -157,7 +157,7 @@ impl Draw {
         }
     }
 
-    /// Whether the shares are some, and leave rows to train.
+    /// Returns whether the shares are valid and leave rows for training.
     pub fn is_possible(&self) -> bool {
         [self.validation, self.test, self.validation + self.test]
             .iter()
@@ -165,14 +165,14 @@ impl Draw {
     }
 }
 
-/// Distinguishes these random numbers from others of the same seed.
+/// Separates these random numbers from others of the same seed.
 const PURPOSE: u64 = 0x4472_6177;
 
 impl Recipe {
-    /// Reads a recipe.
+    /// Reads a recipe from a file.
     ///
     /// # Errors
-    /// It cannot be read, or is no recipe.
+    /// It cannot be read or is not a recipe.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
         let recipe: Self = super::table::read_yaml(path)?;
         let is_empty = recipe.parts.is_empty() && recipe.manifests.is_empty();
@@ -188,7 +188,7 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// All files that it names but pictures, as they are written in it: relative to the recipe.
+    /// Returns all files that the recipe names except pictures, as written: relative to the recipe.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let of_parts = self.parts.iter().flat_map(|part| {
             let own = [&part.mapping, &part.table];

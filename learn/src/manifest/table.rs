@@ -1,4 +1,4 @@
-//! The file itself: its columns, its rows, and what makes a line wrong.
+//! The manifest file: its columns, its rows, and the checks of each line.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -14,24 +14,24 @@ use sha2::{Digest, Sha256};
 use crate::row_hash::RowHash;
 use crate::table_lines::{LineNumbers, as_wide, reader};
 
-/// Columns, in their order.
+/// Columns of a manifest, in order.
 pub const COLUMNS: [&str; 8] = [
     "image", "label", "source", "split", "group", "sha256", "width", "height",
 ];
 
-/// The source of pictures that are drawn, and not taken: all their faces are alike, so that they are one picture only
-/// if they have the same bytes.
+/// Source name of drawn pictures, as opposed to photographs: all drawn faces are alike, so two of them count as one
+/// picture only if they have the same bytes.
 pub const DRAWN: &str = "synthetic";
 
-/// What a row is for.
+/// Split that a row belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// Learnt from.
+    /// Used for training.
     Train,
-    /// Chosen by: checkpoints, temperatures.
+    /// Used for selection: checkpoints, temperatures.
     Validation,
-    /// Reported.
+    /// Used for reported results.
     Test,
 }
 
@@ -58,80 +58,78 @@ impl FromStr for Split {
 /// One labelled image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// As written: relative to the manifest's folder.
+    /// Path as written: relative to the manifest's folder.
     pub image: PathBuf,
-    /// What it shows.
+    /// Expression shown.
     pub label: Expression,
-    /// Name of the collection that it comes from.
+    /// Name of the collection that the image comes from.
     pub source: String,
-    /// What it is for.
+    /// Split of the row.
     pub split: Split,
-    /// Images of one group (near-duplicates, one person) are never in two splits.
+    /// Group of the image. Images of one group (near-duplicates, one person) are never in two splits.
     pub group: String,
     /// Hash of the file.
     pub sha256: RowHash,
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u32,
 }
 
 impl Row {
-    /// Whether it is drawn: see [`DRAWN`].
+    /// Returns whether the picture is drawn: see [`DRAWN`].
     pub fn is_drawn(&self) -> bool {
         self.source == DRAWN
     }
 }
 
-/// A manifest, read and found right line by line.
+/// Manifest whose lines have all been checked.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// Where images are looked for.
+    /// Folder that image paths are relative to.
     pub folder: PathBuf,
-    /// In the order of the file.
+    /// Rows in the order of the file.
     pub rows: Vec<Row>,
     /// SHA-256 of the file.
     pub sha256: String,
 }
 
-/// Why a manifest is refused.
+/// Why a manifest cannot be read or made.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Not to be read.
+    /// A file that cannot be read.
     #[error("cannot read {}: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Reason given by the system.
         reason: std::io::Error,
     },
-    /// Other columns.
+    /// Unexpected columns.
     #[error("the manifest {} has the columns {found}; expected {}", path.display(), COLUMNS.join(","))]
     Columns {
         /// The file.
         path: PathBuf,
-        /// What is there.
+        /// Columns of the file.
         found: String,
     },
-    /// Wrong lines; the first of them.
+    /// Invalid lines; the first of them are shown.
     #[error("{} has {count} wrong lines:\n{}", path.display(), shown.join("\n"))]
     Lines {
         /// The file.
         path: PathBuf,
-        /// All of them.
+        /// Number of invalid lines.
         count: usize,
-        /// `line 7: …`, the first twenty.
+        /// The first twenty as `line 7: …`.
         shown: Vec<String>,
     },
-    /// No rows.
+    /// A manifest without rows.
     #[error("the manifest {} has no rows", .0.display())]
     Empty(PathBuf),
-    /// A recipe whose tables give no row that may stay.
-    #[error(
-        "nothing is left for a manifest: the recipe's parts have {0} rows, of which none may stay"
-    )]
+    /// A recipe whose tables leave no row.
+    #[error("nothing is left for a manifest: all {0} rows of the recipe were removed")]
     NothingLeft(usize),
-    /// A recipe or mapping that is none. The reason names line and column.
+    /// A recipe or mapping that cannot be parsed. The reason names line and column.
     #[error("{} cannot be understood: {reason}", path.display())]
     Yaml {
         /// The file.
@@ -139,20 +137,20 @@ pub enum ManifestError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A recipe that labels the same files twice, each time differently.
+    /// A recipe that labels the same files under two policies.
     #[error(
         "{count} images have labels under two policies, `{}` and `{}`: the first is {}; one picture has one label, so make a manifest for each policy",
         policies[0], policies[1], image.display()
     )]
     TwoPolicies {
-        /// How many.
+        /// Number of such images.
         count: usize,
-        /// The first of them.
+        /// First of these images.
         image: PathBuf,
-        /// Names of the policies, as the recipe has them.
+        /// Names of the two policies.
         policies: [String; 2],
     },
-    /// Predictions that a recipe names and that say nothing of its rows.
+    /// A predictions file that cannot be used for the recipe's rows.
     #[error("{}: {reason}", path.display())]
     Predictions {
         /// The file.
@@ -160,31 +158,31 @@ pub enum ManifestError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A row whose confidence is asked for.
+    /// A row without the prediction that its confidence needs.
     #[error(
-        "none of the predictions is of {}: how sure its label is cannot be told",
+        "there is no prediction for {}, so the confidence of its label is unknown",
         .0.display()
     )]
     NotPredicted(PathBuf),
     /// Images of a recipe that cannot be read.
     #[error("{count} images cannot be read:\n{}", shown.join("\n"))]
     Images {
-        /// All of them.
+        /// Number of such images.
         count: usize,
         /// The first twenty.
         shown: Vec<String>,
     },
 }
 
-/// Wrong lines that are shown.
+/// Most problems shown.
 pub(super) const SHOWN: usize = 20;
 
 impl Manifest {
-    /// Reads a manifest.
+    /// Reads a manifest and checks all its lines.
     ///
     /// # Errors
-    /// See [`ManifestError`]: all wrong lines are counted, also an image that is listed twice and a group in two
-    /// splits.
+    /// See [`ManifestError`]: all invalid lines are counted, including those with an image listed before or a group
+    /// that is in another split.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
         let unreadable = |reason| ManifestError::File {
             path: path.to_owned(),
@@ -237,7 +235,7 @@ impl Manifest {
         })
     }
 
-    /// A manifest of rows that are right, for a folder.
+    /// Returns a manifest of valid rows, for a folder.
     pub fn of(folder: PathBuf, rows: Vec<Row>) -> Self {
         let mut manifest = Self {
             folder,
@@ -248,7 +246,7 @@ impl Manifest {
         manifest
     }
 
-    /// The file's text.
+    /// Returns the text of the manifest file.
     pub fn to_csv(&self) -> Vec<u8> {
         let mut table = csv::Writer::from_writer(Vec::new());
         let header = table.write_record(COLUMNS);
@@ -267,22 +265,23 @@ impl Manifest {
                 &height,
             ])
         });
-        header.and(rows).expect("a table is written into memory");
-        table.into_inner().expect("memory takes all")
+        header.and(rows).expect("writing to memory cannot fail");
+        table.into_inner().expect("writing to memory cannot fail")
     }
 
-    /// Its rows by source, label and split.
+    /// Returns the number of rows by source, label and split.
     pub fn counts(&self) -> Counts {
         counts(&self.rows)
     }
 
-    /// The rows of a split.
+    /// Returns the rows of a split.
     pub fn split(&self, split: Split) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(move |row| row.split == split)
     }
 }
 
-/// Rows that contradict rows above them: an image that is listed twice, a group in two splits. With their lines.
+/// Finds rows that contradict earlier rows: an image that is listed twice, a group in two splits. Returns line and
+/// message of each.
 fn contradictions(rows: &[Row], lines: &[u64]) -> Vec<(u64, String)> {
     let mut wrong = Vec::new();
     let mut line_of: HashMap<&Path, u64> = HashMap::with_capacity(rows.len());
@@ -328,7 +327,7 @@ pub(super) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestE
     serde_saphyr::from_str(&text).map_err(|error| ManifestError::Yaml {
         path: path.to_owned(),
         reason: match error.without_snippet() {
-            // The reader speaks of its own functions there.
+            // The parser's own message mentions its Rust functions.
             serde_saphyr::Error::MultipleDocuments { location, .. } => format!(
                 "line {}: a second document begins here, but one is all that is read",
                 location.line()
@@ -338,7 +337,7 @@ pub(super) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestE
     })
 }
 
-/// Rows by source, label and split.
+/// Number of rows by source, label and split.
 pub type Counts = BTreeMap<String, BTreeMap<Expression, BTreeMap<Split, usize>>>;
 
 pub(super) fn counts(rows: &[Row]) -> Counts {

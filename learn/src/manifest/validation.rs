@@ -1,5 +1,5 @@
-//! The gate before a training: a manifest whose files are there, and are what it says, and are not one picture in two
-//! splits or with two labels. Owns what is a problem; `manifest_validation.json`.
+//! The gate before a training: checks that a manifest's files exist and have the listed contents, and that no picture
+//! is in two splits or has two labels. Owns the kinds of problems; `manifest_validation.json`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -13,17 +13,17 @@ use super::table::{Counts, Manifest, ManifestError, Row, SHOWN, Split, counts};
 use crate::keyed_random::KeyedRandom;
 use crate::row_hash::RowHash;
 
-/// What is wrong with rows.
+/// Problem of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Problem {
-    /// A line that is no row: a bad label, a missing column.
+    /// An invalid line, such as a bad label or a missing column.
     WrongLine,
-    /// There is no such file, or it cannot be read.
+    /// A file that does not exist or cannot be read.
     Missing,
-    /// It is no image, or damaged.
+    /// A file that is not an image, or is damaged.
     Undecodable,
-    /// Its bytes or its size are not the manifest's.
+    /// A file whose bytes or size differ from the manifest.
     Stale,
     /// The same bytes in two rows of one split.
     DuplicateRow,
@@ -33,32 +33,32 @@ pub enum Problem {
     TwoLabels,
 }
 
-/// What was found.
+/// Result of a validation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Validation {
-    /// Hash of the manifest.
+    /// SHA-256 of the manifest.
     pub manifest_sha256: String,
-    /// Its rows.
+    /// Number of rows.
     pub rows: usize,
-    /// Images that were looked at.
+    /// Number of images checked.
     pub images_checked: usize,
-    /// Images that are drawn ([`super::DRAWN`]): compared by their bytes only.
+    /// Number of drawn images ([`super::DRAWN`]), which are compared only by their bytes.
     #[serde(default)]
     pub drawn: usize,
-    /// Rows by source, label and split.
+    /// Number of rows by source, label and split.
     pub counts: Counts,
-    /// How many rows have each problem.
+    /// Number of rows with each problem.
     pub problems: BTreeMap<Problem, usize>,
-    /// The first rows with each.
+    /// First rows with each problem.
     pub examples: BTreeMap<Problem, Vec<String>>,
 }
 
-/// A row whose image was looked at.
+/// Row whose image was read.
 type Seen<'a> = (&'a Row, Arc<Picture>);
 
 impl Validation {
-    /// Whether the manifest may be used.
+    /// Returns whether the manifest may be used.
     pub fn passes(&self) -> bool {
         self.problems.is_empty()
     }
@@ -71,15 +71,15 @@ impl Validation {
         }
     }
 
-    /// Looks at a manifest and its images: at all, or at a sample of this many, drawn by a fixed seed.
+    /// Validates a manifest and its images: all of them, or a sample of this many, drawn with a fixed seed.
     ///
     /// # Errors
-    /// The manifest cannot be read, or has other columns. What is wrong with its rows is no error of this function.
+    /// The manifest cannot be read or has other columns. Problems with its rows are not errors of this function.
     pub fn of(path: &Path, sample: Option<usize>) -> Result<Self, ManifestError> {
         Self::watched(path, sample, &|_| {})
     }
 
-    /// The same, and says how far it has come.
+    /// Validates as [`Validation::of`] does, and calls `watch` with the progress.
     ///
     /// # Errors
     /// See [`Validation::of`].
@@ -168,7 +168,7 @@ impl Validation {
         self.compare(&seen, &groups);
     }
 
-    /// What is wrong among rows, of which each group is one picture.
+    /// Adds the problems between rows, where each group shows one picture.
     fn compare(&mut self, seen: &[Seen<'_>], groups: &[Vec<usize>]) {
         let mut first_with: HashMap<(&RowHash, Split), &Row> = HashMap::new();
         for (row, picture) in seen {

@@ -1,4 +1,4 @@
-//! How sure a metric is: confidence intervals and the comparison of two models on the same rows, by drawing rows with
+//! Uncertainty of metrics: confidence intervals and the comparison of two models on the same rows, by drawing rows with
 //! replacement (Efron 1979; percentile intervals).
 
 use serde::{Deserialize, Serialize};
@@ -7,12 +7,12 @@ use super::rows::Rows;
 use super::samples::{Drawn, NAMES, draw};
 use crate::predictions::Predictions;
 
-/// A metric and the interval that holds it with this confidence.
+/// Metric with its confidence interval.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Name of the metric: `accuracy`, `macro_f1`, `nll`, `brier` or `ece`.
     pub metric: String,
-    /// Of all rows.
+    /// Value over all rows.
     pub value: f64,
     /// Lower end.
     pub low: f64,
@@ -20,27 +20,27 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// Two models on the same rows.
+/// Comparison of two models on the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Second minus first, with intervals.
     pub differences: Vec<Interval>,
-    /// Rows that only the first model gets right.
+    /// Number of rows that only the first model gets right.
     pub only_first_right: u64,
-    /// Rows that only the second model gets right.
+    /// Number of rows that only the second model gets right.
     pub only_second_right: u64,
-    /// Two-sided p of McNemar's exact test (1947) on those.
+    /// Two-sided p of McNemar's exact test (1947) on those rows.
     pub mcnemar_p: f64,
 }
 
-/// The two have not the same rows.
+/// Predictions that are not of the same rows.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the predictions are not of the same rows: {0}")]
 pub struct NotPaired(pub String);
 
 fn interval(metric: &str, value: f64, mut drawn: Vec<f64>, confidence: f64) -> Interval {
     drawn.sort_by(f64::total_cmp);
-    // Linear between the neighbours, as NumPy's `quantile`.
+    // Linear between neighbours, as NumPy's `quantile`.
     let quantile = |q: f64| {
         let place = q * (drawn.len() - 1) as f64;
         let (below, share) = (place.floor() as usize, place.fract());
@@ -55,7 +55,7 @@ fn interval(metric: &str, value: f64, mut drawn: Vec<f64>, confidence: f64) -> I
     }
 }
 
-/// Intervals of the metrics of drawn samples.
+/// Returns the intervals of the metrics of drawn samples.
 pub(crate) fn intervals_of(drawn: &Drawn, confidence: f64) -> Vec<Interval> {
     let each = NAMES.iter().enumerate();
     each.map(|(index, name)| {
@@ -65,8 +65,8 @@ pub(crate) fn intervals_of(drawn: &Drawn, confidence: f64) -> Vec<Interval> {
     .collect()
 }
 
-/// Intervals of accuracy, macro-F1, NLL, Brier score and ECE. `samples` at least 2, `confidence` between 0 and 1; the
-/// same seed gives the same intervals.
+/// Returns the intervals of accuracy, macro-F1, NLL, Brier score and ECE. `samples` must be at least 2, `confidence`
+/// between 0 and 1; the same seed gives the same intervals.
 pub fn intervals(
     predictions: &Predictions,
     samples: usize,
@@ -118,7 +118,7 @@ pub(crate) fn compare_drawn(
     }
 }
 
-/// Whether two models were asked about the same rows in the same order, as far as they tell.
+/// Checks that two models predicted the same rows in the same order, as far as the predictions show it.
 pub(crate) fn are_paired(first: &Predictions, second: &Predictions) -> Result<(), NotPaired> {
     if first.classes() != second.classes() {
         let (one, other) = (first.classes().join(", "), second.classes().join(", "));
@@ -143,7 +143,7 @@ pub(crate) fn are_paired(first: &Predictions, second: &Predictions) -> Result<()
     Ok(())
 }
 
-/// Probability that a fair coin falls at least as unevenly.
+/// Returns the probability that fair coin tosses split at least as unevenly.
 fn binomial_two_sided(one: u64, other: u64) -> f64 {
     let (few, all) = (one.min(other), one + other);
     let mut term = -(all as f64) * std::f64::consts::LN_2;
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::keyed_random::KeyedRandom;
 
-    /// Of so many rows both ways of drawing give intervals of one width.
+    /// With this many rows, both ways of drawing give intervals of the same width.
     #[test]
     fn both_ways_of_drawing_give_the_same_intervals() {
         let rows = MANY;
@@ -170,7 +170,7 @@ mod tests {
         let labels: Vec<i64> = (0..rows).map(|_| random.below(2) as i64).collect();
         let classes = vec!["a".to_owned(), "b".to_owned()];
         let all = Predictions::new(classes.clone(), logits, &labels).unwrap();
-        // One row less is drawn row by row.
+        // With one row less, each row is drawn individually.
         let less: Vec<f64> = all
             .rows()
             .take(rows - 1)

@@ -1,43 +1,43 @@
-//! How far confidences are from how often they are right.
+//! Calibration errors: how far confidences are from the share of correct predictions.
 
 use serde::{Deserialize, Serialize};
 
 use super::rows::Rows;
 use crate::predictions::Predictions;
 
-/// Bins of a reliability diagram.
+/// Number of bins of a reliability diagram.
 pub const BINS: usize = 15;
 
-/// Which of its edges belongs to a bin.
+/// Which edge belongs to a bin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edges {
     /// (lo, hi]: gpleiss/temperature_scaling.
     Default,
-    /// [lo, hi), and a bin of its own for exactly 1: torchmetrics.
+    /// [lo, hi), with an extra bin for exactly 1: torchmetrics.
     Compat,
 }
 
-/// One bin of a reliability diagram.
+/// Bin of a reliability diagram.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bin {
     /// Lower edge.
     pub low: f64,
     /// Upper edge.
     pub high: f64,
-    /// Rows whose confidence falls into it.
+    /// Number of rows whose confidence falls into it.
     pub count: u64,
-    /// Their mean confidence; 0 if there are none.
+    /// Mean confidence of these rows; 0 if there are none.
     pub confidence: f64,
-    /// Share of them that is right; 0 if there are none.
+    /// Share of these rows that are right; 0 if there are none.
     pub accuracy: f64,
 }
 
-/// Sum of |accuracy − confidence| over the bins, weighted by their rows.
+/// Returns the sum of |accuracy − confidence| over the bins, weighted by their share of the rows.
 pub fn calibration_error(predictions: &Predictions, edges: Edges) -> f64 {
     error_of(&pairs(&Rows::of(predictions)), edges)
 }
 
-/// The data of a reliability diagram: 15 bins of equal width (lo, hi].
+/// Returns the data of a reliability diagram: 15 bins of equal width (lo, hi].
 pub fn reliability(predictions: &Predictions) -> Vec<Bin> {
     reliability_of(&Rows::of(predictions))
 }
@@ -46,7 +46,7 @@ pub(crate) fn reliability_of(rows: &Rows<'_>) -> Vec<Bin> {
     bins(&pairs(rows), Edges::Default)
 }
 
-/// Confidence, and whether the row is right.
+/// Returns the confidence of each row, and whether its prediction is right.
 pub(super) fn pairs(rows: &Rows<'_>) -> Vec<(f64, bool)> {
     (0..rows.len())
         .map(|row| (rows.confidence(row), rows.is_right(row)))
@@ -60,11 +60,11 @@ pub(super) fn error_of(pairs: &[(f64, bool)], edges: Edges) -> f64 {
     weighted.sum::<f64>() / pairs.len() as f64
 }
 
-/// Confidences this close to an edge are on it. A softmax errs by a few units of 2⁻⁵³ to either side, and by which
-/// depends on a common shift of the logits, which must change nothing.
+/// Tolerance within which a confidence is on an edge. A softmax is off by a few units of 2⁻⁵³ to either side, depending
+/// on a common shift of the logits, which must not change the result.
 const ON_EDGE: f64 = 1e-11;
 
-/// The bin of a confidence, which is 0 to 1 but for rounding.
+/// Returns the bin of a confidence, which is 0 to 1 up to rounding.
 pub(super) fn place(confidence: f64, edges: Edges) -> usize {
     let bins = BINS as f64;
     let nearest = (confidence * bins).round();
@@ -103,11 +103,11 @@ fn bins(pairs: &[(f64, bool)], edges: Edges) -> Vec<Bin> {
     bins
 }
 
-/// The error over 15 bins of equally many rows by rising confidence; the first bins get one more where 15 does not
-/// divide their number.
+/// Returns the error over 15 bins of equally many rows by rising confidence; the first bins get one row more where 15
+/// does not divide their number.
 pub(super) fn adaptive_error(rows: &Rows<'_>) -> f64 {
     let mut pairs = pairs(rows);
-    // Confidences that differ by rounding alone are equal here too, so that it does not put rows into another bin.
+    // Confidences that differ only by rounding count as equal here too, so that rounding moves no row to another bin.
     let rounded = |confidence: f64| (confidence / ON_EDGE).round();
     pairs.sort_by(|one, other| {
         rounded(one.0)
@@ -129,8 +129,8 @@ pub(super) fn adaptive_error(rows: &Rows<'_>) -> f64 {
     sum / count as f64
 }
 
-/// For each class the error of its probability as a confidence that the label is this class, over bins (lo, hi]; the
-/// mean over the classes.
+/// Returns the mean over the classes of the error of the class's probability, taken as the confidence that the label is
+/// this class, over bins (lo, hi].
 pub(super) fn classwise_error(rows: &Rows<'_>) -> f64 {
     let of_class = |class: usize| {
         let pairs: Vec<(f64, bool)> = (0..rows.len())

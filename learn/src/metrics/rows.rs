@@ -1,9 +1,9 @@
-//! What is computed of each row of predictions, once for all metrics.
+//! Per-row values of predictions, computed once for all metrics.
 
 use crate::on_all_cores::in_pieces;
 use crate::predictions::Predictions;
 
-/// The class with the largest value, the first among equals.
+/// Returns the class with the largest value, the first of equal ones.
 pub fn argmax(values: &[f64]) -> usize {
     let mut best = 0;
     for (index, value) in values.iter().enumerate() {
@@ -14,7 +14,7 @@ pub fn argmax(values: &[f64]) -> usize {
     best
 }
 
-/// Probabilities of logits.
+/// Returns the probabilities of logits.
 pub fn softmax(logits: &[f64]) -> Vec<f64> {
     let largest = logits[argmax(logits)];
     let mut shares: Vec<f64> = logits.iter().map(|z| (z - largest).exp()).collect();
@@ -23,10 +23,10 @@ pub fn softmax(logits: &[f64]) -> Vec<f64> {
     shares
 }
 
-/// What is computed of predictions once, for all metrics.
+/// Values of each row, computed once for all metrics.
 pub(crate) struct Rows<'a> {
     pub(super) predictions: &'a Predictions,
-    /// Softmax, row after row.
+    /// Softmax probabilities, row after row.
     pub(super) probabilities: Vec<f64>,
     /// Class with the largest logit.
     pub(super) predicted: Vec<usize>,
@@ -34,7 +34,7 @@ pub(crate) struct Rows<'a> {
     pub(super) nll: Vec<f64>,
 }
 
-/// Rows that a core computes at a time.
+/// Rows that a core computes at once.
 const PIECE: usize = 1 << 14;
 
 impl<'a> Rows<'a> {

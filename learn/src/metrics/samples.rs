@@ -1,25 +1,25 @@
-//! Metrics of samples that are drawn with replacement from the rows of models, all models on the same ones. Owns how
-//! rows are drawn and how a sample's metrics are added up; what is said with them is in [`super::bootstrap`].
+//! Metrics of bootstrap samples, drawn with replacement from the rows of models; all models use the same samples. Owns
+//! how rows are drawn and how a sample's metrics are summed; intervals are in [`super::bootstrap`].
 
 use super::calibration_error::{BINS, Edges, place};
 use super::rows::{Rows, brier};
 use crate::keyed_random::KeyedRandom;
 use crate::on_all_cores::in_pieces;
 
-/// What is measured of a sample.
+/// Names of the metrics of a sample.
 pub(super) const NAMES: [&str; 5] = ["accuracy", "macro_f1", "nll", "brier", "ece"];
 
-/// One value of each of [`NAMES`].
+/// Value of each of [`NAMES`].
 pub(super) type Values = [f64; NAMES.len()];
 
-/// Samples that are measured together: one pass over the rows, and arithmetic that the compiler puts into vectors. Each
-/// sample's sums are added up row after row, so that they come out the same however many go together.
+/// Samples that are measured together, in one pass over the rows with arithmetic that the compiler vectorises. Each
+/// sample's sums are accumulated row by row, so that the result does not depend on how many samples are grouped.
 const TOGETHER: usize = 8;
 
-/// How often a row is drawn in each of the samples.
+/// Number of times a row is drawn in each of the samples.
 type Counts = [u16; TOGETHER];
 
-/// What a sample's metrics need of a row.
+/// Values of a row that a sample's metrics need.
 #[derive(Clone, Copy)]
 struct Sampled {
     nll: f64,
@@ -27,11 +27,11 @@ struct Sampled {
     confidence: f64,
     /// Bin of the calibration error.
     bin: u32,
-    /// (Label · classes + prediction) · bins + bin.
+    /// Index (label · classes + prediction) · bins + bin.
     slot: u32,
 }
 
-/// A model's rows, small and in order: a pass reads all of them once, front to back.
+/// Rows of a model, compact and in order: a pass reads all of them once, front to back.
 struct Sample {
     rows: Vec<Sampled>,
     classes: usize,
@@ -61,14 +61,14 @@ impl Sample {
     }
 }
 
-/// Sums over the drawn rows of each of the samples, in lanes of a vector.
+/// Sums over the drawn rows of each sample; one vector lane per sample.
 struct Sums {
     classes: usize,
     nll: [f64; TOGETHER],
     brier: [f64; TOGETHER],
-    /// By bin.
+    /// Sums by bin.
     confidence: [[f64; TOGETHER]; BINS],
-    /// By label, prediction and bin. As many as 32 bits count: rows are fewer, or they were in no memory.
+    /// Counts by label, prediction and bin. 32 bits are enough: that many rows would not fit into memory.
     drawn: Vec<[u32; TOGETHER]>,
 }
 
@@ -83,7 +83,7 @@ impl Sums {
         }
     }
 
-    /// Adds rows, each as many times as it counts.
+    /// Adds rows, each as many times as it was drawn.
     fn add(&mut self, rows: &[Sampled], counts: &[Counts]) {
         for (row, counts) in rows.iter().zip(counts) {
             let times = counts.map(f64::from);
@@ -98,7 +98,7 @@ impl Sums {
         }
     }
 
-    /// Accuracy, macro-F1, NLL, Brier score and calibration error of one of the samples.
+    /// Returns accuracy, macro-F1, NLL, Brier score and calibration error of one sample.
     fn values(&self, lane: usize) -> Values {
         let mut cells = vec![0u64; self.classes * self.classes];
         let mut right_in = [0u64; BINS];
@@ -134,12 +134,12 @@ impl Sums {
     }
 }
 
-/// From so many rows on, how often a row is drawn does not depend on the others (Poisson with mean 1: Hanley and
-/// MacGibbon 2006; the number of rows of a sample then varies by 1/√N, 0.3 % and less). Drawing row by row would touch
-/// memory at random a thousand times for each row.
+/// Number of rows from which each row's count is drawn independently (Poisson with mean 1: Hanley and MacGibbon 2006;
+/// the number of rows in a sample then varies by 1/√N, 0.3 % and less). Drawing row by row would access memory at
+/// random a thousand times for each row.
 pub(super) const MANY: usize = 1 << 17;
 
-/// Draws samples of as many rows as there are.
+/// Draws samples with as many rows as there are.
 struct Draw {
     rows: usize,
     random: [KeyedRandom; TOGETHER],
@@ -154,7 +154,8 @@ impl Draw {
         }
     }
 
-    /// Rows whose counts are drawn at once: few enough to stay near the core, or all where each draw may hit any.
+    /// Returns how many rows get their counts at once: few enough to stay in the cache, or all where each draw may hit
+    /// any row.
     fn at_once(&self) -> usize {
         if self.rows >= MANY {
             1 << 12
@@ -163,7 +164,7 @@ impl Draw {
         }
     }
 
-    /// How often each of the next rows is drawn.
+    /// Fills in how often each of the next rows is drawn.
     fn next(&mut self, counts: &mut [Counts]) {
         if self.rows >= MANY {
             draw_each(&mut self.random, counts);
@@ -179,9 +180,9 @@ impl Draw {
     }
 }
 
-/// Counts of a Poisson distribution with mean 1, each from 16 random bits: its probabilities are right to 1/65,536.
+/// Draws counts from a Poisson distribution with mean 1, each from 16 random bits: probabilities are exact to 1/65,536.
 fn draw_each(random: &mut [KeyedRandom; TOGETHER], counts: &mut [Counts]) {
-    // How many of 65,536 numbers stand for at most 0, 1, 2, …
+    // How many of the 65,536 numbers stand for at most 0, 1, 2, …
     const AT_MOST: [u16; 8] = [
         24_109, 48_219, 60_273, 64_292, 65_296, 65_497, 65_531, 65_535,
     ];
@@ -199,7 +200,7 @@ fn draw_each(random: &mut [KeyedRandom; TOGETHER], counts: &mut [Counts]) {
     }
 }
 
-/// A model's metrics of all rows, and of each sample of them.
+/// Metrics of a model on all rows, and on each sample of them.
 pub(crate) struct Drawn {
     pub(super) all: Values,
     pub(super) samples: Vec<Values>,
@@ -243,7 +244,7 @@ pub(crate) fn draw(models: &[&Rows<'_>], samples: usize, seed: u64) -> Vec<Drawn
 }
 
 impl Drawn {
-    /// This model's less another's, which was measured on the same samples.
+    /// Returns this model's metrics minus another's, measured on the same samples.
     pub(super) fn minus(&self, other: &Self) -> Self {
         let minus = |one: &Values, other: &Values| -> Values {
             std::array::from_fn(|index| one[index] - other[index])
@@ -261,7 +262,7 @@ mod tests {
     use super::*;
     use crate::predictions::Predictions;
 
-    /// Metrics of one sample, added up row after row.
+    /// Returns the metrics of one sample, added up row by row.
     fn alone(rows: &Rows<'_>, counts: &[u16]) -> Values {
         let classes = rows.classes();
         let (mut nll, mut brier_sum) = (0.0, 0.0);
@@ -297,8 +298,7 @@ mod tests {
         ]
     }
 
-    /// Samples that go together come out, to the last bit, as each alone: their number and that of threads change
-    /// nothing.
+    /// Samples measured together give bit-identical results to each alone, whatever the number of samples and threads.
     #[test]
     fn samples_that_go_together_come_out_as_each_alone() {
         for rows in [1, 37, MANY + 3] {
@@ -308,7 +308,7 @@ mod tests {
             let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
             let predictions = Predictions::new(classes, logits, &labels).unwrap();
             let measured = Rows::of(&predictions);
-            // Not as many as go together.
+            // A number that is not a multiple of the group size.
             let found = draw(&[&measured, &measured], 11, 5);
             assert_eq!(found[0].all, alone(&measured, &vec![1; rows]));
             for sample in [0, 7, 8, 10] {
@@ -326,7 +326,7 @@ mod tests {
         }
     }
 
-    /// How often each of the fewest rows that are many is drawn in a sample.
+    /// Returns how often each of `MANY` rows is drawn in a sample.
     fn drawn(seed: u64, sample: usize) -> Vec<u16> {
         let mut counts = vec![Counts::default(); MANY];
         Draw::new(seed, sample, MANY).next(&mut counts);

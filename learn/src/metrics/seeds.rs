@@ -1,5 +1,4 @@
-//! Metrics of a network that was trained several times, with other seeds: their mean and spread, and how sure a mean
-//! is.
+//! Metrics of a network trained several times with different seeds: mean, spread and confidence interval.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,23 +6,23 @@ use super::bootstrap::{Interval, intervals_of};
 use super::samples::{Drawn, NAMES, Values};
 use crate::keyed_random::KeyedRandom;
 
-/// A metric over several trainings.
+/// Metric over several trainings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeedMetric {
-    /// Its mean over the trainings, and the interval that holds it: rows and trainings are drawn with replacement.
+    /// Mean over the trainings, with its interval: rows and trainings are drawn with replacement.
     pub mean: Interval,
-    /// Standard deviation over the trainings (of n − 1); of one training there is none.
+    /// Standard deviation over the trainings (with n − 1); `None` for a single training.
     pub deviation: Option<f64>,
 }
 
-/// A mean over trainings that were measured on the same samples of rows.
+/// Mean over trainings that were measured on the same samples of rows.
 pub(crate) struct SeedMean {
     drawn: Drawn,
     deviations: Option<Values>,
 }
 
 impl SeedMean {
-    /// Of at least one training. `key` draws the trainings of each sample.
+    /// Returns the mean of at least one training. `key` draws the trainings of each sample.
     pub(crate) fn of(trainings: &[&Drawn], key: [u64; 2]) -> Self {
         let count = trainings.len() as f64;
         let mean = |values: &mut dyn Iterator<Item = Values>| -> Values {
@@ -59,7 +58,7 @@ impl SeedMean {
         }
     }
 
-    /// Accuracy, macro-F1, NLL, Brier score and ECE.
+    /// Returns mean and deviation of accuracy, macro-F1, NLL, Brier score and ECE.
     pub(crate) fn metrics(&self, confidence: f64) -> Vec<SeedMetric> {
         let means = intervals_of(&self.drawn, confidence).into_iter();
         let metric = |(index, mean)| SeedMetric {
@@ -70,7 +69,7 @@ impl SeedMean {
         means.enumerate().map(metric).collect()
     }
 
-    /// This mean less another of the same samples of rows.
+    /// Returns this mean minus another on the same samples of rows.
     pub(crate) fn minus(&self, other: &Self, confidence: f64) -> Vec<Interval> {
         intervals_of(&self.drawn.minus(&other.drawn), confidence)
     }

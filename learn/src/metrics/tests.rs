@@ -1,4 +1,4 @@
-//! The metrics beside scikit-learn's, torchmetrics' and netcal's (`learn/oracles/metrics.py`), and at their edges.
+//! Metrics compared with scikit-learn's, torchmetrics' and netcal's (`learn/oracles/metrics.py`), and edge cases.
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -113,14 +113,15 @@ fn mcnemar_is_scipys_binomial_test() {
     }
 }
 
-/// Logits of two classes with which the first has this probability.
+/// Returns logits of two classes of which the first has this probability.
 fn sure(p: f64) -> [f64; 2] {
     [p.ln(), (1.0 - p).ln().max(-1e3)]
 }
 
 #[test]
 fn a_confidence_on_an_edge_belongs_to_the_lower_bin_or_in_compat_to_the_upper() {
-    // Two rows whose softmax is exactly a half, one right and one wrong: with 15 bins 0.5 is no edge; exactly 1 is.
+    // Two rows with confidence exactly 1, one right and one wrong, and one with exactly 0.5: with 15 bins only 1 is on
+    // an edge.
     let certain = predictions(2, vec![1000.0, 0.0, 1000.0, 0.0, 0.0, 0.0], &[0, 1, 0]);
     let bins = reliability(&certain);
     assert_eq!((bins[BINS - 1].count, bins[BINS - 1].accuracy), (2, 0.5));
@@ -137,7 +138,7 @@ fn a_confidence_on_an_edge_belongs_to_the_lower_bin_or_in_compat_to_the_upper() 
         1e-15,
         "compat",
     );
-    // 0.9 falls into the bin below 14/15, exactly 1 into the last: in compat into one of its own.
+    // 0.95 and exactly 1 both fall into the last bin; in compat, exactly 1 has a bin of its own.
     let [a, b] = sure(0.95);
     let mixed = predictions(2, vec![1000.0, 0.0, a, b], &[1, 0]);
     close(
@@ -158,7 +159,7 @@ fn a_confidence_on_an_edge_belongs_to_the_lower_bin_or_in_compat_to_the_upper() 
 fn edges_between_bins_are_recognised() {
     use super::calibration_error::error_of;
     for index in 1..BINS {
-        // A right row a hair above the edge makes the bins different.
+        // A right row just above the edge tells the bins apart.
         let edge = index as f64 / BINS as f64;
         let pairs = [(edge, false), (edge + 1e-9, true)];
         let apart = error_of(&pairs, Edges::Default);
@@ -210,7 +211,7 @@ fn intervals_hold_the_value_and_repeat() {
     assert_ne!(one, intervals(&predictions, 500, 0.95, 2));
     let accuracy = &one[0];
     assert!(accuracy.low < accuracy.value && accuracy.value < accuracy.high);
-    // 1.96 standard errors of a share, give or take what 500 samples leave open.
+    // About 1.96 standard errors of a proportion; 500 samples leave some uncertainty.
     let half = 1.96 * (accuracy.value * (1.0 - accuracy.value) / 400.0).sqrt();
     close(
         (accuracy.high - accuracy.low) / (2.0 * half),
@@ -242,7 +243,7 @@ fn any_predictions() -> impl Strategy<Value = Predictions> {
     })
 }
 
-/// Logits whose softmax is, exactly, a share with 15 or 30 parts: confidences on edges, beside them, and equal ones.
+/// Logits whose softmax is exactly a multiple of 1/15 or 1/30: confidences on edges, beside them, and equal ones.
 fn predictions_on_edges() -> impl Strategy<Value = (Predictions, Vec<f64>)> {
     let row = (1u32..30, 0i64..2, -1e3..1e3f64);
     proptest::collection::vec(row, 1..60).prop_map(|rows| {

@@ -1,53 +1,53 @@
-//! Networks that were trained several times with other seeds: whether one is better than another, or one of its
-//! trainings was.
+//! Comparison of networks trained several times with different seeds, which tells a better network from a lucky
+//! training.
 
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::{CONFIDENCE, SEED};
 use crate::metrics::{Drawn, Interval, Rows, SeedMean, SeedMetric};
 
-/// The same rows asked of several trainings of each network.
+/// Comparison of several trainings of each network on the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeedComparison {
-    /// Networks in the order in which they were named; one that was trained once is among them.
+    /// Networks in the given order, including those trained once.
     pub networks: Vec<SeedsCompared>,
-    /// Each network and each one after it.
+    /// Each network with each later one.
     pub differences: Vec<SeedDifference>,
 }
 
-/// One network.
+/// Network in a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeedsCompared {
-    /// How it is called.
+    /// Name of the network.
     pub name: String,
-    /// Its trainings, as they are called among the models.
+    /// Names of its trainings among the models.
     pub models: Vec<String>,
-    /// Of the logits as they are.
+    /// Metrics of the raw logits.
     pub raw: Vec<SeedMetric>,
-    /// Each training's logits divided by its own temperature, if all have one.
+    /// Metrics of each training's logits divided by its own temperature, if all have one.
     pub scaled: Option<Vec<SeedMetric>>,
 }
 
-/// The mean of the second network's trainings minus that of the first's.
+/// Mean of the second network's trainings minus that of the first's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeedDifference {
-    /// The one.
+    /// Name of the first network.
     pub first: String,
-    /// The other.
+    /// Name of the second network.
     pub second: String,
-    /// Of the logits as they are; rows and trainings are drawn with replacement.
+    /// Differences for the raw logits; rows and trainings are drawn with replacement.
     pub raw: Vec<Interval>,
-    /// Of logits divided by their temperatures, if all have one.
+    /// Differences for the logits divided by their temperatures, if all have one.
     pub scaled: Option<Vec<Interval>>,
 }
 
-/// A model that was measured: its rows, and samples of them.
+/// Measured model: its rows, and samples of them.
 pub(super) type MeasuredRows<'a> = (Rows<'a>, Drawn);
 
-/// What a model is called, and the network that it is a training of.
+/// Name of a model, and of the network that it is a training of.
 pub(super) type Names<'a> = (&'a str, &'a str);
 
-/// Each of so many and each one after it.
+/// Returns each index below `count` with each later one.
 pub(super) fn pairs_of(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).flat_map(move |one| (one + 1..count).map(move |other| (one, other)))
 }
@@ -60,7 +60,7 @@ struct Network<'a> {
 }
 
 impl SeedComparison {
-    /// Names of the columns of [`SeedComparison::table`].
+    /// Column names of [`SeedComparison::table`].
     pub const HEADER: [&str; 8] = [
         "network",
         "less",
@@ -72,7 +72,7 @@ impl SeedComparison {
         "high",
     ];
 
-    /// A line for each network and metric, then for each two networks and metric: second less first.
+    /// Returns a line for each network and metric, then for each pair of networks and metric: second minus first.
     pub fn table(&self) -> Vec<Vec<String>> {
         let mut lines = Vec::new();
         let mut push = |names: [&str; 3], kind: &str, interval: &Interval, sign: bool| {
@@ -111,7 +111,7 @@ impl SeedComparison {
         lines
     }
 
-    /// Of models that were measured on the same samples; nothing if none was trained more than once.
+    /// Compares models that were measured on the same samples; `None` if no network was trained more than once.
     pub(super) fn of(
         models: &[Names<'_>],
         raw: &[MeasuredRows<'_>],

@@ -1,4 +1,4 @@
-//! Which networks there are: their names, and what each of them says of itself.
+//! The available networks: their names and properties.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use super::layer::Layer;
 use super::small_resnet18::{self, SmallResNet18};
 use super::{convnext, efficientnet, mobilenetv3, resnet18};
 
-/// A network that can be built.
+/// Network that can be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Architecture {
@@ -21,23 +21,23 @@ pub enum Architecture {
     ConvNextTiny,
     /// MobileNetV3-Large.
     MobileNetV3Large,
-    /// ResNet-18's blocks for small images, at a width.
+    /// ResNet-18's blocks for small images, with a width.
     SmallResNet18(SmallResNet18),
 }
 
-/// No network has this name.
+/// A name that is not a network's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "there is no network `{name}`; there are {}, and small_resnet18_wWIDTH_sSTRIDE_cCHANNELS of any width from 8 to 256, stem stride 1 or 2 \
      and 1 or 3 channels", Architecture::LISTED.map(|architecture| architecture.to_string()).join(", ")
 )]
 pub struct UnknownArchitecture {
-    /// What was asked for.
+    /// Name asked for.
     pub name: String,
 }
 
 impl Architecture {
-    /// Those that are shown in lists: timm's, and the small one at three widths.
+    /// Architectures shown in lists: timm's, and the small one at three widths.
     pub const LISTED: [Self; 7] = [
         Self::ResNet18,
         Self::EfficientNetB3,
@@ -48,7 +48,7 @@ impl Architecture {
         small(64),
     ];
 
-    /// Channels of an input, 1 or 3.
+    /// Returns the number of channels of an input, 1 or 3.
     pub fn channels(self) -> i64 {
         match self {
             Self::SmallResNet18(network) => network.channels(),
@@ -56,8 +56,8 @@ impl Architecture {
         }
     }
 
-    /// Whether it computes on images in NHWC strides: the same numbers, and faster on a CPU where oneDNN's convolutions
-    /// are most of the work (`cargo bench -p fermata-learn --bench networks` says by how much).
+    /// Returns whether images are computed with NHWC strides: the same numbers, but faster on a CPU where oneDNN's
+    /// convolutions dominate (`cargo bench -p fermata-learn --bench networks` measures by how much).
     pub(crate) fn is_channels_last(self) -> bool {
         match self {
             Self::EfficientNetB3 | Self::MobileNetV3Large | Self::SmallResNet18(_) => true,
@@ -65,7 +65,7 @@ impl Architecture {
         }
     }
 
-    /// Values of the embedding that the head takes.
+    /// Returns the size of the embedding that the head takes.
     pub fn features(self) -> i64 {
         match self {
             Self::ResNet18 => resnet18::FEATURES,
@@ -76,7 +76,7 @@ impl Architecture {
         }
     }
 
-    /// Name of the head's tensors, without `.weight` and `.bias`.
+    /// Returns the name of the head's tensors, without `.weight` and `.bias`.
     pub fn head_name(self) -> &'static str {
         match self {
             Self::ResNet18 => resnet18::HEAD,
@@ -87,7 +87,7 @@ impl Architecture {
         }
     }
 
-    /// From the image to the embedding.
+    /// Returns the layers from the image to the embedding.
     pub(super) fn body(self) -> Vec<Layer> {
         match self {
             Self::ResNet18 => resnet18::body(),
@@ -99,7 +99,7 @@ impl Architecture {
     }
 }
 
-/// The small network at a width that there is, with a stem stride of 2 and one channel.
+/// Returns the small network of a valid width, with a stem stride of 2 and one channel.
 const fn small(width: i64) -> Architecture {
     match SmallResNet18::new(width, 2, 1) {
         Some(network) => Architecture::SmallResNet18(network),

@@ -2,12 +2,12 @@
 
 use super::layer::{Activation, Conv, Layer, Norm, Padding};
 
-/// Values before the head.
+/// Size of the embedding.
 pub(super) const FEATURES: i64 = 768;
 /// Name of the head.
 pub(super) const HEAD: &str = "head.fc";
 
-/// Blocks and channels of each stage.
+/// Number of blocks and channels of each stage.
 const STAGES: [(usize, i64); 4] = [(3, 96), (3, 192), (9, 384), (3, 768)];
 
 pub(super) fn body() -> Vec<Layer> {
@@ -32,7 +32,7 @@ pub(super) fn body() -> Vec<Layer> {
     layers
 }
 
-/// A convolution whose windows do not overlap.
+/// Returns a convolution with non-overlapping windows.
 fn conv(name: &str, inputs: i64, outputs: i64, kernel: i64) -> Conv {
     Conv {
         name: name.to_owned(),
@@ -54,7 +54,7 @@ fn norm(name: &str, channels: i64) -> Norm {
     }
 }
 
-/// Layer normalisation of each pixel's channels.
+/// Returns a layer normalisation of each pixel's channels.
 fn channel_norm(name: &str, channels: i64) -> [Layer; 3] {
     [
         Layer::ChannelsLast,

@@ -1,9 +1,9 @@
-//! A network as layers with a head, and what it costs.
+//! Description of a network as layers with a head, and its cost.
 
 use super::architecture::Architecture;
 use super::layer::{self, Layer, TensorSpec};
 
-/// What makes logits of the embedding.
+/// Final layer, which maps the embedding to logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Head {
     /// Fully connected, with bias.
@@ -16,13 +16,13 @@ pub enum Head {
     ArcFace {
         /// Number of classes.
         classes: i64,
-        /// s, 30 in most uses.
+        /// Scale s, 30 in most uses.
         scale: f64,
     },
 }
 
 impl Head {
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn classes(self) -> i64 {
         match self {
             Self::Linear { classes } | Self::ArcFace { classes, .. } => classes,
@@ -30,23 +30,23 @@ impl Head {
     }
 }
 
-/// A network as layers.
+/// Network as layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
-    /// Which network it is.
+    /// Architecture of the network.
     pub architecture: Architecture,
-    /// Its head.
+    /// Head of the network.
     pub head: Head,
-    /// From the image to the embedding, [N, channels, H, W] → [N, features].
+    /// Layers from the image to the embedding, [N, channels, H, W] → [N, features].
     pub body: Vec<Layer>,
-    /// From the embedding to logits, [N, features] → [N, classes].
+    /// Layer from the embedding to logits, [N, features] → [N, classes].
     pub classifier: Layer,
 }
 
-/// What a network costs at one size of input; see [`Description::cost`].
+/// Cost of a network at one input size; see [`Description::cost`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Trained values: weights, biases, scales.
+    /// Number of trained values: weights, biases, scales.
     pub parameters: i64,
     /// Multiply-accumulate operations of convolutions and fully connected layers for one image; FLOPs are twice as
     /// many.
@@ -54,7 +54,7 @@ pub struct Cost {
 }
 
 impl Description {
-    /// The layers of a network with this head.
+    /// Returns the description of a network with this head.
     pub fn new(architecture: Architecture, head: Head) -> Self {
         let name = architecture.head_name().to_owned();
         let inputs = architecture.features();
@@ -79,12 +79,12 @@ impl Description {
         }
     }
 
-    /// All tensors, in the order of the layers.
+    /// Returns all tensors, in the order of the layers.
     pub fn tensors(&self) -> Vec<TensorSpec> {
         layer::tensors_of(self.body.iter().chain([&self.classifier]))
     }
 
-    /// Whether a tensor belongs to the head.
+    /// Returns whether a tensor belongs to the head.
     pub fn is_of_head(&self, tensor: &str) -> bool {
         let head = self.architecture.head_name();
         tensor
@@ -92,7 +92,7 @@ impl Description {
             .is_some_and(|part| part.starts_with('.'))
     }
 
-    /// Parameters, and operations for an image of this size in pixels.
+    /// Returns the number of parameters, and of operations for an image of this size in pixels.
     pub fn cost(&self, width: i64, height: i64) -> Cost {
         let tensors = self.tensors();
         let trained = tensors.iter().filter(|tensor| tensor.role.is_trained());
@@ -106,8 +106,7 @@ impl Description {
     }
 }
 
-/// Adds up the multiply-accumulates of layers that take an image of [height, width]; returns the size of what they
-/// give.
+/// Adds up the multiply-accumulates of layers that take an image of [height, width]; returns the size of their output.
 fn operations(layers: &[Layer], mut size: [i64; 2], counted: &mut i64) -> [i64; 2] {
     for layer in layers {
         match layer {

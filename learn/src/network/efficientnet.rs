@@ -4,7 +4,7 @@
 use super::inverted_residual::{Block, Family};
 use super::layer::{Activation, Layer, conv_norm};
 
-/// Values before the head.
+/// Size of the embedding.
 pub(super) const FEATURES: i64 = 1536;
 /// Name of the head.
 pub(super) const HEAD: &str = "classifier";
@@ -16,7 +16,7 @@ const FAMILY: Family = Family {
     gate: Activation::Sigmoid,
 };
 
-/// Blocks, kernel, stride of the first block, channels out.
+/// Stages: blocks, kernel, stride of the first block, output channels.
 const STAGES: [(usize, i64, i64, i64); 7] = [
     (2, 3, 1, 24),
     (3, 3, 2, 32),

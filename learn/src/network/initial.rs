@@ -1,5 +1,4 @@
-//! The weights that a training from scratch begins with: timm's distributions for each family, from a seed and the
-//! tensor's name.
+//! Initial weights of a training from scratch: timm's distributions for each family, from a seed and the tensor's name.
 
 use tch::{Kind, Tensor};
 
@@ -7,10 +6,10 @@ use super::architecture::Architecture;
 use super::layer::{TensorRole, TensorSpec};
 use crate::keyed_random::KeyedRandom;
 
-/// ConvNeXt's layer scale at the start.
+/// Initial value of ConvNeXt's layer scale.
 const LAYER_SCALE: f32 = 1e-6;
 
-/// First values of a tensor.
+/// Returns the initial values of a tensor.
 pub(super) fn values(architecture: Architecture, spec: &TensorSpec, seed: u64) -> Tensor {
     let fill = |value: f32| {
         Tensor::full(
@@ -52,7 +51,7 @@ fn weight(architecture: Architecture, spec: &TensorSpec, seed: u64) -> Tensor {
     let is_conv = spec.shape.len() == 4;
     let area = spec.shape.iter().skip(2).product::<i64>() as f64;
     match architecture {
-        // Normal with deviation 0.02, cut at ±2, which is a hundred deviations away.
+        // Normal with deviation 0.02, truncated at ±2, which is a hundred deviations away.
         Architecture::ConvNextTiny => drawn(spec, seed, |random| 0.02 * random.normal()),
         // Kaiming, fan out (He et al. 2015).
         Architecture::ResNet18 | Architecture::SmallResNet18(_) if is_conv => {
@@ -76,7 +75,7 @@ fn weight(architecture: Architecture, spec: &TensorSpec, seed: u64) -> Tensor {
     }
 }
 
-/// Zero, but in ResNet's head, which keeps torch's.
+/// Returns the initial bias: zero except in ResNet's head, which keeps torch's.
 fn bias(architecture: Architecture, spec: &TensorSpec, seed: u64) -> Tensor {
     let head = format!("{}.bias", architecture.head_name());
     if is_resnet(architecture) && spec.name == head {

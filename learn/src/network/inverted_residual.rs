@@ -3,24 +3,24 @@
 
 use super::layer::{Activation, Conv, Layer, Padding, conv_norm};
 
-/// What differs between the families.
+/// Differences between the families.
 #[derive(Clone, Copy)]
 pub(super) struct Family {
     pub(super) epsilon: f64,
-    /// TensorFlow's SAME where the stride is not 1.
+    /// Whether padding is TensorFlow's SAME where the stride is not 1.
     pub(super) same: bool,
-    /// Inside squeeze and excitation.
+    /// Activation inside squeeze and excitation.
     pub(super) squeeze_activation: Activation,
     pub(super) gate: Activation,
 }
 
-/// One block.
+/// Parameters of one block.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
     pub(super) kernel: i64,
     pub(super) stride: i64,
     pub(super) inputs: i64,
-    /// Channels between the convolutions; as many as come in makes it a depthwise-separable one without expansion.
+    /// Channels between the convolutions; `None` makes a depthwise-separable block without expansion.
     pub(super) middle: Option<i64>,
     pub(super) outputs: i64,
     /// Channels inside squeeze and excitation.
@@ -37,7 +37,7 @@ impl Family {
         kernel: i64,
         stride: i64,
     ) -> Conv {
-        // With stride 1 and an odd kernel both are the same border.
+        // With stride 1 and an odd kernel both paddings are the same.
         let padding = if self.same && stride > 1 {
             Padding::Same
         } else {
@@ -67,7 +67,8 @@ impl Family {
         let named = |part: &str| format!("{name}.{part}");
         let middle = block.middle.unwrap_or(inputs);
         let mut body = Vec::new();
-        // timm numbers the normalisations through, and names the last convolution by what is before it.
+        // timm numbers the normalisations consecutively, and names the last convolution by whether there is an
+        // expansion.
         let (norms, last) = match block.middle {
             Some(_) => {
                 let expand = self.conv(&named("conv_pw"), inputs, middle, 1, 1);

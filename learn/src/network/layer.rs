@@ -1,6 +1,6 @@
-//! The description that a network is made from: the libtorch module, the ONNX graph, and the counts of parameters and
-//! operations are all made by walking it, so that they cannot drift apart. Owns what layers there are, the parameters
-//! of each, and shapes. Does not compute anything.
+//! Layers that describe a network: the libtorch module, the ONNX graph, and the counts of parameters and operations are
+//! all made by walking the description, so that they cannot drift apart. Owns the kinds of layers, their parameters and
+//! shapes. Does not compute anything.
 
 /// One step of a network. Images are [N, C, H, W].
 #[derive(Clone, Debug, PartialEq)]
@@ -11,13 +11,13 @@ pub enum Layer {
     BatchNorm(Norm),
     /// Layer normalisation over the last dimension.
     LayerNorm(Norm),
-    /// Fully connected over the last dimension, with bias.
+    /// Fully connected layer over the last dimension, with bias.
     Linear {
         /// Name of the parameters, without `.weight` and `.bias`.
         name: String,
-        /// Values in.
+        /// Number of inputs.
         inputs: i64,
-        /// Values out.
+        /// Number of outputs.
         outputs: i64,
     },
     /// Cosine of the angle between the input and each class's weight, times a scale: ArcFace without its margin (Deng
@@ -25,22 +25,22 @@ pub enum Layer {
     Cosine {
         /// Name of the weight, without `.weight`.
         name: String,
-        /// Values in.
+        /// Number of inputs.
         inputs: i64,
-        /// Classes.
+        /// Number of classes.
         outputs: i64,
-        /// s.
+        /// Scale s.
         scale: f64,
     },
-    /// A function of each value.
+    /// Function applied to each value.
     Activation(Activation),
-    /// Largest value of a window.
+    /// Maximum over a window.
     MaxPool {
-        /// Window's side.
+        /// Side of the window.
         kernel: i64,
-        /// Step.
+        /// Stride of the window.
         stride: i64,
-        /// Border of −∞ on each side.
+        /// Padding of −∞ on each side.
         padding: i64,
     },
     /// Mean of each channel: [N, C, H, W] → [N, C, 1, 1].
@@ -51,56 +51,56 @@ pub enum Layer {
     ChannelsLast,
     /// [N, H, W, C] → [N, C, H, W].
     ChannelsFirst,
-    /// Each channel times a parameter (ConvNeXt's layer scale).
+    /// Multiplication of each channel by a parameter (ConvNeXt's layer scale).
     Scale {
-        /// Whole name of the parameter.
+        /// Full name of the parameter.
         name: String,
-        /// Channels.
+        /// Number of channels.
         channels: i64,
     },
-    /// The sum of two branches; an empty shortcut is the input itself.
+    /// Sum of two branches; an empty shortcut is the identity.
     Residual {
-        /// The branch that computes.
+        /// Main branch.
         body: Vec<Layer>,
-        /// The other branch.
+        /// Other branch.
         shortcut: Vec<Layer>,
     },
-    /// The input times what the branch makes of it: squeeze and excitation (Hu et al. 2018).
+    /// Product of the input and the output of the branch: squeeze and excitation (Hu et al. 2018).
     Gate(Vec<Layer>),
 }
 
-/// A convolution with a square kernel.
+/// Convolution with a square kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
     /// Name of the parameters, without `.weight` and `.bias`.
     pub name: String,
-    /// Channels in.
+    /// Input channels.
     pub inputs: i64,
-    /// Channels out.
+    /// Output channels.
     pub outputs: i64,
     /// Side of the kernel.
     pub kernel: i64,
-    /// Step.
+    /// Stride of the kernel.
     pub stride: i64,
-    /// Border.
+    /// Zero padding.
     pub padding: Padding,
-    /// Groups of channels; as many as channels is a depthwise convolution.
+    /// Groups of channels; as many groups as channels make a depthwise convolution.
     pub groups: i64,
-    /// Whether it adds a bias.
+    /// Whether there is a bias.
     pub bias: bool,
 }
 
-/// Border of zeros around an image.
+/// Zero padding around an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
-    /// So many on each side.
+    /// The given number on each side.
     Each(i64),
-    /// TensorFlow's SAME: as many as make the output ⌈size / stride⌉, the odd one at the bottom and on the right.
+    /// TensorFlow's SAME: as much as makes the output ⌈size / stride⌉, the odd one at the bottom and on the right.
     Same,
 }
 
 impl Padding {
-    /// Zeros before and after a dimension of this size.
+    /// Returns the zeros before and after a dimension of this size.
     pub fn amounts(self, size: i64, kernel: i64, stride: i64) -> (i64, i64) {
         match self {
             Self::Each(padding) => (padding, padding),
@@ -118,13 +118,13 @@ impl Padding {
 pub struct Norm {
     /// Name of the parameters, without `.weight` and so on.
     pub name: String,
-    /// Channels.
+    /// Number of channels.
     pub channels: i64,
-    /// Added to the variance.
+    /// Term added to the variance.
     pub epsilon: f64,
 }
 
-/// A function of each value.
+/// Function applied to each value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// max(x, 0).
@@ -137,11 +137,11 @@ pub enum Activation {
     HardSigmoid,
     /// 1 / (1 + e⁻ˣ).
     Sigmoid,
-    /// x·Φ(x), by the error function.
+    /// x·Φ(x), with the error function.
     Gelu,
 }
 
-/// What a tensor of a network is.
+/// Role of a tensor in a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TensorRole {
     /// Weight of a convolution or a fully connected layer: trained, with weight decay.
@@ -155,20 +155,20 @@ pub enum TensorRole {
 }
 
 impl TensorRole {
-    /// Whether gradients are taken of it.
+    /// Returns whether the tensor has gradients.
     pub fn is_trained(self) -> bool {
         matches!(self, Self::Weight | Self::Undecayed)
     }
 }
 
-/// A tensor of a network.
+/// Name, shape and role of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     /// timm's name.
     pub name: String,
-    /// Its dimensions; none for a number.
+    /// Dimensions; empty for a scalar.
     pub shape: Vec<i64>,
-    /// What it is.
+    /// Role in the network.
     pub role: TensorRole,
 }
 
@@ -181,12 +181,12 @@ impl TensorSpec {
         }
     }
 
-    /// Number of values.
+    /// Returns the number of values.
     pub fn len(&self) -> i64 {
         self.shape.iter().product()
     }
 
-    /// Never: a tensor has a value.
+    /// Returns `false`: a tensor has at least one value.
     pub fn is_empty(&self) -> bool {
         false
     }
@@ -202,7 +202,7 @@ impl Norm {
 }
 
 impl Layer {
-    /// The layer's own tensors, without those of its branches.
+    /// Returns the layer's own tensors, without those of its branches.
     pub fn tensors(&self) -> Vec<TensorSpec> {
         use TensorRole::{BatchCount, Statistic, Undecayed, Weight};
         let spec = |name: &str, part: &str, shape: &[i64], role| {
@@ -252,7 +252,7 @@ impl Layer {
         }
     }
 
-    /// The layers inside, in order.
+    /// Returns the layers inside, in order.
     pub fn branches(&self) -> impl Iterator<Item = &Layer> {
         let (first, second): (&[Layer], &[Layer]) = match self {
             Self::Residual { body, shortcut } => (body, shortcut),
@@ -263,7 +263,7 @@ impl Layer {
     }
 }
 
-/// All tensors of layers and their branches, in order.
+/// Returns all tensors of layers and their branches, in order.
 pub fn tensors_of<'a>(layers: impl IntoIterator<Item = &'a Layer>) -> Vec<TensorSpec> {
     let mut tensors = Vec::new();
     collect(layers, &mut tensors);
@@ -278,7 +278,7 @@ fn collect<'a>(layers: impl IntoIterator<Item = &'a Layer>, tensors: &mut Vec<Te
     }
 }
 
-/// A convolution without bias, then batch normalisation, then an activation if there is one.
+/// Returns a convolution without bias, then batch normalisation, then an activation if there is one.
 pub(super) fn conv_norm(
     conv: Conv,
     norm: &str,

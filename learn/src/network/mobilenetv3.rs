@@ -3,7 +3,7 @@
 use super::inverted_residual::{Block, Family};
 use super::layer::{Activation, Conv, Layer, conv_norm};
 
-/// Values before the head.
+/// Size of the embedding.
 pub(super) const FEATURES: i64 = 1280;
 /// Name of the head.
 pub(super) const HEAD: &str = "classifier";
@@ -17,7 +17,7 @@ const FAMILY: Family = Family {
 
 use Activation::{HardSwish, Relu};
 
-/// Name, kernel, stride, channels between and out, channels inside squeeze and excitation, activation.
+/// Block: name, kernel, stride, middle and output channels, channels inside squeeze and excitation, activation.
 type Row = (
     &'static str,
     i64,

@@ -1,5 +1,5 @@
-//! A description as a libtorch module: tensors under timm's names, and the computation over them. Owns inference and
-//! the forward half of training; gradients are libtorch's, files of weights are [`crate::weights`]'.
+//! A network as a libtorch module: tensors under timm's names, and the computation over them. Owns inference and the
+//! forward pass of training; gradients are libtorch's, weight files are in [`crate::weights`].
 
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -8,44 +8,44 @@ use super::description::{Description, Head};
 use super::initial;
 use super::layer::{Activation, Conv, Layer, Norm, Padding, TensorSpec};
 
-/// How batch normalisation computes.
+/// Mode of batch normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// With the running statistics, which stay as they are.
+    /// Use the running statistics, which stay unchanged.
     Evaluation,
-    /// With the batch's statistics, which also go into the running ones (momentum 0.1, variance with N − 1).
+    /// Use the batch's statistics and update the running ones (momentum 0.1, variance with N − 1).
     Training,
 }
 
 const MOMENTUM: f64 = 0.1;
 
-/// An input that a network cannot take.
+/// Why a network cannot take an input.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
-    /// Wrong dimensions.
+    /// Wrong shape.
     #[error(
         "the input has the shape {found:?}; expected [N, {channels}, H, W] with N at least 1 and H and W at least 32"
     )]
     Shape {
-        /// What it has.
+        /// Shape of the input.
         found: Vec<i64>,
-        /// What the network takes.
+        /// Channels that the network takes.
         channels: i64,
     },
-    /// Wrong type.
+    /// Wrong data type.
     #[error("the input's values are {0}; expected 32-bit floats")]
     Kind(String),
 }
 
-/// A tensor of a network, and what it is.
+/// Tensor of a network with its specification.
 pub struct NamedTensor {
     /// Name, shape and role.
     pub spec: TensorSpec,
-    /// The values; f32, or i64 for a batch count.
+    /// Values; f32, or i64 for a batch count.
     pub tensor: Tensor,
 }
 
-/// A network with weights.
+/// Network with weights.
 pub struct Network {
     description: Description,
     tensors: Vec<NamedTensor>,
@@ -53,7 +53,7 @@ pub struct Network {
     classifier: Step,
 }
 
-/// A layer with its tensors found.
+/// Layer bound to its tensors.
 enum Step {
     Conv {
         weight: Tensor,
@@ -81,7 +81,7 @@ enum Step {
         weight: Tensor,
         scale: f64,
     },
-    /// Times `[C]` as [C, 1, 1].
+    /// Multiplication by `[C]` as [C, 1, 1].
     Scale(Tensor),
     Plain(Layer),
     Residual(Vec<Step>, Vec<Step>),
@@ -89,8 +89,8 @@ enum Step {
 }
 
 impl Network {
-    /// A network with the weights that timm would begin a training with. Each tensor's values depend on the seed and
-    /// its name alone.
+    /// Returns a network with random weights, initialised as timm does. Each tensor's values depend on the seed and its
+    /// name alone.
     pub fn new(architecture: Architecture, head: Head, seed: u64, device: Device) -> Self {
         let description = Description::new(architecture, head);
         let tensors = description
@@ -121,28 +121,29 @@ impl Network {
         }
     }
 
-    /// The layers it was made from.
+    /// Returns the layers it was made from.
     pub fn description(&self) -> &Description {
         &self.description
     }
 
-    /// All its tensors, in the order of the layers. They share memory with the network: a change in place changes it.
+    /// Returns all tensors, in the order of the layers. They share memory with the network: changing one in place
+    /// changes the network.
     pub fn tensors(&self) -> &[NamedTensor] {
         &self.tensors
     }
 
-    /// The tensors that are trained.
+    /// Returns the trained tensors.
     pub fn parameters(&self) -> impl Iterator<Item = &NamedTensor> {
         let tensors = self.tensors.iter();
         tensors.filter(|named| named.spec.role.is_trained())
     }
 
-    /// Where it is.
+    /// Returns the device of the network.
     pub fn device(&self) -> Device {
         self.tensors[0].tensor.device()
     }
 
-    /// The head's weight, [classes, features].
+    /// Returns the head's weight, [classes, features].
     pub fn head_weight(&self) -> &Tensor {
         match &self.classifier {
             Step::Linear { weight, .. } | Step::Cosine { weight, .. } => weight,
@@ -150,19 +151,19 @@ impl Network {
         }
     }
 
-    /// Logits, [N, channels, H, W] → [N, classes].
+    /// Returns the logits, [N, channels, H, W] → [N, classes].
     ///
     /// # Errors
-    /// The input is not what the network takes.
+    /// The network does not take such an input.
     pub fn forward(&self, input: &Tensor, mode: Mode) -> Result<Tensor, InputError> {
         let embedding = self.embed(input, mode)?;
         Ok(self.classify(&embedding))
     }
 
-    /// The embedding that the head takes, [N, channels, H, W] → [N, features].
+    /// Returns the embedding that the head takes, [N, channels, H, W] → [N, features].
     ///
     /// # Errors
-    /// The input is not what the network takes.
+    /// The network does not take such an input.
     pub fn embed(&self, input: &Tensor, mode: Mode) -> Result<Tensor, InputError> {
         let channels = self.description.architecture.channels();
         let found = input.size();
@@ -182,10 +183,10 @@ impl Network {
         Ok(run(&self.body, input, mode))
     }
 
-    /// Logits of inputs [N, channels, height, width] in evaluation mode and without gradients, row after row.
+    /// Returns the logits of inputs [N, channels, height, width] in evaluation mode and without gradients, row by row.
     ///
     /// # Errors
-    /// The inputs are not what the network takes, or not whole rows.
+    /// The network does not take such inputs, or they are not whole rows.
     pub fn logits(&self, inputs: &[f32], shape: [i64; 3]) -> Result<Vec<f32>, InputError> {
         let [channels, height, width] = shape;
         let rows = inputs.len() as i64 / shape.iter().product::<i64>().max(1);
@@ -206,15 +207,16 @@ impl Network {
         Ok(values)
     }
 
-    /// Logits of embeddings, [N, features] → [N, classes].
+    /// Returns the logits of embeddings, [N, features] → [N, classes].
     pub fn classify(&self, embedding: &Tensor) -> Tensor {
         self.classifier
             .apply(embedding.shallow_clone(), Mode::Evaluation)
     }
 }
 
-/// The same images [N, C, H, W] in memory as [N, H, W, C]. The strides are set by hand: with one channel both orders
-/// are the same bytes, and libtorch would keep the strides of [N, C, H, W], by which it chooses how to compute.
+/// Returns the same images [N, C, H, W], laid out in memory as [N, H, W, C]. The strides are set by hand: with one
+/// channel both orders are the same bytes, and libtorch would keep the strides of [N, C, H, W], by which it chooses its
+/// kernels.
 fn channels_last(images: &Tensor) -> Tensor {
     let (n, c, h, w) = images.size4().expect("images have four dimensions");
     images.permute([0, 2, 3, 1]).contiguous().as_strided(
@@ -228,7 +230,7 @@ fn steps<'a>(layers: &[Layer], left: &mut impl Iterator<Item = &'a NamedTensor>)
     layers.iter().map(|layer| step(layer, left)).collect()
 }
 
-/// A layer with the next tensors: they come in the order in which the layers are walked.
+/// Binds a layer to the next tensors, which come in the order in which the layers are walked.
 fn step<'a>(layer: &Layer, left: &mut impl Iterator<Item = &'a NamedTensor>) -> Step {
     let mut own: Vec<Tensor> = Vec::new();
     for spec in layer.tensors() {
@@ -280,7 +282,7 @@ fn step<'a>(layer: &Layer, left: &mut impl Iterator<Item = &'a NamedTensor>) -> 
     }
 }
 
-/// What would change the other branch's input.
+/// Returns whether a branch begins with an activation, which would change the other branch's input in place.
 fn begins_with_activation(branch: &[Layer]) -> bool {
     matches!(branch.first(), Some(Layer::Activation(_)))
 }
@@ -342,7 +344,7 @@ impl Step {
     }
 }
 
-/// Rows with length 1, as torch's `normalize`: a row of zeros stays one.
+/// Returns the rows scaled to length 1, as torch's `normalize`: a row of zeros stays zero.
 pub(crate) fn unit_rows(x: &Tensor) -> Tensor {
     let lengths = x.norm_scalaropt_dim(2.0, [1], true);
     x / lengths.clamp_min(1e-12)
@@ -366,8 +368,8 @@ fn convolve(x: Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: &Conv) -> T
     x.conv2d(weight, bias, stride, padding, [1, 1], conv.groups)
 }
 
-/// In place where libtorch can: large activations cost as much to allocate as to compute. `x` is nobody else's, since
-/// no branch begins with an activation.
+/// Applies an activation, in place where libtorch can, since allocating large activations costs as much as computing
+/// them. Nothing else uses `x`, since no branch begins with an activation.
 fn activate(activation: Activation, mut x: Tensor) -> Tensor {
     match activation {
         Activation::Relu => x.relu_(),

@@ -4,7 +4,7 @@ use super::layer::{Activation, Conv, Layer, Padding, conv_norm};
 
 pub(super) const EPSILON: f64 = 1e-5;
 
-/// Values before the head.
+/// Size of the embedding.
 pub(super) const FEATURES: i64 = 512;
 /// Name of the head.
 pub(super) const HEAD: &str = "fc";
@@ -25,8 +25,8 @@ pub(super) fn body() -> Vec<Layer> {
     layers
 }
 
-/// Four stages of two blocks, of `width`, 2, 4 and 8 times as many channels, and the mean of each channel of the last:
-/// an input of `width` channels becomes an embedding.
+/// Returns four stages of two blocks with `width`, 2, 4 and 8 times as many channels, then the mean of each channel of
+/// the last: maps an input of `width` channels to an embedding.
 pub(super) fn stages(width: i64) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut inputs = width;

@@ -1,6 +1,7 @@
 //! A residual network for small images (48 to 64 px), trained from scratch: ResNet-18's blocks (He et al. 2015,
-//! <https://arxiv.org/abs/1512.03385>) behind a 3 × 3 stem without max-pool, as on CIFAR, with a width and a stem stride of its own and one
-//! or three channels. It is no network of timm's; its tensors are named as those of timm's `resnet18`.
+//! <https://arxiv.org/abs/1512.03385>) behind a 3 × 3 stem without max-pool, as on CIFAR, with configurable width and
+//! stem stride and one or three channels. It is not a timm network; its tensors are named like those of timm's
+//! `resnet18`.
 
 use std::fmt;
 
@@ -9,24 +10,25 @@ use super::resnet18::{EPSILON, conv, stages};
 
 /// Name of the head.
 pub(super) const HEAD: &str = "fc";
-/// What all names begin with.
+/// Prefix of all names.
 const PREFIX: &str = "small_resnet18_";
-/// Channels of the first stage.
+/// Allowed channels of the first stage.
 const WIDTHS: std::ops::RangeInclusive<i64> = 8..=256;
 
-/// Which of them; `small_resnet18_w32_s2_c1` is 32 wide with a stem stride of 2 and one channel.
+/// Parameters of the network; `small_resnet18_w32_s2_c1` has width 32, a stem stride of 2 and one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SmallResNet18 {
-    /// Channels of the first stage, 8 to 256; the others have 2, 4 and 8 times as many. ResNet-18's are 64.
+    /// Channels of the first stage, 8 to 256; the others have 2, 4 and 8 times as many. ResNet-18 has 64.
     width: i64,
-    /// 1 or 2: stride of the stem; the last map of a 48 px image is 6 or 3 pixels wide.
+    /// Stride of the stem, 1 or 2; the last map of a 48 px image is then 6 or 3 pixels wide.
     stem_stride: i64,
-    /// 1 or 3: channels of the input.
+    /// Channels of the input, 1 or 3.
     channels: i64,
 }
 
 impl SmallResNet18 {
-    /// A network of this width (8 to 256), stem stride (1 or 2) and number of channels (1 or 3), if there is one.
+    /// Returns a network of this width (8 to 256), stem stride (1 or 2) and number of channels (1 or 3), if these are
+    /// valid.
     pub const fn new(width: i64, stem_stride: i64, channels: i64) -> Option<Self> {
         let is_one = *WIDTHS.start() <= width
             && width <= *WIDTHS.end()
@@ -42,7 +44,7 @@ impl SmallResNet18 {
         })
     }
 
-    /// The network of this name. Each has one name: numbers without leading zeros, all three of them.
+    /// Returns the network with this name. The name is unique: numbers without leading zeros, all three present.
     pub(super) fn named(name: &str) -> Option<Self> {
         let mut numbers = name.strip_prefix(PREFIX)?.split('_').zip(["w", "s", "c"]);
         let mut next = || {
@@ -53,12 +55,12 @@ impl SmallResNet18 {
         (network.to_string() == name).then_some(network)
     }
 
-    /// Channels of an input.
+    /// Returns the number of channels of an input.
     pub fn channels(self) -> i64 {
         self.channels
     }
 
-    /// Values before the head.
+    /// Returns the size of the embedding.
     pub(super) fn features(self) -> i64 {
         8 * self.width
     }

@@ -1,4 +1,4 @@
-//! The networks beside Python's: same tensors, same answers. `learn/oracles/networks.py` made the golden numbers.
+//! Networks compared with Python's: same tensors, same outputs. `learn/oracles/networks.py` made the golden numbers.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ fn fnv(text: &str) -> u64 {
     })
 }
 
-/// Values in [-1, 1) from the name and the index, as the oracle makes them.
+/// Returns values in [-1, 1) from the name and the index, as the oracle makes them.
 fn uniform(name: &str, shape: &[i64]) -> Tensor {
     let start = fnv(name);
     let values: Vec<f32> = (1..=shape.iter().product::<i64>() as u64)
@@ -73,7 +73,7 @@ fn filled(spec: &TensorSpec) -> Tensor {
     }
 }
 
-/// A network whose weights are a hash of their names.
+/// Returns a network whose weights are a hash of their names.
 pub(crate) fn hashed(architecture: Architecture, head: Head) -> Network {
     let network = Network::new(architecture, head, 0, Device::Cpu);
     no_grad(|| {
@@ -86,13 +86,13 @@ pub(crate) fn hashed(architecture: Architecture, head: Head) -> Network {
     network
 }
 
-/// Images from a hash, with as many channels as the network takes.
+/// Returns images made from a hash, with as many channels as the network takes.
 pub(crate) fn images(architecture: Architecture, count: i64, size: i64) -> Tensor {
     let channels = architecture.channels();
     uniform(&format!("input {size}"), &[count, channels, size, size])
 }
 
-/// The small network of a width, a stem stride and a number of channels.
+/// Returns the small network with this width, stem stride and number of channels.
 pub(crate) fn small(width: i64, stem_stride: i64, channels: i64) -> Architecture {
     Architecture::SmallResNet18(SmallResNet18::new(width, stem_stride, channels).unwrap())
 }
@@ -222,7 +222,7 @@ fn each_small_network_has_one_name() {
 
 #[test]
 fn the_small_network_computes_in_the_order_of_its_images_bytes() {
-    // As NHWC and as NCHW strides: one channel is both at once.
+    // With NHWC and with NCHW strides; with one channel both are the same bytes.
     for architecture in [small(8, 2, 1), small(8, 2, 3)] {
         let network = hashed(architecture, SEVEN);
         let input = images(architecture, 2, 48);
@@ -273,7 +273,7 @@ fn an_arcface_head_gives_scaled_cosines() {
     };
     let network = hashed(Architecture::ResNet18, head);
     let weight = network.head_weight().copy();
-    // The classes' own directions, with any length: cosine 1 with themselves.
+    // The classes' own directions, scaled: the cosine with themselves is 1.
     let logits = no_grad(|| network.classify(&(&weight * 5.0)));
     for class in 0..3 {
         assert!((logits.double_value(&[class, class]) - 30.0).abs() < 1e-4);
@@ -306,7 +306,7 @@ fn the_first_weights_depend_on_seed_and_name_alone() {
         }
     }
     assert!(moved > 50);
-    // Variance of the activations neither dies nor explodes on the way.
+    // The variance of the activations neither vanishes nor explodes.
     let logits = no_grad(|| {
         one.forward(
             &images(Architecture::MobileNetV3Large, 2, 64),

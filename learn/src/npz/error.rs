@@ -1,4 +1,4 @@
-//! Why an array cannot be used.
+//! Errors of array files.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,18 +6,18 @@ use std::path::PathBuf;
 /// Why an array cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ArrayError {
-    /// Not to be read or written.
+    /// A file that cannot be read or written.
     #[error("cannot {} {}: {reason}", doing, path.display())]
     File {
         /// `read` or `write`.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Reason given by the system.
         reason: io::Error,
     },
-    /// Cut, damaged, or another format.
-    #[error("{} is no whole {format} file: {reason}", path.display())]
+    /// A file that is truncated, damaged, or in another format.
+    #[error("{} is not a complete {format} file: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
@@ -26,26 +26,26 @@ pub enum ArrayError {
         /// What is wrong with it.
         reason: io::Error,
     },
-    /// An archive without an array.
+    /// An archive without the requested array.
     #[error("{} has no array `{wanted}`; it has {}", path.display(), listed(found))]
     Missing {
         /// The file.
         path: PathBuf,
-        /// What was looked for.
+        /// Name of the requested array.
         wanted: String,
-        /// What is there.
+        /// Names of the arrays in the archive.
         found: Vec<String>,
     },
-    /// Values of another type.
+    /// Values of an unexpected type.
     #[error("{}: {array} holds {found}; expected {expected}", path.display())]
     Type {
         /// The file.
         path: PathBuf,
         /// The array.
         array: String,
-        /// NumPy's name of the type.
+        /// NumPy's name of the data type.
         found: String,
-        /// What could have been read.
+        /// Types that can be read.
         expected: &'static str,
     },
 }

@@ -1,21 +1,20 @@
-//! The head of an array, looked at before it is understood: the crate that does so multiplies dimensions, follows
-//! brackets and takes memory as far as the head asks it to.
+//! Checks the header of an array before it is parsed: the parsing crate multiplies dimensions, follows brackets and
+//! allocates memory without limits.
 
 use std::io::{self, Chain, Cursor, ErrorKind, Read};
 
-/// Bytes of the longest head. NumPy refuses those beyond 10,000 characters unless it is told to trust the file.
+/// Largest header in bytes. NumPy refuses headers beyond 10,000 characters unless told to trust the file.
 const LONGEST: usize = 1 << 16;
-/// Brackets in brackets. A head has two, and two more for each record in a record.
+/// Deepest nesting of brackets. A header has two levels, and two more for each nested record.
 const DEEPEST: usize = 16;
 
-/// An array's file, of which the head has been looked at. Nothing of it is missing.
+/// Array file whose header has been checked, readable from its beginning.
 pub(super) type Checked<R> = Chain<Cursor<Vec<u8>>, R>;
 
-/// Looks at the head of an array: magic, version, length, and a Python dictionary with the key `shape` (NumPy's NEP 1).
+/// Checks the header of an array: magic, version, length, and a Python dictionary with the key `shape` (NumPy's NEP 1).
 ///
 /// # Errors
-/// Those of reading it; its length, brackets or dimensions are none that an array has. What is wrong otherwise is left
-/// to who reads it.
+/// Reading fails, or length, brackets or dimensions are impossible for an array. Other problems are left to the parser.
 pub(super) fn checked<R: Read>(mut file: R) -> io::Result<Checked<R>> {
     let mut head = Vec::new();
     let mut read = |head: &mut Vec<u8>, length: usize| {
@@ -24,7 +23,7 @@ pub(super) fn checked<R: Read>(mut file: R) -> io::Result<Checked<R>> {
     };
     read(&mut head, 10)?;
     let length = match head[..] {
-        // Version 1 has two bytes for the length, later ones have four.
+        // Version 1 has two bytes for the length, later versions four.
         [.., 0 | 1, _, low, high] => u16::from_le_bytes([low, high]).into(),
         [.., low, high] => {
             let mut rest = Vec::new();
@@ -39,7 +38,7 @@ pub(super) fn checked<R: Read>(mut file: R) -> io::Result<Checked<R>> {
     };
     if length > LONGEST {
         return Err(wrong(format!(
-            "it says that its head has {length} bytes; the most that is read is {LONGEST}"
+            "its header claims {length} bytes; at most {LONGEST} are read"
         )));
     }
     let start = head.len();
@@ -54,35 +53,35 @@ fn look(head: &str) -> io::Result<()> {
         match character {
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            // A key may be spelled with it.
-            '\\' => return Err(wrong("its head is not as NumPy writes it".to_owned())),
+            // A key could be spelled with an escape.
+            '\\' => return Err(wrong("its header is not as NumPy writes it".to_owned())),
             _ => {}
         }
         if depth > DEEPEST {
             return Err(wrong(format!(
-                "the brackets of its head are more than {DEEPEST} deep"
+                "the brackets in its header are nested more than {DEEPEST} deep"
             )));
         }
     }
-    // Of two keys the last one would count.
+    // If the key occurs twice, the last one would count, so all are checked.
     for rest in head.split("shape").skip(1) {
         let rest = rest.trim_start_matches(['\'', '"', ' ', ':']);
         let shape = rest.split_inclusive(')').next().unwrap_or_default();
         let is_possible = sides(shape)
-            .ok_or_else(|| wrong("its head is not as NumPy writes it".to_owned()))?
+            .ok_or_else(|| wrong("its header is not as NumPy writes it".to_owned()))?
             .into_iter()
-            // What stands beside a dimension of 0 is multiplied too.
+            // The dimensions beside a 0 are multiplied too.
             .try_fold(1_u64, |product, side| product.checked_mul(side?.max(1)));
         if is_possible.is_none() {
             return Err(wrong(format!(
-                "it says that its dimensions are {shape}, which cannot be in any file"
+                "its header claims the dimensions {shape}, which cannot be in any file"
             )));
         }
     }
     Ok(())
 }
 
-/// The numbers of a tuple, none for one that is too large. None if it is no tuple of numbers.
+/// Returns the numbers of a tuple, `None` for one that is too large. Returns `None` if it is not a tuple of numbers.
 fn sides(shape: &str) -> Option<Vec<Option<u64>>> {
     let inside = shape.strip_prefix('(')?.strip_suffix(')')?;
     let sides = inside.split(',').map(str::trim);
@@ -101,7 +100,7 @@ fn wrong(reason: String) -> io::Error {
 mod tests {
     use super::*;
 
-    /// An array whose head is this text, in a version of the format.
+    /// Returns an array whose header is this text, in a version of the format.
     fn array(version: u8, text: &str) -> Vec<u8> {
         let mut bytes = b"\x93NUMPY".to_vec();
         bytes.extend([version, 0]);
@@ -168,7 +167,7 @@ mod tests {
         assert!(
             refused
                 .to_string()
-                .contains("its head has 4294967295 bytes"),
+                .contains("its header claims 4294967295 bytes"),
             "{refused}"
         );
     }

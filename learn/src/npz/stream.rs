@@ -1,4 +1,4 @@
-//! An archive that is written value by value.
+//! Writing an archive value by value.
 
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
@@ -8,17 +8,17 @@ use npyz::WriterBuilder;
 
 use super::error::ArrayError;
 
-/// An archive of f32 arrays that is written value by value, whole or not at all: no array is in memory.
+/// Archive of f32 arrays that is written value by value, completely or not at all: no array is held in memory.
 pub struct NpzStream {
     archive: zip::ZipWriter<BufWriter<PartFile>>,
     path: PathBuf,
 }
 
-/// Bytes of an entry from which on an archive needs the format's 64-bit sizes; some are left for the array's header.
+/// Entry size in bytes beyond which the archive needs 64-bit sizes; leaves room for the array's header.
 const LARGE: u64 = u32::MAX as u64 - (1 << 16);
 
 impl NpzStream {
-    /// Begins an archive.
+    /// Creates an archive.
     ///
     /// # Errors
     /// See [`ArrayError`].
@@ -34,7 +34,7 @@ impl NpzStream {
     /// Writes an array of this shape from its values in row-major order, in pieces of any length.
     ///
     /// # Errors
-    /// See [`ArrayError`]; what a piece says; or there are not as many values as the shape needs.
+    /// See [`ArrayError`]; also errors of the pieces, or fewer or more values than the shape needs.
     pub fn array<E: From<ArrayError>>(
         &mut self,
         name: &str,
@@ -72,7 +72,7 @@ impl NpzStream {
         writer.finish().map_err(failed)
     }
 
-    /// Gives the archive its name.
+    /// Completes the archive and gives it its final name.
     ///
     /// # Errors
     /// See [`ArrayError`].
@@ -97,7 +97,8 @@ fn unwritten(path: &Path, reason: io::Error) -> ArrayError {
     }
 }
 
-/// Stored, as numpy.savez does, with the format's first date: the time of writing would make the bytes differ.
+/// Returns options for uncompressed entries, as numpy.savez writes them, with the format's first date, since the time
+/// of writing would make the bytes differ.
 pub(super) fn stored() -> zip::write::FileOptions {
     zip::write::FileOptions::default()
         .compression_method(zip::CompressionMethod::Stored)

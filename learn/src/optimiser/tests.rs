@@ -1,4 +1,5 @@
-//! The optimisers beside torch's (`learn/oracles/optimisers.py`), and interrupted beside uninterrupted.
+//! Optimisers compared with torch's (`learn/oracles/optimisers.py`), and interrupted compared with uninterrupted
+//! training.
 
 use serde::Deserialize;
 use tch::Kind;
@@ -95,7 +96,7 @@ fn start(rule: Rule, kind: Kind) -> Optimiser {
     Optimiser::new(parameters, rule, 0.05)
 }
 
-/// A step with the gradient 0.3 p + sin(step + index).
+/// Performs a step with the gradient 0.3 p + sin(step + index).
 fn step(optimiser: &mut Optimiser, number: i64) {
     optimiser.zero_gradients();
     for parameter in &optimiser.parameters {
@@ -183,7 +184,7 @@ fn another_optimisers_state_is_refused() {
     more.insert("optimiser.mean.other".to_owned(), Tensor::from(0.0));
     let error = adam.restore(&more).unwrap_err().to_string();
     assert!(
-        error.contains("`optimiser.mean.other` is another optimiser's"),
+        error.contains("`optimiser.mean.other` belongs to another optimiser"),
         "{error}"
     );
     let mut other = adam.state();
@@ -221,12 +222,12 @@ fn gradients_are_clipped_as_torch_does_and_never_when_they_are_no_numbers() {
         1e-12,
         "clipped",
     );
-    // Short enough: untouched.
+    // Short enough to stay unchanged.
     let kept = optimiser.parameters[0].tensor.grad().copy();
     optimiser.clip_gradients(100.0).unwrap();
     assert!(optimiser.parameters[0].tensor.grad().equal(&kept));
 
-    // Without a limit too, as in a training that does not clip.
+    // Also without a limit, as in a training without clipping.
     optimiser.clip_gradients(f64::INFINITY).unwrap();
     assert!(optimiser.parameters[0].tensor.grad().equal(&kept));
 

@@ -1,33 +1,33 @@
-//! Lays one small gray picture over another, moved, turned and scaled as it fits best, and says how well they agree.
-//! Light and contrast do not count: values are compared with their surroundings. Owns the fit (Lucas and Kanade 1981,
-//! Gauss-Newton over a similarity transform).
+//! Aligns one small grayscale picture with another by shift, rotation and scale, and returns how well they agree.
+//! Insensitive to light and contrast, since values are normalised by their surroundings. Owns the fit (Lucas and Kanade
+//! 1981, Gauss-Newton over a similarity transform).
 
-/// Pixels of a picture's side.
+/// Side of a picture in pixels.
 pub(super) const SIDE: usize = 24;
 const PIXELS: usize = SIDE * SIDE;
-/// Radius of the surroundings that a value's mean and deviation are taken of.
+/// Radii of the windows for a value's local mean and deviation.
 const MEAN_RADIUS: usize = 3;
 const DEVIATION_RADIUS: usize = 5;
-/// Added to the deviation, in steps of 1/255: noise of plain areas stays small.
+/// Term added to the deviation, in steps of 1/255, so that noise in plain areas stays small.
 const LEAST_DEVIATION: f32 = 4.0;
-/// Radius of the blur of each round, and steps in it.
+/// Blur radius and number of steps in each round.
 const ROUNDS: [(usize, usize); 2] = [(2, 6), (1, 6)];
-/// What is no longer a small change: of the scale, the sine of the turn, and pixels of the shift.
+/// Limits of a small change: of the scale, the sine of the rotation, and the shift in pixels.
 const MOST_CHANGE: f32 = 0.2;
 const MOST_SHIFT: f32 = 4.0;
 
 type Plane = [f32; PIXELS];
 
-/// A picture that can be laid over another: compared with its surroundings, and blurred for each round.
+/// Picture prepared for alignment: locally normalised, and blurred for each round.
 pub(super) struct Aligned {
     rounds: [Plane; 2],
 }
 
-/// From a place of one picture to one of the other, around the centre: [scale − 1, turn, right, down].
+/// Similarity transform between places of two pictures, around the centre: [scale − 1, rotation, right, down].
 type Similarity = [f32; 4];
 
 impl Aligned {
-    /// Of a picture's values, or of its mirror image's.
+    /// Prepares a picture's values, or those of its mirror image.
     pub(super) fn of(values: &[u8; PIXELS], is_mirrored: bool) -> Self {
         let plane: Plane = std::array::from_fn(|place| {
             let (y, x) = (place / SIDE, place % SIDE);
@@ -46,7 +46,7 @@ impl Aligned {
         }
     }
 
-    /// Correlation with the other where they overlap, after it was moved over this one; −1 if it does not lie on it.
+    /// Returns the correlation with the other picture where they overlap after alignment; −1 if alignment fails.
     pub(super) fn correlation(&self, other: &Self) -> f32 {
         let mut change = [0.0; 4];
         for (round, (_, steps)) in ROUNDS.into_iter().enumerate() {
@@ -75,7 +75,7 @@ impl Aligned {
     }
 }
 
-/// Mean of the square around each value; beyond the edges stands the outermost one.
+/// Returns the mean of the square around each value; beyond the edges the outermost value is repeated.
 fn blurred(plane: &Plane, radius: usize) -> Plane {
     let reach = radius as isize;
     let along = |plane: &Plane, stride: usize, other: usize| -> Plane {
@@ -95,7 +95,7 @@ fn blurred(plane: &Plane, radius: usize) -> Plane {
     along(&along(plane, 1, SIDE), SIDE, 1)
 }
 
-/// Half the difference of each value's neighbours, across and down; at the edges the difference to the one neighbour.
+/// Returns the central differences across and down; at the edges the difference to the only neighbour.
 fn slopes(plane: &Plane) -> (Plane, Plane) {
     let slope = |place: usize, index: usize, stride: usize| match index {
         0 => plane[place + stride] - plane[place],
@@ -108,13 +108,13 @@ fn slopes(plane: &Plane) -> (Plane, Plane) {
     )
 }
 
-/// Column and row from the centre.
+/// Returns column and row relative to the centre.
 fn from_centre(place: usize) -> [f32; 2] {
     let centre = (SIDE as f32 - 1.0) / 2.0;
     [place % SIDE, place / SIDE].map(|index| index as f32 - centre)
 }
 
-/// Column and row of the other picture that come to lie on a place, if they are inside it.
+/// Returns column and row in the other picture that are mapped to a place, if they are inside it.
 fn source([scale, turn, right, down]: &Similarity, place: usize) -> Option<[f32; 2]> {
     let centre = (SIDE as f32 - 1.0) / 2.0;
     let [x, y] = from_centre(place);
@@ -133,10 +133,10 @@ fn interpolated(plane: &Plane, [column, row]: [f32; 2]) -> f32 {
     upper * (1.0 - below) + lower * below
 }
 
-/// One Gauss-Newton step: the least squares of still − gain · (moved + J·δ), each less its mean. False if the change is
-/// no small one any more.
+/// Performs one Gauss-Newton step on the least squares of still − gain · (moved + J·δ), each without its mean. Returns
+/// false if the change is no longer small.
 fn improve(change: &mut Similarity, still: &Plane, [moved, across, down]: [&Plane; 3]) -> bool {
-    // Still, moved, and the derivative by each part of the change.
+    // Still, moved, and the derivative for each component of the change.
     let mut rows: Vec<[f32; 6]> = Vec::with_capacity(PIXELS);
     for (place, value) in still.iter().enumerate() {
         let Some(from) = source(change, place) else {
@@ -192,7 +192,7 @@ fn improve(change: &mut Similarity, still: &Plane, [moved, across, down]: [&Plan
     scale <= MOST_CHANGE && turn <= MOST_CHANGE && right <= MOST_SHIFT && down <= MOST_SHIFT
 }
 
-/// Solves four equations of a positive definite matrix, the right side in the last column.
+/// Solves four equations with a positive definite matrix; the right-hand side is in the last column.
 fn solved(mut system: [[f32; 5]; 4]) -> [f32; 4] {
     for pivot in 0..4 {
         let line = system[pivot];

@@ -1,4 +1,4 @@
-//! What is kept of a picture, and when two are taken for one.
+//! Fingerprints of pictures, and when two are taken for the same picture.
 
 use fermata_vision::Frame;
 use image::{GrayImage, imageops};
@@ -6,51 +6,53 @@ use image_hasher::{HashAlg, Hasher, HasherConfig};
 
 use super::alignment::{Aligned, SIDE as THUMBNAIL};
 
-/// Bits of a hash: 16 × 16 low frequencies of a discrete cosine transform, each above or below their median ("pHash").
+/// Side of a hash in bits: 16 × 16 low frequencies of a discrete cosine transform, each above or below their median
+/// ("pHash").
 const SIDE: u32 = 16;
 pub(super) const WORDS: usize = (SIDE * SIDE / 64) as usize;
-/// Up to this many differing bits two pictures are one. On FER2013 a face that is scaled or compressed again differs
-/// from itself in at most 20.
+/// Largest number of differing bits at which two pictures are the same without further checks. On FER2013 a face that
+/// is scaled or recompressed differs from itself in at most 20.
 pub(super) const SURE: u32 = 24;
-/// Up to here they are one if they roughly agree: of 33 pairs of FER2013's test part all were one photo.
+/// Largest number of differing bits at which rough agreement is enough: all of 33 such pairs in FER2013's test part
+/// were one photo.
 const LIKELY: u32 = 56;
-/// Up to here they are one if they agree well: of 77 pairs there 26 were one photo.
+/// Largest number of differing bits at which good agreement is enough: 26 of 77 such pairs there were one photo.
 pub(super) const MOST: u32 = 80;
 /// Share of each side that the second hash leaves out at each end.
 const MARGIN: f64 = 0.025;
-/// Hashes of two views that tell whether one is the other, and whether one is the other's mirror image. Two that are
-/// both mirrored, or both without margin, tell no more than the whole ones.
+/// Pairs of hashes of two views that show whether one is the other, and whether one is the other's mirror image.
+/// Comparing two mirrored ones, or two without margin, adds nothing to the whole ones.
 const DIRECT: [(usize, usize); 3] = [(0, 0), (0, 2), (2, 0)];
 const MIRRORED: [(usize, usize); 6] = [(1, 0), (0, 1), (1, 2), (2, 1), (3, 0), (0, 3)];
-/// Least correlation of pictures up to [`LIKELY`], and up to [`MOST`]. With these, all of 84 pairs with two labels that
-/// were drawn from what FER2013 loses by [`crate::manifest::Recipe`] are one photo; with 0.75 and 0.88 a quarter were
-/// two faces.
+/// Minimum correlation of pictures up to [`LIKELY`], and up to [`MOST`]. With these, all of 84 pairs with two labels
+/// that were drawn from those that [`crate::manifest::Recipe`] removes from FER2013 are one photo; with 0.75 and 0.88 a
+/// quarter were two faces.
 const ROUGHLY: f32 = 0.8;
 const WELL: f32 = 0.92;
 
 pub(super) type Hash = [u64; WORDS];
 
-/// One look at a picture: whole, or without its frame.
+/// View of a picture: whole, or without its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct View {
-    /// Of the view, its mirror image, and both without [`MARGIN`]: a crop of the picture is closer to one of them than
-    /// to the whole.
+    /// Hashes of the view, its mirror image, and both without [`MARGIN`]: a crop of the picture is closer to one of
+    /// them than to the whole.
     pub(super) hashes: [Hash; 4],
-    /// Whether it is the whole of a picture with a frame. Frames look alike: two such views tell nothing, what is
-    /// inside does.
+    /// Whether it is the whole of a picture with a frame. Since frames look alike, two such views are not compared;
+    /// only their insides are.
     pub(super) is_framed: bool,
-    /// Gray, small, row after row.
+    /// Small grayscale version, row after row.
     pub(super) thumbnail: Box<[u8; THUMBNAIL * THUMBNAIL]>,
 }
 
-/// What is kept of a picture to tell whether it is another: about 800 bytes, twice that if it has a frame.
+/// Summary of a picture for finding duplicates: about 800 bytes, twice that with a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// The whole picture, then what is inside its frame if it has one.
+    /// Views: the whole picture, then the inside of its frame if it has one.
     pub(super) views: Vec<View>,
 }
 
-/// Makes fingerprints.
+/// Computes fingerprints.
 pub struct PictureHasher(Hasher);
 
 impl Default for PictureHasher {
@@ -63,7 +65,7 @@ impl Default for PictureHasher {
 }
 
 impl PictureHasher {
-    /// What is kept of a picture.
+    /// Returns the fingerprint of a picture.
     pub fn fingerprint(&self, frame: &Frame) -> Fingerprint {
         let brightness = frame.bgr().chunks_exact(3).map(|pixel| {
             let [blue, green, red] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
@@ -108,12 +110,12 @@ impl PictureHasher {
     }
 }
 
-/// Values of a row or column that differ by no more are one colour, but for compression.
+/// Largest difference within a row or column of one colour, which compression may cause.
 const ONE_COLOUR: u8 = 16;
-/// Most of a side that a frame takes at each end.
+/// Inverse of the largest share of a side that a frame takes at each end.
 const WIDEST_FRAME: u32 = 5;
 
-/// The picture without rows and columns of one colour at its edges, if it has any.
+/// Returns the picture without plain rows and columns at its edges, if it has any.
 fn inside_of_frame(picture: &GrayImage) -> Option<GrayImage> {
     let (width, height) = picture.dimensions();
     let is_plain = |values: &mut dyn Iterator<Item = u8>| {
@@ -146,7 +148,7 @@ pub(super) fn differences(a: &Hash, b: &Hash) -> u32 {
 }
 
 impl View {
-    /// Fewest differing bits of these hashes of this view and the other.
+    /// Returns the fewest differing bits among these pairs of hashes of this view and the other.
     fn differences(&self, other: &Self, of: &[(usize, usize)]) -> u32 {
         let each = of
             .iter()
@@ -154,7 +156,7 @@ impl View {
         each.min().unwrap_or(u32::MAX)
     }
 
-    /// Whether the two are one picture, or one is the mirror image of the other.
+    /// Returns whether the two show one picture, or one is the mirror image of the other.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         if self.is_framed && other.is_framed {
             return false;
@@ -174,7 +176,7 @@ impl View {
 }
 
 impl Fingerprint {
-    /// Whether the two are one picture, or one is the mirror image of the other.
+    /// Returns whether the two are one picture, or one is the mirror image of the other.
     pub fn is_same(&self, other: &Self) -> bool {
         let mut views = self.views.iter();
         views.any(|one| other.views.iter().any(|other| one.is_same(other)))

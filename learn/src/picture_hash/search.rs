@@ -1,6 +1,6 @@
-//! Finds the pictures that are one among many, without comparing all pairs: hashes that are alike in a few bits drawn
-//! at random are compared (locality-sensitive hashing: Indyk and Motwani 1998), once for each of many draws. Owns the
-//! search and how many pairs it misses.
+//! Search for duplicates among many pictures without comparing all pairs: hashes that agree in a few randomly drawn
+//! bits are compared (locality-sensitive hashing: Indyk and Motwani 1998), once for each of many draws. Owns the search
+//! and how many pairs it misses.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -10,27 +10,27 @@ use super::fingerprint::{Fingerprint, Hash, MOST, SURE, View, WORDS, differences
 use crate::keyed_random::KeyedRandom;
 use crate::on_all_cores::in_pieces;
 
-/// Draws of bits.
+/// Number of draws.
 const DRAWS: usize = 256;
-/// Bits of a draw: so many that about 32 to 64 hashes were alike in them if they were random. A pair of hashes that
-/// differ in d of 256 bits is found with probability 1 − (1 − (1 − d/256)^bits)^256: for 36,000 pictures above 0.99999
-/// up to 56 bits and 0.94 at 80, for half a million 0.998 and 0.6.
+/// Returns the number of bits in a draw: such that about 32 to 64 random hashes would agree in them. A pair of hashes
+/// that differ in d of 256 bits is found with probability 1 − (1 − (1 − d/256)^bits)^256: for 36,000 pictures above
+/// 0.99999 up to 56 bits and 0.94 at 80, for half a million 0.998 and 0.6.
 fn bits_drawn(hashes: usize) -> usize {
     (hashes.max(1).ilog2() as usize)
         .saturating_sub(4)
         .clamp(6, 16)
 }
-/// Draws whose pairs are kept at the same time.
+/// Draws whose pairs are held in memory at the same time.
 const ROUND: usize = 16;
-/// Most hashes of one draw that are compared with each: where there are more, they are nearly all one picture, and
-/// linked through each other.
+/// Most hashes of one draw that are compared with each: if there are more, they are nearly all one picture, and linked
+/// through each other.
 const MOST_ALIKE: usize = 2048;
-/// Distinguishes these random numbers from others.
+/// Separates these random numbers from others.
 const PURPOSE: u64 = 0x4C53_4820;
-/// Pairs that are laid over each other before what is linked is looked at again.
+/// Pairs that are aligned before links are checked again.
 const PAIRS: usize = 4096;
 
-/// What is linked, by a path to a common root.
+/// Links between pictures, as paths to a common root (union-find).
 #[derive(Clone)]
 struct Links(Vec<u32>);
 
@@ -48,7 +48,7 @@ impl Links {
         item
     }
 
-    /// Links two; false if they are already.
+    /// Links two pictures; returns false if they are already linked.
     fn link(&mut self, one: u32, other: u32) -> bool {
         let (one, other) = (self.root(one), self.root(other));
         self.0[one.max(other) as usize] = one.min(other);
@@ -56,36 +56,36 @@ impl Links {
     }
 }
 
-/// How far a search has come.
+/// Progress of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Searching {
-    /// Hashes that are alike are gathered.
+    /// Gathering similar hashes.
     Gathering {
         /// Draws so far.
         done: usize,
-        /// All of them.
+        /// Total number of draws.
         of: usize,
     },
-    /// Pairs are laid over each other.
+    /// Aligning pairs.
     Aligning {
         /// Pairs so far.
         done: usize,
-        /// All of them.
+        /// Total number of pairs.
         of: usize,
     },
 }
 
-/// A view of a picture: its owner's place, and itself.
+/// View of a picture, with the picture's index.
 type Seen<'a> = (u32, &'a View);
 
-/// Groups of pictures that are one: the places of each group of at least two, in order. `watch` is told how far it has
-/// come, from any thread.
+/// Returns groups of duplicate pictures: the indices of each group of at least two, in order. `watch` is called with
+/// the progress, from any thread.
 pub fn same_pictures<P: Borrow<Fingerprint>>(
     pictures: &[P],
     watch: &(dyn Fn(Searching) + Sync),
 ) -> Vec<Vec<usize>> {
     let mut links = Links::none(pictures.len());
-    // Equal hashes are one picture each, however many there are of them.
+    // Equal hashes are one picture, however many there are.
     let mut first_with: HashMap<&Hash, u32> = HashMap::new();
     let mut seen: Vec<Seen<'_>> = Vec::new();
     for (place, picture) in pictures.iter().enumerate() {
@@ -109,7 +109,7 @@ pub fn same_pictures<P: Borrow<Fingerprint>>(
     for (one, other) in sure {
         links.link(one, other);
     }
-    // The likeliest first: what they link need not be looked at.
+    // The most likely pairs come first, so that those they link need not be aligned.
     open.sort_unstable();
     for (number, pairs) in open.chunks(PAIRS).enumerate() {
         let (done, of) = (number * PAIRS, open.len());
@@ -151,7 +151,7 @@ fn groups(mut links: Links) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Pairs that differ in few bits: pictures that are one for sure, and views that have to be looked at, with their
+/// Pairs that differ in few bits: pictures that are certainly the same, and views that must be aligned, with their
 /// differences.
 type Alike = (Vec<(u32, u32)>, Vec<(u32, u32, u32)>);
 
@@ -159,8 +159,7 @@ fn alike(seen: &[Seen<'_>], links: &Links, watch: &(dyn Fn(Searching) + Sync)) -
     let bits = bits_drawn(seen.len());
     let done = AtomicUsize::new(0);
     let (mut all, mut links) = (Alike::default(), links.clone());
-    // Most pairs are found by many draws: after each round they are there once, and what is linked is not looked for
-    // again.
+    // Most pairs are found by many draws: each round removes duplicates and skips pairs that are already linked.
     for round in 0..DRAWS.div_ceil(ROUND) {
         let first = round * ROUND;
         let of_draws = in_pieces(ROUND.min(DRAWS - first), 1, |draws| {
@@ -196,7 +195,7 @@ fn of_draw(seen: &[Seen<'_>], draw: usize, bits: usize, mut links: Links, found:
             key << 1 | (hash[bit as usize / 64] >> (bit % 64) & 1)
         })
     };
-    // Key, place and which of its hashes, in one number.
+    // Key, view and index of the hash, packed into one number.
     let mut entries: Vec<u64> = Vec::with_capacity(4 * seen.len());
     for (number, (_, view)) in seen.iter().enumerate() {
         for (index, hash) in view.hashes.iter().enumerate() {
@@ -242,7 +241,7 @@ mod tests {
 
     use super::*;
 
-    /// A fingerprint with this hash, of a plain picture: nothing lies on it but by its hash.
+    /// Returns the fingerprint of a plain picture with this hash, which only its hash can match.
     fn with_hash(picture: Hash, others: [Hash; 3]) -> Fingerprint {
         let [mirrored, inside, inside_mirrored] = others;
         let view = View {
@@ -254,7 +253,7 @@ mod tests {
     }
 
     proptest! {
-        /// The search finds what a comparison of all pairs finds.
+        /// The search finds everything that comparing all pairs finds.
         #[test]
         fn the_search_misses_nothing(seed: u64, flips in prop::collection::vec(prop::collection::vec(0usize..256, 0..40), 1..6)) {
             let mut random = KeyedRandom::new(&[seed]);
@@ -266,7 +265,7 @@ mod tests {
                     picture[bit / 64] ^= 1 << (bit % 64);
                 }
                 let mut other = || -> Hash { std::array::from_fn(|_| random.bits()) };
-                // As it is, as the mirror image of something, or without something's margin.
+                // Unchanged, as the mirror image of something, or without something's margin.
                 pictures.push(match flips.len() % 3 {
                     0 => with_hash(picture, [other(), other(), other()]),
                     1 => with_hash(other(), [picture, other(), other()]),

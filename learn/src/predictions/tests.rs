@@ -1,4 +1,4 @@
-//! Predictions and their files, right and wrong.
+//! Predictions and their files, valid and invalid.
 
 use proptest::prelude::*;
 
@@ -62,7 +62,7 @@ fn rows_in_both_are_counted_in_whatever_order_they_stand() {
     assert!(error.contains("expected 64 hexadecimal digits"), "{error}");
 }
 
-/// An archive of `labels` with this type and order, and two logits for each.
+/// Writes an archive of `labels` with this type and order, and two logits for each.
 fn with_labels(path: &Path, descr: &str, fortran: bool, labels: &[u8], rows: usize) {
     let npy = |descr: &str, shape: &str, data: &[u8]| {
         let order = if fortran { "True" } else { "False" };
@@ -78,7 +78,7 @@ fn with_labels(path: &Path, descr: &str, fortran: bool, labels: &[u8], rows: usi
         bytes.extend(data);
         bytes
     };
-    // 0, 1, 2, … as the file has them.
+    // 0, 1, 2, … in the order of the file.
     let logits: Vec<u8> = (0..2 * rows)
         .flat_map(|value| (value as f32).to_le_bytes())
         .collect();
@@ -134,7 +134,7 @@ fn labels_are_whole_numbers_of_any_width_sign_and_byte_order() {
     let error = Predictions::read(&path, &names(2)).unwrap_err().to_string();
     assert!(error.contains("beyond 64 signed bits"), "{error}");
 
-    // Columns after each other.
+    // Column by column.
     with_labels(&path, "|u1", true, &[1, 0, 1], 3);
     let read = Predictions::read(&path, &names(2)).unwrap();
     assert_eq!(read.labels(), [1, 0, 1]);
@@ -167,7 +167,7 @@ fn what_is_wrong_is_said_with_what_was_expected() {
         "row 0: the label is -1; expected 0 to 1"
     );
     let doubled = Predictions::new(vec!["a".into(), "a".into()], vec![0.0; 2], &[0]).unwrap_err();
-    assert!(doubled.to_string().contains("a name of its own"));
+    assert!(doubled.to_string().contains("different names"));
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn an_npz_without_the_arrays_or_cut_is_refused() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     assert!(
-        read(&path).contains("is no whole npz file"),
+        read(&path).contains("is not a complete npz file"),
         "{}",
         read(&path)
     );

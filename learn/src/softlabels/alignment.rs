@@ -1,5 +1,5 @@
 //! What softlabels depend on besides the pictures: teachers, weights, temperatures, preprocessing, views. Owns how two
-//! of them differ.
+//! alignments are compared.
 
 use fermata_vision::card::ModelCard;
 use fermata_vision::{Expression, face::EXPRESSIONS};
@@ -10,79 +10,80 @@ use crate::augmentation::Augmentation;
 use crate::folds::Learnt;
 use crate::manifest::Split;
 
-/// What decides, with the pictures, what the softlabels are.
+/// Everything that determines the softlabels, apart from the pictures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alignment {
-    /// The order of the logits.
+    /// Classes in the order of the logits.
     pub classes: Vec<Expression>,
-    /// Hash of the manifest.
+    /// SHA-256 of the manifest.
     pub manifest_sha256: String,
-    /// The manifest's rows that were asked about; none: all.
+    /// Split whose rows were predicted; `None` for all rows.
     pub split: Option<Split>,
-    /// V.
+    /// Number of views V.
     pub views: u32,
-    /// Of the views' variations.
+    /// Seed of the augmentation.
     pub seed: u64,
-    /// How pictures are varied from view 1 on.
+    /// Augmentation of the pictures from view 1 on.
     pub augmentation: Augmentation,
-    /// K of them, in the arrays' order.
+    /// The K teachers, in the order of the arrays.
     pub teachers: Vec<Teacher>,
 }
 
-/// A teacher of an ensemble: one model, or several that were trained without a fold each.
+/// Teacher of an ensemble: one model, or several that were each trained without one fold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Teacher {
-    /// As it is called in the graph.
+    /// Name in the graph.
     pub name: String,
-    /// w_k.
+    /// Weight w_k.
     pub weight: f64,
-    /// T_k.
+    /// Temperature T_k.
     pub temperature: f64,
-    /// `onnxruntime` or `libtorch`.
+    /// Inference backend, `onnxruntime` or `libtorch`.
     pub backend: String,
-    /// The models' cards: preprocessing, hash of the weights, source.
+    /// Cards of the models: preprocessing, hash of the weights, source.
     pub models: Vec<ModelCard>,
-    /// What each model has learnt from, where its provenance says so.
+    /// Rows that each model was trained on, if its provenance states them.
     pub learnt: Vec<Option<Learnt>>,
 }
 
-/// How many rows a teacher had learnt from when it was asked about them.
+/// Number of rows by whether the teacher was trained on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeenRows {
-    /// It had not.
+    /// Rows that it was not trained on.
     pub unseen: u64,
-    /// It had: it may have them by heart.
+    /// Rows that it was trained on and may have memorised.
     pub seen: u64,
-    /// Its provenance does not say.
+    /// Rows for which its provenance does not tell.
     pub unknown: u64,
 }
 
 impl Alignment {
-    /// SHA-256 over all fields.
+    /// Returns the SHA-256 over all fields.
     pub fn sha256(&self) -> String {
         fermata_files::sha256(self.to_value().to_string().as_bytes())
     }
 
-    /// As JSON.
+    /// Returns the alignment as JSON.
     pub fn to_value(&self) -> Value {
         serde_json::to_value(self).expect("names and numbers are JSON")
     }
 
-    /// Logits of a row: V · 7.
+    /// Returns the number of logits of a row: V · 7.
     pub fn logits_len(&self) -> usize {
         self.views as usize * EXPRESSIONS
     }
 
-    /// The teachers' logits of a row: V · K · 7.
+    /// Returns the number of the teachers' logits of a row: V · K · 7.
     pub fn teachers_len(&self) -> usize {
         self.logits_len() * self.teachers.len()
     }
 }
 
-/// How two values differ, a line for each place: `teachers[0].weight: A here, B there`, with the names of the two.
+/// Returns how two values differ, a line for each path: `teachers[0].weight: A in ONE, B in OTHER`, with the names of
+/// the two.
 pub fn differences(one: (&str, &Value), other: (&str, &Value)) -> Vec<String> {
     let mut found = Vec::new();
     collect("", one, other, &mut found);

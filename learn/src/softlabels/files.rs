@@ -1,4 +1,4 @@
-//! The files of a softlabel folder: names, lines, and what can be wrong with them.
+//! The files of a softlabel folder: names, contents, and errors.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,43 +13,43 @@ use crate::npz::ArrayError;
 use crate::predictions::PredictionsError;
 use crate::row_hash::RowHash;
 
-/// The arrays.
+/// File with the arrays.
 pub const SOFTLABELS: &str = "softlabels.npz";
-/// A line for each row.
+/// File with a line for each row.
 pub const INDEX: &str = "softlabels_index.jsonl";
-/// A line for each row that could not be read.
+/// File with a line for each row that could not be read.
 pub const FAILED: &str = "failed.jsonl";
-/// Classes.
+/// File with the class order.
 pub(crate) const CLASSES: &str = "classorder.json";
-/// Alignment and counts.
+/// File with alignment and counts.
 pub const REPORT: &str = "alignmentreport.json";
-/// Of ensemble and teachers.
+/// File with the metrics of ensemble and teachers.
 pub const METRICS: &str = "ensemble_metrics.json";
-/// Of all these files; written last.
+/// File with the hashes of all others; written last.
 pub const HASHES: &str = "hash_manifest.json";
 
-/// The fused logits' name in the arrays.
+/// Name of the array of fused logits.
 pub(crate) const LOGITS: &str = "logits";
-/// The teachers' logits' name in the arrays.
+/// Name of the array of teacher logits.
 pub(crate) const TEACHER_LOGITS: &str = "teacher_logits";
 
-/// A line of the index.
+/// Line of the index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexLine {
-    /// Place in the arrays, from 0.
+    /// Index in the arrays, from 0.
     pub row: usize,
-    /// Of the image's file.
+    /// Hash of the image file.
     pub sha256: RowHash,
-    /// As the manifest names it.
+    /// Image as the manifest names it.
     pub image: String,
-    /// As the manifest has it.
+    /// Label in the manifest.
     pub label: Expression,
-    /// As the manifest has it.
+    /// Split in the manifest.
     pub split: Split,
 }
 
-/// A line of the rows that could not be read.
+/// Line for a row that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FailedLine {
@@ -60,44 +60,44 @@ pub(crate) struct FailedLine {
     pub(crate) reason: String,
 }
 
-/// Rows of an export: `rows_in = rows_out + failed`.
+/// Row counts of an export: `rows_in = rows_out + failed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
-    /// Rows of the manifest that were asked about.
+    /// Rows of the manifest that were predicted.
     pub rows_in: usize,
     /// Rows with softlabels.
     pub rows_out: usize,
     /// Rows that could not be read; see [`FAILED`].
     pub failed: usize,
-    /// By teacher: whether it had learnt from the rows that have softlabels.
+    /// For each teacher, how many of the rows with softlabels it was trained on.
     pub seen: BTreeMap<String, SeenRows>,
 }
 
-/// `alignmentreport.json`.
+/// Contents of `alignmentreport.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
-    /// [`Alignment::sha256`].
+    /// Hash of the alignment; see [`Alignment::sha256`].
     pub alignment_sha256: String,
-    /// Rows.
+    /// Row counts.
     pub counts: Counts,
     /// What the softlabels depend on.
     pub alignment: Alignment,
 }
 
-/// `classorder.json`.
+/// Contents of `classorder.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClassOrder {
     pub(crate) classes: Vec<Expression>,
 }
 
-/// `hash_manifest.json`.
+/// Contents of `hash_manifest.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Hashes {
-    /// By name.
+    /// SHA-256 by file name.
     pub(crate) files: BTreeMap<String, String>,
 }
 
@@ -107,45 +107,45 @@ pub enum SoftlabelsError {
     /// A file that cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// An array.
+    /// An array that cannot be read or written.
     #[error(transparent)]
     Array(#[from] ArrayError),
-    /// Logits that cannot be measured.
+    /// Logits that are not valid predictions.
     #[error(transparent)]
     Predictions(#[from] PredictionsError),
-    /// No softlabels, or not all of them.
+    /// Missing or incomplete softlabels.
     #[error(
-        "{} holds no whole softlabels: it has no {HASHES}; if an export into it was interrupted, `fermata resume` it", .0.display()
+        "{} holds no complete softlabels: it has no {HASHES}; if an export into it was interrupted, continue it with `fermata resume`", .0.display()
     )]
     NotWhole(PathBuf),
-    /// A file that is not as it was written.
-    #[error("{} is not as the export wrote it: {reason}; export again, or bring back the file", path.display())]
+    /// A file that has changed since it was written.
+    #[error("{} has changed since the export wrote it: {reason}; export again, or restore the file", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// How it has changed.
         reason: String,
     },
-    /// None of the rows that are asked for.
+    /// No rows of the requested split.
     #[error("the softlabels in {} hold no row of the split {split}; an export without --split holds all", folder.display())]
     NoRows {
-        /// The softlabels' folder.
+        /// Folder of the softlabels.
         folder: PathBuf,
-        /// What was asked for.
+        /// Requested split.
         split: Split,
     },
-    /// Softlabels and training do not fit together; all differences.
+    /// Softlabels that do not fit the training; lists all differences.
     #[error("the softlabels in {} do not fit the training: {}", folder.display(), differences.join("; "))]
     Differs {
-        /// The softlabels' folder.
+        /// Folder of the softlabels.
         folder: PathBuf,
-        /// What differs, and how.
+        /// The differences.
         differences: Vec<String>,
     },
-    /// Rows that the writer was given do not fit the alignment, or could not be read again.
+    /// Rows passed to the writer that do not fit the alignment or could not be read again.
     #[error("row {row} cannot be written: {reason}")]
     Row {
-        /// Its place among the rows that were given.
+        /// Index among the rows passed to the writer.
         row: usize,
         /// What is wrong with it.
         reason: String,

@@ -1,4 +1,4 @@
-//! How good ensemble and teachers are on view 0, by split: `ensemble_metrics.json`.
+//! Metrics of ensemble and teachers on view 0, by split: `ensemble_metrics.json`.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::manifest::Split;
 use crate::metrics::Metrics;
 use crate::predictions::Predictions;
 
-/// Logits of view 0 and labels of one split's rows, of one model.
+/// Logits of view 0 and labels, for the rows of one split and one model.
 #[derive(Default)]
 pub(crate) struct Gathered {
     logits: Vec<f64>,
@@ -32,16 +32,16 @@ impl Gathered {
     }
 }
 
-/// By split, then by model: `ensemble`, or a teacher's name.
+/// Metrics by split, then by model: `ensemble` or a teacher's name.
 #[derive(Default, Serialize)]
 pub(crate) struct EnsembleMetrics {
-    /// Which of the views was measured.
+    /// View that was measured.
     view: u32,
     by_split: BTreeMap<Split, BTreeMap<String, Metrics>>,
 }
 
 impl EnsembleMetrics {
-    /// Adds what was gathered of one model.
+    /// Adds the rows gathered for one model.
     pub(crate) fn add(
         &mut self,
         model: &str,

@@ -1,5 +1,5 @@
-//! Reads a softlabel folder for a training: everything is held against its hash, and rows are joined by the hashes of
-//! their images, never by position.
+//! Reads a softlabel folder for a training: every file is checked against its hash, and rows are joined by the hashes
+//! of their images, never by position.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,39 +26,39 @@ use crate::row_hash::RowHash;
 pub struct Softlabels {
     folder: PathBuf,
     report: Report,
-    /// [N, V, 7].
+    /// Fused logits [N, V, 7].
     logits: Vec<f32>,
-    /// Image, label and split of each row, in their order.
+    /// Image hash, label and split of each row, in order.
     said: Vec<(RowHash, Expression, Split)>,
-    /// By image and split: models of folds answer a training row without having seen it, and the same picture in another
-    /// split with all that are there.
+    /// Indices by image hash and split. For one image they may differ between splits: a training row is answered by the
+    /// models that left out its fold, a row of another split by all models.
     rows: HashMap<(RowHash, Split), usize>,
-    /// Hashes by what the manifest called the images.
+    /// Image hashes by the names of the images in the manifest.
     images: HashMap<String, RowHash>,
 }
 
-/// What a training does, which its softlabels must have been made for.
+/// Properties of a training that its softlabels must match.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// The rows it learns from.
+    /// Rows to train on.
     pub rows: &'a [&'a Row],
-    /// Preprocessing and class order of the student. Its histogram equalisation must be the teachers'; its size and
-    /// scaling are its own.
+    /// Card with the student's preprocessing and class order. Its histogram equalisation must be that of the teachers;
+    /// its size and scaling may differ.
     pub card: &'a ModelCard,
-    /// How the student's pictures are varied.
+    /// Augmentation of the student's pictures.
     pub augmentation: &'a Augmentation,
-    /// Seed of the variations; none where the training takes the softlabels'.
+    /// Seed of the augmentation; `None` if the training uses that of the softlabels.
     pub seed: Option<u64>,
 }
 
-/// Rows that are named in an error.
+/// Most rows named in an error.
 const SHOWN: usize = 5;
 
 impl Softlabels {
-    /// Reads a folder.
+    /// Opens a folder and verifies its files.
     ///
     /// # Errors
-    /// It is not whole, or a file is not as it was written.
+    /// The folder is incomplete, or a file has changed since it was written.
     pub fn open(folder: &Path) -> Result<Self, SoftlabelsError> {
         if !folder.join(HASHES).is_file() {
             return Err(SoftlabelsError::NotWhole(folder.to_owned()));
@@ -88,7 +88,7 @@ impl Softlabels {
             ));
         }
         if report.alignment_sha256 != report.alignment.sha256() {
-            let reason = "its alignment has another hash than it says".to_owned();
+            let reason = "the hash of its alignment is not the one that it states".to_owned();
             return Err(changed(REPORT, reason));
         }
         let array = Npz::open(&folder.join(SOFTLABELS))?.floats(LOGITS)?;
@@ -109,7 +109,7 @@ impl Softlabels {
             if line.row != number || number >= count {
                 return Err(wrong(format!("its row is {}", line.row)));
             }
-            // One picture under two names of a split has one set of logits.
+            // One picture under two names of a split has one set of logits: they depend on its bytes alone.
             rows.entry((line.sha256, line.split)).or_insert(number);
             said.push((line.sha256, line.label, line.split));
             images.insert(line.image, line.sha256);
@@ -128,28 +128,28 @@ impl Softlabels {
         })
     }
 
-    /// What they were made with.
+    /// Returns what the softlabels were made with.
     pub fn alignment(&self) -> &Alignment {
         &self.report.alignment
     }
 
-    /// [`Alignment::sha256`], which a training may note and hold against later.
+    /// Returns [`Alignment::sha256`], which a training records and compares when it is resumed.
     pub fn alignment_sha256(&self) -> &str {
         &self.report.alignment_sha256
     }
 
-    /// How many rows were asked about, have softlabels, and failed.
+    /// Returns how many rows were predicted, have softlabels, and failed.
     pub fn counts(&self) -> &Counts {
         &self.report.counts
     }
 
-    /// V: a student's epoch e trains on view e mod V.
+    /// Returns the number of views V: a student's epoch e trains on view e mod V.
     pub fn views(&self) -> u32 {
         self.report.alignment.views
     }
 
-    /// Returns the fused logits Σ w_k z_k / T_k of a view of an image that stands in this split, in the canonical class
-    /// order. None if there are none.
+    /// Returns the fused logits Σ w_k z_k / T_k of a view of an image in a split, in the canonical class order; `None`
+    /// if there are none.
     pub fn logits(&self, sha256: &RowHash, split: Split, view: u32) -> Option<&[f32; EXPRESSIONS]> {
         let views = self.views() as usize;
         let view = view as usize;
@@ -161,11 +161,11 @@ impl Softlabels {
         self.logits.get(at..)?.first_chunk()
     }
 
-    /// What the ensemble says of a split's pictures as they are (view 0), with their labels: predictions like those of
-    /// one model.
+    /// Returns the ensemble's predictions for the unaugmented pictures (view 0) of a split, with their labels, like
+    /// those of a single model.
     ///
     /// # Errors
-    /// They have no rows of this split.
+    /// There are no rows of this split.
     pub fn predictions(&self, split: Split) -> Result<Predictions, SoftlabelsError> {
         let of_split = self.said.iter().enumerate();
         let of_split = of_split.filter(|(_, (.., own))| *own == split);
@@ -188,7 +188,7 @@ impl Softlabels {
         Ok(predictions.with_hashes(hashes))
     }
 
-    /// Holds a training against them.
+    /// Checks that a training fits the softlabels.
     ///
     /// # Errors
     /// [`SoftlabelsError::Differs`] with all differences: images that have changed since the export or are not in it,
@@ -262,7 +262,7 @@ impl Softlabels {
     }
 }
 
-/// As JSON.
+/// Returns a value as JSON.
 fn json(value: &impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(value).expect("names and numbers are JSON")
 }

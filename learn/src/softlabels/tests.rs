@@ -51,7 +51,7 @@ fn split(row: usize) -> Split {
     if row < 3 { Split::Train } else { Split::Test }
 }
 
-/// Logits that tell which row, view, teacher and class they are of.
+/// Returns logits that encode their row, view, teacher and class.
 fn exported(row: usize) -> ExportedRow {
     let scores = Scores {
         logits: (0..14).map(|place| (100 * row + place) as f32).collect(),
@@ -104,9 +104,9 @@ fn what_is_written_is_read_by_the_images_hashes() {
     let softlabels = Softlabels::open(folder.path()).unwrap();
     assert_eq!(softlabels.alignment(), &alignment());
     let logits = |row: usize, view| softlabels.logits(&hash(row), split(row), view);
-    // The same picture in another split was asked of other models.
+    // The same picture in another split may have been answered by other models.
     assert_eq!(softlabels.logits(&hash(3), Split::Train, 1), None);
-    // Row 2 failed: what follows has moved up in the arrays, and nobody notices.
+    // Row 2 failed: later rows have moved up in the arrays, but are still found by their hashes.
     assert_eq!(logits(3, 1).unwrap()[0], 307.0);
     assert_eq!(logits(4, 0).unwrap()[6], 406.0);
     assert!(logits(2, 0).is_none() && logits(3, 2).is_none() && logits(9, 0).is_none());
@@ -125,8 +125,8 @@ fn what_is_written_is_read_by_the_images_hashes() {
     assert!(failed.contains("2.png") && failed.contains("the file is empty"));
     let metrics = std::fs::read_to_string(folder.path().join(METRICS)).unwrap();
     let metrics: Value = serde_json::from_str(&metrics).unwrap();
-    // Logits that grow with the class say `neutral`, which rows 0 and 1 are not; the teachers' say `angry`, which row 0
-    // is.
+    // Logits that grow with the class predict `neutral`, which is wrong for rows 0 and 1; those of the teachers predict
+    // `angry`, which is right for row 0.
     assert_eq!(metrics["by_split"]["train"]["ensemble"]["accuracy"], 0.0);
     assert_eq!(metrics["by_split"]["train"]["b"]["accuracy"], 0.5);
 }
@@ -183,7 +183,7 @@ fn a_file_that_was_changed_is_named() {
         std::fs::write(&path, bytes).unwrap();
         let error = Softlabels::open(folder.path()).unwrap_err().to_string();
         assert!(
-            error.contains(name) && error.contains("not as the export wrote it"),
+            error.contains(name) && error.contains("has changed since the export wrote it"),
             "{error}"
         );
     }

@@ -1,5 +1,5 @@
-//! Writes a softlabel folder from rows that can be gone through several times: never more than a row of them is in
-//! memory, but for one model's logits of view 0 while it is measured.
+//! Writes a softlabel folder from rows that can be iterated several times: only one row is in memory at a time, except
+//! for the metrics, which need one model's logits of view 0.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
@@ -21,37 +21,37 @@ use crate::manifest::Split;
 use crate::npz::NpzStream;
 use crate::row_hash::RowHash;
 
-/// What was found for a row.
+/// Logits of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
-    /// Σ w_k z_k / T_k, [V, 7].
+    /// Fused logits Σ w_k z_k / T_k, [V, 7].
     pub logits: Vec<f32>,
-    /// z_k, [V, K, 7].
+    /// Teacher logits z_k, [V, K, 7].
     pub teachers: Vec<f32>,
-    /// By teacher: whether it had learnt from the row, if that is known.
+    /// For each teacher whether it was trained on the row, if that is known.
     pub seen: Vec<Option<bool>>,
 }
 
-/// A row of an export.
+/// Row of an export.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExportedRow {
-    /// Of the image's file.
+    /// Hash of the image file.
     pub sha256: RowHash,
-    /// As the manifest names it.
+    /// Image as the manifest names it.
     pub image: String,
-    /// As the manifest has it.
+    /// Label in the manifest.
     pub label: Expression,
-    /// As the manifest has it.
+    /// Split in the manifest.
     pub split: Split,
-    /// The scores, or why there are none.
+    /// Logits of the row, or why there are none.
     pub scores: Result<Scores, String>,
 }
 
-/// Writes the files of a folder that is there. `rows` gives all rows in the manifest's order, from the beginning each
-/// time it is called.
+/// Writes the files into an existing folder. `rows` returns all rows in the manifest's order, from the beginning on
+/// each call.
 ///
 /// # Errors
-/// See [`SoftlabelsError`]; the folder is then not whole.
+/// See [`SoftlabelsError`]; the folder is then incomplete.
 pub fn write<I>(
     folder: &Path,
     alignment: &Alignment,
@@ -66,7 +66,7 @@ where
             exported.map_err(|reason| SoftlabelsError::Row { row, reason })
         })
     };
-    // Those of an earlier time are no longer whole from here on.
+    // Softlabels from an earlier export are incomplete from here on.
     match std::fs::remove_file(folder.join(HASHES)) {
         Err(reason) if reason.kind() != std::io::ErrorKind::NotFound => {
             return Err(FileError::plain("replace", &folder.join(HASHES), reason).into());
@@ -118,7 +118,7 @@ fn fitting(row: ExportedRow, alignment: &Alignment) -> Result<ExportedRow, Strin
     Ok(row)
 }
 
-/// Index and failures.
+/// Writes the index and the failed rows.
 fn write_lines(
     folder: &Path,
     alignment: &Alignment,
@@ -174,7 +174,7 @@ fn write_lines(
     Ok(counts)
 }
 
-/// The arrays, one after the other.
+/// Writes the arrays, one after the other.
 fn write_arrays<I>(
     folder: &Path,
     alignment: &Alignment,
@@ -202,7 +202,7 @@ where
     Ok(arrays.finish()?)
 }
 
-/// One model after the other, so that only one's logits are in memory.
+/// Computes the metrics of one model after the other, so that only one model's logits are in memory.
 fn measured<I>(
     alignment: &Alignment,
     checked: impl Fn() -> I,
@@ -234,7 +234,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), SoftlabelsError
     Ok(fermata_files::write(path, json_text(value).as_bytes())?)
 }
 
-/// A file of JSON lines, whole or not there.
+/// File of JSON lines, which appears only when complete.
 struct Lines(BufWriter<PartFile>);
 
 impl Lines {

@@ -1,18 +1,18 @@
-//! What a trainer is handed for one step.
+//! The input of one training step.
 
-/// The rows of one step: labelled inputs, and what they are taught besides.
+/// Rows of one step: inputs with labels and further targets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// The epoch that it belongs to, from 0.
+    /// Epoch of the batch, from 0.
     pub epoch: u32,
-    /// The step within the epoch, from 0.
+    /// Step within the epoch, from 0.
     pub step: u64,
-    /// [N, C, H, W].
+    /// Inputs [N, C, H, W].
     pub inputs: Vec<f32>,
-    /// Classes in the canonical order, `[N]`.
+    /// Labels in the canonical class order, `[N]`.
     pub labels: Vec<i64>,
-    /// A teacher's logits [N, K], where there is one.
+    /// Teacher logits [N, K], if there is a teacher.
     pub teacher: Option<Vec<f32>>,
-    /// A distribution over the classes for each row [N, K], where there is one.
+    /// Distribution over the classes for each row [N, K], if there are soft targets.
     pub targets: Option<Vec<f32>>,
 }

@@ -1,5 +1,5 @@
-//! What a training is about: its rows, its settings, and what they learn from besides labels, as `config.yaml` holds
-//! them. Owns what must fit together before a training begins, and when it is taken up again.
+//! The configuration of a training as stored in `config.yaml`: its rows, its settings, and what it learns from besides
+//! labels. Checks that these fit together, both when a training begins and when it is resumed.
 
 use std::path::{Path, PathBuf};
 
@@ -17,37 +17,37 @@ use crate::softlabels::{Alignment, Expected, Softlabels, differences};
 use crate::votes::Votes;
 use crate::weights::{TensorFile, WeightsError};
 
-/// `config.yaml`.
+/// The contents of `config.yaml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
-    /// The rows.
+    /// Manifest that lists the rows.
     pub manifest: PathBuf,
-    /// Hash of the manifest when the run began.
+    /// SHA-256 of the manifest when the run began.
     pub manifest_sha256: String,
-    /// Training rows that are left out, so that the model can be asked about them.
+    /// Fold whose training rows are left out, so that the model can later predict them as unseen rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_fold: Option<Fold>,
-    /// The weights with which it begins, where they are not new ones.
+    /// Initial weights, unless new ones are drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<InitialUsed>,
-    /// What the teachers say of the rows.
+    /// The teachers' softlabels of the rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub softlabels: Option<SoftlabelsUsed>,
-    /// What annotators said of the rows.
+    /// The annotators' votes on the rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub votes: Option<VotesUsed>,
-    /// What is done with them.
+    /// Settings of the training.
     pub training: TrainingSpec,
 }
 
-/// Weights that a training begins with.
+/// Initial weights of a training.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InitialUsed {
-    /// Of the file when the run began.
+    /// SHA-256 of the file when the run began.
     pub sha256: String,
-    /// What they had learnt from, if they say so.
+    /// What the weights were trained on, if the file says so.
     pub provenance: Option<Value>,
 }
 
@@ -71,11 +71,11 @@ impl InitialUsed {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SoftlabelsUsed {
-    /// Their folder.
+    /// Folder of the softlabels.
     pub folder: PathBuf,
-    /// What they were made with when the run began.
+    /// Hash of their alignment when the run began.
     pub alignment_sha256: String,
-    /// The same in words, so that a difference can be named.
+    /// The alignment itself, so that differences can be named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alignment: Option<Alignment>,
 }
@@ -86,19 +86,19 @@ pub struct SoftlabelsUsed {
 pub struct VotesUsed {
     /// The file, see [`Votes`].
     pub file: PathBuf,
-    /// Its hash when the run began.
+    /// SHA-256 of the file when the run began.
     pub sha256: String,
 }
 
-/// Images that are named in an error.
+/// Most images named in an error.
 const SHOWN: usize = 5;
 
 impl RunConfig {
-    /// Of a training that begins; manifest, softlabels and votes are read for it. Where there are softlabels, the views
-    /// are theirs.
+    /// Returns the configuration of a new training, after reading manifest, softlabels and votes. Where there are
+    /// softlabels, their views are used.
     ///
     /// # Errors
-    /// See [`TrainingError`]: something cannot be read, or does not fit the settings.
+    /// See [`TrainingError`]: something cannot be read or does not fit the settings.
     pub fn begin(
         manifest: &Path,
         softlabels: Option<&Path>,
@@ -138,10 +138,10 @@ impl RunConfig {
         })
     }
 
-    /// The rows of the training.
+    /// Returns the rows of the training.
     ///
     /// # Errors
-    /// It is not the manifest with which the training began, or has too few rows.
+    /// The manifest is not the one with which the training began, or it has too few rows.
     pub fn rows(&self, manifest: &Manifest) -> Result<TrainingRows, TrainingError> {
         if manifest.sha256 != self.manifest_sha256 {
             return Err(TrainingError::OtherManifest {
@@ -153,8 +153,7 @@ impl RunConfig {
         TrainingRows::of(manifest, self.without_fold)
     }
 
-    /// Looks whether card, objective, softlabels and votes fit together and there is something to learn from for each
-    /// row.
+    /// Checks that card, objective, softlabels and votes fit together and that every row has all its targets.
     ///
     /// # Errors
     /// See [`TrainingError`].
@@ -179,7 +178,7 @@ impl RunConfig {
         }
         if !card.output.ignored.is_empty() {
             return Err(TrainingError::Card(
-                "its output has a class beside the seven, which trained networks do not have"
+                "its output has a class besides the seven, which trained networks do not have"
                     .to_owned(),
             ));
         }
@@ -236,10 +235,10 @@ impl RunConfig {
         })
     }
 
-    /// The softlabels, if there are any: those with which the training began.
+    /// Returns the softlabels with which the training began, if there are any.
     ///
     /// # Errors
-    /// They cannot be read, or are others.
+    /// They cannot be read or have changed.
     pub fn softlabels(&self) -> Result<Option<Softlabels>, TrainingError> {
         let Some(used) = &self.softlabels else {
             return Ok(None);
@@ -266,10 +265,10 @@ impl RunConfig {
         })
     }
 
-    /// The votes, if there are any: those with which the training began.
+    /// Returns the votes with which the training began, if there are any.
     ///
     /// # Errors
-    /// They cannot be read, or are others.
+    /// They cannot be read or have changed.
     pub fn votes(&self) -> Result<Option<Votes>, TrainingError> {
         let Some(used) = &self.votes else {
             return Ok(None);
@@ -296,7 +295,7 @@ fn read_votes(file: &Path) -> Result<Votes, TrainingError> {
     })
 }
 
-/// A student sees the pictures that its teachers saw.
+/// Takes over the softlabels' views, so that a student sees the same pictures as its teachers.
 fn take_views(training: &mut TrainingSpec, count: u32, seed: u64) -> Result<(), TrainingError> {
     let mut problems = Vec::new();
     if let Some(other) = training.views.count.filter(|&other| other != count) {

@@ -1,14 +1,15 @@
-//! Values that are left out of a step (Srivastava et al. 2014), drawn by the step's key alone and not by libtorch's
-//! generator, so that a resumed training leaves out the same ones.
+//! Dropout (Srivastava et al. 2014) drawn from the step's key alone and not from libtorch's generator, so that a
+//! resumed training drops the same values.
 
 use tch::Tensor;
 
 use crate::keyed_random::KeyedRandom;
 
-/// Distinguishes these random numbers from others of the same step.
+/// Separates these random numbers from others of the same step.
 const PURPOSE: u64 = 0x4472_6F70;
 
-/// Values that are 0 with this probability and 1 / (1 − probability) times as large otherwise, by the key alone.
+/// Sets values to 0 with the given probability and scales the others by 1 / (1 − probability), determined by the key
+/// alone.
 pub(super) fn dropped_out(
     values: Tensor,
     probability: f64,
@@ -45,7 +46,7 @@ mod tests {
         assert!(dropped.equal(&dropped_out(ones(), 0.3, [1, 2, 3])));
         assert!(!dropped.equal(&dropped_out(ones(), 0.3, [1, 2, 4])));
         let mean = dropped.mean(Kind::Float).double_value(&[]);
-        // Five standard errors of a share of 0.7.
+        // Five standard errors of a proportion of 0.7.
         assert!(
             (mean - 1.0).abs() < 5.0 * (0.3f64 / 0.7 / 20_000.0).sqrt(),
             "{mean}"

@@ -1,4 +1,4 @@
-//! What a run ran on and with, for `environment.json`.
+//! The software and hardware of a run, for `environment.json`.
 
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -7,22 +7,22 @@ use tch::Device;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Environment {
-    /// This program's version.
+    /// Version of this program.
     pub fermata: String,
-    /// Commit that was checked out when it was built, or `unknown`.
+    /// Commit from which it was built, or `unknown`.
     pub git_commit: String,
-    /// libtorch's version, or `unknown`.
+    /// Version of libtorch, or `unknown`.
     pub libtorch: String,
-    /// Name of the operating system and the processor's architecture.
+    /// Operating system and processor architecture.
     pub platform: String,
-    /// The processor's name, or `unknown`.
+    /// Processor model, or `unknown`.
     pub processor: String,
     /// `cpu` or `cuda:N`.
     pub device: String,
 }
 
 impl Environment {
-    /// Of this process.
+    /// Returns the environment of this process.
     pub fn of(device: Device) -> Self {
         let known = |value: Option<&str>| value.unwrap_or("unknown").to_owned();
         let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What can be wrong with a training, its settings, its batches and its folder.
+//! Errors of a training, its settings, its batches and its folder.
 
 use std::path::PathBuf;
 
@@ -11,27 +11,27 @@ use crate::predictions::PredictionsError;
 use crate::softlabels::SoftlabelsError;
 use crate::weights::WeightsError;
 
-/// Why a training does not begin, go on or end.
+/// Why a training cannot begin, continue or end.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainingError {
-    /// Settings; all that are wrong.
+    /// Wrong settings; lists all of them.
     #[error("the training's settings are wrong: {}", .0.join("; "))]
     Spec(Vec<String>),
-    /// Too little for a step.
-    #[error("there are {0} training rows, which is no step of at least two")]
+    /// Too few rows for a step.
+    #[error("too few training rows ({0}): a step needs at least two")]
     TooFewRows(usize),
-    /// Class weights or logit adjustment, and a class that has no rows.
+    /// Class weights or logit adjustment for a class that has no rows.
     #[error(
         "class {0} has no training rows, so there are no class weights or logit adjustment for it"
     )]
     AbsentClass(usize),
-    /// A batch that is not one of this training.
-    #[error("a batch cannot be trained: {0}")]
+    /// A batch that does not belong to this training.
+    #[error("a batch cannot be trained on: {0}")]
     Batch(String),
     /// See [`InputError`].
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The loss is no number any more.
+    /// A loss that is not finite.
     #[error(
         "epoch {epoch}, step {step}: the loss is {loss}: the training has diverged (a lower learning rate, or clipping, may help)"
     )]
@@ -46,9 +46,9 @@ pub enum TrainingError {
     /// See [`NotFinite`].
     #[error(transparent)]
     NotFinite(#[from] NotFinite),
-    /// A run that is complete, and not asked for more.
+    /// A complete training that was not given more epochs.
     #[error(
-        "the training is complete after {0} epochs: there is nothing left to do; say how many more epochs it shall have"
+        "the training is complete after {0} epochs: there is nothing left to do; say how many more epochs to train"
     )]
     NothingToDo(u32),
     /// A checkpoint of another training.
@@ -60,56 +60,56 @@ pub enum TrainingError {
     /// See [`ManifestError`].
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The manifest is not the one that the run began with.
+    /// A manifest other than the one with which the run began.
     #[error("the manifest {} has changed since the run began: its sha256 is {found}, and was {expected}", path.display())]
     OtherManifest {
         /// The manifest.
         path: PathBuf,
-        /// When the run began.
+        /// SHA-256 when the run began.
         expected: String,
-        /// Now.
+        /// SHA-256 now.
         found: String,
     },
-    /// A manifest without rows to train or to validate.
+    /// A manifest without rows for training or validation.
     #[error("the manifest has no rows of the split {0}, which a training needs")]
     NoRows(Split),
-    /// A row whose image no input can be made of.
+    /// A row whose image cannot be made into an input.
     #[error("{}: {reason}", image.display())]
     Row {
-        /// As the manifest names it.
+        /// Image as the manifest names it.
         image: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the row.
         reason: String,
     },
     /// See [`SoftlabelsError`].
     #[error(transparent)]
     Softlabels(#[from] SoftlabelsError),
-    /// Softlabels that are not those that the run began with; all differences.
+    /// Softlabels other than those with which the run began; lists all differences.
     #[error(
-        "the softlabels {} were made anew since the run began: {}; bring back those that were, or begin a new training",
+        "the softlabels {} were made anew since the run began: {}; restore those that it began with, or begin a new training",
         folder.display(), differences.join("; ")
     )]
     OtherSoftlabels {
-        /// Their folder.
+        /// Folder of the softlabels.
         folder: PathBuf,
-        /// What differs, and how.
+        /// The differences.
         differences: Vec<String>,
     },
-    /// Votes that are none.
+    /// Votes that cannot be used.
     #[error("the votes {}: {reason}", path.display())]
     Votes {
-        /// The file.
+        /// File of the votes.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with them.
         reason: String,
     },
-    /// A card of another kind of model.
+    /// A card that does not fit a training.
     #[error("the card does not fit a training: {0}")]
     Card(String),
-    /// The run's folder.
+    /// A problem with the run's folder.
     #[error("{}: {reason}", path.display())]
     Folder {
-        /// File or folder.
+        /// File or folder concerned.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,

@@ -1,15 +1,14 @@
-//! The folder of a training, from which it can be taken up again. Owns its files and the order in which they are
-//! written.
+//! The folder of a training, from which it can be resumed. Owns its files and the order in which they are written.
 //!
 //! | file | |
 //! | --- | --- |
 //! | `config.yaml`, `card.yaml` | settings as resolved, with the manifest and its hash; preprocessing |
 //! | `environment.json` | versions and machine |
-//! | `checkpoints/last.safetensors` | network, optimiser, average and progress at the last checkpoint |
+//! | `checkpoints/last.safetensors` | network, optimiser, weight average and progress at the last checkpoint |
 //! | `checkpoints/best.safetensors` | the best epoch's network alone, under timm's names |
-//! | `predictions_validation.npz` | what the best epoch says of the validation rows |
-//! | `history.csv`, `curve.svg`, `training.log` | a line for each epoch; the same as a picture; what happened |
-//! | `model/`, `metrics.json` | at the end: the best epoch as a model folder, and how good it is on the validation rows |
+//! | `predictions_validation.npz` | the best epoch's predictions for the validation rows |
+//! | `history.csv`, `curve.svg`, `training.log` | one line per epoch; the same as a chart; the log |
+//! | `model/`, `metrics.json` | at the end: the best epoch as a model folder, and its metrics on the validation rows |
 
 use std::fs;
 use std::io::Write;
@@ -50,7 +49,7 @@ const LOG: &str = "training.log";
 const MODEL: &str = "model";
 const METRICS: &str = "metrics.json";
 
-/// A training's folder.
+/// Folder of a training.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -59,14 +58,14 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Checkpoints in a folder.
+    /// Checkpoints in the folder.
     pub const CHECKPOINTS: [&str; 2] = [LAST, BEST];
 
-    /// Begins a training in a new folder. The card says how images are preprocessed; its input must be nchw with the
-    /// network's number of channels and its output logits in the canonical class order.
+    /// Creates a new folder for a training. The card defines how images are preprocessed; its input must be nchw with
+    /// the network's number of channels, and its output logits in the canonical class order.
     ///
     /// # Errors
-    /// See [`TrainingError`]; then no folder is made.
+    /// See [`TrainingError`]; no folder is created then.
     pub fn create(
         path: &Path,
         config: RunConfig,
@@ -74,7 +73,7 @@ impl RunFolder {
         device: Device,
     ) -> Result<Self, TrainingError> {
         if path.symlink_metadata().is_ok() {
-            let reason = "it is there already; a training begins in a new folder, or is taken up again with `fermata resume`";
+            let reason = "it is there already; begin a training in a new folder, or continue this one with `fermata resume`";
             return Err(TrainingError::Folder {
                 path: path.to_owned(),
                 reason: reason.to_owned(),
@@ -103,19 +102,19 @@ impl RunFolder {
         self.write(CARD_FILE, &self.card.to_yaml())?;
         self.save(trainer)?;
         let yaml = serde_saphyr::to_string(&self.config);
-        let yaml = yaml.expect("settings hold nothing that YAML cannot say");
+        let yaml = yaml.expect("settings can be written as YAML");
         self.write(CONFIG, &yaml)
     }
 
-    /// Whether a folder is a training's.
+    /// Returns whether a folder is that of a training.
     pub fn is_in(path: &Path) -> bool {
         path.join(CONFIG).is_file() && path.join(LAST).is_file()
     }
 
-    /// A training's folder as it is.
+    /// Opens the folder of a training.
     ///
     /// # Errors
-    /// It is none, or cannot be read.
+    /// It is not the folder of a training, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, TrainingError> {
         if !Self::is_in(path) {
             let reason = format!("it is not a training's folder: it has no {CONFIG} and {LAST}");
@@ -138,25 +137,25 @@ impl RunFolder {
         })
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the training is about.
+    /// Returns the configuration of the training.
     pub fn config(&self) -> &RunConfig {
         &self.config
     }
 
-    /// How images are preprocessed.
+    /// Returns the card, which defines how images are preprocessed.
     pub fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// What the training began on and with.
+    /// Reads the environment in which the training began.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub fn environment(&self) -> Result<Environment, TrainingError> {
         let file = self.path.join(ENVIRONMENT);
         let text = fermata_files::read_text(&file, MOST_TEXT);
@@ -179,7 +178,7 @@ impl RunFolder {
         )
     }
 
-    /// The training as it was at the last checkpoint.
+    /// Returns a trainer in the state of the last checkpoint.
     ///
     /// # Errors
     /// The checkpoint cannot be read or is of another training.
@@ -194,7 +193,7 @@ impl RunFolder {
         Ok(trainer)
     }
 
-    /// Where the training stood at the last checkpoint.
+    /// Returns the progress at the last checkpoint.
     ///
     /// # Errors
     /// The checkpoint cannot be read.
@@ -202,7 +201,8 @@ impl RunFolder {
         Progress::of(&TensorFile::read(&self.path.join(LAST))?)
     }
 
-    /// Whether all is done and written. A training that was killed while it wrote its results is not.
+    /// Returns whether everything is done and written. A training that was killed while it wrote its results is not
+    /// complete.
     ///
     /// # Errors
     /// The checkpoint cannot be read.
@@ -210,7 +210,7 @@ impl RunFolder {
         Ok(self.progress()?.is_done() && self.path.join(METRICS).is_file())
     }
 
-    /// The epoch that is kept as the best, if there is one.
+    /// Returns the epoch stored as the best, if there is one.
     fn kept_epoch(&self) -> Result<Option<u32>, TrainingError> {
         let path = self.path.join(BEST);
         if !path.is_file() {
@@ -221,27 +221,27 @@ impl RunFolder {
         Ok(epoch.and_then(|epoch| u32::try_from(epoch).ok()))
     }
 
-    /// Plans this many epochs from the last checkpoint on; see [`Trainer::extend`]. They are not forgotten by a
-    /// training that is killed before its next checkpoint.
+    /// Plans this many more epochs from the last checkpoint on; see [`Trainer::extend`]. The plan is written to the
+    /// checkpoint, so it survives a training that is killed before its next one.
     ///
     /// # Errors
-    /// None at all would do nothing; the checkpoint cannot be read or written.
+    /// The number of epochs is 0, or the checkpoint cannot be read or written, or the best weights are ahead of it.
     pub fn extend(&self, epochs: u32, rows: &TrainingRows) -> Result<(), TrainingError> {
-        // As a checkpoint of this training, or not at all.
+        // Extends the training only if its checkpoint can be restored.
         let mut trainer = self.trainer(rows, Device::Cpu)?;
         let best = trainer.progress().best.map(|best| best.epoch);
         if self.kept_epoch()? != best {
-            let reason = "it is ahead of the last checkpoint: the training was killed while it ended an epoch; take it up to that epoch's end without more epochs first";
+            let reason = "it is ahead of the last checkpoint: the training was killed while it ended an epoch; first resume it to that epoch's end, without more epochs";
             return Err(failed(&self.path.join(BEST), &reason));
         }
         trainer.extend(epochs)?;
         self.save(&trainer)
     }
 
-    /// Writes a checkpoint, from which the training goes on at just this step.
+    /// Writes a checkpoint, from which the training continues at exactly this step.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub fn save(&self, trainer: &Trainer) -> Result<(), TrainingError> {
         let mut checkpoint = trainer.checkpoint();
         let mut provenance = self.provenance(trainer.progress().epoch);
@@ -254,11 +254,11 @@ impl RunFolder {
         Ok(checkpoint.write(&self.path.join(LAST))?)
     }
 
-    /// Writes what an epoch has come to. The checkpoint comes after the best weights and their predictions, and before
-    /// the history that is made from it: a training that is killed in between writes the same again.
+    /// Writes the results of an epoch. The checkpoint is written after the best weights and their predictions, and
+    /// before the history that is derived from it: a training that is killed in between writes the same files again.
     ///
     /// # Errors
-    /// Something cannot be written.
+    /// A file cannot be written.
     pub fn keep(
         &self,
         trainer: &mut Trainer,
@@ -279,11 +279,9 @@ impl RunFolder {
     fn write_history(&self, history: &[EpochRow]) -> Result<(), TrainingError> {
         let mut table = csv::Writer::from_writer(Vec::new());
         for row in history {
-            table
-                .serialize(row)
-                .expect("numbers are written into memory");
+            table.serialize(row).expect("writing to memory cannot fail");
         }
-        let table = table.into_inner().expect("memory takes all");
+        let table = table.into_inner().expect("writing to memory cannot fail");
         let path = self.path.join(HISTORY);
         fermata_files::write(&path, &table).map_err(|error| failed(&path, &error.reason))?;
         let of = |value: fn(&EpochRow) -> f64| history.iter().map(value).collect();
@@ -300,7 +298,7 @@ impl RunFolder {
         )
     }
 
-    /// What is said of a file of this training.
+    /// Returns the provenance stored in a file of this training.
     fn provenance(&self, epoch: u32) -> Value {
         let Environment {
             fermata,
@@ -319,7 +317,7 @@ impl RunFolder {
             "training": config.training,
         });
         if let (Some(initial), Some(used)) = (&config.training.initial, &config.initial) {
-            // Where the file lay is nobody's business but the run's.
+            // The path of the file is of no interest outside this run.
             provenance["training"]["initial"] = json!({
                 "sha256": used.sha256,
                 "head": initial.head,
@@ -339,11 +337,11 @@ impl RunFolder {
         provenance
     }
 
-    /// Writes the best epoch as a model folder, with the temperature that fits its validation predictions, and measures
-    /// it.
+    /// Writes the best epoch as a model folder, with the temperature fitted on its validation predictions, and writes
+    /// its metrics.
     ///
     /// # Errors
-    /// There is no epoch yet, or something cannot be read or written.
+    /// No epoch is complete, or something cannot be read or written.
     pub fn complete(&self, progress: &Progress) -> Result<Best, TrainingError> {
         let training = &self.config.training;
         let path = self.path.join(BEST);
@@ -365,14 +363,14 @@ impl RunFolder {
             let classes: Vec<String> = classes.map(ToString::to_string).collect();
             Some(Predictions::read(&predictions, &classes)?)
         } else {
-            // Of a version that predicted at the end.
+            // The training was run by a version that predicted only at the end.
             None
         };
         if let Some(validation) = &validation {
             card.temperature = fit_temperature(validation).applied();
         } else {
             self.log(
-                "the best epoch is of a version that did not keep its validation predictions: the model has no temperature yet; see `fermata calibrate`",
+                "the best epoch was written by a version that did not keep its validation predictions, so the model has no temperature yet; see `fermata calibrate`",
             )?;
         }
         let weights = fermata_files::read(&path, MOST_NUMBERS);
@@ -387,7 +385,7 @@ impl RunFolder {
         });
         let metrics = match &validation {
             Some(validation) => {
-                // A temperature is not measured on the rows that it was fitted on.
+                // A temperature must not be measured on the rows on which it was fitted.
                 let evaluation = Evaluation::of(validation, None, None);
                 let mut evaluation =
                     evaluation.expect("there is no other model whose rows could differ");
@@ -396,7 +394,7 @@ impl RunFolder {
             }
             None => json_text(&json!({ "source": source })),
         };
-        // Last: where it is, the rest is there too.
+        // Written last: if it exists, the other files exist too.
         self.write(METRICS, &metrics)?;
         Ok(best)
     }
@@ -406,10 +404,10 @@ impl RunFolder {
         fermata_files::write(&path, text.as_bytes()).map_err(|error| failed(&path, &error.reason))
     }
 
-    /// Adds a line to the log.
+    /// Appends a line to the log.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The log cannot be written.
     pub fn log(&self, line: &str) -> Result<(), TrainingError> {
         let path = self.path.join(LOG);
         let file = fs::OpenOptions::new().create(true).append(true).open(&path);

@@ -1,5 +1,5 @@
-//! What a training minimises, put together from [`crate::losses`]: cross-entropy, a teacher, negative labels. Owns the
-//! settings, what they need and when each term begins.
+//! The loss of a training, composed from [`crate::losses`]: cross-entropy, distillation and negative learning. Owns the
+//! settings, what they require, and when each term begins.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -11,23 +11,23 @@ use crate::losses::{
 };
 use crate::settings_problems::Problems;
 
-/// The loss of a training. Default: plain cross-entropy.
+/// Loss of a training. Default: plain cross-entropy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Objective {
     /// Share of the label that is spread over all classes (Szegedy et al. 2016). Default: 0.
     pub label_smoothing: f64,
-    /// Weights of the classes in the cross-entropy. Default: none.
+    /// Class weights of the cross-entropy. Default: none.
     pub class_weights: ClassWeights,
     /// τ of τ·ln(share of the class), added to the logits of the cross-entropy (Menon et al. 2021). Default: 0.
     pub logit_adjustment: f64,
-    /// Whether the cross-entropy is with a distribution for each row, such as annotators' votes, instead of its label.
+    /// Whether the cross-entropy uses a distribution for each row, such as annotators' votes, instead of its label.
     /// Default: false.
     pub soft_targets: bool,
-    /// A teacher beside the labels. Default: none.
+    /// Distillation from a teacher, in addition to the labels. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distillation: Option<Distillation>,
-    /// What a row is not. Default: none.
+    /// Negative learning: from classes that a row does not belong to. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub negative: Option<Negative>,
 }
@@ -36,14 +36,14 @@ pub struct Objective {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassWeights {
-    /// All the same.
+    /// All equal.
     #[default]
     None,
     /// Rows / (classes · rows of the class), as scikit-learn's `balanced`.
     Balanced,
 }
 
-/// Learning from a teacher's logits.
+/// Distillation from a teacher's logits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
     rename_all = "snake_case",
@@ -57,17 +57,17 @@ pub enum Distillation {
         temperature: f64,
         /// α.
         alpha: f64,
-        /// Whether logits are z-scores before (Sun et al. 2024). Default: false.
+        /// Whether logits are standardised to z-scores first (Sun et al. 2024). Default: false.
         #[serde(default)]
         standardised: bool,
     },
-    /// Zhao et al. 2022, in one of two forms.
+    /// DKD (Zhao et al. 2022), in one of two forms.
     Decoupled(DecoupledDistillation),
     /// DIST, Huang et al. 2022.
     Correlation(CorrelationDistillation),
 }
 
-/// Learning from classes that a row is not, drawn anew for each row and epoch.
+/// Learning from classes that a row does not belong to, drawn anew for each row and epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
     rename_all = "snake_case",
@@ -75,45 +75,45 @@ pub enum Distillation {
     deny_unknown_fields
 )]
 pub enum Negative {
-    /// λ·NL beside the rest of the loss (Kim et al. 2019).
+    /// λ·NL added to the rest of the loss (Kim et al. 2019).
     Added {
         /// λ.
         weight: f64,
     },
-    /// NL alone, then SelNL alone, then SelPL alone, in the place of the rest.
+    /// NL alone, then SelNL alone, then SelPL alone, in place of the rest of the loss.
     Staged {
         /// Epochs of NL.
         all: u32,
-        /// Epochs of SelNL after that.
+        /// Epochs of SelNL after those of NL.
         selected: u32,
     },
-    /// λ·NL of the rows to whose label the teacher gives less than chance.
+    /// λ·NL on the rows whose label gets a probability below chance from the teacher.
     OfDoubted {
         /// λ.
         weight: f64,
     },
 }
 
-/// The rows of one step.
+/// Rows of one step.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
-    /// [N, K].
+    /// Student logits [N, K].
     pub(crate) logits: &'a Tensor,
-    /// i64 `[N]`, where the logits are.
+    /// Labels, i64 `[N]`, on the device of the logits.
     pub(crate) labels: &'a Tensor,
-    /// The same, on the CPU.
+    /// The same labels on the CPU.
     pub(crate) label_values: &'a [i64],
-    /// [N, K].
+    /// Teacher logits [N, K].
     pub(crate) teacher: Option<&'a Tensor>,
-    /// Distributions [N, K].
+    /// Target distributions [N, K].
     pub(crate) targets: Option<&'a Tensor>,
-    /// From 0.
+    /// Epoch, from 0.
     pub(crate) epoch: u32,
-    /// Seed, epoch and batch.
+    /// Seed, epoch and step.
     pub(crate) key: [u64; 3],
 }
 
-/// Distinguishes these random numbers from others of the same step.
+/// Separates these random numbers from others of the same step.
 const PURPOSE: u64 = 0x4E65_6761;
 
 impl Distillation {
@@ -157,12 +157,12 @@ impl Distillation {
 }
 
 impl Objective {
-    /// Whether each row needs a teacher's logits.
+    /// Returns whether each row needs a teacher's logits.
     pub fn needs_teacher(&self) -> bool {
         self.distillation.is_some() || matches!(self.negative, Some(Negative::OfDoubted { .. }))
     }
 
-    /// What is wrong with the settings, each by name.
+    /// Returns all problems of the settings, each with its setting's name.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Problems::of("objective.");
         problems.below_1("label_smoothing", self.label_smoothing);
@@ -180,17 +180,17 @@ impl Objective {
         ] {
             if is_staged && is_there {
                 problems.tell(&format!(
-                    "negative.staged takes the place of the whole loss, so there can be no {name}"
+                    "negative.staged replaces the whole loss, so there can be no {name}"
                 ));
             }
         }
         problems.all()
     }
 
-    /// The cross-entropy's settings for training labels of K classes.
+    /// Returns the settings of the cross-entropy for training labels of K classes.
     ///
     /// # Errors
-    /// A class that has no rows would get an infinite weight or adjustment; says which.
+    /// The index of a class without rows, whose weight or adjustment would be infinite.
     pub(crate) fn cross_entropy(
         &self,
         labels: &[usize],
@@ -227,7 +227,7 @@ impl Objective {
         })
     }
 
-    /// The loss of a step, one number with gradients. The teacher is there if [`Objective::needs_teacher`].
+    /// Returns the loss of a step, a scalar with gradients. There must be a teacher if [`Objective::needs_teacher`].
     pub(crate) fn loss(&self, seen: &Seen<'_>, settings: &CrossEntropy) -> Tensor {
         if let Some(Negative::Staged { all, selected }) = self.negative {
             let stage = match seen.epoch {
@@ -239,7 +239,7 @@ impl Objective {
         }
         let expected = if self.soft_targets {
             seen.targets
-                .expect("a step without targets is refused before")
+                .expect("a step without targets was refused earlier")
         } else {
             seen.labels
         };
@@ -287,10 +287,10 @@ impl Objective {
 impl Seen<'_> {
     fn teacher(&self) -> &Tensor {
         self.teacher
-            .expect("a step without a teacher is refused before")
+            .expect("a step without a teacher was refused earlier")
     }
 
-    /// A class that each row is not.
+    /// Draws for each row a class that it does not belong to.
     fn others(&self) -> Tensor {
         let classes = self.logits.size()[1];
         let key = [PURPOSE, self.key[0], self.key[1], self.key[2]];

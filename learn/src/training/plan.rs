@@ -1,6 +1,6 @@
-//! What a training sees, in its order: the rows of each step, each epoch's end, the validation rows behind it. A
-//! function of the settings, the labels and the cursor, so that whoever reads the rows and whoever trains them can each
-//! walk it alone.
+//! The order in which a training sees its rows: the rows of each step, the end of each epoch, and then the validation
+//! rows. It is a function of the settings, the labels and the cursor, so the node that reads the rows and the node that
+//! trains on them can each walk it independently.
 
 use super::error::TrainingError;
 use super::progress::Progress;
@@ -8,22 +8,22 @@ use super::spec::TrainingSpec;
 use crate::folds::Fold;
 use crate::manifest::{Manifest, Split};
 
-/// The manifest's rows that a training uses, as indices in the manifest.
+/// Rows of the manifest that a training uses, as indices into the manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrainingRows {
-    /// Learnt from.
+    /// Rows to train on.
     pub train: Vec<usize>,
-    /// Their classes.
+    /// Class of each training row.
     pub labels: Vec<usize>,
-    /// Validated on behind each epoch.
+    /// Rows to validate on after each epoch.
     pub validation: Vec<usize>,
 }
 
 impl TrainingRows {
-    /// The rows of a manifest, without those of a fold.
+    /// Returns the training and validation rows of a manifest, without those of a fold.
     ///
     /// # Errors
-    /// There are none to train, or none to validate.
+    /// There are no rows to train on or none to validate on.
     pub fn of(manifest: &Manifest, without: Option<Fold>) -> Result<Self, TrainingError> {
         let of = |split: Split| -> Vec<usize> {
             let rows = manifest.rows.iter().enumerate();
@@ -47,47 +47,47 @@ impl TrainingRows {
     }
 }
 
-/// What comes next in a training.
+/// Next item of a training plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planned {
-    /// A row of a step.
+    /// A training row of a step.
     Train {
-        /// From 0.
+        /// Epoch, from 0.
         epoch: u32,
-        /// Within the epoch, from 0.
+        /// Step within the epoch, from 0.
         step: u64,
-        /// The view in which it is seen.
+        /// View in which the row is seen.
         view: u32,
         /// Index in the manifest.
         row: usize,
     },
-    /// All steps of an epoch have come; its validation rows follow.
+    /// End of the steps of an epoch; its validation rows follow.
     EpochEnd {
-        /// From 0.
+        /// Epoch, from 0.
         epoch: u32,
     },
-    /// A row that is validated, as it is.
+    /// A validation row, unaugmented.
     Validation {
-        /// The epoch behind which it is validated.
+        /// Epoch after which the row is validated.
         epoch: u32,
         /// Index in the manifest.
         row: usize,
     },
 }
 
-/// Walks a training from where it stands to its planned end. An early stop is not planned.
+/// Iterator over a training from its current progress to its planned end. Early stopping is not part of the plan.
 #[derive(Clone, Debug)]
 pub struct Plan {
     spec: TrainingSpec,
     rows: TrainingRows,
     epoch: u32,
     end: u32,
-    /// What is left of the epoch before [`Plan::epoch`].
+    /// Remaining items of the epoch before [`Plan::epoch`].
     left: std::vec::IntoIter<Planned>,
 }
 
 impl Plan {
-    /// From a training's progress on.
+    /// Returns the plan that continues from the given progress.
     pub fn new(spec: &TrainingSpec, rows: &TrainingRows, from: &Progress) -> Self {
         let mut plan = Self {
             spec: spec.clone(),
@@ -104,7 +104,7 @@ impl Plan {
         plan
     }
 
-    /// Plans an epoch from a step on.
+    /// Plans an epoch, beginning at the given step.
     fn begin_epoch(&mut self, from: u64) {
         let epoch = self.epoch;
         let steps = self.spec.epoch(&self.rows.labels, epoch);
@@ -124,12 +124,12 @@ impl Plan {
         self.epoch += 1;
     }
 
-    /// Rows that are still to come, trained and validated.
+    /// Returns the number of training and validation rows still to come.
     pub fn rows_left(&self) -> u64 {
         let is_row = |planned: &&Planned| !matches!(planned, Planned::EpochEnd { .. });
         let left = self.left.as_slice().iter().filter(is_row).count() as u64;
         let count = self.rows.labels.len();
-        // A single row at the end is no step.
+        // A single row left at the end does not form a step.
         let trained = count - usize::from(count % self.spec.batch == 1);
         let epochs = u64::from(self.end.saturating_sub(self.epoch));
         left + epochs * (trained + self.rows.validation.len()) as u64
@@ -226,7 +226,7 @@ mod tests {
             Planned::Validation { epoch: 1, row: 3 },
         ];
         assert_eq!(plan[2..], rest);
-        // All steps trained, not yet validated.
+        // All steps are trained but not yet validated.
         let plan: Vec<Planned> = Plan::new(&spec(2, 2), &rows(4, 2), &at(1, 2, 2)).collect();
         assert_eq!(plan, rest);
         assert_eq!(Plan::new(&spec(2, 2), &rows(4, 2), &at(2, 0, 2)).count(), 0);

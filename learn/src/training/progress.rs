@@ -1,4 +1,4 @@
-//! Where a training stands and what it has come to, as checkpoints and `history.csv` hold it.
+//! The progress and the results of a training, as stored in checkpoints and `history.csv`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -6,39 +6,39 @@ use serde_json::{Value, json};
 use super::error::TrainingError;
 use crate::weights::TensorFile;
 
-/// Its key in a checkpoint's provenance.
+/// Key of the progress in a checkpoint's provenance.
 const PROGRESS: &str = "progress";
 
-/// Where a training stands: the next step, and what is known of the steps before.
+/// Progress of a training: the next step, and the results so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
-    /// From 0; the epochs before it are complete.
+    /// Current epoch, from 0; the epochs before it are complete.
     pub epoch: u32,
-    /// Steps of this epoch that have been trained.
+    /// Steps of this epoch trained so far.
     pub step: u64,
-    /// Epoch at which the training ends; later than planned if it was taken up for more.
+    /// Epoch at which the training ends; later than in the settings if the training was extended.
     pub end: u32,
-    /// Step, counted over all epochs, at which the training was taken up for more: from there to the end runs a
-    /// schedule of its own.
+    /// Step, counted over all epochs, at which the training was extended: from there to the end it follows a schedule
+    /// of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_from: Option<u64>,
-    /// Sum over this epoch's rows of their step's loss.
+    /// Sum of the loss over this epoch's rows; each row counts with the mean loss of its step.
     pub loss_sum: f64,
     /// Rows trained in this epoch.
     pub rows: u64,
     /// Best epoch so far.
     pub best: Option<Best>,
-    /// Epochs since then.
+    /// Epochs since the best one.
     pub epochs_since_best: u32,
-    /// Whether it stopped early.
+    /// Whether the training stopped early.
     pub has_stopped: bool,
-    /// The complete epochs.
+    /// Completed epochs.
     pub history: Vec<EpochRow>,
 }
 
 impl Progress {
-    /// Of a training that begins, for this many epochs.
+    /// Returns the progress of a new training of this many epochs.
     pub fn new(epochs: u32) -> Self {
         Self {
             end: epochs,
@@ -46,10 +46,10 @@ impl Progress {
         }
     }
 
-    /// That of a checkpoint.
+    /// Returns the progress in a checkpoint.
     ///
     /// # Errors
-    /// It is no checkpoint of a training.
+    /// The file is not a checkpoint of a training.
     pub fn of(checkpoint: &TensorFile) -> Result<Self, TrainingError> {
         let provenance = checkpoint.provenance.as_ref();
         let Some(progress) = provenance.and_then(|provenance| provenance.get(PROGRESS)) else {
@@ -60,18 +60,18 @@ impl Progress {
         read.map_err(|error| TrainingError::Checkpoint(error.to_string()))
     }
 
-    /// As a checkpoint's provenance holds it.
+    /// Returns the progress as a checkpoint's provenance holds it.
     pub(super) fn to_provenance(&self) -> Value {
         json!({ PROGRESS: self })
     }
 
-    /// Whether there is nothing left to do.
+    /// Returns whether nothing is left to do.
     pub fn is_done(&self) -> bool {
         self.has_stopped || self.epoch >= self.end
     }
 
-    /// Plans this many epochs from here, of this many steps each, in the place of what was planned, also after an early
-    /// stop.
+    /// Plans this many epochs from here, of this many steps each, in place of what was planned before, even after an
+    /// early stop.
     pub(super) fn extend(&mut self, epochs: u32, steps: u64) {
         self.end = self.epoch + epochs;
         self.more_from = Some(u64::from(self.epoch) * steps + self.step);
@@ -80,21 +80,21 @@ impl Progress {
     }
 }
 
-/// The best epoch by validation.
+/// Best epoch on the validation rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Best {
-    /// From 0.
+    /// Epoch, from 0.
     pub epoch: u32,
-    /// Of the metric that selects.
+    /// Value of the selecting metric.
     pub value: f64,
 }
 
-/// An epoch, as a line of `history.csv`.
+/// One epoch, as a line of `history.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpochRow {
-    /// From 0.
+    /// Epoch, from 0.
     pub epoch: u32,
     /// Rows trained.
     pub rows: u64,
@@ -102,23 +102,23 @@ pub struct EpochRow {
     pub rate: f64,
     /// Mean loss over the rows.
     pub train_loss: f64,
-    /// On the validation rows.
+    /// Accuracy on the validation rows.
     pub accuracy: f64,
-    /// On the validation rows.
+    /// Macro-F1 on the validation rows.
     pub macro_f1: f64,
-    /// On the validation rows.
+    /// Negative log-likelihood on the validation rows.
     pub nll: f64,
-    /// On the validation rows.
+    /// Expected calibration error on the validation rows.
     pub ece: f64,
-    /// Whether it is the best so far.
+    /// Whether it was the best epoch so far.
     pub is_best: bool,
 }
 
-/// What one step was.
+/// Result of one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepDone {
     /// Mean loss of its rows.
     pub loss: f64,
-    /// Its learning rate.
+    /// Learning rate of the step.
     pub rate: f64,
 }

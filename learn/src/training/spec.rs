@@ -1,5 +1,4 @@
-//! What a training does, as written in a file. Owns the settings, their defaults, what makes them wrong, and which rows
-//! each step sees.
+//! The settings of a training, as written in a file: their defaults, their validation, and which rows each step sees.
 
 use std::path::PathBuf;
 
@@ -15,70 +14,71 @@ use crate::schedule::Cosine;
 use crate::settings_problems::Problems;
 use crate::weights::HeadOf;
 
-/// More threads than any machine that trains has cores.
+/// Upper limit of `threads`: more than any training machine has cores.
 const MOST_THREADS: u32 = 1024;
 
-/// A training, without its data.
+/// Settings of a training, without its data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSpec {
-    /// Network, by its name.
+    /// Name of the network.
     pub architecture: Architecture,
-    /// Its head. Default: `linear`.
+    /// Head of the network. Default: `linear`.
     #[serde(default)]
     pub head: HeadSpec,
-    /// Weights to begin with. Default: new ones, drawn from the seed.
+    /// Initial weights. Default: new ones, drawn from the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<Initial>,
-    /// Of all that is drawn. Default: 0.
+    /// Seed of everything random. Default: 0.
     #[serde(default)]
     pub seed: u64,
-    /// Passes over the rows.
+    /// Number of passes over the rows.
     pub epochs: u32,
-    /// Rows of a step. What is left at an epoch's end is a smaller step; a single row is left out, since batch
-    /// normalisation has no variance of one.
+    /// Rows per step. Rows left at the end of an epoch form a smaller step; a single one is left out, since batch
+    /// normalisation needs at least two.
     pub batch: usize,
-    /// Which rows an epoch has. Default: `shuffled`.
+    /// How the rows of an epoch are chosen. Default: `shuffled`.
     #[serde(default)]
     pub sampling: Sampling,
-    /// How pictures are varied. Default: see [`Augmentation`].
+    /// How pictures are augmented. Default: see [`Augmentation`].
     #[serde(default)]
     pub augmentation: Augmentation,
-    /// Which views of a picture the epochs see. Default: each epoch another.
+    /// Which view of a picture each epoch sees. Default: a new one each epoch.
     #[serde(default, skip_serializing_if = "Views::is_default")]
     pub views: Views,
-    /// What is minimised. Default: cross-entropy.
+    /// Loss to minimise. Default: cross-entropy.
     #[serde(default)]
     pub objective: Objective,
-    /// How gradients become updates. Default: AdamW with torch's settings.
+    /// Update rule of the optimiser. Default: AdamW with torch's settings.
     #[serde(default = "adam_w")]
     pub rule: Rule,
-    /// Of weights, not of biases and norms. Default: 0.05.
+    /// Weight decay; applies to weights, not to biases and norms. Default: 0.05.
     #[serde(default = "weight_decay")]
     pub weight_decay: f64,
-    /// Default: 3e-4 to 1e-5 without warm-up.
+    /// Learning rates. Default: 3e-4 to 1e-5 without warm-up.
     #[serde(default)]
     pub learning_rate: LearningRate,
-    /// Probability that a value before the head becomes 0 in a step; the others grow to keep the mean (Srivastava et
-    /// al. 2014). Default: 0.
+    /// Probability that a value before the head is set to 0 in a step; the others are scaled up to keep the mean
+    /// (Srivastava et al. 2014). Default: 0.
     #[serde(default)]
     pub dropout: f64,
-    /// Longest gradient; longer ones are shortened. Default: none.
+    /// Largest gradient norm; longer gradients are scaled down to it. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
-    /// Decay of a moving average of the weights, which is then validated and kept instead of them. Default: none.
+    /// Decay of the moving average of the weights, which is validated and kept in place of the weights. Default: no
+    /// average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average_decay: Option<f64>,
-    /// By which validation metric the best epoch is chosen. Default: `macro_f1`.
+    /// Validation metric that selects the best epoch. Default: `macro_f1`.
     #[serde(default)]
     pub select_by: SelectBy,
-    /// Epochs without a better one after which the training stops. Default: none.
+    /// Epochs without improvement after which the training stops early. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patience: Option<u32>,
-    /// Steps between checkpoints within an epoch. Default: none, only at its end.
+    /// Steps between checkpoints within an epoch. Default: only at the end of an epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
-    /// Threads of the computation on a CPU; another number gives slightly other weights. Default: 1.
+    /// CPU threads of the computation; another number gives slightly different weights. Default: 1.
     #[serde(default = "one")]
     pub threads: u32,
 }
@@ -95,16 +95,16 @@ fn one() -> u32 {
     1
 }
 
-/// Views of the pictures: how view v of a picture looks is a function of (seed, v, hash of the image), and view 0 is
-/// the picture as it is ([`Augmentation::view`]). Trainings with the same views see the same pictures, whatever they
+/// Views of the pictures: view v of a picture is a function of (seed, v, hash of the image), and view 0 is the
+/// unaugmented picture ([`Augmentation::view`]). Trainings with the same views see the same pictures, whatever they
 /// learn from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Views {
-    /// V: epoch e sees view e mod V. Default: that of the softlabels, or no limit.
+    /// Number of views V: epoch e sees view e mod V. Default: that of the softlabels, or no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
-    /// Of the variations. Default: that of the softlabels, or of the training.
+    /// Seed of the augmentation. Default: that of the softlabels, or of the training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
@@ -114,10 +114,10 @@ impl Views {
         *self == Self::default()
     }
 
-    /// The view in which an epoch sees a row that it draws for the n-th time, from 0. The further draws of a balanced
-    /// epoch are other views, as far as there are any.
+    /// Returns the view in which an epoch sees a row that it draws for the n-th time (from 0). Repeated draws in a
+    /// balanced epoch get different views, as far as there are enough of them.
     pub fn of(self, epoch: u32, draw: u32) -> u32 {
-        // A step that no usual number of views divides, and that other epochs hardly reach.
+        // A stride that no usual number of views divides and that other epochs are unlikely to reach.
         let view = epoch.wrapping_add(draw.wrapping_mul(65_537));
         match self.count {
             None | Some(0) => view,
@@ -126,19 +126,19 @@ impl Views {
     }
 }
 
-/// The head of a network in training.
+/// Head of a network in training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum HeadSpec {
-    /// Fully connected.
+    /// Fully connected layer.
     #[default]
     Linear,
-    /// Cosines with a margin.
+    /// Cosines with an angular margin.
     Arcface(ArcFace),
 }
 
 impl HeadSpec {
-    /// The head that the network has.
+    /// Returns the head of the network.
     pub fn of(self, classes: i64) -> Head {
         match self {
             Self::Linear => Head::Linear { classes },
@@ -151,12 +151,12 @@ impl HeadSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Initial {
-    /// Safetensors of this network, timm's or a training's.
+    /// Safetensors file of this architecture, from timm or from a training.
     pub weights: PathBuf,
-    /// `file`: its head too. `network`: a new head, for other classes.
+    /// `file`: take the file's head too. `network`: keep a new head, for other classes.
     pub head: HeadOf,
-    /// Whether they had learnt from none of the pictures here, such as weights of ImageNet. Weights that do not say
-    /// what they had learnt from may else have seen every row. Default: false.
+    /// Whether the weights were trained on none of the pictures here, such as weights of ImageNet. Otherwise weights
+    /// without provenance may have seen every row. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
 }
@@ -165,11 +165,11 @@ pub struct Initial {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LearningRate {
-    /// After the warm-up. Default: 3e-4.
+    /// Rate after the warm-up. Default: 3e-4.
     pub base: f64,
-    /// At the end. Default: 1e-5.
+    /// Rate at the end. Default: 1e-5.
     pub least: f64,
-    /// Epochs of the warm-up. Default: 0.
+    /// Epochs of warm-up. Default: 0.
     pub warm_up_epochs: u32,
 }
 
@@ -183,7 +183,7 @@ impl Default for LearningRate {
     }
 }
 
-/// A validation metric by which epochs are compared.
+/// Validation metric by which epochs are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SelectBy {
@@ -197,7 +197,7 @@ pub enum SelectBy {
 }
 
 impl SelectBy {
-    /// Whether the first value is better than the second.
+    /// Returns whether `value` is better than `than`.
     pub fn is_better(self, value: f64, than: f64) -> bool {
         match self {
             Self::MacroF1 | Self::Accuracy => value > than,
@@ -253,7 +253,7 @@ fn check_rule(rule: Rule, problems: &mut Problems) {
 }
 
 impl TrainingSpec {
-    /// What is wrong with the settings, each by name.
+    /// Returns all problems of the settings, each with its setting's name.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Problems::of("");
         problems.at_least("epochs", self.epochs.into(), 1);
@@ -300,13 +300,13 @@ impl TrainingSpec {
         parts.into_iter().flatten().chain(problems.all()).collect()
     }
 
-    /// Steps of an epoch over this number of rows.
+    /// Returns the number of steps in an epoch over this many rows.
     pub fn steps(&self, rows: usize) -> u64 {
         let whole = rows / self.batch;
         (whole + usize::from(rows % self.batch > 1)) as u64
     }
 
-    /// The rate of each step of a training over this number of rows.
+    /// Returns the learning-rate schedule of a training over this many rows.
     pub fn schedule(&self, rows: usize) -> Cosine {
         let steps = self.steps(rows);
         Cosine {
@@ -317,13 +317,12 @@ impl TrainingSpec {
         }
     }
 
-    /// Seed of the views' variations.
+    /// Returns the seed of the views.
     pub fn view_seed(&self) -> u64 {
         self.views.seed.unwrap_or(self.seed)
     }
 
-    /// The rows of each step of an epoch (from 0), and the view in which each is seen: a function of seed, epoch and
-    /// row.
+    /// Returns the rows of each step of an epoch (from 0), each with its view: a function of seed, epoch and row.
     pub fn epoch(&self, labels: &[usize], epoch: u32) -> Vec<Vec<(usize, u32)>> {
         let rows = order(labels, self.sampling, self.seed, u64::from(epoch));
         let mut draws = vec![0; labels.len()];

@@ -16,17 +16,17 @@ fn tensor(values: &[f64]) -> Tensor {
     Tensor::from_slice(values).reshape([-1, CLASSES])
 }
 
-/// Student, teacher and labels of four rows; the teacher doubts the second label.
+/// Returns student, teacher and labels of four rows; the teacher doubts the second label.
 fn rows() -> (Tensor, Tensor, Vec<i64>) {
     let student = tensor(&[1.0, 0.2, -0.5, 0.1, 0.0, 2.0, -1.0, 0.5, 0.3, 0.0, 0.0, 0.1]);
     let teacher = tensor(&[2.0, 0.1, 0.0, 3.0, -1.0, 0.0, 0.0, 2.5, 0.1, 0.3, 0.2, 1.5]);
     (student, teacher, vec![0, 1, 1, 2])
 }
 
-/// Shares of votes of the same rows.
+/// Vote shares of the same rows.
 const VOTES: [f64; 12] = [0.8, 0.1, 0.1, 0.2, 0.5, 0.3, 0.0, 1.0, 0.0, 0.3, 0.3, 0.4];
 
-/// The loss of an objective in an epoch, and the classes that it drew.
+/// Returns the loss of an objective in an epoch.
 fn loss(yaml: &str, epoch: u32) -> f64 {
     let (student, teacher, label_values) = rows();
     let objective = objective(yaml);
@@ -93,7 +93,7 @@ fn terms_are_put_together_as_they_are_written() {
     close(found, 0.7 * value(&soft) + 0.3 * value(&kd));
 
     let parts = losses::decoupled(&student, &teacher, &labels, 2.0);
-    // `report` is the name that settings of earlier versions have for it.
+    // `report` is the name of this form in settings of earlier versions.
     for form in ["blended", "report"] {
         let settings = format!(
             "distillation: {{decoupled: {{temperature: 2, alpha: 0.5, beta: 4, form: {form}}}}}"
@@ -215,7 +215,7 @@ fn batch() -> Batch {
     }
 }
 
-/// The same rows as the next step of a training.
+/// Returns the same rows as the next step of a training.
 fn next(trainer: &Trainer) -> Batch {
     let Progress { epoch, step, .. } = *trainer.progress();
     Batch {
@@ -230,7 +230,7 @@ fn step(trainer: &mut Trainer) -> StepDone {
     trainer.train(&next(trainer)).unwrap()
 }
 
-/// Predictions of two rows.
+/// Returns predictions of two rows.
 fn validation() -> crate::predictions::Predictions {
     let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
     crate::predictions::Predictions::new(classes, vec![0.5; 6], &[1, 1]).unwrap()
@@ -267,13 +267,13 @@ fn a_batch_that_is_not_of_the_training_is_refused() {
     );
     assert_eq!(trainer.progress().step, 0);
 
-    // Two steps are an epoch.
+    // Two steps make an epoch.
     assert!(step(&mut trainer).loss.is_finite());
     let error = trainer.end_epoch(&validation()).unwrap_err().to_string();
     assert!(error.contains("1 steps left"), "{error}");
     step(&mut trainer);
     let error = trainer.train(&next(&trainer)).unwrap_err().to_string();
-    assert!(error.contains("epoch 0 has had its 2 steps"), "{error}");
+    assert!(error.contains("epoch 0 has had all its 2 steps"), "{error}");
     let row = trainer.end_epoch(&validation()).unwrap();
     assert_eq!((row.epoch, row.rows, row.accuracy), (0, 8, 0.0));
     assert!(trainer.is_done());
@@ -301,7 +301,7 @@ fn only_the_next_batch_is_trained() {
     );
     refused(&mut trainer, 1, 0, "it is step 0 of epoch 1");
     step(&mut trainer);
-    // The same again.
+    // The same step again.
     refused(&mut trainer, 0, 0, "and the next is step 1 of epoch 0");
     assert_eq!(trainer.progress().step, 1);
 }
@@ -341,7 +341,7 @@ fn epochs_that_are_added_have_a_schedule_of_their_own_and_finite_weights() {
             trainer.end_epoch(&validation()).unwrap();
         };
         epoch(&mut trainer);
-        // It goes on from a checkpoint as if it had not been interrupted.
+        // The training continues from a checkpoint as if it had not been interrupted.
         let error = trainer.extend(0).unwrap_err().to_string();
         assert!(error.contains("nothing left to do"), "{error}");
         trainer.extend(2).unwrap();

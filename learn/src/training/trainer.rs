@@ -1,6 +1,6 @@
-//! A training step by step, in memory: what comes in are batches and, at an epoch's end, validation predictions; what
-//! it has come to can be saved and taken up again at any step. Owns the network, the optimiser, the average and the
-//! progress. Rows and files are the caller's.
+//! The training loop in memory, one step at a time: takes batches and, at the end of each epoch, validation
+//! predictions; its state can be saved and restored at any step. Owns the network, the optimiser, the weight average
+//! and the progress. Reading rows and writing files is the caller's job.
 
 use tch::{Device, Tensor};
 
@@ -22,7 +22,7 @@ use crate::weights::{HeadOf, TensorFile};
 /// A network in training.
 pub struct Trainer {
     spec: TrainingSpec,
-    /// [channels, height, width] of an input.
+    /// Shape of an input: [channels, height, width].
     input: [i64; 3],
     network: Network,
     average: Option<Average>,
@@ -33,19 +33,21 @@ pub struct Trainer {
     progress: Progress,
 }
 
-/// The average, and a network to validate it with.
+/// Weight average, and a network to validate it with.
 struct Average {
     average: WeightAverage,
     network: Network,
-    /// Whether the network holds the present average.
+    /// Whether the network holds the current average.
     is_in_network: bool,
 }
 
 impl Trainer {
-    /// At its beginning. `input` is [channels, height, width], `labels` are the training rows' classes.
+    /// Returns a trainer before its first step. `input` is [channels, height, width], `labels` are the classes of the
+    /// training rows.
     ///
     /// # Errors
-    /// The settings are wrong, or the initial weights cannot be loaded.
+    /// The settings are wrong, there are too few rows, a class lacks the rows that the objective needs, or the initial
+    /// weights cannot be loaded.
     pub fn new(
         spec: TrainingSpec,
         input: [i64; 3],
@@ -86,31 +88,31 @@ impl Trainer {
         })
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn spec(&self) -> &TrainingSpec {
         &self.spec
     }
 
-    /// Where it stands.
+    /// Returns the progress so far.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// Whether there is nothing left to do.
+    /// Returns whether nothing is left to do.
     pub fn is_done(&self) -> bool {
         self.progress.is_done()
     }
 
-    /// Steps of an epoch.
+    /// Returns the number of steps in an epoch.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Goes on for this many epochs from here, also after an early stop: with a cosine of their own, from the base rate
-    /// down to the least once more (a warm restart: Loshchilov and Hutter 2017), without warm-up.
+    /// Extends the training by this many epochs from here, even after an early stop, with a cosine schedule of their
+    /// own: from the base rate to the least without warm-up (a warm restart: Loshchilov and Hutter 2017).
     ///
     /// # Errors
-    /// None at all would do nothing.
+    /// The number of epochs is 0, so that nothing would be done.
     pub fn extend(&mut self, epochs: u32) -> Result<(), TrainingError> {
         if epochs == 0 {
             return Err(TrainingError::NothingToDo(self.progress.epoch));
@@ -119,11 +121,11 @@ impl Trainer {
         Ok(())
     }
 
-    /// Trains one step: the next one ([`super::Plan`]), and no other.
+    /// Trains one step, which must be the next one of the [`super::Plan`].
     ///
     /// # Errors
-    /// The batch is not the next one of this training, or the loss is not finite; the network is then as it was (batch
-    /// statistics aside).
+    /// The batch is not the next one of this training, or the loss or a gradient is not finite; the network is then
+    /// unchanged except for the batch statistics.
     pub fn train(&mut self, batch: &Batch) -> Result<StepDone, TrainingError> {
         self.check(batch)?;
         let device = self.network.device();
@@ -175,7 +177,7 @@ impl Trainer {
         }
         self.optimiser.zero_gradients();
         loss.backward();
-        // Also where nothing is clipped: gradients that are no numbers must not reach the weights.
+        // Also without clipping: gradients that are not finite must not reach the weights.
         let most = self.spec.clip_norm.unwrap_or(f64::INFINITY);
         self.optimiser.clip_gradients(most)?;
         let rate = self.rate(self.progress.step);
@@ -190,7 +192,7 @@ impl Trainer {
         Ok(StepDone { loss: value, rate })
     }
 
-    /// Rate of a step of the present epoch.
+    /// Returns the learning rate of a step of the current epoch.
     fn rate(&self, step: u64) -> f64 {
         let step = u64::from(self.progress.epoch) * self.steps + step;
         let Some(from) = self.progress.more_from else {
@@ -212,7 +214,7 @@ impl Trainer {
         let Progress { epoch, step, .. } = self.progress;
         if step >= self.steps {
             return wrong(format!(
-                "epoch {epoch} has had its {} steps, and its validation comes next",
+                "epoch {epoch} has had all its {} steps; its validation comes next",
                 self.steps
             ));
         }
@@ -274,16 +276,16 @@ impl Trainer {
         }
     }
 
-    /// Logits of inputs in evaluation mode, row after row: of the average, if there is one.
+    /// Returns the logits of inputs in evaluation mode, row by row, from the weight average if there is one.
     ///
     /// # Errors
-    /// The inputs are not this training's.
+    /// The inputs do not fit this training.
     pub fn predict(&mut self, inputs: &[f32]) -> Result<Vec<f32>, TrainingError> {
         let input = self.input;
         Ok(self.network().logits(inputs, input)?)
     }
 
-    /// Ends an epoch with the predictions of the validation rows.
+    /// Ends an epoch, given the predictions for the validation rows.
     ///
     /// # Errors
     /// The epoch has steps left.
@@ -291,7 +293,7 @@ impl Trainer {
         if self.progress.step != self.steps {
             let left = self.steps - self.progress.step;
             return Err(TrainingError::Batch(format!(
-                "the epoch ends with {left} steps left"
+                "the epoch cannot end with {left} steps left"
             )));
         }
         let rate = self.rate(self.steps - 1);
@@ -337,7 +339,7 @@ impl Trainer {
         Ok(progress.history.last().expect("it was just pushed"))
     }
 
-    /// The network that predicts: the average, if there is one.
+    /// Returns the network that predicts: the weight average, if there is one.
     pub fn network(&mut self) -> &Network {
         match &mut self.average {
             None => &self.network,
@@ -348,7 +350,7 @@ impl Trainer {
         }
     }
 
-    /// All that the training goes on from. Its progress is in the file's provenance.
+    /// Returns the complete state of the training. Its progress is in the file's provenance.
     pub fn checkpoint(&self) -> TensorFile {
         let network = self.network.tensors().iter();
         let mut tensors = self.optimiser.state();
@@ -362,10 +364,10 @@ impl Trainer {
         }
     }
 
-    /// Goes on from a checkpoint of the same training.
+    /// Restores the state from a checkpoint of the same training.
     ///
     /// # Errors
-    /// It is of another one; the trainer is then not to be used.
+    /// The checkpoint is of another training; the trainer must not be used afterwards.
     pub fn restore(&mut self, checkpoint: &TensorFile) -> Result<(), TrainingError> {
         let other = |what: String| TrainingError::Checkpoint(what);
         let progress = Progress::of(checkpoint)?;
@@ -398,7 +400,7 @@ impl Trainer {
     }
 }
 
-/// Whether values are at least 0 and those of each row sum to 1, but for the rounding of f32.
+/// Returns whether all values are at least 0 and each row sums to 1, up to f32 rounding.
 fn are_distributions(values: &[f32], rows: usize, classes: usize) -> bool {
     values.len() == rows * classes
         && values.chunks(classes).all(|row| {

@@ -1,13 +1,13 @@
-//! What becomes of the head of a file of weights.
+//! What happens to the head in a weight file.
 
 use serde::{Deserialize, Serialize};
 
-/// What is done with the head of a file.
+/// What is done with the head in a weight file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadOf {
-    /// It is loaded, and must fit.
+    /// Load it; it must fit.
     File,
-    /// It is left out on purpose: the network keeps its own, for other classes.
+    /// Leave it out on purpose: the network keeps its own, for other classes.
     Network,
 }

@@ -1,4 +1,4 @@
-//! How the tensors of a file differ from those of a network, said in a way that helps.
+//! How the tensors of a file differ from those of a network, described helpfully.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,13 +17,13 @@ pub struct Mismatch {
     pub unexpected: Vec<String>,
     /// Names with another shape: the file's, then the network's.
     pub shapes: Vec<(String, Vec<i64>, Vec<i64>)>,
-    /// Other networks whose tensors these are, but for the head.
+    /// Other networks whose tensors these are, except for the head.
     pub looks_like: Vec<Architecture>,
-    /// Everything but the head fits.
+    /// Whether everything but the head fits.
     pub only_head: bool,
 }
 
-/// How many names of a kind are shown.
+/// Most names of a kind shown.
 const SHOWN: usize = 3;
 
 impl Mismatch {
@@ -60,7 +60,7 @@ impl Mismatch {
                 .chain(&mismatch.unexpected)
                 .chain(shapes);
             mismatch.only_head = names.all(|name| description.is_of_head(name));
-            // Where the body is this network's, what differs is worth more than who else has the same tensors.
+            // Where the body is this network's, the differences help more than other networks with the same tensors.
             if !is_body_of(description.architecture, file) {
                 mismatch.looks_like = bodies_of(file);
             }
@@ -68,14 +68,14 @@ impl Mismatch {
         mismatch
     }
 
-    /// Whether there is no difference.
+    /// Returns whether there is no difference.
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.shapes.is_empty()
     }
 }
 
-/// The networks whose tensors a file has, but for the head. They are several where tensors do not tell: a stem's stride
-/// has none.
+/// Returns the networks whose tensors a file has, except for the head. There may be several, since a stem's stride has
+/// no tensor.
 pub(super) fn bodies_of(file: &BTreeMap<String, Tensor>) -> Vec<Architecture> {
     let stem = file.get("conv1.weight").map(Tensor::size);
     let small = stem.into_iter().flat_map(|stem| {
@@ -143,7 +143,7 @@ impl fmt::Display for Mismatch {
         some_of(f, "of another shape", &shapes, &mut separator)?;
         if self.only_head {
             f.write_str(
-                "; only the head differs: load it with the head replaced if that is meant",
+                "; only the head differs: if that is intended, load it with the head replaced",
             )?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What is loaded, what is refused, and what is said then.
+//! What is loaded, what is rejected, and with which message.
 
 use serde_json::json;
 
@@ -200,7 +200,7 @@ fn a_stem_stride_is_known_by_what_the_file_says_alone() {
         "{error}"
     );
 
-    // Of the right network, but for one tensor.
+    // A file of the right network except for one tensor.
     let mut odd = TensorFile::read(&path).unwrap();
     let count = Tensor::from_slice(&[0_i64]);
     odd.tensors

@@ -16,7 +16,7 @@ fn classes() -> Vec<String> {
     ["happy", "sad"].map(str::to_owned).to_vec()
 }
 
-/// An array as NumPy writes it.
+/// Returns an array as NumPy writes it.
 fn npy(descr: &str, order: &str, shape: &str, values: &[u8]) -> Vec<u8> {
     let mut head = format!("{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}");
     while (10 + head.len() + 1) % 64 != 0 {
@@ -36,7 +36,7 @@ fn archive(path: &Path, options: FileOptions, arrays: &[(&str, Vec<u8>)]) {
     archive.finish().unwrap();
 }
 
-/// Two rows of logits, 1 to 4, in single precision and this computer's order.
+/// Returns two rows of logits, 1 to 4, in single precision and native byte order.
 fn logits() -> Vec<u8> {
     npy(
         "'<f4'",
@@ -151,7 +151,7 @@ fn arrays_that_hold_something_else_are_named_with_what_they_hold() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p.npz");
     let plain = FileOptions::default().compression_method(Stored);
-    // What `pickle` writes of two numbers.
+    // Two numbers as written by `pickle`.
     let objects = b"\x80\x04K\x01K\x02.";
     for (logits, labels, words) in [
         (
@@ -212,9 +212,9 @@ fn arrays_that_hold_something_else_are_named_with_what_they_hold() {
         (
             logits(),
             npy("'<i8'", "False", "(2,)", &[0; 9]),
-            "no whole npz file",
+            "not a complete npz file",
         ),
-        (logits(), b"no array".to_vec(), "no whole npz file"),
+        (logits(), b"no array".to_vec(), "not a complete npz file"),
     ] {
         archive(&path, plain, &[("logits", logits), ("labels", labels)]);
         let refused = Predictions::read(&path, &classes())
@@ -229,8 +229,11 @@ fn arrays_that_hold_something_else_are_named_with_what_they_hold() {
     let path = folder.path().join("a.npy");
     for (bytes, words) in [
         (npy("'|O'", "False", "(2,)", objects), "the array holds |O"),
-        (npy("'<f4'", "False", "(2,)", &[0; 7]), "no whole npy file"),
-        (b"PK\x03\x04".to_vec(), "no whole npy file"),
+        (
+            npy("'<f4'", "False", "(2,)", &[0; 7]),
+            "not a complete npy file",
+        ),
+        (b"PK\x03\x04".to_vec(), "not a complete npy file"),
     ] {
         std::fs::write(&path, bytes).unwrap();
         let refused = read_npy(&path).unwrap_err().to_string();
@@ -243,7 +246,7 @@ fn arrays_that_hold_something_else_are_named_with_what_they_hold() {
 
 const HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Readers of tables: a right table, and how many rows are read of a file.
+/// Reader of a table, which returns the number of rows in a file.
 type Read = fn(&Path) -> Result<usize, String>;
 
 fn tables() -> [(&'static str, String, Read); 3] {
@@ -323,7 +326,7 @@ fn what_is_wrong_in_a_table_is_told_with_the_line_of_an_editor() {
             for (text, words) in [
                 (format!("{header}\n{first}\n\n{short}\n"), "line 4"),
                 (format!("{header}\n{first}\n{first},5\n"), "line 3"),
-                // A cell of three lines, which is no value of this table either.
+                // A cell of three lines, which is not a valid value of this table either.
                 (
                     format!(
                         "{header}\n\"a\n\nb\"{}\n{short}\n",
@@ -335,7 +338,7 @@ fn what_is_wrong_in_a_table_is_told_with_the_line_of_an_editor() {
             ] {
                 std::fs::write(&path, text.replace('\n', end)).unwrap();
                 let refused = read(&path).unwrap_err();
-                // The predictions' reader stops at the first wrong line.
+                // The reader of predictions stops at the first invalid line.
                 let is_first = name == "predictions" && words == "line 5";
                 let words = if is_first { "line 2" } else { words };
                 assert!(
@@ -353,12 +356,12 @@ fn what_is_wrong_in_a_table_is_told_with_the_line_of_an_editor() {
     }
 }
 
-/// The rows that a recipe of one table makes, or why not.
+/// Returns the rows that a recipe with one table makes, or the error.
 fn made(table: &str, mapping: &str) -> Result<Vec<PathBuf>, String> {
     made_with(table, mapping, &[])
 }
 
-/// The same with a file called `motion.jpg`.
+/// Does the same as [`made`], with a file called `motion.jpg`.
 fn made_with(table: &str, mapping: &str, motion: &[u8]) -> Result<Vec<PathBuf>, String> {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -404,7 +407,7 @@ fn tables_of_collections_are_read_alike() {
     ] {
         assert_eq!(made(&text, MAPPING), both, "{text:?}");
     }
-    // A photo with a film behind it, as phones take them, and one that lacks its end.
+    // A photo followed by a video, as phones write them, and a truncated one.
     let motion = Path::new("../actors/tests/cases/a_motion.jpg");
     let film = std::fs::read(motion).unwrap();
     let photo = "image,label,split\na.png,happy,train\nmotion.jpg,sad,train\n";

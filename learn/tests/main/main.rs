@@ -1,4 +1,4 @@
-//! The learning library through its public door: images in, trained models out.
+//! Tests of the learning library through its public API: images in, trained models out.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! Raw sources become manifests, and manifests are looked at before use.
+//! Manifests made from raw sources, and their validation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use image::imageops::flip_horizontal;
 
 use crate::pictures::{blobs, brighter, write};
 
-/// A folder with a source: images, a table and a mapping.
+/// Folder of a source: images, a table and a mapping.
 struct Source {
     folder: tempfile::TempDir,
     table: String,
 }
 
-/// Words as labels; `split` may be empty.
+/// Mapping of words to labels; `split` may be empty.
 const MAPPING: &str = "source: web
 policy: words
 image: '{image}'
@@ -169,11 +169,11 @@ fn two_label_policies_for_one_file_are_refused() {
             .unwrap_err()
             .contains("copy.png")
     );
-    // Under another source's name, the same file is still one file; a copy is a duplicate, which is said.
+    // Under another source's name the same file is still one file; a copy is a duplicate, and reported.
     assert!(with("scraped.yaml", "votes.csv").is_err());
     let (_, report) = with("scraped.yaml", "copied.csv").unwrap();
     assert_eq!(report.removed_by_reason[&Reason::SameBytes], 1);
-    // One table twice is one policy.
+    // The same table twice has one policy.
     assert!(with("mapping.yaml", "votes.csv").is_ok());
 }
 
@@ -207,7 +207,7 @@ fn rows_that_are_measured_and_show_a_learnt_picture_go_where_that_is_asked_for()
     source.row("a_test.png", &flip_horizontal(&a), "happy", "test");
     source.row("b.png", &b, "fear", "train");
     source.row("b_val.png", &b, "sad", "val");
-    // Twins of no train row stay, in one split and in two.
+    // Duplicates that are in no train row stay, in one split and in two.
     source.row("c_val.png", &c, "happy", "val");
     source.row("c_test.png", &flip_horizontal(&c), "sad", "test");
     source.row("c_test_again.png", &c, "sad", "test");
@@ -285,7 +285,7 @@ fn rows_without_a_split_are_drawn_with_their_group() {
     source.written(&manifest);
 }
 
-/// A shipped mapping, lines of its source, and what they become.
+/// Shipped mapping, lines of its source, and the expected rows.
 type Shipped<'a> = (
     &'a str,
     &'a str,
@@ -306,7 +306,7 @@ fn the_shipped_mappings_read_their_sources() {
         ),
         (
             "ferplus",
-            // More than half; just half; another word has the majority.
+            // More than half; exactly half; another word has the majority.
             "image,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\na.png,1,0,0,0,6,0,0,3,0,0\nb.png,5,5,0,0,0,0,0,0,0,0\nc.png,1,0,0,0,0,0,0,0,9,0\n",
             &[("a.png", "angry", None)],
             2,

@@ -1,5 +1,5 @@
-//! One picture is found again in other sizes, brightnesses, crops, turned, framed, marked and mirrored; another is not.
-//! Measured on pictures that are made here, and on faces where there are some (`--nocapture` shows the table).
+//! Pictures are found again when resized, brightened, cropped, rotated, framed, watermarked or mirrored; different
+//! pictures are not. Measured on generated pictures, and on faces if there are any (`--nocapture` shows the table).
 
 use std::io::Cursor;
 
@@ -47,8 +47,8 @@ fn groups_hold_all_pictures_that_are_one() {
     assert_eq!(groups, [vec![0, 2, 5], vec![1, 4, 6]]);
 }
 
-/// The picture seen through a window: scaled, turned around the centre, shifted by shares of its side; the outermost
-/// pixels go on.
+/// Returns the picture scaled, rotated around the centre and shifted by shares of its side; the outermost pixels are
+/// repeated.
 fn moved(picture: &GrayImage, scale: f64, degrees: f64, shift: [f64; 2]) -> GrayImage {
     let (width, height) = picture.dimensions();
     let (sin, cos) = degrees.to_radians().sin_cos();
@@ -85,7 +85,7 @@ fn framed(picture: &GrayImage, share: f64, value: u8) -> GrayImage {
     })
 }
 
-/// White bars as wide as letters across the lower part.
+/// Adds white bars as wide as letters across the lower part.
 fn marked(picture: &GrayImage) -> GrayImage {
     let (width, height) = picture.dimensions();
     let mut marked = picture.clone();
@@ -108,7 +108,7 @@ fn compressed(picture: &GrayImage, quality: u8) -> GrayImage {
 
 type Change = fn(&GrayImage) -> GrayImage;
 
-/// What is done to a picture, and the least share that must be found again.
+/// Changes of a picture, and the minimum share that must be found again.
 const CHANGES: [(&str, Change, f64); 13] = [
     (
         "half size",
@@ -168,8 +168,8 @@ const CHANGES: [(&str, Change, f64); 13] = [
     ("watermark", marked, 0.95),
 ];
 
-/// Shows how many of the pictures are found again after each change, and asserts the least shares; the pictures are
-/// different ones.
+/// Prints how many of the pictures are found again after each change, and asserts the minimum shares. The pictures must
+/// be different ones.
 fn measure(pictures: &[GrayImage], most_false: usize) {
     let originals: Vec<Fingerprint> = pictures.iter().map(fingerprint).collect();
     let groups = same_pictures(&originals, &|_| {});
@@ -191,7 +191,7 @@ fn measure(pictures: &[GrayImage], most_false: usize) {
                     .any(|group| group.contains(place) && group.contains(&twin))
             })
             .count();
-        // A picture in one group with another one, that was in none with it before.
+        // Groups with several different pictures.
         let merged = groups
             .iter()
             .filter(|group| {
@@ -230,6 +230,6 @@ fn changed_faces_are_found_again_and_others_are_not() {
             GrayImage::from_raw(side, side, pixels).unwrap()
         })
         .collect();
-    // FER2013 has twins of its own.
+    // FER2013 itself has duplicates.
     measure(&pictures, 3);
 }

@@ -9,10 +9,10 @@ use fermata_vision::{Expression, ModelCard};
 use image::{GrayImage, Luma};
 use sha2::{Digest, Sha256};
 
-/// Pixels of a picture's side.
+/// Side of a picture in pixels.
 pub(crate) const SIDE: u32 = 40;
 
-/// A picture of a class: bars whose number is the class, at a place and a brightness of its own, and noise.
+/// Returns a picture of a class: as many bars as the class's number, at a random place and brightness, and noise.
 pub(crate) fn picture(class: usize, number: u64) -> GrayImage {
     let mut random = KeyedRandom::new(&[class as u64, number]);
     let (phase, bright) = (random.uniform(0.0, 6.0), random.uniform(60.0, 120.0));
@@ -23,7 +23,7 @@ pub(crate) fn picture(class: usize, number: u64) -> GrayImage {
     })
 }
 
-/// Writes a picture and gives its line of a manifest.
+/// Writes a picture and returns its line of a manifest.
 pub(crate) fn write(
     folder: &Path,
     name: &str,
@@ -39,7 +39,7 @@ pub(crate) fn write(
     format!("{name},{label},bars,{split},{name},{digest:x},{width},{height}\n")
 }
 
-/// Writes `counts` pictures of each class for train, validation and test; returns the manifest.
+/// Writes `counts` pictures of each class for train, validation and test; returns the path of the manifest.
 pub(crate) fn set(folder: &Path, counts: [u64; 3]) -> PathBuf {
     let mut text = format!("{}\n", COLUMNS.join(","));
     let mut number = 0;
@@ -62,7 +62,7 @@ pub(crate) fn set(folder: &Path, counts: [u64; 3]) -> PathBuf {
     path
 }
 
-/// Inputs of 32 × 32 pixels.
+/// Returns a card for inputs of 32 × 32 pixels.
 pub(crate) fn card() -> ModelCard {
     let text = "input: {name: input, size: 32, layout: nchw, colour: rgb}
 interpolation: area
@@ -74,7 +74,7 @@ source: a test
     ModelCard::parse(text, Path::new("card.yaml")).unwrap()
 }
 
-/// A picture unlike any of another seed: soft blobs, as large as asked.
+/// Returns a picture of soft blobs, unlike that of any other seed, with sides of this many pixels.
 pub(crate) fn blobs(seed: u64, side: u32) -> GrayImage {
     let mut random = KeyedRandom::new(&[seed, 1]);
     let blobs: Vec<[f64; 4]> = (0..80)
@@ -100,7 +100,7 @@ pub(crate) fn blobs(seed: u64, side: u32) -> GrayImage {
     })
 }
 
-/// The same picture, brighter and with less contrast.
+/// Returns the same picture, brighter and with less contrast.
 pub(crate) fn brighter(picture: &GrayImage) -> GrayImage {
     let mut picture = picture.clone();
     for pixel in picture.pixels_mut() {

@@ -1,5 +1,5 @@
-//! A training's folder: what cannot be trained is refused before there is one, and it is taken up again only with its
-//! own data. Whole trainings are in the jobs' tests.
+//! The folder of a training: invalid settings are rejected before it is created, and a training is resumed only with
+//! its own data. Whole trainings are in the jobs' tests.
 
 use std::fs;
 use std::path::Path;
@@ -90,7 +90,7 @@ fn what_cannot_be_trained_is_refused_and_leaves_no_folder() {
         &manifest,
         eight,
         "epochs: 1\n",
-        &["a class beside the seven"],
+        &["a class besides the seven"],
     );
     refused(
         &manifest,
@@ -109,7 +109,7 @@ fn what_cannot_be_trained_is_refused_and_leaves_no_folder() {
         "epochs: 1\n",
         &["no rows of the split validation"],
     );
-    // Rows of one class are missing.
+    // The rows of one class are missing.
     let text = fs::read_to_string(&manifest).unwrap();
     let lines = text
         .lines()
@@ -231,13 +231,13 @@ fn weights_that_a_training_begins_with_are_told_by_their_hash_and_what_they_had_
     );
     let place = folder.path().display().to_string();
     assert!(!provenance.to_string().contains(&place), "{provenance}");
-    // It left the fold out, but began with weights that had not.
+    // It left out the fold, but its initial weights had not.
     let learnt = Learnt::of(&provenance).unwrap();
     for row in manifest.split(Split::Train) {
         assert_eq!(learnt.saw(row, &manifest.sha256), Some(true));
     }
 
-    // They are read only once: a training goes on where they have been moved, or have become others.
+    // They are read only once: a training can be resumed after they have been moved or changed.
     let rows = |folder: &RunFolder| folder.config().rows(&manifest).unwrap();
     let taken_up = |folder: &RunFolder| folder.trainer(&rows(folder), Device::Cpu);
     let run = RunFolder::open(&out).unwrap();
@@ -250,7 +250,7 @@ fn weights_that_a_training_begins_with_are_told_by_their_hash_and_what_they_had_
         assert_eq!(tensor, &again.tensors[name], "{name}");
     }
 
-    // Weights that do not say may have seen every row, unless the settings say that they come from elsewhere.
+    // Weights without provenance may have seen every row, unless the settings say that they are foreign.
     Network::new(architecture, head, 1, Device::Cpu)
         .save(&network, None)
         .unwrap();

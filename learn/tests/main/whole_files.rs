@@ -1,4 +1,5 @@
-//! What is read whole must be a regular file: a pipe would wait for its writer, a device fill the memory.
+//! Files that are read into memory must be regular files: a pipe would wait for its writer, a device would fill the
+//! memory.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -10,7 +11,7 @@ use fermata_learn::predictions::Predictions;
 use fermata_learn::votes::Votes;
 use fermata_learn::weights::TensorFile;
 
-/// What a reader says of a file that it refuses.
+/// Returns the error with which a reader rejects a file.
 type Refusal = fn(&Path) -> Option<String>;
 
 fn error<T, E: ToString>(read: Result<T, E>) -> Option<String> {
@@ -46,7 +47,7 @@ fn pipes_and_devices_are_refused_by_every_reader() {
     }
 }
 
-/// An archive with one array, whose head is this text.
+/// Writes an archive with one array whose header is this text.
 fn archive(path: &Path, head: &str) {
     let mut archive = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
     archive
@@ -75,7 +76,7 @@ fn arrays_of_an_archive_that_cannot_be_are_refused() {
             "cannot be in any file",
         ),
         ("<f4", "(1000000, 1000000)", "cannot be in"),
-        // A text of a gigabyte.
+        // A string of a gigabyte.
         ("<U268435456", "(1,)", "cannot be in"),
     ] {
         let head = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
