@@ -57,4 +57,5 @@ mod model;
 mod payloads;
 mod random;
 mod simulated;
+mod threads;
 mod units;

@@ -351,24 +351,6 @@ impl Case {
         self.nodes.iter().any(|node| node.kind.stalls())
     }
 
-    /// Whether its sources or restarts take seconds of real time.
-    pub(crate) fn takes_long(&self) -> bool {
-        let panics = |node: &NodeCase| {
-            let panics = match &node.kind {
-                Kind::Faulty { panic_every, .. } => panic_every.is_some(),
-                Kind::Keep(keep) => keep.panic_every.is_some(),
-                Kind::Later { panic_every, .. } => panic_every.is_some(),
-                _ => false,
-            };
-            panics || node.on_error == "restart"
-        };
-        let restarts = |source: &SourceCase| source.panics() > 0 || source.on_error == "restart";
-        self.nodes.iter().any(panics)
-            || self.sources.iter().any(restarts)
-            || self.troubles(Trouble::Drop)
-            || self.nodes.iter().any(NodeCase::waits_long)
-    }
-
     /// Whether packets may be lost because an actor breaks, or because a payload panics wherever it is dropped.
     pub(crate) fn breaks(&self) -> bool {
         self.nodes.iter().any(|node| node.kind.breaks()) || self.troubles(Trouble::Drop)

@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use fermata_engine::graph::WhenFull;
-use fermata_engine::sim::{Delivery, SimRun, simulate};
-use fermata_engine::{Graph, Overrides, Registry, Report, RunOptions, RunningGraph};
+use fermata_engine::sim::{Delivery, simulate};
+use fermata_engine::{Graph, Overrides, Registry};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
@@ -19,7 +18,7 @@ use super::doors;
 use super::draw::case;
 use super::keep;
 use super::model::Model;
-use crate::support::{PATIENCE, options};
+use crate::support::options;
 
 /// How many graphs `make test` tries.
 const CASES: u32 = 300;
@@ -60,30 +59,11 @@ fn random_graphs_keep_the_laws() {
     keep(case(), broken_laws);
 }
 
-/// The same laws where threads run the graph: what a simulation cannot show happens between the instructions of a step.
-#[test]
-fn random_graphs_keep_the_laws_on_threads() {
-    let pressed = case().prop_map(Case::pressed);
-    keep(pressed, |case, yaml| {
-        let ran = match run_on_threads(case, yaml) {
-            Ok(Some(ran)) => ran,
-            Ok(None) => return Vec::new(),
-            Err(law) => return vec![law],
-        };
-        let mut laws = Laws::of(case, &ran);
-        laws.ends();
-        laws.books();
-        laws.bounds();
-        laws.amounts();
-        laws.captures();
-        laws.innocence();
-        laws.lives();
-        laws.broken
-    });
-}
-
 /// Draws cases and shrinks the first one that breaks a law.
-fn keep(cases: impl Strategy<Value = Case>, broken_laws: impl Fn(&Case, &str) -> Vec<String>) {
+pub(super) fn keep(
+    cases: impl Strategy<Value = Case>,
+    broken_laws: impl Fn(&Case, &str) -> Vec<String>,
+) {
     keep_of(self::cases(), cases, |case| {
         let yaml = case.yaml();
         let broken = broken_laws(&case, &yaml);
@@ -113,15 +93,15 @@ pub(crate) fn keep_of<T: std::fmt::Debug>(
 }
 
 /// A graph that was accepted, and the number of the record of its actors' lives.
-struct Loaded {
-    graph: Graph,
-    registry: Arc<Registry>,
-    capacities: BTreeMap<String, u64>,
-    record: u64,
+pub(super) struct Loaded {
+    pub(super) graph: Graph,
+    pub(super) registry: Arc<Registry>,
+    pub(super) capacities: BTreeMap<String, u64>,
+    pub(super) record: u64,
 }
 
 /// Reads a graph. It must be refused if its types clash, and may be refused if its ways would block each other.
-fn load(case: &Case, yaml: &str) -> Result<Option<Loaded>, String> {
+pub(super) fn load(case: &Case, yaml: &str) -> Result<Option<Loaded>, String> {
     let registry = actors::registry();
     let record = keep::open();
     let mut options = options();
@@ -154,49 +134,6 @@ fn load(case: &Case, yaml: &str) -> Result<Option<Loaded>, String> {
         registry: Arc::new(registry),
         record,
     }))
-}
-
-/// Runs a case whose streams end by themselves on threads; what was delivered is then known by its amount only.
-fn run_on_threads(case: &Case, yaml: &str) -> Result<Option<Ran>, String> {
-    let may_not_end = case.stalls() || case.may_get_no_answers();
-    if !case.commands.is_empty() || may_not_end || case.takes_long() {
-        return Ok(None);
-    }
-    let Some(loaded) = load(case, yaml)? else {
-        return Ok(None);
-    };
-    let running = RunningGraph::start(loaded.graph, loaded.registry, RunOptions::default());
-    let running = running.expect("a graph that starts");
-    let (report, ended) = match running.wait_for(PATIENCE) {
-        Ok(report) => (report, true),
-        Err(running) => {
-            let report = running.handle().report();
-            // Stops it, if it can be stopped.
-            std::thread::spawn(move || drop(running));
-            (report, false)
-        }
-    };
-    let lives = keep::close(loaded.record);
-    doors::forget(loaded.record);
-    Ok(Some(Ran {
-        run: of_threads(report, ended),
-        capacities: loaded.capacities,
-        lives,
-    }))
-}
-
-fn of_threads(report: Report, ended: bool) -> SimRun {
-    SimRun {
-        report,
-        deliveries: Vec::new(),
-        steps: 0,
-        time: Duration::ZERO,
-        ended,
-        unfinished: Vec::new(),
-        spins: 0,
-        added: Vec::new(),
-        settled: BTreeMap::new(),
-    }
 }
 
 /// Simulates a case. A panic that gets here came through the engine.
