@@ -1,7 +1,6 @@
 //! The shared state of a run: its wiring, the groups of instances that begin together, its faults, its threads.
 //!
-//! Carries out the decisions of the lifecycle. The code that delivers events and steps lanes (threads, or a simulation)
-//! is elsewhere.
+//! Carries out the lifecycle's decisions. Delivering events and stepping lanes (threads, or a simulation) is elsewhere.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,8 +23,8 @@ use crate::runtime::wiring::{NewLanes, Wiring};
 use crate::start_error::StartError;
 use crate::statistics::Snapshot;
 
-/// The shared state of a run. No two of these locks are held at once: code that needs two of them takes one after the
-/// other.
+/// The shared state of a run. No two of these locks are held at once. Events may be published while one is: whoever
+/// receives them does so from a channel, without a lock.
 pub(crate) struct Core {
     pub(crate) graph: Arc<Graph>,
     pub(crate) clock: Clock,
@@ -70,10 +69,6 @@ impl Core {
 
     pub(crate) fn wiring(&self) -> MutexGuard<'_, Wiring> {
         lock(&self.wiring)
-    }
-
-    fn groups(&self) -> MutexGuard<'_, Groups> {
-        lock(&self.groups)
     }
 
     pub(crate) fn node_name(&self, node: NodeId) -> String {
@@ -172,7 +167,7 @@ impl Core {
     pub(crate) fn carry_out(&self, directive: &Directive) {
         match directive {
             Directive::Start { group } => self.start_group(*group),
-            Directive::StartFailed { group } => self.groups().answer(*group, false),
+            Directive::StartFailed { group } => lock(&self.groups).answer(*group, false),
             Directive::Retire { node } => self.command(*node, Command::Retire { node: *node }),
             Directive::CancelStream { stream } => {
                 let wiring = self.wiring();
@@ -190,7 +185,7 @@ impl Core {
             Directive::Close => self.to_all_lanes(|| Command::Close),
             Directive::StopAll => {
                 self.events.publish(&RunEvent::Stopping);
-                self.groups().close();
+                lock(&self.groups).close();
                 let wiring = self.wiring();
                 for instance in wiring.instances.values() {
                     instance.cancel.store(true, Ordering::Relaxed);
@@ -200,7 +195,7 @@ impl Core {
                 }
             }
             Directive::Over { hung } => {
-                self.groups().close();
+                lock(&self.groups).close();
                 for (stream, end) in self.wiring().cut_off() {
                     self.events.publish(&RunEvent::StreamEnded { stream, end });
                 }
@@ -216,7 +211,7 @@ impl Core {
                 .store(self.clock.now_ns().max(1), Ordering::Relaxed);
         }
         let (nodes, has_begun) = {
-            let mut groups = self.groups();
+            let mut groups = lock(&self.groups);
             (groups.start(group), !groups.is_closed())
         };
         let mut wiring = self.wiring();
@@ -236,7 +231,7 @@ impl Core {
 
     /// Retires all instances of a group.
     pub(crate) fn retire_group(&self, group: usize) {
-        let nodes = self.groups().nodes(group);
+        let nodes = lock(&self.groups).nodes(group);
         for node in nodes {
             self.command(node, Command::Retire { node });
         }
@@ -244,7 +239,7 @@ impl Core {
 
     /// Removes a group whose instances are gone.
     pub(crate) fn forget_group(&self, group: usize) {
-        self.groups().forget(group);
+        lock(&self.groups).forget(group);
     }
 
     fn to_all_lanes(&self, command: impl Fn() -> Command) {
@@ -333,7 +328,7 @@ impl Core {
 
     /// Registers new instances as a group. The returned event must reach the lifecycle before the lanes start.
     pub(crate) fn launch(&self, new: &NewLanes) -> (Launch, GraphEvent) {
-        let (group, created) = self.groups().add(&new.nodes, &new.started);
+        let (group, created) = lock(&self.groups).add(&new.nodes, &new.started);
         let launch = Launch {
             group,
             nodes: new.nodes.clone(),
