@@ -3,8 +3,14 @@
 //! whether they fit together, and whether it pays: accuracies are held against bounds that chance (one in seven) does
 //! not reach.
 
+use std::collections::HashMap;
 use std::fs;
 
+use fermata_learn::manifest::Split;
+use fermata_learn::metrics::softmax;
+use fermata_learn::predictions::Predictions;
+use fermata_learn::row_hash::RowHash;
+use fermata_learn::softlabels::Softlabels;
 use serde_json::Value;
 
 use crate::command::{refused, succeeds};
@@ -12,6 +18,8 @@ use crate::training::Data;
 
 /// Epochs of teachers and students.
 const EPOCHS: u32 = 12;
+/// Temperature of the distillations.
+const TEMPERATURE: f64 = 2.0;
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -26,6 +34,7 @@ seed: 5
 epochs: {EPOCHS}
 learning_rate: {{base: 6e-3, least: 0, warm_up_epochs: 1}}
 augmentation: {{flip: 0.5, shift: 0.03, scale: 0.05, rotate_degrees: 3, brightness: 0.1, contrast: 0, gamma: 0, erase: 0}}
+views: {{count: 3, seed: 5}}
 objective: {objective}
 "
     )
@@ -46,6 +55,31 @@ fn accuracy(data: &Data, run: &str) -> f64 {
     succeeds(&words(&command));
     let metrics = json(data, &format!("{run}-test/metrics.json"));
     metrics["raw"]["metrics"]["accuracy"].as_f64().unwrap()
+}
+
+/// Returns the mean Kullback-Leibler divergence of a student from its ensemble on validation rows, at the temperature of
+/// the distillation.
+fn divergence(data: &Data, run: &str, ensemble: &Predictions) -> f64 {
+    let path = data.path(&format!("{run}/predictions_validation.npz"));
+    let student = Predictions::read(&path, ensemble.classes()).unwrap();
+    let hashes = student.hashes().unwrap().iter().enumerate();
+    let row_of: HashMap<&RowHash, usize> = hashes.map(|(row, hash)| (hash, row)).collect();
+    let softened = |of: &Predictions, row: usize| {
+        let logits: Vec<f64> = of
+            .row(row)
+            .iter()
+            .map(|logit| logit / TEMPERATURE)
+            .collect();
+        softmax(&logits)
+    };
+    let hashes = ensemble.hashes().unwrap();
+    let divergences = hashes.iter().enumerate().map(|(row, hash)| {
+        let pairs = softened(ensemble, row)
+            .into_iter()
+            .zip(softened(&student, row_of[hash]));
+        pairs.map(|(p, q)| p * (p / q).ln()).sum::<f64>()
+    });
+    divergences.sum::<f64>() / hashes.len() as f64
 }
 
 #[test]
@@ -112,6 +146,9 @@ fn from_drawn_people_to_a_student_in_the_live_graph() {
         "{distillation: {decoupled: {temperature: 2, alpha: 0.5, beta: 4, form: report}}}";
     let correlation =
         "{distillation: {correlation: {temperature: 2, cross_entropy: 1, beta: 1, gamma: 1}}}";
+    let ensemble = Softlabels::open(&data.path("soft")).unwrap();
+    let ensemble = ensemble.predictions(Split::Validation).unwrap();
+    let mut divergences = Vec::new();
     let mut losses = Vec::new();
     for (name, objective, softlabels) in [
         ("ce", "{}", false),
@@ -133,9 +170,16 @@ fn from_drawn_people_to_a_student_in_the_live_graph() {
         let history = fs::read_to_string(data.path(&format!("{name}/history.csv"))).unwrap();
         assert_eq!(history.lines().count() as u32, EPOCHS + 1);
         losses.push(history);
+        divergences.push(divergence(&data, name, &ensemble));
     }
+    losses.sort();
     losses.dedup();
     assert_eq!(losses.len(), 4, "each objective trains otherwise");
+    println!("divergence from the ensemble: {divergences:.3?}");
+    // The students of one network see the same pictures in the same order: what brings them nearer is the ensemble.
+    for distilled in &divergences[1..] {
+        assert!(*distilled < 0.9 * divergences[0], "{divergences:?}");
+    }
 
     // What no student may learn from: softlabels of other views.
     let other = settings("{distillation: {plain: {temperature: 2, alpha: 0.5}}}");
