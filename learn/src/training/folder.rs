@@ -267,10 +267,12 @@ impl RunFolder {
     ) -> Result<(), TrainingError> {
         if row.is_best {
             let provenance = self.provenance(row.epoch);
-            validation.write_npz(&self.path.join(PREDICTIONS))?;
             trainer
                 .network()
                 .save(&self.path.join(BEST), Some(provenance))?;
+            // After the weights, whose epoch tells `extend` that a training was killed before its checkpoint: otherwise
+            // these could stay behind as predictions of an epoch that is never trained again.
+            validation.write_npz(&self.path.join(PREDICTIONS))?;
         }
         self.save(trainer)?;
         self.write_history(&trainer.progress().history)
