@@ -73,7 +73,7 @@ fn serve(
         };
         if !is_own(&local) {
             tracing::warn!(
-                "somebody else knocked at the door of an encrypted stream and was sent away"
+                "another process tried to use the relay of an encrypted stream and was refused"
             );
             continue;
         }

@@ -51,7 +51,7 @@ impl Replies {
                     self.head.clear();
                 }
                 _ if self.head.len() > LONGEST_HEAD => {
-                    return Err(io::Error::other("the head of a reply does not end"));
+                    return Err(io::Error::other("the head of a reply is too long"));
                 }
                 _ => {}
             }
@@ -67,7 +67,7 @@ impl Replies {
         let is_reply = status.starts_with("RTSP/") || status.starts_with("HTTP/");
         if is_reply && code.starts_with('3') && code != "304" {
             return Err(io::Error::other(format!(
-                "the server sends elsewhere ({code}), which is not followed from an encrypted stream; name the place itself"
+                "the server redirects ({code}), which is not followed for an encrypted stream; give the final address instead"
             )));
         }
         // After the head of an HTTP reply comes the video.
@@ -116,7 +116,7 @@ mod tests {
         ] {
             let (mut replies, mut out) = (Replies::default(), Vec::new());
             let refused = replies.pass(&talk, &mut out).unwrap_err().to_string();
-            assert!(refused.contains("sends elsewhere"), "{refused}");
+            assert!(refused.contains("the server redirects"), "{refused}");
             assert!(!String::from_utf8_lossy(&out).contains("Moved"));
         }
     }

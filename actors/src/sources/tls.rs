@@ -33,8 +33,8 @@ pub struct TlsSpec {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     #[error(
-        "{host} does not show that it is {host}: {reason}; its certificate's fingerprint is {fingerprint} (if it is the right one, \
-             give it as `tls: {{sha256: …}}`, or its issuer's as `tls: {{ca_file: …}}`)"
+        "cannot verify the identity of {host}: {reason}; its certificate's fingerprint is {fingerprint} (if it is the right one, \
+             set it as `tls: {{sha256: …}}`, or its issuer's certificate as `tls: {{ca_file: …}}`)"
     )]
     Untrusted {
         host: String,
@@ -124,7 +124,7 @@ impl Connector {
         let client = Client::new(spec.trust()?);
         let client = client.map_err(|error| TlsError::Settings(error.to_string()))?;
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| TlsError::Settings(format!("`{host}` cannot be the name of a host")))?;
+            .map_err(|_| TlsError::Settings(format!("`{host}` is not a valid host name")))?;
         Ok(Self {
             host: host.to_owned(),
             port,

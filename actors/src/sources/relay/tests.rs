@@ -173,7 +173,7 @@ fn only_who_shows_what_was_asked_for_is_connected_to() {
             &wrong,
             "localhost",
             &ca,
-            "does not show that it is localhost",
+            "cannot verify the identity of localhost",
         ),
         (
             &right,
@@ -191,13 +191,13 @@ fn only_who_shows_what_was_asked_for_is_connected_to() {
             &right,
             "127.0.0.1",
             &ca,
-            "does not show that it is 127.0.0.1",
+            "cannot verify the identity of 127.0.0.1",
         ),
         (
             &misnamed,
             "localhost",
             &other_ca,
-            "does not show that it is localhost",
+            "cannot verify the identity of localhost",
         ),
     ] {
         let refused = connect(server, host, spec).unwrap_err();
