@@ -190,7 +190,7 @@ impl Recorder {
         self.left_out += 1;
         if self.left_out == 1 {
             let (node, path, packets) = (&self.node, self.path.display(), self.packets);
-            tracing::warn!(%node, %path, packets, "a packet has no place in the recording: its time is missing or before the last one's");
+            tracing::warn!(%node, %path, packets, "a packet is left out of the recording: its time is missing or earlier than the last one's");
         }
     }
 

@@ -102,7 +102,7 @@ pub enum SyntheticFacesError {
         range: &'static str,
     },
     /// `crossing` is set, but there are not two people.
-    #[error("`crossing` is about two people, but `faces` is {faces}; set `faces: 2`")]
+    #[error("`crossing` needs two people, but `faces` is {faces}; set `faces: 2`")]
     Crossing { faces: usize },
     /// `truth` does not name a file.
     #[error("`truth` is `{}`, but must name a file", path.display())]

@@ -51,11 +51,11 @@ impl Finding {
     pub(crate) fn told(self, is_live: bool) -> (&'static str, i64) {
         match self {
             Self::Jump { by_ns } if is_live => (
-                "the time stamps jumped: a new segment begins, and time goes on from arrival",
+                "the time stamps jumped: a new segment begins, and time continues from arrival",
                 by_ns,
             ),
             Self::Jump { by_ns } => (
-                "the time stamps step back: a new segment begins, and time goes on",
+                "the time stamps step back: a new segment begins, and time continues",
                 by_ns,
             ),
             Self::Gap { ns } => (
@@ -63,11 +63,11 @@ impl Finding {
                 ns,
             ),
             Self::Stray { by_ns } => (
-                "a frame's time stamp is far off: the time of its arrival stands in for it",
+                "a frame's time stamp is far off: its time of arrival is used instead",
                 by_ns,
             ),
             Self::Apart { by_ns } => (
-                "the time stamps do not go with arrival: a new segment begins, and arrival gives the times from now on",
+                "the time stamps disagree with arrival: a new segment begins, and times follow arrival from now on",
                 by_ns,
             ),
         }

@@ -75,7 +75,7 @@ impl Upright {
             Asked::Slant(matrix) => {
                 if self.notices.first("slant") {
                     let node = &self.node;
-                    tracing::warn!(%node, ?matrix, "the video asks to be turned by an odd angle and stays as it is");
+                    tracing::warn!(%node, ?matrix, "the video asks to be rotated by an odd angle, which is ignored");
                 }
                 Orientation::default()
             }
@@ -89,7 +89,7 @@ impl Upright {
         squared((width, height), aspect).unwrap_or_else(|| {
             if self.notices.first("slender") {
                 let node = &self.node;
-                tracing::warn!(%node, aspect, "the video says that its pixels are so far from square that it must be a mistake; they stay as they are");
+                tracing::warn!(%node, aspect, "the video states pixels so far from square that it must be a mistake, which is ignored");
             }
             (width, height)
         })

@@ -30,10 +30,10 @@ impl fmt::Display for Ending {
             Self::Cut(missing) => write!(f, "{missing} bytes are missing"),
             Self::Torn(bytes) => write!(
                 f,
-                "the file ends within a packet, of which {bytes} bytes are there: it was cut, and how much of it is missing cannot be told"
+                "the file ends within a packet, of which {bytes} bytes are there: it was cut, and it is unknown how much is missing"
             ),
             Self::Open => f.write_str(
-                "the file does not say that it is over: it was cut, or is still being written",
+                "the end of the file is not marked as such: it was cut, or is still being written",
             ),
         }
     }

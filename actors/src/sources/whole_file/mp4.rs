@@ -35,11 +35,11 @@ pub(super) fn ending_of_mp4(file: &mut (impl Read + Seek), length: u64) -> io::R
             }
             let name = String::from_utf8_lossy(name);
             return Ok(Ending::Trailer(format!(
-                "{missing} bytes of `{name}` are missing, or something else than a box stands"
+                "{missing} bytes of `{name}` are missing, or something other than a box is"
             )));
         }
         if name == b"moov" && std::mem::replace(&mut has_index, true) {
-            let reason = "another recording, which is not read, stands";
+            let reason = "another recording, which is not read, is";
             return Ok(Ending::Trailer(reason.to_owned()));
         }
         at = end;

@@ -142,7 +142,7 @@ fn an_avi_lacks_pictures_or_its_index_or_tells_nothing() {
 
 #[test]
 fn a_recording_behind_another_is_told() {
-    let told = "another recording, which is not read, stands".to_owned();
+    let told = "another recording, which is not read, is".to_owned();
     assert_eq!(ending(&[mp4(), mp4()].concat()), Ending::Trailer(told));
 }
 
