@@ -24,7 +24,7 @@ const BEGINNING: usize = 1024;
 /// # Errors
 /// If libav cannot read the address, or the file cannot be written.
 pub(super) fn fetch(url: &str, options: Dictionary, waiting: &impl Waiting) -> Result<File, Error> {
-    tracing::info!(url = %redact(url), "the server gives no parts of the file, whose index is at its end: it is fetched whole first");
+    tracing::info!(url = %redact(url), "the server does not send parts of files, and the index of this one is at its end: it is fetched whole first");
     let mut file = tempfile::tempfile().map_err(of_system)?;
     read(url, options, waiting, |bytes| {
         waiting.came_further();

@@ -45,7 +45,7 @@ impl std::fmt::Display for Nature {
         f.write_str(match self {
             Self::Recording => "recording",
             Self::Live => "live",
-            Self::LiveWithoutTimes => "live, without time stamps: arrival gives the times",
+            Self::LiveWithoutTimes => "live, without time stamps: times follow arrival",
             Self::Segmented => "playlist",
         })
     }
@@ -73,7 +73,7 @@ pub(crate) fn open_input(
             open_once(&copy, Dictionary::new(), known, None, waiting)?
         }
         Opened::MustBeSearched => {
-            tracing::info!(url = %redact(url), "the parts of the MJPEG stream do not say that they are `image/jpeg`: its pictures are searched for, and each is shown when the next one begins");
+            tracing::info!(url = %redact(url), "the parts of the MJPEG stream are not labelled `image/jpeg`: it is searched for pictures, and each is shown when the next one begins");
             let known = Some(Nature::LiveWithoutTimes);
             open_once(url, options.to_owned(), known, Some(c"mjpeg"), waiting)?
         }

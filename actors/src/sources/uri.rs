@@ -78,15 +78,15 @@ impl Encrypted {
 pub(crate) enum UriError {
     #[error("`uri` is empty; name a file, /dev/videoN, or an rtsp:// or http:// address")]
     Empty,
-    #[error("`{uri}` holds a control character")]
+    #[error("`{uri}` contains a control character")]
     Control { uri: String },
     #[error("`{scheme}://` is not a scheme that can be opened; use a file path, /dev/videoN, {known}", known = NETWORK.join("://, ") + "://")]
     Scheme { scheme: String },
-    #[error("`{scheme}:` needs two slashes behind it: {scheme}://HOST/PATH")]
+    #[error("`{scheme}:` needs two slashes after it: {scheme}://HOST/PATH")]
     Slashes { scheme: String },
     #[error("`{uri}` has no host between `//` and `/`")]
     NoHost { uri: String },
-    #[error("`{uri}` has `{port}` for a port, which is not a number up to 65535")]
+    #[error("`{uri}` has the port `{port}`, which is not a number up to 65535")]
     Port { uri: String, port: String },
 }
 

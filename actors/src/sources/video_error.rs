@@ -22,7 +22,7 @@ pub(crate) enum VideoError {
     #[error("it holds no video stream")]
     NoVideo,
     /// A picture that would take too much memory.
-    #[error("its pictures are {width} x {height} pixels; the most that is decoded is {} (`max_pixels`) in all and {MOST_SIDE} on a side", .limits.pixels)]
+    #[error("its pictures are {width} x {height} pixels; the limits are {} in all (`max_pixels`) and {MOST_SIDE} on a side", .limits.pixels)]
     TooManyPixels {
         /// Width as stated by the file.
         width: u32,
@@ -33,16 +33,14 @@ pub(crate) enum VideoError {
     },
     /// The address is that of a web page, such as the camera's.
     #[error(
-        "it is a web page and no video: the address of the stream itself is wanted, which the camera's manual or its page names"
+        "it is a web page, not a video: give the address of the stream itself, which the camera's manual or web page names"
     )]
     WebPage,
     /// The host name cannot be resolved.
-    #[error("there is no host called `{0}`, as far as the name service knows")]
+    #[error("the host name `{0}` cannot be resolved")]
     UnknownHost(String),
     /// The server does not offer the requested transport.
-    #[error(
-        "the other side does not send pictures by `transport: {asked}`; try `transport: {other}`"
-    )]
+    #[error("the server does not offer `transport: {asked}`; try `transport: {other}`")]
     Transport {
         /// The requested transport.
         asked: &'static str,
@@ -73,7 +71,7 @@ pub(crate) enum VideoError {
     #[error("frame {0} has no time stamp, and the container states no frame rate")]
     NoTime(u64),
     /// OpenCV could not rotate a frame.
-    #[error("turning the frame: {0}")]
+    #[error("rotating the frame: {0}")]
     Turning(opencv::Error),
     /// The received stream cannot be recorded.
     #[error(transparent)]
@@ -121,7 +119,7 @@ impl VideoError {
             Self::Libav {
                 error: Error::HttpUnauthorized,
                 ..
-            } => "; user and password stand before the host, as USER:PASSWORD@HOST",
+            } => "; give user and password before the host, as USER:PASSWORD@HOST",
             _ => "",
         }
     }

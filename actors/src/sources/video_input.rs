@@ -144,7 +144,7 @@ pub(crate) fn open_decoder(
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(stream.time_base());
     let found = decoder::find(codec)
-        .ok_or_else(|| VideoError::Missing(format!("decoder for {codec:?}")))?;
+        .ok_or_else(|| VideoError::Missing(format!("libav has no decoder for {codec:?}")))?;
     let mut options = Dictionary::new();
     // Pictures are coded in whole blocks, so they are slightly larger than shown.
     let coded = limits.pixels.saturating_mul(2);
@@ -153,7 +153,9 @@ pub(crate) fn open_decoder(
     opened
         .and_then(decoder::Opened::video)
         .map_err(|error| match error {
-            Error::DecoderNotFound => VideoError::Missing(format!("decoder for {codec:?}")),
+            Error::DecoderNotFound => {
+                VideoError::Missing(format!("libav has no decoder for {codec:?}"))
+            }
             error => failed(error),
         })
 }

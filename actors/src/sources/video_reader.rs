@@ -237,7 +237,7 @@ impl VideoReader {
                 Ok(Ending::Whole) => {
                     let length = path.metadata().map_or(0, |found| found.len());
                     let given_up = self.container.given_up(length)?;
-                    format!("nothing can be read of its last {given_up} bytes")
+                    format!("its last {given_up} bytes cannot be read")
                 }
                 Ok(Ending::Cut(missing)) => format!("{missing} bytes are missing"),
                 Ok(ending) => {
@@ -263,7 +263,7 @@ impl VideoReader {
             (true, _) => None,
             (false, None) => Some(VideoError::Broken {
                 frames: 0,
-                reason: format!("the other side ended it {lacking:.1?} before its end"),
+                reason: format!("the server ended it {lacking:.1?} before its end"),
             }),
             (false, reason) => reason,
         }
@@ -331,13 +331,13 @@ impl VideoReader {
         {
             let missing = self.damage.numbered_frame(place.saturating_mul(STEP_NS));
             self.stamps.leave_out(missing);
-            self.count_missing(missing, "the video is damaged here: the numbers of its pictures leave out some, which count as missed");
+            self.count_missing(missing, "the video is damaged here: its picture numbers have gaps, whose pictures count as missed");
         }
         if self.frames == 0 {
             let before = self.beginning.first_picture(self.decoded.timestamp());
             let before = before.saturating_sub(self.missed);
             self.damage.told(before);
-            self.count_missing(before, "the recording begins with frames that refer to what is gone, as one that was cut does; they cannot be decoded and count as missed");
+            self.count_missing(before, "the recording begins with frames that refer to missing ones, as cut recordings do; they cannot be decoded and count as missed");
         }
         let stamp_ns = self.stamp_ns()?;
         let has_times = self.nature == Nature::Recording && self.order.is_none();
@@ -345,7 +345,7 @@ impl VideoReader {
             let missing = self.damage.frame(stamp_ns);
             self.count_missing(
                 missing,
-                "the recording is damaged here; what is missing counts as missed",
+                "the recording is damaged here; its missing frames count as missed",
             );
         }
         let stream = self.input.stream(self.stream);
@@ -383,10 +383,10 @@ impl VideoReader {
         let known = self.frames + self.missed;
         let stated = self.container.stated_frames(self.damage.has_been_met());
         let by_number = stated.map_or(0, |stated| stated.saturating_sub(known));
-        self.count_missing(by_number, "the recording is damaged: it says that it has more frames than were found, which count as missed");
+        self.count_missing(by_number, "the recording is damaged: it states more frames than were found; the others count as missed");
         let lacking_ns = self.container.lacking_ns().unwrap_or(0);
         let by_length = self.damage.frames_in(lacking_ns);
-        self.count_missing(by_length, "the recording ends before the length that it states, as damaged or cut ones do; what is missing counts as missed");
+        self.count_missing(by_length, "the recording is shorter than the length that it states, as damaged or cut ones are; its missing frames count as missed");
     }
 
     /// Returns the frame's best-effort time stamp. Where a recording has none (raw streams), frames are spaced at its
@@ -414,7 +414,7 @@ impl VideoReader {
             } else {
                 "the video has no time stamps"
             };
-            tracing::warn!(%node, "{what}; its frame rate stands in for them");
+            tracing::warn!(%node, "{what}; its frame rate is used instead");
         }
         Ok(Some(stamp_ns))
     }

@@ -174,7 +174,7 @@ pub(crate) fn check_numbers(settings: &VideoSourceSettings) -> Result<(), ActorE
         return Err("max_gap is 0, but must be longer".into());
     }
     if first.0.is_zero() || most < first {
-        return Err(format!("reconnect waits {first} at first and {most} at most, but must start above 0 and not shrink").into());
+        return Err(format!("reconnect has `first: {first}` and `most: {most}`, but first must be above 0, and most not below first").into());
     }
     Ok(())
 }

@@ -199,7 +199,7 @@ impl VideoSource {
         match read {
             Ok(Some(picture)) => Ok(Some(self.delivered(picture))),
             Ok(None) if opens_again && nature != Nature::Segmented && !ends_with_connection => {
-                let cause = "the other side ended the stream";
+                let cause = "the server ended the stream";
                 self.lost(cause, cause);
                 Ok(None)
             }
@@ -208,7 +208,7 @@ impl VideoSource {
                 self.lost_for(&error);
                 Ok(None)
             }
-            Err(error) => Err(self.failure("cannot read on in", &error)),
+            Err(error) => Err(self.failure("cannot continue reading", &error)),
         }
     }
 
@@ -310,7 +310,7 @@ impl VideoSource {
             self.setup.connection().lose(&redact(error));
             if let Some(unsaid) = self.notices.due(cause) {
                 let (node, uri) = (&self.setup.node, redact(&self.settings.uri));
-                tracing::warn!(%node, %uri, %error, ?delay, unsaid, "the stream is not there; it will be opened again");
+                tracing::warn!(%node, %uri, %error, ?delay, unsaid, "the stream is unavailable; it will be reopened");
             }
         }
     }
@@ -347,7 +347,7 @@ impl VideoSource {
                 if playlist::has_no_end(&path) {
                     known = Nature::Segmented;
                     let node = &self.setup.node;
-                    tracing::warn!(%node, path = %path.display(), "this playlist does not say where it ends (#EXT-X-ENDLIST): it is over when nothing is added to it for the length of three segments");
+                    tracing::warn!(%node, path = %path.display(), "this playlist does not say where it ends (#EXT-X-ENDLIST): it counts as complete when nothing is added to it for the length of three segments");
                 }
                 let url = format!("file:{}", path.display());
                 open_url(&url, &playlist::options(), Some(known), &watch)?
@@ -407,7 +407,7 @@ impl VideoSource {
         let tls = &self.settings.tls;
         if tls.is_blind() {
             let (node, uri) = (&self.setup.node, redact(uri));
-            tracing::warn!(%node, %uri, "`tls: {{verify: false}}`: whoever gets between can read and change everything, passwords too");
+            tracing::warn!(%node, %uri, "`tls: {{verify: false}}` accepts any certificate: an attacker in between can read and change everything, including passwords");
         }
         let timeout = self.settings.timeout.0;
         let connector = Connector::new(&place.host, place.port, tls, timeout)?;

@@ -59,13 +59,13 @@ fn a_host_whose_name_is_not_known_is_told() {
     ] {
         says(
             serde_json::json!({ "uri": uri }),
-            "no host called `nowhere.invalid`",
+            "the host name `nowhere.invalid`",
         );
     }
     // libav takes half of the password for the host.
     says(
         serde_json::json!({ "uri": "http://s3c.invalid/ret@127.0.0.1:9/x" }),
-        "no host called `***`",
+        "the host name `***`",
     );
 }
 
