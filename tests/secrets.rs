@@ -421,7 +421,7 @@ fn the_log_says_that_any_certificate_is_taken() {
     let child = start_unheard(&["run", &file, "--quiet", "--out", &out.display().to_string()]);
     wait_until("the warning", || {
         let log = std::fs::read_to_string(out.join("run.log")).unwrap_or_default();
-        log.contains("whoever gets between can read and change everything")
+        log.contains("an attacker in between can read and change everything")
     });
     interrupt(child);
 }

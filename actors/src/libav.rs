@@ -1,5 +1,5 @@
-//! What the video actors share of ffmpeg's libraries: starting them once, and the V4L2 devices, whose library is loaded
-//! when one is asked for. Opening, decoding and encoding are the actors' own.
+//! What the video actors share of ffmpeg's libraries: initialisation, and wrappers where the crate does not suffice.
+//! Decoding and encoding are the actors' own.
 
 mod colours;
 mod complaints;
@@ -34,12 +34,12 @@ pub(crate) use opening::{Nature, open_input};
 pub(crate) use picture_numbers::{PictureNumber, PictureNumbers};
 pub(crate) use waiting::Waiting;
 
-/// Bytes of the largest piece of memory that libav may ask for: a picture of a hundred million pixels has its planes in
-/// it.
+/// Largest single allocation that libav may make, in bytes: enough for the planes of a picture of a hundred million
+/// pixels.
 const MOST_BYTES: usize = 1 << 30;
 
-/// Registers error texts, and makes libav's messages log lines, of which errors are counted. Call before anything else
-/// of libav.
+/// Registers error texts, routes libav's messages to the log, and counts errors among them. Must be called before
+/// anything else of libav.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -51,13 +51,13 @@ pub(crate) fn start() {
     });
 }
 
-/// True for "nothing now": a decoder or encoder that wants input first.
+/// Returns whether a decoder or encoder needs more input before it can return anything.
 pub(crate) fn wants_input(error: Error) -> bool {
     let again = rustix::io::Errno::AGAIN.raw_os_error();
     matches!(error, Error::Other { errno } if errno == again)
 }
 
-/// The rows of a packed picture of `row_bytes` each, without the padding that libav puts behind them.
+/// Returns the rows of a packed picture, `row_bytes` each, without the padding that libav adds after them.
 pub(crate) fn rows(picture: &frame::Video, row_bytes: usize) -> impl Iterator<Item = &[u8]> {
     let rows = picture.data(0).chunks(picture.stride(0).max(1));
     rows.filter_map(move |row| row.get(..row_bytes))

@@ -1,12 +1,12 @@
-//! What detector, crop and classifier allocate for a frame once they are warm: nothing above 4 KiB.
+//! Checks what detector, crop and classifier allocate per frame once they are warm: nothing above 4 KiB.
 //!
 //! An actor is warm when it has seen as many and as large faces before: its buffers only grow, by doubling, and a crop
-//! that is under way needs one of its own. So every clip is shown twice, and the second time counts.
+//! in progress needs one of its own. So every clip is shown twice, and only the second time counts.
 //!
-//! Its own program, because it replaces the allocator by one that counts: what Rust code asks for on the thread that
-//! calls an actor, during the call. Not counted is what libraries take from `malloc` themselves: ONNX Runtime; OpenCV's
-//! tables inside of each `resize` and `warpAffine` (5 to 16 KiB) and, with `clahe`, its bordered copy of a crop.
-//! Sources, and the engine between the actors, are not looked at.
+//! A program of its own, because it replaces the allocator by a counting one: it counts what Rust code allocates during
+//! a call, on the thread that calls an actor. Memory that libraries take from `malloc` themselves is not counted: ONNX
+//! Runtime's; OpenCV's tables inside each `resize` and `warpAffine` (5 to 16 KiB) and, with `clahe`, its bordered copy
+//! of a crop. Sources, and the engine between the actors, are not examined.
 
 #[path = "../../tests/skipped.rs"]
 mod skipped;
@@ -32,12 +32,12 @@ use fermata_vision::card::{CARD_FILE, ONNX_FILE};
 use serde_json::{Value, json};
 use skipped::data;
 
-/// Bytes above which an allocation is large.
+/// Size in bytes above which an allocation is large.
 const LARGE: usize = 4096;
-/// Frames of a clip; in the test of batches, packets of a batch.
+/// Number of frames in a clip; in the test of batches, number of packets in a batch.
 const FRAMES: usize = 64;
 
-/// What was allocated.
+/// Totals of allocations.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     large: u64,
@@ -66,11 +66,11 @@ impl Tally {
 }
 
 thread_local! {
-    /// What this thread has allocated. Without a destructor, so that the allocator may use it at any time.
+    /// Allocations of this thread. Without a destructor, so that the allocator may use it at any time.
     static ALLOCATED: Cell<Tally> = const { Cell::new(Tally::NOTHING) };
 }
 
-/// The system's allocator, with books.
+/// The system's allocator, with counters.
 struct Counting;
 
 #[global_allocator]
@@ -86,33 +86,33 @@ fn count(bytes: usize) {
     unsafe_code,
     reason = "an allocator cannot be replaced without; every call goes to the system's as it came"
 )]
-// SAFETY: allocates nothing itself and hands on what it is given.
+// SAFETY: allocates nothing itself and forwards its arguments.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count(new_size);
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.realloc(place, layout, new_size) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(place, layout) }
     }
 }
 
-/// An actor that counts what it allocates in its calls.
+/// An actor whose allocations during calls are counted.
 struct Counted<A> {
     actor: A,
     warming: Tally,
@@ -156,7 +156,7 @@ impl<A: Actor> Actor for Counted<A> {
     }
 }
 
-/// An actor that is driven, and counts.
+/// A counted actor in a test driver.
 struct Driven<A: Actor>(ActorDriver<Counted<A>>);
 
 impl<A: Actor> Driven<A> {
@@ -164,7 +164,7 @@ impl<A: Actor> Driven<A> {
         Self(ActorDriver::new(settings).expect("an actor"))
     }
 
-    /// What comes now counts.
+    /// Ends the warm-up: allocations count from now on.
     fn warm(&mut self) {
         let counted = &mut self.0.actor;
         counted.warming = std::mem::take(&mut counted.tally);
@@ -182,7 +182,7 @@ impl<A: Actor> Driven<A> {
         emitted.into_iter().map(Emission::into_input).collect()
     }
 
-    /// Prints the books and fails if something large is in them.
+    /// Prints the totals and fails if there was a large allocation.
     fn close(&self, with: impl fmt::Display) {
         let Tally {
             large,
@@ -208,26 +208,26 @@ impl<A: Actor> Driven<A> {
     }
 }
 
-/// A clip, each frame made when it is asked for.
+/// Returns a clip; each frame is produced on demand.
 fn frames<S: Source>(settings: Value) -> impl Iterator<Item = Input> {
     let source = SourceDriver::<S>::new(settings).expect("a source");
     source.take(FRAMES).map(|frame| frame.expect("a frame"))
 }
 
-/// Two people who move.
+/// Returns a clip of two people who move.
 fn drawn() -> Box<dyn Iterator<Item = Input>> {
     let settings = json!({ "faces": 2, "noise": 8 });
     Box::new(frames::<SyntheticFaces>(settings))
 }
 
-/// One large face that moves, from the real data; else what is drawn.
+/// Returns a clip of one large face that moves, from the real data if available, else drawn.
 fn clip(data: Option<&PathBuf>) -> Box<dyn Iterator<Item = Input>> {
     let Some(data) = data else { return drawn() };
     let path = data.join("videos/pyfeat_WolfgangLanger_Pexels.mp4");
     Box::new(frames::<VideoSource>(json!({ "uri": path })))
 }
 
-/// What an actor has found out.
+/// Returns the faces in an actor's output.
 fn faces(mut packet: Input) -> Vec<Face> {
     Arc::unwrap_or_clone(packet.take::<Faces>()).faces
 }
@@ -246,13 +246,13 @@ scaling: []
 output: {name: probs, kind: probabilities, classes: [neutral, happy, sad, angry, fear, disgust, surprise]}
 ";
 
-/// Everything that preprocessing can do, in the frame's own resolution.
+/// A card with every preprocessing step, in the frame's own resolution.
 const ALIGNED_AND_EQUALISED: &str = "\
 crop: {alignment: landmarks_or_box, margin: 0.3}
 clahe: {clip: 2, tiles: 8, on: l, at: crop}
 ";
 
-/// A model folder; weights that only `crop_faces` sees may be anything.
+/// Creates a model folder; weights that only `crop_faces` sees may be anything.
 fn model(card: &str, weights: &[u8]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join(ONNX_FILE);

@@ -1,22 +1,23 @@
-//! What a picture says of its colours. Decoders hand numbers on as streams write them, also such as stand for nothing
-//! (MPEG-2 has a byte for each); read as an enum of Rust, one of those is undefined behaviour.
+//! Validates a picture's colour properties. Decoders pass on numbers as streams contain them, including undefined ones
+//! (MPEG-2 has a byte for each); reading an undefined number as a Rust enum is undefined behaviour.
 
 #![allow(unsafe_code)]
 
 use ffmpeg_next::{ffi, frame};
 
-/// Numbers of [`ffi::AVColorPrimaries`] that stand for something: 13 to 21 do not.
+/// Returns whether a number of [`ffi::AVColorPrimaries`] is defined: 13 to 21 are not.
 fn is_primaries(number: u32) -> bool {
     number < 13 || number == ffi::AVColorPrimaries::AVCOL_PRI_EBU3213 as u32
 }
 
-/// Replaces numbers that stand for nothing by those for unknown colours, before anybody asks for them by name.
+/// Replaces undefined numbers by those for unknown colours. Must be called before they are read as enums.
 pub(crate) fn forget_unknown_colours(picture: &mut frame::Video) {
     let space = |number| number < ffi::AVColorSpace::AVCOL_SPC_NB as u32;
     let range = |number| number < ffi::AVColorRange::AVCOL_RANGE_NB as u32;
     let transfer = |number| number < ffi::AVColorTransferCharacteristic::AVCOL_TRC_NB as u32;
     let location = |number| number < ffi::AVChromaLocation::AVCHROMA_LOC_NB as u32;
-    // SAFETY: the picture is alive and nobody else's; only addresses of its fields are taken here, nothing is read.
+    // SAFETY: the picture is alive and exclusively borrowed; only addresses of its fields are taken here, nothing is
+    // read.
     unsafe {
         let raw = picture.as_mut_ptr();
         let unknown = ffi::AVColorSpace::AVCOL_SPC_UNSPECIFIED;
@@ -32,13 +33,13 @@ pub(crate) fn forget_unknown_colours(picture: &mut frame::Video) {
     }
 }
 
-/// Writes `unknown` into a field whose number is not known.
+/// Writes `unknown` into a field whose number is undefined.
 ///
 /// # Safety
-/// The field is alive, and of an enum of C, which is a number of 32 bits.
+/// The field must be alive and have the type of a C enum, which is a 32-bit number.
 unsafe fn forget<T>(field: *mut T, unknown: T, is_known: impl Fn(u32) -> bool) {
     const { assert!(size_of::<T>() == 4) };
-    // SAFETY: the caller's; as a number any bits are right.
+    // SAFETY: guaranteed by the caller; any bits are valid as a number.
     unsafe {
         if !is_known(field.cast::<u32>().read()) {
             field.write(unknown);
@@ -72,7 +73,7 @@ mod tests {
             255,
             u32::MAX,
         ] {
-            // SAFETY: the fields are numbers of 32 bits to C.
+            // SAFETY: the fields are 32-bit numbers in C.
             unsafe {
                 let raw = picture.as_mut_ptr();
                 (&raw mut (*raw).colorspace).cast::<u32>().write(number);

@@ -1,6 +1,7 @@
-//! Pictures from one pixel format, colour matrix and range to another, through swscale.
+//! Converts pictures from one pixel format, colour matrix and range to another with swscale.
 
-// The crate's scaler knows neither matrices nor ranges, and its frames do not tell whether an encoder still holds them.
+// The crate's scaler supports neither matrices nor ranges, and its frames do not tell whether an encoder still holds
+// them.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -9,12 +10,12 @@ use std::ptr;
 use ffmpeg_next::software::scaling::{Context, Flags};
 use ffmpeg_next::{Error, color, ffi, format::Pixel, frame};
 
-/// What pictures are turned into.
+/// The format that pictures are converted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// 8-bit BGR.
     Bgr,
-    /// 4:2:0 of this size, with BT.709's matrix and limited range, as H.264 players expect of video.
+    /// 4:2:0 of this size, with BT.709's matrix and limited range, as H.264 players expect.
     Yuv420Bt709 { width: u32, height: u32 },
 }
 
@@ -36,7 +37,7 @@ impl Target {
     }
 }
 
-/// What a scaler is built for.
+/// The properties that a scaler is built for.
 #[derive(Clone, Copy, PartialEq)]
 struct Source {
     format: Pixel,
@@ -48,7 +49,7 @@ struct Source {
     wanted: (u32, u32),
 }
 
-/// Converts pictures; its scaler is rebuilt when they change size, format or colours.
+/// Converts pictures; rebuilds its scaler when their size, format or colours change.
 pub(crate) struct Converter {
     target: Target,
     scaler: Option<(Source, Scaler)>,
@@ -57,7 +58,7 @@ pub(crate) struct Converter {
 
 struct Scaler(Context);
 
-// SAFETY: swscale's context is plain memory that belongs to no thread (with one thread, which is its default), and
+// SAFETY: swscale's context is plain memory that is not tied to a thread (with one thread, which is the default), and
 // nothing else holds this one.
 unsafe impl Send for Scaler {}
 
@@ -70,7 +71,7 @@ impl Converter {
         }
     }
 
-    /// Converts one picture, of which BGR keeps the size. The result lives until the next call.
+    /// Converts a picture; BGR keeps its size. The result is valid until the next call.
     pub(crate) fn convert(&mut self, picture: &frame::Video) -> Result<&mut frame::Video, Error> {
         let wanted = match self.target {
             Target::Bgr => (picture.width(), picture.height()),
@@ -79,7 +80,7 @@ impl Converter {
         self.convert_to(picture, wanted)
     }
 
-    /// Converts one picture to this width and height. The result lives until the next call.
+    /// Converts a picture to this width and height. The result is valid until the next call.
     pub(crate) fn convert_to(
         &mut self,
         picture: &frame::Video,
@@ -112,9 +113,9 @@ impl Converter {
     }
 }
 
-/// False while an encoder still reads the last picture.
+/// Returns false while an encoder still reads the last picture.
 fn is_ours_alone(picture: &frame::Video) -> bool {
-    // SAFETY: the pointer is to a live frame; libav only reads the counts of its buffers.
+    // SAFETY: the pointer is to a live frame; libav only reads the reference counts of its buffers.
     unsafe { ffi::av_frame_is_writable(picture.as_ptr().cast_mut()) > 0 }
 }
 
@@ -133,14 +134,14 @@ fn build(source: &Source, target: Target) -> Result<Scaler, Error> {
     Ok(Scaler(context))
 }
 
-/// Tells swscale the matrix and range of both sides, as ffmpeg's own `scale` filter does: by itself it takes every
-/// video for BT.601.
+/// Sets the matrix and range of both sides in swscale, as ffmpeg's own `scale` filter does: by default, swscale treats
+/// every video as BT.601.
 fn set_colours(context: &mut Context, source: &Source, target: Target) {
     let (mut from, mut to) = (ptr::null_mut(), ptr::null_mut());
     let (mut from_full, mut to_full): (c_int, c_int) = (0, 0);
     let (mut brightness, mut contrast, mut saturation): (c_int, c_int, c_int) = (0, 0, 0);
-    // SAFETY: the context is live, every out-pointer is to a local of the right type, and the tables that go in are
-    // static ones of swscale or those that it has just handed out.
+    // SAFETY: the context is live, every out-pointer is to a local of the right type, and the tables passed in are
+    // static ones of swscale or those that it has just returned.
     unsafe {
         let known = ffi::sws_getColorspaceDetails(
             context.as_mut_ptr(),
@@ -179,7 +180,7 @@ fn set_colours(context: &mut Context, source: &Source, target: Target) {
     }
 }
 
-/// swscale's number of a matrix. What is not stated is BT.601, as for the `ffmpeg` program.
+/// Returns swscale's number of a matrix. An unstated one is BT.601, as in the `ffmpeg` program.
 fn matrix(space: color::Space) -> c_int {
     match space {
         color::Space::BT709 => ffi::SWS_CS_ITU709,
@@ -215,7 +216,7 @@ mod tests {
         }
     }
 
-    /// The first pixel of a picture whose samples are all (y, u, v).
+    /// Returns the first pixel of a picture whose samples are all (y, u, v).
     fn bgr(yuv: [u8; 3], space: color::Space, range: color::Range) -> [u8; 3] {
         let mut picture = frame::Video::new(Pixel::YUV420P, 64, 32);
         for (plane, value) in yuv.into_iter().enumerate() {
@@ -228,7 +229,7 @@ mod tests {
         converted.data(0)[..3].try_into().expect("three bytes")
     }
 
-    /// B and R of ITU-R BT.601 and BT.709: B = 1.164 (Y - 16) + 2.017 (U - 128), with 2.112 for BT.709.
+    /// Expected B and R by ITU-R BT.601 and BT.709: B = 1.164 (Y - 16) + 2.017 (U - 128), with 2.112 for BT.709.
     #[test]
     fn the_matrix_and_range_of_a_picture_are_obeyed() {
         libav::start();
@@ -266,7 +267,7 @@ mod tests {
         picture.data_mut(0).fill(255);
         let mut held = frame::Video::empty();
         let white = converter.convert(&picture).expect("a conversion");
-        // SAFETY: both are live frames; this is how an encoder holds what it was sent.
+        // SAFETY: both are live frames; this is how an encoder holds a frame that was sent to it.
         assert_eq!(
             unsafe { ffi::av_frame_ref(held.as_mut_ptr(), white.as_ptr()) },
             0

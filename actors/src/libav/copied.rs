@@ -1,14 +1,14 @@
-//! What is read of and changed in a stream's parameters.
+//! Access to a stream's parameters.
 
 #![allow(unsafe_code)]
 
 use ffmpeg_next::Stream;
 use ffmpeg_next::codec::Parameters;
 
-/// Width and height that a container states for the pictures of a stream.
+/// Returns the width and height that a container states for a stream's pictures.
 pub(crate) fn stated_size(stream: &Stream<'_>) -> (u32, u32) {
     let parameters = stream.parameters();
-    // SAFETY: the stream has parameters for as long as it is there.
+    // SAFETY: the parameters live as long as the stream.
     let (width, height) = unsafe {
         let parameters = parameters.as_ptr();
         ((*parameters).width, (*parameters).height)
@@ -17,13 +17,13 @@ pub(crate) fn stated_size(stream: &Stream<'_>) -> (u32, u32) {
     (size(width), size(height))
 }
 
-/// Lets libav refuse single allocations beyond this many bytes, whatever a file asks for.
+/// Makes libav refuse single allocations beyond this many bytes, whatever a file asks for.
 pub(crate) fn limit_allocations(bytes: usize) {
     // SAFETY: it stores a number.
     unsafe { ffmpeg_next::ffi::av_max_alloc(bytes) };
 }
 
-/// What describes the packets of a stream, without the tag by which its container calls the codec: another container
+/// Returns a stream's codec parameters without the tag that identifies the codec in its container: another container
 /// has its own.
 pub(crate) fn parameters_without_tag(stream: &Stream<'_>) -> Parameters {
     let mut parameters = stream.parameters().clone();

@@ -1,26 +1,26 @@
-//! Cameras of the machine. libavdevice is loaded when the first one is opened: it links to sound, windows and discs,
-//! some eighty libraries that would make every start of the program slower.
+//! Cameras of the machine. libavdevice is only loaded when the first camera is opened: it links to sound, window and
+//! disc libraries, about eighty in all, which would slow down every start of the program.
 
-// Loading a library at run time cannot be checked by the compiler.
+// The compiler cannot check a library that is loaded at run time.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
 
 use ffmpeg_next::{Format, ffi, format};
 
-/// The library's file. libavdevice has had libavformat's major number since FFmpeg 5.0, and a mixture of releases would
-/// not work.
+/// Returns the library's file name. libavdevice has had libavformat's major number since FFmpeg 5.0, and a mixture of
+/// releases would not work.
 fn library_name() -> String {
     format!("libavdevice.so.{}", ffi::LIBAVFORMAT_VERSION_MAJOR)
 }
 
-/// The format "V4L2 camera".
+/// Returns the input format for V4L2 cameras.
 ///
 /// # Errors
 /// If libavdevice cannot be loaded, or was built without V4L2.
 pub(crate) fn v4l2() -> Result<Format, String> {
     register()?;
-    // SAFETY: the name ends with a zero byte; what comes back is static, or null.
+    // SAFETY: the name ends with a zero byte; the result is static or null.
     let found = unsafe { ffi::av_find_input_format(c"v4l2".as_ptr()) };
     if found.is_null() {
         return Err(format!("{} was built without V4L2", library_name()));
@@ -33,8 +33,8 @@ pub(crate) fn v4l2() -> Result<Format, String> {
 fn register() -> Result<(), String> {
     static REGISTERED: OnceLock<Result<(), String>> = OnceLock::new();
     let registered = REGISTERED.get_or_init(|| {
-        // SAFETY: libav's libraries have no constructors with conditions, and `avdevice_register_all` takes and returns
-        // nothing. The library is never unloaded: libavformat keeps pointers into it.
+        // SAFETY: libav's libraries have no constructors with preconditions, and `avdevice_register_all` takes and
+        // returns nothing. The library is never unloaded: libavformat keeps pointers into it.
         unsafe {
             let name = library_name();
             let library = libloading::Library::new(&name)

@@ -1,22 +1,22 @@
-//! Errors of the system as libav returns them, and what they mean there.
+//! System errors as libav returns them, and their meaning there.
 
 use ffmpeg_next::Error;
 use rustix::io::Errno;
 
-/// A connection ended before so many bytes as were announced, also where nobody announced any; or a host is not known.
+/// A connection ended before the announced number of bytes, even if none was announced; or a host is unknown.
 pub(crate) const INPUT_OUTPUT: Error = of(Errno::IO);
 
-/// Nothing of the input is to blame.
+/// Out of memory; the input is not to blame.
 pub(crate) const NO_MEMORY: Error = of(Errno::NOMEM);
 
-/// What some of its readers return for whatever it is.
+/// A generic error of some of libav's readers.
 pub(crate) const NOT_PERMITTED: Error = of(Errno::PERM);
 
-/// The other side has none of the transports that it was asked for.
+/// The server offers none of the requested transports.
 pub(crate) const NOT_SUPPORTED: Error = of(Errno::PROTONOSUPPORT);
 
-/// What its reader of YUV4MPEG2 returns for pictures whose size overflows: the code of an invalid argument, and the
-/// length of a mark.
+/// Returned by libav's YUV4MPEG2 reader for pictures whose size overflows: the code of an invalid argument plus the
+/// length of a marker.
 pub(crate) const OVERFLOWN: Error = of(Errno::BUSY);
 
 const fn of(error: Errno) -> Error {

@@ -1,4 +1,4 @@
-//! What libav knows of a stream and the crate does not say.
+//! Properties of streams that libav knows and the crate does not expose.
 
 #![allow(unsafe_code)]
 
@@ -9,7 +9,7 @@ use ffmpeg_next::{Packet, Stream, ffi, frame};
 /// FLV states times in 32 bits, of which libav reads 31.
 const FLV_BITS: u32 = 31;
 
-/// In how many bits the container of a stream counts time; 64 if it does not start over.
+/// Returns the number of bits in which a stream's container counts time; 64 if it does not wrap around.
 pub(crate) fn time_stamp_bits(input: &Input, stream: &Stream<'_>) -> u32 {
     if input.format().name() == "flv" {
         return FLV_BITS;
@@ -22,8 +22,7 @@ pub(crate) fn time_stamp_bits(input: &Input, stream: &Stream<'_>) -> u32 {
         .unwrap_or(64)
 }
 
-/// How much wider than high the pixels of a picture are shown: what the container says, else what the picture itself
-/// says, else 1.
+/// Returns the aspect ratio (width over height) of a picture's pixels: the container's, else the picture's own, else 1.
 pub(crate) fn sample_aspect_ratio(stream: Option<&Stream<'_>>, picture: &frame::Video) -> f64 {
     // SAFETY: the stream is alive for as long as it is borrowed.
     let stated = stream.map(|stream| unsafe { (*stream.as_ptr()).sample_aspect_ratio });
@@ -35,7 +34,7 @@ pub(crate) fn sample_aspect_ratio(stream: Option<&Stream<'_>>, picture: &frame::
     ratio.map_or(1.0, |(width, height)| f64::from(width) / f64::from(height))
 }
 
-/// Raw streams of a codec, of which libav does not say that they have no times.
+/// Formats of raw codec streams, which libav does not flag as having no times.
 const RAW: [&str; 14] = [
     "h264",
     "hevc",
@@ -53,7 +52,7 @@ const RAW: [&str; 14] = [
     "avs3",
 ];
 
-/// Whether packets of such a format have times at all: raw streams of a codec have none.
+/// Returns whether packets of the input's format have times at all: raw codec streams have none.
 pub(crate) fn has_time_stamps(input: &Input) -> bool {
     if RAW.contains(&input.format().name()) {
         return false;
@@ -63,32 +62,32 @@ pub(crate) fn has_time_stamps(input: &Input) -> bool {
     flags & ffi::AVFMT_NOTIMESTAMPS == 0
 }
 
-/// Whether reading has come to the end of the bytes.
+/// Returns whether all bytes have been read.
 pub(crate) fn is_read_to_its_end(input: &Input) -> bool {
-    // SAFETY: the input is open for as long as it is borrowed, and what it reads with is its own.
+    // SAFETY: the input is open for as long as it is borrowed, and owns its I/O context.
     unsafe {
         let io = (*input.as_ptr()).pb;
         !io.is_null() && (*io).eof_reached != 0
     }
 }
 
-/// Whether nobody said how many bytes an input has that comes as bytes.
+/// Returns whether an input that is read as bytes has an unknown length.
 pub(crate) fn is_of_unknown_length(input: &Input) -> bool {
-    // SAFETY: the input is open for as long as it is borrowed, and what it reads with is its own.
+    // SAFETY: the input is open for as long as it is borrowed, and owns its I/O context.
     unsafe {
         let io = (*input.as_ptr()).pb;
         !io.is_null() && ffi::avio_size(io) < 0
     }
 }
 
-/// Whether the length of an open input stands in it, and is not guessed from its last packets or its bytes.
+/// Returns whether the length of an open input is stated in it, rather than guessed from its last packets or its bytes.
 pub(crate) fn states_its_length(input: &Input) -> bool {
     // SAFETY: the input is open for as long as it is borrowed.
     let method = unsafe { (*input.as_ptr()).duration_estimation_method };
     method == ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_STREAM
 }
 
-/// Whether what a packet holds is decoded and not shown (the container cuts it off).
+/// Returns whether a packet's content is decoded but not shown (the container cuts it off).
 pub(crate) fn is_hidden(packet: &Packet) -> bool {
     // SAFETY: the packet is alive for as long as it is borrowed.
     let flags = unsafe { (*packet.as_ptr()).flags };

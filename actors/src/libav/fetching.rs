@@ -1,6 +1,6 @@
-//! Reading what is behind an address as bytes, without looking for a video in it: all of it, or how it begins.
+//! Reads the content of an address as bytes, without looking for a video in it: all of it, or only its beginning.
 
-// The crate has no input that is not one of media.
+// The crate only has inputs that are media.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_int};
@@ -16,15 +16,15 @@ use ffmpeg_next::{Dictionary, Error, ffi};
 use super::errors::INPUT_OUTPUT;
 use super::waiting::Waiting;
 
-/// Bytes of a page that are looked at.
+/// Number of bytes of a page that are examined.
 const BEGINNING: usize = 1024;
 
-/// Copies what is behind an address to a file without a name.
+/// Copies the content of an address to an unnamed temporary file.
 ///
 /// # Errors
-/// libav's own, and those of the file.
+/// If libav cannot read the address, or the file cannot be written.
 pub(super) fn fetch(url: &str, options: Dictionary, waiting: &impl Waiting) -> Result<File, Error> {
-    tracing::info!(url = %redact(url), "the server gives no parts of the file, whose index is at its end: it is fetched whole first");
+    tracing::info!(url = %redact(url), "the server does not send parts of files, and the index of this one is at its end: it is fetched whole first");
     let mut file = tempfile::tempfile().map_err(of_system)?;
     read(url, options, waiting, |bytes| {
         waiting.came_further();
@@ -34,7 +34,7 @@ pub(super) fn fetch(url: &str, options: Dictionary, waiting: &impl Waiting) -> R
     Ok(file)
 }
 
-/// Whether there is a web page behind an address.
+/// Returns whether an address leads to a web page.
 pub(crate) fn is_web_page(url: &str, options: Dictionary, waiting: &impl Waiting) -> bool {
     let mut beginning = Vec::new();
     let read = read(url, options, waiting, |bytes| {
@@ -56,7 +56,7 @@ fn begins_as_a_page(bytes: &[u8]) -> bool {
     text.starts_with('<') && tags.iter().any(|tag| text.contains(tag))
 }
 
-/// Hands on the bytes behind an address until there are none, or enough.
+/// Passes the content of an address to `take` until it ends or `take` breaks.
 fn read(
     url: &str,
     options: Dictionary,

@@ -1,6 +1,6 @@
-//! What libav logs itself, as lines of this program's log.
+//! Turns libav's own messages into lines of this program's log.
 
-// A callback from C and its list of arguments.
+// A C callback and its argument list.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -11,19 +11,19 @@ use tracing::Level;
 use super::complaints;
 
 const TARGET: &str = "libav";
-/// A longer message is cut.
+/// Longer messages are cut to this many bytes.
 const MOST_BYTES: usize = 1024;
 
-/// As libav passes a list of arguments: every ABI passes one as a pointer or in registers like one, and it is only
-/// handed on. The bindings write it as another type on each processor.
+/// Type in which libav passes an argument list: every ABI passes one as a pointer or in registers like one, and it is
+/// only forwarded. The bindings declare a different type for each processor.
 type Arguments = *mut c_void;
 
-/// From now on messages are log lines, and errors among them are counted. Errors are also returned, and told by the
-/// actors, so that libav's own words are of interest only when one looks for a cause.
+/// Turns messages into log lines from now on, and counts errors among them. Errors are also returned and reported by
+/// the actors, so that libav's own messages only matter when looking for a cause.
 #[allow(clippy::missing_transmute_annotations)]
 pub(super) fn hear() {
-    // SAFETY: the callback has the type that libav calls but for the spelling of its last argument, and may be called
-    // from any thread.
+    // SAFETY: the callback has the type that libav calls except for how its last argument is declared, and may be
+    // called from any thread.
     unsafe {
         ffi::av_log_set_callback(Some(std::mem::transmute::<
             unsafe extern "C" fn(*mut c_void, c_int, *const c_char, Arguments),
@@ -35,7 +35,7 @@ pub(super) fn hear() {
 fn level(of: c_int) -> Option<Level> {
     match log::Level::try_from(of).ok()? {
         log::Level::Panic => Some(Level::ERROR),
-        // What is fatal to one picture may come with each of them.
+        // A message that is fatal to one picture may come with every picture.
         log::Level::Fatal | log::Level::Error | log::Level::Warning => Some(Level::DEBUG),
         log::Level::Info | log::Level::Verbose => Some(Level::TRACE),
         _ => None,
@@ -49,7 +49,7 @@ unsafe extern "C" fn told(
     arguments: Arguments,
 ) {
     complaints::count(of);
-    // The macros need the level when they are compiled; most messages are not wanted, which is known at once.
+    // The macros need the level at compile time; most messages are not wanted, which is cheap to find out first.
     let wanted = match level(of) {
         Some(Level::ERROR) => tracing::enabled!(target: TARGET, Level::ERROR),
         Some(Level::DEBUG) => tracing::enabled!(target: TARGET, Level::DEBUG),
@@ -61,7 +61,7 @@ unsafe extern "C" fn told(
     }
     let mut line = [0u8; MOST_BYTES];
     let mut with_prefix: c_int = 1;
-    // SAFETY: libav's own arguments are handed on once; the line has the size that is said, and ends with a zero byte.
+    // SAFETY: libav's own arguments are used only once; the line has the stated size and ends with a zero byte.
     unsafe {
         ffi::av_log_format_line2(
             from,
@@ -84,7 +84,7 @@ unsafe extern "C" fn told(
     }
 }
 
-/// Messages of libav hold addresses as they were given, with their passwords.
+/// Removes the passwords of addresses, which libav's messages contain as given.
 fn without_passwords(line: &str) -> String {
     fermata_engine::graph::redact(line)
 }
@@ -121,7 +121,7 @@ mod tests {
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             let say = |level: c_int, text: &CStr| {
-                // SAFETY: the format takes one text, which is given and ends with a zero byte.
+                // SAFETY: the format takes one string, which is given and ends with a zero byte.
                 unsafe {
                     ffi::av_log(
                         std::ptr::null_mut(),

@@ -1,7 +1,7 @@
-//! Opening an input: connecting, and finding out what is in it. A live stream is looked at only as long as it takes to
-//! know its codec: what libav looks at beyond that (frame rate, order) waits for as many as twenty frames.
+//! Opens an input: connects, and probes its content. A live stream is probed only until its codec is known: libav's
+//! further probing (frame rate, order) waits for as many as twenty frames.
 
-// The crate opens and probes in one call, between which the probing has to be told what was opened.
+// The crate opens and probes in one call, but the settings for probing depend on what was opened.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_int};
@@ -17,26 +17,26 @@ use ffmpeg_next::{Dictionary, Error, ffi};
 use super::fetching::fetch;
 use super::waiting::Waiting;
 
-/// How long a live stream is looked at, in its own time: long enough for a TS to name its streams.
+/// How long a live stream is probed, in its own time: long enough for a TS to announce its streams.
 const LIVE_PROBE_US: i64 = 500_000;
 
-/// How many packets of a live stream are looked at for the sake of a first decoding time, which nobody needs: of H.264
-/// over RTP it would be known after seven pictures, which take a camera of one a second longer than anybody waits.
+/// How many packets of a live stream are probed for a first decoding time, which nobody needs: with H.264 over RTP it
+/// would take seven pictures, which at one picture per second takes longer than anybody waits.
 const LIVE_PACKETS_FOR_TIMES: c_int = 0;
 
-/// `SEEK_CUR` of stdio: with an offset of 0 it moves nothing and says where it is.
+/// `SEEK_CUR` of stdio: with an offset of 0 it moves nothing and returns the position.
 const SEEK_CUR: c_int = 1;
 
-/// What an input turned out to be.
+/// The nature of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nature {
     /// It has an end: a known length, in time or bytes.
     Recording,
-    /// It goes on for as long as the other side sends.
+    /// It continues for as long as the other side sends.
     Live,
-    /// As [`Nature::Live`], without time stamps worth the name.
+    /// Like [`Nature::Live`], but without meaningful time stamps.
     LiveWithoutTimes,
-    /// A playlist of segments that grows: frames come by the segment, and wait at the other side.
+    /// A growing playlist of segments: frames come one segment at a time, and wait at the other side.
     Segmented,
 }
 
@@ -45,20 +45,19 @@ impl std::fmt::Display for Nature {
         f.write_str(match self {
             Self::Recording => "recording",
             Self::Live => "live",
-            Self::LiveWithoutTimes => "live, without time stamps: arrival gives the times",
+            Self::LiveWithoutTimes => "live, without time stamps: times follow arrival",
             Self::Segmented => "playlist",
         })
     }
 }
 
-/// Opens an address. What is known of its nature is not asked.
+/// Opens an address. A nature that is given as `known` is not determined.
 ///
-/// A file of which the places of its pictures are told at its end, at a server that gives no parts, is fetched whole
-/// first. A multipart stream whose parts are of another type than `image/jpeg`, or of none, is searched for JPEG
-/// pictures.
+/// A file with its index at its end, on a server that does not support ranges, is fetched whole first. A multipart
+/// stream whose parts have a type other than `image/jpeg`, or none, is searched for JPEG pictures.
 ///
 /// # Errors
-/// libav's own.
+/// If libav cannot open or probe the input.
 pub(crate) fn open_input(
     url: &str,
     options: &Dictionary,
@@ -74,7 +73,7 @@ pub(crate) fn open_input(
             open_once(&copy, Dictionary::new(), known, None, waiting)?
         }
         Opened::MustBeSearched => {
-            tracing::info!(url = %redact(url), "the parts of the MJPEG stream do not say that they are `image/jpeg`: its pictures are searched for, and each is shown when the next one begins");
+            tracing::info!(url = %redact(url), "the parts of the MJPEG stream are not labelled `image/jpeg`: it is searched for pictures, and each is shown when the next one begins");
             let known = Some(Nature::LiveWithoutTimes);
             open_once(url, options.to_owned(), known, Some(c"mjpeg"), waiting)?
         }
@@ -87,9 +86,9 @@ pub(crate) fn open_input(
 
 enum Opened {
     Ready(Input, Nature),
-    /// The other side gives the file only from its beginning to its end, and it has to be read in another order.
+    /// The server only sends the file from beginning to end, but it must be read in a different order.
     MustBeFetched,
-    /// A multipart stream in whose parts libav sees no pictures: it takes those of the type `image/jpeg` alone.
+    /// A multipart stream in whose parts libav finds no pictures: it only accepts the type `image/jpeg`.
     MustBeSearched,
 }
 
@@ -104,7 +103,7 @@ fn open_once(
     let asked = waiting.clone();
     let interrupt = interrupt::new(Box::new(move || asked.interrupts()));
     // SAFETY: the context is allocated here, given to libav, and either wrapped once (which owns it from then on) or
-    // freed: `avformat_open_input` frees it when it fails. The guard of the callback outlives it in every case: it is
+    // freed: `avformat_open_input` frees it when it fails. The callback's guard outlives it in every case: it is
     // dropped last here, or handed to the wrapper. The dictionary is taken back from libav and freed by its owner.
     unsafe {
         let mut context = ffi::avformat_alloc_context();
@@ -124,7 +123,7 @@ fn open_once(
         if opened < 0 {
             return Err(Error::from(opened));
         }
-        // The other side has answered; looking at what it sends has its own time.
+        // The server has answered; probing has a time limit of its own.
         waiting.came_further();
         if known.is_none() && begins_before_its_index(context) {
             ffi::avformat_close_input(&raw mut context);
@@ -142,7 +141,7 @@ fn open_once(
             (*context).max_ts_probe = LIVE_PACKETS_FOR_TIMES;
         }
         let probed = ffi::avformat_find_stream_info(context, ptr::null_mut());
-        // libav takes it for done when it was interrupted, and some of its readers give nothing any more from then on.
+        // libav reports success when it was interrupted, and some of its readers return nothing from then on.
         let probed = if waiting.interrupts() {
             ffi::AVERROR_EXIT
         } else {
@@ -161,14 +160,14 @@ fn open_once(
     }
 }
 
-/// Whether an open input cannot go back to pictures that it has read over while it looked for their places (MP4 with
-/// its index at the end, from a server that gives no parts).
+/// Returns whether an open input cannot seek back to pictures that it skipped while it looked for the index (MP4 with
+/// its index at the end, on a server that does not support ranges).
 ///
 /// # Safety
 /// The context must be open.
 unsafe fn begins_before_its_index(context: *const ffi::AVFormatContext) -> bool {
-    // SAFETY: the caller's context is open: its streams are as many as it says, and entries of their indices live as
-    // long.
+    // SAFETY: the caller's context is open: it has as many streams as it states, and the entries of their indices live
+    // as long.
     unsafe {
         let io = (*context).pb;
         if io.is_null() || (*io).seekable & ffi::AVIO_SEEKABLE_NORMAL != 0 {
@@ -182,12 +181,12 @@ unsafe fn begins_before_its_index(context: *const ffi::AVFormatContext) -> bool 
     }
 }
 
-/// Whether an open input is a multipart stream of which no part was taken for a picture.
+/// Returns whether an open input is a multipart stream in which no part was recognised as a picture.
 ///
 /// # Safety
 /// The context must be open.
 unsafe fn is_without_pictures(context: *const ffi::AVFormatContext) -> bool {
-    // SAFETY: the caller's context is open: its format is set, and its streams are as many as it says.
+    // SAFETY: the caller's context is open: its format is set, and it has as many streams as it states.
     unsafe {
         let name = CStr::from_ptr((*(*context).iformat).name);
         let mut streams =
@@ -196,7 +195,7 @@ unsafe fn is_without_pictures(context: *const ffi::AVFormatContext) -> bool {
     }
 }
 
-/// What an open input is.
+/// Returns the nature of an open input.
 ///
 /// # Safety
 /// The context must be open.
@@ -207,14 +206,14 @@ unsafe fn nature(context: *const ffi::AVFormatContext) -> Nature {
         let name = CStr::from_ptr((*format).name).to_string_lossy();
         (name, (*format).flags, (*context).duration, (*context).pb)
     };
-    // Cameras answer with a length that is made up.
+    // Cameras state a made-up length.
     if name == "mpjpeg" {
         return Nature::LiveWithoutTimes;
     }
     let length = if io.is_null() {
         -1
     } else {
-        // SAFETY: not null, and the context's own.
+        // SAFETY: not null, and owned by the context.
         unsafe { ffi::avio_size(io) }
     };
     let is_segmented = matches!(&*name, "hls" | "dash");

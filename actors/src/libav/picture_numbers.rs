@@ -1,5 +1,5 @@
-//! The numbers that slices give their pictures, in the order in which these are shown. They are all that a raw stream
-//! of a codec has in the place of time stamps.
+//! Reads the numbers that slices give their pictures, in display order. In a raw codec stream, these take the place of
+//! time stamps.
 
 #![allow(unsafe_code)]
 
@@ -10,12 +10,12 @@ use ffi::AVPictureStructure::{AV_PICTURE_STRUCTURE_BOTTOM_FIELD, AV_PICTURE_STRU
 use ffmpeg_next::packet::Ref as _;
 use ffmpeg_next::{Packet, Stream, codec, ffi};
 
-/// What a picture's slices say of it.
+/// What a picture's slices state about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PictureNumber {
-    /// Its place in the order of showing (picture order count: ITU-T H.264, 8.2.1; H.265, 8.3.1).
+    /// Position in display order (picture order count: ITU-T H.264, 8.2.1; H.265, 8.3.1).
     pub(crate) number: i32,
-    /// Decoding may begin with it; the numbers may then begin anew.
+    /// Whether decoding can begin here; numbering may restart with this picture.
     pub(crate) is_key: bool,
 }
 
@@ -29,14 +29,13 @@ pub(crate) struct PictureNumbers {
 unsafe impl Send for PictureNumbers {}
 
 impl PictureNumbers {
-    /// Of a stream whose codec numbers its pictures so that libav can tell: H.264 and HEVC.
+    /// Creates a reader for a stream whose codec numbers its pictures in a way that libav can read: H.264 and HEVC.
     pub(crate) fn of(stream: &Stream<'_>) -> Option<Self> {
         let parameters = stream.parameters();
         if !matches!(parameters.id(), codec::Id::H264 | codec::Id::HEVC) {
             return None;
         }
-        // SAFETY: the parameters are alive while they are copied; what could not be allocated is null, which dropping
-        // allows.
+        // SAFETY: the parameters are alive while they are copied; a failed allocation is null, which `drop` allows.
         unsafe {
             let parser = ffi::av_parser_init((*parameters.as_ptr()).codec_id as c_int);
             let context = ffi::avcodec_alloc_context3(ptr::null());
@@ -50,13 +49,13 @@ impl PictureNumbers {
         }
     }
 
-    /// The number of the picture in this packet; `None` if it is one of two fields, or cannot be read.
+    /// Returns the number of the picture in this packet, or `None` if it is a single field or cannot be read.
     pub(crate) fn read(&mut self, packet: &Packet) -> Option<PictureNumber> {
-        /// What no picture has.
+        /// A number that no picture has.
         const NONE: c_int = c_int::MIN;
         let (mut bytes, mut length) = (ptr::null_mut(), 0);
-        // SAFETY: parser and context are open; the packet's bytes have libav's padding and are only read. What is
-        // pointed to afterwards lies in the packet and is not used.
+        // SAFETY: parser and context are open; the packet's bytes have libav's padding and are only read. The output
+        // pointer refers to the packet's data and is not used.
         let (number, key, structure) = unsafe {
             let packet = packet.as_ptr();
             (*self.parser).output_picture_number = NONE;

@@ -1,9 +1,9 @@
-//! What libav asks while it waits for others: whether to give up.
+//! Callbacks of libav's blocking calls.
 
-/// What opening and fetching wait for.
+/// Control over opening and fetching while they wait.
 pub(crate) trait Waiting: Clone + Send + 'static {
-    /// Whether it should give up.
+    /// Returns whether to give up.
     fn interrupts(&self) -> bool;
-    /// It has come further.
+    /// Reports progress.
     fn came_further(&self);
 }

@@ -1,21 +1,21 @@
-//! Frames before the first picture: a recording that was cut somewhere begins with frames that refer to what is gone.
-//! Decoders pass over them, some without a word, and the container's time stamps are all that tells of them.
+//! Counts the frames before the first picture: a recording that was cut out of another begins with frames that refer to
+//! missing ones. Decoders skip them, some silently, so that only the container's time stamps reveal them.
 
-/// Packets of a recording up to its first picture.
+/// The packets of a recording up to its first picture.
 #[derive(Debug, Default)]
 pub(crate) struct Beginning {
-    /// Their time stamps, as long as all have one.
+    /// Their time stamps, as long as all of them have one.
     stamps: Vec<i64>,
     has_unstamped: bool,
     packets: u64,
     is_over: bool,
 }
 
-/// Stamps that are kept: several minutes without a picture.
+/// Maximum number of time stamps kept: several minutes without a picture.
 const MOST: usize = 100_000;
 
 impl Beginning {
-    /// A packet goes to the decoder that is meant to be seen.
+    /// Records a visible packet that is sent to the decoder.
     pub(crate) fn packet(&mut self, stamp: Option<i64>) {
         if self.is_over {
             return;
@@ -27,8 +27,8 @@ impl Beginning {
         }
     }
 
-    /// The first picture has come, with this time stamp: how many frames are before it. Those that the decoder still
-    /// holds come later. None are known where frames have no time stamps.
+    /// Returns how many frames precede the first picture, which has this time stamp. Those that the decoder still holds
+    /// come later and do not count. Returns 0 where frames have no time stamps.
     pub(crate) fn first_picture(&mut self, stamp: Option<i64>) -> u64 {
         self.is_over = true;
         let stamps = std::mem::take(&mut self.stamps);
@@ -40,7 +40,7 @@ impl Beginning {
         }
     }
 
-    /// The recording has ended without a picture: how many frames it had.
+    /// Returns how many frames the recording had if it ended without a picture, otherwise 0.
     pub(crate) fn without_picture(&self) -> u64 {
         if self.is_over { 0 } else { self.packets }
     }

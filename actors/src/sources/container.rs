@@ -1,5 +1,5 @@
-//! What a recording's container says of how much is in it, and what was read of it: where it is damaged, the two
-//! differ. Reads nothing itself.
+//! Compares how much a recording's container states to contain with what was read: where the recording is damaged, the
+//! two differ. Reads nothing itself.
 
 use fermata_vision::image_file;
 use ffmpeg_next::format::context::Input;
@@ -8,32 +8,32 @@ use ffmpeg_next::{Packet, Stream};
 use crate::libav;
 use crate::sources::ticks::nanoseconds;
 
-/// A recording may end this much before the length that is stated for it.
+/// A recording may end this much before its stated length.
 const SLACK_NS: i64 = 1_000_000_000;
 
-/// Bytes of the index behind the packets: all but its entries, and an entry.
+/// Bytes of the index after the packets: everything but its entries, and one entry.
 const MOST_INDEX: i64 = 1024;
 const MOST_INDEXED: i64 = 16;
 
-/// A packet that is so many times as large as any before it is none.
+/// A packet that is more than this many times as large as any before it is not a real packet.
 const MOST_GROWN: i64 = 4;
 
-/// How a container counts time and bytes.
+/// Properties of a container format.
 #[derive(Clone, Copy, Debug, Default)]
 struct Traits {
-    /// Packets lie one behind another, with fewer bytes than these between them: their own headers, and padding.
+    /// Packets are contiguous, with at most this many bytes between them for their headers and padding.
     most_between: Option<i64>,
-    /// It says how many frames there are.
+    /// The container states its number of frames.
     counts_frames: bool,
-    /// Its length is a number of frames, and its packets have no times but those that libav counts up.
+    /// The container's length is a number of frames, and its packets only have times that libav counts up.
     length_is_frames: bool,
-    /// It says how long it is, and is read to where its packets can be followed.
+    /// The container states its length, and is read for as long as its packets can be followed.
     states_length: bool,
-    /// It may end anywhere.
+    /// The container may end anywhere.
     may_end_anywhere: bool,
-    /// A damaged packet may take in all that follows, or reading end before, as if either were the end.
+    /// A damaged packet may swallow everything after it, or make reading stop early, and both look like a regular end.
     is_given_up: bool,
-    /// JPEG pictures one behind another, with nothing that says how many bytes each has.
+    /// Concatenated JPEG pictures without any stated sizes.
     is_bare_jpeg: bool,
 }
 
@@ -43,7 +43,7 @@ impl Traits {
         Self {
             most_between: match format {
                 "flv" | "avi" => Some(64),
-                // Its headers are repeated as it grows.
+                // NUT's headers are repeated as the file grows.
                 "nut" => Some(1024),
                 _ => None,
             },
@@ -57,26 +57,26 @@ impl Traits {
     }
 }
 
-/// See the file's head.
+/// What a container states and what was read of it; see the module docs.
 #[derive(Debug, Default)]
 pub(crate) struct Container {
     traits: Traits,
     frames: u64,
     packets: i64,
     length_ns: Option<i64>,
-    /// Where the last packet ends in the file, how large it is, and the largest one before.
+    /// File offset of the last packet's end, its size, and the size of the largest packet before it.
     end: Option<i64>,
     last: i64,
     largest: i64,
-    /// Of all streams' packets.
+    /// First time stamp and latest end, over the packets of all streams.
     first_ns: Option<i64>,
     latest_ns: Option<i64>,
-    /// Frames that are not to be shown are among them.
+    /// Whether some frames are not to be shown.
     has_hidden: bool,
 }
 
 impl Container {
-    /// What is said of an input, and of its stream that is shown.
+    /// Collects what is stated about an input and its decoded stream.
     pub(crate) fn of(input: &Input, stream: &Stream<'_>) -> Self {
         let length_ns = input.duration().saturating_mul(1_000);
         let is_stated = libav::states_its_length(input) && length_ns > 0;
@@ -94,7 +94,8 @@ impl Container {
         }
     }
 
-    /// Takes in a packet of any stream as it was read. Says whether something lies before it that belongs to none.
+    /// Records a packet of any stream as it was read. Returns whether there are bytes before it that belong to no
+    /// packet.
     pub(crate) fn read(&mut self, packet: &Packet, stream: &Stream<'_>) -> bool {
         self.has_hidden |= libav::is_hidden(packet);
         self.packets += 1;
@@ -118,19 +119,19 @@ impl Container {
         ends.is_some_and(|(before, most)| start - before > most)
     }
 
-    /// Whether a packet of such a recording lacks its end: libav says so of packets whose size is known.
+    /// Returns whether a bare JPEG packet lacks its end; libav itself flags packets whose size is known.
     pub(crate) fn is_cut(&self, packet: &Packet) -> bool {
         let bytes = packet.data().filter(|_| self.traits.is_bare_jpeg);
         bytes.is_some_and(image_file::is_jpeg_without_end)
     }
 
-    /// Whether a file of this kind that was cut ends as a whole one does.
+    /// Returns whether a file of this kind ends in the same way when cut as when whole.
     pub(crate) fn may_end_anywhere(&self) -> bool {
         self.traits.may_end_anywhere
     }
 
-    /// How many bytes of a file of this length were given up: more than the index behind the packets, or all in one
-    /// packet, at the end, that is much larger than any before.
+    /// Returns how many bytes of a file of this length were given up: more bytes at the end than the index takes, or a
+    /// last packet that is much larger than any before it.
     pub(crate) fn given_up(&self, length: u64) -> Option<i64> {
         let left = i64::try_from(length).ok()?.saturating_sub(self.end?);
         let index = MOST_INDEX + self.packets.saturating_mul(MOST_INDEXED);
@@ -139,8 +140,8 @@ impl Container {
         (self.traits.is_given_up && (takes_all || left > index)).then_some(given_up)
     }
 
-    /// How many frames it says that it has, where that is to be believed: of a recording in which something was wrong,
-    /// or in which nothing else could tell.
+    /// Returns the stated number of frames where it can be believed: in a recording in which something was wrong, or in
+    /// which nothing else could tell.
     pub(crate) fn stated_frames(&self, is_damaged: bool) -> Option<u64> {
         let Traits {
             counts_frames,
@@ -151,20 +152,20 @@ impl Container {
         (is_known && !self.has_hidden && self.frames > 0).then_some(self.frames)
     }
 
-    /// How much of the length that it states was not read, if that is more than such lengths may be off. Asked once, at
-    /// the end.
+    /// Returns how much of the stated length was not read, if that exceeds the usual inaccuracy of stated lengths.
+    /// Called once, at the end.
     pub(crate) fn lacking_ns(&mut self) -> Option<i64> {
         let length_ns = self.length_ns.take();
         let length_ns = length_ns.filter(|_| self.traits.states_length)?;
         let (first_ns, latest_ns) = (self.first_ns?, self.latest_ns?);
-        // Some count from their beginning, some from 0.
+        // Some containers count from their beginning, some from 0.
         let read_ns = latest_ns.max(latest_ns.saturating_sub(first_ns));
         let lacking_ns = length_ns.saturating_sub(read_ns);
         (lacking_ns > (length_ns / 10).max(SLACK_NS)).then_some(lacking_ns)
     }
 }
 
-/// How many frames a stream of a constant rate has in so many ticks of its time base; 0 where either is not known.
+/// Returns how many frames a stream of constant rate has in this many ticks of its time base; 0 if either is unknown.
 fn frames_in(ticks: i64, stream: &Stream<'_>) -> i64 {
     let rate = stream.avg_frame_rate();
     if ticks <= 0 || rate.numerator() <= 0 || rate.denominator() <= 0 {

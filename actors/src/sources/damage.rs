@@ -1,54 +1,54 @@
-//! How many frames of a recording are missing where it is damaged. A container goes on behind a damaged place without a
-//! word of what was in it; the time stamps show it, but only where there is damage: elsewhere a gap is the recording's
-//! own.
+//! Estimates how many frames of a recording are missing where it is damaged. A container skips a damaged place without
+//! reporting what was in it. The time stamps reveal it, but only near damage: elsewhere, a gap belongs to the
+//! recording.
 
-/// Frames after a sign of damage in which a gap is taken for its effect: a decoder holds back up to sixteen.
+/// Number of frames after a sign of damage within which a gap is attributed to it: a decoder holds back up to sixteen.
 const NEAR: u32 = 32;
 
-/// Frames after a gap by which a sign of damage may come: a decoder notices when it misses what a later frame refers
-/// to.
+/// Number of frames after a gap within which a sign of damage still explains it: a decoder notices damage when a frame
+/// that a later one refers to is missing.
 const LATE: u32 = 8;
 
-/// A longer gap is no damage, whatever is near: recordings were put together, or a clock was set. Nanoseconds.
+/// A longer gap is not damage, whatever is near: recordings were joined, or a clock was set. Nanoseconds.
 const MOST_NS: i64 = 60_000_000_000;
 
-/// Farther back in time than this begins another recording. Nanoseconds.
+/// A step back in time beyond this begins another recording. Nanoseconds.
 const LATE_NS: i64 = 2_000_000_000;
 
-/// Distances of frames from which the usual one is told.
+/// Number of frame distances from which the usual one is estimated.
 const RECENT: usize = 9;
 
-/// Watches the time stamps of a recording.
+/// Estimates missing frames from the time stamps of a recording.
 #[derive(Debug, Default)]
 pub(crate) struct Damage {
     last_ns: Option<i64>,
-    /// The last distances, nanoseconds; the oldest is overwritten.
+    /// Ring buffer of the last distances, in nanoseconds.
     distances: [i64; RECENT],
     seen: usize,
     has_been_met: bool,
     near: u32,
-    /// Frames that a gap took for which there is no sign so far, and how many came since; and those for which one has
-    /// come.
+    /// Frames missing in gaps without a sign of damage so far, the number of frames since, and the missing frames that
+    /// a sign has since explained.
     unexplained: u64,
     since: u32,
     explained: u64,
-    /// Frames near here that were counted when they were met, of which no gap is known yet, and those that were counted
-    /// by gaps. A decoder meets what it cannot decode before it shows the frames around it, or, with several threads,
-    /// after.
+    /// Nearby frames that were counted as undecodable without a known gap, and frames that were counted by gaps. A
+    /// decoder reports an undecodable frame before it returns the frames around it or, with several threads,
+    /// afterwards.
     met: u64,
     told: u64,
 }
 
 impl Damage {
-    /// Something is wrong at this place of the recording.
+    /// Records a sign of damage at this place of the recording.
     pub(crate) fn sign(&mut self) {
         self.has_been_met = true;
         self.near = NEAR;
         self.explained += std::mem::take(&mut self.unexplained);
     }
 
-    /// The recording ends, and whether it was cut here nothing says: if its frames have come at one distance so far,
-    /// those that lack in the end are missing.
+    /// Records that the recording ends, and that nothing tells whether it was cut here: if its frames have come at one
+    /// distance so far, those absent at the end are missing.
     pub(crate) fn may_be_cut(&mut self) {
         let usual_ns = self.usual_distance().unwrap_or(0);
         let is_usual = |distance: &&i64| (**distance - usual_ns).abs() <= usual_ns / 50;
@@ -58,12 +58,12 @@ impl Damage {
         }
     }
 
-    /// Whether anything was wrong at all so far.
+    /// Returns whether there has been any damage so far.
     pub(crate) fn has_been_met(&self) -> bool {
         self.has_been_met
     }
 
-    /// A frame was met that is lost; says whether no gap has told of it.
+    /// Records an undecodable frame; returns whether it has not been counted by a gap.
     pub(crate) fn is_news(&mut self) -> bool {
         self.sign();
         if self.told > 0 {
@@ -74,7 +74,7 @@ impl Damage {
         true
     }
 
-    /// So many frames were counted that a decoder may yet say that it cannot decode.
+    /// Records that this many frames were counted which a decoder may still report as undecodable.
     pub(crate) fn told(&mut self, frames: u64) {
         if frames > 0 {
             self.sign();
@@ -82,11 +82,11 @@ impl Damage {
         }
     }
 
-    /// A frame came at this time; says how many are missing before it that nobody has counted.
+    /// Records the time of a frame; returns how many uncounted frames are missing before it.
     pub(crate) fn frame(&mut self, pts_ns: i64) -> u64 {
         let usual_ns = self.usual_distance();
         let distance_ns = self.last_ns.map(|last| pts_ns.saturating_sub(last));
-        // Where a decoder lost its way it shows frames out of their order: those that come late are no gap's beginning.
+        // After an error, a decoder may return frames out of order: late ones do not begin a gap.
         let is_late = distance_ns.is_some_and(|distance| (-LATE_NS..0).contains(&distance));
         if !is_late {
             self.last_ns = Some(pts_ns);
@@ -121,8 +121,8 @@ impl Damage {
         missing - known
     }
 
-    /// The same of a frame whose time was counted by the pictures' own numbers: what these leave out is missing,
-    /// whatever is near.
+    /// Does the same for a frame whose time was derived from the pictures' own numbers: numbers that these skip are
+    /// missing frames, whether there is damage near or not.
     pub(crate) fn numbered_frame(&mut self, pts_ns: i64) -> u64 {
         let missing = self.frame(pts_ns);
         let unexplained = std::mem::take(&mut self.unexplained);
@@ -132,7 +132,7 @@ impl Damage {
         missing + unexplained
     }
 
-    /// How many frames at the usual distance make up so much time; none where that is not known.
+    /// Returns how many frames at the usual distance fill this time; 0 if that distance is unknown.
     pub(crate) fn frames_in(&self, ns: i64) -> u64 {
         let frames = self
             .usual_distance()
@@ -140,7 +140,7 @@ impl Damage {
         frames.map_or(0, |frames| frames.round() as u64)
     }
 
-    /// The median of the last distances.
+    /// Returns the median of the last distances.
     fn usual_distance(&self) -> Option<i64> {
         let mut known = self.distances[..self.seen.min(RECENT)].to_vec();
         known.sort_unstable();
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(regular(&mut damage, 21..30), 0);
         assert!(damage.is_news());
         assert_eq!(regular(&mut damage, 33..40), 2);
-        // The decoder shows what it holds back, and then the gap.
+        // The decoder returns what it holds back, and then the gap.
         let mut damage = Damage::default();
         regular(&mut damage, 0..40);
         assert!(damage.is_news() && damage.is_news());

@@ -1,4 +1,4 @@
-//! What a reader of videos is told, and what it hands out.
+//! Input and output types of a video reader.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use crate::sources::recorder::Recordings;
 
 /// How an input is decoded.
 pub(crate) struct Decoding {
-    /// Threads of the decoder.
+    /// Number of decoder threads.
     pub(crate) threads: usize,
-    /// The file, if it is one.
+    /// The file, if the input is one.
     pub(crate) file: Option<PathBuf>,
-    /// Where the packets are kept as they come, if they are.
+    /// Where packets are recorded as they come, if anywhere.
     pub(crate) record: Option<Recordings>,
-    /// Where the frames come from.
+    /// The pool that frames are taken from.
     pub(crate) pool: FramePool,
-    /// What a picture may be.
+    /// Limits of a picture's size.
     pub(crate) limits: ImageLimits,
-    /// What was told already.
+    /// Warnings that were already logged.
     pub(crate) notices: Arc<Notices>,
 }
 
-/// A frame as the container has it.
+/// A decoded frame with the container's time stamp.
 pub(crate) struct Picture {
     pub(crate) frame: Frame,
-    /// Its time stamp; a recording's frame has one always.
+    /// Time stamp; a frame of a recording always has one.
     pub(crate) stamp_ns: Option<i64>,
-    /// How long was waited for its data.
+    /// How long the reader waited for the frame's data.
     pub(crate) waited: Duration,
 }

@@ -1,4 +1,4 @@
-//! A folder or a pattern of images as a stream. Which labels they have is no business of this source.
+//! A folder or pattern of images as a stream. The images' labels do not concern this source.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,30 +15,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::VideoFrame;
 
-/// Reads images in the natural order of their names (`img2` before `img10`), as a stream with a fixed frame rate.
-/// Images are turned as their camera noted; transparency and bits beyond eight per colour are dropped.
+/// Reads images in the natural order of their names (`img2` before `img10`) as a stream with a fixed frame rate. Images
+/// are rotated as their camera noted; transparency and bits beyond eight per channel are dropped.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSourceSettings {
-    /// A folder, of which all png, jpg, bmp and webp files are read, or a pattern such as `shots/*.png`
-    /// (`**` stands for folders at any depth). This or `files`.
+    /// A folder, of which all png, jpg, bmp and webp files are read, or a pattern such as `shots/*.png` (`**` matches
+    /// folders at any depth). Give either this or `files`.
     #[serde(default)]
     pub path: String,
-    /// The images themselves, which are read in this order. Default: none, they are found by `path`.
+    /// The images themselves, read in this order. Default: none, `path` finds them.
     #[serde(default)]
     pub files: Vec<PathBuf>,
     /// Images per second: image number n gets the time stamp n / fps. Default: 1.
     #[serde(default = "default_fps")]
     pub fps: f64,
-    /// Goes on after an image that cannot be read, which then counts as `missed` and leaves a gap in the time stamps,
-    /// instead of failing the stream. Default: false.
+    /// Skips an image that cannot be read instead of failing the stream: it counts as `missed` and leaves a gap in the
+    /// time stamps. Default: false.
     #[serde(default)]
     pub skip_unreadable: bool,
-    /// Under the clocks `live` and `replay`: images that are further apart are not waited for; each of them begins a
+    /// Under the clocks `live` and `replay`: images that are further apart than this are not waited for; each begins a
     /// new segment, with its own time stamp. Default: 5s.
     #[serde(default = "default_max_gap")]
     pub max_gap: HumanDuration,
-    /// Width times height of the largest picture that is decoded. Default: 110000000.
+    /// Largest picture that is decoded, as width times height. Default: 110000000.
     #[serde(default = "default_max_pixels")]
     pub max_pixels: u64,
 }
@@ -55,13 +55,13 @@ fn default_fps() -> f64 {
     1.0
 }
 
-/// See `ImageSourceSettings`.
+/// The source that reads images; see `ImageSourceSettings`.
 pub struct ImageSource {
     settings: ImageSourceSettings,
     setup: Setup,
     pool: FramePool,
     images: std::iter::Enumerate<std::vec::IntoIter<PathBuf>>,
-    /// Time stamp of the image before; none before the first.
+    /// Time stamp of the previous image, if any.
     before_ns: Option<i64>,
     /// Images that could not be read.
     missed: u64,
@@ -138,7 +138,7 @@ impl Source for ImageSource {
                 Err(error) => return Err(error),
             }
         }
-        // As of a video of which nothing can be decoded.
+        // The same as for a video of which nothing can be decoded.
         match (self.before_ns, self.missed) {
             (None, missed @ 1..) => {
                 Err(format!("none of its images can be read ({missed} are missed)").into())
@@ -149,7 +149,7 @@ impl Source for ImageSource {
 }
 
 impl ImageSource {
-    /// Whether so much time lies before an image that nobody is to wait for it.
+    /// Returns whether the gap before an image is longer than `max_gap`, so that it is not waited for.
     fn is_behind_a_gap(&mut self, pts_ns: i64) -> bool {
         let is_paced = self.setup.clock_mode != ClockMode::Asap;
         let max_gap = self.settings.max_gap.0;
@@ -165,7 +165,7 @@ impl ImageSource {
     }
 }
 
-/// The images that the settings name, in order.
+/// Returns the images that the settings name, in order.
 fn images_of(settings: &ImageSourceSettings) -> Result<Vec<PathBuf>, ActorError> {
     match (settings.path.is_empty(), settings.files.is_empty()) {
         (false, true) => find_images(&settings.path),
@@ -180,7 +180,7 @@ pub fn sort_by_name(images: &mut [PathBuf]) {
     alphanumeric_sort::sort_path_slice(images);
 }
 
-/// The images behind a folder or pattern, in order.
+/// Returns the images of a folder or pattern, in order.
 fn find_images(path: &str) -> Result<Vec<PathBuf>, ActorError> {
     let folder = Path::new(path);
     let mut images = if folder.is_dir() {
@@ -247,7 +247,7 @@ mod tests {
         write_pixels(folder, name, vec![shade; 32 * 16 * 3])
     }
 
-    /// An image that fills more than the header of its file.
+    /// Writes an image whose file is much longer than its header.
     fn write_noise(folder: &Path, name: &str) -> PathBuf {
         let noise =
             (0..32 * 16 * 3_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8);
@@ -271,7 +271,7 @@ mod tests {
         }
     }
 
-    /// Shades and times of all frames, and the error if one came.
+    /// Returns the shades and times of all frames, and the error if there was one.
     fn read(settings: ImageSourceSettings) -> (Vec<(u8, i64)>, Option<String>) {
         let source = SourceDriver::<ImageSource>::create(settings, setup())
             .unwrap_or_else(|error| panic!("{error}"));

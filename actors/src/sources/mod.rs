@@ -1,4 +1,4 @@
-//! Where streams come from: video files, cameras, folders of images, drawn people.
+//! Sources of streams: video files, cameras, network streams, folders of images, and drawn people.
 
 mod beginning;
 mod burst;

@@ -1,13 +1,13 @@
-//! One warning per cause and minute: what happens with every packet is told once and counted.
+//! Limits warnings to one per cause and minute: what happens with every packet is logged once and counted.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a cause is not told again.
+/// How long a cause is not logged again.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Causes are told apart by their text; of more than this many the oldest are forgotten.
+/// Causes are distinguished by their text; beyond this many, the oldest are forgotten.
 const MOST_CAUSES: usize = 64;
 
 #[derive(Debug)]
@@ -16,17 +16,18 @@ struct Told {
     unsaid: u64,
 }
 
-/// When each cause was told last.
+/// When each cause was last logged.
 #[derive(Debug, Default)]
 pub(crate) struct Notices(Mutex<BTreeMap<String, Told>>);
 
 impl Notices {
-    /// Whether a cause is to be told now: how many times it was not since it was told last. `None` if not.
+    /// Returns how many warnings of this cause were suppressed since the last one if a warning is due now, otherwise
+    /// `None`.
     pub(crate) fn due(&self, cause: &str) -> Option<u64> {
         self.due_at(cause, Instant::now())
     }
 
-    /// As [`Notices::due`], once for good.
+    /// Returns `true` the first time a cause is given, and never again.
     pub(crate) fn first(&self, cause: &str) -> bool {
         let mut causes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, unsaid) = (Instant::now(), 0);

@@ -1,12 +1,13 @@
-//! How a container or a picture asks to be turned and mirrored (phones record lying and note it, front cameras
-//! mirrored).
+//! Rotation and mirroring that a container or a picture asks for (phones record sideways and note it, front cameras
+//! mirror).
 
 use fermata_vision::{Frame, FramePool};
 use ffmpeg_next::codec::packet::side_data;
 use ffmpeg_next::{Stream, frame};
 use opencv::core::{self, RotateFlags};
 
-/// One of the eight ways to lay a picture: its rows and columns exchanged or not, then mirrored across and down or not.
+/// One of the eight orientations of a picture: optionally transposed, then optionally mirrored horizontally and
+/// vertically.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Orientation {
     transposed: bool,
@@ -15,24 +16,25 @@ pub(crate) struct Orientation {
 }
 
 impl Orientation {
-    /// What a stream's display matrix asks for.
+    /// Returns the orientation that a stream's display matrix asks for.
     pub(crate) fn of(stream: &Stream) -> Asked {
         let mut side_data = stream.side_data();
         let matrix = side_data.find(|data| data.kind() == side_data::Type::DisplayMatrix);
         Asked::by(matrix.and_then(|matrix| entries(matrix.data())))
     }
 
-    /// What a picture itself asks for: H.264 and HEVC have a message for it, and JPEG has Exif's.
+    /// Returns the orientation that a picture itself asks for: H.264 and HEVC have a message for it, and JPEG has
+    /// Exif's.
     pub(crate) fn of_picture(picture: &frame::Video) -> Asked {
         let matrix = picture.side_data(frame::side_data::Type::DisplayMatrix);
         Asked::by(matrix.and_then(|matrix| entries(matrix.data())))
     }
 
-    /// Reads the part (a, b, c, d) of a display matrix by which a pixel (x, y) goes to (ax + cy, bx + dy); y points
-    /// down. `None` if it does more than exchange and mirror.
+    /// Parses the part (a, b, c, d) of a display matrix that maps a pixel (x, y) to (ax + cy, bx + dy); y points down.
+    /// Returns `None` if it does more than transpose and mirror.
     fn of_matrix([a, b, c, d]: [f64; 4]) -> Option<Self> {
         let largest = [a, b, c, d].map(f64::abs).into_iter().fold(0.0, f64::max);
-        // Half a degree, as rounded angles allow.
+        // Tolerates half a degree, because of rounded angles.
         let is_none = |value: f64| value.abs() < largest * 0.01;
         if largest == 0.0 {
             return Some(Self::default());
@@ -49,10 +51,10 @@ impl Orientation {
         })
     }
 
-    /// The frame as it is meant to be seen.
+    /// Returns the frame as it is meant to be seen.
     ///
     /// # Errors
-    /// OpenCV's own.
+    /// If OpenCV fails.
     pub(crate) fn apply(self, frame: Frame, pool: &FramePool) -> opencv::Result<Frame> {
         let Self {
             transposed,
@@ -98,14 +100,14 @@ impl Orientation {
     }
 }
 
-/// What a video asks for.
+/// The orientation that a video asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Asked {
-    /// It says nothing.
+    /// None is stated.
     Nothing,
-    /// To be laid so.
+    /// One of the eight orientations.
     Lay(Orientation),
-    /// To be turned by an odd angle, with this part of a matrix: pictures stay as they are.
+    /// Rotation by an odd angle, with this part of a matrix: pictures stay as they are.
     Slant([f64; 4]),
 }
 
@@ -115,7 +117,7 @@ impl Asked {
         matrix.map_or(Self::Nothing, asked)
     }
 
-    /// This, or where it is nothing, the other.
+    /// Returns `self`, or `other` if `self` states nothing.
     pub(crate) fn or(self, other: Self) -> Self {
         match self {
             Self::Nothing => other,
@@ -124,7 +126,7 @@ impl Asked {
     }
 }
 
-/// The four of nine 32-bit integers (libavutil/display.h) that turn and mirror.
+/// Returns the four of the nine 32-bit integers (libavutil/display.h) that rotate and mirror.
 fn entries(matrix: &[u8]) -> Option<[f64; 4]> {
     let entry = |index: usize| {
         let bytes = matrix.get(index * 4..index * 4 + 4)?;
@@ -137,7 +139,7 @@ fn entries(matrix: &[u8]) -> Option<[f64; 4]> {
 mod tests {
     use super::*;
 
-    /// A picture of 3 × 2 pixels whose blue values count up from 0, laid by a matrix.
+    /// Orients a picture of 3 × 2 pixels, whose blue values count up from 0, by a matrix.
     fn laid(matrix: [f64; 4]) -> (usize, Vec<u8>) {
         let pixels = (0..6).flat_map(|value: u8| [value, 0, 0]).collect();
         let orientation = Orientation::of_matrix(matrix).expect("one of the eight");

@@ -1,28 +1,28 @@
-//! Puts the pictures of a raw stream into one order from its beginning to its end: the stream counts them anew at some
-//! key pictures, and what is damaged has numbers that cannot be. Where a number is left out, a picture is missing.
+//! Puts the pictures of a raw stream into one order from its beginning to its end: the stream restarts its numbering at
+//! some key pictures, and damaged pictures have implausible numbers. Where a number is skipped, a picture is missing.
 
 use crate::libav::PictureNumber;
 
-/// Pictures whose numbers are remembered: a codec shows them up to sixteen later than they are decoded.
+/// Number of pictures whose positions are remembered: a codec shows a picture up to sixteen later than it is decoded.
 const RECENT: usize = 16;
 
-/// A number that is farther from all others than this many pictures is believed once the next one is near it.
+/// A number that is further than this many pictures from all others is accepted once the next one is near it.
 const MOST_APART: i64 = 64;
 
-/// See the file's head.
+/// The order of a stream's pictures; see the module docs.
 #[derive(Debug, Default)]
 pub(crate) struct PictureOrder {
-    /// What is added to the numbers since they began anew.
+    /// Offset that is added to the numbers since they last restarted.
     base: i64,
     latest: Option<i64>,
     recent: Vec<i64>,
-    /// A place that was too far away to be believed.
+    /// A position that was too far away to be accepted.
     doubted: Option<i64>,
 }
 
 impl PictureOrder {
-    /// The place of a picture, as pictures are decoded; `None` for one that is not to be believed (yet). Neighbours
-    /// differ by one or two, as the stream has it.
+    /// Returns the position of a picture; called in decoding order. Returns `None` for a position that is not plausible
+    /// (yet). Neighbours differ by one or two, depending on the stream.
     pub(crate) fn place(&mut self, picture: PictureNumber) -> Option<i64> {
         let step = self.step();
         let number = i64::from(picture.number);
@@ -33,7 +33,7 @@ impl PictureOrder {
         let mut place = self.base + number;
         let is_far_back = place < latest - step * MOST_APART / 2;
         if (picture.is_key && place < latest) || is_far_back {
-            // The pictures before this one that have the new count were lost with its beginning.
+            // The pictures that precede this one in the new numbering were lost along with its beginning.
             let base = latest + step;
             place = base + number.max(0);
             if is_near(place, latest, step) || self.is_doubted(place, step) {
@@ -62,7 +62,7 @@ impl PictureOrder {
             .is_some_and(|doubted| is_near(place, doubted, step))
     }
 
-    /// The least distance of two pictures.
+    /// Returns the smallest distance between two pictures.
     fn step(&self) -> i64 {
         let mut sorted = self.recent.clone();
         sorted.sort_unstable();
@@ -104,7 +104,7 @@ mod tests {
         );
         assert_eq!(places(&mut order, &[0, 4, 2]), known(&[10, 14, 12]));
         assert_eq!(places(&mut order, &[0, 2]), known(&[16, 18]));
-        // One that counts by one, and begins elsewhere.
+        // A stream that counts by one and does not begin at 0.
         let mut order = PictureOrder::default();
         assert_eq!(places(&mut order, &[7, 8, 9]), known(&[0, 1, 2]));
         assert_eq!(places(&mut order, &[0, 1]), known(&[3, 4]));
@@ -114,7 +114,7 @@ mod tests {
     fn what_is_left_out_stays_left_out() {
         let mut order = PictureOrder::default();
         assert_eq!(places(&mut order, &[0, 2, 4, 10]), known(&[0, 2, 4, 10]));
-        // The key picture and the one behind it are gone.
+        // The key picture and the one after it are lost.
         let numbers: Vec<i32> = (6..100).map(|number| number * 2).collect();
         places(&mut order, &numbers);
         assert_eq!(places(&mut order, &[4, 6]), known(&[204, 206]));

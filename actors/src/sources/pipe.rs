@@ -1,5 +1,5 @@
-//! Named pipes as inputs: opening one waits for its writer, and reading for its bytes; neither may keep a stream from
-//! being ended.
+//! Named pipes as inputs. Opening one blocks until it has a writer, and reading blocks until there are bytes; neither
+//! may keep a stream from being ended.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_setfl};
 
-/// Time between two looks at whether the wait is to end.
+/// Interval between two checks whether to give up waiting.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Whether a path leads to a pipe.
+/// Returns whether the path is a named pipe.
 pub(crate) fn is_pipe(path: &Path) -> bool {
     let found = path.metadata();
     found.is_ok_and(|found| found.file_type().is_fifo())
@@ -23,21 +23,21 @@ pub(crate) fn is_pipe(path: &Path) -> bool {
 pub(crate) struct Pipe(File);
 
 impl Pipe {
-    /// Waits for a writer, until `gives_up` says so: then there is none. Reads of it never wait.
+    /// Waits for a writer; returns `None` once `gives_up` returns true. Reads never block.
     pub(crate) fn open(path: &Path, gives_up: impl Fn() -> bool) -> io::Result<Option<Self>> {
         let (sender, opened) = std::sync::mpsc::sync_channel(1);
         let waits_for = path.to_owned();
         std::thread::Builder::new()
             .name("pipe".to_owned())
             .spawn(move || {
-                // Nobody may wait for it any more.
+                // The receiver may be gone.
                 let _ = sender.send(File::open(waits_for));
             })?;
         let file = loop {
             match opened.recv_timeout(LOOK_EVERY) {
                 Ok(opened) => break opened?,
                 Err(_) if gives_up() => {
-                    // A writer, so that the thread need not wait on.
+                    // Opening a writer lets the thread finish.
                     let mut writer = OpenOptions::new();
                     writer
                         .write(true)
@@ -48,12 +48,12 @@ impl Pipe {
                 Err(_) => {}
             }
         };
-        // libav asks again, and between two tries whether it is to go on.
+        // libav retries, and checks between two attempts whether to continue.
         fcntl_setfl(&file, OFlags::NONBLOCK)?;
         Ok(Some(Self(file)))
     }
 
-    /// Under which name libav reads it, as long as this is there.
+    /// Returns the URL under which libav reads the pipe while `self` is alive.
     pub(crate) fn url(&self) -> String {
         format!("pipe:{}", self.0.as_raw_fd())
     }

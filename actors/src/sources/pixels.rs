@@ -1,12 +1,12 @@
-//! What a decoded picture's pixels are meant to be: how wide for their height, and with what range of light.
+//! Interpretation of a decoded picture's pixels: their aspect ratio and their dynamic range.
 
 use ffmpeg_next::color;
 
-/// Pixels whose sides differ by more than this are a mistake of the file.
+/// A pixel aspect ratio beyond this is a mistake of the file.
 const MOST_SLENDER: f64 = 8.0;
 
-/// The size at which pixels of this aspect (width over height) are square: their short side is drawn out. `None` where
-/// the aspect must be a mistake.
+/// Returns the size at which pixels of this aspect ratio (width over height) become square by stretching their short
+/// side, or `None` if the ratio must be a mistake.
 pub(crate) fn squared((width, height): (u32, u32), aspect: f64) -> Option<(u32, u32)> {
     if !(1.0 / MOST_SLENDER..=MOST_SLENDER).contains(&aspect) {
         return None;
@@ -19,7 +19,7 @@ pub(crate) fn squared((width, height): (u32, u32), aspect: f64) -> Option<(u32, 
     })
 }
 
-/// Whether pictures of this transfer curve are HDR: hybrid log-gamma, or perceptual quantisation.
+/// Returns whether a transfer characteristic is that of HDR: hybrid log-gamma or perceptual quantisation.
 pub(crate) fn is_high_range(transfer: color::TransferCharacteristic) -> bool {
     use color::TransferCharacteristic::{ARIB_STD_B67, SMPTE2084};
     matches!(transfer, ARIB_STD_B67 | SMPTE2084)

@@ -1,4 +1,4 @@
-//! Local playlists (M3U8): which files they are made of, and when they are over.
+//! Local playlists (M3U8): the files they consist of, and when they end.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use ffmpeg_next::Dictionary;
 
-/// Bytes of a playlist that are read, at most: hours of segments.
+/// Maximum number of bytes read of a playlist: hours of segments.
 const MOST: u64 = 4 << 20;
 
-/// How often one without an end is read again while nothing is added to it. libav waits half a segment's length before
-/// each.
+/// How often a playlist without an end is reread while nothing is added to it. libav waits half a segment's length
+/// before each.
 const LOOKS: u32 = 6;
 
-/// What libav is told of a local file, in case it is a playlist: one that a recorder did not finish is read from its
-/// beginning, as one that is whole, and is over when nothing has been added for a while. Left alone, libav begins three
-/// segments before the end and then waits for minutes.
+/// Returns libav's options for a local file, in case it is a playlist: one that a recorder did not finish is read from
+/// its beginning, as a complete one is, and ends when nothing has been added for a while. By default, libav begins
+/// three segments before the end and then waits for minutes.
 pub(super) fn options() -> Dictionary<'static> {
     let mut options = Dictionary::new();
     options.set("live_start_index", "0");
@@ -23,12 +23,12 @@ pub(super) fn options() -> Dictionary<'static> {
     options
 }
 
-/// Whether it is a playlist that does not say where it ends.
+/// Returns whether the file is a playlist that does not state its end.
 pub(super) fn has_no_end(path: &Path) -> bool {
     is_playlist(path) && text(path).is_some_and(|text| !text.contains("#EXT-X-ENDLIST"))
 }
 
-/// The file, and if it is a playlist, the files that it names.
+/// Returns the file and, if it is a playlist, the files that it names.
 pub(super) fn with_parts(path: PathBuf) -> Vec<PathBuf> {
     let parts = if is_playlist(&path) {
         parts(&path)
@@ -44,7 +44,7 @@ fn is_playlist(path: &Path) -> bool {
     endings.any(|known| ending.eq_ignore_ascii_case(known))
 }
 
-/// None if it cannot be read: whoever opens it says why.
+/// Returns the playlist's text, or `None` if it cannot be read: opening it reports the reason.
 fn text(playlist: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     let file = File::open(playlist).ok()?;

@@ -1,29 +1,29 @@
-//! When a live source connects, reads, waits and begins a new segment. Pure: it is told what happened and when, and
-//! says what to do; opening and reading are the source's.
+//! State machine that decides when a live source connects, reads, waits and begins a new segment. Pure: it takes events
+//! with their times and returns commands; the source does the opening and reading.
 
 use std::time::Duration;
 
-/// What happened.
+/// An event of a live source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The engine asks for the next packet.
     Asked,
-    /// The connection stands.
+    /// The connection was established.
     Connected,
-    /// A frame came out of it.
+    /// The connection delivered a frame.
     Delivered,
-    /// It could not be opened, or broke.
+    /// The connection could not be opened, or broke.
     Lost,
 }
 
-/// What to do next.
+/// A command to a live source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Open a connection, then report `Connected` or `Lost`.
     Connect,
     /// Read a frame, then report `Delivered` or `Lost`.
     Read,
-    /// Hand the frame on; with `new_segment` as the first one after a reconnect.
+    /// Publish the frame; `new_segment` marks the first one after a reconnect.
     Publish {
         /// See [`fermata_engine::Captured`].
         new_segment: bool,
@@ -40,7 +40,7 @@ enum State {
 }
 
 /// The state machine. The delay doubles with every loss up to `most`, and starts over once a frame was delivered: a
-/// camera that accepts connections but sends nothing is not asked again and again at the first delay.
+/// camera that accepts connections but sends nothing is not retried at the first delay each time.
 #[derive(Clone, Debug)]
 pub(crate) struct Reconnect {
     first: Duration,
@@ -52,7 +52,7 @@ pub(crate) struct Reconnect {
 }
 
 impl Reconnect {
-    /// Not connected yet, free to connect at once.
+    /// Creates a machine that is not connected yet and may connect at once.
     pub(crate) fn new(first: Duration, most: Duration) -> Self {
         Self {
             first,
@@ -64,7 +64,7 @@ impl Reconnect {
         }
     }
 
-    /// Takes an event at a time and says what to do.
+    /// Processes an event and returns the next command.
     pub(crate) fn on(&mut self, event: Event, now_ns: u64) -> Command {
         match event {
             Event::Asked => self.asked(now_ns),
@@ -102,7 +102,7 @@ impl Reconnect {
         }
     }
 
-    /// Whether any frame ever came.
+    /// Returns whether any frame was ever delivered.
     pub(crate) fn has_delivered(&self) -> bool {
         self.delivered_before
     }
@@ -174,14 +174,14 @@ mod tests {
         assert_eq!(machine.on(Event::Asked, SECOND_NS + 10), Command::Connect);
     }
 
-    /// What the world does when it is asked to connect or to read, and how much time then passes.
+    /// Whether each attempt to connect or read succeeds, and how much time passes afterwards.
     fn world() -> impl Strategy<Value = Vec<(bool, u64)>> {
         proptest::collection::vec((any::<bool>(), 0..3 * SECOND_NS), 1..200)
     }
 
     proptest! {
-        /// Whatever fails, attempts are never closer together than the first delay, waits never exceed the most, and
-        /// there is one new segment for each connection after the first that delivered.
+        /// Whatever fails, attempts are never closer together than the first delay, waits never exceed the maximum, and
+        /// each delivering connection after the first begins exactly one new segment.
         #[test]
         fn attempts_keep_their_distance_and_segments_count_reconnects(world in world()) {
             let mut machine = machine();

@@ -1,5 +1,5 @@
-//! Keeps what a live stream receives as it was received: its packets in a Matroska file, never decoded. Owns the file's
-//! life.
+//! Records the packets of a live stream as received in a Matroska file, without decoding them. Owns the file until it
+//! is complete.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use ffmpeg_next::{Dictionary, Error, Packet, Rational, Stream, codec, encoder, f
 use crate::finished::note_finished;
 use crate::libav::parameters_without_tag;
 
-/// Why no more is recorded.
+/// Why recording stopped.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot record into {}: {reason}", path.display())]
 pub(crate) struct RecordError {
@@ -20,36 +20,37 @@ pub(crate) struct RecordError {
     reason: String,
 }
 
-/// A recording on its way. It gets its name when the connection is over, however that came to be: what was received is
-/// worth keeping. A process that is killed leaves `NAME.part` with all but the last second.
+/// A recording in progress. It gets its name when the connection is over, whatever the reason: what was received is
+/// worth keeping. A killed process leaves `NAME.part` with all but the last second.
 pub(crate) struct Recorder {
-    /// Gone when the recording is finished or a write has failed.
+    /// `None` once the recording is finished or a write has failed.
     output: Option<(Output, PartFile)>,
     book: FileBook,
     path: PathBuf,
     node: String,
-    /// Of the packets as they come, and in the file.
+    /// Time bases of the incoming packets and of the file.
     time_bases: (Rational, Rational),
     packets: u64,
-    /// How many of them are on the disk, and how long the file is with these.
+    /// How many of the packets are on disk, and how long the file is with them.
     held: u64,
     length: u64,
-    /// Packets that have no place in the file: without a time, or before one that is in it.
+    /// Packets that cannot be written to the file: without a time, or earlier than one that is in it.
     left_out: u64,
 }
 
-/// Where the recordings of a stream go.
+/// Where a stream's recordings go.
 #[derive(Clone, Debug)]
 pub(crate) struct Recordings {
-    /// Where that of its first connection goes.
+    /// Path of the first connection's recording.
     pub(crate) path: PathBuf,
-    /// Which connection this is, from 1.
+    /// Number of this connection, from 1.
     pub(crate) connection: u64,
 }
 
 impl Recordings {
-    /// Begins the file of this connection: the first one to `path`, the others to `NAME.0002.mkv`, `NAME.0003.mkv`
-    /// beside it, but only where nothing is or is on its way. It may be of an earlier run, or another stream's.
+    /// Creates the file of this connection: `path` for the first one, `NAME.0002.mkv`, `NAME.0003.mkv` and so on beside
+    /// it for the others, skipping names of files that exist or are being written. These may belong to an earlier run
+    /// or another stream.
     fn begin(&self) -> Result<PartFile, FileError> {
         let mut number = self.connection.max(1);
         loop {
@@ -60,10 +61,10 @@ impl Recordings {
                 continue;
             }
             match PartFile::create(&path, Unfinished::Kept) {
-                // As long as the part is held, nobody else gives a file this name.
+                // While the part is held, nobody else can give a file this name.
                 Ok(part) if is_free() => return Ok(part),
                 Ok(part) => part.remove()?,
-                // Another stream was quicker.
+                // Another stream took the name first.
                 Err(error) if error.reason.kind() == ErrorKind::ResourceBusy => {}
                 Err(error) => return Err(error),
             }
@@ -81,7 +82,7 @@ impl Recordings {
 }
 
 impl Recorder {
-    /// Begins a recording of a stream.
+    /// Begins to record a stream.
     pub(crate) fn begin(
         recordings: &Recordings,
         stream: &Stream<'_>,
@@ -100,7 +101,7 @@ impl Recorder {
         let (output, time_base) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                // There is nothing in it yet that is worth keeping.
+                // It contains nothing worth keeping yet.
                 let removed = part.remove().err();
                 let also = removed.map_or_else(String::new, |removed| format!("; {removed}"));
                 return Err(failed(format!("{error}{also}")));
@@ -135,14 +136,14 @@ impl Recorder {
             Ok(_) => {
                 self.packets += 1;
                 self.book.give(1);
-                // A cluster is written when the next one begins, which is with this packet.
+                // A cluster is written when the next one begins, which this packet does.
                 let length = part.length().unwrap_or(self.length);
                 if length > self.length {
                     self.length = length;
                     self.hold(self.packets - 1);
                 }
             }
-            // libav's word for times that do not fit; a file without a packet is better than none with it.
+            // libav returns this for times that do not fit; a file without the packet is better than no file.
             Err(Error::InvalidData) => self.leave_out(),
             Err(Error::Other { errno }) if errno == rustix::io::Errno::INVAL.raw_os_error() => {
                 self.leave_out();
@@ -156,17 +157,17 @@ impl Recorder {
         Ok(())
     }
 
-    /// So many packets are on the disk.
+    /// Notes that this many packets are on disk.
     fn hold(&mut self, packets: u64) {
         self.book.hold(packets.saturating_sub(self.held));
         self.held = self.held.max(packets);
     }
 
-    /// No more is recorded. A cluster that is there in part is cut off; a file without a packet is removed.
+    /// Stops recording. An incomplete cluster is cut off; a file without packets is removed.
     fn give_up(&mut self, error: Error) -> RecordError {
         let mut reason = format!("{error} after {} packets", self.held);
         if let Some((output, mut part)) = self.output.take() {
-            // What libav still has goes to the file first.
+            // Dropping the output writes what libav still buffers.
             drop(output);
             let ended = match self.held {
                 0 => {
@@ -189,11 +190,11 @@ impl Recorder {
         self.left_out += 1;
         if self.left_out == 1 {
             let (node, path, packets) = (&self.node, self.path.display(), self.packets);
-            tracing::warn!(%node, %path, packets, "a packet has no place in the recording: its time is missing or before the last one's");
+            tracing::warn!(%node, %path, packets, "a packet is left out of the recording: its time is missing or earlier than the last one's");
         }
     }
 
-    /// Completes the file and gives it its name; one without a packet is removed.
+    /// Completes the file and gives it its name; a file without packets is removed.
     fn finish(&mut self) -> Result<(), RecordError> {
         let Some((output, _)) = &mut self.output else {
             return Ok(());
@@ -237,7 +238,7 @@ impl Drop for Recorder {
     }
 }
 
-/// An open Matroska file for packets of such a stream, and the unit of its times.
+/// Opens a Matroska file for the packets of a stream; returns it with the time base of its packets.
 fn open(path: &Path, stream: &Stream<'_>) -> Result<(Output, Rational), Error> {
     // Without the scheme, a colon in the name would make it a protocol.
     let url = format!("file:{}", path.display());
@@ -246,7 +247,7 @@ fn open(path: &Path, stream: &Stream<'_>) -> Result<(Output, Rational), Error> {
     copy.set_parameters(parameters_without_tag(stream));
     copy.set_time_base(stream.time_base());
     let mut options = Dictionary::new();
-    // A cluster is written when it is over: after this many milliseconds instead of five seconds.
+    // A cluster is written once it is complete: after this many milliseconds instead of five seconds.
     options.set("cluster_time_limit", "500");
     options.set("flush_packets", "1");
     output.write_header_with(options)?;
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(first.path(), path("door.mkv"));
         let second = recordings(2).begin().unwrap();
         assert_eq!(second.path(), path("door.0003.mkv"));
-        // One that is not finished is as much in the way as one that is.
+        // An unfinished file takes its name just as a finished one does.
         let third = recordings(3).begin().unwrap();
         assert_eq!(third.path(), path("door.0005.mkv"));
         assert!(!path("door.0004.mkv.part").exists());

@@ -1,9 +1,10 @@
-//! A door on the loopback interface to an encrypted stream, since libav does not look at certificates under RTSP. libav
-//! speaks to it in the clear; what it says goes on over a connection whose other side has shown who it is.
+//! A relay on the loopback interface to an encrypted stream, needed because libav does not verify certificates under
+//! RTSP. libav connects to it in plain text; the relay forwards everything over a connection to an authenticated
+//! server.
 //!
-//! Only this process gets through: whoever connects is looked for among its own sockets, so that no other user of the
-//! machine can read the pictures or speak to the camera. A redirection ends the connection: libav would follow it
-//! without looking at certificates.
+//! Only this process is let through: each connection is looked up among the process's own sockets, so that no other
+//! user of the machine can read the pictures or send requests to the camera. A redirection ends the connection: libav
+//! would follow it without verifying certificates.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -16,17 +17,18 @@ use rustls::ClientConnection;
 use crate::sources::replies::Replies;
 use crate::sources::tls::{Connector, TlsError};
 
-/// Bytes that are read at once.
+/// Maximum number of bytes per read.
 const CHUNK: usize = 32 * 1024;
 
-/// A door that is open. Dropping it closes it; connections through it end by themselves.
+/// An open relay. Dropping it closes the listener; connections through it end by themselves.
 pub(crate) struct Relay {
     address: SocketAddr,
     closed: Arc<AtomicBool>,
 }
 
 impl Relay {
-    /// Connects to the other side and, once that has shown who it is, opens the door. `once`: for a single connection.
+    /// Connects to the server and, once it is authenticated, starts listening. `once` limits the relay to a single
+    /// connection.
     pub(crate) fn open(connector: Connector, once: bool) -> Result<Self, TlsError> {
         let first = connector.connect()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(TlsError::Listen)?;
@@ -40,7 +42,7 @@ impl Relay {
         Ok(Self { address, closed })
     }
 
-    /// Where it is.
+    /// Returns the relay's local port.
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
@@ -49,7 +51,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::Relaxed);
-        // Whoever waits for a connection looks at it.
+        // Connecting wakes the thread that is waiting in `accept`.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -71,7 +73,7 @@ fn serve(
         };
         if !is_own(&local) {
             tracing::warn!(
-                "somebody else knocked at the door of an encrypted stream and was sent away"
+                "another process tried to use the relay of an encrypted stream and was refused"
             );
             continue;
         }
@@ -89,8 +91,8 @@ fn serve(
     }
 }
 
-/// Whether this process is at both ends of a loopback connection (proc(5): `/proc/net/tcp` names a socket's inode, and
-/// so does the link of a descriptor).
+/// Returns whether both ends of a loopback connection belong to this process (proc(5): `/proc/net/tcp` lists a socket's
+/// inode, and so does the link of a descriptor).
 fn is_own(local: &TcpStream) -> bool {
     let (Ok(SocketAddr::V4(here)), Ok(SocketAddr::V4(peer))) =
         (local.local_addr(), local.peer_addr())
@@ -120,10 +122,10 @@ fn is_own(local: &TcpStream) -> bool {
     })
 }
 
-/// Passes on what comes at either end, until one of them is over.
+/// Forwards data in both directions until one end closes.
 fn pass_on(local: TcpStream, remote: TcpStream, client: ClientConnection) {
     let client = Arc::new(Mutex::new(client));
-    // From here on the reader of the stream says how long nothing may come.
+    // From here on, the reader of the stream enforces the time limit.
     let unlimited = remote.set_read_timeout(None);
     let ends = (local.try_clone(), remote.try_clone());
     let (Ok(()), (Ok(local_up), Ok(remote_up))) = (unlimited, ends) else {
@@ -143,7 +145,7 @@ fn pass_on(local: TcpStream, remote: TcpStream, client: ClientConnection) {
         let _ = local.shutdown(Shutdown::Both);
         let _ = remote.shutdown(Shutdown::Both);
     };
-    // Without a thread the ends are dropped, and both sides see that nothing comes.
+    // If a thread cannot be started, the sockets are dropped and both sides see the connection end.
     let _ = thread::Builder::new().name("tls up".to_owned()).spawn(up);
     let _ = thread::Builder::new()
         .name("tls down".to_owned())
@@ -183,7 +185,7 @@ fn receive(
     loop {
         let read = match remote.read(&mut chunk) {
             Ok(read) => read,
-            // This side has closed it.
+            // This side has closed the connection.
             Err(_) => return Ok(()),
         };
         let mut encrypted = &chunk[..read];

@@ -1,26 +1,26 @@
-//! What a server of RTSP or HTTP sends, as far as a relay must look at it: a redirection may not reach libav.
+//! Filters the replies of an RTSP or HTTP server for a relay: a redirection must not reach libav.
 
 use std::io::{self, Write};
 
-/// The longest head of a reply.
+/// Maximum length of a reply's head.
 const LONGEST_HEAD: usize = 64 * 1024;
 
-/// Passes on what a server sends, message by message, until pictures come.
+/// Forwards a server's messages one by one until pictures come.
 #[derive(Default)]
 pub(crate) struct Replies {
-    /// The beginning of a message's head.
+    /// The incomplete head of a message.
     head: Vec<u8>,
-    /// Bytes of a body, or of a packet between messages, that are passed on as they are.
+    /// Remaining bytes of a body, or of a packet between messages, that are forwarded unchanged.
     body: u64,
-    /// Nothing is looked at any more.
+    /// Whether everything from now on is forwarded without inspection.
     through: bool,
 }
 
 impl Replies {
-    /// Passes on what may be.
+    /// Forwards what is allowed to pass.
     ///
     /// # Errors
-    /// The server sends elsewhere, what comes has no head, or it cannot be passed on.
+    /// If the server redirects, a head is too long, or the bytes cannot be forwarded.
     pub(crate) fn pass(&mut self, mut bytes: &[u8], to: &mut impl Write) -> io::Result<()> {
         while !bytes.is_empty() {
             if self.through {
@@ -51,7 +51,7 @@ impl Replies {
                     self.head.clear();
                 }
                 _ if self.head.len() > LONGEST_HEAD => {
-                    return Err(io::Error::other("the head of a reply does not end"));
+                    return Err(io::Error::other("the head of a reply is too long"));
                 }
                 _ => {}
             }
@@ -67,10 +67,10 @@ impl Replies {
         let is_reply = status.starts_with("RTSP/") || status.starts_with("HTTP/");
         if is_reply && code.starts_with('3') && code != "304" {
             return Err(io::Error::other(format!(
-                "the server sends elsewhere ({code}), which is not followed from an encrypted stream; name the place itself"
+                "the server redirects ({code}), which is not followed for an encrypted stream; give the final address instead"
             )));
         }
-        // What comes behind the head of an HTTP reply is the video.
+        // After the head of an HTTP reply comes the video.
         self.through = status.starts_with("HTTP/") && !code.starts_with('1');
         let length = lines.find_map(|line| {
             let (name, value) = line.split_once(':')?;
@@ -116,7 +116,7 @@ mod tests {
         ] {
             let (mut replies, mut out) = (Replies::default(), Vec::new());
             let refused = replies.pass(&talk, &mut out).unwrap_err().to_string();
-            assert!(refused.contains("sends elsewhere"), "{refused}");
+            assert!(refused.contains("the server redirects"), "{refused}");
             assert!(!String::from_utf8_lossy(&out).contains("Moved"));
         }
     }

@@ -1,23 +1,23 @@
-//! Time stamps of a recording's frames, of which some may have none: raw streams of a codec, and frames from before a
-//! container's beginning, which it cannot say. The frame rate stands in for them.
+//! Time stamps of a recording's frames, some of which may have none: in raw streams of a codec, and before a
+//! container's beginning, where it cannot state them. The frame rate substitutes for them.
 
 use ffmpeg_next::Rational;
 
 use crate::sources::ticks::nanoseconds;
 
-/// See the file's head.
+/// Completes time stamps; see the module docs.
 #[derive(Debug)]
 pub(crate) struct Stamps {
-    /// Of frames, by their rate, if that is known.
+    /// Distance between frames according to their rate, if known.
     distance_ns: Option<i64>,
     last_ns: Option<i64>,
     has_come: bool,
-    /// From the container's stamps to those that are handed out.
+    /// Offset from the container's time stamps to those that are returned.
     shift_ns: i64,
 }
 
 impl Stamps {
-    /// Of a stream with this frame rate.
+    /// Creates the time stamps of a stream with this frame rate.
     pub(crate) fn new(rate: Rational) -> Self {
         let is_rate = rate.numerator() > 0 && rate.denominator() > 0;
         Self {
@@ -28,7 +28,8 @@ impl Stamps {
         }
     }
 
-    /// A frame has this stamp. The first one after frames without any follows on these, and all later ones with it.
+    /// Returns the time of a frame with this time stamp. The first one after frames without time stamps continues from
+    /// these, and all later ones are shifted with it.
     pub(crate) fn stamped(&mut self, stamp_ns: i64) -> i64 {
         if !std::mem::replace(&mut self.has_come, true) {
             let due_ns = self.last_ns.map(|last_ns| self.next(last_ns));
@@ -39,7 +40,7 @@ impl Stamps {
         ns
     }
 
-    /// A frame has none: what stands in for it. `None` where no frame rate is known.
+    /// Returns the time of a frame without a time stamp, or `None` if the frame rate is unknown.
     pub(crate) fn unstamped(&mut self) -> Option<i64> {
         self.distance_ns?;
         let ns = self.last_ns.map_or(0, |last_ns| self.next(last_ns));
@@ -47,7 +48,7 @@ impl Stamps {
         Some(ns)
     }
 
-    /// So many frames are missing before the next one.
+    /// Leaves a gap for this many missing frames before the next one.
     pub(crate) fn leave_out(&mut self, frames: u64) {
         let frames = i64::try_from(frames).unwrap_or(i64::MAX);
         let gap_ns = self.distance_ns.unwrap_or(0).saturating_mul(frames);

@@ -1,11 +1,9 @@
 //! Video of drawn people, for demonstrations, tests and benchmarks without a camera or recordings of real people.
-//! Detectors take the drawn faces for faces; who they are, where they are and what they express is known
-//! (`GroundTruth`).
+//! Detectors recognise the drawn faces as faces; their identities, positions and expressions are known (`GroundTruth`).
 //!
-//! A frame is a function of the settings and its time: every machine draws the same bytes. How things look is in
+//! A frame is a function of the settings and its time: every machine draws the same bytes. The drawing is in
 //! `synthetic_faces/`: `scene` (who is where, when), `looks` (persons and expressions), `portrait` (drawing one
-//! person), `paint` (soft shapes), `numbers` (reproducible ones). `truth_file` writes down who was where with which
-//! expression.
+//! person), `paint` (soft shapes), `numbers` (reproducible numbers). `truth_file` writes the ground truth to a table.
 
 mod looks;
 mod numbers;
@@ -31,7 +29,7 @@ use crate::payload::VideoFrame;
 use scene::{Scene, SceneSpec};
 use truth_file::TruthFile;
 
-/// Draws people who move their heads, blink and change their expressions. Emits `VideoFrame` with the truth about it.
+/// Draws people who move their heads, blink and change their expressions. Emits `VideoFrame` with the ground truth.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyntheticFacesSettings {
@@ -53,19 +51,21 @@ pub struct SyntheticFacesSettings {
     /// Sources with different seeds show different people in different rooms. Default: 0.
     #[serde(default)]
     pub seed: u64,
-    /// Two people whose ways cross: one passes behind the other every four seconds; needs `faces: 2`. Default: false.
+    /// Whether two people's paths cross: one passes behind the other every four seconds; needs `faces: 2`. Default:
+    /// false.
     #[serde(default)]
     pub crossing: bool,
     /// Time from one expression to the next; the change takes half a second around that moment, or a third of the time
     /// if that is less. Default: 2s.
     #[serde(default = "default_expression_every")]
     pub expression_every: HumanDuration,
-    /// Sensor noise: the most by which it changes a channel of a pixel, 0 to 64. Default: 0.
+    /// Sensor noise: the largest change of a pixel's channel, 0 to 64. Default: 0.
     #[serde(default)]
     pub noise: u8,
-    /// A CSV file that tells of every frame who is where and expresses what, also of frames that later nodes drop or in
-    /// which nothing is found: `stream,sequence,pts_ms,face,x,y,w,h,label`, a row for each face. It is `PATH.part`
-    /// until the stream ends. `fermata kpi` reads `truth.csv` and `NAME.truth.csv` of a run's folder. Default: none.
+    /// A CSV file with the ground truth of every frame (who is where with which expression), including frames that
+    /// later nodes drop or in which nothing is found: `stream,sequence,pts_ms,face,x,y,w,h,label`, one row per face. It
+    /// is `PATH.part` until the stream ends. `fermata kpi` reads `truth.csv` and `NAME.truth.csv` in a run's folder.
+    /// Default: none.
     #[serde(default)]
     pub truth: Option<PathBuf>,
 }
@@ -90,21 +90,21 @@ fn default_expression_every() -> HumanDuration {
     HumanDuration(Duration::from_secs(2))
 }
 
-/// Why there is nothing to draw.
+/// Invalid settings of the drawn video.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum SyntheticFacesError {
-    /// A number out of its range.
+    /// A number is out of its range.
     #[error("`{setting}` is {value}, but must be {range}")]
     Range {
         setting: &'static str,
         value: String,
         range: &'static str,
     },
-    /// Who should cross whom?
-    #[error("`crossing` is about two people, but `faces` is {faces}; set `faces: 2`")]
+    /// `crossing` is set, but there are not two people.
+    #[error("`crossing` needs two people, but `faces` is {faces}; set `faces: 2`")]
     Crossing { faces: usize },
-    /// Where should the truth go?
+    /// `truth` does not name a file.
     #[error("`truth` is `{}`, but must name a file", path.display())]
     Truth { path: PathBuf },
 }
@@ -176,7 +176,7 @@ impl SyntheticFacesSettings {
     }
 }
 
-/// The drawn video without a graph: the pictures that the source emits, and those of any other time.
+/// The drawn video outside a graph: the pictures that the source emits, and those at any other time.
 pub struct DrawnVideo {
     scene: Scene,
     settings: SyntheticFacesSettings,
@@ -184,10 +184,10 @@ pub struct DrawnVideo {
 }
 
 impl DrawnVideo {
-    /// With these settings; `fps` and `count` say nothing here.
+    /// Creates the video with these settings; `fps` and `count` are ignored.
     ///
     /// # Errors
-    /// See [`SyntheticFacesError`].
+    /// If the settings are invalid; see [`SyntheticFacesError`].
     pub fn new(settings: SyntheticFacesSettings) -> Result<Self, SyntheticFacesError> {
         match settings.problem() {
             Some(problem) => Err(problem),
@@ -199,7 +199,7 @@ impl DrawnVideo {
         }
     }
 
-    /// The picture at this time stamp, with the truth about it.
+    /// Returns the picture at this time stamp, with its ground truth.
     pub fn at(&mut self, pts_ns: u64) -> VideoFrame {
         let mut frame = self.pool.take(self.settings.width, self.settings.height);
         let truth = self.scene.draw(&mut frame, pts_ns);
@@ -211,7 +211,7 @@ impl DrawnVideo {
     }
 }
 
-/// See `SyntheticFacesSettings`.
+/// The source of drawn people; see `SyntheticFacesSettings`.
 pub struct SyntheticFaces {
     setup: Setup,
     video: DrawnVideo,
@@ -239,7 +239,7 @@ impl Source for SyntheticFaces {
 
     fn create(settings: SyntheticFacesSettings, setup: &Setup) -> Result<Self, ActorError> {
         let stream = setup.stream.as_ref();
-        // A source that stands in no stream is one, under its node's name.
+        // A source outside any stream is a stream of its own, named after its node.
         let stream = stream.map_or(setup.node.as_str(), |stream| &stream.name);
         let path = settings.truth.clone();
         let video = DrawnVideo::new(settings)?;

@@ -1,8 +1,8 @@
-//! Ticks of libav's time bases as nanoseconds.
+//! Conversion of ticks of libav's time bases to nanoseconds.
 
 use ffmpeg_next::Rational;
 
-/// `ticks` of a time base in nanoseconds, rounded to the nearest.
+/// Converts `ticks` of a time base to nanoseconds, rounded to the nearest.
 pub(crate) fn nanoseconds(ticks: i64, time_base: Rational) -> i64 {
     let (numerator, denominator) = (time_base.numerator(), time_base.denominator().max(1));
     let scaled = i128::from(ticks) * i128::from(numerator) * 1_000_000_000;

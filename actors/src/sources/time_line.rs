@@ -1,61 +1,61 @@
-//! The times of a stream's frames: what its time stamps say, checked against each other and, of a live stream, against
-//! arrival. Pure arithmetic; warnings and segments are the source's.
+//! Times of a stream's frames: their time stamps, checked against each other and, for live streams, against arrival.
+//! Pure arithmetic; the source logs warnings and begins segments.
 
-/// A step back of up to this may be a stumble of one frame, which stays as it is.
+/// A step back of at most this may be a stumble of a single frame, which keeps its time stamp.
 const STUMBLE_NS: i64 = 1_000_000_000;
 
-/// A step back of up to this is disorder of a few frames, and stays as it is however many there are.
+/// A step back of at most this is disorder among a few frames, which is kept however many there are.
 const DISORDER_NS: i64 = 160_000_000;
 
-/// A live stream's time stamps may run this much ahead of arrival, or behind it for a while.
+/// A live stream's time stamps may be this much ahead of arrival, or behind it for a while.
 const JUMP_NS: i64 = 3_000_000_000;
 
 /// Time stamps that stay behind arrival for longer than this will not catch up.
 const LAG_NS: i64 = 5_000_000_000;
 
-/// Clocks that drift apart are followed within this time.
+/// Time constant with which drift between the clocks is followed.
 const FOLLOW_NS: f64 = 60e9;
 
-/// Distance of frames where none is known yet: 25 frames per second.
+/// Assumed distance between frames where none is known yet: 25 frames per second.
 const FIRST_DISTANCE_NS: i64 = 40_000_000;
 
-/// Frames that follow each other at once are this far apart at least.
+/// Minimum distance between frames that arrive at once.
 const LEAST_NS: i64 = 1_000;
 
-/// How far the time stamps of a connection are believed.
+/// How far the time stamps of a connection are trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// A recording: they are all there is. A gap longer than `max_gap_ns` is not waited for.
+    /// A recording: its time stamps are all there is. A gap longer than `max_gap_ns` is not waited for.
     Recording { max_gap_ns: Option<i64> },
-    /// A live stream: as long as they go with arrival.
+    /// A live stream: time stamps are trusted as long as they agree with arrival.
     Checked,
-    /// A live stream without any, or with made-up ones: arrival alone counts.
+    /// A live stream without time stamps, or with made-up ones: only arrival counts.
     Arrival,
 }
 
-/// Something about the time stamps that whoever runs the graph should know.
+/// An anomaly of the time stamps that the user should know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// They jumped by this much and went on from there: a new segment.
+    /// They jumped by this much and continued from there: a new segment.
     Jump { by_ns: i64 },
-    /// A recording shows nothing for this long, which is not waited for: a new segment.
+    /// A recording has no frames for this long, which is not waited for: a new segment.
     Gap { ns: i64 },
-    /// One frame was stamped this far off; arrival stands in for it.
+    /// One frame's time stamp is off by this much; its arrival time is used instead.
     Stray { by_ns: i64 },
-    /// They do not go with arrival, by this much so far; arrival counts from now on: a new segment.
+    /// They disagree with arrival, by this much so far; arrival counts from now on: a new segment.
     Apart { by_ns: i64 },
 }
 
 impl Finding {
-    /// In words, for live and recorded frames, and by how many nanoseconds.
+    /// Returns a description for live or recorded frames, and the difference in nanoseconds.
     pub(crate) fn told(self, is_live: bool) -> (&'static str, i64) {
         match self {
             Self::Jump { by_ns } if is_live => (
-                "the time stamps jumped: a new segment begins, and time goes on from arrival",
+                "the time stamps jumped: a new segment begins, and time continues from arrival",
                 by_ns,
             ),
             Self::Jump { by_ns } => (
-                "the time stamps step back: a new segment begins, and time goes on",
+                "the time stamps step back: a new segment begins, and time continues",
                 by_ns,
             ),
             Self::Gap { ns } => (
@@ -63,18 +63,18 @@ impl Finding {
                 ns,
             ),
             Self::Stray { by_ns } => (
-                "a frame's time stamp is far off: the time of its arrival stands in for it",
+                "a frame's time stamp is far off: its time of arrival is used instead",
                 by_ns,
             ),
             Self::Apart { by_ns } => (
-                "the time stamps do not go with arrival: a new segment begins, and arrival gives the times from now on",
+                "the time stamps disagree with arrival: a new segment begins, and times follow arrival from now on",
                 by_ns,
             ),
         }
     }
 }
 
-/// Where a frame stands in time.
+/// The time given to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placed {
     pub(crate) pts_ns: i64,
@@ -82,20 +82,20 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
-    /// Whether a new segment begins here.
+    /// Returns whether a new segment begins here.
     pub(crate) fn begins_segment(&self) -> bool {
         !matches!(self.finding, None | Some(Finding::Stray { .. }))
     }
 }
 
-/// A frame as it came.
+/// A frame as it arrived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrived {
-    /// What it is stamped with, if it is.
+    /// The frame's time stamp, if it has one.
     pub(crate) stamp_ns: Option<i64>,
-    /// When it came, on a clock that only goes on.
+    /// Arrival time on a monotonic clock.
     pub(crate) at_ns: i64,
-    /// It had been waiting at the other side: arrival says nothing of its time.
+    /// Whether the frame had been waiting at the other side, so that its arrival does not indicate its time.
     pub(crate) had_waited: bool,
 }
 
@@ -105,43 +105,44 @@ struct Last {
     at_ns: i64,
 }
 
-/// A stamp to which others are compared, and when it came.
+/// A reference time stamp and its arrival time.
 #[derive(Clone, Copy, Debug)]
 struct Stamp {
     ns: i64,
     at_ns: i64,
 }
 
-/// A frame that steps back; the next one tells whether time has.
+/// A frame that steps back; the next one shows whether time itself has.
 #[derive(Clone, Copy, Debug)]
 struct Stumble {
-    /// Where the frame before it stands.
+    /// Time of the frame before it.
     before_ns: i64,
     by_ns: i64,
 }
 
-/// See the file's head. It outlives connections: time goes on from arrival when a stream was opened again.
+/// The time line of a stream; see the module docs. It outlives connections: after a reconnect, time continues from
+/// arrival.
 #[derive(Debug)]
 pub(crate) struct TimeLine {
     trust: Trust,
-    /// Stamps are known up to a multiple of this: MPEG-TS and RTP count in so many bits.
+    /// Period of wrapping time stamps: MPEG-TS and RTP count with a limited number of bits.
     period_ns: Option<i64>,
     last: Option<Last>,
-    /// The last stamp that was believed.
+    /// The last time stamp that was trusted.
     stamp: Option<Stamp>,
-    /// The last stamp if it was not.
+    /// The last time stamp, if it was not trusted.
     suspect: Option<Stamp>,
     stumble: Option<Stumble>,
-    /// From a stamp to the time of the frame.
+    /// Difference from a time stamp to the time of its frame.
     offset_ns: i64,
     distance_ns: i64,
-    /// How far arrival is behind the stamps in general, and since when it is much farther.
+    /// Usual lag of arrival behind the time stamps, and since when the lag has been much larger.
     usual_lag_ns: f64,
     late_since_ns: Option<i64>,
 }
 
 impl TimeLine {
-    /// A line on which nothing is yet.
+    /// Creates an empty time line.
     pub(crate) fn new() -> Self {
         Self {
             trust: Trust::Checked,
@@ -157,7 +158,7 @@ impl TimeLine {
         }
     }
 
-    /// A new connection, whose stamps have nothing to do with the last one's.
+    /// Begins a new connection, whose time stamps are unrelated to the previous one's.
     pub(crate) fn connected(&mut self, trust: Trust, period_ns: Option<i64>) {
         self.trust = trust;
         self.period_ns = period_ns.filter(|&period| period > 0);
@@ -165,7 +166,7 @@ impl TimeLine {
         self.stumble = None;
     }
 
-    /// The time of the next frame.
+    /// Returns the time of the next frame.
     pub(crate) fn place(&mut self, arrived: Arrived) -> Placed {
         let placed = match (self.trust, arrived.stamp_ns) {
             (Trust::Arrival, _) | (Trust::Checked, None) => self.by_arrival(arrived.at_ns),
@@ -173,7 +174,7 @@ impl TimeLine {
             (Trust::Recording { max_gap_ns }, Some(stamp_ns)) => {
                 self.recorded(stamp_ns, arrived.at_ns, max_gap_ns)
             }
-            // The reader gives every frame of a recording a stamp.
+            // The reader gives every frame of a recording a time stamp.
             (Trust::Recording { .. }, None) => self.by_arrival(arrived.at_ns),
         };
         self.last = Some(Last {
@@ -206,7 +207,7 @@ impl TimeLine {
         } else if let Some(stumble) = self.stays_back(stamp_ns, last.pts_ns) {
             let by_ns = stumble.by_ns;
             finding = Some(Finding::Jump { by_ns });
-            // Between them is the place of the frame that stepped back.
+            // The frame that stepped back takes the place between them.
             let resumed_ns = stumble.before_ns.saturating_add(2 * self.distance_ns);
             self.offset_ns = resumed_ns.saturating_sub(stamp_ns);
         } else if max_gap_ns.is_some_and(|most| step_ns > most) {
@@ -220,8 +221,8 @@ impl TimeLine {
         Placed { pts_ns, finding }
     }
 
-    /// How time stepped back with the frame before this one, if it did: a frame that steps back is a stumble unless the
-    /// next one goes on from it.
+    /// Returns how time stepped back with the previous frame, if it did: a frame that steps back is a stumble unless
+    /// the next one continues from it.
     fn stays_back(&mut self, stamp_ns: i64, last_ns: i64) -> Option<Stumble> {
         let ns = stamp_ns.saturating_add(self.offset_ns);
         let known = self.stumble.take();
@@ -236,8 +237,8 @@ impl TimeLine {
         None
     }
 
-    /// The first frame of a connection. The very first one of the stream keeps its stamp for a time; to others time
-    /// goes on.
+    /// Places the first frame of a connection. The very first frame of the stream keeps its time stamp; for later
+    /// connections, time continues.
     fn first(&mut self, stamp_ns: i64, at_ns: i64) -> Placed {
         let mut placed = self.by_arrival(at_ns);
         if self.last.is_none() {
@@ -277,14 +278,14 @@ impl TimeLine {
             self.anchor(stamp_ns, at_ns, placed.pts_ns);
             placed.finding = Some(Finding::Jump { by_ns });
         } else {
-            // Whether the clock was set or one frame is off, the next one tells.
+            // The next frame shows whether the clock was set or only this frame is off.
             self.suspect = Some(here);
             placed.finding = Some(Finding::Stray { by_ns });
         }
         placed
     }
 
-    /// Stamps count from here: this one stands for this time.
+    /// Makes this time stamp stand for this time; later ones are counted from it.
     fn anchor(&mut self, stamp_ns: i64, at_ns: i64, pts_ns: i64) {
         let ns = stamp_ns;
         (self.stamp, self.suspect) = (Some(Stamp { ns, at_ns }), None);
@@ -293,7 +294,7 @@ impl TimeLine {
         self.late_since_ns = None;
     }
 
-    /// How far arrival and stamps have come apart, if it is too far.
+    /// Returns how far arrival and time stamps have come apart, if it is too far.
     fn lag(&mut self, stamped_ns: i64, arrived: &Arrived) -> Option<i64> {
         let at_ns = arrived.at_ns;
         let lag_ns = at_ns.saturating_sub(stamped_ns) as f64;
@@ -313,7 +314,7 @@ impl TimeLine {
         (apart_ns < 0.0 || is_lasting).then_some(apart_ns as i64)
     }
 
-    /// The stamp that is nearest to the last one, of all that it may stand for.
+    /// Returns the value nearest to the last time stamp among all that a wrapped one may stand for.
     fn unwrapped(&self, stamp_ns: i64, last_ns: i64) -> i64 {
         let Some(period_ns) = self.period_ns else {
             return stamp_ns;
@@ -325,7 +326,7 @@ impl TimeLine {
     }
 }
 
-/// Whether a stamp may come after another: not far before it, and not much farther after it than arrival.
+/// Returns whether a time stamp may follow another: not far before it, and not much further after it than arrival.
 fn follows(before: Stamp, after: Stamp) -> bool {
     let step_ns = after.ns.saturating_sub(before.ns);
     let passed_ns = after.at_ns.saturating_sub(before.at_ns).max(0);

@@ -1,5 +1,5 @@
-//! How the other side of an encrypted stream shows who it is: the settings, and connections on which it has. What is
-//! sent on them is `relay`'s.
+//! Authentication of the server of an encrypted stream: the settings, and authenticated connections. `relay` sends the
+//! data.
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -14,18 +14,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::trust::{Client, Fingerprint, Trust};
 
-/// How the other side of an `rtsps://` or `https://` address shows who it is. Without any of these, its certificate
-/// must be signed by somebody whom the system trusts, and name the host of the address.
+/// How the server of an `rtsps://` or `https://` address proves its identity. With none of these set, its certificate
+/// must be signed by an authority that the system trusts, and name the host of the address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsSpec {
-    /// A PEM file with the certificates that are trusted in the place of the system's. Default: the system's.
+    /// A PEM file with certificates to trust instead of the system's. Default: the system's.
     pub ca_file: Option<PathBuf>,
-    /// The SHA-256 fingerprint of the one certificate that is taken, whoever signed it and whatever it names: 64
-    /// hexadecimal digits, with or without colons. For cameras that sign their own. Default: none.
+    /// The SHA-256 fingerprint of the only certificate that is accepted, whatever its issuer and names: 64 hexadecimal
+    /// digits, with or without colons. For cameras with self-signed certificates. Default: none.
     pub sha256: Option<String>,
-    /// `false` takes any certificate: whoever can get between reads and changes everything, passwords too. Default:
-    /// true.
+    /// `false` accepts any certificate: an attacker between the two can read and change everything, including
+    /// passwords. Default: true.
     pub verify: Option<bool>,
 }
 
@@ -33,8 +33,8 @@ pub struct TlsSpec {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     #[error(
-        "{host} does not show that it is {host}: {reason}; its certificate's fingerprint is {fingerprint} (if it is the right one, \
-             give it as `tls: {{sha256: …}}`, or its issuer's as `tls: {{ca_file: …}}`)"
+        "cannot verify the identity of {host}: {reason}; its certificate's fingerprint is {fingerprint} (if it is the right one, \
+             set it as `tls: {{sha256: …}}`, or its issuer's certificate as `tls: {{ca_file: …}}`)"
     )]
     Untrusted {
         host: String,
@@ -52,17 +52,17 @@ pub(crate) enum TlsError {
 }
 
 impl TlsSpec {
-    /// Whether nobody has to show anything.
+    /// Returns whether any certificate is accepted.
     pub(crate) fn is_blind(&self) -> bool {
         self.verify == Some(false)
     }
 
-    /// Whether anything is said at all.
+    /// Returns whether any setting is given.
     pub(crate) fn is_given(&self) -> bool {
         *self != Self::default()
     }
 
-    /// Whether the settings can be meant, and their file is there.
+    /// Checks that the settings are valid and their file is readable.
     pub(crate) fn check(&self) -> Result<(), TlsError> {
         let ways = [
             self.ca_file.is_some(),
@@ -103,7 +103,7 @@ impl TlsSpec {
     }
 }
 
-/// Makes encrypted connections to one place.
+/// Opens encrypted connections to one server.
 pub(crate) struct Connector {
     host: String,
     port: u16,
@@ -113,7 +113,8 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// For a place that shows who it is as `spec` says. `timeout` is that of each step of a connection.
+    /// Creates a connector for a server that is authenticated as `spec` says. `timeout` applies to each step of a
+    /// connection.
     pub(crate) fn new(
         host: &str,
         port: u16,
@@ -123,7 +124,7 @@ impl Connector {
         let client = Client::new(spec.trust()?);
         let client = client.map_err(|error| TlsError::Settings(error.to_string()))?;
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| TlsError::Settings(format!("`{host}` cannot be the name of a host")))?;
+            .map_err(|_| TlsError::Settings(format!("`{host}` is not a valid host name")))?;
         Ok(Self {
             host: host.to_owned(),
             port,
@@ -133,7 +134,7 @@ impl Connector {
         })
     }
 
-    /// Connects, and returns once the other side has shown who it is: until then it is sent nothing but the handshake.
+    /// Connects and returns once the server is authenticated: until then, only the handshake is sent to it.
     pub(crate) fn connect(&self) -> Result<(TcpStream, ClientConnection), TlsError> {
         let mut socket = self.dial().map_err(|error| TlsError::Connect {
             host: self.host.clone(),

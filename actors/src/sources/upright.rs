@@ -1,4 +1,4 @@
-//! Decoded pictures as frames: BGR with square pixels, as they are meant to be seen.
+//! Converts decoded pictures to frames: BGR with square pixels, oriented as they are meant to be seen.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::sources::orientation::{Asked, Orientation};
 use crate::sources::pixels::{is_high_range, squared};
 use crate::sources::video_error::VideoError;
 
-/// Makes frames of one video's pictures.
+/// Converts one video's pictures to frames.
 pub(crate) struct Upright {
     converter: Converter,
-    /// What the container asks for.
+    /// The orientation that the container asks for.
     orientation: Asked,
     pool: FramePool,
     notices: Arc<Notices>,
@@ -23,7 +23,7 @@ pub(crate) struct Upright {
 }
 
 impl Upright {
-    /// For the pictures of a stream, which the node `node` reads.
+    /// Creates a converter for the pictures of a stream that the node `node` reads.
     pub(crate) fn of(
         stream: &Stream<'_>,
         pool: FramePool,
@@ -39,7 +39,7 @@ impl Upright {
         }
     }
 
-    /// The frame of a picture.
+    /// Converts a picture to a frame.
     pub(crate) fn frame(
         &mut self,
         decoded: &frame::Video,
@@ -67,7 +67,7 @@ impl Upright {
         turned.map_err(VideoError::Turning)
     }
 
-    /// How a picture is to be laid: it knows better than its container, as for ffmpeg.
+    /// Returns a picture's orientation: the picture's own takes precedence over its container's, as in ffmpeg.
     fn laid(&self, decoded: &frame::Video) -> Orientation {
         match Orientation::of_picture(decoded).or(self.orientation) {
             Asked::Nothing => Orientation::default(),
@@ -75,21 +75,21 @@ impl Upright {
             Asked::Slant(matrix) => {
                 if self.notices.first("slant") {
                     let node = &self.node;
-                    tracing::warn!(%node, ?matrix, "the video asks to be turned by an odd angle and stays as it is");
+                    tracing::warn!(%node, ?matrix, "the video asks to be rotated by an odd angle, which is ignored");
                 }
                 Orientation::default()
             }
         }
     }
 
-    /// The size at which a picture's pixels are square: the short side of the pixels is drawn out.
+    /// Returns the size at which a picture's pixels are square: the short side of the pixels is stretched.
     fn square_size(&self, decoded: &frame::Video, stream: Option<&Stream<'_>>) -> (u32, u32) {
         let (width, height) = (decoded.width(), decoded.height());
         let aspect = libav::sample_aspect_ratio(stream, decoded);
         squared((width, height), aspect).unwrap_or_else(|| {
             if self.notices.first("slender") {
                 let node = &self.node;
-                tracing::warn!(%node, aspect, "the video says that its pixels are so far from square that it must be a mistake; they stay as they are");
+                tracing::warn!(%node, aspect, "the video states pixels so far from square that it must be a mistake, which is ignored");
             }
             (width, height)
         })

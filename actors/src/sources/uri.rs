@@ -1,4 +1,4 @@
-//! Reading the `uri` of a video source. Opens nothing.
+//! Parsing of a video source's `uri`. Opens nothing.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -6,38 +6,38 @@ use std::path::{Path, PathBuf};
 
 use fermata_engine::graph::redact;
 
-/// Schemes of streams that come over the network.
+/// Schemes of network streams.
 const NETWORK: [&str; 4] = ["rtsp", "rtsps", "http", "https"];
 
-/// What stands behind a `uri`.
+/// The kind of input that a `uri` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A recording.
     File(PathBuf),
     /// A V4L2 camera.
     Device(PathBuf),
-    /// A stream from the network.
+    /// A network stream.
     Network {
-        /// With its credentials.
+        /// The address, with its credentials.
         uri: String,
         /// Whether RTSP's own options apply.
         rtsp: bool,
-        /// Where to, if what is sent is encrypted.
+        /// The server's address if the stream is encrypted.
         tls: Option<Encrypted>,
     },
 }
 
-/// The place of an encrypted stream, which a relay can stand in for.
+/// The address of an encrypted stream, for which a relay can be substituted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Encrypted {
-    /// Without the brackets of an IPv6 address.
+    /// The host without the brackets of an IPv6 address.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// The host and port as they are written.
+    /// The host and port as written.
     pub(crate) written: String,
-    /// User and password with the `@` behind them.
+    /// User and password, including the `@` after them.
     user: String,
-    /// The path and all behind it.
+    /// The path and everything after it.
     path: String,
 }
 
@@ -67,31 +67,31 @@ impl Encrypted {
         })
     }
 
-    /// The address at which a relay on this machine is spoken to in the clear.
+    /// Returns the address at which libav reaches a relay on this machine in plain text.
     pub(crate) fn by_relay(&self, scheme: &str, port: u16) -> String {
         format!("{scheme}://{}127.0.0.1:{port}{}", self.user, self.path)
     }
 }
 
-/// A `uri` that cannot mean anything.
+/// Why a `uri` is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UriError {
     #[error("`uri` is empty; name a file, /dev/videoN, or an rtsp:// or http:// address")]
     Empty,
-    #[error("`{uri}` holds a control character")]
+    #[error("`{uri}` contains a control character")]
     Control { uri: String },
     #[error("`{scheme}://` is not a scheme that can be opened; use a file path, /dev/videoN, {known}", known = NETWORK.join("://, ") + "://")]
     Scheme { scheme: String },
-    #[error("`{scheme}:` needs two slashes behind it: {scheme}://HOST/PATH")]
+    #[error("`{scheme}:` needs two slashes after it: {scheme}://HOST/PATH")]
     Slashes { scheme: String },
     #[error("`{uri}` has no host between `//` and `/`")]
     NoHost { uri: String },
-    #[error("`{uri}` has `{port}` for a port, which is not a number up to 65535")]
+    #[error("`{uri}` has the port `{port}`, which is not a number up to 65535")]
     Port { uri: String, port: String },
 }
 
 impl Origin {
-    /// Reads a `uri` as written in a graph file.
+    /// Parses a `uri` as written in a graph file.
     pub(crate) fn parse(uri: &str) -> Result<Self, UriError> {
         if uri.is_empty() {
             return Err(UriError::Empty);
@@ -118,7 +118,7 @@ impl Origin {
         }
         check_host(uri, rest)?;
         Ok(Self::Network {
-            // libav knows schemes in small letters alone.
+            // libav only knows lower-case schemes.
             uri: format!("{scheme}://{rest}"),
             rtsp: scheme.starts_with("rtsp"),
             tls: Encrypted::parse(&scheme, rest),
@@ -133,14 +133,15 @@ impl Origin {
         }
     }
 
-    /// True for cameras and network streams, which may be paced by the world and are opened again.
+    /// Returns whether the origin is a camera or a network stream: these may be live, and are reopened when they are
+    /// lost.
     pub(crate) fn may_be_live(&self) -> bool {
         !matches!(self, Self::File(_))
     }
 }
 
-/// The path that a `file://` address stands for, with the bytes that are written as `%20` (RFC 8089); `None` for what
-/// is no such address.
+/// Returns the path of a `file://` address with its percent-encoded bytes (such as `%20`) decoded (RFC 8089), or `None`
+/// if `uri` is no such address.
 pub fn path_of_file_uri(uri: &str) -> Option<PathBuf> {
     let (scheme, rest) = split_scheme(uri)?;
     let is_here = rest
@@ -157,7 +158,7 @@ pub fn path_of_file_uri(uri: &str) -> Option<PathBuf> {
     scheme.eq_ignore_ascii_case("file").then(|| path.into())
 }
 
-/// The byte that a text begins with as `%` and two hexadecimal digits. No path holds a zero byte.
+/// Decodes the percent-encoded byte at the start of `text`. A zero byte is not decoded, since no path contains one.
 fn escaped(text: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = text else {
         return None;
@@ -167,8 +168,8 @@ fn escaped(text: &[u8]) -> Option<u8> {
     u8::try_from(value).ok().filter(|&byte| byte != 0)
 }
 
-/// Whether a path is that of a camera: what lies below `/dev`, but for shared memory, which is a disk, and for what a
-/// shell passes on, which is a file or a pipe.
+/// Returns whether `path` is a camera's: anything below `/dev`, except shared memory (`/dev/shm`, a disk) and what a
+/// shell passes on (`/dev/fd` and `/dev/stdin`, files or pipes).
 pub fn is_camera(path: &Path) -> bool {
     let are_files = ["/dev/shm", "/dev/fd", "/dev/stdin"].map(|files| path.starts_with(files));
     path.starts_with("/dev") && !are_files.contains(&true)
@@ -183,7 +184,7 @@ fn split_scheme(uri: &str) -> Option<(&str, &str)> {
     is_scheme.then_some((scheme, rest))
 }
 
-/// The host of an address that has one, without the brackets of an IPv6 address.
+/// Returns the host of an address, if it has one, without the brackets of an IPv6 address.
 pub(crate) fn host_of(uri: &str) -> Option<&str> {
     let (_, rest) = split_scheme(uri)?;
     let authority = authority(rest);
@@ -196,7 +197,7 @@ pub(crate) fn host_of(uri: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
-/// The part of `rest` before its path, and where that part ends.
+/// Returns the part of `rest` before its path.
 fn authority(rest: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
 }
@@ -207,7 +208,7 @@ fn check_host(uri: &str, rest: &str) -> Result<(), UriError> {
         .rsplit_once('@')
         .map_or(authority, |(_, place)| place);
     let (host, port) = match place.rsplit_once(':') {
-        // The colons inside the brackets of an IPv6 address separate no port.
+        // The colons inside the brackets of an IPv6 address do not separate a port.
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (place, None),
     };
@@ -217,7 +218,7 @@ fn check_host(uri: &str, rest: &str) -> Result<(), UriError> {
     match port {
         Some(port) if port.parse::<u16>().is_err() => Err(UriError::Port {
             uri: redact(uri),
-            // It may be half of a password with a raw `/` in it.
+            // This may be half of a password that contains a raw `/`.
             port: if redact(uri) == uri { port } else { "***" }.to_owned(),
         }),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! Why a video has no (more) frames.
+//! Errors of reading a video.
 
 use std::time::Duration;
 
@@ -12,87 +12,86 @@ use crate::sources::tls::TlsError;
 /// Why there are no (more) frames.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VideoError {
-    /// The stream was cancelled while libav was busy.
+    /// The stream was cancelled during a libav call.
     #[error("reading was cancelled")]
     Cancelled,
     /// No picture came in time.
     #[error("no picture within {0:?}")]
     Silent(Duration),
-    /// Nothing to see in it.
+    /// The input has no video stream.
     #[error("it holds no video stream")]
     NoVideo,
     /// A picture that would take too much memory.
-    #[error("its pictures are {width} x {height} pixels; the most that is decoded is {} (`max_pixels`) in all and {MOST_SIDE} on a side", .limits.pixels)]
+    #[error("its pictures are {width} x {height} pixels; the limits are {} in all (`max_pixels`) and {MOST_SIDE} on a side", .limits.pixels)]
     TooManyPixels {
-        /// As the file states it.
+        /// Width as stated by the file.
         width: u32,
-        /// As the file states it.
+        /// Height as stated by the file.
         height: u32,
-        /// What would be decoded.
+        /// The limits that it exceeds.
         limits: ImageLimits,
     },
-    /// Somebody named the camera's page.
+    /// The address is that of a web page, such as the camera's.
     #[error(
-        "it is a web page and no video: the address of the stream itself is wanted, which the camera's manual or its page names"
+        "it is a web page, not a video: give the address of the stream itself, which the camera's manual or web page names"
     )]
     WebPage,
-    /// Nobody knows the name of the other side.
-    #[error("there is no host called `{0}`, as far as the name service knows")]
+    /// The host name cannot be resolved.
+    #[error("the host name `{0}` cannot be resolved")]
     UnknownHost(String),
-    /// The other side does not send pictures in the way that is asked for.
-    #[error(
-        "the other side does not send pictures by `transport: {asked}`; try `transport: {other}`"
-    )]
+    /// The server does not offer the requested transport.
+    #[error("the server does not offer `transport: {asked}`; try `transport: {other}`")]
     Transport {
-        /// What was asked for.
+        /// The requested transport.
         asked: &'static str,
-        /// What there is besides.
+        /// The other transport.
         other: &'static str,
     },
-    /// A header that libav cannot even add up.
+    /// A header whose picture size overflows in libav.
     #[error("its header says that a picture is larger than any memory holds")]
     ImpossibleSize,
-    /// A part of libav is not there.
+    /// A part of libav is not available.
     #[error("{0}")]
     Missing(String),
     /// The recording cannot be read to its end.
     #[error("{reason} after {frames} frames: the file is damaged or ends too early")]
     Broken {
-        /// Frames delivered before.
+        /// Frames delivered before the error.
         frames: u64,
-        /// What shows it.
+        /// The evidence of the damage.
         reason: String,
     },
-    /// It says that it is a video, and none of its frames is one that libav can decode.
+    /// The input states that it is a video, but libav cannot decode any of its frames.
     #[error("none of its frames can be decoded ({missed} are missed)")]
     NothingDecoded {
-        /// Frames that were met.
+        /// Number of undecodable frames.
         missed: u64,
     },
-    /// A frame without any time stamp, in a recording that states no frame rate either.
+    /// A frame without a time stamp, in a recording that states no frame rate either.
     #[error("frame {0} has no time stamp, and the container states no frame rate")]
     NoTime(u64),
-    /// OpenCV could not turn a frame.
-    #[error("turning the frame: {0}")]
+    /// OpenCV could not rotate a frame.
+    #[error("rotating the frame: {0}")]
     Turning(opencv::Error),
-    /// What is received cannot be kept.
+    /// The received stream cannot be recorded.
     #[error(transparent)]
     Recording(#[from] RecordError),
-    /// The other side of an encrypted stream does not show who it is, or cannot be reached.
+    /// The server of an encrypted stream cannot be authenticated or reached.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Whatever else libav says.
+    /// Any other libav error.
     #[error("{doing}: {error}")]
     Libav {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
-        /// libav's reason.
+        /// libav's error.
         error: Error,
     },
 }
 
 impl VideoError {
-    /// What it is told by once a minute: the message, without what grows from one attempt to the next.
+    /// Returns the key by which repetitions are recognised, so that each is logged once a minute: the message, without
+    /// values that change from one attempt to the next.
     pub(crate) fn cause(&self) -> String {
         match self {
             Self::Silent(_) => "no picture".to_owned(),
@@ -100,7 +99,7 @@ impl VideoError {
         }
     }
 
-    /// Why what is no device cannot be opened.
+    /// Converts an error of opening an input other than a device.
     pub(crate) fn of_opening(self) -> Self {
         match self {
             Self::Libav {
@@ -110,7 +109,7 @@ impl VideoError {
         }
     }
 
-    /// What may be behind it, to be put behind the message.
+    /// Returns a hint at the likely cause, to be appended to the message.
     pub(crate) fn advice(&self) -> &'static str {
         match self {
             Self::Libav {
@@ -120,7 +119,7 @@ impl VideoError {
             Self::Libav {
                 error: Error::HttpUnauthorized,
                 ..
-            } => "; user and password stand before the host, as USER:PASSWORD@HOST",
+            } => "; give user and password before the host, as USER:PASSWORD@HOST",
             _ => "",
         }
     }

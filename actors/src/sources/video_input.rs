@@ -1,4 +1,4 @@
-//! Opening what a video comes from, and finding in it what is to be decoded. Reading on is `video_reader`'s.
+//! Opens the input of a video and finds the stream to decode. `video_reader` does the reading.
 
 use std::net::ToSocketAddrs as _;
 use std::path::Path;
@@ -43,18 +43,19 @@ pub(crate) fn open_url(
     })
 }
 
-/// The host of an address as it may be shown, if its name is not known: libav does not say so.
+/// Returns the host of an address, in a form that may be shown, if its name cannot be resolved; libav does not report
+/// that.
 fn unknown_host(url: &str) -> Option<String> {
     let host = host_of(url)?;
     (host, 0).to_socket_addrs().err()?;
-    // It may be half of a password with a raw `/` in it.
+    // This may be half of a password that contains a raw `/`.
     let shown = redact(url);
     let is_shown = host_of(&shown) == Some(host);
     Some(if is_shown { host } else { "***" }.to_owned())
 }
 
-/// Opens a V4L2 camera. libav offers no way to interrupt its reads: a camera that stalls without an error holds the
-/// thread until the driver gives up, and the engine names the call that does not return.
+/// Opens a V4L2 camera. libav cannot interrupt its reads: a camera that stalls without an error blocks the thread until
+/// the driver gives up, and the engine logs the call that does not return.
 pub(crate) fn open_device(path: &str, options: Dictionary) -> Result<(Input, Nature), VideoError> {
     let v4l2 = libav::v4l2().map_err(VideoError::Missing)?;
     let opened = format::open_with(path, &v4l2, options);
@@ -65,9 +66,9 @@ pub(crate) fn open_device(path: &str, options: Dictionary) -> Result<(Input, Nat
     Ok((opened.input(), Nature::Live))
 }
 
-/// The video stream of an input that is shown.
+/// Returns the video stream of an input that is to be decoded.
 pub(crate) fn video_stream(input: &Input) -> Result<Stream<'_>, VideoError> {
-    // The cover of a film or a sound file is a stream of one picture.
+    // The cover of a film or an audio file is a stream of a single picture.
     let is_moving = |stream: &Stream| !stream.disposition().contains(Disposition::ATTACHED_PIC);
     let is_video = |stream: &Stream| stream.parameters().medium() == media::Type::Video;
     let best = input.streams().best(media::Type::Video);
@@ -76,10 +77,10 @@ pub(crate) fn video_stream(input: &Input) -> Result<Stream<'_>, VideoError> {
     best.or_else(|| others.next()).ok_or(VideoError::NoVideo)
 }
 
-/// Whether a file can be opened and holds a video.
+/// Checks that a file can be opened and contains a video.
 ///
 /// # Errors
-/// Why not.
+/// If it cannot be opened or contains no video; the message says why.
 pub fn look_into(path: &Path) -> Result<(), String> {
     libav::start();
     let url = format!("file:{}", path.display());
@@ -93,7 +94,7 @@ pub fn look_into(path: &Path) -> Result<(), String> {
     looked.map_err(|error| format!("{error}{}", error.advice()))
 }
 
-/// Reading a file of this machine takes as long as it takes.
+/// Reading a local file may take as long as it needs.
 #[derive(Clone, Copy)]
 struct Patient;
 
@@ -118,7 +119,7 @@ pub(crate) fn admit(limits: ImageLimits, width: u32, height: u32) -> Result<(), 
     }
 }
 
-/// Opens the decoder of a stream, with this many threads.
+/// Opens the decoder of a stream with the given number of threads.
 pub(crate) fn open_decoder(
     stream: &Stream,
     nature: Nature,
@@ -131,7 +132,7 @@ pub(crate) fn open_decoder(
     };
     let mut context = Context::from_parameters(stream.parameters()).map_err(failed)?;
     context.set_threading(threading::Config {
-        // Frames of a live stream must not wait for later ones to keep the threads busy.
+        // Frames of a live stream must not be delayed until later ones keep the threads busy.
         kind: match nature {
             Nature::Live | Nature::LiveWithoutTimes => threading::Type::Slice,
             Nature::Recording | Nature::Segmented => threading::Type::Frame,
@@ -143,16 +144,18 @@ pub(crate) fn open_decoder(
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(stream.time_base());
     let found = decoder::find(codec)
-        .ok_or_else(|| VideoError::Missing(format!("decoder for {codec:?}")))?;
+        .ok_or_else(|| VideoError::Missing(format!("libav has no decoder for {codec:?}")))?;
     let mut options = Dictionary::new();
-    // Pictures are coded in whole blocks, so a little more than is shown.
+    // Pictures are coded in whole blocks, so they are slightly larger than shown.
     let coded = limits.pixels.saturating_mul(2);
     options.set("max_pixels", &coded.min(i64::MAX as u64).to_string());
     let opened = decoder.open_as_with(found, options);
     opened
         .and_then(decoder::Opened::video)
         .map_err(|error| match error {
-            Error::DecoderNotFound => VideoError::Missing(format!("decoder for {codec:?}")),
+            Error::DecoderNotFound => {
+                VideoError::Missing(format!("libav has no decoder for {codec:?}"))
+            }
             error => failed(error),
         })
 }

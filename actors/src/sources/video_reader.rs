@@ -1,5 +1,5 @@
-//! One open file or connection: finds its video stream, decodes it, and hands out BGR frames with the container's time
-//! stamps. When to open it again, and which time a frame gets, is the source's business.
+//! One open file or connection: finds its video stream, decodes it, and returns BGR frames with the container's time
+//! stamps. The source decides when to reopen it and which time a frame gets.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,14 +24,14 @@ use crate::sources::video_input::{admit, open_decoder, video_stream};
 use crate::sources::watch::Watch;
 use crate::sources::whole_file::{Ending, ending_of};
 
-/// A recording over RTSP may end this much before the length that was stated for it.
+/// A recording over RTSP may end this much before its stated length.
 const SLACK_NS: i64 = 1_000_000_000;
 
-/// How much time a step in the order of a raw stream's pictures stands for, where damage is looked for: any would do.
+/// Nominal time per step in the picture order of a raw stream, used to look for damage; any value would do.
 /// Nanoseconds.
 const STEP_NS: i64 = 20_000_000;
 
-/// See the file's head.
+/// A reader of one input; see the module docs.
 pub(crate) struct VideoReader {
     input: Input,
     nature: Nature,
@@ -48,18 +48,17 @@ pub(crate) struct VideoReader {
     damage: Damage,
     beginning: Beginning,
     container: Container,
-    /// The order of the pictures of a raw stream, which has no times: packets carry their places in it through the
-    /// decoder.
+    /// Picture order of a raw stream, which has no times: packets carry their position in it through the decoder.
     order: Option<(PictureNumbers, PictureOrder)>,
     waited: Duration,
-    /// Set once the decoder has been told that nothing more comes; with the reason, if it is not the end.
+    /// Set once the decoder has been told that no more packets come; holds the reason if it is not the regular end.
     ending: Option<Option<VideoError>>,
-    /// The input ended in the middle of the newest packet.
+    /// Whether the input ended in the middle of the newest packet.
     last_is_cut: bool,
     first_stamp_ns: Option<i64>,
     last_stamp_ns: Option<i64>,
     frames: u64,
-    /// Frames that were lost: all, those that the decoder patched, and those that gaps tell of.
+    /// Lost frames: all of them, those that the decoder patched, and those inferred from gaps.
     missed: u64,
     damaged: u64,
     missing: u64,
@@ -116,25 +115,25 @@ impl VideoReader {
         })
     }
 
-    /// From now on this long may pass without a picture.
+    /// Sets how long the reader may wait for a picture from now on.
     pub(crate) fn be_patient_for(&self, limit: Option<Duration>) {
         self.watch.be_patient_for(limit);
     }
 
-    /// What the input is.
+    /// Returns the nature of the input.
     pub(crate) fn nature(&self) -> Nature {
         self.nature
     }
 
-    /// The time after which the container's counter of time starts over, if it does.
+    /// Returns the time after which the container's time stamps wrap around, if they do.
     pub(crate) fn period_ns(&self) -> Option<i64> {
         let stream = self.input.stream(self.stream)?;
         let bits = libav::time_stamp_bits(&self.input, &stream);
         (bits < 63).then(|| nanoseconds(1 << bits, self.time_base))
     }
 
-    /// Decodes the next frame; `None` at the end. What the decoder holds back comes before an error that ended the
-    /// input.
+    /// Decodes the next frame; returns `None` at the end. Frames that the decoder holds back come before an error that
+    /// ended the input.
     pub(crate) fn next(&mut self) -> Result<Option<Picture>, VideoError> {
         self.watch.rearm();
         self.waited = Duration::ZERO;
@@ -151,17 +150,17 @@ impl VideoReader {
                 }
                 Err(Error::Eof) => return self.ended().map(|()| None),
                 Err(error) if libav::wants_input(error) => self.feed()?,
-                // With several threads the decoder reports an undecodable packet here.
+                // With several threads, the decoder reports an undecodable packet here.
                 Err(error) => self.count_undecodable(error)?,
             }
         }
     }
 
-    /// Gives the decoder one more packet, or tells it that there is none.
+    /// Sends the decoder one more packet, or the end of the input.
     fn feed(&mut self) -> Result<(), VideoError> {
         let mut packet = Packet::empty();
         let began = Instant::now();
-        // Packets of other streams may come for ever.
+        // Packets of other streams might keep coming forever.
         let read = if self.watch.interrupts() {
             Err(Error::Exit)
         } else {
@@ -215,11 +214,11 @@ impl VideoReader {
         }
     }
 
-    /// Why no packet comes any more; `None` if that is simply the end.
+    /// Returns why no more packets come, or `None` for a regular end.
     fn reason_to_end(&self, error: Error) -> Option<VideoError> {
         let file = self.decoding.file.as_ref();
         let is_end = match error {
-            // GXF's reader says so where a file ends.
+            // GXF's reader returns this at the end of a file.
             NOT_PERMITTED => libav::is_read_to_its_end(&self.input),
             INPUT_OUTPUT => {
                 file.is_none()
@@ -238,7 +237,7 @@ impl VideoReader {
                 Ok(Ending::Whole) => {
                     let length = path.metadata().map_or(0, |found| found.len());
                     let given_up = self.container.given_up(length)?;
-                    format!("nothing can be read of its last {given_up} bytes")
+                    format!("its last {given_up} bytes cannot be read")
                 }
                 Ok(Ending::Cut(missing)) => format!("{missing} bytes are missing"),
                 Ok(ending) => {
@@ -253,8 +252,7 @@ impl VideoReader {
         Some(VideoError::Broken { frames: 0, reason })
     }
 
-    /// The same of what comes over the network. Recordings over RTSP do not say that they are over, or say so where
-    /// they break.
+    /// Returns why a network stream ended. Recordings over RTSP do not report their end, or report it where they break.
     fn reason_of_network(&self, error: Error) -> Option<VideoError> {
         let is_eof = error == Error::Eof;
         let reason = (!is_eof).then(|| self.watch.explain("reading", error));
@@ -265,13 +263,14 @@ impl VideoReader {
             (true, _) => None,
             (false, None) => Some(VideoError::Broken {
                 frames: 0,
-                reason: format!("the other side ended it {lacking:.1?} before its end"),
+                reason: format!("the server ended it {lacking:.1?} before its end"),
             }),
             (false, reason) => reason,
         }
     }
 
-    /// What a recording over RTSP lacks of the length that was stated, which need not be exact.
+    /// Returns how much a recording over RTSP lacks of its stated length; small differences count as zero, since that
+    /// length need not be exact.
     fn lacking(&self) -> Option<Duration> {
         let length_ns = self.input.duration().saturating_mul(1_000);
         if self.nature != Nature::Recording || !self.is_rtsp() || length_ns <= 0 {
@@ -291,7 +290,7 @@ impl VideoReader {
 
     fn send(&mut self, packet: &Packet) -> Result<(), VideoError> {
         if packet.size() == 0 {
-            // libav would take a packet without bytes for the end of the video.
+            // libav would take an empty packet for the end of the video.
             return self.count_undecodable(Error::InvalidData);
         }
         match self.decoder.send_packet(packet) {
@@ -300,8 +299,8 @@ impl VideoReader {
         }
     }
 
-    /// A packet that cannot be decoded is a frame that was lost on its way here. Decoders have many words for bad data;
-    /// that there is no memory is not the packet's fault.
+    /// Counts an undecodable packet as a lost frame. Decoders report bad data with many different errors; only running
+    /// out of memory is not the packet's fault.
     fn count_undecodable(&mut self, error: Error) -> Result<(), VideoError> {
         if matches!(error, NO_MEMORY | Error::Exit) {
             return Err(VideoError::Libav {
@@ -320,7 +319,7 @@ impl VideoReader {
     }
 
     fn finished_frame(&mut self) -> Result<Picture, VideoError> {
-        // A stream may grow while it runs.
+        // The picture size may grow during a stream.
         let (width, height) = (self.decoded.width(), self.decoded.height());
         admit(self.decoding.limits, width, height)?;
         if self.decoded.is_corrupt() || self.decoded.has_decode_errors() {
@@ -332,13 +331,13 @@ impl VideoReader {
         {
             let missing = self.damage.numbered_frame(place.saturating_mul(STEP_NS));
             self.stamps.leave_out(missing);
-            self.count_missing(missing, "the video is damaged here: the numbers of its pictures leave out some, which count as missed");
+            self.count_missing(missing, "the video is damaged here: its picture numbers have gaps, whose pictures count as missed");
         }
         if self.frames == 0 {
             let before = self.beginning.first_picture(self.decoded.timestamp());
             let before = before.saturating_sub(self.missed);
             self.damage.told(before);
-            self.count_missing(before, "the recording begins with frames that refer to what is gone, as one that was cut does; they cannot be decoded and count as missed");
+            self.count_missing(before, "the recording begins with frames that refer to missing ones, as cut recordings do; they cannot be decoded and count as missed");
         }
         let stamp_ns = self.stamp_ns()?;
         let has_times = self.nature == Nature::Recording && self.order.is_none();
@@ -346,7 +345,7 @@ impl VideoReader {
             let missing = self.damage.frame(stamp_ns);
             self.count_missing(
                 missing,
-                "the recording is damaged here; what is missing counts as missed",
+                "the recording is damaged here; its missing frames count as missed",
             );
         }
         let stream = self.input.stream(self.stream);
@@ -366,7 +365,7 @@ impl VideoReader {
         self.setup.count_missed(frames);
     }
 
-    /// Counts frames of which only their absence is known.
+    /// Counts frames that are known only by their absence.
     fn count_missing(&mut self, missing: u64, cause: &str) {
         if missing == 0 {
             return;
@@ -379,18 +378,18 @@ impl VideoReader {
         }
     }
 
-    /// Counts the frames that the container speaks of and that neither came nor were missed so far.
+    /// Counts the frames that the container states but that were neither received nor counted as missed so far.
     fn count_what_never_came(&mut self) {
         let known = self.frames + self.missed;
         let stated = self.container.stated_frames(self.damage.has_been_met());
         let by_number = stated.map_or(0, |stated| stated.saturating_sub(known));
-        self.count_missing(by_number, "the recording is damaged: it says that it has more frames than were found, which count as missed");
+        self.count_missing(by_number, "the recording is damaged: it states more frames than were found; the others count as missed");
         let lacking_ns = self.container.lacking_ns().unwrap_or(0);
         let by_length = self.damage.frames_in(lacking_ns);
-        self.count_missing(by_length, "the recording ends before the length that it states, as damaged or cut ones do; what is missing counts as missed");
+        self.count_missing(by_length, "the recording is shorter than the length that it states, as damaged or cut ones are; its missing frames count as missed");
     }
 
-    /// The frame's best-effort time stamp. Where a recording has none (raw streams), frames follow each other at its
+    /// Returns the frame's best-effort time stamp. Where a recording has none (raw streams), frames are spaced at its
     /// frame rate.
     fn stamp_ns(&mut self) -> Result<Option<i64>, VideoError> {
         let timestamp = self.decoded.timestamp();
@@ -398,7 +397,7 @@ impl VideoReader {
             let stamp_ns = nanoseconds(timestamp, self.time_base);
             return Ok(Some(self.stamps.stamped(stamp_ns)));
         }
-        // libav counts RTP's time from the first packet, and leaves the first picture without one.
+        // libav counts RTP time from the first packet, and leaves the first picture without a time stamp.
         if self.frames == 0 && self.is_rtsp() {
             return Ok(Some(0));
         }
@@ -415,12 +414,12 @@ impl VideoReader {
             } else {
                 "the video has no time stamps"
             };
-            tracing::warn!(%node, "{what}; its frame rate stands in for them");
+            tracing::warn!(%node, "{what}; its frame rate is used instead");
         }
         Ok(Some(stamp_ns))
     }
 
-    /// What is left to say when no picture comes any more.
+    /// Counts and reports what is outstanding once no more pictures come.
     fn ended(&mut self) -> Result<(), VideoError> {
         let is_recording = self.nature == Nature::Recording;
         if is_recording && matches!(self.ending, Some(None)) {

@@ -1,4 +1,4 @@
-//! What a graph file says of a video source, and whether it can be meant.
+//! Settings of a video source, and their validation.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -14,25 +14,25 @@ use crate::sources::tls::TlsSpec;
 use crate::sources::uri::Origin;
 use crate::sources::video_error::VideoError;
 
-/// Reads a video file, a camera or a network stream, and decodes it to frames with the time stamps of their container,
-/// turned and mirrored as the container asks, and with square pixels.
+/// Reads a video file, a camera or a network stream, and decodes it into frames with the container's time stamps,
+/// rotated and mirrored as the container asks, and with square pixels.
 ///
-/// Recordings are files, and network streams of a known length. One that is damaged or ends too early delivers what can
-/// be decoded and then fails its stream; frames that cannot be decoded, or are missing where the recording is damaged
-/// or a transport stream was cut, count as `missed`. Time stamps that step back by more than a second begin a new
-/// segment, and time goes on.
+/// Files and network streams of known length are recordings. A recording that is damaged or ends too early delivers
+/// what can be decoded and then fails its stream; frames that cannot be decoded, or are missing because the recording
+/// is damaged or a transport stream was cut, count as `missed`. A time stamp that steps back by more than a second
+/// begins a new segment, in which time continues.
 ///
-/// Everything else is live: when it breaks it is opened again, and the first frame afterwards begins a new segment.
-/// Time stamps are held against arrival: where there are none (MJPEG over HTTP), where they do not go with it, and
-/// after a reconnect, time goes on from arrival; a jump of more than three seconds begins a new segment. Under `asap` a
-/// stream over HTTP whose length nobody stated ends with its connection. Frames that had been waiting when a connection
+/// Everything else is live: when it breaks it is reopened, and the first frame afterwards begins a new segment. Time
+/// stamps are checked against arrival times: where there are none (MJPEG over HTTP), where they disagree with arrival,
+/// and after a reconnect, time continues from arrival; a jump of more than three seconds begins a new segment. Under
+/// `asap` an HTTP stream of unknown length ends with its connection. Frames that were already waiting when a connection
 /// was made are not overwritten.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VideoSourceSettings {
     /// A file (also as `file:///a%20b.mp4`), a camera (`/dev/video0`), or an `rtsp://`, `rtsps://`, `http://` or
-    /// `https://` address. A network stream of a known length is a recording: it is paced like a file, ends at its end,
-    /// and fails when it breaks before.
+    /// `https://` address. A network stream of known length is a recording: it is paced like a file, ends at its end,
+    /// and fails if it breaks before then.
     pub uri: String,
     /// Camera only: V4L2 pixel or codec format, such as `mjpeg` or `yuyv422`. Default: the driver's choice.
     #[serde(default)]
@@ -43,57 +43,57 @@ pub struct VideoSourceSettings {
     /// Camera only: frames per second. Default: the driver's choice.
     #[serde(default)]
     pub fps: Option<f64>,
-    /// RTSP only: how the pictures travel. Default: tcp.
+    /// RTSP only: the transport that carries the pictures. Default: tcp.
     #[serde(default)]
     pub transport: Transport,
-    /// `rtsps://` and `https://` only: how the other side shows who it is. Default: its certificate is signed by
-    /// somebody whom the system trusts, and names the host.
+    /// `rtsps://` and `https://` only: how the server proves its identity. Default: its certificate is signed by an
+    /// authority that the system trusts, and names the host.
     #[serde(default)]
     pub tls: TlsSpec,
-    /// Live streams only: how long to wait before they are opened again.
+    /// Live streams only: how long to wait before reopening a lost stream.
     #[serde(default)]
     pub reconnect: ReconnectSpec,
-    /// Network streams only: how long no picture may come before the stream counts as lost; playlists (HLS, DASH) get
-    /// six times as long. The answers to opening, looking at what comes, and the first picture have as long each; after
-    /// an attempt that brought no picture twice as long, and after one that did twice what it took, up to a minute.
-    /// Default: 5s.
+    /// Network streams only: how long the stream may go without a picture before it counts as lost; playlists (HLS,
+    /// DASH) get six times as long. When a stream is opened, connecting, probing and the first picture get this long
+    /// each; after an attempt that brought no picture, twice as long, and after one that did, twice what it took, up to
+    /// a minute. Default: 5s.
     #[serde(default = "default_timeout")]
     pub timeout: HumanDuration,
     /// Live streams only: a Matroska file (`.mkv`) that keeps what is received unchanged, for a later replay; times are
-    /// those received, to the millisecond. It is `PATH.part` until the connection is over; what comes after a reconnect
-    /// goes to `NAME.0002.mkv`, `NAME.0003.mkv` beside it, or to the next of these that is not there: no recording is
-    /// written over. When it cannot be written, the stream fails. Default: none.
+    /// kept as received, to the millisecond. It is `PATH.part` until the connection is over. After a reconnect,
+    /// recording continues in `NAME.0002.mkv`, `NAME.0003.mkv` and so on beside it, skipping names that are taken: no
+    /// recording is overwritten. If the file cannot be written, the stream fails. Default: none.
     #[serde(default)]
     pub record: Option<PathBuf>,
-    /// Says that the recording may show faces although the graph hides them elsewhere: without it, a graph with `blur`
-    /// does not record. Default: false.
+    /// Allows the recording to show faces although the graph hides them elsewhere: without it, a graph with `blur` does
+    /// not record. Default: false.
     #[serde(default)]
     pub unblurred: bool,
-    /// Recordings under the clocks `live` and `replay`: a longer time without a frame is announced and not waited for;
-    /// what comes behind it is a new segment, with its own time stamps. Default: 5s.
+    /// Recordings under the clocks `live` and `replay`: a gap without frames that is longer than this is logged and not
+    /// waited for; the frames after it begin a new segment, with their own time stamps. Default: 5s.
     #[serde(default = "default_timeout")]
     pub max_gap: HumanDuration,
-    /// Width times height of the largest picture that is decoded. Default: 50000000.
+    /// Largest picture that is decoded, as width times height. Default: 50000000.
     #[serde(default = "default_max_pixels")]
     pub max_pixels: u64,
-    /// Threads of the decoder. More than one delays files by as many frames. Default: 1.
+    /// Number of decoder threads. With more than one, files are delayed by as many frames. Default: 1.
     #[serde(default = "default_threads")]
     pub threads: usize,
 }
 
-/// How RTSP carries pictures.
+/// The transport that carries pictures over RTSP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// Inside the RTSP connection: nothing is lost.
     #[default]
     Tcp,
-    /// As datagrams: less delay, and losses on a bad network.
+    /// As datagrams: less delay, but losses on a bad network.
     Udp,
 }
 
 impl Transport {
-    /// As libav calls it, and as it is written in a graph.
+    /// Returns the name that libav and graph files use.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
@@ -101,7 +101,8 @@ impl Transport {
         }
     }
 
-    /// What libav means where it asked for RTSP by this transport and the other side does not have it (RFC 2326, 461).
+    /// Replaces libav's error for a server without the requested RTSP transport (RFC 2326, status 461) by a clearer
+    /// one.
     pub(crate) fn explain(self, error: VideoError) -> VideoError {
         let other = match self {
             Self::Tcp => Self::Udp,
@@ -117,13 +118,13 @@ impl Transport {
     }
 }
 
-/// Delays before a lost stream is opened again.
+/// Delays before a lost stream is reopened.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReconnectSpec {
-    /// Before the first attempt; doubles with every attempt that fails. Default: 1s.
+    /// Delay before the first attempt; doubles with every failed attempt. Default: 1s.
     pub first: HumanDuration,
-    /// The delay grows no longer than this. Default: 30s.
+    /// Upper bound of the delay. Default: 30s.
     pub most: HumanDuration,
 }
 
@@ -140,7 +141,7 @@ fn default_timeout() -> HumanDuration {
     HumanDuration(Duration::from_secs(5))
 }
 
-/// A picture of 8K has 33 million, and there are several in a decoder.
+/// An 8K picture has 33 million pixels, and a decoder holds several pictures.
 fn default_max_pixels() -> u64 {
     50_000_000
 }
@@ -173,7 +174,7 @@ pub(crate) fn check_numbers(settings: &VideoSourceSettings) -> Result<(), ActorE
         return Err("max_gap is 0, but must be longer".into());
     }
     if first.0.is_zero() || most < first {
-        return Err(format!("reconnect waits {first} at first and {most} at most, but must start above 0 and not shrink").into());
+        return Err(format!("reconnect has `first: {first}` and `most: {most}`, but first must be above 0, and most not below first").into());
     }
     Ok(())
 }
@@ -206,8 +207,8 @@ pub(crate) fn check_record(path: &Path, origin: &Origin) -> Result<(), ActorErro
     Ok(())
 }
 
-/// Whether there is a file or a pipe to be read. It is shown as it was written, so that a problem with it is shown
-/// there.
+/// Checks that there is a readable file or a pipe. Errors show the path as it was written in the graph, so that it can
+/// be found there.
 pub(crate) fn check_file(path: &Path, written: &str) -> Result<(), ActorError> {
     let cannot = |error: std::io::Error| format!("cannot open `{written}`: {error}");
     let metadata = path.metadata().map_err(cannot)?;
@@ -217,10 +218,10 @@ pub(crate) fn check_file(path: &Path, written: &str) -> Result<(), ActorError> {
         )
         .into());
     }
-    // Opening a pipe would wait for its writer.
+    // Opening a pipe would block until there is a writer.
     if metadata.is_file() {
         let file = std::fs::File::open(path).map_err(cannot)?;
-        // Files of other file systems (/proc, sockets) say that they have no bytes, and have some.
+        // Files of some file systems (/proc, sockets) report a length of 0 although they have content.
         if metadata.len() == 0 && (&file).read(&mut [0]).is_ok_and(|read| read == 0) {
             return Err(format!("cannot open `{written}`: it is empty").into());
         }
@@ -228,7 +229,7 @@ pub(crate) fn check_file(path: &Path, written: &str) -> Result<(), ActorError> {
     Ok(())
 }
 
-/// The same of a camera.
+/// Checks that there is a camera.
 pub(crate) fn check_device(path: &Path, written: &str) -> Result<(), ActorError> {
     match path.metadata() {
         Ok(metadata) if metadata.is_dir() => {

@@ -1,5 +1,5 @@
-//! Video files, V4L2 cameras and network streams as one source. Decoding is `video_reader`'s, the decisions of
-//! a reconnect are `reconnect`'s.
+//! Video files, V4L2 cameras and network streams as one source. `video_reader` decodes, and `reconnect` decides when to
+//! reconnect.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,31 +37,32 @@ use crate::sources::video_settings::{
 };
 use crate::sources::watch::Watch;
 
-/// Longest wait after which a source that waits for its next attempt looks whether it was cancelled.
+/// Longest wait of a source between two checks for cancellation while it waits for its next attempt to connect.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
-/// Opening may be given this much more time than `timeout` after attempts that took too long: a busy machine needs it.
+/// Upper bound of the time limit for opening, which grows beyond `timeout` after attempts that took too long: a busy
+/// machine needs more time.
 const MOST_OPENING: Duration = Duration::from_secs(60);
 
-/// Playlists are read a segment at a time: for so many times `timeout` no picture may come.
+/// Playlists are read one segment at a time, so this many times `timeout` may pass without a picture.
 const SEGMENTED: u32 = 6;
 
-/// See `VideoSourceSettings`.
+/// The source that reads videos; see `VideoSourceSettings`.
 pub struct VideoSource {
     settings: VideoSourceSettings,
     origin: Origin,
     setup: Setup,
     pool: FramePool,
     reader: Option<VideoReader>,
-    /// What libav speaks to in the place of an encrypted stream.
+    /// The relay that libav connects to instead of an encrypted stream.
     relay: Option<Relay>,
-    /// What the reader reads, if that is a pipe.
+    /// The pipe that the reader reads, if it reads one.
     pipe: Option<Pipe>,
     reconnect: Reconnect,
     /// Attempts to connect since the last picture.
     attempts: u32,
     opening_began: Instant,
-    /// How long the last opening took that brought a picture, with that picture.
+    /// How long the last successful opening took, including its first picture.
     opening_took: Duration,
     time_line: TimeLine,
     burst: Burst,
@@ -108,7 +109,7 @@ impl Source for VideoSource {
     fn create(settings: VideoSourceSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
         libav::start();
-        // It turns the frames of videos that were recorded lying.
+        // OpenCV rotates the frames of videos that were recorded on their side.
         fermata_vision::opencv_threads::use_one_thread()?;
         let delays = settings.reconnect;
         let mut source = Self {
@@ -129,13 +130,13 @@ impl Source for VideoSource {
             started: Instant::now(),
         };
         match &source.origin {
-            // It is there, or the graph is wrong.
+            // A camera must be present when the run starts, or the graph is wrong.
             Origin::Device(_) => {
                 let opened = source.open();
                 let reader = opened.map_err(|error| source.failure("cannot open", &error))?;
                 source.connected(reader);
             }
-            // What is in it costs its own stream at most: it is told when the first picture is asked for.
+            // A file's content costs at most its own stream: errors are reported when the first picture is requested.
             Origin::File(path) if !is_pipe(path) => {
                 if let Ok(reader) = source.open() {
                     source.connected(reader);
@@ -164,7 +165,7 @@ impl Source for VideoSource {
                 Command::Connect => match self.connect() {
                     Ok(reader) => self.connected(reader),
                     Err(VideoError::Cancelled) => return Ok(Next::End),
-                    // A pipe is opened once.
+                    // A pipe is opened only once.
                     Err(error) if !self.origin.may_be_live() || self.is_hopeless(&error) => {
                         return Err(self.failure("cannot open", &error));
                     }
@@ -182,23 +183,23 @@ impl Source for VideoSource {
 }
 
 impl VideoSource {
-    /// Reads one frame; `None` if the stream was lost instead.
+    /// Reads one frame; returns `None` if the stream was lost instead.
     fn read(&mut self) -> Result<Option<Next>, ActorError> {
         let Some(reader) = &mut self.reader else {
             return Ok(Some(Next::End));
         };
         let read = reader.next();
-        // A recording would start over when it is opened again, and so would a playlist that has ended.
+        // A recording would start over if it were reopened, and so would a playlist that has ended.
         let nature = reader.nature();
         let opens_again = self.origin.may_be_live() && nature != Nature::Recording;
-        // It may be a recording whose length nobody stated; only under `asap` does nobody wait for more.
+        // It may be a recording of unknown length; only under `asap` is there no point in waiting for more.
         let ends_with_connection = nature == Nature::Live
             && self.setup.clock_mode == ClockMode::Asap
             && matches!(self.origin, Origin::Network { rtsp: false, .. });
         match read {
             Ok(Some(picture)) => Ok(Some(self.delivered(picture))),
             Ok(None) if opens_again && nature != Nature::Segmented && !ends_with_connection => {
-                let cause = "the other side ended the stream";
+                let cause = "the server ended the stream";
                 self.lost(cause, cause);
                 Ok(None)
             }
@@ -207,7 +208,7 @@ impl VideoSource {
                 self.lost_for(&error);
                 Ok(None)
             }
-            Err(error) => Err(self.failure("cannot read on in", &error)),
+            Err(error) => Err(self.failure("cannot continue reading", &error)),
         }
     }
 
@@ -244,7 +245,7 @@ impl VideoSource {
         Next::Packet(captured)
     }
 
-    /// Warns of what is wrong with the time stamps.
+    /// Warns of a problem with the time stamps.
     fn tell(&self, finding: Finding, placed: Placed, is_live: bool) {
         let (cause, by_ns) = finding.told(is_live);
         if let Some(unsaid) = self.notices.due(cause) {
@@ -275,7 +276,7 @@ impl VideoSource {
         self.reconnect.on(Event::Connected, self.now_ns());
     }
 
-    /// How long no picture may come.
+    /// Returns how long the stream may go without a picture.
     fn patience(&self, nature: Nature) -> Option<Duration> {
         let timeout = self.settings.timeout.0;
         match (&self.origin, nature) {
@@ -285,10 +286,10 @@ impl VideoSource {
         }
     }
 
-    /// How long each step of opening may take: the answers, looking at what comes, and the first picture.
+    /// Returns how long each step of opening may take: connecting, probing, and the first picture.
     fn patience_for_opening(&self) -> Option<Duration> {
         let timeout = self.settings.timeout.0;
-        // What was slow once will be again.
+        // An opening that was slow once will be slow again.
         let usual = self.opening_took.saturating_mul(2).max(timeout);
         let longer = usual.saturating_mul(1 << self.attempts.min(16));
         let is_network = matches!(self.origin, Origin::Network { .. });
@@ -309,12 +310,12 @@ impl VideoSource {
             self.setup.connection().lose(&redact(error));
             if let Some(unsaid) = self.notices.due(cause) {
                 let (node, uri) = (&self.setup.node, redact(&self.settings.uri));
-                tracing::warn!(%node, %uri, %error, ?delay, unsaid, "the stream is not there; it will be opened again");
+                tracing::warn!(%node, %uri, %error, ?delay, unsaid, "the stream is unavailable; it will be reopened");
             }
         }
     }
 
-    /// Opens what may have to be waited for.
+    /// Opens the input and counts the time as waiting if it may be live.
     fn connect(&mut self) -> Result<VideoReader, VideoError> {
         let began = Instant::now();
         let opened = self.open();
@@ -340,13 +341,13 @@ impl VideoSource {
                     &watch,
                 )?
             }
-            // Without the scheme a name such as `a:b.mp4` would be taken for a protocol.
+            // Without the scheme, a name such as `a:b.mp4` would be taken for a protocol.
             Origin::File(path) => {
                 let mut known = Nature::Recording;
                 if playlist::has_no_end(&path) {
                     known = Nature::Segmented;
                     let node = &self.setup.node;
-                    tracing::warn!(%node, path = %path.display(), "this playlist does not say where it ends (#EXT-X-ENDLIST): it is over when nothing is added to it for the length of three segments");
+                    tracing::warn!(%node, path = %path.display(), "this playlist does not say where it ends (#EXT-X-ENDLIST): it counts as complete when nothing is added to it for the length of three segments");
                 }
                 let url = format!("file:{}", path.display());
                 open_url(&url, &playlist::options(), Some(known), &watch)?
@@ -376,7 +377,8 @@ impl VideoSource {
                 Origin::Device(_) | Origin::Network { .. } => None,
             },
             record: self.settings.record.as_ref().map(|path| {
-                // Outlives this source: one that is built anew must not write over what the last one recorded.
+                // This number outlives the source, so that a rebuilt source does not overwrite its predecessor's
+                // recordings.
                 let connections = self.setup.lasting_number();
                 Recordings {
                     path: path.clone(),
@@ -393,8 +395,8 @@ impl VideoSource {
         VideoReader::new(input, decoding, watch, &self.setup)
     }
 
-    /// libav looks at no certificates under RTSP, knows no fingerprints, and follows a redirection from HTTPS to HTTP:
-    /// so what it is told goes by a relay.
+    /// Opens an encrypted stream through a relay, because libav does not verify certificates under RTSP, does not know
+    /// fingerprints, and follows redirections from HTTPS to HTTP.
     fn open_encrypted(
         &mut self,
         uri: &str,
@@ -405,19 +407,19 @@ impl VideoSource {
         let tls = &self.settings.tls;
         if tls.is_blind() {
             let (node, uri) = (&self.setup.node, redact(uri));
-            tracing::warn!(%node, %uri, "`tls: {{verify: false}}`: whoever gets between can read and change everything, passwords too");
+            tracing::warn!(%node, %uri, "`tls: {{verify: false}}` accepts any certificate: an attacker in between can read and change everything, including passwords");
         }
         let timeout = self.settings.timeout.0;
         let connector = Connector::new(&place.host, place.port, tls, timeout)?;
         let relay = Relay::open(connector, rtsp)?;
         let mut options = self.network_options(rtsp);
-        // What a server names is not opened without looking at certificates.
+        // An address named by the server must not be opened without verifying certificates.
         let scheme = if rtsp {
             options.set("protocol_whitelist", "tcp,rtp");
             "rtsp"
         } else {
             options.set("protocol_whitelist", "http,tcp");
-            // The one of the environment would be told everything in the clear.
+            // A proxy from the environment would receive everything in plain text.
             options.set("http_proxy", "none");
             options.set("headers", &format!("Host: {}\r\n", place.written));
             "http"
@@ -446,15 +448,16 @@ impl VideoSource {
         if rtsp {
             options.set("rtsp_transport", self.settings.transport.name());
         } else {
-            // A recording of which the server gives parts goes on where its connection broke.
+            // A recording that the server can send in parts resumes where its connection broke.
             options.set("reconnect", "1");
             options.set("reconnect_delay_max", "2");
         }
         options
     }
 
-    /// True for what no later attempt can mend: the address holds something else than a video, this libav cannot
-    /// open such addresses, or what comes cannot be recorded. A camera that has worked before is always tried again.
+    /// Returns whether no later attempt can succeed: the address holds something other than a video, this libav cannot
+    /// open such addresses, or the stream cannot be recorded. A camera that has worked before is always retried, unless
+    /// its recording failed.
     fn is_hopeless(&self, error: &VideoError) -> bool {
         let libav_cannot = matches!(
             error,

@@ -1,4 +1,4 @@
-//! How long libav's blocking calls may take: until the stream is cancelled, or no picture has come for too long.
+//! Limits libav's blocking calls: they end when the stream is cancelled, or when no picture has come for too long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,17 +10,18 @@ use ffmpeg_next::Error;
 use crate::libav::Waiting;
 use crate::sources::video_error::VideoError;
 
-/// Makes libav's blocking calls return when the stream is cancelled or has shown nothing for too long.
+/// Makes libav's blocking calls return when the stream is cancelled or has delivered no picture for too long.
 pub(crate) struct Watch {
     cancel: Arc<AtomicBool>,
     started: Instant,
-    /// Longest time without a picture, nanoseconds; `u64::MAX` for any.
+    /// Longest time without a picture, in nanoseconds; `u64::MAX` for no limit.
     patience_ns: AtomicU64,
     deadline_ns: AtomicU64,
 }
 
 impl Watch {
-    /// Gives opening and the first picture this long; without a limit only a cancellation interrupts.
+    /// Creates a watch that limits opening and the first picture to this time; without a limit, only cancellation
+    /// interrupts.
     pub(crate) fn new(setup: &Setup, opening: Option<Duration>) -> Arc<Self> {
         let watch = Self {
             cancel: setup.cancel_flag(),
@@ -32,7 +33,7 @@ impl Watch {
         Arc::new(watch)
     }
 
-    /// From the next picture on, this long may pass without one.
+    /// Sets how long the stream may go without a picture, from the next picture on.
     pub(crate) fn be_patient_for(&self, limit: Option<Duration>) {
         let patience_ns = limit.map_or(u64::MAX, nanoseconds);
         self.patience_ns.store(patience_ns, Ordering::Relaxed);
@@ -42,24 +43,24 @@ impl Watch {
         nanoseconds(self.started.elapsed())
     }
 
-    /// The time without a picture starts over.
+    /// Restarts the time without a picture.
     pub(crate) fn rearm(&self) {
         let patience_ns = self.patience_ns.load(Ordering::Relaxed);
         let deadline_ns = self.now_ns().saturating_add(patience_ns);
         self.deadline_ns.store(deadline_ns, Ordering::Relaxed);
     }
 
-    /// True if the stream was cancelled.
+    /// Returns whether the stream was cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.load(Ordering::Relaxed)
     }
 
-    /// True if a blocking call should give up.
+    /// Returns whether a blocking call should give up.
     pub(crate) fn interrupts(&self) -> bool {
         self.is_cancelled() || self.now_ns() > self.deadline_ns.load(Ordering::Relaxed)
     }
 
-    /// Says why a call ended with `error`.
+    /// Returns why a call ended with `error`.
     pub(crate) fn explain(&self, doing: &'static str, error: Error) -> VideoError {
         if self.is_cancelled() {
             VideoError::Cancelled

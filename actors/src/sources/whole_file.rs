@@ -1,5 +1,5 @@
-//! Whether a recording has all the bytes that its outermost structure states. libav ends a cut Matroska, MP4, AVI or
-//! WMV file as if that were its end; this tells the two apart. Looks at nothing but names and sizes.
+//! Checks whether a recording has all the bytes that its outermost structure states. libav ends a cut Matroska, MP4,
+//! AVI or WMV file as if it were complete; this tells the two apart. Only names and sizes are read.
 
 mod asf;
 mod avi;
@@ -25,17 +25,17 @@ use transport::ending_of_transport;
 
 pub(crate) use ending::Ending;
 
-/// Boxes with which an MP4 or QuickTime file begins.
+/// Boxes that may begin an MP4 or QuickTime file.
 const FIRST_BOXES: [&[u8; 4]; 7] = [
     b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot",
 ];
 
-/// Looks how an MP4, MOV, Matroska, WebM, AVI, WMV or Ogg file or a transport stream ends.
+/// Determines how an MP4, MOV, Matroska, WebM, AVI, WMV or Ogg file or a transport stream ends.
 ///
 /// # Errors
-/// Those of reading the file.
+/// If the file cannot be read.
 pub(crate) fn ending_of(path: &Path) -> io::Result<Ending> {
-    // Opening a pipe whose writer has gone would wait for another one.
+    // Opening a pipe whose writer has gone would block until there is another one.
     let metadata = path.metadata()?;
     if !metadata.is_file() {
         return Ok(Ending::Whole);
@@ -54,7 +54,7 @@ fn ending_in(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
         [b'R', b'I', b'F', b'F', ..] => ending_of_avi(file, length),
         [b'O', b'g', b'g', b'S', ..] => ending_of_ogg(file, length),
         [0x30, 0x26, 0xB2, 0x75, 0x8E, 0x66, 0xCF, 0x11] => ending_of_asf(file, length),
-        // QuickTime was written without a type of file before there was one.
+        // Early QuickTime files have no file type box.
         [_, _, _, _, name @ ..] if FIRST_BOXES.contains(&&name) => ending_of_mp4(file, length),
         _ => ending_of_transport(file, length),
     }

@@ -1,4 +1,4 @@
-//! What other sides answer that show nothing: each is told by its name, with what may help.
+//! Answers of servers that lead to no pictures: each is reported by its name, with advice.
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use fermata_engine::{Next, Source};
 use crate::servers::{self, Http};
 use crate::support::{case, ffmpeg, open, read_all, read_whole, settings_of, source, warnings};
 
-/// A server that answers each request of one connection after the other with what this makes of it.
+/// Starts a server that handles one connection after the other and answers each request with the result of `answer`.
 fn answering(answer: impl Fn(&str) -> String + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its address").port();
@@ -24,7 +24,7 @@ fn answering(answer: impl Fn(&str) -> String + Send + 'static) -> u16 {
                     request.push('\n');
                     continue;
                 }
-                // A client that has seen enough closes: nothing to handle.
+                // A client that has seen enough closes: an error here is expected.
                 let _ = connection.write_all(answer(&request).as_bytes());
                 request.clear();
             }
@@ -33,14 +33,14 @@ fn answering(answer: impl Fn(&str) -> String + Send + 'static) -> u16 {
     port
 }
 
-/// An answer of RTSP.
+/// Returns an RTSP reply.
 fn rtsp_reply(request: &str, status: &str, rest: &str) -> String {
     let sequence = request.lines().find_map(|line| line.strip_prefix("CSeq: "));
     let sequence = sequence.unwrap_or("0");
     format!("RTSP/1.0 {status}\r\nCSeq: {sequence}\r\n{rest}")
 }
 
-/// What is said of a source that is not there yet.
+/// Asserts what is logged about a source that is not available yet.
 #[track_caller]
 fn says(json: serde_json::Value, words: &str) {
     let said = warnings(|| {
@@ -59,13 +59,13 @@ fn a_host_whose_name_is_not_known_is_told() {
     ] {
         says(
             serde_json::json!({ "uri": uri }),
-            "no host called `nowhere.invalid`",
+            "the host name `nowhere.invalid`",
         );
     }
-    // What libav takes for the host is half of a password.
+    // libav takes half of the password for the host.
     says(
         serde_json::json!({ "uri": "http://s3c.invalid/ret@127.0.0.1:9/x" }),
-        "no host called `***`",
+        "the host name `***`",
     );
 }
 

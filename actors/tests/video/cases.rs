@@ -1,5 +1,5 @@
-//! Files as cameras, phones and recorders really write them: mirrored, with pixels that are not square, damaged, with
-//! something behind their end.
+//! Files as real cameras, phones and recorders write them: mirrored, with non-square pixels, damaged, with trailing
+//! data.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -63,9 +63,9 @@ fn pixels_are_square_whatever_they_were() {
     for (sar, rotate, size) in [
         ("16/15", 0, (171, 120)),
         ("8/9", 0, (160, 135)),
-        // What is turned is drawn out before.
+        // The picture is stretched before it is rotated.
         ("2/1", 90, (120, 320)),
-        // Nonsense is left alone.
+        // An implausible aspect ratio is ignored.
         ("1/100", 0, (160, 120)),
     ] {
         let path = folder.path().join("a.mp4");
@@ -135,7 +135,7 @@ fn shared_memory_and_pipes_are_files() {
     shared.write_all(&clip).expect("room");
     assert_eq!(read_whole(shared.path()).len(), 25);
 
-    // What a shell would hand over: a pipe that another process fills.
+    // What a shell would pass on: a pipe that another process fills.
     let mut cat = Command::new("cat")
         .arg(case("late.ts"))
         .stdout(Stdio::piped())
@@ -201,7 +201,7 @@ fn a_recording_that_was_joined_from_short_parts_goes_on_in_time() {
     let times: Vec<i64> = read_whole(&path).iter().map(|read| read.pts_ns).collect();
     assert_eq!(times.len(), 40);
     let steps = times.windows(2).map(|two| (two[1] - two[0]) / 1_000_000);
-    // The first frame of the second part is stamped as it is: until the next one it may be a stumble.
+    // The first frame of the second part keeps its time stamp: until the next one it may be a stumble.
     let others = steps
         .enumerate()
         .filter(|(index, _)| !(19..21).contains(index));

@@ -1,5 +1,5 @@
-//! Recordings that were damaged in the middle or cut: whatever the container, each frame is delivered or counted as
-//! missed, none as both.
+//! Recordings that were damaged in the middle or cut: whatever the container, each frame is either delivered or counted
+//! as missed, never both.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::support::{
     warnings,
 };
 
-/// Containers, with the encoder's words: all that is read of files.
+/// All file formats that can be read, with ffmpeg's options to encode them.
 const KINDS: [(&str, &str); 17] = [
     ("a.flv", "-c:v libx264"),
     ("b.flv", "-c:v flv -q:v 5"),
@@ -33,7 +33,7 @@ const KINDS: [(&str, &str); 17] = [
     ("a.hevc", "-c:v libx265 -x265-params log-level=0"),
 ];
 
-/// A hundred frames, four seconds.
+/// Creates a clip of a hundred frames, four seconds long.
 fn clip(folder: &Path, (name, codec): (&str, &str)) -> PathBuf {
     let path = folder.join(name);
     ffmpeg(
@@ -45,7 +45,7 @@ fn clip(folder: &Path, (name, codec): (&str, &str)) -> PathBuf {
     path
 }
 
-/// Bytes that are the same in every run.
+/// Returns bytes that are the same in every run.
 fn noise(seed: u32) -> impl Iterator<Item = u8> {
     (0_u32..).map(move |at| ((at + seed * 7919).wrapping_mul(2_654_435_761) >> 23) as u8)
 }
@@ -87,8 +87,8 @@ fn every_frame_of_a_damaged_recording_comes_or_is_missed() {
             std::fs::write(&path, bytes).expect("a damaged clip");
             let (delivered, missed, failed) = run(&path.display().to_string());
             let all = delivered + missed;
-            // A stream that fails says where it broke; else nothing is lost without a word, and nothing counted twice,
-            // but for what a decoder that lost its way shows after it was taken for lost.
+            // A stream that fails reports where it broke; otherwise nothing is lost silently and nothing counted twice,
+            // except for frames that a decoder returns after an error, when they were already counted as missed.
             let is_told = failed || (99..=103).contains(&all);
             if !is_told || missed >= 100 {
                 wrong.push(format!(
@@ -118,7 +118,7 @@ fn a_transport_stream_that_was_cut_misses_the_frames_before_its_last_one() {
             let until = all.iter().filter(|&&at| at <= last + 1).count() as u64;
             let (delivered, missed, failed) = run(&path.display().to_string());
             assert_eq!((delivered, failed), (frames.len() as u64, false));
-            // The picture that was torn may have been lost beyond the last one.
+            // The torn picture comes after the last one and may be lost, too.
             let gone = until - delivered;
             assert!(
                 (gone..=gone + 1).contains(&missed),
@@ -167,7 +167,7 @@ fn older_containers_are_read_whole_and_say_where_they_were_cut() {
         let whole = std::fs::read(&path).expect("a clip");
         std::fs::write(&path, &whole[..whole.len() * 3 / 5]).expect("a cut clip");
         let (delivered, missed, failed) = run(&path.display().to_string());
-        // An Ogg file does not say how much is missing: it is warned of.
+        // An Ogg file does not state how much is missing: a warning is logged.
         let is_told = failed || (99..=101).contains(&(delivered + missed));
         assert!(
             is_told || kind.0 == "a.ogv",
@@ -209,7 +209,7 @@ fn frames_from_before_the_beginning_have_times_of_their_own() {
     }
 }
 
-/// Decoders have many words for data that they cannot decode.
+/// Decoders report undecodable data with many different errors.
 #[test]
 fn a_damaged_packet_costs_a_frame_whatever_its_decoder_says() {
     let folder = tempfile::tempdir().unwrap();
@@ -235,12 +235,12 @@ fn a_damaged_packet_costs_a_frame_whatever_its_decoder_says() {
         std::fs::write(&path, bytes).unwrap();
         let (frames, missed, failed) = run(&path.display().to_string());
         assert_eq!((frames + missed, failed), (100, false), "{name}: {frames}");
-        // Until the next key frame, where frames refer to others.
+        // Where frames refer to others, all are lost until the next key frame.
         assert!(missed <= 10, "{name}: {missed}");
     }
 }
 
-/// What a recorder or `ffmpeg -c copy` cuts between two key frames begins with frames that nobody can decode.
+/// What a recorder or `ffmpeg -c copy` cuts between two key frames begins with frames that cannot be decoded.
 #[test]
 fn what_comes_before_the_first_key_frame_is_missed_and_told() {
     let folder = tempfile::tempdir().unwrap();

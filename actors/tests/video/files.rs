@@ -1,4 +1,4 @@
-//! Reading files: every frame, the container's times, ffmpeg's own colours, and what happens when a file is bad.
+//! Reading files: every frame, the container's times, the same colours as ffmpeg, and the handling of bad files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const VIDEOS: [(&str, usize); 8] = [
     ("pyfeat_noface_face.mov", 169),
 ];
 
-/// Compares the first frames with what `ffmpeg -pix_fmt bgr24` makes of them.
+/// Compares the first frames with the output of `ffmpeg -pix_fmt bgr24`.
 fn assert_ffmpegs_pixels(path: &Path, most: usize) {
     let line = format!("-i {{}} -frames:v {most} -vsync passthrough -pix_fmt bgr24 -f rawvideo -");
     let theirs = ffmpeg(&line, path);
@@ -173,7 +173,8 @@ fn a_resolution_that_changes_on_the_way_is_followed() {
     let frames = read_whole(&path);
     let (ours, theirs) = (pts_us(&frames), ffprobe_pts_us(&path));
     assert_eq!(ours.len(), theirs.len());
-    // The second part is stamped as the first one is, and goes on behind it once two frames say so.
+    // The second part has the same time stamps as the first; once two frames confirm that, its times continue from the
+    // first.
     assert_same_times(&ours[..11], &theirs[..11], 1);
     let later: Vec<i64> = (11..20).map(|index| theirs[0] + index * 100_000).collect();
     assert_same_times(&ours[11..], &later, 1);
@@ -195,7 +196,7 @@ fn a_file_that_ends_too_early_delivers_what_it_has_and_fails() {
         );
         ffmpeg(&line, &path);
         let whole = std::fs::read(&path).expect("the clip");
-        // Ten places, since a cut may also fall between two packets.
+        // Ten offsets, since a cut may also fall between two packets.
         for cut in (0..10).map(|step| whole.len() * 2 / 3 + step * 97) {
             std::fs::write(&path, &whole[..cut]).expect("half a clip");
             let (frames, error) = read_all(open(settings(&path)));
@@ -268,7 +269,7 @@ fn a_packet_of_zero_bytes_is_a_lost_frame_and_not_the_end() {
     );
     let mut bytes = std::fs::read(&path).expect("the clip");
     // The table of sample sizes: its name, version, a common size of 0, the number of samples, their sizes. The last
-    // sample becomes empty, which moves no other.
+    // sample becomes empty, so that no other moves.
     let table = bytes.windows(4).position(|name| name == b"stsz");
     let last = table.expect("a table of sample sizes") + 16 + 4 * 49;
     bytes[last..last + 4].fill(0);
@@ -378,8 +379,8 @@ fn a_file_is_paced_by_its_times_and_a_cancelled_one_ends() {
     assert!(source.next().is_none());
 }
 
-/// A recorder that was killed leaves a playlist without an end, of which libav alone would read the last three segments
-/// and then wait for minutes.
+/// A recorder that was killed leaves a playlist without an end, of which libav by default reads the last three segments
+/// and then waits for minutes.
 #[test]
 fn a_playlist_that_was_not_finished_is_read_from_its_beginning_and_is_over() {
     let folder = tempfile::tempdir().unwrap();

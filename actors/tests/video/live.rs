@@ -1,4 +1,4 @@
-//! Network streams: a real RTSP server that dies and comes back, one that is late, one that says nothing, and HTTP.
+//! Network streams: a real RTSP server that dies and comes back, one that is late, one that never answers, and HTTP.
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use crate::support::{
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A server that is killed when it goes out of scope.
+/// A server that is killed on drop.
 struct Server {
     child: Child,
     port: u16,
@@ -28,7 +28,7 @@ struct Server {
 impl Server {
     fn start(port: u16, credentials: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/video/rtsp_server.py");
-        // Debian's own interpreter is the one that sees Debian's bindings.
+        // Only Debian's own interpreter finds Debian's bindings.
         let system = std::path::Path::new("/usr/bin/python3");
         let python = if system.exists() {
             "/usr/bin/python3"
@@ -80,7 +80,7 @@ fn camera(uri: &str, setup: &Setup) -> VideoSource {
     VideoSource::create(settings_of(settings), setup).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Asks until a frame comes.
+/// Polls the source until a frame comes.
 fn next_frame(source: &mut VideoSource) -> Captured {
     let started = Instant::now();
     while started.elapsed() < DEADLINE {
@@ -93,7 +93,7 @@ fn next_frame(source: &mut VideoSource) -> Captured {
     panic!("no frame within {DEADLINE:?}");
 }
 
-/// Asks until the source has to wait.
+/// Polls the source until it has to wait.
 fn until_lost(source: &mut VideoSource) {
     let started = Instant::now();
     while started.elapsed() < DEADLINE {
@@ -134,7 +134,7 @@ fn a_camera_that_dies_and_comes_back_begins_a_new_segment() {
     assert!(matches!(source.next(), Ok(Next::End)));
 }
 
-/// What a source gave, as far as a recording of it can give it again: each picture, and its time after the first one's.
+/// Returns what a recording of a source can reproduce: each picture, and its time after the first one's.
 fn pictures<'a>(frames: impl Iterator<Item = (&'a VideoFrame, i64)>) -> Vec<(Vec<u8>, i64)> {
     let mut first_ns = None;
     frames
@@ -160,7 +160,7 @@ fn what_a_camera_sent_is_recorded_and_can_be_replayed() {
     };
     let mut before = taken(&mut source);
     before.extend((0..30).map(|_| next_frame(&mut source)));
-    // As if the process were killed here: 25 frames are a second.
+    // As if the process were killed here: 25 frames are one second.
     let lost = before
         .len()
         .saturating_sub(ffprobe_pts_us(&folder.path().join("door.mkv.part")).len());
@@ -298,7 +298,7 @@ fn a_recording_over_http_ends_at_its_end_or_fails_where_it_breaks() {
         let clip = clip.clone();
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                // A client that has seen enough closes: nothing to handle.
+                // A client that has seen enough closes: an error here is expected.
                 let _ = serve(connection, clip.len(), &clip[..sent]);
             }
         });
@@ -317,7 +317,7 @@ fn a_recording_over_http_ends_at_its_end_or_fails_where_it_breaks() {
     }
 }
 
-/// Answers one HTTP request with a file of this length, or as much of it as there is.
+/// Answers one HTTP request with a file of this length, or as much of it as is given.
 fn serve(mut connection: TcpStream, length: usize, body: &[u8]) -> std::io::Result<()> {
     let mut request = BufReader::new(connection.try_clone()?).lines();
     while request

@@ -1,4 +1,4 @@
-//! Recordings that are played over RTSP: whole, twice the same, and failed where they break.
+//! Recordings that are played over RTSP: complete, the same twice, and failed where they break.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,13 @@ use crate::servers::{self, Farewell, Sending};
 use crate::skipped::data;
 use crate::support::{Read, case, ffmpeg, open, pts_us, read_all, read_whole, settings_of};
 
-/// Pictures that the server has.
+/// Number of pictures that the server has.
 const PICTURES: usize = 100;
-/// Pictures of each clip that are played.
+/// Number of pictures of each clip that are played.
 const OF_CLIP: usize = 60;
 
-/// What comes of a recording of so many pictures that says that it lasts this long: frames, and why there are no more
-/// if that is not its end.
+/// Plays a recording with this many pictures that states this length; returns the frames, and why they stopped if that
+/// is not the recording's end.
 fn played_from(
     h264: &[u8],
     pictures: usize,
@@ -74,7 +74,7 @@ fn every_clip_over_rtsp_has_the_pictures_of_the_file_twice() {
     let clips = std::fs::read_dir(data.join("videos")).expect("videos");
     let clips: Vec<PathBuf> = clips.map(|entry| entry.expect("an entry").path()).collect();
     assert!(clips.len() >= 3, "{clips:?}");
-    // Most of the time is waiting for the network.
+    // Most of the time is spent waiting for the network.
     std::thread::scope(|scope| {
         for clip in &clips {
             scope.spawn(|| comes_over_rtsp(clip));

@@ -1,4 +1,4 @@
-"""An RTSP camera for tests: rtsp://127.0.0.1:PORT/live. Prints the port once it listens; dies with its parent's pipe.
+"""An RTSP camera for tests: rtsp://127.0.0.1:PORT/live. Prints its port once it listens; exits when its stdin closes.
 
 Usage: rtsp_server.py PORT [USER PASSWORD]        (port 0: any free one)
 Needs the Debian packages python3-gi, gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-{base,good,ugly}.
@@ -25,7 +25,7 @@ factory.set_launch(
     "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=25/1"
     " ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=12 ! rtph264pay name=pay0 pt=96 )"
 )
-# A medium for each viewer: with a shared one the server itself dies of two that come at the same moment
+# One medium per viewer: with a shared one, the server itself crashes when two connect at the same moment
 # (rtsp-media.c, gst_rtsp_media_get_rates: assertion failed).
 factory.set_shared(False)
 
@@ -49,6 +49,6 @@ if server.attach(None) == 0:
 print(server.get_bound_port(), flush=True)
 
 loop = GLib.MainLoop()
-# Whoever started this has gone when its pipe closes: nothing is left running after a failed test.
+# The pipe closes when the parent exits: nothing is left running after a failed test.
 GLib.io_add_watch(sys.stdin.fileno(), GLib.PRIORITY_DEFAULT, GLib.IOCondition.HUP, lambda *_: loop.quit())
 loop.run()

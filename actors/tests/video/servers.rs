@@ -1,5 +1,5 @@
-//! Servers that tests start: an RTSP camera that sends given pictures at given times, HTTP with and without ranges,
-//! MJPEG, and a playlist that grows. Each ends with the test's process; what clients do to them is nothing to handle.
+//! Servers for tests: an RTSP camera that sends given pictures at given times, HTTP with and without ranges, MJPEG, and
+//! a growing playlist. Each ends with the test's process; errors that clients cause are ignored.
 
 use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,12 +16,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers each connection on a thread of its own.
+    /// Starts a server that answers each connection on a thread of its own.
     fn start(answer: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> Self {
         Self::counting(Arc::default(), answer)
     }
 
-    /// The same for one that counts the pictures that it has sent.
+    /// Starts a server that counts the pictures it has sent.
     fn counting(
         sent: Arc<AtomicUsize>,
         answer: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
@@ -44,46 +44,46 @@ impl Server {
         }
     }
 
-    /// How many connections there were.
+    /// Returns the number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// How many pictures it has sent, as a camera.
+    /// Returns how many pictures it has sent, as a camera.
     pub(crate) fn sent(&self) -> usize {
         self.sent.load(Ordering::Relaxed)
     }
 }
 
-/// When a camera sends its pictures, and what it stamps them with.
+/// When a camera sends its pictures, and their time stamps.
 #[derive(Clone, Copy)]
 pub(crate) struct Sending {
     /// Pictures per second.
     pub(crate) fps: f64,
-    /// Pictures that were waiting when the connection was made.
+    /// Pictures that were already waiting when the connection was made.
     pub(crate) waiting: usize,
-    /// All pictures of a connection.
+    /// Number of pictures per connection.
     pub(crate) most: usize,
-    /// Seconds that are added to the stamp of a picture.
+    /// Seconds that are added to a picture's time stamp.
     pub(crate) off_s: fn(usize) -> i64,
-    /// Pictures are stamped at this rate.
+    /// Rate of the time stamps.
     pub(crate) stamped_fps: f64,
-    /// Seconds that a recording says it lasts; none for a camera.
+    /// Length that a recording states, in seconds; `None` for a camera.
     pub(crate) lasts_s: Option<f64>,
     /// What happens after the last picture.
     pub(crate) farewell: Farewell,
-    /// How long an RTSP camera thinks before each answer.
+    /// Delay of an RTSP camera before each answer.
     pub(crate) thinks_for: Duration,
 }
 
-/// How a server that has sent everything says so.
+/// How a server ends after it has sent everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Farewell {
-    /// Not at all: the connection stays.
+    /// It does nothing: the connection stays open.
     Silence,
     /// It closes the connection.
     Close,
-    /// By RTCP (RFC 3550, 6.6).
+    /// It sends an RTCP BYE (RFC 3550, 6.6).
     Bye,
 }
 
@@ -109,12 +109,12 @@ impl Sending {
     }
 }
 
-/// An RTSP camera at `rtsp://127.0.0.1:PORT/`, H.264 inside the connection, that shows these pictures again and again.
+/// Starts an RTSP camera at `rtsp://127.0.0.1:PORT/` that repeats these H.264 pictures inside the connection.
 pub(crate) fn rtsp(h264: &[u8], sending: Sending) -> Server {
     rtsp_of(access_units(h264), sending)
 }
 
-/// As [`rtsp`], for pictures that are taken apart already.
+/// Like [`rtsp`], for pictures that are already split into units.
 pub(crate) fn rtsp_of(pictures: Vec<Vec<Vec<u8>>>, sending: Sending) -> Server {
     let sent = Arc::<AtomicUsize>::default();
     Server::counting(Arc::clone(&sent), move |mut connection| {
@@ -228,12 +228,12 @@ fn play(
         Farewell::Bye => connection.write_all(&[b'$', 1, 0, 8, 0x81, 203, 0, 1, 0, 0, 0, 7])?,
         Farewell::Silence => {}
     }
-    // Whoever sent everything keeps the connection until the client goes.
+    // Keep the connection until the client closes it.
     let mut rest = Vec::new();
     connection.read_to_end(&mut rest).map(drop)
 }
 
-/// The pictures of an H.264 byte stream, each as its units without start codes.
+/// Splits an H.264 byte stream into pictures, each as its units without start codes.
 pub(crate) fn access_units(h264: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let mut starts = Vec::new();
     for at in 0..h264.len().saturating_sub(3) {
@@ -259,7 +259,7 @@ pub(crate) fn access_units(h264: &[u8]) -> Vec<Vec<Vec<u8>>> {
     pictures
 }
 
-/// Ten plain pictures, each of another shade, as JPEG.
+/// Returns ten plain JPEG pictures, each of a different shade.
 pub(crate) fn shades() -> Vec<Vec<u8>> {
     let picture = |shade: u8| {
         let pixels = image::RgbImage::from_pixel(64, 48, image::Rgb([shade, 90, 200]));
@@ -271,12 +271,12 @@ pub(crate) fn shades() -> Vec<Vec<u8>> {
     (0..10).map(|number| picture(number * 20)).collect()
 }
 
-/// MJPEG over HTTP, as cameras have it.
+/// Starts an MJPEG camera over HTTP.
 pub(crate) fn mjpeg(pictures: Vec<Vec<u8>>, sending: Sending) -> Server {
     mjpeg_of("Content-Type: image/jpeg\r\n", pictures, sending)
 }
 
-/// The same with this as what each part says of its type.
+/// Like [`mjpeg`], with this header line as the type of each part.
 pub(crate) fn mjpeg_of(
     type_line: &'static str,
     pictures: Vec<Vec<u8>>,
@@ -305,14 +305,14 @@ pub(crate) fn mjpeg_of(
     })
 }
 
-/// A file over HTTP.
+/// How a file is served over HTTP.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Http {
-    /// Parts of it can be asked for.
+    /// With support for ranges.
     Ranges,
-    /// All of it, with its length.
+    /// Whole only, with its length.
     Whole,
-    /// All of it by HTTP 1.0, where the end of the connection is its end.
+    /// Whole only, over HTTP 1.0, where the end of the connection is the end of the file.
     Unstated,
 }
 
@@ -344,7 +344,8 @@ pub(crate) fn http(file: Vec<u8>, http: Http) -> Server {
     })
 }
 
-/// A playlist that grows by one of these segments each `segment`, at `http://127.0.0.1:PORT/live.m3u8`.
+/// Starts a server of a playlist that grows by one of these segments each `segment`, at
+/// `http://127.0.0.1:PORT/live.m3u8`.
 pub(crate) fn playlist(segments: Vec<Vec<u8>>, segment: Duration) -> Server {
     let started = Instant::now();
     Server::start(move |mut connection| {
@@ -375,7 +376,7 @@ pub(crate) fn playlist(segments: Vec<Vec<u8>>, segment: Duration) -> Server {
     })
 }
 
-/// Path of a request, and from where its range begins.
+/// Returns the path of a request, and the start of its range.
 fn http_request(connection: &TcpStream) -> std::io::Result<(String, Option<usize>)> {
     let mut lines = BufReader::new(connection.try_clone()?).lines();
     let first = lines.next().transpose()?.unwrap_or_default();

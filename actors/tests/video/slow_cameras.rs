@@ -1,5 +1,4 @@
-//! Cameras that are slow, in their pictures or their answers, and such as say nothing: opened once where that is
-//! possible, and told of once a minute.
+//! Cameras that are slow to send or answer, or never answer: opened once where possible, and warned of once a minute.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use crate::support::{
     DEADLINE, camera_pictures, seconds, segments, settings_of, source, take, warnings,
 };
 
-/// All pictures of a camera by default settings: at its own rate, from one connection.
+/// Asserts that a source with default settings shows all pictures of a camera at its own rate and from one connection.
 fn shows_all(sending: Sending, pictures: usize) {
     let server = servers::rtsp(&camera_pictures(), sending);
     let mut source = source(&format!("rtsp://127.0.0.1:{}/x", server.port));

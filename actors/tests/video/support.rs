@@ -1,4 +1,4 @@
-//! What the tests share: running ffmpeg's programs, reading sources to their end, waiting with a deadline.
+//! Helpers of the tests: running ffmpeg's programs, reading sources to their end, waiting with a deadline.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,28 +13,28 @@ use fermata_engine::{
     ActorError, Captured, Graph, LoadOptions, Next, Registry, RunOptions, RunningGraph, Source,
 };
 
-/// A frame as a source handed it over.
+/// A frame as a source emitted it.
 pub(crate) struct Read {
     pub(crate) video: Arc<VideoFrame>,
     pub(crate) pts_ns: i64,
     pub(crate) segment: u32,
 }
 
-/// Longer than anything takes that a test waits for.
+/// A limit beyond anything that a test waits for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Twenty pictures of a camera, H.264.
+/// Returns twenty pictures of a camera, H.264.
 pub(crate) fn camera_pictures() -> Vec<u8> {
     std::fs::read(case("r1.h264")).expect("the case")
 }
 
-/// A source with the settings that it has by default.
+/// Creates a source with default settings.
 pub(crate) fn source(uri: &str) -> VideoSource {
     let settings = settings_of(serde_json::json!({ "uri": uri }));
     VideoSource::create(settings, &setup()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The next frames of a source that must not end.
+/// Returns the next frames of a source that must not end.
 pub(crate) fn take(source: &mut VideoSource, frames: usize) -> Vec<(Captured, Instant)> {
     let started = Instant::now();
     let mut taken = Vec::new();
@@ -49,13 +49,13 @@ pub(crate) fn take(source: &mut VideoSource, frames: usize) -> Vec<(Captured, In
     taken
 }
 
-/// The times of frames.
+/// Returns the times of frames, in seconds.
 pub(crate) fn seconds(taken: &[(Captured, Instant)]) -> Vec<f64> {
     let pts = taken.iter().map(|(captured, _)| captured.pts_ns());
     pts.map(|pts_ns| pts_ns as f64 / 1e9).collect()
 }
 
-/// How many segments begin with frames.
+/// Returns how many of the frames begin a segment.
 pub(crate) fn segments(taken: &[(Captured, Instant)]) -> usize {
     let begun = taken
         .iter()
@@ -63,7 +63,7 @@ pub(crate) fn segments(taken: &[(Captured, Instant)]) -> usize {
     begun.count()
 }
 
-/// What is logged.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -78,7 +78,7 @@ impl Write for Lines {
     }
 }
 
-/// What is warned of meanwhile.
+/// Returns the warnings that are logged during `meanwhile`.
 pub(crate) fn warnings(meanwhile: impl FnOnce()) -> String {
     let lines = Lines::default();
     let writer = lines.clone();
@@ -92,7 +92,7 @@ pub(crate) fn warnings(meanwhile: impl FnOnce()) -> String {
     String::from_utf8(bytes).expect("text")
 }
 
-/// A small file that some device or program has really written, or that was made after one.
+/// Returns the path of a small file that a real device or program wrote, or that was modelled on one.
 pub(crate) fn case(name: &str) -> PathBuf {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     cases.join(name)
@@ -127,7 +127,7 @@ pub(crate) fn read_all(source: SourceDriver<VideoSource>) -> (Vec<Read>, Option<
     (frames, broken)
 }
 
-/// Why nothing of a recording can be read: it is refused, or fails where its first picture is asked for.
+/// Returns why a recording cannot be read: it is refused, or fails when its first picture is requested.
 pub(crate) fn refusal(uri: impl AsRef<Path>) -> String {
     let source = SourceDriver::create(settings(uri), setup());
     let error = source.map_or_else(Some, |source: SourceDriver<VideoSource>| {
@@ -145,7 +145,7 @@ pub(crate) fn read_whole(uri: impl AsRef<Path>) -> Vec<Read> {
     frames
 }
 
-/// Frames that a file delivers and misses, and whether it failed.
+/// Returns how many frames of a file are delivered and missed, and whether it failed.
 pub(crate) fn run(file: &str) -> (u64, u64, bool) {
     let folder = tempfile::tempdir().expect("a folder");
     let text = format!(
@@ -167,7 +167,7 @@ run: {{clock: asap}}
     (stream.delivered, stream.missed, !report.faults.is_empty())
 }
 
-/// Runs ffmpeg with the words of `line`; `{}` stands for `path`. Panics if it fails.
+/// Runs ffmpeg with the arguments in `line`; `{}` stands for `path`. Panics if it fails.
 pub(crate) fn ffmpeg(line: &str, path: &Path) -> Vec<u8> {
     program("ffmpeg", &format!("-nostdin -v error -y {line}"), path)
 }
@@ -184,7 +184,7 @@ fn program(name: &str, line: &str, path: &Path) -> Vec<u8> {
     output.stdout
 }
 
-/// The time stamps of all frames as ffprobe tells them, in microseconds.
+/// Returns the time stamps of all frames as ffprobe reports them, in microseconds.
 pub(crate) fn ffprobe_pts_us(path: &Path) -> Vec<i64> {
     let line = "-v error -select_streams v:0 -show_entries frame=best_effort_timestamp_time -of csv=p=0 {}";
     let told = String::from_utf8(program("ffprobe", line, path)).expect("text");
@@ -199,7 +199,7 @@ pub(crate) fn ffprobe_pts_us(path: &Path) -> Vec<i64> {
         .collect()
 }
 
-/// Place and size of all packets of the first video stream in the file.
+/// Returns offset and size of all packets of the first video stream in the file.
 pub(crate) fn ffprobe_packets(path: &Path) -> Vec<(usize, usize)> {
     let line =
         "-v error -select_streams v:0 -show_entries packet=pos,size -of default=nk=1:nw=1 {}";
@@ -211,7 +211,7 @@ pub(crate) fn ffprobe_packets(path: &Path) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// One entry that ffprobe shows of the first video stream.
+/// Returns one entry of the first video stream as ffprobe reports it.
 pub(crate) fn ffprobe_stream(path: &Path, entry: &str) -> String {
     let line =
         format!("-v error -select_streams v:0 -show_entries stream={entry} -of csv=p=0 {{}}");
@@ -219,7 +219,7 @@ pub(crate) fn ffprobe_stream(path: &Path, entry: &str) -> String {
     told.trim().trim_end_matches(',').to_owned()
 }
 
-/// Time stamps as ffprobe rounds them.
+/// Returns time stamps rounded as ffprobe rounds them.
 pub(crate) fn pts_us(frames: &[Read]) -> Vec<i64> {
     let rounded = frames
         .iter()
@@ -238,7 +238,7 @@ pub(crate) fn assert_same_times(ours: &[i64], theirs: &[i64], within_us: i64) {
     }
 }
 
-/// Largest difference of two pictures of the same size.
+/// Returns the largest difference between two pictures of the same size.
 pub(crate) fn largest_difference(ours: &[u8], theirs: &[u8]) -> u8 {
     assert_eq!(ours.len(), theirs.len(), "bytes of a picture");
     let differences = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b));

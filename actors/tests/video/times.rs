@@ -1,5 +1,5 @@
-//! Time: stamps of live streams against arrival, gaps and steps of recordings, slow cameras, what had waited, and
-//! recordings that come over the network.
+//! Times: live time stamps against arrival, gaps and steps in recordings, slow cameras, frames that had waited, and
+//! recordings over the network.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ fn what_had_waited_when_a_camera_was_opened_is_not_lost() {
     let burst = take(&mut source, 60);
     let kept = burst.iter().filter(|(captured, _)| captured.is_kept());
     assert!(kept.count() >= 55);
-    // Not for ever: what comes as it comes may be overwritten.
+    // This ends: frames that come in real time may be overwritten.
     while take(&mut source, 1)[0].0.is_kept() {}
     assert_eq!(source.pacing(), Pacing::Live);
 }
@@ -169,7 +169,7 @@ fn mjpeg_whose_parts_are_of_another_type_is_shown() {
             i32::from(video.frame.bgr()[2])
         });
         let shades: Vec<i32> = shades.collect();
-        // Each is twenty brighter than the one before, and the first comes behind the tenth again.
+        // Each is brighter by twenty than the previous one, and the first follows the tenth.
         let steps = shades
             .windows(2)
             .map(|pair| (pair[1] - pair[0]).rem_euclid(200));
@@ -215,7 +215,7 @@ fn a_camera_that_was_opened_again_goes_on_in_time() {
 
 #[test]
 fn the_timeout_means_no_picture_and_not_no_packet() {
-    // Changes of a picture that never came: packets come, and nothing can be shown.
+    // Changes to a picture that never came: packets arrive, but nothing can be shown.
     let mut pictures = servers::access_units(&camera_pictures());
     pictures.retain(|units| units.iter().all(|unit| unit[0] & 0x1F == 1));
     let server = servers::rtsp_of(pictures, Sending::at(50.0));
@@ -253,7 +253,8 @@ fn a_playlist_is_paced_and_its_segments_may_be_long() {
     assert!((times[49] - times[0] - 4.9).abs() < 0.01, "{times:?}");
 }
 
-/// The time of each frame, µs, and what stands for its pixels: all frames of a long clip take too much memory.
+/// Returns the time of each frame in µs, and a digest of its pixels: all frames of a long clip would take too much
+/// memory.
 fn digests(uri: &str) -> (Vec<i64>, Vec<u64>) {
     let source = open(settings_of(serde_json::json!({ "uri": uri })));
     let frames = source.map(|packet| {
@@ -341,8 +342,8 @@ fn a_gap_of_a_recording_is_kept_and_not_waited_for() {
     }
 }
 
-/// Runs a recording through a graph that writes it again; the frames' times in the new file, seconds, and what the
-/// report says of it.
+/// Runs a recording through a graph that writes it to a file; returns the frames' times in that file, in seconds, and
+/// the report on it.
 fn rewritten(node: &str, uri: &str) -> (Vec<f64>, FileReport) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.mp4");
@@ -402,7 +403,7 @@ fn gaps_of_hours_are_written_as_they_are() {
     assert!((times[2] - 7200.0).abs() < 0.1, "{times:?}");
 }
 
-/// 32 bits hold no more than six hours between two frames.
+/// 32 bits cannot hold more than six hours between two frames.
 #[test]
 fn gaps_that_a_file_cannot_hold_are_shortened_and_the_report_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -423,7 +424,7 @@ fn gaps_that_a_file_cannot_hold_are_shortened_and_the_report_says_so() {
     assert_eq!(places.collect::<Vec<_>>(), expected);
 }
 
-/// What a connection that nobody uses any more costs: nothing is read from it.
+/// An abandoned connection costs nothing: nothing is read from it.
 #[test]
 fn a_cancelled_camera_ends_and_is_not_opened_again() {
     let server: Server = servers::rtsp(&camera_pictures(), Sending::at(10.0));

@@ -1,4 +1,4 @@
-//! Writing videos: what goes in comes out again, at its times and in its colours, or not at all.
+//! Writing videos: every frame comes out again with its time and its colours, or not at all.
 
 use std::path::Path;
 
@@ -15,10 +15,10 @@ use crate::support::{
 
 pub(crate) const SIZE: (usize, usize) = (160, 96);
 
-/// The unit of a video's times, rounded up.
+/// Resolution of a video's times, rounded up.
 const TICK_US: i64 = 12;
 
-/// A smooth picture that is different for each number.
+/// Returns a smooth picture that is different for each number.
 pub(crate) fn picture((width, height): (usize, usize), number: usize) -> Frame {
     let pixel = |index: usize| {
         let (x, y) = (index % width, index / width);
@@ -33,7 +33,7 @@ pub(crate) fn picture((width, height): (usize, usize), number: usize) -> Frame {
     Frame::from_bgr(width, height, pixels)
 }
 
-/// Every pixel another value than its neighbours: nothing that compresses.
+/// Returns a picture of noise, which does not compress.
 pub(crate) fn noise((width, height): (usize, usize), seed: usize) -> Frame {
     let mut state = seed as u32 | 1;
     let pixels = (0..width * height * 3).map(|_| {
@@ -198,7 +198,7 @@ fn a_stream_without_frames_leaves_no_file() {
     assert!(names_in(folder.path()).is_empty());
 }
 
-/// Feeds pictures at a distance to a writer that is not finished.
+/// Feeds evenly spaced pictures to a writer that is not finished.
 fn unfinished(path: &Path, count: usize, distance_ns: i64) -> ActorDriver<WriteVideo> {
     let mut writer = create(path).unwrap_or_else(|error| panic!("{error}"));
     for number in 0..count {
@@ -216,7 +216,7 @@ fn what_is_written_can_be_played_nearly_to_its_end_at_any_moment() {
     for (fps, count) in [(60, 130), (25, 70), (15, 50), (8, 30), (3, 12), (1, 6)] {
         let path = folder.path().join(format!("{fps}.mp4"));
         let distance_ns = 1_000_000_000 / fps;
-        // Not dropped before it is read, as if the process were killed here.
+        // Not dropped before the file is read, as if the process were killed here.
         let writer = unfinished(&path, count, distance_ns);
         let part = folder.path().join(format!("{fps}.mp4.part"));
         let played = ffprobe_pts_us(&part).len();
@@ -257,7 +257,7 @@ fn a_stream_that_slows_down_and_speeds_up_loses_no_frame_and_no_time() {
         let input = packet(picture(SIZE, number), number as u64, *segment, *pts_ns);
         let handled = writer.process(input);
         handled.unwrap_or_else(|error| panic!("{error}"));
-        // Of those before the hour up to a second may be lost, until the first one after it comes.
+        // Up to a second of the frames before that hour may be lost, until the first one after it comes.
         if (41..48).contains(&number) {
             let lost = number + 1 - ffprobe_pts_us(&part).len();
             assert!(lost <= 2, "{lost} frames are lost at frame {number}");
@@ -390,7 +390,7 @@ fn segments_are_whole_videos_and_only_the_newest_are_kept() {
     }
 }
 
-/// A fragmented file without an index would be read from its beginning to wherever somebody wants to look.
+/// Without an index, a fragmented file would be read from its beginning up to the wanted position.
 #[test]
 fn a_player_finds_any_moment_without_reading_what_is_before_it() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -404,7 +404,7 @@ fn a_player_finds_any_moment_without_reading_what_is_before_it() {
     let ended = writer.finish(End::default());
     ended.unwrap_or_else(|error| panic!("{error}"));
     let size = std::fs::metadata(&path).expect("a video").len();
-    // Looking at what is in it takes the same for all.
+    // Reading the headers costs the same for all.
     let mut first = None;
     for wanted in [3.0, 15.0, 28.0] {
         let mut probe = std::process::Command::new("ffprobe");
@@ -447,7 +447,7 @@ fn a_real_video_survives_being_read_and_written() {
         let first = pts_us(&frames)[0];
         let expected: Vec<i64> = pts_us(&frames).iter().map(|us| us - first).collect();
         assert_same_times(&ffprobe_pts_us(&path), &expected, TICK_US);
-        // Decodes without a complaint: `ffmpeg` runs with `-v error` and `-xerror`.
+        // Decodes without errors: `ffmpeg` runs with `-v error` and `-xerror`.
         ffmpeg("-xerror -i {} -f null -", &path);
     }
 }

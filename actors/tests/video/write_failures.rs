@@ -1,4 +1,4 @@
-//! `write_video` where it cannot write: full disks, and paths that nothing can be written to.
+//! `write_video` where it cannot write: full disks, and unwritable paths.
 
 use fermata_engine::End;
 
@@ -57,7 +57,7 @@ fn a_video_goes_on_when_there_is_room_again() {
         .expect_err("frames are missing");
     assert!(error.to_string().contains("out.mp4.part"), "{error}");
     drop(writer);
-    // Nothing is in the first one, so that the second has its name.
+    // The first file is empty, so the second gets its name.
     assert_eq!(names_in(folder.path()), ["out.mp4"]);
     assert_eq!(ffprobe_pts_us(&path).len(), 150 - last);
 }

@@ -1,4 +1,4 @@
-//! Encrypted streams against real servers: those that show who they are, and those that do not.
+//! Encrypted streams against real servers: trusted and untrusted ones.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -55,16 +55,16 @@ impl Identity {
 /// A server behind TLS.
 struct Server {
     port: u16,
-    /// What has come out of the encryption.
+    /// The decrypted bytes.
     heard: Arc<Mutex<Vec<u8>>>,
-    /// Connections that somebody tried to make.
+    /// Number of attempted connections.
     tried: Arc<Mutex<usize>>,
 }
 
 type Answer = Arc<dyn Fn(&mut StreamOwned<ServerConnection, TcpStream>, &[u8]) + Send + Sync>;
 
 impl Server {
-    /// `answer` is given what comes, piece by piece.
+    /// Starts a server; `answer` is given the incoming data piece by piece.
     fn start(identity: &Identity, answer: Answer) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -120,7 +120,7 @@ fn wait_until(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
-/// The authority's file, and settings that trust it.
+/// Returns a folder with the authority's file, and settings that trust it.
 fn trusting(authority: &str) -> (tempfile::TempDir, TlsSpec) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
@@ -173,7 +173,7 @@ fn only_who_shows_what_was_asked_for_is_connected_to() {
             &wrong,
             "localhost",
             &ca,
-            "does not show that it is localhost",
+            "cannot verify the identity of localhost",
         ),
         (
             &right,
@@ -191,13 +191,13 @@ fn only_who_shows_what_was_asked_for_is_connected_to() {
             &right,
             "127.0.0.1",
             &ca,
-            "does not show that it is 127.0.0.1",
+            "cannot verify the identity of 127.0.0.1",
         ),
         (
             &misnamed,
             "localhost",
             &other_ca,
-            "does not show that it is localhost",
+            "cannot verify the identity of localhost",
         ),
     ] {
         let refused = connect(server, host, spec).unwrap_err();
@@ -259,7 +259,7 @@ fn settings(uri: &str, tls: TlsSpec) -> VideoSourceSettings {
     serde_json::from_value(json).unwrap()
 }
 
-/// Opens a stream again and again until something has happened; counts its frames.
+/// Reopens a stream until something has happened, and counts its frames.
 fn play(uri: &str, tls: TlsSpec, enough: impl Fn(usize) -> bool) {
     let mut source = VideoSource::create(settings(uri, tls), &setup()).unwrap();
     let started = Instant::now();
@@ -375,7 +375,7 @@ fn a_video_comes_over_https_by_authority_and_by_fingerprint() {
     }
 }
 
-/// GStreamer's RTSP server, killed when it goes out of scope.
+/// GStreamer's RTSP server, killed on drop.
 struct Camera(Child);
 
 impl Drop for Camera {
@@ -406,7 +406,7 @@ fn camera() -> (Camera, u16) {
 fn a_camera_behind_tls_is_seen() {
     let (_camera, port) = camera();
     let identity = Identity::of("localhost");
-    // What is decrypted goes on to the camera, and what that says comes back.
+    // Forwards what is decrypted to the camera, and the camera's replies back.
     let onward: Arc<Mutex<Option<TcpStream>>> = Arc::default();
     let answer: Answer = Arc::new(move |stream, piece| {
         let mut onward = onward.lock().unwrap();
@@ -419,7 +419,7 @@ fn a_camera_behind_tls_is_seen() {
         });
         camera.write_all(piece).unwrap();
         let mut bytes = [0; 16 * 1024];
-        // While it plays, more comes than is asked for.
+        // While it plays, there is more output than input.
         while let Ok(read @ 1..) = camera.read(&mut bytes) {
             if stream
                 .write_all(&bytes[..read])
@@ -456,7 +456,7 @@ fn another_process_does_not_get_through_the_door() {
     let mut own = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
     own.write_all(b"own").unwrap();
     wait_until("what this process says", || server.heard() == "own");
-    // It is for one connection.
+    // The relay accepts one connection only.
     wait_until("the door is closed", || {
         TcpStream::connect(("127.0.0.1", relay.port())).is_err()
     });

@@ -1,12 +1,12 @@
-//! What made-up people look like, and what each expression does to a face. Lengths are in halves of the face's width.
-//! How it is drawn is elsewhere.
+//! Looks of invented people, and the effect of each expression on a face. Lengths are in halves of the face's width.
+//! Draws nothing itself.
 
 use fermata_vision::Expression;
 
 use super::numbers::Random;
 use super::paint::Rgb;
 
-/// Skin, from light to dark.
+/// Skin colours, from light to dark.
 const SKINS: [Rgb; 6] = [
     [242.0, 206.0, 178.0],
     [228.0, 183.0, 148.0],
@@ -15,7 +15,7 @@ const SKINS: [Rgb; 6] = [
     [140.0, 95.0, 66.0],
     [116.0, 78.0, 56.0],
 ];
-/// Black, brown, light brown, blond, red, gray.
+/// Hair colours: black, brown, light brown, blond, red, gray.
 const HAIRS: [Rgb; 6] = [
     [38.0, 28.0, 24.0],
     [74.0, 48.0, 30.0],
@@ -31,7 +31,7 @@ const IRISES: [Rgb; 4] = [
     [50.0, 34.0, 24.0],
 ];
 
-/// How hair is worn.
+/// Hair styles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hair {
     Short,
@@ -40,7 +40,7 @@ pub(super) enum Hair {
     Fringe,
 }
 
-/// What stays of a person from frame to frame.
+/// What stays the same of a person from frame to frame.
 #[derive(Clone, Debug)]
 pub(super) struct Look {
     pub(super) skin: Rgb,
@@ -66,11 +66,11 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// The person with this number under a seed. People of one seed differ in skin and hair.
+    /// Creates the person with this number under a seed. People of one seed differ in skin and hair.
     pub(super) fn new(seed: u64, identity: usize) -> Self {
         let mut random = Random::new(seed, 100 + identity as u64);
         let skin = SKINS[(Random::new(seed, 50).below(6) + 5 * identity) % 6];
-        // Fair hair and eyes with dark skin are rare, and hide the brows that detectors look for.
+        // Fair hair and eyes with dark skin are rare, and would hide the brows that detectors look for.
         let dark = skin[0] < 180.0;
         let hair = HAIRS[random.below(if dark { 2 } else { 6 })];
         let iris = IRISES[if dark { 0 } else { random.below(4) }];
@@ -108,7 +108,7 @@ impl Look {
     }
 }
 
-/// What an expression moves.
+/// Facial features that an expression moves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Features {
     /// Inner ends of the brows, upwards.
@@ -156,7 +156,8 @@ const NEUTRAL: Features = Features {
 };
 
 impl Features {
-    /// After the action units of P. Ekman and W. Friesen, "Facial Action Coding System", 1978.
+    /// Returns the features of an expression, after the action units of P. Ekman and W. Friesen, "Facial Action Coding
+    /// System", 1978.
     pub(super) fn of(expression: Expression) -> Self {
         match expression {
             Expression::Angry => Self {
@@ -245,7 +246,7 @@ impl Features {
         }
     }
 
-    /// On the way from one to another: `share` is 0 at `self` and 1 at `other`.
+    /// Interpolates between two expressions: `share` is 0 at `self` and 1 at `other`.
     pub(super) fn towards(&self, other: &Self, share: f32) -> Self {
         let mix = |from: f32, to: f32| from + (to - from) * share;
         Self {

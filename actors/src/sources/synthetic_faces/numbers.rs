@@ -1,5 +1,5 @@
-//! Numbers that are the same on every machine: a small generator, and curves made of additions and multiplications only
-//! (the sine of a system's mathematics library may differ in its last bit). What they are used for is elsewhere.
+//! Numbers that are the same on every machine: a small generator, and curves made only of additions and multiplications
+//! (the sine of a system's mathematics library may differ in its last bit).
 
 /// SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
 pub(super) struct Random(u64);
@@ -13,7 +13,7 @@ fn mix(mut z: u64) -> u64 {
 }
 
 impl Random {
-    /// Independent numbers for each purpose (`key`) under one seed.
+    /// Creates a generator with independent numbers for each purpose (`key`) under one seed.
     pub(super) fn new(seed: u64, key: u64) -> Self {
         let key = mix(key.wrapping_add(1));
         Self(mix(seed.wrapping_mul(GOLDEN).wrapping_add(key)))
@@ -24,7 +24,7 @@ impl Random {
         mix(self.0)
     }
 
-    /// 0 inclusive to 1 exclusive.
+    /// Returns a number from 0 inclusive to 1 exclusive.
     pub(super) fn unit(&mut self) -> f32 {
         (self.bits() >> 40) as f32 / (1u32 << 24) as f32
     }
@@ -33,13 +33,13 @@ impl Random {
         low + (high - low) * self.unit()
     }
 
-    /// 0 inclusive to `count` exclusive.
+    /// Returns a number from 0 inclusive to `count` exclusive.
     pub(super) fn below(&mut self, count: usize) -> usize {
         (self.bits() >> 33) as usize % count
     }
 }
 
-/// The sine of a number of turns, to within 1e-5.
+/// Returns the sine of a number of turns, to within 1e-5.
 pub(super) fn sine(turns: f64) -> f32 {
     let turn = (turns - (turns + 0.5).floor()) as f32;
     let folded = if turn > 0.25 {
@@ -54,7 +54,7 @@ pub(super) fn sine(turns: f64) -> f32 {
     x * (1.0 - square / 6.0 * (1.0 - square / 20.0 * (1.0 - square / 42.0 * (1.0 - square / 72.0))))
 }
 
-/// 0 below 0, 1 above 1, and a smooth step between.
+/// Returns 0 below 0, 1 above 1, and a smooth step between.
 pub(super) fn smooth(x: f32) -> f32 {
     let x = x.clamp(0.0, 1.0);
     x * x * (3.0 - 2.0 * x)

@@ -1,18 +1,18 @@
-//! Soft shapes on a picture: how much of a pixel each one covers, and laying colour or shade through that cover. Works
-//! on floats, with additions, multiplications, divisions and square roots only, which every machine rounds alike. What
-//! the shapes depict is elsewhere.
+//! Soft shapes on a picture: how much of a pixel each one covers, and applying colour or shade to that part. Uses
+//! floats with additions, multiplications, divisions and square roots only, which every machine rounds alike. Knows
+//! nothing of what the shapes depict.
 
 use super::numbers::smooth;
 
 /// Red, green, blue: 0..255.
 pub(super) type Rgb = [f32; 3];
 
-/// Every channel times a factor.
+/// Multiplies every channel by a factor.
 pub(super) fn times(color: Rgb, factor: f32) -> Rgb {
     color.map(|channel| channel * factor)
 }
 
-/// Channel by channel.
+/// Multiplies two colours channel by channel.
 pub(super) fn filter(color: Rgb, by: Rgb) -> Rgb {
     std::array::from_fn(|channel| color[channel] * by[channel])
 }
@@ -21,14 +21,14 @@ pub(super) fn filter(color: Rgb, by: Rgb) -> Rgb {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent(f32, f32, f32, f32);
 
-/// Something with a soft edge. `pixel` is the size of a pixel in the shape's own unit: no edge is sharper than that.
+/// A shape with a soft edge. `pixel` is the size of a pixel in the shape's own unit: no edge is sharper than that.
 pub(super) trait Shape {
-    /// 0 outside to 1 inside.
+    /// Returns the cover of a point, from 0 outside to 1 inside.
     fn cover(&self, x: f32, y: f32, pixel: f32) -> f32;
-    /// Where the cover may be above 0.
+    /// Returns where the cover may be above 0.
     fn extent(&self) -> Extent;
 
-    /// Only where the other one is too.
+    /// Intersects this shape with another.
     fn within<S: Shape>(self, other: S) -> Within<Self, S>
     where
         Self: Sized,
@@ -47,7 +47,7 @@ impl<S: Shape> Shape for &S {
     }
 }
 
-/// See [`Shape::within`].
+/// An intersection of shapes; see [`Shape::within`].
 pub(super) struct Within<A, B>(A, B);
 
 impl<A: Shape, B: Shape> Shape for Within<A, B> {
@@ -65,8 +65,8 @@ impl<A: Shape, B: Shape> Shape for Within<A, B> {
     }
 }
 
-/// Between two arcs: eyes, brows, lips, lines. `t` runs from −1 to 1 over the width; the middle line is
-/// `y + tilt·t + bend·t²`, the upper arc `up·(1 − t²)` above it and the lower one `down·(1 − t²)` below.
+/// The area between two arcs: eyes, brows, lips, lines. `t` runs from −1 to 1 over the width; the middle line is `y +
+/// tilt·t + bend·t²`, the upper arc is `up·(1 − t²)` above it and the lower one `down·(1 − t²)` below.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lens {
     pub(super) x: f32,
@@ -105,7 +105,7 @@ impl Shape for Lens {
     }
 }
 
-/// A disc that may be longer than wide.
+/// An ellipse with a soft edge.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Oval {
     pub(super) x: f32,
@@ -129,14 +129,14 @@ impl Shape for Oval {
     }
 }
 
-/// Fades from its middle to nothing.
+/// An ellipse that fades from its centre to nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Glow {
     pub(super) x: f32,
     pub(super) y: f32,
     pub(super) rx: f32,
     pub(super) ry: f32,
-    /// Rows shift by this for each column: leans the whole.
+    /// Vertical shift of the rows per column, which slants the whole.
     pub(super) lean: f32,
 }
 
@@ -163,19 +163,19 @@ impl Shape for Glow {
     }
 }
 
-/// The outline of a head around (0, 0), half a unit of width to each side of 1, narrower towards the chin.
+/// The outline of a head around (0, 0): half its width is 1, and it becomes narrower towards the chin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Egg {
     /// Half the height.
     pub(super) height: f32,
-    /// Share of the width that is gone at the chin.
+    /// Fraction of the width that is missing at the chin.
     pub(super) jaw: f32,
     pub(super) soft: f32,
     pub(super) grow: f32,
 }
 
 impl Egg {
-    /// Where a point is on the unit disc that stands for the head.
+    /// Maps a point of the head to the unit disc.
     pub(super) fn on_disc(&self, x: f32, y: f32) -> (f32, f32) {
         let v = y / self.height / self.grow;
         let below = v.clamp(0.0, 1.2);
@@ -196,7 +196,7 @@ impl Shape for Egg {
     }
 }
 
-/// A mouth: an arc that becomes round the wider it opens.
+/// A mouth: an arc that becomes rounder the wider it opens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mouth {
     pub(super) arc: Lens,
@@ -217,21 +217,21 @@ impl Shape for Mouth {
     }
 }
 
-/// Where a drawing's own coordinates are in the picture.
+/// Placement of a drawing's own coordinates in the picture.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Space {
-    /// The origin, pixels.
+    /// Column of the origin, in pixels.
     pub(super) x: f32,
-    /// The origin, pixels.
+    /// Row of the origin, in pixels.
     pub(super) y: f32,
-    /// Pixels of one unit.
+    /// Pixels per unit.
     pub(super) scale: f32,
     /// Cosine and sine of the rotation, clockwise.
     pub(super) turn: (f32, f32),
 }
 
 impl Space {
-    /// Columns and rows that a shape may touch: first and one after the last.
+    /// Returns the columns and rows that a shape may touch: the first, and one after the last.
     fn pixels(&self, extent: Extent, width: usize, height: usize) -> [usize; 4] {
         let (cos, sin) = self.turn;
         let (x, y) = ((extent.0 + extent.2) / 2.0, (extent.1 + extent.3) / 2.0);
@@ -240,7 +240,7 @@ impl Space {
         let center_y = self.y + (sin * x + cos * y) * self.scale;
         let reach_x = (cos.abs() * rx + sin.abs() * ry) * self.scale + 2.0;
         let reach_y = (sin.abs() * rx + cos.abs() * ry) * self.scale + 2.0;
-        // A float becomes an integer with saturation: what lies left of or above the picture becomes 0.
+        // The conversion to an integer saturates: anything left of or above the picture becomes 0.
         [
             (center_x - reach_x) as usize,
             (center_y - reach_y) as usize,
@@ -250,7 +250,7 @@ impl Space {
     }
 }
 
-/// A picture in floats.
+/// A picture of floats.
 #[derive(Debug, Default)]
 pub(super) struct Canvas {
     width: usize,
@@ -259,7 +259,7 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
-    /// The part of a BGR picture between these columns and rows, to draw on; [`Canvas::store`] puts it back.
+    /// Loads the part of a BGR picture between these columns and rows to draw on it; [`Canvas::store`] puts it back.
     pub(super) fn load(&mut self, bgr: &[u8], width: usize, place: [usize; 4]) {
         let [left, top, right, bottom] = place;
         (self.width, self.height) = (right - left, bottom - top);
@@ -271,7 +271,7 @@ impl Canvas {
         }
     }
 
-    /// See [`Canvas::load`].
+    /// Writes the part back; see [`Canvas::load`].
     pub(super) fn store(&self, bgr: &mut [u8], width: usize, place: [usize; 4]) {
         let [left, top, right, bottom] = place;
         let mut rows = self.pixels.chunks_exact(self.width.max(1));
@@ -284,7 +284,7 @@ impl Canvas {
         }
     }
 
-    /// Lays colour through a shape.
+    /// Paints a shape in a colour.
     pub(super) fn paint(&mut self, space: &Space, shape: &impl Shape, color: Rgb, opacity: f32) {
         self.lay(space, shape, |pixel, cover, _, _| {
             for (channel, ink) in pixel.iter_mut().zip(color) {
@@ -293,7 +293,7 @@ impl Canvas {
         });
     }
 
-    /// Makes what is under a shape darker (factors below 1) or lighter.
+    /// Makes the area under a shape darker (factors below 1) or lighter.
     pub(super) fn shade(&mut self, space: &Space, shape: &impl Shape, factor: Rgb, opacity: f32) {
         self.lay(space, shape, |pixel, cover, _, _| {
             for (channel, factor) in pixel.iter_mut().zip(factor) {
@@ -302,7 +302,7 @@ impl Canvas {
         });
     }
 
-    /// Calls back with each pixel under a shape, its cover and its place in the shape's own unit.
+    /// Calls `ink` with each pixel under a shape, its cover and its position in the shape's own unit.
     pub(super) fn lay(
         &mut self,
         space: &Space,

@@ -1,17 +1,17 @@
-//! A person to be drawn: who it is, where the head is, and painting in the coordinates of the head. What is painted
-//! there is `portrait`'s.
+//! A person to be drawn: identity, position of the head, and painting in the head's coordinates. `portrait` does the
+//! painting.
 
 use super::looks::{Features, Look};
 use super::paint::{Canvas, Egg, Glow, Oval, Rgb, Shape, Space, filter};
 
-/// Where a head is and how it is held.
+/// Position and pose of a head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stance {
-    /// Middle of the head, pixels.
+    /// Centre of the head, horizontally, in pixels.
     pub(super) x: f32,
-    /// Middle of the head, pixels.
+    /// Centre of the head, vertically, in pixels.
     pub(super) y: f32,
-    /// Half the width of the face, pixels.
+    /// Half the width of the face, in pixels.
     pub(super) scale: f32,
     /// Cosine and sine of the tilt towards a shoulder.
     pub(super) roll: (f32, f32),
@@ -24,10 +24,11 @@ pub(super) struct Stance {
 }
 
 impl Stance {
-    /// The part of the picture that the person may touch: columns and rows, first and one after the last.
+    /// Returns the part of the picture that the person may touch as left, top, right and bottom; right and bottom are
+    /// exclusive.
     pub(super) fn place(&self, width: usize, height: usize) -> [usize; 4] {
         let (reach, head) = (2.35 * self.scale, 1.9 * self.scale);
-        // A float becomes an integer with saturation.
+        // The conversion to an integer saturates.
         [
             ((self.x - reach) as usize).min(width),
             ((self.y - head) as usize).min(height),
@@ -37,10 +38,10 @@ impl Stance {
     }
 }
 
-/// Direction of the light: to the right, downwards.
+/// Direction of the light: rightwards, downwards.
 pub(super) type Light = (f32, f32);
 
-/// Who is drawn, doing what, in what light.
+/// A person with an expression, a pose and a light.
 pub(super) struct Person<'a> {
     pub(super) look: &'a Look,
     pub(super) features: Features,
@@ -48,10 +49,10 @@ pub(super) struct Person<'a> {
     pub(super) light: Light,
 }
 
-/// A person on its way onto the canvas: everything is painted in the coordinates of the head.
+/// A person being painted on the canvas in the coordinates of the head.
 pub(super) struct Portrait<'a> {
     pub(super) canvas: &'a mut Canvas,
-    /// Turns with the head; (0, 0) is its middle, 1 half its width.
+    /// Coordinates that rotate with the head; (0, 0) is its centre, 1 half its width.
     pub(super) space: Space,
     pub(super) upright: Space,
     pub(super) look: &'a Look,
@@ -60,14 +61,14 @@ pub(super) struct Portrait<'a> {
     pub(super) light: Light,
     pub(super) cos_yaw: f32,
     pub(super) egg: Egg,
-    /// Lines and holes.
+    /// Colour of lines and holes.
     pub(super) dark: Rgb,
-    /// Strength of highlights: dark skin shows its relief by them.
+    /// Strength of highlights: they show the relief of dark skin.
     pub(super) gloss: f32,
 }
 
 impl<'a> Portrait<'a> {
-    /// Begins a person on the part of a picture that begins at `place`.
+    /// Begins to paint a person on the part of a picture that starts at `place`.
     pub(super) fn new(canvas: &'a mut Canvas, place: [usize; 4], person: &Person<'a>) -> Self {
         let stance = person.stance;
         let upright = Space {
@@ -103,12 +104,12 @@ impl<'a> Portrait<'a> {
 }
 
 impl Portrait<'_> {
-    /// Where a point at `depth` in front of the head's axis is seen, sideways.
+    /// Returns the horizontal position of a point at `depth` in front of the head's axis.
     pub(super) fn x(&self, x: f32, depth: f32) -> f32 {
         x * self.cos_yaw + depth * self.stance.yaw
     }
 
-    /// The same, vertically.
+    /// Returns its vertical position.
     pub(super) fn y(&self, y: f32, depth: f32) -> f32 {
         y + depth * self.stance.pitch
     }
@@ -125,12 +126,12 @@ impl Portrait<'_> {
         self.canvas.shade(&self.space, shape, factor, opacity);
     }
 
-    /// A highlight.
+    /// Paints a highlight.
     pub(super) fn lit(&mut self, shape: &impl Shape, factor: f32, opacity: f32) {
         self.shade(shape, 1.0 + (factor - 1.0) * self.gloss, opacity);
     }
 
-    /// A glow at a depth in front of the head's axis.
+    /// Returns a glow at a depth in front of the head's axis.
     pub(super) fn glow(&self, x: f32, y: f32, depth: f32, rx: f32, ry: f32) -> Glow {
         Glow::new(self.x(x, depth), self.y(y, 0.75), rx, ry)
     }

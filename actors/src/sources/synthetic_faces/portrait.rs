@@ -1,9 +1,7 @@
-//! Draws one person: shirt, neck, head, and what the expression makes of the face. Who it is and where the head is at
-//! that time are given.
+//! Draws one person: shirt, neck, head, and the expression of the face. Identity and pose are given.
 //!
 //! The factors are chosen so that detectors trained on photographs find the faces: soft sockets under dark brows, a lit
-//! bridge of the nose between them, cheeks brighter than the eyes. The detector tests beside the source hold them to
-//! it.
+//! bridge of the nose between them, cheeks brighter than the eyes. The detector tests beside the source check this.
 
 mod mouth;
 
@@ -11,7 +9,7 @@ use super::looks::Hair;
 use super::paint::{Canvas, Egg, Glow, Lens, Shape, times};
 use super::person::{Person, Portrait, oval};
 
-/// Draws a person on the part of a picture that begins at `place`.
+/// Draws a person on the part of a picture that starts at `place`.
 pub(super) fn draw(canvas: &mut Canvas, place: [usize; 4], person: &Person<'_>) {
     let mut portrait = Portrait::new(canvas, place, person);
     portrait.body();
@@ -104,7 +102,7 @@ impl Portrait<'_> {
         }
     }
 
-    /// Wrinkles between the eyes, folds from nose to mouth.
+    /// Draws the wrinkles between the eyes and the folds from nose to mouth.
     fn folds(&mut self, side: f32) {
         let (look, features) = (self.look, self.features);
         if features.wrinkles > 0.0 {
@@ -183,7 +181,7 @@ impl Portrait<'_> {
         self.shade(&bag, 0.8, 0.4 + 0.5 * features.lower_lid);
     }
 
-    /// What is seen between the lids.
+    /// Draws the visible part of an eye between the lids.
     fn eyeball(&mut self, open: &Lens) {
         let (skin, iris) = (self.look.skin, self.look.iris);
         let white = [127.5, 126.0, 124.5];
@@ -196,7 +194,7 @@ impl Portrait<'_> {
             open.up * 1.3,
         );
         self.paint(&shadow.within(open), [60.0, 50.0, 48.0], 0.7);
-        // The eyes look a little further to the side than the head.
+        // The gaze turns a little further to the side than the head.
         let (x, y) = (open.x + self.stance.yaw * 0.08, open.y - 0.02);
         let disc = oval(x, y, 0.092, 0.092, 0.03);
         self.paint(&disc.within(open), times(iris, 0.6), 1.0);

@@ -1,5 +1,5 @@
-//! What happens in a synthetic video: who is where, doing what, at each time; the room behind them; the picture of a
-//! moment. Everything follows from the settings and the time, so a frame can be drawn without those before it.
+//! The scene of a synthetic video: who is where, doing what, at each time; the room behind them; the picture at a given
+//! time. Everything follows from the settings and the time, so a frame can be drawn without the preceding ones.
 
 use fermata_vision::face::EXPRESSIONS;
 use fermata_vision::{Expression, FrameMut, GroundTruth, Rect, TrueFace};
@@ -24,16 +24,16 @@ pub(super) struct SceneSpec {
     pub(super) noise: u8,
 }
 
-/// An expression takes this long to turn into the next one, or a third of its time.
+/// Time in which an expression turns into the next one, unless a third of its own time is less.
 const TURN_NS: u64 = 500_000_000;
-/// Deviations from which a noisy picture takes its own; a power of two.
+/// Number of precomputed deviations from which noisy pictures are made; a power of two.
 const NOISE_LEN: usize = 1 << 16;
 
-/// See [`SceneSpec`].
+/// A scene to be drawn; see [`SceneSpec`].
 pub(super) struct Scene {
     spec: SceneSpec,
     looks: Vec<Look>,
-    /// By identity: where each of its rhythms begins, turns.
+    /// Phases of each person's rhythms, in turns, by identity.
     phases: Vec<[f64; 8]>,
     light: Light,
     room: Vec<u8>,
@@ -61,13 +61,13 @@ impl Scene {
         }
     }
 
-    /// Draws the moment and says what was drawn.
+    /// Draws the picture at a time and returns its ground truth.
     pub(super) fn draw(&mut self, frame: &mut FrameMut, time_ns: u64) -> GroundTruth {
         let width = self.spec.width;
         let stances: Vec<Stance> = (0..self.spec.faces)
             .map(|identity| self.stance(identity, time_ns))
             .collect();
-        // Who is larger is nearer and hides the others.
+        // Larger people are nearer and hide the others.
         let mut order: Vec<usize> = (0..stances.len()).collect();
         order.sort_by(|&a, &b| stances[a].scale.total_cmp(&stances[b].scale));
         let pixels = frame.bgr_mut();
@@ -112,7 +112,7 @@ impl Scene {
         let sway = |period: f64, phase: f64| sine(time / period + phase);
         let (width, height) = (spec.width as f32, spec.height as f32);
         let (x, y, scale) = if spec.crossing {
-            // From one side to the other and back in eight seconds, the second one behind the first and slightly
+            // From one side to the other and back in eight seconds, the second person behind the first and slightly
             // higher.
             let side = if identity == 0 { 1.0 } else { -1.0 };
             let behind = identity as f32;
@@ -143,8 +143,8 @@ impl Scene {
         }
     }
 
-    /// What a face expresses at a time: each of the seven expressions in turn, in an order of its own in each round,
-    /// never one twice in a row.
+    /// Returns a face's expression at a time: each of the seven in turn, in a different order in each round, and never
+    /// one twice in a row.
     pub(super) fn expression(&self, identity: usize, time_ns: u64) -> Expression {
         self.nth_expression(identity, time_ns / self.spec.every_ns)
     }
@@ -159,7 +159,7 @@ impl Scene {
         order[place]
     }
 
-    /// The expressions in a random order (Fisher and Yates).
+    /// Returns the expressions in a random order (Fisher and Yates).
     fn round(&self, identity: usize, round: u64) -> [Expression; EXPRESSIONS] {
         let key = 1000 + identity as u64 + round.wrapping_mul(16);
         let mut random = Random::new(self.spec.seed, key);
@@ -170,7 +170,7 @@ impl Scene {
         order
     }
 
-    /// The state of a face: around each change of its expression, something between the two.
+    /// Returns the features of a face, interpolated around each change of its expression.
     fn features(&self, identity: usize, time_ns: u64) -> Features {
         let every = self.spec.every_ns;
         let turn = TURN_NS.min(every / 3).max(1);
@@ -204,14 +204,14 @@ impl Scene {
     }
 }
 
-/// How far the lids are shut: once in each period they close and open within a fifth of a second.
+/// Returns how far the lids are shut: they close and open within a fifth of a second, once in each period.
 fn blink(time: f64, period: f64, phase: f64) -> f32 {
     let turns = time / period + phase;
     let since = ((turns - turns.floor()) * period) as f32;
     smooth(((1.0 - (since - 0.1).abs() / 0.1) * 1.3).clamp(0.0, 1.0))
 }
 
-/// A wall with a light from one side and things out of focus.
+/// Draws a wall lit from one side, with out-of-focus objects.
 fn room(spec: &SceneSpec) -> Vec<u8> {
     let mut random = Random::new(spec.seed, 1);
     let (width, height) = (spec.width as f32, spec.height as f32);
@@ -248,7 +248,7 @@ fn room(spec: &SceneSpec) -> Vec<u8> {
                     *channel += (ink - *channel) * cover * cover * 0.5;
                 }
             }
-            // Dithered, so that the gradients show no steps.
+            // Dithered, so that the gradients have no visible steps.
             let dither = random.unit();
             pixels.extend([2, 1, 0].map(|channel: usize| (color[channel] + dither) as u8));
         }
@@ -256,7 +256,7 @@ fn room(spec: &SceneSpec) -> Vec<u8> {
     pixels
 }
 
-/// Deviations with a triangular distribution.
+/// Returns deviations with a triangular distribution.
 fn noise(spec: &SceneSpec) -> Vec<i8> {
     if spec.noise == 0 {
         return Vec::new();

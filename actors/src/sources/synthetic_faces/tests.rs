@@ -1,4 +1,4 @@
-//! What the drawn video promises: the same bytes everywhere, a true truth, faces that detectors take for faces.
+//! Guarantees of the drawn video: the same bytes everywhere, a correct ground truth, and faces that detectors find.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -40,8 +40,8 @@ fn hash(bytes: &[u8]) -> u64 {
 
 #[test]
 fn the_same_bytes_are_drawn_on_every_machine() {
-    // OpenCV takes no part in it, so these hold with any version. A change of the drawing changes them: then look at
-    // the pictures, and let the detector tests pass, before noting the new ones.
+    // OpenCV is not involved, so these hashes hold with any version. A change of the drawing changes them: in that
+    // case, look at the pictures and let the detector tests pass before updating them.
     let json = json!({"width": 320, "height": 240, "faces": 2, "seed": 7, "fps": 2, "noise": 3});
     let hashes: Vec<u64> = frames(json, 3)
         .iter()
@@ -118,7 +118,7 @@ fn a_face_turns_from_one_expression_into_the_next_without_a_jump() {
     let mean = steps.iter().sum::<u64>() / steps.len() as u64;
     let most = steps.iter().max().unwrap();
     assert!(*most < 4 * mean, "most {most}, mean {mean}");
-    // Frames 12 and 37 are in the middle of two expressions.
+    // Frames 12 and 37 are each in the middle of an expression, and these differ.
     assert!(change(&frames[12], &frames[37]) > 2 * mean);
 }
 
@@ -209,13 +209,13 @@ fn what_cannot_be_drawn_is_refused() {
     }
 }
 
-/// Frames 0.6 s apart, so that few frames show much.
+/// Returns frames 0.6 s apart, so that a few frames show much.
 fn moments(mut json: Value) -> Vec<Arc<VideoFrame>> {
     json["fps"] = json!(1.0 / 0.6);
     frames(json, 25)
 }
 
-/// The videos in which detectors have to find the faces.
+/// Returns the videos in which detectors must find the faces.
 fn videos() -> Vec<(Value, Vec<Arc<VideoFrame>>)> {
     let settings = [
         json!({"seed": 0}),
@@ -236,7 +236,7 @@ fn faces_found(
     faces.faces.iter().map(|face| face.rect).collect()
 }
 
-/// At least 95 % of the true faces that touch no other one are found, and hardly anything else is.
+/// Asserts that at least 95 % of the true faces that touch no other one are found, and hardly anything else.
 fn assert_finds(model: &Path, json: &Value, video: &[Arc<VideoFrame>]) {
     let mut detector = ActorDriver::<DetectFaces>::new(json!({"model": model})).unwrap();
     let (mut found, mut all, mut wrong) = (0, 0, 0);

@@ -1,4 +1,4 @@
-//! The table of what was drawn. Owns the file's life and its columns.
+//! The table of the ground truth. Owns the file until it is complete, and its columns.
 
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ pub(super) const HEADER: [&str; 9] = [
     "stream", "sequence", "pts_ms", "face", "x", "y", "w", "h", "label",
 ];
 
-/// A truth file on its way. The last frame is written when the next one is drawn or the source has come to its end: a
-/// source that is ended from outside never learns whether the frame that it drew ahead was taken. What was written
-/// before is true either way, so the file gets its name also then.
+/// A ground-truth file in progress. A frame is written when the next one is drawn or the source ends: a source that is
+/// ended from outside never learns whether the frame that it drew ahead was taken. Everything written before is true
+/// either way, so the file gets its name in that case, too.
 pub(super) struct TruthFile {
-    /// Gone once a write has failed, or when the file is finished.
+    /// `None` once a write has failed or the file is finished.
     rows: Option<csv::Writer<RecordFile>>,
     book: FileBook,
     path: PathBuf,
     stream: String,
-    /// Rows in it.
+    /// Number of rows written.
     count: usize,
     /// The rows of the last frame.
     held: Vec<[String; HEADER.len()]>,
@@ -49,7 +49,7 @@ impl TruthFile {
         Ok(truth)
     }
 
-    /// Notes a frame.
+    /// Records a frame.
     pub(super) fn frame(
         &mut self,
         sequence: u64,
@@ -70,7 +70,7 @@ impl TruthFile {
         Ok(())
     }
 
-    /// The source has come to its end: gives the file its name.
+    /// Writes the last frame and gives the file its name, once the source has ended.
     pub(super) fn finish(mut self) -> Result<(), ActorError> {
         self.write_held()?;
         self.name()

@@ -20,7 +20,7 @@ fn arrived(stamp_ns: Option<i64>, at_ns: i64) -> Arrived {
     }
 }
 
-/// Times and findings of frames at (stamp, arrival) in milliseconds.
+/// Returns the times and findings of frames at (time stamp, arrival) in milliseconds.
 fn live(frames: &[(i64, i64)]) -> Vec<(i64, Option<Finding>)> {
     let mut line = line(Trust::Checked, None);
     let place = |&(stamp, at): &(i64, i64)| {
@@ -64,7 +64,7 @@ fn a_clock_that_was_set_either_way_begins_a_segment_and_time_goes_on() {
     }
 }
 
-/// Less than what shows at once that a clock was set.
+/// Steps smaller than those that show at once that a clock was set.
 #[test]
 fn a_small_step_back_is_a_stumble_of_one_frame_or_a_segment_from_the_next_one_on() {
     let recorded = |stamps: &[i64]| -> Vec<(i64, Option<Finding>)> {
@@ -106,7 +106,7 @@ fn without_stamps_arrival_counts_also_where_frames_come_at_once() {
 
 #[test]
 fn stamps_at_a_rate_of_their_own_are_given_up_for_arrival() {
-    // 5 frames a second, stamped as 25 of them; and the other way round.
+    // 5 frames per second, stamped as if there were 25, and the reverse.
     for (stamp_step, arrival_step) in [(40, 200), (200, 40)] {
         let frames: Vec<(i64, i64)> = (0..600)
             .map(|n| (n * stamp_step, n * arrival_step))
@@ -145,7 +145,7 @@ fn a_stall_that_is_made_up_for_changes_nothing() {
 fn what_had_waited_is_ahead_of_its_arrival_and_may_be() {
     let mut line = line(Trust::Checked, None);
     for n in 0..400 {
-        // Ten seconds at once, then as they come.
+        // Ten seconds at once, then in real time.
         let had_waited = n < 100;
         let at_ms = if had_waited { n } else { (n - 99) * 100 };
         let at_ns = at_ms * MS;
@@ -179,7 +179,7 @@ fn counters_that_wrap_go_on_and_a_step_back_is_no_wrap() {
     assert_eq!(wrapping.place(arrived(Some(before), 0)).pts_ns, before);
     let after = wrapping.place(arrived(Some(20 * MS), 0));
     assert_eq!((after.pts_ns, after.finding), (before + 40 * MS, None));
-    // libav took the step back for a wrap and added one.
+    // libav took the step back for a wrap and added one period.
     let mut stepping = line(Trust::Recording { max_gap_ns: None }, Some(TS_PERIOD));
     stepping.place(arrived(Some(7_202 * SECOND), 0));
     stepping.place(arrived(Some(7_202 * SECOND + 40 * MS), 0));
@@ -202,8 +202,7 @@ fn a_recordings_gap_is_kept_and_told_only_where_it_would_be_waited_for() {
 }
 
 proptest! {
-    /// Whatever a live stream is stamped with, its times only go on, and by no more than a few seconds more than
-    /// arrival.
+    /// Whatever time stamps a live stream has, its times only increase, and by at most a few seconds more than arrival.
     #[test]
     fn live_times_stay_with_arrival(frames in proptest::collection::vec((-20_000_i64..20_000, 1_i64..2_000), 2..200)) {
         let mut line = line(Trust::Checked, None);

@@ -4,14 +4,14 @@ use std::io::{self, Read, Seek};
 
 use super::ending::{Ending, read_up_to};
 
-/// Looks how long the file is by its own header (Microsoft's Advanced Systems Format, 3.2), if it was not written while
-/// it was sent.
+/// Compares the file with the size in its own header (Microsoft's Advanced Systems Format, 3.2), unless it was streamed
+/// while being written.
 pub(super) fn ending_of_asf(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
     const FILE_PROPERTIES: [u8; 16] = [
         0xA1, 0xDC, 0xAB, 0x8C, 0x47, 0xA9, 0xCF, 0x11, 0x8E, 0xE4, 0x00, 0xC0, 0x0C, 0x20, 0x53,
         0x65,
     ];
-    /// The header's own name, size, number of objects and two more bytes.
+    /// Size of the header object's identifier, size, number of objects and two more bytes.
     const FIRST: u64 = 30;
     const IS_SENT: u8 = 1;
     let mut at = FIRST;

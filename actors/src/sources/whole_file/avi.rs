@@ -4,9 +4,9 @@ use std::io::{self, Read, Seek};
 
 use super::ending::{Ending, read_up_to};
 
-/// Walks the chunks (Microsoft's RIFF, with OpenDML's further ones): whether those with pictures are whole.
+/// Walks the chunks (Microsoft's RIFF, with OpenDML's extensions) and checks whether those with pictures are whole.
 pub(super) fn ending_of_avi(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
-    /// Name, size and, for lists, what it is a list of.
+    /// Size of a chunk's name, size and, for lists, type.
     const HEADER: u64 = 12;
     let mut at = 0_u64;
     while at < length {
@@ -19,7 +19,7 @@ pub(super) fn ending_of_avi(file: &mut (impl Read + Seek), length: u64) -> io::R
             .rev()
             .fold(0, |size, &byte| size << 8 | u64::from(byte));
         let (name, kind) = (&header[..4], &header[8..]);
-        // What a writer that broke off has left tells nothing.
+        // A header left by a writer that broke off says nothing.
         if size == 0 || size == u64::from(u32::MAX) {
             break;
         }

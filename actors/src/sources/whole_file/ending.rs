@@ -1,4 +1,4 @@
-//! How a recording ends, and how its bytes are read to tell.
+//! How a recording ends, and helpers to read its bytes.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,16 +6,16 @@ use std::io::{self, Read, Seek, SeekFrom};
 /// How a recording ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Nothing is missing, or the file cannot tell (other formats, recordings of unknown size).
+    /// Nothing is missing, or the file does not tell (other formats, recordings of unknown size).
     Whole,
-    /// All pictures are there; behind them stands something that is cut, or is no part of the format.
+    /// All pictures are there; after them comes something that is cut, or is not part of the format.
     Trailer(String),
-    /// So many bytes are missing of what holds pictures or says where they are.
+    /// This many bytes are missing of the parts that hold pictures or locate them.
     Cut(u64),
-    /// It ends within a packet of a transport stream, or a page of an Ogg file, which may end behind any: so many bytes
-    /// of that one are there.
+    /// The file ends within a packet of a transport stream, or a page of an Ogg file; such files may end after any
+    /// packet or page. Holds how many bytes of that one are there.
     Torn(u64),
-    /// Its last part does not say that it is the last one.
+    /// The last part is not marked as the last.
     Open,
 }
 
@@ -30,16 +30,16 @@ impl fmt::Display for Ending {
             Self::Cut(missing) => write!(f, "{missing} bytes are missing"),
             Self::Torn(bytes) => write!(
                 f,
-                "the file ends within a packet, of which {bytes} bytes are there: it was cut, and how much of it is missing cannot be told"
+                "the file ends within a packet, of which {bytes} bytes are there: it was cut, and it is unknown how much is missing"
             ),
             Self::Open => f.write_str(
-                "the file does not say that it is over: it was cut, or is still being written",
+                "the end of the file is not marked as such: it was cut, or is still being written",
             ),
         }
     }
 }
 
-/// Fills the buffer from this place on, as far as there are bytes; says how many there were.
+/// Reads from offset `at` until the buffer is full or the file ends; returns the number of bytes read.
 pub(super) fn read_up_to(
     file: &mut (impl Read + Seek),
     at: u64,
@@ -58,7 +58,7 @@ pub(super) fn read_up_to(
     Ok(filled)
 }
 
-/// A number of up to eight bytes, the highest first.
+/// Returns a big-endian number of up to eight bytes.
 pub(super) fn big_endian(bytes: &[u8]) -> u64 {
     bytes
         .iter()

@@ -4,7 +4,7 @@ use std::io::{self, Read, Seek};
 
 use super::ending::{Ending, big_endian, read_up_to};
 
-/// Finds the segment and what in it is cut (RFC 8794 for the element headers, RFC 9559 for the elements).
+/// Finds the segment, and which part of it is cut (RFC 8794 for element headers, RFC 9559 for the elements).
 pub(super) fn ending_of_matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
     const SEGMENT: u32 = 0x1853_8067;
     let mut at = 0_u64;
@@ -41,7 +41,7 @@ pub(super) fn ending_of_matroska(file: &mut (impl Read + Seek), length: u64) -> 
     Ok(Ending::Cut(end - length))
 }
 
-/// An element of a Matroska file: its name, and where its data begins and ends.
+/// An element of a Matroska file: its ID, and where its data begins and ends.
 struct Element {
     id: u32,
     data: u64,
@@ -49,7 +49,7 @@ struct Element {
 }
 
 impl Element {
-    /// `None` for one of unknown size, and where there is none.
+    /// Reads the header at `at`; returns `None` for an element of unknown size, or if there is no element.
     fn read(file: &mut (impl Read + Seek), at: u64) -> io::Result<Option<Self>> {
         let mut header = [0; 12];
         let read = read_up_to(file, at, &mut header)?;
@@ -66,7 +66,7 @@ impl Element {
     }
 }
 
-/// The size in an element's header and how many bytes it takes there; `None` if it is unknown or cut off.
+/// Returns the size in an element's header and how many bytes it occupies there; `None` if it is unknown or cut off.
 fn element_size(bytes: &[u8]) -> Option<(u64, u64)> {
     let width = bytes.first()?.leading_zeros() as usize + 1;
     let bytes = bytes.get(..width)?;

@@ -4,10 +4,9 @@ use std::io::{self, Read, Seek};
 
 use super::ending::{Ending, read_up_to};
 
-/// Looks at the last page (RFC 3533, 6: a flag says that it is the last of its stream, and a table how many bytes it
-/// has).
+/// Checks the last page (RFC 3533, 6): a flag marks the last page of a stream, and a table gives its size.
 pub(super) fn ending_of_ogg(file: &mut (impl Read + Seek), length: u64) -> io::Result<Ending> {
-    /// Of a header without its table, and of the largest page.
+    /// Size of a page's header without its table, and of the largest page.
     const HEADER: usize = 27;
     const MOST: u64 = 27 + 255 + 255 * 255;
     const LAST_OF_STREAM: u8 = 4;

@@ -28,7 +28,7 @@ fn a_transport_stream_ends_behind_a_packet_or_within_one() {
             let cut = &whole[..20 * size + torn];
             assert_eq!(ending(cut), Ending::Torn(torn as u64), "{size}");
         }
-        // It may begin anywhere, and go on at another place behind damage.
+        // It may begin anywhere, and continue at another offset after damage.
         assert_eq!(ending(&whole[50..]), Ending::Whole, "{size}");
         let odd = [&whole[..15 * size + 9], &whole].concat();
         assert_eq!(ending(&odd), Ending::Whole, "{size}");
@@ -142,7 +142,7 @@ fn an_avi_lacks_pictures_or_its_index_or_tells_nothing() {
 
 #[test]
 fn a_recording_behind_another_is_told() {
-    let told = "another recording, which is not read, stands".to_owned();
+    let told = "another recording, which is not read, is".to_owned();
     assert_eq!(ending(&[mp4(), mp4()].concat()), Ending::Trailer(told));
 }
 

@@ -4,16 +4,16 @@ use std::io::{self, Read, Seek};
 
 use super::ending::{Ending, read_up_to};
 
-/// Finds the last packets of a transport stream (ISO/IEC 13818-1, 2.4.3.2: of 188 bytes, the first of which is always
-/// the same; with a time before or a checksum behind each they are longer). Tells nothing of a file that is none.
+/// Finds the last packets of a transport stream (ISO/IEC 13818-1, 2.4.3.2): packets have 188 bytes and begin with a
+/// constant byte; with a time before or a checksum after each, they are longer. A file of another kind counts as whole.
 pub(super) fn ending_of_transport(
     file: &mut (impl Read + Seek),
     length: u64,
 ) -> io::Result<Ending> {
     const FIRST: u8 = 0x47;
-    /// Of a packet, and where in it the first byte is that all have.
+    /// Size of a packet, and the offset of its constant byte.
     const SIZES: [(usize, usize); 3] = [(188, 0), (192, 4), (204, 0)];
-    /// Packets that must follow each other; fewer are chance.
+    /// Number of packets that must follow each other; fewer may be a coincidence.
     const IN_A_ROW: usize = 8;
     let mut ends = [vec![0; 204 * (IN_A_ROW + 1)], vec![0; 204 * (IN_A_ROW + 1)]];
     let from = length.saturating_sub(ends[1].len() as u64);

@@ -1,4 +1,4 @@
-//! The mouth of a person: closed lips, teeth, and what shows between them. The rest of the head is the portrait's.
+//! Draws a person's mouth: closed lips, teeth, and the space between them.
 
 use crate::sources::synthetic_faces::numbers::smooth;
 use crate::sources::synthetic_faces::paint::{Glow, Lens, Mouth, Rgb, Shape, filter, times};
