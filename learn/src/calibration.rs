@@ -181,7 +181,12 @@ pub fn fuse(
     }
     let first = &teachers[0];
     for (index, teacher) in teachers.iter().enumerate() {
-        if teacher.classes() != first.classes() || teacher.labels() != first.labels() {
+        // Rows with the same labels may be of other images.
+        let mut hashes = teacher.hashes().into_iter().zip(first.hashes());
+        if teacher.classes() != first.classes()
+            || teacher.labels() != first.labels()
+            || hashes.any(|(own, others)| own != others)
+        {
             return Err(FusionError::Rows(index));
         }
     }

@@ -35,6 +35,19 @@ fn a_temperature_far_away_is_found() {
 }
 
 #[test]
+fn teachers_of_other_images_are_not_fused() {
+    let of = |hashes: [u8; 2]| {
+        let teacher = predictions(&[2.0, 0.0, 4.0, 1.0], &[0, 1]);
+        teacher.with_hashes(hashes.map(|byte| [byte; 32].into()).to_vec())
+    };
+    let fused = |other| fuse(&[of([1, 2]), other], &[0.5, 0.5], &[1.0, 1.0]);
+    assert!(fused(of([1, 2])).is_ok());
+    assert_eq!(fused(of([1, 3])), Err(FusionError::Rows(1)));
+    // Predictions of other programs do not say which images they are of.
+    assert!(fused(predictions(&[2.0, 0.0, 4.0, 1.0], &[0, 1])).is_ok());
+}
+
+#[test]
 fn fused_logits_are_the_weighted_sum_of_scaled_ones() {
     let one = predictions(&[2.0, 0.0, 4.0, 1.0], &[0, 1]);
     let other = predictions(&[0.0, 10.0, 30.0, 0.0], &[0, 1]);
