@@ -2,16 +2,17 @@
 //!
 //! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`], [`models_cli`], [`serve_cli`]: what
 //!   can be typed, and the exit codes.
-//! - [`run`], [`check`], [`draw`], [`actors`], [`doctor`]: the commands of `fermata`, which say how they ended as an
+//! - [`run`], `check`, `draw`, `actors`, `doctor`: the commands of `fermata`, which say how they ended as an
 //!   exit code.
 //! - `analyse`: photos and videos without a graph file.
+//! - [`dispatch`]: from a command to the function that carries it out, for both programs.
 //! - [`program`]: which actors a program has.
 //! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
 //! - [`models`]: models by name, as `fermata-pull` brings them.
 //! - [`documents`]: texts, JSON and folders that commands read and write.
-//! - [`kpi`]: measures runs by the tables that they wrote.
-//! - [`sweep`]: runs a graph many times and measures each run.
-//! - [`site`], [`site_cli`], [`merge`]: a run on several machines, seen from outside, and one book over it.
+//! - `kpi`: measures runs by the tables that they wrote.
+//! - `sweep`: runs a graph many times and measures each run.
+//! - `site`, [`site_cli`], `merge`: a run on several machines, seen from outside, and one book over it.
 //! - `serving`, `top`: the live page of a run, and what it shows in a terminal.
 //! - [`mod@print`]: results on the standard output.
 //!
@@ -19,22 +20,23 @@
 //! load it. It is no public interface: whoever builds a program of their own uses `fermata-engine` and
 //! `fermata-actors`.
 
-pub mod actors;
+mod actors;
 #[cfg(feature = "live")]
-pub mod analyse;
+mod analyse;
 mod both;
-pub mod check;
+mod check;
 pub mod cli;
 mod columns;
 pub mod compute_cli;
 mod descriptors;
-pub mod doctor;
+pub mod dispatch;
+mod doctor;
 pub mod documents;
-pub mod draw;
+mod draw;
 pub mod evaluate_cli;
 pub mod hand_over;
 mod interrupts;
-pub mod kpi;
+mod kpi;
 pub mod learn_cli;
 #[cfg(feature = "remote")]
 mod lives;
@@ -43,27 +45,27 @@ mod load;
 mod log_lines;
 mod logging;
 pub mod manifest_cli;
-pub mod merge;
+mod merge;
 pub mod models;
 pub mod models_cli;
 mod overlap;
 pub mod print;
 pub mod program;
 mod progress;
-pub mod reference;
-pub mod reference_page;
+mod reference;
+mod reference_page;
 pub mod remote;
 pub mod run;
 mod run_folder;
 pub mod serve_cli;
 mod serving;
 mod settings_schema;
-pub mod site;
+mod site;
 pub mod site_cli;
 pub mod spared_inputs;
 mod summary;
-pub mod sweep;
+mod sweep;
 mod terminal;
 #[cfg(feature = "live")]
-pub mod top;
+mod top;
 mod watched;

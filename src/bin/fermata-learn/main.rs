@@ -37,11 +37,10 @@ mod working;
 
 use std::process::ExitCode;
 
-use fermata::cli::{self, Command, REFUSED, SUCCESS};
+use fermata::cli::{self, Command, SUCCESS};
+use fermata::dispatch::dispatch;
 use fermata::learn_cli::{EnsembleCommand, LearnCommand};
 use fermata::models_cli::ModelsCommand;
-use fermata::site_cli::ReportCommand;
-use fermata::{actors, analyse, check, doctor, draw, kpi, merge, print, run, site, sweep, top};
 
 use crate::program::PROGRAM;
 
@@ -51,33 +50,7 @@ fn main() -> ExitCode {
     if !matches!(command, Command::Learn(LearnCommand::Manifest { .. })) {
         fermata_learn::memory::keep_freed_blocks();
     }
-    let result = match command {
-        Command::Run(arguments) => run::run(&arguments, &PROGRAM),
-        Command::Analyse(arguments) => analyse::analyse(&arguments, &PROGRAM),
-        Command::Check(arguments) => check::check(&arguments, &PROGRAM),
-        Command::Graph(arguments) => draw::draw(&arguments, &PROGRAM),
-        Command::Actors { name } => actors::actors(name.as_deref(), &PROGRAM),
-        Command::Schema => actors::schema(&PROGRAM),
-        Command::Doctor { graph, nats } => {
-            doctor::doctor(graph.as_deref(), nats.as_deref(), &PROGRAM)
-        }
-        Command::Reference { page } => fermata::reference::reference(page, &PROGRAM),
-        Command::Kpi(arguments) => kpi::kpi(&arguments),
-        Command::Sweep(arguments) => sweep::sweep(&arguments),
-        Command::Top(arguments) => top::top(&arguments),
-        Command::Site(command) => site::site(&command),
-        Command::Report(ReportCommand::Merge { runs, json }) => merge::merge(&runs, json),
-        Command::Learn(command) => learn(command),
-        Command::Completions { .. } => Err(anyhow::anyhow!("`fermata completions` prints them")),
-    };
-    // A call that never returned keeps its thread, which ends with the process.
-    match result {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            print::print_error(&error);
-            ExitCode::from(REFUSED)
-        }
-    }
+    dispatch(command, &PROGRAM, learn)
 }
 
 fn learn(command: LearnCommand) -> anyhow::Result<u8> {
