@@ -101,129 +101,159 @@ fn open_once(
 ) -> Result<Opened, Error> {
     let url = CString::new(url).map_err(|_| Error::InvalidData)?;
     let asked = waiting.clone();
+    // Outlives the context: it is dropped after it, or handed on with it.
     let interrupt = interrupt::new(Box::new(move || asked.interrupts()));
-    // SAFETY: the context is allocated here, given to libav, and either wrapped once (which owns it from then on) or
-    // freed: `avformat_open_input` frees it when it fails. The callback's guard outlives it in every case: it is
-    // dropped last here, or handed to the wrapper. The dictionary is taken back from libav and freed by its owner.
-    unsafe {
-        let mut context = ffi::avformat_alloc_context();
-        if context.is_null() {
-            return Err(Error::Bug);
+    let mut context = OpenContext::open(&url, options, format, interrupt.interrupt)?;
+    // The server has answered; probing has a time limit of its own.
+    waiting.came_further();
+    if known.is_none() && context.begins_before_its_index() {
+        return Ok(Opened::MustBeFetched);
+    }
+    let nature = known.unwrap_or_else(|| context.nature());
+    let is_live = matches!(nature, Nature::Live | Nature::LiveWithoutTimes);
+    let probed = context.probe(is_live);
+    // libav reports success when it was interrupted, and some of its readers return nothing from then on.
+    if waiting.interrupts() {
+        return Err(Error::from(ffi::AVERROR_EXIT));
+    }
+    probed?;
+    if context.is_without_pictures() {
+        return Ok(Opened::MustBeSearched);
+    }
+    Ok(Opened::Ready(context.into_input(interrupt.guard), nature))
+}
+
+/// An input that libav has opened. Closed when dropped.
+struct OpenContext(*mut ffi::AVFormatContext);
+
+impl OpenContext {
+    /// Opens an input that asks the callback whether to give up; the callback must outlive it.
+    fn open(
+        url: &CStr,
+        options: Dictionary,
+        format: Option<&CStr>,
+        callback: ffi::AVIOInterruptCB,
+    ) -> Result<Self, Error> {
+        // SAFETY: the context is allocated here and given to libav, which frees it when it fails. The dictionary is
+        // taken back from libav and freed by its owner.
+        unsafe {
+            let mut context = ffi::avformat_alloc_context();
+            if context.is_null() {
+                return Err(Error::Bug);
+            }
+            (*context).interrupt_callback = callback;
+            let mut options = options.disown();
+            let format =
+                format.map_or(ptr::null(), |name| ffi::av_find_input_format(name.as_ptr()));
+            let opened = ffi::avformat_open_input(
+                &raw mut context,
+                url.as_ptr(),
+                format.cast_mut(),
+                &raw mut options,
+            );
+            drop(Dictionary::own(options));
+            if opened < 0 {
+                return Err(Error::from(opened));
+            }
+            Ok(Self(context))
         }
-        (*context).interrupt_callback = interrupt.interrupt;
-        let mut options = options.disown();
-        let format = format.map_or(ptr::null(), |name| ffi::av_find_input_format(name.as_ptr()));
-        let opened = ffi::avformat_open_input(
-            &raw mut context,
-            url.as_ptr(),
-            format.cast_mut(),
-            &raw mut options,
-        );
-        drop(Dictionary::own(options));
-        if opened < 0 {
-            return Err(Error::from(opened));
-        }
-        // The server has answered; probing has a time limit of its own.
-        waiting.came_further();
-        if known.is_none() && begins_before_its_index(context) {
-            ffi::avformat_close_input(&raw mut context);
-            return Ok(Opened::MustBeFetched);
-        }
-        let nature = known.unwrap_or_else(|| nature(context));
+    }
+
+    /// Probes the streams; briefly, if they come no faster than their own time.
+    fn probe(&mut self, is_live: bool) -> Result<(), Error> {
         // A recording over RTSP comes no faster than a camera.
-        let comes_slowly = CStr::from_ptr((*(*context).iformat).name) == c"rtsp";
-        let is_live = matches!(nature, Nature::Live | Nature::LiveWithoutTimes);
-        if comes_slowly || is_live {
-            (*context).max_analyze_duration = LIVE_PROBE_US;
-            (*context).fps_probe_size = 0;
-        }
-        if is_live {
-            (*context).max_ts_probe = LIVE_PACKETS_FOR_TIMES;
-        }
-        let probed = ffi::avformat_find_stream_info(context, ptr::null_mut());
-        // libav reports success when it was interrupted, and some of its readers return nothing from then on.
-        let probed = if waiting.interrupts() {
-            ffi::AVERROR_EXIT
-        } else {
-            probed
+        let is_slow = is_live || self.format() == c"rtsp";
+        // SAFETY: the context is open.
+        let probed = unsafe {
+            if is_slow {
+                (*self.0).max_analyze_duration = LIVE_PROBE_US;
+                (*self.0).fps_probe_size = 0;
+            }
+            if is_live {
+                (*self.0).max_ts_probe = LIVE_PACKETS_FOR_TIMES;
+            }
+            ffi::avformat_find_stream_info(self.0, ptr::null_mut())
         };
         if probed < 0 {
-            ffi::avformat_close_input(&raw mut context);
             return Err(Error::from(probed));
         }
-        if is_without_pictures(context) {
-            ffi::avformat_close_input(&raw mut context);
-            return Ok(Opened::MustBeSearched);
+        Ok(())
+    }
+
+    /// Hands the input over to its wrapper, with the guard of its callback.
+    fn into_input(self, guard: interrupt::InterruptGuard) -> Input {
+        let context = std::mem::ManuallyDrop::new(self).0;
+        // SAFETY: the context is open, and nobody else closes it any more.
+        unsafe { Input::wrap_with_interrupt(context, guard) }
+    }
+
+    /// Returns the name of the container format.
+    fn format(&self) -> &'static CStr {
+        // SAFETY: the format of an open context is set; names are static strings.
+        unsafe { CStr::from_ptr((*(*self.0).iformat).name) }
+    }
+
+    fn streams(&self) -> impl Iterator<Item = *mut ffi::AVStream> {
+        // SAFETY: the context is open and has as many streams as it states.
+        let count = unsafe { (*self.0).nb_streams } as usize;
+        // SAFETY: as above.
+        (0..count).map(|index| unsafe { *(*self.0).streams.add(index) })
+    }
+
+    /// Returns whether it cannot seek back to pictures that it skipped while it looked for the index (MP4 with its index
+    /// at the end, on a server that does not support ranges).
+    fn begins_before_its_index(&self) -> bool {
+        // SAFETY: the context is open; its input, if it has one, is its own.
+        let at = unsafe {
+            let io = (*self.0).pb;
+            if io.is_null() || (*io).seekable & ffi::AVIO_SEEKABLE_NORMAL != 0 {
+                return false;
+            }
+            ffi::avio_seek(io, 0, SEEK_CUR)
+        };
+        // SAFETY: the entries of a stream's index live as long as the stream.
+        self.streams().any(|stream| unsafe {
+            let first = ffi::avformat_index_get_entry(stream, 0);
+            !first.is_null() && (*first).pos < at
+        })
+    }
+
+    /// Returns whether it is a multipart stream in which no part was recognised as a picture.
+    fn is_without_pictures(&self) -> bool {
+        // SAFETY: a stream of an open context has parameters.
+        let is_unknown = |stream: *mut ffi::AVStream| unsafe { (*(*stream).codecpar).width == 0 };
+        self.format() == c"mpjpeg" && self.streams().all(is_unknown)
+    }
+
+    /// Returns the nature of the input.
+    fn nature(&self) -> Nature {
+        let name = self.format().to_string_lossy();
+        // Cameras state a made-up length.
+        if name == "mpjpeg" {
+            return Nature::LiveWithoutTimes;
         }
-        let input = Input::wrap_with_interrupt(context, interrupt.guard);
-        Ok(Opened::Ready(input, nature))
-    }
-}
-
-/// Returns whether an open input cannot seek back to pictures that it skipped while it looked for the index (MP4 with
-/// its index at the end, on a server that does not support ranges).
-///
-/// # Safety
-/// The context must be open.
-unsafe fn begins_before_its_index(context: *const ffi::AVFormatContext) -> bool {
-    // SAFETY: the caller's context is open: it has as many streams as it states, and the entries of their indices live
-    // as long.
-    unsafe {
-        let io = (*context).pb;
-        if io.is_null() || (*io).seekable & ffi::AVIO_SEEKABLE_NORMAL != 0 {
-            return false;
+        // SAFETY: the format of an open context is set; its input, if it has one, is its own.
+        let (flags, duration, length) = unsafe {
+            let io = (*self.0).pb;
+            let length = if io.is_null() { -1 } else { ffi::avio_size(io) };
+            ((*(*self.0).iformat).flags, (*self.0).duration, length)
+        };
+        let is_segmented = matches!(&*name, "hls" | "dash");
+        if duration > 0 || (length > 0 && !is_segmented) {
+            Nature::Recording
+        } else if is_segmented {
+            Nature::Segmented
+        } else if flags & ffi::AVFMT_NOTIMESTAMPS != 0 || name.ends_with("_pipe") {
+            Nature::LiveWithoutTimes
+        } else {
+            Nature::Live
         }
-        let at = ffi::avio_seek(io, 0, SEEK_CUR);
-        let streams =
-            (0..(*context).nb_streams as usize).map(|index| *(*context).streams.add(index));
-        let mut firsts = streams.map(|stream| ffi::avformat_index_get_entry(stream, 0));
-        firsts.any(|first| !first.is_null() && (*first).pos < at)
     }
 }
 
-/// Returns whether an open input is a multipart stream in which no part was recognised as a picture.
-///
-/// # Safety
-/// The context must be open.
-unsafe fn is_without_pictures(context: *const ffi::AVFormatContext) -> bool {
-    // SAFETY: the caller's context is open: its format is set, and it has as many streams as it states.
-    unsafe {
-        let name = CStr::from_ptr((*(*context).iformat).name);
-        let mut streams =
-            (0..(*context).nb_streams as usize).map(|index| *(*context).streams.add(index));
-        name == c"mpjpeg" && streams.all(|stream| (*(*stream).codecpar).width == 0)
-    }
-}
-
-/// Returns the nature of an open input.
-///
-/// # Safety
-/// The context must be open.
-unsafe fn nature(context: *const ffi::AVFormatContext) -> Nature {
-    // SAFETY: the caller's context is open, so its format is set; names are static strings.
-    let (name, flags, duration, io) = unsafe {
-        let format = (*context).iformat;
-        let name = CStr::from_ptr((*format).name).to_string_lossy();
-        (name, (*format).flags, (*context).duration, (*context).pb)
-    };
-    // Cameras state a made-up length.
-    if name == "mpjpeg" {
-        return Nature::LiveWithoutTimes;
-    }
-    let length = if io.is_null() {
-        -1
-    } else {
-        // SAFETY: not null, and owned by the context.
-        unsafe { ffi::avio_size(io) }
-    };
-    let is_segmented = matches!(&*name, "hls" | "dash");
-    if duration > 0 || (length > 0 && !is_segmented) {
-        Nature::Recording
-    } else if is_segmented {
-        Nature::Segmented
-    } else if flags & ffi::AVFMT_NOTIMESTAMPS != 0 || name.ends_with("_pipe") {
-        Nature::LiveWithoutTimes
-    } else {
-        Nature::Live
+impl Drop for OpenContext {
+    fn drop(&mut self) {
+        // SAFETY: the context is open, and closed only here.
+        unsafe { ffi::avformat_close_input(&raw mut self.0) }
     }
 }
