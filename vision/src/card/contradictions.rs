@@ -1,16 +1,16 @@
-//! What a card may not say although its YAML is well-formed.
+//! Checks for cards that are well-formed YAML but inconsistent.
 
 use super::spec::{ClaheChannel, Colour, ModelCard, ScalingStep};
 use super::values::Factors;
 use crate::face::{EXPRESSIONS, Expression};
 
-/// An input beyond this side is a slip of the pen, and would take gigabytes.
+/// Maximum side of an input; more is a mistake, and would take gigabytes.
 const MOST_PIXELS: usize = 4096;
-/// Tiles across or down, at most.
+/// Maximum number of tiles in either direction.
 const MOST_TILES: usize = 256;
 
 impl ModelCard {
-    /// Everything about the card that no model can fulfil; empty for a good card.
+    /// Returns everything in the card that no model can fulfil; empty for a valid card.
     pub(super) fn contradictions(&self) -> Vec<String> {
         let mut problems = Vec::new();
         self.check_input(&mut problems);
